@@ -1,0 +1,52 @@
+"""Every Diameter number once, with its source."""
+
+cdef enum:
+    # RFC 6733, section 3: the header's command flags
+    FLAG_REQUEST = 0x80
+    FLAG_PROXIABLE = 0x40
+    FLAG_ERROR = 0x20
+    FLAG_RETRANSMITTED = 0x10
+
+    # RFC 6733, section 4.1: AVP flags
+    AVP_VENDOR = 0x80
+    AVP_MANDATORY = 0x40
+
+    # Commands: RFC 7155, section 3 (AA); RFC 6733, section 9.7 (ACR)
+    COMMAND_AA = 265
+    COMMAND_ACCOUNTING = 271
+
+    # RFC 6733, section 11.3: application ids
+    APPLICATION_NASREQ = 1
+
+    # AVPs: RFC 6733, section 4.5
+    AVP_USER_NAME = 1
+    AVP_SESSION_ID = 263
+    AVP_RESULT_CODE = 268
+    AVP_DESTINATION_REALM = 283
+    # AVPs of the DISC dialect (OpenSER's auth_diameter module): private meanings under application 1
+    AVP_RESOURCE = 400
+    AVP_RESPONSE = 401
+    AVP_CHALLENGE = 402
+    AVP_METHOD = 403
+    AVP_SERVICE_TYPE = 404
+    AVP_USER_GROUP = 405
+    AVP_SIP_MSGID = 406
+
+    # Service-Type of the dialect: one ASCII digit
+    SERVICE_AUTHENTICATION = 0x36  # "6"
+    SERVICE_GROUP_CHECK = 0x38     # "8"
+    SERVICE_ACCOUNTING = 0x39      # "9"
+
+    # Result-Code: RFC 6733, section 7.1
+    RESULT_SUCCESS = 2001
+    RESULT_COMMAND_UNSUPPORTED = 3001
+    RESULT_INVALID_HDR_BITS = 3008
+    RESULT_AUTHENTICATION_REJECTED = 4001
+    RESULT_AUTHORIZATION_REJECTED = 5003
+    RESULT_INVALID_AVP_VALUE = 5004
+    RESULT_MISSING_AVP = 5005
+    RESULT_AVP_OCCURS_TOO_MANY_TIMES = 5009
+    RESULT_UNSUPPORTED_VERSION = 5011
+    RESULT_UNABLE_TO_COMPLY = 5012
+    RESULT_INVALID_AVP_LENGTH = 5014
+    RESULT_INVALID_MESSAGE_LENGTH = 5015

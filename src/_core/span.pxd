@@ -1,0 +1,74 @@
+"""Pointer and length, and the bounds-checked reads that every parser goes through.
+
+A ``Span`` borrows: whoever fills one keeps the bytes alive. A ``Reader`` is a Span that is used up
+from the left; each read says whether there was enough, and takes nothing where there was not
+(``need <= left``, in unsigned arithmetic, so that no length can wrap around).
+"""
+
+from libc.stdint cimport uint8_t, uint32_t
+from libc.string cimport memcmp
+
+
+cdef struct Span:
+    const uint8_t *p
+    size_t n
+
+
+cdef struct Reader:
+    const uint8_t *p
+    const uint8_t *end
+
+
+cdef inline size_t left(const Reader *r) noexcept nogil:
+    return <size_t>(r.end - r.p)
+
+
+cdef inline bint take(Reader *r, size_t need, Span *out) noexcept nogil:
+    """The next `need` bytes into `out`; False, and nothing taken, where there are fewer."""
+    if not need <= <size_t>(r.end - r.p):
+        return False
+    out.p = r.p
+    out.n = need
+    r.p += need
+    return True
+
+
+cdef inline bint take_u32(Reader *r, uint32_t *out) noexcept nogil:
+    """The next 4 bytes, big-endian."""
+    cdef Span s
+    if not take(r, 4, &s):
+        return False
+    out[0] = (<uint32_t>s.p[0] << 24) | (<uint32_t>s.p[1] << 16) | (<uint32_t>s.p[2] << 8) | s.p[3]
+    return True
+
+
+cdef inline void put_u32(uint8_t *out, uint32_t value) noexcept nogil:
+    """4 bytes, big-endian; `out` has room for them."""
+    out[0] = <uint8_t>(value >> 24)
+    out[1] = <uint8_t>(value >> 16)
+    out[2] = <uint8_t>(value >> 8)
+    out[3] = <uint8_t>value
+
+
+cdef inline uint8_t lower(uint8_t c) noexcept nogil:
+    """ASCII lower case; every other byte as it is."""
+    return c | 0x20 if 65 <= c <= 90 else c
+
+
+cdef inline bint equal(Span a, Span b) noexcept nogil:
+    return a.n == b.n and memcmp(a.p, b.p, a.n) == 0
+
+
+cdef inline bint equal_nocase(Span a, Span b) noexcept nogil:
+    """ASCII case-insensitive equality."""
+    cdef size_t i
+    if a.n != b.n:
+        return False
+    for i in range(a.n):
+        if a.p[i] != b.p[i] and lower(a.p[i]) != lower(b.p[i]):
+            return False
+    return True
+
+
+cdef inline bytes to_bytes(Span s):
+    return s.p[:s.n]
