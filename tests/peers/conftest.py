@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -82,7 +82,8 @@ def peer() -> Callable[..., str]:
 class Program:
     """A program in the background, with its own process group and one file for all it prints."""
 
-    live: list["Program"] = []  # noqa: RUF012 - shared on purpose: a failing test's report shows them all
+    # All that run now: the report of a failing test shows what they printed.
+    live: ClassVar[list["Program"]] = []
 
     def __init__(self, args: Sequence[str | Path], log: Path) -> None:
         self.name = " ".join(str(arg) for arg in args)
@@ -138,7 +139,7 @@ class Program:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait(STOP_SECONDS)
-            Program.live.remove(self)
+            Program.live = [program for program in Program.live if program is not self]
         if self.ours:
             assert obeyed, f"{self.name}: did not end on {how.name} {self.tail()}"
             assert "Traceback" not in self.output(), f"{self.name}: {self.tail()}"
