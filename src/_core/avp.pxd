@@ -52,9 +52,10 @@ cdef struct AvpView:
 cdef inline int avp_next(Reader *r, AvpView *out) noexcept nogil:
     """The next AVP of a message's or a group's body.
 
-    1: read into `out`, padding passed over, whatever its bytes are (RFC 6733, section 4.1: "its
-    value is ignored by the receiver"). 0: the end. < 0: malformed, which way says AVP_CUT and so
-    on; r.p stays at the AVP's first byte, and but for AVP_CUT out.code and out.flags are set.
+    1: read into `out`, padding passed over; its bytes should be zeros (RFC 6733, section 4), but
+    real peers send others, so they are not looked at. 0: the end. < 0: malformed, which way says
+    AVP_CUT and so on; r.p stays at the AVP's first byte, and but for AVP_CUT out.code and
+    out.flags are set.
     """
     cdef Reader at = r[0]
     cdef Span padding
@@ -133,6 +134,21 @@ cdef class Avp:
         readonly bytes data    # without the padding
         readonly uint32_t code
         uint32_t vendor        # 0 where the V flag is not set
-        uint32_t application   # whose names and types `name` and `value` use
+        uint32_t application   # under which `name` and `value` are looked up
         readonly uint8_t flags
         uint8_t depth          # how many groups it was taken out of
+        uint8_t padding[3]     # as it came, so that an encoded message is the one decoded
+
+
+cdef size_t size_of(Avp avp) noexcept
+cdef uint8_t *put(uint8_t *out, Avp avp) noexcept
+cdef Avp under(Avp avp, uint32_t application)
+cdef tuple read_avps(
+    const uint8_t *start,
+    const uint8_t *body,
+    const uint8_t *end,
+    uint32_t application,
+    uint8_t depth,
+)
+cdef list format_avps(tuple avps, bint secrets, str indent)
+cdef object checked(object value, str name, object most)

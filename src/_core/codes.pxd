@@ -1,4 +1,7 @@
-"""Every Diameter number once, with its source."""
+"""Every Diameter number that compiled code goes by, once, with its source.
+
+Numbers that only a reader needs stand in dictionary.pyx, which takes those here from here.
+"""
 
 cdef enum:
     # RFC 6733, section 3: the header's command flags
@@ -10,20 +13,29 @@ cdef enum:
     # RFC 6733, section 4.1: AVP flags
     AVP_VENDOR = 0x80
     AVP_MANDATORY = 0x40
+    AVP_PROTECTED = 0x20
 
     # Commands: RFC 7155, section 3 (AA); RFC 6733, section 9.7 (ACR)
     COMMAND_AA = 265
     COMMAND_ACCOUNTING = 271
 
-    # RFC 6733, section 11.3: application ids
+    # RFC 6733, section 2.4: application ids
+    APPLICATION_COMMON = 0
     APPLICATION_NASREQ = 1
+
+    # SMI enterprise numbers, as in Vendor-ID
+    VENDOR_3GPP = 10415
 
     # AVPs: RFC 6733, section 4.5
     AVP_USER_NAME = 1
     AVP_SESSION_ID = 263
+    AVP_ORIGIN_HOST = 264
     AVP_RESULT_CODE = 268
+    AVP_FAILED_AVP = 279
+    AVP_ERROR_MESSAGE = 281
     AVP_DESTINATION_REALM = 283
-    # AVPs of the DISC dialect (OpenSER's auth_diameter module): private meanings under application 1
+    AVP_ORIGIN_REALM = 296
+    # AVPs of the DISC dialect (OpenSER's auth_diameter module), whose meanings are private to it
     AVP_RESOURCE = 400
     AVP_RESPONSE = 401
     AVP_CHALLENGE = 402
@@ -40,6 +52,9 @@ cdef enum:
     # Result-Code: RFC 6733, section 7.1
     RESULT_SUCCESS = 2001
     RESULT_COMMAND_UNSUPPORTED = 3001
+    RESULT_UNABLE_TO_DELIVER = 3002
+    RESULT_REALM_NOT_SERVED = 3003
+    RESULT_TOO_BUSY = 3004
     RESULT_INVALID_HDR_BITS = 3008
     RESULT_AUTHENTICATION_REJECTED = 4001
     RESULT_AUTHORIZATION_REJECTED = 5003

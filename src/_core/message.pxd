@@ -120,4 +120,4 @@ cdef class Framer:
         size_t at
         readonly size_t limit  # bytes a message may have
         size_t fed             # bytes before buffer[0] in the stream
-        object fault           # the ParseError that ended the stream, or None
+        tuple fault            # of the ParseError that ended the stream, or None

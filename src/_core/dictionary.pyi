@@ -1,0 +1,6 @@
+from typing import final
+
+@final
+class Entry: ...
+
+def result_name(code: int) -> str | None: ...
