@@ -12,6 +12,11 @@ A refused password is a ``Decision``, never an exception; so is a DISC that fail
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from auth_diameter._core.sip import SipRequest
+
 
 class Error(Exception):
     """The root of all exceptions of this package."""
@@ -27,12 +32,27 @@ class ParseError(Error, ValueError):
     :ivar reason: what is wrong, with the RFC's name for the place; never a credential's value.
     :ivar offset: index into the input of the first byte that does not fit; for input that ends
         too early, its length.
+    :ivar header: name of the SIP header field at fault, or None.
+    :ivar status: the SIP status that says so: 400, or 505 for another SIP version.
+    :ivar request: of a SIP request, what could be read: its ``reply(status, reason)`` is a reply
+        that can be sent, or empty where none can be addressed. None for anything else.
     """
 
-    def __init__(self, reason: str, offset: int = 0) -> None:
+    def __init__(
+        self,
+        reason: str,
+        offset: int = 0,
+        *,
+        header: str | None = None,
+        status: int = 400,
+        request: SipRequest | None = None,
+    ) -> None:
         super().__init__(reason, offset)
         self.reason = reason
         self.offset = offset
+        self.header = header
+        self.status = status
+        self.request = request
 
     def __str__(self) -> str:
         return f"{self.reason} (at byte {self.offset})"

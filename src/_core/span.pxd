@@ -72,3 +72,18 @@ cdef inline bint equal_nocase(Span a, Span b) noexcept nogil:
 
 cdef inline bytes to_bytes(Span s):
     return s.p[:s.n]
+
+
+cdef inline Span between(const uint8_t *start, const uint8_t *end) noexcept nogil:
+    cdef Span s
+    s.p = start
+    s.n = <size_t>(end - start)
+    return s
+
+
+cdef inline bint is_word(Span s, const char *word, size_t n) noexcept nogil:
+    """ASCII case-insensitive equality with a literal of n bytes."""
+    cdef Span other
+    other.p = <const uint8_t *>word
+    other.n = n
+    return equal_nocase(s, other)

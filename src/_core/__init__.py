@@ -1,0 +1,54 @@
+"""The compiled core: bytes to values and back. This is its one door; Python imports from here only.
+
+It opens no socket, reads no clock, writes no log and knows no configuration.
+"""
+
+from __future__ import annotations
+
+from auth_diameter._core.avp import Avp
+from auth_diameter._core.digest import Challenge, Credentials, format_challenge, quote
+from auth_diameter._core.disc_dialect import (
+    AaRequest,
+    Answer,
+    AnswerStream,
+    Question,
+    RequestStream,
+    append_answer,
+    append_question,
+    authentication,
+    group_check,
+)
+from auth_diameter._core.errors import ConfigError, DiscError, Error, ParseError
+from auth_diameter._core.message import Framer, Message
+from auth_diameter._core.response import digest_response, ha1, verify, verify_many
+from auth_diameter._core.sip import SipRequest
+from auth_diameter._core.uri import Uri
+
+__all__ = [
+    "AaRequest",
+    "Answer",
+    "AnswerStream",
+    "Avp",
+    "Challenge",
+    "ConfigError",
+    "Credentials",
+    "DiscError",
+    "Error",
+    "Framer",
+    "Message",
+    "ParseError",
+    "Question",
+    "RequestStream",
+    "SipRequest",
+    "Uri",
+    "append_answer",
+    "append_question",
+    "authentication",
+    "digest_response",
+    "format_challenge",
+    "group_check",
+    "ha1",
+    "quote",
+    "verify",
+    "verify_many",
+]

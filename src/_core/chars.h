@@ -1,0 +1,115 @@
+/* Character classes of RFC 3261 section 25.1 (which are those of RFC 2396 for URIs), and the scan
+ * for the end of a line, which looks at 16 bytes at a time where the machine can.
+ */
+#ifndef AUTH_DIAMETER_CHARS_H
+#define AUTH_DIAMETER_CHARS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+enum {
+    AD_TOKEN = 1,   /* token */
+    AD_USER = 2,    /* user, password: unreserved / user-unreserved / "%" */
+    AD_PARAM = 4,   /* paramchar of a URI parameter, "%" included */
+    AD_HNAME = 8,   /* hname, hvalue of a URI header, "%" included */
+    AD_URIC = 16,   /* any URI: reserved / unreserved / "%" */
+    AD_HOST = 32,   /* hostname; "_" too, which container networks put into names */
+    AD_HEX = 64,
+    AD_DIGIT = 128
+};
+
+#define AD_UNRESERVED (AD_USER | AD_PARAM | AD_HNAME | AD_URIC)
+#define AD_ALPHA (AD_TOKEN | AD_UNRESERVED | AD_HOST)
+
+static const uint8_t ad_class[256] = {
+    ['!'] = AD_TOKEN | AD_UNRESERVED,
+    ['$'] = AD_UNRESERVED,
+    ['%'] = AD_TOKEN | AD_UNRESERVED,
+    ['&'] = AD_USER | AD_PARAM | AD_URIC,
+    ['\''] = AD_TOKEN | AD_UNRESERVED,
+    ['('] = AD_UNRESERVED, [')'] = AD_UNRESERVED,
+    ['*'] = AD_TOKEN | AD_UNRESERVED,
+    ['+'] = AD_TOKEN | AD_UNRESERVED,
+    [','] = AD_USER | AD_URIC,
+    ['-'] = AD_ALPHA,
+    ['.'] = AD_ALPHA,
+    ['/'] = AD_UNRESERVED,
+    ['0'] = AD_ALPHA | AD_HEX | AD_DIGIT, ['1'] = AD_ALPHA | AD_HEX | AD_DIGIT,
+    ['2'] = AD_ALPHA | AD_HEX | AD_DIGIT, ['3'] = AD_ALPHA | AD_HEX | AD_DIGIT,
+    ['4'] = AD_ALPHA | AD_HEX | AD_DIGIT, ['5'] = AD_ALPHA | AD_HEX | AD_DIGIT,
+    ['6'] = AD_ALPHA | AD_HEX | AD_DIGIT, ['7'] = AD_ALPHA | AD_HEX | AD_DIGIT,
+    ['8'] = AD_ALPHA | AD_HEX | AD_DIGIT, ['9'] = AD_ALPHA | AD_HEX | AD_DIGIT,
+    [':'] = AD_PARAM | AD_HNAME | AD_URIC,
+    [';'] = AD_USER | AD_URIC,
+    ['='] = AD_USER | AD_URIC,
+    ['?'] = AD_USER | AD_HNAME | AD_URIC,
+    ['@'] = AD_URIC,
+    ['A'] = AD_ALPHA | AD_HEX, ['B'] = AD_ALPHA | AD_HEX, ['C'] = AD_ALPHA | AD_HEX,
+    ['D'] = AD_ALPHA | AD_HEX, ['E'] = AD_ALPHA | AD_HEX, ['F'] = AD_ALPHA | AD_HEX,
+    ['G'] = AD_ALPHA, ['H'] = AD_ALPHA, ['I'] = AD_ALPHA, ['J'] = AD_ALPHA, ['K'] = AD_ALPHA,
+    ['L'] = AD_ALPHA, ['M'] = AD_ALPHA, ['N'] = AD_ALPHA, ['O'] = AD_ALPHA, ['P'] = AD_ALPHA,
+    ['Q'] = AD_ALPHA, ['R'] = AD_ALPHA, ['S'] = AD_ALPHA, ['T'] = AD_ALPHA, ['U'] = AD_ALPHA,
+    ['V'] = AD_ALPHA, ['W'] = AD_ALPHA, ['X'] = AD_ALPHA, ['Y'] = AD_ALPHA, ['Z'] = AD_ALPHA,
+    ['['] = AD_PARAM | AD_HNAME, [']'] = AD_PARAM | AD_HNAME,
+    ['_'] = AD_ALPHA,
+    ['`'] = AD_TOKEN,
+    ['a'] = AD_ALPHA | AD_HEX, ['b'] = AD_ALPHA | AD_HEX, ['c'] = AD_ALPHA | AD_HEX,
+    ['d'] = AD_ALPHA | AD_HEX, ['e'] = AD_ALPHA | AD_HEX, ['f'] = AD_ALPHA | AD_HEX,
+    ['g'] = AD_ALPHA, ['h'] = AD_ALPHA, ['i'] = AD_ALPHA, ['j'] = AD_ALPHA, ['k'] = AD_ALPHA,
+    ['l'] = AD_ALPHA, ['m'] = AD_ALPHA, ['n'] = AD_ALPHA, ['o'] = AD_ALPHA, ['p'] = AD_ALPHA,
+    ['q'] = AD_ALPHA, ['r'] = AD_ALPHA, ['s'] = AD_ALPHA, ['t'] = AD_ALPHA, ['u'] = AD_ALPHA,
+    ['v'] = AD_ALPHA, ['w'] = AD_ALPHA, ['x'] = AD_ALPHA, ['y'] = AD_ALPHA, ['z'] = AD_ALPHA,
+    ['~'] = AD_TOKEN | AD_UNRESERVED,
+};
+
+static inline int ad_is(uint8_t c, int set) { return ad_class[c] & set; }
+
+static inline int ad_is_control(uint8_t c) { return (c < 0x20 && c != '\t') || c == 0x7f; }
+
+/* The first control character (HTAB is none here) at or after p, or end. */
+static inline const uint8_t *ad_find_control(const uint8_t *p, const uint8_t *end)
+{
+#if defined(__SSE2__)
+    const __m128i space = _mm_set1_epi8(0x1f), tab = _mm_set1_epi8('\t'), del = _mm_set1_epi8(0x7f);
+    while (end - p >= 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)p);
+        __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(v, space), v); /* unsigned v <= 0x1f */
+        __m128i hit = _mm_or_si128(_mm_andnot_si128(_mm_cmpeq_epi8(v, tab), low), _mm_cmpeq_epi8(v, del));
+        unsigned mask = (unsigned)_mm_movemask_epi8(hit);
+        if (mask)
+            return p + __builtin_ctz(mask);
+        p += 16;
+    }
+#endif
+    while (p < end && !ad_is_control(*p))
+        p++;
+    return p;
+}
+
+/* The first double quote, backslash or control character at or after p, or end. */
+static inline const uint8_t *ad_find_quote(const uint8_t *p, const uint8_t *end)
+{
+#if defined(__SSE2__)
+    const __m128i space = _mm_set1_epi8(0x1f), tab = _mm_set1_epi8('\t'), del = _mm_set1_epi8(0x7f);
+    const __m128i quote = _mm_set1_epi8('"'), back = _mm_set1_epi8('\\');
+    while (end - p >= 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)p);
+        __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(v, space), v);
+        __m128i hit = _mm_or_si128(_mm_andnot_si128(_mm_cmpeq_epi8(v, tab), low), _mm_cmpeq_epi8(v, del));
+        hit = _mm_or_si128(hit, _mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, back)));
+        unsigned mask = (unsigned)_mm_movemask_epi8(hit);
+        if (mask)
+            return p + __builtin_ctz(mask);
+        p += 16;
+    }
+#endif
+    while (p < end && *p != '"' && *p != '\\' && !ad_is_control(*p))
+        p++;
+    return p;
+}
+
+#endif

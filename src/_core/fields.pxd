@@ -1,0 +1,30 @@
+"""The header fields that decisions and replies are made from: which they are, and their grammars."""
+
+from libc.stdint cimport uint16_t
+
+from auth_diameter._core.span cimport Reader, Span
+from auth_diameter._core.uri cimport SipUri
+
+ctypedef int Header
+
+cdef enum:
+    # The header fields that the parser itself reads; all others are found by name when asked for.
+    HEADER_OTHER, VIA, FROM, TO, CALL_ID, CSEQ, MAX_FORWARDS, CONTENT_LENGTH
+    AUTHORIZATION, PROXY_AUTHORIZATION
+    HEADER_COUNT
+
+
+cdef struct TopVia:
+    # The first via-parm of the first Via: RFC 3261, 20.42
+    Span protocol_and_host  # up to the parameters
+    Span params             # from the first ";" on
+    Span rest               # what follows in that header line, from the comma on
+    Span host
+    Span branch
+    uint16_t port           # 0 where absent
+    bint has_rport
+
+
+cdef Header header_of(Span name) noexcept nogil
+cdef bint take_name_addr(Reader *r, SipUri *uri, Span *tag) noexcept nogil
+cdef bint take_via(Reader *r, TopVia *out) noexcept nogil
