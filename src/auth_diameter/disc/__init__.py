@@ -1,0 +1,1 @@
+"""DISC, the Diameter back end that knows the subscribers: store, decisions, listener."""
