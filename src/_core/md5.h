@@ -18,7 +18,7 @@ void ad_md5_init(ad_md5_stream *stream);
 void ad_md5_update(ad_md5_stream *stream, const void *data, size_t size);
 void ad_md5_final(ad_md5_stream *stream, unsigned char digest[16]);
 
-/* The whole of `data` at once. */
+/* The whole of `data` at once; it may be null if `size` is 0. */
 void ad_md5(const void *data, size_t size, unsigned char digest[16]);
 
 /* One compression step for each of two independent states, interleaved: about the time of one. */
@@ -27,7 +27,8 @@ void ad_md5_compress2(uint32_t state_a[4], const unsigned char block_a[64],
 void ad_md5_compress(uint32_t state[4], const unsigned char block[64]);
 extern const uint32_t ad_md5_initial_state[4];
 
-/* Many independent messages of any lengths; each digest is written to its job's own place. */
+/* Many independent messages of any lengths; each digest is written to its job's own place. `data` may be null if `size`
+ * is 0. Not one byte outside the data is read. */
 typedef struct {
     const unsigned char *data;
     size_t size;
@@ -37,7 +38,8 @@ void ad_md5_many(const ad_md5_job *jobs, size_t count);
 
 /* The lanes in use: "avx512", "avx2", "sse2", "neon" or "scalar". */
 const char *ad_md5_lanes(void);
-/* Uses the lanes of that name from now on. 0: done; -1: this machine or build has none such. */
+/* Uses the lanes of that name from now on, and narrower ones for fewer messages than would fill half of them. 0: done;
+ * -1: this machine or build has none such. */
 int ad_md5_use_lanes(const char *name);
 
 #endif
