@@ -19,7 +19,7 @@ from auth_diameter._core.disc_dialect import (
     group_check,
 )
 from auth_diameter._core.errors import ConfigError, DiscError, Error, ParseError
-from auth_diameter._core.message import Framer, Message
+from auth_diameter._core.message import Framer, Message, format_message, message_length
 from auth_diameter._core.response import digest_response, ha1, verify, verify_many
 from auth_diameter._core.sip import SipRequest
 from auth_diameter._core.uri import Uri
@@ -46,8 +46,10 @@ __all__ = [
     "authentication",
     "digest_response",
     "format_challenge",
+    "format_message",
     "group_check",
     "ha1",
+    "message_length",
     "quote",
     "verify",
     "verify_many",

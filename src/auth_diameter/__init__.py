@@ -1,0 +1,123 @@
+"""SIP digest authentication against a Diameter back end (DISC), for high-throughput SIP servers.
+
+::
+
+    import auth_diameter as ad
+
+    ad.configure(diameter_client_host="localhost", diameter_client_port=3000)
+    decision = ad.diameter_www_authorize(datagram, "$fd")
+    if not decision:
+        sock.sendto(decision.reply, address)
+
+Threads use these functions or an `AuthDiameter`, asyncio an `AsyncAuthDiameter`. The codecs below them
+(`SipRequest`, `Credentials`, `verify`, `Message` …) can be used alone.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from auth_diameter._core import (
+    Avp,
+    Challenge,
+    ConfigError,
+    Credentials,
+    DiscError,
+    Error,
+    Framer,
+    Message,
+    ParseError,
+    SipRequest,
+    Uri,
+    digest_response,
+    format_challenge,
+    format_message,
+    ha1,
+    verify,
+    verify_many,
+)
+from auth_diameter.aio import AsyncAuthDiameter
+from auth_diameter.authorize import Cause, Decision, Request
+from auth_diameter.config import Config
+from auth_diameter.sync import AuthDiameter
+
+__all__ = [
+    "AsyncAuthDiameter",
+    "AuthDiameter",
+    "Avp",
+    "Cause",
+    "Challenge",
+    "Config",
+    "ConfigError",
+    "Credentials",
+    "Decision",
+    "DiscError",
+    "Error",
+    "Framer",
+    "Message",
+    "ParseError",
+    "SipRequest",
+    "Uri",
+    "configure",
+    "diameter_is_user_in",
+    "diameter_proxy_authorize",
+    "diameter_www_authorize",
+    "digest_response",
+    "format_challenge",
+    "format_message",
+    "ha1",
+    "verify",
+    "verify_many",
+]
+
+__version__ = "0.1.0"
+
+_lock = threading.Lock()
+_default: AuthDiameter | None = None
+
+
+def configure(**settings: Any) -> None:
+    """Sets what the three module functions go by: the fields of `Config`, each with its default.
+
+    Without a call the defaults hold, which are those of OpenSER's module. A second call replaces the
+    first; its connections are closed.
+
+    :raises ConfigError: an unknown setting, or a value that cannot be used.
+    """
+    global _default
+    try:
+        config = Config(**settings)
+    except TypeError as error:
+        unknown = sorted(set(settings) - set(Config.__dataclass_fields__))
+        if not unknown:
+            raise
+        raise ConfigError(f"unknown setting {unknown[0]!r}") from error
+    with _lock:
+        old, _default = _default, AuthDiameter(config)
+    if old is not None:
+        old.close()
+
+
+def _instance() -> AuthDiameter:
+    global _default
+    if _default is None:
+        with _lock:
+            if _default is None:
+                _default = AuthDiameter(Config())
+    return _default
+
+
+def diameter_www_authorize(request: Request, realm: str) -> Decision:
+    """Authorization, challenged with 401; see `AuthDiameter.diameter_www_authorize`."""
+    return _instance().diameter_www_authorize(request, realm)
+
+
+def diameter_proxy_authorize(request: Request, realm: str) -> Decision:
+    """Proxy-Authorization, challenged with 407; see `AuthDiameter.diameter_proxy_authorize`."""
+    return _instance().diameter_proxy_authorize(request, realm)
+
+
+def diameter_is_user_in(request: Request, who: str, group: str) -> Decision:
+    """Whether a user is in a group; see `AuthDiameter.diameter_is_user_in`."""
+    return _instance().diameter_is_user_in(request, who, group)

@@ -1,0 +1,280 @@
+"""The three functions as decisions, without I/O.
+
+Each begins with a request and says at once what to do, or what DISC must be asked::
+
+    request ──► www_authorize ─┬─► Decision                                  ACK, 400
+                               └─► Question ──► DISC ──► Answer ──► conclude ──► Decision
+                                                  └────► nothing ──► fail ─────► Decision
+
+The return codes are what a configuration script of OpenSER sees: 1 let through; 0 malformed; below 0
+refused, for the reasons that each function lists.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+
+from auth_diameter._core import (
+    Answer,
+    ConfigError,
+    Credentials,
+    ParseError,
+    Question,
+    SipRequest,
+    authentication,
+    group_check,
+)
+from auth_diameter.config import Config
+from auth_diameter.pseudovars import compile_template
+
+Request = SipRequest | bytes | bytearray | memoryview
+Headers = Sequence[tuple[str, str]]
+
+
+class Cause(enum.Enum):
+    """Who decided, and why."""
+
+    AUTHORIZED = "DISC found the credentials right"
+    MEMBER = "DISC says that the user is in the group"
+    BYPASSED = "ACK and CANCEL are never challenged"
+    CHALLENGED = "DISC wants credentials"
+    FORBIDDEN = "DISC refuses the credentials"
+    NOT_MEMBER = "DISC says that the user is not in the group"
+    NOT_AUTHORIZED = "no credentials on the request were found right before"
+    MALFORMED_REQUEST = "the request breaks the grammar of SIP"
+    MALFORMED_CREDENTIALS = "a Digest header before the match breaks its grammar"
+    NO_IDENTITY = "From, To or the Request-URI is missing or names no user and host"
+    TOO_LARGE = "the question to DISC would exceed 64 KiB"
+    DISC_REFUSED = "DISC answered with an error"
+    DISC_UNUSABLE = "DISC's answer cannot be used"
+    DISC_TIMEOUT = "DISC did not answer in time"
+    DISC_LOST = "the connection to DISC was lost before the answer"
+    DISC_UNREACHABLE = "no DISC can be reached"
+    OVERLOADED = "too many questions wait for DISC already"
+
+
+class Decision:
+    """What to do with a request. True only when it is let through.
+
+    :ivar return_code: int, as the OpenSER function returns it.
+    :ivar status: int, SIP status to reply with, or None where nothing is to be replied.
+    :ivar reply: bytes, the whole stateless reply, ready to send to ``request.reply_address``; None
+        where nothing may be sent.
+    :ivar cause: Cause. :ivar username: str, from the credentials that were judged, or None.
+    :ivar realm: str, used for authentication, or None.
+    :ivar headers: pairs (name, value) for a reply of the caller's own making.
+    """
+
+    __slots__ = ("cause", "headers", "realm", "reply", "return_code", "status", "username")
+
+    def __init__(
+        self,
+        return_code: int,
+        cause: Cause,
+        status: int | None = None,
+        reply: bytes | None = None,
+        username: str | None = None,
+        realm: str | None = None,
+        headers: Headers = (),
+    ) -> None:
+        self.return_code = return_code
+        self.cause = cause
+        self.status = status
+        self.reply = reply
+        self.username = username
+        self.realm = realm
+        self.headers = headers
+
+    @property
+    def authorized(self) -> bool:
+        """Whether the request is let through, bool."""
+        return self.return_code == 1
+
+    def __bool__(self) -> bool:
+        return self.return_code == 1
+
+    def __repr__(self) -> str:
+        return (
+            f"<Decision {self.cause.name} return_code={self.return_code} status={self.status} "
+            f"username={self.username!r} realm={self.realm!r}>"
+        )
+
+
+_REASONS = {
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    407: "Proxy Authentication Required",
+    500: "Server Internal Error",
+    503: "Service Unavailable",
+}
+
+_SUCCESS = 2001  # DIAMETER_SUCCESS: RFC 6733, 7.1.2
+_AUTHENTICATION_REJECTED = 4001  # RFC 6733, 7.1.4: the dialect's "ask again, with this challenge"
+_AUTHORIZATION_REJECTED = 5003  # RFC 6733, 7.1.5
+_SERVICE_AUTHENTICATION = ord("6")
+
+
+def refuse(
+    request: SipRequest,
+    status: int,
+    cause: Cause,
+    return_code: int,
+    headers: Headers = (),
+    realm: str | None = None,
+    username: str | None = None,
+) -> Decision:
+    """A refusal with its whole reply."""
+    reply = request.reply(status, _REASONS[status], headers)
+    return Decision(return_code, cause, status, reply or None, username, realm, headers)
+
+
+class Authorizer:
+    """The decisions for one `Config`; keeps no state, so that any thread may use it."""
+
+    def __init__(self, config: Config) -> None:
+        self.use_domain = config.use_domain
+        self._unavailable_status = config.unavailable_status
+        self._unavailable_headers: Headers = ()
+        if config.retry_after:
+            self._unavailable_headers = (("Retry-After", str(config.retry_after)),)
+
+    # ------------------------------------------------------------------ the functions
+
+    def www_authorize(self, request: Request, realm: str) -> Question | Decision:
+        """``diameter_www_authorize(realm)``: Authorization, challenged with 401.
+
+        Return codes: 1 right credentials, or ACK or CANCEL; 0 malformed, 400 was made; -5 refused.
+
+        :raises ConfigError: an unknown pseudo-variable in `realm`.
+        """
+        return self._authorize(request, realm, False)
+
+    def proxy_authorize(self, request: Request, realm: str) -> Question | Decision:
+        """``diameter_proxy_authorize(realm)``: Proxy-Authorization, challenged with 407; else the same."""
+        return self._authorize(request, realm, True)
+
+    def _authorize(self, request: Request, realm: str, proxy: bool) -> Question | Decision:
+        expand = compile_template(realm)
+        if type(request) is not SipRequest:
+            try:
+                request = SipRequest(request)
+            except ParseError as error:
+                return malformed(error)
+        if request.method in ("ACK", "CANCEL"):
+            return Decision(1, Cause.BYPASSED)
+        registering = request.method == "REGISTER"
+        used = expand(request)
+        if used == "":
+            used = request.to_host if registering and not proxy else request.from_host
+        # The user is that of To for a REGISTER, else that of From: both need a host.
+        if not used or not (request.to_host if registering else request.from_host):
+            return refuse(request, 400, Cause.NO_IDENTITY, 0)
+        try:
+            credentials = request.credentials(used, proxy)
+        except ParseError:
+            return refuse(request, 400, Cause.MALFORMED_CREDENTIALS, 0, realm=used)
+        question = authentication(request, used, credentials, proxy)
+        if question is None:
+            return refuse(request, 400, Cause.TOO_LARGE, 0)
+        return question
+
+    def is_user_in(self, request: Request, who: str, group: str) -> Question | Decision:
+        """``diameter_is_user_in(who, group)``: never a SIP reply.
+
+        :param who: ``Request-URI``, ``To``, ``From`` or ``Credentials``, in any case.
+        :param group: the group's name.
+
+        Return codes: 1 a member; -1 not a member, or DISC failed; -2 To, -3 From missing or
+        malformed; -4 no authorized credentials; -5 the URI names no user.
+
+        :raises ConfigError: another `who`, or a group without a name.
+        """
+        source = who.lower()
+        if source not in ("request-uri", "to", "from", "credentials"):
+            raise ConfigError(f"who {who!r}: expected Request-URI, To, From or Credentials")
+        if not group:
+            raise ConfigError("group: expected a name")
+        if type(request) is not SipRequest:
+            try:
+                request = SipRequest(request)
+            except ParseError as error:
+                code = {"To": -2, "From": -3}.get(error.header or "", -5)
+                return Decision(code, Cause.MALFORMED_REQUEST)
+        if source == "credentials":
+            credentials = request.authorized
+            if credentials is None:
+                return Decision(-4, Cause.NOT_AUTHORIZED)
+            user, domain = credentials.username.partition("@")[0], credentials.realm
+        else:
+            uri = request.uri("request" if source == "request-uri" else source)
+            if uri is None:
+                return Decision({"to": -2, "from": -3}.get(source, -5), Cause.NO_IDENTITY)
+            user, domain = uri.user or "", uri.host
+        realm = request.request_host
+        if not user or realm is None or (self.use_domain and not domain):
+            return Decision(-5, Cause.NO_IDENTITY)
+        name = f"{user}@{domain}" if self.use_domain else user
+        question = group_check(request, realm, name, group)
+        return question if question is not None else Decision(-5, Cause.TOO_LARGE)
+
+    # ------------------------------------------------------------------ their ends
+
+    def conclude(self, question: Question, answer: Answer) -> Decision:
+        """The decision that DISC's answer leads to; right credentials are marked on the request."""
+        if question.is_group_check:
+            return self._conclude_group(question, answer)
+        credentials = question.credentials
+        username = credentials.username if credentials is not None else None
+        realm = question.realm
+        request = question.request
+        code = answer.result_code
+        if answer.fault is not None:
+            return refuse(request, 500, Cause.DISC_UNUSABLE, -5, (), realm, username)
+        # A 2001 for a question without credentials lets nobody in: nothing was there to be right.
+        if code == _SUCCESS and credentials is not None:
+            request.mark_authorized(credentials, question.proxy)
+            return Decision(1, Cause.AUTHORIZED, None, None, username, realm)
+        if code == _AUTHENTICATION_REJECTED and answer.service_type == _SERVICE_AUTHENTICATION:
+            if answer.challenge is None:
+                return refuse(request, 500, Cause.DISC_UNUSABLE, -5, (), realm, username)
+            challenge = answer.challenge.decode("utf-8", "surrogateescape")
+            if question.proxy:
+                headers = (("Proxy-Authenticate", challenge),)
+                return refuse(request, 407, Cause.CHALLENGED, -5, headers, realm, username)
+            headers = (("WWW-Authenticate", challenge),)
+            return refuse(request, 401, Cause.CHALLENGED, -5, headers, realm, username)
+        if code in (_AUTHORIZATION_REJECTED, _AUTHENTICATION_REJECTED):
+            return refuse(request, 403, Cause.FORBIDDEN, -5, (), realm, username)
+        return refuse(request, 500, Cause.DISC_REFUSED, -5, (), realm, username)
+
+    def _conclude_group(self, question: Question, answer: Answer) -> Decision:
+        if answer.fault is not None:
+            return Decision(-1, Cause.DISC_UNUSABLE, username=question.user_name)
+        if answer.result_code == _SUCCESS:
+            return Decision(1, Cause.MEMBER, username=question.user_name)
+        if answer.result_code in (_AUTHENTICATION_REJECTED, _AUTHORIZATION_REJECTED):
+            return Decision(-1, Cause.NOT_MEMBER, username=question.user_name)
+        return Decision(-1, Cause.DISC_REFUSED, username=question.user_name)
+
+    def fail(self, question: Question, cause: Cause) -> Decision:
+        """The decision where DISC gave no answer: 503 with Retry-After, or -1 for a group check."""
+        if question.is_group_check:
+            return Decision(-1, cause, username=question.user_name)
+        credentials: Credentials | None = question.credentials
+        return refuse(
+            question.request,
+            self._unavailable_status,
+            cause,
+            -5,
+            self._unavailable_headers if self._unavailable_status == 503 else (),
+            question.realm,
+            credentials.username if credentials is not None else None,
+        )
+
+
+def malformed(error: ParseError) -> Decision:
+    """The decision on bytes that are no SIP request: 400 where a reply can be addressed."""
+    reply = error.request.reply(400, _REASONS[400]) if error.request is not None else b""
+    return Decision(0, Cause.MALFORMED_REQUEST, 400, reply or None)

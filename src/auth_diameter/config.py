@@ -1,0 +1,117 @@
+"""The settings of the client side: each with its default, its unit and its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from auth_diameter._core import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """How to reach DISC, and what to say when it cannot be reached.
+
+    The first three are the parameters of OpenSER's module, under their names and with their defaults.
+
+    :raises ConfigError: a value that cannot be used; the message names the field.
+    """
+
+    diameter_client_host: str = "localhost"
+    """Host of DISC: a name, an IPv4 or IPv6 address; several with commas, each with a port or
+    without: ``"10.0.0.1,[2001:db8::1]:3001"``."""
+
+    diameter_client_port: int = 3000
+    """TCP port of DISC, 1 to 65535, where the host does not say one."""
+
+    use_domain: bool = False
+    """Whether a group check names the user as ``user@domain`` instead of ``user``."""
+
+    peers: Sequence[tuple[str, int]] | None = None
+    """Several DISC as (host, port); None: the one of the two fields above."""
+
+    timeout: float = 2.0
+    """Seconds from a question to its answer, connecting included; the C module's limit, and below
+    the T1 × 4 after which most telephones have sent their request four times."""
+
+    connect_timeout: float = 1.0
+    """Seconds for one attempt to connect, so that a second one fits into `timeout`."""
+
+    max_connections: int = 64
+    """Connections to all DISC together. Threads use one each while a question is under way; asyncio
+    opens a second one only when the first is full."""
+
+    max_in_flight: int = 1000
+    """Questions under way on one connection of asyncio. 1 for the original DISC client, which wants
+    each question whole in a TCP segment of its own."""
+
+    max_waiting: int = 10_000
+    """Questions that may wait for a connection; the next one is answered 503 at once."""
+
+    unavailable_status: int = 503
+    """SIP status when DISC does not answer: 503, or 500 as the C module says."""
+
+    retry_after: int = 2
+    """Seconds in the Retry-After of that reply (RFC 3261, 20.33); 0: no such header."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "use_domain", bool(self.use_domain))
+        _check_port("diameter_client_port", self.diameter_client_port)
+        if self.peers is None:
+            peers = parse_peers(self.diameter_client_host, self.diameter_client_port)
+        else:
+            peers = tuple((str(host), port) for host, port in self.peers)
+            if not peers:
+                raise ConfigError("peers: expected one (host, port) at least")
+            for _, port in peers:
+                _check_port("peers", port)
+        object.__setattr__(self, "peers", peers)
+        for name in ("timeout", "connect_timeout"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not 0 < value <= 3600:
+                raise ConfigError(f"{name}: expected seconds above 0, up to 3600, not {value!r}")
+        for name in ("max_connections", "max_in_flight", "max_waiting"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ConfigError(f"{name}: expected a whole number from 1 on, not {value!r}")
+        if self.unavailable_status not in (500, 503):
+            raise ConfigError(f"unavailable_status: expected 500 or 503, not {self.unavailable_status!r}")
+        if not isinstance(self.retry_after, int) or not 0 <= self.retry_after <= 3600:
+            raise ConfigError(f"retry_after: expected whole seconds up to 3600, not {self.retry_after!r}")
+
+
+def _check_port(name: str, port: object) -> None:
+    if not isinstance(port, int) or not 1 <= port <= 65535:
+        raise ConfigError(f"{name}: expected a port from 1 to 65535, not {port!r}")
+
+
+def parse_address(text: str, default_port: int | None = None, name: str = "address") -> tuple[str, int]:
+    """``HOST:PORT``, ``HOST``, ``[IPv6]:PORT`` or a bare IPv6 address, as (host, port).
+
+    :param default_port: for a text without a port; None: there must be one. Port 0 is allowed, for
+        those who listen.
+    :raises ConfigError: it is none of these; the message starts with `name`.
+    """
+    host, port_text = text.strip(), ""
+    if host.startswith("["):
+        host, bracket, rest = host[1:].partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
+            raise ConfigError(f"{name} {text!r}: expected [IPv6]:PORT")
+        port_text = rest[1:]
+    elif host.count(":") == 1:
+        host, _, port_text = host.partition(":")
+    if not host or (not port_text and default_port is None):
+        raise ConfigError(f"{name} {text!r}: expected HOST:PORT")
+    if not port_text:
+        assert default_port is not None
+        return host, default_port
+    if not port_text.isascii() or not port_text.isdigit() or int(port_text) > 65535:
+        raise ConfigError(f"{name} {text!r}: the port is not a number up to 65535")
+    return host, int(port_text)
+
+
+def parse_peers(hosts: str, default_port: int) -> tuple[tuple[str, int], ...]:
+    """``"a, b:3001"`` as ((a, default_port), (b, 3001)). :raises ConfigError: see parse_address."""
+    if not isinstance(hosts, str) or not hosts.strip():
+        raise ConfigError(f"diameter_client_host: expected a host, not {hosts!r}")
+    return tuple(parse_address(part, default_port, "diameter_client_host") for part in hosts.split(","))

@@ -1,0 +1,300 @@
+"""The connections to DISC, without I/O: which one asks, whose answer came, who waited too long.
+
+A driver owns the sockets and the clock. It tells the pool what happened, with the time ``now``
+(seconds, monotonic) as an argument, and does what the pool says::
+
+    submit(question) ──► Connection.outgoing      bytes to send on that connection
+                    └──► wanted() → Peer          a connection to open; then opened() or failed()
+    received(connection, bytes) ──► (question, answer) …
+    closed(connection), failed(peer), expire(now) ──► (question, Cause) …   the ones without an answer
+
+States of a connection::
+
+    wanted ──► opening ──► open ──► closed
+                  └──► failed: the peer rests, for a time that doubles up to a second
+
+Rules: the open connection with the fewest questions under way is asked; another one is opened when
+all are full. A question whose connection breaks is asked once more on another, never twice. All
+questions have the same time limit, so that the oldest is the next to expire.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import secrets
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from auth_diameter._core import Answer, AnswerStream, ParseError, Question, append_question
+from auth_diameter.authorize import Cause
+from auth_diameter.config import Config
+
+# The dialect matches answers by SIP-MSGID, and the original DISC may put an answer on a connection
+# that was opened after the question was asked: ids are unique in the process and start anywhere.
+_msgids: Iterator[int] = itertools.count(secrets.randbits(32))
+
+_REST_FIRST = 0.05  # seconds that a peer rests after a first failure
+_REST_MOST = 1.0  # so that all is well again within two seconds of its return
+
+Failure = tuple[Question, Cause]
+
+
+class Peer:
+    """One DISC: where it is, and whether it is worth a try."""
+
+    __slots__ = ("failures", "host", "opening", "port", "rest_until")
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host = host
+        self.port = port
+        self.opening = 0  # connections on the way
+        self.failures = 0  # in a row
+        self.rest_until = 0.0
+
+    def __repr__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+class Connection:
+    """One TCP connection with a DISC, but for the socket.
+
+    :ivar outgoing: bytes to be sent; the driver takes them away.
+    :ivar under_way: how many questions wait for an answer on it.
+    :ivar paused: whether the driver cannot send more for now; it is then given no new question.
+    :ivar transport: the driver's own.
+    """
+
+    __slots__ = ("answers", "outgoing", "paused", "peer", "transport", "under_way")
+
+    def __init__(self, peer: Peer, transport: object) -> None:
+        self.peer = peer
+        self.transport = transport
+        self.outgoing = bytearray()
+        self.answers = AnswerStream()
+        self.under_way = 0
+        self.paused = False
+
+    @property
+    def fault(self) -> ParseError | None:
+        """What ended the framing of its answers; the driver then closes it."""
+        return self.answers.fault
+
+
+class Pool:
+    """All connections of one client. Not thread-safe: its driver is.
+
+    :param max_in_flight: questions under way on one connection; None: as configured.
+    :param jitter: function that gives a number from 0 to 1, for the rest of peers that failed.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        max_in_flight: int | None = None,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        assert config.peers is not None
+        self.peers = [Peer(host, port) for host, port in config.peers]
+        self.connections: list[Connection] = []
+        self.pending: dict[int, Question] = {}  # by msgid, in the order of deadlines
+        self.waiting: deque[Question] = deque()  # for a connection, in the order of deadlines
+        self.dropped = 0  # answers that belonged to no question
+        self._timeout = config.timeout
+        self._max_connections = config.max_connections
+        self._max_in_flight = max_in_flight or config.max_in_flight
+        self._max_waiting = config.max_waiting
+        self._jitter = jitter
+
+    # ------------------------------------------------------------------ asking
+
+    def submit(self, question: Question, now: float) -> Connection | Cause | None:
+        """Takes a question on.
+
+        The connection that it was written to; None where it waits for one, see `wanted`; or the
+        Cause why it cannot be asked.
+        """
+        question.deadline = now + self._timeout
+        connection = self._choose()
+        if connection is not None:
+            self._write(connection, question)
+            return connection
+        if not self._can_open(now):
+            if not self.connections:
+                return Cause.DISC_UNREACHABLE
+        if len(self.waiting) >= self._max_waiting:
+            return Cause.OVERLOADED
+        self.waiting.append(question)
+        return None
+
+    def _choose(self) -> Connection | None:
+        best = None
+        least = self._max_in_flight
+        for connection in self.connections:
+            if connection.under_way < least and not connection.paused:
+                best = connection
+                least = connection.under_way
+        return best
+
+    def _write(self, connection: Connection, question: Question) -> None:
+        msgid = next(_msgids) & 0xFFFFFFFF
+        append_question(connection.outgoing, question, msgid)
+        question.msgid = msgid
+        question.connection = connection
+        question.attempts += 1
+        self.pending[msgid] = question
+        connection.under_way += 1
+
+    # ------------------------------------------------------------------ opening
+
+    def _opening(self) -> int:
+        return sum(peer.opening for peer in self.peers)
+
+    def _can_open(self, now: float) -> bool:
+        """Whether a connection is on the way, or one could be."""
+        return any(peer.opening or peer.rest_until <= now for peer in self.peers)
+
+    def wanted(self, now: float) -> Peer | None:
+        """The peer to open a connection to now, which counts as on the way from here on; or None."""
+        opening = self._opening()
+        if len(self.waiting) <= opening * self._max_in_flight:
+            return None
+        if len(self.connections) + opening >= self._max_connections:
+            return None
+        rested = [peer for peer in self.peers if peer.rest_until <= now]
+        if not rested:
+            return None
+        # The one with the fewest connections, so that several DISC share the work.
+        counts = {id(peer): peer.opening for peer in rested}
+        for connection in self.connections:
+            if id(connection.peer) in counts:
+                counts[id(connection.peer)] += 1
+        peer = min(rested, key=lambda peer: counts[id(peer)])
+        peer.opening += 1
+        return peer
+
+    def opened(self, peer: Peer, transport: object) -> Connection:
+        """A connection was opened; the questions that waited are in its `outgoing` now."""
+        peer.opening -= 1
+        peer.failures = 0
+        peer.rest_until = 0.0
+        connection = Connection(peer, transport)
+        self.connections.append(connection)
+        self.fill(connection)
+        return connection
+
+    def fill(self, connection: Connection) -> bool:
+        """Gives a connection with room the questions that wait; whether there were any."""
+        filled = False
+        while self.waiting and connection.under_way < self._max_in_flight and not connection.paused:
+            question = self.waiting.popleft()
+            self._write(connection, question)
+            filled = True
+            if question.attempts > 1:
+                self._sort_pending()
+        return filled
+
+    def failed(self, peer: Peer, now: float) -> list[Failure]:
+        """A connection could not be opened; the questions that now have no hope left."""
+        peer.opening -= 1
+        self._rest(peer, now)
+        if self.connections or self._can_open(now):
+            return []
+        hopeless = [(question, Cause.DISC_UNREACHABLE) for question in self.waiting]
+        self.waiting.clear()
+        return hopeless
+
+    def _rest(self, peer: Peer, now: float) -> None:
+        rest = min(_REST_MOST, _REST_FIRST * 2.0 ** min(peer.failures, 10))
+        peer.failures += 1
+        peer.rest_until = now + rest * (0.5 + 0.5 * self._jitter())
+
+    # ------------------------------------------------------------------ what comes back
+
+    def received(self, connection: Connection, data: bytes) -> list[tuple[Question, Answer]]:
+        """Bytes came: the answers in them, each with its question. Then look at `connection.fault`."""
+        found = connection.answers.feed(data, self.pending)
+        for question, _ in found:
+            question.connection.under_way -= 1
+        return found
+
+    def received_by(self, question: Question, data: bytes) -> Answer | None:
+        """The same for a driver that reads a connection for the one question on it."""
+        connection: Connection = question.connection
+        found = connection.answers.feed(data, {question.msgid: question})
+        if not found:
+            return None
+        del self.pending[question.msgid]
+        connection.under_way -= 1
+        return found[0][1]
+
+    def closed(self, connection: Connection, now: float) -> list[Failure]:
+        """A connection is gone: its questions wait for another, or have failed for good."""
+        if connection not in self.connections:
+            return []
+        self.connections.remove(connection)
+        self.dropped += connection.answers.dropped
+        lost = [question for question in self.pending.values() if question.connection is connection]
+        failures: list[Failure] = []
+        again: list[Question] = []
+        for question in lost:
+            del self.pending[question.msgid]
+            question.connection = None
+            if question.attempts < 2 and question.deadline > now:
+                again.append(question)
+            else:
+                failures.append((question, Cause.DISC_LOST))
+        if again:
+            # They are older than those that wait already: deadlines stay in order.
+            merged = sorted([*again, *self.waiting], key=lambda question: question.deadline)
+            self.waiting = deque(merged)
+            for other in self.connections:
+                self.fill(other)
+        if self.waiting and not self.connections and not self._can_open(now):
+            failures += [(question, Cause.DISC_UNREACHABLE) for question in self.waiting]
+            self.waiting.clear()
+        return failures
+
+    def _sort_pending(self) -> None:
+        ordered = sorted(self.pending.items(), key=lambda item: item[1].deadline)
+        self.pending.clear()
+        self.pending.update(ordered)
+
+    def abandon(self, question: Question) -> None:
+        """Nobody wants the answer any more: a late one is dropped."""
+        if self.pending.pop(question.msgid, None) is question:
+            question.connection.under_way -= 1
+        elif question in self.waiting:
+            self.waiting.remove(question)
+
+    # ------------------------------------------------------------------ time
+
+    def deadline(self) -> float | None:
+        """When `expire` has something to do next; None while nothing is under way."""
+        first = next(iter(self.pending.values()), None)
+        if self.waiting and (first is None or self.waiting[0].deadline < first.deadline):
+            first = self.waiting[0]
+        return first.deadline if first is not None else None
+
+    def expire(self, now: float) -> list[Failure]:
+        """The questions that nobody answered in time."""
+        late: list[Failure] = []
+        for question in self.pending.values():
+            if question.deadline > now:
+                break
+            late.append((question, Cause.DISC_TIMEOUT))
+        for question, _ in late:
+            del self.pending[question.msgid]
+            question.connection.under_way -= 1
+        while self.waiting and self.waiting[0].deadline <= now:
+            question = self.waiting.popleft()
+            late.append((question, Cause.DISC_TIMEOUT if self.connections else Cause.DISC_UNREACHABLE))
+        return late
+
+    def stop(self) -> list[Failure]:
+        """No more: every question that is under way has failed."""
+        left = [*self.pending.values(), *self.waiting]
+        self.pending.clear()
+        self.waiting.clear()
+        return [(question, Cause.DISC_LOST) for question in left]

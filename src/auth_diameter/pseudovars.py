@@ -1,0 +1,165 @@
+"""Pseudo-variables of OpenSER in a realm, such as ``$fd``: compiled once, expanded for each request.
+
+Those are known that the request and its source alone determine. ``$$`` is a dollar sign, ``$(fd)`` the
+same as ``$fd``. A value that the request lacks is the empty string, but for the domains and users of
+From and To: without them the request cannot be judged, and expanding says None.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import lru_cache, partial
+from operator import attrgetter
+
+from auth_diameter._core import ConfigError, Credentials, ParseError, SipRequest
+
+Expand = Callable[[SipRequest], str | None]
+
+
+def _part(which: str, what: str, request: SipRequest) -> str | None:
+    uri = request.uri(which)
+    if uri is None:
+        return None if what == "host" else ""
+    return getattr(uri, what) or ""
+
+
+def _port(request: SipRequest) -> str:
+    uri = request.uri("request")
+    if uri is None:
+        return ""
+    return str(uri.port or (5061 if uri.scheme == "sips" else 5060))  # RFC 3261, 19.1.2
+
+
+def _header(name: str, request: SipRequest) -> str:
+    return request.header(name) or ""
+
+
+def _source(index: int, request: SipRequest) -> str:
+    return str(request.source[index]) if request.source is not None else ""
+
+
+def _first_credentials(request: SipRequest) -> Credentials | None:
+    for name in ("Authorization", "Proxy-Authorization"):
+        for value in request.headers(name):
+            try:
+                return Credentials.parse(value)
+            except ParseError:
+                continue
+    return None
+
+
+def _digest(what: Callable[[Credentials], str | None], request: SipRequest) -> str:
+    found = _first_credentials(request)
+    return (what(found) or "") if found is not None else ""
+
+
+_VARIABLES: dict[str, Expand] = {
+    "fd": attrgetter("from_host"),
+    "fu": lambda request: request.from_uri or "",
+    "fU": partial(_part, "from", "user"),
+    "ft": lambda request: request.tag("from") or "",
+    "td": attrgetter("to_host"),
+    "tu": lambda request: request.to_uri or "",
+    "tU": partial(_part, "to", "user"),
+    "tt": lambda request: request.tag("to") or "",
+    "rd": lambda request: request.request_host or "",
+    "ru": lambda request: request.request_uri or "",
+    "rU": partial(_part, "request", "user"),
+    "rm": attrgetter("method"),
+    "rp": _port,
+    "rz": partial(_part, "request", "scheme"),
+    "rv": lambda request: "SIP/2.0",
+    "od": lambda request: request.request_host or "",
+    "ou": lambda request: request.request_uri or "",
+    "oU": partial(_part, "request", "user"),
+    "ci": attrgetter("call_id"),
+    "cs": lambda request: str(request.cseq),
+    "ct": partial(_header, "Contact"),
+    "cT": partial(_header, "Content-Type"),
+    "cl": partial(_header, "Content-Length"),
+    "bs": lambda request: str(len(request.body)),
+    "rb": lambda request: request.body.decode("utf-8", "surrogateescape"),
+    "ml": lambda request: str(request.data_size),
+    "si": partial(_source, 0),
+    "sp": partial(_source, 1),
+    "ua": partial(_header, "User-Agent"),
+    "rt": partial(_header, "Refer-To"),
+    "di": partial(_header, "Diversion"),
+    "re": partial(_header, "Remote-Party-ID"),
+    "ai": partial(_header, "P-Asserted-Identity"),
+    "pu": partial(_header, "P-Preferred-Identity"),
+    "au": partial(_digest, lambda c: c.username.partition("@")[0]),
+    "aU": partial(_digest, attrgetter("username")),
+    "ad": partial(_digest, lambda c: c.username.partition("@")[2]),
+    "ar": partial(_digest, attrgetter("realm")),
+    "adu": partial(_digest, attrgetter("uri")),
+    "aa": partial(_digest, attrgetter("algorithm")),
+}
+
+_TOKEN = re.compile(
+    r"\$(?:(?P<dollar>\$)"
+    r"|\(?hdr\((?P<header>[^()$\s]+)\)\)?"
+    r"|\((?P<paren>\w+)\)"
+    r"|(?P<name>[A-Za-z]+))"
+)
+
+
+def _lookup(text: str, name: str, position: int) -> tuple[Expand, int]:
+    """The variable that `name` begins with (the longest), and how many characters it takes."""
+    for length in (3, 2):
+        known = _VARIABLES.get(name[:length])
+        if known is not None and len(name) >= length:
+            return known, length
+    raise ConfigError(
+        f"realm {text!r}: unknown pseudo-variable ${name} at character {position}; "
+        "a dollar sign of its own is written $$"
+    )
+
+
+@lru_cache(maxsize=1024)
+def compile_template(text: str) -> Expand:
+    """A function that expands `text` for a request; None where a From or To it needs is missing.
+
+    :raises ConfigError: an unknown pseudo-variable, or a lone dollar sign; with its place.
+    """
+    parts: list[str | Expand] = []
+    at = 0
+    while True:
+        dollar = text.find("$", at)
+        if dollar < 0:
+            parts.append(text[at:])
+            break
+        parts.append(text[at:dollar])
+        match = _TOKEN.match(text, dollar)
+        if match is None:
+            raise ConfigError(f"realm {text!r}: no pseudo-variable after $ at character {dollar}")
+        at = match.end()
+        if match["dollar"]:
+            parts.append("$")
+        elif match["header"]:
+            parts.append(partial(_header, match["header"]))
+        elif match["paren"]:
+            known, length = _lookup(text, match["paren"], dollar)
+            if length != len(match["paren"]):
+                raise ConfigError(f"realm {text!r}: unknown pseudo-variable $({match['paren']})")
+            parts.append(known)
+        else:
+            known, length = _lookup(text, match["name"], dollar)
+            parts.append(known)
+            at = dollar + 1 + length
+    return _join([part for part in parts if part != ""])
+
+
+def _join(parts: list[str | Expand]) -> Expand:
+    if all(isinstance(part, str) for part in parts):
+        constant = "".join(part for part in parts if isinstance(part, str))
+        return lambda request: constant
+    if len(parts) == 1 and not isinstance(parts[0], str):
+        return parts[0]
+
+    def expand(request: SipRequest) -> str | None:
+        texts = [part if isinstance(part, str) else part(request) for part in parts]
+        return None if None in texts else "".join(text for text in texts if text is not None)
+
+    return expand
