@@ -1,0 +1,30 @@
+from collections.abc import Iterable
+from typing import TypeAlias
+
+from typing_extensions import Buffer
+
+from auth_diameter._core.digest import Credentials
+
+# Credentials, method, HA1, and with qop=auth-int the body
+_Item: TypeAlias = (
+    tuple[Credentials, str | bytes, str | bytes]
+    | tuple[Credentials, str | bytes, str | bytes, Buffer]
+)
+
+def verify(
+    credentials: Credentials, method: str | bytes, ha1: str | bytes, body: Buffer = b""
+) -> bool: ...
+def verify_many(items: Iterable[_Item]) -> bytearray: ...
+def ha1(username: str, realm: str, password: str, algorithm: str = "MD5") -> str: ...
+def digest_response(
+    ha1: str,
+    method: str,
+    uri: str,
+    nonce: str,
+    *,
+    algorithm: str = "MD5",
+    qop: str | None = None,
+    nc: str | None = None,
+    cnonce: str | None = None,
+    body: Buffer = b"",
+) -> str: ...
