@@ -11,6 +11,7 @@ Grammar (RFC 7616, 3.4; RFC 3261, 25.1; LWS may stand around every "=" and ","):
 Parsing fills spans and touches no Python object; values become ``str`` when they are asked for.
 """
 
+import re
 from urllib.parse import unquote_to_bytes
 
 cimport cython
@@ -26,6 +27,7 @@ from auth_diameter._core.text cimport as_bytes, text_of
 
 from auth_diameter._core.errors import ConfigError, ParseError
 
+_TOKEN = re.compile(r"[\w\-.!%*+`'~]+", re.ASCII).fullmatch     # RFC 3261, 25.1
 _REASONS = {
     OTHER_SCHEME: "not the Digest scheme",
     NO_PARAMETER: "no parameters after the scheme",
@@ -158,6 +160,7 @@ cdef int parse_params(Span text, DigestFields *out, size_t *offset) noexcept nog
             status = NO_VALUE
             break
         if not value.n <= MAX_PARAMETER:
+            r.p = value.p
             status = TOO_LONG
             break
         skip_lws(&r)
@@ -168,6 +171,7 @@ cdef int parse_params(Span text, DigestFields *out, size_t *offset) noexcept nog
         field = field_of(name)
         if field < FIELD_COUNT:
             if out.value[field].p != NULL:
+                r.p = name.p
                 status = DUPLICATE
                 break
             out.value[field] = value
@@ -180,6 +184,7 @@ cdef int parse_params(Span text, DigestFields *out, size_t *offset) noexcept nog
             if status == OK and extensions == MAX_EXTENSIONS:
                 status = TOO_MANY
             if status != OK:
+                r.p = name.p
                 break
             extension[extensions] = name
             extensions += 1
@@ -199,7 +204,10 @@ cdef bint all_hex(Span s) noexcept nogil:
 
 
 cdef bint ext_value_ok(Span s) noexcept nogil:
-    """ext-value of RFC 8187, 3.2.1, with the one charset that RFC 7616, 3.4 allows."""
+    """ext-value of RFC 8187, 3.2.1, with the one charset that RFC 7616, 3.4 allows.
+
+    value-chars = *( pct-encoded / attr-char ); attr-char is a token's, but for "*", "'" and "%".
+    """
     cdef size_t i = 6
     if s.n < 7 or not is_word(Span(s.p, 6), "UTF-8'", 6):
         return False
@@ -213,6 +221,10 @@ cdef bint ext_value_ok(Span s) noexcept nogil:
             if not 2 < s.n - i or not ad_is(s.p[i + 1], AD_HEX) or not ad_is(s.p[i + 2], AD_HEX):
                 return False
             i += 2
+        elif s.p[i] == 42 or s.p[i] == 39 or not (ad_is(s.p[i], AD_TOKEN) or s.p[i] == 35
+                                                  or s.p[i] == 36 or s.p[i] == 38
+                                                  or s.p[i] == 94 or s.p[i] == 124):
+            return False
         i += 1
     return True
 
@@ -552,8 +564,10 @@ def format_challenge(str realm not None, str nonce not None, *, str algorithm="M
     """The value of a WWW-Authenticate header (RFC 7616, 3.3), str; it ends with a quoted parameter.
 
     :param qop: names to offer, in order; empty for an RFC 2069 challenge.
-    :raises ConfigError: a value with a control character.
+    :raises ConfigError: a value with a control character, or an algorithm that is no token.
     """
+    if not _TOKEN(algorithm):
+        raise ConfigError(f"algorithm {algorithm!r}: not a token of RFC 3261, 25.1")
     cdef str text = f"Digest realm={quote(realm)}, nonce={quote(nonce)}"
     if stale:
         text += ", stale=true"

@@ -19,8 +19,8 @@ the SIP request, `AnswerStream` finds the Answer to each. Server: `RequestStream
 
 cimport cython
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdint cimport uint8_t, uint32_t
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
 from auth_diameter._core.avp cimport AvpView, avp_next, avp_put, avp_put_u32, avp_size
@@ -42,7 +42,7 @@ from auth_diameter._core.message cimport (
 )
 from auth_diameter._core.sip cimport METHOD_REGISTER, SipRequest
 from auth_diameter._core.span cimport Reader, Span, put_u32
-from auth_diameter._core.text cimport span_of, text_of
+from auth_diameter._core.text cimport as_bytes, span_of, text_of
 from auth_diameter._core.uri cimport SipUri, put_address
 
 from auth_diameter._core.errors import ParseError
@@ -101,7 +101,9 @@ cdef class Question:
         cdef Span realm, text
         cdef uint8_t service = self.service
         cdef bint whole = service == SERVICE_AUTHENTICATION
-        span_of(self.realm, &realm, "realm")
+        # By way of bytes, because text from a request may hold bytes that are no UTF-8.
+        cdef bytes kept = as_bytes(self.realm, "realm"), group, user_name
+        span_of(kept, &realm, "realm")
         put_u32(id_bytes, msgid)
         if whole:
             q = put_address_avp(q, AVP_RESOURCE, &self.request.request_uri_, True)
@@ -109,9 +111,11 @@ cdef class Question:
         q = avp_put(q, AVP_SERVICE_TYPE, AVP_MANDATORY, &service, 1)
         q = avp_put(q, AVP_SIP_MSGID, 0, id_bytes, 4)
         if not whole:
-            span_of(self.group, &text, "group")
+            group = as_bytes(self.group, "group")
+            span_of(group, &text, "group")
             q = avp_put(q, AVP_USER_GROUP, AVP_MANDATORY, text.p, text.n)
-            span_of(self.user_name, &text, "user_name")
+            user_name = as_bytes(self.user_name, "user_name")
+            span_of(user_name, &text, "user_name")
             q = avp_put(q, AVP_USER_NAME, AVP_MANDATORY, text.p, text.n)
         elif self.credentials is None:
             q = put_address_avp(q, AVP_USER_NAME, self.identity(), False)
@@ -237,8 +241,11 @@ def append_question(bytearray out not None, Question question not None, uint32_t
         memcpy(PyByteArray_AS_STRING(out) + size, small, n)
     else:
         PyByteArray_Resize(out, size + <Py_ssize_t>room)
-        n = question.write(<uint8_t *>PyByteArray_AS_STRING(out) + size, msgid)
-        PyByteArray_Resize(out, size + <Py_ssize_t>n)
+        n = 0
+        try:
+            n = question.write(<uint8_t *>PyByteArray_AS_STRING(out) + size, msgid)
+        finally:
+            PyByteArray_Resize(out, size + <Py_ssize_t>n)
 
 
 # ---------------------------------------------------------------------------------- answers
@@ -260,11 +267,11 @@ cdef class Answer:
     @staticmethod
     def decode(data):
         """Reads one whole AA-Answer (bytes-like). :raises ParseError: it is not framed as one."""
-        cdef bytes message = bytes(data)
+        cdef bytes message = data if type(data) is bytes else bytes(memoryview(data))
         cdef const uint8_t *p = <const uint8_t *>PyBytes_AS_STRING(message)
         cdef size_t n = <size_t>PyBytes_GET_SIZE(message)
         cdef Py_ssize_t size = frame(p, n, DEFAULT_LIMIT)
-        cdef uint32_t msgid
+        cdef int64_t msgid
         if size < 0:
             raise ParseError(_FRAME_REASONS[size], 0)
         if size == 0 or <size_t>size != n:
@@ -276,8 +283,11 @@ cdef class Answer:
                 f"challenge={'yes' if self.challenge is not None else 'no'} fault={self.fault!r}>")
 
 
-cdef Answer read_answer(const uint8_t *p, size_t n, uint32_t *msgid):
-    """One whole message. What makes it unusable is its fault; `msgid` falls back to Hop-by-Hop."""
+cdef Answer read_answer(const uint8_t *p, size_t n, int64_t *msgid):
+    """One whole message. What makes it unusable is its fault.
+
+    `msgid` falls back to Hop-by-Hop where there is none, and is -1 where it cannot be told.
+    """
     cdef Answer a = Answer.__new__(Answer)
     cdef Header header
     cdef Reader r
@@ -302,7 +312,7 @@ cdef Answer read_answer(const uint8_t *p, size_t n, uint32_t *msgid):
             ids += 1
             if avp.data.n != 4 or ids > 1:
                 a.fault = "SIP-MSGID of a wrong size, or twice"
-                msgid[0] = 0
+                msgid[0] = -1
             else:
                 msgid[0] = get_u32(avp.data.p)
         elif avp.code == AVP_RESULT_CODE:
@@ -348,7 +358,7 @@ cdef class _Stream:
         self.rest = b""
 
     cdef bytes join(self, object data):
-        cdef bytes chunk = data if type(data) is bytes else bytes(data)
+        cdef bytes chunk = data if type(data) is bytes else bytes(memoryview(data))
         return self.rest + chunk if self.rest else chunk
 
     cdef void keep(self, bytes data, size_t at, Py_ssize_t status):
@@ -383,7 +393,7 @@ cdef class AnswerStream(_Stream):
         cdef const uint8_t *p
         cdef size_t n, at = 0
         cdef Py_ssize_t size
-        cdef uint32_t msgid
+        cdef int64_t msgid
         cdef Answer answer
         if self.fault is not None:
             return found
@@ -468,13 +478,13 @@ cdef class AaRequest:
             if place.p != NULL:
                 self.refuse(RESULT_AVP_OCCURS_TOO_MANY_TIMES)
             place[0] = avp.data
+        if service.n == 1:
+            self.service_type = service.p[0]    # first, so that the refusal repeats it, too
         if status < 0:
             self.refuse(RESULT_INVALID_AVP_LENGTH)
             return
         cut_nuls(&self.user_name_)
         cut_nuls(&self.resource_)
-        if service.n == 1:
-            self.service_type = service.p[0]
         if service.p == NULL or self.user_name_.p == NULL or self.realm_.p == NULL:
             self.refuse(RESULT_MISSING_AVP)
         elif service.n != 1:

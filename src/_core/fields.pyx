@@ -9,7 +9,9 @@
 from libc.stdint cimport uint8_t
 from libc.string cimport memset
 
-from auth_diameter._core.chars cimport AD_HOST, AD_TOKEN, ad_is, is_lws, skip_byte, skip_lws, take_class, take_quoted
+from auth_diameter._core.chars cimport (
+    AD_HEX, AD_HOST, AD_TOKEN, ad_is, is_lws, skip_byte, skip_lws, take_class, take_quoted,
+)
 from auth_diameter._core.span cimport Reader, Span, between, is_word, lower
 from auth_diameter._core.uri cimport SipUri, take_host, take_port, take_uri
 
@@ -60,7 +62,7 @@ cdef Header header_of(Span name) noexcept nogil:
 cdef bint take_params(Reader *r, Span *tag) noexcept nogil:
     """*( ";" token [ "=" ( token / host / quoted-string ) ] ) up to the end; False at the place.
 
-    `tag` is filled from a parameter of that name, which may stand there once.
+    `tag` is filled from a parameter of that name, which may stand there once and is a token.
     """
     cdef Span name, value
     while True:
@@ -70,21 +72,23 @@ cdef bint take_params(Reader *r, Span *tag) noexcept nogil:
         if not skip_byte(r, 59) or not take_class(r, AD_TOKEN, &name):
             return False
         if skip_byte(r, 61):
-            if r.p < r.end and r.p[0] == 34:
+            if is_word(name, "tag", 3):
+                if tag.p != NULL or not take_class(r, AD_TOKEN, tag):
+                    return False
+            elif r.p < r.end and r.p[0] == 34:
                 if take_quoted(r, &value) < 0:
                     return False
-            elif not take_class(r, AD_TOKEN | AD_HOST, &value):
-                if r.p == r.end or r.p[0] != 91:
-                    return False
-                while r.p < r.end and r.p[0] != 93:
+            elif r.p < r.end and r.p[0] == 91:  # [ of an IPv6reference
+                r.p += 1
+                while r.p < r.end and (ad_is(r.p[0], AD_HEX) or r.p[0] == 58 or r.p[0] == 46):
                     r.p += 1
-                if r.p == r.end:
+                if r.p == r.end or r.p[0] != 93:
                     return False
                 r.p += 1
-            if name.n == 3 and is_word(name, "tag", 3):
-                if tag.p != NULL:
-                    return False
-                tag[0] = value
+            elif not take_class(r, AD_TOKEN | AD_HOST, &value):
+                return False
+        elif is_word(name, "tag", 3):
+            return False    # a reply would add a second one
 
 
 cdef bint take_name_addr(Reader *r, SipUri *uri, Span *tag) noexcept nogil:
@@ -121,6 +125,7 @@ cdef bint take_name_addr(Reader *r, SipUri *uri, Span *tag) noexcept nogil:
 
 cdef bint take_via(Reader *r, TopVia *out) noexcept nogil:
     """One via-parm, up to a comma or the end; False with r.p at the place."""
+    cdef Reader address
     cdef Span word, port_text
     cdef const uint8_t *start
     cdef const uint8_t *after
@@ -135,18 +140,24 @@ cdef bint take_via(Reader *r, TopVia *out) noexcept nogil:
         return False
     skip_lws(r)
     if r.p < r.end and r.p[0] == 91:
-        if not take_host(r, &out.host, &port_text, &out.port):
+        # Up to its bracket only: LWS may stand around the colon here, unlike in a URI.
+        address.p = r.p
+        address.end = r.p
+        while address.end < r.end and address.end[0] != 93:
+            address.end += 1
+        if address.end < r.end:
+            address.end += 1
+        if not take_host(&address, &out.host, &port_text, &out.port):
+            return False
+        r.p = address.p
+    elif not take_class(r, AD_HOST, &out.host):
+        return False
+    after = r.p
+    if skip_byte(r, 58):
+        if not take_port(r, &out.port):
             return False
     else:
-        # LWS may stand around the colon here, unlike in a URI.
-        if not take_class(r, AD_HOST, &out.host):
-            return False
-        after = r.p
-        if skip_byte(r, 58):
-            if not take_port(r, &out.port):
-                return False
-        else:
-            r.p = after
+        r.p = after
     out.protocol_and_host = between(start, r.p)
     out.params.p = r.p
     after = r.p

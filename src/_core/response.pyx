@@ -363,6 +363,8 @@ def verify_many(items):
     try:
         for i in range(n):
             item = all_items[i]
+            if not 3 <= len(item) <= 4:
+                raise TypeError("items: expected tuples (credentials, method, ha1[, body])")
             c = item[0]
             if c is None:
                 raise TypeError("items: expected Credentials, not None")

@@ -39,7 +39,7 @@ from auth_diameter._core.fields cimport (
 )
 from auth_diameter._core.md5 cimport ad_md5_final, ad_md5_init, ad_md5_stream, ad_md5_update
 from auth_diameter._core.span cimport Reader, Span, between, equal_nocase, is_word
-from auth_diameter._core.text cimport span_of, text_of
+from auth_diameter._core.text cimport as_bytes, span_of, text_of
 from auth_diameter._core.uri cimport SipUri, Uri, take_number, take_uri
 
 from auth_diameter._core.errors import ConfigError, ParseError
@@ -57,7 +57,10 @@ _COMPACT = {
     "l": "content-length", "m": "contact", "o": "event", "r": "refer-to", "s": "subject", "t": "to",
     "u": "allow-events", "v": "via", "x": "session-expires", "y": "identity",
 }
-_FOLD = re.compile(r"[ \t]*\r\n[ \t]+")
+
+# What may stand behind "received=": an address, of IPv6 with its zone; or a name, in tests.
+_ADDRESS = re.compile(r"[\w.:%\-\[\]]+", re.ASCII).fullmatch
+_TOKEN = re.compile(r"[\w\-.!%*+`'~]+", re.ASCII).fullmatch     # RFC 3261, 25.1
 
 # Makes To-tags that nobody else can foresee, and the same for a retransmission (RFC 3261, 8.2.6.2).
 cdef bytes _tag_secret = os.urandom(16)
@@ -73,6 +76,7 @@ cdef class SipRequest:
         are ignored, as RFC 3261, 18.3 wants it of a datagram.
     :param source: (host, port) that it came from, for the Via of replies (RFC 3261, 18.2.1;
         RFC 3581) and for ``$si`` and ``$sp``; None if not known.
+    :raises ConfigError: a source that is not an address and a port up to 65535.
     :raises ParseError: RFC 3261 forbids what stands at ``offset``; ``.header`` names the field and
         ``.request`` can still make a reply where one can be addressed.
     """
@@ -89,11 +93,13 @@ cdef class SipRequest:
             free(self.lines)
 
     def __init__(self, data, source=None):
+        if self.data is not None:
+            raise TypeError("a SipRequest is read once")    # its spans point into the first bytes
         self.data = data if type(data) is bytes else bytes(memoryview(data))
         self.start = <const uint8_t *>PyBytes_AS_STRING(self.data)
         self.size = <size_t>PyBytes_GET_SIZE(self.data)
         if source is not None:
-            self.source = (str(source[0]), int(source[1]))
+            self.source = address_of(source)
         if not self.parse():
             raise self.refusal()
 
@@ -155,8 +161,9 @@ cdef class SipRequest:
             self.method_span.n = 0
             return False
         if not is_word(version, "SIP/2.0", 7):
-            self.fail("SIP-Version is not SIP/2.0", version.p, HEADER_OTHER)
-            self.error_status = 505
+            if self.error == NULL:
+                self.fail("SIP-Version is not SIP/2.0", version.p, HEADER_OTHER)
+                self.error_status = 505
         r.p = uri.p
         r.end = version.p - 1
         if not take_uri(&r, False, True, &self.request_uri_) or r.p != r.end:
@@ -394,7 +401,10 @@ cdef class SipRequest:
 
     def tag(self, str part not None):
         """The tag of "from" or "to", str; None where there is none."""
-        cdef Span tag = self.from_tag if part == "from" else self.to_tag
+        cdef Span tag
+        if part not in ("from", "to"):
+            raise ConfigError(f"part {part!r}: expected from or to")
+        tag = self.from_tag if part == "from" else self.to_tag
         return text_of(tag) if tag.p != NULL else None
 
     def header(self, str name not None):
@@ -443,9 +453,10 @@ cdef class SipRequest:
         cdef DigestFields fields
         cdef size_t offset = 0
         cdef int i, status
-        span_of(realm, &wanted, "realm")
         if self.first[header] < 0:
             return None
+        kept = as_bytes(realm, "realm")     # `wanted` points into it
+        span_of(kept, &wanted, "realm")
         for i in range(self.first[header], self.line_count):
             if self.lines[i].id != header:
                 continue
@@ -455,7 +466,10 @@ cdef class SipRequest:
                 continue
             if status != OK:
                 offset += <size_t>(value.p - self.start)
-                raise parse_error(status, offset, _HEADER_NAMES[header])
+                error = parse_error(status, offset, _HEADER_NAMES[header])
+                error.header = _HEADER_NAMES[header]
+                error.request = self
+                raise error
             if realm_is(&fields, wanted):
                 return new_credentials(self.data, &fields)
         return None
@@ -494,7 +508,8 @@ cdef class SipRequest:
         for a retransmission; Call-ID; CSeq; `headers`; Content-Length: 0. An ACK is never answered.
 
         :param code: 100 to 699. :param headers: pairs (name, value) of str.
-        :raises ConfigError: a code out of range, or a CR, LF or other control character in the rest.
+        :raises ConfigError: a code out of range, a name that is no token, or a CR, LF or other control
+            character in the rest.
         """
         cdef list lines = []
         cdef bytes extra, text, phrase = reason.encode("utf-8", "surrogateescape")
@@ -502,6 +517,8 @@ cdef class SipRequest:
         if not 100 <= code <= 699:
             raise ConfigError(f"code {code}: expected 100 to 699")
         for name, value in headers:
+            if not _TOKEN(name):
+                raise ConfigError(f"header name {name!r}: not a token of RFC 3261, 25.1")
             lines.append(b"%b: %b" % (
                 name.encode("ascii"), value if type(value) is bytes else value.encode("utf-8", "surrogateescape")))
         span_of(phrase, &phrase_span, "reason")
@@ -642,7 +659,24 @@ cdef Method method_of(Span name) noexcept nogil:
 cdef str unfolded(Span value):
     """A header's value with each fold as one space (RFC 3261, 7.3.1)."""
     cdef str text = text_of(value)
-    return _FOLD.sub(" ", text) if "\n" in text else text
+    if "\n" not in text:
+        return text
+    parts = [part.strip(" \t") for part in text.split("\r\n")]
+    return " ".join(part for part in parts if part)
+
+
+cdef tuple address_of(object source):
+    """(host, port) of a socket's address, of which IPv6 has four parts; goes into replies as it is."""
+    cdef tuple parts = tuple(source)
+    cdef str host
+    if len(parts) < 2:
+        raise ConfigError(f"source {source!r}: expected (host, port)")
+    host, port = str(parts[0]), int(parts[1])
+    if not 0 <= port <= 65535:
+        raise ConfigError(f"source {source!r}: expected a port up to 65535")
+    if not _ADDRESS(host):
+        raise ConfigError(f"source {source!r}: expected the address of a host")
+    return (host, port)
 
 
 cdef inline bint same_host(Span a, Span b) noexcept nogil:

@@ -42,7 +42,7 @@ cdef inline bint run_of(Reader *r, int set, Span *out) noexcept nogil:
 cdef bint ipv6_ok(Span s) noexcept nogil:
     """IPv6address of RFC 3261, 25.1, without the brackets."""
     cdef size_t i = 0, start
-    cdef int groups = 0, value
+    cdef int groups = 0
     cdef bint gap = False
     if s.n >= 2 and s.p[0] == 58 and s.p[1] == 58:
         gap = True
@@ -52,7 +52,10 @@ cdef bint ipv6_ok(Span s) noexcept nogil:
         while i < s.n and ad_is(s.p[i], AD_HEX):
             i += 1
         if i < s.n and s.p[i] == 46:    # the rest is an IPv4address, which stands for two groups
-            return ipv4_ok(Span(s.p + start, s.n - start)) and (groups + 2 == 8 or (gap and groups + 2 < 8))
+            if not ipv4_ok(Span(s.p + start, s.n - start)):
+                return False
+            groups += 2
+            break
         if i == start or i - start > 4:
             return False
         groups += 1
@@ -70,7 +73,7 @@ cdef bint ipv6_ok(Span s) noexcept nogil:
                 i += 1      # senders that follow the error in RFC 3261's grammar: RFC 5118, 4.10
         elif i == s.n:
             return False
-    return groups == 8 or (gap and groups < 8)
+    return groups < 8 if gap else groups == 8   # "::" is one group at least: RFC 4291, 2.2
 
 
 cdef bint ipv4_ok(Span s) noexcept nogil:
@@ -165,8 +168,11 @@ cdef bint take_uri(Reader *r, bint bare, bint request, SipUri *out) noexcept nog
     if is_word(scheme, "sip", 3) or is_word(scheme, "sips", 4):
         out.scheme = SCHEME_SIP if scheme.n == 3 else SCHEME_SIPS
         at = r.p
-        # The first "@" ends the user part: nothing behind the host may hold one unescaped.
-        while at < r.end and at[0] != 64 and not is_lws(at[0]) and at[0] != 62:
+        # The first "@" ends the user part: nothing behind the host may hold one unescaped. Without
+        # angle brackets a user part with one of ";?," is not to be (RFC 3261, 20): where one stands
+        # the URI ends, and what follows, in a quoted string perhaps, is no business of it.
+        while at < r.end and at[0] != 64 and not is_lws(at[0]) and at[0] != 62 and not (
+                bare and (at[0] == 59 or at[0] == 63 or at[0] == 44)):
             at += 1
         if at < r.end and at[0] == 64:
             if not run_of(r, AD_USER, &out.user) or out.user.n == 0:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 from auth_diameter._core import Answer, DiscError, Question
 from auth_diameter.authorize import Authorizer, Cause, Decision, Request
@@ -104,7 +104,7 @@ class AsyncAuthDiameter:
     def _send(self) -> None:
         connections, self._to_send = self._to_send, []
         for connection in connections:
-            if connection.outgoing and isinstance(connection.transport, asyncio.Transport):
+            if connection.outgoing:
                 data, connection.outgoing = connection.outgoing, bytearray()
                 connection.transport.write(data)
 
@@ -161,7 +161,7 @@ class AsyncAuthDiameter:
             self._finish(question, conclude(question, answer))
         if pool.waiting:
             self._resumed(connection)
-        if connection.fault is not None and isinstance(connection.transport, asyncio.Transport):
+        if connection.fault is not None:
             connection.transport.abort()
 
     def _fail(self, failures: list[Failure]) -> None:
@@ -196,8 +196,7 @@ class AsyncAuthDiameter:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._fail(self._pool.stop())
         for connection in list(self._pool.connections):
-            if isinstance(connection.transport, asyncio.Transport):
-                connection.transport.abort()
+            connection.transport.abort()
         await asyncio.sleep(0)
 
     async def __aenter__(self) -> Self:
@@ -221,7 +220,7 @@ class _Protocol(asyncio.Protocol):
         self.connection: Connection | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods only
         transport.set_write_buffer_limits(high=_WRITE_BUFFER)
         self.connection = self._client._opened(self._peer, transport)
 

@@ -25,6 +25,7 @@ import random
 import secrets
 from collections import deque
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from auth_diameter._core import Answer, AnswerStream, ParseError, Question, append_question
 from auth_diameter.authorize import Cause
@@ -68,7 +69,7 @@ class Connection:
 
     __slots__ = ("answers", "outgoing", "paused", "peer", "transport", "under_way")
 
-    def __init__(self, peer: Peer, transport: object) -> None:
+    def __init__(self, peer: Peer, transport: Any) -> None:
         self.peer = peer
         self.transport = transport
         self.outgoing = bytearray()
@@ -174,7 +175,7 @@ class Pool:
         peer.opening += 1
         return peer
 
-    def opened(self, peer: Peer, transport: object) -> Connection:
+    def opened(self, peer: Peer, transport: Any) -> Connection:
         """A connection was opened; the questions that waited are in its `outgoing` now."""
         peer.opening -= 1
         peer.failures = 0

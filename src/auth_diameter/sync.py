@@ -134,8 +134,7 @@ class AuthDiameter:
 
     def _exchange(self, connection: Connection, question: Question) -> Answer | Cause | None:
         """Sends what was written for us and reads until our answer. None: the connection broke."""
-        sock = connection.transport
-        assert isinstance(sock, socket.socket)
+        sock: socket.socket = connection.transport
         answer: Answer | None = None
         try:
             # A blocking socket with the kernel's limits costs fewer system calls than settimeout.
@@ -174,8 +173,7 @@ class AuthDiameter:
             self._wake_users_of(connection)
 
     def _drop(self, connection: Connection) -> None:
-        sock = connection.transport
-        assert isinstance(sock, socket.socket)
+        sock: socket.socket = connection.transport
         sock.close()
         self._settle(self._pool.closed(connection, time.monotonic()))
         for other in self._pool.connections:
@@ -209,8 +207,7 @@ class AuthDiameter:
             self._closed = True
             self._settle(self._pool.stop())
             for connection in list(self._pool.connections):
-                sock = connection.transport
-                assert isinstance(sock, socket.socket)
+                sock: socket.socket = connection.transport
                 with contextlib.suppress(OSError):
                     sock.shutdown(socket.SHUT_RDWR)  # wakes a thread that reads from it
                 if not connection.under_way:

@@ -1,0 +1,236 @@
+"""What DISC answers, without I/O: questions in, answers out.
+
+==============  ===============================================  =========================
+Service-Type    case                                             Result-Code
+==============  ===============================================  =========================
+6               no credentials, realm served                     4001 + Challenge
+6               digest right, nonce fresh                        2001
+6               digest right, nonce expired                      4001 + Challenge, stale
+6               digest right, nonce not ours                     4001 + Challenge
+6               digest wrong, user unknown, algorithm or qop     5003; 4001 + Challenge
+                not offered                                      with `rechallenge`
+6               realm not served                                 5003
+8               member / not                                     2001 / 4001
+any             store cannot be read                             5012
+any             malformed                                        as RFC 6733, 7.1 has it
+==============  ===============================================  =========================
+
+Stale is decided only when the digest is right (RFC 7616, 3.3), and an unknown user costs the same
+work and gets the same answer as a wrong password, so that nobody learns who exists.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+from collections import Counter
+from dataclasses import dataclass
+
+from auth_diameter._core import (
+    AaRequest,
+    Credentials,
+    ParseError,
+    append_answer,
+    format_challenge,
+    verify_many,
+)
+from auth_diameter.disc.nonce import Nonces, NonceState
+from auth_diameter.disc.store import Store, StoreError
+
+log = logging.getLogger("auth_diameter.disc")
+
+# Result-Codes: RFC 6733, 7.1
+SUCCESS = 2001
+AUTHENTICATION_REJECTED = 4001
+AUTHORIZATION_REJECTED = 5003
+UNABLE_TO_COMPLY = 5012
+
+_AUTHENTICATION = ord("6")
+_NO_HA1 = "0" * 32  # what an unknown user's response is compared with
+_CACHE_MOST = 100_000  # users whose HA1 is kept at hand: some 30 MB
+_CACHE_SECONDS = 0.5  # after which a change in the database is noticed
+
+
+class Outcome(enum.Enum):
+    """What became of a question; counted in `Disc.counts`."""
+
+    CHALLENGED = enum.auto()
+    AUTHORIZED = enum.auto()
+    STALE = enum.auto()
+    FOREIGN_NONCE = enum.auto()
+    WRONG_DIGEST = enum.auto()
+    UNKNOWN_USER = enum.auto()
+    UNSUPPORTED = enum.auto()
+    MALFORMED_CREDENTIALS = enum.auto()
+    REALM_NOT_SERVED = enum.auto()
+    MEMBER = enum.auto()
+    NOT_MEMBER = enum.auto()
+    STORE_FAILED = enum.auto()
+    MALFORMED = enum.auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiscConfig:
+    """How DISC judges."""
+
+    nonce_lifetime: float = 300.0
+    """Seconds for which a nonce may be used, as the original DISC has it."""
+
+    rechallenge: bool = False
+    """Whether wrong credentials get a new challenge (401/407) instead of 403."""
+
+
+class Disc:
+    """Judges questions against a store.
+
+    :param store: open for reading; used from one thread at a time.
+    """
+
+    def __init__(self, store: Store, config: DiscConfig | None = None, nonces: Nonces | None = None) -> None:
+        self._store = store
+        self._config = config if config is not None else DiscConfig()
+        self._nonces = nonces if nonces is not None else Nonces(lifetime=self._config.nonce_lifetime)
+        self.counts: Counter[Outcome] = Counter()
+        self._users: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._realms: dict[str, str | None] = {}
+        self._version = -1
+        self._check_at = 0.0
+
+    def answer(self, questions: list[AaRequest], out: bytearray, now: float) -> None:
+        """Writes an answer to each question at the end of `out`, in any order.
+
+        Digests are verified together. :param now: seconds since 1970.
+        """
+        self._forget_changed(now)
+        judged: list[tuple[AaRequest, Credentials, str, str]] = []  # question, credentials, HA1, realm
+        for question in questions:
+            if question.fault:
+                self._write(out, question, question.fault, Outcome.MALFORMED)
+                continue
+            try:
+                if question.is_group_check:
+                    self._answer_group(question, out)
+                elif not question.has_credentials:
+                    self._challenge_first(question, out, now)
+                else:
+                    self._collect(question, judged, out)
+            except StoreError as error:
+                log.error("%s", error)
+                self._write(out, question, UNABLE_TO_COMPLY, Outcome.STORE_FAILED)
+        if judged:
+            self._judge(judged, out, now)
+
+    # ------------------------------------------------------------------ credentials
+
+    def _collect(
+        self, question: AaRequest, judged: list[tuple[AaRequest, Credentials, str, str]], out: bytearray
+    ) -> None:
+        try:
+            credentials = question.credentials()
+        except ParseError:
+            self._write(out, question, AUTHORIZATION_REJECTED, Outcome.MALFORMED_CREDENTIALS)
+            return
+        assert credentials is not None
+        realm = credentials.realm or ""
+        for candidate in self._ha1_candidates(credentials.username, realm) or (_NO_HA1,):
+            judged.append((question, credentials, candidate, realm))
+
+    def _judge(
+        self, judged: list[tuple[AaRequest, Credentials, str, str]], out: bytearray, now: float
+    ) -> None:
+        right = verify_many([(c, q.method, ha1) for q, c, ha1, _ in judged])
+        index = 0
+        while index < len(judged):
+            question, credentials, candidate, realm = judged[index]
+            matched = right[index]
+            known = candidate is not _NO_HA1
+            index += 1
+            # A username with an "@" may have been hashed whole or without its domain.
+            while index < len(judged) and judged[index][0] is question:
+                matched |= right[index]
+                index += 1
+            if not known:
+                outcome = Outcome.UNKNOWN_USER
+            elif not matched:
+                outcome = Outcome.WRONG_DIGEST
+            elif (credentials.algorithm or "MD5").upper() != "MD5" or credentials.qop not in (None, "auth"):
+                outcome = Outcome.UNSUPPORTED
+            else:
+                state = self._nonces.check(credentials.nonce or "", realm, now)
+                if state is NonceState.FRESH:
+                    self._write(out, question, SUCCESS, Outcome.AUTHORIZED)
+                    continue
+                stale = state is NonceState.EXPIRED
+                outcome = Outcome.STALE if stale else Outcome.FOREIGN_NONCE
+                self._challenge(question, realm, stale, out, now, outcome)
+                continue
+            if self._config.rechallenge:
+                self._challenge(question, realm, False, out, now, outcome)
+            else:
+                self._write(out, question, AUTHORIZATION_REJECTED, outcome)
+
+    # ------------------------------------------------------------------ challenges
+
+    def _challenge_first(self, question: AaRequest, out: bytearray, now: float) -> None:
+        realm = self._canonical_realm(_text(question.destination_realm))
+        if realm is None:
+            self._write(out, question, AUTHORIZATION_REJECTED, Outcome.REALM_NOT_SERVED)
+        else:
+            self._challenge(question, realm, False, out, now, Outcome.CHALLENGED)
+
+    def _challenge(
+        self, question: AaRequest, realm: str, stale: bool, out: bytearray, now: float, outcome: Outcome
+    ) -> None:
+        challenge = format_challenge(realm, self._nonces.make(realm, now), stale=stale)
+        self.counts[outcome] += 1
+        append_answer(out, question, AUTHENTICATION_REJECTED, challenge.encode("utf-8", "surrogateescape"))
+
+    # ------------------------------------------------------------------ groups
+
+    def _answer_group(self, question: AaRequest, out: bytearray) -> None:
+        username, _, domain = _text(question.user_name).partition("@")
+        if self._store.is_member(username, domain, _text(question.group)):
+            self._write(out, question, SUCCESS, Outcome.MEMBER)
+        else:
+            self._write(out, question, AUTHENTICATION_REJECTED, Outcome.NOT_MEMBER)
+
+    def _write(self, out: bytearray, question: AaRequest, result_code: int, outcome: Outcome) -> None:
+        self.counts[outcome] += 1
+        append_answer(out, question, result_code)
+
+    # ------------------------------------------------------------------ the store, at hand
+
+    def _forget_changed(self, now: float) -> None:
+        if self._check_at - _CACHE_SECONDS <= now < self._check_at:
+            return
+        self._check_at = now + _CACHE_SECONDS
+        try:
+            version = self._store.data_version()
+        except StoreError:
+            version = -1  # each lookup will say what is wrong
+        if version != self._version:
+            self._version = version
+            self._users.clear()
+            self._realms.clear()
+
+    def _ha1_candidates(self, username: str, realm: str) -> tuple[str, ...]:
+        key = (username, realm)
+        found = self._users.get(key)
+        if found is None:
+            found = self._store.ha1_candidates(username, realm)
+            if len(self._users) >= _CACHE_MOST:
+                self._users.clear()
+            self._users[key] = found
+        return found
+
+    def _canonical_realm(self, realm: str) -> str | None:
+        if realm not in self._realms:
+            found = self._store.canonical_realm(realm)
+            if len(self._realms) >= _CACHE_MOST:
+                self._realms.clear()
+            self._realms[realm] = found
+        return self._realms[realm]
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")

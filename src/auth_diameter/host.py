@@ -1,0 +1,202 @@
+"""A SIP/UDP server that authenticates: for the demo, for tests, and for small jobs.
+
+The default route challenges REGISTER with 401 and every other method with 407, in the realm ``$fd``,
+and answers 200 to what DISC lets through. A route script decides for itself::
+
+    async def request_route(request, auth):
+        decision = await auth.diameter_proxy_authorize(request, "$fd")
+        if not decision:
+            return decision                                # its reply is sent
+        return request.reply(200, "OK")                    # bytes are sent; None sends nothing
+
+It is stateless: a retransmission is judged again. What cannot be parsed gets 400 where a reply can be
+addressed, else nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import inspect
+import logging
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+
+from auth_diameter._core import ConfigError, ParseError, Question, SipRequest
+from auth_diameter.aio import AsyncAuthDiameter
+from auth_diameter.authorize import Decision
+
+log = logging.getLogger("auth_diameter.host")
+
+Result = bytes | Decision | None
+Route = Callable[[SipRequest, AsyncAuthDiameter], Awaitable[Result]]
+
+_BATCH = 64  # datagrams read in one turn, so that a flood cannot keep replies from going out
+_RECEIVE_BUFFER = 4 << 20  # bytes of datagrams that the kernel holds while we are busy
+_REALM = "$fd"
+
+_REASONS = {400: "Bad Request", 500: "Server Internal Error", 505: "Version Not Supported"}
+
+
+def load_route(path: str) -> Route:
+    """The ``request_route`` of a Python file.
+
+    :raises ConfigError: the file is missing, has an error, or no such coroutine function; one line
+        with file, line and reason.
+    """
+    file = Path(path)
+    spec = importlib.util.spec_from_file_location("auth_diameter_route", file)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"route {path}: not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except FileNotFoundError:
+        raise ConfigError(f"route {path}: no such file") from None
+    except OSError as error:
+        raise ConfigError(f"route {path}: {error.strerror}") from None
+    except SyntaxError as error:
+        raise ConfigError(f"route {path}, line {error.lineno}: {error.msg}") from None
+    except Exception as error:  # noqa: BLE001 - whatever the operator's script does, it is told in one line
+        line = _line_in(error, file)
+        raise ConfigError(f"route {path}, line {line}: {type(error).__name__}: {error}") from None
+    route = getattr(module, "request_route", None)
+    if not inspect.iscoroutinefunction(route):
+        raise ConfigError(f"route {path}: expected async def request_route(request, auth)")
+    return route  # type: ignore[no-any-return]
+
+
+def _line_in(error: BaseException, file: Path) -> int:
+    line = 0
+    traceback = error.__traceback__
+    while traceback is not None:
+        if Path(traceback.tb_frame.f_code.co_filename) == file:
+            line = traceback.tb_lineno
+        traceback = traceback.tb_next
+    return line
+
+
+class Host:
+    """A UDP socket with a route; made by `serve`.
+
+    :ivar address: (host, port) it is bound to.
+    :ivar received, replied, malformed: how many datagrams came, were answered, were no SIP request.
+    """
+
+    def __init__(self, sock: socket.socket, auth: AsyncAuthDiameter, route: Route | None) -> None:
+        self._socket = sock
+        self._auth = auth
+        self._authorizer = auth.authorizer()
+        self._route = route
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+        name = sock.getsockname()
+        self.address: tuple[str, int] = (name[0], name[1])
+        self.received = 0
+        self.replied = 0
+        self.malformed = 0
+        self._loop.add_reader(sock.fileno(), self._read)
+
+    def _read(self) -> None:
+        receive = self._socket.recvfrom
+        for _ in range(_BATCH):
+            try:
+                data, source = receive(65536)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                log.warning("receiving: %s", error.strerror)
+                return
+            self.received += 1
+            try:
+                self._handle(data, source)
+            except Exception:
+                # One datagram must not end the service of all others.
+                log.exception("a request could not be handled")
+
+    def _handle(self, data: bytes, source: tuple[str, int]) -> None:
+        try:
+            request = SipRequest(data, source[:2])
+        except ParseError as error:
+            self.malformed += 1
+            if error.request is not None:
+                status = error.status
+                reply = error.request.reply(status, _REASONS[status])
+                self._send(reply, error.request, source)
+            return
+        if self._route is not None:
+            task = self._loop.create_task(self._run(self._route, request, source))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            return
+        if request.method == "REGISTER":
+            outcome = self._authorizer.www_authorize(request, _REALM)
+        else:
+            outcome = self._authorizer.proxy_authorize(request, _REALM)
+        if isinstance(outcome, Question):
+            self._auth.ask(outcome, partial(self._reply, request, source))
+        else:
+            self._reply(request, source, outcome)
+
+    def _reply(self, request: SipRequest, source: tuple[str, int], decision: Decision) -> None:
+        """The default route's end: 200 to what is let through, else the decision's own reply."""
+        if decision:
+            self._send(request.reply(200, "OK", decision.headers), request, source)
+        elif decision.reply is not None:
+            self._send(decision.reply, request, source)
+
+    async def _run(self, route: Route, request: SipRequest, source: tuple[str, int]) -> None:
+        try:
+            result = await route(request, self._auth)
+        except Exception:
+            log.exception("the route script failed")
+            result = request.reply(500, _REASONS[500])
+        if isinstance(result, Decision):
+            result = result.reply
+        if result:
+            self._send(result, request, source)
+
+    def _send(self, reply: bytes, request: SipRequest, source: tuple[str, int]) -> None:
+        if not reply:
+            return
+        address = request.reply_address or source
+        try:
+            # An IPv6 source has a flow and a scope behind host and port; link-local needs the scope.
+            self._socket.sendto(reply, (*address, *source[2:]))
+            self.replied += 1
+        except (BlockingIOError, InterruptedError):
+            pass  # the kernel's queue is full: UDP loses it, and the client asks again
+        except OSError as error:
+            log.warning("replying to %s: %s", address[0], error.strerror)
+
+    async def aclose(self) -> None:
+        """Stops reading, lets running routes end for a second, closes the socket."""
+        self._loop.remove_reader(self._socket.fileno())
+        if self._tasks:
+            _, left = await asyncio.wait(self._tasks, timeout=1.0)
+            for task in left:
+                task.cancel()
+        self._socket.close()
+
+
+async def serve(auth: AsyncAuthDiameter, host: str, port: int, route: Route | None = None) -> Host:
+    """Serves SIP on UDP `host`:`port` (port 0: any free one), IPv4 or IPv6, until `Host.aclose`.
+
+    :raises OSError: the address cannot be bound.
+    """
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE)
+    family, kind, protocol, _, address = found[0]
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setblocking(False)
+        if sys.platform == "linux":
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+        sock.bind(address)
+    except OSError:
+        sock.close()
+        raise
+    return Host(sock, auth, route)

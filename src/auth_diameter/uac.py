@@ -1,0 +1,120 @@
+"""The other side, a SIP user agent client that answers challenges: for the demo, the bench and tests."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from auth_diameter._core import Challenge, ParseError, digest_response, ha1, quote
+
+
+def authorization(
+    challenge: Challenge,
+    username: str,
+    password: str,
+    method: str,
+    uri: str,
+    *,
+    nc: int = 1,
+    cnonce: str | None = None,
+    body: bytes = b"",
+) -> str:
+    """The value of an Authorization header that answers `challenge` (RFC 7616, 3.4), str.
+
+    :param nc: how many requests have used the nonce, this one included.
+    """
+    hashed = ha1(username, challenge.realm, password, challenge.algorithm)
+    fields = [
+        f"username={quote(username)}",
+        f"realm={quote(challenge.realm)}",
+        f"nonce={quote(challenge.nonce)}",
+        f"uri={quote(uri)}",
+        f"algorithm={challenge.algorithm}",
+    ]
+    if challenge.opaque is not None:
+        fields.append(f"opaque={quote(challenge.opaque)}")
+    if challenge.qop:
+        qop = "auth" if "auth" in challenge.qop else challenge.qop[0]
+        count = f"{nc:08x}"
+        cnonce = cnonce if cnonce is not None else secrets.token_hex(8)
+        response = digest_response(
+            hashed,
+            method,
+            uri,
+            challenge.nonce,
+            algorithm=challenge.algorithm,
+            qop=qop,
+            nc=count,
+            cnonce=cnonce,
+            body=body,
+        )
+        fields += [f"qop={qop}", f"nc={count}", f"cnonce={quote(cnonce)}"]
+    else:
+        response = digest_response(
+            hashed, method, uri, challenge.nonce, algorithm=challenge.algorithm, body=body
+        )
+    fields.append(f'response="{response}"')
+    return "Digest " + ", ".join(fields)
+
+
+@dataclass(slots=True)
+class Reply:
+    """A SIP response as far as a client of digest needs it."""
+
+    status: int
+    reason: str
+    headers: list[tuple[str, str]]
+
+    def header(self, name: str) -> str | None:
+        """The first header of that name, in any case; None where there is none."""
+        return next((value for key, value in self.headers if key.lower() == name.lower()), None)
+
+    def challenge(self) -> Challenge | None:
+        """The first Digest challenge of a 401 or 407; None where there is none."""
+        for name in ("WWW-Authenticate", "Proxy-Authenticate"):
+            value = self.header(name)
+            if value is not None:
+                return Challenge.parse(value)
+        return None
+
+
+def parse_reply(data: bytes) -> Reply:
+    """Reads a SIP response that this package made. :raises ParseError: it is none."""
+    head, _, _ = data.partition(b"\r\n\r\n")
+    first, *lines = head.decode("utf-8", "surrogateescape").split("\r\n")
+    version, _, rest = first.partition(" ")
+    code, _, reason = rest.partition(" ")
+    if version != "SIP/2.0" or not code.isdigit():
+        raise ParseError("not a SIP response", 0)
+    pairs = (line.partition(":") for line in lines)
+    return Reply(int(code), reason, [(name.strip(), value.strip()) for name, _, value in pairs])
+
+
+def make_request(
+    method: str,
+    uri: str,
+    account: str,
+    *,
+    to: str | None = None,
+    local: tuple[str, int] = ("127.0.0.1", 5060),
+    call_id: str | None = None,
+    cseq: int = 1,
+    headers: Sequence[tuple[str, str]] = (),
+) -> bytes:
+    """A SIP request of `account` (``user@domain``) as a telephone sends it, bytes."""
+    host = f"[{local[0]}]" if ":" in local[0] else local[0]
+    token = secrets.token_hex(6)
+    lines = [
+        f"{method} {uri} SIP/2.0",
+        f"Via: SIP/2.0/UDP {host}:{local[1]};branch=z9hG4bK-{token};rport",
+        "Max-Forwards: 70",
+        f"From: <sip:{account}>;tag={token}",
+        f"To: <{to if to is not None else 'sip:' + account}>",
+        f"Call-ID: {call_id if call_id is not None else token + '@' + host}",
+        f"CSeq: {cseq} {method}",
+        f"Contact: <sip:{account.partition('@')[0]}@{host}:{local[1]}>",
+        *(f"{name}: {value}" for name, value in headers),
+        "Content-Length: 0",
+    ]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n"
