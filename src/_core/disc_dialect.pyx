@@ -42,7 +42,7 @@ from auth_diameter._core.message cimport (
 )
 from auth_diameter._core.sip cimport METHOD_REGISTER, SipRequest
 from auth_diameter._core.span cimport Reader, Span, put_u32
-from auth_diameter._core.text cimport as_bytes, span_of, text_of
+from auth_diameter._core.text cimport borrow, span_of, text_of
 from auth_diameter._core.uri cimport SipUri, put_address
 
 from auth_diameter._core.errors import ParseError
@@ -101,9 +101,7 @@ cdef class Question:
         cdef Span realm, text
         cdef uint8_t service = self.service
         cdef bint whole = service == SERVICE_AUTHENTICATION
-        # By way of bytes, because text from a request may hold bytes that are no UTF-8.
-        cdef bytes kept = as_bytes(self.realm, "realm"), group, user_name
-        span_of(kept, &realm, "realm")
+        realm_kept = borrow(self.realm, &realm, "realm")
         put_u32(id_bytes, msgid)
         if whole:
             q = put_address_avp(q, AVP_RESOURCE, &self.request.request_uri_, True)
@@ -111,11 +109,9 @@ cdef class Question:
         q = avp_put(q, AVP_SERVICE_TYPE, AVP_MANDATORY, &service, 1)
         q = avp_put(q, AVP_SIP_MSGID, 0, id_bytes, 4)
         if not whole:
-            group = as_bytes(self.group, "group")
-            span_of(group, &text, "group")
+            kept = borrow(self.group, &text, "group")
             q = avp_put(q, AVP_USER_GROUP, AVP_MANDATORY, text.p, text.n)
-            user_name = as_bytes(self.user_name, "user_name")
-            span_of(user_name, &text, "user_name")
+            kept = borrow(self.user_name, &text, "user_name")
             q = avp_put(q, AVP_USER_NAME, AVP_MANDATORY, text.p, text.n)
         elif self.credentials is None:
             q = put_address_avp(q, AVP_USER_NAME, self.identity(), False)

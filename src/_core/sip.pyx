@@ -28,7 +28,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
 from auth_diameter._core.chars cimport (
-    AD_TOKEN, ad_find_control, ad_is, is_lws, skip_byte, skip_lws, take_class, take_quoted,
+    AD_HOST, AD_TOKEN, ad_find_control, ad_is, is_lws, skip_byte, skip_lws, take_class, take_quoted,
 )
 from auth_diameter._core.digest cimport (
     OK, OTHER_SCHEME, Credentials, DigestFields, new_credentials, parse_credentials, parse_error, realm_is,
@@ -39,7 +39,7 @@ from auth_diameter._core.fields cimport (
 )
 from auth_diameter._core.md5 cimport ad_md5_final, ad_md5_init, ad_md5_stream, ad_md5_update
 from auth_diameter._core.span cimport Reader, Span, between, equal_nocase, is_word
-from auth_diameter._core.text cimport as_bytes, span_of, text_of
+from auth_diameter._core.text cimport borrow, span_of, text_of
 from auth_diameter._core.uri cimport SipUri, Uri, take_number, take_uri
 
 from auth_diameter._core.errors import ConfigError, ParseError
@@ -58,8 +58,6 @@ _COMPACT = {
     "u": "allow-events", "v": "via", "x": "session-expires", "y": "identity",
 }
 
-# What may stand behind "received=": an address, of IPv6 with its zone; or a name, in tests.
-_ADDRESS = re.compile(r"[\w.:%\-\[\]]+", re.ASCII).fullmatch
 _TOKEN = re.compile(r"[\w\-.!%*+`'~]+", re.ASCII).fullmatch     # RFC 3261, 25.1
 
 # Makes To-tags that nobody else can foresee, and the same for a retransmission (RFC 3261, 8.2.6.2).
@@ -455,8 +453,7 @@ cdef class SipRequest:
         cdef int i, status
         if self.first[header] < 0:
             return None
-        kept = as_bytes(realm, "realm")     # `wanted` points into it
-        span_of(kept, &wanted, "realm")
+        kept = borrow(realm, &wanted, "realm")
         for i in range(self.first[header], self.line_count):
             if self.lines[i].id != header:
                 continue
@@ -666,17 +663,22 @@ cdef str unfolded(Span value):
 
 
 cdef tuple address_of(object source):
-    """(host, port) of a socket's address, of which IPv6 has four parts; goes into replies as it is."""
+    """(host, port) of a socket's address, of which IPv6 has four parts; replies repeat it."""
     cdef tuple parts = tuple(source)
-    cdef str host
+    cdef Span host
+    cdef size_t i
     if len(parts) < 2:
         raise ConfigError(f"source {source!r}: expected (host, port)")
-    host, port = str(parts[0]), int(parts[1])
-    if not 0 <= port <= 65535:
+    if len(parts) != 2 or type(parts[0]) is not str or type(parts[1]) is not int:
+        parts = (str(parts[0]), int(parts[1]))
+    if not 0 <= parts[1] <= 65535:
         raise ConfigError(f"source {source!r}: expected a port up to 65535")
-    if not _ADDRESS(host):
-        raise ConfigError(f"source {source!r}: expected the address of a host")
-    return (host, port)
+    kept = borrow(parts[0], &host, "source")
+    for i in range(host.n):
+        # A name or an address, of IPv6 with brackets or a zone perhaps.
+        if not ad_is(host.p[i], AD_HOST) and host.p[i] not in b":%[]":
+            raise ConfigError(f"source {source!r}: expected the address of a host")
+    return parts
 
 
 cdef inline bint same_host(Span a, Span b) noexcept nogil:

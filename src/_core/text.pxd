@@ -8,6 +8,7 @@ from auth_diameter._core.span cimport Span
 
 cdef extern from "Python.h":
     const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
+    bint PyUnicode_IS_ASCII(object text)
 
 
 cdef inline int span_of(object value, Span *out, str what) except -1:
@@ -22,6 +23,14 @@ cdef inline int span_of(object value, Span *out, str what) except -1:
     else:
         raise TypeError(f"{what}: expected str or bytes, not {type(value).__name__}")
     return 0
+
+
+cdef inline object borrow(object value, Span *out, str what):
+    """As `span_of`, for text that may hold bytes which are no UTF-8: returns what has to be kept."""
+    if isinstance(value, str) and not PyUnicode_IS_ASCII(value):
+        value = value.encode("utf-8", "surrogateescape")
+    span_of(value, out, what)
+    return value
 
 
 cdef inline bytes as_bytes(object value, str what):
