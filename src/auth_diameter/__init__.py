@@ -100,7 +100,7 @@ def configure(**settings: Any) -> None:
 
 
 def _instance() -> AuthDiameter:
-    global _default
+    global _default  # noqa: PLW0603
     if _default is None:
         with _lock:
             if _default is None:

@@ -8,7 +8,7 @@ import sys
 def main() -> None:
     """Runs the command line; without the packages it needs, says how to get them."""
     try:
-        from auth_diameter.cli import run  # noqa: PLC0415 - the library alone must not need click
+        from auth_diameter.cli import run
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("click", "rich"):
             raise

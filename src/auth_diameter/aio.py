@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self, cast
 
 from auth_diameter._core import Answer, DiscError, Question
-from auth_diameter.authorize import Authorizer, Cause, Decision, Request
+from auth_diameter.authorize import Authorizer, Decision, Request
 from auth_diameter.config import Config
 from auth_diameter.pool import Connection, Failure, Peer, Pool
 

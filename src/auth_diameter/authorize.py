@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
+from typing import Literal, TypeAlias
 
 from auth_diameter._core import (
     Answer,
@@ -28,7 +29,7 @@ from auth_diameter._core import (
 from auth_diameter.config import Config
 from auth_diameter.pseudovars import compile_template
 
-Request = SipRequest | bytes | bytearray | memoryview
+Request: TypeAlias = SipRequest | bytes | bytearray | memoryview
 Headers = Sequence[tuple[str, str]]
 
 
@@ -115,6 +116,13 @@ _AUTHENTICATION_REJECTED = 4001  # RFC 6733, 7.1.4: the dialect's "ask again, wi
 _AUTHORIZATION_REJECTED = 5003  # RFC 6733, 7.1.5
 _SERVICE_AUTHENTICATION = ord("6")
 
+# Where a group check takes its user from, and the return code where that is missing.
+_PARTS: dict[str, tuple[Literal["request", "from", "to"], int]] = {
+    "request-uri": ("request", -5),
+    "to": ("to", -2),
+    "from": ("from", -3),
+}
+
 
 def refuse(
     request: SipRequest,
@@ -192,7 +200,7 @@ class Authorizer:
         :raises ConfigError: another `who`, or a group without a name.
         """
         source = who.lower()
-        if source not in ("request-uri", "to", "from", "credentials"):
+        if source not in _PARTS and source != "credentials":
             raise ConfigError(f"who {who!r}: expected Request-URI, To, From or Credentials")
         if not group:
             raise ConfigError("group: expected a name")
@@ -206,11 +214,13 @@ class Authorizer:
             credentials = request.authorized
             if credentials is None:
                 return Decision(-4, Cause.NOT_AUTHORIZED)
-            user, domain = credentials.username.partition("@")[0], credentials.realm
+            user = credentials.username.partition("@")[0]
+            domain: str | None = credentials.realm
         else:
-            uri = request.uri("request" if source == "request-uri" else source)
+            part, code = _PARTS[source]
+            uri = request.uri(part)
             if uri is None:
-                return Decision({"to": -2, "from": -3}.get(source, -5), Cause.NO_IDENTITY)
+                return Decision(code, Cause.NO_IDENTITY)
             user, domain = uri.user or "", uri.host
         realm = request.request_host
         if not user or realm is None or (self.use_domain and not domain):

@@ -1,5 +1,8 @@
-"""The command line. Exit status: 0 done; 1 refused (`check`), or a step went wrong (`demo`); 2 unusable
-arguments or configuration, with one line that says what and where."""
+"""The command line.
+
+Exit status: 0 done; 1 refused (`check`), or a step went wrong (`demo`); 2 unusable arguments or
+configuration, with one line that says what and where.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import errno
 import logging
 import signal
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -54,9 +57,9 @@ def fail(message: str) -> NoReturn:
 def run_loop(work: Coroutine[Any, Any, int]) -> int:
     """Runs `work` on uvloop where it is installed, else on asyncio's own loop."""
     try:
-        import uvloop  # noqa: PLC0415 - optional
+        import uvloop
 
-        factory = uvloop.new_event_loop
+        factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
     except ModuleNotFoundError:
         factory = asyncio.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
@@ -93,7 +96,7 @@ def show(address: tuple[str, int]) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-class Address(click.ParamType):
+class Address(click.ParamType[tuple[str, int]]):
     """HOST:PORT on the command line."""
 
     name = "HOST:PORT"
@@ -150,9 +153,9 @@ def main(verbose: bool) -> None:
 )
 def disc(listen: tuple[str, int], db: str, rechallenge: bool, nonce_lifetime: float) -> None:
     """Run DISC: challenge, verify and check groups for SIP servers."""
-    from auth_diameter.disc.listener import listen as start  # noqa: PLC0415
-    from auth_diameter.disc.server import Disc, DiscConfig  # noqa: PLC0415
-    from auth_diameter.disc.store import Store  # noqa: PLC0415
+    from auth_diameter.disc.listener import listen as start
+    from auth_diameter.disc.server import Disc, DiscConfig
+    from auth_diameter.disc.store import Store
 
     config = DiscConfig(nonce_lifetime=nonce_lifetime, rechallenge=rechallenge)
 
@@ -181,8 +184,8 @@ def disc(listen: tuple[str, int], db: str, rechallenge: bool, nonce_lifetime: fl
 @click.option("--route", metavar="FILE.py", help="Python file with async def request_route(request, auth).")
 def serve(listen: tuple[str, int], disc_hosts: str, route: str | None) -> None:
     """Run a SIP/UDP server that lets through whom DISC knows."""
-    from auth_diameter.host import load_route  # noqa: PLC0415
-    from auth_diameter.host import serve as start  # noqa: PLC0415
+    from auth_diameter.host import load_route
+    from auth_diameter.host import serve as start
 
     config = ad.Config(diameter_client_host=disc_hosts)
     script = load_route(route) if route is not None else None
@@ -214,7 +217,7 @@ def user() -> None:
 @database
 def user_add(account: str, password_stdin: bool, replace: bool, db: str) -> None:
     """Add a subscriber; the file is made where there is none. HA1 is stored, never the password."""
-    from auth_diameter.disc.store import Store, split_account  # noqa: PLC0415
+    from auth_diameter.disc.store import Store, split_account
 
     name, domain = split_account(account)
     if password_stdin:
@@ -233,7 +236,7 @@ def user_add(account: str, password_stdin: bool, replace: bool, db: str) -> None
 @database
 def user_del(account: str, db: str) -> None:
     """Delete a subscriber and all memberships."""
-    from auth_diameter.disc.store import Store, split_account  # noqa: PLC0415
+    from auth_diameter.disc.store import Store, split_account
 
     name, domain = split_account(account)
     _must_exist(db)
@@ -248,7 +251,7 @@ def user_del(account: str, db: str) -> None:
 @database
 def user_list(domain: str | None, db: str) -> None:
     """List subscribers, all or of one domain, with their groups."""
-    from auth_diameter.disc.store import Store  # noqa: PLC0415
+    from auth_diameter.disc.store import Store
 
     with Store.open(db) as store:
         table = Table("user", "domain", "groups", box=None, header_style="bold")
@@ -269,8 +272,8 @@ def user_import(file: str, replace: bool, db: str) -> None:
 
     Nothing is written if a row is bad; the line is named.
     """
-    from auth_diameter.disc.csvimport import CsvError, import_csv  # noqa: PLC0415
-    from auth_diameter.disc.store import Store  # noqa: PLC0415
+    from auth_diameter.disc.csvimport import CsvError, import_csv
+    from auth_diameter.disc.store import Store
 
     bar = Progress(
         TextColumn("{task.description:>6}"),
@@ -314,7 +317,7 @@ def group() -> None:
 @database
 def group_add(account: str, name: str, db: str) -> None:
     """Put a subscriber into a group."""
-    from auth_diameter.disc.store import Store, split_account  # noqa: PLC0415
+    from auth_diameter.disc.store import Store, split_account
 
     _must_exist(db)
     with Store.open(db, writable=True) as store:
@@ -328,7 +331,7 @@ def group_add(account: str, name: str, db: str) -> None:
 @database
 def group_del(account: str, name: str, db: str) -> None:
     """Take a subscriber out of a group."""
-    from auth_diameter.disc.store import Store, split_account  # noqa: PLC0415
+    from auth_diameter.disc.store import Store, split_account
 
     _must_exist(db)
     with Store.open(db, writable=True) as store:
@@ -342,7 +345,7 @@ def group_del(account: str, name: str, db: str) -> None:
 @database
 def group_list(account: str, db: str) -> None:
     """List the groups of a subscriber."""
-    from auth_diameter.disc.store import Store, split_account  # noqa: PLC0415
+    from auth_diameter.disc.store import Store, split_account
 
     with Store.open(db) as store:
         for name in store.groups(*split_account(account)):
@@ -362,7 +365,9 @@ def _must_exist(db: str) -> None:
 @click.option("--disc", "disc_hosts", default="localhost:3000", show_default=True, metavar="HOST:PORT[,…]")
 @click.option("--realm", default="$fd", show_default=True, help="Text with pseudo-variables, or empty.")
 @click.option("--proxy/--www", default=None, help="Which function to ask. [default: www for REGISTER]")
-@click.option("--group", "group_name", metavar="GROUP", help="After that, ask whether the user is in a group.")
+@click.option(
+    "--group", "group_name", metavar="GROUP", help="After that, ask whether the user is in a group."
+)
 def check(file: str, disc_hosts: str, realm: str, proxy: bool | None, group_name: str | None) -> None:
     """Ask DISC about one SIP request from a file; print the decision and the reply."""
     try:
@@ -446,6 +451,6 @@ def _bytes_of(source: str) -> bytes:
 @click.option("--full", is_flag=True, help="Print every message whole.")
 def demo(full: bool) -> None:
     """Play both phases of digest authentication and a group check on loopback."""
-    from auth_diameter.demo import play  # noqa: PLC0415
+    from auth_diameter.demo import play
 
     sys.exit(run_loop(play(console, full)))

@@ -11,6 +11,7 @@ import contextlib
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from rich.console import Console
 from rich.text import Text
@@ -26,7 +27,7 @@ from auth_diameter.host import serve
 from auth_diameter.uac import Reply, authorization, make_request, parse_reply
 
 _ACCOUNT = "alice@siphub.net"
-_PASSWORD = "wonderland"
+_PASSWORD = "wonderland"  # noqa: S105 - the demo's own, for a database that it throws away
 _GROUP = "voicemail"
 _WIDTH = 36  # columns between two lifelines
 _PATIENCE = 3.0  # seconds that the telephone waits for a reply
@@ -68,6 +69,7 @@ class Tap:
         self._server: asyncio.Server | None = None
 
     async def start(self) -> tuple[str, int]:
+        """Listens on a free port; its address."""
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         host, port = self._server.sockets[0].getsockname()[:2]
         return host, port
@@ -95,6 +97,7 @@ class Tap:
         writer.close()
 
     async def aclose(self) -> None:
+        """Cuts everything off."""
         if self._server is not None:
             self._server.close()
         for task in list(self._tasks):
@@ -106,7 +109,7 @@ def _label(message: Message) -> str:
     if message.is_request:
         group = message.find(_GROUP_AVP)
         if group is not None:
-            return f"AA-Request, in group {group.value}?"
+            return f"AA-Request, in group {group.data.decode()}?"
         return "AA-Request, credentials" if message.find(_RESPONSE) else "AA-Request, no credentials"
     found = message.find(_RESULT_CODE)
     code = int.from_bytes(found.data, "big") if found is not None else 0
@@ -123,12 +126,15 @@ class Telephone(asyncio.DatagramProtocol):
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport  # type: ignore[assignment] - uvloop's is one by its methods only
+        """The socket is there."""
+        self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        """A reply came."""
         self._replies.put_nowait(data)
 
     async def ask(self, method: str, uri: str, credentials: tuple[str, str] | None, cseq: int) -> Reply:
+        """Sends a request; its reply. :raises TimeoutError: none came."""
         assert self._transport is not None
         local = self._transport.get_extra_info("sockname")[:2]
         data = make_request(

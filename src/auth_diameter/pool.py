@@ -121,9 +121,8 @@ class Pool:
         if connection is not None:
             self._write(connection, question)
             return connection
-        if not self._can_open(now):
-            if not self.connections:
-                return Cause.DISC_UNREACHABLE
+        if not self.connections and not self._can_open(now):
+            return Cause.DISC_UNREACHABLE
         if len(self.waiting) >= self._max_waiting:
             return Cause.OVERLOADED
         self.waiting.append(question)

@@ -11,13 +11,14 @@ import re
 from collections.abc import Callable
 from functools import lru_cache, partial
 from operator import attrgetter
+from typing import Literal
 
 from auth_diameter._core import ConfigError, Credentials, ParseError, SipRequest
 
 Expand = Callable[[SipRequest], str | None]
 
 
-def _part(which: str, what: str, request: SipRequest) -> str | None:
+def _part(which: Literal["request", "from", "to"], what: str, request: SipRequest) -> str | None:
     uri = request.uri(which)
     if uri is None:
         return None if what == "host" else ""

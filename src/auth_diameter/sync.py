@@ -139,8 +139,8 @@ class AuthDiameter:
         try:
             # A blocking socket with the kernel's limits costs fewer system calls than settimeout.
             _limit(sock, question.deadline - time.monotonic())
-            data, connection.outgoing = connection.outgoing, bytearray()
-            sock.sendall(data)
+            outgoing, connection.outgoing = connection.outgoing, bytearray()
+            sock.sendall(outgoing)
             while answer is None:
                 data = sock.recv(_CHUNK)
                 with self._lock:

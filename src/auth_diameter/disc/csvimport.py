@@ -25,7 +25,6 @@ from dataclasses import dataclass
 from typing import BinaryIO, Final, Literal
 
 from auth_diameter._core.errors import ConfigError
-
 from auth_diameter.disc.names import (
     compute_ha1,
     domain_flaw,
@@ -284,9 +283,7 @@ def _columns(header: list[str]) -> dict[str, int]:
         key = title.strip().lower()
         if key not in _COLUMNS:
             # The title is not repeated: without a header line it may be somebody's password.
-            raise _Flaw(
-                str(index + 1), "the header names none of " + ", ".join(sorted(_COLUMNS)) + " here"
-            )
+            raise _Flaw(str(index + 1), "the header names none of " + ", ".join(sorted(_COLUMNS)) + " here")
         if key in column:
             raise _Flaw(key, "is there twice")
         column[key] = index

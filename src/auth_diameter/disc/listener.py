@@ -1,5 +1,7 @@
-"""DISC on TCP: connections of SIP servers, each a stream of questions; what one read brings is
-answered in one write."""
+"""DISC on TCP: connections of SIP servers, each a stream of questions.
+
+What one read brings is answered in one write.
+"""
 
 from __future__ import annotations
 

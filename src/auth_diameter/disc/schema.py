@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from auth_diameter._core.errors import ConfigError
-
 from auth_diameter.disc.names import fold_realm
 
 #: A database that lives only as long as its connection; SQLite's own name for it.
@@ -95,8 +94,7 @@ _WHAT_HAPPENED: Final = {
     sqlite3.SQLITE_IOERR: "the disk failed to read or write it",
     sqlite3.SQLITE_CORRUPT: "is damaged; restore it from a copy",
     sqlite3.SQLITE_FULL: "the disk is full",
-    sqlite3.SQLITE_CANTOPEN: "cannot be opened: check the permissions of the file and of its "
-    "directory",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened: check the permissions of the file and of its directory",
     sqlite3.SQLITE_NOTADB: "is not an SQLite database",
 }
 
@@ -145,9 +143,7 @@ def open_for_reading(path: str) -> Opened:
         raise ConfigError(f"{path}: {describe(error)}") from None
     if "subscriber" not in found:
         connection.close()
-        raise ConfigError(
-            f"{path}: has no table 'subscriber'; add a first user, or name Kamailio's database"
-        )
+        raise ConfigError(f"{path}: has no table 'subscriber'; add a first user, or name Kamailio's database")
     return opened
 
 
@@ -252,9 +248,7 @@ def _require_file(path: str) -> None:
         with open(path, "rb") as file:
             file.read(1)
     except FileNotFoundError:
-        raise ConfigError(
-            f"{path}: there is no such database; adding a first user creates it"
-        ) from None
+        raise ConfigError(f"{path}: there is no such database; adding a first user creates it") from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
 

@@ -25,7 +25,6 @@ from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
 from auth_diameter._core.errors import ConfigError, DiscError
-
 from auth_diameter.disc import schema
 from auth_diameter.disc.names import (
     compute_ha1,
