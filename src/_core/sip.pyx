@@ -144,6 +144,7 @@ cdef class SipRequest:
         uri.p = r.p + 1
         while r.end > uri.p and (r.end - 1)[0] == 32:
             r.end -= 1      # RFC 4475, 3.1.2.10
+        if r.end != line_end:
             self.fail("a space at the end of the Request-Line", r.end, HEADER_OTHER)
         # The Request-URI ends at the last space: what stands between the first two may hold one
         # (RFC 4475, 3.1.2.8), which is then an error of the URI.
