@@ -123,9 +123,7 @@ class Program:
 
     def wait_for_line(self, pattern: str) -> re.Match[str]:
         """Wait for a line that it prints."""
-        return self.wait_until(
-            lambda: re.search(pattern, self.output()), f"a line like {pattern!r}"
-        )
+        return self.wait_until(lambda: re.search(pattern, self.output()), f"a line like {pattern!r}")
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         """End it and its children; one of ours must obey, and must have printed no traceback."""
@@ -252,15 +250,11 @@ class Calls:
 
 
 @pytest.fixture
-def sipp(
-    peer: Callable[..., str], free_udp_port: Callable[[], int], tmp_path: Path
-) -> Callable[..., Calls]:
+def sipp(peer: Callable[..., str], free_udp_port: Callable[[], int], tmp_path: Path) -> Callable[..., Calls]:
     """Run a scenario as one user: `sipp("register.xml", to=address, user=ALICE, calls=1000)`."""
     program = peer("sipp", package="sip-tester")
 
-    def run(
-        scenario: str, *, to: Address, user: tuple[str, str], calls: int, rate: int = 200
-    ) -> Calls:
+    def run(scenario: str, *, to: Address, user: tuple[str, str], calls: int, rate: int = 200) -> Calls:
         name, password = user
         errors, statistics = tmp_path / "sipp-errors.log", tmp_path / "sipp-statistics.csv"
         seconds = calls // rate + 15

@@ -32,9 +32,7 @@ class Seen:
     command: int
     request: bool
     hop_by_hop: str
-    answer_to: (
-        str | None
-    )  # number of the frame with the question that tshark matched to this answer
+    answer_to: str | None  # number of the frame with the question that tshark matched to this answer
     avps: dict[int, str]  # code → value, in the order on the wire
     complaints: list[str]
 
@@ -130,9 +128,7 @@ def _with_disc_avps(dictionary: str) -> str:
     for code, name in enumerate(names, start=RESOURCE):
         kind = "OctetString" if code == SIP_MSGID else "UTF8String"
         ours = f'<avp name="DISC-{name}" code="{code}"><type type-name="{kind}"/></avp>'
-        dictionary, replaced = re.subn(
-            rf'<avp [^>]*code="{code}".*?</avp>', ours, dictionary, flags=re.S
-        )
+        dictionary, replaced = re.subn(rf'<avp [^>]*code="{code}".*?</avp>', ours, dictionary, flags=re.S)
         assert replaced == 1, f"Wireshark's dictionary holds AVP {code} {replaced} times"
     return dictionary
 
