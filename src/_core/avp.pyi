@@ -6,9 +6,7 @@ from typing import TypeAlias, final
 from typing_extensions import Buffer
 
 _Data: TypeAlias = Buffer | str | int | float | IPv4Address | IPv6Address | datetime | Iterable[Avp]
-_Value: TypeAlias = (
-    bytes | str | int | float | IPv4Address | IPv6Address | datetime | tuple[Avp, ...]
-)
+_Value: TypeAlias = bytes | str | int | float | IPv4Address | IPv6Address | datetime | tuple[Avp, ...]
 
 @final
 class Avp:

@@ -70,6 +70,50 @@ static inline int ad_is(uint8_t c, int set) { return ad_class[c] & set; }
 
 static inline int ad_is_control(uint8_t c) { return (c < 0x20 && c != '\t') || c == 0x7f; }
 
+/* The first byte at or after p that is not of the class `set`, or end. */
+static inline const uint8_t *ad_skip_class(const uint8_t *p, const uint8_t *end, int set)
+{
+    while (p < end && ad_class[*p] & set)
+        p++;
+    return p;
+}
+
+/* Whether n bytes without control characters are `word` (m bytes, lower case, of letters, digits and
+ * "-./*") in any case. Bit 5 makes letters lower case and leaves the others; n and m are compared
+ * first, so that the words are read whole or not at all. */
+static inline int ad_is_word(const uint8_t *p, size_t n, const char *word, size_t m)
+{
+    if (n != m)
+        return 0;
+    if (m >= 8) {
+        uint64_t a, b, c, d;
+        const uint64_t bit5 = 0x2020202020202020u;
+        memcpy(&a, p, 8);
+        memcpy(&b, word, 8);
+        memcpy(&c, p + m - 8, 8);
+        memcpy(&d, word + m - 8, 8);
+        if (((a | bit5) ^ (b | bit5)) | ((c | bit5) ^ (d | bit5)))
+            return 0;
+        for (size_t i = 8; i + 8 < m; i++)
+            if ((p[i] | 0x20) != (word[i] | 0x20))
+                return 0;
+        return 1;
+    }
+    if (m >= 4) {
+        uint32_t a, b, c, d;
+        const uint32_t bit5 = 0x20202020u;
+        memcpy(&a, p, 4);
+        memcpy(&b, word, 4);
+        memcpy(&c, p + m - 4, 4);
+        memcpy(&d, word + m - 4, 4);
+        return (((a | bit5) ^ (b | bit5)) | ((c | bit5) ^ (d | bit5))) == 0;
+    }
+    for (size_t i = 0; i < m; i++)
+        if ((p[i] | 0x20) != (word[i] | 0x20))
+            return 0;
+    return 1;
+}
+
 /* The first control character (HTAB is none here) at or after p, or end. */
 static inline const uint8_t *ad_find_control(const uint8_t *p, const uint8_t *end)
 {

@@ -8,6 +8,8 @@ cdef extern from "chars.h" nogil:
     const uint8_t AD_TOKEN, AD_USER, AD_PARAM, AD_HNAME, AD_URIC, AD_HOST, AD_HEX, AD_DIGIT
     bint ad_is(uint8_t c, int set) noexcept
     bint ad_is_control(uint8_t c) noexcept
+    const uint8_t *ad_skip_class(const uint8_t *p, const uint8_t *end, int set) noexcept
+    bint ad_is_word(const uint8_t *p, size_t n, const char *word, size_t m) noexcept
     const uint8_t *ad_find_control(const uint8_t *p, const uint8_t *end) noexcept
     const uint8_t *ad_find_quote(const uint8_t *p, const uint8_t *end) noexcept
 
@@ -18,8 +20,10 @@ cdef inline bint is_lws(uint8_t c) noexcept nogil:
 
 
 cdef inline void skip_lws(Reader *r) noexcept nogil:
-    while r.p < r.end and is_lws(r.p[0]):
-        r.p += 1
+    cdef const uint8_t *p = r.p
+    while p < r.end and is_lws(p[0]):
+        p += 1
+    r.p = p
 
 
 cdef inline bint skip_byte(Reader *r, uint8_t c) noexcept nogil:
@@ -35,10 +39,14 @@ cdef inline bint skip_byte(Reader *r, uint8_t c) noexcept nogil:
 cdef inline bint take_class(Reader *r, int set, Span *out) noexcept nogil:
     """1*(bytes of the class `set`); False where there is none."""
     out.p = r.p
-    while r.p < r.end and ad_is(r.p[0], set):
-        r.p += 1
+    r.p = ad_skip_class(r.p, r.end, set)
     out.n = <size_t>(r.p - out.p)
     return out.n > 0
+
+
+cdef inline bint is_word(Span s, const char *word, size_t n) noexcept nogil:
+    """Whether `s`, which holds no control character, is `word` of n bytes in any case."""
+    return ad_is_word(s.p, s.n, word, n)
 
 
 cdef inline int take_quoted(Reader *r, Span *out) noexcept nogil:

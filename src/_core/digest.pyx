@@ -20,9 +20,9 @@ from libc.stdint cimport uint8_t
 from libc.string cimport memcpy, memset
 
 from auth_diameter._core.chars cimport (
-    AD_HEX, AD_TOKEN, ad_find_control, ad_is, is_lws, skip_lws, take_class, take_quoted, unquote,
+    AD_HEX, AD_TOKEN, ad_find_control, ad_is, is_lws, is_word, skip_lws, take_class, take_quoted, unquote,
 )
-from auth_diameter._core.span cimport Reader, Span, equal_nocase, is_word, lower
+from auth_diameter._core.span cimport Reader, Span, equal_nocase, lower
 from auth_diameter._core.text cimport as_bytes, text_of
 
 from auth_diameter._core.errors import ConfigError, ParseError
@@ -312,6 +312,7 @@ cdef Py_ssize_t find_bad_control(bytes data) noexcept:
 
 @cython.final
 @cython.freelist(256)
+@cython.no_gc  # it holds no object that could hold it
 cdef class Credentials:
     """Digest credentials as a request carries them (RFC 7616, 3.4; RFC 3261, 20.7 and 20.27).
 

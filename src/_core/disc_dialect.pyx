@@ -249,6 +249,7 @@ def append_question(bytearray out not None, Question question not None, uint32_t
 
 @cython.final
 @cython.freelist(1024)
+@cython.no_gc  # it holds no object that could hold it
 cdef class Answer:
     """What DISC said.
 
@@ -419,6 +420,7 @@ cdef class AnswerStream(_Stream):
 
 @cython.final
 @cython.freelist(1024)
+@cython.no_gc  # it holds no object that could hold it
 cdef class AaRequest:
     """A question as DISC receives it, from our client or from OpenSER's and Kamailio's C module.
 

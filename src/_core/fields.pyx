@@ -10,9 +10,9 @@ from libc.stdint cimport uint8_t
 from libc.string cimport memset
 
 from auth_diameter._core.chars cimport (
-    AD_HEX, AD_HOST, AD_TOKEN, ad_is, is_lws, skip_byte, skip_lws, take_class, take_quoted,
+    AD_HEX, AD_HOST, AD_TOKEN, ad_is, is_lws, is_word, skip_byte, skip_lws, take_class, take_quoted,
 )
-from auth_diameter._core.span cimport Reader, Span, between, is_word, lower
+from auth_diameter._core.span cimport Reader, Span, between, lower
 from auth_diameter._core.uri cimport SipUri, take_host, take_port, take_uri
 
 

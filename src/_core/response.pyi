@@ -7,13 +7,10 @@ from auth_diameter._core.digest import Credentials
 
 # Credentials, method, HA1, and with qop=auth-int the body
 _Item: TypeAlias = (
-    tuple[Credentials, str | bytes, str | bytes]
-    | tuple[Credentials, str | bytes, str | bytes, Buffer]
+    tuple[Credentials, str | bytes, str | bytes] | tuple[Credentials, str | bytes, str | bytes, Buffer]
 )
 
-def verify(
-    credentials: Credentials, method: str | bytes, ha1: str | bytes, body: Buffer = b""
-) -> bool: ...
+def verify(credentials: Credentials, method: str | bytes, ha1: str | bytes, body: Buffer = b"") -> bool: ...
 def verify_many(items: Iterable[_Item]) -> bytearray: ...
 def ha1(username: str, realm: str, password: str, algorithm: str = "MD5") -> str: ...
 def digest_response(

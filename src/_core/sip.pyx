@@ -28,7 +28,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
 from auth_diameter._core.chars cimport (
-    AD_HOST, AD_TOKEN, ad_find_control, ad_is, is_lws, skip_byte, skip_lws, take_class, take_quoted,
+    AD_HOST, AD_TOKEN, ad_find_control, ad_is, ad_skip_class, is_lws, is_word, skip_byte, skip_lws, take_class, take_quoted,
 )
 from auth_diameter._core.digest cimport (
     OK, OTHER_SCHEME, Credentials, DigestFields, new_credentials, parse_credentials, parse_error, realm_is,
@@ -38,7 +38,7 @@ from auth_diameter._core.fields cimport (
     PROXY_AUTHORIZATION, TO, VIA, Header, TopVia, header_of, take_name_addr, take_via,
 )
 from auth_diameter._core.md5 cimport ad_md5_final, ad_md5_init, ad_md5_stream, ad_md5_update
-from auth_diameter._core.span cimport Reader, Span, between, equal_nocase, is_word
+from auth_diameter._core.span cimport Reader, Span, between, equal_nocase
 from auth_diameter._core.text cimport borrow, span_of, text_of
 from auth_diameter._core.uri cimport SipUri, Uri, take_number, take_uri
 
@@ -67,6 +67,7 @@ cdef const uint8_t *_tag_key = <const uint8_t *>PyBytes_AS_STRING(_tag_secret)
 
 @cython.final
 @cython.freelist(256)
+@cython.no_gc  # it holds no object that could hold it
 cdef class SipRequest:
     """A SIP request, read once; immutable but for the mark that an authorize call leaves.
 
@@ -188,8 +189,7 @@ cdef class SipRequest:
                 self.body_ = between(p + 2, end)
                 return 0
             start = p
-            while p < end and ad_is(p[0], AD_TOKEN):
-                p += 1
+            p = ad_skip_class(p, end, AD_TOKEN)
             name = between(start, p)
             while p < end and (p[0] == 32 or p[0] == 9):
                 p += 1

@@ -79,11 +79,3 @@ cdef inline Span between(const uint8_t *start, const uint8_t *end) noexcept nogi
     s.p = start
     s.n = <size_t>(end - start)
     return s
-
-
-cdef inline bint is_word(Span s, const char *word, size_t n) noexcept nogil:
-    """ASCII case-insensitive equality with a literal of n bytes."""
-    cdef Span other
-    other.p = <const uint8_t *>word
-    other.n = n
-    return equal_nocase(s, other)

@@ -16,9 +16,9 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from auth_diameter._core.chars cimport (
-    AD_DIGIT, AD_HEX, AD_HNAME, AD_HOST, AD_PARAM, AD_URIC, AD_USER, ad_is, is_lws, take_class,
+    AD_DIGIT, AD_HEX, AD_HNAME, AD_HOST, AD_PARAM, AD_URIC, AD_USER, ad_is, is_lws, is_word, take_class,
 )
-from auth_diameter._core.span cimport Reader, Span, between, is_word
+from auth_diameter._core.span cimport Reader, Span, between
 from auth_diameter._core.text cimport as_bytes, text_of
 
 from auth_diameter._core.errors import ParseError
@@ -28,15 +28,19 @@ _SCHEMES = {SCHEME_SIP: "sip", SCHEME_SIPS: "sips", SCHEME_TEL: "tel"}
 
 cdef inline bint run_of(Reader *r, int set, Span *out) noexcept nogil:
     """*(characters of `set`), where each "%" begins an escape of two hexadecimal digits."""
-    out.p = r.p
-    while r.p < r.end and ad_is(r.p[0], set):
-        if r.p[0] == 37:
-            if not 3 <= r.end - r.p or not ad_is(r.p[1], AD_HEX) or not ad_is(r.p[2], AD_HEX):
-                return False
-            r.p += 2
-        r.p += 1
-    out.n = <size_t>(r.p - out.p)
-    return True
+    cdef const uint8_t *p = r.p
+    cdef bint good = True
+    out.p = p
+    while p < r.end and ad_is(p[0], set):
+        if p[0] == 37:
+            if not 3 <= r.end - p or not ad_is(p[1], AD_HEX) or not ad_is(p[2], AD_HEX):
+                good = False
+                break
+            p += 2
+        p += 1
+    r.p = p
+    out.n = <size_t>(p - out.p)
+    return good
 
 
 cdef bint ipv6_ok(Span s) noexcept nogil:
