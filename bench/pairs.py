@@ -1,0 +1,258 @@
+"""Rows 1 to 5: one piece of work each, done by us and by what a Python user has today.
+
+`pairs()` gives them, each with both sides as functions without arguments. Before it does, both sides have
+given the same right result. Where they cannot do exactly the same, the peer has less to do, and a comment
+says what.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import md5
+
+import diameter.message as pd
+import sipmessage
+from common import request
+
+import auth_diameter as ad
+from auth_diameter._core import Answer, append_question, authentication
+
+REALM = "siphub.net"
+PASSWORD = "open sesame"
+MANDATORY = 0x40
+
+
+@dataclass(frozen=True)
+class Pair:
+    """:ivar ours, peer: the same work. :ivar target: ours must be so many times as fast; None: no target."""
+
+    row: str
+    what: str
+    peer_name: str
+    ours: Callable[[], object]
+    peer: Callable[[], object]
+    target: float | None = None
+
+
+def pairs() -> list[Pair]:
+    """All of them, checked."""
+    return [*sip(), *digest(), *diameter()]
+
+
+# ---------------------------------------------------------------------------------- SIP
+
+
+def sip() -> list[Pair]:
+    """sipmessage parses a header when it is asked for: of From, To, CSeq and Via, which we judge at once, it
+    is spared the work in row 1."""
+    data = request()
+
+    def ours() -> ad.Credentials | None:
+        return ad.SipRequest(data).credentials(REALM)
+
+    def peer() -> sipmessage.AuthParameters | None:
+        credentials = sipmessage.Message.parse(data).authorization
+        if credentials is None or credentials.scheme.lower() != "digest" or credentials.parameters is None:
+            return None
+        return credentials.parameters if credentials.parameters["realm"].lower() == REALM else None
+
+    def ours_read() -> tuple[object, ...]:
+        message = ad.SipRequest(data)
+        c = message.credentials(REALM)
+        assert c is not None
+        return (
+            message.method, message.request_uri, message.from_uri, message.to_uri,
+            message.call_id, message.cseq,
+            c.username, c.nonce, c.uri, c.response, c.cnonce, c.nc, c.qop,
+        )  # fmt: skip
+
+    def peer_read() -> tuple[object, ...]:
+        message = sipmessage.Message.parse(data)
+        assert isinstance(message, sipmessage.Request)
+        credentials = message.authorization
+        assert credentials is not None
+        p = credentials.parameters
+        assert p is not None
+        assert p["realm"].lower() == REALM
+        return (
+            message.method, str(message.uri), str(message.from_address.uri), str(message.to_address.uri),
+            message.call_id, message.cseq.sequence,
+            p["username"], p["nonce"], p["uri"], p["response"], p["cnonce"], p["nc"], p["qop"],
+        )  # fmt: skip
+
+    found, theirs = ours(), peer()
+    assert found is not None
+    assert theirs is not None
+    assert dict(found.parameters) == dict(theirs)
+    assert ours_read() == peer_read()
+    return [
+        Pair("1", f"SipRequest({len(data)} bytes) + credentials(realm)", "sipmessage", ours, peer, 30),
+        Pair("1a", "SipRequest alone", "sipmessage", lambda: ad.SipRequest(data),
+             lambda: sipmessage.Message.parse(data)),
+        Pair("1b", "the same as 1, and 13 values of it read", "sipmessage", ours_read, peer_read),
+    ]  # fmt: skip
+
+
+# ---------------------------------------------------------------------------------- digest
+
+
+def _credentials(user: int, password: str) -> tuple[ad.Credentials, str]:
+    """What a telephone sends with this password, and the HA1 that the subscriber has."""
+    name, nonce, cnonce = f"user{user:05d}", md5(b"nonce %d" % user).hexdigest(), f"{user:08x}"
+    response = ad.digest_response(
+        ad.ha1(name, REALM, password),
+        "REGISTER",
+        "sip:siphub.net",
+        nonce,
+        qop="auth",
+        nc="00000001",
+        cnonce=cnonce,
+    )
+    value = (
+        f'Digest username="{name}", realm="{REALM}", nonce="{nonce}", uri="sip:siphub.net", '
+        f'response="{response}", algorithm=MD5, cnonce="{cnonce}", qop=auth, nc=00000001'
+    )
+    return ad.Credentials.parse(value), ad.ha1(name, REALM, PASSWORD)
+
+
+def _hashlib_verify(values: tuple[str, ...], method: str, ha1: str) -> bool:
+    """The values are text already: to read them from the header is not counted here, nor with us."""
+    nonce, uri, response, cnonce, nc, qop = values
+    ha2 = md5(f"{method}:{uri}".encode()).hexdigest()
+    right = md5(f"{ha1}:{nonce}:{nc}:{cnonce}:{qop}:{ha2}".encode()).hexdigest()
+    return hmac.compare_digest(right, response)
+
+
+def _values(c: ad.Credentials) -> tuple[str, ...]:
+    values = (c.nonce, c.uri, c.response, c.cnonce, c.nc, c.qop)
+    assert None not in values
+    return values  # type: ignore[return-value]
+
+
+def digest() -> list[Pair]:
+    credentials, ha1 = _credentials(0, PASSWORD)
+    values = _values(credentials)
+    # Every eighth password is wrong, and both sides must find that out.
+    many = [(*_credentials(i, "wrong" if i % 8 == 7 else PASSWORD),) for i in range(1024)]
+    items = [(c, "REGISTER", h) for c, h in many]
+    prepared = [(_values(c), "REGISTER", h) for c, h in many]
+
+    def ours() -> bool:
+        return ad.verify(credentials, "REGISTER", ha1)
+
+    def peer() -> bool:
+        return _hashlib_verify(values, "REGISTER", ha1)
+
+    def ours_many() -> bytearray:
+        return ad.verify_many(items)
+
+    def peer_many() -> bytearray:
+        return bytearray([_hashlib_verify(v, method, h) for v, method, h in prepared])
+
+    assert ours() is peer() is True
+    assert ours_many() == peer_many() == bytearray(i % 8 != 7 for i in range(1024))
+    wide = _has_avx512()
+    return [
+        Pair("2", "verify, HA1 known", "hashlib", ours, peer, 2.5),
+        Pair("3", "verify_many, 1,024 items", "hashlib", ours_many, peer_many, 15 if wide else 9),
+    ]
+
+
+def _has_avx512() -> bool:
+    try:
+        with open("/proc/cpuinfo") as file:
+            return "avx512f" in file.read()
+    except OSError:
+        return False
+
+
+# ---------------------------------------------------------------------------------- Diameter
+
+
+def _answer(avps: list[ad.Avp]) -> bytes:
+    return ad.Message(265, avps, application_id=1, flags=0, hop_by_hop=7, end_to_end=7).encode()
+
+
+def diameter() -> list[Pair]:
+    """python-diameter knows 400 to 406 as NASREQ's; in a plain message it leaves their content alone."""
+    incoming = ad.SipRequest(request())
+    credentials = incoming.credentials(REALM)
+    assert credentials is not None
+
+    def ours_question() -> bytearray:
+        out = bytearray()
+        question = authentication(incoming, REALM, credentials, False)
+        assert question is not None
+        append_question(out, question, 7)
+        return out
+
+    content = [(avp.code, avp.data, avp.flags) for avp in ad.Message.decode(bytes(ours_question())).avps]
+
+    def peer_question() -> bytes:
+        """From values that are at hand: to take them from the SIP request is our work alone."""
+        header = pd.MessageHeader(
+            command_flags=0x80,
+            command_code=265,
+            application_id=1,
+            hop_by_hop_identifier=7,
+            end_to_end_identifier=7,
+        )
+        return pd.Message(header, [pd.Avp(code, 0, data, flags) for code, data, flags in content]).as_bytes()
+
+    challenge = ad.format_challenge(REALM, "66f1c2a09b3d5e7f4821d0c6b5a39e88", opaque="c07d5e1b42f94a66")
+    echoed = [ad.Avp(406, b"\0\0\0\7", flags=0), ad.Avp(404, b"6")]
+    said = _answer([ad.Avp(268, (4001).to_bytes(4)), *echoed, ad.Avp(402, challenge)])
+    agreed = _answer([ad.Avp(268, (2001).to_bytes(4)), *echoed])
+
+    def ours_answer(data: bytes) -> Callable[[], tuple[object, ...]]:
+        def work() -> tuple[object, ...]:
+            answer = Answer.decode(data)
+            return answer.result_code, answer.service_type, answer.challenge
+
+        return work
+
+    def peer_answer(data: bytes) -> Callable[[], tuple[object, ...]]:
+        def work() -> tuple[object, ...]:
+            code = service = 0
+            text = None
+            for avp in pd.Message.from_bytes(data, plain_msg=True).avps:
+                if avp.code == 268:
+                    code = avp.value
+                elif avp.code == 404:
+                    service = avp.payload[0]
+                elif avp.code == 402:
+                    text = avp.payload
+            return code, service, text
+
+        return work
+
+    whole = peer_question()
+    assert whole == ours_question()
+    assert ours_answer(said)() == peer_answer(said)() == (4001, ord("6"), challenge.encode())
+    assert ours_answer(agreed)() == peer_answer(agreed)() == (2001, ord("6"), None)
+
+    def ours_decode() -> list[tuple[int, bytes]]:
+        return [(avp.code, avp.data) for avp in ad.Message.decode(whole).avps]
+
+    def peer_decode() -> list[tuple[int, bytes]]:
+        return [(avp.code, avp.payload) for avp in pd.Message.from_bytes(whole, plain_msg=True).avps]
+
+    def ours_encode() -> bytes:
+        avps = [ad.Avp(code, data, flags=flags) for code, data, flags in content]
+        return ad.Message(265, avps, application_id=1, hop_by_hop=7, end_to_end=7).encode()
+
+    assert ours_decode() == peer_decode()
+    assert ours_encode() == whole
+    theirs = "python-diameter"
+    size = len(whole)
+    return [
+        Pair("4", f"AA-Request of {size} bytes from a SipRequest", theirs, ours_question, peer_question, 60),
+        Pair("5", f"AA-Answer 4001 of {len(said)} bytes to an Answer", theirs,
+             ours_answer(said), peer_answer(said), 60),
+        Pair("5b", f"AA-Answer 2001 of {len(agreed)} bytes to an Answer", theirs,
+             ours_answer(agreed), peer_answer(agreed), 60),
+        Pair("", f"Message.decode, {size} bytes, every AVP read", theirs, ours_decode, peer_decode),
+        Pair("", f"Message.encode, {size} bytes, from Avp objects", theirs, ours_encode, peer_question),
+    ]  # fmt: skip

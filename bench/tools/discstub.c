@@ -1,0 +1,179 @@
+/* discstub [-p PORT] [-d MICROSECONDS]: a DISC that verifies nothing, so that only its client is measured.
+ *
+ * A question without a Response AVP (401) is answered 4001 with a Challenge, any other 2001, and a group check
+ * (Service-Type "8") always 2001. Hop-by-Hop, End-to-End, SIP-MSGID and Service-Type come back. One thread; all answers
+ * to what one read brought go out in one write, -d microseconds later. Prints "listening on 127.0.0.1:PORT". */
+#define _GNU_SOURCE
+#include "bench.h"
+
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+    USER_NAME = 1, RESULT_CODE = 268, RESPONSE = 401, CHALLENGE = 402, SERVICE_TYPE = 404, SIP_MSGID = 406,
+    MANDATORY = 0x40,
+    MAX_CONNECTIONS = 4096,
+    BUFFER = 1 << 18,
+    MAX_ANSWER = 256,
+    MIN_QUESTION = 20,
+};
+
+static const char challenge[] =
+    "Digest realm=\"siphub.net\", nonce=\"66f1c2a09b3d5e7f4821d0c6b5a39e88\", algorithm=MD5, qop=\"auth\"";
+
+typedef struct {
+    size_t size;
+    unsigned char in[BUFFER];
+} connection;
+
+static connection *connections[MAX_CONNECTIONS];
+static unsigned char out[BUFFER / MIN_QUESTION * MAX_ANSWER];
+
+static uint32_t get(const unsigned char *p)
+{
+    uint32_t value;
+    memcpy(&value, p, 4);
+    return ntohl(value);
+}
+
+static void put(unsigned char *p, uint32_t value)
+{
+    value = htonl(value);
+    memcpy(p, &value, 4);
+}
+
+static unsigned char *put_avp(unsigned char *p, uint32_t code, uint32_t flags, const void *data, size_t n)
+{
+    size_t padding = -n & 3;
+    put(p, code);
+    put(p + 4, flags << 24 | (uint32_t)(8 + n));
+    memcpy(p + 8, data, n);
+    memset(p + 8 + n, 0, padding);
+    return p + 8 + n + padding;
+}
+
+/* Writes the answer to one whole question; the size of the answer. */
+static size_t answer(const unsigned char *question, size_t size, unsigned char *to)
+{
+    const unsigned char *msgid = NULL, *service = NULL, *end = question + size;
+    int with_credentials = 0;
+    for (const unsigned char *p = question + 20; end - p >= 8;) {
+        size_t n = get(p + 4) & 0xffffff;
+        if (n < 8 || n > (size_t)(end - p))
+            break;
+        switch (get(p)) {
+        case SIP_MSGID: msgid = n == 12 ? p + 8 : NULL; break;
+        case SERVICE_TYPE: service = n == 9 ? p + 8 : NULL; break;
+        case RESPONSE: with_credentials = 1; break;
+        }
+        n = (n + 3) & ~(size_t)3;
+        p += n < (size_t)(end - p) ? n : (size_t)(end - p);
+    }
+    int refuse = !with_credentials && !(service && *service == '8');
+    unsigned char code[4], *q = to + 20;
+    put(code, refuse ? 4001 : 2001);
+    q = put_avp(q, RESULT_CODE, MANDATORY, code, 4);
+    if (msgid)
+        q = put_avp(q, SIP_MSGID, 0, msgid, 4);
+    if (service)
+        q = put_avp(q, SERVICE_TYPE, MANDATORY, service, 1);
+    if (refuse)
+        q = put_avp(q, CHALLENGE, MANDATORY, challenge, sizeof challenge - 1);
+    memcpy(to, question, 20);
+    put(to, 1u << 24 | (uint32_t)(q - to));
+    to[4] = 0;                  /* flags: an answer */
+    return (size_t)(q - to);
+}
+
+static void drop(int fd)
+{
+    close(fd);
+    free(connections[fd]);
+    connections[fd] = NULL;
+}
+
+static void serve(int fd, unsigned delay)
+{
+    connection *c = connections[fd];
+    ssize_t n = read(fd, c->in + c->size, BUFFER - c->size);
+    if (n <= 0) {
+        drop(fd);
+        return;
+    }
+    c->size += (size_t)n;
+    size_t at = 0, ready = 0;
+    while (c->size - at >= MIN_QUESTION) {
+        size_t size = get(c->in + at) & 0xffffff;
+        if (size < MIN_QUESTION || size > BUFFER) {
+            drop(fd);
+            return;
+        }
+        if (c->size - at < size)
+            break;
+        ready += answer(c->in + at, size, out + ready);
+        at += size;
+    }
+    memmove(c->in, c->in + at, c->size - at);
+    c->size -= at;
+    if (delay && ready)
+        usleep(delay);
+    for (size_t sent = 0; sent < ready;) {
+        n = write(fd, out + sent, ready - sent);
+        if (n <= 0) {
+            drop(fd);
+            return;
+        }
+        sent += (size_t)n;
+    }
+}
+
+int main(int argc, char **argv)
+{
+    const char *port = "0";
+    unsigned delay = 0;
+    int option, one = 1;
+    while ((option = getopt(argc, argv, "p:d:")) != -1) {
+        if (option == 'p')
+            port = optarg;
+        else if (option == 'd')
+            delay = (unsigned)atoi(optarg);
+        else
+            return 2;
+    }
+    signal(SIGPIPE, SIG_IGN);
+    struct sockaddr_in own = address_of("127.0.0.1", port);
+    socklen_t own_size = sizeof own;
+    int listener = socket(AF_INET, SOCK_STREAM, 0), poller = epoll_create1(0);
+    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    if (bind(listener, (struct sockaddr *)&own, sizeof own) || listen(listener, 512) ||
+        getsockname(listener, (struct sockaddr *)&own, &own_size))
+        die("discstub");
+    printf("listening on 127.0.0.1:%d\n", ntohs(own.sin_port));
+    fflush(stdout);
+    struct epoll_event event = {.events = EPOLLIN, .data.fd = listener}, events[64];
+    epoll_ctl(poller, EPOLL_CTL_ADD, listener, &event);
+    for (;;) {
+        int n = epoll_wait(poller, events, 64, -1);
+        for (int i = 0; i < n; i++) {
+            int fd = events[i].data.fd;
+            if (fd != listener) {
+                serve(fd, delay);
+                continue;
+            }
+            fd = accept(listener, NULL, NULL);
+            if (fd < 0)
+                continue;
+            if (fd >= MAX_CONNECTIONS || !(connections[fd] = malloc(sizeof(connection)))) {
+                close(fd);
+                continue;
+            }
+            connections[fd]->size = 0;
+            setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+            event.data.fd = fd;
+            epoll_ctl(poller, EPOLL_CTL_ADD, fd, &event);
+        }
+    }
+}
