@@ -195,7 +195,7 @@ cdef class SipRequest:
                 p += 1
             good = name.n > 0 and p < end and p[0] == 58
             if not good:
-                self.fail("a header field's name and ':' expected", p, HEADER_OTHER)
+                self.fail("a header field's name and ':' expected", p if name.n else start, HEADER_OTHER)
             else:
                 p += 1
             while p < end and (p[0] == 32 or p[0] == 9):
