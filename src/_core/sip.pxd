@@ -54,6 +54,6 @@ cdef class SipRequest:
     cdef void check_party(self, Header header, SipUri *uri, Span *tag) noexcept nogil
     cdef object refusal(self)
     cdef list find(self, str name, bint once)
-    cdef bytes render_reply(self, int code, Span reason, Span extra)
+    cdef bytes render_reply(self, int code, Span reason, list headers, size_t room)
     cdef uint8_t *put_top_via(self, uint8_t *q, Span source_host, int source_port) noexcept
     cdef uint8_t *put_tag(self, uint8_t *q) noexcept nogil

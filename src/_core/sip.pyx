@@ -58,7 +58,6 @@ _COMPACT = {
     "u": "allow-events", "v": "via", "x": "session-expires", "y": "identity",
 }
 
-_TOKEN = re.compile(r"[\w\-.!%*+`'~]+", re.ASCII).fullmatch     # RFC 3261, 25.1
 
 # Makes To-tags that nobody else can foresee, and the same for a retransmission (RFC 3261, 8.2.6.2).
 cdef bytes _tag_secret = os.urandom(16)
@@ -509,34 +508,33 @@ cdef class SipRequest:
         :raises ConfigError: a code out of range, a name that is no token, or a CR, LF or other control
             character in the rest.
         """
-        cdef list lines = []
-        cdef bytes extra, text, phrase = reason.encode("utf-8", "surrogateescape")
-        cdef Span phrase_span, extra_span
+        cdef list kept = []     # names and values in turn, whose bytes are borrowed while we write
+        cdef Span phrase, span
+        cdef size_t room = 0
         if not 100 <= code <= 699:
             raise ConfigError(f"code {code}: expected 100 to 699")
+        reason_kept = borrow(reason, &phrase, "reason")
         for name, value in headers:
-            if not _TOKEN(name):
+            kept.append(borrow(name, &span, "header name"))
+            if span.n == 0 or ad_skip_class(span.p, span.p + span.n, AD_TOKEN) != span.p + span.n:
                 raise ConfigError(f"header name {name!r}: not a token of RFC 3261, 25.1")
-            lines.append(b"%b: %b" % (
-                name.encode("ascii"), value if type(value) is bytes else value.encode("utf-8", "surrogateescape")))
-        span_of(phrase, &phrase_span, "reason")
-        for text in (phrase, *lines):
-            span_of(text, &extra_span, "headers")
-            if ad_find_control(extra_span.p, extra_span.p + extra_span.n) != extra_span.p + extra_span.n:
+            room += span.n + 4
+            kept.append(borrow(value, &span, "header value"))
+            if ad_find_control(span.p, span.p + span.n) != span.p + span.n:
                 raise ConfigError("reason and headers of a reply take no control characters")
-        extra = b"".join(text + b"\r\n" for text in lines)
-        span_of(extra, &extra_span, "headers")
-        return self.render_reply(code, phrase_span, extra_span)
+            room += span.n
+        if ad_find_control(phrase.p, phrase.p + phrase.n) != phrase.p + phrase.n:
+            raise ConfigError("reason and headers of a reply take no control characters")
+        return self.render_reply(code, phrase, kept, room + 256 + phrase.n)
 
-    cdef bytes render_reply(self, int code, Span reason, Span extra):
-        """The reply; `extra` are whole header lines, each with its CRLF."""
+    cdef bytes render_reply(self, int code, Span reason, list headers, size_t room):
+        """The reply; `headers` are names and values in turn, and `room` has space for them."""
         cdef uint8_t small[4096]
         cdef uint8_t *out = small
         cdef uint8_t *q
-        cdef size_t room = 256 + reason.n + extra.n
         cdef int i
         cdef Line *line
-        cdef Span host
+        cdef Span host, name, value
         cdef bytes made
         host.p = NULL
         host.n = 0
@@ -579,7 +577,10 @@ cdef class SipRequest:
             q = put_line(put(q, b"Call-ID: ", 9), self.lines[self.first[CALL_ID]].value)
         if self.first[CSEQ] >= 0:
             q = put_line(put(q, b"CSeq: ", 6), self.lines[self.first[CSEQ]].value)
-        q = put(q, extra.p, extra.n)
+        for i in range(0, len(headers), 2):
+            span_of(headers[i], &name, "header name")
+            span_of(headers[i + 1], &value, "header value")
+            q = put_line(put(put(q, name.p, name.n), b": ", 2), value)
         q = put(q, b"Content-Length: 0\r\n\r\n", 21)
         made = PyBytes_FromStringAndSize(<const char *>out, q - out)
         if out != small:
