@@ -27,7 +27,7 @@ from auth_diameter._core import (
     group_check,
 )
 from auth_diameter.config import Config
-from auth_diameter.pseudovars import compile_template
+from auth_diameter.pseudovars import check_text, compile_template
 
 Request: TypeAlias = SipRequest | bytes | bytearray | memoryview
 Headers = Sequence[tuple[str, str]]
@@ -199,6 +199,8 @@ class Authorizer:
 
         :raises ConfigError: another `who`, or a group without a name.
         """
+        check_text("who", who)
+        check_text("group", group)
         source = who.lower()
         if source not in _PARTS and source != "credentials":
             raise ConfigError(f"who {who!r}: expected Request-URI, To, From or Credentials")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from auth_diameter._core import ConfigError
@@ -55,16 +55,16 @@ class Config:
     """Seconds in the Retry-After of that reply (RFC 3261, 20.33); 0: no such header."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.use_domain, int):  # a number in OpenSER
+            raise ConfigError(f"use_domain: expected True or False, not {self.use_domain!r}")
         object.__setattr__(self, "use_domain", bool(self.use_domain))
         _check_port("diameter_client_port", self.diameter_client_port)
         if self.peers is None:
             peers = parse_peers(self.diameter_client_host, self.diameter_client_port)
-        else:
-            peers = tuple((str(host), port) for host, port in self.peers)
-            if not peers:
-                raise ConfigError("peers: expected one (host, port) at least")
             for _, port in peers:
-                _check_port("peers", port)
+                _check_port("diameter_client_host", port)
+        else:
+            peers = _checked_peers(self.peers)
         object.__setattr__(self, "peers", peers)
         for name in ("timeout", "connect_timeout"):
             value = getattr(self, name)
@@ -80,8 +80,25 @@ class Config:
             raise ConfigError(f"retry_after: expected whole seconds up to 3600, not {self.retry_after!r}")
 
 
+def _checked_peers(peers: object) -> tuple[tuple[str, int], ...]:
+    """As a tuple of pairs. :raises ConfigError: it is no list of them."""
+    pairs = tuple(peers) if isinstance(peers, Iterable) and not isinstance(peers, str) else ()
+    if not pairs:
+        raise ConfigError(f"peers: expected one (host, port) at least, not {peers!r}")
+    for pair in pairs:
+        if (
+            not isinstance(pair, tuple | list)
+            or len(pair) != 2
+            or not isinstance(pair[0], str)
+            or not pair[0]
+        ):
+            raise ConfigError(f"peers: expected (host, port), not {pair!r}")
+        _check_port("peers", pair[1])
+    return tuple((host, port) for host, port in pairs)
+
+
 def _check_port(name: str, port: object) -> None:
-    if not isinstance(port, int) or not 1 <= port <= 65535:
+    if not isinstance(port, int) or isinstance(port, bool) or not 1 <= port <= 65535:
         raise ConfigError(f"{name}: expected a port from 1 to 65535, not {port!r}")
 
 

@@ -100,7 +100,8 @@ _VARIABLES: dict[str, Expand] = {
 
 _TOKEN = re.compile(
     r"\$(?:(?P<dollar>\$)"
-    r"|\(?hdr\((?P<header>[^()$\s]+)\)\)?"
+    r"|\(hdr\((?P<header_paren>[^()$\s]+)\)\)"
+    r"|hdr\((?P<header>[^()$\s]+)\)"
     r"|\((?P<paren>\w+)\)"
     r"|(?P<name>[A-Za-z]+))"
 )
@@ -118,12 +119,23 @@ def _lookup(text: str, name: str, position: int) -> tuple[Expand, int]:
     )
 
 
+def check_text(name: str, text: object) -> None:
+    """:raises ConfigError: it is no str, or none that UTF-8 can hold; the message names it."""
+    if not isinstance(text, str):
+        raise ConfigError(f"{name}: expected text, not {text!r}")
+    try:
+        text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"{name} {text!r}: no UTF-8 at character {error.start}") from None
+
+
 @lru_cache(maxsize=1024)
 def compile_template(text: str) -> Expand:
     """A function that expands `text` for a request; None where a From or To it needs is missing.
 
     :raises ConfigError: an unknown pseudo-variable, or a lone dollar sign; with its place.
     """
+    check_text("realm", text)
     parts: list[str | Expand] = []
     at = 0
     while True:
@@ -138,8 +150,8 @@ def compile_template(text: str) -> Expand:
         at = match.end()
         if match["dollar"]:
             parts.append("$")
-        elif match["header"]:
-            parts.append(partial(_header, match["header"]))
+        elif name := match["header"] or match["header_paren"]:
+            parts.append(partial(_header, name))
         elif match["paren"]:
             known, length = _lookup(text, match["paren"], dollar)
             if length != len(match["paren"]):

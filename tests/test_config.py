@@ -1,0 +1,115 @@
+"""The settings: OpenSER's defaults, and a ConfigError that names what cannot be used."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from auth_diameter import Config, ConfigError
+from auth_diameter.config import parse_address, parse_peers
+
+
+def test_the_defaults_are_those_of_openser_s_module():
+    config = Config()
+    assert config.diameter_client_host == "localhost"
+    assert config.diameter_client_port == 3000
+    assert config.use_domain is False
+    assert config.peers == (("localhost", 3000),)
+    assert config.timeout == 2.0
+    assert config.unavailable_status == 503
+
+
+def test_settings_cannot_be_changed_afterwards():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Config().timeout = 3.0
+
+
+@pytest.mark.parametrize(("value", "means"), [(0, False), (1, True), (True, True), (False, False)])
+def test_use_domain_is_a_number_in_openser(value, means):
+    assert Config(use_domain=value).use_domain is means
+
+
+@pytest.mark.parametrize(
+    ("settings", "peers"),
+    [
+        ({"diameter_client_host": "disc.example"}, (("disc.example", 3000),)),
+        ({"diameter_client_host": "disc.example:3001"}, (("disc.example", 3001),)),
+        ({"diameter_client_port": 3868}, (("localhost", 3868),)),
+        ({"diameter_client_host": "2001:db8::1"}, (("2001:db8::1", 3000),)),
+        (
+            {"diameter_client_host": "10.0.0.1, [2001:db8::1]:3001", "diameter_client_port": 4000},
+            (("10.0.0.1", 4000), ("2001:db8::1", 3001)),
+        ),
+        ({"peers": [("a", 1), ("b", 65535)]}, (("a", 1), ("b", 65535))),
+    ],
+    ids=["host", "host with port", "port", "IPv6 without brackets", "several", "peers"],
+)
+def test_where_disc_is(settings, peers):
+    assert Config(**settings).peers == peers
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"diameter_client_host": ""}, "diameter_client_host"),
+        ({"diameter_client_host": "  "}, "diameter_client_host"),
+        ({"diameter_client_host": None}, "diameter_client_host"),
+        ({"diameter_client_host": "a,"}, "diameter_client_host"),
+        ({"diameter_client_host": "a:b"}, "diameter_client_host"),
+        ({"diameter_client_host": "a:70000"}, "diameter_client_host"),
+        ({"diameter_client_host": "a:0"}, "diameter_client_host"),
+        ({"diameter_client_host": "a:\u0663"}, "diameter_client_host"),
+        ({"diameter_client_host": "[::1"}, "diameter_client_host"),
+        ({"diameter_client_host": "[::1]3000"}, "diameter_client_host"),
+        ({"diameter_client_port": 0}, "diameter_client_port"),
+        ({"diameter_client_port": 65536}, "diameter_client_port"),
+        ({"diameter_client_port": "3000"}, "diameter_client_port"),
+        ({"diameter_client_port": True}, "diameter_client_port"),
+        ({"peers": []}, "peers"),
+        ({"peers": [("a", 0)]}, "peers"),
+        ({"peers": [("", 3000)]}, "peers"),
+        ({"peers": ["a:3000"]}, "peers"),
+        ({"peers": "a"}, "peers"),
+        ({"peers": 3000}, "peers"),
+        ({"use_domain": "no"}, "use_domain"),
+        ({"timeout": 0}, "timeout"),
+        ({"timeout": -1.0}, "timeout"),
+        ({"timeout": float("nan")}, "timeout"),
+        ({"timeout": float("inf")}, "timeout"),
+        ({"timeout": "2"}, "timeout"),
+        ({"connect_timeout": 0.0}, "connect_timeout"),
+        ({"max_connections": 0}, "max_connections"),
+        ({"max_in_flight": 1.5}, "max_in_flight"),
+        ({"max_waiting": None}, "max_waiting"),
+        ({"unavailable_status": 404}, "unavailable_status"),
+        ({"retry_after": -1}, "retry_after"),
+        ({"retry_after": 2.5}, "retry_after"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_used_is_named(settings, named):
+    with pytest.raises(ConfigError, match=f"^{named}"):
+        Config(**settings)
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1:3000", ("127.0.0.1", 3000)),
+        ("localhost:0", ("localhost", 0)),
+        ("[::1]:3000", ("::1", 3000)),
+    ],
+)
+def test_an_address_to_listen_on(text, address):
+    assert parse_address(text) == address
+
+
+@pytest.mark.parametrize("text", ["", ":3000", "localhost", "::1", "[]:1", "a:-1", "a:1_0", "a: 1"])
+def test_an_address_without_host_or_port(text):
+    with pytest.raises(ConfigError, match=r"^listen"):
+        parse_address(text, name="listen")
+
+
+def test_spaces_around_peers_do_not_matter():
+    assert parse_peers(" a , b:2 ", 1) == (("a", 1), ("b", 2))
