@@ -2,7 +2,8 @@
  *
  * A question without a Response AVP (401) is answered 4001 with a Challenge, any other 2001, and a group check
  * (Service-Type "8") always 2001. Hop-by-Hop, End-to-End, SIP-MSGID and Service-Type come back. One thread; all answers
- * to what one read brought go out in one write, -d microseconds later. Prints "listening on 127.0.0.1:PORT". */
+ * to what one read brought go out in one write, with -d so many microseconds later, as from a DISC across a network.
+ * Prints "listening on 127.0.0.1:PORT". */
 #define _GNU_SOURCE
 #include "bench.h"
 
@@ -10,10 +11,11 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 enum {
-    USER_NAME = 1, RESULT_CODE = 268, RESPONSE = 401, CHALLENGE = 402, SERVICE_TYPE = 404, SIP_MSGID = 406,
+    RESULT_CODE = 268, RESPONSE = 401, CHALLENGE = 402, SERVICE_TYPE = 404, SIP_MSGID = 406,
     MANDATORY = 0x40,
     MAX_CONNECTIONS = 4096,
     BUFFER = 1 << 18,
@@ -29,6 +31,18 @@ typedef struct {
     unsigned char in[BUFFER];
 } connection;
 
+/* Answers that wait for their time; all wait equally long, so the first is due first. */
+typedef struct late {
+    struct late *next;
+    double due;
+    connection *to;             /* NULL: it was closed meanwhile */
+    int fd;
+    size_t size;
+    unsigned char data[];
+} late;
+
+static late *first_late, **last_late = &first_late;
+static int timer = -1;
 static connection *connections[MAX_CONNECTIONS];
 static unsigned char out[BUFFER / MIN_QUESTION * MAX_ANSWER];
 
@@ -90,9 +104,61 @@ static size_t answer(const unsigned char *question, size_t size, unsigned char *
 
 static void drop(int fd)
 {
+    for (late *l = first_late; l; l = l->next)
+        if (l->to == connections[fd])
+            l->to = NULL;
     close(fd);
     free(connections[fd]);
     connections[fd] = NULL;
+}
+
+static int send_all(int fd, const unsigned char *data, size_t size)
+{
+    while (size) {
+        ssize_t n = write(fd, data, size);
+        if (n <= 0)
+            return -1;
+        data += n;
+        size -= (size_t)n;
+    }
+    return 0;
+}
+
+static void set_timer(void)
+{
+    double in = first_late ? first_late->due - now() : 0;
+    struct itimerspec when = {.it_value.tv_nsec = first_late ? (in > 1e-9 ? (long)(in * 1e9) : 1) : 0};
+    timerfd_settime(timer, 0, &when, NULL);
+}
+
+static void send_later(int fd, size_t size, unsigned delay)
+{
+    late *l = malloc(sizeof *l + size);
+    if (!l)
+        die("discstub");
+    *l = (late){.due = now() + delay * 1e-6, .to = connections[fd], .fd = fd, .size = size};
+    memcpy(l->data, out, size);
+    *last_late = l;
+    last_late = &l->next;
+    if (first_late == l)
+        set_timer();
+}
+
+static void send_due(void)
+{
+    uint64_t ticks;
+    if (read(timer, &ticks, sizeof ticks) < 0)
+        return;
+    while (first_late && first_late->due <= now()) {
+        late *l = first_late;
+        first_late = l->next;
+        if (!first_late)
+            last_late = &first_late;
+        if (l->to && send_all(l->fd, l->data, l->size))
+            drop(l->fd);
+        free(l);
+    }
+    set_timer();
 }
 
 static void serve(int fd, unsigned delay)
@@ -118,16 +184,12 @@ static void serve(int fd, unsigned delay)
     }
     memmove(c->in, c->in + at, c->size - at);
     c->size -= at;
-    if (delay && ready)
-        usleep(delay);
-    for (size_t sent = 0; sent < ready;) {
-        n = write(fd, out + sent, ready - sent);
-        if (n <= 0) {
-            drop(fd);
-            return;
-        }
-        sent += (size_t)n;
-    }
+    if (!ready)
+        return;
+    if (delay)
+        send_later(fd, ready, delay);
+    else if (send_all(fd, out, ready))
+        drop(fd);
 }
 
 int main(int argc, char **argv)
@@ -139,7 +201,7 @@ int main(int argc, char **argv)
         if (option == 'p')
             port = optarg;
         else if (option == 'd')
-            delay = (unsigned)atoi(optarg);
+            delay = (unsigned)atoi(optarg) % 1000000;
         else
             return 2;
     }
@@ -155,12 +217,20 @@ int main(int argc, char **argv)
     fflush(stdout);
     struct epoll_event event = {.events = EPOLLIN, .data.fd = listener}, events[64];
     epoll_ctl(poller, EPOLL_CTL_ADD, listener, &event);
+    timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
+    event.data.fd = timer;
+    epoll_ctl(poller, EPOLL_CTL_ADD, timer, &event);
     for (;;) {
         int n = epoll_wait(poller, events, 64, -1);
         for (int i = 0; i < n; i++) {
             int fd = events[i].data.fd;
+            if (fd == timer) {
+                send_due();
+                continue;
+            }
             if (fd != listener) {
-                serve(fd, delay);
+                if (connections[fd])
+                    serve(fd, delay);
                 continue;
             }
             fd = accept(listener, NULL, NULL);

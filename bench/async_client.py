@@ -1,0 +1,110 @@
+"""Row 9: decisions a second of `AsyncAuthDiameter` in one process, 64 in flight, no SIP socket.
+
+Each decision begins with the bytes of a request and ends with a Decision; DISC is the stub. The rate is set
+beside that of Kamailio with two workers, SIP socket included, from the same run. Once with `await` in 64
+tasks, and once with `ask` and callbacks, as `serve` does it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import common
+import end_to_end
+import uvloop
+
+import auth_diameter as ad
+
+IN_FLIGHT = 64
+Work = Callable[[ad.AsyncAuthDiameter, list[bytes], int], Awaitable[None]]
+
+
+async def awaiting(auth: ad.AsyncAuthDiameter, requests: list[bytes], count: int) -> None:
+    async def caller(share: int) -> None:
+        for i in range(share):
+            decision = await auth.diameter_www_authorize(requests[i % len(requests)], "$fd")
+            assert decision, decision
+
+    await asyncio.gather(*(caller(count // IN_FLIGHT) for _ in range(IN_FLIGHT)))
+
+
+async def calling_back(auth: ad.AsyncAuthDiameter, requests: list[bytes], count: int) -> None:
+    done = asyncio.get_running_loop().create_future()
+    authorizer = auth.authorizer()
+    left = to_ask = count
+
+    def ask() -> None:
+        nonlocal to_ask
+        to_ask -= 1
+        question = authorizer.www_authorize(requests[to_ask % len(requests)], "$fd")
+        assert not isinstance(question, ad.Decision)
+        auth.ask(question, answered)
+
+    def answered(decision: ad.Decision) -> None:
+        nonlocal left
+        assert decision, decision
+        left -= 1
+        if to_ask:
+            ask()
+        elif not left:
+            done.set_result(None)
+
+    for _ in range(IN_FLIGHT):
+        ask()
+    await done
+
+
+async def measure(work: Work, disc_port: int, count: int) -> dict[str, Any]:
+    requests = [common.request(serial) for serial in range(1000)]
+    config = ad.Config(diameter_client_host=common.LOOPBACK, diameter_client_port=disc_port)
+    async with ad.AsyncAuthDiameter(config) as auth:
+        await work(auth, requests, IN_FLIGHT * 30)
+        start, cpu = time.perf_counter(), time.process_time()
+        await work(auth, requests, count)
+        took, cpu = time.perf_counter() - start, time.process_time() - cpu
+    return {"per_s": count / took, "cpu_us": cpu / count * 1e6}
+
+
+def main() -> None:
+    parser = common.arguments(__doc__)
+    parser.add_argument("--turns", type=int, default=3, help="of each side")
+    parser.add_argument("--count", type=int, default=128_000, help="decisions of a turn")
+    options = parser.parse_args()
+    count = options.count // IN_FLIGHT * IN_FLIGHT
+    ours: dict[str, tuple[Work, list[dict[str, Any]]]] = {
+        "await, 64 tasks": (awaiting, []),
+        "ask and callbacks": (calling_back, []),
+    }
+    peer = []
+    with common.tools("sipload", "discstub") as folder, common.stub(folder) as disc:
+        for _ in range(options.turns):
+            for work, runs in ours.values():
+                with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                    runner.run(measure(work, disc.port, count))
+                    runs.append(runner.run(measure(work, disc.port, count)))
+            if end_to_end.kamailio_path() is not None:
+                counts = {64: 40_000}
+                peer.append(end_to_end.turn(end_to_end.kamailio, folder, disc.port, counts)[64])
+    base = common.median(peer, "per_s") if peer else None
+    rows = []
+    for name, (_, runs) in ours.items():
+        rate = common.median(runs, "per_s")
+        row = [name, f"{rate:.0f}", f"{common.median(runs, 'cpu_us'):.1f}"]
+        compared = ["–", "", ""]
+        if base is not None:
+            compared = [f"{rate / base:.2f}", "≥ 6", common.verdict(rate / base, 6)]
+        rows.append([*row, *compared])
+    if base is not None:
+        rows.append(["Kamailio", f"{base:.0f}", f"{common.median(peer, 'cpu_us'):.1f}", "1.00", "", ""])
+    common.table(("row 9", "decisions/s", "CPU µs each", "ratio to Kamailio", "target", ""), rows)
+    if base is None:
+        print("\nskipped: the comparison, for Kamailio is not installed (Debian: kamailio)")
+    found = {name: runs for name, (_, runs) in ours.items()}
+    common.finish(options, {"row": "9", "ours": found, "kamailio": peer})
+
+
+if __name__ == "__main__":
+    main()

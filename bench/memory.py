@@ -1,0 +1,69 @@
+"""Row 12: resident memory of `serve`, its client included, and of `disc`, while requests go through them.
+
+Each is warmed up first, then loaded in ten parts; growth is the last reading less that after the warm-up. A
+long run: --count 5000000.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import common
+import disc_load
+
+PARTS = 10
+MIB = 1 << 20
+USERS = 10_000
+
+
+def watch(program: common.Program, load: Callable[[int], object], warmup: int, count: int) -> list[float]:
+    """MiB after the warm-up and after each part."""
+    load(warmup)
+    readings = [program.resident_bytes() / MIB]
+    for _ in range(PARTS):
+        load(count // PARTS)
+        readings.append(program.resident_bytes() / MIB)
+    return readings
+
+
+def main() -> None:
+    parser = common.arguments(__doc__)
+    parser.add_argument("--count", type=int, default=200_000, help="requests after the warm-up")
+    parser.add_argument("--warmup", type=int, default=100_000, help="requests before the first reading")
+    options = parser.parse_args()
+    results: dict[str, Any] = {}
+    with (
+        common.tools("sipload", "discstub", "discload") as folder,
+        disc_load.databases(None) as where,
+    ):
+        with common.stub(folder) as stub, common.serve(stub.port) as host:
+            results["serve"] = watch(
+                host,
+                lambda count: common.sipload(folder, host.port, count, 64),
+                options.warmup,
+                options.count,
+            )
+        with disc_load.disc(disc_load.database(where, USERS)) as disc:
+            results["disc"] = watch(
+                disc,
+                lambda count: disc_load.measure(folder, disc, count, USERS),
+                options.warmup,
+                options.count,
+            )
+    common.table(
+        ("row 12", "requests", "MiB after warm-up", "MiB at the end", "growth MiB", "target", ""),
+        [
+            (
+                name, f"{options.count:,}", f"{mib[0]:.2f}", f"{mib[-1]:.2f}",
+                f"{mib[-1] - mib[0]:.2f}", "< 1",
+                common.verdict(mib[-1] - mib[0], 1, at_most=True),
+            )
+            for name, mib in results.items()
+        ],
+    )  # fmt: skip
+    common.finish(options, {"row": "12", "count": options.count, "mib": results})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""Row 10: `AuthDiameter` from 8 threads beside a client as one writes it in an afternoon.
+
+That one has one socket, one lock held from the question to its answer, and python-diameter for both. It asks
+from values that it has at hand, while ours begins with the bytes of a SIP request: so it has less to do. DISC
+is the stub; a second table gives it some time to think, as a DISC across a network has.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import common
+import diameter.message as pd
+
+import auth_diameter as ad
+
+Decide = Callable[[], object]
+
+
+class NaiveClient:
+    """A user's own: blocking, one question at a time."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection((common.LOOPBACK, port))
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._lock = threading.Lock()
+        self._next = 0
+        request = ad.SipRequest(common.request())
+        credentials = request.credentials("siphub.net")
+        assert credentials is not None
+        self._response = credentials.value
+
+    def authorize(self) -> bool:
+        with self._lock:
+            self._next += 1
+            message = pd.Message(
+                pd.MessageHeader(
+                    command_flags=0x80,
+                    command_code=265,
+                    application_id=1,
+                    hop_by_hop_identifier=self._next,
+                    end_to_end_identifier=self._next,
+                ),
+                [
+                    pd.Avp(400, 0, b"siphub.net", 0x40),
+                    pd.Avp(283, 0, b"siphub.net", 0x40),
+                    pd.Avp(404, 0, b"6", 0x40),
+                    pd.Avp(406, 0, self._next.to_bytes(4), 0),
+                    pd.Avp(1, 0, b"alice@siphub.net", 0x40),
+                    pd.Avp(401, 0, self._response, 0x40),
+                    pd.Avp(403, 0, b"REGISTER", 0x40),
+                ],
+            )
+            self._socket.sendall(message.as_bytes())
+            data = self._socket.recv(65536)
+        answer = pd.Message.from_bytes(data, plain_msg=True)
+        return any(avp.code == 268 and avp.value == 2001 for avp in answer.avps)
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def measure(decide: Decide, threads: int, count: int) -> dict[str, Any]:
+    """`count` decisions by so many threads together."""
+    failed = []
+
+    def caller() -> None:
+        for _ in range(count // threads):
+            if not decide():
+                failed.append(1)
+
+    crowd = [threading.Thread(target=caller) for _ in range(threads)]
+    start, cpu = time.perf_counter(), time.process_time()
+    for one in crowd:
+        one.start()
+    for one in crowd:
+        one.join()
+    took, cpu = time.perf_counter() - start, time.process_time() - cpu
+    assert not failed
+    done = count // threads * threads
+    return {"per_s": done / took, "cpu_us": cpu / done * 1e6}
+
+
+def alternate(disc_port: int, threads: int, turns: int, count: int) -> dict[str, list[dict[str, Any]]]:
+    data = common.request()
+    naive = NaiveClient(disc_port)
+    found: dict[str, list[dict[str, Any]]] = {"ours": [], "naive": []}
+    config = ad.Config(diameter_client_host=common.LOOPBACK, diameter_client_port=disc_port)
+    with ad.AuthDiameter(config) as auth:
+
+        def ours() -> ad.Decision:
+            return auth.diameter_www_authorize(data, "$fd")
+
+        sides: dict[str, Decide] = {"ours": ours, "naive": naive.authorize}
+        for decide in sides.values():
+            measure(decide, threads, count // 10)
+        for _ in range(turns):
+            for name, decide in sides.items():
+                found[name].append(measure(decide, threads, count))
+    naive.close()
+    return found
+
+
+def main() -> None:
+    parser = common.arguments(__doc__)
+    parser.add_argument("--threads", type=int, default=8)
+    parser.add_argument("--turns", type=int, default=5, help="of each side")
+    parser.add_argument("--count", type=int, default=16_000, help="decisions of a turn")
+    parser.add_argument("--delay", type=int, default=200, help="µs that DISC thinks, in the second table")
+    options = parser.parse_args()
+    results = {}
+    with common.tools("discstub") as folder:
+        for delay in (0, options.delay):
+            count = options.count if not delay else options.count // 4
+            with common.Program([folder / "discstub", "-d", str(delay)]) as disc:
+                found = alternate(disc.port, options.threads, options.turns, count)
+            ratio = common.median(found["ours"], "per_s") / common.median(found["naive"], "per_s")
+            results[f"delay_{delay}_us"] = {"ratio": ratio, **found}
+            print(f"row 10, {options.threads} threads, DISC answers after {delay} µs")
+            rows = []
+            for name, runs in found.items():
+                cells = [name, f"{common.median(runs, 'per_s'):.0f}", f"{common.median(runs, 'cpu_us'):.1f}"]
+                mine = [f"{ratio:.2f}", "≥ 3", common.verdict(ratio, 3)]
+                rows.append([*cells, *(mine if name == "ours" else ["1.00", "", ""])])
+            common.table(("side", "decisions/s", "CPU µs each", "ratio", "target", ""), rows)
+            print()
+    common.finish(options, {"row": "10", **results})
+
+
+if __name__ == "__main__":
+    main()
