@@ -1,0 +1,9 @@
+from typing import final
+
+Address = tuple[str, int] | tuple[str, int, int, int]
+
+@final
+class DatagramBatch:
+    def __init__(self, fd: int) -> None: ...
+    def receive(self) -> list[tuple[bytes, Address]]: ...
+    def send(self, replies: list[tuple[bytes, Address]]) -> int: ...

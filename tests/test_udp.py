@@ -1,0 +1,87 @@
+"""Datagrams in batches: recvmmsg(2) and sendmmsg(2) on sockets of the loopback."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from auth_diameter._core import DatagramBatch
+
+
+@pytest.fixture(params=[(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")], ids=["IPv4", "IPv6"])
+def pair(request: pytest.FixtureRequest) -> Iterator[tuple[socket.socket, socket.socket]]:
+    """A server's and a client's socket of one family."""
+    family, host = request.param
+    with socket.socket(family, socket.SOCK_DGRAM) as server, socket.socket(family, socket.SOCK_DGRAM) as client:
+        try:
+            server.bind((host, 0))
+            client.bind((host, 0))
+        except OSError as error:
+            pytest.skip(f"no loopback of this family: {error}")
+        server.setblocking(False)
+        client.settimeout(5)
+        yield server, client
+
+
+def test_nothing_came(pair: tuple[socket.socket, socket.socket]) -> None:
+    server, _ = pair
+    assert DatagramBatch(server.fileno()).receive() == []
+
+
+def test_bytes_and_addresses_are_those_of_the_socket_module(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    server, client = pair
+    batch = DatagramBatch(server.fileno())
+    sent = [b"", b"\0", b"x" * 1400, bytes(range(256)) * 100]
+    for data in sent:
+        client.sendto(data, server.getsockname())
+    assert batch.receive() == [(data, client.getsockname()) for data in sent]
+
+
+def test_at_most_64_at_once_in_order(pair: tuple[socket.socket, socket.socket]) -> None:
+    server, client = pair
+    batch = DatagramBatch(server.fileno())
+    for number in range(100):
+        client.sendto(b"%d" % number, server.getsockname())
+    first, second = batch.receive(), batch.receive()
+    assert (len(first), len(second)) == (64, 36)
+    assert [data for data, _ in first + second] == [b"%d" % number for number in range(100)]
+
+
+def test_replies_go_to_their_addresses(pair: tuple[socket.socket, socket.socket]) -> None:
+    server, client = pair
+    replies = [(b"%d" % number, client.getsockname()) for number in range(130)]
+    assert DatagramBatch(server.fileno()).send(replies) == 130
+    assert [client.recv(100) for _ in range(130)] == [data for data, _ in replies]
+
+
+def test_host_and_port_are_enough(pair: tuple[socket.socket, socket.socket]) -> None:
+    server, client = pair
+    DatagramBatch(server.fileno()).send([(b"x", client.getsockname()[:2])])
+    assert client.recv(100) == b"x"
+
+
+def test_one_that_the_kernel_refuses_is_lost_alone(pair: tuple[socket.socket, socket.socket]) -> None:
+    server, client = pair
+    here = client.getsockname()
+    replies = [(b"1", here), (b"x" * 65535, here), (b"2", here)]  # the second is longer than UDP carries
+    assert DatagramBatch(server.fileno()).send(replies) == 2
+    assert [client.recv(100), client.recv(100)] == [b"1", b"2"]
+
+
+@pytest.mark.parametrize("address", [("localhost", 5060), ("1.2.3", 5060), ("", 1)])
+def test_no_ip_address(address: tuple[str, int]) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        batch = DatagramBatch(sock.fileno())
+        with pytest.raises(ValueError, match="no IP address"):
+            batch.send([(b"x", address)])
+
+
+def test_a_socket_that_cannot_be_read() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        batch = DatagramBatch(sock.fileno())
+    with pytest.raises(OSError, match="receiving"):
+        batch.receive()
