@@ -6,6 +6,7 @@ The module writes past the end of its buffer for names of some lengths: those he
 leaks memory with each request: `-M 64` gives it more than Kamailio's default.
 """
 
+import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -17,17 +18,30 @@ pytestmark = pytest.mark.peers
 
 CONFIGURATION = Path(__file__).parent / "kamailio.cfg"
 
-OPTIONS = (
-    "OPTIONS sip:{host}:{port} SIP/2.0\r\n"
-    "Via: SIP/2.0/UDP {own_host}:{own_port};branch=z9hG4bK-ready\r\n"
-    "Max-Forwards: 70\r\n"
-    "From: <sip:ready@siphub.net>;tag=ready\r\n"
-    "To: <sip:ready@siphub.net>\r\n"
-    "Call-ID: ready@siphub.net\r\n"
-    "CSeq: 1 OPTIONS\r\n"
-    "Content-Length: 0\r\n"
-    "\r\n"
-)
+
+def ask(method: str, address: tuple[str, int], seconds: float) -> bytes:
+    """Send one request without credentials; the reply, or nothing if none comes in time."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
+        phone.bind(("127.0.0.1", 0))
+        phone.connect(address)
+        phone.settimeout(seconds)
+        lines = [
+            f"{method} sip:siphub.net SIP/2.0",
+            f"Via: SIP/2.0/UDP 127.0.0.1:{phone.getsockname()[1]};branch=z9hG4bK-{method}",
+            "Max-Forwards: 70",
+            "From: <sip:alice@siphub.net>;tag=a",
+            "To: <sip:alice@siphub.net>",
+            f"Call-ID: {method}@127.0.0.1",
+            f"CSeq: 1 {method}",
+            "Content-Length: 0",
+            "",
+            "",
+        ]
+        try:
+            phone.send("\r\n".join(lines).encode())
+            return phone.recv(4096)
+        except (TimeoutError, ConnectionRefusedError):
+            return b""
 
 
 @pytest.fixture
@@ -45,23 +59,24 @@ def kamailio(
         "-m", "64", "-M", "64", "-P", tmp_path / "kamailio.pid", "-w", tmp_path, "-Y", tmp_path,
         "-l", f"udp:{host}:{port}", "-A", f"DISC_PORT={disc[1]}",
     )  # fmt: skip
-
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
-        phone.bind((host, 0))
-        phone.connect((host, port))
-        phone.settimeout(0.1)
-        own_host, own_port = phone.getsockname()
-        question = OPTIONS.format(host=host, port=port, own_host=own_host, own_port=own_port)
-
-        def answers() -> bool:
-            try:
-                phone.send(question.encode())
-                return phone.recv(4096).startswith(b"SIP/2.0 200 ")
-            except (TimeoutError, ConnectionRefusedError):
-                return False
-
-        server.wait_until(answers, "an answer to OPTIONS")
+    server.wait_until(
+        lambda: ask("OPTIONS", (host, port), 0.1).startswith(b"SIP/2.0 200 "), "an answer to OPTIONS"
+    )
     return host, port
+
+
+def test_challenge_of_ours_becomes_one_header_of_its_own(kamailio):
+    """The module copies DISC's challenge into the reply as it is, so DISC gives it the end of a line."""
+    reply = ask("REGISTER", kamailio, 5.0).decode()
+    status, *headers = reply.partition("\r\n\r\n")[0].split("\r\n")
+    assert status == "SIP/2.0 401 Unauthorized"
+    names = [header.partition(":")[0] for header in headers]
+    assert names.count("WWW-Authenticate") == 1
+    assert names.index("Server") == names.index("WWW-Authenticate") + 1
+    challenge = headers[names.index("WWW-Authenticate")]
+    assert re.fullmatch(r'WWW-Authenticate: Digest realm="siphub\.net"(, \w+=("[^"]*"|\w+))*', challenge), (
+        challenge
+    )
 
 
 def test_thousand_registers_are_challenged_and_let_through(kamailio, sipp, people):
