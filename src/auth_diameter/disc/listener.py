@@ -6,9 +6,13 @@ What one read brings is answered in one write.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import logging
+import os
+import socket
 import time
-from typing import cast
+from typing import Any, cast
 
 from auth_diameter._core import RequestStream
 from auth_diameter.disc.server import Disc
@@ -17,6 +21,10 @@ log = logging.getLogger("auth_diameter.disc")
 
 _BACKLOG = 1024
 _WRITE_BUFFER = 1 << 20  # bytes of answers that a SIP server may leave unread before it is closed
+_PATIENCE = 1.0  # seconds that a SIP server has to read its last answers when DISC stops
+_ATTEMPTS = 20  # to find a port that is free in IPv4 and in IPv6
+
+_Target = tuple[socket.AddressFamily, Any]  # as getaddrinfo has it
 
 
 class _Connection(asyncio.Protocol):
@@ -25,6 +33,7 @@ class _Connection(asyncio.Protocol):
         self._connections = connections
         self._stream = RequestStream()
         self._transport: asyncio.Transport | None = None
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.peer = "?"
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -33,7 +42,10 @@ class _Connection(asyncio.Protocol):
         self._transport = transport
         name = transport.get_extra_info("peername")
         if name:
-            self.peer = f"{name[0]}:{name[1]}"
+            self.peer = f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
+        # A SIP server that lost its power says nothing any more: the kernel finds out.
+        with contextlib.suppress(OSError):
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._connections.add(self)
 
     def data_received(self, data: bytes) -> None:
@@ -56,38 +68,123 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._connections.discard(self)
+        self.lost.set_result(None)
 
     def close(self) -> None:
         if self._transport is not None:
             self._transport.close()
 
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
 
 class Listener:
-    """A listening DISC; see `listen`."""
+    """A listening DISC; see `listen`.
 
-    def __init__(self, server: asyncio.Server, connections: set[_Connection]) -> None:
-        self._server = server
+    :ivar addresses: all (host, port) that it listens on; a name may stand for an IPv4 and an IPv6 one.
+    """
+
+    def __init__(self, servers: list[asyncio.Server], connections: set[_Connection]) -> None:
+        self._servers = servers
         self._connections = connections
-        host, port = server.sockets[0].getsockname()[:2]
-        self.address: tuple[str, int] = (host, port)
+        self.addresses: list[tuple[str, int]] = []
+        for server in servers:
+            self.addresses += [listening.getsockname()[:2] for listening in server.sockets]
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """The first of `addresses`."""
+        return self.addresses[0]
 
     async def aclose(self) -> None:
-        """Stops listening and closes every connection, what was written before included."""
-        self._server.close()
-        for connection in list(self._connections):
+        """Stops listening and closes every connection.
+
+        What was written before still goes out, but a SIP server that does not read holds up nobody.
+        """
+        for server in self._servers:
+            server.close()
+        connections = list(self._connections)
+        for connection in connections:
             connection.close()
-        await asyncio.sleep(0)
-        await self._server.wait_closed()
+        if connections:
+            await asyncio.wait([connection.lost for connection in connections], timeout=_PATIENCE)
+        for connection in list(self._connections):
+            connection.abort()
+        for server in self._servers:
+            await server.wait_closed()
 
 
 async def listen(disc: Disc, host: str, port: int) -> Listener:
-    """Listens on `host` and TCP `port` (0: any free one; see `Listener.address`).
+    """Listens on every address of `host`, on TCP `port` (0: one that is free on all of them).
 
-    :raises OSError: the address cannot be listened on.
+    :raises OSError: an address cannot be listened on.
     """
     connections: set[_Connection] = set()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(
-        lambda: _Connection(disc, connections), host, port, backlog=_BACKLOG, reuse_address=True
-    )
-    return Listener(server, connections)
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    targets: list[_Target] = list(dict.fromkeys((family, address) for family, _, _, _, address in found))
+    servers: list[asyncio.Server] = []
+    sockets = _bind(targets)
+    try:
+        while sockets:
+            server = await loop.create_server(
+                lambda: _Connection(disc, connections), sock=sockets[0], backlog=_BACKLOG
+            )
+            del sockets[0]
+            servers.append(server)
+    except BaseException:
+        for server in servers:
+            server.close()
+        raise
+    finally:
+        for left in sockets:
+            left.close()
+    return Listener(servers, connections)
+
+
+def _bind(targets: list[_Target]) -> list[socket.socket]:
+    """A socket for each target, all with the same port."""
+    for _ in range(_ATTEMPTS):
+        try:
+            return _bind_once(targets)
+        except OSError as error:
+            # The port that was free in one family is taken in the other: another one may do.
+            if error.errno != errno.EADDRINUSE or targets[0][1][1] != 0 or len(targets) == 1:
+                raise
+    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+
+
+def _bind_once(targets: list[_Target]) -> list[socket.socket]:
+    sockets: list[socket.socket] = []
+    missing: OSError | None = None
+    with contextlib.ExitStack() as stack:
+        for family, (host, port, *scope) in targets:
+            chosen = port or (sockets[0].getsockname()[1] if sockets else 0)
+            try:
+                sockets.append(_bind_one(family, (host, chosen, *scope)))
+            except OSError as error:
+                # /etc/hosts often has an IPv6 address for a name where there is no IPv6.
+                if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                    raise
+                missing = error
+            else:
+                stack.callback(sockets[-1].close)
+        if not sockets and missing is not None:
+            raise missing
+        stack.pop_all()
+    return sockets
+
+
+def _bind_one(family: socket.AddressFamily, address: tuple[Any, ...]) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)
+    except OSError:
+        sock.close()
+        raise
+    return sock
