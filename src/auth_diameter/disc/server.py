@@ -24,7 +24,9 @@ from __future__ import annotations
 import enum
 import logging
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from auth_diameter._core import (
     AaRequest,
@@ -39,6 +41,9 @@ from auth_diameter.disc.store import Store, StoreError
 
 log = logging.getLogger("auth_diameter.disc")
 
+_K = TypeVar("_K")
+_T = TypeVar("_T")
+
 # Result-Codes: RFC 6733, 7.1
 SUCCESS = 2001
 AUTHENTICATION_REJECTED = 4001
@@ -48,6 +53,7 @@ UNABLE_TO_COMPLY = 5012
 _AUTHENTICATION = ord("6")
 _NO_HA1 = "0" * 32  # what an unknown user's response is compared with
 _CACHE_MOST = 100_000  # users whose HA1 is kept at hand: some 30 MB
+_CACHE_LONGEST = 256  # characters of a name that is kept; a host name has 253, and others are not served
 _CACHE_SECONDS = 0.5  # after which a change in the database is noticed
 
 
@@ -95,12 +101,16 @@ class Disc:
         self._realms: dict[str, str | None] = {}
         self._version = -1
         self._check_at = 0.0
+        self._broken: StoreError | None = None  # until the next look at the store
+        self._reported: str | None = None  # what is wrong with it, as the log has it
+        self._verbose = False
 
     def answer(self, questions: list[AaRequest], out: bytearray, now: float) -> None:
         """Writes an answer to each question at the end of `out`, in any order.
 
         Digests are verified together. :param now: seconds since 1970.
         """
+        self._verbose = log.isEnabledFor(logging.DEBUG)
         self._forget_changed(now)
         judged: list[tuple[AaRequest, Credentials, str, str]] = []  # question, credentials, HA1, realm
         for question in questions:
@@ -114,8 +124,7 @@ class Disc:
                     self._challenge_first(question, out, now)
                 else:
                     self._collect(question, judged, out)
-            except StoreError as error:
-                log.error("%s", error)
+            except StoreError:
                 self._write(out, question, UNABLE_TO_COMPLY, Outcome.STORE_FAILED)
         if judged:
             self._judge(judged, out, now)
@@ -182,21 +191,26 @@ class Disc:
         self, question: AaRequest, realm: str, stale: bool, out: bytearray, now: float, outcome: Outcome
     ) -> None:
         challenge = format_challenge(realm, self._nonces.make(realm, now), stale=stale)
-        self.counts[outcome] += 1
+        self._count(question, outcome)
         append_answer(out, question, AUTHENTICATION_REJECTED, challenge.encode("utf-8", "surrogateescape"))
 
     # ------------------------------------------------------------------ groups
 
     def _answer_group(self, question: AaRequest, out: bytearray) -> None:
         username, _, domain = _text(question.user_name).partition("@")
-        if self._store.is_member(username, domain, _text(question.group)):
+        if self._ask(self._store.is_member, username, domain, _text(question.group)):
             self._write(out, question, SUCCESS, Outcome.MEMBER)
         else:
             self._write(out, question, AUTHENTICATION_REJECTED, Outcome.NOT_MEMBER)
 
     def _write(self, out: bytearray, question: AaRequest, result_code: int, outcome: Outcome) -> None:
-        self.counts[outcome] += 1
+        self._count(question, outcome)
         append_answer(out, question, result_code)
+
+    def _count(self, question: AaRequest, outcome: Outcome) -> None:
+        self.counts[outcome] += 1
+        if self._verbose:
+            log.debug("%s: %r", outcome.name, question)
 
     # ------------------------------------------------------------------ the store, at hand
 
@@ -204,32 +218,62 @@ class Disc:
         if self._check_at - _CACHE_SECONDS <= now < self._check_at:
             return
         self._check_at = now + _CACHE_SECONDS
+        self._broken = None
         try:
-            version = self._store.data_version()
+            version = self._ask(self._store.data_version)
         except StoreError:
-            version = -1  # each lookup will say what is wrong
+            version = -1
         if version != self._version:
             self._version = version
             self._users.clear()
             self._realms.clear()
 
+    def _ask(self, lookup: Callable[..., _T], *arguments: str) -> _T:
+        """What `lookup` finds.
+
+        After a failure all fail until the next look, for a locked database costs its time limit each
+        time. The log has each failure once, and its end.
+
+        :raises StoreError: the store cannot be read.
+        """
+        if self._broken is not None:
+            raise self._broken
+        try:
+            found = lookup(*arguments)
+        except StoreError as error:
+            self._broken = error
+            if str(error) != self._reported:
+                self._reported = str(error)
+                log.error("%s; questions get %d (unable to comply)", error, UNABLE_TO_COMPLY)
+            raise
+        if self._reported is not None and arguments:
+            self._reported = None
+            log.warning("%s: can be read again", self._store.path)
+        return found
+
     def _ha1_candidates(self, username: str, realm: str) -> tuple[str, ...]:
         key = (username, realm)
         found = self._users.get(key)
         if found is None:
-            found = self._store.ha1_candidates(username, realm)
-            if len(self._users) >= _CACHE_MOST:
-                self._users.clear()
-            self._users[key] = found
+            found = self._ask(self._store.ha1_candidates, username, realm)
+            _keep(self._users, key, found, len(username) + len(realm))
         return found
 
     def _canonical_realm(self, realm: str) -> str | None:
-        if realm not in self._realms:
-            found = self._store.canonical_realm(realm)
-            if len(self._realms) >= _CACHE_MOST:
-                self._realms.clear()
-            self._realms[realm] = found
-        return self._realms[realm]
+        if realm in self._realms:
+            return self._realms[realm]
+        found = self._ask(self._store.canonical_realm, realm)
+        _keep(self._realms, realm, found, len(realm))
+        return found
+
+
+def _keep(cache: dict[_K, _T], key: _K, value: _T, size: int) -> None:
+    """Strangers choose the names that are asked for, so a cache is bounded in both directions."""
+    if size > _CACHE_LONGEST:
+        return
+    if len(cache) >= _CACHE_MOST:
+        cache.clear()
+    cache[key] = value
 
 
 def _text(data: bytes) -> str:
