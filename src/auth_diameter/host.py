@@ -10,7 +10,7 @@ and answers 200 to what DISC lets through. A route script decides for itself::
         return request.reply(200, "OK")                    # bytes are sent; None sends nothing
 
 It is stateless: a retransmission is judged again. What cannot be parsed gets 400 where a reply can be
-addressed, else nothing.
+addressed, else nothing. A route that fails is logged and answered 500.
 """
 
 from __future__ import annotations
@@ -23,12 +23,11 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
-from pathlib import Path
 from typing import cast
 
 from auth_diameter._core import ConfigError, ParseError, Question, SipRequest
 from auth_diameter.aio import AsyncAuthDiameter
-from auth_diameter.authorize import Decision
+from auth_diameter.authorize import Cause, Decision
 
 log = logging.getLogger("auth_diameter.host")
 
@@ -39,6 +38,18 @@ _BATCH = 64  # datagrams read in one turn, so that a flood cannot keep replies f
 _RECEIVE_BUFFER = 4 << 20  # bytes of datagrams that the kernel holds while we are busy
 _REALM = "$fd"
 
+_TROUBLES = frozenset(
+    {
+        Cause.DISC_REFUSED,
+        Cause.DISC_UNUSABLE,
+        Cause.DISC_TIMEOUT,
+        Cause.DISC_LOST,
+        Cause.DISC_UNREACHABLE,
+        Cause.OVERLOADED,
+    }
+)  # DISC did not do its part
+_QUIET = 10.0  # seconds between two lines of the log that say so
+
 _REASONS = {400: "Bad Request", 500: "Server Internal Error", 505: "Version Not Supported"}
 
 
@@ -48,36 +59,41 @@ def load_route(path: str) -> Route:
     :raises ConfigError: the file is missing, has an error, or no such coroutine function; one line
         with file, line and reason.
     """
-    file = Path(path)
-    spec = importlib.util.spec_from_file_location("auth_diameter_route", file)
+    # Dataclasses and pickle look a module up by its name.
+    name = "auth_diameter_route"
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise ConfigError(f"route {path}: not a Python file")
-    module = importlib.util.module_from_spec(spec)
+        raise ConfigError(f"route {path}: not a Python file (.py)")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except FileNotFoundError:
-        raise ConfigError(f"route {path}: no such file") from None
-    except OSError as error:
-        raise ConfigError(f"route {path}: {error.strerror}") from None
     except SyntaxError as error:
-        raise ConfigError(f"route {path}, line {error.lineno}: {error.msg}") from None
-    except Exception as error:  # noqa: BLE001 - whatever the operator's script does, it is told in one line
-        line = _line_in(error, file)
-        raise ConfigError(f"route {path}, line {line}: {type(error).__name__}: {error}") from None
+        line = f", line {error.lineno}" if error.lineno else ""
+        raise ConfigError(f"route {path}{line}: {error.msg}") from None
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a script does is told in one line
+        if isinstance(error, OSError) and error.filename == spec.origin:
+            raise ConfigError(f"route {path}: {error.strerror}") from None
+        raise ConfigError(f"route {path}, {_where(error, spec.origin)}{error}") from None
     route = getattr(module, "request_route", None)
     if not inspect.iscoroutinefunction(route):
         raise ConfigError(f"route {path}: expected async def request_route(request, auth)")
+    try:
+        inspect.signature(route).bind(None, None)
+    except TypeError:
+        line = f", line {route.__code__.co_firstlineno}"
+        raise ConfigError(f"route {path}{line}: request_route must take (request, auth)") from None
     return cast(Route, route)
 
 
-def _line_in(error: BaseException, file: Path) -> int:
+def _where(error: BaseException, file: str | None) -> str:
+    """``line 3: KeyError: ``, with the last line of `file` on the way to the error."""
     line = 0
     traceback = error.__traceback__
     while traceback is not None:
-        if Path(traceback.tb_frame.f_code.co_filename) == file:
+        if traceback.tb_frame.f_code.co_filename == file:
             line = traceback.tb_lineno
         traceback = traceback.tb_next
-    return line
+    return f"line {line}: {type(error).__name__}: "
 
 
 class Host:
@@ -99,6 +115,9 @@ class Host:
         self.received = 0
         self.replied = 0
         self.malformed = 0
+        self._closed = False
+        self._troubled = 0  # requests that DISC failed, since the log last said so
+        self._quiet_until = 0.0
         self._loop.add_reader(sock.fileno(), self._read)
 
     def _read(self) -> None:
@@ -144,6 +163,7 @@ class Host:
 
     def _reply(self, request: SipRequest, source: tuple[str, int], decision: Decision) -> None:
         """The default route's end: 200 to what is let through, else the decision's own reply."""
+        self._note(decision)
         if decision:
             self._send(request.reply(200, "OK", decision.headers), request, source)
         elif decision.reply is not None:
@@ -152,16 +172,32 @@ class Host:
     async def _run(self, route: Route, request: SipRequest, source: tuple[str, int]) -> None:
         try:
             result = await route(request, self._auth)
-        except Exception:
+            if isinstance(result, Decision):
+                self._note(result)
+                result = result.reply
+            if result is not None and not isinstance(result, bytes | bytearray | memoryview):
+                raise TypeError(f"request_route returned {result!r:.80}, not bytes, a Decision or None")
+        except (Exception, SystemExit):
+            # A sys.exit() in a script ends its request, not the service.
             log.exception("the route script failed")
             result = request.reply(500, _REASONS[500])
-        if isinstance(result, Decision):
-            result = result.reply
         if result:
             self._send(result, request, source)
 
+    def _note(self, decision: Decision) -> None:
+        """Logs that DISC fails, at once and then now and again, for every request may fail."""
+        if decision.cause not in _TROUBLES:
+            return
+        self._troubled += 1
+        now = self._loop.time()
+        if now >= self._quiet_until:
+            count = f"{self._troubled} request{'s' if self._troubled != 1 else ''}"
+            log.warning("%s (%s refused)", decision.cause.value, count)
+            self._troubled = 0
+            self._quiet_until = now + _QUIET
+
     def _send(self, reply: bytes, request: SipRequest, source: tuple[str, int]) -> None:
-        if not reply:
+        if not reply or self._closed:
             return
         address = request.reply_address or source
         try:
@@ -180,6 +216,8 @@ class Host:
             _, left = await asyncio.wait(self._tasks, timeout=1.0)
             for task in left:
                 task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+        self._closed = True
         self._socket.close()
 
 
