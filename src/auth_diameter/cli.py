@@ -7,9 +7,13 @@ configuration, with one line that says what and where.
 from __future__ import annotations
 
 import asyncio
+import codecs
 import contextlib
 import errno
+import io
 import logging
+import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator
@@ -19,7 +23,6 @@ from typing import Any, NoReturn
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 import auth_diameter as ad
 from auth_diameter.config import parse_address
@@ -29,8 +32,12 @@ console = Console(highlight=False, soft_wrap=True)
 
 def run() -> None:
     """The entry point: every expected failure is one line on stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="auth_diameter_plain")
     try:
         main.main(prog_name="auth-diameter", standalone_mode=False)
+        sys.stdout.flush()
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
     except click.Abort:
@@ -43,7 +50,11 @@ def run() -> None:
     except ad.Error as error:
         fail(str(error))
     except BrokenPipeError:
-        sys.exit(0)  # the reader of our output has seen enough
+        # The reader of our output has seen enough; what is left must not fail once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)  # as click has it
+    except OSError as error:
+        fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except KeyboardInterrupt:
         sys.exit(130)
 
@@ -52,6 +63,22 @@ def fail(message: str) -> NoReturn:
     """One line on stderr, and exit status 2."""
     print(f"auth-diameter: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(2)
+
+
+_PLAIN = str.maketrans(
+    {"│": "|", "─": "-", "├": "|", "┤": "|", "►": ">", "◄": "<"}
+    | {"→": "->", "✓": "ok", "✗": "wrong", "–": "-", "…": "..."}
+)
+
+
+def _in_plain_letters(error: UnicodeError) -> tuple[str, int]:
+    """What a terminal that has no UTF-8 gets for a character that it cannot show."""
+    assert isinstance(error, UnicodeEncodeError)
+    text = error.object[error.start : error.end].translate(_PLAIN)
+    return text.encode("ascii", "backslashreplace").decode(), error.end
+
+
+codecs.register_error("auth_diameter_plain", _in_plain_letters)
 
 
 def run_loop(work: Coroutine[Any, Any, int]) -> int:
@@ -70,9 +97,20 @@ async def until_stopped() -> None:
     """Waits for SIGTERM or SIGINT."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for name in (signal.SIGTERM, signal.SIGINT):
+    signals = (signal.SIGTERM, signal.SIGINT)
+    for name in signals:
         loop.add_signal_handler(name, stop.set)
     await stop.wait()
+    for name in signals:  # a second one ends the program at once
+        loop.remove_signal_handler(name)
+
+
+def allow_connections() -> None:
+    """Raises the number of files, and so of connections, to what the system allows this process."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 @contextlib.contextmanager
@@ -96,24 +134,33 @@ def show(address: tuple[str, int]) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-class Address(click.ParamType[tuple[str, int]]):
-    """HOST:PORT on the command line."""
-
-    name = "HOST:PORT"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, int]:
-        """(host, port); a usage error where it is not of that form."""
-        if isinstance(value, tuple):
-            return value
-        try:
-            return parse_address(value, None, "address")
-        except ad.ConfigError as error:
-            self.fail(str(error), param, ctx)
+def address(text: str) -> tuple[str, int]:
+    """The (host, port) of HOST:PORT on the command line."""
+    try:
+        return parse_address(text, None, "address")
+    except ad.ConfigError as error:
+        raise click.BadParameter(str(error)) from None
 
 
-ADDRESS = Address()
+def peers(text: str) -> str:
+    """`text` as it is, when each part between commas is the HOST:PORT of a DISC."""
+    for part in text.split(","):
+        host, port = address(part if ":" in part else f"{part}:{DEFAULT_PORT}")
+        if not port:
+            raise click.BadParameter(f"address {show((host, port))!r}: no DISC is on port 0")
+    return text
+
+
+DEFAULT_PORT = 3000  # of DISC
+disc_option = click.option(
+    "--disc",
+    "disc_hosts",
+    type=peers,
+    metavar="HOST:PORT[,…]",
+    default=f"localhost:{DEFAULT_PORT}",
+    show_default=True,
+    help="DISC to ask; several with commas.",
+)
 database = click.option(
     "--db",
     required=True,
@@ -123,9 +170,20 @@ database = click.option(
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Group(click.Group):
+    """Commands; without one, the help, on stderr because nothing was done."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does, but for no arguments at all."""
+        if not args:
+            click.echo(ctx.get_help(), err=True)
+            ctx.exit(2)
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(ad.__version__, message="auth-diameter %(version)s")
-@click.option("-v", "--verbose", is_flag=True, help="Log more.")
+@click.option("-v", "--verbose", is_flag=True, help="Log more: of DISC, every question.")
 def main(verbose: bool) -> None:
     """SIP digest authentication with a Diameter back end."""
     logging.basicConfig(
@@ -140,13 +198,13 @@ def main(verbose: bool) -> None:
 
 
 @main.command()
-@click.option("--listen", type=ADDRESS, default="127.0.0.1:3000", show_default=True)
+@click.option("--listen", type=address, metavar="HOST:PORT", default="127.0.0.1:3000", show_default=True)
 @database
 @click.option("--rechallenge", is_flag=True, help="Answer wrong credentials with a new challenge, not 403.")
 @click.option(
     "--nonce-lifetime",
     type=click.FloatRange(1, 86400),
-    default=300.0,
+    default=300,
     show_default=True,
     metavar="SECONDS",
     help="How long a challenge may be answered.",
@@ -161,26 +219,24 @@ def disc(listen: tuple[str, int], db: str, rechallenge: bool, nonce_lifetime: fl
 
     async def work() -> int:
         with Store.open(db) as store:
+            server = Disc(store, config)
             with listening(show(listen)):
-                listener = await start(Disc(store, config), *listen)
-            print(f"DISC listening on {show(listener.address)}, users from {db}", flush=True)
+                listener = await start(server, *listen)
+            addresses = " and ".join(map(show, listener.addresses))
+            print(f"DISC listening on {addresses}, users from {db}", flush=True)
             await until_stopped()
             await listener.aclose()
+        counts = ", ".join(f"{outcome.name} {count}" for outcome, count in server.counts.most_common())
+        logging.getLogger("auth_diameter.disc").info("stopped; answered: %s", counts or "nothing")
         return 0
 
+    allow_connections()
     sys.exit(run_loop(work()))
 
 
 @main.command()
-@click.option("--listen", type=ADDRESS, default="127.0.0.1:5060", show_default=True)
-@click.option(
-    "--disc",
-    "disc_hosts",
-    default="localhost:3000",
-    show_default=True,
-    metavar="HOST:PORT[,…]",
-    help="DISC to ask; several with commas.",
-)
+@click.option("--listen", type=address, metavar="HOST:PORT", default="127.0.0.1:5060", show_default=True)
+@disc_option
 @click.option("--route", metavar="FILE.py", help="Python file with async def request_route(request, auth).")
 def serve(listen: tuple[str, int], disc_hosts: str, route: str | None) -> None:
     """Run a SIP/UDP server that lets through whom DISC knows."""
@@ -205,7 +261,7 @@ def serve(listen: tuple[str, int], disc_hosts: str, route: str | None) -> None:
 # ---------------------------------------------------------------------------------- the database
 
 
-@main.group()
+@main.group(cls=Group)
 def user() -> None:
     """Add, delete, list and import subscribers."""
 
@@ -220,15 +276,26 @@ def user_add(account: str, password_stdin: bool, replace: bool, db: str) -> None
     from auth_diameter.disc.store import Store, split_account
 
     name, domain = split_account(account)
-    if password_stdin:
-        password = sys.stdin.readline().rstrip("\r\n")
-    else:
-        password = click.prompt(f"Password of {account}", hide_input=True, confirmation_prompt=True)
-    if not password:
-        raise ad.ConfigError("the password is empty")
+    password = _password(account, password_stdin)
     with Store.open(db, writable=True) as store:
         new = store.add_user(name, domain, password, replace=replace)
     print(f"{'added' if new else 'changed'} {account}")
+
+
+def _password(account: str, from_stdin: bool) -> str:
+    if from_stdin:
+        line = sys.stdin.buffer.readline().rstrip(b"\r\n")
+        try:
+            password = line.decode()
+        except UnicodeDecodeError:
+            raise ad.ConfigError("the password is not UTF-8") from None
+    elif sys.stdin.isatty():
+        password = click.prompt(f"Password of {account}", hide_input=True, confirmation_prompt=True)
+    else:
+        raise ad.ConfigError("no terminal to ask for the password on: give it with --password-stdin")
+    if not password:
+        raise ad.ConfigError("the password is empty")
+    return password
 
 
 @user.command("del")
@@ -250,17 +317,15 @@ def user_del(account: str, db: str) -> None:
 @click.argument("domain", required=False)
 @database
 def user_list(domain: str | None, db: str) -> None:
-    """List subscribers, all or of one domain, with their groups."""
+    """List subscribers, all or of one domain: a line for each, with the groups behind the name."""
     from auth_diameter.disc.store import Store
 
+    count = 0
     with Store.open(db) as store:
-        table = Table("user", "domain", "groups", box=None, header_style="bold")
-        count = 0
-        for found in store.users(domain):
-            table.add_row(found.username, found.domain, " ".join(store.groups(found.username, found.domain)))
-            count += 1
-    console.print(table)
-    console.print(f"{count} user{'s' if count != 1 else ''}")
+        for count, found in enumerate(store.users(domain), 1):  # noqa: B007 - shown at the end
+            print(found, *store.groups(found.username, found.domain))
+    # Not on stdout: what reads that gets users alone.
+    print(f"{count} user{'s' if count != 1 else ''}", file=sys.stderr)
 
 
 @user.command("import")
@@ -281,6 +346,7 @@ def user_import(file: str, replace: bool, db: str) -> None:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         console=Console(stderr=True),
+        disable=not sys.stderr.isatty(),
     )
     tasks: dict[str, Any] = {}
 
@@ -306,7 +372,7 @@ def user_import(file: str, replace: bool, db: str) -> None:
     print(f"{done.added} added, {done.replaced} changed, {done.memberships} group memberships")
 
 
-@main.group()
+@main.group(cls=Group)
 def group() -> None:
     """Add, delete and list group memberships."""
 
@@ -348,8 +414,11 @@ def group_list(account: str, db: str) -> None:
     from auth_diameter.disc.store import Store, split_account
 
     with Store.open(db) as store:
-        for name in store.groups(*split_account(account)):
-            print(name)
+        groups = store.groups(*split_account(account))
+        if not groups and store.stored_domain(*split_account(account)) is None:
+            raise ad.ConfigError(f"no user {account} in {db}")
+    for name in groups:
+        print(name)
 
 
 def _must_exist(db: str) -> None:
@@ -362,7 +431,7 @@ def _must_exist(db: str) -> None:
 
 @main.command()
 @click.argument("file", metavar="FILE|-")
-@click.option("--disc", "disc_hosts", default="localhost:3000", show_default=True, metavar="HOST:PORT[,…]")
+@disc_option
 @click.option("--realm", default="$fd", show_default=True, help="Text with pseudo-variables, or empty.")
 @click.option("--proxy/--www", default=None, help="Which function to ask. [default: www for REGISTER]")
 @click.option(
@@ -374,9 +443,12 @@ def check(file: str, disc_hosts: str, realm: str, proxy: bool | None, group_name
         data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as error:
         raise ad.ConfigError(f"{file}: {error.strerror}") from None
-    # Files from an editor end their lines with LF alone, which SIP does not know.
+    # Files from an editor end their lines with LF alone, which SIP does not know, and often lack the
+    # empty line at the end.
     if b"\r\n" not in data:
         data = data.replace(b"\n", b"\r\n")
+    if b"\r\n\r\n" not in data:
+        data = data.rstrip(b"\r\n") + b"\r\n\r\n"
     try:
         request = ad.SipRequest(data)
     except ad.ParseError as error:
@@ -386,26 +458,31 @@ def check(file: str, disc_hosts: str, realm: str, proxy: bool | None, group_name
         use_proxy = proxy if proxy is not None else request.method != "REGISTER"
         ask = auth.diameter_proxy_authorize if use_proxy else auth.diameter_www_authorize
         decision = ask(request, realm)
-        _print_decision(ask.__name__, decision, disc_hosts)
+        _print_decision(ask.__name__, decision)
         if decision and group_name is not None:
             decision = auth.diameter_is_user_in(request, "Credentials", group_name)
-            _print_decision("diameter_is_user_in", decision, disc_hosts)
+            print()
+            _print_decision("diameter_is_user_in", decision)
+    if decision.cause in _NO_ANSWER:
+        fail(f"no answer from DISC at {disc_hosts}: {decision.cause.value}; is auth-diameter disc running?")
     sys.exit(0 if decision else 1)
 
 
-def _print_decision(function: str, decision: ad.Decision, disc_hosts: str) -> None:
-    table = Table(box=None, show_header=False)
-    table.add_row("function", function)
-    table.add_row("decision", "let through" if decision else "refused")
-    table.add_row("cause", f"{decision.cause.name}: {decision.cause.value}")
-    table.add_row("return code", str(decision.return_code))
-    table.add_row("username", decision.username or "–")
-    table.add_row("realm", decision.realm or "–")
-    console.print(table)
-    if decision.cause is ad.Cause.DISC_UNREACHABLE:
-        console.print(f"Is DISC running at {disc_hosts}? Start it with: auth-diameter disc --db FILE.sqlite")
+_NO_ANSWER = (ad.Cause.DISC_UNREACHABLE, ad.Cause.DISC_TIMEOUT, ad.Cause.DISC_LOST)
+
+
+def _print_decision(function: str, decision: ad.Decision) -> None:
+    for name, value in (
+        ("function", function),
+        ("decision", "let through" if decision else "refused"),
+        ("cause", f"{decision.cause.name}: {decision.cause.value}"),
+        ("return code", decision.return_code),
+        ("username", decision.username or "–"),
+        ("realm", decision.realm or "–"),
+    ):
+        print(f"{name:<12} {value}")
     if decision.reply is not None:
-        console.print()
+        print()
         print(decision.reply.decode("utf-8", "replace").replace("\r\n", "\n").rstrip())
 
 
@@ -434,17 +511,25 @@ def _bytes_of(source: str) -> bytes:
     """What `source` names: stdin, a file of bytes or of hexadecimal, or hexadecimal itself."""
     if source == "-":
         raw = sys.stdin.buffer.read()
-    elif Path(source).is_file():
+    elif _is_file(source):
         raw = Path(source).read_bytes()
     else:
         try:
             return bytes.fromhex(source.removeprefix("0x"))
         except ValueError:
-            raise ad.ConfigError(f"{source[:40]}: neither a file nor hexadecimal") from None
+            shown = source if len(source) <= 40 else f"{source[:40]}…"
+            raise ad.ConfigError(f"{shown}: neither a file nor hexadecimal") from None
     try:
         return bytes.fromhex(raw.decode("ascii"))
     except ValueError:
         return raw
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):  # longer than any file's name, as most messages are
+        return False
 
 
 @main.command()
