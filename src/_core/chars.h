@@ -70,6 +70,37 @@ static inline int ad_is(uint8_t c, int set) { return ad_class[c] & set; }
 
 static inline int ad_is_control(uint8_t c) { return (c < 0x20 && c != '\t') || c == 0x7f; }
 
+/* memcpy for the few bytes that a name or a number has: two moves that may overlap, and no call. */
+static inline void ad_copy(uint8_t *to, const uint8_t *from, size_t n)
+{
+    if (n >= 8) {
+        if (n > 32) {
+            memcpy(to, from, n);
+        } else if (n >= 16) {
+            unsigned char head[16], tail[16];
+            memcpy(head, from, 16);
+            memcpy(tail, from + n - 16, 16);
+            memcpy(to, head, 16);
+            memcpy(to + n - 16, tail, 16);
+        } else {
+            uint64_t head, tail;
+            memcpy(&head, from, 8);
+            memcpy(&tail, from + n - 8, 8);
+            memcpy(to, &head, 8);
+            memcpy(to + n - 8, &tail, 8);
+        }
+    } else if (n >= 4) {
+        uint32_t head, tail;
+        memcpy(&head, from, 4);
+        memcpy(&tail, from + n - 4, 4);
+        memcpy(to, &head, 4);
+        memcpy(to + n - 4, &tail, 4);
+    } else {
+        for (size_t i = 0; i < n; i++)
+            to[i] = from[i];
+    }
+}
+
 /* The first byte at or after p that is not of the class `set`, or end. */
 static inline const uint8_t *ad_skip_class(const uint8_t *p, const uint8_t *end, int set)
 {

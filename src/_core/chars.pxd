@@ -8,6 +8,7 @@ cdef extern from "chars.h" nogil:
     const uint8_t AD_TOKEN, AD_USER, AD_PARAM, AD_HNAME, AD_URIC, AD_HOST, AD_HEX, AD_DIGIT
     bint ad_is(uint8_t c, int set) noexcept
     bint ad_is_control(uint8_t c) noexcept
+    void ad_copy(uint8_t *to, const uint8_t *start, size_t n) noexcept
     const uint8_t *ad_skip_class(const uint8_t *p, const uint8_t *end, int set) noexcept
     bint ad_is_word(const uint8_t *p, size_t n, const char *word, size_t m) noexcept
     const uint8_t *ad_find_control(const uint8_t *p, const uint8_t *end) noexcept

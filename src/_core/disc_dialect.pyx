@@ -101,7 +101,7 @@ cdef class Question:
         cdef Span realm, text
         cdef uint8_t service = self.service
         cdef bint whole = service == SERVICE_AUTHENTICATION
-        realm_kept = borrow(self.realm, &realm, "realm")
+        _realm_kept = borrow(self.realm, &realm, "realm")
         put_u32(id_bytes, msgid)
         if whole:
             q = put_address_avp(q, AVP_RESOURCE, &self.request.request_uri_, True)
@@ -109,9 +109,9 @@ cdef class Question:
         q = avp_put(q, AVP_SERVICE_TYPE, AVP_MANDATORY, &service, 1)
         q = avp_put(q, AVP_SIP_MSGID, 0, id_bytes, 4)
         if not whole:
-            kept = borrow(self.group, &text, "group")
+            _kept = borrow(self.group, &text, "group")
             q = avp_put(q, AVP_USER_GROUP, AVP_MANDATORY, text.p, text.n)
-            kept = borrow(self.user_name, &text, "user_name")
+            _kept = borrow(self.user_name, &text, "user_name")
             q = avp_put(q, AVP_USER_NAME, AVP_MANDATORY, text.p, text.n)
         elif self.credentials is None:
             q = put_address_avp(q, AVP_USER_NAME, self.identity(), False)

@@ -8,18 +8,20 @@ import hashlib
 from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
+from auth_diameter._core.chars cimport ad_copy
 from auth_diameter._core.digest cimport (
     ALGORITHM_UNKNOWN, CNONCE, MAX_PARAMETER, MD5, NC, NONCE, QOP, QOP_AUTH_INT, QOP_NONE, QOP_UNKNOWN,
     RESPONSE, SHA_256, SHA_512_256, URI, Credentials,
 )
+from auth_diameter._core.hex cimport ad_lower_hex, ad_put_hex, ad_same_hex
 from auth_diameter._core.md5 cimport (
     ad_md5, ad_md5_compress, ad_md5_compress2, ad_md5_final, ad_md5_init, ad_md5_initial_state,
     ad_md5_job, ad_md5_many, ad_md5_stream, ad_md5_update,
 )
-from auth_diameter._core.span cimport Span, lower
+from auth_diameter._core.span cimport Span
 from auth_diameter._core.text cimport as_bytes, span_of
 
 from auth_diameter._core.errors import ConfigError
@@ -29,28 +31,6 @@ cdef enum:
     BATCH = 128
     A2_ROOM = 192
     RESPONSE_ROOM = 448
-
-cdef uint16_t _hex_pairs[256]
-
-
-cdef void _fill_hex_pairs() noexcept:
-    cdef int i
-    cdef const char *digits = "0123456789abcdef"
-    cdef uint8_t *pairs = <uint8_t *>_hex_pairs
-    for i in range(256):
-        pairs[2 * i] = <uint8_t>digits[i >> 4]
-        pairs[2 * i + 1] = <uint8_t>digits[i & 15]
-
-
-_fill_hex_pairs()
-
-
-cdef inline void put_hex(uint8_t *out, const uint8_t *digest) noexcept nogil:
-    """The 32 hexadecimal digits of 16 bytes (LHEX of RFC 7616, 3.1.1: lower case)."""
-    cdef int i
-    for i in range(16):
-        memcpy(out + 2 * i, &_hex_pairs[digest[i]], 2)
-
 
 cdef struct Inputs:
     # What a response is computed from, unquoted: RFC 7616, 3.4.1
@@ -62,8 +42,7 @@ cdef struct Inputs:
 
 
 cdef inline uint8_t *put(uint8_t *q, Span s) noexcept nogil:
-    if s.n:
-        memcpy(q, s.p, s.n)
+    ad_copy(q, s.p, s.n)
     return q + s.n
 
 
@@ -133,11 +112,11 @@ cdef void response_md5(const Inputs *v, uint8_t *hex_out) noexcept nogil:
         memcpy(state, ad_md5_initial_state, 16)
         memcpy(state_a2, ad_md5_initial_state, 16)
         ad_md5_compress2(state_a2, a2, state, text)
-        put_hex(text + prefix, <const uint8_t *>state_a2)
+        ad_put_hex(text + prefix, <const uint8_t *>state_a2)
         blocks = pad(text, prefix + 32)
         for done in range(1, blocks):
             ad_md5_compress(state, text + 64 * done)
-        put_hex(hex_out, <const uint8_t *>state)
+        ad_put_hex(hex_out, <const uint8_t *>state)
         return
     ad_md5_init(&stream)
     ad_md5_update(&stream, v.method.p, v.method.n)
@@ -147,7 +126,7 @@ cdef void response_md5(const Inputs *v, uint8_t *hex_out) noexcept nogil:
         ad_md5_update(&stream, b":", 1)
         ad_md5_update(&stream, v.body, 32)
     ad_md5_final(&stream, digest)
-    put_hex(hex_ha2, digest)
+    ad_put_hex(hex_ha2, digest)
     ad_md5_init(&stream)
     ad_md5_update(&stream, v.ha1, 32)
     ad_md5_update(&stream, b":", 1)
@@ -162,7 +141,7 @@ cdef void response_md5(const Inputs *v, uint8_t *hex_out) noexcept nogil:
     ad_md5_update(&stream, b":", 1)
     ad_md5_update(&stream, hex_ha2, 32)
     ad_md5_final(&stream, digest)
-    put_hex(hex_out, digest)
+    ad_put_hex(hex_out, digest)
 
 
 cdef void make_session_ha1(Inputs *v) noexcept nogil:
@@ -176,35 +155,27 @@ cdef void make_session_ha1(Inputs *v) noexcept nogil:
     ad_md5_update(&stream, b":", 1)
     ad_md5_update(&stream, v.cnonce.p, v.cnonce.n)
     ad_md5_final(&stream, digest)
-    put_hex(v.ha1, digest)
+    ad_put_hex(v.ha1, digest)
 
 
 cdef inline bint put_ha1(Inputs *v, Span ha1) noexcept nogil:
     """HA1 in lower case; False where it is not 32 bytes, as that of another algorithm is."""
-    cdef int i
     if ha1.n != 32:
         return False
-    for i in range(32):
-        v.ha1[i] = lower(ha1.p[i])
+    ad_lower_hex(v.ha1, ha1.p)
     return True
 
 
 cdef void hash_body(Inputs *v, Span body) noexcept nogil:
     cdef uint8_t digest[16]
     ad_md5(body.p, body.n, digest)
-    put_hex(v.body, digest)
+    ad_put_hex(v.body, digest)
     v.body_hashed = True
 
 
 cdef inline bint same_response(Span given, const uint8_t *expected, size_t n) noexcept nogil:
     """Equality in constant time; `given` is hexadecimal, for which | 0x20 is lower case."""
-    cdef uint8_t difference = 0
-    cdef size_t i
-    if given.n != n:
-        return False
-    for i in range(n):
-        difference |= (given.p[i] | 0x20) ^ expected[i]
-    return difference == 0
+    return given.n == n and ad_same_hex(given.p, expected, n)
 
 
 cdef object _HASHES = {
@@ -333,12 +304,12 @@ cdef void run_batch(Batch *b, int count, uint8_t *results) noexcept nogil:
         b.job[i].digest = b.digest[i]
     ad_md5_many(b.job, count)
     for i in range(count):
-        put_hex(b.text[i] + b.slot[i].prefix, b.digest[i])
+        ad_put_hex(b.text[i] + b.slot[i].prefix, b.digest[i])
         b.job[i].data = b.text[i]
         b.job[i].size = b.slot[i].prefix + 32
     ad_md5_many(b.job, count)
     for i in range(count):
-        put_hex(expected, b.digest[i])
+        ad_put_hex(expected, b.digest[i])
         results[b.slot[i].index] = same_response(b.slot[i].response, expected, 32)
 
 
@@ -422,7 +393,7 @@ def ha1(str username not None, str realm not None, str password not None, str al
     if kind != MD5:
         return _HASHES[kind](data).hexdigest()
     ad_md5(PyBytes_AS_STRING(data), <size_t>PyBytes_GET_SIZE(data), digest)
-    put_hex(text, digest)
+    ad_put_hex(text, digest)
     return text[:32].decode("ascii")
 
 

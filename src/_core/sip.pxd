@@ -19,9 +19,9 @@ cdef struct Line:
 
 
 cdef enum:
-    INLINE_LINES = 32   # a request has some 15 header fields; more go to the heap
-    MAX_LINES = 256     # of no use to any UA, and a bound on the work for one datagram
-    MAX_MESSAGE = 65535 # what UDP can carry
+    INLINE_LINES = 32       # a request has some 15 header fields; more go to the heap
+    MAX_LINES = 256         # of no use to any UA, and a bound on the work for one datagram
+    MAX_MESSAGE = 65535     # what UDP can carry
 
 
 cdef class SipRequest:

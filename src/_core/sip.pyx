@@ -19,7 +19,6 @@ Parsing is one pass over the bytes that fills spans; a Python object is made whe
 """
 
 import os
-import re
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -28,7 +27,8 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
 from auth_diameter._core.chars cimport (
-    AD_HOST, AD_TOKEN, ad_find_control, ad_is, ad_skip_class, is_lws, is_word, skip_byte, skip_lws, take_class, take_quoted,
+    AD_HOST, AD_TOKEN, ad_copy, ad_find_control, ad_is, ad_skip_class, is_lws, is_word, skip_byte, skip_lws,
+    take_class, take_quoted,
 )
 from auth_diameter._core.digest cimport (
     OK, OTHER_SCHEME, Credentials, DigestFields, new_credentials, parse_credentials, parse_error, realm_is,
@@ -37,6 +37,7 @@ from auth_diameter._core.fields cimport (
     AUTHORIZATION, CALL_ID, CONTENT_LENGTH, CSEQ, FROM, HEADER_COUNT, HEADER_OTHER, MAX_FORWARDS,
     PROXY_AUTHORIZATION, TO, VIA, Header, TopVia, header_of, take_name_addr, take_via,
 )
+from auth_diameter._core.hex cimport ad_put_hex
 from auth_diameter._core.md5 cimport ad_md5_final, ad_md5_init, ad_md5_stream, ad_md5_update
 from auth_diameter._core.span cimport Reader, Span, between, equal_nocase
 from auth_diameter._core.text cimport borrow, span_of, text_of
@@ -453,7 +454,7 @@ cdef class SipRequest:
         cdef int i, status
         if self.first[header] < 0:
             return None
-        kept = borrow(realm, &wanted, "realm")
+        _kept = borrow(realm, &wanted, "realm")
         for i in range(self.first[header], self.line_count):
             if self.lines[i].id != header:
                 continue
@@ -513,7 +514,7 @@ cdef class SipRequest:
         cdef size_t room = 0
         if not 100 <= code <= 699:
             raise ConfigError(f"code {code}: expected 100 to 699")
-        reason_kept = borrow(reason, &phrase, "reason")
+        _reason_kept = borrow(reason, &phrase, "reason")
         for name, value in headers:
             kept.append(borrow(name, &span, "header name"))
             if span.n == 0 or ad_skip_class(span.p, span.p + span.n, AD_TOKEN) != span.p + span.n:
@@ -626,16 +627,15 @@ cdef class SipRequest:
         """16 hexadecimal digits from what a retransmission repeats: branch, Call-ID and CSeq."""
         cdef ad_md5_stream stream
         cdef uint8_t digest[16]
-        cdef int i
+        cdef uint8_t tag[32]
         ad_md5_init(&stream)
         ad_md5_update(&stream, _tag_key, 16)
         ad_md5_update(&stream, self.via.branch.p, self.via.branch.n)
         ad_md5_update(&stream, self.call_id_.p, self.call_id_.n)
         ad_md5_update(&stream, &self.cseq_number, 4)
         ad_md5_final(&stream, digest)
-        for i in range(8):
-            q[2 * i] = b"0123456789abcdef"[digest[i] >> 4]
-            q[2 * i + 1] = b"0123456789abcdef"[digest[i] & 15]
+        ad_put_hex(tag, digest)
+        memcpy(q, tag, 16)      # half of it is enough: RFC 3261, 19.3 asks for 32 bits
         return q + 16
 
     def __repr__(self):
@@ -675,7 +675,7 @@ cdef tuple address_of(object source):
         parts = (str(parts[0]), int(parts[1]))
     if not 0 <= parts[1] <= 65535:
         raise ConfigError(f"source {source!r}: expected a port up to 65535")
-    kept = borrow(parts[0], &host, "source")
+    _kept = borrow(parts[0], &host, "source")
     for i in range(host.n):
         # A name or an address, of IPv6 with brackets or a zone perhaps.
         if not ad_is(host.p[i], AD_HOST) and host.p[i] not in b":%[]":
@@ -692,8 +692,7 @@ cdef inline bint same_host(Span a, Span b) noexcept nogil:
 
 
 cdef inline uint8_t *put(uint8_t *q, const void *p, size_t n) noexcept nogil:
-    if n:
-        memcpy(q, p, n)
+    ad_copy(q, <const uint8_t *>p, n)
     return q + n
 
 

@@ -203,8 +203,9 @@ cdef bint take_uri(Reader *r, bint bare, bint request, SipUri *out) noexcept nog
     else:
         out.scheme = SCHEME_OTHER
         value.p = r.p
-        while r.p < r.end and ad_is(r.p[0], AD_URIC) and not (bare and (r.p[0] == 59 or r.p[0] == 63
-                                                                       or r.p[0] == 44)):
+        while r.p < r.end and ad_is(r.p[0], AD_URIC):
+            if bare and (r.p[0] == 59 or r.p[0] == 63 or r.p[0] == 44):
+                break
             if r.p[0] == 37 and (not 3 <= r.end - r.p or not ad_is(r.p[1], AD_HEX) or not ad_is(r.p[2], AD_HEX)):
                 return False
             r.p += 1
