@@ -188,3 +188,21 @@ class FakeDisc:
             thread.join(max(0.0, deadline - time.monotonic()))
             assert not thread.is_alive(), "a thread of the fake DISC hangs"
         self._threads.clear()
+
+
+def parse_reply(reply: bytes) -> tuple[int, str, list[tuple[str, str]]]:
+    """Status, reason and header fields of a SIP reply without a body, read without mercy."""
+    head, empty, body = reply.partition(b"\r\n\r\n")
+    assert empty, "no empty line"
+    assert body == b"", "a reply of ours has no body"
+    first, *lines = head.decode("utf-8", "surrogateescape").split("\r\n")
+    version, status, reason = first.split(" ", 2)
+    assert version == "SIP/2.0"
+    headers = []
+    for line in lines:
+        name, colon, value = line.partition(": ")
+        assert colon, f"{line!r} is no header field"
+        assert name.strip() == name != "", f"{line!r} is no header field"
+        assert not set(value) & set("\r\n\0"), f"a control character in {line!r}"
+        headers.append((name, value))
+    return int(status), reason, headers

@@ -115,6 +115,7 @@ _SUCCESS = 2001  # DIAMETER_SUCCESS: RFC 6733, 7.1.2
 _AUTHENTICATION_REJECTED = 4001  # RFC 6733, 7.1.4: the dialect's "ask again, with this challenge"
 _AUTHORIZATION_REJECTED = 5003  # RFC 6733, 7.1.5
 _SERVICE_AUTHENTICATION = ord("6")
+_SERVICE_GROUP_CHECK = ord("8")
 
 # Where a group check takes its user from, and the return code where that is missing.
 _PARTS: dict[str, tuple[Literal["request", "from", "to"], int]] = {
@@ -244,8 +245,11 @@ class Authorizer:
         code = answer.result_code
         if answer.fault is not None:
             return refuse(request, 500, Cause.DISC_UNUSABLE, -5, (), realm, username)
-        # A 2001 for a question without credentials lets nobody in: nothing was there to be right.
+        # A 2001 for a question without credentials lets nobody in: nothing was there to be right. Nor
+        # does one that names another service: it answers another question.
         if code == _SUCCESS and credentials is not None:
+            if answer.service_type not in (0, _SERVICE_AUTHENTICATION):
+                return refuse(request, 500, Cause.DISC_UNUSABLE, -5, (), realm, username)
             request.mark_authorized(credentials, question.proxy)
             return Decision(1, Cause.AUTHORIZED, None, None, username, realm)
         if code == _AUTHENTICATION_REJECTED and answer.service_type == _SERVICE_AUTHENTICATION:
@@ -265,6 +269,8 @@ class Authorizer:
         if answer.fault is not None:
             return Decision(-1, Cause.DISC_UNUSABLE, username=question.user_name)
         if answer.result_code == _SUCCESS:
+            if answer.service_type not in (0, _SERVICE_GROUP_CHECK):
+                return Decision(-1, Cause.DISC_UNUSABLE, username=question.user_name)
             return Decision(1, Cause.MEMBER, username=question.user_name)
         if answer.result_code in (_AUTHENTICATION_REJECTED, _AUTHORIZATION_REJECTED):
             return Decision(-1, Cause.NOT_MEMBER, username=question.user_name)

@@ -1,0 +1,713 @@
+"""The three functions as decisions: each row of what they promise, www and proxy.
+
+The steps of `diameter_www_authorize` and `diameter_proxy_authorize`::
+
+    1   ACK and CANCEL are let through, DISC is not asked
+    2   the realm: pseudo-variables expanded; empty: host of To for REGISTER with www, else of From
+    3   the first Digest credentials of that realm; none: DISC is asked for a challenge
+    4   the identity: To of a REGISTER, else From
+    5   2001 to a question with credentials lets through
+    6   4001 with Service-Type 6 and a Challenge: 401 or 407
+    7   5003, or 4001 with another Service-Type: 403
+    8   any other answer: 500
+    9   no answer: 503 with Retry-After
+"""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+from fake_disc import (
+    CHALLENGE_VALUE,
+    DESTINATION_REALM,
+    METHOD,
+    RESOURCE,
+    RESPONSE,
+    SERVICE_TYPE,
+    SIP_MSGID,
+    USER_GROUP,
+    USER_NAME,
+    build_answer,
+    build_credentials,
+    build_request,
+    parse_reply,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from auth_diameter import Avp, Config, ConfigError, Decision, Message, SipRequest
+from auth_diameter._core import Answer, Question, append_question
+from auth_diameter.authorize import Authorizer, Cause
+
+AUTHORIZER = Authorizer(Config())
+BOTH = pytest.mark.parametrize("proxy", [False, True], ids=["www", "proxy"])
+
+REASONS = {
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    407: "Proxy Authentication Required",
+    500: "Server Internal Error",
+    503: "Service Unavailable",
+}
+
+
+def authorize(request, realm="siphub.net", proxy=False, authorizer=AUTHORIZER):
+    function = authorizer.proxy_authorize if proxy else authorizer.www_authorize
+    return function(request, realm)
+
+
+def with_credentials(proxy=False, value=None, **more):
+    name = "Proxy-Authorization" if proxy else "Authorization"
+    return build_request(extra=(f"{name}: {value or build_credentials()}",), **more)
+
+
+def asked(question):
+    """The question as DISC would read it: a dict of AVP code to data, in the order of the wire."""
+    assert isinstance(question, Question), question
+    out = bytearray()
+    append_question(out, question, 0x01020304)
+    message = Message.decode(bytes(out))
+    assert (message.command, message.application_id, message.flags) == (265, 1, 0x80)
+    assert message.hop_by_hop == message.end_to_end == 0x01020304
+    found = {avp.code: bytes(avp.data) for avp in message.avps}
+    assert len(found) == len(message.avps), "an AVP twice"
+    assert [avp.flags for avp in message.avps if avp.code != SIP_MSGID].count(0x40) == len(found) - 1
+    assert b"\0" not in found[USER_NAME]
+    return found
+
+
+def refused(decision, status, cause, return_code, proxy=False):
+    """A refusal: false, with the whole reply."""
+    assert isinstance(decision, Decision)
+    assert not decision
+    assert not decision.authorized
+    assert (decision.status, decision.cause, decision.return_code) == (status, cause, return_code)
+    sent_status, reason, headers = parse_reply(decision.reply)
+    assert (sent_status, reason) == (status, REASONS[status])
+    names = [name for name, _ in headers]
+    extra = {401: ["WWW-Authenticate"], 407: ["Proxy-Authenticate"], 503: ["Retry-After"]}
+    known = ["Via", "From", "To", "Call-ID", "CSeq", *extra.get(status, []), "Content-Length"]
+    assert [name for name in names if name not in known] == []
+    for name, value in decision.headers:
+        assert (name, value) in headers
+    return dict(headers)
+
+
+def answered(question, *args, **kwargs):
+    return AUTHORIZER.conclude(question, Answer.decode(build_answer(1, *args, **kwargs)))
+
+
+# ------------------------------------------------------------------ step 1
+
+
+@BOTH
+@pytest.mark.parametrize("method", ["ACK", "CANCEL"])
+@pytest.mark.parametrize("from_", ["<sip:alice@siphub.net>;tag=1", None], ids=["", "no From"])
+def test_step_1_ack_and_cancel_are_let_through(method, from_, proxy):
+    """They can carry no credentials of their own: RFC 3261, 22.1."""
+    request = SipRequest(with_credentials(proxy, method=method, from_=from_))
+    decision = authorize(request, "", proxy)
+    assert isinstance(decision, Decision)
+    assert decision
+    assert (decision.return_code, decision.status, decision.reply) == (1, None, None)
+    assert decision.cause is Cause.BYPASSED
+    assert request.authorized is None
+
+
+@BOTH
+@pytest.mark.parametrize("method", ["ack", "Cancel", "ACKX", "BYE", "PRACK", "X"])
+def test_step_1_no_other_method_is_let_through(method, proxy):
+    """Methods are case-sensitive: RFC 3261, 7.1."""
+    assert isinstance(authorize(build_request(method), "", proxy), Question)
+
+
+# ------------------------------------------------------------------ step 2
+
+
+@pytest.mark.parametrize(
+    ("method", "proxy", "realm", "used"),
+    [
+        ("REGISTER", False, "", b"to.example"),
+        ("REGISTER", True, "", b"from.example"),
+        ("INVITE", False, "", b"from.example"),
+        ("INVITE", True, "", b"from.example"),
+        ("REGISTER", False, "$fd", b"from.example"),
+        ("REGISTER", True, "$td", b"to.example"),
+        ("INVITE", False, "sip.$rd", b"sip.siphub.net"),
+        ("INVITE", True, "fixed.example", b"fixed.example"),
+        ("INVITE", True, "$hdr(X-None)", b"from.example"),
+    ],
+)
+def test_step_2_the_realm_used(method, proxy, realm, used):
+    request = build_request(method, from_="<sip:a@from.example>;tag=1", to="<sip:b@to.example>")
+    question = authorize(request, realm, proxy)
+    assert asked(question)[DESTINATION_REALM] == used
+    assert question.realm == used.decode()
+
+
+@pytest.mark.parametrize(
+    ("method", "proxy", "realm", "lacks"),
+    [
+        ("INVITE", False, "", "from_"),
+        ("INVITE", True, "", "from_"),
+        ("REGISTER", False, "", "to"),
+        ("REGISTER", True, "", "from_"),
+        ("REGISTER", True, "$fd", "from_"),
+        ("INVITE", True, "$td", "to"),
+        ("INVITE", False, "$fu", "from_"),
+    ],
+)
+def test_step_2e_a_from_or_to_that_the_realm_needs_is_missing(method, proxy, realm, lacks):
+    decision = authorize(build_request(method, **{lacks: None}), realm, proxy)
+    refused(decision, 400, Cause.NO_IDENTITY, 0)
+
+
+@BOTH
+@pytest.mark.parametrize("from_", ["<sip:@>;tag=1", "alice", "<sip:alice@ho st>", "sip:a@b@c", ""])
+def test_step_2e_a_from_that_is_none(from_, proxy):
+    decision = authorize(build_request(from_=from_), "", proxy)
+    refused(decision, 400, Cause.MALFORMED_REQUEST, 0)
+
+
+@BOTH
+def test_a_realm_that_cannot_be_set_up(proxy):
+    with pytest.raises(ConfigError, match=r"\$xx"):
+        authorize(build_request(), "$xx", proxy)
+
+
+# ------------------------------------------------------------------ step 3
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("values", "username"),
+    [
+        ([build_credentials("alice")], "alice"),
+        ([build_credentials("alice", "SipHub.NET")], "alice"),
+        ([build_credentials("eve", "other.example"), build_credentials("alice")], "alice"),
+        ([build_credentials("alice"), build_credentials("eve")], "alice"),
+        (["Basic YTpi", "Bearer x", build_credentials("alice")], "alice"),
+        ([build_credentials("alice"), "Digest username="], "alice"),
+        ([build_credentials("alice").replace("Digest", "dIGEST")], "alice"),
+    ],
+    ids=[
+        "same realm",
+        "realm in another case",
+        "behind another realm",
+        "the first of two",
+        "behind other schemes",
+        "before a malformed one",
+        "scheme in another case",
+    ],
+)
+def test_step_3_the_first_digest_credentials_of_the_realm(values, username, proxy):
+    name = "Proxy-Authorization" if proxy else "Authorization"
+    question = authorize(build_request(extra=tuple(f"{name}: {v}" for v in values)), proxy=proxy)
+    assert question.credentials.username == username
+    found = asked(question)
+    assert found[RESPONSE].decode() in values
+    assert found[METHOD] == b"INVITE"
+    assert found[USER_NAME] == b"alice@" + question.credentials.realm.encode()
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "value", ["Digest", "Digest username=", 'Digest username="alice, realm=', 'Digest realm="a" b="c"']
+)
+def test_step_3e_a_malformed_digest_before_the_match(value, proxy):
+    decision = authorize(with_credentials(proxy, value), proxy=proxy)
+    refused(decision, 400, Cause.MALFORMED_CREDENTIALS, 0)
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "extra",
+    [
+        (),
+        ("Authorization: Basic YTpi", "Proxy-Authorization: Basic YTpi"),
+        tuple(
+            f"{name}: {build_credentials(realm='other.example')}"
+            for name in ("Authorization", "Proxy-Authorization")
+        ),
+    ],
+    ids=["no header", "another scheme", "another realm"],
+)
+def test_step_3n_without_a_match_disc_is_asked_for_a_challenge(extra, proxy):
+    question = authorize(build_request(extra=extra), proxy=proxy)
+    assert question.credentials is None
+    assert list(asked(question)) == [RESOURCE, DESTINATION_REALM, SERVICE_TYPE, SIP_MSGID, USER_NAME]
+
+
+@BOTH
+def test_step_3_each_function_reads_its_own_header(proxy):
+    """RFC 3261, 22.3: what is meant for another proxy, or for the server behind, is left alone."""
+    assert authorize(with_credentials(not proxy), proxy=proxy).credentials is None
+    assert authorize(with_credentials(not proxy, "Digest username="), proxy=proxy).credentials is None
+
+
+# ------------------------------------------------------------------ step 4, and the question
+
+
+@pytest.mark.parametrize(
+    ("method", "proxy", "name"),
+    [
+        ("REGISTER", False, b"b@to.example"),
+        ("REGISTER", True, b"b@to.example"),
+        ("INVITE", False, b"a@from.example"),
+        ("OPTIONS", True, b"a@from.example"),
+    ],
+)
+def test_step_4_whose_request_it_is(method, proxy, name):
+    request = build_request(method, from_="<sip:a@from.example>;tag=1", to="<sip:b@to.example>")
+    assert asked(authorize(request, "r", proxy))[USER_NAME] == name
+
+
+@pytest.mark.parametrize(
+    ("from_", "name"),
+    [
+        ("<sip:alice@siphub.net>", b"alice@siphub.net"),
+        ("<sip:alice:secret@siphub.net:5070;transport=tcp>", b"alice@siphub.net"),
+        ("<sip:siphub.net>", b"siphub.net"),
+        ("<sips:alice@[2001:db8::1]>", b"alice@[2001:db8::1]"),
+        ('"A" <sip:alice@siphub.net>;tag=1', b"alice@siphub.net"),
+        ("sip:alice@siphub.net;tag=1", b"alice@siphub.net"),
+    ],
+)
+def test_the_user_name_without_credentials(from_, name):
+    assert asked(authorize(build_request(from_=from_)))[USER_NAME] == name
+
+
+@pytest.mark.parametrize(
+    ("username", "name"),
+    [("alice", b"alice@siphub.net"), ("alice@else.where", b"alice@else.where"), ("a b", b"a b@siphub.net")],
+)
+def test_the_user_name_with_credentials(username, name):
+    request = with_credentials(value=build_credentials(username))
+    assert asked(authorize(request))[USER_NAME] == name
+
+
+@pytest.mark.parametrize(
+    ("uri", "resource"),
+    [
+        ("sip:siphub.net", b"siphub.net"),
+        ("sip:siphub.net:5070", b"siphub.net:5070"),
+        ("sip:bob@siphub.net:5070;lr", b"bob@siphub.net:5070"),
+        ("sip:bob:pw@siphub.net", b"bob@siphub.net"),
+    ],
+)
+def test_the_resource(uri, resource):
+    """Exact: what a C string would end with is left out."""
+    assert asked(authorize(build_request(request_uri=uri)))[RESOURCE] == resource
+
+
+def test_the_order_of_a_question_with_credentials():
+    order = [RESOURCE, DESTINATION_REALM, SERVICE_TYPE, SIP_MSGID, USER_NAME, RESPONSE, METHOD]
+    found = asked(authorize(with_credentials()))
+    assert list(found) == order
+    assert found[SERVICE_TYPE] == b"6"
+    assert found[RESPONSE] == build_credentials().encode()
+
+
+@pytest.mark.parametrize(
+    ("method", "bad"),
+    [
+        ("INVITE", {"from_": "<tel:+15551234>;tag=1"}),
+        ("INVITE", {"from_": None}),
+        ("REGISTER", {"to": "<tel:+15551234>"}),
+        ("REGISTER", {"to": None}),
+    ],
+    ids=["INVITE from a number", "INVITE without From", "REGISTER of a number", "REGISTER without To"],
+)
+@BOTH
+def test_step_4_no_identity(method, bad, proxy):
+    """A number has no domain whose DISC could know it: RFC 3261, 22.1 wants a URI's user and host."""
+    refused(authorize(build_request(method, **bad), "r", proxy), 400, Cause.NO_IDENTITY, 0)
+
+
+@BOTH
+@pytest.mark.parametrize("uri", ["sip:", "sip:@h", "bob", "sip:bob@h:70000", "<sip:bob@h>"])
+def test_step_4_a_request_uri_that_cannot_be_read(uri, proxy):
+    decision = authorize(build_request(request_uri=uri), proxy=proxy)
+    refused(decision, 400, Cause.MALFORMED_REQUEST, 0)
+
+
+def test_a_question_larger_than_disc_takes():
+    request = build_request(request_uri=f"sip:{'b' * 60_000}@siphub.net", from_=f"<sip:{'a' * 5_000}@h>")
+    refused(authorize(request), 400, Cause.TOO_LARGE, 0)
+
+
+# ------------------------------------------------------------------ steps 5 to 8
+
+
+@BOTH
+def test_step_5_right_credentials_are_let_through_and_marked(proxy):
+    request = SipRequest(with_credentials(proxy))
+    question = authorize(request, proxy=proxy)
+    assert request.authorized is None
+    decision = answered(question, 2001)
+    assert decision
+    assert decision.authorized is True
+    assert (decision.return_code, decision.status, decision.reply) == (1, None, None)
+    assert decision.cause is Cause.AUTHORIZED
+    assert (decision.username, decision.realm) == ("alice", "siphub.net")
+    assert request.authorized.username == "alice"
+
+
+@BOTH
+@pytest.mark.parametrize("credentials", [False, True], ids=["first", "wrong password or stale"])
+@pytest.mark.parametrize("end", [b"", b"\r\n", b" \r\n", b"\n"], ids=repr)
+def test_step_6_the_challenge_of_disc(proxy, credentials, end):
+    request = with_credentials(proxy) if credentials else build_request()
+    decision = answered(authorize(request, proxy=proxy), 4001, challenge=CHALLENGE_VALUE + end)
+    headers = refused(decision, 407 if proxy else 401, Cause.CHALLENGED, -5)
+    name = "Proxy-Authenticate" if proxy else "WWW-Authenticate"
+    assert headers[name] == CHALLENGE_VALUE.decode()
+    assert decision.headers == ((name, CHALLENGE_VALUE.decode()),)
+
+
+CODES = [None, 0, 1001, 2001, 2002, 2999, 3002, 3007, 4001, 4002, 5001, 5003, 5012, 0x7D10000, 0xFFFFFFFF]
+SERVICES = [None, b"6", b"8", b"9", b"66"]
+CHALLENGES = [None, CHALLENGE_VALUE + b"\r\n", b"Basic realm=x"]
+
+
+def promised(code, service, challenge, credentials):
+    """Steps 5 to 8 in words: the status, None for let through."""
+    unreadable = code is None or service == b"66" or challenge == b"Basic realm=x"
+    if unreadable:
+        return 500
+    if code == 2001:
+        return None if credentials and service in (None, b"6") else 500
+    if code == 4001 and service == b"6":
+        return 401 if challenge else 500
+    if code in (4001, 5003):
+        return 403
+    return 500
+
+
+@BOTH
+@pytest.mark.parametrize("credentials", [False, True], ids=["without credentials", "with credentials"])
+def test_steps_5_to_8_every_answer(proxy, credentials):
+    """Nothing but 2001 for credentials lets anyone in, and everything else has a reply."""
+    for code, service, challenge in product(CODES, SERVICES, CHALLENGES):
+        request = SipRequest(with_credentials(proxy) if credentials else build_request())
+        question = authorize(request, proxy=proxy)
+        decision = answered(question, code, service_type=service, challenge=challenge)
+        status = promised(code, service, challenge, credentials)
+        case = f"{code} {service} {challenge}"
+        assert bool(decision) is (status is None), case
+        assert (request.authorized is not None) is (status is None), case
+        if status is None:
+            assert decision.return_code == 1, case
+        else:
+            status = 407 if status == 401 and proxy else status
+            assert (decision.status, decision.return_code) == (status, -5), case
+            refused(decision, status, decision.cause, -5)
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("more", "service"),
+    [
+        ((Avp(268, (2001).to_bytes(4, "big")),), b"6"),
+        ((Avp(404, b"6"),), b"6"),
+        ((Avp(402, CHALLENGE_VALUE), Avp(402, CHALLENGE_VALUE)), b"6"),
+        ((Avp(268, b"\0\0\x07\xd1\0"),), b"6"),
+    ],
+    ids=["Result-Code twice", "Service-Type twice", "Challenge twice", "Result-Code of 5 bytes"],
+)
+def test_step_8_an_answer_with_two_meanings(more, service, proxy):
+    request = SipRequest(with_credentials(proxy))
+    decision = answered(authorize(request, proxy=proxy), 2001, service_type=service, more=more)
+    refused(decision, 500, Cause.DISC_UNUSABLE, -5)
+    assert request.authorized is None
+
+
+def test_step_8_an_answer_to_another_command():
+    data = bytearray(build_answer(1, 2001))
+    data[5:8] = (271).to_bytes(3, "big")
+    decision = AUTHORIZER.conclude(authorize(with_credentials()), Answer.decode(bytes(data)))
+    refused(decision, 500, Cause.DISC_UNUSABLE, -5)
+
+
+def test_step_8_an_answer_that_ends_inside_an_avp():
+    data = bytearray(build_answer(1, 2001))
+    data[-7] = 0xFF  # in the length of Service-Type, the last
+    decision = AUTHORIZER.conclude(authorize(with_credentials()), Answer.decode(bytes(data)))
+    refused(decision, 500, Cause.DISC_UNUSABLE, -5)
+
+
+# ------------------------------------------------------------------ a Challenge becomes a header
+
+EVIL = [
+    b'Digest realm="a"\r\nX-Evil: 1',
+    b'Digest realm="a"\nX-Evil: 1',
+    b'Digest realm="a"\rX-Evil: 1',
+    b'Digest realm="a"\r\n X-Evil: 1',
+    b'Digest realm="a", nonce="\r\nX-Evil: 1"',
+    b'Digest realm="a", nonce="\\\r\nX-Evil: 1"',
+    b'Digest realm="a", nonce="b\0"',
+    b'Digest realm="a", nonce="b\\\0"',
+    b'Digest realm="a"\r\n\r\nbody',
+    b'\r\nDigest realm="a"',
+    b"\r\n",
+    b"",
+    b"Digest",
+    b"DigestX y=z",
+    b'Basic realm="a"',
+    b'Digest realm="' + b"a" * 5000 + b'"',
+]
+
+
+@BOTH
+@pytest.mark.parametrize("challenge", EVIL, ids=lambda value: repr(value)[:60])
+def test_a_challenge_that_is_no_header_value_is_refused(challenge, proxy):
+    decision = answered(authorize(build_request(), proxy=proxy), 4001, challenge=challenge)
+    refused(decision, 500, Cause.DISC_UNUSABLE, -5)
+    assert b"Evil" not in decision.reply
+
+
+@BOTH
+@given(challenge=st.binary(max_size=60) | st.binary(max_size=60).map(lambda end: b'Digest realm="a", ' + end))
+def test_no_challenge_adds_a_header(challenge, proxy):
+    decision = answered(authorize(build_request(), proxy=proxy), 4001, challenge=challenge)
+    refused(decision, decision.status, decision.cause, -5)
+    assert decision.status in (401, 407, 500)
+
+
+# ------------------------------------------------------------------ step 9
+
+FAILURES = [Cause.DISC_TIMEOUT, Cause.DISC_LOST, Cause.DISC_UNREACHABLE, Cause.OVERLOADED]
+
+
+@BOTH
+@pytest.mark.parametrize("cause", FAILURES)
+@pytest.mark.parametrize("credentials", [False, True], ids=["without credentials", "with credentials"])
+def test_step_9_no_answer(cause, credentials, proxy):
+    request = SipRequest(with_credentials(proxy) if credentials else build_request())
+    decision = AUTHORIZER.fail(authorize(request, proxy=proxy), cause)
+    assert refused(decision, 503, cause, -5)["Retry-After"] == "2"
+    assert request.authorized is None
+
+
+@BOTH
+def test_step_9_as_the_c_module_says_it(proxy):
+    authorizer = Authorizer(Config(unavailable_status=500))
+    decision = authorizer.fail(authorize(build_request(), proxy=proxy), Cause.DISC_TIMEOUT)
+    headers = refused(decision, 500, Cause.DISC_TIMEOUT, -5)
+    assert "Retry-After" not in headers
+
+
+@pytest.mark.parametrize(("seconds", "value"), [(30, "30"), (0, None)])
+def test_step_9_retry_after_is_a_setting(seconds, value):
+    authorizer = Authorizer(Config(retry_after=seconds))
+    decision = authorizer.fail(authorize(build_request()), Cause.DISC_LOST)
+    assert refused(decision, 503, Cause.DISC_LOST, -5).get("Retry-After") == value
+
+
+# ------------------------------------------------------------------ what is no SIP request
+
+
+@BOTH
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, SipRequest])
+def test_a_request_may_be_bytes_like_or_read_before(kind, proxy):
+    assert isinstance(authorize(kind(build_request()), proxy=proxy), Question)
+
+
+@BOTH
+def test_a_malformed_request_gets_400_where_a_reply_can_be_addressed(proxy):
+    decision = authorize(build_request().replace(b"CSeq: 7 INVITE", b"CSeq: x INVITE"), proxy=proxy)
+    refused(decision, 400, Cause.MALFORMED_REQUEST, 0)
+
+
+@BOTH
+@pytest.mark.parametrize("data", [b"", b"\r\n\r\n", b"\0" * 100, b"SIP/2.0 200 OK\r\n\r\n"])
+def test_what_is_no_request_at_all_gets_no_reply(data, proxy):
+    decision = authorize(data, proxy=proxy)
+    assert not decision
+    assert (decision.status, decision.return_code, decision.reply) == (400, 0, None)
+
+
+@BOTH
+def test_a_malformed_ack_gets_no_reply(proxy):
+    """RFC 3261, 17: an ACK is never answered."""
+    decision = authorize(build_request("ACK").replace(b"CSeq: 7", b"CSeq: x"), proxy=proxy)
+    assert not decision
+    assert decision.reply is None
+
+
+@pytest.mark.parametrize("request_", [None, "INVITE", 7], ids=repr)
+def test_a_request_that_is_no_bytes_is_the_callers_mistake(request_):
+    with pytest.raises(TypeError):
+        authorize(request_)
+
+
+# ------------------------------------------------------------------ is_user_in
+
+
+def is_user_in(request, who="From", group="voicemail", use_domain=False):
+    return Authorizer(Config(use_domain=use_domain)).is_user_in(request, who, group)
+
+
+def authorized_request(username="alice", realm="siphub.net"):
+    request = SipRequest(with_credentials(True, build_credentials(username, realm)))
+    assert answered(authorize(request, realm, True), 2001)
+    return request
+
+
+PARTIES = {"from_": "<sip:alice@from.example>;tag=1", "to": "<sip:carol@to.example>"}
+
+
+@pytest.mark.parametrize(
+    ("who", "user", "domain"),
+    [
+        ("Request-URI", b"bob", b"siphub.net"),
+        ("request-uri", b"bob", b"siphub.net"),
+        ("To", b"carol", b"to.example"),
+        ("TO", b"carol", b"to.example"),
+        ("From", b"alice", b"from.example"),
+        ("from", b"alice", b"from.example"),
+    ],
+)
+@pytest.mark.parametrize("use_domain", [False, True])
+def test_who_is_asked_about(who, user, domain, use_domain):
+    found = asked(is_user_in(build_request(**PARTIES), who, use_domain=use_domain))
+    assert list(found) == [DESTINATION_REALM, SERVICE_TYPE, SIP_MSGID, USER_GROUP, USER_NAME]
+    assert found[USER_NAME] == (user + b"@" + domain if use_domain else user)
+    assert found[USER_GROUP] == b"voicemail"
+    assert found[SERVICE_TYPE] == b"8"
+    assert found[DESTINATION_REALM] == b"siphub.net"  # of the Request-URI, whoever it is about
+
+
+@pytest.mark.parametrize(
+    ("username", "realm", "name"),
+    [
+        ("alice", "siphub.net", b"alice"),
+        ("alice@else.where", "siphub.net", b"alice"),
+        ("alice", "other.realm", b"alice"),
+    ],
+)
+@pytest.mark.parametrize("use_domain", [False, True])
+def test_credentials_that_an_authorize_call_has_found_right(username, realm, name, use_domain):
+    request = authorized_request(username, realm)
+    found = asked(is_user_in(request, "Credentials", use_domain=use_domain))
+    assert found[USER_NAME] == (name + b"@" + realm.encode() if use_domain else name)
+
+
+def test_credentials_of_authorization_come_first():
+    request = SipRequest(
+        build_request(
+            extra=(
+                "Proxy-Authorization: " + build_credentials("pat"),
+                "Authorization: " + build_credentials("will"),
+            )
+        )
+    )
+    assert answered(authorize(request, proxy=True), 2001)
+    assert asked(is_user_in(request, "Credentials"))[USER_NAME] == b"pat"
+    assert answered(authorize(request), 2001)
+    assert asked(is_user_in(request, "Credentials"))[USER_NAME] == b"will"
+
+
+@pytest.mark.parametrize("code", [4001, 5003, 3002])
+def test_credentials_that_were_not_found_right_count_for_nothing(code):
+    request = SipRequest(with_credentials())
+    answered(authorize(request), code)
+    decision = is_user_in(request, "Credentials")
+    assert (decision.return_code, decision.cause) == (-4, Cause.NOT_AUTHORIZED)
+
+
+@pytest.mark.parametrize(
+    ("who", "request_", "code"),
+    [
+        ("To", build_request(to=None), -2),
+        ("To", build_request(to="sip:a@b@c"), -2),
+        ("From", build_request(from_=None), -3),
+        ("From", build_request(from_="sip:a@b@c"), -3),
+        ("Credentials", with_credentials(), -4),
+        ("Request-URI", build_request(request_uri="sip:"), -5),
+        ("Request-URI", build_request(request_uri="sip:siphub.net"), -5),
+        ("From", build_request(from_="<sip:siphub.net>;tag=1"), -5),
+        ("From", build_request(request_uri="tel:+1555"), -5),
+    ],
+    ids=[
+        "To missing",
+        "To malformed",
+        "From missing",
+        "From malformed",
+        "no authorized credentials",
+        "Request-URI malformed",
+        "Request-URI without a user",
+        "From without a user",
+        "Request-URI without a domain",
+    ],
+)
+def test_a_group_check_that_cannot_be_asked(who, request_, code):
+    decision = is_user_in(request_, who)
+    assert isinstance(decision, Decision)
+    assert not decision
+    assert (decision.return_code, decision.status, decision.reply) == (code, None, None)
+
+
+@pytest.mark.parametrize(
+    ("who", "group", "named"),
+    [
+        ("Contact", "g", "who"),
+        ("", "g", "who"),
+        ("From ", "g", "who"),
+        (None, "g", "who"),
+        ("From", "", "group"),
+        ("From", None, "group"),
+        ("From", "\ud800", "group"),
+    ],
+)
+def test_a_group_check_that_cannot_be_set_up(who, group, named):
+    with pytest.raises(ConfigError, match=f"^{named}"):
+        is_user_in(build_request(), who, group)
+
+
+def test_a_group_larger_than_disc_takes():
+    decision = is_user_in(build_request(), group="g" * 65_536)
+    assert (decision.return_code, decision.cause) == (-5, Cause.TOO_LARGE)
+
+
+GROUP_CAUSES = {2001: Cause.MEMBER, 4001: Cause.NOT_MEMBER, 5003: Cause.NOT_MEMBER}
+
+
+@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize("service", [None, b"6", b"8", b"9"], ids=repr)
+@pytest.mark.parametrize("challenge", CHALLENGES, ids=["", "challenge", "bad challenge"])
+def test_every_answer_to_a_group_check(code, service, challenge):
+    """1 for a member, else -1; the cause tells "no" from "DISC failed". Never a SIP reply."""
+    question = is_user_in(build_request())
+    decision = answered(question, code, service_type=service, challenge=challenge)
+    unusable = code is None or challenge == b"Basic realm=x"
+    unusable = unusable or (code == 2001 and service not in (None, b"8"))
+    cause = Cause.DISC_UNUSABLE if unusable else GROUP_CAUSES.get(code, Cause.DISC_REFUSED)
+    assert decision.cause is cause
+    assert bool(decision) is (cause is Cause.MEMBER)
+    assert decision.return_code == (1 if cause is Cause.MEMBER else -1)
+    assert (decision.status, decision.reply) == (None, None)
+    assert question.request.authorized is None
+
+
+@pytest.mark.parametrize("cause", FAILURES)
+def test_a_group_check_without_an_answer(cause):
+    decision = AUTHORIZER.fail(is_user_in(build_request()), cause)
+    assert not decision
+    assert (decision.return_code, decision.reply, decision.cause) == (-1, None, cause)
+
+
+# ------------------------------------------------------------------ what is shown
+
+
+def test_a_decision_shows_no_secret():
+    request = SipRequest(with_credentials(value=build_credentials(response="deadbeef" * 4)))
+    question = authorize(request)
+    for decision in (answered(question, 2001), answered(question, 5003)):
+        for text in (repr(decision), repr(question), repr(request)):
+            assert "deadbeef" not in text
+            assert "5f3c9a1d" not in text
+        assert "alice" in repr(decision)
+        assert decision.cause.name in repr(decision)
