@@ -131,6 +131,8 @@ cdef class DatagramBatch:
             count = <int>min(total - at, BATCH)
             for i in range(count):
                 reply = replies[at + i]
+                if reply is None or len(reply) != 2 or reply[0] is None:
+                    raise TypeError("replies: expected pairs (bytes, address)")
                 data = reply[0]
                 self.parts[i].iov_base = <void *>PyBytes_AS_STRING(data)
                 self.parts[i].iov_len = <size_t>PyBytes_GET_SIZE(data)
@@ -157,7 +159,12 @@ cdef socklen_t put_address(tuple address, sockaddr_storage *out) except 0:
     cdef sockaddr_in *four = <sockaddr_in *>out
     cdef sockaddr_in6 *six = <sockaddr_in6 *>out
     cdef Span host
-    cdef int port = address[1]
+    cdef int port
+    if address is None or len(address) < 2:
+        raise ValueError(f"address {address!r}: expected (host, port)")
+    port = address[1]
+    if not 0 <= port <= 65535:
+        raise ValueError(f"address {address!r}: expected a port up to 65535")
     span_of(address[0], &host, "address")
     memset(out, 0, sizeof(sockaddr_storage))
     if inet_pton(AF_INET, <const char *>host.p, &four.sin_addr) == 1:
