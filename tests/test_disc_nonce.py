@@ -1,0 +1,98 @@
+"""Nonces: made and recognised with a key, without memory (RFC 7616, 3.3 and 5.4)."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from auth_diameter.disc.nonce import Nonces, NonceState
+
+NOW = 1_800_000_000.0
+KEY = b"0123456789abcdef"
+
+
+@pytest.fixture
+def nonces():
+    return Nonces(KEY, lifetime=300.0)
+
+
+def test_a_nonce_is_recognised_by_whoever_has_the_key(nonces):
+    nonce = nonces.make("siphub.net", NOW)
+    assert Nonces(KEY).check(nonce, "siphub.net", NOW) is NonceState.FRESH
+
+
+def test_a_nonce_needs_no_quoting_and_fits_a_header(nonces):
+    # nonce-value is a quoted-string (RFC 7616, 3.3); hex digits need no escape in it.
+    assert re.fullmatch(r"[0-9a-f]{56}", nonces.make("siphub.net", NOW))
+
+
+def test_two_nonces_of_one_second_differ(nonces):
+    made = {nonces.make("siphub.net", NOW) for _ in range(1000)}
+    assert len(made) == 1000
+
+
+@pytest.mark.parametrize(
+    ("age", "state"),
+    [
+        (0.0, NonceState.FRESH),
+        (299.0, NonceState.FRESH),
+        (300.0, NonceState.FRESH),
+        (301.0, NonceState.EXPIRED),
+        (1e6, NonceState.EXPIRED),
+    ],
+)
+def test_a_nonce_expires_after_its_lifetime(nonces, age, state):
+    nonce = nonces.make("siphub.net", NOW)
+    assert nonces.check(nonce, "siphub.net", NOW + age) is state
+
+
+def test_the_lifetime_is_that_of_the_one_who_checks():
+    nonce = Nonces(KEY, lifetime=300.0).make("siphub.net", NOW)
+    assert Nonces(KEY, lifetime=10.0).check(nonce, "siphub.net", NOW + 11) is NonceState.EXPIRED
+
+
+def test_a_clock_that_steps_back_makes_the_future_foreign(nonces):
+    nonce = nonces.make("siphub.net", NOW)
+    assert nonces.check(nonce, "siphub.net", NOW - 0.5) is NonceState.FRESH
+    assert nonces.check(nonce, "siphub.net", NOW - 60.0) is NonceState.FOREIGN
+
+
+def test_a_nonce_is_for_the_realm_it_was_made_for(nonces):
+    nonce = nonces.make("siphub.net", NOW)
+    assert nonces.check(nonce, "example.org", NOW) is NonceState.FOREIGN
+    # Realms are host names here, so that their case tells nothing (RFC 4343).
+    assert nonces.check(nonce, "SipHub.NET", NOW) is NonceState.FRESH
+
+
+def test_another_key_does_not_recognise_it(nonces):
+    nonce = nonces.make("siphub.net", NOW)
+    assert Nonces(b"another key that is secret").check(nonce, "siphub.net", NOW) is NonceState.FOREIGN
+    # Without a key there is a random one: after a restart all nonces are foreign.
+    assert Nonces().check(nonce, "siphub.net", NOW) is NonceState.FOREIGN
+
+
+@pytest.mark.parametrize("place", [0, 7, 8, 23, 24, 55])
+def test_a_nonce_that_was_touched_is_foreign(nonces, place):
+    nonce = nonces.make("siphub.net", NOW)
+    digit = "0" if nonce[place] != "0" else "1"
+    touched = nonce[:place] + digit + nonce[place + 1 :]
+    assert nonces.check(touched, "siphub.net", NOW) is NonceState.FOREIGN
+
+
+def test_upper_case_is_not_what_was_sent(nonces):
+    nonce = nonces.make("siphub.net", NOW).replace("0", "a")
+    assert nonces.check(nonce.upper(), "siphub.net", NOW) is NonceState.FOREIGN
+
+
+@given(st.text(max_size=80) | st.text("0123456789abcdef", min_size=56, max_size=56), st.text(max_size=20))
+def test_what_others_invent_is_foreign_and_never_an_error(nonce, realm):
+    assert Nonces(KEY).check(nonce, realm, NOW) is NonceState.FOREIGN
+
+
+@given(st.text(max_size=40), st.floats(0, 4e9))
+def test_every_realm_has_nonces(realm, now):
+    # A realm that came as other bytes than UTF-8 is kept as surrogates.
+    for text in (realm, realm.encode().decode("ascii", "surrogateescape")):
+        nonces = Nonces(KEY)
+        assert nonces.check(nonces.make(text, now), text, now) is NonceState.FRESH
