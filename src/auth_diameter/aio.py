@@ -6,7 +6,6 @@ What is asked in one turn of the loop goes out in one write; there is one timer 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self, cast
@@ -125,10 +124,11 @@ class AsyncAuthDiameter:
         try:
             async with asyncio.timeout(self.config.connect_timeout):
                 await loop.create_connection(lambda: protocol, peer.host, peer.port)
-        except (OSError, TimeoutError):
+        except (OSError, UnicodeError):  # the latter: a host that cannot be a name
             pass
         finally:
             if protocol.connection is None:
+                protocol.given_up = True
                 self._fail(self._pool.failed(peer, loop.time()))
                 self._open_wanted(loop.time())
 
@@ -146,21 +146,26 @@ class AsyncAuthDiameter:
         assert self._loop is not None
         now = self._loop.time()
         self._fail(self._pool.closed(connection, now))
-        for other in self._pool.connections:
-            if other.outgoing:
-                self._send_soon(other)
+        self._go_on(now)
+
+    def _go_on(self, now: float) -> None:
+        """Where room was made, questions that waited stand in the outgoing of any connection."""
+        for connection in self._pool.connections:
+            if connection.outgoing:
+                self._send_soon(connection)
         self._open_wanted(now)
 
     # ------------------------------------------------------------------ ends
 
     def _received(self, connection: Connection, data: bytes) -> None:
-        pool = self._pool
         conclude = self._authorizer.conclude
-        found: list[tuple[Question, Answer]] = pool.received(connection, data)
+        waited = bool(self._pool.waiting)
+        found: list[tuple[Question, Answer]] = self._pool.received(connection, data)
+        if waited:
+            assert self._loop is not None
+            self._go_on(self._loop.time())
         for question, answer in found:
             self._finish(question, conclude(question, answer))
-        if pool.waiting:
-            self._resumed(connection)
         if connection.fault is not None:
             connection.transport.abort()
 
@@ -168,18 +173,25 @@ class AsyncAuthDiameter:
         for question, cause in failures:
             self._finish(question, self._authorizer.fail(question, cause))
 
-    @staticmethod
-    def _finish(question: Question, decision: Decision) -> None:
+    def _finish(self, question: Question, decision: Decision) -> None:
         callback, question.callback = question.callback, None
-        # Its task was cancelled while DISC thought about it: nobody waits any more.
-        with contextlib.suppress(asyncio.InvalidStateError):
+        try:
             callback(decision)
+        except asyncio.InvalidStateError:
+            pass  # its task was cancelled while DISC thought about it: nobody waits any more
+        except Exception as error:  # noqa: BLE001 - one callback must not keep the others from theirs
+            assert self._loop is not None
+            context = {"message": "the callback of a decision failed", "exception": error}
+            self._loop.call_exception_handler(context)
 
     def _expire(self) -> None:
         assert self._loop is not None
         now = self._loop.time()
-        self._fail(self._pool.expire(now))
-        self._open_wanted(now)
+        late = self._pool.expire(now)
+        for connection in self._pool.silent():
+            connection.transport.abort()
+        self._go_on(now)
+        self._fail(late)
         deadline = self._pool.deadline()
         self._timer = None if deadline is None else self._loop.call_at(deadline, self._expire)
 
@@ -218,15 +230,19 @@ class _Protocol(asyncio.Protocol):
         self._client = client
         self._peer = peer
         self.connection: Connection | None = None
+        self.given_up = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods only
+        if self.given_up:
+            transport.abort()
+            return
         transport.set_write_buffer_limits(high=_WRITE_BUFFER)
         self.connection = self._client._opened(self._peer, transport)
 
     def data_received(self, data: bytes) -> None:
-        assert self.connection is not None
-        self._client._received(self.connection, data)
+        if self.connection is not None:
+            self._client._received(self.connection, data)
 
     def pause_writing(self) -> None:
         assert self.connection is not None

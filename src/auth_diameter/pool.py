@@ -7,6 +7,7 @@ A driver owns the sockets and the clock. It tells the pool what happened, with t
                     └──► wanted() → Peer          a connection to open; then opened() or failed()
     received(connection, bytes) ──► (question, answer) …
     closed(connection), failed(peer), expire(now) ──► (question, Cause) …   the ones without an answer
+    silent() ──► Connection …                     to be closed: DISC hangs, or its host is gone
 
 States of a connection::
 
@@ -14,8 +15,9 @@ States of a connection::
                   └──► failed: the peer rests, for a time that doubles up to a second
 
 Rules: the open connection with the fewest questions under way is asked; another one is opened when
-all are full. A question whose connection breaks is asked once more on another, never twice. All
-questions have the same time limit, so that the oldest is the next to expire.
+all are full; what waits goes out, in order, as soon as one has room. A question whose connection
+breaks is asked once more on another, never twice. All questions have the same time limit, so that the
+oldest is the next to expire. A peer that failed is tried with one connection until it says something.
 """
 
 from __future__ import annotations
@@ -64,10 +66,20 @@ class Connection:
     :ivar outgoing: bytes to be sent; the driver takes them away.
     :ivar under_way: how many questions wait for an answer on it.
     :ivar paused: whether the driver cannot send more for now; it is then given no new question.
+    :ivar silent: whether a question expired and not one byte came since it was asked.
     :ivar transport: the driver's own.
     """
 
-    __slots__ = ("answers", "outgoing", "paused", "peer", "transport", "under_way")
+    __slots__ = (
+        "answers",
+        "outgoing",
+        "paused",
+        "peer",
+        "silent",
+        "transport",
+        "under_way",
+        "unheard",
+    )
 
     def __init__(self, peer: Peer, transport: Any) -> None:
         self.peer = peer
@@ -76,6 +88,8 @@ class Connection:
         self.answers = AnswerStream()
         self.under_way = 0
         self.paused = False
+        self.silent = False
+        self.unheard: Question | None = None  # the first that was submitted to it since bytes came
 
     @property
     def fault(self) -> ParseError | None:
@@ -120,6 +134,8 @@ class Pool:
         connection = self._choose()
         if connection is not None:
             self._write(connection, question)
+            if connection.unheard is None:
+                connection.unheard = question
             return connection
         if not self.connections and not self._can_open(now):
             return Cause.DISC_UNREACHABLE
@@ -132,7 +148,7 @@ class Pool:
         best = None
         least = self._max_in_flight
         for connection in self.connections:
-            if connection.under_way < least and not connection.paused:
+            if connection.under_way < least and not connection.paused and not connection.silent:
                 best = connection
                 least = connection.under_way
         return best
@@ -162,23 +178,25 @@ class Pool:
             return None
         if len(self.connections) + opening >= self._max_connections:
             return None
-        rested = [peer for peer in self.peers if peer.rest_until <= now]
-        if not rested:
+        counts = {id(peer): peer.opening for peer in self.peers}
+        for connection in self.connections:
+            counts[id(connection.peer)] += 1
+        # One that failed may hang, or fail again: a single connection finds out.
+        fit = [
+            peer
+            for peer in self.peers
+            if peer.rest_until <= now and (not peer.failures or not counts[id(peer)])
+        ]
+        if not fit:
             return None
         # The one with the fewest connections, so that several DISC share the work.
-        counts = {id(peer): peer.opening for peer in rested}
-        for connection in self.connections:
-            if id(connection.peer) in counts:
-                counts[id(connection.peer)] += 1
-        peer = min(rested, key=lambda peer: counts[id(peer)])
+        peer = min(fit, key=lambda peer: counts[id(peer)])
         peer.opening += 1
         return peer
 
     def opened(self, peer: Peer, transport: Any) -> Connection:
         """A connection was opened; the questions that waited are in its `outgoing` now."""
         peer.opening -= 1
-        peer.failures = 0
-        peer.rest_until = 0.0
         connection = Connection(peer, transport)
         self.connections.append(connection)
         self.fill(connection)
@@ -186,14 +204,23 @@ class Pool:
 
     def fill(self, connection: Connection) -> bool:
         """Gives a connection with room the questions that wait; whether there were any."""
-        filled = False
-        while self.waiting and connection.under_way < self._max_in_flight and not connection.paused:
+        filled = again = False
+        while self.waiting and connection.under_way < self._max_in_flight:
+            if connection.paused or connection.silent:
+                break
             question = self.waiting.popleft()
             self._write(connection, question)
             filled = True
-            if question.attempts > 1:
-                self._sort_pending()
+            again = again or question.attempts > 1
+        if again:
+            self._sort_pending()
         return filled
+
+    def _fill_all(self) -> None:
+        for connection in self.connections:
+            if not self.waiting:
+                break
+            self.fill(connection)
 
     def failed(self, peer: Peer, now: float) -> list[Failure]:
         """A connection could not be opened; the questions that now have no hope left."""
@@ -213,21 +240,35 @@ class Pool:
     # ------------------------------------------------------------------ what comes back
 
     def received(self, connection: Connection, data: bytes) -> list[tuple[Question, Answer]]:
-        """Bytes came: the answers in them, each with its question. Then look at `connection.fault`."""
+        """Bytes came: the answers in them, each with its question.
+
+        Then look at `connection.fault`, at `wanted`, and at the `outgoing` of all connections where
+        questions wait: an answer may come on another connection than its question went out on.
+        """
+        self._heard(connection)
         found = connection.answers.feed(data, self.pending)
         for question, _ in found:
             question.connection.under_way -= 1
+        if self.waiting:
+            self._fill_all()
         return found
 
     def received_by(self, question: Question, data: bytes) -> Answer | None:
         """The same for a driver that reads a connection for the one question on it."""
         connection: Connection = question.connection
+        if data:
+            self._heard(connection)
         found = connection.answers.feed(data, {question.msgid: question})
         if not found:
             return None
-        del self.pending[question.msgid]
-        connection.under_way -= 1
+        self._forget(question)
         return found[0][1]
+
+    @staticmethod
+    def _heard(connection: Connection) -> None:
+        connection.unheard = None
+        connection.peer.failures = 0
+        connection.peer.rest_until = 0.0
 
     def closed(self, connection: Connection, now: float) -> list[Failure]:
         """A connection is gone: its questions wait for another, or have failed for good."""
@@ -235,6 +276,8 @@ class Pool:
             return []
         self.connections.remove(connection)
         self.dropped += connection.answers.dropped
+        if connection.silent and len(self.peers) > 1:
+            self._rest(connection.peer, now)  # the others are asked first
         lost = [question for question in self.pending.values() if question.connection is connection]
         failures: list[Failure] = []
         again: list[Question] = []
@@ -249,8 +292,7 @@ class Pool:
             # They are older than those that wait already: deadlines stay in order.
             merged = sorted([*again, *self.waiting], key=lambda question: question.deadline)
             self.waiting = deque(merged)
-            for other in self.connections:
-                self.fill(other)
+            self._fill_all()
         if self.waiting and not self.connections and not self._can_open(now):
             failures += [(question, Cause.DISC_UNREACHABLE) for question in self.waiting]
             self.waiting.clear()
@@ -261,12 +303,21 @@ class Pool:
         self.pending.clear()
         self.pending.update(ordered)
 
-    def abandon(self, question: Question) -> None:
-        """Nobody wants the answer any more: a late one is dropped."""
-        if self.pending.pop(question.msgid, None) is question:
-            question.connection.under_way -= 1
-        elif question in self.waiting:
+    def abandon(self, question: Question) -> bool:
+        """Nobody wants the answer any more: a late one is dropped. Whether it was on a connection."""
+        if self._forget(question):
+            return True
+        if question in self.waiting:
             self.waiting.remove(question)
+        return False
+
+    def _forget(self, question: Question) -> bool:
+        """Whether it was under way; then it is no more."""
+        if self.pending.get(question.msgid) is not question:
+            return False
+        del self.pending[question.msgid]
+        question.connection.under_way -= 1
+        return True
 
     # ------------------------------------------------------------------ time
 
@@ -278,7 +329,10 @@ class Pool:
         return first.deadline if first is not None else None
 
     def expire(self, now: float) -> list[Failure]:
-        """The questions that nobody answered in time."""
+        """The questions that nobody answered in time.
+
+        Then look at `silent`, at `wanted`, and at the `outgoing` of all connections.
+        """
         late: list[Failure] = []
         for question in self.pending.values():
             if question.deadline > now:
@@ -286,11 +340,19 @@ class Pool:
             late.append((question, Cause.DISC_TIMEOUT))
         for question, _ in late:
             del self.pending[question.msgid]
-            question.connection.under_way -= 1
+            connection: Connection = question.connection
+            connection.under_way -= 1
+            connection.silent = connection.silent or connection.unheard is question
         while self.waiting and self.waiting[0].deadline <= now:
             question = self.waiting.popleft()
             late.append((question, Cause.DISC_TIMEOUT if self.connections else Cause.DISC_UNREACHABLE))
+        if self.waiting:
+            self._fill_all()
         return late
+
+    def silent(self) -> list[Connection]:
+        """The connections that are to be closed, because DISC says nothing any more."""
+        return [connection for connection in self.connections if connection.silent]
 
     def stop(self) -> list[Failure]:
         """No more: every question that is under way has failed."""

@@ -1,6 +1,7 @@
 """The driver for threads: each caller has a connection of its own while its question is under way.
 
-The pool is touched under a lock that is never held across I/O or a wait.
+The pool is touched under a lock that is never held across I/O or a wait. A connection's socket
+belongs to the thread whose question is under way on it; where there is none, to who holds the lock.
 """
 
 from __future__ import annotations
@@ -81,105 +82,138 @@ class AuthDiameter:
     # ------------------------------------------------------------------ one question
 
     def _ask(self, question: Question) -> Answer | Cause:
-        waiter: _Waiter | None = None
-        with self._lock:
-            if self._closed:
-                raise DiscError("this client is closed")
-            where = self._pool.submit(question, time.monotonic())
-            if where is None:
-                waiter = question.callback = _Waiter()
-        if isinstance(where, Cause):
-            return where
-        while True:
-            if waiter is not None:
-                cause = self._wait(question, waiter)
-                if cause is not None:
-                    return cause
-            result = self._exchange(question.connection, question)
-            if result is not None:
-                return result
-            # The connection broke: the pool has put the question elsewhere, or given it up.
-            waiter = question.callback
+        try:
+            with self._lock:
+                if self._closed:
+                    raise DiscError("this client is closed")
+                now = time.monotonic()
+                where = self._pool.submit(question, now)
+                if where is None:
+                    question.callback = _Waiter()
+                    self._open_wanted(now)
+            if isinstance(where, Cause):
+                return where
+            while True:
+                # Without a waiter it was written to a connection that was open already.
+                waiter = question.callback
+                if waiter is not None:
+                    cause = self._wait(question, waiter)
+                    if cause is not None:
+                        return cause
+                result = self._exchange(question.connection, question)
+                if result is not None:
+                    return result
+        except BaseException:
+            # KeyboardInterrupt, say: half a question or half an answer may be on the connection.
+            with self._lock:
+                self._give_up(question)
+            raise
 
     def _wait(self, question: Question, waiter: _Waiter) -> Cause | None:
-        """Until the question is on a connection, which this thread may have to open itself."""
+        """Until the question is on a connection: None; or why it cannot be."""
         while True:
             with self._lock:
-                if question.connection is not None:
-                    return None
                 if waiter.cause is not None:
                     return waiter.cause
-                now = time.monotonic()
-                if now >= question.deadline:
+                if question.connection is not None:
+                    return None
+                left: float = question.deadline - time.monotonic()
+                if left <= 0:
                     self._pool.abandon(question)
                     return Cause.DISC_TIMEOUT if self._pool.connections else Cause.DISC_UNREACHABLE
-                peer = self._pool.wanted(now)
-            if peer is not None:
-                self._open(peer, min(self.config.connect_timeout, question.deadline - now))
-            else:
-                waiter.wake.acquire(timeout=question.deadline - now)
-
-    def _open(self, peer: Peer, timeout: float) -> None:
-        try:
-            sock = socket.create_connection((peer.host, peer.port), timeout)
-        except OSError:
-            with self._lock:
-                self._settle(self._pool.failed(peer, time.monotonic()))
-            return
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.settimeout(None)
-        with self._lock:
-            connection = self._pool.opened(peer, sock)
-            self._wake_users_of(connection)
+            waiter.wake.acquire(timeout=left)
 
     def _exchange(self, connection: Connection, question: Question) -> Answer | Cause | None:
         """Sends what was written for us and reads until our answer. None: the connection broke."""
         sock: socket.socket = connection.transport
-        answer: Answer | None = None
         try:
             # A blocking socket with the kernel's limits costs fewer system calls than settimeout.
             _limit(sock, question.deadline - time.monotonic())
             outgoing, connection.outgoing = connection.outgoing, bytearray()
             sock.sendall(outgoing)
-            while answer is None:
+            while True:
                 data = sock.recv(_CHUNK)
                 with self._lock:
                     answer = self._pool.received_by(question, data)
-                if answer is None:
-                    if not data or connection.fault is not None:
-                        raise ConnectionError
-                    _limit(sock, question.deadline - time.monotonic())
+                    if answer is not None:
+                        # From here on the connection may be another thread's.
+                        self._hand_on(connection)
+                        return answer
+                if not data or connection.fault is not None:
+                    raise ConnectionError
+                _limit(sock, question.deadline - time.monotonic())
         except BlockingIOError:
             with self._lock:
-                self._pool.abandon(question)
-                self._hand_on(connection)
+                connection.silent = True
+                self._give_up(question)
             return Cause.DISC_TIMEOUT
         except OSError:
             with self._lock:
-                question.callback = _Waiter()
-                self._drop(connection)
-            return None
+                return self._broken(connection, question)
+
+    # ------------------------------------------------------------------ connecting
+
+    def _open_wanted(self, now: float) -> None:
+        """Under the lock. In threads of their own, since looking up a name knows no time limit."""
+        while not self._closed and (peer := self._pool.wanted(now)) is not None:
+            opener = threading.Thread(target=self._open, args=(peer,), name=f"connect to {peer}", daemon=True)
+            try:
+                opener.start()
+            except RuntimeError:  # no more threads
+                self._settle(self._pool.failed(peer, now))
+
+    def _open(self, peer: Peer) -> None:
+        try:
+            sock = socket.create_connection((peer.host, peer.port), self.config.connect_timeout)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.settimeout(None)
+        except (OSError, UnicodeError):  # the latter: a host that cannot be a name
+            with self._lock:
+                now = time.monotonic()
+                self._settle(self._pool.failed(peer, now))
+                self._open_wanted(now)
+            return
         with self._lock:
-            if connection.fault is not None or self._closed:
-                self._drop(connection)
-            else:
-                self._hand_on(connection)
-        return answer
+            if self._closed:
+                sock.close()
+                return
+            self._wake_users_of(self._pool.opened(peer, sock))
 
     # ------------------------------------------------------------------ under the lock
 
     def _hand_on(self, connection: Connection) -> None:
-        if self._pool.fill(connection):
+        """It is free: for the question that has waited longest."""
+        if connection.fault is not None or self._closed:
+            self._drop(connection)
+        elif self._pool.waiting:
+            self._pool.fill(connection)
             self._wake_users_of(connection)
+            self._open_wanted(time.monotonic())
+
+    def _give_up(self, question: Question) -> None:
+        """Nobody waits for it; nor may its answer, or half of it, meet the next question."""
+        if self._pool.abandon(question) or (self._closed and question.connection is not None):
+            self._drop(question.connection)
+
+    def _broken(self, connection: Connection, question: Question) -> Cause | None:
+        """None: the pool has put the question elsewhere, or its waiter knows why not."""
+        if not self._closed:
+            question.callback = _Waiter()
+            # Those to the same DISC that are at rest broke as well, where it was restarted.
+            for other in list(self._pool.connections):
+                if other.peer is connection.peer and not other.under_way:
+                    self._drop(other)
+        self._drop(connection)
+        return Cause.DISC_LOST if self._closed else None
 
     def _drop(self, connection: Connection) -> None:
         sock: socket.socket = connection.transport
         sock.close()
-        self._settle(self._pool.closed(connection, time.monotonic()))
+        now = time.monotonic()
+        self._settle(self._pool.closed(connection, now))
         for other in self._pool.connections:
             self._wake_users_of(other)
-        for question in self._pool.waiting:
-            self._wake(question)  # one of them may have to open a connection now
+        self._open_wanted(now)
 
     def _settle(self, failures: list[Failure]) -> None:
         for question, cause in failures:
@@ -207,11 +241,12 @@ class AuthDiameter:
             self._closed = True
             self._settle(self._pool.stop())
             for connection in list(self._pool.connections):
-                sock: socket.socket = connection.transport
-                with contextlib.suppress(OSError):
-                    sock.shutdown(socket.SHUT_RDWR)  # wakes a thread that reads from it
-                if not connection.under_way:
-                    sock.close()
+                if connection.under_way:
+                    # Its thread wakes up from reading, and closes it.
+                    with contextlib.suppress(OSError):
+                        connection.transport.shutdown(socket.SHUT_RDWR)
+                else:
+                    self._drop(connection)
 
     def __enter__(self) -> Self:
         return self
