@@ -1,0 +1,428 @@
+"""DISC on TCP: real connections of SIP servers, each a stream of questions."""
+
+import asyncio
+import contextlib
+import logging
+import resource
+import socket
+import struct
+
+import pytest
+
+import auth_diameter as ad
+from auth_diameter.disc import listener as listener_module
+from auth_diameter.disc.listener import listen
+from auth_diameter.disc.server import Disc
+from auth_diameter.disc.store import Store
+
+try:
+    import uvloop
+except ModuleNotFoundError:  # an extra, and not for every platform
+    uvloop = None
+
+REALM = "siphub.net"
+PATIENCE = 5.0  # seconds after which a test gives up; none waits that long
+
+
+def question(number=0):
+    """A question without credentials, whose answer is a challenge."""
+    return ad.Message(
+        265,
+        [
+            ad.Avp(283, REALM),
+            ad.Avp(404, b"6"),
+            ad.Avp(406, number.to_bytes(4, "big"), flags=0),
+            ad.Avp(1, f"alice@{REALM}"),
+        ],
+        application_id=1,
+        hop_by_hop=number,
+    ).encode()
+
+
+async def read_answers(reader, count):
+    """As many answers as that, as Messages."""
+    framer, answers = ad.Framer(), []
+    while len(answers) < count:
+        data = await asyncio.wait_for(reader.read(65536), PATIENCE)
+        assert data, f"closed after {len(answers)} of {count} answers"
+        answers += [ad.Message.decode(message) for message in framer.feed(data)]
+    return answers
+
+
+@pytest.fixture
+def disc():
+    with Store.open(":memory:", writable=True) as store:
+        store.add_user("alice", REALM, "wonderland")
+        yield Disc(store)
+
+
+@pytest.fixture(
+    params=["asyncio", pytest.param("uvloop", marks=pytest.mark.skipif(not uvloop, reason="no uvloop"))]
+)
+def run(request, disc):
+    """Run `scenario(listener)` on an event loop, against a DISC that listens on a free port."""
+
+    def play(scenario, host="127.0.0.1"):
+        async def whole():
+            listener = await listen(disc, host, 0)
+            try:
+                return await scenario(listener)
+            finally:
+                await asyncio.wait_for(listener.aclose(), PATIENCE)
+
+        factory = uvloop.new_event_loop if request.param == "uvloop" else None
+        with asyncio.Runner(loop_factory=factory) as runner:
+            return runner.run(whole())
+
+    return play
+
+
+def test_a_question_gets_its_answer(run):
+    async def scenario(listener):
+        reader, writer = await asyncio.open_connection(*listener.address)
+        writer.write(question(7))
+        (answer,) = await read_answers(reader, 1)
+        writer.close()
+        await writer.wait_closed()
+        return answer
+
+    answer = run(scenario)
+    assert answer.hop_by_hop == 7
+    assert answer.find(268).value == 4001
+
+
+def test_many_questions_in_one_segment(run):
+    """Pipelining: a SIP server does not wait for one answer before it asks again."""
+
+    async def scenario(listener):
+        reader, writer = await asyncio.open_connection(*listener.address)
+        writer.write(b"".join(map(question, range(500))))
+        answers = await read_answers(reader, 500)
+        writer.close()
+        await writer.wait_closed()
+        return answers
+
+    assert {answer.hop_by_hop for answer in run(scenario)} == set(range(500))
+
+
+def test_a_question_byte_by_byte(run):
+    """TCP keeps no boundaries: each byte may come alone."""
+
+    async def scenario(listener):
+        reader, writer = await asyncio.open_connection(*listener.address)
+        writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in question(1) + question(2):
+            writer.write(bytes([byte]))
+            await writer.drain()
+            await asyncio.sleep(0)
+        answers = await read_answers(reader, 2)
+        writer.close()
+        await writer.wait_closed()
+        return answers
+
+    assert [answer.hop_by_hop for answer in run(scenario)] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"\x02" + question()[1:],
+        b"\x01\xff\xff\xfc" + bytes(16),
+        b"\x01\x00\x00\x04" + bytes(16),
+        b"\x01\x00\x00\x16" + bytes(18),
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    ],
+    ids=["HTTP", "version 2", "16 MiB long", "4 bytes long", "no multiple of 4", "TLS"],
+)
+def test_garbage_closes_its_connection_alone_and_is_logged_once(run, caplog, garbage):
+    """RFC 6733, 3: behind a header that is none, nobody knows where the next one begins."""
+
+    async def scenario(listener):
+        good_reader, good_writer = await asyncio.open_connection(*listener.address)
+        reader, writer = await asyncio.open_connection(*listener.address)
+        port = writer.get_extra_info("sockname")[1]
+        writer.write(question(1) + garbage + question(2))
+        # What came before the garbage is still answered; what follows is not.
+        answers = await read_answers(reader, 1)
+        rest = await asyncio.wait_for(reader.read(), PATIENCE)
+        good_writer.write(question(3))
+        answers += await read_answers(good_reader, 1)
+        for each in (writer, good_writer):
+            each.close()
+            await each.wait_closed()
+        return answers, rest, port
+
+    answers, rest, port = run(scenario)
+    assert [answer.hop_by_hop for answer in answers] == [1, 3]
+    assert rest == b""
+    (record,) = [record for record in caplog.records if record.name == "auth_diameter.disc"]
+    assert record.levelname == "WARNING"
+    assert f"127.0.0.1:{port}" in record.getMessage()
+
+
+def test_a_peer_that_leaves_in_the_middle_of_a_question_is_no_event(run, caplog):
+    async def scenario(listener):
+        for end in (20, 30):
+            _, writer = await asyncio.open_connection(*listener.address)
+            writer.write(question()[:end])
+            await writer.drain()
+            writer.close()
+            await writer.wait_closed()
+        # A reset, as of a SIP server that was killed with answers under way.
+        _, writer = await asyncio.open_connection(*listener.address)
+        linger = struct.pack("ii", 1, 0)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        writer.write(question() * 10)
+        writer.transport.abort()
+        await writer_gone(writer)
+        reader, writer = await asyncio.open_connection(*listener.address)
+        writer.write(question(9))
+        answers = await read_answers(reader, 1)
+        writer.close()
+        await writer.wait_closed()
+        return answers
+
+    assert run(scenario)[0].hop_by_hop == 9
+    assert not caplog.records
+
+
+async def writer_gone(writer):
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+
+
+@pytest.fixture
+def many_files():
+    """Allow the process the files that a thousand connections need on both their ends."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 2200:
+        pytest.skip(f"only {hard} files for this process")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2200), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("many_files")
+def test_a_thousand_connections(run):
+    async def scenario(listener):
+        opened = [await asyncio.open_connection(*listener.address) for _ in range(1000)]
+        for number, (_, writer) in enumerate(opened):
+            writer.write(question(number))
+        answers = [(await read_answers(reader, 1))[0] for reader, _ in opened]
+        for _, writer in opened:
+            writer.close()
+        for _, writer in opened:
+            await writer.wait_closed()
+        return [answer.hop_by_hop for answer in answers]
+
+    assert run(scenario) == list(range(1000))
+
+
+def test_a_peer_that_never_reads_is_closed(run, caplog, monkeypatch):
+    """Else its answers would fill the memory of DISC."""
+    monkeypatch.setattr(listener_module, "_WRITE_BUFFER", 1 << 16)
+
+    async def scenario(listener):
+        loop = asyncio.get_running_loop()
+        with socket.create_connection(listener.address) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.setblocking(False)
+            with pytest.raises(ConnectionError):  # noqa: PT012 - until DISC has had enough
+                async with asyncio.timeout(PATIENCE * 4):
+                    while True:
+                        await loop.sock_sendall(sock, question() * 1000)
+        # The others do not notice.
+        reader, writer = await asyncio.open_connection(*listener.address)
+        writer.write(question(5))
+        answers = await read_answers(reader, 1)
+        writer.close()
+        await writer.wait_closed()
+        return answers
+
+    answers = run(scenario)
+    assert answers[0].hop_by_hop == 5
+    assert [record.getMessage().endswith("it does not read its answers") for record in caplog.records] == [
+        True
+    ]
+
+
+def test_closing_does_not_wait_for_a_peer_that_does_not_read(disc, monkeypatch):
+    monkeypatch.setattr(listener_module, "_PATIENCE", 0.05)
+
+    async def scenario():
+        listener = await listen(disc, "127.0.0.1", 0)
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(sock, listener.address)
+            while not listener._connections:
+                await asyncio.sleep(0)
+            (connection,) = listener._connections
+            while not connection._transport.get_write_buffer_size():
+                await loop.sock_sendall(sock, question() * 100)
+                await asyncio.sleep(0)
+            await asyncio.wait_for(listener.aclose(), PATIENCE)
+            assert not listener._connections
+
+    asyncio.run(scenario())
+
+
+def test_closing_ends_all_connections_and_frees_the_port(disc):
+    async def scenario():
+        listener = await listen(disc, "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*listener.address)
+        writer.write(question())
+        await read_answers(reader, 1)
+        await listener.aclose()
+        rest = await asyncio.wait_for(reader.read(), PATIENCE)
+        writer.close()
+        await writer.wait_closed()
+        again = await listen(disc, *listener.address)
+        await again.aclose()
+        return rest
+
+    assert asyncio.run(scenario()) == b""
+
+
+def test_a_port_that_is_taken(disc):
+    async def scenario():
+        listener = await listen(disc, "127.0.0.1", 0)
+        try:
+            with pytest.raises(OSError, match="in use"):
+                await listen(disc, *listener.address)
+        finally:
+            await listener.aclose()
+
+    asyncio.run(scenario())
+
+
+# --- addresses -----------------------------------------------------------------------------------------
+
+
+def has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6) as sock:
+            sock.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="no IPv6 on this machine")
+
+
+@needs_ipv6
+def test_ipv6(run, caplog):
+    async def scenario(listener):
+        assert listener.address[0] == "::1"
+        reader, writer = await asyncio.open_connection(*listener.address)
+        writer.write(question(1) + b"garbage that is no Diameter")
+        answers = await read_answers(reader, 1)
+        await asyncio.wait_for(reader.read(), PATIENCE)
+        port = writer.get_extra_info("sockname")[1]
+        writer.close()
+        await writer.wait_closed()
+        return answers, port
+
+    answers, port = run(scenario, "::1")
+    assert answers[0].hop_by_hop == 1
+    assert f"[::1]:{port}" in caplog.text
+
+
+def resolve_to(monkeypatch, *addresses):
+    """Make every name stand for these addresses, as /etc/hosts may have it for localhost."""
+
+    async def getaddrinfo(self, host, port, **options):
+        return [
+            (socket.AF_INET6, socket.SOCK_STREAM, 6, "", (address, port, 0, 0))
+            if ":" in address
+            else (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))
+            for address in addresses
+        ]
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", getaddrinfo)
+
+
+@needs_ipv6
+def test_a_name_with_ipv4_and_ipv6_has_one_port_on_both(disc, monkeypatch):
+    resolve_to(monkeypatch, "::1", "127.0.0.1", "127.0.0.1")
+
+    async def scenario():
+        listener = await listen(disc, "localhost", 0)
+        monkeypatch.undo()
+        numbers = []
+        for address in listener.addresses:
+            reader, writer = await asyncio.open_connection(*address)
+            writer.write(question(len(numbers)))
+            numbers.append((await read_answers(reader, 1))[0].hop_by_hop)
+            writer.close()
+            await writer.wait_closed()
+        await listener.aclose()
+        return listener.addresses, numbers
+
+    addresses, numbers = asyncio.run(scenario())
+    assert [host for host, _ in addresses] == ["::1", "127.0.0.1"]
+    assert len({port for _, port in addresses}) == 1
+    assert numbers == [0, 1]
+
+
+@needs_ipv6
+def test_a_port_that_is_free_in_one_family_only_is_passed_over(disc, monkeypatch):
+    """Port 0: the kernel chooses for the first address, and may choose one that the second has not."""
+    resolve_to(monkeypatch, "127.0.0.1", "::1")
+    taken = []
+    bind_one = listener_module._bind_one
+
+    def bind(family, address):
+        # For once, the port is taken in IPv6 before we come.
+        if family == socket.AF_INET6 and not taken:
+            taken.append(socket.socket(family))
+            taken[0].bind(address)
+            taken[0].listen()
+        return bind_one(family, address)
+
+    monkeypatch.setattr(listener_module, "_bind_one", bind)
+
+    async def scenario():
+        listener = await listen(disc, "localhost", 0)
+        await listener.aclose()
+        return listener.addresses
+
+    addresses = asyncio.run(scenario())
+    with taken[0] as sock:
+        assert {port for _, port in addresses} != {sock.getsockname()[1]}
+    assert len(addresses) == 2
+
+
+def test_an_address_that_the_machine_does_not_have_is_passed_over(disc, monkeypatch):
+    """A name of /etc/hosts may have an IPv6 address where IPv6 is off; RFC 5737 and 3849 name nobody."""
+    resolve_to(monkeypatch, "2001:db8::1", "127.0.0.1")
+
+    async def scenario():
+        listener = await listen(disc, "localhost", 0)
+        await listener.aclose()
+        return listener.addresses
+
+    assert [host for host, _ in asyncio.run(scenario())] == ["127.0.0.1"]
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1"])
+def test_only_addresses_that_the_machine_does_not_have(disc, address):
+    with pytest.raises(OSError, match="assign requested address|not supported"):
+        asyncio.run(listen(disc, address, 0))
+
+
+def test_a_connection_of_the_log_is_not_logged_at_all_while_it_behaves(run, caplog):
+    caplog.set_level(logging.INFO)
+
+    async def scenario(listener):
+        reader, writer = await asyncio.open_connection(*listener.address)
+        writer.write(question() * 10)
+        await read_answers(reader, 10)
+        writer.close()
+        await writer.wait_closed()
+
+    run(scenario)
+    assert not [record for record in caplog.records if record.name.startswith("auth_diameter")]
