@@ -186,6 +186,11 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def has_avx512() -> bool:
+    """Whether the target for AVX-512 holds here, and not that for AVX2."""
+    return "avx512f" in Path("/proc/cpuinfo").read_text()
+
+
 def environment() -> dict[str, Any]:
     """What the figures depend on: machine, kernel, versions."""
     model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
@@ -196,6 +201,7 @@ def environment() -> dict[str, Any]:
     return {
         "machine": model[1] if model else platform.processor(),
         "cores": os.cpu_count(),
+        "avx512": has_avx512(),
         "kernel": platform.release(),
         "python": platform.python_version(),
         "versions": versions,

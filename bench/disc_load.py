@@ -40,11 +40,10 @@ def database(folder: Path, users: int) -> Path:
             ha1b = md5(f"{name}@{REALM}:{REALM}:{password}".encode()).hexdigest()
             writer.writerow((name, REALM, ha1, ha1b))
     unfinished = path.with_suffix(".part")
-    subprocess.run(
-        [*common.OURS, "user", "import", str(rows), "--db", str(unfinished)],
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
+    command = [*common.OURS, "user", "import", str(rows), "--db", str(unfinished)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"bench: user import failed: {done.stdout}{done.stderr}")
     for suffix in ("-wal", "-shm"):
         unfinished.with_name(unfinished.name + suffix).unlink(missing_ok=True)
     unfinished.rename(path)
