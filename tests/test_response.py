@@ -7,6 +7,7 @@ import json
 import random
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -173,9 +174,9 @@ def test_not_enough_for_a_response(changes: dict[str, str], what: str) -> None:
 @pytest.mark.parametrize("qop", [None, "auth", "auth-int"])
 def test_verify(algorithm: str, qop: str | None) -> None:
     key = ha1("alice", "siphub.net", "wonderland", algorithm)
-    use = {"algorithm": algorithm, "qop": qop, "nc": "00000001", "cnonce": "f2/wE4q7"}
+    use: dict[str, Any] = {"algorithm": algorithm, "qop": qop, "nc": "00000001", "cnonce": "f2/wE4q7"}
     response = digest_response(
-        key, "REGISTER", "sip:siphub.net", "bm9uY2U=", body=b"hello", **use  # type: ignore[arg-type]
+        key, "REGISTER", "sip:siphub.net", "bm9uY2U=", body=b"hello", **use
     )  # fmt: skip
     c = credentials(response, **use)
     assert verify(c, "REGISTER", key, b"hello") is True
@@ -242,7 +243,7 @@ def test_auth_int_without_a_body_hashes_the_empty_one() -> None:
     key = ha1("alice", "siphub.net", "wonderland")
     use = {"qop": "auth-int", "nc": "00000001", "cnonce": "x"}
     response = digest_response(key, "REGISTER", "sip:siphub.net", "bm9uY2U=", **use)  # type: ignore[arg-type]
-    c = credentials(response, **use)  # type: ignore[arg-type]
+    c = credentials(response, **use)
     assert verify(c, "REGISTER", key)
     assert (
         verify_many([(c, "REGISTER", key), (c, "REGISTER", key, b""), (c, "REGISTER", key, b"x")])
@@ -293,7 +294,7 @@ def plain(n: int, *, wrong: bool = False) -> tuple[Credentials, str, str]:
     response = digest_response(key, "INVITE", f"sip:{n}@siphub.net", "bm9uY2U=", **use)  # type: ignore[arg-type]
     if wrong:
         response = response[:-1] + ("1" if response[-1] == "0" else "0")
-    return credentials(response, uri=f"sip:{n}@siphub.net", **use), "INVITE", key  # type: ignore[arg-type]
+    return credentials(response, uri=f"sip:{n}@siphub.net", **use), "INVITE", key
 
 
 @pytest.mark.parametrize("make", [plain, item])

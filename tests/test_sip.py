@@ -100,7 +100,7 @@ def test_a_copy_is_read() -> None:
 def test_read_once() -> None:
     r = SipRequest(REGISTER)
     with pytest.raises(TypeError, match="once"):
-        r.__init__(REGISTER)  # type: ignore[misc]
+        r.__init__(REGISTER)
     assert r.method == "REGISTER"
 
 
