@@ -410,7 +410,7 @@ def test_an_address_that_the_machine_does_not_have_is_passed_over(disc, monkeypa
 
 @pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1"])
 def test_only_addresses_that_the_machine_does_not_have(disc, address):
-    with pytest.raises(OSError, match="assign requested address|not supported"):
+    with pytest.raises(OSError, match=r"assign requested address|not supported"):
         asyncio.run(listen(disc, address, 0))
 
 

@@ -48,6 +48,7 @@ _TROUBLES = frozenset(
         Cause.OVERLOADED,
     }
 )  # DISC did not do its part
+_PATIENCE = 1.0  # seconds that running routes have to end when the host is closed
 _QUIET = 10.0  # seconds between two lines of the log that say so
 
 _REASONS = {400: "Bad Request", 500: "Server Internal Error", 505: "Version Not Supported"}
@@ -186,7 +187,7 @@ class Host:
 
     def _note(self, decision: Decision) -> None:
         """Logs that DISC fails, at once and then now and again, for every request may fail."""
-        if decision.cause not in _TROUBLES:
+        if decision.cause not in _TROUBLES or self._closed:
             return
         self._troubled += 1
         now = self._loop.time()
@@ -211,9 +212,11 @@ class Host:
 
     async def aclose(self) -> None:
         """Stops reading, lets running routes end for a second, closes the socket."""
+        if self._closed:
+            return
         self._loop.remove_reader(self._socket.fileno())
         if self._tasks:
-            _, left = await asyncio.wait(self._tasks, timeout=1.0)
+            _, left = await asyncio.wait(self._tasks, timeout=_PATIENCE)
             for task in left:
                 task.cancel()
             await asyncio.gather(*left, return_exceptions=True)
