@@ -142,6 +142,7 @@ class FakeDisc:
                 sock, _ = listener.accept()
             except OSError:
                 return
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self.changed:
                 connection = FakeConnection(sock, len(self.connections))
                 self.connections.append(connection)
@@ -156,6 +157,8 @@ class FakeDisc:
                     questions = []
                     while len(connection.data) >= 4:
                         size = int.from_bytes(connection.data[1:4], "big")
+                        if size < 20:
+                            return  # garbage, or what is left of a question
                         if len(connection.data) < size:
                             break
                         questions.append(Message.decode(connection.data[:size]))

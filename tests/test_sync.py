@@ -1,0 +1,518 @@
+"""The driver for threads against a DISC on loopback that does what the test says.
+
+Where a test measures time, it is the contract's: no call takes longer than its deadline.
+"""
+
+from __future__ import annotations
+
+import gc
+import random
+import signal
+import socket
+import threading
+import time
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from fake_disc import (
+    CHALLENGE_VALUE,
+    answer_all,
+    build_answer,
+    build_credentials,
+    build_request,
+    judge,
+)
+
+from auth_diameter import AuthDiameter, Cause, Config, DiscError, SipRequest
+
+RIGHT = build_request(extra=("Authorization: " + build_credentials(),))
+FIRST = build_request()
+SLACK = 1.0  # seconds: for machines with much else to do
+
+
+def new_client(disc, **settings):
+    settings = {"timeout": 5.0, "connect_timeout": 1.0, **disc.settings, **settings}
+    return AuthDiameter(Config(**settings))
+
+
+def ask(client, request=RIGHT):
+    return client.diameter_www_authorize(request, "$fd")
+
+
+def say_nothing(connection, questions):
+    pass
+
+
+def hang_up(connection, questions):
+    connection.close()
+
+
+# ------------------------------------------------------------------ the functions
+
+
+def test_www(fake_disc):
+    with new_client(fake_disc()) as client:
+        decision = client.diameter_www_authorize(FIRST, "$fd")
+        assert (decision.status, decision.return_code) == (401, -5)
+        assert b"\r\nWWW-Authenticate: " + CHALLENGE_VALUE + b"\r\n" in decision.reply
+        assert client.diameter_www_authorize(RIGHT, "$fd")
+
+
+def test_proxy(fake_disc):
+    request = build_request(extra=("Proxy-Authorization: " + build_credentials(),))
+    with new_client(fake_disc()) as client:
+        decision = client.diameter_proxy_authorize(FIRST, "$fd")
+        assert (decision.status, decision.return_code) == (407, -5)
+        assert b"\r\nProxy-Authenticate: " + CHALLENGE_VALUE + b"\r\n" in decision.reply
+        assert client.diameter_proxy_authorize(request, "$fd")
+
+
+def test_group(fake_disc):
+    def only_voicemail(connection, questions):
+        for question in questions:
+            member = question.find(405) is None or bytes(question.find(405).data) == b"voicemail"
+            connection.send(build_answer(question, 2001 if member else 4001))
+
+    with new_client(fake_disc(only_voicemail)) as client:
+        request = SipRequest(RIGHT)
+        assert client.diameter_is_user_in(request, "Credentials", "voicemail").return_code == -4
+        assert client.diameter_www_authorize(request, "")
+        assert client.diameter_is_user_in(request, "Credentials", "voicemail").return_code == 1
+        assert client.diameter_is_user_in(request, "From", "pstn").return_code == -1
+
+
+def test_what_needs_no_disc_opens_no_connection(fake_disc):
+    disc = fake_disc()
+    with new_client(disc) as client:
+        assert ask(client, build_request("ACK"))
+        assert ask(client, build_request(from_=None)).status == 400
+        assert ask(client, b"junk").status == 400
+    assert disc.connections == []
+
+
+def test_one_connection_serves_one_thread(fake_disc):
+    disc = fake_disc()
+    with new_client(disc) as client:
+        for _ in range(50):
+            assert ask(client)
+    assert len(disc.connections) == 1
+
+
+# ------------------------------------------------------------------ how answers come
+
+
+def test_an_answer_in_single_bytes(fake_disc):
+    def byte_by_byte(connection, questions):
+        for question in questions:
+            for byte in judge(question):
+                connection.send(bytes([byte]))
+
+    with new_client(fake_disc(byte_by_byte)) as client:
+        assert ask(client)
+        assert ask(client, FIRST).status == 401
+
+
+def test_an_answer_among_others_in_one_segment(fake_disc):
+    def crowd(connection, questions):
+        for question in questions:
+            stranger = build_answer(int.from_bytes(question.find(406).data, "big") ^ 1, 5003)
+            connection.send(stranger + judge(question) + stranger)
+
+    with new_client(fake_disc(crowd)) as client:
+        assert all(ask(client) for _ in range(3))
+
+
+def test_an_answer_to_the_question_before(fake_disc):
+    """It came too late; what was asked since gets its own."""
+    disc = fake_disc(say_nothing)
+    with new_client(disc, timeout=0.2) as client:
+        assert ask(client).cause is Cause.DISC_TIMEOUT
+        late = judge(disc.questions[0])
+
+        def answer_late(connection, questions):
+            connection.send(late + b"".join(build_answer(question, 5003) for question in questions))
+
+        disc.script = answer_late
+        assert ask(client).status == 403
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\0" * 64, b"\xff" * 64, b"\x01\x00\x00\x13" + b"\0" * 16],
+    ids=["text", "zeros", "ones", "length 19"],
+)
+def test_garbage_instead_of_an_answer(garbage, fake_disc):
+    disc = fake_disc(lambda connection, questions: connection.send(garbage))
+    with new_client(disc) as client:
+        decision = ask(client)
+        assert (decision.status, decision.cause) == (503, Cause.DISC_LOST)
+        assert len(disc.connections) == 2  # asked once more, not for ever
+        disc.script = answer_all
+        assert ask(client)
+
+
+def test_garbage_behind_an_answer(fake_disc):
+    disc = fake_disc(lambda connection, questions: connection.send(judge(questions[0]) + b"\0" * 20))
+    with new_client(disc) as client:
+        assert all(ask(client) for _ in range(3))
+    assert len(disc.connections) == 3
+
+
+def test_an_answer_that_cannot_be_used(fake_disc):
+    disc = fake_disc(lambda connection, questions: connection.send(build_answer(questions[0], None)))
+    with new_client(disc) as client:
+        decision = ask(client)
+        assert (decision.status, decision.cause) == (500, Cause.DISC_UNUSABLE)
+
+
+# ------------------------------------------------------------------ a DISC in trouble
+
+
+def test_disc_never_answers(fake_disc):
+    with new_client(fake_disc(say_nothing), timeout=0.3) as client:
+        started = time.monotonic()
+        decision = ask(client)
+        assert time.monotonic() - started < 0.3 + SLACK
+        assert (decision.status, decision.cause) == (503, Cause.DISC_TIMEOUT)
+        assert b"\r\nRetry-After: 2\r\n" in decision.reply
+
+
+def test_disc_sends_an_answer_too_slowly(fake_disc):
+    """The deadline is that of the whole answer, not of each byte."""
+    stop = threading.Event()
+
+    def drip(connection, questions):
+        for byte in judge(questions[0]) * 100:
+            if stop.wait(0.05):
+                return
+            connection.send(bytes([byte]))
+
+    with new_client(fake_disc(drip), timeout=0.4) as client:
+        started = time.monotonic()
+        assert ask(client).cause is Cause.DISC_TIMEOUT
+        assert time.monotonic() - started < 0.4 + SLACK
+    stop.set()
+
+
+def test_disc_closes_in_the_middle_of_an_answer(fake_disc):
+    def half(connection, questions):
+        connection.send(judge(questions[0])[:30])
+        connection.close()
+
+    disc = fake_disc(half)
+    with new_client(disc) as client:
+        assert ask(client).cause is Cause.DISC_LOST
+        assert len(disc.questions) == 2
+        disc.script = answer_all
+        assert ask(client)
+
+
+def test_a_question_whose_connection_breaks_is_asked_on_another(fake_disc):
+    def only_the_second(connection, questions):
+        if connection.index == 0:
+            connection.close()
+        else:
+            answer_all(connection, questions)
+
+    disc = fake_disc(only_the_second)
+    with new_client(disc) as client:
+        assert ask(client)
+    assert len(disc.questions) == 2
+    first, second = disc.questions
+    assert first.hop_by_hop != second.hop_by_hop
+
+
+def test_nobody_listens(free_port):
+    config = Config(diameter_client_host="127.0.0.1", diameter_client_port=free_port)
+    with AuthDiameter(config) as client:
+        started = time.monotonic()
+        for _ in range(3):
+            decision = ask(client)
+            assert (decision.status, decision.cause) == (503, Cause.DISC_UNREACHABLE)
+        assert time.monotonic() - started < 2.0 + SLACK
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "a" * 64 + ".example", "a..b", "\udcff"], ids=ascii)
+def test_a_host_that_is_none(host):
+    with AuthDiameter(Config(diameter_client_host=host)) as client:
+        for _ in range(2):
+            assert ask(client).cause is Cause.DISC_UNREACHABLE
+
+
+def test_looking_up_a_name_takes_no_longer_than_the_deadline(monkeypatch):
+    """The C library looks up names without a limit; the caller has one."""
+    go_on = threading.Event()
+
+    def look_up(*args):
+        go_on.wait(10)
+        raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    with AuthDiameter(Config(diameter_client_host="slow.example", timeout=0.3)) as client:
+        started = time.monotonic()
+        assert ask(client).cause is Cause.DISC_UNREACHABLE
+        assert time.monotonic() - started < 0.3 + SLACK
+        go_on.set()
+
+
+def until_let_through(client):
+    """Asks until DISC has been found again, which takes a second at most."""
+    deadline = time.monotonic() + 5.0
+    while not (decision := ask(client)):
+        assert decision.cause is Cause.DISC_UNREACHABLE
+        assert time.monotonic() < deadline, "DISC is back and not found"
+
+
+def test_disc_comes_up_later(fake_disc):
+    disc = fake_disc()
+    disc.stop()
+    with new_client(disc) as client:
+        assert ask(client).cause is Cause.DISC_UNREACHABLE
+        disc.start()
+        until_let_through(client)
+        assert ask(client)
+
+
+def test_no_question_is_lost_when_disc_restarts(fake_disc):
+    """Many connections are broken then; a question must not be handed from one to the next."""
+    everyone = threading.Barrier(8, timeout=5)
+
+    def all_at_once(connection, questions):
+        everyone.wait()
+        answer_all(connection, questions)
+
+    disc = fake_disc(all_at_once)
+    with new_client(disc) as client, ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(lambda _: ask(client), range(8)))
+        assert len(disc.connections) == 8
+        disc.stop()
+        disc.script = answer_all
+        disc.start()
+        assert all(ask(client) for _ in range(20))
+        assert len(disc.connections) == 9
+
+
+def test_the_other_disc_takes_over(fake_disc):
+    first, second = fake_disc(), fake_disc()
+    peers = [("127.0.0.1", first.port), ("127.0.0.1", second.port)]
+    with AuthDiameter(Config(peers=peers, timeout=5.0)) as client:
+        assert ask(client)
+        assert (len(first.questions), len(second.questions)) == (1, 0)
+        first.stop()
+        assert all(ask(client) for _ in range(3))
+        assert len(second.questions) == 3
+
+
+def test_the_other_disc_takes_over_from_one_that_hangs(fake_disc):
+    hanging, fine = fake_disc(say_nothing), fake_disc()
+    peers = [("127.0.0.1", hanging.port), ("127.0.0.1", fine.port)]
+    with AuthDiameter(Config(peers=peers, timeout=0.3)) as client:
+        assert ask(client).cause is Cause.DISC_TIMEOUT
+        assert all(ask(client) for _ in range(5))
+
+
+def test_disc_reads_nothing(fake_disc):
+    """A question that went out half must not be followed by another on that connection."""
+    questions_fit = threading.Event()
+
+    def stall(connection, questions):
+        connection.send(b"".join(judge(question) for question in questions))
+        if not questions_fit.is_set():
+            questions_fit.wait(10)
+
+    disc = fake_disc(stall)
+    with new_client(disc, timeout=0.3) as client:
+        assert ask(client)
+        connection = client._pool.connections[0]
+        connection.transport.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        connection.outgoing += bytes(8_000_000)  # as if so much had been asked before
+        assert ask(client).cause is Cause.DISC_TIMEOUT
+        assert client._pool.connections == []
+        questions_fit.set()
+        assert ask(client)
+
+
+# ------------------------------------------------------------------ many threads
+
+
+def test_many_threads_share_one_client(fake_disc):
+    def shuffled(connection, questions):
+        for question in questions:
+            answer = judge(question)
+            cut = random.randrange(len(answer))
+            connection.send(answer[:cut])
+            connection.send(answer[cut:])
+
+    disc = fake_disc(shuffled)
+    wrong = []
+
+    def work(number):
+        for turn in range(25):
+            name = f"user{number}x{turn}"
+            with_credentials = turn % 2
+            extra = ("Authorization: " + build_credentials(name),) if with_credentials else ()
+            decision = ask(client, build_request(extra=extra))
+            expected = (None, name) if with_credentials else (401, None)
+            if (decision.status, decision.username) != expected:
+                wrong.append(decision)
+
+    with new_client(disc, max_connections=5) as client:
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert wrong == []
+        assert len(disc.connections) <= 5
+        assert len(disc.questions) == 500
+        assert not client._pool.pending
+        assert not client._pool.waiting
+        assert all(connection.under_way == 0 for connection in client._pool.connections)
+
+
+def test_many_threads_while_disc_breaks_connections(fake_disc):
+    """Whatever happens: each call returns in time, and at the end all is as it was."""
+
+    def moody(connection, questions):
+        mood = random.random()
+        if mood < 0.1:
+            connection.close()
+        elif mood < 0.2:
+            connection.send(b"\0" * 20)
+        elif mood < 0.22:
+            pass
+        else:
+            answer_all(connection, questions)
+
+    disc = fake_disc(moody)
+    causes = []
+
+    def work():
+        for _ in range(20):
+            started = time.monotonic()
+            causes.append(ask(client).cause)
+            assert time.monotonic() - started < 0.5 + SLACK
+
+    with new_client(disc, max_connections=4, timeout=0.5) as client:
+        with ThreadPoolExecutor(12) as threads:
+            for future in [threads.submit(work) for _ in range(12)]:
+                future.result()
+        assert len(causes) == 240
+        possible = {Cause.AUTHORIZED, Cause.DISC_LOST, Cause.DISC_TIMEOUT, Cause.DISC_UNREACHABLE}
+        assert set(causes) <= possible
+        assert not client._pool.pending
+        assert not client._pool.waiting
+        disc.script = answer_all
+        until_let_through(client)
+        with ThreadPoolExecutor(12) as threads:
+            assert all(threads.map(lambda _: ask(client), range(100)))
+        assert sum(peer.opening for peer in client._pool.peers) == 0
+        assert all(connection.under_way == 0 for connection in client._pool.connections)
+
+
+def test_too_many_callers(fake_disc):
+    release = threading.Event()
+
+    def slow(connection, questions):
+        release.wait(5)
+        answer_all(connection, questions)
+
+    disc = fake_disc(slow)
+    with new_client(disc, max_connections=1, max_waiting=2) as client, ThreadPoolExecutor(8) as threads:
+        futures = [threads.submit(ask, client)]
+        disc.wait_for(lambda: disc.questions)
+        futures += [threads.submit(ask, client) for _ in range(7)]
+        while sum(future.done() for future in futures) < 5:
+            time.sleep(0.001)
+        release.set()
+        causes = [future.result().cause for future in futures]
+    assert causes.count(Cause.OVERLOADED) == 5
+    assert causes.count(Cause.AUTHORIZED) == 3
+
+
+def test_an_interrupt_leaves_nothing_behind(fake_disc):
+    """KeyboardInterrupt while the main thread reads: half an answer must not meet the next call."""
+    main = threading.get_ident()
+
+    def interrupt(connection, questions):
+        connection.send(judge(questions[0])[:30])
+        signal.pthread_kill(main, signal.SIGINT)
+
+    disc = fake_disc(interrupt)
+    with new_client(disc) as client:
+        with pytest.raises(KeyboardInterrupt):
+            ask(client)
+        assert not client._pool.pending
+        assert client._pool.connections == []
+        disc.script = answer_all
+        assert ask(client)
+
+
+# ------------------------------------------------------------------ its end
+
+
+def test_a_closed_client_is_the_callers_mistake(fake_disc):
+    client = new_client(fake_disc())
+    assert ask(client)
+    client.close()
+    client.close()
+    with pytest.raises(DiscError, match="closed"):
+        ask(client)
+
+
+@pytest.mark.parametrize("connections", [1, 64], ids=["some without a connection", "each with one"])
+def test_close_ends_the_calls_that_wait(connections, fake_disc):
+    disc = fake_disc(say_nothing)
+    client = new_client(disc, timeout=30.0, max_connections=connections)
+    with ThreadPoolExecutor(4) as threads:
+        futures = [threads.submit(ask, client) for _ in range(4)]
+        disc.wait_for(lambda: len(disc.questions) == min(4, connections))
+        while len(client._pool.pending) + len(client._pool.waiting) < 4:
+            time.sleep(0.001)
+        client.close()
+        for future in futures:
+            decision = future.result(timeout=5.0)
+            assert (decision.status, decision.cause) == (503, Cause.DISC_LOST)
+    assert client._pool.connections == []
+
+
+def test_close_while_a_connection_is_on_its_way(fake_disc, monkeypatch):
+    """It may arrive after the end, and is closed then."""
+    disc = fake_disc()
+    on_its_way, arrive = threading.Event(), threading.Event()
+    made = []
+    connect = socket.create_connection
+
+    def slow(address, timeout):
+        on_its_way.set()
+        arrive.wait(5)
+        made.append(connect(address, timeout))
+        return made[0]
+
+    monkeypatch.setattr(socket, "create_connection", slow)
+    client = new_client(disc)
+    with ThreadPoolExecutor(1) as threads:
+        future = threads.submit(ask, client)
+        on_its_way.wait(5)
+        client.close()
+        assert future.result(timeout=5.0).cause is Cause.DISC_LOST
+    arrive.set()
+    deadline = time.monotonic() + 5.0
+    while not (made and made[0].fileno() == -1):
+        assert time.monotonic() < deadline, "the connection that came too late was left open"
+        time.sleep(0.001)
+
+
+def test_no_socket_is_left_open(fake_disc):
+    disc = fake_disc()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for script in (answer_all, say_nothing, hang_up):
+            disc.script = script
+            with new_client(disc, timeout=0.2) as client, ThreadPoolExecutor(4) as threads:
+                list(threads.map(lambda _, client=client: ask(client), range(8)))
+            assert client._pool.connections == []
+        del client
+        gc.collect()
+    assert [warning for warning in caught if warning.category is ResourceWarning] == []
