@@ -103,7 +103,8 @@ class AsyncAuthDiameter:
     def _send(self) -> None:
         connections, self._to_send = self._to_send, []
         for connection in connections:
-            if connection.outgoing:
+            # One that is closing has lost its questions already, or soon will.
+            if connection.outgoing and not connection.transport.is_closing():
                 data, connection.outgoing = connection.outgoing, bytearray()
                 connection.transport.write(data)
 
@@ -167,7 +168,12 @@ class AsyncAuthDiameter:
         for question, answer in found:
             self._finish(question, conclude(question, answer))
         if connection.fault is not None:
-            connection.transport.abort()
+            self._abort(connection)
+
+    @staticmethod
+    def _abort(connection: Connection) -> None:
+        connection.paused = True  # no more questions; `_lost` follows in a later turn of the loop
+        connection.transport.abort()
 
     def _fail(self, failures: list[Failure]) -> None:
         for question, cause in failures:
@@ -189,7 +195,7 @@ class AsyncAuthDiameter:
         now = self._loop.time()
         late = self._pool.expire(now)
         for connection in self._pool.silent():
-            connection.transport.abort()
+            self._abort(connection)
         self._go_on(now)
         self._fail(late)
         deadline = self._pool.deadline()
