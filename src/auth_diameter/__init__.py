@@ -16,6 +16,7 @@ Threads use these functions or an `AuthDiameter`, asyncio an `AsyncAuthDiameter`
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from auth_diameter._core import (
@@ -108,16 +109,27 @@ def _instance() -> AuthDiameter:
     return _default
 
 
+def _call(function: Callable[[AuthDiameter], Decision]) -> Decision:
+    """Calls it with the client of these settings; with the next one where they change meanwhile."""
+    while True:
+        client = _instance()
+        try:
+            return function(client)
+        except DiscError:
+            if client is _default:
+                raise
+
+
 def diameter_www_authorize(request: Request, realm: str) -> Decision:
     """Authorization, challenged with 401; see `AuthDiameter.diameter_www_authorize`."""
-    return _instance().diameter_www_authorize(request, realm)
+    return _call(lambda client: client.diameter_www_authorize(request, realm))
 
 
 def diameter_proxy_authorize(request: Request, realm: str) -> Decision:
     """Proxy-Authorization, challenged with 407; see `AuthDiameter.diameter_proxy_authorize`."""
-    return _instance().diameter_proxy_authorize(request, realm)
+    return _call(lambda client: client.diameter_proxy_authorize(request, realm))
 
 
 def diameter_is_user_in(request: Request, who: str, group: str) -> Decision:
     """Whether a user is in a group; see `AuthDiameter.diameter_is_user_in`."""
-    return _instance().diameter_is_user_in(request, who, group)
+    return _call(lambda client: client.diameter_is_user_in(request, who, group))

@@ -114,6 +114,7 @@ class AuthDiameter:
         while True:
             with self._lock:
                 if waiter.cause is not None:
+                    self._give_up(question)  # it may have got a connection just before the end
                     return waiter.cause
                 if question.connection is not None:
                     return None
