@@ -36,10 +36,9 @@ def run() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="auth_diameter_plain")
     try:
-        main.main(prog_name="auth-diameter", standalone_mode=False)
+        status = main.main(prog_name="auth-diameter", standalone_mode=False)
         sys.stdout.flush()
-    except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
+        sys.exit(status)
     except click.Abort:
         fail("aborted")
     except click.UsageError as error:

@@ -66,6 +66,7 @@ class Tap:
         self._target = target
         self._arrows = arrows
         self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: list[asyncio.StreamWriter] = []
         self._server: asyncio.Server | None = None
 
     async def start(self) -> tuple[str, int]:
@@ -75,7 +76,9 @@ class Tap:
         return host, port
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
         there_reader, there_writer = await asyncio.open_connection(*self._target)
+        self._writers.append(there_writer)
         for task in (
             asyncio.ensure_future(self._pass(reader, there_writer, 1, 2)),
             asyncio.ensure_future(self._pass(there_reader, writer, 2, 1)),
@@ -103,6 +106,10 @@ class Tap:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in self._writers:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
 
 
 def _label(message: Message) -> str:

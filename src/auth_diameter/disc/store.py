@@ -376,8 +376,8 @@ class Store:
             existing = self.stored_domain(username, domain)
             if existing is not None and not replace:
                 raise ConfigError(
-                    f"user {username}@{existing} exists already; ask for replacement to give it "
-                    "a new password"
+                    f"user {username}@{existing} exists already; to give it a new password, ask for "
+                    "replacement (--replace)"
                 )
             realm = existing or self.spelling_for(domain)
             self.put(
