@@ -39,7 +39,9 @@ def run() -> None:
         status = main.main(prog_name="auth-diameter", standalone_mode=False)
         sys.stdout.flush()
         sys.exit(status)
-    except click.Abort:
+    except click.Abort as abort:
+        if isinstance(abort.__cause__, KeyboardInterrupt):
+            sys.exit(130)
         fail("aborted")
     except click.UsageError as error:
         where = f" ({error.ctx.command_path} --help)" if error.ctx is not None else ""
@@ -54,8 +56,6 @@ def run() -> None:
         sys.exit(1)  # as click has it
     except OSError as error:
         fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
-    except KeyboardInterrupt:
-        sys.exit(130)
 
 
 def fail(message: str) -> NoReturn:
