@@ -316,7 +316,7 @@ def user_del(account: str, db: str) -> None:
 @click.argument("domain", required=False)
 @database
 def user_list(domain: str | None, db: str) -> None:
-    """List subscribers, all or of one domain: a line for each, with the groups behind the name."""
+    """List subscribers, all or of one domain, with their groups."""
     from auth_diameter.disc.store import Store
 
     count = 0
@@ -332,9 +332,10 @@ def user_list(domain: str | None, db: str) -> None:
 @click.option("--replace", is_flag=True, help="Change users who exist instead of refusing the file.")
 @database
 def user_import(file: str, replace: bool, db: str) -> None:
-    """Import subscribers from CSV, columns username,domain,password (or ha1[,ha1b]) [,groups].
+    """Import subscribers from CSV.
 
-    Nothing is written if a row is bad; the line is named.
+    Its columns are username,domain,password or username,domain,ha1[,ha1b], and with either [,groups],
+    separated by semicolons. Nothing is written if a row is bad; the line is named.
     """
     from auth_diameter.disc.csvimport import CsvError, import_csv
     from auth_diameter.disc.store import Store
@@ -351,6 +352,8 @@ def user_import(file: str, replace: bool, db: str) -> None:
 
     def progress(step: str, done: int, total: int | None) -> None:
         if step not in tasks:
+            for ended in tasks.values():
+                bar.update(ended, total=bar.tasks[ended].completed)
             tasks[step] = bar.add_task(step, total=total)
         bar.update(tasks[step], completed=done, total=total)
 
@@ -437,7 +440,10 @@ def _must_exist(db: str) -> None:
     "--group", "group_name", metavar="GROUP", help="After that, ask whether the user is in a group."
 )
 def check(file: str, disc_hosts: str, realm: str, proxy: bool | None, group_name: str | None) -> None:
-    """Ask DISC about one SIP request from a file; print the decision and the reply."""
+    """Ask DISC about one SIP request; print decision and reply.
+
+    The exit status is 0 when it is let through, 1 when it is refused, and 2 when DISC does not answer.
+    """
     try:
         data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as error:
@@ -488,7 +494,7 @@ def _print_decision(function: str, decision: ad.Decision) -> None:
 @main.command()
 @click.argument("source", metavar="HEX|FILE|-")
 def decode(source: str) -> None:
-    """Print a Diameter message, or a stream of them, from hexadecimal or a file."""
+    """Print Diameter messages from hexadecimal or a file."""
     data = _bytes_of(source)
     framer = ad.Framer()
     count = 0
@@ -534,7 +540,11 @@ def _is_file(text: str) -> bool:
 @main.command()
 @click.option("--full", is_flag=True, help="Print every message whole.")
 def demo(full: bool) -> None:
-    """Play both phases of digest authentication and a group check on loopback."""
+    """Play digest authentication on loopback; print its ladder.
+
+    Both phases, a wrong password, and a group check, with everything it needs. The exit status is 0 when
+    every step went as it should.
+    """
     from auth_diameter.demo import play
 
     sys.exit(run_loop(play(console, full)))
