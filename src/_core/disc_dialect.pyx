@@ -616,7 +616,7 @@ def append_answer(bytearray out not None, AaRequest question not None, uint32_t 
     cdef Py_ssize_t size = PyByteArray_GET_SIZE(out)
     cdef size_t n = HEADER_SIZE + 12
     cdef Span text
-    if question.msgid.p != NULL:
+    if question.msgid.n:
         n += avp_size(question.msgid.n)
     if question.service_type:
         n += avp_size(1)
@@ -634,7 +634,7 @@ def append_answer(bytearray out not None, AaRequest question not None, uint32_t 
     header.length = <uint32_t>n
     q = header_put(start, &header)
     q = avp_put_u32(q, AVP_RESULT_CODE, AVP_MANDATORY, result_code)
-    if question.msgid.p != NULL:
+    if question.msgid.n:
         q = avp_put(q, AVP_SIP_MSGID, 0, question.msgid.p, question.msgid.n)
     if question.service_type:
         q = avp_put(q, AVP_SERVICE_TYPE, AVP_MANDATORY, &question.service_type, 1)
