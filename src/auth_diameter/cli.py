@@ -92,16 +92,20 @@ def run_loop(work: Coroutine[Any, Any, int]) -> int:
         return runner.run(work)
 
 
-async def until_stopped() -> None:
-    """Waits for SIGTERM or SIGINT."""
+def on_stop() -> asyncio.Event:
+    """An event that the first SIGTERM or SIGINT sets; a second one ends the program at once."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     signals = (signal.SIGTERM, signal.SIGINT)
+
+    def handle() -> None:
+        stop.set()
+        for name in signals:
+            loop.remove_signal_handler(name)
+
     for name in signals:
-        loop.add_signal_handler(name, stop.set)
-    await stop.wait()
-    for name in signals:  # a second one ends the program at once
-        loop.remove_signal_handler(name)
+        loop.add_signal_handler(name, handle)
+    return stop
 
 
 def allow_connections() -> None:
@@ -221,9 +225,10 @@ def disc(listen: tuple[str, int], db: str, rechallenge: bool, nonce_lifetime: fl
             server = Disc(store, config)
             with listening(show(listen)):
                 listener = await start(server, *listen)
+            stop = on_stop()  # before anyone is told that we are there
             addresses = " and ".join(map(show, listener.addresses))
             print(f"DISC listening on {addresses}, users from {db}", flush=True)
-            await until_stopped()
+            await stop.wait()
             await listener.aclose()
         counts = ", ".join(f"{outcome.name} {count}" for outcome, count in server.counts.most_common())
         logging.getLogger("auth_diameter.disc").info("stopped; answered: %s", counts or "nothing")
@@ -249,8 +254,9 @@ def serve(listen: tuple[str, int], disc_hosts: str, route: str | None) -> None:
         async with ad.AsyncAuthDiameter(config) as auth:
             with listening(show(listen)):
                 host = await start(auth, *listen, script)
+            stop = on_stop()
             print(f"SIP/UDP listening on {show(host.address)}, asking DISC at {disc_hosts}", flush=True)
-            await until_stopped()
+            await stop.wait()
             await host.aclose()
         return 0
 
