@@ -6,6 +6,7 @@ It opens no socket, reads no clock, writes no log and knows no configuration.
 from __future__ import annotations
 
 from auth_diameter._core.avp import Avp
+from auth_diameter._core.decision import Decision
 from auth_diameter._core.digest import Challenge, Credentials, format_challenge, quote
 from auth_diameter._core.disc_dialect import (
     AaRequest,
@@ -34,6 +35,7 @@ __all__ = [
     "ConfigError",
     "Credentials",
     "DatagramBatch",
+    "Decision",
     "DiscError",
     "Error",
     "Framer",

@@ -341,6 +341,16 @@ cdef class SipRequest:
         return text_of(self.method_span)
 
     @property
+    def is_register(self):
+        """Whether it is a REGISTER, whose user is that of To (RFC 3261, 10.2)."""
+        return self.method_id == METHOD_REGISTER
+
+    @property
+    def is_ack_or_cancel(self):
+        """Whether it must not be challenged (RFC 3261, 22.1)."""
+        return self.method_id == METHOD_ACK or self.method_id == METHOD_CANCEL
+
+    @property
     def request_uri(self):
         return text_of(self.request_uri_.text) if self.request_uri_.text.p != NULL else None
 

@@ -23,18 +23,18 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import cast
+from typing import TypeAlias, cast
 
-from auth_diameter._core import ConfigError, ParseError, Question, SipRequest
+from auth_diameter._core import ConfigError, DatagramBatch, ParseError, Question, SipRequest
 from auth_diameter.aio import AsyncAuthDiameter
 from auth_diameter.authorize import Cause, Decision
 
 log = logging.getLogger("auth_diameter.host")
 
+Address: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
 Result = bytes | Decision | None
 Route = Callable[[SipRequest, AsyncAuthDiameter], Awaitable[Result]]
 
-_BATCH = 64  # datagrams read in one turn, so that a flood cannot keep replies from going out
 _RECEIVE_BUFFER = 4 << 20  # bytes of datagrams that the kernel holds while we are busy
 _REALM = "$fd"
 
@@ -106,6 +106,8 @@ class Host:
 
     def __init__(self, sock: socket.socket, auth: AsyncAuthDiameter, route: Route | None) -> None:
         self._socket = sock
+        self._datagrams = DatagramBatch(sock.fileno())
+        self._replies: list[tuple[bytes, Address]] = []  # of this turn of the loop
         self._auth = auth
         self._authorizer = auth.authorizer()
         self._route = route
@@ -122,25 +124,22 @@ class Host:
         self._loop.add_reader(sock.fileno(), self._read)
 
     def _read(self) -> None:
-        receive = self._socket.recvfrom
-        for _ in range(_BATCH):
-            try:
-                data, source = receive(65536)
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError as error:
-                log.warning("receiving: %s", error.strerror)
-                return
-            self.received += 1
+        try:
+            datagrams = self._datagrams.receive()
+        except OSError as error:
+            log.warning("receiving: %s", error.strerror)
+            return
+        self.received += len(datagrams)
+        for data, source in datagrams:
             try:
                 self._handle(data, source)
             except Exception:
                 # One datagram must not end the service of all others.
                 log.exception("a request could not be handled")
 
-    def _handle(self, data: bytes, source: tuple[str, int]) -> None:
+    def _handle(self, data: bytes, source: Address) -> None:
         try:
-            request = SipRequest(data, source[:2])
+            request = SipRequest(data, source)
         except ParseError as error:
             self.malformed += 1
             if error.request is not None:
@@ -153,7 +152,7 @@ class Host:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
             return
-        if request.method == "REGISTER":
+        if request.is_register:
             outcome = self._authorizer.www_authorize(request, _REALM)
         else:
             outcome = self._authorizer.proxy_authorize(request, _REALM)
@@ -162,15 +161,16 @@ class Host:
         else:
             self._reply(request, source, outcome)
 
-    def _reply(self, request: SipRequest, source: tuple[str, int], decision: Decision) -> None:
+    def _reply(self, request: SipRequest, source: Address, decision: Decision) -> None:
         """The default route's end: 200 to what is let through, else the decision's own reply."""
-        self._note(decision)
         if decision:
             self._send(request.reply(200, "OK", decision.headers), request, source)
-        elif decision.reply is not None:
+            return
+        self._note(decision)
+        if decision.reply is not None:
             self._send(decision.reply, request, source)
 
-    async def _run(self, route: Route, request: SipRequest, source: tuple[str, int]) -> None:
+    async def _run(self, route: Route, request: SipRequest, source: Address) -> None:
         try:
             result = await route(request, self._auth)
             if isinstance(result, Decision):
@@ -197,18 +197,23 @@ class Host:
             self._troubled = 0
             self._quiet_until = now + _QUIET
 
-    def _send(self, reply: bytes, request: SipRequest, source: tuple[str, int]) -> None:
+    def _send(self, reply: bytes, request: SipRequest, source: Address) -> None:
+        """Sends in this turn of the loop, together with all others."""
         if not reply or self._closed:
             return
-        address = request.reply_address or source
-        try:
-            # An IPv6 source has a flow and a scope behind host and port; link-local needs the scope.
-            self._socket.sendto(reply, (*address, *source[2:]))
-            self.replied += 1
-        except (BlockingIOError, InterruptedError):
-            pass  # the kernel's queue is full: UDP loses it, and the client asks again
-        except OSError as error:
-            log.warning("replying to %s: %s", address[0], error.strerror)
+        address: Address = request.reply_address or source
+        if len(source) > 2:
+            # Of IPv6, flow and scope stand behind host and port; link-local needs the scope.
+            address = cast(Address, (*address[:2], *source[2:]))
+        if not self._replies:
+            self._loop.call_soon(self._flush)
+        self._replies.append((reply, address))
+
+    def _flush(self) -> None:
+        replies, self._replies = self._replies, []
+        if not self._closed:
+            # What the kernel refuses is lost, as UDP loses it elsewhere: the client asks again.
+            self.replied += self._datagrams.send(replies)
 
     async def aclose(self) -> None:
         """Stops reading, lets running routes end for a second, closes the socket."""
@@ -220,6 +225,7 @@ class Host:
             for task in left:
                 task.cancel()
             await asyncio.gather(*left, return_exceptions=True)
+        self._flush()
         self._closed = True
         self._socket.close()
 

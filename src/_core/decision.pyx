@@ -1,0 +1,47 @@
+"""What the three functions return: one small object for each request, compiled so that it costs little."""
+
+cimport cython
+
+
+@cython.final
+@cython.freelist(1024)
+cdef class Decision:
+    """What to do with a request. True only when it is let through.
+
+    :ivar return_code: int, as the OpenSER function returns it.
+    :ivar status: int, SIP status to reply with, or None where nothing is to be replied.
+    :ivar reply: bytes, the whole stateless reply, ready to send to ``request.reply_address``; None
+        where nothing may be sent.
+    :ivar cause: Cause. :ivar username: str, from the credentials that were judged, or None.
+    :ivar realm: str, used for authentication, or None.
+    :ivar headers: pairs (name, value) for a reply of the caller's own making.
+    """
+
+    cdef readonly int return_code
+    cdef readonly object cause
+    cdef readonly object status
+    cdef readonly object reply
+    cdef readonly object username
+    cdef readonly object realm
+    cdef readonly object headers
+
+    def __init__(self, int return_code, cause, status=None, reply=None, username=None, realm=None, headers=()):
+        self.return_code = return_code
+        self.cause = cause
+        self.status = status
+        self.reply = reply
+        self.username = username
+        self.realm = realm
+        self.headers = headers
+
+    @property
+    def authorized(self):
+        """Whether the request is let through, bool."""
+        return self.return_code == 1
+
+    def __bool__(self):
+        return self.return_code == 1
+
+    def __repr__(self):
+        return (f"<Decision {self.cause.name} return_code={self.return_code} status={self.status} "
+                f"username={self.username!r} realm={self.realm!r}>")
