@@ -91,6 +91,13 @@ def test_configure_while_other_threads_ask(fake_disc):
     assert failures == []
 
 
+def test_a_client_that_was_closed_by_hand_is_the_callers_mistake(fake_disc):
+    ad.configure(**fake_disc().settings)
+    ad._default.close()
+    with pytest.raises(ad.DiscError, match="closed"):
+        ad.diameter_www_authorize(RIGHT, "$fd")
+
+
 @pytest.mark.parametrize(
     ("settings", "named"),
     [

@@ -15,7 +15,7 @@ def test_the_defaults_are_those_of_openser_s_module():
     assert config.diameter_client_host == "localhost"
     assert config.diameter_client_port == 3000
     assert config.use_domain is False
-    assert config.peers == (("localhost", 3000),)
+    assert config.addresses() == (("localhost", 3000),)
     assert config.timeout == 2.0
     assert config.unavailable_status == 503
 
@@ -46,7 +46,13 @@ def test_use_domain_is_a_number_in_openser(value, means):
     ids=["host", "host with port", "port", "IPv6 without brackets", "several", "peers"],
 )
 def test_where_disc_is(settings, peers):
-    assert Config(**settings).peers == peers
+    assert Config(**settings).addresses() == peers
+
+
+def test_another_host_in_a_copy():
+    """What was made of the old host must not outlive it."""
+    config = dataclasses.replace(Config(), diameter_client_host="disc.example")
+    assert config.addresses() == (("disc.example", 3000),)
 
 
 @pytest.mark.parametrize(

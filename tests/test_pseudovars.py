@@ -135,7 +135,23 @@ def test_without_from_or_to_its_domain_cannot_be_told(missing, template):
 @pytest.mark.parametrize(
     "variable",
     [
-        *("$fu", "$ft", "$tu", "$tt", "$ct", "$cT", "$ua", "$rt", "$di", "$re", "$ai", "$pu", "$rb"),
+        *(
+            "$fu",
+            "$fU",
+            "$tU",
+            "$ft",
+            "$tu",
+            "$tt",
+            "$ct",
+            "$cT",
+            "$ua",
+            "$rt",
+            "$di",
+            "$re",
+            "$ai",
+            "$pu",
+            "$rb",
+        ),
         *("$si", "$sp", "$au", "$aU", "$ad", "$ar", "$adu", "$aa", "$hdr(X-Realm)"),
     ],
 )

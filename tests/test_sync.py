@@ -256,6 +256,19 @@ def test_looking_up_a_name_takes_no_longer_than_the_deadline(monkeypatch):
         go_on.set()
 
 
+def test_no_thread_can_be_started(fake_disc, monkeypatch):
+    """A connection that cannot be opened is like a DISC that does not take it."""
+    with new_client(fake_disc()) as client:
+        with monkeypatch.context() as patch:
+
+            def refuse(thread):
+                raise RuntimeError("can't start new thread")
+
+            patch.setattr(threading.Thread, "start", refuse)
+            assert ask(client).cause is Cause.DISC_UNREACHABLE
+        until_let_through(client)
+
+
 def until_let_through(client):
     """Asks until DISC has been found again, which takes a second at most."""
     deadline = time.monotonic() + 5.0

@@ -59,13 +59,10 @@ class Config:
             raise ConfigError(f"use_domain: expected True or False, not {self.use_domain!r}")
         object.__setattr__(self, "use_domain", bool(self.use_domain))
         _check_port("diameter_client_port", self.diameter_client_port)
-        if self.peers is None:
-            peers = parse_peers(self.diameter_client_host, self.diameter_client_port)
-            for _, port in peers:
-                _check_port("diameter_client_host", port)
-        else:
-            peers = _checked_peers(self.peers)
-        object.__setattr__(self, "peers", peers)
+        if self.peers is not None:
+            object.__setattr__(self, "peers", _checked_peers(self.peers))
+        for _, port in self.addresses():
+            _check_port("diameter_client_host", port)
         for name in ("timeout", "connect_timeout"):
             value = getattr(self, name)
             if not isinstance(value, int | float) or not 0 < value <= 3600:
@@ -78,6 +75,12 @@ class Config:
             raise ConfigError(f"unavailable_status: expected 500 or 503, not {self.unavailable_status!r}")
         if not isinstance(self.retry_after, int) or not 0 <= self.retry_after <= 3600:
             raise ConfigError(f"retry_after: expected whole seconds up to 3600, not {self.retry_after!r}")
+
+    def addresses(self) -> Sequence[tuple[str, int]]:
+        """Each DISC as (host, port): `peers`, or what host and port say."""
+        if self.peers is not None:
+            return self.peers
+        return parse_peers(self.diameter_client_host, self.diameter_client_port)
 
 
 def _checked_peers(peers: object) -> tuple[tuple[str, int], ...]:

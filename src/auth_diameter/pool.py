@@ -110,8 +110,7 @@ class Pool:
         max_in_flight: int | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        assert config.peers is not None
-        self.peers = [Peer(host, port) for host, port in config.peers]
+        self.peers = [Peer(host, port) for host, port in config.addresses()]
         self.connections: list[Connection] = []
         self.pending: dict[int, Question] = {}  # by msgid, in the order of deadlines
         self.waiting: deque[Question] = deque()  # for a connection, in the order of deadlines
