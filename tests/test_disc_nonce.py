@@ -1,5 +1,6 @@
 """Nonces: made and recognised with a key, without memory (RFC 7616, 3.3 and 5.4)."""
 
+import hmac
 import re
 
 import pytest
@@ -96,3 +97,12 @@ def test_every_realm_has_nonces(realm, now):
     for text in (realm, realm.encode().decode("ascii", "surrogateescape")):
         nonces = Nonces(KEY)
         assert nonces.check(nonces.make(text, now), text, now) is NonceState.FRESH
+
+
+@pytest.mark.parametrize("size", [1, 32, 64, 65, 200])
+def test_the_mac_is_hmac_sha_256_of_time_salt_and_realm(size):
+    """RFC 2104, for keys shorter and longer than a block of the hash."""
+    key = bytes(range(size))
+    nonce = Nonces(key).make("SipHub.net", 1_000_000.0)
+    expected = hmac.digest(key, f"{nonce[:24]}siphub.net".encode(), "sha256")[:16].hex()
+    assert nonce[24:] == expected

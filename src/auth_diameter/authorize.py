@@ -37,6 +37,8 @@ Headers = Sequence[tuple[str, str]]
 class Cause(enum.Enum):
     """Who decided, and why."""
 
+    __hash__ = object.__hash__  # members are single objects; Enum's own hash is a call in Python
+
     AUTHORIZED = "DISC found the credentials right"
     MEMBER = "DISC says that the user is in the group"
     BYPASSED = "ACK and CANCEL are never challenged"

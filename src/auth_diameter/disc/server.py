@@ -60,6 +60,8 @@ _CACHE_SECONDS = 0.5  # after which a change in the database is noticed
 class Outcome(enum.Enum):
     """What became of a question; counted in `Disc.counts`."""
 
+    __hash__ = object.__hash__  # members are single objects; Enum's own hash is a call in Python
+
     CHALLENGED = enum.auto()
     AUTHORIZED = enum.auto()
     STALE = enum.auto()
