@@ -30,6 +30,8 @@ from auth_diameter._core import (
 from auth_diameter.config import Config
 from auth_diameter.pseudovars import check_text, compile_template
 
+__all__ = ["Authorizer", "Cause", "Decision", "Headers", "Request", "malformed", "refuse"]
+
 Request: TypeAlias = SipRequest | bytes | bytearray | memoryview
 Headers = Sequence[tuple[str, str]]
 
