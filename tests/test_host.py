@@ -416,6 +416,28 @@ def test_a_route_that_checks_a_group(run, script):
     assert (second.status, second.reason) == (403, "Not In Group")
 
 
+@pytest.mark.parametrize("kind", ["bytes", "bytearray", "memoryview"])
+def test_a_route_may_return_anything_like_bytes(run, script, kind):
+    text = f"async def request_route(request, auth):\n    return {kind}(request.reply(200, 'OK'))\n"
+    assert run(lambda host, phone: phone.ask(host), load_route(script(text))).status == 200
+
+
+@pytest.mark.parametrize("broken", ["bytes(70_000)", "bytearray(70_000)"])
+def test_a_reply_that_cannot_be_sent_takes_no_other_along(run, script, broken):
+    """65,507 bytes is what a datagram holds. Those of one turn of the loop leave together."""
+    text = (
+        "async def request_route(request, auth):\n"
+        f"    return {broken} if request.call_id == 'c50' else request.reply(200, 'OK')\n"
+    )
+
+    async def scenario(host, phone):
+        for number in range(100):
+            phone.send(phone.request(call_id=f"c{number}"), host.address)
+        return {(await phone.receive()).header("Call-ID") for _ in range(99)}
+
+    assert run(scenario, load_route(script(text))) == {f"c{number}" for number in range(100) if number != 50}
+
+
 def test_none_sends_nothing(run, script):
     text = (
         "async def request_route(request, auth):\n"

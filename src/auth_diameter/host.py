@@ -178,12 +178,12 @@ class Host:
                 result = result.reply
             if result is not None and not isinstance(result, bytes | bytearray | memoryview):
                 raise TypeError(f"request_route returned {result!r:.80}, not bytes, a Decision or None")
+            reply = bytes(result) if result is not None else b""
         except (Exception, SystemExit):
             # A sys.exit() in a script ends its request, not the service.
             log.exception("the route script failed")
-            result = request.reply(500, _REASONS[500])
-        if result:
-            self._send(result, request, source)
+            reply = request.reply(500, _REASONS[500])
+        self._send(reply, request, source)
 
     def _note(self, decision: Decision) -> None:
         """Logs that DISC fails, at once and then now and again, for every request may fail."""
