@@ -36,21 +36,15 @@ DEEPEST = 16
             "00000001 40 00000d 616c696365 000000",
             id="AVP Length counts the header and the data, not the padding",
         ),
-        pytest.param(
-            Avp(USER_NAME, b"bob!"), "00000001 40 00000c 626f6221", id="nothing to pad, no padding"
-        ),
+        pytest.param(Avp(USER_NAME, b"bob!"), "00000001 40 00000c 626f6221", id="nothing to pad, no padding"),
         pytest.param(Avp(USER_NAME, b""), "00000001 40 000008", id="no data"),
         pytest.param(
             Avp(602, b"s", vendor_id=VENDOR_3GPP),
             "0000025a c0 00000d 000028af 73 000000",
             id="a Vendor-ID brings the V flag and is counted",
         ),
-        pytest.param(
-            Avp(SIP_MSGID, b"\1\0\0\0", flags=0), "00000196 00 00000c 01000000", id="not mandatory"
-        ),
-        pytest.param(
-            Avp(1, b"", flags=0x5F), "00000001 5f 000008", id="reserved flag bits are written"
-        ),
+        pytest.param(Avp(SIP_MSGID, b"\1\0\0\0", flags=0), "00000196 00 00000c 01000000", id="not mandatory"),
+        pytest.param(Avp(1, b"", flags=0x5F), "00000001 5f 000008", id="reserved flag bits are written"),
         pytest.param(Avp(1, b"", vendor_id=0), "00000001 c0 00000c 00000000", id="Vendor-ID 0"),
     ],
 )
@@ -92,9 +86,7 @@ def test_equality_and_hash() -> None:
         pytest.param(RESULT_CODE, 2**32 - 1, b"\xff\xff\xff\xff", id="Unsigned32, largest"),
         pytest.param(ACCT_RECORD_TYPE, -1, b"\xff\xff\xff\xff", id="Enumerated is an Integer32"),
         pytest.param(SUB_SESSION_ID, 1, bytes(7) + b"\1", id="Unsigned64"),
-        pytest.param(
-            HOST_IP_ADDRESS, IPv4Address("192.0.2.1"), b"\0\1\xc0\0\2\1", id="Address, IPv4"
-        ),
+        pytest.param(HOST_IP_ADDRESS, IPv4Address("192.0.2.1"), b"\0\1\xc0\0\2\1", id="Address, IPv4"),
         pytest.param(
             HOST_IP_ADDRESS,
             IPv6Address("2001:db8::1"),
@@ -179,13 +171,9 @@ def test_data_that_does_not_fit_its_type_stays_bytes(code: int, data: bytes) -> 
             "time zone",
             id="a time of no zone",
         ),
-        pytest.param(
-            lambda: Avp(EVENT_TIMESTAMP, datetime(1967, 1, 1, tzinfo=UTC)), "1968", id="too early"
-        ),
+        pytest.param(lambda: Avp(EVENT_TIMESTAMP, datetime(1967, 1, 1, tzinfo=UTC)), "1968", id="too early"),
         pytest.param(lambda: Avp(1, bytes(2**24 - 8)), "more than", id="24 bits of AVP Length"),
-        pytest.param(
-            lambda: Avp(1, bytes(2**24 - 12), vendor_id=1), "more than", id="with a Vendor-ID"
-        ),
+        pytest.param(lambda: Avp(1, bytes(2**24 - 12), vendor_id=1), "more than", id="with a Vendor-ID"),
     ],
 )
 def test_arguments_out_of_range(make: Callable[[], Avp], says: str) -> None:
@@ -221,22 +209,12 @@ def test_group_from_and_to_avps() -> None:
     [
         pytest.param("000001", "3 bytes where an AVP header has 8", 3, id="no whole header"),
         pytest.param("00000001 40 000007", "is below the 8", 5, id="AVP Length below 8"),
-        pytest.param(
-            "00000001 c0 00000b 00000000", "is below the 12", 5, id="below 12 with the V flag"
-        ),
-        pytest.param(
-            "00000001 c0 00000c", "AVP Length 12 where 8 bytes are left", 5, id="no Vendor-ID"
-        ),
-        pytest.param(
-            "00000001 40 00000d 61626364", "AVP Length 13 where 12 bytes", 5, id="beyond the group"
-        ),
-        pytest.param(
-            "00000001 40 ffffff 61626364", "AVP Length 16777215", 5, id="beyond it by far"
-        ),
+        pytest.param("00000001 c0 00000b 00000000", "is below the 12", 5, id="below 12 with the V flag"),
+        pytest.param("00000001 c0 00000c", "AVP Length 12 where 8 bytes are left", 5, id="no Vendor-ID"),
+        pytest.param("00000001 40 00000d 61626364", "AVP Length 13 where 12 bytes", 5, id="beyond the group"),
+        pytest.param("00000001 40 ffffff 61626364", "AVP Length 16777215", 5, id="beyond it by far"),
         pytest.param("00000001 40 000009 61", "before its padding", 9, id="no padding"),
-        pytest.param(
-            "00000001 40 000008 0000010c 40 000000", "Result-Code(268)", 13, id="the second one"
-        ),
+        pytest.param("00000001 40 000008 0000010c 40 000000", "Result-Code(268)", 13, id="the second one"),
     ],
 )
 def test_malformed_group_names_the_avp_and_the_place(data: str, reason: str, offset: int) -> None:

@@ -8,8 +8,8 @@ import sys
 import tracemalloc
 
 import pytest
-from auth_diameter._core.errors import ConfigError
 
+from auth_diameter._core.errors import ConfigError
 from auth_diameter.disc import schema
 from auth_diameter.disc.csvimport import (
     MAX_LINE,

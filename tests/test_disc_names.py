@@ -1,8 +1,8 @@
 """Names: what they may hold, how they compare, and HA1 over them."""
 
 import pytest
-from auth_diameter._core.errors import ConfigError
 
+from auth_diameter._core.errors import ConfigError
 from auth_diameter.disc.names import (
     compute_ha1,
     domain_flaw,
@@ -16,10 +16,7 @@ from auth_diameter.disc.names import (
 
 def test_ha1_is_that_of_the_rfc():
     # RFC 2617 3.5: its A1 is not printed as a hash, but this is its well-known MD5.
-    assert (
-        compute_ha1("Mufasa", "testrealm@host.com", "Circle Of Life")
-        == "939e7578ed9e3c518a452acee763bce9"
-    )
+    assert compute_ha1("Mufasa", "testrealm@host.com", "Circle Of Life") == "939e7578ed9e3c518a452acee763bce9"
 
 
 def test_ha1_is_taken_over_utf_8():
@@ -60,9 +57,7 @@ def test_domains_that_fit(name):
     assert domain_flaw(name) is None
 
 
-@pytest.mark.parametrize(
-    "name", ["", 'a"b', "a\\b", "a@b", "a\rb", "a\nb", "a\0b", " a", "a\udc80"]
-)
+@pytest.mark.parametrize("name", ["", 'a"b', "a\\b", "a@b", "a\rb", "a\nb", "a\0b", " a", "a\udc80"])
 def test_domains_that_do_not_fit(name):
     assert domain_flaw(name)
 

@@ -9,8 +9,8 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from auth_diameter._core.errors import ConfigError
 
+from auth_diameter._core.errors import ConfigError
 from auth_diameter.disc import schema
 from auth_diameter.disc.store import Store
 

@@ -8,8 +8,8 @@ import sys
 import threading
 
 import pytest
-from auth_diameter._core.errors import ConfigError, DiscError
 
+from auth_diameter._core.errors import ConfigError, DiscError
 from auth_diameter.disc import schema
 from auth_diameter.disc.names import compute_ha1
 from auth_diameter.disc.store import Store, StoreError, User

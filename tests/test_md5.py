@@ -32,9 +32,7 @@ RFC_1321_SUITE = {
     "abc": "900150983cd24fb0d6963f7d28e17f72",
     "message digest": "f96b697d7cb7938d525a2f31aaf161d0",
     "abcdefghijklmnopqrstuvwxyz": "c3fcd3d76192e4007dfb496cca67e13b",
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789": (
-        "d174ab98d277d9f5a5611c2c9f419d9f"
-    ),
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789": ("d174ab98d277d9f5a5611c2c9f419d9f"),
     "1234567890" * 8: "57edf4a22be3c955ac49da2e2107b67a",
 }
 
@@ -44,9 +42,7 @@ def md5(data: bytes) -> str:
 
 
 def run(program: Path, *arguments: str) -> list[list[str]]:
-    done = subprocess.run(
-        [program, *arguments], capture_output=True, text=True, timeout=120, check=False
-    )
+    done = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, f"exit status {done.returncode}: {done.stderr}"
     return [line.split() for line in done.stdout.splitlines()]
 

@@ -82,9 +82,7 @@ HELLO = message(Avp(USER_NAME, "alice@siphub.net"))
 
 
 def test_layout() -> None:
-    encoded = Message(
-        AA, application_id=1, flags=0x40, hop_by_hop=0x01020304, end_to_end=0xFFFEFDFC
-    ).encode()
+    encoded = Message(AA, application_id=1, flags=0x40, hop_by_hop=0x01020304, end_to_end=0xFFFEFDFC).encode()
     assert encoded == bytes.fromhex("01 000014 40 000109 00000001 01020304 fffefdfc")
 
 
@@ -469,9 +467,7 @@ def test_what_is_encoded_is_decoded(original: Message) -> None:
 
 @given(messages, st.data())
 @settings(deadline=None)
-def test_a_damaged_message_is_decoded_or_a_parse_error(
-    original: Message, draw: st.DataObject
-) -> None:
+def test_a_damaged_message_is_decoded_or_a_parse_error(original: Message, draw: st.DataObject) -> None:
     data = bytearray(original.encode())
     for _ in range(draw.draw(st.integers(1, 4))):
         data[draw.draw(st.integers(0, len(data) - 1))] = draw.draw(st.integers(0, 255))

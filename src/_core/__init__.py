@@ -23,7 +23,7 @@ from auth_diameter._core.errors import ConfigError, DiscError, Error, ParseError
 from auth_diameter._core.message import Framer, Message, format_message, message_length
 from auth_diameter._core.response import digest_response, ha1, verify, verify_many
 from auth_diameter._core.sip import SipRequest
-from auth_diameter._core.udp import DatagramBatch
+from auth_diameter._core.sockets import DatagramBatch, exchange
 from auth_diameter._core.uri import Uri
 
 __all__ = [
@@ -49,6 +49,7 @@ __all__ = [
     "append_question",
     "authentication",
     "digest_response",
+    "exchange",
     "format_challenge",
     "format_message",
     "group_check",

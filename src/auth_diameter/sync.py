@@ -14,12 +14,13 @@ import time
 from types import TracebackType
 from typing import Self
 
-from auth_diameter._core import Answer, DiscError, Question
+from auth_diameter._core import Answer, DiscError, Question, exchange
 from auth_diameter.authorize import Authorizer, Cause, Decision, Request
 from auth_diameter.config import Config
 from auth_diameter.pool import Connection, Failure, Peer, Pool
 
 _CHUNK = 65536
+_TOLERANCE = 0.01  # seconds by which a call may exceed its time limit
 
 
 class _Waiter:
@@ -128,21 +129,27 @@ class AuthDiameter:
         """Sends what was written for us and reads until our answer. None: the connection broke."""
         sock: socket.socket = connection.transport
         try:
-            # A blocking socket with the kernel's limits costs fewer system calls than settimeout.
-            _limit(sock, question.deadline - time.monotonic())
+            # The kernel's limit is the whole time limit from the connection's start; another is set only
+            # for a question that has waited, and behind part of an answer.
+            limited = question.deadline - time.monotonic() < self.config.timeout - _TOLERANCE
+            if limited:
+                _limit(sock, question.deadline - time.monotonic())
             outgoing, connection.outgoing = connection.outgoing, bytearray()
-            sock.sendall(outgoing)
+            data = exchange(sock.fileno(), outgoing)
             while True:
-                data = sock.recv(_CHUNK)
                 with self._lock:
                     answer = self._pool.received_by(question, data)
                     if answer is not None:
+                        if limited:
+                            _limit(sock, self.config.timeout)
                         # From here on the connection may be another thread's.
                         self._hand_on(connection)
                         return answer
                 if not data or connection.fault is not None:
                     raise ConnectionError
+                limited = True
                 _limit(sock, question.deadline - time.monotonic())
+                data = sock.recv(_CHUNK)
         except BlockingIOError:
             with self._lock:
                 connection.silent = True
@@ -167,7 +174,9 @@ class AuthDiameter:
         try:
             sock = socket.create_connection((peer.host, peer.port), self.config.connect_timeout)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # A blocking socket with the kernel's limits costs fewer system calls than settimeout.
             sock.settimeout(None)
+            _limit(sock, self.config.timeout)
         except (OSError, UnicodeError):  # the latter: a host that cannot be a name
             with self._lock:
                 now = time.monotonic()

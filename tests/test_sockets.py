@@ -1,20 +1,25 @@
-"""Datagrams in batches: recvmmsg(2) and sendmmsg(2) on sockets of the loopback."""
+"""Datagrams in batches: recvmmsg(2) and sendmmsg(2); a question and its answer."""
 
 from __future__ import annotations
 
+import signal
 import socket
+import struct
 from collections.abc import Iterator
 
 import pytest
 
-from auth_diameter._core import DatagramBatch
+from auth_diameter._core import DatagramBatch, exchange
 
 
 @pytest.fixture(params=[(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")], ids=["IPv4", "IPv6"])
 def pair(request: pytest.FixtureRequest) -> Iterator[tuple[socket.socket, socket.socket]]:
     """A server's and a client's socket of one family."""
     family, host = request.param
-    with socket.socket(family, socket.SOCK_DGRAM) as server, socket.socket(family, socket.SOCK_DGRAM) as client:
+    with (
+        socket.socket(family, socket.SOCK_DGRAM) as server,
+        socket.socket(family, socket.SOCK_DGRAM) as client,
+    ):
         try:
             server.bind((host, 0))
             client.bind((host, 0))
@@ -85,3 +90,45 @@ def test_a_socket_that_cannot_be_read() -> None:
         batch = DatagramBatch(sock.fileno())
     with pytest.raises(OSError, match="receiving"):
         batch.receive()
+
+
+class TestExchange:
+    """`exchange` on a connected pair of blocking sockets."""
+
+    def test_sends_all_and_receives_what_came(self) -> None:
+        here, there = socket.socketpair()
+        with here, there:
+            there.sendall(b"answer")
+            assert exchange(here.fileno(), bytearray(b"question")) == b"answer"
+            assert there.recv(100) == b"question"
+
+    def test_the_other_side_has_closed(self) -> None:
+        here, there = socket.socketpair()
+        with here:
+            there.shutdown(socket.SHUT_WR)
+            assert exchange(here.fileno(), bytearray()) == b""
+            there.close()
+            with pytest.raises(BrokenPipeError):
+                exchange(here.fileno(), bytearray(b"x"))
+
+    def test_the_kernels_limit_passes(self) -> None:
+        here, there = socket.socketpair()
+        with here, there:
+            here.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", 0, 1000))
+            with pytest.raises(BlockingIOError):
+                exchange(here.fileno(), bytearray(b"x"))
+
+    def test_a_signal_handler_that_raises_ends_it(self) -> None:
+        def handler(number: int, frame: object) -> None:
+            raise KeyboardInterrupt
+
+        old = signal.signal(signal.SIGALRM, handler)
+        here, there = socket.socketpair()
+        try:
+            with here, there:
+                signal.setitimer(signal.ITIMER_REAL, 0.05)
+                with pytest.raises(KeyboardInterrupt):
+                    exchange(here.fileno(), bytearray())
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, old)

@@ -2,6 +2,8 @@ from typing import TypeAlias, final
 
 _Address: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
 
+def exchange(fd: int, out: bytearray) -> bytes: ...
+
 @final
 class DatagramBatch:
     def __new__(cls, fd: int) -> DatagramBatch: ...
