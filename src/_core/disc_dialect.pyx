@@ -86,7 +86,8 @@ cdef class Question:
             return n + 4 * (len(self.user_name) + len(self.group))
         n += self.request.request_uri_.text.n + self.identity().text.n
         if self.credentials is not None:
-            n += self.credentials.fields.raw.n + 5 * MAX_PARAMETER + self.request.method_span.n
+            # Response is all of them, and User-Name at most username and realm, which are parts of them.
+            n += 2 * self.credentials.fields.raw.n + self.request.method_span.n
         return n
 
     cdef SipUri *identity(self) noexcept:
@@ -227,7 +228,10 @@ def group_check(SipRequest request not None, str realm not None, str user_name n
 
 
 def append_question(bytearray out not None, Question question not None, uint32_t msgid):
-    """Writes the AA-Request at the end of `out`; `msgid` (32 bits) becomes all three of its ids."""
+    """Writes the AA-Request at the end of `out`; `msgid` (32 bits) becomes all three of its ids.
+
+    The question remembers its `msgid`, and in `attempts` how often it was written.
+    """
     cdef Py_ssize_t size = PyByteArray_GET_SIZE(out)
     cdef uint8_t small[4096]
     cdef size_t room = question.room(), n
@@ -242,6 +246,8 @@ def append_question(bytearray out not None, Question question not None, uint32_t
             n = question.write(<uint8_t *>PyByteArray_AS_STRING(out) + size, msgid)
         finally:
             PyByteArray_Resize(out, size + <Py_ssize_t>n)
+    question.msgid = msgid
+    question.attempts += 1
 
 
 # ---------------------------------------------------------------------------------- answers

@@ -15,6 +15,7 @@ import logging
 import os
 import resource
 import signal
+import socket
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
@@ -92,8 +93,11 @@ def run_loop(work: Coroutine[Any, Any, int]) -> int:
         return runner.run(work)
 
 
-def on_stop() -> asyncio.Event:
-    """An event that the first SIGTERM or SIGINT sets; a second one ends the program at once."""
+def on_stop(parent: int | None = None) -> asyncio.Event:
+    """An event that the first SIGTERM or SIGINT sets; a second one ends the program at once.
+
+    :param parent: a file descriptor that becomes readable when a worker shall end.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     signals = (signal.SIGTERM, signal.SIGINT)
@@ -102,9 +106,13 @@ def on_stop() -> asyncio.Event:
         stop.set()
         for name in signals:
             loop.remove_signal_handler(name)
+        if parent is not None:
+            loop.remove_reader(parent)
 
     for name in signals:
         loop.add_signal_handler(name, handle)
+    if parent is not None:
+        loop.add_reader(parent, handle)
     return stop
 
 
@@ -242,25 +250,44 @@ def disc(listen: tuple[str, int], db: str, rechallenge: bool, nonce_lifetime: fl
 @click.option("--listen", type=address, metavar="HOST:PORT", default="127.0.0.1:5060", show_default=True)
 @disc_option
 @click.option("--route", metavar="FILE.py", help="Python file with async def request_route(request, auth).")
-def serve(listen: tuple[str, int], disc_hosts: str, route: str | None) -> None:
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Processes that share the address.",
+)
+def serve(listen: tuple[str, int], disc_hosts: str, route: str | None, workers: int) -> None:
     """Run a SIP/UDP server that lets through whom DISC knows."""
-    from auth_diameter.host import load_route
-    from auth_diameter.host import serve as start
+    from auth_diameter.host import Host, bind, load_route
+    from auth_diameter.workers import Workers
 
     config = ad.Config(diameter_client_host=disc_hosts)
     script = load_route(route) if route is not None else None
+    with listening(show(listen)):
+        sockets = bind(*listen, workers)
+    at = show(sockets[0].getsockname()[:2])
 
-    async def work() -> int:
+    def say_ready() -> None:
+        of = f" in {workers} processes" if workers > 1 else ""
+        print(f"SIP/UDP listening on {at}{of}, asking DISC at {disc_hosts}", flush=True)
+
+    async def work(sock: socket.socket, parent: int | None, ready: Callable[[], object]) -> int:
         async with ad.AsyncAuthDiameter(config) as auth:
-            with listening(show(listen)):
-                host = await start(auth, *listen, script)
-            stop = on_stop()
-            print(f"SIP/UDP listening on {show(host.address)}, asking DISC at {disc_hosts}", flush=True)
+            host = Host(sock, auth, script)
+            stop = on_stop(parent)
+            ready()
             await stop.wait()
             await host.aclose()
         return 0
 
-    sys.exit(run_loop(work()))
+    if workers == 1:
+        sys.exit(run_loop(work(sockets[0], None, say_ready)))
+    family = Workers(sockets, lambda sock, parent, up: run_loop(work(sock, parent, up)))
+    family.start()
+    say_ready()
+    family.run()
 
 
 # ---------------------------------------------------------------------------------- the database

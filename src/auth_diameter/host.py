@@ -98,7 +98,7 @@ def _where(error: BaseException, file: str | None) -> str:
 
 
 class Host:
-    """A UDP socket with a route; made by `serve`.
+    """A UDP socket with a route; made by `serve`, or of a socket of `bind`.
 
     :ivar address: (host, port) it is bound to.
     :ivar received, replied, malformed: how many datagrams came, were answered, were no SIP request.
@@ -230,21 +230,40 @@ class Host:
         self._socket.close()
 
 
+def bind(host: str, port: int, count: int = 1) -> list[socket.socket]:
+    """So many UDP sockets on `host`:`port`, over which the kernel spreads the clients.
+
+    :raises OSError: the address cannot be bound, or any other program has it.
+    """
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE)
+    family, kind, protocol, _, address = found[0]
+    sockets: list[socket.socket] = []
+    try:
+        for _ in range(count):
+            sock = socket.socket(family, kind, protocol)
+            sockets.append(sock)
+            sock.setblocking(False)
+            if sys.platform == "linux":
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+            if sock is sockets[0]:
+                # Nobody else may have the address: only once it is ours is it shared, by us alone.
+                sock.bind(address)
+            if count > 1:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            if sock is not sockets[0]:
+                sock.bind(sockets[0].getsockname())
+    except OSError:
+        for sock in sockets:
+            sock.close()
+        raise
+    return sockets
+
+
 async def serve(auth: AsyncAuthDiameter, host: str, port: int, route: Route | None = None) -> Host:
     """Serves SIP on UDP `host`:`port` (port 0: any free one), IPv4 or IPv6, until `Host.aclose`.
 
     :raises OSError: the address cannot be bound.
     """
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE)
-    family, kind, protocol, _, address = found[0]
-    sock = socket.socket(family, kind, protocol)
-    try:
-        sock.setblocking(False)
-        if sys.platform == "linux":
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
-        sock.bind(address)
-    except OSError:
-        sock.close()
-        raise
+    # A name may have to be asked for, and that takes its time.
+    [sock] = await asyncio.get_running_loop().run_in_executor(None, bind, host, port)
     return Host(sock, auth, route)

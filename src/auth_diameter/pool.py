@@ -155,9 +155,7 @@ class Pool:
     def _write(self, connection: Connection, question: Question) -> None:
         msgid = next(_msgids) & 0xFFFFFFFF
         append_question(connection.outgoing, question, msgid)
-        question.msgid = msgid
         question.connection = connection
-        question.attempts += 1
         self.pending[msgid] = question
         connection.under_way += 1
 

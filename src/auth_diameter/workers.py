@@ -1,0 +1,139 @@
+"""Processes that share one address: their parent binds, forks, starts again what dies, and ends all.
+
+The parent keeps the socket of each worker open, so what comes for one that has died waits for its
+successor. It blocks the signals it lives by and takes them one by one; it has no threads and no event
+loop, for those do not survive a fork. A worker sees that it shall end, or that its parent is gone, by
+the end of a pipe that only the parent can write to.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from auth_diameter._core import Error
+
+log = logging.getLogger("auth_diameter.workers")
+
+_PATIENCE = 1.7  # seconds that workers have to end by themselves
+_PAUSE = 1.0  # seconds from one start of a worker to its next, so that one that always dies does no harm
+_STOP = (signal.SIGTERM, signal.SIGINT)
+
+Work = Callable[[socket.socket, int, Callable[[], object]], int]
+
+
+class Workers:
+    """The parent's side.
+
+    :param sockets: one for each worker.
+    :param work: a worker's whole life, run in its own process: ``work(sock, parent, up)`` calls `up`
+        when it serves `sock`, ends when the file descriptor `parent` becomes readable, and returns the
+        exit status.
+    """
+
+    def __init__(self, sockets: Sequence[socket.socket], work: Work) -> None:
+        self._sockets = sockets
+        self._work = work
+        self._numbers: dict[int, int] = {}  # of those that live, by process id
+        self._started = [0.0] * len(sockets)
+        self._due: dict[int, float] = {}  # when to start those again that died
+        self._parent, self._alive = os.pipe()
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # whoever started us may have ignored it
+        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, (*_STOP, signal.SIGCHLD))
+
+    def start(self) -> None:
+        """Starts all; returns when they serve. :raises Error: one cannot."""
+        for number in range(len(self._sockets)):
+            if not self._fork(number):
+                self._stop()
+                raise Error(f"worker {number} did not start")
+
+    def run(self) -> None:
+        """Keeps them alive until SIGTERM or SIGINT; a second one ends them at once."""
+        while self._wait(min(self._due.values(), default=None)) not in _STOP:
+            for pid, ended in self._reap():
+                number = self._numbers.pop(pid)
+                self._due[number] = self._started[number] + _PAUSE
+                log.error("worker %d (process %d) %s", number, pid, ended)
+            now = time.monotonic()
+            for number in [number for number, when in self._due.items() if when <= now]:
+                del self._due[number]
+                self._fork(number)
+                log.info("worker %d started again", number)
+        self._stop()
+
+    def _fork(self, number: int) -> bool:
+        """Starts one. Whether it serves; where it does not, it has ended."""
+        reader, writer = os.pipe()
+        self._started[number] = time.monotonic()
+        sys.stdout.flush()
+        pid = os.fork()
+        if not pid:
+            os.close(reader)
+            os.close(self._alive)
+            self._live(number, writer)
+        os.close(writer)
+        self._numbers[pid] = number
+        serves = os.read(reader, 1) != b""
+        os.close(reader)
+        return serves
+
+    def _live(self, number: int, writer: int) -> None:
+        """A worker, from fork to end."""
+        status = 1
+        try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+            status = self._work(self._sockets[number], self._parent, partial(os.write, writer, b"\n"))
+            sys.stdout.flush()
+        except KeyboardInterrupt:
+            pass
+        except Exception:
+            log.exception("worker %d failed", number)
+        finally:
+            os._exit(status)  # the parent's own exit is not ours to do
+
+    def _wait(self, until: float | None) -> int:
+        """The next signal; 0 where none has come until then."""
+        signals = (*_STOP, signal.SIGCHLD)
+        if until is None:
+            return signal.sigwaitinfo(signals).si_signo
+        found = signal.sigtimedwait(signals, max(0.0, until - time.monotonic()))
+        return found.si_signo if found is not None else 0
+
+    def _reap(self) -> list[tuple[int, str]]:
+        """Those that have ended since the last time, and how."""
+        found = []
+        for pid in self._numbers:
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                code = os.waitstatus_to_exitcode(status)
+                how = f"ended with status {code}" if code >= 0 else f"was ended by {_name(-code)}"
+                found.append((pid, how))
+        return found
+
+    def _stop(self) -> None:
+        os.close(self._alive)
+        until = time.monotonic() + _PATIENCE
+        while self._numbers:
+            for pid, _ in self._reap():
+                del self._numbers[pid]
+            if self._numbers and self._wait(until) != signal.SIGCHLD:
+                for pid in self._numbers:
+                    os.kill(pid, signal.SIGKILL)
+                    os.waitpid(pid, 0)
+                self._numbers.clear()
+        os.close(self._parent)
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal has no name
+        return f"signal {number}"
