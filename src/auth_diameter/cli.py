@@ -220,17 +220,26 @@ def main(verbose: bool) -> None:
     metavar="SECONDS",
     help="How long a challenge may be answered.",
 )
-def disc(listen: tuple[str, int], db: str, rechallenge: bool, nonce_lifetime: float) -> None:
+@click.option(
+    "--nonce-key",
+    metavar="FILE",
+    help="File of 16 secret bytes or more; several DISC with the same one accept each other's challenges.",
+)
+def disc(
+    listen: tuple[str, int], db: str, rechallenge: bool, nonce_lifetime: float, nonce_key: str | None
+) -> None:
     """Run DISC: challenge, verify and check groups for SIP servers."""
     from auth_diameter.disc.listener import listen as start
+    from auth_diameter.disc.nonce import Nonces
     from auth_diameter.disc.server import Disc, DiscConfig
     from auth_diameter.disc.store import Store
 
     config = DiscConfig(nonce_lifetime=nonce_lifetime, rechallenge=rechallenge)
+    nonces = Nonces(_nonce_key(nonce_key) if nonce_key is not None else None, nonce_lifetime)
 
     async def work() -> int:
         with Store.open(db) as store:
-            server = Disc(store, config)
+            server = Disc(store, config, nonces)
             with listening(show(listen)):
                 listener = await start(server, *listen)
             stop = on_stop()  # before anyone is told that we are there
@@ -244,6 +253,17 @@ def disc(listen: tuple[str, int], db: str, rechallenge: bool, nonce_lifetime: fl
 
     allow_connections()
     sys.exit(run_loop(work()))
+
+
+def _nonce_key(file: str) -> bytes:
+    try:
+        with open(file, "rb") as source:
+            key = source.read(4096)  # of a device that never ends, too
+    except OSError as error:
+        raise ad.ConfigError(f"--nonce-key {file}: {error.strerror}") from None
+    if len(key) < 16:
+        raise ad.ConfigError(f"--nonce-key {file}: expected 16 secret bytes or more, not {len(key)}")
+    return key
 
 
 @main.command()
