@@ -545,6 +545,9 @@ class Failing:
         self.failing = True
         self.asked = 0
 
+    def together(self):
+        return self.store.together()
+
     def __getattr__(self, name):
         def lookup(*arguments):
             self.asked += 1

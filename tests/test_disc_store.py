@@ -482,6 +482,24 @@ def test_a_killed_writer_leaves_the_last_whole_change(store, path):
 # --- what goes wrong ------------------------------------------------------------------------------
 
 
+def test_lookups_together_are_one_transaction(store, path):
+    """One lock of the file for all of them; what others write meanwhile comes after it."""
+    store.add_user("alice", "example.org", "secret")
+    with Store.open(path) as reader:
+        with reader.together():
+            first = reader.ha1("alice", "example.org")
+            store.add_user("alice", "example.org", "changed", replace=True)
+            assert reader.ha1("alice", "example.org") == first
+        assert reader.ha1("alice", "example.org") != first
+
+
+def test_lookups_together_fail_one_by_one(store, path):
+    reader = Store.open(path)
+    reader.close()
+    with reader.together(), pytest.raises(StoreError):
+        reader.ha1("alice", "example.org")
+
+
 def test_a_reader_cannot_change_anything(store, path):
     with Store.open(path) as reader:
         with pytest.raises(ConfigError, match="opened for reading only"):

@@ -21,6 +21,7 @@ work and gets the same answer as a wrong password, so that nobody learns who exi
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import logging
 from collections import Counter
@@ -115,6 +116,19 @@ class Disc:
         self._verbose = log.isEnabledFor(logging.DEBUG)
         self._forget_changed(now)
         judged: list[tuple[AaRequest, Credentials, str, str]] = []  # question, credentials, HA1, realm
+        with self._store.together() if len(questions) > 1 else contextlib.nullcontext():
+            self._look_at(questions, judged, out, now)
+        if judged:
+            self._judge(judged, out, now)
+
+    def _look_at(
+        self,
+        questions: list[AaRequest],
+        judged: list[tuple[AaRequest, Credentials, str, str]],
+        out: bytearray,
+        now: float,
+    ) -> None:
+        """Answers all but those with credentials, which go to `judged`."""
         for question in questions:
             if question.fault:
                 self._write(out, question, question.fault, Outcome.MALFORMED)
@@ -128,8 +142,6 @@ class Disc:
                     self._collect(question, judged, out)
             except StoreError:
                 self._write(out, question, UNABLE_TO_COMPLY, Outcome.STORE_FAILED)
-        if judged:
-            self._judge(judged, out, now)
 
     # ------------------------------------------------------------------ credentials
 

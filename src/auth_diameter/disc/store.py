@@ -564,6 +564,24 @@ class Store:
             )
         return None
 
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Lookups within are one read transaction: the file is locked once and not for each.
+
+        It holds up no writer in WAL mode, and should be short in any other. What goes wrong is said by
+        the lookups themselves.
+        """
+        try:
+            self._connection.execute("BEGIN")
+        except sqlite3.Error:
+            yield
+            return
+        try:
+            yield
+        finally:
+            with contextlib.suppress(sqlite3.Error):  # an error may have ended it already
+                self._connection.execute("COMMIT")
+
     def _first(self, query: str, parameters: tuple[str, ...]) -> tuple[Any, ...] | None:
         # The hot path, so the translation of _reading() stands here again.
         try:
