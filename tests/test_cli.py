@@ -14,11 +14,10 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
+from commands import OURS, PATIENCE, Done, Server
 
 import auth_diameter as ad
 from auth_diameter import __main__ as main_module
@@ -27,17 +26,7 @@ from auth_diameter.disc import schema
 from auth_diameter.disc.store import Store
 from auth_diameter.uac import authorization, make_request, parse_reply
 
-OURS = [sys.executable, "-m", "auth_diameter"]
-PATIENCE = 20.0  # seconds after which a test gives up on a process; none waits that long
 ACCOUNT = "alice@siphub.net"
-
-
-class Done(NamedTuple):
-    """How a command ended."""
-
-    status: int
-    out: str
-    err: str
 
 
 def assert_one_line(done, *parts):
@@ -76,49 +65,6 @@ def db(tmp_path):
         store.add_user("alice", "siphub.net", "wonderland")
         store.add_group("alice", "siphub.net", "voicemail")
     return path
-
-
-class Server:
-    """A command that runs until it is stopped."""
-
-    def __init__(self, *args, env=None, cwd=None):
-        self.process = subprocess.Popen(
-            [*OURS, *map(str, args)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**os.environ, **(env or {})},
-            cwd=cwd,
-        )
-        self.line = self._read_line()
-        found = re.search(r"listening on (\S+):(\d+)", self.line)
-        assert found, self.line
-        self.host, self.port = found[1].strip("[]"), int(found[2])
-
-    def _read_line(self):
-        deadline, data = time.monotonic() + PATIENCE, b""
-        while not data.endswith(b"\n"):
-            ready, _, _ = select.select([self.process.stdout], [], [], deadline - time.monotonic())
-            assert ready, "the readiness line did not come"
-            got = os.read(self.process.stdout.fileno(), 4096)
-            if not got:
-                pytest.fail(self.process.stderr.read().decode())
-            data += got
-        return data.decode()
-
-    def stop(self, how=signal.SIGTERM):
-        """Send a signal; how it ended."""
-        self.process.send_signal(how)
-        out, err = self.process.communicate(timeout=PATIENCE)
-        return Done(self.process.returncode, out.decode(), err.decode())
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.communicate(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,66 @@
+"""Commands of ours in processes of their own, for several test modules."""
+
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from typing import NamedTuple
+
+import pytest
+
+OURS = [sys.executable, "-m", "auth_diameter"]
+PATIENCE = 20.0  # seconds after which a test gives up on a process; none waits that long
+
+
+class Done(NamedTuple):
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+class Server:
+    """A command that runs until it is stopped."""
+
+    def __init__(self, *args, env=None, **options):
+        self.process = subprocess.Popen(
+            [*OURS, *map(str, args)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, **(env or {})},
+            **options,
+        )
+        self.line = self._read_line()
+        found = re.search(r"listening on (\S+):(\d+)", self.line)
+        assert found, self.line
+        self.host, self.port = found[1].strip("[]"), int(found[2])
+
+    def _read_line(self):
+        deadline, data = time.monotonic() + PATIENCE, b""
+        while not data.endswith(b"\n"):
+            ready, _, _ = select.select([self.process.stdout], [], [], deadline - time.monotonic())
+            assert ready, "the readiness line did not come"
+            got = os.read(self.process.stdout.fileno(), 4096)
+            if not got:
+                pytest.fail(self.process.stderr.read().decode())
+            data += got
+        return data.decode()
+
+    def stop(self, how=signal.SIGTERM):
+        """Send a signal; how it ended."""
+        self.process.send_signal(how)
+        out, err = self.process.communicate(timeout=PATIENCE)
+        return Done(self.process.returncode, out.decode(), err.decode())
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate(timeout=PATIENCE)

@@ -1,0 +1,218 @@
+"""serve --workers: several real processes on one port, and what becomes of them."""
+
+import contextlib
+import os
+import re
+import select
+import signal
+import socket
+import time
+from pathlib import Path
+
+import pytest
+from commands import PATIENCE, Server
+
+from auth_diameter import host as host_module
+from auth_diameter.disc.store import Store
+from auth_diameter.uac import authorization, make_request, parse_reply
+
+ACCOUNT = "alice@siphub.net"
+COUNT = 3
+
+
+@pytest.fixture(scope="module")
+def disc(tmp_path_factory):
+    path = tmp_path_factory.mktemp("disc") / "users.sqlite"
+    with Store.create(path) as store:
+        store.add_user("alice", "siphub.net", "wonderland")
+    with Server("disc", "--listen", "127.0.0.1:0", "--db", path) as server:
+        yield f"127.0.0.1:{server.port}"
+
+
+@pytest.fixture
+def serve(disc):
+    """Start a host with so many workers, and options."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*options, count=COUNT):
+            command = ("serve", "--listen", "127.0.0.1:0", "--disc", disc, "--workers", count, *options)
+            return stack.enter_context(Server(*command))
+
+        yield start
+
+
+@pytest.fixture
+def phones():
+    """So many sockets that the kernel gives some to each worker, as good as surely."""
+    with contextlib.ExitStack() as stack:
+        socks = [
+            stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in range(12 * COUNT)
+        ]
+        for sock in socks:
+            sock.bind(("127.0.0.1", 0))
+            sock.settimeout(PATIENCE)
+        yield socks
+
+
+def request(sock, *headers):
+    return make_request("REGISTER", "sip:siphub.net", ACCOUNT, local=sock.getsockname(), headers=headers)
+
+
+def ask(server, sock, *headers):
+    sock.sendto(request(sock, *headers), (server.host, server.port))
+    return parse_reply(sock.recv(65536))
+
+
+def living():
+    """All processes, and their parents. What nobody has waited for yet is dead all the same."""
+    found = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
+            if state != "Z":
+                found[int(stat.parent.name)] = int(parent)
+    return found
+
+
+def processes(parent):
+    """The live children of a process."""
+    return [pid for pid, its_parent in living().items() if its_parent == parent]
+
+
+def wait_for(what):
+    deadline = time.monotonic() + PATIENCE
+    while not (found := what()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return found
+
+
+def say_who_answers(tmp_path):
+    """A route that tells which process it runs in."""
+    path = tmp_path / "route.py"
+    path.write_text(
+        "import os\n"
+        "async def request_route(request, auth):\n"
+        "    return request.reply(200, 'OK', [('X-Process', str(os.getpid()))])\n"
+    )
+    return "--route", path
+
+
+def test_every_worker_answers(serve, phones, tmp_path):
+    server = serve(*say_who_answers(tmp_path))
+    assert re.search(r"listening on 127\.0\.0\.1:\d+ in 3 processes, asking DISC at ", server.line)
+    workers = processes(server.process.pid)
+    assert len(workers) == COUNT
+    answered = {int(ask(server, sock).header("X-Process")) for sock in phones}
+    assert answered == set(workers)
+
+
+def test_the_default_route_lets_through(serve, phones):
+    """The challenge of one worker is good at every other."""
+    server = serve()
+    challenge = ask(server, phones[0]).challenge()
+    value = authorization(challenge, "alice", "wonderland", "REGISTER", "sip:siphub.net")
+    assert {ask(server, sock, ("Authorization", value)).status for sock in phones} == {200}
+
+
+def test_a_killed_worker_loses_no_request(serve, phones, tmp_path):
+    server = serve(*say_who_answers(tmp_path))
+    before = {sock: int(ask(server, sock).header("X-Process")) for sock in phones}
+    victim = before[phones[0]]
+    os.kill(victim, signal.SIGKILL)
+    # Asked at once: the others answer at once, and the successor what came while there was none.
+    after = {sock: int(ask(server, sock).header("X-Process")) for sock in phones}
+    assert all(after[sock] == before[sock] for sock in phones if before[sock] != victim)
+    assert victim not in after.values()
+    assert set(after.values()) == set(processes(server.process.pid))
+    done = server.stop()
+    assert done.status == 0
+    assert re.search(rf"ERROR worker \d \(process {victim}\) was ended by SIGKILL", done.err)
+    assert re.search(r"INFO worker \d started again", done.err)
+
+
+def test_a_worker_that_ends_by_itself_is_started_again(serve):
+    server = serve()
+    victim = processes(server.process.pid)[0]
+    os.kill(victim, signal.SIGTERM)
+    wait_for(lambda: len(left := processes(server.process.pid)) == COUNT and victim not in left)
+    assert re.search(rf"\(process {victim}\) ended with status 0", server.stop().err)
+
+
+def test_a_worker_that_always_dies_is_started_once_a_second(serve, phones, tmp_path):
+    path = tmp_path / "route.py"
+    path.write_text("import os\nasync def request_route(request, auth):\n    os.abort()\n")
+    server = serve("--route", path, count=2)
+    deadline = time.monotonic() + 2.2
+    while time.monotonic() < deadline:
+        for sock in phones:
+            sock.sendto(request(sock), (server.host, server.port))
+        time.sleep(0.05)
+    done = server.stop()
+    assert done.status == 0
+    assert 2 <= done.err.count("was ended by SIGABRT") <= 2 * 4
+    assert 1 <= done.err.count("started again") <= 2 * 3
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_all(serve, how):
+    server = serve()
+    workers = processes(server.process.pid)
+    start = time.monotonic()
+    done = server.stop(how)
+    assert time.monotonic() - start < 2
+    assert (done.status, done.err) == (0, "")
+    assert living().keys().isdisjoint(workers)
+
+
+def test_control_c_reaches_workers_too(disc):
+    """A terminal sends SIGINT to all of its processes at once."""
+    command = ("serve", "--listen", "127.0.0.1:0", "--disc", disc, "--workers", 2)
+    with Server(*command, process_group=0) as server:
+        os.killpg(server.process.pid, signal.SIGINT)
+        _, err = server.process.communicate(timeout=PATIENCE)
+    assert (server.process.returncode, err) == (0, b"")
+
+
+def test_workers_that_do_not_end_are_ended(serve, phones, tmp_path):
+    path = tmp_path / "route.py"
+    path.write_text("import time\nasync def request_route(request, auth):\n    time.sleep(600)\n")
+    server = serve("--route", path, count=2)
+    for sock in phones:
+        sock.sendto(request(sock), (server.host, server.port))
+    time.sleep(0.1)
+    start = time.monotonic()
+    assert server.stop().status == 0
+    assert time.monotonic() - start < 2.5  # 2, and a machine that is busy
+
+
+def test_workers_do_not_outlive_their_parent(serve):
+    server = serve()
+    workers = processes(server.process.pid)
+    server.process.kill()
+    server.process.wait(PATIENCE)
+    wait_for(lambda: living().keys().isdisjoint(workers))
+
+
+def test_an_address_that_others_share_is_in_use(serve):
+    server = serve()
+    with pytest.raises(OSError, match="in use"):
+        host_module.bind(server.host, server.port, 2)
+    with pytest.raises(OSError, match="in use"):
+        host_module.bind(server.host, server.port)
+
+
+def test_bind_shares_one_port():
+    sockets = host_module.bind("127.0.0.1", 0, 4)
+    try:
+        assert len({sock.getsockname() for sock in sockets}) == 1
+        name = sockets[0].getsockname()
+        with contextlib.ExitStack() as stack:
+            for _ in range(64):
+                sock = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+                sock.sendto(b"x", name)
+            ready, _, _ = select.select(sockets, [], [], 0)
+        assert ready == sockets
+    finally:
+        for sock in sockets:
+            sock.close()
