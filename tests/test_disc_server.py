@@ -371,6 +371,13 @@ def test_with_rechallenge_the_refused_may_try_again(rechallenging, username, pas
 # --- what the C module of Kamailio does ----------------------------------------------------------------
 
 
+def test_a_realm_that_no_challenge_can_name_is_refused_and_takes_no_other_question_along(rechallenging):
+    """A quoted-pair may hold a control character; a challenge with one would end in a SIP header."""
+    value = respond(rechallenging).replace(f'realm="{REALM}"', 'realm="a\\\x01b"')
+    answers = ask_all(rechallenging, with_credentials(value) + question())
+    assert sorted(map(result_code, answers)) == [4001, 5003]
+
+
 def test_the_user_is_the_digests_own_not_user_name(disc):
     """5.6.3 cuts the last byte of User-Name where there are credentials: alice@siphub.ne."""
     value = respond(disc)

@@ -31,6 +31,7 @@ from typing import TypeVar
 
 from auth_diameter._core import (
     AaRequest,
+    ConfigError,
     Credentials,
     ParseError,
     append_answer,
@@ -204,7 +205,12 @@ class Disc:
     def _challenge(
         self, question: AaRequest, realm: str, stale: bool, out: bytearray, now: float, outcome: Outcome
     ) -> None:
-        challenge = format_challenge(realm, self._nonces.make(realm, now), stale=stale)
+        try:
+            challenge = format_challenge(realm, self._nonces.make(realm, now), stale=stale)
+        except ConfigError:
+            # Credentials can name a realm with a control character (a quoted-pair), a challenge cannot.
+            self._write(out, question, AUTHORIZATION_REJECTED, outcome)
+            return
         self._count(question, outcome)
         append_answer(out, question, AUTHENTICATION_REJECTED, challenge.encode("utf-8", "surrogateescape"))
 
