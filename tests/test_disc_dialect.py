@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import random
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -490,6 +491,39 @@ def test_what_ends_a_stream(data: bytes, reason: str) -> None:
         assert reason in stream.fault.reason
     assert answers.feed(numbered(2), {2: question}) == []
     assert requests.feed(wire(question)) == []
+
+
+def test_what_is_kept_of_a_message() -> None:
+    data = wire(ask(sip()))
+    for stream in (RequestStream(), AnswerStream()):
+        for n in range(len(data)):
+            assert stream.pending == n
+            if isinstance(stream, RequestStream):
+                stream.feed(data[n : n + 1])
+            else:
+                stream.feed(data[n : n + 1], {})
+        assert stream.pending == 0
+    stream = RequestStream()
+    assert len(stream.feed(data + data[:30])) == 1
+    assert stream.pending == 30
+    stream.feed(data[30:] + b"\2")
+    assert (stream.pending, stream.fault is None) == (0, False)
+
+
+def test_a_message_in_single_bytes_takes_time_in_proportion_to_its_length() -> None:
+    def seconds(size: int) -> float:
+        data = b"\1" + (size - 4).to_bytes(3, "big") + bytes(size)
+        pieces = [data[n : n + 1] for n in range(size - 5)]
+        best = 9.0
+        for _ in range(3):
+            stream = RequestStream()
+            start = time.perf_counter()
+            for piece in pieces:
+                stream.feed(piece)
+            best = min(best, time.perf_counter() - start)
+        return best
+
+    assert seconds(65536) < 24 * seconds(8192)  # 8 where it is linear, 50 where each piece copies all
 
 
 @given(st.binary(max_size=300), st.integers(0, 40), st.integers(0, 255))

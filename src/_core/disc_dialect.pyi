@@ -54,6 +54,8 @@ class Answer:
 class _Stream:
     @property
     def fault(self) -> ParseError | None: ...
+    @property
+    def pending(self) -> int: ...
 
 @final
 class AnswerStream(_Stream):

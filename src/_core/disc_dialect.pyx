@@ -18,8 +18,11 @@ the SIP request, `AnswerStream` finds the Answer to each. Server: `RequestStream
 """
 
 cimport cython
-from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytearray cimport (
+    PyByteArray_AS_STRING, PyByteArray_FromStringAndSize, PyByteArray_GET_SIZE, PyByteArray_Resize,
+)
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
@@ -232,20 +235,22 @@ def append_question(bytearray out not None, Question question not None, uint32_t
 
     The question remembers its `msgid`, and in `attempts` how often it was written.
     """
-    cdef Py_ssize_t size = PyByteArray_GET_SIZE(out)
+    cdef Py_ssize_t size
     cdef uint8_t small[4096]
+    cdef uint8_t *text = small
     cdef size_t room = question.room(), n
-    if room <= sizeof(small):
-        n = question.write(small, msgid)
+    if room > sizeof(small):
+        text = <uint8_t *>PyMem_Malloc(room)
+        if text == NULL:
+            raise MemoryError()
+    try:
+        n = question.write(text, msgid)
+        size = PyByteArray_GET_SIZE(out)
         PyByteArray_Resize(out, size + <Py_ssize_t>n)
-        memcpy(PyByteArray_AS_STRING(out) + size, small, n)
-    else:
-        PyByteArray_Resize(out, size + <Py_ssize_t>room)
-        n = 0
-        try:
-            n = question.write(<uint8_t *>PyByteArray_AS_STRING(out) + size, msgid)
-        finally:
-            PyByteArray_Resize(out, size + <Py_ssize_t>n)
+        memcpy(PyByteArray_AS_STRING(out) + size, text, n)
+    finally:
+        if text != small:
+            PyMem_Free(text)
     question.msgid = msgid
     question.attempts += 1
 
@@ -354,25 +359,48 @@ cdef class _Stream:
         where its next message begins cannot be known.
     """
 
-    cdef bytes rest         # the beginning of a message, to be continued
+    cdef bytearray rest     # the beginning of a message, to be continued; None where there is none
+    cdef size_t need        # how many bytes that message has; 0 where its length has not come yet
     cdef readonly object fault
 
     def __cinit__(self):
-        self.rest = b""
+        self.need = 0
+
+    @property
+    def pending(self):
+        """How many bytes of a message that has not come whole are kept, int."""
+        return PyByteArray_GET_SIZE(self.rest) if self.rest is not None else 0
 
     cdef bytes join(self, object data):
+        """What is kept and `data`; None where that is not a whole message yet, and `data` is kept, too.
+
+        Each byte is copied twice at most, however small the pieces are that it comes in.
+        """
         cdef bytes chunk = data if type(data) is bytes else bytes(memoryview(data))
-        return self.rest + chunk if self.rest else chunk
+        cdef bytes joined
+        cdef size_t kept, n
+        if self.rest is None:
+            return chunk
+        kept = <size_t>PyByteArray_GET_SIZE(self.rest)
+        n = <size_t>PyBytes_GET_SIZE(chunk)
+        if kept + n < self.need:
+            self.rest += chunk
+            return None
+        joined = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>(kept + n))
+        memcpy(PyBytes_AS_STRING(joined), PyByteArray_AS_STRING(self.rest), kept)
+        memcpy(PyBytes_AS_STRING(joined) + kept, PyBytes_AS_STRING(chunk), n)
+        self.rest = None
+        return joined
 
     cdef void keep(self, bytes data, size_t at, Py_ssize_t status):
-        cdef size_t n = <size_t>PyBytes_GET_SIZE(data)
+        cdef const uint8_t *p = <const uint8_t *>PyBytes_AS_STRING(data) + at
+        cdef size_t n = <size_t>PyBytes_GET_SIZE(data) - at
+        self.rest = None
         if status < 0:
             self.fault = ParseError(_FRAME_REASONS[status], at)
-            self.rest = b""
-        elif at == n:
-            self.rest = b""
-        else:
-            self.rest = data[<Py_ssize_t>at:] if at else data
+        elif n:
+            self.rest = PyByteArray_FromStringAndSize(<const char *>p, <Py_ssize_t>n)
+            self.need = get_u32(p) & 0xFFFFFF if n >= 4 else 0
 
 
 @cython.final
@@ -401,6 +429,8 @@ cdef class AnswerStream(_Stream):
         if self.fault is not None:
             return found
         all_data = self.join(data)
+        if all_data is None:
+            return found
         p = <const uint8_t *>PyBytes_AS_STRING(all_data)
         n = <size_t>PyBytes_GET_SIZE(all_data)
         while True:
@@ -593,6 +623,8 @@ cdef class RequestStream(_Stream):
         if self.fault is not None:
             return found
         all_data = self.join(data)
+        if all_data is None:
+            return found
         p = <const uint8_t *>PyBytes_AS_STRING(all_data)
         n = <size_t>PyBytes_GET_SIZE(all_data)
         while True:
