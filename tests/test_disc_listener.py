@@ -187,6 +187,59 @@ def test_a_peer_that_leaves_in_the_middle_of_a_question_is_no_event(run, caplog)
     assert not caplog.records
 
 
+def test_half_a_question_is_waited_for_no_longer_than_its_time(run, caplog, monkeypatch):
+    monkeypatch.setattr(listener_module, "_SLOWEST", 0.2)
+
+    async def scenario(listener):
+        reader, writer = await asyncio.open_connection(*listener.address)
+        idle_reader, idle_writer = await asyncio.open_connection(*listener.address)
+        answers = []
+        for number in range(6):  # each in time, and all together not
+            writer.write(question(number)[30:] if number else question(number))
+            writer.write(question(number + 1)[:30])
+            answers += await read_answers(reader, 1)
+            await asyncio.sleep(0.06)
+        rest = await asyncio.wait_for(reader.read(), PATIENCE)
+        idle_writer.write(question(9))
+        answers += await read_answers(idle_reader, 1)
+        for each in (writer, idle_writer):
+            each.close()
+            await writer_gone(each)
+        return answers, rest
+
+    answers, rest = run(scenario)
+    assert [answer.hop_by_hop for answer in answers] == [0, 1, 2, 3, 4, 5, 9]
+    assert rest == b""
+    (record,) = caplog.records
+    assert "did not come whole" in record.getMessage()
+
+
+def test_halves_of_questions_are_kept_up_to_a_size_and_who_sent_most_is_closed(run, caplog, monkeypatch):
+    monkeypatch.setattr(listener_module, "_UNFINISHED_MOST", 100_000)
+    large = b"\x01\x00\xff\xfc" + bytes(50_000)
+
+    async def scenario(listener):
+        good_reader, good_writer = await asyncio.open_connection(*listener.address)
+        good_writer.write(question(1)[:30])
+        greedy = []
+        for number in range(3):
+            greedy.append(await asyncio.open_connection(*listener.address))
+            greedy[-1][1].write(large + bytes(1000 if number == 1 else 0))
+            await asyncio.sleep(0.1)
+        rest = await asyncio.wait_for(greedy[1][0].read(), PATIENCE)
+        good_writer.write(question(1)[30:])
+        answers = await read_answers(good_reader, 1)
+        for each in (good_writer, *(writer for _, writer in greedy)):
+            each.close()
+            await writer_gone(each)
+        return answers, rest
+
+    answers, rest = run(scenario)
+    assert [answer.hop_by_hop for answer in answers] == [1]
+    assert rest == b""
+    assert "too much is kept" in caplog.records[0].getMessage()
+
+
 async def writer_gone(writer):
     with contextlib.suppress(OSError):
         await writer.wait_closed()

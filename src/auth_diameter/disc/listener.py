@@ -22,18 +22,29 @@ log = logging.getLogger("auth_diameter.disc")
 _BACKLOG = 1024
 _WRITE_BUFFER = 1 << 20  # bytes of answers that a SIP server may leave unread before it is closed
 _PATIENCE = 1.0  # seconds that a SIP server has to read its last answers when DISC stops
+_SLOWEST = 10.0  # seconds in which a question that has begun must have come
+_UNFINISHED_MOST = 64 << 20  # bytes of such questions over all connections; who has most is closed then
 _ATTEMPTS = 20  # to find a port that is free in IPv4 and in IPv6
 
 _Target = tuple[socket.AddressFamily, Any]  # as getaddrinfo has it
 
 
+class _Connections(set["_Connection"]):
+    """Those that are open. :ivar unfinished: bytes that they keep of questions that are to go on."""
+
+    unfinished = 0
+
+
 class _Connection(asyncio.Protocol):
-    def __init__(self, disc: Disc, connections: set[_Connection]) -> None:
+    def __init__(self, disc: Disc, connections: _Connections) -> None:
         self._disc = disc
         self._connections = connections
         self._stream = RequestStream()
         self._transport: asyncio.Transport | None = None
-        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self._too_late: asyncio.TimerHandle | None = None
+        self.unfinished = 0  # bytes kept of a question
+        self.lost: asyncio.Future[None] = self._loop.create_future()
         self.peer = "?"
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -60,14 +71,41 @@ class _Connection(asyncio.Protocol):
             # Where the next message begins cannot be known any more.
             log.warning("closed the connection of %s: %s", self.peer, self._stream.fault)
             transport.close()
+        if self.unfinished or self._stream.pending:
+            self._bound_the_unfinished(self._stream.pending, bool(questions))
+
+    def _bound_the_unfinished(self, size: int, another: bool) -> None:
+        """The beginning of a question costs memory: for some time, and up to some size for all together.
+
+        :param another: whether it is another question than when it was last looked at.
+        """
+        self._connections.unfinished += size - self.unfinished
+        self.unfinished = size
+        if self._too_late is not None and (another or not size):
+            self._too_late.cancel()
+            self._too_late = None
+        if size and self._too_late is None:
+            self._too_late = self._loop.call_later(_SLOWEST, self._give_up, "a question did not come whole")
+        while self._connections.unfinished > _UNFINISHED_MOST:
+            most = max(self._connections, key=lambda connection: connection.unfinished)
+            most._give_up("too much is kept of questions that did not come whole")
+
+    def _give_up(self, reason: str) -> None:
+        log.warning("closed the connection of %s: %s", self.peer, reason)
+        self._connections.unfinished -= self.unfinished
+        self.unfinished = 0
+        self.abort()
 
     def pause_writing(self) -> None:
-        log.warning("closed the connection of %s: it does not read its answers", self.peer)
-        assert self._transport is not None
-        self._transport.abort()
+        self._give_up("it does not read its answers")
 
     def connection_lost(self, error: Exception | None) -> None:
         self._connections.discard(self)
+        self._connections.unfinished -= self.unfinished
+        self.unfinished = 0
+        if self._too_late is not None:
+            self._too_late.cancel()
+            self._too_late = None
         self.lost.set_result(None)
 
     def close(self) -> None:
@@ -85,7 +123,7 @@ class Listener:
     :ivar addresses: all (host, port) that it listens on; a name may stand for an IPv4 and an IPv6 one.
     """
 
-    def __init__(self, servers: list[asyncio.Server], connections: set[_Connection]) -> None:
+    def __init__(self, servers: list[asyncio.Server], connections: _Connections) -> None:
         self._servers = servers
         self._connections = connections
         self.addresses: list[tuple[str, int]] = []
@@ -120,7 +158,7 @@ async def listen(disc: Disc, host: str, port: int) -> Listener:
 
     :raises OSError: an address cannot be listened on.
     """
-    connections: set[_Connection] = set()
+    connections = _Connections()
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     targets: list[_Target] = list(dict.fromkeys((family, address) for family, _, _, _, address in found))
