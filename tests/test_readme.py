@@ -1,23 +1,72 @@
 """README is true: what it shows runs, what it names exists, and what exists is named."""
 
+import asyncio
 import contextlib
+import dataclasses
+import inspect
+import io
+import itertools
 import os
 import re
+import shutil
+import socket
 import subprocess
 import sys
+import time
+import tomllib
 from pathlib import Path
 
+import click
 import pytest
+from fake_disc import build_answer
+from rich.console import Console
 
 import auth_diameter as ad
+from auth_diameter import demo, pseudovars
+from auth_diameter.cli import main
 from auth_diameter.disc.store import Store
 from auth_diameter.uac import authorization, make_request, parse_reply
 
-README = Path(__file__).parents[1] / "README.md"
-TEXT = README.read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 OURS = [sys.executable, "-m", "auth_diameter"]
 PATIENCE = 20.0  # seconds after which a test gives up on a process; none waits that long
 ACCOUNT, PASSWORD = "alice@siphub.net", "wonderland"
+
+
+def blocks(language):
+    """The contents of all fences of that language, in order."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+
+
+def tables():
+    """Lines of each table, with the lines' ends cut off."""
+    found, lines = [], []
+    for line in [*TEXT.splitlines(), ""]:
+        if line.startswith("|"):
+            lines.append(line)
+        elif lines:
+            found.append(lines)
+            lines = []
+    return found
+
+
+def table(first_head):
+    """The rows below the head that begins with this cell; each a list of cells."""
+    for lines in tables():
+        head, _, *rows = ([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines)
+        if head[0] == first_head:
+            return rows
+    raise AssertionError(f"README has no table of {first_head}")
+
+
+def code(text):
+    """What stands between backticks."""
+    return re.findall(r"`([^`]+)`", text.replace("\\|", "|"))
+
+
+SERVER, ASYNCIO, BELOW, ROUTE = blocks("python")
 
 
 @contextlib.contextmanager
@@ -57,6 +106,417 @@ def answer_to(reply):
     """The header that answers a 401 with the right password."""
     challenge = parse_reply(reply).challenge()
     return ("Authorization", authorization(challenge, "alice", PASSWORD, "REGISTER", "sip:siphub.net"))
+
+
+@pytest.fixture(scope="module")
+def disc(db):
+    """The port of a DISC that knows alice."""
+    with running("disc", "--listen", "127.0.0.1:0", "--db", db) as port:
+        yield port
+
+
+def ask(port, data):
+    """What a SIP server on that port replies; asked again until it is there."""
+    deadline = time.monotonic() + PATIENCE
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.settimeout(0.5)
+        data = data.replace(b"127.0.0.1:5060", b"127.0.0.1:%d" % sock.getsockname()[1])
+        while True:
+            assert time.monotonic() < deadline
+            sock.sendto(data, ("127.0.0.1", port))
+            with contextlib.suppress(TimeoutError, ConnectionRefusedError):
+                return sock.recv(65535)
+
+
+# --- what can be pasted ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("source", blocks("python"))
+def test_python_is_complete(source):
+    """Each compiles, and imports what it uses."""
+    compile(source, "README.md", "exec")
+    assert "ad." not in source or "import auth_diameter as ad\n" in source
+
+
+def test_a_server_takes_fifteen_lines_at_most():
+    assert len([line for line in SERVER.splitlines() if line.strip()]) <= 15
+
+
+def test_the_server_lets_alice_in_and_tells_it(disc, tmp_path):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    source = (
+        SERVER.replace("5060", str(port)).replace("3000", str(disc)).replace('"localhost"', '"127.0.0.1"')
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-W", "error", "-u", "-c", source], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    try:
+        challenged = ask(port, register())
+        assert parse_reply(challenged).status == 401
+        assert parse_reply(ask(port, register(answer_to(challenged)))).status == 200
+    finally:
+        process.kill()
+        out, err = process.communicate(timeout=PATIENCE)
+    assert err == b""
+    assert out.splitlines()[0] == b"REGISTER CHALLENGED None"
+    assert out.splitlines()[-1] == b"REGISTER AUTHORIZED alice"
+
+
+def test_asyncio_judges_many_at_once(disc):
+    names = {}
+    exec(ASYNCIO.replace('"localhost"', f'"127.0.0.1:{disc}"'), names)
+
+    def invite(*headers):
+        return ad.SipRequest(make_request("INVITE", "sip:bob@siphub.net", ACCOUNT, headers=headers))
+
+    (challenged,) = asyncio.run(names["judge"]([invite()]))
+    assert challenged.status == 407
+    challenge = parse_reply(challenged.reply).challenge()
+    value = authorization(challenge, "alice", PASSWORD, "INVITE", "sip:bob@siphub.net")
+    decisions = asyncio.run(names["judge"]([invite(("Proxy-Authorization", value)) for _ in range(20)]))
+    assert {decision.cause for decision in decisions} == {ad.Cause.MEMBER}
+
+
+def test_the_codecs_print_what_their_comments_say(capsys):
+    exec(BELOW, {})
+    out = capsys.readouterr().out.splitlines()
+    assert out[:2] == re.findall(r"print\(ad\.verify.*# (True|bytearray\(.*?\))", BELOW)
+    assert out[2].startswith("Device-Watchdog-Request(280)")
+
+
+def test_the_route_serves(disc, tmp_path):
+    path = tmp_path / "route.py"
+    path.write_text(ROUTE)
+    with running("serve", "--listen", "127.0.0.1:0", "--disc", f"127.0.0.1:{disc}", "--route", path) as port:
+        challenged = ask(port, register())
+        assert parse_reply(challenged).status == 401
+        assert parse_reply(ask(port, register(answer_to(challenged)))).status == 200
+        invite = make_request("INVITE", "sip:bob@siphub.net", ACCOUNT)
+        challenge = parse_reply(ask(port, invite)).challenge()
+        value = authorization(challenge, "alice", PASSWORD, "INVITE", "sip:bob@siphub.net")
+        invite = make_request(
+            "INVITE", "sip:bob@siphub.net", ACCOUNT, headers=[("Proxy-Authorization", value)]
+        )
+        assert parse_reply(ask(port, invite)).reason == "Not Allowed"  # she is not in pstn
+
+
+@pytest.mark.peers
+def test_kamailio_reads_the_script(tmp_path):
+    kamailio = shutil.which("kamailio", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if kamailio is None:
+        if os.environ.get("AUTH_DIAMETER_REQUIRE_PEERS") == "1":
+            pytest.fail("kamailio is not installed (Debian: kamailio)")
+        pytest.skip("kamailio is not installed (Debian: kamailio)")
+    (script,) = (block for block in blocks("text") if "modparam" in block)
+    path = tmp_path / "kamailio.cfg"
+    path.write_text(f"listen=udp:127.0.0.1:5060\n{script}")
+    done = subprocess.run(
+        [kamailio, "-c", "-f", path], capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "CRITICAL" not in done.stderr
+
+
+def test_the_ladder_is_what_the_demo_prints():
+    console = Console(file=io.StringIO(), width=120, highlight=False, soft_wrap=True)
+    assert asyncio.run(demo.play(console, False)) == 0
+    (ladder,) = (block for block in blocks("text") if "UAC" in block)
+    assert f"\n\n{ladder}\n" in console.file.getvalue()
+
+
+def test_the_two_commands_name_extras_and_the_program():
+    extras = re.findall(r"pip install '(?:\.|auth-diameter)\[(\w+)\]'", TEXT)
+    assert set(extras) == {"server", "test"}
+    assert set(extras) <= set(PROJECT["optional-dependencies"])
+    assert set(PROJECT["scripts"]) == {"auth-diameter"}
+
+
+def test_pythons_are_those_of_the_package():
+    named = set(re.search(r"Python (3[^a-z]*(?:or 3\.\d+)?)", TEXT)[1].replace(" or ", ", ").split(", ")) - {
+        ""
+    }
+    classifiers = {text.rpartition(" ")[2] for text in PROJECT["classifiers"] if "Python :: 3." in text}
+    assert named == classifiers
+
+
+# --- commands -------------------------------------------------------------------------------------------
+
+
+def command(*path):
+    """The command of that name, such as user, add."""
+    found = main
+    for name in path:
+        found = found.commands[name]
+    return found
+
+
+def options_of(found):
+    return {text for option in found.params for text in [*option.opts, *option.secondary_opts]} | {"--help"}
+
+
+def leaves(group, path=()):
+    for name, found in group.commands.items():
+        if isinstance(found, click.Group):
+            yield from leaves(found, (*path, name))
+        else:
+            yield (*path, name)
+
+
+def listed():
+    """Each row of the commands: their paths, and the names of the options."""
+    for usage, _, options in table("command"):
+        name, *more = code(usage)[0].split(" ", 1)
+        if isinstance(command(name), click.Group):
+            yield [(name, part) for part in more[0].split("|")], set(code(options))
+        else:
+            yield [(name,)], set(code(options))
+
+
+def test_every_command_is_listed_and_exists():
+    assert sorted(path for paths, _ in listed() for path in paths) == sorted(leaves(main))
+
+
+def test_every_option_listed_exists():
+    for paths, options in listed():
+        assert options <= set().union(*(options_of(command(*path)) for path in paths)), paths
+
+
+def test_every_command_line_is_one():
+    """In fences and in sentences: ``auth-diameter user add … --db FILE``."""
+    fences = "".join(blocks("sh"))
+    lines = [line.partition("  #")[0] for line in fences.splitlines()]
+    lines += code(re.sub(r"^```.*?^```$", "", TEXT, flags=re.MULTILINE | re.DOTALL))
+    found = [words for line in lines for words in re.findall(r"auth-diameter((?: [^&\s]+)+)", line)]
+    assert len(found) >= 10
+    for words in found:
+        path, at = [], main
+        for word in words.split():
+            if word.startswith("-"):
+                assert word in options_of(at), words
+            elif isinstance(at, click.Group):
+                at = at.commands[word]
+                path.append(word)
+
+
+def test_addresses_are_the_defaults():
+    for name in ("disc", "serve"):
+        default = next(option.default for option in command(name).params if option.name == "listen")
+        (about,) = (row[1] for row in table("command") if code(row[0]) == [name])
+        assert default in about
+
+
+def test_csv_is_read_as_shown(tmp_path, db):
+    columns = re.search(r"`(username,domain,password)\[,(groups)\]`", TEXT)
+    path = tmp_path / "users.csv"
+    path.write_text(f"{columns[1]},{columns[2]}\nbob,siphub.net,swordfish,pstn;voicemail\n")
+    copy = tmp_path / "copy.sqlite"
+    shutil.copy(db, copy)
+    done = run("user", "import", path, "--db", copy)
+    assert (done.returncode, done.stderr) == (0, "")
+    with Store.open(copy) as store:
+        assert sorted(store.groups("bob", "siphub.net")) == ["pstn", "voicemail"]
+
+
+# --- names ----------------------------------------------------------------------------------------------
+
+
+def test_parameters_are_those_of_config():
+    rows = [(code(name)[0], code(default)[0]) for name, default, _ in table("parameter")]
+    assert rows == [
+        (field.name, repr(field.default).replace("'", '"')) for field in dataclasses.fields(ad.Config)
+    ]
+
+
+def test_functions_have_these_arguments():
+    rows = [code(row[0])[0] for row in table("function")]
+    for text in rows:
+        name, *arguments = re.findall(r"\w+", text)
+        assert list(inspect.signature(getattr(ad, name)).parameters) == arguments
+    assert len(rows) == 3
+
+
+def test_attributes_exist():
+    decision = ad.Decision(1, ad.Cause.BYPASSED)
+    for row in table("attribute"):
+        assert all(hasattr(decision, name) for name in code(row[0])), row
+    request = ad.SipRequest(register())
+    for row in table("of a `SipRequest`"):
+        for text in code(row[0]):
+            assert hasattr(request, text.partition("(")[0]), text
+
+
+def test_every_name_of_the_module_exists():
+    for name in re.findall(r"\bad\.(\w+)", TEXT):
+        assert hasattr(ad, name), name
+
+
+FULL = ad.SipRequest(
+    b"INVITE sips:bob@biloxi.example:5071 SIP/2.0\r\n"
+    b"Via: SIP/2.0/UDP 127.0.0.1:5060;branch=z9hG4bK1\r\n"
+    b"From: <sip:alice@siphub.net>;tag=f1\r\nTo: <sip:bob@biloxi.example>;tag=t1\r\n"
+    b"Call-ID: c1\r\nCSeq: 7 INVITE\r\nContact: <sip:c>\r\nUser-Agent: u\r\nRefer-To: <sip:r>\r\n"
+    b"Diversion: <sip:d>\r\nP-Asserted-Identity: <sip:ai>\r\nP-Preferred-Identity: <sip:pu>\r\n"
+    b"Remote-Party-ID: <sip:re>\r\nX-Realm: x\r\n"
+    b'Proxy-Authorization: Digest username="alice@home", realm="r", nonce="n", uri="sip:u", response="%s",'
+    b" algorithm=MD5\r\n"
+    b"Content-Type: text/plain\r\nContent-Length: 2\r\n\r\nhi" % (b"0" * 32),
+    ("192.0.2.7", 5099),
+)
+VALUES = {
+    **{"$fd": "siphub.net", "$fu": "sip:alice@siphub.net", "$fU": "alice", "$ft": "f1"},
+    **{"$td": "biloxi.example", "$tu": "sip:bob@biloxi.example", "$tU": "bob", "$tt": "t1"},
+    **{"$rd": "biloxi.example", "$ru": "sips:bob@biloxi.example:5071", "$rU": "bob", "$rp": "5071"},
+    **{"$od": "biloxi.example", "$ou": "sips:bob@biloxi.example:5071", "$oU": "bob", "$rz": "sips"},
+    **{"$rm": "INVITE", "$rv": "SIP/2.0", "$ci": "c1", "$cs": "7"},
+    **{"$ct": "<sip:c>", "$ua": "u", "$rt": "<sip:r>", "$di": "<sip:d>"},
+    **{"$ai": "<sip:ai>", "$pu": "<sip:pu>", "$re": "<sip:re>"},
+    **{"$cT": "text/plain", "$cl": "2", "$rb": "hi", "$bs": "2", "$ml": str(FULL.data_size)},
+    **{"$si": "192.0.2.7", "$sp": "5099"},
+    **{"$aU": "alice@home", "$au": "alice", "$ad": "home", "$ar": "r", "$adu": "sip:u", "$aa": "MD5"},
+    **{"$hdr(Name)": None, "$$": "$"},
+}
+
+
+def test_no_pseudo_variable_is_missing():
+    named = [name for row in table("in a realm") for name in code(row[0])]
+    assert sorted(named) == sorted(VALUES)
+    assert {name[1:] for name in named} - {"hdr(Name)", "$"} == set(pseudovars._VARIABLES)
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_pseudo_variables_work(name):
+    text, value = (name, VALUES[name]) if VALUES[name] is not None else ("$hdr(X-Realm)", "x")
+    assert pseudovars.compile_template(text)(FULL) == value
+    if re.fullmatch(r"\$\w+", name):
+        assert pseudovars.compile_template(f"$({name[1:]})")(FULL) == value
+
+
+# --- when something goes wrong --------------------------------------------------------------------------
+
+
+def run(*command):
+    return subprocess.run(
+        [*OURS, *map(str, command)], capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+
+
+def causes():
+    return {code(row[0])[0]: row[1] for row in table("cause")}
+
+
+def test_every_cause_is_named():
+    (no_trouble,) = (line for line in TEXT.splitlines() if line.startswith("Three are no trouble: "))
+    fine = [name for name in code(no_trouble) if name in ad.Cause.__members__]
+    assert sorted([*causes(), *fine]) == sorted(ad.Cause.__members__)
+    assert len(fine) == 3
+
+
+def refusals(disc, closed):
+    """Decisions that can be had without a DISC that is told to fail."""
+    invite = make_request("INVITE", "sip:bob@siphub.net", ACCOUNT)
+    with ad.AuthDiameter(ad.Config(diameter_client_host=f"127.0.0.1:{disc}")) as auth:
+        yield auth.diameter_www_authorize(register(), "$fd")
+        yield auth.diameter_proxy_authorize(invite, "$fd")
+        yield auth.diameter_www_authorize(register(), "nobody.example")
+        yield auth.diameter_www_authorize(b"junk", "$fd")
+        broken = ("Authorization", "Digest username=")
+        yield auth.diameter_www_authorize(register(broken), "$fd")
+        yield auth.diameter_www_authorize(register().replace(b"<sip:alice@siphub.net>", b"<tel:+1>"), "$fd")
+        yield auth.diameter_www_authorize(register(), "r" * 65536)
+        yield auth.diameter_is_user_in(register(), "Credentials", "pstn")
+        yield auth.diameter_is_user_in(invite, "From", "pstn")
+    with ad.AuthDiameter(ad.Config(diameter_client_host=f"127.0.0.1:{closed}")) as auth:
+        yield auth.diameter_www_authorize(register(), "$fd")
+
+
+def test_causes_have_these_replies(disc, free_port):
+    seen = set()
+    for decision in refusals(disc, free_port):
+        name, status = decision.cause.name, decision.status
+        seen.add(name)
+        expected = causes()[name].split(", ")
+        assert (str(status) if status is not None else "none") in expected, decision
+    assert set(causes()) == seen | set(FAILING) | {"OVERLOADED"}
+
+
+def answering(**answer):
+    return lambda connection, questions: connection.send(
+        b"".join(build_answer(question, **answer) for question in questions)
+    )
+
+
+FAILING = {
+    "DISC_TIMEOUT": lambda connection, questions: None,
+    "DISC_LOST": lambda connection, questions: connection.close(),
+    "DISC_REFUSED": answering(result_code=5012),
+    "DISC_UNUSABLE": answering(result_code=None),
+}
+
+
+@pytest.mark.parametrize("cause", FAILING)
+def test_causes_of_a_disc_that_fails_have_these_replies(fake_disc, cause):
+    failing = fake_disc(FAILING[cause])
+    with ad.AuthDiameter(ad.Config(timeout=0.3, **failing.settings)) as auth:
+        decision = auth.diameter_www_authorize(register(), "$fd")
+        group_check = auth.diameter_is_user_in(register(), "From", "voicemail")
+    assert (decision.cause.name, str(decision.status)) == (cause, causes()[cause])
+    assert (group_check.cause.name, group_check.reply) == (cause, None)
+
+
+def messages():
+    return [code(row[0])[0] for row in table("message")]
+
+
+def test_messages_are_those_of_the_program(db, disc, tmp_path):
+    request = tmp_path / "request.sip"
+    request.write_bytes(register())
+    no_click = "import sys; sys.modules['click'] = None; from auth_diameter.__main__ import main; main()"
+    said = [
+        run("disc", "--listen", f"127.0.0.1:{disc}", "--db", db),
+        run("disc", "--listen", "127.0.0.1:0", "--db", tmp_path / "none.sqlite"),
+        subprocess.run(
+            [sys.executable, "-c", no_click], capture_output=True, text=True, timeout=PATIENCE, check=False
+        ),
+        run("check", request, "--disc", f"127.0.0.1:{disc}", "--realm", "$zz"),
+    ]
+    for text, done in itertools.zip_longest(messages()[:4], said):
+        assert (done.returncode, done.stdout) == (2, "")
+        assert text in done.stderr
+    (advice,) = (row[1] for row in table("message") if code(row[0])[0] == messages()[2])
+    assert code(advice)[0] in said[2].stderr
+
+
+# --- how it looks ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lines", tables(), ids=lambda lines: lines[0].split("|")[1].strip())
+def test_tables_are_aligned(lines):
+    bars = [[found.start() for found in re.finditer(r"(?<!\\)\|", line)] for line in lines]
+    assert all(line == bars[0] for line in bars)
+
+
+def test_no_place_of_one_machine_is_named():
+    assert not re.search(r"(?<![\w./])/(?:home|work|opt|root|tmp|usr)\b", TEXT)
+
+
+def test_files_that_are_named_exist():
+    for target in re.findall(r"\]\(([^)#:]+)\)", TEXT):
+        assert (ROOT / target).exists(), target
+
+
+def test_ratios_are_at_least_those_measured():
+    """What README says of speed is no more than the table of bench/README.md has."""
+    bench = (ROOT / "bench" / "README.md").read_text(encoding="utf-8")
+    measured = {
+        cells[1].strip(): float(re.search(r"[\d.]+", cells[4])[0])
+        for cells in (line.split("|") for line in bench.splitlines() if re.match(r"\| \d+ \|", line))
+        if re.match(r"\s*[\d.]+ ×", cells[4])
+    }
+    assert float(re.search(r"parsed (\d+) × as fast", TEXT)[1]) <= measured["1"]
+    assert float(re.search(r"answers (\d+) × the requests", TEXT)[1]) <= measured["7"]
 
 
 # --- several DISC ---------------------------------------------------------------------------------------
