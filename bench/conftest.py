@@ -1,4 +1,4 @@
-"""Lets the modules here import `common` and `pairs` beside them."""
+"""Lets the modules here import those beside them."""
 
 import sys
 from pathlib import Path

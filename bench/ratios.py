@@ -6,43 +6,9 @@ whatever else the machine does disturbs both alike.
 
 from __future__ import annotations
 
-import gc
-import statistics
-from collections.abc import Callable
-from timeit import Timer
-from typing import Any
-
 import common
-from pairs import Pair, pairs
 
-
-def calibrate(work: Callable[[], object], seconds: float) -> tuple[Timer, int]:
-    """How many repetitions fill a turn."""
-    timer = Timer(work)
-    n = 1
-    while (took := timer.timeit(n)) < seconds / 4:
-        n *= 4
-    return timer, max(1, round(n * seconds / took))
-
-
-def measure(pair: Pair, turns: int, seconds: float) -> dict[str, Any]:
-    ours, n_ours = calibrate(pair.ours, seconds)
-    peer, n_peer = calibrate(pair.peer, seconds)
-    gc.collect()
-    gc.disable()  # as timeit does, for both sides
-    times = [(ours.timeit(n_ours) / n_ours, peer.timeit(n_peer) / n_peer) for _ in range(turns)]
-    gc.enable()
-    ratios = sorted(theirs / our for our, theirs in times)
-    return {
-        "row": pair.row,
-        "what": pair.what,
-        "peer": pair.peer_name,
-        "ours_us": statistics.median(our for our, _ in times) * 1e6,
-        "peer_us": statistics.median(theirs for _, theirs in times) * 1e6,
-        "ratio": statistics.median(ratios),
-        "middle_half": [ratios[len(ratios) // 4], ratios[-1 - len(ratios) // 4]],
-        "target": pair.target,
-    }
+from auth_diameter.bench.pairs import measure, pairs
 
 
 def main() -> None:

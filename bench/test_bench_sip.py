@@ -1,7 +1,8 @@
 """pytest bench --benchmark-only: rows of the table in README.md; the group's name says which."""
 
 import pytest
-from pairs import Pair, sip
+
+from auth_diameter.bench.pairs import Pair, sip
 
 PAIRS = sip()
 # So many calls in a round that the clock's own time does not count.

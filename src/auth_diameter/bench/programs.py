@@ -1,0 +1,97 @@
+"""Programs under test, each in a process of its own, with their CPU time and memory from /proc."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+from auth_diameter._core import Error
+
+OURS = [sys.executable, "-m", "auth_diameter"]
+LOOPBACK = "127.0.0.1"
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_STARTUP_SECONDS = 30.0
+_OUTPUT = 1 << 20  # bytes of it that are looked at
+
+
+class Program:
+    """A program under test; ended with the block. It is up when it prints an address."""
+
+    def __init__(self, command: Sequence[str | Path], *, wait: bool = True) -> None:
+        self._command = " ".join(map(str, command))
+        self.log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the program
+        self.process = subprocess.Popen(  # noqa: S603 - the commands are ours
+            [str(word) for word in command],
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+        self.port = self._wait_for_port() if wait else 0
+
+    def output(self) -> str:
+        """What it has printed. The file's position is the program's, and must not be moved."""
+        return os.pread(self.log.fileno(), _OUTPUT, 0).decode(errors="replace")
+
+    def _wait_for_port(self) -> int:
+        deadline = time.monotonic() + _STARTUP_SECONDS
+        while time.monotonic() < deadline and self.process.poll() is None:
+            found = re.search(r"listening on 127\.0\.0\.1:(\d+)", self.output())
+            if found:
+                return int(found[1])
+            time.sleep(0.01)
+        said = self.output() or "it said nothing"
+        self.__exit__()
+        raise Error(f"bench: {self._command} did not start: {said}")
+
+    def pids(self) -> list[int]:
+        """It and its descendants."""
+        children: dict[int, list[int]] = {}
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):
+                parent = int(stat.read_text().rpartition(")")[2].split()[1])
+                children.setdefault(parent, []).append(int(stat.parent.name))
+        found = [self.process.pid]
+        for pid in found:
+            found += children.get(pid, [])
+        return found
+
+    def cpu_seconds(self) -> float:
+        """User and system time of all its processes so far (proc(5): utime, stime)."""
+        total = 0
+        for pid in self.pids():
+            with contextlib.suppress(OSError):
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                total += int(fields[11]) + int(fields[12])
+        return total / _TICKS
+
+    def resident_bytes(self) -> int:
+        """Memory of all its processes (proc(5): resident)."""
+        return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE for pid in self.pids())
+
+    def stop(self) -> None:
+        """Ends it, at once where it does not end by itself."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(5)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(5)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        self.log.close()

@@ -1,0 +1,231 @@
+"""auth-diameter bench: each comparison is one of equal and right work, and the command shows every row."""
+
+import importlib.util
+import os
+import pty
+import subprocess
+import sys
+import time
+
+import pytest
+from commands import OURS, PATIENCE
+
+import auth_diameter as ad
+from auth_diameter import bench
+from auth_diameter.bench import loopback, pairs, programs, report
+
+PEERS = {"sipmessage": "sipmessage", "python-diameter": "diameter", "hashlib": "hashlib"}
+PAIRS = pairs.pairs()
+ROWS = ["1", "2", "3", "4", "5", "5b"]
+
+
+def run(*options):
+    command = [*OURS, "bench", *options]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=3 * PATIENCE)
+
+
+# --- the comparisons ---------------------------------------------------------------------------------------
+
+
+def test_all_rows_are_there():
+    assert [pair.row for pair in PAIRS if pair.target] == ROWS
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.what)
+def test_both_sides_do_the_same_again_and_again(pair):
+    if importlib.util.find_spec(PEERS[pair.peer_name]) is None:
+        assert pair.peer is None
+        pytest.skip(f"{pair.peer_name} is not installed")
+    ours, peer = pair.ours(), pair.peer()
+    assert pair.ours() == ours or pair.row in ("1", "1a")  # those have no equality of their own
+    if pair.row == "1":
+        assert dict(ours.parameters) == dict(peer)
+    elif pair.row == "1a":
+        assert ours.method == peer.method == "REGISTER"
+    else:
+        assert ours == peer
+
+
+def test_the_answers_are_right():
+    results = {pair.row: pair.ours() for pair in PAIRS if pair.row}
+    assert results["1"].username == "alice"
+    assert results["2"] is True
+    assert results["3"] == bytes(i % 8 != 7 for i in range(1024))
+    assert ad.Message.decode(bytes(results["4"])).command == 265
+    assert results["5"][0] == 4001
+    assert results["5b"][0] == 2001
+
+
+@pytest.fixture
+def no_peers(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sipmessage", None)
+    monkeypatch.setitem(sys.modules, "diameter.message", None)
+
+
+def test_without_peers_only_hashlib_is_left(no_peers):
+    for pair in pairs.pairs():
+        assert (pair.peer is not None) == (pair.peer_name == "hashlib")
+        assert pair.ours() is not None
+
+
+def test_unequal_work_is_not_timed(monkeypatch):
+    monkeypatch.setattr(pairs, "_hashlib_verify", lambda *_: False)
+    with pytest.raises(ad.Error, match="have not done the same"):
+        pairs.digest()
+
+
+def test_measure_finds_the_ratio_of_the_times():
+    pair = pairs.Pair("x", "sleep", "more sleep", lambda: time.sleep(0.001), lambda: time.sleep(0.003))
+    found = pairs.measure(pair, 3, 0.004)
+    assert 1000 <= found["ours_us"] < found["peer_us"]
+    assert 1 < found["ratio"] < 4
+    assert found["middle_half"][0] <= found["ratio"] <= found["middle_half"][1]
+
+
+def test_measure_without_a_peer():
+    found = pairs.measure(pairs.Pair("x", "work", "none", lambda: None, None), 3, 0.001)
+    assert found["ours_us"] > 0
+    assert (found["peer_us"], found["ratio"], found["middle_half"]) == (None, None, None)
+
+
+# --- loopback ----------------------------------------------------------------------------------------------
+
+
+def test_loopback_counts_every_request():
+    with loopback.running() as service:
+        for window in (1, 64):
+            got = service.measure(window, 0.2)
+            assert got.replies == len(got.latencies) > window
+            assert got.took >= 0.2
+            assert 0 < got.latency(0) <= got.latency(0.5) <= got.latency(0.99) <= got.latency(1) < PATIENCE
+            assert got.limit() in ("serve", "disc", "the load", "waiting") or got.limit().endswith(" cores")
+
+
+def test_the_load_accepts_200_alone(monkeypatch):
+    monkeypatch.setattr(loopback, "authorization", lambda *_, **__: "Digest nonsense")
+    with pytest.raises(ad.Error, match="expected 200, got 4"), loopback.running() as service:
+        service.measure(4, 0.1)
+
+
+def test_the_load_gives_up_on_a_host_that_is_silent(monkeypatch):
+    monkeypatch.setattr(loopback, "_PATIENCE", 0.05)
+    phones = loopback.Telephones(9)  # discard
+    try:
+        with pytest.raises(ad.Error, match="has not answered"):
+            phones.prepare()
+    finally:
+        phones.close()
+
+
+@pytest.mark.parametrize(
+    ("times", "limit"),
+    [
+        ((0.95, 0.5, 0.4), "serve"),
+        ((0.5, 0.95, 0.4), "disc"),
+        ((0.5, 0.5, 0.95), "the load"),
+        ((0.7, 0.7, 0.6), "2 cores"),
+        ((0.2, 0.2, 0.2), "waiting"),
+    ],
+)
+def test_what_set_the_limit_is_named(monkeypatch, times, limit):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    assert loopback.Measured(1, 1, 1.0, *times, [0.001]).limit() == limit
+
+
+def test_a_program_that_does_not_start_says_why():
+    with pytest.raises(ad.Error, match="did not start: auth-diameter: /nowhere/x"):
+        programs.Program([*programs.OURS, "disc", "--listen", "127.0.0.1:0", "--db", "/nowhere/x"])
+
+
+def test_a_program_has_time_and_memory():
+    command = "import time; print('listening on 127.0.0.1:9')\nwhile True: pass"
+    with programs.Program([sys.executable, "-c", command]) as program:
+        assert program.port == 9
+        assert program.pids() == [program.process.pid]
+        deadline = time.monotonic() + PATIENCE
+        while program.cpu_seconds() < 0.05:
+            assert time.monotonic() < deadline
+        assert program.resident_bytes() > 1 << 20
+    assert program.process.poll() is not None
+
+
+# --- the table ---------------------------------------------------------------------------------------------
+
+
+def test_table_aligns(capsys):
+    report.table(("a", "number"), [("x", 5), ("long", "12.5"), ("y", "–")])
+    assert capsys.readouterr().out == (
+        "a     number\n----  ------\nx          5\nlong    12.5\ny          –\n"
+    )
+
+
+def test_verdict():
+    assert report.verdict(3.0, 2.5) == report.verdict(0.1, 0.2, at_most=True) == "met"
+    assert report.verdict(2.0, 2.5) == report.verdict(0.3, 0.2, at_most=True) == "not met"
+
+
+# --- the command -------------------------------------------------------------------------------------------
+
+
+def test_the_command_prints_every_row():
+    done = run("--seconds", "0.5")
+    assert (done.returncode, done.stderr) == (0, "")
+    header, line, *rows = done.stdout.splitlines()
+    assert header.split() == list(bench.HEADER)
+    assert set(line) == {"-", " "}
+    assert [row.split()[0] for row in rows[: len(ROWS)]] == ROWS
+    for row in rows[: len(ROWS)]:
+        assert " µs" in row
+        assert "×" in row
+    rest = "\n".join(rows[len(ROWS) :])
+    for what in ("requests a second", "CPU a request: serve", "CPU a request: disc", "what set the limit",
+                 "99 of 100 are below", "1 request under way: latency, median"):  # fmt: skip
+        assert what in rest
+    columns = {len(row.rpartition("  ")[0]) for row in rows}
+    assert len(columns) == 1, "the last column is not aligned"
+
+
+def test_the_table_says_how_to_get_what_is_not_there(no_peers, monkeypatch):
+    steps = []
+    rows = {row[0]: row for row in bench.run(0.3, lambda what, done: steps.append((what, done)))}
+    for row in ("1", "4", "5", "5b"):
+        assert rows[row][3:5] == ("pip install 'auth-diameter[bench]'", "–")
+    for row in ("2", "3"):
+        assert rows[row][3].endswith(" hashlib")
+        assert rows[row][4].endswith(" ×")
+    shares = [done for _, done in steps]
+    assert shares == sorted(shares)
+    assert (shares[0], shares[-1]) == (0, 1)
+
+
+def test_unusable_seconds():
+    done = run("--seconds", "0")
+    assert done.returncode == 2
+    assert "--seconds" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_progress_on_a_terminal_alone():
+    """On stderr, so that the table can go to a file."""
+    ours, theirs = pty.openpty()
+    try:
+        done = subprocess.Popen(
+            [*OURS, "bench", "--seconds", "0.3"],
+            stdout=subprocess.PIPE,
+            stderr=theirs,
+            env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
+        )
+        os.close(theirs)
+        seen = b""
+        try:
+            while data := os.read(ours, 4096):
+                seen += data
+        except OSError:  # the other end is closed
+            pass
+        table, _ = done.communicate(timeout=3 * PATIENCE)
+    finally:
+        os.close(ours)
+    assert done.returncode == 0
+    assert b"64 requests under way" in seen
+    assert table.startswith(b"row ")
+    assert b"\x1b" not in table
