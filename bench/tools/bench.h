@@ -1,4 +1,5 @@
-/* What the load generators and the stub share: a clock, a histogram of times, and failing with a reason. */
+/* What the load generators and the stub share: a clock, a histogram of times, failing with a reason,
+ * and AVPs. */
 #ifndef AUTH_DIAMETER_BENCH_H
 #define AUTH_DIAMETER_BENCH_H
 
@@ -54,6 +55,30 @@ static inline double histogram_us(const histogram *h, double share)
         if ((seen += h->count[step]) > wanted)
             return step / 10.0;
     return 0;
+}
+
+/* Diameter (RFC 6733, 4.1): numbers of 4 bytes, and an AVP with its padding; where it ends. */
+static inline uint32_t get(const unsigned char *p)
+{
+    uint32_t value;
+    memcpy(&value, p, 4);
+    return ntohl(value);
+}
+
+static inline void put(unsigned char *p, uint32_t value)
+{
+    value = htonl(value);
+    memcpy(p, &value, 4);
+}
+
+static inline unsigned char *put_avp(unsigned char *p, uint32_t code, uint32_t flags, const void *data, size_t n)
+{
+    size_t padding = -n & 3;
+    put(p, code);
+    put(p + 4, flags << 24 | (uint32_t)(8 + n));
+    memcpy(p + 8, data, n);
+    memset(p + 8 + n, 0, padding);
+    return p + 8 + n + padding;
 }
 
 #endif

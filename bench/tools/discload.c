@@ -84,29 +84,6 @@ static void md5_hex(const char *text, size_t size, char to[32])
     hex(digest, to);
 }
 
-static uint32_t get(const unsigned char *p)
-{
-    uint32_t value;
-    memcpy(&value, p, 4);
-    return ntohl(value);
-}
-
-static void put(unsigned char *p, uint32_t value)
-{
-    value = htonl(value);
-    memcpy(p, &value, 4);
-}
-
-static unsigned char *put_avp(unsigned char *p, uint32_t code, uint32_t flags, const void *data, size_t n)
-{
-    size_t padding = -n & 3;
-    put(p, code);
-    put(p + 4, flags << 24 | (uint32_t)(8 + n));
-    memcpy(p + 8, data, n);
-    memset(p + 8 + n, 0, padding);
-    return p + 8 + n + padding;
-}
-
 /* Writes a question to `to`; its size. `user` below 0: without credentials. */
 static size_t write_question(unsigned char *to, uint32_t msgid, long user)
 {

@@ -46,29 +46,6 @@ static int timer = -1;
 static connection *connections[MAX_CONNECTIONS];
 static unsigned char out[BUFFER / MIN_QUESTION * MAX_ANSWER];
 
-static uint32_t get(const unsigned char *p)
-{
-    uint32_t value;
-    memcpy(&value, p, 4);
-    return ntohl(value);
-}
-
-static void put(unsigned char *p, uint32_t value)
-{
-    value = htonl(value);
-    memcpy(p, &value, 4);
-}
-
-static unsigned char *put_avp(unsigned char *p, uint32_t code, uint32_t flags, const void *data, size_t n)
-{
-    size_t padding = -n & 3;
-    put(p, code);
-    put(p + 4, flags << 24 | (uint32_t)(8 + n));
-    memcpy(p + 8, data, n);
-    memset(p + 8 + n, 0, padding);
-    return p + 8 + n + padding;
-}
-
 /* Writes the answer to one whole question; the size of the answer. */
 static size_t answer(const unsigned char *question, size_t size, unsigned char *to)
 {

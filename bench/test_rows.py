@@ -2,16 +2,18 @@
 
 import pytest
 
-from auth_diameter.bench.pairs import Pair, diameter
+from auth_diameter.bench.pairs import Pair, pairs
 
-PAIRS = diameter()
 # So many calls in a round that the clock's own time does not count.
 pytestmark = pytest.mark.benchmark(min_time=0.001, max_time=0.5)
 
 
 @pytest.mark.parametrize("side", ["ours", "peer"])
-@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.what)
-def test_diameter(benchmark, pair: Pair, side: str):
+@pytest.mark.parametrize("pair", pairs(), ids=lambda pair: pair.what)
+def test_row(benchmark, pair: Pair, side: str):
     benchmark.group = f"{pair.row} {pair.what}".strip()
     benchmark.extra_info.update(row=pair.row, peer=pair.peer_name, target=pair.target)
-    benchmark(pair.ours if side == "ours" else pair.peer)
+    work = pair.ours if side == "ours" else pair.peer
+    if work is None:
+        pytest.skip(f"{pair.peer_name} is not installed")
+    benchmark(work)
