@@ -440,16 +440,9 @@ class Store:
         """
         if not self.writable:
             raise ConfigError(f"{self.path}: was opened for reading only")
-        connection = self._connection
         try:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
+            with _transaction(self._connection, "BEGIN IMMEDIATE"):
+                yield self._connection
         except sqlite3.Error as error:
             raise ConfigError(f"{self.path}: {describe(error)}") from None
         except UnicodeEncodeError:
@@ -463,16 +456,9 @@ class Store:
 
         :raises ConfigError: there is no room for them.
         """
-        connection = self._connection
         try:
-            connection.execute("BEGIN")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
+            with _transaction(self._connection, "BEGIN"):
+                yield self._connection
         except sqlite3.Error as error:
             raise ConfigError(f"temporary tables: {describe(error)}") from None
 
@@ -629,6 +615,19 @@ class Store:
         self._immutable, self._stamp = opened.immutable, stamps[opened.immutable]
         self._version += 1
         self._pragma_version = -1
+
+
+@contextlib.contextmanager
+def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
+    """Kept as a whole when the block ends, dropped when it raises."""
+    connection.execute(begin)
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 def _stamp(path: str, immutable: bool) -> tuple[int, ...] | None:
