@@ -44,6 +44,11 @@ def build_credentials(username: str = "alice", realm: str = "siphub.net", **more
     return f'Digest username="{username}", realm="{realm}"{pairs}'
 
 
+FIRST = build_request()  # it has no credentials yet
+RIGHT = build_request(extra=("Authorization: " + build_credentials(),))
+SLACK = 1.0  # seconds more than it takes: for machines with much else to do
+
+
 def build_answer(
     question: Message | int,
     result_code: int | None = 2001,
@@ -102,6 +107,15 @@ def answer_all(connection: FakeConnection, questions: list[Message]) -> None:
 
 
 Script = Callable[[FakeConnection, list[Message]], Any]
+
+
+def say_nothing(connection: FakeConnection, questions: list[Message]) -> None:
+    """A script that leaves every question open."""
+
+
+def hang_up(connection: FakeConnection, questions: list[Message]) -> None:
+    """A script that closes the connection at the first question."""
+    connection.close()
 
 
 class FakeDisc:

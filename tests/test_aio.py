@@ -17,18 +17,19 @@ from functools import partial
 import pytest
 from fake_disc import (
     CHALLENGE_VALUE,
+    FIRST,
+    RIGHT,
+    SLACK,
     answer_all,
     build_answer,
     build_credentials,
     build_request,
+    hang_up,
     judge,
+    say_nothing,
 )
 
 from auth_diameter import AsyncAuthDiameter, Cause, Config, DiscError, SipRequest
-
-RIGHT = build_request(extra=("Authorization: " + build_credentials(),))
-FIRST = build_request()
-SLACK = 1.0  # seconds: for machines with much else to do
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
@@ -66,14 +67,6 @@ def ask(client, request=RIGHT):
 
 def ask_many(client, count, request=RIGHT):
     return asyncio.gather(*(ask(client, request) for _ in range(count)))
-
-
-def say_nothing(connection, questions):
-    pass
-
-
-def hang_up(connection, questions):
-    connection.close()
 
 
 async def until(what):

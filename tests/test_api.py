@@ -9,11 +9,9 @@ import sys
 import threading
 
 import pytest
-from fake_disc import answer_all, build_credentials, build_request
+from fake_disc import RIGHT, answer_all, build_request
 
 import auth_diameter as ad
-
-RIGHT = build_request(extra=("Authorization: " + build_credentials(),))
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ import socket
 import struct
 
 import pytest
+from machine import needs_ipv6
 
 import auth_diameter as ad
 from auth_diameter.disc import listener as listener_module
@@ -352,18 +353,6 @@ def test_a_port_that_is_taken(disc):
 
 
 # --- addresses -----------------------------------------------------------------------------------------
-
-
-def has_ipv6():
-    try:
-        with socket.socket(socket.AF_INET6) as sock:
-            sock.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
-
-
-needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="no IPv6 on this machine")
 
 
 @needs_ipv6

@@ -6,6 +6,7 @@ import logging
 import socket
 
 import pytest
+from machine import needs_ipv6
 
 import auth_diameter as ad
 from auth_diameter import host as host_module
@@ -113,18 +114,6 @@ def script(tmp_path):
         return str(path)
 
     return write
-
-
-def has_ipv6():
-    try:
-        with socket.socket(socket.AF_INET6) as sock:
-            sock.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
-
-
-needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="no IPv6 on this machine")
 
 
 # --- the default route ---------------------------------------------------------------------------------

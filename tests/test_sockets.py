@@ -8,11 +8,17 @@ import struct
 from collections.abc import Iterator
 
 import pytest
+from machine import needs_ipv6
 
 from auth_diameter._core import DatagramBatch, exchange
 
 
-@pytest.fixture(params=[(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")], ids=["IPv4", "IPv6"])
+@pytest.fixture(
+    params=[
+        pytest.param((socket.AF_INET, "127.0.0.1"), id="IPv4"),
+        pytest.param((socket.AF_INET6, "::1"), id="IPv6", marks=needs_ipv6),
+    ]
+)
 def pair(request: pytest.FixtureRequest) -> Iterator[tuple[socket.socket, socket.socket]]:
     """A server's and a client's socket of one family."""
     family, host = request.param

@@ -17,18 +17,19 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from fake_disc import (
     CHALLENGE_VALUE,
+    FIRST,
+    RIGHT,
+    SLACK,
     answer_all,
     build_answer,
     build_credentials,
     build_request,
+    hang_up,
     judge,
+    say_nothing,
 )
 
 from auth_diameter import AuthDiameter, Cause, Config, DiscError, SipRequest
-
-RIGHT = build_request(extra=("Authorization: " + build_credentials(),))
-FIRST = build_request()
-SLACK = 1.0  # seconds: for machines with much else to do
 
 
 def new_client(disc, **settings):
@@ -38,14 +39,6 @@ def new_client(disc, **settings):
 
 def ask(client, request=RIGHT):
     return client.diameter_www_authorize(request, "$fd")
-
-
-def say_nothing(connection, questions):
-    pass
-
-
-def hang_up(connection, questions):
-    connection.close()
 
 
 # ------------------------------------------------------------------ the functions
