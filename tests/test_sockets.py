@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
 import struct
@@ -123,6 +124,26 @@ class TestExchange:
             here.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", 0, 1000))
             with pytest.raises(BlockingIOError):
                 exchange(here.fileno(), bytearray(b"x"))
+
+    def test_a_signal_in_between_leaves_the_limit_to_the_caller(self) -> None:
+        old = signal.signal(signal.SIGALRM, lambda number, frame: None)
+        here, there = socket.socketpair()
+        try:
+            with here, there:
+                there.setblocking(False)
+                out = bytearray(1 << 20)
+                signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
+                assert exchange(here.fileno(), out) is None
+                received = 0
+                while len(out) > 0:  # what was sent is out of it, and what was not is not lost
+                    with contextlib.suppress(BlockingIOError):
+                        while True:
+                            received += len(there.recv(1 << 20))
+                    assert received + len(out) == 1 << 20
+                    assert exchange(here.fileno(), out) is None
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, old)
 
     def test_a_signal_handler_that_raises_ends_it(self) -> None:
         def handler(number: int, frame: object) -> None:

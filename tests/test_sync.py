@@ -455,6 +455,21 @@ def test_an_interrupt_leaves_nothing_behind(fake_disc):
         assert ask(client)
 
 
+def test_signals_do_not_move_the_deadline(fake_disc):
+    """Each one interrupts the system call, whose limit must not begin again (as with SIGPROF or SIGCHLD)."""
+    old = signal.signal(signal.SIGALRM, lambda number, frame: None)
+    signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)
+    threading.Timer(2.0, lambda: signal.setitimer(signal.ITIMER_REAL, 0)).start()
+    try:
+        with new_client(fake_disc(say_nothing), timeout=0.4) as client:
+            started = time.monotonic()
+            assert ask(client).cause is Cause.DISC_TIMEOUT
+            assert time.monotonic() - started < 0.4 + SLACK
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
+
+
 # ------------------------------------------------------------------ its end
 
 

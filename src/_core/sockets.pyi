@@ -2,7 +2,7 @@ from typing import TypeAlias, final
 
 _Address: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
 
-def exchange(fd: int, out: bytearray) -> bytes: ...
+def exchange(fd: int, out: bytearray) -> bytes | None: ...
 
 @final
 class DatagramBatch:

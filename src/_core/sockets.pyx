@@ -130,14 +130,15 @@ cdef class DatagramBatch:
         :returns: how many went out, int.
         :raises ValueError: an address that is no IP address of the socket's family.
         """
-        cdef Py_ssize_t total = len(replies), at = 0, sent_all = 0
+        cdef tuple all_replies = tuple(replies)     # ours alone: it keeps every reply alive and in place
+        cdef Py_ssize_t total = len(all_replies), at = 0, sent_all = 0
         cdef int i, count, sent
         cdef bytes data
         cdef tuple reply
         while at < total:
             count = <int>min(total - at, BATCH)
             for i in range(count):
-                reply = replies[at + i]
+                reply = all_replies[at + i]
                 if reply is None or len(reply) != 2 or reply[0] is None:
                     raise TypeError("replies: expected pairs (bytes, address)")
                 data = reply[0]
@@ -154,31 +155,34 @@ cdef class DatagramBatch:
 def exchange(int fd, bytearray out not None):
     """Sends all of `out` on a blocking socket and receives once, with the GIL released in between.
 
-    :returns: bytes, up to 64 KiB of what came; b"" where the other side has closed.
+    What was sent is taken out of `out`.
+
+    :returns: bytes, up to 64 KiB of what came; b"" where the other side has closed; None where a signal
+        came in between: its handler has run, and the caller goes on with what limit is left.
     :raises BlockingIOError: SO_SNDTIMEO or SO_RCVTIMEO has passed. :raises OSError: anything else.
     """
     cdef char buffer[65536]
     cdef bytes data = bytes(out)    # ours alone while the GIL is away
     cdef const char *p = PyBytes_AS_STRING(data)
     cdef size_t left = <size_t>PyBytes_GET_SIZE(data)
-    cdef ssize_t n
+    cdef ssize_t n = 0
     cdef int error
-    while True:
-        with nogil:
-            n = 0
-            while left and n >= 0:
-                n = send(fd, p, left, MSG_NOSIGNAL)
-                if n > 0:
-                    p += n
-                    left -= <size_t>n
-            if n >= 0:
-                n = recv(fd, buffer, sizeof(buffer), 0)
-            error = errno
+    with nogil:
+        while left and n >= 0:
+            n = send(fd, p, left, MSG_NOSIGNAL)
+            if n > 0:
+                p += n
+                left -= <size_t>n
         if n >= 0:
-            return PyBytes_FromStringAndSize(buffer, n)
-        if error != EINTR:
-            raise OSError(error, "exchanging with DISC")
-        PyErr_CheckSignals()
+            n = recv(fd, buffer, sizeof(buffer), 0)
+        error = errno
+    del out[:PyBytes_GET_SIZE(data) - <Py_ssize_t>left]
+    if n >= 0:
+        return PyBytes_FromStringAndSize(buffer, n)
+    if error != EINTR:
+        raise OSError(error, "exchanging with DISC")
+    PyErr_CheckSignals()
+    return None
 
 
 cdef tuple address_of(const sockaddr_storage *address):

@@ -19,7 +19,6 @@ from auth_diameter.authorize import Authorizer, Cause, Decision, Request
 from auth_diameter.config import Config
 from auth_diameter.pool import Connection, Failure, Peer, Pool
 
-_CHUNK = 65536
 _TOLERANCE = 0.01  # seconds by which a call may exceed its time limit
 
 
@@ -137,19 +136,21 @@ class AuthDiameter:
             outgoing, connection.outgoing = connection.outgoing, bytearray()
             data = exchange(sock.fileno(), outgoing)
             while True:
-                with self._lock:
-                    answer = self._pool.received_by(question, data)
-                    if answer is not None:
-                        if limited:
-                            _limit(sock, self.config.timeout)
-                        # From here on the connection may be another thread's.
-                        self._hand_on(connection)
-                        return answer
-                if not data or connection.fault is not None:
-                    raise ConnectionError
+                if data is not None:
+                    with self._lock:
+                        answer = self._pool.received_by(question, data)
+                        if answer is not None:
+                            if limited:
+                                _limit(sock, self.config.timeout)
+                            # From here on the connection may be another thread's.
+                            self._hand_on(connection)
+                            return answer
+                    if not data or connection.fault is not None:
+                        raise ConnectionError
+                # Part of an answer, or a signal: the kernel's limit would begin again.
                 limited = True
                 _limit(sock, question.deadline - time.monotonic())
-                data = sock.recv(_CHUNK)
+                data = exchange(sock.fileno(), outgoing)
         except BlockingIOError:
             with self._lock:
                 connection.silent = True
