@@ -467,6 +467,36 @@ def test_a_route_that_fails_is_logged_and_answered_500(run, script, caplog, body
     assert logged in caplog.text
 
 
+def test_no_more_routes_run_than_there_is_room_for(run, script, monkeypatch):
+    """A flood, and routes that wait: the excess costs a 503 and no memory."""
+    monkeypatch.setattr(host_module, "_MOST_ROUTES", 3)
+    text = (
+        "import asyncio\n"
+        "gate = asyncio.Event()\n"
+        "async def request_route(request, auth):\n"
+        "    if request.call_id == 'go':\n"
+        "        gate.set()\n"
+        "    await gate.wait()\n"
+        "    return request.reply(200, 'OK')\n"
+    )
+
+    async def scenario(host, phone):
+        for call_id in ("1", "2", "3", "4", "5"):
+            phone.send(phone.request(call_id=call_id), host.address)
+        refused = [await phone.receive() for _ in range(2)]
+        ended = next(iter(host._tasks))
+        ended.cancel()
+        while ended in host._tasks:
+            await asyncio.sleep(0)
+        phone.send(phone.request(call_id="go"), host.address)
+        return refused, [await phone.receive() for _ in range(3)]
+
+    refused, served = run(scenario, load_route(script(text)))
+    assert [(reply.status, reply.header("Retry-After")) for reply in refused] == [(503, "2")] * 2
+    assert {reply.header("Call-ID") for reply in refused} == {"4", "5"}
+    assert [reply.status for reply in served] == [200] * 3
+
+
 def test_routes_run_beside_each_other(run, script):
     """One that waits does not hold up the others."""
     text = (

@@ -48,10 +48,17 @@ _TROUBLES = frozenset(
         Cause.OVERLOADED,
     }
 )  # DISC did not do its part
+_MOST_ROUTES = 10_000  # that run at a time, some 10 KiB each and their request; the next gets 503
+_LATER = (("Retry-After", "2"),)
 _PATIENCE = 1.0  # seconds that running routes have to end when the host is closed
 _QUIET = 10.0  # seconds between two lines of the log that say so
 
-_REASONS = {400: "Bad Request", 500: "Server Internal Error", 505: "Version Not Supported"}
+_REASONS = {
+    400: "Bad Request",
+    500: "Server Internal Error",
+    503: "Service Unavailable",
+    505: "Version Not Supported",
+}
 
 
 def load_route(path: str) -> Route:
@@ -148,6 +155,9 @@ class Host:
                 self._send(reply, error.request, source)
             return
         if self._route is not None:
+            if len(self._tasks) >= _MOST_ROUTES:
+                self._send(request.reply(503, _REASONS[503], _LATER), request, source)
+                return
             task = self._loop.create_task(self._run(self._route, request, source))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
