@@ -64,8 +64,8 @@ class Workers:
             now = time.monotonic()
             for number in [number for number, when in self._due.items() if when <= now]:
                 del self._due[number]
-                self._fork(number)
-                log.info("worker %d started again", number)
+                if self._fork(number):
+                    log.info("worker %d started again", number)
         self._stop()
 
     def _fork(self, number: int) -> bool:
@@ -129,6 +129,8 @@ class Workers:
                     os.waitpid(pid, 0)
                 self._numbers.clear()
         os.close(self._parent)
+        for sock in self._sockets:
+            sock.close()
         signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
 
 

@@ -53,7 +53,7 @@ class Measured:
         if most >= 0.9 * self.took:
             return name
         cores = len(os.sched_getaffinity(0))
-        return f"{cores} cores" if sum(busy.values()) >= 0.85 * self.took * cores else "waiting"
+        return f"{cores} cores" if sum(busy.values()) >= 0.75 * self.took * cores else "waiting"
 
 
 class Telephones:
