@@ -592,6 +592,20 @@ def test_check_takes_a_file_from_an_editor(check):
         assert check(text).status == 1
 
 
+def test_check_of_a_hostile_request_shows_nothing_that_acts_on_a_terminal(cli, disc, tmp_path):
+    value = (
+        'Digest username="\\\x1b[2Jalice", realm="siphub.net", nonce="n", uri="sip:siphub.net", '
+        f'response="{"0" * 32}"'
+    )
+    data = make_request("REGISTER", "sip:siphub.net", ACCOUNT, headers=[("Authorization", value)])
+    path = tmp_path / "request.sip"
+    path.write_bytes(data.replace(b"<sip:", b'"\xc2\x9b\\\x07" <sip:', 1))
+    done = cli("check", path, "--disc", f"127.0.0.1:{disc.port}")
+    assert done.status == 1
+    assert "\\x1b[2Jalice" in done.out
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", done.out)
+
+
 def test_check_reads_stdin(cli, disc):
     data = make_request("REGISTER", "sip:siphub.net", ACCOUNT)
     done = cli("check", "-", "--disc", f"127.0.0.1:{disc.port}", stdin=data)

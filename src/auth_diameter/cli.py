@@ -13,6 +13,7 @@ import errno
 import io
 import logging
 import os
+import re
 import resource
 import signal
 import socket
@@ -375,7 +376,7 @@ def user_list(domain: str | None, db: str) -> None:
     count = 0
     with Store.open(db) as store:
         for count, found in enumerate(store.users(domain), 1):  # noqa: B007 - shown at the end
-            print(found, *store.groups(found.username, found.domain))
+            print(_visible(" ".join([str(found), *store.groups(found.username, found.domain)])))
     # Not on stdout: what reads that gets users alone.
     print(f"{count} user{'s' if count != 1 else ''}", file=sys.stderr)
 
@@ -473,7 +474,7 @@ def group_list(account: str, db: str) -> None:
         if not groups and store.stored_domain(*split_account(account)) is None:
             raise ad.ConfigError(f"no user {account} in {db}")
     for name in groups:
-        print(name)
+        print(_visible(name))
 
 
 def _must_exist(db: str) -> None:
@@ -538,10 +539,16 @@ def _print_decision(function: str, decision: ad.Decision) -> None:
         ("username", decision.username or "–"),
         ("realm", decision.realm or "–"),
     ):
-        print(f"{name:<12} {value}")
+        print(f"{name:<12} {_visible(str(value))}")
     if decision.reply is not None:
         print()
-        print(decision.reply.decode("utf-8", "replace").replace("\r\n", "\n").rstrip())
+        for line in decision.reply.decode("utf-8", "replace").rstrip().split("\r\n"):
+            print(_visible(line))
+
+
+def _visible(text: str) -> str:
+    """Strangers write requests and tables: what could act on a terminal is shown as an escape."""
+    return re.sub("[\x00-\x08\x0a-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 @main.command()
