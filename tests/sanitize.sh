@@ -3,8 +3,10 @@
 # folder, and runs its tests there: one byte read or written too far, a signed overflow or a
 # misaligned access ends the run with a stack trace.
 #
-#     tests/sanitize.sh [PYTEST ARGUMENT ...]          by default: the tests of src/_core
+#     tests/sanitize.sh [PYTEST ARGUMENT ...]          by default: the tests of src/_core/*.pyx
 #     CC=clang tests/sanitize.sh                       with another compiler than gcc
+#
+# tests/test_md5.py is not among them: it builds md5.c with the sanitizers itself.
 #
 # Needs the packages of `pip install '.[dev]'` (PYTHON names the interpreter that has them; python by
 # default) and the compiler's libasan. Nothing of the checkout or of the environment is changed.
@@ -25,8 +27,8 @@ library() { # a sanitizer's run-time library, by its full path
     [[ $path == /* ]] && echo "$path"
 }
 if [[ $CC == *clang* ]]; then
-    # One library has both sanitizers in it.
-    flags+=" -shared-libsan"
+    # One library has both sanitizers in it. Cython's own code adds 0 to null pointers, which only clang minds.
+    flags+=" -shared-libsan -fno-sanitize=pointer-overflow"
     preload=$(library "libclang_rt.asan-$(uname -m).so")
 else
     preload="$(library libasan.so) $(library libubsan.so)"
@@ -37,7 +39,7 @@ fi
 
 if [[ $# -eq 0 ]]; then
     set -- -q
-    for module in src/_core/*.pyx src/_core/errors.py src/_core/md5.c; do
+    for module in src/_core/*.pyx src/_core/errors.py; do
         test=tests/test_$(basename "${module%.*}").py
         [[ -e $test ]] && set -- "$@" "$test"
     done
