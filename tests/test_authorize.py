@@ -580,6 +580,12 @@ def test_who_is_asked_about(who, user, domain, use_domain):
     assert found[DESTINATION_REALM] == b"siphub.net"  # of the Request-URI, whoever it is about
 
 
+def test_an_escape_hides_nobody_from_a_group():
+    """RFC 3261, 19.1.4: an escaped letter is that letter, and "%00" is no end of a name."""
+    request = build_request(**{**PARTIES, "from_": "<sip:%61lice@from.example>;tag=1"})
+    assert asked(is_user_in(request, "From"))[USER_NAME] == b"alice"
+
+
 @pytest.mark.parametrize(
     ("username", "realm", "name"),
     [

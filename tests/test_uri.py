@@ -260,3 +260,25 @@ def test_long_ones() -> None:
         assert Uri.parse(text).text == text
     refused("sip:" + "@" * 10**6)
     refused("sip:[" + ":" * 10**6)
+
+
+@pytest.mark.parametrize(
+    ("user", "account"),
+    [
+        ("alice", "alice"),
+        ("%61lice", "alice"),
+        ("al%49ce%2D%2e%5F1", "alIce-._1"),
+        ("a%00b%40c%2Fd", "a%00b%40c%2Fd"),
+        ("%", None),
+    ],
+)
+def test_the_account_has_no_escape_that_hides_a_letter(user: str, account: str | None) -> None:
+    # RFC 3261, 19.1.4; RFC 3986, 6.2.2.2. What could cut or split the name stays escaped.
+    if account is None:
+        refused(f"sip:{user}@example.com")
+    else:
+        assert Uri.parse(f"sip:{user}@example.com").account == account
+
+
+def test_no_user_no_account() -> None:
+    assert Uri.parse("sip:example.com").account is None

@@ -329,6 +329,21 @@ cdef class Uri:
         return text_of(self.uri.user) if self.uri.user.n else None
 
     @property
+    def account(self):
+        """`user` with escapes of letters, digits, "-", "." and "_" resolved, str or None.
+
+        By RFC 3261, 19.1.4 "%61lice" names who "alice" names; other escapes stay, so that "%00" or
+        "%40" cannot cut or split a name.
+        """
+        cdef bytes room
+        cdef uint8_t *start
+        if not self.uri.user.n:
+            return None
+        room = bytes(self.uri.user.n)
+        start = <uint8_t *>PyBytes_AS_STRING(room)
+        return text_of(between(start, put_unescaped(start, self.uri.user)))
+
+    @property
     def host(self):
         return text_of(self.uri.host) if self.uri.host.n else None
 

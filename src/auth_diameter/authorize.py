@@ -186,7 +186,7 @@ class Authorizer:
             uri = request.uri(part)
             if uri is None:
                 return Decision(code, Cause.NO_IDENTITY)
-            user, domain = uri.user or "", uri.host
+            user, domain = uri.account or "", uri.host
         realm = request.request_host
         if not user or realm is None or (self.use_domain and not domain):
             return Decision(-5, Cause.NO_IDENTITY)
