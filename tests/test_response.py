@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -410,3 +412,49 @@ def test_sizes_that_no_header_may_have(size: int) -> None:
     text = "x" * size
     expected = oracle("MD5", b"a:b:c", b"REGISTER", text.encode(), text.encode())
     assert digest_response(ha1("a", "b", "c"), "REGISTER", text, text) == expected
+
+
+LANES = """
+import hashlib
+from auth_diameter._core import Credentials, ha1, md5_lanes, verify_many
+
+def response(secret, uri, nonce):
+    a2 = hashlib.md5(f"REGISTER:{uri}".encode()).hexdigest()
+    return hashlib.md5(f"{secret}:{nonce}:{a2}".encode()).hexdigest()
+
+secret = ha1("alice", "siphub.net", "wonderland")
+items = []
+for size in range(301):
+    uri, nonce = "sip:" + "u" * size, "n" * (300 - size)
+    right = response(secret, uri, nonce)
+    for value in (right, right[:-1] + ("0" if right[-1] != "0" else "1")):
+        text = f'Digest username="alice", realm="siphub.net", nonce="{nonce}", uri="{uri}", response="{value}"'
+        items.append((Credentials.parse(text), "REGISTER", secret))
+assert verify_many(items) == bytearray([1, 0] * 301)
+print(md5_lanes())
+"""
+
+
+@pytest.mark.parametrize("lanes", ["avx512", "avx2", "sse2", "neon", "scalar"])
+def test_lanes_forced_by_the_environment(lanes: str) -> None:
+    """Each kind of lanes against hashlib, with URIs and nonces of 0 to 300 bytes."""
+    environment = {**os.environ, "AUTH_DIAMETER_MD5_LANES": lanes}
+    done = subprocess.run(
+        [sys.executable, "-c", LANES], env=environment, capture_output=True, text=True, check=False
+    )
+    if "this machine or build has no" in done.stderr:
+        pytest.skip(f"no {lanes} on this machine")
+    assert (done.stdout.strip(), done.stderr) == (lanes, "")
+
+
+def test_lanes_that_do_not_exist() -> None:
+    environment = {**os.environ, "AUTH_DIAMETER_MD5_LANES": "mmx"}
+    done = subprocess.run(
+        [sys.executable, "-c", "import auth_diameter"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "AUTH_DIAMETER_MD5_LANES: this machine or build has no 'mmx'" in done.stderr

@@ -21,7 +21,7 @@ from auth_diameter._core.disc_dialect import (
 )
 from auth_diameter._core.errors import ConfigError, DiscError, Error, ParseError
 from auth_diameter._core.message import Framer, Message, format_message, message_length
-from auth_diameter._core.response import digest_response, ha1, verify, verify_many
+from auth_diameter._core.response import digest_response, ha1, md5_lanes, verify, verify_many
 from auth_diameter._core.sip import SipRequest
 from auth_diameter._core.sockets import DatagramBatch, exchange
 from auth_diameter._core.uri import Uri
@@ -54,6 +54,7 @@ __all__ = [
     "format_message",
     "group_check",
     "ha1",
+    "md5_lanes",
     "message_length",
     "quote",
     "verify",

@@ -4,6 +4,7 @@ MD5 is our own, in SIMD lanes where many are verified at once; SHA-2 is hashlib'
 """
 
 import hashlib
+import os
 
 from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -19,7 +20,7 @@ from auth_diameter._core.digest cimport (
 from auth_diameter._core.hex cimport ad_lower_hex, ad_put_hex, ad_same_hex
 from auth_diameter._core.md5 cimport (
     ad_md5, ad_md5_compress, ad_md5_compress2, ad_md5_final, ad_md5_init, ad_md5_initial_state,
-    ad_md5_job, ad_md5_many, ad_md5_stream, ad_md5_update,
+    ad_md5_job, ad_md5_lanes, ad_md5_many, ad_md5_stream, ad_md5_update, ad_md5_use_lanes,
 )
 from auth_diameter._core.span cimport Span
 from auth_diameter._core.text cimport as_bytes, span_of
@@ -311,6 +312,23 @@ cdef void run_batch(Batch *b, int count, uint8_t *results) noexcept nogil:
     for i in range(count):
         ad_put_hex(expected, b.digest[i])
         results[b.slot[i].index] = same_response(b.slot[i].response, expected, 32)
+
+
+def md5_lanes():
+    """Which SIMD lanes `verify_many` hashes in: "avx512", "avx2", "sse2", "neon" or "scalar".
+
+    The widest that the machine has, or what AUTH_DIAMETER_MD5_LANES named when this was imported.
+    """
+    return ad_md5_lanes().decode("ascii")
+
+
+cdef void use_lanes(str name) except *:
+    if ad_md5_use_lanes(name.encode("ascii", "replace")) != 0:
+        raise ConfigError(f"AUTH_DIAMETER_MD5_LANES: this machine or build has no {name!r}")
+
+
+if "AUTH_DIAMETER_MD5_LANES" in os.environ:
+    use_lanes(os.environ["AUTH_DIAMETER_MD5_LANES"])
 
 
 def verify_many(items):
