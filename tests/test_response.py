@@ -428,7 +428,8 @@ for size in range(301):
     uri, nonce = "sip:" + "u" * size, "n" * (300 - size)
     right = response(secret, uri, nonce)
     for value in (right, right[:-1] + ("0" if right[-1] != "0" else "1")):
-        text = f'Digest username="alice", realm="siphub.net", nonce="{nonce}", uri="{uri}", response="{value}"'
+        text = 'Digest username="alice", realm="siphub.net", '
+        text += f'nonce="{nonce}", uri="{uri}", response="{value}"'
         items.append((Credentials.parse(text), "REGISTER", secret))
 assert verify_many(items) == bytearray([1, 0] * 301)
 print(md5_lanes())
