@@ -165,7 +165,7 @@ cdef tuple read_avps(
         avp.application = application
         avp.depth = depth
         padded = <size_t>(reader.p - view.data.p)
-        for i in range(padded - view.data.n):
+        for i in range((padded - view.data.n) & 3):     # 3 at most, and the compiler is to see it
             avp.padding[i] = view.data.p[view.data.n + i]
         avps.append(avp)
         status = avp_next(&reader, &view)

@@ -109,8 +109,8 @@ static inline const uint8_t *ad_skip_class(const uint8_t *p, const uint8_t *end,
     return p;
 }
 
-/* Whether n bytes without control characters are `word` (m bytes, lower case, of letters, digits and
- * "-./*") in any case. Bit 5 makes letters lower case and leaves the others; n and m are compared
+/* Whether n bytes without control characters are `word` (m bytes, lower case, of letters, digits, "-",
+ * ".", "/" and an asterisk) in any case. Bit 5 makes letters lower case and leaves the others; n and m are compared
  * first, so that the words are read whole or not at all. */
 static inline int ad_is_word(const uint8_t *p, size_t n, const char *word, size_t m)
 {

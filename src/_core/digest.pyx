@@ -28,7 +28,7 @@ from auth_diameter._core.text cimport as_bytes, text_of
 from auth_diameter._core.errors import ConfigError, ParseError
 
 _TOKEN = re.compile(r"[\w\-.!%*+`'~]+", re.ASCII).fullmatch     # RFC 3261, 25.1
-_REASONS = {
+cdef dict _REASONS = {
     OTHER_SCHEME: "not the Digest scheme",
     NO_PARAMETER: "no parameters after the scheme",
     NO_NAME: "a parameter's name expected",
@@ -438,6 +438,8 @@ cdef tuple _parameters(const DigestFields *fields):
     cdef int escaped
     cdef uint8_t room[MAX_PARAMETER]
     cdef list found = []
+    value.p = NULL
+    value.n = 0
     r.p = fields.raw.p + 6
     r.end = fields.raw.p + fields.raw.n
     while r.p < r.end:

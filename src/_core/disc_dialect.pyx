@@ -53,7 +53,7 @@ from auth_diameter._core.errors import ParseError
 cdef enum:
     MAX_CHALLENGE = 4096    # of DISC, in bytes; it becomes a header of a reply that should fit a datagram
 
-_FRAME_REASONS = {
+cdef dict _FRAME_REASONS = {
     FRAME_VERSION: "Diameter version is not 1",
     FRAME_SHORT: "Diameter message length below 20",
     FRAME_UNALIGNED: "Diameter message length is no multiple of 4",
