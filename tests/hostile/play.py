@@ -1,0 +1,69 @@
+"""The whole way of a request without a socket: bytes → question → DISC → answer → Decision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from auth_diameter import Config, Decision, ParseError, SipRequest
+from auth_diameter._core import AnswerStream, Question, RequestStream, append_question
+from auth_diameter.authorize import Authorizer, malformed
+from auth_diameter.disc.nonce import Nonces
+from auth_diameter.disc.server import Disc
+from auth_diameter.disc.store import Store
+from auth_diameter.uac import authorization, make_request, parse_reply
+
+DOMAIN = "siphub.net"
+ACCOUNT = f"alice@{DOMAIN}"
+PASSWORD = "wonderland"
+NOW = 1_800_000_000.0  # seconds since 1970
+SOURCE = ("127.0.0.1", 5060)
+MSGID = 0x01020304
+
+Answering = Callable[[bytes], bytes]  # a DISC: the bytes of a question → the bytes of its answer
+
+
+def real_disc(store: Store, nonces: Nonces | None = None) -> Answering:
+    """The DISC of this package, asked without a socket."""
+    disc = Disc(store, nonces=nonces)
+
+    def answer(question: bytes) -> bytes:
+        out = bytearray()
+        disc.answer(RequestStream().feed(question), out, NOW)
+        return bytes(out)
+
+    return answer
+
+
+class Play:
+    """A SIP server and the DISC that it asks."""
+
+    def __init__(self, answering: Answering) -> None:
+        self.answering = answering
+        self.authorizer = Authorizer(Config())
+
+    def decide(self, data: bytes, realm: str = "$fd", proxy: bool | None = None) -> Decision:
+        """What becomes of a datagram. :param proxy: None: as `serve` does it by default."""
+        try:
+            request = SipRequest(data, SOURCE)
+        except ParseError as error:
+            return malformed(error)
+        if proxy if proxy is not None else not request.is_register:
+            return self.conclude(self.authorizer.proxy_authorize(request, realm))
+        return self.conclude(self.authorizer.www_authorize(request, realm))
+
+    def conclude(self, outcome: Question | Decision) -> Decision:
+        if isinstance(outcome, Decision):
+            return outcome
+        out = bytearray()
+        append_question(out, outcome, MSGID)
+        ((question, answer),) = AnswerStream().feed(self.answering(bytes(out)), {MSGID: outcome})
+        assert question is outcome
+        return self.authorizer.conclude(question, answer)
+
+    def log_in(self) -> Decision:
+        """Both phases of a good REGISTER; what becomes of the second."""
+        uri = f"sip:{DOMAIN}"
+        first = self.decide(make_request("REGISTER", uri, ACCOUNT))
+        assert first.status == 401
+        value = authorization(parse_reply(first.reply).challenge(), "alice", PASSWORD, "REGISTER", uri)
+        return self.decide(make_request("REGISTER", uri, ACCOUNT, headers=[("Authorization", value)]))
