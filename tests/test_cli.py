@@ -133,6 +133,9 @@ def test_version(cli):
         (("disc", "--db", "x", "--listen", "a:70000"), "the port is not a number up to 65535"),
         (("disc", "--db", "x", "--listen", "[::1:3000"), "expected [IPv6]:PORT"),
         (("disc", "--db", "x", "--nonce-lifetime", "0"), "--nonce-lifetime"),
+        (("disc", "--db", "x", "--allow", "10.0.0.1/8"), "'--allow': 10.0.0.1/8 has host bits set"),
+        (("disc", "--db", "x", "--allow", "a\x1b"), r"'--allow': 'a\x1b' does not appear to be an IPv4 or"),
+        (("disc", "--db", "x", "--max-connections", "0"), "--max-connections"),
         (("serve", "--disc", "a:b"), "Invalid value for '--disc': address 'a:b'"),
         (("serve", "--disc", ""), "Invalid value for '--disc'"),
         (("serve", "--disc", "a,,b"), "Invalid value for '--disc'"),
@@ -429,6 +432,46 @@ def test_disc_takes_more_connections_than_the_shell_allows_files(db):
         process.terminate()
         _, err = process.communicate(timeout=PATIENCE)
     assert b"CHALLENGED 200" in err
+
+
+def is_challenged(port, source="127.0.0.1"):
+    """Whether a connection of this source is answered; else DISC has closed it."""
+    question = ad.Message(
+        265,
+        [ad.Avp(283, "siphub.net"), ad.Avp(404, b"6"), ad.Avp(1, "alice@siphub.net")],
+        application_id=1,
+    ).encode()
+    with socket.create_connection(("127.0.0.1", port), PATIENCE, (source, 0)) as sock:
+        try:
+            sock.sendall(question)
+            return bool(sock.recv(65536))
+        except ConnectionError:
+            return False
+
+
+def test_disc_takes_connections_from_allowed_networks_only(db):
+    allowed = ("--allow", "127.0.0.2", "--allow", "127.1.0.0/16")
+    with Server("disc", "--listen", "0.0.0.0:0", "--db", db, *allowed) as server:
+        sources = ("127.0.0.1", "127.0.0.2", "127.1.2.3")
+        assert [is_challenged(server.port, source) for source in sources] == [False, True, True]
+        err = server.stop().err
+    assert "refused a connection from 127.0.0.1: none of the networks that --allow names" in err
+    assert "anybody" not in err
+
+
+def test_disc_that_anybody_may_ask_says_so(db):
+    with Server("disc", "--listen", "0.0.0.0:0", "--db", db) as server:
+        err = server.stop().err
+    assert f"WARNING anybody who reaches 0.0.0.0:{server.port} may ask: name the networks" in err
+    assert err.count("\n") == 2  # it and "stopped"
+
+
+def test_disc_closes_the_connections_beyond_its_limits(db):
+    with Server("disc", "--listen", "127.0.0.1:0", "--db", db, "--max-per-source", "2") as server:
+        address = ("127.0.0.1", server.port)
+        with socket.create_connection(address, PATIENCE), socket.create_connection(address, PATIENCE):
+            assert not is_challenged(server.port)
+            assert is_challenged(server.port, "127.0.0.2")
 
 
 def test_a_port_that_is_taken(cli, db):

@@ -3,16 +3,19 @@
 import asyncio
 import contextlib
 import logging
+import os
 import resource
 import socket
 import struct
+import time
+from ipaddress import ip_network
 
 import pytest
 from machine import needs_ipv6
 
 import auth_diameter as ad
 from auth_diameter.disc import listener as listener_module
-from auth_diameter.disc.listener import listen
+from auth_diameter.disc.listener import ConnectionEvent, ListenerConfig, _Connections, _source, listen
 from auth_diameter.disc.server import Disc
 from auth_diameter.disc.store import Store
 
@@ -63,9 +66,9 @@ def disc():
 def run(request, disc):
     """Run `scenario(listener)` on an event loop, against a DISC that listens on a free port."""
 
-    def play(scenario, host="127.0.0.1"):
+    def play(scenario, host="127.0.0.1", **limits):
         async def whole():
-            listener = await listen(disc, host, 0)
+            listener = await listen(disc, host, 0, ListenerConfig(**limits))
             try:
                 return await scenario(listener)
             finally:
@@ -188,9 +191,7 @@ def test_a_peer_that_leaves_in_the_middle_of_a_question_is_no_event(run, caplog)
     assert not caplog.records
 
 
-def test_half_a_question_is_waited_for_no_longer_than_its_time(run, caplog, monkeypatch):
-    monkeypatch.setattr(listener_module, "_SLOWEST", 0.2)
-
+def test_half_a_question_is_waited_for_no_longer_than_its_time(run, caplog):
     async def scenario(listener):
         reader, writer = await asyncio.open_connection(*listener.address)
         idle_reader, idle_writer = await asyncio.open_connection(*listener.address)
@@ -206,17 +207,16 @@ def test_half_a_question_is_waited_for_no_longer_than_its_time(run, caplog, monk
         for each in (writer, idle_writer):
             each.close()
             await writer_gone(each)
-        return answers, rest
+        return answers, rest, listener.counts[ConnectionEvent.TOO_SLOW]
 
-    answers, rest = run(scenario)
+    answers, rest, slow = run(scenario, max_question_time=0.2)
     assert [answer.hop_by_hop for answer in answers] == [0, 1, 2, 3, 4, 5, 9]
-    assert rest == b""
+    assert (rest, slow) == (b"", 1)
     (record,) = caplog.records
     assert "did not come whole" in record.getMessage()
 
 
-def test_halves_of_questions_are_kept_up_to_a_size_and_who_sent_most_is_closed(run, caplog, monkeypatch):
-    monkeypatch.setattr(listener_module, "_UNFINISHED_MOST", 100_000)
+def test_halves_of_questions_are_kept_up_to_a_size_and_who_sent_most_is_closed(run, caplog):
     large = b"\x01\x00\xff\xfc" + bytes(50_000)
 
     async def scenario(listener):
@@ -233,11 +233,11 @@ def test_halves_of_questions_are_kept_up_to_a_size_and_who_sent_most_is_closed(r
         for each in (good_writer, *(writer for _, writer in greedy)):
             each.close()
             await writer_gone(each)
-        return answers, rest
+        return answers, rest, listener.counts[ConnectionEvent.TOO_MUCH_UNFINISHED]
 
-    answers, rest = run(scenario)
+    answers, rest, closed = run(scenario, max_unfinished=100_000)
     assert [answer.hop_by_hop for answer in answers] == [1]
-    assert rest == b""
+    assert (rest, closed) == (b"", 2)  # two together are too much once more
     assert "too much is kept" in caplog.records[0].getMessage()
 
 
@@ -273,9 +273,8 @@ def test_a_thousand_connections(run):
     assert run(scenario) == list(range(1000))
 
 
-def test_a_peer_that_never_reads_is_closed(run, caplog, monkeypatch):
+def test_a_peer_that_never_reads_is_closed(run, caplog):
     """Else its answers would fill the memory of DISC."""
-    monkeypatch.setattr(listener_module, "_WRITE_BUFFER", 1 << 16)
 
     async def scenario(listener):
         loop = asyncio.get_running_loop()
@@ -292,10 +291,10 @@ def test_a_peer_that_never_reads_is_closed(run, caplog, monkeypatch):
         answers = await read_answers(reader, 1)
         writer.close()
         await writer.wait_closed()
-        return answers
+        return answers, listener.counts[ConnectionEvent.NOT_READING]
 
-    answers = run(scenario)
-    assert answers[0].hop_by_hop == 5
+    answers, closed = run(scenario, max_unread=1 << 16)
+    assert (answers[0].hop_by_hop, closed) == (5, 1)
     assert [record.getMessage().endswith("it does not read its answers") for record in caplog.records] == [
         True
     ]
@@ -468,3 +467,170 @@ def test_a_connection_of_the_log_is_not_logged_at_all_while_it_behaves(run, capl
 
     run(scenario)
     assert not [record for record in caplog.records if record.name.startswith("auth_diameter")]
+
+
+# --- what strangers can take is bounded ----------------------------------------------------------------
+
+
+async def is_answered(address, source="127.0.0.1", within=PATIENCE):
+    """Whether a new connection from `source` gets an answer, or else is closed."""
+    reader, writer = await asyncio.open_connection(*address, local_addr=(source, 0))
+    try:
+        async with asyncio.timeout(within):
+            writer.write(question(1))
+            return bool(await reader.read(65536))
+    except ConnectionError:
+        return False
+    finally:
+        writer.close()
+        await writer_gone(writer)
+
+
+async def open_connections(listener, count, source="127.0.0.1"):
+    """Connections that DISC has taken, with nothing asked on them."""
+    opened = [await asyncio.open_connection(*listener.address, local_addr=(source, 0)) for _ in range(count)]
+    await until(lambda: listener.open + refused(listener) >= count)
+    return opened
+
+
+def refused(listener):
+    return sum(
+        listener.counts[event]
+        for event in (
+            ConnectionEvent.TOO_MANY,
+            ConnectionEvent.TOO_MANY_FROM_SOURCE,
+            ConnectionEvent.NOT_ALLOWED,
+        )
+    )
+
+
+async def until(true):
+    async with asyncio.timeout(PATIENCE):
+        while not true():
+            await asyncio.sleep(0.01)
+
+
+async def close_all(opened):
+    for _, writer in opened:
+        writer.close()
+    for _, writer in opened:
+        await writer_gone(writer)
+
+
+def test_connections_of_a_source_are_limited_and_another_source_gets_in(run, caplog):
+    async def scenario(listener):
+        opened = await open_connections(listener, 4)
+        at_limit = [await is_answered(listener.address) for _ in range(3)]
+        other = await is_answered(listener.address, "127.0.0.2")
+        opened[0][1].write(question(1))  # those that are open go on
+        await read_answers(opened[0][0], 1)
+        opened[3][1].close()
+        await until(lambda: listener.open == 3)
+        place = await is_answered(listener.address)
+        await close_all(opened)
+        await until(lambda: not listener.open)
+        return at_limit, other, place, listener.counts
+
+    at_limit, other, place, counts = run(scenario, max_per_source=4)
+    assert (at_limit, other, place) == ([False] * 3, True, True)
+    assert counts == {ConnectionEvent.ACCEPTED: 6, ConnectionEvent.TOO_MANY_FROM_SOURCE: 3}
+    (record,) = caplog.records  # three refusals in a second are one line
+    assert record.getMessage() == "refused a connection from 127.0.0.1: it has 4"
+
+
+def test_connections_in_all_are_limited_and_no_source_may_have_them_all(run, caplog):
+    async def scenario(listener):
+        opened = await open_connections(listener, 8)  # three quarters of 8 are taken
+        opened += await open_connections(listener, 2, "127.0.0.2")
+        full = await is_answered(listener.address, "127.0.0.3")
+        opened[0][1].write(question(1))
+        await read_answers(opened[0][0], 1)
+        now_open = listener.open
+        await close_all(opened)
+        return full, now_open, listener.counts
+
+    full, now_open, counts = run(scenario, max_connections=8)
+    assert (full, now_open) == (False, 8)
+    assert counts == {
+        ConnectionEvent.ACCEPTED: 8,
+        ConnectionEvent.TOO_MANY_FROM_SOURCE: 2,
+        ConnectionEvent.TOO_MANY: 1,
+    }
+    assert "127.0.0.3: 8 are open" in caplog.text
+
+
+def test_the_limit_leaves_descriptors_for_other_things_than_connections(monkeypatch):
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (100, 100))
+    assert _Connections(ListenerConfig()).most == 100 - 32
+    assert _Connections(ListenerConfig(max_connections=10)).most == 10
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY,) * 2)
+    assert _Connections(ListenerConfig(max_connections=10**6)).most == 10**6
+
+
+@needs_ipv6
+def test_the_addresses_of_an_ipv6_host_are_one_source(run):
+    """A host has a whole /64, and may take another address of it for each connection."""
+    assert _source("2001:db8::1") == _source("2001:db8::ffff:1") != _source("2001:db8:0:1::1")
+    assert _source("fe80::1%lo") == _source("fe80::2%lo")
+
+    async def scenario(listener):
+        opened = await open_connections(listener, 1, "::1")
+        second = await is_answered(listener.address, "::1")
+        await close_all(opened)
+        return second
+
+    assert not run(scenario, "::1", max_per_source=1)
+
+
+def test_only_the_networks_that_are_allowed_get_in(run, caplog):
+    networks = (ip_network("127.0.0.0/31"), ip_network("127.0.1.0/24"), ip_network("::1"))
+
+    async def scenario(listener):
+        sources = ("127.0.0.1", "127.0.0.2", "127.0.1.77", "127.0.2.1")
+        return [await is_answered(listener.address, source) for source in sources], listener.counts
+
+    answered, counts = run(scenario, allow=networks)
+    assert answered == [True, False, True, False]
+    assert counts == {ConnectionEvent.ACCEPTED: 2, ConnectionEvent.NOT_ALLOWED: 2}
+    (record,) = caplog.records
+    assert "127.0.0.2: none of the networks" in record.getMessage()
+
+
+def test_without_a_free_descriptor_the_open_connections_go_on_and_accepting_resumes(run, caplog):
+    """accept(2) fails then, and the loop would report the waiting connection again and again."""
+
+    async def scenario(listener):
+        reader, writer = await asyncio.open_connection(*listener.address)
+        waiting = socket.socket()
+        waiting.setblocking(False)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with open(os.devnull) as probe:
+            lowest = probe.fileno()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+        try:
+            await asyncio.get_running_loop().sock_connect(waiting, listener.address)
+            await until(lambda: listener.counts[ConnectionEvent.NO_DESCRIPTOR])
+            before = time.process_time(), time.monotonic()
+            for number in range(50):
+                writer.write(question(number))
+                await read_answers(reader, 1)
+                await asyncio.sleep(0.01)
+            cpu, elapsed = time.process_time() - before[0], time.monotonic() - before[1]
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        with waiting:
+            await asyncio.get_running_loop().sock_sendall(waiting, question(7))
+            async with asyncio.timeout(PATIENCE):
+                late = await asyncio.get_running_loop().sock_recv(waiting, 4096)
+        writer.close()
+        await writer_gone(writer)
+        return late, cpu / elapsed, listener.counts[ConnectionEvent.NO_DESCRIPTOR] / elapsed
+
+    late, load, tries = run(scenario)
+    assert ad.Message.decode(late).hop_by_hop == 7
+    assert load < 0.5
+    assert tries < 20
+    assert [record.getMessage() for record in caplog.records] == [
+        "cannot take new connections: Too many open files; those that are open go on",
+        "takes new connections again",
+    ]

@@ -19,6 +19,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Coroutine, Iterator
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -28,6 +29,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import auth_diameter as ad
 from auth_diameter.config import parse_address
+
+Network = IPv4Network | IPv6Network
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -154,6 +157,14 @@ def address(text: str) -> tuple[str, int]:
         raise click.BadParameter(str(error)) from None
 
 
+def network(text: str) -> Network:
+    """The network of NETWORK on the command line; an address alone is a network of one."""
+    try:
+        return ip_network(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
 def peers(text: str) -> str:
     """`text` as it is, when each part between commas is the HOST:PORT of a DISC."""
     for part in text.split(","):
@@ -226,10 +237,41 @@ def main(verbose: bool) -> None:
     metavar="FILE",
     help="File of 16 secret bytes or more; several DISC with the same one accept each other's challenges.",
 )
+@click.option(
+    "--allow",
+    type=network,
+    multiple=True,
+    metavar="NETWORK",
+    help="Take connections from this network only, as 192.0.2.0/24 or 2001:db8::1; may be repeated.",
+)
+@click.option(
+    "--max-connections",
+    type=click.IntRange(1),
+    default=32_768,
+    show_default=True,
+    metavar="N",
+    help="Connections in all.",
+)
+@click.option(
+    "--max-per-source",
+    type=click.IntRange(1),
+    default=16_384,
+    show_default=True,
+    metavar="N",
+    help="Connections from one IPv4 address or IPv6 /64; three quarters of all at most.",
+)
 def disc(
-    listen: tuple[str, int], db: str, rechallenge: bool, nonce_lifetime: float, nonce_key: str | None
+    listen: tuple[str, int],
+    db: str,
+    rechallenge: bool,
+    nonce_lifetime: float,
+    nonce_key: str | None,
+    allow: tuple[Network, ...],
+    max_connections: int,
+    max_per_source: int,
 ) -> None:
     """Run DISC: challenge, verify and check groups for SIP servers."""
+    from auth_diameter.disc.listener import ListenerConfig
     from auth_diameter.disc.listener import listen as start
     from auth_diameter.disc.nonce import Nonces
     from auth_diameter.disc.server import Disc, DiscConfig
@@ -237,19 +279,26 @@ def disc(
 
     config = DiscConfig(nonce_lifetime=nonce_lifetime, rechallenge=rechallenge)
     nonces = Nonces(_nonce_key(nonce_key) if nonce_key is not None else None, nonce_lifetime)
+    limits = ListenerConfig(allow=allow, max_connections=max_connections, max_per_source=max_per_source)
+    log = logging.getLogger("auth_diameter.disc")
 
     async def work() -> int:
         with Store.open(db) as store:
             server = Disc(store, config, nonces)
             with listening(show(listen)):
-                listener = await start(server, *listen)
+                listener = await start(server, *listen, limits)
             stop = on_stop()  # before anyone is told that we are there
             addresses = " and ".join(map(show, listener.addresses))
+            if not allow and not all(ip_address(host).is_loopback for host, _ in listener.addresses):
+                log.warning(
+                    "anybody who reaches %s may ask: name the networks of your SIP servers with --allow",
+                    addresses,
+                )
             print(f"DISC listening on {addresses}, users from {db}", flush=True)
             await stop.wait()
             await listener.aclose()
         counts = ", ".join(f"{outcome.name} {count}" for outcome, count in server.counts.most_common())
-        logging.getLogger("auth_diameter.disc").info("stopped; answered: %s", counts or "nothing")
+        log.info("stopped; answered: %s", counts or "nothing")
         return 0
 
     allow_connections()

@@ -1,67 +1,180 @@
 """DISC on TCP: connections of SIP servers, each a stream of questions.
 
-What one read brings is answered in one write.
+What one read brings is answered in one write. What strangers can take is bounded: connections, in all and of
+one source, and for each of them time and memory; see `ListenerConfig`. The excess is closed, counted, and
+logged once a second at most, while those that behave go on.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import enum
 import errno
+import fcntl
 import logging
 import os
+import resource
 import socket
+import struct
+import termios
 import time
+from collections import Counter
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any, cast
 
 from auth_diameter._core import RequestStream
 from auth_diameter.disc.server import Disc
+from auth_diameter.logs import Sparing
 
 log = logging.getLogger("auth_diameter.disc")
 
 _BACKLOG = 1024
-_WRITE_BUFFER = 1 << 20  # bytes of answers that a SIP server may leave unread before it is closed
-_PATIENCE = 1.0  # seconds that a SIP server has to read its last answers when DISC stops
-_SLOWEST = 10.0  # seconds in which a question that has begun must have come
-_UNFINISHED_MOST = 64 << 20  # bytes of such questions over all connections; who has most is closed then
+_ACCEPTS_A_TURN = 64  # so that a flood of connections leaves the others their turn
+_ACCEPT_PAUSE = 0.1  # seconds until the next try when the system has no descriptor or memory for one more
+_OTHER_FILES = 32  # descriptors that are not for connections: the database, a successor of it, metrics
+_PATIENCE = 1.5  # seconds that SIP servers have to read their last answers and close when DISC stops
 _ATTEMPTS = 20  # to find a port that is free in IPv4 and in IPv6
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 _Target = tuple[socket.AddressFamily, Any]  # as getaddrinfo has it
 
 
-class _Connections(set["_Connection"]):
-    """Those that are open. :ivar unfinished: bytes that they keep of questions that are to go on."""
+class ConnectionEvent(enum.Enum):
+    """What became of a connection; counted in `Listener.counts`."""
 
-    unfinished = 0
+    __hash__ = object.__hash__  # members are single objects; Enum's own hash is a call in Python
+
+    ACCEPTED = enum.auto()
+    # Closed before a byte of it was read:
+    NOT_ALLOWED = enum.auto()
+    TOO_MANY = enum.auto()
+    TOO_MANY_FROM_SOURCE = enum.auto()
+    # Closed later, by us:
+    BAD_FRAMING = enum.auto()
+    TOO_SLOW = enum.auto()
+    TOO_MUCH_UNFINISHED = enum.auto()
+    NOT_READING = enum.auto()
+    # Not of one connection: how often there was no descriptor for the next.
+    NO_DESCRIPTOR = enum.auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenerConfig:
+    """What DISC takes from the network."""
+
+    allow: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Networks from which connections are taken; none: from everywhere."""
+
+    max_connections: int = 32_768
+    """Connections in all; an idle one takes some 4 KiB. Fewer where the process may open fewer files."""
+
+    max_per_source: int = 16_384
+    """Connections from one IPv4 address or one IPv6 /64, and three quarters of all at most, so that nobody
+    keeps others out. A process of ours has 64 at most and Kamailio's have one each, but many may be behind
+    one address."""
+
+    max_question_time: float = 10.0
+    """Seconds in which a question that has begun must have come; TCP repairs a lossy line in less."""
+
+    max_unfinished: int = 64 << 20
+    """Bytes of such questions over all connections; beyond, the connection that has most is closed. It is a
+    thousand of the longest questions that there are."""
+
+    max_unread: int = 1 << 20
+    """Bytes of answers that a SIP server may leave unread before it is closed: some 7,000 answers."""
+
+
+class _Connections(set["_Connection"]):
+    """Those that are open, and what they share.
+
+    :ivar most, most_of_source: how many there may be. :ivar taken: how many there are, with those that
+        the loop is about to start. :ivar sources: how many of them each source has. :ivar unfinished: bytes
+        that they keep of questions that are to go on. :ivar none: ends when the last one is closed, while
+        somebody waits for that.
+    """
+
+    def __init__(self, config: ListenerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.taken = 0
+        self.sources: Counter[str | int] = Counter()
+        self.unfinished = 0
+        self.counts: Counter[ConnectionEvent] = Counter()
+        self.none: asyncio.Future[None] | None = None
+        self._sparing = Sparing(log)
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        room = config.max_connections if files == resource.RLIM_INFINITY else max(files - _OTHER_FILES, 1)
+        self.most = min(config.max_connections, room)
+        self.most_of_source = min(config.max_per_source, max(self.most * 3 // 4, 1))
+
+    def admit(self, host: str, source: str | int) -> bool:
+        """Whether one more connection of this source is taken; it is counted either way."""
+        if self.config.allow and not _within(host, self.config.allow):
+            event, reason = ConnectionEvent.NOT_ALLOWED, "none of the networks that --allow names"
+        elif self.taken >= self.most:
+            event, reason = ConnectionEvent.TOO_MANY, f"{self.most} are open"
+        elif self.sources[source] >= self.most_of_source:
+            event, reason = ConnectionEvent.TOO_MANY_FROM_SOURCE, f"it has {self.most_of_source}"
+        else:
+            self.counts[ConnectionEvent.ACCEPTED] += 1
+            self.taken += 1
+            self.sources[source] += 1
+            return True
+        self.note(event, "refused a connection from %s: %s", host, reason)
+        return False
+
+    def forget(self, source: str | int) -> None:
+        """One that was admitted is closed."""
+        self.taken -= 1
+        self.sources[source] -= 1
+        if not self.sources[source]:
+            del self.sources[source]
+        if not self.taken and self.none is not None:
+            self.none.set_result(None)
+
+    def note(self, event: ConnectionEvent, message: str, *arguments: object) -> None:
+        """Counts it, and logs it unless it has just been."""
+        self.counts[event] += 1
+        self._sparing.warning(event, time.monotonic(), message, *arguments)
+
+
+def _within(host: str, networks: tuple[IPv4Network | IPv6Network, ...]) -> bool:
+    address = ip_address(host)
+    return any(address in network for network in networks)
+
+
+def _source(host: str) -> str | int:
+    """Whom a connection counts for: its IPv4 address, or its IPv6 /64, all of which one host may have."""
+    return int(ip_address(host)) >> 64 if ":" in host else host
 
 
 class _Connection(asyncio.Protocol):
-    def __init__(self, disc: Disc, connections: _Connections) -> None:
+    def __init__(self, disc: Disc, connections: _Connections, peer: str, source: str | int) -> None:
         self._disc = disc
         self._connections = connections
+        self._peer = peer
+        self._source = source
         self._stream = RequestStream()
         self._transport: asyncio.Transport | None = None
-        self._loop = asyncio.get_running_loop()
         self._too_late: asyncio.TimerHandle | None = None
+        self._last: int | None = None  # bytes that are still read and answered, once DISC stops
         self.unfinished = 0  # bytes kept of a question
-        self.lost: asyncio.Future[None] = self._loop.create_future()
-        self.peer = "?"
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods only
-        transport.set_write_buffer_limits(high=_WRITE_BUFFER)
+        transport.set_write_buffer_limits(high=self._connections.config.max_unread)
         self._transport = transport
-        name = transport.get_extra_info("peername")
-        if name:
-            self.peer = f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
-        # A SIP server that lost its power says nothing any more: the kernel finds out.
-        with contextlib.suppress(OSError):
-            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._connections.add(self)
 
     def data_received(self, data: bytes) -> None:
         transport = self._transport
         assert transport is not None
+        if self._last is not None:
+            if not self._last:
+                return
+            self._last = max(self._last - len(data), 0)
         questions = self._stream.feed(data)
         if questions:
             out = bytearray()
@@ -69,35 +182,48 @@ class _Connection(asyncio.Protocol):
             transport.write(out)
         if self._stream.fault is not None:
             # Where the next message begins cannot be known any more.
-            log.warning("closed the connection of %s: %s", self.peer, self._stream.fault)
+            self._note(ConnectionEvent.BAD_FRAMING, str(self._stream.fault))
             transport.close()
         if self.unfinished or self._stream.pending:
             self._bound_the_unfinished(self._stream.pending, bool(questions))
+        if self._last == 0 and not transport.is_closing():
+            transport.write_eof()
 
     def _bound_the_unfinished(self, size: int, another: bool) -> None:
         """The beginning of a question costs memory: for some time, and up to some size for all together.
 
         :param another: whether it is another question than when it was last looked at.
         """
-        self._connections.unfinished += size - self.unfinished
+        connections = self._connections
+        connections.unfinished += size - self.unfinished
         self.unfinished = size
         if self._too_late is not None and (another or not size):
             self._too_late.cancel()
             self._too_late = None
         if size and self._too_late is None:
-            self._too_late = self._loop.call_later(_SLOWEST, self._give_up, "a question did not come whole")
-        while self._connections.unfinished > _UNFINISHED_MOST:
-            most = max(self._connections, key=lambda connection: connection.unfinished)
-            most._give_up("too much is kept of questions that did not come whole")
+            self._too_late = asyncio.get_running_loop().call_later(
+                connections.config.max_question_time,
+                self._give_up,
+                ConnectionEvent.TOO_SLOW,
+                "a question did not come whole",
+            )
+        while connections.unfinished > connections.config.max_unfinished:
+            most = max(connections, key=lambda connection: connection.unfinished)
+            most._give_up(
+                ConnectionEvent.TOO_MUCH_UNFINISHED, "too much is kept of questions that did not come whole"
+            )
 
-    def _give_up(self, reason: str) -> None:
-        log.warning("closed the connection of %s: %s", self.peer, reason)
+    def _give_up(self, event: ConnectionEvent, reason: str) -> None:
+        self._note(event, reason)
         self._connections.unfinished -= self.unfinished
         self.unfinished = 0
         self.abort()
 
+    def _note(self, event: ConnectionEvent, reason: str) -> None:
+        self._connections.note(event, "closed the connection of %s: %s", self._peer, reason)
+
     def pause_writing(self) -> None:
-        self._give_up("it does not read its answers")
+        self._give_up(ConnectionEvent.NOT_READING, "it does not read its answers")
 
     def connection_lost(self, error: Exception | None) -> None:
         self._connections.discard(self)
@@ -106,79 +232,169 @@ class _Connection(asyncio.Protocol):
         if self._too_late is not None:
             self._too_late.cancel()
             self._too_late = None
-        self.lost.set_result(None)
+        self._connections.forget(self._source)
 
-    def close(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
+    def finish(self) -> None:
+        """Answers what has come until now, says that nothing will follow, and leaves it to the peer to close.
+
+        To close at once would throw away what is unread, and TCP then resets the connection and takes
+        answers along that are still under way (RFC 2525, 2.17).
+        """
+        transport = self._transport
+        assert transport is not None
+        if transport.is_closing():
+            return
+        self._last = _queued(transport, termios.FIONREAD)
+        if self._last:
+            return
+        if transport.get_write_buffer_size() or _queued(transport, termios.TIOCOUTQ):
+            transport.write_eof()
+        else:
+            transport.close()
 
     def abort(self) -> None:
         if self._transport is not None:
             self._transport.abort()
 
 
+def _queued(transport: asyncio.Transport, queue: int) -> int:
+    """Bytes in the kernel: received and not read (FIONREAD), or sent and not acknowledged (TIOCOUTQ)."""
+    try:
+        answer = fcntl.ioctl(transport.get_extra_info("socket").fileno(), queue, bytes(4))
+    except OSError:  # it is lost, and the loop will say so
+        return 0
+    (size,) = struct.unpack("i", answer)
+    return int(size)
+
+
 class Listener:
     """A listening DISC; see `listen`.
 
     :ivar addresses: all (host, port) that it listens on; a name may stand for an IPv4 and an IPv6 one.
+    :ivar counts: how often each `ConnectionEvent` was.
     """
 
-    def __init__(self, servers: list[asyncio.Server], connections: _Connections) -> None:
-        self._servers = servers
-        self._connections = connections
-        self.addresses: list[tuple[str, int]] = []
-        for server in servers:
-            self.addresses += [listening.getsockname()[:2] for listening in server.sockets]
+    def __init__(self, disc: Disc, sockets: list[socket.socket], config: ListenerConfig) -> None:
+        self._disc = disc
+        self._sockets = sockets
+        self._connections = _Connections(config)
+        self._starting: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+        self._resume: asyncio.TimerHandle | None = None
+        self._exhausted = False
+        self.addresses: list[tuple[str, int]] = [listening.getsockname()[:2] for listening in sockets]
+        self.counts = self._connections.counts
+        self._watch()
 
     @property
     def address(self) -> tuple[str, int]:
         """The first of `addresses`."""
         return self.addresses[0]
 
+    @property
+    def open(self) -> int:
+        """How many connections are open now."""
+        return self._connections.taken
+
+    # ------------------------------------------------------------------ accepting
+
+    def _watch(self) -> None:
+        self._resume = None
+        for listening in self._sockets:
+            self._loop.add_reader(listening.fileno(), self._accept, listening)
+
+    def _unwatch(self) -> None:
+        for listening in self._sockets:
+            self._loop.remove_reader(listening.fileno())
+
+    def _accept(self, listening: socket.socket) -> None:
+        for _ in range(_ACCEPTS_A_TURN):
+            try:
+                sock, address = listening.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _EXHAUSTED:
+                    self._pause(error)
+                    return
+                continue  # accept(2): errors of the connection that was to be taken; it is gone
+            if self._exhausted:
+                self._exhausted = False
+                log.warning("takes new connections again")
+            host, port = address[:2]
+            source = _source(host)
+            if not self._connections.admit(host, source):
+                sock.close()
+                continue
+            peer = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            task = self._loop.create_task(self._start(sock, peer, source))
+            self._starting.add(task)
+            task.add_done_callback(self._starting.discard)
+
+    async def _start(self, sock: socket.socket, peer: str, source: str | int) -> None:
+        connection = _Connection(self._disc, self._connections, peer, source)
+        try:
+            sock.setblocking(False)
+            await self._loop.connect_accepted_socket(lambda: connection, sock)
+        except OSError as error:  # it was reset meanwhile
+            log.debug("lost the connection of %s: %s", peer, error)
+            sock.close()
+            self._connections.forget(source)
+
+    def _pause(self, error: OSError) -> None:
+        """Lets the connections that wait for us wait, for the kernel would report them again and again."""
+        self.counts[ConnectionEvent.NO_DESCRIPTOR] += 1
+        if not self._exhausted:
+            self._exhausted = True
+            log.error("cannot take new connections: %s; those that are open go on", error.strerror)
+        self._unwatch()
+        self._resume = self._loop.call_later(_ACCEPT_PAUSE, self._watch)
+
+    # ------------------------------------------------------------------ the end
+
     async def aclose(self) -> None:
-        """Stops listening and closes every connection.
+        """Stops listening, answers every question that has come, and closes every connection.
 
-        What was written before still goes out, but a SIP server that does not read holds up nobody.
+        A SIP server that does not read or does not close holds up nobody for longer than a second and a half.
         """
-        for server in self._servers:
-            server.close()
-        connections = list(self._connections)
-        for connection in connections:
-            connection.close()
-        if connections:
-            await asyncio.wait([connection.lost for connection in connections], timeout=_PATIENCE)
-        for connection in list(self._connections):
+        if self._resume is not None:
+            self._resume.cancel()
+            self._resume = None
+        self._unwatch()
+        for listening in self._sockets:
+            listening.close()
+        self._sockets = []
+        if self._starting:
+            await asyncio.wait(self._starting)
+        connections = self._connections
+        for connection in list(connections):
+            connection.finish()
+        if connections.taken:
+            connections.none = self._loop.create_future()
+            await asyncio.wait([connections.none], timeout=_PATIENCE)
+        for connection in list(connections):
             connection.abort()
-        for server in self._servers:
-            await server.wait_closed()
+        while connections.taken:
+            await asyncio.sleep(0)
 
 
-async def listen(disc: Disc, host: str, port: int) -> Listener:
+async def listen(disc: Disc, host: str, port: int, config: ListenerConfig | None = None) -> Listener:
     """Listens on every address of `host`, on TCP `port` (0: one that is free on all of them).
 
     :raises OSError: an address cannot be listened on.
     """
-    connections = _Connections()
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     targets: list[_Target] = list(dict.fromkeys((family, address) for family, _, _, _, address in found))
-    servers: list[asyncio.Server] = []
     sockets = _bind(targets)
     try:
-        while sockets:
-            server = await loop.create_server(
-                lambda: _Connection(disc, connections), sock=sockets[0], backlog=_BACKLOG
-            )
-            del sockets[0]
-            servers.append(server)
+        for sock in sockets:
+            sock.listen(_BACKLOG)
     except BaseException:
-        for server in servers:
-            server.close()
+        for sock in sockets:
+            sock.close()
         raise
-    finally:
-        for left in sockets:
-            left.close()
-    return Listener(servers, connections)
+    return Listener(disc, sockets, config if config is not None else ListenerConfig())
 
 
 def _bind(targets: list[_Target]) -> list[socket.socket]:
@@ -219,6 +435,8 @@ def _bind_one(family: socket.AddressFamily, address: tuple[Any, ...]) -> socket.
     try:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # A SIP server that lost its power says nothing any more: the kernel finds out (connections inherit).
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(address)
