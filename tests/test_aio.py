@@ -232,6 +232,23 @@ def test_too_many_questions(fake_disc, run):
     run(main)
 
 
+def test_counts(fake_disc, run):
+    async def main():
+        async with new_client(fake_disc()) as client:
+            await ask_many(client, 20)
+            await ask_many(client, 10, b"junk")
+            done = asyncio.get_running_loop().create_future()
+            client.ask(client.authorizer().www_authorize(FIRST, "$fd"), done.set_result)
+            await done
+            counts = {cause: count for cause, count in client.counts.items() if count}
+            assert counts == {Cause.AUTHORIZED: 20, Cause.MALFORMED_REQUEST: 10, Cause.CHALLENGED: 1}
+            stats = client.stats()
+            assert (stats.asked, stats.answered, stats.connects) == (21, 21, 1)
+            assert [(peer.state, peer.connections) for peer in stats.peers] == [("up", 1)]
+
+    run(main)
+
+
 def test_thousands_at_once(fake_disc, run):
     disc = fake_disc()
 

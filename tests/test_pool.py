@@ -227,9 +227,54 @@ def test_late_doubled_and_unknown_answers_are_dropped():
     data = answers(take(connection))
     assert [found for found, _ in pool.received(connection, data + data)] == [question]
     assert connection.under_way == 0
-    assert connection.answers.dropped == 3
-    assert pool.closed(connection, 3.0) == []
-    assert pool.dropped == 3
+    stats = pool.stats()
+    assert (stats.late, stats.unknown) == (1, 2)
+    assert (stats.asked, stats.expired, stats.answered) == (2, 1, 1)
+
+
+def test_a_late_answer_may_come_after_its_question_was_asked_again():
+    pool = new_pool()
+    submit(pool)
+    first = open_one(pool)
+    asked = take(first)
+    pool.closed(first, 0.5)
+    second = open_one(pool, 0.5)
+    assert pool.received(second, answers(asked)) == []
+    assert len(pool.received(second, answers(take(second)))) == 1
+    stats = pool.stats()
+    assert (stats.asked, stats.asked_again, stats.answered, stats.late) == (1, 1, 1, 1)
+    assert (stats.connects, stats.connections_lost) == (2, 1)
+
+
+def test_how_many_late_answers_are_remembered_is_bounded():
+    pool = new_pool(max_in_flight=20_000, max_waiting=20_000)
+    for _ in range(12_000):
+        submit(pool)
+    connection = open_one(pool)
+    asked = take(connection)
+    assert len(pool.expire(2.0)) == 12_000
+    assert pool.received(connection, answers([asked[0], asked[-1]])) == []
+    assert (pool.stats().late, pool.stats().unknown) == (1, 1)
+
+
+def test_stats_of_a_client_that_did_nothing():
+    stats = new_pool(A, B).stats()
+    assert (stats.asked, stats.under_way, stats.waiting) == (0, 0, 0)
+    assert [peer.address for peer in stats.peers] == ["10.0.0.1:3000", "10.0.0.2:3001"]
+    assert {peer.state for peer in stats.peers} == {"new"}
+
+
+def test_stats_of_each_disc():
+    pool = new_pool(A, B, max_in_flight=1)
+    for _ in range(4):
+        submit(pool)
+    first = open_one(pool)
+    pool.received(first, answers(take(first)))
+    pool.failed(pool.wanted(0.0), 0.0)
+    up, down = pool.stats().peers
+    assert (up.state, up.connections, up.opening, up.under_way) == ("up", 1, 0, 1)
+    assert (down.state, down.connections, down.opening, down.under_way) == ("down", 0, 0, 0)
+    assert pool.stats().connect_failures == 1
 
 
 def test_a_request_of_disc_is_no_answer():
@@ -548,6 +593,7 @@ def test_every_question_ends_once_and_deadlines_stay_in_order(seed):
         assert set(sent) == set(pool.connections)
         room = [c for c in pool.connections if c.under_way < 3 and not c.silent]
         assert not (pool.waiting and room), "a question waits though a connection has room"
+        assert pool.stats().asked == len(asked)
     ended += [question for question, _ in pool.stop()]
     assert len(ended) == len(asked) > 900
     assert set(ended) == asked

@@ -417,6 +417,27 @@ def test_many_threads_while_disc_breaks_connections(fake_disc):
         assert all(connection.under_way == 0 for connection in client._pool.connections)
 
 
+def test_counts_are_exact(fake_disc):
+    disc = fake_disc()
+    with new_client(disc) as client, ThreadPoolExecutor(16) as threads:
+        requests = [FIRST, RIGHT, b"junk", build_request("ACK")] * 100
+        list(threads.map(lambda request: ask(client, request), requests))
+        counts = {cause: count for cause, count in client.counts.items() if count}
+        causes = (Cause.CHALLENGED, Cause.AUTHORIZED, Cause.MALFORMED_REQUEST, Cause.BYPASSED)
+        assert counts == dict.fromkeys(causes, 100)
+        stats = client.stats()
+        assert (stats.asked, stats.answered, stats.under_way, stats.waiting) == (200, 200, 0, 0)
+        [peer] = stats.peers
+        assert (peer.address, peer.state) == (f"127.0.0.1:{disc.port}", "up")
+        assert peer.connections == stats.connects == len(disc.connections)
+
+
+def test_what_expires_is_counted(fake_disc):
+    with new_client(fake_disc(say_nothing), timeout=0.2) as client:
+        ask(client)
+        assert client.stats().expired == client.counts[Cause.DISC_TIMEOUT] == 1
+
+
 def test_too_many_callers(fake_disc):
     release = threading.Event()
 

@@ -60,6 +60,8 @@ class _Stream:
 @final
 class AnswerStream(_Stream):
     dropped: int
+    @property
+    def strays(self) -> list[int]: ...
     def feed(self, data: Buffer, pending: dict[int, Question]) -> list[tuple[Question, Answer]]: ...
 
 @final

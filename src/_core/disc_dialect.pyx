@@ -408,10 +408,15 @@ cdef class AnswerStream(_Stream):
     """Answers from one connection, each with the question it belongs to.
 
     :ivar dropped: int, how many messages belonged to no question (late, doubled, or not ours).
+    :ivar strays: list of int, the msgids of these messages, -1 where it has none; its owner empties it.
     :ivar fault: the ParseError that ended the framing, or None.
     """
 
     cdef public Py_ssize_t dropped
+    cdef readonly list strays
+
+    def __cinit__(self):
+        self.strays = []
 
     def feed(self, data, dict pending not None):
         """Takes in what was received: any bytes of the stream, in order.
@@ -439,11 +444,13 @@ cdef class AnswerStream(_Stream):
                 break
             if p[at + 4] & FLAG_REQUEST:
                 self.dropped += 1
+                self.strays.append(-1)
             else:
                 answer = read_answer(p + at, <size_t>size, &msgid)
                 question = pending.pop(msgid, None)
                 if question is None:
                     self.dropped += 1
+                    self.strays.append(msgid)
                 else:
                     found.append((question, answer))
             at += <size_t>size

@@ -11,9 +11,9 @@ from types import TracebackType
 from typing import Self, cast
 
 from auth_diameter._core import Answer, DiscError, Question
-from auth_diameter.authorize import Authorizer, Decision, Request
+from auth_diameter.authorize import Authorizer, Cause, Decision, Request
 from auth_diameter.config import Config
-from auth_diameter.pool import Connection, Failure, Peer, Pool
+from auth_diameter.pool import Connection, Failure, Peer, Pool, PoolStats
 
 _WRITE_BUFFER = 1 << 20  # bytes of questions that a DISC may leave unread
 
@@ -28,10 +28,14 @@ class AsyncAuthDiameter:
 
     A DISC that is down, slow or wrong is a Decision with 503 or 500, never an exception. Used from
     one event loop. Connections are opened when first needed.
+
+    :ivar counts: how many decisions had each `Cause`: those of the three functions and of `ask`. Who
+        takes a decision from `authorizer` itself may add it.
     """
 
     def __init__(self, config: Config | None = None) -> None:
         self.config = config if config is not None else Config()
+        self.counts: dict[Cause, int] = dict.fromkeys(Cause, 0)
         self._authorizer = Authorizer(self.config)
         self._pool = Pool(self.config)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -59,6 +63,7 @@ class AsyncAuthDiameter:
 
     async def _decide(self, outcome: Question | Decision) -> Decision:
         if type(outcome) is Decision:
+            self.counts[outcome.cause] += 1
             return outcome
         assert isinstance(outcome, Question)
         future: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
@@ -90,6 +95,10 @@ class AsyncAuthDiameter:
     def authorizer(self) -> Authorizer:
         """The decisions alone, for callers of `ask`."""
         return self._authorizer
+
+    def stats(self) -> PoolStats:
+        """What it has asked, what came of it, and how each DISC is."""
+        return self._pool.stats()
 
     # ------------------------------------------------------------------ sending
 
@@ -180,6 +189,7 @@ class AsyncAuthDiameter:
             self._finish(question, self._authorizer.fail(question, cause))
 
     def _finish(self, question: Question, decision: Decision) -> None:
+        self.counts[decision.cause] += 1
         callback, question.callback = question.callback, None
         try:
             callback(decision)

@@ -27,7 +27,8 @@ import random
 import secrets
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from auth_diameter._core import Answer, AnswerStream, ParseError, Question, append_question
 from auth_diameter.authorize import Cause
@@ -37,20 +38,84 @@ from auth_diameter.config import Config
 # that was opened after the question was asked: ids are unique in the process and start anywhere.
 _msgids: Iterator[int] = itertools.count(secrets.randbits(32))
 
+_KEPT_LATE = 10_000  # ids of questions without an answer that are remembered, to know a late one
+
 _REST_FIRST = 0.05  # seconds that a peer rests after a first failure
 _REST_MOST = 1.0  # so that all is well again within two seconds of its return
 
 Failure = tuple[Question, Cause]
 
+PeerState = Literal["new", "up", "down", "silent"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerStats:
+    """One DISC, as a client sees it.
+
+    :ivar address: ``HOST:PORT``.
+    :ivar state: ``new`` nobody has tried it yet; ``up`` it answers; ``down`` it cannot be connected
+        to, or hangs up; ``silent`` it takes questions and does not answer. The breaker of one that is
+        ``down`` or ``silent`` is open: it gets a single question now and then, and the first byte that
+        comes back closes the breaker.
+    :ivar connections: open ones. :ivar opening: those on the way.
+    :ivar under_way: questions that it was asked and has not answered.
+    """
+
+    address: str
+    state: PeerState
+    connections: int
+    opening: int
+    under_way: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolStats:
+    """What a client has done since its beginning, in counts, and what it does now.
+
+    :ivar asked: questions, each of them in one of the next six, `under_way` or `waiting`.
+    :ivar answered: those that DISC answered.
+    :ivar expired: those without an answer within `Config.timeout`.
+    :ivar lost: those whose connection broke and that could not be asked again.
+    :ivar abandoned: those that nobody waits for any more: their thread was interrupted.
+    :ivar refused_down: those refused because no DISC can be reached or answers.
+    :ivar refused_overload: those refused at once because too many wait or are under way.
+    :ivar asked_again: questions that went out a second time, because their first connection broke.
+    :ivar late: answers that came after their question had expired, or was asked again.
+    :ivar unknown: messages that answer no question of this client, or one that was answered before.
+    :ivar connects: connections that were opened. :ivar connect_failures: attempts that failed.
+    :ivar connections_lost: connections that ended before the client did.
+    :ivar under_way: questions that were sent and are not answered, now.
+    :ivar waiting: questions that wait for a connection, now.
+    :ivar peers: each DISC, in the order of the configuration.
+    """
+
+    asked: int
+    answered: int
+    expired: int
+    lost: int
+    abandoned: int
+    refused_down: int
+    refused_overload: int
+    asked_again: int
+    late: int
+    unknown: int
+    connects: int
+    connect_failures: int
+    connections_lost: int
+    under_way: int
+    waiting: int
+    peers: tuple[PeerStats, ...]
+
 
 class Peer:
     """One DISC: where it is, and whether it is worth a try."""
 
-    __slots__ = ("failures", "host", "opening", "port", "rest_until")
+    __slots__ = ("failures", "host", "opening", "port", "rest_until", "state")
 
     def __init__(self, host: str, port: int) -> None:
         self.host = host
         self.port = port
+        self.state: PeerState = "new"
         self.opening = 0  # connections on the way
         self.failures = 0  # in a row
         self.rest_until = 0.0
@@ -114,12 +179,18 @@ class Pool:
         self.connections: list[Connection] = []
         self.pending: dict[int, Question] = {}  # by msgid, in the order of deadlines
         self.waiting: deque[Question] = deque()  # for a connection, in the order of deadlines
-        self.dropped = 0  # answers that belonged to no question
+        self._late: dict[int, bool] = {}  # ids of questions without an answer, the newest last
+        # See PoolStats.
+        self.answered = self.expired = self.lost = self.abandoned = 0
+        self.refused_down = self.refused_overload = self.asked_again = 0
+        self.late = self.unknown = 0
+        self.connects = self.connect_failures = self.connections_lost = 0
         self._timeout = config.timeout
         self._max_connections = config.max_connections
         self._max_in_flight = max_in_flight or config.max_in_flight
         self._max_waiting = config.max_waiting
         self._jitter = jitter
+        self._stopped = False
 
     # ------------------------------------------------------------------ asking
 
@@ -137,8 +208,10 @@ class Pool:
                 connection.unheard = question
             return connection
         if not self.connections and not self._can_open(now):
+            self.refused_down += 1
             return Cause.DISC_UNREACHABLE
         if len(self.waiting) >= self._max_waiting:
+            self.refused_overload += 1
             return Cause.OVERLOADED
         self.waiting.append(question)
         return None
@@ -194,6 +267,7 @@ class Pool:
     def opened(self, peer: Peer, transport: Any) -> Connection:
         """A connection was opened; the questions that waited are in its `outgoing` now."""
         peer.opening -= 1
+        self.connects += 1
         connection = Connection(peer, transport)
         self.connections.append(connection)
         self.fill(connection)
@@ -208,7 +282,9 @@ class Pool:
             question = self.waiting.popleft()
             self._write(connection, question)
             filled = True
-            again = again or question.attempts > 1
+            if question.attempts > 1:
+                again = True
+                self.asked_again += 1
         if again:
             self._sort_pending()
         return filled
@@ -222,9 +298,15 @@ class Pool:
     def failed(self, peer: Peer, now: float) -> list[Failure]:
         """A connection could not be opened; the questions that now have no hope left."""
         peer.opening -= 1
+        self.connect_failures += 1
+        peer.state = "down"
         self._rest(peer, now)
         if self.connections or self._can_open(now):
             return []
+        return self._all_hopeless()
+
+    def _all_hopeless(self) -> list[Failure]:
+        self.refused_down += len(self.waiting)
         hopeless = [(question, Cause.DISC_UNREACHABLE) for question in self.waiting]
         self.waiting.clear()
         return hopeless
@@ -246,6 +328,9 @@ class Pool:
         found = connection.answers.feed(data, self.pending)
         for question, _ in found:
             question.connection.under_way -= 1
+        self.answered += len(found)
+        if connection.answers.strays:
+            self._count_strays(connection)
         if self.waiting:
             self._fill_all()
         return found
@@ -256,13 +341,32 @@ class Pool:
         if data:
             self._heard(connection)
         found = connection.answers.feed(data, {question.msgid: question})
+        if connection.answers.strays:
+            self._count_strays(connection)
         if not found:
             return None
         self._forget(question)
+        self.answered += 1
         return found[0][1]
+
+    def _count_strays(self, connection: Connection) -> None:
+        strays = connection.answers.strays
+        for msgid in strays:
+            if self._late.pop(msgid, False):
+                self.late += 1
+            else:
+                self.unknown += 1
+        strays.clear()
+
+    def _remember(self, question: Question) -> None:
+        """An answer to it, as it was asked last, would be late."""
+        self._late[question.msgid] = True
+        if len(self._late) > _KEPT_LATE:
+            del self._late[next(iter(self._late))]
 
     @staticmethod
     def _heard(connection: Connection) -> None:
+        connection.peer.state = "up"
         connection.unheard = None
         connection.peer.failures = 0
         connection.peer.rest_until = 0.0
@@ -272,7 +376,7 @@ class Pool:
         if connection not in self.connections:
             return []
         self.connections.remove(connection)
-        self.dropped += connection.answers.dropped
+        self.connections_lost += not self._stopped
         if connection.silent and len(self.peers) > 1:
             self._rest(connection.peer, now)  # the others are asked first
         lost = [question for question in self.pending.values() if question.connection is connection]
@@ -280,10 +384,12 @@ class Pool:
         again: list[Question] = []
         for question in lost:
             del self.pending[question.msgid]
+            self._remember(question)
             question.connection = None
             if question.attempts < 2 and question.deadline > now:
                 again.append(question)
             else:
+                self.lost += 1
                 failures.append((question, Cause.DISC_LOST))
         if again:
             # They are older than those that wait already: deadlines stay in order.
@@ -291,8 +397,7 @@ class Pool:
             self.waiting = deque(merged)
             self._fill_all()
         if self.waiting and not self.connections and not self._can_open(now):
-            failures += [(question, Cause.DISC_UNREACHABLE) for question in self.waiting]
-            self.waiting.clear()
+            failures += self._all_hopeless()
         return failures
 
     def _sort_pending(self) -> None:
@@ -300,13 +405,23 @@ class Pool:
         self.pending.clear()
         self.pending.update(ordered)
 
-    def abandon(self, question: Question) -> bool:
-        """Nobody wants the answer any more: a late one is dropped. Whether it was on a connection."""
-        if self._forget(question):
-            return True
-        if question in self.waiting:
+    def abandon(self, question: Question, expired: bool = False) -> bool:
+        """Nobody wants the answer any more: a late one is dropped. Whether it was on a connection.
+
+        :param expired: whether that is so because its time is over.
+        """
+        was_asked = self._forget(question)
+        if was_asked:
+            self._remember(question)
+        elif question in self.waiting:
             self.waiting.remove(question)
-        return False
+        else:
+            return False
+        if expired:
+            self.expired += 1
+        else:
+            self.abandoned += 1
+        return was_asked
 
     def _forget(self, question: Question) -> bool:
         """Whether it was under way; then it is no more."""
@@ -337,12 +452,14 @@ class Pool:
             late.append((question, Cause.DISC_TIMEOUT))
         for question, _ in late:
             del self.pending[question.msgid]
+            self._remember(question)
             connection: Connection = question.connection
             connection.under_way -= 1
             connection.silent = connection.silent or connection.unheard is question
         while self.waiting and self.waiting[0].deadline <= now:
             question = self.waiting.popleft()
             late.append((question, Cause.DISC_TIMEOUT if self.connections else Cause.DISC_UNREACHABLE))
+        self.expired += len(late)
         if self.waiting:
             self._fill_all()
         return late
@@ -353,7 +470,44 @@ class Pool:
 
     def stop(self) -> list[Failure]:
         """No more: every question that is under way has failed."""
+        self._stopped = True
         left = [*self.pending.values(), *self.waiting]
+        self.lost += len(left)
         self.pending.clear()
         self.waiting.clear()
         return [(question, Cause.DISC_LOST) for question in left]
+
+    # ------------------------------------------------------------------ what there is to see
+
+    def stats(self) -> PoolStats:
+        """All counts, and what is under way now."""
+        ended = self.answered + self.expired + self.lost + self.abandoned
+        refused = self.refused_down + self.refused_overload
+        return PoolStats(
+            asked=ended + refused + len(self.pending) + len(self.waiting),
+            answered=self.answered,
+            expired=self.expired,
+            lost=self.lost,
+            abandoned=self.abandoned,
+            refused_down=self.refused_down,
+            refused_overload=self.refused_overload,
+            asked_again=self.asked_again,
+            late=self.late,
+            unknown=self.unknown,
+            connects=self.connects,
+            connect_failures=self.connect_failures,
+            connections_lost=self.connections_lost,
+            under_way=len(self.pending),
+            waiting=len(self.waiting),
+            peers=tuple(self._stats_of(peer) for peer in self.peers),
+        )
+
+    def _stats_of(self, peer: Peer) -> PeerStats:
+        connections = [connection for connection in self.connections if connection.peer is peer]
+        return PeerStats(
+            address=repr(peer),
+            state=peer.state,
+            connections=len(connections),
+            opening=peer.opening,
+            under_way=sum(connection.under_way for connection in connections),
+        )

@@ -17,7 +17,7 @@ from typing import Self
 from auth_diameter._core import Answer, DiscError, Question, exchange
 from auth_diameter.authorize import Authorizer, Cause, Decision, Request
 from auth_diameter.config import Config
-from auth_diameter.pool import Connection, Failure, Peer, Pool
+from auth_diameter.pool import Connection, Failure, Peer, Pool, PoolStats
 
 _TOLERANCE = 0.01  # seconds by which a call may exceed its time limit
 
@@ -51,6 +51,8 @@ class AuthDiameter:
         self._authorizer = Authorizer(self.config)
         self._pool = Pool(self.config, max_in_flight=1)
         self._lock = threading.Lock()
+        self._counts: dict[Cause, int] = dict.fromkeys(Cause, 0)
+        self._counts_lock = threading.Lock()
         self._closed = False
 
     # ------------------------------------------------------------------ the functions
@@ -72,12 +74,28 @@ class AuthDiameter:
 
     def _decide(self, outcome: Question | Decision) -> Decision:
         if type(outcome) is Decision:
-            return outcome
-        assert isinstance(outcome, Question)
-        result = self._ask(outcome)
-        if isinstance(result, Answer):
-            return self._authorizer.conclude(outcome, result)
-        return self._authorizer.fail(outcome, result)
+            decision = outcome
+        else:
+            assert isinstance(outcome, Question)
+            result = self._ask(outcome)
+            if isinstance(result, Answer):
+                decision = self._authorizer.conclude(outcome, result)
+            else:
+                decision = self._authorizer.fail(outcome, result)
+        with self._counts_lock:
+            self._counts[decision.cause] += 1
+        return decision
+
+    @property
+    def counts(self) -> dict[Cause, int]:
+        """How many decisions had each `Cause`, exactly; a copy."""
+        with self._counts_lock:
+            return dict(self._counts)
+
+    def stats(self) -> PoolStats:
+        """What it has asked, what came of it, and how each DISC is."""
+        with self._lock:
+            return self._pool.stats()
 
     # ------------------------------------------------------------------ one question
 
@@ -120,7 +138,7 @@ class AuthDiameter:
                     return None
                 left: float = question.deadline - time.monotonic()
                 if left <= 0:
-                    self._pool.abandon(question)
+                    self._pool.abandon(question, expired=True)
                     return Cause.DISC_TIMEOUT if self._pool.connections else Cause.DISC_UNREACHABLE
             waiter.wake.acquire(timeout=left)
 
@@ -154,7 +172,7 @@ class AuthDiameter:
         except BlockingIOError:
             with self._lock:
                 connection.silent = True
-                self._give_up(question)
+                self._give_up(question, expired=True)
             return Cause.DISC_TIMEOUT
         except OSError:
             with self._lock:
@@ -201,9 +219,9 @@ class AuthDiameter:
             self._wake_users_of(connection)
             self._open_wanted(time.monotonic())
 
-    def _give_up(self, question: Question) -> None:
+    def _give_up(self, question: Question, expired: bool = False) -> None:
         """Nobody waits for it; nor may its answer, or half of it, meet the next question."""
-        if self._pool.abandon(question) or (self._closed and question.connection is not None):
+        if self._pool.abandon(question, expired) or (self._closed and question.connection is not None):
             self._drop(question.connection)
 
     def _broken(self, connection: Connection, question: Question) -> Cause | None:
