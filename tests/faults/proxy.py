@@ -22,6 +22,7 @@ import struct
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self, TypeVar
 
 from auth_diameter._core import Framer, Message, ParseError
@@ -222,7 +223,11 @@ class FaultProxy:
                 self.accepted += 1
                 task = self._loop.create_task(self._relay(client))
                 self._relays.add(task)
-                task.add_done_callback(self._relays.discard)
+                task.add_done_callback(partial(self._relayed_all, client))
+
+    def _relayed_all(self, client: socket.socket, task: asyncio.Task[None]) -> None:
+        client.close()  # a task that was cancelled before it began has not
+        self._relays.discard(task)
 
     async def _relay(self, client: socket.socket) -> None:
         disc = socket.socket(socket.AF_INET, socket.SOCK_STREAM)

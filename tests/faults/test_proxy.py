@@ -199,6 +199,7 @@ def test_nobody_reads(proxy, connect, disc):
     proxy.questions = Faults(reading=False)
     client = connect()
     client.sock.setblocking(False)
+    client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
     sent = 0
     data = question(0) * 1000
     while sent < 64 << 20:
@@ -291,6 +292,7 @@ def test_it_leaves_no_thread_and_no_socket(fake_disc):
     with FaultProxy((LOOPBACK, disc.port)) as proxy:
         client = Client(proxy.port)
         client.ask(1)
+        disc.wait_for(lambda: len(disc.questions) == 1)
     assert client.all_bytes() == b""
     client.sock.close()
     with pytest.raises(ConnectionRefusedError):
