@@ -335,7 +335,7 @@ def test_step_4_a_request_uri_that_cannot_be_read(uri, proxy):
 
 def test_a_question_larger_than_disc_takes():
     request = build_request(request_uri=f"sip:{'b' * 60_000}@siphub.net")
-    refused(authorize(request, "r" * 2_000), 400, Cause.TOO_LARGE, 0)
+    refused(authorize(request, "r" * 6_000), 400, Cause.TOO_LARGE, 0)
 
 
 # ------------------------------------------------------------------ steps 5 to 8

@@ -15,6 +15,11 @@ cdef extern from "chars.h" nogil:
     const uint8_t *ad_find_quote(const uint8_t *p, const uint8_t *end) noexcept
 
 
+cdef inline int hex_value(uint8_t c) noexcept nogil:
+    """Of one hexadecimal digit."""
+    return c - 48 if c <= 57 else (c | 0x20) - 87
+
+
 cdef inline bint is_lws(uint8_t c) noexcept nogil:
     """SP, HTAB, or a byte of a fold: a header's value holds CR and LF only as part of one."""
     return c == 32 or c == 9 or c == 13 or c == 10

@@ -64,6 +64,8 @@ cdef struct DigestFields:
 cdef int parse_credentials(Span text, DigestFields *out, size_t *offset) noexcept nogil
 cdef bint realm_is(const DigestFields *fields, Span realm) noexcept nogil
 cdef bint challenge_ok(Span text) noexcept nogil
+cdef Span plain_value(const DigestFields *fields, Field field, uint8_t *room) noexcept nogil
+cdef uint8_t *put_ext_value(uint8_t *q, Span value) noexcept nogil
 cdef object parse_error(int status, size_t offset, str where)
 
 
@@ -72,6 +74,5 @@ cdef class Credentials:
     cdef DigestFields fields
 
     cdef str text(self, Field field)
-    cdef Span plain(self, Field field, uint8_t *room) noexcept nogil
 
 cdef Credentials new_credentials(object owner, const DigestFields *fields)

@@ -12,7 +12,6 @@ Parsing fills spans and touches no Python object; values become ``str`` when the
 """
 
 import re
-from urllib.parse import unquote_to_bytes
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -20,9 +19,10 @@ from libc.stdint cimport uint8_t
 from libc.string cimport memcpy, memset
 
 from auth_diameter._core.chars cimport (
-    AD_HEX, AD_TOKEN, ad_find_control, ad_is, is_lws, is_word, skip_lws, take_class, take_quoted, unquote,
+    AD_HEX, AD_TOKEN, ad_find_control, ad_is, hex_value, is_lws, is_word, skip_lws, take_class, take_quoted,
+    unquote,
 )
-from auth_diameter._core.span cimport Reader, Span, equal_nocase, lower
+from auth_diameter._core.span cimport Reader, Span, between, equal_nocase, lower
 from auth_diameter._core.text cimport as_bytes, text_of
 
 from auth_diameter._core.errors import ConfigError, ParseError
@@ -281,13 +281,34 @@ cdef bint take_list(Span s) noexcept nogil:
 cdef bint realm_is(const DigestFields *fields, Span realm) noexcept nogil:
     """Whether these credentials are for `realm` (any case, as SIP domains compare)."""
     cdef uint8_t room[MAX_PARAMETER]
-    cdef Span own = fields.value[REALM]
-    if own.p == NULL:
-        return False
-    if fields.escaped & (1u << REALM):
-        own.n = unquote(own, room)
-        own.p = room
-    return equal_nocase(own, realm)
+    return fields.value[REALM].p != NULL and equal_nocase(plain_value(fields, REALM, room), realm)
+
+
+cdef Span plain_value(const DigestFields *fields, Field field, uint8_t *room) noexcept nogil:
+    """The value without quoted-pairs; `room`, MAX_PARAMETER bytes, takes it where there are any."""
+    cdef Span s = fields.value[field]
+    if fields.escaped & (1u << field):
+        s.n = unquote(s, room)
+        s.p = room
+    return s
+
+
+cdef uint8_t *put_ext_value(uint8_t *q, Span value) noexcept nogil:
+    """The bytes that an ext-value (RFC 8187, 3.2.1; `ext_value_ok`) stands for; returns the end."""
+    cdef const uint8_t *p = value.p + 6     # UTF-8'
+    cdef const uint8_t *end = value.p + value.n
+    while p[0] != 39:
+        p += 1
+    p += 1
+    while p < end:
+        if p[0] == 37:
+            q[0] = <uint8_t>(hex_value(p[1]) * 16 + hex_value(p[2]))
+            p += 2
+        else:
+            q[0] = p[0]
+        q += 1
+        p += 1
+    return q
 
 
 # ---------------------------------------------------------------------------------- objects
@@ -347,26 +368,18 @@ cdef class Credentials:
         return new_credentials(data, &fields)
 
     cdef str text(self, Field field):
-        cdef Span s = self.fields.value[field]
         cdef uint8_t room[MAX_PARAMETER]
-        if s.p == NULL:
+        if self.fields.value[field].p == NULL:
             return None
-        return text_of(self.plain(field, room))
-
-    cdef Span plain(self, Field field, uint8_t *room) noexcept nogil:
-        """The value without quoted-pairs; `room` takes it where there are any."""
-        cdef Span s = self.fields.value[field]
-        if self.fields.escaped & (1u << field):
-            s.n = unquote(s, room)
-            s.p = room
-        return s
+        return text_of(plain_value(&self.fields, field, room))
 
     @property
     def username(self):
+        cdef uint8_t room[MAX_PARAMETER]
+        cdef uint8_t plain[MAX_PARAMETER]
         if self.fields.value[USERNAME].p != NULL:
             return self.text(USERNAME)
-        encoded = self.text(USERNAME_STAR).split("'", 2)[2]
-        return unquote_to_bytes(encoded).decode("utf-8", "surrogateescape")
+        return text_of(between(plain, put_ext_value(plain, plain_value(&self.fields, USERNAME_STAR, room))))
 
     @property
     def realm(self):
@@ -503,14 +516,10 @@ cdef class Challenge:
         return self
 
     cdef str text(self, Field field):
-        cdef Span s = self.fields.value[field]
         cdef uint8_t room[MAX_PARAMETER]
-        if s.p == NULL:
+        if self.fields.value[field].p == NULL:
             return None
-        if self.fields.escaped & (1u << field):
-            s.n = unquote(s, room)
-            s.p = room
-        return text_of(s)
+        return text_of(plain_value(&self.fields, field, room))
 
     @property
     def realm(self):

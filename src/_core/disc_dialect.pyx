@@ -1,20 +1,8 @@
-"""What a SIP server and DISC say to each other: OpenSER's auth_diameter dialect of Diameter.
+"""The DISC dialect as Python sees it: questions and answers, and the streams they come in.
 
-A message is a Diameter header (RFC 6733, 3) with command 265 (AA) and application 1, and AVPs 400 to
-406 with meanings of their own, which today's NASREQ (RFC 7155) gives to others: the dialect never
-shares a connection with standard Diameter. Order on the wire::
-
-    question, authentication   Resource, Destination-Realm, Service-Type "6", SIP-MSGID, User-Name,
-                               and with credentials: Response, Method
-    question, group check      Destination-Realm, Service-Type "8", SIP-MSGID, User-Group, User-Name
-    answer                     Result-Code, SIP-MSGID, Service-Type, and with 4001: Challenge
-
-A reader takes any order. An answer belongs to the question whose SIP-MSGID it repeats; one without
-goes by its Hop-by-Hop Identifier. The original DISC puts identifiers of its own into the header, so
-that the SIP-MSGID comes first.
-
-Client: `authentication` and `group_check` make a Question, `append_question` writes it straight from
-the SIP request, `AnswerStream` finds the Answer to each. Server: `RequestStream`, `append_answer`.
+What stands on the wire, and in which order, is in disc_wire.pyx. Client: `authentication` and
+`group_check` make a Question, `append_question` writes it straight from the SIP request,
+`AnswerStream` finds the Answer to each. Server: `RequestStream`, `append_answer`.
 """
 
 cimport cython
@@ -24,41 +12,35 @@ from cpython.bytearray cimport (
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport int64_t, uint8_t, uint32_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
-from auth_diameter._core.avp cimport AvpView, avp_next, avp_put, avp_put_u32, avp_size
-from auth_diameter._core.chars cimport ad_find_control, is_lws
-from auth_diameter._core.codes cimport (
-    APPLICATION_NASREQ, AVP_CHALLENGE, AVP_DESTINATION_REALM, AVP_MANDATORY, AVP_METHOD, AVP_RESOURCE,
-    AVP_RESPONSE, AVP_RESULT_CODE, AVP_SERVICE_TYPE, AVP_SIP_MSGID, AVP_USER_GROUP, AVP_USER_NAME, COMMAND_AA,
-    FLAG_ERROR, FLAG_PROXIABLE, FLAG_REQUEST, RESULT_AVP_OCCURS_TOO_MANY_TIMES, RESULT_COMMAND_UNSUPPORTED,
-    RESULT_INVALID_AVP_LENGTH, RESULT_INVALID_AVP_VALUE, RESULT_INVALID_HDR_BITS, RESULT_MISSING_AVP,
-    SERVICE_AUTHENTICATION, SERVICE_GROUP_CHECK,
-)
+from auth_diameter._core.codes cimport FLAG_REQUEST, SERVICE_GROUP_CHECK
 from auth_diameter._core.digest cimport (
-    MAX_PARAMETER, OK, REALM, USERNAME, Credentials, DigestFields, challenge_ok, new_credentials,
-    parse_credentials, parse_error,
+    OK, REALM, Credentials, DigestFields, new_credentials, parse_credentials, parse_error,
+)
+from auth_diameter._core.disc_wire cimport (
+    AnswerView, answer_size, authentication_room, group_check_room, put_answer, put_authentication,
+    put_group_check, read_answer, read_question,
 )
 from auth_diameter._core.message cimport (
-    DEFAULT_LIMIT, DIAMETER_VERSION, FRAME_LARGE, FRAME_SHORT, FRAME_UNALIGNED, FRAME_VERSION, HEADER_SIZE,
-    Header, frame, get_u32, header_get, header_put,
+    DEFAULT_LIMIT, FRAME_LARGE, FRAME_SHORT, FRAME_UNALIGNED, FRAME_VERSION, frame, get_u32,
 )
-from auth_diameter._core.sip cimport METHOD_REGISTER, SipRequest
-from auth_diameter._core.span cimport Reader, Span, put_u32
+from auth_diameter._core.sip cimport SipRequest
+from auth_diameter._core.span cimport Span
 from auth_diameter._core.text cimport borrow, span_of, text_of
-from auth_diameter._core.uri cimport SipUri, put_address
 
 from auth_diameter._core.errors import ParseError
-
-cdef enum:
-    MAX_CHALLENGE = 4096    # of DISC, in bytes; it becomes a header of a reply that should fit a datagram
 
 cdef dict _FRAME_REASONS = {
     FRAME_VERSION: "Diameter version is not 1",
     FRAME_SHORT: "Diameter message length below 20",
     FRAME_UNALIGNED: "Diameter message length is no multiple of 4",
-    FRAME_LARGE: "Diameter message above 65536 bytes",
+    FRAME_LARGE: "Diameter message above {} bytes",
 }
+
+
+cdef object _unframed(Py_ssize_t status, size_t at, size_t limit):
+    return ParseError(_FRAME_REASONS[status].format(limit), at)
 
 
 # ---------------------------------------------------------------------------------- questions
@@ -70,7 +52,7 @@ cdef class Question:
     """What DISC is asked about one request; made by `authentication` or `group_check`.
 
     :ivar request: the SipRequest. :ivar credentials: Credentials or None.
-    :ivar realm: str, the Destination-Realm.
+    :ivar realm: str, the Destination-Realm. :ivar is_group_check: bool.
     :ivar proxy: whether it is about Proxy-Authorization. :ivar group: str, of a group check, or None.
     :ivar callback, connection, deadline, msgid, attempts: the pool's, while the question is under way.
     """
@@ -78,156 +60,60 @@ cdef class Question:
     def __init__(self):
         raise TypeError("a Question comes from authentication(…) or group_check(…)")
 
-    @property
-    def is_group_check(self):
-        return self.service == SERVICE_GROUP_CHECK
+    cdef const DigestFields *fields(self) noexcept:
+        return NULL if self.credentials is None else &self.credentials.fields
 
-    cdef size_t room(self):
+    cdef size_t room(self) except 0:
         """Bytes the message has at most."""
-        cdef size_t n = 20 + 12 * 8 + 4 * len(self.realm)
-        if self.service == SERVICE_GROUP_CHECK:
-            return n + 4 * (len(self.user_name) + len(self.group))
-        n += self.request.request_uri_.text.n + self.identity().text.n
-        if self.credentials is not None:
-            # Response is all of them, and User-Name at most username and realm, which are parts of them.
-            n += 2 * self.credentials.fields.raw.n + self.request.method_span.n
-        return n
-
-    cdef SipUri *identity(self) noexcept:
-        """Whose request it is: To of a REGISTER, else From (RFC 3261, 10.2 and 22.1)."""
-        return &self.request.to_ if self.request.method_id == METHOD_REGISTER else &self.request.from_
+        cdef Span realm, user_name, group
+        _realm_kept = borrow(self.realm, &realm, "realm")
+        if not self.is_group_check:
+            return authentication_room(&self.request.m, self.fields(), realm)
+        _name_kept = borrow(self.user_name, &user_name, "user_name")
+        _group_kept = borrow(self.group, &group, "group")
+        return group_check_room(realm, user_name, group)
 
     cdef size_t write(self, uint8_t *out, uint32_t msgid) except 0:
         """The whole AA-Request to `out`, which has `room` for it; its size."""
-        cdef Header header
-        cdef uint8_t *q = out + HEADER_SIZE
-        cdef uint8_t id_bytes[4]
-        cdef Span realm, text
-        cdef uint8_t service = self.service
-        cdef bint whole = service == SERVICE_AUTHENTICATION
+        cdef Span realm, user_name, group
         _realm_kept = borrow(self.realm, &realm, "realm")
-        put_u32(id_bytes, msgid)
-        if whole:
-            q = put_address_avp(q, AVP_RESOURCE, &self.request.request_uri_, True)
-        q = avp_put(q, AVP_DESTINATION_REALM, AVP_MANDATORY, realm.p, realm.n)
-        q = avp_put(q, AVP_SERVICE_TYPE, AVP_MANDATORY, &service, 1)
-        q = avp_put(q, AVP_SIP_MSGID, 0, id_bytes, 4)
-        if not whole:
-            _kept = borrow(self.group, &text, "group")
-            q = avp_put(q, AVP_USER_GROUP, AVP_MANDATORY, text.p, text.n)
-            _kept = borrow(self.user_name, &text, "user_name")
-            q = avp_put(q, AVP_USER_NAME, AVP_MANDATORY, text.p, text.n)
-        elif self.credentials is None:
-            q = put_address_avp(q, AVP_USER_NAME, self.identity(), False)
-        else:
-            q = put_username_avp(q, self.credentials)
-            q = put_response_avp(q, self.credentials.fields.raw)
-            q = avp_put(q, AVP_METHOD, AVP_MANDATORY, self.request.method_span.p, self.request.method_span.n)
-        header.version = DIAMETER_VERSION
-        header.length = <uint32_t>(q - out)
-        header.flags = FLAG_REQUEST
-        header.command = COMMAND_AA
-        header.application_id = APPLICATION_NASREQ
-        header.hop_by_hop = msgid
-        header.end_to_end = msgid
-        header_put(out, &header)
-        return <size_t>(q - out)
+        if not self.is_group_check:
+            return put_authentication(out, &self.request.m, self.fields(), realm, msgid)
+        _name_kept = borrow(self.user_name, &user_name, "user_name")
+        _group_kept = borrow(self.group, &group, "group")
+        return put_group_check(out, realm, user_name, group, msgid)
 
     def __repr__(self):
-        return f"<Question {chr(self.service)} of {self.request!r}>"
+        return f"<Question {8 if self.is_group_check else 6} of {self.request!r}>"
 
 
-cdef uint8_t *put_address_avp(uint8_t *q, uint32_t code, const SipUri *uri, bint with_port) noexcept nogil:
-    """A URI as user@host[:port]; written behind where the header goes, then that in front of it."""
-    cdef size_t n = put_address(q + 8, uri, with_port)
-    return avp_put_in_place(q, code, n)
-
-
-cdef uint8_t *avp_put_in_place(uint8_t *q, uint32_t code, size_t n) noexcept nogil:
-    """Header and padding around n bytes of data that stand at q + 8 already."""
-    put_u32(q, code)
-    put_u32(q + 4, (<uint32_t>AVP_MANDATORY << 24) | <uint32_t>(8 + n))
-    memset(q + 8 + n, 0, avp_size(n) - 8 - n)
-    return q + avp_size(n)
-
-
-cdef uint8_t *put_username_avp(uint8_t *q, Credentials credentials) except NULL:
-    """User-Name with credentials: the username where it holds an "@", else username@realm."""
-    cdef uint8_t *start = q + 8
-    cdef uint8_t *at = start
-    cdef uint8_t room[MAX_PARAMETER]
-    cdef Span name
-    cdef str decoded
-    cdef size_t i
-    cdef bint qualified = False
-    if credentials.fields.value[USERNAME].p != NULL:
-        name = credentials.plain(USERNAME, room)
-    else:
-        decoded = credentials.username      # username*, which stands there percent-encoded
-        encoded = decoded.encode("utf-8", "surrogateescape")
-        span_of(encoded, &name, "username")
-    memcpy(at, name.p, name.n)
-    at += name.n
-    for i in range(name.n):
-        qualified = qualified or name.p[i] == 64
-    if not qualified:
-        at[0] = 64
-        name = credentials.plain(REALM, room)
-        if name.n:
-            memcpy(at + 1, name.p, name.n)
-        at += 1 + name.n
-    return avp_put_in_place(q, AVP_USER_NAME, <size_t>(at - start))
-
-
-cdef uint8_t *put_response_avp(uint8_t *q, Span raw) noexcept nogil:
-    """The whole credentials, each fold of the header as one space (RFC 3261, 7.3.1)."""
-    cdef const uint8_t *p = raw.p
-    cdef const uint8_t *end = raw.p + raw.n
-    cdef uint8_t *at = q + 8
-    cdef const uint8_t *hit
-    while p < end:
-        hit = ad_find_control(p, end)
-        memcpy(at, p, <size_t>(hit - p))
-        at += hit - p
-        p = hit
-        if p < end and p[0] == 13:
-            while p < end and is_lws(p[0]):
-                p += 1
-            at[0] = 32
-            at += 1
-        elif p < end:
-            at[0] = p[0]
-            at += 1
-            p += 1
-    return avp_put_in_place(q, AVP_RESPONSE, <size_t>(at - q - 8))
-
-
-def authentication(SipRequest request not None, str realm not None, Credentials credentials, bint proxy):
+def authentication(SipRequest request not None, str realm not None, Credentials credentials, bint proxy,
+                   size_t limit=DEFAULT_LIMIT):
     """The question whether the request is its user's: with credentials, or for a challenge.
 
-    None where the message would be longer than a DISC takes, 64 KiB.
+    None where the message might be longer than `limit` bytes, 64 KiB where not said.
     """
     cdef Question q = Question.__new__(Question)
     q.request = request
     q.realm = realm
     q.credentials = credentials
     q.proxy = proxy
-    q.service = SERVICE_AUTHENTICATION
-    return q if q.room() <= DEFAULT_LIMIT else None
+    return q if q.room() <= limit else None
 
 
-def group_check(SipRequest request not None, str realm not None, str user_name not None, str group not None):
+def group_check(SipRequest request not None, str realm not None, str user_name not None, str group not None,
+                size_t limit=DEFAULT_LIMIT):
     """The question whether a user is in a group. :param user_name: "user" or "user@domain".
 
-    None where the message would be longer than a DISC takes, 64 KiB.
+    None where the message might be longer than `limit` bytes, 64 KiB where not said.
     """
     cdef Question q = Question.__new__(Question)
     q.request = request
     q.realm = realm
     q.user_name = user_name
     q.group = group
-    q.service = SERVICE_GROUP_CHECK
-    return q if q.room() <= DEFAULT_LIMIT else None
+    q.is_group_check = True
+    return q if q.room() <= limit else None
 
 
 def append_question(bytearray out not None, Question question not None, uint32_t msgid):
@@ -281,90 +167,46 @@ cdef class Answer:
         cdef Py_ssize_t size = frame(p, n, DEFAULT_LIMIT)
         cdef int64_t msgid
         if size < 0:
-            raise ParseError(_FRAME_REASONS[size], 0)
+            raise _unframed(size, 0, DEFAULT_LIMIT)
         if size == 0 or <size_t>size != n:
             raise ParseError("not exactly one Diameter message", n)
-        return read_answer(p, n, &msgid)
+        return answer_of(p, n, &msgid)
 
     def __repr__(self):
         return (f"<Answer result_code={self.result_code} service_type={self.service_type} "
                 f"challenge={'yes' if self.challenge is not None else 'no'} fault={self.fault!r}>")
 
 
-cdef Answer read_answer(const uint8_t *p, size_t n, int64_t *msgid):
-    """One whole message. What makes it unusable is its fault.
-
-    `msgid` falls back to Hop-by-Hop where there is none, and is -1 where it cannot be told.
-    """
+cdef Answer answer_of(const uint8_t *p, size_t n, int64_t *msgid):
+    """One whole message; `msgid` is -1 where the question it belongs to cannot be told."""
     cdef Answer a = Answer.__new__(Answer)
-    cdef Header header
-    cdef Reader r
-    cdef AvpView avp
-    cdef int status
-    cdef int ids = 0
-    cdef bint coded = False
-    cdef Span text
-    header_get(p, &header)
-    msgid[0] = header.hop_by_hop
-    r.p = p + HEADER_SIZE
-    r.end = p + n
-    if header.command != COMMAND_AA:
-        a.fault = "not an AA-Answer"
-    while True:
-        status = avp_next(&r, &avp)
-        if status <= 0:
-            break
-        if avp.vendor_id:
-            continue
-        if avp.code == AVP_SIP_MSGID:
-            ids += 1
-            if avp.data.n != 4 or ids > 1:
-                a.fault = "SIP-MSGID of a wrong size, or twice"
-                msgid[0] = -1
-            else:
-                msgid[0] = get_u32(avp.data.p)
-        elif avp.code == AVP_RESULT_CODE:
-            if avp.data.n != 4 or coded:
-                a.fault = "Result-Code of a wrong size, or twice"
-            else:
-                a.result_code = get_u32(avp.data.p)
-            coded = True
-        elif avp.code == AVP_SERVICE_TYPE:
-            if avp.data.n != 1 or a.service_type:
-                a.fault = "Service-Type of a wrong size, or twice"
-            else:
-                a.service_type = avp.data.p[0]
-        elif avp.code == AVP_CHALLENGE:
-            text = avp.data
-            # The original DISC and ours end it with CRLF, because the C module does not.
-            while text.n and is_lws(text.p[text.n - 1]):
-                text.n -= 1
-            if a.challenge is not None:
-                a.fault = "Challenge given twice"
-            elif text.n > MAX_CHALLENGE or not challenge_ok(text):
-                a.fault = "Challenge is not one line of the Digest scheme"
-            else:
-                a.challenge = text.p[:text.n]
-    if status < 0:
-        a.fault = "malformed AVP"
-    elif not coded and a.fault is None:
-        a.fault = "no Result-Code"
+    cdef AnswerView view
+    read_answer(p, n, &view)
+    msgid[0] = view.msgid
+    a.result_code = view.result_code
+    a.service_type = view.service_type
+    if view.challenge.p != NULL:
+        a.challenge = view.challenge.p[:view.challenge.n]
+    if view.fault != NULL:
+        a.fault = view.fault.decode("ascii")
     return a
 
 
 cdef class _Stream:
     """Bytes of one TCP connection, cut into messages.
 
+    :param limit: bytes that a message may have, int.
     :ivar fault: the ParseError that ended the framing, or None. The connection is then of no use:
         where its next message begins cannot be known.
     """
 
+    cdef size_t limit       # bytes that a message may have
     cdef bytearray rest     # the beginning of a message, to be continued; None where there is none
     cdef size_t need        # how many bytes that message has; 0 where its length has not come yet
     cdef readonly object fault
 
-    def __cinit__(self):
-        self.need = 0
+    def __cinit__(self, size_t limit=DEFAULT_LIMIT):
+        self.limit = limit
 
     @property
     def pending(self):
@@ -397,40 +239,18 @@ cdef class _Stream:
         cdef size_t n = <size_t>PyBytes_GET_SIZE(data) - at
         self.rest = None
         if status < 0:
-            self.fault = ParseError(_FRAME_REASONS[status], at)
+            self.fault = _unframed(status, at, self.limit)
         elif n:
             self.rest = PyByteArray_FromStringAndSize(<const char *>p, <Py_ssize_t>n)
             self.need = get_u32(p) & 0xFFFFFF if n >= 4 else 0
 
-
-@cython.final
-cdef class AnswerStream(_Stream):
-    """Answers from one connection, each with the question it belongs to.
-
-    :ivar dropped: int, how many messages belonged to no question (late, doubled, or not ours).
-    :ivar strays: list of int, the msgids of these messages, -1 where it has none; its owner empties it.
-    :ivar fault: the ParseError that ended the framing, or None.
-    """
-
-    cdef public Py_ssize_t dropped
-    cdef readonly list strays
-
-    def __cinit__(self):
-        self.strays = []
-
-    def feed(self, data, dict pending not None):
-        """Takes in what was received: any bytes of the stream, in order.
-
-        :param pending: dict of int (msgid) to Question; those answered are taken out of it.
-        :returns: list of (Question, Answer), in the order of the answers.
-        """
+    cdef list cut(self, object data, dict pending):
+        """Takes in bytes of the stream, in order; what `message` made of each whole message."""
         cdef list found = []
         cdef bytes all_data
         cdef const uint8_t *p
         cdef size_t n, at = 0
         cdef Py_ssize_t size
-        cdef int64_t msgid
-        cdef Answer answer
         if self.fault is not None:
             return found
         all_data = self.join(data)
@@ -439,23 +259,56 @@ cdef class AnswerStream(_Stream):
         p = <const uint8_t *>PyBytes_AS_STRING(all_data)
         n = <size_t>PyBytes_GET_SIZE(all_data)
         while True:
-            size = frame(p + at, n - at, DEFAULT_LIMIT)
+            size = frame(p + at, n - at, self.limit)
             if size <= 0:
                 break
-            if p[at + 4] & FLAG_REQUEST:
-                self.dropped += 1
-                self.strays.append(-1)
-            else:
-                answer = read_answer(p + at, <size_t>size, &msgid)
-                question = pending.pop(msgid, None)
-                if question is None:
-                    self.dropped += 1
-                    self.strays.append(msgid)
-                else:
-                    found.append((question, answer))
+            made = self.message(all_data, p + at, <size_t>size, pending)
+            if made is not None:
+                found.append(made)
             at += <size_t>size
         self.keep(all_data, at, size)
         return found
+
+    cdef object message(self, bytes owner, const uint8_t *p, size_t n, dict pending):
+        """What a whole message in `owner` is to the reader of this stream; None: nothing."""
+        return None
+
+
+@cython.final
+cdef class AnswerStream(_Stream):
+    """Answers from one connection, each with the question it belongs to.
+
+    :param limit: bytes that a message may have, int; 64 KiB where not said.
+    :ivar dropped: int, how many messages belonged to no question (late, doubled, or not ours).
+    :ivar strays: list of int, the msgids of these messages, -1 where it has none; its owner empties it.
+    :ivar fault: the ParseError that ended the framing, or None.
+    """
+
+    cdef public Py_ssize_t dropped
+    cdef readonly list strays
+
+    def __cinit__(self, size_t limit=DEFAULT_LIMIT):
+        self.strays = []
+
+    def feed(self, data, dict pending not None):
+        """Takes in what was received: any bytes of the stream, in order.
+
+        :param pending: dict of int (msgid) to Question; those answered are taken out of it.
+        :returns: list of (Question, Answer), in the order of the answers.
+        """
+        return self.cut(data, pending)
+
+    cdef object message(self, bytes owner, const uint8_t *p, size_t n, dict pending):
+        cdef int64_t msgid = -1
+        cdef Answer answer
+        if not p[4] & FLAG_REQUEST:
+            answer = answer_of(p, n, &msgid)
+            question = pending.pop(msgid, None)
+            if question is not None:
+                return (question, answer)
+        self.dropped += 1
+        self.strays.append(msgid)
+        return None
 
 
 # ---------------------------------------------------------------------------------- DISC's side
@@ -477,102 +330,41 @@ cdef class AaRequest:
     def __init__(self):
         raise TypeError("an AaRequest comes from a RequestStream")
 
-    cdef void read(self, const uint8_t *p, size_t n) noexcept nogil:
-        cdef Reader r
-        cdef AvpView avp
-        cdef int status
-        cdef Span service
-        cdef Span *place
-        service.p = NULL
-        service.n = 0
-        header_get(p, &self.header)
-        if self.header.flags & FLAG_ERROR:
-            self.fault = RESULT_INVALID_HDR_BITS
-        elif self.header.command != COMMAND_AA:
-            self.fault = RESULT_COMMAND_UNSUPPORTED
-        r.p = p + HEADER_SIZE
-        r.end = p + n
-        while True:
-            status = avp_next(&r, &avp)
-            if status <= 0:
-                break
-            if avp.vendor_id:
-                continue
-            if avp.code == AVP_USER_NAME:
-                place = &self.user_name_
-            elif avp.code == AVP_DESTINATION_REALM:
-                place = &self.realm_
-            elif avp.code == AVP_RESOURCE:
-                place = &self.resource_
-            elif avp.code == AVP_RESPONSE:
-                place = &self.response_
-            elif avp.code == AVP_METHOD:
-                place = &self.method_
-            elif avp.code == AVP_SERVICE_TYPE:
-                place = &service
-            elif avp.code == AVP_USER_GROUP:
-                place = &self.group_
-            elif avp.code == AVP_SIP_MSGID:
-                place = &self.msgid
-            else:
-                continue
-            if place.p != NULL:
-                self.refuse(RESULT_AVP_OCCURS_TOO_MANY_TIMES)
-            place[0] = avp.data
-        if service.n == 1:
-            self.service_type = service.p[0]    # first, so that the refusal repeats it, too
-        if status < 0:
-            self.refuse(RESULT_INVALID_AVP_LENGTH)
-            return
-        cut_nuls(&self.user_name_)
-        cut_nuls(&self.resource_)
-        if service.p == NULL or self.user_name_.p == NULL or self.realm_.p == NULL:
-            self.refuse(RESULT_MISSING_AVP)
-        elif service.n != 1:
-            self.refuse(RESULT_INVALID_AVP_LENGTH)
-        elif holds_nul(self.user_name_) or self.user_name_.n == 0:
-            self.refuse(RESULT_INVALID_AVP_VALUE)
-        elif self.service_type == SERVICE_AUTHENTICATION:
-            if self.response_.p != NULL and self.method_.n == 0:
-                self.refuse(RESULT_MISSING_AVP)
-        elif self.service_type == SERVICE_GROUP_CHECK:
-            if self.group_.n == 0:
-                self.refuse(RESULT_MISSING_AVP)
-        else:
-            self.refuse(RESULT_INVALID_AVP_VALUE)
+    @property
+    def service_type(self):
+        return self.view.service_type
 
-    cdef void refuse(self, uint32_t result_code) noexcept nogil:
-        """Keeps the first reason."""
-        if self.fault == 0:
-            self.fault = result_code
+    @property
+    def fault(self):
+        return self.view.fault
 
     @property
     def is_group_check(self):
-        return self.service_type == SERVICE_GROUP_CHECK
+        return self.view.service_type == SERVICE_GROUP_CHECK
 
     @property
     def user_name(self):
-        return self.user_name_.p[:self.user_name_.n]
+        return plain(self.view.user_name)
 
     @property
     def destination_realm(self):
-        return self.realm_.p[:self.realm_.n]
+        return plain(self.view.realm)
 
     @property
     def resource(self):
-        return self.resource_.p[:self.resource_.n]
+        return plain(self.view.resource)
 
     @property
     def method(self):
-        return self.method_.p[:self.method_.n]
+        return plain(self.view.method)
 
     @property
     def group(self):
-        return self.group_.p[:self.group_.n]
+        return plain(self.view.group)
 
     @property
     def has_credentials(self):
-        return self.response_.p != NULL
+        return self.view.response.p != NULL
 
     def credentials(self):
         """The Credentials of the Response AVP; None where there is none.
@@ -582,9 +374,9 @@ cdef class AaRequest:
         cdef DigestFields fields
         cdef size_t offset = 0
         cdef int status
-        if self.response_.p == NULL:
+        if self.view.response.p == NULL:
             return None
-        status = parse_credentials(self.response_, &fields, &offset)
+        status = parse_credentials(self.view.response, &fields, &offset)
         if status != OK:
             raise parse_error(status, offset, "Response")
         if fields.value[REALM].p == NULL:
@@ -592,27 +384,19 @@ cdef class AaRequest:
         return new_credentials(self.data, &fields)
 
     def __repr__(self):
-        return (f"<AaRequest service_type={self.service_type} user_name={text_of(self.user_name_)!r} "
-                f"credentials={'yes' if self.response_.p != NULL else 'no'} fault={self.fault}>")
+        return (f"<AaRequest service_type={self.service_type} user_name={text_of(self.view.user_name)!r} "
+                f"credentials={'yes' if self.has_credentials else 'no'} fault={self.fault}>")
 
 
-cdef inline void cut_nuls(Span *s) noexcept nogil:
-    while s.n and s.p[s.n - 1] == 0:
-        s.n -= 1
-
-
-cdef inline bint holds_nul(Span s) noexcept nogil:
-    cdef size_t i
-    for i in range(s.n):
-        if s.p[i] == 0:
-            return True
-    return False
+cdef inline bytes plain(Span s):
+    return s.p[:s.n]
 
 
 @cython.final
 cdef class RequestStream(_Stream):
     """Questions from one connection of a SIP server.
 
+    :param limit: bytes that a message may have, int; 64 KiB where not said.
     :ivar fault: the ParseError that ended the framing, or None.
     """
 
@@ -621,67 +405,30 @@ cdef class RequestStream(_Stream):
 
         :returns: list of AaRequest, in order. Answers, which have no business here, are passed over.
         """
-        cdef list found = []
-        cdef bytes all_data
-        cdef const uint8_t *p
-        cdef size_t n, at = 0
-        cdef Py_ssize_t size
+        return self.cut(data, None)
+
+    cdef object message(self, bytes owner, const uint8_t *p, size_t n, dict pending):
         cdef AaRequest q
-        if self.fault is not None:
-            return found
-        all_data = self.join(data)
-        if all_data is None:
-            return found
-        p = <const uint8_t *>PyBytes_AS_STRING(all_data)
-        n = <size_t>PyBytes_GET_SIZE(all_data)
-        while True:
-            size = frame(p + at, n - at, DEFAULT_LIMIT)
-            if size <= 0:
-                break
-            if p[at + 4] & FLAG_REQUEST:
-                q = AaRequest.__new__(AaRequest)
-                q.data = all_data
-                q.read(p + at, <size_t>size)
-                found.append(q)
-            at += <size_t>size
-        self.keep(all_data, at, size)
-        return found
+        if not p[4] & FLAG_REQUEST:
+            return None
+        q = AaRequest.__new__(AaRequest)
+        q.data = owner
+        read_question(p, n, &q.view)
+        return q
 
 
 def append_answer(bytearray out not None, AaRequest question not None, uint32_t result_code,
                   bytes challenge=None):
     """Writes the AA-Answer at the end of `out`.
 
-    :param challenge: the value of a WWW-Authenticate header, without CRLF, or None. It goes out with
-        one, because the C module copies it as it is and puts the next header right behind it.
+    :param challenge: the value of a WWW-Authenticate header, without CRLF, or None.
     """
-    cdef uint8_t *q
-    cdef uint8_t *start
-    cdef Header header
     cdef Py_ssize_t size = PyByteArray_GET_SIZE(out)
-    cdef size_t n = HEADER_SIZE + 12
+    cdef bint challenged = challenge is not None
     cdef Span text
-    if question.msgid.n:
-        n += avp_size(question.msgid.n)
-    if question.service_type:
-        n += avp_size(1)
-    if challenge is not None:
-        challenge = challenge + b"\r\n"
+    text.p = NULL
+    text.n = 0
+    if challenged:
         span_of(challenge, &text, "challenge")
-        n += avp_size(text.n)
-    PyByteArray_Resize(out, size + <Py_ssize_t>n)
-    start = <uint8_t *>PyByteArray_AS_STRING(out) + size
-    header = question.header
-    header.flags = question.header.flags & FLAG_PROXIABLE
-    if result_code // 1000 == 3:
-        header.flags |= FLAG_ERROR      # RFC 6733, 7.1.3: protocol errors, and they only
-    header.version = DIAMETER_VERSION
-    header.length = <uint32_t>n
-    q = header_put(start, &header)
-    q = avp_put_u32(q, AVP_RESULT_CODE, AVP_MANDATORY, result_code)
-    if question.msgid.n:
-        q = avp_put(q, AVP_SIP_MSGID, 0, question.msgid.p, question.msgid.n)
-    if question.service_type:
-        q = avp_put(q, AVP_SERVICE_TYPE, AVP_MANDATORY, &question.service_type, 1)
-    if challenge is not None:
-        q = avp_put(q, AVP_CHALLENGE, AVP_MANDATORY, text.p, text.n)
+    PyByteArray_Resize(out, size + <Py_ssize_t>answer_size(&question.view, challenged, text))
+    put_answer(<uint8_t *>PyByteArray_AS_STRING(out) + size, &question.view, result_code, challenged, text)

@@ -15,7 +15,7 @@ from libc.string cimport memcpy, memset
 from auth_diameter._core.chars cimport ad_copy
 from auth_diameter._core.digest cimport (
     ALGORITHM_UNKNOWN, CNONCE, MAX_PARAMETER, MD5, NC, NONCE, QOP, QOP_AUTH_INT, QOP_NONE, QOP_UNKNOWN,
-    RESPONSE, SHA_256, SHA_512_256, URI, Credentials,
+    RESPONSE, SHA_256, SHA_512_256, URI, Credentials, plain_value,
 )
 from auth_diameter._core.hex cimport ad_lower_hex, ad_put_hex, ad_same_hex
 from auth_diameter._core.md5 cimport (
@@ -218,11 +218,11 @@ cdef inline bint as_inputs(Credentials c, Span method, Span ha1, Inputs *v, uint
         v.nc = c.fields.value[NC]
         v.qop = c.fields.value[QOP]
     else:
-        v.uri = c.plain(URI, room)
-        v.nonce = c.plain(NONCE, room + MAX_PARAMETER)
-        v.cnonce = c.plain(CNONCE, room + 2 * MAX_PARAMETER)
-        v.nc = c.plain(NC, room + 3 * MAX_PARAMETER)
-        v.qop = c.plain(QOP, room + 3 * MAX_PARAMETER + 64)
+        v.uri = plain_value(&c.fields, URI, room)
+        v.nonce = plain_value(&c.fields, NONCE, room + MAX_PARAMETER)
+        v.cnonce = plain_value(&c.fields, CNONCE, room + 2 * MAX_PARAMETER)
+        v.nc = plain_value(&c.fields, NC, room + 3 * MAX_PARAMETER)
+        v.qop = plain_value(&c.fields, QOP, room + 3 * MAX_PARAMETER + 64)
     return True
 
 

@@ -9,7 +9,14 @@ from auth_diameter._core.uri import Uri
 @final
 class SipRequest:
     # A socket's address fits as it is: of IPv6 the flow and the scope behind the port are left out.
-    def __init__(self, data: Buffer, source: Sequence[Any] | None = None) -> None: ...
+    def __init__(
+        self,
+        data: Buffer,
+        source: Sequence[Any] | None = None,
+        *,
+        max_size: int = 65535,
+        max_headers: int = 256,
+    ) -> None: ...
     @property
     def source(self) -> tuple[str, int] | None: ...
     @property

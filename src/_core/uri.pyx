@@ -16,7 +16,8 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from auth_diameter._core.chars cimport (
-    AD_DIGIT, AD_HEX, AD_HNAME, AD_HOST, AD_PARAM, AD_URIC, AD_USER, ad_is, is_lws, is_word, take_class,
+    AD_DIGIT, AD_HEX, AD_HNAME, AD_HOST, AD_PARAM, AD_URIC, AD_USER, ad_is, hex_value, is_lws, is_word,
+    take_class,
 )
 from auth_diameter._core.span cimport Reader, Span, between
 from auth_diameter._core.text cimport as_bytes, text_of
@@ -239,10 +240,6 @@ cdef bint take_uri(Reader *r, bint bare, bint request, SipUri *out) noexcept nog
         out.headers.n = <size_t>(r.p - out.headers.p)
     out.text.n = <size_t>(r.p - start)
     return True
-
-
-cdef inline int hex_value(uint8_t c) noexcept nogil:
-    return c - 48 if c <= 57 else (c | 0x20) - 87
 
 
 cdef inline uint8_t *put_unescaped(uint8_t *q, Span s) noexcept nogil:

@@ -1,0 +1,362 @@
+"""What a SIP server and DISC say to each other: OpenSER's auth_diameter dialect of Diameter.
+
+A message is a Diameter header (RFC 6733, 3) with command 265 (AA) and application 1, and AVPs 400 to
+406 with meanings of their own, which today's NASREQ (RFC 7155) gives to others: the dialect never
+shares a connection with standard Diameter. Order on the wire::
+
+    question, authentication   Resource, Destination-Realm, Service-Type "6", SIP-MSGID, User-Name,
+                               and with credentials: Response, Method
+    question, group check      Destination-Realm, Service-Type "8", SIP-MSGID, User-Group, User-Name
+    answer                     Result-Code, SIP-MSGID, Service-Type, and with 4001: Challenge
+
+A reader takes any order. An answer belongs to the question whose SIP-MSGID it repeats; one without
+goes by its Hop-by-Hop Identifier. The original DISC puts identifiers of its own into the header, so
+that the SIP-MSGID comes first.
+"""
+
+from libc.stdint cimport uint8_t, uint32_t
+from libc.string cimport memcpy, memset
+
+from auth_diameter._core.avp cimport AVP_HEADER, AvpView, avp_next, avp_put, avp_put_u32, avp_size
+from auth_diameter._core.chars cimport ad_find_control, is_lws
+from auth_diameter._core.codes cimport (
+    APPLICATION_NASREQ, AVP_CHALLENGE, AVP_DESTINATION_REALM, AVP_MANDATORY, AVP_METHOD, AVP_RESOURCE,
+    AVP_RESPONSE, AVP_RESULT_CODE, AVP_SERVICE_TYPE, AVP_SIP_MSGID, AVP_USER_GROUP, AVP_USER_NAME, COMMAND_AA,
+    FLAG_ERROR, FLAG_PROXIABLE, FLAG_REQUEST, RESULT_AVP_OCCURS_TOO_MANY_TIMES, RESULT_COMMAND_UNSUPPORTED,
+    RESULT_INVALID_AVP_LENGTH, RESULT_INVALID_AVP_VALUE, RESULT_INVALID_HDR_BITS, RESULT_MISSING_AVP,
+    SERVICE_AUTHENTICATION, SERVICE_GROUP_CHECK,
+)
+from auth_diameter._core.digest cimport (
+    MAX_PARAMETER, REALM, USERNAME, USERNAME_STAR, DigestFields, challenge_ok, plain_value, put_ext_value,
+)
+from auth_diameter._core.message cimport DIAMETER_VERSION, HEADER_SIZE, Header, get_u32, header_get, header_put
+from auth_diameter._core.sip_wire cimport SipMessage
+from auth_diameter._core.span cimport Reader, Span, put_u32
+from auth_diameter._core.uri cimport SipUri, put_address
+
+cdef enum:
+    # Header, and the headers and padding of all AVPs that a question may have
+    FRAME_ROOM = HEADER_SIZE + 8 * 12
+
+
+# ---------------------------------------------------------------------------------- questions, written
+
+
+cdef size_t authentication_room(const SipMessage *m, const DigestFields *credentials, Span realm) noexcept nogil:
+    """Bytes that `put_authentication` writes at most."""
+    cdef size_t n = FRAME_ROOM + realm.n + m.request_uri.text.n + identity(m).text.n
+    if credentials != NULL:
+        # Response is all of them, and User-Name at most username and realm, which are parts of them.
+        n += 2 * credentials.raw.n + m.method_name.n
+    return n
+
+
+cdef size_t put_authentication(uint8_t *out, const SipMessage *m, const DigestFields *credentials, Span realm,
+                               uint32_t msgid) noexcept nogil:
+    """Asks whether the request is its user's, or for a challenge where `credentials` is NULL; its size.
+
+    `msgid` becomes all three of its ids.
+    """
+    cdef uint8_t *q = put_address_avp(out + HEADER_SIZE, AVP_RESOURCE, &m.request_uri, True)
+    q = put_common(q, realm, SERVICE_AUTHENTICATION, msgid)
+    if credentials == NULL:
+        q = put_address_avp(q, AVP_USER_NAME, identity(m), False)
+    else:
+        q = put_username_avp(q, credentials)
+        q = put_response_avp(q, credentials.raw)
+        q = avp_put(q, AVP_METHOD, AVP_MANDATORY, m.method_name.p, m.method_name.n)
+    return put_question_header(out, q, msgid)
+
+
+cdef size_t group_check_room(Span realm, Span user_name, Span group) noexcept nogil:
+    """Bytes that `put_group_check` writes at most."""
+    return FRAME_ROOM + realm.n + user_name.n + group.n
+
+
+cdef size_t put_group_check(uint8_t *out, Span realm, Span user_name, Span group, uint32_t msgid) noexcept nogil:
+    """Asks whether a user is in a group; its size. `msgid` becomes all three of its ids."""
+    cdef uint8_t *q = put_common(out + HEADER_SIZE, realm, SERVICE_GROUP_CHECK, msgid)
+    q = avp_put(q, AVP_USER_GROUP, AVP_MANDATORY, group.p, group.n)
+    q = avp_put(q, AVP_USER_NAME, AVP_MANDATORY, user_name.p, user_name.n)
+    return put_question_header(out, q, msgid)
+
+
+cdef inline uint8_t *put_common(uint8_t *q, Span realm, uint8_t service, uint32_t msgid) noexcept nogil:
+    """What every question has."""
+    cdef uint8_t id_bytes[4]
+    put_u32(id_bytes, msgid)
+    q = avp_put(q, AVP_DESTINATION_REALM, AVP_MANDATORY, realm.p, realm.n)
+    q = avp_put(q, AVP_SERVICE_TYPE, AVP_MANDATORY, &service, 1)
+    return avp_put(q, AVP_SIP_MSGID, 0, id_bytes, 4)
+
+
+cdef inline size_t put_question_header(uint8_t *out, const uint8_t *end, uint32_t msgid) noexcept nogil:
+    cdef Header header
+    header.version = DIAMETER_VERSION
+    header.length = <uint32_t>(end - out)
+    header.flags = FLAG_REQUEST
+    header.command = COMMAND_AA
+    header.application_id = APPLICATION_NASREQ
+    header.hop_by_hop = msgid
+    header.end_to_end = msgid
+    header_put(out, &header)
+    return header.length
+
+
+cdef uint8_t *put_address_avp(uint8_t *q, uint32_t code, const SipUri *uri, bint with_port) noexcept nogil:
+    """A URI as user@host[:port]; written behind where the header goes, then that in front of it."""
+    cdef size_t n = put_address(q + AVP_HEADER, uri, with_port)
+    return avp_put_in_place(q, code, n)
+
+
+cdef uint8_t *avp_put_in_place(uint8_t *q, uint32_t code, size_t n) noexcept nogil:
+    """Header and padding around n bytes of data that stand behind the header's place already."""
+    put_u32(q, code)
+    put_u32(q + 4, (<uint32_t>AVP_MANDATORY << 24) | <uint32_t>(AVP_HEADER + n))
+    memset(q + AVP_HEADER + n, 0, avp_size(n) - AVP_HEADER - n)
+    return q + avp_size(n)
+
+
+cdef uint8_t *put_username_avp(uint8_t *q, const DigestFields *credentials) noexcept nogil:
+    """User-Name with credentials: the username where it holds an "@", else username@realm."""
+    cdef uint8_t *start = q + AVP_HEADER
+    cdef uint8_t *at = start
+    cdef uint8_t *p
+    cdef uint8_t room[MAX_PARAMETER]
+    cdef Span name
+    cdef bint qualified = False
+    if credentials.value[USERNAME].p != NULL:
+        name = plain_value(credentials, USERNAME, room)
+        memcpy(at, name.p, name.n)
+        at += name.n
+    else:
+        at = put_ext_value(at, plain_value(credentials, USERNAME_STAR, room))
+    p = start
+    while p < at:
+        qualified = qualified or p[0] == 64
+        p += 1
+    if not qualified:
+        at[0] = 64
+        at += 1
+        name = plain_value(credentials, REALM, room)
+        if name.n:
+            memcpy(at, name.p, name.n)
+        at += name.n
+    return avp_put_in_place(q, AVP_USER_NAME, <size_t>(at - start))
+
+
+cdef uint8_t *put_response_avp(uint8_t *q, Span raw) noexcept nogil:
+    """The whole credentials, each fold of the header as one space (RFC 3261, 7.3.1)."""
+    cdef const uint8_t *p = raw.p
+    cdef const uint8_t *end = raw.p + raw.n
+    cdef uint8_t *at = q + AVP_HEADER
+    cdef const uint8_t *hit
+    while p < end:
+        hit = ad_find_control(p, end)
+        memcpy(at, p, <size_t>(hit - p))
+        at += hit - p
+        p = hit
+        if p < end and p[0] == 13:
+            while p < end and is_lws(p[0]):
+                p += 1
+            at[0] = 32
+            at += 1
+        elif p < end:
+            at[0] = p[0]
+            at += 1
+            p += 1
+    return avp_put_in_place(q, AVP_RESPONSE, <size_t>(at - q - AVP_HEADER))
+
+
+# ---------------------------------------------------------------------------------- answers, read
+
+
+cdef void read_answer(const uint8_t *p, size_t n, AnswerView *out) noexcept nogil:
+    """One whole message, as `frame` found it. What makes it unusable is its fault."""
+    cdef Header header
+    cdef Reader r
+    cdef AvpView avp
+    cdef int status
+    cdef int ids = 0
+    cdef bint coded = False
+    cdef Span text
+    memset(out, 0, sizeof(AnswerView))
+    header_get(p, &header)
+    out.msgid = header.hop_by_hop
+    r.p = p + HEADER_SIZE
+    r.end = p + n
+    if header.command != COMMAND_AA:
+        out.fault = "not an AA-Answer"
+    while True:
+        status = avp_next(&r, &avp)
+        if status <= 0:
+            break
+        if avp.vendor_id:
+            continue
+        if avp.code == AVP_SIP_MSGID:
+            ids += 1
+            if avp.data.n != 4 or ids > 1:
+                out.fault = "SIP-MSGID of a wrong size, or twice"
+                out.msgid = -1
+            else:
+                out.msgid = get_u32(avp.data.p)
+        elif avp.code == AVP_RESULT_CODE:
+            if avp.data.n != 4 or coded:
+                out.fault = "Result-Code of a wrong size, or twice"
+            else:
+                out.result_code = get_u32(avp.data.p)
+            coded = True
+        elif avp.code == AVP_SERVICE_TYPE:
+            if avp.data.n != 1 or out.service_type:
+                out.fault = "Service-Type of a wrong size, or twice"
+            else:
+                out.service_type = avp.data.p[0]
+        elif avp.code == AVP_CHALLENGE:
+            text = avp.data
+            # The original DISC and ours end it with CRLF, because the C module does not.
+            while text.n and is_lws(text.p[text.n - 1]):
+                text.n -= 1
+            if out.challenge.p != NULL:
+                out.fault = "Challenge given twice"
+            elif text.n > MAX_CHALLENGE or not challenge_ok(text):
+                out.fault = "Challenge is not one line of the Digest scheme"
+            else:
+                out.challenge = text
+    if status < 0:
+        out.fault = "malformed AVP"
+    elif not coded and out.fault == NULL:
+        out.fault = "no Result-Code"
+
+
+# ---------------------------------------------------------------------------------- questions, read
+
+
+cdef void read_question(const uint8_t *p, size_t n, QuestionView *out) noexcept nogil:
+    """One whole message, as `frame` found it, from our client or from OpenSER's and Kamailio's C module.
+
+    The C module's quirks are undone: NUL bytes at the end of User-Name and Resource are cut off.
+    """
+    cdef Reader r
+    cdef AvpView avp
+    cdef int status
+    cdef Span service
+    cdef Span *place
+    memset(out, 0, sizeof(QuestionView))
+    service.p = NULL
+    service.n = 0
+    header_get(p, &out.header)
+    if out.header.flags & FLAG_ERROR:
+        out.fault = RESULT_INVALID_HDR_BITS
+    elif out.header.command != COMMAND_AA:
+        out.fault = RESULT_COMMAND_UNSUPPORTED
+    r.p = p + HEADER_SIZE
+    r.end = p + n
+    while True:
+        status = avp_next(&r, &avp)
+        if status <= 0:
+            break
+        if avp.vendor_id:
+            continue
+        if avp.code == AVP_USER_NAME:
+            place = &out.user_name
+        elif avp.code == AVP_DESTINATION_REALM:
+            place = &out.realm
+        elif avp.code == AVP_RESOURCE:
+            place = &out.resource
+        elif avp.code == AVP_RESPONSE:
+            place = &out.response
+        elif avp.code == AVP_METHOD:
+            place = &out.method
+        elif avp.code == AVP_SERVICE_TYPE:
+            place = &service
+        elif avp.code == AVP_USER_GROUP:
+            place = &out.group
+        elif avp.code == AVP_SIP_MSGID:
+            place = &out.msgid
+        else:
+            continue
+        if place.p != NULL:
+            refuse(out, RESULT_AVP_OCCURS_TOO_MANY_TIMES)
+        place[0] = avp.data
+    if service.n == 1:
+        out.service_type = service.p[0]    # first, so that the refusal repeats it, too
+    if status < 0:
+        refuse(out, RESULT_INVALID_AVP_LENGTH)
+        return
+    cut_nuls(&out.user_name)
+    cut_nuls(&out.resource)
+    if service.p == NULL or out.user_name.p == NULL or out.realm.p == NULL:
+        refuse(out, RESULT_MISSING_AVP)
+    elif service.n != 1:
+        refuse(out, RESULT_INVALID_AVP_LENGTH)
+    elif holds_nul(out.user_name) or out.user_name.n == 0:
+        refuse(out, RESULT_INVALID_AVP_VALUE)
+    elif out.service_type == SERVICE_AUTHENTICATION:
+        if out.response.p != NULL and out.method.n == 0:
+            refuse(out, RESULT_MISSING_AVP)
+    elif out.service_type == SERVICE_GROUP_CHECK:
+        if out.group.n == 0:
+            refuse(out, RESULT_MISSING_AVP)
+    else:
+        refuse(out, RESULT_INVALID_AVP_VALUE)
+
+
+cdef inline void refuse(QuestionView *question, uint32_t result_code) noexcept nogil:
+    """Keeps the first reason."""
+    if question.fault == 0:
+        question.fault = result_code
+
+
+cdef inline void cut_nuls(Span *s) noexcept nogil:
+    while s.n and s.p[s.n - 1] == 0:
+        s.n -= 1
+
+
+cdef inline bint holds_nul(Span s) noexcept nogil:
+    cdef size_t i
+    for i in range(s.n):
+        if s.p[i] == 0:
+            return True
+    return False
+
+
+# ---------------------------------------------------------------------------------- answers, written
+
+
+cdef size_t answer_size(const QuestionView *question, bint challenged, Span challenge) noexcept nogil:
+    """Bytes that `put_answer` writes."""
+    cdef size_t n = HEADER_SIZE + 12
+    if question.msgid.n:
+        n += avp_size(question.msgid.n)
+    if question.service_type:
+        n += avp_size(1)
+    if challenged:
+        n += avp_size(challenge.n + 2)
+    return n
+
+
+cdef size_t put_answer(uint8_t *out, const QuestionView *question, uint32_t result_code, bint challenged,
+                       Span challenge) noexcept nogil:
+    """The AA-Answer; its size.
+
+    A Challenge goes out with a CRLF, because the C module copies it as it is and puts the next
+    header right behind it.
+    """
+    cdef uint8_t *q
+    cdef Header header = question.header
+    header.version = DIAMETER_VERSION
+    header.length = <uint32_t>answer_size(question, challenged, challenge)
+    header.flags = question.header.flags & FLAG_PROXIABLE
+    if result_code // 1000 == 3:
+        header.flags |= FLAG_ERROR      # RFC 6733, 7.1.3: protocol errors, and they only
+    q = header_put(out, &header)
+    q = avp_put_u32(q, AVP_RESULT_CODE, AVP_MANDATORY, result_code)
+    if question.msgid.n:
+        q = avp_put(q, AVP_SIP_MSGID, 0, question.msgid.p, question.msgid.n)
+    if question.service_type:
+        q = avp_put(q, AVP_SERVICE_TYPE, AVP_MANDATORY, &question.service_type, 1)
+    if challenged:
+        memcpy(q + AVP_HEADER, challenge.p, challenge.n)
+        memcpy(q + AVP_HEADER + challenge.n, b"\r\n", 2)
+        avp_put_in_place(q, AVP_CHALLENGE, challenge.n + 2)
+    return header.length
