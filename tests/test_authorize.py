@@ -338,6 +338,27 @@ def test_a_question_larger_than_disc_takes():
     refused(authorize(request, "r" * 6_000), 400, Cause.TOO_LARGE, 0)
 
 
+@pytest.mark.parametrize(
+    ("limit", "cause"),
+    [
+        ({"max_sip_headers": 8}, Cause.MALFORMED_REQUEST),
+        ({"max_diameter_message": 256}, Cause.TOO_LARGE),
+    ],
+    ids=str,
+)
+def test_the_configured_limits(limit, cause):
+    request = build_request(extra=("Subject: lunch",) * 3, body="a" * 100, request_uri=f"sip:{'b' * 160}@h")
+    assert isinstance(authorize(request), Question)
+    refused(Authorizer(Config(**limit)).proxy_authorize(request, "$fd"), 400, cause, 0)
+    decision = Authorizer(Config(**limit)).is_user_in(request, "From", "g" * 200)
+    assert (decision.return_code, decision.cause) == (-5, cause)
+
+
+def test_a_request_above_the_configured_size_is_not_even_read():
+    decision = Authorizer(Config(max_sip_message=300)).www_authorize(build_request(body="a" * 300), "$fd")
+    assert (decision.status, decision.cause, decision.reply) == (400, Cause.MALFORMED_REQUEST, None)
+
+
 # ------------------------------------------------------------------ steps 5 to 8
 
 

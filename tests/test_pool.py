@@ -10,7 +10,7 @@ from fake_disc import SIP_MSGID, build_answer, build_request
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auth_diameter import Config, Message, SipRequest
+from auth_diameter import Avp, Config, Message, SipRequest
 from auth_diameter._core import Question, authentication
 from auth_diameter.authorize import Cause
 from auth_diameter.pool import Connection, Pool
@@ -74,6 +74,15 @@ def is_in_order(pool: Pool) -> bool:
         if deadlines != sorted(deadlines):
             return False
     return True
+
+
+def test_an_answer_beyond_the_configured_size_ends_the_connection():
+    pool = Pool(Config(diameter_client_host="a", max_diameter_message=256))
+    submit(pool)
+    connection = open_one(pool)
+    (question,) = take(connection)
+    assert pool.received(connection, build_answer(question, more=(Avp(281, b"e" * 256),))) == []
+    assert str(connection.fault) == "Diameter message above 256 bytes (at byte 0)"
 
 
 # ------------------------------------------------------------------ asking

@@ -171,6 +171,31 @@ def test_longer_than_a_datagram() -> None:
     assert refused(most + b"x").offset == 65535
 
 
+def test_limits_of_the_caller_s_own() -> None:
+    SipRequest(REGISTER, max_size=len(REGISTER), max_headers=REGISTER.count(b"\r\n") - 2)
+    with pytest.raises(ParseError, match="more bytes than the limit of 100") as caught:
+        SipRequest(REGISTER, max_size=100)
+    assert (caught.value.offset, caught.value.request) == (100, None)
+    with pytest.raises(ParseError, match="more header fields than the limit of 5") as caught:
+        SipRequest(REGISTER, max_headers=5)
+    assert REGISTER[: caught.value.offset].count(b"\r\n") == 1 + 5
+
+
+@pytest.mark.parametrize("headers", [31, 32, 33, 255, 256, 257, 1000, 3000])
+def test_header_fields_of_any_number_up_to_the_limit(headers: int) -> None:
+    # Up to 32 lines stand in the object, more of them on the heap, which grows.
+    more = headers - REGISTER.count(b"\r\n") + 2
+    data = with_line(b"\r\n".join(b"X-%d: %d" % (i, i) for i in range(more)))
+    request = SipRequest(data, max_headers=headers)
+    assert [request.header(f"X-{i}") for i in (0, more // 2, more - 1)] == [
+        "0",
+        str(more // 2),
+        str(more - 1),
+    ]
+    with pytest.raises(ParseError, match=f"limit of {headers - 1}"):
+        SipRequest(data, max_headers=headers - 1)
+
+
 # Header fields: 7.3
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from auth_diameter._core import (
     Answer,
@@ -51,7 +51,7 @@ class Cause(enum.Enum):
     MALFORMED_REQUEST = "the request breaks the grammar of SIP"
     MALFORMED_CREDENTIALS = "a Digest header before the match breaks its grammar"
     NO_IDENTITY = "From, To or the Request-URI is missing or names no user and host"
-    TOO_LARGE = "the question to DISC would exceed 64 KiB"
+    TOO_LARGE = "the question to DISC would be larger than a Diameter message may be"
     DISC_REFUSED = "DISC answered with an error"
     DISC_UNUSABLE = "DISC's answer cannot be used"
     DISC_TIMEOUT = "DISC did not answer in time"
@@ -106,10 +106,17 @@ class Authorizer:
 
     def __init__(self, config: Config) -> None:
         self.use_domain = config.use_domain
+        self._max_size = config.max_sip_message
+        self._max_headers = config.max_sip_headers
+        self._max_question = config.max_diameter_message
         self._unavailable_status = config.unavailable_status
         self._unavailable_headers: Headers = ()
         if config.retry_after:
             self._unavailable_headers = (("Retry-After", str(config.retry_after)),)
+
+    def read(self, data: bytes | bytearray | memoryview, source: Sequence[Any] | None = None) -> SipRequest:
+        """A request within the configured limits. :raises ParseError: see `SipRequest`."""
+        return SipRequest(data, source, max_size=self._max_size, max_headers=self._max_headers)
 
     # ------------------------------------------------------------------ the functions
 
@@ -130,7 +137,7 @@ class Authorizer:
         expand = compile_template(realm)
         if type(request) is not SipRequest:
             try:
-                request = SipRequest(request)
+                request = self.read(request)
             except ParseError as error:
                 return malformed(error)
         if request.is_ack_or_cancel:
@@ -146,7 +153,7 @@ class Authorizer:
             credentials = request.credentials(used, proxy)
         except ParseError:
             return refuse(request, 400, Cause.MALFORMED_CREDENTIALS, 0, realm=used)
-        question = authentication(request, used, credentials, proxy)
+        question = authentication(request, used, credentials, proxy, self._max_question)
         if question is None:
             return refuse(request, 400, Cause.TOO_LARGE, 0)
         return question
@@ -171,7 +178,7 @@ class Authorizer:
             raise ConfigError("group: expected a name")
         if type(request) is not SipRequest:
             try:
-                request = SipRequest(request)
+                request = self.read(request)
             except ParseError as error:
                 code = {"To": -2, "From": -3}.get(error.header or "", -5)
                 return Decision(code, Cause.MALFORMED_REQUEST)
@@ -191,7 +198,7 @@ class Authorizer:
         if not user or realm is None or (self.use_domain and not domain):
             return Decision(-5, Cause.NO_IDENTITY)
         name = f"{user}@{domain}" if self.use_domain else user
-        question = group_check(request, realm, name, group)
+        question = group_check(request, realm, name, group, self._max_question)
         return question if question is not None else Decision(-5, Cause.TOO_LARGE)
 
     # ------------------------------------------------------------------ their ends

@@ -54,6 +54,17 @@ class Config:
     retry_after: int = 2
     """Seconds in the Retry-After of that reply (RFC 3261, 20.33); 0: no such header."""
 
+    max_sip_message: int = 65_535
+    """Bytes that a SIP request may have: what UDP can carry."""
+
+    max_sip_headers: int = 256
+    """Header fields that a SIP request may have; telephones send some 15. It bounds the work for one
+    request."""
+
+    max_diameter_message: int = 65_536
+    """Bytes that a question to DISC or an answer may have; with the whole credentials in it, a
+    question has some 600. A connection on which a longer answer begins is closed."""
+
     def __post_init__(self) -> None:
         if not isinstance(self.use_domain, int):  # a number in OpenSER
             raise ConfigError(f"use_domain: expected True or False, not {self.use_domain!r}")
@@ -71,6 +82,10 @@ class Config:
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise ConfigError(f"{name}: expected a whole number from 1 on, not {value!r}")
+        for name, least, most in _SIZES:
+            value = getattr(self, name)
+            if not isinstance(value, int) or not least <= value <= most:
+                raise ConfigError(f"{name}: expected a whole number from {least} to {most}, not {value!r}")
         if self.unavailable_status not in (500, 503):
             raise ConfigError(f"unavailable_status: expected 500 or 503, not {self.unavailable_status!r}")
         if not isinstance(self.retry_after, int) or not 0 <= self.retry_after <= 3600:
@@ -81,6 +96,13 @@ class Config:
         if self.peers is not None:
             return self.peers
         return parse_peers(self.diameter_client_host, self.diameter_client_port)
+
+
+_SIZES = (
+    ("max_sip_message", 256, 1 << 24),
+    ("max_sip_headers", 8, 1 << 16),
+    ("max_diameter_message", 256, (1 << 24) - 1),
+)  # name, least, most: with less nothing works; the 24 bits of Message Length (RFC 6733, 3)
 
 
 def _checked_peers(peers: object) -> tuple[tuple[str, int], ...]:

@@ -146,7 +146,7 @@ class Host:
 
     def _handle(self, data: bytes, source: Address) -> None:
         try:
-            request = SipRequest(data, source)
+            request = self._authorizer.read(data, source)
         except ParseError as error:
             self.malformed += 1
             if error.request is not None:

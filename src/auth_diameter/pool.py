@@ -146,11 +146,11 @@ class Connection:
         "unheard",
     )
 
-    def __init__(self, peer: Peer, transport: Any) -> None:
+    def __init__(self, peer: Peer, transport: Any, max_message: int = 65_536) -> None:
         self.peer = peer
         self.transport = transport
         self.outgoing = bytearray()
-        self.answers = AnswerStream()
+        self.answers = AnswerStream(max_message)
         self.under_way = 0
         self.paused = False
         self.silent = False
@@ -189,6 +189,7 @@ class Pool:
         self._max_connections = config.max_connections
         self._max_in_flight = max_in_flight or config.max_in_flight
         self._max_waiting = config.max_waiting
+        self._max_message = config.max_diameter_message
         self._jitter = jitter
         self._stopped = False
 
@@ -268,7 +269,7 @@ class Pool:
         """A connection was opened; the questions that waited are in its `outgoing` now."""
         peer.opening -= 1
         self.connects += 1
-        connection = Connection(peer, transport)
+        connection = Connection(peer, transport, self._max_message)
         self.connections.append(connection)
         self.fill(connection)
         return connection
