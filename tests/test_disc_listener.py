@@ -216,6 +216,29 @@ def test_half_a_question_is_waited_for_no_longer_than_its_time(run, caplog):
     assert "did not come whole" in record.getMessage()
 
 
+def test_slow_questions_hold_up_no_other_and_are_closed(run, caplog):
+    """Slowloris: each byte comes in time, and the question never."""
+
+    async def scenario(listener):
+        reader, writer = await asyncio.open_connection(*listener.address)
+        with contextlib.ExitStack() as stack:
+            slow = [stack.enter_context(socket.create_connection(listener.address)) for _ in range(100)]
+            for number, byte in enumerate(question()[:50]):
+                for sock in slow:
+                    with contextlib.suppress(ConnectionError):
+                        sock.send(bytes([byte]))
+                writer.write(question(number))
+                await read_answers(reader, 1)
+                await asyncio.sleep(0.02)
+            await until(lambda: listener.open == 1)
+        writer.close()
+        await writer_gone(writer)
+        return listener.counts[ConnectionEvent.TOO_SLOW]
+
+    assert run(scenario, max_question_time=0.3) == 100
+    assert len(caplog.records) <= 2  # not one for each
+
+
 def test_halves_of_questions_are_kept_up_to_a_size_and_who_sent_most_is_closed(run, caplog):
     large = b"\x01\x00\xff\xfc" + bytes(50_000)
 
@@ -322,7 +345,9 @@ def test_closing_does_not_wait_for_a_peer_that_does_not_read(disc, monkeypatch):
     asyncio.run(scenario())
 
 
-def test_closing_ends_all_connections_and_frees_the_port(disc):
+def test_closing_ends_all_connections_and_frees_the_port(disc, monkeypatch):
+    monkeypatch.setattr(listener_module, "_PATIENCE", 0.05)
+
     async def scenario():
         listener = await listen(disc, "127.0.0.1", 0)
         reader, writer = await asyncio.open_connection(*listener.address)

@@ -68,7 +68,7 @@ class ListenerConfig:
     """Networks from which connections are taken; none: from everywhere."""
 
     max_connections: int = 32_768
-    """Connections in all; an idle one takes some 4 KiB. Fewer where the process may open fewer files."""
+    """Connections in all; an idle one takes some 2 KiB. Fewer where the process may open fewer files."""
 
     max_per_source: int = 16_384
     """Connections from one IPv4 address or one IPv6 /64, and three quarters of all at most, so that nobody
@@ -159,6 +159,7 @@ class _Connection(asyncio.Protocol):
         self._stream = RequestStream()
         self._transport: asyncio.Transport | None = None
         self._too_late: asyncio.TimerHandle | None = None
+        self._asked_at = 0.0  # when the last question came
         self._last: int | None = None  # bytes that are still read and answered, once DISC stops
         self.unfinished = 0  # bytes kept of a question
 
@@ -178,7 +179,8 @@ class _Connection(asyncio.Protocol):
         questions = self._stream.feed(data)
         if questions:
             out = bytearray()
-            self._disc.answer(questions, out, time.time())
+            self._asked_at = now = time.time()
+            self._disc.answer(questions, out, now)
             transport.write(out)
         if self._stream.fault is not None:
             # Where the next message begins cannot be known any more.
@@ -237,17 +239,17 @@ class _Connection(asyncio.Protocol):
     def finish(self) -> None:
         """Answers what has come until now, says that nothing will follow, and leaves it to the peer to close.
 
-        To close at once would throw away what is unread, and TCP then resets the connection and takes
-        answers along that are still under way (RFC 2525, 2.17).
+        To close at once would throw away what comes next, and TCP then resets the connection (RFC 2525,
+        2.17), which takes answers along that the SIP server has not read yet.
         """
         transport = self._transport
         assert transport is not None
         if transport.is_closing():
             return
-        self._last = _queued(transport, termios.FIONREAD)
+        self._last = _unread(transport)
         if self._last:
             return
-        if transport.get_write_buffer_size() or _queued(transport, termios.TIOCOUTQ):
+        if abs(time.time() - self._asked_at) < _PATIENCE:
             transport.write_eof()
         else:
             transport.close()
@@ -257,10 +259,10 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
 
 
-def _queued(transport: asyncio.Transport, queue: int) -> int:
-    """Bytes in the kernel: received and not read (FIONREAD), or sent and not acknowledged (TIOCOUTQ)."""
+def _unread(transport: asyncio.Transport) -> int:
+    """Bytes that have been received and that the loop has not read yet."""
     try:
-        answer = fcntl.ioctl(transport.get_extra_info("socket").fileno(), queue, bytes(4))
+        answer = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.FIONREAD, bytes(4))
     except OSError:  # it is lost, and the loop will say so
         return 0
     (size,) = struct.unpack("i", answer)
