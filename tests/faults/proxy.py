@@ -132,7 +132,7 @@ class FaultProxy:
     :param port: where to listen; 0: any free port, which `port` then says.
     :ivar questions, answers: the `Faults` of what clients send, and of what DISC sends.
     :ivar accepted: connections that clients have opened.
-    :ivar relayed: messages that were relayed, questions and answers together.
+    :ivar asked, answered: whole messages that came from clients, and from DISC.
     """
 
     def __init__(self, target: tuple[str, int], port: int = 0) -> None:
@@ -141,7 +141,8 @@ class FaultProxy:
         self.questions = Faults()
         self.answers = Faults()
         self.accepted = 0
-        self.relayed = 0
+        self.asked = 0
+        self.answered = 0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fault proxy", daemon=True)
         self._accepting: asyncio.Task[None] | None = None
@@ -223,9 +224,9 @@ class FaultProxy:
                 self.accepted += 1
                 task = self._loop.create_task(self._relay(client))
                 self._relays.add(task)
-                task.add_done_callback(partial(self._relayed_all, client))
+                task.add_done_callback(partial(self._ended, client))
 
-    def _relayed_all(self, client: socket.socket, task: asyncio.Task[None]) -> None:
+    def _ended(self, client: socket.socket, task: asyncio.Task[None]) -> None:
         client.close()  # a task that was cancelled before it began has not
         self._relays.discard(task)
 
@@ -239,8 +240,8 @@ class FaultProxy:
             await self._loop.sock_connect(disc, self.target)
             async with asyncio.TaskGroup() as group:
                 for direction in (
-                    _Direction(client, disc, lambda: self.questions, self._count),
-                    _Direction(disc, client, lambda: self.answers, self._count),
+                    _Direction(client, disc, lambda: self.questions, self._count_question),
+                    _Direction(disc, client, lambda: self.answers, self._count_answer),
                 ):
                     group.create_task(direction.receive())
                     group.create_task(direction.send())
@@ -257,8 +258,11 @@ class FaultProxy:
                         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 sock.close()
 
-    def _count(self) -> None:
-        self.relayed += 1
+    def _count_question(self) -> None:
+        self.asked += 1
+
+    def _count_answer(self) -> None:
+        self.answered += 1
 
 
 class _Direction:
@@ -329,7 +333,7 @@ class _Direction:
             self._sent += min(left, len(data))
         if left < len(data):
             raise _Reset if faults.cut_with_reset else _Cut
-        if faults.piece is not None:
+        if faults.pause:
             await asyncio.sleep(faults.pause)
 
 

@@ -100,7 +100,7 @@ def test_without_faults_it_relays(proxy, connect):
     for index, client in enumerate(clients):
         client.ask(index, 100 + index)
     assert [client.answers(2) for client in clients] == [[index, 100 + index] for index in range(10)]
-    assert (proxy.accepted, proxy.open, proxy.relayed) == (10, 10, 40)
+    assert (proxy.accepted, proxy.open, proxy.asked, proxy.answered) == (10, 10, 20, 20)
 
 
 def test_a_delay_holds_each_message_back_and_not_the_connection(proxy, connect):

@@ -1,0 +1,5 @@
+"""All rows of the table of faults; importing this registers them."""
+
+from faults.rows import answers, disc
+
+__all__ = ["answers", "disc"]

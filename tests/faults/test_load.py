@@ -1,0 +1,118 @@
+"""The steady load sees what it is there to see: what is lost, answered twice, or meant for somebody else."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+
+import pytest
+from fake_disc import RESPONSE, FakeDisc, build_answer, hang_up, say_nothing
+from faults.load import LOOPBACK, AsyncLoad, Load, Record, ThreadsLoad, UdpLoad
+from faults.world import World
+
+from auth_diameter import Config
+
+RATE = 400.0
+SECONDS = 0.4
+
+
+def play(load: Load) -> Record:
+    with load:
+        time.sleep(SECONDS)
+        return load.stop()
+
+
+@pytest.fixture(params=[ThreadsLoad, AsyncLoad])
+def load(request):
+    """A function that makes a load on a DISC."""
+
+    def make(disc: FakeDisc, **settings) -> Load:
+        return request.param(Config(**disc.settings, **settings), rate=RATE)
+
+    return make
+
+
+def test_a_disc_that_knows_them_gets_it_right():
+    """All three kinds of client, and the real DISC: each request gets the verdict on its subscriber."""
+    with World() as world:
+        loads = world.loads(world.disc().port, rate=RATE)
+        time.sleep(SECONDS)
+        for load in loads:
+            record = load.stop()
+            assert len(record) >= RATE * SECONDS * 0.5
+            assert (record.lost, record.twice, record.swapped, len(record.bad)) == (0, 0, 0, 0)
+            assert {entry.status for entry in record} == {200, 401, 403}
+            assert 0 < record.slowest(0.5) <= record.slowest() < SECONDS
+
+
+def test_a_verdict_on_somebody_else_shows(fake_disc, load):
+    """This DISC lets in whoever has credentials, and challenges all for one realm."""
+    record = play(load(fake_disc()))
+    assert record.lost == 0
+    # One of four has a wrong password, one of four must be challenged for a realm of its own.
+    assert record.swapped == pytest.approx(len(record) / 2, abs=4)
+    assert record.swapped == len(record.bad)
+    assert record.let_in == pytest.approx(len(record) / 4, abs=2)
+
+
+def test_a_challenge_for_the_realm_of_another_shows(fake_disc, load):
+    def challenge(connection, questions):
+        for question in questions:
+            if question.find(RESPONSE) is None:
+                other = b'Digest realm="d99.example", nonce="1"'
+                connection.send(build_answer(question, 4001, challenge=other))
+
+    record = play(load(fake_disc(challenge), timeout=0.1))
+    assert record.with_status(401) == []
+    assert record.swapped == len(record.with_status(0)) > 0
+
+
+def test_a_fault_of_disc_is_no_swapped_verdict(fake_disc, load):
+    record = play(load(fake_disc(hang_up), timeout=0.5))
+    assert record.lost == 0
+    assert record.swapped == 0
+    assert record.good == []
+    assert set(record.strays) <= {"503 DISC_LOST", "503 DISC_UNREACHABLE", "503 DISC_TIMEOUT"}
+
+
+def test_time_counts_from_when_a_request_was_due(fake_disc, load):
+    """Calls that are held up do not hold up those that are due, nor the clock."""
+    record = play(load(fake_disc(say_nothing), timeout=0.3))
+    assert len(record) >= RATE * SECONDS * 0.5
+    assert record.bad[0].took >= 0.3
+
+
+class Phone(threading.Thread):
+    """A SIP host that answers `times` to each request, with 200."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__(daemon=True)
+        self.times = times
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.sock.bind((LOOPBACK, 0))
+        self.sock.settimeout(2 * SECONDS)
+        self.start()
+
+    def run(self) -> None:
+        with self.sock:
+            while True:
+                try:
+                    data, source = self.sock.recvfrom(1 << 16)
+                except TimeoutError:
+                    return
+                head = b"SIP/2.0 200 OK\r\nCall-ID: " + data.partition(b"Call-ID: ")[2][:8] + b"\r\n\r\n"
+                for _ in range(self.times):
+                    self.sock.sendto(head, source)
+
+
+@pytest.mark.parametrize("times", [0, 1, 2])
+def test_what_is_lost_or_answered_twice_shows(times, monkeypatch):
+    monkeypatch.setattr("faults.load.PATIENCE", 0.2)
+    phone = Phone(times)
+    load = UdpLoad(phone.sock.getsockname()[1], rate=RATE)
+    record = play(load)
+    phone.join()
+    assert record.lost == (len(record) if times == 0 else 0)
+    assert record.twice == (len(record) if times == 2 else 0)
+    assert record.strays["none"] == record.lost

@@ -1,0 +1,187 @@
+"""DISC and SIP hosts as processes that can be killed, frozen and started again, over the same subscribers."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from faults.load import KEY, LOOPBACK, AsyncLoad, Load, ThreadsLoad, UdpLoad, make_database
+
+from auth_diameter import Config
+
+OURS = [sys.executable, "-m", "auth_diameter"]
+_STARTUP = 20.0  # seconds; it takes a fifth of one
+_ENDING = 20.0  # seconds
+
+_T = TypeVar("_T")
+
+
+class Daemon:
+    """One of our commands, which keeps its port when it is started again."""
+
+    def __init__(
+        self, log: Path, command: str, *arguments: object, env: dict[str, str] | None = None
+    ) -> None:
+        self.port = 0
+        self._log = log
+        self._command = command
+        self._arguments = [str(argument) for argument in arguments]
+        self._env = {**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})}
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Of the process that runs."""
+        assert self.process is not None
+        return self.process.pid
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens."""
+        return LOOPBACK, self.port
+
+    def output(self) -> str:
+        """What it has printed and logged since its first start."""
+        return self._log.read_text(errors="replace")
+
+    def start(self, **options: Any) -> Self:
+        """Starts it and waits until it listens. :param options: of subprocess.Popen."""
+        before = len(self.output()) if self._log.exists() else 0
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*OURS, self._command, "--listen", f"{LOOPBACK}:{self.port}", *self._arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self._env,
+                **options,
+            )
+        deadline = time.monotonic() + _STARTUP
+        while not (found := re.search(r"listening on 127\.0\.0\.1:(\d+)", self.output()[before:])):
+            assert self.process.poll() is None, self.output()
+            assert time.monotonic() < deadline, self.output()
+            time.sleep(0.01)
+        self.port = int(found[1])
+        return self
+
+    def kill(self) -> None:
+        """Kill -9; returns when it is gone, and its connections with it."""
+        self.send(signal.SIGKILL)
+        assert self.process is not None
+        self.process.wait(_ENDING)
+
+    def freeze(self) -> None:
+        """SIGSTOP: it is there, its kernel takes what is sent, and nothing comes."""
+        self.send(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        self.send(signal.SIGCONT)
+
+    def terminate(self) -> int:
+        """SIGTERM; its exit status."""
+        self.send(signal.SIGTERM)
+        return self.wait()
+
+    def send(self, number: int) -> None:
+        """Sends a signal."""
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def wait(self) -> int:
+        """Until it ends by itself; its exit status."""
+        assert self.process is not None
+        return self.process.wait(_ENDING)
+
+    def end(self) -> None:
+        """Kills it if it runs."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(_ENDING)
+
+    def resident(self) -> int:
+        """Bytes of its memory (proc(5): resident)."""
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    def cpu(self) -> float:
+        """Seconds of CPU that it has used (proc(5): utime, stime)."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@functools.cache
+def _database() -> bytes:
+    with tempfile.TemporaryDirectory(prefix="auth-diameter-") as folder:
+        path = Path(folder) / "users.sqlite"
+        make_database(path)
+        return path.read_bytes()
+
+
+class World:
+    """A folder, a database with all subscribers, and the daemons of one row; all gone with the block.
+
+    :ivar folder: for what a row keeps. :ivar db: the database of `disc`.
+    """
+
+    def __init__(self) -> None:
+        self._stack = contextlib.ExitStack()
+        self._count = 0
+
+    def __enter__(self) -> Self:
+        self.folder = Path(tempfile.mkdtemp(prefix="auth-diameter-"))
+        self._stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
+        self.db = self.folder / "users.sqlite"
+        self.db.write_bytes(_database())
+        self.key = self.folder / "nonce.key"
+        self.key.write_bytes(KEY)
+        self.key.chmod(0o600)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def enter(self, context: contextlib.AbstractContextManager[_T]) -> _T:
+        """Enters a context for as long as this world lasts."""
+        return self._stack.enter_context(context)
+
+    def daemon(self, command: str, *arguments: object, env: dict[str, str] | None = None) -> Daemon:
+        """One of our commands, yet to be started."""
+        self._count += 1
+        daemon = Daemon(self.folder / f"{self._count}-{command}.log", command, *arguments, env=env)
+        self._stack.callback(daemon.end)
+        return daemon
+
+    def disc(self, *arguments: object, env: dict[str, str] | None = None) -> Daemon:
+        """A DISC that runs; all of a world accept each other's challenges."""
+        return self.daemon("disc", "--db", self.db, "--nonce-key", self.key, *arguments, env=env).start()
+
+    def serve(self, *ports: int, arguments: tuple[object, ...] = ()) -> Daemon:
+        """A SIP host that asks DISC at these ports and runs."""
+        disc = ",".join(f"{LOOPBACK}:{port}" for port in ports)
+        return self.daemon("serve", "--disc", disc, *arguments).start()
+
+    def loads(self, *ports: int, settings: dict[str, Any] | None = None, **options: Any) -> list[Load]:
+        """A load on each kind of client, all with the DISC at these ports, from now on."""
+        config = config_for(*ports, **(settings or {}))
+        kinds = [
+            ThreadsLoad(config, **options),
+            AsyncLoad(config, **options),
+            UdpLoad(self.serve(*ports).port, **options),
+        ]
+        return [self.enter(load) for load in kinds]
+
+
+def config_for(*ports: int, **settings: Any) -> Config:
+    """Settings for the DISC at these ports of loopback."""
+    return Config(peers=[(LOOPBACK, port) for port in ports], **settings)
