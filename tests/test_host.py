@@ -2,14 +2,21 @@
 
 import asyncio
 import contextlib
+import errno
 import logging
+import resource
 import socket
+import time
 
 import pytest
+from fake_disc import CHALLENGE_VALUE, answer_all, build_answer
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from machine import needs_ipv6
 
 import auth_diameter as ad
 from auth_diameter import host as host_module
+from auth_diameter._core import Answer
 from auth_diameter.disc.listener import listen
 from auth_diameter.disc.server import Disc
 from auth_diameter.disc.store import Store
@@ -150,22 +157,6 @@ def test_wrong_credentials_are_forbidden(run, username, password):
     assert (second.status, second.reason) == (403, "Forbidden")
 
 
-def test_a_retransmission_is_answered_alike(run):
-    """RFC 3261, 8.2.7: a stateless server makes the same To tag again."""
-
-    async def scenario(host, phone):
-        data = phone.request()
-        replies = []
-        for _ in range(2):
-            phone.send(data, host.address)
-            replies.append(await phone.receive())
-        return replies
-
-    first, second = run(scenario)
-    assert first.header("To") == second.header("To")
-    assert ";tag=" in first.header("To")
-
-
 def test_a_reply_repeats_what_rfc_3261_wants(run):
     """RFC 3261, 8.2.6.2: all Via in order, From, To, Call-ID, CSeq."""
 
@@ -215,6 +206,282 @@ def test_many_requests_at_once(run):
     replies = run(scenario)
     assert {reply.header("Call-ID") for reply in replies} == {f"c{number}" for number in range(100)}
     assert {reply.status for reply in replies} == {401}
+
+
+# --- retransmissions: RFC 3261, 17.2.2 -----------------------------------------------------------------
+
+
+class Counted(Disc):
+    """A DISC that counts what it is asked, and answers when it may."""
+
+    def __init__(self, store):
+        super().__init__(store)
+        self.asked = 0
+
+    def answer(self, questions, out, now):
+        self.asked += len(questions)
+        super().answer(questions, out, now)
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """The DISC of `run`, which counts."""
+    made = []
+    monkeypatch.setitem(globals(), "Disc", lambda store: made.append(Counted(store)) or made[0])
+    return made
+
+
+def test_a_request_that_comes_eight_times_is_judged_once(run, counted):
+    """Its seven retransmissions get the same bytes, nonce and tag included."""
+
+    async def scenario(host, phone):
+        data = phone.request()
+        phone.send(data, host.address)
+        replies = [await phone.replies.get()]
+        for _ in range(7):
+            phone.send(data, host.address)
+            replies.append(await asyncio.wait_for(phone.replies.get(), PATIENCE))
+        return replies, host.retransmissions
+
+    replies, retransmissions = run(scenario)
+    assert len(set(replies)) == 1
+    assert parse_reply(replies[0]).status == 401
+    assert retransmissions == 7
+    assert counted[0].asked == 1
+
+
+def test_while_disc_is_asked_a_retransmission_is_absorbed(run, counted):
+    """All eight come in one turn of the loop: there is no answer to the first yet."""
+
+    async def scenario(host, phone):
+        data = phone.request()
+        for _ in range(8):
+            phone.send(data, host.address)
+        first = await phone.receive()
+        await phone.expect_silence(host)
+        return first, host.retransmissions
+
+    first, retransmissions = run(scenario)
+    assert (first.status, retransmissions) == (401, 7)
+    assert counted[0].asked == 2  # the second for the probe
+
+
+@pytest.mark.parametrize("reply", ["request.reply(200, 'OK', [('X-Run', str(len(runs)))])", "None"])
+def test_a_route_runs_once_for_all_retransmissions(run, script, reply):
+    """Whether it replies or not."""
+    text = (
+        "runs = []\n"
+        "async def request_route(request, auth):\n"
+        "    if request.method == 'MESSAGE':\n"
+        "        return request.reply(200, 'OK')\n"
+        "    runs.append(request)\n"
+        f"    return {reply}\n"
+    )
+    route = load_route(script(text))
+
+    async def scenario(host, phone):
+        data = phone.request()
+        for _ in range(8):
+            phone.send(data, host.address)
+        if reply != "None":
+            assert (await phone.receive()).header("X-Run") == "1"
+        await phone.expect_silence(host)
+        phone.send(data, host.address)
+        if reply != "None":
+            assert (await phone.receive()).header("X-Run") == "1"
+        await phone.expect_silence(host)
+
+    run(scenario, route)
+    assert len(route.__globals__["runs"]) == 1
+
+
+def test_an_ack_is_no_retransmission(run, script):
+    """One comes for each reply that was sent again (RFC 3261, 13.2.2.4), and a route may count them."""
+    text = (
+        "methods = []\n"
+        "async def request_route(request, auth):\n"
+        "    methods.append(request.method)\n"
+        "    return request.reply(200, 'OK')\n"
+    )
+    route = load_route(script(text))
+
+    async def scenario(host, phone):
+        for method in ("ACK", "CANCEL"):
+            data = phone.request(method)
+            for _ in range(3):
+                phone.send(data, host.address)
+        assert (await phone.receive()).header("CSeq") == "1 CANCEL"
+        await phone.expect_silence(host)
+
+    run(scenario, route)
+    assert route.__globals__["methods"] == ["ACK", "ACK", "ACK", "CANCEL", "MESSAGE"]
+
+
+def test_the_same_bytes_from_elsewhere_are_another_request(run, counted):
+    """A stranger who repeats what he saw must not get the reply to it, nor absorb the true one's."""
+
+    async def scenario(host, phone):
+        loop = asyncio.get_running_loop()
+        transport, stranger = await loop.create_datagram_endpoint(Phone, local_addr=("127.0.0.1", 0))
+        try:
+            data = phone.request()
+            for one in (phone, stranger):
+                one.send(data, host.address)
+                await one.receive()
+        finally:
+            transport.close()
+        return host.retransmissions
+
+    assert run(scenario) == 0
+    assert counted[0].asked == 2
+
+
+def test_without_rport_a_retransmission_is_answered_at_the_port_of_via(run):
+    async def scenario(host, phone):
+        loop = asyncio.get_running_loop()
+        transport, other = await loop.create_datagram_endpoint(Phone, local_addr=("127.0.0.1", 0))
+        try:
+            data = phone.request().replace(b";rport", b"")
+            replies = []
+            for _ in range(2):
+                other.send(data, host.address)
+                replies.append(await phone.replies.get())
+            assert other.replies.empty()
+        finally:
+            transport.close()
+        return replies
+
+    first, second = run(scenario)
+    assert first == second
+
+
+# --- amplification: who can forge a source shall not turn us against its owner -------------------------
+
+
+def test_a_usual_register_is_challenged_within_the_limit(run):
+    """The shortest that a telephone sends: with what RFC 3261, 8.1.1 demands and a Contact."""
+
+    async def scenario(host, phone):
+        name, port = phone.local
+        data = (
+            f"REGISTER sip:{DOMAIN} SIP/2.0\r\n"
+            f"Via: SIP/2.0/UDP {name}:{port};branch=z9hG4bKnashds7;rport\r\n"
+            "Max-Forwards: 70\r\n"
+            f"From: <sip:{ACCOUNT}>;tag=456248\r\n"
+            f"To: <sip:{ACCOUNT}>\r\n"
+            "Call-ID: 843817637684230\r\n"
+            "CSeq: 1826 REGISTER\r\n"
+            f"Contact: <sip:alice@{name}>\r\n"
+            "Content-Length: 0\r\n\r\n"
+        ).encode()
+        phone.send(data, host.address)
+        return len(data), await phone.replies.get(), host.oversize
+
+    size, reply, oversize = run(scenario)
+    assert parse_reply(reply).status == 401
+    assert oversize == 0
+    assert size < 300
+    assert len(reply) <= 2 * size
+
+
+def shortest(method="REGISTER"):
+    """A request that a challenge does not fit."""
+    return (
+        f"{method} sip:{DOMAIN} SIP/2.0\r\nv: SIP/2.0/UDP a;branch=z9hG4bK1;rport\r\n"
+        f"f: <sip:a@{DOMAIN}>;tag=1\r\nt: <sip:a@{DOMAIN}>\r\ni: 1\r\nCSeq: 1 {method}\r\n\r\n"
+    ).encode()
+
+
+def test_a_challenge_that_would_not_fit_is_a_400_that_says_so(run, caplog):
+    async def scenario(host, phone):
+        replies = []
+        for _ in range(2):
+            phone.send(shortest(), host.address)
+            replies.append(await phone.replies.get())
+        return replies, host.oversize, host.retransmissions
+
+    replies, oversize, retransmissions = run(scenario)
+    for reply in replies:
+        found = parse_reply(reply)
+        assert (found.status, found.reason) == (400, "Request Too Short For Its Reply")
+        assert found.challenge() is None
+        assert len(reply) <= 2 * len(shortest())
+    assert (oversize, retransmissions) == (1, 1)
+    assert caplog.messages == ["a reply would be more than twice as large as its request (1 request refused)"]
+
+
+def test_a_400_that_would_not_fit_either_is_silence(run, monkeypatch):
+    monkeypatch.setattr(host_module, "_AMPLIFICATION", 1)
+
+    async def scenario(host, phone):
+        phone.send(shortest(), host.address)
+        monkeypatch.setattr(host_module, "_AMPLIFICATION", 1)
+        while not host.oversize:
+            await asyncio.sleep(0.001)
+        monkeypatch.setattr(host_module, "_AMPLIFICATION", 2)
+        await phone.expect_silence(host)
+
+    run(scenario)
+
+
+BIG_ROUTE = """
+async def request_route(request, auth):
+    if AUTHORIZE:
+        decision = await auth.diameter_www_authorize(request, "$fd")
+        if not decision:
+            return decision
+    return request.reply(200, "OK", [("X-Big", "x" * 3000)])
+"""
+
+
+@pytest.mark.parametrize(("authorize", "status"), [(True, 200), (False, 400)])
+def test_only_who_was_let_through_gets_a_large_reply_of_a_route(run, script, authorize, status):
+    """He has answered a challenge that was sent to his address."""
+    route = load_route(script(BIG_ROUTE.replace("AUTHORIZE", str(authorize))))
+
+    async def scenario(host, phone):
+        if authorize:
+            return (await phone.log_in(host))[1]
+        return await phone.ask(host)
+
+    assert run(scenario, route).status == status
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_no_reply_is_more_than_twice_its_request(data):
+    """Neither to what can be parsed nor to what cannot: pieces of a request left out at random."""
+    lines = [
+        b"REGISTER sip:a.example SIP/2.0",
+        b"Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1;rport",
+        b"v: SIP/2.0/UDP b",
+        b"From: <sip:a@a.example>;tag=1",
+        b"To: <sip:a@a.example>",
+        b"i: 1",
+        b"CSeq: 1 REGISTER",
+        b"Max-Forwards: x",
+        b"X: " + b"y" * data.draw(st.integers(0, 200)),
+    ]
+    kept = [line for line in lines[1:] if data.draw(st.booleans())]
+    datagram = b"\r\n".join([lines[0], *kept, b"", b""])
+
+    async def whole():
+        async with ad.AsyncAuthDiameter() as auth:
+            sock = host_module.bind("127.0.0.1", 0)[0]
+            host = host_module.Host(sock, auth, None)
+            sent = []
+            host._send = sent.append
+            auth.ask = lambda question, callback: callback(
+                auth.authorizer().conclude(
+                    question, Answer.decode(build_answer(1, 4001, challenge=CHALLENGE_VALUE))
+                )
+            )
+            host._handle((datagram, ("192.0.2.1", 5060)), 0.0)
+            await host.aclose()
+            return sent
+
+    for reply, _ in asyncio.run(whole()):
+        assert len(reply) <= 2 * len(datagram)
 
 
 # --- where a reply goes: RFC 3261, 18.2, and RFC 3581 --------------------------------------------------
@@ -379,6 +646,167 @@ def test_closing_with_questions_under_way_is_quiet(run, caplog):
     assert not caplog.records
 
 
+# --- the end -------------------------------------------------------------------------------------------
+
+
+def slow_disc(delay):
+    """A TCP server that answers each question so many seconds later; None: never."""
+
+    def script(connection, questions):
+        if delay is not None:
+            time.sleep(delay)
+            answer_all(connection, questions)
+
+    return script
+
+
+async def with_disc(disc, scenario, route=None):
+    """Runs it with a host that asks that fake DISC."""
+    async with ad.AsyncAuthDiameter(ad.Config(**disc.settings)) as auth:
+        host = await serve(auth, "127.0.0.1", 0, route)
+        loop = asyncio.get_running_loop()
+        transport, phone = await loop.create_datagram_endpoint(Phone, local_addr=("127.0.0.1", 0))
+        try:
+            return await scenario(host, phone)
+        finally:
+            transport.close()
+            await host.aclose()
+
+
+def test_what_has_come_before_the_end_is_served(run):
+    """The kernel may hold many datagrams that nobody has read."""
+    count = 100
+
+    async def scenario(host, phone):
+        for number in range(count):
+            phone.send(phone.request(call_id=f"c{number}"), host.address)
+        await host.aclose()
+        return [await phone.receive() for _ in range(count)]
+
+    replies = run(scenario)
+    assert {reply.header("Call-ID") for reply in replies} == {f"c{number}" for number in range(count)}
+    assert {reply.status for reply in replies} == {401}
+
+
+def test_the_end_waits_for_answers_under_way(fake_disc):
+    """What comes meanwhile is sent elsewhere, so that nothing is left without a reply."""
+
+    async def scenario(host, phone):
+        phone.send(phone.request(call_id="early"), host.address)
+        await asyncio.sleep(0.05)
+        closing = asyncio.create_task(host.aclose())
+        await asyncio.sleep(0.05)
+        phone.send(phone.request(call_id="late"), host.address)
+        replies = [await phone.receive() for _ in range(2)]
+        await closing
+        return {reply.header("Call-ID"): reply for reply in replies}
+
+    replies = asyncio.run(with_disc(fake_disc(slow_disc(0.3)), scenario))
+    assert replies["early"].status == 401
+    assert (replies["late"].status, replies["late"].header("Retry-After")) == (503, "2")
+
+
+@pytest.mark.parametrize("with_route", [False, True])
+def test_the_end_does_not_wait_for_ever_and_leaves_nobody_without_a_reply(
+    fake_disc, script, monkeypatch, with_route
+):
+    monkeypatch.setattr(host_module, "_PATIENCE", 0.1)
+    route = load_route(script(GROUP_ROUTE)) if with_route else None
+
+    async def scenario(host, phone):
+        for number in range(3):
+            phone.send(phone.request(call_id=f"c{number}"), host.address)
+        while len(host._pending) < 3:
+            await asyncio.sleep(0.001)
+        await host.aclose()
+        await phone.receive()
+        replies = [await phone.receive() for _ in range(2)]
+        await asyncio.sleep(0.05)
+        assert phone.replies.empty()
+        return replies
+
+    for reply in asyncio.run(with_disc(fake_disc(slow_disc(None)), scenario, route)):
+        assert (reply.status, reply.header("Retry-After")) == (503, "2")
+
+
+def test_closing_twice_is_closing_once(run):
+    async def scenario(host, phone):
+        await host.aclose()
+        await host.aclose()
+
+    run(scenario)
+
+
+# --- a socket that cannot be read ----------------------------------------------------------------------
+
+
+class Unreadable:
+    """In the place of a host's datagrams: so many errors, then what really came."""
+
+    def __init__(self, datagrams, errors):
+        self.datagrams = datagrams
+        self.left = errors
+        self.tries = 0
+
+    def receive(self):
+        self.tries += 1
+        if self.left:
+            self.left -= 1
+            raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
+        return self.datagrams.receive()
+
+    def send(self, replies):
+        return self.datagrams.send(replies)
+
+
+@pytest.mark.parametrize("errors", [1, 3])
+def test_an_error_while_receiving_is_survived(run, caplog, errors):
+    """ICMP's "port unreachable", say, for a reply of ours: it says nothing about the next request."""
+
+    async def scenario(host, phone):
+        host._datagrams = Unreadable(host._datagrams, errors)
+        return await phone.ask(host)
+
+    assert run(scenario).status == 401
+    assert caplog.messages == ["receiving: Connection refused (1 time)"]
+
+
+def test_an_error_that_stays_does_not_spin(run, caplog):
+    async def scenario(host, phone):
+        host._datagrams = unreadable = Unreadable(host._datagrams, 10_000)
+        phone.send(phone.request(), host.address)
+        await asyncio.sleep(0.3)
+        tries, unreadable.left = unreadable.tries, 0
+        return tries, await phone.receive()
+
+    tries, reply = run(scenario)
+    assert 2 <= tries <= 10
+    assert reply.status == 401
+    assert len(caplog.messages) == 1
+
+
+def test_without_file_descriptors_it_goes_on(run):
+    """No connection to DISC can be opened: 503, and all is well again when one can."""
+
+    async def scenario(host, phone):
+        phone.send = phone.transport.sendto  # which needs no file descriptor
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            refused = [await phone.ask(host) for _ in range(3)]
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        deadline = asyncio.get_running_loop().time() + PATIENCE
+        while (reply := await phone.ask(host)).status == 503:
+            assert asyncio.get_running_loop().time() < deadline
+            await asyncio.sleep(0.05)
+        return refused, reply
+
+    refused, reply = run(scenario)
+    assert [one.status for one in refused] == [503] * 3
+    assert reply.status == 401
+
+
 # --- a route script ------------------------------------------------------------------------------------
 
 GROUP_ROUTE = """
@@ -412,8 +840,9 @@ def test_a_route_may_return_anything_like_bytes(run, script, kind):
 
 
 @pytest.mark.parametrize("broken", ["bytes(70_000)", "bytearray(70_000)"])
-def test_a_reply_that_cannot_be_sent_takes_no_other_along(run, script, broken):
+def test_a_reply_that_cannot_be_sent_takes_no_other_along(run, script, monkeypatch, broken):
     """65,507 bytes is what a datagram holds. Those of one turn of the loop leave together."""
+    monkeypatch.setattr(host_module, "_AMPLIFICATION", 1000)
     text = (
         "async def request_route(request, auth):\n"
         f"    return {broken} if request.call_id == 'c50' else request.reply(200, 'OK')\n"
@@ -489,9 +918,10 @@ def test_no_more_routes_run_than_there_is_room_for(run, script, monkeypatch):
         while ended in host._tasks:
             await asyncio.sleep(0)
         phone.send(phone.request(call_id="go"), host.address)
-        return refused, [await phone.receive() for _ in range(3)]
+        return refused, await phone.receive(), [await phone.receive() for _ in range(3)]
 
-    refused, served = run(scenario, load_route(script(text)))
+    refused, cancelled, served = run(scenario, load_route(script(text)))
+    assert cancelled.status == 500
     assert [(reply.status, reply.header("Retry-After")) for reply in refused] == [(503, "2")] * 2
     assert {reply.header("Call-ID") for reply in refused} == {"4", "5"}
     assert [reply.status for reply in served] == [200] * 3
@@ -544,7 +974,7 @@ def test_one_request_that_cannot_be_handled_does_not_end_the_service(run, caplog
     """Whatever fails in us: it is logged, and the next datagram is served."""
 
     async def scenario(host, phone):
-        handle, host._handle = host._handle, lambda data, source: 1 / 0
+        handle, host._handle = host._handle, lambda datagram, now: 1 / 0
         phone.send(phone.request(), host.address)
         while not host.received:
             await asyncio.sleep(0.001)

@@ -216,3 +216,96 @@ def test_bind_shares_one_port():
     finally:
         for sock in sockets:
             sock.close()
+
+
+# --- the end under load, and a pause -------------------------------------------------------------------
+
+
+def pids(server, count):
+    """Those that serve: with one worker the program itself."""
+    return processes(server.process.pid) if count > 1 else [server.process.pid]
+
+
+def collect(phones, seconds):
+    """All replies that come within that time, by Call-ID."""
+    found = {}
+    deadline = time.monotonic() + seconds
+    while (left := deadline - time.monotonic()) > 0:
+        for sock in select.select(phones, [], [], left)[0]:
+            reply = parse_reply(sock.recv(65536))
+            found.setdefault(reply.header("Call-ID"), []).append(reply.status)
+    return found
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_at_the_end_no_request_that_came_is_lost(serve, phones, count):
+    """Stopped, so that all of it waits in the kernel; told to end; and then let go on."""
+    server = serve(count=count)
+    workers = pids(server, count)
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)
+    for number, sock in enumerate(phones[:20]):
+        for each in range(5):
+            call = f"c{number}-{each}"
+            data = make_request("REGISTER", "sip:siphub.net", ACCOUNT, local=sock.getsockname(), call_id=call)
+            sock.sendto(data, (server.host, server.port))
+    server.process.send_signal(signal.SIGTERM)
+    start = time.monotonic()
+    for pid in workers:
+        os.kill(pid, signal.SIGCONT)
+    server.process.wait(PATIENCE)
+    assert time.monotonic() - start < 2
+    found = collect(phones, 0.1)
+    assert len(found) == 100
+    assert all(statuses == [401] for statuses in found.values())
+    assert server.stop().err == ""
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_end_under_load(serve, phones, count):
+    """Whatever was sent before the signal has its reply; the end comes although requests go on."""
+    server = serve(count=count)
+    sent, told_at, ended_at = {}, None, None
+    found = {}
+    start = time.monotonic()
+    number = 0
+    while ended_at is None:
+        now = time.monotonic()
+        if told_at is None and now - start > 0.5:
+            server.process.send_signal(signal.SIGTERM)
+            told_at = time.monotonic()
+        if told_at is not None and server.process.poll() is not None:
+            ended_at = time.monotonic()
+        for sock in phones[:4]:
+            number += 1
+            data = make_request(
+                "REGISTER", "sip:siphub.net", ACCOUNT, local=sock.getsockname(), call_id=f"c{number}"
+            )
+            with contextlib.suppress(ConnectionRefusedError):
+                sock.sendto(data, (server.host, server.port))
+            sent[f"c{number}"] = time.monotonic()
+        found |= collect(phones, 0.002)
+    found |= collect(phones, 0.1)
+    assert ended_at - told_at < 2
+    lost = [call for call, when in sent.items() if when < told_at and call not in found]
+    assert not lost
+    assert len(sent) > 300
+    assert {tuple(statuses) for statuses in found.values()} <= {(401,), (503,)}
+
+
+def test_a_pause_makes_no_reply_wrong(serve, phones):
+    """SIGSTOP for longer than DISC's time limit, with retransmissions in between: each has one reply."""
+    server = serve(count=1)
+    server.process.send_signal(signal.SIGSTOP)
+    requests = [request(sock) for sock in phones]
+    for _ in range(3):
+        for sock, data in zip(phones, requests, strict=True):
+            sock.sendto(data, (server.host, server.port))
+        time.sleep(0.8)
+    server.process.send_signal(signal.SIGCONT)
+    start = time.monotonic()
+    found = collect(phones, 0.5)
+    assert len(found) == len(phones)
+    assert all(len(set(statuses)) == 1 for statuses in found.values())
+    assert ask(server, phones[0]).status == 401
+    assert time.monotonic() - start < 1.5

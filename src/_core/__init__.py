@@ -24,6 +24,7 @@ from auth_diameter._core.message import Framer, Message, format_message, message
 from auth_diameter._core.response import digest_response, ha1, md5_lanes, verify, verify_many
 from auth_diameter._core.sip import SipRequest
 from auth_diameter._core.sockets import DatagramBatch, exchange
+from auth_diameter._core.transactions import Transactions
 from auth_diameter._core.uri import Uri
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "Question",
     "RequestStream",
     "SipRequest",
+    "Transactions",
     "Uri",
     "append_answer",
     "append_question",

@@ -9,13 +9,16 @@ and answers 200 to what DISC lets through. A route script decides for itself::
             return decision                                # its reply is sent
         return request.reply(200, "OK")                    # bytes are sent; None sends nothing
 
-It is stateless: a retransmission is judged again. What cannot be parsed gets 400 where a reply can be
-addressed, else nothing. A route that fails is logged and answered 500.
+A retransmission gets the reply that its request got, and is neither judged nor routed again. What cannot
+be parsed gets 400 where a reply can be addressed, else nothing. A route that fails is logged and answered
+500. Who was not let through gets no reply of more than twice the bytes that came, for the source of a
+datagram can be forged, and we shall not be the one who floods its true owner.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import inspect
 import logging
@@ -25,13 +28,21 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TypeAlias, cast
 
-from auth_diameter._core import ConfigError, DatagramBatch, ParseError, Question, SipRequest
+from auth_diameter._core import (
+    ConfigError,
+    DatagramBatch,
+    ParseError,
+    Question,
+    SipRequest,
+    Transactions,
+)
 from auth_diameter.aio import AsyncAuthDiameter
 from auth_diameter.authorize import Cause, Decision
 
 log = logging.getLogger("auth_diameter.host")
 
 Address: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
+Datagram: TypeAlias = tuple[bytes, Address]  # from or to that address
 Result = bytes | Decision | None
 Route = Callable[[SipRequest, AsyncAuthDiameter], Awaitable[Result]]
 
@@ -50,8 +61,12 @@ _TROUBLES = frozenset(
 )  # DISC did not do its part
 _MOST_ROUTES = 10_000  # that run at a time, some 10 KiB each and their request; the next gets 503
 _LATER = (("Retry-After", "2"),)
-_PATIENCE = 1.0  # seconds that running routes have to end when the host is closed
-_QUIET = 10.0  # seconds between two lines of the log that say so
+_AMPLIFICATION = 2  # times the bytes of a request that its reply may have
+_TOO_SHORT = "Request Too Short For Its Reply"
+_BACKLOG = 0.3  # seconds to serve what has come already when the host is closed
+_PATIENCE = 1.0  # seconds that requests under way then have to end
+_QUIET = 10.0  # seconds between two lines of the log that say the same
+_PAUSE = 0.05  # seconds until a socket that cannot be read is tried again
 
 _REASONS = {
     400: "Bad Request",
@@ -104,61 +119,109 @@ def _where(error: BaseException, file: str | None) -> str:
     return f"line {line}: {type(error).__name__}: "
 
 
+class _Note:
+    """A line of the log that may be true of every request: how often it was, and since when it is said."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.quiet_until = 0.0
+
+
 class Host:
     """A UDP socket with a route; made by `serve`, or of a socket of `bind`.
 
     :ivar address: (host, port) it is bound to.
-    :ivar received, replied, malformed: how many datagrams came, were answered, were no SIP request.
+    :ivar received: datagrams that came. :ivar replied: replies that went out.
+    :ivar malformed: datagrams that were no SIP request.
+    :ivar retransmissions: those that were absorbed, or got the reply that their request had.
+    :ivar oversize: replies held back because they were more than twice as large as their request.
+    :ivar refused: requests beyond the limit of running routes, or during the close, that got 503 at once.
     """
 
     def __init__(self, sock: socket.socket, auth: AsyncAuthDiameter, route: Route | None) -> None:
         self._socket = sock
         self._datagrams = DatagramBatch(sock.fileno())
-        self._replies: list[tuple[bytes, Address]] = []  # of this turn of the loop
+        self._replies: list[Datagram] = []  # of this turn of the loop
         self._auth = auth
         self._authorizer = auth.authorizer()
         self._route = route
         self._tasks: set[asyncio.Task[None]] = set()
+        self._transactions = Transactions()
+        # Requests that are being judged: of each its place in the former, and its source.
+        self._pending: dict[SipRequest, tuple[int, Address]] = {}
         self._loop = asyncio.get_running_loop()
         name = sock.getsockname()
         self.address: tuple[str, int] = (name[0], name[1])
         self.received = 0
         self.replied = 0
         self.malformed = 0
+        self.retransmissions = 0
+        self.oversize = 0
+        self.refused = 0
+        self._draining = False
+        self._idle: asyncio.Event | None = None  # set when the last request is answered
         self._closed = False
-        self._troubled = 0  # requests that DISC failed, since the log last said so
-        self._quiet_until = 0.0
+        self._notes: dict[str, _Note] = {}
+        self._unreadable = 0  # receiving failed so many times in a row
         self._loop.add_reader(sock.fileno(), self._read)
 
-    def _read(self) -> None:
+    # ------------------------------------------------------------------ requests
+
+    def _read(self) -> int:
+        """Serves what has come, up to 64 datagrams; how many there were."""
         try:
             datagrams = self._datagrams.receive()
         except OSError as error:
-            log.warning("receiving: %s", error.strerror)
-            return
+            self._rest(error)
+            return 0
+        self._unreadable = 0
         self.received += len(datagrams)
-        for data, source in datagrams:
+        now = self._loop.time()
+        for datagram in datagrams:
             try:
-                self._handle(data, source)
+                self._handle(datagram, now)
             except Exception:
                 # One datagram must not end the service of all others.
                 log.exception("a request could not be handled")
+        return len(datagrams)
 
-    def _handle(self, data: bytes, source: Address) -> None:
+    def _rest(self, error: OSError) -> None:
+        """An error of the socket may be that of one datagram. Where it stays, reading must not spin."""
+        self._note(f"receiving: {error.strerror}", "time", "times")
+        self._unreadable += 1
+        if self._unreadable > 1 and not self._closed:
+            self._loop.remove_reader(self._socket.fileno())
+            self._loop.call_later(_PAUSE, self._read_again)
+
+    def _read_again(self) -> None:
+        if not self._closed:
+            self._loop.add_reader(self._socket.fileno(), self._read)
+
+    def _handle(self, datagram: Datagram, now: float) -> None:
+        again = self._transactions.find(datagram, now)
+        if again is not None:
+            # RFC 3261, 17.2.2: the same reply, and until there is one, nothing.
+            self.retransmissions += 1
+            self._send(again)
+            return
+        source = datagram[1]
         try:
-            request = self._authorizer.read(data, source)
+            request = self._authorizer.read(*datagram)
         except ParseError as error:
             self.malformed += 1
             if error.request is not None:
-                status = error.status
-                reply = error.request.reply(status, _REASONS[status])
-                self._send(reply, error.request, source)
+                reply = error.request.reply(error.status, _REASONS[error.status])
+                self._send(self._addressed(reply, error.request, source))
+            return
+        # An ACK is no transaction: each one that comes answers a reply that was sent once more.
+        is_ack = request.is_ack_or_cancel and request.method == "ACK"
+        self._pending[request] = self._transactions.begin(datagram, now) if not is_ack else 0, source
+        if self._draining or (self._route is not None and len(self._tasks) >= _MOST_ROUTES):
+            self.refused += 1
+            self._answer(request, request.reply(503, _REASONS[503], _LATER))
             return
         if self._route is not None:
-            if len(self._tasks) >= _MOST_ROUTES:
-                self._send(request.reply(503, _REASONS[503], _LATER), request, source)
-                return
-            task = self._loop.create_task(self._run(self._route, request, source))
+            task = self._loop.create_task(self._run(self._route, request))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
             return
@@ -167,57 +230,71 @@ class Host:
         else:
             outcome = self._authorizer.proxy_authorize(request, _REALM)
         if isinstance(outcome, Question):
-            self._auth.ask(outcome, partial(self._reply, request, source))
+            self._auth.ask(outcome, partial(self._conclude, request))
         else:
-            self._reply(request, source, outcome)
+            self._conclude(request, outcome)
 
-    def _reply(self, request: SipRequest, source: Address, decision: Decision) -> None:
+    def _conclude(self, request: SipRequest, decision: Decision) -> None:
         """The default route's end: 200 to what is let through, else the decision's own reply."""
         if decision:
-            self._send(request.reply(200, "OK", decision.headers), request, source)
+            self._answer(request, request.reply(200, "OK", decision.headers))
             return
-        self._note(decision)
-        if decision.reply is not None:
-            self._send(decision.reply, request, source)
+        if decision.cause in _TROUBLES:
+            self._note(decision.cause.value)
+        self._answer(request, decision.reply or b"")
 
-    async def _run(self, route: Route, request: SipRequest, source: Address) -> None:
+    async def _run(self, route: Route, request: SipRequest) -> None:
         try:
             result = await route(request, self._auth)
             if isinstance(result, Decision):
-                self._note(result)
+                if result.cause in _TROUBLES:
+                    self._note(result.cause.value)
                 result = result.reply
             if result is not None and not isinstance(result, bytes | bytearray | memoryview):
                 raise TypeError(f"request_route returned {result!r:.80}, not bytes, a Decision or None")
             reply = bytes(result) if result is not None else b""
+        except asyncio.CancelledError:
+            reply = request.reply(500, _REASONS[500])
         except (Exception, SystemExit):
             # A sys.exit() in a script ends its request, not the service.
             log.exception("the route script failed")
             reply = request.reply(500, _REASONS[500])
-        self._send(reply, request, source)
+        self._answer(request, reply)
 
-    def _note(self, decision: Decision) -> None:
-        """Logs that DISC fails, at once and then now and again, for every request may fail."""
-        if decision.cause not in _TROUBLES or self._closed:
-            return
-        self._troubled += 1
-        now = self._loop.time()
-        if now >= self._quiet_until:
-            count = f"{self._troubled} request{'s' if self._troubled != 1 else ''}"
-            log.warning("%s (%s refused)", decision.cause.value, count)
-            self._troubled = 0
-            self._quiet_until = now + _QUIET
+    # ------------------------------------------------------------------ replies
 
-    def _send(self, reply: bytes, request: SipRequest, source: Address) -> None:
-        """Sends in this turn of the loop, together with all others."""
-        if not reply or self._closed:
+    def _answer(self, request: SipRequest, reply: bytes) -> None:
+        """The end of a request, with b"" for no reply; an end that comes too late is dropped."""
+        pending = self._pending.pop(request, None)
+        if pending is None:
             return
+        place, source = pending
+        addressed = self._addressed(reply, request, source)
+        self._send(addressed)
+        self._transactions.complete(place, addressed[0], addressed[1][1])
+        if self._idle is not None and not self._pending:
+            self._idle.set()
+
+    def _addressed(self, reply: bytes, request: SipRequest, source: Address) -> Datagram:
+        """The reply with where it goes; a small one in its place, or b"", where it must not be sent."""
+        if len(reply) > _AMPLIFICATION * request.data_size and request.authorized is None:
+            self.oversize += 1
+            self._note("a reply would be more than twice as large as its request")
+            reply = request.reply(400, _TOO_SHORT)
+            if len(reply) > _AMPLIFICATION * request.data_size:
+                reply = b""
         address: Address = request.reply_address or source
         if len(source) > 2:
             # Of IPv6, flow and scope stand behind host and port; link-local needs the scope.
             address = cast(Address, (*address[:2], *source[2:]))
-        if not self._replies:
-            self._loop.call_soon(self._flush)
-        self._replies.append((reply, address))
+        return reply, address
+
+    def _send(self, addressed: Datagram) -> None:
+        """Sends in this turn of the loop, together with all others."""
+        if addressed[0]:
+            if not self._replies:
+                self._loop.call_soon(self._flush)
+            self._replies.append(addressed)
 
     def _flush(self) -> None:
         replies, self._replies = self._replies, []
@@ -225,18 +302,46 @@ class Host:
             # What the kernel refuses is lost, as UDP loses it elsewhere: the client asks again.
             self.replied += self._datagrams.send(replies)
 
-    async def aclose(self) -> None:
-        """Stops reading, lets running routes end for a second, closes the socket."""
+    def _note(self, text: str, one: str = "request refused", more: str = "requests refused") -> None:
+        """Logs what may befall every request: at once, and then now and again with how many it was."""
         if self._closed:
             return
-        self._loop.remove_reader(self._socket.fileno())
-        if self._tasks:
-            _, left = await asyncio.wait(self._tasks, timeout=_PATIENCE)
-            for task in left:
-                task.cancel()
-            await asyncio.gather(*left, return_exceptions=True)
+        note = self._notes.setdefault(text, _Note())
+        note.count += 1
+        now = self._loop.time()
+        if now >= note.quiet_until:
+            log.warning("%s (%d %s)", text, note.count, one if note.count == 1 else more)
+            note.count = 0
+            note.quiet_until = now + _QUIET
+
+    # ------------------------------------------------------------------ end
+
+    async def aclose(self) -> None:
+        """Serves what has come, lets it end for a second, and closes the socket.
+
+        What comes meanwhile gets 503 with Retry-After, and so does what has not ended by then.
+        """
+        if self._draining:
+            return
+        until = self._loop.time() + _BACKLOG
+        while self._read() and self._loop.time() < until:
+            await asyncio.sleep(0)  # what others have to do comes in between, such as answers of DISC
+        self._draining = True
+        if self._pending:
+            self._idle = asyncio.Event()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), _PATIENCE)
+        for request in list(self._pending):
+            self._answer(request, request.reply(503, _REASONS[503], _LATER))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        until = self._loop.time() + _BACKLOG
+        while self._read() and self._loop.time() < until:
+            pass
         self._flush()
         self._closed = True
+        self._loop.remove_reader(self._socket.fileno())
         self._socket.close()
 
 
