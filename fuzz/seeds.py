@@ -1,0 +1,105 @@
+"""Writes the seeds of a target: what the project's test vectors hold, cut down to what that target reads.
+
+    python fuzz/seeds.py TARGET FOLDER
+
+The torture tests of RFC 4475 and RFC 5118 and real Diameter messages are taken, too, where ../shared has
+them. Each seed is a file that is named by its contents, as libFuzzer names its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+VECTORS = ROOT / "tests" / "vectors"
+SHARED = ROOT.parent / "shared" / "data"
+MOST = 4096  # bytes; a fuzzer gets nowhere with larger ones
+
+
+def files(*patterns: Path) -> Iterator[bytes]:
+    for pattern in patterns:
+        for path in sorted(pattern.parent.glob(pattern.name)):
+            yield path.read_bytes()
+
+
+def requests() -> Iterator[bytes]:
+    yield from files(
+        VECTORS / "sip-requests" / "*.dat", SHARED / "rfc4475" / "*.dat", SHARED / "rfc5118" / "*.dat"
+    )
+    yield from (exchange["request"].encode() for exchange in kamailio())
+
+
+def kamailio() -> list[dict[str, str]]:
+    return json.loads((VECTORS / "kamailio-5.6.3.json").read_text())
+
+
+def digests() -> Iterator[bytes]:
+    for path in (VECTORS / "digest-headers.jsonl", SHARED / "digest-headers.jsonl"):
+        if path.exists():
+            for line in path.read_text().splitlines():
+                yield json.loads(line)["header"].encode()
+    for answer in answers():
+        yield from re.findall(rb"Digest [^\r\0]+", answer)
+
+
+def header_fields(*names: bytes) -> Iterator[bytes]:
+    for request in requests():
+        yield from re.findall(rb"(?im)^(?:" + b"|".join(names) + rb") *: *(.*?)\r$", request)
+
+
+def uris() -> Iterator[bytes]:
+    for request in requests():
+        yield from re.findall(rb"\A\w+ (.*) SIP/", request)
+        yield from re.findall(rb"<([^<>\r]+)>", request)
+
+
+def questions() -> Iterator[bytes]:
+    yield from files(VECTORS / "disc-captured" / "*.bin")
+    for exchange in kamailio():
+        yield from (bytes.fromhex(pair["request"]) for pair in exchange["diameter"])
+
+
+def answers() -> Iterator[bytes]:
+    for exchange in kamailio():
+        yield from (bytes.fromhex(pair["answer"]) for pair in exchange["diameter"])
+
+
+def malformed() -> Iterator[bytes]:
+    for line in (VECTORS / "diameter-malformed.tsv").read_text().splitlines():
+        if not line.startswith("#"):
+            yield bytes.fromhex(line.split("\t")[3].replace("-", ""))
+
+
+def messages() -> Iterator[bytes]:
+    yield from questions()
+    yield from answers()
+    yield from malformed()
+    yield from files(SHARED / "diameter-real" / "*.bin", SHARED / "diameter-malformed" / "*.bin")
+
+
+SEEDS = {
+    "sip": requests,
+    "digest": digests,
+    "uri": uris,
+    "fields": lambda: header_fields(b"From", b"To", b"Via", b"[ftv]", b"Contact"),
+    "diameter": messages,
+    "disc_session": messages,
+    "client_answers": messages,
+}
+
+
+def main(target: str, folder: str) -> None:
+    into = Path(folder)
+    into.mkdir(parents=True, exist_ok=True)
+    for seed in SEEDS[target]():
+        if len(seed) <= MOST:
+            (into / hashlib.sha1(seed, usedforsecurity=False).hexdigest()).write_bytes(seed)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,597 @@
+"""What is fuzzed: each target is a C function of pointer and length, over the functions that ship.
+
+A target calls the parsers of ``auth_diameter._core`` as the package's own modules do, and then holds what
+they said against what must be true of any input (an oracle): spans lie inside the input, what was
+accepted is accepted again with the same parts, what is written has the form that its reader relies on. A
+broken promise is named on standard error and ends the process, as a read out of bounds does. Nothing
+here touches a Python object once it is loaded.
+
+`TARGETS` has the address of each by its name, for harness.c.
+"""
+
+from libc.stdint cimport uint8_t, uint32_t, uintptr_t
+from libc.stdio cimport fprintf, stderr
+from libc.stdlib cimport abort, free, malloc
+from libc.string cimport memcmp, memset, strlen
+
+from auth_diameter._core.avp cimport (
+    AVP_CUT, AVP_HEADER, AVP_UNPADDED, GROUP_DEPTH, AvpView, avp_next, avp_put, avp_put_vendor, avp_size,
+)
+from auth_diameter._core.chars cimport AD_HEX, AD_TOKEN, ad_find_control, ad_skip_class, unquote
+from auth_diameter._core.codes cimport (
+    AVP_VENDOR, FLAG_REQUEST, RESULT_AUTHENTICATION_REJECTED, RESULT_INVALID_AVP_VALUE, RESULT_SUCCESS,
+    SERVICE_AUTHENTICATION,
+)
+from auth_diameter._core.digest cimport (
+    FIELD_COUNT, MAX_PARAMETER, NC, NONCE, OK, OTHER_SCHEME, QOP_NONE, REALM, RESPONSE, URI, USERNAME,
+    USERNAME_STAR, DigestFields, challenge_ok, parse_credentials, plain_value, put_ext_value, realm_is,
+)
+from auth_diameter._core.disc_wire cimport (
+    MAX_CHALLENGE, AnswerView, QuestionView, answer_size, authentication_room, identity, put_answer,
+    put_authentication, read_answer, read_question,
+)
+from auth_diameter._core.fields cimport (
+    AUTHORIZATION, CALL_ID, CSEQ, FROM, PROXY_AUTHORIZATION, TO, VIA, Header, TopVia, take_name_addr, take_via,
+)
+from auth_diameter._core.hex cimport ad_lower_hex, ad_same_hex
+from auth_diameter._core.message cimport (
+    DEFAULT_LIMIT, DIAMETER_VERSION, FRAME_LARGE, HEADER_SIZE, Header as DiameterHeader, frame, get_u32,
+    header_get, header_put,
+)
+from auth_diameter._core.sip_wire cimport (
+    DEFAULT_MAX_LINES, DEFAULT_MAX_SIZE, SipMessage, can_reply, find_credentials, parse_request, put_reply_end,
+    put_reply_header, put_reply_start, release_request, reply_room,
+)
+from auth_diameter._core.span cimport Reader, Span, between
+from auth_diameter._core.uri cimport SCHEME_SIP, SCHEME_SIPS, SipUri, put_address, take_uri
+
+
+cdef void hold(bint promise, const char *what) noexcept nogil:
+    """Ends the process where `promise` is broken; a fuzzer keeps the input then."""
+    if not promise:
+        fprintf(stderr, "broken promise: %s\n", what)
+        abort()
+
+
+cdef bint inside(Span s, const uint8_t *p, const uint8_t *end) noexcept nogil:
+    """Whether a span lies within the input; one that was not found is NULL and empty."""
+    if s.p == NULL:
+        return s.n == 0
+    return p <= s.p <= end and s.n <= <size_t>(end - s.p)
+
+
+cdef Span span_of(const char *text) noexcept nogil:
+    return Span(<const uint8_t *>text, strlen(text))
+
+
+cdef bint equal(Span a, Span b) noexcept nogil:
+    return a.n == b.n and (a.n == 0 or memcmp(a.p, b.p, a.n) == 0)
+
+
+cdef Reader reader_of(const uint8_t *data, size_t size) noexcept nogil:
+    cdef Reader r
+    r.p = data
+    r.end = data + size
+    return r
+
+
+# ---------------------------------------------------------------------------------- uri
+
+
+cdef bint same_span(Span a, Span b) noexcept nogil:
+    return a.p == b.p and a.n == b.n
+
+
+cdef void check_uri(const SipUri *uri, const uint8_t *p, const uint8_t *end) noexcept nogil:
+    """What is true of every URI that was taken from the bytes between `p` and `end`."""
+    cdef uint8_t *out
+    cdef size_t n, m
+    hold(uri.text.p == p and inside(uri.text, p, end) and uri.text.n > 0, "the URI lies inside the input")
+    end = p + uri.text.n
+    hold(inside(uri.user, p, end) and inside(uri.host, p, end) and inside(uri.port_text, p, end)
+         and inside(uri.params, p, end) and inside(uri.headers, p, end), "the parts lie inside the URI")
+    hold(ad_find_control(p, end) == end, "no control character in a URI")
+    hold(uri.host.n > 0 if uri.scheme == SCHEME_SIP or uri.scheme == SCHEME_SIPS else uri.host.n == 0,
+         "sip and sips have a host, and others none")
+    hold((uri.port != 0) == (uri.port_text.n != 0), "a port has digits")
+    # Exactly the room that is promised to be enough.
+    out = <uint8_t *>malloc(uri.text.n)
+    n = put_address(out, uri, True)
+    hold(0 < n <= uri.text.n, "an address is no longer than its URI")
+    hold(ad_find_control(out, out + n) == out + n, "no control character in an address")
+    m = put_address(out, uri, False)
+    hold(0 < m <= n, "the address without its port is no longer")
+    free(out)
+
+
+cdef int uri(const uint8_t *data, size_t size) noexcept nogil:
+    """One URI in each of the places it may stand: a Request-URI, in angle brackets, bare."""
+    cdef Reader r
+    cdef SipUri found, again
+    cdef int place
+    cdef bint bare, request
+    for place in range(3):
+        bare = place == 2
+        request = place == 0
+        r = reader_of(data, size)
+        if not take_uri(&r, bare, request, &found):
+            hold(data <= r.p <= data + size, "where it fails lies inside the input")
+            continue
+        hold(r.p == data + found.text.n, "the reader stands behind the URI")
+        check_uri(&found, data, data + size)
+        # What follows a URI has no part in it.
+        r = reader_of(data, found.text.n)
+        hold(take_uri(&r, bare, request, &again) and r.p == r.end, "a URI alone is accepted, too")
+        hold(again.scheme == found.scheme and again.port == found.port and same_span(again.user, found.user)
+             and same_span(again.host, found.host) and same_span(again.port_text, found.port_text)
+             and same_span(again.params, found.params) and same_span(again.headers, found.headers),
+             "a URI alone has the same parts")
+    return 0
+
+
+# ---------------------------------------------------------------------------------- fields
+
+
+cdef int fields(const uint8_t *data, size_t size) noexcept nogil:
+    """The value of From or To, and that of Via with all its elements."""
+    cdef Reader r = reader_of(data, size)
+    cdef const uint8_t *end = data + size
+    cdef const uint8_t *start
+    cdef SipUri party
+    cdef TopVia via
+    cdef Span tag
+    if take_name_addr(&r, &party, &tag):
+        hold(r.p == end, "a name-addr is read whole")
+        hold(data <= party.text.p, "the URI begins inside the value")
+        check_uri(&party, party.text.p, end)
+        hold(inside(tag, data, end), "the tag lies inside the value")
+        hold(tag.p == NULL or (tag.n and ad_skip_class(tag.p, tag.p + tag.n, AD_TOKEN) == tag.p + tag.n),
+             "a tag is a token")
+    else:
+        hold(data <= r.p <= end, "where it fails lies inside the input")
+    r = reader_of(data, size)
+    while True:
+        start = r.p
+        if not take_via(&r, &via):
+            hold(start <= r.p <= end, "where it fails lies inside the input")
+            break
+        hold(inside(via.protocol_and_host, start, r.p) and inside(via.params, start, r.p)
+             and inside(via.host, start, r.p) and inside(via.branch, start, r.p),
+             "the parts lie inside the via-parm")
+        hold(via.params.p == via.protocol_and_host.p + via.protocol_and_host.n, "parameters follow the address")
+        hold(via.host.n > 0, "a via-parm has a host")
+        if r.p == end:
+            break
+        hold(r.p[0] == 44, "a comma stands between via-parms")
+        r.p += 1
+    return 0
+
+
+# ---------------------------------------------------------------------------------- digest
+
+
+cdef bint has(const DigestFields *f, int field) noexcept nogil:
+    return f.value[field].p != NULL
+
+
+cdef bint all_of(Span s, int set) noexcept nogil:
+    return ad_skip_class(s.p, s.p + s.n, set) == s.p + s.n
+
+
+cdef int digest(const uint8_t *data, size_t size) noexcept nogil:
+    """Credentials as a request carries them, and a challenge as DISC sends one."""
+    cdef const uint8_t *end = data + size
+    cdef DigestFields f, again
+    cdef Span text = between(data, end), value
+    cdef size_t offset = size + 1, n
+    cdef uint8_t room[MAX_PARAMETER]
+    cdef uint8_t plain[MAX_PARAMETER]
+    cdef uint8_t hexes[32]
+    cdef int status = parse_credentials(text, &f, &offset), field
+    hold(offset <= size, "the offset lies inside the input")
+    hold(inside(f.raw, data, end), "the whole lies inside the input")
+    for field in range(FIELD_COUNT):
+        value = f.value[field]
+        hold(inside(value, data, end), "a value lies inside the input")
+        hold(value.n <= MAX_PARAMETER, "a value has no more than MAX_PARAMETER bytes")
+        if f.escaped & (1u << field):
+            hold(value.p != NULL, "what is escaped is there")
+            n = unquote(value, room)
+            hold(n <= value.n, "unquoting makes nothing longer")
+    if status == OK:
+        hold(has(&f, USERNAME) != has(&f, USERNAME_STAR), "one username")
+        hold(has(&f, NONCE) and has(&f, URI) and has(&f, RESPONSE), "what RFC 7616 requires is there")
+        hold(all_of(f.value[RESPONSE], AD_HEX) and (f.value[RESPONSE].n == 32 or f.value[RESPONSE].n == 64),
+             "a response is hexadecimal")
+        hold(not has(&f, NC) or (f.value[NC].n == 8 and all_of(f.value[NC], AD_HEX)), "nc is 8LHEX")
+        hold(f.qop == QOP_NONE or has(&f, NC), "qop comes with nc")
+        if has(&f, REALM):
+            value = f.value[REALM]
+            if f.escaped & (1u << REALM):
+                value.n = unquote(value, room)
+                value.p = room
+            hold(realm_is(&f, value), "credentials are for the realm that they name")
+            value.n += 1    # one byte of anything else behind it, which is not read
+            hold(not realm_is(&f, value), "and for no longer one")
+        # Without what stood around them they are the same; a copy in a block of their exact size.
+        hold(parse_credentials(f.raw, &again, &offset) == OK and again.qop == f.qop
+             and again.algorithm == f.algorithm and again.sess == f.sess and again.escaped == f.escaped,
+             "credentials without LWS around them are the same")
+        if has(&f, USERNAME_STAR):
+            value = plain_value(&f, USERNAME_STAR, room)
+            n = <size_t>(put_ext_value(plain, value) - plain)
+            hold(n + 7 <= value.n, "a name is shorter than its encoding")
+        # What `verify` does with what was read, at the level of bytes.
+        value = f.value[RESPONSE]
+        if value.n == 32:
+            ad_lower_hex(hexes, value.p)
+            hold(ad_same_hex(value.p, hexes, 32), "a response in lower case is the same response")
+    if challenge_ok(text):
+        hold(ad_find_control(data, end) == end, "a challenge has no control character")
+        hold(status != OTHER_SCHEME, "a challenge is of the Digest scheme")
+    return 0
+
+
+# ---------------------------------------------------------------------------------- diameter
+
+
+cdef void check_frame(const uint8_t *p, size_t n, Py_ssize_t size) noexcept nogil:
+    """`size` is what `frame` said of all `n` bytes: every beginning of them that can tell says the same."""
+    cdef size_t k
+    cdef Py_ssize_t said
+    for k in range((n if n < HEADER_SIZE + 4 else HEADER_SIZE + 4) + 1):
+        said = frame(p, k, DEFAULT_LIMIT)
+        hold(said == size or (said == 0 and (size >= 0 or k < 4)),
+             "a message cut short waits, or is refused alike")
+    if size > 0:
+        hold(frame(p, <size_t>size - 1, DEFAULT_LIMIT) == 0, "a message without its last byte waits")
+        hold(frame(p, <size_t>size, DEFAULT_LIMIT) == size, "a message alone is whole")
+        hold(frame(p, n, <size_t>size - 1) == FRAME_LARGE, "a message above the limit is refused")
+
+
+cdef void read_group(const uint8_t *data, size_t size, int depth) noexcept nogil:
+    """AVPs, each as a group as well, up to the depth that the package goes to; all of them written again."""
+    cdef Reader r = reader_of(data, size)
+    cdef AvpView view
+    cdef uint8_t *again
+    cdef uint8_t *q
+    cdef const uint8_t *start
+    cdef int status
+    cdef size_t n
+    while True:
+        start = r.p
+        status = avp_next(&r, &view)
+        if status <= 0:
+            break
+        hold(inside(view.data, start, r.p), "an AVP's data lie inside of it")
+        n = avp_size(view.data.n) + (4 if view.flags & AVP_VENDOR else 0)
+        hold(<size_t>(r.p - start) == n, "an AVP is as long as one that is written")
+        again = <uint8_t *>malloc(n)
+        if view.flags & AVP_VENDOR:
+            q = avp_put_vendor(again, view.code, view.flags, view.vendor_id, view.data.p, view.data.n)
+        else:
+            q = avp_put(again, view.code, view.flags, view.data.p, view.data.n)
+        hold(q == again + n, "an AVP is written to its end")
+        hold(memcmp(again, start, <size_t>(view.data.p - start) + view.data.n) == 0,
+             "what is written is what was read")
+        free(again)
+        if depth < GROUP_DEPTH and view.data.n >= AVP_HEADER:
+            read_group(view.data.p, view.data.n, depth + 1)
+    hold(r.p == start and r.p <= r.end, "the reader stays at a malformed AVP")
+    hold(status < 0 or r.p == r.end, "the end is the end")
+    hold(status >= AVP_UNPADDED, "a status that has a name")
+    hold((status == AVP_CUT) == (0 < <size_t>(r.end - r.p) < AVP_HEADER), "only fewer than 8 bytes are no header")
+
+
+cdef int diameter(const uint8_t *data, size_t size) noexcept nogil:
+    """A stream of Diameter messages, cut into them; and the whole input as AVPs."""
+    cdef size_t at = 0
+    cdef Py_ssize_t found
+    cdef DiameterHeader header
+    cdef uint8_t again[HEADER_SIZE]
+    while True:
+        found = frame(data + at, size - at, DEFAULT_LIMIT)
+        check_frame(data + at, size - at, found)
+        if found <= 0:
+            break
+        hold(<size_t>found >= HEADER_SIZE and <size_t>found <= size - at and found % 4 == 0,
+             "a message is there whole")
+        header_get(data + at, &header)
+        hold(header.length == <uint32_t>found and header.version == DIAMETER_VERSION, "its header says the same")
+        header_put(again, &header)
+        hold(memcmp(again, data + at, HEADER_SIZE) == 0, "a header that is written is the one that was read")
+        read_group(data + at + HEADER_SIZE, <size_t>found - HEADER_SIZE, 0)
+        at += <size_t>found
+    read_group(data, size, 0)
+    return 0
+
+
+# ---------------------------------------------------------------------------------- sip
+
+# What replies are made with: a source that is not the one that Via names, and a key for tags.
+cdef Span REASON = span_of("Unauthorized")
+cdef Span CHALLENGE_HEADER = span_of("WWW-Authenticate")
+cdef Span SOURCE = span_of("192.0.2.77")
+cdef Span REALM_ASKED = span_of("siphub.net")
+cdef const uint8_t *TAG_KEY = <const uint8_t *>"0123456789abcdef"
+cdef enum:
+    SOURCE_PORT = 40561
+
+
+cdef void check_lines(const uint8_t *p, const uint8_t *end) noexcept nogil:
+    """Control characters stand at the end of a line, in a fold, or, but for CR and LF, behind a backslash."""
+    while True:
+        p = ad_find_control(p, end)
+        if p == end:
+            return
+        if p[0] == 13:
+            hold(2 <= end - p and p[1] == 10, "CR comes with LF")
+            p += 2
+        else:
+            hold(p[0] != 10 and (p - 1)[0] == 92, "no control character of its own")
+            p += 1
+
+
+cdef void expect(Reader *r, Span text) noexcept nogil:
+    hold(text.n <= <size_t>(r.end - r.p) and equal(Span(r.p, text.n), text), "the reply says what it must")
+    r.p += text.n
+
+
+cdef void expect_line(Reader *r, const char *name, Span value) noexcept nogil:
+    expect(r, span_of(name))
+    expect(r, value)
+    expect(r, span_of("\r\n"))
+
+
+cdef void expect_top_via(Reader *r, const SipMessage *m) noexcept nogil:
+    """Parameters are the sender's but for received and rport, and other elements are as they were."""
+    cdef Reader line
+    cdef TopVia via
+    expect(r, span_of("Via: "))
+    line.p = r.p
+    line.end = ad_find_control(r.p, r.end)
+    while 3 <= r.end - line.end and (line.end[0] != 13 or line.end[2] == 32 or line.end[2] == 9):
+        line.end = ad_find_control(line.end + 1, r.end)     # a fold, or behind a backslash
+    hold(take_via(&line, &via), "the top Via of a reply is one")
+    hold(equal(via.host, m.via.host) and via.port == m.via.port and equal(via.branch, m.via.branch)
+         and via.has_rport == m.via.has_rport, "the top Via is that of the request")
+    r.p = line.p
+    expect_line(r, "", m.via.rest)
+
+
+cdef void check_reply(const SipMessage *m, Span challenge) noexcept nogil:
+    """A reply to what was parsed, accepted or not, has the lines of RFC 3261, 8.2.6.2, and no other."""
+    cdef size_t room = reply_room(m, REASON, SOURCE)
+    cdef uint8_t *out
+    cdef uint8_t *q
+    cdef Reader r
+    cdef Span line
+    cdef int i
+    if challenge.n:
+        room += CHALLENGE_HEADER.n + challenge.n + 4
+    out = <uint8_t *>malloc(room)
+    q = put_reply_start(out, m, 401, REASON, SOURCE, SOURCE_PORT, TAG_KEY)
+    if challenge.n:
+        q = put_reply_header(q, CHALLENGE_HEADER, challenge)
+    q = put_reply_end(q)
+    hold(<size_t>(q - out) <= room, "a reply has room")
+    check_lines(out, q)
+    r.p = out
+    r.end = q
+    expect_line(&r, "SIP/2.0 401 ", REASON)
+    for i in range(m.line_count):
+        line = m.lines[i].value
+        if m.lines[i].id == VIA:
+            if i == m.first[VIA] and m.via.protocol_and_host.p != NULL:
+                expect_top_via(&r, m)
+            else:
+                expect_line(&r, "Via: ", line)
+    if m.first[FROM] >= 0:
+        expect_line(&r, "From: ", m.lines[m.first[FROM]].value)
+    if m.first[TO] >= 0:
+        expect(&r, span_of("To: "))
+        expect(&r, m.lines[m.first[TO]].value)
+        if m.to.text.p != NULL and m.to_tag.p == NULL:
+            expect(&r, span_of(";tag="))
+            hold(16 <= r.end - r.p and ad_skip_class(r.p, r.p + 16, AD_HEX) == r.p + 16, "a tag of 16 digits")
+            r.p += 16
+        expect(&r, span_of("\r\n"))
+    if m.first[CALL_ID] >= 0:
+        expect_line(&r, "Call-ID: ", m.lines[m.first[CALL_ID]].value)
+    if m.first[CSEQ] >= 0:
+        expect_line(&r, "CSeq: ", m.lines[m.first[CSEQ]].value)
+    if challenge.n:
+        expect_line(&r, "WWW-Authenticate: ", challenge)
+    expect_line(&r, "Content-Length: 0", span_of("\r\n"))
+    hold(r.p == r.end, "a reply ends with the empty line")
+    free(out)
+
+
+cdef void check_question(const SipMessage *m, const DigestFields *credentials, Span realm) noexcept nogil:
+    """The question about a request is one that our own DISC understands."""
+    cdef size_t room = authentication_room(m, credentials, realm), n
+    cdef uint8_t *out = <uint8_t *>malloc(room)
+    cdef QuestionView question
+    n = put_authentication(out, m, credentials, realm, 0x01020304)
+    hold(n <= room, "a question has room")
+    hold(frame(out, n, room) == <Py_ssize_t>n, "a question is a message")
+    read_question(out, n, &question)
+    # A username may hold a NUL, behind a backslash or as %00; DISC refuses it as what it is.
+    hold(question.fault == 0 or (credentials != NULL and question.fault == RESULT_INVALID_AVP_VALUE),
+         "DISC takes a question")
+    hold(question.service_type == SERVICE_AUTHENTICATION and question.msgid.n == 4
+         and equal(question.realm, realm), "DISC reads what was asked")
+    hold((question.response.p != NULL) == (credentials != NULL), "credentials come through")
+    if credentials != NULL:
+        hold(equal(question.method, m.method_name), "the method comes through")
+    free(out)
+
+
+cdef void check_questions(const SipMessage *m, Header header) noexcept nogil:
+    """What is asked about a good request whose credentials, if any, are in that header."""
+    cdef DigestFields credentials
+    cdef size_t offset = 0
+    cdef int status = find_credentials(m, header, REALM_ASKED, &credentials, &offset)
+    hold(offset <= m.size, "an error lies inside the request")
+    if status == OK:
+        hold(inside(credentials.raw, m.start, m.start + m.size), "credentials lie inside the request")
+    if identity(m).text.p == NULL:
+        return
+    if status == OK:
+        check_question(m, &credentials, REALM_ASKED)
+    elif status == OTHER_SCHEME:
+        check_question(m, NULL, REALM_ASKED)
+
+
+cdef int sip(const uint8_t *data, size_t size) noexcept nogil:
+    """A request from the network; the reply to it, and the question that DISC is asked about it."""
+    cdef SipMessage m
+    cdef Span none
+    cdef const uint8_t *end = data + size
+    cdef int i
+    cdef bint good
+    memset(&none, 0, sizeof(none))
+    memset(&m, 0, sizeof(m))
+    good = parse_request(&m, data, size, DEFAULT_MAX_SIZE, DEFAULT_MAX_LINES)
+    hold(good == (m.error == NULL), "what is refused has a reason")
+    hold(m.error_at <= size and (good or m.error_status == 400 or m.error_status == 505),
+         "and a place and a status")
+    hold(0 <= m.line_count <= DEFAULT_MAX_LINES, "no more header fields than the limit")
+    hold(inside(m.method_name, data, end) and inside(m.call_id, data, end) and inside(m.body, data, end),
+         "the parts lie inside the request")
+    for i in range(m.line_count):
+        hold(inside(m.lines[i].name, data, end) and inside(m.lines[i].value, data, end), "lines lie inside")
+        hold(m.lines[i].name.n > 0 and all_of(m.lines[i].name, AD_TOKEN), "a name is a token")
+        check_lines(m.lines[i].value.p, m.lines[i].value.p + m.lines[i].value.n)
+    if m.request_uri.text.p != NULL:
+        check_uri(&m.request_uri, m.request_uri.text.p, end)
+    if m.from_.text.p != NULL:
+        check_uri(&m.from_, m.from_.text.p, end)
+    if m.to.text.p != NULL:
+        check_uri(&m.to, m.to.text.p, end)
+    if can_reply(&m):
+        check_reply(&m, none)
+    if good:
+        hold(m.method_name.n and m.request_uri.text.p and m.via.host.n and m.call_id.n and m.first[CSEQ] >= 0,
+             "what a request must have is there")
+        check_questions(&m, AUTHORIZATION)
+        check_questions(&m, PROXY_AUTHORIZATION)
+    release_request(&m)
+    return 0
+
+
+# ---------------------------------------------------------------------------------- disc_session
+
+cdef Span CHALLENGE = span_of('Digest realm="siphub.net", nonce="0123456789abcdef", algorithm=MD5, qop="auth"')
+
+
+cdef void check_answer(const QuestionView *question, uint32_t result_code, Span challenge) noexcept nogil:
+    """What DISC answers is what our own client reads."""
+    cdef size_t n = answer_size(question, challenge.n > 0, challenge)
+    cdef uint8_t *out = <uint8_t *>malloc(n)
+    cdef AnswerView answer
+    hold(put_answer(out, question, result_code, challenge.n > 0, challenge) == n, "an answer has the size it says")
+    hold(n >= DEFAULT_LIMIT or frame(out, n, DEFAULT_LIMIT) == <Py_ssize_t>n, "an answer is a message")
+    hold(not out[4] & FLAG_REQUEST, "and no question")
+    read_answer(out, n, &answer)
+    hold(answer.service_type == question.service_type, "the Service-Type is repeated")
+    hold(equal(answer.challenge, challenge), "the Challenge comes through")
+    if question.msgid.n == 4:
+        hold(answer.result_code == result_code, "the Result-Code comes through")
+        hold(answer.msgid == get_u32(question.msgid.p), "the SIP-MSGID is repeated")
+    elif question.msgid.n == 0:
+        hold(answer.msgid == question.header.hop_by_hop, "else the Hop-by-Hop Identifier is")
+    else:
+        hold(answer.msgid == -1 and answer.fault != NULL, "a SIP-MSGID of another size is nobody's")
+    free(out)
+
+
+cdef int disc_session(const uint8_t *data, size_t size) noexcept nogil:
+    """The bytes of a TCP connection to DISC: questions, what is in them, and the answers to them."""
+    cdef QuestionView q
+    cdef DigestFields credentials
+    cdef Span none
+    cdef const uint8_t *end
+    cdef size_t offset
+    cdef Py_ssize_t found
+    memset(&none, 0, sizeof(none))
+    while True:
+        found = frame(data, size, DEFAULT_LIMIT)
+        check_frame(data, size, found)
+        if found <= 0:
+            return 0
+        end = data + found
+        if data[4] & FLAG_REQUEST:
+            read_question(data, <size_t>found, &q)
+            hold(inside(q.msgid, data, end) and inside(q.user_name, data, end) and inside(q.realm, data, end)
+                 and inside(q.resource, data, end) and inside(q.response, data, end)
+                 and inside(q.method, data, end) and inside(q.group, data, end),
+                 "what is asked lies inside the message")
+            if q.fault:
+                hold(3000 < q.fault < 6000, "a refusal is a Result-Code")
+                check_answer(&q, q.fault, none)
+            else:
+                hold(q.user_name.n > 0 and q.realm.p != NULL, "a question has a user and a realm")
+                if q.response.p != NULL:
+                    offset = 0
+                    parse_credentials(q.response, &credentials, &offset)
+                    hold(offset <= q.response.n, "an error lies inside the Response")
+                    check_answer(&q, RESULT_SUCCESS, none)
+                else:
+                    check_answer(&q, RESULT_AUTHENTICATION_REJECTED, CHALLENGE)
+        size -= <size_t>found
+        data = end
+
+
+# ---------------------------------------------------------------------------------- client_answers
+
+# The request that is on its way while DISC answers.
+cdef Span REQUEST = span_of(
+    "REGISTER sip:siphub.net SIP/2.0\r\n"
+    "Via: SIP/2.0/UDP 192.0.2.1:5060;rport;branch=z9hG4bK776asdhds\r\n"
+    "From: <sip:alice@siphub.net>;tag=1928301774\r\n"
+    "To: <sip:alice@siphub.net>\r\n"
+    "Call-ID: a84b4c76e66710@pc33\r\n"
+    "CSeq: 1 REGISTER\r\n"
+    "Content-Length: 0\r\n"
+    "\r\n")
+cdef SipMessage _request
+memset(&_request, 0, sizeof(_request))
+if not parse_request(&_request, REQUEST.p, REQUEST.n, DEFAULT_MAX_SIZE, DEFAULT_MAX_LINES):
+    raise AssertionError("the request is none")
+
+
+cdef int client_answers(const uint8_t *data, size_t size) noexcept nogil:
+    """The bytes of a TCP connection from DISC: answers, and the SIP replies that carry their Challenge."""
+    cdef AnswerView answer
+    cdef const uint8_t *end
+    cdef Py_ssize_t found
+    while True:
+        found = frame(data, size, DEFAULT_LIMIT)
+        check_frame(data, size, found)
+        if found <= 0:
+            return 0
+        end = data + found
+        if not data[4] & FLAG_REQUEST:
+            read_answer(data, <size_t>found, &answer)
+            hold(inside(answer.challenge, data, end), "the Challenge lies inside the message")
+            hold(answer.msgid == -1 or answer.msgid == <uint32_t>answer.msgid, "an id of 32 bits, or none")
+            hold(answer.fault != NULL or answer.msgid >= 0, "an answer of nobody is not to be used")
+            if answer.challenge.p != NULL:
+                hold(0 < answer.challenge.n <= MAX_CHALLENGE, "a Challenge is no longer than a reply takes")
+                hold(ad_find_control(answer.challenge.p, answer.challenge.p + answer.challenge.n)
+                     == answer.challenge.p + answer.challenge.n, "no CR, LF or NUL becomes part of a header")
+                check_reply(&_request, answer.challenge)
+        size -= <size_t>found
+        data = end
+
+
+TARGETS = {
+    "sip": <uintptr_t>&sip,
+    "digest": <uintptr_t>&digest,
+    "uri": <uintptr_t>&uri,
+    "fields": <uintptr_t>&fields,
+    "diameter": <uintptr_t>&diameter,
+    "disc_session": <uintptr_t>&disc_session,
+    "client_answers": <uintptr_t>&client_answers,
+}
