@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import pytest
 
+from auth_diameter import ParseError, SipRequest
+
 VECTORS = Path(__file__).parents[1] / "vectors"
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 
@@ -123,6 +125,18 @@ def diameter_real() -> dict[str, bytes]:
 def disc_captured() -> dict[str, bytes]:
     """Questions as Kamailio 5.6.3 sends them."""
     return _files(VECTORS / "disc-captured", ".bin")
+
+
+def domains() -> set[str]:
+    """The hosts of From and To in the requests: realms that DISC must serve, or it will not challenge."""
+    found: set[str] = set()
+    for data in (sip_requests() | torture_requests()).values():
+        try:
+            request = SipRequest(data)
+        except ParseError:
+            continue
+        found |= {host for host in (request.from_host, request.to_host) if host}
+    return found
 
 
 def params(names: Iterable[str], what: str) -> list[object]:

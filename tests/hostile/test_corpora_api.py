@@ -9,7 +9,7 @@ import pytest
 from fake_disc import CHALLENGE_VALUE, build_answer, parse_reply
 from hostile import corpora
 from hostile.outcomes import LET_THROUGH, expected_status, expected_status_of_header
-from hostile.play import ACCOUNT, MSGID, Play, real_disc
+from hostile.play import ACCOUNT, DOMAIN, MSGID, PASSWORD, Play, real_disc
 from replay import AllFresh
 
 from auth_diameter import Cause, ParseError, SipRequest
@@ -36,28 +36,11 @@ ANSWERS = {
 }
 
 
-def hosts() -> set[str]:
-    """The hosts of From and To, which are the realms that DISC must serve to challenge."""
-    found = {"siphub.net"}
-    for data in REQUESTS.values():
-        try:
-            request = SipRequest(data)
-        except ParseError:
-            continue
-        found |= {host for host in (request.from_host, request.to_host) if host}
-    return found
-
-
-def fill(store: Store) -> Store:
-    """A user in every realm that the requests name."""
-    for host in sorted(hosts()):
-        store.add_user("alice", host, "wonderland")
-    return store
-
-
 @pytest.fixture(scope="module")
 def play():
-    with fill(Store.create(":memory:")) as store:
+    with Store.create(":memory:") as store:
+        for domain in corpora.domains() | {DOMAIN}:
+            store.add_user("alice", domain, PASSWORD)
         yield Play(real_disc(store))
 
 

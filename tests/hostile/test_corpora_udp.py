@@ -1,0 +1,74 @@
+"""Every hostile input as a datagram to `auth-diameter serve`, which asks `auth-diameter disc`."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from fake_disc import parse_reply
+from hostile import corpora
+from hostile.outcomes import expected_status, expected_status_of_header
+from hostile.processes import SOON, Phone, Watched, fill
+
+MOST = 65_507  # bytes of a datagram over IPv4
+SECRETS = ("wonderland", corpora.ZEROS)  # of these inputs; the log must not have them
+
+REQUESTS = corpora.sip_requests() | corpora.torture_requests()
+HEADERS = corpora.digest_headers()
+OTHERS = corpora.diameter_malformed() | corpora.diameter_real() | corpora.disc_captured()
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory):
+    """Where `serve` listens."""
+    database = fill(tmp_path_factory.mktemp("udp") / "users.sqlite")
+    with (
+        Watched("-v", "disc", "--listen", "127.0.0.1:0", "--db", database) as disc,
+        Watched("-v", "serve", "--listen", "127.0.0.1:0", "--disc", disc.where) as serve,
+    ):
+        yield serve.address
+        log = serve.stop() + disc.stop()
+        assert [secret for secret in SECRETS if secret in log] == []
+
+
+@pytest.fixture(scope="module")
+def phones():
+    """A stranger, and alice."""
+    stranger, alice = Phone(), Phone()
+    yield stranger, alice
+    stranger.close()
+    alice.close()
+
+
+def check(host, phones, data, status):
+    """The stranger's datagram gets that reply, or none, and alice is let in after it."""
+    stranger, alice = phones
+    stranger.send(data, host)
+    alice.log_in(host)
+    here = status is not None and stranger.expects_replies_to(data)
+    reply = stranger.receive(SOON if here else 0.0)
+    if not here:
+        assert reply is None
+        return
+    assert reply is not None
+    # Folds and a quoted NUL of the request's own come back, as RFC 3261, 8.2.6.2 wants it.
+    assert parse_reply(re.sub(rb"\r\n[ \t]|\\\0", b" ", reply))[0] == status
+    assert stranger.receive(0.0) is None, "two replies"
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_a_request_and_a_good_one_after_it(host, phones, name):
+    check(host, phones, REQUESTS[name], expected_status(name, REQUESTS[name]))
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_a_digest_header(host, phones, name):
+    data = corpora.register("Authorization: %s").replace(b"%s", HEADERS[name].value)
+    if len(data) > MOST:
+        pytest.skip("longer than a datagram can be")
+    check(host, phones, data, expected_status_of_header(name, HEADERS[name]))
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_no_sip_at_all(host, phones, name):
+    check(host, phones, OTHERS[name], None)
