@@ -531,6 +531,39 @@ def test_a_connection_on_which_something_comes_back_is_kept():
     assert pool.silent() == []
 
 
+def half_answered(pool: Pool) -> tuple[Connection, Question, list[Message]]:
+    """A connection with three questions, one of which expired behind the half of an answer."""
+    connection = connected(pool)
+    late = submit(pool, 1.0)
+    submit(pool, 1.5)
+    submit(pool, 1.5)
+    asked = take(connection)
+    assert pool.received(connection, answers(asked[:1])[:30]) == []
+    assert pool.expire(3.0) == [(late, Cause.DISC_TIMEOUT)]
+    return connection, late, asked
+
+
+def test_no_new_question_behind_half_an_answer():
+    # Were the other half never to come, all the answers behind it would be lost, one time limit each.
+    pool = new_pool()
+    connection, _, _ = half_answered(pool)
+    assert pool.silent() == []  # two others wait on it still
+    fresh = new_question()
+    assert pool.submit(fresh, 3.0) is None
+    assert open_one(pool, 3.0) is fresh.connection
+    assert len(pool.expire(3.5)) == 2
+    assert pool.silent() == [connection]
+
+
+def test_the_other_half_of_a_late_answer_makes_all_well_again():
+    pool = new_pool()
+    connection, _, asked = half_answered(pool)
+    found = pool.received(connection, answers(asked)[30:])
+    assert len(found) == 2
+    assert submit(pool, 3.0).connection is connection
+    assert pool.expire(3.6) == pool.silent() == []
+
+
 def test_a_single_disc_that_hangs_is_asked_on_a_new_connection_at_once():
     pool = new_pool()
     connection = connected(pool)

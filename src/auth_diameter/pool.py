@@ -132,11 +132,14 @@ class Connection:
     :ivar under_way: how many questions wait for an answer on it.
     :ivar paused: whether the driver cannot send more for now; it is then given no new question.
     :ivar silent: whether a question expired and not one byte came since it was asked.
+    :ivar doubted: whether a question expired behind part of an answer. Were the rest never to come,
+        the next answers would be taken for it: there is no new question until that answer is whole.
     :ivar transport: the driver's own.
     """
 
     __slots__ = (
         "answers",
+        "doubted",
         "outgoing",
         "paused",
         "peer",
@@ -154,12 +157,18 @@ class Connection:
         self.under_way = 0
         self.paused = False
         self.silent = False
+        self.doubted = False
         self.unheard: Question | None = None  # the first that was submitted to it since bytes came
 
     @property
     def fault(self) -> ParseError | None:
         """What ended the framing of its answers; the driver then closes it."""
         return self.answers.fault
+
+    @property
+    def is_fit(self) -> bool:
+        """Whether it may be given a new question."""
+        return not (self.paused or self.silent or self.doubted)
 
 
 class Pool:
@@ -221,7 +230,7 @@ class Pool:
         best = None
         least = self._max_in_flight
         for connection in self.connections:
-            if connection.under_way < least and not connection.paused and not connection.silent:
+            if connection.under_way < least and connection.is_fit:
                 best = connection
                 least = connection.under_way
         return best
@@ -278,7 +287,7 @@ class Pool:
         """Gives a connection with room the questions that wait; whether there were any."""
         filled = again = False
         while self.waiting and connection.under_way < self._max_in_flight:
-            if connection.paused or connection.silent:
+            if not connection.is_fit:
                 break
             question = self.waiting.popleft()
             self._write(connection, question)
@@ -327,6 +336,8 @@ class Pool:
         """
         self._heard(connection)
         found = connection.answers.feed(data, self.pending)
+        if connection.doubted and not connection.answers.pending:
+            connection.doubted = False
         for question, _ in found:
             question.connection.under_way -= 1
         self.answered += len(found)
@@ -457,6 +468,7 @@ class Pool:
             connection: Connection = question.connection
             connection.under_way -= 1
             connection.silent = connection.silent or connection.unheard is question
+            connection.doubted = connection.answers.pending > 0
         while self.waiting and self.waiting[0].deadline <= now:
             question = self.waiting.popleft()
             late.append((question, Cause.DISC_TIMEOUT if self.connections else Cause.DISC_UNREACHABLE))
@@ -466,8 +478,15 @@ class Pool:
         return late
 
     def silent(self) -> list[Connection]:
-        """The connections that are to be closed, because DISC says nothing any more."""
-        return [connection for connection in self.connections if connection.silent]
+        """The connections that are to be closed, because DISC says nothing any more.
+
+        One that is doubted is among them once nobody waits for an answer on it.
+        """
+        return [
+            connection
+            for connection in self.connections
+            if connection.silent or (connection.doubted and not connection.under_way)
+        ]
 
     def stop(self) -> list[Failure]:
         """No more: every question that is under way has failed."""
