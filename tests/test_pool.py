@@ -510,7 +510,7 @@ def test_a_connection_on_which_nothing_comes_back_is_closed():
     late = submit(pool, 1.0)
     fresh = submit(pool, 2.9)
     assert pool.expire(3.0) == [(late, Cause.DISC_TIMEOUT)]
-    assert pool.silent() == [connection]
+    assert pool.spent() == [connection]
     assert pool.submit(new_question(), 3.0) is None  # not on that one
     assert pool.closed(connection, 3.0) == []
     peer = pool.wanted(3.0)
@@ -528,7 +528,7 @@ def test_a_connection_on_which_something_comes_back_is_kept():
     asked = take(connection)
     assert [question for question, _ in pool.received(connection, answers(asked[1:]))] == [other]
     assert len(pool.expire(3.0)) == 1
-    assert pool.silent() == []
+    assert pool.spent() == []
 
 
 def half_answered(pool: Pool) -> tuple[Connection, Question, list[Message]]:
@@ -547,12 +547,25 @@ def test_no_new_question_behind_half_an_answer():
     # Were the other half never to come, all the answers behind it would be lost, one time limit each.
     pool = new_pool()
     connection, _, _ = half_answered(pool)
-    assert pool.silent() == []  # two others wait on it still
+    assert pool.spent() == []  # two others wait on it still
     fresh = new_question()
     assert pool.submit(fresh, 3.0) is None
     assert open_one(pool, 3.0) is fresh.connection
     assert len(pool.expire(3.5)) == 2
-    assert pool.silent() == [connection]
+    assert pool.spent() == [connection]
+
+
+def test_half_an_answer_that_nobody_waits_for():
+    pool = new_pool()
+    connection = connected(pool)
+    submit(pool, 1.0)
+    answer = answers(take(connection))
+    assert len(pool.received(connection, answer + answer[:30])) == 1
+    assert connection.is_spent
+    assert pool.spent() == [connection]
+    assert pool.submit(new_question(), 1.0) is None  # not on that one
+    pool.received(connection, answer[30:])  # twice the same answer, then
+    assert not connection.is_spent
 
 
 def test_the_other_half_of_a_late_answer_makes_all_well_again():
@@ -561,7 +574,7 @@ def test_the_other_half_of_a_late_answer_makes_all_well_again():
     found = pool.received(connection, answers(asked)[30:])
     assert len(found) == 2
     assert submit(pool, 3.0).connection is connection
-    assert pool.expire(3.6) == pool.silent() == []
+    assert pool.expire(3.6) == pool.spent() == []
 
 
 def test_a_single_disc_that_hangs_is_asked_on_a_new_connection_at_once():
@@ -619,7 +632,7 @@ def test_every_question_ends_once_and_deadlines_stay_in_order(seed):
         deadline = pool.deadline()
         if deadline is not None and deadline <= now:
             ended += [question for question, _ in pool.expire(now)]
-            for connection in pool.silent():
+            for connection in pool.spent():
                 del sent[connection]
                 ended += [question for question, _ in pool.closed(connection, now)]
         while (peer := pool.wanted(now)) is not None:

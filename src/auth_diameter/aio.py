@@ -176,7 +176,7 @@ class AsyncAuthDiameter:
             self._go_on(self._loop.time())
         for question, answer in found:
             self._finish(question, conclude(question, answer))
-        if connection.fault is not None:
+        if connection.is_spent:
             self._abort(connection)
 
     @staticmethod
@@ -204,7 +204,7 @@ class AsyncAuthDiameter:
         assert self._loop is not None
         now = self._loop.time()
         late = self._pool.expire(now)
-        for connection in self._pool.silent():
+        for connection in self._pool.spent():
             self._abort(connection)
         self._go_on(now)
         self._fail(late)

@@ -7,7 +7,7 @@ A driver owns the sockets and the clock. It tells the pool what happened, with t
                     └──► wanted() → Peer          a connection to open; then opened() or failed()
     received(connection, bytes) ──► (question, answer) …
     closed(connection), failed(peer), expire(now) ──► (question, Cause) …   the ones without an answer
-    silent() ──► Connection …                     to be closed: DISC hangs, or its host is gone
+    spent() ──► Connection …                      to be closed: DISC hangs, or talks nonsense
 
 States of a connection::
 
@@ -132,8 +132,9 @@ class Connection:
     :ivar under_way: how many questions wait for an answer on it.
     :ivar paused: whether the driver cannot send more for now; it is then given no new question.
     :ivar silent: whether a question expired and not one byte came since it was asked.
-    :ivar doubted: whether a question expired behind part of an answer. Were the rest never to come,
-        the next answers would be taken for it: there is no new question until that answer is whole.
+    :ivar doubted: whether a question expired behind part of an answer, or part of one came that
+        nobody waits for. Were the rest never to come, the next answers would be taken for it: there
+        is no new question until that answer is whole.
     :ivar transport: the driver's own.
     """
 
@@ -164,6 +165,12 @@ class Connection:
     def fault(self) -> ParseError | None:
         """What ended the framing of its answers; the driver then closes it."""
         return self.answers.fault
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether the driver is to close it: DISC hangs, or what it says cannot be told apart."""
+        doubted = self.doubted and not self.under_way
+        return self.silent or doubted or self.answers.fault is not None
 
     @property
     def is_fit(self) -> bool:
@@ -331,15 +338,14 @@ class Pool:
     def received(self, connection: Connection, data: bytes) -> list[tuple[Question, Answer]]:
         """Bytes came: the answers in them, each with its question.
 
-        Then look at `connection.fault`, at `wanted`, and at the `outgoing` of all connections where
+        Then look at `connection.is_spent`, at `wanted`, and at the `outgoing` of all connections where
         questions wait: an answer may come on another connection than its question went out on.
         """
         self._heard(connection)
         found = connection.answers.feed(data, self.pending)
-        if connection.doubted and not connection.answers.pending:
-            connection.doubted = False
         for question, _ in found:
             question.connection.under_way -= 1
+        self._doubt(connection)
         self.answered += len(found)
         if connection.answers.strays:
             self._count_strays(connection)
@@ -358,8 +364,16 @@ class Pool:
         if not found:
             return None
         self._forget(question)
+        self._doubt(connection)
         self.answered += 1
         return found[0][1]
+
+    @staticmethod
+    def _doubt(connection: Connection) -> None:
+        if not connection.answers.pending:
+            connection.doubted = False
+        elif not connection.under_way:
+            connection.doubted = True
 
     def _count_strays(self, connection: Connection) -> None:
         strays = connection.answers.strays
@@ -455,7 +469,7 @@ class Pool:
     def expire(self, now: float) -> list[Failure]:
         """The questions that nobody answered in time.
 
-        Then look at `silent`, at `wanted`, and at the `outgoing` of all connections.
+        Then look at `spent`, at `wanted`, and at the `outgoing` of all connections.
         """
         late: list[Failure] = []
         for question in self.pending.values():
@@ -477,16 +491,9 @@ class Pool:
             self._fill_all()
         return late
 
-    def silent(self) -> list[Connection]:
-        """The connections that are to be closed, because DISC says nothing any more.
-
-        One that is doubted is among them once nobody waits for an answer on it.
-        """
-        return [
-            connection
-            for connection in self.connections
-            if connection.silent or (connection.doubted and not connection.under_way)
-        ]
+    def spent(self) -> list[Connection]:
+        """The connections that are to be closed; see `Connection.is_spent`."""
+        return [connection for connection in self.connections if connection.is_spent]
 
     def stop(self) -> list[Failure]:
         """No more: every question that is under way has failed."""

@@ -165,9 +165,13 @@ class AuthDiameter:
                             return answer
                     if not data or connection.fault is not None:
                         raise ConnectionError
-                # Part of an answer, or a signal: the kernel's limit would begin again.
+                # Part of an answer, or a signal: the kernel's limit would begin again. It does not end
+                # the wait for our answer where DISC never stops to say something else.
                 limited = True
-                _limit(sock, question.deadline - time.monotonic())
+                left = question.deadline - time.monotonic()
+                if left <= 0:
+                    raise BlockingIOError
+                _limit(sock, left)
                 data = exchange(sock.fileno(), outgoing)
         except BlockingIOError:
             with self._lock:
@@ -212,7 +216,7 @@ class AuthDiameter:
 
     def _hand_on(self, connection: Connection) -> None:
         """It is free: for the question that has waited longest."""
-        if connection.fault is not None or self._closed:
+        if connection.is_spent or self._closed:
             self._drop(connection)
         elif self._pool.waiting:
             self._pool.fill(connection)

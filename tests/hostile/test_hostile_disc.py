@@ -8,11 +8,12 @@ and the next one must be, in time. All messages are tried side by side, each by 
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from fake_disc import SIP_MSGID, USER_NAME, build_credentials, build_request, judge, parse_reply
+from fake_disc import SIP_MSGID, USER_NAME, build_answer, build_credentials, build_request, judge, parse_reply
 from hostile import corpora
 from hostile.processes import SOON
 
@@ -100,3 +101,45 @@ def test_asyncio(fake_disc, address):
 
     found = asyncio.run(all_of_them())
     assert {row[0]: wrong for row in found if (wrong := judged(*row))} == {}
+
+
+def test_a_disc_that_never_stops_to_talk(fake_disc):
+    # Its time limit ends a call, though each read brings something: answers to nobody's question.
+    over = threading.Event()
+
+    def flood(connection, questions):
+        data = build_answer(7, 5003) * 2000
+        while not over.is_set():
+            connection.send(data)
+
+    async def ask(settings):
+        async with AsyncAuthDiameter(settings) as auth:
+            return await auth.diameter_www_authorize(request("alice"), "siphub.net")
+
+    settings = Config(**fake_disc(flood).settings, timeout=TIMEOUT)
+    try:
+        began = time.monotonic()
+        with AuthDiameter(settings) as auth:
+            decision = auth.diameter_www_authorize(request("alice"), "siphub.net")
+        assert (decision.cause, time.monotonic() - began < SOON) == (Cause.DISC_TIMEOUT, True)
+        began = time.monotonic()
+        decision = asyncio.run(ask(settings))
+        assert (decision.cause, time.monotonic() - began < SOON) == (Cause.DISC_TIMEOUT, True)
+    finally:
+        over.set()
+
+
+def test_half_an_answer_behind_each_answer(fake_disc):
+    # The half is nobody's: the next question goes out on another connection and loses no time.
+    def stutter(connection, questions):
+        for question in questions:
+            connection.send(judge(question) + judge(question)[:30])
+
+    async def ask(settings):
+        async with AsyncAuthDiameter(settings) as auth:
+            return [await auth.diameter_www_authorize(request("alice"), "siphub.net") for _ in range(5)]
+
+    settings = Config(**fake_disc(stutter).settings, timeout=TIMEOUT)
+    with AuthDiameter(settings) as auth:
+        assert all(auth.diameter_www_authorize(request("alice"), "siphub.net") for _ in range(5))
+    assert all(asyncio.run(ask(settings)))
