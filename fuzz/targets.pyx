@@ -17,7 +17,7 @@ from libc.string cimport memcmp, memset, strlen
 from auth_diameter._core.avp cimport (
     AVP_CUT, AVP_HEADER, AVP_UNPADDED, GROUP_DEPTH, AvpView, avp_next, avp_put, avp_put_vendor, avp_size,
 )
-from auth_diameter._core.chars cimport AD_HEX, AD_TOKEN, ad_find_control, ad_skip_class, unquote
+from auth_diameter._core.chars cimport AD_HEX, AD_TOKEN, ad_find_control, ad_find_quote, ad_skip_class, unquote
 from auth_diameter._core.codes cimport (
     AVP_VENDOR, FLAG_REQUEST, RESULT_AUTHENTICATION_REJECTED, RESULT_INVALID_AVP_VALUE, RESULT_SUCCESS,
     SERVICE_AUTHENTICATION,
@@ -27,8 +27,8 @@ from auth_diameter._core.digest cimport (
     USERNAME_STAR, DigestFields, challenge_ok, parse_credentials, plain_value, put_ext_value, realm_is,
 )
 from auth_diameter._core.disc_wire cimport (
-    MAX_CHALLENGE, AnswerView, QuestionView, answer_size, authentication_room, identity, put_answer,
-    put_authentication, read_answer, read_question,
+    MAX_CHALLENGE, AnswerView, Asked, QuestionView, answer_size, authentication_room, challenge_size, identity,
+    put_answer, put_authentication, put_challenge, read_answer, read_question,
 )
 from auth_diameter._core.fields cimport (
     AUTHORIZATION, CALL_ID, CSEQ, FROM, PROXY_AUTHORIZATION, TO, VIA, Header, TopVia, take_name_addr, take_via,
@@ -312,6 +312,7 @@ cdef int diameter(const uint8_t *data, size_t size) noexcept nogil:
 cdef Span REASON = span_of("Unauthorized")
 cdef Span CHALLENGE_HEADER = span_of("WWW-Authenticate")
 cdef Span SOURCE = span_of("192.0.2.77")
+cdef Span BODY_HASH = span_of("d41d8cd98f00b204e9800998ecf8427e")
 cdef Span REALM_ASKED = span_of("siphub.net")
 cdef const uint8_t *TAG_KEY = <const uint8_t *>"0123456789abcdef"
 cdef enum:
@@ -359,7 +360,7 @@ cdef void expect_top_via(Reader *r, const SipMessage *m) noexcept nogil:
     expect_line(r, "", m.via.rest)
 
 
-cdef void check_reply(const SipMessage *m, Span challenge) noexcept nogil:
+cdef void check_reply(const SipMessage *m, const Span *challenges, int count) noexcept nogil:
     """A reply to what was parsed, accepted or not, has the lines of RFC 3261, 8.2.6.2, and no other."""
     cdef size_t room = reply_room(m, REASON, SOURCE)
     cdef uint8_t *out
@@ -367,12 +368,12 @@ cdef void check_reply(const SipMessage *m, Span challenge) noexcept nogil:
     cdef Reader r
     cdef Span line
     cdef int i
-    if challenge.n:
-        room += CHALLENGE_HEADER.n + challenge.n + 4
+    for i in range(count):
+        room += CHALLENGE_HEADER.n + challenges[i].n + 4
     out = <uint8_t *>malloc(room)
     q = put_reply_start(out, m, 401, REASON, SOURCE, SOURCE_PORT, TAG_KEY)
-    if challenge.n:
-        q = put_reply_header(q, CHALLENGE_HEADER, challenge)
+    for i in range(count):
+        q = put_reply_header(q, CHALLENGE_HEADER, challenges[i])
     q = put_reply_end(q)
     hold(<size_t>(q - out) <= room, "a reply has room")
     check_lines(out, q)
@@ -400,8 +401,8 @@ cdef void check_reply(const SipMessage *m, Span challenge) noexcept nogil:
         expect_line(&r, "Call-ID: ", m.lines[m.first[CALL_ID]].value)
     if m.first[CSEQ] >= 0:
         expect_line(&r, "CSeq: ", m.lines[m.first[CSEQ]].value)
-    if challenge.n:
-        expect_line(&r, "WWW-Authenticate: ", challenge)
+    for i in range(count):
+        expect_line(&r, "WWW-Authenticate: ", challenges[i])
     expect_line(&r, "Content-Length: 0", span_of("\r\n"))
     hold(r.p == r.end, "a reply ends with the empty line")
     free(out)
@@ -409,10 +410,21 @@ cdef void check_reply(const SipMessage *m, Span challenge) noexcept nogil:
 
 cdef void check_question(const SipMessage *m, const DigestFields *credentials, Span realm) noexcept nogil:
     """The question about a request is one that our own DISC understands."""
-    cdef size_t room = authentication_room(m, credentials, realm), n
-    cdef uint8_t *out = <uint8_t *>malloc(room)
+    cdef Asked asked
     cdef QuestionView question
-    n = put_authentication(out, m, credentials, realm, 0x01020304)
+    cdef size_t room, n
+    cdef uint8_t *out
+    asked.request = m
+    asked.credentials = credentials
+    asked.realm = realm
+    asked.body_hash = BODY_HASH
+    asked.source = SOURCE
+    asked.msgid = 0x01020304
+    asked.end_to_end = 0x05060708
+    asked.again = False
+    room = authentication_room(&asked)
+    out = <uint8_t *>malloc(room)
+    n = put_authentication(out, &asked)
     hold(n <= room, "a question has room")
     hold(frame(out, n, room) == <Py_ssize_t>n, "a question is a message")
     read_question(out, n, &question)
@@ -422,6 +434,8 @@ cdef void check_question(const SipMessage *m, const DigestFields *credentials, S
     hold(question.service_type == SERVICE_AUTHENTICATION and question.msgid.n == 4
          and equal(question.realm, realm), "DISC reads what was asked")
     hold((question.response.p != NULL) == (credentials != NULL), "credentials come through")
+    hold(equal(question.body_hash, BODY_HASH) and equal(question.source, SOURCE), "and what belongs to them")
+    hold(question.header.end_to_end == 0x05060708, "and the id of the SIP request")
     if credentials != NULL:
         hold(equal(question.method, m.method_name), "the method comes through")
     free(out)
@@ -446,11 +460,9 @@ cdef void check_questions(const SipMessage *m, Header header) noexcept nogil:
 cdef int sip(const uint8_t *data, size_t size) noexcept nogil:
     """A request from the network; the reply to it, and the question that DISC is asked about it."""
     cdef SipMessage m
-    cdef Span none
     cdef const uint8_t *end = data + size
     cdef int i
     cdef bint good
-    memset(&none, 0, sizeof(none))
     memset(&m, 0, sizeof(m))
     good = parse_request(&m, data, size, DEFAULT_MAX_SIZE, DEFAULT_MAX_LINES)
     hold(good == (m.error == NULL), "what is refused has a reason")
@@ -470,7 +482,7 @@ cdef int sip(const uint8_t *data, size_t size) noexcept nogil:
     if m.to.text.p != NULL:
         check_uri(&m.to, m.to.text.p, end)
     if can_reply(&m):
-        check_reply(&m, none)
+        check_reply(&m, NULL, 0)
     if good:
         hold(m.method_name.n and m.request_uri.text.p and m.via.host.n and m.call_id.n and m.first[CSEQ] >= 0,
              "what a request must have is there")
@@ -485,17 +497,24 @@ cdef int sip(const uint8_t *data, size_t size) noexcept nogil:
 cdef Span CHALLENGE = span_of('Digest realm="siphub.net", nonce="0123456789abcdef", algorithm=MD5, qop="auth"')
 
 
-cdef void check_answer(const QuestionView *question, uint32_t result_code, Span challenge) noexcept nogil:
+cdef void check_answer(const QuestionView *question, uint32_t result_code, int challenges) noexcept nogil:
     """What DISC answers is what our own client reads."""
-    cdef size_t n = answer_size(question, challenge.n > 0, challenge)
+    cdef size_t more = <size_t>challenges * challenge_size(CHALLENGE)
+    cdef size_t n = answer_size(question) + more
     cdef uint8_t *out = <uint8_t *>malloc(n)
+    cdef uint8_t *q = out + put_answer(out, question, result_code, more)
     cdef AnswerView answer
-    hold(put_answer(out, question, result_code, challenge.n > 0, challenge) == n, "an answer has the size it says")
+    cdef int i
+    for _i in range(challenges):
+        q = put_challenge(q, CHALLENGE)
+    hold(q == out + n, "an answer has the size it says")
     hold(n >= DEFAULT_LIMIT or frame(out, n, DEFAULT_LIMIT) == <Py_ssize_t>n, "an answer is a message")
     hold(not out[4] & FLAG_REQUEST, "and no question")
     read_answer(out, n, &answer)
     hold(answer.service_type == question.service_type, "the Service-Type is repeated")
-    hold(equal(answer.challenge, challenge), "the Challenge comes through")
+    hold(answer.challenges == challenges, "the Challenges come through")
+    for i in range(challenges):
+        hold(equal(answer.challenge[i], CHALLENGE), "as they are")
     if question.msgid.n == 4:
         hold(answer.result_code == result_code, "the Result-Code comes through")
         hold(answer.msgid == get_u32(question.msgid.p), "the SIP-MSGID is repeated")
@@ -510,11 +529,9 @@ cdef int disc_session(const uint8_t *data, size_t size) noexcept nogil:
     """The bytes of a TCP connection to DISC: questions, what is in them, and the answers to them."""
     cdef QuestionView q
     cdef DigestFields credentials
-    cdef Span none
     cdef const uint8_t *end
     cdef size_t offset
     cdef Py_ssize_t found
-    memset(&none, 0, sizeof(none))
     while True:
         found = frame(data, size, DEFAULT_LIMIT)
         check_frame(data, size, found)
@@ -525,20 +542,21 @@ cdef int disc_session(const uint8_t *data, size_t size) noexcept nogil:
             read_question(data, <size_t>found, &q)
             hold(inside(q.msgid, data, end) and inside(q.user_name, data, end) and inside(q.realm, data, end)
                  and inside(q.resource, data, end) and inside(q.response, data, end)
-                 and inside(q.method, data, end) and inside(q.group, data, end),
+                 and inside(q.method, data, end) and inside(q.group, data, end)
+                 and inside(q.body_hash, data, end) and inside(q.source, data, end),
                  "what is asked lies inside the message")
             if q.fault:
                 hold(3000 < q.fault < 6000, "a refusal is a Result-Code")
-                check_answer(&q, q.fault, none)
+                check_answer(&q, q.fault, 0)
             else:
                 hold(q.user_name.n > 0 and q.realm.p != NULL, "a question has a user and a realm")
                 if q.response.p != NULL:
                     offset = 0
                     parse_credentials(q.response, &credentials, &offset)
                     hold(offset <= q.response.n, "an error lies inside the Response")
-                    check_answer(&q, RESULT_SUCCESS, none)
+                    check_answer(&q, RESULT_SUCCESS, 0)
                 else:
-                    check_answer(&q, RESULT_AUTHENTICATION_REJECTED, CHALLENGE)
+                    check_answer(&q, RESULT_AUTHENTICATION_REJECTED, 1 + (q.user_name.n & 1))
         size -= <size_t>found
         data = end
 
@@ -565,7 +583,10 @@ cdef int client_answers(const uint8_t *data, size_t size) noexcept nogil:
     """The bytes of a TCP connection from DISC: answers, and the SIP replies that carry their Challenge."""
     cdef AnswerView answer
     cdef const uint8_t *end
+    cdef Span text
     cdef Py_ssize_t found
+    cdef size_t total
+    cdef int i
     while True:
         found = frame(data, size, DEFAULT_LIMIT)
         check_frame(data, size, found)
@@ -574,14 +595,22 @@ cdef int client_answers(const uint8_t *data, size_t size) noexcept nogil:
         end = data + found
         if not data[4] & FLAG_REQUEST:
             read_answer(data, <size_t>found, &answer)
-            hold(inside(answer.challenge, data, end), "the Challenge lies inside the message")
+            hold(inside(answer.response_auth, data, end) and inside(answer.nextnonce, data, end),
+                 "what Authentication-Info needs lies inside the message")
+            if answer.nextnonce.p != NULL:
+                hold(ad_find_quote(answer.nextnonce.p, answer.nextnonce.p + answer.nextnonce.n)
+                     == answer.nextnonce.p + answer.nextnonce.n, "a nonce to come fits between quotes")
             hold(answer.msgid == -1 or answer.msgid == <uint32_t>answer.msgid, "an id of 32 bits, or none")
             hold(answer.fault != NULL or answer.msgid >= 0, "an answer of nobody is not to be used")
-            if answer.challenge.p != NULL:
-                hold(0 < answer.challenge.n <= MAX_CHALLENGE, "a Challenge is no longer than a reply takes")
-                hold(ad_find_control(answer.challenge.p, answer.challenge.p + answer.challenge.n)
-                     == answer.challenge.p + answer.challenge.n, "no CR, LF or NUL becomes part of a header")
-                check_reply(&_request, answer.challenge)
+            total = 0
+            for i in range(answer.challenges):
+                text = answer.challenge[i]
+                hold(text.n > 0 and inside(text, data, end), "a Challenge lies inside the message")
+                hold(ad_find_control(text.p, text.p + text.n) == text.p + text.n,
+                     "no CR, LF or NUL becomes part of a header")
+                total += text.n
+            hold(total <= MAX_CHALLENGE, "Challenges are no longer than a reply takes")
+            check_reply(&_request, answer.challenge, answer.challenges)
         size -= <size_t>found
         data = end
 

@@ -15,6 +15,7 @@ The steps of `diameter_www_authorize` and `diameter_proxy_authorize`::
 
 from __future__ import annotations
 
+import hashlib
 from itertools import product
 
 import pytest
@@ -70,7 +71,7 @@ def asked(question):
     append_question(out, question, 0x01020304)
     message = Message.decode(bytes(out))
     assert (message.command, message.application_id, message.flags) == (265, 1, 0x80)
-    assert message.hop_by_hop == message.end_to_end == 0x01020304
+    assert message.hop_by_hop == 0x01020304
     found = {avp.code: bytes(avp.data) for avp in message.avps}
     assert len(found) == len(message.avps), "an AVP twice"
     assert [avp.flags for avp in message.avps if avp.code != SIP_MSGID].count(0x40) == len(found) - 1
@@ -388,6 +389,118 @@ def test_step_6_the_challenge_of_disc(proxy, credentials, end):
     assert decision.headers == ((name, CHALLENGE_VALUE.decode()),)
 
 
+SHA_256 = b'Digest realm="siphub.net", nonce="7d1c", algorithm=SHA-256, qop="auth"'
+
+
+@BOTH
+def test_step_6_several_challenges(proxy):
+    """RFC 8760, 2.4: each in a header field of its own, in the order in which DISC prefers them."""
+    more = (Avp(402, SHA_256 + b"\r\n"), Avp(402, CHALLENGE_VALUE + b"\r\n"))
+    decision = answered(authorize(build_request(), proxy=proxy), 4001, more=more)
+    assert decision.cause is Cause.CHALLENGED
+    name = "Proxy-Authenticate" if proxy else "WWW-Authenticate"
+    expected = [(name, SHA_256.decode()), (name, CHALLENGE_VALUE.decode())]
+    assert list(decision.headers) == expected
+    _, _, headers = parse_reply(decision.reply)
+    assert [pair for pair in headers if pair[0] == name] == expected
+
+
+@BOTH
+@pytest.mark.parametrize("count", [8, 9, 1000])
+def test_step_6_more_challenges_than_there_are_algorithms(count, proxy):
+    more = tuple(Avp(402, CHALLENGE_VALUE) for _ in range(count))
+    decision = answered(authorize(build_request(), proxy=proxy), 4001, more=more)
+    assert decision.status == ((407 if proxy else 401) if count == 8 else 500)
+
+
+@BOTH
+@pytest.mark.parametrize("evil", [b'Digest realm="a", nonce="b"\r\nEvil: 1', b"Basic realm=x", b""])
+def test_step_6_one_bad_challenge_spoils_all(evil, proxy):
+    more = (Avp(402, CHALLENGE_VALUE), Avp(402, evil))
+    refused(answered(authorize(build_request(), proxy=proxy), 4001, more=more), 500, Cause.DISC_UNUSABLE, -5)
+
+
+@BOTH
+def test_authentication_info(proxy):
+    """RFC 7616, 3.5: the server's own proof and the nonce to come, for the 200 of the caller."""
+    more = (Avp(106, "ab" * 16), Avp(107, "n-e+x/t="))
+    value = build_credentials(qop="auth", nc="0000002a", cnonce='c"')
+    value = value.replace('cnonce="c""', r'cnonce="c\""')
+    decision = answered(authorize(with_credentials(proxy, value), proxy=proxy), 2001, more=more)
+    assert decision
+    assert decision.headers == (
+        (
+            "Proxy-Authentication-Info" if proxy else "Authentication-Info",
+            r'nextnonce="n-e+x/t=", qop=auth, cnonce="c\"", nc=0000002a, rspauth="' + "ab" * 16 + '"',
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("avp", "header"),
+    [
+        (Avp(107, "next"), 'nextnonce="next"'),
+        (Avp(106, "ab" * 32), 'rspauth="' + "ab" * 32 + '"'),  # of credentials without qop: RFC 2069
+    ],
+)
+def test_authentication_info_in_part(avp, header):
+    decision = answered(authorize(with_credentials()), 2001, more=(avp,))
+    assert decision.headers == (("Authentication-Info", header),)
+
+
+@pytest.mark.parametrize("data", [b"", b"a b", b'a"b', b"a\\b", b"a\r\nEvil: 1", b"\xff", b"a" * 257])
+def test_a_nextnonce_that_cannot_stand_in_quotes(data):
+    decision = answered(authorize(with_credentials()), 2001, more=(Avp(107, data),))
+    refused(decision, 500, Cause.DISC_UNUSABLE, -5)
+
+
+@pytest.mark.parametrize("data", [b"", b"0" * 31, b"0" * 33, b"g" * 32, b"0" * 31 + b"\n"])
+def test_an_rspauth_that_is_no_response(data):
+    decision = answered(authorize(with_credentials()), 2001, more=(Avp(106, data),))
+    refused(decision, 500, Cause.DISC_UNUSABLE, -5)
+
+
+def test_the_end_to_end_identifier_is_that_of_the_sip_request():
+    """RFC 6733, 3: the same for a retransmission, another for anything else, and never 0."""
+
+    def end_to_end(data, msgid=1):
+        out = bytearray()
+        append_question(out, authorize(SipRequest(data)), msgid)
+        return Message.decode(bytes(out)).end_to_end
+
+    first = end_to_end(with_credentials())
+    assert first != 0
+    assert end_to_end(with_credentials(), 2) == first
+    assert end_to_end(with_credentials(body="a")) != first
+
+
+def test_a_question_asked_again_says_so():
+    question = authorize(with_credentials())
+    flags = []
+    for msgid in (1, 2):
+        out = bytearray()
+        append_question(out, question, msgid)
+        flags.append(Message.decode(bytes(out)).flags)
+    assert flags == [0x80, 0x90]  # T: RFC 6733, 3
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "name"), [("MD5", "md5"), ("SHA-256-sess", "sha256"), ("SHA-512-256", "sha512_256")]
+)
+def test_the_body_s_hash_goes_along_with_auth_int(algorithm, name):
+    """RFC 7616, 3.4.3; DISC does not see the body."""
+    response = "0" * (32 if algorithm == "MD5" else 64)
+    more = {"nc": "00000001", "cnonce": "c", "response": response, "algorithm": algorithm}
+    for qop, body in (("auth-int", "v=0"), ("auth-int", ""), ("auth", "v=0")):
+        value = build_credentials(qop=qop, **more)
+        question = authorize(with_credentials(value=value, body=body))
+        out = bytearray()
+        append_question(out, question, 1)
+        avp = Message.decode(bytes(out)).find(112)
+        hashed = hashlib.new(name, body.encode()).hexdigest()
+        assert (avp.data.decode() if avp else None) == (hashed if qop == "auth-int" else None)
+
+
 CODES = [None, 0, 1001, 2001, 2002, 2999, 3002, 3007, 4001, 4002, 5001, 5003, 5012, 0x7D10000, 0xFFFFFFFF]
 SERVICES = [None, b"6", b"8", b"9", b"66"]
 CHALLENGES = [None, CHALLENGE_VALUE + b"\r\n", b"Basic realm=x"]
@@ -433,10 +546,17 @@ def test_steps_5_to_8_every_answer(proxy, credentials):
     [
         ((Avp(268, (2001).to_bytes(4, "big")),), b"6"),
         ((Avp(404, b"6"),), b"6"),
-        ((Avp(402, CHALLENGE_VALUE), Avp(402, CHALLENGE_VALUE)), b"6"),
+        ((Avp(106, "0" * 32), Avp(106, "0" * 32)), b"6"),
+        ((Avp(107, "a"), Avp(107, "a")), b"6"),
         ((Avp(268, b"\0\0\x07\xd1\0"),), b"6"),
     ],
-    ids=["Result-Code twice", "Service-Type twice", "Challenge twice", "Result-Code of 5 bytes"],
+    ids=[
+        "Result-Code twice",
+        "Service-Type twice",
+        "rspauth twice",
+        "nextnonce twice",
+        "Result-Code of 5 bytes",
+    ],
 )
 def test_step_8_an_answer_with_two_meanings(more, service, proxy):
     request = SipRequest(with_credentials(proxy))

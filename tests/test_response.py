@@ -18,9 +18,11 @@ from hypothesis import strategies as st
 from auth_diameter._core import (
     ConfigError,
     Credentials,
+    body_hash,
     digest_response,
     ha1,
     quote,
+    user_hash,
     verify,
     verify_many,
 )
@@ -253,6 +255,75 @@ def test_auth_int_without_a_body_hashes_the_empty_one() -> None:
     )
 
 
+@pytest.mark.parametrize("algorithm", ["MD5", "MD5-sess", "SHA-256", "SHA-256-sess", "SHA-512-256"])
+def test_the_hash_of_the_body_in_its_place(algorithm: str) -> None:
+    # RFC 7616, 3.4.3: whoever verifies need not have the body.
+    values = {"algorithm": algorithm, "qop": "auth-int", "nc": "00000001", "cnonce": "c", "body": b"v=0"}
+    secret = ha1("alice", "siphub.net", "wonderland", algorithm)
+    response = digest_response(secret, "INVITE", "sip:bob@siphub.net", "n", **values)  # type: ignore[arg-type]
+    c = Credentials.parse(
+        f'Digest username="alice", realm="siphub.net", nonce="n", uri="sip:bob@siphub.net", qop=auth-int, '
+        f'nc=00000001, cnonce="c", algorithm={algorithm}, response="{response}"'
+    )
+    hashed = body_hash(c, b"v=0")
+    assert hashed is not None
+    name = {"M": "md5", "2": "sha256", "5": "sha512_256"}[algorithm.removeprefix("SHA-")[0]]
+    assert hashed.decode() == hashlib.new(name, b"v=0").hexdigest()
+    wrong = body_hash(c, b"v=1")
+    for value, expected in (
+        (hashed, True),
+        (hashed.upper(), True),
+        (hashed.decode(), True),
+        (wrong, False),
+        (hashed[:-1], False),
+        (hashed + b"0", False),
+        (b"", False),
+    ):
+        assert verify(c, "INVITE", secret, body_hash=value) is expected
+        assert verify_many([(c, "INVITE", secret, b"", value)]) == bytes([expected])
+    assert verify_many([(c, "INVITE", secret, b"v=0", None)]) == b"\1"
+
+
+def test_the_body_s_hash_of_an_algorithm_that_nobody_knows() -> None:
+    c = credentials("0" * 32, algorithm="SHA-1")
+    assert body_hash(c, b"") is None
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "expected"),
+    [
+        # RFC 7616, 3.9.2
+        ("SHA-512-256", "793263caabb707a56211940d90411ea4a575adeccb7e360aeb624ed06ece9b0b"),
+        ("SHA-512-256-sess", "793263caabb707a56211940d90411ea4a575adeccb7e360aeb624ed06ece9b0b"),
+    ],
+)
+def test_user_hash(algorithm: str, expected: str) -> None:
+    assert user_hash("J\u00e4s\u00f8n Doe", "api@example.org", algorithm) == expected
+
+
+def test_verify_many_of_mixed_algorithms() -> None:
+    items, expected = [], []
+    for n, algorithm in enumerate(
+        ["MD5", "SHA-256", "MD5-sess", "SHA-512-256-sess", "MD5", "SHA-512-256"] * 40
+    ):
+        secret = ha1(f"user{n}", "siphub.net", "wonderland", algorithm)
+        values = {"algorithm": algorithm, "qop": "auth", "nc": f"{n + 1:08x}", "cnonce": "c"}
+        method = "INVITE" if n % 7 else "BYE"
+        response = digest_response(secret, method, "sip:bob@siphub.net", f"n{n}", **values)  # type: ignore[arg-type]
+        items.append(
+            (
+                Credentials.parse(
+                    f'Digest username="user{n}", realm="siphub.net", nonce="n{n}", uri="sip:bob@siphub.net", '
+                    f'qop=auth, nc={n + 1:08x}, cnonce="c", algorithm={algorithm}, response="{response}"'
+                ),
+                "INVITE",
+                secret,
+            )
+        )
+        expected.append(n % 7 != 0)
+    assert verify_many(items) == bytearray(expected)
+
+
 def test_arguments_of_other_kinds() -> None:
     c = credentials("0" * 32)
     with pytest.raises(TypeError):
@@ -322,7 +393,7 @@ def test_verify_many_of_any_iterable() -> None:
         [()],
         [(credentials("0" * 32),)],
         [(credentials("0" * 32), "INVITE")],
-        [(credentials("0" * 32), "INVITE", "0" * 32, b"", 1)],
+        [(credentials("0" * 32), "INVITE", "0" * 32, b"", None, 1)],
         [[credentials("0" * 32), "INVITE", "0" * 32]],
         [(None, "INVITE", "0" * 32)],
         [("Digest", "INVITE", "0" * 32)],

@@ -165,6 +165,32 @@ def test_no_request_at_all(data: bytes) -> None:
     assert refused(data).request is None  # nobody to answer
 
 
+def test_of_several_credentials_the_strongest() -> None:
+    """RFC 8760, 2.4: an attacker who takes the strong ones out gains nothing by adding weak ones in front."""
+
+    def chosen(*values: str) -> str | None:
+        lines = "\r\n".join(f"Authorization: {value}" for value in values)
+        found = SipRequest(with_line(lines.encode())).credentials("siphub.net")
+        return None if found is None else found.username
+
+    def one(username: str, algorithm: str, realm: str = "siphub.net") -> str:
+        return (
+            f'Digest username="{username}", realm="{realm}", nonce="n", uri="sip:siphub.net", '
+            f'algorithm={algorithm}, response="{"0" * 64}"'
+        )
+
+    md5, sha, best = one("a", "MD5"), one("b", "SHA-256-sess"), one("c", "sha-512-256")
+    unknown, elsewhere = one("d", "SHA-3"), one("e", "SHA-512-256", "else.where")
+    assert chosen(md5, sha, best, elsewhere) == chosen(best, md5) == chosen(unknown, md5, best, sha) == "c"
+    assert chosen(md5, sha) == chosen(sha, md5) == chosen(elsewhere, md5, unknown, sha) == "b"
+    assert chosen(unknown, md5) == chosen(md5, one("f", "MD5")) == "a"
+    assert chosen(unknown) == "d"
+    assert chosen(elsewhere) is None
+    assert chosen(md5, "Digest =", sha) == "b"  # behind a match nothing is judged
+    with pytest.raises(ParseError, match="Authorization"):
+        chosen(elsewhere, "Digest =", sha)
+
+
 def test_longer_than_a_datagram() -> None:
     most = with_line(b"X: " + b"a" * (65535 - len(REGISTER) - 5))
     assert SipRequest(most).data_size == 65535

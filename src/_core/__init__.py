@@ -21,7 +21,15 @@ from auth_diameter._core.disc_dialect import (
 )
 from auth_diameter._core.errors import ConfigError, DiscError, Error, ParseError
 from auth_diameter._core.message import Framer, Message, format_message, message_length
-from auth_diameter._core.response import digest_response, ha1, md5_lanes, verify, verify_many
+from auth_diameter._core.response import (
+    body_hash,
+    digest_response,
+    ha1,
+    md5_lanes,
+    user_hash,
+    verify,
+    verify_many,
+)
 from auth_diameter._core.sip import SipRequest
 from auth_diameter._core.sockets import DatagramBatch, exchange
 from auth_diameter._core.transactions import Transactions
@@ -50,6 +58,7 @@ __all__ = [
     "append_answer",
     "append_question",
     "authentication",
+    "body_hash",
     "digest_response",
     "exchange",
     "format_challenge",
@@ -59,6 +68,7 @@ __all__ = [
     "md5_lanes",
     "message_length",
     "quote",
+    "user_hash",
     "verify",
     "verify_many",
 ]

@@ -28,6 +28,12 @@ cdef enum:
 
     # AVPs: RFC 6733, section 4.5
     AVP_USER_NAME = 1
+    # RFC 7155, section 4.2.6
+    AVP_CALLING_STATION_ID = 31
+    # RFC 5090, section 4, and RFC 4740, section 9.5.3
+    AVP_DIGEST_RESPONSE_AUTH = 106
+    AVP_DIGEST_NEXTNONCE = 107
+    AVP_DIGEST_ENTITY_BODY_HASH = 112
     AVP_SESSION_ID = 263
     AVP_ORIGIN_HOST = 264
     AVP_RESULT_CODE = 268

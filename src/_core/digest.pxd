@@ -15,7 +15,7 @@ cdef enum:
 ctypedef int Algorithm
 
 cdef enum:
-    # RFC 7616, section 6.1; RFC 8760
+    # RFC 7616, section 6.1; RFC 8760. The weakest first.
     MD5, SHA_256, SHA_512_256, ALGORITHM_UNKNOWN
 
 ctypedef int Qop
@@ -64,6 +64,7 @@ cdef struct DigestFields:
 cdef int parse_credentials(Span text, DigestFields *out, size_t *offset) noexcept nogil
 cdef bint realm_is(const DigestFields *fields, Span realm) noexcept nogil
 cdef bint challenge_ok(Span text) noexcept nogil
+cdef bint response_ok(Span s) noexcept nogil
 cdef Span plain_value(const DigestFields *fields, Field field, uint8_t *room) noexcept nogil
 cdef uint8_t *put_ext_value(uint8_t *q, Span value) noexcept nogil
 cdef object parse_error(int status, size_t offset, str where)

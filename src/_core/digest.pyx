@@ -195,6 +195,11 @@ cdef int parse_params(Span text, DigestFields *out, size_t *offset) noexcept nog
     return status
 
 
+cdef bint response_ok(Span s) noexcept nogil:
+    """Whether it has the form of a response, of MD5 or SHA-2."""
+    return (s.n == 32 or s.n == 64) and all_hex(s)
+
+
 cdef bint all_hex(Span s) noexcept nogil:
     cdef size_t i
     for i in range(s.n):
@@ -249,7 +254,7 @@ cdef int parse_credentials(Span text, DigestFields *out, size_t *offset) noexcep
     if (out.value[USERNAME].p == NULL and out.value[USERNAME_STAR].p == NULL) or (
             out.value[NONCE].p == NULL or out.value[URI].p == NULL or response.p == NULL):
         return MISSING
-    if (response.n != 32 and response.n != 64) or not all_hex(response):
+    if not response_ok(response):
         offset[0] = <size_t>(response.p - text.p)
         return BAD_RESPONSE
     if nc.p != NULL and (nc.n != 8 or not all_hex(nc)):

@@ -2,9 +2,10 @@
 
 from libc.stdint cimport uint8_t, uint32_t
 
-from auth_diameter._core.digest cimport Credentials, DigestFields
-from auth_diameter._core.disc_wire cimport QuestionView
+from auth_diameter._core.digest cimport Credentials
+from auth_diameter._core.disc_wire cimport Asked, QuestionView
 from auth_diameter._core.sip cimport SipRequest
+from auth_diameter._core.span cimport Span
 
 
 cdef class Question:
@@ -15,6 +16,8 @@ cdef class Question:
     cdef readonly str group
     cdef readonly bint proxy
     cdef readonly bint is_group_check
+    cdef readonly bytes body_hash           # hexadecimal, of credentials with qop=auth-int; else None
+    cdef readonly bint tells_source         # whether DISC is told where the request came from
     # The pool's: where the question is on its way.
     cdef public object callback
     cdef public object connection
@@ -22,7 +25,7 @@ cdef class Question:
     cdef public uint32_t msgid
     cdef public int attempts
 
-    cdef const DigestFields *fields(self) noexcept
+    cdef void put_asked(self, Asked *out, Span realm)
     cdef size_t room(self) except 0
     cdef size_t write(self, uint8_t *out, uint32_t msgid) except 0
 
@@ -30,7 +33,9 @@ cdef class Question:
 cdef class Answer:
     cdef readonly uint32_t result_code      # 0: there was none
     cdef readonly uint8_t service_type      # the ASCII digit; 0: there was none
-    cdef readonly bytes challenge           # None, or one line of the Digest scheme
+    cdef readonly tuple challenges          # of bytes, each one line of the Digest scheme
+    cdef readonly bytes response_auth       # rspauth of Authentication-Info, or None
+    cdef readonly bytes nextnonce           # the same
     cdef readonly str fault                 # None, or why the answer must not be used
 
 

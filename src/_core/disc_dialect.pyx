@@ -12,24 +12,28 @@ from cpython.bytearray cimport (
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport int64_t, uint8_t, uint32_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
-from auth_diameter._core.codes cimport FLAG_REQUEST, SERVICE_GROUP_CHECK
+from auth_diameter._core.avp cimport avp_put, avp_size
+from auth_diameter._core.codes cimport (
+    AVP_DIGEST_NEXTNONCE, AVP_DIGEST_RESPONSE_AUTH, FLAG_REQUEST, SERVICE_GROUP_CHECK,
+)
 from auth_diameter._core.digest cimport (
-    OK, REALM, Credentials, DigestFields, new_credentials, parse_credentials, parse_error,
+    OK, QOP_AUTH_INT, REALM, Credentials, DigestFields, new_credentials, parse_credentials, parse_error,
 )
 from auth_diameter._core.disc_wire cimport (
-    AnswerView, answer_size, authentication_room, group_check_room, put_answer, put_authentication,
-    put_group_check, read_answer, read_question,
+    AnswerView, Asked, answer_size, authentication_room, challenge_size, group_check_room, put_answer,
+    put_authentication, put_challenge, put_group_check, read_answer, read_question,
 )
 from auth_diameter._core.message cimport (
     DEFAULT_LIMIT, FRAME_LARGE, FRAME_SHORT, FRAME_UNALIGNED, FRAME_VERSION, frame, get_u32,
 )
 from auth_diameter._core.sip cimport SipRequest
 from auth_diameter._core.span cimport Span
-from auth_diameter._core.text cimport borrow, span_of, text_of
+from auth_diameter._core.text cimport as_bytes, borrow, span_of, text_of
 
 from auth_diameter._core.errors import ParseError
+from auth_diameter._core.response import body_hash
 
 cdef dict _FRAME_REASONS = {
     FRAME_VERSION: "Diameter version is not 1",
@@ -60,15 +64,25 @@ cdef class Question:
     def __init__(self):
         raise TypeError("a Question comes from authentication(…) or group_check(…)")
 
-    cdef const DigestFields *fields(self) noexcept:
-        return NULL if self.credentials is None else &self.credentials.fields
+    cdef void put_asked(self, Asked *out, Span realm):
+        """All but the ids."""
+        memset(out, 0, sizeof(Asked))
+        out.request = &self.request.m
+        out.credentials = NULL if self.credentials is None else &self.credentials.fields
+        out.realm = realm
+        if self.body_hash is not None:
+            span_of(self.body_hash, &out.body_hash, "body_hash")
+        if self.tells_source and self.request.source is not None:
+            span_of(self.request.source[0], &out.source, "source")
 
     cdef size_t room(self) except 0:
         """Bytes the message has at most."""
         cdef Span realm, user_name, group
+        cdef Asked asked
         _realm_kept = borrow(self.realm, &realm, "realm")
         if not self.is_group_check:
-            return authentication_room(&self.request.m, self.fields(), realm)
+            self.put_asked(&asked, realm)
+            return authentication_room(&asked)
         _name_kept = borrow(self.user_name, &user_name, "user_name")
         _group_kept = borrow(self.group, &group, "group")
         return group_check_room(realm, user_name, group)
@@ -76,9 +90,16 @@ cdef class Question:
     cdef size_t write(self, uint8_t *out, uint32_t msgid) except 0:
         """The whole AA-Request to `out`, which has `room` for it; its size."""
         cdef Span realm, user_name, group
+        cdef Asked asked
         _realm_kept = borrow(self.realm, &realm, "realm")
         if not self.is_group_check:
-            return put_authentication(out, &self.request.m, self.fields(), realm, msgid)
+            self.put_asked(&asked, realm)
+            asked.msgid = msgid
+            # Keyed by the process (but with PYTHONHASHSEED set), so that no other request can be made to
+            # have it; and not 0, which OpenSER's module always sends.
+            asked.end_to_end = <uint32_t>hash(self.request.data) or 1
+            asked.again = self.attempts > 0
+            return put_authentication(out, &asked)
         _name_kept = borrow(self.user_name, &user_name, "user_name")
         _group_kept = borrow(self.group, &group, "group")
         return put_group_check(out, realm, user_name, group, msgid)
@@ -88,12 +109,17 @@ cdef class Question:
 
 
 def authentication(SipRequest request not None, str realm not None, Credentials credentials, bint proxy,
-                   size_t limit=DEFAULT_LIMIT):
+                   size_t limit=DEFAULT_LIMIT, bint tells_source=False):
     """The question whether the request is its user's: with credentials, or for a challenge.
 
     None where the message might be longer than `limit` bytes, 64 KiB where not said.
+
+    :param tells_source: whether DISC is told the address that the request came from.
     """
     cdef Question q = Question.__new__(Question)
+    q.tells_source = tells_source
+    if credentials is not None and credentials.fields.qop == QOP_AUTH_INT:
+        q.body_hash = body_hash(credentials, request.body)
     q.request = request
     q.realm = realm
     q.credentials = credentials
@@ -117,7 +143,9 @@ def group_check(SipRequest request not None, str realm not None, str user_name n
 
 
 def append_question(bytearray out not None, Question question not None, uint32_t msgid):
-    """Writes the AA-Request at the end of `out`; `msgid` (32 bits) becomes all three of its ids.
+    """Writes the AA-Request at the end of `out`; `msgid` (32 bits) becomes SIP-MSGID and Hop-by-Hop.
+
+    Its End-to-End Identifier is that of the SIP request, the same for a retransmission.
 
     The question remembers its `msgid`, and in `attempts` how often it was written.
     """
@@ -151,7 +179,8 @@ cdef class Answer:
     """What DISC said.
 
     :ivar result_code: int, 0 where there was none. :ivar service_type: int, the ASCII digit, or 0.
-    :ivar challenge: bytes, fit to be a header's value, or None.
+    :ivar challenges: tuple of bytes, each fit to be a header's value, in the order of preference.
+    :ivar response_auth, nextnonce: bytes, of Authentication-Info (RFC 7616, 3.5), or None.
     :ivar fault: str, why the answer must not be used, or None.
     """
 
@@ -174,19 +203,25 @@ cdef class Answer:
 
     def __repr__(self):
         return (f"<Answer result_code={self.result_code} service_type={self.service_type} "
-                f"challenge={'yes' if self.challenge is not None else 'no'} fault={self.fault!r}>")
+                f"challenges={len(self.challenges)} fault={self.fault!r}>")
 
 
 cdef Answer answer_of(const uint8_t *p, size_t n, int64_t *msgid):
     """One whole message; `msgid` is -1 where the question it belongs to cannot be told."""
     cdef Answer a = Answer.__new__(Answer)
     cdef AnswerView view
+    cdef int i
     read_answer(p, n, &view)
     msgid[0] = view.msgid
     a.result_code = view.result_code
     a.service_type = view.service_type
-    if view.challenge.p != NULL:
-        a.challenge = view.challenge.p[:view.challenge.n]
+    a.challenges = ()
+    for i in range(view.challenges):
+        a.challenges += (plain(view.challenge[i]),)
+    if view.response_auth.p != NULL:
+        a.response_auth = plain(view.response_auth)
+    if view.nextnonce.p != NULL:
+        a.nextnonce = plain(view.nextnonce)
     if view.fault != NULL:
         a.fault = view.fault.decode("ascii")
     return a
@@ -325,6 +360,9 @@ cdef class AaRequest:
     :ivar service_type: int, the ASCII digit, or 0. :ivar fault: int, the Result-Code that refuses
         the message as it is (RFC 6733, 7.1), or 0.
     :ivar user_name, destination_realm, resource, method, group: bytes, empty where absent.
+    :ivar body_hash: bytes, hexadecimal, of credentials with qop=auth-int; empty where absent.
+    :ivar source: bytes, the address that the SIP request came from; empty where absent.
+    :ivar end_to_end: int, 0 from OpenSER's module; else the same for the retransmission of a request.
     """
 
     def __init__(self):
@@ -361,6 +399,18 @@ cdef class AaRequest:
     @property
     def group(self):
         return plain(self.view.group)
+
+    @property
+    def body_hash(self):
+        return plain(self.view.body_hash)
+
+    @property
+    def source(self):
+        return plain(self.view.source)
+
+    @property
+    def end_to_end(self):
+        return self.view.header.end_to_end
 
     @property
     def has_credentials(self):
@@ -418,17 +468,33 @@ cdef class RequestStream(_Stream):
 
 
 def append_answer(bytearray out not None, AaRequest question not None, uint32_t result_code,
-                  bytes challenge=None):
+                  challenges=(), response_auth=None, nextnonce=None):
     """Writes the AA-Answer at the end of `out`.
 
-    :param challenge: the value of a WWW-Authenticate header, without CRLF, or None.
+    :param challenges: values of WWW-Authenticate headers, each bytes without CRLF, in the order of
+        preference. OpenSER's module can take one only.
+    :param response_auth, nextnonce: str, for Authentication-Info (RFC 7616, 3.5), or None.
     """
     cdef Py_ssize_t size = PyByteArray_GET_SIZE(out)
-    cdef bint challenged = challenge is not None
+    cdef size_t more = 0
+    cdef uint8_t *q
     cdef Span text
-    text.p = NULL
-    text.n = 0
-    if challenged:
+    for challenge in challenges:
         span_of(challenge, &text, "challenge")
-    PyByteArray_Resize(out, size + <Py_ssize_t>answer_size(&question.view, challenged, text))
-    put_answer(<uint8_t *>PyByteArray_AS_STRING(out) + size, &question.view, result_code, challenged, text)
+        more += challenge_size(text)
+    if response_auth is not None:
+        more += avp_size(len(as_bytes(response_auth, "response_auth")))
+    if nextnonce is not None:
+        more += avp_size(len(as_bytes(nextnonce, "nextnonce")))
+    PyByteArray_Resize(out, size + <Py_ssize_t>(answer_size(&question.view) + more))
+    q = <uint8_t *>PyByteArray_AS_STRING(out) + size
+    q += put_answer(q, &question.view, result_code, more)
+    for challenge in challenges:
+        span_of(challenge, &text, "challenge")
+        q = put_challenge(q, text)
+    if response_auth is not None:
+        span_of(response_auth, &text, "response_auth")
+        q = avp_put(q, AVP_DIGEST_RESPONSE_AUTH, 0, text.p, text.n)
+    if nextnonce is not None:
+        span_of(nextnonce, &text, "nextnonce")
+        q = avp_put(q, AVP_DIGEST_NEXTNONCE, 0, text.p, text.n)

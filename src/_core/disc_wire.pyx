@@ -9,6 +9,11 @@ shares a connection with standard Diameter. Order on the wire::
     question, group check      Destination-Realm, Service-Type "8", SIP-MSGID, User-Group, User-Name
     answer                     Result-Code, SIP-MSGID, Service-Type, and with 4001: Challenge
 
+Beyond what OpenSER's module knows, and only where both sides are set up for it: several Challenge AVPs in
+one answer (RFC 8760), and standard AVPs for what a digest needs more: Digest-Entity-Body-Hash with
+qop=auth-int, Calling-Station-Id for the address of the UAC, Digest-Response-Auth and Digest-Nextnonce for
+Authentication-Info.
+
 A reader takes any order. An answer belongs to the question whose SIP-MSGID it repeats; one without
 goes by its Hop-by-Hop Identifier. The original DISC puts identifiers of its own into the header, so
 that the SIP-MSGID comes first.
@@ -20,14 +25,18 @@ from libc.string cimport memcpy, memset
 from auth_diameter._core.avp cimport AVP_HEADER, AvpView, avp_next, avp_put, avp_put_u32, avp_size
 from auth_diameter._core.chars cimport ad_find_control, is_lws
 from auth_diameter._core.codes cimport (
-    APPLICATION_NASREQ, AVP_CHALLENGE, AVP_DESTINATION_REALM, AVP_MANDATORY, AVP_METHOD, AVP_RESOURCE,
+    APPLICATION_NASREQ, AVP_CALLING_STATION_ID, AVP_CHALLENGE, AVP_DESTINATION_REALM,
+    AVP_DIGEST_ENTITY_BODY_HASH, AVP_DIGEST_NEXTNONCE, AVP_DIGEST_RESPONSE_AUTH, AVP_MANDATORY, AVP_METHOD,
+    AVP_RESOURCE,
     AVP_RESPONSE, AVP_RESULT_CODE, AVP_SERVICE_TYPE, AVP_SIP_MSGID, AVP_USER_GROUP, AVP_USER_NAME, COMMAND_AA,
-    FLAG_ERROR, FLAG_PROXIABLE, FLAG_REQUEST, RESULT_AVP_OCCURS_TOO_MANY_TIMES, RESULT_COMMAND_UNSUPPORTED,
+    FLAG_ERROR, FLAG_PROXIABLE, FLAG_REQUEST, FLAG_RETRANSMITTED, RESULT_AVP_OCCURS_TOO_MANY_TIMES,
+    RESULT_COMMAND_UNSUPPORTED,
     RESULT_INVALID_AVP_LENGTH, RESULT_INVALID_AVP_VALUE, RESULT_INVALID_HDR_BITS, RESULT_MISSING_AVP,
     SERVICE_AUTHENTICATION, SERVICE_GROUP_CHECK,
 )
 from auth_diameter._core.digest cimport (
     MAX_PARAMETER, REALM, USERNAME, USERNAME_STAR, DigestFields, challenge_ok, plain_value, put_ext_value,
+    response_ok,
 )
 from auth_diameter._core.message cimport DIAMETER_VERSION, HEADER_SIZE, Header, get_u32, header_get, header_put
 from auth_diameter._core.sip_wire cimport SipMessage
@@ -36,36 +45,38 @@ from auth_diameter._core.uri cimport SipUri, put_address
 
 cdef enum:
     # Header, and the headers and padding of all AVPs that a question may have
-    FRAME_ROOM = HEADER_SIZE + 8 * 12
+    FRAME_ROOM = HEADER_SIZE + 10 * 12
 
 
 # ---------------------------------------------------------------------------------- questions, written
 
 
-cdef size_t authentication_room(const SipMessage *m, const DigestFields *credentials, Span realm) noexcept nogil:
+cdef size_t authentication_room(const Asked *asked) noexcept nogil:
     """Bytes that `put_authentication` writes at most."""
-    cdef size_t n = FRAME_ROOM + realm.n + m.request_uri.text.n + identity(m).text.n
-    if credentials != NULL:
+    cdef size_t n = FRAME_ROOM + asked.realm.n + asked.body_hash.n + asked.source.n
+    n += asked.request.request_uri.text.n + identity(asked.request).text.n
+    if asked.credentials != NULL:
         # Response is all of them, and User-Name at most username and realm, which are parts of them.
-        n += 2 * credentials.raw.n + m.method_name.n
+        n += 2 * asked.credentials.raw.n + asked.request.method_name.n
     return n
 
 
-cdef size_t put_authentication(uint8_t *out, const SipMessage *m, const DigestFields *credentials, Span realm,
-                               uint32_t msgid) noexcept nogil:
-    """Asks whether the request is its user's, or for a challenge where `credentials` is NULL; its size.
-
-    `msgid` becomes all three of its ids.
-    """
+cdef size_t put_authentication(uint8_t *out, const Asked *asked) noexcept nogil:
+    """Asks whether the request is its user's, or for a challenge; its size."""
+    cdef const SipMessage *m = asked.request
     cdef uint8_t *q = put_address_avp(out + HEADER_SIZE, AVP_RESOURCE, &m.request_uri, True)
-    q = put_common(q, realm, SERVICE_AUTHENTICATION, msgid)
-    if credentials == NULL:
+    q = put_common(q, asked.realm, SERVICE_AUTHENTICATION, asked.msgid)
+    if asked.credentials == NULL:
         q = put_address_avp(q, AVP_USER_NAME, identity(m), False)
     else:
-        q = put_username_avp(q, credentials)
-        q = put_response_avp(q, credentials.raw)
+        q = put_username_avp(q, asked.credentials)
+        q = put_response_avp(q, asked.credentials.raw)
         q = avp_put(q, AVP_METHOD, AVP_MANDATORY, m.method_name.p, m.method_name.n)
-    return put_question_header(out, q, msgid)
+    if asked.body_hash.n:
+        q = avp_put(q, AVP_DIGEST_ENTITY_BODY_HASH, 0, asked.body_hash.p, asked.body_hash.n)
+    if asked.source.n:
+        q = avp_put(q, AVP_CALLING_STATION_ID, 0, asked.source.p, asked.source.n)
+    return put_question_header(out, q, asked.msgid, asked.end_to_end, asked.again)
 
 
 cdef size_t group_check_room(Span realm, Span user_name, Span group) noexcept nogil:
@@ -78,7 +89,7 @@ cdef size_t put_group_check(uint8_t *out, Span realm, Span user_name, Span group
     cdef uint8_t *q = put_common(out + HEADER_SIZE, realm, SERVICE_GROUP_CHECK, msgid)
     q = avp_put(q, AVP_USER_GROUP, AVP_MANDATORY, group.p, group.n)
     q = avp_put(q, AVP_USER_NAME, AVP_MANDATORY, user_name.p, user_name.n)
-    return put_question_header(out, q, msgid)
+    return put_question_header(out, q, msgid, msgid, False)
 
 
 cdef inline uint8_t *put_common(uint8_t *q, Span realm, uint8_t service, uint32_t msgid) noexcept nogil:
@@ -90,15 +101,16 @@ cdef inline uint8_t *put_common(uint8_t *q, Span realm, uint8_t service, uint32_
     return avp_put(q, AVP_SIP_MSGID, 0, id_bytes, 4)
 
 
-cdef inline size_t put_question_header(uint8_t *out, const uint8_t *end, uint32_t msgid) noexcept nogil:
+cdef inline size_t put_question_header(uint8_t *out, const uint8_t *end, uint32_t msgid, uint32_t end_to_end,
+                                       bint again) noexcept nogil:
     cdef Header header
     header.version = DIAMETER_VERSION
     header.length = <uint32_t>(end - out)
-    header.flags = FLAG_REQUEST
+    header.flags = FLAG_REQUEST | (FLAG_RETRANSMITTED if again else 0)
     header.command = COMMAND_AA
     header.application_id = APPLICATION_NASREQ
     header.hop_by_hop = msgid
-    header.end_to_end = msgid
+    header.end_to_end = end_to_end
     header_put(out, &header)
     return header.length
 
@@ -179,6 +191,7 @@ cdef void read_answer(const uint8_t *p, size_t n, AnswerView *out) noexcept nogi
     cdef int status
     cdef int ids = 0
     cdef bint coded = False
+    cdef size_t challenge_bytes = 0
     cdef Span text
     memset(out, 0, sizeof(AnswerView))
     header_get(p, &header)
@@ -216,16 +229,37 @@ cdef void read_answer(const uint8_t *p, size_t n, AnswerView *out) noexcept nogi
             # The original DISC and ours end it with CRLF, because the C module does not.
             while text.n and is_lws(text.p[text.n - 1]):
                 text.n -= 1
-            if out.challenge.p != NULL:
-                out.fault = "Challenge given twice"
-            elif text.n > MAX_CHALLENGE or not challenge_ok(text):
+            challenge_bytes += text.n
+            if out.challenges == MAX_CHALLENGES or challenge_bytes > MAX_CHALLENGE:
+                out.fault = "more Challenges than fit into a reply"
+            elif not challenge_ok(text):
                 out.fault = "Challenge is not one line of the Digest scheme"
             else:
-                out.challenge = text
+                out.challenge[out.challenges] = text
+                out.challenges += 1
+        elif avp.code == AVP_DIGEST_RESPONSE_AUTH:
+            if not response_ok(avp.data) or out.response_auth.p != NULL:
+                out.fault = "Digest-Response-Auth is no response, or given twice"
+            else:
+                out.response_auth = avp.data
+        elif avp.code == AVP_DIGEST_NEXTNONCE:
+            if not nonce_ok(avp.data) or out.nextnonce.p != NULL:
+                out.fault = "Digest-Nextnonce cannot stand in a quoted string, or is given twice"
+            else:
+                out.nextnonce = avp.data
     if status < 0:
         out.fault = "malformed AVP"
     elif not coded and out.fault == NULL:
         out.fault = "no Result-Code"
+
+
+cdef inline bint nonce_ok(Span s) noexcept nogil:
+    """Whether it may stand between quotes as it is: printable ASCII, no quote and no backslash."""
+    cdef size_t i
+    for i in range(s.n):
+        if s.p[i] <= 32 or s.p[i] >= 127 or s.p[i] == 34 or s.p[i] == 92:
+            return False
+    return 0 < s.n <= MAX_NEXTNONCE
 
 
 # ---------------------------------------------------------------------------------- questions, read
@@ -273,6 +307,10 @@ cdef void read_question(const uint8_t *p, size_t n, QuestionView *out) noexcept 
             place = &out.group
         elif avp.code == AVP_SIP_MSGID:
             place = &out.msgid
+        elif avp.code == AVP_DIGEST_ENTITY_BODY_HASH:
+            place = &out.body_hash
+        elif avp.code == AVP_CALLING_STATION_ID:
+            place = &out.source
         else:
             continue
         if place.p != NULL:
@@ -323,29 +361,24 @@ cdef inline bint holds_nul(Span s) noexcept nogil:
 # ---------------------------------------------------------------------------------- answers, written
 
 
-cdef size_t answer_size(const QuestionView *question, bint challenged, Span challenge) noexcept nogil:
+cdef size_t answer_size(const QuestionView *question) noexcept nogil:
     """Bytes that `put_answer` writes."""
     cdef size_t n = HEADER_SIZE + 12
     if question.msgid.n:
         n += avp_size(question.msgid.n)
     if question.service_type:
         n += avp_size(1)
-    if challenged:
-        n += avp_size(challenge.n + 2)
     return n
 
 
-cdef size_t put_answer(uint8_t *out, const QuestionView *question, uint32_t result_code, bint challenged,
-                       Span challenge) noexcept nogil:
-    """The AA-Answer; its size.
-
-    A Challenge goes out with a CRLF, because the C module copies it as it is and puts the next
-    header right behind it.
-    """
+cdef size_t put_answer(uint8_t *out, const QuestionView *question, uint32_t result_code,
+                       size_t more) noexcept nogil:
+    """The AA-Answer up to what follows Service-Type, of which there are `more` bytes; its size without them."""
     cdef uint8_t *q
     cdef Header header = question.header
+    cdef size_t n = answer_size(question)
     header.version = DIAMETER_VERSION
-    header.length = <uint32_t>answer_size(question, challenged, challenge)
+    header.length = <uint32_t>(n + more)
     header.flags = question.header.flags & FLAG_PROXIABLE
     if result_code // 1000 == 3:
         header.flags |= FLAG_ERROR      # RFC 6733, 7.1.3: protocol errors, and they only
@@ -355,8 +388,20 @@ cdef size_t put_answer(uint8_t *out, const QuestionView *question, uint32_t resu
         q = avp_put(q, AVP_SIP_MSGID, 0, question.msgid.p, question.msgid.n)
     if question.service_type:
         q = avp_put(q, AVP_SERVICE_TYPE, AVP_MANDATORY, &question.service_type, 1)
-    if challenged:
-        memcpy(q + AVP_HEADER, challenge.p, challenge.n)
-        memcpy(q + AVP_HEADER + challenge.n, b"\r\n", 2)
-        avp_put_in_place(q, AVP_CHALLENGE, challenge.n + 2)
-    return header.length
+    return n
+
+
+cdef size_t challenge_size(Span challenge) noexcept nogil:
+    """Bytes that `put_challenge` writes."""
+    return avp_size(challenge.n + 2)
+
+
+cdef uint8_t *put_challenge(uint8_t *q, Span challenge) noexcept nogil:
+    """A Challenge AVP; returns the end.
+
+    It ends with a CRLF, because the C module copies it as it is and puts the next header right
+    behind it.
+    """
+    memcpy(q + AVP_HEADER, challenge.p, challenge.n)
+    memcpy(q + AVP_HEADER + challenge.n, b"\r\n", 2)
+    return avp_put_in_place(q, AVP_CHALLENGE, challenge.n + 2)

@@ -167,11 +167,13 @@ cdef inline bint put_ha1(Inputs *v, Span ha1) noexcept nogil:
     return True
 
 
-cdef void hash_body(Inputs *v, Span body) noexcept nogil:
-    cdef uint8_t digest[16]
-    ad_md5(body.p, body.n, digest)
-    ad_put_hex(v.body, digest)
+cdef inline bint put_body_hash(Inputs *v, bytes hashed) noexcept:
+    """H(entity-body) in lower case; False where it is not 32 bytes, as that of another algorithm is."""
+    if hashed is None or PyBytes_GET_SIZE(hashed) != 32:
+        return False
+    ad_lower_hex(v.body, <const uint8_t *>PyBytes_AS_STRING(hashed))
     v.body_hashed = True
+    return True
 
 
 cdef inline bint same_response(Span given, const uint8_t *expected, size_t n) noexcept nogil:
@@ -188,15 +190,15 @@ _ALGORITHM_NAMES = {MD5: "MD5", SHA_256: "SHA-256", SHA_512_256: "SHA-512-256"}
 
 
 cdef str response_sha(int algorithm, bint sess, str ha1, bytes method, bytes uri, bytes nonce,
-                      bytes nc, bytes cnonce, bytes qop, bytes body):
-    """The same as `response_md5` by way of hashlib; absent values are None, `body` only with auth-int."""
+                      bytes nc, bytes cnonce, bytes qop, bytes body_hash):
+    """The same as `response_md5` by way of hashlib; absent values are None, `body_hash` without auth-int."""
     new = _HASHES[algorithm]
     cdef bytes a1 = ha1.lower().encode()
     if sess:
         a1 = new(b"%b:%b:%b" % (a1, nonce, cnonce or b"")).hexdigest().encode()
     cdef bytes a2 = b"%b:%b" % (method, uri)
-    if body is not None:
-        a2 = b"%b:%b" % (a2, new(body).hexdigest().encode())
+    if body_hash is not None:
+        a2 = b"%b:%b" % (a2, body_hash.lower())
     ha2 = new(a2).hexdigest().encode()
     if qop is None:
         return new(b"%b:%b:%b" % (a1, nonce, ha2)).hexdigest()
@@ -226,41 +228,64 @@ cdef inline bint as_inputs(Credentials c, Span method, Span ha1, Inputs *v, uint
     return True
 
 
-cdef bint verify_one(Credentials c, object method, object ha1, object body) except -1:
+cdef bytes hex_hash(int algorithm, bytes data):
+    """H(data) as lower-case hexadecimal."""
+    cdef uint8_t digest[16]
+    cdef uint8_t text[32]
+    if algorithm != MD5:
+        return _HASHES[algorithm](data).hexdigest().encode()
+    ad_md5(PyBytes_AS_STRING(data), <size_t>PyBytes_GET_SIZE(data), digest)
+    ad_put_hex(text, digest)
+    return text[:32]
+
+
+def body_hash(Credentials credentials not None, body):
+    """H(entity-body) of the credentials' algorithm in hexadecimal, as qop=auth-int wants it (RFC 7616, 3.4.3).
+
+    :param body: bytes-like. :returns: bytes, or None where the algorithm is not known.
+    """
+    if credentials.fields.algorithm == ALGORITHM_UNKNOWN:
+        return None
+    return hex_hash(credentials.fields.algorithm, as_bytes(body, "body"))
+
+
+cdef bint verify_one(Credentials c, object method, object ha1, object body, object hashed) except -1:
     cdef Inputs v
-    cdef Span method_span, ha1_span, body_span
+    cdef Span method_span, ha1_span
     cdef uint8_t room[5 * MAX_PARAMETER]
     cdef uint8_t expected[32]
-    cdef bytes data
+    cdef bytes of_body = None
     span_of(method, &method_span, "method")
     span_of(ha1, &ha1_span, "ha1")
     if c.fields.algorithm == ALGORITHM_UNKNOWN or c.fields.qop == QOP_UNKNOWN:
         return False
+    if c.fields.qop == QOP_AUTH_INT:
+        of_body = as_bytes(hashed, "body_hash") if hashed is not None else body_hash(c, body)
     if c.fields.algorithm != MD5:
-        return verify_sha(c, method, ha1, body)
+        return verify_sha(c, method, ha1, of_body)
     if c.fields.sess and c.fields.value[CNONCE].p == NULL:
         return False
     if not as_inputs(c, method_span, ha1_span, &v, room):
         return False
     if c.fields.sess:
         make_session_ha1(&v)
-    if c.fields.qop == QOP_AUTH_INT:
-        data = as_bytes(body, "body")
-        span_of(data, &body_span, "body")
-        hash_body(&v, body_span)
+    if c.fields.qop == QOP_AUTH_INT and not put_body_hash(&v, of_body):
+        return False
     response_md5(&v, expected)
     return same_response(c.fields.value[RESPONSE], expected, 32)
 
 
-cdef bint verify_sha(Credentials c, object method, object ha1, object body) except -1:
+cdef bint verify_sha(Credentials c, object method, object ha1, bytes hashed) except -1:
     cdef bytes response = as_bytes(c.text(RESPONSE), "response")
     cdef bytes expected
     cdef str ha1_text = ha1 if isinstance(ha1, str) else ha1.decode("ascii", "replace")
-    if len(ha1_text) != 64 or (c.fields.sess and c.fields.value[CNONCE].p == NULL):
+    if len(ha1_text) != 64 or (hashed is not None and len(hashed) != 64):
+        return False
+    if c.fields.sess and c.fields.value[CNONCE].p == NULL:
         return False
     expected = response_sha(
         c.fields.algorithm, c.fields.sess, ha1_text, as_bytes(method, "method"), _bytes(c.uri), _bytes(c.nonce),
-        _bytes(c.nc), _bytes(c.cnonce), _bytes(c.qop), _bytes(body) if c.fields.qop == QOP_AUTH_INT else None,
+        _bytes(c.nc), _bytes(c.cnonce), _bytes(c.qop), hashed,
     ).encode()
     return same_response(
         Span(<const uint8_t *>PyBytes_AS_STRING(response), <size_t>PyBytes_GET_SIZE(response)),
@@ -271,16 +296,17 @@ cdef bytes _bytes(object value):
     return None if value is None else as_bytes(value, "value")
 
 
-def verify(Credentials credentials not None, method, ha1, body=b""):
+def verify(Credentials credentials not None, method, ha1, body=b"", *, body_hash=None):
     """Whether the response is right for this HA1 (RFC 7616, 3.4.1), compared in constant time.
 
     :param method: the request's method, str or bytes.
     :param ha1: H(username:realm:password) of the credentials' algorithm in hexadecimal, str or
         bytes; of any other length nothing matches.
     :param body: the request's body, bytes-like; it counts with qop=auth-int only (3.4.3).
+    :param body_hash: H(body) of the credentials' algorithm in hexadecimal, str or bytes, in place of it.
     :returns: bool. An algorithm or a qop we do not know is False, never an exception.
     """
-    return verify_one(credentials, method, ha1, body)
+    return verify_one(credentials, method, ha1, body, body_hash)
 
 
 cdef struct Slot:
@@ -334,7 +360,9 @@ if "AUTH_DIAMETER_MD5_LANES" in os.environ:
 def verify_many(items):
     """`verify` for many at once, hashed side by side in SIMD lanes, without the GIL.
 
-    :param items: sequence of tuples (credentials, method, ha1), or (credentials, method, ha1, body).
+    Algorithms may be mixed: MD5 with qop=auth or none goes into the lanes.
+
+    :param items: sequence of tuples (credentials, method, ha1[, body[, body_hash]]), see `verify`.
     :returns: bytearray, one byte for each item in order: 1 right, 0 wrong.
     """
     cdef tuple all_items = tuple(items)     # ours alone: it keeps every item alive and in place
@@ -352,21 +380,22 @@ def verify_many(items):
     try:
         for i in range(n):
             item = all_items[i]
-            if not 3 <= len(item) <= 4:
-                raise TypeError("items: expected tuples (credentials, method, ha1[, body])")
+            if not 3 <= len(item) <= 5:
+                raise TypeError("items: expected tuples (credentials, method, ha1[, body[, body_hash]])")
             c = item[0]
             if c is None:
                 raise TypeError("items: expected Credentials, not None")
             if (c.fields.algorithm != MD5 or c.fields.sess or c.fields.escaped
                     or c.fields.qop == QOP_AUTH_INT or c.fields.qop == QOP_UNKNOWN):
-                out[i] = verify_one(c, item[1], item[2], item[3] if len(item) > 3 else b"")
+                out[i] = verify_one(c, item[1], item[2], item[3] if len(item) > 3 else b"",
+                                    item[4] if len(item) > 4 else None)
                 continue
             span_of(item[1], &method, "method")
             span_of(item[2], &ha1, "ha1")
             if not as_inputs(c, method, ha1, &v, NULL):
                 continue
             if a2_size(&v) > A2_ROOM or prefix_size(&v) + 32 > RESPONSE_ROOM:
-                out[i] = verify_one(c, item[1], item[2], b"")
+                out[i] = verify_one(c, item[1], item[2], b"", None)
                 continue
             b.job[count].data = b.a2[count]
             b.job[count].size = <size_t>(put_a2(b.a2[count], &v) - b.a2[count])
@@ -404,15 +433,17 @@ def ha1(str username not None, str realm not None, str password not None, str al
 
     :raises ConfigError: an algorithm that RFC 7616 does not name.
     """
-    cdef bytes data = f"{username}:{realm}:{password}".encode("utf-8", "surrogateescape")
-    cdef uint8_t digest[16]
-    cdef uint8_t text[32]
     kind, _ = _algorithm(algorithm)
-    if kind != MD5:
-        return _HASHES[kind](data).hexdigest()
-    ad_md5(PyBytes_AS_STRING(data), <size_t>PyBytes_GET_SIZE(data), digest)
-    ad_put_hex(text, digest)
-    return text[:32].decode("ascii")
+    return hex_hash(kind, f"{username}:{realm}:{password}".encode("utf-8", "surrogateescape")).decode("ascii")
+
+
+def user_hash(str username not None, str realm not None, str algorithm="MD5"):
+    """H(username:realm) in lower-case hexadecimal, which stands for the username with userhash=true.
+
+    See RFC 7616, 3.4.4. :raises ConfigError: an algorithm that RFC 7616 does not name.
+    """
+    kind, _ = _algorithm(algorithm)
+    return hex_hash(kind, f"{username}:{realm}".encode("utf-8", "surrogateescape")).decode("ascii")
 
 
 def digest_response(str ha1 not None, str method not None, str uri not None, str nonce not None, *,
@@ -428,7 +459,7 @@ def digest_response(str ha1 not None, str method not None, str uri not None, str
     cdef Inputs v
     cdef uint8_t text[32]
     cdef bytes method_ = as_bytes(method, "method"), uri_ = as_bytes(uri, "uri")
-    cdef bytes nonce_ = as_bytes(nonce, "nonce"), ha1_ = as_bytes(ha1, "ha1"), body_
+    cdef bytes nonce_ = as_bytes(nonce, "nonce"), ha1_ = as_bytes(ha1, "ha1"), body_ = None
     cdef bytes nc_ = _bytes(nc), cnonce_ = _bytes(cnonce), qop_ = _bytes(qop)
     cdef Span span
     kind, sess = _algorithm(algorithm)
@@ -438,7 +469,8 @@ def digest_response(str ha1 not None, str method not None, str uri not None, str
         raise ConfigError("qop: wants nc and cnonce too")
     if sess and cnonce_ is None:
         raise ConfigError(f"algorithm {algorithm}: wants a cnonce")
-    body_ = as_bytes(body, "body") if qop is not None and str(qop).lower() == "auth-int" else None
+    if qop is not None and str(qop).lower() == "auth-int":
+        body_ = hex_hash(kind, as_bytes(body, "body"))
     if kind != MD5:
         return response_sha(kind, sess, ha1, method_, uri_, nonce_, nc_, cnonce_, qop_, body_)
     memset(&v, 0, sizeof(v))
@@ -456,7 +488,6 @@ def digest_response(str ha1 not None, str method not None, str uri not None, str
     if sess:
         make_session_ha1(&v)
     if body_ is not None:
-        span_of(body_, &span, "body")
-        hash_body(&v, span)
+        put_body_hash(&v, body_)
     response_md5(&v, text)
     return text[:32].decode("ascii")

@@ -200,7 +200,9 @@ cdef class SipRequest:
     # ------------------------------------------------------------------ credentials
 
     def credentials(self, realm, bint proxy=False):
-        """The first Digest credentials for `realm` (RFC 3261, 22.2 and 22.3); None where none match.
+        """The Digest credentials for `realm` (RFC 3261, 22.2 and 22.3); None where none match.
+
+        Of several those with the strongest algorithm (RFC 8760, 2.4), of these the first.
 
         :param realm: str, compared without regard to case.
         :param proxy: look into Proxy-Authorization instead of Authorization.

@@ -26,7 +26,9 @@ from auth_diameter._core.chars cimport (
     AD_TOKEN, ad_copy, ad_find_control, ad_skip_class, is_lws, is_word, skip_byte, skip_lws, take_class,
     take_quoted,
 )
-from auth_diameter._core.digest cimport OK, OTHER_SCHEME, DigestFields, parse_credentials, realm_is
+from auth_diameter._core.digest cimport (
+    ALGORITHM_UNKNOWN, OK, OTHER_SCHEME, Algorithm, DigestFields, parse_credentials, realm_is,
+)
 from auth_diameter._core.fields cimport (
     AUTHORIZATION, CALL_ID, CONTENT_LENGTH, CSEQ, FROM, HEADER_COUNT, HEADER_OTHER, MAX_FORWARDS,
     PROXY_AUTHORIZATION, TO, VIA, Header, TopVia, header_of, take_name_addr, take_via,
@@ -300,12 +302,16 @@ cdef void release_request(SipMessage *m) noexcept nogil:
 
 cdef int find_credentials(const SipMessage *m, Header header, Span realm, DigestFields *out,
                           size_t *offset) noexcept nogil:
-    """The first Digest credentials for `realm` in the fields of that name (RFC 3261, 22.2 and 22.3).
+    """The Digest credentials for `realm` in the fields of that name (RFC 3261, 22.2 and 22.3).
 
-    OK; OTHER_SCHEME: none match; or the negative status of `parse_credentials` for a Digest header
+    Of several those with the strongest algorithm (RFC 8760, 2.4), of these the first. OK;
+    OTHER_SCHEME: there are none; or the negative status of `parse_credentials` for a Digest header
     before the match, with `offset` into the request.
     """
+    cdef DigestFields another
+    cdef DigestFields *fields = out
     cdef Span value
+    cdef size_t at = 0
     cdef int i, status
     if m.first[header] < 0:
         return OTHER_SCHEME
@@ -313,15 +319,22 @@ cdef int find_credentials(const SipMessage *m, Header header, Span realm, Digest
         if m.lines[i].id != header:
             continue
         value = m.lines[i].value
-        status = parse_credentials(value, out, offset)
-        if status == OTHER_SCHEME:
-            continue
-        if status != OK:
-            offset[0] += <size_t>(value.p - m.start)
+        status = parse_credentials(value, fields, &at)
+        if status < 0 and fields == out:
+            offset[0] = at + <size_t>(value.p - m.start)
             return status
-        if realm_is(out, realm):
-            return OK
-    return OTHER_SCHEME
+        if status != OK or not realm_is(fields, realm):
+            continue
+        if fields == out:
+            fields = &another
+        elif strength(another.algorithm) > strength(out.algorithm):
+            out[0] = another
+    return OTHER_SCHEME if fields == out else OK
+
+
+cdef inline int strength(Algorithm algorithm) noexcept nogil:
+    """Algorithms stand in the order of their strength, but for those that nobody knows."""
+    return -1 if algorithm == ALGORITHM_UNKNOWN else algorithm
 
 
 # ---------------------------------------------------------------------------------- replies

@@ -26,6 +26,7 @@ from auth_diameter._core import (
     SipRequest,
     authentication,
     group_check,
+    quote,
 )
 from auth_diameter.config import Config
 from auth_diameter.pseudovars import check_text, compile_template
@@ -220,16 +221,17 @@ class Authorizer:
             if answer.service_type not in (0, _SERVICE_AUTHENTICATION):
                 return refuse(request, 500, Cause.DISC_UNUSABLE, -5, (), realm, username)
             request.mark_authorized(credentials, question.proxy)
-            return Decision(1, _AUTHORIZED, None, None, username, realm)
+            headers = (
+                _authentication_info(question, answer) if answer.response_auth or answer.nextnonce else ()
+            )
+            return Decision(1, _AUTHORIZED, None, None, username, realm, headers)
         if code == _AUTHENTICATION_REJECTED and answer.service_type == _SERVICE_AUTHENTICATION:
-            if answer.challenge is None:
+            if not answer.challenges:
                 return refuse(request, 500, Cause.DISC_UNUSABLE, -5, (), realm, username)
-            challenge = answer.challenge.decode("utf-8", "surrogateescape")
-            if question.proxy:
-                headers = (("Proxy-Authenticate", challenge),)
-                return refuse(request, 407, _CHALLENGED, -5, headers, realm, username)
-            headers = (("WWW-Authenticate", challenge),)
-            return refuse(request, 401, _CHALLENGED, -5, headers, realm, username)
+            status, name = (407, "Proxy-Authenticate") if question.proxy else (401, "WWW-Authenticate")
+            # Each in a header field of its own, in the order of preference: RFC 8760, 2.4.
+            headers = tuple([(name, value.decode("utf-8", "surrogateescape")) for value in answer.challenges])
+            return refuse(request, status, _CHALLENGED, -5, headers, realm, username)
         if code in (_AUTHORIZATION_REJECTED, _AUTHENTICATION_REJECTED):
             return refuse(request, 403, Cause.FORBIDDEN, -5, (), realm, username)
         return refuse(request, 500, Cause.DISC_REFUSED, -5, (), realm, username)
@@ -259,6 +261,25 @@ class Authorizer:
             question.realm,
             credentials.username if credentials is not None else None,
         )
+
+
+def _authentication_info(question: Question, answer: Answer) -> Headers:
+    """What the server proves in its turn, and the nonce to come (RFC 7616, 3.5)."""
+    credentials = question.credentials
+    assert credentials is not None
+    values = []
+    if answer.nextnonce is not None:
+        values.append(f'nextnonce="{answer.nextnonce.decode("ascii")}"')
+    if answer.response_auth is not None:
+        cnonce = credentials.cnonce
+        if credentials.qop is not None and cnonce is not None:
+            # It was the client's choice; what cannot be repeated in one line is left out with the proof.
+            if not cnonce.isprintable():
+                return ()
+            values += [f"qop={credentials.qop}", f"cnonce={quote(cnonce)}", f"nc={credentials.nc}"]
+        values.append(f'rspauth="{answer.response_auth.decode("ascii")}"')
+    name = "Proxy-Authentication-Info" if question.proxy else "Authentication-Info"
+    return ((name, ", ".join(values)),)
 
 
 def malformed(error: ParseError) -> Decision:

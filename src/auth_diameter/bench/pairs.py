@@ -267,7 +267,8 @@ def diameter() -> list[Pair]:
         append_question(out, question, 7)
         return out
 
-    content = [(avp.code, avp.data, avp.flags) for avp in ad.Message.decode(bytes(ours_question())).avps]
+    model = ad.Message.decode(bytes(ours_question()))
+    content = [(avp.code, avp.data, avp.flags) for avp in model.avps]
 
     def peer_question() -> bytes:
         """From values that are at hand: to take them from the SIP request is our work alone."""
@@ -276,7 +277,7 @@ def diameter() -> list[Pair]:
             command_code=265,
             application_id=1,
             hop_by_hop_identifier=7,
-            end_to_end_identifier=7,
+            end_to_end_identifier=model.end_to_end,
         )
         avps = [pd.Avp(code, 0, data, flags) for code, data, flags in content]
         whole: bytes = pd.Message(header, avps).as_bytes()
@@ -290,29 +291,29 @@ def diameter() -> list[Pair]:
     def ours_answer(data: bytes) -> Callable[[], tuple[object, ...]]:
         def work() -> tuple[object, ...]:
             answer = Answer.decode(data)
-            return answer.result_code, answer.service_type, answer.challenge
+            return answer.result_code, answer.service_type, answer.challenges
 
         return work
 
     def peer_answer(data: bytes) -> Callable[[], tuple[object, ...]]:
         def work() -> tuple[object, ...]:
             code = service = 0
-            text = None
+            texts: tuple[bytes, ...] = ()
             for avp in pd.Message.from_bytes(data, plain_msg=True).avps:
                 if avp.code == 268:
                     code = avp.value
                 elif avp.code == 404:
                     service = avp.payload[0]
                 elif avp.code == 402:
-                    text = avp.payload
-            return code, service, text
+                    texts += (avp.payload,)
+            return code, service, texts
 
         return work
 
     whole = bytes(ours_question())
     refused, agrees = ours_answer(said), ours_answer(agreed)
-    _check(refused() == (4001, ord("6"), challenge.encode()))
-    _check(agrees() == (2001, ord("6"), None))
+    _check(refused() == (4001, ord("6"), (challenge.encode(),)))
+    _check(agrees() == (2001, ord("6"), ()))
 
     def ours_decode() -> list[tuple[int, bytes]]:
         return [(avp.code, avp.data) for avp in ad.Message.decode(whole).avps]
@@ -322,7 +323,7 @@ def diameter() -> list[Pair]:
 
     def ours_encode() -> bytes:
         avps = [ad.Avp(code, data, flags=flags) for code, data, flags in content]
-        return ad.Message(265, avps, application_id=1, hop_by_hop=7, end_to_end=7).encode()
+        return ad.Message(265, avps, application_id=1, hop_by_hop=7, end_to_end=model.end_to_end).encode()
 
     _check(ours_encode() == whole)
     there = pd is not None

@@ -212,7 +212,7 @@ class Disc:
             self._write(out, question, AUTHORIZATION_REJECTED, outcome)
             return
         self._count(question, outcome)
-        append_answer(out, question, AUTHENTICATION_REJECTED, challenge.encode("utf-8", "surrogateescape"))
+        append_answer(out, question, AUTHENTICATION_REJECTED, [challenge.encode("utf-8", "surrogateescape")])
 
     # ------------------------------------------------------------------ groups
 
