@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 from auth_diameter import AsyncAuthDiameter, AuthDiameter, Config, Decision
 from auth_diameter._core import Challenge, format_challenge
@@ -192,14 +192,16 @@ class Load:
     """So many requests a second, from the beginning of the block to its end or `stop`.
 
     :ivar record: the requests so far.
+    :ivar clock_offset: seconds by which the clock of DISC, in whose challenges it is, differs from ours.
     """
 
     name = "?"
 
-    def __init__(self, rate: float = RATE, nonces: Nonces | None = None) -> None:
+    def __init__(self, rate: float = RATE) -> None:
         self.record = Record()
+        self.clock_offset = 0.0
         self._rate = rate
-        self._nonces = nonces if nonces is not None else Nonces(KEY)
+        self._nonces = Nonces(KEY)
         self._local = (LOOPBACK, 5060)
         self._stopping = threading.Event()
         self._pacer = threading.Thread(target=self._pace, name=f"load on {self.name}", daemon=True)
@@ -209,7 +211,7 @@ class Load:
         for serial in range(1 << 30):
             due = start + serial / self._rate
             subscriber = Subscriber(serial % SUBSCRIBERS)
-            request = subscriber.request(self._nonces, serial, self._local, time.time())
+            request = subscriber.request(self._nonces, serial, self._local, time.time() + self.clock_offset)
             if self._stopping.wait(max(0.0, due - time.monotonic())):
                 return
             entry = Entry(serial, due, subscriber)
@@ -255,8 +257,8 @@ class ThreadsLoad(Load):
 
     name = "threads"
 
-    def __init__(self, config: Config, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(self, config: Config, rate: float = RATE) -> None:
+        super().__init__(rate)
         self._auth = AuthDiameter(config)
         self._threads = ThreadPoolExecutor(_THREADS, "caller")
 
@@ -280,8 +282,8 @@ class AsyncLoad(Load):
 
     name = "asyncio"
 
-    def __init__(self, config: Config, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(self, config: Config, rate: float = RATE) -> None:
+        super().__init__(rate)
         self._auth = AsyncAuthDiameter(config)
         self._loop = asyncio.new_event_loop()
         self._runner = threading.Thread(target=self._run, name="loop of the load", daemon=True)
@@ -324,8 +326,8 @@ class UdpLoad(Load):
 
     name = "serve"
 
-    def __init__(self, port: int, *, copies: int = 1, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(self, port: int, rate: float = RATE, *, copies: int = 1) -> None:
+        super().__init__(rate)
         self._copies = copies
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SIP_BUFFER)

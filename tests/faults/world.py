@@ -12,10 +12,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from faults.load import KEY, LOOPBACK, AsyncLoad, Load, ThreadsLoad, UdpLoad, make_database
+from faults.load import KEY, LOOPBACK, RATE, AsyncLoad, Load, ThreadsLoad, UdpLoad, make_database
 
 from auth_diameter import Config
 
@@ -131,12 +132,12 @@ def _database() -> bytes:
 class World:
     """A folder, a database with all subscribers, and the daemons of one row; all gone with the block.
 
-    :ivar folder: for what a row keeps. :ivar db: the database of `disc`.
+    :ivar folder: for what a row keeps. :ivar db: the database of `disc`. :ivar daemons: all, as they came.
     """
 
     def __init__(self) -> None:
         self._stack = contextlib.ExitStack()
-        self._count = 0
+        self.daemons: list[Daemon] = []
 
     def __enter__(self) -> Self:
         self.folder = Path(tempfile.mkdtemp(prefix="auth-diameter-"))
@@ -157,8 +158,8 @@ class World:
 
     def daemon(self, command: str, *arguments: object, env: dict[str, str] | None = None) -> Daemon:
         """One of our commands, yet to be started."""
-        self._count += 1
-        daemon = Daemon(self.folder / f"{self._count}-{command}.log", command, *arguments, env=env)
+        daemon = Daemon(self.folder / f"{len(self.daemons)}-{command}.log", command, *arguments, env=env)
+        self.daemons.append(daemon)
         self._stack.callback(daemon.end)
         return daemon
 
@@ -166,20 +167,30 @@ class World:
         """A DISC that runs; all of a world accept each other's challenges."""
         return self.daemon("disc", "--db", self.db, "--nonce-key", self.key, *arguments, env=env).start()
 
-    def serve(self, *ports: int, arguments: tuple[object, ...] = ()) -> Daemon:
+    def serve(self, *ports: int, env: dict[str, str] | None = None) -> Daemon:
         """A SIP host that asks DISC at these ports and runs."""
         disc = ",".join(f"{LOOPBACK}:{port}" for port in ports)
-        return self.daemon("serve", "--disc", disc, *arguments).start()
+        return self.daemon("serve", "--disc", disc, env=env).start()
 
-    def loads(self, *ports: int, settings: dict[str, Any] | None = None, **options: Any) -> list[Load]:
-        """A load on each kind of client, all with the DISC at these ports, from now on."""
+    def loads(
+        self,
+        *ports: int,
+        kinds: Sequence[str] = ("threads", "asyncio", "serve"),
+        settings: dict[str, Any] | None = None,
+        env: dict[str, str] | None = None,
+        rate: float = RATE,
+    ) -> list[Load]:
+        """A load on each kind of client, all with the DISC at these ports, from now on.
+
+        :param settings: of the clients in this process. :param env: of the process of `serve`.
+        """
         config = config_for(*ports, **(settings or {}))
-        kinds = [
-            ThreadsLoad(config, **options),
-            AsyncLoad(config, **options),
-            UdpLoad(self.serve(*ports).port, **options),
-        ]
-        return [self.enter(load) for load in kinds]
+        made: dict[str, Callable[[], Load]] = {
+            "threads": lambda: ThreadsLoad(config, rate),
+            "asyncio": lambda: AsyncLoad(config, rate),
+            "serve": lambda: UdpLoad(self.serve(*ports, env=env).port, rate),
+        }
+        return [self.enter(made[kind]()) for kind in kinds]
 
 
 def config_for(*ports: int, **settings: Any) -> Config:

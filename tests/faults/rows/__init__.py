@@ -1,5 +1,5 @@
 """All rows of the table of faults; importing this registers them."""
 
-from faults.rows import answers, disc
+from faults.rows import answers, disc, process, reach, sip
 
-__all__ = ["answers", "disc"]
+__all__ = ["answers", "disc", "process", "reach", "sip"]

@@ -1,0 +1,143 @@
+"""What happens to the processes: stopped, told to end, a clock that jumps."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from faults.load import Record
+from faults.proxy import FaultProxy, Faults
+from faults.report import Report, row
+from faults.rows.common import all_good, each, recovered_after, settle, whole
+from faults.world import World
+
+FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+_HOUR = 3600
+
+
+@row(
+    "clock-jumps",
+    "the clock jumps by an hour, back and forth, of DISC and of the SIP host",
+    "deadlines do not move: no 503, nothing slower; right passwords are let in on the new challenge",
+    times=10,
+)
+def clock_jumps(world: World, report: Report, *, times: int = 1) -> None:
+    """Both run under Debian's faketime; telephones answer the challenges of the new time."""
+    offset = world.folder / "offset"
+
+    def move(seconds: int) -> None:
+        part = offset.with_suffix(".part")
+        part.write_text(f"{seconds:+d}s\n")
+        part.replace(offset)
+
+    move(0)
+    env = {
+        "LD_PRELOAD": str(FAKETIME),
+        "FAKETIME_TIMESTAMP_FILE": str(offset),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+    disc = world.disc(env=env)
+    loads = world.loads(disc.port, kinds=("serve",), env=env)
+    settle(loads)
+    jumps = []
+    for seconds in [_HOUR, 0, -_HOUR, 0] * times:
+        move(seconds)
+        for load in loads:
+            load.clock_offset = seconds
+        jumps.append(time.monotonic())
+        time.sleep(0.6)
+    # Those in whose nonce the old time is are challenged anew, and that is no verdict on another.
+    records = whole(report, loads, swaps=False)
+    statuses = {entry.status for record in records.values() for entry in record.bad}
+    report.exactly("other than DISC's verdict", statuses - {401}, set())
+    report.at_most("slowest", each(records, Record.slowest), 0.250)
+    apart = [entry for record in records.values() for entry in record.bad if not _near(entry.due, jumps)]
+    report.exactly("challenged anew, but not at a jump", len(apart), 0)
+
+
+def _near(due: float, jumps: list[float]) -> bool:
+    return any(-0.1 <= due - jump <= 0.1 for jump in jumps)
+
+
+@row(
+    "serve-stopped",
+    "SIGSTOP of the SIP host",
+    "when it goes on, no answer is another's, none comes twice; all good ≤ 2 s",
+    seconds=60.0,
+)
+def serve_stopped(world: World, report: Report, *, seconds: float = 2.5) -> None:
+    """It is stopped for longer than its deadline. What its kernel has no room for is lost, as UDP loses."""
+    disc = world.disc()
+    loads = world.loads(disc.port, kinds=("serve",))
+    serve = world.daemons[-1]
+    settle(loads)
+    stopped = time.monotonic()
+    serve.freeze()
+    time.sleep(seconds)
+    serve.thaw()
+    went_on = time.monotonic()
+    settle(loads)
+    record = loads[0].stop()
+    report.note("requests", len(record))
+    report.exactly("answered twice", record.twice, 0)
+    report.exactly("with another's verdict", record.swapped, 0)
+    report.note("lost of those sent meanwhile", record.between(stopped, went_on).lost)
+    report.exactly("lost of the others", record.lost - record.between(stopped, went_on).lost, 0)
+    report.at_most("all good again after", recovered_after(went_on)(record), 2.0)
+
+
+@row(
+    "serve-sigterm",
+    "SIGTERM of the SIP host under load",
+    "what it has taken is answered, ends ≤ 2 s with status 0",
+    times=20,
+)
+def serve_sigterm(world: World, report: Report, *, times: int = 2) -> None:
+    """DISC answers after 100 ms, so that requests are under way at that time."""
+    proxy = world.enter(FaultProxy(world.disc().address))
+    proxy.answers = Faults(delay=0.1)
+    lost = total = under_way = 0
+    took, statuses = [], set()
+    for _ in range(times):
+        [load] = world.loads(proxy.port, kinds=("serve",))
+        time.sleep(0.5)
+        told = time.monotonic()
+        statuses.add(world.daemons[-1].terminate())
+        took.append(time.monotonic() - told)
+        record = load.stop().between(0, told - 0.005)
+        total += len(record)
+        lost += record.lost
+        under_way += sum(entry.took > told - entry.due for entry in record)
+    report.exactly("exit status", statuses, {0})
+    report.note("requests before", total)
+    report.at_least("under way at SIGTERM", under_way, 1)
+    report.exactly("lost", lost, 0)
+    report.at_most("ends after", max(took), 2.0)
+
+
+@row(
+    "disc-sigterm",
+    "SIGTERM of DISC under load, a second one configured",
+    "every request gets its verdict; ends ≤ 2 s with status 0",
+    times=20,
+)
+def disc_sigterm(world: World, report: Report, *, times: int = 2) -> None:
+    """One, then, when it is back, the other."""
+    disc, other = world.disc(), world.disc()
+    loads = world.loads(disc.port, other.port)
+    settle(loads)
+    took, statuses = [], set()
+    for _ in range(times):
+        told = time.monotonic()
+        statuses.add(disc.terminate())
+        took.append(time.monotonic() - told)
+        time.sleep(0.5)
+        disc.start()
+        time.sleep(0.3)
+        disc, other = other, disc
+    records = whole(report, loads)
+    all_good(report, records)
+    report.exactly("exit status", statuses, {0})
+    report.at_most("ends after", max(took), 2.0)
+    report.at_most("slowest", each(records, Record.slowest), 0.250)
