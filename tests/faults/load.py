@@ -228,13 +228,11 @@ class Load:
     def _finish(self) -> None:
         raise NotImplementedError
 
-    def stop(self) -> Record:
-        """Sends no more, and waits for the answers under way, for `PATIENCE` at most."""
+    def stop(self, patience: float | None = None) -> Record:
+        """Sends no more, and waits for the answers under way, for `patience` or `PATIENCE` at most."""
         self._stopping.set()
         self._pacer.join()
-        deadline = time.monotonic() + PATIENCE
-        while self.record.lost and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait_until(lambda: not self.record.lost, PATIENCE if patience is None else patience)
         return self.record
 
     def __enter__(self) -> Self:
@@ -321,14 +319,15 @@ class UdpLoad(Load):
     """A telephone for all subscribers, which asks a SIP host over UDP and sends nothing again.
 
     :param port: of the SIP host.
-    :param copies: how often each request is sent.
+    :param copies: how often each request is sent, `step` requests after the one before.
     """
 
     name = "serve"
 
-    def __init__(self, port: int, rate: float = RATE, *, copies: int = 1) -> None:
+    def __init__(self, port: int, rate: float = RATE, *, copies: int = 1, step: int = 20) -> None:
         super().__init__(rate)
-        self._copies = copies
+        self._copies, self._step = copies, step
+        self._requests: dict[int, bytes] = {}  # by serial: those that are to be sent again
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SIP_BUFFER)
         self._socket.settimeout(0.1)  # after which it looks whether it is to end
@@ -340,9 +339,16 @@ class UdpLoad(Load):
         self._receiver.start()
 
     def _send(self, entry: Entry, request: bytes) -> None:
-        for _ in range(self._copies):
-            with contextlib.suppress(ConnectionRefusedError):  # told of an earlier one
-                self._socket.sendto(request, self._address)
+        self._send_one(request)
+        if self._copies > 1:
+            self._requests[entry.serial] = request
+            for copy in range(1, self._copies):
+                if before := self._requests.get(entry.serial - copy * self._step):
+                    self._send_one(before)
+
+    def _send_one(self, request: bytes) -> None:
+        with contextlib.suppress(ConnectionRefusedError):  # told of an earlier one
+            self._socket.sendto(request, self._address)
 
     def _receive(self) -> None:
         while not self._ending.is_set():

@@ -10,8 +10,6 @@ from faults.rows.process import FAKETIME
 # Rows with a limit that is not kept yet, and what is missing.
 _AWAITED = {
     "black-hole-only": "the first of many connects that fails ends the wait of all",
-    "retransmissions": "a memory of replies",
-    "serve-sigterm": "the end of serve waits for DISC",
     "disc-hangs": "a breaker",
     "disc-killed-two": "the second attempt goes to the other DISC, not to the one that is dying",
 }

@@ -105,7 +105,7 @@ def serve_sigterm(world: World, report: Report, *, times: int = 2) -> None:
         told = time.monotonic()
         statuses.add(world.daemons[-1].terminate())
         took.append(time.monotonic() - told)
-        record = load.stop().between(0, told - 0.005)
+        record = load.stop(0.3).between(0, told - 0.005)
         total += len(record)
         lost += record.lost
         under_way += sum(entry.took > told - entry.due for entry in record)
