@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import socket
 import threading
 import time
@@ -25,6 +26,7 @@ from typing import NamedTuple, Self
 
 from auth_diameter import AsyncAuthDiameter, AuthDiameter, Config, Decision
 from auth_diameter._core import Challenge, format_challenge
+from auth_diameter.disc.csvimport import import_csv
 from auth_diameter.disc.nonce import Nonces
 from auth_diameter.disc.store import Store
 from auth_diameter.pool import PoolStats
@@ -80,10 +82,12 @@ class Subscriber:
 
 def make_database(path: Path) -> None:
     """DISC's database with all subscribers."""
+    rows = ["username,domain,password"]
+    for subscriber in map(Subscriber, range(SUBSCRIBERS)):
+        password = "other" if subscriber.expected == 403 else "right"
+        rows.append(f"{subscriber.name},{subscriber.domain},{password}")
     with Store.create(str(path)) as store:
-        for subscriber in map(Subscriber, range(SUBSCRIBERS)):
-            password = "other" if subscriber.expected == 403 else "right"
-            store.add_user(subscriber.name, subscriber.domain, password)
+        import_csv(store, io.BytesIO("\n".join(rows).encode()), name="subscribers")
 
 
 # ---------------------------------------------------------------------- what became of it
@@ -245,7 +249,7 @@ class Load:
         self._finish()
 
 
-def _note(entry: Entry, decision: Decision) -> None:
+def note(entry: Entry, decision: Decision) -> None:
     status = 200 if decision else decision.status or 0
     entry.answered(status, decision.reply, decision.cause.name)
 
@@ -268,7 +272,7 @@ class ThreadsLoad(Load):
         self._threads.submit(self._ask, entry, request)
 
     def _ask(self, entry: Entry, request: bytes) -> None:
-        _note(entry, self._auth.diameter_www_authorize(request, "$fd"))
+        note(entry, self._auth.diameter_www_authorize(request, "$fd"))
 
     def _finish(self) -> None:
         self._auth.close()
@@ -308,7 +312,7 @@ class AsyncLoad(Load):
         task.add_done_callback(self._tasks.discard)
 
     async def _ask(self, entry: Entry, request: bytes) -> None:
-        _note(entry, await self._auth.diameter_www_authorize(request, "$fd"))
+        note(entry, await self._auth.diameter_www_authorize(request, "$fd"))
 
     def _finish(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)

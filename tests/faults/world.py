@@ -28,14 +28,22 @@ _T = TypeVar("_T")
 
 
 class Daemon:
-    """One of our commands, which keeps its port when it is started again."""
+    """One of our commands, which keeps its port when it is started again.
+
+    :param prefix: a command that runs the command.
+    """
 
     def __init__(
-        self, log: Path, command: str, *arguments: object, env: dict[str, str] | None = None
+        self,
+        log: Path,
+        command: str,
+        *arguments: object,
+        env: dict[str, str] | None = None,
+        prefix: Sequence[str] = (),
     ) -> None:
         self.port = 0
         self._log = log
-        self._command = command
+        self._command = [*prefix, *OURS, command]
         self._arguments = [str(argument) for argument in arguments]
         self._env = {**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})}
         self.process: subprocess.Popen[bytes] | None = None
@@ -60,7 +68,7 @@ class Daemon:
         before = len(self.output()) if self._log.exists() else 0
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*OURS, self._command, "--listen", f"{LOOPBACK}:{self.port}", *self._arguments],
+                [*self._command, "--listen", f"{LOOPBACK}:{self.port}", *self._arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -156,9 +164,10 @@ class World:
         """Enters a context for as long as this world lasts."""
         return self._stack.enter_context(context)
 
-    def daemon(self, command: str, *arguments: object, env: dict[str, str] | None = None) -> Daemon:
+    def daemon(self, command: str, *arguments: object, **options: Any) -> Daemon:
         """One of our commands, yet to be started."""
-        daemon = Daemon(self.folder / f"{len(self.daemons)}-{command}.log", command, *arguments, env=env)
+        log = self.folder / f"{len(self.daemons)}-{command}.log"
+        daemon = Daemon(log, command, *arguments, **options)
         self.daemons.append(daemon)
         self._stack.callback(daemon.end)
         return daemon

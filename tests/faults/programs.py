@@ -1,0 +1,106 @@
+"""Programs that use a client of ours as one should not, each in a process of its own.
+
+    python -m faults.programs NAME PORT
+
+They end with status 0 and without a word where all is well; warnings are errors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+import time
+
+from faults.load import KEY, SUBSCRIBERS, Subscriber
+from faults.world import config_for
+
+from auth_diameter import AsyncAuthDiameter, AuthDiameter
+from auth_diameter.disc.nonce import Nonces
+
+_CHILDREN = 8
+_CALLS = 100
+
+
+def _requests(first: int, step: int) -> list[tuple[Subscriber, bytes]]:
+    nonces = Nonces(KEY)
+    subscribers = [Subscriber(index % SUBSCRIBERS) for index in range(first, first + _CALLS * step, step)]
+    return [(each, each.request(nonces, 1, ("127.0.0.1", 5060), time.time())) for each in subscribers]
+
+
+def _right(auth: AuthDiameter, first: int, step: int) -> bool:
+    """Whether so many calls got the verdict on their subscriber."""
+    for subscriber, request in _requests(first, step):
+        decision = auth.diameter_www_authorize(request, "$fd")
+        realm = f'realm="{subscriber.domain}"'.encode()
+        if (decision.status or 200) != subscriber.expected:
+            return False
+        if decision.status == 401 and realm not in (decision.reply or b""):
+            return False
+    return True
+
+
+def fork(port: int) -> int:
+    """A client is used, then the process forks, and all use it at once, the parent as well."""
+    with AuthDiameter(config_for(port)) as auth:
+        right = _right(auth, 0, 1)
+        children = []
+        for child in range(_CHILDREN):
+            pid = os.fork()
+            if pid == 0:
+                # No clean-up of the parent's in the child, but for the client.
+                status = 1
+                try:
+                    status = 0 if _right(auth, child, 7) else 1
+                    auth.close()
+                finally:
+                    os._exit(status)
+            children.append(pid)
+        right = _right(auth, 3, 5) and right
+        statuses = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children]
+    return 0 if right and not any(statuses) else 1
+
+
+def exit_in_threads(port: int) -> int:
+    """The interpreter exits while threads wait for a DISC that hangs."""
+    auth = AuthDiameter(config_for(port))
+    for _, request in _requests(0, 1):
+        threading.Thread(target=auth.diameter_www_authorize, args=(request, "$fd"), daemon=True).start()
+    time.sleep(0.3)
+    return 0
+
+
+def exit_in_tasks(port: int) -> int:
+    """The loop ends while tasks wait for a DISC that hangs."""
+
+    async def main() -> None:
+        async with AsyncAuthDiameter(config_for(port)) as auth:
+            for _, request in _requests(0, 1):
+                task = asyncio.create_task(auth.diameter_www_authorize(request, "$fd"))
+                tasks.add(task)
+            await asyncio.sleep(0.3)
+
+    tasks: set[object] = set()
+    asyncio.run(main())
+    return 0
+
+
+def exit_without_close(port: int) -> int:
+    """The same, and nobody closes the client."""
+
+    async def main() -> None:
+        auth = AsyncAuthDiameter(config_for(port))
+        for _, request in _requests(0, 1):
+            tasks.add(asyncio.create_task(auth.diameter_www_authorize(request, "$fd")))
+        await asyncio.sleep(0.3)
+
+    tasks: set[object] = set()
+    asyncio.run(main())
+    return 0
+
+
+PROGRAMS = {each.__name__: each for each in (fork, exit_in_threads, exit_in_tasks, exit_without_close)}
+
+if __name__ == "__main__":
+    sys.exit(PROGRAMS[sys.argv[1]](int(sys.argv[2])))

@@ -1,0 +1,243 @@
+"""DISC's database: locked, replaced, damaged, without room, and written by a program that is killed."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import signal
+import sqlite3
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from faults.load import Load, Record, make_database
+from faults.report import Report, row
+from faults.rows.common import all_good, each, recovered_after, settle, whole
+from faults.world import OURS, World
+
+_KINDS = ("asyncio", "serve")
+_PRIVATE = ["unshare", "--map-root-user", "--mount"]  # a command in a mount namespace of its own
+
+
+def has_namespaces() -> bool:
+    """Whether this machine lets us make a mount namespace."""
+    try:
+        return subprocess.run([*_PRIVATE, "true"], capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
+def _judge(report: Report, loads: list[Load], times: dict[str, tuple[float, float, float]]) -> None:
+    """Each fault of these: an answer for every request, DISC's verdict or 500; and all good soon after it."""
+    records = whole(report, loads)
+    for fault, (start, end, good) in times.items():
+        during = {name: record.between(start, end) for name, record in records.items()}
+        statuses = {entry.status for record in during.values() for entry in record.bad}
+        report.exactly(f"{fault}: other than DISC's verdict and 500", statuses - {500}, set())
+        report.note(f"{fault}: answered as DISC says", each(during, lambda r: len(r.good) / len(r)), "%")
+        report.at_most(f"{fault}: slowest", each(during, Record.slowest), 2.25)
+        report.at_most(f"{fault}: all good again after", each(records, recovered_after(end, good)), 2.0)
+
+
+@contextlib.contextmanager
+def _locked(path: object, *, mode: str) -> Iterator[None]:
+    """Another program that writes and does not come to an end, or one that wants the file for itself."""
+    connection = sqlite3.connect(str(path), timeout=5, isolation_level=None)
+    try:
+        connection.execute(f"BEGIN {mode}")
+        yield
+        connection.execute("ROLLBACK")
+    finally:
+        connection.close()
+
+
+@row(
+    "store-locked",
+    "SQLite locked: by a writer in WAL; exclusively, in a file with a rollback journal",
+    "reads go on beside a writer; else 5012, which is 500, not silence",
+    seconds=20.0,
+)
+def locked(world: World, report: Report, *, seconds: float = 1.0) -> None:
+    """One DISC for each file. The second one's cache is emptied by a change right before it is locked."""
+    disc = world.disc()
+    loads = world.loads(disc.port, kinds=_KINDS)
+    settle(loads)
+    with _locked(world.db, mode="IMMEDIATE"):
+        time.sleep(seconds)
+    records = whole(report, loads)
+    all_good(report, records)
+    report.at_most("slowest beside a writer", each(records, Record.slowest), 0.250)
+    disc.terminate()
+
+    with contextlib.closing(sqlite3.connect(world.db)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+    disc.start()
+    loads = world.loads(disc.port, kinds=_KINDS)
+    settle(loads)
+    with contextlib.closing(sqlite3.connect(world.db)) as connection:
+        connection.execute("UPDATE subscriber SET password = ''")
+        connection.commit()
+    start = time.monotonic()
+    with _locked(world.db, mode="EXCLUSIVE"):
+        time.sleep(seconds)
+    end = time.monotonic()
+    settle(loads)
+    _judge(report, loads, {"locked exclusively": (start, end, time.monotonic())})
+
+
+@row(
+    "store-damaged",
+    "the database is damaged, is gone, is replaced",
+    "a failure is an answer, 500; all good ≤ 2 s after a whole file is in its place",
+    times=10,
+)
+def damaged(world: World, report: Report, *, times: int = 1) -> None:
+    """A file takes the place of the database, with another one's inode; the last one is whole."""
+    disc = world.disc()
+    loads = world.loads(disc.port, kinds=_KINDS)
+    settle(loads)
+    whole_file = world.folder / "whole.sqlite"
+    make_database(whole_file)
+    rng = random.Random(1)
+
+    def replace(data: bytes | None) -> None:
+        for suffix in ("-wal", "-shm"):
+            world.db.with_name(world.db.name + suffix).unlink(missing_ok=True)
+        if data is None:
+            world.db.unlink()
+            return
+        part = world.folder / "part"
+        part.write_bytes(data)
+        part.replace(world.db)
+
+    found: dict[str, tuple[float, float, float]] = {}
+    data = whole_file.read_bytes()
+    torn = bytearray(data)
+    for at in range(4096, len(torn)):  # all but the header and the schema
+        torn[at] = rng.randrange(256)
+    faults = {
+        "damaged pages": bytes(torn),
+        "half the file": data[: len(data) // 2],
+        "empty": b"",
+        "gone": None,
+    }
+    for fault, contents in [*faults.items()] * times:
+        start = time.monotonic()
+        replace(contents)
+        time.sleep(0.8)
+        end = time.monotonic()
+        replace(data)
+        settle(loads)
+        found[fault] = (start, end, time.monotonic())
+    _judge(report, loads, found)
+
+
+@row(
+    "disk-full",
+    "no room left on the disk of the database",
+    "DISC goes on; `user add` says so in one line; the database is whole",
+)
+def disk_full(world: World, report: Report) -> None:
+    """A tmpfs of 1 MiB in a mount namespace of its own, filled to the last byte."""
+    small = world.folder / "small"
+    small.mkdir()
+    holder = subprocess.Popen([*_PRIVATE, "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    world.enter(holder)
+    assert holder.stdin is not None
+    assert holder.stdout is not None
+    holder.stdin.write(b"ready\n")  # comes back when the namespace is there
+    holder.stdin.flush()
+    holder.stdout.readline()
+    inside = ["nsenter", "--user", "--mount", "--preserve-credentials", "--target", str(holder.pid)]
+
+    def run(*command: object, **options: Any) -> subprocess.CompletedProcess[str]:
+        words = [*inside, *map(str, command)]
+        return subprocess.run(words, capture_output=True, text=True, check=False, **options)
+
+    run("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", small).check_returncode()
+    run("cp", world.db, small).check_returncode()
+    db = small / world.db.name
+    disc = world.daemon("disc", "--db", db, "--nonce-key", world.key, prefix=inside).start()
+    loads = world.loads(disc.port, kinds=_KINDS)
+    settle(loads)
+    run("dd", "if=/dev/zero", f"of={small}/filler", "bs=4k")
+    account = ("full@d00.example", "--password-stdin", "--db", db)
+    added = run(*OURS, "user", "add", *account, input="secret\n")
+    time.sleep(0.7)
+    records = whole(report, loads)
+    all_good(report, records)
+    said = added.stderr.strip()
+    report.exactly("user add: exit status", added.returncode, 2)
+    report.exactly("user add: lines", len(said.splitlines()), 1)
+    report.exactly("user add: names the cause", "full" in said.removeprefix("auth-diameter").lower(), True)
+    run("rm", small / "filler")
+    added = run(*OURS, "user", "add", *account, input="secret\n")
+    report.exactly("user add, when there is room again", added.returncode, 0)
+    disc.terminate()
+    kept = world.folder / "kept.sqlite"
+    run("cp", db, kept).check_returncode()
+    report.exactly("integrity_check", _integrity(kept), "ok")
+
+
+def _integrity(path: object) -> str:
+    with contextlib.closing(sqlite3.connect(str(path))) as connection:
+        return str(connection.execute("PRAGMA integrity_check").fetchone()[0])
+
+
+@row(
+    "import-killed",
+    "kill -9 during `user import`",
+    "`PRAGMA integrity_check` ok; rows whole; the next import completes it; reads go on",
+    times=100,
+    count=20_000,
+)
+def import_killed(world: World, report: Report, *, times: int = 5, count: int = 5_000) -> None:
+    """At a moment that moves through the import; DISC reads the same file all the time."""
+    source = world.folder / "users.csv"
+    source.write_text("username,domain,password\n" + "".join(f"n{n},new.example,x\n" for n in range(count)))
+    command = [*OURS, "user", "import", str(source), "--replace", "--db", str(world.db)]
+    disc = world.disc()
+    loads = world.loads(disc.port, kinds=_KINDS)
+    settle(loads)
+    took = min(_time_of(command, world.db) for _ in range(2))
+    killed = whole_rows = intact = 0
+    partial = set()
+    for number in range(times):
+        _remove_the_new(world.db)
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(took * (number + 0.5) / times)
+        process.kill()
+        killed += process.wait() == -signal.SIGKILL
+        intact += _integrity(world.db) == "ok"
+        with contextlib.closing(sqlite3.connect(world.db)) as connection:
+            rows = connection.execute(
+                "SELECT ha1, ha1b FROM subscriber WHERE domain = 'new.example'"
+            ).fetchall()
+        whole_rows += all(len(ha1) == len(ha1b) == 32 for ha1, ha1b in rows)
+        partial.add(len(rows))
+    subprocess.run(command, check=True, capture_output=True)
+    with contextlib.closing(sqlite3.connect(world.db)) as connection:
+        [(left,)] = connection.execute("SELECT count(*) FROM subscriber WHERE domain = 'new.example'")
+    records = whole(report, loads)
+    all_good(report, records)
+    report.at_least("killed in time", killed, times // 2)
+    report.exactly("integrity_check ok", intact, times)
+    report.exactly("all rows whole", whole_rows, times)
+    report.note("different numbers of users left by a kill", len(partial))
+    report.exactly("users after the next import", left, count)
+    report.at_most("slowest request meanwhile", each(records, Record.slowest), 1.0)
+
+
+def _remove_the_new(db: Path) -> None:
+    with contextlib.closing(sqlite3.connect(db)) as connection:
+        connection.execute("DELETE FROM subscriber WHERE domain = 'new.example'")
+        connection.commit()
+
+
+def _time_of(command: list[str], db: Path) -> float:
+    _remove_the_new(db)
+    start = time.monotonic()
+    subprocess.run(command, check=True, capture_output=True)
+    return time.monotonic() - start
