@@ -109,3 +109,10 @@ def row(name: str, fault: str, must: str, **long: Any) -> Callable[[Run], Run]:
         return run
 
     return register
+
+
+def run_short(name: str) -> Report:
+    """Plays a row in its short form, in this process: for those who run several at a time."""
+    import faults.rows  # noqa: F401 - registers them; they import this module
+
+    return ROWS[name].run()

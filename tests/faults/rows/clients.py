@@ -114,7 +114,7 @@ def _run(program: str, port: int) -> tuple[int, str, float]:
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     start = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", "-m", "faults.programs", program, str(port)],
+        [sys.executable, "-W", "error", "-m", "faults.programs", program, str(port)],
         env=env,
         capture_output=True,
         text=True,
