@@ -474,6 +474,26 @@ def test_the_end_to_end_identifier_is_that_of_the_sip_request():
     assert end_to_end(with_credentials(body="a")) != first
 
 
+@pytest.mark.parametrize(
+    ("tell", "source", "told"),
+    [
+        (True, ("192.0.2.1", 5060), b"192.0.2.1"),
+        (True, ("2001:db8::1", 5060), b"2001:db8::1"),
+        (True, None, None),
+        (False, ("192.0.2.1", 5060), None),
+    ],
+)
+def test_disc_is_told_the_source_where_configured(tell, source, told):
+    """RFC 7155, 4.2.6, Calling-Station-Id; without the M flag, so that it may be passed over."""
+    question = Authorizer(Config(tell_source=tell)).www_authorize(
+        SipRequest(with_credentials(), source), "$fd"
+    )
+    out = bytearray()
+    append_question(out, question, 1)
+    avp = Message.decode(bytes(out)).find(31)
+    assert (avp and (bytes(avp.data), avp.flags)) == (told and (told, 0))
+
+
 def test_a_question_asked_again_says_so():
     question = authorize(with_credentials())
     flags = []

@@ -88,6 +88,7 @@ def test_another_host_in_a_copy():
         ({"max_connections": 0}, "max_connections"),
         ({"max_in_flight": 1.5}, "max_in_flight"),
         ({"max_waiting": None}, "max_waiting"),
+        ({"tell_source": 1}, "tell_source"),
         ({"max_sip_message": 255}, "max_sip_message"),
         ({"max_sip_headers": 1 << 17}, "max_sip_headers"),
         ({"max_diameter_message": 1 << 24}, "max_diameter_message"),

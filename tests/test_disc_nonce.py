@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auth_diameter.disc.nonce import Nonces, NonceState
+from auth_diameter.disc.nonce import Nonces, NonceState, NonceUses, Use
 
 NOW = 1_800_000_000.0
 KEY = b"0123456789abcdef"
@@ -104,5 +104,145 @@ def test_the_mac_is_hmac_sha_256_of_time_salt_and_realm(size):
     """RFC 2104, for keys shorter and longer than a block of the hash."""
     key = bytes(range(size))
     nonce = Nonces(key).make("SipHub.net", 1_000_000.0)
-    expected = hmac.digest(key, f"{nonce[:24]}siphub.net".encode(), "sha256")[:16].hex()
+    expected = hmac.digest(key, f"{nonce[:24]}MD5\0\0siphub.net".encode(), "sha256")[:16].hex()
     assert nonce[24:] == expected
+
+
+# ------------------------------------------------------------------ what a nonce is bound to
+
+
+@pytest.mark.parametrize("algorithm", ["SHA-256", "SHA-512-256", "md5", ""])
+def test_a_nonce_of_another_algorithm_is_foreign(nonces, algorithm):
+    """Else the challenge for a strong algorithm could be answered with a weak one (RFC 8760, 6)."""
+    nonce = nonces.make("siphub.net", NOW, "MD5")
+    assert nonces.check(nonce, "siphub.net", NOW, algorithm) is NonceState.FOREIGN
+
+
+def test_a_nonce_bound_to_an_address_is_foreign_from_elsewhere(nonces):
+    nonce = nonces.make("siphub.net", NOW, source="192.0.2.1")
+    assert nonces.check(nonce, "siphub.net", NOW, source="192.0.2.1") is NonceState.FRESH
+    for source in ("192.0.2.2", "192.0.2.10", ""):
+        assert nonces.check(nonce, "siphub.net", NOW, source=source) is NonceState.FOREIGN
+
+
+def test_no_binding_reads_like_another(nonces):
+    nonce = nonces.make("b.siphub.net", NOW, "MD5", "a")
+    assert nonces.check(nonce, "siphub.net", NOW, "MD5", "a\0b.") is NonceState.FOREIGN
+    assert nonces.check(nonce, "b.siphub.net", NOW, "MD5a", "") is NonceState.FOREIGN
+
+
+def test_a_ring_of_keys():
+    """The first makes, all are recognised: a new one comes in front, the old one goes a lifetime later."""
+    old = Nonces([KEY]).make("siphub.net", NOW)
+    ring = Nonces([b"the key to come!", KEY])
+    new = ring.make("siphub.net", NOW)
+    assert ring.check(old, "siphub.net", NOW) is NonceState.FRESH
+    assert ring.check(new, "siphub.net", NOW) is NonceState.FRESH
+    after = Nonces([b"the key to come!"])
+    assert after.check(new, "siphub.net", NOW) is NonceState.FRESH
+    assert after.check(old, "siphub.net", NOW) is NonceState.FOREIGN
+
+
+# ------------------------------------------------------------------ nonce counts
+
+
+@pytest.fixture
+def uses():
+    return NonceUses(lifetime=300.0, most=100)
+
+
+def counts(uses, nonce, *numbers):
+    return [uses.use(nonce, number, 0, NOW) is Use.FIRST for number in numbers]
+
+
+def test_each_count_once(uses, nonces):
+    nonce = nonces.make("siphub.net", NOW)
+    assert counts(uses, nonce, 1, 2, 3) == [True] * 3
+    assert counts(uses, nonce, 3, 2, 1) == [False] * 3
+    assert counts(uses, nonces.make("siphub.net", NOW), 1) == [True]  # of another nonce
+
+
+def test_counts_out_of_order(uses, nonces):
+    """Parallel requests overtake each other; 64 of them may (RFC 7616 says nothing, so a window)."""
+    nonce = nonces.make("siphub.net", NOW)
+    assert counts(uses, nonce, 100, 37, 99, 50, 101, 37, 36, 100) == [True] * 5 + [False] * 3
+    assert counts(uses, nonce, 38, 38, 102) == [True, False, True]
+
+
+def test_a_jump_leaves_what_is_far_behind(uses, nonces):
+    nonce = nonces.make("siphub.net", NOW)
+    top = 0xFFFFFFFF
+    assert (
+        counts(uses, nonce, 5, top, 6, top - 63, top - 64, top, 1) == [True, True, False, True] + [False] * 3
+    )
+
+
+@given(st.lists(st.integers(1, 200), max_size=60))
+def test_counts_against_a_plain_set(numbers):
+    """Never twice; and refused for its age only where a count 64 above it was seen."""
+    uses, nonce, seen = NonceUses(), Nonces(KEY).make("siphub.net", NOW), set()
+    for number in numbers:
+        expected = number not in seen and number > max(seen, default=0) - 64
+        assert (uses.use(nonce, number, 0, NOW) is Use.FIRST) is expected
+        if expected:
+            seen.add(number)
+
+
+@pytest.mark.parametrize(
+    ("mark", "later", "use"),
+    [
+        (7, 0.5, Use.AGAIN),
+        (7, 32.0, Use.AGAIN),
+        (7, 33.0, Use.REPLAYED),
+        (7, -1.0, Use.REPLAYED),
+        (8, 0.5, Use.REPLAYED),
+        (0, 0.5, Use.REPLAYED),
+    ],
+)
+def test_a_retransmission_is_no_replay(uses, nonces, mark, later, use):
+    """It is the very question within 64 × T1 (RFC 3261, 17.1.2.2), and uses up nothing."""
+    nonce = nonces.make("siphub.net", NOW)
+    assert uses.use(nonce, 1, 7, NOW) is Use.FIRST
+    assert uses.use(nonce, 1, mark, NOW + later) is use
+    assert uses.use(nonce, 2, 9, NOW + later) is Use.FIRST
+
+
+def test_a_question_that_cannot_be_told_is_never_a_retransmission(uses, nonces):
+    nonce = nonces.make("siphub.net", NOW)
+    assert [uses.use(nonce, 1, 0, NOW) for _ in range(2)] == [Use.FIRST, Use.REPLAYED]
+
+
+def test_out_of_memory_no_replay_gets_in(uses, nonces):
+    """What is forgotten counts as used, and so does every nonce as old as it: a new challenge follows."""
+    early = [nonces.make("siphub.net", NOW) for _ in range(150)]
+    late = [nonces.make("siphub.net", NOW + 1) for _ in range(50)]
+    assert [uses.use(nonce, 1, 0, NOW) for nonce in early[:100]] == [Use.FIRST] * 100
+    assert [uses.use(nonce, 1, 0, NOW + 1) for nonce in late] == [Use.FIRST] * 50
+    assert len(uses) == 100
+    # 50 of the early ones are forgotten; none of the early ones that are not remembered is trusted.
+    assert [uses.use(nonce, 1, 0, NOW + 1) for nonce in early] == [Use.REPLAYED] * 150
+    assert [uses.use(nonce, 2, 0, NOW + 1) for nonce in early[50:100]] == [Use.FIRST] * 50
+    assert uses.use(nonces.make("siphub.net", NOW + 1), 1, 0, NOW + 1) is Use.FIRST
+
+
+def test_expired_nonces_need_no_memory(nonces):
+    uses = NonceUses(lifetime=10.0)
+    for second in range(1000):
+        assert uses.use(nonces.make("siphub.net", NOW + second), 1, 0, NOW + second) is Use.FIRST
+        assert len(uses) <= 12
+
+
+def test_after_the_clock_stepped_back_new_nonces_are_good(nonces):
+    uses = NonceUses(most=1)
+    for later in (3600, 3601):
+        assert uses.use(nonces.make("siphub.net", NOW + later), 1, 0, NOW + later) is Use.FIRST
+    assert uses.use(nonces.make("siphub.net", NOW), 1, 0, NOW) is Use.FIRST
+
+
+@pytest.mark.parametrize("digit", range(56))
+def test_any_flipped_bit_is_foreign(nonces, digit):
+    nonce = nonces.make("siphub.net", NOW)
+    for bit in range(8):
+        changed = chr(ord(nonce[digit]) ^ 1 << bit)
+        other = nonce[:digit] + changed + nonce[digit + 1 :]
+        assert nonces.check(other, "siphub.net", NOW) is NonceState.FOREIGN

@@ -64,4 +64,5 @@ def format_challenge(
     qop: Iterable[str] = ("auth",),
     opaque: str | None = None,
     stale: bool = False,
+    userhash: bool = False,
 ) -> str: ...

@@ -577,10 +577,11 @@ def quote(str value not None):
 
 
 def format_challenge(str realm not None, str nonce not None, *, str algorithm="MD5", qop=("auth",),
-                     opaque=None, bint stale=False):
+                     opaque=None, bint stale=False, bint userhash=False):
     """The value of a WWW-Authenticate header (RFC 7616, 3.3), str; it ends with a quoted parameter.
 
     :param qop: names to offer, in order; empty for an RFC 2069 challenge.
+    :param userhash: whether the username may come hashed (RFC 7616, 3.4.4).
     :raises ConfigError: a value with a control character, or an algorithm that is no token.
     """
     if not _TOKEN(algorithm):
@@ -588,6 +589,8 @@ def format_challenge(str realm not None, str nonce not None, *, str algorithm="M
     cdef str text = f"Digest realm={quote(realm)}, nonce={quote(nonce)}"
     if stale:
         text += ", stale=true"
+    if userhash:
+        text += ", userhash=true"
     text += f", algorithm={algorithm}"
     if opaque is not None:
         text += f", opaque={quote(opaque)}"

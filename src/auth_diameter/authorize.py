@@ -110,6 +110,7 @@ class Authorizer:
         self._max_size = config.max_sip_message
         self._max_headers = config.max_sip_headers
         self._max_question = config.max_diameter_message
+        self._tell_source = config.tell_source
         self._unavailable_status = config.unavailable_status
         self._unavailable_headers: Headers = ()
         if config.retry_after:
@@ -154,7 +155,7 @@ class Authorizer:
             credentials = request.credentials(used, proxy)
         except ParseError:
             return refuse(request, 400, Cause.MALFORMED_CREDENTIALS, 0, realm=used)
-        question = authentication(request, used, credentials, proxy, self._max_question)
+        question = authentication(request, used, credentials, proxy, self._max_question, self._tell_source)
         if question is None:
             return refuse(request, 400, Cause.TOO_LARGE, 0)
         return question

@@ -54,6 +54,10 @@ class Config:
     retry_after: int = 2
     """Seconds in the Retry-After of that reply (RFC 3261, 20.33); 0: no such header."""
 
+    tell_source: bool = False
+    """Whether DISC is told the address that a request came from, in a Calling-Station-Id AVP: for a DISC
+    of ours that binds nonces to it. The original DISC does not know that AVP."""
+
     max_sip_message: int = 65_535
     """Bytes that a SIP request may have: what UDP can carry."""
 
@@ -69,6 +73,8 @@ class Config:
         if not isinstance(self.use_domain, int):  # a number in OpenSER
             raise ConfigError(f"use_domain: expected True or False, not {self.use_domain!r}")
         object.__setattr__(self, "use_domain", bool(self.use_domain))
+        if not isinstance(self.tell_source, bool):
+            raise ConfigError(f"tell_source: expected True or False, not {self.tell_source!r}")
         _check_port("diameter_client_port", self.diameter_client_port)
         if self.peers is not None:
             object.__setattr__(self, "peers", _checked_peers(self.peers))

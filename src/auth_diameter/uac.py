@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from auth_diameter._core import Challenge, ParseError, digest_response, ha1, quote
+from auth_diameter._core import Challenge, ParseError, digest_response, ha1, quote, user_hash
 
 
 def authorization(
@@ -19,14 +19,18 @@ def authorization(
     nc: int = 1,
     cnonce: str | None = None,
     body: bytes = b"",
+    qop: str | None = "auth",
+    userhash: bool = False,
 ) -> str:
     """The value of an Authorization header that answers `challenge` (RFC 7616, 3.4), str.
 
     :param nc: how many requests have used the nonce, this one included.
+    :param qop: what to choose where it is offered, else the first that is; None: none, as RFC 2069.
+    :param userhash: whether the username goes hashed (RFC 7616, 3.4.4).
     """
     hashed = ha1(username, challenge.realm, password, challenge.algorithm)
     fields = [
-        f"username={quote(username)}",
+        f"username={quote(_name(challenge, username, userhash))}",
         f"realm={quote(challenge.realm)}",
         f"nonce={quote(challenge.nonce)}",
         f"uri={quote(uri)}",
@@ -34,8 +38,10 @@ def authorization(
     ]
     if challenge.opaque is not None:
         fields.append(f"opaque={quote(challenge.opaque)}")
-    if challenge.qop:
-        qop = "auth" if "auth" in challenge.qop else challenge.qop[0]
+    if userhash:
+        fields.append("userhash=true")
+    if challenge.qop and qop is not None:
+        qop = qop if qop in challenge.qop else challenge.qop[0]
         count = f"{nc:08x}"
         cnonce = cnonce if cnonce is not None else secrets.token_hex(8)
         response = digest_response(
@@ -58,6 +64,10 @@ def authorization(
     return "Digest " + ", ".join(fields)
 
 
+def _name(challenge: Challenge, username: str, hashed: bool) -> str:
+    return user_hash(username, challenge.realm, challenge.algorithm) if hashed else username
+
+
 @dataclass(slots=True)
 class Reply:
     """A SIP response as far as a client of digest needs it."""
@@ -70,13 +80,14 @@ class Reply:
         """The first header of that name, in any case; None where there is none."""
         return next((value for key, value in self.headers if key.lower() == name.lower()), None)
 
+    def challenges(self) -> list[Challenge]:
+        """The Digest challenges of a 401 or 407, in the order of preference (RFC 8760, 2.3)."""
+        names = ("www-authenticate", "proxy-authenticate")
+        return [Challenge.parse(value) for name, value in self.headers if name.lower() in names]
+
     def challenge(self) -> Challenge | None:
-        """The first Digest challenge of a 401 or 407; None where there is none."""
-        for name in ("WWW-Authenticate", "Proxy-Authenticate"):
-            value = self.header(name)
-            if value is not None:
-                return Challenge.parse(value)
-        return None
+        """The first of `challenges`; None where there is none."""
+        return next(iter(self.challenges()), None)
 
 
 def parse_reply(data: bytes) -> Reply:
