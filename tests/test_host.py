@@ -873,9 +873,9 @@ def test_none_sends_nothing(run, script):
     ("body", "logged"),
     [
         ("raise KeyError('secret sauce')", "KeyError"),
-        ("return 200", "TypeError: request_route returned 200"),
-        ("return 'SIP/2.0 200 OK'", "TypeError: request_route returned 'SIP/2.0 200 OK'"),
-        ("return True", "TypeError: request_route returned True"),
+        ("return 200", "TypeError: request_route returned int"),
+        ("return 'SIP/2.0 200 OK'", "TypeError: request_route returned str"),
+        ("return True", "TypeError: request_route returned bool"),
         ("import sys; sys.exit(1)", "SystemExit"),
         ("return await auth.diameter_www_authorize(request, '$nope')", "ConfigError"),
         ("return request.reply(200, 'O\\r\\nK')", "ConfigError"),

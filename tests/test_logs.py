@@ -1,10 +1,11 @@
 """Log lines that a stranger can cause at will."""
 
+import io
 import logging
 
 import pytest
 
-from auth_diameter.logs import Sparing
+from auth_diameter.logs import Formatter, Sparing, visible
 
 
 @pytest.fixture
@@ -33,3 +34,38 @@ def test_a_quiet_kind_starts_afresh(sparing, caplog):
     for now in (0.0, 60.0):
         sparing.warning("slow", now, "slow")
     assert [record.getMessage() for record in caplog.records] == ["slow", "slow"]
+
+
+@pytest.fixture
+def log():
+    """A log as the programs write it, and what stands in it."""
+    text = io.StringIO()
+    handler = logging.StreamHandler(text)
+    handler.setFormatter(Formatter("%(levelname)s %(message)s"))
+    logger = logging.getLogger("auth_diameter.test.formatter")
+    logger.addHandler(handler)
+    logger.propagate = False
+    yield logger, text
+    logger.removeHandler(handler)
+
+
+def test_what_acts_on_a_terminal_is_escaped():
+    assert visible("a\tb\x1b[2J\r\n\x00\x7f\x9b31m") == "a\tb\\x1b[2J\\x0d\\x0a\\x00\\x7f\\x9b31m"
+
+
+def test_a_message_is_one_line(log):
+    logger, text = log
+    logger.warning("user %s", "alice\r\nERROR all is lost\x1b[31m")
+    assert text.getvalue() == "WARNING user alice\\x0d\\x0aERROR all is lost\\x1b[31m\n"
+
+
+def test_no_line_of_a_traceback_looks_like_one_of_the_log(log):
+    logger, text = log
+    try:
+        raise ValueError("x\nERROR all is lost\x07")
+    except ValueError:
+        logger.exception("it failed", stack_info=True)
+    first, *others = text.getvalue().splitlines()
+    assert first == "ERROR it failed"
+    assert all(line.startswith("  ") for line in others)
+    assert "  ERROR all is lost\\x07" in others

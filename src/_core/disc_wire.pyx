@@ -220,8 +220,8 @@ cdef void read_answer(const uint8_t *p, size_t n, AnswerView *out) noexcept nogi
                 out.result_code = get_u32(avp.data.p)
             coded = True
         elif avp.code == AVP_SERVICE_TYPE:
-            if avp.data.n != 1 or out.service_type:
-                out.fault = "Service-Type of a wrong size, or twice"
+            if avp.data.n != 1 or avp.data.p[0] == 0 or out.service_type:
+                out.fault = "Service-Type of a wrong size, NUL, or twice"
             else:
                 out.service_type = avp.data.p[0]
         elif avp.code == AVP_CHALLENGE:
@@ -251,6 +251,8 @@ cdef void read_answer(const uint8_t *p, size_t n, AnswerView *out) noexcept nogi
         out.fault = "malformed AVP"
     elif not coded and out.fault == NULL:
         out.fault = "no Result-Code"
+    elif header.flags & FLAG_ERROR and out.result_code // 1000 == 2 and out.fault == NULL:
+        out.fault = "a success with the error bit"      # RFC 6733, 7.1.3: it stands with 3xxx alone
 
 
 cdef inline bint nonce_ok(Span s) noexcept nogil:

@@ -21,7 +21,7 @@ from auth_diameter._core.sip_wire cimport (
 )
 from auth_diameter._core.span cimport Span, equal_nocase
 from auth_diameter._core.text cimport borrow, span_of, text_of
-from auth_diameter._core.uri cimport Uri
+from auth_diameter._core.uri cimport Uri, shown
 
 from auth_diameter._core.errors import ConfigError, ParseError
 
@@ -311,7 +311,7 @@ cdef class SipRequest:
         return made
 
     def __repr__(self):
-        return f"<SipRequest {self.method} {self.request_uri} call_id={self.call_id!r}>"
+        return f"<SipRequest {self.method} {shown(&self.m.request_uri)} call_id={self.call_id!r}>"
 
 
 cdef inline bint has_control(Span s) noexcept nogil:

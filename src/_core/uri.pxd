@@ -24,6 +24,7 @@ cdef bint take_uri(Reader *r, bint bare, bint request, SipUri *out) noexcept nog
 cdef bint take_host(Reader *r, Span *host, Span *port_text, uint16_t *port) noexcept nogil
 cdef bint take_port(Reader *r, uint16_t *port) noexcept nogil
 cdef bint take_number(Reader *r, uint32_t most, uint32_t *out) noexcept nogil
+cdef str shown(const SipUri *uri)
 cdef size_t put_address(uint8_t *out, const SipUri *uri, bint with_port) noexcept nogil
 
 

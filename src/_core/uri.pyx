@@ -287,6 +287,20 @@ cdef size_t put_address(uint8_t *out, const SipUri *uri, bint with_port) noexcep
     return <size_t>(q - out)
 
 
+cdef str shown(const SipUri *uri):
+    """The URI for a repr, and so for logs: without the password that may stand in it (RFC 3261, 19.1.1)."""
+    cdef const uint8_t *behind
+    if uri.text.p == NULL:
+        return None
+    if uri.scheme > SCHEME_SIPS or uri.user.n == 0:
+        return text_of(uri.text)
+    behind = uri.user.p + uri.user.n
+    if behind[0] != 58:     # the colon of a password
+        return text_of(uri.text)
+    return text_of(between(uri.text.p, behind)) + ":…" + text_of(
+        between(uri.host.p - 1, uri.text.p + uri.text.n))
+
+
 @cython.final
 cdef class Uri:
     """A SIP, SIPS, tel or other URI (RFC 3261, 19.1; RFC 3966), as written.
@@ -354,4 +368,4 @@ cdef class Uri:
         return tuple((name, value if equal else None) for name, equal, value in pairs)
 
     def __repr__(self):
-        return f"<Uri {self.text}>"
+        return f"<Uri {shown(&self.uri)}>"

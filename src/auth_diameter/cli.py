@@ -13,7 +13,6 @@ import errno
 import io
 import logging
 import os
-import re
 import resource
 import signal
 import socket
@@ -29,6 +28,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import auth_diameter as ad
 from auth_diameter.config import parse_address
+from auth_diameter.logs import Formatter, visible
 
 Network = IPv4Network | IPv6Network
 
@@ -65,7 +65,7 @@ def run() -> None:
 
 def fail(message: str) -> NoReturn:
     """One line on stderr, and exit status 2."""
-    print(f"auth-diameter: {' '.join(message.split())}", file=sys.stderr)
+    print(f"auth-diameter: {visible(' '.join(message.split()))}", file=sys.stderr)
     sys.exit(2)
 
 
@@ -209,11 +209,9 @@ class Group(click.Group):
 @click.option("-v", "--verbose", is_flag=True, help="Log more: of DISC, every question.")
 def main(verbose: bool) -> None:
     """SIP digest authentication with a Diameter back end."""
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.DEBUG if verbose else logging.INFO,
-        format="%(asctime)s %(levelname)s %(message)s",
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.DEBUG if verbose else logging.INFO)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
 
 
@@ -425,7 +423,7 @@ def user_list(domain: str | None, db: str) -> None:
     count = 0
     with Store.open(db) as store:
         for count, found in enumerate(store.users(domain), 1):  # noqa: B007 - shown at the end
-            print(_visible(" ".join([str(found), *store.groups(found.username, found.domain)])))
+            print(visible(" ".join([str(found), *store.groups(found.username, found.domain)])))
     # Not on stdout: what reads that gets users alone.
     print(f"{count} user{'s' if count != 1 else ''}", file=sys.stderr)
 
@@ -469,7 +467,7 @@ def user_import(file: str, replace: bool, db: str) -> None:
             done = import_csv(store, source, name=file, replace=replace, progress=progress)
     except CsvError as error:
         for problem in error.problems[:20]:
-            print(problem, file=sys.stderr)
+            print(visible(problem), file=sys.stderr)
         fail(f"{file}: nothing was imported")
     finally:
         if file != "-":
@@ -523,7 +521,7 @@ def group_list(account: str, db: str) -> None:
         if not groups and store.stored_domain(*split_account(account)) is None:
             raise ad.ConfigError(f"no user {account} in {db}")
     for name in groups:
-        print(_visible(name))
+        print(visible(name))
 
 
 def _must_exist(db: str) -> None:
@@ -588,16 +586,11 @@ def _print_decision(function: str, decision: ad.Decision) -> None:
         ("username", decision.username or "–"),
         ("realm", decision.realm or "–"),
     ):
-        print(f"{name:<12} {_visible(str(value))}")
+        print(f"{name:<12} {visible(str(value))}")
     if decision.reply is not None:
         print()
         for line in decision.reply.decode("utf-8", "replace").rstrip().split("\r\n"):
-            print(_visible(line))
-
-
-def _visible(text: str) -> str:
-    """Strangers write requests and tables: what could act on a terminal is shown as an escape."""
-    return re.sub("[\x00-\x08\x0a-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)
+            print(visible(line))
 
 
 @main.command()

@@ -251,7 +251,9 @@ class Host:
                     self._note(result.cause.value)
                 result = result.reply
             if result is not None and not isinstance(result, bytes | bytearray | memoryview):
-                raise TypeError(f"request_route returned {result!r:.80}, not bytes, a Decision or None")
+                # Not the value itself, which may be of a request's credentials.
+                kind = type(result).__name__
+                raise TypeError(f"request_route returned {kind}, not bytes, a Decision or None")
             reply = bytes(result) if result is not None else b""
         except asyncio.CancelledError:
             reply = request.reply(500, _REASONS[500])

@@ -1,10 +1,47 @@
-"""Log lines that a stranger can cause at will, kept to a bearable number."""
+"""Log lines that strangers can cause at will: kept to a bearable number, and to what acts on nothing."""
 
 from __future__ import annotations
 
 import logging
+import re
+from types import TracebackType
+from typing import TypeAlias
 
+_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f]")  # C0 but for the tab, DEL, C1
 _EVERY = 1.0  # seconds for which one line of a kind stands
+
+_ExcInfo: TypeAlias = (
+    tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+)
+
+
+def visible(text: str) -> str:
+    r"""`text` with control characters, line ends among them, as escapes such as ``\x1b``."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+class Formatter(logging.Formatter):
+    """A message is one line; a traceback has lines of its own, which are indented.
+
+    So no line that begins as one of the log's own is anything else, whatever a request, a database or
+    a script's exception holds.
+    """
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
+        """The message as one line."""
+        return visible(super().formatMessage(record))
+
+    def formatException(self, ei: _ExcInfo) -> str:  # noqa: N802 - logging's own name
+        """The traceback, indented."""
+        return _indented(super().formatException(ei))
+
+    def formatStack(self, stack_info: str) -> str:  # noqa: N802 - logging's own name
+        """The stack, indented."""
+        return _indented(super().formatStack(stack_info))
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {visible(line)}" for line in text.split("\n"))
 
 
 class Sparing:
