@@ -51,6 +51,9 @@ class Faults:
     overtake: bool = False
     """Whether messages with less delay overtake others; else they keep their order."""
 
+    rate: float | None = None
+    """Messages a second that go through, over all connections; the others wait for their turn."""
+
     change: Change | None = None
     """What stands in the place of each message; see `duplicated` and the others below."""
 
@@ -143,6 +146,8 @@ class FaultProxy:
         self.accepted = 0
         self.asked = 0
         self.answered = 0
+        self._question_at = 0.0  # when the last one had its turn
+        self._answer_at = 0.0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fault proxy", daemon=True)
         self._accepting: asyncio.Task[None] | None = None
@@ -240,8 +245,8 @@ class FaultProxy:
             await self._loop.sock_connect(disc, self.target)
             async with asyncio.TaskGroup() as group:
                 for direction in (
-                    _Direction(client, disc, lambda: self.questions, self._count_question),
-                    _Direction(disc, client, lambda: self.answers, self._count_answer),
+                    _Direction(client, disc, lambda: self.questions, self._question_turn),
+                    _Direction(disc, client, lambda: self.answers, self._answer_turn),
                 ):
                     group.create_task(direction.receive())
                     group.create_task(direction.send())
@@ -258,11 +263,20 @@ class FaultProxy:
                         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 sock.close()
 
-    def _count_question(self) -> None:
+    def _question_turn(self) -> float:
         self.asked += 1
+        self._question_at = self._turn(self.questions, self._question_at)
+        return self._question_at
 
-    def _count_answer(self) -> None:
+    def _answer_turn(self) -> float:
         self.answered += 1
+        self._answer_at = self._turn(self.answers, self._answer_at)
+        return self._answer_at
+
+    def _turn(self, faults: Faults, last: float) -> float:
+        """When it is the turn of the message that came, after the one before it."""
+        now = self._loop.time()
+        return now if faults.rate is None else max(now, last + 1 / faults.rate)
 
 
 class _Direction:
@@ -273,12 +287,12 @@ class _Direction:
         source: socket.socket,
         sink: socket.socket,
         faults: Callable[[], Faults],
-        count: Callable[[], None],
+        turn: Callable[[], float],
     ) -> None:
         self._source = source
         self._sink = sink
         self._faults = faults
-        self._count = count
+        self._turn = turn
         self._loop = asyncio.get_running_loop()
         self._due: asyncio.Queue[bytes] = asyncio.Queue()
         self._last_due = 0.0
@@ -291,13 +305,12 @@ class _Direction:
                 await asyncio.sleep(_TICK)
             data = await self._loop.sock_recv(self._source, 1 << 16)
             if not data:
-                self._put(b"")
+                self._put(b"", self._loop.time())
                 return
             if not self._faults().swallow:
                 for message in self._messages(data):
-                    self._count()
                     change = self._faults().change
-                    self._put(message if change is None else change(message))
+                    self._put(message if change is None else change(message), self._turn())
 
     def _messages(self, data: bytes) -> Iterator[bytes]:
         if self._framer is None:
@@ -309,9 +322,9 @@ class _Direction:
             self._framer = None
             yield data
 
-    def _put(self, data: bytes) -> None:
+    def _put(self, data: bytes, due: float) -> None:
         faults = self._faults()
-        due = self._loop.time() + faults.delay + faults.jitter * random.random()
+        due += faults.delay + faults.jitter * random.random()
         if not faults.overtake or not data:
             due = max(due, self._last_due)
             # Of two timers at the same time, either may come first.

@@ -113,6 +113,16 @@ def test_a_delay_holds_each_message_back_and_not_the_connection(proxy, connect):
     assert LATE <= time.monotonic() - start < 10 * LATE
 
 
+def test_so_many_messages_a_second_over_all_connections(proxy, connect):
+    proxy.answers = Faults(rate=100.0)
+    clients = [connect(), connect()]
+    start = time.monotonic()
+    for client in clients:
+        client.ask(*range(10))
+    assert [client.answers(10) for client in clients] == [list(range(10))] * 2
+    assert 0.19 <= time.monotonic() - start < 1.0
+
+
 def test_jitter_keeps_the_order(proxy, connect):
     proxy.answers = Faults(jitter=LATE)
     client = connect()

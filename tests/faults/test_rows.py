@@ -25,6 +25,7 @@ AWAITED = {
     "disc-hangs": "a breaker",
     "disc-killed-two": "the second attempt goes to the other DISC, not to the one that is dying",
     "fork": "nothing is done at a fork",
+    "overload": "the SIP host sheds nothing",
     "reset-mid-write": "the second attempt goes to the other DISC",
 }
 

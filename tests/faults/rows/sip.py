@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from faults.load import Record, UdpLoad
-from faults.proxy import FaultProxy
+from faults.proxy import FaultProxy, Faults
 from faults.report import Report, row
 from faults.rows.common import each
 from faults.world import World
@@ -32,3 +32,32 @@ def retransmissions(world: World, report: Report, *, seconds: float = 2.0) -> No
     report.exactly("with different replies", different, 0)
     report.exactly("questions to DISC for a request", proxy.asked / len(record), 1.0)
     report.at_most("slowest", each({"serve": record}, Record.slowest), 0.250)
+
+
+@row(
+    "overload",
+    "five times more requests than DISC answers",
+    "goodput ≥ 80 % of the peak; the excess gets 503 with Retry-After at once; p99 of the accepted ≤ 500 ms",
+    seconds=60.0,
+    capacity=600.0,
+)
+def overload(world: World, report: Report, *, seconds: float = 4.0, capacity: float = 300.0) -> None:
+    """A proxy lets so many questions a second through; the others wait in front of DISC."""
+    proxy = world.enter(FaultProxy(world.disc().address))
+    proxy.questions = Faults(rate=capacity)
+    load = world.enter(UdpLoad(world.serve(proxy.port).port, 5 * capacity))
+    time.sleep(1.0)  # until it is full
+    start = time.monotonic()
+    time.sleep(seconds)
+    end = time.monotonic()
+    record = load.stop().between(start, end)
+    good, refused = record.good, record.with_status(503)
+    report.note("requests a second", len(record) / (end - start))
+    report.at_least("goodput, of what DISC answers", len(good) / (end - start) / capacity, 0.8, "%")
+    report.at_most("accepted: 99 of 100", good.slowest(0.99), 0.500)
+    report.note("refused", len(refused) / len(record), "%")
+    report.at_most("refused: 99 of 100", refused.slowest(0.99), 0.050)
+    without = sum(b"\r\nRetry-After: " not in entry.answers[0].reply for entry in refused)
+    report.exactly("503 without Retry-After", without, 0)
+    report.exactly("lost", record.lost, 0)
+    report.exactly("with another's verdict", record.swapped, 0)
