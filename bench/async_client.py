@@ -39,7 +39,7 @@ async def calling_back(auth: ad.AsyncAuthDiameter, requests: list[bytes], count:
     def ask() -> None:
         nonlocal to_ask
         to_ask -= 1
-        question = authorizer.www_authorize(requests[to_ask % len(requests)], "$fd")
+        question = authorizer.www_authorize(requests[to_ask % len(requests)], "$fd", 0.0)
         assert not isinstance(question, ad.Decision)
         auth.ask(question, answered)
 

@@ -238,7 +238,7 @@ def test_counts(fake_disc, run):
             await ask_many(client, 20)
             await ask_many(client, 10, b"junk")
             done = asyncio.get_running_loop().create_future()
-            client.ask(client.authorizer().www_authorize(FIRST, "$fd"), done.set_result)
+            client.ask(client.authorizer().www_authorize(FIRST, "$fd", 0.0), done.set_result)
             await done
             counts = {cause: count for cause, count in client.counts.items() if count}
             assert counts == {Cause.AUTHORIZED: 20, Cause.MALFORMED_REQUEST: 10, Cause.CHALLENGED: 1}
@@ -520,7 +520,7 @@ def test_a_callback_that_fails_keeps_no_other_from_its_decision(fake_disc, run):
                 raise ValueError("of the caller")
 
             for callback in (decisions.append, fail, decisions.append):
-                question = client.authorizer().www_authorize(RIGHT, "$fd")
+                question = client.authorizer().www_authorize(RIGHT, "$fd", 0.0)
                 client.ask(question, callback)
             await until(lambda: len(decisions) == 2)
             assert all(decisions)
@@ -539,12 +539,12 @@ def test_a_callback_may_ask_again(fake_disc, run):
                 assert decision
                 left[0] -= 1
                 if left[0] > 0:
-                    client.ask(client.authorizer().www_authorize(RIGHT, "$fd"), again)
+                    client.ask(client.authorizer().www_authorize(RIGHT, "$fd", 0.0), again)
                 elif not client._pool.pending:
                     done.set()
 
             for _ in range(4):
-                client.ask(client.authorizer().www_authorize(RIGHT, "$fd"), again)
+                client.ask(client.authorizer().www_authorize(RIGHT, "$fd", 0.0), again)
             await done.wait()
 
     run(main)

@@ -54,9 +54,9 @@ REASONS = {
 }
 
 
-def authorize(request, realm="siphub.net", proxy=False, authorizer=AUTHORIZER):
+def authorize(request, realm="siphub.net", proxy=False, authorizer=AUTHORIZER, now=0.0):
     function = authorizer.proxy_authorize if proxy else authorizer.www_authorize
-    return function(request, realm)
+    return function(request, realm, now)
 
 
 def with_credentials(proxy=False, value=None, **more):
@@ -97,7 +97,7 @@ def refused(decision, status, cause, return_code, proxy=False):
 
 
 def answered(question, *args, **kwargs):
-    return AUTHORIZER.conclude(question, Answer.decode(build_answer(1, *args, **kwargs)))
+    return AUTHORIZER.conclude(question, Answer.decode(build_answer(1, *args, **kwargs)), 0.0)
 
 
 # ------------------------------------------------------------------ step 1
@@ -350,13 +350,14 @@ def test_a_question_larger_than_disc_takes():
 def test_the_configured_limits(limit, cause):
     request = build_request(extra=("Subject: lunch",) * 3, body="a" * 100, request_uri=f"sip:{'b' * 160}@h")
     assert isinstance(authorize(request), Question)
-    refused(Authorizer(Config(**limit)).proxy_authorize(request, "$fd"), 400, cause, 0)
+    refused(Authorizer(Config(**limit)).proxy_authorize(request, "$fd", 0.0), 400, cause, 0)
     decision = Authorizer(Config(**limit)).is_user_in(request, "From", "g" * 200)
     assert (decision.return_code, decision.cause) == (-5, cause)
 
 
 def test_a_request_above_the_configured_size_is_not_even_read():
-    decision = Authorizer(Config(max_sip_message=300)).www_authorize(build_request(body="a" * 300), "$fd")
+    authorizer = Authorizer(Config(max_sip_message=300))
+    decision = authorizer.www_authorize(build_request(body="a" * 300), "$fd", 0.0)
     assert (decision.status, decision.cause, decision.reply) == (400, Cause.MALFORMED_REQUEST, None)
 
 
@@ -588,14 +589,14 @@ def test_step_8_an_answer_with_two_meanings(more, service, proxy):
 def test_step_8_an_answer_to_another_command():
     data = bytearray(build_answer(1, 2001))
     data[5:8] = (271).to_bytes(3, "big")
-    decision = AUTHORIZER.conclude(authorize(with_credentials()), Answer.decode(bytes(data)))
+    decision = AUTHORIZER.conclude(authorize(with_credentials()), Answer.decode(bytes(data)), 0.0)
     refused(decision, 500, Cause.DISC_UNUSABLE, -5)
 
 
 def test_step_8_an_answer_that_ends_inside_an_avp():
     data = bytearray(build_answer(1, 2001))
     data[-7] = 0xFF  # in the length of Service-Type, the last
-    decision = AUTHORIZER.conclude(authorize(with_credentials()), Answer.decode(bytes(data)))
+    decision = AUTHORIZER.conclude(authorize(with_credentials()), Answer.decode(bytes(data)), 0.0)
     refused(decision, 500, Cause.DISC_UNUSABLE, -5)
 
 
@@ -665,6 +666,91 @@ def test_step_9_retry_after_is_a_setting(seconds, value):
     authorizer = Authorizer(Config(retry_after=seconds))
     decision = authorizer.fail(authorize(build_request()), Cause.DISC_LOST)
     assert refused(decision, 503, Cause.DISC_LOST, -5).get("Retry-After") == value
+
+
+# ------------------------------------------------------------------ the penalty for guessing
+# Who gets it, and for how long, is in test_penalty.py.
+
+SOURCE = ("192.0.2.1", 5060)
+
+
+def attempt(authorizer, now, code=5003, source=SOURCE, proxy=False, credentials=True, **answer):
+    """What becomes of a request with credentials, where DISC answers so if it is asked."""
+    data = with_credentials(proxy) if credentials else build_request()
+    request = SipRequest(data, source)
+    outcome = authorize(request, proxy=proxy, authorizer=authorizer, now=now)
+    if isinstance(outcome, Decision):
+        return outcome
+    return authorizer.conclude(outcome, Answer.decode(build_answer(1, code, **answer)), now)
+
+
+@BOTH
+def test_after_wrong_credentials_disc_is_not_asked_any_more(proxy):
+    """The reply is that to wrong credentials, to the last byte; only the cause says that it is not."""
+    authorizer = Authorizer(Config())
+    wrong = [attempt(authorizer, 0.0, service_type=b"6", proxy=proxy) for _ in range(5)]
+    assert {decision.cause for decision in wrong} == {Cause.FORBIDDEN}
+    penalized = attempt(authorizer, 0.0, 2001, service_type=b"6", proxy=proxy)
+    assert penalized.cause is Cause.PENALIZED
+    assert not penalized
+    for name in ("return_code", "status", "reply", "username", "realm", "headers"):
+        assert getattr(penalized, name) == getattr(wrong[0], name)
+
+
+def test_right_credentials_are_let_in_again_after_the_penalty():
+    authorizer = Authorizer(Config())
+    for _ in range(5):
+        attempt(authorizer, 10.0)
+    assert attempt(authorizer, 10.9, 2001).cause is Cause.PENALIZED
+    assert attempt(authorizer, 11.0, 2001)
+    assert attempt(authorizer, 11.0, 2001)
+
+
+def test_www_and_proxy_are_counted_together():
+    """Or a guesser would have twice as many attempts."""
+    authorizer = Authorizer(Config())
+    for number in range(5):
+        attempt(authorizer, 0.0, proxy=number % 2 == 0)
+    assert attempt(authorizer, 0.0).cause is Cause.PENALIZED
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"code": 4001, "challenge": CHALLENGE_VALUE + b", stale=true"},
+        {"code": 3004},
+        {"code": 4001},
+        {"credentials": False},
+        {"source": None},
+    ],
+    ids=["stale", "DISC fails", "no challenge in DISC's answer", "no credentials", "source unknown"],
+)
+def test_what_is_no_guess_is_not_counted(how):
+    authorizer = Authorizer(Config())
+    for _ in range(100):
+        attempt(authorizer, 0.0, **how)
+    assert attempt(authorizer, 0.0, 2001)
+
+
+def test_challenged_credentials_are_guesses_after_all():
+    """A DISC that rechallenges: a telephone with the right password has it at the second."""
+    authorizer = Authorizer(Config())
+    for _ in range(5):
+        assert attempt(authorizer, 0.0, 4001, challenge=CHALLENGE_VALUE).status == 401
+    assert attempt(authorizer, 0.0, 2001).cause is Cause.PENALIZED
+
+
+def test_requests_without_credentials_are_challenged_in_a_penalty_as_ever():
+    authorizer = Authorizer(Config())
+    for _ in range(5):
+        attempt(authorizer, 0.0)
+    assert attempt(authorizer, 0.0, 4001, credentials=False, challenge=CHALLENGE_VALUE).status == 401
+
+
+def test_without_penalty_all_are_asked():
+    authorizer = Authorizer(Config(penalty=False))
+    decisions = [attempt(authorizer, 0.0) for _ in range(100)]
+    assert {decision.cause for decision in decisions} == {Cause.FORBIDDEN}
 
 
 # ------------------------------------------------------------------ what is no SIP request

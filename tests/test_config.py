@@ -94,6 +94,7 @@ def test_another_host_in_a_copy():
         ({"max_diameter_message": 1 << 24}, "max_diameter_message"),
         ({"unavailable_status": 404}, "unavailable_status"),
         ({"retry_after": -1}, "retry_after"),
+        ({"penalty": 1}, "penalty"),
         ({"retry_after": 2.5}, "retry_after"),
     ],
     ids=str,

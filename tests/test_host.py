@@ -67,6 +67,7 @@ class Phone(asyncio.DatagramProtocol):
         """Both phases of digest; the two replies."""
         first = await self.ask(host, method)
         name = "Authorization" if first.status == 401 else "Proxy-Authorization"
+        assert first.challenge() is not None, first
         value = authorization(first.challenge(), username, password, method, f"sip:{DOMAIN}")
         return first, await self.ask(host, method, [(name, value)])
 
@@ -471,17 +472,25 @@ def test_no_reply_is_more_than_twice_its_request(data):
             host = host_module.Host(sock, auth, None)
             sent = []
             host._send = sent.append
-            auth.ask = lambda question, callback: callback(
-                auth.authorizer().conclude(
-                    question, Answer.decode(build_answer(1, 4001, challenge=CHALLENGE_VALUE))
-                )
-            )
+            answer = Answer.decode(build_answer(1, 4001, challenge=CHALLENGE_VALUE))
+            auth.ask = lambda question, end: end(auth.authorizer().conclude(question, answer, 0.0))
             host._handle((datagram, ("192.0.2.1", 5060)), 0.0)
             await host.aclose()
             return sent
 
     for reply, _ in asyncio.run(whole()):
         assert len(reply) <= 2 * len(datagram)
+
+
+def test_a_guesser_is_refused_without_disc_being_asked(run, counted):
+    async def scenario(host, phone):
+        replies = [(await phone.log_in(host, password=f"guess {number}"))[1] for number in range(6)]
+        return replies, host._auth.counts[ad.Cause.PENALIZED]
+
+    replies, penalized = run(scenario)
+    assert {(reply.status, reply.reason) for reply in replies} == {(403, "Forbidden")}
+    assert penalized == 1
+    assert counted[0].asked == 6 + 5
 
 
 # --- where a reply goes: RFC 3261, 18.2, and RFC 3581 --------------------------------------------------

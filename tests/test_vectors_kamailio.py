@@ -30,11 +30,11 @@ def calls_of(exchange, authorizer, request):
     """What the configuration script of the capture called, one after the other."""
     call = exchange["call"]
     if call == "www":
-        yield authorizer.www_authorize(request, "$fd")
+        yield authorizer.www_authorize(request, "$fd", 0.0)
     elif call == "www-empty":
-        yield authorizer.www_authorize(request, "")
+        yield authorizer.www_authorize(request, "", 0.0)
     elif call.startswith("proxy"):
-        yield authorizer.proxy_authorize(request, "$fd")
+        yield authorizer.proxy_authorize(request, "$fd", 0.0)
         if call == "proxy-cred-group":
             yield authorizer.is_user_in(request, "Credentials", "voicemail")
     else:
@@ -57,7 +57,7 @@ def play(exchange):
             out = bytearray()
             append_question(out, outcome, 7)
             assert_same_question(bytes(out), captured)
-            decision = authorizer.conclude(outcome, Answer.decode(bytes.fromhex(pair["answer"])))
+            decision = authorizer.conclude(outcome, Answer.decode(bytes.fromhex(pair["answer"])), 0.0)
     assert next(pairs, None) is None, "the C module asked once more"
     return decision
 

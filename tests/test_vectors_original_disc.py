@@ -121,7 +121,7 @@ def test_each_answer_means_to_our_client_what_it_meant_to_the_c_module(data):
         assert answer.fault == "not an AA-Answer"  # accounting, which ours never asks for
         return
     assert answer.fault is None
-    decision = Authorizer(Config()).conclude(question, answer)
+    decision = Authorizer(Config()).conclude(question, answer, 0.0)
     if avps[SERVICE_TYPE] == b"9":
         assert not decision
         return
@@ -144,9 +144,9 @@ def test_a_scenario_with_our_client_in_the_place_of_the_c_module(name):
             if avps_of(asked)[SERVICE_TYPE] == b"8":
                 question = authorizer.is_user_in(request, "Credentials", "voicemail")
             elif request.method == "REGISTER":
-                question = authorizer.www_authorize(request, "$fd")
+                question = authorizer.www_authorize(request, "$fd", 0.0)
             else:
-                question = authorizer.proxy_authorize(request, "$fd")
+                question = authorizer.proxy_authorize(request, "$fd", 0.0)
             assert isinstance(question, Question)
             out = bytearray()
             append_question(out, question, msgid_of(asked))
@@ -154,7 +154,7 @@ def test_a_scenario_with_our_client_in_the_place_of_the_c_module(name):
             assert list(exact.items()) == list(undo_quirks(asked).items())
             ((found, answer),) = AnswerStream().feed(answered, {msgid_of(asked): question})
             assert found is question
-            decision = authorizer.conclude(question, answer)
+            decision = authorizer.conclude(question, answer, 0.0)
         status = int(exchange.reply.split()[1])
         if status == 200:
             assert decision
@@ -171,7 +171,7 @@ def test_a_server_that_is_down_says_nothing():
     assert exchange.answers == []
     assert exchange.reply.startswith(b"SIP/2.0 500 ")
     authorizer = Authorizer(Config(unavailable_status=500))
-    question = authorizer.www_authorize(exchange.request, "$fd")
+    question = authorizer.www_authorize(exchange.request, "$fd", 0.0)
     decision = authorizer.fail(question, Cause.DISC_TIMEOUT)
     assert decision.reply.startswith(b"SIP/2.0 500 Server Internal Error\r\n")
 

@@ -51,11 +51,13 @@ class AsyncAuthDiameter:
 
         :raises ConfigError: an unknown pseudo-variable in `realm`.
         """
-        return await self._decide(self._authorizer.www_authorize(request, realm))
+        now = asyncio.get_running_loop().time()
+        return await self._decide(self._authorizer.www_authorize(request, realm, now))
 
     async def diameter_proxy_authorize(self, request: Request, realm: str) -> Decision:
         """Proxy-Authorization, challenged with 407; else the same."""
-        return await self._decide(self._authorizer.proxy_authorize(request, realm))
+        now = asyncio.get_running_loop().time()
+        return await self._decide(self._authorizer.proxy_authorize(request, realm, now))
 
     async def diameter_is_user_in(self, request: Request, who: str, group: str) -> Decision:
         """Whether a user is in a group; see `Authorizer.is_user_in` for who and codes."""
@@ -168,14 +170,15 @@ class AsyncAuthDiameter:
     # ------------------------------------------------------------------ ends
 
     def _received(self, connection: Connection, data: bytes) -> None:
+        assert self._loop is not None
+        now = self._loop.time()
         conclude = self._authorizer.conclude
         waited = bool(self._pool.waiting)
         found: list[tuple[Question, Answer]] = self._pool.received(connection, data)
         if waited:
-            assert self._loop is not None
-            self._go_on(self._loop.time())
+            self._go_on(now)
         for question, answer in found:
-            self._finish(question, conclude(question, answer))
+            self._finish(question, conclude(question, answer, now))
         if connection.is_spent:
             self._abort(connection)
 

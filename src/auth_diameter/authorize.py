@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeAlias
 
 from auth_diameter._core import (
     Answer,
+    Challenge,
     ConfigError,
     Credentials,
     Decision,
@@ -29,6 +30,7 @@ from auth_diameter._core import (
     quote,
 )
 from auth_diameter.config import Config
+from auth_diameter.penalty import Penalties
 from auth_diameter.pseudovars import check_text, compile_template
 
 __all__ = ["Authorizer", "Cause", "Decision", "Headers", "Request", "malformed", "refuse"]
@@ -47,6 +49,7 @@ class Cause(enum.Enum):
     BYPASSED = "ACK and CANCEL are never challenged"
     CHALLENGED = "DISC wants credentials"
     FORBIDDEN = "DISC refuses the credentials"
+    PENALIZED = "too many credentials of this user or source were wrong"
     NOT_MEMBER = "DISC says that the user is not in the group"
     NOT_AUTHORIZED = "no credentials on the request were found right before"
     MALFORMED_REQUEST = "the request breaks the grammar of SIP"
@@ -103,7 +106,10 @@ def refuse(
 
 
 class Authorizer:
-    """The decisions for one `Config`; keeps no state, so that any thread may use it."""
+    """The decisions for one `Config`; any thread may use it.
+
+    It remembers nothing but who had wrong credentials, see `Penalties`; `now` are seconds, monotonic.
+    """
 
     def __init__(self, config: Config) -> None:
         self.use_domain = config.use_domain
@@ -111,6 +117,7 @@ class Authorizer:
         self._max_headers = config.max_sip_headers
         self._max_question = config.max_diameter_message
         self._tell_source = config.tell_source
+        self._penalties = Penalties() if config.penalty else None
         self._unavailable_status = config.unavailable_status
         self._unavailable_headers: Headers = ()
         if config.retry_after:
@@ -122,20 +129,20 @@ class Authorizer:
 
     # ------------------------------------------------------------------ the functions
 
-    def www_authorize(self, request: Request, realm: str) -> Question | Decision:
+    def www_authorize(self, request: Request, realm: str, now: float) -> Question | Decision:
         """``diameter_www_authorize(realm)``: Authorization, challenged with 401.
 
         Return codes: 1 right credentials, or ACK or CANCEL; 0 malformed, 400 was made; -5 refused.
 
         :raises ConfigError: an unknown pseudo-variable in `realm`.
         """
-        return self._authorize(request, realm, False)
+        return self._authorize(request, realm, False, now)
 
-    def proxy_authorize(self, request: Request, realm: str) -> Question | Decision:
+    def proxy_authorize(self, request: Request, realm: str, now: float) -> Question | Decision:
         """``diameter_proxy_authorize(realm)``: Proxy-Authorization, challenged with 407; else the same."""
-        return self._authorize(request, realm, True)
+        return self._authorize(request, realm, True, now)
 
-    def _authorize(self, request: Request, realm: str, proxy: bool) -> Question | Decision:
+    def _authorize(self, request: Request, realm: str, proxy: bool, now: float) -> Question | Decision:
         expand = compile_template(realm)
         if type(request) is not SipRequest:
             try:
@@ -155,6 +162,10 @@ class Authorizer:
             credentials = request.credentials(used, proxy)
         except ParseError:
             return refuse(request, 400, Cause.MALFORMED_CREDENTIALS, 0, realm=used)
+        if credentials is not None and self._penalties is not None and request.source is not None:
+            username = credentials.username
+            if self._penalties.refuses(username, used, request.source[0], now):
+                return refuse(request, 403, Cause.PENALIZED, -5, (), used, username)
         question = authentication(request, used, credentials, proxy, self._max_question, self._tell_source)
         if question is None:
             return refuse(request, 400, Cause.TOO_LARGE, 0)
@@ -205,7 +216,7 @@ class Authorizer:
 
     # ------------------------------------------------------------------ their ends
 
-    def conclude(self, question: Question, answer: Answer) -> Decision:
+    def conclude(self, question: Question, answer: Answer, now: float) -> Decision:
         """The decision that DISC's answer leads to; right credentials are marked on the request."""
         if question.is_group_check:
             return self._conclude_group(question, answer)
@@ -222,6 +233,8 @@ class Authorizer:
             if answer.service_type not in (0, _SERVICE_AUTHENTICATION):
                 return refuse(request, 500, Cause.DISC_UNUSABLE, -5, (), realm, username)
             request.mark_authorized(credentials, question.proxy)
+            if self._penalties is not None and request.source is not None:
+                self._penalties.right(credentials.username, realm, request.source[0], now)
             headers = (
                 _authentication_info(question, answer) if answer.response_auth or answer.nextnonce else ()
             )
@@ -229,13 +242,22 @@ class Authorizer:
         if code == _AUTHENTICATION_REJECTED and answer.service_type == _SERVICE_AUTHENTICATION:
             if not answer.challenges:
                 return refuse(request, 500, Cause.DISC_UNUSABLE, -5, (), realm, username)
+            if credentials is not None and not any(map(_is_stale, answer.challenges)):
+                self._count_wrong(question, credentials, now, certain=False)
             status, name = (407, "Proxy-Authenticate") if question.proxy else (401, "WWW-Authenticate")
             # Each in a header field of its own, in the order of preference: RFC 8760, 2.4.
             headers = tuple([(name, value.decode("utf-8", "surrogateescape")) for value in answer.challenges])
             return refuse(request, status, _CHALLENGED, -5, headers, realm, username)
         if code in (_AUTHORIZATION_REJECTED, _AUTHENTICATION_REJECTED):
+            if credentials is not None:
+                self._count_wrong(question, credentials, now, certain=True)
             return refuse(request, 403, Cause.FORBIDDEN, -5, (), realm, username)
         return refuse(request, 500, Cause.DISC_REFUSED, -5, (), realm, username)
+
+    def _count_wrong(self, question: Question, credentials: Credentials, now: float, certain: bool) -> None:
+        source = question.request.source
+        if self._penalties is not None and source is not None:
+            self._penalties.wrong(credentials.username, question.realm, source[0], now, certain)
 
     def _conclude_group(self, question: Question, answer: Answer) -> Decision:
         if answer.fault is not None:
@@ -281,6 +303,14 @@ def _authentication_info(question: Question, answer: Answer) -> Headers:
         values.append(f'rspauth="{answer.response_auth.decode("ascii")}"')
     name = "Proxy-Authentication-Info" if question.proxy else "Authentication-Info"
     return ((name, ", ".join(values)),)
+
+
+def _is_stale(challenge: bytes) -> bool:
+    """Whether the digest was right and only its nonce too old (RFC 7616, 3.3)."""
+    try:
+        return Challenge.parse(challenge).stale
+    except ParseError:
+        return False
 
 
 def malformed(error: ParseError) -> Decision:

@@ -326,12 +326,19 @@ def _nonce_key(file: str) -> bytes:
     metavar="N",
     help="Processes that share the address.",
 )
-def serve(listen: tuple[str, int], disc_hosts: str, route: str | None, workers: int) -> None:
+@click.option(
+    "--no-penalty",
+    is_flag=True,
+    help="Look at credentials however many were wrong: for a host behind a proxy, whose address all share.",
+)
+def serve(
+    listen: tuple[str, int], disc_hosts: str, route: str | None, workers: int, no_penalty: bool
+) -> None:
     """Run a SIP/UDP server that lets through whom DISC knows."""
     from auth_diameter.host import Host, bind, load_route
     from auth_diameter.workers import Workers
 
-    config = ad.Config(diameter_client_host=disc_hosts)
+    config = ad.Config(diameter_client_host=disc_hosts, penalty=not no_penalty)
     script = load_route(route) if route is not None else None
     with listening(show(listen)):
         sockets = bind(*listen, workers)

@@ -58,6 +58,10 @@ class Config:
     """Whether DISC is told the address that a request came from, in a Calling-Station-Id AVP: for a DISC
     of ours that binds nonces to it. The original DISC does not know that AVP."""
 
+    penalty: bool = True
+    """Whether credentials of a user or a source with many wrong ones are refused unseen for up to a
+    minute, so that passwords cannot be tried out; only where a request's source is known."""
+
     max_sip_message: int = 65_535
     """Bytes that a SIP request may have: what UDP can carry."""
 
@@ -73,8 +77,10 @@ class Config:
         if not isinstance(self.use_domain, int):  # a number in OpenSER
             raise ConfigError(f"use_domain: expected True or False, not {self.use_domain!r}")
         object.__setattr__(self, "use_domain", bool(self.use_domain))
-        if not isinstance(self.tell_source, bool):
-            raise ConfigError(f"tell_source: expected True or False, not {self.tell_source!r}")
+        for name in ("tell_source", "penalty"):
+            value = getattr(self, name)
+            if not isinstance(value, bool):
+                raise ConfigError(f"{name}: expected True or False, not {value!r}")
         _check_port("diameter_client_port", self.diameter_client_port)
         if self.peers is not None:
             object.__setattr__(self, "peers", _checked_peers(self.peers))

@@ -226,12 +226,13 @@ class Host:
             task.add_done_callback(self._tasks.discard)
             return
         if request.is_register:
-            outcome = self._authorizer.www_authorize(request, _REALM)
+            outcome = self._authorizer.www_authorize(request, _REALM, now)
         else:
-            outcome = self._authorizer.proxy_authorize(request, _REALM)
+            outcome = self._authorizer.proxy_authorize(request, _REALM, now)
         if isinstance(outcome, Question):
             self._auth.ask(outcome, partial(self._conclude, request))
         else:
+            self._auth.counts[outcome.cause] += 1
             self._conclude(request, outcome)
 
     def _conclude(self, request: SipRequest, decision: Decision) -> None:

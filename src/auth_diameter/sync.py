@@ -62,11 +62,11 @@ class AuthDiameter:
 
         :raises ConfigError: an unknown pseudo-variable in `realm`.
         """
-        return self._decide(self._authorizer.www_authorize(request, realm))
+        return self._decide(self._authorizer.www_authorize(request, realm, time.monotonic()))
 
     def diameter_proxy_authorize(self, request: Request, realm: str) -> Decision:
         """Proxy-Authorization, challenged with 407; else the same."""
-        return self._decide(self._authorizer.proxy_authorize(request, realm))
+        return self._decide(self._authorizer.proxy_authorize(request, realm, time.monotonic()))
 
     def diameter_is_user_in(self, request: Request, who: str, group: str) -> Decision:
         """Whether a user is in a group; see `Authorizer.is_user_in` for who and codes."""
@@ -79,7 +79,7 @@ class AuthDiameter:
             assert isinstance(outcome, Question)
             result = self._ask(outcome)
             if isinstance(result, Answer):
-                decision = self._authorizer.conclude(outcome, result)
+                decision = self._authorizer.conclude(outcome, result, time.monotonic())
             else:
                 decision = self._authorizer.fail(outcome, result)
         with self._counts_lock:

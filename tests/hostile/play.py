@@ -39,7 +39,8 @@ class Play:
 
     def __init__(self, answering: Answering) -> None:
         self.answering = answering
-        self.authorizer = Authorizer(Config())
+        # Thousands of refused credentials come from one source here: each is to be judged by itself.
+        self.authorizer = Authorizer(Config(penalty=False))
 
     def decide(self, data: bytes, realm: str = "$fd", proxy: bool | None = None) -> Decision:
         """What becomes of a datagram. :param proxy: None: as `serve` does it by default."""
@@ -48,8 +49,8 @@ class Play:
         except ParseError as error:
             return malformed(error)
         if proxy if proxy is not None else not request.is_register:
-            return self.conclude(self.authorizer.proxy_authorize(request, realm))
-        return self.conclude(self.authorizer.www_authorize(request, realm))
+            return self.conclude(self.authorizer.proxy_authorize(request, realm, 0.0))
+        return self.conclude(self.authorizer.www_authorize(request, realm, 0.0))
 
     def conclude(self, outcome: Question | Decision) -> Decision:
         if isinstance(outcome, Decision):
@@ -58,7 +59,7 @@ class Play:
         append_question(out, outcome, MSGID)
         ((question, answer),) = AnswerStream().feed(self.answering(bytes(out)), {MSGID: outcome})
         assert question is outcome
-        return self.authorizer.conclude(question, answer)
+        return self.authorizer.conclude(question, answer, 0.0)
 
     def log_in(self) -> Decision:
         """Both phases of a good REGISTER; what becomes of the second."""

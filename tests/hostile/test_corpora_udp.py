@@ -24,7 +24,8 @@ def host(tmp_path_factory):
     database = fill(tmp_path_factory.mktemp("udp") / "users.sqlite")
     with (
         Watched("-v", "disc", "--listen", "127.0.0.1:0", "--db", database) as disc,
-        Watched("-v", "serve", "--listen", "127.0.0.1:0", "--disc", disc.where) as serve,
+        # One source sends all of them: each is to be judged by itself.
+        Watched("-v", "serve", "--no-penalty", "--listen", "127.0.0.1:0", "--disc", disc.where) as serve,
     ):
         yield serve.address
         log = serve.stop() + disc.stop()

@@ -1,0 +1,219 @@
+"""The penalty for guessing: who is refused, for how long, and who must not be."""
+
+import tracemalloc
+
+import pytest
+
+from auth_diameter import penalty
+from auth_diameter.penalty import Penalties
+
+ALICE = ("alice", "siphub.net", "192.0.2.1")
+ELSEWHERE = ("alice", "siphub.net", "198.51.100.1")
+NEIGHBOUR = ("bob", "siphub.net", "192.0.2.1")
+
+
+def guess(penalties, who, count=1, now=0.0):
+    for _ in range(count):
+        assert not penalties.refuses(*who, now)
+        penalties.wrong(*who, now)
+
+
+def test_five_wrong_in_a_row_are_refused_for_a_second():
+    penalties = Penalties()
+    guess(penalties, ALICE, 5)
+    assert penalties.refuses(*ALICE, 0.0)
+    assert penalties.refuses(*ALICE, 0.999)
+    assert not penalties.refuses(*ALICE, 1.0)
+
+
+def test_four_are_not():
+    penalties = Penalties()
+    guess(penalties, ALICE, 4)
+    assert not penalties.refuses(*ALICE, 0.0)
+
+
+def test_the_time_doubles_up_to_a_minute():
+    """One attempt after each: in the first hour some 60 in all."""
+    penalties = Penalties()
+    guess(penalties, ALICE, 5)
+    now, times = 0.0, []
+    for _ in range(9):
+        begun = now
+        while penalties.refuses(*ALICE, now):
+            now += 0.5
+        times.append(now - begun)
+        penalties.wrong(*ALICE, now)
+    assert times == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+
+
+def test_right_credentials_end_it():
+    penalties = Penalties()
+    guess(penalties, ALICE, 5)
+    assert not penalties.refuses(*ALICE, 1.0)
+    penalties.right(*ALICE, 1.0)
+    guess(penalties, ALICE, 5, now=1.0)
+    assert penalties.refuses(*ALICE, 1.999)
+    assert not penalties.refuses(*ALICE, 2.0), "a second again, not two"
+
+
+def test_right_ones_in_between_begin_the_row_anew():
+    penalties = Penalties()
+    for _ in range(20):
+        guess(penalties, ALICE, 4)
+        penalties.right(*ALICE, 0.0)
+    assert not penalties.refuses(*ALICE, 0.0)
+
+
+def test_after_the_penalty_one_attempt_at_a_time_is_looked_at():
+    """A thousand that are sent at once are one attempt; nor are they a thousand doublings."""
+    penalties = Penalties()
+    guess(penalties, ALICE, 5)
+    looked_at = [not penalties.refuses(*ALICE, 1.0) for _ in range(1000)]
+    assert looked_at == [True] + [False] * 999
+    penalties.wrong(*ALICE, 1.1)
+    assert penalties.refuses(*ALICE, 3.0)
+    assert not penalties.refuses(*ALICE, 3.1)
+
+
+def test_an_attempt_that_nobody_judged_gives_way_to_the_next():
+    """DISC did not answer: neither right nor wrong was ever told."""
+    penalties = Penalties()
+    guess(penalties, ALICE, 5)
+    assert not penalties.refuses(*ALICE, 1.0)
+    assert penalties.refuses(*ALICE, 1.9)
+    assert not penalties.refuses(*ALICE, 2.0)
+
+
+def test_those_asked_before_a_penalty_do_not_prolong_it():
+    """DISC answers fifty at once: it is five and then one second."""
+    penalties = Penalties()
+    for _ in range(49):
+        penalties.wrong(*ALICE, 0.0)
+    assert penalties.refuses(*ALICE, 0.9)
+    assert not penalties.refuses(*ALICE, 1.0)
+
+
+def test_it_is_forgotten_after_ten_quiet_minutes():
+    penalties = Penalties()
+    guess(penalties, ALICE, 5)
+    assert not penalties.refuses(*ALICE, 601.0)
+    guess(penalties, ALICE, 4, now=601.0)
+    assert not penalties.refuses(*ALICE, 601.0)
+
+
+# --- who must not be locked out ------------------------------------------------------------------------
+
+
+def test_the_user_is_let_in_from_elsewhere():
+    penalties = Penalties()
+    guess(penalties, ALICE, 5)
+    assert not penalties.refuses(*ELSEWHERE, 0.0)
+
+
+def test_another_user_from_there_is_let_in():
+    penalties = Penalties()
+    guess(penalties, ALICE, 5)
+    assert not penalties.refuses(*NEIGHBOUR, 0.0)
+
+
+def test_the_same_name_in_another_realm_is_another_user():
+    penalties = Penalties()
+    guess(penalties, ALICE, 5)
+    assert not penalties.refuses("alice", "other.example", ALICE[2], 0.0)
+    assert penalties.refuses("alice", "SIPHUB.net", ALICE[2], 0.0), "a realm's case does not matter"
+
+
+def spray(penalties, count, now=0.0):
+    """One attempt each with so many users from one source."""
+    for number in range(count):
+        guess(penalties, (f"user{number}", "siphub.net", ALICE[2]), now=now)
+
+
+def test_fifty_wrong_within_a_minute_are_a_penalty_for_their_source():
+    """However many users they are for; who did not get in from there lately waits as well."""
+    penalties = Penalties()
+    spray(penalties, 49)
+    assert not penalties.refuses(*NEIGHBOUR, 0.0)
+    penalties.wrong("user50", "siphub.net", ALICE[2], 0.0)
+    assert penalties.refuses(*NEIGHBOUR, 0.9)
+    assert not penalties.refuses(*ELSEWHERE, 0.9)
+    assert not penalties.refuses(*NEIGHBOUR, 1.0)
+    assert penalties.refuses("carol", *NEIGHBOUR[1:], 1.0), "one attempt at a time"
+
+
+def test_fewer_a_minute_are_not():
+    penalties = Penalties()
+    for minute in range(10):
+        spray(penalties, 49, now=60.0 * minute)
+    assert not penalties.refuses(*NEIGHBOUR, 600.0)
+
+
+@pytest.mark.parametrize(("later", "refused"), [(0.0, False), (3599.0, False), (3600.0, True)])
+def test_behind_one_address_who_got_in_within_the_hour_is_let_in(later, refused):
+    """A NAT: all telephones of an office, and a guesser among them."""
+    penalties = Penalties()
+    penalties.right(*NEIGHBOUR, 0.0)
+    spray(penalties, 50, now=later)
+    assert penalties.refuses(*NEIGHBOUR, later) == refused
+
+
+def test_who_got_in_before_does_not_lock_out_the_others_of_his_address():
+    """A telephone whose password was changed meanwhile; its own penalty is as everybody's."""
+    penalties = Penalties()
+    penalties.right(*NEIGHBOUR, 0.0)
+    for _ in range(50):
+        penalties.wrong(*NEIGHBOUR, 0.0)
+    assert penalties.refuses(*NEIGHBOUR, 0.9)
+    assert not penalties.refuses(*ALICE, 0.0)
+
+
+# --- a DISC that answers wrong credentials with a challenge --------------------------------------------
+
+
+def test_a_user_whose_credentials_are_challenged_five_times_in_a_row_is_penalized():
+    penalties = Penalties()
+    for _ in range(5):
+        penalties.wrong(*ALICE, 0.0, certain=False)
+    assert penalties.refuses(*ALICE, 0.0)
+
+
+def test_a_new_key_of_disc_is_no_guess():
+    """All nonces are foreign then, and a thousand telephones behind one address are challenged again."""
+    penalties = Penalties()
+    for number in range(1000):
+        penalties.wrong(f"user{number}", "siphub.net", ALICE[2], 0.0, certain=False)
+    assert not penalties.refuses(*NEIGHBOUR, 0.0)
+
+
+def test_two_challenges_in_a_row_count_for_the_source():
+    penalties = Penalties()
+    for number in range(50):
+        for _ in range(2):
+            penalties.wrong(f"user{number}", "siphub.net", ALICE[2], 0.0, certain=False)
+    assert penalties.refuses(*NEIGHBOUR, 0.0)
+
+
+# --- memory --------------------------------------------------------------------------------------------
+
+
+def test_memory_is_bounded(monkeypatch):
+    """Whoever forges sources may fill it with long names."""
+    monkeypatch.setattr(penalty, "_MOST_SOURCES", 200)
+    monkeypatch.setattr(penalty, "_MOST_USERS", 500)
+    monkeypatch.setattr(penalty, "_MOST_RIGHT", 1000)
+    penalties = Penalties()
+    guess(penalties, ALICE, 5)
+    tracemalloc.start()
+    try:
+        for number in range(5000):
+            address = f"10.0.{number >> 8}.{number & 255}"
+            penalties.wrong("x" * 10_000 + str(number), "siphub.net", address, 0.0)
+            penalties.right(f"user{number}", "siphub.net", "192.0.2.2", 0.0)
+        used = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert used < 500_000
+    assert len(penalties._sources) <= 200
+    assert len(penalties._users) <= 500
+    assert len(penalties._right) <= 1000
+    assert not penalties.refuses(*ALICE, 0.0), "forgotten: the guesser is favoured, and nobody locked out"
