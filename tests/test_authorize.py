@@ -487,7 +487,7 @@ def test_the_end_to_end_identifier_is_that_of_the_sip_request():
 def test_disc_is_told_the_source_where_configured(tell, source, told):
     """RFC 7155, 4.2.6, Calling-Station-Id; without the M flag, so that it may be passed over."""
     question = Authorizer(Config(tell_source=tell)).www_authorize(
-        SipRequest(with_credentials(), source), "$fd"
+        SipRequest(with_credentials(), source), "$fd", 0.0
     )
     out = bytearray()
     append_question(out, question, 1)

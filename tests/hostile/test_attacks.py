@@ -181,15 +181,15 @@ def questions():
     right = SipRequest(build_request(extra=(f"Authorization: {build_credentials()}",)))
     first = SipRequest(build_request())
     return {
-        "credentials": AUTHORIZER.www_authorize(right, DOMAIN),
-        "challenge": AUTHORIZER.www_authorize(first, DOMAIN),
+        "credentials": AUTHORIZER.www_authorize(right, DOMAIN, 0.0),
+        "challenge": AUTHORIZER.www_authorize(first, DOMAIN, 0.0),
         "group": AUTHORIZER.is_user_in(first, "From", "staff"),
     }
 
 
 def concluded(question, data):
     ((_, answer),) = AnswerStream().feed(data, {MSGID: question})
-    return AUTHORIZER.conclude(question, answer)
+    return AUTHORIZER.conclude(question, answer, 0.0)
 
 
 @pytest.mark.parametrize("service_type", [b"6", b"8", b"9", b"0", b"\0", b"", b"66", None])
@@ -323,7 +323,7 @@ def test_the_first_credentials_for_the_realm_are_the_ones_that_are_asked_about()
     ]
     for order in permutations(lines):
         first = next(line for line in order if "alice" in line or "bob" in line)
-        question = AUTHORIZER.www_authorize(SipRequest(build_request(extra=order)), DOMAIN)
+        question = AUTHORIZER.www_authorize(SipRequest(build_request(extra=order)), DOMAIN, 0.0)
         out = bytearray()
         append_question(out, question, MSGID)
         sent = Message.decode(bytes(out))
