@@ -269,7 +269,7 @@ def test_a_challenge_that_is_more_than_one_header(value):
     for proxy in (False, True):
         request = SipRequest(build_request())
         ask = AUTHORIZER.proxy_authorize if proxy else AUTHORIZER.www_authorize
-        decision = concluded(ask(request, DOMAIN), build_answer(MSGID, 4001, challenge=value))
+        decision = concluded(ask(request, DOMAIN, 0.0), build_answer(MSGID, 4001, challenge=value))
         assert (decision.status, decision.cause) == (500, Cause.DISC_UNUSABLE)
         assert {name for name, _ in parse_reply(decision.reply)[2]} <= {
             "Via", "From", "To", "Call-ID", "CSeq", "Content-Length",
