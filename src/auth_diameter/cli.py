@@ -129,18 +129,33 @@ def allow_connections() -> None:
 
 
 @contextlib.contextmanager
-def listening(text: str) -> Iterator[None]:
+def listening(text: str, option: str = "--listen") -> Iterator[None]:
     """Turns the errors of binding an address into one line that says what to do."""
     try:
         yield
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise ad.ConfigError(
-                f"{text} is in use: stop the program that has it, or choose another with --listen"
+                f"{text} is in use: stop the program that has it, or choose another with {option}"
             ) from None
         if error.errno == errno.EACCES:
             raise ad.ConfigError(f"{text}: not allowed; ports below 1024 are root's") from None
         raise ad.ConfigError(f"cannot listen on {text}: {error.strerror or error}") from None
+
+
+def bind_metrics(at: tuple[str, int] | None, count: int = 1) -> list[socket.socket]:
+    """Sockets for metrics, one for each process; none where there are to be none."""
+    if at is None:
+        return []
+    try:
+        from auth_diameter.metrics import bind
+    except ModuleNotFoundError as error:
+        raise ad.ConfigError(f"--metrics: no {error.name}; pip install 'auth-diameter[server]'") from None
+    with listening(show(at), "--metrics"):
+        sockets = bind(*at, count)
+    ports = " and ".join(f"http://{show(sock.getsockname()[:2])}/metrics" for sock in sockets)
+    logging.getLogger("auth_diameter.metrics").info("metrics at %s", ports)
+    return sockets
 
 
 def show(address: tuple[str, int]) -> str:
@@ -174,6 +189,11 @@ def peers(text: str) -> str:
     return text
 
 
+def address_or_port(text: str) -> tuple[str, int]:
+    """As `address`; a port alone is one of loopback."""
+    return address(f"127.0.0.1:{text}" if text.isdigit() else text)
+
+
 DEFAULT_PORT = 3000  # of DISC
 disc_option = click.option(
     "--disc",
@@ -190,6 +210,15 @@ database = click.option(
     metavar="FILE",
     envvar="AUTH_DIAMETER_DB",
     help="SQLite database with Kamailio's tables. [env: AUTH_DIAMETER_DB]",
+)
+
+
+metrics_option = click.option(
+    "--metrics",
+    "metrics_at",
+    type=address_or_port,
+    metavar="[HOST:]PORT",
+    help="Serve metrics for Prometheus there; a port alone is one of loopback.",
 )
 
 
@@ -258,6 +287,7 @@ def main(verbose: bool) -> None:
     metavar="N",
     help="Connections from one IPv4 address or IPv6 /64; three quarters of all at most.",
 )
+@metrics_option
 def disc(
     listen: tuple[str, int],
     db: str,
@@ -267,6 +297,7 @@ def disc(
     allow: tuple[Network, ...],
     max_connections: int,
     max_per_source: int,
+    metrics_at: tuple[str, int] | None,
 ) -> None:
     """Run DISC: challenge, verify and check groups for SIP servers."""
     from auth_diameter.disc.listener import ListenerConfig
@@ -279,6 +310,7 @@ def disc(
     nonces = Nonces(_nonce_key(nonce_key) if nonce_key is not None else None, nonce_lifetime)
     limits = ListenerConfig(allow=allow, max_connections=max_connections, max_per_source=max_per_source)
     log = logging.getLogger("auth_diameter.disc")
+    exports = bind_metrics(metrics_at)
 
     async def work() -> int:
         with Store.open(db) as store:
@@ -286,6 +318,10 @@ def disc(
             with listening(show(listen)):
                 listener = await start(server, *listen, limits)
             stop = on_stop()  # before anyone is told that we are there
+            if exports:
+                from auth_diameter import metrics
+
+                metrics.Exporter(exports[0], metrics.disc(server, listener))
             addresses = " and ".join(map(show, listener.addresses))
             if not allow and not all(ip_address(host).is_loopback for host, _ in listener.addresses):
                 log.warning(
@@ -331,8 +367,14 @@ def _nonce_key(file: str) -> bytes:
     is_flag=True,
     help="Look at credentials however many were wrong: for a host behind a proxy, whose address all share.",
 )
+@metrics_option
 def serve(
-    listen: tuple[str, int], disc_hosts: str, route: str | None, workers: int, no_penalty: bool
+    listen: tuple[str, int],
+    disc_hosts: str,
+    route: str | None,
+    workers: int,
+    no_penalty: bool,
+    metrics_at: tuple[str, int] | None,
 ) -> None:
     """Run a SIP/UDP server that lets through whom DISC knows."""
     from auth_diameter.host import Host, bind, load_route
@@ -342,6 +384,7 @@ def serve(
     script = load_route(route) if route is not None else None
     with listening(show(listen)):
         sockets = bind(*listen, workers)
+    exports = bind_metrics(metrics_at, workers)  # of each worker a port of its own, in a row
     at = show(sockets[0].getsockname()[:2])
 
     def say_ready() -> None:
@@ -352,6 +395,11 @@ def serve(
         async with ad.AsyncAuthDiameter(config) as auth:
             host = Host(sock, auth, script)
             stop = on_stop(parent)
+            if exports:
+                from auth_diameter import metrics
+
+                export = exports[sockets.index(sock)]
+                metrics.Exporter(export, metrics.client(auth), metrics.host(host))
             ready()
             await stop.wait()
             await host.aclose()

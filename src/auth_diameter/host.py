@@ -165,6 +165,11 @@ class Host:
         self._unreadable = 0  # receiving failed so many times in a row
         self._loop.add_reader(sock.fileno(), self._read)
 
+    @property
+    def under_way(self) -> int:
+        """How many requests have no reply so far."""
+        return len(self._pending)
+
     # ------------------------------------------------------------------ requests
 
     def _read(self) -> int:
