@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The rows of docs/reliability.md in their long forms: what happened, the limit, and the figure measured.
 
-    python tests/faults/campaign.py [--short] [ROW ...]
+    python tests/faults/campaign.py [--short] [--out FILE] [ROW ...]
 
 Exits with 1 where a limit is broken. All traffic stays on loopback, and each row ends by itself.
 """
@@ -9,6 +9,9 @@ Exits with 1 where a limit is broken. All traffic stays on loopback, and each ro
 from __future__ import annotations
 
 import argparse
+import logging
+import os
+import platform
 import sys
 import time
 from pathlib import Path
@@ -21,12 +24,24 @@ from faults.report import ROWS, Report
 _MARKS = {True: "ok", False: "BROKEN", None: ""}
 
 
-def show(report: Report) -> None:
+class Output:
+    """What is printed, and kept in a file as well."""
+
+    def __init__(self, path: str | None) -> None:
+        self._file = Path(path).open("w", encoding="utf-8") if path else None  # noqa: SIM115 - until the end
+
+    def __call__(self, text: str) -> None:
+        """Prints lines."""
+        for file in (sys.stdout, self._file):
+            if file is not None:
+                print(text, file=file, flush=True)
+
+
+def show(report: Report) -> str:
     """The findings as an aligned table."""
     lines = [(one.what, one.figure, one.limit, _MARKS[one.kept]) for one in report.findings]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        print(" ", "  ".join(map(str.ljust, line, widths)).rstrip(), flush=True)
+    return "\n".join("  " + "  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 
 def main() -> int:
@@ -34,6 +49,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Plays faults and measures what becomes of requests.")
     parser.add_argument("--short", action="store_true", help="the forms that the tests run")
     parser.add_argument("--list", action="store_true", help="the names of all rows, and no more")
+    parser.add_argument("--out", metavar="FILE", help="keep in this file what is printed")
     parser.add_argument("rows", nargs="*", metavar="ROW", help="names of rows; without any: all of them")
     arguments = parser.parse_args()
     if unknown := [name for name in arguments.rows if name not in ROWS]:
@@ -42,19 +58,31 @@ def main() -> int:
     if arguments.list:
         print("\n".join(names))
         return 0
+    logging.disable()  # the clients here would tell each change of a DISC
+    out = Output(arguments.out)
     broken: list[str] = []
+    out(f"{time.strftime('%Y-%m-%d')}, {'short' if arguments.short else 'long'} forms; {_machine()}")
     for number, name in enumerate(names, 1):
         row = ROWS[name]
-        print(f"\n[{number}/{len(names)}] {name}: {row.fault}\n  must: {row.must}", flush=True)
+        out(f"\n[{number}/{len(names)}] {name}: {row.fault}\n  must: {row.must}")
         start = time.monotonic()
         report = row.run(long=not arguments.short)
-        show(report)
-        print(f"  took {time.monotonic() - start:.0f} s")
+        out(show(report))
+        out(f"  took {time.monotonic() - start:.0f} s")
         broken += [f"{name}: {finding}" for finding in report.broken]
-    print(f"\n{len(names)} rows, {len(broken)} limits broken")
+    out(f"\n{len(names)} rows, {len(broken)} limits broken")
     for line in broken:
-        print(f"  {line}")
+        out(f"  {line}")
     return 1 if broken else 0
+
+
+def _machine() -> str:
+    load = os.getloadavg()[0]
+    system = platform.uname()
+    return (
+        f"{len(os.sched_getaffinity(0))} cores with load {load:.1f} from elsewhere at the start,"
+        f" {system.system} {system.release.partition('-')[0]}, CPython {platform.python_version()}"
+    )
 
 
 if __name__ == "__main__":

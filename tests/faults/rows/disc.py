@@ -26,14 +26,18 @@ def killed_with_a_second(world: World, report: Report, *, kills: int = 2) -> Non
     time.sleep(0.5)
     killed = []
     for _ in range(kills):
+        if killed:
+            time.sleep(2.0)  # until all clients have found that the other one is back
         killed.append(time.monotonic())
         victim.kill()
         time.sleep(0.7)
         victim.start()
-        time.sleep(0.3)
         victim, other = other, victim
+    settle(loads)
     records = whole(report, loads)
     all_good(report, records)
+    again = {load.name: stats.asked_again for load in loads if (stats := load.stats()) is not None}
+    report.note("questions asked again", again)
     report.at_most("slowest around a kill", each(records, slowest_around(killed)), 0.250)
 
 
