@@ -10,6 +10,7 @@ import time
 from typing import NamedTuple
 
 import pytest
+from canaries import secrets_in
 
 OURS = [sys.executable, "-m", "auth_diameter"]
 PATIENCE = 20.0  # seconds after which a test gives up on a process; none waits that long
@@ -55,6 +56,7 @@ class Server:
         """Send a signal; how it ended."""
         self.process.send_signal(how)
         out, err = self.process.communicate(timeout=PATIENCE)
+        assert secrets_in(err.decode()) == [], err.decode()
         return Done(self.process.returncode, out.decode(), err.decode())
 
     def __enter__(self):

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 
 import pytest
+from canaries import Net
 from fake_disc import FakeDisc, Script, answer_all
+
+
+@pytest.fixture(autouse=True)
+def _no_secret_in_the_log():
+    """Whatever a test is about: no log record of it holds a secret."""
+    net = Net()
+    logging.getLogger().addHandler(net)
+    yield
+    logging.getLogger().removeHandler(net)
+    assert net.caught == []
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -56,7 +56,7 @@ class Arrow:
     source: int
     target: int
     label: str
-    whole: str
+    whole: str = field(repr=False)
 
 
 class Tap:
@@ -235,7 +235,7 @@ class Scene:
     title: str
     method: str
     uri: str
-    password: str
+    password: str = field(repr=False)
     expected: tuple[int, ...]
 
 

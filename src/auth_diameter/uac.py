@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from auth_diameter._core import Challenge, ParseError, digest_response, ha1, quote, user_hash
 
@@ -74,7 +74,7 @@ class Reply:
 
     status: int
     reason: str
-    headers: list[tuple[str, str]]
+    headers: list[tuple[str, str]] = field(repr=False)  # a challenge may be among them
 
     def header(self, name: str) -> str | None:
         """The first header of that name, in any case; None where there is none."""

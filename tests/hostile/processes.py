@@ -12,6 +12,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from canaries import secrets_in
 from commands import PATIENCE, Server
 from fake_disc import SIP_MSGID, build_request
 from hostile import corpora
@@ -55,7 +56,7 @@ class Watched:
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
     def stop(self, tracebacks: bool = False) -> str:
-        """Ends it, in order; its log, in which there is no control character.
+        """Ends it, in order; its log, in which there is no control character and no secret.
 
         :param tracebacks: whether some are to be expected; else there is none in the log.
         """
@@ -68,6 +69,7 @@ class Watched:
         process.stderr.close()
         log = self._log.decode()
         assert (status, "Traceback" in log) == (0, tracebacks), log
+        assert secrets_in(log) == [], log
         assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", log), log
         return log
 

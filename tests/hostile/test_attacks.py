@@ -34,7 +34,7 @@ from auth_diameter.disc.nonce import Nonces
 from auth_diameter.disc.store import Store
 from auth_diameter.uac import make_request
 
-AUTHORIZER = Authorizer(Config())
+AUTHORIZER = Authorizer(Config(penalty=False))
 REALM = DOMAIN
 
 

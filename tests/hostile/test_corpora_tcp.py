@@ -71,8 +71,7 @@ def disc(tmp_path_factory):
     database = fill(tmp_path_factory.mktemp("tcp") / "users.sqlite")
     with Watched("-v", "disc", "--listen", "127.0.0.1:0", "--db", database) as disc:
         yield disc.address
-        log = disc.stop()
-        assert corpora.ZEROS not in log
+        disc.stop()
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,176 @@
+"""Resident memory while bad messages come in: `serve`, `disc`, and the client's answer path.
+
+Each is warmed up, then gets its part of the load in ten rounds; growth is the last reading less that
+after the warm-up. The messages are all of the sets, in turn. Run as a script:
+
+    PYTHONPATH=tests python tests/hostile/memory.py --count 1000000
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from itertools import count, cycle, islice
+from pathlib import Path
+
+from fake_disc import RIGHT, build_answer
+from hostile import corpora
+from hostile.mutants import BASES
+from hostile.play import DOMAIN, MSGID, SOURCE
+from hostile.processes import Phone, SipServer, Watched, fill
+
+from auth_diameter import Config, SipRequest
+from auth_diameter._core import AnswerStream
+from auth_diameter.authorize import Authorizer
+
+ROUNDS = 10
+MIB = 1 << 20
+MOST = 65_507  # bytes of a datagram over IPv4
+
+Load = Callable[[int], None]
+
+
+def own_bytes() -> int:
+    """Resident memory of this process."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def watch(
+    resident: Callable[[], int], flood: AbstractContextManager[Load], warmup: int, total: int
+) -> list[float]:
+    """MiB after the warm-up and after each round."""
+    with flood as load:
+        load(warmup)
+        readings = [resident() / MIB]
+        for _ in range(ROUNDS):
+            load(total // ROUNDS)
+            readings.append(resident() / MIB)
+    return readings
+
+
+def datagrams() -> list[bytes]:
+    """All that can be sent to a SIP server, the requests among it with every Digest header."""
+    found = [*corpora.sip_requests().values(), *corpora.torture_requests().values()]
+    found += [
+        corpora.register("Authorization: %s").replace(b"%s", header.value)
+        for header in corpora.digest_headers().values()
+    ]
+    return [data for data in found if len(data) <= MOST]
+
+
+def messages() -> list[bytes]:
+    """All that can be said to a client, or to DISC."""
+    sets = (corpora.diameter_malformed(), corpora.diameter_real(), corpora.disc_captured(), BASES)
+    return [data for each in sets for data in each.values()]
+
+
+@contextmanager
+def flood_serve(host: tuple[str, int]) -> Iterator[Load]:
+    """Datagrams, none twice, for that would be a retransmission; every fiftieth is a good one.
+
+    First they fill the memory that `serve` has for retransmissions, 64 MiB, so that it has all it may have.
+    """
+    stranger, alice = Phone(), Phone()
+    numbers = count()
+
+    def send(datagrams: Iterable[bytes]) -> None:
+        for data in datagrams:
+            number = next(numbers)
+            # What stands behind a body does not count (RFC 3261, 18.3).
+            stranger.send(data[: MOST - 12] + b"%012d" % number, host)
+            if number % 50 == 49:
+                alice.ask(host)
+                while stranger.receive(0.0) is not None:
+                    pass
+
+    send([corpora.sip_requests()["hdr_64k"]] * 1300)
+    source = cycle(datagrams())
+    yield lambda total: send(islice(source, total))
+    stranger.close()
+    alice.close()
+
+
+@contextmanager
+def flood_disc(address: tuple[str, int]) -> Iterator[Load]:
+    """Messages one behind the other, on a new connection wherever DISC hangs up or would wait."""
+    source = cycle(messages())
+    good = SipServer(address)
+
+    def load(total: int) -> None:
+        server = SipServer(address)
+        for number, data in enumerate(islice(source, total)):
+            server.send(data)
+            size = int.from_bytes(data[1:4], "big")
+            if data[:1] != b"\1" or size < 20 or size % 4 or size != len(data):
+                server.close()
+                server = SipServer(address)
+            elif number % 20 == 19:
+                good.ask()
+                server.look()
+        server.close()
+        good.ask()
+
+    yield load
+    good.close()
+
+
+@contextmanager
+def flood_client() -> Iterator[Load]:
+    """Answers to a question, through the stream to the decision."""
+    authorizer = Authorizer(Config(penalty=False))
+    request = SipRequest(RIGHT, SOURCE)
+    source = cycle([*messages(), build_answer(MSGID, 4001, challenge=b"Digest x=\0")])
+
+    def load(total: int) -> None:
+        stream = AnswerStream()
+        for data in islice(source, total):
+            question = authorizer.www_authorize(request, DOMAIN, 0.0)
+            for asked, answer in stream.feed(data, {MSGID: question}):
+                assert not authorizer.conclude(asked, answer, 0.0) or answer.result_code == 2001
+            stream.strays.clear()
+            if stream.fault is not None or stream.pending:
+                stream = AnswerStream()
+
+    yield load
+
+
+def measure(total: int, warmup: int) -> dict[str, list[float]]:
+    """MiB after the warm-up and each round, for each of the three."""
+    found = {"client": watch(own_bytes, flood_client(), warmup, total)}
+    with tempfile.TemporaryDirectory() as folder:
+        database = fill(Path(folder) / "users.sqlite")
+        with (
+            Watched("disc", "--listen", "127.0.0.1:0", "--db", database) as disc,
+            Watched("serve", "--no-penalty", "--listen", "127.0.0.1:0", "--disc", disc.where) as serve,
+        ):
+            found["serve"] = watch(serve.resident_bytes, flood_serve(serve.address), warmup, total)
+            found["disc"] = watch(disc.resident_bytes, flood_disc(disc.address), warmup, total)
+            serve.stop()
+            disc.stop()
+    return found
+
+
+def main() -> None:
+    """Prints a table."""
+    parser = argparse.ArgumentParser(description="Resident memory while bad messages come in.")
+    parser.add_argument(
+        "--count", type=int, default=1_000_000, help="bad messages to each, after the warm-up"
+    )
+    parser.add_argument("--warmup", type=int, default=100_000, help="before the first reading")
+    options = parser.parse_args()
+    began = time.monotonic()
+    found = measure(options.count, options.warmup)
+    print(f"{options.count:,} bad messages to each, {time.monotonic() - began:.0f} s")
+    for name, mib in found.items():
+        print(
+            f"{name:<8}{mib[0]:8.2f} MiB, {mib[-1]:8.2f} at the end, growth {mib[-1] - mib[0]:+.2f}", end="  "
+        )
+        print(" ".join(f"{reading:.1f}" for reading in mib))
+
+
+if __name__ == "__main__":
+    main()
