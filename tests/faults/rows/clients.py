@@ -20,7 +20,7 @@ from auth_diameter import AsyncAuthDiameter, AuthDiameter
 from auth_diameter.disc.nonce import Nonces
 
 _NONCES = Nonces(KEY)
-_PATIENCE = 30.0
+_PATIENCE = 120.0  # seconds after which it hangs; the long forms take half a minute
 
 
 def _entry(serial: int) -> tuple[Entry, bytes]:
