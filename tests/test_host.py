@@ -16,6 +16,7 @@ from machine import needs_ipv6
 
 import auth_diameter as ad
 from auth_diameter import host as host_module
+from auth_diameter import penalty
 from auth_diameter._core import Answer
 from auth_diameter.disc.listener import listen
 from auth_diameter.disc.server import Disc
@@ -408,7 +409,7 @@ def test_a_challenge_that_would_not_fit_is_a_400_that_says_so(run, caplog):
         assert found.challenge() is None
         assert len(reply) <= 2 * len(shortest())
     assert (oversize, retransmissions) == (1, 1)
-    assert caplog.messages == ["a reply would be more than twice as large as its request (1 request refused)"]
+    assert caplog.messages == ["a reply would be more than twice as large as its request"]
 
 
 def test_a_400_that_would_not_fit_either_is_silence(run, monkeypatch):
@@ -471,7 +472,7 @@ def test_no_reply_is_more_than_twice_its_request(data):
             sock = host_module.bind("127.0.0.1", 0)[0]
             host = host_module.Host(sock, auth, None)
             sent = []
-            host._send = sent.append
+            host._queue = sent.append
             answer = Answer.decode(build_answer(1, 4001, challenge=CHALLENGE_VALUE))
             auth.ask = lambda question, end: end(auth.authorizer().conclude(question, answer, 0.0))
             host._handle((datagram, ("192.0.2.1", 5060)), 0.0)
@@ -482,7 +483,9 @@ def test_no_reply_is_more_than_twice_its_request(data):
         assert len(reply) <= 2 * len(datagram)
 
 
-def test_a_guesser_is_refused_without_disc_being_asked(run, counted):
+def test_a_guesser_is_refused_without_disc_being_asked(run, counted, monkeypatch):
+    monkeypatch.setattr(penalty, "_FIRST", 60.0)  # seconds, for machines with much else to do
+
     async def scenario(host, phone):
         replies = [(await phone.log_in(host, password=f"guess {number}"))[1] for number in range(6)]
         return replies, host._auth.counts[ad.Cause.PENALIZED]
@@ -635,7 +638,7 @@ def test_without_disc_it_is_503_with_retry_after_and_logged_once(run, caplog):
     replies = run(scenario, disc_down=True)
     assert {(reply.status, reply.header("Retry-After")) for reply in replies} == {(503, "2")}
     lines = [record for record in caplog.records if record.name == "auth_diameter.host"]
-    assert [line.getMessage() for line in lines] == ["no DISC can be reached (1 request refused)"]
+    assert [line.getMessage() for line in lines] == ["no DISC can be reached"]
 
 
 def test_closing_with_questions_under_way_is_quiet(run, caplog):
@@ -777,7 +780,7 @@ def test_an_error_while_receiving_is_survived(run, caplog, errors):
         return await phone.ask(host)
 
     assert run(scenario).status == 401
-    assert caplog.messages == ["receiving: Connection refused (1 time)"]
+    assert caplog.messages == ["receiving: Connection refused"]
 
 
 def test_an_error_that_stays_does_not_spin(run, caplog):
@@ -900,8 +903,8 @@ def test_a_route_that_fails_is_logged_and_answered_500(run, script, caplog, body
     for reply in run(scenario, route):
         assert (reply.status, reply.reason) == (500, "Server Internal Error")
         assert not any("secret" in value for _, value in reply.headers)
-    records = [record for record in caplog.records if record.name == "auth_diameter.host"]
-    assert len(records) == 2
+    # A stranger's requests may make it fail as often as he likes, and must not fill a disk.
+    [_] = [record for record in caplog.records if record.name == "auth_diameter.host"]
     assert logged in caplog.text
 
 

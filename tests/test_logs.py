@@ -36,6 +36,24 @@ def test_a_quiet_kind_starts_afresh(sparing, caplog):
     assert [record.getMessage() for record in caplog.records] == ["slow", "slow"]
 
 
+def test_an_error_has_its_traceback_and_those_of_one_class_share_a_line(sparing, caplog):
+    """A route script that a stranger's requests make fail."""
+    for tick in range(12):
+        for kind in (KeyError, ValueError):
+            try:
+                raise kind(f"{tick}")
+            except kind as error:
+                sparing.exception(error, tick / 10, "it failed")
+    assert [record.getMessage() for record in caplog.records] == [
+        "it failed",
+        "it failed",
+        "it failed (and 9 more before)",
+        "it failed (and 9 more before)",
+    ]
+    assert {record.levelname for record in caplog.records} == {"ERROR"}
+    assert caplog.text.count("Traceback") == 4
+
+
 @pytest.fixture
 def log():
     """A log as the programs write it, and what stands in it."""

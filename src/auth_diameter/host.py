@@ -38,6 +38,7 @@ from auth_diameter._core import (
 )
 from auth_diameter.aio import AsyncAuthDiameter
 from auth_diameter.authorize import Cause, Decision
+from auth_diameter.logs import Sparing
 
 log = logging.getLogger("auth_diameter.host")
 
@@ -65,7 +66,6 @@ _AMPLIFICATION = 2  # times the bytes of a request that its reply may have
 _TOO_SHORT = "Request Too Short For Its Reply"
 _BACKLOG = 0.3  # seconds to serve what has come already when the host is closed
 _PATIENCE = 1.0  # seconds that requests under way then have to end
-_QUIET = 10.0  # seconds between two lines of the log that say the same
 _PAUSE = 0.05  # seconds until a socket that cannot be read is tried again
 
 _REASONS = {
@@ -119,14 +119,6 @@ def _where(error: BaseException, file: str | None) -> str:
     return f"line {line}: {type(error).__name__}: "
 
 
-class _Note:
-    """A line of the log that may be true of every request: how often it was, and since when it is said."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.quiet_until = 0.0
-
-
 class Host:
     """A UDP socket with a route; made by `serve`, or of a socket of `bind`.
 
@@ -161,7 +153,7 @@ class Host:
         self._draining = False
         self._idle: asyncio.Event | None = None  # set when the last request is answered
         self._closed = False
-        self._notes: dict[str, _Note] = {}
+        self._sparing = Sparing(log)
         self._unreadable = 0  # receiving failed so many times in a row
         self._loop.add_reader(sock.fileno(), self._read)
 
@@ -185,14 +177,13 @@ class Host:
         for datagram in datagrams:
             try:
                 self._handle(datagram, now)
-            except Exception:
-                # One datagram must not end the service of all others.
-                log.exception("a request could not be handled")
+            except Exception as error:  # noqa: BLE001 - one datagram must not end the service of all others
+                self._sparing.exception(error, now, "a request could not be handled")
         return len(datagrams)
 
     def _rest(self, error: OSError) -> None:
         """An error of the socket may be that of one datagram. Where it stays, reading must not spin."""
-        self._note(f"receiving: {error.strerror}", "time", "times")
+        self._sparing.warning(error.errno, self._loop.time(), "receiving: %s", error.strerror)
         self._unreadable += 1
         if self._unreadable > 1 and not self._closed:
             self._loop.remove_reader(self._socket.fileno())
@@ -207,7 +198,8 @@ class Host:
         if again is not None:
             # RFC 3261, 17.2.2: the same reply, and until there is one, nothing.
             self.retransmissions += 1
-            self._send(again)
+            if again[0]:
+                self._queue(again)
             return
         source = datagram[1]
         try:
@@ -216,7 +208,7 @@ class Host:
             self.malformed += 1
             if error.request is not None:
                 reply = error.request.reply(error.status, _REASONS[error.status])
-                self._send(self._addressed(reply, error.request, source))
+                self._send(reply, error.request, source)
             return
         # An ACK is no transaction: each one that comes answers a reply that was sent once more.
         is_ack = request.is_ack_or_cancel and request.method == "ACK"
@@ -246,7 +238,7 @@ class Host:
             self._answer(request, request.reply(200, "OK", decision.headers))
             return
         if decision.cause in _TROUBLES:
-            self._note(decision.cause.value)
+            self._note(decision.cause)
         self._answer(request, decision.reply or b"")
 
     async def _run(self, route: Route, request: SipRequest) -> None:
@@ -254,7 +246,7 @@ class Host:
             result = await route(request, self._auth)
             if isinstance(result, Decision):
                 if result.cause in _TROUBLES:
-                    self._note(result.cause.value)
+                    self._note(result.cause)
                 result = result.reply
             if result is not None and not isinstance(result, bytes | bytearray | memoryview):
                 # Not the value itself, which may be of a request's credentials.
@@ -263,11 +255,14 @@ class Host:
             reply = bytes(result) if result is not None else b""
         except asyncio.CancelledError:
             reply = request.reply(500, _REASONS[500])
-        except (Exception, SystemExit):
-            # A sys.exit() in a script ends its request, not the service.
-            log.exception("the route script failed")
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - nor a sys.exit() in a script
+            self._sparing.exception(error, self._loop.time(), "the route script failed")
             reply = request.reply(500, _REASONS[500])
         self._answer(request, reply)
+
+    def _note(self, cause: Cause) -> None:
+        if not self._closed:
+            self._sparing.warning(cause, self._loop.time(), "%s", cause.value)
 
     # ------------------------------------------------------------------ replies
 
@@ -277,17 +272,21 @@ class Host:
         if pending is None:
             return
         place, source = pending
-        addressed = self._addressed(reply, request, source)
-        self._send(addressed)
-        self._transactions.complete(place, addressed[0], addressed[1][1])
+        reply, address = self._send(reply, request, source)
+        self._transactions.complete(place, reply, address[1])
         if self._idle is not None and not self._pending:
             self._idle.set()
 
-    def _addressed(self, reply: bytes, request: SipRequest, source: Address) -> Datagram:
-        """The reply with where it goes; a small one in its place, or b"", where it must not be sent."""
+    def _send(self, reply: bytes, request: SipRequest, source: Address) -> Datagram:
+        """Sends a reply, b"" for none; what was sent, and where to.
+
+        In its place goes a small one or none where it must not be sent.
+        """
         if len(reply) > _AMPLIFICATION * request.data_size and request.authorized is None:
             self.oversize += 1
-            self._note("a reply would be more than twice as large as its request")
+            self._sparing.warning(
+                _TOO_SHORT, self._loop.time(), "a reply would be more than twice as large as its request"
+            )
             reply = request.reply(400, _TOO_SHORT)
             if len(reply) > _AMPLIFICATION * request.data_size:
                 reply = b""
@@ -295,32 +294,22 @@ class Host:
         if len(source) > 2:
             # Of IPv6, flow and scope stand behind host and port; link-local needs the scope.
             address = cast(Address, (*address[:2], *source[2:]))
-        return reply, address
+        addressed = reply, address
+        if reply:
+            self._queue(addressed)
+        return addressed
 
-    def _send(self, addressed: Datagram) -> None:
-        """Sends in this turn of the loop, together with all others."""
-        if addressed[0]:
-            if not self._replies:
-                self._loop.call_soon(self._flush)
-            self._replies.append(addressed)
+    def _queue(self, addressed: Datagram) -> None:
+        """It leaves in this turn of the loop, together with all others."""
+        if not self._replies:
+            self._loop.call_soon(self._flush)
+        self._replies.append(addressed)
 
     def _flush(self) -> None:
         replies, self._replies = self._replies, []
         if not self._closed:
             # What the kernel refuses is lost, as UDP loses it elsewhere: the client asks again.
             self.replied += self._datagrams.send(replies)
-
-    def _note(self, text: str, one: str = "request refused", more: str = "requests refused") -> None:
-        """Logs what may befall every request: at once, and then now and again with how many it was."""
-        if self._closed:
-            return
-        note = self._notes.setdefault(text, _Note())
-        note.count += 1
-        now = self._loop.time()
-        if now >= note.quiet_until:
-            log.warning("%s (%d %s)", text, note.count, one if note.count == 1 else more)
-            note.count = 0
-            note.quiet_until = now + _QUIET
 
     # ------------------------------------------------------------------ end
 

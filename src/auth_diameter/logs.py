@@ -45,7 +45,7 @@ def _indented(text: str) -> str:
 
 
 class Sparing:
-    """Writes one warning of each kind a second; the next one says how many it stands for.
+    """Writes one line of each kind a second; the next one says how many it stands for.
 
     Nothing is lost by that: what is logged here is counted, too.
 
@@ -62,10 +62,25 @@ class Sparing:
         :param kind: what shares a line; of a small set that strangers do not choose. :param now: seconds
             of a clock that never goes back.
         """
+        self._write(logging.WARNING, kind, now, message, arguments, None)
+
+    def exception(self, error: BaseException, now: float, message: str) -> None:
+        """The same for an error, with its traceback; those of one class and message share a line."""
+        self._write(logging.ERROR, (type(error), message), now, message, (), error)
+
+    def _write(
+        self,
+        level: int,
+        kind: object,
+        now: float,
+        message: str,
+        arguments: tuple[object, ...],
+        error: BaseException | None,
+    ) -> None:
         due, left_out = self._kinds.get(kind, (now, 0))
         if now < due:
             self._kinds[kind] = (due, left_out + 1)
             return
         self._kinds[kind] = (now + _EVERY, 0)
         more = f" (and {left_out} more before)" if left_out else ""
-        self._log.warning(message + "%s", *arguments, more)
+        self._log.log(level, message + "%s", *arguments, more, exc_info=error)
