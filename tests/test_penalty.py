@@ -123,6 +123,55 @@ def test_the_same_name_in_another_realm_is_another_user():
     assert penalties.refuses("alice", "SIPHUB.net", ALICE[2], 0.0), "a realm's case does not matter"
 
 
+@pytest.mark.parametrize(
+    ("username", "same"),
+    [
+        ("alice@siphub.net", True),
+        ("alice@SIPHUB.net", True),
+        ("alice@other.example", False),  # an account of its own
+        ("alice@", False),
+        ("Alice", False),
+    ],
+)
+def test_a_username_with_its_domain_is_the_same_user(username, same):
+    """DISC knows one account by both (RFC 7616, 3.4.2), and a domain's case does not matter."""
+    penalties = Penalties()
+    guess(penalties, ALICE, 5)
+    assert penalties.refuses(username, *ALICE[1:], 0.0) == same
+
+
+@pytest.mark.parametrize(
+    ("address", "same"),
+    [
+        ("2001:db8:0:1::2", True),
+        ("2001:db8:0:1:ffff:ffff:ffff:ffff", True),
+        ("2001:db8:0:2::1", False),
+        ("2001:db8::1", False),
+        ("192.0.2.1", False),
+    ],
+)
+def test_the_addresses_of_an_ipv6_host_are_one_source(address, same):
+    """One host has 2**64 of them (RFC 4291, 2.5.1): a new one for each guess costs it nothing."""
+    penalties = Penalties()
+    guess(penalties, ("alice", "siphub.net", "2001:db8:0:1::1"), 5)
+    assert penalties.refuses("alice", "siphub.net", address, 0.0) == same
+
+
+def test_ipv4_hosts_on_an_ipv6_socket_are_sources_of_their_own():
+    penalties = Penalties()
+    guess(penalties, ("alice", "siphub.net", "::ffff:192.0.2.1"), 5)
+    assert penalties.refuses("alice", "siphub.net", "::ffff:192.0.2.1", 0.0)
+    assert not penalties.refuses("alice", "siphub.net", "::ffff:192.0.2.2", 0.0)
+
+
+@pytest.mark.parametrize("address", ["fe80::1%eth0", "a.name.without:a.meaning", ":", "[::1]"])
+def test_an_address_that_is_none_is_a_source_as_it_stands(address):
+    """A caller may give any; link-local ones have a zone."""
+    penalties = Penalties()
+    guess(penalties, ("alice", "siphub.net", address), 5)
+    assert penalties.refuses("alice", "siphub.net", address, 0.0)
+
+
 def spray(penalties, count, now=0.0):
     """One attempt each with so many users from one source."""
     for number in range(count):

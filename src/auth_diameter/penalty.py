@@ -16,8 +16,9 @@ used least lately is forgotten, which favours the guesser and locks nobody out.
 
 from __future__ import annotations
 
+import socket
 import threading
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 _FIRST = 1.0  # seconds of the first penalty
 _LONGEST = 60.0  # and of the longest: so long a user who has corrected his password waits at most
@@ -25,6 +26,10 @@ _RECENT = 3600.0  # seconds that a success speaks for a user: telephones registe
 _MOST_SOURCES = 20_000  # addresses with wrong credentials: 6 MB if as many guess
 _MOST_USERS = 50_000  # users with wrong credentials: 15 MB
 _MOST_RIGHT = 200_000  # users who got in: 30 MB
+
+_MAPPED = bytes(10) + b"\xff\xff"
+
+_Source: TypeAlias = str | bytes  # an IPv4 address, or 8 bytes of an IPv6 one
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -105,24 +110,26 @@ class _Recent(Generic[K, V]):
 class Penalties:
     """The penalties of one client; any thread may use it.
 
-    A user is a name and a realm, a source an address without its port; `now` are seconds, monotonic.
+    A user is a name and a realm, with its domain in the name or without; a source an IPv4 address or an
+    IPv6 /64, all of which one host may have; `now` are seconds, monotonic.
     """
 
     def __init__(self) -> None:
-        self._sources: _Recent[str, _Guesses] = _Recent(_MOST_SOURCES)
+        self._sources: _Recent[_Source, _Guesses] = _Recent(_MOST_SOURCES)
         self._users: _Recent[int, _Guesses] = _Recent(_MOST_USERS)
         self._right: _Recent[int, float] = _Recent(_MOST_RIGHT)  # when a user got in from a source
         self._lock = threading.Lock()  # for the guesses
 
     def refuses(self, username: str, realm: str, address: str, now: float) -> bool:
         """Whether credentials are to be refused unseen. Else whoever looks tells what they were."""
-        if self._sources.get(address) is None:
+        source = _source(address)
+        if self._sources.get(source) is None:
             return False  # nearly always
-        key = _key(username, realm, address)
+        key = _key(username, realm, source)
         with self._lock:
             found = [_known(self._users, key, now)]
             if not self._got_in(key, now):
-                found.append(_known(self._sources, address, now))
+                found.append(_known(self._sources, source, now))
             guesses = [one for one in found if one is not None]
             if any(now < one.until for one in guesses):
                 return True
@@ -132,9 +139,10 @@ class Penalties:
 
     def right(self, username: str, realm: str, address: str, now: float) -> None:
         """The credentials were right."""
-        key = _key(username, realm, address)
+        source = _source(address)
+        key = _key(username, realm, source)
         self._right.put(key, now)
-        if self._sources.get(address) is not None:
+        if self._sources.get(source) is not None:
             with self._lock:
                 self._users.drop(key)
 
@@ -144,15 +152,16 @@ class Penalties:
         :param certain: False where DISC only wants others: that may be for the nonce alone, as after it
             was started again. Of those the second on of a user counts for the source.
         """
-        key = _key(username, realm, address)
+        source = _source(address)
+        key = _key(username, realm, source)
         with self._lock:
-            source = _known(self._sources, address, now) or _Guesses(_SOURCE, now)
+            of_source = _known(self._sources, source, now) or _Guesses(_SOURCE, now)
             user = _known(self._users, key, now)
             if (certain or user is not None) and not self._got_in(key, now):
-                source.add(now)
+                of_source.add(now)
             user = user or _Guesses(_USER, now)
             user.add(now)
-            self._sources.put(address, source)
+            self._sources.put(source, of_source)
             self._users.put(key, user)
 
     def _got_in(self, key: int, now: float) -> bool:
@@ -160,13 +169,28 @@ class Penalties:
         return when is not None and now - when < _RECENT
 
 
-def _key(username: str, realm: str, address: str) -> int:
+def _source(address: str) -> _Source:
+    """Whom a guess counts for: its IPv4 address, or its IPv6 /64."""
+    if ":" not in address:
+        return address
+    try:
+        packed = socket.inet_pton(socket.AF_INET6, address.partition("%")[0])
+    except OSError:
+        return address
+    # An IPv4 address as an IPv6 socket has it: RFC 4291, 2.5.5.2
+    return packed if packed.startswith(_MAPPED) else packed[:8]
+
+
+def _key(username: str, realm: str, source: _Source) -> int:
     """Stands for a user at a source, however long the name is.
 
     Python's hash has 64 bits and a secret of this process in it: two do not meet by accident, nor can
     anyone make them.
     """
-    return hash((username, realm.lower(), address))
+    name, at, domain = username.rpartition("@")
+    if at and domain.lower() == realm.lower():
+        username = name
+    return hash((username, realm.lower(), source))
 
 
 def _known(guesses: _Recent[K, _Guesses], key: K, now: float) -> _Guesses | None:
