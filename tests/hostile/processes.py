@@ -11,6 +11,7 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from urllib.request import urlopen
 
 from canaries import secrets_in
 from commands import PATIENCE, Server
@@ -50,6 +51,12 @@ class Watched:
         stderr = self.server.process.stderr
         while data := os.read(stderr.fileno(), 1 << 16):
             self._log += data
+
+    def metrics(self) -> str:
+        """What it counts, as Prometheus gets it; it must have been started with --metrics."""
+        (url,) = re.findall(r"metrics at (http://\S+)", self._log.decode())
+        with urlopen(url, timeout=PATIENCE) as answer:
+            return answer.read().decode()
 
     def resident_bytes(self) -> int:
         pages = Path(f"/proc/{self.server.process.pid}/statm").read_text().split()[1]

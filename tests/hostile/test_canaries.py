@@ -317,9 +317,13 @@ def test_programs(tmp_path, store):
     key.write_text(NONCE_KEYS[0])
     route.write_text(ROUTE)
     phone = Phone()
+
+    def start(command):
+        return ("-v", command, "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0")
+
     with (
-        Watched("-v", "disc", "--listen", "127.0.0.1:0", "--db", db, "--nonce-key", key) as disc,
-        Watched("-v", "serve", "--listen", "127.0.0.1:0", "--disc", disc.where) as serve,
+        Watched(*start("disc"), "--db", db, "--nonce-key", key) as disc,
+        Watched(*start("serve"), "--disc", disc.where) as serve,
         Watched("-v", "serve", "--listen", "127.0.0.1:0", "--disc", disc.where, "--route", route) as fails,
     ):
         for user in ("alice", "bob", "carol", "dave", "nobody"):
@@ -332,6 +336,10 @@ def test_programs(tmp_path, store):
                 for host in (serve, fails):
                     phone.send(data, host.address)
                     assert phone.receive() is not None
+        for program in (disc, serve):
+            counted = program.metrics()
+            assert "auth_diameter" in counted
+            silent([counted])
         serve.stop()
         fails.stop(tracebacks=True)
         disc.stop()
