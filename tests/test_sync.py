@@ -29,7 +29,7 @@ from fake_disc import (
     say_nothing,
 )
 
-from auth_diameter import AuthDiameter, Cause, Config, DiscError, SipRequest
+from auth_diameter import AuthDiameter, Cause, Config, DiscError, SipRequest, sync
 
 
 def new_client(disc, **settings):
@@ -237,7 +237,7 @@ def test_looking_up_a_name_takes_no_longer_than_the_deadline(monkeypatch):
     """The C library looks up names without a limit; the caller has one."""
     go_on = threading.Event()
 
-    def look_up(*args):
+    def look_up(*args, **kwargs):
         go_on.wait(10)
         raise socket.gaierror(socket.EAI_AGAIN, "no answer")
 
@@ -304,18 +304,19 @@ def test_the_other_disc_takes_over(fake_disc):
     peers = [("127.0.0.1", first.port), ("127.0.0.1", second.port)]
     with AuthDiameter(Config(peers=peers, timeout=5.0)) as client:
         assert ask(client)
-        assert (len(first.questions), len(second.questions)) == (1, 0)
+        assert len(first.questions) + len(second.questions) == 1
         first.stop()
         assert all(ask(client) for _ in range(3))
-        assert len(second.questions) == 3
+        assert len(first.questions) + len(second.questions) == 4
 
 
 def test_the_other_disc_takes_over_from_one_that_hangs(fake_disc):
     hanging, fine = fake_disc(say_nothing), fake_disc()
     peers = [("127.0.0.1", hanging.port), ("127.0.0.1", fine.port)]
     with AuthDiameter(Config(peers=peers, timeout=0.3)) as client:
-        assert ask(client).cause is Cause.DISC_TIMEOUT
-        assert all(ask(client) for _ in range(5))
+        causes = [ask(client).cause for _ in range(8)]
+        assert causes.count(Cause.DISC_TIMEOUT) == 1
+        assert causes.count(Cause.AUTHORIZED) == 7
 
 
 def test_disc_reads_nothing(fake_disc):
@@ -524,15 +525,15 @@ def test_close_while_a_connection_is_on_its_way(fake_disc, monkeypatch):
     disc = fake_disc()
     on_its_way, arrive = threading.Event(), threading.Event()
     made = []
-    connect = socket.create_connection
+    connect = sync._connected
 
-    def slow(address, timeout):
+    def slow(*args):
         on_its_way.set()
         arrive.wait(5)
-        made.append(connect(address, timeout))
+        made.append(connect(*args))
         return made[0]
 
-    monkeypatch.setattr(socket, "create_connection", slow)
+    monkeypatch.setattr(sync, "_connected", slow)
     client = new_client(disc)
     with ThreadPoolExecutor(1) as threads:
         future = threads.submit(ask, client)

@@ -190,7 +190,7 @@ def test_a_pipeline_through_the_pool(seed):
     for question in questions:
         assert pool.submit(question, 0.0) is None
     peer = pool.wanted(0.0)
-    asked_on, other = pool.opened(peer, None), pool.opened(peer, None)
+    asked_on, other = pool.opened(peer, None, 0.0), pool.opened(peer, None, 0.0)
     peer.opening = 0
     stream = []
     for question, data in zip(questions, answers, strict=True):
@@ -203,7 +203,7 @@ def test_a_pipeline_through_the_pool(seed):
         data = b"".join(answer for _, answer in part)
         while data:
             size = chance.randint(1, 500)
-            found += [question for question, _ in pool.received(connection, data[:size])]
+            found += [question for question, _ in pool.received(connection, data[:size], 0.0)]
             data = data[size:]
     assert found == [question for question, _ in pairs[::2] + pairs[1::2]]
     assert not pool.pending

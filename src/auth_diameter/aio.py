@@ -6,16 +6,22 @@ What is asked in one turn of the loop goes out in one write; there is one timer 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
+import os
+import socket
+import weakref
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self, cast
+from typing import Any, Self, cast
 
 from auth_diameter._core import Answer, DiscError, Question
 from auth_diameter.authorize import Authorizer, Cause, Decision, Request
+from auth_diameter.changes import ChangeLog
 from auth_diameter.config import Config
-from auth_diameter.pool import Connection, Failure, Peer, Pool, PoolStats
-
-_WRITE_BUFFER = 1 << 20  # bytes of questions that a DISC may leave unread
+from auth_diameter.peer import Change, Connection, Peer
+from auth_diameter.pool import Failure, Pool, PoolStats
+from auth_diameter.resolver import Address, Outcome, Resolver, reason_of
 
 
 class AsyncAuthDiameter:
@@ -27,7 +33,7 @@ class AsyncAuthDiameter:
             decision = await auth.diameter_www_authorize(request, "$fd")
 
     A DISC that is down, slow or wrong is a Decision with 503 or 500, never an exception. Used from
-    one event loop. Connections are opened when first needed.
+    one event loop. Connections are opened when first needed; a process that was forked has its own.
 
     :ivar counts: how many decisions had each `Cause`: those of the three functions and of `ask`. Who
         takes a decision from `authorizer` itself may add it.
@@ -37,12 +43,26 @@ class AsyncAuthDiameter:
         self.config = config if config is not None else Config()
         self.counts: dict[Cause, int] = dict.fromkeys(Cause, 0)
         self._authorizer = Authorizer(self.config)
-        self._pool = Pool(self.config)
+        self._closed = False
+        self._inherited: list[Any] = []
+        self._begin()
+        _clients.add(self)
+
+    def _begin(self) -> None:
+        self._pool = Pool(self.config, changed=self._changed)
+        self._resolver = Resolver()
+        self._log = ChangeLog()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._to_send: list[Connection] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._expires_at = math.inf  # what the timer is set to
         self._tasks: set[asyncio.Task[None]] = set()
-        self._closed = False
+
+    def _after_fork(self) -> None:
+        """In the child: connections, tasks and loop are its parent's, and are not touched any more."""
+        # Not even closed or forgotten, which would take them out of the parent's epoll.
+        self._inherited += [self._pool, self._tasks, self._timer, self._loop]
+        self._begin()
 
     # ------------------------------------------------------------------ the functions
 
@@ -77,22 +97,33 @@ class AsyncAuthDiameter:
 
         Without a future or a task: for servers that answer from the callback. It must not raise.
         """
-        if self._loop is None:
-            self._loop = asyncio.get_running_loop()
-        if self._closed:
-            raise DiscError("this client is closed")
+        if self._timer is None:
+            self._begin_to_ask()
+        assert self._loop is not None
         question.callback = callback
         now = self._loop.time()
         where = self._pool.submit(question, now)
         if isinstance(where, Connection):
             self._send_soon(where)
-        elif where is None:
-            self._open_wanted(now)
         else:
-            self._finish(question, self._authorizer.fail(question, where))
-            return
+            if where is None:
+                self._open_wanted(now)
+            else:
+                self._finish(question, self._authorizer.fail(question, where))
+            if now >= self._pool.due:
+                self._tend(now)
         if self._timer is None:
-            self._timer = self._loop.call_at(question.deadline, self._expire)
+            self._set_timer()
+
+    def _begin_to_ask(self) -> None:
+        """Nothing is under way.
+
+        :raises DiscError: nor will be any more.
+        """
+        if self._closed:
+            raise DiscError("this client is closed")
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
 
     def authorizer(self) -> Authorizer:
         """The decisions alone, for callers of `ask`."""
@@ -112,12 +143,20 @@ class AsyncAuthDiameter:
             self._to_send.append(connection)
 
     def _send(self) -> None:
+        assert self._loop is not None
+        now = self._loop.time()
+        if now >= self._pool.due:
+            self._tend(now)
         connections, self._to_send = self._to_send, []
         for connection in connections:
             # One that is closing has lost its questions already, or soon will.
-            if connection.outgoing and not connection.transport.is_closing():
+            if connection.outgoing and not connection.paused and not connection.transport.is_closing():
                 data, connection.outgoing = connection.outgoing, bytearray()
                 connection.transport.write(data)
+                if connection.full:
+                    self._pool.sent(connection, now)
+                    if connection.outgoing:
+                        self._send_soon(connection)
 
     # ------------------------------------------------------------------ connecting
 
@@ -133,25 +172,82 @@ class AsyncAuthDiameter:
     async def _open(self, peer: Peer) -> None:
         loop = asyncio.get_running_loop()
         protocol = _Protocol(self, peer)
+        why = ""
         try:
-            async with asyncio.timeout(self.config.connect_timeout):
-                await loop.create_connection(lambda: protocol, peer.host, peer.port)
-        except (OSError, UnicodeError):  # the latter: a host that cannot be a name
-            pass
+            sock = await self._connect(peer)
+            try:
+                await loop.create_connection(lambda: protocol, sock=sock)
+            except BaseException:
+                sock.close()
+                raise
+        except OSError as error:
+            why = reason_of(error)
         finally:
             if protocol.connection is None:
                 protocol.given_up = True
-                self._fail(self._pool.failed(peer, loop.time()))
-                self._open_wanted(loop.time())
+                now = loop.time()
+                self._fail(self._pool.failed(peer, now, why))
+                self._open_wanted(now)
+
+    async def _connect(self, peer: Peer) -> socket.socket:
+        """A socket that is connected to one of its addresses; each has its share of `connect_timeout`.
+
+        :raises OSError: none of them could be reached.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self.config.connect_timeout
+        left = list(await self._look_up(peer))
+        error: OSError = TimeoutError()
+        while left:
+            address = left.pop(0)
+            try:
+                async with asyncio.timeout((until - loop.time()) / (len(left) + 1)):
+                    sock = await _connected(loop, address)
+            except OSError as this_error:
+                error = this_error
+                continue
+            self._resolver.tried(peer.host, address)
+            return sock
+        self._resolver.tried(peer.host, None)
+        raise error
+
+    async def _look_up(self, peer: Peer) -> list[Address]:
+        """:raises OSError: it has no address."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Outcome] = loop.create_future()
+
+        def settle(outcome: Outcome) -> None:
+            if not future.done():
+                future.set_result(outcome)
+
+        def done(outcome: Outcome) -> None:
+            # From the thread that looks it up, whose loop may be gone by then.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(settle, outcome)
+
+        self._resolver.look_up(peer.host, peer.port, done)
+        try:
+            async with asyncio.timeout(self.config.connect_timeout):
+                outcome = await future
+        except TimeoutError:
+            raise OSError("looking up its name takes too long") from None
+        finally:
+            self._resolver.forget(peer.port, done)
+        if isinstance(outcome, OSError):
+            raise outcome
+        return list(outcome)
 
     def _opened(self, peer: Peer, transport: asyncio.Transport) -> Connection:
-        connection = self._pool.opened(peer, transport)
+        assert self._loop is not None
+        connection = self._pool.opened(peer, transport, self._loop.time())
         if connection.outgoing:
             self._send_soon(connection)
         return connection
 
     def _resumed(self, connection: Connection) -> None:
-        if self._pool.fill(connection):
+        assert self._loop is not None
+        self._pool.resume(connection, self._loop.time())
+        if connection.outgoing:
             self._send_soon(connection)
 
     def _lost(self, connection: Connection) -> None:
@@ -160,21 +256,37 @@ class AsyncAuthDiameter:
         self._fail(self._pool.closed(connection, now))
         self._go_on(now)
 
+    def _tend(self, now: float) -> None:
+        self._log.flush(now)
+        self._pool.tend(now)
+        self._pool.due = min(self._pool.due, self._log.due)
+        self._go_on(now)
+
     def _go_on(self, now: float) -> None:
         """Where room was made, questions that waited stand in the outgoing of any connection."""
         for connection in self._pool.connections:
-            if connection.outgoing:
+            if connection.is_spent:
+                self._abort(connection)
+            elif connection.outgoing:
                 self._send_soon(connection)
         self._open_wanted(now)
+
+    def _changed(self, change: Change) -> None:
+        assert self._loop is not None
+        self._log.tell(change, self._loop.time())
+        self._pool.due = min(self._pool.due, self._log.due)
 
     # ------------------------------------------------------------------ ends
 
     def _received(self, connection: Connection, data: bytes) -> None:
         assert self._loop is not None
         now = self._loop.time()
+        if now >= self._expires_at:
+            # This process has slept longer than its questions may wait: their answers are stale.
+            self._expire()
         conclude = self._authorizer.conclude
         waited = bool(self._pool.waiting)
-        found: list[tuple[Question, Answer]] = self._pool.received(connection, data)
+        found: list[tuple[Question, Answer]] = self._pool.received(connection, data, now)
         if waited:
             self._go_on(now)
         for question, answer in found:
@@ -182,9 +294,8 @@ class AsyncAuthDiameter:
         if connection.is_spent:
             self._abort(connection)
 
-    @staticmethod
-    def _abort(connection: Connection) -> None:
-        connection.paused = True  # no more questions; `_lost` follows in a later turn of the loop
+    def _abort(self, connection: Connection) -> None:
+        self._pool.give_up(connection)  # `_lost` follows in a later turn of the loop
         connection.transport.abort()
 
     def _fail(self, failures: list[Failure]) -> None:
@@ -207,12 +318,21 @@ class AsyncAuthDiameter:
         assert self._loop is not None
         now = self._loop.time()
         late = self._pool.expire(now)
-        for connection in self._pool.spent():
-            self._abort(connection)
         self._go_on(now)
         self._fail(late)
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        """One timer for all questions: it is set for the oldest, and again when that time is over."""
+        assert self._loop is not None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         deadline = self._pool.deadline()
-        self._timer = None if deadline is None else self._loop.call_at(deadline, self._expire)
+        self._expires_at = math.inf
+        if deadline is not None and not self._closed:
+            self._expires_at = deadline
+            self._timer = self._loop.call_at(deadline, self._expire)
 
     # ------------------------------------------------------------------ life
 
@@ -242,6 +362,20 @@ class AsyncAuthDiameter:
         await self.aclose()
 
 
+async def _connected(loop: asyncio.AbstractEventLoop, address: Address) -> socket.socket:
+    """:raises OSError: it cannot be connected to."""
+    family, where = address
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        await loop.sock_connect(sock, where)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
 class _Protocol(asyncio.Protocol):
     """Between one transport and the pool's Connection."""
 
@@ -256,7 +390,8 @@ class _Protocol(asyncio.Protocol):
         if self.given_up:
             transport.abort()
             return
-        transport.set_write_buffer_limits(high=_WRITE_BUFFER)
+        # As soon as the kernel takes no more, the pool is told: what waits here is what was written once.
+        transport.set_write_buffer_limits(high=0)
         self.connection = self._client._opened(self._peer, transport)
 
     def data_received(self, data: bytes) -> None:
@@ -265,13 +400,23 @@ class _Protocol(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         assert self.connection is not None
-        self.connection.paused = True
+        self._client._pool.pause(self.connection)
 
     def resume_writing(self) -> None:
         assert self.connection is not None
-        self.connection.paused = False
         self._client._resumed(self.connection)
 
     def connection_lost(self, error: Exception | None) -> None:
         if self.connection is not None:
             self._client._lost(self.connection)
+
+
+_clients: weakref.WeakSet[AsyncAuthDiameter] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for client in list(_clients):
+        client._after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -48,6 +48,11 @@ class Config:
     max_waiting: int = 10_000
     """Questions that may wait for a connection; the next one is answered 503 at once."""
 
+    max_delay: float | None = 0.25
+    """Seconds that a question may have to wait for its answer, by the rate at which answers come in;
+    one that would wait longer is answered 503 at once. An overload then costs the excess only, not
+    everybody's `timeout`. None: no such limit."""
+
     unavailable_status: int = 503
     """SIP status when DISC does not answer: 503, or 500 as the C module says."""
 
@@ -90,6 +95,12 @@ class Config:
             value = getattr(self, name)
             if not isinstance(value, int | float) or not 0 < value <= 3600:
                 raise ConfigError(f"{name}: expected seconds above 0, up to 3600, not {value!r}")
+        if self.max_delay is not None and (
+            not isinstance(self.max_delay, int | float) or not 0 < self.max_delay <= 3600
+        ):
+            raise ConfigError(
+                f"max_delay: expected seconds above 0, up to 3600, or None, not {self.max_delay!r}"
+            )
         for name in ("max_connections", "max_in_flight", "max_waiting"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:

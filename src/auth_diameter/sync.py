@@ -7,17 +7,22 @@ belongs to the thread whose question is under way on it; where there is none, to
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import struct
 import threading
 import time
+import weakref
 from types import TracebackType
 from typing import Self
 
 from auth_diameter._core import Answer, DiscError, Question, exchange
 from auth_diameter.authorize import Authorizer, Cause, Decision, Request
+from auth_diameter.changes import ChangeLog
 from auth_diameter.config import Config
-from auth_diameter.pool import Connection, Failure, Peer, Pool, PoolStats
+from auth_diameter.peer import Change, Connection, Peer
+from auth_diameter.pool import Failure, Pool, PoolStats
+from auth_diameter.resolver import Address, Outcome, Resolver, reason_of
 
 _TOLERANCE = 0.01  # seconds by which a call may exceed its time limit
 
@@ -43,17 +48,35 @@ class AuthDiameter:
 
     A DISC that is down, slow or wrong is a Decision with 503 or 500, never an exception. One object
     serves any number of threads; a call blocks its own thread for the time limit at most.
-    Connections are opened when first needed.
+    Connections are opened when first needed; a process that was forked has its own.
     """
 
     def __init__(self, config: Config | None = None) -> None:
         self.config = config if config is not None else Config()
         self._authorizer = Authorizer(self.config)
-        self._pool = Pool(self.config, max_in_flight=1)
-        self._lock = threading.Lock()
         self._counts: dict[Cause, int] = dict.fromkeys(Cause, 0)
-        self._counts_lock = threading.Lock()
         self._closed = False
+        self._begin()
+        _clients.add(self)
+
+    def _begin(self) -> None:
+        self._changes: list[Change] = []  # not in the log yet
+        self._untold = False  # whether the log has something to say
+        self._pool = Pool(self.config, max_in_flight=1, changed=self._changed)
+        self._lock = threading.Lock()
+        self._counts_lock = threading.Lock()
+        self._resolver = Resolver()
+        self._log = ChangeLog()
+        self._log_lock = threading.Lock()
+
+    def _after_fork(self) -> None:
+        """In the child: the parent's connections are closed on this side only, and go on there.
+
+        Its threads are not here, whatever they were about to do with a lock.
+        """
+        for connection in self._pool.connections:
+            connection.transport.close()
+        self._begin()
 
     # ------------------------------------------------------------------ the functions
 
@@ -84,6 +107,8 @@ class AuthDiameter:
                 decision = self._authorizer.fail(outcome, result)
         with self._counts_lock:
             self._counts[decision.cause] += 1
+        if self._untold:
+            self._tell_changes()
         return decision
 
     @property
@@ -109,6 +134,11 @@ class AuthDiameter:
                 if where is None:
                     question.callback = _Waiter()
                     self._open_wanted(now)
+                if now >= self._pool.due:
+                    self._pool.tend(now)
+                    self._pool.due = min(self._pool.due, self._log.due)
+                    self._untold = True
+                    self._tidy(now)
             if isinstance(where, Cause):
                 return where
             while True:
@@ -136,10 +166,10 @@ class AuthDiameter:
                     return waiter.cause
                 if question.connection is not None:
                     return None
-                left: float = question.deadline - time.monotonic()
+                now = time.monotonic()
+                left: float = question.deadline - now
                 if left <= 0:
-                    self._pool.abandon(question, expired=True)
-                    return Cause.DISC_TIMEOUT if self._pool.connections else Cause.DISC_UNREACHABLE
+                    return self._pool.expire_one(question, now)
             waiter.wake.acquire(timeout=left)
 
     def _exchange(self, connection: Connection, question: Question) -> Answer | Cause | None:
@@ -155,13 +185,16 @@ class AuthDiameter:
             data = exchange(sock.fileno(), outgoing)
             while True:
                 if data is not None:
+                    now = time.monotonic()
+                    if now > question.deadline:
+                        raise BlockingIOError  # this process has slept: the answer is stale
                     with self._lock:
-                        answer = self._pool.received_by(question, data)
+                        answer = self._pool.received_by(question, data, now)
                         if answer is not None:
                             if limited:
                                 _limit(sock, self.config.timeout)
                             # From here on the connection may be another thread's.
-                            self._hand_on(connection)
+                            self._hand_on(connection, now)
                             return answer
                     if not data or connection.fault is not None:
                         raise ConnectionError
@@ -175,9 +208,10 @@ class AuthDiameter:
                 data = exchange(sock.fileno(), outgoing)
         except BlockingIOError:
             with self._lock:
-                connection.silent = True
-                self._give_up(question, expired=True)
-            return Cause.DISC_TIMEOUT
+                cause = self._pool.expire_one(question, time.monotonic())
+                # Half a question or half an answer may be on it.
+                self._drop(connection)
+            return cause
         except OSError:
             with self._lock:
                 return self._broken(connection, question)
@@ -195,57 +229,95 @@ class AuthDiameter:
 
     def _open(self, peer: Peer) -> None:
         try:
-            sock = socket.create_connection((peer.host, peer.port), self.config.connect_timeout)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            # A blocking socket with the kernel's limits costs fewer system calls than settimeout.
-            sock.settimeout(None)
-            _limit(sock, self.config.timeout)
-        except (OSError, UnicodeError):  # the latter: a host that cannot be a name
+            sock = self._connect(peer)
+        except OSError as error:
             with self._lock:
                 now = time.monotonic()
-                self._settle(self._pool.failed(peer, now))
+                self._settle(self._pool.failed(peer, now, reason_of(error)))
                 self._open_wanted(now)
-            return
-        with self._lock:
-            if self._closed:
-                sock.close()
-                return
-            self._wake_users_of(self._pool.opened(peer, sock))
+        else:
+            with self._lock:
+                if self._closed:
+                    sock.close()
+                else:
+                    self._pool.opened(peer, sock, time.monotonic())
+                    self._wake_served()
+        if self._untold:
+            self._tell_changes()
+
+    def _connect(self, peer: Peer) -> socket.socket:
+        """A socket that is connected to one of its addresses; each has its share of `connect_timeout`.
+
+        :raises OSError: none of them could be reached.
+        """
+        until = time.monotonic() + self.config.connect_timeout
+        outcome: list[Outcome] = []
+        known = threading.Event()
+
+        def done(found: Outcome) -> None:
+            outcome.append(found)
+            known.set()
+
+        self._resolver.look_up(peer.host, peer.port, done)
+        if not known.wait(self.config.connect_timeout):
+            self._resolver.forget(peer.port, done)
+            raise OSError("looking up its name takes too long")
+        if isinstance(outcome[0], OSError):
+            raise outcome[0]
+        left = list(outcome[0])
+        error: OSError = TimeoutError()
+        while left:
+            address = left.pop(0)
+            try:
+                sock = _connected(address, (until - time.monotonic()) / (len(left) + 1), self.config.timeout)
+            except OSError as this_error:
+                error = this_error
+                continue
+            self._resolver.tried(peer.host, address)
+            return sock
+        self._resolver.tried(peer.host, None)
+        raise error
 
     # ------------------------------------------------------------------ under the lock
 
-    def _hand_on(self, connection: Connection) -> None:
+    def _hand_on(self, connection: Connection, now: float) -> None:
         """It is free: for the question that has waited longest."""
         if connection.is_spent or self._closed:
             self._drop(connection)
         elif self._pool.waiting:
-            self._pool.fill(connection)
-            self._wake_users_of(connection)
-            self._open_wanted(time.monotonic())
+            for question in self._pool.fill(connection, now):
+                self._wake(question)
+            self._open_wanted(now)
 
-    def _give_up(self, question: Question, expired: bool = False) -> None:
+    def _give_up(self, question: Question) -> None:
         """Nobody waits for it; nor may its answer, or half of it, meet the next question."""
-        if self._pool.abandon(question, expired) or (self._closed and question.connection is not None):
+        if self._pool.abandon(question) or (self._closed and question.connection is not None):
             self._drop(question.connection)
 
     def _broken(self, connection: Connection, question: Question) -> Cause | None:
         """None: the pool has put the question elsewhere, or its waiter knows why not."""
         if not self._closed:
             question.callback = _Waiter()
-            # Those to the same DISC that are at rest broke as well, where it was restarted.
-            for other in list(self._pool.connections):
-                if other.peer is connection.peer and not other.under_way:
-                    self._drop(other)
         self._drop(connection)
         return Cause.DISC_LOST if self._closed else None
 
     def _drop(self, connection: Connection) -> None:
-        sock: socket.socket = connection.transport
-        sock.close()
+        connection.transport.close()
         now = time.monotonic()
         self._settle(self._pool.closed(connection, now))
-        for other in self._pool.connections:
-            self._wake_users_of(other)
+        self._tidy(now)
+
+    def _tidy(self, now: float) -> None:
+        """After connections were lost or given up: closes those of no use, wakes whom others serve now."""
+        for connection in self._pool.spent():
+            if connection.under_way:
+                # Its thread wakes up from reading, and closes it.
+                with contextlib.suppress(OSError):
+                    connection.transport.shutdown(socket.SHUT_RDWR)
+            else:
+                connection.transport.close()
+                self._settle(self._pool.closed(connection, now))
+        self._wake_served()
         self._open_wanted(now)
 
     def _settle(self, failures: list[Failure]) -> None:
@@ -255,16 +327,36 @@ class AuthDiameter:
                 waiter.cause = cause
                 self._wake(question)
 
-    def _wake_users_of(self, connection: Connection) -> None:
+    def _wake_served(self) -> None:
+        """Those that have a connection; who has had one for longer does not listen any more."""
         for question in self._pool.pending.values():
-            if question.connection is connection:
-                self._wake(question)
+            self._wake(question)
 
     @staticmethod
     def _wake(question: Question) -> None:
         waiter = question.callback
         if isinstance(waiter, _Waiter) and waiter.wake.locked():
             waiter.wake.release()
+
+    # ------------------------------------------------------------------ the log
+
+    def _changed(self, change: Change) -> None:
+        self._changes.append(change)
+        self._untold = True
+
+    def _tell_changes(self) -> None:
+        """Not under the pool's lock: a log may block, or be somebody who asks this client."""
+        # Who finds it taken leaves the telling to that thread, which looks again.
+        while self._untold and self._log_lock.acquire(blocking=False):
+            try:
+                self._untold = False
+                while self._changes:
+                    self._log.tell(self._changes.pop(0), time.monotonic())
+                self._log.flush(time.monotonic())
+                with self._lock:
+                    self._pool.due = min(self._pool.due, self._log.due)
+            finally:
+                self._log_lock.release()
 
     # ------------------------------------------------------------------ life
 
@@ -300,3 +392,31 @@ def _limit(sock: socket.socket, seconds: float) -> None:
     limit = struct.pack("@ll", whole, int((seconds - whole) * 1_000_000))
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+
+
+def _connected(address: Address, seconds: float, limit: float) -> socket.socket:
+    """:raises OSError: it cannot be connected to in that time."""
+    family, where = address
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(max(seconds, 0.001))
+        sock.connect(where)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # A blocking socket with the kernel's limits costs fewer system calls than settimeout.
+        sock.settimeout(None)
+        _limit(sock, limit)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+_clients: weakref.WeakSet[AuthDiameter] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for client in list(_clients):
+        client._after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)

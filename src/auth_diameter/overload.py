@@ -1,0 +1,67 @@
+"""How many questions may be under way, so that none waits too long: measured, without I/O.
+
+What DISC cannot answer in time is better refused at once: else all wait, and in the end each answer comes
+too late. How fast DISC answers is seen while it has a queue, and only then: the rate of answers over a
+window of 30 ms at both ends of which an answer took notably longer than quick ones did lately. Whoever
+arrives then waits as long as all those under way take at that rate.
+
+While there is no such queue nothing is known about how fast DISC could be, and nothing is refused: a burst
+on an idle DISC, or on one far away, goes through.
+"""
+
+from __future__ import annotations
+
+import math
+
+NO_LIMIT = 1 << 29  # questions; of a size that Python compares fast
+
+_WINDOW = 0.03  # seconds: in two of them an overload five times too high gathers a queue of 0.24 s
+_LEAST = 64  # questions under way that are always let through: below, a rate means little
+_QUEUE = 0.125  # of max_delay: an answer that took so much longer than a quick one has queued
+_QUICK = 0.25  # of max_delay: what takes longer is never quick
+_FORGET = 0.05  # of a quick answer's time, each window: DISC may have moved farther away
+
+
+class Overload:
+    """What the pool may take on, by the rate at which answers come in.
+
+    :param max_delay: seconds that a question may wait for its answer; None: no limit.
+    :ivar due: when `measure` has something to do.
+    """
+
+    __slots__ = ("_answered", "_max_delay", "_queued", "_quick", "_rate", "_since", "due")
+
+    def __init__(self, max_delay: float | None) -> None:
+        self._max_delay = max_delay if max_delay is not None else math.inf
+        self.due = -math.inf if max_delay is not None else math.inf
+        self._quick = math.inf  # seconds that an answer without a queue takes, as it seems
+        self._since = 0.0  # when the window began
+        self._answered = 0  # how many questions were then
+        self._queued = False  # whether there was a queue then, and no moment without questions since
+        self._rate = 0.0  # of the window before
+
+    def calm(self) -> None:
+        """There was a moment without a question under way: no queue, nor a limit."""
+        self._queued = False
+
+    def measure(self, now: float, answered: int, took: float) -> int:
+        """An answer came at or after `due`; the number of questions under way that is enough from now on.
+
+        :param answered: how many questions were answered so far. :param took: seconds it took.
+        """
+        if took < self._quick:
+            self._quick = took
+        else:
+            self._quick += _FORGET * (took - self._quick)
+        self._quick = min(self._quick, _QUICK * self._max_delay)
+        was_queued, self._queued = self._queued, took - self._quick > _QUEUE * self._max_delay
+        rate = (answered - self._answered) / (now - self._since) if was_queued else 0.0
+        # The better of two windows: a moment in which nobody worked, on this side maybe, is no rate.
+        best = max(rate, self._rate)
+        self._rate = rate
+        self._since, self._answered = now, answered
+        self.due = now + _WINDOW
+        if not self._queued:
+            return NO_LIMIT
+        # One less: that there is a queue, but nothing known of its rate.
+        return max(_LEAST, int(best * self._max_delay)) if best else NO_LIMIT - 1

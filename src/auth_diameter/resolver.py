@@ -1,0 +1,154 @@
+"""The addresses of DISC's name, looked up aside: the C library looks up names without a time limit.
+
+Each name is looked up in a daemon thread of its own, one at a time, so that a resolver that hangs holds up
+neither a question, nor an event loop, nor the end of the program, and gathers no threads. What a lookup has
+found is used on while the next one runs or fails.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+Address: TypeAlias = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int]]
+Outcome: TypeAlias = Sequence[Address] | OSError
+
+_FRESH = 60.0  # seconds: a name that moves is followed within a minute
+
+
+class _Name:
+    """What is known of one name.
+
+    :ivar addresses: with port 0, the one to be tried first in front. :ivar waiters: who gets the outcome.
+    """
+
+    __slots__ = ("addresses", "fresh_until", "running", "waiters")
+
+    def __init__(self) -> None:
+        self.addresses: list[Address] = []
+        self.fresh_until = 0.0
+        self.running = False
+        self.waiters: list[tuple[int, Callable[[Outcome], object]]] = []
+
+
+class Resolver:
+    """The names of one client; any thread may use it.
+
+    :param clock: function that gives seconds, monotonic.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._names: dict[str, _Name] = {}
+
+    def look_up(self, host: str, port: int, done: Callable[[Outcome], object]) -> None:
+        """Calls `done` with all addresses of `host`, in the order in which they are to be tried.
+
+        At once where they are known, or `host` is an address itself; else from the thread that looks them
+        up, maybe never, or with an OSError that says why there are none. It must not raise.
+        """
+        literal = _literal(host, port)
+        if literal is not None:
+            done([literal])
+            return
+        known: Outcome | None = None
+        with self._lock:
+            name = self._names.setdefault(host, _Name())
+            if name.addresses:
+                known = _with_port(name.addresses, port)
+            else:
+                name.waiters.append((port, done))
+            if not name.running and (known is None or name.fresh_until <= self._clock()):
+                name.running = True
+                thread = threading.Thread(
+                    target=self._run, args=(host, name), name=f"look up {host}", daemon=True
+                )
+                try:
+                    thread.start()
+                except RuntimeError:  # no more threads
+                    name.running = False
+                    if known is None:
+                        name.waiters.remove((port, done))
+                        known = OSError("no thread is left to look up its name")
+        if known is not None:
+            done(known)
+
+    def forget(self, port: int, done: Callable[[Outcome], object]) -> None:
+        """Nobody waits for that any more."""
+        with self._lock:
+            for name in self._names.values():
+                if (port, done) in name.waiters:
+                    name.waiters.remove((port, done))
+
+    def tried(self, host: str, good: Address | None) -> None:
+        """Which address could be connected to: it goes first. None: no one, so look the name up again."""
+        with self._lock:
+            name = self._names.get(host)
+            if name is None:
+                return  # an address itself
+            if good is None:
+                name.fresh_until = 0.0
+                return
+            [good] = _with_port([good], 0)
+            if good in name.addresses[1:]:
+                name.addresses = [good, *(address for address in name.addresses if address != good)]
+
+    def _run(self, host: str, name: _Name) -> None:
+        found: list[Address] = []
+        outcome: OSError | None = None
+        try:
+            for family, _, _, _, address in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM):
+                if (family, address) not in found:
+                    found.append((family, address))  # type: ignore[arg-type]  # of TCP, so a pair or four
+        except OSError as error:
+            outcome = error
+        except UnicodeError:  # it cannot be a name: an empty label, or one too long
+            outcome = OSError("no such name")
+        with self._lock:
+            name.running = False
+            if found:
+                if name.addresses and name.addresses[0] in found:
+                    found.remove(name.addresses[0])
+                    found.insert(0, name.addresses[0])
+                name.addresses = found
+                name.fresh_until = self._clock() + _FRESH
+            waiters, name.waiters = name.waiters, []
+        for port, done in waiters:
+            done(_with_port(found, port) if found else outcome or OSError("no such name"))
+
+
+def _literal(host: str, port: int) -> Address | None:
+    """An IPv4 or IPv6 address, which needs no lookup; None: a name."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv4Address):
+        return socket.AF_INET, (host, port)
+    scope = 0
+    if address.scope_id is not None:
+        try:
+            scope = int(address.scope_id)
+        except ValueError:
+            try:
+                scope = socket.if_nametoindex(address.scope_id)
+            except OSError:
+                return None
+    return socket.AF_INET6, (str(address).partition("%")[0], port, 0, scope)
+
+
+def _with_port(addresses: Sequence[Address], port: int) -> list[Address]:
+    return [(family, (address[0], port, *address[2:])) for family, address in addresses]
+
+
+def reason_of(error: BaseException) -> str:
+    """Why a connection could not be opened, in a few words for a log."""
+    if isinstance(error, TimeoutError):
+        return "connecting takes too long"
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return text[0].lower() + text[1:]
