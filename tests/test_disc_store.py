@@ -174,7 +174,7 @@ def test_no_repr_shows_a_hash(store):
     (user,) = store.users()
     assert user.ha1 == HA1
     assert repr(user) == "User(username='alice', domain='siphub.net', plain_password=False)"
-    assert HA1 not in repr(store._secrets("alice", "siphub.net"))
+    assert HA1 not in repr(store._secrets(store._select, "alice", "siphub.net"))
 
 
 # --- Kamailio's own table -------------------------------------------------------------------------
@@ -229,6 +229,65 @@ def test_a_password_that_is_not_utf_8_is_never_quoted(kamailio):
     )
     assert store.ha1("alice", "siphub.net") == compute_ha1("alice", "siphub.net", b"g\xfcn")
     assert len(list(store.users())) == 1
+
+
+TABLES = {
+    "ours": None,
+    "Kamailio's": KAMAILIO,
+    "without numbers": "CREATE TABLE subscriber (username TEXT, domain TEXT, ha1 TEXT, ha1b TEXT,"
+    " PRIMARY KEY (username, domain)) WITHOUT ROWID",
+    "without an index": "CREATE TABLE subscriber (username TEXT, domain TEXT, ha1 TEXT, ha1b TEXT)",
+}
+
+
+@pytest.fixture
+def table(request, path):
+    """A database of the form that the parameter names."""
+    if TABLES[request.param] is None:
+        Store.create(path).close()
+    else:
+        run_sql(path, TABLES[request.param])
+    return path
+
+
+@pytest.mark.parametrize("table", TABLES, indirect=True)
+def test_the_row_of_a_neighbour_is_nobodys(table):
+    """An unknown user gets another one's row from the database, at either end of the index, too."""
+    rows = {(user, domain) for domain in ("b.net", "d.net") for user in ("bob", "dave")}
+    for user, domain in rows:
+        run_sql(
+            table,
+            "INSERT INTO subscriber (username, domain, ha1, ha1b)"
+            f" VALUES ('{user}', '{domain}', '{HA1}', '{HA1B}')",
+        )
+    with Store.open(table) as store:
+        found = {
+            (user, domain)
+            for domain in ("a.net", "b.net", "c.net", "d.net", "e.net")
+            for user in ("", "alice", "bob", "bob ", "carol", "dave", "eve")
+            for asked in (user, f"{user}@{domain}")
+            if store.ha1_candidates(asked, domain)
+        }
+    assert found == rows
+
+
+@pytest.mark.parametrize("table", ["ours", "Kamailio's"], indirect=True)
+def test_every_lookup_goes_by_an_index(table):
+    with Store.open(table) as store:
+        for select in (store._select, store._select_other):
+            plan = store._connection.execute(f"EXPLAIN QUERY PLAN {select}", ("a", "b")).fetchall()
+            steps = [step[3].decode() for step in plan]
+            assert steps[0].startswith("SEARCH subscriber USING INTEGER PRIMARY KEY")
+            assert steps[2].startswith("SEARCH subscriber USING COVERING INDEX")
+            assert not any("TEMP B-TREE" in step for step in steps)
+
+
+def test_a_new_spelling_of_a_domain_is_seen_when_the_data_version_is(kamailio):
+    store = kamailio(("alice", "siphub.net", "", HA1, ""))
+    assert store.ha1("bob", "siphub.net") is None
+    kamailio(("bob", "SIPHub.NET", "", HA1B, ""))
+    store.data_version()
+    assert store.ha1("bob", "siphub.net") == HA1B
 
 
 def test_a_domain_in_capital_letters_is_found_in_any_spelling(kamailio):

@@ -186,14 +186,17 @@ def column_names(connection: sqlite3.Connection, table: str) -> frozenset[str]:
     return frozenset(text(name).lower() for (name,) in rows)
 
 
-def has_index_on(connection: sqlite3.Connection, table: str, column: str) -> bool:
-    """Whether an index of the whole ``table`` begins with ``column``."""
+def has_index_on(connection: sqlite3.Connection, table: str, *columns: str) -> bool:
+    """Whether an index of the whole ``table`` begins with ``columns``."""
     rows = connection.execute(
-        "SELECT 1 FROM pragma_index_list(?) AS l, pragma_index_info(l.name) AS i"
-        " WHERE l.partial = 0 AND i.seqno = 0 AND i.name = ? COLLATE NOCASE",
-        (table, column),
+        "SELECT l.name, i.name FROM pragma_index_list(?) AS l, pragma_index_info(l.name) AS i"
+        " WHERE l.partial = 0 AND i.seqno < ? ORDER BY l.name, i.seqno",
+        (table, len(columns)),
     )
-    return rows.fetchone() is not None
+    indexes: dict[str, list[str]] = {}
+    for index, column in rows:
+        indexes.setdefault(text(index), []).append(text(column).lower())
+    return list(columns) in indexes.values()
 
 
 def text(value: object) -> str:

@@ -16,14 +16,17 @@ any             malformed                                        as RFC 6733, 7.
 ==============  ===============================================  =========================
 
 Stale is decided only when the digest is right (RFC 7616, 3.3), and an unknown user costs the same
-work and gets the same answer as a wrong password, so that nobody learns who exists.
+work and gets the same answer as a wrong password, so that nobody learns who exists: where an HA1 is missing
+stands one that nobody has.
 """
 
 from __future__ import annotations
 
 import contextlib
 import enum
+import itertools
 import logging
+import secrets
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -52,11 +55,13 @@ AUTHENTICATION_REJECTED = 4001
 AUTHORIZATION_REJECTED = 5003
 UNABLE_TO_COMPLY = 5012
 
-_AUTHENTICATION = ord("6")
-_NO_HA1 = "0" * 32  # what an unknown user's response is compared with
+_HA1 = 32  # characters
 _CACHE_MOST = 100_000  # users whose HA1 is kept at hand: some 30 MB
 _CACHE_LONGEST = 256  # characters of a name that is kept; a host name has 253, and others are not served
 _CACHE_SECONDS = 0.5  # after which a change in the database is noticed
+
+
+_Judged = tuple[AaRequest, Credentials, str, str, bool]  # and an HA1, the realm, whether the user is known
 
 
 class Outcome(enum.Enum):
@@ -77,6 +82,9 @@ class Outcome(enum.Enum):
     NOT_MEMBER = enum.auto()
     STORE_FAILED = enum.auto()
     MALFORMED = enum.auto()
+
+
+_REFUSED = (Outcome.UNKNOWN_USER, Outcome.WRONG_DIGEST)  # by whether there is such a user, in the same time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +109,8 @@ class Disc:
         self._config = config if config is not None else DiscConfig()
         self._nonces = nonces if nonces is not None else Nonces(lifetime=self._config.nonce_lifetime)
         self.counts: Counter[Outcome] = Counter()
-        self._users: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._users: dict[tuple[str, str], tuple[bool, str]] = {}
+        self._decoys = itertools.count(secrets.randbits(127))
         self._realms: dict[str, str | None] = {}
         self._version = -1
         self._check_at = 0.0
@@ -116,7 +125,7 @@ class Disc:
         """
         self._verbose = log.isEnabledFor(logging.DEBUG)
         self._forget_changed(now)
-        judged: list[tuple[AaRequest, Credentials, str, str]] = []  # question, credentials, HA1, realm
+        judged: list[_Judged] = []
         with self._store.together() if len(questions) > 1 else contextlib.nullcontext():
             self._look_at(questions, judged, out, now)
         if judged:
@@ -125,7 +134,7 @@ class Disc:
     def _look_at(
         self,
         questions: list[AaRequest],
-        judged: list[tuple[AaRequest, Credentials, str, str]],
+        judged: list[_Judged],
         out: bytearray,
         now: float,
     ) -> None:
@@ -146,9 +155,7 @@ class Disc:
 
     # ------------------------------------------------------------------ credentials
 
-    def _collect(
-        self, question: AaRequest, judged: list[tuple[AaRequest, Credentials, str, str]], out: bytearray
-    ) -> None:
+    def _collect(self, question: AaRequest, judged: list[_Judged], out: bytearray) -> None:
         try:
             credentials = question.credentials()
         except ParseError:
@@ -156,27 +163,24 @@ class Disc:
             return
         assert credentials is not None
         realm = credentials.realm or ""
-        for candidate in self._ha1_candidates(credentials.username, realm) or (_NO_HA1,):
-            judged.append((question, credentials, candidate, realm))
+        known, candidates = self._ha1_candidates(credentials.username, realm)
+        judged.append((question, credentials, candidates[:_HA1], realm, known))
+        if len(candidates) > _HA1:
+            judged.append((question, credentials, candidates[_HA1:], realm, known))
 
-    def _judge(
-        self, judged: list[tuple[AaRequest, Credentials, str, str]], out: bytearray, now: float
-    ) -> None:
-        right = verify_many([(c, q.method, ha1) for q, c, ha1, _ in judged])
+    def _judge(self, judged: list[_Judged], out: bytearray, now: float) -> None:
+        right = verify_many([(c, q.method, ha1) for q, c, ha1, _, _ in judged])
         index = 0
         while index < len(judged):
-            question, credentials, candidate, realm = judged[index]
+            question, credentials, _, realm, known = judged[index]
             matched = right[index]
-            known = candidate is not _NO_HA1
             index += 1
             # A username with an "@" may have been hashed whole or without its domain.
             while index < len(judged) and judged[index][0] is question:
                 matched |= right[index]
                 index += 1
-            if not known:
-                outcome = Outcome.UNKNOWN_USER
-            elif not matched:
-                outcome = Outcome.WRONG_DIGEST
+            if not matched & known:
+                outcome = _REFUSED[known]
             elif (credentials.algorithm or "MD5").upper() != "MD5" or credentials.qop not in (None, "auth"):
                 outcome = Outcome.UNSUPPORTED
             else:
@@ -271,11 +275,19 @@ class Disc:
             log.warning("%s: can be read again", self._store.path)
         return found
 
-    def _ha1_candidates(self, username: str, realm: str) -> tuple[str, ...]:
+    def _ha1_candidates(self, username: str, realm: str) -> tuple[bool, str]:
+        """Whether there is such a user, and what to compare its response with: as much in either case.
+
+        That is one HA1, or two in one string, for where an object lies in memory shows in its time. So a
+        decoy is not one for all users, and it lies where an HA1 would.
+        """
         key = (username, realm)
         found = self._users.get(key)
         if found is None:
-            found = self._ask(self._store.ha1_candidates, username, realm)
+            places = self._ask(self._store.ha1_places, username, realm)
+            decoys = [f"{next(self._decoys):032X}" for _ in places]
+            chosen = [ha1 or decoy for ha1, decoy in zip(places, decoys, strict=True)]
+            found = any(places), "".join(chosen).lower()
             _keep(self._users, key, found, len(username) + len(realm))
         return found
 

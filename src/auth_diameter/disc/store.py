@@ -9,6 +9,9 @@ already has keeps the spelling it has there.
 
 An HA1 is as good as a password to whoever reads it: neither is ever in a repr, a log line or an
 exception of this module.
+
+How long a lookup takes does not tell whether the user exists: it asks the same of the database and does the
+same with what comes, for which an unknown user gets the row of a neighbour.
 """
 
 from __future__ import annotations
@@ -44,6 +47,11 @@ _log = logging.getLogger(__name__)
 
 _HEX_MD5: Final = re.compile(rb"[0-9A-Fa-f]{32}")
 
+#: New spellings of a domain that others have written are seen after this many seconds at most.
+_SPELLINGS_AGE: Final = 0.5
+#: Realms whose spellings are kept at hand, and characters of one of them: strangers choose them.
+_MAX_REALMS: Final = 1000
+_MAX_REALM: Final = 255
 #: A file that took the place of ours and cannot be used is tried again after this many seconds.
 _RETRY_AFTER: Final = 1.0
 #: Rows whose HA1 cannot be used are named in the log once each, and so many of them.
@@ -75,12 +83,16 @@ class User:
 class _Secrets(NamedTuple):
     """What a row of ``subscriber`` authenticates with; any of them may be empty."""
 
+    known: bool  # else it is somebody else's row
     ha1: bytes
     ha1b: bytes
     password: bytes
 
     def __repr__(self) -> str:
         return "_Secrets(...)"
+
+
+_NOBODY: Final = _Secrets(False, b"", b"", b"")
 
 
 # --- the store -----------------------------------------------------------------------------------
@@ -91,7 +103,8 @@ class Store:
 
     Lookups raise :class:`StoreError`, changes and opening raise :class:`ConfigError`. A store may
     be handed from one thread to another, but is used by one at a time, and never across a fork.
-    A reader sees at once what another process has committed.
+    A reader sees at once what another process has committed, but a new spelling of a domain only after half
+    a second.
     """
 
     def __init__(self, path: str, connection: sqlite3.Connection, *, writable: bool) -> None:
@@ -105,6 +118,8 @@ class Store:
         self._retry_at = 0.0
         self._version = 0
         self._pragma_version = -1
+        self._spelled: dict[str, tuple[str, ...]] = {}
+        self._spelled_until = 0.0
         self._use(connection)
 
     def _use(self, connection: sqlite3.Connection) -> None:
@@ -117,6 +132,12 @@ class Store:
             grp_columns = schema.column_names(connection, "grp")
             realms = Spellings("subscriber", connection)
             group_domains = Spellings("grp", connection)
+            # OpenSIPS has no ha1b; who lets Kamailio calculate HA1 may have dropped both.
+            chosen = ", ".join(c if c in columns else "''" for c in ("ha1", "ha1b", "password"))
+            above = below = None
+            if {"username", "domain"} <= columns:
+                above = _even_select(connection, chosen, ">=", "ASC")
+                below = _even_select(connection, chosen, "<=", "DESC")
         except sqlite3.Error as error:
             raise ConfigError(f"{self.path}: {describe(error)}") from None
         lacking = sorted({"username", "domain"} - columns)
@@ -124,12 +145,9 @@ class Store:
             lacking.append("ha1")
         if lacking:
             raise ConfigError(f"{self.path}: table 'subscriber' has no column {lacking[0]!r}")
-        # OpenSIPS has no ha1b; who lets Kamailio calculate HA1 may have dropped both.
-        chosen = [c if c in columns else "''" for c in ("ha1", "ha1b", "password")]
-        self._select = (
-            f"SELECT {', '.join(chosen)} FROM subscriber"  # noqa: S608 -- names from the line above
-            " WHERE username = ? AND domain = ?"
-        )
+        plain = f"SELECT 1, {chosen} FROM subscriber WHERE username = ? AND domain = ?"  # noqa: S608 -- names from above
+        self._select, self._select_other = above or plain, below or plain
+        self._spelled_until = 0.0
         self._subscriber_columns, self._grp_columns = columns, grp_columns
         self._realms, self._group_domains = realms, group_domains
         self._connection = connection
@@ -197,12 +215,9 @@ class Store:
 
         :raises StoreError: the database could not be read.
         """
-        secrets = self._secrets(username, realm)
-        if secrets is None:
-            return None
-        if secrets.ha1:
-            return self._usable(secrets.ha1, "ha1", username, realm)
-        return compute_ha1(username, realm, secrets.password) if secrets.password else None
+        secrets = self._secrets(self._select, username, realm)
+        found = self._part(username, realm, secrets)
+        return found if secrets.known else None
 
     def ha1_at(self, username: str, realm: str) -> str | None:
         """HA1 for a digest username that holds an ``@``; the first of :meth:`ha1_candidates`.
@@ -223,26 +238,32 @@ class Store:
 
         :raises StoreError: the database could not be read.
         """
-        user, at, domain = username.rpartition("@")
-        if at and fold_realm(domain) == fold_realm(realm):
-            secrets = self._secrets(user, realm)
-            if secrets is not None:
-                return self._both(username, user, realm, secrets)
-        whole = self.ha1(username, realm)
-        return () if whole is None else (whole,)
+        return tuple(ha1 for ha1 in self.ha1_places(username, realm) if ha1 is not None)
 
-    def _both(self, username: str, user: str, realm: str, secrets: _Secrets) -> tuple[str, ...]:
-        """HA1 over ``user@domain``, then over ``user``; one that cannot be had is left out."""
-        whole = part = None
+    def ha1_places(self, username: str, realm: str) -> tuple[str | None, ...]:
+        """The same with None in the place of each that is missing: the names alone say how many there are.
+
+        :raises StoreError: the database could not be read.
+        """
+        user, at, domain = username.rpartition("@")
+        own = self.ha1(username, realm)  # in any case, so that the time does not tell whether `user` exists
+        if not at or fold_realm(domain) != fold_realm(realm):
+            return (own,)
+        secrets = self._secrets(self._select_other, user, realm)
+        whole, part = self._whole(username, user, realm, secrets), self._part(user, realm, secrets)
+        return (whole, part) if secrets.known else (own, None)
+
+    def _whole(self, username: str, user: str, realm: str, secrets: _Secrets) -> str | None:
+        """HA1 over ``user@domain``, which is `username`."""
         if secrets.ha1b:
-            whole = self._usable(secrets.ha1b, "ha1b", user, realm)
-        elif secrets.password:
-            whole = compute_ha1(username, realm, secrets.password)
+            return self._usable(secrets.known, secrets.ha1b, "ha1b", user, realm)
+        return compute_ha1(username, realm, secrets.password) if secrets.password else None
+
+    def _part(self, user: str, realm: str, secrets: _Secrets) -> str | None:
+        """HA1 over ``user`` alone."""
         if secrets.ha1:
-            part = self._usable(secrets.ha1, "ha1", user, realm)
-        elif secrets.password:
-            part = compute_ha1(user, realm, secrets.password)
-        return tuple(ha1 for ha1 in (whole, part) if ha1 is not None)
+            return self._usable(secrets.known, secrets.ha1, "ha1", user, realm)
+        return compute_ha1(user, realm, secrets.password) if secrets.password else None
 
     def canonical_realm(self, realm: str) -> str | None:
         """Give the realm as the table spells it, to be sent in a challenge; None: not served.
@@ -355,6 +376,7 @@ class Store:
         if seen != self._pragma_version:
             self._pragma_version = seen
             self._version += 1
+            self._spelled_until = 0.0
         return self._version
 
     # -- changes --
@@ -511,16 +533,37 @@ class Store:
 
     # -- inside --
 
-    def _secrets(self, username: str, realm: str) -> _Secrets | None:
-        row = self._first(self._select, (username, realm))
-        if row is None:
-            for spelling in self._others(realm, self._realms):
-                row = self._first(self._select, (username, spelling))
-                if row is not None:
-                    break
-            else:
-                return None
-        return _Secrets(*(value if isinstance(value, bytes) else b"" for value in row))
+    def _secrets(self, select: str, username: str, realm: str) -> _Secrets:
+        """Those of the user's row, or of another one; all spellings of the realm are asked for either way."""
+        spellings = self._spelled.get(realm)
+        if spellings is None or time.monotonic() >= self._spelled_until:
+            spellings = self._spell(realm)
+        found = self._first(select, (username, spellings[0]))
+        for spelling in spellings[1:]:
+            row = self._first(select, (username, spelling))
+            if found is None or (row is not None and row[0] and not found[0]):
+                found = row
+        if found is None:
+            return _NOBODY
+        known, ha1, ha1b, password = found
+        return _Secrets(
+            known == 1,
+            ha1 if isinstance(ha1, bytes) else b"",
+            ha1b if isinstance(ha1b, bytes) else b"",
+            password if isinstance(password, bytes) else b"",
+        )
+
+    def _spell(self, realm: str) -> tuple[str, ...]:
+        """Spellings under which the users of a realm may be, the given one first; kept for a while."""
+        now = time.monotonic()
+        if now >= self._spelled_until or len(self._spelled) >= _MAX_REALMS:
+            self._known(self._realms)
+            self._spelled.clear()
+            self._spelled_until = now + _SPELLINGS_AGE
+        spellings = (realm, *self._others(realm, self._realms))
+        if len(realm) <= _MAX_REALM:
+            self._spelled[realm] = spellings
+        return spellings
 
     def _others(self, domain: str, spellings: Spellings) -> Iterator[str]:
         """Spellings to look under after the given one: the folded, then those of the map."""
@@ -536,10 +579,10 @@ class Store:
         with self._reading():
             return spellings.get(self._connection, version, now=now)
 
-    def _usable(self, stored: bytes, column: str, username: str, realm: str) -> str | None:
+    def _usable(self, known: bool, stored: bytes, column: str, username: str, realm: str) -> str | None:
         if _HEX_MD5.fullmatch(stored):
             return stored.decode().lower()
-        if (username, realm) not in self._warned and len(self._warned) < _MAX_WARNINGS:
+        if known and (username, realm) not in self._warned and len(self._warned) < _MAX_WARNINGS:
             self._warned.add((username, realm))
             _log.warning(
                 "%s: %s of user %r in realm %r is not 32 hex digits; the user cannot authenticate",
@@ -615,6 +658,40 @@ class Store:
         self._immutable, self._stamp = opened.immutable, stamps[opened.immutable]
         self._version += 1
         self._pragma_version = -1
+
+
+def _even_select(connection: sqlite3.Connection, columns: str, at: str, order: str) -> str | None:
+    """Give a statement that takes the same steps for a user who exists and for one who does not.
+
+    It reads the row at the place of the name in the index, or the next one, and says whether it is the
+    user's. At the end of the index, the table's first row stands in. Who asks for ``user@domain`` and then
+    for ``user`` looks for the next row upwards and then downwards, so that an unknown user has two rows to
+    read, too.
+
+    :param at: ``>=`` or ``<=``. :param order: ``ASC`` or ``DESC`` with it.
+    :returns: None where there is no such index, or the rows have no number: then an unknown user is found
+        missing sooner than a known one is read.
+    """
+    # Of the ways to say it, these are the ones with which SQLite runs through as many steps in either case.
+    if schema.has_index_on(connection, "subscriber", "domain", "username"):
+        is_it = "(username, domain) = (?1, ?2)"
+        place = f"domain = ?2 AND username {at} ?1 ORDER BY username {order}"
+    elif schema.has_index_on(connection, "subscriber", "username", "domain"):  # Kamailio's only one
+        is_it = "(username = ?1) & (domain = ?2)"
+        place = f"(username, domain) {at} (?1, ?2) ORDER BY username {order}, domain {order}"
+    else:
+        return None
+    statement = (
+        f"SELECT {is_it}, {columns} FROM subscriber WHERE rowid = coalesce("  # noqa: S608 -- no name but those of _use
+        f"(SELECT rowid FROM subscriber WHERE {place} LIMIT 1), (SELECT rowid FROM subscriber LIMIT 1))"
+    )
+    try:
+        connection.execute(f"EXPLAIN {statement}", ("", ""))
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+            raise
+        return None  # no such column: rowid
+    return statement
 
 
 @contextlib.contextmanager
