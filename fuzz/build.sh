@@ -14,17 +14,18 @@ cd "$(dirname "$0")/.."
 kind=${1:-}
 python=${PYTHON:-python}
 main=libfuzzer
+coverage="-fsanitize=fuzzer-no-link -fsanitize-coverage-allowlist=$PWD/fuzz/coverage.txt"
 case $kind in
 asan)
     # Cython's own code adds 0 to null pointers, which pointer-overflow would mind.
-    flags="-g -fno-omit-frame-pointer -U_FORTIFY_SOURCE -fsanitize=fuzzer-no-link,address,undefined"
-    flags+=" -fno-sanitize=pointer-overflow -fno-sanitize-recover=undefined"
+    flags="$coverage -fsanitize=address,undefined -fno-sanitize=pointer-overflow -fno-sanitize-recover=undefined"
+    flags+=" -fno-omit-frame-pointer"
     ;;
 fast)
-    flags="-g -fsanitize=fuzzer-no-link"
+    flags=$coverage
     ;;
 replay)
-    flags="-g"
+    flags=""
     main=replay
     ;;
 *)
@@ -41,7 +42,8 @@ site=1
 if [[ $main == libfuzzer ]]; then
     export CC=${CC:-clang}
     "$python" -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --upgrade \
-        --target "$out/site" . -C build-dir="$out/core" -C "cmake.define.CMAKE_C_FLAGS=$flags"
+        --target "$out/site" . -C build-dir="$out/core" -C cmake.build-type=Debug \
+        -C "cmake.define.CMAKE_C_FLAGS=$flags" -C "cmake.define.CMAKE_C_FLAGS_DEBUG=-O2 -g1"
     modules+=:$out/site
     site=0
 fi
@@ -53,7 +55,8 @@ ln -sfn "$PWD/src/_core" "$out/cimport/auth_diameter/_core"
 
 read -r executable include library version < <("$python" -c 'import sys, sysconfig as s
 print(sys.executable, s.get_path("include"), s.get_config_var("LIBDIR"), s.get_python_version())')
-compile=("${CC:-cc}" $flags -O2 -Wall -Wextra "-I$include")
+# shellcheck disable=SC2206 # flags are words
+compile=("${CC:-cc}" $flags -O2 -g1 -Wall -Wextra "-I$include")
 "${compile[@]}" -Isrc/_core -fPIC -shared -o "$out/targets.so" "$out/targets.c"
 [[ $main == libfuzzer ]] && compile+=(-fsanitize=fuzzer)
 "${compile[@]}" "-DPYTHON=\"$executable\"" "-DMODULES=\"$modules\"" "-DSITE=$site" \

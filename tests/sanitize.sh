@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
-# Builds the compiled core with AddressSanitizer and UndefinedBehaviorSanitizer into a temporary
-# folder, and runs its tests there: one byte read or written too far, a signed overflow or a
-# misaligned access ends the run with a stack trace.
+# Builds the compiled core with a sanitizer and runs its tests there.
 #
-#     tests/sanitize.sh [PYTEST ARGUMENT ...]          by default: the tests of src/_core/*.pyx
-#     CC=clang tests/sanitize.sh                       with another compiler than gcc
+#     tests/sanitize.sh address [PYTEST ARGUMENT ...]    AddressSanitizer and UndefinedBehaviorSanitizer: one byte read
+#                                                        or written too far, a signed overflow or a misaligned access
+#     tests/sanitize.sh thread [PYTEST ARGUMENT ...]     ThreadSanitizer: two threads at the same memory at once
+#     CC=clang tests/sanitize.sh ...                     with another compiler than gcc
 #
-# tests/test_md5.py is not among them: it builds md5.c with the sanitizers itself.
+# Any of these ends the run with a stack trace. By default: `address` runs the tests of src/_core/*.pyx, and `thread`
+# those in which threads meet in the core. tests/test_md5.py is not among the first: it builds md5.c with them itself.
 #
-# Needs the packages of `pip install '.[dev]'` (PYTHON names the interpreter that has them; python by
-# default) and the compiler's libasan. Nothing of the checkout or of the environment is changed.
+# The build lies in build/sanitize (or SANITIZE_CACHE), and only what changed is compiled again. Needs the packages of
+# `pip install '.[dev]'` (PYTHON names the interpreter that has them; python by default) and the compiler's
+# sanitizers. Nothing else of the checkout or of the environment is changed: an editable install in it is passed over.
 # Leaks are not looked for: the interpreter itself leaves memory to the end of the process. Memory goes
 # through malloc, not Python's arenas, so that each object has its own bounds.
 set -euo pipefail
@@ -17,36 +19,67 @@ cd "$(dirname "$0")/.."
 
 python=${PYTHON:-python}
 export CC=${CC:-gcc}
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+kind=${1:-address}
+(( $# )) && shift
 
-flags="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g -U_FORTIFY_SOURCE"
 library() { # a sanitizer's run-time library, by its full path
     local path
     path=$("$CC" -print-file-name="$1")
     [[ $path == /* ]] && echo "$path"
 }
-if [[ $CC == *clang* ]]; then
-    # One library has both sanitizers in it. Cython's own code adds 0 to null pointers, which only clang minds.
-    flags+=" -shared-libsan -fno-sanitize=pointer-overflow"
-    preload=$(library "libclang_rt.asan-$(uname -m).so")
-else
-    preload="$(library libasan.so) $(library libubsan.so)"
-fi
-
-"$python" -m pip install --quiet --no-build-isolation --no-deps --target "$work/site" . \
-    -C build-dir="$work/build" -C cmake.build-type=Debug -C "cmake.define.CMAKE_C_FLAGS=$flags"
-
-if [[ $# -eq 0 ]]; then
-    set -- -q
+tests=()
+run=()
+case $kind in
+address)
+    sanitize="-fsanitize=address,undefined -fno-sanitize-recover=undefined"
+    if [[ $CC == *clang* ]]; then
+        # One library has both sanitizers in it. Cython's own code adds 0 to null pointers, which only clang minds.
+        sanitize+=" -shared-libsan -fno-sanitize=pointer-overflow"
+        preload=$(library "libclang_rt.asan-$(uname -m).so")
+    else
+        preload="$(library libasan.so) $(library libubsan.so)"
+    fi
     for module in src/_core/*.pyx src/_core/errors.py; do
         test=tests/test_$(basename "${module%.*}").py
-        [[ -e $test ]] && set -- "$@" "$test"
+        [[ -e $test ]] && tests+=("$test")
     done
-fi
+    ;;
+thread)
+    sanitize="-fsanitize=thread"
+    if [[ $CC == *clang* ]]; then
+        sanitize+=" -shared-libsan"
+        preload=$(library "libclang_rt.tsan-$(uname -m).so")
+    else
+        preload=$(library libtsan.so)
+    fi
+    tests=(tests/test_sync.py tests/test_sockets.py tests/test_response.py)
+    run=(setarch --addr-no-randomize)   # its shadow memory has fixed places
+    ;;
+*)
+    echo "usage: tests/sanitize.sh address|thread [PYTEST ARGUMENT ...]" >&2
+    exit 2
+    ;;
+esac
+# Not those that compare times: a sanitizer's realloc copies each time.
+(( $# )) || set -- -q -k "not proportion" "${tests[@]}"
+
+work=${SANITIZE_CACHE:-build/sanitize}/$kind-$(basename "$CC")
+mkdir -p "$work"
+work=$(cd "$work" && pwd)
+"$python" -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --upgrade \
+    --target "$work/site" . -C build-dir="$work/build" -C cmake.build-type=Debug \
+    -C "cmake.define.CMAKE_C_FLAGS=$sanitize -fno-omit-frame-pointer" -C "cmake.define.CMAKE_C_FLAGS_DEBUG=-O1 -g1"
+
+# An editable install puts itself in front of every path.
+cat >"$work/site/sitecustomize.py" <<'END'
+import sys
+sys.meta_path[:] = [finder for finder in sys.meta_path if "ScikitBuild" not in type(finder).__name__]
+END
 export PYTHONPATH="$work/site" PYTHONMALLOC=malloc PYTHONDONTWRITEBYTECODE=1
 export ASAN_OPTIONS="detect_leaks=0:abort_on_error=1:allocator_may_return_null=1"
 export UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1"
+export TSAN_OPTIONS="halt_on_error=1"
 where=$("$python" -P -c 'import importlib.util as u; print(u.find_spec("auth_diameter").origin)')
 [[ $where == "$work"/* ]] || { echo "tests would run against $where"; exit 1; }
-LD_PRELOAD="$preload" "$python" -P -m pytest -p no:cacheprovider -p no:benchmark -o addopts= --import-mode=importlib "$@"
+LD_PRELOAD="$preload" "${run[@]}" "$python" -P -m pytest \
+    -p no:cacheprovider -p no:benchmark -o addopts= --import-mode=importlib "$@"
