@@ -93,6 +93,10 @@ def test_parts(text: str, scheme: str | None, user: str | None, host: str | None
         ("sip:host?a=%", 11),
         ("tel:", 4),
         ("tel:x", 4),
+        ("tel:+", 5),  # a separator or a "+" is no number
+        ("tel:-.()", 8),
+        ("tel:+a", 5),  # hexadecimal digits are those of a local number
+        ("tel:+1#", 6),
         ("urn:", 4),
         ("urn:%f", 4),
         ("sip:ho\x00st", 6),

@@ -150,6 +150,27 @@ cdef bint take_host(Reader *r, Span *host, Span *port_text, uint16_t *port) noex
     return True
 
 
+cdef bint take_telephone_number(Reader *r, Span *out) noexcept nogil:
+    """telephone-subscriber of RFC 3966, 3, without its parameters; False with r.p at the place.
+
+    A global number is "+" and digits, a local one may hold hexadecimal, "*" and "#"; visual
+    separators may stand among them, but not alone.
+    """
+    cdef const uint8_t *start = r.p
+    cdef bint local = r.p == r.end or r.p[0] != 43
+    cdef bint dialled = False
+    if not local:
+        r.p += 1
+    while r.p < r.end:
+        if ad_is(r.p[0], AD_HEX if local else AD_DIGIT) or (local and (r.p[0] == 42 or r.p[0] == 35)):
+            dialled = True
+        elif r.p[0] != 45 and r.p[0] != 46 and r.p[0] != 40 and r.p[0] != 41:
+            break
+        r.p += 1
+    out[0] = between(start, r.p)
+    return dialled
+
+
 cdef bint take_uri(Reader *r, bint bare, bint request, SipUri *out) noexcept nogil:
     """addr-spec, up to the first byte that can be no part of it; False with r.p at the place.
 
@@ -192,14 +213,8 @@ cdef bint take_uri(Reader *r, bint bare, bint request, SipUri *out) noexcept nog
         if not take_host(r, &out.host, &out.port_text, &out.port):
             return False
     elif is_word(scheme, "tel", 3):
-        # RFC 3966, 3: digits with visual separators; a local number may hold hexadecimal, "*" and "#".
         out.scheme = SCHEME_TEL
-        out.user.p = r.p
-        while r.p < r.end and (ad_is(r.p[0], AD_HEX) or (r.p[0] == 43 and r.p == out.user.p) or r.p[0] == 45
-                               or r.p[0] == 46 or r.p[0] == 40 or r.p[0] == 41 or r.p[0] == 42 or r.p[0] == 35):
-            r.p += 1
-        out.user.n = <size_t>(r.p - out.user.p)
-        if out.user.n == 0:
+        if not take_telephone_number(r, &out.user):
             return False
     else:
         out.scheme = SCHEME_OTHER
