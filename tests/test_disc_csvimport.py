@@ -1,13 +1,17 @@
 """The CSV import: what a file may hold, and that a bad one changes nothing."""
 
+import contextlib
 import io
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+import time
 import tracemalloc
 
 import pytest
+from commands import OURS
 
 from auth_diameter._core.errors import ConfigError
 from auth_diameter.disc import schema
@@ -53,7 +57,7 @@ def problems(store, content, **options):
 
 def test_passwords_are_hashed(store):
     result = run(store, "username,domain,password\nalice,siphub.net,secret\n")
-    assert result == Imported(added=1, replaced=0, memberships=0)
+    assert result == Imported(added=1, replaced=0, unchanged=0, memberships=0)
     assert store.ha1_candidates("alice@siphub.net", "siphub.net") == (HA1B, HA1)
 
 
@@ -95,20 +99,20 @@ def test_groups_are_separated_by_semicolons(store):
         "alice,siphub.net, staff;voicemail; ;staff,secret\n"
         "bob,siphub.net,,secret\n",
     )
-    assert result == Imported(added=2, replaced=0, memberships=2)
+    assert result == Imported(added=2, replaced=0, unchanged=0, memberships=2)
     assert store.groups("alice", "siphub.net") == ("staff", "voicemail")
     assert store.groups("bob", "siphub.net") == ()
 
 
 def test_a_header_alone_imports_nothing(store):
-    assert run(store, "username,domain,password\n") == Imported(0, 0, 0)
+    assert run(store, "username,domain,password\n") == Imported(0, 0, 0, 0)
 
 
 def test_existing_users_are_replaced_when_asked_for_and_keep_their_groups(store):
     store.add_user("alice", "siphub.net", "former")
     store.add_group("alice", "siphub.net", "staff")
     content = "username,domain,password,groups\nalice,SIPHub.net,secret,vip\nbob,b.net,x,\n"
-    assert run(store, content, replace=True) == Imported(added=1, replaced=1, memberships=1)
+    assert run(store, content, replace=True) == Imported(added=1, replaced=1, unchanged=0, memberships=1)
     assert store.ha1("alice", "siphub.net") == HA1
     assert store.groups("alice", "siphub.net") == ("staff", "vip")
 
@@ -198,8 +202,27 @@ def test_a_user_twice_in_the_file_names_both_lines(store):
 def test_an_existing_user_is_refused(store):
     store.add_user("alice", "siphub.net", "secret")
     (problem,) = problems(store, "username,domain,password\nalice,SIPHub.net,other\n")
-    assert problem == ("users.csv, line 2: column username: user alice@siphub.net exists already")
+    assert problem == (
+        "users.csv, line 2: column username: user alice@siphub.net exists already with another password"
+    )
     assert store.ha1("alice", "siphub.net") == HA1
+
+
+def test_a_user_who_is_there_just_as_in_the_file_is_no_conflict(store):
+    content = "username,domain,password,groups\nalice,siphub.net,secret,vip\nbob,siphub.net,x,\n"
+    assert run(store, content) == Imported(added=2, replaced=0, unchanged=0, memberships=1)
+    store.delete_group("alice", "siphub.net", "vip")
+    assert run(store, content) == Imported(added=0, replaced=0, unchanged=2, memberships=1)
+    assert store.groups("alice", "siphub.net") == ("vip",)
+
+
+def test_a_plain_password_in_the_row_is_a_conflict(store):
+    """Else it would stay there after an import that stores hashes alone."""
+    run(store, "username,domain,password\nalice,siphub.net,secret\n")
+    with store.changing() as connection:
+        connection.execute("UPDATE subscriber SET password = 'secret'")
+    (problem,) = problems(store, "username,domain,password\nalice,siphub.net,secret\n")
+    assert "exists already" in problem
 
 
 def test_many_bad_rows_are_named_up_to_a_bound(store):
@@ -284,8 +307,8 @@ def test_a_lock_in_the_second_pass_says_how_far_it_came(path, monkeypatch):
             import_csv(store, Rows(300), name="-", batch=100, progress=lock)
         other._connection.execute("ROLLBACK")
         assert store.count_users() == 100
-        result = import_csv(store, Rows(300), name="-", replace=True)
-        assert result == Imported(added=200, replaced=100, memberships=0)
+        result = import_csv(store, Rows(300), name="-")
+        assert result == Imported(added=200, replaced=0, unchanged=100, memberships=0)
 
 
 def test_a_user_who_appears_between_the_passes_stops_the_import(store, path):
@@ -325,5 +348,42 @@ def test_a_kill_in_the_second_pass_leaves_whole_batches(store, path, tmp_path):
     assert done.returncode == -signal.SIGKILL
     assert store.count_users() == 200
     with source.open("rb") as file:
-        result = import_csv(store, file, name="users.csv", replace=True)
-    assert result == Imported(added=300, replaced=200, memberships=0)
+        result = import_csv(store, file, name="users.csv")
+    assert result == Imported(added=300, replaced=0, unchanged=200, memberships=0)
+
+
+def test_an_import_killed_anywhere_is_completed_by_the_same_command(tmp_path):
+    """Ten kills at moments spread over the import; `faults/campaign.py` has a hundred, while DISC reads."""
+    count = 2000
+    source, path = tmp_path / "users.csv", tmp_path / "users.sqlite"
+    source.write_text(
+        "username,domain,password,groups\n" + "".join(f"u{n},a.net,x,staff\n" for n in range(count))
+    )
+    command = [*OURS, "user", "import", source, "--db", path]
+    began = time.monotonic()
+    subprocess.run(command, check=True, capture_output=True)
+    took = time.monotonic() - began
+    for number in range(10):
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            connection.executescript("DELETE FROM subscriber WHERE id > 10; DELETE FROM grp")
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(took * (0.3 + 0.07 * number))
+        process.kill()
+        process.wait()
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            assert whole_users(connection)
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert " 0 changed" in done.stdout
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert whole_users(connection) == count
+
+
+def whole_users(connection):
+    """How many users there are; each has both hashes and, but for those that were left, its group."""
+    users = connection.execute(
+        "SELECT s.id, length(ha1), length(ha1b), grp FROM subscriber s LEFT JOIN grp USING (username, domain)"
+    ).fetchall()
+    assert {(ha1, ha1b) for _, ha1, ha1b, _ in users} == {(32, 32)}
+    assert {group for number, _, _, group in users if number > 10} <= {"staff"}
+    return len(users)

@@ -491,7 +491,8 @@ def user_import(file: str, replace: bool, db: str) -> None:
     """Import subscribers from CSV.
 
     Its columns are username,domain,password or username,domain,ha1[,ha1b], and with either [,groups],
-    separated by semicolons. Nothing is written if a row is bad; the line is named.
+    separated by semicolons. Nothing is written if a row is bad; the line is named. An import that was
+    interrupted is completed by the same command.
     """
     from auth_diameter.disc.csvimport import CsvError, import_csv
     from auth_diameter.disc.store import Store
@@ -527,7 +528,8 @@ def user_import(file: str, replace: bool, db: str) -> None:
     finally:
         if file != "-":
             source.close()
-    print(f"{done.added} added, {done.replaced} changed, {done.memberships} group memberships")
+    there = f", {done.unchanged} there already" if done.unchanged else ""
+    print(f"{done.added} added, {done.replaced} changed{there}, {done.memberships} group memberships")
 
 
 @main.group(cls=Group)

@@ -13,7 +13,8 @@ table of SQLite's: on disk, deleted when the process ends however it ends, and w
 it. The second pass copies that table in short transactions. So a file with a bad row changes
 nothing, memory does not grow with the file, other writers get their turn, and readers do not wait.
 A process that is killed in the second pass leaves a whole database with some of the file's
-users; the same import with ``replace`` then completes it.
+users. The same import again completes it, for a user who is there just as the file has it is no
+conflict.
 """
 
 from __future__ import annotations
@@ -51,8 +52,12 @@ _MAX_DOMAINS: Final = 10_000
 #: Memory for the temporary table, in KiB; the index of a million users fits into it.
 _CACHE_KIB: Final = 32 * 1024
 
-# line, username, domain, ha1, ha1b, groups, whether the user exists
-_Staged = tuple[int, str, str, str, str, str, bool]
+_NEW: Final = 0
+_REPLACED: Final = 1  # the user exists, and gets another password
+_THERE: Final = 2  # the user exists with just this password
+
+# line, username, domain, ha1, ha1b, groups, one of the three above
+_Staged = tuple[int, str, str, str, str, str, int]
 
 
 class CsvError(ConfigError):
@@ -74,6 +79,7 @@ class Imported:
 
     added: int
     replaced: int
+    unchanged: int
     memberships: int
 
 
@@ -92,8 +98,8 @@ def import_csv(
     :param name: what to call the source in errors.
     :param replace: let a row replace the password of an existing user; groups are only added.
     :param batch: users in one transaction.
-    :raises CsvError: rows are bad, name a user twice, or one that exists and ``replace`` is false;
-        nothing was written.
+    :raises CsvError: rows are bad, name a user twice, or one that exists with another password and
+        ``replace`` is false; nothing was written.
     :raises ConfigError: the database cannot be written; the message says how many users are in.
     """
     if not store.writable:
@@ -200,13 +206,8 @@ class _Check:
         if flaw:
             raise _Flaw("username", flaw)
         domain = self._spelling(row[column["domain"]])
-        exists = False
-        if fold_realm(domain) in self._served:
-            stored = self._store.stored_domain(username, domain)
-            if stored is not None:
-                if not self._replace:
-                    raise _Flaw("username", f"user {username}@{stored} exists already")
-                exists, domain = True, stored
+        stored = self._store.stored_domain(username, domain) if fold_realm(domain) in self._served else None
+        domain = stored or domain
         if "password" in column:
             password = row[column["password"]]
             flaw = password_flaw(password)
@@ -219,7 +220,12 @@ class _Check:
             ha1b = row[column["ha1b"]] if "ha1b" in column else ""
             ha1b = ha1b and _digest("ha1b", ha1b)
         groups = _groups(row[column["groups"]]) if "groups" in column else ""
-        return line, username, domain, ha1, ha1b, groups, exists
+        state = _NEW
+        if stored is not None:
+            state = _THERE if self._store.holds(username, domain, ha1, ha1b) else _REPLACED
+            if state == _REPLACED and not self._replace:
+                raise _Flaw("username", f"user {username}@{stored} exists already with another password")
+        return line, username, domain, ha1, ha1b, groups, state
 
     def _spelling(self, domain: str) -> str:
         """Check a domain, and give the spelling in which it is stored; remembered, as they repeat.
@@ -321,7 +327,7 @@ def _write(store: Store, total: int, batch: int, report: Progress) -> Imported:
 
     In that order each transaction changes few pages; in the file's order, almost one page a user.
     """
-    done = replaced = memberships = 0
+    done = replaced = unchanged = memberships = 0
     first = (b"", b"")
     while done < total:
         size = min(batch, total - done)
@@ -337,21 +343,23 @@ def _write(store: Store, total: int, batch: int, report: Progress) -> Imported:
                 connection.execute(
                     "INSERT INTO main.subscriber (username, domain, ha1, ha1b)"  # noqa: S608 -- a constant
                     f" SELECT username, domain, ha1, ha1b FROM temp.incoming WHERE {_BETWEEN}"
-                    " AND NOT present ORDER BY username, domain",
+                    f" AND state = {_NEW} ORDER BY username, domain",
                     (*first, *last),
                 )
                 rest = connection.execute(
-                    "SELECT username, domain, ha1, ha1b, groups, present FROM temp.incoming"  # noqa: S608 -- a constant
-                    f" WHERE {_BETWEEN} AND (present OR groups <> '')",
+                    "SELECT username, domain, ha1, ha1b, groups, state FROM temp.incoming"  # noqa: S608 -- a constant
+                    f" WHERE {_BETWEEN} AND (state <> {_NEW} OR groups <> '')",
                     (*first, *last),
                 ).fetchall()
-                for *values, present in rest:
+                for *values, state in rest:
                     username, domain, ha1, ha1b, groups = (value.decode() for value in values)
-                    if present:
+                    if state != _NEW:
                         # Looked for again: somebody may have deleted it since the first pass.
                         exists = store.stored_domain(username, domain) is not None
-                        store.put(username, domain, ha1, ha1b, exists=exists)
-                        replaced += 1
+                        if state == _REPLACED or not exists:
+                            store.put(username, domain, ha1, ha1b, exists=exists)
+                        replaced += state == _REPLACED
+                        unchanged += state == _THERE
                     for group in filter(None, groups.split(";")):
                         memberships += store.put_group(username, domain, group)
         except ConfigError as error:
@@ -359,7 +367,8 @@ def _write(store: Store, total: int, batch: int, report: Progress) -> Imported:
         first = last
         done += size
         report("write", done, total)
-    return Imported(added=total - replaced, replaced=replaced, memberships=memberships)
+    added = total - replaced - unchanged
+    return Imported(added=added, replaced=replaced, unchanged=unchanged, memberships=memberships)
 
 
 _BETWEEN: Final = (
@@ -372,7 +381,7 @@ def _make_table(store: Store) -> None:
     with store.scratch() as connection:
         connection.execute(
             "CREATE TEMP TABLE incoming (line INTEGER, username TEXT, domain TEXT, ha1 TEXT,"
-            " ha1b TEXT, groups TEXT, present INTEGER)"
+            " ha1b TEXT, groups TEXT, state INTEGER)"
         )
         connection.execute(f"PRAGMA temp.cache_size = -{_CACHE_KIB}")
 

@@ -503,11 +503,23 @@ class Store:
         )
         return text(row[0]) if row else None
 
+    def holds(self, username: str, domain: str, ha1: str, ha1b: str) -> bool:
+        """Whether the row under just these names is as :meth:`put` would leave it."""
+        columns, values = self._put_columns(ha1, ha1b)
+        same = "".join(f" AND {column} = ?" for column in columns)
+        query = f"SELECT 1 FROM subscriber WHERE username = ? AND domain = ?{same}"  # noqa: S608 -- three constants
+        return self._first(query, (username, domain, *values)) is not None
+
+    def _put_columns(self, ha1: str, ha1b: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Names and contents of the columns that :meth:`put` writes, as far as the table has them."""
+        contents = {"password": "", "ha1": ha1, "ha1b": ha1b}
+        there = {column: value for column, value in contents.items() if column in self._subscriber_columns}
+        return tuple(there), tuple(there.values())
+
     def put(self, username: str, domain: str, ha1: str, ha1b: str, *, exists: bool) -> None:
         """Write one row under just these names; the plain password of an existing one goes."""
-        values = {"password": "", "ha1": ha1, "ha1b": ha1b}
-        columns = [column for column in values if column in self._subscriber_columns]
-        parameters = (*(values[column] for column in columns), username, domain)
+        columns, values = self._put_columns(ha1, ha1b)
+        parameters = (*values, username, domain)
         if exists:
             assignments = ", ".join(f"{column} = ?" for column in columns)
             statement = f"UPDATE subscriber SET {assignments} WHERE username = ? AND domain = ?"  # noqa: S608 -- three constants
