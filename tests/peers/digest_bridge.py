@@ -1,0 +1,194 @@
+"""A web server that asks for digests: SIP's digest is HTTP's, and more clients of HTTP know all of it.
+
+It challenges with `format_challenge` and judges with `Credentials.parse` and `verify`. What it adds is
+HTTP, one user, and what RFC 7616 asks of a server besides: nonces that get old, counts that are used
+once, Authentication-Info. It listens on 127.0.0.1 and keeps what it saw.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import auth_diameter as ad
+from auth_diameter._core import user_hash
+from auth_diameter.disc.nonce import Nonces, NonceState, NonceUses, Use
+
+REALM = "siphub.net"
+PASSWORD = "open:sesame"
+REPLY_BODY = b"welcome\n"
+
+Headers = list[tuple[str, str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offer:
+    """What the server asks for."""
+
+    algorithms: tuple[str, ...] = ("MD5",)
+    """A challenge for each, in a header of its own, in this order (RFC 7616, 3.7)."""
+    qop: tuple[str, ...] = ("auth",)
+    userhash: bool = False
+    username: str = "alice"
+    first_nonce_is_old: bool = False
+    """Whether the right digest with the first nonce gets a new challenge with stale=true (3.3)."""
+    nextnonce: bool = False
+    """Whether each reply tells the nonce that comes next, and the one used counts no more (3.5)."""
+    knows_password: bool = True
+    """Whether rspauth proves that the server knows the password too (3.5)."""
+    on_the_way: bytes = b""
+    """What somebody between client and server adds to the body (3.4.3)."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One request, and what became of it."""
+
+    status: int
+    verdict: str
+    credentials: ad.Credentials | None = None
+
+
+@dataclass
+class Bridge:
+    """The server's state; `seen` has the requests in their order."""
+
+    offer: Offer
+    url: str = ""
+    seen: list[Seen] = field(default_factory=list)
+    _nonces: Nonces = field(default_factory=Nonces)
+    _uses: NonceUses = field(default_factory=NonceUses)
+    _spent: set[str] = field(default_factory=set)
+    _challenged: bool = False
+
+    def judge(self, method: str, uri: str, header: bytes | None, body: bytes) -> tuple[Seen, Headers]:
+        """What becomes of a request, and the headers of the reply that say so."""
+        if header is None:
+            return Seen(401, "no credentials"), self._challenges(stale=False)
+        try:
+            credentials = ad.Credentials.parse(header)
+        except ad.ParseError:
+            return Seen(400, "malformed"), []
+        status, verdict = self._verdict(credentials, method, uri, body + self.offer.on_the_way)
+        seen = Seen(status, verdict, credentials)
+        if status == 401:
+            return seen, self._challenges(stale=verdict == "stale")
+        return seen, [("Authentication-Info", self._info(credentials))] if status == 200 else []
+
+    def _verdict(self, c: ad.Credentials, method: str, uri: str, body: bytes) -> tuple[int, str]:
+        """Status and what it means; nothing but a wrong digest is told from a nonce (RFC 7616, 3.3)."""
+        algorithm = c.algorithm or "MD5"
+        if algorithm not in self.offer.algorithms:
+            return 403, "algorithm not offered"
+        if c.qop is not None and c.qop not in self.offer.qop:
+            return 403, "qop not offered"
+        name = user_hash(self.offer.username, REALM, algorithm) if c.userhash else self.offer.username
+        if (c.username, c.realm) != (name, REALM):
+            return 403, "unknown user"
+        if c.uri != uri:
+            return 400, "other uri"
+        if not ad.verify(c, method, self._ha1(algorithm), body):
+            return 403, "wrong digest"
+        now = time.time()
+        state = self._nonces.check(c.nonce, REALM, now, algorithm)
+        if state is NonceState.FOREIGN:
+            return 401, "foreign nonce"
+        if state is NonceState.EXPIRED or c.nonce in self._spent:
+            return 401, "stale"
+        if self._uses.use(c.nonce, int(c.nc or "1", 16), 0, now) is not Use.FIRST:
+            return 401, "replayed"
+        if self.offer.nextnonce:
+            self._spent.add(c.nonce)
+        return 200, "let in"
+
+    def _ha1(self, algorithm: str) -> str:
+        return ad.ha1(self.offer.username, REALM, PASSWORD, algorithm)
+
+    def _challenges(self, *, stale: bool) -> Headers:
+        made = time.time()
+        if self.offer.first_nonce_is_old and not self._challenged:
+            made -= 2 * self._nonces.lifetime
+        self._challenged = True
+        return [
+            (
+                "WWW-Authenticate",
+                ad.format_challenge(
+                    REALM, self._nonces.make(REALM, made, algorithm), algorithm=algorithm, qop=self.offer.qop,
+                    opaque="b3BhcXVl", stale=stale, userhash=self.offer.userhash,
+                ),
+            )
+            for algorithm in self.offer.algorithms
+        ]  # fmt: skip
+
+    def _info(self, c: ad.Credentials) -> str:
+        """RFC 7616, 3.5: rspauth is the response to a request without a method, over the reply's body."""
+        algorithm = c.algorithm or "MD5"
+        info = []
+        if self.offer.nextnonce:
+            info.append(f'nextnonce="{self._nonces.make(REALM, time.time(), algorithm)}"')
+        if c.qop is not None:
+            ha1 = self._ha1(algorithm) if self.offer.knows_password else "0" * len(c.response)
+            rspauth = ad.digest_response(
+                ha1, "", c.uri, c.nonce, algorithm=algorithm, qop=c.qop, nc=c.nc, cnonce=c.cnonce,
+                body=REPLY_BODY,
+            )  # fmt: skip
+            info.append(f'qop={c.qop}, rspauth="{rspauth}", cnonce="{c.cnonce}", nc={c.nc}')
+        return ", ".join(info)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """HTTP around `Bridge.judge`."""
+
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def _answer(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        header = self.headers.get("Authorization")
+        with self.server.lock:
+            seen, headers = self.server.bridge.judge(
+                # The bytes of a header are the characters of this server's str.
+                self.command, self.path, None if header is None else header.encode("latin-1"), body
+            )  # fmt: skip
+            self.server.bridge.seen.append(seen)
+        self.send_response(seen.status)
+        for name, value in [*headers, ("Content-Length", str(len(REPLY_BODY)))]:
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(REPLY_BODY)
+
+    do_GET = do_POST = _answer  # noqa: N815 -- names that BaseHTTPRequestHandler looks for
+
+    def log_message(self, *_: object) -> None:
+        """Nothing: `seen` is what a test looks at."""
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True  # a connection that a client keeps open ends with the test
+
+    def __init__(self, bridge: Bridge) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.bridge = bridge
+        self.lock = threading.Lock()
+
+    def handle_error(self, *_: object) -> None:
+        """Nothing: a client may go in the middle of a connection."""
+
+
+@contextmanager
+def serving(offer: Offer) -> Iterator[Bridge]:
+    """The bridge, listening at its `url`."""
+    bridge = Bridge(offer)
+    with _Server(bridge) as server:
+        bridge.url = f"http://127.0.0.1:{server.server_port}/dir/index.html?a=b"
+        thread = threading.Thread(target=server.serve_forever, args=(0.005,))
+        thread.start()
+        try:
+            yield bridge
+        finally:
+            server.shutdown()
+            thread.join()
