@@ -93,12 +93,15 @@ class _Recent(Generic[K, V]):
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
 
+    def __contains__(self, key: K) -> bool:
+        return key in self._young or key in self._old
+
     def get(self, key: K) -> V | None:
         found = self._young.get(key)
         return found if found is not None else self._old.get(key)
 
     def put(self, key: K, value: V) -> None:
-        if len(self._young) >= self._half and key not in self._young:
+        if len(self._young) >= self._half:
             self._old, self._young = self._young, {}
         self._young[key] = value
 
@@ -123,7 +126,7 @@ class Penalties:
     def refuses(self, username: str, realm: str, address: str, now: float) -> bool:
         """Whether credentials are to be refused unseen. Else whoever looks tells what they were."""
         source = _source(address)
-        if self._sources.get(source) is None:
+        if source not in self._sources:
             return False  # nearly always
         key = _key(username, realm, source)
         with self._lock:
@@ -142,7 +145,7 @@ class Penalties:
         source = _source(address)
         key = _key(username, realm, source)
         self._right.put(key, now)
-        if self._sources.get(source) is not None:
+        if source in self._sources:
             with self._lock:
                 self._users.drop(key)
 
