@@ -672,9 +672,9 @@ def slow_disc(delay):
     return script
 
 
-async def with_disc(disc, scenario, route=None):
+async def with_disc(disc, scenario, route=None, **config):
     """Runs it with a host that asks that fake DISC."""
-    async with ad.AsyncAuthDiameter(ad.Config(**disc.settings)) as auth:
+    async with ad.AsyncAuthDiameter(ad.Config(**disc.settings, **config)) as auth:
         host = await serve(auth, "127.0.0.1", 0, route)
         loop = asyncio.get_running_loop()
         transport, phone = await loop.create_datagram_endpoint(Phone, local_addr=("127.0.0.1", 0))
@@ -817,6 +817,27 @@ def test_without_file_descriptors_it_goes_on(run):
     refused, reply = run(scenario)
     assert [one.status for one in refused] == [503] * 3
     assert reply.status == 401
+
+
+@pytest.mark.parametrize("status", [503, 500])
+def test_when_disc_has_too_much_to_do_a_request_is_refused_at_once(fake_disc, status):
+    """Before a question is made of it; a request that DISC is not asked about is served as ever."""
+    config = {"max_in_flight": 1, "max_waiting": 1, "max_connections": 1, "unavailable_status": status}
+
+    async def scenario(host, phone):
+        for number in range(2):  # under way, and waiting
+            phone.send(phone.request(call_id=f"early{number}"), host.address)
+        while len(host._pending) < 2:
+            await asyncio.sleep(0.001)
+        refused = await phone.ask(host)
+        cancel = await phone.ask(host, "CANCEL")
+        return refused, cancel, host._auth.counts[ad.Cause.OVERLOADED], host._auth.stats()
+
+    scene = with_disc(fake_disc(slow_disc(0.3)), scenario, **config)
+    refused, cancel, count, stats = asyncio.run(scene)
+    assert (refused.status, refused.header("Retry-After")) == (status, "2" if status == 503 else None)
+    assert cancel.status == 200
+    assert count == stats.refused_overload == 1
 
 
 # --- a route script ------------------------------------------------------------------------------------

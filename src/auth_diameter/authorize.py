@@ -275,15 +275,19 @@ class Authorizer:
         if question.is_group_check:
             return Decision(-1, cause, username=question.user_name)
         credentials: Credentials | None = question.credentials
-        return refuse(
-            question.request,
-            self._unavailable_status,
-            cause,
-            -5,
-            self._unavailable_headers if self._unavailable_status == 503 else (),
-            question.realm,
-            credentials.username if credentials is not None else None,
-        )
+        username = credentials.username if credentials is not None else None
+        return self._unavailable(question.request, cause, question.realm, username)
+
+    def overloaded(self, request: SipRequest) -> Decision:
+        """The decision on a request that DISC is not even asked about, because it has too much to do."""
+        return self._unavailable(request, Cause.OVERLOADED)
+
+    def _unavailable(
+        self, request: SipRequest, cause: Cause, realm: str | None = None, username: str | None = None
+    ) -> Decision:
+        status = self._unavailable_status
+        headers = self._unavailable_headers if status == 503 else ()
+        return refuse(request, status, cause, -5, headers, realm, username)
 
 
 def _authentication_info(question: Question, answer: Answer) -> Headers:

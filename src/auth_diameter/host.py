@@ -222,6 +222,11 @@ class Host:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
             return
+        if not request.is_ack_or_cancel:
+            refusal = self._auth.refusal(request)
+            if refusal is not None:
+                self._conclude(request, refusal)
+                return
         if request.is_register:
             outcome = self._authorizer.www_authorize(request, _REALM, now)
         else:

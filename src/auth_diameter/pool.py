@@ -242,7 +242,7 @@ class Pool:
         """No connection takes it now: it waits where one will, else the Cause."""
         if not any(self._gives_hope(peer, now) for peer in self.peers):
             cause = self._why_nobody()
-        elif len(self.waiting) >= self._max_waiting or len(self.pending) + len(self.waiting) >= self._limit:
+        elif self.is_full():
             cause = Cause.OVERLOADED
         else:
             self.waiting.append(question)
@@ -253,6 +253,11 @@ class Pool:
         else:
             self.refused_down += 1
         return cause
+
+    def is_full(self) -> bool:
+        """Whether a question would be refused because of all those under way and waiting."""
+        waiting = len(self.waiting)
+        return waiting >= self._max_waiting or len(self.pending) + waiting >= self._limit
 
     def _gives_hope(self, peer: Peer, now: float) -> bool:
         """Whether a question that begins to wait now may go there."""
