@@ -116,6 +116,7 @@ class Store:
         self._stamp: tuple[int, ...] | None = None
         self._refused: tuple[int, ...] | None = None
         self._retry_at = 0.0
+        self._doubtful = False
         self._version = 0
         self._pragma_version = -1
         self._spelled: dict[str, tuple[str, ...]] = {}
@@ -630,7 +631,7 @@ class Store:
         except UnicodeEncodeError:
             return None  # a lone surrogate, from bytes that were no UTF-8: nobody is called that
         except sqlite3.Error as error:
-            raise StoreError(f"{self.path}: {describe(error)}") from None
+            raise self._failure(error) from None
         return row
 
     @contextlib.contextmanager
@@ -638,16 +639,23 @@ class Store:
         try:
             yield
         except sqlite3.Error as error:
-            raise StoreError(f"{self.path}: {describe(error)}") from None
+            raise self._failure(error) from None
+
+    def _failure(self, error: sqlite3.Error) -> StoreError:
+        # What SQLite keeps of a file that was damaged or cut outlasts the damage. A lock just passes.
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            self._doubtful = True
+        return StoreError(f"{self.path}: {describe(error)}")
 
     def _follow_the_file(self) -> None:
         """Go over to the file that is now under our path, when it is another one than we opened.
 
         Under immutable reading any change counts, for SQLite itself looks for none. When the new
-        one cannot be used, the former one goes on serving: it may just be being copied.
+        one cannot be used, the former one goes on serving: it may just be being copied. The same file is
+        opened once more when it could not be read.
         """
         stamp, served = _stamp(self.path, self._immutable), self._stamp
-        if stamp is None or stamp == served or self._closed:
+        if stamp is None or self._closed or (stamp == served and not self._doubtful):
             return
         now = time.monotonic()
         if stamp == self._refused and now < self._retry_at:
@@ -662,11 +670,12 @@ class Store:
                 opened.connection.close()
                 raise
         except ConfigError as error:
-            if stamp != self._refused:
+            if stamp not in (self._refused, served):
                 _log.warning("%s (a new file; the former one serves on)", error)
             self._refused, self._retry_at = stamp, now + _RETRY_AFTER
             return
         former.close()
+        self._doubtful = False
         self._immutable, self._stamp = opened.immutable, stamps[opened.immutable]
         self._version += 1
         self._pragma_version = -1
