@@ -3,6 +3,7 @@ that two readers read differently, replies aimed at somebody else, and lines of 
 
 from __future__ import annotations
 
+from contextlib import closing
 from itertools import permutations
 
 import pytest
@@ -386,7 +387,6 @@ def scripted(tmp_path_factory):
 
 
 def test_a_route_that_fails_with_a_request_in_hand(scripted):
-    phone = Phone()
     secret = {
         "response": "5ec2e75ec2e75ec2e75ec2e75ec2e700",
         "nonce": "nonce-5ec2e7",
@@ -394,12 +394,12 @@ def test_a_route_that_fails_with_a_request_in_hand(scripted):
     }
     name = build_credentials(**secret).replace('username="alice"', "username*=UTF-8''al%0d%0aX-Evil:%1b")
     name = name.replace("X-Evil:", "X-Evil%3a")
-    for what in ("raise", "text", "header", "fine"):
-        lines = (f"X: {what}", f"Authorization: {name}", 'Subject: "\\\x1b[2J\\\x07"')
-        data = build_request("REGISTER", f"sip:bob:{secret['nonce']}@siphub.net", extra=lines)
-        phone.send(data.replace(b";branch", b";rport;branch"), scripted.address)
-        assert parse_reply(phone.receive())[0] == (200 if what == "fine" else 500)
-    phone.close()
+    with closing(Phone()) as phone:
+        for what in ("raise", "text", "header", "fine"):
+            lines = (f"X: {what}", f"Authorization: {name}", 'Subject: "\\\x1b[2J\\\x07"')
+            data = build_request("REGISTER", f"sip:bob:{secret['nonce']}@siphub.net", extra=lines)
+            phone.send(data.replace(b";branch", b";rport;branch"), scripted.address)
+            assert parse_reply(phone.receive())[0] == (200 if what == "fine" else 500)
     log = scripted.stop(tracebacks=True)
     assert log.count("the route script failed") == 3
     assert [value for value in secret.values() if value in log] == []

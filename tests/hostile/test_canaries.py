@@ -7,6 +7,7 @@ import gc
 import io
 import logging
 import subprocess
+from contextlib import closing
 
 import pytest
 from canaries import (
@@ -319,12 +320,12 @@ def test_programs(tmp_path, store):
     db, key, route = tmp_path / "users.sqlite", tmp_path / "key", tmp_path / "route.py"
     key.write_text(NONCE_KEYS[0])
     route.write_text(ROUTE)
-    phone = Phone()
 
     def start(command):
         return ("-v", command, "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0")
 
     with (
+        closing(Phone()) as phone,
         Watched(*start("disc"), "--db", db, "--nonce-key", key) as disc,
         Watched(*start("serve"), "--disc", disc.where) as serve,
         Watched("-v", "serve", "--listen", "127.0.0.1:0", "--disc", disc.where, "--route", route) as fails,
@@ -346,7 +347,6 @@ def test_programs(tmp_path, store):
         serve.stop()
         fails.stop(tracebacks=True)
         disc.stop()
-    phone.close()
 
 
 def test_a_disc_that_tells_secrets(fake_disc):
@@ -361,9 +361,10 @@ def test_a_disc_that_tells_secrets(fake_disc):
     request = build_request("REGISTER", extra=(f"Authorization: {CREDENTIALS}",))
     stdout = run("check", "-", "--disc", f"127.0.0.1:{disc.port}", stdin=request, status=1)
     silent([stdout])
-    with Watched("-v", "serve", "--listen", "127.0.0.1:0", "--disc", f"127.0.0.1:{disc.port}") as serve:
-        phone = Phone()
+    with (
+        Watched("-v", "serve", "--listen", "127.0.0.1:0", "--disc", f"127.0.0.1:{disc.port}") as serve,
+        closing(Phone()) as phone,
+    ):
         phone.send(request.replace(b";branch", b";rport;branch"), serve.address)
         silent([phone.receive().decode()])
-        phone.close()
         serve.stop()
