@@ -825,16 +825,18 @@ def test_when_disc_has_too_much_to_do_a_request_is_refused_at_once(fake_disc, st
     config = {"max_in_flight": 1, "max_waiting": 1, "max_connections": 1, "unavailable_status": status}
 
     async def scenario(host, phone):
-        for number in range(2):  # under way, and waiting
-            phone.send(phone.request(call_id=f"early{number}"), host.address)
-        while len(host._pending) < 2:
+        phone.send(phone.request(), host.address)
+        while not host._auth.stats().under_way:
+            await asyncio.sleep(0.001)
+        phone.send(phone.request(), host.address)
+        while not host._auth.stats().waiting:
             await asyncio.sleep(0.001)
         refused = await phone.ask(host)
         cancel = await phone.ask(host, "CANCEL")
         return refused, cancel, host._auth.counts[ad.Cause.OVERLOADED], host._auth.stats()
 
-    scene = with_disc(fake_disc(slow_disc(0.3)), scenario, **config)
-    refused, cancel, count, stats = asyncio.run(scene)
+    played = with_disc(fake_disc(slow_disc(0.5)), scenario, **config)
+    refused, cancel, count, stats = asyncio.run(asyncio.wait_for(played, PATIENCE))
     assert (refused.status, refused.header("Retry-After")) == (status, "2" if status == 503 else None)
     assert cancel.status == 200
     assert count == stats.refused_overload == 1
