@@ -125,6 +125,11 @@ class Program:
         """Wait for a line that it prints."""
         return self.wait_until(lambda: re.search(pattern, self.output()), f"a line like {pattern!r}")
 
+    def listening(self) -> Address:
+        """Where one of ours listens; it was given port 0 and says which one it got."""
+        found = self.wait_for_line(r"listening on (\S+):(\d+)")
+        return found[1], int(found[2])
+
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         """End it and its children; one of ours must obey, and must have printed no traceback."""
         obeyed = True
@@ -202,27 +207,33 @@ def subscribers(cli: Callable[..., str], tmp_path_factory: pytest.TempPathFactor
     return file
 
 
-def listening_address(program: Program) -> Address:
-    """Where a program of ours listens; it was given port 0 and says which one it got."""
-    found = program.wait_for_line(r"listening on (\S+):(\d+)")
-    return found[1], int(found[2])
+@pytest.fixture
+def disc_options() -> tuple[str, ...]:
+    """What else `auth-diameter disc` is given; a test with other options parametrizes this."""
+    return ()
 
 
 @pytest.fixture
-def disc(start: Callable[..., Program], subscribers: Path) -> Address:
+def disc(start: Callable[..., Program], subscribers: Path, disc_options: Sequence[str]) -> Address:
     """Our DISC; the address it listens on."""
-    return listening_address(start(*OURS, "disc", "--listen", "127.0.0.1:0", "--db", subscribers))
+    return start(*OURS, "disc", "--listen", "127.0.0.1:0", "--db", subscribers, *disc_options).listening()
 
 
 @pytest.fixture
-def serve(start: Callable[..., Program], disc: Address) -> Callable[..., Address]:
-    """Start our SIP host before our DISC: `serve()` or `serve(route=FILE)` → its address."""
+def start_serve(start: Callable[..., Program], disc: Address) -> Callable[..., Program]:
+    """Start our SIP host before our DISC: `start_serve()` or `start_serve(route=FILE)`."""
 
-    def run(route: Path | None = None) -> Address:
+    def run(route: Path | None = None) -> Program:
         command = [*OURS, "serve", "--listen", "127.0.0.1:0", "--disc", f"{disc[0]}:{disc[1]}"]
-        return listening_address(start(*command, *(["--route", route] if route else [])))
+        return start(*command, *(["--route", route] if route else []))
 
     return run
+
+
+@pytest.fixture
+def serve(start_serve: Callable[..., Program]) -> Callable[..., Address]:
+    """The same, and where it listens: `serve()` or `serve(route=FILE)` → its address."""
+    return lambda route=None: start_serve(route).listening()
 
 
 @pytest.fixture
