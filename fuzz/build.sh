@@ -14,15 +14,16 @@ cd "$(dirname "$0")/.."
 kind=${1:-}
 python=${PYTHON:-python}
 main=libfuzzer
-coverage="-fsanitize=fuzzer-no-link -fsanitize-coverage-allowlist=$PWD/fuzz/coverage.txt"
+allowlist=-fsanitize-coverage-allowlist=$PWD/fuzz/coverage.txt
 case $kind in
 asan)
     # Cython's own code adds 0 to null pointers, which pointer-overflow would mind.
-    flags="$coverage -fsanitize=address,undefined -fno-sanitize=pointer-overflow -fno-sanitize-recover=undefined"
-    flags+=" -fno-omit-frame-pointer"
+    flags="-fsanitize=fuzzer-no-link,address,undefined $allowlist -fno-omit-frame-pointer"
+    flags+=" -fno-sanitize=pointer-overflow -fno-sanitize-recover=undefined"
     ;;
 fast)
-    flags=$coverage
+    # Edges alone: comparisons are for the other kind to learn from.
+    flags="-fsanitize-coverage=inline-8bit-counters,pc-table $allowlist"
     ;;
 replay)
     flags=""

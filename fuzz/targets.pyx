@@ -239,7 +239,7 @@ cdef void check_frame(const uint8_t *p, size_t n, Py_ssize_t size) noexcept nogi
     """`size` is what `frame` said of all `n` bytes: every beginning of them that can tell says the same."""
     cdef size_t k
     cdef Py_ssize_t said
-    for k in range((n if n < HEADER_SIZE + 4 else HEADER_SIZE + 4) + 1):
+    for k in range((n if n < 5 else 5) + 1):    # the version and the length, and what comes next
         said = frame(p, k, DEFAULT_LIMIT)
         hold(said == size or (said == 0 and (size >= 0 or k < 4)),
              "a message cut short waits, or is refused alike")

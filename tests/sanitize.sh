@@ -52,7 +52,7 @@ thread)
     else
         preload=$(library libtsan.so)
     fi
-    tests=(tests/test_sync.py tests/test_sockets.py tests/test_response.py)
+    tests=(tests/test_sync.py tests/test_api.py tests/test_sockets.py tests/test_response.py)
     run=(setarch --addr-no-randomize)   # its shadow memory has fixed places
     ;;
 *)
@@ -81,5 +81,6 @@ export UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1"
 export TSAN_OPTIONS="halt_on_error=1"
 where=$("$python" -P -c 'import importlib.util as u; print(u.find_spec("auth_diameter").origin)')
 [[ $where == "$work"/* ]] || { echo "tests would run against $where"; exit 1; }
-LD_PRELOAD="$preload" "${run[@]}" "$python" -P -m pytest \
+# --capture=sys: a report goes out past pytest, which would keep it to itself when the process ends there.
+LD_PRELOAD="$preload" "${run[@]}" "$python" -P -m pytest --capture=sys \
     -p no:cacheprovider -p no:benchmark -o addopts= --import-mode=importlib "$@"

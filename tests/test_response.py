@@ -8,6 +8,7 @@ import os
 import random
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -380,6 +381,15 @@ def test_verify_many(make: object, size: int) -> None:
     assert type(found) is bytearray
     assert found == bytes(not bad for bad in wrong)
     assert found == bytes(verify(*one) for one in items)
+
+
+def test_verify_many_in_several_threads_at_once() -> None:
+    """It works without the GIL; all may judge the same credentials (see sanitize.sh thread)."""
+    items = [plain(n, wrong=n % 3 == 0) for n in range(500)]
+    expected = bytes(n % 3 != 0 for n in range(500))
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda _: verify_many(items), range(40)))
+    assert found == [expected] * 40
 
 
 def test_verify_many_of_any_iterable() -> None:
