@@ -16,7 +16,7 @@ from machine import needs_ipv6
 
 import auth_diameter as ad
 from auth_diameter import host as host_module
-from auth_diameter import penalty
+from auth_diameter import penalty, shedding
 from auth_diameter._core import Answer
 from auth_diameter.disc.listener import listen
 from auth_diameter.disc.server import Disc
@@ -960,6 +960,33 @@ def test_no_more_routes_run_than_there_is_room_for(run, script, monkeypatch):
     assert [(reply.status, reply.header("Retry-After")) for reply in refused] == [(503, "2")] * 2
     assert {reply.header("Call-ID") for reply in refused} == {"4", "5"}
     assert [reply.status for reply in served] == [200] * 3
+
+
+def test_what_a_route_has_no_time_for_gets_503_at_once(run, script):
+    """Each keeps the loop for 10 ms, so that the next turn takes on what `shedding` says."""
+    text = (
+        "import time\n"
+        "async def request_route(request, auth):\n"
+        "    time.sleep(0.01)\n"
+        "    return request.reply(200, 'OK')\n"
+    )
+
+    async def scenario(host, phone):
+        replies = []
+        for burst in (20, 60):
+            for number in range(burst):
+                phone.send(phone.request(call_id=f"{burst}-{number}"), host.address)
+            replies.append([await phone.receive() for _ in range(burst)])
+        return replies, host.refused
+
+    (first, second), refused = run(scenario, load_route(script(text)))
+    assert [reply.status for reply in first] == [200] * 20  # nothing was known yet
+    assert refused == 60 - shedding._LEAST
+    # The refusals come first: they wait for no route.
+    assert [(reply.status, reply.header("Retry-After")) for reply in second[:refused]] == [
+        (503, "2")
+    ] * refused
+    assert [reply.status for reply in second[refused:]] == [200] * shedding._LEAST
 
 
 def test_routes_run_beside_each_other(run, script):

@@ -39,6 +39,7 @@ from auth_diameter._core import (
 from auth_diameter.aio import AsyncAuthDiameter
 from auth_diameter.authorize import Cause, Decision
 from auth_diameter.logs import Sparing
+from auth_diameter.shedding import Turns
 
 log = logging.getLogger("auth_diameter.host")
 
@@ -61,6 +62,7 @@ _TROUBLES = frozenset(
     }
 )  # DISC did not do its part
 _MOST_ROUTES = 10_000  # that run at a time, some 10 KiB each and their request; the next gets 503
+_MOST_READS = 64  # of 64 datagrams each, one after another
 _LATER = (("Retry-After", "2"),)
 _AMPLIFICATION = 2  # times the bytes of a request that its reply may have
 _TOO_SHORT = "Request Too Short For Its Reply"
@@ -127,7 +129,7 @@ class Host:
     :ivar malformed: datagrams that were no SIP request.
     :ivar retransmissions: those that were absorbed, or got the reply that their request had.
     :ivar oversize: replies held back because they were more than twice as large as their request.
-    :ivar refused: requests beyond the limit of running routes, or during the close, that got 503 at once.
+    :ivar refused: requests that got 503 at once: no room for one more route, see `shedding`; or the close.
     """
 
     def __init__(self, sock: socket.socket, auth: AsyncAuthDiameter, route: Route | None) -> None:
@@ -155,7 +157,10 @@ class Host:
         self._closed = False
         self._sparing = Sparing(log)
         self._unreadable = 0  # receiving failed so many times in a row
-        self._loop.add_reader(sock.fileno(), self._read)
+        self._turns = Turns()
+        self._taken = 0  # routes that were begun in this turn of the loop
+        self._reader: Callable[[], object] = self._read if route is None else self._read_all
+        self._loop.add_reader(sock.fileno(), self._reader)
 
     @property
     def under_way(self) -> int:
@@ -181,6 +186,19 @@ class Host:
                 self._sparing.exception(error, now, "a request could not be handled")
         return len(datagrams)
 
+    def _read_all(self) -> None:
+        """The same for all that has come: a route may take long, and what is to be refused shall not wait."""
+        self._taken = 0
+        for _ in range(_MOST_READS):
+            if not self._read():
+                break
+        if self._taken:
+            # Called behind all that the requests of this turn are to do first.
+            self._loop.call_soon(self._end_turn, self._taken, self._loop.time())
+
+    def _end_turn(self, taken: int, began: float) -> None:
+        self._turns.ended(taken, self._loop.time() - began)
+
     def _rest(self, error: OSError) -> None:
         """An error of the socket may be that of one datagram. Where it stays, reading must not spin."""
         self._sparing.warning(error.errno, self._loop.time(), "receiving: %s", error.strerror)
@@ -191,7 +209,7 @@ class Host:
 
     def _read_again(self) -> None:
         if not self._closed:
-            self._loop.add_reader(self._socket.fileno(), self._read)
+            self._loop.add_reader(self._socket.fileno(), self._reader)
 
     def _handle(self, datagram: Datagram, now: float) -> None:
         again = self._transactions.find(datagram, now)
@@ -213,11 +231,12 @@ class Host:
         # An ACK is no transaction: each one that comes answers a reply that was sent once more.
         is_ack = request.is_ack_or_cancel and request.method == "ACK"
         self._pending[request] = self._transactions.begin(datagram, now) if not is_ack else 0, source
-        if self._draining or (self._route is not None and len(self._tasks) >= _MOST_ROUTES):
+        if self._draining or (self._route is not None and not self._has_room()):
             self.refused += 1
             self._answer(request, request.reply(503, _REASONS[503], _LATER))
             return
         if self._route is not None:
+            self._taken += 1
             task = self._loop.create_task(self._run(self._route, request))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -236,6 +255,10 @@ class Host:
         else:
             self._auth.counts[outcome.cause] += 1
             self._conclude(request, outcome)
+
+    def _has_room(self) -> bool:
+        """For one more route."""
+        return self._taken < self._turns.room and len(self._tasks) < _MOST_ROUTES
 
     def _conclude(self, request: SipRequest, decision: Decision) -> None:
         """The default route's end: 200 to what is let through, else the decision's own reply."""

@@ -199,11 +199,18 @@ class World:
         """
         config = config_for(*ports, **(settings or {}))
         made: dict[str, Callable[[], Load]] = {
-            "threads": lambda: ThreadsLoad(config, rate),
-            "asyncio": lambda: AsyncLoad(config, rate),
-            "serve": lambda: UdpLoad(self.serve(*ports, env=env).port, rate),
+            "threads": lambda: self.enter(ThreadsLoad(config, rate)),
+            "asyncio": lambda: self.enter(AsyncLoad(config, rate)),
+            "serve": lambda: self.telephones(self.serve(*ports, env=env), rate),
         }
-        return [self.enter(made[kind]()) for kind in kinds]
+        return [made[kind]() for kind in kinds]
+
+    def telephones(self, serve: Daemon, rate: float = RATE, **options: Any) -> UdpLoad:
+        """A load on a SIP host. :param options: of `UdpLoad`."""
+        load = self.enter(UdpLoad(serve.port, rate, **options))
+        # Ends before the load does, lest a late reply go to whoever then has the load's port.
+        self._stack.callback(serve.end)
+        return load
 
 
 def config_for(*ports: int, **settings: Any) -> Config:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from faults.load import Record, UdpLoad
+from faults.load import LOOPBACK, Record, UdpLoad
 from faults.proxy import FaultProxy, Faults
 from faults.report import Report, row
 from faults.rows.common import each
@@ -20,7 +20,7 @@ from faults.world import World
 def retransmissions(world: World, report: Report, *, seconds: float = 2.0) -> None:
     """A tenth of a second from one to the next, so that the first ones find the reply sent."""
     proxy = world.enter(FaultProxy(world.disc().address))
-    load = world.enter(UdpLoad(world.serve(proxy.port).port, copies=8))
+    load = world.telephones(world.serve(proxy.port), copies=8)
     time.sleep(seconds)
     record = load.stop()
     time.sleep(0.2)  # for the last replies
@@ -45,18 +45,54 @@ def overload(world: World, report: Report, *, seconds: float = 4.0, capacity: fl
     """A proxy lets so many questions a second through; the others wait in front of DISC."""
     proxy = world.enter(FaultProxy(world.disc().address))
     proxy.questions = Faults(rate=capacity)
-    load = world.enter(UdpLoad(world.serve(proxy.port).port, 5 * capacity))
+    _play(report, world.telephones(world.serve(proxy.port), 5 * capacity), seconds, capacity)
+
+
+_SLOW_ROUTE = """
+import time
+
+async def request_route(request, auth):
+    time.sleep(0.002)  # as a computation would
+    decision = await auth.diameter_www_authorize(request, "$fd")
+    return decision if not decision else request.reply(200, "OK")
+"""
+
+
+@row(
+    "overload-route",
+    "five times more requests than the SIP host has time for",
+    "goodput ≥ 80 % of the peak; the excess gets 503 with Retry-After; p99 of the accepted ≤ 500 ms",
+    seconds=60.0,
+)
+def overload_of_the_route(world: World, report: Report, *, seconds: float = 3.0) -> None:
+    """A route that keeps the loop for 2 ms a request. The peak is the best of three loads around that."""
+    route = world.folder / "route.py"
+    route.write_text(_SLOW_ROUTE)
+    disc = f"{LOOPBACK}:{world.disc().port}"
+    serve = world.daemon("serve", "--no-penalty", "--disc", disc, "--route", route).start()
+    peak = 0.0
+    for rate in (350.0, 400.0, 450.0):
+        with UdpLoad(serve.port, rate) as load:
+            time.sleep(1.0)
+            record = load.stop()
+            peak = max(peak, len(record.good) / (record.good[-1].answers[0].at - record[0].due))
+    _play(report, world.telephones(serve, 5 * peak), seconds, peak)
+
+
+def _play(report: Report, load: UdpLoad, seconds: float, peak: float) -> None:
+    """Judges a load beyond the peak, which is in requests a second."""
     time.sleep(1.0)  # until it is full
     start = time.monotonic()
     time.sleep(seconds)
     end = time.monotonic()
     record = load.stop().between(start, end)
     good, refused = record.good, record.with_status(503)
-    report.note("requests a second", len(record) / (end - start))
-    report.at_least("goodput, of what DISC answers", len(good) / (end - start) / capacity, 0.8, "%")
+    report.note("peak, requests a second", round(peak))
+    report.note("offered, requests a second", round(len(record) / (end - start)))
+    report.at_least("goodput, of the peak", len(good) / (end - start) / peak, 0.8, "%")
     report.at_most("accepted: 99 of 100", good.slowest(0.99), 0.500)
     report.note("refused", len(refused) / len(record), "%")
-    report.at_most("refused: 99 of 100", refused.slowest(0.99), 0.050)
+    report.at_most("refused: 99 of 100", refused.slowest(0.99), 0.500)
     without = sum(b"\r\nRetry-After: " not in entry.answers[0].reply for entry in refused)
     report.exactly("503 without Retry-After", without, 0)
     report.exactly("lost", record.lost, 0)
