@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import itertools
 import logging
 import secrets
 from collections import Counter
@@ -56,6 +55,7 @@ AUTHORIZATION_REJECTED = 5003
 UNABLE_TO_COMPLY = 5012
 
 _HA1 = 32  # characters
+_DECOY = secrets.token_hex(_HA1 // 2)  # what an unknown user's response is compared with
 _CACHE_MOST = 100_000  # users whose HA1 is kept at hand: some 30 MB
 _CACHE_LONGEST = 256  # characters of a name that is kept; a host name has 253, and others are not served
 _CACHE_SECONDS = 0.5  # after which a change in the database is noticed
@@ -110,7 +110,6 @@ class Disc:
         self._nonces = nonces if nonces is not None else Nonces(lifetime=self._config.nonce_lifetime)
         self.counts: Counter[Outcome] = Counter()
         self._users: dict[tuple[str, str], tuple[bool, str]] = {}
-        self._decoys = itertools.count(secrets.randbits(127))
         self._realms: dict[str, str | None] = {}
         self._version = -1
         self._check_at = 0.0
@@ -278,16 +277,14 @@ class Disc:
     def _ha1_candidates(self, username: str, realm: str) -> tuple[bool, str]:
         """Whether there is such a user, and what to compare its response with: as much in either case.
 
-        That is one HA1, or two in one string, for where an object lies in memory shows in its time. So a
-        decoy is not one for all users, and it lies where an HA1 would.
+        That is one HA1, or two in one string, for where an object lies in memory shows in its time. So each
+        user has an object of its own, which lower() makes, of a decoy as of an HA1.
         """
         key = (username, realm)
         found = self._users.get(key)
         if found is None:
             places = self._ask(self._store.ha1_places, username, realm)
-            decoys = [f"{next(self._decoys):032X}" for _ in places]
-            chosen = [ha1 or decoy for ha1, decoy in zip(places, decoys, strict=True)]
-            found = any(places), "".join(chosen).lower()
+            found = any(places), "".join([ha1 or _DECOY for ha1 in places]).lower()
             _keep(self._users, key, found, len(username) + len(realm))
         return found
 

@@ -246,9 +246,11 @@ class Store:
 
         :raises StoreError: the database could not be read.
         """
-        user, at, domain = username.rpartition("@")
         own = self.ha1(username, realm)  # in any case, so that the time does not tell whether `user` exists
-        if not at or fold_realm(domain) != fold_realm(realm):
+        if "@" not in username:
+            return (own,)
+        user, _, domain = username.rpartition("@")
+        if fold_realm(domain) != fold_realm(realm):
             return (own,)
         secrets = self._secrets(self._select_other, user, realm)
         whole, part = self._whole(username, user, realm, secrets), self._part(user, realm, secrets)
