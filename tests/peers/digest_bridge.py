@@ -1,24 +1,26 @@
-"""A web server that asks for digests: SIP's digest is HTTP's, and more clients of HTTP know all of it.
+"""A server that asks for digests, of HTTP or of SIP: one digest, and more clients of HTTP know all of it.
 
 It challenges with `format_challenge` and judges with `Credentials.parse` and `verify`. What it adds is
-HTTP, one user, and what RFC 7616 asks of a server besides: nonces that get old, counts that are used
-once, Authentication-Info. It listens on 127.0.0.1 and keeps what it saw.
+one user, and what RFC 7616 asks of a server besides: nonces that get old, counts that are used once,
+Authentication-Info. It listens on 127.0.0.1 and keeps what it saw.
 """
 
 from __future__ import annotations
 
+import http.server
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import auth_diameter as ad
 from auth_diameter._core import user_hash
 from auth_diameter.disc.nonce import Nonces, NonceState, NonceUses, Use
 
 REALM = "siphub.net"
+USER = "alice"
 PASSWORD = "open:sesame"
 REPLY_BODY = b"welcome\n"
 
@@ -33,7 +35,7 @@ class Offer:
     """A challenge for each, in a header of its own, in this order (RFC 7616, 3.7)."""
     qop: tuple[str, ...] = ("auth",)
     userhash: bool = False
-    username: str = "alice"
+    username: str = USER
     first_nonce_is_old: bool = False
     """Whether the right digest with the first nonce gets a new challenge with stale=true (3.3)."""
     nextnonce: bool = False
@@ -58,26 +60,41 @@ class Bridge:
     """The server's state; `seen` has the requests in their order."""
 
     offer: Offer
-    url: str = ""
+    address: tuple[str, int] = ("127.0.0.1", 0)
     seen: list[Seen] = field(default_factory=list)
     _nonces: Nonces = field(default_factory=Nonces)
     _uses: NonceUses = field(default_factory=NonceUses)
     _spent: set[str] = field(default_factory=set)
     _challenged: bool = False
 
-    def judge(self, method: str, uri: str, header: bytes | None, body: bytes) -> tuple[Seen, Headers]:
-        """What becomes of a request, and the headers of the reply that say so."""
+    @property
+    def url(self) -> str:
+        """Where a client of HTTP goes."""
+        return f"http://{self.address[0]}:{self.address[1]}/dir/index.html?a=b"
+
+    @property
+    def let_in(self) -> list[ad.Credentials]:
+        """The credentials that were right."""
+        return [seen.credentials for seen in self.seen if seen.status == 200 and seen.credentials is not None]
+
+    def judge(self, method: str, uri: str, header: bytes | str | None, body: bytes) -> tuple[int, Headers]:
+        """The status of the reply to a request, and its headers."""
+        seen = self._judged(method, uri, header, body + self.offer.on_the_way)
+        self.seen.append(seen)
+        if seen.status == 401:
+            return 401, self._challenges(stale=seen.verdict == "stale")
+        if seen.status == 200 and seen.credentials is not None:
+            return 200, [("Authentication-Info", self._info(seen.credentials))]
+        return seen.status, []
+
+    def _judged(self, method: str, uri: str, header: bytes | str | None, body: bytes) -> Seen:
         if header is None:
-            return Seen(401, "no credentials"), self._challenges(stale=False)
+            return Seen(401, "no credentials")
         try:
             credentials = ad.Credentials.parse(header)
         except ad.ParseError:
-            return Seen(400, "malformed"), []
-        status, verdict = self._verdict(credentials, method, uri, body + self.offer.on_the_way)
-        seen = Seen(status, verdict, credentials)
-        if status == 401:
-            return seen, self._challenges(stale=verdict == "stale")
-        return seen, [("Authentication-Info", self._info(credentials))] if status == 200 else []
+            return Seen(400, "malformed")
+        return Seen(*self._verdict(credentials, method, uri, body), credentials)
 
     def _verdict(self, c: ad.Credentials, method: str, uri: str, body: bytes) -> tuple[int, str]:
         """Status and what it means; nothing but a wrong digest is told from a nonce (RFC 7616, 3.3)."""
@@ -140,7 +157,7 @@ class Bridge:
         return ", ".join(info)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(http.server.BaseHTTPRequestHandler):
     """HTTP around `Bridge.judge`."""
 
     protocol_version = "HTTP/1.1"
@@ -149,29 +166,27 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         header = self.headers.get("Authorization")
+        if header is not None:
+            header = header.encode("latin-1")  # this server makes a character of each byte
         with self.server.lock:
-            seen, headers = self.server.bridge.judge(
-                # The bytes of a header are the characters of this server's str.
-                self.command, self.path, None if header is None else header.encode("latin-1"), body
-            )  # fmt: skip
-            self.server.bridge.seen.append(seen)
-        self.send_response(seen.status)
+            status, headers = self.server.bridge.judge(self.command, self.path, header, body)
+        self.send_response(status)
         for name, value in [*headers, ("Content-Length", str(len(REPLY_BODY)))]:
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(REPLY_BODY)
 
-    do_GET = do_POST = _answer  # noqa: N815 -- names that BaseHTTPRequestHandler looks for
+    do_GET = do_POST = _answer  # noqa: N815 -- names that the class above looks for
 
     def log_message(self, *_: object) -> None:
         """Nothing: `seen` is what a test looks at."""
 
 
-class _Server(ThreadingHTTPServer):
+class _Server(http.server.ThreadingHTTPServer):
     daemon_threads = True  # a connection that a client keeps open ends with the test
 
     def __init__(self, bridge: Bridge) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(bridge.address, _Handler)
         self.bridge = bridge
         self.lock = threading.Lock()
 
@@ -180,11 +195,11 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def serving(offer: Offer) -> Iterator[Bridge]:
-    """The bridge, listening at its `url`."""
+def serving_http(offer: Offer) -> Iterator[Bridge]:
+    """The server, for clients of HTTP, listening at `url`."""
     bridge = Bridge(offer)
     with _Server(bridge) as server:
-        bridge.url = f"http://127.0.0.1:{server.server_port}/dir/index.html?a=b"
+        bridge.address = ("127.0.0.1", server.server_port)
         thread = threading.Thread(target=server.serve_forever, args=(0.005,))
         thread.start()
         try:
@@ -192,3 +207,35 @@ def serving(offer: Offer) -> Iterator[Bridge]:
         finally:
             server.shutdown()
             thread.join()
+
+
+@contextmanager
+def serving_sip(offer: Offer) -> Iterator[Bridge]:
+    """The server, for telephones, listening at `address` by UDP."""
+    bridge = Bridge(offer)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(bridge.address)
+        sock.settimeout(0.02)
+        bridge.address = sock.getsockname()
+        over = threading.Event()
+        thread = threading.Thread(target=_answer_sip, args=(bridge, sock, over))
+        thread.start()
+        try:
+            yield bridge
+        finally:
+            over.set()
+            thread.join()
+
+
+def _answer_sip(bridge: Bridge, sock: socket.socket, over: threading.Event) -> None:
+    while not over.is_set():
+        try:
+            data, source = sock.recvfrom(65535)
+        except TimeoutError:
+            continue
+        request = ad.SipRequest(data, source)
+        status, headers = bridge.judge(
+            request.method, request.request_uri, request.header("Authorization"), request.body
+        )
+        reason = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden"}[status]
+        sock.sendto(request.reply(status, reason, headers), source)

@@ -34,10 +34,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
-from peers.digest_bridge import PASSWORD, Bridge, Offer, serving
+from peers.digest_bridge import PASSWORD, Bridge, Offer, serving_http
 from peers.http_clients import CLIENTS, Client, Visit
-
-import auth_diameter as ad
 
 pytestmark = pytest.mark.peers
 
@@ -46,11 +44,7 @@ def as_offered(bridge: Bridge) -> bool:
     """Whether those who got in used the algorithm and the qop that were offered first."""
     offer = bridge.offer
     qop = offer.qop[0] if offer.qop else None
-    return all((c.algorithm or "MD5", c.qop) == (offer.algorithms[0], qop) for c in let_in(bridge))
-
-
-def let_in(bridge: Bridge) -> list[ad.Credentials]:
-    return [seen.credentials for seen in bridge.seen if seen.status == 200 and seen.credentials is not None]
+    return all((c.algorithm or "MD5", c.qop) == (offer.algorithms[0], qop) for c in bridge.let_in)
 
 
 @dataclass(frozen=True)
@@ -78,9 +72,9 @@ ROWS = {
     "auth or auth-int": Row(
         Offer(qop=("auth", "auth-int")),
         body=b"v=0\r\n",
-        known=lambda bridge: all(c.qop in bridge.offer.qop for c in let_in(bridge)),
+        known=lambda bridge: all(c.qop in bridge.offer.qop for c in bridge.let_in),
     ),
-    "userhash": Row(Offer(userhash=True), known=lambda bridge: all(c.userhash for c in let_in(bridge))),
+    "userhash": Row(Offer(userhash=True), known=lambda bridge: all(c.userhash for c in bridge.let_in)),
     "SHA-256 or MD5": Row(Offer(algorithms=("SHA-256", "MD5"))),
     "stale": Row(Offer(first_nonce_is_old=True), known=verdicts("no credentials", "stale", "let in")),
     "second request": Row(Offer(), times=2, known=verdicts("no credentials", "let in", "let in")),
@@ -117,7 +111,7 @@ def client(unavailable_peer: Callable[[str], None], name: str) -> Client:
 
 def play(client: Client, row: Row, password: str) -> tuple[Bridge, bool]:
     """What the server saw, and whether the client was content."""
-    with serving(row.offer) as bridge:
+    with serving_http(row.offer) as bridge:
         visit = Visit(bridge.url, row.offer.username, password, row.body, row.times)
         return bridge, client.ask(visit)
 
@@ -142,7 +136,7 @@ def test_right_password(client: Client, name: str, row: str) -> None:
 def test_wrong_password(client: Client, name: str, row: str) -> None:
     """It gets nobody in. With an old nonce it is the digest that is wrong, which stale=true would deny."""
     bridge, _ = play(client, ROWS[row], "not the password")
-    assert not let_in(bridge)
+    assert not bridge.let_in
     if CELLS[name, row] in ("yes", "plain"):
         assert {seen.verdict for seen in bridge.seen} == {"no credentials", "wrong digest"}
 
@@ -157,6 +151,6 @@ def test_a_body_changed_on_the_way(client: Client, qop: str, verdict: str) -> No
 
 @pytest.mark.parametrize("name", ["curl", "neon", "httpx"])
 def test_somebody_else(client: Client) -> None:
-    with serving(Offer()) as bridge:
+    with serving_http(Offer()) as bridge:
         client.ask(Visit(bridge.url, "mallory", PASSWORD))
     assert [seen.verdict for seen in bridge.seen] == ["no credentials", "unknown user"]

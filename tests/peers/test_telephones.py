@@ -1,21 +1,44 @@
-"""Telephones that others wrote register at our SIP host, with the digest that our DISC asks for.
+"""Telephones that others wrote answer our challenges, and register at our SIP host before our DISC.
 
-Without a screen, a sound device, or anything but loopback.
+Without a screen, a sound device, or anything but loopback. What each of them did, with the versions named,
+and does in these tests::
+
+                             linphone baresip  sipp
+                             5.1.65   1.0.0    3.6.1
+    MD5                      yes      yes      yes
+    MD5-sess                 none     none     refused
+    SHA-256                  yes      none     none
+    SHA-512-256              none     none     none
+    no qop                   yes      yes      yes
+    auth-int                 none     refused  yes
+    auth or auth-int         yes      yes      yes
+    userhash                 plain    plain    plain
+    stale                    refused  yes      refused
+    SHA-256 or MD5           yes      none     none
+    MD5 or SHA-256           yes      none     yes
+    SHA-512-256 or MD5       none     none     none
+
+yes: it got in, in the way that the row is about; of two algorithms with the one that is offered first. plain:
+it got in without that. none: it sent no credentials. refused: those that it sent are wrong, or it gave up
+where it should have tried again.
 """
 
 from __future__ import annotations
 
 import re
 import shlex
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from peers.digest_bridge import PASSWORD, USER, Bridge, Offer, serving_sip
 
 pytestmark = pytest.mark.peers
 
 ROUTE = Path(__file__).parent / "route_telephones.py"
+SCENARIOS = Path(__file__).parent / "sipp"
 DOMAIN = "siphub.net"
 
 Telephone = Callable[[tuple[str, int], tuple[str, str]], Any]
@@ -35,7 +58,7 @@ register_only_when_network_is_up=0
 reg_proxy=<sip:{host}:{port};transport=udp>
 reg_route=<sip:{host}:{port};transport=udp>
 reg_identity=sip:{name}@{domain}
-reg_expires=60
+reg_expires=2
 reg_sendregister=1
 [auth_info_0]
 username={name}
@@ -94,8 +117,89 @@ def statuses(host: Any) -> list[str]:
 
 
 @pytest.fixture
+def sipp(
+    peer: Callable[..., str], start: Callable[..., Any], free_udp_port: Callable[[], int], tmp_path: Path
+) -> Telephone:
+    """Start sipp for one call: `sipp(address, (name, password))`."""
+    program = peer("sipp", package="sip-tester")
+
+    def run(to: tuple[str, int], user: tuple[str, str], scenario: str = "register.xml") -> Any:
+        return start(
+            "env", "-C", tmp_path, program, f"{to[0]}:{to[1]}", "-sf", SCENARIOS / scenario, "-m", "1",
+            "-i", "127.0.0.1", "-p", str(free_udp_port()), "-ci", "127.0.0.1", "-bind_local", "-nostdin",
+            "-s", user[0], "-au", user[0], "-ap", user[1], "-auth_uri", DOMAIN, "-key", "domain", DOMAIN,
+            "-timeout", "10", "-timeout_error",
+        )  # fmt: skip
+
+    return run
+
+
+@pytest.fixture
 def telephone(request: pytest.FixtureRequest, name: str) -> Telephone:
     return request.getfixturevalue(name)
+
+
+# -- our challenges and verify ---------------------------------------------------------------------
+
+
+def table() -> dict[tuple[str, str], str]:
+    """The cells of the table above, by telephone and row."""
+    assert __doc__ is not None
+    lines = [line[4:] for line in __doc__.splitlines() if line.startswith("    ")]
+    names = lines[0].split()
+    rows = {line[:25].strip(): line[25:].split() for line in lines[2:]}
+    assert list(rows) == list(OFFERS)
+    return {(name, row): cells[index] for index, name in enumerate(names) for row, cells in rows.items()}
+
+
+OFFERS = {
+    **{name: Offer(algorithms=(name,)) for name in ("MD5", "MD5-sess", "SHA-256", "SHA-512-256")},
+    "no qop": Offer(qop=()),
+    "auth-int": Offer(qop=("auth-int",)),
+    "auth or auth-int": Offer(qop=("auth", "auth-int")),
+    "userhash": Offer(userhash=True),
+    "stale": Offer(first_nonce_is_old=True),
+    "SHA-256 or MD5": Offer(algorithms=("SHA-256", "MD5")),
+    "MD5 or SHA-256": Offer(algorithms=("MD5", "SHA-256")),
+    "SHA-512-256 or MD5": Offer(algorithms=("SHA-512-256", "MD5")),
+}
+CELLS = table()
+
+
+def outcome(bridge: Bridge) -> str:
+    """What a cell says."""
+    if bridge.let_in:
+        c, offer = bridge.let_in[0], bridge.offer
+        known = (c.algorithm or "MD5") == offer.algorithms[0] and c.userhash == offer.userhash
+        return "yes" if known else "plain"
+    return "none" if {seen.verdict for seen in bridge.seen} == {"no credentials"} else "refused"
+
+
+@pytest.mark.parametrize(("name", "row"), CELLS, ids=[f"{name}-{row}" for name, row in CELLS])
+def test_challenges(telephone: Telephone, name: str, row: str) -> None:
+    expected = CELLS[name, row]
+    with serving_sip(OFFERS[row]) as bridge:
+        program = telephone(bridge.address, (USER, PASSWORD))
+        program.wait_until(lambda: bridge.seen, "a request")
+        if expected in ("yes", "plain"):
+            program.wait_until(lambda: bridge.let_in, "right credentials")
+        else:
+            time.sleep(0.5)  # for what must not come
+        program.stop()
+    assert outcome(bridge) in (expected, "yes")  # one that learned more since is no failure
+
+
+def test_next_nonce_saves_a_challenge(linphone: Telephone) -> None:
+    """RFC 7616, 3.5. linphone leaves out qop then, as RFC 2069 has it: the nonce is good for one request."""
+    with serving_sip(Offer(nextnonce=True)) as bridge:
+        program = linphone(bridge.address, (USER, PASSWORD))
+        program.wait_until(lambda: len(bridge.let_in) > 1, "a second registration")
+        program.stop()
+    assert [seen.verdict for seen in bridge.seen][:3] == ["no credentials", "let in", "let in"]
+    assert bridge.let_in[0].nonce != bridge.let_in[1].nonce
+
+
+# -- our SIP host and our DISC ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["linphone", "baresip"])
