@@ -77,8 +77,14 @@ class Bridge:
         """The credentials that were right."""
         return [seen.credentials for seen in self.seen if seen.status == 200 and seen.credentials is not None]
 
-    def judge(self, method: str, uri: str, header: bytes | str | None, body: bytes) -> tuple[int, Headers]:
-        """The status of the reply to a request, and its headers."""
+    def judge(
+        self, method: str, uri: str | None, header: bytes | str | None, body: bytes
+    ) -> tuple[int, Headers]:
+        """The status of the reply to a request, and its headers.
+
+        :param uri: what the digest-uri has to be (RFC 7616, 3.4.6); None of SIP, where a proxy may have
+            changed the request's (RFC 3261, 22.4).
+        """
         seen = self._judged(method, uri, header, body + self.offer.on_the_way)
         self.seen.append(seen)
         if seen.status == 401:
@@ -87,7 +93,7 @@ class Bridge:
             return 200, [("Authentication-Info", self._info(seen.credentials))]
         return seen.status, []
 
-    def _judged(self, method: str, uri: str, header: bytes | str | None, body: bytes) -> Seen:
+    def _judged(self, method: str, uri: str | None, header: bytes | str | None, body: bytes) -> Seen:
         if header is None:
             return Seen(401, "no credentials")
         try:
@@ -96,7 +102,7 @@ class Bridge:
             return Seen(400, "malformed")
         return Seen(*self._verdict(credentials, method, uri, body), credentials)
 
-    def _verdict(self, c: ad.Credentials, method: str, uri: str, body: bytes) -> tuple[int, str]:
+    def _verdict(self, c: ad.Credentials, method: str, uri: str | None, body: bytes) -> tuple[int, str]:
         """Status and what it means; nothing but a wrong digest is told from a nonce (RFC 7616, 3.3)."""
         algorithm = c.algorithm or "MD5"
         if algorithm not in self.offer.algorithms:
@@ -106,7 +112,7 @@ class Bridge:
         name = user_hash(self.offer.username, REALM, algorithm) if c.userhash else self.offer.username
         if (c.username, c.realm) != (name, REALM):
             return 403, "unknown user"
-        if c.uri != uri:
+        if uri is not None and c.uri != uri:
             return 400, "other uri"
         if not ad.verify(c, method, self._ha1(algorithm), body):
             return 403, "wrong digest"
@@ -234,8 +240,6 @@ def _answer_sip(bridge: Bridge, sock: socket.socket, over: threading.Event) -> N
         except TimeoutError:
             continue
         request = ad.SipRequest(data, source)
-        status, headers = bridge.judge(
-            request.method, request.request_uri, request.header("Authorization"), request.body
-        )
+        status, headers = bridge.judge(request.method, None, request.header("Authorization"), request.body)
         reason = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden"}[status]
         sock.sendto(request.reply(status, reason, headers), source)

@@ -189,6 +189,17 @@ def test_challenges(telephone: Telephone, name: str, row: str) -> None:
     assert outcome(bridge) in (expected, "yes")  # one that learned more since is no failure
 
 
+@pytest.mark.parametrize(("on_the_way", "verdict"), [(b"", "let in"), (b"Stay away.", "wrong digest")])
+def test_body_changed_on_the_way(sipp: Telephone, on_the_way: bytes, verdict: str) -> None:
+    """RFC 7616, 3.4.3: with auth-int what comes with the right digest is what the telephone sent."""
+    with serving_sip(Offer(qop=("auth-int",), on_the_way=on_the_way)) as bridge:
+        program = sipp(bridge.address, (USER, PASSWORD), "message.xml")
+        program.wait_until(lambda: len(bridge.seen) > 1, "an answer to the challenge")
+        program.stop()
+    assert [seen.verdict for seen in bridge.seen][:2] == ["no credentials", verdict]
+    assert bool(bridge.let_in) is (verdict == "let in")
+
+
 def test_next_nonce_saves_a_challenge(linphone: Telephone) -> None:
     """RFC 7616, 3.5. linphone leaves out qop then, as RFC 2069 has it: the nonce is good for one request."""
     with serving_sip(Offer(nextnonce=True)) as bridge:
