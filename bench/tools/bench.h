@@ -33,8 +33,8 @@ static inline struct sockaddr_in address_of(const char *host, const char *port)
     return a;
 }
 
-/* Latencies in steps of 0.1 us up to 0.4 s; what took longer counts as that. It needs the same memory for any count. */
-enum { HISTOGRAM_STEPS = 4000000 };
+/* Latencies in steps of 0.1 us up to 1 s; what took longer counts as that. It needs the same memory for any count. */
+enum { HISTOGRAM_STEPS = 10000000 };
 
 typedef struct {
     uint32_t count[HISTOGRAM_STEPS];

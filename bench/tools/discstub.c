@@ -1,8 +1,9 @@
-/* discstub [-p PORT] [-d MICROSECONDS]: a DISC that verifies nothing, so that only its client is measured.
+/* discstub [-p PORT] [-d MICROSECONDS] [-c PER_SECOND]: a DISC that verifies nothing, so that only its client is measured.
  *
  * A question without a Response AVP (401) is answered 4001 with a Challenge, any other 2001, and a group check
  * (Service-Type "8") always 2001. Hop-by-Hop, End-to-End, SIP-MSGID and Service-Type come back. One thread; all answers
- * to what one read brought go out in one write, with -d so many microseconds later, as from a DISC across a network.
+ * to what one read brought go out in one write, with -d so many microseconds later, as from a DISC across a network. With -c it answers
+ * so many a second, one after the other: what comes faster waits.
  * Prints "listening on 127.0.0.1:PORT". */
 #define _GNU_SOURCE
 #include "bench.h"
@@ -31,7 +32,7 @@ typedef struct {
     unsigned char in[BUFFER];
 } connection;
 
-/* Answers that wait for their time; all wait equally long, so the first is due first. */
+/* Answers that wait for their time; none is due before the one that came before it. */
 typedef struct late {
     struct late *next;
     double due;
@@ -108,13 +109,13 @@ static void set_timer(void)
     timerfd_settime(timer, 0, &when, NULL);
 }
 
-static void send_later(int fd, size_t size, unsigned delay)
+static void send_later(int fd, const unsigned char *data, size_t size, double due)
 {
     late *l = malloc(sizeof *l + size);
     if (!l)
         die("discstub");
-    *l = (late){.due = now() + delay * 1e-6, .to = connections[fd], .fd = fd, .size = size};
-    memcpy(l->data, out, size);
+    *l = (late){.due = due, .to = connections[fd], .fd = fd, .size = size};
+    memcpy(l->data, data, size);
     *last_late = l;
     last_late = &l->next;
     if (first_late == l)
@@ -138,8 +139,9 @@ static void send_due(void)
     set_timer();
 }
 
-static void serve(int fd, unsigned delay)
+static void serve(int fd, double delay, double interval)
 {
+    static double busy_until;
     connection *c = connections[fd];
     ssize_t n = read(fd, c->in + c->size, BUFFER - c->size);
     if (n <= 0) {
@@ -156,15 +158,22 @@ static void serve(int fd, unsigned delay)
         }
         if (c->size - at < size)
             break;
-        ready += answer(c->in + at, size, out + ready);
+        size_t n = answer(c->in + at, size, out + ready);
         at += size;
+        if (interval > 0) {
+            double start = now();
+            busy_until = (busy_until > start ? busy_until : start) + interval;
+            send_later(fd, out, n, busy_until + delay);
+        } else {
+            ready += n;
+        }
     }
     memmove(c->in, c->in + at, c->size - at);
     c->size -= at;
     if (!ready)
         return;
-    if (delay)
-        send_later(fd, ready, delay);
+    if (delay > 0)
+        send_later(fd, out, ready, now() + delay);
     else if (send_all(fd, out, ready))
         drop(fd);
 }
@@ -172,13 +181,15 @@ static void serve(int fd, unsigned delay)
 int main(int argc, char **argv)
 {
     const char *port = "0";
-    unsigned delay = 0;
+    double delay = 0, interval = 0;
     int option, one = 1;
-    while ((option = getopt(argc, argv, "p:d:")) != -1) {
+    while ((option = getopt(argc, argv, "p:d:c:")) != -1) {
         if (option == 'p')
             port = optarg;
         else if (option == 'd')
-            delay = (unsigned)atoi(optarg) % 1000000;
+            delay = atoi(optarg) % 1000000 * 1e-6;
+        else if (option == 'c' && atof(optarg) > 0)
+            interval = 1 / atof(optarg);
         else
             return 2;
     }
@@ -207,7 +218,7 @@ int main(int argc, char **argv)
             }
             if (fd != listener) {
                 if (connections[fd])
-                    serve(fd, delay);
+                    serve(fd, delay, interval);
                 continue;
             }
             fd = accept(listener, NULL, NULL);

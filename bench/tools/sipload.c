@@ -1,11 +1,15 @@
-/* sipload [-b HOST:PORT] [-n COUNT] [-w WINDOW] HOST PORT FILE: a closed-loop SIP/UDP load.
+/* sipload [-b HOST:PORT] [-n COUNT] [-w WINDOW | -r RATE] HOST PORT FILE: a SIP/UDP load.
  *
  * FILE holds one SIP request. In it {serial} stands for eight digits that tell one request from the next (branch, tag,
- * Call-ID) and {source} for HOST:PORT that this program is bound to, which the Via must name. WINDOW requests are kept
- * under way. A reply is matched by the digits behind its first "z9hG4bK-". Whatever has no reply after half a second
- * is sent again; after ten seconds without any reply the program gives up.
+ * Call-ID) and {source} for HOST:PORT that this program is bound to, which the Via must name.
  *
- * Prints one line of JSON: replies, seconds, per_s, resent, p50_us, p99_us, and how many replies had each status.
+ * With -w it is a closed loop: WINDOW requests are kept under way. A reply is matched by the digits behind its first "z9hG4bK-". Whatever has no reply after half a second
+ * is sent again; after ten seconds without any reply the program gives up.
+ * With -r it is an open loop: RATE requests a second, each when it is due, whatever becomes of the others, and once.
+ * Times count from when it was due. Two seconds after the last one the program ends.
+ *
+ * Prints one line of JSON: replies, seconds, per_s, resent, p50_us, p99_us, and how many replies had each status;
+ * with -r the times are of all but 503, and refused_p99_us is that of those.
  * Exit status: 0 when every request got a final reply, else 1. */
 #define _GNU_SOURCE
 #include "bench.h"
@@ -17,7 +21,7 @@
 enum {
     BATCH = 64,                 /* datagrams in one system call */
     MAX_REQUEST = 16384,
-    MAX_WINDOW = 4096,
+    MAX_WINDOW = 65536,
     MAX_PLACES = 32,
     DIGITS = 8,
     SERIALS = 100000000,
@@ -25,6 +29,7 @@ enum {
 
 #define RESEND 0.5              /* seconds without a reply */
 #define GIVE_UP 10.0            /* seconds without any reply at all */
+#define LAST 2.0                /* seconds for the last replies of an open loop */
 
 /* A request under way. Its serial is `slot + MAX_WINDOW * round`: so a reply finds its slot by division. */
 typedef struct {
@@ -36,7 +41,7 @@ typedef struct {
 static char request[MAX_REQUEST];
 static size_t request_size, places[MAX_PLACES], place_count;
 static slot slots[MAX_WINDOW];
-static histogram latencies;
+static histogram latencies, refused;
 
 static void read_template(const char *path, const char *source)
 {
@@ -85,18 +90,21 @@ int main(int argc, char **argv)
     const char *bind_to = "127.0.0.1:5066";
     long count = 10000;
     int window = 64, option;
-    while ((option = getopt(argc, argv, "b:n:w:")) != -1) {
+    double rate = 0;
+    while ((option = getopt(argc, argv, "b:n:w:r:")) != -1) {
         if (option == 'b')
             bind_to = optarg;
         else if (option == 'n')
             count = atol(optarg);
         else if (option == 'w')
             window = atoi(optarg);
+        else if (option == 'r' && atof(optarg) > 0)
+            rate = atof(optarg);
         else
             return 2;
     }
     if (argc - optind != 3 || window < 1 || window > MAX_WINDOW || count < 1 || count > SERIALS / 2) {
-        fprintf(stderr, "usage: sipload [-b HOST:PORT] [-n COUNT] [-w WINDOW] HOST PORT FILE\n");
+        fprintf(stderr, "usage: sipload [-b HOST:PORT] [-n COUNT] [-w WINDOW | -r RATE] HOST PORT FILE\n");
         return 2;
     }
     char own_host[64] = "", own_port[16] = "";
@@ -136,10 +144,14 @@ int main(int argc, char **argv)
     while (done < count) {
         int k = 0;
         double sent = now();
-        while (k < BATCH && free_count && begun < count) {
-            int at = free_slots[--free_count];
+        while (k < BATCH && begun < count) {
+            double due = rate > 0 ? start + (double)begun / rate : sent;
+            if (rate > 0 ? due > sent : !free_count)
+                break;
+            /* An open loop takes the slots in turn: whoever had it has waited for some seconds. */
+            int at = rate > 0 ? (int)(begun % MAX_WINDOW) : free_slots[--free_count];
             slots[at].round = (slots[at].round + 1) % (SERIALS / MAX_WINDOW);
-            slots[at].sent = slots[at].tried = sent;
+            slots[at].sent = slots[at].tried = due;
             put_serial(out[k++], (uint32_t)at + MAX_WINDOW * slots[at].round);
             begun++;
         }
@@ -149,10 +161,10 @@ int main(int argc, char **argv)
                 break;          /* what was not sent is sent again after the time below */
             q += n;
         }
-        if (free_count && begun < count)
+        if (rate > 0 ? k == BATCH : free_count && begun < count)
             continue;
         struct pollfd ready = {sock, POLLIN, 0};
-        int n = poll(&ready, 1, 100) > 0 ? recvmmsg(sock, received, BATCH, MSG_DONTWAIT, NULL) : 0;
+        int n = poll(&ready, 1, rate > 0 ? 1 : 100) > 0 ? recvmmsg(sock, received, BATCH, MSG_DONTWAIT, NULL) : 0;
         double came = now();
         for (int i = 0; i < n; i++) {
             in[i][received[i].msg_len] = 0;
@@ -163,12 +175,18 @@ int main(int argc, char **argv)
             uint32_t serial = (uint32_t)strtoul(branch + 8, NULL, 10), at = serial % MAX_WINDOW;
             if (slots[at].sent == 0 || slots[at].round != serial / MAX_WINDOW)
                 continue;       /* the second reply to a request that was sent twice */
-            histogram_add(&latencies, came - slots[at].sent);
+            histogram_add(rate > 0 && status == 503 ? &refused : &latencies, came - slots[at].sent);
             slots[at].sent = 0;
-            free_slots[free_count++] = (int)at;
+            if (!(rate > 0))
+                free_slots[free_count++] = (int)at;
             statuses[status]++;
             done++;
             last = came;
+        }
+        if (rate > 0) {
+            if (begun == count && came > start + (double)count / rate + LAST)
+                break;
+            continue;
         }
         if (came - last > GIVE_UP)
             break;
@@ -184,8 +202,8 @@ int main(int argc, char **argv)
     }
     double seconds = last - start;
     printf("{\"replies\": %ld, \"seconds\": %.4f, \"per_s\": %.0f, \"resent\": %ld, \"p50_us\": %.1f, \"p99_us\": %.1f, "
-           "\"statuses\": {", done, seconds, seconds > 0 ? (double)done / seconds : 0, resent,
-           histogram_us(&latencies, 0.5), histogram_us(&latencies, 0.99));
+           "\"refused_p99_us\": %.1f, \"statuses\": {", done, seconds, seconds > 0 ? (double)done / seconds : 0,
+           resent, histogram_us(&latencies, 0.5), histogram_us(&latencies, 0.99), histogram_us(&refused, 0.99));
     const char *comma = "";
     for (int i = 0; i < 1000; i++)
         if (statuses[i]) {
