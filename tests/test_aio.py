@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import random
 import socket
 import threading
@@ -29,7 +30,7 @@ from fake_disc import (
     say_nothing,
 )
 
-from auth_diameter import AsyncAuthDiameter, Cause, Config, DiscError, SipRequest
+from auth_diameter import AsyncAuthDiameter, Cause, Config, DiscError, SipRequest, aio
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
@@ -473,6 +474,266 @@ def test_anything_may_happen(fake_disc, run):
     run(main)
 
 
+# ------------------------------------------------------------------ fail-over, breaker, overload
+
+
+def two(first, second, **settings):
+    peers = [("127.0.0.1", first.port), ("127.0.0.1", second.port)]
+    return AsyncAuthDiameter(Config(peers=peers, **{"timeout": 5.0, **settings}))
+
+
+async def took(client, request=RIGHT):
+    """A decision, and how long it took."""
+    started = time.monotonic()
+    decision = await ask(client, request)
+    return decision, time.monotonic() - started
+
+
+def test_a_disc_that_hangs_costs_one_deadline_and_then_next_to_nothing(fake_disc, run, caplog):
+    disc = fake_disc()
+
+    async def main():
+        async with new_client(disc, timeout=0.5) as client:
+            assert await ask(client)
+            disc.script = say_nothing
+            assert {decision.cause for decision in await ask_many(client, 50)} == {Cause.DISC_TIMEOUT}
+            later = [await took(client) for _ in range(200)]
+            assert {decision.cause for decision, _ in later} == {Cause.DISC_TIMEOUT}
+            assert sorted(seconds for _, seconds in later)[-2] < 0.01
+            disc.script = answer_all
+            back = time.monotonic()
+            while not await ask(client):
+                assert time.monotonic() - back < 2.0
+                await asyncio.sleep(0.005)
+            assert all(await ask_many(client, 50))
+
+    run(main)
+    assert [record.getMessage().partition(" ")[2] for record in caplog.records] == [
+        f"127.0.0.1:{disc.port} does not answer; asking it once a second",
+        f"127.0.0.1:{disc.port} is up",
+    ]
+
+
+def test_a_disc_that_goes_on_is_heard_on_its_connection(fake_disc, run):
+    """As after SIGSTOP: what it says at last, to the question that probes it, ends its silence at once."""
+    go_on = threading.Event()
+
+    def frozen(connection, questions):
+        go_on.wait(10)
+        answer_all(connection, questions)
+
+    disc = fake_disc()
+
+    async def main():
+        async with new_client(disc, timeout=0.4) as client:
+            assert await ask(client)
+            disc.script = frozen
+            await ask_many(client, 5)
+            probe = None
+            while probe is None:
+                decision = asyncio.create_task(ask(client))
+                await asyncio.sleep(0.02)
+                probe = None if decision.done() else decision
+            go_on.set()
+            assert await probe
+            assert all(await ask_many(client, 20))
+
+    run(main)
+
+
+def test_nothing_is_lost_when_one_of_two_disc_is_killed(fake_disc, run):
+    """Those in flight are asked again, once, on the other; the next one is answered at once."""
+    keep = threading.Event()
+
+    def keep_some(connection, questions):
+        answer_all(connection, questions[1::2])  # the others are in flight when it dies
+
+    first, second = fake_disc(keep_some), fake_disc()
+
+    async def main():
+        async with two(first, second) as client:
+            tasks = [asyncio.create_task(ask(client)) for _ in range(200)]
+            await until(lambda: len(first.questions) > 50)
+            await asyncio.to_thread(first.stop)
+            killed = time.monotonic()
+            assert await ask(client)
+            assert time.monotonic() - killed < 0.25 + SLACK
+            assert all(await asyncio.gather(*tasks))
+            stats = client.stats()
+            assert (stats.asked, stats.answered, stats.lost) == (201, 201, 0)
+            assert 0 < stats.asked_again == len(first.questions) + len(second.questions) - 201
+
+    run(main)
+    keep.set()
+
+
+def test_it_comes_back_while_the_other_works(fake_disc, run):
+    first, second = fake_disc(), fake_disc()
+
+    async def main():
+        async with two(first, second) as client:
+            assert all(await ask_many(client, 10))
+            await asyncio.to_thread(first.stop)
+            assert all(await ask_many(client, 10))
+            await asyncio.to_thread(first.start)
+            before = len(first.questions)
+            back = time.monotonic()
+            while len(first.questions) < before + 10:
+                assert time.monotonic() - back < 2.0 + SLACK
+                assert all(await ask_many(client, 4))
+                await asyncio.sleep(0.005)
+
+    run(main)
+
+
+def test_one_that_hangs_costs_nothing_while_there_is_another(fake_disc, run):
+    hanging, fine = fake_disc(), fake_disc()
+
+    async def main():
+        async with two(hanging, fine, timeout=1.0) as client:
+            assert all(await ask_many(client, 10))
+            hanging.script = say_nothing
+            first = await ask_many(client, 10)
+            assert 0 < sum(decision.cause is Cause.DISC_TIMEOUT for decision in first) <= 5
+            began = time.monotonic()
+            tries = len(hanging.questions)
+            slowest = 0.0
+            while time.monotonic() - began < 1.6:  # one is tried in that time, and one elsewhere after it
+                decisions = await asyncio.gather(*(took(client) for _ in range(3)))
+                assert {decision.cause for decision, _ in decisions} == {Cause.AUTHORIZED}
+                await asyncio.sleep(0.02)
+                slowest = max(slowest, *(seconds for _, seconds in decisions))
+            assert 0 < len(hanging.questions) - tries <= 2
+            assert slowest < 0.3 + SLACK
+
+    run(main)
+
+
+def test_a_black_hole_holds_up_nobody_for_long(run, monkeypatch):
+    """A connect that is never answered: the first wait for it, the others do not."""
+
+    async def never(loop, address):
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(aio, "_connected", never)
+
+    async def main():
+        config = Config(diameter_client_host="192.0.2.1", connect_timeout=0.3, timeout=2.0)
+        async with AsyncAuthDiameter(config) as client:
+            decision, seconds = await took(client)
+            assert decision.cause is Cause.DISC_UNREACHABLE
+            assert seconds < 0.3 + SLACK
+            await asyncio.sleep(0.1)
+            probe = asyncio.create_task(took(client))
+            await asyncio.sleep(0)
+            others = [await took(client) for _ in range(20)]
+            assert {decision.cause for decision, _ in others} == {Cause.DISC_UNREACHABLE}
+            assert sorted(seconds for _, seconds in others)[-2] < 0.01
+            assert (await probe)[0].cause is Cause.DISC_UNREACHABLE
+
+    run(main)
+
+
+def test_all_addresses_of_a_name_are_tried(fake_disc, run, monkeypatch):
+    """The first is a black hole: the second has its share of the time, and is the first one next time."""
+    disc = fake_disc()
+    connected = aio._connected
+    tried = []
+
+    async def some(loop, address):
+        tried.append(address[1][0])
+        if address[1][0] == "192.0.2.1":
+            await asyncio.sleep(60)
+        return await connected(loop, address)
+
+    def look_up(host, port, type=0):
+        hosts = ["192.0.2.1", "127.0.0.1"]
+        return [(socket.AF_INET, type, 6, "", (host, 0)) for host in hosts]
+
+    monkeypatch.setattr(aio, "_connected", some)
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+
+    async def main():
+        config = Config(
+            diameter_client_host="disc.example", diameter_client_port=disc.port, connect_timeout=0.6
+        )
+        async with AsyncAuthDiameter(config) as client:
+            assert await ask(client)
+            assert tried == ["192.0.2.1", "127.0.0.1"]
+            disc.connections[0].close()
+            await until(lambda: not client._pool.connections)
+            assert await ask(client)
+            assert tried[2:] == ["127.0.0.1"]
+
+    run(main)
+
+
+def test_what_disc_does_not_read_is_bounded(fake_disc, run):
+    """1 MiB for a connection, beyond what the kernel takes; then 503 at once."""
+    go_on = threading.Event()
+    disc = fake_disc()
+    big = build_request(extra=("Authorization: " + build_credentials(),), request_uri=f"sip:{'b' * 50_000}@h")
+
+    async def main():
+        async with new_client(disc, timeout=1.0) as client:
+            assert await ask(client)
+            disc.script = lambda connection, questions: go_on.wait(10)
+            tasks = []
+            for _ in range(400):
+                tasks.append(asyncio.create_task(ask(client, big)))
+                await asyncio.sleep(0)
+                for connection in client._pool.connections:
+                    unsent = len(connection.outgoing) + connection.transport.get_write_buffer_size()
+                    assert unsent <= 1 << 20
+            decision, seconds = await took(client, big)
+            assert decision.cause is Cause.OVERLOADED
+            assert b"\r\nRetry-After: " in decision.reply
+            assert seconds < 0.01 + SLACK
+            assert len(client._pool.connections) == 1
+            causes = [decision.cause for decision in await asyncio.gather(*tasks)]
+            assert set(causes) == {Cause.OVERLOADED, Cause.DISC_TIMEOUT}
+            go_on.set()
+
+    run(main)
+
+
+def test_five_times_too_much(fake_disc, run):
+    """A DISC of 1000 a second is asked 5000 a second: it works at full speed, and nobody waits for long."""
+
+    def slow(connection, questions):
+        for question in questions:
+            due[0] = max(due[0], time.monotonic()) + 0.001
+            time.sleep(max(0.0, due[0] - time.monotonic()))
+            connection.send(judge(question))
+
+    due = [0.0]
+    disc = fake_disc(slow)
+
+    async def main():
+        async with new_client(disc, timeout=2.0) as client:
+            assert await ask(client)
+            times = []
+
+            async def one():
+                decision, seconds = await took(client)
+                if decision:
+                    times.append(seconds)
+                else:
+                    assert decision.cause is Cause.OVERLOADED
+
+            began = time.monotonic()
+            tasks = []
+            while (since := time.monotonic() - began) < 1.5:
+                tasks += [asyncio.create_task(one()) for _ in range(int(since * 5000) - len(tasks))]
+                await asyncio.sleep(0.001)
+            await asyncio.gather(*tasks)
+            assert len(times) > 500  # of 1500, on a machine that does other things as well
+            assert sorted(times)[int(len(times) * 0.99)] < 0.5 + SLACK
+            assert client.stats().refused_overload > len(times)
+
+    run(main)
+
+
 # ------------------------------------------------------------------ tasks and callbacks
 
 
@@ -551,6 +812,53 @@ def test_a_callback_may_ask_again(fake_disc, run):
             for _ in range(4):
                 client.ask(client.authorizer().www_authorize(RIGHT, "$fd", 0.0), again)
             await done.wait()
+
+    run(main)
+
+
+def test_a_forked_child_has_connections_of_its_own(fake_disc):
+    """Its parent's event loop is not touched."""
+    disc = fake_disc()
+
+    async def main():
+        client = new_client(disc)
+        assert await ask(client)
+        child = os.fork()
+        if not child:
+            os._exit(0 if in_child(client) else 1)
+        _, status = await asyncio.to_thread(os.waitpid, child, 0)
+        assert os.waitstatus_to_exitcode(status) == 0
+        assert all(await ask_many(client, 20))
+        assert client.stats().connects == 1
+        await client.aclose()
+
+    def in_child(client):
+        async def work():
+            good = all(await ask_many(client, 20))
+            await client.aclose()
+            return good and client.stats().connects == 1
+
+        return asyncio.run(work())
+
+    asyncio.run(main())
+    assert len(disc.connections) == 2
+    ids = [question.hop_by_hop for question in disc.questions]
+    assert len(set(ids)) == len(ids) == 41
+
+
+def test_a_loop_that_was_held_up_takes_no_stale_answers(fake_disc, run):
+    """As after SIGSTOP: the answers are there, and the time limit has passed."""
+
+    async def main():
+        async with new_client(fake_disc(), timeout=0.2) as client:
+            assert await ask(client)
+            tasks = [asyncio.create_task(ask(client)) for _ in range(5)]
+            await asyncio.sleep(0)
+            client._send()
+            time.sleep(0.4)
+            assert {decision.cause for decision in await asyncio.gather(*tasks)} == {Cause.DISC_TIMEOUT}
+            await asyncio.sleep(0.05)
+            assert await ask(client)
 
     run(main)
 

@@ -55,9 +55,16 @@ def test_another_host_in_a_copy():
     assert config.addresses() == (("disc.example", 3000),)
 
 
+def test_a_limit_for_the_delay_may_be_left_out():
+    assert Config().max_delay == 0.25
+    assert Config(max_delay=None).max_delay is None
+
+
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
+        ({"max_delay": 0}, "max_delay"),
+        ({"max_delay": "0.25"}, "max_delay"),
         ({"diameter_client_host": ""}, "diameter_client_host"),
         ({"diameter_client_host": "  "}, "diameter_client_host"),
         ({"diameter_client_host": None}, "diameter_client_host"),

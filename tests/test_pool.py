@@ -878,7 +878,7 @@ def test_the_connections_of_one_disc_fall_together():
     question = submit(pool, 0.3)
     assert question.connection is not of_a[1]
     # A byte tells that it lives.
-    receive(pool, of_a[1], answers(take(of_a[1])), 0.4)
+    receive(pool, of_a[1], answers(take(of_a[1])), 0.4)  # and not just before it dies as well
     assert of_a[1] in {submit(pool, 0.4).connection for _ in range(8)}
 
 

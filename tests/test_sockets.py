@@ -125,6 +125,17 @@ class TestExchange:
             with pytest.raises(BlockingIOError):
                 exchange(here.fileno(), bytearray(b"x"))
 
+    def test_what_could_be_sent_in_part_only_begins_no_second_limit(self) -> None:
+        """A peer that reads a little now and then would hold up its caller for ever."""
+        here, there = socket.socketpair()
+        with here, there:
+            here.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", 0, 1000))
+            out = bytearray(8 << 20)
+            assert exchange(here.fileno(), out) is None
+            assert 0 < len(out) < 8 << 20
+            with pytest.raises(BlockingIOError):
+                exchange(here.fileno(), out)
+
     def test_a_signal_in_between_leaves_the_limit_to_the_caller(self) -> None:
         old = signal.signal(signal.SIGALRM, lambda number, frame: None)
         here, there = socket.socketpair()

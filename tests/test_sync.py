@@ -9,6 +9,8 @@ import gc
 import random
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -266,7 +268,7 @@ def until_let_through(client):
     """Asks until DISC has been found again, which takes a second at most."""
     deadline = time.monotonic() + 5.0
     while not (decision := ask(client)):
-        assert decision.cause is Cause.DISC_UNREACHABLE
+        assert decision.cause in (Cause.DISC_UNREACHABLE, Cause.DISC_TIMEOUT)
         assert time.monotonic() < deadline, "DISC is back and not found"
 
 
@@ -490,6 +492,296 @@ def test_signals_do_not_move_the_deadline(fake_disc):
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, old)
+
+
+# ------------------------------------------------------------------ fail-over and breaker
+
+
+def took(client, request=RIGHT):
+    """A decision, and how long it took."""
+    started = time.monotonic()
+    decision = ask(client, request)
+    return decision, time.monotonic() - started
+
+
+def test_a_disc_that_hangs_costs_one_deadline_and_then_next_to_nothing(fake_disc, caplog):
+    disc = fake_disc()
+    with new_client(disc, timeout=0.5) as client, ThreadPoolExecutor(8) as threads:
+        assert ask(client)
+        disc.script = say_nothing
+        first = list(threads.map(lambda _: took(client), range(8)))
+        assert {decision.cause for decision, _ in first} == {Cause.DISC_TIMEOUT}
+        later = [took(client) for _ in range(50)]
+        assert {decision.cause for decision, _ in later} == {Cause.DISC_TIMEOUT}
+        assert sorted(seconds for _, seconds in later)[-2] < 0.01
+        disc.script = answer_all
+        deadline = time.monotonic() + 2.0
+        while not ask(client):
+            assert time.monotonic() < deadline, "DISC answers again and was not found"
+            time.sleep(0.005)
+        assert all(ask(client) for _ in range(10))
+    assert [record.getMessage().partition(" ")[2] for record in caplog.records] == [
+        f"127.0.0.1:{disc.port} does not answer; asking it once a second",
+        f"127.0.0.1:{disc.port} is up",
+    ]
+
+
+def test_threads_that_wait_for_one_that_hangs_are_served_by_another(fake_disc):
+    """When the first of them has waited long enough, the others need not."""
+    hanging, fine = fake_disc(say_nothing), fake_disc()
+    peers = [("127.0.0.1", hanging.port), ("127.0.0.1", fine.port)]
+    with AuthDiameter(Config(peers=peers, timeout=1.0)) as client, ThreadPoolExecutor(8) as threads:
+        early = threads.submit(ask, client), threads.submit(ask, client)
+        hanging.wait_for(lambda: hanging.questions)
+        time.sleep(0.5)
+        late = [threads.submit(took, client) for _ in range(6)]
+        decisions = [future.result() for future in early]
+        assert sorted(bool(decision) for decision in decisions) == [False, True]
+        assert all(future.result()[0] for future in late)
+
+
+def test_one_that_hangs_costs_nothing_while_there_is_another(fake_disc):
+    """The question that tries it is asked elsewhere, soon enough, though no other thread asks."""
+    hanging, fine = fake_disc(), fake_disc()
+    peers = [("127.0.0.1", hanging.port), ("127.0.0.1", fine.port)]
+    with AuthDiameter(Config(peers=peers, timeout=1.0)) as client:
+        assert all(ask(client) for _ in range(4))
+        hanging.script = say_nothing
+        assert [bool(ask(client)) for _ in range(4)].count(False) == 1
+        began = time.monotonic()
+        tries = len(hanging.questions)
+        while time.monotonic() - began < 1.6:
+            decision, seconds = took(client)
+            assert decision
+            assert seconds < 0.3 + SLACK / 2
+            time.sleep(0.02)
+        assert 0 < len(hanging.questions) - tries <= 2
+
+
+def crowd(client, count, until):
+    """So many threads that ask as long as `until` is not set: all decisions, and the longest time."""
+    decisions = []
+    longest = [0.0]
+
+    def work():
+        while not until.is_set():
+            decision, seconds = took(client)
+            decisions.append(decision)
+            longest[0] = max(longest[0], seconds)
+            time.sleep(0.05)
+
+    threads = [threading.Thread(target=work) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    return threads, decisions, longest
+
+
+def test_256_threads_lose_nothing_when_one_of_two_disc_is_killed(fake_disc):
+    first, second = fake_disc(), fake_disc()
+    peers = [("127.0.0.1", first.port), ("127.0.0.1", second.port)]
+    end = threading.Event()
+    with AuthDiameter(Config(peers=peers, timeout=5.0)) as client:
+        threads, decisions, _ = crowd(client, 256, end)
+        first.wait_for(lambda: len(first.questions) > 300, 20)
+        first.stop()
+        killed = time.monotonic()
+        before = len(second.questions)
+        second.wait_for(lambda: len(second.questions) > before)
+        assert time.monotonic() - killed < 0.25 + SLACK
+        enough = len(decisions) + 500
+        while len(decisions) < enough:
+            time.sleep(0.01)
+        end.set()
+        for thread in threads:
+            thread.join(10)
+            assert not thread.is_alive()
+        assert {decision.cause for decision in decisions} == {Cause.AUTHORIZED}
+        stats = client.stats()
+        assert stats.asked == stats.answered == len(decisions) == client.counts[Cause.AUTHORIZED]
+        assert (stats.lost, stats.expired, stats.waiting, stats.under_way) == (0, 0, 0, 0)
+
+
+def test_256_threads_when_both_disc_are_killed_and_come_back(fake_disc):
+    discs = [fake_disc(), fake_disc()]
+    peers = [("127.0.0.1", disc.port) for disc in discs]
+    end = threading.Event()
+    with AuthDiameter(Config(peers=peers, timeout=5.0)) as client:
+        threads, decisions, longest = crowd(client, 256, end)
+        discs[0].wait_for(lambda: len(discs[0].questions) > 100, 20)
+        for disc in discs:
+            disc.stop()
+        while decisions[-1]:
+            time.sleep(0.001)
+        for disc in discs:
+            disc.start()
+        back = time.monotonic()
+        while not decisions[-1]:
+            assert time.monotonic() - back < 2.0 + SLACK
+            time.sleep(0.001)
+        end.set()
+        for thread in threads:
+            thread.join(10)
+            assert not thread.is_alive()
+        causes = {decision.cause for decision in decisions}
+        assert causes <= {Cause.AUTHORIZED, Cause.DISC_UNREACHABLE, Cause.DISC_LOST}
+        assert longest[0] < 5.0
+
+
+def test_a_reset_in_the_middle_of_our_question(fake_disc):
+    """The whole of it is asked again elsewhere."""
+    half_read, fine = socket.create_server(("127.0.0.1", 0)), fake_disc()
+    half_read.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    big = build_request(
+        extra=("Authorization: " + build_credentials(cnonce="c" * 200),), request_uri=f"sip:{'b' * 60_000}@h"
+    )
+
+    def reset():
+        sock, _ = half_read.accept()
+        half_read.close()
+        sock.recv(100)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        sock.close()
+
+    thread = threading.Thread(target=reset)
+    thread.start()
+    peers = [half_read.getsockname()[:2], ("127.0.0.1", fine.port)]
+    with half_read, AuthDiameter(Config(peers=peers, timeout=5.0)) as client:
+        assert all(ask(client, big) for _ in range(4))
+        thread.join()
+        assert client.stats().asked_again == 1
+        assert client.stats().connections_lost == 1
+
+
+def test_a_peer_that_reads_a_byte_now_and_then_does_not_move_the_deadline(fake_disc):
+    stop = threading.Event()
+
+    def nibble(connection, questions):
+        connection.send(b"".join(judge(question) for question in questions))
+        while not stop.wait(0.05):
+            connection.sock.recv(2048)
+
+    disc = fake_disc(nibble)
+    with new_client(disc, timeout=0.3) as client:
+        assert ask(client)
+        connection = client._pool.connections[0]
+        connection.transport.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        connection.outgoing += bytes(8_000_000)
+        decision, seconds = took(client)
+        assert decision.cause is Cause.DISC_TIMEOUT
+        assert seconds < 0.3 + SLACK
+        stop.set()
+
+
+# ------------------------------------------------------------------ other processes
+
+
+def program(code, disc, tests):
+    """The command of a Python program of its own, in which a warning is an error."""
+    prologue = f"""
+import logging, os, signal, socket, sys, threading, time
+sys.path.insert(0, {str(tests)!r})
+import auth_diameter as ad
+from fake_disc import RIGHT
+logging.getLogger("auth_diameter").addHandler(logging.NullHandler())
+config = ad.Config(diameter_client_host="127.0.0.1", diameter_client_port={disc.port}, timeout=1.0)
+"""
+    return [sys.executable, "-X", "dev", "-W", "error", "-c", prologue + code]
+
+
+def run_program(code, disc, tests):
+    """What it wrote."""
+    command = program(code, disc, tests)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.split()
+
+
+def test_a_forked_child_has_connections_of_its_own(fake_disc, request):
+    disc = fake_disc()
+    code = """
+auth = ad.AuthDiameter(config)
+assert auth.diameter_www_authorize(RIGHT, "$fd")
+child = os.fork()
+good = all(auth.diameter_www_authorize(RIGHT, "$fd") for _ in range(50))
+if not child:
+    os._exit(0 if good and auth.stats().connects == 1 else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+assert good and auth.diameter_www_authorize(RIGHT, "$fd")
+assert auth.stats().connects == 1
+auth.close()
+"""
+    run_program(code, disc, request.path.parent)
+    assert len(disc.connections) == 2
+    ids = [question.hop_by_hop for question in disc.questions]
+    assert len(set(ids)) == len(ids) == 102
+
+
+def test_a_fork_while_other_threads_ask(fake_disc, request):
+    """They hold any lock at that moment, and are not there in the child."""
+    code = """
+auth = ad.AuthDiameter(config)
+end = threading.Event()
+def ask():
+    while not end.is_set():
+        assert auth.diameter_www_authorize(RIGHT, "$fd")
+threads = [threading.Thread(target=ask) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for _ in range(10):
+    child = os.fork()
+    if not child:
+        signal.alarm(10)
+        os._exit(0 if all(auth.diameter_www_authorize(RIGHT, "$fd") for _ in range(3)) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+end.set()
+for thread in threads:
+    thread.join()
+auth.close()
+"""
+    run_program(code, fake_disc(), request.path.parent)
+
+
+@pytest.mark.parametrize("daemon", [True, False])
+def test_the_program_ends_while_calls_wait(daemon, fake_disc, request):
+    """Daemon threads are left where they are; the others have their time limit at most."""
+    code = f"""
+auth = ad.AuthDiameter(config)
+for _ in range(8):
+    threading.Thread(target=auth.diameter_www_authorize, args=(RIGHT, "$fd"), daemon={daemon}).start()
+while auth.stats().under_way < 8:
+    time.sleep(0.001)
+print("end")
+"""
+    disc = fake_disc(say_nothing)
+    assert run_program(code, disc, request.path.parent) == ["end"]
+
+
+def test_a_process_that_was_stopped_takes_no_stale_answer(fake_disc, request):
+    """The answer came while it was stopped, and its time limit passed."""
+    asked = threading.Event()
+    go_on = threading.Event()
+
+    def slow(connection, questions):
+        asked.set()
+        if go_on.wait(10):
+            answer_all(connection, questions)
+
+    disc = fake_disc(slow)
+    code = """
+auth = ad.AuthDiameter(config)
+print(auth.diameter_www_authorize(RIGHT, "$fd").cause.name)
+print(auth.diameter_www_authorize(RIGHT, "$fd").cause.name)
+auth.close()
+"""
+    command = program(code, disc, request.path.parent)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert asked.wait(10)
+        child.send_signal(signal.SIGSTOP)
+        go_on.set()
+        time.sleep(1.2)
+        child.send_signal(signal.SIGCONT)
+        output, _ = child.communicate(timeout=10)
+    assert output.split() == ["DISC_TIMEOUT", "AUTHORIZED"]
 
 
 # ------------------------------------------------------------------ its end

@@ -158,7 +158,8 @@ def exchange(int fd, bytearray out not None):
     What was sent is taken out of `out`.
 
     :returns: bytes, up to 64 KiB of what came; b"" where the other side has closed; None where a signal
-        came in between: its handler has run, and the caller goes on with what limit is left.
+        came in between, or only part of `out` could be sent in time: signal handlers have run, and the
+        caller goes on with what limit is left.
     :raises BlockingIOError: SO_SNDTIMEO or SO_RCVTIMEO has passed. :raises OSError: anything else.
     """
     cdef char buffer[65536]
@@ -166,16 +167,20 @@ def exchange(int fd, bytearray out not None):
     cdef const char *p = PyBytes_AS_STRING(data)
     cdef size_t left = <size_t>PyBytes_GET_SIZE(data)
     cdef ssize_t n = 0
-    cdef int error
+    cdef int error = 0
     with nogil:
-        while left and n >= 0:
+        if left:
             n = send(fd, p, left, MSG_NOSIGNAL)
-            if n > 0:
-                p += n
+            error = errno
+            if n >= 0:
                 left -= <size_t>n
+                if left:
+                    # A signal, or the limit: were the rest tried here, the limit would begin again.
+                    n = -1
+                    error = EINTR
         if n >= 0:
             n = recv(fd, buffer, sizeof(buffer), 0)
-        error = errno
+            error = errno
     del out[:PyBytes_GET_SIZE(data) - <Py_ssize_t>left]
     if n >= 0:
         return PyBytes_FromStringAndSize(buffer, n)

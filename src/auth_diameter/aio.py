@@ -158,6 +158,8 @@ class AsyncAuthDiameter:
         now = self._loop.time()
         if now >= self._pool.due:
             self._tend(now)
+        if self._pool.due < self._expires_at:
+            self._set_timer()
         connections, self._to_send = self._to_send, []
         for connection in connections:
             # One that is closing has lost its questions already, or soon will.
@@ -183,7 +185,7 @@ class AsyncAuthDiameter:
     async def _open(self, peer: Peer) -> None:
         loop = asyncio.get_running_loop()
         protocol = _Protocol(self, peer)
-        why = ""
+        why = "given up"  # where its task is cancelled
         try:
             sock = await self._connect(peer)
             try:
@@ -198,7 +200,7 @@ class AsyncAuthDiameter:
                 protocol.given_up = True
                 now = loop.time()
                 self._fail(self._pool.failed(peer, now, why))
-                self._open_wanted(now)
+                self._go_on(now)
 
     async def _connect(self, peer: Peer) -> socket.socket:
         """A socket that is connected to one of its addresses; each has its share of `connect_timeout`.
@@ -251,7 +253,9 @@ class AsyncAuthDiameter:
     def _opened(self, peer: Peer, transport: asyncio.Transport) -> Connection:
         assert self._loop is not None
         connection = self._pool.opened(peer, transport, self._loop.time())
-        if connection.outgoing:
+        if connection.is_spent:
+            self._abort(connection)
+        elif connection.outgoing:
             self._send_soon(connection)
         return connection
 
@@ -329,12 +333,18 @@ class AsyncAuthDiameter:
         assert self._loop is not None
         now = self._loop.time()
         late = self._pool.expire(now)
-        self._go_on(now)
+        if now >= self._pool.due:
+            self._tend(now)
+        else:
+            self._go_on(now)
         self._fail(late)
         self._set_timer()
 
     def _set_timer(self) -> None:
-        """One timer for all questions: it is set for the oldest, and again when that time is over."""
+        """One timer for all questions: it is set for the oldest, and again when that time is over.
+
+        Or for a DISC in doubt, as long as there are questions.
+        """
         assert self._loop is not None
         if self._timer is not None:
             self._timer.cancel()
@@ -342,8 +352,8 @@ class AsyncAuthDiameter:
         deadline = self._pool.deadline()
         self._expires_at = math.inf
         if deadline is not None and not self._closed:
-            self._expires_at = deadline
-            self._timer = self._loop.call_at(deadline, self._expire)
+            self._expires_at = min(deadline, self._pool.due)
+            self._timer = self._loop.call_at(self._expires_at, self._expire)
 
     # ------------------------------------------------------------------ life
 
@@ -353,10 +363,10 @@ class AsyncAuthDiameter:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._fail(self._pool.stop())
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._fail(self._pool.stop())
         for connection in list(self._pool.connections):
             connection.transport.abort()
         await asyncio.sleep(0)

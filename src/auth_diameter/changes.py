@@ -83,10 +83,10 @@ class ChangeLog:
             text += f"is down: {change.why}; next try in {change.rest:.1f} s"
         if lines.skipped > 1:
             text += f" (changed {lines.skipped} times since the line before)"
+        # That it is up is no news but after bad news, whose end must be seen where that was.
+        good = change.state == "up" and not lines.was_bad and not lines.skipped
+        log.log(logging.DEBUG if good else logging.WARNING, "%s", text)
+        lines.was_bad = change.state != "up"
         lines.shown += 1
         lines.skipped = 0
         lines.held = None
-        # That it is up is no news but after bad news, whose end must be seen where that was.
-        good = change.state == "up"
-        log.log(logging.DEBUG if good and not lines.was_bad else logging.WARNING, "%s", text)
-        lines.was_bad = not good

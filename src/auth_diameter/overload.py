@@ -16,7 +16,6 @@ import math
 NO_LIMIT = 1 << 29  # questions; of a size that Python compares fast
 
 _WINDOW = 0.03  # seconds: in two of them an overload five times too high gathers a queue of 0.24 s
-_LEAST = 64  # questions under way that are always let through: below, a rate means little
 _QUEUE = 0.125  # of max_delay: an answer that took so much longer than a quick one has queued
 _QUICK = 0.25  # of max_delay: what takes longer is never quick
 _FORGET = 0.05  # of a quick answer's time, each window: DISC may have moved farther away
@@ -26,12 +25,14 @@ class Overload:
     """What the pool may take on, by the rate at which answers come in.
 
     :param max_delay: seconds that a question may wait for its answer; None: no limit.
+    :param least: questions under way that are always let through: with few, a rate means little.
     :ivar due: when `measure` has something to do.
     """
 
-    __slots__ = ("_answered", "_max_delay", "_queued", "_quick", "_rate", "_since", "due")
+    __slots__ = ("_answered", "_least", "_max_delay", "_queued", "_quick", "_rate", "_since", "due")
 
-    def __init__(self, max_delay: float | None) -> None:
+    def __init__(self, max_delay: float | None, least: int) -> None:
+        self._least = least
         self._max_delay = max_delay if max_delay is not None else math.inf
         self.due = -math.inf if max_delay is not None else math.inf
         self._quick = math.inf  # seconds that an answer without a queue takes, as it seems
@@ -64,4 +65,4 @@ class Overload:
         if not self._queued:
             return NO_LIMIT
         # One less: that there is a queue, but nothing known of its rate.
-        return max(_LEAST, int(best * self._max_delay)) if best else NO_LIMIT - 1
+        return max(self._least, int(best * self._max_delay)) if best else NO_LIMIT - 1

@@ -48,10 +48,21 @@ class Peer:
 
     :ivar opening: connections on the way.
     :ivar rest_until: no connection is opened to it before; of one in doubt, no question sent either.
+    :ivar suspect_until: a connection broke just before: what its other ones say proves little.
     :ivar probing: the connection on the way is to find out about it.
     """
 
-    __slots__ = ("failures", "host", "opening", "port", "probing", "rest_until", "state", "troubled_at")
+    __slots__ = (
+        "failures",
+        "host",
+        "opening",
+        "port",
+        "probing",
+        "rest_until",
+        "state",
+        "suspect_until",
+        "troubled_at",
+    )
 
     def __init__(self, host: str, port: int) -> None:
         self.host = host
@@ -60,6 +71,7 @@ class Peer:
         self.opening = 0
         self.rest_until = 0.0
         self.probing = False
+        self.suspect_until = 0.0
         self.failures = 0  # since it was calm
         self.troubled_at = 0.0
 

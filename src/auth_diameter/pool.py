@@ -51,6 +51,7 @@ os.register_at_fork(after_in_child=_start_msgids_anew)
 _KEPT_LATE = 10_000  # ids of questions without an answer that are remembered, to know a late one
 
 _PATIENCE = 0.25  # seconds that a question to a DISC in doubt waits, where another can be asked
+_SUSPECT = 0.05  # seconds that others are asked rather than a DISC that has just broken a connection
 _BRIEF = 1.0  # seconds: a DISC that hangs up sooner, though nothing was asked, does not want us
 
 Failure = tuple[Question, Cause]
@@ -120,6 +121,7 @@ class Pool:
 
     :param max_in_flight: questions under way on one connection; None: as configured.
     :param jitter: function that gives a number from 0 to 1, for the rest of peers that failed.
+    :param least: questions under way that are let through however slow DISC is.
     :param changed: function that is called, in the middle of whatever is done, with each `Change`.
     :ivar due: when `tend` has something to do; the driver looks at it when it asks.
     """
@@ -164,6 +166,7 @@ class Pool:
         config: Config,
         max_in_flight: int | None = None,
         jitter: Callable[[], float] = random.random,
+        least: int = 64,
         changed: Callable[[Change], object] = lambda change: None,
     ) -> None:
         self.peers = [Peer(host, port) for host, port in config.addresses()]
@@ -172,7 +175,7 @@ class Pool:
         self.waiting: deque[Question] = deque()  # for a connection, in the order of deadlines
         self.due = math.inf
         self._ready: list[Connection] = []  # those that may be given questions
-        self._overload = Overload(config.max_delay)
+        self._overload = Overload(config.max_delay, least)
         self._limit = NO_LIMIT  # questions under way from which on the next is refused
         self._late: dict[int, bool] = {}  # ids of questions without an answer, the newest last
         self._spares = False  # whether a connection is wanted to each DISC that has none
@@ -262,7 +265,9 @@ class Pool:
     def _gives_hope(self, peer: Peer, now: float) -> bool:
         """Whether a question that begins to wait now may go there."""
         if peer.in_doubt:
-            if peer.opening or peer.rest_until > now:
+            if peer.opening:
+                return not self.waiting  # a single one waits for the outcome
+            if peer.rest_until > now:
                 return False
             return self._has_place() or any(c.under_way < self._max_in_flight for c in self._of(peer))
         taking = [not connection.paused for connection in self._of(peer)]
@@ -296,7 +301,7 @@ class Pool:
         best = None
         least = (True, 0)
         for peer in self.peers:
-            if peer.rest_until > now:
+            if peer.rest_until > now or self._is_suspect(peer, now):
                 continue
             connections = self._of(peer)
             count = len(connections) + peer.opening
@@ -326,12 +331,20 @@ class Pool:
         self.connects += 1
         connection = Connection(peer, transport, now, self._max_message)
         self.connections.append(connection)
+        # One that was on its way when others broke may be as dead as they are.
+        connection.suspect = connection.silent = self._is_suspect(peer, now)
         if peer.in_doubt:
             self._let_one_through(connection)
         else:
             self._update(connection)
         self.fill(connection, now)
         return connection
+
+    def _is_suspect(self, peer: Peer, now: float) -> bool:
+        """Whether it has just broken a connection, and another can be asked meanwhile."""
+        return now < peer.suspect_until and any(
+            not other.in_doubt and other.suspect_until <= now for other in self.peers
+        )
 
     def _let_one_through(self, connection: Connection) -> None:
         """The next question goes there, and finds out about a DISC in doubt."""
@@ -383,6 +396,8 @@ class Pool:
         :param why: the reason, for the `Change`.
         """
         peer.opening -= 1
+        if self._stopped:
+            return []
         self.connect_failures += 1
         # Of many attempts at a time the first tells all; of one that finds out, its own.
         if peer.rest_until <= now or peer.probing:
@@ -411,6 +426,8 @@ class Pool:
 
     def _give_up_hope(self, now: float) -> list[Failure]:
         """The questions that wait, where no DISC is left that could take them."""
+        if self.waiting:
+            self._probe(now)
         if not self.waiting or any(
             not peer.in_doubt or peer.opening or self._gives_hope(peer, now) for peer in self.peers
         ):
@@ -468,7 +485,7 @@ class Pool:
         connection.asked_at = None
         connection.heard_at = now
         if connection.peer.state != "up" or connection.suspect:
-            self._is_up(connection)
+            self._is_up(connection, now)
         if answers.pending or connection.doubted:
             self._doubt(connection)
         if answers.strays:
@@ -493,7 +510,7 @@ class Pool:
         connection.asked_at = None
         connection.heard_at = now
         if connection.peer.state != "up" or connection.suspect:
-            self._is_up(connection)
+            self._is_up(connection, now)
         if answers.pending or connection.doubted:
             self._doubt(connection)
         if answers.strays:
@@ -507,10 +524,13 @@ class Pool:
             connection.doubted = True
         self._update(connection)
 
-    def _is_up(self, connection: Connection) -> None:
+    def _is_up(self, connection: Connection, now: float) -> None:
         """A byte came, where that is news."""
         peer = connection.peer
-        connection.suspect = False
+        if connection.suspect and now < peer.suspect_until:
+            connection.silent = not connection.under_way
+        else:
+            connection.suspect = False
         self._update(connection)
         if peer.state == "up":
             return
@@ -590,6 +610,10 @@ class Pool:
         if was_used:
             # The others to the same DISC may be broken as well: those at rest are of no use, and those
             # with questions under way get no more until a byte comes.
+            if self._several:
+                # A process that dies closes one after the other; what one of them took is not given to
+                # the next of them, since the second try is the last.
+                peer.suspect_until = now + _SUSPECT
             for other in self._of(peer):
                 other.suspect = True
                 other.silent = not other.under_way
@@ -635,28 +659,35 @@ class Pool:
         """
         self.due = math.inf
         self._spares = True
-        others = not all(peer.in_doubt for peer in self.peers)
         for connection in self.connections:
-            if connection.probe_until is None or not others:
-                continue
-            if connection.probe_until <= now:
+            until = self.patience(connection)
+            if until is not None and until <= now:
                 # Its question is asked elsewhere; it has told what there was to be told.
                 connection.silent = True
-            else:
-                self._be_due(connection.probe_until)
+            elif until is not None:
+                self._be_due(until)
+        self._probe(now)
         for peer in self.peers:
-            if not peer.in_doubt:
-                continue
-            if peer.rest_until <= now:
+            if peer.in_doubt and peer.rest_until > now:
+                self._be_due(peer.rest_until)
+
+    def _probe(self, now: float) -> None:
+        """Lets a question through to each DISC in doubt that has rested and has a connection with room."""
+        for peer in self.peers:
+            if peer.in_doubt and peer.rest_until <= now:
                 for connection in self._of(peer):
                     if not connection.ready and connection.under_way < self._max_in_flight:
                         peer.probed(now)
                         self._let_one_through(connection)
                         break
-            if peer.rest_until > now:
-                self._be_due(peer.rest_until)
         if self.waiting:
             self._fill_all(now)
+
+    def patience(self, connection: Connection) -> float | None:
+        """Until when a question waits that finds out about a DISC in doubt, and then goes to another."""
+        if connection.probe_until is None or all(peer.in_doubt for peer in self.peers):
+            return None
+        return connection.probe_until
 
     def deadline(self) -> float | None:
         """When `expire` has something to do next; None while nothing is under way."""
@@ -709,7 +740,7 @@ class Pool:
             connection.silent = True
             peer = connection.peer
             heard = (c.heard_at for c in self.connections if c.peer is peer and c.heard_at is not None)
-            if max(heard, default=-math.inf) < asked_at:
+            if max(heard, default=-math.inf) <= asked_at:
                 if not peer.in_doubt:
                     others = any(other is not peer and not other.in_doubt for other in self.peers)
                     more = any(c.under_way for c in self.connections if c.peer is peer)

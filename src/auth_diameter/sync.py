@@ -24,6 +24,7 @@ from auth_diameter.peer import Change, Connection, Peer
 from auth_diameter.pool import Failure, Pool, PoolStats
 from auth_diameter.resolver import Address, Outcome, Resolver, reason_of
 
+_THREADS = 256  # callers that wait however slow DISC is: each of them asks nothing else meanwhile
 _TOLERANCE = 0.01  # seconds by which a call may exceed its time limit
 
 
@@ -62,7 +63,7 @@ class AuthDiameter:
     def _begin(self) -> None:
         self._changes: list[Change] = []  # not in the log yet
         self._untold = False  # whether the log has something to say
-        self._pool = Pool(self.config, max_in_flight=1, changed=self._changed)
+        self._pool = Pool(self.config, max_in_flight=1, least=_THREADS, changed=self._changed)
         self._lock = threading.Lock()
         self._counts_lock = threading.Lock()
         self._resolver = Resolver()
@@ -175,12 +176,16 @@ class AuthDiameter:
     def _exchange(self, connection: Connection, question: Question) -> Answer | Cause | None:
         """Sends what was written for us and reads until our answer. None: the connection broke."""
         sock: socket.socket = connection.transport
+        until: float = question.deadline
         try:
             # The kernel's limit is the whole time limit from the connection's start; another is set only
             # for a question that has waited, and behind part of an answer.
             limited = question.deadline - time.monotonic() < self.config.timeout - _TOLERANCE
+            if connection.probe_until is not None:
+                until = self._pool.patience(connection) or until
+                limited = True
             if limited:
-                _limit(sock, question.deadline - time.monotonic())
+                _limit(sock, until - time.monotonic())
             outgoing, connection.outgoing = connection.outgoing, bytearray()
             data = exchange(sock.fileno(), outgoing)
             while True:
@@ -201,14 +206,18 @@ class AuthDiameter:
                 # Part of an answer, or a signal: the kernel's limit would begin again. It does not end
                 # the wait for our answer where DISC never stops to say something else.
                 limited = True
-                left = question.deadline - time.monotonic()
+                left = until - time.monotonic()
                 if left <= 0:
                     raise BlockingIOError
                 _limit(sock, left)
                 data = exchange(sock.fileno(), outgoing)
         except BlockingIOError:
             with self._lock:
-                cause = self._pool.expire_one(question, time.monotonic())
+                now = time.monotonic()
+                if until < question.deadline and now < question.deadline - _TOLERANCE:
+                    connection.silent = True
+                    return self._broken(connection, question)
+                cause = self._pool.expire_one(question, now)
                 # Half a question or half an answer may be on it.
                 self._drop(connection)
             return cause
@@ -225,7 +234,8 @@ class AuthDiameter:
             try:
                 opener.start()
             except RuntimeError:  # no more threads
-                self._settle(self._pool.failed(peer, now))
+                self._settle(self._pool.failed(peer, now, "no thread is left to connect"))
+                self._wake_served()
 
     def _open(self, peer: Peer) -> None:
         try:
@@ -234,14 +244,15 @@ class AuthDiameter:
             with self._lock:
                 now = time.monotonic()
                 self._settle(self._pool.failed(peer, now, reason_of(error)))
-                self._open_wanted(now)
+                self._tidy(now)
         else:
             with self._lock:
                 if self._closed:
                     sock.close()
                 else:
-                    self._pool.opened(peer, sock, time.monotonic())
-                    self._wake_served()
+                    now = time.monotonic()
+                    self._pool.opened(peer, sock, now)
+                    self._tidy(now)
         if self._untold:
             self._tell_changes()
 
