@@ -513,6 +513,15 @@ def test_hope_ends_with_the_last_peer():
     assert pool.failed(second, 0.0) == [(q, Cause.DISC_UNREACHABLE) for q in questions]
 
 
+def test_hope_ends_with_the_first_of_many_attempts_on_the_only_peer():
+    """A DISC behind a firewall that drops: threads open a connection each, and none waits for those of others."""
+    pool = new_pool(A, max_in_flight=1)
+    questions = [submit(pool), submit(pool)]
+    first, second = pool.wanted(0.0), pool.wanted(0.1)
+    assert pool.failed(first, 1.0) == [(q, Cause.DISC_UNREACHABLE) for q in questions]
+    assert pool.failed(second, 1.1) == []
+
+
 def test_a_peer_that_failed_gets_one_connection_until_it_says_something():
     """One question finds out whether it is back; the others go elsewhere or wait for the outcome."""
     pool = new_pool(A, B, max_in_flight=1)

@@ -425,11 +425,14 @@ class Pool:
         self._changed(Change(address=repr(peer), state=peer.state, why=why, rest=rest))
 
     def _give_up_hope(self, now: float) -> list[Failure]:
-        """The questions that wait, where no DISC is left that could take them."""
+        """The questions that wait, where no DISC is left that could take them.
+
+        Of one in doubt, only the attempt that finds out gives hope: the others began before it failed.
+        """
         if self.waiting:
             self._probe(now)
         if not self.waiting or any(
-            not peer.in_doubt or peer.opening or self._gives_hope(peer, now) for peer in self.peers
+            not peer.in_doubt or peer.probing or self._gives_hope(peer, now) for peer in self.peers
         ):
             return []
         cause = self._why_nobody()
