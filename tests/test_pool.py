@@ -514,7 +514,7 @@ def test_hope_ends_with_the_last_peer():
 
 
 def test_hope_ends_with_the_first_of_many_attempts_on_the_only_peer():
-    """A DISC behind a firewall that drops: threads open a connection each, and none waits for those of others."""
+    """A DISC behind a firewall that drops: threads open a connection each, and none waits for the others'."""
     pool = new_pool(A, max_in_flight=1)
     questions = [submit(pool), submit(pool)]
     first, second = pool.wanted(0.0), pool.wanted(0.1)

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -129,6 +130,35 @@ class Daemon:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+class Metronome:
+    """A thread that wants to wake up every few milliseconds, and notes how late it was.
+
+    :ivar latest: the worst of all, in seconds.
+    """
+
+    _BEAT = 0.005
+
+    def __init__(self) -> None:
+        self.latest = 0.0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="metronome", daemon=True)
+
+    def _beat(self) -> None:
+        due = time.monotonic() + self._BEAT
+        while not self._over.wait(max(0.0, due - time.monotonic())):
+            now = time.monotonic()
+            self.latest = max(self.latest, now - due)
+            due = now + self._BEAT
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+
 @functools.cache
 def _database() -> bytes:
     with tempfile.TemporaryDirectory(prefix="auth-diameter-") as folder:
@@ -155,7 +185,12 @@ class World:
         self.key = self.folder / "nonce.key"
         self.key.write_bytes(KEY)
         self.key.chmod(0o600)
+        self._metronome = self.enter(Metronome())
         return self
+
+    def lateness(self) -> float:
+        """Seconds by which this machine was late to wake up a thread, at worst, since the beginning."""
+        return self._metronome.latest
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()

@@ -17,6 +17,7 @@ from auth_diameter import Avp, Message
 _RESULT_CODE, _CHALLENGE, _SIP_MSGID = 268, 402, 406
 _SUCCESS, _AUTHENTICATION_REJECTED = 2001, 4001
 _TIMEOUT = 0.5
+_LATE = 0.2  # seconds; later than `Config.max_delay`, DISC counts as overloaded
 _SLACK = 0.25  # seconds for a machine with two cores and much else to do
 
 
@@ -40,7 +41,7 @@ def _play(
     "answers-odd",
     "answers slow, out of order, byte by byte, doubled, with an unknown id",
     "each request gets its own answer, in the time that the answer takes",
-    seconds=20.0,
+    seconds=8.0,
 )
 def odd_answers(world: World, report: Report, *, seconds: float = 0.7) -> None:
     """What is odd, but framed right: nothing may be refused for it."""
@@ -49,8 +50,8 @@ def odd_answers(world: World, report: Report, *, seconds: float = 0.7) -> None:
     loads = world.loads(proxy.port)
     settle(loads)
     kinds = {
-        "0.3 s late": Faults(delay=0.3),
-        "in any order": Faults(jitter=0.3, overtake=True),
+        "0.2 s late": Faults(delay=_LATE),
+        "in any order": Faults(jitter=_LATE, overtake=True),
         "byte by byte": Faults(piece=1),
         "doubled": Faults(change=duplicated),
         "with an unknown id": Faults(change=with_unknown_id),
@@ -59,8 +60,8 @@ def odd_answers(world: World, report: Report, *, seconds: float = 0.7) -> None:
     records = whole(report, loads)
     for kind, (start, end, _) in times.items():
         during = {name: record.between(start, end) for name, record in records.items()}
-        report.exactly(f"{kind}: refused", sum(len(record.bad) for record in during.values()), 0)
-        report.at_most(f"{kind}: slowest", each(during, Record.slowest), 0.3 + _SLACK)
+        report.none(f"{kind}: refused", sum(len(record.bad) for record in during.values()))
+        report.at_most(f"{kind}: slowest", each(during, Record.slowest), _LATE + _SLACK)
     counted = [stats.unknown for load in loads if (stats := load.stats()) is not None]
     doubled = [len(record.between(*times["doubled"][:2])) for record in records.values()][: len(counted)]
     report.at_least("counted and dropped", sum(counted), sum(doubled))
@@ -70,7 +71,7 @@ def odd_answers(world: World, report: Report, *, seconds: float = 0.7) -> None:
     "answers-late",
     "answers later than the deadline",
     "503 at the deadline; late ones counted and dropped, never taken for another's",
-    seconds=20.0,
+    seconds=8.0,
 )
 def late_answers(world: World, report: Report, *, seconds: float = 1.0) -> None:
     """All answers come, every second one after its question was given up."""
@@ -92,7 +93,7 @@ def late_answers(world: World, report: Report, *, seconds: float = 1.0) -> None:
     "answers-torn",
     "answers half-written, garbage, with wrong bits, cut in the middle",
     "doubtful framing closes the connection; nobody is let in by it; back within 2 s",
-    seconds=20.0,
+    seconds=8.0,
 )
 def torn_answers(world: World, report: Report, *, seconds: float = 0.7) -> None:
     """What cannot be relied on: who is refused meanwhile is counted, and nobody is let in by it."""
@@ -159,7 +160,7 @@ def _rewritten(code: int, result_code: int, challenge: bytes | None) -> Change:
     "answers-unusable",
     "2001 without credentials; 4001 without a Challenge, with CRLF in it, with 64 KiB",
     "500; no header injected; never 200",
-    seconds=20.0,
+    seconds=8.0,
 )
 def unusable_answers(world: World, report: Report, *, seconds: float = 0.6) -> None:
     """A proxy changes the answers to those who sent no credentials."""
@@ -187,6 +188,6 @@ def unusable_answers(world: World, report: Report, *, seconds: float = 0.6) -> N
         statuses = {entry.status for entry in entries if entry.subscriber.expected == 401}
         report.exactly(f"{kind}: status", statuses, {500})
         others = [entry for entry in entries if entry.subscriber.expected != 401 and not entry.good]
-        report.exactly(f"{kind}: other requests refused", len(others), 0)
+        report.none(f"{kind}: other requests refused", len(others))
     replies = [one.reply for record in records.values() for entry in record for one in entry.answers]
     report.exactly("replies with a header of DISC's making", sum(b"eve@" in reply for reply in replies), 0)

@@ -33,12 +33,12 @@ def _entry(serial: int) -> tuple[Entry, bytes]:
     "threads-256",
     "256 threads on one client",
     "no deadlock; each gets the verdict on its own request; connections as configured",
-    calls=400,
+    calls=200,
 )
 def threads(world: World, report: Report, *, calls: int = 12) -> None:
-    """They call as fast as they are answered."""
+    """They call as fast as they are answered, which is an overload: none may be refused for it here."""
     disc = world.disc()
-    auth = AuthDiameter(config_for(disc.port))
+    auth = AuthDiameter(config_for(disc.port, max_delay=None))
 
     def call_often(thread: int) -> list[Entry]:
         done = []
@@ -65,7 +65,7 @@ def threads(world: World, report: Report, *, calls: int = 12) -> None:
     "tasks-cancelled",
     "tasks cancelled at any moment, DISC slow and resetting connections",
     "those left get their own verdict; no stream is shared, nothing stays behind",
-    seconds=30.0,
+    seconds=20.0,
 )
 def cancelled(world: World, report: Report, *, seconds: float = 2.0) -> None:
     """Half of all tasks are cancelled within the time that an answer takes."""
@@ -128,7 +128,7 @@ def _run(program: str, port: int) -> tuple[int, str, float]:
     "fork",
     "a client is used after a fork, by parent and eight children at once",
     "no stream is shared: each gets the verdict on its own requests; no warning",
-    times=50,
+    times=20,
 )
 def fork(world: World, report: Report, *, times: int = 1) -> None:
     """Of threads; see `programs.fork`."""
@@ -144,12 +144,13 @@ def fork(world: World, report: Report, *, times: int = 1) -> None:
     "exit",
     "the interpreter exits while 100 calls wait for a DISC that hangs",
     "it ends at once, without a warning",
-    times=20,
+    times=10,
 )
 def exits(world: World, report: Report, *, times: int = 1) -> None:
     """In threads, and in tasks of a loop."""
     disc = world.disc()
     disc.freeze()
+    _, _, alone = _run("nothing", disc.port)
     for program in ("exit_in_threads", "exit_in_tasks"):
         took = []
         for _ in range(times):
@@ -158,4 +159,4 @@ def exits(world: World, report: Report, *, times: int = 1) -> None:
             if (status, said) != (0, ""):
                 break
         report.exactly(f"{program}: status and output", (status, said), (0, ""))
-        report.at_most(f"{program}: slowest", max(took), 2.0, "s")
+        report.at_most(f"{program}: longer than a program that asks nobody", max(took) - alone, 1.0)

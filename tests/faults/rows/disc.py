@@ -17,7 +17,7 @@ from auth_diameter import Config
     "disc-killed-two",
     "DISC killed, a second one configured",
     "the next request by the second ≤ 250 ms; those in flight asked again once; none lost or answered twice",
-    kills=20,
+    kills=10,
 )
 def killed_with_a_second(world: World, report: Report, *, kills: int = 2) -> None:
     """Kill -9 of one, then, when it is back, of the other."""
@@ -51,7 +51,7 @@ def _outage(record: Record, start: float, end: float) -> Record:
     "disc-killed-only",
     "DISC killed, the only one",
     "503 ≤ 50 ms after detection; back to 100 % ≤ 2 s after it returns",
-    outages=10,
+    outages=5,
     seconds=5.0,
 )
 def killed_alone(world: World, report: Report, *, outages: int = 1, seconds: float = 1.0) -> None:

@@ -19,7 +19,7 @@ _HOUR = 3600
     "clock-jumps",
     "the clock jumps by an hour, back and forth, of DISC and of the SIP host",
     "deadlines do not move: no 503, nothing slower; right passwords are let in on the new challenge",
-    times=10,
+    times=5,
 )
 def clock_jumps(world: World, report: Report, *, times: int = 1) -> None:
     """Both run under Debian's faketime; telephones answer the challenges of the new time."""
@@ -91,7 +91,7 @@ def serve_stopped(world: World, report: Report, *, seconds: float = 2.5) -> None
     "serve-sigterm",
     "SIGTERM of the SIP host under load",
     "what it has taken is answered, ends ≤ 2 s with status 0",
-    times=20,
+    times=10,
 )
 def serve_sigterm(world: World, report: Report, *, times: int = 2) -> None:
     """DISC answers after 100 ms, so that requests are under way at that time."""
@@ -120,7 +120,7 @@ def serve_sigterm(world: World, report: Report, *, times: int = 2) -> None:
     "disc-sigterm",
     "SIGTERM of DISC under load, a second one configured",
     "every request gets its verdict; ends ≤ 2 s with status 0",
-    times=20,
+    times=8,
 )
 def disc_sigterm(world: World, report: Report, *, times: int = 1) -> None:
     """One, then, when it is back, the other."""

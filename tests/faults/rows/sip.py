@@ -15,7 +15,7 @@ from faults.world import World
     "retransmissions",
     "each request is sent again seven times",
     "the same reply bytes; one question to DISC",
-    seconds=30.0,
+    seconds=20.0,
 )
 def retransmissions(world: World, report: Report, *, seconds: float = 2.0) -> None:
     """A tenth of a second from one to the next, so that the first ones find the reply sent."""
@@ -26,7 +26,7 @@ def retransmissions(world: World, report: Report, *, seconds: float = 2.0) -> No
     time.sleep(0.2)  # for the last replies
     whole = Record(record[: -8 * 20])  # of the others not all eight were sent
     report.note("requests", len(record))
-    report.exactly("not answered as DISC says", len(record.bad), 0)
+    report.none("not answered as DISC says", len(record.bad))
     report.exactly("replies to each", {len(entry.answers) for entry in whole}, {8})
     different = sum(len({answer.reply for answer in entry.answers}) > 1 for entry in record)
     report.exactly("with different replies", different, 0)
@@ -52,7 +52,7 @@ _SLOW_ROUTE = """
 import time
 
 async def request_route(request, auth):
-    time.sleep(0.002)  # as a computation would
+    time.sleep(0.004)  # as a computation would
     decision = await auth.diameter_www_authorize(request, "$fd")
     return decision if not decision else request.reply(200, "OK")
 """
@@ -65,13 +65,13 @@ async def request_route(request, auth):
     seconds=60.0,
 )
 def overload_of_the_route(world: World, report: Report, *, seconds: float = 3.0) -> None:
-    """A route that keeps the loop for 2 ms a request. The peak is the best of three loads around that."""
+    """A route that keeps the loop for 4 ms a request. The peak is the best of three loads around that."""
     route = world.folder / "route.py"
     route.write_text(_SLOW_ROUTE)
     disc = f"{LOOPBACK}:{world.disc().port}"
     serve = world.daemon("serve", "--no-penalty", "--disc", disc, "--route", route).start()
     peak = 0.0
-    for rate in (350.0, 400.0, 450.0):
+    for rate in (175.0, 200.0, 225.0):
         with UdpLoad(serve.port, rate) as load:
             time.sleep(1.0)
             record = load.stop()

@@ -69,7 +69,7 @@ def _locked(path: object, *, mode: str) -> Iterator[None]:
     "store-locked",
     "SQLite locked: by a writer in WAL; exclusively, in a file with a rollback journal",
     "reads go on beside a writer; else 5012, which is 500, not silence",
-    seconds=20.0,
+    seconds=10.0,
 )
 def locked(world: World, report: Report, *, seconds: float = 1.0) -> None:
     """One DISC for each file. The second one's cache is emptied by a change right before it is locked."""
@@ -103,7 +103,7 @@ def locked(world: World, report: Report, *, seconds: float = 1.0) -> None:
     "store-damaged",
     "the database is damaged, is gone, is replaced",
     "a failure is an answer, 500; all good ≤ 2 s after a whole file is in its place",
-    times=10,
+    times=3,
 )
 def damaged(world: World, report: Report, *, times: int = 1) -> None:
     """A file takes the place of the database, with another one's inode; the last one is whole."""
@@ -203,7 +203,6 @@ def _integrity(path: object) -> str:
     "kill -9 during `user import`",
     "`PRAGMA integrity_check` ok; rows whole; the next import completes it; reads go on",
     times=100,
-    count=20_000,
 )
 def import_killed(world: World, report: Report, *, times: int = 5, count: int = 5_000) -> None:
     """At a moment that moves through the import; DISC reads the same file all the time."""
