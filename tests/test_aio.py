@@ -400,7 +400,7 @@ def test_connecting_takes_no_longer_than_the_deadline(monkeypatch):
 async def until_let_through(client):
     """Asks until DISC has been found again, which takes a second at most."""
     while not (decision := await ask(client)):
-        assert decision.cause is Cause.DISC_UNREACHABLE
+        assert decision.cause in (Cause.DISC_UNREACHABLE, Cause.DISC_TIMEOUT)
         await asyncio.sleep(0.01)
 
 
@@ -724,7 +724,9 @@ def test_five_times_too_much(fake_disc, run):
             began = time.monotonic()
             tasks = []
             while (since := time.monotonic() - began) < 1.5:
-                tasks += [asyncio.create_task(one()) for _ in range(int(since * 5000) - len(tasks))]
+                # A machine that is busy elsewhere makes no burst of what it has missed.
+                count = min(int(since * 5000) - len(tasks), 50)
+                tasks += [asyncio.create_task(one()) for _ in range(count)]
                 await asyncio.sleep(0.001)
             await asyncio.gather(*tasks)
             assert len(times) > 500  # of 1500, on a machine that does other things as well

@@ -954,7 +954,7 @@ def quantile(values: list[float], share: float) -> float:
     return sorted(values)[int(len(values) * share)]
 
 
-@pytest.mark.parametrize("capacity", [200, 1000, 4000])
+@pytest.mark.parametrize("capacity", [300, 1000, 4000])
 @pytest.mark.parametrize("way", [0.0005, 0.02], ids=["near", "far"])
 def test_five_times_too_much(capacity, way):
     """What DISC can do is done, nobody waits for long, and the rest is refused at once."""
@@ -1013,6 +1013,15 @@ def test_an_overload_that_creeps_in_is_seen():
     simulation.run(10.0, 1030)
     assert simulation.refused > 0
     assert quantile(simulation.took, 1 - 1e-9) <= 0.3
+
+
+def test_a_disc_that_becomes_slow_to_answer_but_not_overloaded():
+    """One question takes it long, and many at a time as long: below a number of them none is refused."""
+    simulation = Simulation(4000)
+    simulation.run(1.0, 200)
+    simulation.way = 0.15
+    simulation.run(3.0, 200)
+    assert simulation.refused == 0
 
 
 def test_a_high_steady_load_is_not_refused():

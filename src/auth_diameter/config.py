@@ -51,7 +51,8 @@ class Config:
     max_delay: float | None = 0.25
     """Seconds that a question may have to wait for its answer, by the rate at which answers come in;
     one that would wait longer is answered 503 at once. An overload then costs the excess only, not
-    everybody's `timeout`. None: no such limit."""
+    everybody's `timeout`. 128 may wait (for threads 256) however slow DISC is. None: no such limit;
+    so where DISC is that far away."""
 
     unavailable_status: int = 503
     """SIP status when DISC does not answer: 503, or 500 as the C module says."""

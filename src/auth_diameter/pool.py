@@ -166,7 +166,7 @@ class Pool:
         config: Config,
         max_in_flight: int | None = None,
         jitter: Callable[[], float] = random.random,
-        least: int = 64,
+        least: int = 128,
         changed: Callable[[Change], object] = lambda change: None,
     ) -> None:
         self.peers = [Peer(host, port) for host, port in config.addresses()]
