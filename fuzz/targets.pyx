@@ -20,15 +20,16 @@ from auth_diameter._core.avp cimport (
 from auth_diameter._core.chars cimport AD_HEX, AD_TOKEN, ad_find_control, ad_find_quote, ad_skip_class, unquote
 from auth_diameter._core.codes cimport (
     AVP_VENDOR, FLAG_REQUEST, RESULT_AUTHENTICATION_REJECTED, RESULT_INVALID_AVP_VALUE, RESULT_SUCCESS,
-    SERVICE_AUTHENTICATION,
+    SERVICE_AUTHENTICATION, SERVICE_GROUP_CHECK,
 )
 from auth_diameter._core.digest cimport (
     FIELD_COUNT, MAX_PARAMETER, NC, NONCE, OK, OTHER_SCHEME, QOP_NONE, REALM, RESPONSE, URI, USERNAME,
     USERNAME_STAR, DigestFields, challenge_ok, parse_credentials, plain_value, put_ext_value, realm_is,
 )
 from auth_diameter._core.disc_wire cimport (
-    MAX_CHALLENGE, AnswerView, Asked, QuestionView, answer_size, authentication_room, challenge_size, identity,
-    put_answer, put_authentication, put_challenge, read_answer, read_question,
+    MAX_CHALLENGE, AnswerView, Asked, QuestionView, answer_size, authentication_room, challenge_size,
+    group_check_room, identity, put_answer, put_authentication, put_challenge, put_group_check, read_answer,
+    read_question,
 )
 from auth_diameter._core.fields cimport (
     AUTHORIZATION, CALL_ID, CSEQ, FROM, PROXY_AUTHORIZATION, TO, VIA, Header, TopVia, take_name_addr, take_via,
@@ -441,6 +442,19 @@ cdef void check_question(const SipMessage *m, const DigestFields *credentials, S
     free(out)
 
 
+cdef void check_group_question(const SipUri *uri) noexcept nogil:
+    """Whether who a URI names is in a group of that name, too, is a question that DISC takes."""
+    cdef QuestionView question
+    cdef size_t room = group_check_room(uri.host, uri.user, uri.user)
+    cdef uint8_t *out = <uint8_t *>malloc(room)
+    cdef size_t n = put_group_check(out, uri.host, uri.user, uri.user, 0x01020304)
+    hold(n <= room and frame(out, n, room) == <Py_ssize_t>n, "a group check is a message and has room")
+    read_question(out, n, &question)
+    hold(question.fault == 0 and question.service_type == SERVICE_GROUP_CHECK and equal(question.realm, uri.host)
+         and equal(question.user_name, uri.user) and equal(question.group, uri.user), "DISC reads what was asked")
+    free(out)
+
+
 cdef void check_questions(const SipMessage *m, Header header) noexcept nogil:
     """What is asked about a good request whose credentials, if any, are in that header."""
     cdef DigestFields credentials
@@ -488,6 +502,8 @@ cdef int sip(const uint8_t *data, size_t size) noexcept nogil:
              "what a request must have is there")
         check_questions(&m, AUTHORIZATION)
         check_questions(&m, PROXY_AUTHORIZATION)
+        if m.request_uri.host.n and m.request_uri.user.n:
+            check_group_question(&m.request_uri)
     release_request(&m)
     return 0
 
