@@ -8,16 +8,15 @@ Authentication-Info. It listens on 127.0.0.1 and keeps what it saw.
 from __future__ import annotations
 
 import http.server
+import secrets
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import auth_diameter as ad
 from auth_diameter._core import user_hash
-from auth_diameter.disc.nonce import Nonces, NonceState, NonceUses, Use
 
 REALM = "siphub.net"
 USER = "alice"
@@ -62,10 +61,9 @@ class Bridge:
     offer: Offer
     address: tuple[str, int] = ("127.0.0.1", 0)
     seen: list[Seen] = field(default_factory=list)
-    _nonces: Nonces = field(default_factory=Nonces)
-    _uses: NonceUses = field(default_factory=NonceUses)
-    _spent: set[str] = field(default_factory=set)
-    _challenged: bool = False
+    _nonces: dict[str, str] = field(default_factory=dict)  # each with its algorithm
+    _old: set[str] = field(default_factory=set)
+    _used: set[tuple[str, str | None]] = field(default_factory=set)  # with their counts
 
     @property
     def url(self) -> str:
@@ -116,31 +114,33 @@ class Bridge:
             return 400, "other uri"
         if not ad.verify(c, method, self._ha1(algorithm), body):
             return 403, "wrong digest"
-        now = time.time()
-        state = self._nonces.check(c.nonce, REALM, now, algorithm)
-        if state is NonceState.FOREIGN:
+        if self._nonces.get(c.nonce) != algorithm:
             return 401, "foreign nonce"
-        if state is NonceState.EXPIRED or c.nonce in self._spent:
+        if c.nonce in self._old:
             return 401, "stale"
-        if self._uses.use(c.nonce, int(c.nc or "1", 16), 0, now) is not Use.FIRST:
+        if (c.nonce, c.nc) in self._used:
             return 401, "replayed"
+        self._used.add((c.nonce, c.nc))
         if self.offer.nextnonce:
-            self._spent.add(c.nonce)
+            self._old.add(c.nonce)
         return 200, "let in"
+
+    def _nonce(self, algorithm: str) -> str:
+        nonce = secrets.token_urlsafe(18)
+        if self.offer.first_nonce_is_old and not self._nonces:
+            self._old.add(nonce)
+        self._nonces[nonce] = algorithm
+        return nonce
 
     def _ha1(self, algorithm: str) -> str:
         return ad.ha1(self.offer.username, REALM, PASSWORD, algorithm)
 
     def _challenges(self, *, stale: bool) -> Headers:
-        made = time.time()
-        if self.offer.first_nonce_is_old and not self._challenged:
-            made -= 2 * self._nonces.lifetime
-        self._challenged = True
         return [
             (
                 "WWW-Authenticate",
                 ad.format_challenge(
-                    REALM, self._nonces.make(REALM, made, algorithm), algorithm=algorithm, qop=self.offer.qop,
+                    REALM, self._nonce(algorithm), algorithm=algorithm, qop=self.offer.qop,
                     opaque="b3BhcXVl", stale=stale, userhash=self.offer.userhash,
                 ),
             )
@@ -152,7 +152,7 @@ class Bridge:
         algorithm = c.algorithm or "MD5"
         info = []
         if self.offer.nextnonce:
-            info.append(f'nextnonce="{self._nonces.make(REALM, time.time(), algorithm)}"')
+            info.append(f'nextnonce="{self._nonce(algorithm)}"')
         if c.qop is not None:
             ha1 = self._ha1(algorithm) if self.offer.knows_password else "0" * len(c.response)
             rspauth = ad.digest_response(
