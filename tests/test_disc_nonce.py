@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auth_diameter.disc.nonce import Nonces, NonceState, NonceUses, Use
+from auth_diameter.disc.nonce import Nonces, NonceState, made_at
 
 NOW = 1_800_000_000.0
 KEY = b"0123456789abcdef"
@@ -81,6 +81,10 @@ def test_a_nonce_that_was_touched_is_foreign(nonces, place):
     assert nonces.check(touched, "siphub.net", NOW) is NonceState.FOREIGN
 
 
+def test_when_it_was_made(nonces):
+    assert made_at(nonces.make("siphub.net", NOW + 0.7)) == NOW
+
+
 def test_upper_case_is_not_what_was_sent(nonces):
     nonce = nonces.make("siphub.net", NOW).replace("0", "a")
     assert nonces.check(nonce.upper(), "siphub.net", NOW) is NonceState.FOREIGN
@@ -141,102 +145,6 @@ def test_a_ring_of_keys():
     after = Nonces([b"the key to come!"])
     assert after.check(new, "siphub.net", NOW) is NonceState.FRESH
     assert after.check(old, "siphub.net", NOW) is NonceState.FOREIGN
-
-
-# ------------------------------------------------------------------ nonce counts
-
-
-@pytest.fixture
-def uses():
-    return NonceUses(lifetime=300.0, most=100)
-
-
-def counts(uses, nonce, *numbers):
-    return [uses.use(nonce, number, 0, NOW) is Use.FIRST for number in numbers]
-
-
-def test_each_count_once(uses, nonces):
-    nonce = nonces.make("siphub.net", NOW)
-    assert counts(uses, nonce, 1, 2, 3) == [True] * 3
-    assert counts(uses, nonce, 3, 2, 1) == [False] * 3
-    assert counts(uses, nonces.make("siphub.net", NOW), 1) == [True]  # of another nonce
-
-
-def test_counts_out_of_order(uses, nonces):
-    """Parallel requests overtake each other; 64 of them may (RFC 7616 says nothing, so a window)."""
-    nonce = nonces.make("siphub.net", NOW)
-    assert counts(uses, nonce, 100, 37, 99, 50, 101, 37, 36, 100) == [True] * 5 + [False] * 3
-    assert counts(uses, nonce, 38, 38, 102) == [True, False, True]
-
-
-def test_a_jump_leaves_what_is_far_behind(uses, nonces):
-    nonce = nonces.make("siphub.net", NOW)
-    top = 0xFFFFFFFF
-    assert (
-        counts(uses, nonce, 5, top, 6, top - 63, top - 64, top, 1) == [True, True, False, True] + [False] * 3
-    )
-
-
-@given(st.lists(st.integers(1, 200), max_size=60))
-def test_counts_against_a_plain_set(numbers):
-    """Never twice; and refused for its age only where a count 64 above it was seen."""
-    uses, nonce, seen = NonceUses(), Nonces(KEY).make("siphub.net", NOW), set()
-    for number in numbers:
-        expected = number not in seen and number > max(seen, default=0) - 64
-        assert (uses.use(nonce, number, 0, NOW) is Use.FIRST) is expected
-        if expected:
-            seen.add(number)
-
-
-@pytest.mark.parametrize(
-    ("mark", "later", "use"),
-    [
-        (7, 0.5, Use.AGAIN),
-        (7, 32.0, Use.AGAIN),
-        (7, 33.0, Use.REPLAYED),
-        (7, -1.0, Use.REPLAYED),
-        (8, 0.5, Use.REPLAYED),
-        (0, 0.5, Use.REPLAYED),
-    ],
-)
-def test_a_retransmission_is_no_replay(uses, nonces, mark, later, use):
-    """It is the very question within 64 × T1 (RFC 3261, 17.1.2.2), and uses up nothing."""
-    nonce = nonces.make("siphub.net", NOW)
-    assert uses.use(nonce, 1, 7, NOW) is Use.FIRST
-    assert uses.use(nonce, 1, mark, NOW + later) is use
-    assert uses.use(nonce, 2, 9, NOW + later) is Use.FIRST
-
-
-def test_a_question_that_cannot_be_told_is_never_a_retransmission(uses, nonces):
-    nonce = nonces.make("siphub.net", NOW)
-    assert [uses.use(nonce, 1, 0, NOW) for _ in range(2)] == [Use.FIRST, Use.REPLAYED]
-
-
-def test_out_of_memory_no_replay_gets_in(uses, nonces):
-    """What is forgotten counts as used, and so does every nonce as old as it: a new challenge follows."""
-    early = [nonces.make("siphub.net", NOW) for _ in range(150)]
-    late = [nonces.make("siphub.net", NOW + 1) for _ in range(50)]
-    assert [uses.use(nonce, 1, 0, NOW) for nonce in early[:100]] == [Use.FIRST] * 100
-    assert [uses.use(nonce, 1, 0, NOW + 1) for nonce in late] == [Use.FIRST] * 50
-    assert len(uses) == 100
-    # 50 of the early ones are forgotten; none of the early ones that are not remembered is trusted.
-    assert [uses.use(nonce, 1, 0, NOW + 1) for nonce in early] == [Use.REPLAYED] * 150
-    assert [uses.use(nonce, 2, 0, NOW + 1) for nonce in early[50:100]] == [Use.FIRST] * 50
-    assert uses.use(nonces.make("siphub.net", NOW + 1), 1, 0, NOW + 1) is Use.FIRST
-
-
-def test_expired_nonces_need_no_memory(nonces):
-    uses = NonceUses(lifetime=10.0)
-    for second in range(1000):
-        assert uses.use(nonces.make("siphub.net", NOW + second), 1, 0, NOW + second) is Use.FIRST
-        assert len(uses) <= 12
-
-
-def test_after_the_clock_stepped_back_new_nonces_are_good(nonces):
-    uses = NonceUses(most=1)
-    for later in (3600, 3601):
-        assert uses.use(nonces.make("siphub.net", NOW + later), 1, 0, NOW + later) is Use.FIRST
-    assert uses.use(nonces.make("siphub.net", NOW), 1, 0, NOW) is Use.FIRST
 
 
 @pytest.mark.parametrize("digit", range(56))

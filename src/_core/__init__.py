@@ -21,6 +21,7 @@ from auth_diameter._core.disc_dialect import (
 )
 from auth_diameter._core.errors import ConfigError, DiscError, Error, ParseError
 from auth_diameter._core.message import Framer, Message, format_message, message_length
+from auth_diameter._core.nonces import NonceUses, Use
 from auth_diameter._core.response import (
     body_hash,
     digest_response,
@@ -49,12 +50,14 @@ __all__ = [
     "Error",
     "Framer",
     "Message",
+    "NonceUses",
     "ParseError",
     "Question",
     "RequestStream",
     "SipRequest",
     "Transactions",
     "Uri",
+    "Use",
     "append_answer",
     "append_question",
     "authentication",

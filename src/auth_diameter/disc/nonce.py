@@ -9,7 +9,7 @@ Anyone who has the key recognises the nonce until it expires, for the realm and 
 was made for, and for the address of the UAC if it was bound to one. A ring of keys makes a change of
 key unnoticeable: the first makes nonces, all of them are recognised.
 
-What came back with right credentials is remembered, so that it is not taken twice: see `NonceUses`.
+What came back with right credentials is remembered by `auth_diameter._core.NonceUses`.
 """
 
 from __future__ import annotations
@@ -19,15 +19,10 @@ import hashlib
 import hmac
 import itertools
 import secrets
-from collections import deque
 from collections.abc import Sequence
 
 _STAMP = 24  # hex digits before the mac: seconds since 1970, and a salt
 _LENGTH = 56
-_WINDOW = 64  # nonce counts that may come out of order: more requests than one UA has under way
-_MASK = (1 << _WINDOW) - 1
-_RETRANSMITTED = 32.0  # seconds in which a request may come again: 64 × T1 (RFC 3261, 17.1.2.2)
-_RECENT = 65_536  # uses that are kept for that; some 16 MB
 
 
 class NonceState(enum.Enum):
@@ -105,86 +100,6 @@ def _binding(realm: str, algorithm: str, source: str) -> str:
     return f"{algorithm}\0{source}\0{realm.lower()}"
 
 
-class Use(enum.Enum):
-    """What coming back with a nonce count means."""
-
-    FIRST = enum.auto()
-    AGAIN = enum.auto()  # the retransmission of a request that was judged before
-    REPLAYED = enum.auto()
-
-
-class NonceUses:
-    """Which nonce counts of which nonces were used (RFC 7616, 3.4: the server's check against replays).
-
-    For each nonce the highest count and the 64 below it: requests may come out of order, but none
-    twice. Memory is bounded. Nonces that do not fit any more are not forgotten one by one: of those as
-    old as them none counts as unused any longer, so that being out of memory never lets a replay in.
-
-    :param lifetime: seconds for which a nonce may be used, and has to be remembered.
-    :param most: nonces that are remembered; each takes some 200 bytes.
-    """
-
-    def __init__(self, lifetime: float = 300.0, most: int = 262_144) -> None:
-        self._lifetime = lifetime
-        self._most = most
-        # By stamp, as a number (time of making, then salt): the highest count above a window of bits, of
-        # which the lowest stands for the highest count. The queues have the keys in the order of coming:
-        # to take the first out of a dict again and again costs time for each that was taken before.
-        self._used: dict[int, int] = {}
-        self._order: deque[int] = deque()
-        self._forgotten = 0  # the latest time of making among the nonces that are remembered no more
-        self._recent: dict[tuple[int, int], tuple[int, float]] = {}
-        self._recent_order: deque[tuple[int, int]] = deque()
-
-    def __len__(self) -> int:
-        return len(self._used)
-
-    def use(self, nonce: str, count: int, mark: int, now: float) -> Use:
-        """Notes a use; only for a nonce that is ours and fresh, after its digest was found right.
-
-        :param count: nc, from 1 on; without qop there is none, and 1 is meant.
-        :param mark: of the whole question, the same for a retransmission; 0: it cannot be told.
-        :param now: seconds since 1970.
-        """
-        stamp = int(nonce[:_STAMP], 16)
-        state = self._used.get(stamp)
-        if state is None:
-            # After a step back of the clock, what was forgotten lies in the future, and is foreign.
-            if stamp >> 64 <= self._forgotten <= now:
-                return Use.REPLAYED  # it may have been used: nobody knows any more
-            self._remember(stamp, now)
-            highest = window = 0
-        else:
-            highest, window = state >> _WINDOW, state & _MASK
-        if count > highest:
-            ahead = count - highest
-            window = ((window << ahead) & _MASK if ahead < _WINDOW else 0) | 1
-            highest = count
-        elif highest - count >= _WINDOW or window >> (highest - count) & 1:
-            return self._again(stamp, count, mark, now)
-        else:
-            window |= 1 << (highest - count)
-        self._used[stamp] = highest << _WINDOW | window
-        if mark:
-            self._recent[stamp, count] = mark, now
-            self._recent_order.append((stamp, count))
-            if len(self._recent_order) > _RECENT:
-                del self._recent[self._recent_order.popleft()]
-        return Use.FIRST
-
-    def _remember(self, stamp: int, now: float) -> None:
-        """Room for another nonce: those that expired go, and then the ones that came first."""
-        order = self._order
-        order.append(stamp)
-        for _ in range(2):
-            if len(order) <= self._most and now - (order[0] >> 64) <= self._lifetime:
-                break
-            oldest = order.popleft()
-            del self._used[oldest]
-            self._forgotten = max(self._forgotten, oldest >> 64)
-
-    def _again(self, stamp: int, count: int, mark: int, now: float) -> Use:
-        seen = self._recent.get((stamp, count))
-        if mark and seen is not None and seen[0] == mark and 0 <= now - seen[1] <= _RETRANSMITTED:
-            return Use.AGAIN
-        return Use.REPLAYED
+def made_at(nonce: str) -> float:
+    """When a nonce of ours was made: seconds since 1970."""
+    return float(int(nonce[:8], 16))
