@@ -23,6 +23,7 @@ import auth_diameter as ad
 from auth_diameter import __main__ as main_module
 from auth_diameter import cli as cli_module
 from auth_diameter.disc import schema
+from auth_diameter.disc.names import Hashes
 from auth_diameter.disc.store import Store
 from auth_diameter.uac import authorization, make_request, parse_reply
 
@@ -773,7 +774,7 @@ def test_a_reader_that_has_seen_enough_is_no_traceback(db):
     """auth-diameter user list | head -1"""
     with Store.open(db, writable=True) as store, store.changing():
         for number in range(5000):
-            store.put(f"user{number}", "siphub.net", "0" * 32, "0" * 32, exists=False)
+            store.put(f"user{number}", "siphub.net", Hashes("0" * 32, "0" * 32), exists=False)
     with subprocess.Popen(
         [*OURS, "user", "list", "--db", str(db)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:

@@ -22,7 +22,7 @@ from auth_diameter.disc.csvimport import (
     Imported,
     import_csv,
 )
-from auth_diameter.disc.names import compute_ha1
+from auth_diameter.disc.names import Hashes, compute_ha1
 from auth_diameter.disc.store import Store
 
 HA1 = compute_ha1("alice", "siphub.net", "secret")
@@ -59,6 +59,21 @@ def test_passwords_are_hashed(store):
     result = run(store, "username,domain,password\nalice,siphub.net,secret\n")
     assert result == Imported(added=1, replaced=0, unchanged=0, memberships=0)
     assert store.ha1_candidates("alice@siphub.net", "siphub.net") == (HA1B, HA1)
+
+
+def test_hashes_of_sha_2_are_taken_and_may_be_missing(store):
+    sha_256, sha_512 = (compute_ha1("alice", "siphub.net", "secret", a) for a in ("SHA-256", "SHA-512-256"))
+    run(
+        store,
+        "username,domain,ha1,ha1_sha256,ha1_sha512t256\n"
+        f"alice,siphub.net,{HA1},{sha_256.upper()},{sha_512}\n"
+        f"bob,siphub.net,{HA1},,\n",
+    )
+    assert store.ha1("alice", "siphub.net", "SHA-256") == sha_256
+    assert store.ha1("alice", "siphub.net", "SHA-512-256") == sha_512
+    assert store.algorithms("bob", "siphub.net") == ("MD5",)
+    found = problems(store, f"username,domain,ha1,ha1_sha256\ncarol,siphub.net,{HA1},{HA1}\n")
+    assert found == ("users.csv, line 2: column ha1_sha256: must be 64 hex digits",)
 
 
 def test_hashes_are_taken_in_either_case_with_or_without_ha1b(store):
@@ -119,7 +134,7 @@ def test_existing_users_are_replaced_when_asked_for_and_keep_their_groups(store)
 
 def test_users_join_a_realm_in_the_spelling_it_has(store):
     with store.changing():
-        store.put("bob", "SIPHub.NET", HA1, "", exists=False)
+        store.put("bob", "SIPHub.NET", Hashes(HA1), exists=False)
     run(store, "username,domain,password\nalice,siphub.net,secret\n")
     assert store.served_realms() == {"SIPHub.NET"}
     assert store.ha1("alice", "siphub.net") == compute_ha1("alice", "SIPHub.NET", "secret")

@@ -11,7 +11,7 @@ import pytest
 
 from auth_diameter._core.errors import ConfigError, DiscError
 from auth_diameter.disc import schema
-from auth_diameter.disc.names import compute_ha1
+from auth_diameter.disc.names import Hashes, compute_ha1
 from auth_diameter.disc.store import Store, StoreError, User
 
 HA1 = compute_ha1("alice", "siphub.net", "secret")
@@ -469,7 +469,7 @@ def test_a_reader_does_not_wait_for_a_writer_and_sees_whole_changes(store, path)
     store.add_user("alice", "siphub.net", "secret")
     with Store.open(path) as reader:
         with store.changing():
-            store.put("bob", "siphub.net", HA1, HA1B, exists=False)
+            store.put("bob", "siphub.net", Hashes(HA1, HA1B), exists=False)
             assert reader.ha1("alice", "siphub.net") == HA1
             assert reader.ha1("bob", "siphub.net") is None
         assert reader.ha1("bob", "siphub.net") == HA1
@@ -478,7 +478,7 @@ def test_a_reader_does_not_wait_for_a_writer_and_sees_whole_changes(store, path)
 def test_a_change_that_fails_leaves_nothing(store):
     def fail_half_way():
         with store.changing():
-            store.put("bob", "siphub.net", HA1, HA1B, exists=False)
+            store.put("bob", "siphub.net", Hashes(HA1, HA1B), exists=False)
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
@@ -611,7 +611,7 @@ def test_a_full_disk_is_a_config_error(store):
     def fill():
         with store.changing():
             for number in range(1000):
-                store.put(f"u{number}", "siphub.net", HA1, HA1B, exists=False)
+                store.put(f"u{number}", "siphub.net", Hashes(HA1, HA1B), exists=False)
 
     with pytest.raises(ConfigError, match="the disk is full"):
         fill()
@@ -634,3 +634,97 @@ def test_a_store_in_memory_dies_with_its_connection():
         assert store.ha1("alice", "siphub.net") == HA1
     with Store.create(":memory:") as store:
         assert store.count_users() == 0
+
+
+# --- HA1 by SHA-2 --------------------------------------------------------------------------------------
+
+SHA_256 = compute_ha1("alice", "siphub.net", "secret", "SHA-256")
+SHA_512 = compute_ha1("alice", "siphub.net", "secret", "SHA-512-256")
+# The columns that count of OpenSIPS' table.
+OPENSIPS = """
+CREATE TABLE subscriber (id INTEGER PRIMARY KEY NOT NULL, username CHAR(64) DEFAULT '' NOT NULL,
+  domain CHAR(64) DEFAULT '' NOT NULL, password CHAR(25) DEFAULT '' NOT NULL,
+  email_address CHAR(64) DEFAULT '' NOT NULL, ha1 CHAR(64) DEFAULT '' NOT NULL,
+  ha1_sha256 CHAR(64) DEFAULT '' NOT NULL, ha1_sha512t256 CHAR(64) DEFAULT '' NOT NULL,
+  rpid CHAR(64) DEFAULT NULL,
+  CONSTRAINT subscriber_account_idx UNIQUE (username, domain));
+"""
+
+
+def test_a_new_user_has_an_ha1_of_every_algorithm(store):
+    store.add_user("alice", "siphub.net", "secret")
+    assert store.ha1("alice", "siphub.net", "SHA-256") == SHA_256
+    assert store.ha1("alice", "siphub.net", "SHA-512-256") == SHA_512
+    assert store.ha1_candidates("alice@siphub.net", "siphub.net", "SHA-256") == (SHA_256,)
+    assert store.algorithms("alice", "siphub.net") == ("MD5", "SHA-256", "SHA-512-256")
+    assert store.algorithms("alice@siphub.net", "siphub.net") == ("MD5", "SHA-256", "SHA-512-256")
+
+
+def test_a_plain_password_serves_every_algorithm(kamailio):
+    store = kamailio(("alice", "siphub.net", "secret", "", ""))
+    assert store.ha1("alice", "siphub.net", "SHA-256") == SHA_256
+    assert store.algorithms("alice", "siphub.net") == ("MD5", "SHA-256", "SHA-512-256")
+    whole = compute_ha1("alice@siphub.net", "siphub.net", "secret", "SHA-512-256")
+    assert store.ha1_candidates("alice@siphub.net", "siphub.net", "SHA-512-256") == (whole, SHA_512)
+
+
+def test_a_table_of_kamailio_has_md5_alone(kamailio):
+    store = kamailio(("alice", "siphub.net", "", HA1, HA1B))
+    assert store.algorithms("alice", "siphub.net") == ("MD5",)
+    assert store.ha1_candidates("alice", "siphub.net", "SHA-256") == ()
+
+
+def test_a_table_of_opensips_is_used_as_it_is(path):
+    run_sql(path, OPENSIPS)
+    run_sql(
+        path,
+        "INSERT INTO subscriber (username, domain, ha1, ha1_sha256, ha1_sha512t256)"
+        f" VALUES ('alice', 'siphub.net', '{HA1}', '{SHA_256}', '{SHA_512.upper()}')",
+    )
+    with Store.open(path) as store:
+        assert store.ha1("alice", "siphub.net") == HA1
+        assert store.ha1("alice", "siphub.net", "SHA-256") == SHA_256
+        assert store.ha1("alice", "siphub.net", "SHA-512-256") == SHA_512
+    with Store.open(path, writable=True) as store:
+        store.add_user("bob", "siphub.net", "builder")
+        assert store.algorithms("bob", "siphub.net") == ("MD5", "SHA-256", "SHA-512-256")
+
+
+def test_a_new_password_leaves_nothing_of_the_old_one(store):
+    """Or the old password would still get in by another algorithm."""
+    store.add_user("alice", "siphub.net", "secret")
+    with store.changing():
+        store.put("alice", "siphub.net", Hashes(compute_ha1("alice", "siphub.net", "new")), exists=True)
+    assert store.algorithms("alice", "siphub.net") == ("MD5",)
+    assert store.ha1("alice", "siphub.net", "SHA-256") is None
+
+
+@pytest.mark.parametrize("stored", ["0" * 32, "0" * 63, "g" * 64])
+def test_an_ha1_of_another_length_is_none(path, stored, caplog):
+    run_sql(path, OPENSIPS)
+    run_sql(
+        path,
+        "INSERT INTO subscriber (username, domain, ha1, ha1_sha256)"
+        f" VALUES ('alice', 'siphub.net', '{HA1}', '{stored}')",
+    )
+    with Store.open(path) as store:
+        assert store.ha1("alice", "siphub.net", "SHA-256") is None
+    assert "ha1_sha256 of user 'alice' in realm 'siphub.net' is not 64 hex digits" in caplog.text
+    assert stored not in caplog.text
+
+
+def test_an_older_table_is_brought_forward_and_the_log_says_so(path, caplog):
+    run_sql(path, KAMAILIO)
+    row = f"'alice', 'siphub.net', '{HA1}'"
+    run_sql(path, f"INSERT INTO subscriber (username, domain, ha1) VALUES ({row})")
+    with Store.open(path) as store:  # reading changes nothing
+        assert store.algorithms("alice", "siphub.net") == ("MD5",)
+    assert "ha1_sha256" not in str(select(path, "SELECT sql FROM sqlite_master"))
+    with Store.open(path, writable=True) as store:
+        assert "now has the columns ha1_sha256, ha1_sha512t256" in caplog.text
+        store.add_user("alice", "siphub.net", "secret", replace=True)
+        assert store.ha1("alice", "siphub.net", "SHA-256") == SHA_256
+    caplog.clear()
+    with Store.open(path, writable=True):
+        assert caplog.text == ""
+    assert select(path, "SELECT table_version FROM version WHERE table_name = 'subscriber'") == [(7,)]

@@ -175,8 +175,11 @@ def test_asyncio_judges_many_at_once(disc):
     (challenged,) = asyncio.run(names["judge"]([invite()]))
     assert challenged.status == 407
     challenge = parse_reply(challenged.reply).challenge()
-    value = authorization(challenge, "alice", PASSWORD, "INVITE", "sip:bob@siphub.net")
-    decisions = asyncio.run(names["judge"]([invite(("Proxy-Authorization", value)) for _ in range(20)]))
+    values = [
+        authorization(challenge, "alice", PASSWORD, "INVITE", "sip:bob@siphub.net", nc=nc)
+        for nc in range(1, 21)
+    ]
+    decisions = asyncio.run(names["judge"]([invite(("Proxy-Authorization", value)) for value in values]))
     assert {decision.cause for decision in decisions} == {ad.Cause.MEMBER}
 
 

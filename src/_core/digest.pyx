@@ -15,7 +15,7 @@ import re
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
 from auth_diameter._core.chars cimport (
@@ -49,9 +49,15 @@ cdef dict _REASONS = {
 }
 
 
+cdef dict _ALGORITHM_NAMES = {MD5: "MD5", SHA_256: "SHA-256", SHA_512_256: "SHA-512-256"}
+cdef dict _QOP_NAMES = {QOP_NONE: None, QOP_AUTH: "auth", QOP_AUTH_INT: "auth-int", QOP_UNKNOWN: ""}
+# Which value a refusal is about, where that is to be told apart.
+cdef dict _PARAMETERS = {BAD_RESPONSE: "response", BAD_NC: "nc", BAD_QOP: "qop"}
+
+
 cdef object parse_error(int status, size_t offset, str where):
     """The exception for what `parse_credentials` or `parse_challenge` said."""
-    return ParseError(f"{where}: {_REASONS[status]}", offset)
+    return ParseError(f"{where}: {_REASONS[status]}", offset, parameter=_PARAMETERS.get(status))
 
 
 # ---------------------------------------------------------------------------------- parsing
@@ -421,6 +427,33 @@ cdef class Credentials:
     @property
     def opaque(self):
         return self.text(OPAQUE)
+
+    @property
+    def base_algorithm(self):
+        """"MD5", "SHA-256" or "SHA-512-256", without -sess; None where it is none of them."""
+        return _ALGORITHM_NAMES.get(self.fields.algorithm)
+
+    @property
+    def protection(self):
+        """The qop as we know it: None, "auth" or "auth-int"; "" where it is another."""
+        return _QOP_NAMES[self.fields.qop]
+
+    @property
+    def has_right_length(self):
+        """Whether the response is as long as the algorithm makes it."""
+        return self.fields.value[RESPONSE].n == (32 if self.fields.algorithm == MD5 else 64)
+
+    @property
+    def nonce_count(self):
+        """nc as a number, int; 1 without qop, where a nonce serves once (RFC 7616, 3.4)."""
+        cdef Span nc = self.fields.value[NC]
+        cdef uint32_t count = 0
+        cdef size_t i
+        if self.fields.qop == QOP_NONE:
+            return 1
+        for i in range(nc.n):
+            count = count << 4 | <uint32_t>hex_value(nc.p[i])
+        return count
 
     @property
     def userhash(self):

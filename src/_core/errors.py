@@ -33,6 +33,7 @@ class ParseError(Error, ValueError):
     :ivar offset: index into the input of the first byte that does not fit; for input that ends
         too early, its length.
     :ivar header: name of the SIP header field at fault, or None.
+    :ivar parameter: of digest credentials "qop", "nc" or "response" where it is that one, or None.
     :ivar status: the SIP status that says so: 400, or 505 for another SIP version.
     :ivar request: of a SIP request, what could be read: its ``reply(status, reason)`` is a reply
         that can be sent, or empty where none can be addressed. None for anything else.
@@ -44,6 +45,7 @@ class ParseError(Error, ValueError):
         offset: int = 0,
         *,
         header: str | None = None,
+        parameter: str | None = None,
         status: int = 400,
         request: SipRequest | None = None,
     ) -> None:
@@ -51,6 +53,7 @@ class ParseError(Error, ValueError):
         self.reason = reason
         self.offset = offset
         self.header = header
+        self.parameter = parameter
         self.status = status
         self.request = request
 

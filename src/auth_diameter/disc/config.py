@@ -82,6 +82,4 @@ class DiscConfig:
             if not isinstance(value, int) or value < least:
                 raise ConfigError(f"{name}: expected a whole number from {least} on, not {value!r}")
         if self.uri_policy not in URI_POLICIES:
-            raise ConfigError(
-                f"uri_policy: expected {', '.join(URI_POLICIES)}, not {self.uri_policy!r}"
-            )
+            raise ConfigError(f"uri_policy: expected {', '.join(URI_POLICIES)}, not {self.uri_policy!r}")

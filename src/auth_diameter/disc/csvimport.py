@@ -4,9 +4,10 @@ The file is UTF-8, with or without a byte order mark, and begins with a header l
 columns, in any order and case::
 
     username,domain,password[,groups]
-    username,domain,ha1[,ha1b][,groups]
+    username,domain,ha1[,ha1b][,ha1_sha256][,ha1_sha512t256][,groups]
 
-``groups`` holds names separated by ``;``. A password is hashed at once and kept nowhere.
+``groups`` holds names separated by ``;``. A password is hashed at once, for every algorithm, and kept
+nowhere.
 
 The first pass reads the source once, so a pipe will do, and gathers names and hashes in a temporary
 table of SQLite's: on disk, deleted when the process ends however it ends, and with no password in
@@ -27,7 +28,8 @@ from typing import BinaryIO, Final, Literal
 
 from auth_diameter._core.errors import ConfigError
 from auth_diameter.disc.names import (
-    compute_ha1,
+    HA1_LENGTHS,
+    Hashes,
     domain_flaw,
     fold_realm,
     group_flaw,
@@ -46,8 +48,8 @@ MAX_LINE: Final = 64 * 1024
 #: After so many bad rows the rest of the file is not read.
 MAX_PROBLEMS: Final = 20
 
-_COLUMNS: Final = frozenset({"username", "domain", "password", "ha1", "ha1b", "groups"})
-_HEX_MD5: Final = re.compile("[0-9A-Fa-f]{32}")
+_COLUMNS: Final = frozenset({"username", "domain", "password", *Hashes._fields, "groups"})
+_HEX: Final = re.compile("[0-9A-Fa-f]+")
 _MAX_DOMAINS: Final = 10_000
 #: Memory for the temporary table, in KiB; the index of a million users fits into it.
 _CACHE_KIB: Final = 32 * 1024
@@ -56,8 +58,8 @@ _NEW: Final = 0
 _REPLACED: Final = 1  # the user exists, and gets another password
 _THERE: Final = 2  # the user exists with just this password
 
-# line, username, domain, ha1, ha1b, groups, one of the three above
-_Staged = tuple[int, str, str, str, str, str, int]
+# line, username, domain, the hashes, groups, one of the three above
+_Staged = tuple[int, str, str, str, str, str, str, str, int]
 
 
 class CsvError(ConfigError):
@@ -213,19 +215,18 @@ class _Check:
             flaw = password_flaw(password)
             if flaw:
                 raise _Flaw("password", flaw)
-            ha1 = compute_ha1(username, domain, password)
-            ha1b = compute_ha1(f"{username}@{domain}", domain, password)
+            hashes = Hashes.of(username, domain, password)
         else:
-            ha1 = _digest("ha1", row[column["ha1"]])
-            ha1b = row[column["ha1b"]] if "ha1b" in column else ""
-            ha1b = ha1b and _digest("ha1b", ha1b)
+            hashes = Hashes(
+                *(_digest(name, row[column[name]]) if name in column else "" for name in Hashes._fields)
+            )
         groups = _groups(row[column["groups"]]) if "groups" in column else ""
         state = _NEW
         if stored is not None:
-            state = _THERE if self._store.holds(username, domain, ha1, ha1b) else _REPLACED
+            state = _THERE if self._store.holds(username, domain, hashes) else _REPLACED
             if state == _REPLACED and not self._replace:
                 raise _Flaw("username", f"user {username}@{stored} exists already with another password")
-        return line, username, domain, ha1, ha1b, groups, state
+        return line, username, domain, *hashes, groups, state
 
     def _spelling(self, domain: str) -> str:
         """Check a domain, and give the spelling in which it is stored; remembered, as they repeat.
@@ -249,7 +250,7 @@ class _Check:
         if self._problems:  # nothing of the file will be written; only the checks go on
             return
         with self._store.scratch() as connection:
-            connection.executemany("INSERT INTO temp.incoming VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+            connection.executemany("INSERT INTO temp.incoming VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     def _find_repeats(self) -> None:
         """Index the table, which sorts it at once and not row by row, and look for equal users."""
@@ -296,7 +297,7 @@ def _columns(header: list[str]) -> dict[str, int]:
     for key in ("username", "domain"):
         if key not in column:
             raise _Flaw(key, "is missing in the header")
-    if "password" in column and ("ha1" in column or "ha1b" in column):
+    if "password" in column and column.keys() & set(Hashes._fields):
         raise _Flaw("password", "cannot stand next to ha1; leave one of them out")
     if "password" not in column and "ha1" not in column:
         raise _Flaw("password", "is missing in the header, and so is ha1")
@@ -304,8 +305,12 @@ def _columns(header: list[str]) -> dict[str, int]:
 
 
 def _digest(column: str, value: str) -> str:
-    if not _HEX_MD5.fullmatch(value):
-        raise _Flaw(column, "must be 32 hex digits")
+    """A hash in lower case, which may be missing where it is not the first of them."""
+    length = HA1_LENGTHS[column]
+    if column != "ha1" and not value:
+        return ""
+    if len(value) != length or not _HEX.fullmatch(value):
+        raise _Flaw(column, f"must be {length} hex digits")
     return value.lower()
 
 
@@ -328,6 +333,7 @@ def _write(store: Store, total: int, batch: int, report: Progress) -> Imported:
     In that order each transaction changes few pages; in the file's order, almost one page a user.
     """
     done = replaced = unchanged = memberships = 0
+    hashes = ", ".join(store.hash_columns)
     first = (b"", b"")
     while done < total:
         size = min(batch, total - done)
@@ -341,23 +347,23 @@ def _write(store: Store, total: int, batch: int, report: Progress) -> Imported:
                 ).fetchone()
                 # Most rows are new and without groups: those never come up into Python.
                 connection.execute(
-                    "INSERT INTO main.subscriber (username, domain, ha1, ha1b)"  # noqa: S608 -- a constant
-                    f" SELECT username, domain, ha1, ha1b FROM temp.incoming WHERE {_BETWEEN}"
+                    f"INSERT INTO main.subscriber (username, domain, {hashes})"  # noqa: S608 -- constants
+                    f" SELECT username, domain, {hashes} FROM temp.incoming WHERE {_BETWEEN}"
                     f" AND state = {_NEW} ORDER BY username, domain",
                     (*first, *last),
                 )
                 rest = connection.execute(
-                    "SELECT username, domain, ha1, ha1b, groups, state FROM temp.incoming"  # noqa: S608 -- a constant
+                    f"SELECT username, domain, {_HASHES}, groups, state FROM temp.incoming"  # noqa: S608 -- constants
                     f" WHERE {_BETWEEN} AND (state <> {_NEW} OR groups <> '')",
                     (*first, *last),
                 ).fetchall()
                 for *values, state in rest:
-                    username, domain, ha1, ha1b, groups = (value.decode() for value in values)
+                    username, domain, *found, groups = (value.decode() for value in values)
                     if state != _NEW:
                         # Looked for again: somebody may have deleted it since the first pass.
                         exists = store.stored_domain(username, domain) is not None
                         if state == _REPLACED or not exists:
-                            store.put(username, domain, ha1, ha1b, exists=exists)
+                            store.put(username, domain, Hashes(*found), exists=exists)
                         replaced += state == _REPLACED
                         unchanged += state == _THERE
                     for group in filter(None, groups.split(";")):
@@ -371,6 +377,7 @@ def _write(store: Store, total: int, batch: int, report: Progress) -> Imported:
     return Imported(added=added, replaced=replaced, unchanged=unchanged, memberships=memberships)
 
 
+_HASHES: Final = ", ".join(Hashes._fields)
 _BETWEEN: Final = (
     "(username, domain) > (CAST(? AS TEXT), CAST(? AS TEXT))"
     " AND (username, domain) <= (CAST(? AS TEXT), CAST(? AS TEXT))"
@@ -380,8 +387,8 @@ _BETWEEN: Final = (
 def _make_table(store: Store) -> None:
     with store.scratch() as connection:
         connection.execute(
-            "CREATE TEMP TABLE incoming (line INTEGER, username TEXT, domain TEXT, ha1 TEXT,"
-            " ha1b TEXT, groups TEXT, state INTEGER)"
+            "CREATE TEMP TABLE incoming (line INTEGER, username TEXT, domain TEXT,"
+            f" {', '.join(f'{column} TEXT' for column in Hashes._fields)}, groups TEXT, state INTEGER)"
         )
         connection.execute(f"PRAGMA temp.cache_size = -{_CACHE_KIB}")
 

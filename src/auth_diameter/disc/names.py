@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import string
-from typing import Final
+from typing import Final, NamedTuple
 
 from auth_diameter._core.errors import ConfigError
 
@@ -81,8 +81,12 @@ def _character_flaw(value: str) -> str | None:
     return f"holds the character U+{ord(found[0]):04X}" if found else None
 
 
-def compute_ha1(username: str, realm: str, password: str | bytes) -> str:
-    """``MD5(username ":" realm ":" password)`` in 32 lower-case hex digits (RFC 7616 3.4.2).
+#: Of each algorithm of RFC 7616 6.1 its name in hashlib.
+HASHES: Final = {"MD5": "md5", "SHA-256": "sha256", "SHA-512-256": "sha512_256"}
+
+
+def compute_ha1(username: str, realm: str, password: str | bytes, algorithm: str = "MD5") -> str:
+    """``H(username ":" realm ":" password)`` in lower-case hex digits (RFC 7616 3.4.2).
 
     For ``ha1b``, pass ``user@domain`` for the username.
 
@@ -90,4 +94,35 @@ def compute_ha1(username: str, realm: str, password: str | bytes) -> str:
     """
     secret = password if isinstance(password, bytes) else password.encode()
     material = f"{username}:{realm}:".encode() + secret
-    return hashlib.md5(material, usedforsecurity=False).hexdigest()
+    return hashlib.new(HASHES[algorithm], material, usedforsecurity=False).hexdigest()
+
+
+class Hashes(NamedTuple):
+    """What ``subscriber`` keeps of a password, each in its column; "" where there is none.
+
+    Kamailio's table has the first two, OpenSIPS' the first and the last two. All are as good as the
+    password to whoever reads them.
+    """
+
+    ha1: str
+    ha1b: str = ""
+    ha1_sha256: str = ""
+    ha1_sha512t256: str = ""
+
+    def __repr__(self) -> str:
+        return "Hashes(...)"
+
+    @classmethod
+    def of(cls, username: str, realm: str, password: str) -> Hashes:
+        """Hash a password for every algorithm. :raises UnicodeEncodeError: a name holds a lone surrogate."""
+        return cls(
+            compute_ha1(username, realm, password),
+            compute_ha1(f"{username}@{realm}", realm, password),
+            compute_ha1(username, realm, password, "SHA-256"),
+            compute_ha1(username, realm, password, "SHA-512-256"),
+        )
+
+
+#: The column with the HA1 of each algorithm, and how many hex digits it has.
+HA1_COLUMNS: Final = {"MD5": "ha1", "SHA-256": "ha1_sha256", "SHA-512-256": "ha1_sha512t256"}
+HA1_LENGTHS: Final = {"ha1": 32, "ha1b": 32, "ha1_sha256": 64, "ha1_sha512t256": 64}

@@ -2,8 +2,10 @@
 
 The tables are those that Kamailio 5.x makes for its modules ``auth_db`` (``subscriber``, table
 version 7) and ``group`` (``grp``, table version 2), with the ``version`` table that Kamailio asks
-before it uses either. A file that Kamailio's own scripts made is used as it is: no column, index
-or journal mode of it is changed.
+before it uses either. Beside Kamailio's columns stand those of OpenSIPS for HA1 by SHA-256 and
+SHA-512/256, which Kamailio does not look at. A file that Kamailio's own scripts made is used as it is:
+no index or journal mode of it is changed, and the two columns are added to it when it is first written
+to, which the log says.
 
 Everything that goes wrong here is a :class:`ConfigError` of one line: which file, what, and what
 helps. None of these lines holds a value from a row.
@@ -12,6 +14,7 @@ helps. None of these lines holds a value from a row.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sqlite3
 import time
@@ -21,6 +24,8 @@ from typing import Final, NamedTuple
 
 from auth_diameter._core.errors import ConfigError
 from auth_diameter.disc.names import fold_realm
+
+_log = logging.getLogger(__name__)
 
 #: A database that lives only as long as its connection; SQLite's own name for it.
 MEMORY: Final = ":memory:"
@@ -58,6 +63,8 @@ _TABLES: Final = {
             password VARCHAR(64) NOT NULL DEFAULT '',
             ha1 VARCHAR(128) NOT NULL DEFAULT '',
             ha1b VARCHAR(128) NOT NULL DEFAULT '',
+            ha1_sha256 CHAR(64) NOT NULL DEFAULT '',
+            ha1_sha512t256 CHAR(64) NOT NULL DEFAULT '',
             CONSTRAINT subscriber_account_idx UNIQUE (username, domain)
         )
         """,
@@ -77,6 +84,9 @@ _TABLES: Final = {
         "CREATE INDEX grp_domain_idx ON grp (domain)",
     ),
 }
+
+#: Columns that an older table lacks.
+_MORE_COLUMNS: Final = frozenset({"ha1_sha256", "ha1_sha512t256"})
 
 #: After a scan for all domains that took long, the next one waits this many times as long, so that
 #: a large table without an index on ``domain``, and with many changes, costs one part in 20.
@@ -327,8 +337,17 @@ def _complete_schema(path: str, connection: sqlite3.Connection) -> None:
                 " WHERE NOT EXISTS (SELECT 1 FROM version WHERE table_name = ?)",
                 (table, TABLE_VERSIONS[table], table),
             )
+        added = _MORE_COLUMNS - column_names(connection, "subscriber")
+        for column in sorted(added):
+            connection.execute(f"ALTER TABLE subscriber ADD COLUMN {column} CHAR(64) NOT NULL DEFAULT ''")
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+    if added:
+        _log.warning(
+            "%s: table 'subscriber' now has the columns %s; its users have MD5 alone as yet",
+            path,
+            ", ".join(sorted(added)),
+        )

@@ -30,6 +30,9 @@ from typing import Any, Final, NamedTuple, Self
 from auth_diameter._core.errors import ConfigError, DiscError
 from auth_diameter.disc import schema
 from auth_diameter.disc.names import (
+    HA1_COLUMNS,
+    HA1_LENGTHS,
+    Hashes,
     compute_ha1,
     domain_flaw,
     fold_realm,
@@ -45,7 +48,7 @@ __all__ = ["Store", "StoreError", "User", "compute_ha1", "fold_realm", "split_ac
 
 _log = logging.getLogger(__name__)
 
-_HEX_MD5: Final = re.compile(rb"[0-9A-Fa-f]{32}")
+_HEX: Final = {length: re.compile(rb"[0-9A-Fa-f]{%d}" % length) for length in (32, 64)}
 
 #: New spellings of a domain that others have written are seen after this many seconds at most.
 _SPELLINGS_AGE: Final = 0.5
@@ -86,13 +89,16 @@ class _Secrets(NamedTuple):
     known: bool  # else it is somebody else's row
     ha1: bytes
     ha1b: bytes
+    ha1_sha256: bytes
+    ha1_sha512t256: bytes
     password: bytes
 
     def __repr__(self) -> str:
         return "_Secrets(...)"
 
 
-_NOBODY: Final = _Secrets(False, b"", b"", b"")
+_SECRET_COLUMNS: Final = _Secrets._fields[1:]
+_NOBODY: Final = _Secrets(False, *(b"" for _ in _SECRET_COLUMNS))
 
 
 # --- the store -----------------------------------------------------------------------------------
@@ -133,8 +139,8 @@ class Store:
             grp_columns = schema.column_names(connection, "grp")
             realms = Spellings("subscriber", connection)
             group_domains = Spellings("grp", connection)
-            # OpenSIPS has no ha1b; who lets Kamailio calculate HA1 may have dropped both.
-            chosen = ", ".join(c if c in columns else "''" for c in ("ha1", "ha1b", "password"))
+            # OpenSIPS has no ha1b, Kamailio no SHA-2; who lets Kamailio calculate HA1 may have dropped more.
+            chosen = ", ".join(c if c in columns else "''" for c in _SECRET_COLUMNS)
             above = below = None
             if {"username", "domain"} <= columns:
                 above = _even_select(connection, chosen, ">=", "ASC")
@@ -208,16 +214,17 @@ class Store:
 
     # -- lookups --
 
-    def ha1(self, username: str, realm: str) -> str | None:
-        """HA1 of the subscriber in 32 lower-case hex digits, or None when there is no such user.
+    def ha1(self, username: str, realm: str, algorithm: str = "MD5") -> str | None:
+        """HA1 of the subscriber in lower-case hex digits, or None when there is no such user.
 
         A row without an HA1 but with a plain password counts: HA1 is then taken over ``realm`` as
-        it is spelled here. A stored HA1 that is not 32 hex digits is no user, and is logged once.
+        it is spelled here. A stored HA1 of the wrong length is no user, and is logged once.
 
+        :param algorithm: ``"MD5"``, ``"SHA-256"`` or ``"SHA-512-256"``.
         :raises StoreError: the database could not be read.
         """
         secrets = self._secrets(self._select, username, realm)
-        found = self._part(username, realm, secrets)
+        found = self._part(username, realm, secrets, algorithm)
         return found if secrets.known else None
 
     def ha1_at(self, username: str, realm: str) -> str | None:
@@ -228,45 +235,65 @@ class Store:
         candidates = self.ha1_candidates(username, realm)
         return candidates[0] if candidates else None
 
-    def ha1_candidates(self, username: str, realm: str) -> tuple[str, ...]:
+    def ha1_candidates(self, username: str, realm: str, algorithm: str = "MD5") -> tuple[str, ...]:
         """Every HA1 with which a digest by this username may be right, the likeliest first.
 
         Without an ``@`` that is :meth:`ha1`. ``user@domain`` is the subscriber ``user`` when
         ``domain`` is the realm: first HA1 over the username as it was sent (RFC 7616 3.4.2; the
-        column ``ha1b``), then over ``user`` alone, as the original DISC takes it. Else it may be a
-        username of its own. With another domain than the realm it is never ``user``, for the
-        digest would prove the password of one account while it names another.
+        column ``ha1b``, for MD5 alone), then over ``user`` alone, as the original DISC takes it. Else
+        it may be a username of its own. With another domain than the realm it is never ``user``, for
+        the digest would prove the password of one account while it names another.
 
         :raises StoreError: the database could not be read.
         """
-        return tuple(ha1 for ha1 in self.ha1_places(username, realm) if ha1 is not None)
+        return tuple(ha1 for ha1 in self.ha1_places(username, realm, algorithm) if ha1 is not None)
 
-    def ha1_places(self, username: str, realm: str) -> tuple[str | None, ...]:
+    def ha1_places(self, username: str, realm: str, algorithm: str = "MD5") -> tuple[str | None, ...]:
         """The same with None in the place of each that is missing: the names alone say how many there are.
 
         :raises StoreError: the database could not be read.
         """
-        own = self.ha1(username, realm)  # in any case, so that the time does not tell whether `user` exists
+        own = self.ha1(username, realm, algorithm)  # in any case: the time is not to tell whether `user` exists
         if "@" not in username:
             return (own,)
         user, _, domain = username.rpartition("@")
         if fold_realm(domain) != fold_realm(realm):
             return (own,)
         secrets = self._secrets(self._select_other, user, realm)
-        whole, part = self._whole(username, user, realm, secrets), self._part(user, realm, secrets)
+        whole = self._whole(username, user, realm, secrets, algorithm)
+        part = self._part(user, realm, secrets, algorithm)
         return (whole, part) if secrets.known else (own, None)
 
-    def _whole(self, username: str, user: str, realm: str, secrets: _Secrets) -> str | None:
-        """HA1 over ``user@domain``, which is `username`."""
-        if secrets.ha1b:
-            return self._usable(secrets.known, secrets.ha1b, "ha1b", user, realm)
-        return compute_ha1(username, realm, secrets.password) if secrets.password else None
+    def algorithms(self, username: str, realm: str) -> tuple[str, ...]:
+        """Those with which the subscriber can be authenticated, the weakest first.
 
-    def _part(self, user: str, realm: str, secrets: _Secrets) -> str | None:
+        Of a user who does not exist, those of another one, so that to be asked tells nobody who does.
+
+        :raises StoreError: the database could not be read.
+        """
+        user, at, domain = username.rpartition("@")
+        if at and fold_realm(domain) == fold_realm(realm):
+            username = user
+        secrets = self._secrets(self._select, username, realm)
+        return tuple(
+            algorithm
+            for algorithm, column in HA1_COLUMNS.items()
+            if secrets.password or getattr(secrets, column)
+        )
+
+    def _whole(self, username: str, user: str, realm: str, secrets: _Secrets, algorithm: str) -> str | None:
+        """HA1 over ``user@domain``, which is `username`."""
+        if algorithm == "MD5" and secrets.ha1b:
+            return self._usable(secrets.known, secrets.ha1b, "ha1b", user, realm)
+        return compute_ha1(username, realm, secrets.password, algorithm) if secrets.password else None
+
+    def _part(self, user: str, realm: str, secrets: _Secrets, algorithm: str) -> str | None:
         """HA1 over ``user`` alone."""
-        if secrets.ha1:
-            return self._usable(secrets.known, secrets.ha1, "ha1", user, realm)
-        return compute_ha1(user, realm, secrets.password) if secrets.password else None
+        column = HA1_COLUMNS[algorithm]
+        stored: bytes = getattr(secrets, column)
+        if stored:
+            return self._usable(secrets.known, stored, column, user, realm)
+        return compute_ha1(user, realm, secrets.password, algorithm) if secrets.password else None
 
     def canonical_realm(self, realm: str) -> str | None:
         """Give the realm as the table spells it, to be sent in a challenge; None: not served.
@@ -348,7 +375,7 @@ class Store:
                 () if domain is None else (domain,),
             )
             for username, stored_domain, stored, plain in rows:
-                usable = isinstance(stored, bytes) and _HEX_MD5.fullmatch(stored)
+                usable = isinstance(stored, bytes) and _HEX[32].fullmatch(stored)
                 yield User(
                     username=text(username),
                     domain=text(stored_domain),
@@ -385,7 +412,7 @@ class Store:
     # -- changes --
 
     def add_user(self, username: str, domain: str, password: str, *, replace: bool = False) -> bool:
-        """Add a subscriber by HA1 and HA1 over ``user@domain``; the password itself is not kept.
+        """Add a subscriber by HA1 for every algorithm; the password itself is not kept.
 
         :param replace: give an existing user this password, and drop one that is in plain text.
         :returns: True for a new user, False for a replaced password.
@@ -408,8 +435,7 @@ class Store:
             self.put(
                 username,
                 realm,
-                compute_ha1(username, realm, password),
-                compute_ha1(f"{username}@{realm}", realm, password),
+                Hashes.of(username, realm, password),
                 exists=existing is not None,
             )
         return existing is None
@@ -506,30 +532,35 @@ class Store:
         )
         return text(row[0]) if row else None
 
-    def holds(self, username: str, domain: str, ha1: str, ha1b: str) -> bool:
+    @property
+    def hash_columns(self) -> tuple[str, ...]:
+        """Those of :class:`Hashes` that the table has."""
+        return tuple(column for column in Hashes._fields if column in self._subscriber_columns)
+
+    def holds(self, username: str, domain: str, hashes: Hashes) -> bool:
         """Whether the row under just these names is as :meth:`put` would leave it."""
-        columns, values = self._put_columns(ha1, ha1b)
+        columns, values = self._put_columns(hashes)
         same = "".join(f" AND {column} = ?" for column in columns)
-        query = f"SELECT 1 FROM subscriber WHERE username = ? AND domain = ?{same}"  # noqa: S608 -- three constants
+        query = f"SELECT 1 FROM subscriber WHERE username = ? AND domain = ?{same}"  # noqa: S608 -- constants
         return self._first(query, (username, domain, *values)) is not None
 
-    def _put_columns(self, ha1: str, ha1b: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def _put_columns(self, hashes: Hashes) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Names and contents of the columns that :meth:`put` writes, as far as the table has them."""
-        contents = {"password": "", "ha1": ha1, "ha1b": ha1b}
+        contents = {"password": "", **hashes._asdict()}
         there = {column: value for column, value in contents.items() if column in self._subscriber_columns}
         return tuple(there), tuple(there.values())
 
-    def put(self, username: str, domain: str, ha1: str, ha1b: str, *, exists: bool) -> None:
-        """Write one row under just these names; the plain password of an existing one goes."""
-        columns, values = self._put_columns(ha1, ha1b)
+    def put(self, username: str, domain: str, hashes: Hashes, *, exists: bool) -> None:
+        """Write one row under just these names; what an existing one had of another password goes."""
+        columns, values = self._put_columns(hashes)
         parameters = (*values, username, domain)
         if exists:
             assignments = ", ".join(f"{column} = ?" for column in columns)
-            statement = f"UPDATE subscriber SET {assignments} WHERE username = ? AND domain = ?"  # noqa: S608 -- three constants
+            statement = f"UPDATE subscriber SET {assignments} WHERE username = ? AND domain = ?"  # noqa: S608 -- constants
         else:
             names = ", ".join((*columns, "username", "domain"))
             marks = ", ".join("?" * len(parameters))
-            statement = f"INSERT INTO subscriber ({names}) VALUES ({marks})"  # noqa: S608 -- five constants
+            statement = f"INSERT INTO subscriber ({names}) VALUES ({marks})"  # noqa: S608 -- constants
         self._connection.execute(statement, parameters)
 
     def put_group(self, username: str, domain: str, group: str) -> bool:
@@ -560,13 +591,8 @@ class Store:
                 found = row
         if found is None:
             return _NOBODY
-        known, ha1, ha1b, password = found
-        return _Secrets(
-            known == 1,
-            ha1 if isinstance(ha1, bytes) else b"",
-            ha1b if isinstance(ha1b, bytes) else b"",
-            password if isinstance(password, bytes) else b"",
-        )
+        known, *stored = found
+        return _Secrets(known == 1, *[value if isinstance(value, bytes) else b"" for value in stored])
 
     def _spell(self, realm: str) -> tuple[str, ...]:
         """Spellings under which the users of a realm may be, the given one first; kept for a while."""
@@ -595,16 +621,18 @@ class Store:
             return spellings.get(self._connection, version, now=now)
 
     def _usable(self, known: bool, stored: bytes, column: str, username: str, realm: str) -> str | None:
-        if _HEX_MD5.fullmatch(stored):
+        length = HA1_LENGTHS[column]
+        if _HEX[length].fullmatch(stored):
             return stored.decode().lower()
         if known and (username, realm) not in self._warned and len(self._warned) < _MAX_WARNINGS:
             self._warned.add((username, realm))
             _log.warning(
-                "%s: %s of user %r in realm %r is not 32 hex digits; the user cannot authenticate",
+                "%s: %s of user %r in realm %r is not %d hex digits; the user cannot authenticate",
                 self.path,
                 column,
                 username,
                 realm,
+                length,
             )
         return None
 
