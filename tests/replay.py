@@ -27,8 +27,13 @@ VECTORS = Path(__file__).parent / "vectors"
 class AllFresh(Nonces):
     """Takes the nonces of another DISC for its own, so that captured digests can be judged."""
 
-    def check(self, nonce: str, realm: str, now: float) -> NonceState:
+    def check(
+        self, nonce: str, realm: str, now: float, algorithm: str = "MD5", source: str = ""
+    ) -> NonceState:
         return NonceState.FRESH
+
+    def made_at(self, nonce: str) -> float:
+        return 1_800_000_000.0
 
 
 def fill_store(path: Path) -> Store:

@@ -22,6 +22,9 @@ from auth_diameter.disc.digest_uri import uri_fits
         ("sip:carol@siphub.net", "bob@siphub.net", True, False),
         ("sip:bob@siphub.net", "bob@siphub.net:5070", True, False),
         ("sip:bob@else.where", "bob@else.where", True, True),
+        # A client that knows the server by its address alone, as sipp does.
+        ("sip:127.0.0.1:5060", "siphub.net", True, False),
+        ("sip:[2001:db8::1]", "siphub.net", True, False),
         # A digest that was made for somebody else's server.
         ("sip:else.where", "siphub.net", False, False),
         ("sip:evilsiphub.net", "siphub.net", False, False),

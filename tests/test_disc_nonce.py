@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auth_diameter.disc.nonce import Nonces, NonceState, made_at
+from auth_diameter.disc.nonce import Nonces, NonceState
 
 NOW = 1_800_000_000.0
 KEY = b"0123456789abcdef"
@@ -82,7 +82,7 @@ def test_a_nonce_that_was_touched_is_foreign(nonces, place):
 
 
 def test_when_it_was_made(nonces):
-    assert made_at(nonces.make("siphub.net", NOW + 0.7)) == NOW
+    assert nonces.made_at(nonces.make("siphub.net", NOW + 0.7)) == NOW
 
 
 def test_upper_case_is_not_what_was_sent(nonces):

@@ -150,7 +150,8 @@ def test_a_scenario_with_our_client_in_the_place_of_the_c_module(name):
             assert isinstance(question, Question)
             out = bytearray()
             append_question(out, question, msgid_of(asked))
-            exact = {code: data for code, data in avps_of(bytes(out)).items() if code != SIP_MSGID}
+            # The body's hash is of no use to the original DISC, which has no auth-int.
+            exact = {code: data for code, data in avps_of(bytes(out)).items() if code not in (SIP_MSGID, 112)}
             assert list(exact.items()) == list(undo_quirks(asked).items())
             ((found, answer),) = AnswerStream().feed(answered, {msgid_of(asked): question})
             assert found is question

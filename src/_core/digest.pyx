@@ -19,11 +19,11 @@ from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
 from auth_diameter._core.chars cimport (
-    AD_HEX, AD_TOKEN, ad_find_control, ad_is, hex_value, is_lws, is_word, skip_lws, take_class, take_quoted,
-    unquote,
+    AD_HEX, AD_TOKEN, ad_find_control, ad_find_quote, ad_is, hex_value, is_lws, is_word, skip_lws, take_class,
+    take_quoted, unquote,
 )
 from auth_diameter._core.span cimport Reader, Span, between, equal_nocase, lower
-from auth_diameter._core.text cimport as_bytes, text_of
+from auth_diameter._core.text cimport as_bytes, borrow, text_of
 
 from auth_diameter._core.errors import ConfigError, ParseError
 
@@ -50,6 +50,7 @@ cdef dict _REASONS = {
 
 
 cdef dict _ALGORITHM_NAMES = {MD5: "MD5", SHA_256: "SHA-256", SHA_512_256: "SHA-512-256"}
+cdef frozenset _KNOWN = frozenset(_ALGORITHM_NAMES.values())
 cdef dict _QOP_NAMES = {QOP_NONE: None, QOP_AUTH: "auth", QOP_AUTH_INT: "auth-int", QOP_UNKNOWN: ""}
 # Which value a refusal is about, where that is to be told apart.
 cdef dict _PARAMETERS = {BAD_RESPONSE: "response", BAD_NC: "nc", BAD_QOP: "qop"}
@@ -604,9 +605,15 @@ cdef bint challenge_ok(Span text) noexcept nogil:
 
 def quote(str value not None):
     """`value` as a quoted-string (RFC 3261, 25.1). :raises ConfigError: it holds a control character."""
-    if any(ord(c) < 32 or ord(c) == 127 for c in value):
+    cdef Span s
+    cdef const uint8_t *end
+    _kept = borrow(value, &s, "value")
+    end = s.p + s.n
+    if ad_find_control(s.p, end) != end or "\t" in value:
         raise ConfigError("a quoted string takes no control characters")
-    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if ad_find_quote(s.p, end) != end:
+        value = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{value}"'
 
 
 def format_challenge(str realm not None, str nonce not None, *, str algorithm="MD5", qop=("auth",),
@@ -617,7 +624,7 @@ def format_challenge(str realm not None, str nonce not None, *, str algorithm="M
     :param userhash: whether the username may come hashed (RFC 7616, 3.4.4).
     :raises ConfigError: a value with a control character, or an algorithm that is no token.
     """
-    if not _TOKEN(algorithm):
+    if algorithm not in _KNOWN and not _TOKEN(algorithm):
         raise ConfigError(f"algorithm {algorithm!r}: not a token of RFC 3261, 25.1")
     cdef str text = f"Digest realm={quote(realm)}, nonce={quote(nonce)}"
     if stale:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network
 
 from auth_diameter._core import ConfigError
 from auth_diameter.disc.digest_uri import URI_POLICIES, UriPolicy
@@ -27,10 +26,6 @@ class DiscConfig:
     qop: tuple[str, ...] = ("auth",)
     """Quality of protection offered. ``auth-int`` goes to SIP servers with our client, which sends the
     body's hash along; OpenSER's module sends none."""
-
-    one_challenge: tuple[IPv4Network | IPv6Network, ...] = ()
-    """SIP servers that can take one challenge only get one of MD5. OpenSER's and Kamailio's module does so
-    anyway: it is known by its End-to-End Identifier, which is always 0."""
 
     nonce_lifetime: float = 300.0
     """Seconds for which a nonce may be used, as the original DISC has it."""

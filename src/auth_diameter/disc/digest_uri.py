@@ -18,9 +18,9 @@ URI_POLICIES: tuple[UriPolicy, ...] = ("host", "strict", "off")
 def uri_fits(policy: UriPolicy, digest_uri: str, resource: str, realm: str) -> bool:
     """Whether a digest over `digest_uri` may stand for a request to `resource`.
 
-    :param policy: ``"host"``: its host is that of the Request-URI, the realm, or below the realm;
-        ``"strict"``, and for a URI without a host: it names what the Request-URI names, user, host and
-        port; ``"off"``: any.
+    :param policy: ``"host"``: its host is that of the Request-URI, the realm, below the realm, or an
+        address, as of a client that was given no name; ``"strict"``, and for a URI without a host: it
+        names what the Request-URI names, user, host and port; ``"off"``: any.
     :param resource: the Request-URI as ``user@host[:port]``; "" where it is not known, which leaves the
         realm, and nothing for ``"strict"`` to refuse.
     """
@@ -33,7 +33,12 @@ def uri_fits(policy: UriPolicy, digest_uri: str, resource: str, realm: str) -> b
     if policy == "strict" or uri.host is None:
         return not resource or _parts(_address(uri)) == _parts(resource)
     host, domain = uri.host.lower(), realm.lower()
-    return host in (_host(resource), domain) or host.endswith("." + domain)
+    return (
+        host in (_host(resource), domain)
+        or host.endswith("." + domain)
+        or host.replace(".", "").isdigit()
+        or host.startswith("[")
+    )
 
 
 def _address(uri: Uri) -> str:

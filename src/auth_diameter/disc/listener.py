@@ -67,6 +67,10 @@ class ListenerConfig:
     allow: tuple[IPv4Network | IPv6Network, ...] = ()
     """Networks from which connections are taken; none: from everywhere."""
 
+    one_challenge: tuple[IPv4Network | IPv6Network, ...] = ()
+    """SIP servers that can take no more than one challenge: they get that of MD5. OpenSER's and Kamailio's
+    module need not be among them: it is known by its End-to-End Identifier, which is always 0."""
+
     max_connections: int = 32_768
     """Connections in all; an idle one takes some 2 KiB. Fewer where the process may open fewer files."""
 
@@ -151,8 +155,11 @@ def _source(host: str) -> str | int:
 
 
 class _Connection(asyncio.Protocol):
-    def __init__(self, disc: Disc, connections: _Connections, peer: str, source: str | int) -> None:
+    def __init__(
+        self, disc: Disc, connections: _Connections, peer: str, source: str | int, one_challenge: bool
+    ) -> None:
         self._disc = disc
+        self._one_challenge = one_challenge
         self._connections = connections
         self._peer = peer
         self._source = source
@@ -180,7 +187,7 @@ class _Connection(asyncio.Protocol):
         if questions:
             out = bytearray()
             self._asked_at = now = time.time()
-            self._disc.answer(questions, out, now)
+            self._disc.answer(questions, out, now, self._one_challenge)
             transport.write(out)
         if self._stream.fault is not None:
             # Where the next message begins cannot be known any more.
@@ -329,12 +336,15 @@ class Listener:
                 sock.close()
                 continue
             peer = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-            task = self._loop.create_task(self._start(sock, peer, source))
+            one_challenge = _within(host, self._connections.config.one_challenge)
+            connection = _Connection(self._disc, self._connections, peer, source, one_challenge)
+            task = self._loop.create_task(self._start(sock, connection, peer, source))
             self._starting.add(task)
             task.add_done_callback(self._starting.discard)
 
-    async def _start(self, sock: socket.socket, peer: str, source: str | int) -> None:
-        connection = _Connection(self._disc, self._connections, peer, source)
+    async def _start(
+        self, sock: socket.socket, connection: _Connection, peer: str, source: str | int
+    ) -> None:
         try:
             sock.setblocking(False)
             await self._loop.connect_accepted_socket(lambda: connection, sock)

@@ -43,9 +43,9 @@ class _Key:
         self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in padded))
         self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in padded))
 
-    def mac(self, stamp: str, binding: str) -> str:
+    def mac(self, text: str) -> str:
         inner = self._inner.copy()
-        inner.update(f"{stamp}{binding}".encode("utf-8", "surrogateescape"))
+        inner.update(text.encode("utf-8", "surrogateescape"))
         outer = self._outer.copy()
         outer.update(inner.digest())
         return outer.hexdigest()[:32]
@@ -74,7 +74,7 @@ class Nonces:
         :param source: address of the UAC, which alone may use it; "": any may.
         """
         stamp = f"{int(now) & 0xFFFFFFFF:08x}{next(self._salts) & 0xFFFFFFFFFFFFFFFF:016x}"
-        return stamp + self._keys[0].mac(stamp, _binding(realm, algorithm, source))
+        return stamp + self._keys[0].mac(f"{stamp}{algorithm}\0{source}\0{realm.lower()}")
 
     def check(
         self, nonce: str, realm: str, now: float, algorithm: str = "MD5", source: str = ""
@@ -83,10 +83,11 @@ class Nonces:
         if len(nonce) != _LENGTH or not nonce.isascii():
             return NonceState.FOREIGN
         stamp, mac = nonce[:_STAMP], nonce[_STAMP:]
-        binding = _binding(realm, algorithm, source)
+        # Neither algorithm nor source can hold a NUL: no two bindings read the same.
+        text = f"{stamp}{algorithm}\0{source}\0{realm.lower()}"
         ours = False
         for key in self._keys:
-            ours |= hmac.compare_digest(mac, key.mac(stamp, binding))
+            ours |= hmac.compare_digest(mac, key.mac(text))
         if not ours:
             return NonceState.FOREIGN
         age = now - int(stamp[:8], 16)
@@ -94,12 +95,6 @@ class Nonces:
             return NonceState.FOREIGN
         return NonceState.FRESH if age <= self.lifetime else NonceState.EXPIRED
 
-
-def _binding(realm: str, algorithm: str, source: str) -> str:
-    """Neither algorithm nor source can hold a NUL: no two bindings read the same."""
-    return f"{algorithm}\0{source}\0{realm.lower()}"
-
-
-def made_at(nonce: str) -> float:
-    """When a nonce of ours was made: seconds since 1970."""
-    return float(int(nonce[:8], 16))
+    def made_at(self, nonce: str) -> float:
+        """When a nonce of ours was made: seconds since 1970."""
+        return float(int(nonce[:8], 16))

@@ -1,19 +1,21 @@
 """What DISC answers, without I/O: questions in, answers out.
 
-==============  ===============================================  =========================
+==============  ===============================================  ==========================
 Service-Type    case                                             Result-Code
-==============  ===============================================  =========================
-6               no credentials, realm served                     4001 + Challenge
-6               digest right, nonce fresh                        2001
-6               digest right, nonce expired                      4001 + Challenge, stale
-6               digest right, nonce not ours                     4001 + Challenge
-6               digest wrong, user unknown, algorithm or qop     5003; 4001 + Challenge
-                not offered                                      with `rechallenge`
-6               realm not served                                 5003
+==============  ===============================================  ==========================
+6               no credentials, realm served                     4001 + Challenges
+6               digest right, nonce fresh, its count unused      2001
+6               the same again: a retransmission (RFC 6733, 3)   2001
+6               digest right, nonce expired, or count used       4001 + Challenges, stale
+6               digest right, nonce not ours                     4001 + Challenges
+6               digest wrong, user unknown; digest-uri for       5003; 4001 + Challenges
+                elsewhere; algorithm or qop not offered;         with `rechallenge`
+                response of the wrong length; count 0
+6               realm not served; credentials malformed          5003
 8               member / not                                     2001 / 4001
 any             store cannot be read                             5012
 any             malformed                                        as RFC 6733, 7.1 has it
-==============  ===============================================  =========================
+==============  ===============================================  ==========================
 
 Stale is decided only when the digest is right (RFC 7616, 3.3), and an unknown user costs the same
 work and gets the same answer as a wrong password, so that nobody learns who exists: where an HA1 is missing
@@ -26,20 +28,26 @@ import contextlib
 import enum
 import logging
 import secrets
+import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from auth_diameter._core import (
     AaRequest,
     ConfigError,
     Credentials,
+    NonceUses,
     ParseError,
+    Use,
     append_answer,
+    digest_response,
     format_challenge,
+    user_hash,
     verify_many,
 )
+from auth_diameter.disc.config import DiscConfig
+from auth_diameter.disc.digest_uri import uri_fits
 from auth_diameter.disc.nonce import Nonces, NonceState
 from auth_diameter.disc.store import Store, StoreError
 
@@ -54,14 +62,24 @@ AUTHENTICATION_REJECTED = 4001
 AUTHORIZATION_REJECTED = 5003
 UNABLE_TO_COMPLY = 5012
 
-_HA1 = 32  # characters
-_DECOY = secrets.token_hex(_HA1 // 2)  # what an unknown user's response is compared with
+_HA1 = {"MD5": 32, "SHA-256": 64, "SHA-512-256": 64}  # characters
+_MD5 = ("MD5",)
+_SCAN_SHARE = 20  # after hashing all users of a realm that long is waited, in times of what it took
+_DECOY = secrets.token_hex(32)  # what an unknown user's response is compared with, cut to length
 _CACHE_MOST = 100_000  # users whose HA1 is kept at hand: some 30 MB
 _CACHE_LONGEST = 256  # characters of a name that is kept; a host name has 253, and others are not served
 _CACHE_SECONDS = 0.5  # after which a change in the database is noticed
 
 
-_Judged = tuple[AaRequest, Credentials, str, str, bool]  # and an HA1, the realm, whether the user is known
+class _Judged(NamedTuple):
+    """Credentials beside one HA1 that they may have been made with."""
+
+    question: AaRequest
+    credentials: Credentials
+    ha1: str
+    known: bool  # whether there is such a user
+    username: str
+    algorithm: str  # without -sess
 
 
 class Outcome(enum.Enum):
@@ -71,11 +89,18 @@ class Outcome(enum.Enum):
 
     CHALLENGED = enum.auto()
     AUTHORIZED = enum.auto()
+    RETRANSMITTED = enum.auto()
     STALE = enum.auto()
+    REPLAYED = enum.auto()
     FOREIGN_NONCE = enum.auto()
     WRONG_DIGEST = enum.auto()
     UNKNOWN_USER = enum.auto()
-    UNSUPPORTED = enum.auto()
+    ALGORITHM_NOT_OFFERED = enum.auto()
+    QOP_NOT_OFFERED = enum.auto()
+    WRONG_LENGTH = enum.auto()
+    COUNT_ZERO = enum.auto()
+    OTHER_URI = enum.auto()
+    MALFORMED_QOP = enum.auto()
     MALFORMED_CREDENTIALS = enum.auto()
     REALM_NOT_SERVED = enum.auto()
     MEMBER = enum.auto()
@@ -85,17 +110,6 @@ class Outcome(enum.Enum):
 
 
 _REFUSED = (Outcome.UNKNOWN_USER, Outcome.WRONG_DIGEST)  # by whether there is such a user, in the same time
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DiscConfig:
-    """How DISC judges."""
-
-    nonce_lifetime: float = 300.0
-    """Seconds for which a nonce may be used, as the original DISC has it."""
-
-    rechallenge: bool = False
-    """Whether wrong credentials get a new challenge (401/407) instead of 403."""
 
 
 class Disc:
@@ -108,20 +122,29 @@ class Disc:
         self._store = store
         self._config = config if config is not None else DiscConfig()
         self._nonces = nonces if nonces is not None else Nonces(lifetime=self._config.nonce_lifetime)
+        self._uses = NonceUses(self._nonces.lifetime, self._config.max_nonces)
         self.counts: Counter[Outcome] = Counter()
-        self._users: dict[tuple[str, str], tuple[bool, str]] = {}
+        self._users: dict[tuple[str, str, str], tuple[bool, str]] = {}
+        self._offers: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._hashed: dict[tuple[str, str], _HashedNames] = {}
+        self._wrong_in_a_row: dict[tuple[str, str, str], int] = {}
         self._realms: dict[str, str | None] = {}
         self._version = -1
         self._check_at = 0.0
         self._broken: StoreError | None = None  # until the next look at the store
         self._reported: str | None = None  # what is wrong with it, as the log has it
         self._verbose = False
+        self._one_challenge = False
 
-    def answer(self, questions: list[AaRequest], out: bytearray, now: float) -> None:
+    def answer(
+        self, questions: list[AaRequest], out: bytearray, now: float, one_challenge: bool = False
+    ) -> None:
         """Writes an answer to each question at the end of `out`, in any order.
 
-        Digests are verified together. :param now: seconds since 1970.
+        Digests are verified together. :param now: seconds since 1970. :param one_challenge: whether who
+        asks can take only one challenge, of MD5.
         """
+        self._one_challenge = one_challenge
         self._verbose = log.isEnabledFor(logging.DEBUG)
         self._forget_changed(now)
         judged: list[_Judged] = []
@@ -148,53 +171,143 @@ class Disc:
                 elif not question.has_credentials:
                     self._challenge_first(question, out, now)
                 else:
-                    self._collect(question, judged, out)
+                    self._collect(question, judged, out, now)
             except StoreError:
                 self._write(out, question, UNABLE_TO_COMPLY, Outcome.STORE_FAILED)
 
     # ------------------------------------------------------------------ credentials
 
-    def _collect(self, question: AaRequest, judged: list[_Judged], out: bytearray) -> None:
+    def _collect(self, question: AaRequest, judged: list[_Judged], out: bytearray, now: float) -> None:
+        """Looks up what credentials are to be compared with; refuses those that nobody offered to take."""
         try:
             credentials = question.credentials()
-        except ParseError:
-            self._write(out, question, AUTHORIZATION_REJECTED, Outcome.MALFORMED_CREDENTIALS)
+        except ParseError as error:
+            outcome = Outcome.MALFORMED_QOP if error.parameter == "qop" else Outcome.MALFORMED_CREDENTIALS
+            self._write(out, question, AUTHORIZATION_REJECTED, outcome)
             return
         assert credentials is not None
-        realm = credentials.realm or ""
-        known, candidates = self._ha1_candidates(credentials.username, realm)
-        judged.append((question, credentials, candidates[:_HA1], realm, known))
-        if len(candidates) > _HA1:
-            judged.append((question, credentials, candidates[_HA1:], realm, known))
+        algorithm = credentials.base_algorithm
+        if algorithm is None or algorithm not in self._config.algorithms:
+            self._refuse(question, credentials, out, now, Outcome.ALGORITHM_NOT_OFFERED)
+            return
+        protection = credentials.protection
+        if ("auth" if protection is None else protection) not in self._config.qop or (
+            protection == "auth-int" and not question.body_hash
+        ):
+            self._refuse(question, credentials, out, now, Outcome.QOP_NOT_OFFERED)
+            return
+        if not credentials.has_right_length:
+            self._refuse(question, credentials, out, now, Outcome.WRONG_LENGTH)
+            return
+        username, realm = credentials.username, credentials.realm or ""
+        if credentials.userhash and self._config.userhash:
+            username = self._username_of(username, realm, algorithm)
+        known, candidates = self._ha1_candidates(username, realm, algorithm)
+        length = _HA1[algorithm]
+        judged.append(_Judged(question, credentials, candidates[:length], known, username, algorithm))
+        if len(candidates) > length:
+            judged.append(_Judged(question, credentials, candidates[length:], known, username, algorithm))
 
     def _judge(self, judged: list[_Judged], out: bytearray, now: float) -> None:
-        right = verify_many([(c, q.method, ha1) for q, c, ha1, _, _ in judged])
+        right = verify_many([_item(one) for one in judged])
         index = 0
         while index < len(judged):
-            question, credentials, _, realm, known = judged[index]
-            matched = right[index]
+            one, matched = judged[index], right[index]
+            question = one.question
             index += 1
             # A username with an "@" may have been hashed whole or without its domain.
-            while index < len(judged) and judged[index][0] is question:
-                matched |= right[index]
+            while index < len(judged) and judged[index].question is question:
+                if right[index]:
+                    one, matched = judged[index], 1
                 index += 1
-            if not matched & known:
-                outcome = _REFUSED[known]
-            elif (credentials.algorithm or "MD5").upper() != "MD5" or credentials.qop not in (None, "auth"):
-                outcome = Outcome.UNSUPPORTED
+            if not matched & one.known:
+                self._refuse(question, one.credentials, out, now, _REFUSED[one.known])
             else:
-                state = self._nonces.check(credentials.nonce or "", realm, now)
-                if state is NonceState.FRESH:
-                    self._write(out, question, SUCCESS, Outcome.AUTHORIZED)
-                    continue
-                stale = state is NonceState.EXPIRED
-                outcome = Outcome.STALE if stale else Outcome.FOREIGN_NONCE
-                self._challenge(question, realm, stale, out, now, outcome)
-                continue
-            if self._config.rechallenge:
-                self._challenge(question, realm, False, out, now, outcome)
-            else:
-                self._write(out, question, AUTHORIZATION_REJECTED, outcome)
+                self._let_through(one, out, now)
+
+    def _let_through(self, one: _Judged, out: bytearray, now: float) -> None:
+        """The digest is right: unless the nonce is not, or the digest was made for something else."""
+        question, credentials = one.question, one.credentials
+        realm = credentials.realm or ""
+        resource = _text(question.resource)
+        uri = credentials.uri
+        if uri != f"sip:{resource}" and not uri_fits(self._config.uri_policy, uri, resource, realm):
+            self._refuse(question, credentials, out, now, Outcome.OTHER_URI)
+            return
+        count = credentials.nonce_count
+        if not count:
+            self._refuse(question, credentials, out, now, Outcome.COUNT_ZERO)
+            return
+        use = self._use(one, realm, count, now)
+        if use is not Use.FIRST and use is not Use.AGAIN:
+            stale = use is not Use.UNKNOWN
+            outcome = Outcome.REPLAYED if use is Use.REPLAYED else Outcome.STALE
+            outcome = outcome if stale else Outcome.FOREIGN_NONCE
+            self._challenge(question, one.username, realm, stale, out, now, outcome)
+            return
+        if self._wrong_in_a_row:
+            self._wrong_in_a_row.pop((one.username, realm, _text(question.source)), None)
+        outcome = Outcome.AUTHORIZED if use is Use.FIRST else Outcome.RETRANSMITTED
+        if self._config.authentication_info and question.end_to_end:
+            self._count(question, outcome)
+            self._prove(one, out, now)
+        else:
+            self._write(out, question, SUCCESS, outcome)
+
+    def _use(self, one: _Judged, realm: str, count: int, now: float) -> Use:
+        """What a use of the nonce means. UNKNOWN: it is not ours."""
+        question, nonce = one.question, one.credentials.nonce
+        if 0 < self._config.nonce_uses < count:
+            return Use.EXPIRED if self._state(one, realm, now) is not NonceState.FOREIGN else Use.UNKNOWN
+        source = _text(question.source) if self._config.bind_source else ""
+        # A retransmission has the End-to-End Identifier of what it repeats (RFC 6733, 3).
+        mark = hash((question.end_to_end, one.credentials.response)) if question.end_to_end else 0
+        use = self._uses.take(nonce, realm, one.algorithm, source, count, mark, now)
+        if use is not Use.UNKNOWN:
+            return use
+        state = self._state(one, realm, now)
+        if state is NonceState.FRESH:
+            return self._uses.add(
+                nonce, realm, one.algorithm, source, count, mark, now, self._nonces.made_at(nonce)
+            )
+        return Use.EXPIRED if state is NonceState.EXPIRED else Use.UNKNOWN
+
+    def _state(self, one: _Judged, realm: str, now: float) -> NonceState:
+        source = _text(one.question.source) if self._config.bind_source else ""
+        return self._nonces.check(one.credentials.nonce, realm, now, one.algorithm, source)
+
+    def _prove(self, one: _Judged, out: bytearray, now: float) -> None:
+        """Success with what Authentication-Info needs (RFC 7616, 3.5): the method is left out of A2."""
+        credentials = one.credentials
+        nonce, realm = credentials.nonce, credentials.realm or ""
+        proof = digest_response(
+            one.ha1,
+            "",
+            credentials.uri,
+            nonce,
+            algorithm=credentials.algorithm or "MD5",
+            qop=credentials.qop,
+            nc=credentials.nc,
+            cnonce=credentials.cnonce,
+        )
+        half_through = now - self._nonces.made_at(nonce) > self._nonces.lifetime / 2
+        source = _text(one.question.source) if self._config.bind_source else ""
+        following = self._nonces.make(realm, now, one.algorithm, source) if half_through else None
+        append_answer(out, one.question, SUCCESS, (), proof, following)
+
+    def _refuse(
+        self, question: AaRequest, credentials: Credentials, out: bytearray, now: float, outcome: Outcome
+    ) -> None:
+        """5003, or a new challenge where that is wanted, but not for ever."""
+        if self._config.rechallenge:
+            username, realm = credentials.username, credentials.realm or ""
+            key = (username, realm, _text(question.source))
+            wrong = self._wrong_in_a_row.get(key, 0) + 1
+            _keep(self._wrong_in_a_row, key, wrong, len(username) + len(realm))
+            if wrong <= self._config.max_challenges:
+                self._challenge(question, username, realm, False, out, now, outcome)
+                return
+        self._write(out, question, AUTHORIZATION_REJECTED, outcome)
 
     # ------------------------------------------------------------------ challenges
 
@@ -203,19 +316,57 @@ class Disc:
         if realm is None:
             self._write(out, question, AUTHORIZATION_REJECTED, Outcome.REALM_NOT_SERVED)
         else:
-            self._challenge(question, realm, False, out, now, Outcome.CHALLENGED)
+            self._challenge(question, None, realm, False, out, now, Outcome.CHALLENGED)
 
     def _challenge(
-        self, question: AaRequest, realm: str, stale: bool, out: bytearray, now: float, outcome: Outcome
+        self,
+        question: AaRequest,
+        username: str | None,
+        realm: str,
+        stale: bool,
+        out: bytearray,
+        now: float,
+        outcome: Outcome,
     ) -> None:
+        """4001 with what this user may choose from.
+
+        :param username: of the credentials; None: there were none, and User-Name says whose request it is.
+        """
+        config = self._config
+        source = _text(question.source) if config.bind_source else ""
+        qop = config.qop if question.end_to_end or config.qop == ("auth",) else ("auth",)
+        challenges: list[bytes] = []
         try:
-            challenge = format_challenge(realm, self._nonces.make(realm, now), stale=stale)
+            for algorithm in self._offer(question, username, realm):
+                nonce = self._nonces.make(realm, now, algorithm, source)
+                challenge = format_challenge(
+                    realm, nonce, algorithm=algorithm, qop=qop, stale=stale, userhash=config.userhash
+                )
+                challenges.append(challenge.encode("utf-8", "surrogateescape"))
         except ConfigError:
             # Credentials can name a realm with a control character (a quoted-pair), a challenge cannot.
             self._write(out, question, AUTHORIZATION_REJECTED, outcome)
             return
         self._count(question, outcome)
-        append_answer(out, question, AUTHENTICATION_REJECTED, [challenge.encode("utf-8", "surrogateescape")])
+        append_answer(out, question, AUTHENTICATION_REJECTED, challenges)
+
+    def _offer(self, question: AaRequest, username: str | None, realm: str) -> tuple[str, ...]:
+        """The algorithms that this user of this SIP server can use, the most wanted first."""
+        algorithms = self._config.algorithms
+        if algorithms == _MD5:
+            return _MD5
+        if self._one_challenge or not question.end_to_end:
+            # OpenSER's module copies one Challenge, and its telephones know MD5 best.
+            return _MD5 if "MD5" in algorithms else algorithms[:1]
+        if username is None:
+            username = _text(question.user_name).partition("@")[0]
+        key = (username, realm)
+        found = self._offers.get(key)
+        if found is None:
+            having = self._ask(self._store.algorithms, username, realm)
+            found = tuple(algorithm for algorithm in algorithms if algorithm in having) or algorithms
+            _keep(self._offers, key, found, len(username) + len(realm))
+        return found
 
     # ------------------------------------------------------------------ groups
 
@@ -250,6 +401,7 @@ class Disc:
             self._version = version
             self._users.clear()
             self._realms.clear()
+            self._offers.clear()
 
     def _ask(self, lookup: Callable[..., _T], *arguments: str) -> _T:
         """What `lookup` finds.
@@ -274,19 +426,38 @@ class Disc:
             log.warning("%s: can be read again", self._store.path)
         return found
 
-    def _ha1_candidates(self, username: str, realm: str) -> tuple[bool, str]:
+    def _ha1_candidates(self, username: str, realm: str, algorithm: str) -> tuple[bool, str]:
         """Whether there is such a user, and what to compare its response with: as much in either case.
 
         That is one HA1, or two in one string, for where an object lies in memory shows in its time. So each
         user has an object of its own, which lower() makes, of a decoy as of an HA1.
         """
-        key = (username, realm)
+        key = (username, realm, algorithm)
         found = self._users.get(key)
         if found is None:
-            places = self._ask(self._store.ha1_places, username, realm)
-            found = any(places), "".join([ha1 or _DECOY for ha1 in places]).lower()
+            places = self._ask(self._store.ha1_places, username, realm, algorithm)
+            decoy = _DECOY[: _HA1[algorithm]]
+            found = any(places), "".join([ha1 or decoy for ha1 in places]).lower()
             _keep(self._users, key, found, len(username) + len(realm))
         return found
+
+    def _username_of(self, hashed: str, realm: str, algorithm: str) -> str:
+        """Whose hash it is (RFC 7616, 3.4.4); the hash itself, which nobody is called, where it is nobody's.
+
+        All users of the realm are hashed when the database has changed, but a large realm not all the time.
+        """
+        canonical = self._canonical_realm(realm)
+        if canonical is None:
+            return hashed
+        names = self._hashed.get((canonical, algorithm))
+        started = time.monotonic()
+        if names is None or (names.version != self._version and started >= names.due):
+            found = self._ask(self._store.usernames, canonical)
+            by_hash = {user_hash(username, canonical, algorithm): username for username in found}
+            ended = time.monotonic()
+            names = _HashedNames(self._version, ended + _SCAN_SHARE * (ended - started), by_hash)
+            self._hashed[canonical, algorithm] = names
+        return names.usernames.get(hashed.lower(), hashed)
 
     def _canonical_realm(self, realm: str) -> str | None:
         if realm in self._realms:
@@ -294,6 +465,21 @@ class Disc:
         found = self._ask(self._store.canonical_realm, realm)
         _keep(self._realms, realm, found, len(realm))
         return found
+
+
+class _HashedNames(NamedTuple):
+    """The usernames of a realm by their hashes."""
+
+    version: int  # of the database
+    due: float  # when they may be hashed anew
+    usernames: dict[str, str]
+
+
+def _item(one: _Judged) -> tuple[Credentials, bytes, str] | tuple[Credentials, bytes, str, bytes, bytes]:
+    """For verify_many."""
+    if one.credentials.protection == "auth-int":
+        return one.credentials, one.question.method, one.ha1, b"", one.question.body_hash
+    return one.credentials, one.question.method, one.ha1
 
 
 def _keep(cache: dict[_K, _T], key: _K, value: _T, size: int) -> None:

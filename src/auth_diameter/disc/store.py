@@ -383,6 +383,17 @@ class Store:
                     plain_password=bool(plain),
                 )
 
+    def usernames(self, domain: str) -> tuple[str, ...]:
+        """The usernames of all subscribers in a domain, whatever its case.
+
+        :raises StoreError: the database could not be read.
+        """
+        with self._reading():
+            rows = self._connection.execute(
+                "SELECT username FROM subscriber WHERE domain = ? COLLATE NOCASE", (domain,)
+            )
+            return tuple(text(username) for (username,) in rows)
+
     def count_users(self) -> int:
         """How many subscribers there are.
 

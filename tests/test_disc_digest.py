@@ -1,0 +1,529 @@
+"""Digest in full, as DISC judges it: RFC 7616 and RFC 8760, rule by rule.
+
+Telephones are played by our UAC; how they and strangers' clients agree is in tests/peers.
+"""
+
+import hashlib
+import itertools
+import logging
+from collections import Counter
+
+import pytest
+
+import auth_diameter as ad
+from auth_diameter._core import RequestStream
+from auth_diameter.disc.config import DiscConfig
+from auth_diameter.disc.names import Hashes, compute_ha1
+from auth_diameter.disc.nonce import Nonces
+from auth_diameter.disc.server import Disc, Outcome
+from auth_diameter.disc.store import Store
+from auth_diameter.uac import authorization
+
+USER_NAME, RESULT_CODE, DESTINATION_REALM, CALLING_STATION_ID = 1, 268, 283, 31
+RESPONSE_AUTH, NEXTNONCE, BODY_HASH = 106, 107, 112
+RESOURCE, RESPONSE, CHALLENGE, METHOD, SERVICE_TYPE, SIP_MSGID = 400, 401, 402, 403, 404, 406
+
+NOW = 1_800_000_000.0
+REALM = "siphub.net"
+PASSWORD = "wonderland"
+KEY = b"sixteen secret bytes"
+ALL = ("SHA-512-256", "SHA-256", "MD5")
+ONE_AFTER_THE_OTHER = itertools.count(1)
+
+
+class Server:
+    """A DISC and a telephone that asks it by way of a SIP server.
+
+    :ivar end_to_end: what the SIP server says of a request; None: another for each; 0: OpenSER's module.
+    """
+
+    def __init__(self, store, nonces=None, **settings):
+        self.disc = Disc(store, DiscConfig(**settings), nonces or Nonces(KEY))
+        self.now = NOW
+        self.end_to_end = None
+        self.source = ""
+        self.one_challenge = False
+        self.counts = self.disc.counts
+
+    def ask(self, credentials=None, *, method="REGISTER", user="alice", body=None, resource=REALM):
+        avps = [
+            ad.Avp(RESOURCE, resource),
+            ad.Avp(DESTINATION_REALM, REALM),
+            ad.Avp(SERVICE_TYPE, b"6"),
+            ad.Avp(SIP_MSGID, b"\1\2\3\4", flags=0),
+            ad.Avp(USER_NAME, f"{user}@{REALM}"),
+        ]
+        if credentials is not None:
+            avps += [ad.Avp(RESPONSE, credentials), ad.Avp(METHOD, method)]
+        if body is not None:
+            avps.append(ad.Avp(BODY_HASH, body, flags=0))
+        if self.source:
+            avps.append(ad.Avp(CALLING_STATION_ID, self.source, flags=0))
+        end_to_end = next(ONE_AFTER_THE_OTHER) if self.end_to_end is None else self.end_to_end
+        message = ad.Message(265, avps, application_id=1, hop_by_hop=7, end_to_end=end_to_end)
+        out = bytearray()
+        self.disc.answer(RequestStream().feed(message.encode()), out, self.now, self.one_challenge)
+        (answer,) = (ad.Message.decode(data) for data in ad.Framer().feed(out))
+        return answer
+
+    def challenges(self, credentials=None, **more):
+        """Those of an answer 4001, by algorithm and in their order."""
+        answer = self.ask(credentials, **more)
+        assert code(answer) == 4001
+        found = [ad.Challenge.parse(avp.data.removesuffix(b"\r\n")) for avp in answer.find_all(CHALLENGE)]
+        return {challenge.algorithm: challenge for challenge in found}
+
+    def respond(self, algorithm="MD5", *, user="alice", password=PASSWORD, method="REGISTER", **changes):
+        challenge = self.challenges(user=user)[algorithm]
+        return authorization(challenge, user, password, method, f"sip:{REALM}", **changes)
+
+
+def code(answer):
+    return answer.find(RESULT_CODE).value
+
+
+@pytest.fixture
+def store(tmp_path):
+    path = tmp_path / "disc.sqlite"
+    with Store.create(path) as store:
+        store.add_user("alice", REALM, PASSWORD)
+        store.add_user("bob", REALM, "builder")
+        with store.changing():
+            store.put("mary", REALM, Hashes(compute_ha1("mary", REALM, "lamb")), exists=False)
+    with Store.open(path) as opened:
+        yield opened
+
+
+@pytest.fixture
+def make(store):
+    """A server of these settings."""
+    return lambda nonces=None, **settings: Server(store, nonces, **settings)
+
+
+# ------------------------------------------------------------------ algorithms and qop: RFC 7616 and 8760
+
+
+@pytest.mark.parametrize("algorithm", ALL)
+@pytest.mark.parametrize("sess", [False, True], ids=["plain", "sess"])
+def test_each_algorithm(make, algorithm, sess):
+    server = make(algorithms=(algorithm,))
+    challenge = server.challenges()[algorithm]
+    if sess:
+        # RFC 7616, 3.4.2: the client may be told -sess by a challenge only; that its HA1 is the same is ours.
+        value = f'Digest realm="{REALM}", nonce="{challenge.nonce}", qop="auth", algorithm={algorithm}-sess'
+        challenge = ad.Challenge.parse(value)
+    right = authorization(challenge, "alice", PASSWORD, "REGISTER", f"sip:{REALM}")
+    wrong = authorization(challenge, "alice", "guess", "REGISTER", f"sip:{REALM}")
+    assert [code(server.ask(value)) for value in (wrong, right)] == [5003, 2001]
+
+
+def test_challenges_come_in_the_order_of_preference(make):
+    """RFC 8760, 2.3: the topmost that the client knows is to be used."""
+    assert list(make(algorithms=("SHA-256", "MD5")).challenges()) == ["SHA-256", "MD5"]
+    assert list(make(algorithms=ALL).challenges()) == list(ALL)
+    assert list(make().challenges()) == ["MD5"]
+
+
+def test_each_challenge_has_a_nonce_of_its_own(make):
+    """Bound to the algorithm: the nonce of the strong challenge is no good with the weak hash."""
+    server = make(algorithms=("SHA-256", "MD5"))
+    strong = server.challenges()["SHA-256"]
+    weakened = ad.Challenge.parse(
+        f'Digest realm="{REALM}", nonce="{strong.nonce}", qop="auth", algorithm=MD5'
+    )
+    value = authorization(weakened, "alice", PASSWORD, "REGISTER", f"sip:{REALM}")
+    assert list(server.challenges(value)) == ["SHA-256", "MD5"]
+    assert server.counts[Outcome.FOREIGN_NONCE] == 1
+
+
+@pytest.mark.parametrize("algorithm", ["MD5", "SHA-512-256"])
+def test_downgrade_an_algorithm_that_was_not_offered_is_refused(make, algorithm):
+    """RFC 8760, 6: even where the response is right."""
+    server = make(algorithms=("SHA-256",))
+    nonce = Nonces(KEY).make(REALM, NOW, algorithm)
+    forged = ad.Challenge.parse(f'Digest realm="{REALM}", nonce="{nonce}", qop="auth", algorithm={algorithm}')
+    value = authorization(forged, "alice", PASSWORD, "REGISTER", f"sip:{REALM}")
+    assert code(server.ask(value)) == 5003
+    assert server.counts == Counter({Outcome.ALGORITHM_NOT_OFFERED: 1})
+
+
+def test_an_unknown_algorithm_is_refused(make):
+    server = make()
+    assert code(server.ask(server.respond().replace("algorithm=MD5", "algorithm=SHA3"))) == 5003
+    assert server.counts[Outcome.ALGORITHM_NOT_OFFERED] == 1
+
+
+@pytest.mark.parametrize("algorithm", ["MD5", "SHA-256"])
+def test_a_response_of_the_other_length_is_refused(make, algorithm):
+    server = make(algorithms=ALL)
+    value = server.respond(algorithm)
+    before, _, response = value.rpartition('response="')
+    response = response.rstrip('"')
+    other = response * 2 if algorithm == "MD5" else response[:32]
+    assert code(server.ask(f'{before}response="{other}"')) == 5003
+    assert server.counts[Outcome.WRONG_LENGTH] == 1
+
+
+def test_a_user_with_md5_only_is_challenged_with_md5_only(make):
+    server = make(algorithms=ALL)
+    assert list(server.challenges(user="mary")) == ["MD5"]
+    assert code(server.ask(server.respond(user="mary", password="lamb"), user="mary")) == 2001
+    # Where MD5 is not offered at all, there is nothing else to say.
+    assert list(make(algorithms=("SHA-256",)).challenges(user="mary")) == ["SHA-256"]
+
+
+def test_nobody_learns_from_challenges_who_exists(make):
+    """An unknown user is offered what another user is, the same each time."""
+    server = make(algorithms=ALL)
+    looks = {tuple(server.challenges(user=f"nobody{n}")) for n in range(50)}
+    assert looks <= {ALL, ("MD5",)}
+    assert all(server.challenges(user="zoe").keys() == server.challenges(user="zoe").keys() for _ in range(3))
+
+
+@pytest.mark.parametrize("how", ["OpenSER's module", "setting"])
+def test_who_can_take_one_challenge_gets_md5_alone(make, how):
+    server = make(algorithms=ALL)
+    if how == "setting":
+        server.one_challenge = True
+    else:
+        server.end_to_end = 0
+    assert list(server.challenges()) == ["MD5"]
+    assert code(server.ask(server.respond())) == 2001
+
+
+def test_auth_int(make):
+    """RFC 7616, 3.4.3: the body counts, by its hash, which the SIP server sends along."""
+    server = make(qop=("auth", "auth-int"))
+    assert server.challenges()["MD5"].qop == ("auth", "auth-int")
+    value = server.respond(qop="auth-int", body=b"v=0", method="INVITE")
+    hashed, of_empty = (hashlib.md5(body).hexdigest() for body in (b"v=0", b""))
+    assert code(server.ask(value, method="INVITE", body=of_empty)) == 5003
+    assert code(server.ask(value, method="INVITE", body=hashed)) == 2001
+    empty = server.respond(qop="auth-int")
+    assert code(server.ask(empty, body=of_empty)) == 2001
+    assert code(server.ask(server.respond(qop="auth-int"))) == 5003  # without it nothing can be proved
+    assert server.counts[Outcome.QOP_NOT_OFFERED] == 1
+
+
+def test_auth_int_is_not_offered_to_who_does_not_send_the_hash(make):
+    server = make(qop=("auth", "auth-int"))
+    server.end_to_end = 0
+    assert server.challenges()["MD5"].qop == ("auth",)
+
+
+def test_with_auth_int_alone_neither_auth_nor_none_will_do(make):
+    server = make(qop=("auth-int",))
+    for qop in ("auth", None):
+        challenge = server.challenges()["MD5"]
+        value = f'Digest realm="{REALM}", nonce="{challenge.nonce}"' + (f', qop="{qop}"' if qop else "")
+        value = authorization(ad.Challenge.parse(value), "alice", PASSWORD, "REGISTER", f"sip:{REALM}")
+        assert code(server.ask(value)) == 5003
+    assert server.counts[Outcome.QOP_NOT_OFFERED] == 2
+
+
+def test_a_qop_that_nobody_knows_is_refused(make):
+    server = make()
+    assert code(server.ask(server.respond().replace("qop=auth", "qop=auth-conf"))) == 5003
+    assert server.counts[Outcome.QOP_NOT_OFFERED] == 1
+
+
+@pytest.mark.parametrize("lacking", ["nc", "cnonce"])
+def test_a_qop_without_its_values_is_refused(make, lacking):
+    server = make()
+    kept = [part for part in server.respond().split(", ") if not part.startswith(f"{lacking}=")]
+    assert code(server.ask(", ".join(kept))) == 5003
+    assert server.counts[Outcome.MALFORMED_QOP] == 1
+
+
+# ------------------------------------------------------------------ userhash: RFC 7616, 3.4.4
+
+
+@pytest.mark.parametrize("algorithm", ALL)
+def test_userhash(make, algorithm):
+    server = make(algorithms=(algorithm,), userhash=True)
+    assert ("userhash", "true") in server.challenges()[algorithm].parameters
+    assert code(server.ask(server.respond(algorithm, userhash=True))) == 2001
+    assert code(server.ask(server.respond(algorithm, userhash=True, password="guess"))) == 5003
+    assert code(server.ask(server.respond(algorithm))) == 2001
+
+
+def test_userhash_was_not_offered(make):
+    server = make()
+    assert code(server.ask(server.respond(userhash=True))) == 5003
+    assert server.counts[Outcome.UNKNOWN_USER] == 1
+
+
+def test_userhash_of_nobody(make):
+    server = make(userhash=True)
+    challenge = server.challenges()["MD5"]
+    value = authorization(challenge, "nobody", PASSWORD, "REGISTER", f"sip:{REALM}", userhash=True)
+    assert code(server.ask(value)) == 5003
+
+
+def test_userhash_of_a_user_who_was_added_meanwhile(make, store):
+    server = make(userhash=True)
+    assert code(server.ask(server.respond(userhash=True))) == 2001
+    with Store.open(store.path, writable=True) as writer:
+        writer.add_user("new", REALM, PASSWORD)
+    server.now += 1
+    assert code(server.ask(server.respond(user="new", userhash=True))) == 2001
+
+
+# ------------------------------------------------------------------ nonces: RFC 7616, 3.3 and 5.4
+
+
+def test_a_restart_and_another_node_take_the_nonces_of_their_key(make):
+    first, second, stranger = make(), make(), make(nonces=Nonces(b"another key of theirs"))
+    assert code(second.ask(first.respond())) == 2001
+    assert code(stranger.ask(first.respond())) == 4001
+    assert stranger.counts[Outcome.FOREIGN_NONCE] == 1
+
+
+def test_stale_only_where_the_digest_is_right(make):
+    """RFC 7616, 3.3: stale=true says that the password was right."""
+    server = make()
+    right, wrong = server.respond(), server.respond(password="guess")
+    server.now += 301
+    assert server.challenges(right)["MD5"].stale is True
+    assert code(server.ask(wrong)) == 5003
+    assert [server.counts[outcome] for outcome in (Outcome.STALE, Outcome.WRONG_DIGEST)] == [1, 1]
+
+
+def test_a_nonce_that_is_used_once(make):
+    server = make(nonce_uses=1)
+    challenge = server.challenges()["MD5"]
+    first, second = (
+        authorization(challenge, "alice", PASSWORD, "REGISTER", f"sip:{REALM}", nc=nc) for nc in (1, 2)
+    )
+    assert code(server.ask(first)) == 2001
+    assert server.challenges(second)["MD5"].stale is True
+    assert server.counts[Outcome.STALE] == 1
+
+
+def test_a_nonce_bound_to_the_address_of_the_uac(make):
+    server = make(bind_source=True)
+    server.source = "192.0.2.1"
+    value = server.respond()
+    server.source = "192.0.2.2"
+    assert server.challenges(value)["MD5"].stale is False
+    assert server.counts[Outcome.FOREIGN_NONCE] == 1
+    server.source = "192.0.2.1"
+    assert code(server.ask(value)) == 2001
+
+
+# ------------------------------------------------------------------ nonce counts: RFC 7616, 3.4 and 5.5
+
+
+def test_a_replay_gets_a_new_challenge_and_is_never_let_in(make):
+    """Not 403, for the client may be honest: with stale=true it goes on by itself."""
+    server = make()
+    value = server.respond()
+    assert code(server.ask(value)) == 2001
+    assert server.challenges(value)["MD5"].stale is True
+    assert server.counts[Outcome.REPLAYED] == 1
+
+
+def test_requests_out_of_order(make):
+    server = make()
+    challenge = server.challenges()["MD5"]
+
+    def ask(nc):
+        value = authorization(challenge, "alice", PASSWORD, "REGISTER", f"sip:{REALM}", nc=nc)
+        return code(server.ask(value))
+
+    assert [ask(nc) for nc in (3, 1, 2, 4)] == [2001] * 4
+    assert [ask(nc) for nc in (3, 1, 2, 4)] == [4001] * 4
+    assert [ask(nc) for nc in (100, 37, 36)] == [2001, 2001, 4001]
+
+
+def test_the_retransmission_of_a_request_is_answered_the_same(make):
+    """RFC 6733, 3: it has the End-to-End Identifier of what it repeats, and uses up no count."""
+    server = make()
+    server.end_to_end = 77
+    value = server.respond()
+    answers = [server.ask(value).encode() for _ in range(7)]
+    assert answers == answers[:1] * 7
+    assert code(server.ask(value)) == 2001
+    assert server.counts[Outcome.RETRANSMITTED] == 7
+    server.end_to_end = 78  # the same credentials in another request are a replay
+    assert code(server.ask(value)) == 4001
+
+
+def test_who_cannot_tell_a_retransmission_has_none(make):
+    server = make()
+    server.end_to_end = 0
+    value = server.respond()
+    assert [code(server.ask(value)) for _ in range(2)] == [2001, 4001]
+
+
+def test_a_count_of_zero_is_refused(make):
+    server = make()
+    assert code(server.ask(server.respond(nc=0))) == 5003
+    assert server.counts[Outcome.COUNT_ZERO] == 1
+
+
+def test_a_count_that_ran_over_is_a_replay(make):
+    server = make()
+    challenge = server.challenges()["MD5"]
+    values = [
+        authorization(challenge, "alice", PASSWORD, "REGISTER", f"sip:{REALM}", nc=nc)
+        for nc in (0xFFFFFFFF, 1)
+    ]
+    assert [code(server.ask(value)) for value in values] == [2001, 4001]
+
+
+def test_nobody_is_locked_out_by_counts_of_others(make):
+    """A count is noted only after the digest was found right."""
+    server = make()
+    challenge = server.challenges()["MD5"]
+    forged = authorization(challenge, "alice", "guess", "REGISTER", f"sip:{REALM}", nc=0xFFFFFFFF)
+    assert code(server.ask(forged)) == 5003
+    own = authorization(challenge, "alice", PASSWORD, "REGISTER", f"sip:{REALM}", nc=1)
+    assert code(server.ask(own)) == 2001
+
+
+def test_without_qop_a_nonce_serves_once(make):
+    """RFC 3261, 22.4 wants such clients served; without a count nothing else tells a replay."""
+    server = make()
+    value = server.respond(qop=None)
+    assert [code(server.ask(value)) for _ in range(2)] == [2001, 4001]
+
+
+def test_memory_for_counts_is_bounded_and_no_replay_gets_in(make):
+    server = make(max_nonces=10)
+    values = [server.respond() for _ in range(30)]
+    assert code(server.ask(values[0])) == 2001
+    for _ in range(20):
+        server.now += 1
+        assert code(server.ask(server.respond())) == 2001
+    # The first one is forgotten, and with it all that were made by then, though never used.
+    assert [code(server.ask(value)) for value in values] == [4001] * 30
+
+
+# ------------------------------------------------------------------ wrong passwords
+
+
+def test_a_wrong_password_is_403_by_default_and_a_challenge_where_wanted_but_not_for_ever(make):
+    assert code(make().ask(make().respond(password="guess"))) == 5003
+    server = make(rechallenge=True, max_challenges=3)
+    codes = [code(server.ask(server.respond(password="guess"))) for _ in range(5)]
+    assert codes == [4001] * 3 + [5003] * 2
+    # Another source is not locked out, and a success begins anew.
+    server.source = "192.0.2.2"
+    assert code(server.ask(server.respond(password="guess"))) == 4001
+    server.source = ""
+    assert code(server.ask(server.respond())) == 2001
+    assert code(server.ask(server.respond(password="guess"))) == 4001
+
+
+# ------------------------------------------------------------------ digest-uri: RFC 7616, 3.4.6
+
+
+@pytest.mark.parametrize(
+    ("policy", "codes"), [("host", [2001, 2001, 5003]), ("strict", [2001, 5003, 5003]), ("off", [2001] * 3)]
+)
+def test_the_digest_uri(make, policy, codes):
+    server = make(uri_policy=policy)
+    rewritten, elsewhere = "10.0.0.5:5070", "else.where"
+    challenge = server.challenges()["MD5"]
+    found = []
+    for nc, (uri, resource) in enumerate([(REALM, REALM), (REALM, rewritten), (elsewhere, REALM)], 1):
+        value = authorization(challenge, "alice", PASSWORD, "REGISTER", f"sip:{uri}", nc=nc)
+        found.append(code(server.ask(value, resource=resource)))
+    assert found == codes
+    assert server.counts[Outcome.OTHER_URI] == codes.count(5003)
+
+
+# ------------------------------------------------------------------ Authentication-Info: RFC 7616, 3.5
+
+
+@pytest.mark.parametrize("algorithm", ALL)
+def test_the_server_proves_that_it_knows_the_password_too(make, algorithm):
+    server = make(algorithms=(algorithm,), authentication_info=True)
+    value = server.respond(algorithm)
+    answer = server.ask(value)
+    credentials = ad.Credentials.parse(value)
+    expected = ad.digest_response(
+        ad.ha1("alice", REALM, PASSWORD, algorithm),
+        "",
+        credentials.uri,
+        credentials.nonce,
+        algorithm=algorithm,
+        qop="auth",
+        nc=credentials.nc,
+        cnonce=credentials.cnonce,
+    )
+    assert answer.find(RESPONSE_AUTH).value == expected
+    assert answer.find(NEXTNONCE) is None
+
+
+def test_a_nonce_half_through_its_life_is_followed_by_the_next(make):
+    server = make(authentication_info=True)
+    value = server.respond()
+    server.now += 151
+    following = server.ask(value).find(NEXTNONCE).value
+    challenge = ad.Challenge.parse(f'Digest realm="{REALM}", nonce="{following}", qop="auth"')
+    server.now += 200
+    assert code(server.ask(authorization(challenge, "alice", PASSWORD, "REGISTER", f"sip:{REALM}"))) == 2001
+
+
+def test_no_authentication_info_unless_wanted_and_none_for_the_c_module(make):
+    assert make().ask(make().respond()).find(RESPONSE_AUTH) is None
+    server = make(authentication_info=True)
+    server.end_to_end = 0
+    answer = server.ask(server.respond())
+    assert (code(answer), answer.find(RESPONSE_AUTH)) == (2001, None)
+
+
+# ------------------------------------------------------------------ what bad input gets
+
+
+def test_each_refusal_is_counted_apart_and_no_secret_is_logged(make, caplog):
+    caplog.set_level(logging.DEBUG)
+    server = make()
+    right = server.respond()
+    response = right.rpartition('response="')[2].rstrip('"')
+    for value in (
+        right.replace("algorithm=MD5", "algorithm=X"),
+        right.replace("qop=auth", "qop=x"),
+        right.replace(response, response * 2),
+        right.replace("nc=00000001, ", ""),
+        right.replace('nonce="', 'nonce="0'),
+        "Digest",
+    ):
+        assert code(server.ask(value)) in (4001, 5003)
+    del server.counts[Outcome.CHALLENGED]
+    assert server.counts == Counter(
+        {
+            Outcome.ALGORITHM_NOT_OFFERED: 1,
+            Outcome.QOP_NOT_OFFERED: 1,
+            Outcome.WRONG_LENGTH: 1,
+            Outcome.MALFORMED_QOP: 1,
+            Outcome.WRONG_DIGEST: 1,
+            Outcome.MALFORMED_CREDENTIALS: 1,
+        }
+    )
+    nonce = ad.Credentials.parse(right).nonce
+    assert response not in caplog.text
+    assert nonce not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"algorithms": ()}, "algorithms"),
+        ({"algorithms": ("MD5", "MD5")}, "algorithms"),
+        ({"algorithms": ("md4",)}, "algorithms"),
+        ({"algorithms": ["MD5"]}, "algorithms"),
+        ({"qop": ("none",)}, "qop"),
+        ({"nonce_lifetime": 0}, "nonce_lifetime"),
+        ({"nonce_uses": -1}, "nonce_uses"),
+        ({"max_nonces": 0}, "max_nonces"),
+        ({"max_challenges": 0}, "max_challenges"),
+        ({"uri_policy": "loose"}, "uri_policy"),
+    ],
+    ids=str,
+)
+def test_a_setting_that_cannot_be_used_is_named(settings, named):
+    with pytest.raises(ad.ConfigError, match=f"^{named}"):
+        DiscConfig(**settings)
