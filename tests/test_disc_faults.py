@@ -10,6 +10,7 @@ import pytest
 
 import auth_diameter as ad
 from auth_diameter._core import RequestStream
+from auth_diameter.disc.names import Hashes
 from auth_diameter.disc.server import Disc, Outcome
 from auth_diameter.disc.store import Store
 
@@ -67,7 +68,7 @@ def made(tmp_path_factory):
     path = tmp_path_factory.mktemp("made") / "users.sqlite"
     with Store.create(path) as store, store.changing():
         for number in range(2000):
-            store.put(f"u{number}", REALM, f"{number:032x}", "", exists=False)
+            store.put(f"u{number}", REALM, Hashes(f"{number:032x}"), exists=False)
             store.put_group(f"u{number}", REALM, "staff")
     return path
 

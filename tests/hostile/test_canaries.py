@@ -37,6 +37,7 @@ from auth_diameter._core import (
 )
 from auth_diameter.authorize import Authorizer
 from auth_diameter.disc.csvimport import CsvError, import_csv
+from auth_diameter.disc.names import Hashes
 from auth_diameter.disc.nonce import Nonces
 from auth_diameter.disc.server import Disc
 from auth_diameter.disc.store import Store
@@ -63,7 +64,7 @@ def store(tmp_path):
     with Store.create(tmp_path / "users.sqlite") as store:
         store.add_user("alice", DOMAIN, PASSWORDS[0])
         with store.changing() as connection:
-            store.put("bob", DOMAIN, HA1S[0], HA1S[1], exists=False)
+            store.put("bob", DOMAIN, Hashes(HA1S[0], HA1S[1]), exists=False)
             insert = "INSERT INTO subscriber (username, domain, password, ha1) VALUES (?, ?, ?, ?)"
             connection.execute(insert, ("carol", DOMAIN, PASSWORDS[1], ""))
             connection.execute(insert, ("dave", DOMAIN, PASSWORDS[2], HA1S[2] + "x"))

@@ -253,7 +253,9 @@ class Store:
 
         :raises StoreError: the database could not be read.
         """
-        own = self.ha1(username, realm, algorithm)  # in any case: the time is not to tell whether `user` exists
+        own = self.ha1(
+            username, realm, algorithm
+        )  # in any case: the time is not to tell whether `user` exists
         if "@" not in username:
             return (own,)
         user, _, domain = username.rpartition("@")
