@@ -148,14 +148,15 @@ def cold(disc: Disc, shape: str, users: int, samples: int, seed: int) -> float:
 class OtherDigests(Disc):
     """Compares an unknown user's response with two HA1 where a known one's has one, and with one for two."""
 
-    def _ha1_candidates(self, username: str, realm: str) -> tuple[bool, str]:
-        known, found = super()._ha1_candidates(username, realm)
+    def _ha1_candidates(self, username: str, realm: str, algorithm: str) -> tuple[bool, str]:
+        known, found = super()._ha1_candidates(username, realm, algorithm)
         return known, found if known else found[:32] if len(found) > 32 else 2 * found
 
 
 def missing_sooner(store: Store) -> Disc:
     """Asks the database for the user's row alone, and gets none for an unknown user."""
-    plain = "SELECT 1, ha1, ha1b, password FROM subscriber WHERE username = ? AND domain = ?"
+    columns = "1, ha1, ha1b, ha1_sha256, ha1_sha512t256, password"
+    plain = f"SELECT {columns} FROM subscriber WHERE username = ? AND domain = ?"
     store._select = store._select_other = plain
     return Disc(store)
 

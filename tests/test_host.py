@@ -220,7 +220,7 @@ class Counted(Disc):
         super().__init__(store)
         self.asked = 0
 
-    def answer(self, questions, out, now):
+    def answer(self, questions, out, now, one_challenge=False):
         self.asked += len(questions)
         super().answer(questions, out, now)
 

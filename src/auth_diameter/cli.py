@@ -20,7 +20,7 @@ import sys
 from collections.abc import Callable, Coroutine, Iterator
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import click
 from rich.console import Console
@@ -194,6 +194,11 @@ def address_or_port(text: str) -> tuple[str, int]:
     return address(f"127.0.0.1:{text}" if text.isdigit() else text)
 
 
+def names(text: str) -> tuple[str, ...]:
+    """What stands between commas."""
+    return tuple(part.strip() for part in text.split(","))
+
+
 DEFAULT_PORT = 3000  # of DISC
 disc_option = click.option(
     "--disc",
@@ -250,7 +255,33 @@ def main(verbose: bool) -> None:
 @main.command()
 @click.option("--listen", type=address, metavar="HOST:PORT", default="127.0.0.1:3000", show_default=True)
 @database
+@click.option(
+    "--algorithms",
+    type=names,
+    default="MD5",
+    show_default=True,
+    metavar="NAME[,…]",
+    help="Offered in this order: MD5, SHA-256, SHA-512-256, each also with -sess.",
+)
+@click.option(
+    "--qop", type=names, default="auth", show_default=True, metavar="NAME[,…]", help="auth, auth-int."
+)
+@click.option(
+    "--one-challenge",
+    type=network,
+    multiple=True,
+    metavar="NETWORK",
+    help="SIP servers there can take one challenge only, as Kamailio's C module; may be repeated.",
+)
 @click.option("--rechallenge", is_flag=True, help="Answer wrong credentials with a new challenge, not 403.")
+@click.option(
+    "--max-challenges",
+    type=click.IntRange(1),
+    default=5,
+    show_default=True,
+    metavar="N",
+    help="With --rechallenge, so many in a row for a user and source.",
+)
 @click.option(
     "--nonce-lifetime",
     type=click.FloatRange(1, 86400),
@@ -260,9 +291,31 @@ def main(verbose: bool) -> None:
     help="How long a challenge may be answered.",
 )
 @click.option(
+    "--nonce-uses",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="How often a challenge may be answered; 1: once, 0: as often as the client counts.",
+)
+@click.option(
     "--nonce-key",
+    multiple=True,
     metavar="FILE",
-    help="File of 16 secret bytes or more; several DISC with the same one accept each other's challenges.",
+    help="File of 16 secret bytes or more; several DISC with the same one accept each other's challenges. "
+    "May be repeated: the first makes challenges, all are accepted.",
+)
+@click.option(
+    "--bind-source", is_flag=True, help="A challenge may be answered from the address alone that got it."
+)
+@click.option("--userhash", is_flag=True, help="Offer that the username may come hashed.")
+@click.option("--authentication-info", is_flag=True, help="Prove the server's side, too, in 200 replies.")
+@click.option(
+    "--uri-policy",
+    type=click.Choice(["host", "strict", "off"]),
+    default="host",
+    show_default=True,
+    help="How near the digest-uri must be to the Request-URI.",
 )
 @click.option(
     "--allow",
@@ -291,24 +344,50 @@ def main(verbose: bool) -> None:
 def disc(
     listen: tuple[str, int],
     db: str,
+    algorithms: tuple[str, ...],
+    qop: tuple[str, ...],
+    one_challenge: tuple[Network, ...],
     rechallenge: bool,
+    max_challenges: int,
     nonce_lifetime: float,
-    nonce_key: str | None,
+    nonce_uses: int,
+    nonce_key: tuple[str, ...],
+    bind_source: bool,
+    userhash: bool,
+    authentication_info: bool,
+    uri_policy: Literal["host", "strict", "off"],
     allow: tuple[Network, ...],
     max_connections: int,
     max_per_source: int,
     metrics_at: tuple[str, int] | None,
 ) -> None:
     """Run DISC: challenge, verify and check groups for SIP servers."""
+    from auth_diameter.disc.config import DiscConfig
     from auth_diameter.disc.listener import ListenerConfig
     from auth_diameter.disc.listener import listen as start
     from auth_diameter.disc.nonce import Nonces
-    from auth_diameter.disc.server import Disc, DiscConfig
+    from auth_diameter.disc.server import Disc
     from auth_diameter.disc.store import Store
 
-    config = DiscConfig(nonce_lifetime=nonce_lifetime, rechallenge=rechallenge)
-    nonces = Nonces(_nonce_key(nonce_key) if nonce_key is not None else None, nonce_lifetime)
-    limits = ListenerConfig(allow=allow, max_connections=max_connections, max_per_source=max_per_source)
+    config = DiscConfig(
+        algorithms=algorithms,
+        qop=qop,
+        nonce_lifetime=nonce_lifetime,
+        nonce_uses=nonce_uses,
+        bind_source=bind_source,
+        userhash=userhash,
+        authentication_info=authentication_info,
+        uri_policy=uri_policy,
+        rechallenge=rechallenge,
+        max_challenges=max_challenges,
+    )
+    nonces = Nonces([_nonce_key(file) for file in nonce_key] or None, nonce_lifetime)
+    limits = ListenerConfig(
+        allow=allow,
+        one_challenge=one_challenge,
+        max_connections=max_connections,
+        max_per_source=max_per_source,
+    )
     log = logging.getLogger("auth_diameter.disc")
     exports = bind_metrics(metrics_at)
 
@@ -367,6 +446,7 @@ def _nonce_key(file: str) -> bytes:
     is_flag=True,
     help="Look at credentials however many were wrong: for a host behind a proxy, whose address all share.",
 )
+@click.option("--tell-source", is_flag=True, help="Tell DISC the address of the UAC, for its --bind-source.")
 @metrics_option
 def serve(
     listen: tuple[str, int],
@@ -374,13 +454,14 @@ def serve(
     route: str | None,
     workers: int,
     no_penalty: bool,
+    tell_source: bool,
     metrics_at: tuple[str, int] | None,
 ) -> None:
     """Run a SIP/UDP server that lets through whom DISC knows."""
     from auth_diameter.host import Host, bind, load_route
     from auth_diameter.workers import Workers
 
-    config = ad.Config(diameter_client_host=disc_hosts, penalty=not no_penalty)
+    config = ad.Config(diameter_client_host=disc_hosts, penalty=not no_penalty, tell_source=tell_source)
     script = load_route(route) if route is not None else None
     with listening(show(listen)):
         sockets = bind(*listen, workers)

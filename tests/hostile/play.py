@@ -7,6 +7,7 @@ from collections.abc import Callable
 from auth_diameter import Config, Decision, ParseError, SipRequest
 from auth_diameter._core import AnswerStream, Question, RequestStream, append_question
 from auth_diameter.authorize import Authorizer, malformed
+from auth_diameter.disc.config import DiscConfig
 from auth_diameter.disc.nonce import Nonces
 from auth_diameter.disc.server import Disc
 from auth_diameter.disc.store import Store
@@ -22,9 +23,9 @@ MSGID = 0x01020304
 Answering = Callable[[bytes], bytes]  # a DISC: the bytes of a question → the bytes of its answer
 
 
-def real_disc(store: Store, nonces: Nonces | None = None) -> Answering:
+def real_disc(store: Store, nonces: Nonces | None = None, config: DiscConfig | None = None) -> Answering:
     """The DISC of this package, asked without a socket."""
-    disc = Disc(store, nonces=nonces)
+    disc = Disc(store, config, nonces)
 
     def answer(question: bytes) -> bytes:
         out = bytearray()

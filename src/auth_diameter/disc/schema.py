@@ -238,9 +238,9 @@ class Spellings:
         self, connection: sqlite3.Connection, version: int, *, now: bool = False
     ) -> Mapping[str, tuple[str, ...]]:
         """Give the map as of ``version``; after a long scan an older one, unless ``now``."""
-        started = time.monotonic()
-        if version == self._version or not self._exists or (started < self._due and not now):
+        if version == self._version or not self._exists or (time.monotonic() < self._due and not now):
             return self._known
+        started = time.thread_time()  # of the work alone: a busy machine makes no scan a long one
         known: dict[str, list[str]] = {}
         for (value,) in connection.execute(self._query):
             name = text(value)
@@ -250,9 +250,8 @@ class Spellings:
             for folded, names in known.items()
         }
         self._version = version
-        ended = time.monotonic()
-        took = ended - started
-        self._due = ended + _SCAN_SHARE * took if took > _SHORT_SCAN else 0.0
+        took = time.thread_time() - started
+        self._due = time.monotonic() + _SCAN_SHARE * took if took > _SHORT_SCAN else 0.0
         return self._known
 
 

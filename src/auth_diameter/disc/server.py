@@ -122,6 +122,7 @@ class Disc:
         self._store = store
         self._config = config if config is not None else DiscConfig()
         self._nonces = nonces if nonces is not None else Nonces(lifetime=self._config.nonce_lifetime)
+        self._accepted = {_base(algorithm) for algorithm in self._config.algorithms}
         self._uses = NonceUses(self._nonces.lifetime, self._config.max_nonces)
         self.counts: Counter[Outcome] = Counter()
         self._users: dict[tuple[str, str, str], tuple[bool, str]] = {}
@@ -187,7 +188,7 @@ class Disc:
             return
         assert credentials is not None
         algorithm = credentials.base_algorithm
-        if algorithm is None or algorithm not in self._config.algorithms:
+        if algorithm is None or algorithm not in self._accepted:
             self._refuse(question, credentials, out, now, Outcome.ALGORITHM_NOT_OFFERED)
             return
         protection = credentials.protection
@@ -338,7 +339,7 @@ class Disc:
         challenges: list[bytes] = []
         try:
             for algorithm in self._offer(question, username, realm):
-                nonce = self._nonces.make(realm, now, algorithm, source)
+                nonce = self._nonces.make(realm, now, _base(algorithm), source)
                 challenge = format_challenge(
                     realm, nonce, algorithm=algorithm, qop=qop, stale=stale, userhash=config.userhash
                 )
@@ -357,14 +358,14 @@ class Disc:
             return _MD5
         if self._one_challenge or not question.end_to_end:
             # OpenSER's module copies one Challenge, and its telephones know MD5 best.
-            return _MD5 if "MD5" in algorithms else algorithms[:1]
+            return _MD5 if "MD5" in self._accepted else algorithms[:1]
         if username is None:
             username = _text(question.user_name).partition("@")[0]
         key = (username, realm)
         found = self._offers.get(key)
         if found is None:
             having = self._ask(self._store.algorithms, username, realm)
-            found = tuple(algorithm for algorithm in algorithms if algorithm in having) or algorithms
+            found = tuple(one for one in algorithms if _base(one) in having) or algorithms
             _keep(self._offers, key, found, len(username) + len(realm))
         return found
 
@@ -473,6 +474,11 @@ class _HashedNames(NamedTuple):
     version: int  # of the database
     due: float  # when they may be hashed anew
     usernames: dict[str, str]
+
+
+def _base(algorithm: str) -> str:
+    """Of an algorithm with -sess the one whose HA1 and nonces it uses (RFC 7616, 3.4.2)."""
+    return algorithm.removesuffix("-sess")
 
 
 def _item(one: _Judged) -> tuple[Credentials, bytes, str] | tuple[Credentials, bytes, str, bytes, bytes]:
