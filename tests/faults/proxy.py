@@ -342,12 +342,19 @@ class _Direction:
     async def _send_piece(self, data: bytes, faults: Faults) -> None:
         left = len(data) if faults.cut_at is None else max(0, faults.cut_at - self._sent)
         if left:
-            await self._loop.sock_sendall(self._sink, data[:left])
+            await self._write(data[:left])
             self._sent += min(left, len(data))
         if left < len(data):
             raise _Reset if faults.cut_with_reset else _Cut
         if faults.pause:
             await asyncio.sleep(faults.pause)
+
+    async def _write(self, data: bytes) -> None:
+        # Nearly always there is room, and the way through the loop costs more than that of a byte.
+        with contextlib.suppress(BlockingIOError):
+            data = data[self._sink.send(data) :]
+        if data:
+            await self._loop.sock_sendall(self._sink, data)
 
 
 # ---------------------------------------------------------------------- places where nobody is
