@@ -21,8 +21,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import faults.rows
 from faults.report import ROWS, Report
 
-_MARKS = {True: "ok", False: "BROKEN", None: ""}
-
 
 class Output:
     """What is printed, and kept in a file as well."""
@@ -39,7 +37,7 @@ class Output:
 
 def show(report: Report) -> str:
     """The findings as an aligned table."""
-    lines = [(one.what, one.figure, one.limit, _MARKS[one.kept]) for one in report.findings]
+    lines = [(one.what, one.figure, one.limit, one.verdict.value) for one in report.findings]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join("  " + "  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 

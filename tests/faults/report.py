@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -13,44 +14,51 @@ from faults.world import World
 Value = float | Mapping[str, float]
 
 
-def _silence() -> float:
-    return 0.0
+class Verdict(enum.Enum):
+    """Whether a limit was kept."""
+
+    NONE = ""  # there is none
+    KEPT = "ok"
+    LATE = "ok, late machine"  # but for what the machine itself was late
+    BROKEN = "BROKEN"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One figure, its limit as text, and whether it is kept; None: there is none."""
+    """One figure, and its limit as text."""
 
     what: str
     figure: str
     limit: str
-    kept: bool | None
+    verdict: Verdict
 
     def __str__(self) -> str:
         return f"{self.what}: {self.figure}" + (f", must be {self.limit}" if self.limit else "")
 
 
-@dataclass
 class Report:
     """What came out of a row.
 
-    :ivar noise: gives the seconds by which this machine was late to wake up a thread; see `at_most`.
+    A machine that has other things to do wakes up a program late, and there are three on the way of a
+    request. So times may be longer by three times the `lateness` of the machine, and where nothing may be
+    refused, as many may be as come in that time; the verdict says so.
+
+    :param lateness: gives the seconds by which the machine was late to wake up a thread, at worst.
     """
 
-    findings: list[Finding] = field(default_factory=list)
-    noise: Callable[[], float] = field(default=_silence, repr=False)
+    def __init__(self, lateness: Callable[[], float]) -> None:
+        self.findings: list[Finding] = []
+        self._lateness = lateness
 
-    def _add(self, what: str, figure: str, limit: str, kept: bool | None) -> None:
-        self.findings.append(Finding(what, figure, limit, kept))
+    def _add(self, what: str, figure: str, limit: str, kept: bool, late: bool = False) -> None:
+        verdict = Verdict.KEPT if kept else Verdict.LATE if late else Verdict.BROKEN
+        self.findings.append(Finding(what, figure, limit, verdict))
 
     def at_most(self, what: str, value: Value, limit: float, unit: str = "ms") -> None:
-        """A figure with an upper limit, or one for each kind of client.
-
-        A time may be longer by what the machine itself was late, at each of the three programs on its way.
-        """
-        late = 3 * self.noise() if unit == "ms" else 0.0
-        kept = max(_values(value), default=0.0) <= limit + late
-        self._add(what, _show(value, unit), f"≤ {_show(limit, unit)}", kept)
+        """A figure with an upper limit, or one for each kind of client."""
+        most = max(_values(value), default=0.0)
+        late = unit == "ms" and most <= limit + 3 * self._lateness()
+        self._add(what, _show(value, unit), f"≤ {_show(limit, unit)}", most <= limit, late)
 
     def at_least(self, what: str, value: Value, limit: float, unit: str = "") -> None:
         """One with a lower limit."""
@@ -62,21 +70,18 @@ class Report:
         self._add(what, str(value), str(wanted), value == wanted)
 
     def none(self, what: str, count: int, text: str = "") -> None:
-        """A count of requests that must be 0, but for those that came while the machine itself was late.
-
-        :param text: what to show instead of the count.
-        """
-        late = 3 * self.noise() * RATE
-        self._add(what, text or str(count), "0" if not text else "none", count <= late)
+        """A count of requests that must be 0. :param text: what to show instead of it."""
+        late = count <= 3 * self._lateness() * RATE
+        self._add(what, text or str(count), "none" if text else "0", count == 0, late)
 
     def note(self, what: str, value: Value, unit: str = "") -> None:
         """One without a limit."""
-        self._add(what, _show(value, unit), "", None)
+        self.findings.append(Finding(what, _show(value, unit), "", Verdict.NONE))
 
     @property
     def broken(self) -> list[str]:
         """The findings whose limit was not kept, as text."""
-        return [str(finding) for finding in self.findings if finding.kept is False]
+        return [str(finding) for finding in self.findings if finding.verdict is Verdict.BROKEN]
 
 
 def _values(value: Value) -> list[float]:
@@ -111,16 +116,12 @@ class Row:
     run_it: Run
     long: Mapping[str, Any]
 
-    def run(self, *, long: bool = False, noise: bool = False) -> Report:
-        """Plays the fault in a world of its own.
-
-        :param noise: whether the machine's own lateness is allowed for.
-        """
+    def run(self, *, long: bool = False) -> Report:
+        """Plays the fault in a world of its own."""
         with World() as world:
-            report = Report(noise=world.lateness if noise else _silence)
+            report = Report(world.lateness)
             self.run_it(world, report, **(self.long if long else {}))
-            report.note("this machine was late by", world.lateness(), "ms")
-        report.noise = _silence
+            report.note("the machine was late by", world.lateness(), "ms")
         return report
 
 
@@ -137,8 +138,9 @@ def row(name: str, fault: str, must: str, **long: Any) -> Callable[[Run], Run]:
     return register
 
 
-def run_short(name: str) -> Report:
-    """Plays a row in its short form, in this process, on a machine that has other things to do as well."""
+def run_short(name: str) -> tuple[list[Finding], list[str]]:
+    """Plays a row in its short form, in this process: its findings, and those that are broken, as text."""
     import faults.rows  # noqa: F401 - registers them; they import this module
 
-    return ROWS[name].run(noise=True)
+    report = ROWS[name].run()
+    return report.findings, report.broken

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 
 import faults.rows  # noqa: F401 - registers them
 import pytest
-from faults.report import ROWS, Report, run_short
+from faults.report import ROWS, Finding, run_short
 from faults.rows.process import FAKETIME
 from faults.rows.store import has_namespaces
 
@@ -21,7 +21,7 @@ AT_A_TIME = 2
 
 
 @pytest.fixture(scope="module")
-def reports(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[Report]]]:
+def reports(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[tuple[list[Finding], list[str]]]]]:
     """The report of each row that was chosen, as soon as there is one."""
     chosen = [item for item in request.session.items if item.path == request.path]
     names = [item.callspec.params["name"] for item in chosen]
@@ -32,11 +32,11 @@ def reports(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[Report]
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_row(name: str, reports: dict[str, Future[Report]]) -> None:
+def test_row(name: str, reports: dict[str, Future[tuple[list[Finding], list[str]]]]) -> None:
     if name == "clock-jumps" and FAKETIME is None:
         pytest.skip("no libfaketime")
     if name == "disk-full" and not has_namespaces():
         pytest.skip("no mount namespaces for us on this machine")
-    report = reports[name].result()
-    assert report.findings
-    assert not report.broken, "\n".join(map(str, report.findings))
+    findings, broken = reports[name].result()
+    assert findings
+    assert not broken, "\n".join(map(str, findings))
