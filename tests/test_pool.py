@@ -424,6 +424,21 @@ def test_a_question_whose_connection_breaks_is_asked_once_more_and_never_twice()
     assert pool.closed(second, 0.7) == []  # told twice
 
 
+def test_a_disc_that_broke_a_connection_gets_another_one_when_it_is_trusted_again():
+    """Else the other would do all the work from then on, and its end would find no connection open."""
+    pool = new_pool(A, B)
+    submit(pool)
+    first, other = open_one(pool), open_one(pool)
+    assert pool.wanted(0.0) is None
+    assert pool.closed(first, 0.5) == []  # its question goes to the other at once
+    assert len(take(other)) == 1
+    pool.tend(0.5)
+    assert pool.wanted(0.5) is None  # it may be about to end
+    assert 0.5 < pool.due < 1.0
+    pool.tend(pool.due)
+    assert pool.wanted(0.7) is first.peer
+
+
 def test_an_answer_to_the_first_attempt_comes_too_late():
     pool = new_pool()
     submit(pool)

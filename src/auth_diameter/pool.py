@@ -673,6 +673,8 @@ class Pool:
         for peer in self.peers:
             if peer.in_doubt and peer.rest_until > now:
                 self._be_due(peer.rest_until)
+            elif self._is_suspect(peer, now):
+                self._be_due(peer.suspect_until)  # it may have no connection left, and is to get one then
 
     def _probe(self, now: float) -> None:
         """Lets a question through to each DISC in doubt that has rested and has a connection with room."""

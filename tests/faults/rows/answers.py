@@ -41,7 +41,7 @@ def _play(
     "answers-odd",
     "answers slow, out of order, byte by byte, doubled, with an unknown id",
     "each request gets its own answer, in the time that the answer takes",
-    seconds=8.0,
+    seconds=4.0,
 )
 def odd_answers(world: World, report: Report, *, seconds: float = 0.7) -> None:
     """What is odd, but framed right: nothing may be refused for it."""
@@ -71,7 +71,7 @@ def odd_answers(world: World, report: Report, *, seconds: float = 0.7) -> None:
     "answers-late",
     "answers later than the deadline",
     "503 at the deadline; late ones counted and dropped, never taken for another's",
-    seconds=8.0,
+    seconds=4.0,
 )
 def late_answers(world: World, report: Report, *, seconds: float = 1.0) -> None:
     """All answers come, every second one after its question was given up."""
@@ -93,7 +93,7 @@ def late_answers(world: World, report: Report, *, seconds: float = 1.0) -> None:
     "answers-torn",
     "answers half-written, garbage, with wrong bits, cut in the middle",
     "doubtful framing closes the connection; nobody is let in by it; back within 2 s",
-    seconds=8.0,
+    seconds=4.0,
 )
 def torn_answers(world: World, report: Report, *, seconds: float = 0.7) -> None:
     """What cannot be relied on: who is refused meanwhile is counted, and nobody is let in by it."""
@@ -160,7 +160,7 @@ def _rewritten(code: int, result_code: int, challenge: bytes | None) -> Change:
     "answers-unusable",
     "2001 without credentials; 4001 without a Challenge, with CRLF in it, with 64 KiB",
     "500; no header injected; never 200",
-    seconds=8.0,
+    seconds=4.0,
 )
 def unusable_answers(world: World, report: Report, *, seconds: float = 0.6) -> None:
     """A proxy changes the answers to those who sent no credentials."""

@@ -33,7 +33,7 @@ def _entry(serial: int) -> tuple[Entry, bytes]:
     "threads-256",
     "256 threads on one client",
     "no deadlock; each gets the verdict on its own request; connections as configured",
-    calls=200,
+    calls=100,
 )
 def threads(world: World, report: Report, *, calls: int = 12) -> None:
     """They call as fast as they are answered, which is an overload: none may be refused for it here."""
@@ -65,7 +65,7 @@ def threads(world: World, report: Report, *, calls: int = 12) -> None:
     "tasks-cancelled",
     "tasks cancelled at any moment, DISC slow and resetting connections",
     "those left get their own verdict; no stream is shared, nothing stays behind",
-    seconds=20.0,
+    seconds=10.0,
 )
 def cancelled(world: World, report: Report, *, seconds: float = 2.0) -> None:
     """Half of all tasks are cancelled within the time that an answer takes."""

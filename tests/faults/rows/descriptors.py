@@ -20,7 +20,7 @@ _OTHER = "127.0.0.2"  # where strangers come from
     "no-descriptors",
     "no file descriptors left in DISC",
     "open connections go on, accepting does not spin, and goes on when there are some again",
-    seconds=20.0,
+    seconds=10.0,
 )
 def no_descriptors(world: World, report: Report, *, seconds: float = 2.0) -> None:
     """A DISC that may have 128 of them, and 400 connections of strangers that say nothing."""

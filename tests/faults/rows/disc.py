@@ -84,7 +84,7 @@ def killed_alone(world: World, report: Report, *, outages: int = 1, seconds: flo
     "disc-hangs",
     "DISC hangs (SIGSTOP)",
     "one deadline, then a breaker: 503 ≤ 10 ms; probe once a second; back ≤ 2 s after it goes on",
-    seconds=30.0,
+    seconds=20.0,
     timeout=2.0,
 )
 def hangs(world: World, report: Report, *, seconds: float = 3.0, timeout: float = 0.5) -> None:

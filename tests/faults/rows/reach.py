@@ -21,7 +21,7 @@ from auth_diameter import Config
     "reset-mid-write",
     "the connection is reset in the middle of a question",
     "the whole question again, elsewhere: every request gets its verdict",
-    seconds=20.0,
+    seconds=10.0,
 )
 def reset_in_the_middle(world: World, report: Report, *, seconds: float = 2.0) -> None:
     """Every connection to one of two DISC ends with a RST after 1,500 bytes, in the middle of a question."""
@@ -43,7 +43,7 @@ def reset_in_the_middle(world: World, report: Report, *, seconds: float = 2.0) -
     "never-reads",
     "a DISC that takes connections and never reads",
     "one deadline, then 503; what is not sent stays ≤ 1 MiB a connection",
-    seconds=20.0,
+    seconds=10.0,
 )
 def never_reads(world: World, report: Report, *, seconds: float = 2.5) -> None:
     """2,000 requests a second for `serve`, more than the kernels' buffers take."""
@@ -73,7 +73,7 @@ def never_reads(world: World, report: Report, *, seconds: float = 2.5) -> None:
     "refused-two",
     "connects are refused by one of two DISC",
     "every request gets its verdict from the other, ≤ 250 ms",
-    seconds=20.0,
+    seconds=10.0,
 )
 def refused_by_one(world: World, report: Report, *, seconds: float = 1.0) -> None:
     """Nobody listens on the first."""
@@ -90,7 +90,7 @@ def refused_by_one(world: World, report: Report, *, seconds: float = 1.0) -> Non
     "black-hole-two",
     "one of two DISC is a black hole: no answer to a SYN",
     "connect deadline 1 s, for the requests that meet it; then the other alone",
-    seconds=20.0,
+    seconds=10.0,
 )
 def black_hole_and_another(world: World, report: Report, *, seconds: float = 3.0) -> None:
     """The hole is the first of two, and so the first that is tried."""
@@ -110,7 +110,7 @@ def black_hole_and_another(world: World, report: Report, *, seconds: float = 3.0
     "black-hole-only",
     "the only DISC is a black hole",
     "503 within the connect deadline of 1 s; later ones at once",
-    seconds=20.0,
+    seconds=10.0,
 )
 def black_hole_alone(world: World, report: Report, *, seconds: float = 2.5) -> None:
     """Nothing else is there."""
@@ -125,7 +125,7 @@ def black_hole_alone(world: World, report: Report, *, seconds: float = 2.5) -> N
     "resolver",
     "a name that does not resolve, and one whose resolver hangs, before a DISC that works",
     "every request gets its verdict; looking up is off the hot path",
-    seconds=20.0,
+    seconds=10.0,
 )
 def names(world: World, report: Report, *, seconds: float = 2.5) -> None:
     """The three are peers of one client; `getaddrinfo` is a fake that fails, or hangs until the end."""

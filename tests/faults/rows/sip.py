@@ -15,7 +15,7 @@ from faults.world import World
     "retransmissions",
     "each request is sent again seven times",
     "the same reply bytes; one question to DISC",
-    seconds=20.0,
+    seconds=10.0,
 )
 def retransmissions(world: World, report: Report, *, seconds: float = 2.0) -> None:
     """A tenth of a second from one to the next, so that the first ones find the reply sent."""
@@ -62,7 +62,7 @@ async def request_route(request, auth):
     "overload-route",
     "five times more requests than the SIP host has time for",
     "goodput ≥ 80 % of the peak; the excess gets 503 with Retry-After; p99 of the accepted ≤ 500 ms",
-    seconds=60.0,
+    seconds=20.0,
 )
 def overload_of_the_route(world: World, report: Report, *, seconds: float = 3.0) -> None:
     """A route that keeps the loop for 4 ms a request. The peak is the best of three loads around that."""
