@@ -473,6 +473,17 @@ def test_a_nonce_half_through_its_life_is_followed_by_the_next(make):
     assert code(server.ask(authorization(challenge, "alice", PASSWORD, "REGISTER", f"sip:{REALM}"))) == 2001
 
 
+def test_a_nonce_used_up_is_followed_by_the_next(make):
+    server = make(authentication_info=True, nonce_uses=2)
+    challenge = server.challenges()["MD5"]
+    first, second = (
+        server.ask(authorization(challenge, "alice", PASSWORD, "REGISTER", f"sip:{REALM}", nc=nc))
+        for nc in (1, 2)
+    )
+    assert first.find(NEXTNONCE) is None
+    assert second.find(NEXTNONCE) is not None
+
+
 def test_no_authentication_info_unless_wanted_and_none_for_the_c_module(make):
     assert make().ask(make().respond()).find(RESPONSE_AUTH) is None
     server = make(authentication_info=True)

@@ -66,6 +66,17 @@ def test_each_count_once(uses: NonceUses) -> None:
     assert add(uses, "another") is Use.FIRST
 
 
+def test_uses_are_limited_whatever_their_counts() -> None:
+    """A client may go on counting from one nonce to the next, against RFC 7616, 3.4: belle-sip does."""
+    uses = NonceUses(limit=2)
+    assert add(uses, "n", 7, mark=1) is Use.FIRST
+    assert take(uses, "n", 5) is Use.FIRST
+    assert take(uses, "n", 8) is take(uses, "n", 6) is Use.EXPIRED
+    assert take(uses, "n", 5) is Use.REPLAYED
+    assert take(uses, "n", 7, mark=1) is Use.AGAIN
+    assert add(uses, "another", 9) is Use.FIRST
+
+
 def test_counts_out_of_order(uses: NonceUses) -> None:
     """Parallel requests overtake each other; 64 of them may."""
     add(uses, "n", 100)

@@ -45,19 +45,25 @@ cdef class _Nonce:
     cdef double made                    # seconds since 1970
     cdef uint32_t highest               # count
     cdef uint64_t window                # bit n stands for the count n below the highest
+    cdef uint32_t uses
     cdef Mark marks[MARKS]
     cdef int next_mark
 
-    cdef object take(self, uint32_t count, int64_t mark, double now):
+    cdef object take(self, uint32_t count, int64_t mark, double now, uint32_t limit):
         cdef uint32_t distance
+        if count <= self.highest:
+            distance = self.highest - count
+            if distance >= WINDOW or self.window >> distance & 1:
+                return _AGAIN if self.is_again(count, mark, now) else _REPLAYED
+        # Not the count is limited: belle-sip goes on counting from one nonce to the next.
+        if limit and self.uses >= limit:
+            return _EXPIRED
+        self.uses += 1
         if count > self.highest:
             distance = count - self.highest
             self.window = (self.window << distance if distance < WINDOW else 0) | 1
             self.highest = count
         else:
-            distance = self.highest - count
-            if distance >= WINDOW or self.window >> distance & 1:
-                return _AGAIN if self.is_again(count, mark, now) else _REPLAYED
             self.window |= <uint64_t>1 << distance
         if mark:
             self.marks[self.next_mark] = Mark(now, mark, count)
@@ -82,17 +88,20 @@ cdef class NonceUses:
 
     :param lifetime: seconds for which a nonce may be used, and has to be remembered.
     :param most: nonces that are remembered; each takes some 400 bytes.
+    :param limit: how often one may be used; 0: as often as the client counts.
     """
 
     cdef double lifetime
     cdef Py_ssize_t most
+    cdef uint32_t limit
     cdef double forgotten   # the latest time of making among the nonces that are remembered no more
     cdef dict nonces        # str to _Nonce
     cdef object order       # deque of the keys: to take the first out of a dict costs time for each before it
 
-    def __cinit__(self, double lifetime=300.0, Py_ssize_t most=131_072):
+    def __cinit__(self, double lifetime=300.0, Py_ssize_t most=131_072, uint32_t limit=0):
         self.lifetime = lifetime
         self.most = most
+        self.limit = limit
         self.nonces = {}
         self.order = deque()
 
@@ -114,7 +123,7 @@ cdef class NonceUses:
             return _UNKNOWN
         if now - found.made > self.lifetime:
             return _EXPIRED
-        return found.take(count, mark, now)
+        return found.take(count, mark, now, self.limit)
 
     def add(self, str nonce not None, str realm not None, str algorithm not None, str source not None,
             uint32_t count, int64_t mark, double now, double made):
@@ -126,7 +135,7 @@ cdef class NonceUses:
         cdef _Nonce oldest
         if found is not None:
             # Bound to the same realm in another spelling; that it was taken before still counts.
-            return found.take(count, mark, now)
+            return found.take(count, mark, now, self.limit)
         # After a step back of the clock, what was forgotten lies in the future, and is foreign.
         if made <= self.forgotten <= now:
             return _REPLAYED    # it may have been used: nobody knows any more
@@ -144,4 +153,4 @@ cdef class NonceUses:
                 break
             del self.nonces[self.order.popleft()]
             self.forgotten = max(self.forgotten, oldest.made)
-        return found.take(count, mark, now)
+        return found.take(count, mark, now, self.limit)

@@ -31,8 +31,7 @@ class DiscConfig:
     """Seconds for which a nonce may be used, as the original DISC has it."""
 
     nonce_uses: int = 0
-    """How often a nonce may be used, by its nonce count; 1: once. 0: within its lifetime as often as the
-    client counts."""
+    """How often a nonce may be used; 1: once. 0: within its lifetime as often as the client counts."""
 
     max_nonces: int = 131_072
     """Nonces whose counts are remembered, some 400 bytes each. Beyond that the oldest get a new challenge,
@@ -49,7 +48,8 @@ class DiscConfig:
 
     authentication_info: bool = False
     """Whether a success brings rspauth, the server's own proof, and a new nonce when the old one is half
-    through its lifetime (RFC 7616, 3.5). OpenSER's module could do nothing with it, and gets none."""
+    through its lifetime or used up (RFC 7616, 3.5). OpenSER's module could do nothing with it, and gets
+    none."""
 
     uri_policy: UriPolicy = "host"
     """Which digest-uri may stand for which Request-URI; see `uri_fits`."""

@@ -123,7 +123,7 @@ class Disc:
         self._config = config if config is not None else DiscConfig()
         self._nonces = nonces if nonces is not None else Nonces(lifetime=self._config.nonce_lifetime)
         self._accepted = {_base(algorithm) for algorithm in self._config.algorithms}
-        self._uses = NonceUses(self._nonces.lifetime, self._config.max_nonces)
+        self._uses = NonceUses(self._nonces.lifetime, self._config.max_nonces, self._config.nonce_uses)
         self.counts: Counter[Outcome] = Counter()
         self._users: dict[tuple[str, str, str], tuple[bool, str]] = {}
         self._offers: dict[tuple[str, str], tuple[str, ...]] = {}
@@ -258,8 +258,6 @@ class Disc:
     def _use(self, one: _Judged, realm: str, count: int, now: float) -> Use:
         """What a use of the nonce means. UNKNOWN: it is not ours."""
         question, nonce = one.question, one.credentials.nonce
-        if 0 < self._config.nonce_uses < count:
-            return Use.EXPIRED if self._state(one, realm, now) is not NonceState.FOREIGN else Use.UNKNOWN
         source = _text(question.source) if self._config.bind_source else ""
         # A retransmission has the End-to-End Identifier of what it repeats (RFC 6733, 3).
         mark = hash((question.end_to_end, one.credentials.response)) if question.end_to_end else 0
@@ -292,8 +290,9 @@ class Disc:
             cnonce=credentials.cnonce,
         )
         half_through = now - self._nonces.made_at(nonce) > self._nonces.lifetime / 2
+        used_up = 0 < self._config.nonce_uses <= credentials.nonce_count
         source = _text(one.question.source) if self._config.bind_source else ""
-        following = self._nonces.make(realm, now, one.algorithm, source) if half_through else None
+        following = self._nonces.make(realm, now, one.algorithm, source) if half_through or used_up else None
         append_answer(out, one.question, SUCCESS, (), proof, following)
 
     def _refuse(
