@@ -26,15 +26,19 @@ from typing import Any, ClassVar
 
 import pytest
 
+import auth_diameter as ad
+
 HERE = Path(__file__).parent
 STARTUP_SECONDS = 20.0
 STOP_SECONDS = 5.0
 OURS = [sys.executable, "-m", "auth_diameter"]
 
 DOMAIN = "siphub.net"
-# Our DISC knows alice, who is in the group "voicemail", and bob, who is in none; not mallory.
+# Our DISC knows alice, who is in the group "voicemail", and bob, who is in none; not mallory. Of carol it has
+# HA1 by MD5 alone, as an older database does.
 ALICE = ("alice", "open sesame")
 BOB = ("bob", "swordfish")
+CAROL = ("carol", "rosebud")
 UNKNOWN = ("mallory", "anything")
 
 Address = tuple[str, int]
@@ -42,8 +46,8 @@ Address = tuple[str, int]
 
 @pytest.fixture(scope="session")
 def people() -> dict[str, tuple[str, str]]:
-    """Name and password of a group member, of one outside it, and of nobody DISC knows."""
-    return {"member": ALICE, "outsider": BOB, "unknown": UNKNOWN}
+    """Name and password of a group member, of one outside it, of one with MD5 alone, of nobody DISC knows."""
+    return {"member": ALICE, "outsider": BOB, "md5_only": CAROL, "unknown": UNKNOWN}
 
 
 # -- peers -----------------------------------------------------------------------------------------
@@ -203,6 +207,9 @@ def subscribers(cli: Callable[..., str], tmp_path_factory: pytest.TempPathFactor
     for name, password in (ALICE, BOB):
         user = f"{name}@{DOMAIN}"
         cli("user", "add", user, "--password-stdin", "--db", file, text=f"{password}\n")
+    name, password = CAROL
+    row = f"{name},{DOMAIN},{ad.ha1(name, DOMAIN, password)}"
+    cli("user", "import", "-", "--db", file, text=f"username,domain,ha1\n{row}\n")
     cli("group", "add", f"{ALICE[0]}@{DOMAIN}", "voicemail", "--db", file)
     return file
 

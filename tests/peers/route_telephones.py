@@ -10,4 +10,4 @@ async def request_route(request, auth):
     credentials = request.credentials(request.to_host)
     used = [] if credentials is None else [credentials.algorithm or "MD5", credentials.qop or "-"]
     print(decision.status or 200, *used)
-    return decision if not decision else request.reply(200, "OK")
+    return decision if not decision else request.reply(200, "OK", decision.headers)

@@ -213,15 +213,65 @@ def test_next_nonce_saves_a_challenge(linphone: Telephone) -> None:
 # -- our SIP host and our DISC ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["linphone", "baresip"])
+SHA_256_FIRST = ("--algorithms", "SHA-256,MD5")
+ALL_OF_IT = (
+    *SHA_256_FIRST, "--qop", "auth,auth-int", "--userhash", "--authentication-info", "--nonce-uses", "1",
+)  # fmt: skip
+REGISTERED = [
+    ("linphone", (), "member", "MD5 auth"),
+    ("linphone", ("--algorithms", "SHA-256"), "member", "SHA-256 auth"),
+    ("linphone", SHA_256_FIRST, "member", "SHA-256 auth"),
+    ("linphone", SHA_256_FIRST, "md5_only", "MD5 auth"),
+    ("linphone", ALL_OF_IT, "member", "SHA-256 auth"),
+    ("baresip", (), "member", "MD5 auth"),
+    # It cannot pass over a challenge of SHA-256; somebody whose HA1 is there by MD5 alone gets none.
+    ("baresip", SHA_256_FIRST, "md5_only", "MD5 auth"),
+    ("sipp", (), "member", "MD5 auth"),
+    ("sipp", ("--algorithms", "MD5,SHA-256"), "member", "MD5 auth"),
+    ("sipp", ("--qop", "auth-int"), "member", "MD5 auth-int"),
+    ("sipp", ALL_OF_IT, "md5_only", "MD5 auth-int"),
+]
+
+
+@pytest.mark.parametrize(("name", "disc_options", "who", "used"), REGISTERED)
 def test_registers_with_the_right_password_alone(
-    telephone: Telephone, start_serve: Callable[..., Any], people: dict[str, tuple[str, str]]
+    telephone: Telephone, start_serve: Callable[..., Any], people: dict[str, Any], who: str, used: str
 ) -> None:
-    name, _ = people["member"]
+    username, _ = people[who]
     right, wrong = start_serve(ROUTE), start_serve(ROUTE)
-    telephone(right.listening(), people["member"])
-    telephone(wrong.listening(), (name, "not the password"))
-    right.wait_for_line(r"(?m)^401\n200 MD5 auth$")
-    wrong.wait_for_line(r"(?m)^401\n403 MD5 auth$")
+    telephone(right.listening(), people[who])
+    telephone(wrong.listening(), (username, "not the password"))
+    right.wait_for_line(rf"(?m)^401\n200 {used}$")
+    wrong.wait_for_line(rf"(?m)^401\n403 {used}$")
     assert "200" not in statuses(wrong)
     assert "403" not in statuses(right)
+
+
+@pytest.mark.parametrize("disc_options", [("--qop", "auth-int")])
+def test_disc_judges_the_body_that_it_never_sees(
+    sipp: Telephone, start_serve: Callable[..., Any], people: dict[str, tuple[str, str]]
+) -> None:
+    """RFC 7616, 3.4.3: our SIP host hashes it."""
+    host = start_serve(ROUTE)
+    sipp(host.listening(), people["member"], "message.xml")
+    host.wait_for_line(r"(?m)^401\n200 MD5 auth-int$")
+
+
+@pytest.mark.parametrize("disc_options", [ALL_OF_IT])
+def test_one_challenge_for_a_whole_registration(
+    linphone: Telephone, start_serve: Callable[..., Any], people: dict[str, tuple[str, str]]
+) -> None:
+    """Each 200 brings the nonce of the next request, with which linphone leaves out qop."""
+    host = start_serve(ROUTE)
+    linphone(host.listening(), people["member"])
+    host.wait_for_line(r"(?m)^401\n200 SHA-256 auth\n200 SHA-256 -$")
+
+
+@pytest.mark.parametrize("disc_options", [(*SHA_256_FIRST, "--nonce-uses", "1")])
+def test_a_nonce_for_one_request(
+    linphone: Telephone, start_serve: Callable[..., Any], people: dict[str, tuple[str, str]]
+) -> None:
+    """linphone does not begin to count anew with the next nonce; it is the uses that are limited."""
+    host = start_serve(ROUTE)
+    linphone(host.listening(), people["member"])
+    host.wait_for_line(r"(?m)^401\n200 SHA-256 auth\n401 SHA-256 auth\n200 SHA-256 auth$")
