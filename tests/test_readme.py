@@ -417,6 +417,11 @@ def test_every_cause_is_named():
     assert len(fine) == 3
 
 
+def credentials(rest):
+    """An Authorization header for alice, which ends with `rest`."""
+    return "Authorization", f'Digest username="alice", realm="siphub.net", nonce="n", uri="sip:h", {rest}'
+
+
 def refusals(disc, closed):
     """Decisions that can be had without a DISC that is told to fail."""
     invite = make_request("INVITE", "sip:bob@siphub.net", ACCOUNT)
@@ -427,6 +432,12 @@ def refusals(disc, closed):
         yield auth.diameter_www_authorize(b"junk", "$fd")
         broken = ("Authorization", "Digest username=")
         yield auth.diameter_www_authorize(register(broken), "$fd")
+        yield auth.diameter_www_authorize(register(credentials('response="0"')), "$fd")
+        yield auth.diameter_www_authorize(register(credentials(f'qop=auth, response="{"0" * 32}"')), "$fd")
+        wrong = ad.SipRequest(register(credentials(f'response="{"0" * 32}"')), ("192.0.2.1", 5060))
+        decisions = [auth.diameter_www_authorize(wrong, "$fd") for _ in range(6)]
+        assert [decision.cause for decision in decisions[:5]] == [ad.Cause.FORBIDDEN] * 5
+        yield decisions[5]
         yield auth.diameter_www_authorize(register().replace(b"<sip:alice@siphub.net>", b"<tel:+1>"), "$fd")
         yield auth.diameter_www_authorize(register(), "r" * 65536)
         yield auth.diameter_is_user_in(register(), "Credentials", "pstn")

@@ -72,7 +72,7 @@ __all__ = [
     "verify_many",
 ]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _lock = threading.Lock()
 _default: AuthDiameter | None = None

@@ -54,6 +54,8 @@ class Cause(enum.Enum):
     NOT_AUTHORIZED = "no credentials on the request were found right before"
     MALFORMED_REQUEST = "the request breaks the grammar of SIP"
     MALFORMED_CREDENTIALS = "a Digest header before the match breaks its grammar"
+    MALFORMED_QOP = "credentials name a qop without nc or cnonce, or several"
+    MALFORMED_RESPONSE = "the response in credentials is no digest of any algorithm"
     NO_IDENTITY = "From, To or the Request-URI is missing or names no user and host"
     TOO_LARGE = "the question to DISC would be larger than a Diameter message may be"
     DISC_REFUSED = "DISC answered with an error"
@@ -72,6 +74,8 @@ _REASONS = {
     500: "Server Internal Error",
     503: "Service Unavailable",
 }
+
+_MALFORMED = {"qop": Cause.MALFORMED_QOP, "response": Cause.MALFORMED_RESPONSE}
 
 # The causes of nearly all decisions, as names of this module: in Python 3.11 a member costs a search.
 _AUTHORIZED = Cause.AUTHORIZED
@@ -160,8 +164,9 @@ class Authorizer:
             return refuse(request, 400, Cause.NO_IDENTITY, 0)
         try:
             credentials = request.credentials(used, proxy)
-        except ParseError:
-            return refuse(request, 400, Cause.MALFORMED_CREDENTIALS, 0, realm=used)
+        except ParseError as error:
+            cause = _MALFORMED.get(error.parameter, Cause.MALFORMED_CREDENTIALS)
+            return refuse(request, 400, cause, 0, realm=used)
         if credentials is not None and self._penalties is not None and request.source is not None:
             username = credentials.username
             if self._penalties.refuses(username, used, request.source[0], now):
