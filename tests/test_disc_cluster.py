@@ -62,7 +62,7 @@ def test_a_restarted_disc_takes_its_own_nonces(disc):
         request = answer_to(ask(server, register()))
     with disc(OLD) as server:
         assert ask(server, request)
-        # The very same request again is its retransmission; with other bytes around the same credentials it is
+        # The very same request again is its retransmission. With other bytes around the credentials it is
         # a replay, which gets a new challenge that says stale.
         assert ask(server, request)
         replayed = ask(server, request.replace(b"Max-Forwards: 70", b"Max-Forwards: 69"))
