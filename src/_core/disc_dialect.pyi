@@ -1,5 +1,5 @@
 from collections.abc import Sequence
-from typing import Any, Never, final
+from typing import Any, Never, Self, final
 
 from typing_extensions import Buffer, disjoint_base
 
@@ -68,7 +68,7 @@ class Answer:
 
 @disjoint_base
 class _Stream:
-    def __init__(self, limit: int = 65536) -> None: ...
+    def __new__(cls, limit: int = 65536) -> Self: ...
     @property
     def fault(self) -> ParseError | None: ...
     @property

@@ -1,5 +1,5 @@
 import enum
-from typing import final
+from typing import Self, final
 
 class Use(enum.Enum):
     UNKNOWN = ...
@@ -10,7 +10,7 @@ class Use(enum.Enum):
 
 @final
 class NonceUses:
-    def __init__(self, lifetime: float = 300.0, most: int = 131_072, limit: int = 0) -> None: ...
+    def __new__(cls, lifetime: float = 300.0, most: int = 131_072, limit: int = 0) -> Self: ...
     def __len__(self) -> int: ...
     def take(
         self, nonce: str, realm: str, algorithm: str, source: str, count: int, mark: int, now: float

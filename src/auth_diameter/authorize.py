@@ -75,7 +75,7 @@ _REASONS = {
     503: "Service Unavailable",
 }
 
-_MALFORMED = {"qop": Cause.MALFORMED_QOP, "response": Cause.MALFORMED_RESPONSE}
+_MALFORMED: dict[str | None, Cause] = {"qop": Cause.MALFORMED_QOP, "response": Cause.MALFORMED_RESPONSE}
 
 # The causes of nearly all decisions, as names of this module: in Python 3.11 a member costs a search.
 _AUTHORIZED = Cause.AUTHORIZED
