@@ -64,7 +64,12 @@ def main() -> int:
         row = ROWS[name]
         out(f"\n[{number}/{len(names)}] {name}: {row.fault}\n  must: {row.must}")
         start = time.monotonic()
-        report = row.run(long=not arguments.short)
+        try:
+            report = row.run(long=not arguments.short)
+        except Exception as error:  # noqa: BLE001 - the other rows are played all the same
+            broken.append(f"{name}: {error!r}")
+            out(f"  BROKEN: {error!r}")
+            continue
         out(show(report))
         out(f"  took {time.monotonic() - start:.0f} s")
         broken += [f"{name}: {finding}" for finding in report.broken]
