@@ -53,11 +53,11 @@ def clock_jumps(world: World, report: Report, *, times: int = 1) -> None:
     report.exactly("other than DISC's verdict", statuses - {401}, set())
     report.at_most("slowest", each(records, Record.slowest), 0.250)
     apart = [entry for record in records.values() for entry in record.bad if not _near(entry.due, jumps)]
-    report.exactly("challenged anew, but not at a jump", len(apart), 0)
+    report.none("challenged anew, but not at a jump", len(apart))
 
 
 def _near(due: float, jumps: list[float]) -> bool:
-    return any(-0.1 <= due - jump <= 0.1 for jump in jumps)
+    return any(-0.1 <= due - jump <= 0.2 for jump in jumps)
 
 
 @row(
