@@ -52,12 +52,10 @@ def clock_jumps(world: World, report: Report, *, times: int = 1) -> None:
     statuses = {entry.status for record in records.values() for entry in record.bad}
     report.exactly("other than DISC's verdict", statuses - {401}, set())
     report.at_most("slowest", each(records, Record.slowest), 0.250)
-    apart = [entry for record in records.values() for entry in record.bad if not _near(entry.due, jumps)]
-    report.none("challenged anew, but not at a jump", len(apart))
-
-
-def _near(due: float, jumps: list[float]) -> bool:
-    return any(-0.1 <= due - jump <= 0.2 for jump in jumps)
+    anew = [entry.due for record in records.values() for entry in record.bad]
+    latest = max((due - max(jump for jump in jumps if jump <= due + 0.1) for due in anew), default=0.0)
+    report.note("challenged anew", len(anew))
+    report.at_most("challenged anew, after a jump for", latest, 0.5)
 
 
 @row(

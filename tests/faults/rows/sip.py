@@ -90,6 +90,7 @@ def _play(report: Report, load: UdpLoad, seconds: float, peak: float) -> None:
     report.note("peak, requests a second", round(peak))
     report.note("offered, requests a second", round(len(record) / (end - start)))
     report.at_least("goodput, of the peak", len(good) / (end - start) / peak, 0.8, "%")
+    report.note("accepted: median", good.slowest(0.5), "ms")
     report.at_most("accepted: 99 of 100", good.slowest(0.99), 0.500)
     report.note("refused", len(refused) / len(record), "%")
     report.at_most("refused: 99 of 100", refused.slowest(0.99), 0.500)

@@ -1,0 +1,39 @@
+"""docs/reliability.md is true: every row is in its table, and every command in it is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import faults.rows  # noqa: F401 - registers them
+from faults.report import ROWS
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+
+
+def test_every_row_of_the_campaign_is_in_the_table_and_none_else():
+    named = re.findall(r"^\|.*\| `campaign ([a-z0-9-]+)` \|$", TEXT, re.MULTILINE)
+    assert sorted(named) == sorted(ROWS)
+
+
+def test_every_limit_of_a_row_is_what_the_row_says():
+    for row in ROWS.values():
+        assert f"| {row.fault} | {row.must} |" in TEXT, row.name
+
+
+def test_files_that_it_names_are_there():
+    for name in re.findall(r"(?:python |pytest |\]\(\.\./)((?:tests|fuzz|bench)/[\w/.]+)", TEXT):
+        assert (ROOT / name).exists(), name
+
+
+def test_every_row_has_a_run_that_is_kept_and_breaks_no_limit():
+    results = ROOT / "tests" / "faults" / "results"
+    latest = {}
+    for name in ("campaign.txt", "again.txt"):
+        for text in re.split(
+            r"^\[(?:\d+/\d+|again)\] ", (results / name).read_text("utf-8"), flags=re.MULTILINE
+        )[1:]:
+            latest[text.partition(":")[0]] = text.partition(" rows, ")[0]
+    assert set(latest) == set(ROWS)
+    assert [name for name, text in latest.items() if "BROKEN" in text] == []
