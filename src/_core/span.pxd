@@ -6,7 +6,6 @@ from the left; each read says whether there was enough, and takes nothing where 
 """
 
 from libc.stdint cimport uint8_t, uint32_t
-from libc.string cimport memcmp
 
 
 cdef struct Span:
@@ -53,10 +52,6 @@ cdef inline void put_u32(uint8_t *out, uint32_t value) noexcept nogil:
 cdef inline uint8_t lower(uint8_t c) noexcept nogil:
     """ASCII lower case; every other byte as it is."""
     return c | 0x20 if 65 <= c <= 90 else c
-
-
-cdef inline bint equal(Span a, Span b) noexcept nogil:
-    return a.n == b.n and memcmp(a.p, b.p, a.n) == 0
 
 
 cdef inline bint equal_nocase(Span a, Span b) noexcept nogil:
