@@ -156,7 +156,7 @@ class OtherDigests(Disc):
 def missing_sooner(store: Store) -> Disc:
     """Asks the database for the user's row alone, and gets none for an unknown user."""
     columns = "1, ha1, ha1b, ha1_sha256, ha1_sha512t256, password"
-    plain = f"SELECT {columns} FROM subscriber WHERE username = ? AND domain = ?"
+    plain = f"SELECT {columns} FROM subscriber WHERE username = :username AND domain = :domain"
     store._select = store._select_other = plain
     return Disc(store)
 

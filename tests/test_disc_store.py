@@ -275,7 +275,9 @@ def test_the_row_of_a_neighbour_is_nobodys(table):
 def test_every_lookup_goes_by_an_index(table):
     with Store.open(table) as store:
         for select in (store._select, store._select_other):
-            plan = store._connection.execute(f"EXPLAIN QUERY PLAN {select}", ("a", "b")).fetchall()
+            plan = store._connection.execute(
+                f"EXPLAIN QUERY PLAN {select}", {"username": "a", "domain": "b"}
+            ).fetchall()
             steps = [step[3].decode() for step in plan]
             assert steps[0].startswith("SEARCH subscriber USING INTEGER PRIMARY KEY")
             assert steps[2].startswith("SEARCH subscriber USING COVERING INDEX")

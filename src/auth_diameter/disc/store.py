@@ -152,7 +152,7 @@ class Store:
             lacking.append("ha1")
         if lacking:
             raise ConfigError(f"{self.path}: table 'subscriber' has no column {lacking[0]!r}")
-        plain = f"SELECT 1, {chosen} FROM subscriber WHERE username = ? AND domain = ?"  # noqa: S608 -- names from above
+        plain = f"SELECT 1, {chosen} FROM subscriber WHERE username = :username AND domain = :domain"  # noqa: S608 -- names from above
         self._select, self._select_other = above or plain, below or plain
         self._spelled_until = 0.0
         self._subscriber_columns, self._grp_columns = columns, grp_columns
@@ -597,9 +597,9 @@ class Store:
         spellings = self._spelled.get(realm)
         if spellings is None or time.monotonic() >= self._spelled_until:
             spellings = self._spell(realm)
-        found = self._first(select, (username, spellings[0]))
+        found = self._first(select, {"username": username, "domain": spellings[0]})
         for spelling in spellings[1:]:
-            row = self._first(select, (username, spelling))
+            row = self._first(select, {"username": username, "domain": spelling})
             if found is None or (row is not None and row[0] and not found[0]):
                 found = row
         if found is None:
@@ -667,7 +667,7 @@ class Store:
             with contextlib.suppress(sqlite3.Error):  # an error may have ended it already
                 self._connection.execute("COMMIT")
 
-    def _first(self, query: str, parameters: tuple[str, ...]) -> tuple[Any, ...] | None:
+    def _first(self, query: str, parameters: tuple[str, ...] | dict[str, str]) -> tuple[Any, ...] | None:
         # The hot path, so the translation of _reading() stands here again.
         try:
             row: tuple[Any, ...] | None = self._connection.execute(query, parameters).fetchone()
@@ -738,11 +738,11 @@ def _even_select(connection: sqlite3.Connection, columns: str, at: str, order: s
     """
     # Of the ways to say it, these are the ones with which SQLite runs through as many steps in either case.
     if schema.has_index_on(connection, "subscriber", "domain", "username"):
-        is_it = "(username, domain) = (?1, ?2)"
-        place = f"domain = ?2 AND username {at} ?1 ORDER BY username {order}"
+        is_it = "(username, domain) = (:username, :domain)"
+        place = f"domain = :domain AND username {at} :username ORDER BY username {order}"
     elif schema.has_index_on(connection, "subscriber", "username", "domain"):  # Kamailio's only one
-        is_it = "(username = ?1) & (domain = ?2)"
-        place = f"(username, domain) {at} (?1, ?2) ORDER BY username {order}, domain {order}"
+        is_it = "(username = :username) & (domain = :domain)"
+        place = f"(username, domain) {at} (:username, :domain) ORDER BY username {order}, domain {order}"
     else:
         return None
     statement = (
@@ -750,7 +750,7 @@ def _even_select(connection: sqlite3.Connection, columns: str, at: str, order: s
         f"(SELECT rowid FROM subscriber WHERE {place} LIMIT 1), (SELECT rowid FROM subscriber LIMIT 1))"
     )
     try:
-        connection.execute(f"EXPLAIN {statement}", ("", ""))
+        connection.execute(f"EXPLAIN {statement}", {"username": "", "domain": ""})
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
             raise
