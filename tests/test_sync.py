@@ -624,7 +624,7 @@ def test_256_threads_when_both_disc_are_killed_and_come_back(fake_disc):
             assert not thread.is_alive()
         causes = {decision.cause for decision in decisions}
         assert causes <= {Cause.AUTHORIZED, Cause.DISC_UNREACHABLE, Cause.DISC_LOST}
-        assert longest[0] < 5.0
+        assert longest[0] < 5.0 + SLACK  # nobody waits beyond the time limit
 
 
 def test_a_reset_in_the_middle_of_our_question(fake_disc):
