@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import logging
 import socket
+import sqlite3
 
 import pytest
 from canaries import Net
 from fake_disc import FakeDisc, Script, answer_all
+from tables import KAMAILIO, run_sql
+
+from auth_diameter.disc.store import Store
 
 
 @pytest.fixture(autouse=True)
@@ -40,3 +44,40 @@ def free_port():
     """A TCP port of loopback where nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
         return sock.getsockname()[1]
+
+
+@pytest.fixture
+def path(tmp_path):
+    """Where DISC's database is to be."""
+    return tmp_path / "disc.sqlite"
+
+
+@pytest.fixture
+def store(path):
+    """A new one there, open for writing."""
+    with Store.create(path) as created:
+        yield created
+
+
+@pytest.fixture
+def kamailio(tmp_path):
+    """Insert rows into a database that Kamailio's scripts made; then open it for reading."""
+    path, opened = tmp_path / "kamailio.sqlite", []
+    run_sql(path, KAMAILIO)
+
+    def with_rows(*rows, table="subscriber (username, domain, password, ha1, ha1b)"):
+        connection = sqlite3.connect(path)
+        try:
+            for row in rows:
+                connection.execute(f"INSERT INTO {table} VALUES ({','.join('?' * len(row))})", row)
+            connection.commit()
+        finally:
+            connection.close()
+        if not opened:
+            opened.append(Store.open(path))
+        return opened[0]
+
+    with_rows.path = path
+    yield with_rows
+    for store in opened:
+        store.close()

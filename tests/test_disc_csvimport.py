@@ -12,6 +12,7 @@ import tracemalloc
 
 import pytest
 from commands import OURS
+from tables import HA1, HA1B
 
 from auth_diameter._core.errors import ConfigError
 from auth_diameter.disc import schema
@@ -24,20 +25,6 @@ from auth_diameter.disc.csvimport import (
 )
 from auth_diameter.disc.names import Hashes, compute_ha1
 from auth_diameter.disc.store import Store
-
-HA1 = compute_ha1("alice", "siphub.net", "secret")
-HA1B = compute_ha1("alice@siphub.net", "siphub.net", "secret")
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "disc.sqlite"
-
-
-@pytest.fixture
-def store(path):
-    with Store.create(path) as created:
-        yield created
 
 
 def run(store, content, **options):

@@ -47,9 +47,10 @@ from auth_diameter._core import (
     verify_many,
 )
 from auth_diameter.disc.config import DiscConfig
+from auth_diameter.disc.database import StoreError
 from auth_diameter.disc.digest_uri import uri_fits
+from auth_diameter.disc.lookups import Lookups
 from auth_diameter.disc.nonce import Nonces, NonceState
-from auth_diameter.disc.store import Store, StoreError
 
 log = logging.getLogger("auth_diameter.disc")
 
@@ -118,7 +119,9 @@ class Disc:
     :param store: open for reading; used from one thread at a time.
     """
 
-    def __init__(self, store: Store, config: DiscConfig | None = None, nonces: Nonces | None = None) -> None:
+    def __init__(
+        self, store: Lookups, config: DiscConfig | None = None, nonces: Nonces | None = None
+    ) -> None:
         self._store = store
         self._config = config if config is not None else DiscConfig()
         self._nonces = nonces if nonces is not None else Nonces(lifetime=self._config.nonce_lifetime)
