@@ -115,12 +115,43 @@ def test_each_algorithm(make, algorithm, sess):
 
 
 @pytest.mark.parametrize(("offered", "used"), [("MD5", "MD5-sess"), ("SHA-256-sess", "SHA-256")])
-def test_an_algorithm_stands_for_its_sess_and_the_reverse(make, offered, used):
-    """It has the same strength and HA1, and some clients take what they like."""
+def test_an_algorithm_does_not_stand_for_its_sess_nor_the_reverse(make, offered, used):
+    """RFC 7616, 3.4: the algorithm is that of the challenge; even where the response is right."""
     server = make(algorithms=(offered,))
     nonce = server.challenges()[offered].nonce
     challenge = ad.Challenge.parse(f'Digest realm="{REALM}", nonce="{nonce}", qop="auth", algorithm={used}')
-    assert code(server.ask(authorization(challenge, "alice", PASSWORD, "REGISTER", f"sip:{REALM}"))) == 2001
+    assert code(server.ask(authorization(challenge, "alice", PASSWORD, "REGISTER", f"sip:{REALM}"))) == 5003
+    assert server.counts[Outcome.ALGORITHM_NOT_OFFERED] == 1
+
+
+@pytest.mark.parametrize("algorithm", ALL)
+@pytest.mark.parametrize("qop", ["auth", None])
+@pytest.mark.parametrize("sess_offered", [False, True])
+def test_a_response_that_was_overheard_is_no_key_of_a_session(make, algorithm, qop, sess_offered):
+    """RFC 7616, 3.4.1 and 3.4.2: it is A1 of -sess, with a cnonce of all that follows the nonce in it."""
+    sess = f"{algorithm}-sess"
+    server = make(algorithms=(algorithm, sess) if sess_offered else (algorithm,))
+    overheard = server.respond(algorithm, qop=qop)
+    assert code(server.ask(overheard)) == 2001
+    known = ad.Credentials.parse(overheard)
+
+    def hashed(text):
+        return hashlib.new({"MD5": "md5", "SHA-256": "sha256"}.get(algorithm, "sha512_256"), text).hexdigest()
+
+    cnonce = hashed(f"REGISTER:{known.uri}".encode())
+    if qop is not None:
+        cnonce = f"{known.nc}:{known.cnonce}:{qop}:{cnonce}"
+    a2 = hashed(b"INVITE:sip:expensive@siphub.net")
+    response = hashed(f"{known.response}:{known.nonce}:00000002:{cnonce}:auth:{a2}".encode())
+    forged = (
+        f'Digest username="alice", realm="{REALM}", nonce="{known.nonce}", uri="sip:expensive@siphub.net",'
+        f' algorithm={sess}, qop=auth, nc=00000002, cnonce="{cnonce}", response="{response}"'
+    )
+    ha1 = compute_ha1("alice", REALM, PASSWORD, algorithm)
+    assert ad.verify(ad.Credentials.parse(forged), "INVITE", ha1)  # the hashes are right indeed
+    answer = server.ask(forged, method="INVITE", resource="expensive@siphub.net")
+    assert code(answer) == (4001 if sess_offered else 5003)
+    assert server.counts[Outcome.AUTHORIZED] == 1
 
 
 def test_challenges_come_in_the_order_of_preference(make):
@@ -186,6 +217,17 @@ def test_nobody_learns_from_challenges_who_exists(make):
     assert all(server.challenges(user="zoe").keys() == server.challenges(user="zoe").keys() for _ in range(3))
 
 
+@pytest.mark.parametrize(
+    ("algorithms", "single"),
+    [(("SHA-256", "MD5-sess", "MD5"), "MD5"), (("SHA-256", "MD5-sess"), "MD5-sess"), (ALL[:2], ALL[0])],
+)
+def test_the_one_challenge_is_of_what_telephones_know_best(make, algorithms, single):
+    server = make(algorithms=algorithms)
+    server.end_to_end = 0
+    assert list(server.challenges()) == [single]
+    assert code(server.ask(server.respond(single))) == 2001
+
+
 @pytest.mark.parametrize("how", ["OpenSER's module", "setting"])
 def test_who_can_take_one_challenge_gets_md5_alone(make, how):
     server = make(algorithms=ALL)
@@ -215,6 +257,12 @@ def test_auth_int_is_not_offered_to_who_does_not_send_the_hash(make):
     server = make(qop=("auth", "auth-int"))
     server.end_to_end = 0
     assert server.challenges()["MD5"].qop == ("auth",)
+
+
+def test_who_is_offered_auth_in_place_of_auth_int_may_use_it(make):
+    server = make(qop=("auth-int",))
+    server.end_to_end = 0
+    assert code(server.ask(server.respond())) == 2001
 
 
 def test_with_auth_int_alone_neither_auth_nor_none_will_do(make):
@@ -422,6 +470,26 @@ def test_a_wrong_password_is_403_by_default_and_a_challenge_where_wanted_but_not
     assert code(server.ask(server.respond(password="guess"))) == 4001
 
 
+def test_a_success_begins_anew_for_who_hashes_the_username_too(make):
+    """RFC 7616, 3.4.4: the hash and the name are one user."""
+    server = make(rechallenge=True, max_challenges=2, userhash=True)
+    for _ in range(3):
+        assert code(server.ask(server.respond(password="guess", userhash=True))) == 4001
+        assert code(server.ask(server.respond(userhash=True))) == 2001
+
+
+def test_the_realm_in_other_letters_gives_no_more_challenges(make):
+    """A host name has no case (RFC 4343); the new challenge has the spelling that HA1 was made with."""
+    server = make(rechallenge=True, max_challenges=2)
+    found = []
+    for realm in ("SIPHUB.net", "SipHub.Net", "siphub.NET"):
+        answer = server.ask(server.respond(password="guess").replace(REALM, realm, 1))
+        found.append(code(answer))
+        if challenge := answer.find(CHALLENGE):
+            assert ad.Challenge.parse(challenge.data.removesuffix(b"\r\n")).realm == REALM
+    assert found == [4001, 4001, 5003]
+
+
 # ------------------------------------------------------------------ digest-uri: RFC 7616, 3.4.6
 
 
@@ -504,6 +572,8 @@ def test_each_refusal_is_counted_apart_and_no_secret_is_logged(make, caplog):
         right.replace("algorithm=MD5", "algorithm=X"),
         right.replace("qop=auth", "qop=x"),
         right.replace(response, response * 2),
+        right.replace(response, response[:31]),
+        right.replace(f'realm="{REALM}"', 'realm="else.where"'),
         right.replace("nc=00000001, ", ""),
         right.replace('nonce="', 'nonce="0'),
         "Digest",
@@ -514,7 +584,8 @@ def test_each_refusal_is_counted_apart_and_no_secret_is_logged(make, caplog):
         {
             Outcome.ALGORITHM_NOT_OFFERED: 1,
             Outcome.QOP_NOT_OFFERED: 1,
-            Outcome.WRONG_LENGTH: 1,
+            Outcome.WRONG_LENGTH: 2,
+            Outcome.REALM_NOT_SERVED: 1,
             Outcome.MALFORMED_QOP: 1,
             Outcome.WRONG_DIGEST: 1,
             Outcome.MALFORMED_CREDENTIALS: 1,

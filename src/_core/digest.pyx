@@ -50,6 +50,7 @@ cdef dict _REASONS = {
 
 
 cdef dict _ALGORITHM_NAMES = {MD5: "MD5", SHA_256: "SHA-256", SHA_512_256: "SHA-512-256"}
+cdef dict _SESS_NAMES = {algorithm: f"{name}-sess" for algorithm, name in _ALGORITHM_NAMES.items()}
 cdef frozenset _KNOWN = frozenset(_ALGORITHM_NAMES.values())
 cdef dict _QOP_NAMES = {QOP_NONE: None, QOP_AUTH: "auth", QOP_AUTH_INT: "auth-int", QOP_UNKNOWN: ""}
 # Which value a refusal is about, where that is to be told apart.
@@ -430,9 +431,9 @@ cdef class Credentials:
         return self.text(OPAQUE)
 
     @property
-    def base_algorithm(self):
-        """"MD5", "SHA-256" or "SHA-512-256", without -sess; None where it is none of them."""
-        return _ALGORITHM_NAMES.get(self.fields.algorithm)
+    def canonical_algorithm(self):
+        """The algorithm as RFC 7616, 6.1 spells it, "MD5" where none is named; None for one that is not there."""
+        return (_SESS_NAMES if self.fields.sess else _ALGORITHM_NAMES).get(self.fields.algorithm)
 
     @property
     def protection(self):

@@ -20,8 +20,8 @@ class DiscConfig:
 
     algorithms: tuple[str, ...] = ("MD5",)
     """Offered in this order, the most wanted first, each in a challenge of its own (RFC 8760, 2.3), and
-    only to users whose HA1 of that algorithm is stored. With one its -sess is accepted as well, and the
-    reverse. Many telephones understand the first challenge alone or MD5 alone, hence the default."""
+    only to users whose HA1 of that algorithm is stored; no other is accepted, with -sess or without. Many
+    telephones understand the first challenge alone or MD5 alone, hence the default."""
 
     qop: tuple[str, ...] = ("auth",)
     """Quality of protection offered. ``auth-int`` goes to SIP servers with our client, which sends the

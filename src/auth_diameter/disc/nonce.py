@@ -9,6 +9,11 @@ Anyone who has the key recognises the nonce until it expires, for the realm and 
 was made for, and for the address of the UAC if it was bound to one. A ring of keys makes a change of
 key unnoticeable: the first makes nonces, all of them are recognised.
 
+The algorithm is the whole one, with -sess or without: A1 of a -sess algorithm is the hash of HA1, nonce and
+a cnonce of the client's choice (3.4.2), and so is a response without -sess, all that follows the nonce in it
+taken for a cnonce (3.4.1). Were one nonce good for both, a response that was overheard would be a key to
+any request, as long as the nonce lives.
+
 What came back with right credentials is remembered by `auth_diameter._core.NonceUses`.
 """
 
@@ -70,7 +75,7 @@ class Nonces:
     def make(self, realm: str, now: float, algorithm: str = "MD5", source: str = "") -> str:
         """A new nonce for `realm`.
 
-        :param now: seconds since 1970. :param algorithm: that of its challenge, without -sess.
+        :param now: seconds since 1970. :param algorithm: that of its challenge.
         :param source: address of the UAC, which alone may use it; "": any may.
         """
         stamp = f"{int(now) & 0xFFFFFFFF:08x}{next(self._salts) & 0xFFFFFFFFFFFFFFFF:016x}"

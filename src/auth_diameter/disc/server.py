@@ -65,6 +65,7 @@ UNABLE_TO_COMPLY = 5012
 
 _HA1 = {"MD5": 32, "SHA-256": 64, "SHA-512-256": 64}  # characters
 _MD5 = ("MD5",)
+_AUTH = ("auth",)
 _SCAN_SHARE = 20  # after hashing all users of a realm that long is waited, in times of what it took
 _DECOY = secrets.token_hex(32)  # what an unknown user's response is compared with, cut to length
 _CACHE_MOST = 100_000  # users whose HA1 is kept at hand: some 30 MB
@@ -80,7 +81,7 @@ class _Judged(NamedTuple):
     ha1: str
     known: bool  # whether there is such a user
     username: str
-    algorithm: str  # without -sess
+    algorithm: str
 
 
 class Outcome(enum.Enum):
@@ -110,6 +111,7 @@ class Outcome(enum.Enum):
     MALFORMED = enum.auto()
 
 
+_MALFORMED = {"qop": Outcome.MALFORMED_QOP, "response": Outcome.WRONG_LENGTH}  # by the parameter
 _REFUSED = (Outcome.UNKNOWN_USER, Outcome.WRONG_DIGEST)  # by whether there is such a user, in the same time
 
 
@@ -125,7 +127,10 @@ class Disc:
         self._store = store
         self._config = config if config is not None else DiscConfig()
         self._nonces = nonces if nonces is not None else Nonces(lifetime=self._config.nonce_lifetime)
-        self._accepted = {_base(algorithm) for algorithm in self._config.algorithms}
+        self._accepted = frozenset(self._config.algorithms)
+        # OpenSER's module copies one Challenge, and its telephones know MD5 best.
+        best = (one for one in ("MD5", "MD5-sess", *self._config.algorithms) if one in self._accepted)
+        self._single = (next(best),)
         self._uses = NonceUses(self._nonces.lifetime, self._config.max_nonces, self._config.nonce_uses)
         self.counts: Counter[Outcome] = Counter()
         self._users: dict[tuple[str, str, str], tuple[bool, str]] = {}
@@ -186,28 +191,32 @@ class Disc:
         try:
             credentials = question.credentials()
         except ParseError as error:
-            outcome = Outcome.MALFORMED_QOP if error.parameter == "qop" else Outcome.MALFORMED_CREDENTIALS
+            outcome = _MALFORMED.get(error.parameter, Outcome.MALFORMED_CREDENTIALS)
             self._write(out, question, AUTHORIZATION_REJECTED, outcome)
             return
         assert credentials is not None
-        algorithm = credentials.base_algorithm
+        username, realm = credentials.username, credentials.realm or ""
+        if self._canonical_realm(realm) is None:
+            self._write(out, question, AUTHORIZATION_REJECTED, Outcome.REALM_NOT_SERVED)
+            return
+        algorithm = credentials.canonical_algorithm
         if algorithm is None or algorithm not in self._accepted:
-            self._refuse(question, credentials, out, now, Outcome.ALGORITHM_NOT_OFFERED)
+            self._refuse(question, credentials, username, out, now, Outcome.ALGORITHM_NOT_OFFERED)
             return
         protection = credentials.protection
-        if ("auth" if protection is None else protection) not in self._config.qop or (
+        if ("auth" if protection is None else protection) not in self._qop(question) or (
             protection == "auth-int" and not question.body_hash
         ):
-            self._refuse(question, credentials, out, now, Outcome.QOP_NOT_OFFERED)
+            self._refuse(question, credentials, username, out, now, Outcome.QOP_NOT_OFFERED)
             return
         if not credentials.has_right_length:
-            self._refuse(question, credentials, out, now, Outcome.WRONG_LENGTH)
+            self._refuse(question, credentials, username, out, now, Outcome.WRONG_LENGTH)
             return
-        username, realm = credentials.username, credentials.realm or ""
+        base = _base(algorithm)
         if credentials.userhash and self._config.userhash:
-            username = self._username_of(username, realm, algorithm)
-        known, candidates = self._ha1_candidates(username, realm, algorithm)
-        length = _HA1[algorithm]
+            username = self._username_of(username, realm, base)
+        known, candidates = self._ha1_candidates(username, realm, base)
+        length = _HA1[base]
         judged.append(_Judged(question, credentials, candidates[:length], known, username, algorithm))
         if len(candidates) > length:
             judged.append(_Judged(question, credentials, candidates[length:], known, username, algorithm))
@@ -225,7 +234,7 @@ class Disc:
                     one, matched = judged[index], 1
                 index += 1
             if not matched & one.known:
-                self._refuse(question, one.credentials, out, now, _REFUSED[one.known])
+                self._refuse(question, one.credentials, one.username, out, now, _REFUSED[one.known])
             else:
                 self._let_through(one, out, now)
 
@@ -236,11 +245,11 @@ class Disc:
         resource = _text(question.resource)
         uri = credentials.uri
         if uri != f"sip:{resource}" and not uri_fits(self._config.uri_policy, uri, resource, realm):
-            self._refuse(question, credentials, out, now, Outcome.OTHER_URI)
+            self._refuse(question, credentials, one.username, out, now, Outcome.OTHER_URI)
             return
         count = credentials.nonce_count
         if not count:
-            self._refuse(question, credentials, out, now, Outcome.COUNT_ZERO)
+            self._refuse(question, credentials, one.username, out, now, Outcome.COUNT_ZERO)
             return
         use = self._use(one, realm, count, now)
         if use is not Use.FIRST and use is not Use.AGAIN:
@@ -250,7 +259,8 @@ class Disc:
             self._challenge(question, one.username, realm, stale, out, now, outcome)
             return
         if self._wrong_in_a_row:
-            self._wrong_in_a_row.pop((one.username, realm, _text(question.source)), None)
+            canonical = self._canonical_realm(realm) or ""
+            self._wrong_in_a_row.pop((one.username, canonical, _text(question.source)), None)
         outcome = Outcome.AUTHORIZED if use is Use.FIRST else Outcome.RETRANSMITTED
         if self._config.authentication_info and question.end_to_end:
             self._count(question, outcome)
@@ -299,11 +309,18 @@ class Disc:
         append_answer(out, one.question, SUCCESS, (), proof, following)
 
     def _refuse(
-        self, question: AaRequest, credentials: Credentials, out: bytearray, now: float, outcome: Outcome
+        self,
+        question: AaRequest,
+        credentials: Credentials,
+        username: str,
+        out: bytearray,
+        now: float,
+        outcome: Outcome,
     ) -> None:
         """5003, or a new challenge where that is wanted, but not for ever."""
         if self._config.rechallenge:
-            username, realm = credentials.username, credentials.realm or ""
+            # Who spells the realm in a way of his own is told how HA1 was made, and has no more challenges.
+            realm = self._canonical_realm(credentials.realm or "") or ""
             key = (username, realm, _text(question.source))
             wrong = self._wrong_in_a_row.get(key, 0) + 1
             _keep(self._wrong_in_a_row, key, wrong, len(username) + len(realm))
@@ -337,11 +354,11 @@ class Disc:
         """
         config = self._config
         source = _text(question.source) if config.bind_source else ""
-        qop = config.qop if question.end_to_end or config.qop == ("auth",) else ("auth",)
+        qop = self._qop(question)
         challenges: list[bytes] = []
         try:
             for algorithm in self._offer(question, username, realm):
-                nonce = self._nonces.make(realm, now, _base(algorithm), source)
+                nonce = self._nonces.make(realm, now, algorithm, source)
                 challenge = format_challenge(
                     realm, nonce, algorithm=algorithm, qop=qop, stale=stale, userhash=config.userhash
                 )
@@ -353,14 +370,18 @@ class Disc:
         self._count(question, outcome)
         append_answer(out, question, AUTHENTICATION_REJECTED, challenges)
 
+    def _qop(self, question: AaRequest) -> tuple[str, ...]:
+        """What this SIP server is offered: OpenSER's module sends no hash of the body."""
+        qop = self._config.qop
+        return qop if qop == _AUTH or question.end_to_end else _AUTH
+
     def _offer(self, question: AaRequest, username: str | None, realm: str) -> tuple[str, ...]:
         """The algorithms that this user of this SIP server can use, the most wanted first."""
         algorithms = self._config.algorithms
         if algorithms == _MD5:
             return _MD5
         if self._one_challenge or not question.end_to_end:
-            # OpenSER's module copies one Challenge, and its telephones know MD5 best.
-            return _MD5 if "MD5" in self._accepted else algorithms[:1]
+            return self._single
         if username is None:
             username = _text(question.user_name).partition("@")[0]
         key = (username, realm)
@@ -479,7 +500,7 @@ class _HashedNames(NamedTuple):
 
 
 def _base(algorithm: str) -> str:
-    """Of an algorithm with -sess the one whose HA1 and nonces it uses (RFC 7616, 3.4.2)."""
+    """Of an algorithm with -sess the one whose HA1 it uses (RFC 7616, 3.4.2)."""
     return algorithm.removesuffix("-sess")
 
 
