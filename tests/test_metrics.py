@@ -2,13 +2,18 @@
 
 import asyncio
 import contextlib
+import errno
 import logging
+import os
 import re
 import socket
 import subprocess
 import sys
+import threading
+import time
 import urllib.error
 import urllib.request
+from wsgiref.simple_server import WSGIServer
 
 import pytest
 from commands import OURS, PATIENCE, Server
@@ -300,3 +305,30 @@ def test_a_scrape_is_not_logged(exporter, caplog):
     caplog.set_level(logging.DEBUG)
     scrape(exporter)
     assert not caplog.records
+
+
+def test_connections_beyond_some_cost_the_oldest_its_place(exporter):
+    threads = threading.active_count()
+    with contextlib.ExitStack() as stack:
+        silent = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", exporter), timeout=PATIENCE))
+            for _ in range(3 * metrics._MOST_CONNECTIONS)
+        ]
+        assert scrape(exporter)
+        assert silent[0].recv(1) == b""
+        assert threading.active_count() - threads <= metrics._MOST_CONNECTIONS + 1  # one may just be ending
+
+
+def test_no_descriptors_are_no_reason_to_spin(exporter, monkeypatch):
+    tries = []
+
+    def fail(self):
+        tries.append(self)
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(WSGIServer, "get_request", fail)
+        with socket.create_connection(("127.0.0.1", exporter)):
+            time.sleep(0.5)
+    assert 1 <= len(tries) <= 10
+    assert scrape(exporter)

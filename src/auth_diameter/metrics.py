@@ -13,11 +13,13 @@ It needs the package prometheus-client, which ``pip install 'auth-diameter[serve
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from socketserver import ThreadingMixIn
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import CollectorRegistry, ProcessCollector, make_wsgi_app
@@ -32,7 +34,9 @@ if TYPE_CHECKING:
     from auth_diameter.sync import AuthDiameter
 
 _PATIENCE = 10.0  # seconds for a client that says nothing, so that it does not keep a thread for ever
+_PAUSE = 0.1  # seconds until the next try when there is no descriptor for one more
 _BACKLOG = 16
+_MOST_CONNECTIONS = 16  # at a time, each with a thread of its own; Prometheus has one
 
 
 class _Collector(Collector):
@@ -202,7 +206,38 @@ class _Handler(WSGIRequestHandler):
 
 
 class _Server(ThreadingMixIn, WSGIServer):
+    """One that strangers who say nothing, slowly or often, can neither fill nor keep busy."""
+
     daemon_threads = True
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._open: list[socket.socket] = []  # the oldest first
+        self._lock = threading.Lock()
+        super().__init__(*arguments, **options)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """The next connection."""
+        try:
+            return super().get_request()
+        except OSError:
+            # Where no descriptor is left for it, the kernel reports it again at once.
+            time.sleep(_PAUSE)
+            raise
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answers it, in a thread. The oldest gives way where there are too many: it is the most doubtful."""
+        with self._lock:
+            self._open.append(request)
+            if len(self._open) > _MOST_CONNECTIONS:
+                with contextlib.suppress(OSError):  # it is over already
+                    self._open.pop(0).shutdown(socket.SHUT_RDWR)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """It is answered, or cannot be."""
+        with self._lock, contextlib.suppress(ValueError):  # it gave way
+            self._open.remove(request)
+        super().shutdown_request(request)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Who hung up, or said nothing, has nothing to do with us."""
