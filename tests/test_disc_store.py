@@ -129,6 +129,20 @@ def test_an_older_table_is_brought_forward_and_the_log_says_so(path, caplog):
     assert select(path, "SELECT table_version FROM version WHERE table_name = 'subscriber'") == [(7,)]
 
 
+def test_who_reads_an_older_table_sees_when_it_is_brought_forward(path):
+    """A DISC that runs needs no restart to challenge those who have a new password with SHA-2."""
+    run_sql(path, KAMAILIO)
+    run_sql(path, f"INSERT INTO subscriber (username, domain, ha1) VALUES ('alice', 'siphub.net', '{HA1}')")
+    with Store.open(path) as reader:
+        assert reader.ha1("alice", "siphub.net", "SHA-256") is None
+        before = reader.data_version()
+        with Store.open(path, writable=True) as store:
+            store.add_user("alice", "siphub.net", "secret", replace=True)
+        assert reader.data_version() > before
+        assert reader.ha1("alice", "siphub.net", "SHA-256") == SHA_256
+        assert reader.algorithms("alice", "siphub.net") == ("MD5", "SHA-256", "SHA-512-256")
+
+
 # --- groups ---------------------------------------------------------------------------------------
 
 

@@ -50,6 +50,7 @@ class Database:
         self._doubtful = False
         self._version = 0
         self._pragma_version = -1
+        self._schema_version: object = None
         self._use(connection)
 
     def _use(self, connection: sqlite3.Connection) -> None:
@@ -129,7 +130,17 @@ class Database:
         if seen != self._pragma_version:
             self._pragma_version = seen
             self._version += 1
+            self._follow_the_schema()
         return self._version
+
+    def _follow_the_schema(self) -> None:
+        """Look again at what is in the database, when a writer has given an older one more columns."""
+        seen = self._first("PRAGMA schema_version", ())
+        if seen != self._schema_version:
+            # Where nothing of use is left, the next lookup says so.
+            with contextlib.suppress(ConfigError):
+                self._use(self._connection)
+            self._schema_version = seen
 
     def _follow_the_file(self) -> None:
         """Go over to the file that is now under our path, when it is another one than we opened.
@@ -163,6 +174,7 @@ class Database:
         self._immutable, self._stamp = opened.immutable, stamps[opened.immutable]
         self._version += 1
         self._pragma_version = -1
+        self._schema_version = None
 
     # -- transactions --
 
