@@ -50,7 +50,7 @@ class Database:
         self._doubtful = False
         self._version = 0
         self._pragma_version = -1
-        self._schema_version: object = None
+        self._schema_version: tuple[Any, ...] | None = None
         self._use(connection)
 
     def _use(self, connection: sqlite3.Connection) -> None:
@@ -58,6 +58,10 @@ class Database:
 
         :raises ConfigError: nothing of use is; the former connection stays in use.
         """
+        try:
+            self._schema_version = connection.execute("PRAGMA schema_version").fetchone()
+        except sqlite3.Error as error:
+            raise ConfigError(f"{self.path}: {describe(error)}") from None
         self._connection = connection
 
     # -- open and close --
@@ -174,7 +178,6 @@ class Database:
         self._immutable, self._stamp = opened.immutable, stamps[opened.immutable]
         self._version += 1
         self._pragma_version = -1
-        self._schema_version = None
 
     # -- transactions --
 
