@@ -11,7 +11,8 @@ import re
 from ipaddress import AddressValueError, IPv6Address
 from typing import NamedTuple
 
-TOKEN = rb"[A-Za-z0-9\-.!%*_+`'~]+"  # RFC 3261, 25.1
+TOKEN_CHARS = rb"A-Za-z0-9\-.!%*_+`'~"  # RFC 3261, 25.1
+TOKEN = rb"[%s]+" % TOKEN_CHARS
 LWS = rb"(?:\r\n[ \t]|[ \t])*"  # that, too, where it may be empty; \r\n goes on in the next line
 # Any byte above 0x7f, though RFC 3261 wants them to be UTF-8.
 QUOTED = rb'"(?:[^\x00-\x08\x0a-\x1f\x7f"\\]|\r\n[ \t]|\\[\x00-\x09\x0b\x0c\x0e-\x7f])*"'
@@ -34,7 +35,10 @@ KNOWN = {
 }  # fmt: skip
 # RFC 8187, 3.2.1. The language may be anything: nobody reads it.
 EXT_VALUE = rb"(?i:UTF-8)'[^']*'(?:%s|[A-Za-z0-9!#$&+\-.^_`|~])*" % ESCAPED
-PARAM = re.compile(rb"(?P<name>%s)%s=%s(?P<value>%s|%s)" % (TOKEN, LWS, LWS, QUOTED, TOKEN))
+PARAM = re.compile(
+    rb"(?P<name>[%s]*?(?P<star>\*)|[%s]+)%s=%s(?P<value>%s|(?(star)[%s#$&^|]+|[%s]+))"
+    % (TOKEN_CHARS, TOKEN_CHARS, LWS, LWS, QUOTED, TOKEN_CHARS, TOKEN_CHARS)
+)
 
 
 def unquoted(value: bytes) -> bytes:

@@ -246,6 +246,7 @@ def test_qop(qop: str) -> None:
         ("UTF-8''a%00b", "a\x00b"),
         ("UTF-8''%ff", "\udcff"),
         ("\"UTF-8''a#$&+.^`|~!\"", "a#$&+.^`|~!"),
+        ("UTF-8''a#$&+.^`|~!", "a#$&+.^`|~!"),
     ],
 )
 def test_username_star(value: str, text: str) -> None:
@@ -261,6 +262,13 @@ def test_username_star(value: str, text: str) -> None:
 )  # fmt: skip
 def test_not_a_username_star(value: str) -> None:
     refused(header(username=None, username_star=value), r"username\* is not")
+
+
+def test_a_token_has_none_of_what_an_ext_value_may_have() -> None:
+    """RFC 3261, 25.1, beside attr-char of RFC 8187, 3.2.1."""
+    refused(header(foo="a$b"), "','")
+    c = Credentials.parse(header(username=None, username_star="UTF-8''a$b") + ", foo*=UTF-8''#&, bar=1")
+    assert c.parameters[-3:] == (("username*", "UTF-8''a$b"), ("foo*", "UTF-8''#&"), ("bar", "1"))
 
 
 def test_username_star_of_bytes_that_are_no_utf8() -> None:

@@ -674,6 +674,9 @@ GROUP = [REALM, (SERVICE_TYPE, GROUP_CHECK), MSGID, NAME, (USER_GROUP, b"g")]
         ([REALM, SERVICE, MSGID, (USER_NAME, b"")], 5004),
         ([REALM, SERVICE, MSGID, (USER_NAME, b"\0\0")], 5004),
         ([REALM, SERVICE, MSGID, (USER_NAME, b"alice\0@siphub.net")], 5004),
+        # Of credentials it is not looked at, and telephones can put a NUL into a username.
+        ([REALM, SERVICE, (USER_NAME, b"a\0b"), (RESPONSE, b"Digest"), (METHOD, b"BYE")], 0),
+        ([*GROUP[:3], (USER_NAME, b"a\0b"), (USER_GROUP, b"g"), (RESPONSE, b"Digest")], 5004),
         ([*FULL, NAME], 5009),
         ([*FULL, SERVICE], 5009),
         ([*FULL, MSGID], 5009),

@@ -124,6 +124,22 @@ cdef void classify_algorithm(DigestFields *f) noexcept nogil:
         f.algorithm = ALGORITHM_UNKNOWN
 
 
+cdef bint take_value(Reader *r, Span name, Span *out) noexcept nogil:
+    """A value without quotes: a token; where the name ends with "*" an ext-value (RFC 8187, 3.2), "$" and all."""
+    if (name.p + name.n - 1)[0] != 42:
+        return take_class(r, AD_TOKEN, out)
+    out.p = r.p
+    while r.p < r.end and (ad_is(r.p[0], AD_TOKEN) or is_attr_char_alone(r.p[0])):
+        r.p += 1
+    out.n = <size_t>(r.p - out.p)
+    return out.n > 0
+
+
+cdef inline bint is_attr_char_alone(uint8_t c) noexcept nogil:
+    """Whether it is an attr-char (RFC 8187, 3.2.1), but not of a token as RFC 3261 has it: # $ & ^ |"""
+    return c == 35 or c == 36 or c == 38 or c == 94 or c == 124
+
+
 cdef int parse_params(Span text, DigestFields *out, size_t *offset) noexcept nogil:
     """Scheme and parameters into `out`; a Status, and where it was found, as `offset` into text."""
     cdef Reader r
@@ -164,7 +180,7 @@ cdef int parse_params(Span text, DigestFields *out, size_t *offset) noexcept nog
             if quoted < 0:
                 status = BAD_QUOTED_STRING
                 break
-        elif not take_class(&r, AD_TOKEN, &value):
+        elif not take_value(&r, name, &value):
             status = NO_VALUE
             break
         if not value.n <= MAX_PARAMETER:
@@ -234,9 +250,7 @@ cdef bint ext_value_ok(Span s) noexcept nogil:
             if not 2 < s.n - i or not ad_is(s.p[i + 1], AD_HEX) or not ad_is(s.p[i + 2], AD_HEX):
                 return False
             i += 2
-        elif s.p[i] == 42 or s.p[i] == 39 or not (ad_is(s.p[i], AD_TOKEN) or s.p[i] == 35
-                                                  or s.p[i] == 36 or s.p[i] == 38
-                                                  or s.p[i] == 94 or s.p[i] == 124):
+        elif s.p[i] == 42 or s.p[i] == 39 or not (ad_is(s.p[i], AD_TOKEN) or is_attr_char_alone(s.p[i])):
             return False
         i += 1
     return True
@@ -509,7 +523,7 @@ cdef tuple _parameters(const DigestFields *fields):
                 value.n = unquote(value, room)
                 value.p = room
         else:
-            take_class(&r, AD_TOKEN, &value)
+            take_value(&r, name, &value)
         found.append((text_of(name).lower(), text_of(value)))
     return tuple(found)
 

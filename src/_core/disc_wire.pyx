@@ -329,8 +329,9 @@ cdef void read_question(const uint8_t *p, size_t n, QuestionView *out) noexcept 
         refuse(out, RESULT_MISSING_AVP)
     elif service.n != 1:
         refuse(out, RESULT_INVALID_AVP_LENGTH)
-    elif holds_nul(out.user_name) or out.user_name.n == 0:
-        refuse(out, RESULT_INVALID_AVP_VALUE)
+    elif (holds_nul(out.user_name) or out.user_name.n == 0) and (
+            out.response.p == NULL or out.service_type != SERVICE_AUTHENTICATION):
+        refuse(out, RESULT_INVALID_AVP_VALUE)   # beside a Response it is not looked at: that names the user
     elif out.service_type == SERVICE_AUTHENTICATION:
         if out.response.p != NULL and out.method.n == 0:
             refuse(out, RESULT_MISSING_AVP)
