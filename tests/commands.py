@@ -1,4 +1,4 @@
-"""Commands of ours in processes of their own, for several test modules."""
+"""Commands of ours, in processes of their own too, for several test modules."""
 
 import os
 import re
@@ -13,6 +13,7 @@ import pytest
 from canaries import secrets_in
 
 OURS = [sys.executable, "-m", "auth_diameter"]
+ACCOUNT = "alice@siphub.net"
 PATIENCE = 20.0  # seconds after which a test gives up on a process; none waits that long
 
 
@@ -22,6 +23,17 @@ class Done(NamedTuple):
     status: int
     out: str
     err: str
+
+
+def assert_one_line(done, *parts):
+    """Status 2, nothing on stdout, and one line on stderr with these parts in it."""
+    assert done.status == 2, done
+    assert done.out == ""
+    assert done.err.startswith("auth-diameter: ")
+    assert done.err.count("\n") == 1, done.err
+    assert done.err.endswith("\n")
+    for part in parts:
+        assert str(part) in done.err
 
 
 class Server:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import socket
 import sqlite3
+import sys
 
 import pytest
 from canaries import Net
+from commands import Done, Server
 from fake_disc import FakeDisc, Script, answer_all
 from tables import KAMAILIO, run_sql
 
@@ -81,3 +84,44 @@ def kamailio(tmp_path):
     yield with_rows
     for store in opened:
         store.close()
+
+
+@pytest.fixture
+def cli(monkeypatch, capsys):
+    """Run one command to its end."""
+
+    from auth_diameter import cli as cli_module  # only here: the library alone needs no click
+
+    def run(*args, stdin=b""):
+        monkeypatch.setattr(sys, "argv", ["auth-diameter", *map(str, args)])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), "utf-8"))
+        capsys.readouterr()
+        status = 0
+        try:
+            cli_module.run()
+        except SystemExit as end:
+            status = end.code or 0
+        return Done(status, *capsys.readouterr())
+
+    return run
+
+
+def _add_alice(path):
+    with Store.create(path) as store:
+        store.add_user("alice", "siphub.net", "wonderland")
+        store.add_group("alice", "siphub.net", "voicemail")
+    return path
+
+
+@pytest.fixture
+def db(tmp_path):
+    """A database with alice, whose password is wonderland, in the group voicemail."""
+    return _add_alice(tmp_path / "users.sqlite")
+
+
+@pytest.fixture(scope="module")
+def disc(tmp_path_factory):
+    """A DISC that knows alice, for all tests of a module that only ask it."""
+    path = _add_alice(tmp_path_factory.mktemp("disc") / "users.sqlite")
+    with Server("disc", "--listen", "127.0.0.1:0", "--db", path) as server:
+        yield server

@@ -9,6 +9,8 @@ def main() -> None:
     """Runs the command line; without the packages it needs, says how to get them."""
     try:
         from auth_diameter.cli import run
+
+        run()
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("click", "rich"):
             raise
@@ -17,7 +19,6 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(2)
-    run()
 
 
 if __name__ == "__main__":

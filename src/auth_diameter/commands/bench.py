@@ -1,0 +1,45 @@
+"""``auth-diameter bench``: this machine's figures."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+
+@click.command()
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0.1, 600),
+    default=20,
+    show_default=True,
+    help="For about how long to measure.",
+)
+def bench(seconds: float) -> None:
+    """Measure this machine; print a table.
+
+    Each step of a request, beside what does the same without this package, and whole requests on
+    loopback. Without the peers to compare with, only what is here.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    from auth_diameter.bench import HEADER, run
+    from auth_diameter.bench.report import table
+
+    bar = Progress(
+        BarColumn(),
+        TextColumn("{task.description}"),
+        console=Console(stderr=True),
+        disable=not sys.stderr.isatty(),
+        auto_refresh=False,  # by a thread, which would be measured too
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task("", total=1.0)
+
+        def progress(what: str, done: float) -> None:
+            bar.update(task, description=what, completed=done, refresh=True)
+
+        rows = run(seconds, progress)
+    table(HEADER, rows)

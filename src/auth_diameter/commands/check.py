@@ -1,0 +1,74 @@
+"""``auth-diameter check``: one SIP request asked of DISC."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+import auth_diameter as ad
+from auth_diameter.commands.options import disc_option
+from auth_diameter.commands.terminal import fail
+from auth_diameter.logs import visible
+
+
+@click.command()
+@click.argument("file", metavar="FILE|-")
+@disc_option
+@click.option("--realm", default="$fd", show_default=True, help="Text with pseudo-variables, or empty.")
+@click.option("--proxy/--www", default=None, help="Which function to ask. [default: www for REGISTER]")
+@click.option(
+    "--group", "group_name", metavar="GROUP", help="After that, ask whether the user is in a group."
+)
+def check(file: str, disc_hosts: str, realm: str, proxy: bool | None, group_name: str | None) -> None:
+    """Ask DISC about one SIP request; print decision and reply.
+
+    The exit status is 0 when it is let through, 1 when it is refused, and 2 when DISC does not answer.
+    """
+    try:
+        data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except OSError as error:
+        raise ad.ConfigError(f"{file}: {error.strerror}") from None
+    # Files from an editor end their lines with LF alone, which SIP does not know, and often lack the
+    # empty line at the end.
+    if b"\r\n" not in data:
+        data = data.replace(b"\n", b"\r\n")
+    if b"\r\n\r\n" not in data:
+        data = data.rstrip(b"\r\n") + b"\r\n\r\n"
+    try:
+        request = ad.SipRequest(data)
+    except ad.ParseError as error:
+        raise ad.ConfigError(f"{file}: {error}") from None
+    config = ad.Config(diameter_client_host=disc_hosts)
+    with ad.AuthDiameter(config) as auth:
+        use_proxy = proxy if proxy is not None else request.method != "REGISTER"
+        ask = auth.diameter_proxy_authorize if use_proxy else auth.diameter_www_authorize
+        decision = ask(request, realm)
+        _print_decision(ask.__name__, decision)
+        if decision and group_name is not None:
+            decision = auth.diameter_is_user_in(request, "Credentials", group_name)
+            print()
+            _print_decision("diameter_is_user_in", decision)
+    if decision.cause in _NO_ANSWER:
+        fail(f"no answer from DISC at {disc_hosts}: {decision.cause.value}; is auth-diameter disc running?")
+    sys.exit(0 if decision else 1)
+
+
+_NO_ANSWER = (ad.Cause.DISC_UNREACHABLE, ad.Cause.DISC_TIMEOUT, ad.Cause.DISC_LOST)
+
+
+def _print_decision(function: str, decision: ad.Decision) -> None:
+    for name, value in (
+        ("function", function),
+        ("decision", "let through" if decision else "refused"),
+        ("cause", f"{decision.cause.name}: {decision.cause.value}"),
+        ("return code", decision.return_code),
+        ("username", decision.username or "–"),
+        ("realm", decision.realm or "–"),
+    ):
+        print(f"{name:<12} {visible(str(value))}")
+    if decision.reply is not None:
+        print()
+        for line in decision.reply.decode("utf-8", "replace").rstrip().split("\r\n"):
+            print(visible(line))

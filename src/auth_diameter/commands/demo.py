@@ -1,0 +1,24 @@
+"""``auth-diameter demo``: digest authentication played on loopback."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from auth_diameter.commands.process import run_loop
+
+
+@click.command()
+@click.option("--full", is_flag=True, help="Print every message whole.")
+def demo(full: bool) -> None:
+    """Play digest authentication on loopback; print its ladder.
+
+    Both phases, a wrong password, and a group check, with everything it needs. The exit status is 0 when
+    every step went as it should.
+    """
+    from rich.console import Console
+
+    from auth_diameter.demo import play
+
+    sys.exit(run_loop(play(Console(highlight=False, soft_wrap=True), full)))

@@ -1,0 +1,187 @@
+"""``auth-diameter user`` and ``auth-diameter group``: who DISC knows."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+import auth_diameter as ad
+from auth_diameter.commands.options import Group, db_option
+from auth_diameter.commands.terminal import fail
+from auth_diameter.logs import visible
+
+
+@click.group(cls=Group)
+def user() -> None:
+    """Add, delete, list and import subscribers."""
+
+
+@user.command("add")
+@click.argument("account", metavar="USER@DOMAIN")
+@click.option("--password-stdin", is_flag=True, help="Read the password from stdin, one line.")
+@click.option("--replace", is_flag=True, help="Change the password of a user who exists.")
+@db_option
+def user_add(account: str, password_stdin: bool, replace: bool, db: str) -> None:
+    """Add a subscriber; the file is made where there is none. HA1 is stored, never the password."""
+    from auth_diameter.disc.store import Store, split_account
+
+    name, domain = split_account(account)
+    password = _password(account, password_stdin)
+    with Store.open(db, writable=True) as store:
+        new = store.add_user(name, domain, password, replace=replace)
+    print(f"{'added' if new else 'changed'} {account}")
+
+
+def _password(account: str, from_stdin: bool) -> str:
+    if from_stdin:
+        line = sys.stdin.buffer.readline().rstrip(b"\r\n")
+        try:
+            password = line.decode()
+        except UnicodeDecodeError:
+            raise ad.ConfigError("the password is not UTF-8") from None
+    elif sys.stdin.isatty():
+        password = click.prompt(f"Password of {account}", hide_input=True, confirmation_prompt=True)
+    else:
+        raise ad.ConfigError("no terminal to ask for the password on: give it with --password-stdin")
+    if not password:
+        raise ad.ConfigError("the password is empty")
+    return password
+
+
+@user.command("del")
+@click.argument("account", metavar="USER@DOMAIN")
+@db_option
+def user_del(account: str, db: str) -> None:
+    """Delete a subscriber and all memberships."""
+    from auth_diameter.disc.store import Store, split_account
+
+    name, domain = split_account(account)
+    _must_exist(db)
+    with Store.open(db, writable=True) as store:
+        if not store.delete_user(name, domain):
+            raise ad.ConfigError(f"no user {account} in {db}")
+    print(f"deleted {account}")
+
+
+@user.command("list")
+@click.argument("domain", required=False)
+@db_option
+def user_list(domain: str | None, db: str) -> None:
+    """List subscribers, all or of one domain, with their groups."""
+    from auth_diameter.disc.store import Store
+
+    count = 0
+    with Store.open(db) as store:
+        for count, found in enumerate(store.users(domain), 1):  # noqa: B007 - shown at the end
+            print(visible(" ".join([str(found), *store.groups(found.username, found.domain)])))
+    # Not on stdout: what reads that gets users alone.
+    print(f"{count} user{'s' if count != 1 else ''}", file=sys.stderr)
+
+
+@user.command("import")
+@click.argument("file", metavar="FILE.csv|-")
+@click.option("--replace", is_flag=True, help="Change users who exist instead of refusing the file.")
+@db_option
+def user_import(file: str, replace: bool, db: str) -> None:
+    """Import subscribers from CSV.
+
+    Its columns are username,domain,password or username,domain,ha1[,ha1b], and with either [,groups],
+    separated by semicolons. Nothing is written if a row is bad; the line is named. An import that was
+    interrupted is completed by the same command.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from auth_diameter.disc.csvimport import CsvError, import_csv
+    from auth_diameter.disc.store import Store
+
+    bar = Progress(
+        TextColumn("{task.description:>6}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=not sys.stderr.isatty(),
+    )
+    tasks: dict[str, Any] = {}
+
+    def progress(step: str, done: int, total: int | None) -> None:
+        if step not in tasks:
+            for ended in tasks.values():
+                bar.update(ended, total=bar.tasks[ended].completed)
+            tasks[step] = bar.add_task(step, total=total)
+        bar.update(tasks[step], completed=done, total=total)
+
+    try:
+        source = sys.stdin.buffer if file == "-" else open(file, "rb")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise ad.ConfigError(f"{file}: {error.strerror}") from None
+    try:
+        with Store.open(db, writable=True) as store, bar:
+            done = import_csv(store, source, name=file, replace=replace, progress=progress)
+    except CsvError as error:
+        for problem in error.problems[:20]:
+            print(visible(problem), file=sys.stderr)
+        fail(f"{file}: nothing was imported")
+    finally:
+        if file != "-":
+            source.close()
+    there = f", {done.unchanged} there already" if done.unchanged else ""
+    print(f"{done.added} added, {done.replaced} changed{there}, {done.memberships} group memberships")
+
+
+@click.group(cls=Group)
+def group() -> None:
+    """Add, delete and list group memberships."""
+
+
+@group.command("add")
+@click.argument("account", metavar="USER@DOMAIN")
+@click.argument("name", metavar="GROUP")
+@db_option
+def group_add(account: str, name: str, db: str) -> None:
+    """Put a subscriber into a group."""
+    from auth_diameter.disc.store import Store, split_account
+
+    _must_exist(db)
+    with Store.open(db, writable=True) as store:
+        new = store.add_group(*split_account(account), name)
+    print(f"{account} is {'now' if new else 'already'} in {name}")
+
+
+@group.command("del")
+@click.argument("account", metavar="USER@DOMAIN")
+@click.argument("name", metavar="GROUP")
+@db_option
+def group_del(account: str, name: str, db: str) -> None:
+    """Take a subscriber out of a group."""
+    from auth_diameter.disc.store import Store, split_account
+
+    _must_exist(db)
+    with Store.open(db, writable=True) as store:
+        if not store.delete_group(*split_account(account), name):
+            raise ad.ConfigError(f"{account} is not in {name}")
+    print(f"{account} is no longer in {name}")
+
+
+@group.command("list")
+@click.argument("account", metavar="USER@DOMAIN")
+@db_option
+def group_list(account: str, db: str) -> None:
+    """List the groups of a subscriber."""
+    from auth_diameter.disc.store import Store, split_account
+
+    with Store.open(db) as store:
+        groups = store.groups(*split_account(account))
+        if not groups and store.stored_domain(*split_account(account)) is None:
+            raise ad.ConfigError(f"no user {account} in {db}")
+    for name in groups:
+        print(visible(name))
+
+
+def _must_exist(db: str) -> None:
+    if not Path(db).exists():
+        raise ad.ConfigError(f"{db}: no such file; auth-diameter user add makes one")

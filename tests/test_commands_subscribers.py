@@ -1,0 +1,243 @@
+"""auth-diameter user and group: who DISC knows."""
+
+import contextlib
+import os
+import select
+import sqlite3
+import subprocess
+import sys
+
+import pytest
+from commands import ACCOUNT, OURS, PATIENCE, assert_one_line
+
+import auth_diameter as ad
+from auth_diameter.disc import schema
+from auth_diameter.disc.store import Store
+
+# --- user ----------------------------------------------------------------------------------------------
+
+
+def test_user_add_makes_the_database_and_keeps_no_password(cli, tmp_path):
+    path = tmp_path / "new.sqlite"
+    done = cli("user", "add", ACCOUNT, "--password-stdin", "--db", path, stdin=b"open sesame\n")
+    assert done == (0, f"added {ACCOUNT}\n", "")
+    with Store.open(path) as store:
+        assert store.ha1("alice", "siphub.net") == ad.ha1("alice", "siphub.net", "open sesame")
+    for file in tmp_path.iterdir():
+        assert b"open sesame" not in file.read_bytes()
+
+
+@pytest.mark.parametrize("line", [b"s p a c e ", b"s p a c e \n", b"s p a c e \r\n", b"s p a c e \nmore\n"])
+def test_a_password_is_the_first_line_but_for_its_end(cli, tmp_path, line):
+    path = tmp_path / "new.sqlite"
+    assert cli("user", "add", ACCOUNT, "--password-stdin", "--db", path, stdin=line).status == 0
+    with Store.open(path) as store:
+        assert store.ha1("alice", "siphub.net") == ad.ha1("alice", "siphub.net", "s p a c e ")
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [(b"", "empty"), (b"\n", "empty"), (b"caf\xe9\n", "not UTF-8"), (b"a\x07b\n", "U+0007")],
+)
+def test_a_password_that_cannot_be_used_is_not_repeated(cli, tmp_path, line, what):
+    path = tmp_path / "new.sqlite"
+    done = cli("user", "add", ACCOUNT, "--password-stdin", "--db", path, stdin=line)
+    assert_one_line(done, "password", what)
+    assert "caf" not in done.err
+
+
+def test_without_a_terminal_the_password_must_come_on_stdin(cli, db):
+    """Not from a prompt that nobody sees, and never with an echo."""
+    assert_one_line(cli("user", "add", "bob@siphub.net", "--db", db, stdin=b"x\nx\n"), "--password-stdin")
+
+
+def test_a_user_who_exists_is_only_changed_on_demand(cli, db):
+    add = ("user", "add", ACCOUNT, "--password-stdin", "--db", db)
+    assert_one_line(cli(*add, stdin=b"new\n"), ACCOUNT, "exists already", "--replace")
+    assert cli(*add, "--replace", stdin=b"new\n").out == f"changed {ACCOUNT}\n"
+    with Store.open(db) as store:
+        assert store.ha1("alice", "siphub.net") == ad.ha1("alice", "siphub.net", "new")
+
+
+def test_user_del_takes_the_groups_along(cli, db):
+    assert cli("user", "del", ACCOUNT, "--db", db) == (0, f"deleted {ACCOUNT}\n", "")
+    assert_one_line(cli("user", "del", ACCOUNT, "--db", db), ACCOUNT, db)
+    with Store.open(db) as store:
+        assert not store.is_member("alice", "siphub.net", "voicemail")
+
+
+def test_user_list_is_a_line_for_each_user_whatever_its_length(cli, db):
+    """Nothing is cut, and stdout holds users alone, so that scripts can read it."""
+    long_name = f"{'a' * 64}@{'b' * 60}.example.org"
+    with Store.open(db, writable=True) as store:
+        store.add_user("bob", "example.org", "x")
+        store.add_user(*long_name.split("@"), "x")
+    done = cli("user", "list", "--db", db)
+    assert sorted(done.out.splitlines()) == [long_name, f"{ACCOUNT} voicemail", "bob@example.org"]
+    assert (done.status, done.err) == (0, "3 users\n")
+    assert cli("user", "list", "siphub.net", "--db", db) == (0, f"{ACCOUNT} voicemail\n", "1 user\n")
+    assert cli("user", "list", "nowhere.org", "--db", db) == (0, "", "0 users\n")
+
+
+def test_user_list_shows_no_secret(cli, db):
+    with contextlib.closing(sqlite3.connect(db)) as connection, connection:
+        connection.execute("UPDATE subscriber SET password = 'wonderland'")
+    done = cli("user", "list", "--db", db)
+    assert "wonderland" not in done.out
+    assert ad.ha1("alice", "siphub.net", "wonderland") not in done.out
+
+
+def test_a_password_is_asked_for_without_an_echo(db):
+    """On a terminal, twice. The process gets a terminal of its own."""
+    spawn = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
+    command = [*OURS, "user", "add", "bob@siphub.net", "--db", str(db)]
+    process = subprocess.Popen(
+        [sys.executable, "-c", spawn, *command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    with process, contextlib.ExitStack() as stack:
+        stack.callback(process.kill)
+        shown = b""
+
+        def read_until(text):
+            nonlocal shown
+            while text not in shown:
+                ready, _, _ = select.select([process.stdout], [], [], PATIENCE)
+                assert ready, shown
+                data = os.read(process.stdout.fileno(), 4096)
+                assert data, shown
+                shown += data
+
+        for prompt in (b"Password of bob@siphub.net: ", b"Repeat for confirmation: "):
+            read_until(prompt)
+            process.stdin.write(b"builder\n")
+            process.stdin.flush()
+        read_until(b"added bob@siphub.net")
+        process.stdin.close()
+        process.wait(PATIENCE)
+    assert b"builder" not in shown
+    with Store.open(db) as store:
+        assert store.ha1("bob", "siphub.net") == ad.ha1("bob", "siphub.net", "builder")
+
+
+CSV = (
+    b"username,domain,password,groups\nbob,siphub.net,builder,voicemail;managers\ncarol,siphub.net,secret,\n"
+)
+
+
+@pytest.mark.parametrize("source", ["file", "stdin"])
+def test_user_import(cli, db, tmp_path, source):
+    path = tmp_path / "users.csv"
+    path.write_bytes(CSV)
+    if source == "file":
+        done = cli("user", "import", path, "--db", db)
+    else:
+        done = cli("user", "import", "-", "--db", db, stdin=CSV)
+    # No progress bar where there is no terminal.
+    assert done == (0, "2 added, 0 changed, 2 group memberships\n", "")
+    with Store.open(db) as store:
+        assert store.groups("bob", "siphub.net") == ("managers", "voicemail")
+
+
+def test_user_import_names_the_line_of_each_bad_row_and_writes_nothing(cli, db, tmp_path):
+    path = tmp_path / "users.csv"
+    path.write_bytes(CSV + b"dave\n,siphub.net,x,\neve,siphub.net,,\nfay,siphub.net,good,\n")
+    done = cli("user", "import", path, "--db", db)
+    assert (done.status, done.out) == (2, "")
+    *rows, last = done.err.splitlines()
+    assert [row.partition(": ")[0] for row in rows] == [f"{path}, line {line}" for line in (4, 5, 6)]
+    assert last == f"auth-diameter: {path}: nothing was imported"
+    assert cli("user", "list", "--db", db).err == "1 user\n"
+
+
+def test_user_import_of_those_who_exist(cli, db, tmp_path):
+    path = tmp_path / "users.csv"
+    path.write_bytes(b"username,domain,password\nalice,siphub.net,new\n")
+    done = cli("user", "import", path, "--db", db)
+    assert done.status == 2
+    assert f"{path}, line 2" in done.err
+    assert cli("user", "import", path, "--db", db, "--replace").out.startswith("0 added, 1 changed")
+
+
+def test_user_import_of_a_file_that_cannot_be_read(cli, tmp_path):
+    path = tmp_path / "new.sqlite"
+    assert_one_line(cli("user", "import", tmp_path / "nope.csv", "--db", path), "nope.csv", "No such file")
+    assert_one_line(cli("user", "import", tmp_path, "--db", path), tmp_path, "directory")
+    assert not path.exists()
+
+
+# --- group ---------------------------------------------------------------------------------------------
+
+
+def test_groups(cli, db):
+    in_managers = ("managers", "--db", db)
+    assert cli("group", "add", ACCOUNT, *in_managers).out == f"{ACCOUNT} is now in managers\n"
+    assert cli("group", "add", ACCOUNT, *in_managers).out == f"{ACCOUNT} is already in managers\n"
+    assert cli("group", "list", ACCOUNT, "--db", db) == (0, "managers\nvoicemail\n", "")
+    assert cli("group", "del", ACCOUNT, *in_managers).out == f"{ACCOUNT} is no longer in managers\n"
+    assert_one_line(cli("group", "del", ACCOUNT, *in_managers), ACCOUNT, "managers")
+    assert cli("group", "list", ACCOUNT, "--db", db).out == "voicemail\n"
+
+
+def test_groups_of_nobody(cli, db):
+    """A typing error in the name is told, instead of an empty list."""
+    nobody = "mallory@siphub.net"
+    assert_one_line(cli("group", "list", nobody, "--db", db), nobody)
+    assert_one_line(cli("group", "add", nobody, "voicemail", "--db", db), nobody)
+    assert_one_line(cli("group", "del", nobody, "voicemail", "--db", db), nobody)
+
+
+def test_a_user_without_groups_has_an_empty_list(cli, db):
+    cli("user", "add", "bob@siphub.net", "--password-stdin", "--db", db, stdin=b"x\n")
+    assert cli("group", "list", "bob@siphub.net", "--db", db) == (0, "", "")
+
+
+# --- databases that cannot be used ---------------------------------------------------------------------
+
+READERS = [
+    ("user", "list"),
+    ("user", "del", ACCOUNT),
+    ("group", "list", ACCOUNT),
+    ("group", "add", ACCOUNT, "x"),
+    ("group", "del", ACCOUNT, "x"),
+    ("disc", "--listen", "127.0.0.1:0"),
+]
+
+
+@pytest.mark.parametrize("command", READERS, ids=lambda command: " ".join(command[:2]))
+def test_a_database_that_is_not_there(cli, tmp_path, command):
+    path = tmp_path / "nope.sqlite"
+    assert_one_line(cli(*command, "--db", path), path, "no such")
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("command", READERS, ids=lambda command: " ".join(command[:2]))
+def test_a_file_that_is_no_database(cli, tmp_path, command):
+    path = tmp_path / "corrupt.sqlite"
+    path.write_text("hello " * 1000)
+    assert_one_line(cli(*command, "--db", path), path, "is not an SQLite database")
+
+
+def test_a_database_without_subscribers(cli, tmp_path):
+    path = tmp_path / "other.sqlite"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE other (x)")
+    assert_one_line(cli("disc", "--db", path, "--listen", "127.0.0.1:0"), path, "subscriber")
+
+
+def test_a_database_in_a_folder_that_is_not_there(cli, tmp_path):
+    path = tmp_path / "nowhere" / "users.sqlite"
+    done = cli("user", "add", ACCOUNT, "--password-stdin", "--db", path, stdin=b"x\n")
+    assert_one_line(done, path, "No such file or directory")
+
+
+def test_a_locked_database(cli, db, monkeypatch):
+    monkeypatch.setattr(schema, "WRITER_WAIT", 0.05)
+    with contextlib.closing(sqlite3.connect(db, isolation_level=None)) as other:
+        other.execute("PRAGMA journal_mode = DELETE")
+        other.execute("BEGIN EXCLUSIVE")
+        assert_one_line(cli("disc", "--db", db, "--listen", "127.0.0.1:0"), db, "lock")
+        assert_one_line(cli("user", "del", ACCOUNT, "--db", db), db, "lock")
