@@ -10,9 +10,10 @@ import pytest
 
 import auth_diameter as ad
 from auth_diameter._core import RequestStream
+from auth_diameter.disc.config import DiscConfig
 from auth_diameter.disc.names import Hashes
 from auth_diameter.disc.server import Disc, Outcome
-from auth_diameter.disc.store import Store
+from auth_diameter.disc.store import Store, StoreError
 
 REALM = "siphub.net"
 NOW = 1_800_000_000.0
@@ -51,6 +52,11 @@ def quoted(text):
 
 def message(number, *avps):
     return ad.Message(265, avps, application_id=1, hop_by_hop=number).encode()
+
+
+def of_our_client(question):
+    """With an End-to-End Identifier, so that there may be challenges of several algorithms."""
+    return question[:16] + b"\1\2\3\4" + question[20:]
 
 
 def ask(disc, questions, now):
@@ -198,6 +204,44 @@ def test_a_folder_that_cannot_be_written_is_read(path):
             assert ask(Disc(store), [challenge_question(1)], NOW) == {1: 4001}
     finally:
         path.parent.chmod(0o700)
+
+
+class Failing:
+    """A store one of whose lookups fails."""
+
+    def __init__(self, store, lookup, error):
+        self._store = store
+
+        def fail(*arguments):
+            raise error
+
+        setattr(self, lookup, fail)
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+
+def test_a_store_that_fails_between_two_lookups_of_a_question(path):
+    # What the user could be offered instead is asked for when the digest has been judged.
+    config = DiscConfig(algorithms=("SHA-256", "MD5"), rechallenge=True)
+    with Store.open(path) as store:
+        disc = Disc(Failing(store, "algorithms", StoreError("locked")), config)
+        questions = [credentials_question(1, "u1"), group_question(2, f"u1@{REALM}"), challenge_question(3)]
+        assert ask(disc, map(of_our_client, questions), NOW) == {1: UNABLE, 2: 2001, 3: UNABLE}
+        assert ask(disc, [of_our_client(questions[0])], NOW) == {1: UNABLE}
+    assert disc.counts[Outcome.STORE_FAILED] == 3
+
+
+def test_an_error_of_ours_costs_the_question_that_it_is_about(path, caplog):
+    with Store.open(path) as store:
+        disc = Disc(Failing(store, "is_member", RuntimeError("a mistake")))
+        questions = [credentials_question(1, "u1"), group_question(2, f"u1@{REALM}"), challenge_question(3)]
+        for _ in range(3):
+            assert ask(disc, questions, NOW) == {1: 5003, 2: UNABLE, 3: 4001}
+        assert ask(disc, questions[:1], NOW) == {1: 5003}
+    assert disc.counts[Outcome.FAILED] == 3
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "RuntimeError: a mistake" in caplog.text
 
 
 # --- names that try to be SQL --------------------------------------------------------------------------

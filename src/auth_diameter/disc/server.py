@@ -13,7 +13,7 @@ Service-Type    case                                             Result-Code
                 response of the wrong length; count 0
 6               realm not served; credentials malformed          5003
 8               member / not                                     2001 / 4001
-any             store cannot be read                             5012
+any             store cannot be read, or an error of ours        5012
 any             malformed                                        as RFC 6733, 7.1 has it
 ==============  ===============================================  ==========================
 
@@ -51,6 +51,7 @@ from auth_diameter.disc.database import StoreError
 from auth_diameter.disc.digest_uri import uri_fits
 from auth_diameter.disc.lookups import Lookups
 from auth_diameter.disc.nonce import Nonces, NonceState
+from auth_diameter.logs import Sparing
 
 log = logging.getLogger("auth_diameter.disc")
 
@@ -108,6 +109,7 @@ class Outcome(enum.Enum):
     MEMBER = enum.auto()
     NOT_MEMBER = enum.auto()
     STORE_FAILED = enum.auto()
+    FAILED = enum.auto()
     MALFORMED = enum.auto()
 
 
@@ -142,6 +144,7 @@ class Disc:
         self._check_at = 0.0
         self._broken: StoreError | None = None  # until the next look at the store
         self._reported: str | None = None  # what is wrong with it, as the log has it
+        self._sparing = Sparing(log)
         self._verbose = False
         self._one_challenge = False
 
@@ -155,12 +158,22 @@ class Disc:
         """
         self._one_challenge = one_challenge
         self._verbose = log.isEnabledFor(logging.DEBUG)
-        self._forget_changed(now)
-        judged: list[_Judged] = []
-        with self._store.together() if len(questions) > 1 else contextlib.nullcontext():
-            self._look_at(questions, judged, out, now)
-        if judged:
-            self._judge(judged, out, now)
+        before = len(out)
+        try:
+            self._forget_changed(now)
+            judged: list[_Judged] = []
+            with self._store.together() if len(questions) > 1 else contextlib.nullcontext():
+                self._look_at(questions, judged, out, now)
+            if judged:
+                self._judge(judged, out, now)
+        except Exception as error:  # noqa: BLE001 - one question must not cost the others their connection
+            del out[before:]
+            if len(questions) > 1:
+                for question in questions:
+                    self.answer([question], out, now, one_challenge)
+            else:
+                self._sparing.exception(error, time.monotonic(), "a question could not be answered")
+                self._write(out, questions[0], UNABLE_TO_COMPLY, Outcome.FAILED)
 
     def _look_at(
         self,
@@ -233,10 +246,13 @@ class Disc:
                 if right[index]:
                     one, matched = judged[index], 1
                 index += 1
-            if not matched & one.known:
-                self._refuse(question, one.credentials, one.username, out, now, _REFUSED[one.known])
-            else:
-                self._let_through(one, out, now)
+            try:
+                if not matched & one.known:
+                    self._refuse(question, one.credentials, one.username, out, now, _REFUSED[one.known])
+                else:
+                    self._let_through(one, out, now)
+            except StoreError:
+                self._write(out, question, UNABLE_TO_COMPLY, Outcome.STORE_FAILED)
 
     def _let_through(self, one: _Judged, out: bytearray, now: float) -> None:
         """The digest is right: unless the nonce is not, or the digest was made for something else."""
