@@ -1,8 +1,21 @@
-"""What this machine can do, for tests that need it."""
+"""What this machine can do, and how long a test waits for it."""
 
 import socket
+import time
 
 import pytest
+
+PATIENCE = 30.0  # seconds after which a test gives up: none waits that long where all is well
+SLACK = 5.0  # seconds that a machine with much else to do may take more; what is wrong takes still longer
+
+
+def wait_until(what):
+    """Until `what()` is true; what it is then."""
+    deadline = time.monotonic() + PATIENCE
+    while not (found := what()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.001)
+    return found
 
 
 def has_ipv6():
