@@ -528,7 +528,7 @@ def test_a_disc_that_hangs_costs_one_deadline_and_then_next_to_nothing(fake_disc
 
 
 def until_each_was_asked(client, *discs):
-    """Their connections open in any order, and until the last one is open the others are asked instead of it."""
+    """Their connections open in any order; as long as one has none, the others are asked instead."""
     wait_until(lambda: ask(client) and all(disc.questions for disc in discs))
 
 
