@@ -19,7 +19,7 @@ from auth_diameter._core.avp cimport (
 )
 from auth_diameter._core.chars cimport AD_HEX, AD_TOKEN, ad_find_control, ad_find_quote, ad_skip_class, unquote
 from auth_diameter._core.codes cimport (
-    AVP_VENDOR, FLAG_REQUEST, RESULT_AUTHENTICATION_REJECTED, RESULT_INVALID_AVP_VALUE, RESULT_SUCCESS,
+    AVP_VENDOR, FLAG_REQUEST, RESULT_AUTHENTICATION_REJECTED, RESULT_SUCCESS,
     SERVICE_AUTHENTICATION, SERVICE_GROUP_CHECK,
 )
 from auth_diameter._core.digest cimport (
@@ -429,9 +429,8 @@ cdef void check_question(const SipMessage *m, const DigestFields *credentials, S
     hold(n <= room, "a question has room")
     hold(frame(out, n, room) == <Py_ssize_t>n, "a question is a message")
     read_question(out, n, &question)
-    # A username may hold a NUL, behind a backslash or as %00; DISC refuses it as what it is.
-    hold(question.fault == 0 or (credentials != NULL and question.fault == RESULT_INVALID_AVP_VALUE),
-         "DISC takes a question")
+    # Whatever the username: one with a NUL, behind a backslash or as %00, is refused by its digest.
+    hold(question.fault == 0, "DISC takes a question")
     hold(question.service_type == SERVICE_AUTHENTICATION and question.msgid.n == 4
          and equal(question.realm, realm), "DISC reads what was asked")
     hold((question.response.p != NULL) == (credentials != NULL), "credentials come through")
@@ -565,7 +564,8 @@ cdef int disc_session(const uint8_t *data, size_t size) noexcept nogil:
                 hold(3000 < q.fault < 6000, "a refusal is a Result-Code")
                 check_answer(&q, q.fault, 0)
             else:
-                hold(q.user_name.n > 0 and q.realm.p != NULL, "a question has a user and a realm")
+                hold(q.realm.p != NULL and (q.user_name.n > 0 or q.response.p != NULL),
+                     "a question has a realm, and a user that User-Name or the Response names")
                 if q.response.p != NULL:
                     offset = 0
                     parse_credentials(q.response, &credentials, &offset)
