@@ -284,25 +284,35 @@ cdef void read_group(const uint8_t *data, size_t size, int depth) noexcept nogil
     hold((status == AVP_CUT) == (0 < <size_t>(r.end - r.p) < AVP_HEADER), "only fewer than 8 bytes are no header")
 
 
-cdef int diameter(const uint8_t *data, size_t size) noexcept nogil:
-    """A stream of Diameter messages, cut into them; and the whole input as AVPs."""
-    cdef size_t at = 0
+cdef void each_message(const uint8_t *data, size_t size,
+                       void (*play)(const uint8_t *, size_t) noexcept nogil) noexcept nogil:
+    """Cuts a stream of Diameter messages into them, as whoever reads a connection does, and plays each."""
     cdef Py_ssize_t found
+    while True:
+        found = frame(data, size, DEFAULT_LIMIT)
+        check_frame(data, size, found)
+        if found <= 0:
+            return
+        hold(<size_t>found >= HEADER_SIZE and <size_t>found <= size and found % 4 == 0, "a message is there whole")
+        play(data, <size_t>found)
+        data += found
+        size -= <size_t>found
+
+
+cdef void check_message(const uint8_t *p, size_t n) noexcept nogil:
+    """The header of a message, written again, and its AVPs."""
     cdef DiameterHeader header
     cdef uint8_t again[HEADER_SIZE]
-    while True:
-        found = frame(data + at, size - at, DEFAULT_LIMIT)
-        check_frame(data + at, size - at, found)
-        if found <= 0:
-            break
-        hold(<size_t>found >= HEADER_SIZE and <size_t>found <= size - at and found % 4 == 0,
-             "a message is there whole")
-        header_get(data + at, &header)
-        hold(header.length == <uint32_t>found and header.version == DIAMETER_VERSION, "its header says the same")
-        header_put(again, &header)
-        hold(memcmp(again, data + at, HEADER_SIZE) == 0, "a header that is written is the one that was read")
-        read_group(data + at + HEADER_SIZE, <size_t>found - HEADER_SIZE, 0)
-        at += <size_t>found
+    header_get(p, &header)
+    hold(header.length == <uint32_t>n and header.version == DIAMETER_VERSION, "its header says the same")
+    header_put(again, &header)
+    hold(memcmp(again, p, HEADER_SIZE) == 0, "a header that is written is the one that was read")
+    read_group(p + HEADER_SIZE, n - HEADER_SIZE, 0)
+
+
+cdef int diameter(const uint8_t *data, size_t size) noexcept nogil:
+    """A stream of Diameter messages, cut into them; and the whole input as AVPs."""
+    each_message(data, size, check_message)
     read_group(data, size, 0)
     return 0
 
@@ -540,41 +550,38 @@ cdef void check_answer(const QuestionView *question, uint32_t result_code, int c
     free(out)
 
 
-cdef int disc_session(const uint8_t *data, size_t size) noexcept nogil:
-    """The bytes of a TCP connection to DISC: questions, what is in them, and the answers to them."""
+cdef void ask_disc(const uint8_t *p, size_t n) noexcept nogil:
+    """A message that DISC gets: what is in a question, and the answer to it."""
     cdef QuestionView q
     cdef DigestFields credentials
-    cdef const uint8_t *end
-    cdef size_t offset
-    cdef Py_ssize_t found
-    while True:
-        found = frame(data, size, DEFAULT_LIMIT)
-        check_frame(data, size, found)
-        if found <= 0:
-            return 0
-        end = data + found
-        if data[4] & FLAG_REQUEST:
-            read_question(data, <size_t>found, &q)
-            hold(inside(q.msgid, data, end) and inside(q.user_name, data, end) and inside(q.realm, data, end)
-                 and inside(q.resource, data, end) and inside(q.response, data, end)
-                 and inside(q.method, data, end) and inside(q.group, data, end)
-                 and inside(q.body_hash, data, end) and inside(q.source, data, end),
-                 "what is asked lies inside the message")
-            if q.fault:
-                hold(3000 < q.fault < 6000, "a refusal is a Result-Code")
-                check_answer(&q, q.fault, 0)
-            else:
-                hold(q.realm.p != NULL and (q.user_name.n > 0 or q.response.p != NULL),
-                     "a question has a realm, and a user that User-Name or the Response names")
-                if q.response.p != NULL:
-                    offset = 0
-                    parse_credentials(q.response, &credentials, &offset)
-                    hold(offset <= q.response.n, "an error lies inside the Response")
-                    check_answer(&q, RESULT_SUCCESS, 0)
-                else:
-                    check_answer(&q, RESULT_AUTHENTICATION_REJECTED, 1 + (q.user_name.n & 1))
-        size -= <size_t>found
-        data = end
+    cdef const uint8_t *end = p + n
+    cdef size_t offset = 0
+    if not p[4] & FLAG_REQUEST:
+        return
+    read_question(p, n, &q)
+    hold(inside(q.msgid, p, end) and inside(q.user_name, p, end) and inside(q.realm, p, end)
+         and inside(q.resource, p, end) and inside(q.response, p, end)
+         and inside(q.method, p, end) and inside(q.group, p, end)
+         and inside(q.body_hash, p, end) and inside(q.source, p, end),
+         "what is asked lies inside the message")
+    if q.fault:
+        hold(3000 < q.fault < 6000, "a refusal is a Result-Code")
+        check_answer(&q, q.fault, 0)
+        return
+    hold(q.realm.p != NULL and (q.user_name.n > 0 or q.response.p != NULL),
+         "a question has a realm, and a user that User-Name or the Response names")
+    if q.response.p != NULL:
+        parse_credentials(q.response, &credentials, &offset)
+        hold(offset <= q.response.n, "an error lies inside the Response")
+        check_answer(&q, RESULT_SUCCESS, 0)
+    else:
+        check_answer(&q, RESULT_AUTHENTICATION_REJECTED, 1 + (q.user_name.n & 1))
+
+
+cdef int disc_session(const uint8_t *data, size_t size) noexcept nogil:
+    """The bytes of a TCP connection to DISC: questions, what is in them, and the answers to them."""
+    each_message(data, size, ask_disc)
+    return 0
 
 
 # ---------------------------------------------------------------------------------- client_answers
@@ -595,40 +602,37 @@ if not parse_request(&_request, REQUEST.p, REQUEST.n, DEFAULT_MAX_SIZE, DEFAULT_
     raise AssertionError("the request is none")
 
 
+cdef void answer_client(const uint8_t *p, size_t n) noexcept nogil:
+    """A message that our client gets: what is in an answer, and the SIP reply that carries its Challenges."""
+    cdef AnswerView answer
+    cdef const uint8_t *end = p + n
+    cdef Span text
+    cdef size_t total = 0
+    cdef int i
+    if p[4] & FLAG_REQUEST:
+        return
+    read_answer(p, n, &answer)
+    hold(inside(answer.response_auth, p, end) and inside(answer.nextnonce, p, end),
+         "what Authentication-Info needs lies inside the message")
+    if answer.nextnonce.p != NULL:
+        hold(ad_find_quote(answer.nextnonce.p, answer.nextnonce.p + answer.nextnonce.n)
+             == answer.nextnonce.p + answer.nextnonce.n, "a nonce to come fits between quotes")
+    hold(answer.msgid == -1 or answer.msgid == <uint32_t>answer.msgid, "an id of 32 bits, or none")
+    hold(answer.fault != NULL or answer.msgid >= 0, "an answer of nobody is not to be used")
+    for i in range(answer.challenges):
+        text = answer.challenge[i]
+        hold(text.n > 0 and inside(text, p, end), "a Challenge lies inside the message")
+        hold(ad_find_control(text.p, text.p + text.n) == text.p + text.n,
+             "no CR, LF or NUL becomes part of a header")
+        total += text.n
+    hold(total <= MAX_CHALLENGE, "Challenges are no longer than a reply takes")
+    check_reply(&_request, answer.challenge, answer.challenges)
+
+
 cdef int client_answers(const uint8_t *data, size_t size) noexcept nogil:
     """The bytes of a TCP connection from DISC: answers, and the SIP replies that carry their Challenge."""
-    cdef AnswerView answer
-    cdef const uint8_t *end
-    cdef Span text
-    cdef Py_ssize_t found
-    cdef size_t total
-    cdef int i
-    while True:
-        found = frame(data, size, DEFAULT_LIMIT)
-        check_frame(data, size, found)
-        if found <= 0:
-            return 0
-        end = data + found
-        if not data[4] & FLAG_REQUEST:
-            read_answer(data, <size_t>found, &answer)
-            hold(inside(answer.response_auth, data, end) and inside(answer.nextnonce, data, end),
-                 "what Authentication-Info needs lies inside the message")
-            if answer.nextnonce.p != NULL:
-                hold(ad_find_quote(answer.nextnonce.p, answer.nextnonce.p + answer.nextnonce.n)
-                     == answer.nextnonce.p + answer.nextnonce.n, "a nonce to come fits between quotes")
-            hold(answer.msgid == -1 or answer.msgid == <uint32_t>answer.msgid, "an id of 32 bits, or none")
-            hold(answer.fault != NULL or answer.msgid >= 0, "an answer of nobody is not to be used")
-            total = 0
-            for i in range(answer.challenges):
-                text = answer.challenge[i]
-                hold(text.n > 0 and inside(text, data, end), "a Challenge lies inside the message")
-                hold(ad_find_control(text.p, text.p + text.n) == text.p + text.n,
-                     "no CR, LF or NUL becomes part of a header")
-                total += text.n
-            hold(total <= MAX_CHALLENGE, "Challenges are no longer than a reply takes")
-            check_reply(&_request, answer.challenge, answer.challenges)
-        size -= <size_t>found
-        data = end
+    each_message(data, size, answer_client)
+    return 0
 
 
 TARGETS = {
