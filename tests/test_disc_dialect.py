@@ -33,6 +33,7 @@ from auth_diameter._core import (
     format_challenge,
     group_check,
 )
+from auth_diameter.uac import make_request
 
 CAPTURED = Path(__file__).parent / "vectors" / "disc-captured"
 MALFORMED = Path(__file__).parent / "vectors" / "diameter-malformed.tsv"
@@ -556,6 +557,23 @@ def received(data: bytes) -> AaRequest:
     (found,) = stream.feed(data)
     assert stream.fault is None
     return found
+
+
+def test_a_retransmission_has_the_end_to_end_id_of_what_it_repeats() -> None:
+    """The same bytes from the same address; a port may change behind a NAT."""
+    data = make_request("REGISTER", "sip:siphub.net", "alice@siphub.net")
+
+    def end_to_end(data: bytes, *source: Any) -> int:
+        return received(wire(ask(SipRequest(data, source or None)))).end_to_end
+
+    ids = [
+        end_to_end(data),
+        end_to_end(data, "192.0.2.1", 5060),
+        end_to_end(data, "192.0.2.2", 5060),
+        end_to_end(data.replace(b"CSeq: 1", b"CSeq: 2"), "192.0.2.1", 5060),
+    ]
+    assert len(set(ids)) == 4
+    assert end_to_end(bytes(bytearray(data)), "192.0.2.1", 5070) == ids[1]
 
 
 def test_our_own_questions_are_understood() -> None:

@@ -307,6 +307,17 @@ def test_userhash_was_not_offered(make):
     assert server.counts[Outcome.UNKNOWN_USER] == 1
 
 
+def test_a_hash_that_is_not_said_to_be_one_is_a_name(make):
+    """RFC 7616, 3.4: userhash is false where it is not given."""
+    server = make(userhash=True)
+    for change in (", userhash=true", ", userhash=false"):
+        value = server.respond(userhash=True)
+        assert code(server.ask(value.replace(", userhash=true", change))) == (
+            2001 if "true" in change else 5003
+        )
+    assert code(server.ask(server.respond(userhash=True).replace(", userhash=true", ""))) == 5003
+
+
 def test_userhash_of_nobody(make):
     server = make(userhash=True)
     challenge = server.challenges()["MD5"]
@@ -401,6 +412,16 @@ def test_the_retransmission_of_a_request_is_answered_the_same(make):
     assert server.counts[Outcome.RETRANSMITTED] == 7
     server.end_to_end = 78  # the same credentials in another request are a replay
     assert code(server.ask(value)) == 4001
+
+
+def test_the_same_request_from_another_address_is_a_replay(make):
+    """Not a retransmission: whoever overheard it may have sent it."""
+    server = make()
+    server.end_to_end, server.source = 77, "192.0.2.1"
+    value = server.respond()
+    assert [code(server.ask(value)) for _ in range(2)] == [2001, 2001]
+    server.source = "192.0.2.2"
+    assert server.challenges(value)["MD5"].stale is True
 
 
 def test_who_cannot_tell_a_retransmission_has_none(make):
@@ -512,23 +533,27 @@ def test_the_digest_uri(make, policy, codes):
 
 
 @pytest.mark.parametrize("algorithm", ALL)
-def test_the_server_proves_that_it_knows_the_password_too(make, algorithm):
-    server = make(algorithms=(algorithm,), authentication_info=True)
-    value = server.respond(algorithm)
-    answer = server.ask(value)
-    credentials = ad.Credentials.parse(value)
-    expected = ad.digest_response(
-        ad.ha1("alice", REALM, PASSWORD, algorithm),
-        "",
-        credentials.uri,
-        credentials.nonce,
-        algorithm=algorithm,
-        qop="auth",
-        nc=credentials.nc,
-        cnonce=credentials.cnonce,
-    )
-    assert answer.find(RESPONSE_AUTH).value == expected
-    assert answer.find(NEXTNONCE) is None
+@pytest.mark.parametrize(
+    ("sess", "qop"), [("", "auth"), ("", "auth-int"), ("", None), ("-sess", "auth"), ("-sess", "auth-int")]
+)
+def test_the_server_proves_that_it_knows_the_password_too(make, algorithm, sess, qop):
+    """Calculated here with hashlib alone: A2 is ":" uri, with auth-int of a reply that has no body."""
+    server = make(algorithms=(algorithm + sess,), qop=("auth", "auth-int"), authentication_info=True)
+    value = server.respond(algorithm + sess, qop=qop)
+
+    def hashed(*parts):
+        name = {"MD5": "md5", "SHA-256": "sha256", "SHA-512-256": "sha512_256"}[algorithm]
+        return hashlib.new(name, ":".join(parts).encode()).hexdigest()
+
+    answer = server.ask(value, body=hashed("") if qop == "auth-int" else None)
+    c = ad.Credentials.parse(value)
+    a1 = hashed("alice", REALM, PASSWORD)
+    if sess:
+        a1 = hashed(a1, c.nonce, c.cnonce)
+    a2 = hashed("", c.uri, hashed("")) if qop == "auth-int" else hashed("", c.uri)
+    between = (c.nc, c.cnonce, qop) if qop is not None else ()
+    assert answer.find(RESPONSE_AUTH).value == hashed(a1, c.nonce, *between, a2)
+    assert (answer.find(NEXTNONCE) is None) is (qop is not None)
 
 
 def test_a_nonce_half_through_its_life_is_followed_by_the_next(make):
@@ -550,6 +575,23 @@ def test_a_nonce_used_up_is_followed_by_the_next(make):
     )
     assert first.find(NEXTNONCE) is None
     assert second.find(NEXTNONCE) is not None
+
+
+def test_a_retransmission_is_told_of_the_same_next_nonce(make):
+    for settings in ({"nonce_uses": 1}, {}):
+        server = make(authentication_info=True, **settings)
+        value, server.end_to_end = server.respond(), 77
+        answers = []
+        for _ in range(3):
+            server.now += 149 if not answers else 3
+            answers.append(server.ask(value).encode())
+        assert answers == answers[:1] * 3
+
+
+def test_without_qop_each_answer_brings_the_next_nonce(make):
+    """It serves once, as nothing counts its uses."""
+    server = make(authentication_info=True)
+    assert server.ask(server.respond(qop=None)).find(NEXTNONCE) is not None
 
 
 def test_no_authentication_info_unless_wanted_and_none_for_the_c_module(make):

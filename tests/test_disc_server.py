@@ -318,13 +318,15 @@ def test_an_unknown_user_and_a_wrong_password_cannot_be_told_apart(disc, rechall
 
 def test_nobody_gets_in_with_the_digest_of_the_user_who_is_not_there(disc):
     """An unknown user is compared with some HA1; to guess that one must not help."""
-    challenge = challenge_of(ask(disc, question()))
-    response = ad.digest_response("0" * 32, "REGISTER", "sip:a", challenge.nonce)
-    value = (
-        f'Digest username="mallory", realm="{REALM}", nonce="{challenge.nonce}", uri="sip:a",'
-        f' response="{response}"'
-    )
-    assert result_code(ask(disc, with_credentials(value))) == 5003
+    for ha1 in ("0" * 32, server_module._DECOY[:32]):
+        challenge = challenge_of(ask(disc, question()))
+        response = ad.digest_response(ha1, "REGISTER", "sip:siphub.net", challenge.nonce)
+        value = (
+            f'Digest username="mallory", realm="{REALM}", nonce="{challenge.nonce}", uri="sip:siphub.net",'
+            f' response="{response}"'
+        )
+        assert result_code(ask(disc, with_credentials(value))) == 5003
+    assert disc.counts[Outcome.UNKNOWN_USER] == 2
 
 
 def test_a_user_whose_ha1_is_not_usable_cannot_get_in(path):

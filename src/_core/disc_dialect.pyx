@@ -96,8 +96,11 @@ cdef class Question:
             self.put_asked(&asked, realm)
             asked.msgid = msgid
             # Keyed by the process (but with PYTHONHASHSEED set), so that no other request can be made to
-            # have it; and not 0, which OpenSER's module always sends.
-            asked.end_to_end = <uint32_t>hash(self.request.data) or 1
+            # have it, nor the same one from elsewhere; and not 0, which OpenSER's module always sends.
+            asked.end_to_end = <uint32_t>hash(self.request.data)
+            if self.request.source is not None:
+                asked.end_to_end ^= <uint32_t>hash(self.request.source[0])
+            asked.end_to_end = asked.end_to_end or 1
             asked.again = self.attempts > 0
             return put_authentication(out, &asked)
         _name_kept = borrow(self.user_name, &user_name, "user_name")
@@ -145,7 +148,8 @@ def group_check(SipRequest request not None, str realm not None, str user_name n
 def append_question(bytearray out not None, Question question not None, uint32_t msgid):
     """Writes the AA-Request at the end of `out`; `msgid` (32 bits) becomes SIP-MSGID and Hop-by-Hop.
 
-    Its End-to-End Identifier is that of the SIP request, the same for a retransmission.
+    Its End-to-End Identifier is that of the SIP request, the same for a retransmission, which comes from
+    the same address.
 
     The question remembers its `msgid`, and in `attempts` how often it was written.
     """

@@ -48,8 +48,8 @@ class DiscConfig:
 
     authentication_info: bool = False
     """Whether a success brings rspauth, the server's own proof, and a new nonce when the old one is half
-    through its lifetime or used up (RFC 7616, 3.5). OpenSER's module could do nothing with it, and gets
-    none."""
+    through its lifetime or used up (RFC 7616, 3.5). With auth-int it proves a reply without a body: DISC
+    sees no reply. OpenSER's module could do nothing with it, and gets none."""
 
     uri_policy: UriPolicy = "host"
     """Which digest-uri may stand for which Request-URI; see `uri_fits`."""

@@ -138,6 +138,7 @@ class Disc:
         self._users: dict[tuple[str, str, str], tuple[bool, str]] = {}
         self._offers: dict[tuple[str, str], tuple[str, ...]] = {}
         self._hashed: dict[tuple[str, str], _HashedNames] = {}
+        self._following: dict[tuple[str, int], str] = {}  # a retransmission is told the same next nonce
         self._wrong_in_a_row: dict[tuple[str, str, str], int] = {}
         self._realms: dict[str, str | None] = {}
         self._version = -1
@@ -280,7 +281,7 @@ class Disc:
         outcome = Outcome.AUTHORIZED if use is Use.FIRST else Outcome.RETRANSMITTED
         if self._config.authentication_info and question.end_to_end:
             self._count(question, outcome)
-            self._prove(one, out, now)
+            self._prove(one, use, out, now)
         else:
             self._write(out, question, SUCCESS, outcome)
 
@@ -288,8 +289,10 @@ class Disc:
         """What a use of the nonce means. UNKNOWN: it is not ours."""
         question, nonce = one.question, one.credentials.nonce
         source = _text(question.source) if self._config.bind_source else ""
-        # A retransmission has the End-to-End Identifier of what it repeats (RFC 6733, 3).
-        mark = hash((question.end_to_end, one.credentials.response)) if question.end_to_end else 0
+        # A retransmission has the End-to-End Identifier of what it repeats (RFC 6733, 3), and the source.
+        mark = 0
+        if question.end_to_end:
+            mark = hash((question.end_to_end, one.credentials.response, question.source))
         use = self._uses.take(nonce, realm, one.algorithm, source, count, mark, now)
         if use is not Use.UNKNOWN:
             return use
@@ -304,7 +307,7 @@ class Disc:
         source = _text(one.question.source) if self._config.bind_source else ""
         return self._nonces.check(one.credentials.nonce, realm, now, one.algorithm, source)
 
-    def _prove(self, one: _Judged, out: bytearray, now: float) -> None:
+    def _prove(self, one: _Judged, use: Use, out: bytearray, now: float) -> None:
         """Success with what Authentication-Info needs (RFC 7616, 3.5): the method is left out of A2."""
         credentials = one.credentials
         nonce, realm = credentials.nonce, credentials.realm or ""
@@ -318,11 +321,19 @@ class Disc:
             nc=credentials.nc,
             cnonce=credentials.cnonce,
         )
-        half_through = now - self._nonces.made_at(nonce) > self._nonces.lifetime / 2
-        used_up = 0 < self._config.nonce_uses <= credentials.nonce_count
-        source = _text(one.question.source) if self._config.bind_source else ""
-        following = self._nonces.make(realm, now, one.algorithm, source) if half_through or used_up else None
+        key = (nonce, credentials.nonce_count)
+        following = self._following.get(key)
+        if use is Use.FIRST and (self._used_up(credentials) or self._half_through(nonce, now)):
+            source = _text(one.question.source) if self._config.bind_source else ""
+            following = self._nonces.make(realm, now, one.algorithm, source)
+            _keep(self._following, key, following, len(realm))
         append_answer(out, one.question, SUCCESS, (), proof, following)
+
+    def _used_up(self, credentials: Credentials) -> bool:
+        return credentials.qop is None or 0 < self._config.nonce_uses <= credentials.nonce_count
+
+    def _half_through(self, nonce: str, now: float) -> bool:
+        return now - self._nonces.made_at(nonce) > self._nonces.lifetime / 2
 
     def _refuse(
         self,
