@@ -113,7 +113,8 @@ class Outcome(enum.Enum):
     MALFORMED = enum.auto()
 
 
-_MALFORMED = {"qop": Outcome.MALFORMED_QOP, "response": Outcome.WRONG_LENGTH}  # by the parameter
+# By the parameter that is malformed, where it is one.
+_MALFORMED: dict[str | None, Outcome] = {"qop": Outcome.MALFORMED_QOP, "response": Outcome.WRONG_LENGTH}
 _REFUSED = (Outcome.UNKNOWN_USER, Outcome.WRONG_DIGEST)  # by whether there is such a user, in the same time
 
 
