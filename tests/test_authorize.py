@@ -361,6 +361,13 @@ def test_a_request_above_the_configured_size_is_not_even_read():
     assert (decision.status, decision.cause, decision.reply) == (400, Cause.MALFORMED_REQUEST, None)
 
 
+def test_a_request_of_more_than_udp_can_carry_where_that_is_configured():
+    authorizer = Authorizer(Config(max_sip_message=200_000))
+    assert len(authorizer.read(build_request(body="a" * 100_000)).body) == 100_000
+    with pytest.raises(ParseError, match="more than the bytes that came"):
+        authorizer.read(build_request(body="a" * 100_000)[:-1])
+
+
 # ------------------------------------------------------------------ steps 5 to 8
 
 

@@ -267,8 +267,8 @@ cdef void check_fields(SipMessage *m) noexcept nogil:
         value = m.lines[m.first[CONTENT_LENGTH]].value
         r.p = value.p
         r.end = value.p + value.n
-        if not take_number(&r, DEFAULT_MAX_SIZE, &number) or r.p != r.end:
-            fail(m, "a number up to 65535 expected", r.p, CONTENT_LENGTH)
+        if not take_number(&r, 0x7FFFFFFF, &number) or r.p != r.end:
+            fail(m, "a number below 2**31 expected", r.p, CONTENT_LENGTH)
         elif not number <= m.body.n:
             fail(m, "more than the bytes that came", value.p, CONTENT_LENGTH)
         else:
