@@ -62,7 +62,6 @@ _HEADER_STATUS = {"bad": 400, "nocred": 401, "ok": 403, "reject": 403}  # nobody
 _OTHER_HEADERS: dict[str, int | None] = {
     "resp_65535": None,  # the request does not fit a datagram
     "ws_bomb": 400,  # the question to DISC might not fit 64 KiB
-    "star_nul": 500,  # DISC takes no User-Name with a NUL inside: 5004
 }
 
 
