@@ -264,6 +264,19 @@ def test_halves_of_questions_are_kept_up_to_a_size_and_who_sent_most_is_closed(r
     assert "too much is kept" in caplog.records[0].getMessage()
 
 
+def test_a_question_longer_than_the_limit_is_not_waited_for(run):
+    async def scenario(listener):
+        reader, writer = await asyncio.open_connection(*listener.address)
+        writer.write(question(1) + b"\x01\x00\x01\x04")
+        await read_answers(reader, 1)
+        rest = await asyncio.wait_for(reader.read(), PATIENCE)
+        writer.close()
+        await writer_gone(writer)
+        return rest, listener.counts[ConnectionEvent.BAD_FRAMING]
+
+    assert run(scenario, max_question=256) == (b"", 1)
+
+
 async def writer_gone(writer):
     with contextlib.suppress(OSError):
         await writer.wait_closed()

@@ -79,6 +79,10 @@ class ListenerConfig:
     keeps others out. A process of ours has 64 at most and Kamailio's have one each, but many may be behind
     one address."""
 
+    max_question: int = 65_536
+    """Bytes that a question may have; with the whole credentials in it, one has some 600. A connection on
+    which a longer one begins is closed."""
+
     max_question_time: float = 10.0
     """Seconds in which a question that has begun must have come; TCP repairs a lossy line in less."""
 
@@ -163,7 +167,7 @@ class _Connection(asyncio.Protocol):
         self._connections = connections
         self._peer = peer
         self._source = source
-        self._stream = RequestStream()
+        self._stream = RequestStream(connections.config.max_question)
         self._transport: asyncio.Transport | None = None
         self._too_late: asyncio.TimerHandle | None = None
         self._asked_at = 0.0  # when the last question came
