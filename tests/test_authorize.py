@@ -37,7 +37,7 @@ from fake_disc import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auth_diameter import Avp, Config, ConfigError, Decision, Message, SipRequest
+from auth_diameter import Avp, Config, ConfigError, Decision, Message, ParseError, SipRequest
 from auth_diameter._core import Answer, Question, append_question
 from auth_diameter.authorize import Authorizer, Cause
 

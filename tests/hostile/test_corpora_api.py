@@ -139,7 +139,8 @@ def test_a_known_answer(row):
         good = row["verified"] and offered
         for response, let_in in ((right, good), (right.upper(), good), (wrong, False)):
             # Another DISC each time: to the same one, the second is a replay. Most are digests for a page.
-            play = Play(real_disc(store, AllFresh(), DiscConfig(uri_policy="off", algorithms=("MD5", "MD5-sess"))))
+            config = DiscConfig(uri_policy="off", algorithms=("MD5", "MD5-sess"))
+            play = Play(real_disc(store, AllFresh(), config))
             headers = [("Authorization", credentials_of(row, response))]
             request = make_request(row["method"], "sip:siphub.net", ACCOUNT, headers=headers)
             decision = play.decide(request, row["realm"].replace("$", "$$"), proxy=False)

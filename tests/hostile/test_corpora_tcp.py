@@ -58,7 +58,8 @@ ANSWERED = {
         [5003],
         False,
         "flags_0x81 flags_0x8f flags_0x90 flags_0xc0 pad_nonzero avpflags_reserved unknown_opt "
-        "avplen_8_empty user_nul user_all_nul user_trailing_nul user_utf8_bad grouped_short grouped_inner_past many_avps",
+        "avplen_8_empty user_nul user_all_nul user_trailing_nul user_utf8_bad "
+        "grouped_short grouped_inner_past many_avps",
     ),
     "hdrlen_minus12": ([5014], True),
     "good_then_garbage": ([5003], True),
