@@ -319,15 +319,15 @@ cdef int diameter(const uint8_t *data, size_t size) noexcept nogil:
 
 # ---------------------------------------------------------------------------------- sip
 
-# What replies are made with: a source that is not the one that Via names, and a key for tags.
+# What replies are made with: a source that is not the one that Via names, and a tag.
 cdef Span REASON = span_of("Unauthorized")
 cdef Span CHALLENGE_HEADER = span_of("WWW-Authenticate")
 cdef Span SOURCE = span_of("192.0.2.77")
 cdef Span BODY_HASH = span_of("d41d8cd98f00b204e9800998ecf8427e")
 cdef Span REALM_ASKED = span_of("siphub.net")
-cdef const uint8_t *TAG_KEY = <const uint8_t *>"0123456789abcdef"
 cdef enum:
     SOURCE_PORT = 40561
+    TAG = 0x3261
 
 
 cdef void check_lines(const uint8_t *p, const uint8_t *end) noexcept nogil:
@@ -382,7 +382,7 @@ cdef void check_reply(const SipMessage *m, const Span *challenges, int count) no
     for i in range(count):
         room += CHALLENGE_HEADER.n + challenges[i].n + 4
     out = <uint8_t *>malloc(room)
-    q = put_reply_start(out, m, 401, REASON, SOURCE, SOURCE_PORT, TAG_KEY)
+    q = put_reply_start(out, m, 401, REASON, SOURCE, SOURCE_PORT, TAG)
     for i in range(count):
         q = put_reply_header(q, CHALLENGE_HEADER, challenges[i])
     q = put_reply_end(q)

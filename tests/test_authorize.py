@@ -471,15 +471,18 @@ def test_an_rspauth_that_is_no_response(data):
 def test_the_end_to_end_identifier_is_that_of_the_sip_request():
     """RFC 6733, 3: the same for a retransmission, another for anything else, and never 0."""
 
-    def end_to_end(data, msgid=1):
+    def end_to_end(data, msgid=1, source=None):
         out = bytearray()
-        append_question(out, authorize(SipRequest(data)), msgid)
+        append_question(out, authorize(SipRequest(data, source)), msgid)
         return Message.decode(bytes(out)).end_to_end
 
     first = end_to_end(with_credentials())
     assert first != 0
     assert end_to_end(with_credentials(), 2) == first
     assert end_to_end(with_credentials(body="a")) != first
+    sources = [("192.0.2.1", 5060), ("192.0.2.2", 5060), ("192.0.2.1", 5061), ("192.0.2.15", 60)]
+    found = {end_to_end(with_credentials(), source=source) for source in sources}
+    assert len({first, *found}) == 5, "the same bytes from elsewhere are a replay"
 
 
 @pytest.mark.parametrize(
@@ -676,7 +679,7 @@ def test_step_9_retry_after_is_a_setting(seconds, value):
 
 
 # ------------------------------------------------------------------ the penalty for guessing
-# Who gets it, and for how long, is in test_penalty.py.
+# Who gets it, and for how long, is in test_penalties.py.
 
 SOURCE = ("192.0.2.1", 5060)
 

@@ -7,6 +7,7 @@ import logging
 import resource
 import socket
 import time
+from functools import partial
 
 import pytest
 from fake_disc import CHALLENGE_VALUE, answer_all, build_answer
@@ -15,9 +16,9 @@ from hypothesis import strategies as st
 from machine import needs_ipv6
 
 import auth_diameter as ad
+from auth_diameter import authorize, shedding
 from auth_diameter import host as host_module
-from auth_diameter import penalty, shedding
-from auth_diameter._core import Answer
+from auth_diameter._core import Answer, Penalties
 from auth_diameter.disc.listener import listen
 from auth_diameter.disc.server import Disc
 from auth_diameter.disc.store import Store
@@ -475,7 +476,7 @@ def test_no_reply_is_more_than_twice_its_request(data):
             host._queue = sent.append
             answer = Answer.decode(build_answer(1, 4001, challenge=CHALLENGE_VALUE))
             auth.ask = lambda question, end: end(auth.authorizer().conclude(question, answer, 0.0))
-            host._handle((datagram, ("192.0.2.1", 5060)), 0.0)
+            host._handle((datagram, ("192.0.2.1", 5060)), 0.0, full=False)
             await host.aclose()
             return sent
 
@@ -484,7 +485,8 @@ def test_no_reply_is_more_than_twice_its_request(data):
 
 
 def test_a_guesser_is_refused_without_disc_being_asked(run, counted, monkeypatch):
-    monkeypatch.setattr(penalty, "_FIRST", 60.0)  # seconds, for machines with much else to do
+    # Seconds, for machines with much else to do.
+    monkeypatch.setattr(authorize, "Penalties", partial(Penalties, first=60.0))
 
     async def scenario(host, phone):
         replies = [(await phone.log_in(host, password=f"guess {number}"))[1] for number in range(6)]
@@ -1036,7 +1038,7 @@ def test_one_request_that_cannot_be_handled_does_not_end_the_service(run, caplog
     """Whatever fails in us: it is logged, and the next datagram is served."""
 
     async def scenario(host, phone):
-        handle, host._handle = host._handle, lambda datagram, now: 1 / 0
+        handle, host._handle = host._handle, lambda datagram, now, full: 1 / 0
         phone.send(phone.request(), host.address)
         while not host.received:
             await asyncio.sleep(0.001)

@@ -6,6 +6,7 @@ import contextlib
 import signal
 import socket
 import struct
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -51,6 +52,21 @@ def test_bytes_and_addresses_are_those_of_the_socket_module(
     for data in sent:
         client.sendto(data, server.getsockname())
     assert batch.receive() == [(data, client.getsockname()) for data in sent]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8 on loopback")
+@pytest.mark.parametrize(
+    "host", ["127.0.0.2", "127.9.10.11", "127.99.100.101", "127.199.200.254", "127.255.0.9"]
+)
+def test_ipv4_addresses_are_written_as_inet_ntop_writes_them(host: str) -> None:
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
+    ):
+        server.bind(("127.0.0.1", 0))
+        client.bind((host, 0))
+        client.sendto(b"x", server.getsockname())
+        assert DatagramBatch(server.fileno()).receive() == [(b"x", (host, client.getsockname()[1]))]
 
 
 def test_at_most_64_at_once_in_order(pair: tuple[socket.socket, socket.socket]) -> None:

@@ -22,6 +22,7 @@ from auth_diameter._core.disc_dialect import (
 from auth_diameter._core.errors import ConfigError, DiscError, Error, ParseError
 from auth_diameter._core.message import Framer, Message, format_message, message_length
 from auth_diameter._core.nonces import NonceUses, Use
+from auth_diameter._core.penalties import Penalties
 from auth_diameter._core.response import (
     body_hash,
     digest_response,
@@ -52,6 +53,7 @@ __all__ = [
     "Message",
     "NonceUses",
     "ParseError",
+    "Penalties",
     "Question",
     "RequestStream",
     "SipRequest",

@@ -73,6 +73,7 @@ cdef object parse_error(int status, size_t offset, str where)
 cdef class Credentials:
     cdef object owner           # keeps the bytes alive that `fields` points into
     cdef DigestFields fields
+    cdef str name               # the username, once it was asked for
 
     cdef str text(self, Field field)
 

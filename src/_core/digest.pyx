@@ -404,9 +404,13 @@ cdef class Credentials:
     def username(self):
         cdef uint8_t room[MAX_PARAMETER]
         cdef uint8_t plain[MAX_PARAMETER]
-        if self.fields.value[USERNAME].p != NULL:
-            return self.text(USERNAME)
-        return text_of(between(plain, put_ext_value(plain, plain_value(&self.fields, USERNAME_STAR, room))))
+        if self.name is None:
+            if self.fields.value[USERNAME].p != NULL:
+                self.name = self.text(USERNAME)
+            else:
+                self.name = text_of(
+                    between(plain, put_ext_value(plain, plain_value(&self.fields, USERNAME_STAR, room))))
+        return self.name
 
     @property
     def realm(self):

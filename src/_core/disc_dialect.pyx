@@ -95,12 +95,8 @@ cdef class Question:
         if not self.is_group_check:
             self.put_asked(&asked, realm)
             asked.msgid = msgid
-            # Keyed by the process (but with PYTHONHASHSEED set), so that no other request can be made to
-            # have it, nor the same one from elsewhere; and not 0, which OpenSER's module always sends.
-            asked.end_to_end = <uint32_t>hash(self.request.data)
-            if self.request.source is not None:
-                asked.end_to_end ^= <uint32_t>hash(self.request.source[0])
-            asked.end_to_end = asked.end_to_end or 1
+            # No other request can be made to have it; and not 0, which OpenSER's module always sends.
+            asked.end_to_end = <uint32_t>self.request.fingerprint()[0] or 1
             asked.again = self.attempts > 0
             return put_authentication(out, &asked)
         _name_kept = borrow(self.user_name, &user_name, "user_name")

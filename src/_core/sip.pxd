@@ -1,13 +1,17 @@
 """SipRequest as compiled code sees it."""
 
+from libc.stdint cimport uint64_t
+
 from auth_diameter._core.sip_wire cimport DEFAULT_MAX_LINES, DEFAULT_MAX_SIZE, SipMessage
 
 
 cdef class SipRequest:
     cdef bytes data                         # every span points in here
-    cdef readonly tuple source              # (host, port) the request came from, or None
+    cdef readonly tuple source              # (host, port, …) the request came from, or None
+    cdef uint64_t print[2]                  # see `fingerprint`; zeros before that
     cdef object marked_www, marked_proxy    # Credentials that an authorize call found right
     cdef SipMessage m
 
+    cdef const uint64_t *fingerprint(self) except NULL
     cdef object refusal(self)
     cdef list find(self, str name, bint once)

@@ -1,14 +1,16 @@
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, final
+from typing import Any, Literal, TypeAlias, final
 
 from typing_extensions import Buffer
 
 from auth_diameter._core.digest import Credentials
 from auth_diameter._core.uri import Uri
 
+_Address: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
+
 @final
 class SipRequest:
-    # A socket's address fits as it is: of IPv6 the flow and the scope behind the port are left out.
+    # A socket's address fits as it is.
     def __init__(
         self,
         data: Buffer,
@@ -18,7 +20,7 @@ class SipRequest:
         max_headers: int = 256,
     ) -> None: ...
     @property
-    def source(self) -> tuple[str, int] | None: ...
+    def source(self) -> _Address | None: ...
     @property
     def method(self) -> str: ...
     @property
@@ -54,5 +56,5 @@ class SipRequest:
     @property
     def authorized(self) -> Credentials | None: ...
     @property
-    def reply_address(self) -> tuple[str, int] | None: ...
+    def reply_address(self) -> _Address | None: ...
     def reply(self, code: int, reason: str, headers: Iterable[tuple[str, str | bytes]] = ()) -> bytes: ...

@@ -7,7 +7,7 @@ import os
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
 
 from auth_diameter._core.chars cimport AD_HOST, AD_TOKEN, ad_find_control, ad_is, ad_skip_class
@@ -16,8 +16,11 @@ from auth_diameter._core.fields cimport (
     AUTHORIZATION, CALL_ID, CONTENT_LENGTH, CSEQ, FROM, MAX_FORWARDS, PROXY_AUTHORIZATION, TO, VIA, Header,
 )
 from auth_diameter._core.sip_wire cimport (
-    METHOD_ACK, METHOD_CANCEL, METHOD_REGISTER, TAG_KEY_SIZE, can_reply, find_credentials, parse_request,
+    METHOD_ACK, METHOD_CANCEL, METHOD_REGISTER, can_reply, find_credentials, parse_request,
     put_reply_end, put_reply_header, put_reply_start, release_request, reply_room,
+)
+from auth_diameter._core.siphash cimport (
+    ad_siphash, ad_siphash_begin, ad_siphash_bytes, ad_siphash_end, ad_siphash_word,
 )
 from auth_diameter._core.span cimport Span, equal_nocase
 from auth_diameter._core.text cimport borrow, span_of, text_of
@@ -40,9 +43,10 @@ _COMPACT = {
 }
 
 
-# Makes To-tags that nobody else can foresee, and the same for a retransmission (RFC 3261, 8.2.6.2).
-cdef bytes _tag_secret = os.urandom(TAG_KEY_SIZE)
-cdef const uint8_t *_tag_key = <const uint8_t *>PyBytes_AS_STRING(_tag_secret)
+# Of this process and those forked from it.
+cdef uint64_t _fingerprint_key[2]
+_fingerprint_key[0] = int.from_bytes(os.urandom(8), "little")
+_fingerprint_key[1] = int.from_bytes(os.urandom(8), "little")
 
 
 @cython.final
@@ -53,8 +57,8 @@ cdef class SipRequest:
 
     :param data: the whole request, bytes-like. Bytes beyond Content-Length are ignored, as RFC 3261,
         18.3 wants it of a datagram.
-    :param source: (host, port) that it came from, for the Via of replies (RFC 3261, 18.2.1;
-        RFC 3581) and for ``$si`` and ``$sp``; None if not known.
+    :param source: (host, port) that it came from, of IPv6 (host, port, flow, scope), for the Via of
+        replies (RFC 3261, 18.2.1; RFC 3581) and for ``$si`` and ``$sp``; None if not known.
     :param max_size: bytes that it may have, int. :param max_headers: header fields, int.
     :raises ConfigError: a source that is not an address and a port up to 65535.
     :raises ParseError: RFC 3261 forbids what stands at ``offset``, or a limit is passed; ``.header``
@@ -73,6 +77,35 @@ cdef class SipRequest:
         if not parse_request(&self.m, <const uint8_t *>PyBytes_AS_STRING(self.data),
                              <size_t>PyBytes_GET_SIZE(self.data), max_size, max_headers):
             raise self.refusal()
+
+    cdef const uint64_t *fingerprint(self) except NULL:
+        """128 bits that stand for every byte of the request and for where it came from.
+
+        A retransmission has the same. Who does not know this process's key can neither foresee them nor
+        make another request that has them: the UAC sees the second half, as the tag of To, and DISC a
+        half of the first.
+        """
+        cdef ad_siphash s
+        cdef Span host
+        cdef uint64_t port = 0, flow = 0, scope = 0
+        if self.print[0] or self.print[1]:
+            return self.print
+        host.p = NULL
+        host.n = 0
+        if self.source is not None:
+            span_of(self.source[0], &host, "source")
+            port = <uint64_t>self.source[1] + 1     # 0: not known
+            if len(self.source) == 4:
+                flow = self.source[2]
+                scope = self.source[3]
+        ad_siphash_begin(&s, _fingerprint_key)
+        ad_siphash_word(&s, self.m.size)
+        ad_siphash_word(&s, host.n << 32 | port)
+        ad_siphash_word(&s, flow << 32 | scope)
+        ad_siphash_bytes(&s, host.p, host.n)
+        ad_siphash_bytes(&s, self.m.start, self.m.size)
+        ad_siphash_end(&s, self.print)
+        return self.print
 
     cdef object refusal(self):
         cdef str header = _HEADER_NAMES.get(self.m.error_header)
@@ -245,6 +278,7 @@ cdef class SipRequest:
     def reply_address(self):
         """(host, port) that replies go to (RFC 3261, 18.2.2; RFC 3581, 4); None without a source.
 
+        Of IPv6 with flow and scope, where the source has them, as a link-local address needs them.
         Always the address the request came from, whatever maddr or received claim, so that no reply
         can be aimed at a third party.
         """
@@ -252,7 +286,7 @@ cdef class SipRequest:
             return None
         if self.m.via.has_rport or self.m.via.protocol_and_host.p == NULL:
             return self.source
-        return (self.source[0], self.m.via.port or 5060)
+        return (self.source[0], self.m.via.port or 5060, *self.source[2:])
 
     def reply(self, int code, str reason not None, headers=()):
         """The whole stateless reply, bytes (RFC 3261, 8.2.6 and 8.2.7); b"" where none may be sent.
@@ -299,7 +333,7 @@ cdef class SipRequest:
             out = <uint8_t *>malloc(room)
             if out == NULL:
                 raise MemoryError()
-        q = put_reply_start(out, &self.m, code, phrase, host, port, _tag_key)
+        q = put_reply_start(out, &self.m, code, phrase, host, port, self.fingerprint()[1])
         for i in range(0, len(kept), 2):
             span_of(kept[i], &span, "header name")
             span_of(kept[i + 1], &value_span, "header value")
@@ -328,14 +362,14 @@ cdef str unfolded(Span value):
 
 
 cdef tuple address_of(object source):
-    """(host, port) of a socket's address, of which IPv6 has four parts; replies repeat it."""
+    """A socket's address; replies repeat it."""
     cdef tuple parts = tuple(source)
     cdef Span host
     cdef size_t i
-    if len(parts) < 2:
+    if len(parts) != 2 and len(parts) != 4:
         raise ConfigError(f"source {source!r}: expected (host, port)")
-    if len(parts) != 2 or type(parts[0]) is not str or type(parts[1]) is not int:
-        parts = (str(parts[0]), int(parts[1]))
+    if type(parts[0]) is not str or not all([type(number) is int for number in parts[1:]]):
+        parts = (str(parts[0]), *[int(number) for number in parts[1:]])
     if not 0 <= parts[1] <= 65535:
         raise ConfigError(f"source {source!r}: expected a port up to 65535")
     _kept = borrow(parts[0], &host, "source")
@@ -343,4 +377,6 @@ cdef tuple address_of(object source):
         # A name or an address, of IPv6 with brackets or a zone perhaps.
         if not ad_is(host.p[i], AD_HOST) and host.p[i] not in b":%[]":
             raise ConfigError(f"source {source!r}: expected the address of a host")
+    if len(parts) == 4 and not (0 <= parts[2] <= 0xFFFFF and 0 <= parts[3] <= 0xFFFFFFFF):
+        raise ConfigError(f"source {source!r}: expected a flow of 20 bits and a scope of 32")
     return parts

@@ -3,7 +3,7 @@
 Nothing here touches a Python object: a struct that the caller owns is filled from pointer and length.
 """
 
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from auth_diameter._core.digest cimport DigestFields
 from auth_diameter._core.fields cimport HEADER_COUNT, Header, TopVia
@@ -24,7 +24,6 @@ cdef struct Line:
 
 cdef enum:
     INLINE_LINES = 32           # a request has some 15 header fields; more go to the heap
-    TAG_KEY_SIZE = 16
     # Where the caller sets no limits of its own:
     DEFAULT_MAX_SIZE = 65535    # bytes, what UDP can carry
     DEFAULT_MAX_LINES = 256     # of no use to any UA, and a bound on the work for one datagram
@@ -60,6 +59,6 @@ cdef int find_credentials(const SipMessage *m, Header header, Span realm, Digest
 cdef bint can_reply(const SipMessage *m) noexcept nogil
 cdef size_t reply_room(const SipMessage *m, Span reason, Span source_host) noexcept nogil
 cdef uint8_t *put_reply_start(uint8_t *q, const SipMessage *m, int code, Span reason, Span source_host,
-                              int source_port, const uint8_t *tag_key) noexcept nogil
+                              int source_port, uint64_t tag) noexcept nogil
 cdef uint8_t *put_reply_header(uint8_t *q, Span name, Span value) noexcept nogil
 cdef uint8_t *put_reply_end(uint8_t *q) noexcept nogil

@@ -18,7 +18,7 @@ From or To is reported by those who need it. Header fields of no concern to us a
 Parsing is one pass over the bytes that fills spans.
 """
 
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
@@ -34,7 +34,6 @@ from auth_diameter._core.fields cimport (
     PROXY_AUTHORIZATION, TO, VIA, Header, TopVia, header_of, take_name_addr, take_via,
 )
 from auth_diameter._core.hex cimport ad_put_hex
-from auth_diameter._core.md5 cimport ad_md5_final, ad_md5_init, ad_md5_stream, ad_md5_update
 from auth_diameter._core.span cimport Reader, Span, between, equal_nocase
 from auth_diameter._core.uri cimport SipUri, take_number, take_uri
 
@@ -356,12 +355,12 @@ cdef size_t reply_room(const SipMessage *m, Span reason, Span source_host) noexc
 
 
 cdef uint8_t *put_reply_start(uint8_t *q, const SipMessage *m, int code, Span reason, Span source_host,
-                              int source_port, const uint8_t *tag_key) noexcept nogil:
+                              int source_port, uint64_t tag) noexcept nogil:
     """Status-Line, Via, From, To, Call-ID and CSeq (RFC 3261, 8.2.6.2); returns the end.
 
-    `source_host` is empty where it is not known. `tag_key`, TAG_KEY_SIZE secret bytes, makes the tag
-    of To unforeseeable and the same for a retransmission. Behind it go header fields of the
-    caller's, `put_reply_header`, and then `put_reply_end`.
+    `source_host` is empty where it is not known. `tag` is that of To where the request has none: nobody
+    can foresee it, and it is the same for a retransmission. Behind it go header fields of the caller's,
+    `put_reply_header`, and then `put_reply_end`.
     """
     cdef const Line *line
     cdef int i
@@ -386,7 +385,7 @@ cdef uint8_t *put_reply_start(uint8_t *q, const SipMessage *m, int code, Span re
         line = &m.lines[m.first[TO]]
         q = put(put(q, b"To: ", 4), line.value.p, line.value.n)
         if m.to_tag.p == NULL and code > 100 and m.to.text.p != NULL:
-            q = put_tag(put(q, b";tag=", 5), m, tag_key)
+            q = put_tag(put(q, b";tag=", 5), tag)
         q = put(q, b"\r\n", 2)
     if m.first[CALL_ID] >= 0:
         q = put_line(put(q, b"Call-ID: ", 9), m.lines[m.first[CALL_ID]].value)
@@ -440,19 +439,13 @@ cdef uint8_t *put_top_via(uint8_t *q, const SipMessage *m, Span source_host, int
     return put(q, m.via.rest.p, m.via.rest.n)
 
 
-cdef uint8_t *put_tag(uint8_t *q, const SipMessage *m, const uint8_t *tag_key) noexcept nogil:
-    """16 hexadecimal digits from what a retransmission repeats: branch, Call-ID and CSeq."""
-    cdef ad_md5_stream stream
-    cdef uint8_t digest[16]
-    cdef uint8_t tag[32]
-    ad_md5_init(&stream)
-    ad_md5_update(&stream, tag_key, TAG_KEY_SIZE)
-    ad_md5_update(&stream, m.via.branch.p, m.via.branch.n)
-    ad_md5_update(&stream, m.call_id.p, m.call_id.n)
-    ad_md5_update(&stream, &m.cseq, 4)
-    ad_md5_final(&stream, digest)
-    ad_put_hex(tag, digest)
-    memcpy(q, tag, 16)      # half of it is enough: RFC 3261, 19.3 asks for 32 bits
+cdef uint8_t *put_tag(uint8_t *q, uint64_t tag) noexcept nogil:
+    """16 hexadecimal digits: RFC 3261, 19.3 asks for 32 bits."""
+    cdef uint64_t bits[2]
+    cdef uint8_t digits[32]
+    bits[0] = bits[1] = tag
+    ad_put_hex(digits, <const uint8_t *>bits)
+    memcpy(q, digits, 16)
     return q + 16
 
 

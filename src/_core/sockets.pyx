@@ -192,13 +192,32 @@ def exchange(int fd, bytearray out not None):
 
 cdef tuple address_of(const sockaddr_storage *address):
     cdef char text[46]
+    cdef char *end
     cdef const sockaddr_in *four = <const sockaddr_in *>address
     cdef const sockaddr_in6 *six = <const sockaddr_in6 *>address
     if address.ss_family == AF_INET:
-        inet_ntop(AF_INET, &four.sin_addr, text, sizeof(text))
-        return (text.decode("ascii"), ntohs(four.sin_port))
+        end = put_ipv4(text, <const uint8_t *>&four.sin_addr)
+        return (text[:end - text].decode("ascii"), ntohs(four.sin_port))
     inet_ntop(AF_INET6, &six.sin6_addr, text, sizeof(text))
     return (text.decode("ascii"), ntohs(six.sin6_port), six.sin6_flowinfo, six.sin6_scope_id)
+
+
+cdef char *put_ipv4(char *q, const uint8_t *octets) noexcept nogil:
+    """In decimal, with dots; returns the end. inet_ntop takes ten times as long, for each datagram."""
+    cdef int i
+    for i in range(4):
+        if i:
+            q[0] = 46
+            q += 1
+        if octets[i] >= 100:
+            q[0] = 48 + octets[i] // 100
+            q += 1
+        if octets[i] >= 10:
+            q[0] = 48 + octets[i] // 10 % 10
+            q += 1
+        q[0] = 48 + octets[i] % 10
+        q += 1
+    return q
 
 
 cdef socklen_t put_address(tuple address, sockaddr_storage *out) except 0:

@@ -23,6 +23,7 @@ from auth_diameter._core import (
     Credentials,
     Decision,
     ParseError,
+    Penalties,
     Question,
     SipRequest,
     authentication,
@@ -30,7 +31,6 @@ from auth_diameter._core import (
     quote,
 )
 from auth_diameter.config import Config
-from auth_diameter.penalty import Penalties
 from auth_diameter.pseudovars import check_text, compile_template
 
 __all__ = ["Authorizer", "Cause", "Decision", "Headers", "Request", "malformed", "refuse"]
@@ -155,12 +155,12 @@ class Authorizer:
                 return malformed(error)
         if request.is_ack_or_cancel:
             return Decision(1, Cause.BYPASSED)
-        registering = request.is_register
+        # The user is that of To for a REGISTER, else that of From.
+        host = request.to_host if request.is_register else request.from_host
         used = expand(request)
         if used == "":
-            used = request.to_host if registering and not proxy else request.from_host
-        # The user is that of To for a REGISTER, else that of From: both need a host.
-        if not used or not (request.to_host if registering else request.from_host):
+            used = request.from_host if proxy else host
+        if not used or not host:
             return refuse(request, 400, Cause.NO_IDENTITY, 0)
         try:
             credentials = request.credentials(used, proxy)
@@ -226,24 +226,33 @@ class Authorizer:
         if question.is_group_check:
             return self._conclude_group(question, answer)
         credentials = question.credentials
+        # A 2001 for a question without credentials lets nobody in: nothing was there to be right.
+        if answer.result_code == _SUCCESS and credentials is not None and answer.fault is None:
+            return self._let_in(question, answer, credentials, now)
+        return self._conclude_refusal(question, answer, credentials, now)
+
+    def _let_in(self, question: Question, answer: Answer, credentials: Credentials, now: float) -> Decision:
+        username = credentials.username
+        realm = question.realm
+        request = question.request
+        if answer.service_type not in (0, _SERVICE_AUTHENTICATION):
+            # It answers another question.
+            return refuse(request, 500, Cause.DISC_UNUSABLE, -5, (), realm, username)
+        request.mark_authorized(credentials, question.proxy)
+        if self._penalties is not None and request.source is not None:
+            self._penalties.right(username, realm, request.source[0], now)
+        headers = _authentication_info(question, answer) if answer.response_auth or answer.nextnonce else ()
+        return Decision(1, _AUTHORIZED, None, None, username, realm, headers)
+
+    def _conclude_refusal(
+        self, question: Question, answer: Answer, credentials: Credentials | None, now: float
+    ) -> Decision:
         username = credentials.username if credentials is not None else None
         realm = question.realm
         request = question.request
         code = answer.result_code
         if answer.fault is not None:
             return refuse(request, 500, Cause.DISC_UNUSABLE, -5, (), realm, username)
-        # A 2001 for a question without credentials lets nobody in: nothing was there to be right. Nor
-        # does one that names another service: it answers another question.
-        if code == _SUCCESS and credentials is not None:
-            if answer.service_type not in (0, _SERVICE_AUTHENTICATION):
-                return refuse(request, 500, Cause.DISC_UNUSABLE, -5, (), realm, username)
-            request.mark_authorized(credentials, question.proxy)
-            if self._penalties is not None and request.source is not None:
-                self._penalties.right(credentials.username, realm, request.source[0], now)
-            headers = (
-                _authentication_info(question, answer) if answer.response_auth or answer.nextnonce else ()
-            )
-            return Decision(1, _AUTHORIZED, None, None, username, realm, headers)
         if code == _AUTHENTICATION_REJECTED and answer.service_type == _SERVICE_AUTHENTICATION:
             if not answer.challenges:
                 return refuse(request, 500, Cause.DISC_UNUSABLE, -5, (), realm, username)

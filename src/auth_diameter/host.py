@@ -141,8 +141,7 @@ class Host:
         self._route = route
         self._tasks: set[asyncio.Task[None]] = set()
         self._transactions = Transactions()
-        # Requests that are being judged: of each its place in the former, and its source.
-        self._pending: dict[SipRequest, tuple[int, Address]] = {}
+        self._pending: set[SipRequest] = set()  # those that have no reply so far
         self._loop = asyncio.get_running_loop()
         name = sock.getsockname()
         self.address: tuple[str, int] = (name[0], name[1])
@@ -179,9 +178,10 @@ class Host:
         self._unreadable = 0
         self.received += len(datagrams)
         now = self._loop.time()
+        full = self._auth.is_full()
         for datagram in datagrams:
             try:
-                self._handle(datagram, now)
+                self._handle(datagram, now, full)
             except Exception as error:  # noqa: BLE001 - one datagram must not end the service of all others
                 self._sparing.exception(error, now, "a request could not be handled")
         return len(datagrams)
@@ -211,26 +211,24 @@ class Host:
         if not self._closed:
             self._loop.add_reader(self._socket.fileno(), self._reader)
 
-    def _handle(self, datagram: Datagram, now: float) -> None:
-        again = self._transactions.find(datagram, now)
-        if again is not None:
-            # RFC 3261, 17.2.2: the same reply, and until there is one, nothing.
-            self.retransmissions += 1
-            if again[0]:
-                self._queue(again)
-            return
-        source = datagram[1]
+    def _handle(self, datagram: Datagram, now: float, full: bool) -> None:
         try:
             request = self._authorizer.read(*datagram)
         except ParseError as error:
             self.malformed += 1
             if error.request is not None:
-                reply = error.request.reply(error.status, _REASONS[error.status])
-                self._send(reply, error.request, source)
+                self._send(error.request.reply(error.status, _REASONS[error.status]), error.request)
             return
         # An ACK is no transaction: each one that comes answers a reply that was sent once more.
-        is_ack = request.is_ack_or_cancel and request.method == "ACK"
-        self._pending[request] = self._transactions.begin(datagram, now) if not is_ack else 0, source
+        if not request.is_ack_or_cancel or request.method != "ACK":
+            again = self._transactions.begin(request, now)
+            if again is not None:
+                # RFC 3261, 17.2.2: the same reply, and until there is one, nothing.
+                self.retransmissions += 1
+                if again[0]:
+                    self._queue(again)
+                return
+        self._pending.add(request)
         if self._draining or (self._route is not None and not self._has_room()):
             self.refused += 1
             self._answer(request, request.reply(503, _REASONS[503], _LATER))
@@ -241,7 +239,7 @@ class Host:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
             return
-        if not request.is_ack_or_cancel:
+        if full and not request.is_ack_or_cancel:
             refusal = self._auth.refusal(request)
             if refusal is not None:
                 self._conclude(request, refusal)
@@ -296,16 +294,16 @@ class Host:
 
     def _answer(self, request: SipRequest, reply: bytes) -> None:
         """The end of a request, with b"" for no reply; an end that comes too late is dropped."""
-        pending = self._pending.pop(request, None)
-        if pending is None:
+        try:
+            self._pending.remove(request)
+        except KeyError:
             return
-        place, source = pending
-        reply, address = self._send(reply, request, source)
-        self._transactions.complete(place, reply, address[1])
+        reply, address = self._send(reply, request)
+        self._transactions.complete(request, reply, address[1])
         if self._idle is not None and not self._pending:
             self._idle.set()
 
-    def _send(self, reply: bytes, request: SipRequest, source: Address) -> Datagram:
+    def _send(self, reply: bytes, request: SipRequest) -> Datagram:
         """Sends a reply, b"" for none; what was sent, and where to.
 
         In its place goes a small one or none where it must not be sent.
@@ -318,10 +316,8 @@ class Host:
             reply = request.reply(400, _TOO_SHORT)
             if len(reply) > _AMPLIFICATION * request.data_size:
                 reply = b""
-        address: Address = request.reply_address or source
-        if len(source) > 2:
-            # Of IPv6, flow and scope stand behind host and port; link-local needs the scope.
-            address = cast(Address, (*address[:2], *source[2:]))
+        address = request.reply_address
+        assert address is not None
         addressed = reply, address
         if reply:
             self._queue(addressed)

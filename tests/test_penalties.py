@@ -3,9 +3,10 @@
 import tracemalloc
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from auth_diameter import penalty
-from auth_diameter.penalty import Penalties
+from auth_diameter._core import Penalties
 
 ALICE = ("alice", "siphub.net", "192.0.2.1")
 ELSEWHERE = ("alice", "siphub.net", "198.51.100.1")
@@ -121,6 +122,23 @@ def test_the_same_name_in_another_realm_is_another_user():
     guess(penalties, ALICE, 5)
     assert not penalties.refuses("alice", "other.example", ALICE[2], 0.0)
     assert penalties.refuses("alice", "SIPHUB.net", ALICE[2], 0.0), "a realm's case does not matter"
+
+
+@pytest.mark.parametrize("size", range(1, 20))
+def test_every_byte_of_a_name_counts(size):
+    """The key takes eight at a time; nor does a name run over into the realm."""
+    penalties = Penalties()
+    name = "abcdefghijklmnopqrst"[:size]
+    guess(penalties, (name, "r" * 9, ALICE[2]), 5)
+    assert penalties.refuses(name, "r" * 9, ALICE[2], 0.0)
+    for other in [name[:at] + "?" + name[at + 1 :] for at in range(size)] + [
+        name[:-1],
+        name + "r",
+        name + "\0",
+    ]:
+        assert not penalties.refuses(other, "r" * 9, ALICE[2], 0.0)
+    for realm in ["r" * 8, "r" * 10, "r" * 8 + "\0", name]:
+        assert not penalties.refuses(name, realm, ALICE[2], 0.0)
 
 
 @pytest.mark.parametrize(
@@ -245,12 +263,9 @@ def test_two_challenges_in_a_row_count_for_the_source():
 # --- memory --------------------------------------------------------------------------------------------
 
 
-def test_memory_is_bounded(monkeypatch):
+def test_memory_is_bounded():
     """Whoever forges sources may fill it with long names."""
-    monkeypatch.setattr(penalty, "_MOST_SOURCES", 200)
-    monkeypatch.setattr(penalty, "_MOST_USERS", 500)
-    monkeypatch.setattr(penalty, "_MOST_RIGHT", 1000)
-    penalties = Penalties()
+    penalties = Penalties(most_sources=200, most_users=500, most_right=1000)
     guess(penalties, ALICE, 5)
     tracemalloc.start()
     try:
@@ -262,7 +277,48 @@ def test_memory_is_bounded(monkeypatch):
     finally:
         tracemalloc.stop()
     assert used < 500_000
-    assert len(penalties._sources) <= 200
-    assert len(penalties._users) <= 500
-    assert len(penalties._right) <= 1000
+    assert 850 <= len(penalties) <= 200 + 500 + 1000
     assert not penalties.refuses(*ALICE, 0.0), "forgotten: the guesser is favoured, and nobody locked out"
+
+
+def test_the_first_penalty_may_be_another():
+    penalties = Penalties(first=7.0)
+    guess(penalties, ALICE, 5)
+    assert penalties.refuses(*ALICE, 6.9)
+    assert not penalties.refuses(*ALICE, 7.0)
+
+
+def test_what_is_no_text_is_a_type_error():
+    penalties = Penalties()
+    for wrong in [(None, "r", "a"), ("u", None, "a"), ("u", "r", None), (b"u", "r", "a")]:
+        for method in (penalties.refuses, penalties.right, penalties.wrong):
+            with pytest.raises(TypeError):
+                method(*wrong, 0.0)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["right", "wrong", "refuses"]),
+            st.integers(0, 3),
+            st.integers(0, 2),
+            st.sampled_from([0.0, 0.5, 1.0, 30.0]),
+        ),
+        max_size=200,
+    )
+)
+def test_who_got_in_last_is_not_refused_for_the_user(steps):
+    """Right credentials end the user's own penalty, whatever came before; none is longer than a minute."""
+    penalties = Penalties()
+    now = 0.0
+    for what, user, host, wait in steps:
+        now += wait
+        who = (f"user{user}", "siphub.net", f"192.0.2.{host}")
+        if what == "refuses":
+            penalties.refuses(*who, now)
+        else:
+            getattr(penalties, what)(*who, now)
+        if what == "right":
+            assert not penalties.refuses(*who, now)
+    for user in range(4):
+        assert not penalties.refuses(f"user{user}", "siphub.net", "192.0.2.0", now + 61.0 * (user + 1))
