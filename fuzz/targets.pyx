@@ -568,8 +568,7 @@ cdef void ask_disc(const uint8_t *p, size_t n) noexcept nogil:
         hold(3000 < q.fault < 6000, "a refusal is a Result-Code")
         check_answer(&q, q.fault, 0)
         return
-    hold(q.realm.p != NULL and (q.user_name.n > 0 or q.response.p != NULL),
-         "a question has a realm, and a user that User-Name or the Response names")
+    hold(q.user_name.n > 0 and q.realm.p != NULL, "a question has a user and a realm")
     if q.response.p != NULL:
         parse_credentials(q.response, &credentials, &offset)
         hold(offset <= q.response.n, "an error lies inside the Response")

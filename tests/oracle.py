@@ -85,8 +85,10 @@ def credentials(value: bytes) -> list[tuple[str, str]]:
         raise RefusedError
     if not raw.keys() >= {"realm", "nonce", "uri", "response"} or ("username" in raw) == ("username*" in raw):
         raise RefusedError
+    algorithm = raw.get("algorithm", b"md5").lower().removesuffix(b"-sess")
+    digits = {b"md5": b"32", b"sha-256": b"64", b"sha-512-256": b"64"}.get(algorithm, b"32}|[0-9A-Fa-f]{64")
     wanted = {
-        "response": rb"[0-9A-Fa-f]{32}|[0-9A-Fa-f]{64}",
+        "response": rb"[0-9A-Fa-f]{%s}" % digits,
         "nc": rb"[0-9A-Fa-f]{8}",
         "qop": TOKEN,
         "username*": EXT_VALUE,

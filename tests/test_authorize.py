@@ -391,7 +391,8 @@ def test_step_5_right_credentials_are_let_through_and_marked(proxy):
 def test_step_6_the_challenge_of_disc(proxy, credentials, end):
     request = with_credentials(proxy) if credentials else build_request()
     decision = answered(authorize(request, proxy=proxy), 4001, challenge=CHALLENGE_VALUE + end)
-    headers = refused(decision, 407 if proxy else 401, Cause.CHALLENGED, -5)
+    cause = Cause.RECHALLENGED if credentials else Cause.CHALLENGED
+    headers = refused(decision, 407 if proxy else 401, cause, -5)
     name = "Proxy-Authenticate" if proxy else "WWW-Authenticate"
     assert headers[name] == CHALLENGE_VALUE.decode()
     assert decision.headers == ((name, CHALLENGE_VALUE.decode()),)
@@ -530,6 +531,37 @@ def test_the_body_s_hash_goes_along_with_auth_int(algorithm, name):
         avp = Message.decode(bytes(out)).find(112)
         hashed = hashlib.new(name, body.encode()).hexdigest()
         assert (avp.data.decode() if avp else None) == (hashed if qop == "auth-int" else None)
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        ({}, Cause.FORBIDDEN),
+        ({"algorithm": "SHA-1"}, Cause.UNKNOWN_ALGORITHM),
+        ({"algorithm": "MD5-sess-sess"}, Cause.UNKNOWN_ALGORITHM),
+        ({"qop": "auth-conf", "nc": "00000001", "cnonce": "c"}, Cause.UNKNOWN_QOP),
+    ],
+)
+def test_step_7_why_credentials_were_refused_as_far_as_it_can_be_told(change, cause, proxy):
+    """RFC 7616, 3.4: algorithm and qop are those of the challenge; all else is one and the same refusal."""
+    question = authorize(with_credentials(proxy, build_credentials(**change)), proxy=proxy)
+    refused(answered(question, 5003), 403, cause, -5)
+
+
+@BOTH
+def test_step_7_a_realm_that_is_not_served(proxy):
+    """It is all that DISC can refuse in a question without credentials."""
+    refused(answered(authorize(build_request(), proxy=proxy), 5003), 403, Cause.REALM_NOT_SERVED, -5)
+
+
+@BOTH
+@pytest.mark.parametrize(("algorithm", "digits"), [("MD5", 64), ("SHA-256", 32), ("SHA-512-256-sess", 32)])
+def test_a_response_of_another_length_than_its_algorithm_makes(algorithm, digits, proxy):
+    """RFC 7616, 3.4: KD(secret, data) has as many digits as the hash."""
+    value = build_credentials(algorithm=algorithm, response="0" * digits, cnonce="c")
+    decision = authorize(with_credentials(proxy, value), proxy=proxy)
+    refused(decision, 400, Cause.MALFORMED_RESPONSE, 0)
 
 
 CODES = [None, 0, 1001, 2001, 2002, 2999, 3002, 3007, 4001, 4002, 5001, 5003, 5012, 0x7D10000, 0xFFFFFFFF]

@@ -46,6 +46,7 @@ def test_all_parameters() -> None:
     c = Credentials.parse(
         header(
             algorithm="SHA-256",
+            response=RESPONSE * 2,
             cnonce='"f2/wE4q7"',
             nc="00000001",
             qop="auth",
@@ -54,7 +55,7 @@ def test_all_parameters() -> None:
         )
     )
     assert (c.username, c.realm, c.nonce, c.uri) == ("alice", "siphub.net", "bm9uY2U=", "sip:siphub.net")
-    assert (c.response, c.algorithm, c.cnonce, c.nc) == (RESPONSE, "SHA-256", "f2/wE4q7", "00000001")
+    assert (c.response, c.algorithm, c.cnonce, c.nc) == (RESPONSE * 2, "SHA-256", "f2/wE4q7", "00000001")
     assert (c.qop, c.opaque, c.userhash) == ("auth", "FQhe", True)
 
 
@@ -185,20 +186,37 @@ def test_bytes_that_are_no_utf8() -> None:
     assert Credentials.parse(c.value).username == c.username
 
 
-@pytest.mark.parametrize("size", [0, 1, 31, 33, 63, 65, 128])
-def test_response_is_32_or_64_digits(size: int) -> None:
-    value = header(response='"' + "0" * size + '"')
-    assert refused(value, "32 or 64") == value.index("response=") + 10
+@pytest.mark.parametrize("size", [0, 1, 31, 32, 33, 63, 64, 65, 128])
+@pytest.mark.parametrize(
+    ("algorithm", "right"),
+    [
+        (None, [32]),
+        ("md5", [32]),
+        ("MD5-sess", [32]),
+        ("SHA-256", [64]),
+        ('"SHA-512-256-sess"', [64]),
+        ("SHA-1", [32, 64]),
+    ],
+)
+def test_response_is_as_long_as_the_algorithm_makes_it(
+    algorithm: str | None, right: list[int], size: int
+) -> None:
+    value = header(response='"' + "0" * size + '"', algorithm=algorithm)
+    if size in right:
+        assert Credentials.parse(value).response == "0" * size
+    else:
+        assert refused(value, "response is not 32") == value.index("response=") + 10
 
 
 @pytest.mark.parametrize("response", ["g" * 32, "0" * 31 + " ", "0" * 31 + "\u0663", "\\0" * 16])
 def test_response_is_hexadecimal(response: str) -> None:
-    refused(header(response=f'"{response}"'), "32 or 64")
+    refused(header(response=f'"{response}"'), "response is not 32")
 
 
 def test_response_in_upper_case_and_of_sha_256() -> None:
-    for response in ("ABCDEF01" * 4, "abcdef01" * 8):
-        assert Credentials.parse(header(response=f'"{response}"')).response == response
+    for response, algorithm in (("ABCDEF01" * 4, "MD5"), ("ABCDEF01" * 8, "SHA-256")):
+        c = Credentials.parse(header(response=f'"{response}"', algorithm=algorithm))
+        assert c.response == response
 
 
 @pytest.mark.parametrize("nc", ['""', "1", "0000001", "000000002", "0000000g", '"0000 001"'])

@@ -75,7 +75,7 @@ def test_without_a_key_file_a_restart_makes_all_nonces_foreign(disc):
         request = answer_to(ask(server, register()))
     with disc() as server:
         decision = ask(server, request)
-        assert decision.cause is ad.Cause.CHALLENGED
+        assert decision.cause is ad.Cause.RECHALLENGED
         assert not parse_reply(decision.reply).challenge().stale
 
 
@@ -90,4 +90,4 @@ def test_a_change_of_key_in_three_steps_refuses_nobody(disc):
     with disc(OLD) as before, disc(NEW, OLD) as between, disc(NEW) as after:
         assert ask(between, answer_to(ask(before, register())))
         assert ask(after, answer_to(ask(between, register())))
-        assert ask(after, answer_to(ask(before, register()))).cause is ad.Cause.CHALLENGED
+        assert ask(after, answer_to(ask(before, register()))).cause is ad.Cause.RECHALLENGED

@@ -198,7 +198,7 @@ def test_a_response_of_the_other_length_is_refused(make, algorithm):
     response = response.rstrip('"')
     other = response * 2 if algorithm == "MD5" else response[:32]
     assert code(server.ask(f'{before}response="{other}"')) == 5003
-    assert server.counts[Outcome.WRONG_LENGTH] == 1
+    assert server.counts[Outcome.MALFORMED_RESPONSE] == 1
 
 
 def test_a_user_with_md5_only_is_challenged_with_md5_only(make):
@@ -626,7 +626,7 @@ def test_each_refusal_is_counted_apart_and_no_secret_is_logged(make, caplog):
         {
             Outcome.ALGORITHM_NOT_OFFERED: 1,
             Outcome.QOP_NOT_OFFERED: 1,
-            Outcome.WRONG_LENGTH: 2,
+            Outcome.MALFORMED_RESPONSE: 2,
             Outcome.REALM_NOT_SERVED: 1,
             Outcome.MALFORMED_QOP: 1,
             Outcome.WRONG_DIGEST: 1,

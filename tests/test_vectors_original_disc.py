@@ -84,8 +84,8 @@ def question_like(data):
     request = SipRequest(build_request("REGISTER"))
     if avps_of(data)[SERVICE_TYPE] == b"8":
         return group_check(request, "siphub.net", "alice", "voicemail")
-    with_credentials = avps_of(data)[RESULT_CODE] == (2001).to_bytes(4, "big")
-    if with_credentials:
+    # It challenges whom it does not know, and says so of credentials only.
+    if int.from_bytes(avps_of(data)[RESULT_CODE], "big") in (2001, 5003):
         value = 'Digest username="alice", realm="siphub.net", nonce="n", uri="sip:h", response="' + "0" * 32
         request = SipRequest(build_request("REGISTER", extra=(f'Authorization: {value}"',)))
         return authentication(request, "siphub.net", request.credentials("siphub.net"), False)

@@ -4,7 +4,8 @@ Grammar (RFC 7616, 3.4; RFC 3261, 25.1; LWS may stand around every "=" and ","):
 
     credentials = "Digest" LWS param *( "," param )     empty elements between commas are passed over
     param       = token "=" ( token / quoted-string )   names in any case and order, each at most once
-    response    = 32LHEX / 64LHEX                       upper case is taken too, some telephones send it
+    response    = 32LHEX / 64LHEX                       as long as the algorithm makes it, where that is known;
+                                                        upper case is taken too, some telephones send it
     nc          = 8LHEX
     qop         = "auth" / "auth-int" / token           one, chosen by the client; wants cnonce and nc
 
@@ -40,7 +41,7 @@ cdef dict _REASONS = {
     TOO_LONG: "parameter of more than 1024 bytes",
     TOO_MANY: "more than 16 unknown parameters",
     MISSING: "username, realm, nonce, uri or response missing",
-    BAD_RESPONSE: "response is not 32 or 64 hexadecimal digits",
+    BAD_RESPONSE: "response is not 32 (MD5) or 64 (SHA-2) hexadecimal digits",
     BAD_NC: "nc is not 8 hexadecimal digits",
     BAD_QOP: "qop names more than one value, or lacks nc or cnonce",
     BOTH_USERNAMES: "both username and username* given",
@@ -276,7 +277,8 @@ cdef int parse_credentials(Span text, DigestFields *out, size_t *offset) noexcep
     if (out.value[USERNAME].p == NULL and out.value[USERNAME_STAR].p == NULL) or (
             out.value[NONCE].p == NULL or out.value[URI].p == NULL or response.p == NULL):
         return MISSING
-    if not response_ok(response):
+    if not response_ok(response) or (
+            out.algorithm != ALGORITHM_UNKNOWN and (response.n == 32) != (out.algorithm == MD5)):
         offset[0] = <size_t>(response.p - text.p)
         return BAD_RESPONSE
     if nc.p != NULL and (nc.n != 8 or not all_hex(nc)):
@@ -457,11 +459,6 @@ cdef class Credentials:
     def protection(self):
         """The qop as we know it: None, "auth" or "auth-int"; "" where it is another."""
         return _QOP_NAMES[self.fields.qop]
-
-    @property
-    def has_right_length(self):
-        """Whether the response is as long as the algorithm makes it."""
-        return self.fields.value[RESPONSE].n == (32 if self.fields.algorithm == MD5 else 64)
 
     @property
     def nonce_count(self):

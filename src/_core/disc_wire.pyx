@@ -130,7 +130,11 @@ cdef uint8_t *avp_put_in_place(uint8_t *q, uint32_t code, size_t n) noexcept nog
 
 
 cdef uint8_t *put_username_avp(uint8_t *q, const DigestFields *credentials) noexcept nogil:
-    """User-Name with credentials: the username where it holds an "@", else username@realm."""
+    """User-Name with credentials: the username where it holds an "@", else username@realm.
+
+    A NUL, which a quoted-pair or %00 may have brought, is a "?" here: DISC takes no message with one, and goes
+    by the username of the credentials.
+    """
     cdef uint8_t *start = q + AVP_HEADER
     cdef uint8_t *at = start
     cdef uint8_t *p
@@ -154,6 +158,11 @@ cdef uint8_t *put_username_avp(uint8_t *q, const DigestFields *credentials) noex
         if name.n:
             memcpy(at, name.p, name.n)
         at += name.n
+    p = start
+    while p < at:
+        if p[0] == 0:
+            p[0] = 63
+        p += 1
     return avp_put_in_place(q, AVP_USER_NAME, <size_t>(at - start))
 
 
@@ -329,9 +338,8 @@ cdef void read_question(const uint8_t *p, size_t n, QuestionView *out) noexcept 
         refuse(out, RESULT_MISSING_AVP)
     elif service.n != 1:
         refuse(out, RESULT_INVALID_AVP_LENGTH)
-    elif (holds_nul(out.user_name) or out.user_name.n == 0) and (
-            out.response.p == NULL or out.service_type != SERVICE_AUTHENTICATION):
-        refuse(out, RESULT_INVALID_AVP_VALUE)   # beside a Response it is not looked at: that names the user
+    elif holds_nul(out.user_name) or out.user_name.n == 0:
+        refuse(out, RESULT_INVALID_AVP_VALUE)
     elif out.service_type == SERVICE_AUTHENTICATION:
         if out.response.p != NULL and out.method.n == 0:
             refuse(out, RESULT_MISSING_AVP)

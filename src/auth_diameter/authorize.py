@@ -48,14 +48,18 @@ class Cause(enum.Enum):
     MEMBER = "DISC says that the user is in the group"
     BYPASSED = "ACK and CANCEL are never challenged"
     CHALLENGED = "DISC wants credentials"
+    RECHALLENGED = "DISC wants other credentials: the nonce in these is not its own, or they are wrong"
     FORBIDDEN = "DISC refuses the credentials"
+    UNKNOWN_ALGORITHM = "DISC refuses the credentials, whose algorithm nobody knows"
+    UNKNOWN_QOP = "DISC refuses the credentials, whose qop nobody knows"
+    REALM_NOT_SERVED = "DISC has no subscriber in this realm"
     PENALIZED = "too many credentials of this user or source were wrong"
     NOT_MEMBER = "DISC says that the user is not in the group"
     NOT_AUTHORIZED = "no credentials on the request were found right before"
     MALFORMED_REQUEST = "the request breaks the grammar of SIP"
     MALFORMED_CREDENTIALS = "a Digest header before the match breaks its grammar"
     MALFORMED_QOP = "credentials name a qop without nc or cnonce, or several"
-    MALFORMED_RESPONSE = "the response in credentials is no digest of any algorithm"
+    MALFORMED_RESPONSE = "the response in credentials is no digest of their algorithm"
     NO_IDENTITY = "From, To or the Request-URI is missing or names no user and host"
     TOO_LARGE = "the question to DISC would be larger than a Diameter message may be"
     DISC_REFUSED = "DISC answered with an error"
@@ -256,16 +260,20 @@ class Authorizer:
         if code == _AUTHENTICATION_REJECTED and answer.service_type == _SERVICE_AUTHENTICATION:
             if not answer.challenges:
                 return refuse(request, 500, Cause.DISC_UNUSABLE, -5, (), realm, username)
+            cause = _CHALLENGED
             if credentials is not None and not any(map(_is_stale, answer.challenges)):
+                cause = Cause.RECHALLENGED
                 self._count_wrong(question, credentials, now, certain=False)
             status, name = (407, "Proxy-Authenticate") if question.proxy else (401, "WWW-Authenticate")
             # Each in a header field of its own, in the order of preference: RFC 8760, 2.4.
             headers = tuple([(name, value.decode("utf-8", "surrogateescape")) for value in answer.challenges])
-            return refuse(request, status, _CHALLENGED, -5, headers, realm, username)
+            return refuse(request, status, cause, -5, headers, realm, username)
         if code in (_AUTHORIZATION_REJECTED, _AUTHENTICATION_REJECTED):
+            cause = Cause.REALM_NOT_SERVED if code == _AUTHORIZATION_REJECTED else Cause.FORBIDDEN
             if credentials is not None:
                 self._count_wrong(question, credentials, now, certain=True)
-            return refuse(request, 403, Cause.FORBIDDEN, -5, (), realm, username)
+                cause = _why_forbidden(credentials)
+            return refuse(request, 403, cause, -5, (), realm, username)
         return refuse(request, 500, Cause.DISC_REFUSED, -5, (), realm, username)
 
     def _count_wrong(self, question: Question, credentials: Credentials, now: float, certain: bool) -> None:
@@ -321,6 +329,13 @@ def _authentication_info(question: Question, answer: Answer) -> Headers:
         values.append(f'rspauth="{answer.response_auth.decode("ascii")}"')
     name = "Proxy-Authentication-Info" if question.proxy else "Authentication-Info"
     return ((name, ", ".join(values)),)
+
+
+def _why_forbidden(credentials: Credentials) -> Cause:
+    """As far as it can be told from here; an unknown user and a wrong password are one refusal."""
+    if credentials.canonical_algorithm is None:
+        return Cause.UNKNOWN_ALGORITHM
+    return Cause.UNKNOWN_QOP if credentials.protection == "" else Cause.FORBIDDEN
 
 
 def _is_stale(challenge: bytes) -> bool:

@@ -124,7 +124,9 @@ def credentials_of(row: dict[str, str], response: str) -> str:
 
 @pytest.mark.parametrize("row", [row for row, _ in ROWS], ids=[name for _, name in ROWS])
 def test_a_known_answer(row):
-    """Let in where it is right and of what DISC offers, MD5 with qop auth or none; a digit off: never."""
+    """Let in where it is right and of what DISC offers, MD5 and its -sess with qop auth or none; a digit
+    off: never.
+    """
     with Store.create(":memory:") as store:
         with store.changing():
             store.put(row["username"], row["realm"], Hashes(row["ha1"]), exists=False)

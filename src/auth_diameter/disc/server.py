@@ -10,8 +10,9 @@ Service-Type    case                                             Result-Code
 6               digest right, nonce not ours                     4001 + Challenges
 6               digest wrong, user unknown; digest-uri for       5003; 4001 + Challenges
                 elsewhere; algorithm or qop not offered;         with `rechallenge`
-                response of the wrong length; count 0
-6               realm not served; credentials malformed          5003
+                count 0
+6               realm not served; credentials malformed, with a  5003
+                response of the wrong length among others
 8               member / not                                     2001 / 4001
 any             store cannot be read, or an error of ours        5012
 any             malformed                                        as RFC 6733, 7.1 has it
@@ -100,7 +101,7 @@ class Outcome(enum.Enum):
     UNKNOWN_USER = enum.auto()
     ALGORITHM_NOT_OFFERED = enum.auto()
     QOP_NOT_OFFERED = enum.auto()
-    WRONG_LENGTH = enum.auto()
+    MALFORMED_RESPONSE = enum.auto()
     COUNT_ZERO = enum.auto()
     OTHER_URI = enum.auto()
     MALFORMED_QOP = enum.auto()
@@ -114,7 +115,10 @@ class Outcome(enum.Enum):
 
 
 # By the parameter that is malformed, where it is one.
-_MALFORMED: dict[str | None, Outcome] = {"qop": Outcome.MALFORMED_QOP, "response": Outcome.WRONG_LENGTH}
+_MALFORMED: dict[str | None, Outcome] = {
+    "qop": Outcome.MALFORMED_QOP,
+    "response": Outcome.MALFORMED_RESPONSE,
+}
 _REFUSED = (Outcome.UNKNOWN_USER, Outcome.WRONG_DIGEST)  # by whether there is such a user, in the same time
 
 
@@ -223,9 +227,6 @@ class Disc:
             protection == "auth-int" and not question.body_hash
         ):
             self._refuse(question, credentials, username, out, now, Outcome.QOP_NOT_OFFERED)
-            return
-        if not credentials.has_right_length:
-            self._refuse(question, credentials, username, out, now, Outcome.WRONG_LENGTH)
             return
         base = _base(algorithm)
         if credentials.userhash and self._config.userhash:
