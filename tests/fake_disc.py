@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
+
+from machine import PATIENCE
 
 from auth_diameter import Avp, Message
 
@@ -46,7 +47,6 @@ def build_credentials(username: str = "alice", realm: str = "siphub.net", **more
 
 FIRST = build_request()  # it has no credentials yet
 RIGHT = build_request(extra=("Authorization: " + build_credentials(),))
-SLACK = 1.0  # seconds more than it takes: for machines with much else to do
 
 
 def build_answer(
@@ -132,8 +132,9 @@ class FakeDisc:
         self.connections: list[FakeConnection] = []
         self.changed = threading.Condition()
         self.port = 0
-        self._threads: list[threading.Thread] = []
+        self._threads: list[threading.Thread] = []  # first that which accepts
         self._listener: socket.socket | None = None
+        self._dead = False
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -142,6 +143,7 @@ class FakeDisc:
     def start(self) -> FakeDisc:
         self._listener = socket.create_server(("127.0.0.1", self.port), backlog=256)
         self.port = self._listener.getsockname()[1]
+        self._dead = False
         self._run(self._accept, self._listener)
         return self
 
@@ -178,6 +180,8 @@ class FakeDisc:
                         questions.append(Message.decode(connection.data[:size]))
                         connection.data = connection.data[size:]
                     with self.changed:
+                        if self._dead:
+                            return
                         self.questions += questions
                         self.reads.append(len(questions))
                         self.changed.notify_all()
@@ -186,25 +190,31 @@ class FakeDisc:
             except OSError:
                 pass  # the client, or the script, closed it
 
-    def wait_for(self, what: Callable[[], bool], timeout: float = 5.0) -> None:
+    def wait_for(self, what: Callable[[], bool], timeout: float = PATIENCE) -> None:
         """Until `what` about the attributes is true."""
         with self.changed:
             assert self.changed.wait_for(what, timeout), "the fake DISC waited in vain"
 
     def stop(self) -> None:
-        """Closes the port and all connections; `start` opens the same port again."""
+        """Closes the port and all connections, as when a process dies; `start` opens the same port again."""
+        with self.changed:
+            self._dead = True  # it says nothing more, whichever connection is closed first
         if self._listener is not None:
             self._listener.shutdown(socket.SHUT_RDWR)
             self._listener.close()
             self._listener = None
+            self._join(self._threads.pop(0))  # what it is just taking is closed as well
         for connection in self.connections:
             with contextlib.suppress(OSError):  # it was closed before
                 connection.close()
-        deadline = time.monotonic() + 5.0
         for thread in self._threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
-            assert not thread.is_alive(), "a thread of the fake DISC hangs"
+            self._join(thread)
         self._threads.clear()
+
+    @staticmethod
+    def _join(thread: threading.Thread) -> None:
+        thread.join(PATIENCE)
+        assert not thread.is_alive(), "a thread of the fake DISC hangs"
 
 
 def parse_reply(reply: bytes) -> tuple[int, str, list[tuple[str, str]]]:

@@ -10,6 +10,7 @@ import gc
 import os
 import random
 import socket
+import statistics
 import threading
 import time
 import warnings
@@ -20,7 +21,6 @@ from fake_disc import (
     CHALLENGE_VALUE,
     FIRST,
     RIGHT,
-    SLACK,
     answer_all,
     build_answer,
     build_credentials,
@@ -29,6 +29,7 @@ from fake_disc import (
     judge,
     say_nothing,
 )
+from machine import PATIENCE, SLACK
 
 from auth_diameter import AsyncAuthDiameter, Cause, Config, DiscError, SipRequest, aio
 
@@ -46,7 +47,7 @@ def run(request):
         async def main():
             loop = asyncio.get_running_loop()
             loop.set_exception_handler(lambda _, context: problems.append(context))
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(2 * PATIENCE):
                 return await function()
 
         with asyncio.Runner(loop_factory=factory) as runner:
@@ -254,7 +255,7 @@ def test_thousands_at_once(fake_disc, run):
     disc = fake_disc()
 
     async def main():
-        async with new_client(disc, max_in_flight=500) as client:
+        async with new_client(disc, max_in_flight=500, timeout=PATIENCE) as client:
             assert all(await ask_many(client, 3000))
             assert not client._pool.pending
 
@@ -266,8 +267,12 @@ def test_thousands_at_once(fake_disc, run):
 
 
 def test_disc_never_answers(fake_disc, run):
+    disc = fake_disc()
+
     async def main():
-        async with new_client(fake_disc(say_nothing), timeout=0.3) as client:
+        async with new_client(disc, timeout=0.3) as client:
+            await until_let_through(client)
+            disc.script = say_nothing
             started = time.monotonic()
             for decision in await ask_many(client, 20):
                 assert (decision.status, decision.cause) == (503, Cause.DISC_TIMEOUT)
@@ -291,10 +296,10 @@ def test_what_waited_is_asked_when_others_expire(fake_disc, run):
     disc = fake_disc(not_the_first)
 
     async def main():
-        async with new_client(disc, timeout=0.5, max_in_flight=1, max_connections=1) as client:
+        async with new_client(disc, timeout=1.5, max_in_flight=1, max_connections=1) as client:
             first = asyncio.create_task(ask(client))
             await until(lambda: disc.questions)
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(1.2)  # so that it has much more time left than the first
             second = asyncio.create_task(ask(client))
             assert (await first).cause is Cause.DISC_TIMEOUT
             assert await second
@@ -306,7 +311,7 @@ def test_a_connection_on_which_nothing_comes_back_is_given_up(fake_disc, run):
     disc = fake_disc()
 
     async def main():
-        async with new_client(disc, timeout=0.3) as client:
+        async with new_client(disc, timeout=1.0) as client:
             assert await ask(client)
             disc.script = say_nothing
             assert (await ask(client)).cause is Cause.DISC_TIMEOUT
@@ -353,11 +358,13 @@ def test_disc_hangs_up_or_sends_garbage(part, fake_disc, run):
 def test_disc_reads_nothing(fake_disc, run):
     """What it does not take is kept within bounds, and each call still has its deadline."""
     go_on = threading.Event()
-    disc = fake_disc(lambda connection, questions: go_on.wait(10))
+    disc = fake_disc()
     big = build_request(extra=("Authorization: " + build_credentials(),), request_uri=f"sip:{'b' * 50_000}@h")
 
     async def main():
         async with new_client(disc, timeout=0.5, max_connections=1) as client:
+            await until_let_through(client)
+            disc.script = lambda connection, questions: go_on.wait(2 * PATIENCE)
             started = time.monotonic()
             decisions = await ask_many(client, 400, big)
             assert time.monotonic() - started < 0.5 + 2 * SLACK
@@ -382,23 +389,23 @@ def test_connecting_takes_no_longer_than_the_deadline(monkeypatch):
     go_on = threading.Event()
 
     def look_up(*args, **kwargs):
-        go_on.wait(10)
+        go_on.wait(PATIENCE)
         raise socket.gaierror(socket.EAI_AGAIN, "no answer")
 
     async def main():
-        config = Config(diameter_client_host="slow.example", timeout=0.3, connect_timeout=10.0)
+        config = Config(diameter_client_host="slow.example", timeout=0.3, connect_timeout=PATIENCE)
         async with AsyncAuthDiameter(config) as client:
-            started = time.monotonic()
-            assert (await ask(client)).cause is Cause.DISC_UNREACHABLE
-            assert time.monotonic() - started < 0.3 + SLACK
-        go_on.set()
+            decision, seconds = await took(client)
+            go_on.set()
+            assert decision.cause is Cause.DISC_UNREACHABLE
+            assert seconds < 0.3 + SLACK
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     asyncio.run(main())
 
 
 async def until_let_through(client):
-    """Asks until DISC has been found again, which takes a second at most."""
+    """Asks until DISC has been found, or found again, which takes a second."""
     while not (decision := await ask(client)):
         assert decision.cause in (Cause.DISC_UNREACHABLE, Cause.DISC_TIMEOUT)
         await asyncio.sleep(0.01)
@@ -453,13 +460,12 @@ def test_anything_may_happen(fake_disc, run):
     disc = fake_disc(moody)
 
     async def main():
-        async with new_client(disc, timeout=0.3, max_in_flight=7, max_connections=4) as client:
+        async with new_client(disc, timeout=1.0, max_in_flight=7, max_connections=4) as client:
 
             async def caller():
                 for _ in range(20):
-                    started = time.monotonic()
-                    await ask(client)
-                    assert time.monotonic() - started < 0.3 + SLACK
+                    _, seconds = await took(client)
+                    assert seconds < 1.0 + SLACK
 
             await asyncio.gather(*(caller() for _ in range(30)))
             pool = client._pool
@@ -489,21 +495,37 @@ async def took(client, request=RIGHT):
     return decision, time.monotonic() - started
 
 
+async def at_once(client, request=RIGHT):
+    """A decision, and whether it was there before the loop had its next turn."""
+    turns = []
+    asyncio.get_running_loop().call_soon(turns.append, None)
+    decision = await ask(client, request)
+    return decision, not turns
+
+
+async def until_each_was_asked(client, *discs):
+    """Their connections open in any order; as long as one has none, the others are asked instead."""
+    while not all(disc.questions for disc in discs):
+        assert await ask(client)
+
+
 def test_a_disc_that_hangs_costs_one_deadline_and_then_next_to_nothing(fake_disc, run, caplog):
     disc = fake_disc()
 
     async def main():
-        async with new_client(disc, timeout=0.5) as client:
+        async with new_client(disc, timeout=1.0) as client:
             assert await ask(client)
             disc.script = say_nothing
             assert {decision.cause for decision in await ask_many(client, 50)} == {Cause.DISC_TIMEOUT}
-            later = [await took(client) for _ in range(200)]
+            began = time.monotonic()
+            later = [await at_once(client) for _ in range(200)]
+            tries = 1 + time.monotonic() - began
             assert {decision.cause for decision, _ in later} == {Cause.DISC_TIMEOUT}
-            assert sorted(seconds for _, seconds in later)[-2] < 0.01
+            assert [immediate for _, immediate in later].count(False) <= tries
             disc.script = answer_all
             back = time.monotonic()
             while not await ask(client):
-                assert time.monotonic() - back < 2.0
+                assert time.monotonic() - back < 2.0 + SLACK
                 await asyncio.sleep(0.005)
             assert all(await ask_many(client, 50))
 
@@ -519,13 +541,13 @@ def test_a_disc_that_goes_on_is_heard_on_its_connection(fake_disc, run):
     go_on = threading.Event()
 
     def frozen(connection, questions):
-        go_on.wait(10)
+        go_on.wait(PATIENCE)
         answer_all(connection, questions)
 
     disc = fake_disc()
 
     async def main():
-        async with new_client(disc, timeout=0.4) as client:
+        async with new_client(disc, timeout=1.5) as client:
             assert await ask(client)
             disc.script = frozen
             await ask_many(client, 5)
@@ -543,33 +565,29 @@ def test_a_disc_that_goes_on_is_heard_on_its_connection(fake_disc, run):
 
 def test_nothing_is_lost_when_one_of_two_disc_is_killed(fake_disc, run):
     """Those in flight are asked again, once, on the other; the next one is answered at once."""
-    keep = threading.Event()
 
     def keep_some(connection, questions):
         answer_all(connection, questions[1::2])  # the others are in flight when it dies
 
-    first, second = fake_disc(keep_some), fake_disc()
+    first, second = fake_disc(), fake_disc()
 
     async def main():
-        async with two(first, second) as client:
-            tasks: list[asyncio.Task[object]] = []
-            for _ in range(20):  # if the other was connected first, it has answered all of a burst alone
-                tasks += [asyncio.create_task(ask(client)) for _ in range(200)]
-                await asyncio.sleep(0.05)
-                if len(first.questions) > 50:
-                    break
+        async with two(first, second, timeout=PATIENCE) as client:
+            await until_each_was_asked(client, first, second)
+            first.script = keep_some
+            half = len(first.questions) + 100
+            tasks = [asyncio.create_task(ask(client)) for _ in range(200)]
+            await until(lambda: len(first.questions) == half)
             await asyncio.to_thread(first.stop)
-            killed = time.monotonic()
-            assert await ask(client)
-            assert time.monotonic() - killed < 0.25 + SLACK
+            decision, seconds = await took(client)
+            assert decision
+            assert seconds < 0.25 + SLACK
             assert all(await asyncio.gather(*tasks))
             stats = client.stats()
-            count = len(tasks) + 1
-            assert (stats.asked, stats.answered, stats.lost) == (count, count, 0)
-            assert 0 < stats.asked_again == len(first.questions) + len(second.questions) - count
+            assert (stats.answered, stats.lost) == (stats.asked, 0)
+            assert 0 < stats.asked_again == len(first.questions) + len(second.questions) - stats.asked
 
     run(main)
-    keep.set()
 
 
 def test_it_comes_back_while_the_other_works(fake_disc, run):
@@ -595,21 +613,18 @@ def test_one_that_hangs_costs_nothing_while_there_is_another(fake_disc, run):
     hanging, fine = fake_disc(), fake_disc()
 
     async def main():
-        async with two(hanging, fine, timeout=1.0) as client:
-            assert all(await ask_many(client, 10))
+        async with two(hanging, fine, timeout=2.0) as client:
+            await until_each_was_asked(client, hanging, fine)
             hanging.script = say_nothing
-            first = await ask_many(client, 10)
-            assert 0 < sum(decision.cause is Cause.DISC_TIMEOUT for decision in first) <= 5
+            tries = len(hanging.questions) + 5
+            causes = [decision.cause for decision in await ask_many(client, 10)]
+            assert causes.count(Cause.DISC_TIMEOUT) == causes.count(Cause.AUTHORIZED) == 5
+            await until(lambda: len(hanging.questions) == tries)
             began = time.monotonic()
-            tries = len(hanging.questions)
-            slowest = 0.0
-            while time.monotonic() - began < 1.6:  # one is tried in that time, and one elsewhere after it
-                decisions = await asyncio.gather(*(took(client) for _ in range(3)))
-                assert {decision.cause for decision, _ in decisions} == {Cause.AUTHORIZED}
+            while len(hanging.questions) == tries:
+                assert all(await ask_many(client, 3))
                 await asyncio.sleep(0.02)
-                slowest = max(slowest, *(seconds for _, seconds in decisions))
-            assert 0 < len(hanging.questions) - tries <= 2
-            assert slowest < 0.3 + SLACK
+            assert len(hanging.questions) - tries <= 1 + time.monotonic() - began
 
     run(main)
 
@@ -623,18 +638,18 @@ def test_a_black_hole_holds_up_nobody_for_long(run, monkeypatch):
     monkeypatch.setattr(aio, "_connected", never)
 
     async def main():
-        config = Config(diameter_client_host="192.0.2.1", connect_timeout=0.3, timeout=2.0)
+        config = Config(diameter_client_host="192.0.2.1", connect_timeout=1.0, timeout=PATIENCE)
         async with AsyncAuthDiameter(config) as client:
             decision, seconds = await took(client)
             assert decision.cause is Cause.DISC_UNREACHABLE
-            assert seconds < 0.3 + SLACK
+            assert seconds < 1.0 + SLACK
             await asyncio.sleep(0.1)
-            probe = asyncio.create_task(took(client))
+            probe = asyncio.create_task(ask(client))
             await asyncio.sleep(0)
-            others = [await took(client) for _ in range(20)]
+            others = [await at_once(client) for _ in range(20)]
             assert {decision.cause for decision, _ in others} == {Cause.DISC_UNREACHABLE}
-            assert sorted(seconds for _, seconds in others)[-2] < 0.01
-            assert (await probe)[0].cause is Cause.DISC_UNREACHABLE
+            assert all(immediate for _, immediate in others)
+            assert (await probe).cause is Cause.DISC_UNREACHABLE
 
     run(main)
 
@@ -660,7 +675,10 @@ def test_all_addresses_of_a_name_are_tried(fake_disc, run, monkeypatch):
 
     async def main():
         config = Config(
-            diameter_client_host="disc.example", diameter_client_port=disc.port, connect_timeout=0.6
+            diameter_client_host="disc.example",
+            diameter_client_port=disc.port,
+            connect_timeout=2.0,
+            timeout=PATIENCE,
         )
         async with AsyncAuthDiameter(config) as client:
             assert await ask(client)
@@ -680,9 +698,9 @@ def test_what_disc_does_not_read_is_bounded(fake_disc, run):
     big = build_request(extra=("Authorization: " + build_credentials(),), request_uri=f"sip:{'b' * 50_000}@h")
 
     async def main():
-        async with new_client(disc, timeout=1.0) as client:
+        async with new_client(disc, timeout=PATIENCE) as client:
             assert await ask(client)
-            disc.script = lambda connection, questions: go_on.wait(10)
+            disc.script = lambda connection, questions: go_on.wait(2 * PATIENCE)
             tasks = []
             for _ in range(400):
                 tasks.append(asyncio.create_task(ask(client, big)))
@@ -690,53 +708,49 @@ def test_what_disc_does_not_read_is_bounded(fake_disc, run):
                 for connection in client._pool.connections:
                     unsent = len(connection.outgoing) + connection.transport.get_write_buffer_size()
                     assert unsent <= 1 << 20
-            decision, seconds = await took(client, big)
+            decision, immediate = await at_once(client, big)
             assert decision.cause is Cause.OVERLOADED
             assert b"\r\nRetry-After: " in decision.reply
-            assert seconds < 0.01 + SLACK
+            assert immediate
             assert len(client._pool.connections) == 1
-            causes = [decision.cause for decision in await asyncio.gather(*tasks)]
-            assert set(causes) == {Cause.OVERLOADED, Cause.DISC_TIMEOUT}
+            assert {task.result().cause for task in tasks if task.done()} == {Cause.OVERLOADED}
             go_on.set()
+        causes = [decision.cause for decision in await asyncio.gather(*tasks)]
+        assert set(causes) == {Cause.OVERLOADED, Cause.DISC_LOST}
 
     run(main)
 
 
 def test_five_times_too_much(fake_disc, run):
-    """A DISC of 1000 a second is asked 5000 a second: it works at full speed, and nobody waits for long."""
+    """DISC answers 1000 a second at most, and is asked five times as often as it answers.
+
+    It has work at any time, and yet no queue of more than it answers in a second.
+    """
 
     def slow(connection, questions):
         for question in questions:
-            due[0] = max(due[0], time.monotonic()) + 0.001
-            time.sleep(max(0.0, due[0] - time.monotonic()))
+            time.sleep(0.001)
+            answered.append(question)
             connection.send(judge(question))
 
-    due = [0.0]
+    answered = []
     disc = fake_disc(slow)
 
     async def main():
-        async with new_client(disc, timeout=2.0) as client:
+        async with new_client(disc, timeout=PATIENCE) as client:
             assert await ask(client)
-            times = []
-
-            async def one():
-                decision, seconds = await took(client)
-                if decision:
-                    times.append(seconds)
-                else:
-                    assert decision.cause is Cause.OVERLOADED
-
-            began = time.monotonic()
-            tasks = []
-            while (since := time.monotonic() - began) < 1.5:
-                # A machine that is busy elsewhere makes no burst of what it has missed.
-                count = min(int(since * 5000) - len(tasks), 50)
-                tasks += [asyncio.create_task(one()) for _ in range(count)]
+            tasks, queues = [], []
+            while len(answered) < 1000:
+                more = 150 + 5 * len(answered) - len(tasks)
+                tasks += [asyncio.create_task(ask(client)) for _ in range(more)]
+                await asyncio.sleep(0)  # and all have asked
+                queues.append(client.stats().under_way)
                 await asyncio.sleep(0.001)
-            await asyncio.gather(*tasks)
-            assert len(times) > 500  # of 1500, on a machine that does other things as well
-            assert sorted(times)[int(len(times) * 0.99)] < 0.5 + SLACK
-            assert client.stats().refused_overload > len(times)
+            causes = [decision.cause for decision in await asyncio.gather(*tasks)]
+            assert set(causes) == {Cause.AUTHORIZED, Cause.OVERLOADED}
+            assert causes.count(Cause.OVERLOADED) > causes.count(Cause.AUTHORIZED)
+            assert min(queues) >= 100
+            assert statistics.median(queues) < 1000
 
     run(main)
 
@@ -748,7 +762,7 @@ def test_cancelled_tasks_harm_nobody(fake_disc, run):
     release = threading.Event()
 
     def slow(connection, questions):
-        release.wait(5)
+        release.wait(PATIENCE)
         answer_all(connection, questions)
 
     disc = fake_disc(slow)
@@ -857,12 +871,12 @@ def test_a_loop_that_was_held_up_takes_no_stale_answers(fake_disc, run):
     """As after SIGSTOP: the answers are there, and the time limit has passed."""
 
     async def main():
-        async with new_client(fake_disc(), timeout=0.2) as client:
+        async with new_client(fake_disc(), timeout=1.0) as client:
             assert await ask(client)
             tasks = [asyncio.create_task(ask(client)) for _ in range(5)]
             await asyncio.sleep(0)
             client._send()
-            time.sleep(0.4)
+            time.sleep(1.2)
             assert {decision.cause for decision in await asyncio.gather(*tasks)} == {Cause.DISC_TIMEOUT}
             await asyncio.sleep(0.05)
             assert await ask(client)

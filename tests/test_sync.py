@@ -21,7 +21,6 @@ from fake_disc import (
     CHALLENGE_VALUE,
     FIRST,
     RIGHT,
-    SLACK,
     answer_all,
     build_answer,
     build_credentials,
@@ -30,7 +29,7 @@ from fake_disc import (
     judge,
     say_nothing,
 )
-from machine import PATIENCE, wait_until
+from machine import PATIENCE, SLACK, wait_until
 
 from auth_diameter import AuthDiameter, Cause, Config, DiscError, SipRequest, sync
 
@@ -121,10 +120,14 @@ def test_an_answer_among_others_in_one_segment(fake_disc):
 
 def test_an_answer_to_the_question_before(fake_disc):
     """It came too late; what was asked since gets its own."""
-    disc = fake_disc(say_nothing)
-    with new_client(disc, timeout=0.2) as client:
+    disc = fake_disc()
+    with new_client(disc, timeout=1.0) as client:
+        until_let_through(client)
+        disc.script = say_nothing
+        before = len(disc.questions)
         assert ask(client).cause is Cause.DISC_TIMEOUT
-        late = judge(disc.questions[0])
+        disc.wait_for(lambda: len(disc.questions) > before)
+        late = judge(disc.questions[-1])
 
         def answer_late(connection, questions):
             connection.send(late + b"".join(build_answer(question, 5003) for question in questions))
@@ -166,10 +169,12 @@ def test_an_answer_that_cannot_be_used(fake_disc):
 
 
 def test_disc_never_answers(fake_disc):
-    with new_client(fake_disc(say_nothing), timeout=0.3) as client:
-        started = time.monotonic()
-        decision = ask(client)
-        assert time.monotonic() - started < 0.3 + SLACK
+    disc = fake_disc()
+    with new_client(disc, timeout=0.3) as client:
+        until_let_through(client)
+        disc.script = say_nothing
+        decision, seconds = took(client)
+        assert seconds < 0.3 + SLACK
         assert (decision.status, decision.cause) == (503, Cause.DISC_TIMEOUT)
         assert b"\r\nRetry-After: 2\r\n" in decision.reply
 
@@ -184,10 +189,13 @@ def test_disc_sends_an_answer_too_slowly(fake_disc):
                 return
             connection.send(bytes([byte]))
 
-    with new_client(fake_disc(drip), timeout=0.4) as client:
-        started = time.monotonic()
-        assert ask(client).cause is Cause.DISC_TIMEOUT
-        assert time.monotonic() - started < 0.4 + SLACK
+    disc = fake_disc()
+    with new_client(disc, timeout=0.4) as client:
+        until_let_through(client)
+        disc.script = drip
+        decision, seconds = took(client)
+        assert decision.cause is Cause.DISC_TIMEOUT
+        assert seconds < 0.4 + SLACK
     stop.set()
 
 
@@ -220,13 +228,13 @@ def test_a_question_whose_connection_breaks_is_asked_on_another(fake_disc):
 
 
 def test_nobody_listens(free_port):
-    config = Config(diameter_client_host="127.0.0.1", diameter_client_port=free_port)
+    """It is said at once, and not at the deadline."""
+    config = Config(diameter_client_host="127.0.0.1", diameter_client_port=free_port, timeout=60.0)
     with AuthDiameter(config) as client:
-        started = time.monotonic()
         for _ in range(3):
-            decision = ask(client)
+            decision, seconds = took(client)
             assert (decision.status, decision.cause) == (503, Cause.DISC_UNREACHABLE)
-        assert time.monotonic() - started < 2.0 + SLACK
+            assert seconds < SLACK
 
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "a" * 64 + ".example", "a..b", "\udcff"], ids=ascii)
@@ -241,15 +249,15 @@ def test_looking_up_a_name_takes_no_longer_than_the_deadline(monkeypatch):
     go_on = threading.Event()
 
     def look_up(*args, **kwargs):
-        go_on.wait(10)
+        go_on.wait(PATIENCE)
         raise socket.gaierror(socket.EAI_AGAIN, "no answer")
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     with AuthDiameter(Config(diameter_client_host="slow.example", timeout=0.3)) as client:
-        started = time.monotonic()
-        assert ask(client).cause is Cause.DISC_UNREACHABLE
-        assert time.monotonic() - started < 0.3 + SLACK
+        decision, seconds = took(client)
         go_on.set()
+        assert decision.cause is Cause.DISC_UNREACHABLE
+        assert seconds < 0.3 + SLACK
 
 
 def test_no_thread_can_be_started(fake_disc, monkeypatch):
@@ -266,11 +274,11 @@ def test_no_thread_can_be_started(fake_disc, monkeypatch):
 
 
 def until_let_through(client):
-    """Asks until DISC has been found again, which takes a second at most."""
-    deadline = time.monotonic() + 5.0
+    """Asks until DISC has been found, or found again, which takes a second."""
+    deadline = time.monotonic() + PATIENCE
     while not (decision := ask(client)):
         assert decision.cause in (Cause.DISC_UNREACHABLE, Cause.DISC_TIMEOUT)
-        assert time.monotonic() < deadline, "DISC is back and not found"
+        assert time.monotonic() < deadline, "DISC is there and not found"
 
 
 def test_disc_comes_up_later(fake_disc):
@@ -285,7 +293,7 @@ def test_disc_comes_up_later(fake_disc):
 
 def test_no_question_is_lost_when_disc_restarts(fake_disc):
     """Many connections are broken then; a question must not be handed from one to the next."""
-    everyone = threading.Barrier(8, timeout=5)
+    everyone = threading.Barrier(8, timeout=PATIENCE)
 
     def all_at_once(connection, questions):
         everyone.wait()
@@ -316,10 +324,12 @@ def test_the_other_disc_takes_over(fake_disc):
 def test_the_other_disc_takes_over_from_one_that_hangs(fake_disc):
     hanging, fine = fake_disc(say_nothing), fake_disc()
     peers = [("127.0.0.1", hanging.port), ("127.0.0.1", fine.port)]
-    with AuthDiameter(Config(peers=peers, timeout=0.3)) as client:
-        causes = [ask(client).cause for _ in range(8)]
+    with AuthDiameter(Config(peers=peers, timeout=1.0)) as client:
+        causes = []
+        wait_until(lambda: causes.append(ask(client).cause) or hanging.questions)
+        causes += [ask(client).cause for _ in range(8)]
         assert causes.count(Cause.DISC_TIMEOUT) == 1
-        assert causes.count(Cause.AUTHORIZED) == 7
+        assert causes.count(Cause.AUTHORIZED) == len(causes) - 1
 
 
 def test_disc_reads_nothing(fake_disc):
@@ -329,10 +339,10 @@ def test_disc_reads_nothing(fake_disc):
     def stall(connection, questions):
         connection.send(b"".join(judge(question) for question in questions))
         if not questions_fit.is_set():
-            questions_fit.wait(10)
+            questions_fit.wait(PATIENCE)
 
     disc = fake_disc(stall)
-    with new_client(disc, timeout=0.3) as client:
+    with new_client(disc, timeout=1.0) as client:
         assert ask(client)
         connection = client._pool.connections[0]
         connection.transport.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
@@ -400,11 +410,11 @@ def test_many_threads_while_disc_breaks_connections(fake_disc):
 
     def work():
         for _ in range(20):
-            started = time.monotonic()
-            causes.append(ask(client).cause)
-            assert time.monotonic() - started < 0.5 + SLACK
+            decision, seconds = took(client)
+            causes.append(decision.cause)
+            assert seconds < 1.0 + SLACK
 
-    with new_client(disc, max_connections=4, timeout=0.5) as client:
+    with new_client(disc, max_connections=4, timeout=1.0) as client:
         with ThreadPoolExecutor(12) as threads:
             for future in [threads.submit(work) for _ in range(12)]:
                 future.result()
@@ -431,13 +441,19 @@ def test_counts_are_exact(fake_disc):
         assert counts == dict.fromkeys(causes, 100)
         stats = client.stats()
         assert (stats.asked, stats.answered, stats.under_way, stats.waiting) == (200, 200, 0, 0)
+        wait_until(lambda: not client.stats().peers[0].opening)
+        stats = client.stats()
         [peer] = stats.peers
         assert (peer.address, peer.state) == (f"127.0.0.1:{disc.port}", "up")
-        assert peer.connections == stats.connects == len(disc.connections)
+        assert peer.connections == stats.connects
+        disc.wait_for(lambda: len(disc.connections) == stats.connects)
 
 
 def test_what_expires_is_counted(fake_disc):
-    with new_client(fake_disc(say_nothing), timeout=0.2) as client:
+    disc = fake_disc()
+    with new_client(disc, timeout=1.0) as client:
+        assert ask(client)
+        disc.script = say_nothing
         ask(client)
         assert client.stats().expired == client.counts[Cause.DISC_TIMEOUT] == 1
 
@@ -446,16 +462,18 @@ def test_too_many_callers(fake_disc):
     release = threading.Event()
 
     def slow(connection, questions):
-        release.wait(5)
+        release.wait(PATIENCE)
         answer_all(connection, questions)
 
     disc = fake_disc(slow)
-    with new_client(disc, max_connections=1, max_waiting=2) as client, ThreadPoolExecutor(8) as threads:
+    with (
+        new_client(disc, max_connections=1, max_waiting=2, timeout=PATIENCE) as client,
+        ThreadPoolExecutor(8) as threads,
+    ):
         futures = [threads.submit(ask, client)]
         disc.wait_for(lambda: disc.questions)
         futures += [threads.submit(ask, client) for _ in range(7)]
-        while sum(future.done() for future in futures) < 5:
-            time.sleep(0.001)
+        wait_until(lambda: sum(future.done() for future in futures) == 5)
         release.set()
         causes = [future.result().cause for future in futures]
     assert causes.count(Cause.OVERLOADED) == 5
@@ -482,15 +500,20 @@ def test_an_interrupt_leaves_nothing_behind(fake_disc):
 
 def test_signals_do_not_move_the_deadline(fake_disc):
     """Each one interrupts the system call, whose limit must not begin again (as with SIGPROF or SIGCHLD)."""
+    disc = fake_disc()
     old = signal.signal(signal.SIGALRM, lambda number, frame: None)
-    signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)
-    threading.Timer(2.0, lambda: signal.setitimer(signal.ITIMER_REAL, 0)).start()
+    end = threading.Timer(PATIENCE, signal.setitimer, (signal.ITIMER_REAL, 0))
+    end.start()
     try:
-        with new_client(fake_disc(say_nothing), timeout=0.4) as client:
-            started = time.monotonic()
-            assert ask(client).cause is Cause.DISC_TIMEOUT
-            assert time.monotonic() - started < 0.4 + SLACK
+        with new_client(disc, timeout=0.4) as client:
+            until_let_through(client)
+            disc.script = say_nothing
+            signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)
+            decision, seconds = took(client)
+            assert decision.cause is Cause.DISC_TIMEOUT
+            assert seconds < 0.4 + SLACK
     finally:
+        end.cancel()
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, old)
 
@@ -507,16 +530,17 @@ def took(client, request=RIGHT):
 
 def test_a_disc_that_hangs_costs_one_deadline_and_then_next_to_nothing(fake_disc, caplog):
     disc = fake_disc()
-    with new_client(disc, timeout=0.5) as client, ThreadPoolExecutor(8) as threads:
+    with new_client(disc, timeout=1.0) as client, ThreadPoolExecutor(8) as threads:
         assert ask(client)
         disc.script = say_nothing
-        first = list(threads.map(lambda _: took(client), range(8)))
-        assert {decision.cause for decision, _ in first} == {Cause.DISC_TIMEOUT}
-        later = [took(client) for _ in range(50)]
-        assert {decision.cause for decision, _ in later} == {Cause.DISC_TIMEOUT}
-        assert sorted(seconds for _, seconds in later)[-2] < 0.01
+        first = list(threads.map(lambda _: ask(client), range(8)))
+        assert {decision.cause for decision in first} == {Cause.DISC_TIMEOUT}
+        refused, began = client.stats().refused_down, time.monotonic()
+        assert {ask(client).cause for _ in range(50)} == {Cause.DISC_TIMEOUT}
+        tries = 1 + time.monotonic() - began
+        assert client.stats().refused_down - refused >= 50 - tries  # at once
         disc.script = answer_all
-        deadline = time.monotonic() + 2.0
+        deadline = time.monotonic() + 2.0 + SLACK
         while not ask(client):
             assert time.monotonic() < deadline, "DISC answers again and was not found"
             time.sleep(0.005)
@@ -588,21 +612,17 @@ def test_256_threads_lose_nothing_when_one_of_two_disc_is_killed(fake_disc):
     first, second = fake_disc(), fake_disc()
     peers = [("127.0.0.1", first.port), ("127.0.0.1", second.port)]
     end = threading.Event()
-    with AuthDiameter(Config(peers=peers, timeout=5.0)) as client:
-        threads, decisions, _ = crowd(client, 256, end)
-        first.wait_for(lambda: len(first.questions) > 300, 20)
+    with AuthDiameter(Config(peers=peers, timeout=PATIENCE)) as client:
+        threads, decisions, longest = crowd(client, 256, end)
+        first.wait_for(lambda: len(first.questions) > 300)
         first.stop()
-        killed = time.monotonic()
-        before = len(second.questions)
-        second.wait_for(lambda: len(second.questions) > before)
-        assert time.monotonic() - killed < 0.25 + SLACK
         enough = len(decisions) + 500
-        while len(decisions) < enough:
-            time.sleep(0.01)
+        wait_until(lambda: len(decisions) > enough)
         end.set()
         for thread in threads:
-            thread.join(10)
+            thread.join(PATIENCE)
             assert not thread.is_alive()
+        assert longest[0] < 0.25 + SLACK
         assert {decision.cause for decision in decisions} == {Cause.AUTHORIZED}
         stats = client.stats()
         assert stats.asked == stats.answered == len(decisions) == client.counts[Cause.AUTHORIZED]
@@ -615,11 +635,10 @@ def test_256_threads_when_both_disc_are_killed_and_come_back(fake_disc):
     end = threading.Event()
     with AuthDiameter(Config(peers=peers, timeout=5.0)) as client:
         threads, decisions, longest = crowd(client, 256, end)
-        discs[0].wait_for(lambda: len(discs[0].questions) > 100, 20)
+        discs[0].wait_for(lambda: len(discs[0].questions) > 100)
         for disc in discs:
             disc.stop()
-        while decisions[-1]:
-            time.sleep(0.001)
+        wait_until(lambda: not decisions[-1])
         for disc in discs:
             disc.start()
         back = time.monotonic()
@@ -628,7 +647,7 @@ def test_256_threads_when_both_disc_are_killed_and_come_back(fake_disc):
             time.sleep(0.001)
         end.set()
         for thread in threads:
-            thread.join(10)
+            thread.join(PATIENCE)
             assert not thread.is_alive()
         causes = {decision.cause for decision in decisions}
         assert causes <= {Cause.AUTHORIZED, Cause.DISC_UNREACHABLE, Cause.DISC_LOST}
@@ -654,8 +673,8 @@ def test_a_reset_in_the_middle_of_our_question(fake_disc):
     thread.start()
     peers = [half_read.getsockname()[:2], ("127.0.0.1", fine.port)]
     with half_read, AuthDiameter(Config(peers=peers, timeout=5.0)) as client:
-        assert all(ask(client, big) for _ in range(4))
-        thread.join()
+        wait_until(lambda: ask(client, big) and not thread.is_alive())
+        assert ask(client, big)
         assert client.stats().asked_again == 1
         assert client.stats().connections_lost == 1
 
@@ -669,21 +688,21 @@ def test_a_peer_that_reads_a_byte_now_and_then_does_not_move_the_deadline(fake_d
             connection.sock.recv(2048)
 
     disc = fake_disc(nibble)
-    with new_client(disc, timeout=0.3) as client:
+    with new_client(disc, timeout=1.0) as client:
         assert ask(client)
         connection = client._pool.connections[0]
         connection.transport.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         connection.outgoing += bytes(8_000_000)
         decision, seconds = took(client)
-        assert decision.cause is Cause.DISC_TIMEOUT
-        assert seconds < 0.3 + SLACK
         stop.set()
+        assert decision.cause is Cause.DISC_TIMEOUT
+        assert seconds < 1.0 + SLACK
 
 
 # ------------------------------------------------------------------ other processes
 
 
-def program(code, disc, tests):
+def program(code, disc, tests, timeout=PATIENCE):
     """The command of a Python program of its own, in which a warning is an error."""
     prologue = f"""
 import logging, os, signal, socket, sys, threading, time
@@ -691,15 +710,15 @@ sys.path.insert(0, {str(tests)!r})
 import auth_diameter as ad
 from fake_disc import RIGHT
 logging.getLogger("auth_diameter").addHandler(logging.NullHandler())
-config = ad.Config(diameter_client_host="127.0.0.1", diameter_client_port={disc.port}, timeout=1.0)
+config = ad.Config(diameter_client_host="127.0.0.1", diameter_client_port={disc.port}, timeout={timeout})
 """
     return [sys.executable, "-X", "dev", "-W", "error", "-c", prologue + code]
 
 
-def run_program(code, disc, tests):
+def run_program(code, disc, tests, **settings):
     """What it wrote."""
-    command = program(code, disc, tests)
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    command = program(code, disc, tests, **settings)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.split()
 
@@ -738,7 +757,7 @@ for thread in threads:
 for _ in range(10):
     child = os.fork()
     if not child:
-        signal.alarm(10)
+        signal.alarm(30)
         os._exit(0 if all(auth.diameter_www_authorize(RIGHT, "$fd") for _ in range(3)) else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 end.set()
@@ -756,12 +775,12 @@ def test_the_program_ends_while_calls_wait(daemon, fake_disc, request):
 auth = ad.AuthDiameter(config)
 for _ in range(8):
     threading.Thread(target=auth.diameter_www_authorize, args=(RIGHT, "$fd"), daemon={daemon}).start()
-while auth.stats().under_way < 8:
+while (stats := auth.stats()).asked < 8 or stats.waiting:
     time.sleep(0.001)
 print("end")
 """
     disc = fake_disc(say_nothing)
-    assert run_program(code, disc, request.path.parent) == ["end"]
+    assert run_program(code, disc, request.path.parent, timeout=1.0) == ["end"]
 
 
 def test_a_process_that_was_stopped_takes_no_stale_answer(fake_disc, request):
@@ -771,7 +790,7 @@ def test_a_process_that_was_stopped_takes_no_stale_answer(fake_disc, request):
 
     def slow(connection, questions):
         asked.set()
-        if go_on.wait(10):
+        if go_on.wait(PATIENCE):
             answer_all(connection, questions)
 
     disc = fake_disc(slow)
@@ -781,14 +800,14 @@ print(auth.diameter_www_authorize(RIGHT, "$fd").cause.name)
 print(auth.diameter_www_authorize(RIGHT, "$fd").cause.name)
 auth.close()
 """
-    command = program(code, disc, request.path.parent)
+    command = program(code, disc, request.path.parent, timeout=2.0)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
-        assert asked.wait(10)
+        assert asked.wait(PATIENCE)
         child.send_signal(signal.SIGSTOP)
         go_on.set()
-        time.sleep(1.2)
+        time.sleep(2.2)
         child.send_signal(signal.SIGCONT)
-        output, _ = child.communicate(timeout=10)
+        output, _ = child.communicate(timeout=PATIENCE)
     assert output.split() == ["DISC_TIMEOUT", "AUTHORIZED"]
 
 
@@ -807,15 +826,14 @@ def test_a_closed_client_is_the_callers_mistake(fake_disc):
 @pytest.mark.parametrize("connections", [1, 64], ids=["some without a connection", "each with one"])
 def test_close_ends_the_calls_that_wait(connections, fake_disc):
     disc = fake_disc(say_nothing)
-    client = new_client(disc, timeout=30.0, max_connections=connections)
+    client = new_client(disc, timeout=2 * PATIENCE, max_connections=connections)
     with ThreadPoolExecutor(4) as threads:
         futures = [threads.submit(ask, client) for _ in range(4)]
         disc.wait_for(lambda: len(disc.questions) == min(4, connections))
-        while len(client._pool.pending) + len(client._pool.waiting) < 4:
-            time.sleep(0.001)
+        wait_until(lambda: len(client._pool.pending) + len(client._pool.waiting) == 4)
         client.close()
         for future in futures:
-            decision = future.result(timeout=5.0)
+            decision = future.result(timeout=PATIENCE)
             assert (decision.status, decision.cause) == (503, Cause.DISC_LOST)
     assert client._pool.connections == []
 
@@ -829,22 +847,19 @@ def test_close_while_a_connection_is_on_its_way(fake_disc, monkeypatch):
 
     def slow(*args):
         on_its_way.set()
-        arrive.wait(5)
+        arrive.wait(PATIENCE)
         made.append(connect(*args))
         return made[0]
 
     monkeypatch.setattr(sync, "_connected", slow)
-    client = new_client(disc)
+    client = new_client(disc, timeout=2 * PATIENCE)
     with ThreadPoolExecutor(1) as threads:
         future = threads.submit(ask, client)
-        on_its_way.wait(5)
+        on_its_way.wait(PATIENCE)
         client.close()
-        assert future.result(timeout=5.0).cause is Cause.DISC_LOST
+        assert future.result(timeout=PATIENCE).cause is Cause.DISC_LOST
     arrive.set()
-    deadline = time.monotonic() + 5.0
-    while not (made and made[0].fileno() == -1):
-        assert time.monotonic() < deadline, "the connection that came too late was left open"
-        time.sleep(0.001)
+    wait_until(lambda: made and made[0].fileno() == -1)  # the connection that came too late is closed
 
 
 def test_no_socket_is_left_open(fake_disc):
