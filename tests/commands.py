@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import pytest
 from canaries import secrets_in
+from machine import PATIENCE
 
 OURS = [sys.executable, "-m", "auth_diameter"]
 ACCOUNT = "alice@siphub.net"
-PATIENCE = 20.0  # seconds after which a test gives up on a process; none waits that long
 
 
 class Done(NamedTuple):

@@ -8,7 +8,8 @@ import sys
 import time
 
 import pytest
-from commands import OURS, PATIENCE
+from commands import OURS
+from machine import PATIENCE
 
 import auth_diameter as ad
 from auth_diameter import bench

@@ -6,7 +6,8 @@ import socket
 import subprocess
 
 import pytest
-from commands import ACCOUNT, OURS, PATIENCE, assert_one_line
+from commands import ACCOUNT, OURS, assert_one_line
+from machine import PATIENCE
 
 import auth_diameter as ad
 from auth_diameter.uac import authorization, make_request

@@ -8,7 +8,8 @@ import subprocess
 import sys
 
 import pytest
-from commands import ACCOUNT, PATIENCE, Server
+from commands import ACCOUNT, Server
+from machine import PATIENCE
 
 import auth_diameter as ad
 from auth_diameter.uac import make_request

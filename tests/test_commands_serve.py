@@ -4,7 +4,8 @@ import signal
 import socket
 
 import pytest
-from commands import ACCOUNT, PATIENCE, Server, assert_one_line
+from commands import ACCOUNT, Server, assert_one_line
+from machine import PATIENCE
 
 from auth_diameter.uac import authorization, make_request, parse_reply
 

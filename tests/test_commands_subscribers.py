@@ -8,7 +8,8 @@ import subprocess
 import sys
 
 import pytest
-from commands import ACCOUNT, OURS, PATIENCE, assert_one_line
+from commands import ACCOUNT, OURS, assert_one_line
+from machine import PATIENCE
 
 import auth_diameter as ad
 from auth_diameter.disc import schema

@@ -4,7 +4,8 @@ import os
 import subprocess
 
 import pytest
-from commands import OURS, PATIENCE, Done
+from commands import OURS, Done
+from machine import PATIENCE
 
 from auth_diameter.disc.store import Store
 

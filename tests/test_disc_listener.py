@@ -11,7 +11,7 @@ import time
 from ipaddress import ip_network
 
 import pytest
-from machine import needs_ipv6
+from machine import PATIENCE, needs_ipv6
 
 import auth_diameter as ad
 from auth_diameter.disc import listener as listener_module
@@ -25,7 +25,6 @@ except ModuleNotFoundError:  # an extra, and not for every platform
     uvloop = None
 
 REALM = "siphub.net"
-PATIENCE = 5.0  # seconds after which a test gives up; none waits that long
 
 
 def question(number=0):

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 from commands import Server
+from machine import PATIENCE
 
 import auth_diameter as ad
 from auth_diameter.disc.store import Store
 from auth_diameter.uac import authorization
 
 REALM = "siphub.net"
-PATIENCE = 20.0
 STOP_MOST = 2.0  # seconds from SIGTERM to the end of the process
 
 

@@ -13,7 +13,7 @@ import pytest
 from fake_disc import CHALLENGE_VALUE, answer_all, build_answer
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from machine import needs_ipv6
+from machine import PATIENCE, needs_ipv6
 
 import auth_diameter as ad
 from auth_diameter import authorize, shedding
@@ -33,7 +33,6 @@ except ModuleNotFoundError:  # an extra, and not for every platform
 DOMAIN = "siphub.net"
 ACCOUNT = f"alice@{DOMAIN}"
 PASSWORD = "wonderland"
-PATIENCE = 5.0  # seconds after which a test gives up; none waits that long
 
 
 class Phone(asyncio.DatagramProtocol):

@@ -16,8 +16,9 @@ import urllib.request
 from wsgiref.simple_server import WSGIServer
 
 import pytest
-from commands import OURS, PATIENCE, Server
+from commands import OURS, Server
 from fake_disc import build_request
+from machine import PATIENCE
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from test_host import ACCOUNT, DOMAIN, PASSWORD, shortest

@@ -19,6 +19,7 @@ from pathlib import Path
 import click
 import pytest
 from fake_disc import build_answer
+from machine import PATIENCE
 from rich.console import Console
 
 import auth_diameter as ad
@@ -31,7 +32,6 @@ ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 OURS = [sys.executable, "-m", "auth_diameter"]
-PATIENCE = 20.0  # seconds after which a test gives up on a process; none waits that long
 ACCOUNT, PASSWORD = "alice@siphub.net", "wonderland"
 
 

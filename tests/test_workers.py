@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-from commands import PATIENCE, Server
+from commands import Server
+from machine import PATIENCE
 
 from auth_diameter import host as host_module
 from auth_diameter.disc.store import Store

@@ -14,10 +14,11 @@ from pathlib import Path
 from urllib.request import urlopen
 
 from canaries import secrets_in
-from commands import PATIENCE, Server
+from commands import Server
 from fake_disc import SIP_MSGID, build_request
 from hostile import corpora
 from hostile.play import ACCOUNT, DOMAIN, PASSWORD
+from machine import PATIENCE
 
 from auth_diameter import Message, ParseError, SipRequest
 from auth_diameter._core import append_question, authentication

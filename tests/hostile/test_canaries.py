@@ -22,10 +22,11 @@ from canaries import (
     secrets_in,
     told,
 )
-from commands import OURS, PATIENCE
+from commands import OURS
 from fake_disc import build_answer, build_credentials, build_request
 from hostile.play import ACCOUNT, DOMAIN, NOW
 from hostile.processes import Phone, Watched
+from machine import PATIENCE
 
 import auth_diameter as ad
 from auth_diameter._core import (
