@@ -611,8 +611,8 @@ cdef void answer_client(const uint8_t *p, size_t n) noexcept nogil:
     if p[4] & FLAG_REQUEST:
         return
     read_answer(p, n, &answer)
-    hold(inside(answer.response_auth, p, end) and inside(answer.nextnonce, p, end),
-         "what Authentication-Info needs lies inside the message")
+    hold(inside(answer.response_auth, p, end) and inside(answer.nextnonce, p, end)
+         and inside(answer.user_name, p, end), "what comes with a success lies inside the message")
     if answer.nextnonce.p != NULL:
         hold(ad_find_quote(answer.nextnonce.p, answer.nextnonce.p + answer.nextnonce.n)
              == answer.nextnonce.p + answer.nextnonce.n, "a nonce to come fits between quotes")

@@ -430,6 +430,34 @@ def test_step_6_one_bad_challenge_spoils_all(evil, proxy):
 
 
 @BOTH
+@pytest.mark.parametrize(
+    ("userhash", "told", "name"),
+    [
+        ("true", ("alice",), "alice"),
+        ("true", (), "488869477bf257147b804c45308cd62ac4e25eb717b12b298c79e62dcea254ec"),
+        ("false", ("bob",), "488869477bf257147b804c45308cd62ac4e25eb717b12b298c79e62dcea254ec"),
+    ],
+)
+def test_whose_hashed_username_it_was(userhash, told, name, proxy):
+    """RFC 7616, 3.4.4: DISC knows the name. Of who gave a name of his own it tells nothing."""
+    hashed = "488869477bf257147b804c45308cd62ac4e25eb717b12b298c79e62dcea254ec"
+    request = SipRequest(with_credentials(proxy, build_credentials(hashed, userhash=userhash)))
+    more = tuple(Avp(USER_NAME, one) for one in told)
+    decision = answered(authorize(request, proxy=proxy), 2001, more=more)
+    assert (decision.username, request.authorized_username) == (name, name)
+    question = AUTHORIZER.is_user_in(request, "Credentials", "voicemail")
+    assert question.user_name == name
+
+
+@pytest.mark.parametrize("told", [("alice", "alice"), (b"al\0ice",), (b"alice\r\n",)])
+def test_a_name_that_cannot_be_one_lets_nobody_in(told):
+    request = SipRequest(with_credentials(value=build_credentials("00", userhash="true")))
+    more = tuple(Avp(USER_NAME, one) for one in told)
+    refused(answered(authorize(request), 2001, more=more), 500, Cause.DISC_UNUSABLE, -5)
+    assert request.authorized_username is None
+
+
+@BOTH
 def test_authentication_info(proxy):
     """RFC 7616, 3.5: the server's own proof and the nonce to come, for the 200 of the caller."""
     more = (Avp(106, "ab" * 16), Avp(107, "n-e+x/t="))

@@ -307,6 +307,18 @@ def test_userhash_was_not_offered(make):
     assert server.counts[Outcome.UNKNOWN_USER] == 1
 
 
+@pytest.mark.parametrize("info", [False, True])
+def test_the_sip_server_is_told_whose_hash_it_was(make, info):
+    """It cannot know; a group check and a route go by the name."""
+    server = make(userhash=True, authentication_info=info)
+    assert server.ask(server.respond(userhash=True)).find(USER_NAME).value == "alice"
+    assert server.ask(server.respond()).find(USER_NAME) is None
+    assert server.ask(server.respond(userhash=True, password="guess")).find(USER_NAME) is None
+    server.end_to_end = 0
+    answer = server.ask(server.respond(userhash=True))
+    assert (code(answer), answer.find(USER_NAME)) == (2001, None)
+
+
 def test_a_hash_that_is_not_said_to_be_one_is_a_name(make):
     """RFC 7616, 3.4: userhash is false where it is not given."""
     server = make(userhash=True)

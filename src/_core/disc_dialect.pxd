@@ -36,6 +36,7 @@ cdef class Answer:
     cdef readonly tuple challenges          # of bytes, each one line of the Digest scheme
     cdef readonly bytes response_auth       # rspauth of Authentication-Info, or None
     cdef readonly bytes nextnonce           # the same
+    cdef readonly bytes user_name           # whose hashed username it was, or None
     cdef readonly str fault                 # None, or why the answer must not be used
 
 

@@ -64,6 +64,8 @@ class Answer:
     @property
     def nextnonce(self) -> bytes | None: ...
     @property
+    def user_name(self) -> bytes | None: ...
+    @property
     def fault(self) -> str | None: ...
 
 @disjoint_base
@@ -121,4 +123,5 @@ def append_answer(
     challenges: Sequence[bytes] = (),
     response_auth: str | None = None,
     nextnonce: str | None = None,
+    user_name: str | None = None,
 ) -> None: ...

@@ -16,7 +16,8 @@ from libc.string cimport memcpy, memset
 
 from auth_diameter._core.avp cimport avp_put, avp_size
 from auth_diameter._core.codes cimport (
-    AVP_DIGEST_NEXTNONCE, AVP_DIGEST_RESPONSE_AUTH, FLAG_REQUEST, SERVICE_GROUP_CHECK,
+    AVP_DIGEST_NEXTNONCE, AVP_DIGEST_RESPONSE_AUTH, AVP_MANDATORY, AVP_USER_NAME, FLAG_REQUEST,
+    SERVICE_GROUP_CHECK,
 )
 from auth_diameter._core.digest cimport (
     OK, QOP_AUTH_INT, REALM, Credentials, DigestFields, new_credentials, parse_credentials, parse_error,
@@ -181,6 +182,7 @@ cdef class Answer:
     :ivar result_code: int, 0 where there was none. :ivar service_type: int, the ASCII digit, or 0.
     :ivar challenges: tuple of bytes, each fit to be a header's value, in the order of preference.
     :ivar response_auth, nextnonce: bytes, of Authentication-Info (RFC 7616, 3.5), or None.
+    :ivar user_name: bytes, whose hashed username it was (RFC 7616, 3.4.4), or None.
     :ivar fault: str, why the answer must not be used, or None.
     """
 
@@ -222,6 +224,8 @@ cdef Answer answer_of(const uint8_t *p, size_t n, int64_t *msgid):
         a.response_auth = plain(view.response_auth)
     if view.nextnonce.p != NULL:
         a.nextnonce = plain(view.nextnonce)
+    if view.user_name.p != NULL:
+        a.user_name = plain(view.user_name)
     if view.fault != NULL:
         a.fault = view.fault.decode("ascii")
     return a
@@ -468,12 +472,13 @@ cdef class RequestStream(_Stream):
 
 
 def append_answer(bytearray out not None, AaRequest question not None, uint32_t result_code,
-                  challenges=(), response_auth=None, nextnonce=None):
+                  challenges=(), response_auth=None, nextnonce=None, user_name=None):
     """Writes the AA-Answer at the end of `out`.
 
     :param challenges: values of WWW-Authenticate headers, each bytes without CRLF, in the order of
         preference. OpenSER's module can take one only.
     :param response_auth, nextnonce: str, for Authentication-Info (RFC 7616, 3.5), or None.
+    :param user_name: str, where the SIP server knows its hash alone (RFC 7616, 3.4.4), or None.
     """
     cdef Py_ssize_t size = PyByteArray_GET_SIZE(out)
     cdef size_t more = 0
@@ -486,6 +491,8 @@ def append_answer(bytearray out not None, AaRequest question not None, uint32_t 
         more += avp_size(len(as_bytes(response_auth, "response_auth")))
     if nextnonce is not None:
         more += avp_size(len(as_bytes(nextnonce, "nextnonce")))
+    if user_name is not None:
+        more += avp_size(len(as_bytes(user_name, "user_name")))
     PyByteArray_Resize(out, size + <Py_ssize_t>(answer_size(&question.view) + more))
     q = <uint8_t *>PyByteArray_AS_STRING(out) + size
     q += put_answer(q, &question.view, result_code, more)
@@ -498,3 +505,6 @@ def append_answer(bytearray out not None, AaRequest question not None, uint32_t 
     if nextnonce is not None:
         span_of(nextnonce, &text, "nextnonce")
         q = avp_put(q, AVP_DIGEST_NEXTNONCE, 0, text.p, text.n)
+    if user_name is not None:
+        span_of(user_name, &text, "user_name")
+        avp_put(q, AVP_USER_NAME, AVP_MANDATORY, text.p, text.n)

@@ -39,6 +39,7 @@ cdef struct AnswerView:
     int challenges
     Span response_auth      # rspauth of Authentication-Info (RFC 7616, 3.5); p is NULL where absent
     Span nextnonce          # the same; fit to stand in a quoted string
+    Span user_name          # whose hashed username it was (RFC 7616, 3.4.4), without control characters
     const char *fault       # NULL, or why the answer must not be used
 
 

@@ -256,6 +256,12 @@ cdef void read_answer(const uint8_t *p, size_t n, AnswerView *out) noexcept nogi
                 out.fault = "Digest-Nextnonce cannot stand in a quoted string, or is given twice"
             else:
                 out.nextnonce = avp.data
+        elif avp.code == AVP_USER_NAME:
+            if out.user_name.p != NULL or ad_find_control(avp.data.p, avp.data.p + avp.data.n) != (
+                    avp.data.p + avp.data.n):
+                out.fault = "User-Name with a control character, or twice"
+            else:
+                out.user_name = avp.data
     if status < 0:
         out.fault = "malformed AVP"
     elif not coded and out.fault == NULL:

@@ -10,6 +10,7 @@ cdef class SipRequest:
     cdef readonly tuple source              # (host, port, …) the request came from, or None
     cdef uint64_t print[2]                  # see `fingerprint`; zeros before that
     cdef object marked_www, marked_proxy    # Credentials that an authorize call found right
+    cdef str name_www, name_proxy           # whose they are, where they hold a hash alone
     cdef SipMessage m
 
     cdef const uint64_t *fingerprint(self) except NULL

@@ -260,17 +260,29 @@ cdef class SipRequest:
             raise error
         return new_credentials(self.data, &fields)
 
-    def mark_authorized(self, Credentials credentials not None, bint proxy=False):
-        """Notes that DISC found these credentials right; a group check for "Credentials" reads it."""
+    def mark_authorized(self, Credentials credentials not None, bint proxy=False, str username=None):
+        """Notes that DISC found these credentials right; a group check for "Credentials" reads it.
+
+        :param username: whose they are, where they hold its hash alone (RFC 7616, 3.4.4).
+        """
         if proxy:
             self.marked_proxy = credentials
+            self.name_proxy = username
         else:
             self.marked_www = credentials
+            self.name_www = username
 
     @property
     def authorized(self):
         """The credentials that were found right, those of Authorization first; None before that."""
         return self.marked_www if self.marked_www is not None else self.marked_proxy
+
+    @property
+    def authorized_username(self):
+        """Whose credentials `authorized` are, str; None before that."""
+        cdef Credentials found = self.authorized
+        cdef str name = self.name_www if self.marked_www is not None else self.name_proxy
+        return name if name is not None or found is None else found.username
 
     # ------------------------------------------------------------------ replies
 

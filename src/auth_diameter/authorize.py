@@ -205,10 +205,10 @@ class Authorizer:
                 code = {"To": -2, "From": -3}.get(error.header or "", -5)
                 return Decision(code, Cause.MALFORMED_REQUEST)
         if source == "credentials":
-            credentials = request.authorized
-            if credentials is None:
+            credentials, username = request.authorized, request.authorized_username
+            if credentials is None or username is None:
                 return Decision(-4, Cause.NOT_AUTHORIZED)
-            user = credentials.username.partition("@")[0]
+            user = username.partition("@")[0]
             domain: str | None = credentials.realm
         else:
             part, code = _PARTS[source]
@@ -242,9 +242,14 @@ class Authorizer:
         if answer.service_type not in (0, _SERVICE_AUTHENTICATION):
             # It answers another question.
             return refuse(request, 500, Cause.DISC_UNUSABLE, -5, (), realm, username)
-        request.mark_authorized(credentials, question.proxy)
         if self._penalties is not None and request.source is not None:
             self._penalties.right(username, realm, request.source[0], now)
+        name = answer.user_name
+        if name is not None and credentials.userhash:
+            username = name.decode("utf-8", "surrogateescape")
+            request.mark_authorized(credentials, question.proxy, username)
+        else:
+            request.mark_authorized(credentials, question.proxy)
         headers = _authentication_info(question, answer) if answer.response_auth or answer.nextnonce else ()
         return Decision(1, _AUTHORIZED, None, None, username, realm, headers)
 

@@ -281,11 +281,14 @@ class Disc:
             canonical = self._canonical_realm(realm) or ""
             self._wrong_in_a_row.pop((one.username, canonical, _text(question.source)), None)
         outcome = Outcome.AUTHORIZED if use is Use.FIRST else Outcome.RETRANSMITTED
+        self._count(question, outcome)
+        # Who has the hash alone is told the name (RFC 7616, 3.4.4). OpenSER's module would not look at it.
+        hashed = self._config.userhash and credentials.userhash and question.end_to_end
+        name = one.username if hashed else None
         if self._config.authentication_info and question.end_to_end:
-            self._count(question, outcome)
-            self._prove(one, use, out, now)
+            self._prove(one, use, name, out, now)
         else:
-            self._write(out, question, SUCCESS, outcome)
+            append_answer(out, question, SUCCESS, (), None, None, name)
 
     def _use(self, one: _Judged, realm: str, count: int, now: float) -> Use:
         """What a use of the nonce means. UNKNOWN: it is not ours."""
@@ -309,7 +312,7 @@ class Disc:
         source = _text(one.question.source) if self._config.bind_source else ""
         return self._nonces.check(one.credentials.nonce, realm, now, one.algorithm, source)
 
-    def _prove(self, one: _Judged, use: Use, out: bytearray, now: float) -> None:
+    def _prove(self, one: _Judged, use: Use, name: str | None, out: bytearray, now: float) -> None:
         """Success with what Authentication-Info needs (RFC 7616, 3.5): the method is left out of A2."""
         credentials = one.credentials
         nonce, realm = credentials.nonce, credentials.realm or ""
@@ -329,7 +332,7 @@ class Disc:
             source = _text(one.question.source) if self._config.bind_source else ""
             following = self._nonces.make(realm, now, one.algorithm, source)
             _keep(self._following, key, following, len(realm))
-        append_answer(out, one.question, SUCCESS, (), proof, following)
+        append_answer(out, one.question, SUCCESS, (), proof, following, name)
 
     def _used_up(self, credentials: Credentials) -> bool:
         return credentials.qop is None or 0 < self._config.nonce_uses <= credentials.nonce_count
