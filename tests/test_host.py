@@ -784,6 +784,24 @@ def test_an_error_while_receiving_is_survived(run, caplog, errors):
     assert caplog.messages == ["receiving: Connection refused"]
 
 
+def test_a_datagram_that_cannot_be_handled_does_not_cost_those_that_came_with_it(run, caplog):
+    async def scenario(host, phone):
+        read = host._authorizer.read
+
+        def fail_at_bad(data, source):
+            if b"bad" in data:
+                raise RuntimeError("a mistake")
+            return read(data, source)
+
+        host._authorizer.read = fail_at_bad
+        for call_id in ("bad-1", "good-1", "bad-2", "good-2"):
+            phone.send(phone.request(call_id=call_id), host.address)
+        return {(await phone.receive()).header("Call-ID") for _ in range(2)}
+
+    assert run(scenario) == {"good-1", "good-2"}
+    assert caplog.messages == ["a request could not be handled"]
+
+
 def test_an_error_that_stays_does_not_spin(run, caplog):
     async def scenario(host, phone):
         host._datagrams = unreadable = Unreadable(host._datagrams, 10_000)

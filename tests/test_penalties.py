@@ -111,6 +111,14 @@ def test_the_user_is_let_in_from_elsewhere():
     assert not penalties.refuses(*ELSEWHERE, 0.0)
 
 
+def test_nor_is_the_user_locked_out_who_mistypes_elsewhere():
+    penalties = Penalties()
+    guess(penalties, ELSEWHERE)
+    guess(penalties, ALICE, 5)
+    assert penalties.refuses(*ALICE, 0.0)
+    assert not penalties.refuses(*ELSEWHERE, 0.0)
+
+
 def test_another_user_from_there_is_let_in():
     penalties = Penalties()
     guess(penalties, ALICE, 5)

@@ -923,6 +923,17 @@ def test_questions_are_shared_by_several_disc():
     assert abs(first.under_way - second.under_way) <= 1
 
 
+def test_of_several_disc_the_one_that_lags_behind_gets_no_more_until_the_other_has_as_many():
+    pool = new_pool(A, B)
+    submit(pool)
+    first, second = open_one(pool), open_one(pool)
+    for _ in range(9):
+        submit(pool)
+    assert (first.under_way, second.under_way) == (5, 5)
+    receive(pool, second, answers(take(second)))
+    assert [submit(pool).connection for _ in range(5)] == [second] * 5
+
+
 # ------------------------------------------------------------------ overload
 
 
