@@ -6,11 +6,38 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auth_diameter._core import Penalties
+from auth_diameter import _core
+from auth_diameter._core import Credentials, quote
 
 ALICE = ("alice", "siphub.net", "192.0.2.1")
 ELSEWHERE = ("alice", "siphub.net", "198.51.100.1")
 NEIGHBOUR = ("bob", "siphub.net", "192.0.2.1")
+
+
+def credentials(username):
+    """Nothing in them counts but the name."""
+    return Credentials.parse(
+        f'Digest username={quote(username)}, realm="r", nonce="n", uri="u", response="{32 * "0"}"'
+    )
+
+
+class Penalties:
+    """Users by name and sources by address."""
+
+    def __init__(self, **options):
+        self.whole = _core.Penalties(**options)
+
+    def __len__(self):
+        return len(self.whole)
+
+    def refuses(self, username, realm, address, now):
+        return self.whole.refuses(credentials(username), realm, (address, 5060), now)
+
+    def right(self, username, realm, address, now):
+        self.whole.right(credentials(username), realm, (address, 5060), now)
+
+    def wrong(self, username, realm, address, now, certain=True):
+        self.whole.wrong(credentials(username), realm, (address, 5060), now, certain)
 
 
 def guess(penalties, who, count=1, now=0.0):
@@ -139,13 +166,10 @@ def test_every_byte_of_a_name_counts(size):
     name = "abcdefghijklmnopqrst"[:size]
     guess(penalties, (name, "r" * 9, ALICE[2]), 5)
     assert penalties.refuses(name, "r" * 9, ALICE[2], 0.0)
-    for other in [name[:at] + "?" + name[at + 1 :] for at in range(size)] + [
-        name[:-1],
-        name + "r",
-        name + "\0",
-    ]:
+    others = [name[:at] + "?" + name[at + 1 :] for at in range(size)]
+    for other in [*others, name + "r"]:
         assert not penalties.refuses(other, "r" * 9, ALICE[2], 0.0)
-    for realm in ["r" * 8, "r" * 10, "r" * 8 + "\0", name]:
+    for realm in ["r" * 8, "r" * 10, name]:
         assert not penalties.refuses(name, realm, ALICE[2], 0.0)
 
 
@@ -279,7 +303,7 @@ def test_memory_is_bounded():
     try:
         for number in range(5000):
             address = f"10.0.{number >> 8}.{number & 255}"
-            penalties.wrong("x" * 10_000 + str(number), "siphub.net", address, 0.0)
+            penalties.wrong("x" * 900 + str(number), "siphub.net", address, 0.0)
             penalties.right(f"user{number}", "siphub.net", "192.0.2.2", 0.0)
         used = tracemalloc.get_traced_memory()[0]
     finally:
@@ -296,12 +320,13 @@ def test_the_first_penalty_may_be_another():
     assert not penalties.refuses(*ALICE, 7.0)
 
 
-def test_what_is_no_text_is_a_type_error():
-    penalties = Penalties()
-    for wrong in [(None, "r", "a"), ("u", None, "a"), ("u", "r", None), (b"u", "r", "a")]:
-        for method in (penalties.refuses, penalties.right, penalties.wrong):
-            with pytest.raises(TypeError):
-                method(*wrong, 0.0)
+def test_where_the_source_is_not_known_nothing_is_counted():
+    penalties = _core.Penalties()
+    for _ in range(10):
+        penalties.wrong(credentials("alice"), "siphub.net", None, 0.0)
+        penalties.right(credentials("alice"), "siphub.net", None, 0.0)
+    assert len(penalties) == 0
+    assert not penalties.refuses(credentials("alice"), "siphub.net", None, 0.0)
 
 
 @given(

@@ -76,5 +76,6 @@ cdef class Credentials:
     cdef str name               # the username, once it was asked for
 
     cdef str text(self, Field field)
+    cdef str user(self)
 
 cdef Credentials new_credentials(object owner, const DigestFields *fields)

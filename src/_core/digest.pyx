@@ -402,8 +402,7 @@ cdef class Credentials:
             return None
         return text_of(plain_value(&self.fields, field, room))
 
-    @property
-    def username(self):
+    cdef str user(self):
         cdef uint8_t room[MAX_PARAMETER]
         cdef uint8_t plain[MAX_PARAMETER]
         if self.name is None:
@@ -413,6 +412,10 @@ cdef class Credentials:
                 self.name = text_of(
                     between(plain, put_ext_value(plain, plain_value(&self.fields, USERNAME_STAR, room))))
         return self.name
+
+    @property
+    def username(self):
+        return self.user()
 
     @property
     def realm(self):

@@ -17,6 +17,7 @@ from libc.string cimport memcpy, memset
 from auth_diameter._core.avp cimport avp_put, avp_size
 from auth_diameter._core.codes cimport (
     AVP_DIGEST_NEXTNONCE, AVP_DIGEST_RESPONSE_AUTH, AVP_MANDATORY, AVP_USER_NAME, FLAG_REQUEST,
+    RESULT_SUCCESS, SERVICE_AUTHENTICATION,
     SERVICE_GROUP_CHECK,
 )
 from auth_diameter._core.digest cimport (
@@ -103,6 +104,21 @@ cdef class Question:
         _name_kept = borrow(self.user_name, &user_name, "user_name")
         _group_kept = borrow(self.group, &group, "group")
         return put_group_check(out, realm, user_name, group, msgid)
+
+    def let_in(self, Answer answer not None):
+        """The user's name, str, where DISC found the credentials right, which then are marked on the request.
+
+        Else None. 2001 for a question without credentials lets nobody in, for nothing was there to be
+        right; nor does it where it names another service, for then it answers another question.
+        """
+        cdef str name = None
+        if (self.credentials is None or self.is_group_check or answer.result_code != RESULT_SUCCESS
+                or answer.fault is not None or answer.service_type not in (0, SERVICE_AUTHENTICATION)):
+            return None
+        if answer.user_name is not None and self.credentials.userhash:
+            name = answer.user_name.decode("utf-8", "surrogateescape")
+        self.request.mark_authorized(self.credentials, self.proxy, name)
+        return name if name is not None else self.credentials.user()
 
     def __repr__(self):
         return f"<Question {8 if self.is_group_check else 6} of {self.request!r}>"

@@ -1,4 +1,8 @@
-from typing import final
+from typing import TypeAlias, final
+
+from auth_diameter._core.digest import Credentials
+
+_Address: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
 
 @final
 class Penalties:
@@ -10,6 +14,13 @@ class Penalties:
         most_right: int = ...,
     ) -> Penalties: ...
     def __len__(self) -> int: ...
-    def refuses(self, username: str, realm: str, address: str, now: float) -> bool: ...
-    def right(self, username: str, realm: str, address: str, now: float) -> None: ...
-    def wrong(self, username: str, realm: str, address: str, now: float, certain: bool = ...) -> None: ...
+    def refuses(self, credentials: Credentials, realm: str, address: _Address | None, now: float) -> bool: ...
+    def right(self, credentials: Credentials, realm: str, address: _Address | None, now: float) -> None: ...
+    def wrong(
+        self,
+        credentials: Credentials,
+        realm: str,
+        address: _Address | None,
+        now: float,
+        certain: bool = ...,
+    ) -> None: ...

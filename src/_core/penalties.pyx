@@ -20,6 +20,7 @@ import socket
 cimport cython
 from libc.stdint cimport uint8_t, uint64_t
 
+from auth_diameter._core.digest cimport Credentials
 from auth_diameter._core.siphash cimport (
     ad_siphash, ad_siphash_begin, ad_siphash_bytes, ad_siphash_end, ad_siphash_word,
 )
@@ -114,7 +115,8 @@ cdef class Penalties:
     """The penalties of one client; any thread may use it.
 
     A user is a name and a realm, with its domain in the name or without; a source an IPv4 address or an
-    IPv6 /64, all of which one host may have; `now` are seconds, monotonic.
+    IPv6 /64, all of which one host may have, given as the SipRequest has it: (host, port, …), or None
+    where it is not known, and nothing is counted. `now` are seconds, monotonic.
 
     :param first: seconds of the first penalty.
     :param most_sources: addresses with wrong credentials that are remembered, 6 MB if as many guess.
@@ -140,16 +142,16 @@ cdef class Penalties:
         """How much is remembered."""
         return self.sources.size() + self.users.size() + self.got_in.size()
 
-    def refuses(self, str username not None, str realm not None, str address not None, double now):
+    def refuses(self, Credentials credentials not None, str realm not None, tuple address, double now):
         """Whether credentials are to be refused unseen. Else whoever looks tells what they were."""
         cdef _Guesses of_user, of_source = None
         with cython.critical_section(self):
-            if not self.sources.size():
+            if address is None or not self.sources.size():
                 return False    # nobody guesses
-            source = source_of(address)
+            source = source_of(address[0])
             if self.sources.get(source) is None:
                 return False
-            user = self.user_of(username, realm, source)
+            user = self.user_of(credentials.user(), realm, source)
             of_user = known(self.users, user, now)
             if not self.is_recent(user, now):
                 of_source = known(self.sources, source, now)
@@ -161,16 +163,18 @@ cdef class Penalties:
                 of_source.let_one_try(now)
         return False
 
-    def right(self, str username not None, str realm not None, str address not None, double now):
+    def right(self, Credentials credentials not None, str realm not None, tuple address, double now):
         """The credentials were right."""
+        if address is None:
+            return
         with cython.critical_section(self):
-            source = source_of(address)
-            user = self.user_of(username, realm, source)
+            source = source_of(address[0])
+            user = self.user_of(credentials.user(), realm, source)
             self.got_in.put(user, now)
             if self.users.size():
                 self.users.drop(user)
 
-    def wrong(self, str username not None, str realm not None, str address not None, double now,
+    def wrong(self, Credentials credentials not None, str realm not None, tuple address, double now,
               bint certain=True):
         """They were wrong.
 
@@ -178,9 +182,11 @@ cdef class Penalties:
             was started again. Of those the second on of a user counts for the source.
         """
         cdef _Guesses of_source, of_user
+        if address is None:
+            return
         with cython.critical_section(self):
-            source = source_of(address)
-            user = self.user_of(username, realm, source)
+            source = source_of(address[0])
+            user = self.user_of(credentials.user(), realm, source)
             of_source = known(self.sources, source, now)
             of_user = known(self.users, user, now)
             if of_source is None:

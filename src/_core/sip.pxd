@@ -2,6 +2,7 @@
 
 from libc.stdint cimport uint64_t
 
+from auth_diameter._core.digest cimport Credentials
 from auth_diameter._core.sip_wire cimport DEFAULT_MAX_LINES, DEFAULT_MAX_SIZE, SipMessage
 
 
@@ -15,4 +16,5 @@ cdef class SipRequest:
 
     cdef const uint64_t *fingerprint(self) except NULL
     cdef object refusal(self)
+    cpdef mark_authorized(self, Credentials credentials, bint proxy=*, str username=*)
     cdef list find(self, str name, bint once)

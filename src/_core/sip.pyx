@@ -260,7 +260,7 @@ cdef class SipRequest:
             raise error
         return new_credentials(self.data, &fields)
 
-    def mark_authorized(self, Credentials credentials not None, bint proxy=False, str username=None):
+    cpdef mark_authorized(self, Credentials credentials, bint proxy=False, str username=None):
         """Notes that DISC found these credentials right; a group check for "Credentials" reads it.
 
         :param username: whose they are, where they hold its hash alone (RFC 7616, 3.4.4).

@@ -18,7 +18,7 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy
 
 from auth_diameter._core.sip cimport SipRequest
 
@@ -26,24 +26,21 @@ from auth_diameter._core.errors import ConfigError
 
 cdef enum:
     LEAST_ROOM = 1 << 20    # a reply of 64 KiB fits in many times
-    WAYS = 7                # requests of a set: what looks for one reads 64 bytes
+    WAYS = 7                # requests of a set: what looks for one that is not there reads 32 bytes
     SMALL = 256             # bytes, less than a reply: for each so many there is a place in the index
 
 cdef struct Entry:
     # A request that was begun
-    uint64_t check          # the rest of its fingerprint
+    uint64_t print[2]       # its fingerprint
     double until            # seconds, monotonic
     uint64_t reply_at       # position of the reply in the ring
     uint32_t reply_size     # 0: none yet, or none at all
     uint32_t reply_port
 
 cdef struct Marks:
-    uint64_t mark[WAYS]     # the first halves of fingerprints
-    uint64_t next           # which way is the oldest, by WAYS
-
-cdef struct Set:
-    Marks marks
-    Entry entries[WAYS]
+    # Of a set. Apart from the entries, so that all of them find room in a cache.
+    uint32_t mark[WAYS]     # a quarter of each fingerprint
+    uint32_t next           # which way is the oldest
 
 
 @cython.final
@@ -58,7 +55,8 @@ cdef class Transactions:
     """
 
     cdef uint8_t *ring
-    cdef Set *sets
+    cdef Marks *marks       # of each set
+    cdef Entry *entries     # WAYS of each set
     cdef uint64_t room      # a multiple of 8
     cdef uint64_t head      # position of the next byte; positions only grow, and wrap around in the ring
     cdef uint64_t count     # of sets, a power of two
@@ -73,13 +71,15 @@ cdef class Transactions:
         while self.count * WAYS * SMALL < self.room:
             self.count *= 2
         self.ring = <uint8_t *>malloc(self.room)
-        self.sets = <Set *>calloc(self.count, sizeof(Set))
-        if self.ring == NULL or self.sets == NULL:
+        self.marks = <Marks *>calloc(self.count, sizeof(Marks))
+        self.entries = <Entry *>calloc(self.count * WAYS, sizeof(Entry))
+        if self.ring == NULL or self.marks == NULL or self.entries == NULL:
             raise MemoryError()
 
     def __dealloc__(self):
         free(self.ring)
-        free(self.sets)
+        free(self.marks)
+        free(self.entries)
 
     def begin(self, SipRequest request not None, double now):
         """Remembers a request that is new: None. Of one that is known the reply, (bytes, address).
@@ -90,7 +90,6 @@ cdef class Transactions:
         """
         cdef const uint64_t *print = request.fingerprint()
         cdef Entry *entry = self.search(print)
-        cdef Marks *marks
         if request.source is None:
             raise TypeError("request: expected one with its source")
         cdef tuple source = request.source
@@ -99,11 +98,7 @@ cdef class Transactions:
                 <const char *>self.ring + entry.reply_at % self.room, entry.reply_size)
             return reply, source if not entry.reply_size else (source[0], entry.reply_port, *source[2:])
         if entry == NULL:
-            marks = &self.set_of(print).marks
-            entry = &self.set_of(print).entries[marks.next % WAYS]
-            marks.mark[marks.next % WAYS] = print[0]
-            marks.next += 1
-            entry.check = print[1]
+            entry = self.take_entry(print)
         entry.until = now + self.lifetime
         entry.reply_size = 0
         return None
@@ -122,16 +117,26 @@ cdef class Transactions:
         entry.reply_port = <uint32_t>port
         memcpy(self.ring + entry.reply_at % self.room, PyBytes_AS_STRING(reply), size)
 
-    cdef Set *set_of(self, const uint64_t *print) noexcept nogil:
-        return self.sets + (print[0] & (self.count - 1))
-
     cdef Entry *search(self, const uint64_t *print) noexcept nogil:
-        cdef Set *found = self.set_of(print)
+        cdef uint64_t at = print[0] & (self.count - 1)
+        cdef const Marks *marks = self.marks + at
+        cdef Entry *entry = self.entries + at * WAYS
         cdef int i
         for i in range(WAYS):
-            if found.marks.mark[i] == print[0] and found.entries[i].check == print[1]:
-                return &found.entries[i]
+            if marks.mark[i] == <uint32_t>print[1] and memcmp(entry[i].print, print, sizeof(entry.print)) == 0:
+                return entry + i
         return NULL
+
+    cdef Entry *take_entry(self, const uint64_t *print) noexcept nogil:
+        """In the place of the oldest of its set."""
+        cdef uint64_t at = print[0] & (self.count - 1)
+        cdef Marks *marks = self.marks + at
+        cdef uint32_t way = marks.next
+        cdef Entry *entry = self.entries + at * WAYS + way
+        marks.next = way + 1 if way + 1 < WAYS else 0
+        marks.mark[way] = <uint32_t>print[1]
+        memcpy(entry.print, print, sizeof(entry.print))
+        return entry
 
     cdef bint has_reply(self, const Entry *entry) noexcept nogil:
         """Whether its reply has not been overwritten since."""

@@ -171,10 +171,13 @@ class Authorizer:
         except ParseError as error:
             cause = _MALFORMED.get(error.parameter, Cause.MALFORMED_CREDENTIALS)
             return refuse(request, 400, cause, 0, realm=used)
-        if credentials is not None and self._penalties is not None and request.source is not None:
-            username = credentials.username
-            if self._penalties.refuses(username, used, request.source[0], now):
-                return refuse(request, 403, Cause.PENALIZED, -5, (), used, username)
+        penalties = self._penalties
+        if (
+            credentials is not None
+            and penalties is not None
+            and penalties.refuses(credentials, used, request.source, now)
+        ):
+            return refuse(request, 403, Cause.PENALIZED, -5, (), used, credentials.username)
         question = authentication(request, used, credentials, proxy, self._max_question, self._tell_source)
         if question is None:
             return refuse(request, 400, Cause.TOO_LARGE, 0)
@@ -227,40 +230,24 @@ class Authorizer:
 
     def conclude(self, question: Question, answer: Answer, now: float) -> Decision:
         """The decision that DISC's answer leads to; right credentials are marked on the request."""
-        if question.is_group_check:
-            return self._conclude_group(question, answer)
-        credentials = question.credentials
-        # A 2001 for a question without credentials lets nobody in: nothing was there to be right.
-        if answer.result_code == _SUCCESS and credentials is not None and answer.fault is None:
-            return self._let_in(question, answer, credentials, now)
-        return self._conclude_refusal(question, answer, credentials, now)
-
-    def _let_in(self, question: Question, answer: Answer, credentials: Credentials, now: float) -> Decision:
-        username = credentials.username
+        username = question.let_in(answer)
+        if username is None:
+            return self._conclude_refusal(question, answer, now)
         realm = question.realm
-        request = question.request
-        if answer.service_type not in (0, _SERVICE_AUTHENTICATION):
-            # It answers another question.
-            return refuse(request, 500, Cause.DISC_UNUSABLE, -5, (), realm, username)
-        if self._penalties is not None and request.source is not None:
-            self._penalties.right(username, realm, request.source[0], now)
-        name = answer.user_name
-        if name is not None and credentials.userhash:
-            username = name.decode("utf-8", "surrogateescape")
-            request.mark_authorized(credentials, question.proxy, username)
-        else:
-            request.mark_authorized(credentials, question.proxy)
+        if self._penalties is not None and question.credentials is not None:
+            self._penalties.right(question.credentials, realm, question.request.source, now)
         headers = _authentication_info(question, answer) if answer.response_auth or answer.nextnonce else ()
         return Decision(1, _AUTHORIZED, None, None, username, realm, headers)
 
-    def _conclude_refusal(
-        self, question: Question, answer: Answer, credentials: Credentials | None, now: float
-    ) -> Decision:
+    def _conclude_refusal(self, question: Question, answer: Answer, now: float) -> Decision:
+        if question.is_group_check:
+            return self._conclude_group(question, answer)
+        credentials = question.credentials
         username = credentials.username if credentials is not None else None
         realm = question.realm
         request = question.request
         code = answer.result_code
-        if answer.fault is not None:
+        if answer.fault is not None or (code == _SUCCESS and credentials is not None):
             return refuse(request, 500, Cause.DISC_UNUSABLE, -5, (), realm, username)
         if code == _AUTHENTICATION_REJECTED and answer.service_type == _SERVICE_AUTHENTICATION:
             if not answer.challenges:
@@ -282,9 +269,8 @@ class Authorizer:
         return refuse(request, 500, Cause.DISC_REFUSED, -5, (), realm, username)
 
     def _count_wrong(self, question: Question, credentials: Credentials, now: float, certain: bool) -> None:
-        source = question.request.source
-        if self._penalties is not None and source is not None:
-            self._penalties.wrong(credentials.username, question.realm, source[0], now, certain)
+        if self._penalties is not None:
+            self._penalties.wrong(credentials, question.realm, question.request.source, now, certain)
 
     def _conclude_group(self, question: Question, answer: Answer) -> Decision:
         if answer.fault is not None:
