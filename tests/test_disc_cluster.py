@@ -70,6 +70,26 @@ def test_a_restarted_disc_takes_its_own_nonces(disc):
         assert parse_reply(replayed.reply).challenge().stale
 
 
+def test_the_same_request_from_another_address_is_a_replay(disc):
+    """Not a retransmission: whoever overheard it may have sent it. RFC 7616, 5.5."""
+    with (
+        disc(OLD) as server,
+        ad.AuthDiameter(
+            ad.Config(diameter_client_port=server.port, diameter_client_host="127.0.0.1")
+        ) as auth,
+    ):
+        data = answer_to(auth.diameter_www_authorize(register(), "$fd"))
+        here, there = ("192.0.2.1", 5060), ("192.0.2.2", 5060)
+        asked = [
+            auth.diameter_www_authorize(ad.SipRequest(data, source), "$fd")
+            for source in (here, here, there, here)
+        ]
+        assert [decision.cause.name for decision in asked] == [
+            "AUTHORIZED", "AUTHORIZED", "CHALLENGED", "AUTHORIZED",
+        ]  # fmt: skip
+        assert parse_reply(asked[2].reply).challenge().stale
+
+
 def test_without_a_key_file_a_restart_makes_all_nonces_foreign(disc):
     with disc() as server:
         request = answer_to(ask(server, register()))

@@ -47,7 +47,7 @@ from auth_diameter._core import (
     user_hash,
     verify_many,
 )
-from auth_diameter.disc.config import DiscConfig
+from auth_diameter.disc.config import ALGORITHMS, DiscConfig
 from auth_diameter.disc.database import StoreError
 from auth_diameter.disc.digest_uri import uri_fits
 from auth_diameter.disc.lookups import Lookups
@@ -65,6 +65,7 @@ AUTHENTICATION_REJECTED = 4001
 AUTHORIZATION_REJECTED = 5003
 UNABLE_TO_COMPLY = 5012
 
+_BASES = {algorithm: algorithm.removesuffix("-sess") for algorithm in ALGORITHMS}  # by HA1: RFC 7616, 3.4.2
 _HA1 = {"MD5": 32, "SHA-256": 64, "SHA-512-256": 64}  # characters
 _MD5 = ("MD5",)
 _AUTH = ("auth",)
@@ -215,7 +216,7 @@ class Disc:
             return
         assert credentials is not None
         username, realm = credentials.username, credentials.realm or ""
-        if self._canonical_realm(realm) is None:
+        if self._realms.get(realm) is None and self._canonical_realm(realm) is None:
             self._write(out, question, AUTHORIZATION_REJECTED, Outcome.REALM_NOT_SERVED)
             return
         algorithm = credentials.canonical_algorithm
@@ -223,12 +224,13 @@ class Disc:
             self._refuse(question, credentials, username, out, now, Outcome.ALGORITHM_NOT_OFFERED)
             return
         protection = credentials.protection
-        if ("auth" if protection is None else protection) not in self._qop(question) or (
+        chosen = "auth" if protection is None else protection
+        if (chosen not in self._config.qop and chosen not in self._qop(question)) or (
             protection == "auth-int" and not question.body_hash
         ):
             self._refuse(question, credentials, username, out, now, Outcome.QOP_NOT_OFFERED)
             return
-        base = _base(algorithm)
+        base = _BASES[algorithm]
         if credentials.userhash and self._config.userhash:
             username = self._username_of(username, realm, base)
         known, candidates = self._ha1_candidates(username, realm, base)
@@ -294,10 +296,8 @@ class Disc:
         """What a use of the nonce means. UNKNOWN: it is not ours."""
         question, nonce = one.question, one.credentials.nonce
         source = _text(question.source) if self._config.bind_source else ""
-        # A retransmission has the End-to-End Identifier of what it repeats (RFC 6733, 3), and the source.
-        mark = 0
-        if question.end_to_end:
-            mark = hash((question.end_to_end, one.credentials.response, question.source))
+        # A retransmission has the End-to-End Identifier of what it repeats (RFC 6733, 3).
+        mark = hash((question.end_to_end, one.credentials.response)) if question.end_to_end else 0
         use = self._uses.take(nonce, realm, one.algorithm, source, count, mark, now)
         if use is not Use.UNKNOWN:
             return use
@@ -420,7 +420,7 @@ class Disc:
         found = self._offers.get(key)
         if found is None:
             having = self._ask(self._store.algorithms, username, realm)
-            found = tuple(one for one in algorithms if _base(one) in having) or algorithms
+            found = tuple(one for one in algorithms if _BASES[one] in having) or algorithms
             _keep(self._offers, key, found, len(username) + len(realm))
         return found
 
@@ -529,11 +529,6 @@ class _HashedNames(NamedTuple):
     version: int  # of the database
     due: float  # when they may be hashed anew
     usernames: dict[str, str]
-
-
-def _base(algorithm: str) -> str:
-    """Of an algorithm with -sess the one whose HA1 it uses (RFC 7616, 3.4.2)."""
-    return algorithm.removesuffix("-sess")
 
 
 def _item(one: _Judged) -> tuple[Credentials, bytes, str] | tuple[Credentials, bytes, str, bytes, bytes]:
