@@ -12,9 +12,14 @@ import pytest
 from canaries import Net
 from commands import Done, Server
 from fake_disc import FakeDisc, Script, answer_all
+from hypothesis import HealthCheck, settings
 from tables import KAMAILIO, run_sql
 
 from auth_diameter.disc.store import Store
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True)
@@ -44,9 +49,10 @@ def fake_disc():
 
 @pytest.fixture
 def free_port():
-    """A TCP port of loopback where nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return sock.getsockname()[1]
+    """A TCP port of loopback where nobody listens, and nobody else will."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        yield sock.getsockname()[1]
 
 
 @pytest.fixture

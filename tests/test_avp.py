@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from auth_diameter._core.avp import Avp
@@ -382,7 +382,6 @@ avps = st.recursive(
 
 
 @given(st.lists(avps, max_size=6))
-@settings(deadline=None)
 def test_what_is_written_is_read(written: list[Avp]) -> None:
     group = Avp(FAILED_AVP, written)
     assert group.avps == tuple(written)
@@ -391,7 +390,6 @@ def test_what_is_written_is_read(written: list[Avp]) -> None:
 
 
 @given(st.binary(max_size=64))
-@settings(deadline=None)
 def test_any_bytes_are_avps_or_a_parse_error(data: bytes) -> None:
     group = Avp(FAILED_AVP, data)
     fault = None
@@ -406,7 +404,6 @@ def test_any_bytes_are_avps_or_a_parse_error(data: bytes) -> None:
 
 
 @given(st.sampled_from([1, 25, 55, 257, 268, 279, 287, 480, UNKNOWN]), st.binary(max_size=20))
-@settings(deadline=None)
 def test_a_value_makes_the_same_avp_again(code: int, data: bytes) -> None:
     avp = Avp(code, data)
     assert Avp(code, avp.value).data == data

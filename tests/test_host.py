@@ -6,11 +6,12 @@ import errno
 import logging
 import resource
 import socket
+import threading
 import time
 from functools import partial
 
 import pytest
-from fake_disc import CHALLENGE_VALUE, answer_all, build_answer
+from fake_disc import CHALLENGE_VALUE, answer_all, build_answer, say_nothing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from machine import PATIENCE, needs_ipv6
@@ -33,6 +34,12 @@ except ModuleNotFoundError:  # an extra, and not for every platform
 DOMAIN = "siphub.net"
 ACCOUNT = f"alice@{DOMAIN}"
 PASSWORD = "wonderland"
+
+
+async def until(what):
+    async with asyncio.timeout(PATIENCE):
+        while not what():
+            await asyncio.sleep(0.001)
 
 
 class Phone(asyncio.DatagramProtocol):
@@ -96,9 +103,8 @@ def run(request):
                 if disc_down:
                     await listener.aclose()
                 peers = [listener.address]
-                auth = await stack.enter_async_context(
-                    ad.AsyncAuthDiameter(ad.Config(peers=peers, **settings))
-                )
+                config = ad.Config(peers=peers, **{"timeout": PATIENCE, **settings})
+                auth = await stack.enter_async_context(ad.AsyncAuthDiameter(config))
                 host = await serve(auth, address, 0, route)
                 stack.push_async_callback(host.aclose)
                 loop = asyncio.get_running_loop()
@@ -108,7 +114,7 @@ def run(request):
 
         factory = uvloop.new_event_loop if request.param == "uvloop" else None
         with asyncio.Runner(loop_factory=factory) as runner:
-            return runner.run(asyncio.wait_for(whole(), 4 * PATIENCE))
+            return runner.run(asyncio.wait_for(whole(), 2 * PATIENCE))
 
     return play
 
@@ -418,8 +424,7 @@ def test_a_400_that_would_not_fit_either_is_silence(run, monkeypatch):
     async def scenario(host, phone):
         phone.send(shortest(), host.address)
         monkeypatch.setattr(host_module, "_AMPLIFICATION", 1)
-        while not host.oversize:
-            await asyncio.sleep(0.001)
+        await until(lambda: host.oversize)
         monkeypatch.setattr(host_module, "_AMPLIFICATION", 2)
         await phone.expect_silence(host)
 
@@ -449,7 +454,7 @@ def test_only_who_was_let_through_gets_a_large_reply_of_a_route(run, script, aut
     assert run(scenario, route).status == status
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_no_reply_is_more_than_twice_its_request(data):
     """Neither to what can be parsed nor to what cannot: pieces of a request left out at random."""
@@ -648,11 +653,10 @@ def test_closing_with_questions_under_way_is_quiet(run, caplog):
     async def scenario(host, phone):
         with socket.create_server(("127.0.0.1", 0)) as silent:
             peers = [silent.getsockname()[:2]]
-            async with ad.AsyncAuthDiameter(ad.Config(peers=peers)) as auth:
+            async with ad.AsyncAuthDiameter(ad.Config(peers=peers, timeout=PATIENCE)) as auth:
                 other = await serve(auth, "127.0.0.1", 0)
                 phone.send(phone.request(), other.address)
-                while not other.received:
-                    await asyncio.sleep(0.001)
+                await until(lambda: other.received)
                 await other.aclose()
 
     run(scenario)
@@ -662,20 +666,9 @@ def test_closing_with_questions_under_way_is_quiet(run, caplog):
 # --- the end -------------------------------------------------------------------------------------------
 
 
-def slow_disc(delay):
-    """A TCP server that answers each question so many seconds later; None: never."""
-
-    def script(connection, questions):
-        if delay is not None:
-            time.sleep(delay)
-            answer_all(connection, questions)
-
-    return script
-
-
 async def with_disc(disc, scenario, route=None, **config):
     """Runs it with a host that asks that fake DISC."""
-    async with ad.AsyncAuthDiameter(ad.Config(**disc.settings, **config)) as auth:
+    async with ad.AsyncAuthDiameter(ad.Config(timeout=PATIENCE, **disc.settings, **config)) as auth:
         host = await serve(auth, "127.0.0.1", 0, route)
         loop = asyncio.get_running_loop()
         transport, phone = await loop.create_datagram_endpoint(Phone, local_addr=("127.0.0.1", 0))
@@ -686,8 +679,10 @@ async def with_disc(disc, scenario, route=None, **config):
             await host.aclose()
 
 
-def test_what_has_come_before_the_end_is_served(run):
+def test_what_has_come_before_the_end_is_served(run, monkeypatch):
     """The kernel may hold many datagrams that nobody has read."""
+    for limit in ("_BACKLOG", "_PATIENCE"):
+        monkeypatch.setattr(host_module, limit, PATIENCE)
     count = 100
 
     async def scenario(host, phone):
@@ -701,22 +696,33 @@ def test_what_has_come_before_the_end_is_served(run):
     assert {reply.status for reply in replies} == {401}
 
 
-def test_the_end_waits_for_answers_under_way(fake_disc):
+def test_the_end_waits_for_answers_under_way(fake_disc, monkeypatch):
     """What comes meanwhile is sent elsewhere, so that nothing is left without a reply."""
+    monkeypatch.setattr(host_module, "_PATIENCE", PATIENCE)
+    go_on = threading.Event()
+
+    def late(connection, questions):
+        if go_on.wait(PATIENCE):
+            answer_all(connection, questions)
+
+    disc = fake_disc(late)
 
     async def scenario(host, phone):
         phone.send(phone.request(call_id="early"), host.address)
-        await asyncio.sleep(0.05)
+        await until(lambda: disc.questions)
         closing = asyncio.create_task(host.aclose())
-        await asyncio.sleep(0.05)
+        await until(lambda: host._idle)  # from now on it waits for the answer
         phone.send(phone.request(call_id="late"), host.address)
-        replies = [await phone.receive() for _ in range(2)]
+        refused = await phone.receive()
+        go_on.set()
+        served = await phone.receive()
         await closing
-        return {reply.header("Call-ID"): reply for reply in replies}
+        return refused, served
 
-    replies = asyncio.run(with_disc(fake_disc(slow_disc(0.3)), scenario))
-    assert replies["early"].status == 401
-    assert (replies["late"].status, replies["late"].header("Retry-After")) == (503, "2")
+    refused, served = asyncio.run(with_disc(disc, scenario))
+    assert (refused.header("Call-ID"), refused.status) == ("late", 503)
+    assert refused.header("Retry-After") == "2"
+    assert (served.header("Call-ID"), served.status) == ("early", 401)
 
 
 @pytest.mark.parametrize("with_route", [False, True])
@@ -729,8 +735,7 @@ def test_the_end_does_not_wait_for_ever_and_leaves_nobody_without_a_reply(
     async def scenario(host, phone):
         for number in range(3):
             phone.send(phone.request(call_id=f"c{number}"), host.address)
-        while len(host._pending) < 3:
-            await asyncio.sleep(0.001)
+        await until(lambda: len(host._pending) == 3)
         await host.aclose()
         await phone.receive()
         replies = [await phone.receive() for _ in range(2)]
@@ -738,7 +743,7 @@ def test_the_end_does_not_wait_for_ever_and_leaves_nobody_without_a_reply(
         assert phone.replies.empty()
         return replies
 
-    for reply in asyncio.run(with_disc(fake_disc(slow_disc(None)), scenario, route)):
+    for reply in asyncio.run(with_disc(fake_disc(say_nothing), scenario, route)):
         assert (reply.status, reply.header("Retry-After")) == (503, "2")
 
 
@@ -805,14 +810,14 @@ def test_a_datagram_that_cannot_be_handled_does_not_cost_those_that_came_with_it
 def test_an_error_that_stays_does_not_spin(run, caplog):
     async def scenario(host, phone):
         host._datagrams = unreadable = Unreadable(host._datagrams, 10_000)
+        began = time.monotonic()
         phone.send(phone.request(), host.address)
-        await asyncio.sleep(0.3)
-        tries, unreadable.left = unreadable.tries, 0
-        return tries, await phone.receive()
+        await until(lambda: unreadable.tries >= 6)
+        pauses, unreadable.left = unreadable.tries - 2, 0  # before each but the first two
+        assert time.monotonic() - began >= pauses * host_module._PAUSE / 2  # timers are rough
+        return await phone.receive()
 
-    tries, reply = run(scenario)
-    assert 2 <= tries <= 10
-    assert reply.status == 401
+    assert run(scenario).status == 401
     assert len(caplog.messages) == 1
 
 
@@ -845,16 +850,14 @@ def test_when_disc_has_too_much_to_do_a_request_is_refused_at_once(fake_disc, st
 
     async def scenario(host, phone):
         phone.send(phone.request(), host.address)
-        while not host._auth.stats().under_way:
-            await asyncio.sleep(0.001)
+        await until(lambda: host._auth.stats().under_way)
         phone.send(phone.request(), host.address)
-        while not host._auth.stats().waiting:
-            await asyncio.sleep(0.001)
+        await until(lambda: host._auth.stats().waiting)
         refused = await phone.ask(host)
         cancel = await phone.ask(host, "CANCEL")
         return refused, cancel, host._auth.counts[ad.Cause.OVERLOADED], host._auth.stats()
 
-    played = with_disc(fake_disc(slow_disc(0.5)), scenario, **config)
+    played = with_disc(fake_disc(say_nothing), scenario, **config)
     refused, cancel, count, stats = asyncio.run(asyncio.wait_for(played, PATIENCE))
     assert (refused.status, refused.header("Retry-After")) == (status, "2" if status == 503 else None)
     assert cancel.status == 200
@@ -1043,8 +1046,7 @@ def test_closing_lets_a_running_route_end_but_does_not_wait_for_ever(run, script
 
     async def scenario(host, phone):
         phone.send(phone.request(), host.address)
-        while not host.received:
-            await asyncio.sleep(0.001)
+        await until(lambda: host.received)
         await asyncio.sleep(0)
 
     run(scenario, route)
@@ -1057,8 +1059,7 @@ def test_one_request_that_cannot_be_handled_does_not_end_the_service(run, caplog
     async def scenario(host, phone):
         handle, host._handle = host._handle, lambda datagram, now, full: 1 / 0
         phone.send(phone.request(), host.address)
-        while not host.received:
-            await asyncio.sleep(0.001)
+        await until(lambda: host.received)
         host._handle = handle
         return await phone.ask(host)
 

@@ -351,7 +351,6 @@ def test_byte_by_byte() -> None:
 
 
 @given(st.lists(st.integers(0, len(b"".join(STREAM)))))
-@settings(deadline=None)
 def test_cut_anywhere(cuts: list[int]) -> None:
     stream = b"".join(STREAM)
     edges = [0, *sorted(cuts), len(stream)]
@@ -456,7 +455,6 @@ def outcome(data: bytes) -> Message | ParseError:
 
 
 @given(messages)
-@settings(deadline=None)
 def test_what_is_encoded_is_decoded(original: Message) -> None:
     data = original.encode()
     assert len(data) % 4 == 0
@@ -466,7 +464,6 @@ def test_what_is_encoded_is_decoded(original: Message) -> None:
 
 
 @given(messages, st.data())
-@settings(deadline=None)
 def test_a_damaged_message_is_decoded_or_a_parse_error(original: Message, draw: st.DataObject) -> None:
     data = bytearray(original.encode())
     for _ in range(draw.draw(st.integers(1, 4))):
@@ -480,7 +477,6 @@ def test_a_damaged_message_is_decoded_or_a_parse_error(original: Message, draw: 
 
 
 @given(st.binary(max_size=80))
-@settings(deadline=None)
 def test_any_bytes_are_a_message_or_a_parse_error(body: bytes) -> None:
     body += bytes(-len(body) % 4)
     data = bytes.fromhex("01") + (HEADER + len(body)).to_bytes(3, "big") + bytes(16) + body
@@ -495,7 +491,7 @@ def test_any_bytes_are_a_message_or_a_parse_error(body: bytes) -> None:
     st.lists(st.builds(Avp, st.integers(2**31, 2**32 - 1), st.binary()), max_size=8),
     st.integers(0, 2**32 - 1),
 )
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_python_diameter_reads_what_we_write(avps: list[Avp], hop_by_hop: int) -> None:
     """The same header and the same AVPs, read by code that is not ours.
 

@@ -18,7 +18,7 @@ from auth_diameter import Avp, Credentials, Message, ParseError
 from auth_diameter._core import AnswerStream, Framer, RequestStream, Uri
 
 # Examples are cheap: some 10 µs each, and most of that is Hypothesis's own.
-many = settings(max_examples=400, deadline=None)
+many = settings(max_examples=400)
 
 
 @st.composite
@@ -228,7 +228,7 @@ def test_groups(data: bytes) -> None:
 
 
 @given(st.lists(damaged(messages(), DIAMETER_WORDS), max_size=4), st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_streams(pieces: list[bytes], choice: st.DataObject) -> None:
     """Whole, byte by byte and cut anywhere: the same messages, and the same end, for each kind of reader."""
     data = b"".join(pieces)
