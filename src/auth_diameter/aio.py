@@ -20,8 +20,9 @@ from auth_diameter.authorize import Authorizer, Cause, Decision, Request
 from auth_diameter.changes import ChangeLog
 from auth_diameter.config import Config
 from auth_diameter.peer import Change, Connection, Peer
-from auth_diameter.pool import Failure, Pool, PoolStats
+from auth_diameter.pool import Failure, Pool
 from auth_diameter.resolver import Address, Outcome, Resolver, reason_of
+from auth_diameter.stats import PoolStats
 
 
 class AsyncAuthDiameter:

@@ -27,7 +27,6 @@ import random
 import secrets
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from auth_diameter._core import Answer, Question, append_question
@@ -35,6 +34,7 @@ from auth_diameter.authorize import Cause
 from auth_diameter.config import Config
 from auth_diameter.overload import NO_LIMIT, Overload
 from auth_diameter.peer import Change, Connection, Peer, PeerState
+from auth_diameter.stats import PeerStats, PoolStats
 
 # The dialect matches answers by SIP-MSGID, and the original DISC may put an answer on a connection
 # that was opened after the question was asked: ids are unique in the process and start anywhere.
@@ -55,65 +55,6 @@ _SUSPECT = 0.05  # seconds that others are asked rather than a DISC that has jus
 _BRIEF = 1.0  # seconds: a DISC that hangs up sooner, though nothing was asked, does not want us
 
 Failure = tuple[Question, Cause]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PeerStats:
-    """One DISC, as a client sees it.
-
-    :ivar address: ``HOST:PORT``.
-    :ivar state: ``new`` nobody has tried it yet; ``up`` it answers; ``down`` it cannot be connected
-        to, or hangs up; ``silent`` it takes questions and does not answer. The breaker of one that is
-        ``down`` or ``silent`` is open: it gets a single question now and then, and the first byte that
-        comes back closes the breaker.
-    :ivar connections: open ones. :ivar opening: those on the way.
-    :ivar under_way: questions that it was asked and has not answered.
-    """
-
-    address: str
-    state: PeerState
-    connections: int
-    opening: int
-    under_way: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolStats:
-    """What a client has done since its beginning, in counts, and what it does now.
-
-    :ivar asked: questions, each of them in one of the next six, `under_way` or `waiting`.
-    :ivar answered: those that DISC answered.
-    :ivar expired: those without an answer within `Config.timeout`.
-    :ivar lost: those whose connection broke and that could not be asked again.
-    :ivar abandoned: those that nobody waits for any more: their thread was interrupted.
-    :ivar refused_down: those refused because no DISC can be reached or answers.
-    :ivar refused_overload: those refused at once because too many wait or are under way.
-    :ivar asked_again: questions that went out a second time, because their first connection broke.
-    :ivar late: answers that came after their question had expired, or was asked again.
-    :ivar unknown: messages that answer no question of this client, or one that was answered before.
-    :ivar connects: connections that were opened. :ivar connect_failures: attempts that failed.
-    :ivar connections_lost: connections that ended before the client did.
-    :ivar under_way: questions that were sent and are not answered, now.
-    :ivar waiting: questions that wait for a connection, now.
-    :ivar peers: each DISC, in the order of the configuration.
-    """
-
-    asked: int
-    answered: int
-    expired: int
-    lost: int
-    abandoned: int
-    refused_down: int
-    refused_overload: int
-    asked_again: int
-    late: int
-    unknown: int
-    connects: int
-    connect_failures: int
-    connections_lost: int
-    under_way: int
-    waiting: int
-    peers: tuple[PeerStats, ...]
 
 
 class Pool:

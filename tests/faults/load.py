@@ -29,7 +29,7 @@ from auth_diameter._core import Challenge, format_challenge
 from auth_diameter.disc.csvimport import import_csv
 from auth_diameter.disc.nonce import Nonces
 from auth_diameter.disc.store import Store
-from auth_diameter.pool import PoolStats
+from auth_diameter.stats import PoolStats
 from auth_diameter.uac import authorization, make_request
 
 LOOPBACK = "127.0.0.1"
