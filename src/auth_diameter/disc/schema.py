@@ -104,7 +104,8 @@ _WHAT_HAPPENED: Final = {
     sqlite3.SQLITE_IOERR: "the disk failed to read or write it",
     sqlite3.SQLITE_CORRUPT: "is damaged; restore it from a copy",
     sqlite3.SQLITE_FULL: "the disk is full",
-    sqlite3.SQLITE_CANTOPEN: "cannot be opened: check the permissions of the file and of its directory",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened: check the permissions of the file, its directory "
+    "and the medium",
     sqlite3.SQLITE_NOTADB: "is not an SQLite database",
 }
 

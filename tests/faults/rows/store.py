@@ -146,51 +146,86 @@ def damaged(world: World, report: Report, *, times: int = 1) -> None:
     _judge(report, loads, found)
 
 
+class _Disk:
+    """A tmpfs of 1 MiB with a database on it, in a mount namespace of its own; `path` is seen in there alone."""
+
+    def __init__(self, world: World) -> None:
+        self.path = world.folder / "disk"
+        self.path.mkdir()
+        self.db = self.path / world.db.name
+        holder = subprocess.Popen([*_PRIVATE, "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        world.enter(holder)
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        holder.stdin.write(b"ready\n")  # comes back when the namespace is there
+        holder.stdin.flush()
+        holder.stdout.readline()
+        self.inside = ["nsenter", "--user", "--mount", "--preserve-credentials", "--target", str(holder.pid)]
+        self.run("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", self.path).check_returncode()
+        self.run("cp", world.db, self.path).check_returncode()
+
+    def run(self, *command: object, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Plays a command there, to its end."""
+        words = [*self.inside, *map(str, command)]
+        return subprocess.run(words, capture_output=True, text=True, check=False, **options)
+
+    def add_user(self) -> subprocess.CompletedProcess[str]:
+        account = ("new@d00.example", "--password-stdin", "--db", self.db)
+        return self.run(*OURS, "user", "add", *account, input="secret\n")
+
+
+def _says_why(report: Report, added: subprocess.CompletedProcess[str], why: str) -> None:
+    said = added.stderr.strip()
+    report.exactly("user add: exit status", added.returncode, 2)
+    report.exactly("user add: lines", len(said.splitlines()), 1)
+    report.exactly("user add: names the cause", why in said.removeprefix("auth-diameter").lower(), True)
+
+
 @row(
     "disk-full",
     "no room left on the disk of the database",
     "DISC goes on; `user add` says so in one line; the database is whole",
 )
 def disk_full(world: World, report: Report) -> None:
-    """A tmpfs of 1 MiB in a mount namespace of its own, filled to the last byte."""
-    small = world.folder / "small"
-    small.mkdir()
-    holder = subprocess.Popen([*_PRIVATE, "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    world.enter(holder)
-    assert holder.stdin is not None
-    assert holder.stdout is not None
-    holder.stdin.write(b"ready\n")  # comes back when the namespace is there
-    holder.stdin.flush()
-    holder.stdout.readline()
-    inside = ["nsenter", "--user", "--mount", "--preserve-credentials", "--target", str(holder.pid)]
-
-    def run(*command: object, **options: Any) -> subprocess.CompletedProcess[str]:
-        words = [*inside, *map(str, command)]
-        return subprocess.run(words, capture_output=True, text=True, check=False, **options)
-
-    run("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", small).check_returncode()
-    run("cp", world.db, small).check_returncode()
-    db = small / world.db.name
-    disc = world.daemon("disc", "--db", db, "--nonce-key", world.key, prefix=inside).start()
+    """Filled to the last byte."""
+    disk = _Disk(world)
+    disc = world.daemon("disc", "--db", disk.db, "--nonce-key", world.key, prefix=disk.inside).start()
     loads = world.loads(disc.port, kinds=_KINDS)
     settle(loads)
-    run("dd", "if=/dev/zero", f"of={small}/filler", "bs=4k")
-    account = ("full@d00.example", "--password-stdin", "--db", db)
-    added = run(*OURS, "user", "add", *account, input="secret\n")
+    disk.run("dd", "if=/dev/zero", f"of={disk.path}/filler", "bs=4k")
+    added = disk.add_user()
     time.sleep(0.7)
     records = whole(report, loads)
     all_good(report, records)
-    said = added.stderr.strip()
-    report.exactly("user add: exit status", added.returncode, 2)
-    report.exactly("user add: lines", len(said.splitlines()), 1)
-    report.exactly("user add: names the cause", "full" in said.removeprefix("auth-diameter").lower(), True)
-    run("rm", small / "filler")
-    added = run(*OURS, "user", "add", *account, input="secret\n")
-    report.exactly("user add, when there is room again", added.returncode, 0)
+    _says_why(report, added, "full")
+    disk.run("rm", disk.path / "filler")
+    report.exactly("user add, when there is room again", disk.add_user().returncode, 0)
     disc.terminate()
     kept = world.folder / "kept.sqlite"
-    run("cp", db, kept).check_returncode()
+    disk.run("cp", disk.db, kept).check_returncode()
     report.exactly("integrity_check", _integrity(kept), "ok")
+
+
+@row(
+    "disk-read-only",
+    "the disk of the database is read-only",
+    "DISC starts and answers; `user add` says so in one line; a change when it can be written again is seen",
+)
+def disk_read_only(world: World, report: Report) -> None:
+    """Without a place for the files that SQLite keeps beside a database in WAL mode."""
+    disk = _Disk(world)
+    disk.run("mount", "-o", "remount,ro", disk.path).check_returncode()
+    disc = world.daemon("disc", "--db", disk.db, "--nonce-key", world.key, prefix=disk.inside).start()
+    loads = world.loads(disc.port, kinds=_KINDS)
+    settle(loads)
+    time.sleep(0.7)
+    _says_why(report, disk.add_user(), "medium")
+    disk.run("mount", "-o", "remount,rw", disk.path).check_returncode()
+    report.exactly("user add, when it can be written", disk.add_user().returncode, 0)
+    time.sleep(1.2)
+    records = whole(report, loads)
+    all_good(report, records)
+    report.exactly("DISC ends with status", disc.terminate(), 0)
 
 
 def _integrity(path: object) -> str:
