@@ -147,7 +147,7 @@ def damaged(world: World, report: Report, *, times: int = 1) -> None:
 
 
 class _Disk:
-    """A tmpfs of 1 MiB with a database on it, in a mount namespace of its own; `path` is seen in there alone."""
+    """A tmpfs of 1 MiB with a database on it, in a mount namespace of its own, where alone `path` is seen."""
 
     def __init__(self, world: World) -> None:
         self.path = world.folder / "disk"
