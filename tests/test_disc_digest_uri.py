@@ -18,6 +18,9 @@ from auth_diameter.disc.digest_uri import uri_fits
         ("sip:siphub.net", "10.0.0.5:5070", True, False),
         ("sip:bob@siphub.net", "bob@10.0.0.5", True, False),
         ("sip:sip.siphub.net", "10.0.0.5", True, False),
+        ("sip:bob@else.where", "bob@10.0.0.5:5070", True, False),
+        ("sip:bob@else.where", "[2001:db8::5]", True, False),
+        ("sip:bob@else.where", "bob@10.0.0.5.else.were", False, False),
         # Another user or port of the same host; a call to elsewhere by way of this server.
         ("sip:carol@siphub.net", "bob@siphub.net", True, False),
         ("sip:bob@siphub.net", "bob@siphub.net:5070", True, False),

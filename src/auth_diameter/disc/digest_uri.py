@@ -2,7 +2,8 @@
 
 A proxy on the way may rewrite the Request-URI, and telephones put the domain into the digest-uri that they
 register with (RFC 3261, 22.4, rule 8, wants no more than that it is in the hashes). So the default asks
-only that the host is one that this request or this realm is about.
+only that the host is one that this request or this realm is about, which cannot be told where a proxy has
+made an address of it.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ URI_POLICIES: tuple[UriPolicy, ...] = ("host", "strict", "off")
 def uri_fits(policy: UriPolicy, digest_uri: str, resource: str, realm: str) -> bool:
     """Whether a digest over `digest_uri` may stand for a request to `resource`.
 
-    :param policy: ``"host"``: its host is that of the Request-URI, the realm, below the realm, or an
-        address, as of a client that was given no name; ``"strict"``, and for a URI without a host: it
-        names what the Request-URI names, user, host and port; ``"off"``: any.
+    :param policy: ``"host"``: its host is that of the Request-URI, the realm, below the realm, or either of
+        the two has an address, as of a client that was given no name or after a proxy that looked one up;
+        ``"strict"``, and for a URI without a host: it names what the Request-URI names, user, host and
+        port; ``"off"``: any.
     :param resource: the Request-URI as ``user@host[:port]``; "" where it is not known, which leaves the
         realm, and nothing for ``"strict"`` to refuse.
     """
@@ -32,13 +34,8 @@ def uri_fits(policy: UriPolicy, digest_uri: str, resource: str, realm: str) -> b
         return False
     if policy == "strict" or uri.host is None:
         return not resource or _parts(_address(uri)) == _parts(resource)
-    host, domain = uri.host.lower(), realm.lower()
-    return (
-        host in (_host(resource), domain)
-        or host.endswith("." + domain)
-        or host.replace(".", "").isdigit()
-        or host.startswith("[")
-    )
+    host, domain, asked = uri.host.lower(), realm.lower(), _host(resource)
+    return host in (asked, domain) or host.endswith("." + domain) or _is_address(host) or _is_address(asked)
 
 
 def _address(uri: Uri) -> str:
@@ -54,6 +51,10 @@ def _parts(address: str) -> tuple[str, str]:
     """The user, in which case counts, and host and port, in which it does not (RFC 3261, 19.1.4)."""
     user, _, host = address.rpartition("@")
     return user, host.lower()
+
+
+def _is_address(host: str) -> bool:
+    return host.startswith("[") or host.replace(".", "").isdigit()
 
 
 def _host(resource: str) -> str:
