@@ -72,7 +72,8 @@ def messages() -> list[bytes]:
 def flood_serve(host: tuple[str, int]) -> Iterator[Load]:
     """Datagrams, none twice, for that would be a retransmission; every fiftieth is a good one.
 
-    First they fill the memory that `serve` has for retransmissions, 64 MiB, so that it has all it may have.
+    First they fill the memory that `serve` has for retransmissions, so that it has all it may have: that of
+    replies, 48 MiB, for a reply repeats every Via; and each page of the index to them, 9 MiB.
     """
     stranger, alice = Phone(), Phone()
     numbers = count()
@@ -87,7 +88,8 @@ def flood_serve(host: tuple[str, int]) -> Iterator[Load]:
                 while stranger.receive(0.0) is not None:
                     pass
 
-    send([corpora.sip_requests()["hdr_64k"]] * 1300)
+    send([corpora.register("Via: SIP/2.0/UDP 192.0.2.2;branch=" + "a" * 60_000)] * 1300)
+    send([corpora.register()] * 15_000)
     source = cycle(datagrams())
     yield lambda total: send(islice(source, total))
     stranger.close()
