@@ -13,8 +13,10 @@ from canaries import Net
 from commands import Done, Server
 from fake_disc import FakeDisc, Script, answer_all
 from hypothesis import HealthCheck, settings
+from machine import PATIENCE
 from tables import KAMAILIO, run_sql
 
+from auth_diameter import logs
 from auth_diameter.disc.store import Store
 
 # How long an example takes says more about the machine than about the code.
@@ -30,6 +32,12 @@ def _no_secret_in_the_log():
     yield
     logging.getLogger().removeHandler(net)
     assert net.caught == []
+
+
+@pytest.fixture
+def one_line_of_each_kind(monkeypatch):
+    """However long a test takes, its log has no second line of what is told once a second."""
+    monkeypatch.setattr(logs, "_EVERY", 2 * PATIENCE)
 
 
 @pytest.fixture

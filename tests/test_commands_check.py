@@ -77,7 +77,7 @@ def test_check_which_function(check):
 
 def test_check_with_another_realm(check):
     data = make_request("REGISTER", "sip:siphub.net", ACCOUNT)
-    assert "FORBIDDEN" in check(data, "--realm", "example.org").out
+    assert "REALM_NOT_SERVED" in check(data, "--realm", "example.org").out
     assert_one_line(check(data, "--realm", "$nope"), "$nope")
 
 

@@ -42,6 +42,12 @@ def question(number=0):
     ).encode()
 
 
+async def until(true):
+    async with asyncio.timeout(PATIENCE):
+        while not true():
+            await asyncio.sleep(0.001)
+
+
 async def read_answers(reader, count):
     """As many answers as that, as Messages."""
     framer, answers = ad.Framer(), []
@@ -199,7 +205,7 @@ def test_half_a_question_is_waited_for_no_longer_than_its_time(run, caplog):
             writer.write(question(number)[30:] if number else question(number))
             writer.write(question(number + 1)[:30])
             answers += await read_answers(reader, 1)
-            await asyncio.sleep(0.06)
+            await asyncio.sleep(0.3)
         rest = await asyncio.wait_for(reader.read(), PATIENCE)
         idle_writer.write(question(9))
         answers += await read_answers(idle_reader, 1)
@@ -208,7 +214,7 @@ def test_half_a_question_is_waited_for_no_longer_than_its_time(run, caplog):
             await writer_gone(each)
         return answers, rest, listener.counts[ConnectionEvent.TOO_SLOW]
 
-    answers, rest, slow = run(scenario, max_question_time=0.2)
+    answers, rest, slow = run(scenario, max_question_time=1.5)
     assert [answer.hop_by_hop for answer in answers] == [0, 1, 2, 3, 4, 5, 9]
     assert (rest, slow) == (b"", 1)
     (record,) = caplog.records
@@ -234,8 +240,9 @@ def test_slow_questions_hold_up_no_other_and_are_closed(run, caplog):
         await writer_gone(writer)
         return listener.counts[ConnectionEvent.TOO_SLOW]
 
+    began = time.monotonic()
     assert run(scenario, max_question_time=0.3) == 100
-    assert len(caplog.records) <= 2  # not one for each
+    assert len(caplog.records) <= 1 + time.monotonic() - began  # not one for each
 
 
 def test_halves_of_questions_are_kept_up_to_a_size_and_who_sent_most_is_closed(run, caplog):
@@ -248,7 +255,9 @@ def test_halves_of_questions_are_kept_up_to_a_size_and_who_sent_most_is_closed(r
         for number in range(3):
             greedy.append(await asyncio.open_connection(*listener.address))
             greedy[-1][1].write(large + bytes(1000 if number == 1 else 0))
-            await asyncio.sleep(0.1)
+            if not number:
+                await until(lambda: listener._connections.unfinished > 50_000)
+            await until(lambda: listener.counts[ConnectionEvent.TOO_MUCH_UNFINISHED] == number)  # noqa: B023
         rest = await asyncio.wait_for(greedy[1][0].read(), PATIENCE)
         good_writer.write(question(1)[30:])
         answers = await read_answers(good_reader, 1)
@@ -541,12 +550,6 @@ def refused(listener):
     )
 
 
-async def until(true):
-    async with asyncio.timeout(PATIENCE):
-        while not true():
-            await asyncio.sleep(0.01)
-
-
 async def close_all(opened):
     for _, writer in opened:
         writer.close()
@@ -554,6 +557,7 @@ async def close_all(opened):
         await writer_gone(writer)
 
 
+@pytest.mark.usefixtures("one_line_of_each_kind")
 def test_connections_of_a_source_are_limited_and_another_source_gets_in(run, caplog):
     async def scenario(listener):
         opened = await open_connections(listener, 4)

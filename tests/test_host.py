@@ -400,6 +400,7 @@ def shortest(method="REGISTER"):
     ).encode()
 
 
+@pytest.mark.usefixtures("one_line_of_each_kind")
 def test_a_challenge_that_would_not_fit_is_a_400_that_says_so(run, caplog):
     async def scenario(host, phone):
         replies = []
@@ -635,6 +636,7 @@ def test_a_request_without_from_gets_400(run):
 # --- when DISC does not do its part --------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("one_line_of_each_kind")
 def test_without_disc_it_is_503_with_retry_after_and_logged_once(run, caplog):
     """RFC 3261, 21.5.4; nobody is let through, and the operator reads why."""
 
@@ -778,6 +780,7 @@ class Unreadable:
 
 
 @pytest.mark.parametrize("errors", [1, 3])
+@pytest.mark.usefixtures("one_line_of_each_kind")
 def test_an_error_while_receiving_is_survived(run, caplog, errors):
     """ICMP's "port unreachable", say, for a reply of ours: it says nothing about the next request."""
 
@@ -807,6 +810,7 @@ def test_a_datagram_that_cannot_be_handled_does_not_cost_those_that_came_with_it
     assert caplog.messages == ["a request could not be handled"]
 
 
+@pytest.mark.usefixtures("one_line_of_each_kind")
 def test_an_error_that_stays_does_not_spin(run, caplog):
     async def scenario(host, phone):
         host._datagrams = unreadable = Unreadable(host._datagrams, 10_000)
@@ -938,6 +942,7 @@ def test_none_sends_nothing(run, script):
         ("return request.reply(200, 'O\\r\\nK')", "ConfigError"),
     ],
 )
+@pytest.mark.usefixtures("one_line_of_each_kind")
 def test_a_route_that_fails_is_logged_and_answered_500(run, script, caplog, body, logged):
     """The service goes on; the client learns no more than that."""
 

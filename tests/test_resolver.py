@@ -6,9 +6,9 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
+from machine import PATIENCE, SLACK, wait_until
 
 from auth_diameter.resolver import Resolver, reason_of
 
@@ -30,7 +30,7 @@ class Names:
     def look_up(self, host, port, type=0):
         self.asked.append(host)
         self.threads.add(threading.current_thread())
-        assert self.go_on.wait(10)
+        assert self.go_on.wait(PATIENCE)
         if not self.addresses:
             raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
         return [(family, type, 6, "", (address[0], 0, *address[2:])) for family, address in self.addresses]
@@ -43,7 +43,7 @@ class Clock:
         return self.now
 
 
-def ask(resolver, host="disc.example", timeout=5.0):
+def ask(resolver, host="disc.example", timeout=PATIENCE):
     """The outcome of a lookup; None where it does not come in time."""
     outcome = []
     known = threading.Event()
@@ -125,10 +125,8 @@ def test_what_was_found_is_kept_when_the_next_lookup_fails(monkeypatch):
     ask(resolver)
     names.addresses.clear()
     clock.now += 61
-    for _ in range(5):
-        assert ask(resolver) == [FOUR]
-        time.sleep(0.01)
-    assert len(names.asked) > 1
+    wait_until(lambda: ask(resolver) == [FOUR] and len(names.asked) > 1)
+    assert [ask(resolver) for _ in range(5)] == [[FOUR]] * 5
 
 
 def test_when_nothing_could_be_connected_to_the_name_is_looked_up_again(monkeypatch):
@@ -178,13 +176,6 @@ def test_no_thread_is_left(monkeypatch):
     assert ask(resolver) == [FOUR]
 
 
-def wait_until(what) -> None:
-    deadline = time.monotonic() + 5.0
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-
-
 # ------------------------------------------------------------------ in the clients
 
 HANGING = """
@@ -194,7 +185,7 @@ sys.path.insert(0, {tests!r})
 from fake_disc import RIGHT
 
 socket.getaddrinfo = lambda *args, **kwargs: time.sleep(60)
-config = ad.Config(diameter_client_host="slow.example", timeout=0.3)
+config = ad.Config(diameter_client_host="slow.example", timeout=1.0, connect_timeout=30.0)
 
 async def main():
     async with ad.AsyncAuthDiameter(config) as auth:
@@ -207,7 +198,7 @@ async def main():
         task = asyncio.create_task(tick())
         decisions = await asyncio.gather(*(auth.diameter_www_authorize(RIGHT, "$fd") for _ in range(9)))
         assert {{decision.status for decision in decisions}} == {{503}}
-        assert turns > 10, "the loop was held up"
+        assert turns > 3, "the loop was held up"
         task.cancel()
 
 began = time.monotonic()
@@ -221,10 +212,12 @@ print(f"{{time.monotonic() - began:.2f}}")
 def test_a_lookup_that_hangs_holds_up_neither_the_loop_nor_the_end_of_the_program(request):
     """asyncio's own lookups run in an executor, for which a program waits at its end, and for ever."""
     code = HANGING.format(tests=str(request.path.parent))
-    began = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-X", "dev", "-c", code], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-X", "dev", "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert float(done.stdout) < 3.0
-    assert time.monotonic() - began < 10.0
+    assert float(done.stdout) < 2.0 + SLACK

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from commands import Server
-from machine import PATIENCE
+from machine import PATIENCE, wait_until
 
 from auth_diameter import host as host_module
 from auth_diameter.disc.store import Store
@@ -80,14 +80,6 @@ def processes(parent):
     return [pid for pid, its_parent in living().items() if its_parent == parent]
 
 
-def wait_for(what):
-    deadline = time.monotonic() + PATIENCE
-    while not (found := what()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return found
-
-
 def say_who_answers(tmp_path):
     """A route that tells which process it runs in."""
     path = tmp_path / "route.py"
@@ -137,32 +129,36 @@ def test_a_worker_that_ends_by_itself_is_started_again(serve):
     server = serve()
     victim = processes(server.process.pid)[0]
     os.kill(victim, signal.SIGTERM)
-    wait_for(lambda: len(left := processes(server.process.pid)) == COUNT and victim not in left)
+    wait_until(lambda: len(left := processes(server.process.pid)) == COUNT and victim not in left)
     assert re.search(rf"\(process {victim}\) ended with status 0", server.stop().err)
 
 
 def test_a_worker_that_always_dies_is_started_once_a_second(serve, phones, tmp_path):
     path = tmp_path / "route.py"
     path.write_text("import os\nasync def request_route(request, auth):\n    os.abort()\n")
+    began = time.monotonic()
     server = serve("--route", path, count=2)
-    deadline = time.monotonic() + 2.2
-    while time.monotonic() < deadline:
+    seen = set()
+
+    def three_more():
         for sock in phones:
             sock.sendto(request(sock), (server.host, server.port))
-        time.sleep(0.05)
+        seen.update(processes(server.process.pid))
+        return len(seen) >= 2 + 3
+
+    wait_until(three_more)
     done = server.stop()
+    most = 2 * (2 + time.monotonic() - began)
     assert done.status == 0
-    assert 2 <= done.err.count("was ended by SIGABRT") <= 2 * 4
-    assert 1 <= done.err.count("started again") <= 2 * 3
+    assert 3 <= done.err.count("was ended by SIGABRT") <= most
+    assert 3 <= done.err.count("started again") <= most
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_all(serve, how):
     server = serve()
     workers = processes(server.process.pid)
-    start = time.monotonic()
     done = server.stop(how)
-    assert time.monotonic() - start < 2
     assert (done.status, done.err) == (0, "")
     assert living().keys().isdisjoint(workers)
 
@@ -178,14 +174,17 @@ def test_control_c_reaches_workers_too(disc):
 
 def test_workers_that_do_not_end_are_ended(serve, phones, tmp_path):
     path = tmp_path / "route.py"
-    path.write_text("import time\nasync def request_route(request, auth):\n    time.sleep(600)\n")
+    path.write_text(
+        "import os, pathlib, time\n"
+        "async def request_route(request, auth):\n"
+        f"    pathlib.Path({str(tmp_path)!r}, f'{{os.getpid()}}.hangs').touch()\n"
+        "    time.sleep(600)\n"
+    )
     server = serve("--route", path, count=2)
     for sock in phones:
         sock.sendto(request(sock), (server.host, server.port))
-    time.sleep(0.1)
-    start = time.monotonic()
+    wait_until(lambda: len(list(tmp_path.glob("*.hangs"))) == 2)
     assert server.stop().status == 0
-    assert time.monotonic() - start < 2.5  # 2, and a machine that is busy
 
 
 def test_workers_do_not_outlive_their_parent(serve):
@@ -193,7 +192,7 @@ def test_workers_do_not_outlive_their_parent(serve):
     workers = processes(server.process.pid)
     server.process.kill()
     server.process.wait(PATIENCE)
-    wait_for(lambda: living().keys().isdisjoint(workers))
+    wait_until(lambda: living().keys().isdisjoint(workers))
 
 
 def test_an_address_that_others_share_is_in_use(serve):
@@ -213,8 +212,7 @@ def test_bind_shares_one_port():
             for _ in range(64):
                 sock = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
                 sock.sendto(b"x", name)
-            ready, _, _ = select.select(sockets, [], [], 0)
-        assert ready == sockets
+            wait_until(lambda: select.select(sockets, [], [], 0)[0] == sockets)
     finally:
         for sock in sockets:
             sock.close()
@@ -228,14 +226,13 @@ def pids(server, count):
     return processes(server.process.pid) if count > 1 else [server.process.pid]
 
 
-def collect(phones, seconds):
-    """All replies that come within that time, by Call-ID."""
-    found = {}
-    deadline = time.monotonic() + seconds
-    while (left := deadline - time.monotonic()) > 0:
-        for sock in select.select(phones, [], [], left)[0]:
+def collect(phones, found, seconds=0.0):
+    """Adds all replies that are there, or the first that come within that time: statuses by Call-ID."""
+    while ready := select.select(phones, [], [], seconds)[0]:
+        for sock in ready:
             reply = parse_reply(sock.recv(65536))
             found.setdefault(reply.header("Call-ID"), []).append(reply.status)
+        seconds = 0.0
     return found
 
 
@@ -252,46 +249,36 @@ def test_at_the_end_no_request_that_came_is_lost(serve, phones, count):
             data = make_request("REGISTER", "sip:siphub.net", ACCOUNT, local=sock.getsockname(), call_id=call)
             sock.sendto(data, (server.host, server.port))
     server.process.send_signal(signal.SIGTERM)
-    start = time.monotonic()
     for pid in workers:
         os.kill(pid, signal.SIGCONT)
     server.process.wait(PATIENCE)
-    assert time.monotonic() - start < 2
-    found = collect(phones, 0.1)
-    assert len(found) == 100
-    assert all(statuses == [401] for statuses in found.values())
     assert server.stop().err == ""
+    found = {}
+    wait_until(lambda: len(collect(phones, found)) == 100)
+    assert all(statuses in ([401], [503]) for statuses in found.values())
+    assert list(found.values()).count([401]) > 50  # or all, if the machine leaves it the time
 
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_the_end_under_load(serve, phones, count):
     """Whatever was sent before the signal has its reply; the end comes although requests go on."""
     server = serve(count=count)
-    sent, told_at, ended_at = {}, None, None
-    found = {}
-    start = time.monotonic()
-    number = 0
-    while ended_at is None:
-        now = time.monotonic()
-        if told_at is None and now - start > 0.5:
+    before, after, found = set(), set(), {}
+    while server.process.poll() is None:
+        told = len(before) >= 500
+        if told and not after:
             server.process.send_signal(signal.SIGTERM)
-            told_at = time.monotonic()
-        if told_at is not None and server.process.poll() is not None:
-            ended_at = time.monotonic()
         for sock in phones[:4]:
-            number += 1
-            data = make_request(
-                "REGISTER", "sip:siphub.net", ACCOUNT, local=sock.getsockname(), call_id=f"c{number}"
-            )
+            call = f"c{len(before) + len(after)}"
+            data = make_request("REGISTER", "sip:siphub.net", ACCOUNT, local=sock.getsockname(), call_id=call)
             with contextlib.suppress(ConnectionRefusedError):
                 sock.sendto(data, (server.host, server.port))
-            sent[f"c{number}"] = time.monotonic()
-        found |= collect(phones, 0.002)
-    found |= collect(phones, 0.1)
-    assert ended_at - told_at < 2
-    lost = [call for call, when in sent.items() if when < told_at and call not in found]
-    assert not lost
-    assert len(sent) > 300
+            (after if told else before).add(call)
+        collect(phones, found, 0.002)
+        # The kernel has room for some hundred that wait.
+        wait_until(lambda: len(before - collect(phones, found).keys()) < 50)
+    wait_until(lambda: before <= collect(phones, found).keys())
+    assert server.process.returncode == 0
     assert {tuple(statuses) for statuses in found.values()} <= {(401,), (503,)}
 
 
@@ -305,9 +292,8 @@ def test_a_pause_makes_no_reply_wrong(serve, phones):
             sock.sendto(data, (server.host, server.port))
         time.sleep(0.8)
     server.process.send_signal(signal.SIGCONT)
-    start = time.monotonic()
-    found = collect(phones, 0.5)
-    assert len(found) == len(phones)
-    assert all(len(set(statuses)) == 1 for statuses in found.values())
+    found = {}
+    wait_until(lambda: len(collect(phones, found)) == len(phones))
     assert ask(server, phones[0]).status == 401
-    assert time.monotonic() - start < 1.5
+    collect(phones, found)
+    assert all(len(set(statuses)) == 1 for statuses in found.values())
