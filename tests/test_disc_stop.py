@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from commands import Server
-from machine import PATIENCE
+from machine import PATIENCE, SLACK
 
 import auth_diameter as ad
 from auth_diameter.disc.store import Store
@@ -43,6 +43,10 @@ def question(number, *avps):
     ).encode()
 
 
+MARK = 0xA5A5A5A5
+BEFORE, BETWEEN, BEHIND = question(MARK).split(MARK.to_bytes(4, "big"))  # the same, faster
+
+
 class Peer:
     """A SIP server that asks as fast as it is answered, with `window` questions under way."""
 
@@ -59,7 +63,8 @@ class Peer:
                 data = await asyncio.wait_for(reader.read(65536), PATIENCE)
                 if not data:
                     break
-                self.answered += [ad.Message.decode(each).hop_by_hop for each in framer.feed(data)]
+                # At the end DISC waits for a second and a half: there is no time to decode them.
+                self.answered += [int.from_bytes(each[12:16], "big") for each in framer.feed(data)]
                 await asyncio.sleep(self.pause)
         except ConnectionError:
             self.reset = True
@@ -67,7 +72,8 @@ class Peer:
 
     def ask(self, writer):
         more = self.window - (self.asked - len(self.answered))
-        writer.write(b"".join(map(question, range(self.asked, self.asked + more))))
+        numbers = (number.to_bytes(4, "big") for number in range(self.asked, self.asked + more))
+        writer.write(b"".join(BEFORE + number + BETWEEN + number + BEHIND for number in numbers))
         self.asked += more
 
 
@@ -81,7 +87,9 @@ def test_sigterm_under_load_loses_no_answer(db, window, pause):
     async def scenario(server):
         peers = [Peer(window, pause) for _ in range(8)]
         running = asyncio.gather(*(peer.run((server.host, server.port)) for peer in peers))
-        await asyncio.sleep(0.5)
+        async with asyncio.timeout(PATIENCE):
+            while not all(len(peer.answered) > 100 for peer in peers):
+                await asyncio.sleep(0.01)
         server.process.send_signal(signal.SIGTERM)
         began = time.monotonic()
         status = await asyncio.to_thread(server.process.wait, PATIENCE)
@@ -96,7 +104,8 @@ def test_sigterm_under_load_loses_no_answer(db, window, pause):
     assert all(peer.answered == list(range(len(peer.answered))) for peer in peers)
     assert sum(len(peer.answered) for peer in peers) == counted
     assert not any(peer.reset for peer in peers)
-    assert (status, took < STOP_MOST) == (0, True)
+    assert status == 0
+    assert took < STOP_MOST + SLACK
 
 
 # --- halted, and with another clock --------------------------------------------------------------------
