@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 import socket
 import time
 
@@ -14,6 +15,7 @@ from faults.world import World
 _LIMIT = 128  # descriptors of DISC
 _STRANGERS = 400  # connections
 _OTHER = "127.0.0.2"  # where strangers come from
+_SAID = "cannot take new connections"
 
 
 @row(
@@ -23,9 +25,12 @@ _OTHER = "127.0.0.2"  # where strangers come from
     seconds=10.0,
 )
 def no_descriptors(world: World, report: Report, *, seconds: float = 2.0) -> None:
-    """A DISC that may have 128 of them, and 400 connections of strangers that say nothing."""
-    limit = ["prlimit", f"--nofile={_LIMIT}:{_LIMIT}"]
-    disc = world.daemon("disc", "--db", world.db, "--nonce-key", world.key, prefix=limit).start()
+    """A DISC that may have 128 of them, and 400 connections of strangers that say nothing.
+
+    It leaves some free of those that it has at its start, so it is told later that there are fewer.
+    """
+    disc = world.disc()
+    resource.prlimit(disc.pid, resource.RLIMIT_NOFILE, (_LIMIT, _LIMIT))
     loads = world.loads(disc.port, kinds=("asyncio", "serve"))
     settle(loads)
     used, start = disc.cpu(), time.monotonic()
@@ -51,6 +56,7 @@ def no_descriptors(world: World, report: Report, *, seconds: float = 2.0) -> Non
     served = {name: records[name] for name in ("asyncio", "serve")}
     all_good(report, served)
     report.at_most("slowest", each(served, Record.slowest), 0.250)
+    report.exactly("DISC says that there are none", _SAID in disc.output(), True)
     report.note("CPU of DISC before", before, "%")
     report.at_most("CPU of DISC without descriptors", during, before + 0.10, "%")
     report.at_most("a new client is served after", again, 2.0)
