@@ -8,7 +8,7 @@ import time
 
 import pytest
 from fake_disc import RESPONSE, FakeDisc, build_answer, hang_up, say_nothing
-from faults.load import LOOPBACK, AsyncLoad, Load, Record, ThreadsLoad, UdpLoad
+from faults.load import LOOPBACK, PATIENCE, AsyncLoad, Load, Record, ThreadsLoad, UdpLoad, wait_until
 from faults.world import World
 
 from auth_diameter import Config
@@ -28,7 +28,8 @@ def load(request):
     """A function that makes a load on a DISC."""
 
     def make(disc: FakeDisc, **settings) -> Load:
-        return request.param(Config(**disc.settings, max_delay=None, **settings), rate=RATE)
+        config = Config(**{"timeout": PATIENCE, "max_delay": None, **disc.settings, **settings})
+        return request.param(config, rate=RATE)
 
     return make
 
@@ -64,7 +65,7 @@ def test_a_challenge_for_the_realm_of_another_shows(fake_disc, load):
                 other = b'Digest realm="d99.example", nonce="1"'
                 connection.send(build_answer(question, 4001, challenge=other))
 
-    record = play(load(fake_disc(challenge), timeout=0.1))
+    record = play(load(fake_disc(challenge), timeout=1.0))
     assert record.with_status(401) == []
     assert record.swapped == len(record.with_status(0)) > 0
 
@@ -92,28 +93,30 @@ class Phone(threading.Thread):
         self.times = times
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.sock.bind((LOOPBACK, 0))
-        self.sock.settimeout(2 * SECONDS)
+        self.sock.settimeout(0.05)  # after which it looks whether it is to end
+        self.over = threading.Event()
         self.start()
 
     def run(self) -> None:
         with self.sock:
-            while True:
+            while not self.over.is_set():
                 try:
                     data, source = self.sock.recvfrom(1 << 16)
                 except TimeoutError:
-                    return
+                    continue
                 head = b"SIP/2.0 200 OK\r\nCall-ID: " + data.partition(b"Call-ID: ")[2][:8] + b"\r\n\r\n"
                 for _ in range(self.times):
                     self.sock.sendto(head, source)
 
 
 @pytest.mark.parametrize("times", [0, 1, 2])
-def test_what_is_lost_or_answered_twice_shows(times, monkeypatch):
-    monkeypatch.setattr("faults.load.PATIENCE", 0.2)
+def test_what_is_lost_or_answered_twice_shows(times):
     phone = Phone(times)
-    load = UdpLoad(phone.sock.getsockname()[1], rate=RATE)
-    record = play(load)
+    with UdpLoad(phone.sock.getsockname()[1], rate=RATE) as load:
+        time.sleep(SECONDS)
+        record = load.stop(PATIENCE if times else 0.0)
+        assert record.lost == (len(record) if times == 0 else 0)
+        assert wait_until(lambda: record.twice == (len(record) if times == 2 else 0))
+    phone.over.set()
     phone.join()
-    assert record.lost == (len(record) if times == 0 else 0)
-    assert record.twice == (len(record) if times == 2 else 0)
     assert record.strays["none"] == record.lost

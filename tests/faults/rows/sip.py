@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from faults.load import LOOPBACK, Record, UdpLoad
+from faults.load import LOOPBACK, Record, UdpLoad, wait_until
 from faults.proxy import FaultProxy, Faults
 from faults.report import Report, row
 from faults.rows.common import each
@@ -23,8 +23,8 @@ def retransmissions(world: World, report: Report, *, seconds: float = 2.0) -> No
     load = world.telephones(world.serve(proxy.port), copies=8)
     time.sleep(seconds)
     record = load.stop()
-    time.sleep(0.2)  # for the last replies
     whole = Record(record[: -8 * 20])  # of the others not all eight were sent
+    wait_until(lambda: {len(entry.answers) for entry in whole} == {8})
     report.note("requests", len(record))
     report.none("not answered as DISC says", len(record.bad))
     report.exactly("replies to each", {len(entry.answers) for entry in whole}, {8})
