@@ -22,21 +22,25 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import auth_diameter as ad
 from auth_diameter._core import AaRequest, RequestStream
+from auth_diameter.disc.config import DiscConfig
 from auth_diameter.disc.server import Disc
 from auth_diameter.disc.store import Store
 from auth_diameter.uac import authorization
 
+CONFIG = DiscConfig(userhash=True)
+MEASURED = partial(Disc, config=CONFIG)
 LEAK = 4.5  # |t| from which on dudect speaks of one
 CROPS = (0.5, 0.7, 0.8, 0.9, 0.95)  # percentiles; above the last one is noise alone
 REALM = "siphub.net"
 NOW = 1_800_000_000.0
 
-#: A user by number, as digests name it; half of the numbers exist.
-SHAPES = {"alice": "u{:07d}", "alice@siphub.net": "u{:07d}@" + REALM}
+#: A user by number, as digests name it; half of the numbers exist. What begins with "#" is sent as its hash.
+SHAPES = {"alice": "u{:07d}", "alice@siphub.net": "u{:07d}@" + REALM, "the hash of alice": "#u{:07d}"}
 
 
 def make_database(path: Path, users: int) -> Path:
@@ -61,7 +65,8 @@ def questions(disc: Disc, shape: str, numbers: Sequence[int]) -> list[AaRequest]
     challenge = ad.Challenge.parse(ad.Message.decode(bytes(out)).find(402).data.removesuffix(b"\r\n"))
     asked = []
     for number in numbers:
-        value = authorization(challenge, shape.format(number), "guess", "REGISTER", f"sip:{REALM}")
+        name, hashed = shape.format(number).removeprefix("#"), shape.startswith("#")
+        value = authorization(challenge, name, "guess", "REGISTER", f"sip:{REALM}", userhash=hashed)
         message = ad.Message(
             265, [*head, ad.Avp(401, value), ad.Avp(403, "REGISTER")], application_id=1
         ).encode()
@@ -75,7 +80,9 @@ def largest_t(first: Sequence[int], second: Sequence[int]) -> float:
     found = []
     for crop in CROPS:
         most = pooled[int(len(pooled) * crop)]
-        found.append(welch([x for x in first if x <= most], [x for x in second if x <= most]))
+        cropped = [[x for x in sample if x <= most] for sample in (first, second)]
+        if min(map(len, cropped)) > 1:  # a leak that is large leaves nothing of one of them
+            found.append(welch(*cropped))
     return max(found, key=abs)
 
 
@@ -134,6 +141,7 @@ def cold(disc: Disc, shape: str, users: int, samples: int, seed: int) -> float:
         while left:
             turn = min(users, left, 2000)
             disc._users.clear()
+            disc._hashed_users.clear()
             kinds = [draw.getrandbits(1) for _ in range(turn)]
             numbers = [2 * n + kind for n, kind in zip(draw.sample(range(users), turn), kinds, strict=True)]
             yield from zip(kinds, questions(disc, shape, numbers), strict=True)
@@ -149,8 +157,21 @@ class OtherDigests(Disc):
     """Compares an unknown user's response with two HA1 where a known one's has one, and with one for two."""
 
     def _ha1_candidates(self, username: str, realm: str, algorithm: str) -> tuple[bool, str]:
-        known, found = super()._ha1_candidates(username, realm, algorithm)
+        return self._change(*super()._ha1_candidates(username, realm, algorithm))
+
+    def _hashed_candidates(self, hashed: str, realm: str, algorithm: str) -> tuple[bool, str]:
+        return self._change(*super()._hashed_candidates(hashed, realm, algorithm))
+
+    def _change(self, known: bool, found: str) -> tuple[bool, str]:
         return known, found if known else found[:32] if len(found) > 32 else 2 * found
+
+
+class NoNeighbour(Disc):
+    """Looks a hash of nobody up as a name."""
+
+    def _hashed_candidates(self, hashed: str, realm: str, algorithm: str) -> tuple[bool, str]:
+        username, is_it = self._scan(realm, algorithm).names.find(hashed)
+        return self._look_up(username if is_it else hashed, realm, algorithm)
 
 
 def missing_sooner(store: Store) -> Disc:
@@ -158,7 +179,7 @@ def missing_sooner(store: Store) -> Disc:
     columns = "1, ha1, ha1b, ha1_sha256, ha1_sha512t256, password"
     plain = f"SELECT {columns} FROM subscriber WHERE username = :username AND domain = :domain"
     store._select = store._select_other = plain
-    return Disc(store)
+    return NoNeighbour(store, CONFIG)
 
 
 @dataclass(frozen=True)
@@ -173,7 +194,10 @@ class Case:
 
 CASES = tuple(
     Case(f"{where}, {shape}", form, play, leaking)
-    for where, play, leaking in (("at hand", hot, OtherDigests), ("asked of SQLite", cold, missing_sooner))
+    for where, play, leaking in (
+        ("at hand", hot, partial(OtherDigests, config=CONFIG)),
+        ("asked of SQLite", cold, missing_sooner),
+    )
     for shape, form in SHAPES.items()
 )
 
@@ -200,7 +224,7 @@ def main() -> int:
         for case in CASES:
             found, seen = (
                 t_of(path, case, make, options.users, samples, options.seed)
-                for make, samples in ((Disc, options.samples), (case.leaking, options.samples // 5))
+                for make, samples in ((MEASURED, options.samples), (case.leaking, options.samples // 5))
             )
             even = even and abs(found) < LEAK < abs(seen)
             print(f"{case.name}: t = {found:+.2f}; with a leak {seen:+.1f}", flush=True)

@@ -337,6 +337,20 @@ def test_userhash_of_nobody(make):
     assert code(server.ask(value)) == 5003
 
 
+def test_a_hash_of_nobody_stands_for_no_neighbour(make):
+    """One is looked up in its place, for the sake of time; even the neighbour's own password is wrong."""
+    server = make(userhash=True)
+    for user, password in (("alice", PASSWORD), ("bob", "builder"), ("mary", "lamb")):
+        value = server.respond(user=user, password=password, userhash=True)
+        before, _, rest = value.partition('username="')
+        for digit in "0123456789abcdef":
+            touched = f'{before}username="{digit * 32}{rest[32:]}'
+            assert code(server.ask(touched)) == 5003
+        assert code(server.ask(f'{before}username="{user}{rest[32:]}')) == 5003
+        assert code(server.ask(value)) == 2001
+    assert server.counts[Outcome.UNKNOWN_USER] == 3 * 17
+
+
 def test_userhash_of_a_user_who_was_added_meanwhile(make, store):
     server = make(userhash=True)
     assert code(server.ask(server.respond(userhash=True))) == 2001

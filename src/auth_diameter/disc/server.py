@@ -44,7 +44,6 @@ from auth_diameter._core import (
     append_answer,
     digest_response,
     format_challenge,
-    user_hash,
     verify_many,
 )
 from auth_diameter.disc.config import ALGORITHMS, DiscConfig
@@ -52,6 +51,7 @@ from auth_diameter.disc.database import StoreError
 from auth_diameter.disc.digest_uri import uri_fits
 from auth_diameter.disc.lookups import Lookups
 from auth_diameter.disc.nonce import Nonces, NonceState
+from auth_diameter.disc.userhash import HashedNames
 from auth_diameter.logs import Sparing
 
 log = logging.getLogger("auth_diameter.disc")
@@ -70,6 +70,7 @@ _HA1 = {"MD5": 32, "SHA-256": 64, "SHA-512-256": 64}  # characters
 _MD5 = ("MD5",)
 _AUTH = ("auth",)
 _SCAN_SHARE = 20  # after hashing all users of a realm that long is waited, in times of what it took
+_SHORT_SCAN = 0.005  # seconds; shorter than that it is always done again after a change
 _DECOY = secrets.token_hex(32)  # what an unknown user's response is compared with, cut to length
 _CACHE_MOST = 100_000  # users whose HA1 is kept at hand: some 30 MB
 _CACHE_LONGEST = 256  # characters of a name that is kept; a host name has 253, and others are not served
@@ -83,7 +84,6 @@ class _Judged(NamedTuple):
     credentials: Credentials
     ha1: str
     known: bool  # whether there is such a user
-    username: str
     algorithm: str
 
 
@@ -143,7 +143,8 @@ class Disc:
         self.counts: Counter[Outcome] = Counter()
         self._users: dict[tuple[str, str, str], tuple[bool, str]] = {}
         self._offers: dict[tuple[str, str], tuple[str, ...]] = {}
-        self._hashed: dict[tuple[str, str], _HashedNames] = {}
+        self._hashed_users: dict[tuple[str, str, str], tuple[bool, str]] = {}
+        self._scans: dict[tuple[str, str], _Scan] = {}
         self._following: dict[tuple[str, int], str] = {}  # a retransmission is told the same next nonce
         self._wrong_in_a_row: dict[tuple[str, str, str], int] = {}
         self._realms: dict[str, str | None] = {}
@@ -215,29 +216,28 @@ class Disc:
             self._write(out, question, AUTHORIZATION_REJECTED, outcome)
             return
         assert credentials is not None
-        username, realm = credentials.username, credentials.realm or ""
+        realm = credentials.realm or ""
         if self._realms.get(realm) is None and self._canonical_realm(realm) is None:
             self._write(out, question, AUTHORIZATION_REJECTED, Outcome.REALM_NOT_SERVED)
             return
         algorithm = credentials.canonical_algorithm
         if algorithm is None or algorithm not in self._accepted:
-            self._refuse(question, credentials, username, out, now, Outcome.ALGORITHM_NOT_OFFERED)
+            self._refuse(question, credentials, out, now, Outcome.ALGORITHM_NOT_OFFERED)
             return
         protection = credentials.protection
         chosen = "auth" if protection is None else protection
         if (chosen not in self._config.qop and chosen not in self._qop(question)) or (
             protection == "auth-int" and not question.body_hash
         ):
-            self._refuse(question, credentials, username, out, now, Outcome.QOP_NOT_OFFERED)
+            self._refuse(question, credentials, out, now, Outcome.QOP_NOT_OFFERED)
             return
         base = _BASES[algorithm]
-        if credentials.userhash and self._config.userhash:
-            username = self._username_of(username, realm, base)
-        known, candidates = self._ha1_candidates(username, realm, base)
+        look_up = self._hashed_candidates if self._is_hashed(credentials) else self._ha1_candidates
+        known, candidates = look_up(credentials.username, realm, base)
         length = _HA1[base]
-        judged.append(_Judged(question, credentials, candidates[:length], known, username, algorithm))
+        judged.append(_Judged(question, credentials, candidates[:length], known, algorithm))
         if len(candidates) > length:
-            judged.append(_Judged(question, credentials, candidates[length:], known, username, algorithm))
+            judged.append(_Judged(question, credentials, candidates[length:], known, algorithm))
 
     def _judge(self, judged: list[_Judged], out: bytearray, now: float) -> None:
         right = verify_many([_item(one) for one in judged])
@@ -253,7 +253,7 @@ class Disc:
                 index += 1
             try:
                 if not matched & one.known:
-                    self._refuse(question, one.credentials, one.username, out, now, _REFUSED[one.known])
+                    self._refuse(question, one.credentials, out, now, _REFUSED[one.known])
                 else:
                     self._let_through(one, out, now)
             except StoreError:
@@ -266,27 +266,26 @@ class Disc:
         resource = _text(question.resource)
         uri = credentials.uri
         if uri != f"sip:{resource}" and not uri_fits(self._config.uri_policy, uri, resource, realm):
-            self._refuse(question, credentials, one.username, out, now, Outcome.OTHER_URI)
+            self._refuse(question, credentials, out, now, Outcome.OTHER_URI)
             return
         count = credentials.nonce_count
         if not count:
-            self._refuse(question, credentials, one.username, out, now, Outcome.COUNT_ZERO)
+            self._refuse(question, credentials, out, now, Outcome.COUNT_ZERO)
             return
         use = self._use(one, realm, count, now)
         if use is not Use.FIRST and use is not Use.AGAIN:
             stale = use is not Use.UNKNOWN
             outcome = Outcome.REPLAYED if use is Use.REPLAYED else Outcome.STALE
             outcome = outcome if stale else Outcome.FOREIGN_NONCE
-            self._challenge(question, one.username, realm, stale, out, now, outcome)
+            self._challenge(question, self._name(credentials), realm, stale, out, now, outcome)
             return
         if self._wrong_in_a_row:
             canonical = self._canonical_realm(realm) or ""
-            self._wrong_in_a_row.pop((one.username, canonical, _text(question.source)), None)
+            self._wrong_in_a_row.pop((credentials.username, canonical, _text(question.source)), None)
         outcome = Outcome.AUTHORIZED if use is Use.FIRST else Outcome.RETRANSMITTED
         self._count(question, outcome)
         # Who has the hash alone is told the name (RFC 7616, 3.4.4). OpenSER's module would not look at it.
-        hashed = self._config.userhash and credentials.userhash and question.end_to_end
-        name = one.username if hashed else None
+        name = self._name(credentials) if self._is_hashed(credentials) and question.end_to_end else None
         if self._config.authentication_info and question.end_to_end:
             self._prove(one, use, name, out, now)
         else:
@@ -344,7 +343,6 @@ class Disc:
         self,
         question: AaRequest,
         credentials: Credentials,
-        username: str,
         out: bytearray,
         now: float,
         outcome: Outcome,
@@ -352,12 +350,12 @@ class Disc:
         """5003, or a new challenge where that is wanted, but not for ever."""
         if self._config.rechallenge:
             # Who spells the realm in a way of his own is told how HA1 was made, and has no more challenges.
-            realm = self._canonical_realm(credentials.realm or "") or ""
+            username, realm = credentials.username, self._canonical_realm(credentials.realm or "") or ""
             key = (username, realm, _text(question.source))
             wrong = self._wrong_in_a_row.get(key, 0) + 1
             _keep(self._wrong_in_a_row, key, wrong, len(username) + len(realm))
             if wrong <= self._config.max_challenges:
-                self._challenge(question, username, realm, False, out, now, outcome)
+                self._challenge(question, self._name(credentials), realm, False, out, now, outcome)
                 return
         self._write(out, question, AUTHORIZATION_REJECTED, outcome)
 
@@ -456,6 +454,7 @@ class Disc:
         if version != self._version:
             self._version = version
             self._users.clear()
+            self._hashed_users.clear()
             self._realms.clear()
             self._offers.clear()
 
@@ -491,29 +490,49 @@ class Disc:
         key = (username, realm, algorithm)
         found = self._users.get(key)
         if found is None:
-            places = self._ask(self._store.ha1_places, username, realm, algorithm)
-            decoy = _DECOY[: _HA1[algorithm]]
-            found = any(places), "".join([ha1 or decoy for ha1 in places]).lower()
+            found = self._look_up(username, realm, algorithm)
             _keep(self._users, key, found, len(username) + len(realm))
         return found
 
-    def _username_of(self, hashed: str, realm: str, algorithm: str) -> str:
-        """Whose hash it is (RFC 7616, 3.4.4); the hash itself, which nobody is called, where it is nobody's.
+    def _look_up(self, username: str, realm: str, algorithm: str) -> tuple[bool, str]:
+        places = self._ask(self._store.ha1_places, username, realm, algorithm)
+        decoy = _DECOY[: _HA1[algorithm]]
+        return any(places), "".join([ha1 or decoy for ha1 in places]).lower()
 
-        All users of the realm are hashed when the database has changed, but a large realm not all the time.
-        """
-        canonical = self._canonical_realm(realm)
-        if canonical is None:
-            return hashed
-        names = self._hashed.get((canonical, algorithm))
-        started = time.monotonic()
-        if names is None or (names.version != self._version and started >= names.due):
-            found = self._ask(self._store.usernames, canonical)
-            by_hash = {user_hash(username, canonical, algorithm): username for username in found}
-            ended = time.monotonic()
-            names = _HashedNames(self._version, ended + _SCAN_SHARE * (ended - started), by_hash)
-            self._hashed[canonical, algorithm] = names
-        return names.usernames.get(hashed.lower(), hashed)
+    def _hashed_candidates(self, hashed: str, realm: str, algorithm: str) -> tuple[bool, str]:
+        """The same for a hashed username. In place of who is not there a neighbour is looked up."""
+        key = (hashed, realm, algorithm)
+        found = self._hashed_users.get(key)
+        if found is None:
+            scan = self._scan(realm, algorithm)
+            username, is_it = scan.names.find(hashed)
+            known, candidates = self._look_up(username, realm, algorithm)
+            found = known & is_it, candidates
+            if scan.version == self._version:
+                _keep(self._hashed_users, key, found, len(hashed) + len(realm))
+        return found
+
+    def _is_hashed(self, credentials: Credentials) -> bool:
+        return self._config.userhash and credentials.userhash
+
+    def _name(self, credentials: Credentials) -> str:
+        """The username, or whose it is that comes hashed; a neighbour's where it is nobody's."""
+        algorithm = credentials.canonical_algorithm
+        if algorithm is None or not self._is_hashed(credentials):
+            return credentials.username
+        return self._scan(credentials.realm or "", _BASES[algorithm]).names.find(credentials.username)[0]
+
+    def _scan(self, realm: str, algorithm: str) -> _Scan:
+        """All users are hashed when the database has changed, but those of a large realm not all the time."""
+        realm = self._canonical_realm(realm) or ""
+        scan = self._scans.get((realm, algorithm))
+        if scan is None or (scan.version != self._version and time.monotonic() >= scan.due):
+            started = time.thread_time()  # of the work alone: a busy machine makes no realm a large one
+            names = HashedNames(self._ask(self._store.usernames, realm), realm, algorithm)
+            took = time.thread_time() - started
+            due = time.monotonic() + _SCAN_SHARE * took if took > _SHORT_SCAN else 0.0
+            scan = self._scans[realm, algorithm] = _Scan(self._version, due, names)
+        return scan
 
     def _canonical_realm(self, realm: str) -> str | None:
         if realm in self._realms:
@@ -523,12 +542,12 @@ class Disc:
         return found
 
 
-class _HashedNames(NamedTuple):
-    """The usernames of a realm by their hashes."""
+class _Scan(NamedTuple):
+    """The usernames of a realm, hashed."""
 
     version: int  # of the database
     due: float  # when they may be hashed anew
-    usernames: dict[str, str]
+    names: HashedNames
 
 
 def _item(one: _Judged) -> tuple[Credentials, bytes, str] | tuple[Credentials, bytes, str, bytes, bytes]:
