@@ -6,7 +6,8 @@ import time
 
 import pytest
 from hostile import corpora
-from hostile.processes import SOON, SipServer, Watched, fill
+from hostile.processes import SipServer, Watched, fill
+from machine import PATIENCE
 
 from auth_diameter import Message
 
@@ -88,7 +89,7 @@ def check(disc, good, data, expected, unfinished=False):
     # Several turns of its loop: what it does not answer then, it never will.
     assert [good.ask() for _ in range(4)] == [4001] * 4
     codes, closed = bad.look()
-    deadline = time.monotonic() + SOON
+    deadline = time.monotonic() + PATIENCE
     while (codes, closed) != expected and time.monotonic() < deadline:
         time.sleep(0.002)
         more, closed = bad.look()

@@ -8,7 +8,8 @@ import pytest
 from fake_disc import parse_reply
 from hostile import corpora
 from hostile.outcomes import expected_status, expected_status_of_header
-from hostile.processes import SOON, Phone, Watched, fill
+from hostile.processes import Phone, Watched, fill
+from machine import PATIENCE
 
 MOST = 65_507  # bytes of a datagram over IPv4
 
@@ -46,7 +47,7 @@ def check(host, phones, data, status):
     stranger.send(data, host)
     alice.log_in(host)
     here = status is not None and stranger.expects_replies_to(data)
-    reply = stranger.receive(SOON if here else 0.0)
+    reply = stranger.receive(PATIENCE if here else 0.0)
     if not here:
         assert reply is None
         return

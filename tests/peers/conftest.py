@@ -29,8 +29,8 @@ import pytest
 import auth_diameter as ad
 
 HERE = Path(__file__).parent
-STARTUP_SECONDS = 20.0
-STOP_SECONDS = 5.0
+STARTUP_SECONDS = 30.0
+STOP_SECONDS = 20.0
 OURS = [sys.executable, "-m", "auth_diameter"]
 
 DOMAIN = "siphub.net"
