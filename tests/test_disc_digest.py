@@ -173,6 +173,36 @@ def test_each_challenge_has_a_nonce_of_its_own(make):
     assert server.counts[Outcome.FOREIGN_NONCE] == 1
 
 
+EACH = [f"{algorithm}{sess}" for algorithm in ALL for sess in ("", "-sess")]
+
+
+@pytest.mark.parametrize("used", EACH)
+@pytest.mark.parametrize("given", EACH)
+def test_a_nonce_is_good_with_its_own_algorithm_alone(make, given, used):
+    """RFC 8760, 6, for each pair of those that are offered together."""
+    server = make(algorithms=tuple(EACH))
+    nonce = server.challenges()[given].nonce
+    challenge = ad.Challenge.parse(f'Digest realm="{REALM}", nonce="{nonce}", qop="auth", algorithm={used}')
+    value = authorization(challenge, "alice", PASSWORD, "REGISTER", f"sip:{REALM}")
+    assert code(server.ask(value)) == (2001 if given == used else 4001)
+    assert server.counts[Outcome.FOREIGN_NONCE] == (given != used)
+
+
+def test_a_nonce_with_any_bit_flipped_is_not_ours_however_right_the_digest(make):
+    """RFC 7616, 5.4."""
+    server = make()
+    nonce = server.challenges()["MD5"].nonce
+    flipped = [
+        nonce[:at] + chr(ord(nonce[at]) ^ 1 << bit) + nonce[at + 1 :] for at in range(56) for bit in range(7)
+    ]
+    for touched in flipped:
+        if touched.isprintable() and not set(touched) & set('"\\'):
+            challenge = ad.Challenge.parse(f'Digest realm="{REALM}", nonce="{touched}", qop="auth"')
+            value = authorization(challenge, "alice", PASSWORD, "REGISTER", f"sip:{REALM}")
+            assert server.challenges(value)["MD5"].stale is False
+    assert server.counts[Outcome.FOREIGN_NONCE] > 250
+
+
 @pytest.mark.parametrize("algorithm", ["MD5", "SHA-512-256"])
 def test_downgrade_an_algorithm_that_was_not_offered_is_refused(make, algorithm):
     """RFC 8760, 6: even where the response is right."""

@@ -127,6 +127,13 @@ def test_the_last_four_requests_may_come_again(uses: NonceUses) -> None:
     assert again == [Use.REPLAYED] * 2 + [Use.AGAIN] * 4
 
 
+def test_a_retransmission_is_of_its_own_count(uses: NonceUses) -> None:
+    add(uses, "n", 1, mark=7)
+    take(uses, "n", 2, mark=9)
+    assert take(uses, "n", 2, mark=7) is Use.REPLAYED
+    assert take(uses, "n", 2, mark=9) is Use.AGAIN
+
+
 def test_a_question_that_cannot_be_told_is_never_a_retransmission(uses: NonceUses) -> None:
     add(uses, "n", 1, mark=0)
     assert take(uses, "n", 1, mark=0) is Use.REPLAYED

@@ -299,6 +299,9 @@ cdef bytes _bytes(object value):
 def verify(Credentials credentials not None, method, ha1, body=b"", *, body_hash=None):
     """Whether the response is right for this HA1 (RFC 7616, 3.4.1), compared in constant time.
 
+    That the nonce is yours, unused, and was given out for just this algorithm is for the caller to see: whoever
+    takes -sess with the nonce of a challenge without it has handed out a session key with each response (3.4.2).
+
     :param method: the request's method, str or bytes.
     :param ha1: H(username:realm:password) of the credentials' algorithm in hexadecimal, str or
         bytes; of any other length nothing matches.
