@@ -6,6 +6,8 @@ import pty
 import subprocess
 import sys
 import time
+from functools import partial
+from timeit import Timer
 
 import pytest
 from commands import OURS
@@ -75,12 +77,17 @@ def test_unequal_work_is_not_timed(monkeypatch):
         pairs.digest()
 
 
-def test_measure_finds_the_ratio_of_the_times():
-    pair = pairs.Pair("x", "sleep", "more sleep", lambda: time.sleep(0.001), lambda: time.sleep(0.003))
+def test_measure_finds_the_ratio_of_the_times(monkeypatch):
+    now = [0.0]
+
+    def work(seconds):
+        now[0] += seconds
+
+    monkeypatch.setattr(pairs, "Timer", partial(Timer, timer=lambda: now[0]))
+    pair = pairs.Pair("x", "work", "more work", lambda: work(0.001), lambda: work(0.003))
     found = pairs.measure(pair, 3, 0.004)
-    assert 1000 <= found["ours_us"] < found["peer_us"]
-    assert 1 < found["ratio"] < 4
-    assert found["middle_half"][0] <= found["ratio"] <= found["middle_half"][1]
+    assert (found["ours_us"], found["peer_us"], found["ratio"]) == pytest.approx((1000, 3000, 3))
+    assert found["middle_half"] == pytest.approx([3, 3])
 
 
 def test_measure_without_a_peer():

@@ -528,10 +528,10 @@ def test_a_message_in_single_bytes_takes_time_in_proportion_to_its_length() -> N
         best = 9.0
         for _ in range(3):
             stream = RequestStream()
-            start = time.perf_counter()
+            start = time.thread_time()
             for piece in pieces:
                 stream.feed(piece)
-            best = min(best, time.perf_counter() - start)
+            best = min(best, time.thread_time() - start)
         return best
 
     assert seconds(65536) < 24 * seconds(8192)  # 8 where it is linear, 50 where each piece copies all

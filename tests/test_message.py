@@ -216,9 +216,9 @@ def test_limit() -> None:
 def test_thousands_of_avps_take_linear_time() -> None:
     """8,000 empty AVPs in 64 KiB; a million times slower would be a square."""
     data = message(*[Avp(0, b"")] * 8_000).encode()
-    start = time.perf_counter()
+    start = time.thread_time()
     assert len(Message.decode(data).avps) == 8_000
-    assert time.perf_counter() - start < 1
+    assert time.thread_time() - start < 1
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs mprotect")
@@ -421,9 +421,9 @@ def test_limit_of_a_framer() -> None:
 
 def test_a_large_message_byte_by_byte_takes_linear_time() -> None:
     data = message(Avp(25, bytes(65_000))).encode()
-    start = time.perf_counter()
+    start = time.thread_time()
     assert framed(data[i : i + 1] for i in range(len(data))) == ([data], None)
-    assert time.perf_counter() - start < 5
+    assert time.thread_time() - start < 5
 
 
 # Properties
