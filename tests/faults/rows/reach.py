@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
@@ -12,9 +13,10 @@ from faults.load import LOOPBACK, AsyncLoad, Load, Record, ThreadsLoad
 from faults.proxy import FaultProxy, Faults, black_hole
 from faults.report import Report, row
 from faults.rows.common import all_good, each, recovered_after, settle, whole
-from faults.world import World
+from faults.world import World, config_for
 
-from auth_diameter import Config
+from auth_diameter import AsyncAuthDiameter, Cause, Config
+from auth_diameter.uac import make_request
 
 
 @row(
@@ -73,6 +75,24 @@ def never_reads(world: World, report: Report, *, seconds: float = 2.0) -> None:
     # 4,000 requests wait for the deadline, with 4 KiB each; what is to be sent is 1 MiB at most.
     report.at_most("growth of serve beyond that", (most - before - (before - start)) / 2**20, 17.0, "MiB")
     report.at_most("all good again after", each(records, recovered_after(end)), 2.0)
+    proxy.questions = Faults(reading=False)
+    unsent, causes = asyncio.run(_ask_much_at_once(proxy.port))
+    report.at_most("unsent of 4,000 questions of 8 KiB", unsent / 2**20, 1.0, "MiB")
+    report.exactly("decided otherwise", causes - {Cause.DISC_TIMEOUT, Cause.OVERLOADED}, set())
+
+
+async def _ask_much_at_once(port: int) -> tuple[int, set[Cause]]:
+    """Bytes that a connection keeps at most of what is asked, more than the kernels' buffers take."""
+    request = make_request("REGISTER", f"sip:{'u' * 8192}@d00.example", "u0@d00.example")
+    most = 0
+    async with AsyncAuthDiameter(config_for(port, max_in_flight=4000, timeout=1.0)) as auth:
+        tasks = [asyncio.create_task(auth.diameter_www_authorize(request, "$fd")) for _ in range(4000)]
+        while not all(task.done() for task in tasks):
+            await asyncio.sleep(0.01)
+            for connection in auth._pool.connections:
+                kept = len(connection.outgoing) + connection.transport.get_write_buffer_size()
+                most = max(most, kept)
+        return most, {task.result().cause for task in tasks}
 
 
 @row(
