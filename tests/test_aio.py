@@ -944,3 +944,27 @@ def test_the_socket_does_not_wait_for_more_to_send(fake_disc, run):
             assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
     run(main)
+
+
+def test_an_answer_that_cannot_be_judged_fails_alone(fake_disc):
+    """Of those that one read brings, the others get their decisions; it is told, and lets nobody in."""
+    problems = []
+
+    async def main():
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: problems.append(context))
+        async with new_client(fake_disc()) as client:
+            conclude = client._authorizer.conclude
+            outcomes = iter([1, 0])
+
+            def once(question, answer, now):
+                if next(outcomes, 1) == 0:
+                    raise ZeroDivisionError
+                return conclude(question, answer, now)
+
+            client._authorizer.conclude = once
+            async with asyncio.timeout(PATIENCE):
+                return [decision.cause for decision in await ask_many(client, 5)]
+
+    causes = asyncio.run(main())
+    assert sorted(causes, key=lambda cause: cause.name) == 4 * [Cause.AUTHORIZED] + [Cause.DISC_UNUSABLE]
+    assert [type(context["exception"]) for context in problems] == [ZeroDivisionError]

@@ -1072,6 +1072,23 @@ def test_one_request_that_cannot_be_handled_does_not_end_the_service(run, caplog
     assert "ZeroDivisionError" in caplog.text
 
 
+def test_one_request_that_cannot_be_judged_is_answered_500(run, caplog):
+    """And is not under way for ever: nor would its retransmissions ever get a reply."""
+
+    async def scenario(host, phone):
+        ask, host._auth.ask = host._auth.ask, lambda question, callback: 1 / 0
+        data = phone.request()
+        phone.send(data, host.address)
+        statuses = [(await phone.receive()).status]
+        phone.send(data, host.address)
+        statuses.append((await phone.receive()).status)
+        host._auth.ask = ask
+        return statuses, host.under_way, (await phone.ask(host)).status
+
+    assert run(scenario) == ([500, 500], 0, 401)
+    assert "ZeroDivisionError" in caplog.text
+
+
 # --- loading a script ----------------------------------------------------------------------------------
 
 

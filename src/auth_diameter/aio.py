@@ -310,7 +310,12 @@ class AsyncAuthDiameter:
         if waited:
             self._go_on(now)
         for question, answer in found:
-            self._finish(question, conclude(question, answer, now))
+            try:
+                decision = conclude(question, answer, now)
+            except Exception as error:  # noqa: BLE001 - one answer must not keep the others from theirs
+                self._report(error, "an answer could not be judged")
+                decision = self._authorizer.fail(question, Cause.DISC_UNUSABLE)
+            self._finish(question, decision)
         if connection.is_spent:
             self._abort(connection)
 
@@ -330,9 +335,11 @@ class AsyncAuthDiameter:
         except asyncio.InvalidStateError:
             pass  # its task was cancelled while DISC thought about it: nobody waits any more
         except Exception as error:  # noqa: BLE001 - one callback must not keep the others from theirs
-            assert self._loop is not None
-            context = {"message": "the callback of a decision failed", "exception": error}
-            self._loop.call_exception_handler(context)
+            self._report(error, "the callback of a decision failed")
+
+    def _report(self, error: Exception, what: str) -> None:
+        assert self._loop is not None
+        self._loop.call_exception_handler({"message": what, "exception": error})
 
     def _expire(self) -> None:
         assert self._loop is not None

@@ -229,6 +229,13 @@ class Host:
                     self._queue(again)
                 return
         self._pending.add(request)
+        try:
+            self._judge(request, now, full)
+        except Exception as error:  # noqa: BLE001 - it is answered, and not under way for ever
+            self._sparing.exception(error, now, "a request could not be handled")
+            self._answer(request, request.reply(500, _REASONS[500]))
+
+    def _judge(self, request: SipRequest, now: float, full: bool) -> None:
         if self._draining or (self._route is not None and not self._has_room()):
             self.refused += 1
             self._answer(request, request.reply(503, _REASONS[503], _LATER))
