@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from fake_disc import SIP_MSGID, USER_NAME, build_answer, build_credentials, build_request, judge, parse_reply
 from hostile import corpora
-from machine import SLACK
+from machine import PATIENCE, SLACK
 
 from auth_diameter import AsyncAuthDiameter, AuthDiameter, Cause, Config
 
@@ -131,7 +131,7 @@ def test_a_disc_that_never_stops_to_talk(fake_disc):
 
 
 def test_half_an_answer_behind_each_answer(fake_disc):
-    # The half is nobody's: the next question goes out on another connection and loses no time.
+    # The half is nobody's: the next question goes out on another connection, and does not wait.
     def stutter(connection, questions):
         for question in questions:
             connection.send(judge(question) + judge(question)[:30])
@@ -140,7 +140,7 @@ def test_half_an_answer_behind_each_answer(fake_disc):
         async with AsyncAuthDiameter(settings) as auth:
             return [await auth.diameter_www_authorize(request("alice"), "siphub.net") for _ in range(5)]
 
-    settings = Config(**fake_disc(stutter).settings, timeout=TIMEOUT)
+    settings = Config(**fake_disc(stutter).settings, timeout=PATIENCE)
     with AuthDiameter(settings) as auth:
         assert all(auth.diameter_www_authorize(request("alice"), "siphub.net") for _ in range(5))
     assert all(asyncio.run(ask(settings)))
