@@ -621,7 +621,7 @@ def test_one_that_hangs_costs_nothing_while_there_is_another(fake_disc, run):
             assert causes.count(Cause.DISC_TIMEOUT) == causes.count(Cause.AUTHORIZED) == 5
             await until(lambda: len(hanging.questions) == tries)
             began = time.monotonic()
-            while len(hanging.questions) == tries:
+            while len(hanging.questions) == tries or time.monotonic() < began + 1.6:
                 assert all(await ask_many(client, 3))
                 await asyncio.sleep(0.02)
             assert len(hanging.questions) - tries <= 1 + time.monotonic() - began

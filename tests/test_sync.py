@@ -583,7 +583,7 @@ def test_one_that_hangs_costs_nothing_while_there_is_another(fake_disc):
         assert [bool(ask(client)) for _ in range(4)].count(False) == 1
         hanging.wait_for(lambda: len(hanging.questions) == tries)
         began = time.monotonic()
-        while len(hanging.questions) == tries:
+        while len(hanging.questions) == tries or time.monotonic() < began + 1.6:
             assert time.monotonic() < began + PATIENCE, "it was never tried again"
             assert ask(client)
             time.sleep(0.01)
