@@ -10,6 +10,8 @@ from typing import TypeAlias
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f]")  # C0 but for the tab, DEL, C1
 _EVERY = 1.0  # seconds for which one line of a kind stands
 
+REFUSAL = "refusal"  # the attribute of a record of `Refusals`: its fields, by name
+
 _ExcInfo: TypeAlias = (
     tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 )
@@ -20,15 +22,34 @@ def visible(text: str) -> str:
     return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
+def quoted(text: str) -> str:
+    r"""A stranger's `text` as the value of one field of a line, whatever it holds: one word in single quotes.
+
+    Spaces, quotes, backslashes and what cannot be printed are escapes such as ``\x20``.
+    """
+    return "'" + "".join(char if _is_plain(char) else _escape(char) for char in text) + "'"
+
+
+def _is_plain(char: str) -> bool:
+    return char.isprintable() and char not in " '\"\\"
+
+
+def _escape(char: str) -> str:
+    code = ord(char)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
 class Formatter(logging.Formatter):
     """A message is one line; a traceback has lines of its own, which are indented.
 
     So no line that begins as one of the log's own is anything else, whatever a request, a database or
-    a script's exception holds.
+    a script's exception holds. Nor does a script that logs a stranger's text write a refusal: fail2ban would
+    ban whom the stranger names.
     """
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
         """The message as one line."""
+        record.message = message_of(record)
         return visible(super().formatMessage(record))
 
     def formatException(self, ei: _ExcInfo) -> str:  # noqa: N802 - logging's own name
@@ -38,6 +59,13 @@ class Formatter(logging.Formatter):
     def formatStack(self, stack_info: str) -> str:  # noqa: N802 - logging's own name
         """The stack, indented."""
         return _indented(super().formatStack(stack_info))
+
+
+def message_of(record: logging.LogRecord) -> str:
+    """Its message; one that only looks like a refusal is marked as somebody's text."""
+    message = record.getMessage()
+    forged = message.startswith("refused user=") and not hasattr(record, REFUSAL)
+    return f"text: {message}" if forged else message
 
 
 def _indented(text: str) -> str:
