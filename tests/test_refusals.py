@@ -87,6 +87,11 @@ def test_only_an_address_can_be_proven(refusals, text, source, written):
         ('"\\', r"\x22\x5c"),
         ("a\u2028b\ud800\U000e0001", r"a\u2028b\ud800\U000e0001"),
         ("x" * 100, "x" * 64),
+        (
+            "0123456789abcdef" * 2 + "@siphub.net",
+            "0123456789abcdef…@siphub.net",
+        ),  # no secret, but looks like one
+        ("0123456789abcdef" * 4 + "@siphub.net", "0123456789abcdef…"),
     ],
 )
 def test_a_name_is_one_word_whatever_it_holds(refusals, text, user, written):
@@ -98,7 +103,7 @@ def test_the_fields_are_on_the_record_for_other_formats(caplog):
     with caplog.at_level(logging.INFO):
         Refusals(logging.getLogger("auth_diameter.test")).note("a b", HERE, "FORBIDDEN", True, 0.0)
     assert caplog.records[0].refusal == {
-        "user": "a b",
+        "user": r"a\x20b",
         "source": HERE,
         "cause": "FORBIDDEN",
         "proven": True,

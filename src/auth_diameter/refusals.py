@@ -7,7 +7,8 @@
     refused others more=1203
 
 ========  ====================================================================================
-user      the account that the credentials name, escaped, its first 64 characters; ``-`` for none
+user      the account that the credentials name, escaped, its first 64 characters; of a userhash
+          the first 16; ``-`` for none
 source    address of the UAC; ``-`` where it is not known
 server    in DISC's log: address of the SIP server that asked, which is nobody to ban
 cause     a name of `Cause`, or in DISC's log of `Outcome`
@@ -24,16 +25,20 @@ others`` counts what these limits left out of other users and sources.
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
 from ipaddress import IPv6Address, ip_address
 
-from auth_diameter.logs import REFUSAL, quoted
+from auth_diameter.logs import REFUSAL, one_word
 
 _EVERY = 1.0  # seconds for which a line of a user and source stands, and for which the limits below hold
 _MOST_LINES = 10  # then, with a proven source, and as many without
 _MOST_OF_SOURCE = 5  # of those, so that one source leaves room for others
 _MOST_PAIRS = 1024  # of user and source that are remembered
 _LONGEST = 64  # characters of a stranger's text in a line
+_HASH = re.compile(
+    "^([0-9A-Fa-f]{16})[0-9A-Fa-f]{16,}"
+)  # a userhash (RFC 7616, 3.4.4), or a secret in its place
 
 _Key = tuple[str, str]
 
@@ -98,14 +103,16 @@ class Refusals:
     def _write(self, account: str, source: str, server: str, cause: str, proven: bool, more: int) -> None:
         address = _address(source)
         proven = proven and address is not None
-        fields: dict[str, object] = {"user": account or None, "source": address or source[:_LONGEST] or None}
+        user = one_word(_HASH.sub(r"\1…", account))
+        other = one_word(source[:_LONGEST])
+        fields: dict[str, object] = {"user": user or None, "source": address or other or None}
         if server:
             fields["server"] = server
         fields |= {"cause": cause, "proven": proven, "more": more}
         self._log.info(
             "refused user=%s source=%s%s cause=%s proven=%s%s",
-            quoted(account) if account else "-",
-            address or (quoted(source[:_LONGEST]) if source else "-"),
+            f"'{user}'" if user else "-",
+            address or (f"'{other}'" if other else "-"),
             f" server={server}" if server else "",
             cause,
             "yes" if proven else "no",
