@@ -111,10 +111,13 @@ def cli(monkeypatch, capsys):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), "utf-8"))
         capsys.readouterr()
         status = 0
+        handlers = logging.getLogger().handlers[:]
         try:
             cli_module.run()
         except SystemExit as end:
             status = end.code or 0
+        finally:
+            logging.getLogger().handlers[:] = handlers  # a server's log is its own
         return Done(status, *capsys.readouterr())
 
     return run

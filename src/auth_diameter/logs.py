@@ -55,6 +55,9 @@ class Formatter(logging.Formatter):
     ban whom the stranger names.
     """
 
+    def __init__(self, text: str = "%(asctime)s %(levelname)s %(message)s") -> None:
+        super().__init__(text)
+
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
         """The message as one line."""
         record.message = message_of(record)
@@ -69,7 +72,7 @@ class Formatter(logging.Formatter):
         return _indented(super().formatStack(stack_info))
 
 
-class JsonFormatter(logging.Formatter):
+class JsonFormatter(Formatter):
     """A record is one JSON object on one line, in ASCII, without control characters even in its texts.
 
     Its fields: time, level, logger, message; those of a refusal; exception, with the traceback.
@@ -87,7 +90,7 @@ class JsonFormatter(logging.Formatter):
             **getattr(record, REFUSAL, {}),
         }
         if record.exc_info:
-            fields["exception"] = _indented(self.formatException(record.exc_info))
+            fields["exception"] = self.formatException(record.exc_info)
         return json.dumps(fields)
 
 

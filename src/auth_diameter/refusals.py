@@ -121,6 +121,12 @@ class Refusals:
         )
 
 
+def account_of(username: str | None, realm: str | None) -> str:
+    """``user@realm`` of credentials; the username alone where it has a domain itself."""
+    username = username or ""
+    return username if "@" in username or not username or not realm else f"{username}@{realm}"
+
+
 def _address(text: str) -> str | None:
     """An address as it is to be banned: of IPv4 also where an IPv6 socket saw it; None: it is none."""
     try:

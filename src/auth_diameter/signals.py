@@ -49,12 +49,18 @@ def release() -> None:
 
 def on_hup(act: Callable[[], object]) -> None:
     """`act` is called for each SIGHUP, in the main thread between any two steps; now, if one was kept."""
-    global _act, _kept  # noqa: PLW0603 - a process has its signals once
+    global _act  # noqa: PLW0603 - a process has its signals once
     _act = act
     signal.signal(signal.SIGHUP, _hup)
-    if _kept:
-        _kept = False
+    if take_hup():
         act()
+
+
+def take_hup() -> bool:
+    """Whether a SIGHUP was kept; it is not any more."""
+    global _kept
+    kept, _kept = _kept, False
+    return kept
 
 
 def ignore_hup() -> None:
