@@ -113,6 +113,13 @@ class LogFile(logging.Handler):
         except OSError as error:
             print(f"{self._path}: {error.strerror}", line.decode(), sep="\n", end="", file=sys.stderr)
 
+    def close(self) -> None:
+        """Nothing is written any more."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+        super().close()
+
     def reopen(self) -> Callable[[], None]:
         """Opens what has the path now, for the old file may have been moved away; the result changes over.
 
