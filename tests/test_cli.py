@@ -23,12 +23,8 @@ from auth_diameter.disc.store import Store
 SCRIPT = str(Path(sys.executable).with_name("auth-diameter"))
 
 
-def heed_ctrl_c():
-    """In a child: SIGINT as a terminal's own jobs have it, whoever started the tests."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def ignore_ctrl_c():
+    """In a child, before it becomes the program."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -117,6 +113,7 @@ def test_a_reader_that_has_seen_enough_is_no_traceback(db):
 
 
 # What the program imports, in this order: while the package is imported, and while its commands are.
+@pytest.mark.usefixtures("ctrl_c_is_heeded")
 @pytest.mark.parametrize("module", ["ssl", "click", None], ids=["package", "commands", "end"])
 @pytest.mark.parametrize(
     "command", [(*OURS, "user", "list"), (*OURS, "serve"), (SCRIPT, "disc")], ids=" ".join
@@ -136,7 +133,6 @@ def test_ctrl_c_while_python_starts_or_ends_is_130_without_a_word(tmp_path, modu
         capture_output=True,
         timeout=PATIENCE,
         check=False,
-        preexec_fn=heed_ctrl_c,
     )
     assert (done.returncode, done.stderr) == (130, b"")
 
@@ -155,6 +151,7 @@ def test_ctrl_c_does_nothing_where_it_is_ignored(tmp_path):
     assert b"ZeroDivisionError" in done.stderr
 
 
+@pytest.mark.usefixtures("ctrl_c_is_heeded")
 def test_a_program_of_ones_own_keeps_its_signals():
     """The package is a library there, whatever it takes to import it."""
     script = "import signal, auth_diameter; print(signal.getsignal(signal.SIGINT).__name__)"
@@ -163,7 +160,6 @@ def test_a_program_of_ones_own_keeps_its_signals():
         capture_output=True,
         text=True,
         check=True,
-        preexec_fn=heed_ctrl_c,
     )
     assert done.stdout == "default_int_handler\n"
 

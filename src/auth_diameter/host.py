@@ -1,7 +1,7 @@
 """A SIP/UDP server that authenticates: for the demo, for tests, and for small jobs.
 
-The default route challenges REGISTER with 401 and every other method with 407, in the realm ``$fd``,
-and answers 200 to what DISC lets through. A route script decides for itself::
+The default route challenges REGISTER with 401 and every other method with 407, in the realm ``$fd`` or
+one of choice, and answers 200 to what DISC lets through. A route script decides for itself::
 
     async def request_route(request, auth):
         decision = await auth.diameter_proxy_authorize(request, "$fd")
