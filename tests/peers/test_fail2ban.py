@@ -116,7 +116,9 @@ def test_the_filter_would_match_what_the_attempts_want_to_be(banned, tmp_path):
     assert banned(path) == [VICTIM, VICTIM]
 
 
-def test_the_jail_names_the_filter():
+def test_the_jail_names_the_filter_and_bans_udp():
+    """fail2ban's own default is TCP alone."""
     jail = configparser.RawConfigParser()
     jail.read(FAIL2BAN / "jail.d" / "auth-diameter.conf")
     assert jail["auth-diameter"]["filter"] == FILTER.stem
+    assert jail["auth-diameter"]["protocol"] == "udp,tcp"
