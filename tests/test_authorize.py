@@ -718,7 +718,7 @@ FAILURES = [Cause.DISC_TIMEOUT, Cause.DISC_LOST, Cause.DISC_UNREACHABLE, Cause.O
 @pytest.mark.parametrize("credentials", [False, True], ids=["without credentials", "with credentials"])
 def test_step_9_no_answer(cause, credentials, proxy):
     request = SipRequest(with_credentials(proxy) if credentials else build_request())
-    decision = AUTHORIZER.fail(authorize(request, proxy=proxy), cause)
+    decision = AUTHORIZER.fail(authorize(request, proxy=proxy), cause, 0.0)
     assert refused(decision, 503, cause, -5)["Retry-After"] == "2"
     assert request.authorized is None
 
@@ -726,7 +726,7 @@ def test_step_9_no_answer(cause, credentials, proxy):
 @BOTH
 def test_step_9_as_the_c_module_says_it(proxy):
     authorizer = Authorizer(Config(unavailable_status=500))
-    decision = authorizer.fail(authorize(build_request(), proxy=proxy), Cause.DISC_TIMEOUT)
+    decision = authorizer.fail(authorize(build_request(), proxy=proxy), Cause.DISC_TIMEOUT, 0.0)
     headers = refused(decision, 500, Cause.DISC_TIMEOUT, -5)
     assert "Retry-After" not in headers
 
@@ -734,7 +734,7 @@ def test_step_9_as_the_c_module_says_it(proxy):
 @pytest.mark.parametrize(("seconds", "value"), [(30, "30"), (0, None)])
 def test_step_9_retry_after_is_a_setting(seconds, value):
     authorizer = Authorizer(Config(retry_after=seconds))
-    decision = authorizer.fail(authorize(build_request()), Cause.DISC_LOST)
+    decision = authorizer.fail(authorize(build_request()), Cause.DISC_LOST, 0.0)
     assert refused(decision, 503, Cause.DISC_LOST, -5).get("Retry-After") == value
 
 
@@ -1017,7 +1017,7 @@ def test_every_answer_to_a_group_check(code, service, challenge):
 
 @pytest.mark.parametrize("cause", FAILURES)
 def test_a_group_check_without_an_answer(cause):
-    decision = AUTHORIZER.fail(is_user_in(build_request()), cause)
+    decision = AUTHORIZER.fail(is_user_in(build_request()), cause, 0.0)
     assert not decision
     assert (decision.return_code, decision.reply, decision.cause) == (-1, None, cause)
 
