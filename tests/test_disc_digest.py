@@ -4,82 +4,22 @@ Telephones are played by our UAC; how they and strangers' clients agree is in te
 """
 
 import hashlib
-import itertools
 import logging
 from collections import Counter
 
 import pytest
+from disc_asker import CHALLENGE, KEY, NOW, PASSWORD, REALM, USER_NAME, Asker, code
 
 import auth_diameter as ad
-from auth_diameter._core import RequestStream
 from auth_diameter.disc.config import DiscConfig
 from auth_diameter.disc.names import Hashes, compute_ha1
 from auth_diameter.disc.nonce import Nonces
-from auth_diameter.disc.server import Disc, Outcome
+from auth_diameter.disc.server import Outcome
 from auth_diameter.disc.store import Store
 from auth_diameter.uac import authorization
 
-USER_NAME, RESULT_CODE, DESTINATION_REALM, CALLING_STATION_ID = 1, 268, 283, 31
-RESPONSE_AUTH, NEXTNONCE, BODY_HASH = 106, 107, 112
-RESOURCE, RESPONSE, CHALLENGE, METHOD, SERVICE_TYPE, SIP_MSGID = 400, 401, 402, 403, 404, 406
-
-NOW = 1_800_000_000.0
-REALM = "siphub.net"
-PASSWORD = "wonderland"
-KEY = b"sixteen secret bytes"
+RESPONSE_AUTH, NEXTNONCE = 106, 107
 ALL = ("SHA-512-256", "SHA-256", "MD5")
-ONE_AFTER_THE_OTHER = itertools.count(1)
-
-
-class Server:
-    """A DISC and a telephone that asks it by way of a SIP server.
-
-    :ivar end_to_end: what the SIP server says of a request; None: another for each; 0: OpenSER's module.
-    """
-
-    def __init__(self, store, nonces=None, **settings):
-        self.disc = Disc(store, DiscConfig(**settings), nonces or Nonces(KEY))
-        self.now = NOW
-        self.end_to_end = None
-        self.source = ""
-        self.one_challenge = False
-        self.counts = self.disc.counts
-
-    def ask(self, credentials=None, *, method="REGISTER", user="alice", body=None, resource=REALM):
-        avps = [
-            ad.Avp(RESOURCE, resource),
-            ad.Avp(DESTINATION_REALM, REALM),
-            ad.Avp(SERVICE_TYPE, b"6"),
-            ad.Avp(SIP_MSGID, b"\1\2\3\4", flags=0),
-            ad.Avp(USER_NAME, f"{user}@{REALM}"),
-        ]
-        if credentials is not None:
-            avps += [ad.Avp(RESPONSE, credentials), ad.Avp(METHOD, method)]
-        if body is not None:
-            avps.append(ad.Avp(BODY_HASH, body, flags=0))
-        if self.source:
-            avps.append(ad.Avp(CALLING_STATION_ID, self.source, flags=0))
-        end_to_end = next(ONE_AFTER_THE_OTHER) if self.end_to_end is None else self.end_to_end
-        message = ad.Message(265, avps, application_id=1, hop_by_hop=7, end_to_end=end_to_end)
-        out = bytearray()
-        self.disc.answer(RequestStream().feed(message.encode()), out, self.now, self.one_challenge)
-        (answer,) = (ad.Message.decode(data) for data in ad.Framer().feed(out))
-        return answer
-
-    def challenges(self, credentials=None, **more):
-        """Those of an answer 4001, by algorithm and in their order."""
-        answer = self.ask(credentials, **more)
-        assert code(answer) == 4001
-        found = [ad.Challenge.parse(avp.data.removesuffix(b"\r\n")) for avp in answer.find_all(CHALLENGE)]
-        return {challenge.algorithm: challenge for challenge in found}
-
-    def respond(self, algorithm="MD5", *, user="alice", password=PASSWORD, method="REGISTER", **changes):
-        challenge = self.challenges(user=user)[algorithm]
-        return authorization(challenge, user, password, method, f"sip:{REALM}", **changes)
-
-
-def code(answer):
-    return answer.find(RESULT_CODE).value
 
 
 @pytest.fixture
@@ -97,7 +37,7 @@ def store(tmp_path):
 @pytest.fixture
 def make(store):
     """A server of these settings."""
-    return lambda nonces=None, **settings: Server(store, nonces, **settings)
+    return lambda nonces=None, **settings: Asker(store, nonces, **settings)
 
 
 # ------------------------------------------------------------------ algorithms and qop: RFC 7616 and 8760
