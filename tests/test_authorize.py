@@ -742,6 +742,7 @@ def test_step_9_retry_after_is_a_setting(seconds, value):
 # Who gets it, and for how long, is in test_penalties.py.
 
 SOURCE = ("192.0.2.1", 5060)
+FAILED_AVP = 279  # RFC 6733, 7.5
 
 
 def attempt(authorizer, now, code=5003, source=SOURCE, proxy=False, credentials=True, **answer):
@@ -752,6 +753,20 @@ def attempt(authorizer, now, code=5003, source=SOURCE, proxy=False, credentials=
     if isinstance(outcome, Decision):
         return outcome
     return authorizer.conclude(outcome, Answer.decode(build_answer(1, code, **answer)), now)
+
+
+def test_where_disc_holds_the_source_back_the_cause_says_so():
+    more = (Avp(FAILED_AVP, bytes([0, 0, 0, 31, 0, 0, 0, 8])),)
+    decision = attempt(Authorizer(Config()), 0.0, service_type=b"6", more=more)
+    assert (decision.status, decision.cause, decision.return_code) == (403, Cause.PENALIZED, -5)
+
+
+def test_a_failed_avp_without_an_avp_in_it_changes_nothing():
+    """Never fail open: what cannot be read is a guess."""
+    authorizer = Authorizer(Config())
+    for _ in range(5):
+        attempt(authorizer, 0.0, service_type=b"6", more=(Avp(FAILED_AVP, b"\0\0\0"),))
+    assert attempt(authorizer, 0.0, 2001).cause is Cause.PENALIZED
 
 
 @BOTH
@@ -792,8 +807,24 @@ def test_www_and_proxy_are_counted_together():
         {"code": 4001},
         {"credentials": False},
         {"source": None},
+        {"more": (Avp(FAILED_AVP, bytes([0, 0, 0, 109, 0, 0, 0, 8])),)},
+        {
+            "code": 4001,
+            "challenge": CHALLENGE_VALUE,
+            "more": (Avp(FAILED_AVP, bytes([0, 0, 0, 109, 0, 0, 0, 8])),),
+        },
+        {"more": (Avp(FAILED_AVP, bytes([0, 0, 0, 31, 0, 0, 0, 8])),)},
     ],
-    ids=["stale", "DISC fails", "no challenge in DISC's answer", "no credentials", "source unknown"],
+    ids=[
+        "stale",
+        "DISC fails",
+        "no challenge in DISC's answer",
+        "no credentials",
+        "source unknown",
+        "refused for its digest-uri",
+        "challenged for its digest-uri",
+        "held back by DISC",
+    ],
 )
 def test_what_is_no_guess_is_not_counted(how):
     authorizer = Authorizer(Config())
