@@ -103,11 +103,11 @@ def test_guesses_by_way_of_all_sip_servers_count_together(make):
     assert judged(disc) == 5
 
 
-def test_a_spray_over_four_thousand_names_is_fifty(make):
+def test_a_spray_over_four_thousand_names_is_75(make):
     disc = make(rechallenge=True)
     for number in range(4000):
         guess(disc, user=f"user{number}")
-    assert judged(disc) == 50
+    assert judged(disc) == 75
     assert is_held_back(disc.ask(disc.respond())), "also the one that would be right"
 
 

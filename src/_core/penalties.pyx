@@ -8,7 +8,7 @@ was wrong::
            └─► refused
 
     5 wrong in a row, of one user from one source ──────► that user from that source
-    50 users with wrong ones within ten minutes, from one source ─► that source, but not who logged in from
+    75 users with wrong ones within ten minutes, from one source ─► that source, but not who logged in from
                                                                    there within the hour
 
 is refused for a second. After that one attempt at a time is judged; each that is wrong doubles the time, up to
@@ -57,8 +57,8 @@ cdef struct Rule:
 
 # A person who mistypes, and a telephone that tries again, stay below.
 cdef Rule USER = Rule(5, 600.0)
-# An office behind one address may have some telephones with old passwords.
-cdef Rule SOURCE = Rule(50, 600.0)
+# An office behind one address may have sixty telephones with old passwords; a guesser has thousands of names.
+cdef Rule SOURCE = Rule(75, 600.0)
 
 
 @cython.final
