@@ -1,4 +1,4 @@
-"""Guesses at passwords against a whole service: `guessing.py` with smaller numbers; and who must not notice."""
+"""Guesses at passwords against a whole service: `guessing.py` with smaller numbers; who must not notice."""
 
 from __future__ import annotations
 
