@@ -28,6 +28,7 @@ from auth_diameter.disc import schema
 from auth_diameter.disc.database import Database
 from auth_diameter.disc.names import HA1_COLUMNS, HA1_LENGTHS, compute_ha1, fold_realm
 from auth_diameter.disc.schema import Spellings, describe, text
+from auth_diameter.disc.usual import UsualAlgorithms
 
 _log = logging.getLogger(__name__)
 
@@ -82,6 +83,7 @@ class Lookups(Database):
             columns = schema.column_names(connection, "subscriber")
             grp_columns = schema.column_names(connection, "grp")
             realms = Spellings("subscriber", connection)
+            usual = UsualAlgorithms(connection, columns)
             group_domains = Spellings("grp", connection)
             # OpenSIPS has no ha1b, Kamailio no SHA-2; who lets Kamailio calculate HA1 may have dropped more.
             chosen = ", ".join(c if c in columns else "''" for c in _SECRET_COLUMNS)
@@ -100,7 +102,7 @@ class Lookups(Database):
         self._select, self._select_other = above or plain, below or plain
         self._spelled_until = 0.0
         self._subscriber_columns, self._grp_columns = columns, grp_columns
-        self._realms, self._group_domains = realms, group_domains
+        self._realms, self._group_domains, self._usual = realms, group_domains, usual
         super()._use(connection)
 
     def data_version(self) -> int:
@@ -171,7 +173,8 @@ class Lookups(Database):
     def algorithms(self, username: str, realm: str) -> tuple[str, ...]:
         """Those with which the subscriber can be authenticated, the weakest first.
 
-        Of a user who does not exist, those of another one, so that to be asked tells nobody who does.
+        Of a user who does not exist, or cannot be authenticated at all, those that most users of the realm
+        have: so challenges do not tell who exists. It takes as long in either case.
 
         :raises StoreError: the database could not be read.
         """
@@ -179,11 +182,25 @@ class Lookups(Database):
         if at and fold_realm(domain) == fold_realm(realm):
             username = user
         secrets = self._secrets(self._select, username, realm)
-        return tuple(
+        own = tuple(
             algorithm
             for algorithm, column in HA1_COLUMNS.items()
             if secrets.password or getattr(secrets, column)
         )
+        usual = self.usual_algorithms(realm)
+        return own if secrets.known and own else usual
+
+    def usual_algorithms(self, realm: str) -> tuple[str, ...]:
+        """Those with which most users of a realm can be authenticated, the weakest first.
+
+        In a large realm they are taken from a sample of its users; they are kept until the database changes.
+        None when nobody is in the realm.
+
+        :raises StoreError: the database could not be read.
+        """
+        spellings = self._known(self._realms).get(fold_realm(realm), ())
+        with self._reading():
+            return self._usual.of(self._connection, self._version, spellings)
 
     def _whole(self, username: str, user: str, realm: str, secrets: _Secrets, algorithm: str) -> str | None:
         """HA1 over ``user@domain``, which is `username`."""
