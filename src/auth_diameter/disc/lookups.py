@@ -193,14 +193,18 @@ class Lookups(Database):
     def usual_algorithms(self, realm: str) -> tuple[str, ...]:
         """Those with which most users of a realm can be authenticated, the weakest first.
 
-        In a large realm they are taken from a sample of its users; they are kept until the database changes.
-        None when nobody is in the realm.
+        In a large realm they are taken from a sample of its users. They are kept until :meth:`data_version`
+        is another one. None when nobody is in the realm.
 
         :raises StoreError: the database could not be read.
         """
-        spellings = self._known(self._realms).get(fold_realm(realm), ())
-        with self._reading():
-            return self._usual.of(self._connection, self._version, spellings)
+        folded = fold_realm(realm)
+        found = self._usual.at_hand(self._version, folded)
+        if found is None:
+            spellings = self._known(self._realms).get(folded, ())
+            with self._reading():
+                found = self._usual.look_up(self._connection, self._version, folded, spellings)
+        return found
 
     def _whole(self, username: str, user: str, realm: str, secrets: _Secrets, algorithm: str) -> str | None:
         """HA1 over ``user@domain``, which is `username`."""

@@ -59,28 +59,40 @@ class UsualAlgorithms:
         self._known: dict[str, _Algorithms] = {}
         self._table: dict[str, Counter[_Algorithms]] | None = None
 
-    def of(self, connection: sqlite3.Connection, version: int, spellings: tuple[str, ...]) -> _Algorithms:
-        """Those of a realm, the weakest first.
+    def at_hand(self, version: int, folded: str) -> _Algorithms | None:
+        """Those of a realm, the weakest first; None: they are to be looked up.
 
         :param version: of the database; where it changes all the time, the answer may be of an older one.
-        :param spellings: all that the table has of the realm, so that strangers cannot fill the memory.
         """
-        if version != self._version and time.monotonic() >= self._due:
+        if version != self._version:
+            self._forget(version)
+        return self._known.get(folded)
+
+    def look_up(
+        self, connection: sqlite3.Connection, version: int, folded: str, spellings: tuple[str, ...]
+    ) -> _Algorithms:
+        """Those of a realm, which are kept.
+
+        :param spellings: all that the table has of the realm. None: nothing is kept, for strangers choose the
+            names of realms that are not there.
+        """
+        if not spellings:
+            return ()
+        if version != self._version:
+            self._forget(version)
+        started = time.thread_time()
+        found = self._known[folded] = _most(self._count(connection, folded, spellings))
+        self._took += time.thread_time() - started
+        self._due = time.monotonic() + _SHARE * self._took if self._took > _SHORT else 0.0
+        return found
+
+    def _forget(self, version: int) -> None:
+        if time.monotonic() >= self._due:
             self._known.clear()
             self._table = None
             self._version, self._took = version, 0.0
-        if not spellings:
-            return ()
-        folded = fold_realm(spellings[0])
-        found = self._known.get(folded)
-        if found is None:
-            started = time.thread_time()
-            found = self._known[folded] = _most(self._look_up(connection, folded, spellings))
-            self._took += time.thread_time() - started
-            self._due = time.monotonic() + _SHARE * self._took if self._took > _SHORT else 0.0
-        return found
 
-    def _look_up(
+    def _count(
         self, connection: sqlite3.Connection, folded: str, spellings: tuple[str, ...]
     ) -> Counter[_Algorithms]:
         """How many users of the realm have what; of some of them."""
