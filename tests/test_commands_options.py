@@ -21,6 +21,7 @@ from commands import assert_one_line
         (("disc", "--db", "x", "--allow", "10.0.0.1/8"), "'--allow': 10.0.0.1/8 has host bits set"),
         (("disc", "--db", "x", "--allow", "a\x1b"), r"'--allow': 'a\x1b' does not appear to be an IPv4 or"),
         (("disc", "--db", "x", "--max-connections", "0"), "--max-connections"),
+        (("user", "list", "--db", ""), "Invalid value for '--db': the name of the database is empty"),
         (("serve", "--disc", "a:b"), "Invalid value for '--disc': address 'a:b'"),
         (("serve", "--disc", ""), "Invalid value for '--disc'"),
         (("serve", "--disc", "a,,b"), "Invalid value for '--disc'"),

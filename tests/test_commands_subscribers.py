@@ -171,6 +171,16 @@ def test_user_import_names_the_line_of_each_bad_row_and_writes_nothing(cli, db, 
     assert cli("user", "list", "--db", db).err == "1 user\n"
 
 
+def test_user_import_without_a_header_says_what_to_write(cli, db):
+    done = cli("user", "import", "-", "--db", db, stdin=b"bob,siphub.net,hushhush\n")
+    assert (done.status, done.out) == (2, "")
+    assert done.err == (
+        "stdin, line 1: does not name the columns: put a header line in front of it, as "
+        "username,domain,password or, of Kamailio's table, id,username,domain,password,ha1,ha1b\n"
+        "auth-diameter: stdin: nothing was imported\n"
+    )
+
+
 def test_user_import_of_ha1_for_another_spelling_of_the_realm(cli, db, tmp_path):
     path = tmp_path / "users.csv"
     path.write_text(f"username,domain,ha1\nbob,SIPHub.net,{ad.ha1('bob', 'SIPHub.net', 'x')}\n")

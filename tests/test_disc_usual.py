@@ -77,13 +77,15 @@ def test_kamailios_table_has_md5_alone(kamailio):
 
 
 def test_of_a_large_realm_users_all_over_the_table_are_looked_at(table):
-    """Its first users by name, who came first, are others than most."""
-    if "WITHOUT ROWID" in ask(table, "SELECT sql FROM sqlite_master WHERE name = 'subscriber'")[0][0]:
-        pytest.skip("rows have no numbers by which to find some of them")
+    """Its first users by name, who came first, are others than most.
+
+    Where rows have no numbers, by which to find some of them, they have to do.
+    """
     add(table, "big.net", md5=2000, every=6000)
     add(table, "small.net", md5=1, prefix="v")
+    numbered = "WITHOUT ROWID" not in ask(table, "SELECT group_concat(sql) FROM sqlite_master")[0][0]
     with Store.open(table) as store:
-        assert store.usual_algorithms("big.net") == ALL
+        assert store.usual_algorithms("big.net") == (ALL if numbered else MD5)
 
 
 def test_a_small_realm_beside_large_ones_has_its_own(path):

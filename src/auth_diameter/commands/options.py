@@ -66,6 +66,8 @@ def database(text: str) -> str:
     """The path of the database that --db names."""
     from auth_diameter.disc.schema import database_path  # here: not every command needs SQLite
 
+    if not text:
+        raise click.BadParameter("the name of the database is empty")
     try:
         return database_path(text)
     except ad.ConfigError as error:

@@ -117,6 +117,7 @@ def user_import(file: str, replace: bool, db: str) -> None:
         disable=not sys.stderr.isatty(),
     )
     tasks: dict[str, Any] = {}
+    name = "stdin" if file == "-" else file
 
     def progress(step: str, done: int, total: int | None) -> None:
         if step not in tasks:
@@ -131,17 +132,17 @@ def user_import(file: str, replace: bool, db: str) -> None:
         raise ad.ConfigError(f"{file}: {error.strerror}") from None
     try:
         with Store.open(db, writable=True) as store, bar:
-            done = import_csv(store, source, name=file, replace=replace, progress=progress)
+            done = import_csv(store, source, name=name, replace=replace, progress=progress)
     except CsvError as error:
         for problem in error.problems[:20]:
             print(visible(problem), file=sys.stderr)
-        fail(f"{file}: nothing was imported")
+        fail(f"{name}: nothing was imported")
     finally:
         if file != "-":
             source.close()
     warn_if_others_can_read(db, _log)
     if done.not_used:
-        print(visible(f"{file}: columns not used: {', '.join(done.not_used)}"), file=sys.stderr)
+        print(visible(f"{name}: columns not used: {', '.join(done.not_used)}"), file=sys.stderr)
     there = f", {done.unchanged} there already" if done.unchanged else ""
     print(f"{done.added} added, {done.replaced} changed{there}, {done.memberships} group memberships")
 
