@@ -43,6 +43,13 @@ _MAX_REALM: Final = 255
 _MAX_WARNINGS: Final = 100
 
 
+#: By the bits of a number, one for each column of HA1, the algorithms of a user who has those.
+_ALGORITHMS: Final = tuple(
+    tuple(algorithm for place, algorithm in enumerate(HA1_COLUMNS) if has >> place & 1)
+    for has in range(1 << len(HA1_COLUMNS))
+)
+
+
 class _Secrets(NamedTuple):
     """What a row of ``subscriber`` authenticates with; any of them may be empty."""
 
@@ -182,13 +189,12 @@ class Lookups(Database):
         if at and fold_realm(domain) == fold_realm(realm):
             username = user
         secrets = self._secrets(self._select, username, realm)
-        own = tuple(
-            algorithm
-            for algorithm, column in HA1_COLUMNS.items()
-            if secrets.password or getattr(secrets, column)
-        )
+        has = 0
+        for place, column in enumerate(HA1_COLUMNS.values()):
+            has |= bool(secrets.password or getattr(secrets, column)) << place
         usual = self.usual_algorithms(realm)
-        return (usual, own)[secrets.known & bool(own)]  # no branch that takes longer for a known user
+        # Nothing is made for a known user that is not made for an unknown one: its memory would show in time.
+        return (usual, _ALGORITHMS[has])[secrets.known & (has != 0)]
 
     def usual_algorithms(self, realm: str) -> tuple[str, ...]:
         """Those with which most users of a realm can be authenticated, the weakest first.
