@@ -179,12 +179,51 @@ def test_a_user_with_md5_only_is_challenged_with_md5_only(make):
     assert list(make(algorithms=("SHA-256",)).challenges(user="mary")) == ["SHA-256"]
 
 
-def test_nobody_learns_from_challenges_who_exists(make):
-    """An unknown user is offered what another user is, the same each time."""
+@pytest.mark.parametrize("majority", ["MD5", "all"])
+def test_nobody_learns_from_challenges_who_exists(make, store, majority):
+    """An unknown name is offered what most users of its realm are."""
+    with Store.open(store.path, writable=True) as writer, writer.changing():
+        for number in range(5 if majority == "MD5" else 0):
+            ha1 = compute_ha1(f"old{number}", REALM, "x")
+            writer.put(f"old{number}", REALM, Hashes(ha1), exists=False)
     server = make(algorithms=ALL)
-    looks = {tuple(server.challenges(user=f"nobody{n}")) for n in range(50)}
-    assert looks <= {ALL, ("MD5",)}
-    assert all(server.challenges(user="zoe").keys() == server.challenges(user="zoe").keys() for _ in range(3))
+    usual = ["MD5"] if majority == "MD5" else list(ALL)
+    for name in ("nobody", "aaron", "mary1", "zoe", ""):
+        assert list(server.challenges(user=name)) == usual
+    stranger = server.respond(user="nobody")
+    rechallenging = make(algorithms=ALL, rechallenge=True)
+    assert list(rechallenging.challenges(stranger)) == usual
+    # Who has something else is told apart by who asks for that very name.
+    assert list(server.challenges(user="mary")) == ["MD5"]
+    assert list(server.challenges(user="alice")) == list(ALL)
+
+
+def test_who_can_use_nothing_that_is_offered_looks_like_anybody(make, store):
+    """With strong algorithms alone a user with MD5 is challenged as one who does not exist."""
+    server = make(algorithms=ALL[:2])
+    assert list(server.challenges(user="mary")) == list(server.challenges(user="nobody")) == list(ALL[:2])
+    with Store.open(store.path, writable=True) as writer, writer.changing():
+        for name in ("old1", "old2", "old3"):
+            hashes = Hashes(
+                compute_ha1(name, REALM, "x"), ha1_sha256=compute_ha1(name, REALM, "x", "SHA-256")
+            )
+            writer.put(name, REALM, hashes, exists=False)
+    server = make(algorithms=ALL[:2])
+    assert list(server.challenges(user="mary")) == list(server.challenges(user="nobody")) == ["SHA-256"]
+
+
+def test_after_a_change_a_user_is_offered_what_he_has_now(make, store):
+    """Not what was kept of before: half a second later at most."""
+    server = make(algorithms=ALL)
+    assert list(server.challenges(user="mary")) == ["MD5"]
+    assert list(server.challenges(user="nobody")) == list(ALL)
+    with Store.open(store.path, writable=True) as writer:
+        writer.add_user("mary", REALM, "lamb", replace=True)
+        with writer.changing() as connection:
+            connection.execute("UPDATE subscriber SET ha1_sha256 = '' WHERE username <> 'mary'")
+    server.now += 0.5
+    assert list(server.challenges(user="mary")) == list(ALL)
+    assert list(server.challenges(user="nobody")) == [ALL[0], "MD5"]
 
 
 @pytest.mark.parametrize(
@@ -328,6 +367,20 @@ def test_userhash_of_a_user_who_was_added_meanwhile(make, store):
         writer.add_user("new", REALM, PASSWORD)
     server.now += 1
     assert code(server.ask(server.respond(user="new", userhash=True))) == 2001
+
+
+def test_who_hashes_the_username_is_out_half_a_second_after_a_change(make, store):
+    """A new password and a deletion count for hashed names as for plain ones."""
+    server = make(userhash=True)
+    alice, bob = server.respond(userhash=True), server.respond(user="bob", password="builder", userhash=True)
+    assert [code(server.ask(value)) for value in (alice, bob)] == [2001, 2001]
+    with Store.open(store.path, writable=True) as writer:
+        writer.add_user("alice", REALM, "another", replace=True)
+        writer.delete_user("bob", REALM)
+    server.now += 0.5
+    alice, bob = server.respond(userhash=True), server.respond(user="bob", password="builder", userhash=True)
+    assert [code(server.ask(value)) for value in (alice, bob)] == [5003, 5003]
+    assert code(server.ask(server.respond(password="another", userhash=True))) == 2001
 
 
 # ------------------------------------------------------------------ nonces: RFC 7616, 3.3 and 5.4

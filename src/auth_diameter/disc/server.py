@@ -530,7 +530,10 @@ class Disc:
         return qop if qop == _AUTH or question.end_to_end else _AUTH
 
     def _offer(self, question: AaRequest, username: str | None, realm: str) -> tuple[str, ...]:
-        """The algorithms that this user of this SIP server can use, the most wanted first."""
+        """The algorithms that this user of this SIP server can use, the most wanted first.
+
+        Who is unknown or can use none of those that are offered gets what most users of the realm get.
+        """
         algorithms = self._config.algorithms
         if algorithms == _MD5:
             return _MD5
@@ -542,7 +545,10 @@ class Disc:
         found = self._offers.get(key)
         if found is None:
             having = self._ask(self._store.algorithms, username, realm)
-            found = tuple(one for one in algorithms if _BASES[one] in having) or algorithms
+            found = tuple(one for one in algorithms if _BASES[one] in having)
+            if not found:
+                usual = self._ask(self._store.usual_algorithms, realm)
+                found = tuple(one for one in algorithms if _BASES[one] in usual) or algorithms
             _keep(self._offers, key, found, len(username) + len(realm))
         return found
 
