@@ -362,10 +362,9 @@ class Disc:
         if penalties is None or not (question.source or self._config.limit_accounts):
             return True
         credentials = case.credentials
-        account = credentials.username
+        account = self._name(credentials)
         if self._is_hashed(credentials):
-            # As much work for a hash that is nobody's, which counts as it is.
-            account = (account.lower(), self._name(credentials))[case.known]
+            account = account or credentials.username.lower()  # what is nobody's counts as it is
         attempt = penalties.begin_for(account, credentials.realm or "", _text(question.source), now, case)
         case.attempt = attempt
         self._attempts.append(attempt)
@@ -646,11 +645,12 @@ class Disc:
         return self._config.userhash and credentials.userhash
 
     def _name(self, credentials: Credentials) -> str:
-        """The username, or whose it is that comes hashed; a neighbour's where it is nobody's."""
+        """The username, or whose it is that comes hashed; "" where it is nobody's."""
         algorithm = credentials.canonical_algorithm
         if algorithm is None or not self._is_hashed(credentials):
             return credentials.username
-        return self._scan(credentials.realm or "", _BASES[algorithm]).names.find(credentials.username)[0]
+        name, is_it = self._scan(credentials.realm or "", _BASES[algorithm]).names.find(credentials.username)
+        return ("", name)[is_it]
 
     def _scan(self, realm: str, algorithm: str) -> _Scan:
         """All users are hashed when the database has changed, but those of a large realm not all the time."""
