@@ -1,6 +1,6 @@
 """SIPVicious, which scans for telephones, accounts and passwords, against a `serve` of ours on loopback.
 
-It asks in the realm of the host that it scans, here 127.0.0.1. There is one account in it, 100, whose password
+It asks in the realm of the host that it scans, here 127.0.0.1. One account is in it, 100, whose password
 is in the list that svcrack is given. That it finds it without the limits shows that it tries.
 """
 
