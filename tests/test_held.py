@@ -89,6 +89,33 @@ def test_of_a_trunk_with_many_calls_at_once_all_get_through(fake_disc, ask):
     assert causes(ask(fake_disc(), 400)) == {Cause.AUTHORIZED: 400}
 
 
+def test_what_is_held_for_a_guesser_is_bounded_and_keeps_nobody_else_out(fake_disc):
+    go_on = threading.Event()
+
+    def wait_first(connection, questions):
+        go_on.wait(PATIENCE)
+        connection.send(b"".join(map(judge, questions)))
+
+    disc = fake_disc(wait_first)
+
+    async def main():
+        config = Config(timeout=PATIENCE, max_waiting=100, **disc.settings)
+        async with AsyncAuthDiameter(config) as client:
+            guesses = [
+                asyncio.create_task(client.diameter_www_authorize(request, "$fd"))
+                for request in requests(200)
+            ]
+            await asyncio.to_thread(disc.wait_for, lambda: asked(disc) >= 5)
+            (other,) = requests(1, "bob")
+            task = asyncio.create_task(client.diameter_www_authorize(other, "$fd"))
+            await asyncio.sleep(0)
+            go_on.set()
+            assert await task
+            return await asyncio.gather(*guesses)
+
+    assert causes(asyncio.run(main())) == {Cause.AUTHORIZED: 105, Cause.OVERLOADED: 95}
+
+
 @BOTH
 def test_where_disc_hangs_none_waits_longer_than_its_time_limit(fake_disc, ask):
     """Those that are held are not asked after that: five were, and nobody answered."""

@@ -170,9 +170,12 @@ class Pool:
         return best
 
     def hold(self, question: Question, now: float) -> Cause | None:
-        """Takes a question on that is not to be asked yet; or the Cause why not. See `release`."""
+        """Takes a question on that is not to be asked yet; or the Cause why not. See `release`.
+
+        So many may be held as may wait; those who do not guess are not refused for that.
+        """
         question.deadline = now + self._timeout
-        if self.is_full():
+        if len(self.held) >= self._max_waiting or self.is_full():
             self.refused_overload += 1
             return Cause.OVERLOADED
         self.held[question] = None
@@ -234,7 +237,7 @@ class Pool:
 
     def is_full(self) -> bool:
         """Whether a question would be refused because of all those under way and waiting."""
-        waiting = len(self.waiting) + len(self.held)
+        waiting = len(self.waiting)
         return waiting >= self._max_waiting or len(self.pending) + waiting >= self._limit
 
     def _gives_hope(self, peer: Peer, now: float) -> bool:
