@@ -32,7 +32,7 @@ from auth_diameter.disc.server import Disc
 from auth_diameter.disc.store import Store
 from auth_diameter.uac import authorization
 
-CONFIG = DiscConfig(userhash=True)
+CONFIG = DiscConfig(algorithms=("SHA-256", "MD5"), userhash=True)
 MEASURED = partial(Disc, config=CONFIG)
 LEAK = 4.5  # |t| from which on dudect speaks of one
 CROPS = (0.5, 0.7, 0.8, 0.9, 0.95)  # percentiles; above the last one is noise alone
@@ -71,6 +71,16 @@ def questions(disc: Disc, shape: str, numbers: Sequence[int]) -> list[AaRequest]
             265, [*head, ad.Avp(401, value), ad.Avp(403, "REGISTER")], application_id=1
         ).encode()
         asked += stream.feed(message)
+    return asked
+
+
+def first_questions(shape: str, numbers: Sequence[int]) -> list[AaRequest]:
+    """One without credentials for each user, whose name tells DISC with what to challenge it."""
+    stream = RequestStream()
+    asked = []
+    for number in numbers:
+        avps = [ad.Avp(283, REALM), ad.Avp(404, b"6"), ad.Avp(1, f"{shape.format(number)}@{REALM}")]
+        asked += stream.feed(ad.Message(265, avps, application_id=1, end_to_end=1).encode())
     return asked
 
 
@@ -150,6 +160,24 @@ def cold(disc: Disc, shape: str, users: int, samples: int, seed: int) -> float:
     return largest_t(*measure(disc, drawn()))
 
 
+def challenged(disc: Disc, shape: str, users: int, samples: int, seed: int) -> float:
+    """The t of users who are challenged for the first time."""
+    draw = random.Random(seed)
+    disc.answer(first_questions(shape, [0]), bytearray(), NOW)  # which looks up what most users have
+
+    def drawn() -> Iterator[tuple[int, AaRequest]]:
+        left = 2 * samples
+        while left:
+            turn = min(users, left, 2000)
+            disc._offers.clear()
+            kinds = [draw.getrandbits(1) for _ in range(turn)]
+            numbers = [2 * n + kind for n, kind in zip(draw.sample(range(users), turn), kinds, strict=True)]
+            yield from zip(kinds, first_questions(shape, numbers), strict=True)
+            left -= turn
+
+    return largest_t(*measure(disc, drawn()))
+
+
 # --- leaks made on purpose -----------------------------------------------------------------------------
 
 
@@ -192,13 +220,16 @@ class Case:
     leaking: Callable[[Store], Disc]
 
 
-CASES = tuple(
-    Case(f"{where}, {shape}", form, play, leaking)
-    for where, play, leaking in (
-        ("at hand", hot, partial(OtherDigests, config=CONFIG)),
-        ("asked of SQLite", cold, missing_sooner),
-    )
-    for shape, form in SHAPES.items()
+CASES = (
+    *(
+        Case(f"{where}, {shape}", form, play, leaking)
+        for where, play, leaking in (
+            ("at hand", hot, partial(OtherDigests, config=CONFIG)),
+            ("asked of SQLite", cold, missing_sooner),
+        )
+        for shape, form in SHAPES.items()
+    ),
+    Case("challenged, alice", SHAPES["alice"], challenged, missing_sooner),
 )
 
 

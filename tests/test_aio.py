@@ -368,7 +368,8 @@ def test_disc_reads_nothing(fake_disc, run):
             started = time.monotonic()
             decisions = await ask_many(client, 400, big)
             assert time.monotonic() - started < 0.5 + 2 * SLACK
-            assert {decision.cause for decision in decisions} <= {Cause.DISC_TIMEOUT, Cause.DISC_LOST}
+            causes = {decision.cause for decision in decisions}
+            assert causes <= {Cause.DISC_TIMEOUT, Cause.DISC_LOST, Cause.OVERLOADED}
             go_on.set()
 
     run(main)

@@ -718,7 +718,7 @@ FAILURES = [Cause.DISC_TIMEOUT, Cause.DISC_LOST, Cause.DISC_UNREACHABLE, Cause.O
 @pytest.mark.parametrize("credentials", [False, True], ids=["without credentials", "with credentials"])
 def test_step_9_no_answer(cause, credentials, proxy):
     request = SipRequest(with_credentials(proxy) if credentials else build_request())
-    decision = AUTHORIZER.fail(authorize(request, proxy=proxy), cause)
+    decision = AUTHORIZER.fail(authorize(request, proxy=proxy), cause, 0.0)
     assert refused(decision, 503, cause, -5)["Retry-After"] == "2"
     assert request.authorized is None
 
@@ -726,7 +726,7 @@ def test_step_9_no_answer(cause, credentials, proxy):
 @BOTH
 def test_step_9_as_the_c_module_says_it(proxy):
     authorizer = Authorizer(Config(unavailable_status=500))
-    decision = authorizer.fail(authorize(build_request(), proxy=proxy), Cause.DISC_TIMEOUT)
+    decision = authorizer.fail(authorize(build_request(), proxy=proxy), Cause.DISC_TIMEOUT, 0.0)
     headers = refused(decision, 500, Cause.DISC_TIMEOUT, -5)
     assert "Retry-After" not in headers
 
@@ -734,7 +734,7 @@ def test_step_9_as_the_c_module_says_it(proxy):
 @pytest.mark.parametrize(("seconds", "value"), [(30, "30"), (0, None)])
 def test_step_9_retry_after_is_a_setting(seconds, value):
     authorizer = Authorizer(Config(retry_after=seconds))
-    decision = authorizer.fail(authorize(build_request()), Cause.DISC_LOST)
+    decision = authorizer.fail(authorize(build_request()), Cause.DISC_LOST, 0.0)
     assert refused(decision, 503, Cause.DISC_LOST, -5).get("Retry-After") == value
 
 
@@ -742,6 +742,7 @@ def test_step_9_retry_after_is_a_setting(seconds, value):
 # Who gets it, and for how long, is in test_penalties.py.
 
 SOURCE = ("192.0.2.1", 5060)
+FAILED_AVP = 279  # RFC 6733, 7.5
 
 
 def attempt(authorizer, now, code=5003, source=SOURCE, proxy=False, credentials=True, **answer):
@@ -752,6 +753,20 @@ def attempt(authorizer, now, code=5003, source=SOURCE, proxy=False, credentials=
     if isinstance(outcome, Decision):
         return outcome
     return authorizer.conclude(outcome, Answer.decode(build_answer(1, code, **answer)), now)
+
+
+def test_where_disc_holds_the_source_back_the_cause_says_so():
+    more = (Avp(FAILED_AVP, bytes([0, 0, 0, 31, 0, 0, 0, 8])),)
+    decision = attempt(Authorizer(Config()), 0.0, service_type=b"6", more=more)
+    assert (decision.status, decision.cause, decision.return_code) == (403, Cause.PENALIZED, -5)
+
+
+def test_a_failed_avp_without_an_avp_in_it_changes_nothing():
+    """Never fail open: what cannot be read is a guess."""
+    authorizer = Authorizer(Config())
+    for _ in range(5):
+        attempt(authorizer, 0.0, service_type=b"6", more=(Avp(FAILED_AVP, b"\0\0\0"),))
+    assert attempt(authorizer, 0.0, 2001).cause is Cause.PENALIZED
 
 
 @BOTH
@@ -792,8 +807,24 @@ def test_www_and_proxy_are_counted_together():
         {"code": 4001},
         {"credentials": False},
         {"source": None},
+        {"more": (Avp(FAILED_AVP, bytes([0, 0, 0, 109, 0, 0, 0, 8])),)},
+        {
+            "code": 4001,
+            "challenge": CHALLENGE_VALUE,
+            "more": (Avp(FAILED_AVP, bytes([0, 0, 0, 109, 0, 0, 0, 8])),),
+        },
+        {"more": (Avp(FAILED_AVP, bytes([0, 0, 0, 31, 0, 0, 0, 8])),)},
     ],
-    ids=["stale", "DISC fails", "no challenge in DISC's answer", "no credentials", "source unknown"],
+    ids=[
+        "stale",
+        "DISC fails",
+        "no challenge in DISC's answer",
+        "no credentials",
+        "source unknown",
+        "refused for its digest-uri",
+        "challenged for its digest-uri",
+        "held back by DISC",
+    ],
 )
 def test_what_is_no_guess_is_not_counted(how):
     authorizer = Authorizer(Config())
@@ -1017,7 +1048,7 @@ def test_every_answer_to_a_group_check(code, service, challenge):
 
 @pytest.mark.parametrize("cause", FAILURES)
 def test_a_group_check_without_an_answer(cause):
-    decision = AUTHORIZER.fail(is_user_in(build_request()), cause)
+    decision = AUTHORIZER.fail(is_user_in(build_request()), cause, 0.0)
     assert not decision
     assert (decision.return_code, decision.reply, decision.cause) == (-1, None, cause)
 

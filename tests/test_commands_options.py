@@ -44,6 +44,7 @@ from auth_diameter.disc.listener import ListenerConfig
         (("serve", "--realm", "a", "--route", "b.py"), "--realm is the default route's"),
         (("serve", "--log-format", "xml"), "'--log-format'"),
         (("serve", "--log-file", "no/such/folder"), "--log-file no/such/folder: No such file or directory"),
+        (("user", "list", "--db", ""), "Invalid value for '--db': the name of the database is empty"),
         (("serve", "--disc", "a:b"), "Invalid value for '--disc': address 'a:b'"),
         (("serve", "--disc", ""), "Invalid value for '--disc'"),
         (("serve", "--disc", "a,,b"), "Invalid value for '--disc'"),
@@ -129,3 +130,44 @@ def test_a_file_of_networks_that_cannot_be_used(cli, tmp_path, text, what):
     path = tmp_path / "allowed"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     assert_one_line(cli("disc", "--db", "x", "--allow", f"@{path}"), f"--allow {path}{what}")
+
+
+# --- databases by URL ----------------------------------------------------------------------------------
+
+WITH_A_DATABASE = [
+    ("disc", "--listen", "127.0.0.1:0"),
+    ("user", "add", "a@b.net", "--password-stdin"),
+    ("user", "del", "a@b.net"),
+    ("user", "list"),
+    ("user", "import", "-"),
+    ("group", "add", "a@b.net", "x"),
+    ("group", "del", "a@b.net", "x"),
+    ("group", "list", "a@b.net"),
+]
+
+
+@pytest.mark.parametrize("how", ["option", "environment"])
+@pytest.mark.parametrize("command", WITH_A_DATABASE, ids=lambda command: " ".join(command[:2]))
+def test_a_url_that_is_not_understood_yet_is_said_without_its_password(
+    cli, tmp_path, monkeypatch, command, how
+):
+    monkeypatch.chdir(tmp_path)
+    url = "mysql://kamailio:hushhush@db.example.net:3306/kamailio"
+    if how == "option":
+        done = cli(*command, "--db", url, stdin=b"x\n")
+    else:
+        monkeypatch.setenv("AUTH_DIAMETER_DB", url)
+        done = cli(*command, stdin=b"x\n")
+    assert_one_line(
+        done, "'--db'", "mysql://db.example.net:3306/kamailio", "cannot be used yet", "sqlite:///"
+    )
+    assert "hushhush" not in done.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("slashes", ["sqlite:///", "SQLite:///"])
+def test_a_url_of_sqlite_is_its_path(cli, db, monkeypatch, slashes):
+    assert cli("user", "list", "--db", f"{slashes}{db}").err == "1 user\n"  # from the root: four slashes
+    monkeypatch.chdir(db.parent)
+    assert cli("user", "list", "--db", f"{slashes}{db.name}").err == "1 user\n"
+    assert cli("group", "add", "alice@siphub.net", "x", "--db", f"{slashes}{db.name}").status == 0

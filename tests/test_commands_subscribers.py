@@ -15,13 +15,15 @@ import auth_diameter as ad
 from auth_diameter.disc import schema
 from auth_diameter.disc.store import Store
 
+STORED = "HA1 for MD5, SHA-256, SHA-512-256 in realm siphub.net"
+
 # --- user ----------------------------------------------------------------------------------------------
 
 
 def test_user_add_makes_the_database_and_keeps_no_password(cli, tmp_path):
     path = tmp_path / "new.sqlite"
     done = cli("user", "add", ACCOUNT, "--password-stdin", "--db", path, stdin=b"open sesame\n")
-    assert done == (0, f"added {ACCOUNT}\n", "")
+    assert done == (0, f"added {ACCOUNT}: {STORED}\n", "")
     with Store.open(path) as store:
         assert store.ha1("alice", "siphub.net") == ad.ha1("alice", "siphub.net", "open sesame")
     for file in tmp_path.iterdir():
@@ -55,9 +57,24 @@ def test_without_a_terminal_the_password_must_come_on_stdin(cli, db):
 def test_a_user_who_exists_is_only_changed_on_demand(cli, db):
     add = ("user", "add", ACCOUNT, "--password-stdin", "--db", db)
     assert_one_line(cli(*add, stdin=b"new\n"), ACCOUNT, "exists already", "--replace")
-    assert cli(*add, "--replace", stdin=b"new\n").out == f"changed {ACCOUNT}\n"
+    assert cli(*add, "--replace", stdin=b"new\n").out == f"changed {ACCOUNT}: {STORED}\n"
     with Store.open(db) as store:
         assert store.ha1("alice", "siphub.net") == ad.ha1("alice", "siphub.net", "new")
+
+
+def test_user_add_says_in_which_spelling_of_the_realm_it_stored(cli, db, tmp_path):
+    """A challenge has that one: a password is hashed for it, whatever was typed."""
+    add = ("user", "add", "bob@SIPHub.net", "--password-stdin", "--db", db)
+    note = "not SIPHub.net: challenges have the spelling of the database"
+    assert cli(*add, stdin=b"x\n").out == f"added bob@siphub.net: {STORED} ({note})\n"
+    # As it was imported with HA1, which was made for that spelling.
+    path = tmp_path / "users.csv"
+    path.write_text(f"username,domain,ha1\n1000,3CXPhoneSystem,{ad.ha1('1000', '3CXPhoneSystem', 'x')}\n")
+    assert cli("user", "import", path, "--db", db).out == "1 added, 0 changed, 0 group memberships\n"
+    done = cli("user", "add", "1001@3CXPhoneSystem", "--password-stdin", "--db", db, stdin=b"x\n")
+    assert done.out == (
+        "added 1001@3CXPhoneSystem: HA1 for MD5, SHA-256, SHA-512-256 in realm 3CXPhoneSystem\n"
+    )
 
 
 def test_user_del_takes_the_groups_along(cli, db):
@@ -154,6 +171,37 @@ def test_user_import_names_the_line_of_each_bad_row_and_writes_nothing(cli, db, 
     assert cli("user", "list", "--db", db).err == "1 user\n"
 
 
+def test_user_import_without_a_header_says_what_to_write(cli, db):
+    done = cli("user", "import", "-", "--db", db, stdin=b"bob,siphub.net,hushhush\n")
+    assert (done.status, done.out) == (2, "")
+    assert done.err == (
+        "stdin, line 1: does not name the columns: put a header line in front of it, as "
+        "username,domain,password or, of Kamailio's table, id,username,domain,password,ha1,ha1b\n"
+        "auth-diameter: stdin: nothing was imported\n"
+    )
+
+
+def test_user_import_of_ha1_for_another_spelling_of_the_realm(cli, db, tmp_path):
+    path = tmp_path / "users.csv"
+    path.write_text(f"username,domain,ha1\nbob,SIPHub.net,{ad.ha1('bob', 'SIPHub.net', 'x')}\n")
+    done = cli("user", "import", path, "--db", db)
+    assert (done.status, done.out) == (2, "")
+    assert f"{path}, line 2: column domain: the database has this realm as 'siphub.net'" in done.err
+    assert cli("user", "list", "--db", db).err == "1 user\n"
+
+
+def test_user_import_says_which_columns_it_does_not_use(cli, db, tmp_path):
+    path = tmp_path / "subscriber.csv"
+    ha1 = ad.ha1("bob", "siphub.net", "x")
+    path.write_text(f"id;username;domain;password;ha1;ha1b;r\x1bpid\n1;bob;siphub.net;;{ha1};;\n")
+    done = cli("user", "import", path, "--db", db)
+    assert done == (
+        0,
+        "1 added, 0 changed, 0 group memberships\n",
+        f"{path}: columns not used: id, r\\x1bpid\n",
+    )
+
+
 def test_user_import_of_those_who_exist(cli, db, tmp_path):
     path = tmp_path / "users.csv"
     path.write_bytes(b"username,domain,password\nalice,siphub.net,new\n")
@@ -194,6 +242,33 @@ def test_groups_of_nobody(cli, db):
 def test_a_user_without_groups_has_an_empty_list(cli, db):
     cli("user", "add", "bob@siphub.net", "--password-stdin", "--db", db, stdin=b"x\n")
     assert cli("group", "list", "bob@siphub.net", "--db", db) == (0, "", "")
+
+
+# --- databases that others can read --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("user", "add", "bob@siphub.net", "--password-stdin", "--replace"),
+        ("user", "import", "-", "--replace"),
+        ("group", "add", ACCOUNT, "managers"),
+    ],
+    ids=lambda command: " ".join(command[:2]),
+)
+def test_a_database_that_others_can_read_is_one_warning_with_the_command_that_mends_it(
+    cli, db, caplog, command
+):
+    """An HA1 in it is as good as a password. The change is made all the same."""
+    db.chmod(0o640)
+    assert cli(*command, "--db", db, stdin=CSV).status == 0
+    (record,) = caplog.records
+    command_line = f"chmod 600 {db}"
+    assert record.getMessage() == f"{db}: others than its owner can read it (mode 640): {command_line}"
+    assert subprocess.run(command_line.split(), check=False).returncode == 0
+    caplog.clear()
+    assert cli(*command, "--db", db, stdin=CSV).status == 0
+    assert caplog.records == []
 
 
 # --- databases that cannot be used ---------------------------------------------------------------------

@@ -90,13 +90,14 @@ def test_the_same_request_from_another_address_is_a_replay(disc):
         assert parse_reply(asked[2].reply).challenge().stale
 
 
-def test_without_a_key_file_a_restart_makes_all_nonces_foreign(disc):
+def test_without_a_key_file_a_restart_makes_all_nonces_stale(disc):
+    """RFC 7616, 3.3: without stale=true a telephone would take its right password for wrong."""
     with disc() as server:
         request = answer_to(ask(server, register()))
     with disc() as server:
         decision = ask(server, request)
-        assert decision.cause is ad.Cause.RECHALLENGED
-        assert not parse_reply(decision.reply).challenge().stale
+        assert decision.cause is ad.Cause.CHALLENGED
+        assert parse_reply(decision.reply).challenge().stale
 
 
 def test_nodes_with_one_key_take_each_others_nonces(disc):
@@ -110,4 +111,4 @@ def test_a_change_of_key_in_three_steps_refuses_nobody(disc):
     with disc(OLD) as before, disc(NEW, OLD) as between, disc(NEW) as after:
         assert ask(between, answer_to(ask(before, register())))
         assert ask(after, answer_to(ask(between, register())))
-        assert ask(after, answer_to(ask(before, register()))).cause is ad.Cause.RECHALLENGED
+        assert ask(after, answer_to(ask(before, register()))).cause is ad.Cause.CHALLENGED

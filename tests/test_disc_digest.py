@@ -4,82 +4,22 @@ Telephones are played by our UAC; how they and strangers' clients agree is in te
 """
 
 import hashlib
-import itertools
 import logging
 from collections import Counter
 
 import pytest
+from disc_asker import CHALLENGE, KEY, NOW, PASSWORD, REALM, USER_NAME, Asker, code
 
 import auth_diameter as ad
-from auth_diameter._core import RequestStream
 from auth_diameter.disc.config import DiscConfig
 from auth_diameter.disc.names import Hashes, compute_ha1
 from auth_diameter.disc.nonce import Nonces
-from auth_diameter.disc.server import Disc, Outcome
+from auth_diameter.disc.server import Outcome
 from auth_diameter.disc.store import Store
 from auth_diameter.uac import authorization
 
-USER_NAME, RESULT_CODE, DESTINATION_REALM, CALLING_STATION_ID = 1, 268, 283, 31
-RESPONSE_AUTH, NEXTNONCE, BODY_HASH = 106, 107, 112
-RESOURCE, RESPONSE, CHALLENGE, METHOD, SERVICE_TYPE, SIP_MSGID = 400, 401, 402, 403, 404, 406
-
-NOW = 1_800_000_000.0
-REALM = "siphub.net"
-PASSWORD = "wonderland"
-KEY = b"sixteen secret bytes"
+RESPONSE_AUTH, NEXTNONCE = 106, 107
 ALL = ("SHA-512-256", "SHA-256", "MD5")
-ONE_AFTER_THE_OTHER = itertools.count(1)
-
-
-class Server:
-    """A DISC and a telephone that asks it by way of a SIP server.
-
-    :ivar end_to_end: what the SIP server says of a request; None: another for each; 0: OpenSER's module.
-    """
-
-    def __init__(self, store, nonces=None, **settings):
-        self.disc = Disc(store, DiscConfig(**settings), nonces or Nonces(KEY))
-        self.now = NOW
-        self.end_to_end = None
-        self.source = ""
-        self.one_challenge = False
-        self.counts = self.disc.counts
-
-    def ask(self, credentials=None, *, method="REGISTER", user="alice", body=None, resource=REALM):
-        avps = [
-            ad.Avp(RESOURCE, resource),
-            ad.Avp(DESTINATION_REALM, REALM),
-            ad.Avp(SERVICE_TYPE, b"6"),
-            ad.Avp(SIP_MSGID, b"\1\2\3\4", flags=0),
-            ad.Avp(USER_NAME, f"{user}@{REALM}"),
-        ]
-        if credentials is not None:
-            avps += [ad.Avp(RESPONSE, credentials), ad.Avp(METHOD, method)]
-        if body is not None:
-            avps.append(ad.Avp(BODY_HASH, body, flags=0))
-        if self.source:
-            avps.append(ad.Avp(CALLING_STATION_ID, self.source, flags=0))
-        end_to_end = next(ONE_AFTER_THE_OTHER) if self.end_to_end is None else self.end_to_end
-        message = ad.Message(265, avps, application_id=1, hop_by_hop=7, end_to_end=end_to_end)
-        out = bytearray()
-        self.disc.answer(RequestStream().feed(message.encode()), out, self.now, self.one_challenge)
-        (answer,) = (ad.Message.decode(data) for data in ad.Framer().feed(out))
-        return answer
-
-    def challenges(self, credentials=None, **more):
-        """Those of an answer 4001, by algorithm and in their order."""
-        answer = self.ask(credentials, **more)
-        assert code(answer) == 4001
-        found = [ad.Challenge.parse(avp.data.removesuffix(b"\r\n")) for avp in answer.find_all(CHALLENGE)]
-        return {challenge.algorithm: challenge for challenge in found}
-
-    def respond(self, algorithm="MD5", *, user="alice", password=PASSWORD, method="REGISTER", **changes):
-        challenge = self.challenges(user=user)[algorithm]
-        return authorization(challenge, user, password, method, f"sip:{REALM}", **changes)
-
-
-def code(answer):
-    return answer.find(RESULT_CODE).value
 
 
 @pytest.fixture
@@ -97,7 +37,7 @@ def store(tmp_path):
 @pytest.fixture
 def make(store):
     """A server of these settings."""
-    return lambda nonces=None, **settings: Server(store, nonces, **settings)
+    return lambda nonces=None, **settings: Asker(store, nonces, **settings)
 
 
 # ------------------------------------------------------------------ algorithms and qop: RFC 7616 and 8760
@@ -199,7 +139,7 @@ def test_a_nonce_with_any_bit_flipped_is_not_ours_however_right_the_digest(make)
         if touched.isprintable() and not set(touched) & set('"\\'):
             challenge = ad.Challenge.parse(f'Digest realm="{REALM}", nonce="{touched}", qop="auth"')
             value = authorization(challenge, "alice", PASSWORD, "REGISTER", f"sip:{REALM}")
-            assert server.challenges(value)["MD5"].stale is False
+            assert server.challenges(value)["MD5"].stale is True
     assert server.counts[Outcome.FOREIGN_NONCE] > 250
 
 
@@ -239,12 +179,51 @@ def test_a_user_with_md5_only_is_challenged_with_md5_only(make):
     assert list(make(algorithms=("SHA-256",)).challenges(user="mary")) == ["SHA-256"]
 
 
-def test_nobody_learns_from_challenges_who_exists(make):
-    """An unknown user is offered what another user is, the same each time."""
+@pytest.mark.parametrize("majority", ["MD5", "all"])
+def test_nobody_learns_from_challenges_who_exists(make, store, majority):
+    """An unknown name is offered what most users of its realm are."""
+    with Store.open(store.path, writable=True) as writer, writer.changing():
+        for number in range(5 if majority == "MD5" else 0):
+            ha1 = compute_ha1(f"old{number}", REALM, "x")
+            writer.put(f"old{number}", REALM, Hashes(ha1), exists=False)
     server = make(algorithms=ALL)
-    looks = {tuple(server.challenges(user=f"nobody{n}")) for n in range(50)}
-    assert looks <= {ALL, ("MD5",)}
-    assert all(server.challenges(user="zoe").keys() == server.challenges(user="zoe").keys() for _ in range(3))
+    usual = ["MD5"] if majority == "MD5" else list(ALL)
+    for name in ("nobody", "aaron", "mary1", "zoe", ""):
+        assert list(server.challenges(user=name)) == usual
+    stranger = server.respond(user="nobody")
+    rechallenging = make(algorithms=ALL, rechallenge=True)
+    assert list(rechallenging.challenges(stranger)) == usual
+    # Who has something else is told apart by who asks for that very name.
+    assert list(server.challenges(user="mary")) == ["MD5"]
+    assert list(server.challenges(user="alice")) == list(ALL)
+
+
+def test_who_can_use_nothing_that_is_offered_looks_like_anybody(make, store):
+    """With strong algorithms alone a user with MD5 is challenged as one who does not exist."""
+    server = make(algorithms=ALL[:2])
+    assert list(server.challenges(user="mary")) == list(server.challenges(user="nobody")) == list(ALL[:2])
+    with Store.open(store.path, writable=True) as writer, writer.changing():
+        for name in ("old1", "old2", "old3"):
+            hashes = Hashes(
+                compute_ha1(name, REALM, "x"), ha1_sha256=compute_ha1(name, REALM, "x", "SHA-256")
+            )
+            writer.put(name, REALM, hashes, exists=False)
+    server = make(algorithms=ALL[:2])
+    assert list(server.challenges(user="mary")) == list(server.challenges(user="nobody")) == ["SHA-256"]
+
+
+def test_after_a_change_a_user_is_offered_what_he_has_now(make, store):
+    """Not what was kept of before: half a second later at most."""
+    server = make(algorithms=ALL)
+    assert list(server.challenges(user="mary")) == ["MD5"]
+    assert list(server.challenges(user="nobody")) == list(ALL)
+    with Store.open(store.path, writable=True) as writer:
+        writer.add_user("mary", REALM, "lamb", replace=True)
+        with writer.changing() as connection:
+            connection.execute("UPDATE subscriber SET ha1_sha256 = '' WHERE username <> 'mary'")
+    server.now += 0.5
+    assert list(server.challenges(user="mary")) == list(ALL)
+    assert list(server.challenges(user="nobody")) == [ALL[0], "MD5"]
 
 
 @pytest.mark.parametrize(
@@ -390,6 +369,20 @@ def test_userhash_of_a_user_who_was_added_meanwhile(make, store):
     assert code(server.ask(server.respond(user="new", userhash=True))) == 2001
 
 
+def test_who_hashes_the_username_is_out_half_a_second_after_a_change(make, store):
+    """A new password and a deletion count for hashed names as for plain ones."""
+    server = make(userhash=True)
+    alice, bob = server.respond(userhash=True), server.respond(user="bob", password="builder", userhash=True)
+    assert [code(server.ask(value)) for value in (alice, bob)] == [2001, 2001]
+    with Store.open(store.path, writable=True) as writer:
+        writer.add_user("alice", REALM, "another", replace=True)
+        writer.delete_user("bob", REALM)
+    server.now += 0.5
+    alice, bob = server.respond(userhash=True), server.respond(user="bob", password="builder", userhash=True)
+    assert [code(server.ask(value)) for value in (alice, bob)] == [5003, 5003]
+    assert code(server.ask(server.respond(password="another", userhash=True))) == 2001
+
+
 # ------------------------------------------------------------------ nonces: RFC 7616, 3.3 and 5.4
 
 
@@ -404,7 +397,7 @@ def test_stale_only_where_the_digest_is_right(make):
     """RFC 7616, 3.3: stale=true says that the password was right."""
     server = make()
     right, wrong = server.respond(), server.respond(password="guess")
-    server.now += 301
+    server.now += 311
     assert server.challenges(right)["MD5"].stale is True
     assert code(server.ask(wrong)) == 5003
     assert [server.counts[outcome] for outcome in (Outcome.STALE, Outcome.WRONG_DIGEST)] == [1, 1]
@@ -426,10 +419,13 @@ def test_a_nonce_bound_to_the_address_of_the_uac(make):
     server.source = "192.0.2.1"
     value = server.respond()
     server.source = "192.0.2.2"
-    assert server.challenges(value)["MD5"].stale is False
+    assert server.challenges(value)["MD5"].stale is True
     assert server.counts[Outcome.FOREIGN_NONCE] == 1
     server.source = "192.0.2.1"
     assert code(server.ask(value)) == 2001
+    server.source = "192.0.2.2"
+    assert server.challenges(value)["MD5"].stale is True, "nor is it good elsewhere once it was used"
+    assert server.counts[Outcome.FOREIGN_NONCE] == 2
 
 
 # ------------------------------------------------------------------ nonce counts: RFC 7616, 3.4 and 5.5

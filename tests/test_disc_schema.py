@@ -291,3 +291,56 @@ def test_a_journal_that_a_killed_writer_left_is_rolled_back_by_a_reader(tmp_path
         connection.execute("ROLLBACK")
     with Store.open(killed) as store:
         assert store.count_users() == 0
+
+
+# --- databases by URL -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("users.sqlite", "users.sqlite"),
+        ("/var/lib/users.sqlite", "/var/lib/users.sqlite"),
+        ("sqlite:///users.sqlite", "users.sqlite"),
+        ("sqlite:////var/lib/users.sqlite", "/var/lib/users.sqlite"),
+        ("sqlite:///a:b@c.sqlite", "a:b@c.sqlite"),
+        ("sqlite:///:memory:", ":memory:"),
+        (":memory:", ":memory:"),
+        ("a:b/c.sqlite", "a:b/c.sqlite"),
+        ("C:/users.sqlite", "C:/users.sqlite"),
+        ("./mysql://x", "./mysql://x"),
+        ("", ""),
+    ],
+)
+def test_a_database_is_named_by_its_path_or_a_url_of_sqlite(name, path):
+    assert schema.database_path(name) == path
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("mysql://user:hush@host/kamailio", "mysql://host/kamailio"),
+        ("postgresql://user:hush@[2001:db8::1]:5432/kamailio", "postgresql://[2001:db8::1]:5432/kamailio"),
+        ("postgresql+asyncpg://user:hush@/kamailio", "postgresql+asyncpg:///kamailio"),
+        ("redis://:hush@host/0", "redis://host/0"),
+        ("mysql://user:hu@hush@host/kamailio", "mysql://host/kamailio"),
+        ("mysql://user:hush/a@host", "mysql://host"),
+        ("mysql://user:hush?a@host/x", "mysql://host/x"),
+        ("postgresql://host/x?user=a&password=hush", "postgresql://…"),
+        ("postgresql://host/x?user=a@b&password=hush", "postgresql://…"),
+        ("mysql://host/x;password=hush", "mysql://…"),
+        ("mysql://user:hush@host/a\nb", "mysql://…"),
+        ("cx://hss.example.net:3868/realm", "cx://hss.example.net:3868/realm"),
+        ("sqlite://users.sqlite", "sqlite://users.sqlite"),
+        ("sqlite://", "sqlite://"),
+        ("sqlite:///", "sqlite:///"),
+        ("sqlite:///users.sqlite?key=hush", "sqlite://…"),
+    ],
+)
+def test_another_url_is_refused_in_one_line_without_a_password(url, shown):
+    for use in (schema.database_path, Store.open, Store.create):
+        with pytest.raises(ConfigError) as error:
+            use(url)
+        assert str(error.value).startswith(f"{shown}: ")
+        assert "hush" not in str(error.value)
+        assert "\n" not in str(error.value)

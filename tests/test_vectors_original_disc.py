@@ -173,7 +173,7 @@ def test_a_server_that_is_down_says_nothing():
     assert exchange.reply.startswith(b"SIP/2.0 500 ")
     authorizer = Authorizer(Config(unavailable_status=500))
     question = authorizer.www_authorize(exchange.request, "$fd", 0.0)
-    decision = authorizer.fail(question, Cause.DISC_TIMEOUT)
+    decision = authorizer.fail(question, Cause.DISC_TIMEOUT, 0.0)
     assert decision.reply.startswith(b"SIP/2.0 500 Server Internal Error\r\n")
 
 

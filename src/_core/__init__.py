@@ -22,7 +22,7 @@ from auth_diameter._core.disc_dialect import (
 from auth_diameter._core.errors import ConfigError, DiscError, Error, ParseError
 from auth_diameter._core.message import Framer, Message, format_message, message_length
 from auth_diameter._core.nonces import NonceUses, Use
-from auth_diameter._core.penalties import Penalties
+from auth_diameter._core.penalties import Attempt, Penalties
 from auth_diameter._core.response import (
     body_hash,
     digest_response,
@@ -41,6 +41,7 @@ __all__ = [
     "AaRequest",
     "Answer",
     "AnswerStream",
+    "Attempt",
     "Avp",
     "Challenge",
     "ConfigError",

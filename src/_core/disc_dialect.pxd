@@ -24,6 +24,7 @@ cdef class Question:
     cdef public double deadline
     cdef public uint32_t msgid
     cdef public int attempts
+    cdef public object attempt              # the Attempt that its credentials are, while they are judged, or None
 
     cdef void put_asked(self, Asked *out, Span realm)
     cdef size_t room(self) except 0
@@ -37,6 +38,7 @@ cdef class Answer:
     cdef readonly bytes response_auth       # rspauth of Authentication-Info, or None
     cdef readonly bytes nextnonce           # the same
     cdef readonly bytes user_name           # whose hashed username it was, or None
+    cdef readonly uint32_t failed_avp       # code of the AVP that Failed-AVP holds, or 0
     cdef readonly str fault                 # None, or why the answer must not be used
 
 

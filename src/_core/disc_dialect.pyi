@@ -5,6 +5,7 @@ from typing_extensions import Buffer, disjoint_base
 
 from auth_diameter._core.digest import Credentials
 from auth_diameter._core.errors import ParseError
+from auth_diameter._core.penalties import Attempt
 from auth_diameter._core.sip import SipRequest
 
 @final
@@ -16,6 +17,7 @@ class Question:
     deadline: float
     msgid: int
     attempts: int
+    attempt: Attempt | None
     @property
     def request(self) -> SipRequest: ...
     @property
@@ -67,6 +69,8 @@ class Answer:
     @property
     def user_name(self) -> bytes | None: ...
     @property
+    def failed_avp(self) -> int: ...
+    @property
     def fault(self) -> str | None: ...
 
 @disjoint_base
@@ -108,6 +112,8 @@ class AaRequest:
     @property
     def source(self) -> bytes: ...
     @property
+    def session(self) -> bytes: ...
+    @property
     def end_to_end(self) -> int: ...
     @property
     def has_credentials(self) -> bool: ...
@@ -125,4 +131,5 @@ def append_answer(
     response_auth: str | None = None,
     nextnonce: str | None = None,
     user_name: str | None = None,
+    failed_avp: int = 0,
 ) -> None: ...

@@ -25,7 +25,7 @@ from auth_diameter._core.digest cimport (
 )
 from auth_diameter._core.disc_wire cimport (
     AnswerView, Asked, answer_size, authentication_room, challenge_size, group_check_room, put_answer,
-    put_authentication, put_challenge, put_group_check, read_answer, read_question,
+    failed_avp_size, put_authentication, put_challenge, put_failed_avp, put_group_check, read_answer, read_question,
 )
 from auth_diameter._core.message cimport (
     DEFAULT_LIMIT, FRAME_LARGE, FRAME_SHORT, FRAME_UNALIGNED, FRAME_VERSION, frame, get_u32,
@@ -61,6 +61,7 @@ cdef class Question:
     :ivar realm: str, the Destination-Realm. :ivar is_group_check: bool.
     :ivar proxy: whether it is about Proxy-Authorization. :ivar group: str, of a group check, or None.
     :ivar callback, connection, deadline, msgid, attempts: the pool's, while the question is under way.
+    :ivar attempt: Attempt that its credentials are while they are judged, or None.
     """
 
     def __init__(self):
@@ -76,6 +77,7 @@ cdef class Question:
             span_of(self.body_hash, &out.body_hash, "body_hash")
         if self.tells_source and self.request.source is not None:
             span_of(self.request.source[0], &out.source, "source")
+            memcpy(out.session, self.request.fingerprint(), sizeof(out.session))
 
     cdef size_t room(self) except 0:
         """Bytes the message has at most."""
@@ -199,6 +201,8 @@ cdef class Answer:
     :ivar challenges: tuple of bytes, each fit to be a header's value, in the order of preference.
     :ivar response_auth, nextnonce: bytes, of Authentication-Info (RFC 7616, 3.5), or None.
     :ivar user_name: bytes, whose hashed username it was (RFC 7616, 3.4.4), or None.
+    :ivar failed_avp: int, code of the AVP that Failed-AVP holds (RFC 6733, 7.5): what credentials were refused for,
+        other than a wrong digest; 0 where there is none.
     :ivar fault: str, why the answer must not be used, or None.
     """
 
@@ -242,6 +246,7 @@ cdef Answer answer_of(const uint8_t *p, size_t n, int64_t *msgid):
         a.nextnonce = plain(view.nextnonce)
     if view.user_name.p != NULL:
         a.user_name = plain(view.user_name)
+    a.failed_avp = view.failed_avp
     if view.fault != NULL:
         a.fault = view.fault.decode("ascii")
     return a
@@ -383,6 +388,7 @@ cdef class AaRequest:
     :ivar body_hash: bytes, hexadecimal, of credentials with qop=auth-int; empty where absent.
     :ivar source: bytes, the address that the SIP request came from; empty where absent.
     :ivar end_to_end: int, 0 from OpenSER's module; else the same for the retransmission of a request.
+    :ivar session: bytes, the same for the retransmission of a request, and longer; empty where absent.
     """
 
     def __init__(self):
@@ -427,6 +433,10 @@ cdef class AaRequest:
     @property
     def source(self):
         return plain(self.view.source)
+
+    @property
+    def session(self):
+        return plain(self.view.session)
 
     @property
     def end_to_end(self):
@@ -488,13 +498,14 @@ cdef class RequestStream(_Stream):
 
 
 def append_answer(bytearray out not None, AaRequest question not None, uint32_t result_code,
-                  challenges=(), response_auth=None, nextnonce=None, user_name=None):
+                  challenges=(), response_auth=None, nextnonce=None, user_name=None, uint32_t failed_avp=0):
     """Writes the AA-Answer at the end of `out`.
 
     :param challenges: values of WWW-Authenticate headers, each bytes without CRLF, in the order of
         preference. OpenSER's module can take one only.
     :param response_auth, nextnonce: str, for Authentication-Info (RFC 7616, 3.5), or None.
     :param user_name: str, where the SIP server knows its hash alone (RFC 7616, 3.4.4), or None.
+    :param failed_avp: code of the AVP that Failed-AVP is to hold (RFC 6733, 7.5); 0: none.
     """
     cdef Py_ssize_t size = PyByteArray_GET_SIZE(out)
     cdef size_t more = 0
@@ -509,6 +520,8 @@ def append_answer(bytearray out not None, AaRequest question not None, uint32_t 
         more += avp_size(len(as_bytes(nextnonce, "nextnonce")))
     if user_name is not None:
         more += avp_size(len(as_bytes(user_name, "user_name")))
+    if failed_avp:
+        more += failed_avp_size()
     PyByteArray_Resize(out, size + <Py_ssize_t>(answer_size(&question.view) + more))
     q = <uint8_t *>PyByteArray_AS_STRING(out) + size
     q += put_answer(q, &question.view, result_code, more)
@@ -523,4 +536,6 @@ def append_answer(bytearray out not None, AaRequest question not None, uint32_t 
         q = avp_put(q, AVP_DIGEST_NEXTNONCE, 0, text.p, text.n)
     if user_name is not None:
         span_of(user_name, &text, "user_name")
-        avp_put(q, AVP_USER_NAME, AVP_MANDATORY, text.p, text.n)
+        q = avp_put(q, AVP_USER_NAME, AVP_MANDATORY, text.p, text.n)
+    if failed_avp:
+        put_failed_avp(q, failed_avp)

@@ -4,7 +4,7 @@ Nothing here touches a Python object: readers fill a struct that the caller owns
 length, writers trust that the caller made room.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from auth_diameter._core.digest cimport DigestFields
 from auth_diameter._core.message cimport Header
@@ -26,6 +26,7 @@ cdef struct Asked:
     Span realm
     Span body_hash          # hexadecimal, n is 0 where qop is not auth-int: RFC 7616, 3.4.3
     Span source             # address that the request came from; n is 0 where it is not to be told
+    uint64_t session[2]     # told with the source: what a retransmission has in common, as `end_to_end` alone is short
     uint32_t msgid          # SIP-MSGID, and Hop-by-Hop
     uint32_t end_to_end     # the same for the retransmission of a request: RFC 6733, 3
     bint again              # it was asked before, and no answer came
@@ -40,6 +41,7 @@ cdef struct AnswerView:
     Span response_auth      # rspauth of Authentication-Info (RFC 7616, 3.5); p is NULL where absent
     Span nextnonce          # the same; fit to stand in a quoted string
     Span user_name          # whose hashed username it was (RFC 7616, 3.4.4), without control characters
+    uint32_t failed_avp     # code of the AVP that Failed-AVP holds (RFC 6733, 7.5); 0: there was none
     const char *fault       # NULL, or why the answer must not be used
 
 
@@ -48,6 +50,7 @@ cdef struct QuestionView:
     Span msgid, user_name, realm, resource, response, method, group    # p is NULL where absent
     Span body_hash          # of credentials with qop=auth-int: RFC 7616, 3.4.3
     Span source             # address that the SIP request came from
+    Span session            # the same for the retransmission of a SIP request; longer than End-to-End
     uint8_t service_type    # the ASCII digit; 0: there was none
     uint32_t fault          # the Result-Code that refuses the message; 0: none does
 
@@ -67,5 +70,7 @@ cdef void read_question(const uint8_t *p, size_t n, QuestionView *out) noexcept 
 cdef size_t answer_size(const QuestionView *question) noexcept nogil
 cdef size_t put_answer(uint8_t *out, const QuestionView *question, uint32_t result_code,
                        size_t more) noexcept nogil
+cdef size_t failed_avp_size() noexcept nogil
+cdef uint8_t *put_failed_avp(uint8_t *q, uint32_t code) noexcept nogil
 cdef size_t challenge_size(Span challenge) noexcept nogil
 cdef uint8_t *put_challenge(uint8_t *q, Span challenge) noexcept nogil

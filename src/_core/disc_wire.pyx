@@ -11,8 +11,9 @@ shares a connection with standard Diameter. Order on the wire::
 
 Beyond what OpenSER's module knows, and only where both sides are set up for it: several Challenge AVPs in
 one answer (RFC 8760), and standard AVPs for what a digest needs more: Digest-Entity-Body-Hash with
-qop=auth-int, Calling-Station-Id for the address of the UAC, Digest-Response-Auth and Digest-Nextnonce for
-Authentication-Info.
+qop=auth-int, Calling-Station-Id for the address of the UAC, Session-Id for what a retransmitted SIP request has
+in common, Digest-Response-Auth and Digest-Nextnonce for Authentication-Info, and Failed-AVP for what credentials
+were refused for other than a wrong digest.
 
 A reader takes any order. An answer belongs to the question whose SIP-MSGID it repeats; one without
 goes by its Hop-by-Hop Identifier. The original DISC puts identifiers of its own into the header, so
@@ -28,7 +29,8 @@ from auth_diameter._core.codes cimport (
     APPLICATION_NASREQ, AVP_CALLING_STATION_ID, AVP_CHALLENGE, AVP_DESTINATION_REALM,
     AVP_DIGEST_ENTITY_BODY_HASH, AVP_DIGEST_NEXTNONCE, AVP_DIGEST_RESPONSE_AUTH, AVP_MANDATORY, AVP_METHOD,
     AVP_RESOURCE,
-    AVP_RESPONSE, AVP_RESULT_CODE, AVP_SERVICE_TYPE, AVP_SIP_MSGID, AVP_USER_GROUP, AVP_USER_NAME, COMMAND_AA,
+    AVP_FAILED_AVP, AVP_RESPONSE, AVP_RESULT_CODE, AVP_SERVICE_TYPE, AVP_SESSION_ID, AVP_SIP_MSGID, AVP_USER_GROUP,
+    AVP_USER_NAME, COMMAND_AA,
     FLAG_ERROR, FLAG_PROXIABLE, FLAG_REQUEST, FLAG_RETRANSMITTED, RESULT_AVP_OCCURS_TOO_MANY_TIMES,
     RESULT_COMMAND_UNSUPPORTED,
     RESULT_INVALID_AVP_LENGTH, RESULT_INVALID_AVP_VALUE, RESULT_INVALID_HDR_BITS, RESULT_MISSING_AVP,
@@ -38,14 +40,16 @@ from auth_diameter._core.digest cimport (
     MAX_PARAMETER, REALM, USERNAME, USERNAME_STAR, DigestFields, challenge_ok, plain_value, put_ext_value,
     response_ok,
 )
+from auth_diameter._core.hex cimport ad_put_hex
 from auth_diameter._core.message cimport DIAMETER_VERSION, HEADER_SIZE, Header, get_u32, header_get, header_put
 from auth_diameter._core.sip_wire cimport SipMessage
 from auth_diameter._core.span cimport Reader, Span, put_u32
 from auth_diameter._core.uri cimport SipUri, put_address
 
 cdef enum:
-    # Header, and the headers and padding of all AVPs that a question may have
-    FRAME_ROOM = HEADER_SIZE + 10 * 12
+    SESSION_SIZE = 32       # hexadecimal digits
+    # Header, the headers and padding of all AVPs that a question may have, and Session-Id
+    FRAME_ROOM = HEADER_SIZE + 11 * 12 + SESSION_SIZE
 
 
 # ---------------------------------------------------------------------------------- questions, written
@@ -76,6 +80,8 @@ cdef size_t put_authentication(uint8_t *out, const Asked *asked) noexcept nogil:
         q = avp_put(q, AVP_DIGEST_ENTITY_BODY_HASH, 0, asked.body_hash.p, asked.body_hash.n)
     if asked.source.n:
         q = avp_put(q, AVP_CALLING_STATION_ID, 0, asked.source.p, asked.source.n)
+        ad_put_hex(q + AVP_HEADER, <const uint8_t *>asked.session)
+        q = avp_put_in_place(q, AVP_SESSION_ID, SESSION_SIZE)
     return put_question_header(out, q, asked.msgid, asked.end_to_end, asked.again)
 
 
@@ -256,6 +262,9 @@ cdef void read_answer(const uint8_t *p, size_t n, AnswerView *out) noexcept nogi
                 out.fault = "Digest-Nextnonce cannot stand in a quoted string, or is given twice"
             else:
                 out.nextnonce = avp.data
+        elif avp.code == AVP_FAILED_AVP:
+            if AVP_HEADER <= avp.data.n:
+                out.failed_avp = get_u32(avp.data.p)
         elif avp.code == AVP_USER_NAME:
             if out.user_name.p != NULL or ad_find_control(avp.data.p, avp.data.p + avp.data.n) != (
                     avp.data.p + avp.data.n):
@@ -328,6 +337,8 @@ cdef void read_question(const uint8_t *p, size_t n, QuestionView *out) noexcept 
             place = &out.body_hash
         elif avp.code == AVP_CALLING_STATION_ID:
             place = &out.source
+        elif avp.code == AVP_SESSION_ID:
+            place = &out.session
         else:
             continue
         if place.p != NULL:
@@ -406,6 +417,17 @@ cdef size_t put_answer(uint8_t *out, const QuestionView *question, uint32_t resu
     if question.service_type:
         q = avp_put(q, AVP_SERVICE_TYPE, AVP_MANDATORY, &question.service_type, 1)
     return n
+
+
+cdef size_t failed_avp_size() noexcept nogil:
+    """Bytes that `put_failed_avp` writes."""
+    return avp_size(AVP_HEADER)
+
+
+cdef uint8_t *put_failed_avp(uint8_t *q, uint32_t code) noexcept nogil:
+    """Failed-AVP with an AVP of that code, which has no data (RFC 6733, 7.5); returns the end."""
+    avp_put(q + AVP_HEADER, code, 0, NULL, 0)
+    return avp_put_in_place(q, AVP_FAILED_AVP, AVP_HEADER)
 
 
 cdef size_t challenge_size(Span challenge) noexcept nogil:

@@ -10,7 +10,9 @@ class Use(enum.Enum):
 
 @final
 class NonceUses:
-    def __new__(cls, lifetime: float = 300.0, most: int = 131_072, limit: int = 0) -> Self: ...
+    def __new__(
+        cls, lifetime: float = 300.0, most: int = 131_072, limit: int = 0, ahead: float = 0.0
+    ) -> Self: ...
     def __len__(self) -> int: ...
     def take(
         self, nonce: str, realm: str, algorithm: str, source: str, count: int, mark: int, now: float

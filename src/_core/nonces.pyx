@@ -9,6 +9,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 cdef enum:
     WINDOW = 64             # counts that may come out of order: more requests than one UA has under way
     MARKS = 4               # of the latest uses of a nonce, to know the retransmissions of these requests
+    GUESSES = 16            # at a mark: who repeats a digest in other requests could meet one of 32 bits in time
 
 cdef double RETRANSMITTED = 32.0    # seconds in which a request may come again: 64 × T1 (RFC 3261, 17.1.2.2)
 
@@ -48,13 +49,17 @@ cdef class _Nonce:
     cdef uint32_t uses
     cdef Mark marks[MARKS]
     cdef int next_mark
+    cdef int replays                    # since the latest mark
 
     cdef object take(self, uint32_t count, int64_t mark, double now, uint32_t limit):
         cdef uint32_t distance
         if count <= self.highest:
             distance = self.highest - count
             if distance >= WINDOW or self.window >> distance & 1:
-                return _AGAIN if self.is_again(count, mark, now) else _REPLAYED
+                if self.replays < GUESSES and self.is_again(count, mark, now):
+                    return _AGAIN
+                self.replays += 1
+                return _REPLAYED
         # Not the count is limited: belle-sip goes on counting from one nonce to the next.
         if limit and self.uses >= limit:
             return _EXPIRED
@@ -68,6 +73,7 @@ cdef class _Nonce:
         if mark:
             self.marks[self.next_mark] = Mark(now, mark, count)
             self.next_mark = (self.next_mark + 1) % MARKS
+            self.replays = 0
         return _FIRST
 
     cdef bint is_again(self, uint32_t count, int64_t mark, double now) noexcept:
@@ -87,19 +93,21 @@ cdef class NonceUses:
     old as them none counts as unused any longer, so that being out of memory never lets a replay in.
 
     :param lifetime: seconds for which a nonce may be used, and has to be remembered.
+    :param ahead: seconds that another clock, which made a nonce, may be ahead of ours.
     :param most: nonces that are remembered; each takes some 400 bytes.
     :param limit: how often one may be used; 0: as often as the client counts.
     """
 
-    cdef double lifetime
+    cdef double lifetime, ahead
     cdef Py_ssize_t most
     cdef uint32_t limit
     cdef double forgotten   # the latest time of making among the nonces that are remembered no more
     cdef dict nonces        # str to _Nonce
     cdef object order       # deque of the keys: to take the first out of a dict costs time for each before it
 
-    def __cinit__(self, double lifetime=300.0, Py_ssize_t most=131_072, uint32_t limit=0):
+    def __cinit__(self, double lifetime=300.0, Py_ssize_t most=131_072, uint32_t limit=0, double ahead=0.0):
         self.lifetime = lifetime
+        self.ahead = ahead
         self.most = most
         self.limit = limit
         self.nonces = {}
@@ -137,7 +145,7 @@ cdef class NonceUses:
             # Bound to the same realm in another spelling; that it was taken before still counts.
             return found.take(count, mark, now, self.limit)
         # After a step back of the clock, what was forgotten lies in the future, and is foreign.
-        if made <= self.forgotten <= now:
+        if made <= self.forgotten <= now + self.ahead:
             return _REPLAYED    # it may have been used: nobody knows any more
         found = _Nonce.__new__(_Nonce)
         found.realm = realm

@@ -1,14 +1,27 @@
-"""Who guesses passwords, without I/O: for how long no credentials of theirs are looked at.
+"""Who guesses passwords, without I/O: which credentials are judged, which wait, and which are refused unseen.
 
-Counted are wrong credentials by source address, and of each source by user::
+An attempt is credentials that somebody wants judged. It counts while it is in flight, and afterwards if it
+was wrong::
 
-    5 in a row of one user from one source ──► that user from that source
-    50 within a minute from one source ──────► that source, but not who got in from there within an hour
+    begin ─┬─► admitted ──► right, wrong or neither     what the judge says; neither: it has told nothing
+           ├─► held ──────► admitted or refused         when those in flight before it have ended
+           └─► refused
 
-is refused for a second. After that one attempt is looked at; while it is wrong, the time doubles, up to a
-minute. Right credentials end it for the user. So a guesser has 60 attempts an hour for each address of
-his, the owner of the account is let in from everywhere else, and so are those who share an address with
-the guesser, behind a NAT say, when they have been let in before.
+    5 wrong in a row, of one user from one source ──────► that user from that source
+    75 users with wrong ones within ten minutes, from one source ─► that source, but not who logged in from
+                                                                   there within the hour
+
+is refused for a second. After that one attempt at a time is judged; each that is wrong doubles the time, up to
+a minute. A login ends it for the user. So a guesser has five attempts and then 60 an hour for an account from each
+address, the owner of the account is let in from everywhere else, and so are those who share an address
+with the guesser, behind a NAT say, when they have logged in before.
+
+No more are in flight than may be wrong: what exceeds that waits for the verdict on those before it. A user who
+logs in may have one more in flight for each login since the last wrong attempt, so that a trunk with many calls
+does not wait, and a guesser who shares its address gains no more than that.
+
+A user counts once for the source: sixty telephones with old passwords behind one address, which try again
+and again, are sixty guesses and not thousands, for all of them guess at accounts of their own.
 
 Memory is bounded, and strangers may fill it, for the source of a datagram can be forged: then what was
 used least lately is forgotten, which favours the guesser and locks nobody out.
@@ -16,19 +29,25 @@ used least lately is forgotten, which favours the guesser and locks nobody out.
 
 import os
 import socket
+from collections import deque
 
 cimport cython
 from libc.stdint cimport uint8_t, uint64_t
 
-from auth_diameter._core.digest cimport Credentials
+from auth_diameter._core.digest cimport USERHASH, Credentials
 from auth_diameter._core.siphash cimport (
     ad_siphash, ad_siphash_begin, ad_siphash_bytes, ad_siphash_end, ad_siphash_word,
 )
 from auth_diameter._core.span cimport Span, equal_nocase
 from auth_diameter._core.text cimport borrow
 
+cdef enum:
+    ADMITTED, HELD, REFUSED, ENDED
+    MOST_LOGINS = 1000          # that let one more attempt each be in flight
+
 cdef double LONGEST = 60.0      # seconds: so long who has corrected his password waits at most
-cdef double RECENT = 3600.0     # seconds that a success speaks for a user: telephones register once an hour
+cdef double RECENT = 3600.0     # seconds that a login speaks for a user: telephones register once an hour
+cdef double NEVER = -1e300
 
 cdef bytes _MAPPED = bytes(10) + b"\xff\xff"
 
@@ -38,45 +57,76 @@ cdef struct Rule:
 
 # A person who mistypes, and a telephone that tries again, stay below.
 cdef Rule USER = Rule(5, 600.0)
-# An office behind one address may have some telephones with old passwords.
-cdef Rule SOURCE = Rule(50, 60.0)
+# An office behind one address may have sixty telephones with old passwords; a guesser has thousands of names.
+cdef Rule SOURCE = Rule(75, 600.0)
 
 
 @cython.final
-cdef class _Guesses:
-    """Wrong credentials of one user or source, and what came of them."""
+@cython.freelist(1024)
+cdef class _Tally:
+    """What is known of the attempts of one user from one source, or of one source."""
 
     cdef Rule rule
-    cdef int count              # of wrong ones
+    cdef int wrong              # in a row; of a source: users with wrong ones
+    cdef int in_flight
+    cdef int logins             # since the last wrong one, up to MOST_LOGINS
+    cdef double login_at        # the last one, seconds
     cdef double delay           # of the last penalty; 0: there was none
-    cdef bint trying            # whether an attempt after it is being looked at
     cdef double until           # the end of the penalty
     cdef double forgotten_at
+    cdef object held            # deque of (Attempt, item) that wait for those in flight, or None
 
-    cdef void let_one_try(self, double now) noexcept:
-        """After a penalty. Those beside it are refused, or a thousand at once would be one attempt."""
-        if self.delay:
-            self.until = now + self.delay
-            self.trying = True
+    cdef bint is_penalized(self, double now) noexcept:
+        # After a step back of the clock the end lies too far ahead to be one.
+        return now < self.until <= now + LONGEST
 
-    cdef void add(self, double now, double first) noexcept:
-        """One more. Those that were asked before a penalty and are answered in it do not prolong it."""
-        if now < self.until and not self.trying:
-            return
-        self.trying = False
-        self.count += 1
-        if self.count >= self.rule.tries:
+    cdef bint has_room(self) noexcept:
+        """Whether one more may be in flight. After a penalty it is one at a time."""
+        cdef int left = 1 if self.delay else self.rule.tries - self.wrong
+        return self.in_flight < (left if left > 1 else 1) + self.logins
+
+    cdef void add_wrong(self, double now, double first) noexcept:
+        """One that was in flight before a penalty and ends in it does not prolong it."""
+        self.logins = 0
+        if not self.wrong:
+            self.forgotten_at = now + self.rule.window
+        self.wrong += 1
+        if self.wrong >= self.rule.tries and not self.is_penalized(now):
             self.delay = min(2 * self.delay, LONGEST) or first
             self.until = now + self.delay
             self.forgotten_at = self.until + self.rule.window
 
+    cdef void clear(self) noexcept:
+        self.wrong = 0
+        self.delay = 0
+        self.until = NEVER
 
-cdef _Guesses new_guesses(Rule rule, double now):
-    cdef _Guesses self = _Guesses.__new__(_Guesses)
-    self.rule = rule
-    self.until = now
-    self.forgotten_at = now + rule.window
-    return self
+    cdef bint is_idle(self) noexcept:
+        return not self.wrong and not self.in_flight
+
+
+@cython.final
+@cython.freelist(1024)
+cdef class Attempt:
+    """Credentials that somebody wants judged; made by `Penalties.begin`, and ended by it once."""
+
+    cdef _Tally user
+    cdef _Tally source          # None: the user logged in from there lately, or no source is known
+    cdef object user_key, source_key
+    cdef int state
+
+    def __init__(self):
+        raise TypeError("an Attempt comes from Penalties.begin(…)")
+
+    @property
+    def is_held(self):
+        """Whether it waits for the verdict on those before it, bool."""
+        return self.state == HELD
+
+    @property
+    def is_refused(self):
+        """Whether it is refused unseen, bool."""
+        return self.state == REFUSED
 
 
 @cython.final
@@ -112,97 +162,188 @@ cdef class _Recent:
 
 @cython.final
 cdef class Penalties:
-    """The penalties of one client; any thread may use it.
+    """The attempts and penalties of one client, or of one DISC; any thread may use it.
 
     A user is a name and a realm, with its domain in the name or without; a source an IPv4 address or an
-    IPv6 /64, all of which one host may have, given as the SipRequest has it: (host, port, …), or None
-    where it is not known, and nothing is counted. `now` are seconds, monotonic.
+    IPv6 /64, all of which one host may have. `now` are seconds; where their clock steps, a penalty may end
+    early, and lasts a minute at most.
+
+    Every attempt that was admitted must be ended: by `right`, `wrong` or `neither`. Then look at `released`.
 
     :param first: seconds of the first penalty.
-    :param most_sources: addresses with wrong credentials that are remembered, 6 MB if as many guess.
-    :param most_users: users with wrong credentials, 10 MB. :param most_right: users who got in, 30 MB.
+    :param most_sources: addresses that are remembered, 6 MB if as many guess.
+    :param most_users: users without a login, 15 MB. :param most_right: users who logged in, 50 MB.
+    :ivar released: deque of what was held and is no longer, each as (Attempt, item), now admitted or
+        refused; whoever looks empties it.
     """
 
-    cdef _Recent sources        # _Guesses of a source
-    cdef _Recent users          # _Guesses of a user at a source
-    cdef _Recent got_in         # when a user got in from a source, seconds
+    cdef _Recent sources        # _Tally of a source
+    cdef _Recent users          # _Tally of a user at a source, before the first login
+    cdef _Recent logged_in      # after it
     cdef double first
     cdef uint64_t key[2]
+    cdef readonly object released
 
     def __cinit__(self, double first=1.0, Py_ssize_t most_sources=20_000, Py_ssize_t most_users=50_000,
                   Py_ssize_t most_right=200_000):
         self.sources = _Recent(most_sources)
         self.users = _Recent(most_users)
-        self.got_in = _Recent(most_right)
+        self.logged_in = _Recent(most_right)
+        self.released = deque()
         self.first = first
         self.key[0] = int.from_bytes(os.urandom(8), "little")
         self.key[1] = int.from_bytes(os.urandom(8), "little")
 
     def __len__(self):
         """How much is remembered."""
-        return self.sources.size() + self.users.size() + self.got_in.size()
+        return self.sources.size() + self.users.size() + self.logged_in.size()
 
-    def refuses(self, Credentials credentials not None, str realm not None, tuple address, double now):
-        """Whether credentials are to be refused unseen. Else whoever looks tells what they were."""
-        cdef _Guesses of_user, of_source = None
-        with cython.critical_section(self):
-            if address is None or not self.sources.size():
-                return False    # nobody guesses
-            source = source_of(address[0])
-            if self.sources.get(source) is None:
-                return False
-            user = self.user_of(credentials.user(), realm, source)
-            of_user = known(self.users, user, now)
-            if not self.is_recent(user, now):
-                of_source = known(self.sources, source, now)
-            if (of_user is not None and now < of_user.until) or (of_source is not None and now < of_source.until):
-                return True
-            if of_user is not None:
-                of_user.let_one_try(now)
-            if of_source is not None:
-                of_source.let_one_try(now)
-        return False
+    def begin(self, Credentials credentials not None, str realm not None, tuple address, double now, item):
+        """Somebody wants these credentials judged: the Attempt. None where their source is not known.
 
-    def right(self, Credentials credentials not None, str realm not None, tuple address, double now):
-        """The credentials were right."""
-        if address is None:
-            return
-        with cython.critical_section(self):
-            source = source_of(address[0])
-            user = self.user_of(credentials.user(), realm, source)
-            self.got_in.put(user, now)
-            if self.users.size():
-                self.users.drop(user)
-
-    def wrong(self, Credentials credentials not None, str realm not None, tuple address, double now,
-              bint certain=True):
-        """They were wrong.
-
-        :param certain: False where DISC only wants others: that may be for the nonce alone, as after it
-            was started again. Of those the second on of a user counts for the source.
+        :param address: where they came from, as the SipRequest has it: (host, port, …), or None.
+        :param item: what `released` is to give back where the attempt is held.
         """
-        cdef _Guesses of_source, of_user
         if address is None:
-            return
+            return None
         with cython.critical_section(self):
-            source = source_of(address[0])
-            user = self.user_of(credentials.user(), realm, source)
-            of_source = known(self.sources, source, now)
-            of_user = known(self.users, user, now)
-            if of_source is None:
-                of_source = new_guesses(SOURCE, now)
-            if (certain or of_user is not None) and not self.is_recent(user, now):
-                of_source.add(now, self.first)
-            if of_user is None:
-                of_user = new_guesses(USER, now)
-            of_user.add(now, self.first)
-            self.sources.put(source, of_source)
-            self.users.put(user, of_user)
+            return self.begin_as(name_of(credentials), realm, address[0], now, item)
 
-    cdef bint is_recent(self, object user, double now) except -1:
-        """Whether the user got in from that source."""
-        when = self.got_in.get(user)
-        return when is not None and now - <double>when < RECENT
+    def begin_for(self, str account not None, str realm not None, str source not None, double now, item):
+        """The same for an account whose name is known, however the credentials spell it.
+
+        :param source: an address; "": it is not known, and the account alone is counted.
+        """
+        with cython.critical_section(self):
+            return self.begin_as(account, realm, source, now, item)
+
+    def right(self, Attempt attempt not None, double now):
+        """It was a login."""
+        cdef _Tally user
+        with cython.critical_section(self):
+            if attempt.state != ADMITTED:
+                return
+            user = attempt.user
+            user.clear()
+            user.login_at = now
+            if user.logins < MOST_LOGINS:
+                user.logins += 1
+            if self.logged_in.young.get(attempt.user_key) is not user:
+                self.users.drop(attempt.user_key)
+                self.logged_in.put(attempt.user_key, user)
+            self.end(attempt, now)
+
+    def wrong(self, Attempt attempt not None, double now):
+        """It was a guess."""
+        with cython.critical_section(self):
+            if attempt.state != ADMITTED:
+                return
+            if attempt.source is not None and not attempt.user.wrong:
+                attempt.source.add_wrong(now, self.first)
+            attempt.user.add_wrong(now, self.first)
+            self.end(attempt, now)
+
+    def neither(self, Attempt attempt not None, double now):
+        """Nobody was told anything about the password, or the digest was right and no login.
+
+        Of one that is held: nobody waits for it any more.
+        """
+        with cython.critical_section(self):
+            if attempt.state == HELD:
+                attempt.state = ENDED       # it is passed over when its turn comes
+            elif attempt.state == ADMITTED:
+                self.end(attempt, now)
+
+    cdef object begin_as(self, str account, str realm, str address, double now, object item):
+        cdef Attempt attempt = Attempt.__new__(Attempt)
+        cdef _Tally blocked
+        source = source_of(address)
+        attempt.user_key = self.user_of(account, realm, source)
+        attempt.user = self.user_tally(attempt.user_key, now)
+        if source and not is_recent(attempt.user, now):
+            attempt.source_key = source
+            attempt.source = tally(self.sources, source, &SOURCE, now)
+        blocked = self.place(attempt, now, None)
+        if blocked is not None:
+            if blocked.held is None:
+                blocked.held = deque()
+            blocked.held.append((attempt, item))
+        elif attempt.state == REFUSED:
+            self.drop_idle(attempt)
+        return attempt
+
+    cdef _Tally place(self, Attempt attempt, double now, _Tally waited):
+        """Admits or refuses it; else gives the tally that has no room, for which it is to be held.
+
+        :param waited: the tally for which it is the first that was held, or None: it overtakes nobody else.
+        """
+        cdef _Tally user = attempt.user, source = attempt.source
+        if source is not None and is_recent(user, now):
+            attempt.source = source = None      # there was a login meanwhile
+        if user.is_penalized(now) or (source is not None and source.is_penalized(now)):
+            attempt.state = REFUSED
+            return None
+        if not user.has_room() or (user.held and user is not waited):
+            attempt.state = HELD
+            return user
+        if source is not None and (not source.has_room() or (source.held and source is not waited)):
+            attempt.state = HELD
+            return source
+        attempt.state = ADMITTED
+        user.in_flight += 1
+        if source is not None:
+            source.in_flight += 1
+        return None
+
+    cdef int end(self, Attempt attempt, double now) except -1:
+        """It is in flight no more; those that waited for it go on."""
+        cdef _Tally user = attempt.user, source = attempt.source
+        attempt.state = ENDED
+        user.in_flight -= 1
+        if source is not None:
+            source.in_flight -= 1
+        if user.held:
+            self.release(user, now)
+        if source is not None and source.held:
+            self.release(source, now)
+        self.drop_idle(attempt)
+        return 0
+
+    cdef int release(self, _Tally waited, double now) except -1:
+        """What is held for one tally, in order, as far as there is room."""
+        cdef Attempt attempt
+        cdef _Tally blocked
+        while waited.held:
+            attempt = waited.held[0][0]
+            if attempt.state != HELD:
+                waited.held.popleft()
+                continue
+            blocked = self.place(attempt, now, waited)
+            if blocked is waited:
+                break
+            pair = waited.held.popleft()
+            if blocked is None:
+                self.released.append(pair)
+                continue
+            if blocked.held is None:
+                blocked.held = deque()
+            blocked.held.append(pair)
+        return 0
+
+    cdef int drop_idle(self, Attempt attempt) except -1:
+        """Forgets what says nothing."""
+        if attempt.user.is_idle() and attempt.user.login_at == NEVER:
+            self.users.drop(attempt.user_key)
+        if attempt.source is not None and attempt.source.is_idle():
+            self.sources.drop(attempt.source_key)
+        return 0
+
+    cdef _Tally user_tally(self, object key, double now):
+        cdef _Tally found = self.logged_in.get(key)
+        if found is None:
+            return tally(self.users, key, &USER, now)
+        forget_old(found, now)
+        return found
 
     cdef object user_of(self, str username, str realm, object source):
         """Stands for a user at a source, int, however long the name is.
@@ -237,9 +378,36 @@ cdef class Penalties:
         return out[0]
 
 
-cdef _Guesses known(_Recent guesses, object key, double now):
-    cdef _Guesses found = guesses.get(key)
-    return found if found is not None and now < found.forgotten_at else None
+cdef str name_of(Credentials credentials):
+    """Whom they name. Of a hashed name (RFC 7616, 3.4.4) the letters of its digits may be in any case."""
+    cdef str name = credentials.user()
+    if credentials.fields.value[USERHASH].p != NULL and credentials.userhash:
+        return name.lower()
+    return name
+
+
+cdef bint is_recent(_Tally user, double now) noexcept:
+    """Whether the user logged in from that source within the hour."""
+    return now - user.login_at < RECENT
+
+
+cdef _Tally tally(_Recent known, object key, const Rule *rule, double now):
+    """The one of that key, which is made where there is none."""
+    cdef _Tally found = known.get(key)
+    if found is not None:
+        forget_old(found, now)
+        return found
+    found = _Tally.__new__(_Tally)
+    found.rule = rule[0]
+    found.login_at = NEVER
+    found.until = NEVER
+    known.put(key, found)
+    return found
+
+
+cdef void forget_old(_Tally found, double now) noexcept:
+    if found.wrong and now >= found.forgotten_at:
+        found.clear()
 
 
 cdef object source_of(str address):

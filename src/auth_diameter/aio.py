@@ -16,13 +16,17 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from auth_diameter._core import Answer, DiscError, Question, SipRequest
-from auth_diameter.authorize import Authorizer, Cause, Decision, Request
+from auth_diameter.authorize import Authorizer, Cause, Decision, Request, is_held, is_refused
 from auth_diameter.changes import ChangeLog
 from auth_diameter.config import Config
 from auth_diameter.peer import Change, Connection, Peer
 from auth_diameter.pool import Failure, Pool
 from auth_diameter.resolver import Address, Outcome, Resolver, reason_of
 from auth_diameter.stats import PoolStats
+
+_MOST_BYTES = (
+    16 << 20
+)  # of the requests that are asked about; with what goes out for them, three times as much
 
 
 class AsyncAuthDiameter:
@@ -58,11 +62,14 @@ class AsyncAuthDiameter:
         self._timer: asyncio.TimerHandle | None = None
         self._expires_at = math.inf  # what the timer is set to
         self._tasks: set[asyncio.Task[None]] = set()
+        self._size = 0  # bytes of all requests that are asked about
+        self._releasing = False
 
     def _after_fork(self) -> None:
         """In the child: connections, tasks and loop are its parent's, and are not touched any more."""
         # Not even closed or forgotten, which would take them out of the parent's epoll.
         self._inherited += [self._pool, self._tasks, self._timer, self._loop]
+        self._authorizer.after_fork()
         self._begin()
 
     # ------------------------------------------------------------------ the functions
@@ -103,29 +110,62 @@ class AsyncAuthDiameter:
         assert self._loop is not None
         question.callback = callback
         now = self._loop.time()
-        where = self._pool.submit(question, now)
-        if isinstance(where, Connection):
-            self._send_soon(where)
+        self._size += question.request.data_size
+        if self._size > _MOST_BYTES:
+            self._pool.refused_overload += 1
+            self._fail([(question, Cause.OVERLOADED)], now)
+        elif question.attempt is not None and is_held(question):
+            cause = self._pool.hold(question, now)
+            if cause is not None:
+                self._fail([(question, cause)], now)
         else:
-            if where is None:
-                self._open_wanted(now)
+            where = self._pool.submit(question, now)
+            if isinstance(where, Connection):
+                self._send_soon(where)
             else:
-                self._finish(question, self._authorizer.fail(question, where))
-            if now >= self._pool.due:
-                self._tend(now)
+                self._not_sent(question, where, now)
         if self._timer is None:
             self._set_timer()
 
+    def _not_sent(self, question: Question, why: Cause | None, now: float) -> None:
+        """No connection took the question: it waits for one, or cannot be asked."""
+        if why is None:
+            self._open_wanted(now)
+        else:
+            self._fail([(question, why)], now)
+        if now >= self._pool.due:
+            self._tend(now)
+
+    def _ask_released(self, now: float) -> None:
+        """Asks what was held until others had ended; to be called when some have."""
+        if self._releasing:
+            return  # whoever does it looks again
+        self._releasing = True
+        try:
+            while released := self._authorizer.released():
+                refused = [question for question in released if is_refused(question)]
+                for question in refused:
+                    self._pool.drop(question)
+                self._fail([(question, Cause.PENALIZED) for question in refused], now)
+                admitted = [question for question in released if question.attempt is not None]
+                for question, where in self._pool.release(admitted, now):
+                    if isinstance(where, Connection):
+                        self._send_soon(where)
+                    else:
+                        self._not_sent(question, where, now)
+        finally:
+            self._releasing = False
+
     def is_full(self) -> bool:
         """Whether DISC has too much to do to be asked anything more."""
-        return self._pool.is_full()
+        return self._pool.is_full() or self._size > _MOST_BYTES
 
     def refusal(self, request: SipRequest) -> Decision | None:
         """The Decision on a request that DISC would have to be asked about, and has too much to do for.
 
         Else None. For callers of `ask`: to find that out so costs half of what it costs to make the question.
         """
-        if not self._pool.is_full():
+        if not self.is_full():
             return None
         self._pool.refused_overload += 1
         self.counts[Cause.OVERLOADED] += 1
@@ -220,7 +260,7 @@ class AsyncAuthDiameter:
             if protocol.connection is None:
                 protocol.given_up = True
                 now = loop.time()
-                self._fail(self._pool.failed(peer, now, why))
+                self._fail(self._pool.failed(peer, now, why), now)
                 self._go_on(now)
 
     async def _connect(self, peer: Peer) -> socket.socket:
@@ -289,7 +329,7 @@ class AsyncAuthDiameter:
     def _lost(self, connection: Connection) -> None:
         assert self._loop is not None
         now = self._loop.time()
-        self._fail(self._pool.closed(connection, now))
+        self._fail(self._pool.closed(connection, now), now)
         self._go_on(now)
 
     def _tend(self, now: float) -> None:
@@ -330,8 +370,9 @@ class AsyncAuthDiameter:
                 decision = conclude(question, answer, now)
             except Exception as error:  # noqa: BLE001 - one answer must not keep the others from theirs
                 self._report(error, "an answer could not be judged")
-                decision = self._authorizer.fail(question, Cause.DISC_UNUSABLE)
+                decision = self._authorizer.fail(question, Cause.DISC_UNUSABLE, now)
             self._finish(question, decision)
+        self._ask_released(now)
         if connection.is_spent:
             self._abort(connection)
 
@@ -339,11 +380,13 @@ class AsyncAuthDiameter:
         self._pool.give_up(connection)  # `_lost` follows in a later turn of the loop
         connection.transport.abort()
 
-    def _fail(self, failures: list[Failure]) -> None:
+    def _fail(self, failures: list[Failure], now: float) -> None:
         for question, cause in failures:
-            self._finish(question, self._authorizer.fail(question, cause))
+            self._finish(question, self._authorizer.fail(question, cause, now))
+        self._ask_released(now)
 
     def _finish(self, question: Question, decision: Decision) -> None:
+        self._size -= question.request.data_size
         self.counts[decision.cause] += 1
         callback, question.callback = question.callback, None
         try:
@@ -365,7 +408,7 @@ class AsyncAuthDiameter:
             self._tend(now)
         else:
             self._go_on(now)
-        self._fail(late)
+        self._fail(late, now)
         self._set_timer()
 
     def _set_timer(self) -> None:
@@ -391,7 +434,10 @@ class AsyncAuthDiameter:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._fail(self._pool.stop())
+        self._releasing = True  # nothing is asked any more
+        failures = self._pool.stop()
+        now = self._loop.time() if self._loop is not None else 0.0
+        self._fail(failures, now)
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

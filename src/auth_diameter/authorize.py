@@ -12,6 +12,7 @@ refused, for the reasons that each function lists.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
@@ -80,6 +81,8 @@ _REASONS = {
     503: "Service Unavailable",
 }
 
+_NONE: list[Question] = []  # no question, the usual answer
+
 _MALFORMED: dict[str | None, Cause] = {"qop": Cause.MALFORMED_QOP, "response": Cause.MALFORMED_RESPONSE}
 
 # The causes of nearly all decisions, as names of this module: in Python 3.11 a member costs a search.
@@ -91,6 +94,7 @@ _AUTHENTICATION_REJECTED = 4001  # RFC 6733, 7.1.4: the dialect's "ask again, wi
 _AUTHORIZATION_REJECTED = 5003  # RFC 6733, 7.1.5
 _SERVICE_AUTHENTICATION = ord("6")
 _SERVICE_GROUP_CHECK = ord("8")
+_CALLING_STATION_ID = 31  # RFC 7155, 4.2.6; in Failed-AVP: it is the source that is refused
 
 # Where a group check takes its user from, and the return code where that is missing.
 _PARTS: dict[str, tuple[Literal["request", "from", "to"], int]] = {
@@ -117,7 +121,8 @@ def refuse(
 class Authorizer:
     """The decisions for one `Config`; any thread may use it.
 
-    It remembers nothing but who had wrong credentials, see `Penalties`; `now` are seconds, monotonic.
+    It remembers nothing but who guesses passwords, see `Penalties`; `now` are seconds, monotonic. A question
+    that `is_held` is not to be asked before it is `released`; each is ended once, by `conclude` or `fail`.
     """
 
     def __init__(self, config: Config) -> None:
@@ -173,16 +178,15 @@ class Authorizer:
         except ParseError as error:
             cause = _MALFORMED.get(error.parameter, Cause.MALFORMED_CREDENTIALS)
             return refuse(request, 400, cause, 0, realm=used)
-        penalties = self._penalties
-        if (
-            credentials is not None
-            and penalties is not None
-            and penalties.refuses(credentials, used, request.source, now)
-        ):
-            return refuse(request, 403, Cause.PENALIZED, -5, (), used, credentials.username)
         question = authentication(request, used, credentials, proxy, self._max_question, self._tell_source)
         if question is None:
             return refuse(request, 400, Cause.TOO_LARGE, 0)
+        if credentials is not None and self._penalties is not None:
+            attempt = self._penalties.begin(credentials, used, request.source, now, question)
+            if attempt is not None:
+                if attempt.is_refused:
+                    return self._penalized(question)
+                question.attempt = attempt
         return question
 
     def is_user_in(self, request: Request, who: str, group: str) -> Question | Decision:
@@ -238,14 +242,18 @@ class Authorizer:
         realm = question.realm
         if self._watch is not None:
             self._watch.authorized(question, now)
-        if self._penalties is not None and question.credentials is not None:
-            self._penalties.right(question.credentials, realm, question.request.source, now)
+        attempt = question.attempt
+        if attempt is not None and self._penalties is not None:
+            question.attempt = None
+            self._penalties.right(attempt, now)
         headers = _authentication_info(question, answer) if answer.response_auth or answer.nextnonce else ()
         return Decision(1, _AUTHORIZED, None, None, username, realm, headers)
 
     def _conclude_refusal(self, question: Question, answer: Answer, now: float) -> Decision:
         if question.is_group_check:
             return self._conclude_group(question, answer)
+        if question.attempt is not None:
+            self._end_attempt(question, _is_guess(answer), now)
         credentials = question.credentials
         username = credentials.username if credentials is not None else None
         realm = question.realm
@@ -261,22 +269,51 @@ class Authorizer:
             cause = _CHALLENGED
             if credentials is not None and not any(map(_is_stale, answer.challenges)):
                 cause = Cause.RECHALLENGED
-                self._count_wrong(question, credentials, now, certain=False)
             status, name = (407, "Proxy-Authenticate") if question.proxy else (401, "WWW-Authenticate")
             # Each in a header field of its own, in the order of preference: RFC 8760, 2.4.
             headers = tuple([(name, value.decode("utf-8", "surrogateescape")) for value in answer.challenges])
             return refuse(request, status, cause, -5, headers, realm, username)
         if code in (_AUTHORIZATION_REJECTED, _AUTHENTICATION_REJECTED):
+            if credentials is not None and answer.failed_avp == _CALLING_STATION_ID:
+                return self._penalized(question)
             cause = Cause.REALM_NOT_SERVED if code == _AUTHORIZATION_REJECTED else Cause.FORBIDDEN
             if credentials is not None:
-                self._count_wrong(question, credentials, now, certain=True)
                 cause = _why_forbidden(credentials)
             return refuse(request, 403, cause, -5, (), realm, username)
         return refuse(request, 500, Cause.DISC_REFUSED, -5, (), realm, username)
 
-    def _count_wrong(self, question: Question, credentials: Credentials, now: float, certain: bool) -> None:
+    def _end_attempt(self, question: Question, wrong: bool, now: float) -> None:
+        """The credentials are judged, or nobody will judge them: what they count for who sent them."""
+        attempt = question.attempt
+        if attempt is not None and self._penalties is not None:
+            question.attempt = None
+            if wrong:
+                self._penalties.wrong(attempt, now)
+            else:
+                self._penalties.neither(attempt, now)
+
+    def released(self) -> list[Question]:
+        """The questions that were held and are no longer, each once; to be looked at when one has ended.
+
+        One that `is_refused` is not to be asked, but ended with the Cause PENALIZED.
+        """
+        if self._penalties is None or not self._penalties.released:
+            return _NONE
+        found: list[Question] = []
+        with contextlib.suppress(IndexError):  # another thread may take some of them
+            while True:
+                found.append(self._penalties.released.popleft()[1])
+        return found
+
+    def after_fork(self) -> None:
+        """In the child: what its parent has under way will not end here."""
         if self._penalties is not None:
-            self._penalties.wrong(credentials, question.realm, question.request.source, now, certain)
+            self._penalties = Penalties()
+
+    def _penalized(self, question: Question) -> Decision:
+        credentials = question.credentials
+        username = credentials.username if credentials is not None else None
+        return refuse(question.request, 403, Cause.PENALIZED, -5, (), question.realm, username)
 
     def _conclude_group(self, question: Question, answer: Answer) -> Decision:
         if answer.fault is not None:
@@ -289,10 +326,16 @@ class Authorizer:
             return Decision(-1, Cause.NOT_MEMBER, username=question.user_name)
         return Decision(-1, Cause.DISC_REFUSED, username=question.user_name)
 
-    def fail(self, question: Question, cause: Cause) -> Decision:
-        """The decision where DISC gave no answer: 503 with Retry-After, or -1 for a group check."""
+    def fail(self, question: Question, cause: Cause, now: float) -> Decision:
+        """The decision where DISC gave no answer: 503 with Retry-After, or -1 for a group check.
+
+        :param cause: why; PENALIZED for a question that was held and `is_refused`: 403.
+        """
         if question.is_group_check:
             return Decision(-1, cause, username=question.user_name)
+        self._end_attempt(question, False, now)
+        if cause is Cause.PENALIZED:
+            return self._penalized(question)
         credentials: Credentials | None = question.credentials
         username = credentials.username if credentials is not None else None
         return self._unavailable(question.request, cause, question.realm, username)
@@ -333,6 +376,29 @@ def _why_forbidden(credentials: Credentials) -> Cause:
     if credentials.canonical_algorithm is None:
         return Cause.UNKNOWN_ALGORITHM
     return Cause.UNKNOWN_QOP if credentials.protection == "" else Cause.FORBIDDEN
+
+
+def is_held(question: Question) -> bool:
+    """Whether it waits for the verdict on others before it; see `Authorizer.released`."""
+    return question.attempt is not None and question.attempt.is_held
+
+
+def is_refused(question: Question) -> bool:
+    """Whether that verdict was a penalty."""
+    return question.attempt is not None and question.attempt.is_refused
+
+
+def _is_guess(answer: Answer) -> bool:
+    """Whether DISC says that the digest was wrong: it refuses it, or wants another without calling it stale.
+
+    Not where it refuses something else about the credentials, which it tells by Failed-AVP.
+    """
+    if answer.fault is not None or answer.failed_avp:
+        return False
+    code = answer.result_code
+    if code == _AUTHENTICATION_REJECTED and answer.service_type == _SERVICE_AUTHENTICATION:
+        return bool(answer.challenges) and not any(map(_is_stale, answer.challenges))
+    return code in (_AUTHORIZATION_REJECTED, _AUTHENTICATION_REJECTED)
 
 
 def _is_stale(challenge: bytes) -> bool:

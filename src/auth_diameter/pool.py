@@ -5,15 +5,17 @@ A driver owns the sockets and the clock. It tells the pool what happened, with t
 
     submit(question) ──► Connection.outgoing      bytes to send on that connection
                     └──► wanted() → Peer          a connection to open; then opened() or failed()
+    hold(question) ──► release(questions) ──► as submit
     received(connection, bytes) ──► (question, answer) …
     closed(connection), failed(peer), expire(now) ──► (question, Cause) …   the ones without an answer
     spent() ──► Connection …                      to be closed: DISC hangs, or talks nonsense
     tend(now), once `due` is over                 a DISC in doubt is tried again
 
 Rules: of the connections to those DISC that answer, the one with the fewest questions under way is asked;
-another one is opened when all are full; what waits goes out, in order, as soon as one has room. A question
-whose connection breaks is asked once more on another, never twice. All questions have the same time limit,
-so that the oldest is the next to expire. A DISC in doubt (see `peer`) gets a single question now and then;
+another one is opened when all are full; what waits goes out, in order, as soon as one has room. What is held
+waits for the end of others first, which its driver sees. A question whose connection breaks is asked once
+more on another, never twice. All questions have the same time limit, so that the oldest is the next to
+expire. A DISC in doubt (see `peer`) gets a single question now and then;
 while no other is left, all others are refused at once. A connection has 1 MiB to be sent at most: what
 nobody takes is refused at once, and so is what would wait for too long (see `overload`).
 """
@@ -55,6 +57,7 @@ _SUSPECT = 0.05  # seconds that others are asked rather than a DISC that has jus
 _BRIEF = 1.0  # seconds: a DISC that hangs up sooner, though nothing was asked, does not want us
 
 Failure = tuple[Question, Cause]
+Placed = Connection | Cause | None  # where a question went; None: it waits
 
 
 class Pool:
@@ -92,6 +95,7 @@ class Pool:
         "connects",
         "due",
         "expired",
+        "held",
         "late",
         "lost",
         "peers",
@@ -114,6 +118,7 @@ class Pool:
         self.connections: list[Connection] = []
         self.pending: dict[int, Question] = {}  # by msgid, in the order of deadlines
         self.waiting: deque[Question] = deque()  # for a connection, in the order of deadlines
+        self.held: dict[Question, None] = {}  # not to be asked yet, in the order of deadlines
         self.due = math.inf
         self._ready: list[Connection] = []  # those that may be given questions
         self._overload = Overload(config.max_delay, least)
@@ -137,13 +142,15 @@ class Pool:
 
     # ------------------------------------------------------------------ asking
 
-    def submit(self, question: Question, now: float) -> Connection | Cause | None:
+    def submit(self, question: Question, now: float, until: float | None = None) -> Placed:
         """Takes a question on.
 
         The connection that it was written to; None where it waits for one, see `wanted`; or the
         Cause why it cannot be asked. Then look at `due`.
+
+        :param until: its deadline, where it was held before; then see to it that deadlines are in order.
         """
-        question.deadline = now + self._timeout
+        question.deadline = now + self._timeout if until is None else until
         best = None
         least = self._max_in_flight
         for connection in self._ready:
@@ -161,6 +168,36 @@ class Pool:
             self._ready.append(best)
         self._write(best, question, now)
         return best
+
+    def hold(self, question: Question, now: float) -> Cause | None:
+        """Takes a question on that is not to be asked yet; or the Cause why not. See `release`.
+
+        So many may be held as may wait; those who do not guess are not refused for that.
+        """
+        question.deadline = now + self._timeout
+        if len(self.held) >= self._max_waiting or self.is_full():
+            self.refused_overload += 1
+            return Cause.OVERLOADED
+        self.held[question] = None
+        return None
+
+    def drop(self, question: Question) -> None:
+        """One that was held is not to be asked at all."""
+        self.held.pop(question, None)
+
+    def release(
+        self, questions: list[Question], now: float
+    ) -> list[tuple[Question, Connection | Cause | None]]:
+        """Asks those that were held; where each went, as `submit` says it."""
+        placed: list[tuple[Question, Connection | Cause | None]] = []
+        for question in questions:
+            self.drop(question)
+            placed.append((question, self.submit(question, now, question.deadline)))
+        # They are older than those that were asked meanwhile.
+        self._sort_pending()
+        if self.waiting:
+            self.waiting = deque(sorted(self.waiting, key=lambda question: question.deadline))
+        return placed
 
     def _write(self, connection: Connection, question: Question, now: float) -> None:
         msgid = next(_msgids) & 0xFFFFFFFF
@@ -640,6 +677,10 @@ class Pool:
         first = next(iter(self.pending.values()), None)
         if self.waiting and (first is None or self.waiting[0].deadline < first.deadline):
             first = self.waiting[0]
+        if self.held:
+            held = next(iter(self.held))
+            if first is None or held.deadline < first.deadline:
+                first = held
         return first.deadline if first is not None else None
 
     def expire(self, now: float) -> list[Failure]:
@@ -658,6 +699,10 @@ class Pool:
             question = self.waiting.popleft()
             self.expired += 1
             late.append((question, Cause.DISC_TIMEOUT if self.connections else Cause.DISC_UNREACHABLE))
+        while self.held and (question := next(iter(self.held))).deadline <= now:
+            del self.held[question]
+            self.expired += 1
+            late.append((question, Cause.DISC_TIMEOUT))
         if self.waiting:
             self._fill_all(now)
         return late
@@ -705,10 +750,11 @@ class Pool:
     def stop(self) -> list[Failure]:
         """No more: every question that is under way has failed."""
         self._stopped = True
-        left = [*self.pending.values(), *self.waiting]
+        left = [*self.pending.values(), *self.waiting, *self.held]
         self.lost += len(left)
         self.pending.clear()
         self.waiting.clear()
+        self.held.clear()
         return [(question, Cause.DISC_LOST) for question in left]
 
     # ------------------------------------------------------------------ what there is to see

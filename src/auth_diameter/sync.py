@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Self
 
 from auth_diameter._core import Answer, DiscError, Question, exchange
-from auth_diameter.authorize import Authorizer, Cause, Decision, Request
+from auth_diameter.authorize import Authorizer, Cause, Decision, Request, is_held, is_refused
 from auth_diameter.changes import ChangeLog
 from auth_diameter.config import Config
 from auth_diameter.peer import Change, Connection, Peer
@@ -78,6 +78,7 @@ class AuthDiameter:
         """
         for connection in self._pool.connections:
             connection.transport.close()
+        self._authorizer.after_fork()
         self._begin()
 
     # ------------------------------------------------------------------ the functions
@@ -102,16 +103,39 @@ class AuthDiameter:
             decision = outcome
         else:
             assert isinstance(outcome, Question)
-            result = self._ask(outcome)
+            try:
+                result = (self._wait_for_turn(outcome) if is_held(outcome) else None) or self._ask(outcome)
+            except BaseException:
+                self._authorizer.fail(outcome, Cause.DISC_LOST, time.monotonic())
+                self._wake_released()
+                raise
             if isinstance(result, Answer):
                 decision = self._authorizer.conclude(outcome, result, time.monotonic())
             else:
-                decision = self._authorizer.fail(outcome, result)
+                decision = self._authorizer.fail(outcome, result, time.monotonic())
+            self._wake_released()
         with self._counts_lock:
             self._counts[decision.cause] += 1
         if self._untold:
             self._tell_changes()
         return decision
+
+    def _wait_for_turn(self, question: Question) -> Cause | None:
+        """Until the verdict on others before it: None; or why it is not to be asked."""
+        question.deadline = time.monotonic() + self.config.timeout
+        waiter = question.callback = _Waiter()
+        while is_held(question):
+            left = question.deadline - time.monotonic()
+            if left <= 0:
+                return Cause.DISC_TIMEOUT
+            waiter.wake.acquire(timeout=left)
+        question.callback = None
+        return Cause.PENALIZED if is_refused(question) else None
+
+    def _wake_released(self) -> None:
+        """The threads whose turn it is, now that others have ended."""
+        for question in self._authorizer.released():
+            self._wake(question)
 
     @property
     def counts(self) -> dict[Cause, int]:
@@ -132,7 +156,7 @@ class AuthDiameter:
                 if self._closed:
                     raise DiscError("this client is closed")
                 now = time.monotonic()
-                where = self._pool.submit(question, now)
+                where = self._pool.submit(question, now, question.deadline or None)
                 if where is None:
                     question.callback = _Waiter()
                     self._open_wanted(now)

@@ -105,6 +105,18 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(","))
 
 
+def database(text: str) -> str:
+    """The path of the database that --db names."""
+    from auth_diameter.disc.schema import database_path  # here: not every command needs SQLite
+
+    if not text:
+        raise click.BadParameter("the name of the database is empty")
+    try:
+        return database_path(text)
+    except ad.ConfigError as error:
+        raise click.BadParameter(str(error)) from None
+
+
 def number_or_none(text: str) -> float | None:
     """SECONDS, or ``none`` for no limit."""
     if text == "none":
@@ -230,10 +242,11 @@ disc_option = click.option(
 
 db_option = click.option(
     "--db",
+    type=database,
     required=True,
     metavar="FILE",
     envvar="AUTH_DIAMETER_DB",
-    help="SQLite database with Kamailio's tables. [env: AUTH_DIAMETER_DB]",
+    help="SQLite database with Kamailio's tables, a path or sqlite:///PATH. [env: AUTH_DIAMETER_DB]",
 )
 
 metrics_option = click.option(

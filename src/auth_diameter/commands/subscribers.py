@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,12 @@ from typing import Any
 import click
 
 import auth_diameter as ad
+from auth_diameter.commands.files import warn_if_others_can_read
 from auth_diameter.commands.options import Group, db_option
 from auth_diameter.commands.terminal import fail
 from auth_diameter.logs import visible
+
+_log = logging.getLogger(__name__)
 
 
 @click.group(cls=Group)
@@ -32,7 +36,11 @@ def user_add(account: str, password_stdin: bool, replace: bool, db: str) -> None
     password = _password(account, password_stdin)
     with Store.open(db, writable=True) as store:
         new = store.add_user(name, domain, password, replace=replace)
-    print(f"{'added' if new else 'changed'} {account}")
+        realm, algorithms = store.spelling_for(domain), ", ".join(store.stored_algorithms)
+    warn_if_others_can_read(db, _log)  # when it is closed, and what SQLite kept beside it is gone
+    typed = f" (not {domain}: challenges have the spelling of the database)" if realm != domain else ""
+    done = "added" if new else "changed"
+    print(visible(f"{done} {name}@{realm}: HA1 for {algorithms} in realm {realm}{typed}"))
 
 
 def _password(account: str, from_stdin: bool) -> str:
@@ -88,9 +96,11 @@ def user_list(domain: str | None, db: str) -> None:
 def user_import(file: str, replace: bool, db: str) -> None:
     """Import subscribers from CSV.
 
-    Its columns are username,domain,password or username,domain,ha1[,ha1b], and with either [,groups],
-    separated by semicolons. Nothing is written if a row is bad; the line is named. An import that was
-    interrupted is completed by the same command.
+    Its header names the columns: username,domain,password or username,domain,ha1[,ha1b], and with either
+    [,groups]; others are not used, so a dump of Kamailio's table will do. Between them stand commas,
+    semicolons or tabs; several groups are separated by semicolons, or commas where those separate columns.
+    Nothing is written if a row is bad; the line is named. An import that was interrupted is completed by the
+    same command.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -107,6 +117,7 @@ def user_import(file: str, replace: bool, db: str) -> None:
         disable=not sys.stderr.isatty(),
     )
     tasks: dict[str, Any] = {}
+    name = "stdin" if file == "-" else file
 
     def progress(step: str, done: int, total: int | None) -> None:
         if step not in tasks:
@@ -121,14 +132,17 @@ def user_import(file: str, replace: bool, db: str) -> None:
         raise ad.ConfigError(f"{file}: {error.strerror}") from None
     try:
         with Store.open(db, writable=True) as store, bar:
-            done = import_csv(store, source, name=file, replace=replace, progress=progress)
+            done = import_csv(store, source, name=name, replace=replace, progress=progress)
     except CsvError as error:
         for problem in error.problems[:20]:
             print(visible(problem), file=sys.stderr)
-        fail(f"{file}: nothing was imported")
+        fail(f"{name}: nothing was imported")
     finally:
         if file != "-":
             source.close()
+    warn_if_others_can_read(db, _log)
+    if done.not_used:
+        print(visible(f"{name}: columns not used: {', '.join(done.not_used)}"), file=sys.stderr)
     there = f", {done.unchanged} there already" if done.unchanged else ""
     print(f"{done.added} added, {done.replaced} changed{there}, {done.memberships} group memberships")
 
@@ -149,6 +163,7 @@ def group_add(account: str, name: str, db: str) -> None:
     _must_exist(db)
     with Store.open(db, writable=True) as store:
         new = store.add_group(*split_account(account), name)
+    warn_if_others_can_read(db, _log)
     print(f"{account} is {'now' if new else 'already'} in {name}")
 
 

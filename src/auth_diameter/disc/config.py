@@ -29,7 +29,8 @@ class DiscConfig:
     sends the body's hash along; OpenSER's module sends none."""
 
     nonce_lifetime: float = 300.0
-    """Seconds for which a nonce may be used, as the original DISC has it."""
+    """Seconds for which a nonce may be used, as the original DISC has it, and ten more, by which the clocks
+    of several DISC may differ."""
 
     nonce_uses: int = 0
     """How often a nonce may be used; 1: once; 0: within its lifetime as often as the client counts."""
@@ -60,6 +61,14 @@ class DiscConfig:
 
     max_challenges: int = 5
     """With `rechallenge`: so many in a row for one user and source, then 403; a success begins anew."""
+
+    penalty: bool = True
+    """Whether wrong credentials are counted as guesses, by account and by the address of the UAC, over all
+    SIP servers that tell it; who has too many is refused unseen for up to a minute."""
+
+    limit_accounts: bool = False
+    """Whether guesses from SIP servers that do not tell the address, such as OpenSER's module, hold their
+    account back, too. Then who guesses at an account locks its owner out."""
 
     def __post_init__(self) -> None:
         for name, known in (("algorithms", ALGORITHMS), ("qop", QOPS)):

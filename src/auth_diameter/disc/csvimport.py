@@ -1,13 +1,18 @@
 """Subscribers from a CSV file: all of it is checked before any of it is written.
 
 The file is UTF-8, with or without a byte order mark, and begins with a header line that names its
-columns, in any order and case::
+columns, in any order and case, separated by comma, semicolon or tab::
 
     username,domain,password[,groups]
     username,domain,ha1[,ha1b][,ha1_sha256][,ha1_sha512t256][,groups]
 
-``groups`` holds names separated by ``;``. A password is hashed at once, for every algorithm, and kept
-nowhere.
+Other columns are not used. ``groups`` holds names separated by ``;``, in a file whose columns are separated
+by that by ``,``. :mod:`auth_diameter.disc.csvform` finds the form out.
+
+A password is hashed at once, for every algorithm, under the spelling of the realm that the table has, and
+kept nowhere. A hash next to it must be the password's own. Where there is no password, the hashes are taken
+as they are: they were made with the realm as it is spelled in the row, so the row keeps that spelling, which
+challenges then have, and is refused where the table or an earlier row has the realm in another one.
 
 The first pass reads the source once, so a pipe will do, and gathers names and hashes in a temporary
 table of SQLite's: on disk, deleted when the process ends however it ends, and with no password in
@@ -21,12 +26,22 @@ conflict.
 from __future__ import annotations
 
 import csv
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import BinaryIO, Final, Literal
+from itertools import chain
+from typing import BinaryIO, Final, Literal, NamedTuple
 
 from auth_diameter._core.errors import ConfigError
+from auth_diameter.disc.csvform import (
+    MAX_LINE,
+    Form,
+    FormFlaw,
+    LineTooLongError,
+    form_of,
+    is_digest,
+    lines,
+    separator_line,
+)
 from auth_diameter.disc.names import (
     HA1_LENGTHS,
     Hashes,
@@ -43,13 +58,9 @@ Progress = Callable[[Literal["check", "write"], int, int | None], None]
 
 #: Users in one transaction; some 10 ms of work, for which another writer waits.
 BATCH: Final = 1000
-#: A line longer than this many bytes is no line of a CSV file but something else.
-MAX_LINE: Final = 64 * 1024
 #: After so many bad rows the rest of the file is not read.
 MAX_PROBLEMS: Final = 20
 
-_COLUMNS: Final = frozenset({"username", "domain", "password", *Hashes._fields, "groups"})
-_HEX: Final = re.compile("[0-9A-Fa-f]+")
 _MAX_DOMAINS: Final = 10_000
 #: Memory for the temporary table, in KiB; the index of a million users fits into it.
 _CACHE_KIB: Final = 32 * 1024
@@ -77,12 +88,16 @@ class CsvError(ConfigError):
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What an import has written."""
+    """What an import has written.
+
+    :ivar not_used: the titles of the file's columns that mean nothing here.
+    """
 
     added: int
     replaced: int
     unchanged: int
     memberships: int
+    not_used: tuple[str, ...] = ()
 
 
 def import_csv(
@@ -109,8 +124,9 @@ def import_csv(
     report = progress or _silent
     _make_table(store)
     try:
-        total = _Check(store, name, replace=replace).run(source, batch, report)
-        return _write(store, total, batch, report)
+        check = _Check(store, name, replace=replace)
+        total = check.run(source, batch, report)
+        return _write(store, total, batch, report, check.not_used)
     finally:
         _drop_table(store)
 
@@ -138,7 +154,8 @@ class _Check:
         self._replace = replace
         self._problems: list[str] = []
         self._served = frozenset(map(fold_realm, store.served_realms()))
-        self._spellings: dict[str, str] = {}
+        self._realms: dict[str, _Realm] = {}
+        self.not_used: tuple[str, ...] = ()
 
     def run(self, source: BinaryIO, batch: int, report: Progress) -> int:
         """Fill the temporary table; give the number of rows in it."""
@@ -166,85 +183,104 @@ class _Check:
         self._problems.append(f"{self._name}, line {line}: {what}")
 
     def _rows(self, source: BinaryIO) -> Iterator[_Staged]:
-        reader = csv.reader(_lines(source), strict=True)
-        line = 1
+        line = 1  # where what is read begins
+        before = 0  # lines that the reader does not count
+        reader = None
         try:
-            header = next(reader, None)
-            if header is None:
-                raise _Flaw("username", "missing, for the file is empty; a header line comes first")
-            column = _columns(header)
+            text = lines(source)
+            first = next(text, None)
+            separator = separator_line(first) if first else None
+            if separator:
+                before, line = 1, 2
+                first = next(text, None)
+            if first is None:
+                raise FormFlaw("column username: missing, for the file is empty; a header line comes first")
+            form = form_of(first, separator)
+            self.not_used = form.not_used
+            reader = csv.reader(
+                chain([first], text), delimiter=form.separator, quoting=form.quoting, strict=True
+            )
+            if form.header:
+                next(reader)
             while len(self._problems) < MAX_PROBLEMS:
-                line = reader.line_num + 1
+                line = before + reader.line_num + 1
                 row = next(reader, None)
                 if row is None:
                     return
                 if not row:  # an empty line
                     continue
-                if len(row) != len(header):
-                    self._problem(line, f"has {len(row)} columns, the header has {len(header)}")
+                if len(row) != form.width:
+                    head = "the header" if form.header else "line 1"
+                    self._problem(line, f"has {len(row)} columns, {head} has {form.width}")
                     continue
                 try:
-                    staged = self._checked(line, row, column)
-                except _Flaw as flaw:
+                    staged = self._checked(line, row, form)
+                except (_Flaw, FormFlaw) as flaw:
                     self._problem(line, flaw)
                     continue
                 yield staged
-        except _Flaw as flaw:
+        except FormFlaw as flaw:
             self._problem(line, flaw)
         except csv.Error as error:
             self._problem(line, f"is not CSV: {error}")
         except UnicodeDecodeError as error:
-            self._problem(reader.line_num + 1, f"is not UTF-8 from byte {error.start} of the line")
-        except _LineTooLongError:
-            self._problem(reader.line_num + 1, f"is longer than {MAX_LINE} bytes")
+            line = before + reader.line_num + 1 if reader else line
+            self._problem(line, f"is not UTF-8 from byte {error.start} of the line")
+        except LineTooLongError:
+            line = before + reader.line_num + 1 if reader else line
+            self._problem(line, f"is longer than {MAX_LINE} bytes")
 
-    def _checked(self, line: int, row: list[str], column: dict[str, int]) -> _Staged:
+    def _checked(self, line: int, row: list[str], form: Form) -> _Staged:
         """Check one row and hash what is in it.
 
-        :raises _Flaw: it cannot be imported.
+        :raises _Flaw: it cannot be imported. :raises FormFlaw: nor be read.
         """
-        username = row[column["username"]]
+        given = {name: form.value(row, name) for name in form.column}
+        username, domain = given["username"], given["domain"]
         flaw = username_flaw(username)
         if flaw:
             raise _Flaw("username", flaw)
-        domain = self._spelling(row[column["domain"]])
-        stored = self._store.stored_domain(username, domain) if fold_realm(domain) in self._served else None
-        domain = stored or domain
-        if "password" in column:
-            password = row[column["password"]]
-            flaw = password_flaw(password)
-            if flaw:
-                raise _Flaw("password", flaw)
-            hashes = Hashes.of(username, domain, password)
-        else:
-            hashes = Hashes(
-                *(_digest(name, row[column[name]]) if name in column else "" for name in Hashes._fields)
-            )
-        groups = _groups(row[column["groups"]]) if "groups" in column else ""
+        realm = self._realm(domain, line, hashed="ha1" in given)
+        stored = self._store.stored_domain(username, domain) if realm.line is None else None
+        hashes = _hashes(given, realm)
+        groups = ";".join(_checked_groups(form.groups(given.get("groups", ""))))
+        account = username, stored or realm.spelling
         state = _NEW
         if stored is not None:
-            state = _THERE if self._store.holds(username, domain, hashes) else _REPLACED
+            state = _THERE if self._store.holds(*account, hashes) else _REPLACED
             if state == _REPLACED and not self._replace:
                 raise _Flaw("username", f"user {username}@{stored} exists already with another password")
-        return line, username, domain, *hashes, groups, state
+        return line, *account, *hashes, groups, state
 
-    def _spelling(self, domain: str) -> str:
-        """Check a domain, and give the spelling in which it is stored; remembered, as they repeat.
+    def _realm(self, domain: str, line: int, *, hashed: bool) -> _Realm:
+        """Check a domain, and give its realm; remembered, as they repeat.
 
+        :param hashed: whether the file has HA1, and a new realm therefore its spelling.
         :raises _Flaw: it cannot be a domain.
         """
-        spelling = self._spellings.get(domain)
-        if spelling is None:
+        folded = fold_realm(domain)
+        realm = self._realms.get(folded)
+        if realm is None:
             flaw = domain_flaw(domain)
             if flaw:
                 raise _Flaw("domain", flaw)
-            spelling = fold_realm(domain)
-            if spelling in self._served:
-                spelling = self._store.spelling_for(domain)
-            if len(self._spellings) >= _MAX_DOMAINS:
-                self._spellings.clear()
-            self._spellings[domain] = spelling
-        return spelling
+            if folded in self._served:
+                realm = _Realm(self._store.spelling_for(domain), None)
+            else:
+                realm = self._first_seen(folded, domain if hashed else folded, line)
+            if len(self._realms) >= _MAX_DOMAINS:
+                self._realms.clear()
+            self._realms[folded] = realm
+        return realm
+
+    def _first_seen(self, folded: str, spelling: str, line: int) -> _Realm:
+        """The realm as the first row has it that names it; kept on disk, for there may be many."""
+        with self._store.scratch() as connection:
+            connection.execute("INSERT OR IGNORE INTO temp.realms VALUES (?, ?, ?)", (folded, spelling, line))
+            found, first = connection.execute(
+                "SELECT spelling, line FROM temp.realms WHERE folded = ?", (folded,)
+            ).fetchone()
+        return _Realm(found.decode(), first)
 
     def _stage(self, rows: list[_Staged]) -> None:
         if self._problems:  # nothing of the file will be written; only the checks go on
@@ -266,68 +302,63 @@ class _Check:
                 self._problem(line, f"column username: user {user} is in line {first} already")
 
 
-class _LineTooLongError(Exception):
-    pass
+class _Realm(NamedTuple):
+    """A realm as HA1 is made for it and challenges will have it."""
+
+    spelling: str
+    line: int | None  # of the file, where it is spelled so first; None: the table has it
 
 
-def _lines(source: BinaryIO) -> Iterator[str]:
-    """Lines as text, one at a time, so that an error has a line number and a bound."""
-    encoding = "utf-8-sig"
-    while line := source.readline(MAX_LINE + 1):
-        if len(line) > MAX_LINE:
-            raise _LineTooLongError
-        yield line.decode(encoding)
-        encoding = "utf-8"
+def _hashes(given: Mapping[str, str], realm: _Realm) -> Hashes:
+    """What is to be stored for a row: hashes of its password, or those that it has.
 
-
-def _columns(header: list[str]) -> dict[str, int]:
-    """Index of each column.
-
-    :raises _Flaw: the header lacks a column, repeats one, or has one that means nothing here.
+    :raises _Flaw: they cannot be, or would let nobody in.
     """
-    column: dict[str, int] = {}
-    for index, title in enumerate(header):
-        key = title.strip().lower()
-        if key not in _COLUMNS:
-            # The title is not repeated: without a header line it may be somebody's password.
-            raise _Flaw(str(index + 1), "the header names none of " + ", ".join(sorted(_COLUMNS)) + " here")
-        if key in column:
-            raise _Flaw(key, "is there twice")
-        column[key] = index
-    for key in ("username", "domain"):
-        if key not in column:
-            raise _Flaw(key, "is missing in the header")
-    if "password" in column and column.keys() & set(Hashes._fields):
-        raise _Flaw("password", "cannot stand next to ha1; leave one of them out")
-    if "password" not in column and "ha1" not in column:
-        raise _Flaw("password", "is missing in the header, and so is ha1")
-    return column
+    username, domain, password = given["username"], given["domain"], given.get("password", "")
+    if "ha1" not in given or password:
+        flaw = password_flaw(password)
+        if flaw:
+            raise _Flaw("password", flaw)
+        beside = [name for name in Hashes._fields if given.get(name)]
+        if beside:
+            own = Hashes.of(username, domain, password)._asdict()
+            for name in beside:
+                if given[name].lower() != own[name]:
+                    raise _Flaw(name, "is not of the password beside it; leave one of the two columns out")
+        return Hashes.of(username, realm.spelling, password)
+    if not given["ha1"] and "password" in given:
+        raise _Flaw("password", "is empty, and so is ha1")
+    found = Hashes(*(_digest(name, given.get(name, "")) for name in Hashes._fields))
+    if domain != realm.spelling:
+        where = "the database has" if realm.line is None else f"line {realm.line} has"
+        raise _Flaw(
+            "domain",
+            f"{where} this realm as {realm.spelling!r}, and an HA1 is good only for the spelling that it was"
+            " made with"
+            + ("; import passwords, or delete that realm's users first" if realm.line is None else ""),
+        )
+    return found
 
 
 def _digest(column: str, value: str) -> str:
     """A hash in lower case, which may be missing where it is not the first of them."""
-    length = HA1_LENGTHS[column]
-    if column != "ha1" and not value:
-        return ""
-    if len(value) != length or not _HEX.fullmatch(value):
-        raise _Flaw(column, f"must be {length} hex digits")
+    if (column == "ha1" or value) and not is_digest(column, value):
+        raise _Flaw(column, f"must be {HA1_LENGTHS[column]} hex digits")
     return value.lower()
 
 
-def _groups(value: str) -> str:
-    """Check the group names, and give them separated by ``;`` and nothing else."""
-    names = [name for name in map(str.strip, value.split(";")) if name]
+def _checked_groups(names: list[str]) -> list[str]:
     for name in names:
         flaw = group_flaw(name)
         if flaw:
             raise _Flaw("groups", flaw)
-    return ";".join(names)
+    return names
 
 
 # --- second pass ---------------------------------------------------------------------------------
 
 
-def _write(store: Store, total: int, batch: int, report: Progress) -> Imported:
+def _write(store: Store, total: int, batch: int, report: Progress, not_used: tuple[str, ...]) -> Imported:
     """Copy the temporary table in the order of the names.
 
     In that order each transaction changes few pages; in the file's order, almost one page a user.
@@ -374,7 +405,9 @@ def _write(store: Store, total: int, batch: int, report: Progress) -> Imported:
         done += size
         report("write", done, total)
     added = total - replaced - unchanged
-    return Imported(added=added, replaced=replaced, unchanged=unchanged, memberships=memberships)
+    return Imported(
+        added=added, replaced=replaced, unchanged=unchanged, memberships=memberships, not_used=not_used
+    )
 
 
 _HASHES: Final = ", ".join(Hashes._fields)
@@ -390,9 +423,11 @@ def _make_table(store: Store) -> None:
             "CREATE TEMP TABLE incoming (line INTEGER, username TEXT, domain TEXT,"
             f" {', '.join(f'{column} TEXT' for column in Hashes._fields)}, groups TEXT, state INTEGER)"
         )
+        connection.execute("CREATE TEMP TABLE realms (folded TEXT PRIMARY KEY, spelling TEXT, line INTEGER)")
         connection.execute(f"PRAGMA temp.cache_size = -{_CACHE_KIB}")
 
 
 def _drop_table(store: Store) -> None:
     with store.scratch() as connection:
         connection.execute("DROP TABLE IF EXISTS temp.incoming")
+        connection.execute("DROP TABLE IF EXISTS temp.realms")

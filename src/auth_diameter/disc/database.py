@@ -70,9 +70,10 @@ class Database:
     def open(cls, path: str | os.PathLike[str], *, writable: bool = False) -> Self:
         """Open a database: for reading it must exist, for writing it is created when missing.
 
+        :param path: of a file, also as ``sqlite:///PATH``, or ``":memory:"``.
         :raises ConfigError: it cannot be used; one line with the file, the cause and what helps.
         """
-        name = os.fspath(path)
+        name = schema.database_path(os.fspath(path))
         if writable or name == schema.MEMORY:
             return cls._finish(name, schema.open_for_writing(name), writable=True)
         stamps = _stamp(name, False), _stamp(name, True)  # before: a change from now on is seen
@@ -87,7 +88,7 @@ class Database:
 
         :raises ConfigError: the file exists, or cannot be made.
         """
-        name = os.fspath(path)
+        name = schema.database_path(os.fspath(path))
         return cls._finish(name, schema.open_for_writing(name, exist_ok=False), writable=True)
 
     @classmethod

@@ -28,6 +28,7 @@ from auth_diameter.disc import schema
 from auth_diameter.disc.database import Database
 from auth_diameter.disc.names import HA1_COLUMNS, HA1_LENGTHS, compute_ha1, fold_realm
 from auth_diameter.disc.schema import Spellings, describe, text
+from auth_diameter.disc.usual import UsualAlgorithms
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +41,13 @@ _MAX_REALMS: Final = 1000
 _MAX_REALM: Final = 255
 #: Rows whose HA1 cannot be used are named in the log once each, and so many of them.
 _MAX_WARNINGS: Final = 100
+
+
+#: By the bits of a number, one for each column of HA1, the algorithms of a user who has those.
+_ALGORITHMS: Final = tuple(
+    tuple(algorithm for place, algorithm in enumerate(HA1_COLUMNS) if has >> place & 1)
+    for has in range(1 << len(HA1_COLUMNS))
+)
 
 
 class _Secrets(NamedTuple):
@@ -82,6 +90,7 @@ class Lookups(Database):
             columns = schema.column_names(connection, "subscriber")
             grp_columns = schema.column_names(connection, "grp")
             realms = Spellings("subscriber", connection)
+            usual = UsualAlgorithms(connection, columns)
             group_domains = Spellings("grp", connection)
             # OpenSIPS has no ha1b, Kamailio no SHA-2; who lets Kamailio calculate HA1 may have dropped more.
             chosen = ", ".join(c if c in columns else "''" for c in _SECRET_COLUMNS)
@@ -100,7 +109,7 @@ class Lookups(Database):
         self._select, self._select_other = above or plain, below or plain
         self._spelled_until = 0.0
         self._subscriber_columns, self._grp_columns = columns, grp_columns
-        self._realms, self._group_domains = realms, group_domains
+        self._realms, self._group_domains, self._usual = realms, group_domains, usual
         super()._use(connection)
 
     def data_version(self) -> int:
@@ -171,7 +180,8 @@ class Lookups(Database):
     def algorithms(self, username: str, realm: str) -> tuple[str, ...]:
         """Those with which the subscriber can be authenticated, the weakest first.
 
-        Of a user who does not exist, those of another one, so that to be asked tells nobody who does.
+        Of a user who does not exist, or cannot be authenticated at all, those that most users of the realm
+        have: so challenges do not tell who exists. It takes as long in either case.
 
         :raises StoreError: the database could not be read.
         """
@@ -179,11 +189,28 @@ class Lookups(Database):
         if at and fold_realm(domain) == fold_realm(realm):
             username = user
         secrets = self._secrets(self._select, username, realm)
-        return tuple(
-            algorithm
-            for algorithm, column in HA1_COLUMNS.items()
-            if secrets.password or getattr(secrets, column)
-        )
+        has = 0
+        for place, column in enumerate(HA1_COLUMNS.values()):
+            has |= bool(secrets.password or getattr(secrets, column)) << place
+        usual = self.usual_algorithms(realm)
+        # Nothing is made for a known user that is not made for an unknown one: its memory would show in time.
+        return (usual, _ALGORITHMS[has])[secrets.known & (has != 0)]
+
+    def usual_algorithms(self, realm: str) -> tuple[str, ...]:
+        """Those with which most users of a realm can be authenticated, the weakest first.
+
+        In a large realm they are taken from a sample of its users. They are kept until :meth:`data_version`
+        is another one. None when nobody is in the realm.
+
+        :raises StoreError: the database could not be read.
+        """
+        folded = fold_realm(realm)
+        found = self._usual.at_hand(self._version, folded)
+        if found is None:
+            spellings = self._known(self._realms).get(folded, ())
+            with self._reading():
+                found = self._usual.look_up(self._connection, self._version, folded, spellings)
+        return found
 
     def _whole(self, username: str, user: str, realm: str, secrets: _Secrets, algorithm: str) -> str | None:
         """HA1 over ``user@domain``, which is `username`."""

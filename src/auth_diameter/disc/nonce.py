@@ -26,6 +26,8 @@ import itertools
 import secrets
 from collections.abc import Sequence
 
+CLOCK_DRIFT = 10.0  # seconds that the clocks of DISC which share a key may differ, without any effect
+
 _STAMP = 24  # hex digits before the mac: seconds since 1970, and a salt
 _LENGTH = 56
 
@@ -61,7 +63,8 @@ class Nonces:
 
     :param keys: secret bytes, at least 16, or several of them: the first makes nonces, all are
         recognised. None: random ones, so that a restart makes all nonces foreign.
-    :param lifetime: seconds for which one may be used.
+    :param lifetime: seconds for which one may be used, and `CLOCK_DRIFT` more.
+    :ivar remembered: seconds for which its use has to be remembered.
     """
 
     def __init__(self, keys: bytes | Sequence[bytes] | None = None, lifetime: float = 300.0) -> None:
@@ -69,6 +72,7 @@ class Nonces:
         # The mac makes a nonce unforeseeable; the salt only has to differ from every other one.
         self._salts = itertools.count(secrets.randbits(64))
         self.lifetime = lifetime
+        self.remembered = lifetime + CLOCK_DRIFT
 
     def use(self, keys: bytes | Sequence[bytes]) -> None:
         """Other keys from now on: nonces of a key that is not among them are foreign."""
@@ -86,7 +90,7 @@ class Nonces:
     def check(
         self, nonce: str, realm: str, now: float, algorithm: str = "MD5", source: str = ""
     ) -> NonceState:
-        """What `nonce` is worth. A time in the future is foreign, but for a second of clock drift."""
+        """What `nonce` is worth. A time in the future is foreign, but for `CLOCK_DRIFT`."""
         if len(nonce) != _LENGTH or not nonce.isascii():
             return NonceState.FOREIGN
         stamp, mac = nonce[:_STAMP], nonce[_STAMP:]
@@ -98,9 +102,9 @@ class Nonces:
         if not ours:
             return NonceState.FOREIGN
         age = now - int(stamp[:8], 16)
-        if age < -1.0:
+        if age < -CLOCK_DRIFT:
             return NonceState.FOREIGN
-        return NonceState.FRESH if age <= self.lifetime else NonceState.EXPIRED
+        return NonceState.FRESH if age <= self.remembered else NonceState.EXPIRED
 
     def made_at(self, nonce: str) -> float:
         """When a nonce of ours was made: seconds since 1970."""

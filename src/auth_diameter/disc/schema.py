@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import sqlite3
 import time
 from collections.abc import Mapping
@@ -29,6 +30,11 @@ _log = logging.getLogger(__name__)
 
 #: A database that lives only as long as its connection; SQLite's own name for it.
 MEMORY: Final = ":memory:"
+
+# RFC 3986 3.1. A scheme alone is none: the name of a file may hold colons.
+_URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+# What a URL may be shown with: host, port and path. In anything else a password could be.
+_SHOWN: Final = re.compile(r"[A-Za-z0-9._~:/\[\]-]*")
 
 #: How long a reader waits for a lock, in seconds. Only a database with a rollback journal makes a
 #: reader wait at all, and a SIP client's first retransmission comes after 0.5 s (RFC 3261 T1).
@@ -108,6 +114,31 @@ _WHAT_HAPPENED: Final = {
     "and the medium",
     sqlite3.SQLITE_NOTADB: "is not an SQLite database",
 }
+
+
+def database_path(name: str) -> str:
+    """Give the path of an SQLite database that is named by its path or as ``sqlite:///PATH``.
+
+    What follows the three slashes is the path as it is: relative as long as it begins with no slash of its
+    own, so that the URL of ``/var/lib/users.sqlite`` has four.
+
+    :raises ConfigError: another URL. The line shows no password: what stands before the host is cut, and
+        what may be one further on, too.
+    """
+    url = _URL.fullmatch(name)
+    if url is None:
+        return name
+    scheme, rest = url[1].lower(), url[2]
+    if scheme == "sqlite":
+        if rest[:1] == "/" and rest[1:] and not {"?", "#"} & set(rest):
+            return rest[1:]
+        why = "expected sqlite:///PATH, with four slashes for a path from the root, and no options"
+    else:
+        why = "such a database cannot be used yet; name a file of SQLite, by its path or as sqlite:///PATH"
+    shown = rest.rpartition("@")[2]
+    if not _SHOWN.fullmatch(shown):
+        shown = "…"
+    raise ConfigError(f"{scheme}://{shown}: {why}")
 
 
 def describe(error: sqlite3.Error) -> str:

@@ -6,13 +6,17 @@ Service-Type    case                                             Result-Code
 6               no credentials, realm served                     4001 + Challenges
 6               digest right, nonce fresh, its count unused      2001
 6               the same again: a retransmission (RFC 6733, 3)   2001
-6               digest right, nonce expired, or count used       4001 + Challenges, stale
-6               digest right, nonce not ours                     4001 + Challenges
-6               digest wrong, user unknown; digest-uri for       5003; 4001 + Challenges
-                elsewhere; algorithm or qop not offered;         with `rechallenge`
-                count 0
-6               realm not served; credentials malformed, with a  5003
+6               digest right, nonce of no use: expired, its      4001 + Challenges, stale
+                count used, not ours, from the future
+6               `bind_source`, and the nonce was not given to    4001 + Challenges, stale
+                this source: whatever the digest is
+6               digest wrong, user unknown                       5003; 4001 + Challenges
+                                                                 with `rechallenge`
+6               digest-uri for elsewhere; algorithm or qop not   the same, with Failed-AVP
+                offered; count 0
+6               realm not served; credentials malformed, with a  5003, with Failed-AVP
                 response of the wrong length among others
+6               a user or source that guesses passwords          5003, with Failed-AVP
 8               member / not                                     2001 / 4001
 any             store cannot be read, or an error of ours        5012
 any             malformed                                        as RFC 6733, 7.1 has it
@@ -21,6 +25,9 @@ any             malformed                                        as RFC 6733, 7.
 Stale is decided only when the digest is right (RFC 7616, 3.3), and an unknown user costs the same
 work and gets the same answer as a wrong password, so that nobody learns who exists: where an HA1 is missing
 stands one that nobody has.
+
+DISC alone knows that a digest was wrong. So it counts guesses, see `Penalties`, over all SIP servers that ask
+it and tell it the source; and it tells them by Failed-AVP which refusals are none.
 """
 
 from __future__ import annotations
@@ -36,10 +43,12 @@ from typing import NamedTuple, TypeVar
 
 from auth_diameter._core import (
     AaRequest,
+    Attempt,
     ConfigError,
     Credentials,
     NonceUses,
     ParseError,
+    Penalties,
     Use,
     append_answer,
     digest_response,
@@ -50,7 +59,7 @@ from auth_diameter.disc.config import ALGORITHMS, DiscConfig
 from auth_diameter.disc.database import StoreError
 from auth_diameter.disc.digest_uri import uri_fits
 from auth_diameter.disc.lookups import Lookups
-from auth_diameter.disc.nonce import Nonces, NonceState
+from auth_diameter.disc.nonce import CLOCK_DRIFT, Nonces, NonceState
 from auth_diameter.disc.userhash import HashedNames
 from auth_diameter.logs import Sparing
 
@@ -77,14 +86,31 @@ _CACHE_LONGEST = 256  # characters of a name that is kept; a host name has 253, 
 _CACHE_SECONDS = 0.5  # after which a change in the database is noticed
 
 
-class _Judged(NamedTuple):
-    """Credentials beside one HA1 that they may have been made with."""
+class _Case:
+    """Credentials that are to be judged.
 
-    question: AaRequest
-    credentials: Credentials
-    ha1: str
-    known: bool  # whether there is such a user
-    algorithm: str
+    :ivar ha1s: what they may have been made with; :ivar ha1: what they were made with, once that is known.
+    :ivar known: whether there is such a user.
+    :ivar attempt: what it is to those who count guesses; None: it is not counted.
+    """
+
+    __slots__ = ("algorithm", "attempt", "credentials", "ha1", "ha1s", "known", "question")
+
+    def __init__(
+        self,
+        question: AaRequest,
+        credentials: Credentials,
+        algorithm: str,
+        known: bool,
+        ha1s: tuple[str, ...],
+    ) -> None:
+        self.question = question
+        self.credentials = credentials
+        self.algorithm = algorithm
+        self.known = known
+        self.ha1s = ha1s
+        self.ha1 = ""
+        self.attempt: Attempt | None = None
 
 
 class Outcome(enum.Enum):
@@ -105,6 +131,7 @@ class Outcome(enum.Enum):
     MALFORMED_RESPONSE = enum.auto()
     COUNT_ZERO = enum.auto()
     OTHER_URI = enum.auto()
+    PENALIZED = enum.auto()
     MALFORMED_QOP = enum.auto()
     MALFORMED_CREDENTIALS = enum.auto()
     REALM_NOT_SERVED = enum.auto()
@@ -121,6 +148,27 @@ _MALFORMED: dict[str | None, Outcome] = {
     "response": Outcome.MALFORMED_RESPONSE,
 }
 _REFUSED = (Outcome.UNKNOWN_USER, Outcome.WRONG_DIGEST)  # by whether there is such a user, in the same time
+
+# Of a nonce that is of no use, by what was found out about it.
+_STALE = {
+    Use.EXPIRED: Outcome.STALE,
+    Use.REPLAYED: Outcome.REPLAYED,
+    Use.UNKNOWN: Outcome.FOREIGN_NONCE,
+}
+
+# What is refused for another reason than a wrong digest: the code of the AVP that this is about, for
+# Failed-AVP (RFC 6733, 7.5).
+_FAILED_AVP = {
+    Outcome.PENALIZED: 31,  # Calling-Station-Id: RFC 7155, 4.2.6
+    Outcome.MALFORMED_RESPONSE: 103,  # Digest-Response and what follows: RFC 5090, 4
+    Outcome.OTHER_URI: 109,  # Digest-URI
+    Outcome.QOP_NOT_OFFERED: 110,  # Digest-Qop
+    Outcome.MALFORMED_QOP: 110,
+    Outcome.ALGORITHM_NOT_OFFERED: 111,  # Digest-Algorithm
+    Outcome.COUNT_ZERO: 114,  # Digest-Nonce-Count
+    Outcome.REALM_NOT_SERVED: 283,  # Destination-Realm: RFC 6733, 6.6
+    Outcome.MALFORMED_CREDENTIALS: 401,  # Response, of the dialect
+}
 
 
 class Disc:
@@ -139,7 +187,11 @@ class Disc:
         # OpenSER's module copies one Challenge, and its telephones know MD5 best.
         best = (one for one in ("MD5", "MD5-sess", *self._config.algorithms) if one in self._accepted)
         self._single = (next(best),)
-        self._uses = NonceUses(self._nonces.lifetime, self._config.max_nonces, self._config.nonce_uses)
+        self._uses = NonceUses(
+            self._nonces.remembered, self._config.max_nonces, self._config.nonce_uses, CLOCK_DRIFT
+        )
+        self._penalties = Penalties() if self._config.penalty else None
+        self._attempts: list[Attempt] = []  # of the questions that are being answered
         self.counts: Counter[Outcome] = Counter()
         self._users: dict[tuple[str, str, str], tuple[bool, str]] = {}
         self._offers: dict[tuple[str, str], tuple[str, ...]] = {}
@@ -169,13 +221,16 @@ class Disc:
         before = len(out)
         try:
             self._forget_changed(now)
-            judged: list[_Judged] = []
+            cases: list[_Case] = []
             with self._store.together() if len(questions) > 1 else contextlib.nullcontext():
-                self._look_at(questions, judged, out, now)
-            if judged:
-                self._judge(judged, out, now)
+                self._look_at(questions, cases, out, now)
+            while cases:
+                self._judge(cases, out, now)
+                cases = self._released(out, now)
+            self._attempts.clear()
         except Exception as error:  # noqa: BLE001 - one question must not cost the others their connection
             del out[before:]
+            self._forget_attempts(now)
             if len(questions) > 1:
                 for question in questions:
                     self.answer([question], out, now, one_challenge)
@@ -186,11 +241,11 @@ class Disc:
     def _look_at(
         self,
         questions: list[AaRequest],
-        judged: list[_Judged],
+        cases: list[_Case],
         out: bytearray,
         now: float,
     ) -> None:
-        """Answers all but those with credentials, which go to `judged`."""
+        """Answers all but those with credentials to be judged, which go to `cases`."""
         for question in questions:
             if question.fault:
                 self._write(out, question, question.fault, Outcome.MALFORMED)
@@ -201,13 +256,13 @@ class Disc:
                 elif not question.has_credentials:
                     self._challenge_first(question, out, now)
                 else:
-                    self._collect(question, judged, out, now)
+                    self._collect(question, cases, out, now)
             except StoreError:
                 self._write(out, question, UNABLE_TO_COMPLY, Outcome.STORE_FAILED)
 
     # ------------------------------------------------------------------ credentials
 
-    def _collect(self, question: AaRequest, judged: list[_Judged], out: bytearray, now: float) -> None:
+    def _collect(self, question: AaRequest, cases: list[_Case], out: bytearray, now: float) -> None:
         """Looks up what credentials are to be compared with; refuses those that nobody offered to take."""
         try:
             credentials = question.credentials()
@@ -231,54 +286,59 @@ class Disc:
         ):
             self._refuse(question, credentials, out, now, Outcome.QOP_NOT_OFFERED)
             return
+        if self._config.bind_source and self._is_foreign(question, credentials, algorithm, now):
+            # A source can be forged, but not a nonce that was given to it: only guesses on such a one count
+            # against it, and no other tells anything about the password.
+            self._challenge(question, self._name(credentials), realm, True, out, now, Outcome.FOREIGN_NONCE)
+            return
         base = _BASES[algorithm]
         look_up = self._hashed_candidates if self._is_hashed(credentials) else self._ha1_candidates
         known, candidates = look_up(credentials.username, realm, base)
         length = _HA1[base]
-        judged.append(_Judged(question, credentials, candidates[:length], known, algorithm))
-        if len(candidates) > length:
-            judged.append(_Judged(question, credentials, candidates[length:], known, algorithm))
+        ha1s = (candidates,) if len(candidates) == length else (candidates[:length], candidates[length:])
+        case = _Case(question, credentials, algorithm, known, ha1s)
+        if self._may_be_judged(case, out, now):
+            cases.append(case)
 
-    def _judge(self, judged: list[_Judged], out: bytearray, now: float) -> None:
-        right = verify_many([_item(one) for one in judged])
+    def _judge(self, cases: list[_Case], out: bytearray, now: float) -> None:
+        right = verify_many([_item(case, ha1) for case in cases for ha1 in case.ha1s])
         index = 0
-        while index < len(judged):
-            one, matched = judged[index], right[index]
-            question = one.question
-            index += 1
+        for case in cases:
+            matched = 0
             # A username with an "@" may have been hashed whole or without its domain.
-            while index < len(judged) and judged[index].question is question:
+            for case_ha1 in case.ha1s:
                 if right[index]:
-                    one, matched = judged[index], 1
+                    case.ha1, matched = case_ha1, 1
                 index += 1
+            login = wrong = False
             try:
-                if not matched & one.known:
-                    self._refuse(question, one.credentials, out, now, _REFUSED[one.known])
+                if not matched & case.known:
+                    wrong = True
+                    self._refuse(case.question, case.credentials, out, now, _REFUSED[case.known])
                 else:
-                    self._let_through(one, out, now)
+                    login = self._let_through(case, out, now)
             except StoreError:
-                self._write(out, question, UNABLE_TO_COMPLY, Outcome.STORE_FAILED)
+                self._write(out, case.question, UNABLE_TO_COMPLY, Outcome.STORE_FAILED)
+            if case.attempt is not None:
+                self._end_attempt(case.attempt, login, wrong, now)
 
-    def _let_through(self, one: _Judged, out: bytearray, now: float) -> None:
-        """The digest is right: unless the nonce is not, or the digest was made for something else."""
-        question, credentials = one.question, one.credentials
+    def _let_through(self, case: _Case, out: bytearray, now: float) -> bool:
+        """The digest is right: whether that is a login. The nonce may be of no use, or the URI another."""
+        question, credentials = case.question, case.credentials
         realm = credentials.realm or ""
         resource = _text(question.resource)
         uri = credentials.uri
         if uri != f"sip:{resource}" and not uri_fits(self._config.uri_policy, uri, resource, realm):
             self._refuse(question, credentials, out, now, Outcome.OTHER_URI)
-            return
+            return False
         count = credentials.nonce_count
         if not count:
             self._refuse(question, credentials, out, now, Outcome.COUNT_ZERO)
-            return
-        use = self._use(one, realm, count, now)
+            return False
+        use = self._use(case, realm, count, now)
         if use is not Use.FIRST and use is not Use.AGAIN:
-            stale = use is not Use.UNKNOWN
-            outcome = Outcome.REPLAYED if use is Use.REPLAYED else Outcome.STALE
-            outcome = outcome if stale else Outcome.FOREIGN_NONCE
-            self._challenge(question, self._name(credentials), realm, stale, out, now, outcome)
-            return
+            self._challenge(question, self._name(credentials), realm, True, out, now, _STALE[use])
+            return False
         if self._wrong_in_a_row:
             canonical = self._canonical_realm(realm) or ""
             self._wrong_in_a_row.pop((credentials.username, canonical, _text(question.source)), None)
@@ -287,31 +347,93 @@ class Disc:
         # Who has the hash alone is told the name (RFC 7616, 3.4.4). OpenSER's module would not look at it.
         name = self._name(credentials) if self._is_hashed(credentials) and question.end_to_end else None
         if self._config.authentication_info and question.end_to_end:
-            self._prove(one, use, name, out, now)
+            self._prove(case, use, name, out, now)
         else:
             append_answer(out, question, SUCCESS, (), None, None, name)
+        return use is Use.FIRST
 
-    def _use(self, one: _Judged, realm: str, count: int, now: float) -> Use:
+    # ------------------------------------------------------------------ guesses
+
+    def _may_be_judged(self, case: _Case, out: bytearray, now: float) -> bool:
+        """Whether it may be judged now. Else it is answered, or held; see `_released`."""
+        penalties = self._penalties
+        question = case.question
+        # Without a source anybody could lock anybody out: that is for the operator to decide.
+        if penalties is None or not (question.source or self._config.limit_accounts):
+            return True
+        credentials = case.credentials
+        account = self._name(credentials)
+        if self._is_hashed(credentials):
+            account = account or credentials.username.lower()  # what is nobody's counts as it is
+        attempt = penalties.begin_for(account, credentials.realm or "", _text(question.source), now, case)
+        case.attempt = attempt
+        self._attempts.append(attempt)
+        if attempt.is_refused:
+            self._write(out, question, AUTHORIZATION_REJECTED, Outcome.PENALIZED)
+            return False
+        return not attempt.is_held
+
+    def _end_attempt(self, attempt: Attempt, login: bool, wrong: bool, now: float) -> None:
+        assert self._penalties is not None
+        if login:
+            self._penalties.right(attempt, now)
+        elif wrong:
+            self._penalties.wrong(attempt, now)
+        else:
+            self._penalties.neither(attempt, now)
+
+    def _released(self, out: bytearray, now: float) -> list[_Case]:
+        """Those that waited for the verdict on the ones just judged: refused, or to be judged now."""
+        cases: list[_Case] = []
+        if self._penalties is None:
+            return cases
+        for attempt, case in self._penalties.released:
+            if attempt.is_refused:
+                self._write(out, case.question, AUTHORIZATION_REJECTED, Outcome.PENALIZED)
+            else:
+                cases.append(case)
+        self._penalties.released.clear()
+        return cases
+
+    def _forget_attempts(self, now: float) -> None:
+        """Nothing has come of them."""
+        if self._penalties is not None:
+            for attempt in reversed(self._attempts):  # those that wait come last
+                self._penalties.neither(attempt, now)
+            self._penalties.released.clear()
+        self._attempts.clear()
+
+    # ------------------------------------------------------------------ nonces
+
+    def _use(self, case: _Case, realm: str, count: int, now: float) -> Use:
         """What a use of the nonce means. UNKNOWN: it is not ours."""
-        question, nonce = one.question, one.credentials.nonce
-        source = _text(question.source) if self._config.bind_source else ""
-        # A retransmission has the End-to-End Identifier of what it repeats (RFC 6733, 3).
-        mark = hash((question.end_to_end, one.credentials.response)) if question.end_to_end else 0
-        use = self._uses.take(nonce, realm, one.algorithm, source, count, mark, now)
+        question, nonce, algorithm = case.question, case.credentials.nonce, case.algorithm
+        source = self._bound_to(question)
+        # A retransmission has the End-to-End Identifier of what it repeats (RFC 6733, 3), and the Session-Id:
+        # who replays a digest in many requests of his own would meet the 32 bits of the first one day.
+        mark = 0
+        if question.end_to_end:
+            mark = hash((question.end_to_end, question.session, case.credentials.response))
+        use = self._uses.take(nonce, realm, algorithm, source, count, mark, now)
         if use is not Use.UNKNOWN:
             return use
-        state = self._state(one, realm, now)
+        state = self._nonces.check(nonce, realm, now, algorithm, source)
         if state is NonceState.FRESH:
-            return self._uses.add(
-                nonce, realm, one.algorithm, source, count, mark, now, self._nonces.made_at(nonce)
-            )
+            made_at = self._nonces.made_at(nonce)
+            return self._uses.add(nonce, realm, algorithm, source, count, mark, now, made_at)
         return Use.EXPIRED if state is NonceState.EXPIRED else Use.UNKNOWN
 
-    def _state(self, one: _Judged, realm: str, now: float) -> NonceState:
-        source = _text(one.question.source) if self._config.bind_source else ""
-        return self._nonces.check(one.credentials.nonce, realm, now, one.algorithm, source)
+    def _is_foreign(self, question: AaRequest, credentials: Credentials, algorithm: str, now: float) -> bool:
+        """Whether the nonce was not given to this source by us."""
+        source = self._bound_to(question)
+        state = self._nonces.check(credentials.nonce, credentials.realm or "", now, algorithm, source)
+        return state is NonceState.FOREIGN
 
-    def _prove(self, one: _Judged, use: Use, name: str | None, out: bytearray, now: float) -> None:
+    def _bound_to(self, question: AaRequest) -> str:
+        """The address that a nonce is bound to; "": none."""
+        return _text(question.source) if self._config.bind_source else ""
+
+    def _prove(self, one: _Case, use: Use, name: str | None, out: bytearray, now: float) -> None:
         """Success with what Authentication-Info needs (RFC 7616, 3.5): the method is left out of A2."""
         credentials = one.credentials
         nonce, realm = credentials.nonce, credentials.realm or ""
@@ -328,8 +450,7 @@ class Disc:
         key = (nonce, credentials.nonce_count)
         following = self._following.get(key)
         if use is Use.FIRST and (self._used_up(credentials) or self._half_through(nonce, now)):
-            source = _text(one.question.source) if self._config.bind_source else ""
-            following = self._nonces.make(realm, now, one.algorithm, source)
+            following = self._nonces.make(realm, now, one.algorithm, self._bound_to(one.question))
             _keep(self._following, key, following, len(realm))
         append_answer(out, one.question, SUCCESS, (), proof, following, name)
 
@@ -383,7 +504,7 @@ class Disc:
         :param username: of the credentials; None: there were none, and User-Name says whose request it is.
         """
         config = self._config
-        source = _text(question.source) if config.bind_source else ""
+        source = self._bound_to(question)
         qop = self._qop(question)
         challenges: list[bytes] = []
         try:
@@ -398,7 +519,9 @@ class Disc:
             self._write(out, question, AUTHORIZATION_REJECTED, outcome)
             return
         self._count(question, outcome)
-        append_answer(out, question, AUTHENTICATION_REJECTED, challenges)
+        append_answer(
+            out, question, AUTHENTICATION_REJECTED, challenges, failed_avp=_failed_avp(question, outcome)
+        )
 
     def _qop(self, question: AaRequest) -> tuple[str, ...]:
         """What this SIP server is offered: OpenSER's module sends no hash of the body."""
@@ -406,7 +529,10 @@ class Disc:
         return qop if qop == _AUTH or question.end_to_end else _AUTH
 
     def _offer(self, question: AaRequest, username: str | None, realm: str) -> tuple[str, ...]:
-        """The algorithms that this user of this SIP server can use, the most wanted first."""
+        """The algorithms that this user of this SIP server can use, the most wanted first.
+
+        Who is unknown or can use none of those that are offered gets what most users of the realm get.
+        """
         algorithms = self._config.algorithms
         if algorithms == _MD5:
             return _MD5
@@ -418,7 +544,10 @@ class Disc:
         found = self._offers.get(key)
         if found is None:
             having = self._ask(self._store.algorithms, username, realm)
-            found = tuple(one for one in algorithms if _BASES[one] in having) or algorithms
+            found = tuple(one for one in algorithms if _BASES[one] in having)
+            if not found:
+                usual = self._ask(self._store.usual_algorithms, realm)
+                found = tuple(one for one in algorithms if _BASES[one] in usual) or algorithms
             _keep(self._offers, key, found, len(username) + len(realm))
         return found
 
@@ -433,7 +562,7 @@ class Disc:
 
     def _write(self, out: bytearray, question: AaRequest, result_code: int, outcome: Outcome) -> None:
         self._count(question, outcome)
-        append_answer(out, question, result_code)
+        append_answer(out, question, result_code, failed_avp=_failed_avp(question, outcome))
 
     def _count(self, question: AaRequest, outcome: Outcome) -> None:
         self.counts[outcome] += 1
@@ -516,11 +645,12 @@ class Disc:
         return self._config.userhash and credentials.userhash
 
     def _name(self, credentials: Credentials) -> str:
-        """The username, or whose it is that comes hashed; a neighbour's where it is nobody's."""
+        """The username, or whose it is that comes hashed; "" where it is nobody's."""
         algorithm = credentials.canonical_algorithm
         if algorithm is None or not self._is_hashed(credentials):
             return credentials.username
-        return self._scan(credentials.realm or "", _BASES[algorithm]).names.find(credentials.username)[0]
+        name, is_it = self._scan(credentials.realm or "", _BASES[algorithm]).names.find(credentials.username)
+        return ("", name)[is_it]
 
     def _scan(self, realm: str, algorithm: str) -> _Scan:
         """All users are hashed when the database has changed, but those of a large realm not all the time."""
@@ -550,11 +680,18 @@ class _Scan(NamedTuple):
     names: HashedNames
 
 
-def _item(one: _Judged) -> tuple[Credentials, bytes, str] | tuple[Credentials, bytes, str, bytes, bytes]:
+def _item(
+    case: _Case, ha1: str
+) -> tuple[Credentials, bytes, str] | tuple[Credentials, bytes, str, bytes, bytes]:
     """For verify_many."""
-    if one.credentials.protection == "auth-int":
-        return one.credentials, one.question.method, one.ha1, b"", one.question.body_hash
-    return one.credentials, one.question.method, one.ha1
+    if case.credentials.protection == "auth-int":
+        return case.credentials, case.question.method, ha1, b"", case.question.body_hash
+    return case.credentials, case.question.method, ha1
+
+
+def _failed_avp(question: AaRequest, outcome: Outcome) -> int:
+    """What the answer holds in Failed-AVP, 0 for none; OpenSER's module could do nothing with it."""
+    return _FAILED_AVP.get(outcome, 0) if question.end_to_end else 0
 
 
 def _keep(cache: dict[_K, _T], key: _K, value: _T, size: int) -> None:

@@ -13,6 +13,7 @@ from auth_diameter._core.errors import ConfigError
 from auth_diameter.disc.database import StoreError
 from auth_diameter.disc.lookups import HEX, Lookups
 from auth_diameter.disc.names import (
+    HA1_COLUMNS,
     Hashes,
     compute_ha1,
     domain_flaw,
@@ -124,13 +125,10 @@ class Store(Lookups):
                     f"user {username}@{existing} exists already; to give it a new password, ask for "
                     "replacement (--replace)"
                 )
-            realm = existing or self.spelling_for(domain)
-            self.put(
-                username,
-                realm,
-                Hashes.of(username, realm, password),
-                exists=existing is not None,
-            )
+            # A row may be under another spelling of the realm than challenges have.
+            realm = self.spelling_for(domain)
+            hashes = Hashes.of(username, realm, password)
+            self.put(username, existing or realm, hashes, exists=existing is not None)
         return existing is None
 
     def delete_user(self, username: str, domain: str) -> bool:
@@ -177,7 +175,11 @@ class Store(Lookups):
     # -- the steps of a change, inside changing(); for csvimport, too --
 
     def spelling_for(self, domain: str) -> str:
-        """Give the spelling under which a new user of this domain is stored and hashed."""
+        """Give the spelling under which users of this domain are hashed, and new ones stored.
+
+        It is that of :meth:`canonical_realm`, which challenges have; of a realm that is not there yet, the
+        folded one.
+        """
         folded = fold_realm(domain)
         row = self._first("SELECT 1 FROM subscriber WHERE domain = ? LIMIT 1", (folded,))
         if row is not None:
@@ -194,6 +196,11 @@ class Store(Lookups):
             (username, folded, folded),
         )
         return text(row[0]) if row else None
+
+    @property
+    def stored_algorithms(self) -> tuple[str, ...]:
+        """Those that a user has whose password is given, the weakest first."""
+        return tuple(name for name, column in HA1_COLUMNS.items() if column in self._subscriber_columns)
 
     @property
     def hash_columns(self) -> tuple[str, ...]:

@@ -1,0 +1,340 @@
+"""How many guesses at passwords are judged, and whom the limits hold up: the figures of SECURITY.md.
+
+    python tests/guessing.py
+
+Some two minutes. The first figures go by a clock of their own: an hour in which a guesser tries at every
+moment, by way of four SIP servers that ask one DISC. The others are of real processes, to which all requests
+are sent at once. The suite plays both with smaller numbers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import re
+import select
+import socket
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from commands import Server
+
+import auth_diameter as ad
+from auth_diameter._core import Answer, Question, RequestStream, append_question
+from auth_diameter.authorize import Authorizer, Cause
+from auth_diameter.disc.config import DiscConfig
+from auth_diameter.disc.server import Disc, Outcome
+from auth_diameter.disc.store import Store
+from auth_diameter.uac import authorization, make_request, parse_reply
+
+REALM = "siphub.net"
+URI = f"sip:{REALM}"
+PASSWORD = "correct horse"
+EPOCH = 1_800_000_000.0
+HOUR = 3600.0
+PATIENCE = 20.0
+_serial = itertools.count(1)
+
+
+def users(path: Path, *names: str) -> Path:
+    """A database with these users, whose password is `PASSWORD`."""
+    with Store.create(path) as store:
+        for name in names:
+            store.add_user(name, REALM, PASSWORD)
+    return path
+
+
+# ------------------------------------------------------------------ with a clock of its own
+
+
+class Service:
+    """SIP servers that ask one DISC, without sockets: `now` is what we say."""
+
+    def __init__(self, store: Store, servers: int = 4, **settings: object) -> None:
+        config = ad.Config(tell_source=True)
+        self.servers = itertools.cycle([Authorizer(config) for _ in range(servers)])
+        self.disc = Disc(store, DiscConfig(**settings))  # type: ignore[arg-type]
+        self.counts = self.disc.counts
+        self.now = 0.0
+        self._credentials: dict[tuple[str, str], str] = {}
+
+    @property
+    def judged(self) -> int:
+        """Wrong digests that DISC has judged."""
+        return self.counts[Outcome.WRONG_DIGEST] + self.counts[Outcome.UNKNOWN_USER]
+
+    def attempt(self, user: str, source: str, password: str = "guess") -> Cause:
+        """What becomes of a request with these credentials; the next SIP server has it."""
+        server = next(self.servers)
+        data = make_request(
+            "REGISTER", URI, f"{user}@{REALM}", headers=[("Authorization", self._value(user, password))]
+        )
+        outcome = server.www_authorize(ad.SipRequest(data, (source, 5060)), REALM, self.now)
+        if isinstance(outcome, Question):
+            out = bytearray()
+            append_question(out, outcome, 1)
+            answer = bytearray()
+            self.disc.answer(RequestStream().feed(bytes(out)), answer, EPOCH + self.now)
+            outcome = server.conclude(outcome, Answer.decode(bytes(answer)), self.now)
+        return outcome.cause
+
+    def _value(self, user: str, password: str) -> str:
+        """A wrong digest is judged on any nonce, so that one of them is good for all guesses."""
+        if password != PASSWORD:
+            found = self._credentials.get((user, password))
+            if found is not None:
+                return found
+        nonce = self.disc._nonces.make(REALM, EPOCH + self.now)
+        challenge = ad.Challenge.parse(f'Digest realm="{REALM}", nonce="{nonce}", qop="auth"')
+        value = authorization(challenge, user, password, "REGISTER", URI)
+        self._credentials[user, password] = value
+        return value
+
+
+def guess_for(service: Service, seconds: float, who: Iterable[tuple[str, str]], step: float = 0.5) -> int:
+    """How many guesses at (user, source) are judged, where each is tried in every step."""
+    pairs = list(who)
+    before = service.judged
+    until = service.now + seconds
+    while service.now < until:
+        for user, source in pairs:
+            service.attempt(user, source)
+        service.now += step
+    return service.judged - before
+
+
+def office(service: Service, old: int, new: int, retry: float = 30.0) -> tuple[int, float]:
+    """Telephones behind one address: `old` ones with an old password, `new` ones that were never in.
+
+    All begin within a second, and each tries again after `retry` seconds.
+
+    :returns: how many refusals the new ones had in all, and seconds until the last of them was in.
+    """
+    telephones = [(f"old{n}", "old password") for n in range(old)] + [
+        (f"new{n}", PASSWORD) for n in range(new)
+    ]
+    # In turn as they come, not first the ones and then the others.
+    due = {name: (n * 0.618034) % 1.0 for n, (name, _) in enumerate(telephones)}
+    left, refused, last = {name for name, password in telephones if password == PASSWORD}, 0, 0.0
+    passwords = dict(telephones)
+    while left:
+        name = min(due, key=lambda name: due[name])
+        service.now = due[name]
+        cause = service.attempt(name, "192.0.2.1", passwords[name])
+        if cause is Cause.AUTHORIZED:
+            left.discard(name)
+            last = service.now
+            due[name] += HOUR
+        else:
+            refused += name in left
+            due[name] += retry
+    return refused, last
+
+
+# ------------------------------------------------------------------ with real processes
+
+
+class Telephones:
+    """Many UACs at one address, each with a port of its own, on one SIP server."""
+
+    def __init__(self, server: Server, count: int = 1) -> None:
+        self._address = (server.host, server.port)
+        self.sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(count)]
+        for sock in self.sockets:
+            sock.bind(("127.0.0.1", 0))
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+            sock.setblocking(False)
+        self._poll = select.poll()
+        for sock in self.sockets:
+            self._poll.register(sock, select.POLLIN)
+        self._by_number = {sock.fileno(): sock for sock in self.sockets}
+
+    def __enter__(self) -> Telephones:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for sock in self.sockets:
+            sock.close()
+
+    def exchange(self, requests: list[bytes], window: int = 0) -> Counter[int]:
+        """Sends all at once, in turn from each port; the statuses of their replies, each request's once.
+
+        What is lost is sent again after a while, as UACs do it (RFC 3261, 17.1.2.2).
+        """
+        waiting = {
+            self._call_id(data): (data, sock) for data, sock in zip(requests, itertools.cycle(self.sockets))
+        }
+        statuses: Counter[int] = Counter()
+        until = time.monotonic() + PATIENCE
+        while waiting:
+            assert time.monotonic() < until, f"{len(waiting)} requests have no reply"
+            for data, sock in list(waiting.values()):
+                with contextlib.suppress(BlockingIOError):
+                    sock.sendto(data, self._address)
+            quiet = time.monotonic() + 0.5
+            while waiting and (left := quiet - time.monotonic()) > 0:
+                for number, _ in self._poll.poll(left * 1000):
+                    with contextlib.suppress(BlockingIOError):
+                        while True:
+                            reply = self._by_number[number].recv(65535)
+                            if waiting.pop(self._call_id(reply), None) is not None:
+                                statuses[parse_reply(reply).status] += 1
+                                quiet = time.monotonic() + 0.5
+        return statuses
+
+    @staticmethod
+    def _call_id(data: bytes) -> str:
+        found = re.search(rb"Call-ID: (\S+)", data)
+        assert found
+        return found[1].decode()
+
+    def challenge(self, user: str) -> ad.Challenge:
+        """One that the service gives to `user`."""
+        sock = self.sockets[0]
+        sock.sendto(request(user), self._address)
+        assert select.select([sock], [], [], PATIENCE)[0], "no challenge"
+        challenge = parse_reply(sock.recv(65535)).challenge()
+        assert challenge is not None
+        return challenge
+
+
+def request(user: str, *headers: tuple[str, str], method: str = "REGISTER") -> bytes:
+    """A request of `user` that no other is equal to."""
+    number = next(_serial)
+    return make_request(
+        method,
+        URI,
+        f"{user}@{REALM}",
+        call_id=f"g{number}",
+        cseq=number,
+        headers=[("User-Agent", "x" * 200), *headers],
+    )
+
+
+def requests(
+    challenge: ad.Challenge, user: str, password: str, count: int, method: str = "REGISTER", first: int = 1
+) -> list[bytes]:
+    """So many that answer `challenge`, each with a count of its own."""
+    name = "Authorization" if method == "REGISTER" else "Proxy-Authorization"
+    return [
+        request(user, (name, authorization(challenge, user, password, method, URI, nc=nc)), method=method)
+        for nc in range(first, first + count)
+    ]
+
+
+@contextlib.contextmanager
+def running(
+    db: Path, *options: str, workers: int = 1, serve: tuple[str, ...] = ()
+) -> Iterator[tuple[Server, Server]]:
+    """A `serve` of so many workers, and its `disc` with these options."""
+    with (
+        Server("disc", "--listen", "127.0.0.1:0", "--db", db, *options) as disc,
+        Server(
+            *("serve", "--listen", "127.0.0.1:0", "--disc", f"{disc.host}:{disc.port}"),
+            *("--workers", workers, *serve),
+        ) as server,
+    ):
+        yield server, disc
+
+
+def answered(disc: Server) -> Counter[str]:
+    """What DISC says at its end that it has answered."""
+    found = re.search(r"stopped; answered: (.*)", disc.stop().err)
+    assert found
+    return Counter({name: int(count) for name, count in re.findall(r"([A-Z_]+) (\d+)", found[1])})
+
+
+def wrong_of(counts: Counter[str]) -> int:
+    """Wrong digests that were judged."""
+    return counts["WRONG_DIGEST"] + counts["UNKNOWN_USER"]
+
+
+def allowed(seconds: float) -> int:
+    """Guesses at one account that may be judged in so long: five, and one after each penalty."""
+    guesses, penalty, left = 5, 1.0, seconds
+    while left >= penalty:
+        left -= penalty
+        guesses += 1
+        penalty = min(2 * penalty, 60.0)
+    return guesses
+
+
+def burst(db: Path, count: int, workers: int = 1) -> tuple[int, float]:
+    """How many of so many guesses at one account at once are judged, and seconds that they took."""
+    with running(db, workers=workers) as (server, disc), Telephones(server, 8 * workers) as telephones:
+        challenge = telephones.challenge("alice")
+        guesses = requests(challenge, "alice", "guess", count)
+        began = time.monotonic()
+        statuses = telephones.exchange(guesses)
+        took = time.monotonic() - began
+        assert statuses == {403: count}, statuses
+        return wrong_of(answered(disc)), took
+
+
+def spray(db: Path, count: int) -> tuple[int, bool]:
+    """How many guesses at so many names at once are judged, where DISC challenges again.
+
+    And whether a right one after them is let in.
+    """
+    with running(db, "--rechallenge") as (server, disc), Telephones(server, 8) as telephones:
+        challenge = telephones.challenge("alice")
+        guesses = [requests(challenge, f"user{n}", "guess", 1)[0] for n in range(count)]
+        statuses = telephones.exchange(guesses)
+        right = telephones.exchange(requests(challenge, "alice", PASSWORD, 1))
+        assert sum(statuses.values()) == count
+        return wrong_of(answered(disc)), right[200] > 0
+
+
+def trunk(db: Path, count: int) -> Counter[int]:
+    """What becomes of so many right INVITEs at once, the first requests ever of their source."""
+    with running(db) as (server, _), Telephones(server) as telephones:
+        return telephones.exchange(
+            requests(telephones.challenge("alice"), "alice", PASSWORD, count, "INVITE")
+        )
+
+
+# ------------------------------------------------------------------ the tables
+
+
+def main() -> None:
+    """Prints both tables."""
+    with tempfile.TemporaryDirectory() as folder:
+        names = [f"new{n}" for n in range(60)]
+        db = users(Path(folder) / "users.sqlite", "alice", *names)
+        with Store.open(db) as store:
+            rows = [
+                ("one account, one source", guess_for(Service(store), HOUR, [("alice", "192.0.2.1")])),
+                (
+                    "4,000 accounts, one source",
+                    guess_for(Service(store), HOUR, [(f"user{n}", "192.0.2.1") for n in range(4000)], 20.0),
+                ),
+                (
+                    "50 accounts, one source",
+                    guess_for(Service(store), HOUR, [(f"user{n}", "192.0.2.1") for n in range(50)], 1.0),
+                ),
+                (
+                    "one account, 100 sources",
+                    guess_for(Service(store), HOUR, [("alice", f"192.0.2.{n}") for n in range(100)], 1.0),
+                ),
+            ]
+            print("guesses judged in an hour, by way of four SIP servers that ask one DISC")
+            for what, figure in rows:
+                print(f"  {what:<44} {figure:>7,}")
+            print("telephones behind one address, each tries again after 30 s: refusals, last one in")
+            for old, new in ((60, 20), (100, 20), (200, 20)):
+                refused, last = office(Service(store), old, new)
+                print(f"  {f'{old} with old passwords, {new} right ones':<44} {refused:>7,} {last:>7.0f} s")
+        print("guesses judged of those that are sent at once, by real processes")
+        for workers in (1, 8):
+            print(f"  {f'3,000 at one account, {workers} workers':<44} {burst(db, 3000, workers)[0]:>7,}")
+        judged, right = spray(db, 4000)
+        print(f"  {'4,000 names, --rechallenge':<44} {judged:>7,} the right one after them: {right}")
+        print(f"right INVITEs of a trunk at once: {dict(trunk(db, 400))}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
