@@ -205,7 +205,7 @@ class _Connection(asyncio.Protocol):
         if questions:
             out = bytearray()
             self._asked_at = now = time.time()
-            self._disc.answer(questions, out, now, self.one_challenge)
+            self._disc.answer(questions, out, now, self.one_challenge, self.host)
             transport.write(out)
         if self._stream.fault is not None:
             # Where the next message begins cannot be known any more.
