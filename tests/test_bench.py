@@ -3,9 +3,11 @@
 import importlib.util
 import os
 import pty
+import re
 import subprocess
 import sys
 import time
+from collections import Counter
 from functools import partial
 from timeit import Timer
 
@@ -109,8 +111,90 @@ def test_loopback_counts_every_request():
             assert got.limit() in ("serve", "disc", "the load", "waiting") or got.limit().endswith(" cores")
 
 
+def test_every_request_is_a_new_one_to_both_sides():
+    """`serve` has none in its memory of retransmissions, and DISC lets each in for the first time."""
+    with loopback.running() as service:
+        before = service._disc.counters(), service._host.counters()
+        replies = service.measure(64, 0.3).replies + service.measure(1, 0.1).replies
+        disc, host = service._disc.counters() - before[0], service._host.counters() - before[1]
+    assert disc['auth_diameter_disc_answers_total{outcome="authorized"}'] == replies
+    assert disc['auth_diameter_disc_answers_total{outcome="retransmitted"}'] == 0
+    assert host["auth_diameter_sip_retransmissions_total"] == 0
+    assert host['auth_diameter_disc_questions_total{outcome="answered"}'] == replies + 2 * loopback._USERS
+
+
+def test_requests_have_nothing_of_their_own_in_common():
+    """Also not from one load to the next, for which the telephones get new nonces."""
+    phones = loopback.Telephones(9)
+    phones._users = [loopback._User(loopback._REGISTER.encode(), "nonce", "0" * 32)] * loopback._USERS
+    made = [phones._make() for _ in range(1000)]
+    for user in phones._users:
+        user.count = 0
+    made += [phones._make() for _ in range(1000)]
+    phones.close()
+    for pattern in (b"branch=(.*);", b"tag=(.*)\r", b"Call-ID: (.*)\r"):
+        assert len({re.search(pattern, data)[1] for _, data in made}) == 2000
+    counts = [re.search(b"nc=([0-9a-f]{8}),", data)[1] for _, data in made]
+    assert len(set(counts[:1000])) == 1000
+
+
+def test_a_load_that_repeats_itself_is_found_out(monkeypatch):
+    """Each reply is right, and yet most are from memory: what this benchmark once measured."""
+    make, made = loopback.Telephones._make, []
+
+    def repeat(phones):
+        made.append(make(phones) if len(made) < 128 else made[-128])
+        return made[-1]
+
+    monkeypatch.setattr(loopback.Telephones, "_make", repeat)
+    with (
+        loopback.running() as service,
+        pytest.raises(ad.Error, match=r"serve had [1-9].* memory of retransmissions; DISC let in 128 new"),
+    ):
+        service.measure(4, 0.2)
+
+
+def test_a_reply_that_comes_twice_is_not_counted_twice(monkeypatch):
+    phones = loopback.Telephones(9)
+    phones._users = [loopback._User(loopback._REGISTER.encode(), "nonce", "0" * 32)] * loopback._USERS
+    reply = b"SIP/2.0 200 OK\r\nCall-ID: 00000001\r\n\r\n"
+    monkeypatch.setattr(phones, "_receive", lambda: [reply, reply])
+    try:
+        with pytest.raises(ad.Error, match="no request under way"):
+            phones.load(2, 0.0)
+    finally:
+        phones.close()
+
+
+@pytest.mark.parametrize(
+    ("host", "disc", "said"),
+    [
+        ({"sip_retransmissions_total": 3}, {"authorized": 10}, "had 3 in its memory"),
+        ({}, {"authorized": 9}, "DISC let in 9 new"),
+        ({}, {"authorized": 11}, "DISC let in 11 new"),
+        ({}, {"authorized": 10, "replayed": 1, "retransmitted": 2}, "others: replayed 1, retransmitted 2"),
+    ],
+)
+def test_counts_that_do_not_match_are_an_error(host, disc, said):
+    host = Counter({f"auth_diameter_{name}": count for name, count in host.items()})
+    name = 'auth_diameter_disc_answers_total{outcome="%s"}'
+    disc = Counter({name % outcome: count for outcome, count in disc.items()})
+    loopback.check_asked(10, Counter(), Counter({name % "authorized": 10}))
+    with pytest.raises(ad.Error, match=said):
+        loopback.check_asked(10, host, disc)
+
+
+def test_a_program_without_metrics_has_no_counters():
+    command = "import time; print('listening on 127.0.0.1:9'); time.sleep(60)"
+    with (
+        programs.Program([sys.executable, "-c", command]) as program,
+        pytest.raises(ad.Error, match="has no metrics"),
+    ):
+        program.counters()
+
+
 def test_the_load_accepts_200_alone(monkeypatch):
-    monkeypatch.setattr(loopback, "authorization", lambda *_, **__: "Digest nonsense")
+    monkeypatch.setattr(loopback, "_secret", lambda _: "0" * 32)
     with pytest.raises(ad.Error, match="expected 200, got 4"), loopback.running() as service:
         service.measure(4, 0.1)
 
