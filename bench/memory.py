@@ -37,10 +37,10 @@ def main() -> None:
         common.tools("sipload", "discstub", "discload") as folder,
         disc_load.databases(None) as where,
     ):
-        with common.stub(folder) as stub, common.serve(stub.port) as host:
+        with common.Stub(folder) as stub, common.serve(stub.port) as host:
             results["serve"] = watch(
                 host,
-                lambda count: common.sipload(folder, host.port, count, 64),
+                lambda count: common.sipload(folder, host.port, stub, count, 64),
                 options.warmup,
                 options.count,
             )

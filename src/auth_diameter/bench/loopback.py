@@ -149,12 +149,10 @@ class Telephones:
         return clock() - start, latencies
 
     def _send(self, count: int, under_way: dict[int, float], now: float) -> None:
-        datagrams = []
-        for _ in range(count):
-            serial, data = self._make()
+        made = [self._make() for _ in range(count)]
+        for serial, _ in made:
             under_way[serial] = now
-            datagrams.append((data, self._address))
-        self._datagrams.send(datagrams)
+        self._datagrams.send([(data, self._address) for _, data in made])
 
     def _make(self) -> tuple[int, bytes]:
         """A request that there has not been before, and its serial, which is in its Call-ID."""
@@ -260,8 +258,8 @@ def running() -> Iterator[Loopback]:
         with Store.open(str(db), writable=True) as store:
             for user in range(_USERS):
                 store.add_user(_name(user), _DOMAIN, _password(user))
-        command = [*OURS, "disc", "--listen", f"{LOOPBACK}:0", "--db", db, *COUNTING]
-        disc = stack.enter_context(Program(command))
+        listen = ("--listen", f"{LOOPBACK}:0")
+        disc = stack.enter_context(Program([*OURS, "disc", *listen, "--db", db, *COUNTING]))
         host = stack.enter_context(serve(disc.port, *COUNTING))
         telephones = stack.enter_context(contextlib.closing(Telephones(host.port)))
         yield Loopback(disc, host, telephones)
