@@ -3,7 +3,8 @@
 A load in C asks for challenges, computes right responses over the nonces that it got, and keeps 64
 questions under way on 4 connections; every answer must be 2001, and DISC must have let in each as a new one.
 Users are drawn at random: from a hot set of 10,000, and from all. The databases, one of 10,000 subscribers
-and one of a million, are made with `user import` in a temporary folder, or kept in `--keep` for the next time.
+and one of a million, are made with `user import` in a temporary folder, or kept in `--keep` for the next
+time.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Row 12: resident memory of `serve`, its client included, and of `disc`, while requests go through them.
 
-Each is warmed up first, then loaded in ten parts; growth is the last reading less that after the warm-up. A
-long run: --count 5000000.
+Each is warmed up first, then loaded in ten parts; growth is the last reading less that after the warm-up. In
+the warm-up `serve` fills its memory of retransmissions, 48 MiB of replies and an index of 10 MiB, so it must be
+longer than that: each request is a new one, and each reply takes some 400 bytes. A long run: --count 5000000.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def watch(program: common.Program, load: Callable[[int], object], warmup: int, c
 def main() -> None:
     parser = common.arguments(__doc__)
     parser.add_argument("--count", type=int, default=200_000, help="requests after the warm-up")
-    parser.add_argument("--warmup", type=int, default=100_000, help="requests before the first reading")
+    parser.add_argument("--warmup", type=int, default=200_000, help="requests before the first reading")
     options = parser.parse_args()
     results: dict[str, Any] = {}
     with (
