@@ -73,7 +73,14 @@ def disc(db: Path) -> common.Program:
 
 
 def measure(
-    folder: Path, program: common.Program, count: int, users: int, hot: int = 0, window: int = 64, n: int = 4
+    folder: Path,
+    program: common.Program,
+    count: int,
+    users: int,
+    hot: int = 0,
+    window: int = 64,
+    n: int = 4,
+    nonces: int = 256,
 ) -> dict[str, Any]:
     """One load; `hot` 0: all users. `n` connections.
 
@@ -81,8 +88,10 @@ def measure(
     """
     counted = program.counters()
     before = program.cpu_seconds()
-    command = ("-n", count, "-w", window, "-c", n, "-u", users, "-h", hot, "-s", time.time_ns() % 10**6)
-    result = common.run_json(folder / "discload", *command, common.LOOPBACK, program.port)
+    load = ("-n", count, "-w", window, "-c", n, "-m", nonces, "-s", time.time_ns() % 10**6)
+    result = common.run_json(
+        folder / "discload", *load, "-u", users, "-h", hot, common.LOOPBACK, program.port
+    )
     result["cpu_us"] = (program.cpu_seconds() - before) / count * 1e6
     counted = program.counters() - counted
     outcomes = {name: n for name, n in counted.items() if name.startswith("auth_diameter_disc_answers_total")}
