@@ -28,19 +28,21 @@ class BoundedCache(Generic[_K, _V]):
     Keys and values are strings, numbers, None, or tuples of such. A value is never None.
 
     :param max_bytes: of keys, values and the dicts. What several entries share counts for each of them.
+    :ivar young: the young half, to read. Where each instruction counts, ``cache.young.get(key) or
+        cache.get(key)`` spares a call for what is in use.
     """
 
-    __slots__ = ("_half", "_old", "_used", "_young")
+    __slots__ = ("_half", "_old", "_used", "young")
 
     def __init__(self, max_bytes: int) -> None:
         self._half = max_bytes // 2
-        self._young: dict[_K, _V] = {}
+        self.young: dict[_K, _V] = {}
         self._old: dict[_K, _V] = {}
         self._used = 0  # bytes of the young half
 
     def get(self, key: _K) -> _V | None:
         """The value of `key`; None: it is not kept."""
-        found = self._young.get(key)
+        found = self.young.get(key)
         if found is None and self._old:
             found = self._old.get(key)
             if found is not None:
@@ -53,31 +55,31 @@ class BoundedCache(Generic[_K, _V]):
         if size > LARGEST:
             self.pop(key)
             return
-        before = self._young.get(key)
+        before = self.young.get(key)
         if before is not None:
             self._used -= _ENTRY + size_of(key) + size_of(before)
         elif self._used + size > self._half:
-            self._old, self._young = self._young, {}
+            self._old, self.young = self.young, {}
             self._used = 0
-        self._young[key] = value
+        self.young[key] = value
         self._used += size
 
     def pop(self, key: _K) -> None:
         """Forgets `key`, where it is kept."""
-        found = self._young.pop(key, None)
+        found = self.young.pop(key, None)
         if found is not None:
             self._used -= _ENTRY + size_of(key) + size_of(found)
         self._old.pop(key, None)
 
     def clear(self) -> None:
         """Forgets all."""
-        self._young = {}
+        self.young = {}
         self._old = {}
         self._used = 0
 
     def __len__(self) -> int:
         """How many entries are kept; one that is in both halves counts twice."""
-        return len(self._young) + len(self._old)
+        return len(self.young) + len(self._old)
 
 
 def size_of(thing: object) -> int:
