@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import count, cycle, islice
 from pathlib import Path
 
@@ -146,9 +146,14 @@ def flood_client() -> Iterator[Load]:
 
 # ------------------------------------------------------------------ while DISC hangs
 
-# What is large, and whether the memory of retransmissions is full before: a reply repeats the Via, so that
-# these fill it.
-HANGING = (("body", False), ("credentials", False), ("via", True))
+# What is large, whether DISC reads what it is asked, and whether the memory of replies is full before:
+# replies with a large Via would fill it.
+HANGING = (
+    ("body", True, False),
+    ("credentials", True, False),
+    ("credentials", False, False),
+    ("via", True, True),
+)
 
 LARGE = 60_000  # bytes of a request, nearly all that a datagram takes
 _QUEUE = (
@@ -157,16 +162,21 @@ _QUEUE = (
 
 
 @contextmanager
-def hanging_disc() -> Iterator[tuple[str, int]]:
-    """The address of a DISC that accepts connections and then neither reads nor answers."""
+def hanging_disc(reads: bool) -> Iterator[tuple[str, int]]:
+    """The address of a DISC that never answers. :param reads: whether it takes what it is asked."""
     connections = []
 
+    def read(connection: socket.socket) -> None:
+        with suppress(OSError):  # the end
+            while connection.recv(1 << 20):
+                pass
+
     def accept() -> None:
-        while True:
-            try:
+        with suppress(OSError):
+            while True:
                 connections.append(listener.accept()[0])
-            except OSError:  # the end
-                return
+                if reads:
+                    threading.Thread(target=read, args=(connections[-1],), daemon=True).start()
 
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
         thread = threading.Thread(target=accept, daemon=True)
@@ -251,16 +261,17 @@ class Flood:
         self.finish()
 
 
-def peak_while_disc_hangs(where: str, total: int, filled: bool = False) -> float:
+def peak_while_disc_hangs(where: str, total: int, reads: bool, filled: bool) -> float:
     """MiB that `serve` has at most more than before, with so many large requests and no answer of DISC.
 
     At the end it must answer a small request, if only with 503.
 
     :param where: what is large: "body", "via" or "credentials".
+    :param reads: see `hanging_disc`.
     :param filled: whether its memory of retransmissions, which has a bound of its own, is full before.
     """
     with (
-        hanging_disc() as (host, port),
+        hanging_disc(reads) as (host, port),
         Watched("serve", "--listen", "127.0.0.1:0", "--disc", f"{host}:{port}") as serve,
     ):
         flood = Flood(serve)
@@ -318,9 +329,10 @@ def main() -> None:
             f"{name:<8}{mib[0]:8.2f} MiB, {mib[-1]:8.2f} at the end, growth {mib[-1] - mib[0]:+.2f}", end="  "
         )
         print(" ".join(f"{reading:.1f}" for reading in mib))
-    for where, filled in HANGING:
-        peak = peak_while_disc_hangs(where, options.large, filled)
-        print(f"serve, DISC hangs, {options.large:,} requests large by {where:<12} growth {peak:+.1f} MiB")
+    for where, reads, filled in HANGING:
+        peak = peak_while_disc_hangs(where, options.large, reads, filled)
+        how = f"DISC {'reads' if reads else 'does not read'} and never answers"
+        print(f"serve, {how}, {options.large:,} requests large by {where}: growth {peak:+.1f} MiB")
 
 
 if __name__ == "__main__":
