@@ -1,14 +1,19 @@
 """auth-diameter bench: each comparison is one of equal and right work, and the command shows every row."""
 
+import contextlib
 import importlib.util
 import os
 import pty
 import re
+import shutil
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from functools import partial
+from pathlib import Path
 from timeit import Timer
 
 import pytest
@@ -19,6 +24,7 @@ import auth_diameter as ad
 from auth_diameter import bench
 from auth_diameter.bench import loopback, pairs, programs, report
 
+BENCH = Path(__file__).parents[1] / "bench"
 PEERS = {"sipmessage": "sipmessage", "python-diameter": "diameter", "hashlib": "hashlib"}
 PAIRS = pairs.pairs()
 ROWS = ["1", "2", "3", "4", "5", "5b"]
@@ -239,6 +245,96 @@ def test_a_program_has_time_and_memory():
             assert time.monotonic() < deadline
         assert program.resident_bytes() > 1 << 20
     assert program.process.poll() is not None
+
+
+# --- the scripts in bench/ and their tools -----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def common():
+    """bench/common.py."""
+    spec = importlib.util.spec_from_file_location("bench_common", BENCH / "common.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def tools(common):
+    if not (os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")):
+        pytest.skip("no C compiler")
+    with common.tools("sipload", "discstub") as folder:
+        yield folder
+
+
+class Answering:
+    """A SIP server that lets all through, and keeps what it was sent."""
+
+    def __init__(self):
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.sock.bind(("127.0.0.1", 0))
+        self.port = self.sock.getsockname()[1]
+        self.seen = []
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self):
+        while data := self.sock.recvfrom(4096):
+            if not data[0]:
+                return
+            self.seen.append(data[0])
+            via = re.search(rb"Via: .*\r\n", data[0])[0]
+            self.sock.sendto(b"SIP/2.0 200 OK\r\n" + via + b"\r\n", data[1])
+
+    def stop(self):
+        self.sock.sendto(b"", self.sock.getsockname())
+        self.thread.join(PATIENCE)
+        self.sock.close()
+
+
+@pytest.mark.parametrize("window", [1, 64])
+def test_sipload_sends_no_request_twice(common, tools, window):
+    """Also not from one run to the next, which may get the same port: `serve` would know it again."""
+    server = Answering()
+    source = f"127.0.0.1:{common.free_udp_port()}"
+    resent = 0
+    for _ in range(2):
+        result = common.run_json(
+            *(tools / "sipload", "-b", source, "-n", 2000, "-w", window, "127.0.0.1", server.port),
+            common.REQUEST,
+        )
+        assert result["statuses"] == {"200": 2000}
+        resent += result["resent"]
+    server.stop()
+    assert len(set(server.seen)) == 4000
+    assert len(server.seen) <= 4000 + resent
+
+
+def test_the_stub_says_how_often_it_was_asked(common, tools):
+    with common.Stub(tools) as stub, common.serve(stub.port) as host:
+        assert stub.asked() == 0
+        assert common.sipload(tools, host.port, stub, 300, 8)["replies"] == 300
+        assert 300 <= stub.asked() <= stub.asked() < 600
+
+
+def test_a_script_ends_where_replies_came_from_a_memory(common, tools, monkeypatch):
+    """Each reply is right, and nothing is asked of DISC."""
+    monkeypatch.setattr(common, "run_json", lambda *_: {"statuses": {"200": 5}, "resent": 0})
+    with (
+        common.Stub(tools) as stub,
+        pytest.raises(SystemExit, match="5 were done, and 0 sent again, but DISC was asked 0"),
+    ):
+        common.sipload(tools, 9, stub, 5, 1)
+
+
+@pytest.mark.parametrize(
+    ("asked", "done", "resent", "good"),
+    [(10, 10, 0, True), (11, 10, 1, True), (10, 10, 1, True), (9, 10, 0, False), (9, 10, 5, False),
+     (11, 10, 0, False), (12, 10, 1, False)],
+)  # fmt: skip
+def test_what_was_done_must_have_been_asked(common, asked, done, resent, good):
+    with contextlib.nullcontext() if good else pytest.raises(SystemExit, match="DISC was asked"):
+        common.check_asked(asked, done, resent)
 
 
 # --- the table ---------------------------------------------------------------------------------------------
