@@ -49,6 +49,19 @@ def test_a_new_value_takes_the_place_of_the_old_one():
     assert (cache.get("alice"), len(cache)) == (9, 1)
 
 
+def test_values_that_grow_are_counted_anew():
+    def grow():
+        cache = BoundedCache(MIB)
+        for size in (1, 1000, 3000):
+            for n in range(1000):
+                cache.put(n, "x" * size + str(n))
+        return cache
+
+    most, cache = taken(grow)
+    assert most <= MIB
+    assert cache.get(999) == "x" * 3000 + "999"
+
+
 def test_what_is_popped_or_cleared_is_gone():
     cache = BoundedCache(MIB)
     cache.put("alice", 1)

@@ -15,7 +15,8 @@ _V = TypeVar("_V")
 LARGEST = 4096  # bytes of one entry: a name of 253 characters, whatever they are, fits in
 _ENTRY = 96  # bytes of a dict for an entry, just after it has grown and while it grows
 _ROUNDING = 15  # bytes at most: memory is given in steps of 16
-_TEXT = 76 + 2 * _ROUNDING  # bytes beside the characters, those of the ends included
+_ASCII = 50 + _ROUNDING  # bytes beside the characters
+_TEXT = 76 + 2 * _ROUNDING  # the same of a text that is not ASCII and of its UTF-8
 
 
 class BoundedCache(Generic[_K, _V]):
@@ -55,10 +56,10 @@ class BoundedCache(Generic[_K, _V]):
         if size > LARGEST:
             self.pop(key)
             return
-        before = self.young.get(key)
+        before = self.young.pop(key, None)
         if before is not None:
             self._used -= _ENTRY + size_of(key) + size_of(before)
-        elif self._used + size > self._half:
+        if self._used + size > self._half:
             self._old, self.young = self.young, {}
             self._used = 0
         self.young[key] = value
@@ -89,7 +90,7 @@ def size_of(thing: object) -> int:
     a text once a database was asked for it. So all count eight where one is not ASCII.
     """
     if isinstance(thing, str):
-        return _TEXT + (len(thing) if thing.isascii() else 8 * len(thing))
+        return _ASCII + len(thing) if thing.isascii() else _TEXT + 8 * len(thing)
     size = sys.getsizeof(thing) + _ROUNDING
     if isinstance(thing, tuple):
         for part in thing:

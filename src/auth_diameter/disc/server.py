@@ -73,8 +73,8 @@ _AUTH = ("auth",)
 _SCAN_SHARE = 20  # after hashing all users of a realm that long is waited, in times of what it took
 _SHORT_SCAN = 0.005  # seconds; shorter than that it is always done again after a change
 _DECOY = secrets.token_hex(32)  # what an unknown user's response is compared with, cut to length
-# Bytes that is kept at hand, 64 MiB in all.
-_USERS_ROOM = 32 << 20  # of 70,000 users with their HA1
+# Bytes of what is kept at hand, 64 MiB in all.
+_USERS_ROOM = 32 << 20  # some 50,000 users with their HA1
 _HASHED_ROOM = 8 << 20
 _OFFERS_ROOM = 8 << 20
 _REALMS_ROOM = 4 << 20
