@@ -102,9 +102,18 @@ def run_json(*command: str | Path | float, lossy: bool = False) -> dict[str, Any
 
 
 def sipload(
-    folder: Path, port: int, stub: Stub, count: int, window: int, template: Path = REQUEST
+    folder: Path,
+    port: int,
+    stub: Stub,
+    count: int,
+    window: int,
+    template: Path = REQUEST,
+    resend: float = 0.5,
 ) -> dict[str, Any]:
-    """Loads the SIP host on `port`; every reply must be 200, and `stub` must have been asked for each."""
+    """Loads the SIP host on `port`; every reply must be 200, and `stub` must have been asked for each.
+
+    :param resend: seconds without a reply after which a request is sent again.
+    """
     before = stub.asked()
     result = run_json(
         folder / "sipload",
@@ -114,6 +123,8 @@ def sipload(
         count,
         "-w",
         window,
+        "-t",
+        resend,
         LOOPBACK,
         port,
         template,

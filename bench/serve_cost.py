@@ -32,7 +32,7 @@ def count(tools: Path, disc: common.Stub, requests: int, folder: str | None) -> 
         *("--listen", f"{common.LOOPBACK}:0", "--disc", f"{common.LOOPBACK}:{disc.port}"),
     ]
     with common.Program(command) as server:
-        result = common.sipload(tools, server.port, disc, requests, WINDOW)
+        result = common.sipload(tools, server.port, disc, requests, WINDOW, resend=8.0)
         if result["resent"]:
             raise SystemExit(f"bench: {result['resent']} requests were sent again, which cost something else")
         server.process.send_signal(signal.SIGTERM)

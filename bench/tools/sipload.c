@@ -1,10 +1,10 @@
-/* sipload [-b HOST:PORT] [-n COUNT] [-w WINDOW | -r RATE] HOST PORT FILE: a SIP/UDP load.
+/* sipload [-b HOST:PORT] [-n COUNT] [-w WINDOW | -r RATE] [-t SECONDS] HOST PORT FILE: a SIP/UDP load.
  *
  * FILE holds one SIP request. In it {serial} stands for eight digits that tell one request from the next (branch, tag,
  * Call-ID) and {source} for HOST:PORT that this program is bound to, which the Via must name.
  *
  * With -w it is a closed loop: WINDOW requests are kept under way. A reply is matched by the digits behind its first
- * "z9hG4bK-". Every request is a new one, but for those that are sent again: whatever has no reply after half a second.
+ * "z9hG4bK-". Every request is a new one, but for those that are sent again: whatever has no reply after -t, half a second.
  * After ten seconds without any reply the program gives up.
  * With -r it is an open loop: RATE requests a second, each when it is due, whatever becomes of the others, and once.
  * Times count from when it was due. Two seconds after the last one the program ends.
@@ -28,7 +28,6 @@ enum {
     SERIALS = 100000000,
 };
 
-#define RESEND 0.5              /* seconds without a reply */
 #define GIVE_UP 10.0            /* seconds without any reply at all */
 #define LAST 2.0                /* seconds for the last replies of an open loop */
 
@@ -93,8 +92,8 @@ int main(int argc, char **argv)
     const char *bind_to = "127.0.0.1:5066";
     long count = 10000;
     int window = 64, option;
-    double rate = 0;
-    while ((option = getopt(argc, argv, "b:n:w:r:")) != -1) {
+    double rate = 0, resend = 0.5;
+    while ((option = getopt(argc, argv, "b:n:w:r:t:")) != -1) {
         if (option == 'b')
             bind_to = optarg;
         else if (option == 'n')
@@ -103,11 +102,13 @@ int main(int argc, char **argv)
             window = atoi(optarg);
         else if (option == 'r' && atof(optarg) > 0)
             rate = atof(optarg);
+        else if (option == 't' && atof(optarg) > 0)
+            resend = atof(optarg);
         else
             return 2;
     }
     if (argc - optind != 3 || window < 1 || window > MAX_WINDOW || count < 1 || count > SERIALS / 2) {
-        fprintf(stderr, "usage: sipload [-b HOST:PORT] [-n COUNT] [-w WINDOW | -r RATE] HOST PORT FILE\n");
+        fprintf(stderr, "usage: sipload [-b HOST:PORT] [-n COUNT] [-w WINDOW | -r RATE] [-t SECONDS] HOST PORT FILE\n");
         return 2;
     }
     char own_host[64] = "", own_port[16] = "";
@@ -198,11 +199,11 @@ int main(int argc, char **argv)
         }
         if (came - last > GIVE_UP)
             break;
-        if (came - looked < RESEND / 5)
+        if (came - looked < resend / 5)
             continue;
         looked = came;
         for (int at = 0; at < window; at++)
-            if (slots[at].sent != 0 && came - slots[at].tried > RESEND) {
+            if (slots[at].sent != 0 && came - slots[at].tried > resend) {
                 put_serial(out[0], (uint32_t)at + stride * slots[at].round);
                 resent += send(sock, out[0], request_size, 0) > 0;
                 slots[at].tried = came;
