@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import signal
 import socket
 import sqlite3
 import sys
@@ -32,6 +33,14 @@ def _no_secret_in_the_log():
     yield
     logging.getLogger().removeHandler(net)
     assert net.caught == []
+
+
+@pytest.fixture
+def ctrl_c_is_heeded():
+    """SIGINT as in a terminal's foreground; what a shell starts in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
@@ -111,10 +120,13 @@ def cli(monkeypatch, capsys):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), "utf-8"))
         capsys.readouterr()
         status = 0
+        handlers = logging.getLogger().handlers[:]
         try:
             cli_module.run()
         except SystemExit as end:
             status = end.code or 0
+        finally:
+            logging.getLogger().handlers[:] = handlers  # a server's log is its own
         return Done(status, *capsys.readouterr())
 
     return run

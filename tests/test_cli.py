@@ -4,16 +4,29 @@
 and where.
 """
 
+import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from commands import OURS, Done, assert_one_line
+from machine import PATIENCE
 
 import auth_diameter as ad
 from auth_diameter import __main__ as main_module
+from auth_diameter import signals
 from auth_diameter.disc.names import Hashes
 from auth_diameter.disc.store import Store
+
+SCRIPT = str(Path(sys.executable).with_name("auth-diameter"))
+
+
+def ignore_ctrl_c():
+    """In a child, before it becomes the program."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
 
 COMMANDS = [
     (),
@@ -71,6 +84,7 @@ def test_without_its_packages_the_command_says_how_to_get_them(monkeypatch, caps
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(SystemExit) as end:
         main_module.main()
+    signals.release()
     assert_one_line(
         Done(end.value.code, *capsys.readouterr()), package, "pip install 'auth-diameter[server]'"
     )
@@ -86,7 +100,7 @@ def test_an_error_that_nobody_expected_is_not_hidden(cli, monkeypatch):
 def test_a_reader_that_has_seen_enough_is_no_traceback(db):
     """auth-diameter user list | head -1"""
     with Store.open(db, writable=True) as store, store.changing():
-        for number in range(5000):
+        for number in range(20_000):  # more than any buffer, Python 3.14's of 128 KiB among them
             store.put(f"user{number}", "siphub.net", Hashes("0" * 32, "0" * 32), exists=False)
     with subprocess.Popen(
         [*OURS, "user", "list", "--db", str(db)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -96,6 +110,58 @@ def test_a_reader_that_has_seen_enough_is_no_traceback(db):
         err = process.stderr.read()
     assert process.returncode == 1
     assert err == b""
+
+
+# What the program imports, in this order: while the package is imported, and while its commands are.
+@pytest.mark.usefixtures("ctrl_c_is_heeded")
+@pytest.mark.parametrize("module", ["ssl", "click", None], ids=["package", "commands", "end"])
+@pytest.mark.parametrize(
+    "command", [(*OURS, "user", "list"), (*OURS, "serve"), (SCRIPT, "disc")], ids=" ".join
+)
+def test_ctrl_c_while_python_starts_or_ends_is_130_without_a_word(tmp_path, module, command):
+    """Somebody who sees that he mistyped is faster than the imports."""
+    press = "import os, signal; os.kill(os.getpid(), signal.SIGINT)\n"
+    if module is None:
+        text = "import atexit\natexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))\n"
+        (tmp_path / "sitecustomize.py").write_text("import os, signal\n" + text)
+        command = (*command, "--help")
+    else:
+        (tmp_path / f"{module}.py").write_text(press)
+    done = subprocess.run(
+        command,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (130, b"")
+
+
+def test_ctrl_c_does_nothing_where_it_is_ignored(tmp_path):
+    """A job that a shell started in the background: POSIX, 2.11 of the shell's chapter."""
+    (tmp_path / "click.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT)\n1 / 0\n")
+    done = subprocess.run(
+        [*OURS, "user", "list"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        timeout=PATIENCE,
+        check=False,
+        preexec_fn=ignore_ctrl_c,
+    )
+    assert b"ZeroDivisionError" in done.stderr
+
+
+@pytest.mark.usefixtures("ctrl_c_is_heeded")
+def test_a_program_of_ones_own_keeps_its_signals():
+    """The package is a library there, whatever it takes to import it."""
+    script = "import signal, auth_diameter; print(signal.getsignal(signal.SIGINT).__name__)"
+    done = subprocess.run(
+        [sys.executable, "-c", script, "serve"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "default_int_handler\n"
 
 
 def test_ctrl_c_is_130_without_a_traceback(cli, db, monkeypatch):

@@ -131,6 +131,7 @@ def test_check_tells_a_disc_that_is_down_from_a_refusal(cli, tmp_path):
     assert done.err.startswith(f"auth-diameter: no answer from DISC at {disc_address}: ")
 
 
+@pytest.mark.usefixtures("ctrl_c_is_heeded")
 def test_ctrl_c_while_disc_does_not_answer(tmp_path):
     path = tmp_path / "request.sip"
     path.write_bytes(make_request("REGISTER", "sip:siphub.net", ACCOUNT))

@@ -9,10 +9,10 @@ import sys
 
 import pytest
 from commands import ACCOUNT, Server
-from machine import PATIENCE
+from machine import PATIENCE, wait_until
 
 import auth_diameter as ad
-from auth_diameter.uac import make_request
+from auth_diameter.uac import authorization, make_request, parse_reply
 
 # A question without credentials, which is answered with a challenge.
 QUESTION = ad.Message(
@@ -100,3 +100,110 @@ def test_verbose_disc_logs_each_question_without_secrets(db, cli, tmp_path):
     assert "CHALLENGED" in done.err
     assert ACCOUNT in done.err
     assert "nonce" not in done.err
+
+
+# --- SIGHUP, and what stands at the start of the log ---------------------------------------------------
+
+
+def wait_for_line(path, text):
+    return wait_until(lambda: next((line for line in path.read_text().splitlines() if text in line), None))
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A key, allowed networks, and a log."""
+    key, allowed, log = tmp_path / "nonce.key", tmp_path / "allowed", tmp_path / "disc.log"
+    key.write_bytes(b"the old key of all nodes")
+    key.chmod(0o600)
+    allowed.write_text("127.0.0.1\n")
+    return key, allowed, log
+
+
+@pytest.fixture
+def served(db, files):
+    db.chmod(0o600)
+    key, allowed, log = files
+    options = ("--nonce-key", key, "--allow", f"@{allowed}", "--log-file", log)
+    with Server("disc", "--listen", "0.0.0.0:0", "--db", db, *options) as server:
+        yield server
+        assert server.process.poll() is None
+
+
+def challenge_of(server):
+    config = ad.Config(diameter_client_host=f"127.0.0.1:{server.port}")
+    with ad.AuthDiameter(config) as auth:
+        reply = auth.diameter_www_authorize(make_request("REGISTER", "sip:siphub.net", ACCOUNT), "$fd").reply
+    return parse_reply(reply).challenge()
+
+
+def log_in(server, challenge):
+    value = authorization(challenge, "alice", "wonderland", "REGISTER", "sip:siphub.net")
+    data = make_request("REGISTER", "sip:siphub.net", ACCOUNT, headers=[("Authorization", value)])
+    with ad.AuthDiameter(ad.Config(diameter_client_host=f"127.0.0.1:{server.port}")) as auth:
+        return auth.diameter_www_authorize(data, "$fd").cause
+
+
+def test_sighup_reads_keys_and_networks_anew(served, files):
+    key, allowed, log = files
+    challenge = challenge_of(served)
+    assert is_challenged(served.port)
+    assert not is_challenged(served.port, "127.0.0.2")
+    key.write_bytes(b"the new key of all nodes")
+    allowed.write_text("127.0.0.1\n127.0.0.2\n")
+    served.process.send_signal(signal.SIGHUP)
+    wait_for_line(log, "INFO SIGHUP: all was read anew")
+    assert is_challenged(served.port, "127.0.0.2")
+    assert log_in(served, challenge) is not ad.Cause.AUTHORIZED
+    assert log_in(served, challenge_of(served)) is ad.Cause.AUTHORIZED
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "why"),
+    [
+        ("nonce.key", "short", "--nonce-key {}: expected 16 secret bytes or more, not 5"),
+        ("nonce.key", None, "--nonce-key {}: No such file or directory"),
+        ("allowed", "", "--allow {}: no network in it"),
+        (
+            "allowed",
+            "127.0.0.1\nx\n",
+            "--allow {}, line 2: 'x' does not appear to be an IPv4 or IPv6 network",
+        ),
+    ],
+)
+def test_what_cannot_be_read_keeps_all_as_it_was(served, files, tmp_path, name, text, why):
+    """The other file is fine, and has a change; nobody is let in more than before, or less."""
+    key, allowed, log = files
+    challenge = challenge_of(served)
+    key.write_bytes(b"the new key of all nodes")
+    allowed.write_text("127.0.0.2\n")
+    if text is None:
+        (tmp_path / name).unlink()
+    else:
+        (tmp_path / name).write_text(text)
+    served.process.send_signal(signal.SIGHUP)
+    line = wait_for_line(log, "SIGHUP")
+    assert f"ERROR SIGHUP: nothing was changed: {why.format(tmp_path / name)}" in line
+    assert log_in(served, challenge) is ad.Cause.AUTHORIZED
+    assert not is_challenged(served.port, "127.0.0.2")
+
+
+def test_sighup_without_anything_to_read_does_no_harm(db):
+    db.chmod(0o600)
+    with Server("disc", "--listen", "127.0.0.1:0", "--db", db) as server:
+        challenge = challenge_of(server)
+        for _ in range(3):
+            server.process.send_signal(signal.SIGHUP)
+        assert b"INFO SIGHUP: all was read anew" in server.process.stderr.readline()
+        assert log_in(server, challenge) is ad.Cause.AUTHORIZED, "a key that no file has is kept"
+        assert server.stop().status == 0
+
+
+def test_files_that_others_can_read_are_warned_of(db, tmp_path):
+    key = tmp_path / "nonce.key"
+    key.write_bytes(b"0123456789abcdef")
+    key.chmod(0o644)
+    db.chmod(0o644)
+    with Server("disc", "--listen", "127.0.0.1:0", "--db", db, "--nonce-key", key) as server:
+        err = server.stop().err
+    for path in (key, db):
+        assert f"WARNING {path}: others than its owner can read it (mode 644): chmod 600 " in err

@@ -112,3 +112,18 @@ def test_a_change_of_key_in_three_steps_refuses_nobody(disc):
         assert ask(between, answer_to(ask(before, register())))
         assert ask(after, answer_to(ask(between, register())))
         assert ask(after, answer_to(ask(before, register()))).cause is ad.Cause.CHALLENGED
+
+
+@pytest.mark.parametrize(
+    "keys", [((OLD,), (OLD,)), ((OLD,), (NEW,)), ((), ())], ids=["same", "other", "none"]
+)
+def test_nodes_without_a_common_key_are_noticed_by_the_client(disc, caplog, keys):
+    """Every other login goes to the node that has not handed out its nonce, and is challenged again."""
+    with contextlib.ExitStack() as stack:
+        nodes = [stack.enter_context(disc(*own)) for own in keys]
+        config = ad.Config(peers=[("127.0.0.1", node.port) for node in nodes])
+        auth = stack.enter_context(ad.AuthDiameter(config))
+        for _ in range(20):
+            auth.diameter_www_authorize(answer_to(auth.diameter_www_authorize(register(), "$fd")), "$fd")
+    told = [message for message in caplog.messages if "refuse each other's nonces" in message]
+    assert len(told) == (0 if keys == ((OLD,), (OLD,)) else 1)

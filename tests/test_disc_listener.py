@@ -637,6 +637,48 @@ def test_only_the_networks_that_are_allowed_get_in(run, caplog):
     assert "127.0.0.2: none of the networks" in record.getMessage()
 
 
+def test_other_networks_while_connections_are_open(run):
+    """SIGHUP: who is allowed no more gets the answers to what he asked, and is closed; the others go on."""
+
+    async def scenario(listener):
+        reader, writer = await asyncio.open_connection(*listener.address)
+        other, other_writer = await asyncio.open_connection(*listener.address, local_addr=("127.0.0.2", 0))
+        for each, number in ((writer, 1), (other_writer, 2)):
+            each.write(question(number))
+        await read_answers(reader, 1)
+        await read_answers(other, 1)
+        other_writer.write(question(3))  # it is in the kernel when the networks change
+        await asyncio.sleep(0)
+        listener.use(ListenerConfig(allow=(ip_network("127.0.0.1"),)))
+        await read_answers(other, 1)
+        assert await asyncio.wait_for(other.read(), PATIENCE) == b""
+        other_writer.close()
+        writer.write(question(4))
+        await read_answers(reader, 1)
+        still = [await is_answered(listener.address, source) for source in ("127.0.0.1", "127.0.0.2")]
+        writer.close()
+        return still, listener.open
+
+    still, _ = run(scenario, allow=(ip_network("127.0.0.0/8"),), max_per_source=7)
+    assert still == [True, False]
+
+
+def test_other_networks_are_all_that_changes(run):
+    async def scenario(listener):
+        listener.use(ListenerConfig(max_per_source=1))
+        opened = await open_connections(listener, 2)
+        await close_all(opened)
+        return len(opened)
+
+    assert run(scenario, max_per_source=2) == 2
+
+
+@pytest.mark.parametrize("name", ["max_connections", "max_question_time", "max_unread"])
+def test_a_limit_that_lets_nothing_through_is_a_mistake(name):
+    with pytest.raises(ad.ConfigError, match=f"^{name}: expected a number above 0, not 0"):
+        ListenerConfig(**{name: 0})
+
+
 def test_without_a_free_descriptor_the_open_connections_go_on_and_accepting_resumes(run, caplog):
     """accept(2) fails then, and the loop would report the waiting connection again and again."""
 

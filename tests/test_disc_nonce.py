@@ -156,3 +156,16 @@ def test_any_flipped_bit_is_foreign(nonces, digit):
         changed = chr(ord(nonce[digit]) ^ 1 << bit)
         other = nonce[:digit] + changed + nonce[digit + 1 :]
         assert nonces.check(other, "siphub.net", NOW) is NonceState.FOREIGN
+
+
+def test_other_keys_while_nonces_are_about():
+    """SIGHUP: the new key makes nonces, those of keys that stay are recognised, of others foreign."""
+    old, both, new = b"o" * 16, (b"n" * 16, b"o" * 16), b"n" * 16
+    nonces = Nonces(old)
+    first = nonces.make("a", 1000.0)
+    nonces.use(both)
+    second = nonces.make("a", 1000.0)
+    assert nonces.check(first, "a", 1000.0) is nonces.check(second, "a", 1000.0) is NonceState.FRESH
+    nonces.use(new)
+    assert nonces.check(first, "a", 1000.0) is NonceState.FOREIGN
+    assert nonces.check(second, "a", 1000.0) is NonceState.FRESH

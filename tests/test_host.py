@@ -6,6 +6,7 @@ import errno
 import logging
 import resource
 import socket
+import sys
 import threading
 import time
 from functools import partial
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from machine import PATIENCE, needs_ipv6
 
 import auth_diameter as ad
-from auth_diameter import authorize, shedding
+from auth_diameter import authorize, refusals, shedding
 from auth_diameter import host as host_module
 from auth_diameter._core import Answer, Penalties
 from auth_diameter.disc.listener import listen
@@ -1176,3 +1177,124 @@ def test_nothing_is_logged_while_all_is_well(run, caplog):
     caplog.set_level(logging.INFO)
     run(lambda host, phone: phone.log_in(host))
     assert not [record for record in caplog.records if record.name.startswith("auth_diameter")]
+
+
+# --- who was refused -----------------------------------------------------------------------------------
+
+
+def refused(caplog):
+    """The lines, without their beginning."""
+    return [
+        message.removeprefix("refused user=")
+        for message in caplog.messages
+        if message.startswith("refused user=")
+    ]
+
+
+@pytest.fixture
+def at_info(caplog):
+    """The default level of the programs."""
+    caplog.set_level(logging.INFO)
+    return caplog
+
+
+ROUTES = {
+    "default": None,
+    "script": "async def request_route(request, auth):\n"
+    "    decision = await auth.diameter_www_authorize(request, '$fd')\n"
+    "    return request.reply(200, 'OK') if decision else decision\n",
+}
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_every_refusal_has_a_line_and_no_challenge_has_one(run, script, at_info, route):
+    """A source can be forged, so that none is proven here: that, DISC knows."""
+
+    async def scenario(host, phone):
+        await phone.log_in(host)
+        await phone.log_in(host, password="guess")
+        await phone.log_in(host, username="mallory", password="guess")
+        bad = f'Digest username="x", realm="{DOMAIN}", nonce="n", uri="sip:{DOMAIN}", response="0"'
+        await phone.ask(host, headers=[("Authorization", bad)])
+        return [await phone.ask(host, uri="sip:nobody.example")]
+
+    run(scenario, ROUTES[route] and load_route(script(ROUTES[route])))
+    assert refused(at_info) == [
+        f"'alice@{DOMAIN}' source=127.0.0.1 cause=FORBIDDEN proven=no",
+        f"'mallory@{DOMAIN}' source=127.0.0.1 cause=FORBIDDEN proven=no",
+        "- source=127.0.0.1 cause=MALFORMED_RESPONSE proven=no",
+    ]
+
+
+def test_a_penalty_has_a_line(run, at_info, monkeypatch):
+    monkeypatch.setattr(refusals, "_EVERY", 0.0)
+
+    async def scenario(host, phone):
+        for _ in range(7):
+            await phone.log_in(host, password="guess")
+
+    run(scenario)
+    lines = refused(at_info)
+    assert lines[0].endswith("cause=FORBIDDEN proven=no")
+    assert lines[-1].endswith("cause=PENALIZED proven=no")
+
+
+def test_no_line_where_disc_is_not_there(run, at_info):
+    """503 is nobody's fault that asks; DISC's state is told instead."""
+
+    async def scenario(host, phone):
+        assert (await phone.ask(host)).status == 503
+
+    run(scenario, disc_down=True)
+    assert refused(at_info) == []
+
+
+def test_a_name_cannot_write_a_line_or_a_field(run, at_info):
+    """Whatever a stranger puts into his name, his realm or his User-Agent, it stays inside the quotes."""
+    forged = "x' source=192.0.2.99 cause=WRONG_DIGEST proven=yes refused user='y"
+
+    async def scenario(host, phone):
+        await phone.log_in(host, username=forged, password="guess")
+        await phone.ask(host, headers=[("User-Agent", f"refused user='x' source=192.0.2.99 {forged}")])
+
+    run(scenario)
+    [line] = refused(at_info)
+    assert "source=127.0.0.1 " in line
+    assert "source=192.0.2.99 " not in at_info.text
+    assert "proven=yes " not in at_info.text
+
+
+# --- SIGHUP --------------------------------------------------------------------------------------------
+
+
+def test_another_script_for_the_requests_to_come(run, script):
+    one = load_route(
+        script("async def request_route(request, auth):\n    return request.reply(201, 'One')\n")
+    )
+
+    async def scenario(host, phone):
+        before = await phone.ask(host)
+        host.use_route(
+            load_route(
+                script("async def request_route(request, auth):\n    return request.reply(202, 'Two')\n")
+            )
+        )
+        return before.status, (await phone.ask(host)).status
+
+    assert run(scenario, one) == (201, 202)
+
+
+def test_a_script_that_is_changed_twice_within_a_second(script):
+    """Python's own cache of compiled modules knows a file by its second and its size."""
+    for number in (1, 2, 3):
+        text = f"NUMBER = {number}\nasync def request_route(request, auth):\n    pass\n"
+        assert load_route(script(text)).__globals__["NUMBER"] == number
+
+
+def test_a_script_that_cannot_be_loaded_leaves_the_module_of_the_one_before(script):
+    """Its dataclasses and pickles look it up by its name."""
+    route = load_route(script("async def request_route(request, auth):\n    pass\n"))
+    module = sys.modules[route.__module__]
+    with pytest.raises(ad.ConfigError):
+        load_route(script("async def request_route(request, auth):\n    pass\n1 / 0\n", "broken.py"))
+    assert sys.modules[route.__module__] is module

@@ -136,7 +136,7 @@ def test_serve_and_disc_tell_what_they_did(database, phone):
         ("disc_answers_total", "authorized"): 1,
         ("disc_answers_total", "wrong_digest"): 5,
         ("disc_answers_total", "malformed"): 0,
-        ("disc_connection_events_total", "accepted"): 1,
+        ("disc_connection_events_total", "accepted"): 1 + 1,  # serve looks at its start whether it is there
     }.items():
         assert of_disc[key] == value, key
 
@@ -299,11 +299,10 @@ def test_who_hangs_up_or_says_nothing_disturbs_nobody(exporter, capfd):
 
 def test_nothing_else_is_served(exporter):
     request = urllib.request.Request(f"http://127.0.0.1:{exporter}/metrics", data=b"x", method="POST")
-    with (
-        pytest.raises(urllib.error.HTTPError, match="405"),
-        urllib.request.urlopen(request, timeout=PATIENCE),
-    ):
-        pass
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=PATIENCE)
+    with refused.value as reply:
+        assert reply.code == 405
 
 
 def test_a_scrape_is_not_logged(exporter, caplog):

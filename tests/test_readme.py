@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import io
 import itertools
+import logging
 import os
 import re
 import shutil
@@ -25,6 +26,8 @@ import auth_diameter as ad
 from auth_diameter import demo, pseudovars
 from auth_diameter.cli import main
 from auth_diameter.disc.store import Store
+from auth_diameter.logs import Formatter
+from auth_diameter.refusals import Refusals
 from auth_diameter.uac import authorization, make_request, parse_reply
 
 ROOT = Path(__file__).parents[1]
@@ -207,6 +210,54 @@ def test_the_route_serves(disc, tmp_path):
         assert parse_reply(ask(port, invite)).reason == "Not Allowed"  # she is not in pstn
 
 
+@pytest.fixture(scope="module")
+def two_domains(tmp_path_factory):
+    """The port of a DISC with an alice in each of two domains, of whom one is in the groups."""
+    path = tmp_path_factory.mktemp("readme") / "domains.sqlite"
+    with Store.create(path) as store:
+        store.add_user("alice", "siphub.net", PASSWORD)
+        store.add_user("alice", "other.example", PASSWORD)
+        for group in ("voicemail", "pstn"):
+            store.add_group("alice", "siphub.net", group)
+    with running("disc", "--listen", "127.0.0.1:0", "--db", path) as port:
+        yield port
+
+
+@pytest.mark.parametrize(
+    ("realm", "options", "reason"),
+    [
+        ("siphub.net", (), "Forbidden"),
+        ("$fd", (), "Not Allowed"),
+        ("$fd", ("--no-use-domain",), "OK"),  # which is why there is a REALM, and why use_domain is on
+    ],
+)
+def test_the_route_does_not_take_alice_for_alice_of_another_domain(
+    two_domains, tmp_path, realm, options, reason
+):
+    path = tmp_path / "route.py"
+    path.write_text(ROUTE.replace('"siphub.net"', f'"{realm}"'))
+    where = ("--disc", f"127.0.0.1:{two_domains}")
+    with running("serve", "--listen", "127.0.0.1:0", *where, "--route", path, *options) as port:
+        request = ("INVITE", "sip:bob@siphub.net", "alice@other.example")
+        challenge = parse_reply(ask(port, make_request(*request))).challenge()
+        # Whatever the realm, it is the password of alice@other.example's own.
+        own = "of another domain" if challenge.realm == "siphub.net" else PASSWORD
+        value = authorization(challenge, "alice", own, *request[:2])
+        invite = make_request(*request, headers=[("Proxy-Authorization", value)])
+        assert parse_reply(ask(port, invite)).reason == reason
+
+
+def test_asyncio_does_not_take_alice_for_alice_of_another_domain(two_domains):
+    names = {}
+    exec(ASYNCIO.replace('"localhost"', f'"127.0.0.1:{two_domains}"'), names)
+    request = ("INVITE", "sip:bob@siphub.net", "alice@other.example")
+    (challenged,) = asyncio.run(names["judge"]([make_request(*request)]))
+    value = authorization(parse_reply(challenged.reply).challenge(), "alice", PASSWORD, *request[:2])
+    invite = ad.SipRequest(make_request(*request, headers=[("Proxy-Authorization", value)]))
+    (decision,) = asyncio.run(names["judge"]([invite]))
+    assert decision.cause is ad.Cause.NOT_MEMBER
+
+
 @pytest.mark.peers
 def test_kamailio_reads_the_script(tmp_path):
     kamailio = shutil.which("kamailio", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
@@ -332,6 +383,46 @@ def test_parameters_are_those_of_config():
     assert rows == [
         (field.name, repr(field.default).replace("'", '"')) for field in dataclasses.fields(ad.Config)
     ]
+
+
+def test_serve_has_the_parameters_as_options():
+    """But for those that --disc has; and it says which of them differ."""
+    (sentence,) = re.findall(r"`serve` has an option for each,[^.]*\.", TEXT)
+    options = {option.name: option for option in command("serve").params}
+    fields = {field.name: field.default for field in dataclasses.fields(ad.Config)}
+    assert set(fields) - set(options) == {"diameter_client_host", "diameter_client_port", "peers"}
+    other = {name for name, default in fields.items() if name in options and options[name].default != default}
+    assert other == {name.lstrip("-").replace("-", "_") for name in code(sentence.rpartition(";")[2])} - {
+        "no_"
+    }
+
+
+def test_options_of_disc_are_all_listed():
+    listed = {name.replace("--no-", "--") for row in table("option of `disc`") for name in code(row[0])}
+    options = {name for name in options_of(command("disc")) if "--no-" not in name}
+    assert options - listed == {"--listen", "--db", "--help"}
+    assert listed <= options
+
+
+def test_refusals_are_logged_as_shown():
+    (shown,) = (block for block in blocks("text") if "INFO refused" in block)
+    text = io.StringIO()
+    handler = logging.StreamHandler(text)
+    handler.setFormatter(Formatter())
+    log = logging.getLogger("auth_diameter.test.readme")
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    log.addHandler(handler)
+    refused = Refusals(log)
+    refused.note(ACCOUNT, "192.0.2.1", "FORBIDDEN", False, 0.0)
+    refused = Refusals(log)
+    for number in range(43):
+        refused.note(ACCOUNT, "192.0.2.1", "WRONG_DIGEST", True, number / 42, "10.0.0.5")
+    log.removeHandler(handler)
+    first, _, last = (line.partition("INFO ")[2] for line in text.getvalue().splitlines())
+    assert [line.partition("INFO ")[2] for line in shown.splitlines()] == [first, last]
+    named = [name for row in table("field") for name in code(row[0])]
+    assert re.findall(r"(\w+)=", last) == named
 
 
 def test_functions_have_these_arguments():

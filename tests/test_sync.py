@@ -480,6 +480,7 @@ def test_too_many_callers(fake_disc):
     assert causes.count(Cause.AUTHORIZED) == 3
 
 
+@pytest.mark.usefixtures("ctrl_c_is_heeded")
 def test_an_interrupt_leaves_nothing_behind(fake_disc):
     """KeyboardInterrupt while the main thread reads: half an answer must not meet the next call."""
     main = threading.get_ident()

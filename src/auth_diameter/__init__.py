@@ -15,6 +15,11 @@ Threads use these functions or an `AuthDiameter`, asyncio an `AsyncAuthDiameter`
 
 from __future__ import annotations
 
+from auth_diameter import signals
+
+if signals.is_program():
+    signals.hold()  # ahead of the other imports, which take their time
+
 import threading
 from collections.abc import Callable
 from typing import Any

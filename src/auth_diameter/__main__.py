@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 
+from auth_diameter import signals
+
 
 def main() -> None:
     """Runs the command line; without the packages it needs, says how to get them."""
+    signals.hold()
     try:
         from auth_diameter.cli import run
 
@@ -19,6 +22,8 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(2)
+    finally:
+        signals.hold()  # for the end of the interpreter, which takes a moment, too
 
 
 if __name__ == "__main__":

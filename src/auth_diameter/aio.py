@@ -189,6 +189,22 @@ class AsyncAuthDiameter:
         """What it has asked, what came of it, and how each DISC is."""
         return self._pool.stats()
 
+    async def unreachable(self) -> list[tuple[str, str]]:
+        """Each DISC that cannot be connected to now: its HOST:PORT, and why. No connection is kept."""
+
+        async def try_once(peer: Peer) -> str:
+            try:
+                (await self._connect(peer)).close()
+            except socket.gaierror as error:
+                return f"its name does not resolve ({reason_of(error)})"
+            except OSError as error:
+                return reason_of(error)
+            return ""
+
+        peers = self._pool.peers
+        reasons = await asyncio.gather(*map(try_once, peers))
+        return [(repr(peer), reason) for peer, reason in zip(peers, reasons, strict=True) if reason]
+
     # ------------------------------------------------------------------ sending
 
     def _send_soon(self, connection: Connection) -> None:

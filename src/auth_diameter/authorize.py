@@ -31,6 +31,7 @@ from auth_diameter._core import (
     group_check,
     quote,
 )
+from auth_diameter.cluster import NonceWatch
 from auth_diameter.config import Config
 from auth_diameter.pseudovars import check_text, compile_template
 
@@ -131,6 +132,7 @@ class Authorizer:
         self._max_question = config.max_diameter_message
         self._tell_source = config.tell_source
         self._penalties = Penalties() if config.penalty else None
+        self._watch = NonceWatch() if len(config.addresses()) > 1 else None
         self._unavailable_status = config.unavailable_status
         self._unavailable_headers: Headers = ()
         if config.retry_after:
@@ -238,6 +240,8 @@ class Authorizer:
         if username is None:
             return self._conclude_refusal(question, answer, now)
         realm = question.realm
+        if self._watch is not None:
+            self._watch.authorized(question, now)
         attempt = question.attempt
         if attempt is not None and self._penalties is not None:
             question.attempt = None
@@ -260,6 +264,8 @@ class Authorizer:
         if code == _AUTHENTICATION_REJECTED and answer.service_type == _SERVICE_AUTHENTICATION:
             if not answer.challenges:
                 return refuse(request, 500, Cause.DISC_UNUSABLE, -5, (), realm, username)
+            if self._watch is not None:
+                self._watch.challenged(question, answer.challenges, now)
             cause = _CHALLENGED
             if credentials is not None and not any(map(_is_stale, answer.challenges)):
                 cause = Cause.RECHALLENGED

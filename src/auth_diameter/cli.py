@@ -13,6 +13,7 @@ import sys
 import click
 
 import auth_diameter as ad
+from auth_diameter import signals
 from auth_diameter.commands import bench, check, decode, demo, disc, serve, subscribers
 from auth_diameter.commands.options import Group
 from auth_diameter.commands.terminal import fail, write_plainly
@@ -21,11 +22,14 @@ from auth_diameter.logs import Formatter
 
 def run() -> None:
     """The entry point: every expected failure is one line on stderr."""
-    write_plainly()
     try:
+        signals.release()
+        write_plainly()
         status = main.main(prog_name="auth-diameter", standalone_mode=False)
         sys.stdout.flush()
         sys.exit(status)
+    except KeyboardInterrupt:
+        sys.exit(130)
     except click.Abort as abort:
         if isinstance(abort.__cause__, KeyboardInterrupt):
             sys.exit(130)
@@ -51,7 +55,7 @@ def run() -> None:
 def main(verbose: bool) -> None:
     """SIP digest authentication with a Diameter back end."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(Formatter())
     logging.basicConfig(handlers=[handler], level=logging.DEBUG if verbose else logging.INFO)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
 

@@ -42,7 +42,7 @@ class Config:
     opens a second one only when the first is full."""
 
     max_in_flight: int = 1000
-    """Questions under way on one connection of asyncio. 1 for the original DISC client, which wants
+    """Questions under way on one connection of asyncio; 1 for the original DISC client, which wants
     each question whole in a TCP segment of its own."""
 
     max_waiting: int = 10_000

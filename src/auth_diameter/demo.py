@@ -180,7 +180,7 @@ async def play(console: Console, full: bool = False) -> int:
             tap = Tap(listener.address, arrows)
             tap_host, tap_port = await tap.start()
             stack.push_async_callback(tap.aclose)
-            config = Config(diameter_client_host=tap_host, diameter_client_port=tap_port)
+            config = Config(diameter_client_host=tap_host, diameter_client_port=tap_port, use_domain=True)
             auth = await stack.enter_async_context(AsyncAuthDiameter(config))
             host = await serve(auth, "127.0.0.1", 0, request_route)
             stack.push_async_callback(host.aclose)

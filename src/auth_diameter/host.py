@@ -1,7 +1,7 @@
 """A SIP/UDP server that authenticates: for the demo, for tests, and for small jobs.
 
-The default route challenges REGISTER with 401 and every other method with 407, in the realm ``$fd``,
-and answers 200 to what DISC lets through. A route script decides for itself::
+The default route challenges REGISTER with 401 and every other method with 407, in the realm ``$fd`` or
+one of choice, and answers 200 to what DISC lets through. A route script decides for itself::
 
     async def request_route(request, auth):
         decision = await auth.diameter_proxy_authorize(request, "$fd")
@@ -26,6 +26,8 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
+from importlib.abc import Loader, SourceLoader
+from types import ModuleType
 from typing import TypeAlias, cast
 
 from auth_diameter._core import (
@@ -39,6 +41,7 @@ from auth_diameter._core import (
 from auth_diameter.aio import AsyncAuthDiameter
 from auth_diameter.authorize import Cause, Decision
 from auth_diameter.logs import Sparing
+from auth_diameter.refusals import Refusals, account_of
 from auth_diameter.shedding import Turns
 
 log = logging.getLogger("auth_diameter.host")
@@ -49,7 +52,7 @@ Result = bytes | Decision | None
 Route = Callable[[SipRequest, AsyncAuthDiameter], Awaitable[Result]]
 
 _RECEIVE_BUFFER = 4 << 20  # bytes of datagrams that the kernel holds while we are busy
-_REALM = "$fd"
+REALM = "$fd"  # of the default route
 
 _TROUBLES = frozenset(
     {
@@ -89,16 +92,33 @@ def load_route(path: str) -> Route:
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ConfigError(f"route {path}: not a Python file (.py)")
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    module = importlib.util.module_from_spec(spec)
+    before = sys.modules.get(name)
+    sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        route = _run_script(module, spec.loader, path)
+    except BaseException:
+        del sys.modules[name]
+        if before is not None:
+            sys.modules[name] = before  # its routes go on
+        raise
+    return route
+
+
+def _run_script(module: ModuleType, loader: Loader, path: str) -> Route:
+    try:
+        if isinstance(loader, SourceLoader):
+            # Not from a cache, in which two versions of one second and one size are the same.
+            exec(loader.source_to_code(loader.get_data(path), path), module.__dict__)  # noqa: S102 - it is what was asked for
+        else:
+            loader.exec_module(module)
     except SyntaxError as error:
         line = f", line {error.lineno}" if error.lineno else ""
         raise ConfigError(f"route {path}{line}: {error.msg}") from None
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a script does is told in one line
-        if isinstance(error, OSError) and error.filename == spec.origin:
+        if isinstance(error, OSError) and error.filename == path:
             raise ConfigError(f"route {path}: {error.strerror}") from None
-        raise ConfigError(f"route {path}, {_where(error, spec.origin)}{error}") from None
+        raise ConfigError(f"route {path}, {_where(error, path)}{error}") from None
     route = getattr(module, "request_route", None)
     if not inspect.iscoroutinefunction(route):
         raise ConfigError(f"route {path}: expected async def request_route(request, auth)")
@@ -124,6 +144,8 @@ def _where(error: BaseException, file: str | None) -> str:
 class Host:
     """A UDP socket with a route; made by `serve`, or of a socket of `bind`.
 
+    :param realm: text with pseudo-variables: that of the default route, where `route` is None.
+
     :ivar address: (host, port) it is bound to.
     :ivar received: datagrams that came. :ivar replied: replies that went out.
     :ivar malformed: datagrams that were no SIP request.
@@ -132,13 +154,16 @@ class Host:
     :ivar refused: requests that got 503 at once: no room for one more route, see `shedding`; or the close.
     """
 
-    def __init__(self, sock: socket.socket, auth: AsyncAuthDiameter, route: Route | None) -> None:
+    def __init__(
+        self, sock: socket.socket, auth: AsyncAuthDiameter, route: Route | None, realm: str = REALM
+    ) -> None:
         self._socket = sock
         self._datagrams = DatagramBatch(sock.fileno())
         self._replies: list[Datagram] = []  # of this turn of the loop
         self._auth = auth
         self._authorizer = auth.authorizer()
         self._route = route
+        self._realm = realm
         self._tasks: set[asyncio.Task[None]] = set()
         self._transactions = Transactions()
         self._pending: set[SipRequest] = set()  # those that have no reply so far
@@ -155,6 +180,7 @@ class Host:
         self._idle: asyncio.Event | None = None  # set when the last request is answered
         self._closed = False
         self._sparing = Sparing(log)
+        self._refusals = Refusals(logging.getLogger("auth_diameter.refused"))
         self._unreadable = 0  # receiving failed so many times in a row
         self._turns = Turns()
         self._taken = 0  # routes that were begun in this turn of the loop
@@ -165,6 +191,11 @@ class Host:
     def under_way(self) -> int:
         """How many requests have no reply so far."""
         return len(self._pending)
+
+    def use_route(self, route: Route) -> None:
+        """Another script for the requests to come; those under way end with theirs."""
+        assert self._route is not None
+        self._route = route
 
     # ------------------------------------------------------------------ requests
 
@@ -252,9 +283,9 @@ class Host:
                 self._conclude(request, refusal)
                 return
         if request.is_register:
-            outcome = self._authorizer.www_authorize(request, _REALM, now)
+            outcome = self._authorizer.www_authorize(request, self._realm, now)
         else:
-            outcome = self._authorizer.proxy_authorize(request, _REALM, now)
+            outcome = self._authorizer.proxy_authorize(request, self._realm, now)
         if isinstance(outcome, Question):
             self._auth.ask(outcome, partial(self._conclude, request))
         else:
@@ -270,16 +301,15 @@ class Host:
         if decision:
             self._answer(request, request.reply(200, "OK", decision.headers))
             return
-        if decision.cause in _TROUBLES:
-            self._note(decision.cause)
+        self._note(request, decision)
         self._answer(request, decision.reply or b"")
 
     async def _run(self, route: Route, request: SipRequest) -> None:
         try:
             result = await route(request, self._auth)
             if isinstance(result, Decision):
-                if result.cause in _TROUBLES:
-                    self._note(result.cause)
+                if not result:
+                    self._note(request, result)
                 result = result.reply
             if result is not None and not isinstance(result, bytes | bytearray | memoryview):
                 # Not the value itself, which may be of a request's credentials.
@@ -293,9 +323,18 @@ class Host:
             reply = request.reply(500, _REASONS[500])
         self._answer(request, reply)
 
-    def _note(self, cause: Cause) -> None:
-        if not self._closed:
+    def _note(self, request: SipRequest, decision: Decision) -> None:
+        """Logs what is not let through, but for a challenge, which is how everybody begins."""
+        cause = decision.cause
+        if cause is Cause.CHALLENGED or self._closed:
+            return
+        if cause in _TROUBLES:
             self._sparing.warning(cause, self._loop.time(), "%s", cause.value)
+            return
+        # Whoever sends datagrams can write any source on them.
+        source = request.source[0] if request.source is not None else ""
+        account = account_of(decision.username, decision.realm)
+        self._refusals.note(account, source, cause.name, False, self._loop.time())
 
     # ------------------------------------------------------------------ replies
 

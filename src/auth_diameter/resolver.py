@@ -8,6 +8,7 @@ found is used on while the next one runs or fails.
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
 import threading
 import time
@@ -150,5 +151,8 @@ def reason_of(error: BaseException) -> str:
     """Why a connection could not be opened, in a few words for a log."""
     if isinstance(error, TimeoutError):
         return "connecting takes too long"
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    if isinstance(error, ConnectionError) and error.errno is not None:
+        text = os.strerror(error.errno)  # asyncio has words of its own for it, with the address once more
+    else:
+        text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return text[0].lower() + text[1:]

@@ -1,9 +1,10 @@
 """Processes that share one address: their parent binds, forks, starts again what dies, and ends all.
 
 The parent keeps the socket of each worker open, so what comes for one that has died waits for its
-successor. It blocks the signals it lives by and takes them one by one; it has no threads and no event
-loop, for those do not survive a fork. A worker sees that it shall end, or that its parent is gone, by
-the end of a pipe that only the parent can write to.
+successor. SIGHUP it passes on to them, once it has read anew itself what their successors get. It blocks
+the signals it lives by and takes them one by one; it has no threads and no event loop, for those do not
+survive a fork. A worker sees that it shall end, or that its parent is gone, by the end of a pipe that only
+the parent can write to.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from auth_diameter import signals
 from auth_diameter._core import Error
 
 log = logging.getLogger("auth_diameter.workers")
@@ -35,17 +37,19 @@ class Workers:
     :param work: a worker's whole life, run in its own process: ``work(sock, parent, up)`` calls `up`
         when it serves `sock`, ends when the file descriptor `parent` becomes readable, and returns the
         exit status.
+    :param read_anew: what SIGHUP leads to: whether the workers are to do the same.
     """
 
-    def __init__(self, sockets: Sequence[socket.socket], work: Work) -> None:
+    def __init__(self, sockets: Sequence[socket.socket], work: Work, read_anew: Callable[[], bool]) -> None:
         self._sockets = sockets
         self._work = work
+        self._read_anew = read_anew
         self._numbers: dict[int, int] = {}  # of those that live, by process id
         self._started = [0.0] * len(sockets)
         self._due: dict[int, float] = {}  # when to start those again that died
         self._parent, self._alive = os.pipe()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # whoever started us may have ignored it
-        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, (*_STOP, signal.SIGCHLD))
+        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, (*_STOP, signal.SIGCHLD, signal.SIGHUP))
 
     def start(self) -> None:
         """Starts all; returns when they serve. :raises Error: one cannot."""
@@ -56,7 +60,11 @@ class Workers:
 
     def run(self) -> None:
         """Keeps them alive until SIGTERM or SIGINT; a second one ends them at once."""
-        while self._wait(min(self._due.values(), default=None)) not in _STOP:
+        if signals.take_hup():  # it came before it was blocked
+            self._pass_on()
+        while (came := self._wait(min(self._due.values(), default=None))) not in _STOP:
+            if came == signal.SIGHUP:
+                self._pass_on()
             for pid, ended in self._reap():
                 number = self._numbers.pop(pid)
                 self._due[number] = self._started[number] + _PAUSE
@@ -67,6 +75,11 @@ class Workers:
                 if self._fork(number):
                     log.info("worker %d started again", number)
         self._stop()
+
+    def _pass_on(self) -> None:
+        if self._read_anew():
+            for pid in self._numbers:
+                os.kill(pid, signal.SIGHUP)
 
     def _fork(self, number: int) -> bool:
         """Starts one. Whether it serves; where it does not, it has ended."""
@@ -100,10 +113,10 @@ class Workers:
 
     def _wait(self, until: float | None) -> int:
         """The next signal; 0 where none has come until then."""
-        signals = (*_STOP, signal.SIGCHLD)
+        awaited = (*_STOP, signal.SIGCHLD, signal.SIGHUP)
         if until is None:
-            return signal.sigwaitinfo(signals).si_signo
-        found = signal.sigtimedwait(signals, max(0.0, until - time.monotonic()))
+            return signal.sigwaitinfo(awaited).si_signo
+        found = signal.sigtimedwait(awaited, max(0.0, until - time.monotonic()))
         return found.si_signo if found is not None else 0
 
     def _reap(self) -> list[tuple[int, str]]:
@@ -118,12 +131,13 @@ class Workers:
         return found
 
     def _stop(self) -> None:
+        signals.ignore_hup()
         os.close(self._alive)
         until = time.monotonic() + _PATIENCE
         while self._numbers:
             for pid, _ in self._reap():
                 del self._numbers[pid]
-            if self._numbers and self._wait(until) != signal.SIGCHLD:
+            if self._numbers and self._wait(until) not in (signal.SIGCHLD, signal.SIGHUP):
                 for pid in self._numbers:
                     os.kill(pid, signal.SIGKILL)
                     os.waitpid(pid, 0)

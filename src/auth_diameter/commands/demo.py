@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 
 import click
@@ -17,6 +18,8 @@ def demo(full: bool) -> None:
     Both phases, a wrong password, and a group check, with everything it needs. The exit status is 0 when
     every step went as it should.
     """
+    # The ladder shows who is refused.
+    logging.getLogger("auth_diameter.refused").setLevel(logging.WARNING)
     from rich.console import Console
 
     from auth_diameter.demo import play

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import ast
+import dataclasses
+import inspect
+import re
+import types
+from collections.abc import Callable, Collection, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import click
 
@@ -15,6 +20,7 @@ Network = IPv4Network | IPv6Network
 
 DEFAULT_PORT = 3000  # of DISC
 
+_T = TypeVar("_T")
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
@@ -35,12 +41,49 @@ def address(text: str) -> tuple[str, int]:
         raise click.BadParameter(str(error)) from None
 
 
-def network(text: str) -> Network:
-    """The network of NETWORK on the command line; an address alone is a network of one."""
-    try:
-        return ip_network(text)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
+class NetworkText(str):
+    """NETWORK or @FILE on the command line, as it was given: a file is read again when we reload."""
+
+    __slots__ = ()
+
+    def networks(self, option: str) -> tuple[Network, ...]:
+        """One network, or those in the file: one a line, ``#`` begins a comment.
+
+        :raises ConfigError: the file cannot be read, or has a line that is none, or none at all.
+        """
+        if not self.startswith("@"):
+            return (ip_network(self),)
+        name = f"{option} {self[1:]}"
+        try:
+            with open(self[1:], encoding="utf-8") as source:
+                lines = source.readlines()
+        except (OSError, ValueError) as error:
+            raise ad.ConfigError(f"{name}: {getattr(error, 'strerror', error)}") from None
+        found: list[Network] = []
+        for number, line in enumerate(lines, 1):
+            text = line.partition("#")[0].strip()
+            try:
+                found += [ip_network(text)] if text else []
+            except ValueError as error:
+                raise ad.ConfigError(f"{name}, line {number}: {error}") from None
+        if not found:
+            raise ad.ConfigError(f"{name}: no network in it")  # which would mean: everywhere
+        return tuple(found)
+
+
+def network(text: str) -> NetworkText:
+    """NETWORK or @FILE on the command line; an address alone is a network of one."""
+    if not text.startswith("@"):
+        try:
+            ip_network(text)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+    return NetworkText(text)
+
+
+def networks(texts: Collection[NetworkText], option: str) -> tuple[Network, ...]:
+    """All networks of an option that may be repeated. :raises ConfigError: see `NetworkText.networks`."""
+    return tuple(each for text in texts for each in text.networks(option))
 
 
 def peers(text: str) -> str:
@@ -72,6 +115,111 @@ def database(text: str) -> str:
         return database_path(text)
     except ad.ConfigError as error:
         raise click.BadParameter(str(error)) from None
+
+
+def number_or_none(text: str) -> float | None:
+    """SECONDS, or ``none`` for no limit."""
+    if text == "none":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is neither a number nor none") from None
+
+
+# ---------------------------------------------------------------------------------- settings
+
+
+def settings_of(
+    kind: type, without: Collection[str] = (), presets: Mapping[str, object] | None = None
+) -> Callable[[_Command], _Command]:
+    """An option for each field of a dataclass of settings: its name, type, default, and what it is for.
+
+    :param without: fields that have no option, or one made by hand.
+    :param presets: defaults that differ from the class's own.
+    """
+    hints, docs = get_type_hints(kind), _docs(kind)
+    fields = [field for field in dataclasses.fields(kind) if field.name not in without]
+
+    def decorate(command: _Command) -> _Command:
+        for field in reversed(fields):  # the last decorator comes first in --help
+            default = (presets or {}).get(field.name, field.default)
+            option = _option(field.name, hints[field.name], default, docs.get(field.name, ""))
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def settings(kind: type[_T], values: Mapping[str, Any], **fixed: object) -> _T:
+    """The settings that `settings_of` found on the command line.
+
+    :param values: of options, by parameter; others are passed over. :param fixed: other fields.
+    :raises ConfigError: a file of networks cannot be used. :raises click.BadParameter: any other value.
+    """
+    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
+        value = values.get(field.name)
+        if field.name not in fixed and field.name in values:
+            if isinstance(value, tuple) and any(isinstance(each, NetworkText) for each in value):
+                value = networks(value, option_name(field.name))
+            fixed[field.name] = value
+    try:
+        return kind(**fixed)
+    except ad.ConfigError as error:
+        name, _, reason = str(error).partition(": ")
+        if name not in fixed:
+            raise
+        raise click.BadParameter(reason, param_hint=f"'{option_name(name)}'") from None
+
+
+def option_name(field: str) -> str:
+    """``--max-delay`` for ``max_delay``."""
+    return f"--{field.replace('_', '-')}"
+
+
+def _option(name: str, hint: object, default: object, text: str) -> Callable[[_Command], _Command]:
+    option = option_name(name)
+    more: dict[str, Any] = {}
+    kind: Any
+    if hint is bool:
+        option, kind = f"{option}/--no-{option[2:]}", None
+    elif get_origin(hint) is Literal:
+        kind = click.Choice(get_args(hint))
+    elif hint == tuple[str, ...]:
+        kind, more = names, {"metavar": "NAME[,…]"}
+        default = ",".join(default) if isinstance(default, tuple) else default
+    elif hint == tuple[Network, ...]:
+        kind, more = network, {"metavar": "NETWORK|@FILE", "multiple": True}
+        text += " Such as 192.0.2.0/24, or a file with one a line; may be repeated."
+    elif get_origin(hint) is types.UnionType:
+        kind, more = number_or_none, {"metavar": "SECONDS|none"}
+        default = "none" if default is None else default
+    else:
+        unit = text.partition(" ")[0].upper()
+        kind, more = hint, {"metavar": unit if unit in ("SECONDS", "BYTES") else "N"}
+    return click.option(
+        option, name, type=kind, default=default, show_default=default != (), help=text, **more
+    )
+
+
+def _docs(kind: type) -> dict[str, str]:
+    """The first sentence of what stands below each field in the source."""
+    try:
+        source = inspect.getsource(kind)
+    except OSError:  # no source is installed: the options have no help then
+        return {}
+    [definition] = ast.parse(source).body
+    assert isinstance(definition, ast.ClassDef)
+    found: dict[str, str] = {}
+    name = None
+    for node in definition.body:
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and name:
+            sentence = " ".join(re.split(r"(?<=\.)\s", str(node.value.value))[0].split())
+            found[name] = re.sub(r"`+([^`]+)`+", r"\1", sentence)
+        name = (
+            node.target.id if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) else None
+        )
+    return found
 
 
 # ---------------------------------------------------------------------------------- options
@@ -108,6 +256,24 @@ metrics_option = click.option(
     metavar="[HOST:]PORT",
     help="Serve metrics for Prometheus there; a port alone is one of loopback.",
 )
+
+
+def log_options(command: _Command) -> _Command:
+    """How a server writes its log, and where."""
+    for option in (
+        click.option(
+            "--log-file", metavar="FILE", help="Append the log to it, not to stderr; SIGHUP opens it anew."
+        ),
+        click.option(
+            "--log-format",
+            type=click.Choice(["text", "json"]),
+            default="text",
+            show_default=True,
+            help="json: one object a line.",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 # ---------------------------------------------------------------------------------- groups

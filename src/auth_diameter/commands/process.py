@@ -1,4 +1,4 @@
-"""The process of a server: its loop, the signals that end it, its addresses, its metrics."""
+"""The process of a server: its loop, its log, the signals that it obeys, its addresses, its metrics."""
 
 from __future__ import annotations
 
@@ -9,11 +9,61 @@ import logging
 import resource
 import signal
 import socket
-from collections.abc import Callable, Coroutine, Iterator
-from typing import Any
+import sys
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from typing import Any, TypeAlias
 
 import auth_diameter as ad
+from auth_diameter import signals
 from auth_diameter.commands.options import show
+from auth_diameter.logs import Formatter, JsonFormatter, LogFile
+
+log = logging.getLogger("auth_diameter.process")
+
+#: Reads one thing anew, or raises ConfigError; what it returns puts it in place, and cannot fail.
+Part: TypeAlias = Callable[[], Callable[[], object]]
+
+
+def log_to(log_format: str, file: str | None) -> list[Part]:
+    """From here on the log goes there; what is to be done to it when the server reads anew.
+
+    :raises ConfigError: the file cannot be opened.
+    """
+    handler = LogFile(file) if file is not None else logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if log_format == "json" else Formatter())
+    root = logging.getLogger()
+    for before in root.handlers[:]:
+        if isinstance(before.formatter, Formatter):  # the one that every command begins with
+            root.removeHandler(before)
+    root.addHandler(handler)
+    return [handler.reopen] if isinstance(handler, LogFile) else []
+
+
+def read_anew(parts: Sequence[Part], level: int = logging.INFO) -> bool:
+    """Reads all parts, and puts them in place together: where one cannot be read, all stay as they are.
+
+    :param level: of the line that says so; what cannot be read is an error.
+    """
+    try:
+        changes = [part() for part in parts]
+    except ad.ConfigError as error:
+        log.error("SIGHUP: nothing was changed: %s", error)
+        return False
+    for change in changes:
+        change()
+    log.log(level, "SIGHUP: all was read anew")
+    return True
+
+
+def on_hup(parts: Sequence[Part], level: int = logging.INFO) -> None:
+    """Reads anew in a turn of the running loop, for each SIGHUP."""
+    loop = asyncio.get_running_loop()
+
+    def act() -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: this is the end
+            loop.call_soon_threadsafe(read_anew, parts, level)
+
+    signals.on_hup(act)
 
 
 def run_loop(work: Coroutine[Any, Any, int]) -> int:
@@ -35,16 +85,17 @@ def on_stop(parent: int | None = None) -> asyncio.Event:
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    signals = (signal.SIGTERM, signal.SIGINT)
+    ends = (signal.SIGTERM, signal.SIGINT)
 
     def handle() -> None:
         stop.set()
-        for name in signals:
+        signals.ignore_hup()
+        for name in ends:
             loop.remove_signal_handler(name)
         if parent is not None:
             loop.remove_reader(parent)
 
-    for name in signals:
+    for name in ends:
         loop.add_signal_handler(name, handle)
     if parent is not None:
         loop.add_reader(parent, handle)

@@ -2,21 +2,55 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import socket
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import click
 
 import auth_diameter as ad
-from auth_diameter.commands.options import disc_option, listen_option, metrics_option, show
-from auth_diameter.commands.process import bind_metrics, listening, on_stop, run_loop
+from auth_diameter.commands.options import (
+    disc_option,
+    listen_option,
+    log_options,
+    metrics_option,
+    settings,
+    settings_of,
+    show,
+)
+from auth_diameter.commands.process import (
+    Part,
+    bind_metrics,
+    listening,
+    log_to,
+    on_hup,
+    on_stop,
+    read_anew,
+    run_loop,
+)
+from auth_diameter.pseudovars import compile_template
+
+_BY_HAND = ("diameter_client_host", "diameter_client_port", "peers")  # --disc
+
+# Other than in a library: a DISC of ours counts guesses by source, and no user of one domain must pass for
+# another one's of the same name.
+_PRESETS = {"tell_source": True, "use_domain": True}
+
+log = logging.getLogger("auth_diameter.serve")
 
 
 @click.command()
 @listen_option("127.0.0.1:5060")
 @disc_option
 @click.option("--route", metavar="FILE.py", help="Python file with async def request_route(request, auth).")
+@click.option(
+    "--realm",
+    metavar="TEXT",
+    help="Realm of the default route, where there is no --route; may have pseudo-variables.  [default: $fd]",
+)
 @click.option(
     "--workers",
     type=click.IntRange(1, 256),
@@ -25,27 +59,32 @@ from auth_diameter.commands.process import bind_metrics, listening, on_stop, run
     metavar="N",
     help="Processes that share the address.",
 )
-@click.option(
-    "--no-penalty",
-    is_flag=True,
-    help="Look at credentials however many were wrong: for a host behind a proxy, whose address all share.",
-)
-@click.option("--tell-source", is_flag=True, help="Tell DISC the address of the UAC, for its --bind-source.")
 @metrics_option
+@log_options
+@settings_of(ad.Config, without=_BY_HAND, presets=_PRESETS)
 def serve(
     listen: tuple[str, int],
     disc_hosts: str,
     route: str | None,
+    realm: str | None,
     workers: int,
-    no_penalty: bool,
-    tell_source: bool,
     metrics_at: tuple[str, int] | None,
+    log_format: str,
+    log_file: str | None,
+    **options: Any,
 ) -> None:
-    """Run a SIP/UDP server that lets through whom DISC knows."""
-    from auth_diameter.host import Host, bind, load_route
+    """Run a SIP/UDP server that lets through whom DISC knows.
+
+    SIGHUP reads the --route script anew and opens the --log-file anew, without losing a request.
+    """
+    from auth_diameter.host import REALM, Host, Route, bind, load_route
     from auth_diameter.workers import Workers
 
-    config = ad.Config(diameter_client_host=disc_hosts, penalty=not no_penalty, tell_source=tell_source)
+    if route is not None and realm is not None:
+        raise click.UsageError("--realm is the default route's; a --route names its own")
+    compile_template(realm or REALM)  # that it can be read is known now
+    config = settings(ad.Config, options, diameter_client_host=disc_hosts)
+    reopen = log_to(log_format, log_file)
     script = load_route(route) if route is not None else None
     with listening(show(listen)):
         sockets = bind(*listen, workers)
@@ -56,23 +95,53 @@ def serve(
         of = f" in {workers} processes" if workers > 1 else ""
         print(f"SIP/UDP listening on {at}{of}, asking DISC at {disc_hosts}", flush=True)
 
+    def read_route(use: Callable[[Route], object]) -> list[Part]:
+        def part() -> Callable[[], object]:
+            assert route is not None
+            found = load_route(route)
+            return lambda: use(found)
+
+        return [part] if route is not None else []
+
+    def remember_route(found: Route) -> None:  # for the workers that are yet to be started
+        nonlocal script
+        script = found
+
     async def work(sock: socket.socket, parent: int | None, ready: Callable[[], object]) -> int:
         async with ad.AsyncAuthDiameter(config) as auth:
-            host = Host(sock, auth, script)
+            host = Host(sock, auth, script, realm or REALM)
             stop = on_stop(parent)
+            parts = [*read_route(host.use_route), *reopen]
+            on_hup(parts, logging.INFO if parent is None else logging.DEBUG)
             if exports:
                 from auth_diameter import metrics
 
                 export = exports[sockets.index(sock)]
                 metrics.Exporter(export, metrics.client(auth), metrics.host(host))
             ready()
+            at_start = asyncio.create_task(_say_who_is_unreachable(auth)) if sock is sockets[0] else None
             await stop.wait()
+            if at_start is not None:
+                at_start.cancel()
             await host.aclose()
         return 0
 
     if workers == 1:
         sys.exit(run_loop(work(sockets[0], None, say_ready)))
-    family = Workers(sockets, lambda sock, parent, up: run_loop(work(sock, parent, up)))
+    family = Workers(
+        sockets,
+        lambda sock, parent, up: run_loop(work(sock, parent, up)),
+        lambda: read_anew([*read_route(remember_route), *reopen]),
+    )
     family.start()
     say_ready()
     family.run()
+
+
+async def _say_who_is_unreachable(auth: ad.AsyncAuthDiameter) -> None:
+    for address, why in await auth.unreachable():
+        log.warning(
+            "DISC at %s cannot be reached: %s; start auth-diameter disc there, or name another with --disc",
+            address,
+            why,
+        )

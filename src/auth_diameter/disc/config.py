@@ -19,20 +19,21 @@ class DiscConfig:
     """
 
     algorithms: tuple[str, ...] = ("MD5",)
-    """Offered in this order, the most wanted first, each in a challenge of its own (RFC 8760, 2.3), and
-    only to users whose HA1 of that algorithm is stored; no other is accepted, with -sess or without. Many
-    telephones understand the first challenge alone or MD5 alone, hence the default."""
+    """Offered in this order, the most wanted first, each in a challenge of its own (RFC 8760, 2.3): MD5,
+    SHA-256, SHA-512-256, each also with -sess. Only to users whose HA1 of that algorithm is stored; no other
+    is accepted, with -sess or without. Many telephones understand the first challenge alone or MD5 alone,
+    hence the default."""
 
     qop: tuple[str, ...] = ("auth",)
-    """Quality of protection offered. ``auth-int`` goes to SIP servers with our client, which sends the
-    body's hash along; OpenSER's module sends none."""
+    """Quality of protection offered: auth, auth-int. ``auth-int`` goes to SIP servers with our client, which
+    sends the body's hash along; OpenSER's module sends none."""
 
     nonce_lifetime: float = 300.0
     """Seconds for which a nonce may be used, as the original DISC has it, and ten more, by which the clocks
     of several DISC may differ."""
 
     nonce_uses: int = 0
-    """How often a nonce may be used; 1: once. 0: within its lifetime as often as the client counts."""
+    """How often a nonce may be used; 1: once; 0: within its lifetime as often as the client counts."""
 
     max_nonces: int = 131_072
     """Nonces whose counts are remembered, some 400 bytes each. Beyond that the oldest get a new challenge,
@@ -53,7 +54,7 @@ class DiscConfig:
     sees no reply. OpenSER's module could do nothing with it, and gets none."""
 
     uri_policy: UriPolicy = "host"
-    """Which digest-uri may stand for which Request-URI; see `uri_fits`."""
+    """How near the digest-uri must be to the Request-URI; see `uri_fits`."""
 
     rechallenge: bool = False
     """Whether wrong credentials get a new challenge (401/407) instead of 403."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import enum
 import errno
 import fcntl
@@ -24,7 +25,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any, cast
 
-from auth_diameter._core import RequestStream
+from auth_diameter._core import ConfigError, RequestStream
 from auth_diameter.disc.server import Disc
 from auth_diameter.logs import Sparing
 
@@ -93,6 +94,12 @@ class ListenerConfig:
     max_unread: int = 1 << 20
     """Bytes of answers that a SIP server may leave unread before it is closed: some 7,000 answers."""
 
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if not isinstance(value, tuple) and not value > 0:
+                raise ConfigError(f"{field.name}: expected a number above 0, not {value!r}")
+
 
 class _Connections(set["_Connection"]):
     """Those that are open, and what they share.
@@ -160,10 +167,17 @@ def _source(host: str) -> str | int:
 
 class _Connection(asyncio.Protocol):
     def __init__(
-        self, disc: Disc, connections: _Connections, peer: str, source: str | int, one_challenge: bool
+        self,
+        disc: Disc,
+        connections: _Connections,
+        host: str,
+        peer: str,
+        source: str | int,
+        one_challenge: bool,
     ) -> None:
         self._disc = disc
-        self._one_challenge = one_challenge
+        self.host = host
+        self.one_challenge = one_challenge
         self._connections = connections
         self._peer = peer
         self._source = source
@@ -191,7 +205,7 @@ class _Connection(asyncio.Protocol):
         if questions:
             out = bytearray()
             self._asked_at = now = time.time()
-            self._disc.answer(questions, out, now, self._one_challenge)
+            self._disc.answer(questions, out, now, self.one_challenge, self.host)
             transport.write(out)
         if self._stream.fault is not None:
             # Where the next message begins cannot be known any more.
@@ -309,6 +323,21 @@ class Listener:
         """How many connections are open now."""
         return self._connections.taken
 
+    def use(self, config: ListenerConfig) -> None:
+        """Other networks from now on.
+
+        Who is in none of `allow` any more gets the answers to what has come, and is closed.
+        """
+        connections = self._connections
+        connections.config = dataclasses.replace(
+            connections.config, allow=config.allow, one_challenge=config.one_challenge
+        )
+        for connection in list(connections):
+            if config.allow and not _within(connection.host, config.allow):
+                connection.finish()
+                self._loop.call_later(_PATIENCE, connection.abort)
+            connection.one_challenge = _within(connection.host, config.one_challenge)
+
     # ------------------------------------------------------------------ accepting
 
     def _watch(self) -> None:
@@ -341,7 +370,7 @@ class Listener:
                 continue
             peer = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
             one_challenge = _within(host, self._connections.config.one_challenge)
-            connection = _Connection(self._disc, self._connections, peer, source, one_challenge)
+            connection = _Connection(self._disc, self._connections, host, peer, source, one_challenge)
             task = self._loop.create_task(self._start(sock, connection, peer, source))
             self._starting.add(task)
             task.add_done_callback(self._starting.discard)

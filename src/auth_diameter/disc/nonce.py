@@ -68,13 +68,15 @@ class Nonces:
     """
 
     def __init__(self, keys: bytes | Sequence[bytes] | None = None, lifetime: float = 300.0) -> None:
-        if keys is None:
-            keys = secrets.token_bytes(32)
-        self._keys = [_Key(key) for key in ([keys] if isinstance(keys, bytes) else keys)]
+        self.use(keys if keys is not None else secrets.token_bytes(32))
         # The mac makes a nonce unforeseeable; the salt only has to differ from every other one.
         self._salts = itertools.count(secrets.randbits(64))
         self.lifetime = lifetime
         self.remembered = lifetime + CLOCK_DRIFT
+
+    def use(self, keys: bytes | Sequence[bytes]) -> None:
+        """Other keys from now on: nonces of a key that is not among them are foreign."""
+        self._keys = [_Key(key) for key in ([keys] if isinstance(keys, bytes) else keys)]
 
     def make(self, realm: str, now: float, algorithm: str = "MD5", source: str = "") -> str:
         """A new nonce for `realm`.

@@ -63,6 +63,7 @@ from auth_diameter.disc.lookups import Lookups
 from auth_diameter.disc.nonce import CLOCK_DRIFT, Nonces, NonceState
 from auth_diameter.disc.userhash import HashedNames
 from auth_diameter.logs import Sparing
+from auth_diameter.refusals import Refusals, account_of
 
 log = logging.getLogger("auth_diameter.disc")
 
@@ -177,6 +178,28 @@ _FAILED_AVP = {
 }
 
 
+# Refusals, for the log; and those of them of which `bind_source` has proven the source before.
+_BEFORE = frozenset(
+    {
+        Outcome.ALGORITHM_NOT_OFFERED,
+        Outcome.QOP_NOT_OFFERED,
+        Outcome.MALFORMED_RESPONSE,
+        Outcome.MALFORMED_QOP,
+        Outcome.MALFORMED_CREDENTIALS,
+        Outcome.REALM_NOT_SERVED,
+    }
+)
+_BEHIND = frozenset(
+    {
+        Outcome.WRONG_DIGEST,
+        Outcome.UNKNOWN_USER,
+        Outcome.COUNT_ZERO,
+        Outcome.OTHER_URI,
+        Outcome.PENALIZED,
+    }
+)
+
+
 class Disc:
     """Judges questions against a store.
 
@@ -212,18 +235,26 @@ class Disc:
         self._broken: StoreError | None = None  # until the next look at the store
         self._reported: str | None = None  # what is wrong with it, as the log has it
         self._sparing = Sparing(log)
+        self._refusals = Refusals(logging.getLogger("auth_diameter.refused"))
         self._verbose = False
         self._one_challenge = False
+        self._server = ""
 
     def answer(
-        self, questions: list[AaRequest], out: bytearray, now: float, one_challenge: bool = False
+        self,
+        questions: list[AaRequest],
+        out: bytearray,
+        now: float,
+        one_challenge: bool = False,
+        server: str = "",
     ) -> None:
         """Writes an answer to each question at the end of `out`, in any order.
 
         Digests are verified together. :param now: seconds since 1970. :param one_challenge: whether who
-        asks can take only one challenge, of MD5.
+        asks can take only one challenge, of MD5. :param server: its address, for the log.
         """
         self._one_challenge = one_challenge
+        self._server = server
         self._verbose = log.isEnabledFor(logging.DEBUG)
         before = len(out)
         try:
@@ -240,7 +271,7 @@ class Disc:
             self._forget_attempts(now)
             if len(questions) > 1:
                 for question in questions:
-                    self.answer([question], out, now, one_challenge)
+                    self.answer([question], out, now, one_challenge, server)
             else:
                 self._sparing.exception(error, time.monotonic(), "a question could not be answered")
                 self._write(out, questions[0], UNABLE_TO_COMPLY, Outcome.FAILED)
@@ -574,8 +605,20 @@ class Disc:
 
     def _count(self, question: AaRequest, outcome: Outcome) -> None:
         self.counts[outcome] += 1
+        if outcome in _BEHIND or outcome in _BEFORE:
+            self._note_refusal(question, outcome)
         if self._verbose:
             log.debug("%s: %r", outcome.name, question)
+
+    def _note_refusal(self, question: AaRequest, outcome: Outcome) -> None:
+        account = ""
+        with contextlib.suppress(ParseError):
+            credentials = question.credentials()
+            if credentials is not None:
+                account = account_of(credentials.username, credentials.realm)
+        proven = self._config.bind_source and outcome in _BEHIND
+        now = time.monotonic()
+        self._refusals.note(account, _text(question.source), outcome.name, proven, now, self._server)
 
     # ------------------------------------------------------------------ the store, at hand
 

@@ -1,0 +1,140 @@
+"""Who was refused, from where, and why: one log line for each, at INFO, for people and for fail2ban.
+
+::
+
+    refused user='alice@siphub.net' source=192.0.2.1 cause=FORBIDDEN proven=no
+    refused user='alice@siphub.net' source=- server=10.0.0.5 cause=WRONG_DIGEST proven=no more=41
+    refused others more=1203
+
+========  ====================================================================================
+user      the account that the credentials name, escaped, its first 64 characters; of a userhash
+          the first 16; ``-`` for none
+source    address of the UAC; ``-`` where it is not known
+server    in DISC's log: address of the SIP server that asked, which is nobody to ban
+cause     a name of `Cause`, or in DISC's log of `Outcome`
+proven    yes: the nonce in the credentials was given to that source alone, so that somebody is
+          there. no: a datagram's source can be forged, so that nobody should be banned for it
+more      refusals of this user and source since their last line that have no line of their own
+========  ====================================================================================
+
+A flood costs little: a user and source have one line a second, a source five, and all together ten
+with a proven source and ten without, so that forged sources cannot crowd out the others. ``refused
+others`` counts what these limits left out of other users and sources.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import Counter
+from ipaddress import IPv6Address, ip_address
+
+from auth_diameter.logs import REFUSAL, one_word
+
+_EVERY = 1.0  # seconds for which a line of a user and source stands, and for which the limits below hold
+_MOST_LINES = 10  # then, with a proven source, and as many without
+_MOST_OF_SOURCE = 5  # of those, so that one source leaves room for others
+_MOST_PAIRS = 1024  # of user and source that are remembered
+_LONGEST = 64  # characters of a stranger's text in a line
+_HASH = re.compile(
+    "^([0-9A-Fa-f]{16})[0-9A-Fa-f]{16,}"
+)  # a userhash (RFC 7616, 3.4.4), or a secret in its place
+
+_Key = tuple[str, str]
+
+
+class Refusals:
+    """Writes the lines.
+
+    :param log: where to.
+    """
+
+    def __init__(self, log: logging.Logger) -> None:
+        self._log = log
+        self._pairs: dict[_Key, tuple[float, int]] = {}  # when the last line was, refusals without one since
+        self._second = 0.0  # when the limits began to count
+        self._lines: Counter[bool] = Counter()  # since then, by `proven`
+        self._of_source: Counter[str] = Counter()
+        self._others = 0  # refusals that no line of their user and source will count
+
+    def note(self, account: str, source: str, cause: str, proven: bool, now: float, server: str = "") -> None:
+        """Logs a refusal, or counts it for a later line.
+
+        :param account: ``user@realm``, as a stranger wrote it; "": none was named.
+        :param source: address of the UAC without its port; "": not known.
+        :param cause: a name, in capitals. :param proven: whether the nonce was given to that source alone.
+        :param now: seconds; a clock that goes back does no harm.
+        :param server: address of the SIP server that asked.
+        """
+        key = (account[:_LONGEST], source[:_LONGEST] or server)
+        last, left_out = self._pairs.get(key, (now - _EVERY, 0))
+        if 0 <= now - last < _EVERY:
+            self._pairs[key] = (last, left_out + 1)
+            return
+        if not 0 <= now - self._second < _EVERY:
+            self._begin_second(now)
+        if self._lines[proven] >= _MOST_LINES or self._of_source[key[1]] >= _MOST_OF_SOURCE:
+            if key in self._pairs:
+                self._pairs[key] = (last, left_out + 1)
+            else:
+                self._others += 1
+            return
+        self._lines[proven] += 1
+        self._of_source[key[1]] += 1
+        self._remember(key, now)
+        self._write(key[0], source, server, cause, proven, left_out)
+
+    def _begin_second(self, now: float) -> None:
+        self._second = now
+        self._lines.clear()
+        self._of_source.clear()
+        if self._others:
+            fields: dict[str, object] = {"more": self._others}
+            self._log.info("refused others more=%d", self._others, extra={REFUSAL: fields})
+            self._others = 0
+
+    def _remember(self, key: _Key, now: float) -> None:
+        self._pairs.pop(key, None)  # the oldest stand in front
+        if len(self._pairs) >= _MOST_PAIRS:
+            _, left_out = self._pairs.pop(next(iter(self._pairs)))
+            self._others += left_out
+        self._pairs[key] = (now, 0)
+
+    def _write(self, account: str, source: str, server: str, cause: str, proven: bool, more: int) -> None:
+        address = _address(source)
+        proven = proven and address is not None
+        user = one_word(_HASH.sub(r"\1…", account))
+        other = one_word(source[:_LONGEST])
+        fields: dict[str, object] = {"user": user or None, "source": address or other or None}
+        if server:
+            fields["server"] = server
+        fields |= {"cause": cause, "proven": proven, "more": more}
+        self._log.info(
+            "refused user=%s source=%s%s cause=%s proven=%s%s",
+            f"'{user}'" if user else "-",
+            address or (f"'{other}'" if other else "-"),
+            f" server={server}" if server else "",
+            cause,
+            "yes" if proven else "no",
+            f" more={more}" if more else "",
+            extra={REFUSAL: fields},
+        )
+
+
+def account_of(username: str | None, realm: str | None) -> str:
+    """``user@realm`` of credentials; the username alone where it has a domain itself."""
+    username = username or ""
+    return username if "@" in username or not username or not realm else f"{username}@{realm}"
+
+
+def _address(text: str) -> str | None:
+    """An address as it is to be banned: of IPv4 also where an IPv6 socket saw it; None: it is none."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(address, IPv6Address):
+        if address.scope_id is not None:
+            return None  # it can be any text, and a firewall bans no such address
+        address = address.ipv4_mapped or address
+    return str(address)
