@@ -12,10 +12,12 @@ import os
 import platform
 import re
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -23,12 +25,13 @@ from typing import Any
 
 from auth_diameter.bench.loopback import serve
 from auth_diameter.bench.pairs import REQUEST, has_avx512, request
-from auth_diameter.bench.programs import LOOPBACK, OURS, Program
+from auth_diameter.bench.programs import COUNTING, LOOPBACK, OURS, Program
 from auth_diameter.bench.report import table, verdict
 
 __all__ = [
-    "LOOPBACK", "OURS", "REQUEST", "Program", "arguments", "environment", "finish", "free_udp_port",
-    "has_avx512", "median", "request", "run_json", "serve", "sipload", "stub", "table", "tools", "verdict",
+    "COUNTING", "LOOPBACK", "OURS", "REQUEST", "Program", "Stub", "arguments", "check_asked", "environment",
+    "finish", "free_udp_port", "has_avx512", "median", "request", "run_json", "serve", "sipload", "table",
+    "tools", "verdict",
 ]  # fmt: skip
 
 HERE = Path(__file__).resolve().parent
@@ -53,9 +56,36 @@ def tools(*names: str) -> Iterator[Path]:
         yield Path(folder)
 
 
-def stub(folder: Path) -> Program:
-    """A DISC that verifies nothing."""
-    return Program([folder / "discstub"])
+class Stub(Program):
+    """A DISC that verifies nothing, and counts what it is asked."""
+
+    def __init__(self, folder: Path, *options: str | float) -> None:
+        super().__init__([folder / "discstub", *map(str, options)])
+
+    def asked(self) -> int:
+        """How many questions with credentials so far."""
+        said = self.output().count("asked ")
+        self.process.send_signal(signal.SIGUSR1)
+        deadline = time.monotonic() + 10
+        while len(lines := re.findall(r"asked (\d+)\n", self.output())) == said:
+            if time.monotonic() > deadline:
+                raise SystemExit("bench: the stub of a DISC does not say what it was asked")
+            time.sleep(0.001)
+        return int(lines[-1])
+
+
+def check_asked(asked: int, done: int, resent: int = 0) -> None:
+    """Ends the program where what was done was not asked of DISC once each.
+
+    Then some was answered from a memory, of retransmissions or another, and what was measured is that.
+
+    :param done: decisions, or replies. :param resent: requests that were sent again, which may have been
+        asked again, too.
+    """
+    if not done <= asked <= done + resent:
+        raise SystemExit(
+            f"bench: {done:,} were done, and {resent:,} sent again, but DISC was asked {asked:,}"
+        )
 
 
 def run_json(*command: str | Path | float, lossy: bool = False) -> dict[str, Any]:
@@ -71,8 +101,20 @@ def run_json(*command: str | Path | float, lossy: bool = False) -> dict[str, Any
     return json.loads(done.stdout)
 
 
-def sipload(folder: Path, port: int, count: int, window: int, template: Path = REQUEST) -> dict[str, Any]:
-    """Loads the SIP host on `port`; every reply must be 200."""
+def sipload(
+    folder: Path,
+    port: int,
+    stub: Stub,
+    count: int,
+    window: int,
+    template: Path = REQUEST,
+    resend: float = 0.5,
+) -> dict[str, Any]:
+    """Loads the SIP host on `port`; every reply must be 200, and `stub` must have been asked for each.
+
+    :param resend: seconds without a reply after which a request is sent again.
+    """
+    before = stub.asked()
     result = run_json(
         folder / "sipload",
         "-b",
@@ -81,12 +123,15 @@ def sipload(folder: Path, port: int, count: int, window: int, template: Path = R
         count,
         "-w",
         window,
+        "-t",
+        resend,
         LOOPBACK,
         port,
         template,
     )
     if set(result["statuses"]) != {"200"}:
         raise SystemExit(f"bench: expected 200 alone, got {result['statuses']}")
+    check_asked(stub.asked() - before, count, result["resent"])
     return result
 
 

@@ -75,6 +75,9 @@ def play(work: str, reads: int) -> None:
                 disc.answer(RequestStream().feed(data), out, NOW)
         codes = {ad.Message.decode(answer).find(268).value for answer in ad.Framer().feed(out)}
         assert codes == {2001 if work == "verify" else 4001}, codes
+        # A retransmission gets 2001 as well, and costs less.
+        counts = {outcome.name: n for outcome, n in disc.counts.items()}
+        assert counts == {"AUTHORIZED" if work == "verify" else "CHALLENGED": reads * BATCH}, counts
 
 
 def count(work: str, reads: int, folder: str | None) -> int:

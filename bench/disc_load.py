@@ -1,9 +1,10 @@
 """Row 11: answers a second of our DISC, one process, that verifies for real against SQLite.
 
 A load in C asks for challenges, computes right responses over the nonces that it got, and keeps 64
-questions under way on 4 connections; every answer must be 2001. Users are drawn at random: from a hot set
-of 10,000, and from all. The databases, one of 10,000 subscribers and one of a million, are made with
-`user import` in a temporary folder, or kept in `--keep` for the next time.
+questions under way on 4 connections; every answer must be 2001, and DISC must have let in each as a new one.
+Users are drawn at random: from a hot set of 10,000, and from all. The databases, one of 10,000 subscribers
+and one of a million, are made with `user import` in a temporary folder, or kept in `--keep` for the next
+time.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ import common
 
 REALM = "siphub.net"
 HOT = 10_000
+_LET_IN = 'auth_diameter_disc_answers_total{outcome="authorized"}'
+_CHALLENGED = 'auth_diameter_disc_answers_total{outcome="challenged"}'
 
 
 def database(folder: Path, users: int) -> Path:
@@ -65,17 +68,36 @@ def databases(keep: Path | None) -> Iterator[Path]:
 
 def disc(db: Path) -> common.Program:
     """Our DISC over that database."""
-    return common.Program([*common.OURS, "disc", "--listen", f"{common.LOOPBACK}:0", "--db", db])
+    listen = ("--listen", f"{common.LOOPBACK}:0")
+    return common.Program([*common.OURS, "disc", *listen, "--db", db, *common.COUNTING])
 
 
 def measure(
-    folder: Path, program: common.Program, count: int, users: int, hot: int = 0, window: int = 64, n: int = 4
+    folder: Path,
+    program: common.Program,
+    count: int,
+    users: int,
+    hot: int = 0,
+    window: int = 64,
+    n: int = 4,
+    nonces: int = 256,
 ) -> dict[str, Any]:
-    """One load; `hot` 0: all users. `n` connections."""
+    """One load; `hot` 0: all users. `n` connections.
+
+    DISC must have let in each question for the first time: none as a retransmission, which costs less.
+    """
+    counted = program.counters()
     before = program.cpu_seconds()
-    command = ("-n", count, "-w", window, "-c", n, "-u", users, "-h", hot, "-s", time.time_ns() % 10**6)
-    result = common.run_json(folder / "discload", *command, common.LOOPBACK, program.port)
+    load = ("-n", count, "-w", window, "-c", n, "-m", nonces, "-s", time.time_ns() % 10**6)
+    result = common.run_json(
+        folder / "discload", *load, "-u", users, "-h", hot, common.LOOPBACK, program.port
+    )
     result["cpu_us"] = (program.cpu_seconds() - before) / count * 1e6
+    counted = program.counters() - counted
+    outcomes = {name: n for name, n in counted.items() if name.startswith("auth_diameter_disc_answers_total")}
+    let_in = outcomes.get(_LET_IN, 0)
+    if let_in != count or sum(outcomes.values()) != count + outcomes.get(_CHALLENGED, 0):
+        raise SystemExit(f"bench: {count:,} questions were to be let in, but DISC counted {outcomes}")
     return result
 
 

@@ -3,7 +3,8 @@
 `auth-diameter serve` (one process) and Kamailio with its own C module auth_diameter (two workers) stand in
 turn (A B A B …) between the same load and the same stub of a DISC, which verifies nothing. Both run the same
 route: REGISTER is challenged in the realm $fd, 200 for what is let through. CPU time is that of all processes
-of the server under test, from /proc. Kamailio is started anew for each turn, because its module leaks.
+of the server under test, from /proc. Every request is a new one, and the stub must have been asked once for
+each reply. Kamailio is started anew for each turn, because its module leaks.
 """
 
 from __future__ import annotations
@@ -68,15 +69,15 @@ def ours(disc_port: int, stack: ExitStack) -> common.Program:
 Start = Callable[[int, ExitStack], common.Program]
 
 
-def turn(start: Start, folder: Path, disc_port: int, counts: dict[int, int]) -> dict[int, dict[str, Any]]:
+def turn(start: Start, folder: Path, disc: common.Stub, counts: dict[int, int]) -> dict[int, dict[str, Any]]:
     """One server from start to end: warmed up, then loaded with each window."""
     results = {}
     with ExitStack() as stack:
-        server = start(disc_port, stack)
-        common.sipload(folder, server.port, 2000, 64)
+        server = start(disc.port, stack)
+        common.sipload(folder, server.port, disc, 2000, 64)
         for window, count in counts.items():
             before = server.cpu_seconds()
-            result = common.sipload(folder, server.port, count, window)
+            result = common.sipload(folder, server.port, disc, count, window)
             result["cpu_us"] = (server.cpu_seconds() - before) / count * 1e6
             results[window] = result
     return results
@@ -85,7 +86,7 @@ def turn(start: Start, folder: Path, disc_port: int, counts: dict[int, int]) -> 
 Turns = dict[str, list[dict[int, dict[str, Any]]]]
 
 
-def alternate(folder: Path, disc_port: int, turns: int, counts: dict[int, int], seconds: float) -> Turns:
+def alternate(folder: Path, disc: common.Stub, turns: int, counts: dict[int, int], seconds: float) -> Turns:
     """A B A B …, up to so many turns, and none begun after so many seconds."""
     servers: dict[str, Start] = {"ours": ours}
     if kamailio_path() is not None:
@@ -94,7 +95,7 @@ def alternate(folder: Path, disc_port: int, turns: int, counts: dict[int, int], 
     end = time.monotonic() + seconds
     for _ in range(turns):
         for name, start in servers.items():
-            found[name].append(turn(start, folder, disc_port, counts))
+            found[name].append(turn(start, folder, disc, counts))
         if time.monotonic() > end:
             break
     return found
@@ -160,9 +161,9 @@ def main() -> None:
     parser.add_argument("--alone", type=int, default=5_000, help="requests of a turn with window 1")
     parser.add_argument("--seconds", type=float, default=70, help="no turn is begun after this time")
     options = parser.parse_args()
-    with common.tools("sipload", "discstub") as folder, common.stub(folder) as disc:
+    with common.tools("sipload", "discstub") as folder, common.Stub(folder) as disc:
         counts = {64: options.count, 1: options.alone}
-        found = alternate(folder, disc.port, options.turns, counts, options.seconds)
+        found = alternate(folder, disc, options.turns, counts, options.seconds)
     rows = report(found)
     common.finish(options, {"rows": rows, "turns": found})
 

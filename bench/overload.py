@@ -15,16 +15,16 @@ import common
 TIMES = 5
 
 
-def open_loop(folder: Path, port: int, rate: float, count: int) -> dict[str, Any]:
-    """What became of `count` requests at that rate."""
+def open_loop(folder: Path, port: int, disc: common.Stub, rate: float, count: int) -> dict[str, Any]:
+    """What became of `count` requests at that rate; DISC must have been asked for each that got 200."""
+    before = disc.asked()
     where = f"{common.LOOPBACK}:{common.free_udp_port()}"
     command = [folder / "sipload", "-b", where, "-n", count, "-r", rate, common.LOOPBACK, port]
-    return common.run_json(*command, common.REQUEST, lossy=True)
-
-
-def capable(folder: Path, per_second: float) -> common.Program:
-    """A DISC that answers so many questions a second."""
-    return common.Program([folder / "discstub", "-c", str(per_second)])
+    result = common.run_json(*command, common.REQUEST, lossy=True)
+    # It answered some too late, and still does.
+    let_in, others = result["statuses"].get("200", 0), count - result["statuses"].get("200", 0)
+    common.check_asked(disc.asked() - before, let_in, others)
+    return result
 
 
 def main() -> None:
@@ -34,12 +34,12 @@ def main() -> None:
     options = parser.parse_args()
     with (
         common.tools("sipload", "discstub") as folder,
-        capable(folder, options.capacity) as disc,
+        common.Stub(folder, "-c", options.capacity) as disc,
         common.serve(disc.port) as host,
     ):
-        peak = common.sipload(folder, host.port, int(5 * options.capacity), 64)["per_s"]
+        peak = common.sipload(folder, host.port, disc, int(5 * options.capacity), 64)["per_s"]
         rate = TIMES * peak
-        result = open_loop(folder, host.port, rate, int(rate * options.seconds))
+        result = open_loop(folder, host.port, disc, rate, int(rate * options.seconds))
     statuses = result["statuses"]
     share = statuses.get("200", 0) / options.seconds / peak
     p99, refused_p99 = result["p99_us"] / 1000, result["refused_p99_us"] / 1000

@@ -24,7 +24,7 @@ DELAY = 200  # µs
 def of_threads(folder: Path, turns: int) -> list[Point]:
     data = common.request()
     points = []
-    with common.Program([folder / "discstub", "-d", str(DELAY)]) as stub:
+    with common.Stub(folder, "-d", DELAY) as stub:
         config = ad.Config(diameter_client_host=common.LOOPBACK, diameter_client_port=stub.port)
         for n in (1, 2, 4, 8, 16, 32):
             with ad.AuthDiameter(config) as auth:
@@ -33,7 +33,9 @@ def of_threads(folder: Path, turns: int) -> list[Point]:
                     return auth.diameter_www_authorize(data, "$fd")
 
                 threads.measure(decide, n, 50 * n)
+                before = stub.asked()
                 runs = [threads.measure(decide, n, 400 * n) for _ in range(turns)]
+                common.check_asked(stub.asked() - before, turns * 400 * n)
             points.append((n, common.median(runs, "per_s")))
     return points
 
@@ -67,8 +69,8 @@ def of_subscribers(folder: Path, where: Path, turns: int, most: int) -> list[Poi
 def of_size(folder: Path, turns: int) -> list[Point]:
     points = []
     whole = common.REQUEST.read_bytes()
-    with common.stub(folder) as stub, common.serve(stub.port) as host:
-        common.sipload(folder, host.port, 5_000, 64)
+    with common.Stub(folder) as stub, common.serve(stub.port) as host:
+        common.sipload(folder, host.port, stub, 5_000, 64)
         for extra in (0, 1_000, 2_000, 4_000, 8_000):
             # As proxies on the way do it: a Record-Route of some 60 bytes each.
             line = b"Record-Route: <sip:edge-%03d.siphub.net;transport=udp;lr>\r\n"
@@ -76,7 +78,7 @@ def of_size(folder: Path, turns: int) -> list[Point]:
             template = folder / f"request-{extra}.sip"
             template.write_bytes(whole.replace(b"Max-Forwards:", added + b"Max-Forwards:"))
             size = len(common.request(template=template))
-            runs = [common.sipload(folder, host.port, 20_000, 64, template) for _ in range(turns)]
+            runs = [common.sipload(folder, host.port, stub, 20_000, 64, template) for _ in range(turns)]
             points.append((size, statistics.median(run["per_s"] for run in runs)))
     return points
 

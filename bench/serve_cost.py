@@ -21,7 +21,7 @@ FEW, MANY = 1_000, 7_000  # requests
 WINDOW = 64
 
 
-def count(tools: Path, disc_port: int, requests: int, folder: str | None) -> int:
+def count(tools: Path, disc: common.Stub, requests: int, folder: str | None) -> int:
     """Instructions of a process from its start to its end."""
     # Outside of any virtual environment, where an editable install would come first.
     python = sys.executable if folder is None else os.path.realpath(sys.executable)
@@ -29,10 +29,12 @@ def count(tools: Path, disc_port: int, requests: int, folder: str | None) -> int
         *("env", f"PYTHONPATH={folder or ''}"),
         *("valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"),
         *(python, "-P", "-m", "auth_diameter", "serve"),
-        *("--listen", f"{common.LOOPBACK}:0", "--disc", f"{common.LOOPBACK}:{disc_port}"),
+        *("--listen", f"{common.LOOPBACK}:0", "--disc", f"{common.LOOPBACK}:{disc.port}"),
     ]
     with common.Program(command) as server:
-        common.sipload(tools, server.port, requests, WINDOW)
+        result = common.sipload(tools, server.port, disc, requests, WINDOW, resend=8.0)
+        if result["resent"]:
+            raise SystemExit(f"bench: {result['resent']} requests were sent again, which cost something else")
         server.process.send_signal(signal.SIGTERM)
         server.process.wait(60)
         collected = re.search(r"Collected : (\d+)", server.output())
@@ -47,9 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--base", metavar="FOLDER", help="an installation to compare with")
     options = parser.parse_args(arguments)
     figures = []
-    with common.tools("sipload", "discstub") as tools, common.stub(tools) as disc:
+    with common.tools("sipload", "discstub") as tools, common.Stub(tools) as disc:
         for folder in (None, *([options.base] if options.base else [])):
-            few, many = (count(tools, disc.port, requests, folder) for requests in (FEW, MANY))
+            few, many = (count(tools, disc, requests, folder) for requests in (FEW, MANY))
             figures.append((many - few) // (MANY - FEW))
     rows = [("right credentials, let through", *(f"{figure:,}" for figure in figures))]
     if options.base:

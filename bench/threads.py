@@ -2,7 +2,8 @@
 
 That one has one socket, one lock held from the question to its answer, and python-diameter for both. It asks
 from values that it has at hand, while ours begins with the bytes of a SIP request: so it has less to do. DISC
-is the stub; a second table gives it some time to think, as a DISC across a network has.
+is the stub, and must have been asked for each decision; a second table gives it some time to think, as a DISC
+across a network has.
 """
 
 from __future__ import annotations
@@ -85,11 +86,11 @@ def measure(decide: Decide, threads: int, count: int) -> dict[str, Any]:
     return {"per_s": done / took, "cpu_us": cpu / done * 1e6}
 
 
-def alternate(disc_port: int, threads: int, turns: int, count: int) -> dict[str, list[dict[str, Any]]]:
+def alternate(disc: common.Stub, threads: int, turns: int, count: int) -> dict[str, list[dict[str, Any]]]:
     data = common.request()
-    naive = NaiveClient(disc_port)
+    naive = NaiveClient(disc.port)
     found: dict[str, list[dict[str, Any]]] = {"ours": [], "naive": []}
-    config = ad.Config(diameter_client_host=common.LOOPBACK, diameter_client_port=disc_port)
+    config = ad.Config(diameter_client_host=common.LOOPBACK, diameter_client_port=disc.port)
     with ad.AuthDiameter(config) as auth:
 
         def ours() -> ad.Decision:
@@ -100,7 +101,9 @@ def alternate(disc_port: int, threads: int, turns: int, count: int) -> dict[str,
             measure(decide, threads, count // 10)
         for _ in range(turns):
             for name, decide in sides.items():
+                before = disc.asked()
                 found[name].append(measure(decide, threads, count))
+                common.check_asked(disc.asked() - before, count // threads * threads)
     naive.close()
     return found
 
@@ -116,8 +119,8 @@ def main() -> None:
     with common.tools("discstub") as folder:
         for delay in (0, options.delay):
             count = options.count if not delay else options.count // 4
-            with common.Program([folder / "discstub", "-d", str(delay)]) as disc:
-                found = alternate(disc.port, options.threads, options.turns, count)
+            with common.Stub(folder, "-d", delay) as disc:
+                found = alternate(disc, options.threads, options.turns, count)
             ratio = common.median(found["ours"], "per_s") / common.median(found["naive"], "per_s")
             results[f"delay_{delay}_us"] = {"ratio": ratio, **found}
             print(f"row 10, {options.threads} threads, DISC answers after {delay} µs")

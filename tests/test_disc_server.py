@@ -7,6 +7,7 @@ nothing of the client side stands between a test and the server. Credentials are
 import contextlib
 import logging
 import sqlite3
+import tracemalloc
 from collections import Counter
 
 import pytest
@@ -624,16 +625,48 @@ def test_a_clock_that_steps_back_does_not_keep_a_deleted_user_in(path, disc):
     assert result_code(ask(disc, with_credentials(value), NOW - 3600)) == 5003
 
 
-def test_names_that_strangers_ask_for_do_not_fill_the_memory(disc, monkeypatch):
-    monkeypatch.setattr(server_module, "_CACHE_MOST", 10)
-    value = respond(disc, password="guess")
-    for number in range(50):
-        ask(disc, question(ad.Avp(DESTINATION_REALM, f"realm{number}.example.org")))
-        ask(disc, with_credentials(value.replace("alice", f"user{number}")))
-    ask(disc, question(ad.Avp(DESTINATION_REALM, "x" * 60_000)))
-    assert len(disc._realms) <= 10
-    assert len(disc._users) <= 10
-    assert max(map(len, disc._realms)) < 300
+ROOMS = [name for name in vars(server_module) if name.endswith("_ROOM")]
+
+
+def test_all_that_is_kept_at_hand_takes_64_mib_at_most():
+    assert len(ROOMS) >= 6
+    assert sum(getattr(server_module, name) for name in ROOMS) <= 64 << 20
+
+
+@pytest.mark.parametrize("letter", ["x", "\u00e9", "\U0001f4de"], ids=["ASCII", "Latin", "four bytes each"])
+def test_names_that_strangers_ask_for_do_not_fill_the_memory(store, monkeypatch, letter):
+    """Strangers choose who is asked for, in which realm, and how many bytes a character takes."""
+    for name in ROOMS:
+        monkeypatch.setattr(server_module, name, 64 << 10)
+    disc = Disc(store, DiscConfig(rechallenge=True, userhash=True, algorithms=("SHA-256", "MD5")))
+    value = respond(disc, username="NAME", password="guess", qop="auth")
+    attacks = [
+        lambda name: with_credentials(value.replace("NAME", name)),
+        lambda name: with_credentials(value.replace("NAME", name) + ", userhash=true"),
+        lambda name: with_credentials(value.replace(f'realm="{REALM}"', f'realm="{name}"')),
+        lambda name: question(ad.Avp(DESTINATION_REALM, name)),
+        lambda name: question(ad.Avp(USER_NAME, f"{name}@{REALM}")),
+    ]
+
+    def attack(first):
+        for number in range(first, first + 150):
+            for make in attacks:
+                ask(disc, make(f"{number}".ljust(200, letter)))
+
+    attack(0)
+    tracemalloc.start()
+    try:
+        attack(1000)  # all that was kept before goes, and is not counted
+        assert tracemalloc.get_traced_memory()[1] <= len(ROOMS) * (64 << 10)
+        assert len(disc._users) > 10
+    finally:
+        tracemalloc.stop()
+
+
+def test_one_huge_name_is_not_kept(disc):
+    for name in ("x" * 60_000, "\U0001f4de" * 1000):
+        ask(disc, question(ad.Avp(DESTINATION_REALM, name)))
+        assert disc._realms.get(name) is None
 
 
 # --- the log -------------------------------------------------------------------------------------------

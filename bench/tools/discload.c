@@ -1,7 +1,7 @@
-/* discload [-n COUNT] [-w WINDOW] [-c CONNECTIONS] [-u USERS] [-h HOT] [-s SEED] HOST PORT: a closed-loop load on a DISC
- * that verifies.
+/* discload [-n COUNT] [-w WINDOW] [-c CONNECTIONS] [-m NONCES] [-u USERS] [-h HOT] [-s SEED] HOST PORT: a closed-loop load
+ * on a DISC that verifies.
  *
- * Asks as a SIP server does: first without credentials until it has NONCES nonces from the DISC, then with right
+ * Asks as a SIP server does: first without credentials until it has NONCES nonces, 256, from the DISC, then with right
  * credentials of users "u0000000", "u0000001" … of realm siphub.net, whose passwords are "p0000000", "p0000001" …
  * A user is drawn at random for each question: from all USERS, or with -h from HOT of them that are spread evenly.
  * WINDOW questions are kept under way over CONNECTIONS connections; a connection writes once for all that one read let
@@ -22,7 +22,7 @@ enum {
     USER_NAME = 1, RESULT_CODE = 268, DESTINATION_REALM = 283, RESOURCE = 400, RESPONSE = 401, CHALLENGE = 402,
     METHOD = 403, SERVICE_TYPE = 404, SIP_MSGID = 406,
     MANDATORY = 0x40,
-    NONCES = 256,
+    MOST_NONCES = 4096,
     MAX_NONCE = 128,
     MAX_CONNECTIONS = 1024,
     MAX_WINDOW = 65536,
@@ -44,8 +44,8 @@ typedef struct {
     uint32_t count;
 } nonce;
 
-static nonce nonces[NONCES];
-static int nonce_count;
+static nonce nonces[MOST_NONCES];
+static int nonce_count, nonces_wanted = 256;
 static connection *connections;
 static double sent_at[MAX_WINDOW];      /* by SIP-MSGID */
 static histogram latencies;
@@ -139,7 +139,7 @@ static uint32_t read_answer(const unsigned char *p, size_t size, uint32_t *msgid
             code = get(p + 8);
         else if (get(p) == SIP_MSGID)
             *msgid = get(p + 8);
-        else if (get(p) == CHALLENGE && nonce_count < NONCES) {
+        else if (get(p) == CHALLENGE && nonce_count < nonces_wanted) {
             const char *start = memmem(p + 8, n - 8, "nonce=\"", 7);
             const char *stop = start ? memchr(start + 7, '"', (size_t)((const char *)p + n - start - 7)) : NULL;
             if (stop && stop - start - 7 < MAX_NONCE)
@@ -215,11 +215,12 @@ int main(int argc, char **argv)
 {
     long count = 100000, users = 10000, hot = 0;
     int window = 64, n_connections = 4, option, one = 1;
-    while ((option = getopt(argc, argv, "n:w:c:u:h:s:")) != -1) {
+    while ((option = getopt(argc, argv, "n:w:c:m:u:h:s:")) != -1) {
         switch (option) {
         case 'n': count = atol(optarg); break;
         case 'w': window = atoi(optarg); break;
         case 'c': n_connections = atoi(optarg); break;
+        case 'm': nonces_wanted = atoi(optarg); break;
         case 'u': users = atol(optarg); break;
         case 'h': hot = atol(optarg); break;
         case 's': seed ^= (uint64_t)atol(optarg) << 20; break;
@@ -227,8 +228,9 @@ int main(int argc, char **argv)
         }
     }
     if (argc - optind != 2 || window < 1 || window > MAX_WINDOW || n_connections < 1 || n_connections > MAX_CONNECTIONS ||
-        window < n_connections || users < 1 || users > 10000000 || hot > users || count < 1) {
-        fprintf(stderr, "usage: discload [-n COUNT] [-w WINDOW] [-c CONNECTIONS] [-u USERS] [-h HOT] [-s SEED] HOST PORT\n");
+        window < n_connections || users < 1 || users > 10000000 || hot > users || count < 1 ||
+        nonces_wanted < 1 || nonces_wanted > MOST_NONCES) {
+        fprintf(stderr, "usage: discload [-n COUNT] [-w WINDOW] [-c CONNECTIONS] [-m NONCES] [-u USERS] [-h HOT] [-s SEED] HOST PORT\n");
         return 2;
     }
     struct sockaddr_in server = address_of(argv[optind], argv[optind + 1]);
@@ -251,7 +253,7 @@ int main(int argc, char **argv)
     }
     md5_hex("REGISTER:" URI, strlen("REGISTER:" URI), ha2);
 
-    ask(ready, n_connections, NONCES, window < NONCES ? window : NONCES, 0, 0);
+    ask(ready, n_connections, nonces_wanted, window < nonces_wanted ? window : nonces_wanted, 0, 0);
     if (nonce_count == 0) {
         fprintf(stderr, "discload: no challenge came\n");
         return 1;

@@ -4,13 +4,14 @@
  * (Service-Type "8") always 2001. Hop-by-Hop, End-to-End, SIP-MSGID and Service-Type come back. One thread; all answers
  * to what one read brought go out in one write, with -d so many microseconds later, as from a DISC across a network. With -c it answers
  * so many a second, one after the other: what comes faster waits.
- * Prints "listening on 127.0.0.1:PORT". */
+ * Prints "listening on 127.0.0.1:PORT", and at each SIGUSR1 "asked N": so many questions with credentials so far. */
 #define _GNU_SOURCE
 #include "bench.h"
 
 #include <netinet/tcp.h>
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -44,6 +45,7 @@ typedef struct late {
 
 static late *first_late, **last_late = &first_late;
 static int timer = -1;
+static long asked;
 static connection *connections[MAX_CONNECTIONS];
 static unsigned char out[BUFFER / MIN_QUESTION * MAX_ANSWER];
 
@@ -64,6 +66,7 @@ static size_t answer(const unsigned char *question, size_t size, unsigned char *
         n = (n + 3) & ~(size_t)3;
         p += n < (size_t)(end - p) ? n : (size_t)(end - p);
     }
+    asked += with_credentials;
     int refuse = !with_credentials && !(service && *service == '8');
     unsigned char code[4], *q = to + 20;
     put(code, refuse ? 4001 : 2001);
@@ -194,6 +197,11 @@ int main(int argc, char **argv)
             return 2;
     }
     signal(SIGPIPE, SIG_IGN);
+    sigset_t wanted;
+    sigemptyset(&wanted);
+    sigaddset(&wanted, SIGUSR1);
+    sigprocmask(SIG_BLOCK, &wanted, NULL);
+    int signals = signalfd(-1, &wanted, SFD_NONBLOCK);
     struct sockaddr_in own = address_of("127.0.0.1", port);
     socklen_t own_size = sizeof own;
     int listener = socket(AF_INET, SOCK_STREAM, 0), poller = epoll_create1(0);
@@ -208,12 +216,22 @@ int main(int argc, char **argv)
     timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
     event.data.fd = timer;
     epoll_ctl(poller, EPOLL_CTL_ADD, timer, &event);
+    event.data.fd = signals;
+    epoll_ctl(poller, EPOLL_CTL_ADD, signals, &event);
     for (;;) {
         int n = epoll_wait(poller, events, 64, -1);
         for (int i = 0; i < n; i++) {
             int fd = events[i].data.fd;
             if (fd == timer) {
                 send_due();
+                continue;
+            }
+            if (fd == signals) {
+                struct signalfd_siginfo told;
+                if (read(signals, &told, sizeof told) == sizeof told) {
+                    printf("asked %ld\n", asked);
+                    fflush(stdout);
+                }
                 continue;
             }
             if (fd != listener) {

@@ -1,10 +1,11 @@
-/* sipload [-b HOST:PORT] [-n COUNT] [-w WINDOW | -r RATE] HOST PORT FILE: a SIP/UDP load.
+/* sipload [-b HOST:PORT] [-n COUNT] [-w WINDOW | -r RATE] [-t SECONDS] HOST PORT FILE: a SIP/UDP load.
  *
  * FILE holds one SIP request. In it {serial} stands for eight digits that tell one request from the next (branch, tag,
  * Call-ID) and {source} for HOST:PORT that this program is bound to, which the Via must name.
  *
- * With -w it is a closed loop: WINDOW requests are kept under way. A reply is matched by the digits behind its first "z9hG4bK-". Whatever has no reply after half a second
- * is sent again; after ten seconds without any reply the program gives up.
+ * With -w it is a closed loop: WINDOW requests are kept under way. A reply is matched by the digits behind its first
+ * "z9hG4bK-". Every request is a new one, but for those that are sent again: whatever has no reply after -t, half a second.
+ * After ten seconds without any reply the program gives up.
  * With -r it is an open loop: RATE requests a second, each when it is due, whatever becomes of the others, and once.
  * Times count from when it was due. Two seconds after the last one the program ends.
  *
@@ -27,11 +28,12 @@ enum {
     SERIALS = 100000000,
 };
 
-#define RESEND 0.5              /* seconds without a reply */
 #define GIVE_UP 10.0            /* seconds without any reply at all */
 #define LAST 2.0                /* seconds for the last replies of an open loop */
 
-/* A request under way. Its serial is `slot + MAX_WINDOW * round`: so a reply finds its slot by division. */
+/* A request under way. Its serial is `slot + stride * round`, where there are `stride` slots: so a reply finds its slot by
+ * division, and no serial comes again before nearly all have been. The first rounds are another in each run: what has the
+ * same port as one before it must not send the same requests. */
 typedef struct {
     uint32_t round;
     double sent;                /* first; 0: no request under way here */
@@ -90,8 +92,8 @@ int main(int argc, char **argv)
     const char *bind_to = "127.0.0.1:5066";
     long count = 10000;
     int window = 64, option;
-    double rate = 0;
-    while ((option = getopt(argc, argv, "b:n:w:r:")) != -1) {
+    double rate = 0, resend = 0.5;
+    while ((option = getopt(argc, argv, "b:n:w:r:t:")) != -1) {
         if (option == 'b')
             bind_to = optarg;
         else if (option == 'n')
@@ -100,11 +102,13 @@ int main(int argc, char **argv)
             window = atoi(optarg);
         else if (option == 'r' && atof(optarg) > 0)
             rate = atof(optarg);
+        else if (option == 't' && atof(optarg) > 0)
+            resend = atof(optarg);
         else
             return 2;
     }
     if (argc - optind != 3 || window < 1 || window > MAX_WINDOW || count < 1 || count > SERIALS / 2) {
-        fprintf(stderr, "usage: sipload [-b HOST:PORT] [-n COUNT] [-w WINDOW | -r RATE] HOST PORT FILE\n");
+        fprintf(stderr, "usage: sipload [-b HOST:PORT] [-n COUNT] [-w WINDOW | -r RATE] [-t SECONDS] HOST PORT FILE\n");
         return 2;
     }
     char own_host[64] = "", own_port[16] = "";
@@ -136,6 +140,11 @@ int main(int argc, char **argv)
     }
     static int free_slots[MAX_WINDOW];
     int free_count = window;
+    const uint32_t stride = rate > 0 ? MAX_WINDOW : (uint32_t)window, rounds = SERIALS / stride;
+    struct timespec clock;
+    clock_gettime(CLOCK_REALTIME, &clock);
+    for (int i = 0; i < MAX_WINDOW; i++)
+        slots[i].round = (uint32_t)(clock.tv_nsec / 1000 + 1000000 * (clock.tv_sec % 100)) % rounds;
     for (int i = 0; i < window; i++)
         free_slots[i] = window - 1 - i;
 
@@ -150,9 +159,9 @@ int main(int argc, char **argv)
                 break;
             /* An open loop takes the slots in turn: whoever had it has waited for some seconds. */
             int at = rate > 0 ? (int)(begun % MAX_WINDOW) : free_slots[--free_count];
-            slots[at].round = (slots[at].round + 1) % (SERIALS / MAX_WINDOW);
+            slots[at].round = (slots[at].round + 1) % rounds;
             slots[at].sent = slots[at].tried = due;
-            put_serial(out[k++], (uint32_t)at + MAX_WINDOW * slots[at].round);
+            put_serial(out[k++], (uint32_t)at + stride * slots[at].round);
             begun++;
         }
         for (int q = 0; q < k;) {
@@ -172,8 +181,8 @@ int main(int argc, char **argv)
             int status = received[i].msg_len > 12 ? atoi(in[i] + 8) : 0;
             if (!branch || status < 200 || status > 699)
                 continue;
-            uint32_t serial = (uint32_t)strtoul(branch + 8, NULL, 10), at = serial % MAX_WINDOW;
-            if (slots[at].sent == 0 || slots[at].round != serial / MAX_WINDOW)
+            uint32_t serial = (uint32_t)strtoul(branch + 8, NULL, 10), at = serial % stride;
+            if (slots[at].sent == 0 || slots[at].round != serial / stride)
                 continue;       /* the second reply to a request that was sent twice */
             histogram_add(rate > 0 && status == 503 ? &refused : &latencies, came - slots[at].sent);
             slots[at].sent = 0;
@@ -190,12 +199,12 @@ int main(int argc, char **argv)
         }
         if (came - last > GIVE_UP)
             break;
-        if (came - looked < RESEND / 5)
+        if (came - looked < resend / 5)
             continue;
         looked = came;
         for (int at = 0; at < window; at++)
-            if (slots[at].sent != 0 && came - slots[at].tried > RESEND) {
-                put_serial(out[0], (uint32_t)at + MAX_WINDOW * slots[at].round);
+            if (slots[at].sent != 0 && came - slots[at].tried > resend) {
+                put_serial(out[0], (uint32_t)at + stride * slots[at].round);
                 resent += send(sock, out[0], request_size, 0) > 0;
                 slots[at].tried = came;
             }

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
+import socket
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import count, cycle, islice
 from pathlib import Path
 
@@ -22,6 +25,7 @@ from hostile import corpora
 from hostile.mutants import BASES
 from hostile.play import DOMAIN, MSGID, SOURCE
 from hostile.processes import Phone, SipServer, Watched, fill
+from machine import wait_until
 
 from auth_diameter import Config, SipRequest
 from auth_diameter._core import AnswerStream
@@ -140,6 +144,158 @@ def flood_client() -> Iterator[Load]:
     yield load
 
 
+# ------------------------------------------------------------------ while DISC hangs
+
+# What is large, whether DISC reads what it is asked, and whether the memory of replies is full before:
+# replies with a large Via would fill it.
+HANGING = (
+    ("body", True, False),
+    ("credentials", True, False),
+    ("credentials", False, False),
+    ("via", True, True),
+)
+
+LARGE = 60_000  # bytes of a request, nearly all that a datagram takes
+_QUEUE = (
+    1 << 20
+)  # bytes that may wait in the socket of `serve`, a quarter of what it takes, so that none is lost
+
+
+@contextmanager
+def hanging_disc(reads: bool) -> Iterator[tuple[str, int]]:
+    """The address of a DISC that never answers. :param reads: whether it takes what it is asked."""
+    connections = []
+
+    def read(connection: socket.socket) -> None:
+        with suppress(OSError):  # the end
+            while connection.recv(1 << 20):
+                pass
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                connections.append(listener.accept()[0])
+                if reads:
+                    threading.Thread(target=read, args=(connections[-1],), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        yield listener.getsockname()
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    for connection in connections:
+        connection.close()
+
+
+def _large(where: str, number: int, method: str = "REGISTER") -> bytes:
+    """A request of `LARGE` bytes like no other, large by that part of it."""
+    via = f";branch=z9hG4bK{number:012d}"
+    lines, body = [], ""
+    if where == "via":
+        via += ";x=" + "x" * LARGE
+    elif where == "credentials":
+        # They go to DISC as they are: a question is nearly as large as one may be, 32 KiB.
+        lines = [f"Authorization: {corpora.DIGEST},{' ' * 32_000}x=1"]
+        body = "x" * (LARGE - 32_000)
+    else:
+        body = "x" * LARGE
+    data = "\r\n".join(
+        [
+            f"{method} sip:example.com SIP/2.0",
+            f"Via: SIP/2.0/UDP 127.0.0.1:5060{via};rport",
+            f"From: <sip:alice@example.com>;tag={number}",
+            "To: <sip:alice@example.com>",
+            f"Call-ID: {number}",
+            f"CSeq: 1 {method}",
+            *lines,
+            f"Content-Length: {len(body)}",
+            "",
+            body,
+        ]
+    ).encode()
+    assert LARGE <= len(data) <= MOST
+    return data
+
+
+def _socket_of(port: int) -> tuple[int, int]:
+    """Bytes that wait in the UDP socket on `port` of 127.0.0.1, and datagrams that it has lost (proc(5))."""
+    for line in Path("/proc/net/udp").read_text().splitlines()[1:]:
+        fields = line.split()
+        if fields[1] == f"0100007F:{port:04X}":
+            return int(fields[4].partition(":")[2], 16), int(fields[12])
+    raise AssertionError(f"nobody has UDP port {port}")
+
+
+class Flood:
+    """Datagrams to the SIP host, no faster than it takes them: none is lost."""
+
+    def __init__(self, serve: Watched) -> None:
+        self._serve = serve
+        self.phone = Phone()
+        self.sent = 0
+
+    def send(self, data: bytes) -> None:
+        """One; the replies so far are thrown away."""
+        self.phone.send(data, self._serve.address)
+        self.sent += 1
+        if self.sent % 8 == 0:
+            wait_until(lambda: _socket_of(self._serve.address[1])[0] < _QUEUE)
+            while self.phone.receive(0.0) is not None:
+                pass
+
+    def finish(self) -> None:
+        """Until all have been read."""
+        wait_until(lambda: _socket_of(self._serve.address[1])[0] == 0)
+        assert _socket_of(self._serve.address[1])[1] == 0, "some were lost, so that they cost nothing"
+
+    def fill_transactions(self) -> None:
+        """Fills the memory that `serve` has for retransmissions: 48 MiB of replies, and the index to them.
+
+        A CANCEL is answered at once, and its reply repeats its Via.
+        """
+        for number in range(1000):
+            self.send(_large("via", number, "CANCEL"))
+        for number in range(8_000):
+            self.send(corpora.register(f"X: {number}").replace(b"REGISTER", b"CANCEL"))
+        self.finish()
+
+
+def peak_while_disc_hangs(where: str, total: int, reads: bool, filled: bool) -> float:
+    """MiB that `serve` has at most more than before, with so many large requests and no answer of DISC.
+
+    At the end it must answer a small request, if only with 503.
+
+    :param where: what is large: "body", "via" or "credentials".
+    :param reads: see `hanging_disc`.
+    :param filled: whether its memory of retransmissions, which has a bound of its own, is full before.
+    """
+    with (
+        hanging_disc(reads) as (host, port),
+        Watched("serve", "--listen", "127.0.0.1:0", "--disc", f"{host}:{port}") as serve,
+    ):
+        flood = Flood(serve)
+        if filled:
+            flood.fill_transactions()
+        status = Path(f"/proc/{serve.server.process.pid}")
+        (status / "clear_refs").write_text("5")  # the peak counts from now on (proc(5))
+        before = serve.resident_bytes()
+        for number in range(total):
+            flood.send(_large(where, number))
+        flood.finish()
+        while flood.phone.receive(0.0) is not None:
+            pass
+        small = Phone()
+        reply = small.ask(serve.address)
+        assert reply.status == 503, reply.status
+        found = re.search(r"VmHWM:\s+(\d+) kB", (status / "status").read_text())
+        assert found is not None
+        small.close()
+        flood.phone.close()
+        serve.stop()
+    return int(found[1]) / 1024 - before / MIB
+
+
 def measure(total: int, warmup: int) -> dict[str, list[float]]:
     """MiB after the warm-up and each round, for each of the three."""
     found = {"client": watch(own_bytes, flood_client(), warmup, total)}
@@ -163,6 +319,7 @@ def main() -> None:
         "--count", type=int, default=1_000_000, help="bad messages to each, after the warm-up"
     )
     parser.add_argument("--warmup", type=int, default=100_000, help="before the first reading")
+    parser.add_argument("--large", type=int, default=10_000, help="large requests while DISC hangs")
     options = parser.parse_args()
     began = time.monotonic()
     found = measure(options.count, options.warmup)
@@ -172,6 +329,10 @@ def main() -> None:
             f"{name:<8}{mib[0]:8.2f} MiB, {mib[-1]:8.2f} at the end, growth {mib[-1] - mib[0]:+.2f}", end="  "
         )
         print(" ".join(f"{reading:.1f}" for reading in mib))
+    for where, reads, filled in HANGING:
+        peak = peak_while_disc_hangs(where, options.large, reads, filled)
+        how = f"DISC {'reads' if reads else 'does not read'} and never answers"
+        print(f"serve, {how}, {options.large:,} requests large by {where}: growth {peak:+.1f} MiB")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,11 @@
 """A whole service on loopback: telephones, a SIP host and DISC, the last two in processes of their own.
 
-The telephones are one socket in this process, with requests that were prepared before: each has right
-credentials over a challenge that DISC gave, so every reply must be 200. So many are under way at any time.
+The telephones are one socket in this process. Each request is a new one, with a branch, a tag, a Call-ID
+and a count of its nonce that no other has; it is signed when it is sent, over a challenge that DISC gave.
+So every reply must be 200. So many requests are under way at any time.
+
+What was asked is counted on the other side, too: `serve` must have had none of the requests in its memory of
+retransmissions, and DISC must have let in as many new ones as there were replies.
 """
 
 from __future__ import annotations
@@ -13,21 +17,39 @@ import select
 import socket
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from auth_diameter._core import DatagramBatch, Error
-from auth_diameter.bench.programs import LOOPBACK, OURS, Program
+from auth_diameter._core import DatagramBatch, Error, digest_response, ha1
+from auth_diameter.bench.programs import COUNTING, LOOPBACK, OURS, Program
 from auth_diameter.disc.store import Store
-from auth_diameter.uac import authorization, make_request, parse_reply
+from auth_diameter.uac import make_request, parse_reply
 
 _DOMAIN = "siphub.net"
 _URI = f"sip:{_DOMAIN}"
 _USERS = 64
-_REQUESTS = 2048  # prepared; DISC does not mind that they come round again
 _PATIENCE = 5.0  # seconds without any reply, after which the load gives up
+_CNONCE = "0a4f113b"
 _CALL_ID = b"Call-ID: "
+_REGISTER = "\r\n".join(
+    (
+        f"REGISTER {_URI} SIP/2.0",
+        "Via: SIP/2.0/UDP {local};branch=z9hG4bK%08d;rport",
+        "Max-Forwards: 70",
+        "From: <sip:{account}>;tag=%08d",
+        "To: <sip:{account}>",
+        "Call-ID: %08d",
+        "CSeq: %d REGISTER",
+        "Contact: <sip:{name}@{local}>",
+        'Authorization: Digest username="{name}", realm="{realm}", nonce="{nonce}", '
+        f'uri="{_URI}", algorithm=MD5, qop=auth, nc=%08x, cnonce="{_CNONCE}", response="%b"',
+        "Expires: 3600",
+        "Content-Length: 0",
+        "\r\n",
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -67,8 +89,8 @@ class Telephones:
         self._datagrams = DatagramBatch(self._socket.fileno())
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
-        self._requests: list[bytes] = []
-        self._next = 0
+        self._users: list[_User] = []
+        self._serial = 0  # of the last request
 
     def close(self) -> None:
         """Closes the socket."""
@@ -80,9 +102,9 @@ class Telephones:
         return [data for data, _ in self._datagrams.receive()]
 
     def prepare(self) -> None:
-        """Asks for a challenge for each user, and makes requests that answer them."""
+        """Asks for a challenge for each user. The nonces are new, so that none expires in the load."""
         local = self._socket.getsockname()
-        challenges = []
+        self._users = []
         for user in range(_USERS):
             asked = make_request("REGISTER", _URI, _account(user), local=local)
             self._datagrams.send([(asked, self._address)])
@@ -90,34 +112,26 @@ class Telephones:
             challenge = reply.challenge()
             if challenge is None:
                 raise Error(f"bench: expected a challenge, got {reply.status} {reply.reason}")
-            challenges.append(challenge)
-        for serial in range(_REQUESTS):
-            nc, user = divmod(serial, _USERS)
-            value = authorization(challenges[user], _name(user), _password(user), "REGISTER", _URI, nc=nc + 1)
-            self._requests.append(
-                make_request(
-                    "REGISTER",
-                    _URI,
-                    _account(user),
-                    local=local,
-                    call_id=f"{serial:08d}",
-                    cseq=nc + 2,
-                    headers=[("Authorization", value), ("Expires", "3600")],
-                )
+            pattern = _REGISTER.format(
+                local=f"{local[0]}:{local[1]}",
+                account=_account(user),
+                name=_name(user),
+                realm=challenge.realm,
+                nonce=challenge.nonce,
             )
+            self._users.append(_User(pattern.encode(), challenge.nonce, _secret(user)))
 
     def load(self, window: int, seconds: float) -> tuple[float, list[float]]:
         """Keeps so many requests under way for so long.
 
         :returns: seconds until the last reply, and those that each request took.
-        :raises Error: a reply is not 200, or none came for a while.
+        :raises Error: a reply is not 200, or to no request under way, or none came for a while.
         """
         clock = time.perf_counter
         latencies: list[float] = []
-        sent = [0.0] * _REQUESTS
+        under_way: dict[int, float] = {}  # when each was sent, by its serial
         start = clock()
-        self._send(window, sent, start)
-        under_way = window
+        self._send(window, under_way, start)
         while under_way:
             replies = self._receive()
             now = clock()
@@ -126,19 +140,46 @@ class Telephones:
                     reply = parse_reply(data)
                     raise Error(f"bench: expected 200, got {reply.status} {reply.reason}")
                 at = data.index(_CALL_ID) + len(_CALL_ID)
-                latencies.append(now - sent[int(data[at : at + 8])])
+                sent = under_way.pop(int(data[at : at + 8]), None)
+                if sent is None:
+                    raise Error("bench: a reply came that no request under way had to come for")
+                latencies.append(now - sent)
             if now - start < seconds:
-                self._send(len(replies), sent, now)
-            else:
-                under_way -= len(replies)
+                self._send(len(replies), under_way, now)
         return clock() - start, latencies
 
-    def _send(self, count: int, sent: list[float], now: float) -> None:
-        first, self._next = self._next, (self._next + count) % _REQUESTS
-        serials = [serial % _REQUESTS for serial in range(first, first + count)]
-        for serial in serials:
-            sent[serial] = now
-        self._datagrams.send([(self._requests[serial], self._address) for serial in serials])
+    def _send(self, count: int, under_way: dict[int, float], now: float) -> None:
+        made = [self._make() for _ in range(count)]
+        for serial, _ in made:
+            under_way[serial] = now
+        self._datagrams.send([(data, self._address) for _, data in made])
+
+    def _make(self) -> tuple[int, bytes]:
+        """A request that there has not been before, and its serial, which is in its Call-ID."""
+        self._serial += 1
+        user = self._users[self._serial % _USERS]
+        user.count += 1
+        count = f"{user.count:08x}"
+        response = digest_response(
+            user.ha1, "REGISTER", _URI, user.nonce, qop="auth", nc=count, cnonce=_CNONCE
+        )
+        serial = self._serial
+        values = (serial, serial, serial, user.count + 1, user.count, response.encode())
+        return serial, user.pattern % values
+
+
+@dataclass(slots=True)
+class _User:
+    """A telephone's account, with its challenge.
+
+    :ivar pattern: its request, without what each has for itself.
+    :ivar count: how often the nonce was used.
+    """
+
+    pattern: bytes
+    nonce: str
+    ha1: str
+    count: int = 0
 
 
 def _name(user: int) -> str:
@@ -153,6 +194,10 @@ def _password(user: int) -> str:
     return f"secret {user}"
 
 
+def _secret(user: int) -> str:
+    return ha1(_name(user), _DOMAIN, _password(user))
+
+
 class Loopback:
     """The service and its load, up and prepared; made by `running`."""
 
@@ -162,7 +207,13 @@ class Loopback:
         self._telephones = telephones
 
     def measure(self, window: int, seconds: float) -> Measured:
-        """One load, with the CPU time that all three took for it."""
+        """One load, with the CPU time that all three took for it.
+
+        :raises Error: see `Telephones.load`; or the other side has not seen as many new requests as replies
+            were counted.
+        """
+        self._telephones.prepare()
+        before = self._host.counters(), self._disc.counters()
         gc.collect()
         gc.disable()
         try:
@@ -172,7 +223,30 @@ class Loopback:
             host, disc = self._host.cpu_seconds() - host, self._disc.cpu_seconds() - disc
         finally:
             gc.enable()
+        check_asked(len(latencies), self._host.counters() - before[0], self._disc.counters() - before[1])
         return Measured(window, len(latencies), took, host, disc, load, sorted(latencies))
+
+
+def check_asked(replies: int, host: Counter[str], disc: Counter[str]) -> None:
+    """Whether so many replies of 200 were to as many new requests.
+
+    :param host, disc: what both have counted meanwhile, without what is 0.
+    :raises Error: they were not: some were repeats, or came from something that was remembered.
+    """
+    again = host["auth_diameter_sip_retransmissions_total"]
+    name = 'auth_diameter_disc_answers_total{outcome="%s"}'
+    let_in = disc[name % "authorized"]
+    others = sorted(
+        key.split('"')[1] + f" {count:,}"
+        for key, count in disc.items()
+        if key.startswith(name.partition("{")[0]) and key != name % "authorized"
+    )
+    if again or let_in != replies or others:
+        raise Error(
+            f"bench: {replies:,} replies were counted, of which serve had {again:,} in its memory of "
+            f"retransmissions; DISC let in {let_in:,} new requests, and answered others: "
+            f"{', '.join(others) or 'none'}"
+        )
 
 
 @contextlib.contextmanager
@@ -184,13 +258,15 @@ def running() -> Iterator[Loopback]:
         with Store.open(str(db), writable=True) as store:
             for user in range(_USERS):
                 store.add_user(_name(user), _DOMAIN, _password(user))
-        disc = stack.enter_context(Program([*OURS, "disc", "--listen", f"{LOOPBACK}:0", "--db", db]))
-        host = stack.enter_context(serve(disc.port))
+        listen = ("--listen", f"{LOOPBACK}:0")
+        disc = stack.enter_context(Program([*OURS, "disc", *listen, "--db", db, *COUNTING]))
+        host = stack.enter_context(serve(disc.port, *COUNTING))
         telephones = stack.enter_context(contextlib.closing(Telephones(host.port)))
-        telephones.prepare()
         yield Loopback(disc, host, telephones)
 
 
-def serve(disc_port: int) -> Program:
+def serve(disc_port: int, *options: str) -> Program:
     """Our SIP host with its default route."""
-    return Program([*OURS, "serve", "--listen", f"{LOOPBACK}:0", "--disc", f"{LOOPBACK}:{disc_port}"])
+    return Program(
+        [*OURS, "serve", "--listen", f"{LOOPBACK}:0", "--disc", f"{LOOPBACK}:{disc_port}", *options]
+    )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import re
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
@@ -17,6 +19,7 @@ from auth_diameter._core import Error
 
 OURS = [sys.executable, "-m", "auth_diameter"]
 LOOPBACK = "127.0.0.1"
+COUNTING = ("--metrics", f"{LOOPBACK}:0")  # options with which ours count what they do: `Program.counters`
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -78,6 +81,18 @@ class Program:
     def resident_bytes(self) -> int:
         """Memory of all its processes (proc(5): resident)."""
         return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE for pid in self.pids())
+
+    def counters(self) -> Counter[str]:
+        """What it has counted so far, by the names that Prometheus has; started with `COUNTING`."""
+        found = re.search(r"metrics at http://127\.0\.0\.1:(\d+)", self.output())
+        if found is None:
+            raise Error(f"bench: {self._command} has no metrics: {self.output()}")
+        connection = http.client.HTTPConnection(LOOPBACK, int(found[1]), timeout=_STARTUP_SECONDS)
+        with contextlib.closing(connection):
+            connection.request("GET", "/metrics")
+            lines = connection.getresponse().read().decode().splitlines()
+        pairs = (line.rpartition(" ") for line in lines if line.startswith("auth_diameter_"))
+        return Counter({name: int(float(value)) for name, _, value in pairs})
 
     def stop(self) -> None:
         """Ends it, at once where it does not end by itself."""

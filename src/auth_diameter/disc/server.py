@@ -55,6 +55,7 @@ from auth_diameter._core import (
     format_challenge,
     verify_many,
 )
+from auth_diameter.disc.cache import BoundedCache
 from auth_diameter.disc.config import ALGORITHMS, DiscConfig
 from auth_diameter.disc.database import StoreError
 from auth_diameter.disc.digest_uri import uri_fits
@@ -66,8 +67,8 @@ from auth_diameter.refusals import Refusals, account_of
 
 log = logging.getLogger("auth_diameter.disc")
 
-_K = TypeVar("_K")
 _T = TypeVar("_T")
+_Key = tuple[str, str, str]  # a user
 
 # Result-Codes: RFC 6733, 7.1
 SUCCESS = 2001
@@ -82,8 +83,13 @@ _AUTH = ("auth",)
 _SCAN_SHARE = 20  # after hashing all users of a realm that long is waited, in times of what it took
 _SHORT_SCAN = 0.005  # seconds; shorter than that it is always done again after a change
 _DECOY = secrets.token_hex(32)  # what an unknown user's response is compared with, cut to length
-_CACHE_MOST = 100_000  # users whose HA1 is kept at hand: some 30 MB
-_CACHE_LONGEST = 256  # characters of a name that is kept; a host name has 253, and others are not served
+# Bytes of what is kept at hand, 64 MiB in all.
+_USERS_ROOM = 32 << 20  # some 50,000 users with their HA1
+_HASHED_ROOM = 8 << 20
+_OFFERS_ROOM = 8 << 20
+_REALMS_ROOM = 4 << 20
+_FOLLOWING_ROOM = 6 << 20
+_WRONG_ROOM = 6 << 20
 _CACHE_SECONDS = 0.5  # after which a change in the database is noticed
 
 
@@ -216,13 +222,14 @@ class Disc:
         self._penalties = Penalties() if self._config.penalty else None
         self._attempts: list[Attempt] = []  # of the questions that are being answered
         self.counts: Counter[Outcome] = Counter()
-        self._users: dict[tuple[str, str, str], tuple[bool, str]] = {}
-        self._offers: dict[tuple[str, str], tuple[str, ...]] = {}
-        self._hashed_users: dict[tuple[str, str, str], tuple[bool, str]] = {}
+        self._users: BoundedCache[_Key, tuple[bool, str]] = BoundedCache(_USERS_ROOM)
+        self._offers: BoundedCache[tuple[str, str], tuple[str, ...]] = BoundedCache(_OFFERS_ROOM)
+        self._hashed_users: BoundedCache[_Key, tuple[bool, str]] = BoundedCache(_HASHED_ROOM)
         self._scans: dict[tuple[str, str], _Scan] = {}
-        self._following: dict[tuple[str, int], str] = {}  # a retransmission is told the same next nonce
-        self._wrong_in_a_row: dict[tuple[str, str, str], int] = {}
-        self._realms: dict[str, str | None] = {}
+        # A retransmission is told the same next nonce.
+        self._following: BoundedCache[tuple[str, int], str] = BoundedCache(_FOLLOWING_ROOM)
+        self._wrong_in_a_row: BoundedCache[_Key, int] = BoundedCache(_WRONG_ROOM)
+        self._realms: BoundedCache[str, tuple[str | None]] = BoundedCache(_REALMS_ROOM)
         self._version = -1
         self._check_at = 0.0
         self._broken: StoreError | None = None  # until the next look at the store
@@ -303,7 +310,8 @@ class Disc:
             return
         assert credentials is not None
         realm = credentials.realm or ""
-        if self._realms.get(realm) is None and self._canonical_realm(realm) is None:
+        served = self._realms.young.get(realm)
+        if (served[0] if served else self._canonical_realm(realm)) is None:
             self._write(out, question, AUTHORIZATION_REJECTED, Outcome.REALM_NOT_SERVED)
             return
         algorithm = credentials.canonical_algorithm
@@ -370,9 +378,9 @@ class Disc:
         if use is not Use.FIRST and use is not Use.AGAIN:
             self._challenge(question, self._name(credentials), realm, True, out, now, _STALE[use])
             return False
-        if self._wrong_in_a_row:
+        if self._config.rechallenge and use is Use.FIRST:
             canonical = self._canonical_realm(realm) or ""
-            self._wrong_in_a_row.pop((credentials.username, canonical, _text(question.source)), None)
+            self._wrong_in_a_row.pop((credentials.username, canonical, _text(question.source)))
         outcome = Outcome.AUTHORIZED if use is Use.FIRST else Outcome.RETRANSMITTED
         self._count(question, outcome)
         # Who has the hash alone is told the name (RFC 7616, 3.4.4). OpenSER's module would not look at it.
@@ -482,7 +490,7 @@ class Disc:
         following = self._following.get(key)
         if use is Use.FIRST and (self._used_up(credentials) or self._half_through(nonce, now)):
             following = self._nonces.make(realm, now, one.algorithm, self._bound_to(one.question))
-            _keep(self._following, key, following, len(realm))
+            self._following.put(key, following)
         append_answer(out, one.question, SUCCESS, (), proof, following, name)
 
     def _used_up(self, credentials: Credentials) -> bool:
@@ -504,8 +512,8 @@ class Disc:
             # Who spells the realm in a way of his own is told how HA1 was made, and has no more challenges.
             username, realm = credentials.username, self._canonical_realm(credentials.realm or "") or ""
             key = (username, realm, _text(question.source))
-            wrong = self._wrong_in_a_row.get(key, 0) + 1
-            _keep(self._wrong_in_a_row, key, wrong, len(username) + len(realm))
+            wrong = (self._wrong_in_a_row.get(key) or 0) + 1
+            self._wrong_in_a_row.put(key, wrong)
             if wrong <= self._config.max_challenges:
                 self._challenge(question, self._name(credentials), realm, False, out, now, outcome)
                 return
@@ -579,7 +587,7 @@ class Disc:
             if not found:
                 usual = self._ask(self._store.usual_algorithms, realm)
                 found = tuple(one for one in algorithms if _BASES[one] in usual) or algorithms
-            _keep(self._offers, key, found, len(username) + len(realm))
+            self._offers.put(key, found)
         return found
 
     # ------------------------------------------------------------------ groups
@@ -660,10 +668,10 @@ class Disc:
         user has an object of its own, which lower() makes, of a decoy as of an HA1.
         """
         key = (username, realm, algorithm)
-        found = self._users.get(key)
+        found = self._users.young.get(key) or self._users.get(key)
         if found is None:
             found = self._look_up(username, realm, algorithm)
-            _keep(self._users, key, found, len(username) + len(realm))
+            self._users.put(key, found)
         return found
 
     def _look_up(self, username: str, realm: str, algorithm: str) -> tuple[bool, str]:
@@ -681,7 +689,7 @@ class Disc:
             known, candidates = self._look_up(username, realm, algorithm)
             found = known & is_it, candidates
             if scan.version == self._version:
-                _keep(self._hashed_users, key, found, len(hashed) + len(realm))
+                self._hashed_users.put(key, found)
         return found
 
     def _is_hashed(self, credentials: Credentials) -> bool:
@@ -708,11 +716,11 @@ class Disc:
         return scan
 
     def _canonical_realm(self, realm: str) -> str | None:
-        if realm in self._realms:
-            return self._realms[realm]
-        found = self._ask(self._store.canonical_realm, realm)
-        _keep(self._realms, realm, found, len(realm))
-        return found
+        found = self._realms.get(realm)
+        if found is None:
+            found = (self._ask(self._store.canonical_realm, realm),)
+            self._realms.put(realm, found)
+        return found[0]
 
 
 class _Scan(NamedTuple):
@@ -735,15 +743,6 @@ def _item(
 def _failed_avp(question: AaRequest, outcome: Outcome) -> int:
     """What the answer holds in Failed-AVP, 0 for none; OpenSER's module could do nothing with it."""
     return _FAILED_AVP.get(outcome, 0) if question.end_to_end else 0
-
-
-def _keep(cache: dict[_K, _T], key: _K, value: _T, size: int) -> None:
-    """Strangers choose the names that are asked for, so a cache is bounded in both directions."""
-    if size > _CACHE_LONGEST:
-        return
-    if len(cache) >= _CACHE_MOST:
-        cache.clear()
-    cache[key] = value
 
 
 def _text(data: bytes) -> str:
