@@ -169,6 +169,16 @@ def test_forged_sources_do_not_crowd_out_proven_ones(refusals, text):
     assert text.getvalue().endswith(f"source={HERE} cause=WRONG_DIGEST proven=yes\n")
 
 
+@pytest.mark.parametrize("names", [[ALICE], [f"{number}@siphub.net" for number in range(20)]])
+def test_a_guesser_cannot_hide_his_guesses_behind_lines_that_have_nobody_banned(refusals, text, names):
+    """Malformed credentials, which are refused before the nonce is looked at: as first, in every second."""
+    for second in range(5):
+        for name in names:
+            refusals.note(name, HERE, "MALFORMED_RESPONSE", False, second)
+        refusals.note(ALICE, HERE, "WRONG_DIGEST", True, second + 0.5)
+    assert text.getvalue().count("cause=WRONG_DIGEST proven=yes") == 5
+
+
 def test_memory_is_bounded_and_what_is_forgotten_is_counted(refusals, text):
     """Each pair has a line and a second refusal; then so many others that none is remembered."""
     refused = 0

@@ -17,9 +17,9 @@ proven    yes: the nonce in the credentials was given to that source alone, so t
 more      refusals of this user and source since their last line that have no line of their own
 ========  ====================================================================================
 
-A flood costs little: a user and source have one line a second, a source five, and all together ten
-with a proven source and ten without, so that forged sources cannot crowd out the others. ``refused
-others`` counts what these limits left out of other users and sources.
+A flood costs little: a user and source have one line a second, a source five, and all together ten.
+With a proven source and without are counted apart, so that lines which have nobody banned cannot crowd
+out those that do. ``refused others`` counts what these limits left out of other users and sources.
 """
 
 from __future__ import annotations
@@ -32,15 +32,13 @@ from ipaddress import IPv6Address, ip_address
 from auth_diameter.logs import REFUSAL, one_word
 
 _EVERY = 1.0  # seconds for which a line of a user and source stands, and for which the limits below hold
-_MOST_LINES = 10  # then, with a proven source, and as many without
+_MOST_LINES = 10  # then, with a proven source, and and as many without
 _MOST_OF_SOURCE = 5  # of those, so that one source leaves room for others
-_MOST_PAIRS = 1024  # of user and source that are remembered
+_MOST_PAIRS = 1024  # of user and source that are remembered, all together
 _LONGEST = 64  # characters of a stranger's text in a line
-_HASH = re.compile(
-    "^([0-9A-Fa-f]{16})[0-9A-Fa-f]{16,}"
-)  # a userhash (RFC 7616, 3.4.4), or a secret in its place
+_HASH = re.compile("^([0-9A-Fa-f]{16})[0-9A-Fa-f]{16,}")  # a userhash (RFC 7616, 3.4.4), or a secret there
 
-_Key = tuple[str, str]
+_Key = tuple[str, str, bool]  # user, source, proven
 
 
 class Refusals:
@@ -54,7 +52,7 @@ class Refusals:
         self._pairs: dict[_Key, tuple[float, int]] = {}  # when the last line was, refusals without one since
         self._second = 0.0  # when the limits began to count
         self._lines: Counter[bool] = Counter()  # since then, by `proven`
-        self._of_source: Counter[str] = Counter()
+        self._of_source: Counter[tuple[str, bool]] = Counter()
         self._others = 0  # refusals that no line of their user and source will count
 
     def note(self, account: str, source: str, cause: str, proven: bool, now: float, server: str = "") -> None:
@@ -66,21 +64,21 @@ class Refusals:
         :param now: seconds; a clock that goes back does no harm.
         :param server: address of the SIP server that asked.
         """
-        key = (account[:_LONGEST], source[:_LONGEST] or server)
+        key = (account[:_LONGEST], source[:_LONGEST] or server, proven)
         last, left_out = self._pairs.get(key, (now - _EVERY, 0))
         if 0 <= now - last < _EVERY:
             self._pairs[key] = (last, left_out + 1)
             return
         if not 0 <= now - self._second < _EVERY:
             self._begin_second(now)
-        if self._lines[proven] >= _MOST_LINES or self._of_source[key[1]] >= _MOST_OF_SOURCE:
+        if self._lines[proven] >= _MOST_LINES or self._of_source[key[1:]] >= _MOST_OF_SOURCE:
             if key in self._pairs:
                 self._pairs[key] = (last, left_out + 1)
             else:
                 self._others += 1
             return
         self._lines[proven] += 1
-        self._of_source[key[1]] += 1
+        self._of_source[key[1:]] += 1
         self._remember(key, now)
         self._write(key[0], source, server, cause, proven, left_out)
 
