@@ -32,7 +32,8 @@ from auth_diameter._core.disc_wire cimport (
     read_question,
 )
 from auth_diameter._core.fields cimport (
-    AUTHORIZATION, CALL_ID, CSEQ, FROM, PROXY_AUTHORIZATION, TO, VIA, Header, TopVia, take_name_addr, take_via,
+    AUTHORIZATION, CALL_ID, CONTACT, CSEQ, FROM, PARTY, PROXY_AUTHORIZATION, TO, VIA, Address, Header, TopVia,
+    take_address, take_param, take_via,
 )
 from auth_diameter._core.hex cimport ad_lower_hex, ad_same_hex
 from auth_diameter._core.message cimport (
@@ -59,6 +60,10 @@ cdef bint inside(Span s, const uint8_t *p, const uint8_t *end) noexcept nogil:
     if s.p == NULL:
         return s.n == 0
     return p <= s.p <= end and s.n <= <size_t>(end - s.p)
+
+
+cdef bint all_of(Span s, int set) noexcept nogil:
+    return ad_skip_class(s.p, s.p + s.n, set) == s.p + s.n
 
 
 cdef Span span_of(const char *text) noexcept nogil:
@@ -133,23 +138,57 @@ cdef int uri(const uint8_t *data, size_t size) noexcept nogil:
 # ---------------------------------------------------------------------------------- fields
 
 
+cdef bint no_byte(Span s, uint8_t byte) noexcept nogil:
+    cdef size_t i
+    for i in range(s.n):
+        if s.p[i] == byte:
+            return False
+    return True
+
+
+cdef void check_address(const Address *address, const uint8_t *p, const uint8_t *end) noexcept nogil:
+    """What is true of an address that was read from the bytes between `p` and `end`."""
+    cdef Reader r
+    cdef Span name, value
+    cdef bint escaped
+    hold(inside(address.name, p, end) and inside(address.params, p, end) and inside(address.tag, p, end),
+         "the parts lie inside the value")
+    hold(p <= address.uri.text.p, "the URI begins inside the value")
+    check_uri(&address.uri, address.uri.text.p, end)
+    if address.name.p != NULL:
+        hold(address.name.p + address.name.n < address.uri.text.p, "the name stands before the URI")
+        hold(address.quoted or no_byte(address.name, c'"'), "no quote in a name without quotes")
+    r.p = address.params.p
+    r.end = r.p + address.params.n
+    while r.p < r.end:
+        hold(take_param(&r, &name, &value, &escaped), "a parameter that was accepted is accepted again")
+        hold(inside(name, p, end) and inside(value, p, end) and all_of(name, AD_TOKEN), "and lies inside")
+
+
 cdef int fields(const uint8_t *data, size_t size) noexcept nogil:
-    """The value of From or To, and that of Via with all its elements."""
+    """The value of From or To, and those of Contact and Via with all their elements."""
     cdef Reader r = reader_of(data, size)
     cdef const uint8_t *end = data + size
     cdef const uint8_t *start
-    cdef SipUri party
+    cdef Address found
     cdef TopVia via
-    cdef Span tag
-    if take_name_addr(&r, &party, &tag):
+    if take_address(&r, PARTY, &found):
         hold(r.p == end, "a name-addr is read whole")
-        hold(data <= party.text.p, "the URI begins inside the value")
-        check_uri(&party, party.text.p, end)
-        hold(inside(tag, data, end), "the tag lies inside the value")
-        hold(tag.p == NULL or (tag.n and ad_skip_class(tag.p, tag.p + tag.n, AD_TOKEN) == tag.p + tag.n),
-             "a tag is a token")
+        check_address(&found, data, end)
+        hold(found.tag.p == NULL or (found.tag.n and all_of(found.tag, AD_TOKEN)), "a tag is a token")
     else:
         hold(data <= r.p <= end, "where it fails lies inside the input")
+    r = reader_of(data, size)
+    while True:
+        start = r.p
+        if not take_address(&r, CONTACT, &found):
+            hold(start <= r.p <= end, "where it fails lies inside the input")
+            break
+        check_address(&found, start, r.p)
+        if r.p == end:
+            break
+        hold(r.p[0] == 44, "a comma stands between addresses")
+        r.p += 1
     r = reader_of(data, size)
     while True:
         start = r.p
@@ -173,10 +212,6 @@ cdef int fields(const uint8_t *data, size_t size) noexcept nogil:
 
 cdef bint has(const DigestFields *f, int field) noexcept nogil:
     return f.value[field].p != NULL
-
-
-cdef bint all_of(Span s, int set) noexcept nogil:
-    return ad_skip_class(s.p, s.p + s.n, set) == s.p + s.n
 
 
 cdef int digest(const uint8_t *data, size_t size) noexcept nogil:
@@ -379,13 +414,14 @@ cdef void check_reply(const SipMessage *m, const Span *challenges, int count) no
     cdef Reader r
     cdef Span line
     cdef int i
+    room += BODY_HASH.n     # any bytes may be a body
     for i in range(count):
         room += CHALLENGE_HEADER.n + challenges[i].n + 4
     out = <uint8_t *>malloc(room)
     q = put_reply_start(out, m, 401, REASON, SOURCE, SOURCE_PORT, TAG)
     for i in range(count):
         q = put_reply_header(q, CHALLENGE_HEADER, challenges[i])
-    q = put_reply_end(q)
+    q = put_reply_end(q, BODY_HASH)
     hold(<size_t>(q - out) <= room, "a reply has room")
     check_lines(out, q)
     r.p = out
@@ -414,8 +450,9 @@ cdef void check_reply(const SipMessage *m, const Span *challenges, int count) no
         expect_line(&r, "CSeq: ", m.lines[m.first[CSEQ]].value)
     for i in range(count):
         expect_line(&r, "WWW-Authenticate: ", challenges[i])
-    expect_line(&r, "Content-Length: 0", span_of("\r\n"))
-    hold(r.p == r.end, "a reply ends with the empty line")
+    expect_line(&r, "Content-Length: 32", span_of("\r\n"))
+    expect(&r, BODY_HASH)
+    hold(r.p == r.end, "a reply ends with its body")
     free(out)
 
 

@@ -35,8 +35,8 @@ from auth_diameter._core.codes cimport (
     SERVICE_AUTHENTICATION, SERVICE_GROUP_CHECK,
 )
 from auth_diameter._core.digest cimport (
-    MAX_PARAMETER, REALM, USERNAME, USERNAME_STAR, DigestFields, challenge_ok, plain_value, put_ext_value,
-    response_ok,
+    MAX_PARAMETER, REALM, USERNAME, USERNAME_STAR, DigestFields, challenge_ok, is_unanswered, plain_value,
+    put_ext_value, response_ok,
 )
 from auth_diameter._core.message cimport DIAMETER_VERSION, HEADER_SIZE, Header, get_u32, header_get, header_put
 from auth_diameter._core.sip_wire cimport SipMessage
@@ -54,7 +54,8 @@ cdef enum:
 cdef size_t authentication_room(const Asked *asked) noexcept nogil:
     """Bytes that `put_authentication` writes at most."""
     cdef size_t n = FRAME_ROOM + asked.realm.n + asked.body_hash.n + asked.source.n
-    n += asked.request.request_uri.text.n + identity(asked.request).text.n
+    # User-Name is the realm where the identity has no host.
+    n += asked.request.request_uri.text.n + identity(asked.request).text.n + asked.realm.n
     if asked.credentials != NULL:
         # Response is all of them, and User-Name at most username and realm, which are parts of them.
         n += 2 * asked.credentials.raw.n + asked.request.method_name.n
@@ -67,7 +68,7 @@ cdef size_t put_authentication(uint8_t *out, const Asked *asked) noexcept nogil:
     cdef uint8_t *q = put_address_avp(out + HEADER_SIZE, AVP_RESOURCE, &m.request_uri, True)
     q = put_common(q, asked.realm, SERVICE_AUTHENTICATION, asked.msgid)
     if asked.credentials == NULL:
-        q = put_address_avp(q, AVP_USER_NAME, identity(m), False)
+        q = put_identity_avp(q, identity(m), asked.realm)
     else:
         q = put_username_avp(q, asked.credentials)
         q = put_response_avp(q, asked.credentials.raw)
@@ -119,6 +120,17 @@ cdef uint8_t *put_address_avp(uint8_t *q, uint32_t code, const SipUri *uri, bint
     """A URI as user@host[:port]; written behind where the header goes, then that in front of it."""
     cdef size_t n = put_address(q + AVP_HEADER, uri, with_port)
     return avp_put_in_place(q, code, n)
+
+
+cdef uint8_t *put_identity_avp(uint8_t *q, const SipUri *uri, Span realm) noexcept nogil:
+    """User-Name without credentials: user@host, or the host alone.
+
+    The realm alone where a URI has no host, as tel: and urn: have none: a number or a name of another
+    scheme is that of no user of the realm. Never empty, for DISC takes no such question.
+    """
+    if uri.host.n:
+        return put_address_avp(q, AVP_USER_NAME, uri, False)
+    return avp_put(q, AVP_USER_NAME, AVP_MANDATORY, realm.p, realm.n)
 
 
 cdef uint8_t *avp_put_in_place(uint8_t *q, uint32_t code, size_t n) noexcept nogil:
@@ -340,6 +352,10 @@ cdef void read_question(const uint8_t *p, size_t n, QuestionView *out) noexcept 
         return
     cut_nuls(&out.user_name)
     cut_nuls(&out.resource)
+    if out.response.p != NULL and is_unanswered(out.response):
+        # What Kamailio forwards of an IMS telephone's first REGISTER asks for a challenge.
+        out.response.p = NULL
+        out.response.n = 0
     if service.p == NULL or out.user_name.p == NULL or out.realm.p == NULL:
         refuse(out, RESULT_MISSING_AVP)
     elif service.n != 1:
