@@ -221,7 +221,7 @@ cdef class Answer:
 
     def __repr__(self):
         return (f"<Answer result_code={self.result_code} service_type={self.service_type} "
-                f"challenges={len(self.challenges)} fault={self.fault!r}>")
+                f"challenges={len(self.challenges or ())} fault={self.fault!r}>")
 
 
 cdef Answer answer_of(const uint8_t *p, size_t n, int64_t *msgid):
@@ -496,19 +496,24 @@ def append_answer(bytearray out not None, AaRequest question not None, uint32_t 
     :param response_auth, nextnonce: str, for Authentication-Info (RFC 7616, 3.5), or None.
     :param user_name: str, where the SIP server knows its hash alone (RFC 7616, 3.4.4), or None.
     """
-    cdef Py_ssize_t size = PyByteArray_GET_SIZE(out)
+    cdef Py_ssize_t size
     cdef size_t more = 0
     cdef uint8_t *q
     cdef Span text
+    challenges = tuple(challenges)      # ours alone: what is written is what was measured
     for challenge in challenges:
         span_of(challenge, &text, "challenge")
         more += challenge_size(text)
     if response_auth is not None:
-        more += avp_size(len(as_bytes(response_auth, "response_auth")))
+        response_auth = as_bytes(response_auth, "response_auth")
+        more += avp_size(len(response_auth))
     if nextnonce is not None:
-        more += avp_size(len(as_bytes(nextnonce, "nextnonce")))
+        nextnonce = as_bytes(nextnonce, "nextnonce")
+        more += avp_size(len(nextnonce))
     if user_name is not None:
-        more += avp_size(len(as_bytes(user_name, "user_name")))
+        user_name = as_bytes(user_name, "user_name")
+        more += avp_size(len(user_name))
+    size = PyByteArray_GET_SIZE(out)
     PyByteArray_Resize(out, size + <Py_ssize_t>(answer_size(&question.view) + more))
     q = <uint8_t *>PyByteArray_AS_STRING(out) + size
     q += put_answer(q, &question.view, result_code, more)

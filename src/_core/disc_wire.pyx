@@ -153,9 +153,10 @@ cdef uint8_t *put_username_avp(uint8_t *q, const DigestFields *credentials) noex
     cdef uint8_t room[MAX_PARAMETER]
     cdef Span name
     cdef bint qualified = False
-    if credentials.value[USERNAME].p != NULL:
+    if credentials.value[USERNAME_STAR].p == NULL:
         name = plain_value(credentials, USERNAME, room)
-        memcpy(at, name.p, name.n)
+        if name.n:
+            memcpy(at, name.p, name.n)
         at += name.n
     else:
         at = put_ext_value(at, plain_value(credentials, USERNAME_STAR, room))

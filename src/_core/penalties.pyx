@@ -148,7 +148,7 @@ cdef class Penalties:
         with cython.critical_section(self):
             if address is None or not self.sources.size():
                 return False    # nobody guesses
-            source = source_of(address[0])
+            source = source_of(address)
             if self.sources.get(source) is None:
                 return False
             user = self.user_of(credentials.user(), realm, source)
@@ -168,7 +168,7 @@ cdef class Penalties:
         if address is None:
             return
         with cython.critical_section(self):
-            source = source_of(address[0])
+            source = source_of(address)
             user = self.user_of(credentials.user(), realm, source)
             self.got_in.put(user, now)
             if self.users.size():
@@ -185,7 +185,7 @@ cdef class Penalties:
         if address is None:
             return
         with cython.critical_section(self):
-            source = source_of(address[0])
+            source = source_of(address)
             user = self.user_of(credentials.user(), realm, source)
             of_source = known(self.sources, source, now)
             of_user = known(self.users, user, now)
@@ -242,9 +242,13 @@ cdef _Guesses known(_Recent guesses, object key, double now):
     return found if found is not None and now < found.forgotten_at else None
 
 
-cdef object source_of(str address):
+cdef object source_of(tuple source):
     """Whom a guess counts for: its IPv4 address, or the 8 bytes of its IPv6 /64."""
-    if ":" not in address:
+    cdef str address
+    if not len(source):
+        raise ValueError("address: expected (host, port)")
+    address = source[0]
+    if address is None or ":" not in address:
         return address
     try:
         packed = socket.inet_pton(socket.AF_INET6, address.partition("%")[0])

@@ -41,7 +41,10 @@ def serve(
     tell_source: bool,
     metrics_at: tuple[str, int] | None,
 ) -> None:
-    """Run a SIP/UDP server that lets through whom DISC knows."""
+    """Run a SIP/UDP server that lets through whom DISC knows.
+
+    It keeps no bindings: 200 to a REGISTER repeats its Contacts with their expiry, and that is all.
+    """
     from auth_diameter.host import Host, bind, load_route
     from auth_diameter.workers import Workers
 
