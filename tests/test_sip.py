@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import re
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -374,7 +376,8 @@ def test_cseq(value: str) -> None:
 
 @pytest.mark.parametrize(
     "value", ["", "1", "REGISTER", "-1 REGISTER", "2147483648 REGISTER", "1REGISTER", "1 register",
-              "1 INVITE", "1 REGISTER x", "1 REGISTER2", "36893488147419103232 REGISTER"]
+              "1 INVITE", "1 REGISTER x", "1 REGISTER2", "36893488147419103232 REGISTER",
+              "1 REGISTE", "1 R", "1 \t"]
 )  # fmt: skip
 def test_not_a_cseq(value: str) -> None:
     assert refused(changed(b"CSeq: 1 REGISTER", f"CSeq: {value}".encode())).header == "CSeq"
@@ -776,6 +779,108 @@ def test_not_a_source(source: tuple[str, int]) -> None:
 )
 def test_a_source_as_sockets_give_it(source: tuple[str, int], kept: tuple[str, int]) -> None:
     assert SipRequest(REGISTER, source).source == kept
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Via", "v", "FROM", "f", "To", "T", "Call-ID", "i", "CSeq", "cseq", "Content-Length", "content-length", "L"],
+)
+def test_a_reply_has_from_its_request_what_rfc_3261_fixes(name: str) -> None:
+    """8.2.6.2, and 20.14: a second one would make two messages of it, or send it elsewhere."""
+    r = SipRequest(REGISTER, SOURCE)
+    for headers in ([(name, "1")], {name: "1"}, [("X", "1"), [name, b"1"]]):
+        with pytest.raises(ConfigError, match=f"^header '{name}'"):
+            r.reply(200, "OK", headers)  # type: ignore[arg-type]
+
+
+def test_headers_of_a_reply_as_a_dict() -> None:
+    r = SipRequest(REGISTER, SOURCE)
+    assert r.reply(200, "OK", {"A": "1", "b": b"2"}) == r.reply(200, "OK", [("A", "1"), ("b", b"2")])
+    assert r.reply(200, "OK", iter([["A", "1"]])) == r.reply(200, "OK", (("A", "1"),))
+    assert r.reply(200, "OK", {}) == r.reply(200, "OK")
+
+
+@pytest.mark.parametrize("body", [b"v=0\r\n", bytearray(b"\0\xff"), memoryview(b"x" * 5000), b"\r\n\r\n"])
+@pytest.mark.parametrize("name", ["Content-Type", "c"])
+def test_a_reply_with_a_body(name: str, body: bytes) -> None:
+    reply = SipRequest(REGISTER, SOURCE).reply(200, "OK", {name: "application/sdp"}, body)
+    head, _, rest = reply.partition(b"\r\n\r\n")
+    assert rest == bytes(body)
+    assert head.endswith(f"\r\n{name}: application/sdp\r\nContent-Length: {len(body)}".encode())
+    assert head.count(b"Content-Length") == 1
+    again = SipRequest(reply.replace(b"SIP/2.0 200 OK", b"REGISTER sip:x SIP/2.0"))
+    assert again.body == bytes(body)
+
+
+def test_a_body_says_what_it_is() -> None:
+    """RFC 3261, 20.15."""
+    r = SipRequest(REGISTER, SOURCE)
+    with pytest.raises(ConfigError, match="^body: expected a Content-Type"):
+        r.reply(200, "OK", {"X": "1"}, b"v=0")
+    assert r.reply(200, "OK", body=b"") == r.reply(200, "OK")
+
+
+class Broken:
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        yield "A", "1"
+        raise KeyError("gone")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ((99, "OK"), ConfigError),
+        ((700, "OK"), ConfigError),
+        ((-200, "OK"), ConfigError),
+        ((2**70, "OK"), ConfigError),
+        ((200.0, "OK"), TypeError),
+        (("200", "OK"), TypeError),
+        ((None, "OK"), TypeError),
+        ((200, None), TypeError),
+        ((200, 5), TypeError),
+        ((200, "\ud800"), ConfigError),
+        ((200, "OK", None), TypeError),
+        ((200, "OK", 5), TypeError),
+        ((200, "OK", "Xy"), ConfigError),
+        ((200, "OK", ["Xy"]), ConfigError),
+        ((200, "OK", [5]), ConfigError),
+        ((200, "OK", [("X",)]), ConfigError),
+        ((200, "OK", [("X", "1", "2")]), ConfigError),
+        ((200, "OK", [(5, "1")]), TypeError),
+        ((200, "OK", [("X", None)]), TypeError),
+        ((200, "OK", [("X", 5)]), TypeError),
+        ((200, "OK", [("X", "\ud800")]), ConfigError),
+        ((200, "OK", [("\u00dc", "1")]), ConfigError),
+        ((200, "OK", {"X": None}), TypeError),
+        ((200, "OK", (), 5), TypeError),
+        ((200, "OK", (), None), TypeError),
+        ((200, "OK", Broken()), KeyError),
+    ],
+)
+def test_what_no_reply_can_be_made_of(arguments: Any, error: type[Exception]) -> None:
+    for request in (SipRequest(REGISTER, SOURCE), SipRequest(changed(b"REGISTER sip", b"ACK sip").replace(
+            b"1 REGISTER", b"1 ACK"))):  # fmt: skip
+        with pytest.raises(error):
+            request.reply(*arguments)
+
+
+def test_a_reply_with_values_of_any_size() -> None:
+    r = SipRequest(REGISTER, SOURCE)
+    reply = r.reply(200, "O" * 100_000, [("X" * 100_000, "y" * 1_000_000)] * 3, b"")
+    assert len(reply) > 3_400_000
+    assert len(lines(reply)) == len(lines(r.reply(200, "OK"))) + 3
+
+
+def test_headers_that_call_back_while_a_reply_is_made() -> None:
+    r = SipRequest(REGISTER, SOURCE)
+
+    def headers() -> Iterator[tuple[str, str]]:
+        for _ in range(3):
+            yield "X", str(len(r.reply(200, "OK", [("Y", "1" * 9000)])))
+        with pytest.raises(TypeError):
+            r.__init__(REGISTER)  # type: ignore[misc]
+
+    assert lines(r.reply(200, "OK", headers()))[-2].startswith("X: 9")
 
 
 def test_a_long_reply() -> None:
