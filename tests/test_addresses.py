@@ -36,7 +36,9 @@ def seen(found: NameAddr | None) -> Any:
 )
 def test_an_address_with_name_and_parameters(value: str, name: Any, uri: str, parameters: Any) -> None:
     plain = REGISTER.replace(b"From: Alice <sip:alice@siphub.net>;tag=1928301774", b"From: <sip:x@y>")
-    data = with_line(b"Contact: " + value.encode()).replace(b"To: <sip:alice@siphub.net>", b"To: " + value.encode())
+    data = with_line(b"Contact: " + value.encode()).replace(
+        b"To: <sip:alice@siphub.net>", b"To: " + value.encode()
+    )
     r = SipRequest(data)
     assert seen(r.to) == (name, uri, parameters)
     assert [seen(found) for found in r.contacts] == [(name, uri, parameters)]
@@ -104,7 +106,7 @@ def test_a_malformed_contact_is_told_to_who_asks_for_it(value: str, at: int) -> 
     r = SipRequest(data)  # it is not malformed for it
     assert r.header("Contact") == value
     assert not r.has_star_contact
-    with pytest.raises(ParseError, match="^Contact: ") as caught:
+    with pytest.raises(ParseError, match=r"^Contact: ") as caught:
         r.contacts  # noqa: B018
     assert (caught.value.header, caught.value.status, caught.value.request) == ("Contact", 400, r)
     assert caught.value.offset - data.index(b"Contact: ") - len("Contact: ") == at
@@ -115,7 +117,7 @@ def test_a_star_beside_an_address() -> None:
     for text in (b"Contact: *\r\nContact: <sip:a@b>", b"m: <sip:a@b>\r\nm: *", b"Contact: *\r\nContact: *"):
         r = SipRequest(with_line(text))
         assert not r.has_star_contact
-        with pytest.raises(ParseError, match="^Contact: "):
+        with pytest.raises(ParseError, match=r"^Contact: "):
             r.contacts  # noqa: B018
 
 
@@ -129,7 +131,7 @@ def test_any_contact_is_read_or_refused(value: str) -> None:
     try:
         found = r.contacts
     except ParseError as error:
-        assert 0 <= error.offset <= len(data)
+        assert 0 <= error.offset <= len(data)  # noqa: PT017
         return
     for each in found:
         assert each.uri.text.encode() in data

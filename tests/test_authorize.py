@@ -356,7 +356,7 @@ def test_the_order_of_a_question_with_credentials():
 )
 @BOTH
 def test_step_4_no_identity(method, bad, proxy):
-    """From and To are in every request (RFC 3261, 8.1.1), and what is registered is a SIP or SIPS URI (10.2)."""
+    """From and To are in every request (RFC 3261, 8.1.1); what is registered is a SIP or SIPS URI (10.2)."""
     refused(authorize(build_request(method, **bad), "r", proxy), 400, Cause.NO_IDENTITY, 0)
 
 

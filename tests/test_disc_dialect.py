@@ -764,7 +764,7 @@ def test_a_response_that_cannot_be_read(value: bytes, reason: str) -> None:
     ],
 )
 def test_a_response_that_answers_no_challenge_is_none(changes: dict[str, str | None]) -> None:
-    """What Kamailio forwards of an IMS telephone's first REGISTER (3GPP TS 24.229, 5.1.1.2) wants a challenge."""
+    """Kamailio forwards what an IMS telephone's first REGISTER has: 3GPP TS 24.229, 5.1.1.2."""
     parts = {
         "username": '"alice@siphub.net"',
         "realm": '"siphub.net"',

@@ -15,8 +15,7 @@ from auth_diameter._core import Answer
 from auth_diameter.registrar import contact_headers
 
 DIGEST = (
-    'Digest username="alice", realm="siphub.net", nonce="6b04", uri="sip:siphub.net", '
-    f'response="{"0" * 32}"'
+    f'Digest username="alice", realm="siphub.net", nonce="6b04", uri="sip:siphub.net", response="{"0" * 32}"'
 )
 
 
@@ -98,7 +97,7 @@ def test_the_contacts_of_the_200(lines: tuple[str, ...], expected: list[str]) ->
     ],
 )
 def test_a_contact_that_no_registrar_takes(lines: tuple[str, ...]) -> None:
-    with pytest.raises(ad.ParseError, match="^Contact: ") as caught:
+    with pytest.raises(ad.ParseError, match=r"^Contact: ") as caught:
         contacts(*lines)
     assert caught.value.header == "Contact"
     assert caught.value.request is not None

@@ -254,7 +254,7 @@ def test_a_qop_that_nobody_knows_is_never_right(algorithm: str) -> None:
 
 @pytest.mark.parametrize("algorithm", ["MD5-sess", "SHA-256-sess", "SHA-512-256-sess"])
 def test_session_without_cnonce_is_false(algorithm: str) -> None:
-    """An empty one is one (RFC 7616, 3.4.2), but where it is missing the client has said nothing of its own."""
+    """An empty one is one (RFC 7616, 3.4.2), but where there is none the client has said nothing."""
     key = ha1("alice", "siphub.net", "wonderland", algorithm)
     session = hashed(algorithm, key, "bm9uY2U=", "")
     response = hashed(algorithm, session, "bm9uY2U=", hashed(algorithm, "REGISTER", "sip:siphub.net"))

@@ -502,7 +502,7 @@ OF_OTHERS = [
 OF_OURS = [
     'Digest realm="siphub.net", username=',
     'Digest username=, realm="siphub.net"',
-    'Digest username=, REALM = SipHub.Net',
+    "Digest username=, REALM = SipHub.Net",
     'Digest username=, realm="sip\\hub.net"',
     'Digest realm="x.net", realm="siphub.net"',
     'Digest realm="siphub.net", nonce="n", uri="u", username="x", response="werwqerw"',
@@ -549,14 +549,14 @@ def test_malformed_credentials_of_our_realm_or_of_none_that_can_be_read(value: s
     nothing is gained by refusing these; a proxy on the way may have added what it does not understand.
     """
     for values in ((value,), (value, OF_OTHERS[0]), (OF_OTHERS[0], value), (NO_ANSWER[0], value)):
-        with pytest.raises(ParseError, match="^Authorization: "):
+        with pytest.raises(ParseError, match=r"^Authorization: "):
             chosen_of(*values)
     assert chosen_of(value, RIGHT) == chosen_of(RIGHT, value) == chosen_of(value, RIGHT, value) == "bm9uY2U="
 
 
 @pytest.mark.parametrize("value", NO_ANSWER)
 def test_credentials_that_answer_no_challenge_are_none(value: str) -> None:
-    """3GPP TS 24.229, 5.1.1.2: so an IMS telephone says in its first REGISTER who it is. And RFC 3310, 3.4."""
+    """3GPP TS 24.229, 5.1.1.2: an IMS telephone says in its first REGISTER who it is. RFC 3310, 3.4."""
     assert chosen_of(value) is None
     assert chosen_of(value, RIGHT) == chosen_of(RIGHT, value) == "bm9uY2U="
 
@@ -783,13 +783,27 @@ def test_a_source_as_sockets_give_it(source: tuple[str, int], kept: tuple[str, i
 
 @pytest.mark.parametrize(
     "name",
-    ["Via", "v", "FROM", "f", "To", "T", "Call-ID", "i", "CSeq", "cseq", "Content-Length", "content-length", "L"],
+    [
+        "Via",
+        "v",
+        "FROM",
+        "f",
+        "To",
+        "T",
+        "Call-ID",
+        "i",
+        "CSeq",
+        "cseq",
+        "Content-Length",
+        "content-length",
+        "L",
+    ],
 )
 def test_a_reply_has_from_its_request_what_rfc_3261_fixes(name: str) -> None:
     """8.2.6.2, and 20.14: a second one would make two messages of it, or send it elsewhere."""
     r = SipRequest(REGISTER, SOURCE)
     for headers in ([(name, "1")], {name: "1"}, [("X", "1"), [name, b"1"]]):
-        with pytest.raises(ConfigError, match=f"^header '{name}'"):
+        with pytest.raises(ConfigError, match=rf"^header '{name}'"):
             r.reply(200, "OK", headers)  # type: ignore[arg-type]
 
 
@@ -815,7 +829,7 @@ def test_a_reply_with_a_body(name: str, body: bytes) -> None:
 def test_a_body_says_what_it_is() -> None:
     """RFC 3261, 20.15."""
     r = SipRequest(REGISTER, SOURCE)
-    with pytest.raises(ConfigError, match="^body: expected a Content-Type"):
+    with pytest.raises(ConfigError, match=r"^body: expected a Content-Type"):
         r.reply(200, "OK", {"X": "1"}, b"v=0")
     assert r.reply(200, "OK", body=b"") == r.reply(200, "OK")
 

@@ -15,7 +15,7 @@ from auth_diameter._core.chars cimport (
     take_class, take_quoted,
 )
 from auth_diameter._core.span cimport Reader, Span, between, lower
-from auth_diameter._core.uri cimport SipUri, take_host, take_port, take_uri
+from auth_diameter._core.uri cimport take_host, take_port, take_uri
 
 
 cdef Header header_of(Span name) noexcept nogil:

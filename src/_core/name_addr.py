@@ -24,7 +24,7 @@ class NameAddr:
     parameters: tuple[tuple[str, str | None], ...] = ()
 
     def parameter(self, name: str) -> str | None:
-        """The first parameter of that name, in any case; "" where it has no value, None where it is missing."""
+        """The first parameter of that name, in any case; "" without a value, None where it is missing."""
         name = name.lower()
         for key, value in self.parameters:
             if key.lower() == name:

@@ -27,7 +27,7 @@ from auth_diameter._core.siphash cimport (
 )
 from auth_diameter._core.span cimport Reader, Span, equal_nocase
 from auth_diameter._core.text cimport as_bytes, borrow, span_of, text_of
-from auth_diameter._core.uri cimport SipUri, Uri, new_uri, shown
+from auth_diameter._core.uri cimport SipUri, new_uri, shown
 
 from auth_diameter._core.errors import ConfigError, ParseError
 from auth_diameter._core.name_addr import NameAddr

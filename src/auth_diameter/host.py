@@ -88,13 +88,13 @@ def _challenged(request: SipRequest, decision: Decision) -> tuple[bytes, int]:
     Of several challenges those at the end, which are the last choice, are left out until it is not more
     than twice as large as the request, or has one.
     """
-    reply, headers = decision.reply or b"", tuple(decision.headers)
-    if decision.status not in (401, 407):
+    reply, status, headers = decision.reply or b"", decision.status, decision.headers
+    if status not in (401, 407):
         return reply, 0
     if request.authorized is None:
         while len(headers) > 1 and len(reply) > _AMPLIFICATION * request.data_size:
             headers = headers[:-1]
-            reply = refuse(request, decision.status, decision.cause, decision.return_code, headers).reply or b""
+            reply = refuse(request, status, decision.cause, decision.return_code, headers).reply or b""
     return reply, _ONE_CHALLENGE if len(headers) == 1 else 0
 
 
