@@ -386,6 +386,11 @@ def _with_fields(count):
     return data.replace(b"\r\n\r\n", b"\r\nX: 1" * (count - data.count(b"\r\n") + 2) + b"\r\n\r\n")
 
 
+def _with_contacts(count):
+    contact = ("m", ",".join(["sip:a@h"] * count))
+    assert ad.SipRequest(make_request("REGISTER", "sip:h", ACCOUNT, headers=[contact])).contacts
+
+
 def _message(size):
     return ad.Message(265, [ad.Avp(1, b"x" * (size - 28))]).encode()
 
@@ -393,6 +398,8 @@ def _message(size):
 LIMITS = {
     "bytes of a SIP request": lambda n: ad.SipRequest(_of_size(n)),
     "its header fields": lambda n: ad.SipRequest(_with_fields(n)),
+    # The request has one more of its own.
+    "addresses in its Contact fields": lambda n: _with_contacts(n - 1),
     "bytes of a digest parameter": lambda n: ad.Credentials.parse(_field(n)),
     "digest parameters that no RFC names": lambda n: ad.Credentials.parse(_unknown(n)),
     "bytes of a Diameter message": lambda n: ad.Message.decode(_message(n + (n > 65536) * 3)),

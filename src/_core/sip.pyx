@@ -47,6 +47,10 @@ _COMPACT = {
 }
 
 
+cdef enum:
+    MOST_CONTACTS = 256     # no registrar binds as many, and each costs a microsecond
+
+
 # Of this process and those forked from it.
 cdef uint64_t _fingerprint_key[2]
 _fingerprint_key[0] = int.from_bytes(os.urandom(8), "little")
@@ -225,8 +229,8 @@ cdef class SipRequest:
 
         "*" is no address: of a request with "*" it is empty, see `has_star_contact`.
 
-        :raises ParseError: one is malformed, or stands beside "*" (10.3, step 6). No one but the reader of
-            Contact cares: such a request is not malformed on that account.
+        :raises ParseError: one is malformed, or stands beside "*" (10.3, step 6), or there are more than 256.
+            No one but the reader of Contact cares: such a request is not malformed on that account.
         """
         cdef list found = [], lines = self.contact_lines()
         cdef Address address
@@ -238,6 +242,10 @@ cdef class SipRequest:
             if end - start == 1 and r.p[0] == c'*' and len(lines) == 1:
                 break
             while True:
+                at = r.p - self.m.start
+                if len(found) == MOST_CONTACTS:
+                    raise ParseError(f"Contact: more addresses than the limit of {MOST_CONTACTS}", at,
+                                     header="Contact", request=self)
                 if not take_address(&r, CONTACT, &address):
                     at = r.p - self.m.start
                     raise ParseError("Contact: not a name-addr or addr-spec of RFC 3261, 25.1", at,
