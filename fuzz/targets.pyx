@@ -23,8 +23,9 @@ from auth_diameter._core.codes cimport (
     SERVICE_AUTHENTICATION, SERVICE_GROUP_CHECK,
 )
 from auth_diameter._core.digest cimport (
-    FIELD_COUNT, MAX_PARAMETER, NC, NONCE, OK, OTHER_SCHEME, QOP_NONE, REALM, RESPONSE, URI, USERNAME,
-    USERNAME_STAR, DigestFields, challenge_ok, parse_credentials, plain_value, put_ext_value, realm_is,
+    FIELD_COUNT, MAX_PARAMETER, NC, NONCE, OK, OTHER_SCHEME, QOP, QOP_NONE, REALM, RESPONSE, URI, USERNAME,
+    USERNAME_STAR, DigestFields, challenge_ok, is_of_other_realm, parse_credentials, plain_value, put_ext_value,
+    realm_is,
 )
 from auth_diameter._core.disc_wire cimport (
     MAX_CHALLENGE, AnswerView, Asked, QuestionView, answer_size, authentication_room, challenge_size,
@@ -241,12 +242,14 @@ cdef int digest(const uint8_t *data, size_t size) noexcept nogil:
              "a response is hexadecimal")
         hold(not has(&f, NC) or (f.value[NC].n == 8 and all_of(f.value[NC], AD_HEX)), "nc is 8LHEX")
         hold(f.qop == QOP_NONE or has(&f, NC), "qop comes with nc")
+        hold((f.qop == QOP_NONE) != has(&f, QOP), "an empty qop is none")
         if has(&f, REALM):
             value = f.value[REALM]
             if f.escaped & (1u << REALM):
                 value.n = unquote(value, room)
                 value.p = room
             hold(realm_is(&f, value), "credentials are for the realm that they name")
+            hold(not is_of_other_realm(f.raw, value), "and for no other")
             value.n += 1    # one byte of anything else behind it, which is not read
             hold(not realm_is(&f, value), "and for no longer one")
         # Without what stood around them they are the same; a copy in a block of their exact size.
@@ -262,6 +265,9 @@ cdef int digest(const uint8_t *data, size_t size) noexcept nogil:
         if value.n == 32:
             ad_lower_hex(hexes, value.p)
             hold(ad_same_hex(value.p, hexes, 32), "a response in lower case is the same response")
+    # What is malformed, too, is for nobody twice.
+    hold(not is_of_other_realm(text, span_of("a")) or is_of_other_realm(text, span_of("A")),
+         "a realm is compared in any case")
     if challenge_ok(text):
         hold(ad_find_control(data, end) == end, "a challenge has no control character")
         hold(status != OTHER_SCHEME, "a challenge is of the Digest scheme")

@@ -313,13 +313,6 @@ cdef bint answers_nothing(const DigestFields *fields) noexcept nogil:
     return fields.value[NONCE].n == 0 or fields.value[RESPONSE].n == 0
 
 
-cdef bint is_unanswered(Span text) noexcept nogil:
-    """Whether a header's value are Digest parameters that answer no challenge, see `answers_nothing`."""
-    cdef DigestFields fields
-    cdef size_t offset
-    return parse_params(text, &fields, &offset) == OK and answers_nothing(&fields)
-
-
 cdef bint is_of_other_realm(Span text, Span realm) noexcept nogil:
     """Whether credentials that `parse_params` refused name realms that can be read, and `realm` is none.
 

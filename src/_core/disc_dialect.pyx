@@ -21,7 +21,8 @@ from auth_diameter._core.codes cimport (
     SERVICE_GROUP_CHECK,
 )
 from auth_diameter._core.digest cimport (
-    OK, QOP_AUTH_INT, REALM, Credentials, DigestFields, new_credentials, parse_credentials, parse_error,
+    OK, QOP_AUTH_INT, REALM, Credentials, answers_nothing, check_credentials, new_credentials, parse_error,
+    parse_params,
 )
 from auth_diameter._core.disc_wire cimport (
     AnswerView, Asked, answer_size, authentication_room, challenge_size, group_check_room, put_answer,
@@ -434,24 +435,35 @@ cdef class AaRequest:
 
     @property
     def has_credentials(self):
+        """Whether there is a Response AVP, and one that answers a challenge.
+
+        What Kamailio forwards of an IMS telephone's first REGISTER does not, see `answers_nothing`, and wants one.
+        """
+        return self.look()
+
+    cdef bint look(self) noexcept:
+        if not self.looked and self.view.response.p != NULL:
+            self.status = parse_params(self.view.response, &self.fields, &self.offset)
+            if self.status == OK:
+                if self.fields.value[REALM].p != NULL and answers_nothing(&self.fields):
+                    self.view.response.p = NULL
+                else:
+                    self.status = check_credentials(self.view.response, &self.fields, &self.offset)
+        self.looked = True
         return self.view.response.p != NULL
 
     def credentials(self):
-        """The Credentials of the Response AVP; None where there is none.
+        """The Credentials of the Response AVP; None where `has_credentials` says that there are none.
 
         :raises ParseError: they are of another scheme or break the grammar.
         """
-        cdef DigestFields fields
-        cdef size_t offset = 0
-        cdef int status
-        if self.view.response.p == NULL:
+        if not self.look():
             return None
-        status = parse_credentials(self.view.response, &fields, &offset)
-        if status != OK:
-            raise parse_error(status, offset, "Response")
-        if fields.value[REALM].p == NULL:
-            raise ParseError("Response: realm missing", offset)
-        return new_credentials(self.data, &fields)
+        if self.status != OK:
+            raise parse_error(self.status, self.offset, "Response")
+        if self.fields.value[REALM].p == NULL:
+            raise ParseError("Response: realm missing", self.offset)
+        return new_credentials(self.data, &self.fields)
 
     def __repr__(self):
         return (f"<AaRequest service_type={self.service_type} user_name={text_of(self.view.user_name)!r} "

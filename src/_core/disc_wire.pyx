@@ -35,8 +35,8 @@ from auth_diameter._core.codes cimport (
     SERVICE_AUTHENTICATION, SERVICE_GROUP_CHECK,
 )
 from auth_diameter._core.digest cimport (
-    MAX_PARAMETER, REALM, USERNAME, USERNAME_STAR, DigestFields, challenge_ok, is_unanswered, plain_value,
-    put_ext_value, response_ok,
+    MAX_PARAMETER, REALM, USERNAME, USERNAME_STAR, DigestFields, challenge_ok, plain_value, put_ext_value,
+    response_ok,
 )
 from auth_diameter._core.message cimport DIAMETER_VERSION, HEADER_SIZE, Header, get_u32, header_get, header_put
 from auth_diameter._core.sip_wire cimport SipMessage
@@ -353,10 +353,6 @@ cdef void read_question(const uint8_t *p, size_t n, QuestionView *out) noexcept 
         return
     cut_nuls(&out.user_name)
     cut_nuls(&out.resource)
-    if out.response.p != NULL and is_unanswered(out.response):
-        # What Kamailio forwards of an IMS telephone's first REGISTER asks for a challenge.
-        out.response.p = NULL
-        out.response.n = 0
     if service.p == NULL or out.user_name.p == NULL or out.realm.p == NULL:
         refuse(out, RESULT_MISSING_AVP)
     elif service.n != 1:

@@ -26,7 +26,7 @@ from auth_diameter._core.siphash cimport (
     ad_siphash, ad_siphash_begin, ad_siphash_bytes, ad_siphash_end, ad_siphash_word,
 )
 from auth_diameter._core.span cimport Reader, Span, equal_nocase
-from auth_diameter._core.text cimport as_bytes, borrow, span_of, text_of
+from auth_diameter._core.text cimport PyUnicode_IS_ASCII, as_bytes, borrow, span_of, text_of
 from auth_diameter._core.uri cimport SipUri, new_uri, shown
 
 from auth_diameter._core.errors import ConfigError, ParseError
@@ -408,20 +408,26 @@ cdef class SipRequest:
         cdef bint typed = False
         if not isinstance(code, int):
             raise TypeError(f"code: expected int, not {type(code).__name__}")
-        if not 100 <= code <= 699:
+        try:
+            status = code
+        except OverflowError:
+            status = 0
+        if not 100 <= status <= 699:
             raise ConfigError(f"code {code}: expected 100 to 699")
-        status = code
         _reason_kept = line_text(reason, "reason", &phrase)
-        _body_kept = as_bytes(body, "body")
-        span_of(_body_kept, &body_span, "body")
+        if type(body) is not bytes:
+            body = as_bytes(body, "body")
+        span_of(body, &body_span, "body")
         host.p = NULL
         host.n = 0
         if self.source is not None:
             span_of(self.source[0], &host, "source")
             port = self.source[1]
         room = reply_room(&self.m, phrase, host) + body_span.n
-        for pair in headers.items() if isinstance(headers, dict) else headers:
-            if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        if isinstance(headers, dict):
+            headers = headers.items()
+        for pair in headers:
+            if type(pair) is not tuple and type(pair) is not list or len(pair) != 2:
                 raise ConfigError("headers: expected pairs (name, value)")
             name, value = pair
             kept.append(line_text(name, "header name", &span))
@@ -429,7 +435,8 @@ cdef class SipRequest:
                 raise ConfigError(f"header name {name!r}: not a token of RFC 3261, 25.1")
             if is_fixed(header_of(span)):
                 raise ConfigError(f"header {name!r}: RFC 3261, 8.2.6 says what it is in a reply")
-            typed = typed or is_word(span, "content-type", 12) or is_word(span, "c", 1)
+            if body_span.n and (is_word(span, "content-type", 12) or is_word(span, "c", 1)):
+                typed = True
             room += span.n + 4
             kept.append(line_text(value, "header value", &span))
             room += span.n
@@ -460,10 +467,14 @@ cdef class SipRequest:
 
 cdef object line_text(object value, str what, Span *out):
     """Borrows text that becomes part of a line; what has to be kept for that."""
-    try:
-        kept = borrow(value, out, what)
-    except UnicodeEncodeError:
-        raise ConfigError(f"{what}: a character that UTF-8 does not have") from None
+    kept = value
+    if isinstance(value, str) and not PyUnicode_IS_ASCII(value):
+        try:
+            kept = borrow(value, out, what)
+        except UnicodeEncodeError:
+            raise ConfigError(f"{what}: a character that UTF-8 does not have") from None
+    else:
+        span_of(value, out, what)
     if ad_find_control(out.p, out.p + out.n) != out.p + out.n:
         raise ConfigError("reason and headers of a reply take no control characters")
     return kept
