@@ -22,6 +22,7 @@ from auth_diameter._core import (
     AaRequest,
     Answer,
     AnswerStream,
+    Attempt,
     Avp,
     Challenge,
     ConfigError,
@@ -176,7 +177,12 @@ def test_what_an_empty_object_says() -> None:
     assert Message.__new__(Message).encode()[:4] == b"\x01\x00\x00\x14"
     assert Avp.__new__(Avp).encode() == bytes(4) + b"\0\0\0\x08"
     assert AaRequest.__new__(AaRequest).credentials() is None
-    assert Penalties().refuses(credentials, "realm", SOURCE, 0.0) is False
+    assert not Penalties().begin(credentials, "realm", SOURCE, 0.0, None).is_refused
+    attempt = Attempt.__new__(Attempt)
+    assert not attempt.is_held
+    assert not attempt.is_refused
+    for end in (Penalties().right, Penalties().wrong, Penalties().neither):
+        end(attempt, 0.0)
 
 
 def test_questions_about_such_objects() -> None:
@@ -293,9 +299,10 @@ def test_absurd_numbers_to_remember(number: int) -> None:
             f'Digest username="a", realm="r", nonce="n", uri="u", response="{"0" * 32}"'
         )
         for _ in range(3):
-            penalties.wrong(credentials, "r", SOURCE, 0.0)
-            penalties.right(credentials, "r", SOURCE, 0.0)
-            penalties.refuses(credentials, "r", SOURCE, 0.0)
+            for end in (penalties.wrong, penalties.right, penalties.neither):
+                attempt = penalties.begin(credentials, "r", SOURCE, 0.0, None)
+                assert attempt is not None
+                end(attempt, 0.0)
     except (OverflowError, ConfigError):
         pass
 
@@ -305,11 +312,10 @@ def test_an_address_that_is_none(address: Any) -> None:
     credentials = Credentials.__new__(Credentials)
     penalties = Penalties()
     for _ in range(2):
-        for call in (penalties.refuses, penalties.right, penalties.wrong):
-            try:
-                call(credentials, "r", address, 0.0)
-            except (TypeError, ValueError, IndexError):
-                assert address != ("192.0.2.1",)
+        try:
+            penalties.begin(credentials, "r", address, 0.0, None)
+        except (TypeError, ValueError, IndexError):
+            assert address != ("192.0.2.1",)
 
 
 class Calling:
