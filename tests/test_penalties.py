@@ -216,6 +216,22 @@ def test_one_that_nobody_waits_for_any_more_is_passed_over():
     assert [item for item, _ in penalties.released()[0]] == [6]
 
 
+@pytest.mark.parametrize("order", [1, -1], ids=["the first come", "the last come"])
+def test_what_nobody_waits_for_any_more_is_not_kept(order):
+    """Thousands that are refused at once, or given up, while five hang."""
+    penalties = Penalties()
+    begin_many(penalties, ALICE, 5)
+    tracemalloc.start()
+    try:
+        attempts = [penalties.begin(*ALICE, 0.0, bytearray(10_000)) for _ in range(200)]
+        for attempt in attempts[::order]:
+            penalties.whole.neither(attempt, 0.0)
+        del attempts, attempt
+        assert tracemalloc.get_traced_memory()[0] < 100_000
+    finally:
+        tracemalloc.stop()
+
+
 def test_a_guesser_gains_one_attempt_in_flight_for_each_login_of_the_owner():
     """He shares the owner's address; the first wrong one takes all of that away."""
     penalties = Penalties()

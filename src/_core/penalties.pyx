@@ -74,7 +74,7 @@ cdef class _Tally:
     cdef double delay           # of the last penalty; 0: there was none
     cdef double until           # the end of the penalty
     cdef double forgotten_at
-    cdef object held            # deque of (Attempt, item) that wait for those in flight, or None
+    cdef object held            # deque of Attempts that wait for those in flight, or None
 
     cdef bint is_penalized(self, double now) noexcept:
         # After a step back of the clock the end lies too far ahead to be one.
@@ -113,6 +113,7 @@ cdef class Attempt:
     cdef _Tally user
     cdef _Tally source          # None: the user logged in from there lately, or no source is known
     cdef object user_key, source_key
+    cdef object item            # while it is held, what `released` is to give back
     cdef int state
 
     def __init__(self):
@@ -252,7 +253,11 @@ cdef class Penalties:
         """
         with cython.critical_section(self):
             if attempt.state == HELD:
-                attempt.state = ENDED       # it is passed over when its turn comes
+                attempt.state = ENDED
+                attempt.item = None         # which may be large
+                pass_over_ended(attempt.user.held)
+                if attempt.source is not None:
+                    pass_over_ended(attempt.source.held)
             elif attempt.state == ADMITTED:
                 self.end(attempt, now)
 
@@ -267,9 +272,8 @@ cdef class Penalties:
             attempt.source = tally(self.sources, source, &SOURCE, now)
         blocked = self.place(attempt, now, None)
         if blocked is not None:
-            if blocked.held is None:
-                blocked.held = deque()
-            blocked.held.append((attempt, item))
+            attempt.item = item
+            hold(blocked, attempt)
         elif attempt.state == REFUSED:
             self.drop_idle(attempt)
         return attempt
@@ -316,20 +320,19 @@ cdef class Penalties:
         cdef Attempt attempt
         cdef _Tally blocked
         while waited.held:
-            attempt = waited.held[0][0]
+            attempt = waited.held[0]
             if attempt.state != HELD:
                 waited.held.popleft()
                 continue
             blocked = self.place(attempt, now, waited)
             if blocked is waited:
                 break
-            pair = waited.held.popleft()
+            waited.held.popleft()
             if blocked is None:
-                self.released.append(pair)
-                continue
-            if blocked.held is None:
-                blocked.held = deque()
-            blocked.held.append(pair)
+                self.released.append((attempt, attempt.item))
+                attempt.item = None
+            else:
+                hold(blocked, attempt)
         return 0
 
     cdef int drop_idle(self, Attempt attempt) except -1:
@@ -386,6 +389,27 @@ cdef str name_of(Credentials credentials):
     if credentials.fields.value[USERHASH].p != NULL and credentials.userhash:
         return name.lower()
     return name
+
+
+cdef int hold(_Tally blocked, Attempt attempt) except -1:
+    """It waits behind all that wait for the same."""
+    if blocked.held is None:
+        blocked.held = deque()
+    blocked.held.append(attempt)
+    return 0
+
+
+cdef int pass_over_ended(held) except -1:
+    """Nobody waits for those at either end any more: those refused at once, and those that waited too long."""
+    cdef Attempt attempt
+    while held:
+        attempt = held.pop()
+        if attempt.state != ENDED:
+            held.append(attempt)
+            break
+    while held and (<Attempt>held[0]).state == ENDED:
+        held.popleft()
+    return 0
 
 
 cdef bint is_recent(_Tally user, double now) noexcept:

@@ -68,6 +68,7 @@ _TROUBLES = frozenset(
     }
 )  # DISC did not do its part
 _MOST_ROUTES = 10_000  # that run at a time, some 10 KiB each and their request; the next gets 503
+_MOST_BYTES = 16 << 20  # of the requests that these have
 _MOST_READS = 64  # of 64 datagrams each, one after another
 _LATER = (("Retry-After", "2"),)
 _AMPLIFICATION = 2  # times the bytes of a request that its reply may have
@@ -187,6 +188,7 @@ class Host:
         self._tasks: set[asyncio.Task[None]] = set()
         self._transactions = Transactions()
         self._pending: set[SipRequest] = set()  # those that have no reply so far
+        self._pending_size = 0  # bytes
         self._loop = asyncio.get_running_loop()
         name = sock.getsockname()
         self.address: tuple[str, int] = (name[0], name[1])
@@ -280,6 +282,7 @@ class Host:
                     self._queue(again)
                 return
         self._pending.add(request)
+        self._pending_size += request.data_size
         try:
             self._judge(request, now, full)
         except Exception as error:  # noqa: BLE001 - it is answered, and not under way for ever
@@ -314,7 +317,11 @@ class Host:
 
     def _has_room(self) -> bool:
         """For one more route."""
-        return self._taken < self._turns.room and len(self._tasks) < _MOST_ROUTES
+        return (
+            self._taken < self._turns.room
+            and len(self._tasks) < _MOST_ROUTES
+            and self._pending_size <= _MOST_BYTES
+        )
 
     def _conclude(self, request: SipRequest, decision: Decision) -> None:
         """The default route's end: 200 to what is let through, else the decision's own reply."""
@@ -375,6 +382,7 @@ class Host:
         """
         try:
             self._pending.remove(request)
+            self._pending_size -= request.data_size
         except KeyError:
             return
         reply, address = self._send(reply, request, most)

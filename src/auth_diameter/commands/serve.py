@@ -84,6 +84,9 @@ def serve(
     if route is not None and realm is not None:
         raise click.UsageError("--realm is the default route's; a --route names its own")
     compile_template(realm or REALM)  # that it can be read is known now
+    if not options["penalty"] and not _is_given("tell_source"):
+        # All requests come by one address: DISC must not take it for one guesser's either.
+        options["tell_source"] = False
     config = settings(ad.Config, options, diameter_client_host=disc_hosts)
     reopen = log_to(log_format, log_file)
     script = load_route(route) if route is not None else None
@@ -146,3 +149,9 @@ async def _say_who_is_unreachable(auth: ad.AsyncAuthDiameter) -> None:
             address,
             why,
         )
+
+
+def _is_given(option: str) -> bool:
+    """Whether it stands on the command line, and is not the default."""
+    source = click.get_current_context().get_parameter_source(option)
+    return source is not None and source is not click.core.ParameterSource.DEFAULT

@@ -558,9 +558,11 @@ class Disc:
             self._write(out, question, AUTHORIZATION_REJECTED, outcome)
             return
         self._count(question, outcome)
-        append_answer(
-            out, question, AUTHENTICATION_REJECTED, challenges, failed_avp=_failed_avp(question, outcome)
-        )
+        if outcome is Outcome.CHALLENGED:
+            append_answer(out, question, AUTHENTICATION_REJECTED, challenges)
+            return
+        failed = _failed_avp(question, outcome)
+        append_answer(out, question, AUTHENTICATION_REJECTED, challenges, failed_avp=failed)
 
     def _qop(self, question: AaRequest) -> tuple[str, ...]:
         """What this SIP server is offered: OpenSER's module sends no hash of the body."""
