@@ -476,6 +476,37 @@ def test_a_user_counts_once_for_the_source():
     assert not penalties.refuses(*NEIGHBOUR, 3600.0)
 
 
+def test_who_logs_in_from_there_for_the_first_time_takes_one_back():
+    """So that telephones with old passwords hold up the others of their address no longer than they must."""
+    penalties = Penalties()
+    spray(penalties, USERS - 1)
+    for number in range(10):
+        penalties.right(f"new{number}", "siphub.net", ALICE[2], 0.0)
+    spray(penalties, 10, name="old")
+    assert not penalties.refuses(*NEIGHBOUR, 0.0)
+    penalties.wrong("one more", "siphub.net", ALICE[2], 0.0)
+    assert penalties.refuses(*NEIGHBOUR, 0.0)
+
+
+def test_but_once_an_hour():
+    """A guesser with an account of his own gains one guess an hour by it."""
+    penalties = Penalties()
+    for number in range(USERS + 1):
+        penalties.right("own", "siphub.net", ALICE[2], 60.0 if number else 0.0)
+        if number < USERS:
+            penalties.wrong(f"user{number}", "siphub.net", ALICE[2], 60.0)
+    assert penalties.refuses(*NEIGHBOUR, 60.0)
+
+
+def test_after_a_penalty_a_login_ends_the_doubling_of_its_source():
+    penalties = Penalties()
+    spray(penalties, USERS)
+    penalties.right(*NEIGHBOUR, 1.0)
+    penalties.wrong("one more", "siphub.net", ALICE[2], 1.0)
+    assert penalties.refuses(*ALICE, 1.9)
+    assert not penalties.refuses(*ALICE, 2.0), "a second again, not two"
+
+
 def test_users_of_ten_minutes_count_together():
     penalties = Penalties()
     spray(penalties, USERS - 30, now=0.0, name="early")

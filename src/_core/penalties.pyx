@@ -21,7 +21,8 @@ logs in may have one more in flight for each login since the last wrong attempt,
 does not wait, and a guesser who shares its address gains no more than that.
 
 A user counts once for the source: sixty telephones with old passwords behind one address, which try again
-and again, are sixty guesses and not thousands, for all of them guess at accounts of their own.
+and again, are sixty guesses and not thousands, for all of them guess at accounts of their own. And a user who
+logs in from there, and had not within the hour, takes one of them back.
 
 Memory is bounded, and strangers may fill it, for the source of a datagram can be forged: then what was
 used least lately is forgotten, which favours the guesser and locks nobody out.
@@ -95,6 +96,12 @@ cdef class _Tally:
             self.delay = min(2 * self.delay, LONGEST) or first
             self.until = now + self.delay
             self.forgotten_at = self.until + self.rule.window
+
+    cdef void take_one_back(self, double now) noexcept:
+        if self.wrong:
+            self.wrong -= 1
+        if self.wrong < self.rule.tries and not self.is_penalized(now):
+            self.delay = 0
 
     cdef void clear(self) noexcept:
         self.wrong = 0
@@ -227,6 +234,8 @@ cdef class Penalties:
             if attempt.state != ADMITTED:
                 return
             user = attempt.user
+            if attempt.source is not None and not is_recent(user, now):
+                attempt.source.take_one_back(now)
             user.clear()
             user.login_at = now
             if user.logins < MOST_LOGINS:
