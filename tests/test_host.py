@@ -1183,7 +1183,7 @@ def test_nothing_is_logged_while_all_is_well(run, caplog):
 
 
 def refused(caplog):
-    """The lines of the host, without their beginning; DISC, in the same process here, names the SIP server."""
+    """The lines of the host, without their beginning; those of DISC, which is in this process, name a server."""
     return [
         message.removeprefix("refused user=")
         for message in caplog.messages
