@@ -32,6 +32,16 @@ def requests() -> Iterator[bytes]:
         VECTORS / "sip-requests" / "*.dat", SHARED / "rfc4475" / "*.dat", SHARED / "rfc5118" / "*.dat"
     )
     yield from (exchange["request"].encode() for exchange in kamailio())
+    yield from (
+        loose_request(digest, address) for digest, address in zip(LOOSE_DIGESTS, LOOSE_ADDRESSES, strict=True)
+    )
+
+
+def loose_request(digest: bytes, address: bytes) -> bytes:
+    return (
+        b"REGISTER sip:siphub.net SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\nFrom: %b\r\n"
+        b"To: <sip:a@b>\r\nCall-ID: 1\r\nCSeq: 1 REGISTER\r\nm: %b\r\nAuthorization: %b\r\n\r\n"
+    ) % (address, address, digest)
 
 
 def kamailio() -> list[dict[str, str]]:
@@ -43,8 +53,24 @@ def digests() -> Iterator[bytes]:
         if path.exists():
             for line in path.read_text().splitlines():
                 yield json.loads(line)["header"].encode()
+    yield from LOOSE_DIGESTS
     for answer in answers():
         yield from re.findall(rb"Digest [^\r\0]+", answer)
+
+
+# What breaks the grammar and is taken, or passed over, all the same.
+LOOSE_DIGESTS = [
+    b'Digest username="alice@siphub.net",realm="siphub.net",nonce="",uri="sip:siphub.net",response=""',
+    b'Digest username="a, realm="b", REALM = "\\c" x, Digest realm=siphub.net',
+    b'Digest realm="siphub.net", response="", algorithm=AKAv1-MD5, auts="QUFB"',
+    b'Digest username="a",realm="b",nonce="n",uri="u",qop="",response="00000000000000000000000000000000"',
+]
+LOOSE_ADDRESSES = [
+    "Virtu\u00e1lis koll\u00e9ga, 2nd (x) <sip:9901#1@siphub.net>;tag=1".encode(),
+    b'NET\\alice <tel:+33123>;expires=0, "A \\"B\\"" <sip:a@b>;+sip.instance="<urn:uuid:1>",sip:c@d;q=1',
+    b"sip:c@d, <sip:a@b>",
+    b"*",
+]
 
 
 def header_fields(*names: bytes) -> Iterator[bytes]:
@@ -86,7 +112,7 @@ SEEDS = {
     "sip": requests,
     "digest": digests,
     "uri": uris,
-    "fields": lambda: header_fields(b"From", b"To", b"Via", b"[ftv]", b"Contact"),
+    "fields": lambda: [*header_fields(b"From", b"To", b"Via", b"[ftv]", b"Contact"), *LOOSE_ADDRESSES],
     "diameter": messages,
     "disc_session": messages,
     "client_answers": messages,

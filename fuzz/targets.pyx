@@ -23,8 +23,9 @@ from auth_diameter._core.codes cimport (
     SERVICE_AUTHENTICATION, SERVICE_GROUP_CHECK,
 )
 from auth_diameter._core.digest cimport (
-    FIELD_COUNT, MAX_PARAMETER, NC, NONCE, OK, OTHER_SCHEME, QOP_NONE, REALM, RESPONSE, URI, USERNAME,
-    USERNAME_STAR, DigestFields, challenge_ok, parse_credentials, plain_value, put_ext_value, realm_is,
+    FIELD_COUNT, MAX_PARAMETER, NC, NONCE, OK, OTHER_SCHEME, QOP, QOP_NONE, REALM, RESPONSE, URI, USERNAME,
+    USERNAME_STAR, DigestFields, challenge_ok, is_of_other_realm, parse_credentials, plain_value, put_ext_value,
+    realm_is,
 )
 from auth_diameter._core.disc_wire cimport (
     MAX_CHALLENGE, AnswerView, Asked, QuestionView, answer_size, authentication_room, challenge_size,
@@ -32,7 +33,8 @@ from auth_diameter._core.disc_wire cimport (
     read_question,
 )
 from auth_diameter._core.fields cimport (
-    AUTHORIZATION, CALL_ID, CSEQ, FROM, PROXY_AUTHORIZATION, TO, VIA, Header, TopVia, take_name_addr, take_via,
+    AUTHORIZATION, CALL_ID, CONTACT, CSEQ, FROM, PARTY, PROXY_AUTHORIZATION, TO, VIA, Address, Header, TopVia,
+    take_address, take_param, take_via,
 )
 from auth_diameter._core.hex cimport ad_lower_hex, ad_same_hex
 from auth_diameter._core.message cimport (
@@ -59,6 +61,10 @@ cdef bint inside(Span s, const uint8_t *p, const uint8_t *end) noexcept nogil:
     if s.p == NULL:
         return s.n == 0
     return p <= s.p <= end and s.n <= <size_t>(end - s.p)
+
+
+cdef bint all_of(Span s, int set) noexcept nogil:
+    return ad_skip_class(s.p, s.p + s.n, set) == s.p + s.n
 
 
 cdef Span span_of(const char *text) noexcept nogil:
@@ -133,23 +139,57 @@ cdef int uri(const uint8_t *data, size_t size) noexcept nogil:
 # ---------------------------------------------------------------------------------- fields
 
 
+cdef bint no_byte(Span s, uint8_t byte) noexcept nogil:
+    cdef size_t i
+    for i in range(s.n):
+        if s.p[i] == byte:
+            return False
+    return True
+
+
+cdef void check_address(const Address *address, const uint8_t *p, const uint8_t *end) noexcept nogil:
+    """What is true of an address that was read from the bytes between `p` and `end`."""
+    cdef Reader r
+    cdef Span name, value
+    cdef bint escaped
+    hold(inside(address.name, p, end) and inside(address.params, p, end) and inside(address.tag, p, end),
+         "the parts lie inside the value")
+    hold(p <= address.uri.text.p, "the URI begins inside the value")
+    check_uri(&address.uri, address.uri.text.p, end)
+    if address.name.p != NULL:
+        hold(address.name.p + address.name.n < address.uri.text.p, "the name stands before the URI")
+        hold(address.quoted or no_byte(address.name, c'"'), "no quote in a name without quotes")
+    r.p = address.params.p
+    r.end = r.p + address.params.n
+    while r.p < r.end:
+        hold(take_param(&r, &name, &value, &escaped), "a parameter that was accepted is accepted again")
+        hold(inside(name, p, end) and inside(value, p, end) and all_of(name, AD_TOKEN), "and lies inside")
+
+
 cdef int fields(const uint8_t *data, size_t size) noexcept nogil:
-    """The value of From or To, and that of Via with all its elements."""
+    """The value of From or To, and those of Contact and Via with all their elements."""
     cdef Reader r = reader_of(data, size)
     cdef const uint8_t *end = data + size
     cdef const uint8_t *start
-    cdef SipUri party
+    cdef Address found
     cdef TopVia via
-    cdef Span tag
-    if take_name_addr(&r, &party, &tag):
+    if take_address(&r, PARTY, &found):
         hold(r.p == end, "a name-addr is read whole")
-        hold(data <= party.text.p, "the URI begins inside the value")
-        check_uri(&party, party.text.p, end)
-        hold(inside(tag, data, end), "the tag lies inside the value")
-        hold(tag.p == NULL or (tag.n and ad_skip_class(tag.p, tag.p + tag.n, AD_TOKEN) == tag.p + tag.n),
-             "a tag is a token")
+        check_address(&found, data, end)
+        hold(found.tag.p == NULL or (found.tag.n and all_of(found.tag, AD_TOKEN)), "a tag is a token")
     else:
         hold(data <= r.p <= end, "where it fails lies inside the input")
+    r = reader_of(data, size)
+    while True:
+        start = r.p
+        if not take_address(&r, CONTACT, &found):
+            hold(start <= r.p <= end, "where it fails lies inside the input")
+            break
+        check_address(&found, start, r.p)
+        if r.p == end:
+            break
+        hold(r.p[0] == 44, "a comma stands between addresses")
+        r.p += 1
     r = reader_of(data, size)
     while True:
         start = r.p
@@ -173,10 +213,6 @@ cdef int fields(const uint8_t *data, size_t size) noexcept nogil:
 
 cdef bint has(const DigestFields *f, int field) noexcept nogil:
     return f.value[field].p != NULL
-
-
-cdef bint all_of(Span s, int set) noexcept nogil:
-    return ad_skip_class(s.p, s.p + s.n, set) == s.p + s.n
 
 
 cdef int digest(const uint8_t *data, size_t size) noexcept nogil:
@@ -206,12 +242,14 @@ cdef int digest(const uint8_t *data, size_t size) noexcept nogil:
              "a response is hexadecimal")
         hold(not has(&f, NC) or (f.value[NC].n == 8 and all_of(f.value[NC], AD_HEX)), "nc is 8LHEX")
         hold(f.qop == QOP_NONE or has(&f, NC), "qop comes with nc")
+        hold((f.qop == QOP_NONE) != has(&f, QOP), "an empty qop is none")
         if has(&f, REALM):
             value = f.value[REALM]
             if f.escaped & (1u << REALM):
                 value.n = unquote(value, room)
                 value.p = room
             hold(realm_is(&f, value), "credentials are for the realm that they name")
+            hold(not is_of_other_realm(f.raw, value), "and for no other")
             value.n += 1    # one byte of anything else behind it, which is not read
             hold(not realm_is(&f, value), "and for no longer one")
         # Without what stood around them they are the same; a copy in a block of their exact size.
@@ -227,6 +265,9 @@ cdef int digest(const uint8_t *data, size_t size) noexcept nogil:
         if value.n == 32:
             ad_lower_hex(hexes, value.p)
             hold(ad_same_hex(value.p, hexes, 32), "a response in lower case is the same response")
+    # What is malformed, too, is for nobody twice.
+    hold(not is_of_other_realm(text, span_of("a")) or is_of_other_realm(text, span_of("A")),
+         "a realm is compared in any case")
     if challenge_ok(text):
         hold(ad_find_control(data, end) == end, "a challenge has no control character")
         hold(status != OTHER_SCHEME, "a challenge is of the Digest scheme")
@@ -379,13 +420,14 @@ cdef void check_reply(const SipMessage *m, const Span *challenges, int count) no
     cdef Reader r
     cdef Span line
     cdef int i
+    room += BODY_HASH.n     # any bytes may be a body
     for i in range(count):
         room += CHALLENGE_HEADER.n + challenges[i].n + 4
     out = <uint8_t *>malloc(room)
     q = put_reply_start(out, m, 401, REASON, SOURCE, SOURCE_PORT, TAG)
     for i in range(count):
         q = put_reply_header(q, CHALLENGE_HEADER, challenges[i])
-    q = put_reply_end(q)
+    q = put_reply_end(q, BODY_HASH)
     hold(<size_t>(q - out) <= room, "a reply has room")
     check_lines(out, q)
     r.p = out
@@ -414,8 +456,9 @@ cdef void check_reply(const SipMessage *m, const Span *challenges, int count) no
         expect_line(&r, "CSeq: ", m.lines[m.first[CSEQ]].value)
     for i in range(count):
         expect_line(&r, "WWW-Authenticate: ", challenges[i])
-    expect_line(&r, "Content-Length: 0", span_of("\r\n"))
-    hold(r.p == r.end, "a reply ends with the empty line")
+    expect_line(&r, "Content-Length: 32", span_of("\r\n"))
+    expect(&r, BODY_HASH)
+    hold(r.p == r.end, "a reply ends with its body")
     free(out)
 
 

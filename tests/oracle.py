@@ -87,6 +87,8 @@ def credentials(value: bytes) -> list[tuple[str, str]]:
         raise RefusedError
     algorithm = raw.get("algorithm", b"md5").lower().removesuffix(b"-sess")
     digits = {b"md5": b"32", b"sha-256": b"64", b"sha-512-256": b"64"}.get(algorithm, b"32}|[0-9A-Fa-f]{64")
+    if raw.get("qop") == b"":
+        del raw["qop"]  # it stands for none
     wanted = {
         "response": rb"[0-9A-Fa-f]{%s}" % digits,
         "nc": rb"[0-9A-Fa-f]{8}",
@@ -113,7 +115,7 @@ def any_of(characters: bytes) -> bytes:
     return rb"(?:[A-Za-z0-9\-_.!~*'()" + re.escape(characters) + rb"]|%s)" % ESCAPED
 
 
-USER = any_of(b"&=+$,;?/")
+USER = any_of(b"&=+$,;?/#")  # "#" as it is, too
 PARAM_CHAR = any_of(b"[]/:&+$")
 HEADER_CHAR = any_of(b"[]/?:+$")
 # A password may hold what a user may; "_" stands in host names of container networks, and of their form no

@@ -173,6 +173,22 @@ def test_step_2e_a_from_that_is_none(from_, proxy):
 
 
 @BOTH
+@pytest.mark.parametrize("uri", ["tel:+33123", "urn:service:sos", "http://h/", "x:y"])
+def test_step_4_a_uri_without_a_host_is_no_fault_where_the_realm_is_given(uri, proxy):
+    """From may be any URI (RFC 3261, 20.20): the credentials say who it is."""
+    for method in ("INVITE", "REGISTER"):
+        request = build_request(method, from_=f"<{uri}>;tag=1")
+        assert asked(authorize(request, "r.example", proxy))[DESTINATION_REALM] == b"r.example"
+        value = build_credentials("alice", "r.example")
+        with_digest = with_credentials(proxy, value, method=method, from_=f"<{uri}>;tag=1")
+        assert asked(authorize(with_digest, "r.example", proxy))[USER_NAME] == b"alice@r.example"
+    # But a realm cannot come from it.
+    for realm in ("", "$fd"):
+        refused(authorize(build_request(from_=f"<{uri}>"), realm, proxy), 400, Cause.NO_IDENTITY, 0)
+    assert asked(authorize(build_request(from_=f"<{uri}>"), "$td", proxy))[DESTINATION_REALM]
+
+
+@BOTH
 def test_a_realm_that_cannot_be_set_up(proxy):
     with pytest.raises(ConfigError, match=r"\$xx"):
         authorize(build_request(), "$xx", proxy)
@@ -191,6 +207,9 @@ def test_a_realm_that_cannot_be_set_up(proxy):
         ([build_credentials("alice"), build_credentials("eve")], "alice"),
         (["Basic YTpi", "Bearer x", build_credentials("alice")], "alice"),
         ([build_credentials("alice"), "Digest username="], "alice"),
+        (["Digest username=", build_credentials("alice")], "alice"),
+        ([build_credentials("eve", "other.example") + " x", build_credentials("alice")], "alice"),
+        (['Digest realm="siphub.net", nonce="", response=""', build_credentials("alice")], "alice"),
         ([build_credentials("alice").replace("Digest", "dIGEST")], "alice"),
     ],
     ids=[
@@ -200,6 +219,9 @@ def test_a_realm_that_cannot_be_set_up(proxy):
         "the first of two",
         "behind other schemes",
         "before a malformed one",
+        "behind a malformed one",
+        "behind a malformed one of another realm",
+        "behind one that answers nothing",
         "scheme in another case",
     ],
 )
@@ -215,9 +237,10 @@ def test_step_3_the_first_digest_credentials_of_the_realm(values, username, prox
 
 @BOTH
 @pytest.mark.parametrize(
-    "value", ["Digest", "Digest username=", 'Digest username="alice, realm=', 'Digest realm="a" b="c"']
+    "value",
+    ["Digest", "Digest username=", 'Digest username="alice, realm=', 'Digest realm="siphub.net" b="c"'],
 )
-def test_step_3e_a_malformed_digest_before_the_match(value, proxy):
+def test_step_3e_a_malformed_digest_of_our_realm_or_of_none(value, proxy):
     decision = authorize(with_credentials(proxy, value), proxy=proxy)
     refused(decision, 400, Cause.MALFORMED_CREDENTIALS, 0)
 
@@ -232,8 +255,13 @@ def test_step_3e_a_malformed_digest_before_the_match(value, proxy):
             f"{name}: {build_credentials(realm='other.example')}"
             for name in ("Authorization", "Proxy-Authorization")
         ),
+        tuple(f'{name}: Digest realm="a" b="c"' for name in ("Authorization", "Proxy-Authorization")),
+        tuple(
+            f'{name}: Digest username="alice@siphub.net",realm="siphub.net",nonce="",uri="sip:a",response=""'
+            for name in ("Authorization", "Proxy-Authorization")
+        ),
     ],
-    ids=["no header", "another scheme", "another realm"],
+    ids=["no header", "another scheme", "another realm", "another realm, malformed", "no answer"],
 )
 def test_step_3n_without_a_match_disc_is_asked_for_a_challenge(extra, proxy):
     question = authorize(build_request(extra=extra), proxy=proxy)
@@ -274,6 +302,12 @@ def test_step_4_whose_request_it_is(method, proxy, name):
         ("<sips:alice@[2001:db8::1]>", b"alice@[2001:db8::1]"),
         ('"A" <sip:alice@siphub.net>;tag=1', b"alice@siphub.net"),
         ("sip:alice@siphub.net;tag=1", b"alice@siphub.net"),
+        ("<sip:9901#1@siphub.net>;tag=1", b"9901#1@siphub.net"),
+        # Without a host: the realm alone. DISC takes no empty name, and a number is that of no user of it.
+        ("<tel:+33123>;tag=a", b"siphub.net"),
+        ("tel:+33123;tag=a", b"siphub.net"),
+        ("<urn:service:sos>", b"siphub.net"),
+        ("<mailto:alice@other.example>", b"siphub.net"),
     ],
 )
 def test_the_user_name_without_credentials(from_, name):
@@ -314,16 +348,15 @@ def test_the_order_of_a_question_with_credentials():
 @pytest.mark.parametrize(
     ("method", "bad"),
     [
-        ("INVITE", {"from_": "<tel:+15551234>;tag=1"}),
         ("INVITE", {"from_": None}),
         ("REGISTER", {"to": "<tel:+15551234>"}),
         ("REGISTER", {"to": None}),
     ],
-    ids=["INVITE from a number", "INVITE without From", "REGISTER of a number", "REGISTER without To"],
+    ids=["INVITE without From", "REGISTER of a number", "REGISTER without To"],
 )
 @BOTH
 def test_step_4_no_identity(method, bad, proxy):
-    """A number has no domain whose DISC could know it: RFC 3261, 22.1 wants a URI's user and host."""
+    """From and To are in every request (RFC 3261, 8.1.1); what is registered is a SIP or SIPS URI (10.2)."""
     refused(authorize(build_request(method, **bad), "r", proxy), 400, Cause.NO_IDENTITY, 0)
 
 

@@ -10,7 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auth_diameter._core import Challenge, ConfigError, Credentials, ParseError, format_challenge, quote
+from auth_diameter._core import (
+    Challenge,
+    ConfigError,
+    Credentials,
+    ParseError,
+    digest_response,
+    format_challenge,
+    ha1,
+    quote,
+    verify,
+    verify_many,
+)
 
 VECTORS = Path(__file__).parent / "vectors" / "digest-headers.jsonl"
 RESPONSE = "0123456789abcdef" * 2
@@ -238,7 +249,7 @@ def test_nc(nc: str) -> None:
         {"qop": "auth", "nc": "00000001"},
         {"qop": '"auth,auth-int"', "nc": "00000001", "cnonce": '"x"'},
         {"qop": '"auth "', "nc": "00000001", "cnonce": '"x"'},
-        {"qop": '""', "nc": "00000001", "cnonce": '"x"'},
+        {"qop": '" "', "nc": "00000001", "cnonce": '"x"'},
     ],
 )
 def test_not_a_qop(changes: dict[str, str]) -> None:
@@ -250,6 +261,19 @@ def test_qop(qop: str) -> None:
     # One that we do not know is no broken grammar: it only never verifies.
     c = Credentials.parse(header(qop=qop, nc="00000001", cnonce='""'))
     assert c.qop == qop.strip('"')
+
+
+@pytest.mark.parametrize("more", [{}, {"nc": "00000001", "cnonce": '"x"'}])
+def test_an_empty_qop_is_none(more: dict[str, str]) -> None:
+    """Clients that were offered no qop send qop="": their digest is that of RFC 2069."""
+    response = digest_response(ha1("alice", "siphub.net", "secret"), "REGISTER", "sip:siphub.net", "bm9uY2U=")
+    value = header(response=f'"{response}"', qop='""', **more)
+    found = Credentials.parse(value)
+    assert (found.qop, found.protection, found.nonce_count) == (None, None, 1)
+    assert ("qop", "") in found.parameters
+    assert found.value == value.encode()
+    assert verify(found, "REGISTER", ha1("alice", "siphub.net", "secret"))
+    assert list(verify_many([(found, "REGISTER", ha1("alice", "siphub.net", "secret"))])) == [1]
 
 
 # username*: 3.4, RFC 8187

@@ -175,8 +175,9 @@ def test_whose_request_it_is(method: str, user: bytes) -> None:
         ("sip:%61l%69ce@siphub.net", b"alice@siphub.net", b"alice@siphub.net"),
         # Escapes that would cut or split a name stay.
         ("sip:a%00b%40c%2fd@h", b"a%00b%40c%2fd@h", b"a%00b%40c%2fd@h"),
-        ("tel:+1-201-555-0123;x=y", b"+1-201-555-0123", b"+1-201-555-0123"),
-        ("urn:service:sos", b"urn:service:sos", b"urn:service:sos"),
+        # Without a host it is the realm alone: a number is that of no user of it, and empty is refused.
+        ("tel:+1-201-555-0123;x=y", b"siphub.net", b"+1-201-555-0123"),
+        ("urn:service:sos", b"siphub.net", b"urn:service:sos"),
     ],
 )
 def test_addresses(uri: str, user_name: bytes, resource: bytes) -> None:
@@ -747,6 +748,34 @@ def test_a_response_that_cannot_be_read(value: bytes, reason: str) -> None:
     assert (q.fault, q.has_credentials) == (0, True)
     with pytest.raises(ParseError, match=reason):
         q.credentials()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"nonce": '""', "response": '""'},
+        {"nonce": '""'},
+        {"response": '""'},
+        {"nonce": None, "response": None},
+        {"nonce": None},
+        {"response": None},
+        {"response": '""', "algorithm": "AKAv1-MD5", "auts": '"QUFBQUFBQUFBQUFBQUE="'},
+        {"response": '""', "qop": "auth", "nc": "1", "username": None},
+    ],
+)
+def test_a_response_that_answers_no_challenge_is_none(changes: dict[str, str | None]) -> None:
+    """Kamailio forwards what an IMS telephone's first REGISTER has: 3GPP TS 24.229, 5.1.1.2."""
+    parts = {
+        "username": '"alice@siphub.net"',
+        "realm": '"siphub.net"',
+        "nonce": '"bm9uY2U="',
+        "uri": '"sip:siphub.net"',
+        "response": f'"{"0" * 32}"',
+    } | changes
+    value = "Digest " + ",".join(f"{name}={part}" for name, part in parts.items() if part is not None)
+    q = received(question_of(*FULL, (RESPONSE, value.encode()), (METHOD, b"REGISTER")))
+    assert (q.fault, q.credentials(), q.has_credentials, q.credentials()) == (0, None, False, None)
+    assert "credentials=no" in repr(q)
 
 
 def test_malformed_messages_of_all_kinds() -> None:

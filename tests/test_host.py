@@ -20,7 +20,7 @@ from machine import PATIENCE, needs_ipv6
 import auth_diameter as ad
 from auth_diameter import authorize, refusals, shedding
 from auth_diameter import host as host_module
-from auth_diameter._core import Answer, Penalties
+from auth_diameter._core import Answer, Avp, Penalties
 from auth_diameter.disc.listener import listen
 from auth_diameter.disc.server import Disc
 from auth_diameter.disc.store import Store
@@ -227,9 +227,9 @@ class Counted(Disc):
         super().__init__(store)
         self.asked = 0
 
-    def answer(self, questions, *arguments):
+    def answer(self, questions, out, now, *more):
         self.asked += len(questions)
-        super().answer(questions, *arguments)
+        super().answer(questions, out, now, *more)
 
 
 @pytest.fixture
@@ -394,15 +394,112 @@ def test_a_usual_register_is_challenged_within_the_limit(run):
 
 
 def shortest(method="REGISTER"):
-    """A request that a challenge does not fit."""
+    """A request of which a challenge is more than twice as large."""
     return (
         f"{method} sip:{DOMAIN} SIP/2.0\r\nv: SIP/2.0/UDP a;branch=z9hG4bK1;rport\r\n"
         f"f: <sip:a@{DOMAIN}>;tag=1\r\nt: <sip:a@{DOMAIN}>\r\ni: 1\r\nCSeq: 1 {method}\r\n\r\n"
     ).encode()
 
 
+def test_a_small_request_is_challenged_in_512_bytes_at_most(run):
+    """Or who sends small ones could never log in."""
+
+    async def scenario(host, phone):
+        phone.send(shortest(), host.address)
+        return await phone.replies.get(), host.oversize
+
+    reply, oversize = run(scenario)
+    assert parse_reply(reply).challenge() is not None
+    assert 2 * len(shortest()) < len(reply) <= 512
+    assert oversize == 0
+
+
+def replies_to(datagram, *challenges, route=None):
+    """What a host sends that gets these Challenges from DISC."""
+
+    async def whole():
+        async with ad.AsyncAuthDiameter() as auth:
+            sock = host_module.bind("127.0.0.1", 0)[0]
+            host = host_module.Host(sock, auth, route)
+            sent = []
+            host._queue = sent.append
+            more = tuple(Avp(402, value) for value in challenges)
+            answer = Answer.decode(build_answer(1, 4001, more=more))
+
+            auth.ask = lambda question, end: end(auth.authorizer().conclude(question, answer, 0.0))
+            host._handle((datagram, ("192.0.2.1", 5060)), 0.0, full=False)
+            await host.aclose()
+            return [reply for reply, _ in sent]
+
+    return asyncio.run(whole())
+
+
+THREE = [
+    f'Digest realm="{DOMAIN}", nonce="{"5e" * 20}", algorithm={name}, qop="auth"'.encode()
+    for name in ("SHA-512-256", "SHA-256", "MD5")
+]
+
+
+def padded(size):
+    data = shortest()
+    return data.replace(b"\r\n\r\n", b"\r\nX: " + b"x" * (size - len(data) - 5) + b"\r\n\r\n")
+
+
+@pytest.mark.parametrize("size", range(160, 500, 10))
+def test_of_several_challenges_as_many_as_fit_in_their_order(size):
+    """RFC 8760, 2.4: the first is what the operator would have."""
+    data = padded(size)
+    assert len(data) == size
+    [reply] = replies_to(data, *THREE)
+    found = parse_reply(reply)
+    assert (found.status, found.reason) == (401, "Unauthorized")
+    names = [challenge.algorithm for challenge in found.challenges()]
+    assert 1 <= len(names) <= 3
+    assert names == ["SHA-512-256", "SHA-256", "MD5"][: len(names)]
+    assert len(reply) <= 2 * size or (len(names) == 1 and len(reply) <= 512)
+    if len(names) < 3:  # one more would have been too much
+        assert len(reply) + len(b"WWW-Authenticate: ") + len(THREE[len(names)]) + 2 > 2 * size
+    else:
+        assert reply.endswith(b"\r\nContent-Length: 0\r\n\r\n")
+
+
+def test_all_challenges_where_there_is_room():
+    """The requests that telephones send have some 500 bytes. And the library leaves none out."""
+    [reply] = replies_to(padded(500), *THREE)
+    assert len(parse_reply(reply).challenges()) == 3
+    answer = Answer.decode(build_answer(1, 4001, more=tuple(Avp(402, value) for value in THREE)))
+    authorizer = authorize.Authorizer(ad.Config())
+    question = authorizer.www_authorize(ad.SipRequest(shortest()), "$fd", 0.0)
+    decision = authorizer.conclude(question, answer, 0.0)
+    assert len(parse_reply(decision.reply).challenges()) == len(decision.headers) == 3
+
+
+@pytest.mark.parametrize("method", ["REGISTER", "INVITE"])
+def test_a_route_that_returns_the_decision_sends_what_fits(run, script, method):
+    text = (
+        "async def request_route(request, auth):\n"
+        "    decision = await auth.diameter_proxy_authorize(request, '$fd')\n"
+        "    headers = tuple(decision.headers) * 3\n"
+        "    return type(decision)(-5, decision.cause, 407, decision.reply + b'x' * 600, headers=headers)\n"
+    )
+
+    async def scenario(host, phone):
+        phone.send(shortest(method), host.address)
+        return await phone.replies.get()
+
+    reply = run(scenario, load_route(script(text)))
+    assert len(parse_reply(reply).challenges()) == 1
+    assert len(reply) <= 512
+
+
+LARGE_ROUTE = """
+async def request_route(request, auth):
+    return request.reply(401, "Unauthorized", [("X", "x" * 300)])
+"""
+
+
 @pytest.mark.usefixtures("one_line_of_each_kind")
-def test_a_challenge_that_would_not_fit_is_a_400_that_says_so(run, caplog):
+def test_a_reply_that_would_not_fit_is_a_400_that_says_so(run, script, caplog):
     async def scenario(host, phone):
         replies = []
         for _ in range(2):
@@ -410,7 +507,7 @@ def test_a_challenge_that_would_not_fit_is_a_400_that_says_so(run, caplog):
             replies.append(await phone.replies.get())
         return replies, host.oversize, host.retransmissions
 
-    replies, oversize, retransmissions = run(scenario)
+    replies, oversize, retransmissions = run(scenario, load_route(script(LARGE_ROUTE)))
     for reply in replies:
         found = parse_reply(reply)
         assert (found.status, found.reason) == (400, "Request Too Short For Its Reply")
@@ -420,8 +517,17 @@ def test_a_challenge_that_would_not_fit_is_a_400_that_says_so(run, caplog):
     assert caplog.messages == ["a reply would be more than twice as large as its request"]
 
 
-def test_a_400_that_would_not_fit_either_is_silence(run, monkeypatch):
+def test_a_challenge_of_more_than_512_bytes_is_a_400_that_says_so():
+    [reply] = replies_to(shortest(), THREE[0] + b', opaque="' + b"x" * 400 + b'"', THREE[1])
+    assert parse_reply(reply).reason == "Request Too Short For Its Reply"
+
+
+def test_a_400_that_would_not_fit_either_is_silence(run, script, monkeypatch):
     monkeypatch.setattr(host_module, "_AMPLIFICATION", 1)
+    text = LARGE_ROUTE.replace(
+        "    return",
+        "    if request.method != 'REGISTER':\n        return request.reply(200, 'OK')\n    return",
+    )
 
     async def scenario(host, phone):
         phone.send(shortest(), host.address)
@@ -430,7 +536,7 @@ def test_a_400_that_would_not_fit_either_is_silence(run, monkeypatch):
         monkeypatch.setattr(host_module, "_AMPLIFICATION", 2)
         await phone.expect_silence(host)
 
-    run(scenario)
+    run(scenario, load_route(script(text)))
 
 
 BIG_ROUTE = """
@@ -458,7 +564,7 @@ def test_only_who_was_let_through_gets_a_large_reply_of_a_route(run, script, aut
 
 @settings(max_examples=150)
 @given(data=st.data())
-def test_no_reply_is_more_than_twice_its_request(data):
+def test_no_reply_is_more_than_twice_its_request_or_one_challenge_in_512_bytes(data):
     """Neither to what can be parsed nor to what cannot: pieces of a request left out at random."""
     lines = [
         b"REGISTER sip:a.example SIP/2.0",
@@ -473,21 +579,9 @@ def test_no_reply_is_more_than_twice_its_request(data):
     ]
     kept = [line for line in lines[1:] if data.draw(st.booleans())]
     datagram = b"\r\n".join([lines[0], *kept, b"", b""])
-
-    async def whole():
-        async with ad.AsyncAuthDiameter() as auth:
-            sock = host_module.bind("127.0.0.1", 0)[0]
-            host = host_module.Host(sock, auth, None)
-            sent = []
-            host._queue = sent.append
-            answer = Answer.decode(build_answer(1, 4001, challenge=CHALLENGE_VALUE))
-            auth.ask = lambda question, end: end(auth.authorizer().conclude(question, answer, 0.0))
-            host._handle((datagram, ("192.0.2.1", 5060)), 0.0, full=False)
-            await host.aclose()
-            return sent
-
-    for reply, _ in asyncio.run(whole()):
-        assert len(reply) <= 2 * len(datagram)
+    for reply in replies_to(datagram, *[CHALLENGE_VALUE] * data.draw(st.integers(1, 3))):
+        challenges = len(parse_reply(reply).challenges())
+        assert len(reply) <= 2 * len(datagram) or (challenges == 1 and len(reply) <= 512)
 
 
 def test_a_guesser_is_refused_without_disc_being_asked(run, counted, monkeypatch):
@@ -1183,7 +1277,7 @@ def test_nothing_is_logged_while_all_is_well(run, caplog):
 
 
 def refused(caplog):
-    """The lines of the host, without their beginning; those of DISC, which is in this process, name a server."""
+    """The lines, without their beginning; not those of DISC, which name the server that asked."""
     return [
         message.removeprefix("refused user=")
         for message in caplog.messages

@@ -80,6 +80,8 @@ def read_request(data: bytes) -> None:
         found.reply(400, "Bad Request")
         with suppress(ad.ParseError):
             found.credentials("siphub.net")
+        with suppress(ad.ParseError):
+            found.contacts  # noqa: B018
 
 
 def read_credentials(data: bytes) -> None:
@@ -150,6 +152,21 @@ CASES: dict[str, tuple[Callable[[bytes], None], Callable[[int], bytes]]] = {
         read_request,
         lambda n: request(*[b"Authorization: " + credentials(filled(b",", 180))] * (n // 330)),
     ),
+    "realms of a malformed field": (
+        read_request,
+        lambda n: request(b"Authorization: Digest =, " + filled(b"realm=x.net, ", n)),
+    ),
+    "quotes of a malformed field": (
+        read_request,
+        lambda n: request(b"Authorization: Digest =" + filled(b'"', n)),
+    ),
+    "backslashes of a malformed field": (
+        read_request,
+        lambda n: request(b'Authorization: Digest =, realm="' + filled(b"\\x", n)),
+    ),
+    "contacts": (read_request, lambda n: request(b"m: sip:a@b" + filled(b",<sip:a@b>", n))),
+    "names without quotes": (read_request, lambda n: request(b"m: " + filled(b"a;b ", n) + b"<sip:a@b>")),
+    "parameters of Contact": (read_request, lambda n: request(b"m: <sip:a@b>" + filled(b';a="\\b"', n))),
     # Digest
     "commas": (read_credentials, lambda n: credentials(filled(b",", n))),
     "spaces": (read_credentials, lambda n: credentials(filled(b" ", n))),

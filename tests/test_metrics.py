@@ -33,6 +33,7 @@ from auth_diameter.host import bind as bind_udp
 from auth_diameter.uac import authorization, make_request, parse_reply
 
 PREFIX = "auth_diameter_"
+LONG_DOMAIN = ".".join(["a" * 60] * 5)
 
 
 def parsed(text):
@@ -65,6 +66,7 @@ def database(tmp_path_factory):
     path = tmp_path_factory.mktemp("metrics") / "users.sqlite"
     with Store.create(path) as store:
         store.add_user("alice", DOMAIN, PASSWORD)
+        store.add_user("alice", LONG_DOMAIN, PASSWORD)
     return path
 
 
@@ -107,7 +109,9 @@ def test_serve_and_disc_tell_what_they_did(database, phone):
             for _ in range(3):
                 ask(phone, server, again)
             phone.sendto(b"no SIP", (server.host, server.port))
-            assert ask(phone, server, shortest()).status == 400
+            # From, and so the challenge's realm, is most of it: the reply would have them three times.
+            long = shortest().replace(f"f: <sip:a@{DOMAIN}>".encode(), f"f: <sip:a@{LONG_DOMAIN}>".encode())
+            assert ask(phone, server, long).status == 400
             wait_until(lambda: scrape(serve_at)["sip_replies_total",] == 14 + 3 + 1)  # counted once sent
             after = scrape(serve_at)
         of_disc = scrape(disc_at)

@@ -169,6 +169,20 @@ def test_the_port_of_the_request_uri_has_a_default(uri, port):
     assert compile_template("$rp")(SipRequest(build_request(request_uri=uri))) == port
 
 
+@pytest.mark.parametrize(
+    ("from_", "user", "domain"),
+    [
+        ("<sip:9901#1@siphub.net>;tag=1", "9901#1", "siphub.net"),
+        ("Bell, \u00c1lex <sip:alice@siphub.net>", "alice", "siphub.net"),
+        ("<tel:+33123>", "+33123", None),
+        ("<urn:service:sos>", "", None),
+    ],
+)
+def test_a_from_beyond_the_grammar_or_of_another_scheme(from_, user, domain):
+    request = SipRequest(build_request(from_=from_))
+    assert (compile_template("$fU")(request), compile_template("$fd")(request)) == (user, domain)
+
+
 def test_credentials_that_cannot_be_read_are_passed_over():
     request = SipRequest(
         build_request(

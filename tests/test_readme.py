@@ -23,7 +23,8 @@ from machine import PATIENCE, wait_until
 from rich.console import Console
 
 import auth_diameter as ad
-from auth_diameter import demo, pseudovars
+from auth_diameter import demo, host, pseudovars
+from auth_diameter._core import AnswerStream
 from auth_diameter.cli import main
 from auth_diameter.disc.store import Store
 from auth_diameter.logs import Formatter
@@ -441,6 +442,85 @@ def test_attributes_exist():
     for row in table("of a `SipRequest`"):
         for text in code(row[0]):
             assert hasattr(request, text.partition("(")[0]), text
+
+
+def _field(size):
+    value = "x" * size
+    return f'Digest username="{value}", realm="a", nonce="b", uri="c", response="{"0" * 32}"'
+
+
+def _unknown(count):
+    more = "".join(f", x{number}=1" for number in range(count))
+    return f'Digest username="a", realm="a", nonce="b", uri="c", response="{"0" * 32}"' + more
+
+
+def _answer(*challenges):
+    more = tuple(ad.Avp(402, value) for value in challenges)
+    return AnswerStream().feed(build_answer(1, 4001, more=more), {1: "question"})[0][1].fault
+
+
+def _grouped(depth):
+    avp = ad.Avp(297, b"")
+    for _ in range(depth - 1):
+        avp = ad.Avp(297, [avp])
+    while avp.avps:
+        (avp,) = avp.avps
+
+
+def _of_size(size):
+    data = make_request("REGISTER", "sip:siphub.net", ACCOUNT)
+    return data + b"x" * (size - len(data))
+
+
+def _with_fields(count):
+    data = make_request("REGISTER", "sip:siphub.net", ACCOUNT)
+    return data.replace(b"\r\n\r\n", b"\r\nX: 1" * (count - data.count(b"\r\n") + 2) + b"\r\n\r\n")
+
+
+def _with_contacts(count):
+    contact = ("m", ",".join(["sip:a@h"] * count))
+    assert ad.SipRequest(make_request("REGISTER", "sip:h", ACCOUNT, headers=[contact])).contacts
+
+
+def _message(size):
+    return ad.Message(265, [ad.Avp(1, b"x" * (size - 28))]).encode()
+
+
+LIMITS = {
+    "bytes of a SIP request": lambda n: ad.SipRequest(_of_size(n)),
+    "its header fields": lambda n: ad.SipRequest(_with_fields(n)),
+    # The request has one more of its own.
+    "addresses in its Contact fields": lambda n: _with_contacts(n - 1),
+    "bytes of a digest parameter": lambda n: ad.Credentials.parse(_field(n)),
+    "digest parameters that no RFC names": lambda n: ad.Credentials.parse(_unknown(n)),
+    "bytes of a Diameter message": lambda n: ad.Message.decode(_message(n + (n > 65536) * 3)),
+    "challenges in an answer of DISC": lambda n: _answer(*[b'Digest realm="a", nonce="b"'] * n),
+    "bytes of them all": lambda n: _answer(b'Digest realm="a", nonce="b", x=' + b"y" * 1000, *[
+        b'Digest realm="a", nonce="b", x=' + b"y" * size for size in (1000, 1000, n - 3000 - 4 * 31)
+    ]),
+    "AVPs in groups, one in the other": _grouped,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+def test_limits_are_those_of_the_program(limit):
+    """So much is taken, and no more."""
+    (value,) = (int(code(row[1])[0]) for row in table("limit") if row[0] == limit)
+    read = LIMITS[limit]
+    assert not isinstance(read(value), str)
+    try:
+        fault = read(value + 1)
+    except ad.ParseError:
+        return
+    assert isinstance(fault, str)  # of an answer that must not be used
+
+
+def test_limits_of_a_reply_are_those_of_the_host():
+    values = {row[0]: row[1] for row in table("limit")}
+    assert values["bytes of a reply of `serve` to strangers"] == "twice those of the request"
+    assert host._AMPLIFICATION == 2
+    assert values["and of one with a single challenge"] == f"`{host._ONE_CHALLENGE}`"
+    assert len(values) == len(LIMITS) + 2
 
 
 def test_every_name_of_the_module_exists():

@@ -232,16 +232,73 @@ def test_what_we_do_not_know_is_false(changes: dict[str, str]) -> None:
     assert verify_many([(c, "REGISTER", "0" * 32)]) == b"\0"
 
 
-def test_session_without_cnonce_is_false() -> None:
-    for algorithm, size in (("MD5-sess", 32), ("SHA-256-sess", 64)):
-        c = credentials("0" * size, algorithm=algorithm)
-        assert verify(c, "REGISTER", "0" * size) is False
+# In the next four the response is what comes out where the check in question is left out.
 
 
-def test_a_hash_of_the_other_length_is_false() -> None:
-    for algorithm, size in (("SHA-256", 64), ("MD5", 32)):
-        c = credentials("0" * size, algorithm=algorithm)
-        assert verify(c, "REGISTER", "0" * 32) is verify(c, "REGISTER", "0" * 64) is False
+def hashed(algorithm: str, *parts: str) -> str:
+    name = HASHES[algorithm.removesuffix("-sess")]
+    return hashlib.new(name, ":".join(parts).encode()).hexdigest()
+
+
+@pytest.mark.parametrize("algorithm", ["MD5", "SHA-256", "SHA-512-256"])
+def test_a_qop_that_nobody_knows_is_never_right(algorithm: str) -> None:
+    """Even where it is hashed as the others are: what it protects cannot be told."""
+    key = ha1("alice", "siphub.net", "wonderland", algorithm)
+    values = {"nc": "00000001", "cnonce": "x", "qop": "auth-conf"}
+    a2 = hashed(algorithm, "REGISTER", "sip:siphub.net")
+    response = hashed(algorithm, key, "bm9uY2U=", *values.values(), a2)
+    c = credentials(response, algorithm=algorithm, **values)
+    assert verify(c, "REGISTER", key) is False
+    assert verify_many([(c, "REGISTER", key), (plain(1)), (c, "REGISTER", key, b"", None)]) == b"\0\1\0"
+
+
+@pytest.mark.parametrize("algorithm", ["MD5-sess", "SHA-256-sess", "SHA-512-256-sess"])
+def test_session_without_cnonce_is_false(algorithm: str) -> None:
+    """An empty one is one (RFC 7616, 3.4.2), but where there is none the client has said nothing."""
+    key = ha1("alice", "siphub.net", "wonderland", algorithm)
+    session = hashed(algorithm, key, "bm9uY2U=", "")
+    response = hashed(algorithm, session, "bm9uY2U=", hashed(algorithm, "REGISTER", "sip:siphub.net"))
+    for cnonce, expected in ((None, False), ("", True)):
+        c = credentials(response, algorithm=algorithm, cnonce=cnonce)
+        assert verify(c, "REGISTER", key) is expected
+        assert verify_many([(c, "REGISTER", key)]) == bytes([expected])
+
+
+@pytest.mark.parametrize("algorithm", ["SHA-256", "SHA-256-sess", "SHA-512-256", "SHA-512-256-sess"])
+@pytest.mark.parametrize("key", ["", "0", "0" * 32, "0" * 63, "0" * 65, "0" * 128])
+def test_a_key_of_another_length_is_false(algorithm: str, key: str) -> None:
+    """A store without HA1 of SHA-2 has "" there, or that of MD5: nobody may log in with a hash of it."""
+    used = hashed(algorithm, key, "bm9uY2U=", "x") if algorithm.endswith("-sess") else key
+    response = hashed(algorithm, used, "bm9uY2U=", hashed(algorithm, "REGISTER", "sip:siphub.net"))
+    c = credentials(response, algorithm=algorithm, cnonce="x")
+    assert verify(c, "REGISTER", key) is verify(c, "REGISTER", key.encode()) is False
+    assert verify_many([(c, "REGISTER", key)]) == b"\0"
+
+
+@pytest.mark.parametrize("key", ["", "0" * 31, "0" * 33, "0" * 64])
+@pytest.mark.parametrize("qop", [None, "auth"])
+def test_an_md5_key_of_another_length_is_false(key: str, qop: str | None) -> None:
+    use: dict[str, Any] = {"qop": qop, "nc": "00000001", "cnonce": "x"} if qop else {}
+    for used in (key, key[:32]):
+        middle = ["00000001", "x", qop] if qop else []
+        a2 = hashed("MD5", "REGISTER", "sip:siphub.net")
+        c = credentials(hashed("MD5", used, "bm9uY2U=", *middle, a2), **use)
+        assert verify(c, "REGISTER", key) is False
+        assert verify_many([(c, "REGISTER", key)]) == b"\0"
+
+
+@pytest.mark.parametrize("algorithm", ["MD5", "SHA-256", "SHA-256-sess", "SHA-512-256"])
+@pytest.mark.parametrize("size", [0, 1, 31, 33, 40, 63, 65, 128])
+def test_a_body_hash_of_another_length_is_false(algorithm: str, size: int) -> None:
+    """It comes from the SIP server, which may have hashed with another algorithm than the client."""
+    key = ha1("alice", "siphub.net", "wonderland", algorithm)
+    values = {"nc": "00000001", "cnonce": "x", "qop": "auth-int"}
+    used = hashed(algorithm, key, "bm9uY2U=", "x") if algorithm.endswith("-sess") else key
+    given = "0" * size
+    a2 = hashed(algorithm, "REGISTER", "sip:siphub.net", given)
+    c = credentials(hashed(algorithm, used, "bm9uY2U=", *values.values(), a2), algorithm=algorithm, **values)
+    assert verify(c, "REGISTER", key, body_hash=given) is False
+    assert verify_many([(c, "REGISTER", key, b"", given)]) == b"\0"
 
 
 def test_auth_int_without_a_body_hashes_the_empty_one() -> None:

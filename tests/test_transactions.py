@@ -178,7 +178,7 @@ def test_more_than_a_datagram_is_not_kept():
 
 
 def test_too_little_room():
-    with pytest.raises(ConfigError, match="expected 1048576 bytes or more"):
+    with pytest.raises(ConfigError, match="expected 1048576 to 1099511627776 bytes"):
         Transactions(ROOM - 1)
 
 

@@ -21,6 +21,7 @@ from auth_diameter._core.disc_dialect import (
 )
 from auth_diameter._core.errors import ConfigError, DiscError, Error, ParseError
 from auth_diameter._core.message import Framer, Message, format_message, message_length
+from auth_diameter._core.name_addr import NameAddr
 from auth_diameter._core.nonces import NonceUses, Use
 from auth_diameter._core.penalties import Attempt, Penalties
 from auth_diameter._core.response import (
@@ -52,6 +53,7 @@ __all__ = [
     "Error",
     "Framer",
     "Message",
+    "NameAddr",
     "NonceUses",
     "ParseError",
     "Penalties",

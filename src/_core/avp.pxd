@@ -137,6 +137,7 @@ cdef class Avp:
         uint32_t application   # under which `name` and `value` are looked up
         readonly uint8_t flags
         uint8_t depth          # how many groups it was taken out of
+        bint made              # it does not change: whoever holds it counts on its size
         uint8_t padding[3]     # as it came, so that an encoded message is the one decoded
 
 

@@ -63,6 +63,9 @@ cdef class Avp:
     def __init__(self, code, data, *, flags=AVP_MANDATORY, vendor_id=None):
         cdef Entry entry
         cdef Py_ssize_t head
+        if self.made:
+            raise TypeError("an Avp is made once")
+        self.made = True
         self.code = checked(code, "code", 0xFFFFFFFF)
         self.flags = checked(flags, "flags", 0xFF)
         if vendor_id is not None:
@@ -158,6 +161,7 @@ cdef tuple read_avps(
     status = avp_next(&reader, &view)
     while status > 0:
         avp = Avp.__new__(Avp)
+        avp.made = True
         avp.code = view.code
         avp.flags = view.flags
         avp.vendor = view.vendor_id
@@ -264,6 +268,7 @@ cdef Avp under(Avp avp, uint32_t application):
     if avp.application == application and avp.depth == 0:
         return avp
     other = Avp.__new__(Avp)
+    other.made = True
     other.code = avp.code
     other.flags = avp.flags
     other.vendor = avp.vendor

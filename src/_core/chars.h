@@ -13,7 +13,7 @@
 
 enum {
     AD_TOKEN = 1,   /* token */
-    AD_USER = 2,    /* user, password: unreserved / user-unreserved / "%" */
+    AD_USER = 2,    /* user, password: unreserved / user-unreserved / "%", and "#" */
     AD_PARAM = 4,   /* paramchar of a URI parameter, "%" included */
     AD_HNAME = 8,   /* hname, hvalue of a URI header, "%" included */
     AD_URIC = 16,   /* any URI: reserved / unreserved / "%" */
@@ -27,6 +27,7 @@ enum {
 
 static const uint8_t ad_class[256] = {
     ['!'] = AD_TOKEN | AD_UNRESERVED,
+    ['#'] = AD_USER, /* not by the RFC, but door stations and trunks send it raw */
     ['$'] = AD_UNRESERVED,
     ['%'] = AD_TOKEN | AD_UNRESERVED,
     ['&'] = AD_USER | AD_PARAM | AD_URIC,

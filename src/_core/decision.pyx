@@ -42,6 +42,12 @@ cdef class Decision:
     def __bool__(self):
         return self.return_code == 1
 
+    def __reduce__(self):
+        # Another process may well want it; Cython's own way would trust whatever it is given.
+        return Decision, (
+            self.return_code, self.cause, self.status, self.reply, self.username, self.realm, self.headers)
+
     def __repr__(self):
-        return (f"<Decision {self.cause.name} return_code={self.return_code} status={self.status} "
+        cause = self.cause.name if self.cause is not None else None
+        return (f"<Decision {cause} return_code={self.return_code} status={self.status} "
                 f"username={self.username!r} realm={self.realm!r}>")

@@ -61,7 +61,11 @@ cdef struct DigestFields:
     Qop qop
 
 
+cdef int parse_params(Span text, DigestFields *out, size_t *offset) noexcept nogil
+cdef int check_credentials(Span text, DigestFields *out, size_t *offset) noexcept nogil
 cdef int parse_credentials(Span text, DigestFields *out, size_t *offset) noexcept nogil
+cdef bint answers_nothing(const DigestFields *fields) noexcept nogil
+cdef bint is_of_other_realm(Span text, Span realm) noexcept nogil
 cdef bint realm_is(const DigestFields *fields, Span realm) noexcept nogil
 cdef bint challenge_ok(Span text) noexcept nogil
 cdef bint response_ok(Span s) noexcept nogil

@@ -20,8 +20,8 @@ from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
 from auth_diameter._core.chars cimport (
-    AD_HEX, AD_TOKEN, ad_find_control, ad_find_quote, ad_is, hex_value, is_lws, is_word, skip_lws, take_class,
-    take_quoted, unquote,
+    AD_HEX, AD_TOKEN, ad_find_control, ad_find_quote, ad_is, hex_value, is_lws, is_word, skip_byte, skip_lws,
+    take_class, take_quoted, unquote,
 )
 from auth_diameter._core.span cimport Reader, Span, between, equal_nocase, lower
 from auth_diameter._core.text cimport as_bytes, borrow, text_of
@@ -264,9 +264,15 @@ cdef int parse_credentials(Span text, DigestFields *out, size_t *offset) noexcep
     here: it matches no realm, and the credentials are passed over.
     """
     cdef int status = parse_params(text, out, offset)
+    return status if status != OK else check_credentials(text, out, offset)
+
+
+cdef int check_credentials(Span text, DigestFields *out, size_t *offset) noexcept nogil:
+    """Whether what `parse_params` read are credentials as RFC 7616, 3.4 has them; a Status."""
     cdef Span response, nc, qop
-    if status != OK:
-        return status
+    if out.value[QOP].n == 0:
+        # No value stands for no parameter: old clients send qop="" where none was offered.
+        out.value[QOP].p = NULL
     response = out.value[RESPONSE]
     nc = out.value[NC]
     qop = out.value[QOP]
@@ -287,7 +293,7 @@ cdef int parse_credentials(Span text, DigestFields *out, size_t *offset) noexcep
     out.qop = QOP_NONE
     if qop.p != NULL:
         offset[0] = <size_t>(qop.p - text.p)
-        if nc.p == NULL or out.value[CNONCE].p == NULL or take_list(qop):
+        if nc.p == NULL or out.value[CNONCE].p == NULL or is_no_token(qop):
             return BAD_QOP
         if is_word(qop, "auth", 4):
             out.qop = QOP_AUTH
@@ -298,7 +304,87 @@ cdef int parse_credentials(Span text, DigestFields *out, size_t *offset) noexcep
     return OK
 
 
-cdef bint take_list(Span s) noexcept nogil:
+cdef bint answers_nothing(const DigestFields *fields) noexcept nogil:
+    """Whether nonce or response are empty or left out of what `parse_params` read: as no credentials.
+
+    So says an IMS telephone's first REGISTER who it is, before there is a challenge (3GPP TS 24.229,
+    5.1.1.2), and a later one, with auts, that it wants another (RFC 3310, 3.4).
+    """
+    return fields.value[NONCE].n == 0 or fields.value[RESPONSE].n == 0
+
+
+cdef bint is_of_other_realm(Span text, Span realm) noexcept nogil:
+    """Whether credentials that `parse_params` refused name realms that can be read, and `realm` is none.
+
+    Such are meant for somebody else, who may well read them (RFC 3261, 22.3). Of what stands between two
+    commas, outside quotes, a realm is read if it is one; what else is there does not matter.
+    """
+    cdef Reader r
+    cdef Span name, value
+    cdef bint found = False
+    r.p = text.p
+    r.end = text.p + text.n
+    while r.p < r.end:
+        skip_lws(&r)
+        if take_class(&r, AD_TOKEN, &name):
+            if is_word(name, "Digest", 6) and r.p < r.end and is_lws(r.p[0]):
+                continue    # the scheme; it stands in the middle, too, where somebody has joined two fields
+            if is_word(name, "realm", 5) and skip_byte(&r, c'=') and take_loosely(&r, &value):
+                found = True
+                if equal_plain(value, realm):
+                    return False
+        skip_element(&r)
+    return found
+
+
+cdef bint take_loosely(Reader *r, Span *out) noexcept nogil:
+    """A token, or a quoted string up to its end, whatever characters are in it."""
+    if r.p == r.end or r.p[0] != c'"':
+        return take_class(r, AD_TOKEN, out)
+    out.p = r.p + 1
+    if not skip_quoted(r):
+        return False
+    out.n = <size_t>(r.p - 1 - out.p)
+    return True
+
+
+cdef bint skip_quoted(Reader *r) noexcept nogil:
+    """Passes over a quoted string, or over all that is left: then it has no end, and False."""
+    r.p += 1
+    while r.p < r.end:
+        r.p = ad_find_quote(r.p, r.end)
+        if r.p == r.end:
+            return False
+        if r.p[0] == c'"':
+            r.p += 1
+            return True
+        r.p += 2 if r.p[0] == c'\\' and 2 <= r.end - r.p else 1
+    return False
+
+
+cdef void skip_element(Reader *r) noexcept nogil:
+    """Passes over what is left up to the next comma outside quotes, and that comma."""
+    while r.p < r.end and r.p[0] != c',':
+        if r.p[0] == c'"':
+            skip_quoted(r)
+        else:
+            r.p += 1
+    if r.p < r.end:
+        r.p += 1
+
+
+cdef bint equal_plain(Span quoted, Span plain) noexcept nogil:
+    """Whether what stood between quotes means `plain`, in any case of its letters."""
+    cdef uint8_t room[MAX_PARAMETER]
+    cdef Span value
+    if not quoted.n <= MAX_PARAMETER:
+        return False    # a longer one is nobody's that we know
+    value.n = unquote(quoted, room)
+    value.p = room
+    return equal_nocase(value, plain)
+
+
+cdef bint is_no_token(Span s) noexcept nogil:
     """Whether `s` is anything but one token, such as the list that only a challenge may hold."""
     cdef size_t i
     for i in range(s.n):
@@ -406,8 +492,8 @@ cdef class Credentials:
         cdef uint8_t room[MAX_PARAMETER]
         cdef uint8_t plain[MAX_PARAMETER]
         if self.name is None:
-            if self.fields.value[USERNAME].p != NULL:
-                self.name = self.text(USERNAME)
+            if self.fields.value[USERNAME_STAR].p == NULL:
+                self.name = self.text(USERNAME) or ""   # of an object that nobody filled, too
             else:
                 self.name = text_of(
                     between(plain, put_ext_value(plain, plain_value(&self.fields, USERNAME_STAR, room))))
@@ -509,6 +595,8 @@ cdef tuple _parameters(const DigestFields *fields):
     cdef int escaped
     cdef uint8_t room[MAX_PARAMETER]
     cdef list found = []
+    if fields.raw.p == NULL:
+        return ()
     value.p = NULL
     value.n = 0
     r.p = fields.raw.p + 6

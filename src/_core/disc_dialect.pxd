@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint8_t, uint32_t
 
-from auth_diameter._core.digest cimport Credentials
+from auth_diameter._core.digest cimport Credentials, DigestFields
 from auth_diameter._core.disc_wire cimport Asked, QuestionView
 from auth_diameter._core.sip cimport SipRequest
 from auth_diameter._core.span cimport Span
@@ -45,3 +45,9 @@ cdef class Answer:
 cdef class AaRequest:
     cdef bytes data             # every span points in here
     cdef QuestionView view
+    cdef DigestFields fields    # of Response, once somebody asked for them
+    cdef int status             # what their parser said
+    cdef size_t offset
+    cdef bint looked            # whether it was asked
+
+    cdef bint look(self) noexcept

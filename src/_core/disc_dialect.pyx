@@ -21,7 +21,8 @@ from auth_diameter._core.codes cimport (
     SERVICE_GROUP_CHECK,
 )
 from auth_diameter._core.digest cimport (
-    OK, QOP_AUTH_INT, REALM, Credentials, DigestFields, new_credentials, parse_credentials, parse_error,
+    OK, QOP_AUTH_INT, REALM, Credentials, answers_nothing, check_credentials, new_credentials, parse_error,
+    parse_params,
 )
 from auth_diameter._core.disc_wire cimport (
     AnswerView, Asked, answer_size, authentication_room, challenge_size, group_check_room, put_answer,
@@ -225,7 +226,7 @@ cdef class Answer:
 
     def __repr__(self):
         return (f"<Answer result_code={self.result_code} service_type={self.service_type} "
-                f"challenges={len(self.challenges)} fault={self.fault!r}>")
+                f"challenges={len(self.challenges or ())} fault={self.fault!r}>")
 
 
 cdef Answer answer_of(const uint8_t *p, size_t n, int64_t *msgid):
@@ -444,24 +445,35 @@ cdef class AaRequest:
 
     @property
     def has_credentials(self):
+        """Whether there is a Response AVP, and one that answers a challenge.
+
+        What Kamailio forwards of an IMS telephone's first REGISTER does not, see `answers_nothing`, and wants one.
+        """
+        return self.look()
+
+    cdef bint look(self) noexcept:
+        if not self.looked and self.view.response.p != NULL:
+            self.status = parse_params(self.view.response, &self.fields, &self.offset)
+            if self.status == OK:
+                if self.fields.value[REALM].p != NULL and answers_nothing(&self.fields):
+                    self.view.response.p = NULL
+                else:
+                    self.status = check_credentials(self.view.response, &self.fields, &self.offset)
+        self.looked = True
         return self.view.response.p != NULL
 
     def credentials(self):
-        """The Credentials of the Response AVP; None where there is none.
+        """The Credentials of the Response AVP; None where `has_credentials` says that there are none.
 
         :raises ParseError: they are of another scheme or break the grammar.
         """
-        cdef DigestFields fields
-        cdef size_t offset = 0
-        cdef int status
-        if self.view.response.p == NULL:
+        if not self.look():
             return None
-        status = parse_credentials(self.view.response, &fields, &offset)
-        if status != OK:
-            raise parse_error(status, offset, "Response")
-        if fields.value[REALM].p == NULL:
-            raise ParseError("Response: realm missing", offset)
-        return new_credentials(self.data, &fields)
+        if self.status != OK:
+            raise parse_error(self.status, self.offset, "Response")
+        if self.fields.value[REALM].p == NULL:
+            raise ParseError("Response: realm missing", self.offset)
+        return new_credentials(self.data, &self.fields)
 
     def __repr__(self):
         return (f"<AaRequest service_type={self.service_type} user_name={text_of(self.view.user_name)!r} "
@@ -507,21 +519,26 @@ def append_answer(bytearray out not None, AaRequest question not None, uint32_t 
     :param user_name: str, where the SIP server knows its hash alone (RFC 7616, 3.4.4), or None.
     :param failed_avp: code of the AVP that Failed-AVP is to hold (RFC 6733, 7.5); 0: none.
     """
-    cdef Py_ssize_t size = PyByteArray_GET_SIZE(out)
+    cdef Py_ssize_t size
     cdef size_t more = 0
     cdef uint8_t *q
     cdef Span text
+    challenges = tuple(challenges)      # ours alone: what is written is what was measured
     for challenge in challenges:
         span_of(challenge, &text, "challenge")
         more += challenge_size(text)
     if response_auth is not None:
-        more += avp_size(len(as_bytes(response_auth, "response_auth")))
+        response_auth = as_bytes(response_auth, "response_auth")
+        more += avp_size(len(response_auth))
     if nextnonce is not None:
-        more += avp_size(len(as_bytes(nextnonce, "nextnonce")))
+        nextnonce = as_bytes(nextnonce, "nextnonce")
+        more += avp_size(len(nextnonce))
     if user_name is not None:
-        more += avp_size(len(as_bytes(user_name, "user_name")))
+        user_name = as_bytes(user_name, "user_name")
+        more += avp_size(len(user_name))
     if failed_avp:
         more += failed_avp_size()
+    size = PyByteArray_GET_SIZE(out)
     PyByteArray_Resize(out, size + <Py_ssize_t>(answer_size(&question.view) + more))
     q = <uint8_t *>PyByteArray_AS_STRING(out) + size
     q += put_answer(q, &question.view, result_code, more)

@@ -58,7 +58,8 @@ cdef enum:
 cdef size_t authentication_room(const Asked *asked) noexcept nogil:
     """Bytes that `put_authentication` writes at most."""
     cdef size_t n = FRAME_ROOM + asked.realm.n + asked.body_hash.n + asked.source.n
-    n += asked.request.request_uri.text.n + identity(asked.request).text.n
+    # User-Name is the realm where the identity has no host.
+    n += asked.request.request_uri.text.n + identity(asked.request).text.n + asked.realm.n
     if asked.credentials != NULL:
         # Response is all of them, and User-Name at most username and realm, which are parts of them.
         n += 2 * asked.credentials.raw.n + asked.request.method_name.n
@@ -71,7 +72,7 @@ cdef size_t put_authentication(uint8_t *out, const Asked *asked) noexcept nogil:
     cdef uint8_t *q = put_address_avp(out + HEADER_SIZE, AVP_RESOURCE, &m.request_uri, True)
     q = put_common(q, asked.realm, SERVICE_AUTHENTICATION, asked.msgid)
     if asked.credentials == NULL:
-        q = put_address_avp(q, AVP_USER_NAME, identity(m), False)
+        q = put_identity_avp(q, identity(m), asked.realm)
     else:
         q = put_username_avp(q, asked.credentials)
         q = put_response_avp(q, asked.credentials.raw)
@@ -127,6 +128,17 @@ cdef uint8_t *put_address_avp(uint8_t *q, uint32_t code, const SipUri *uri, bint
     return avp_put_in_place(q, code, n)
 
 
+cdef uint8_t *put_identity_avp(uint8_t *q, const SipUri *uri, Span realm) noexcept nogil:
+    """User-Name without credentials: user@host, or the host alone.
+
+    The realm alone where a URI has no host, as tel: and urn: have none: a number or a name of another
+    scheme is that of no user of the realm. Never empty, for DISC takes no such question.
+    """
+    if uri.host.n:
+        return put_address_avp(q, AVP_USER_NAME, uri, False)
+    return avp_put(q, AVP_USER_NAME, AVP_MANDATORY, realm.p, realm.n)
+
+
 cdef uint8_t *avp_put_in_place(uint8_t *q, uint32_t code, size_t n) noexcept nogil:
     """Header and padding around n bytes of data that stand behind the header's place already."""
     put_u32(q, code)
@@ -147,9 +159,10 @@ cdef uint8_t *put_username_avp(uint8_t *q, const DigestFields *credentials) noex
     cdef uint8_t room[MAX_PARAMETER]
     cdef Span name
     cdef bint qualified = False
-    if credentials.value[USERNAME].p != NULL:
+    if credentials.value[USERNAME_STAR].p == NULL:
         name = plain_value(credentials, USERNAME, room)
-        memcpy(at, name.p, name.n)
+        if name.n:
+            memcpy(at, name.p, name.n)
         at += name.n
     else:
         at = put_ext_value(at, plain_value(credentials, USERNAME_STAR, room))

@@ -25,6 +25,24 @@ cdef struct TopVia:
     bint has_rport
 
 
+ctypedef int Place
+
+cdef enum:
+    # Where an address stands: alone in From or To, or among others, with commas between them, in Contact.
+    PARTY, CONTACT
+
+
+cdef struct Address:
+    # name-addr or addr-spec with its parameters: RFC 3261, 20.10, 20.20, 20.39
+    Span name       # display name, without quotes; p is NULL where there is none
+    bint quoted     # whether it stood between quotes
+    bint escaped    # whether quoted-pairs or folds stand in it, then
+    SipUri uri
+    Span params     # those of the header field, from the first ";" on
+    Span tag        # of From or To
+
+
 cdef Header header_of(Span name) noexcept nogil
-cdef bint take_name_addr(Reader *r, SipUri *uri, Span *tag) noexcept nogil
+cdef bint take_address(Reader *r, Place place, Address *out) noexcept nogil
+cdef bint take_param(Reader *r, Span *name, Span *value, bint *escaped) noexcept nogil
 cdef bint take_via(Reader *r, TopVia *out) noexcept nogil

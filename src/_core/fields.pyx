@@ -3,6 +3,7 @@
 ::
 
     From, To  = ( [ display-name ] "<" URI ">" / URI ) *( ";" token [ "=" value ] )
+    Contact   = 1#( the same )
     Via       = 1#( "SIP" "/" "2.0" "/" token LWS host [ ":" port ] *( ";" token [ "=" value ] ) )
 """
 
@@ -10,10 +11,11 @@ from libc.stdint cimport uint8_t
 from libc.string cimport memset
 
 from auth_diameter._core.chars cimport (
-    AD_HEX, AD_HOST, AD_TOKEN, ad_is, is_lws, is_word, skip_byte, skip_lws, take_class, take_quoted,
+    AD_HEX, AD_HOST, AD_TOKEN, ad_is, ad_is_control, ad_skip_class, is_lws, is_word, skip_byte, skip_lws,
+    take_class, take_quoted,
 )
 from auth_diameter._core.span cimport Reader, Span, between, lower
-from auth_diameter._core.uri cimport SipUri, take_host, take_port, take_uri
+from auth_diameter._core.uri cimport take_host, take_port, take_uri
 
 
 cdef Header header_of(Span name) noexcept nogil:
@@ -59,68 +61,124 @@ cdef Header header_of(Span name) noexcept nogil:
     return HEADER_OTHER
 
 
-cdef bint take_params(Reader *r, Span *tag) noexcept nogil:
-    """*( ";" token [ "=" ( token / host / quoted-string ) ] ) up to the end; False at the place.
+cdef bint take_param(Reader *r, Span *name, Span *value, bint *escaped) noexcept nogil:
+    """";" token [ "=" ( token / host / quoted-string ) ]; False at the place.
 
-    `tag` is filled from a parameter of that name, which may stand there once and is a token.
+    `value` is without quotes, and its p NULL where there is none; `escaped`: see `take_quoted`.
+    """
+    cdef int quoted
+    value.p = NULL
+    value.n = 0
+    escaped[0] = False
+    if not skip_byte(r, c';') or not take_class(r, AD_TOKEN, name):
+        return False
+    if not skip_byte(r, c'='):
+        return True
+    if r.p < r.end and r.p[0] == c'"':
+        quoted = take_quoted(r, value)
+        escaped[0] = quoted > 0
+        return quoted >= 0
+    if r.p < r.end and r.p[0] == c'[':      # of an IPv6reference
+        value.p = r.p
+        r.p += 1
+        while r.p < r.end and (ad_is(r.p[0], AD_HEX) or r.p[0] == c':' or r.p[0] == c'.'):
+            r.p += 1
+        if r.p == r.end or r.p[0] != c']':
+            return False
+        r.p += 1
+        value.n = <size_t>(r.p - value.p)
+        return True
+    return take_class(r, AD_TOKEN | AD_HOST, value)
+
+
+cdef bint take_params(Reader *r, Place place, Address *out) noexcept nogil:
+    """*( ";" param ) up to the end, in Contact up to a comma; False at the place.
+
+    The tag of From and To may stand there once, and is a token: a reply would add a second one.
     """
     cdef Span name, value
-    while True:
-        skip_lws(r)
-        if r.p == r.end:
-            return True
-        if not skip_byte(r, 59) or not take_class(r, AD_TOKEN, &name):
-            return False
-        if skip_byte(r, 61):
-            if is_word(name, "tag", 3):
-                if tag.p != NULL or not take_class(r, AD_TOKEN, tag):
-                    return False
-            elif r.p < r.end and r.p[0] == 34:
-                if take_quoted(r, &value) < 0:
-                    return False
-            elif r.p < r.end and r.p[0] == 91:  # [ of an IPv6reference
-                r.p += 1
-                while r.p < r.end and (ad_is(r.p[0], AD_HEX) or r.p[0] == 58 or r.p[0] == 46):
-                    r.p += 1
-                if r.p == r.end or r.p[0] != 93:
-                    return False
-                r.p += 1
-            elif not take_class(r, AD_TOKEN | AD_HOST, &value):
-                return False
-        elif is_word(name, "tag", 3):
-            return False    # a reply would add a second one
-
-
-cdef bint take_name_addr(Reader *r, SipUri *uri, Span *tag) noexcept nogil:
-    """The value of From or To (RFC 3261, 20.20 and 20.39), whole; False with r.p at the place."""
-    cdef Span word
-    cdef const uint8_t *start
-    tag.p = NULL
-    tag.n = 0
+    cdef bint escaped
+    cdef const uint8_t *after
     skip_lws(r)
-    start = r.p
-    if r.p < r.end and r.p[0] == 34:
-        if take_quoted(r, &word) < 0:
+    out.params.p = r.p
+    after = r.p
+    while r.p < r.end and not (place == CONTACT and r.p[0] == c','):
+        if not take_param(r, &name, &value, &escaped):
             return False
-        skip_lws(r)
-    else:
-        # *( token LWS ) "<" is a display name; a token right before ":" is a scheme.
-        while take_class(r, AD_TOKEN, &word):
-            skip_lws(r)
-        if r.p < r.end and r.p[0] != 60:
-            r.p = start
-            if not take_uri(r, True, False, uri):
+        after = r.p
+        if place == PARTY and is_word(name, "tag", 3):
+            # Not what stands in quotes or is an IPv6reference
+            if out.tag.p != NULL or value.p == NULL or ad_skip_class(value.p, r.p, AD_TOKEN) != r.p:
                 return False
-            return take_params(r, tag)
-    if r.p == r.end or r.p[0] != 60:    # <
+            out.tag = value
+        skip_lws(r)
+    out.params.n = <size_t>(after - out.params.p)
+    return True
+
+
+cdef bint take_name(Reader *r, Place place, Address *out) noexcept nogil:
+    """[ display-name ] before "<"; False at the place. Nothing is taken where a URI without brackets begins.
+
+    Without quotes it is to be tokens. Senders put anything there, commas and UTF-8, and every other server
+    takes it: what comes before "<", but for quotes, ">", and control characters outside of a fold. In
+    Contact not a comma, which ends the one before. And not what begins as a sip, sips or tel URI does: in
+    "sip:a@b, <sip:c@d>" two readers might see two senders.
+    """
+    cdef const uint8_t *start = r.p
+    cdef const uint8_t *p
+    cdef const uint8_t *end
+    cdef int quoted
+    if r.p < r.end and r.p[0] == c'"':
+        quoted = take_quoted(r, &out.name)
+        out.quoted = True
+        out.escaped = quoted > 0
+        skip_lws(r)
+        return quoted >= 0
+    if begins_as_uri(r[0]):
+        return True
+    p = start
+    while p < r.end and p[0] != c'<' and p[0] != c'>' and p[0] != c'"' and not (place == CONTACT and p[0] == c','):
+        if ad_is_control(p[0]) and not is_lws(p[0]):
+            r.p = p
+            return False
+        p += 1
+    if p == r.end or p[0] != c'<':
+        return True
+    end = p
+    while end > start and is_lws((end - 1)[0]):
+        end -= 1
+    if end > start:
+        out.name = between(start, end)
+    r.p = p
+    return True
+
+
+cdef bint begins_as_uri(Reader r) noexcept nogil:
+    """Whether it begins with "sip:", "sips:" or "tel:"."""
+    cdef Span scheme
+    return take_class(&r, AD_TOKEN, &scheme) and r.p < r.end and r.p[0] == c':' and (
+        is_word(scheme, "sip", 3) or is_word(scheme, "sips", 4) or is_word(scheme, "tel", 3))
+
+
+cdef bint take_address(Reader *r, Place place, Address *out) noexcept nogil:
+    """The value of From or To, whole, or one element of Contact, up to a comma or the end.
+
+    False with r.p at the place (RFC 3261, 20.10, 20.20 and 20.39).
+    """
+    memset(out, 0, sizeof(Address))
+    skip_lws(r)
+    if not take_name(r, place, out):
         return False
-    r.p += 1
-    if not take_uri(r, False, False, uri):
+    if r.p < r.end and r.p[0] == c'<':
+        r.p += 1
+        if not take_uri(r, False, False, &out.uri):
+            return False
+        if r.p == r.end or r.p[0] != c'>':
+            return False
+        r.p += 1
+    elif out.name.p != NULL or not take_uri(r, True, False, &out.uri):
         return False
-    if r.p == r.end or r.p[0] != 62:    # >
-        return False
-    r.p += 1
-    return take_params(r, tag)
+    return take_params(r, place, out)
 
 
 cdef bint take_via(Reader *r, TopVia *out) noexcept nogil:

@@ -42,7 +42,7 @@ from auth_diameter._core.span cimport Span, equal_nocase
 from auth_diameter._core.text cimport borrow
 
 cdef enum:
-    ADMITTED, HELD, REFUSED, ENDED
+    ENDED, ADMITTED, HELD, REFUSED      # what nobody has begun is ended
     MOST_LOGINS = 1000          # that let one more attempt each be in flight
 
 cdef double LONGEST = 60.0      # seconds: so long who has corrected his password waits at most
@@ -206,6 +206,8 @@ cdef class Penalties:
         """
         if address is None:
             return None
+        if not len(address):
+            raise ValueError("address: expected (host, port)")
         with cython.critical_section(self):
             return self.begin_as(name_of(credentials), realm, address[0], now, item)
 
@@ -412,6 +414,8 @@ cdef void forget_old(_Tally found, double now) noexcept:
 
 cdef object source_of(str address):
     """Whom a guess counts for: its IPv4 address, or the 8 bytes of its IPv6 /64."""
+    if address is None:
+        raise TypeError("address: expected a str")
     if ":" not in address:
         return address
     try:

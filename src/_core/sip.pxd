@@ -3,6 +3,7 @@
 from libc.stdint cimport uint64_t
 
 from auth_diameter._core.digest cimport Credentials
+from auth_diameter._core.fields cimport Header
 from auth_diameter._core.sip_wire cimport DEFAULT_MAX_LINES, DEFAULT_MAX_SIZE, SipMessage
 
 
@@ -18,3 +19,5 @@ cdef class SipRequest:
     cdef object refusal(self)
     cpdef mark_authorized(self, Credentials credentials, bint proxy=*, str username=*)
     cdef list find(self, str name, bint once)
+    cdef object party(self, Header header)
+    cdef list contact_lines(self)

@@ -10,23 +10,27 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
 
-from auth_diameter._core.chars cimport AD_HOST, AD_TOKEN, ad_find_control, ad_is, ad_skip_class
+from auth_diameter._core.chars cimport (
+    AD_HOST, AD_TOKEN, ad_find_control, ad_is, ad_skip_class, is_word, unquote,
+)
 from auth_diameter._core.digest cimport OK, OTHER_SCHEME, Credentials, DigestFields, new_credentials, parse_error
 from auth_diameter._core.fields cimport (
-    AUTHORIZATION, CALL_ID, CONTENT_LENGTH, CSEQ, FROM, MAX_FORWARDS, PROXY_AUTHORIZATION, TO, VIA, Header,
+    AUTHORIZATION, CALL_ID, CONTACT, CONTENT_LENGTH, CSEQ, FROM, MAX_FORWARDS, PARTY, PROXY_AUTHORIZATION, TO, VIA,
+    Address, Header, header_of, take_address, take_param,
 )
 from auth_diameter._core.sip_wire cimport (
-    METHOD_ACK, METHOD_CANCEL, METHOD_REGISTER, can_reply, find_credentials, parse_request,
+    METHOD_ACK, METHOD_CANCEL, METHOD_REGISTER, Line, can_reply, find_credentials, parse_request,
     put_reply_end, put_reply_header, put_reply_start, release_request, reply_room,
 )
 from auth_diameter._core.siphash cimport (
     ad_siphash, ad_siphash_begin, ad_siphash_bytes, ad_siphash_end, ad_siphash_word,
 )
-from auth_diameter._core.span cimport Span, equal_nocase
-from auth_diameter._core.text cimport borrow, span_of, text_of
-from auth_diameter._core.uri cimport Uri, shown
+from auth_diameter._core.span cimport Reader, Span, equal_nocase
+from auth_diameter._core.text cimport PyUnicode_IS_ASCII, as_bytes, borrow, span_of, text_of
+from auth_diameter._core.uri cimport SipUri, new_uri, shown
 
 from auth_diameter._core.errors import ConfigError, ParseError
+from auth_diameter._core.name_addr import NameAddr
 
 # Header names as they are best known, for messages and replies.
 _HEADER_NAMES = {
@@ -41,6 +45,10 @@ _COMPACT = {
     "l": "content-length", "m": "contact", "o": "event", "r": "refer-to", "s": "subject", "t": "to",
     "u": "allow-events", "v": "via", "x": "session-expires", "y": "identity",
 }
+
+
+cdef enum:
+    MOST_CONTACTS = 256     # no registrar binds as many, and each costs a microsecond
 
 
 # Of this process and those forked from it.
@@ -71,6 +79,8 @@ cdef class SipRequest:
     def __init__(self, data, source=None, *, size_t max_size=DEFAULT_MAX_SIZE, int max_headers=DEFAULT_MAX_LINES):
         if self.data is not None:
             raise TypeError("a SipRequest is read once")    # its spans point into the first bytes
+        if max_headers < 0:
+            raise ConfigError(f"max_headers {max_headers}: expected 0 or more")
         self.data = data if type(data) is bytes else bytes(memoryview(data))
         if source is not None:
             self.source = address_of(source)
@@ -179,17 +189,89 @@ cdef class SipRequest:
 
     def uri(self, str part not None):
         """The URI of "request", "from" or "to" in its parts, as `Uri`; None where it is missing."""
-        cdef Uri made = Uri.__new__(Uri)
+        cdef const SipUri *found
         if part == "request":
-            made.uri = self.m.request_uri
+            found = &self.m.request_uri
         elif part == "from":
-            made.uri = self.m.from_
+            found = &self.m.from_
         elif part == "to":
-            made.uri = self.m.to
+            found = &self.m.to
         else:
             raise ConfigError(f"part {part!r}: expected request, from or to")
-        made.data = self.data
-        return made if made.uri.text.p != NULL else None
+        return new_uri(self.data, found) if found.text.p != NULL else None
+
+    @property
+    def from_(self):
+        """From with display name, URI and parameters, as `NameAddr`; None where it is missing."""
+        return self.party(FROM)
+
+    @property
+    def to(self):
+        """To with display name, URI and parameters, as `NameAddr`; None where it is missing."""
+        return self.party(TO)
+
+    cdef object party(self, Header header):
+        cdef Address found
+        cdef Reader r
+        cdef Span value
+        # Those that were malformed made the whole request malformed, and stand here without a URI.
+        if (self.m.from_ if header == FROM else self.m.to).text.p == NULL:
+            return None
+        value = self.m.lines[self.m.first[header]].value
+        r.p = value.p
+        r.end = value.p + value.n
+        take_address(&r, PARTY, &found)
+        return new_address(self.data, &found)
+
+    @property
+    def contacts(self):
+        """The addresses of all Contact fields, in order, tuple of `NameAddr` (RFC 3261, 20.10).
+
+        "*" is no address: of a request with "*" it is empty, see `has_star_contact`.
+
+        :raises ParseError: one is malformed, or stands beside "*" (10.3, step 6), or there are more than 256.
+            No one but the reader of Contact cares: such a request is not malformed on that account.
+        """
+        cdef list found = [], lines = self.contact_lines()
+        cdef Address address
+        cdef Reader r
+        cdef Py_ssize_t at
+        for start, end in lines:
+            r.p = self.m.start + <size_t>start
+            r.end = self.m.start + <size_t>end
+            if end - start == 1 and r.p[0] == c'*' and len(lines) == 1:
+                break
+            while True:
+                at = r.p - self.m.start
+                if len(found) == MOST_CONTACTS:
+                    raise ParseError(f"Contact: more addresses than the limit of {MOST_CONTACTS}", at,
+                                     header="Contact", request=self)
+                if not take_address(&r, CONTACT, &address):
+                    at = r.p - self.m.start
+                    raise ParseError("Contact: not a name-addr or addr-spec of RFC 3261, 25.1", at,
+                                     header="Contact", request=self)
+                found.append(new_address(self.data, &address))
+                if r.p == r.end:
+                    break
+                r.p += 1
+        return tuple(found)
+
+    @property
+    def has_star_contact(self):
+        """Whether Contact is "*": all bindings are to go (RFC 3261, 10.2.2)."""
+        cdef list lines = self.contact_lines()
+        return len(lines) == 1 and self.m.start[<size_t>lines[0][0]:<size_t>lines[0][1]] == b"*"
+
+    cdef list contact_lines(self):
+        """Where the values of all Contact fields begin and end."""
+        cdef const Line *line
+        cdef list found = []
+        cdef int i
+        for i in range(self.m.line_count):
+            line = &self.m.lines[i]
+            if is_word(line.name, "contact", 7) or is_word(line.name, "m", 1):
+                found.append((line.value.p - self.m.start, line.value.p + line.value.n - self.m.start))
+        return found
 
     def tag(self, str part not None):
         """The tag of "from" or "to", str; None where there is none."""
@@ -239,8 +321,9 @@ cdef class SipRequest:
 
         :param realm: str, compared without regard to case.
         :param proxy: look into Proxy-Authorization instead of Authorization.
-        :raises ParseError: a Digest header before the match breaks the grammar. Other schemes and
-            realms are passed over.
+        :raises ParseError: there are none but such as break the grammar, of this realm or of none that can be
+            read. Other schemes and realms are passed over, and so is what answers no challenge: with a nonce
+            or response that is empty or left out (3GPP TS 24.229, 5.1.1.2).
         """
         cdef Header header = PROXY_AUTHORIZATION if proxy else AUTHORIZATION
         cdef Span wanted
@@ -300,68 +383,135 @@ cdef class SipRequest:
             return self.source
         return (self.source[0], self.m.via.port or 5060, *self.source[2:])
 
-    def reply(self, int code, str reason not None, headers=()):
+    def reply(self, code, reason, headers=(), body=b""):
         """The whole stateless reply, bytes (RFC 3261, 8.2.6 and 8.2.7); b"" where none may be sent.
 
         All Via in order, the top one with received and rport; From; To with a tag that is the same
-        for a retransmission; Call-ID; CSeq; `headers`; Content-Length: 0. An ACK is never answered.
+        for a retransmission; Call-ID; CSeq; `headers`; Content-Length; `body`. An ACK is never answered.
 
-        :param code: 100 to 699. :param headers: pairs (name, value) of str.
-        :raises ConfigError: a code out of range, a name that is no token, or a CR, LF or other control
-            character in the rest.
+        :param code: int, 100 to 699. :param reason: str.
+        :param headers: pairs (name, value) of str, or a dict.
+        :param body: bytes-like; it wants a Content-Type among `headers` (20.15).
+        :raises ConfigError: a code out of range, a header that is no pair, whose name is no token or one of
+            those above, a CR, LF or other control character in the rest, or a body without its type.
+        :raises TypeError: something of another type.
         """
         cdef list kept = []     # names and values in turn, whose bytes are borrowed while we write
-        cdef Span phrase, span, host, value_span
+        cdef Span phrase, span, host, value_span, body_span
         cdef size_t room
         cdef uint8_t small[4096]
         cdef uint8_t *out = small
         cdef uint8_t *q
         cdef Py_ssize_t i
-        cdef int port = 0
-        cdef bytes made
-        if not 100 <= code <= 699:
+        cdef int status, port = 0
+        cdef uint64_t tag
+        cdef bint typed = False
+        if not isinstance(code, int):
+            raise TypeError(f"code: expected int, not {type(code).__name__}")
+        try:
+            status = code
+        except OverflowError:
+            status = 0
+        if not 100 <= status <= 699:
             raise ConfigError(f"code {code}: expected 100 to 699")
-        _reason_kept = borrow(reason, &phrase, "reason")
-        if has_control(phrase):
-            raise ConfigError("reason and headers of a reply take no control characters")
+        _reason_kept = line_text(reason, "reason", &phrase)
+        if type(body) is not bytes:
+            body = as_bytes(body, "body")
+        span_of(body, &body_span, "body")
         host.p = NULL
         host.n = 0
         if self.source is not None:
             span_of(self.source[0], &host, "source")
             port = self.source[1]
-        room = reply_room(&self.m, phrase, host)
-        for name, value in headers:
-            kept.append(borrow(name, &span, "header name"))
+        room = reply_room(&self.m, phrase, host) + body_span.n
+        if isinstance(headers, dict):
+            headers = headers.items()
+        for pair in headers:
+            if type(pair) is not tuple and type(pair) is not list or len(pair) != 2:
+                raise ConfigError("headers: expected pairs (name, value)")
+            name, value = pair
+            kept.append(line_text(name, "header name", &span))
             if span.n == 0 or ad_skip_class(span.p, span.p + span.n, AD_TOKEN) != span.p + span.n:
                 raise ConfigError(f"header name {name!r}: not a token of RFC 3261, 25.1")
+            if is_fixed(header_of(span)):
+                raise ConfigError(f"header {name!r}: RFC 3261, 8.2.6 says what it is in a reply")
+            if body_span.n and (is_word(span, "content-type", 12) or is_word(span, "c", 1)):
+                typed = True
             room += span.n + 4
-            kept.append(borrow(value, &span, "header value"))
-            if has_control(span):
-                raise ConfigError("reason and headers of a reply take no control characters")
+            kept.append(line_text(value, "header value", &span))
             room += span.n
+        if body_span.n and not typed:
+            raise ConfigError("body: expected a Content-Type among headers")
         if not can_reply(&self.m):
             return b""
+        tag = self.fingerprint()[1]
         if room > sizeof(small):
             out = <uint8_t *>malloc(room)
             if out == NULL:
                 raise MemoryError()
-        q = put_reply_start(out, &self.m, code, phrase, host, port, self.fingerprint()[1])
-        for i in range(0, len(kept), 2):
-            span_of(kept[i], &span, "header name")
-            span_of(kept[i + 1], &value_span, "header value")
-            q = put_reply_header(q, span, value_span)
-        q = put_reply_end(q)
-        made = PyBytes_FromStringAndSize(<const char *>out, q - out)
-        if out != small:
-            free(out)
-        return made
+        try:
+            q = put_reply_start(out, &self.m, status, phrase, host, port, tag)
+            for i in range(0, len(kept), 2):
+                span_of(kept[i], &span, "header name")
+                span_of(kept[i + 1], &value_span, "header value")
+                q = put_reply_header(q, span, value_span)
+            q = put_reply_end(q, body_span)
+            return PyBytes_FromStringAndSize(<const char *>out, q - out)
+        finally:
+            if out != small:
+                free(out)
 
     def __repr__(self):
         return f"<SipRequest {self.method} {shown(&self.m.request_uri)} call_id={self.call_id!r}>"
 
 
-cdef inline bint has_control(Span s) noexcept nogil:
-    return ad_find_control(s.p, s.p + s.n) != s.p + s.n
+cdef object line_text(object value, str what, Span *out):
+    """Borrows text that becomes part of a line; what has to be kept for that."""
+    kept = value
+    if isinstance(value, str) and not PyUnicode_IS_ASCII(value):
+        try:
+            kept = borrow(value, out, what)
+        except UnicodeEncodeError:
+            raise ConfigError(f"{what}: a character that UTF-8 does not have") from None
+    else:
+        span_of(value, out, what)
+    if ad_find_control(out.p, out.p + out.n) != out.p + out.n:
+        raise ConfigError("reason and headers of a reply take no control characters")
+    return kept
+
+
+cdef inline bint is_fixed(Header header) noexcept nogil:
+    """Whether a reply has it from its request, or by its body (RFC 3261, 8.2.6.2 and 20.14)."""
+    return (header == VIA or header == FROM or header == TO or header == CALL_ID or header == CSEQ
+            or header == CONTENT_LENGTH)
+
+
+cdef object new_address(bytes data, const Address *address):
+    """An address that `take_address` found in `data`."""
+    cdef Span name, value
+    cdef bint escaped
+    cdef Reader r
+    cdef list parameters = []
+    display_name = None
+    if address.name.p != NULL:
+        display_name = plain_text(address.name, address.escaped) if address.quoted else unfolded(address.name)
+    r.p = address.params.p
+    r.end = r.p + address.params.n
+    while r.p < r.end and take_param(&r, &name, &value, &escaped):
+        parameters.append((text_of(name), plain_text(value, escaped) if value.p != NULL else None))
+    return NameAddr(display_name, new_uri(data, &address.uri), tuple(parameters))
+
+
+cdef str plain_text(Span quoted, bint escaped):
+    """What stood between quotes, without quoted-pairs and folds."""
+    cdef bytes room
+    cdef Span plain
+    if not escaped:
+        return text_of(quoted)
+    room = bytes(quoted.n)
+    plain.p = <const uint8_t *>PyBytes_AS_STRING(room)
+    plain.n = unquote(quoted, <uint8_t *>PyBytes_AS_STRING(room))
+    return text_of(plain)
 
 
 cdef str unfolded(Span value):

@@ -61,4 +61,4 @@ cdef size_t reply_room(const SipMessage *m, Span reason, Span source_host) noexc
 cdef uint8_t *put_reply_start(uint8_t *q, const SipMessage *m, int code, Span reason, Span source_host,
                               int source_port, uint64_t tag) noexcept nogil
 cdef uint8_t *put_reply_header(uint8_t *q, Span name, Span value) noexcept nogil
-cdef uint8_t *put_reply_end(uint8_t *q) noexcept nogil
+cdef uint8_t *put_reply_end(uint8_t *q, Span body) noexcept nogil

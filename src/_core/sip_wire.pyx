@@ -12,7 +12,8 @@ Grammar (RFC 3261, 25.1), as far as a gatekeeper needs it::
     CSeq           = 1*DIGIT LWS Method
 
 What breaks it is refused, with these exceptions, which senders in the field need: a missing
-Max-Forwards (RFC 2543), "_" in a host, empty lines before the Request-Line (keep-alives). A missing
+Max-Forwards (RFC 2543), "_" in a host, "#" in a user part, anything but quotes in a display name without
+them, empty lines before the Request-Line (keep-alives). A missing
 From or To is reported by those who need it. Header fields of no concern to us are not judged.
 
 Parsing is one pass over the bytes that fills spans.
@@ -27,11 +28,12 @@ from auth_diameter._core.chars cimport (
     take_quoted,
 )
 from auth_diameter._core.digest cimport (
-    ALGORITHM_UNKNOWN, OK, OTHER_SCHEME, Algorithm, DigestFields, parse_credentials, realm_is,
+    ALGORITHM_UNKNOWN, OK, OTHER_SCHEME, REALM, Algorithm, DigestFields, answers_nothing, check_credentials,
+    is_of_other_realm, parse_params, realm_is,
 )
 from auth_diameter._core.fields cimport (
-    AUTHORIZATION, CALL_ID, CONTENT_LENGTH, CSEQ, FROM, HEADER_COUNT, HEADER_OTHER, MAX_FORWARDS,
-    PROXY_AUTHORIZATION, TO, VIA, Header, TopVia, header_of, take_name_addr, take_via,
+    AUTHORIZATION, CALL_ID, CONTENT_LENGTH, CSEQ, FROM, HEADER_COUNT, HEADER_OTHER, MAX_FORWARDS, PARTY,
+    PROXY_AUTHORIZATION, TO, VIA, Address, Header, TopVia, header_of, take_address, take_via,
 )
 from auth_diameter._core.hex cimport ad_put_hex
 from auth_diameter._core.span cimport Reader, Span, between, equal_nocase
@@ -279,13 +281,16 @@ cdef void check_fields(SipMessage *m) noexcept nogil:
 cdef void check_party(SipMessage *m, Header header, SipUri *uri, Span *tag) noexcept nogil:
     cdef Reader r
     cdef Span value
+    cdef Address address
     if m.first[header] < 0:
         return
     value = m.lines[m.first[header]].value
     r.p = value.p
     r.end = value.p + value.n
-    if not take_name_addr(&r, uri, tag):
-        memset(uri, 0, sizeof(SipUri))
+    if take_address(&r, PARTY, &address):
+        uri[0] = address.uri
+        tag[0] = address.tag
+    else:
         fail(m, "not a name-addr or addr-spec of RFC 3261, 25.1", r.p, header)
 
 
@@ -304,31 +309,45 @@ cdef int find_credentials(const SipMessage *m, Header header, Span realm, Digest
     """The Digest credentials for `realm` in the fields of that name (RFC 3261, 22.2 and 22.3).
 
     Of several those with the strongest algorithm (RFC 8760, 2.4), of these the first. OK;
-    OTHER_SCHEME: there are none; or the negative status of `parse_credentials` for a Digest header
-    before the match, with `offset` into the request.
+    OTHER_SCHEME: there are none; or the negative status of the first that break the grammar, with
+    `offset` into the request.
+
+    What is of another scheme or realm is passed over, however malformed, and so is what answers no
+    challenge (`answers_nothing`). The order of the fields decides nothing: good credentials count
+    wherever malformed ones of the same realm stand. These prove nothing, and whoever put them there
+    could as well have left them out, so that they are no reason to refuse the good ones.
     """
     cdef DigestFields another
     cdef DigestFields *fields = out
     cdef Span value
     cdef size_t at = 0
-    cdef int i, status
+    cdef int i, status, fault = OTHER_SCHEME
     if m.first[header] < 0:
         return OTHER_SCHEME
     for i in range(m.first[header], m.line_count):
         if m.lines[i].id != header:
             continue
         value = m.lines[i].value
-        status = parse_credentials(value, fields, &at)
-        if status < 0 and fields == out:
-            offset[0] = at + <size_t>(value.p - m.start)
-            return status
-        if status != OK or not realm_is(fields, realm):
+        status = parse_params(value, fields, &at)
+        if status == OTHER_SCHEME or (status != OK and is_of_other_realm(value, realm)):
             continue
+        if status == OK and fields.value[REALM].p != NULL and (
+                not realm_is(fields, realm) or answers_nothing(fields)):
+            continue
+        if status == OK:
+            status = check_credentials(value, fields, &at)
+        if status != OK:
+            if fault == OTHER_SCHEME:
+                fault = status
+                offset[0] = at + <size_t>(value.p - m.start)
+            continue
+        if fields.value[REALM].p == NULL:
+            continue    # they are for nobody
         if fields == out:
             fields = &another
         elif strength(another.algorithm) > strength(out.algorithm):
             out[0] = another
-    return OTHER_SCHEME if fields == out else OK
+    return fault if fields == out else OK
 
 
 cdef inline int strength(Algorithm algorithm) noexcept nogil:
@@ -345,7 +364,7 @@ cdef bint can_reply(const SipMessage *m) noexcept nogil:
 
 
 cdef size_t reply_room(const SipMessage *m, Span reason, Span source_host) noexcept nogil:
-    """Bytes that a reply has at most, without header fields of the caller's own."""
+    """Bytes that a reply has at most, without the caller's own header fields and body."""
     cdef size_t room = 256 + reason.n + source_host.n
     cdef int i
     for i in range(m.line_count):
@@ -399,8 +418,25 @@ cdef uint8_t *put_reply_header(uint8_t *q, Span name, Span value) noexcept nogil
     return put_line(put(put(q, name.p, name.n), b": ", 2), value)
 
 
-cdef uint8_t *put_reply_end(uint8_t *q) noexcept nogil:
-    return put(q, b"Content-Length: 0\r\n\r\n", 21)
+cdef uint8_t *put_reply_end(uint8_t *q, Span body) noexcept nogil:
+    """Content-Length, the empty line, and a body of at most that many bytes; returns the end."""
+    q = put_number(put(q, b"Content-Length: ", 16), body.n)
+    return put(put(q, b"\r\n\r\n", 4), body.p, body.n)
+
+
+cdef uint8_t *put_number(uint8_t *q, size_t number) noexcept nogil:
+    """In decimal, up to 20 digits; returns the end."""
+    cdef uint8_t digits[20]
+    cdef int n = 0
+    while number or n == 0:
+        digits[n] = <uint8_t>(48 + number % 10)
+        number //= 10
+        n += 1
+    while n:
+        n -= 1
+        q[0] = digits[n]
+        q += 1
+    return q
 
 
 cdef uint8_t *put_top_via(uint8_t *q, const SipMessage *m, Span source_host, int source_port) noexcept nogil:
@@ -408,8 +444,6 @@ cdef uint8_t *put_top_via(uint8_t *q, const SipMessage *m, Span source_host, int
     cdef Reader r
     cdef Span name, value
     cdef const uint8_t *start
-    cdef uint8_t digits[8]
-    cdef int n = 0
     q = put(q, m.via.protocol_and_host.p, m.via.protocol_and_host.n)
     r.p = m.via.params.p
     r.end = r.p + m.via.params.n
@@ -425,15 +459,7 @@ cdef uint8_t *put_top_via(uint8_t *q, const SipMessage *m, Span source_host, int
         if not is_word(name, "received", 8) and not is_word(name, "rport", 5):
             q = put(q, start, <size_t>(r.p - start))
     if m.via.has_rport:
-        q = put(q, b";rport=", 7)
-        while source_port or n == 0:
-            digits[n] = 48 + source_port % 10
-            source_port //= 10
-            n += 1
-        while n:
-            n -= 1
-            q[0] = digits[n]
-            q += 1
+        q = put_number(put(q, b";rport=", 7), <size_t>source_port)
     if m.via.has_rport or not same_host(m.via.host, source_host):
         q = put(put(q, b";received=", 10), source_host.p, source_host.n)
     return put(q, m.via.rest.p, m.via.rest.n)

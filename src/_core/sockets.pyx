@@ -227,6 +227,9 @@ cdef socklen_t put_address(tuple address, sockaddr_storage *out) except 0:
     cdef int port
     if address is None or len(address) < 2:
         raise ValueError(f"address {address!r}: expected (host, port)")
+    # Integers alone: anything else is asked for its number, and may call `send` meanwhile.
+    if not all([isinstance(number, int) for number in address[1:]]):
+        raise TypeError(f"address {address!r}: expected numbers after the host")
     port = address[1]
     if not 0 <= port <= 65535:
         raise ValueError(f"address {address!r}: expected a port up to 65535")

@@ -24,6 +24,8 @@ from auth_diameter._core.sip cimport SipRequest
 
 from auth_diameter._core.errors import ConfigError
 
+cdef uint64_t MOST_ROOM = <uint64_t>1 << 40     # below what the sizes made of it could overflow
+
 cdef enum:
     LEAST_ROOM = 1 << 20    # a reply of 64 KiB fits in many times
     WAYS = 7                # requests of a set: what looks for one that is not there reads 32 bytes
@@ -51,7 +53,7 @@ cdef class Transactions:
         fifth of that.
     :param lifetime: seconds for which one is known: 64 × T1, after which nobody repeats a request
         (RFC 3261, 17.1.1.2 and 17.1.2.2).
-    :raises ConfigError: less room than that.
+    :raises ConfigError: less room than that, or more than 1 TiB.
     """
 
     cdef uint8_t *ring
@@ -63,8 +65,8 @@ cdef class Transactions:
     cdef double lifetime
 
     def __cinit__(self, size_t room=48 << 20, double lifetime=32.0):
-        if not LEAST_ROOM <= room:
-            raise ConfigError(f"room {room}: expected {LEAST_ROOM} bytes or more")
+        if not LEAST_ROOM <= room <= MOST_ROOM:
+            raise ConfigError(f"room {room}: expected {LEAST_ROOM} to {MOST_ROOM} bytes")
         self.room = room & ~<uint64_t>7
         self.lifetime = lifetime
         self.count = 1

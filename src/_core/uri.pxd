@@ -31,3 +31,5 @@ cdef size_t put_address(uint8_t *out, const SipUri *uri, bint with_port) noexcep
 cdef class Uri:
     cdef bytes data
     cdef SipUri uri
+
+cdef Uri new_uri(bytes data, const SipUri *uri)

@@ -7,7 +7,8 @@ Grammar::
     tel-URI  = "tel:" number *( ";" name [ "=" value ] )
     other    = scheme ":" 1*( reserved / unreserved / escape )
 
-Accepted beyond that: "_" in a host name, which container networks put there.
+Accepted beyond that: "_" in a host name, which container networks put there, and "#" in a user part as it is,
+which door stations and trunks send (9901#1) and every other server takes.
 """
 
 cimport cython
@@ -384,3 +385,11 @@ cdef class Uri:
 
     def __repr__(self):
         return f"<Uri {shown(&self.uri)}>"
+
+
+cdef Uri new_uri(bytes data, const SipUri *uri):
+    """A URI that was found in `data`."""
+    cdef Uri self = Uri.__new__(Uri)
+    self.data = data
+    self.uri = uri[0]
+    return self

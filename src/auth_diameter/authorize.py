@@ -59,10 +59,10 @@ class Cause(enum.Enum):
     NOT_MEMBER = "DISC says that the user is not in the group"
     NOT_AUTHORIZED = "no credentials on the request were found right before"
     MALFORMED_REQUEST = "the request breaks the grammar of SIP"
-    MALFORMED_CREDENTIALS = "a Digest header before the match breaks its grammar"
+    MALFORMED_CREDENTIALS = "a Digest header for the realm breaks its grammar, and no other is good"
     MALFORMED_QOP = "credentials name a qop without nc or cnonce, or several"
     MALFORMED_RESPONSE = "the response in credentials is no digest of their algorithm"
-    NO_IDENTITY = "From, To or the Request-URI is missing or names no user and host"
+    NO_IDENTITY = "From, To or the Request-URI is missing, or lacks the host or user that is asked for"
     TOO_LARGE = "the question to DISC would be larger than a Diameter message may be"
     DISC_REFUSED = "DISC answered with an error"
     DISC_UNUSABLE = "DISC's answer cannot be used"
@@ -171,7 +171,9 @@ class Authorizer:
         used = expand(request)
         if used == "":
             used = request.from_host if proxy else host
-        if not used or not host:
+        # From may be a URI without a host, such as tel: or urn:, where the realm does not come from it; To of
+        # a REGISTER is a SIP or SIPS URI (RFC 3261, 10.2), and so has one.
+        if not used or (not host and (request.is_register or request.from_uri is None)):
             return refuse(request, 400, Cause.NO_IDENTITY, 0)
         try:
             credentials = request.credentials(used, proxy)

@@ -1,7 +1,8 @@
 """A SIP/UDP server that authenticates: for the demo, for tests, and for small jobs.
 
 The default route challenges REGISTER with 401 and every other method with 407, in the realm ``$fd`` or
-one of choice, and answers 200 to what DISC lets through. A route script decides for itself::
+one of choice, and answers 200 to what DISC lets through; to a REGISTER with its Contacts, though it keeps no
+bindings. A route script decides for itself::
 
     async def request_route(request, auth):
         decision = await auth.diameter_proxy_authorize(request, "$fd")
@@ -12,7 +13,8 @@ one of choice, and answers 200 to what DISC lets through. A route script decides
 A retransmission gets the reply that its request got, and is neither judged nor routed again. What cannot
 be parsed gets 400 where a reply can be addressed, else nothing. A route that fails is logged and answered
 500. Who was not let through gets no reply of more than twice the bytes that came, for the source of a
-datagram can be forged, and we shall not be the one who floods its true owner.
+datagram can be forged, and we shall not be the one who floods its true owner. Of several challenges as many
+are sent as fit into that; one always, in a reply of up to 512 bytes, or small requests could never log in.
 """
 
 from __future__ import annotations
@@ -39,9 +41,10 @@ from auth_diameter._core import (
     Transactions,
 )
 from auth_diameter.aio import AsyncAuthDiameter
-from auth_diameter.authorize import Cause, Decision
+from auth_diameter.authorize import Cause, Decision, refuse
 from auth_diameter.logs import Sparing
 from auth_diameter.refusals import Refusals, account_of
+from auth_diameter.registrar import contact_headers
 from auth_diameter.shedding import Turns
 
 log = logging.getLogger("auth_diameter.host")
@@ -68,6 +71,7 @@ _MOST_ROUTES = 10_000  # that run at a time, some 10 KiB each and their request;
 _MOST_READS = 64  # of 64 datagrams each, one after another
 _LATER = (("Retry-After", "2"),)
 _AMPLIFICATION = 2  # times the bytes of a request that its reply may have
+_ONE_CHALLENGE = 512  # bytes that a reply with one challenge may have in any case
 _TOO_SHORT = "Request Too Short For Its Reply"
 _BACKLOG = 0.3  # seconds to serve what has come already when the host is closed
 _PATIENCE = 1.0  # seconds that requests under way then have to end
@@ -79,6 +83,22 @@ _REASONS = {
     503: "Service Unavailable",
     505: "Version Not Supported",
 }
+
+
+def _challenged(request: SipRequest, decision: Decision) -> tuple[bytes, int]:
+    """A refusal's reply, and how many bytes it may have at least.
+
+    Of several challenges those at the end, which are the last choice, are left out until it is not more
+    than twice as large as the request, or has one.
+    """
+    reply, status, headers = decision.reply or b"", decision.status, decision.headers
+    if status not in (401, 407):
+        return reply, 0
+    if request.authorized is None:
+        while len(headers) > 1 and len(reply) > _AMPLIFICATION * request.data_size:
+            headers = headers[:-1]
+            reply = refuse(request, status, decision.cause, decision.return_code, headers).reply or b""
+    return reply, _ONE_CHALLENGE if len(headers) == 1 else 0
 
 
 def load_route(path: str) -> Route:
@@ -299,18 +319,28 @@ class Host:
     def _conclude(self, request: SipRequest, decision: Decision) -> None:
         """The default route's end: 200 to what is let through, else the decision's own reply."""
         if decision:
-            self._answer(request, request.reply(200, "OK", decision.headers))
+            self._answer(request, self._let_in(request, decision))
             return
         self._note(request, decision)
-        self._answer(request, decision.reply or b"")
+        self._answer(request, *_challenged(request, decision))
+
+    def _let_in(self, request: SipRequest, decision: Decision) -> bytes:
+        headers = [*decision.headers]
+        if request.is_register:
+            try:
+                headers += contact_headers(request)
+            except ParseError:
+                return request.reply(400, _REASONS[400])
+        return request.reply(200, "OK", headers)
 
     async def _run(self, route: Route, request: SipRequest) -> None:
+        most = 0
         try:
             result = await route(request, self._auth)
             if isinstance(result, Decision):
                 if not result:
                     self._note(request, result)
-                result = result.reply
+                result, most = _challenged(request, result)
             if result is not None and not isinstance(result, bytes | bytearray | memoryview):
                 # Not the value itself, which may be of a request's credentials.
                 kind = type(result).__name__
@@ -321,7 +351,7 @@ class Host:
         except (Exception, SystemExit) as error:  # noqa: BLE001 - nor a sys.exit() in a script
             self._sparing.exception(error, self._loop.time(), "the route script failed")
             reply = request.reply(500, _REASONS[500])
-        self._answer(request, reply)
+        self._answer(request, reply, most)
 
     def _note(self, request: SipRequest, decision: Decision) -> None:
         """Logs what is not let through, but for a challenge, which is how everybody begins."""
@@ -338,23 +368,27 @@ class Host:
 
     # ------------------------------------------------------------------ replies
 
-    def _answer(self, request: SipRequest, reply: bytes) -> None:
-        """The end of a request, with b"" for no reply; an end that comes too late is dropped."""
+    def _answer(self, request: SipRequest, reply: bytes, most: int = 0) -> None:
+        """The end of a request, with b"" for no reply; an end that comes too late is dropped.
+
+        :param most: bytes that the reply may have in any case, see `_send`.
+        """
         try:
             self._pending.remove(request)
         except KeyError:
             return
-        reply, address = self._send(reply, request)
+        reply, address = self._send(reply, request, most)
         self._transactions.complete(request, reply, address[1])
         if self._idle is not None and not self._pending:
             self._idle.set()
 
-    def _send(self, reply: bytes, request: SipRequest) -> Datagram:
+    def _send(self, reply: bytes, request: SipRequest, most: int = 0) -> Datagram:
         """Sends a reply, b"" for none; what was sent, and where to.
 
-        In its place goes a small one or none where it must not be sent.
+        In its place goes a small one or none where it must not be sent: who was not let through gets
+        twice the bytes of his request, or `most` where that is more.
         """
-        if len(reply) > _AMPLIFICATION * request.data_size and request.authorized is None:
+        if len(reply) > max(_AMPLIFICATION * request.data_size, most) and request.authorized is None:
             self.oversize += 1
             self._sparing.warning(
                 _TOO_SHORT, self._loop.time(), "a reply would be more than twice as large as its request"

@@ -62,6 +62,10 @@ _HEADER_STATUS = {"bad": 400, "nocred": 401, "ok": 403, "reject": 403}  # nobody
 _OTHER_HEADERS: dict[str, int | None] = {
     "resp_65535": None,  # the request does not fit a datagram
     "ws_bomb": 400,  # the question to DISC might not fit 64 KiB
+    # They answer no challenge, as an IMS telephone's first REGISTER: 3GPP TS 24.229, 5.1.1.2.
+    "missing_nonce": 401,
+    "missing_response": 401,
+    "resp_0": 401,
 }
 
 

@@ -75,7 +75,8 @@ def serve(
 ) -> None:
     """Run a SIP/UDP server that lets through whom DISC knows.
 
-    SIGHUP reads the --route script anew and opens the --log-file anew, without losing a request.
+    It keeps no bindings: 200 to a REGISTER repeats its Contacts with their expiry, and that is all. SIGHUP
+    reads the --route script anew and opens the --log-file anew, without losing a request.
     """
     from auth_diameter.host import REALM, Host, Route, bind, load_route
     from auth_diameter.workers import Workers
