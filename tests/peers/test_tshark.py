@@ -20,7 +20,7 @@ import pytest
 
 pytestmark = pytest.mark.peers
 
-USER_NAME, RESULT_CODE, DESTINATION_REALM = 1, 268, 283
+USER_NAME, CALLING_STATION_ID, SESSION_ID, RESULT_CODE, DESTINATION_REALM = 1, 31, 263, 268, 283
 RESOURCE, RESPONSE, CHALLENGE, METHOD, SERVICE_TYPE, USER_GROUP, SIP_MSGID = range(400, 407)
 CALLS = 5
 
@@ -203,31 +203,36 @@ def test_every_question_has_its_answer(capture, disc, tshark):
 
 
 def test_questions_hold_what_the_dialect_asks_for(capture, disc, tshark):
-    """First without credentials, then with them, then for the group; each in its order of AVPs."""
+    """First without credentials, then with them, then for the group; each in its order of AVPs.
+
+    `serve` adds where the request came from, and names the user of a group check with its domain.
+    """
     identity = [RESOURCE, DESTINATION_REALM, SERVICE_TYPE, SIP_MSGID, USER_NAME]
+    source = [CALLING_STATION_ID, SESSION_ID]
     group = [DESTINATION_REALM, SERVICE_TYPE, SIP_MSGID, USER_GROUP, USER_NAME]
     kinds: dict[tuple[int, ...], list[dict[int, str]]] = {}
     for message in tshark.messages(capture, disc[1]):
         if message.request:
             kinds.setdefault(tuple(message.avps), []).append(message.avps)
     assert {codes: len(seen) for codes, seen in kinds.items()} == {
-        tuple(identity): CALLS,
-        (*identity, RESPONSE, METHOD): CALLS,
+        (*identity, *source): CALLS,
+        (*identity, RESPONSE, METHOD, *source): CALLS,
         tuple(group): CALLS,
     }
-    first = kinds[tuple(identity)][0]
+    first = kinds[(*identity, *source)][0]
     assert first[RESOURCE] == "voicemail@siphub.net"
     assert first[DESTINATION_REALM] == "siphub.net"
     assert first[SERVICE_TYPE] == "6"
     assert first[USER_NAME] == "alice@siphub.net"
-    second = kinds[(*identity, RESPONSE, METHOD)][0]
+    assert first[CALLING_STATION_ID] == "127.0.0.1"
+    second = kinds[(*identity, RESPONSE, METHOD, *source)][0]
     assert second[RESPONSE].startswith("Digest ")
     assert 'username="alice"' in second[RESPONSE]
     assert second[METHOD] == "INVITE"
     third = kinds[tuple(group)][0]
     assert third[SERVICE_TYPE] == "8"
     assert third[USER_GROUP] == "voicemail"
-    assert third[USER_NAME] == "alice"
+    assert third[USER_NAME] == "alice@siphub.net"
 
 
 def test_answers_hold_a_result_and_a_challenge_where_one_is_due(capture, disc, tshark):
