@@ -245,6 +245,76 @@ def test_slow_questions_hold_up_no_other_and_are_closed(run, caplog):
     assert len(caplog.records) <= 1 + time.monotonic() - began  # not one for each
 
 
+def test_a_byte_in_time_gives_a_question_no_more_time(run):
+    """Its time runs from its first byte: who sends one now and then would else be waited for without end."""
+
+    async def scenario(listener):
+        reader, writer = await asyncio.open_connection(*listener.address)
+        for byte in question():
+            if listener.counts[ConnectionEvent.TOO_SLOW]:
+                break
+            writer.write(bytes([byte]))
+            await asyncio.sleep(0.02)
+        slow = listener.counts[ConnectionEvent.TOO_SLOW]
+        rest = await asyncio.wait_for(reader.read(), PATIENCE)
+        writer.close()
+        await writer_gone(writer)
+        return slow, rest
+
+    assert len(question()) * 0.02 > 3 * 0.5, "all of it takes longer than it may"
+    assert run(scenario, max_question_time=0.5) == (1, b"")
+
+
+HALF = question()[:-4]
+
+
+async def end_whole(reader, writer):
+    writer.write(question()[-4:])
+    await read_answers(reader, 1)
+    writer.close()
+
+
+async def end_closed(reader, writer):
+    writer.close()
+
+
+async def end_reset(reader, writer):
+    linger = struct.pack("ii", 1, 0)
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    writer.transport.abort()
+
+
+async def end_garbage(reader, writer):
+    writer.write(question()[-4:] + b"GET / HTTP/1.1\r\n\r\n")
+    await asyncio.wait_for(reader.read(), PATIENCE)
+    writer.close()
+
+
+async def end_too_slow(reader, writer):
+    await asyncio.wait_for(reader.read(), PATIENCE)
+    writer.close()
+
+
+@pytest.mark.parametrize("end", [end_whole, end_closed, end_reset, end_garbage, end_too_slow])
+def test_however_a_question_ends_what_was_kept_of_it_is_given_back(run, end):
+    """Or DISC, after some days, closes whoever's question comes in two pieces."""
+
+    async def scenario(listener):
+        for _ in range(20):  # two at a time would be too much
+            reader, writer = await asyncio.open_connection(*listener.address)
+            writer.write(HALF)
+            if end is not end_too_slow:
+                await until(lambda: listener._connections.unfinished == len(HALF))
+            await end(reader, writer)
+            await writer_gone(writer)
+            await until(lambda: not listener.open)
+            assert listener._connections.unfinished == 0
+        return listener.counts[ConnectionEvent.TOO_MUCH_UNFINISHED]
+
+    seconds = 0.01 if end is end_too_slow else PATIENCE
+    assert run(scenario, max_unfinished=len(HALF) * 3 // 2, max_question_time=seconds) == 0
+
+
 def test_halves_of_questions_are_kept_up_to_a_size_and_who_sent_most_is_closed(run, caplog):
     large = b"\x01\x00\xff\xfc" + bytes(50_000)
 
@@ -606,6 +676,24 @@ def test_the_limit_leaves_descriptors_for_other_things_than_connections(monkeypa
     assert _Connections(ListenerConfig(max_connections=10)).most == 10
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY,) * 2)
     assert _Connections(ListenerConfig(max_connections=10**6)).most == 10**6
+
+
+@pytest.mark.parametrize("how", ["closed", "reset at once"])
+def test_a_source_without_connections_is_forgotten(run, how):
+    """Strangers have many addresses: each that once came would else cost memory for good."""
+
+    async def scenario(listener):
+        for number in range(1, 21):
+            for _ in range(2):
+                _, writer = await asyncio.open_connection(
+                    *listener.address, local_addr=(f"127.0.0.{number}", 0)
+                )
+                await (end_closed if how == "closed" else end_reset)(None, writer)
+                await writer_gone(writer)
+        await until(lambda: listener.counts[ConnectionEvent.ACCEPTED] == 40 and not listener.open)
+        return dict(listener._connections.sources)
+
+    assert run(scenario) == {}
 
 
 @needs_ipv6
