@@ -833,7 +833,7 @@ def test_requests_without_credentials_are_challenged_in_a_penalty_as_ever():
     assert attempt(authorizer, 0.0, 4001, credentials=False, challenge=CHALLENGE_VALUE).status == 401
 
 
-ELSEWHERE = ("198.51.100.1", 5060)
+ELSEWHERE = ("192.0.2.2", 5060)  # as long as the other: no length tells them apart
 
 
 def attempt_of(username, authorizer, code, now=0.0, source=SOURCE):

@@ -78,9 +78,10 @@ WORDS = {
     "break": "continue",
     "continue": "break",
 }
-HEADS = set("def cdef cpdef class ctypedef import from cimport async @".split())
-KEYWORDS = set("return and or not in is if elif else while yield await lambda".split())
-NO_STATEMENT = HEADS | set("if elif else for while try except finally with return pass".split())
+HEADS = {"def", "cdef", "cpdef", "class", "ctypedef", "import", "from", "cimport", "async", "@"}
+BRANCHES = {"if", "elif", "else", "while", "return"}
+KEYWORDS = BRANCHES | {"and", "or", "not", "in", "is", "yield", "await", "lambda"}
+NO_STATEMENT = HEADS | BRANCHES | {"for", "try", "except", "finally", "with", "pass"}
 
 
 class Token(NamedTuple):
@@ -177,7 +178,7 @@ def faults(path: Path, source: str) -> list[Mutant]:
         if first.text == "return" and len(statement) > 1:
             is_number = in_c or (path.suffix == ".pyx" and _returns_c(source, first.at))
             nothing = "0" if is_number else "None"
-            if source[statement[1].at : end] != nothing:
+            if source[statement[1].at : end] not in (nothing, "False"):
                 found.append(Mutant(statement[1].at, end, nothing))
         if first.text in ("if", "elif", "while") and not in_c and last.text == ":":
             found.append(Mutant(begins[1], last.at, f"not ({source[begins[1] : last.at]})"))
@@ -221,7 +222,9 @@ def _of_token(statement: list[Token], index: int, in_c: bool) -> Iterator[Mutant
     after = statement[index + 1] if index + 1 < len(statement) else None
     if kind == "operator" and text in OPERATORS:
         if not _ends_operand(before) or (text == ">" and _closes_cast(statement, index)):
-            return  # a sign, an unpacking, a pointer or a cast
+            return  # a sign, an unpacking or a cast
+        if text == "*" and (after is None or after.text in (">", "*", ")")):
+            return  # a pointer
         for other in OPERATORS[text]:
             yield Mutant(at, end, other)
     elif kind == "number":
