@@ -432,6 +432,7 @@ def main() -> int:
         path = ROOT / options.source
         print(*(show(path.read_text(), one) for one in faults(path, path.read_text())), sep="\n")
         return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # tidy up then, too
     where = options.scratch or Path(tempfile.mkdtemp(prefix="mutation-"))
     try:
         copy = Copy(where.resolve())
