@@ -453,6 +453,33 @@ def test_closing_ends_all_connections_and_frees_the_port(disc, monkeypatch):
     assert asyncio.run(scenario()) == b""
 
 
+def test_what_came_before_the_end_is_answered_and_the_end_is_not_waited_for_longer_than_it_takes(
+    run, monkeypatch
+):
+    """Each SIP server reads its answers, then that nothing will follow, and closes: that was the last."""
+    monkeypatch.setattr(listener_module, "_PATIENCE", 2 * PATIENCE)  # nobody is waited for that long
+
+    async def scenario(listener):
+        opened = await open_connections(listener, 3)
+        for number, (reader, writer) in enumerate(opened):
+            writer.write(question(number))
+            await read_answers(reader, 1)
+        for _, writer in opened:  # nothing of this has been read when the end begins
+            os.write(writer.get_extra_info("socket").fileno(), b"".join(map(question, range(50))))
+        closing = asyncio.create_task(listener.aclose())
+        found = []
+        for reader, writer in opened:
+            answers = await read_answers(reader, 50)
+            writer.write(question(99))
+            rest = await asyncio.wait_for(reader.read(), PATIENCE)
+            found.append(([answer.hop_by_hop for answer in answers], rest))
+            writer.close()
+        await asyncio.wait_for(closing, PATIENCE)
+        return found, listener.open
+
+    assert run(scenario) == ([(list(range(50)), b"")] * 3, 0)
+
+
 def test_a_port_that_is_taken(disc):
     async def scenario():
         listener = await listen(disc, "127.0.0.1", 0)
@@ -672,6 +699,8 @@ def test_the_limit_leaves_descriptors_for_other_things_than_connections(monkeypa
     monkeypatch.setattr(resource, "getrlimit", lambda _: (100, 100))
     assert _Connections(ListenerConfig()).most == 100 - 32
     assert _Connections(ListenerConfig(max_connections=10)).most == 10
+    alone = _Connections(ListenerConfig(max_connections=1))
+    assert alone.most == alone.most_of_source == 1, "three quarters of one are none"
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY,) * 2)
     assert _Connections(ListenerConfig(max_connections=10**6)).most == 10**6
 

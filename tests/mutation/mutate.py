@@ -138,7 +138,7 @@ def read_c(source: str) -> Iterator[list[Token]]:
             statement.append(Token(found[0], found.start(), "other"))
 
 
-def annotations(source: str) -> list[tuple[int, int]]:
+def annotation_places(source: str) -> list[tuple[int, int]]:
     """Where annotations are in Python: they decide nothing."""
     offsets = [0]
     for line in source.splitlines(keepends=True):
@@ -158,7 +158,7 @@ def annotations(source: str) -> list[tuple[int, int]]:
 def faults(path: Path, source: str) -> list[Mutant]:
     """All faults that one can put into it."""
     in_c = path.suffix in (".c", ".h")
-    skipped = annotations(source) if path.suffix == ".py" else []
+    skipped = annotation_places(source) if path.suffix == ".py" else []
     found: list[Mutant] = []
     for statement in read_c(source) if in_c else read_python(source):
         first, last = statement[0], statement[-1]
@@ -337,7 +337,7 @@ class Copy:
         )  # fmt: skip
 
     def build(self) -> bool:
-        command = ["cmake", "--build", self.build_dir, "-j1"]
+        command: list[str | Path] = ["cmake", "--build", self.build_dir, "-j1"]
         done = subprocess.run(command, env=self.env, capture_output=True, text=True, check=False)
         for built in self.build_dir.glob("*.so"):
             link = self.site / "auth_diameter" / "_core" / built.name
