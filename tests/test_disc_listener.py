@@ -596,6 +596,20 @@ def test_only_addresses_that_the_machine_does_not_have(disc, address):
         asyncio.run(listen(disc, address, 0))
 
 
+def test_why_none_of_several_addresses_can_be_had_is_told_as_it_is(disc, monkeypatch):
+    """Another port is tried where one is taken in one family, and only there."""
+    resolve_to(monkeypatch, "198.51.100.1", "203.0.113.1")
+    with pytest.raises(OSError, match="assign requested address"):
+        asyncio.run(listen(disc, "somewhere", 0))
+
+
+@needs_ipv6
+def test_an_ipv6_socket_takes_no_ipv4():
+    """Or the IPv4 address of the same name could not be listened on with the same port."""
+    with listener_module._bind_one(socket.AF_INET6, ("::", 0)) as bound:
+        assert bound.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) == 1
+
+
 def test_a_connection_of_the_log_is_not_logged_at_all_while_it_behaves(run, caplog):
     caplog.set_level(logging.INFO)
 
