@@ -518,6 +518,22 @@ def test_authentication_info_in_part(avp, header):
     assert decision.headers == (("Authentication-Info", header),)
 
 
+@pytest.mark.parametrize(
+    "cnonce",
+    [b"a\\\x01b", b"a\\\x7fb", b"a\\\x1bb", "a\u0085b".encode(), "a\u2028b".encode(), b"a\xffb"],
+    ids=ascii,
+)
+@pytest.mark.parametrize("more", [(), (Avp(107, "next"),)], ids=["proof", "proof and next nonce"])
+@BOTH
+def test_a_cnonce_that_is_no_part_of_a_header_is_not_repeated_in_one(cnonce, more, proxy):
+    """A client may choose any, with control characters by way of quoted-pair: it gets in, and no proof."""
+    value = build_credentials(qop="auth", nc="00000001", cnonce="CNONCE")
+    data = with_credentials(proxy, value).replace(b"CNONCE", cnonce)
+    decision = answered(authorize(data, proxy=proxy), 2001, more=(Avp(106, "ab" * 16), *more))
+    assert decision
+    assert decision.headers == ()
+
+
 @pytest.mark.parametrize("data", [b"", b"a b", b'a"b', b"a\\b", b"a\r\nEvil: 1", b"\xff", b"a" * 257])
 def test_a_nextnonce_that_cannot_stand_in_quotes(data):
     decision = answered(authorize(with_credentials()), 2001, more=(Avp(107, data),))
@@ -879,6 +895,57 @@ def test_requests_without_credentials_are_challenged_in_a_penalty_as_ever():
     for _ in range(5):
         attempt(authorizer, 0.0)
     assert attempt(authorizer, 0.0, 4001, credentials=False, challenge=CHALLENGE_VALUE).status == 401
+
+
+ELSEWHERE = ("192.0.2.2", 5060)  # as long as the other: no length tells them apart
+
+
+def attempt_of(username, authorizer, code, now=0.0, source=SOURCE):
+    """What becomes of a request with credentials of that user, where DISC answers so if it is asked."""
+    request = SipRequest(with_credentials(value=build_credentials(username)), source)
+    outcome = authorize(request, authorizer=authorizer, now=now)
+    if isinstance(outcome, Decision):
+        return outcome.cause
+    return authorizer.conclude(outcome, Answer.decode(build_answer(1, code)), now).cause
+
+
+def test_the_owner_is_let_in_from_elsewhere_while_somebody_guesses():
+    """Guesses count for a user at a source; the owner's own slips elsewhere do not add to them."""
+    authorizer = Authorizer(Config())
+    assert attempt_of("alice", authorizer, 5003, source=ELSEWHERE) is Cause.FORBIDDEN
+    for _ in range(5):
+        assert attempt_of("alice", authorizer, 5003) is Cause.FORBIDDEN
+    assert attempt_of("alice", authorizer, 2001) is Cause.PENALIZED
+    assert attempt_of("alice", authorizer, 2001, source=ELSEWHERE) is Cause.AUTHORIZED
+    assert attempt_of("alice", authorizer, 2001) is Cause.PENALIZED, "a login elsewhere is none here"
+
+
+def test_who_got_in_elsewhere_is_nobody_s_friend_here():
+    """The exception from a source's penalty is for users who got in from there."""
+    authorizer = Authorizer(Config())
+    assert attempt_of("alice", authorizer, 2001, source=ELSEWHERE) is Cause.AUTHORIZED
+    for number in range(50):
+        assert attempt_of(f"user{number}", authorizer, 5003) is Cause.FORBIDDEN
+    assert attempt_of("alice", authorizer, 2001) is Cause.PENALIZED
+
+
+def test_fifty_refusals_of_as_many_users_are_a_penalty_for_their_source():
+    """A refusal says that the digest was wrong: the first of each user counts for the source at once."""
+    authorizer = Authorizer(Config())
+    for number in range(50):
+        assert attempt_of(f"user{number}", authorizer, 5003) is Cause.FORBIDDEN
+    assert attempt_of("bob", authorizer, 2001) is Cause.PENALIZED
+    assert attempt_of("bob", authorizer, 2001, source=ELSEWHERE) is Cause.AUTHORIZED
+
+
+def test_a_source_is_forgotten_when_its_minute_is_over():
+    """Telephones with old passwords behind one address: fewer than fifty refusals a minute, for hours."""
+    authorizer = Authorizer(Config())
+    for minute in range(5):
+        for number in range(49):
+            cause = attempt_of(f"user{minute}.{number}", authorizer, 5003, 60.0 * minute)
+            assert cause is Cause.FORBIDDEN
+    assert attempt_of("bob", authorizer, 2001, 300.0) is Cause.AUTHORIZED
 
 
 def test_without_penalty_all_are_asked():

@@ -191,6 +191,13 @@ def test_control_characters(byte: int) -> None:
     assert refused(header() + chr(byte), "control") == len(header())
 
 
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n", "\r\n\r\n"], ids=ascii)
+def test_no_backslash_makes_a_line_end_a_character(end: str) -> None:
+    """RFC 3261, 25.1: a quoted-pair is of any character but these; what is sent on would become two lines."""
+    at = len('Digest username="a\\')
+    assert refused(header(username=f'"a\\{end}b"'), "control") == at
+
+
 def test_bytes_that_are_no_utf8() -> None:
     c = Credentials.parse(header().encode().replace(b"alice", b"al\xffce"))
     assert c.username.encode("utf-8", "surrogateescape") == b"al\xffce"

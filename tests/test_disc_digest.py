@@ -428,6 +428,22 @@ def test_a_nonce_bound_to_the_address_of_the_uac(make):
     assert server.counts[Outcome.FOREIGN_NONCE] == 2
 
 
+def test_a_nonce_stays_bound_to_its_address_when_it_is_used_again(make):
+    """Its counts are remembered by then, and the nonce itself is looked at no more."""
+    server = make(bind_source=True)
+    server.source = "192.0.2.1"
+    challenge = server.challenges()["MD5"]
+
+    def ask(source, nc):
+        server.source = source
+        value = authorization(challenge, "alice", PASSWORD, "REGISTER", f"sip:{REALM}", nc=nc)
+        return code(server.ask(value))
+
+    assert ask("192.0.2.1", 1) == 2001
+    assert [ask(source, 2) for source in ("192.0.2.2", "192.0.2.10", "")] == [4001] * 3
+    assert ask("192.0.2.1", 2) == 2001, "nobody else has used up its count"
+
+
 # ------------------------------------------------------------------ nonce counts: RFC 7616, 3.4 and 5.5
 
 

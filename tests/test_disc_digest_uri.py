@@ -25,6 +25,9 @@ from auth_diameter.disc.digest_uri import uri_fits
         ("sip:carol@siphub.net", "bob@siphub.net", True, False),
         ("sip:bob@siphub.net", "bob@siphub.net:5070", True, False),
         ("sip:bob@else.where", "bob@else.where", True, True),
+        # A host below the realm: a server of it, by its own name.
+        ("sip:sip.siphub.net", "siphub.net", True, False),
+        ("sip:bob@a.b.SIPHUB.net", "bob@siphub.net", True, False),
         # A client that knows the server by its address alone, as sipp does.
         ("sip:127.0.0.1:5060", "siphub.net", True, False),
         ("sip:[2001:db8::1]", "siphub.net", True, False),

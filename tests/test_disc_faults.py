@@ -67,7 +67,9 @@ def ask(disc, questions, now):
     asked = RequestStream().feed(b"".join(questions))
     disc.answer(asked, out, now)
     answers = [ad.Message.decode(answer) for answer in ad.Framer().feed(out)]
-    return {answer.hop_by_hop: answer.find(268).value for answer in answers}
+    found = {answer.hop_by_hop: answer.find(268).value for answer in answers}
+    assert len(found) == len(answers), "a question was answered twice"
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -244,6 +246,23 @@ def test_an_error_of_ours_costs_the_question_that_it_is_about(path, caplog):
     assert disc.counts[Outcome.FAILED] == 3
     assert [record.levelname for record in caplog.records] == ["ERROR"]
     assert "RuntimeError: a mistake" in caplog.text
+
+
+def test_what_was_written_before_an_error_of_ours_is_not_sent_twice(path):
+    """Each question is asked again alone; a second answer would be taken for that to another question."""
+    with Store.open(path) as store:
+        disc = Disc(Failing(store, "is_member", RuntimeError("a mistake")))
+        questions = [challenge_question(1), challenge_question(2), group_question(3, f"u1@{REALM}")]
+        out = bytearray(b"of another read")
+        disc.answer(RequestStream().feed(b"".join(questions)), out, NOW)
+    assert out.startswith(b"of another read"), "what is not of these questions stays"
+    del out[: len(b"of another read")]
+    answers = [ad.Message.decode(answer) for answer in ad.Framer().feed(out)]
+    assert sorted((answer.hop_by_hop, answer.find(268).value) for answer in answers) == [
+        (1, 4001),
+        (2, 4001),
+        (3, UNABLE),
+    ]
 
 
 # --- names that try to be SQL --------------------------------------------------------------------------

@@ -245,6 +245,74 @@ def test_slow_questions_hold_up_no_other_and_are_closed(run, caplog):
     assert len(caplog.records) <= 1 + time.monotonic() - began  # not one for each
 
 
+def test_a_byte_in_time_gives_a_question_no_more_time(run):
+    """Its time runs from its first byte: who sends one now and then would else be waited for without end."""
+
+    async def scenario(listener):
+        reader, writer = await asyncio.open_connection(*listener.address)
+        for byte in question():
+            if listener.counts[ConnectionEvent.TOO_SLOW]:
+                break
+            writer.write(bytes([byte]))
+            await asyncio.sleep(0.02)
+        slow = listener.counts[ConnectionEvent.TOO_SLOW]
+        rest = await asyncio.wait_for(reader.read(), PATIENCE)
+        writer.close()
+        await writer_gone(writer)
+        return slow, rest
+
+    assert len(question()) * 0.02 > 3 * 0.5, "all of it takes longer than it may"
+    assert run(scenario, max_question_time=0.5) == (1, b"")
+
+
+HALF = question()[:-4]
+
+
+async def end_whole(reader, writer):
+    writer.write(question()[-4:])
+    await read_answers(reader, 1)
+
+
+async def end_closed(reader, writer):
+    writer.close()
+
+
+async def end_reset(reader, writer):
+    linger = struct.pack("ii", 1, 0)
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    writer.transport.abort()
+
+
+async def end_garbage(reader, writer):
+    writer.write(question()[-4:] + b"GET / HTTP/1.1\r\n\r\n")
+    await asyncio.wait_for(reader.read(), PATIENCE)
+
+
+async def end_too_slow(reader, writer):
+    await asyncio.wait_for(reader.read(), PATIENCE)
+
+
+@pytest.mark.parametrize("end", [end_whole, end_closed, end_reset, end_garbage, end_too_slow])
+def test_however_a_question_ends_what_was_kept_of_it_is_given_back(run, end):
+    """Or DISC, after some days, closes whoever's question comes in two pieces."""
+
+    async def scenario(listener):
+        opened = []
+        for _ in range(20):  # two at a time would be too much
+            reader, writer = await asyncio.open_connection(*listener.address)
+            opened.append((reader, writer))
+            writer.write(HALF)
+            if end is not end_too_slow:
+                await until(lambda: listener._connections.unfinished == len(HALF))
+            await end(reader, writer)
+            await until(lambda: not listener._connections.unfinished)
+        await close_all(opened)
+        return listener.counts[ConnectionEvent.TOO_MUCH_UNFINISHED]
+
+    seconds = 0.01 if end is end_too_slow else 2 * PATIENCE
+    assert run(scenario, max_unfinished=len(HALF) * 3 // 2, max_question_time=seconds) == 0
+
+
 def test_halves_of_questions_are_kept_up_to_a_size_and_who_sent_most_is_closed(run, caplog):
     large = b"\x01\x00\xff\xfc" + bytes(50_000)
 
@@ -385,6 +453,33 @@ def test_closing_ends_all_connections_and_frees_the_port(disc, monkeypatch):
     assert asyncio.run(scenario()) == b""
 
 
+def test_what_came_before_the_end_is_answered_and_the_end_is_not_waited_for_longer_than_it_takes(
+    run, monkeypatch
+):
+    """Each SIP server reads its answers, then that nothing will follow, and closes: that was the last."""
+    monkeypatch.setattr(listener_module, "_PATIENCE", 2 * PATIENCE)  # nobody is waited for that long
+
+    async def scenario(listener):
+        opened = await open_connections(listener, 3)
+        for number, (reader, writer) in enumerate(opened):
+            writer.write(question(number))
+            await read_answers(reader, 1)
+        for _, writer in opened:  # nothing of this has been read when the end begins
+            os.write(writer.get_extra_info("socket").fileno(), b"".join(map(question, range(50))))
+        closing = asyncio.create_task(listener.aclose())
+        found = []
+        for reader, writer in opened:
+            answers = await read_answers(reader, 50)
+            writer.write(question(99))
+            rest = await asyncio.wait_for(reader.read(), PATIENCE)
+            found.append(([answer.hop_by_hop for answer in answers], rest))
+            writer.close()
+        await asyncio.wait_for(closing, PATIENCE)
+        return found, listener.open
+
+    assert run(scenario) == ([(list(range(50)), b"")] * 3, 0)
+
+
 def test_a_port_that_is_taken(disc):
     async def scenario():
         listener = await listen(disc, "127.0.0.1", 0)
@@ -501,6 +596,20 @@ def test_only_addresses_that_the_machine_does_not_have(disc, address):
         asyncio.run(listen(disc, address, 0))
 
 
+def test_why_none_of_several_addresses_can_be_had_is_told_as_it_is(disc, monkeypatch):
+    """Another port is tried where one is taken in one family, and only there."""
+    resolve_to(monkeypatch, "198.51.100.1", "203.0.113.1")
+    with pytest.raises(OSError, match="assign requested address"):
+        asyncio.run(listen(disc, "somewhere", 0))
+
+
+@needs_ipv6
+def test_an_ipv6_socket_takes_no_ipv4():
+    """Or the IPv4 address of the same name could not be listened on with the same port."""
+    with listener_module._bind_one(socket.AF_INET6, ("::", 0)) as bound:
+        assert bound.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) == 1
+
+
 def test_a_connection_of_the_log_is_not_logged_at_all_while_it_behaves(run, caplog):
     caplog.set_level(logging.INFO)
 
@@ -604,8 +713,28 @@ def test_the_limit_leaves_descriptors_for_other_things_than_connections(monkeypa
     monkeypatch.setattr(resource, "getrlimit", lambda _: (100, 100))
     assert _Connections(ListenerConfig()).most == 100 - 32
     assert _Connections(ListenerConfig(max_connections=10)).most == 10
+    alone = _Connections(ListenerConfig(max_connections=1))
+    assert alone.most == alone.most_of_source == 1, "three quarters of one are none"
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY,) * 2)
     assert _Connections(ListenerConfig(max_connections=10**6)).most == 10**6
+
+
+@pytest.mark.parametrize("how", ["closed", "reset at once"])
+def test_a_source_without_connections_is_forgotten(run, how):
+    """Strangers have many addresses: each that once came would else cost memory for good."""
+
+    async def scenario(listener):
+        for number in range(1, 21):
+            for _ in range(2):
+                _, writer = await asyncio.open_connection(
+                    *listener.address, local_addr=(f"127.0.0.{number}", 0)
+                )
+                await (end_closed if how == "closed" else end_reset)(None, writer)
+                await writer_gone(writer)
+        await until(lambda: listener.counts[ConnectionEvent.ACCEPTED] == 40 and not listener.open)
+        return dict(listener._connections.sources)
+
+    assert run(scenario) == {}
 
 
 @needs_ipv6

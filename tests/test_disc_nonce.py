@@ -33,6 +33,12 @@ def test_two_nonces_of_one_second_differ(nonces):
     assert len(made) == 1000
 
 
+def test_nor_are_those_of_two_processes_of_one_key_and_second_the_same():
+    """After a restart, or on two nodes: the counts of one would be taken for those of the other."""
+    made = [nonces.make("siphub.net", NOW) for nonces in (Nonces(KEY), Nonces(KEY)) for _ in range(1000)]
+    assert len(set(made)) == 2000
+
+
 @pytest.mark.parametrize(
     ("age", "state"),
     [

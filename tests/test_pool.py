@@ -382,6 +382,23 @@ def test_questions_that_wait_expire_as_well():
     assert not pool.waiting
 
 
+@pytest.mark.parametrize("connections", [0, 1])
+def test_a_driver_that_waits_for_one_question_tells_that_it_expired(connections):
+    """A thread sees to its own question: why it has no answer depends on whether there is a connection."""
+    pool = new_pool(max_in_flight=1, max_connections=1)
+    asked = [submit(pool) for _ in range(connections)]
+    for _ in asked:
+        open_one(pool)
+    waiting = submit(pool)
+    cause = Cause.DISC_TIMEOUT if connections else Cause.DISC_UNREACHABLE
+    assert pool.expire_one(waiting, 2.0) is cause
+    assert not pool.waiting
+    for question in asked:
+        assert pool.expire_one(question, 2.0) is Cause.DISC_TIMEOUT
+    stats = pool.stats()
+    assert (stats.expired, stats.asked) == (1 + connections, 1 + connections)
+
+
 def test_a_question_that_nobody_wants_any_more_makes_room():
     pool = new_pool(max_in_flight=1)
     asked, waiting = submit(pool), submit(pool)
@@ -392,6 +409,8 @@ def test_a_question_that_nobody_wants_any_more_makes_room():
     assert connection.under_way == 0
     assert pool.abandon(asked) is False
     assert receive(pool, connection, answers(take(connection))) == []
+    stats = pool.stats()
+    assert (stats.abandoned, stats.late, stats.asked) == (2, 1, 2)
 
 
 def test_a_question_that_was_never_asked_takes_no_other_away():
@@ -416,6 +435,7 @@ def test_a_question_whose_connection_breaks_is_asked_once_more_and_never_twice()
     first = open_one(pool)
     old = question.msgid
     assert pool.closed(first, 0.5) == []
+    assert first.is_spent, "a thread that just reads it puts it to no more use"
     second = open_one(pool, 0.5)
     assert msgids(take(second)) == [question.msgid] != [old]
     assert question.deadline == 2.0  # of the first time
@@ -478,6 +498,8 @@ def test_all_are_lost_when_the_pool_stops():
     assert pool.stop() == [(question, Cause.DISC_LOST) for question in questions]
     assert pool.deadline() is None
     assert pool.stop() == []
+    stats = pool.stats()
+    assert (stats.lost, stats.asked) == (2, 2)
 
 
 # ------------------------------------------------------------------ peers that fail
@@ -589,22 +611,23 @@ def test_a_connection_on_which_something_comes_back_is_kept():
     assert pool.spent() == []
 
 
-def half_answered(pool: Pool) -> tuple[Connection, Question, list[Message]]:
-    """A connection with three questions, one of which expired behind the half of an answer."""
+def half_answered(pool: Pool, size: int = 30) -> tuple[Connection, Question, list[Message]]:
+    """A connection with three questions, one of which expired behind so many bytes of an answer."""
     connection = connected(pool)
     late = submit(pool, 1.0)
     submit(pool, 1.5)
     submit(pool, 1.5)
     asked = take(connection)
-    assert receive(pool, connection, answers(asked[:1])[:30]) == []
+    assert receive(pool, connection, answers(asked[:1])[:size]) == []
     assert pool.expire(3.0) == [(late, Cause.DISC_TIMEOUT)]
     return connection, late, asked
 
 
-def test_no_new_question_behind_half_an_answer():
+@pytest.mark.parametrize("size", [1, 30])
+def test_no_new_question_behind_half_an_answer(size):
     # Were the other half never to come, all the answers behind it would be lost, one time limit each.
     pool = new_pool()
-    connection, _, _ = half_answered(pool)
+    connection, _, _ = half_answered(pool, size)
     assert pool.spent() == []  # two others wait on it still
     fresh = new_question()
     assert pool.submit(fresh, 3.0) is None
@@ -704,6 +727,22 @@ def test_one_question_a_second_probes_a_disc_that_hangs():
             taken.append(now)
         pool.expire(now)
     assert taken == pytest.approx([4.0, 5.0, 6.0, 7.0], abs=0.1)
+
+
+def test_the_only_connection_that_may_be_open_has_room_for_the_next_that_finds_out():
+    """The first that found out has no answer yet; that is no reason to refuse the next, a second later."""
+    pool = new_pool(max_connections=1)
+    submit(pool)
+    peer = pool.wanted(0.0)
+    pool.failed(peer, 0.0)
+    first = try_again(pool, peer.rest_until)
+    assert isinstance(first, Question)
+    connection = first.connection
+    assert pool.connections == [connection]
+    assert isinstance(try_again(pool, peer.rest_until - 0.01), Cause)
+    second = try_again(pool, peer.rest_until)
+    assert isinstance(second, Question)
+    assert second.connection is connection
 
 
 def test_the_first_byte_closes_the_breaker():

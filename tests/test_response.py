@@ -200,6 +200,23 @@ def test_verify(algorithm: str, qop: str | None) -> None:
             assert verify(credentials(response, **{**use, **change}), "REGISTER", key, b"hello") is False
 
 
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_all_values_long_and_with_quoted_pairs(algorithm: str) -> None:
+    """Each is unquoted into a place of its own (RFC 3261, 25.1), however many there are."""
+    key = ha1("alice", "siphub.net", "wonderland", algorithm)
+    uri, nonce, cnonce = f"sip:{'u' * 1000}", "n" * 1000, "c" * 1000
+    response = digest_response(
+        key, "REGISTER", uri, nonce, algorithm=algorithm, qop="auth", nc="00000001", cnonce=cnonce
+    )
+    values = {"uri": uri, "nonce": nonce, "cnonce": cnonce}
+    text = "".join(f', {name}="{value[:-1]}\\{value[-1]}"' for name, value in values.items())
+    start = f'Digest username="alice", realm="siphub.net", algorithm={algorithm}, response="{response}"'
+    c = Credentials.parse(start + text + ", qop=auth, nc=00000001")
+    assert (c.uri, c.nonce, c.cnonce) == (uri, nonce, cnonce)
+    assert verify(c, "REGISTER", key)
+    assert verify_many([(c, "REGISTER", key)] * 3) == b"\1\1\1"
+
+
 @pytest.mark.parametrize("algorithm", ["MD5", "SHA-256"])
 def test_every_digit_counts(algorithm: str) -> None:
     key = ha1("alice", "siphub.net", "wonderland", algorithm)

@@ -140,6 +140,14 @@ def test_large_replies_cost_no_more_memory():
     assert sum(found) == sum(found[-16:]) >= 15  # what remains at the end of the ring is lost
 
 
+def test_replies_have_48_mib_unless_told_otherwise():
+    transactions = Transactions()
+    for number in range(1000):
+        transactions.begin(request(number), 0.0)
+        transactions.complete(request(number), b"r" * 64_000, 5060)
+    assert sum(known(transactions, range(1000))) == pytest.approx((48 << 20) // 64_000, abs=1)
+
+
 def test_a_reply_to_what_is_forgotten_is_dropped():
     """More came meanwhile than there is room for; its place is another's now."""
     transactions = Transactions(ROOM)
