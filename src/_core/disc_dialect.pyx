@@ -26,7 +26,8 @@ from auth_diameter._core.digest cimport (
 )
 from auth_diameter._core.disc_wire cimport (
     AnswerView, Asked, answer_size, authentication_room, challenge_size, group_check_room, put_answer,
-    failed_avp_size, put_authentication, put_challenge, put_failed_avp, put_group_check, read_answer, read_question,
+    failed_avp_size, put_authentication, put_challenge, put_failed_avp, put_group_check, read_answer,
+    read_question,
 )
 from auth_diameter._core.message cimport (
     DEFAULT_LIMIT, FRAME_LARGE, FRAME_SHORT, FRAME_UNALIGNED, FRAME_VERSION, frame, get_u32,
@@ -202,8 +203,8 @@ cdef class Answer:
     :ivar challenges: tuple of bytes, each fit to be a header's value, in the order of preference.
     :ivar response_auth, nextnonce: bytes, of Authentication-Info (RFC 7616, 3.5), or None.
     :ivar user_name: bytes, whose hashed username it was (RFC 7616, 3.4.4), or None.
-    :ivar failed_avp: int, code of the AVP that Failed-AVP holds (RFC 6733, 7.5): what credentials were refused for,
-        other than a wrong digest; 0 where there is none.
+    :ivar failed_avp: int, code of the AVP that Failed-AVP holds (RFC 6733, 7.5): what credentials were refused
+        for, other than a wrong digest; 0 where there is none.
     :ivar fault: str, why the answer must not be used, or None.
     """
 

@@ -26,7 +26,7 @@ cdef struct Asked:
     Span realm
     Span body_hash          # hexadecimal, n is 0 where qop is not auth-int: RFC 7616, 3.4.3
     Span source             # address that the request came from; n is 0 where it is not to be told
-    uint64_t session[2]     # told with the source: what a retransmission has in common, as `end_to_end` alone is short
+    uint64_t session[2]     # told with the source: the same for a retransmission, and longer than end_to_end
     uint32_t msgid          # SIP-MSGID, and Hop-by-Hop
     uint32_t end_to_end     # the same for the retransmission of a request: RFC 6733, 3
     bint again              # it was asked before, and no answer came
