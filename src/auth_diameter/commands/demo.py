@@ -18,10 +18,15 @@ def demo(full: bool) -> None:
     Both phases, a wrong password, and a group check, with everything it needs. The exit status is 0 when
     every step went as it should.
     """
-    # The ladder shows who is refused.
-    logging.getLogger("auth_diameter.refused").setLevel(logging.WARNING)
     from rich.console import Console
 
     from auth_diameter.demo import play
 
-    sys.exit(run_loop(play(Console(highlight=False, soft_wrap=True), full)))
+    refused = logging.getLogger("auth_diameter.refused")
+    level = refused.level
+    refused.setLevel(logging.WARNING)  # the ladder shows who is refused
+    try:
+        status = run_loop(play(Console(highlight=False, soft_wrap=True), full))
+    finally:
+        refused.setLevel(level)
+    sys.exit(status)
