@@ -19,5 +19,6 @@ cdef class SipRequest:
     cdef object refusal(self)
     cpdef mark_authorized(self, Credentials credentials, bint proxy=*, str username=*)
     cdef list find(self, str name, bint once)
+    cdef list read_contacts(self, bint bindings)
     cdef object party(self, Header header)
     cdef list contact_lines(self)

@@ -45,6 +45,10 @@ _COMPACT = {
     "l": "content-length", "m": "contact", "o": "event", "r": "refer-to", "s": "subject", "t": "to",
     "u": "allow-events", "v": "via", "x": "session-expires", "y": "identity",
 }
+# By a name in lower case, its long form and its compact form; a name that has no other is long itself.
+cdef dict _FORMS = {}
+for _letter, _long in _COMPACT.items():
+    _FORMS[_letter] = _FORMS[_long] = (_long.encode(), _letter.encode())
 
 
 cdef enum:
@@ -232,6 +236,18 @@ cdef class SipRequest:
         :raises ParseError: one is malformed, or stands beside "*" (10.3, step 6), or there are more than 256.
             No one but the reader of Contact cares: such a request is not malformed on that account.
         """
+        return tuple(self.read_contacts(False))
+
+    def bindings(self):
+        """What its Contact fields ask to be bound (RFC 3261, 10.2.1), in order.
+
+        A list of (URI as it is written, str; value of its ``expires``, str, or None), cheaper than `contacts`.
+
+        :raises ParseError: as `contacts`.
+        """
+        return self.read_contacts(True)
+
+    cdef list read_contacts(self, bint bindings):
         cdef list found = [], lines = self.contact_lines()
         cdef Address address
         cdef Reader r
@@ -250,11 +266,11 @@ cdef class SipRequest:
                     at = r.p - self.m.start
                     raise ParseError("Contact: not a name-addr or addr-spec of RFC 3261, 25.1", at,
                                      header="Contact", request=self)
-                found.append(new_address(self.data, &address))
+                found.append(new_binding(&address) if bindings else new_address(self.data, &address))
                 if r.p == r.end:
                     break
                 r.p += 1
-        return tuple(found)
+        return found
 
     @property
     def has_star_contact(self):
@@ -295,14 +311,12 @@ cdef class SipRequest:
 
     cdef list find(self, str name, bint once):
         cdef str wanted = name.lower()
-        cdef bytes long_name = _COMPACT.get(wanted, wanted).encode("utf-8", "surrogateescape")
-        cdef bytes compact = b""
+        cdef tuple forms = _FORMS.get(wanted)
+        cdef bytes long_name, compact
         cdef Span long_span, compact_span
         cdef list found = []
         cdef int i
-        for letter, known in _COMPACT.items():
-            if known.encode() == long_name:
-                compact = letter.encode()
+        long_name, compact = forms if forms is not None else (wanted.encode("utf-8", "surrogateescape"), b"")
         span_of(long_name, &long_span, "name")
         span_of(compact, &compact_span, "name")
         for i in range(self.m.line_count):
@@ -500,6 +514,20 @@ cdef object new_address(bytes data, const Address *address):
     while r.p < r.end and take_param(&r, &name, &value, &escaped):
         parameters.append((text_of(name), plain_text(value, escaped) if value.p != NULL else None))
     return NameAddr(display_name, new_uri(data, &address.uri), tuple(parameters))
+
+
+cdef tuple new_binding(const Address *address):
+    """URI and ``expires`` of an address."""
+    cdef Span name, value
+    cdef bint escaped
+    cdef Reader r
+    expires = None
+    r.p = address.params.p
+    r.end = r.p + address.params.n
+    while r.p < r.end and take_param(&r, &name, &value, &escaped):
+        if is_word(name, "expires", 7) and expires is None:
+            expires = plain_text(value, escaped) if value.p != NULL else ""
+    return text_of(address.uri.text), expires
 
 
 cdef str plain_text(Span quoted, bint escaped):

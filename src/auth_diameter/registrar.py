@@ -17,14 +17,11 @@ def contact_headers(request: SipRequest) -> list[tuple[str, str]]:
     :raises ParseError: a malformed Contact; or "*" beside another, or without Expires: 0 (10.3, step 6).
     """
     usual = _seconds(request.header("Expires"), _DEFAULT_EXPIRES)
-    if request.has_star_contact:
-        if usual:
-            raise ParseError("Contact: * without Expires: 0", header="Contact", request=request)
-        return []
-    bindings: dict[str, int] = {}
-    for contact in request.contacts:
-        bindings[contact.uri.text] = _seconds(contact.parameter("expires"), usual)
-    return [("Contact", f"<{uri}>;expires={seconds}") for uri, seconds in bindings.items() if seconds]
+    asked = request.bindings()
+    if not asked and request.has_star_contact and usual:
+        raise ParseError("Contact: * without Expires: 0", header="Contact", request=request)
+    bound = {uri: _seconds(expires, usual) for uri, expires in asked}
+    return [("Contact", f"<{uri}>;expires={seconds}") for uri, seconds in bound.items() if seconds]
 
 
 def _seconds(text: str | None, default: int) -> int:
