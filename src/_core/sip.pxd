@@ -1,6 +1,6 @@
 """SipRequest as compiled code sees it."""
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from auth_diameter._core.digest cimport Credentials
 from auth_diameter._core.fields cimport Header
@@ -19,6 +19,6 @@ cdef class SipRequest:
     cdef object refusal(self)
     cpdef mark_authorized(self, Credentials credentials, bint proxy=*, str username=*)
     cdef list find(self, str name, bint once)
-    cdef list read_contacts(self, bint bindings)
+    cdef list read_contacts(self, int64_t expires)
     cdef object party(self, Header header)
     cdef list contact_lines(self)

@@ -7,11 +7,11 @@ import os
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
 
 from auth_diameter._core.chars cimport (
-    AD_HOST, AD_TOKEN, ad_find_control, ad_is, ad_skip_class, is_word, unquote,
+    AD_DIGIT, AD_HOST, AD_TOKEN, ad_find_control, ad_is, ad_skip_class, is_word, unquote,
 )
 from auth_diameter._core.digest cimport OK, OTHER_SCHEME, Credentials, DigestFields, new_credentials, parse_error
 from auth_diameter._core.fields cimport (
@@ -53,6 +53,9 @@ for _letter, _long in _COMPACT.items():
 
 cdef enum:
     MOST_CONTACTS = 256     # no registrar binds as many, and each costs a microsecond
+    USUAL_EXPIRES = 3600    # seconds, where the request says nothing, or nothing that can be read: 20.10
+
+cdef int64_t MOST_EXPIRES = 4294967295      # 20.19
 
 
 # Of this process and those forked from it.
@@ -236,18 +239,10 @@ cdef class SipRequest:
         :raises ParseError: one is malformed, or stands beside "*" (10.3, step 6), or there are more than 256.
             No one but the reader of Contact cares: such a request is not malformed on that account.
         """
-        return tuple(self.read_contacts(False))
+        return tuple(self.read_contacts(-1))
 
-    def bindings(self):
-        """What its Contact fields ask to be bound (RFC 3261, 10.2.1), in order.
-
-        A list of (URI as it is written, str; value of its ``expires``, str, or None), cheaper than `contacts`.
-
-        :raises ParseError: as `contacts`.
-        """
-        return self.read_contacts(True)
-
-    cdef list read_contacts(self, bint bindings):
+    cdef list read_contacts(self, int64_t expires):
+        """As NameAddr. Not below 0, `expires` is the default for pairs: URI as it is written, and seconds."""
         cdef list found = [], lines = self.contact_lines()
         cdef Address address
         cdef Reader r
@@ -266,7 +261,7 @@ cdef class SipRequest:
                     at = r.p - self.m.start
                     raise ParseError("Contact: not a name-addr or addr-spec of RFC 3261, 25.1", at,
                                      header="Contact", request=self)
-                found.append(new_binding(&address) if bindings else new_address(self.data, &address))
+                found.append(new_address(self.data, &address) if expires < 0 else new_binding(&address, expires))
                 if r.p == r.end:
                     break
                 r.p += 1
@@ -516,18 +511,56 @@ cdef object new_address(bytes data, const Address *address):
     return NameAddr(display_name, new_uri(data, &address.uri), tuple(parameters))
 
 
-cdef tuple new_binding(const Address *address):
-    """URI and ``expires`` of an address."""
+cdef tuple new_binding(const Address *address, int64_t expires):
+    """URI as it is written, and for how many seconds it is to be bound."""
     cdef Span name, value
     cdef bint escaped
     cdef Reader r
-    expires = None
     r.p = address.params.p
     r.end = r.p + address.params.n
     while r.p < r.end and take_param(&r, &name, &value, &escaped):
-        if is_word(name, "expires", 7) and expires is None:
-            expires = plain_text(value, escaped) if value.p != NULL else ""
+        if is_word(name, "expires", 7):
+            expires = delta_seconds(value)
+            break
     return text_of(address.uri.text), expires
+
+
+cdef int64_t delta_seconds(Span text) noexcept nogil:
+    """RFC 3261, 20.19 and 25.1. What is no number is an hour (20.10), and too large a number the largest."""
+    cdef int64_t seconds = 0
+    cdef size_t i
+    for i in range(text.n):
+        if not ad_is(text.p[i], AD_DIGIT):
+            return USUAL_EXPIRES
+        seconds = seconds * 10 + text.p[i] - c'0'
+        if seconds > MOST_EXPIRES:
+            seconds = MOST_EXPIRES
+    return seconds if text.n else USUAL_EXPIRES
+
+
+def contact_headers(SipRequest request not None):
+    """The Contact fields of a 200 to a REGISTER (RFC 3261, 10.3), of a registrar that keeps no bindings.
+
+    A list of pairs (name, value): the addresses that the request registers, each with its expiry. An address
+    has the ``expires`` of its own, else that of the Expires field, else an hour. What expires at once is removed,
+    and so is not there; after "*" nothing is. Nothing but the URI is repeated.
+
+    :raises ParseError: a malformed Contact; or "*" beside another, or without Expires: 0 (10.3, step 6).
+    """
+    cdef int64_t usual = USUAL_EXPIRES
+    cdef const Line *line
+    cdef int i
+    cdef dict bound
+    for i in range(request.m.line_count):
+        line = &request.m.lines[i]
+        if is_word(line.name, "expires", 7):
+            usual = delta_seconds(line.value)
+            break
+    asked = request.read_contacts(usual)
+    if not asked and usual and request.has_star_contact:
+        raise ParseError("Contact: * without Expires: 0", header="Contact", request=request)
+    bound = dict(asked)
+    return [("Contact", f"<{uri}>;expires={seconds}") for uri, seconds in bound.items() if seconds]
 
 
 cdef str plain_text(Span quoted, bint escaped):

@@ -39,12 +39,12 @@ from auth_diameter._core import (
     Question,
     SipRequest,
     Transactions,
+    contact_headers,
 )
 from auth_diameter.aio import AsyncAuthDiameter
 from auth_diameter.authorize import Cause, Decision, refuse
 from auth_diameter.logs import Sparing
 from auth_diameter.refusals import Refusals, account_of
-from auth_diameter.registrar import contact_headers
 from auth_diameter.shedding import Turns
 
 log = logging.getLogger("auth_diameter.host")
@@ -332,13 +332,13 @@ class Host:
         self._answer(request, *_challenged(request, decision))
 
     def _let_in(self, request: SipRequest, decision: Decision) -> bytes:
-        headers = [*decision.headers]
-        if request.is_register:
-            try:
-                headers += contact_headers(request)
-            except ParseError:
-                return request.reply(400, _REASONS[400])
-        return request.reply(200, "OK", headers)
+        if not request.is_register:
+            return request.reply(200, "OK", decision.headers)
+        try:
+            contacts = contact_headers(request)
+        except ParseError:
+            return request.reply(400, _REASONS[400])
+        return request.reply(200, "OK", [*decision.headers, *contacts] if decision.headers else contacts)
 
     async def _run(self, route: Route, request: SipRequest) -> None:
         most = 0

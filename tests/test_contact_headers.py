@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 import auth_diameter as ad
 from auth_diameter import host as host_module
-from auth_diameter._core import Answer
-from auth_diameter.registrar import contact_headers
+from auth_diameter._core import Answer, contact_headers
 
 DIGEST = (
     f'Digest username="alice", realm="siphub.net", nonce="6b04", uri="sip:siphub.net", response="{"0" * 32}"'
