@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import auth_diameter as ad
 from auth_diameter import host as host_module
-from auth_diameter._core import Answer, contact_headers
+from auth_diameter._core import Answer
 
 DIGEST = (
     f'Digest username="alice", realm="siphub.net", nonce="6b04", uri="sip:siphub.net", response="{"0" * 32}"'
@@ -31,7 +31,7 @@ def register(*lines: str) -> bytes:
 
 
 def contacts(*lines: str) -> list[str]:
-    return [f"{name}: {value}" for name, value in contact_headers(ad.SipRequest(register(*lines)))]
+    return [f"{name}: {value}" for name, value in ad.SipRequest(register(*lines)).contact_headers()]
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_a_contact_that_no_registrar_takes(lines: tuple[str, ...]) -> None:
 def test_no_line_of_a_reply_begins_in_a_contact(value: str) -> None:
     try:
         request = ad.SipRequest(register(f"Contact: {value}"))
-        headers = contact_headers(request)
+        headers = request.contact_headers()
     except ad.ParseError:
         return
     reply = request.reply(200, "OK", headers)

@@ -33,7 +33,7 @@ from auth_diameter._core.response import (
     verify,
     verify_many,
 )
-from auth_diameter._core.sip import SipRequest, contact_headers
+from auth_diameter._core.sip import SipRequest
 from auth_diameter._core.sockets import DatagramBatch, exchange
 from auth_diameter._core.transactions import Transactions
 from auth_diameter._core.uri import Uri
@@ -67,7 +67,6 @@ __all__ = [
     "append_question",
     "authentication",
     "body_hash",
-    "contact_headers",
     "digest_response",
     "exchange",
     "format_challenge",

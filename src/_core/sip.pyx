@@ -273,6 +273,28 @@ cdef class SipRequest:
         cdef list lines = self.contact_lines()
         return len(lines) == 1 and self.m.start[<size_t>lines[0][0]:<size_t>lines[0][1]] == b"*"
 
+    def contact_headers(self):
+        """The Contact fields of a 200 to a REGISTER (RFC 3261, 10.3), of a registrar that keeps no bindings.
+
+        A list of pairs (name, value): the addresses that the request registers, each with its expiry. An address
+        has the ``expires`` of its own, else that of the Expires field, else an hour. What expires at once is
+        removed, and so is not there; after "*" nothing is. Nothing but the URI is repeated.
+
+        :raises ParseError: a malformed Contact; or "*" beside another, or without Expires: 0 (10.3, step 6).
+        """
+        cdef int64_t usual = USUAL_EXPIRES
+        cdef const Line *line
+        cdef int i
+        for i in range(self.m.line_count):
+            line = &self.m.lines[i]
+            if is_word(line.name, "expires", 7):
+                usual = delta_seconds(line.value)
+                break
+        asked = self.read_contacts(usual)
+        if not asked and usual and self.has_star_contact:
+            raise ParseError("Contact: * without Expires: 0", header="Contact", request=self)
+        return [("Contact", f"<{uri}>;expires={seconds}") for uri, seconds in dict(asked).items() if seconds]
+
     cdef list contact_lines(self):
         """Where the values of all Contact fields begin and end."""
         cdef const Line *line
@@ -536,31 +558,6 @@ cdef int64_t delta_seconds(Span text) noexcept nogil:
         if seconds > MOST_EXPIRES:
             seconds = MOST_EXPIRES
     return seconds if text.n else USUAL_EXPIRES
-
-
-def contact_headers(SipRequest request not None):
-    """The Contact fields of a 200 to a REGISTER (RFC 3261, 10.3), of a registrar that keeps no bindings.
-
-    A list of pairs (name, value): the addresses that the request registers, each with its expiry. An address
-    has the ``expires`` of its own, else that of the Expires field, else an hour. What expires at once is removed,
-    and so is not there; after "*" nothing is. Nothing but the URI is repeated.
-
-    :raises ParseError: a malformed Contact; or "*" beside another, or without Expires: 0 (10.3, step 6).
-    """
-    cdef int64_t usual = USUAL_EXPIRES
-    cdef const Line *line
-    cdef int i
-    cdef dict bound
-    for i in range(request.m.line_count):
-        line = &request.m.lines[i]
-        if is_word(line.name, "expires", 7):
-            usual = delta_seconds(line.value)
-            break
-    asked = request.read_contacts(usual)
-    if not asked and usual and request.has_star_contact:
-        raise ParseError("Contact: * without Expires: 0", header="Contact", request=request)
-    bound = dict(asked)
-    return [("Contact", f"<{uri}>;expires={seconds}") for uri, seconds in bound.items() if seconds]
 
 
 cdef str plain_text(Span quoted, bint escaped):

@@ -39,7 +39,6 @@ from auth_diameter._core import (
     Question,
     SipRequest,
     Transactions,
-    contact_headers,
 )
 from auth_diameter.aio import AsyncAuthDiameter
 from auth_diameter.authorize import Cause, Decision, refuse
@@ -335,7 +334,7 @@ class Host:
         if not request.is_register:
             return request.reply(200, "OK", decision.headers)
         try:
-            contacts = contact_headers(request)
+            contacts = request.contact_headers()
         except ParseError:
             return request.reply(400, _REASONS[400])
         return request.reply(200, "OK", [*decision.headers, *contacts] if decision.headers else contacts)
