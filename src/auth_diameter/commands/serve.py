@@ -73,7 +73,7 @@ def serve(
     log_file: str | None,
     **options: Any,
 ) -> None:
-    """Run a SIP/UDP server that lets through whom DISC knows.
+    """Run a SIP/UDP server that asks DISC about each request.
 
     It keeps no bindings: 200 to a REGISTER repeats its Contacts with their expiry, and that is all. SIGHUP
     reads the --route script anew and opens the --log-file anew, without losing a request.
