@@ -31,9 +31,9 @@ def run() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except click.Abort as abort:
-        if isinstance(abort.__cause__, KeyboardInterrupt):
+        if isinstance(abort.__context__, KeyboardInterrupt):
             sys.exit(130)
-        fail("aborted")
+        fail("no password was given")  # nothing else is asked for on a terminal
     except click.UsageError as error:
         fail(_what_to_write(error))
     except click.ClickException as error:
