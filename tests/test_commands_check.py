@@ -6,7 +6,7 @@ import socket
 import subprocess
 
 import pytest
-from commands import ACCOUNT, OURS, assert_one_line
+from commands import ACCOUNT, OURS, Server, assert_one_line
 from machine import PATIENCE
 
 import auth_diameter as ad
@@ -129,6 +129,17 @@ def test_check_tells_a_disc_that_is_down_from_a_refusal(cli, tmp_path):
     assert "SIP/2.0 503 Service Unavailable" in done.out
     assert done.err.count("\n") == 1
     assert done.err.startswith(f"auth-diameter: no answer from DISC at {disc_address}: ")
+    assert done.err.endswith("; is auth-diameter disc running?\n")
+
+
+def test_check_of_a_disc_that_does_not_allow_us(cli, db, tmp_path):
+    """It takes the connection and hangs up, so that it is running."""
+    path = tmp_path / "request.sip"
+    path.write_bytes(make_request("REGISTER", "sip:siphub.net", ACCOUNT))
+    with Server("disc", "--listen", "127.0.0.1:0", "--db", db, "--allow", "192.0.2.1") as server:
+        done = cli("check", path, "--disc", f"127.0.0.1:{server.port}")
+    assert done.status == 2
+    assert done.err.endswith("; see its log: does its --allow name this machine?\n")
 
 
 @pytest.mark.usefixtures("ctrl_c_is_heeded")

@@ -97,9 +97,19 @@ def test_verbose_disc_logs_each_question_without_secrets(db, cli, tmp_path):
         path.write_bytes(make_request("REGISTER", "sip:siphub.net", ACCOUNT))
         assert cli("check", path, "--disc", f"127.0.0.1:{server.port}").status == 1
         done = server.stop()
-    assert "CHALLENGED" in done.err
-    assert ACCOUNT in done.err
+    assert f" DEBUG CHALLENGED about='{ACCOUNT}' source=- server=127.0.0.1 credentials=no\n" in done.err
     assert "nonce" not in done.err
+
+
+def test_verbose_disc_logs_which_group_was_asked_for(db):
+    request = make_request("INVITE", f"sip:{ACCOUNT}", ACCOUNT)
+    with Server("-v", "disc", "--listen", "127.0.0.1:0", "--db", db) as server:
+        config = ad.Config(diameter_client_host="127.0.0.1", diameter_client_port=server.port)
+        with ad.AuthDiameter(config) as auth:
+            assert not auth.diameter_is_user_in(request, "From", "no one's")
+        done = server.stop()
+    line = r" DEBUG NOT_MEMBER about='alice' source=- server=127.0.0.1 group='no\x20one\x27s'"
+    assert line + "\n" in done.err
 
 
 # --- SIGHUP, and what stands at the start of the log ---------------------------------------------------

@@ -26,7 +26,12 @@ from auth_diameter.disc.listener import ListenerConfig
         (("disc", "--db", "x", "--listen", "a:70000"), "the port is not a number up to 65535"),
         (("disc", "--db", "x", "--listen", "[::1:3000"), "expected [IPv6]:PORT"),
         (("disc", "--db", "x", "--nonce-lifetime", "0"), "--nonce-lifetime"),
-        (("disc", "--db", "x", "--allow", "10.0.0.1/8"), "'--allow': 10.0.0.1/8 has host bits set"),
+        (
+            ("disc", "--db", "x", "--allow", "10.0.0.1/8"),
+            "'--allow': 10.0.0.1/8 has host bits set: write 10.0.0.0/8, or 10.0.0.1 alone",
+        ),
+        (("disc", "--db", "x", "-v"), "-v stands before the command: auth-diameter -v disc …"),
+        (("user", "list", "--verbose"), "--verbose stands before the command: auth-diameter --verbose user"),
         (("disc", "--db", "x", "--allow", "a\x1b"), r"'--allow': 'a\x1b' does not appear to be an IPv4 or"),
         (("disc", "--db", "x", "--max-connections", "0"), "--max-connections"),
         (
@@ -110,8 +115,9 @@ def test_help_is_the_first_sentence_of_the_docstring(cli):
 
 
 def test_networks_of_files(tmp_path):
+    """With a byte order mark, as editors of Windows write it."""
     path = tmp_path / "allowed"
-    path.write_text("# SIP servers\n192.0.2.0/24\n\n  2001:db8::1  # the new one\n")
+    path.write_text("\ufeff# SIP servers\n192.0.2.0/24\n\n  2001:db8::1  # the new one\n")
     found = networks([NetworkText("198.51.100.7"), NetworkText(f"@{path}")], "--allow")
     assert list(map(str, found)) == ["198.51.100.7/32", "192.0.2.0/24", "2001:db8::1/128"]
 
@@ -119,10 +125,14 @@ def test_networks_of_files(tmp_path):
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("192.0.2.0/24\n10.0.0.1/8\n", ", line 2: 10.0.0.1/8 has host bits set"),
+        (
+            "192.0.2.0/24\n10.0.0.1/8\n",
+            ", line 2: 10.0.0.1/8 has host bits set: write 10.0.0.0/8, or 10.0.0.1 alone",
+        ),
+        ("2001:db8::1/32\n", ", line 1: 2001:db8::1/32 has host bits set: write 2001:db8::/32, or"),
         ("", ": no network in it"),
         ("# none is left\n", ": no network in it"),
-        (b"\xff\xfe", ": 'utf-8' codec can't decode"),
+        (b"\xff\xfe", ": is not UTF-8"),
     ],
 )
 def test_a_file_of_networks_that_cannot_be_used(cli, tmp_path, text, what):

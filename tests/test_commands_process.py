@@ -1,15 +1,38 @@
 """The process of a server: its loop and its addresses."""
 
+import asyncio
+import gc
 import socket
+import warnings
 
 import pytest
 from commands import Server, assert_one_line
+
+from auth_diameter.commands.process import run_loop
 
 
 def test_without_uvloop_the_servers_run_on_asyncio(db, tmp_path):
     (tmp_path / "uvloop.py").write_text("raise ModuleNotFoundError('No module named uvloop')\n")
     with Server("disc", "--listen", "127.0.0.1:0", "--db", db, env={"PYTHONPATH": str(tmp_path)}) as server:
         assert server.stop().status == 0
+
+
+def test_control_c_before_the_loop_runs_warns_of_nothing(monkeypatch):
+    """Python warns of a coroutine that was never awaited, in two lines on stderr."""
+
+    def interrupted(**_):
+        raise KeyboardInterrupt
+
+    async def work():
+        return 0
+
+    monkeypatch.setattr(asyncio, "Runner", interrupted)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        with pytest.raises(KeyboardInterrupt):
+            run_loop(work())
+        gc.collect()
+    assert not warned
 
 
 def test_a_port_that_is_taken(cli, db):

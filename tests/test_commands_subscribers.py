@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import pty
 import select
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -52,6 +54,43 @@ def test_a_password_that_cannot_be_used_is_not_repeated(cli, tmp_path, line, wha
 def test_without_a_terminal_the_password_must_come_on_stdin(cli, db):
     """Not from a prompt that nobody sees, and never with an echo."""
     assert_one_line(cli("user", "add", "bob@siphub.net", "--db", db, stdin=b"x\nx\n"), "--password-stdin")
+
+
+@pytest.fixture
+def asked(db):
+    """user add when it has asked for the password; the process, and the other end of its terminal."""
+    ours, theirs = pty.openpty()
+    command = [*OURS, "user", "add", "bob@siphub.net", "--db", db]
+    with subprocess.Popen(command, stdin=theirs, stdout=subprocess.PIPE, stderr=theirs) as process:
+        os.close(theirs)
+        shown = b""
+        while b"Password of bob@siphub.net: " not in shown:
+            shown += os.read(ours, 4096)
+        yield process, ours
+    os.close(ours)
+
+
+def rest_of(terminal):
+    """What was written to it before all closed it."""
+    text = b""
+    with contextlib.suppress(OSError):
+        while data := os.read(terminal, 4096):
+            text += data
+    return text
+
+
+def test_ctrl_c_at_the_password_ends_without_a_word(asked):
+    process, terminal = asked
+    process.send_signal(signal.SIGINT)
+    assert process.wait(PATIENCE) == 130
+    assert rest_of(terminal).strip() == b""
+
+
+def test_no_password_at_the_terminal(asked):
+    process, terminal = asked
+    os.write(terminal, b"\x04")  # ^D
+    assert process.wait(PATIENCE) == 2
+    assert rest_of(terminal).strip() == b"auth-diameter: no password was given"
 
 
 def test_a_user_who_exists_is_only_changed_on_demand(cli, db):

@@ -193,7 +193,7 @@ def test_a_group_is_checked(store):
 def test_bytes_that_are_not_utf_8_are_named_by_line(store):
     content = b"username,domain,password\nbob,b.net,x\nal\xefce,siphub.net,topsecret\n"
     (problem,) = problems(store, content)
-    assert problem == "users.csv, line 3: is not UTF-8 from byte 2 of the line"
+    assert problem == "users.csv, line 3: is not UTF-8 from byte 2 of the line; save it as 'CSV UTF-8'"
 
 
 def test_a_file_that_is_no_csv_at_all_takes_no_memory(store):

@@ -201,7 +201,10 @@ def test_the_route_serves(disc, tmp_path):
     with running("serve", "--listen", "127.0.0.1:0", "--disc", f"127.0.0.1:{disc}", "--route", path) as port:
         challenged = ask(port, register())
         assert parse_reply(challenged).status == 401
-        assert parse_reply(ask(port, register(answer_to(challenged)))).status == 200
+        bound = ("Contact", "<sip:alice@192.0.2.1>;expires=60")
+        registered = ask(port, register(answer_to(challenged), bound))
+        assert parse_reply(registered).status == 200
+        assert b"\r\nContact: <sip:alice@192.0.2.1>;expires=60\r\n" in registered
         invite = make_request("INVITE", "sip:bob@siphub.net", ACCOUNT)
         challenge = parse_reply(ask(port, invite)).challenge()
         value = authorization(challenge, "alice", PASSWORD, "INVITE", "sip:bob@siphub.net")

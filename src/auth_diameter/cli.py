@@ -31,12 +31,11 @@ def run() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except click.Abort as abort:
-        if isinstance(abort.__cause__, KeyboardInterrupt):
+        if isinstance(abort.__context__, KeyboardInterrupt):
             sys.exit(130)
-        fail("aborted")
+        fail("no password was given")  # nothing else is asked for on a terminal
     except click.UsageError as error:
-        where = f" ({error.ctx.command_path} --help)" if error.ctx is not None else ""
-        fail(f"{error.format_message()}{where}")
+        fail(_what_to_write(error))
     except click.ClickException as error:
         fail(error.format_message())
     except ad.Error as error:
@@ -47,6 +46,15 @@ def run() -> None:
         sys.exit(1)  # as click has it
     except OSError as error:
         fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+
+
+def _what_to_write(error: click.UsageError) -> str:
+    if error.ctx is None:
+        return error.format_message()
+    if isinstance(error, click.NoSuchOption) and error.option_name in ("-v", "--verbose"):
+        program, _, command = error.ctx.command_path.partition(" ")
+        return f"{error.option_name} stands before the command: {program} {error.option_name} {command} …"
+    return f"{error.format_message()} ({error.ctx.command_path} --help)"
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})

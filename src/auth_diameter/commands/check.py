@@ -51,7 +51,12 @@ def check(file: str, disc_hosts: str, realm: str, proxy: bool | None, group_name
             print()
             _print_decision("diameter_is_user_in", decision)
     if decision.cause in _NO_ANSWER:
-        fail(f"no answer from DISC at {disc_hosts}: {decision.cause.value}; is auth-diameter disc running?")
+        advice = (
+            "see its log: does its --allow name this machine?"
+            if decision.cause is ad.Cause.DISC_LOST
+            else "is auth-diameter disc running?"
+        )
+        fail(f"no answer from DISC at {disc_hosts}: {decision.cause.value}; {advice}")
     sys.exit(0 if decision else 1)
 
 

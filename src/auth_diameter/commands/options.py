@@ -41,6 +41,21 @@ def address(text: str) -> tuple[str, int]:
         raise click.BadParameter(str(error)) from None
 
 
+def _network(text: str) -> Network:
+    """The network that `text` names.
+
+    :raises ValueError: it names none; the message says what to write where a network was meant.
+    """
+    try:
+        return ip_network(text)
+    except ValueError as error:
+        try:
+            meant = ip_network(text, strict=False)
+        except ValueError:
+            raise error from None
+        raise ValueError(f"{error}: write {meant}, or {text.partition('/')[0]} alone") from None
+
+
 class NetworkText(str):
     """NETWORK or @FILE on the command line, as it was given: a file is read again when we reload."""
 
@@ -52,18 +67,20 @@ class NetworkText(str):
         :raises ConfigError: the file cannot be read, or has a line that is none, or none at all.
         """
         if not self.startswith("@"):
-            return (ip_network(self),)
+            return (_network(self),)
         name = f"{option} {self[1:]}"
         try:
-            with open(self[1:], encoding="utf-8") as source:
+            with open(self[1:], encoding="utf-8-sig") as source:
                 lines = source.readlines()
+        except UnicodeDecodeError:
+            raise ad.ConfigError(f"{name}: is not UTF-8") from None
         except (OSError, ValueError) as error:
             raise ad.ConfigError(f"{name}: {getattr(error, 'strerror', error)}") from None
         found: list[Network] = []
         for number, line in enumerate(lines, 1):
             text = line.partition("#")[0].strip()
             try:
-                found += [ip_network(text)] if text else []
+                found += [_network(text)] if text else []
             except ValueError as error:
                 raise ad.ConfigError(f"{name}, line {number}: {error}") from None
         if not found:
@@ -75,7 +92,7 @@ def network(text: str) -> NetworkText:
     """NETWORK or @FILE on the command line; an address alone is a network of one."""
     if not text.startswith("@"):
         try:
-            ip_network(text)
+            _network(text)
         except ValueError as error:
             raise click.BadParameter(str(error)) from None
     return NetworkText(text)

@@ -69,13 +69,16 @@ def on_hup(parts: Sequence[Part], level: int = logging.INFO) -> None:
 def run_loop(work: Coroutine[Any, Any, int]) -> int:
     """Runs `work` on uvloop where it is installed, else on asyncio's own loop."""
     try:
-        import uvloop
+        try:
+            import uvloop
 
-        factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    except ModuleNotFoundError:
-        factory = asyncio.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(work)
+            factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+        except ModuleNotFoundError:
+            factory = asyncio.new_event_loop
+        with asyncio.Runner(loop_factory=factory) as runner:
+            return runner.run(work)
+    finally:
+        work.close()  # it has not begun where ^C came first, and Python would warn that nobody awaited it
 
 
 def on_stop(parent: int | None = None) -> asyncio.Event:

@@ -73,10 +73,13 @@ def serve(
     log_file: str | None,
     **options: Any,
 ) -> None:
-    """Run a SIP/UDP server that lets through whom DISC knows.
+    """Run a SIP/UDP server that asks DISC about each request.
 
     It keeps no bindings: 200 to a REGISTER repeats its Contacts with their expiry, and that is all. SIGHUP
     reads the --route script anew and opens the --log-file anew, without losing a request.
+
+    Where all requests come from one proxy's address, --no-penalty keeps one guesser from holding up all. DISC
+    is then told no address either, unless --tell-source is given.
     """
     from auth_diameter.host import REALM, Host, Route, bind, load_route
     from auth_diameter.workers import Workers

@@ -54,7 +54,8 @@ class DiscConfig:
     sees no reply. OpenSER's module could do nothing with it, and gets none."""
 
     uri_policy: UriPolicy = "host"
-    """How near the digest-uri must be to the Request-URI; see `uri_fits`."""
+    """What the digest-uri must name; host: the host of the Request-URI or of the realm, or one of the two has
+    an IP address; strict: user, host and port of the Request-URI; off: anything. See `uri_fits`."""
 
     rechallenge: bool = False
     """Whether wrong credentials get a new challenge (401/407) instead of 403."""

@@ -225,7 +225,7 @@ class _Check:
             self._problem(line, f"is not CSV: {error}")
         except UnicodeDecodeError as error:
             line = before + reader.line_num + 1 if reader else line
-            self._problem(line, f"is not UTF-8 from byte {error.start} of the line")
+            self._problem(line, f"is not UTF-8 from byte {error.start} of the line; save it as 'CSV UTF-8'")
         except LineTooLongError:
             line = before + reader.line_num + 1 if reader else line
             self._problem(line, f"is longer than {MAX_LINE} bytes")

@@ -62,7 +62,7 @@ from auth_diameter.disc.digest_uri import uri_fits
 from auth_diameter.disc.lookups import Lookups
 from auth_diameter.disc.nonce import CLOCK_DRIFT, Nonces, NonceState
 from auth_diameter.disc.userhash import HashedNames
-from auth_diameter.logs import Sparing
+from auth_diameter.logs import Sparing, one_word
 from auth_diameter.refusals import Refusals, account_of
 
 log = logging.getLogger("auth_diameter.disc")
@@ -610,7 +610,19 @@ class Disc:
         if outcome in _BEHIND or outcome in _BEFORE:
             self._note_refusal(question, outcome)
         if self._verbose:
-            log.debug("%s: %r", outcome.name, question)
+            self._log_question(question, outcome)
+
+    def _log_question(self, question: AaRequest, outcome: Outcome) -> None:
+        log.debug(
+            "%s about='%s' source=%s server=%s %s",
+            outcome.name,
+            one_word(_text(question.user_name)),
+            one_word(_text(question.source)) or "-",
+            self._server or "-",
+            f"group='{one_word(_text(question.group))}'"
+            if question.is_group_check
+            else f"credentials={'yes' if question.has_credentials else 'no'}",
+        )
 
     def _note_refusal(self, question: AaRequest, outcome: Outcome) -> None:
         account = ""
