@@ -14,9 +14,9 @@ from collections import Counter
 
 import pytest
 from fake_disc import RESPONSE, build_answer, build_credentials, build_request, judge, say_nothing
-from machine import PATIENCE, SLACK
+from machine import PATIENCE, SLACK, wait_until
 
-from auth_diameter import AsyncAuthDiameter, AuthDiameter, Avp, Cause, Config, SipRequest, aio
+from auth_diameter import AsyncAuthDiameter, AuthDiameter, Avp, Cause, Config, DiscError, SipRequest, aio
 
 FAILED_AVP = 279
 AVP_OF_THE_SOURCE = bytes([0, 0, 0, 31, 0, 0, 0, 8])  # Calling-Station-Id
@@ -196,6 +196,36 @@ def test_a_client_that_is_closed_decides_what_it_holds(fake_disc):
         return await asyncio.gather(*tasks)
 
     assert causes(asyncio.run(main())) == {Cause.DISC_LOST: 20}
+
+
+def test_so_does_one_of_threads(fake_disc, monkeypatch):
+    """None of them is told that the client is closed, for it was not when they asked."""
+    disc = fake_disc(say_nothing)
+    client = AuthDiameter(Config(timeout=PATIENCE, **disc.settings))
+    ends, held = [], []
+    wait_for_turn = AuthDiameter._wait_for_turn
+
+    def wait(self, question):
+        held.append(question)
+        return wait_for_turn(self, question)
+
+    monkeypatch.setattr(AuthDiameter, "_wait_for_turn", wait)
+
+    def ask(request):
+        try:
+            ends.append(client.diameter_www_authorize(request, "$fd").cause)
+        except DiscError as error:
+            ends.append(error)
+
+    threads = [threading.Thread(target=ask, args=(request,)) for request in requests(20)]
+    for thread in threads:
+        thread.start()
+    disc.wait_for(lambda: asked(disc) >= 5)
+    wait_until(lambda: len(held) == 15)
+    client.close()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert Counter(ends) == {Cause.DISC_LOST: 20}
 
 
 def test_a_thread_that_is_interrupted_while_it_asks_gives_its_place_back(fake_disc, monkeypatch):

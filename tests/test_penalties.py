@@ -290,7 +290,7 @@ def test_what_waits_for_its_user_may_have_to_wait_for_its_source_then():
 
 
 def test_what_waits_for_its_source_is_not_forgotten_when_others_of_its_user_end():
-    """Else a new row of five begins with each attempt that tells nothing, such as one of an unknown algorithm."""
+    """Else each attempt that tells nothing, such as one of an unknown algorithm, begins a new row of five."""
     penalties = Penalties()
     others = [penalties.begin(f"user{number}", *ALICE[1:], 0.0) for number in range(USERS)]
     todo, begun, judged = [], 0, 0
