@@ -116,6 +116,39 @@ def test_what_is_held_for_a_guesser_is_bounded_and_keeps_nobody_else_out(fake_di
     assert causes(asyncio.run(main())) == {Cause.AUTHORIZED: 105, Cause.OVERLOADED: 95}
 
 
+def test_large_requests_that_are_held_for_one_user_keep_nobody_else_out(fake_disc):
+    """What is held has a part of the room for all requests, and not the whole of it."""
+    go_on = threading.Event()
+
+    def wait_first(connection, questions):
+        go_on.wait(PATIENCE)
+        connection.send(b"".join(map(judge, questions)))
+
+    disc = fake_disc(wait_first)
+    data = build_request(extra=("Authorization: " + build_credentials(),), body="x" * 60_000)
+
+    async def main():
+        async with AsyncAuthDiameter(Config(timeout=PATIENCE, **disc.settings)) as client:
+            count = 2 * aio._MOST_BYTES // len(data)
+            tasks = [
+                asyncio.create_task(client.diameter_www_authorize(request, "$fd"))
+                for request in [SipRequest(data, SOURCE) for _ in range(count)] + requests(200)
+            ]
+            await asyncio.to_thread(disc.wait_for, lambda: asked(disc) >= 5)
+            (other,) = requests(1, "bob")
+            task = asyncio.create_task(client.diameter_www_authorize(other, "$fd"))
+            await asyncio.sleep(0)
+            go_on.set()
+            assert await task
+            found = causes(await asyncio.gather(*tasks))
+            assert client._pool.held_size == 0
+            return found
+
+    found = asyncio.run(main())
+    assert set(found) == {Cause.AUTHORIZED, Cause.OVERLOADED}
+    assert found[Cause.AUTHORIZED] > 100
+
+
 @BOTH
 def test_where_disc_hangs_none_waits_longer_than_its_time_limit(fake_disc, ask):
     """Those that are held are not asked after that: five were, and nobody answered."""
