@@ -226,6 +226,25 @@ def test_what_cannot_be_read_keeps_all_as_it_was_with_one_line(disc, tmp_path, p
 
 
 @pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(
+    "script",
+    [
+        "class Mute(Exception):\n    def __str__(self): raise ValueError('mute')\nraise Mute\n",
+        "import asyncio\nraise asyncio.CancelledError('mute')\n",
+    ],
+)
+def test_whatever_a_script_raises_ends_no_server(disc, tmp_path, phone, workers, script):
+    """Not even what is no Exception, or cannot be said in one line."""
+    log = tmp_path / "serve.log"
+    with serving(disc, tmp_path, workers) as server:
+        (tmp_path / "route.py").write_text(script)
+        server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "mute" in log.read_text())
+        assert "ERROR SIGHUP: nothing was changed\n" in log.read_text()
+        assert register(phone, server).status == 201
+
+
+@pytest.mark.parametrize("workers", [1, 2])
 def test_sighup_opens_the_log_anew_for_logrotate(disc, tmp_path, phone, workers):
     log, moved = tmp_path / "serve.log", tmp_path / "serve.log.1"
     with serving(disc, tmp_path, workers, ROUTE.format(status=200)) as server:

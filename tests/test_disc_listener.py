@@ -792,6 +792,25 @@ def test_other_networks_while_connections_are_open(run):
     assert still == [True, False]
 
 
+def test_other_networks_while_a_connection_is_taken(run):
+    """It is in no list yet, and must not stay for ever all the same."""
+
+    async def scenario(listener):
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.2", 0))
+            sock.connect(listener.address)
+            listener._accept(listener._sockets[0])
+            assert listener.counts[ConnectionEvent.ACCEPTED] == 1
+            listener.use(ListenerConfig(allow=(ip_network("127.0.0.1"),)))
+            reader, writer = await asyncio.open_connection(sock=sock.dup())
+            writer.write(question(1))
+            with contextlib.suppress(ConnectionError):
+                assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
+            writer.close()
+
+    run(scenario, allow=(ip_network("127.0.0.0/8"),))
+
+
 def test_other_networks_are_all_that_changes(run):
     async def scenario(listener):
         listener.use(ListenerConfig(max_per_source=1))

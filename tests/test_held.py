@@ -14,9 +14,9 @@ from collections import Counter
 
 import pytest
 from fake_disc import RESPONSE, build_answer, build_credentials, build_request, judge, say_nothing
-from machine import PATIENCE, SLACK
+from machine import PATIENCE, SLACK, wait_until
 
-from auth_diameter import AsyncAuthDiameter, AuthDiameter, Avp, Cause, Config, SipRequest, aio
+from auth_diameter import AsyncAuthDiameter, AuthDiameter, Avp, Cause, Config, DiscError, SipRequest, aio
 
 FAILED_AVP = 279
 AVP_OF_THE_SOURCE = bytes([0, 0, 0, 31, 0, 0, 0, 8])  # Calling-Station-Id
@@ -116,6 +116,39 @@ def test_what_is_held_for_a_guesser_is_bounded_and_keeps_nobody_else_out(fake_di
     assert causes(asyncio.run(main())) == {Cause.AUTHORIZED: 105, Cause.OVERLOADED: 95}
 
 
+def test_large_requests_that_are_held_for_one_user_keep_nobody_else_out(fake_disc):
+    """What is held has a part of the room for all requests, and not the whole of it."""
+    go_on = threading.Event()
+
+    def wait_first(connection, questions):
+        go_on.wait(PATIENCE)
+        connection.send(b"".join(map(judge, questions)))
+
+    disc = fake_disc(wait_first)
+    data = build_request(extra=("Authorization: " + build_credentials(),), body="x" * 60_000)
+
+    async def main():
+        async with AsyncAuthDiameter(Config(timeout=PATIENCE, **disc.settings)) as client:
+            count = 2 * aio._MOST_BYTES // len(data)
+            tasks = [
+                asyncio.create_task(client.diameter_www_authorize(request, "$fd"))
+                for request in [SipRequest(data, SOURCE) for _ in range(count)] + requests(200)
+            ]
+            await asyncio.to_thread(disc.wait_for, lambda: asked(disc) >= 5)
+            (other,) = requests(1, "bob")
+            task = asyncio.create_task(client.diameter_www_authorize(other, "$fd"))
+            await asyncio.sleep(0)
+            go_on.set()
+            assert await task
+            found = causes(await asyncio.gather(*tasks))
+            assert client._pool.held_size == 0
+            return found
+
+    found = asyncio.run(main())
+    assert set(found) == {Cause.AUTHORIZED, Cause.OVERLOADED}
+    assert found[Cause.AUTHORIZED] > 100
+
+
 @BOTH
 def test_where_disc_hangs_none_waits_longer_than_its_time_limit(fake_disc, ask):
     """Those that are held are not asked after that: five were, and nobody answered."""
@@ -196,6 +229,36 @@ def test_a_client_that_is_closed_decides_what_it_holds(fake_disc):
         return await asyncio.gather(*tasks)
 
     assert causes(asyncio.run(main())) == {Cause.DISC_LOST: 20}
+
+
+def test_so_does_one_of_threads(fake_disc, monkeypatch):
+    """None of them is told that the client is closed, for it was not when they asked."""
+    disc = fake_disc(say_nothing)
+    client = AuthDiameter(Config(timeout=PATIENCE, **disc.settings))
+    ends, held = [], []
+    wait_for_turn = AuthDiameter._wait_for_turn
+
+    def wait(self, question):
+        held.append(question)
+        return wait_for_turn(self, question)
+
+    monkeypatch.setattr(AuthDiameter, "_wait_for_turn", wait)
+
+    def ask(request):
+        try:
+            ends.append(client.diameter_www_authorize(request, "$fd").cause)
+        except DiscError as error:
+            ends.append(error)
+
+    threads = [threading.Thread(target=ask, args=(request,)) for request in requests(20)]
+    for thread in threads:
+        thread.start()
+    disc.wait_for(lambda: asked(disc) >= 5)
+    wait_until(lambda: len(held) == 15)
+    client.close()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert Counter(ends) == {Cause.DISC_LOST: 20}
 
 
 def test_a_thread_that_is_interrupted_while_it_asks_gives_its_place_back(fake_disc, monkeypatch):

@@ -92,6 +92,23 @@ def test_no_line_of_a_traceback_looks_like_one_of_the_log(log):
     assert "  ERROR all is lost\\x07" in others
 
 
+def test_nor_does_one_that_another_handler_has_written_before(log):
+    """A record keeps its traceback as the first formatter has made it, of a route script's own log say."""
+    logger, text = log
+    plain = logging.StreamHandler(io.StringIO())
+    logger.handlers.insert(0, plain)
+    try:
+        raise ValueError("x\nERROR all is lost\x07")
+    except ValueError:
+        logger.exception("it failed")
+    finally:
+        logger.removeHandler(plain)
+    assert "\nERROR all is lost\x07" in plain.stream.getvalue()
+    _, *others = text.getvalue().splitlines()
+    assert all(line.startswith("  ") for line in others)
+    assert "  ERROR all is lost\\x07" in others
+
+
 def test_a_strangers_text_is_one_word():
     assert one_word("a b'c\"d\\e\tf\u2028\ud800ü") == r"a\x20b\x27c\x22d\x5ce\x09f\u2028\ud800ü"
 
@@ -202,3 +219,12 @@ def test_what_the_file_does_not_take_comes_on_stderr(file, capsys):
     handler.handle(logging.makeLogRecord({"msg": "lost?", "levelno": logging.WARNING}))
     handler.close()
     assert capsys.readouterr().err == "/dev/full: No space left on device\nlost?\n"
+
+
+def test_a_record_that_cannot_be_formatted_fails_nobody(file, capsys):
+    """A mistake of a route script, which logging's own handlers tell on stderr, too."""
+    handler, _, path = file
+    handler.handle(logging.makeLogRecord({"msg": "%d", "args": ("no number",)}))
+    handler.handle(logging.makeLogRecord({"msg": "next"}))
+    assert path.read_text() == "next\n"
+    assert "Logging error" in capsys.readouterr().err

@@ -289,6 +289,37 @@ def test_what_waits_for_its_user_may_have_to_wait_for_its_source_then():
     assert [item for item, _ in penalties.released()[0]] == [5]
 
 
+def test_what_waits_for_its_source_is_not_forgotten_when_others_of_its_user_end():
+    """Else each attempt that tells nothing, such as one of an unknown algorithm, begins a new row of five."""
+    penalties = Penalties()
+    others = [penalties.begin(f"user{number}", *ALICE[1:], 0.0) for number in range(USERS)]
+    todo, begun, judged = [], 0, 0
+
+    def begin_guesses():
+        penalties.begin(*ALICE, 0.0, "tells nothing")
+        penalties.begin(f"another{begun}", *ALICE[1:], 0.0, "between")
+        for _ in range(5):
+            penalties.begin(*ALICE, 0.0, "guess")
+
+    begin_guesses()
+    while todo or others:
+        if not todo:
+            penalties.whole.neither(others.pop(), 0.0)
+        todo += penalties.released()[0]
+        for item, attempt in todo[:1]:
+            if item == "guess":
+                judged += 1
+                penalties.whole.wrong(attempt, 0.0)
+                continue
+            if item == "between" and begun < 20:
+                begun += 1
+                begin_guesses()
+            penalties.whole.neither(attempt, 0.0)
+        todo = todo[1:] + penalties.released()[0]
+    assert begun == 20
+    assert judged == 5
+
+
 def test_after_a_penalty_one_attempt_at_a_time_is_judged():
     """A thousand that are sent at once are one attempt; nor are they a thousand doublings."""
     penalties = Penalties()
@@ -433,6 +464,7 @@ def test_ipv4_hosts_on_an_ipv6_socket_are_sources_of_their_own():
     guess(penalties, ("alice", "siphub.net", "::ffff:192.0.2.1"), 5)
     assert penalties.refuses("alice", "siphub.net", "::ffff:192.0.2.1", 0.0)
     assert not penalties.refuses("alice", "siphub.net", "::ffff:192.0.2.2", 0.0)
+    assert penalties.refuses("alice", "siphub.net", "192.0.2.1", 0.0), "the same host, by another SIP server"
 
 
 @pytest.mark.parametrize("address", ["fe80::1%eth0", "a.name.without:a.meaning", ":", "[::1]"])
@@ -574,6 +606,32 @@ def test_what_says_nothing_is_not_remembered():
     for number in range(100):
         penalties.whole.neither(penalties.begin(f"user{number}", "siphub.net", f"10.0.0.{number}", 0.0), 0.0)
     assert len(penalties) == 0
+
+
+def test_nor_is_who_was_held_and_refused_or_not_waited_for():
+    """A burst of names from one source would push out those who guess."""
+    penalties = Penalties()
+    spray(penalties, USERS)
+    penalties.whole.neither(penalties.begin("first", *ALICE[1:], 1.0), 1.0)
+    before = len(penalties)
+    first = penalties.begin("first", *ALICE[1:], 1.0)
+    held = [penalties.begin(f"held{number}", *ALICE[1:], 1.0) for number in range(100)]
+    assert all(attempt.is_held for attempt in held)
+    for attempt in held[::2]:
+        penalties.whole.neither(attempt, 1.0)
+    penalties.whole.wrong(first, 1.0)
+    assert len(penalties.released()[1]) == 50
+    assert len(penalties) == before + 1
+
+
+def test_who_was_forgotten_does_not_take_along_who_came_after():
+    """What memory had no room for may still be in flight."""
+    penalties = Penalties(most_users=4)
+    attempt = penalties.begin(*ALICE, 0.0)
+    spray(penalties, 4)
+    guess(penalties, ALICE, 5)
+    penalties.whole.neither(attempt, 0.0)
+    assert penalties.refuses(*ALICE, 0.0)
 
 
 def test_a_login_leaves_its_user_alone():

@@ -70,6 +70,7 @@ cdef class _Tally:
     cdef Rule rule
     cdef int wrong              # in a row; of a source: users with wrong ones
     cdef int in_flight
+    cdef int attempts           # in flight, and held, whatever for
     cdef int logins             # since the last wrong one, up to MOST_LOGINS
     cdef double login_at        # the last one, seconds
     cdef double delay           # of the last penalty; 0: there was none
@@ -109,7 +110,7 @@ cdef class _Tally:
         self.until = NEVER
 
     cdef bint is_idle(self) noexcept:
-        return not self.wrong and not self.in_flight
+        return not self.wrong and not self.attempts
 
 
 @cython.final
@@ -267,6 +268,7 @@ cdef class Penalties:
                 pass_over_ended(attempt.user.held)
                 if attempt.source is not None:
                     pass_over_ended(attempt.source.held)
+                self.forget(attempt)
             elif attempt.state == ADMITTED:
                 self.end(attempt, now)
 
@@ -279,12 +281,14 @@ cdef class Penalties:
         if source and not is_recent(attempt.user, now):
             attempt.source_key = source
             attempt.source = tally(self.sources, source, &SOURCE, now)
+            attempt.source.attempts += 1
+        attempt.user.attempts += 1
         blocked = self.place(attempt, now, None)
         if blocked is not None:
             attempt.item = item
             hold(blocked, attempt)
         elif attempt.state == REFUSED:
-            self.drop_idle(attempt)
+            self.forget(attempt)
         return attempt
 
     cdef _Tally place(self, Attempt attempt, double now, _Tally waited):
@@ -294,7 +298,8 @@ cdef class Penalties:
         """
         cdef _Tally user = attempt.user, source = attempt.source
         if source is not None and is_recent(user, now):
-            attempt.source = source = None      # there was a login meanwhile
+            self.forget_source(attempt)         # there was a login meanwhile
+            source = None
         if user.is_penalized(now) or (source is not None and source.is_penalized(now)):
             attempt.state = REFUSED
             return None
@@ -321,7 +326,7 @@ cdef class Penalties:
             self.release(user, now)
         if source is not None and source.held:
             self.release(source, now)
-        self.drop_idle(attempt)
+        self.forget(attempt)
         return 0
 
     cdef int release(self, _Tally waited, double now) except -1:
@@ -340,15 +345,28 @@ cdef class Penalties:
             if blocked is None:
                 self.released.append((attempt, attempt.item))
                 attempt.item = None
+                if attempt.state == REFUSED:
+                    self.forget(attempt)
             else:
                 hold(blocked, attempt)
         return 0
 
-    cdef int drop_idle(self, Attempt attempt) except -1:
-        """Forgets what says nothing."""
-        if attempt.user.is_idle() and attempt.user.login_at == NEVER:
+    cdef int forget(self, Attempt attempt) except -1:
+        """It is over. Its tallies go where they say nothing, but not while others count for them as well."""
+        cdef _Tally user = attempt.user
+        user.attempts -= 1
+        if user.is_idle() and user.login_at == NEVER and self.users.get(attempt.user_key) is user:
             self.users.drop(attempt.user_key)
-        if attempt.source is not None and attempt.source.is_idle():
+        return self.forget_source(attempt)
+
+    cdef int forget_source(self, Attempt attempt) except -1:
+        """It counts for its source no more."""
+        cdef _Tally source = attempt.source
+        if source is None:
+            return 0
+        attempt.source = None
+        source.attempts -= 1
+        if source.is_idle() and self.sources.get(attempt.source_key) is source:
             self.sources.drop(attempt.source_key)
         return 0
 
@@ -446,7 +464,7 @@ cdef void forget_old(_Tally found, double now) noexcept:
 
 
 cdef object source_of(str address):
-    """Whom a guess counts for: its IPv4 address, or the 8 bytes of its IPv6 /64."""
+    """Whom a guess counts for: its IPv4 address as text, or the 8 bytes of its IPv6 /64."""
     if address is None:
         raise TypeError("address: expected a str")
     if ":" not in address:
@@ -456,4 +474,4 @@ cdef object source_of(str address):
     except OSError:
         return address
     # An IPv4 address as an IPv6 socket has it: RFC 4291, 2.5.5.2
-    return packed if packed.startswith(_MAPPED) else packed[:8]
+    return socket.inet_ntop(socket.AF_INET, packed[12:]) if packed.startswith(_MAPPED) else packed[:8]

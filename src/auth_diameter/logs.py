@@ -58,6 +58,11 @@ class Formatter(logging.Formatter):
     def __init__(self, text: str = "%(asctime)s %(levelname)s %(message)s") -> None:
         super().__init__(text)
 
+    def format(self, record: logging.LogRecord) -> str:
+        """The lines."""
+        record.exc_text = None  # as another formatter may have left it
+        return super().format(record)
+
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
         """The message as one line."""
         record.message = message_of(record)
@@ -107,7 +112,11 @@ class LogFile(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Writes it; on stderr where the file takes no more."""
-        line = f"{self.format(record)}\n".encode("utf-8", "backslashreplace")
+        try:
+            line = f"{self.format(record)}\n".encode("utf-8", "backslashreplace")
+        except Exception:  # noqa: BLE001 - as logging's own handlers do: its arguments are somebody's mistake
+            self.handleError(record)
+            return
         try:
             os.write(self._file, line)
         except OSError as error:

@@ -52,6 +52,8 @@ os.register_at_fork(after_in_child=_start_msgids_anew)
 
 _KEPT_LATE = 10_000  # ids of questions without an answer that are remembered, to know a late one
 
+_MOST_HELD_BYTES = 8 << 20  # of the requests that are held
+
 _PATIENCE = 0.25  # seconds that a question to a DISC in doubt waits, where another can be asked
 _SUSPECT = 0.05  # seconds that others are asked rather than a DISC that has just broken a connection
 _BRIEF = 1.0  # seconds: a DISC that hangs up sooner, though nothing was asked, does not want us
@@ -96,6 +98,7 @@ class Pool:
         "due",
         "expired",
         "held",
+        "held_size",
         "late",
         "lost",
         "peers",
@@ -119,6 +122,7 @@ class Pool:
         self.pending: dict[int, Question] = {}  # by msgid, in the order of deadlines
         self.waiting: deque[Question] = deque()  # for a connection, in the order of deadlines
         self.held: dict[Question, None] = {}  # not to be asked yet, in the order of deadlines
+        self.held_size = 0  # bytes of their requests
         self.due = math.inf
         self._ready: list[Connection] = []  # those that may be given questions
         self._overload = Overload(config.max_delay, least)
@@ -172,18 +176,23 @@ class Pool:
     def hold(self, question: Question, now: float) -> Cause | None:
         """Takes a question on that is not to be asked yet; or the Cause why not. See `release`.
 
-        So many may be held as may wait; those who do not guess are not refused for that.
+        So many may be held as may wait, and in so many bytes that a driver which bounds those of all requests
+        has room for others: those who do not guess are not refused for that.
         """
         question.deadline = now + self._timeout
-        if len(self.held) >= self._max_waiting or self.is_full():
+        size = question.request.data_size
+        if len(self.held) >= self._max_waiting or self.held_size + size > _MOST_HELD_BYTES or self.is_full():
             self.refused_overload += 1
             return Cause.OVERLOADED
         self.held[question] = None
+        self.held_size += size
         return None
 
     def drop(self, question: Question) -> None:
         """One that was held is not to be asked at all."""
-        self.held.pop(question, None)
+        if question in self.held:
+            del self.held[question]
+            self.held_size -= question.request.data_size
 
     def release(
         self, questions: list[Question], now: float
@@ -700,7 +709,7 @@ class Pool:
             self.expired += 1
             late.append((question, Cause.DISC_TIMEOUT if self.connections else Cause.DISC_UNREACHABLE))
         while self.held and (question := next(iter(self.held))).deadline <= now:
-            del self.held[question]
+            self.drop(question)
             self.expired += 1
             late.append((question, Cause.DISC_TIMEOUT))
         if self.waiting:
@@ -755,6 +764,7 @@ class Pool:
         self.pending.clear()
         self.waiting.clear()
         self.held.clear()
+        self.held_size = 0
         return [(question, Cause.DISC_LOST) for question in left]
 
     # ------------------------------------------------------------------ what there is to see

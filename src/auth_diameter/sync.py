@@ -130,7 +130,9 @@ class AuthDiameter:
                 return Cause.DISC_TIMEOUT
             waiter.wake.acquire(timeout=left)
         question.callback = None
-        return Cause.PENALIZED if is_refused(question) else None
+        if is_refused(question):
+            return Cause.PENALIZED
+        return Cause.DISC_LOST if self._closed else None  # it was under way when the client was closed
 
     def _wake_released(self) -> None:
         """The threads whose turn it is, now that others have ended."""

@@ -49,6 +49,9 @@ def read_anew(parts: Sequence[Part], level: int = logging.INFO) -> bool:
     except ad.ConfigError as error:
         log.error("SIGHUP: nothing was changed: %s", error)
         return False
+    except (Exception, asyncio.CancelledError):  # a route script can raise anything, and must not end us
+        log.exception("SIGHUP: nothing was changed")
+        return False
     for change in changes:
         change()
     log.log(level, "SIGHUP: all was read anew")

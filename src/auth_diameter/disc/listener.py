@@ -173,11 +173,10 @@ class _Connection(asyncio.Protocol):
         host: str,
         peer: str,
         source: str | int,
-        one_challenge: bool,
     ) -> None:
         self._disc = disc
         self.host = host
-        self.one_challenge = one_challenge
+        self.one_challenge = False
         self._connections = connections
         self._peer = peer
         self._source = source
@@ -190,9 +189,13 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods only
-        transport.set_write_buffer_limits(high=self._connections.config.max_unread)
+        config = self._connections.config
+        transport.set_write_buffer_limits(high=config.max_unread)
         self._transport = transport
         self._connections.add(self)
+        self.one_challenge = _within(self.host, config.one_challenge)
+        if config.allow and not _within(self.host, config.allow):
+            self.abort()  # it was, when it was taken: others are allowed since
 
     def data_received(self, data: bytes) -> None:
         transport = self._transport
@@ -369,8 +372,7 @@ class Listener:
                 sock.close()
                 continue
             peer = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-            one_challenge = _within(host, self._connections.config.one_challenge)
-            connection = _Connection(self._disc, self._connections, host, peer, source, one_challenge)
+            connection = _Connection(self._disc, self._connections, host, peer, source)
             task = self._loop.create_task(self._start(sock, connection, peer, source))
             self._starting.add(task)
             task.add_done_callback(self._starting.discard)
