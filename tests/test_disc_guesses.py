@@ -361,6 +361,15 @@ def test_on_an_expired_nonce_of_one_s_own_a_wrong_digest_is_wrong(make):
     assert disc.challenges(right)["MD5"].stale
 
 
+def test_a_nonce_that_the_address_was_given_long_ago_is_no_one_s_own(make):
+    """Whoever had the address before could else keep its next holder out."""
+    disc = make(bind_source=True)
+    wrong = disc.respond(password="guess")
+    disc.now += 3601
+    assert disc.challenges(wrong)["MD5"].stale
+    assert judged(disc) == 0
+
+
 # ------------------------------------------------------------------ clocks of a cluster
 
 

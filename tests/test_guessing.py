@@ -88,6 +88,7 @@ def test_a_telephone_with_busy_lamps_after_a_restart_of_disc(db):
         port = disc.port
         disc.stop()
         with Server("disc", "--listen", f"127.0.0.1:{port}", "--db", db) as again:
+            telephones.challenge("alice")  # it is back
             for first in (2, 10):
                 refreshes = requests(before, "alice", PASSWORD, 8, "SUBSCRIBE", first)
                 assert telephones.exchange(refreshes) == {407: 8}

@@ -17,8 +17,8 @@ address, the owner of the account is let in from everywhere else, and so are tho
 with the guesser, behind a NAT say, when they have logged in before.
 
 No more are in flight than may be wrong: what exceeds that waits for the verdict on those before it. A user who
-logs in may have one more in flight for each login since the last wrong attempt, so that a trunk with many calls
-does not wait, and a guesser who shares its address gains no more than that.
+logs in may have one more in flight for each login since the last wrong attempt, up to a hundred, so that a
+trunk with many calls does not wait; a guesser who shares its address gains no more than that.
 
 A user counts once for the source: sixty telephones with old passwords behind one address, which try again
 and again, are sixty guesses and not thousands, for all of them guess at accounts of their own. And a user who
@@ -44,7 +44,7 @@ from auth_diameter._core.text cimport borrow
 
 cdef enum:
     ENDED, ADMITTED, HELD, REFUSED      # what nobody has begun is ended
-    MOST_LOGINS = 1000          # that let one more attempt each be in flight
+    MOST_LOGINS = 95            # that let one more attempt each be in flight: a hundred in all
 
 cdef double LONGEST = 60.0      # seconds: so long who has corrected his password waits at most
 cdef double RECENT = 3600.0     # seconds that a login speaks for a user: telephones register once an hour

@@ -156,6 +156,8 @@ _MALFORMED: dict[str | None, Outcome] = {
 }
 _REFUSED = (Outcome.UNKNOWN_USER, Outcome.WRONG_DIGEST)  # by whether there is such a user, in the same time
 
+_PROOF = 3600.0  # seconds for which a nonce proves its source: then somebody else may have the address
+
 # Of a nonce that is of no use, by what was found out about it.
 _STALE = {
     Use.EXPIRED: Outcome.STALE,
@@ -463,9 +465,12 @@ class Disc:
         return Use.EXPIRED if state is NonceState.EXPIRED else Use.UNKNOWN
 
     def _is_foreign(self, question: AaRequest, credentials: Credentials, algorithm: str, now: float) -> bool:
-        """Whether the nonce was not given to this source by us."""
+        """Whether the nonce was not given to this source by us, or to who had its address long ago."""
+        nonce = credentials.nonce
         source = self._bound_to(question)
-        state = self._nonces.check(credentials.nonce, credentials.realm or "", now, algorithm, source)
+        state = self._nonces.check(nonce, credentials.realm or "", now, algorithm, source)
+        if state is NonceState.EXPIRED:
+            return now - self._nonces.made_at(nonce) > _PROOF
         return state is NonceState.FOREIGN
 
     def _bound_to(self, question: AaRequest) -> str:
