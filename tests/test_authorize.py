@@ -810,6 +810,13 @@ def test_where_disc_holds_the_source_back_the_cause_says_so():
     assert (decision.status, decision.cause, decision.return_code) == (403, Cause.PENALIZED, -5)
 
 
+def test_where_disc_refuses_something_else_the_cause_is_no_penalty():
+    """Digest-URI, say: whoever reads the log shall look there and not for a guesser."""
+    more = (Avp(FAILED_AVP, bytes([0, 0, 0, 109, 0, 0, 0, 8])),)
+    decision = attempt(Authorizer(Config()), 0.0, service_type=b"6", more=more)
+    assert (decision.status, decision.cause, decision.return_code) == (403, Cause.FORBIDDEN, -5)
+
+
 def test_a_failed_avp_without_an_avp_in_it_changes_nothing():
     """Never fail open: what cannot be read is a guess."""
     authorizer = Authorizer(Config())
