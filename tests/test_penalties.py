@@ -91,6 +91,18 @@ def test_the_time_doubles_up_to_a_minute():
     assert times == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
 
+def test_who_goes_on_guessing_has_some_60_an_hour():
+    """What is forgotten after ten minutes is so only when they were quiet."""
+    penalties = Penalties()
+    judged = 0
+    for half_second in range(2 * 3600):
+        if not penalties.refuses(*ALICE, half_second / 2):
+            penalties.wrong(*ALICE, half_second / 2)
+            judged += 1
+    # Five, one after each penalty of 1, 2, 4 … 32 seconds, and then one a minute.
+    assert judged == 5 + 6 + (3600 - 63) // 60
+
+
 def test_a_login_ends_it():
     penalties = Penalties()
     guess(penalties, ALICE, 5)
@@ -127,6 +139,14 @@ def test_it_is_forgotten_after_ten_quiet_minutes():
     assert not penalties.refuses(*ALICE, 601.0)
     guess(penalties, ALICE, 4, now=601.0)
     assert not penalties.refuses(*ALICE, 601.0)
+
+
+def test_ten_minutes_after_the_first_it_begins_anew():
+    """A telephone that tries an old password now and then has no penalty by and by."""
+    penalties = Penalties()
+    for now in range(0, 6000, 150):
+        guess(penalties, ALICE, now=float(now))
+    assert not penalties.refuses(*ALICE, 6000.0)
 
 
 @pytest.mark.parametrize("step", [-3600.0, 3600.0])
@@ -206,6 +226,16 @@ def test_what_waits_goes_on_in_order_and_none_overtakes_it():
     for attempt in others:
         penalties.whole.neither(attempt, 0.0)
     assert [item for item, _ in penalties.released()[0]] == [6, 7, "late"]
+
+
+def test_nor_where_there_is_room_because_the_wrong_ones_of_before_are_forgotten():
+    penalties = Penalties()
+    guess(penalties, ALICE, 4, now=0.0)
+    first = penalties.begin(*ALICE, 599.0, "first")
+    assert penalties.begin(*ALICE, 599.0, "second").is_held
+    assert penalties.begin(*ALICE, 601.0, "third").is_held
+    penalties.whole.neither(first, 601.0)
+    assert [item for item, _ in penalties.released()[0]] == ["second", "third"]
 
 
 def test_one_that_nobody_waits_for_any_more_is_passed_over():
@@ -498,6 +528,18 @@ def test_but_once_an_hour():
     assert penalties.refuses(*NEIGHBOUR, 60.0)
 
 
+def test_nor_once_for_each_call_of_a_first_login():
+    """Several were sent at once, before the first of them was known to be right."""
+    penalties = Penalties()
+    spray(penalties, USERS - 10)
+    for attempt in begin_many(penalties, NEIGHBOUR, 5)[0]:
+        penalties.whole.right(attempt, 0.0)
+    spray(penalties, 10, name="old")
+    assert not penalties.refuses("carol", *NEIGHBOUR[1:], 0.0)
+    penalties.wrong("one more", "siphub.net", ALICE[2], 0.0)
+    assert penalties.refuses("carol", *NEIGHBOUR[1:], 0.0)
+
+
 def test_after_a_penalty_a_login_ends_the_doubling_of_its_source():
     penalties = Penalties()
     spray(penalties, USERS)
@@ -505,6 +547,18 @@ def test_after_a_penalty_a_login_ends_the_doubling_of_its_source():
     penalties.wrong("one more", "siphub.net", ALICE[2], 1.0)
     assert penalties.refuses(*ALICE, 1.9)
     assert not penalties.refuses(*ALICE, 2.0), "a second again, not two"
+
+
+def test_but_not_while_too_many_were_wrong_still():
+    """Or who has accounts of his own would begin with a second again after each of his logins."""
+    penalties = Penalties()
+    spray(penalties, USERS)
+    for now in (1.0, 3.0):
+        penalties.wrong(f"after {now}", "siphub.net", ALICE[2], now)
+    penalties.right(*NEIGHBOUR, 7.0)
+    penalties.wrong("one more", "siphub.net", ALICE[2], 7.0)
+    assert penalties.refuses(*ALICE, 14.9), "eight seconds"
+    assert not penalties.refuses(*ALICE, 15.0)
 
 
 def test_users_of_ten_minutes_count_together():
