@@ -1,6 +1,8 @@
 """Who guesses passwords: whose credentials are judged, wait for others, are refused; whose must not be."""
 
+import gc
 import tracemalloc
+import weakref
 from collections import Counter
 
 import pytest
@@ -260,6 +262,53 @@ def test_what_nobody_waits_for_any_more_is_not_kept(order):
         assert tracemalloc.get_traced_memory()[0] < 100_000
     finally:
         tracemalloc.stop()
+
+
+def test_nor_in_the_row_of_their_source():
+    penalties = Penalties()
+    in_flight = [penalties.begin(f"user{number}", *ALICE[1:], 0.0) for number in range(USERS)]
+    given_up = [penalties.begin(f"more{number}", *ALICE[1:], 0.0) for number in range(200)]
+    assert all(attempt.is_held for attempt in given_up)
+    for attempt in given_up:
+        penalties.whole.neither(attempt, 0.0)
+    del given_up, attempt
+    assert sum(type(found) is _core.Attempt for found in gc.get_objects()) == len(in_flight)
+
+
+def test_an_item_is_given_back_and_not_kept():
+    """It knows its attempt: the two would wait for the garbage collector."""
+
+    class Item:
+        pass
+
+    penalties = Penalties()
+    first, *_ = begin_many(penalties, ALICE, 5)[0]
+    held = penalties.begin(*ALICE, 0.0, Item())
+    penalties.whole.neither(first, 0.0)
+    attempt, item = penalties.whole.released.popleft()
+    assert attempt is held
+    known = weakref.ref(item)
+    del item
+    assert known() is None
+
+
+def test_while_others_are_in_flight_the_end_of_one_makes_room_for_one():
+    """For its user, and for its source."""
+    penalties = Penalties()
+    of_alice = begin_many(penalties, ALICE, 5)[0]
+    penalties.whole.neither(of_alice[0], 0.0)
+    assert len(begin_many(penalties, ALICE, 10)[0]) == 1
+    of_source = [penalties.begin(f"user{number}", *ELSEWHERE[1:], 0.0) for number in range(USERS)]
+    penalties.whole.neither(of_source[0], 0.0)
+    more = [penalties.begin(f"more{number}", *ELSEWHERE[1:], 0.0) for number in range(10)]
+    assert sum(not attempt.is_held for attempt in more) == 1
+
+
+def test_however_many_logins_there_were_a_thousand_more_may_be_in_flight():
+    penalties = Penalties()
+    for _ in range(1100):
+        penalties.right(*ALICE, 0.0)
+    assert len(begin_many(penalties, ALICE, 1200)[0]) == 5 + 1000
 
 
 def test_a_guesser_gains_one_attempt_in_flight_for_each_login_of_the_owner():
