@@ -169,6 +169,23 @@ def test_forged_sources_do_not_crowd_out_proven_ones(refusals, text):
     assert text.getvalue().endswith(f"source={HERE} cause=WRONG_DIGEST proven=yes\n")
 
 
+def test_proven_ones_have_ten_lines_a_second_of_their_own(refusals, text):
+    for proven in (False, True):
+        for number in range(30):
+            refusals.note(ALICE, f"10.0.0.{number}", "WRONG_DIGEST", proven, 0.5)
+    assert text.getvalue().count("proven=no") == 10
+    assert text.getvalue().count("proven=yes") == 10
+
+
+def test_where_the_source_is_not_told_each_sip_server_has_its_lines(refusals, text):
+    """A flood by way of one does not hide who is refused by way of another."""
+    for server in ("10.0.0.5", "10.0.0.6"):
+        for number in range(30):
+            refusals.note(f"{number}@siphub.net", "", "WRONG_DIGEST", False, 0.5, server)
+    for server in ("10.0.0.5", "10.0.0.6"):
+        assert text.getvalue().count(f"source=- server={server} ") == 5
+
+
 @pytest.mark.parametrize("names", [[ALICE], [f"{number}@siphub.net" for number in range(20)]])
 def test_a_guesser_cannot_hide_his_guesses_behind_lines_that_have_nobody_banned(refusals, text, names):
     """Malformed credentials, which are refused before the nonce is looked at: as first, in every second."""
