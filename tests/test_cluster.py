@@ -181,7 +181,9 @@ def refuse(watch, issuer, other, count, name="refused"):
     """So many nonces that one DISC hands out and the other one calls stale."""
     for number in range(count):
         watch.challenged(question(issuer), challenge(f"{name}{number}"), 0.0)
-        watch.challenged(question(other, f"{name}{number}"), challenge(f"new {name}{number}", stale=True), 0.0)
+        watch.challenged(
+            question(other, f"{name}{number}"), challenge(f"new {name}{number}", stale=True), 0.0
+        )
 
 
 def test_a_disc_that_refuses_its_own_nonces_is_no_sign(caplog):
