@@ -20,6 +20,7 @@ from itertools import product
 
 import pytest
 from fake_disc import (
+    CHALLENGE,
     CHALLENGE_VALUE,
     DESTINATION_REALM,
     METHOD,
@@ -859,6 +860,11 @@ def test_www_and_proxy_are_counted_together():
     "how",
     [
         {"code": 4001, "challenge": CHALLENGE_VALUE + b", stale=true"},
+        {
+            "code": 4001,
+            "challenge": CHALLENGE_VALUE,
+            "more": (Avp(CHALLENGE, CHALLENGE_VALUE + b", stale=true"),),
+        },
         {"code": 3004},
         {"code": 4001},
         {"credentials": False},
@@ -873,6 +879,7 @@ def test_www_and_proxy_are_counted_together():
     ],
     ids=[
         "stale",
+        "one of several challenges is stale",
         "DISC fails",
         "no challenge in DISC's answer",
         "no credentials",
