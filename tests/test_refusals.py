@@ -7,7 +7,7 @@ import re
 import pytest
 
 from auth_diameter.logs import Formatter
-from auth_diameter.refusals import Refusals
+from auth_diameter.refusals import Refusals, account_of
 
 ALICE = "alice@siphub.net"
 HERE = "192.0.2.1"
@@ -97,6 +97,20 @@ def test_only_an_address_can_be_proven(refusals, text, source, written):
 def test_a_name_is_one_word_whatever_it_holds(refusals, text, user, written):
     refusals.note(user, HERE, "FORBIDDEN", False, 0.0)
     assert text.getvalue() == f"INFO refused user='{written}' source={HERE} cause=FORBIDDEN proven=no\n"
+
+
+@pytest.mark.parametrize(
+    ("username", "realm", "account"),
+    [
+        ("alice", "siphub.net", ALICE),
+        ("alice@elsewhere.example", "siphub.net", "alice@elsewhere.example"),
+        ("alice", None, "alice"),
+        ("", "siphub.net", ""),
+        (None, "siphub.net", ""),
+    ],
+)
+def test_an_account_is_the_name_with_a_domain(username, realm, account):
+    assert account_of(username, realm) == account
 
 
 def test_the_fields_are_on_the_record_for_other_formats(caplog):
