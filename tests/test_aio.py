@@ -481,6 +481,22 @@ def test_anything_may_happen(fake_disc, run):
     run(main)
 
 
+def test_each_disc_that_cannot_be_reached_is_told_with_the_reason(fake_disc, free_port, run):
+    """For a server's start; the connections that show it are closed again."""
+    disc = fake_disc()
+    names = f"127.0.0.1:{disc.port},127.0.0.1:{free_port},there-is-none.invalid:3000"
+
+    async def main():
+        async with AsyncAuthDiameter(Config(diameter_client_host=names)) as client:
+            (down, why), (unknown, reason) = await client.unreachable()
+            assert client.stats().connects == 0
+        assert (down, why) == (f"127.0.0.1:{free_port}", "connection refused")
+        assert unknown == "there-is-none.invalid:3000"
+        assert reason.startswith("its name does not resolve (")
+
+    run(main)
+
+
 # ------------------------------------------------------------------ fail-over, breaker, overload
 
 

@@ -20,6 +20,7 @@ from itertools import product
 
 import pytest
 from fake_disc import (
+    CHALLENGE,
     CHALLENGE_VALUE,
     DESTINATION_REALM,
     METHOD,
@@ -810,6 +811,13 @@ def test_where_disc_holds_the_source_back_the_cause_says_so():
     assert (decision.status, decision.cause, decision.return_code) == (403, Cause.PENALIZED, -5)
 
 
+def test_where_disc_refuses_something_else_the_cause_is_no_penalty():
+    """Digest-URI, say: whoever reads the log shall look there and not for a guesser."""
+    more = (Avp(FAILED_AVP, bytes([0, 0, 0, 109, 0, 0, 0, 8])),)
+    decision = attempt(Authorizer(Config()), 0.0, service_type=b"6", more=more)
+    assert (decision.status, decision.cause, decision.return_code) == (403, Cause.FORBIDDEN, -5)
+
+
 def test_a_failed_avp_without_an_avp_in_it_changes_nothing():
     """Never fail open: what cannot be read is a guess."""
     authorizer = Authorizer(Config())
@@ -852,6 +860,11 @@ def test_www_and_proxy_are_counted_together():
     "how",
     [
         {"code": 4001, "challenge": CHALLENGE_VALUE + b", stale=true"},
+        {
+            "code": 4001,
+            "challenge": CHALLENGE_VALUE,
+            "more": (Avp(CHALLENGE, CHALLENGE_VALUE + b", stale=true"),),
+        },
         {"code": 3004},
         {"code": 4001},
         {"credentials": False},
@@ -866,6 +879,7 @@ def test_www_and_proxy_are_counted_together():
     ],
     ids=[
         "stale",
+        "one of several challenges is stale",
         "DISC fails",
         "no challenge in DISC's answer",
         "no credentials",

@@ -175,3 +175,30 @@ def test_a_nonce_that_is_a_minute_old_is_no_sign(caplog):
             question("b", f"a{number}"), challenge(f"b{number}", stale=True), 100.0 * number + 61
         )
     assert lines(caplog) == []
+
+
+def refuse(watch, issuer, other, count, name="refused"):
+    """So many nonces that one DISC hands out and the other one calls stale."""
+    for number in range(count):
+        watch.challenged(question(issuer), challenge(f"{name}{number}"), 0.0)
+        watch.challenged(
+            question(other, f"{name}{number}"), challenge(f"new {name}{number}", stale=True), 0.0
+        )
+
+
+def test_a_disc_that_refuses_its_own_nonces_is_no_sign(caplog):
+    """It was started anew, say."""
+    refuse(cluster.NonceWatch(), "a", "a", 20)
+    assert lines(caplog) == []
+
+
+def test_where_more_are_taken_than_refused_it_is_no_sign(caplog):
+    """Two DISC with one key, and a telephone that has sent some requests twice."""
+    watch = cluster.NonceWatch()
+    for number in range(4):
+        watch.challenged(question("a"), challenge(f"taken{number}"), 0.0)
+        watch.authorized(question("b", f"taken{number}"), 0.0)
+    refuse(watch, "a", "b", 4)
+    assert lines(caplog) == []
+    refuse(watch, "a", "b", 1, "one more")
+    assert len(lines(caplog)) == 1

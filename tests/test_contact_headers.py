@@ -66,6 +66,7 @@ def contacts(*lines: str) -> list[str]:
         (("Contact: <sip:a@h>", "Expires: \u0661"), ["<sip:a@h>;expires=3600"]),
         (("Contact: <sip:a@h>;expires=4294967295",), ["<sip:a@h>;expires=4294967295"]),
         (("Contact: <sip:a@h>;expires=4294967296",), ["<sip:a@h>;expires=4294967295"]),
+        (("Contact: <sip:a@h>;expires=10000000000",), ["<sip:a@h>;expires=4294967295"]),
         ((f"Contact: <sip:a@h>;expires={'9' * 5000}",), ["<sip:a@h>;expires=4294967295"]),
         ((f"Contact: <sip:a@h>;expires={'0' * 5000}9",), ["<sip:a@h>;expires=9"]),
         # Other schemes: 20.10 has any URI.

@@ -159,6 +159,17 @@ def test_a_hash_that_is_nobody_s_is_no_guess_at_its_neighbour(make):
     assert code(disc.ask(disc.respond(user="bob", password="builder"))) == 2001
 
 
+def test_nor_is_it_another_guess_in_other_letters(make):
+    """Or who spells it in a new way each time has as many guesses as he likes."""
+    disc = make(userhash=True)
+    nobody = "ab" * 16
+    for letters in (nobody, nobody.upper(), nobody.title(), nobody.swapcase(), "aB" * 16, "Ab" * 16):
+        value = disc.respond(password="guess", userhash=True)
+        answer = disc.ask(value.replace(user_hash("alice", REALM, "MD5"), letters))
+    assert is_held_back(answer)
+    assert judged(disc) == 5
+
+
 def test_without_penalty_all_are_judged(make):
     disc = make(penalty=False)
     guess(disc, 20)
@@ -418,6 +429,18 @@ def test_a_retransmission_has_more_in_common_than_32_bits(make):
     assert disc.counts[Outcome.RETRANSMITTED] == 1
 
 
+def test_another_digest_on_a_used_count_is_no_retransmission(make):
+    """Whatever the SIP server calls its question."""
+    disc = make()
+    disc.end_to_end, disc.session = 7, "ab" * 16
+    challenge = disc.challenges()["MD5"]
+    first, other = (authorization(challenge, "alice", PASSWORD, "REGISTER", URI) for _ in range(2))
+    assert first != other, "the cnonce differs"
+    assert code(disc.ask(first)) == 2001
+    assert code(disc.ask(other)) == 4001
+    assert disc.counts[Outcome.REPLAYED] == 1
+
+
 def test_a_sip_server_that_tells_no_session_leaves_few_guesses_at_the_identifier(make):
     """After sixteen replays of another one, a retransmission is a replay as well."""
     disc = make()
@@ -449,3 +472,11 @@ def test_an_attempt_that_ends_in_an_error_is_in_flight_no_more(make, monkeypatch
                 value = disc.respond()
                 assert [code(a) for a in disc.answer(*[disc.question(value) for _ in range(7)])] == [5012] * 7
         assert code(disc.ask(disc.respond())) == 2001
+
+
+def test_what_is_answered_is_not_kept(make):
+    """An attempt holds on to its question; there are thousands a second."""
+    disc = make()
+    guess(disc, 10)
+    assert code(disc.ask(disc.respond(user="bob", password="builder"))) == 2001
+    assert disc.disc._attempts == []

@@ -13,10 +13,20 @@ import time
 from collections import Counter
 
 import pytest
-from fake_disc import RESPONSE, build_answer, build_credentials, build_request, judge, say_nothing
+from fake_disc import (
+    RESPONSE,
+    USER_NAME,
+    answer_all,
+    build_answer,
+    build_credentials,
+    build_request,
+    judge,
+    say_nothing,
+)
 from machine import PATIENCE, SLACK, wait_until
 
 from auth_diameter import AsyncAuthDiameter, AuthDiameter, Avp, Cause, Config, DiscError, SipRequest, aio
+from auth_diameter.pool import Pool
 
 FAILED_AVP = 279
 AVP_OF_THE_SOURCE = bytes([0, 0, 0, 31, 0, 0, 0, 8])  # Calling-Station-Id
@@ -44,9 +54,12 @@ def ask_with_tasks(disc, count, **settings):
 
     async def main():
         async with AsyncAuthDiameter(Config(**{"timeout": 5.0, **disc.settings, **settings})) as client:
-            return await asyncio.gather(
+            decisions = await asyncio.gather(
                 *(client.diameter_www_authorize(request, "$fd") for request in requests(count))
             )
+            assert client._size == 0
+            assert not client._pool.held, "a question is held though it is decided"
+            return decisions
 
     return asyncio.run(main())
 
@@ -158,6 +171,41 @@ def test_where_disc_hangs_none_waits_longer_than_its_time_limit(fake_disc, ask):
     assert time.monotonic() - started < 0.5 + 2 * SLACK
     assert set(causes(decisions)) == {Cause.DISC_TIMEOUT}
     assert {decision.status for decision in decisions} == {503}
+
+
+def test_when_those_in_flight_are_too_late_it_is_the_turn_of_those_that_are_held(fake_disc):
+    """DISC says nothing to five, and answers others meanwhile: it is asked about the sixth after all."""
+    five = []
+
+    def leave_five_open(connection, questions):
+        answered = []
+        for question in questions:
+            is_alice = question.find(USER_NAME).data.startswith(b"alice")
+            if question.find(RESPONSE) is not None and is_alice and len(five) < 5:
+                five.append(question)
+            else:
+                answered.append(judge(question))
+        connection.send(b"".join(answered))
+
+    disc = fake_disc(leave_five_open)
+
+    async def main():
+        async with AsyncAuthDiameter(Config(timeout=2.0, **disc.settings)) as client:
+
+            def ask(request):
+                return asyncio.create_task(client.diameter_www_authorize(request, "$fd"))
+
+            first = [ask(request) for request in requests(5)]
+            await asyncio.to_thread(disc.wait_for, lambda: len(five) == 5)
+            await asyncio.sleep(1.0)  # it has so much time left when the five have none
+            (sixth,) = map(ask, requests(1))
+            (other,) = map(ask, requests(1, "bob"))
+            assert await other
+            assert not sixth.done()
+            assert causes(await asyncio.gather(*first)) == {Cause.DISC_TIMEOUT: 5}
+            return await sixth
+
+    assert asyncio.run(main()).cause is Cause.AUTHORIZED
 
 
 @BOTH
@@ -275,6 +323,63 @@ def test_a_thread_that_is_interrupted_while_it_asks_gives_its_place_back(fake_di
                 with pytest.raises(KeyboardInterrupt):
                     client.diameter_www_authorize(request, "$fd")
         assert client.diameter_www_authorize(requests(1)[0], "$fd")
+
+
+@pytest.fixture
+def held(monkeypatch):
+    """Set as soon as a thread waits for its turn."""
+    wait, begun = AuthDiameter._wait_for_turn, threading.Event()
+
+    def wait_for_turn(client, question):
+        begun.set()
+        return wait(client, question)
+
+    monkeypatch.setattr(AuthDiameter, "_wait_for_turn", wait_for_turn)
+    return begun
+
+
+def test_and_the_next_one_its_turn(fake_disc, monkeypatch, held):
+    ask, five, decisions = AuthDiameter._ask, iter(range(5)), []
+
+    def interrupt_five(client, question):
+        if next(five, None) is None:
+            return ask(client, question)
+        held.wait(PATIENCE)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(AuthDiameter, "_ask", interrupt_five)
+    with AuthDiameter(Config(timeout=5.0, **fake_disc().settings)) as client:
+
+        def run(request):
+            with contextlib.suppress(KeyboardInterrupt):
+                decisions.append(client.diameter_www_authorize(request, "$fd"))
+
+        threads = [threading.Thread(target=run, args=(request,)) for request in requests(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(PATIENCE)
+    assert causes(decisions) == {Cause.AUTHORIZED: 1}
+
+
+def test_the_time_that_a_thread_was_held_is_part_of_its_limit(fake_disc, monkeypatch, held):
+    submit, limits = Pool.submit, []
+
+    def note(pool, question, now, until=None):
+        before = question.deadline
+        where = submit(pool, question, now, until)
+        if before:
+            limits.append((before, question.deadline))
+        return where
+
+    def judge_later(connection, questions):
+        held.wait(PATIENCE)
+        answer_all(connection, questions)
+
+    monkeypatch.setattr(Pool, "submit", note)
+    assert causes(ask_with_threads(fake_disc(judge_later), 20)) == {Cause.AUTHORIZED: 20}
+    assert limits
+    assert all(before == after for before, after in limits)
 
 
 def test_a_fork_holds_nothing_for_what_its_parent_has_in_flight(fake_disc):

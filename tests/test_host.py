@@ -522,6 +522,19 @@ def test_a_challenge_of_more_than_512_bytes_is_a_400_that_says_so():
     assert parse_reply(reply).reason == "Request Too Short For Its Reply"
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_decision_without_a_challenge_has_twice_the_bytes_of_its_request_and_no_512(status):
+    """A route may make any; nobody needs this one to log in."""
+
+    async def route(request, auth):
+        reply = request.reply(status, "No", [("X", "x" * 250)])
+        assert 2 * request.data_size < len(reply) <= 512
+        return authorize.Decision(-5, ad.Cause.FORBIDDEN, status, reply)
+
+    [reply] = replies_to(shortest(), route=route)
+    assert parse_reply(reply).reason == "Request Too Short For Its Reply"
+
+
 def test_a_400_that_would_not_fit_either_is_silence(run, script, monkeypatch):
     monkeypatch.setattr(host_module, "_AMPLIFICATION", 1)
     text = LARGE_ROUTE.replace(
@@ -842,6 +855,32 @@ def test_the_end_does_not_wait_for_ever_and_leaves_nobody_without_a_reply(
 
     for reply in asyncio.run(with_disc(fake_disc(say_nothing), scenario, route)):
         assert (reply.status, reply.header("Retry-After")) == (503, "2")
+
+
+def test_routes_are_bounded_by_the_bytes_of_their_requests(run, monkeypatch):
+    """Large ones while DISC hangs: what is too much gets 503, and when they have ended nothing does."""
+    monkeypatch.setattr(host_module, "_MOST_BYTES", 3000)
+
+    async def scenario(host, phone):
+        def send():
+            phone.send(phone.request("MESSAGE", headers=[("X", "x" * 1000)]), host.address)
+
+        for _ in range(3):
+            send()
+        found = [(await phone.receive()).status]
+        go_on.set()
+        found += [(await phone.receive()).status for _ in range(2)]
+        for _ in range(10):
+            send()
+            found.append((await phone.receive()).status)
+        return found, host.refused
+
+    async def route(request, auth):
+        await go_on.wait()
+        return request.reply(200, "OK")
+
+    go_on = asyncio.Event()
+    assert run(scenario, route) == ([503] + 12 * [200], 1)
 
 
 def test_closing_twice_is_closing_once(run):

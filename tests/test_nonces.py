@@ -127,6 +127,16 @@ def test_the_last_four_requests_may_come_again(uses: NonceUses) -> None:
     assert again == [Use.REPLAYED] * 2 + [Use.AGAIN] * 4
 
 
+def test_after_many_replays_it_is_known_again_from_the_next_request_on(uses: NonceUses) -> None:
+    """Who replays what he has overheard ends the retransmissions of one request, not of all to come."""
+    add(uses, "n", 1, mark=7)
+    for other in range(100, 116):
+        assert take(uses, "n", 1, mark=other) is Use.REPLAYED
+    assert take(uses, "n", 1, mark=7) is Use.REPLAYED
+    assert take(uses, "n", 2, mark=8) is Use.FIRST
+    assert take(uses, "n", 2, mark=8) is Use.AGAIN
+
+
 def test_a_retransmission_is_of_its_own_count(uses: NonceUses) -> None:
     add(uses, "n", 1, mark=7)
     take(uses, "n", 2, mark=9)

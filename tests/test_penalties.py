@@ -1,6 +1,8 @@
 """Who guesses passwords: whose credentials are judged, wait for others, are refused; whose must not be."""
 
+import gc
 import tracemalloc
+import weakref
 from collections import Counter
 
 import pytest
@@ -91,6 +93,18 @@ def test_the_time_doubles_up_to_a_minute():
     assert times == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
 
+def test_who_goes_on_guessing_has_some_60_an_hour():
+    """What is forgotten after ten minutes is so only when they were quiet."""
+    penalties = Penalties()
+    judged = 0
+    for half_second in range(2 * 3600):
+        if not penalties.refuses(*ALICE, half_second / 2):
+            penalties.wrong(*ALICE, half_second / 2)
+            judged += 1
+    # Five, one after each penalty of 1, 2, 4 … 32 seconds, and then one a minute.
+    assert judged == 5 + 6 + (3600 - 63) // 60
+
+
 def test_a_login_ends_it():
     penalties = Penalties()
     guess(penalties, ALICE, 5)
@@ -127,6 +141,14 @@ def test_it_is_forgotten_after_ten_quiet_minutes():
     assert not penalties.refuses(*ALICE, 601.0)
     guess(penalties, ALICE, 4, now=601.0)
     assert not penalties.refuses(*ALICE, 601.0)
+
+
+def test_ten_minutes_after_the_first_it_begins_anew():
+    """A telephone that tries an old password now and then has no penalty by and by."""
+    penalties = Penalties()
+    for now in range(0, 6000, 150):
+        guess(penalties, ALICE, now=float(now))
+        assert not penalties.refuses(*ALICE, float(now))
 
 
 @pytest.mark.parametrize("step", [-3600.0, 3600.0])
@@ -208,6 +230,16 @@ def test_what_waits_goes_on_in_order_and_none_overtakes_it():
     assert [item for item, _ in penalties.released()[0]] == [6, 7, "late"]
 
 
+def test_nor_where_there_is_room_because_the_wrong_ones_of_before_are_forgotten():
+    penalties = Penalties()
+    guess(penalties, ALICE, 4, now=0.0)
+    first = penalties.begin(*ALICE, 599.0, "first")
+    assert penalties.begin(*ALICE, 599.0, "second").is_held
+    assert penalties.begin(*ALICE, 601.0, "third").is_held
+    penalties.whole.neither(first, 601.0)
+    assert [item for item, _ in penalties.released()[0]] == ["second", "third"]
+
+
 def test_one_that_nobody_waits_for_any_more_is_passed_over():
     penalties = Penalties()
     admitted, (given_up, _), _ = begin_many(penalties, ALICE, 7)
@@ -230,6 +262,46 @@ def test_what_nobody_waits_for_any_more_is_not_kept(order):
         assert tracemalloc.get_traced_memory()[0] < 100_000
     finally:
         tracemalloc.stop()
+
+
+def test_nor_in_the_row_of_their_source():
+    penalties = Penalties()
+    in_flight = [penalties.begin(f"user{number}", *ALICE[1:], 0.0) for number in range(USERS)]
+    given_up = [penalties.begin(f"more{number}", *ALICE[1:], 0.0) for number in range(200)]
+    assert all(attempt.is_held for attempt in given_up)
+    for attempt in given_up:
+        penalties.whole.neither(attempt, 0.0)
+    del given_up, attempt
+    assert sum(type(found) is _core.Attempt for found in gc.get_objects()) == len(in_flight)
+
+
+def test_an_item_is_given_back_and_not_kept():
+    """It knows its attempt: the two would wait for the garbage collector."""
+
+    class Item:
+        pass
+
+    penalties = Penalties()
+    first, *_ = begin_many(penalties, ALICE, 5)[0]
+    held = penalties.begin(*ALICE, 0.0, Item())
+    penalties.whole.neither(first, 0.0)
+    attempt, item = penalties.whole.released.popleft()
+    assert attempt is held
+    known = weakref.ref(item)
+    del item
+    assert known() is None
+
+
+def test_while_others_are_in_flight_the_end_of_one_makes_room_for_one():
+    """For its user, and for its source."""
+    penalties = Penalties()
+    of_alice = begin_many(penalties, ALICE, 5)[0]
+    penalties.whole.neither(of_alice[0], 0.0)
+    assert len(begin_many(penalties, ALICE, 10)[0]) == 1
+    of_source = [penalties.begin(f"user{number}", *ELSEWHERE[1:], 0.0) for number in range(USERS)]
+    penalties.whole.neither(of_source[0], 0.0)
+    more = [penalties.begin(f"more{number}", *ELSEWHERE[1:], 0.0) for number in range(10)]
+    assert sum(not attempt.is_held for attempt in more) == 1
 
 
 def test_however_many_logins_there_were_a_hundred_are_in_flight_at_most():
@@ -537,6 +609,18 @@ def test_but_once_an_hour():
     assert penalties.refuses(*NEIGHBOUR, 60.0)
 
 
+def test_nor_once_for_each_call_of_a_first_login():
+    """Several were sent at once, before the first of them was known to be right."""
+    penalties = Penalties()
+    spray(penalties, USERS - 10)
+    for attempt in begin_many(penalties, NEIGHBOUR, 5)[0]:
+        penalties.whole.right(attempt, 0.0)
+    spray(penalties, 10, name="old")
+    assert not penalties.refuses("carol", *NEIGHBOUR[1:], 0.0)
+    penalties.wrong("one more", "siphub.net", ALICE[2], 0.0)
+    assert penalties.refuses("carol", *NEIGHBOUR[1:], 0.0)
+
+
 def test_after_a_penalty_a_login_ends_the_doubling_of_its_source():
     penalties = Penalties()
     spray(penalties, USERS)
@@ -544,6 +628,18 @@ def test_after_a_penalty_a_login_ends_the_doubling_of_its_source():
     penalties.wrong("one more", "siphub.net", ALICE[2], 1.0)
     assert penalties.refuses(*ALICE, 1.9)
     assert not penalties.refuses(*ALICE, 2.0), "a second again, not two"
+
+
+def test_but_not_while_too_many_were_wrong_still():
+    """Or who has accounts of his own would begin with a second again after each of his logins."""
+    penalties = Penalties()
+    spray(penalties, USERS)
+    for now in (1.0, 3.0):
+        penalties.wrong(f"after {now}", "siphub.net", ALICE[2], now)
+    penalties.right(*NEIGHBOUR, 7.0)
+    penalties.wrong("one more", "siphub.net", ALICE[2], 7.0)
+    assert penalties.refuses(*ALICE, 14.9), "eight seconds"
+    assert not penalties.refuses(*ALICE, 15.0)
 
 
 def test_users_of_ten_minutes_count_together():

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from auth_diameter.logs import Formatter
-from auth_diameter.refusals import Refusals
+from auth_diameter.refusals import Refusals, account_of
 
 ALICE = "alice@siphub.net"
 HERE = "192.0.2.1"
@@ -99,6 +99,20 @@ def test_a_name_is_one_word_whatever_it_holds(refusals, text, user, written):
     assert text.getvalue() == f"INFO refused user='{written}' source={HERE} cause=FORBIDDEN proven=no\n"
 
 
+@pytest.mark.parametrize(
+    ("username", "realm", "account"),
+    [
+        ("alice", "siphub.net", ALICE),
+        ("alice@elsewhere.example", "siphub.net", "alice@elsewhere.example"),
+        ("alice", None, "alice"),
+        ("", "siphub.net", ""),
+        (None, "siphub.net", ""),
+    ],
+)
+def test_an_account_is_the_name_with_a_domain(username, realm, account):
+    assert account_of(username, realm) == account
+
+
 def test_the_fields_are_on_the_record_for_other_formats(caplog):
     with caplog.at_level(logging.INFO):
         Refusals(logging.getLogger("auth_diameter.test")).note("a b", HERE, "FORBIDDEN", True, 0.0)
@@ -167,6 +181,23 @@ def test_forged_sources_do_not_crowd_out_proven_ones(refusals, text):
         refusals.note(ALICE, f"10.0.{number >> 8}.{number & 255}", "WRONG_DIGEST", False, 0.5)
     refusals.note(ALICE, HERE, "WRONG_DIGEST", True, 0.5)
     assert text.getvalue().endswith(f"source={HERE} cause=WRONG_DIGEST proven=yes\n")
+
+
+def test_proven_ones_have_ten_lines_a_second_of_their_own(refusals, text):
+    for proven in (False, True):
+        for number in range(30):
+            refusals.note(ALICE, f"10.0.0.{number}", "WRONG_DIGEST", proven, 0.5)
+    assert text.getvalue().count("proven=no") == 10
+    assert text.getvalue().count("proven=yes") == 10
+
+
+def test_where_the_source_is_not_told_each_sip_server_has_its_lines(refusals, text):
+    """A flood by way of one does not hide who is refused by way of another."""
+    for server in ("10.0.0.5", "10.0.0.6"):
+        for number in range(30):
+            refusals.note(f"{number}@siphub.net", "", "WRONG_DIGEST", False, 0.5, server)
+    for server in ("10.0.0.5", "10.0.0.6"):
+        assert text.getvalue().count(f"source=- server={server} ") == 5
 
 
 @pytest.mark.parametrize("names", [[ALICE], [f"{number}@siphub.net" for number in range(20)]])
