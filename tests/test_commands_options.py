@@ -119,7 +119,7 @@ def test_what_is_wrong_with_no_option_is_told_as_it_is():
         def __post_init__(self):
             raise ad.ConfigError("room: there is none")
 
-    with pytest.raises(ad.ConfigError, match="^room: there is none$"):
+    with pytest.raises(ad.ConfigError, match=r"^room: there is none$"):
         settings(Settings, {"size": 2})
 
 
