@@ -7,7 +7,7 @@ from commands import assert_one_line
 
 import auth_diameter as ad
 from auth_diameter.cli import main
-from auth_diameter.commands.options import NetworkText, networks, option_name
+from auth_diameter.commands.options import NetworkText, networks, option_name, settings
 from auth_diameter.disc.config import DiscConfig
 from auth_diameter.disc.listener import ListenerConfig
 
@@ -112,6 +112,20 @@ def test_help_is_the_first_sentence_of_the_docstring(cli):
     assert "--connect-timeout SECONDS Seconds for one attempt to connect" in help_text
     assert "--max-delay SECONDS|none Seconds that a question may have to wait" in help_text
     assert "for threads 256" not in help_text  # a later sentence
+
+
+def test_what_is_wrong_with_no_option_is_told_as_it_is():
+    """A setting that is not on the command line: no option is to blame."""
+
+    @dataclasses.dataclass
+    class Settings:
+        size: int = 1
+
+        def __post_init__(self):
+            raise ad.ConfigError("room: there is none")
+
+    with pytest.raises(ad.ConfigError, match=r"^room: there is none$"):
+        settings(Settings, {"size": 2})
 
 
 def test_networks_of_files(tmp_path):

@@ -382,6 +382,14 @@ def test_the_time_that_a_thread_was_held_is_part_of_its_limit(fake_disc, monkeyp
     assert all(before == after for before, after in limits)
 
 
+def test_a_thread_waits_for_its_turn_as_long_as_it_may_and_no_shorter():
+    with AuthDiameter(Config(timeout=0.3)) as client:
+        now = time.monotonic()
+        *_, sixth = [client._authorizer.www_authorize(request, "$fd", now) for request in requests(6)]
+        assert client._wait_for_turn(sixth) is Cause.DISC_TIMEOUT
+        assert time.monotonic() - now >= 0.3
+
+
 def test_a_fork_holds_nothing_for_what_its_parent_has_in_flight(fake_disc):
     """What the parent has asked will never end in the child."""
     go_on = threading.Event()

@@ -240,12 +240,14 @@ def test_nor_where_there_is_room_because_the_wrong_ones_of_before_are_forgotten(
     assert [item for item, _ in penalties.released()[0]] == ["second", "third"]
 
 
-def test_one_that_nobody_waits_for_any_more_is_passed_over():
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_one_that_nobody_waits_for_any_more_is_passed_over(which):
     penalties = Penalties()
-    admitted, (given_up, _), _ = begin_many(penalties, ALICE, 7)
-    penalties.whole.neither(given_up, 0.0)
-    penalties.whole.neither(admitted[0], 0.0)
-    assert [item for item, _ in penalties.released()[0]] == [6]
+    admitted, held, _ = begin_many(penalties, ALICE, 8)
+    penalties.whole.neither(held[which], 0.0)
+    for attempt in admitted[:2]:
+        penalties.whole.neither(attempt, 0.0)
+    assert [item for item, _ in penalties.released()[0]] == [item for item in (5, 6, 7) if item != 5 + which]
 
 
 @pytest.mark.parametrize("order", [1, -1], ids=["the first come", "the last come"])

@@ -875,3 +875,12 @@ def test_no_socket_is_left_open(fake_disc):
         del client
         gc.collect()
     assert [warning for warning in caught if warning.category is ResourceWarning] == []
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, 1e-9])
+def test_where_no_time_is_left_the_kernel_has_the_shortest_limit_and_not_none(seconds):
+    """Zero means to the kernel: for ever."""
+    with socket.socket() as sock:
+        sync._limit(sock, seconds)
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            assert any(sock.getsockopt(socket.SOL_SOCKET, option, 16))
