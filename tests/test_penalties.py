@@ -268,13 +268,15 @@ def test_what_nobody_waits_for_any_more_is_not_kept(order):
 
 def test_nor_in_the_row_of_their_source():
     penalties = Penalties()
+    before = sum(type(found) is _core.Attempt for found in gc.get_objects())  # those of other tests
     in_flight = [penalties.begin(f"user{number}", *ALICE[1:], 0.0) for number in range(USERS)]
     given_up = [penalties.begin(f"more{number}", *ALICE[1:], 0.0) for number in range(200)]
     assert all(attempt.is_held for attempt in given_up)
     for attempt in given_up:
         penalties.whole.neither(attempt, 0.0)
     del given_up, attempt
-    assert sum(type(found) is _core.Attempt for found in gc.get_objects()) == len(in_flight)
+    now = sum(type(found) is _core.Attempt for found in gc.get_objects())
+    assert now <= before + len(in_flight)
 
 
 def test_an_item_is_given_back_and_not_kept():

@@ -158,7 +158,7 @@ class AsyncAuthDiameter:
 
     def is_full(self) -> bool:
         """Whether DISC has too much to do to be asked anything more."""
-        return self._pool.is_full() or self._size > _MOST_BYTES
+        return self._pool.is_full()
 
     def refusal(self, request: SipRequest) -> Decision | None:
         """The Decision on a request that DISC would have to be asked about, and has too much to do for.
