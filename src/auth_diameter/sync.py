@@ -6,6 +6,7 @@ belongs to the thread whose question is under way on it; where there is none, to
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import os
 import socket
@@ -257,9 +258,9 @@ class AuthDiameter:
     def _open_wanted(self, now: float) -> None:
         """Under the lock. In threads of their own, since looking up a name knows no time limit."""
         while not self._closed and (peer := self._pool.wanted(now)) is not None:
-            opener = threading.Thread(target=self._open, args=(peer,), name=f"connect to {peer}", daemon=True)
             try:
-                opener.start()
+                # Not a Thread, whose start() waits until it runs: all that ask would wait behind our lock.
+                _thread.start_new_thread(self._open, (peer,))
             except RuntimeError:  # no more threads
                 self._settle(self._pool.failed(peer, now, "no thread is left to connect"))
                 self._wake_served()
