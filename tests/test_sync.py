@@ -265,10 +265,10 @@ def test_no_thread_can_be_started(fake_disc, monkeypatch):
     with new_client(fake_disc()) as client:
         with monkeypatch.context() as patch:
 
-            def refuse(thread):
+            def refuse(*args):
                 raise RuntimeError("can't start new thread")
 
-            patch.setattr(threading.Thread, "start", refuse)
+            patch.setattr(sync._thread, "start_new_thread", refuse)
             assert ask(client).cause is Cause.DISC_UNREACHABLE
         until_let_through(client)
 

@@ -264,7 +264,7 @@ class ThreadsLoad(Load):
         super().__init__(rate)
         self._auth = AuthDiameter(config)
         self._threads = ThreadPoolExecutor(_THREADS, "caller")
-        # As many as wait at a time are there before: to start one takes its time, and the next request is not late for it.
+        # Those that wait at a time are there before it: while one is started, no other request goes out.
         ready = threading.Barrier(_AHEAD + 1)
         for _ in range(_AHEAD):
             self._threads.submit(ready.wait)
