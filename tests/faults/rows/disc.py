@@ -85,19 +85,17 @@ def killed_alone(world: World, report: Report, *, outages: int = 1, seconds: flo
     "DISC hangs (SIGSTOP)",
     "one deadline, then a breaker: 503 ≤ 10 ms; probe once a second; back ≤ 2 s after it goes on",
     seconds=20.0,
-    timeout=2.0,
 )
-def hangs(world: World, report: Report, *, seconds: float = 3.0, timeout: float = 0.5) -> None:
+def hangs(world: World, report: Report, *, seconds: float = 3.0) -> None:
     """It is stopped, and its kernel takes connections and questions as before. A proxy counts them."""
     disc = world.disc()
     proxy = world.enter(FaultProxy(disc.address))
-    loads = world.loads(proxy.port, settings={"timeout": timeout})
+    loads = world.loads(proxy.port)
     time.sleep(0.5)
     stopped = time.monotonic()
     disc.freeze()
-    # The first expire after one deadline, and those that went out until then after another one; `serve` has
-    # the default.
-    time.sleep(2 * max(timeout, Config().timeout) + 0.2)
+    # The first expire after one deadline, and those that went out until then after another one.
+    time.sleep(2 * Config().timeout + 0.2)
     asked, start = proxy.asked, time.monotonic()
     time.sleep(seconds)
     asked, end = proxy.asked - asked, time.monotonic()
