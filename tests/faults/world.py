@@ -178,6 +178,8 @@ class World:
         self.daemons: list[Daemon] = []
 
     def __enter__(self) -> Self:
+        # Clients, the proxy and many threads share one interpreter here: none is to wait long for its turn.
+        sys.setswitchinterval(0.0005)
         self.folder = Path(tempfile.mkdtemp(prefix="auth-diameter-"))
         self._stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
         self.db = self.folder / "users.sqlite"
