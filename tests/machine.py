@@ -1,7 +1,10 @@
 """What this machine can do, and how long a test waits for it."""
 
+import contextlib
+import random
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +19,20 @@ def wait_until(what):
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.001)
     return found
+
+
+def unused_udp_port():
+    """For a program that cannot choose one: below those that the kernel gives to who asks for any."""
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+
+    def try_one():
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            port = random.randrange(first // 2, first)
+            with contextlib.suppress(OSError):
+                sock.bind(("127.0.0.1", port))
+                return port
+
+    return wait_until(try_one)
 
 
 def has_ipv6():

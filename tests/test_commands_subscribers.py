@@ -57,7 +57,7 @@ def test_without_a_terminal_the_password_must_come_on_stdin(cli, db):
 
 
 @pytest.fixture
-def asked(db):
+def asked(db, ctrl_c_is_heeded):
     """user add when it has asked for the password; the process, and the other end of its terminal."""
     ours, theirs = pty.openpty()
     command = [*OURS, "user", "add", "bob@siphub.net", "--db", db]
@@ -67,6 +67,7 @@ def asked(db):
         while b"Password of bob@siphub.net: " not in shown:
             shown += os.read(ours, 4096)
         yield process, ours
+        process.kill()
     os.close(ours)
 
 

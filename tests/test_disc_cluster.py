@@ -4,6 +4,7 @@ import contextlib
 
 import pytest
 from commands import Server
+from machine import wait_until
 
 import auth_diameter as ad
 from auth_diameter.disc.store import Store
@@ -123,7 +124,13 @@ def test_nodes_without_a_common_key_are_noticed_by_the_client(disc, caplog, keys
         nodes = [stack.enter_context(disc(*own)) for own in keys]
         config = ad.Config(peers=[("127.0.0.1", node.port) for node in nodes])
         auth = stack.enter_context(ad.AuthDiameter(config))
-        for _ in range(20):
+
+        def both_are_asked():
             auth.diameter_www_authorize(answer_to(auth.diameter_www_authorize(register(), "$fd")), "$fd")
+            return all(peer.connections for peer in auth.stats().peers)
+
+        wait_until(both_are_asked)
+        for _ in range(20):
+            both_are_asked()
     told = [message for message in caplog.messages if "refuse each other's nonces" in message]
     assert len(told) == (0 if keys == ((OLD,), (OLD,)) else 1)

@@ -19,7 +19,7 @@ from pathlib import Path
 import click
 import pytest
 from fake_disc import build_answer
-from machine import PATIENCE, wait_until
+from machine import PATIENCE, unused_udp_port, wait_until
 from rich.console import Console
 
 import auth_diameter as ad
@@ -149,9 +149,7 @@ def test_a_server_takes_fifteen_lines_at_most():
 
 
 def test_the_server_lets_alice_in_and_tells_it(disc, tmp_path):
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
+    port = unused_udp_port()
     source = (
         SERVER.replace("5060", str(port)).replace("3000", str(disc)).replace('"localhost"', '"127.0.0.1"')
     )

@@ -427,7 +427,7 @@ def test_many_threads_while_disc_breaks_connections(fake_disc):
         until_let_through(client)
         with ThreadPoolExecutor(12) as threads:
             assert all(threads.map(lambda _: ask(client), range(100)))
-        assert sum(peer.opening for peer in client._pool.peers) == 0
+        wait_until(lambda: not any(peer.opening for peer in client._pool.peers))
         assert all(connection.under_way == 0 for connection in client._pool.connections)
 
 

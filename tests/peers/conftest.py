@@ -15,7 +15,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from machine import unused_udp_port
 
 import auth_diameter as ad
 
@@ -246,13 +246,7 @@ def serve(start_serve: Callable[..., Program]) -> Callable[..., Address]:
 @pytest.fixture
 def free_udp_port() -> Callable[[], int]:
     """A port for a program that cannot choose one by itself."""
-
-    def find() -> int:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.bind(("127.0.0.1", 0))
-            return probe.getsockname()[1]
-
-    return find
+    return unused_udp_port
 
 
 # -- sipp ------------------------------------------------------------------------------------------
