@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import io
 import itertools
+import logging
 import re
 
 import pytest
@@ -121,3 +122,14 @@ def test_no_reply_is_a_step_that_goes_wrong(monkeypatch):
     status, text = play()
     assert status == 1
     assert text.count("✗ no reply instead of") == 3
+
+
+def test_the_command_leaves_the_log_of_refusals_as_it_was(cli):
+    """It is quiet while the ladder shows who is refused, and no longer."""
+    refused = logging.getLogger("auth_diameter.refused")
+    refused.setLevel(logging.INFO)
+    try:
+        assert cli("demo").status == 0
+        assert refused.level == logging.INFO
+    finally:
+        refused.setLevel(logging.NOTSET)

@@ -44,6 +44,17 @@ def refuse(connection, questions):
     connection.send(b"".join(build_answer(question, 5003) for question in questions))
 
 
+def wait_first(fake_disc):
+    """A DISC that finds all digests right, once the event that comes with it is set."""
+    go_on = threading.Event()
+
+    def judge_later(connection, questions):
+        go_on.wait(PATIENCE)
+        connection.send(b"".join(map(judge, questions)))
+
+    return fake_disc(judge_later), go_on
+
+
 def asked(disc):
     """How many questions with credentials DISC has seen."""
     return sum(question.find(RESPONSE) is not None for question in disc.questions)
@@ -84,6 +95,11 @@ def ask_with_threads(disc, count, **settings):
 BOTH = pytest.mark.parametrize("ask", [ask_with_tasks, ask_with_threads])
 
 
+def begin(client, asked_about):
+    """A task for each request."""
+    return [asyncio.create_task(client.diameter_www_authorize(request, "$fd")) for request in asked_about]
+
+
 def causes(decisions):
     return Counter(decision.cause for decision in decisions)
 
@@ -103,21 +119,12 @@ def test_of_a_trunk_with_many_calls_at_once_all_get_through(fake_disc, ask):
 
 
 def test_what_is_held_for_a_guesser_is_bounded_and_keeps_nobody_else_out(fake_disc):
-    go_on = threading.Event()
-
-    def wait_first(connection, questions):
-        go_on.wait(PATIENCE)
-        connection.send(b"".join(map(judge, questions)))
-
-    disc = fake_disc(wait_first)
+    disc, go_on = wait_first(fake_disc)
 
     async def main():
         config = Config(timeout=PATIENCE, max_waiting=100, **disc.settings)
         async with AsyncAuthDiameter(config) as client:
-            guesses = [
-                asyncio.create_task(client.diameter_www_authorize(request, "$fd"))
-                for request in requests(200)
-            ]
+            guesses = begin(client, requests(200))
             await asyncio.to_thread(disc.wait_for, lambda: asked(disc) >= 5)
             (other,) = requests(1, "bob")
             task = asyncio.create_task(client.diameter_www_authorize(other, "$fd"))
@@ -131,22 +138,13 @@ def test_what_is_held_for_a_guesser_is_bounded_and_keeps_nobody_else_out(fake_di
 
 def test_large_requests_that_are_held_for_one_user_keep_nobody_else_out(fake_disc):
     """What is held has a part of the room for all requests, and not the whole of it."""
-    go_on = threading.Event()
-
-    def wait_first(connection, questions):
-        go_on.wait(PATIENCE)
-        connection.send(b"".join(map(judge, questions)))
-
-    disc = fake_disc(wait_first)
+    disc, go_on = wait_first(fake_disc)
     data = build_request(extra=("Authorization: " + build_credentials(),), body="x" * 60_000)
 
     async def main():
         async with AsyncAuthDiameter(Config(timeout=PATIENCE, **disc.settings)) as client:
             count = 2 * aio._MOST_BYTES // len(data)
-            tasks = [
-                asyncio.create_task(client.diameter_www_authorize(request, "$fd"))
-                for request in [SipRequest(data, SOURCE) for _ in range(count)] + requests(200)
-            ]
+            tasks = begin(client, [SipRequest(data, SOURCE) for _ in range(count)] + requests(200))
             await asyncio.to_thread(disc.wait_for, lambda: asked(disc) >= 5)
             (other,) = requests(1, "bob")
             task = asyncio.create_task(client.diameter_www_authorize(other, "$fd"))
@@ -240,19 +238,11 @@ def test_where_disc_refuses_the_source_it_is_a_penalty_and_no_guess(fake_disc, a
 
 
 def test_a_task_that_is_cancelled_while_it_is_held_leaves_the_others_their_turn(fake_disc):
-    go_on = threading.Event()
-
-    def wait_first(connection, questions):
-        go_on.wait(PATIENCE)
-        connection.send(b"".join(map(judge, questions)))
-
-    disc = fake_disc(wait_first)
+    disc, go_on = wait_first(fake_disc)
 
     async def main():
         async with AsyncAuthDiameter(Config(timeout=PATIENCE, **disc.settings)) as client:
-            tasks = [
-                asyncio.create_task(client.diameter_www_authorize(request, "$fd")) for request in requests(20)
-            ]
+            tasks = begin(client, requests(20))
             await asyncio.to_thread(disc.wait_for, lambda: asked(disc) >= 5)
             for task in tasks[5:10]:
                 task.cancel()
@@ -269,9 +259,7 @@ def test_a_client_that_is_closed_decides_what_it_holds(fake_disc):
 
     async def main():
         client = AsyncAuthDiameter(Config(timeout=PATIENCE, **disc.settings))
-        tasks = [
-            asyncio.create_task(client.diameter_www_authorize(request, "$fd")) for request in requests(20)
-        ]
+        tasks = begin(client, requests(20))
         await asyncio.to_thread(disc.wait_for, lambda: asked(disc) >= 5)
         await client.aclose()
         return await asyncio.gather(*tasks)
@@ -392,14 +380,7 @@ def test_a_thread_waits_for_its_turn_as_long_as_it_may_and_no_shorter():
 
 def test_a_fork_holds_nothing_for_what_its_parent_has_in_flight(fake_disc):
     """What the parent has asked will never end in the child."""
-    go_on = threading.Event()
-
-    def script(connection, questions):
-        if not go_on.is_set():
-            go_on.wait(PATIENCE)
-        connection.send(b"".join(map(judge, questions)))
-
-    disc = fake_disc(script)
+    disc, go_on = wait_first(fake_disc)
     with AuthDiameter(Config(timeout=PATIENCE, **disc.settings)) as client:
         threads = [
             threading.Thread(target=client.diameter_www_authorize, args=(request, "$fd"), daemon=True)
