@@ -14,39 +14,41 @@ from libc.stdio cimport fprintf, stderr
 from libc.stdlib cimport abort, free, malloc
 from libc.string cimport memcmp, memset, strlen
 
-from auth_diameter._core.avp cimport (
+from auth_diameter._core.diameter.avp cimport (
     AVP_CUT, AVP_HEADER, AVP_UNPADDED, GROUP_DEPTH, AvpView, avp_next, avp_put, avp_put_vendor, avp_size,
 )
-from auth_diameter._core.chars cimport AD_HEX, AD_TOKEN, ad_find_control, ad_find_quote, ad_skip_class, unquote
-from auth_diameter._core.codes cimport (
+from auth_diameter._core.base.chars cimport (
+    AD_HEX, AD_TOKEN, ad_find_control, ad_find_quote, ad_skip_class, unquote,
+)
+from auth_diameter._core.diameter.codes cimport (
     AVP_VENDOR, FLAG_REQUEST, RESULT_AUTHENTICATION_REJECTED, RESULT_SUCCESS,
     SERVICE_AUTHENTICATION, SERVICE_GROUP_CHECK,
 )
-from auth_diameter._core.digest cimport (
+from auth_diameter._core.digest.credentials cimport (
     FIELD_COUNT, MAX_PARAMETER, NC, NONCE, OK, OTHER_SCHEME, QOP, QOP_NONE, REALM, RESPONSE, URI, USERNAME,
     USERNAME_STAR, DigestFields, challenge_ok, is_of_other_realm, parse_credentials, plain_value, put_ext_value,
     realm_is,
 )
-from auth_diameter._core.disc_wire cimport (
+from auth_diameter._core.diameter.disc_wire cimport (
     MAX_CHALLENGE, AnswerView, Asked, QuestionView, answer_size, authentication_room, challenge_size,
     group_check_room, identity, put_answer, put_authentication, put_challenge, put_group_check, read_answer,
     read_question,
 )
-from auth_diameter._core.fields cimport (
+from auth_diameter._core.sip.fields cimport (
     AUTHORIZATION, CALL_ID, CONTACT, CSEQ, FROM, PARTY, PROXY_AUTHORIZATION, TO, VIA, Address, Header, TopVia,
     take_address, take_param, take_via,
 )
-from auth_diameter._core.hex cimport ad_lower_hex, ad_same_hex
-from auth_diameter._core.message cimport (
+from auth_diameter._core.base.hex cimport ad_lower_hex, ad_same_hex
+from auth_diameter._core.diameter.message cimport (
     DEFAULT_LIMIT, DIAMETER_VERSION, FRAME_LARGE, HEADER_SIZE, Header as DiameterHeader, frame, get_u32,
     header_get, header_put,
 )
-from auth_diameter._core.sip_wire cimport (
+from auth_diameter._core.sip.parse cimport (
     DEFAULT_MAX_LINES, DEFAULT_MAX_SIZE, SipMessage, can_reply, find_credentials, parse_request, put_reply_end,
     put_reply_header, put_reply_start, release_request, reply_room,
 )
-from auth_diameter._core.span cimport Reader, Span, between
-from auth_diameter._core.uri cimport SCHEME_SIP, SCHEME_SIPS, SipUri, put_address, take_uri
+from auth_diameter._core.base.span cimport Reader, Span, between
+from auth_diameter._core.sip.uri cimport SCHEME_SIP, SCHEME_SIPS, SipUri, put_address, take_uri
 
 
 cdef void hold(bint promise, const char *what) noexcept nogil:

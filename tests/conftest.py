@@ -10,15 +10,15 @@ import sqlite3
 import sys
 
 import pytest
-from canaries import Net
-from commands import Done, Server
-from fake_disc import FakeDisc, Script, answer_all
 from hypothesis import HealthCheck, settings
-from machine import PATIENCE
-from tables import KAMAILIO, run_sql
+from kit.canaries import Net
+from kit.disc import FakeDisc, Script, answer_all
+from kit.machine import PATIENCE
+from kit.process import Done, Server
+from kit.tables import KAMAILIO, run_sql
 
 from auth_diameter import logs
-from auth_diameter.disc.store import Store
+from auth_diameter.store.accounts import Store
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])

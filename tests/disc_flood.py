@@ -20,7 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from commands import OURS, Server
+from kit.process import OURS, Server
 
 import auth_diameter as ad
 

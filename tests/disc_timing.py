@@ -28,9 +28,9 @@ from pathlib import Path
 import auth_diameter as ad
 from auth_diameter._core import AaRequest, RequestStream
 from auth_diameter.disc.config import DiscConfig
-from auth_diameter.disc.server import Disc
-from auth_diameter.disc.store import Store
-from auth_diameter.uac import authorization
+from auth_diameter.lab.uac import authorization
+from auth_diameter.store.accounts import Store
+from auth_diameter.verifier.verifier import Disc
 
 CONFIG = DiscConfig(algorithms=("SHA-256", "MD5"), userhash=True)
 MEASURED = partial(Disc, config=CONFIG)

@@ -21,15 +21,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from commands import Server
+from kit.process import Server
 
 import auth_diameter as ad
 from auth_diameter._core import Answer, Question, RequestStream, append_question
-from auth_diameter.authorize import Authorizer, Cause
+from auth_diameter.client.authorizer import Authorizer, Cause
 from auth_diameter.disc.config import DiscConfig
-from auth_diameter.disc.server import Disc, Outcome
-from auth_diameter.disc.store import Store
-from auth_diameter.uac import authorization, make_request, parse_reply
+from auth_diameter.lab.uac import authorization, make_request, parse_reply
+from auth_diameter.store.accounts import Store
+from auth_diameter.verifier.verifier import Disc, Outcome
 
 REALM = "siphub.net"
 URI = f"sip:{REALM}"

@@ -6,8 +6,8 @@
 #     tests/sanitize.sh thread [PYTEST ARGUMENT ...]     ThreadSanitizer: two threads at the same memory at once
 #     CC=clang tests/sanitize.sh ...                     with another compiler than gcc
 #
-# Any of these ends the run with a stack trace. By default: `address` runs the tests of src/_core/*.pyx, and `thread`
-# those in which threads meet in the core. tests/test_md5.py is not among the first: it builds md5.c with them itself.
+# Any of these ends the run with a stack trace. By default: `address` runs the tests of src/_core/*/*.pyx, and `thread`
+# those in which threads meet in the core. tests/_core/base/test_md5.py is not among the first: it builds md5.c with them itself.
 #
 # The build lies in build/sanitize (or SANITIZE_CACHE), and only what changed is compiled again. Needs the packages of
 # `pip install '.[dev]'` (PYTHON names the interpreter that has them; python by default) and the compiler's
@@ -39,8 +39,9 @@ address)
     else
         preload="$(library libasan.so) $(library libubsan.so)"
     fi
-    for module in src/_core/*.pyx src/_core/errors.py; do
-        test=tests/test_$(basename "${module%.*}").py
+    for module in src/_core/*/*.pyx src/_core/errors.py; do
+        module=${module#src/} name=$(basename "${module%.*}")
+        test=tests/$(dirname "$module")/test_$name.py
         [[ -e $test ]] && tests+=("$test")
     done
     ;;
@@ -52,7 +53,7 @@ thread)
     else
         preload=$(library libtsan.so)
     fi
-    tests=(tests/test_sync.py tests/test_api.py tests/test_sockets.py tests/test_response.py
+    tests=(tests/client/test_sync.py tests/test_api.py tests/_core/net/test_sockets.py tests/_core/digest/test_compute.py
         "tests/faults/test_rows.py::test_row[threads-256]")
     run=(setarch --addr-no-randomize)   # its shadow memory has fixed places
     ;;

@@ -9,7 +9,7 @@ import sys
 import threading
 
 import pytest
-from fake_disc import RIGHT, answer_all, build_request
+from kit.disc import RIGHT, answer_all, build_request
 
 import auth_diameter as ad
 

@@ -11,14 +11,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from commands import OURS, Done, assert_one_line
-from machine import PATIENCE
+from kit.machine import PATIENCE
+from kit.process import OURS, Done, assert_one_line
 
 import auth_diameter as ad
 from auth_diameter import __main__ as main_module
 from auth_diameter import signals
-from auth_diameter.disc.names import Hashes
-from auth_diameter.disc.store import Store
+from auth_diameter.store.accounts import Store
+from auth_diameter.store.names import Hashes
 
 SCRIPT = str(Path(sys.executable).with_name("auth-diameter"))
 

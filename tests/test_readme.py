@@ -14,24 +14,25 @@ import socket
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
 
 import click
 import pytest
-from fake_disc import build_answer
-from machine import PATIENCE, unused_udp_port, wait_until
+from kit.disc import build_answer
+from kit.machine import PATIENCE, unused_udp_port, wait_until
+from kit.places import ROOT
 from rich.console import Console
 
 import auth_diameter as ad
-from auth_diameter import demo, host, pseudovars
 from auth_diameter._core import AnswerStream
 from auth_diameter.cli import main
-from auth_diameter.disc.store import Store
+from auth_diameter.client import pseudovars
+from auth_diameter.host import server
+from auth_diameter.lab import demo
+from auth_diameter.lab.uac import authorization, make_request, parse_reply
 from auth_diameter.logs import Formatter
 from auth_diameter.refusals import Refusals
-from auth_diameter.uac import authorization, make_request, parse_reply
+from auth_diameter.store.accounts import Store
 
-ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 OURS = [sys.executable, "-m", "auth_diameter"]
@@ -519,8 +520,8 @@ def test_limits_are_those_of_the_program(limit):
 def test_limits_of_a_reply_are_those_of_the_host():
     values = {row[0]: row[1] for row in table("limit")}
     assert values["bytes of a reply of `serve` to strangers"] == "twice those of the request"
-    assert host._AMPLIFICATION == 2
-    assert values["and of one with a single challenge"] == f"`{host._ONE_CHALLENGE}`"
+    assert server._AMPLIFICATION == 2
+    assert values["and of one with a single challenge"] == f"`{server._ONE_CHALLENGE}`"
     assert len(values) == len(LIMITS) + 2
 
 

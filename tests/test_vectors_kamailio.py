@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
-from fake_disc import METHOD, RESOURCE, RESPONSE, SERVICE_TYPE, SIP_MSGID, USER_GROUP, USER_NAME, parse_reply
-from replay import VECTORS, AllFresh, ask, fill_store, read_as_the_c_module, read_question, undo_quirks
+from kit.disc import METHOD, RESOURCE, RESPONSE, SERVICE_TYPE, SIP_MSGID, USER_GROUP, USER_NAME, parse_reply
+from kit.places import VECTORS
+from kit.replay import AllFresh, ask, fill_store, read_as_the_c_module, read_question, undo_quirks
 
 from auth_diameter import Cause, Config, Message, ParseError, SipRequest
 from auth_diameter._core import Answer, Question, append_question
-from auth_diameter.authorize import Authorizer
-from auth_diameter.disc.server import Disc, DiscConfig
+from auth_diameter.client.authorizer import Authorizer
+from auth_diameter.verifier.verifier import Disc, DiscConfig
 
 EXCHANGES = json.loads((VECTORS / "kamailio-5.6.3.json").read_text())
 CAPTURED = sorted((VECTORS / "disc-captured").glob("*.bin"))

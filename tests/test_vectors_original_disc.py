@@ -11,8 +11,9 @@ import re
 from dataclasses import dataclass, field
 
 import pytest
-from fake_disc import CHALLENGE, RESULT_CODE, SERVICE_TYPE, SIP_MSGID, build_request
-from replay import VECTORS, AllFresh, ask, fill_store, read_as_the_c_module, read_question, undo_quirks
+from kit.disc import CHALLENGE, RESULT_CODE, SERVICE_TYPE, SIP_MSGID, build_request
+from kit.places import VECTORS
+from kit.replay import AllFresh, ask, fill_store, read_as_the_c_module, read_question, undo_quirks
 
 from auth_diameter import Avp, Cause, Config, Message, ParseError, SipRequest
 from auth_diameter._core import (
@@ -23,9 +24,9 @@ from auth_diameter._core import (
     authentication,
     group_check,
 )
-from auth_diameter.authorize import Authorizer
-from auth_diameter.disc.server import Disc, DiscConfig
-from auth_diameter.pool import Pool
+from auth_diameter.client.authorizer import Authorizer
+from auth_diameter.diameter.pool import Pool
+from auth_diameter.verifier.verifier import Disc, DiscConfig
 
 
 @dataclass

@@ -5,10 +5,9 @@ It opens no socket, reads no clock, writes no log and knows no configuration.
 
 from __future__ import annotations
 
-from auth_diameter._core.avp import Avp
-from auth_diameter._core.decision import Decision
-from auth_diameter._core.digest import Challenge, Credentials, format_challenge, quote
-from auth_diameter._core.disc_dialect import (
+from auth_diameter._core.auth.decision import Decision
+from auth_diameter._core.diameter.avp import Avp
+from auth_diameter._core.diameter.disc import (
     AaRequest,
     Answer,
     AnswerStream,
@@ -19,12 +18,8 @@ from auth_diameter._core.disc_dialect import (
     authentication,
     group_check,
 )
-from auth_diameter._core.errors import ConfigError, DiscError, Error, ParseError
-from auth_diameter._core.message import Framer, Message, format_message, message_length
-from auth_diameter._core.name_addr import NameAddr
-from auth_diameter._core.nonces import NonceUses, Use
-from auth_diameter._core.penalties import Attempt, Penalties
-from auth_diameter._core.response import (
+from auth_diameter._core.diameter.message import Framer, Message, format_message, message_length
+from auth_diameter._core.digest.compute import (
     body_hash,
     digest_response,
     ha1,
@@ -33,10 +28,15 @@ from auth_diameter._core.response import (
     verify,
     verify_many,
 )
-from auth_diameter._core.sip import SipRequest
-from auth_diameter._core.sockets import DatagramBatch, exchange
-from auth_diameter._core.transactions import Transactions
-from auth_diameter._core.uri import Uri
+from auth_diameter._core.digest.credentials import Challenge, Credentials, format_challenge, quote
+from auth_diameter._core.errors import ConfigError, DiscError, Error, ParseError
+from auth_diameter._core.net.sockets import DatagramBatch, exchange
+from auth_diameter._core.sip.name_addr import NameAddr
+from auth_diameter._core.sip.request import SipRequest
+from auth_diameter._core.sip.uri import Uri
+from auth_diameter._core.state.guesses import Attempt, Penalties
+from auth_diameter._core.state.nonce_counts import NonceUses, Use
+from auth_diameter._core.state.transactions import Transactions
 
 __all__ = [
     "AaRequest",

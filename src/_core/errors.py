@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from auth_diameter._core.sip import SipRequest
+    from auth_diameter._core.sip.request import SipRequest
 
 
 class Error(Exception):

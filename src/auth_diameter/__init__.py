@@ -44,10 +44,10 @@ from auth_diameter._core import (
     verify,
     verify_many,
 )
-from auth_diameter.aio import AsyncAuthDiameter
-from auth_diameter.authorize import Cause, Decision, Request
+from auth_diameter.client.aio import AsyncAuthDiameter
+from auth_diameter.client.authorizer import Cause, Decision, Request
+from auth_diameter.client.sync import AuthDiameter
 from auth_diameter.config import Config
-from auth_diameter.sync import AuthDiameter
 
 __all__ = [
     "AsyncAuthDiameter",

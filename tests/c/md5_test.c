@@ -1,4 +1,4 @@
-/* Prints digests made by every function of md5.h, for tests/test_md5.py to compare with hashlib.
+/* Prints digests made by every function of md5.h, for tests/_core/base/test_md5.py to compare with hashlib.
  *
  *   md5_test lanes           the names of the lanes that run here
  *   md5_test digests LANES   lines "function offset length digest", each about a piece of the same bytes: the byte at

@@ -1,5 +1,5 @@
 /* Prints, for the key 00 01 … 0f and each message 00 01 … of 0 to 63 bytes, what SipHash-1-3 with 128 bits makes of it,
- * put together from the parts of src/_core/siphash.h as the paper has it: the last word holds the length. */
+ * put together from the parts of src/_core/base/siphash.h as the paper has it: the last word holds the length. */
 #include "siphash.h"
 
 #include <stdio.h>

@@ -26,11 +26,11 @@ from typing import NamedTuple, Self
 
 from auth_diameter import AsyncAuthDiameter, AuthDiameter, Config, Decision
 from auth_diameter._core import Challenge, format_challenge
-from auth_diameter.disc.csvimport import import_csv
-from auth_diameter.disc.nonce import Nonces
-from auth_diameter.disc.store import Store
-from auth_diameter.stats import PoolStats
-from auth_diameter.uac import authorization, make_request
+from auth_diameter.diameter.stats import PoolStats
+from auth_diameter.lab.uac import authorization, make_request
+from auth_diameter.store.accounts import Store
+from auth_diameter.store.csvimport import import_csv
+from auth_diameter.verifier.nonces import Nonces
 
 LOOPBACK = "127.0.0.1"
 RATE = 200.0  # requests a second

@@ -17,7 +17,7 @@ from faults.load import KEY, SUBSCRIBERS, Subscriber
 from faults.world import config_for
 
 from auth_diameter import AsyncAuthDiameter, AuthDiameter
-from auth_diameter.disc.nonce import Nonces
+from auth_diameter.verifier.nonces import Nonces
 
 _CHILDREN = 8
 _CALLS = 100

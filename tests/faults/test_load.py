@@ -7,9 +7,9 @@ import threading
 import time
 
 import pytest
-from fake_disc import RESPONSE, FakeDisc, build_answer, hang_up, say_nothing
 from faults.load import LOOPBACK, PATIENCE, AsyncLoad, Load, Record, ThreadsLoad, UdpLoad, wait_until
 from faults.world import World
+from kit.disc import RESPONSE, FakeDisc, build_answer, hang_up, say_nothing
 
 from auth_diameter import Config
 

@@ -8,7 +8,6 @@ import socket
 import time
 
 import pytest
-from fake_disc import SIP_MSGID, FakeDisc, build_answer, judge, say_nothing
 from faults.proxy import (
     LOOPBACK,
     FaultProxy,
@@ -20,7 +19,8 @@ from faults.proxy import (
     halved,
     with_unknown_id,
 )
-from machine import PATIENCE, SLACK
+from kit.disc import SIP_MSGID, FakeDisc, build_answer, judge, say_nothing
+from kit.machine import PATIENCE, SLACK
 
 from auth_diameter import Avp, Message
 from auth_diameter._core import Framer

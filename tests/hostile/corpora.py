@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from kit.places import SHARED, VECTORS
 
 from auth_diameter import ParseError, SipRequest
 
-VECTORS = Path(__file__).parents[1] / "vectors"
-SHARED = Path(__file__).parents[3] / "shared" / "data"
+DATA = SHARED / "data"
 
 ZEROS = "0" * 32
 DIGEST = (
@@ -87,7 +87,7 @@ def sip_requests() -> dict[str, bytes]:
 
 def torture_requests() -> dict[str, bytes]:
     """The messages of RFC 4475 and RFC 5118, where they are at hand."""
-    return _files(SHARED / "rfc4475", ".dat") | _files(SHARED / "rfc5118", ".dat")
+    return _files(DATA / "rfc4475", ".dat") | _files(DATA / "rfc5118", ".dat")
 
 
 def digest_headers() -> dict[str, DigestHeader]:
@@ -119,7 +119,7 @@ def _headed(flags: int, avps: bytes) -> bytes:
 
 def diameter_real() -> dict[str, bytes]:
     """Messages of other Diameter applications, where they are at hand."""
-    return _files(SHARED / "diameter-real", ".bin")
+    return _files(DATA / "diameter-real", ".bin")
 
 
 def disc_captured() -> dict[str, bytes]:

@@ -20,16 +20,16 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import count, cycle, islice
 from pathlib import Path
 
-from fake_disc import RIGHT, build_answer
 from hostile import corpora
 from hostile.mutants import BASES
 from hostile.play import DOMAIN, MSGID, SOURCE
 from hostile.processes import Phone, SipServer, Watched, fill
-from machine import wait_until
+from kit.disc import RIGHT, build_answer
+from kit.machine import wait_until
 
 from auth_diameter import Config, SipRequest
 from auth_diameter._core import AnswerStream
-from auth_diameter.authorize import Authorizer
+from auth_diameter.client.authorizer import Authorizer
 
 ROUNDS = 10
 MIB = 1 << 20

@@ -9,9 +9,9 @@ import random
 import time
 from collections.abc import Callable, Iterator
 
-from fake_disc import CHALLENGE_VALUE, build_answer, build_credentials, build_request
 from hostile import corpora
 from hostile.play import ACCOUNT, DOMAIN, MSGID, NOW, PASSWORD, SOURCE, Play, real_disc
+from kit.disc import CHALLENGE_VALUE, build_answer, build_credentials, build_request
 
 from auth_diameter import Cause, Credentials, Decision, Message, ParseError, SipRequest, Uri
 from auth_diameter._core import (
@@ -23,9 +23,9 @@ from auth_diameter._core import (
     RequestStream,
     append_question,
 )
-from auth_diameter.disc.nonce import Nonces
-from auth_diameter.disc.server import Disc
-from auth_diameter.disc.store import Store
+from auth_diameter.store.accounts import Store
+from auth_diameter.verifier.nonces import Nonces
+from auth_diameter.verifier.verifier import Disc
 
 _STORE = Store.create(":memory:")
 _STORE.add_user("alice", DOMAIN, PASSWORD)

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 from auth_diameter import Config, Decision, ParseError, SipRequest
 from auth_diameter._core import AnswerStream, Question, RequestStream, append_question
-from auth_diameter.authorize import Authorizer, malformed
+from auth_diameter.client.authorizer import Authorizer, malformed
 from auth_diameter.disc.config import DiscConfig
-from auth_diameter.disc.nonce import Nonces
-from auth_diameter.disc.server import Disc
-from auth_diameter.disc.store import Store
-from auth_diameter.uac import authorization, make_request, parse_reply
+from auth_diameter.lab.uac import authorization, make_request, parse_reply
+from auth_diameter.store.accounts import Store
+from auth_diameter.verifier.nonces import Nonces
+from auth_diameter.verifier.verifier import Disc
 
 DOMAIN = "siphub.net"
 ACCOUNT = f"alice@{DOMAIN}"

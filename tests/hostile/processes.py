@@ -12,17 +12,17 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.request import urlopen
 
-from canaries import secrets_in
-from commands import Server
-from fake_disc import SIP_MSGID, build_request
 from hostile import corpora
 from hostile.play import ACCOUNT, DOMAIN, PASSWORD
-from machine import PATIENCE, wait_until
+from kit.canaries import secrets_in
+from kit.disc import SIP_MSGID, build_request
+from kit.machine import PATIENCE, wait_until
+from kit.process import Server
 
 from auth_diameter import Message, ParseError, SipRequest
 from auth_diameter._core import append_question, authentication
-from auth_diameter.disc.store import Store
-from auth_diameter.uac import Reply, authorization, make_request, parse_reply
+from auth_diameter.lab.uac import Reply, authorization, make_request, parse_reply
+from auth_diameter.store.accounts import Store
 
 PORT = 5060  # where replies go without rport, so a telephone has it
 

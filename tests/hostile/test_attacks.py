@@ -7,7 +7,9 @@ from contextlib import closing
 from itertools import permutations
 
 import pytest
-from fake_disc import (
+from hostile.play import ACCOUNT, DOMAIN, MSGID, NOW, PASSWORD, Play, real_disc
+from hostile.processes import Phone, Watched, fill
+from kit.disc import (
     CHALLENGE_VALUE,
     SERVICE_TYPE,
     build_answer,
@@ -15,8 +17,6 @@ from fake_disc import (
     build_request,
     parse_reply,
 )
-from hostile.play import ACCOUNT, DOMAIN, MSGID, NOW, PASSWORD, Play, real_disc
-from hostile.processes import Phone, Watched, fill
 
 from auth_diameter import (
     Avp,
@@ -30,10 +30,10 @@ from auth_diameter import (
     ha1,
 )
 from auth_diameter._core import AnswerStream, append_question, quote
-from auth_diameter.authorize import Authorizer
-from auth_diameter.disc.nonce import Nonces
-from auth_diameter.disc.store import Store
-from auth_diameter.uac import make_request
+from auth_diameter.client.authorizer import Authorizer
+from auth_diameter.lab.uac import make_request
+from auth_diameter.store.accounts import Store
+from auth_diameter.verifier.nonces import Nonces
 
 AUTHORIZER = Authorizer(Config(penalty=False))
 REALM = DOMAIN

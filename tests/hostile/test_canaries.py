@@ -10,7 +10,9 @@ import subprocess
 from contextlib import closing
 
 import pytest
-from canaries import (
+from hostile.play import ACCOUNT, DOMAIN, NOW
+from hostile.processes import Phone, Watched
+from kit.canaries import (
     CANARIES,
     CNONCES,
     HA1S,
@@ -22,11 +24,9 @@ from canaries import (
     secrets_in,
     told,
 )
-from commands import OURS
-from fake_disc import build_answer, build_credentials, build_request
-from hostile.play import ACCOUNT, DOMAIN, NOW
-from hostile.processes import Phone, Watched
-from machine import PATIENCE
+from kit.disc import build_answer, build_credentials, build_request
+from kit.machine import PATIENCE
+from kit.process import OURS
 
 import auth_diameter as ad
 from auth_diameter._core import (
@@ -36,12 +36,12 @@ from auth_diameter._core import (
     RequestStream,
     append_question,
 )
-from auth_diameter.authorize import Authorizer
-from auth_diameter.disc.csvimport import CsvError, import_csv
-from auth_diameter.disc.names import Hashes
-from auth_diameter.disc.nonce import Nonces
-from auth_diameter.disc.server import Disc
-from auth_diameter.disc.store import Store
+from auth_diameter.client.authorizer import Authorizer
+from auth_diameter.store.accounts import Store
+from auth_diameter.store.csvimport import CsvError, import_csv
+from auth_diameter.store.names import Hashes
+from auth_diameter.verifier.nonces import Nonces
+from auth_diameter.verifier.verifier import Disc
 
 SECRET_PARAMETERS = {"nonce": NONCES[0], "cnonce": CNONCES[0], "response": RESPONSES[0], "opaque": OPAQUES[0]}
 CREDENTIALS = build_credentials(**SECRET_PARAMETERS, nc="00000001", qop="auth").replace(

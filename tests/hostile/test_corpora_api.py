@@ -6,18 +6,18 @@ import json
 import re
 
 import pytest
-from fake_disc import CHALLENGE_VALUE, build_answer, parse_reply
 from hostile import corpora
 from hostile.outcomes import LET_THROUGH, expected_status, expected_status_of_header
 from hostile.play import ACCOUNT, DOMAIN, MSGID, PASSWORD, Play, real_disc
-from replay import AllFresh
+from kit.disc import CHALLENGE_VALUE, build_answer, parse_reply
+from kit.replay import AllFresh
 
 from auth_diameter import Cause, ParseError, SipRequest
 from auth_diameter._core import quote
 from auth_diameter.disc.config import DiscConfig
-from auth_diameter.disc.names import Hashes
-from auth_diameter.disc.store import Store
-from auth_diameter.uac import make_request
+from auth_diameter.lab.uac import make_request
+from auth_diameter.store.accounts import Store
+from auth_diameter.store.names import Hashes
 
 REQUESTS = corpora.sip_requests() | corpora.torture_requests()
 HEADERS = corpora.digest_headers()

@@ -7,7 +7,7 @@ import time
 import pytest
 from hostile import corpora
 from hostile.processes import SipServer, Watched, fill
-from machine import PATIENCE
+from kit.machine import PATIENCE
 
 from auth_diameter import Message
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 import pytest
-from fake_disc import parse_reply
 from hostile import corpora
 from hostile.outcomes import expected_status, expected_status_of_header
 from hostile.processes import Phone, Watched, fill
-from machine import PATIENCE
+from kit.disc import parse_reply
+from kit.machine import PATIENCE
 
 MOST = 65_507  # bytes of a datagram over IPv4
 

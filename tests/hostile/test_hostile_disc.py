@@ -13,9 +13,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from fake_disc import SIP_MSGID, USER_NAME, build_answer, build_credentials, build_request, judge, parse_reply
 from hostile import corpora
-from machine import PATIENCE, SLACK
+from kit.disc import SIP_MSGID, USER_NAME, build_answer, build_credentials, build_request, judge, parse_reply
+from kit.machine import PATIENCE, SLACK
 
 from auth_diameter import AsyncAuthDiameter, AuthDiameter, Cause, Config
 

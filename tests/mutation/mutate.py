@@ -1,6 +1,6 @@
 """Puts faults into one source file, one at a time, and says which of them no test notices.
 
-    python tests/mutation/mutate.py src/_core/nonces.pyx --seed 1 --count 25 tests/test_nonces.py …
+    python tests/mutation/mutate.py SOURCE TEST ... [--seed 1] [--count 25] [--only TEXT]
 
 For Python, Cython and C alike, for the tools that exist reach Python alone. It works on a copy of the
 checkout, in which the compiled modules are built once and then only what a fault changes; see README.md
@@ -320,8 +320,11 @@ class Copy:
         core.mkdir(parents=True)
         for path in (self.tree / "src" / "auth_diameter").iterdir():
             (core.parent / path.name).symlink_to(path)
-        for path in (self.tree / "src" / "_core").glob("*.py"):
-            (core / path.name).symlink_to(path)
+        sources = self.tree / "src" / "_core"
+        for path in sources.rglob("*.py"):
+            link = core / path.relative_to(sources)
+            link.parent.mkdir(exist_ok=True)
+            link.symlink_to(path)
         (self.site / "sitecustomize.py").write_text(SITECUSTOMIZE)
 
     def configure(self) -> None:
@@ -339,8 +342,8 @@ class Copy:
     def build(self) -> bool:
         command: list[str | Path] = ["cmake", "--build", self.build_dir, "-j1"]
         done = subprocess.run(command, env=self.env, capture_output=True, text=True, check=False)
-        for built in self.build_dir.glob("*.so"):
-            link = self.site / "auth_diameter" / "_core" / built.name
+        for built in self.build_dir.glob("*/*.so"):
+            link = self.site / "auth_diameter" / "_core" / built.relative_to(self.build_dir)
             if not link.is_symlink():
                 link.symlink_to(built)
         return done.returncode == 0

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from machine import unused_udp_port
+from kit.machine import unused_udp_port
 
 import auth_diameter as ad
 

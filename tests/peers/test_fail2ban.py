@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from auth_diameter.lab.uac import authorization, make_request, parse_reply
 from auth_diameter.logs import Formatter, JsonFormatter, LogFile
 from auth_diameter.refusals import Refusals
-from auth_diameter.uac import authorization, make_request, parse_reply
 
 OURS = [sys.executable, "-m", "auth_diameter"]
 FAIL2BAN = Path(__file__).parents[2] / "docs" / "fail2ban"

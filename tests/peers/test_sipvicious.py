@@ -13,10 +13,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from commands import Server
-from machine import PATIENCE
+from kit.machine import PATIENCE
+from kit.process import Server
 
-from auth_diameter.disc.store import Store
+from auth_diameter.store.accounts import Store
 
 pytestmark = pytest.mark.peers
 

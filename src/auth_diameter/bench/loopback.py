@@ -24,8 +24,8 @@ from pathlib import Path
 
 from auth_diameter._core import DatagramBatch, Error, digest_response, ha1
 from auth_diameter.bench.programs import COUNTING, LOOPBACK, OURS, Program
-from auth_diameter.disc.store import Store
-from auth_diameter.uac import make_request, parse_reply
+from auth_diameter.lab.uac import make_request, parse_reply
+from auth_diameter.store.accounts import Store
 
 _DOMAIN = "siphub.net"
 _URI = f"sip:{_DOMAIN}"

@@ -20,7 +20,7 @@ def demo(full: bool) -> None:
     """
     from rich.console import Console
 
-    from auth_diameter.demo import play
+    from auth_diameter.lab.demo import play
 
     refused = logging.getLogger("auth_diameter.refused")
     level = refused.level

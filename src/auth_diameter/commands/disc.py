@@ -66,9 +66,9 @@ def disc(
     without losing a question.
     """
     from auth_diameter.disc.listener import listen as start
-    from auth_diameter.disc.nonce import Nonces
-    from auth_diameter.disc.server import Disc
-    from auth_diameter.disc.store import Store
+    from auth_diameter.store.accounts import Store
+    from auth_diameter.verifier.nonces import Nonces
+    from auth_diameter.verifier.verifier import Disc
 
     config = settings(DiscConfig, options)
     limits = settings(ListenerConfig, options)

@@ -124,7 +124,7 @@ def names(text: str) -> tuple[str, ...]:
 
 def database(text: str) -> str:
     """The path of the database that --db names."""
-    from auth_diameter.disc.schema import database_path  # here: not every command needs SQLite
+    from auth_diameter.store.schema import database_path  # here: not every command needs SQLite
 
     if not text:
         raise click.BadParameter("the name of the database is empty")

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 import auth_diameter as ad
+from auth_diameter.client.pseudovars import compile_template
 from auth_diameter.commands.options import (
     disc_option,
     listen_option,
@@ -31,7 +32,6 @@ from auth_diameter.commands.process import (
     read_anew,
     run_loop,
 )
-from auth_diameter.pseudovars import compile_template
 
 _BY_HAND = ("diameter_client_host", "diameter_client_port", "peers")  # --disc
 
@@ -81,8 +81,8 @@ def serve(
     Where all requests come from one proxy's address, --no-penalty keeps one guesser from holding up all. DISC
     is then told no address either, unless --tell-source is given.
     """
-    from auth_diameter.host import REALM, Host, Route, bind, load_route
-    from auth_diameter.workers import Workers
+    from auth_diameter.host.server import REALM, Host, Route, bind, load_route
+    from auth_diameter.host.workers import Workers
 
     if route is not None and realm is not None:
         raise click.UsageError("--realm is the default route's; a --route names its own")

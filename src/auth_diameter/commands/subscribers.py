@@ -30,7 +30,7 @@ def user() -> None:
 @db_option
 def user_add(account: str, password_stdin: bool, replace: bool, db: str) -> None:
     """Add a subscriber; the file is made where there is none. HA1 is stored, never the password."""
-    from auth_diameter.disc.store import Store, split_account
+    from auth_diameter.store.accounts import Store, split_account
 
     name, domain = split_account(account)
     password = _password(account, password_stdin)
@@ -64,7 +64,7 @@ def _password(account: str, from_stdin: bool) -> str:
 @db_option
 def user_del(account: str, db: str) -> None:
     """Delete a subscriber and all memberships."""
-    from auth_diameter.disc.store import Store, split_account
+    from auth_diameter.store.accounts import Store, split_account
 
     name, domain = split_account(account)
     _must_exist(db)
@@ -79,7 +79,7 @@ def user_del(account: str, db: str) -> None:
 @db_option
 def user_list(domain: str | None, db: str) -> None:
     """List subscribers, all or of one domain, with their groups."""
-    from auth_diameter.disc.store import Store
+    from auth_diameter.store.accounts import Store
 
     count = 0
     with Store.open(db) as store:
@@ -105,8 +105,8 @@ def user_import(file: str, replace: bool, db: str) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from auth_diameter.disc.csvimport import CsvError, import_csv
-    from auth_diameter.disc.store import Store
+    from auth_diameter.store.accounts import Store
+    from auth_diameter.store.csvimport import CsvError, import_csv
 
     bar = Progress(
         TextColumn("{task.description:>6}"),
@@ -158,7 +158,7 @@ def group() -> None:
 @db_option
 def group_add(account: str, name: str, db: str) -> None:
     """Put a subscriber into a group."""
-    from auth_diameter.disc.store import Store, split_account
+    from auth_diameter.store.accounts import Store, split_account
 
     _must_exist(db)
     with Store.open(db, writable=True) as store:
@@ -173,7 +173,7 @@ def group_add(account: str, name: str, db: str) -> None:
 @db_option
 def group_del(account: str, name: str, db: str) -> None:
     """Take a subscriber out of a group."""
-    from auth_diameter.disc.store import Store, split_account
+    from auth_diameter.store.accounts import Store, split_account
 
     _must_exist(db)
     with Store.open(db, writable=True) as store:
@@ -187,7 +187,7 @@ def group_del(account: str, name: str, db: str) -> None:
 @db_option
 def group_list(account: str, db: str) -> None:
     """List the groups of a subscriber."""
-    from auth_diameter.disc.store import Store, split_account
+    from auth_diameter.store.accounts import Store, split_account
 
     with Store.open(db) as store:
         groups = store.groups(*split_account(account))

@@ -26,8 +26,8 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any, cast
 
 from auth_diameter._core import ConfigError, RequestStream
-from auth_diameter.disc.server import Disc
 from auth_diameter.logs import Sparing
+from auth_diameter.verifier.verifier import Disc
 
 log = logging.getLogger("auth_diameter.disc")
 

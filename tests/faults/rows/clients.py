@@ -17,7 +17,7 @@ from faults.report import Report, row
 from faults.world import World, config_for
 
 from auth_diameter import AsyncAuthDiameter, AuthDiameter
-from auth_diameter.disc.nonce import Nonces
+from auth_diameter.verifier.nonces import Nonces
 
 _NONCES = Nonces(KEY)
 _PATIENCE = 120.0  # seconds after which it hangs; the long forms take half a minute

@@ -16,7 +16,7 @@ from faults.rows.common import all_good, each, recovered_after, settle, whole
 from faults.world import World, config_for
 
 from auth_diameter import AsyncAuthDiameter, Cause, Config
-from auth_diameter.uac import make_request
+from auth_diameter.lab.uac import make_request
 
 
 @row(

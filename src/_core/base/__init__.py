@@ -1,0 +1,1 @@
+"""Bytes: spans, character classes, hexadecimal digits, hashes."""

@@ -1,0 +1,106 @@
+"""Character classes and scans of ``chars.h``, and the lexical steps that SIP's grammars share."""
+
+from libc.stdint cimport uint8_t
+
+from auth_diameter._core.base.span cimport Reader, Span
+
+cdef extern from "base/chars.h" nogil:
+    const uint8_t AD_TOKEN, AD_USER, AD_PARAM, AD_HNAME, AD_URIC, AD_HOST, AD_HEX, AD_DIGIT
+    bint ad_is(uint8_t c, int set) noexcept
+    bint ad_is_control(uint8_t c) noexcept
+    void ad_copy(uint8_t *to, const uint8_t *start, size_t n) noexcept
+    const uint8_t *ad_skip_class(const uint8_t *p, const uint8_t *end, int set) noexcept
+    bint ad_is_word(const uint8_t *p, size_t n, const char *word, size_t m) noexcept
+    const uint8_t *ad_find_control(const uint8_t *p, const uint8_t *end) noexcept
+    const uint8_t *ad_find_quote(const uint8_t *p, const uint8_t *end) noexcept
+
+
+cdef inline int hex_value(uint8_t c) noexcept nogil:
+    """Of one hexadecimal digit."""
+    return c - 48 if c <= 57 else (c | 0x20) - 87
+
+
+cdef inline bint is_lws(uint8_t c) noexcept nogil:
+    """SP, HTAB, or a byte of a fold: a header's value holds CR and LF only as part of one."""
+    return c == 32 or c == 9 or c == 13 or c == 10
+
+
+cdef inline void skip_lws(Reader *r) noexcept nogil:
+    cdef const uint8_t *p = r.p
+    while p < r.end and is_lws(p[0]):
+        p += 1
+    r.p = p
+
+
+cdef inline bint skip_byte(Reader *r, uint8_t c) noexcept nogil:
+    """Passes over `c` if it comes next, with LWS on both sides (RFC 3261, 25.1: SEMI, EQUAL …)."""
+    skip_lws(r)
+    if r.p < r.end and r.p[0] == c:
+        r.p += 1
+        skip_lws(r)
+        return True
+    return False
+
+
+cdef inline bint take_class(Reader *r, int set, Span *out) noexcept nogil:
+    """1*(bytes of the class `set`); False where there is none."""
+    out.p = r.p
+    r.p = ad_skip_class(r.p, r.end, set)
+    out.n = <size_t>(r.p - out.p)
+    return out.n > 0
+
+
+cdef inline bint is_word(Span s, const char *word, size_t n) noexcept nogil:
+    """Whether `s`, which holds no control character, is `word` of n bytes in any case."""
+    return ad_is_word(s.p, s.n, word, n)
+
+
+cdef inline int take_quoted(Reader *r, Span *out) noexcept nogil:
+    """A quoted-string, with r.p on its opening quote; `out` is what stands between the quotes.
+
+    0: plain; 1: it holds quoted-pairs or folds, see `unquote`; -1: malformed, r.p at the place.
+    """
+    cdef int escaped = 0
+    cdef const uint8_t *start = r.p + 1
+    cdef const uint8_t *p = start
+    while True:
+        p = ad_find_quote(p, r.end)
+        if p == r.end:
+            r.p = p
+            return -1
+        if p[0] == 34:  # "
+            out.p = start
+            out.n = <size_t>(p - start)
+            r.p = p + 1
+            return escaped
+        escaped = 1
+        if p[0] == 92:  # \ : quoted-pair = "\" (%x00-09 / %x0B-0C / %x0E-7F)
+            if not 2 <= r.end - p or p[1] == 10 or p[1] == 13 or p[1] > 127:
+                r.p = p
+                return -1
+            p += 2
+        elif p[0] == 13 and 3 <= r.end - p and p[1] == 10 and (p[2] == 32 or p[2] == 9):
+            p += 3      # a fold counts as one space
+        else:
+            r.p = p
+            return -1
+
+
+cdef inline size_t unquote(Span s, uint8_t *out) noexcept nogil:
+    """What a quoted-string means: quoted-pairs resolved, folds made one SP. `out` has room for s.n."""
+    cdef const uint8_t *p = s.p
+    cdef const uint8_t *end = s.p + s.n
+    cdef uint8_t *q = out
+    while p < end:
+        if p[0] == 92 and p + 1 < end:
+            p += 1
+        elif p[0] == 13:
+            while p < end and is_lws(p[0]):
+                p += 1
+            q[0] = 32
+            q += 1
+            continue
+        q[0] = p[0]
+        q += 1
+        p += 1
+    return <size_t>(q - out)

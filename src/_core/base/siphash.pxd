@@ -1,0 +1,12 @@
+# SipHash as siphash.h declares it, to be cimported; see there for what each promises.
+from libc.stdint cimport uint64_t
+
+
+cdef extern from "base/siphash.h" nogil:
+    ctypedef struct ad_siphash:
+        uint64_t v0
+
+    void ad_siphash_begin(ad_siphash *s, const uint64_t *key) noexcept
+    void ad_siphash_word(ad_siphash *s, uint64_t word) noexcept
+    void ad_siphash_bytes(ad_siphash *s, const void *data, size_t size) noexcept
+    void ad_siphash_end(ad_siphash *s, uint64_t *out) noexcept

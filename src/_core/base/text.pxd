@@ -1,0 +1,46 @@
+"""Between Python's text and spans of bytes: UTF-8 in, UTF-8 with surrogate escapes out."""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.unicode cimport PyUnicode_DecodeUTF8
+from libc.stdint cimport uint8_t
+
+from auth_diameter._core.base.span cimport Span
+
+cdef extern from "Python.h":
+    const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
+    bint PyUnicode_IS_ASCII(object text)
+
+
+cdef inline int span_of(object value, Span *out, str what) except -1:
+    """Borrows the bytes of a str (UTF-8) or bytes object, for as long as that lives."""
+    cdef Py_ssize_t n
+    if isinstance(value, str):
+        out.p = <const uint8_t *>PyUnicode_AsUTF8AndSize(value, &n)
+        out.n = <size_t>n
+    elif isinstance(value, bytes):
+        out.p = <const uint8_t *>PyBytes_AS_STRING(value)
+        out.n = <size_t>PyBytes_GET_SIZE(value)
+    else:
+        raise TypeError(f"{what}: expected str or bytes, not {type(value).__name__}")
+    return 0
+
+
+cdef inline object borrow(object value, Span *out, str what):
+    """As `span_of`, for text that may hold bytes which are no UTF-8: returns what has to be kept."""
+    if isinstance(value, str) and not PyUnicode_IS_ASCII(value):
+        value = value.encode("utf-8", "surrogateescape")
+    span_of(value, out, what)
+    return value
+
+
+cdef inline bytes as_bytes(object value, str what):
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape")
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value)
+    raise TypeError(f"{what}: expected str or a bytes-like object, not {type(value).__name__}")
+
+
+cdef inline str text_of(Span s):
+    # Bytes that are no UTF-8 survive a round trip; printing them is the caller's affair.
+    return PyUnicode_DecodeUTF8(<const char *>s.p, <Py_ssize_t>s.n, "surrogateescape")

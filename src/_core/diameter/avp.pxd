@@ -1,0 +1,155 @@
+"""AVPs, read and written in place: RFC 6733, section 4.1.
+
+::
+
+     0                   1                   2                   3
+     0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+    +---------------------------------------------------------------+
+    |                            AVP Code                           |
+    +-+-+-+-+-+-+-+-+-----------------------------------------------+
+    |V M P r r r r r|                  AVP Length                   |
+    +-+-+-+-+-+-+-+-+-----------------------------------------------+
+    |                   Vendor-ID, only with the V flag             |
+    +---------------------------------------------------------------+
+    |    Data, then zeros up to a multiple of 4 (not in AVP Length) |
+
+The functions here allocate nothing and touch no Python object: those that read fill structs that
+the caller owns, with pointers into the caller's bytes; those that write trust that the caller made
+room.
+"""
+
+cimport cython
+from libc.stdint cimport uint8_t, uint32_t
+from libc.string cimport memcpy, memset
+
+from auth_diameter._core.diameter.codes cimport AVP_VENDOR
+from auth_diameter._core.base.span cimport Reader, Span, put_u32, take, take_u32
+
+
+cdef enum:
+    AVP_HEADER = 8             # RFC 6733, section 4.1: code, flags and length
+    AVP_VENDOR_HEADER = 12     # the same with a Vendor-ID
+    AVP_LENGTH_LIMIT = 1 << 24  # AVP Length has 24 bits: it is less than this
+    GROUP_DEPTH = 16           # how deep groups may stand in groups
+
+
+# What avp_next says of a malformed AVP; all are negative.
+cdef enum:
+    AVP_CUT = -1               # fewer than 8 bytes left, and some
+    AVP_LENGTH_SMALL = -2      # AVP Length below 8, or below 12 with the V flag
+    AVP_LENGTH_LARGE = -3      # AVP Length beyond the end
+    AVP_UNPADDED = -4          # the end comes before the padding does
+
+
+# A borrowed view of one AVP: it lives as long as the bytes that were read.
+cdef struct AvpView:
+    uint32_t code
+    uint32_t vendor_id         # 0 where the V flag is not set
+    uint8_t flags              # all eight bits, as they came
+    Span data                  # without the padding
+
+
+cdef inline int avp_next(Reader *r, AvpView *out) noexcept nogil:
+    """The next AVP of a message's or a group's body.
+
+    1: read into `out`, padding passed over; its bytes should be zeros (RFC 6733, section 4), but
+    real peers send others, so they are not looked at. 0: the end. < 0: malformed, which way says
+    AVP_CUT and so on; r.p stays at the AVP's first byte, and but for AVP_CUT out.code and
+    out.flags are set.
+    """
+    cdef Reader at = r[0]
+    cdef Span padding
+    cdef uint32_t word
+    cdef size_t length, head
+    if at.p == at.end:
+        return 0
+    if not (take_u32(&at, &out.code) and take_u32(&at, &word)):
+        return AVP_CUT
+    out.flags = <uint8_t>(word >> 24)
+    out.vendor_id = 0
+    length = word & 0xFFFFFF
+    head = AVP_VENDOR_HEADER if out.flags & AVP_VENDOR else AVP_HEADER
+    if length < head:
+        return AVP_LENGTH_SMALL
+    if head == AVP_VENDOR_HEADER and not take_u32(&at, &out.vendor_id):
+        return AVP_LENGTH_LARGE
+    if not take(&at, length - head, &out.data):
+        return AVP_LENGTH_LARGE
+    if not take(&at, (4 - (length & 3)) & 3, &padding):
+        return AVP_UNPADDED
+    r[0] = at
+    return 1
+
+
+cdef inline size_t avp_size(size_t data_size) noexcept nogil:
+    """Bytes that an AVP without a Vendor-ID takes, header and padding included; 4 more with one."""
+    return (AVP_HEADER + data_size + 3) & ~<size_t>3
+
+
+cdef inline uint8_t *avp_put_data(uint8_t *out, const uint8_t *data, size_t n) noexcept nogil:
+    """Data and its zero padding; returns the end."""
+    cdef size_t padded = (n + 3) & ~<size_t>3
+    if n:
+        memcpy(out, data, n)
+        memset(out + n, 0, padded - n)
+    return out + padded
+
+
+cdef inline uint8_t *avp_put(
+    uint8_t *out, uint32_t code, uint8_t flags, const uint8_t *data, size_t n
+) noexcept nogil:
+    """An AVP without a Vendor-ID; returns the end, `avp_size(n)` bytes on.
+
+    `flags` has no AVP_VENDOR, and 8 + n is below AVP_LENGTH_LIMIT.
+    """
+    put_u32(out, code)
+    put_u32(out + 4, (<uint32_t>flags << 24) | <uint32_t>(AVP_HEADER + n))
+    return avp_put_data(out + AVP_HEADER, data, n)
+
+
+cdef inline uint8_t *avp_put_vendor(
+    uint8_t *out, uint32_t code, uint8_t flags, uint32_t vendor_id, const uint8_t *data, size_t n
+) noexcept nogil:
+    """An AVP with a Vendor-ID, its V flag set here; returns the end, `avp_size(n) + 4` bytes on."""
+    put_u32(out, code)
+    put_u32(
+        out + 4, (<uint32_t>(flags | AVP_VENDOR) << 24) | <uint32_t>(AVP_VENDOR_HEADER + n)
+    )
+    put_u32(out + 8, vendor_id)
+    return avp_put_data(out + AVP_VENDOR_HEADER, data, n)
+
+
+cdef inline uint8_t *avp_put_u32(
+    uint8_t *out, uint32_t code, uint8_t flags, uint32_t value
+) noexcept nogil:
+    """An AVP of type Unsigned32 (RFC 6733, section 4.2), such as Result-Code; 12 bytes."""
+    cdef uint8_t data[4]
+    put_u32(data, value)
+    return avp_put(out, code, flags, data, 4)
+
+
+@cython.final
+cdef class Avp:
+    cdef:
+        readonly bytes data    # without the padding
+        readonly uint32_t code
+        uint32_t vendor        # 0 where the V flag is not set
+        uint32_t application   # under which `name` and `value` are looked up
+        readonly uint8_t flags
+        uint8_t depth          # how many groups it was taken out of
+        bint made              # it does not change: whoever holds it counts on its size
+        uint8_t padding[3]     # as it came, so that an encoded message is the one decoded
+
+
+cdef size_t size_of(Avp avp) noexcept
+cdef uint8_t *put(uint8_t *out, Avp avp) noexcept
+cdef Avp under(Avp avp, uint32_t application)
+cdef tuple read_avps(
+    const uint8_t *start,
+    const uint8_t *body,
+    const uint8_t *end,
+    uint32_t application,
+    uint8_t depth,
+)
+cdef list format_avps(tuple avps, bint secrets, str indent)
+cdef object checked(object value, str name, object most)

@@ -1,0 +1,76 @@
+"""The DISC dialect's messages as spans and plain structs, and the writing of them.
+
+Nothing here touches a Python object: readers fill a struct that the caller owns from pointer and
+length, writers trust that the caller made room.
+"""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+from auth_diameter._core.digest.credentials cimport DigestFields
+from auth_diameter._core.diameter.message cimport Header
+from auth_diameter._core.sip.parse cimport METHOD_REGISTER, SipMessage
+from auth_diameter._core.base.span cimport Span
+from auth_diameter._core.sip.uri cimport SipUri
+
+
+cdef enum:
+    MAX_CHALLENGES = 8      # in one answer: one for each algorithm, RFC 8760, section 2.4
+    MAX_CHALLENGE = 4096    # bytes of them all; they become headers of a reply that should fit a datagram
+    MAX_NEXTNONCE = 256     # bytes
+
+
+cdef struct Asked:
+    # What a question about credentials, or for a challenge, is written from
+    const SipMessage *request
+    const DigestFields *credentials     # NULL: for a challenge
+    Span realm
+    Span body_hash          # hexadecimal, n is 0 where qop is not auth-int: RFC 7616, 3.4.3
+    Span source             # address that the request came from; n is 0 where it is not to be told
+    uint64_t session[2]     # told with the source: the same for a retransmission, and longer than end_to_end
+    uint32_t msgid          # SIP-MSGID, and Hop-by-Hop
+    uint32_t end_to_end     # the same for the retransmission of a request: RFC 6733, 3
+    bint again              # it was asked before, and no answer came
+
+
+cdef struct AnswerView:
+    int64_t msgid           # SIP-MSGID, or Hop-by-Hop where there is none; -1: it cannot be told
+    uint32_t result_code    # 0: there was none
+    uint8_t service_type    # the ASCII digit; 0: there was none
+    Span challenge[MAX_CHALLENGES]      # each one line of the Digest scheme
+    int challenges
+    Span response_auth      # rspauth of Authentication-Info (RFC 7616, 3.5); p is NULL where absent
+    Span nextnonce          # the same; fit to stand in a quoted string
+    Span user_name          # whose hashed username it was (RFC 7616, 3.4.4), without control characters
+    uint32_t failed_avp     # code of the AVP that Failed-AVP holds (RFC 6733, 7.5); 0: there was none
+    const char *fault       # NULL, or why the answer must not be used
+
+
+cdef struct QuestionView:
+    Header header
+    Span msgid, user_name, realm, resource, response, method, group    # p is NULL where absent
+    Span body_hash          # of credentials with qop=auth-int: RFC 7616, 3.4.3
+    Span source             # address that the SIP request came from
+    Span session            # the same for the retransmission of a SIP request; longer than End-to-End
+    uint8_t service_type    # the ASCII digit; 0: there was none
+    uint32_t fault          # the Result-Code that refuses the message; 0: none does
+
+
+cdef inline const SipUri *identity(const SipMessage *m) noexcept nogil:
+    """Whose request it is: To of a REGISTER, else From (RFC 3261, 10.2 and 22.1)."""
+    return &m.to if m.method == METHOD_REGISTER else &m.from_
+
+
+cdef size_t authentication_room(const Asked *asked) noexcept nogil
+cdef size_t put_authentication(uint8_t *out, const Asked *asked) noexcept nogil
+cdef size_t group_check_room(Span realm, Span user_name, Span group) noexcept nogil
+cdef size_t put_group_check(uint8_t *out, Span realm, Span user_name, Span group, uint32_t msgid) noexcept nogil
+cdef void read_answer(const uint8_t *p, size_t n, AnswerView *out) noexcept nogil
+
+cdef void read_question(const uint8_t *p, size_t n, QuestionView *out) noexcept nogil
+cdef size_t answer_size(const QuestionView *question) noexcept nogil
+cdef size_t put_answer(uint8_t *out, const QuestionView *question, uint32_t result_code,
+                       size_t more) noexcept nogil
+cdef size_t failed_avp_size() noexcept nogil
+cdef uint8_t *put_failed_avp(uint8_t *q, uint32_t code) noexcept nogil
+cdef size_t challenge_size(Span challenge) noexcept nogil
+cdef uint8_t *put_challenge(uint8_t *q, Span challenge) noexcept nogil

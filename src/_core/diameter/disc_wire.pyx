@@ -1,0 +1,461 @@
+"""What a SIP server and DISC say to each other: OpenSER's auth_diameter dialect of Diameter.
+
+A message is a Diameter header (RFC 6733, 3) with command 265 (AA) and application 1, and AVPs 400 to
+406 with meanings of their own, which today's NASREQ (RFC 7155) gives to others: the dialect never
+shares a connection with standard Diameter. Order on the wire::
+
+    question, authentication   Resource, Destination-Realm, Service-Type "6", SIP-MSGID, User-Name,
+                               and with credentials: Response, Method
+    question, group check      Destination-Realm, Service-Type "8", SIP-MSGID, User-Group, User-Name
+    answer                     Result-Code, SIP-MSGID, Service-Type, and with 4001: Challenge
+
+Beyond what OpenSER's module knows, and only where both sides are set up for it: several Challenge AVPs in
+one answer (RFC 8760), and standard AVPs for what a digest needs more: Digest-Entity-Body-Hash with
+qop=auth-int, Calling-Station-Id for the address of the UAC, Session-Id for what a retransmitted SIP request has
+in common, Digest-Response-Auth and Digest-Nextnonce for Authentication-Info, and Failed-AVP for what credentials
+were refused for other than a wrong digest.
+
+A reader takes any order. An answer belongs to the question whose SIP-MSGID it repeats; one without
+goes by its Hop-by-Hop Identifier. The original DISC puts identifiers of its own into the header, so
+that the SIP-MSGID comes first.
+"""
+
+from libc.stdint cimport uint8_t, uint32_t
+from libc.string cimport memcpy, memset
+
+from auth_diameter._core.diameter.avp cimport AVP_HEADER, AvpView, avp_next, avp_put, avp_put_u32, avp_size
+from auth_diameter._core.base.chars cimport ad_find_control, is_lws
+from auth_diameter._core.diameter.codes cimport (
+    APPLICATION_NASREQ, AVP_CALLING_STATION_ID, AVP_CHALLENGE, AVP_DESTINATION_REALM,
+    AVP_DIGEST_ENTITY_BODY_HASH, AVP_DIGEST_NEXTNONCE, AVP_DIGEST_RESPONSE_AUTH, AVP_MANDATORY, AVP_METHOD,
+    AVP_RESOURCE,
+    AVP_FAILED_AVP, AVP_RESPONSE, AVP_RESULT_CODE, AVP_SERVICE_TYPE, AVP_SESSION_ID, AVP_SIP_MSGID, AVP_USER_GROUP,
+    AVP_USER_NAME, COMMAND_AA,
+    FLAG_ERROR, FLAG_PROXIABLE, FLAG_REQUEST, FLAG_RETRANSMITTED, RESULT_AVP_OCCURS_TOO_MANY_TIMES,
+    RESULT_COMMAND_UNSUPPORTED,
+    RESULT_INVALID_AVP_LENGTH, RESULT_INVALID_AVP_VALUE, RESULT_INVALID_HDR_BITS, RESULT_MISSING_AVP,
+    SERVICE_AUTHENTICATION, SERVICE_GROUP_CHECK,
+)
+from auth_diameter._core.digest.credentials cimport (
+    MAX_PARAMETER, REALM, USERNAME, USERNAME_STAR, DigestFields, challenge_ok, plain_value, put_ext_value,
+    response_ok,
+)
+from auth_diameter._core.base.hex cimport ad_put_hex
+from auth_diameter._core.diameter.message cimport (
+    DIAMETER_VERSION, HEADER_SIZE, Header, get_u32, header_get, header_put,
+)
+from auth_diameter._core.sip.parse cimport SipMessage
+from auth_diameter._core.base.span cimport Reader, Span, put_u32
+from auth_diameter._core.sip.uri cimport SipUri, put_address
+
+cdef enum:
+    SESSION_SIZE = 32       # hexadecimal digits
+    # Header, the headers and padding of all AVPs that a question may have, and Session-Id
+    FRAME_ROOM = HEADER_SIZE + 11 * 12 + SESSION_SIZE
+
+
+# ---------------------------------------------------------------------------------- questions, written
+
+
+cdef size_t authentication_room(const Asked *asked) noexcept nogil:
+    """Bytes that `put_authentication` writes at most."""
+    cdef size_t n = FRAME_ROOM + asked.realm.n + asked.body_hash.n + asked.source.n
+    # User-Name is the realm where the identity has no host.
+    n += asked.request.request_uri.text.n + identity(asked.request).text.n + asked.realm.n
+    if asked.credentials != NULL:
+        # Response is all of them, and User-Name at most username and realm, which are parts of them.
+        n += 2 * asked.credentials.raw.n + asked.request.method_name.n
+    return n
+
+
+cdef size_t put_authentication(uint8_t *out, const Asked *asked) noexcept nogil:
+    """Asks whether the request is its user's, or for a challenge; its size."""
+    cdef const SipMessage *m = asked.request
+    cdef uint8_t *q = put_address_avp(out + HEADER_SIZE, AVP_RESOURCE, &m.request_uri, True)
+    q = put_common(q, asked.realm, SERVICE_AUTHENTICATION, asked.msgid)
+    if asked.credentials == NULL:
+        q = put_identity_avp(q, identity(m), asked.realm)
+    else:
+        q = put_username_avp(q, asked.credentials)
+        q = put_response_avp(q, asked.credentials.raw)
+        q = avp_put(q, AVP_METHOD, AVP_MANDATORY, m.method_name.p, m.method_name.n)
+    if asked.body_hash.n:
+        q = avp_put(q, AVP_DIGEST_ENTITY_BODY_HASH, 0, asked.body_hash.p, asked.body_hash.n)
+    if asked.source.n:
+        q = avp_put(q, AVP_CALLING_STATION_ID, 0, asked.source.p, asked.source.n)
+        ad_put_hex(q + AVP_HEADER, <const uint8_t *>asked.session)
+        q = avp_put_in_place(q, AVP_SESSION_ID, SESSION_SIZE)
+    return put_question_header(out, q, asked.msgid, asked.end_to_end, asked.again)
+
+
+cdef size_t group_check_room(Span realm, Span user_name, Span group) noexcept nogil:
+    """Bytes that `put_group_check` writes at most."""
+    return FRAME_ROOM + realm.n + user_name.n + group.n
+
+
+cdef size_t put_group_check(uint8_t *out, Span realm, Span user_name, Span group, uint32_t msgid) noexcept nogil:
+    """Asks whether a user is in a group; its size. `msgid` becomes all three of its ids."""
+    cdef uint8_t *q = put_common(out + HEADER_SIZE, realm, SERVICE_GROUP_CHECK, msgid)
+    q = avp_put(q, AVP_USER_GROUP, AVP_MANDATORY, group.p, group.n)
+    q = avp_put(q, AVP_USER_NAME, AVP_MANDATORY, user_name.p, user_name.n)
+    return put_question_header(out, q, msgid, msgid, False)
+
+
+cdef inline uint8_t *put_common(uint8_t *q, Span realm, uint8_t service, uint32_t msgid) noexcept nogil:
+    """What every question has."""
+    cdef uint8_t id_bytes[4]
+    put_u32(id_bytes, msgid)
+    q = avp_put(q, AVP_DESTINATION_REALM, AVP_MANDATORY, realm.p, realm.n)
+    q = avp_put(q, AVP_SERVICE_TYPE, AVP_MANDATORY, &service, 1)
+    return avp_put(q, AVP_SIP_MSGID, 0, id_bytes, 4)
+
+
+cdef inline size_t put_question_header(uint8_t *out, const uint8_t *end, uint32_t msgid, uint32_t end_to_end,
+                                       bint again) noexcept nogil:
+    cdef Header header
+    header.version = DIAMETER_VERSION
+    header.length = <uint32_t>(end - out)
+    header.flags = FLAG_REQUEST | (FLAG_RETRANSMITTED if again else 0)
+    header.command = COMMAND_AA
+    header.application_id = APPLICATION_NASREQ
+    header.hop_by_hop = msgid
+    header.end_to_end = end_to_end
+    header_put(out, &header)
+    return header.length
+
+
+cdef uint8_t *put_address_avp(uint8_t *q, uint32_t code, const SipUri *uri, bint with_port) noexcept nogil:
+    """A URI as user@host[:port]; written behind where the header goes, then that in front of it."""
+    cdef size_t n = put_address(q + AVP_HEADER, uri, with_port)
+    return avp_put_in_place(q, code, n)
+
+
+cdef uint8_t *put_identity_avp(uint8_t *q, const SipUri *uri, Span realm) noexcept nogil:
+    """User-Name without credentials: user@host, or the host alone.
+
+    The realm alone where a URI has no host, as tel: and urn: have none: a number or a name of another
+    scheme is that of no user of the realm. Never empty, for DISC takes no such question.
+    """
+    if uri.host.n:
+        return put_address_avp(q, AVP_USER_NAME, uri, False)
+    return avp_put(q, AVP_USER_NAME, AVP_MANDATORY, realm.p, realm.n)
+
+
+cdef uint8_t *avp_put_in_place(uint8_t *q, uint32_t code, size_t n) noexcept nogil:
+    """Header and padding around n bytes of data that stand behind the header's place already."""
+    put_u32(q, code)
+    put_u32(q + 4, (<uint32_t>AVP_MANDATORY << 24) | <uint32_t>(AVP_HEADER + n))
+    memset(q + AVP_HEADER + n, 0, avp_size(n) - AVP_HEADER - n)
+    return q + avp_size(n)
+
+
+cdef uint8_t *put_username_avp(uint8_t *q, const DigestFields *credentials) noexcept nogil:
+    """User-Name with credentials: the username where it holds an "@", else username@realm.
+
+    A NUL, which a quoted-pair or %00 may have brought, is a "?" here: DISC takes no message with one, and goes
+    by the username of the credentials.
+    """
+    cdef uint8_t *start = q + AVP_HEADER
+    cdef uint8_t *at = start
+    cdef uint8_t *p
+    cdef uint8_t room[MAX_PARAMETER]
+    cdef Span name
+    cdef bint qualified = False
+    if credentials.value[USERNAME_STAR].p == NULL:
+        name = plain_value(credentials, USERNAME, room)
+        if name.n:
+            memcpy(at, name.p, name.n)
+        at += name.n
+    else:
+        at = put_ext_value(at, plain_value(credentials, USERNAME_STAR, room))
+    p = start
+    while p < at:
+        qualified = qualified or p[0] == 64
+        p += 1
+    if not qualified:
+        at[0] = 64
+        at += 1
+        name = plain_value(credentials, REALM, room)
+        if name.n:
+            memcpy(at, name.p, name.n)
+        at += name.n
+    p = start
+    while p < at:
+        if p[0] == 0:
+            p[0] = 63
+        p += 1
+    return avp_put_in_place(q, AVP_USER_NAME, <size_t>(at - start))
+
+
+cdef uint8_t *put_response_avp(uint8_t *q, Span raw) noexcept nogil:
+    """The whole credentials, each fold of the header as one space (RFC 3261, 7.3.1)."""
+    cdef const uint8_t *p = raw.p
+    cdef const uint8_t *end = raw.p + raw.n
+    cdef uint8_t *at = q + AVP_HEADER
+    cdef const uint8_t *hit
+    while p < end:
+        hit = ad_find_control(p, end)
+        memcpy(at, p, <size_t>(hit - p))
+        at += hit - p
+        p = hit
+        if p < end and p[0] == 13:
+            while p < end and is_lws(p[0]):
+                p += 1
+            at[0] = 32
+            at += 1
+        elif p < end:
+            at[0] = p[0]
+            at += 1
+            p += 1
+    return avp_put_in_place(q, AVP_RESPONSE, <size_t>(at - q - AVP_HEADER))
+
+
+# ---------------------------------------------------------------------------------- answers, read
+
+
+cdef void read_answer(const uint8_t *p, size_t n, AnswerView *out) noexcept nogil:
+    """One whole message, as `frame` found it. What makes it unusable is its fault."""
+    cdef Header header
+    cdef Reader r
+    cdef AvpView avp
+    cdef int status
+    cdef int ids = 0
+    cdef bint coded = False
+    cdef size_t challenge_bytes = 0
+    cdef Span text
+    memset(out, 0, sizeof(AnswerView))
+    header_get(p, &header)
+    out.msgid = header.hop_by_hop
+    r.p = p + HEADER_SIZE
+    r.end = p + n
+    if header.command != COMMAND_AA:
+        out.fault = "not an AA-Answer"
+    while True:
+        status = avp_next(&r, &avp)
+        if status <= 0:
+            break
+        if avp.vendor_id:
+            continue
+        if avp.code == AVP_SIP_MSGID:
+            ids += 1
+            if avp.data.n != 4 or ids > 1:
+                out.fault = "SIP-MSGID of a wrong size, or twice"
+                out.msgid = -1
+            else:
+                out.msgid = get_u32(avp.data.p)
+        elif avp.code == AVP_RESULT_CODE:
+            if avp.data.n != 4 or coded:
+                out.fault = "Result-Code of a wrong size, or twice"
+            else:
+                out.result_code = get_u32(avp.data.p)
+            coded = True
+        elif avp.code == AVP_SERVICE_TYPE:
+            if avp.data.n != 1 or avp.data.p[0] == 0 or out.service_type:
+                out.fault = "Service-Type of a wrong size, NUL, or twice"
+            else:
+                out.service_type = avp.data.p[0]
+        elif avp.code == AVP_CHALLENGE:
+            text = avp.data
+            # The original DISC and ours end it with CRLF, because the C module does not.
+            while text.n and is_lws(text.p[text.n - 1]):
+                text.n -= 1
+            challenge_bytes += text.n
+            if out.challenges == MAX_CHALLENGES or challenge_bytes > MAX_CHALLENGE:
+                out.fault = "more Challenges than fit into a reply"
+            elif not challenge_ok(text):
+                out.fault = "Challenge is not one line of the Digest scheme"
+            else:
+                out.challenge[out.challenges] = text
+                out.challenges += 1
+        elif avp.code == AVP_DIGEST_RESPONSE_AUTH:
+            if not response_ok(avp.data) or out.response_auth.p != NULL:
+                out.fault = "Digest-Response-Auth is no response, or given twice"
+            else:
+                out.response_auth = avp.data
+        elif avp.code == AVP_DIGEST_NEXTNONCE:
+            if not nonce_ok(avp.data) or out.nextnonce.p != NULL:
+                out.fault = "Digest-Nextnonce cannot stand in a quoted string, or is given twice"
+            else:
+                out.nextnonce = avp.data
+        elif avp.code == AVP_FAILED_AVP:
+            if AVP_HEADER <= avp.data.n:
+                out.failed_avp = get_u32(avp.data.p)
+        elif avp.code == AVP_USER_NAME:
+            if out.user_name.p != NULL or ad_find_control(avp.data.p, avp.data.p + avp.data.n) != (
+                    avp.data.p + avp.data.n):
+                out.fault = "User-Name with a control character, or twice"
+            else:
+                out.user_name = avp.data
+    if status < 0:
+        out.fault = "malformed AVP"
+    elif not coded and out.fault == NULL:
+        out.fault = "no Result-Code"
+    elif header.flags & FLAG_ERROR and out.result_code // 1000 == 2 and out.fault == NULL:
+        out.fault = "a success with the error bit"      # RFC 6733, 7.1.3: it stands with 3xxx alone
+
+
+cdef inline bint nonce_ok(Span s) noexcept nogil:
+    """Whether it may stand between quotes as it is: printable ASCII, no quote and no backslash."""
+    cdef size_t i
+    for i in range(s.n):
+        if s.p[i] <= 32 or s.p[i] >= 127 or s.p[i] == 34 or s.p[i] == 92:
+            return False
+    return 0 < s.n <= MAX_NEXTNONCE
+
+
+# ---------------------------------------------------------------------------------- questions, read
+
+
+cdef void read_question(const uint8_t *p, size_t n, QuestionView *out) noexcept nogil:
+    """One whole message, as `frame` found it, from our client or from OpenSER's and Kamailio's C module.
+
+    The C module's quirks are undone: NUL bytes at the end of User-Name and Resource are cut off.
+    """
+    cdef Reader r
+    cdef AvpView avp
+    cdef int status
+    cdef Span service
+    cdef Span *place
+    memset(out, 0, sizeof(QuestionView))
+    service.p = NULL
+    service.n = 0
+    header_get(p, &out.header)
+    if out.header.flags & FLAG_ERROR:
+        out.fault = RESULT_INVALID_HDR_BITS
+    elif out.header.command != COMMAND_AA:
+        out.fault = RESULT_COMMAND_UNSUPPORTED
+    r.p = p + HEADER_SIZE
+    r.end = p + n
+    while True:
+        status = avp_next(&r, &avp)
+        if status <= 0:
+            break
+        if avp.vendor_id:
+            continue
+        if avp.code == AVP_USER_NAME:
+            place = &out.user_name
+        elif avp.code == AVP_DESTINATION_REALM:
+            place = &out.realm
+        elif avp.code == AVP_RESOURCE:
+            place = &out.resource
+        elif avp.code == AVP_RESPONSE:
+            place = &out.response
+        elif avp.code == AVP_METHOD:
+            place = &out.method
+        elif avp.code == AVP_SERVICE_TYPE:
+            place = &service
+        elif avp.code == AVP_USER_GROUP:
+            place = &out.group
+        elif avp.code == AVP_SIP_MSGID:
+            place = &out.msgid
+        elif avp.code == AVP_DIGEST_ENTITY_BODY_HASH:
+            place = &out.body_hash
+        elif avp.code == AVP_CALLING_STATION_ID:
+            place = &out.source
+        elif avp.code == AVP_SESSION_ID:
+            place = &out.session
+        else:
+            continue
+        if place.p != NULL:
+            refuse(out, RESULT_AVP_OCCURS_TOO_MANY_TIMES)
+        place[0] = avp.data
+    if service.n == 1:
+        out.service_type = service.p[0]    # first, so that the refusal repeats it, too
+    if status < 0:
+        refuse(out, RESULT_INVALID_AVP_LENGTH)
+        return
+    cut_nuls(&out.user_name)
+    cut_nuls(&out.resource)
+    if service.p == NULL or out.user_name.p == NULL or out.realm.p == NULL:
+        refuse(out, RESULT_MISSING_AVP)
+    elif service.n != 1:
+        refuse(out, RESULT_INVALID_AVP_LENGTH)
+    elif holds_nul(out.user_name) or out.user_name.n == 0:
+        refuse(out, RESULT_INVALID_AVP_VALUE)
+    elif out.service_type == SERVICE_AUTHENTICATION:
+        if out.response.p != NULL and out.method.n == 0:
+            refuse(out, RESULT_MISSING_AVP)
+    elif out.service_type == SERVICE_GROUP_CHECK:
+        if out.group.n == 0:
+            refuse(out, RESULT_MISSING_AVP)
+    else:
+        refuse(out, RESULT_INVALID_AVP_VALUE)
+
+
+cdef inline void refuse(QuestionView *question, uint32_t result_code) noexcept nogil:
+    """Keeps the first reason."""
+    if question.fault == 0:
+        question.fault = result_code
+
+
+cdef inline void cut_nuls(Span *s) noexcept nogil:
+    while s.n and s.p[s.n - 1] == 0:
+        s.n -= 1
+
+
+cdef inline bint holds_nul(Span s) noexcept nogil:
+    cdef size_t i
+    for i in range(s.n):
+        if s.p[i] == 0:
+            return True
+    return False
+
+
+# ---------------------------------------------------------------------------------- answers, written
+
+
+cdef size_t answer_size(const QuestionView *question) noexcept nogil:
+    """Bytes that `put_answer` writes."""
+    cdef size_t n = HEADER_SIZE + 12
+    if question.msgid.n:
+        n += avp_size(question.msgid.n)
+    if question.service_type:
+        n += avp_size(1)
+    return n
+
+
+cdef size_t put_answer(uint8_t *out, const QuestionView *question, uint32_t result_code,
+                       size_t more) noexcept nogil:
+    """The AA-Answer up to what follows Service-Type, of which there are `more` bytes; its size without them."""
+    cdef uint8_t *q
+    cdef Header header = question.header
+    cdef size_t n = answer_size(question)
+    header.version = DIAMETER_VERSION
+    header.length = <uint32_t>(n + more)
+    header.flags = question.header.flags & FLAG_PROXIABLE
+    if result_code // 1000 == 3:
+        header.flags |= FLAG_ERROR      # RFC 6733, 7.1.3: protocol errors, and they only
+    q = header_put(out, &header)
+    q = avp_put_u32(q, AVP_RESULT_CODE, AVP_MANDATORY, result_code)
+    if question.msgid.n:
+        q = avp_put(q, AVP_SIP_MSGID, 0, question.msgid.p, question.msgid.n)
+    if question.service_type:
+        q = avp_put(q, AVP_SERVICE_TYPE, AVP_MANDATORY, &question.service_type, 1)
+    return n
+
+
+cdef size_t failed_avp_size() noexcept nogil:
+    """Bytes that `put_failed_avp` writes."""
+    return avp_size(AVP_HEADER)
+
+
+cdef uint8_t *put_failed_avp(uint8_t *q, uint32_t code) noexcept nogil:
+    """Failed-AVP with an AVP of that code, which has no data (RFC 6733, 7.5); returns the end."""
+    avp_put(q + AVP_HEADER, code, 0, NULL, 0)
+    return avp_put_in_place(q, AVP_FAILED_AVP, AVP_HEADER)
+
+
+cdef size_t challenge_size(Span challenge) noexcept nogil:
+    """Bytes that `put_challenge` writes."""
+    return avp_size(challenge.n + 2)
+
+
+cdef uint8_t *put_challenge(uint8_t *q, Span challenge) noexcept nogil:
+    """A Challenge AVP; returns the end.
+
+    It ends with a CRLF, because the C module copies it as it is and puts the next header right
+    behind it.
+    """
+    memcpy(q + AVP_HEADER, challenge.p, challenge.n)
+    memcpy(q + AVP_HEADER + challenge.n, b"\r\n", 2)
+    return avp_put_in_place(q, AVP_CHALLENGE, challenge.n + 2)

@@ -1,0 +1,1 @@
+"""Sockets: many datagrams with one call, one question with another."""

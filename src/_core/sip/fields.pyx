@@ -1,0 +1,245 @@
+"""Grammars of the header fields that decisions and replies are made from (RFC 3261, 20 and 25.1).
+
+::
+
+    From, To  = ( [ display-name ] "<" URI ">" / URI ) *( ";" token [ "=" value ] )
+    Contact   = 1#( the same )
+    Via       = 1#( "SIP" "/" "2.0" "/" token LWS host [ ":" port ] *( ";" token [ "=" value ] ) )
+"""
+
+from libc.stdint cimport uint8_t
+from libc.string cimport memset
+
+from auth_diameter._core.base.chars cimport (
+    AD_HEX, AD_HOST, AD_TOKEN, ad_is, ad_is_control, ad_skip_class, is_lws, is_word, skip_byte, skip_lws,
+    take_class, take_quoted,
+)
+from auth_diameter._core.base.span cimport Reader, Span, between, lower
+from auth_diameter._core.sip.uri cimport take_host, take_port, take_uri
+
+
+cdef Header header_of(Span name) noexcept nogil:
+    """The Header of that name, compact forms included (RFC 3261, 7.3.3)."""
+    cdef uint8_t first = lower(name.p[0])
+    if name.n == 1:
+        if first == 118:    # v
+            return VIA
+        if first == 102:    # f
+            return FROM
+        if first == 116:    # t
+            return TO
+        if first == 105:    # i
+            return CALL_ID
+        if first == 108:    # l
+            return CONTENT_LENGTH
+    elif name.n == 2:
+        if first == 116 and lower(name.p[1]) == 111:
+            return TO
+    elif name.n == 3:
+        if first == 118 and is_word(name, "via", 3):
+            return VIA
+    elif name.n == 4:
+        if first == 102 and is_word(name, "from", 4):
+            return FROM
+        if first == 99 and is_word(name, "cseq", 4):
+            return CSEQ
+    elif name.n == 7:
+        if first == 99 and is_word(name, "call-id", 7):
+            return CALL_ID
+    elif name.n == 12:
+        if first == 109 and is_word(name, "max-forwards", 12):
+            return MAX_FORWARDS
+    elif name.n == 13:
+        if first == 97 and is_word(name, "authorization", 13):
+            return AUTHORIZATION
+    elif name.n == 14:
+        if first == 99 and is_word(name, "content-length", 14):
+            return CONTENT_LENGTH
+    elif name.n == 19:
+        if first == 112 and is_word(name, "proxy-authorization", 19):
+            return PROXY_AUTHORIZATION
+    return HEADER_OTHER
+
+
+cdef bint take_param(Reader *r, Span *name, Span *value, bint *escaped) noexcept nogil:
+    """";" token [ "=" ( token / host / quoted-string ) ]; False at the place.
+
+    `value` is without quotes, and its p NULL where there is none; `escaped`: see `take_quoted`.
+    """
+    cdef int quoted
+    value.p = NULL
+    value.n = 0
+    escaped[0] = False
+    if not skip_byte(r, c';') or not take_class(r, AD_TOKEN, name):
+        return False
+    if not skip_byte(r, c'='):
+        return True
+    if r.p < r.end and r.p[0] == c'"':
+        quoted = take_quoted(r, value)
+        escaped[0] = quoted > 0
+        return quoted >= 0
+    if r.p < r.end and r.p[0] == c'[':      # of an IPv6reference
+        value.p = r.p
+        r.p += 1
+        while r.p < r.end and (ad_is(r.p[0], AD_HEX) or r.p[0] == c':' or r.p[0] == c'.'):
+            r.p += 1
+        if r.p == r.end or r.p[0] != c']':
+            return False
+        r.p += 1
+        value.n = <size_t>(r.p - value.p)
+        return True
+    return take_class(r, AD_TOKEN | AD_HOST, value)
+
+
+cdef bint take_params(Reader *r, Place place, Address *out) noexcept nogil:
+    """*( ";" param ) up to the end, in Contact up to a comma; False at the place.
+
+    The tag of From and To may stand there once, and is a token: a reply would add a second one.
+    """
+    cdef Span name, value
+    cdef bint escaped
+    cdef const uint8_t *after
+    skip_lws(r)
+    out.params.p = r.p
+    after = r.p
+    while r.p < r.end and not (place == CONTACT and r.p[0] == c','):
+        if not take_param(r, &name, &value, &escaped):
+            return False
+        after = r.p
+        if place == PARTY and is_word(name, "tag", 3):
+            # Not what stands in quotes or is an IPv6reference
+            if out.tag.p != NULL or value.p == NULL or ad_skip_class(value.p, r.p, AD_TOKEN) != r.p:
+                return False
+            out.tag = value
+        skip_lws(r)
+    out.params.n = <size_t>(after - out.params.p)
+    return True
+
+
+cdef bint take_name(Reader *r, Place place, Address *out) noexcept nogil:
+    """[ display-name ] before "<"; False at the place. Nothing is taken where a URI without brackets begins.
+
+    Without quotes it is to be tokens. Senders put anything there, commas and UTF-8, and every other server
+    takes it: what comes before "<", but for quotes, ">", and control characters outside of a fold. In
+    Contact not a comma, which ends the one before. And not what begins as a sip, sips or tel URI does: in
+    "sip:a@b, <sip:c@d>" two readers might see two senders.
+    """
+    cdef const uint8_t *start = r.p
+    cdef const uint8_t *p
+    cdef const uint8_t *end
+    cdef int quoted
+    if r.p < r.end and r.p[0] == c'"':
+        quoted = take_quoted(r, &out.name)
+        out.quoted = True
+        out.escaped = quoted > 0
+        skip_lws(r)
+        return quoted >= 0
+    if begins_as_uri(r[0]):
+        return True
+    p = start
+    while p < r.end and p[0] != c'<' and p[0] != c'>' and p[0] != c'"' and not (place == CONTACT and p[0] == c','):
+        if ad_is_control(p[0]) and not is_lws(p[0]):
+            r.p = p
+            return False
+        p += 1
+    if p == r.end or p[0] != c'<':
+        return True
+    end = p
+    while end > start and is_lws((end - 1)[0]):
+        end -= 1
+    if end > start:
+        out.name = between(start, end)
+    r.p = p
+    return True
+
+
+cdef bint begins_as_uri(Reader r) noexcept nogil:
+    """Whether it begins with "sip:", "sips:" or "tel:"."""
+    cdef Span scheme
+    return take_class(&r, AD_TOKEN, &scheme) and r.p < r.end and r.p[0] == c':' and (
+        is_word(scheme, "sip", 3) or is_word(scheme, "sips", 4) or is_word(scheme, "tel", 3))
+
+
+cdef bint take_address(Reader *r, Place place, Address *out) noexcept nogil:
+    """The value of From or To, whole, or one element of Contact, up to a comma or the end.
+
+    False with r.p at the place (RFC 3261, 20.10, 20.20 and 20.39).
+    """
+    memset(out, 0, sizeof(Address))
+    skip_lws(r)
+    if not take_name(r, place, out):
+        return False
+    if r.p < r.end and r.p[0] == c'<':
+        r.p += 1
+        if not take_uri(r, False, False, &out.uri):
+            return False
+        if r.p == r.end or r.p[0] != c'>':
+            return False
+        r.p += 1
+    elif out.name.p != NULL or not take_uri(r, True, False, &out.uri):
+        return False
+    return take_params(r, place, out)
+
+
+cdef bint take_via(Reader *r, TopVia *out) noexcept nogil:
+    """One via-parm, up to a comma or the end; False with r.p at the place."""
+    cdef Reader address
+    cdef Span word, port_text
+    cdef const uint8_t *start
+    cdef const uint8_t *after
+    memset(out, 0, sizeof(TopVia))
+    skip_lws(r)
+    start = r.p
+    if not take_class(r, AD_TOKEN, &word) or not is_word(word, "SIP", 3) or not skip_byte(r, 47):
+        return False
+    if not take_class(r, AD_TOKEN, &word) or not is_word(word, "2.0", 3) or not skip_byte(r, 47):
+        return False
+    if not take_class(r, AD_TOKEN, &word) or r.p == r.end or not is_lws(r.p[0]):
+        return False
+    skip_lws(r)
+    if r.p < r.end and r.p[0] == 91:
+        # Up to its bracket only: LWS may stand around the colon here, unlike in a URI.
+        address.p = r.p
+        address.end = r.p
+        while address.end < r.end and address.end[0] != 93:
+            address.end += 1
+        if address.end < r.end:
+            address.end += 1
+        if not take_host(&address, &out.host, &port_text, &out.port):
+            return False
+        r.p = address.p
+    elif not take_class(r, AD_HOST, &out.host):
+        return False
+    after = r.p
+    if skip_byte(r, 58):
+        if not take_port(r, &out.port):
+            return False
+    else:
+        r.p = after
+    out.protocol_and_host = between(start, r.p)
+    out.params.p = r.p
+    after = r.p
+    while skip_byte(r, 59):
+        if not take_class(r, AD_TOKEN, &word):
+            return False
+        after = r.p
+        if word.n == 5 and is_word(word, "rport", 5):
+            out.has_rport = True
+        if skip_byte(r, 61):
+            start = r.p
+            if r.p < r.end and r.p[0] == 34:
+                if take_quoted(r, &port_text) < 0:
+                    return False
+            else:
+                # token, or an address: of IPv6 with or without brackets (RFC 5118, 4.5)
+                while r.p < r.end and (ad_is(r.p[0], AD_TOKEN | AD_HOST) or r.p[0] == 58 or r.p[0] == 91
+                                       or r.p[0] == 93):
+                    r.p += 1
+                if r.p == start:
+                    return False
+            if word.n == 6 and is_word(word, "branch", 6):
+                out.branch = between(start, r.p)
+            after = r.p
+    out.params.n = <size_t>(after - out.params.p)
+    skip_lws(r)
+    return r.p == r.end or r.p[0] == 44

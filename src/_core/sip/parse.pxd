@@ -1,0 +1,64 @@
+"""A SIP request as spans into its bytes, and the stateless reply to it: plain structs and functions.
+
+Nothing here touches a Python object: a struct that the caller owns is filled from pointer and length.
+"""
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from auth_diameter._core.digest.credentials cimport DigestFields
+from auth_diameter._core.sip.fields cimport HEADER_COUNT, Header, TopVia
+from auth_diameter._core.base.span cimport Span
+from auth_diameter._core.sip.uri cimport SipUri
+
+ctypedef int Method
+
+cdef enum:
+    METHOD_OTHER, METHOD_REGISTER, METHOD_INVITE, METHOD_ACK, METHOD_CANCEL
+
+cdef struct Line:
+    # One header field: RFC 3261, 7.3
+    Span name
+    Span value          # trimmed, folds inside
+    Header id
+
+
+cdef enum:
+    INLINE_LINES = 32           # a request has some 15 header fields; more go to the heap
+    # Where the caller sets no limits of its own:
+    DEFAULT_MAX_SIZE = 65535    # bytes, what UDP can carry
+    DEFAULT_MAX_LINES = 256     # of no use to any UA, and a bound on the work for one datagram
+
+
+cdef struct SipMessage:
+    const uint8_t *start        # every span points into these bytes, which the caller keeps
+    size_t size
+    Method method
+    Span method_name            # n is 0 where nothing can be answered
+    SipUri request_uri, from_, to
+    Span call_id, from_tag, to_tag
+    TopVia via
+    uint32_t cseq
+    Span body
+    const char *error           # the first thing wrong, NULL while all is well
+    size_t error_at             # index into the bytes
+    size_t error_limit          # the limit that was passed, 0 for any other error
+    Header error_header
+    int error_status            # SIP status that says so
+    int first[HEADER_COUNT]     # index of the first line of that id, -1 for none
+    Line *lines                 # inline_lines, or a block of the heap
+    int line_count, line_room, max_lines
+    Line inline_lines[INLINE_LINES]
+
+
+cdef bint parse_request(SipMessage *m, const uint8_t *data, size_t n, size_t max_size,
+                        int max_lines) noexcept nogil
+cdef void release_request(SipMessage *m) noexcept nogil
+cdef int find_credentials(const SipMessage *m, Header header, Span realm, DigestFields *out,
+                          size_t *offset) noexcept nogil
+
+cdef bint can_reply(const SipMessage *m) noexcept nogil
+cdef size_t reply_room(const SipMessage *m, Span reason, Span source_host) noexcept nogil
+cdef uint8_t *put_reply_start(uint8_t *q, const SipMessage *m, int code, Span reason, Span source_host,
+                              int source_port, uint64_t tag) noexcept nogil
+cdef uint8_t *put_reply_header(uint8_t *q, Span name, Span value) noexcept nogil
+cdef uint8_t *put_reply_end(uint8_t *q, Span body) noexcept nogil

@@ -1,0 +1,505 @@
+"""A SIP request on the wire: header fields found once, URIs, and stateless replies (RFC 3261).
+
+Grammar (RFC 3261, 25.1), as far as a gatekeeper needs it::
+
+    Request        = *CRLF Request-Line *( header CRLF ) CRLF [ body ]
+    Request-Line   = Method SP Request-URI SP "SIP/2.0" CRLF
+    header         = token *( SP / HTAB ) ":" value     a line that starts with SP or HTAB goes on
+    SIP-URI        = ( "sip" / "sips" ) ":" [ user [ ":" password ] "@" ] host [ ":" port ]
+                     *( ";" param ) [ "?" headers ]
+    From, To       = ( name-addr / addr-spec ) *( ";" token [ "=" value ] )
+    Via            = 1#( "SIP" "/" "2.0" "/" token LWS host [ ":" port ] *( ";" param ) )
+    CSeq           = 1*DIGIT LWS Method
+
+What breaks it is refused, with these exceptions, which senders in the field need: a missing
+Max-Forwards (RFC 2543), "_" in a host, "#" in a user part, anything but quotes in a display name without
+them, empty lines before the Request-Line (keep-alives). A missing
+From or To is reported by those who need it. Header fields of no concern to us are not judged.
+
+Parsing is one pass over the bytes that fills spans.
+"""
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcmp, memcpy, memset
+
+from auth_diameter._core.base.chars cimport (
+    AD_TOKEN, ad_copy, ad_find_control, ad_skip_class, is_lws, is_word, skip_byte, skip_lws, take_class,
+    take_quoted,
+)
+from auth_diameter._core.digest.credentials cimport (
+    ALGORITHM_UNKNOWN, OK, OTHER_SCHEME, REALM, Algorithm, DigestFields, answers_nothing, check_credentials,
+    is_of_other_realm, parse_params, realm_is,
+)
+from auth_diameter._core.sip.fields cimport (
+    AUTHORIZATION, CALL_ID, CONTENT_LENGTH, CSEQ, FROM, HEADER_COUNT, HEADER_OTHER, MAX_FORWARDS, PARTY,
+    PROXY_AUTHORIZATION, TO, VIA, Address, Header, TopVia, header_of, take_address, take_via,
+)
+from auth_diameter._core.base.hex cimport ad_put_hex
+from auth_diameter._core.base.span cimport Reader, Span, between, equal_nocase
+from auth_diameter._core.sip.uri cimport SipUri, take_number, take_uri
+
+
+# ---------------------------------------------------------------------------------- parsing
+
+
+cdef void fail(SipMessage *m, const char *reason, const uint8_t *at, Header header) noexcept nogil:
+    """Remembers the first thing that is wrong."""
+    if m.error == NULL:
+        m.error = reason
+        m.error_at = <size_t>(at - m.start)
+        m.error_header = header
+        m.error_status = 400
+
+
+cdef bint parse_request(SipMessage *m, const uint8_t *data, size_t n, size_t max_size,
+                        int max_lines) noexcept nogil:
+    """Whether the `n` bytes at `data` are a request as RFC 3261 has it; else `m.error` says what is wrong.
+
+    `m` is all zeros before, must stay where it is, and is given to `release_request` in the end.
+    After an error the lines are still split, so that a reply can be made.
+    """
+    cdef const uint8_t *p = data
+    cdef const uint8_t *end = p + n
+    cdef const uint8_t *line_end
+    cdef Reader r
+    cdef Span uri, version
+    cdef int i
+    m.start = data
+    m.size = n
+    m.lines = m.inline_lines
+    m.line_room = INLINE_LINES
+    m.max_lines = max_lines
+    for i in range(HEADER_COUNT):
+        m.first[i] = -1
+    if not n <= max_size:
+        fail(m, "more bytes than the limit", p + max_size, HEADER_OTHER)
+        m.error_limit = max_size
+        return False
+    # RFC 3261, 7.5: empty lines before the start-line are ignored.
+    while 2 <= end - p and p[0] == 13 and p[1] == 10:
+        p += 2
+    line_end = ad_find_control(p, end)
+    r.p = p
+    r.end = line_end
+    if not take_class(&r, AD_TOKEN, &m.method_name) or r.p == r.end or r.p[0] != 32:
+        if (r.p < r.end and r.p[0] == 47 and is_word(m.method_name, "SIP", 3)):
+            fail(m, "a response, not a request", p, HEADER_OTHER)
+        else:
+            fail(m, "a method and a space expected", r.p, HEADER_OTHER)
+        m.method_name.n = 0      # nothing to be answered
+        return False
+    uri.p = r.p + 1
+    while r.end > uri.p and (r.end - 1)[0] == 32:
+        r.end -= 1      # RFC 4475, 3.1.2.10
+    if r.end != line_end:
+        fail(m, "a space at the end of the Request-Line", r.end, HEADER_OTHER)
+    # The Request-URI ends at the last space: what stands between the first two may hold one
+    # (RFC 4475, 3.1.2.8), which is then an error of the URI.
+    version.p = r.end
+    while version.p > uri.p and (version.p - 1)[0] != 32:
+        version.p -= 1
+    version.n = <size_t>(r.end - version.p)
+    if not 2 <= end - line_end or line_end[0] != 13 or line_end[1] != 10:
+        fail(m, "CRLF expected at the end of the Request-Line", line_end, HEADER_OTHER)
+        return False
+    if version.p == uri.p or not 4 <= version.n or not is_word(Span(version.p, 4), "SIP/", 4):
+        fail(m, "SIP-Version expected at the end of the Request-Line", version.p, HEADER_OTHER)
+        m.method_name.n = 0
+        return False
+    if not is_word(version, "SIP/2.0", 7):
+        if m.error == NULL:
+            fail(m, "SIP-Version is not SIP/2.0", version.p, HEADER_OTHER)
+            m.error_status = 505
+    r.p = uri.p
+    r.end = version.p - 1
+    if not take_uri(&r, False, True, &m.request_uri) or r.p != r.end:
+        fail(m, "Request-URI: not as RFC 3261, 19.1 has it", r.p, HEADER_OTHER)
+        memset(&m.request_uri, 0, sizeof(SipUri))
+    m.method = method_of(m.method_name)
+    if parse_lines(m, line_end + 2, end) != 0:
+        return False
+    check_fields(m)
+    return m.error == NULL
+
+
+cdef int parse_lines(SipMessage *m, const uint8_t *p, const uint8_t *end) noexcept nogil:
+    """Splits header fields up to the empty line and sets the body. 0, or -1 if that never came."""
+    cdef const uint8_t *start
+    cdef const uint8_t *hit
+    cdef Span name, value
+    cdef bint good
+    while True:
+        if p == end:
+            fail(m, "the empty line after the header fields is missing", p, HEADER_OTHER)
+            return -1
+        if p[0] == 13 and 2 <= end - p and p[1] == 10:
+            m.body = between(p + 2, end)
+            return 0
+        start = p
+        p = ad_skip_class(p, end, AD_TOKEN)
+        name = between(start, p)
+        while p < end and (p[0] == 32 or p[0] == 9):
+            p += 1
+        good = name.n > 0 and p < end and p[0] == 58
+        if not good:
+            fail(m, "a header field's name and ':' expected", p if name.n else start, HEADER_OTHER)
+        else:
+            p += 1
+        while p < end and (p[0] == 32 or p[0] == 9):
+            p += 1
+        value.p = p
+        while True:
+            hit = ad_find_control(p, end)
+            if 2 <= end - hit and hit[0] == 13 and hit[1] == 10:
+                if 3 <= end - hit and (hit[2] == 32 or hit[2] == 9):
+                    p = hit + 3     # a fold: the value goes on
+                    continue
+                break
+            if hit == end:
+                fail(m, "CRLF expected at the end of a header field", hit, HEADER_OTHER)
+                return -1
+            # A quoted-pair may hold a control character (RFC 3261, 25.1); CR and LF may not be in one.
+            if hit[0] == 13 or hit[0] == 10 or hit == value.p or (hit - 1)[0] != 92:
+                fail(m, "a control character in a header field", hit, HEADER_OTHER)
+                good = False
+            p = hit + 1
+        p = hit + 2
+        if not good:
+            continue
+        while hit > value.p and is_lws((hit - 1)[0]):
+            hit -= 1
+        while value.p < hit and is_lws(value.p[0]):
+            value.p += 1
+        value.n = <size_t>(hit - value.p)
+        if add_line(m, name, value) != 0:
+            if m.error == NULL:
+                m.error_limit = <size_t>m.max_lines
+            fail(m, "more header fields than the limit", start, HEADER_OTHER)
+            return -1
+
+
+cdef int add_line(SipMessage *m, Span name, Span value) noexcept nogil:
+    cdef Line *more
+    cdef Line *line
+    cdef int room
+    if m.line_count == m.max_lines:
+        return -1
+    if m.line_count == m.line_room:
+        room = m.max_lines if m.max_lines < 8 * m.line_room else 8 * m.line_room
+        more = <Line *>malloc(room * sizeof(Line))
+        if more == NULL:
+            return -1
+        memcpy(more, m.lines, m.line_count * sizeof(Line))
+        release_request(m)
+        m.lines = more
+        m.line_room = room
+    line = &m.lines[m.line_count]
+    line.name = name
+    line.value = value
+    line.id = header_of(name)
+    if line.id != HEADER_OTHER:
+        if m.first[line.id] < 0:
+            m.first[line.id] = m.line_count
+        elif line.id != VIA and line.id != AUTHORIZATION and line.id != PROXY_AUTHORIZATION:
+            fail(m, "given twice", name.p, line.id)
+    m.line_count += 1
+    return 0
+
+
+cdef void check_fields(SipMessage *m) noexcept nogil:
+    """The header fields that decisions and replies are made from."""
+    cdef Reader r
+    cdef Span value, word
+    cdef TopVia via
+    cdef uint32_t number
+    cdef int i
+    cdef bint more
+    if m.first[VIA] < 0 or m.first[CALL_ID] < 0 or m.first[CSEQ] < 0:
+        # RFC 3261, 8.1.1
+        fail(m, "Via, Call-ID or CSeq missing", m.body.p, HEADER_OTHER)
+        if m.first[VIA] < 0:
+            return
+    for i in range(m.first[VIA], m.line_count):
+        if m.lines[i].id != VIA:
+            continue
+        value = m.lines[i].value
+        r.p = value.p
+        r.end = value.p + value.n
+        more = True
+        while more:
+            more = take_via(&r, &via)
+            if not more:
+                fail(m, "not as RFC 3261, 20.42 has it", r.p, VIA)
+                return
+            if m.via.protocol_and_host.p == NULL:
+                m.via = via
+                m.via.rest = between(r.p, r.end)
+            if r.p == r.end:
+                break
+            r.p += 1
+    if m.first[CALL_ID] >= 0:
+        value = m.lines[m.first[CALL_ID]].value
+        m.call_id = value
+        more = value.n > 0
+        for i in range(<int>value.n):
+            more = more and value.p[i] > 32
+        if not more:
+            fail(m, "not a word", value.p, CALL_ID)
+    if m.first[CSEQ] >= 0:
+        value = m.lines[m.first[CSEQ]].value
+        r.p = value.p
+        r.end = value.p + value.n
+        # RFC 3261, 8.1.1.5: less than 2**31
+        if not take_number(&r, 0x7FFFFFFF, &m.cseq) or r.p == r.end or not is_lws(r.p[0]):
+            fail(m, "a number below 2**31 expected", r.p, CSEQ)
+        else:
+            skip_lws(&r)
+            word = between(r.p, r.end)
+            if word.n != m.method_name.n or not memcmp(word.p, m.method_name.p, word.n) == 0:
+                fail(m, "its method is not that of the Request-Line", r.p, CSEQ)
+    if m.first[MAX_FORWARDS] >= 0:
+        value = m.lines[m.first[MAX_FORWARDS]].value
+        r.p = value.p
+        r.end = value.p + value.n
+        if not take_number(&r, 255, &number) or r.p != r.end:
+            fail(m, "a number up to 255 expected", r.p, MAX_FORWARDS)
+    if m.first[CONTENT_LENGTH] >= 0:
+        value = m.lines[m.first[CONTENT_LENGTH]].value
+        r.p = value.p
+        r.end = value.p + value.n
+        if not take_number(&r, 0x7FFFFFFF, &number) or r.p != r.end:
+            fail(m, "a number below 2**31 expected", r.p, CONTENT_LENGTH)
+        elif not number <= m.body.n:
+            fail(m, "more than the bytes that came", value.p, CONTENT_LENGTH)
+        else:
+            m.body.n = number
+    check_party(m, FROM, &m.from_, &m.from_tag)
+    check_party(m, TO, &m.to, &m.to_tag)
+
+
+cdef void check_party(SipMessage *m, Header header, SipUri *uri, Span *tag) noexcept nogil:
+    cdef Reader r
+    cdef Span value
+    cdef Address address
+    if m.first[header] < 0:
+        return
+    value = m.lines[m.first[header]].value
+    r.p = value.p
+    r.end = value.p + value.n
+    if take_address(&r, PARTY, &address):
+        uri[0] = address.uri
+        tag[0] = address.tag
+    else:
+        fail(m, "not a name-addr or addr-spec of RFC 3261, 25.1", r.p, header)
+
+
+cdef void release_request(SipMessage *m) noexcept nogil:
+    """Gives back what a request with many header fields has on the heap."""
+    if m.lines != m.inline_lines:
+        free(m.lines)
+        m.lines = m.inline_lines
+
+
+# ---------------------------------------------------------------------------------- credentials
+
+
+cdef int find_credentials(const SipMessage *m, Header header, Span realm, DigestFields *out,
+                          size_t *offset) noexcept nogil:
+    """The Digest credentials for `realm` in the fields of that name (RFC 3261, 22.2 and 22.3).
+
+    Of several those with the strongest algorithm (RFC 8760, 2.4), of these the first. OK;
+    OTHER_SCHEME: there are none; or the negative status of the first that break the grammar, with
+    `offset` into the request.
+
+    What is of another scheme or realm is passed over, however malformed, and so is what answers no
+    challenge (`answers_nothing`). The order of the fields decides nothing: good credentials count
+    wherever malformed ones of the same realm stand. These prove nothing, and whoever put them there
+    could as well have left them out, so that they are no reason to refuse the good ones.
+    """
+    cdef DigestFields another
+    cdef DigestFields *fields = out
+    cdef Span value
+    cdef size_t at = 0
+    cdef int i, status, fault = OTHER_SCHEME
+    if m.first[header] < 0:
+        return OTHER_SCHEME
+    for i in range(m.first[header], m.line_count):
+        if m.lines[i].id != header:
+            continue
+        value = m.lines[i].value
+        status = parse_params(value, fields, &at)
+        if status == OTHER_SCHEME or (status != OK and is_of_other_realm(value, realm)):
+            continue
+        if status == OK and fields.value[REALM].p != NULL and (
+                not realm_is(fields, realm) or answers_nothing(fields)):
+            continue
+        if status == OK:
+            status = check_credentials(value, fields, &at)
+        if status != OK:
+            if fault == OTHER_SCHEME:
+                fault = status
+                offset[0] = at + <size_t>(value.p - m.start)
+            continue
+        if fields.value[REALM].p == NULL:
+            continue    # they are for nobody
+        if fields == out:
+            fields = &another
+        elif strength(another.algorithm) > strength(out.algorithm):
+            out[0] = another
+    return fault if fields == out else OK
+
+
+cdef inline int strength(Algorithm algorithm) noexcept nogil:
+    """Algorithms stand in the order of their strength, but for those that nobody knows."""
+    return -1 if algorithm == ALGORITHM_UNKNOWN else algorithm
+
+
+# ---------------------------------------------------------------------------------- replies
+
+
+cdef bint can_reply(const SipMessage *m) noexcept nogil:
+    """Whether a reply can be addressed and may be sent: an ACK is never answered (RFC 3261, 17.1.1.3)."""
+    return m.method != METHOD_ACK and m.method_name.n > 0 and m.first[VIA] >= 0
+
+
+cdef size_t reply_room(const SipMessage *m, Span reason, Span source_host) noexcept nogil:
+    """Bytes that a reply has at most, without the caller's own header fields and body."""
+    cdef size_t room = 256 + reason.n + source_host.n
+    cdef int i
+    for i in range(m.line_count):
+        if m.lines[i].id != HEADER_OTHER:
+            room += m.lines[i].value.n + 16
+    return room
+
+
+cdef uint8_t *put_reply_start(uint8_t *q, const SipMessage *m, int code, Span reason, Span source_host,
+                              int source_port, uint64_t tag) noexcept nogil:
+    """Status-Line, Via, From, To, Call-ID and CSeq (RFC 3261, 8.2.6.2); returns the end.
+
+    `source_host` is empty where it is not known. `tag` is that of To where the request has none: nobody
+    can foresee it, and it is the same for a retransmission. Behind it go header fields of the caller's,
+    `put_reply_header`, and then `put_reply_end`.
+    """
+    cdef const Line *line
+    cdef int i
+    q = put(q, b"SIP/2.0 ", 8)
+    q[0] = <uint8_t>(48 + code // 100)
+    q[1] = <uint8_t>(48 + code // 10 % 10)
+    q[2] = <uint8_t>(48 + code % 10)
+    q[3] = 32
+    q = put_line(q + 4, reason)
+    for i in range(m.first[VIA], m.line_count):
+        line = &m.lines[i]
+        if line.id == VIA:
+            q = put(q, b"Via: ", 5)
+            if i == m.first[VIA] and source_host.n and m.via.protocol_and_host.p != NULL:
+                q = put_top_via(q, m, source_host, source_port)
+            else:
+                q = put(q, line.value.p, line.value.n)
+            q = put(q, b"\r\n", 2)
+    if m.first[FROM] >= 0:
+        q = put_line(put(q, b"From: ", 6), m.lines[m.first[FROM]].value)
+    if m.first[TO] >= 0:
+        line = &m.lines[m.first[TO]]
+        q = put(put(q, b"To: ", 4), line.value.p, line.value.n)
+        if m.to_tag.p == NULL and code > 100 and m.to.text.p != NULL:
+            q = put_tag(put(q, b";tag=", 5), tag)
+        q = put(q, b"\r\n", 2)
+    if m.first[CALL_ID] >= 0:
+        q = put_line(put(q, b"Call-ID: ", 9), m.lines[m.first[CALL_ID]].value)
+    if m.first[CSEQ] >= 0:
+        q = put_line(put(q, b"CSeq: ", 6), m.lines[m.first[CSEQ]].value)
+    return q
+
+
+cdef uint8_t *put_reply_header(uint8_t *q, Span name, Span value) noexcept nogil:
+    """One header field, name.n + value.n + 4 bytes; returns the end. The caller has checked both."""
+    return put_line(put(put(q, name.p, name.n), b": ", 2), value)
+
+
+cdef uint8_t *put_reply_end(uint8_t *q, Span body) noexcept nogil:
+    """Content-Length, the empty line, and a body of at most that many bytes; returns the end."""
+    q = put_number(put(q, b"Content-Length: ", 16), body.n)
+    return put(put(q, b"\r\n\r\n", 4), body.p, body.n)
+
+
+cdef uint8_t *put_number(uint8_t *q, size_t number) noexcept nogil:
+    """In decimal, up to 20 digits; returns the end."""
+    cdef uint8_t digits[20]
+    cdef int n = 0
+    while number or n == 0:
+        digits[n] = <uint8_t>(48 + number % 10)
+        number //= 10
+        n += 1
+    while n:
+        n -= 1
+        q[0] = digits[n]
+        q += 1
+    return q
+
+
+cdef uint8_t *put_top_via(uint8_t *q, const SipMessage *m, Span source_host, int source_port) noexcept nogil:
+    """The top via-parm with our received and rport in place of any that the sender claims."""
+    cdef Reader r
+    cdef Span name, value
+    cdef const uint8_t *start
+    q = put(q, m.via.protocol_and_host.p, m.via.protocol_and_host.n)
+    r.p = m.via.params.p
+    r.end = r.p + m.via.params.n
+    while r.p < r.end:
+        start = r.p
+        skip_byte(&r, 59)
+        take_class(&r, AD_TOKEN, &name)
+        while r.p < r.end and r.p[0] != 59:
+            if r.p[0] == 34:
+                take_quoted(&r, &value)
+            else:
+                r.p += 1
+        if not is_word(name, "received", 8) and not is_word(name, "rport", 5):
+            q = put(q, start, <size_t>(r.p - start))
+    if m.via.has_rport:
+        q = put_number(put(q, b";rport=", 7), <size_t>source_port)
+    if m.via.has_rport or not same_host(m.via.host, source_host):
+        q = put(put(q, b";received=", 10), source_host.p, source_host.n)
+    return put(q, m.via.rest.p, m.via.rest.n)
+
+
+cdef uint8_t *put_tag(uint8_t *q, uint64_t tag) noexcept nogil:
+    """16 hexadecimal digits: RFC 3261, 19.3 asks for 32 bits."""
+    cdef uint64_t bits[2]
+    cdef uint8_t digits[32]
+    bits[0] = bits[1] = tag
+    ad_put_hex(digits, <const uint8_t *>bits)
+    memcpy(q, digits, 16)
+    return q + 16
+
+
+cdef Method method_of(Span name) noexcept nogil:
+    """Methods are case-sensitive (RFC 3261, 7.1)."""
+    if name.n == 8 and memcmp(name.p, b"REGISTER", 8) == 0:
+        return METHOD_REGISTER
+    if name.n == 6 and memcmp(name.p, b"INVITE", 6) == 0:
+        return METHOD_INVITE
+    if name.n == 6 and memcmp(name.p, b"CANCEL", 6) == 0:
+        return METHOD_CANCEL
+    if name.n == 3 and memcmp(name.p, b"ACK", 3) == 0:
+        return METHOD_ACK
+    return METHOD_OTHER
+
+
+cdef inline bint same_host(Span a, Span b) noexcept nogil:
+    """The sent-by host against an address; an IPv6 address stands in brackets there only."""
+    if a.n >= 2 and a.p[0] == 91:
+        a.p += 1
+        a.n -= 2
+    return equal_nocase(a, b)
+
+
+cdef inline uint8_t *put(uint8_t *q, const void *p, size_t n) noexcept nogil:
+    ad_copy(q, <const uint8_t *>p, n)
+    return q + n
+
+
+cdef inline uint8_t *put_line(uint8_t *q, Span s) noexcept nogil:
+    return put(put(q, s.p, s.n), b"\r\n", 2)

@@ -1,0 +1,24 @@
+"""SipRequest as compiled code sees it."""
+
+from libc.stdint cimport int64_t, uint64_t
+
+from auth_diameter._core.digest.credentials cimport Credentials
+from auth_diameter._core.sip.fields cimport Header
+from auth_diameter._core.sip.parse cimport DEFAULT_MAX_LINES, DEFAULT_MAX_SIZE, SipMessage
+
+
+cdef class SipRequest:
+    cdef bytes data                         # every span points in here
+    cdef readonly tuple source              # (host, port, …) the request came from, or None
+    cdef uint64_t print[2]                  # see `fingerprint`; zeros before that
+    cdef object marked_www, marked_proxy    # Credentials that an authorize call found right
+    cdef str name_www, name_proxy           # whose they are, where they hold a hash alone
+    cdef SipMessage m
+
+    cdef const uint64_t *fingerprint(self) except NULL
+    cdef object refusal(self)
+    cpdef mark_authorized(self, Credentials credentials, bint proxy=*, str username=*)
+    cdef list find(self, str name, bint once)
+    cdef list read_contacts(self, int64_t expires)
+    cdef object party(self, Header header)
+    cdef list contact_lines(self)

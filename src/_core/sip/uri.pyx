@@ -1,0 +1,395 @@
+"""URIs of a SIP request: RFC 3261, 19.1 and 25.1; RFC 3966 for tel.
+
+Grammar::
+
+    SIP-URI  = ( "sip" / "sips" ) ":" [ user [ ":" password ] "@" ] host [ ":" port ]
+               *( ";" name [ "=" value ] ) [ "?" name "=" value *( "&" name "=" value ) ]
+    tel-URI  = "tel:" number *( ";" name [ "=" value ] )
+    other    = scheme ":" 1*( reserved / unreserved / escape )
+
+Accepted beyond that: "_" in a host name, which container networks put there, and "#" in a user part as it is,
+which door stations and trunks send (9901#1) and every other server takes.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+
+from auth_diameter._core.base.chars cimport (
+    AD_DIGIT, AD_HEX, AD_HNAME, AD_HOST, AD_PARAM, AD_URIC, AD_USER, ad_is, hex_value, is_lws, is_word,
+    take_class,
+)
+from auth_diameter._core.base.span cimport Reader, Span, between
+from auth_diameter._core.base.text cimport as_bytes, text_of
+
+from auth_diameter._core.errors import ParseError
+
+_SCHEMES = {SCHEME_SIP: "sip", SCHEME_SIPS: "sips", SCHEME_TEL: "tel"}
+
+
+cdef inline bint run_of(Reader *r, int set, Span *out) noexcept nogil:
+    """*(characters of `set`), where each "%" begins an escape of two hexadecimal digits."""
+    cdef const uint8_t *p = r.p
+    cdef bint good = True
+    out.p = p
+    while p < r.end and ad_is(p[0], set):
+        if p[0] == 37:
+            if not 3 <= r.end - p or not ad_is(p[1], AD_HEX) or not ad_is(p[2], AD_HEX):
+                good = False
+                break
+            p += 2
+        p += 1
+    r.p = p
+    out.n = <size_t>(p - out.p)
+    return good
+
+
+cdef bint ipv6_ok(Span s) noexcept nogil:
+    """IPv6address of RFC 3261, 25.1, without the brackets."""
+    cdef size_t i = 0, start
+    cdef int groups = 0
+    cdef bint gap = False
+    if s.n >= 2 and s.p[0] == 58 and s.p[1] == 58:
+        gap = True
+        i = 2
+    while i < s.n:
+        start = i
+        while i < s.n and ad_is(s.p[i], AD_HEX):
+            i += 1
+        if i < s.n and s.p[i] == 46:    # the rest is an IPv4address, which stands for two groups
+            if not ipv4_ok(Span(s.p + start, s.n - start)):
+                return False
+            groups += 2
+            break
+        if i == start or i - start > 4:
+            return False
+        groups += 1
+        if i == s.n:
+            break
+        if s.p[i] != 58:
+            return False
+        i += 1
+        if i < s.n and s.p[i] == 58:
+            if gap:
+                return False
+            gap = True
+            i += 1
+            if i < s.n and s.p[i] == 58:
+                i += 1      # senders that follow the error in RFC 3261's grammar: RFC 5118, 4.10
+        elif i == s.n:
+            return False
+    return groups < 8 if gap else groups == 8   # "::" is one group at least: RFC 4291, 2.2
+
+
+cdef bint ipv4_ok(Span s) noexcept nogil:
+    cdef size_t i = 0, start
+    cdef int part = 0, value
+    while True:
+        start = i
+        value = 0
+        while i < s.n and ad_is(s.p[i], AD_DIGIT) and i - start < 3:
+            value = value * 10 + s.p[i] - 48
+            i += 1
+        if i == start or value > 255:
+            return False
+        part += 1
+        if part == 4:
+            return i == s.n
+        if i == s.n or s.p[i] != 46:
+            return False
+        i += 1
+
+
+cdef bint take_port(Reader *r, uint16_t *port) noexcept nogil:
+    cdef uint32_t value
+    if not take_number(r, 65535, &value) or value == 0:
+        return False
+    port[0] = <uint16_t>value
+    return True
+
+
+cdef bint take_number(Reader *r, uint32_t most, uint32_t *out) noexcept nogil:
+    """1*DIGIT of a value up to `most`; leading zeros are fine (RFC 4475, 3.1.1.1)."""
+    cdef Span digits
+    cdef uint64_t value = 0
+    cdef size_t i
+    if not take_class(r, AD_DIGIT, &digits):
+        return False
+    for i in range(digits.n):
+        value = value * 10 + digits.p[i] - 48
+        if value > most:
+            r.p = digits.p
+            return False
+    out[0] = <uint32_t>value
+    return True
+
+
+cdef bint take_host(Reader *r, Span *host, Span *port_text, uint16_t *port) noexcept nogil:
+    """host [ ":" port ]; False with r.p at the place. A host name may not begin with "." or "-"."""
+    cdef const uint8_t *start = r.p
+    port[0] = 0
+    port_text.p = r.p
+    port_text.n = 0
+    if r.p < r.end and r.p[0] == 91:    # [
+        while r.p < r.end and r.p[0] != 93:
+            r.p += 1
+        if r.p == r.end or not ipv6_ok(between(start + 1, r.p)):
+            r.p = start
+            return False
+        r.p += 1
+        host[0] = between(start, r.p)
+    elif not take_class(r, AD_HOST, host) or host.p[0] == 46 or host.p[0] == 45:
+        r.p = start
+        return False
+    if r.p < r.end and r.p[0] == 58:
+        r.p += 1
+        port_text.p = r.p
+        if not take_port(r, port):
+            return False
+        port_text.n = <size_t>(r.p - port_text.p)
+    return True
+
+
+cdef bint take_telephone_number(Reader *r, Span *out) noexcept nogil:
+    """telephone-subscriber of RFC 3966, 3, without its parameters; False with r.p at the place.
+
+    A global number is "+" and digits, a local one may hold hexadecimal, "*" and "#"; visual
+    separators may stand among them, but not alone.
+    """
+    cdef const uint8_t *start = r.p
+    cdef bint local = r.p == r.end or r.p[0] != 43
+    cdef bint dialled = False
+    if not local:
+        r.p += 1
+    while r.p < r.end:
+        if ad_is(r.p[0], AD_HEX if local else AD_DIGIT) or (local and (r.p[0] == 42 or r.p[0] == 35)):
+            dialled = True
+        elif r.p[0] != 45 and r.p[0] != 46 and r.p[0] != 40 and r.p[0] != 41:
+            break
+        r.p += 1
+    out[0] = between(start, r.p)
+    return dialled
+
+
+cdef bint take_uri(Reader *r, bint bare, bint request, SipUri *out) noexcept nogil:
+    """addr-spec, up to the first byte that can be no part of it; False with r.p at the place.
+
+    `bare`: not in angle brackets, so that ";" and "?" end it (RFC 3261, 20). `request`: a
+    Request-URI, which takes no headers and no method parameter (RFC 3261, 19.1.1, table 1).
+    """
+    cdef const uint8_t *start = r.p
+    cdef const uint8_t *at
+    cdef Span scheme, name, value
+    memset(out, 0, sizeof(SipUri))
+    out.text.p = start
+    scheme.p = start
+    if r.p < r.end and ad_is(r.p[0], AD_HEX | AD_HOST) and not ad_is(r.p[0], AD_DIGIT):
+        while r.p < r.end and (ad_is(r.p[0], AD_HOST) or r.p[0] == 43) and r.p[0] != 95:
+            r.p += 1
+    scheme.n = <size_t>(r.p - start)
+    if scheme.n == 0 or r.p == r.end or r.p[0] != 58 or start[0] == 46 or start[0] == 45 or start[0] == 95:
+        r.p = start
+        return False
+    r.p += 1
+    if is_word(scheme, "sip", 3) or is_word(scheme, "sips", 4):
+        out.scheme = SCHEME_SIP if scheme.n == 3 else SCHEME_SIPS
+        at = r.p
+        # The first "@" ends the user part: nothing behind the host may hold one unescaped. Without
+        # angle brackets a user part with one of ";?," is not to be (RFC 3261, 20): where one stands
+        # the URI ends, and what follows, in a quoted string perhaps, is no business of it.
+        while at < r.end and at[0] != 64 and not is_lws(at[0]) and at[0] != 62 and not (
+                bare and (at[0] == 59 or at[0] == 63 or at[0] == 44)):
+            at += 1
+        if at < r.end and at[0] == 64:
+            if not run_of(r, AD_USER, &out.user) or out.user.n == 0:
+                return False
+            if r.p[0] == 58:
+                r.p += 1
+                if not run_of(r, AD_USER, &value):
+                    return False
+            if r.p != at:
+                return False
+            r.p += 1
+        if not take_host(r, &out.host, &out.port_text, &out.port):
+            return False
+    elif is_word(scheme, "tel", 3):
+        out.scheme = SCHEME_TEL
+        if not take_telephone_number(r, &out.user):
+            return False
+    else:
+        out.scheme = SCHEME_OTHER
+        value.p = r.p
+        while r.p < r.end and ad_is(r.p[0], AD_URIC):
+            if bare and (r.p[0] == 59 or r.p[0] == 63 or r.p[0] == 44):
+                break
+            if r.p[0] == 37 and (not 3 <= r.end - r.p or not ad_is(r.p[1], AD_HEX) or not ad_is(r.p[2], AD_HEX)):
+                return False
+            r.p += 1
+        out.text.n = <size_t>(r.p - start)
+        return r.p != value.p
+    out.params.p = r.p
+    while not bare and r.p < r.end and r.p[0] == 59:
+        r.p += 1
+        if not run_of(r, AD_PARAM, &name) or name.n == 0:
+            return False
+        if request and is_word(name, "method", 6):
+            r.p = name.p
+            return False
+        if r.p < r.end and r.p[0] == 61:
+            r.p += 1
+            if not run_of(r, AD_PARAM, &value) or value.n == 0:
+                return False
+    out.params.n = <size_t>(r.p - out.params.p)
+    if not bare and not request and r.p < r.end and r.p[0] == 63:
+        r.p += 1
+        out.headers.p = r.p
+        while True:
+            if not run_of(r, AD_HNAME, &name) or name.n == 0 or r.p == r.end or r.p[0] != 61:
+                return False
+            r.p += 1
+            if not run_of(r, AD_HNAME, &value):
+                return False
+            if r.p == r.end or r.p[0] != 38:
+                break
+            r.p += 1
+        out.headers.n = <size_t>(r.p - out.headers.p)
+    out.text.n = <size_t>(r.p - start)
+    return True
+
+
+cdef inline uint8_t *put_unescaped(uint8_t *q, Span s) noexcept nogil:
+    """Copies with escapes of unreserved characters resolved: RFC 3261, 19.1.4; RFC 3986, 6.2.2.2.
+
+    All others stay, so that "%00" or "%40" cannot cut or split a name.
+    """
+    cdef size_t i = 0
+    cdef uint8_t c
+    while i < s.n:
+        c = s.p[i]
+        if c == 37:     # the parser saw two hexadecimal digits behind it
+            c = <uint8_t>(hex_value(s.p[i + 1]) * 16 + hex_value(s.p[i + 2]))
+            if ad_is(c, AD_HOST):
+                i += 2
+            else:
+                c = 37
+        q[0] = c
+        q += 1
+        i += 1
+    return q
+
+
+cdef size_t put_address(uint8_t *out, const SipUri *uri, bint with_port) noexcept nogil:
+    """user@host[:port], host alone without a user, the number of a tel URI, all of any other URI.
+
+    `out` has room for uri.text.n bytes; how many were written.
+    """
+    cdef uint8_t *q = out
+    if uri.scheme == SCHEME_OTHER:
+        memcpy(q, uri.text.p, uri.text.n)
+        return uri.text.n
+    if uri.user.n:
+        q = put_unescaped(q, uri.user)
+        if uri.scheme == SCHEME_TEL:
+            return <size_t>(q - out)
+        q[0] = 64
+        q += 1
+    memcpy(q, uri.host.p, uri.host.n)
+    q += uri.host.n
+    if with_port and uri.port_text.n:
+        q[0] = 58
+        memcpy(q + 1, uri.port_text.p, uri.port_text.n)
+        q += 1 + uri.port_text.n
+    return <size_t>(q - out)
+
+
+cdef str shown(const SipUri *uri):
+    """The URI for a repr, and so for logs: without the password that may stand in it (RFC 3261, 19.1.1)."""
+    cdef const uint8_t *behind
+    if uri.text.p == NULL:
+        return None
+    if uri.scheme > SCHEME_SIPS or uri.user.n == 0:
+        return text_of(uri.text)
+    behind = uri.user.p + uri.user.n
+    if behind[0] != 58:     # the colon of a password
+        return text_of(uri.text)
+    return text_of(between(uri.text.p, behind)) + ":…" + text_of(
+        between(uri.host.p - 1, uri.text.p + uri.text.n))
+
+
+@cython.final
+cdef class Uri:
+    """A SIP, SIPS, tel or other URI (RFC 3261, 19.1; RFC 3966), as written.
+
+    :ivar text: the whole of it, str. :ivar scheme: lower case, str.
+    :ivar user: str or None; of a tel URI the number. Escapes are left as they are.
+    :ivar host: str or None; an IPv6 address with its brackets. :ivar port: int or None.
+    :ivar parameters: pairs (name, value or None), in order.
+    """
+
+    def __init__(self):
+        raise TypeError("a Uri comes from Uri.parse(text) or SipRequest.uri(part)")
+
+    @staticmethod
+    def parse(text):
+        """:param text: str or bytes. :raises ParseError: it is no URI; with the offset."""
+        cdef bytes data = as_bytes(text, "text")
+        cdef Uri self = Uri.__new__(Uri)
+        cdef Reader r
+        r.p = <const uint8_t *>PyBytes_AS_STRING(data)
+        r.end = r.p + PyBytes_GET_SIZE(data)
+        self.data = data
+        if not take_uri(&r, False, False, &self.uri) or r.p != r.end:
+            raise ParseError("URI: not as RFC 3261, 19.1 has it", r.p - <const uint8_t *>PyBytes_AS_STRING(data))
+        return self
+
+    @property
+    def text(self):
+        return text_of(self.uri.text)
+
+    @property
+    def scheme(self):
+        return _SCHEMES.get(self.uri.scheme) or self.text.split(":", 1)[0].lower()
+
+    @property
+    def user(self):
+        return text_of(self.uri.user) if self.uri.user.n else None
+
+    @property
+    def account(self):
+        """`user` with escapes of letters, digits, "-", "." and "_" resolved, str or None.
+
+        By RFC 3261, 19.1.4 "%61lice" names who "alice" names; other escapes stay, so that "%00" or
+        "%40" cannot cut or split a name.
+        """
+        cdef bytes room
+        cdef uint8_t *start
+        if not self.uri.user.n:
+            return None
+        room = bytes(self.uri.user.n)
+        start = <uint8_t *>PyBytes_AS_STRING(room)
+        return text_of(between(start, put_unescaped(start, self.uri.user)))
+
+    @property
+    def host(self):
+        return text_of(self.uri.host) if self.uri.host.n else None
+
+    @property
+    def port(self):
+        return self.uri.port or None
+
+    @property
+    def parameters(self):
+        pairs = (item.partition("=") for item in text_of(self.uri.params).split(";")[1:])
+        return tuple((name, value if equal else None) for name, equal, value in pairs)
+
+    def __repr__(self):
+        return f"<Uri {shown(&self.uri)}>"
+
+
+cdef Uri new_uri(bytes data, const SipUri *uri):
+    """A URI that was found in `data`."""
+    cdef Uri self = Uri.__new__(Uri)
+    self.data = data
+    self.uri = uri[0]
+    return self

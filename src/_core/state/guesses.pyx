@@ -1,0 +1,477 @@
+"""Who guesses passwords, without I/O: which credentials are judged, which wait, and which are refused unseen.
+
+An attempt is credentials that somebody wants judged. It counts while it is in flight, and afterwards if it
+was wrong::
+
+    begin ─┬─► admitted ──► right, wrong or neither     what the judge says; neither: it has told nothing
+           ├─► held ──────► admitted or refused         when those in flight before it have ended
+           └─► refused
+
+    5 wrong in a row, of one user from one source ──────► that user from that source
+    75 users with wrong ones within ten minutes, from one source ─► that source, but not who logged in from
+                                                                   there within the hour
+
+is refused for a second. After that one attempt at a time is judged; each that is wrong doubles the time, up to
+a minute. A login ends it for the user. So a guesser has five attempts and then 60 an hour for an account from each
+address, the owner of the account is let in from everywhere else, and so are those who share an address
+with the guesser, behind a NAT say, when they have logged in before.
+
+No more are in flight than may be wrong: what exceeds that waits for the verdict on those before it. A user who
+logs in may have one more in flight for each login since the last wrong attempt, up to a hundred, so that a
+trunk with many calls does not wait; a guesser who shares its address gains no more than that.
+
+A user counts once for the source: sixty telephones with old passwords behind one address, which try again
+and again, are sixty guesses and not thousands, for all of them guess at accounts of their own. And a user who
+logs in from there, and had not within the hour, takes one of them back.
+
+Memory is bounded, and strangers may fill it, for the source of a datagram can be forged: then what was
+used least lately is forgotten, which favours the guesser and locks nobody out.
+"""
+
+import os
+import socket
+from collections import deque
+
+cimport cython
+from libc.stdint cimport uint8_t, uint64_t
+
+from auth_diameter._core.digest.credentials cimport USERHASH, Credentials
+from auth_diameter._core.base.siphash cimport (
+    ad_siphash, ad_siphash_begin, ad_siphash_bytes, ad_siphash_end, ad_siphash_word,
+)
+from auth_diameter._core.base.span cimport Span, equal_nocase
+from auth_diameter._core.base.text cimport borrow
+
+cdef enum:
+    ENDED, ADMITTED, HELD, REFUSED      # what nobody has begun is ended
+    MOST_LOGINS = 95            # that let one more attempt each be in flight: a hundred in all
+
+cdef double LONGEST = 60.0      # seconds: so long who has corrected his password waits at most
+cdef double RECENT = 3600.0     # seconds that a login speaks for a user: telephones register once an hour
+cdef double NEVER = -1e300
+
+cdef bytes _MAPPED = bytes(10) + b"\xff\xff"
+
+cdef struct Rule:
+    int tries                   # that may be wrong
+    double window               # seconds in which they count together
+
+# A person who mistypes, and a telephone that tries again, stay below.
+cdef Rule USER = Rule(5, 600.0)
+# An office behind one address may have sixty telephones with old passwords; a guesser has thousands of names.
+cdef Rule SOURCE = Rule(75, 600.0)
+
+
+@cython.final
+@cython.freelist(1024)
+cdef class _Tally:
+    """What is known of the attempts of one user from one source, or of one source."""
+
+    cdef Rule rule
+    cdef int wrong              # in a row; of a source: users with wrong ones
+    cdef int in_flight
+    cdef int attempts           # in flight, and held, whatever for
+    cdef int logins             # since the last wrong one, up to MOST_LOGINS
+    cdef double login_at        # the last one, seconds
+    cdef double delay           # of the last penalty; 0: there was none
+    cdef double until           # the end of the penalty
+    cdef double forgotten_at
+    cdef object held            # deque of Attempts that wait for those in flight, or None
+
+    cdef bint is_penalized(self, double now) noexcept:
+        # After a step back of the clock the end lies too far ahead to be one.
+        return now < self.until <= now + LONGEST
+
+    cdef bint has_room(self) noexcept:
+        """Whether one more may be in flight. After a penalty it is one at a time."""
+        cdef int left = 1 if self.delay else self.rule.tries - self.wrong
+        return self.in_flight < (left if left > 1 else 1) + self.logins
+
+    cdef void add_wrong(self, double now, double first) noexcept:
+        """One that was in flight before a penalty and ends in it does not prolong it."""
+        self.logins = 0
+        if not self.wrong:
+            self.forgotten_at = now + self.rule.window
+        self.wrong += 1
+        if self.wrong >= self.rule.tries and not self.is_penalized(now):
+            self.delay = min(2 * self.delay, LONGEST) or first
+            self.until = now + self.delay
+            self.forgotten_at = self.until + self.rule.window
+
+    cdef void take_one_back(self, double now) noexcept:
+        if self.wrong:
+            self.wrong -= 1
+        if self.wrong < self.rule.tries and not self.is_penalized(now):
+            self.delay = 0
+
+    cdef void clear(self) noexcept:
+        self.wrong = 0
+        self.delay = 0
+        self.until = NEVER
+
+    cdef bint is_idle(self) noexcept:
+        return not self.wrong and not self.attempts
+
+
+@cython.final
+@cython.freelist(1024)
+cdef class Attempt:
+    """Credentials that somebody wants judged; made by `Penalties.begin`, and ended by it once."""
+
+    cdef _Tally user
+    cdef _Tally source          # None: the user logged in from there lately, or no source is known
+    cdef object user_key, source_key
+    cdef object item            # while it is held, what `released` is to give back
+    cdef int state
+
+    def __init__(self):
+        raise TypeError("an Attempt comes from Penalties.begin(…)")
+
+    @property
+    def is_held(self):
+        """Whether it waits for the verdict on those before it, bool."""
+        return self.state == HELD
+
+    @property
+    def is_refused(self):
+        """Whether it is refused unseen, bool."""
+        return self.state == REFUSED
+
+
+@cython.final
+cdef class _Recent:
+    """A dict that forgets what was put into it least lately, half of all at a time."""
+
+    cdef dict young, old
+    cdef Py_ssize_t half
+
+    def __cinit__(self, Py_ssize_t most):
+        self.young = {}
+        self.old = {}
+        self.half = most // 2
+
+    cdef Py_ssize_t size(self):
+        return len(self.young) + len(self.old)
+
+    cdef object get(self, object key):
+        found = self.young.get(key)
+        return found if found is not None else self.old.get(key)
+
+    cdef int put(self, object key, object value) except -1:
+        if len(self.young) >= self.half:
+            self.old, self.young = self.young, {}
+        self.young[key] = value
+        return 0
+
+    cdef int drop(self, object key) except -1:
+        self.young.pop(key, None)
+        self.old.pop(key, None)
+        return 0
+
+
+@cython.final
+cdef class Penalties:
+    """The attempts and penalties of one client, or of one DISC; any thread may use it.
+
+    A user is a name and a realm, with its domain in the name or without; a source an IPv4 address or an
+    IPv6 /64, all of which one host may have. `now` are seconds; where their clock steps, a penalty may end
+    early, and lasts a minute at most.
+
+    Every attempt that was admitted must be ended: by `right`, `wrong` or `neither`. Then look at `released`.
+
+    :param first: seconds of the first penalty.
+    :param most_sources: addresses that are remembered, 6 MB if as many guess.
+    :param most_users: users without a login, 15 MB. :param most_right: users who logged in, 50 MB.
+    :ivar released: deque of what was held and is no longer, each as (Attempt, item), now admitted or
+        refused; whoever looks empties it.
+    """
+
+    cdef _Recent sources        # _Tally of a source
+    cdef _Recent users          # _Tally of a user at a source, before the first login
+    cdef _Recent logged_in      # after it
+    cdef double first
+    cdef uint64_t key[2]
+    cdef readonly object released
+
+    def __cinit__(self, double first=1.0, Py_ssize_t most_sources=20_000, Py_ssize_t most_users=50_000,
+                  Py_ssize_t most_right=200_000):
+        self.sources = _Recent(most_sources)
+        self.users = _Recent(most_users)
+        self.logged_in = _Recent(most_right)
+        self.released = deque()
+        self.first = first
+        self.key[0] = int.from_bytes(os.urandom(8), "little")
+        self.key[1] = int.from_bytes(os.urandom(8), "little")
+
+    def __len__(self):
+        """How much is remembered."""
+        return self.sources.size() + self.users.size() + self.logged_in.size()
+
+    def begin(self, Credentials credentials not None, str realm not None, tuple address, double now, item):
+        """Somebody wants these credentials judged: the Attempt. None where their source is not known.
+
+        :param address: where they came from, as the SipRequest has it: (host, port, …), or None.
+        :param item: what `released` is to give back where the attempt is held.
+        """
+        if address is None:
+            return None
+        if not len(address):
+            raise ValueError("address: expected (host, port)")
+        with cython.critical_section(self):
+            return self.begin_as(name_of(credentials), realm, address[0], now, item)
+
+    def begin_for(self, str account not None, str realm not None, str source not None, double now, item):
+        """The same for an account whose name is known, however the credentials spell it.
+
+        :param source: an address; "": it is not known, and the account alone is counted.
+        """
+        with cython.critical_section(self):
+            return self.begin_as(account, realm, source, now, item)
+
+    def right(self, Attempt attempt not None, double now):
+        """It was a login."""
+        cdef _Tally user
+        with cython.critical_section(self):
+            if attempt.state != ADMITTED:
+                return
+            user = attempt.user
+            if attempt.source is not None and not is_recent(user, now):
+                attempt.source.take_one_back(now)
+            user.clear()
+            user.login_at = now
+            if user.logins < MOST_LOGINS:
+                user.logins += 1
+            if self.logged_in.young.get(attempt.user_key) is not user:
+                self.users.drop(attempt.user_key)
+                self.logged_in.put(attempt.user_key, user)
+            self.end(attempt, now)
+
+    def wrong(self, Attempt attempt not None, double now):
+        """It was a guess."""
+        with cython.critical_section(self):
+            if attempt.state != ADMITTED:
+                return
+            if attempt.source is not None and not attempt.user.wrong:
+                attempt.source.add_wrong(now, self.first)
+            attempt.user.add_wrong(now, self.first)
+            self.end(attempt, now)
+
+    def neither(self, Attempt attempt not None, double now):
+        """Nobody was told anything about the password, or the digest was right and no login.
+
+        Of one that is held: nobody waits for it any more.
+        """
+        with cython.critical_section(self):
+            if attempt.state == HELD:
+                attempt.state = ENDED
+                attempt.item = None         # which may be large
+                pass_over_ended(attempt.user.held)
+                if attempt.source is not None:
+                    pass_over_ended(attempt.source.held)
+                self.forget(attempt)
+            elif attempt.state == ADMITTED:
+                self.end(attempt, now)
+
+    cdef object begin_as(self, str account, str realm, str address, double now, object item):
+        cdef Attempt attempt = Attempt.__new__(Attempt)
+        cdef _Tally blocked
+        source = source_of(address)
+        attempt.user_key = self.user_of(account, realm, source)
+        attempt.user = self.user_tally(attempt.user_key, now)
+        if source and not is_recent(attempt.user, now):
+            attempt.source_key = source
+            attempt.source = tally(self.sources, source, &SOURCE, now)
+            attempt.source.attempts += 1
+        attempt.user.attempts += 1
+        blocked = self.place(attempt, now, None)
+        if blocked is not None:
+            attempt.item = item
+            hold(blocked, attempt)
+        elif attempt.state == REFUSED:
+            self.forget(attempt)
+        return attempt
+
+    cdef _Tally place(self, Attempt attempt, double now, _Tally waited):
+        """Admits or refuses it; else gives the tally that has no room, for which it is to be held.
+
+        :param waited: the tally for which it is the first that was held, or None: it overtakes nobody else.
+        """
+        cdef _Tally user = attempt.user, source = attempt.source
+        if source is not None and is_recent(user, now):
+            self.forget_source(attempt)         # there was a login meanwhile
+            source = None
+        if user.is_penalized(now) or (source is not None and source.is_penalized(now)):
+            attempt.state = REFUSED
+            return None
+        if not user.has_room() or (user.held and user is not waited):
+            attempt.state = HELD
+            return user
+        if source is not None and (not source.has_room() or (source.held and source is not waited)):
+            attempt.state = HELD
+            return source
+        attempt.state = ADMITTED
+        user.in_flight += 1
+        if source is not None:
+            source.in_flight += 1
+        return None
+
+    cdef int end(self, Attempt attempt, double now) except -1:
+        """It is in flight no more; those that waited for it go on."""
+        cdef _Tally user = attempt.user, source = attempt.source
+        attempt.state = ENDED
+        user.in_flight -= 1
+        if source is not None:
+            source.in_flight -= 1
+        if user.held:
+            self.release(user, now)
+        if source is not None and source.held:
+            self.release(source, now)
+        self.forget(attempt)
+        return 0
+
+    cdef int release(self, _Tally waited, double now) except -1:
+        """What is held for one tally, in order, as far as there is room."""
+        cdef Attempt attempt
+        cdef _Tally blocked
+        while waited.held:
+            attempt = waited.held[0]
+            if attempt.state != HELD:
+                waited.held.popleft()
+                continue
+            blocked = self.place(attempt, now, waited)
+            if blocked is waited:
+                break
+            waited.held.popleft()
+            if blocked is None:
+                self.released.append((attempt, attempt.item))
+                attempt.item = None
+                if attempt.state == REFUSED:
+                    self.forget(attempt)
+            else:
+                hold(blocked, attempt)
+        return 0
+
+    cdef int forget(self, Attempt attempt) except -1:
+        """It is over. Its tallies go where they say nothing, but not while others count for them as well."""
+        cdef _Tally user = attempt.user
+        user.attempts -= 1
+        if user.is_idle() and user.login_at == NEVER and self.users.get(attempt.user_key) is user:
+            self.users.drop(attempt.user_key)
+        return self.forget_source(attempt)
+
+    cdef int forget_source(self, Attempt attempt) except -1:
+        """It counts for its source no more."""
+        cdef _Tally source = attempt.source
+        if source is None:
+            return 0
+        attempt.source = None
+        source.attempts -= 1
+        if source.is_idle() and self.sources.get(attempt.source_key) is source:
+            self.sources.drop(attempt.source_key)
+        return 0
+
+    cdef _Tally user_tally(self, object key, double now):
+        cdef _Tally found = self.logged_in.get(key)
+        if found is None:
+            return tally(self.users, key, &USER, now)
+        forget_old(found, now)
+        return found
+
+    cdef object user_of(self, str username, str realm, object source):
+        """Stands for a user at a source, int, however long the name is.
+
+        It has 64 bits under a secret key: two do not meet by accident, nor can anyone make them.
+        """
+        cdef ad_siphash s
+        cdef uint64_t out[2]
+        cdef Span name, domain, at_source, own
+        cdef uint8_t lower[8]
+        cdef size_t i, j, n
+        _name_kept = borrow(username, &name, "username")
+        _domain_kept = borrow(realm, &domain, "realm")
+        _source_kept = borrow(source, &at_source, "address")
+        # DISC knows an account by its name and by name@realm (RFC 7616, 3.4.2).
+        if name.n > domain.n and name.p[name.n - domain.n - 1] == 64:
+            own.p = name.p + name.n - domain.n
+            own.n = domain.n
+            if domain.n and equal_nocase(own, domain):
+                name.n -= domain.n + 1
+        ad_siphash_begin(&s, self.key)
+        ad_siphash_word(&s, <uint64_t>name.n << 32 | domain.n)
+        ad_siphash_word(&s, at_source.n)
+        ad_siphash_bytes(&s, name.p, name.n)
+        for i in range(0, domain.n, 8):     # a realm's case does not matter
+            n = domain.n - i if domain.n - i < 8 else 8
+            for j in range(n):
+                lower[j] = domain.p[i + j] | 0x20 if 65 <= domain.p[i + j] <= 90 else domain.p[i + j]
+            ad_siphash_bytes(&s, lower, n)
+        ad_siphash_bytes(&s, at_source.p, at_source.n)
+        ad_siphash_end(&s, out)
+        return out[0]
+
+
+cdef str name_of(Credentials credentials):
+    """Whom they name. Of a hashed name (RFC 7616, 3.4.4) the letters of its digits may be in any case."""
+    cdef str name = credentials.user()
+    if credentials.fields.value[USERHASH].p != NULL and credentials.userhash:
+        return name.lower()
+    return name
+
+
+cdef int hold(_Tally blocked, Attempt attempt) except -1:
+    """It waits behind all that wait for the same."""
+    if blocked.held is None:
+        blocked.held = deque()
+    blocked.held.append(attempt)
+    return 0
+
+
+cdef int pass_over_ended(held) except -1:
+    """Nobody waits for those at either end any more: those refused at once, and those that waited too long."""
+    cdef Attempt attempt
+    while held:
+        attempt = held.pop()
+        if attempt.state != ENDED:
+            held.append(attempt)
+            break
+    while held and (<Attempt>held[0]).state == ENDED:
+        held.popleft()
+    return 0
+
+
+cdef bint is_recent(_Tally user, double now) noexcept:
+    """Whether the user logged in from that source within the hour."""
+    return now - user.login_at < RECENT
+
+
+cdef _Tally tally(_Recent known, object key, const Rule *rule, double now):
+    """The one of that key, which is made where there is none."""
+    cdef _Tally found = known.get(key)
+    if found is not None:
+        forget_old(found, now)
+        return found
+    found = _Tally.__new__(_Tally)
+    found.rule = rule[0]
+    found.login_at = NEVER
+    found.until = NEVER
+    known.put(key, found)
+    return found
+
+
+cdef void forget_old(_Tally found, double now) noexcept:
+    if found.wrong and now >= found.forgotten_at:
+        found.clear()
+
+
+cdef object source_of(str address):
+    """Whom a guess counts for: its IPv4 address as text, or the 8 bytes of its IPv6 /64."""
+    if address is None:
+        raise TypeError("address: expected a str")
+    if ":" not in address:
+        return address
+    try:
+        packed = socket.inet_pton(socket.AF_INET6, address.partition("%")[0])
+    except OSError:
+        return address
+    # An IPv4 address as an IPv6 socket has it: RFC 4291, 2.5.5.2
+    return socket.inet_ntop(socket.AF_INET, packed[12:]) if packed.startswith(_MAPPED) else packed[:8]

@@ -1,0 +1,1 @@
+"""The three functions: what to ask about a request, and what the answer means for it."""

@@ -1,0 +1,1 @@
+"""Connections to Diameter peers: the pool and what it is made of."""

@@ -1,0 +1,66 @@
+"""What a client tells of itself: its questions and what came of them, and how each DISC is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from auth_diameter.diameter.peer import PeerState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerStats:
+    """One DISC, as a client sees it.
+
+    :ivar address: ``HOST:PORT``.
+    :ivar state: ``new`` nobody has tried it yet; ``up`` it answers; ``down`` it cannot be connected
+        to, or hangs up; ``silent`` it takes questions and does not answer. The breaker of one that is
+        ``down`` or ``silent`` is open: it gets a single question now and then, and the first byte that
+        comes back closes the breaker.
+    :ivar connections: open ones. :ivar opening: those on the way.
+    :ivar under_way: questions that it was asked and has not answered.
+    """
+
+    address: str
+    state: PeerState
+    connections: int
+    opening: int
+    under_way: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolStats:
+    """What a client has done since its beginning, in counts, and what it does now.
+
+    :ivar asked: questions, each of them in one of the next six, `under_way` or `waiting`.
+    :ivar answered: those that DISC answered.
+    :ivar expired: those without an answer within `Config.timeout`.
+    :ivar lost: those whose connection broke and that could not be asked again.
+    :ivar abandoned: those that nobody waits for any more: their thread was interrupted.
+    :ivar refused_down: those refused because no DISC can be reached or answers.
+    :ivar refused_overload: those refused at once because too many wait or are under way.
+    :ivar asked_again: questions that went out a second time, because their first connection broke.
+    :ivar late: answers that came after their question had expired, or was asked again.
+    :ivar unknown: messages that answer no question of this client, or one that was answered before.
+    :ivar connects: connections that were opened. :ivar connect_failures: attempts that failed.
+    :ivar connections_lost: connections that ended before the client did.
+    :ivar under_way: questions that were sent and are not answered, now.
+    :ivar waiting: questions that wait for a connection, now.
+    :ivar peers: each DISC, in the order of the configuration.
+    """
+
+    asked: int
+    answered: int
+    expired: int
+    lost: int
+    abandoned: int
+    refused_down: int
+    refused_overload: int
+    asked_again: int
+    late: int
+    unknown: int
+    connects: int
+    connect_failures: int
+    connections_lost: int
+    under_way: int
+    waiting: int
+    peers: tuple[PeerStats, ...]

@@ -1,0 +1,1 @@
+"""`auth-diameter serve`: a small SIP server around the three functions."""

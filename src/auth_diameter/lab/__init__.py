@@ -1,0 +1,1 @@
+"""What is for trying out: the demo and its telephone."""

@@ -1,0 +1,285 @@
+"""``auth-diameter demo``: DISC, a SIP server and a telephone on loopback, with all their messages.
+
+Everything is real: the telephone speaks SIP over UDP to a host with a route, which asks DISC over TCP
+by way of a tap that only looks on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+from rich.console import Console
+from rich.text import Text
+
+from auth_diameter._core import Framer, Message, ParseError, SipRequest, format_message
+from auth_diameter.client.aio import AsyncAuthDiameter
+from auth_diameter.client.authorizer import Decision
+from auth_diameter.config import Config
+from auth_diameter.disc.listener import listen
+from auth_diameter.host.server import serve
+from auth_diameter.lab.uac import Reply, authorization, make_request, parse_reply
+from auth_diameter.store.accounts import Store
+from auth_diameter.verifier.verifier import Disc
+
+_ACCOUNT = "alice@siphub.net"
+_PASSWORD = "wonderland"  # noqa: S105 - the demo's own, for a database that it throws away
+_GROUP = "voicemail"
+_WIDTH = 36  # columns between two lifelines
+_PATIENCE = 3.0  # seconds that the telephone waits for a reply
+
+_RESULTS = {2001: " (success)", 4001: " (no)", 5003: " (refused)"}
+_RESPONSE, _CHALLENGE, _SERVICE_TYPE, _RESULT_CODE, _GROUP_AVP = 401, 402, 404, 268, 405
+
+
+async def request_route(request: SipRequest, auth: AsyncAuthDiameter) -> Decision | bytes:
+    """The demo's route: register, or call into a group's service."""
+    if request.method == "REGISTER":
+        decision = await auth.diameter_www_authorize(request, "$fd")
+    else:
+        decision = await auth.diameter_proxy_authorize(request, "$fd")
+    if not decision:
+        return decision
+    if request.method == "INVITE" and not await auth.diameter_is_user_in(request, "Credentials", _GROUP):
+        return request.reply(403, "Not In Group")
+    return request.reply(200, "OK")
+
+
+@dataclass
+class Arrow:
+    """One message between two lifelines: 0 UAC, 1 SIP server, 2 DISC."""
+
+    source: int
+    target: int
+    label: str
+    whole: str = field(repr=False)
+
+
+class Tap:
+    """Passes the connection between SIP server and DISC on and notes every message."""
+
+    def __init__(self, target: tuple[str, int], arrows: list[Arrow]) -> None:
+        self._target = target
+        self._arrows = arrows
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: list[asyncio.StreamWriter] = []
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> tuple[str, int]:
+        """Listens on a free port; its address."""
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        host, port = self._server.sockets[0].getsockname()[:2]
+        return host, port
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
+        there_reader, there_writer = await asyncio.open_connection(*self._target)
+        self._writers.append(there_writer)
+        for task in (
+            asyncio.ensure_future(self._pass(reader, there_writer, 1, 2)),
+            asyncio.ensure_future(self._pass(there_reader, writer, 2, 1)),
+        ):
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _pass(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, source: int, target: int
+    ) -> None:
+        framer = Framer()
+        with contextlib.suppress(ConnectionError, ParseError):
+            while data := await reader.read(65536):
+                for message in framer.feed(data):
+                    decoded = Message.decode(message)
+                    whole = format_message(decoded, secrets=True)
+                    self._arrows.append(Arrow(source, target, _label(decoded), whole))
+                writer.write(data)
+        writer.close()
+
+    async def aclose(self) -> None:
+        """Cuts everything off."""
+        if self._server is not None:
+            self._server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in self._writers:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+
+def _label(message: Message) -> str:
+    if message.is_request:
+        group = message.find(_GROUP_AVP)
+        if group is not None:
+            return f"AA-Request, in group {group.data.decode()}?"
+        return "AA-Request, credentials" if message.find(_RESPONSE) else "AA-Request, no credentials"
+    found = message.find(_RESULT_CODE)
+    code = int.from_bytes(found.data, "big") if found is not None else 0
+    challenge = " + Challenge" if message.find(_CHALLENGE) else ""
+    return f"AA-Answer {code}{challenge or _RESULTS.get(code, '')}"
+
+
+class Telephone(asyncio.DatagramProtocol):
+    """A UAC: sends a request, waits for its reply."""
+
+    def __init__(self, arrows: list[Arrow]) -> None:
+        self._arrows = arrows
+        self._replies: asyncio.Queue[bytes] = asyncio.Queue()
+        self._transport: asyncio.DatagramTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The socket is there."""
+        self._transport = cast(asyncio.DatagramTransport, transport)
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        """A reply came."""
+        self._replies.put_nowait(data)
+
+    async def ask(self, method: str, uri: str, credentials: tuple[str, str] | None, cseq: int) -> Reply:
+        """Sends a request; its reply. :raises TimeoutError: none came."""
+        assert self._transport is not None
+        local = self._transport.get_extra_info("sockname")[:2]
+        data = make_request(
+            method,
+            uri,
+            _ACCOUNT,
+            to=uri if method == "INVITE" else None,
+            local=local,
+            cseq=cseq,
+            headers=[credentials] if credentials is not None else [],
+        )
+        name = f"{method} with credentials" if credentials is not None else f"{method} {uri}"
+        self._arrows.append(Arrow(0, 1, name, data.decode().replace("\r\n", "\n").rstrip()))
+        self._transport.sendto(data)
+        answer = await asyncio.wait_for(self._replies.get(), _PATIENCE)
+        reply = parse_reply(answer)
+        whole = answer.decode("utf-8", "replace").replace("\r\n", "\n").rstrip()
+        self._arrows.append(Arrow(1, 0, f"{reply.status} {reply.reason}", whole))
+        return reply
+
+
+async def play(console: Console, full: bool = False) -> int:
+    """Plays all scenes and prints their ladders. 0: every step went as it should; 1: one did not."""
+    arrows: list[Arrow] = []
+    failed = 0
+    with tempfile.TemporaryDirectory(prefix="auth-diameter-") as folder:
+        path = str(Path(folder) / "demo.sqlite")
+        with Store.open(path, writable=True) as store:
+            user, domain = _ACCOUNT.split("@")
+            store.add_user(user, domain, _PASSWORD)
+            store.add_group(user, domain, _GROUP)
+        async with contextlib.AsyncExitStack() as stack:
+            store = stack.enter_context(Store.open(path))
+            listener = await listen(Disc(store), "127.0.0.1", 0)
+            stack.push_async_callback(listener.aclose)
+            tap = Tap(listener.address, arrows)
+            tap_host, tap_port = await tap.start()
+            stack.push_async_callback(tap.aclose)
+            config = Config(diameter_client_host=tap_host, diameter_client_port=tap_port, use_domain=True)
+            auth = await stack.enter_async_context(AsyncAuthDiameter(config))
+            host = await serve(auth, "127.0.0.1", 0, request_route)
+            stack.push_async_callback(host.aclose)
+            loop = asyncio.get_running_loop()
+            transport, telephone = await loop.create_datagram_endpoint(
+                lambda: Telephone(arrows), remote_addr=host.address
+            )
+            stack.callback(transport.close)
+            console.print(
+                f"DISC on {listener.address[0]}:{listener.address[1]}/tcp, "
+                f"SIP server on {host.address[0]}:{host.address[1]}/udp, user {_ACCOUNT} in group {_GROUP}."
+            )
+            cseq = 0
+            for scene in _SCENES:
+                arrows.clear()
+                expected = [*scene.expected]
+                got: list[int] = []
+                try:
+                    cseq += 1
+                    reply = await telephone.ask(scene.method, scene.uri, None, cseq)
+                    got.append(reply.status)
+                    challenge = reply.challenge()
+                    if challenge is not None:
+                        cseq += 1
+                        value = authorization(challenge, user, scene.password, scene.method, scene.uri)
+                        name = "Authorization" if reply.status == 401 else "Proxy-Authorization"
+                        reply = await telephone.ask(scene.method, scene.uri, (name, value), cseq)
+                        got.append(reply.status)
+                except TimeoutError:
+                    got.append(0)
+                good = got == expected
+                failed += not good
+                _print_scene(console, scene.title, arrows, full)
+                seen = " → ".join(str(status) if status else "no reply" for status in got)
+                if good:
+                    console.print(Text(f"  ✓ {seen}, as it should be", style="green"))
+                else:
+                    wanted = " → ".join(map(str, expected))
+                    console.print(Text(f"  ✗ {seen} instead of {wanted}", style="red"))
+    console.print()
+    if failed:
+        console.print(Text(f"{failed} of {len(_SCENES)} scenes went wrong.", style="bold red"))
+        return 1
+    console.print(Text(f"All {len(_SCENES)} scenes went as they should.", style="bold green"))
+    return 0
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What the telephone does, and the SIP statuses it should see."""
+
+    title: str
+    method: str
+    uri: str
+    password: str = field(repr=False)
+    expected: tuple[int, ...]
+
+
+_SCENES = (
+    Scene(
+        "Register: a challenge, then the right password",
+        "REGISTER",
+        "sip:siphub.net",
+        _PASSWORD,
+        (401, 200),
+    ),
+    Scene("Register with a wrong password", "REGISTER", "sip:siphub.net", "guess", (401, 403)),
+    Scene(
+        "Call: a challenge, the right password, and a group check",
+        "INVITE",
+        "sip:bob@siphub.net",
+        _PASSWORD,
+        (407, 200),
+    ),
+)
+
+
+def _print_scene(console: Console, title: str, arrows: list[Arrow], full: bool) -> None:
+    gap = _WIDTH - 1
+    console.print()
+    console.print(Text(title, style="bold"))
+    console.print()
+    console.print(Text("  UAC" + "SIP server".rjust(_WIDTH + 2) + "DISC".rjust(_WIDTH - 3), style="bold"))
+    console.print(f"   │{' ' * gap}│{' ' * gap}│")
+    for arrow in arrows:
+        left = min(arrow.source, arrow.target) == 0
+        label = f" {arrow.label}"[:gap].ljust(gap)
+        line = "─" * (gap - 1) + "►" if arrow.source < arrow.target else "◄" + "─" * (gap - 1)
+        empty = " " * gap
+        console.print(Text(f"   │{label}│{empty}│" if left else f"   │{empty}│{label}│"))
+        joints = ("├", "│") if arrow.source < arrow.target else ("│", "┤")
+        if left:
+            console.print(Text(f"   {joints[0]}{line}{joints[1]}{empty}│", style="cyan"))
+        else:
+            console.print(Text(f"   │{empty}{joints[0]}{line}{joints[1]}", style="magenta"))
+    if full:
+        for number, arrow in enumerate(arrows, 1):
+            console.print()
+            console.print(Text(f"  {number}. {arrow.label}", style="bold"))
+            for line in arrow.whole.split("\n"):
+                console.print(Text(f"     {line}"))
+    console.print()

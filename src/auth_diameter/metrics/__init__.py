@@ -1,0 +1,6 @@
+"""What a process has counted, for Prometheus."""
+
+from auth_diameter.metrics.collectors import client, disc, host
+from auth_diameter.metrics.exporter import Exporter, bind
+
+__all__ = ["Exporter", "bind", "client", "disc", "host"]

@@ -1,0 +1,160 @@
+"""What a process has counted, for Prometheus: read when it asks, so that no request pays for it.
+
+The programs have it with ``--metrics``. A program of one's own registers a collector where it has its
+other metrics::
+
+    from prometheus_client import REGISTRY
+    from auth_diameter import metrics
+
+    REGISTRY.register(metrics.client(auth))            # an AuthDiameter or AsyncAuthDiameter
+
+It needs the package prometheus-client, which ``pip install 'auth-diameter[server]'`` brings along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from auth_diameter.client.aio import AsyncAuthDiameter
+    from auth_diameter.client.sync import AuthDiameter
+    from auth_diameter.disc.listener import Listener
+    from auth_diameter.host.server import Host
+    from auth_diameter.verifier.verifier import Disc
+
+
+class _Collector(Collector):
+    def __init__(self, read: Callable[[], Iterator[Metric]]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterable[Metric]:
+        return self._read()
+
+
+def client(auth: AuthDiameter | AsyncAuthDiameter) -> Collector:
+    """The metrics of a client: its decisions, its questions, and how each DISC is."""
+
+    def read() -> Iterator[Metric]:
+        yield _counts(
+            "decisions",
+            "Decisions by cause",
+            "cause",
+            {cause.name.lower(): count for cause, count in auth.counts.items()},
+        )
+        stats = auth.stats()
+        outcomes = ("answered", "expired", "lost", "abandoned", "refused_down", "refused_overload")
+        yield _counts(
+            "disc_questions",
+            "Questions to DISC that have ended, by how",
+            "outcome",
+            {outcome: getattr(stats, outcome) for outcome in outcomes},
+        )
+        yield _gauge(
+            "disc_questions_under_way", "Questions that were sent and are not answered", stats.under_way
+        )
+        yield _gauge("disc_questions_waiting", "Questions that wait for a connection", stats.waiting)
+        yield _count(
+            "disc_questions_asked_again",
+            "Questions sent a second time because their connection broke",
+            stats.asked_again,
+        )
+        yield _counts(
+            "disc_answers_dropped",
+            "Answers that nobody waited for: late ones, and those to no question",
+            "reason",
+            {"late": stats.late, "unknown": stats.unknown},
+        )
+        yield _counts(
+            "disc_connects",
+            "Attempts to connect to DISC, by outcome",
+            "outcome",
+            {"opened": stats.connects, "failed": stats.connect_failures},
+        )
+        yield _count(
+            "disc_connections_lost", "Connections to DISC that ended before we did", stats.connections_lost
+        )
+        up = GaugeMetricFamily(
+            "auth_diameter_peer_up",
+            "1 if the DISC answers; 0 if not, or if nobody has asked",
+            labels=["peer"],
+        )
+        connections = GaugeMetricFamily(
+            "auth_diameter_peer_connections", "Open connections to the DISC", labels=["peer"]
+        )
+        under_way = GaugeMetricFamily(
+            "auth_diameter_peer_questions_under_way",
+            "Questions that the DISC has not answered",
+            labels=["peer"],
+        )
+        for peer in stats.peers:
+            up.add_metric([peer.address], peer.state == "up")
+            connections.add_metric([peer.address], peer.connections)
+            under_way.add_metric([peer.address], peer.under_way)
+        yield from (up, connections, under_way)
+
+    return _Collector(read)
+
+
+def host(served: Host) -> Collector:
+    """The metrics of a SIP/UDP host, beside those of its client."""
+
+    def read() -> Iterator[Metric]:
+        yield _count("sip_datagrams", "Datagrams that came", served.received)
+        yield _count("sip_replies", "Replies that went out", served.replied)
+        yield _count("sip_malformed", "Datagrams that were no SIP request", served.malformed)
+        yield _count(
+            "sip_retransmissions",
+            "Requests that came again and were not judged again",
+            served.retransmissions,
+        )
+        yield _count(
+            "sip_replies_oversize",
+            "Replies held back because they were more than twice as large as their request",
+            served.oversize,
+        )
+        yield _count("sip_refused", "Requests refused with 503 before they were judged", served.refused)
+        yield _gauge("sip_requests_under_way", "Requests without a reply so far", served.under_way)
+
+    return _Collector(read)
+
+
+def disc(server: Disc, listener: Listener) -> Collector:
+    """The metrics of a DISC."""
+    from auth_diameter.disc.listener import ConnectionEvent
+    from auth_diameter.verifier.verifier import Outcome
+
+    def read() -> Iterator[Metric]:
+        yield _counts(
+            "disc_answers",
+            "Questions that DISC answered, by outcome",
+            "outcome",
+            {outcome.name.lower(): server.counts[outcome] for outcome in Outcome},
+        )
+        yield _counts(
+            "disc_connection_events",
+            "What became of connections to DISC",
+            "event",
+            {event.name.lower(): listener.counts[event] for event in ConnectionEvent},
+        )
+        yield _gauge("disc_connections", "Open connections to DISC", listener.open)
+
+    return _Collector(read)
+
+
+def _count(name: str, text: str, value: int) -> Metric:
+    return CounterMetricFamily(f"auth_diameter_{name}", text, value=value)
+
+
+def _counts(name: str, text: str, label: str, values: Mapping[str, int]) -> Metric:
+    family = CounterMetricFamily(f"auth_diameter_{name}", text, labels=[label])
+    for each, value in values.items():
+        family.add_metric([each], value)
+    return family
+
+
+def _gauge(name: str, text: str, value: int) -> Metric:
+    return GaugeMetricFamily(f"auth_diameter_{name}", text, value=value)

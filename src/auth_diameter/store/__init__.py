@@ -1,0 +1,1 @@
+"""Who the subscribers are, and who knows their HA1."""

@@ -1,0 +1,433 @@
+"""Subscribers from a CSV file: all of it is checked before any of it is written.
+
+The file is UTF-8, with or without a byte order mark, and begins with a header line that names its
+columns, in any order and case, separated by comma, semicolon or tab::
+
+    username,domain,password[,groups]
+    username,domain,ha1[,ha1b][,ha1_sha256][,ha1_sha512t256][,groups]
+
+Other columns are not used. ``groups`` holds names separated by ``;``, in a file whose columns are separated
+by that by ``,``. :mod:`auth_diameter.store.csvform` finds the form out.
+
+A password is hashed at once, for every algorithm, under the spelling of the realm that the table has, and
+kept nowhere. A hash next to it must be the password's own. Where there is no password, the hashes are taken
+as they are: they were made with the realm as it is spelled in the row, so the row keeps that spelling, which
+challenges then have, and is refused where the table or an earlier row has the realm in another one.
+
+The first pass reads the source once, so a pipe will do, and gathers names and hashes in a temporary
+table of SQLite's: on disk, deleted when the process ends however it ends, and with no password in
+it. The second pass copies that table in short transactions. So a file with a bad row changes
+nothing, memory does not grow with the file, other writers get their turn, and readers do not wait.
+A process that is killed in the second pass leaves a whole database with some of the file's
+users. The same import again completes it, for a user who is there just as the file has it is no
+conflict.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from typing import BinaryIO, Final, Literal, NamedTuple
+
+from auth_diameter._core.errors import ConfigError
+from auth_diameter.store.accounts import Store
+from auth_diameter.store.csvform import (
+    MAX_LINE,
+    Form,
+    FormFlaw,
+    LineTooLongError,
+    form_of,
+    is_digest,
+    lines,
+    separator_line,
+)
+from auth_diameter.store.names import (
+    HA1_LENGTHS,
+    Hashes,
+    domain_flaw,
+    fold_realm,
+    group_flaw,
+    password_flaw,
+    username_flaw,
+)
+
+#: Called after each batch: which pass, users done so far, and how many there are (None: not known).
+Progress = Callable[[Literal["check", "write"], int, int | None], None]
+
+#: Users in one transaction; some 10 ms of work, for which another writer waits.
+BATCH: Final = 1000
+#: After so many bad rows the rest of the file is not read.
+MAX_PROBLEMS: Final = 20
+
+_MAX_DOMAINS: Final = 10_000
+#: Memory for the temporary table, in KiB; the index of a million users fits into it.
+_CACHE_KIB: Final = 32 * 1024
+
+_NEW: Final = 0
+_REPLACED: Final = 1  # the user exists, and gets another password
+_THERE: Final = 2  # the user exists with just this password
+
+# line, username, domain, the hashes, groups, one of the three above
+_Staged = tuple[int, str, str, str, str, str, str, str, int]
+
+
+class CsvError(ConfigError):
+    """Rows that cannot be imported; nothing of the file was written.
+
+    :ivar problems: a line for each, with file, line number, column and what is wrong; never a
+        password or a hash. At most :data:`MAX_PROBLEMS`.
+    """
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        super().__init__(problems[0] + more)
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import has written.
+
+    :ivar not_used: the titles of the file's columns that mean nothing here.
+    """
+
+    added: int
+    replaced: int
+    unchanged: int
+    memberships: int
+    not_used: tuple[str, ...] = ()
+
+
+def import_csv(
+    store: Store,
+    source: BinaryIO,
+    *,
+    name: str,
+    replace: bool = False,
+    batch: int = BATCH,
+    progress: Progress | None = None,
+) -> Imported:
+    """Import the subscribers of a CSV file into a store that is open for writing.
+
+    :param source: a binary stream, read once to its end and not closed.
+    :param name: what to call the source in errors.
+    :param replace: let a row replace the password of an existing user; groups are only added.
+    :param batch: users in one transaction.
+    :raises CsvError: rows are bad, name a user twice, or one that exists with another password and
+        ``replace`` is false; nothing was written.
+    :raises ConfigError: the database cannot be written; the message says how many users are in.
+    """
+    if not store.writable:
+        raise ConfigError(f"{store.path}: was opened for reading only")
+    report = progress or _silent
+    _make_table(store)
+    try:
+        check = _Check(store, name, replace=replace)
+        total = check.run(source, batch, report)
+        return _write(store, total, batch, report, check.not_used)
+    finally:
+        _drop_table(store)
+
+
+def _silent(stage: str, done: int, total: int | None) -> None:
+    pass
+
+
+# --- first pass ----------------------------------------------------------------------------------
+
+
+class _Flaw(Exception):  # noqa: N818 -- it never leaves this module
+    """What is wrong with one row."""
+
+    def __init__(self, column: str, what: str) -> None:
+        super().__init__(f"column {column}: {what}")
+
+
+class _Check:
+    """Reads, checks and hashes rows, and puts them into the temporary table."""
+
+    def __init__(self, store: Store, name: str, *, replace: bool) -> None:
+        self._store = store
+        self._name = name
+        self._replace = replace
+        self._problems: list[str] = []
+        self._served = frozenset(map(fold_realm, store.served_realms()))
+        self._realms: dict[str, _Realm] = {}
+        self.not_used: tuple[str, ...] = ()
+
+    def run(self, source: BinaryIO, batch: int, report: Progress) -> int:
+        """Fill the temporary table; give the number of rows in it."""
+        total = 0
+        rows: list[_Staged] = []
+        for staged in self._rows(source):
+            rows.append(staged)
+            if len(rows) >= batch:
+                self._stage(rows)
+                total += len(rows)
+                rows.clear()
+                report("check", total, None)
+            if len(self._problems) >= MAX_PROBLEMS:
+                break
+        self._stage(rows)
+        total += len(rows)
+        report("check", total, None)
+        if not self._problems:
+            self._find_repeats()
+        if self._problems:
+            raise CsvError(tuple(self._problems[:MAX_PROBLEMS]))
+        return total
+
+    def _problem(self, line: int, what: object) -> None:
+        self._problems.append(f"{self._name}, line {line}: {what}")
+
+    def _rows(self, source: BinaryIO) -> Iterator[_Staged]:
+        line = 1  # where what is read begins
+        before = 0  # lines that the reader does not count
+        reader = None
+        try:
+            text = lines(source)
+            first = next(text, None)
+            separator = separator_line(first) if first else None
+            if separator:
+                before, line = 1, 2
+                first = next(text, None)
+            if first is None:
+                raise FormFlaw("column username: missing, for the file is empty; a header line comes first")
+            form = form_of(first, separator)
+            self.not_used = form.not_used
+            reader = csv.reader(
+                chain([first], text), delimiter=form.separator, quoting=form.quoting, strict=True
+            )
+            if form.header:
+                next(reader)
+            while len(self._problems) < MAX_PROBLEMS:
+                line = before + reader.line_num + 1
+                row = next(reader, None)
+                if row is None:
+                    return
+                if not row:  # an empty line
+                    continue
+                if len(row) != form.width:
+                    head = "the header" if form.header else "line 1"
+                    self._problem(line, f"has {len(row)} columns, {head} has {form.width}")
+                    continue
+                try:
+                    staged = self._checked(line, row, form)
+                except (_Flaw, FormFlaw) as flaw:
+                    self._problem(line, flaw)
+                    continue
+                yield staged
+        except FormFlaw as flaw:
+            self._problem(line, flaw)
+        except csv.Error as error:
+            self._problem(line, f"is not CSV: {error}")
+        except UnicodeDecodeError as error:
+            line = before + reader.line_num + 1 if reader else line
+            self._problem(line, f"is not UTF-8 from byte {error.start} of the line; save it as 'CSV UTF-8'")
+        except LineTooLongError:
+            line = before + reader.line_num + 1 if reader else line
+            self._problem(line, f"is longer than {MAX_LINE} bytes")
+
+    def _checked(self, line: int, row: list[str], form: Form) -> _Staged:
+        """Check one row and hash what is in it.
+
+        :raises _Flaw: it cannot be imported. :raises FormFlaw: nor be read.
+        """
+        given = {name: form.value(row, name) for name in form.column}
+        username, domain = given["username"], given["domain"]
+        flaw = username_flaw(username)
+        if flaw:
+            raise _Flaw("username", flaw)
+        realm = self._realm(domain, line, hashed="ha1" in given)
+        stored = self._store.stored_domain(username, domain) if realm.line is None else None
+        hashes = _hashes(given, realm)
+        groups = ";".join(_checked_groups(form.groups(given.get("groups", ""))))
+        account = username, stored or realm.spelling
+        state = _NEW
+        if stored is not None:
+            state = _THERE if self._store.holds(*account, hashes) else _REPLACED
+            if state == _REPLACED and not self._replace:
+                raise _Flaw("username", f"user {username}@{stored} exists already with another password")
+        return line, *account, *hashes, groups, state
+
+    def _realm(self, domain: str, line: int, *, hashed: bool) -> _Realm:
+        """Check a domain, and give its realm; remembered, as they repeat.
+
+        :param hashed: whether the file has HA1, and a new realm therefore its spelling.
+        :raises _Flaw: it cannot be a domain.
+        """
+        folded = fold_realm(domain)
+        realm = self._realms.get(folded)
+        if realm is None:
+            flaw = domain_flaw(domain)
+            if flaw:
+                raise _Flaw("domain", flaw)
+            if folded in self._served:
+                realm = _Realm(self._store.spelling_for(domain), None)
+            else:
+                realm = self._first_seen(folded, domain if hashed else folded, line)
+            if len(self._realms) >= _MAX_DOMAINS:
+                self._realms.clear()
+            self._realms[folded] = realm
+        return realm
+
+    def _first_seen(self, folded: str, spelling: str, line: int) -> _Realm:
+        """The realm as the first row has it that names it; kept on disk, for there may be many."""
+        with self._store.scratch() as connection:
+            connection.execute("INSERT OR IGNORE INTO temp.realms VALUES (?, ?, ?)", (folded, spelling, line))
+            found, first = connection.execute(
+                "SELECT spelling, line FROM temp.realms WHERE folded = ?", (folded,)
+            ).fetchone()
+        return _Realm(found.decode(), first)
+
+    def _stage(self, rows: list[_Staged]) -> None:
+        if self._problems:  # nothing of the file will be written; only the checks go on
+            return
+        with self._store.scratch() as connection:
+            connection.executemany("INSERT INTO temp.incoming VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+    def _find_repeats(self) -> None:
+        """Index the table, which sorts it at once and not row by row, and look for equal users."""
+        with self._store.scratch() as connection:
+            connection.execute("CREATE INDEX temp.incoming_idx ON incoming (username, domain)")
+            repeats = connection.execute(
+                "SELECT username, domain, min(line), max(line) FROM temp.incoming"
+                " GROUP BY username, domain HAVING count(*) > 1 ORDER BY 4 LIMIT ?",
+                (MAX_PROBLEMS,),
+            )
+            for username, domain, first, line in repeats:
+                user = f"{username.decode()}@{domain.decode()}"
+                self._problem(line, f"column username: user {user} is in line {first} already")
+
+
+class _Realm(NamedTuple):
+    """A realm as HA1 is made for it and challenges will have it."""
+
+    spelling: str
+    line: int | None  # of the file, where it is spelled so first; None: the table has it
+
+
+def _hashes(given: Mapping[str, str], realm: _Realm) -> Hashes:
+    """What is to be stored for a row: hashes of its password, or those that it has.
+
+    :raises _Flaw: they cannot be, or would let nobody in.
+    """
+    username, domain, password = given["username"], given["domain"], given.get("password", "")
+    if "ha1" not in given or password:
+        flaw = password_flaw(password)
+        if flaw:
+            raise _Flaw("password", flaw)
+        beside = [name for name in Hashes._fields if given.get(name)]
+        if beside:
+            own = Hashes.of(username, domain, password)._asdict()
+            for name in beside:
+                if given[name].lower() != own[name]:
+                    raise _Flaw(name, "is not of the password beside it; leave one of the two columns out")
+        return Hashes.of(username, realm.spelling, password)
+    if not given["ha1"] and "password" in given:
+        raise _Flaw("password", "is empty, and so is ha1")
+    found = Hashes(*(_digest(name, given.get(name, "")) for name in Hashes._fields))
+    if domain != realm.spelling:
+        where = "the database has" if realm.line is None else f"line {realm.line} has"
+        raise _Flaw(
+            "domain",
+            f"{where} this realm as {realm.spelling!r}, and an HA1 is good only for the spelling that it was"
+            " made with"
+            + ("; import passwords, or delete that realm's users first" if realm.line is None else ""),
+        )
+    return found
+
+
+def _digest(column: str, value: str) -> str:
+    """A hash in lower case, which may be missing where it is not the first of them."""
+    if (column == "ha1" or value) and not is_digest(column, value):
+        raise _Flaw(column, f"must be {HA1_LENGTHS[column]} hex digits")
+    return value.lower()
+
+
+def _checked_groups(names: list[str]) -> list[str]:
+    for name in names:
+        flaw = group_flaw(name)
+        if flaw:
+            raise _Flaw("groups", flaw)
+    return names
+
+
+# --- second pass ---------------------------------------------------------------------------------
+
+
+def _write(store: Store, total: int, batch: int, report: Progress, not_used: tuple[str, ...]) -> Imported:
+    """Copy the temporary table in the order of the names.
+
+    In that order each transaction changes few pages; in the file's order, almost one page a user.
+    """
+    done = replaced = unchanged = memberships = 0
+    hashes = ", ".join(store.hash_columns)
+    first = (b"", b"")
+    while done < total:
+        size = min(batch, total - done)
+        try:
+            with store.changing() as connection:
+                last = connection.execute(
+                    "SELECT username, domain FROM temp.incoming WHERE (username, domain) >"
+                    " (CAST(? AS TEXT), CAST(? AS TEXT)) ORDER BY username, domain"
+                    " LIMIT 1 OFFSET ?",
+                    (*first, size - 1),
+                ).fetchone()
+                # Most rows are new and without groups: those never come up into Python.
+                connection.execute(
+                    f"INSERT INTO main.subscriber (username, domain, {hashes})"  # noqa: S608 -- constants
+                    f" SELECT username, domain, {hashes} FROM temp.incoming WHERE {_BETWEEN}"
+                    f" AND state = {_NEW} ORDER BY username, domain",
+                    (*first, *last),
+                )
+                rest = connection.execute(
+                    f"SELECT username, domain, {_HASHES}, groups, state FROM temp.incoming"  # noqa: S608 -- constants
+                    f" WHERE {_BETWEEN} AND (state <> {_NEW} OR groups <> '')",
+                    (*first, *last),
+                ).fetchall()
+                for *values, state in rest:
+                    username, domain, *found, groups = (value.decode() for value in values)
+                    if state != _NEW:
+                        # Looked for again: somebody may have deleted it since the first pass.
+                        exists = store.stored_domain(username, domain) is not None
+                        if state == _REPLACED or not exists:
+                            store.put(username, domain, Hashes(*found), exists=exists)
+                        replaced += state == _REPLACED
+                        unchanged += state == _THERE
+                    for group in filter(None, groups.split(";")):
+                        memberships += store.put_group(username, domain, group)
+        except ConfigError as error:
+            raise ConfigError(f"{error} ({done} of {total} users are imported)") from None
+        first = last
+        done += size
+        report("write", done, total)
+    added = total - replaced - unchanged
+    return Imported(
+        added=added, replaced=replaced, unchanged=unchanged, memberships=memberships, not_used=not_used
+    )
+
+
+_HASHES: Final = ", ".join(Hashes._fields)
+_BETWEEN: Final = (
+    "(username, domain) > (CAST(? AS TEXT), CAST(? AS TEXT))"
+    " AND (username, domain) <= (CAST(? AS TEXT), CAST(? AS TEXT))"
+)
+
+
+def _make_table(store: Store) -> None:
+    with store.scratch() as connection:
+        connection.execute(
+            "CREATE TEMP TABLE incoming (line INTEGER, username TEXT, domain TEXT,"
+            f" {', '.join(f'{column} TEXT' for column in Hashes._fields)}, groups TEXT, state INTEGER)"
+        )
+        connection.execute("CREATE TEMP TABLE realms (folded TEXT PRIMARY KEY, spelling TEXT, line INTEGER)")
+        connection.execute(f"PRAGMA temp.cache_size = -{_CACHE_KIB}")
+
+
+def _drop_table(store: Store) -> None:
+    with store.scratch() as connection:
+        connection.execute("DROP TABLE IF EXISTS temp.incoming")
+        connection.execute("DROP TABLE IF EXISTS temp.realms")

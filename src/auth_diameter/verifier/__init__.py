@@ -1,0 +1,1 @@
+"""Whether credentials are right: nonces, counts, guesses, digests."""

@@ -1,0 +1,219 @@
+"""auth-diameter disc: DISC in a process of its own."""
+
+import contextlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+from kit.machine import PATIENCE, wait_until
+from kit.process import ACCOUNT, Server
+
+import auth_diameter as ad
+from auth_diameter.lab.uac import authorization, make_request, parse_reply
+
+# A question without credentials, which is answered with a challenge.
+QUESTION = ad.Message(
+    265, [ad.Avp(283, "siphub.net"), ad.Avp(404, b"6"), ad.Avp(1, ACCOUNT)], application_id=1
+).encode()
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_disc_says_where_it_listens_and_stops_on_a_signal(db, how):
+    with Server("disc", "--listen", "127.0.0.1:0", "--db", db) as server:
+        assert server.line == f"DISC listening on 127.0.0.1:{server.port}, users from {db}\n"
+        with socket.create_connection(("127.0.0.1", server.port)):
+            done = server.stop(how)
+    assert (done.status, done.out) == (0, "")
+    assert "stopped; answered: nothing" in done.err
+    assert done.err.count("\n") == 1
+
+
+def test_disc_takes_more_connections_than_the_shell_allows_files(db):
+    """A soft limit of 1024 files is what most shells give; DISC has one connection for each process."""
+    script = (
+        "import resource, sys; hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1];"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard));"
+        "sys.argv = ['auth-diameter', *sys.argv[1:]];"
+        "from auth_diameter.__main__ import main; main()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, "disc", "--listen", "127.0.0.1:0", "--db", str(db)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    with process, contextlib.ExitStack() as stack:
+        stack.callback(process.kill)
+        port = int(re.search(rb"listening on \S+:(\d+)", process.stdout.readline())[1])
+        for _ in range(200):
+            sock = stack.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE))
+            sock.sendall(QUESTION)
+            assert sock.recv(65536)
+        process.terminate()
+        _, err = process.communicate(timeout=PATIENCE)
+    assert b"CHALLENGED 200" in err
+
+
+def is_challenged(port, source="127.0.0.1"):
+    """Whether a connection of this source is answered; else DISC has closed it."""
+    with socket.create_connection(("127.0.0.1", port), PATIENCE, (source, 0)) as sock:
+        try:
+            sock.sendall(QUESTION)
+            return bool(sock.recv(65536))
+        except ConnectionError:
+            return False
+
+
+def test_disc_takes_connections_from_allowed_networks_only(db):
+    allowed = ("--allow", "127.0.0.2", "--allow", "127.1.0.0/16")
+    with Server("disc", "--listen", "0.0.0.0:0", "--db", db, *allowed) as server:
+        sources = ("127.0.0.1", "127.0.0.2", "127.1.2.3")
+        assert [is_challenged(server.port, source) for source in sources] == [False, True, True]
+        err = server.stop().err
+    assert "refused a connection from 127.0.0.1: none of the networks that --allow names" in err
+    assert "anybody" not in err
+
+
+def test_disc_that_anybody_may_ask_says_so(db):
+    with Server("disc", "--listen", "0.0.0.0:0", "--db", db) as server:
+        err = server.stop().err
+    assert f"WARNING anybody who reaches 0.0.0.0:{server.port} may ask: name the networks" in err
+    assert err.count("\n") == 2  # it and "stopped"
+
+
+def test_disc_closes_the_connections_beyond_its_limits(db):
+    with Server("disc", "--listen", "127.0.0.1:0", "--db", db, "--max-per-source", "2") as server:
+        address = ("127.0.0.1", server.port)
+        with socket.create_connection(address, PATIENCE), socket.create_connection(address, PATIENCE):
+            assert not is_challenged(server.port)
+            assert is_challenged(server.port, "127.0.0.2")
+
+
+def test_verbose_disc_logs_each_question_without_secrets(db, cli, tmp_path):
+    with Server("-v", "disc", "--listen", "127.0.0.1:0", "--db", db) as server:
+        path = tmp_path / "request.sip"
+        path.write_bytes(make_request("REGISTER", "sip:siphub.net", ACCOUNT))
+        assert cli("check", path, "--disc", f"127.0.0.1:{server.port}").status == 1
+        done = server.stop()
+    assert f" DEBUG CHALLENGED about='{ACCOUNT}' source=- server=127.0.0.1 credentials=no\n" in done.err
+    assert "nonce" not in done.err
+
+
+def test_verbose_disc_logs_which_group_was_asked_for(db):
+    request = make_request("INVITE", f"sip:{ACCOUNT}", ACCOUNT)
+    with Server("-v", "disc", "--listen", "127.0.0.1:0", "--db", db) as server:
+        config = ad.Config(diameter_client_host="127.0.0.1", diameter_client_port=server.port)
+        with ad.AuthDiameter(config) as auth:
+            assert not auth.diameter_is_user_in(request, "From", "no one's")
+        done = server.stop()
+    line = r" DEBUG NOT_MEMBER about='alice' source=- server=127.0.0.1 group='no\x20one\x27s'"
+    assert line + "\n" in done.err
+
+
+# --- SIGHUP, and what stands at the start of the log ---------------------------------------------------
+
+
+def wait_for_line(path, text):
+    return wait_until(lambda: next((line for line in path.read_text().splitlines() if text in line), None))
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A key, allowed networks, and a log."""
+    key, allowed, log = tmp_path / "nonce.key", tmp_path / "allowed", tmp_path / "disc.log"
+    key.write_bytes(b"the old key of all nodes")
+    key.chmod(0o600)
+    allowed.write_text("127.0.0.1\n")
+    return key, allowed, log
+
+
+@pytest.fixture
+def served(db, files):
+    db.chmod(0o600)
+    key, allowed, log = files
+    options = ("--nonce-key", key, "--allow", f"@{allowed}", "--log-file", log)
+    with Server("disc", "--listen", "0.0.0.0:0", "--db", db, *options) as server:
+        yield server
+        assert server.process.poll() is None
+
+
+def challenge_of(server):
+    config = ad.Config(diameter_client_host=f"127.0.0.1:{server.port}")
+    with ad.AuthDiameter(config) as auth:
+        reply = auth.diameter_www_authorize(make_request("REGISTER", "sip:siphub.net", ACCOUNT), "$fd").reply
+    return parse_reply(reply).challenge()
+
+
+def log_in(server, challenge):
+    value = authorization(challenge, "alice", "wonderland", "REGISTER", "sip:siphub.net")
+    data = make_request("REGISTER", "sip:siphub.net", ACCOUNT, headers=[("Authorization", value)])
+    with ad.AuthDiameter(ad.Config(diameter_client_host=f"127.0.0.1:{server.port}")) as auth:
+        return auth.diameter_www_authorize(data, "$fd").cause
+
+
+def test_sighup_reads_keys_and_networks_anew(served, files):
+    key, allowed, log = files
+    challenge = challenge_of(served)
+    assert is_challenged(served.port)
+    assert not is_challenged(served.port, "127.0.0.2")
+    key.write_bytes(b"the new key of all nodes")
+    allowed.write_text("127.0.0.1\n127.0.0.2\n")
+    served.process.send_signal(signal.SIGHUP)
+    wait_for_line(log, "INFO SIGHUP: all was read anew")
+    assert is_challenged(served.port, "127.0.0.2")
+    assert log_in(served, challenge) is not ad.Cause.AUTHORIZED
+    assert log_in(served, challenge_of(served)) is ad.Cause.AUTHORIZED
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "why"),
+    [
+        ("nonce.key", "short", "--nonce-key {}: expected 16 secret bytes or more, not 5"),
+        ("nonce.key", None, "--nonce-key {}: No such file or directory"),
+        ("allowed", "", "--allow {}: no network in it"),
+        (
+            "allowed",
+            "127.0.0.1\nx\n",
+            "--allow {}, line 2: 'x' does not appear to be an IPv4 or IPv6 network",
+        ),
+    ],
+)
+def test_what_cannot_be_read_keeps_all_as_it_was(served, files, tmp_path, name, text, why):
+    """The other file is fine, and has a change; nobody is let in more than before, or less."""
+    key, allowed, log = files
+    challenge = challenge_of(served)
+    key.write_bytes(b"the new key of all nodes")
+    allowed.write_text("127.0.0.2\n")
+    if text is None:
+        (tmp_path / name).unlink()
+    else:
+        (tmp_path / name).write_text(text)
+    served.process.send_signal(signal.SIGHUP)
+    line = wait_for_line(log, "SIGHUP")
+    assert f"ERROR SIGHUP: nothing was changed: {why.format(tmp_path / name)}" in line
+    assert log_in(served, challenge) is ad.Cause.AUTHORIZED
+    assert not is_challenged(served.port, "127.0.0.2")
+
+
+def test_sighup_without_anything_to_read_does_no_harm(db):
+    db.chmod(0o600)
+    with Server("disc", "--listen", "127.0.0.1:0", "--db", db) as server:
+        challenge = challenge_of(server)
+        for _ in range(3):
+            server.process.send_signal(signal.SIGHUP)
+        assert b"INFO SIGHUP: all was read anew" in server.process.stderr.readline()
+        assert log_in(server, challenge) is ad.Cause.AUTHORIZED, "a key that no file has is kept"
+        assert server.stop().status == 0
+
+
+def test_files_that_others_can_read_are_warned_of(db, tmp_path):
+    key = tmp_path / "nonce.key"
+    key.write_bytes(b"0123456789abcdef")
+    key.chmod(0o644)
+    db.chmod(0o644)
+    with Server("disc", "--listen", "127.0.0.1:0", "--db", db, "--nonce-key", key) as server:
+        err = server.stop().err
+    for path in (key, db):
+        assert f"WARNING {path}: others than its owner can read it (mode 644): chmod 600 " in err

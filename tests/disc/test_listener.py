@@ -1,0 +1,870 @@
+"""DISC on TCP: real connections of SIP servers, each a stream of questions."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import resource
+import socket
+import struct
+import time
+from ipaddress import ip_network
+
+import pytest
+from kit.machine import PATIENCE, needs_ipv6
+
+import auth_diameter as ad
+from auth_diameter.disc import listener as listener_module
+from auth_diameter.disc.listener import ConnectionEvent, ListenerConfig, _Connections, _source, listen
+from auth_diameter.store.accounts import Store
+from auth_diameter.verifier.verifier import Disc
+
+try:
+    import uvloop
+except ModuleNotFoundError:  # an extra, and not for every platform
+    uvloop = None
+
+REALM = "siphub.net"
+
+
+def question(number=0):
+    """A question without credentials, whose answer is a challenge."""
+    return ad.Message(
+        265,
+        [
+            ad.Avp(283, REALM),
+            ad.Avp(404, b"6"),
+            ad.Avp(406, number.to_bytes(4, "big"), flags=0),
+            ad.Avp(1, f"alice@{REALM}"),
+        ],
+        application_id=1,
+        hop_by_hop=number,
+    ).encode()
+
+
+async def until(true):
+    async with asyncio.timeout(PATIENCE):
+        while not true():
+            await asyncio.sleep(0.001)
+
+
+async def read_answers(reader, count):
+    """As many answers as that, as Messages."""
+    framer, answers = ad.Framer(), []
+    while len(answers) < count:
+        data = await asyncio.wait_for(reader.read(65536), PATIENCE)
+        assert data, f"closed after {len(answers)} of {count} answers"
+        answers += [ad.Message.decode(message) for message in framer.feed(data)]
+    return answers
+
+
+@pytest.fixture
+def disc():
+    with Store.open(":memory:", writable=True) as store:
+        store.add_user("alice", REALM, "wonderland")
+        yield Disc(store)
+
+
+@pytest.fixture(
+    params=["asyncio", pytest.param("uvloop", marks=pytest.mark.skipif(not uvloop, reason="no uvloop"))]
+)
+def run(request, disc):
+    """Run `scenario(listener)` on an event loop, against a DISC that listens on a free port."""
+
+    def play(scenario, host="127.0.0.1", **limits):
+        async def whole():
+            listener = await listen(disc, host, 0, ListenerConfig(**limits))
+            try:
+                return await scenario(listener)
+            finally:
+                await asyncio.wait_for(listener.aclose(), PATIENCE)
+
+        factory = uvloop.new_event_loop if request.param == "uvloop" else None
+        with asyncio.Runner(loop_factory=factory) as runner:
+            return runner.run(whole())
+
+    return play
+
+
+def test_a_question_gets_its_answer(run):
+    async def scenario(listener):
+        reader, writer = await asyncio.open_connection(*listener.address)
+        writer.write(question(7))
+        (answer,) = await read_answers(reader, 1)
+        writer.close()
+        await writer.wait_closed()
+        return answer
+
+    answer = run(scenario)
+    assert answer.hop_by_hop == 7
+    assert answer.find(268).value == 4001
+
+
+def test_many_questions_in_one_segment(run):
+    """Pipelining: a SIP server does not wait for one answer before it asks again."""
+
+    async def scenario(listener):
+        reader, writer = await asyncio.open_connection(*listener.address)
+        writer.write(b"".join(map(question, range(500))))
+        answers = await read_answers(reader, 500)
+        writer.close()
+        await writer.wait_closed()
+        return answers
+
+    assert {answer.hop_by_hop for answer in run(scenario)} == set(range(500))
+
+
+def test_a_question_byte_by_byte(run):
+    """TCP keeps no boundaries: each byte may come alone."""
+
+    async def scenario(listener):
+        reader, writer = await asyncio.open_connection(*listener.address)
+        writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in question(1) + question(2):
+            writer.write(bytes([byte]))
+            await writer.drain()
+            await asyncio.sleep(0)
+        answers = await read_answers(reader, 2)
+        writer.close()
+        await writer.wait_closed()
+        return answers
+
+    assert [answer.hop_by_hop for answer in run(scenario)] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"\x02" + question()[1:],
+        b"\x01\xff\xff\xfc" + bytes(16),
+        b"\x01\x00\x00\x04" + bytes(16),
+        b"\x01\x00\x00\x16" + bytes(18),
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    ],
+    ids=["HTTP", "version 2", "16 MiB long", "4 bytes long", "no multiple of 4", "TLS"],
+)
+def test_garbage_closes_its_connection_alone_and_is_logged_once(run, caplog, garbage):
+    """RFC 6733, 3: behind a header that is none, nobody knows where the next one begins."""
+
+    async def scenario(listener):
+        good_reader, good_writer = await asyncio.open_connection(*listener.address)
+        reader, writer = await asyncio.open_connection(*listener.address)
+        port = writer.get_extra_info("sockname")[1]
+        writer.write(question(1) + garbage + question(2))
+        # What came before the garbage is still answered; what follows is not.
+        answers = await read_answers(reader, 1)
+        rest = await asyncio.wait_for(reader.read(), PATIENCE)
+        good_writer.write(question(3))
+        answers += await read_answers(good_reader, 1)
+        for each in (writer, good_writer):
+            each.close()
+            await each.wait_closed()
+        return answers, rest, port
+
+    answers, rest, port = run(scenario)
+    assert [answer.hop_by_hop for answer in answers] == [1, 3]
+    assert rest == b""
+    (record,) = [record for record in caplog.records if record.name == "auth_diameter.disc"]
+    assert record.levelname == "WARNING"
+    assert f"127.0.0.1:{port}" in record.getMessage()
+
+
+def test_a_peer_that_leaves_in_the_middle_of_a_question_is_no_event(run, caplog):
+    async def scenario(listener):
+        for end in (20, 30):
+            _, writer = await asyncio.open_connection(*listener.address)
+            writer.write(question()[:end])
+            await writer.drain()
+            writer.close()
+            await writer.wait_closed()
+        # A reset, as of a SIP server that was killed with answers under way.
+        _, writer = await asyncio.open_connection(*listener.address)
+        linger = struct.pack("ii", 1, 0)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        writer.write(question() * 10)
+        writer.transport.abort()
+        await writer_gone(writer)
+        reader, writer = await asyncio.open_connection(*listener.address)
+        writer.write(question(9))
+        answers = await read_answers(reader, 1)
+        writer.close()
+        await writer.wait_closed()
+        return answers
+
+    assert run(scenario)[0].hop_by_hop == 9
+    assert not caplog.records
+
+
+def test_half_a_question_is_waited_for_no_longer_than_its_time(run, caplog):
+    async def scenario(listener):
+        reader, writer = await asyncio.open_connection(*listener.address)
+        idle_reader, idle_writer = await asyncio.open_connection(*listener.address)
+        answers = []
+        for number in range(6):  # each in time, and all together not
+            writer.write(question(number)[30:] if number else question(number))
+            writer.write(question(number + 1)[:30])
+            answers += await read_answers(reader, 1)
+            await asyncio.sleep(0.3)
+        rest = await asyncio.wait_for(reader.read(), PATIENCE)
+        idle_writer.write(question(9))
+        answers += await read_answers(idle_reader, 1)
+        for each in (writer, idle_writer):
+            each.close()
+            await writer_gone(each)
+        return answers, rest, listener.counts[ConnectionEvent.TOO_SLOW]
+
+    answers, rest, slow = run(scenario, max_question_time=1.5)
+    assert [answer.hop_by_hop for answer in answers] == [0, 1, 2, 3, 4, 5, 9]
+    assert (rest, slow) == (b"", 1)
+    (record,) = caplog.records
+    assert "did not come whole" in record.getMessage()
+
+
+def test_slow_questions_hold_up_no_other_and_are_closed(run, caplog):
+    """Slowloris: each byte comes in time, and the question never."""
+
+    async def scenario(listener):
+        reader, writer = await asyncio.open_connection(*listener.address)
+        with contextlib.ExitStack() as stack:
+            slow = [stack.enter_context(socket.create_connection(listener.address)) for _ in range(100)]
+            for number, byte in enumerate(question()[:50]):
+                for sock in slow:
+                    with contextlib.suppress(ConnectionError):
+                        sock.send(bytes([byte]))
+                writer.write(question(number))
+                await read_answers(reader, 1)
+                await asyncio.sleep(0.02)
+            await until(lambda: listener.open == 1)
+        writer.close()
+        await writer_gone(writer)
+        return listener.counts[ConnectionEvent.TOO_SLOW]
+
+    began = time.monotonic()
+    assert run(scenario, max_question_time=0.3) == 100
+    assert len(caplog.records) <= 1 + time.monotonic() - began  # not one for each
+
+
+def test_a_byte_in_time_gives_a_question_no_more_time(run):
+    """Its time runs from its first byte: who sends one now and then would else be waited for without end."""
+
+    async def scenario(listener):
+        reader, writer = await asyncio.open_connection(*listener.address)
+        for byte in question():
+            if listener.counts[ConnectionEvent.TOO_SLOW]:
+                break
+            writer.write(bytes([byte]))
+            await asyncio.sleep(0.02)
+        slow = listener.counts[ConnectionEvent.TOO_SLOW]
+        try:
+            rest = await asyncio.wait_for(reader.read(), PATIENCE)
+        except ConnectionResetError:  # it is aborted, and a byte of ours may have come after that
+            rest = b""
+        writer.close()
+        await writer_gone(writer)
+        return slow, rest
+
+    assert len(question()) * 0.02 > 3 * 0.5, "all of it takes longer than it may"
+    assert run(scenario, max_question_time=0.5) == (1, b"")
+
+
+HALF = question()[:-4]
+
+
+async def end_whole(reader, writer):
+    writer.write(question()[-4:])
+    await read_answers(reader, 1)
+
+
+async def end_closed(reader, writer):
+    writer.close()
+
+
+async def end_reset(reader, writer):
+    linger = struct.pack("ii", 1, 0)
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    writer.transport.abort()
+
+
+async def end_garbage(reader, writer):
+    writer.write(question()[-4:] + b"GET / HTTP/1.1\r\n\r\n")
+    await asyncio.wait_for(reader.read(), PATIENCE)
+
+
+async def end_too_slow(reader, writer):
+    await asyncio.wait_for(reader.read(), PATIENCE)
+
+
+@pytest.mark.parametrize("end", [end_whole, end_closed, end_reset, end_garbage, end_too_slow])
+def test_however_a_question_ends_what_was_kept_of_it_is_given_back(run, end):
+    """Or DISC, after some days, closes whoever's question comes in two pieces."""
+
+    async def scenario(listener):
+        opened = []
+        for _ in range(20):  # two at a time would be too much
+            reader, writer = await asyncio.open_connection(*listener.address)
+            opened.append((reader, writer))
+            writer.write(HALF)
+            if end is not end_too_slow:
+                await until(lambda: listener._connections.unfinished == len(HALF))
+            await end(reader, writer)
+            await until(lambda: not listener._connections.unfinished)
+        await close_all(opened)
+        return listener.counts[ConnectionEvent.TOO_MUCH_UNFINISHED]
+
+    seconds = 0.01 if end is end_too_slow else 2 * PATIENCE
+    assert run(scenario, max_unfinished=len(HALF) * 3 // 2, max_question_time=seconds) == 0
+
+
+def test_halves_of_questions_are_kept_up_to_a_size_and_who_sent_most_is_closed(run, caplog):
+    large = b"\x01\x00\xff\xfc" + bytes(50_000)
+
+    async def scenario(listener):
+        good_reader, good_writer = await asyncio.open_connection(*listener.address)
+        good_writer.write(question(1)[:30])
+        greedy = []
+        for number in range(3):
+            greedy.append(await asyncio.open_connection(*listener.address))
+            greedy[-1][1].write(large + bytes(1000 if number == 1 else 0))
+            if not number:
+                await until(lambda: listener._connections.unfinished > 50_000)
+            await until(lambda: listener.counts[ConnectionEvent.TOO_MUCH_UNFINISHED] == number)  # noqa: B023
+        rest = await asyncio.wait_for(greedy[1][0].read(), PATIENCE)
+        good_writer.write(question(1)[30:])
+        answers = await read_answers(good_reader, 1)
+        for each in (good_writer, *(writer for _, writer in greedy)):
+            each.close()
+            await writer_gone(each)
+        return answers, rest, listener.counts[ConnectionEvent.TOO_MUCH_UNFINISHED]
+
+    answers, rest, closed = run(scenario, max_unfinished=100_000)
+    assert [answer.hop_by_hop for answer in answers] == [1]
+    assert (rest, closed) == (b"", 2)  # two together are too much once more
+    assert "too much is kept" in caplog.records[0].getMessage()
+
+
+def test_a_question_longer_than_the_limit_is_not_waited_for(run):
+    async def scenario(listener):
+        reader, writer = await asyncio.open_connection(*listener.address)
+        writer.write(question(1) + b"\x01\x00\x01\x04")
+        await read_answers(reader, 1)
+        rest = await asyncio.wait_for(reader.read(), PATIENCE)
+        writer.close()
+        await writer_gone(writer)
+        return rest, listener.counts[ConnectionEvent.BAD_FRAMING]
+
+    assert run(scenario, max_question=256) == (b"", 1)
+
+
+async def writer_gone(writer):
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+
+
+@pytest.fixture
+def many_files():
+    """Allow the process the files that a thousand connections need on both their ends."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 2200:
+        pytest.skip(f"only {hard} files for this process")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2200), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("many_files")
+def test_a_thousand_connections(run):
+    async def scenario(listener):
+        opened = [await asyncio.open_connection(*listener.address) for _ in range(1000)]
+        for number, (_, writer) in enumerate(opened):
+            writer.write(question(number))
+        answers = [(await read_answers(reader, 1))[0] for reader, _ in opened]
+        for _, writer in opened:
+            writer.close()
+        for _, writer in opened:
+            await writer.wait_closed()
+        return [answer.hop_by_hop for answer in answers]
+
+    assert run(scenario) == list(range(1000))
+
+
+def test_a_peer_that_never_reads_is_closed(run, caplog):
+    """Else its answers would fill the memory of DISC."""
+
+    async def scenario(listener):
+        loop = asyncio.get_running_loop()
+        with socket.create_connection(listener.address) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.setblocking(False)
+            with pytest.raises(ConnectionError):  # noqa: PT012 - until DISC has had enough
+                async with asyncio.timeout(PATIENCE * 4):
+                    while True:
+                        await loop.sock_sendall(sock, question() * 1000)
+        # The others do not notice.
+        reader, writer = await asyncio.open_connection(*listener.address)
+        writer.write(question(5))
+        answers = await read_answers(reader, 1)
+        writer.close()
+        await writer.wait_closed()
+        return answers, listener.counts[ConnectionEvent.NOT_READING]
+
+    answers, closed = run(scenario, max_unread=1 << 16)
+    assert (answers[0].hop_by_hop, closed) == (5, 1)
+    assert [record.getMessage().endswith("it does not read its answers") for record in caplog.records] == [
+        True
+    ]
+
+
+def test_closing_does_not_wait_for_a_peer_that_does_not_read(disc, monkeypatch):
+    monkeypatch.setattr(listener_module, "_PATIENCE", 0.05)
+
+    async def scenario():
+        listener = await listen(disc, "127.0.0.1", 0)
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(sock, listener.address)
+            while not listener._connections:
+                await asyncio.sleep(0)
+            (connection,) = listener._connections
+            while not connection._transport.get_write_buffer_size():
+                await loop.sock_sendall(sock, question() * 100)
+                await asyncio.sleep(0)
+            await asyncio.wait_for(listener.aclose(), PATIENCE)
+            assert not listener._connections
+
+    asyncio.run(scenario())
+
+
+def test_closing_ends_all_connections_and_frees_the_port(disc, monkeypatch):
+    monkeypatch.setattr(listener_module, "_PATIENCE", 0.05)
+
+    async def scenario():
+        listener = await listen(disc, "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*listener.address)
+        writer.write(question())
+        await read_answers(reader, 1)
+        await listener.aclose()
+        rest = await asyncio.wait_for(reader.read(), PATIENCE)
+        writer.close()
+        await writer.wait_closed()
+        again = await listen(disc, *listener.address)
+        await again.aclose()
+        return rest
+
+    assert asyncio.run(scenario()) == b""
+
+
+def test_what_came_before_the_end_is_answered_and_the_end_is_not_waited_for_longer_than_it_takes(
+    run, monkeypatch
+):
+    """Each SIP server reads its answers, then that nothing will follow, and closes: that was the last."""
+    monkeypatch.setattr(listener_module, "_PATIENCE", 2 * PATIENCE)  # nobody is waited for that long
+
+    async def scenario(listener):
+        opened = await open_connections(listener, 3)
+        for number, (reader, writer) in enumerate(opened):
+            writer.write(question(number))
+            await read_answers(reader, 1)
+        for _, writer in opened:  # nothing of this has been read when the end begins
+            os.write(writer.get_extra_info("socket").fileno(), b"".join(map(question, range(50))))
+        closing = asyncio.create_task(listener.aclose())
+        found = []
+        for reader, writer in opened:
+            answers = await read_answers(reader, 50)
+            writer.write(question(99))
+            rest = await asyncio.wait_for(reader.read(), PATIENCE)
+            found.append(([answer.hop_by_hop for answer in answers], rest))
+            writer.close()
+        await asyncio.wait_for(closing, PATIENCE)
+        return found, listener.open
+
+    assert run(scenario) == ([(list(range(50)), b"")] * 3, 0)
+
+
+def test_a_port_that_is_taken(disc):
+    async def scenario():
+        listener = await listen(disc, "127.0.0.1", 0)
+        try:
+            with pytest.raises(OSError, match="in use"):
+                await listen(disc, *listener.address)
+        finally:
+            await listener.aclose()
+
+    asyncio.run(scenario())
+
+
+# --- addresses -----------------------------------------------------------------------------------------
+
+
+@needs_ipv6
+def test_ipv6(run, caplog):
+    async def scenario(listener):
+        assert listener.address[0] == "::1"
+        reader, writer = await asyncio.open_connection(*listener.address)
+        writer.write(question(1) + b"garbage that is no Diameter")
+        answers = await read_answers(reader, 1)
+        await asyncio.wait_for(reader.read(), PATIENCE)
+        port = writer.get_extra_info("sockname")[1]
+        writer.close()
+        await writer.wait_closed()
+        return answers, port
+
+    answers, port = run(scenario, "::1")
+    assert answers[0].hop_by_hop == 1
+    assert f"[::1]:{port}" in caplog.text
+
+
+def resolve_to(monkeypatch, *addresses):
+    """Make every name stand for these addresses, as /etc/hosts may have it for localhost."""
+
+    async def getaddrinfo(self, host, port, **options):
+        return [
+            (socket.AF_INET6, socket.SOCK_STREAM, 6, "", (address, port, 0, 0))
+            if ":" in address
+            else (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))
+            for address in addresses
+        ]
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", getaddrinfo)
+
+
+@needs_ipv6
+def test_a_name_with_ipv4_and_ipv6_has_one_port_on_both(disc, monkeypatch):
+    resolve_to(monkeypatch, "::1", "127.0.0.1", "127.0.0.1")
+
+    async def scenario():
+        listener = await listen(disc, "localhost", 0)
+        monkeypatch.undo()
+        numbers = []
+        for address in listener.addresses:
+            reader, writer = await asyncio.open_connection(*address)
+            writer.write(question(len(numbers)))
+            numbers.append((await read_answers(reader, 1))[0].hop_by_hop)
+            writer.close()
+            await writer.wait_closed()
+        await listener.aclose()
+        return listener.addresses, numbers
+
+    addresses, numbers = asyncio.run(scenario())
+    assert [host for host, _ in addresses] == ["::1", "127.0.0.1"]
+    assert len({port for _, port in addresses}) == 1
+    assert numbers == [0, 1]
+
+
+@needs_ipv6
+def test_a_port_that_is_free_in_one_family_only_is_passed_over(disc, monkeypatch):
+    """Port 0: the kernel chooses for the first address, and may choose one that the second has not."""
+    resolve_to(monkeypatch, "127.0.0.1", "::1")
+    taken = []
+    bind_one = listener_module._bind_one
+
+    def bind(family, address):
+        # For once, the port is taken in IPv6 before we come.
+        if family == socket.AF_INET6 and not taken:
+            taken.append(socket.socket(family))
+            taken[0].bind(address)
+            taken[0].listen()
+        return bind_one(family, address)
+
+    monkeypatch.setattr(listener_module, "_bind_one", bind)
+
+    async def scenario():
+        listener = await listen(disc, "localhost", 0)
+        await listener.aclose()
+        return listener.addresses
+
+    addresses = asyncio.run(scenario())
+    with taken[0] as sock:
+        assert {port for _, port in addresses} != {sock.getsockname()[1]}
+    assert len(addresses) == 2
+
+
+def test_an_address_that_the_machine_does_not_have_is_passed_over(disc, monkeypatch):
+    """A name of /etc/hosts may have an IPv6 address where IPv6 is off; RFC 5737 and 3849 name nobody."""
+    resolve_to(monkeypatch, "2001:db8::1", "127.0.0.1")
+
+    async def scenario():
+        listener = await listen(disc, "localhost", 0)
+        await listener.aclose()
+        return listener.addresses
+
+    assert [host for host, _ in asyncio.run(scenario())] == ["127.0.0.1"]
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1"])
+def test_only_addresses_that_the_machine_does_not_have(disc, address):
+    with pytest.raises(OSError, match=r"assign requested address|not supported"):
+        asyncio.run(listen(disc, address, 0))
+
+
+def test_why_none_of_several_addresses_can_be_had_is_told_as_it_is(disc, monkeypatch):
+    """Another port is tried where one is taken in one family, and only there."""
+    resolve_to(monkeypatch, "198.51.100.1", "203.0.113.1")
+    with pytest.raises(OSError, match="assign requested address"):
+        asyncio.run(listen(disc, "somewhere", 0))
+
+
+@needs_ipv6
+def test_an_ipv6_socket_takes_no_ipv4():
+    """Or the IPv4 address of the same name could not be listened on with the same port."""
+    with listener_module._bind_one(socket.AF_INET6, ("::", 0)) as bound:
+        assert bound.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) == 1
+
+
+def test_a_connection_of_the_log_is_not_logged_at_all_while_it_behaves(run, caplog):
+    caplog.set_level(logging.INFO)
+
+    async def scenario(listener):
+        reader, writer = await asyncio.open_connection(*listener.address)
+        writer.write(question() * 10)
+        await read_answers(reader, 10)
+        writer.close()
+        await writer.wait_closed()
+
+    run(scenario)
+    assert not [record for record in caplog.records if record.name.startswith("auth_diameter")]
+
+
+# --- what strangers can take is bounded ----------------------------------------------------------------
+
+
+async def is_answered(address, source="127.0.0.1", within=PATIENCE):
+    """Whether a new connection from `source` gets an answer, or else is closed."""
+    reader, writer = await asyncio.open_connection(*address, local_addr=(source, 0))
+    try:
+        async with asyncio.timeout(within):
+            writer.write(question(1))
+            return bool(await reader.read(65536))
+    except ConnectionError:
+        return False
+    finally:
+        writer.close()
+        await writer_gone(writer)
+
+
+async def open_connections(listener, count, source="127.0.0.1"):
+    """Connections that DISC has taken, with nothing asked on them."""
+    opened = [await asyncio.open_connection(*listener.address, local_addr=(source, 0)) for _ in range(count)]
+    await until(lambda: listener.open + refused(listener) >= count)
+    return opened
+
+
+def refused(listener):
+    return sum(
+        listener.counts[event]
+        for event in (
+            ConnectionEvent.TOO_MANY,
+            ConnectionEvent.TOO_MANY_FROM_SOURCE,
+            ConnectionEvent.NOT_ALLOWED,
+        )
+    )
+
+
+async def close_all(opened):
+    for _, writer in opened:
+        writer.close()
+    for _, writer in opened:
+        await writer_gone(writer)
+
+
+@pytest.mark.usefixtures("one_line_of_each_kind")
+def test_connections_of_a_source_are_limited_and_another_source_gets_in(run, caplog):
+    async def scenario(listener):
+        opened = await open_connections(listener, 4)
+        at_limit = [await is_answered(listener.address) for _ in range(3)]
+        other = await is_answered(listener.address, "127.0.0.2")
+        opened[0][1].write(question(1))  # those that are open go on
+        await read_answers(opened[0][0], 1)
+        opened[3][1].close()
+        await until(lambda: listener.open == 3)
+        place = await is_answered(listener.address)
+        await close_all(opened)
+        await until(lambda: not listener.open)
+        return at_limit, other, place, listener.counts
+
+    at_limit, other, place, counts = run(scenario, max_per_source=4)
+    assert (at_limit, other, place) == ([False] * 3, True, True)
+    assert counts == {ConnectionEvent.ACCEPTED: 6, ConnectionEvent.TOO_MANY_FROM_SOURCE: 3}
+    (record,) = caplog.records  # three refusals in a second are one line
+    assert record.getMessage() == "refused a connection from 127.0.0.1: it has 4"
+
+
+def test_connections_in_all_are_limited_and_no_source_may_have_them_all(run, caplog):
+    async def scenario(listener):
+        opened = await open_connections(listener, 8)  # three quarters of 8 are taken
+        opened += await open_connections(listener, 2, "127.0.0.2")
+        full = await is_answered(listener.address, "127.0.0.3")
+        opened[0][1].write(question(1))
+        await read_answers(opened[0][0], 1)
+        now_open = listener.open
+        await close_all(opened)
+        return full, now_open, listener.counts
+
+    full, now_open, counts = run(scenario, max_connections=8)
+    assert (full, now_open) == (False, 8)
+    assert counts == {
+        ConnectionEvent.ACCEPTED: 8,
+        ConnectionEvent.TOO_MANY_FROM_SOURCE: 2,
+        ConnectionEvent.TOO_MANY: 1,
+    }
+    assert "127.0.0.3: 8 are open" in caplog.text
+
+
+def test_the_limit_leaves_descriptors_for_other_things_than_connections(monkeypatch):
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (100, 100))
+    assert _Connections(ListenerConfig()).most == 100 - 32
+    assert _Connections(ListenerConfig(max_connections=10)).most == 10
+    alone = _Connections(ListenerConfig(max_connections=1))
+    assert alone.most == alone.most_of_source == 1, "three quarters of one are none"
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY,) * 2)
+    assert _Connections(ListenerConfig(max_connections=10**6)).most == 10**6
+
+
+@pytest.mark.parametrize("how", ["closed", "reset at once"])
+def test_a_source_without_connections_is_forgotten(run, how):
+    """Strangers have many addresses: each that once came would else cost memory for good."""
+
+    async def scenario(listener):
+        for number in range(1, 21):
+            for _ in range(2):
+                _, writer = await asyncio.open_connection(
+                    *listener.address, local_addr=(f"127.0.0.{number}", 0)
+                )
+                await (end_closed if how == "closed" else end_reset)(None, writer)
+                await writer_gone(writer)
+        await until(lambda: listener.counts[ConnectionEvent.ACCEPTED] == 40 and not listener.open)
+        return dict(listener._connections.sources)
+
+    assert run(scenario) == {}
+
+
+@needs_ipv6
+def test_the_addresses_of_an_ipv6_host_are_one_source(run):
+    """A host has a whole /64, and may take another address of it for each connection."""
+    assert _source("2001:db8::1") == _source("2001:db8::ffff:1") != _source("2001:db8:0:1::1")
+    assert _source("fe80::1%lo") == _source("fe80::2%lo")
+
+    async def scenario(listener):
+        opened = await open_connections(listener, 1, "::1")
+        second = await is_answered(listener.address, "::1")
+        await close_all(opened)
+        return second
+
+    assert not run(scenario, "::1", max_per_source=1)
+
+
+def test_only_the_networks_that_are_allowed_get_in(run, caplog):
+    networks = (ip_network("127.0.0.0/31"), ip_network("127.0.1.0/24"), ip_network("::1"))
+
+    async def scenario(listener):
+        sources = ("127.0.0.1", "127.0.0.2", "127.0.1.77", "127.0.2.1")
+        return [await is_answered(listener.address, source) for source in sources], listener.counts
+
+    answered, counts = run(scenario, allow=networks)
+    assert answered == [True, False, True, False]
+    assert counts == {ConnectionEvent.ACCEPTED: 2, ConnectionEvent.NOT_ALLOWED: 2}
+    (record,) = caplog.records
+    assert "127.0.0.2: none of the networks" in record.getMessage()
+
+
+def test_other_networks_while_connections_are_open(run):
+    """SIGHUP: who is allowed no more gets the answers to what he asked, and is closed; the others go on."""
+
+    async def scenario(listener):
+        reader, writer = await asyncio.open_connection(*listener.address)
+        other, other_writer = await asyncio.open_connection(*listener.address, local_addr=("127.0.0.2", 0))
+        for each, number in ((writer, 1), (other_writer, 2)):
+            each.write(question(number))
+        await read_answers(reader, 1)
+        await read_answers(other, 1)
+        other_writer.write(question(3))  # it is in the kernel when the networks change
+        await asyncio.sleep(0)
+        listener.use(ListenerConfig(allow=(ip_network("127.0.0.1"),)))
+        await read_answers(other, 1)
+        assert await asyncio.wait_for(other.read(), PATIENCE) == b""
+        other_writer.close()
+        writer.write(question(4))
+        await read_answers(reader, 1)
+        still = [await is_answered(listener.address, source) for source in ("127.0.0.1", "127.0.0.2")]
+        writer.close()
+        return still, listener.open
+
+    still, _ = run(scenario, allow=(ip_network("127.0.0.0/8"),), max_per_source=7)
+    assert still == [True, False]
+
+
+def test_other_networks_while_a_connection_is_taken(run):
+    """It is in no list yet, and must not stay for ever all the same."""
+
+    async def scenario(listener):
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.2", 0))
+            sock.connect(listener.address)
+            listener._accept(listener._sockets[0])
+            assert listener.counts[ConnectionEvent.ACCEPTED] == 1
+            listener.use(ListenerConfig(allow=(ip_network("127.0.0.1"),)))
+            reader, writer = await asyncio.open_connection(sock=sock.dup())
+            writer.write(question(1))
+            with contextlib.suppress(ConnectionError):
+                assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
+            writer.close()
+
+    run(scenario, allow=(ip_network("127.0.0.0/8"),))
+
+
+def test_other_networks_are_all_that_changes(run):
+    async def scenario(listener):
+        listener.use(ListenerConfig(max_per_source=1))
+        opened = await open_connections(listener, 2)
+        await close_all(opened)
+        return len(opened)
+
+    assert run(scenario, max_per_source=2) == 2
+
+
+@pytest.mark.parametrize("name", ["max_connections", "max_question_time", "max_unread"])
+def test_a_limit_that_lets_nothing_through_is_a_mistake(name):
+    with pytest.raises(ad.ConfigError, match=f"^{name}: expected a number above 0, not 0"):
+        ListenerConfig(**{name: 0})
+
+
+def test_without_a_free_descriptor_the_open_connections_go_on_and_accepting_resumes(run, caplog):
+    """accept(2) fails then, and the loop would report the waiting connection again and again."""
+
+    async def scenario(listener):
+        reader, writer = await asyncio.open_connection(*listener.address)
+        waiting = socket.socket()
+        waiting.setblocking(False)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with open(os.devnull) as probe:
+            lowest = probe.fileno()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+        try:
+            await asyncio.get_running_loop().sock_connect(waiting, listener.address)
+            await until(lambda: listener.counts[ConnectionEvent.NO_DESCRIPTOR])
+            before = time.process_time(), time.monotonic()
+            for number in range(50):
+                writer.write(question(number))
+                await read_answers(reader, 1)
+                await asyncio.sleep(0.01)
+            cpu, elapsed = time.process_time() - before[0], time.monotonic() - before[1]
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        with waiting:
+            await asyncio.get_running_loop().sock_sendall(waiting, question(7))
+            async with asyncio.timeout(PATIENCE):
+                late = await asyncio.get_running_loop().sock_recv(waiting, 4096)
+        writer.close()
+        await writer_gone(writer)
+        return late, cpu / elapsed, listener.counts[ConnectionEvent.NO_DESCRIPTOR] / elapsed
+
+    late, load, tries = run(scenario)
+    assert ad.Message.decode(late).hop_by_hop == 7
+    assert load < 0.5
+    assert tries < 20
+    assert [record.getMessage() for record in caplog.records] == [
+        "cannot take new connections: Too many open files; those that are open go on",
+        "takes new connections again",
+    ]
