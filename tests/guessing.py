@@ -25,7 +25,8 @@ from kit.process import Server
 
 import auth_diameter as ad
 from auth_diameter._core import Answer, Question, RequestStream, append_question
-from auth_diameter.client.authorizer import Authorizer, Cause
+from auth_diameter.client.authorizer import Authorizer
+from auth_diameter.decision import Cause
 from auth_diameter.disc.config import DiscConfig
 from auth_diameter.lab.uac import authorization, make_request, parse_reply
 from auth_diameter.store.accounts import Store
