@@ -17,9 +17,9 @@ from kit.disc import (
 
 from auth_diameter import Message
 from auth_diameter._core import AaRequest, RequestStream
+from auth_diameter.disc.server import Disc
 from auth_diameter.store.accounts import Store
 from auth_diameter.verifier.nonces import Nonces, NonceState
-from auth_diameter.verifier.verifier import Disc
 
 
 class AllFresh(Nonces):

@@ -31,7 +31,7 @@ from auth_diameter.host.server import bind as bind_udp
 from auth_diameter.lab.uac import authorization, make_request, parse_reply
 from auth_diameter.metrics import exporter as exporter_module
 from auth_diameter.store.accounts import Store
-from auth_diameter.verifier.verifier import Outcome
+from auth_diameter.verifier.outcome import Outcome
 
 PREFIX = "auth_diameter_"
 LONG_DOMAIN = ".".join(["a" * 60] * 5)
@@ -317,9 +317,7 @@ def test_a_scrape_is_not_logged(exporter, caplog):
 
 
 def test_connections_beyond_some_cost_the_oldest_its_place(exporter, monkeypatch):
-    monkeypatch.setattr(
-        exporter_module._Handler, "timeout", 2 * PATIENCE
-    )  # none ends by itself
+    monkeypatch.setattr(exporter_module._Handler, "timeout", 2 * PATIENCE)  # none ends by itself
     threads = threading.active_count()
     with contextlib.ExitStack() as stack:
         silent = [

@@ -41,6 +41,7 @@ from auth_diameter._core import (
     Transactions,
 )
 from auth_diameter.client.aio import AsyncAuthDiameter
+from auth_diameter.client.pseudovars import DEFAULT_REALM
 from auth_diameter.decision import PROXY, REASONS, UAS, Cause, Decision, refuse
 from auth_diameter.host.turns import Turns
 from auth_diameter.logs import Sparing
@@ -54,7 +55,6 @@ Result = bytes | Decision | None
 Route = Callable[[SipRequest, AsyncAuthDiameter], Awaitable[Result]]
 
 _RECEIVE_BUFFER = 4 << 20  # bytes of datagrams that the kernel holds while we are busy
-REALM = "$fd"  # of the default route
 
 _TROUBLES = frozenset(
     {
@@ -168,7 +168,7 @@ class Host:
     """
 
     def __init__(
-        self, sock: socket.socket, auth: AsyncAuthDiameter, route: Route | None, realm: str = REALM
+        self, sock: socket.socket, auth: AsyncAuthDiameter, route: Route | None, realm: str = DEFAULT_REALM
     ) -> None:
         self._socket = sock
         self._datagrams = DatagramBatch(sock.fileno())
