@@ -39,10 +39,10 @@ from auth_diameter._core.sip.fields cimport (
     take_address, take_param, take_via,
 )
 from auth_diameter._core.base.hex cimport ad_lower_hex, ad_same_hex
-from auth_diameter._core.diameter.message cimport (
-    DEFAULT_LIMIT, DIAMETER_VERSION, FRAME_LARGE, HEADER_SIZE, Header as DiameterHeader, frame, get_u32,
-    header_get, header_put,
+from auth_diameter._core.diameter.header cimport (
+    DIAMETER_VERSION, HEADER_SIZE, Header as DiameterHeader, get_u32, header_get, header_put,
 )
+from auth_diameter._core.diameter.stream cimport DEFAULT_LIMIT, FRAME_LARGE, frame
 from auth_diameter._core.sip.parse cimport (
     DEFAULT_MAX_LINES, DEFAULT_MAX_SIZE, SipMessage, can_reply, find_credentials, parse_request, put_reply_end,
     put_reply_header, put_reply_start, release_request, reply_room,

@@ -18,7 +18,8 @@ from auth_diameter._core.diameter.disc import (
     authentication,
     group_check,
 )
-from auth_diameter._core.diameter.message import Framer, Message, format_message, message_length
+from auth_diameter._core.diameter.message import Message, format_message
+from auth_diameter._core.diameter.stream import Framer, message_length
 from auth_diameter._core.digest.compute import (
     body_hash,
     digest_response,

@@ -152,4 +152,3 @@ cdef tuple read_avps(
     uint8_t depth,
 )
 cdef list format_avps(tuple avps, bint secrets, str indent)
-cdef object checked(object value, str name, object most)

@@ -6,9 +6,9 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 
 from datetime import datetime, timedelta, timezone
 from ipaddress import IPv4Address, IPv6Address
-from operator import index
 from struct import Struct
 
+from auth_diameter._core.base.arguments cimport checked
 from auth_diameter._core.diameter.codes cimport APPLICATION_NASREQ, AVP_MANDATORY, AVP_PROTECTED
 from auth_diameter._core.diameter.dictionary cimport (
     ADDRESS,
@@ -277,14 +277,6 @@ cdef Avp under(Avp avp, uint32_t application):
     for i in range(3):
         other.padding[i] = avp.padding[i]
     return other
-
-
-cdef object checked(object value, str name, object most):
-    """An argument's integer; ConfigError where it is not from 0 to `most`."""
-    number = index(value)
-    if not 0 <= number <= most:
-        raise ConfigError(f"{name}: {number} is not from 0 to {most}")
-    return number
 
 
 cdef bytes _encoded(object data, int kind):

@@ -1,10 +1,10 @@
 from collections.abc import Sequence
-from typing import Any, Never, Self, final
+from typing import Any, Never, final
 
-from typing_extensions import Buffer, disjoint_base
+from typing_extensions import Buffer
 
+from auth_diameter._core.diameter.stream import MessageStream
 from auth_diameter._core.digest.credentials import Credentials
-from auth_diameter._core.errors import ParseError
 from auth_diameter._core.sip.request import SipRequest
 from auth_diameter._core.state.guesses import Attempt
 
@@ -73,16 +73,8 @@ class Answer:
     @property
     def fault(self) -> str | None: ...
 
-@disjoint_base
-class _Stream:
-    def __new__(cls, limit: int = 65536) -> Self: ...
-    @property
-    def fault(self) -> ParseError | None: ...
-    @property
-    def pending(self) -> int: ...
-
 @final
-class AnswerStream(_Stream):
+class AnswerStream(MessageStream):
     dropped: int
     @property
     def strays(self) -> list[int]: ...
@@ -120,7 +112,7 @@ class AaRequest:
     def credentials(self) -> Credentials | None: ...
 
 @final
-class RequestStream(_Stream):
+class RequestStream(MessageStream):
     def feed(self, data: Buffer) -> list[AaRequest]: ...
 
 def append_answer(

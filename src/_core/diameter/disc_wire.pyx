@@ -41,7 +41,7 @@ from auth_diameter._core.digest.credentials cimport (
     response_ok,
 )
 from auth_diameter._core.base.hex cimport ad_put_hex
-from auth_diameter._core.diameter.message cimport (
+from auth_diameter._core.diameter.header cimport (
     DIAMETER_VERSION, HEADER_SIZE, Header, get_u32, header_get, header_put,
 )
 from auth_diameter._core.sip.parse cimport SipMessage
