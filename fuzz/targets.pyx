@@ -190,7 +190,7 @@ cdef int fields(const uint8_t *data, size_t size) noexcept nogil:
         check_address(&found, start, r.p)
         if r.p == end:
             break
-        hold(r.p[0] == 44, "a comma stands between addresses")
+        hold(r.p[0] == c',', "a comma stands between addresses")
         r.p += 1
     r = reader_of(data, size)
     while True:
@@ -205,7 +205,7 @@ cdef int fields(const uint8_t *data, size_t size) noexcept nogil:
         hold(via.host.n > 0, "a via-parm has a host")
         if r.p == end:
             break
-        hold(r.p[0] == 44, "a comma stands between via-parms")
+        hold(r.p[0] == c',', "a comma stands between via-parms")
         r.p += 1
     return 0
 
@@ -379,11 +379,11 @@ cdef void check_lines(const uint8_t *p, const uint8_t *end) noexcept nogil:
         p = ad_find_control(p, end)
         if p == end:
             return
-        if p[0] == 13:
-            hold(2 <= end - p and p[1] == 10, "CR comes with LF")
+        if p[0] == c'\r':
+            hold(2 <= end - p and p[1] == c'\n', "CR comes with LF")
             p += 2
         else:
-            hold(p[0] != 10 and (p - 1)[0] == 92, "no control character of its own")
+            hold(p[0] != c'\n' and (p - 1)[0] == c'\\', "no control character of its own")
             p += 1
 
 
@@ -405,7 +405,7 @@ cdef void expect_top_via(Reader *r, const SipMessage *m) noexcept nogil:
     expect(r, span_of("Via: "))
     line.p = r.p
     line.end = ad_find_control(r.p, r.end)
-    while 3 <= r.end - line.end and (line.end[0] != 13 or line.end[2] == 32 or line.end[2] == 9):
+    while 3 <= r.end - line.end and (line.end[0] != c'\r' or line.end[2] == c' ' or line.end[2] == c'\t'):
         line.end = ad_find_control(line.end + 1, r.end)     # a fold, or behind a backslash
     hold(take_via(&line, &via), "the top Via of a reply is one")
     hold(equal(via.host, m.via.host) and via.port == m.via.port and equal(via.branch, m.via.branch)

@@ -51,7 +51,7 @@ cdef inline void put_u32(uint8_t *out, uint32_t value) noexcept nogil:
 
 cdef inline uint8_t lower(uint8_t c) noexcept nogil:
     """ASCII lower case; every other byte as it is."""
-    return c | 0x20 if 65 <= c <= 90 else c
+    return c | 0x20 if c'A' <= c <= c'Z' else c
 
 
 cdef inline bint equal_nocase(Span a, Span b) noexcept nogil:

@@ -170,10 +170,10 @@ cdef uint8_t *put_username_avp(uint8_t *q, const DigestFields *credentials) noex
         at = put_ext_value(at, plain_value(credentials, USERNAME_STAR, room))
     p = start
     while p < at:
-        qualified = qualified or p[0] == 64
+        qualified = qualified or p[0] == c'@'
         p += 1
     if not qualified:
-        at[0] = 64
+        at[0] = c'@'
         at += 1
         name = plain_value(credentials, REALM, room)
         if name.n:
@@ -182,7 +182,7 @@ cdef uint8_t *put_username_avp(uint8_t *q, const DigestFields *credentials) noex
     p = start
     while p < at:
         if p[0] == 0:
-            p[0] = 63
+            p[0] = c'?'
         p += 1
     return avp_put_in_place(q, AVP_USER_NAME, <size_t>(at - start))
 
@@ -198,10 +198,10 @@ cdef uint8_t *put_response_avp(uint8_t *q, Span raw) noexcept nogil:
         memcpy(at, p, <size_t>(hit - p))
         at += hit - p
         p = hit
-        if p < end and p[0] == 13:
+        if p < end and p[0] == c'\r':
             while p < end and is_lws(p[0]):
                 p += 1
-            at[0] = 32
+            at[0] = c' '
             at += 1
         elif p < end:
             at[0] = p[0]
@@ -298,7 +298,7 @@ cdef inline bint nonce_ok(Span s) noexcept nogil:
     """Whether it may stand between quotes as it is: printable ASCII, no quote and no backslash."""
     cdef size_t i
     for i in range(s.n):
-        if s.p[i] <= 32 or s.p[i] >= 127 or s.p[i] == 34 or s.p[i] == 92:
+        if s.p[i] <= c' ' or s.p[i] >= 127 or s.p[i] == c'"' or s.p[i] == c'\\':
             return False
     return 0 < s.n <= MAX_NEXTNONCE
 

@@ -49,7 +49,7 @@ cdef inline uint8_t *put(uint8_t *q, Span s) noexcept nogil:
 
 cdef inline uint8_t *put_colon(uint8_t *q, Span s) noexcept nogil:
     q = put(q, s)
-    q[0] = 58
+    q[0] = c':'
     return q + 1
 
 
@@ -66,7 +66,7 @@ cdef inline uint8_t *put_a2(uint8_t *q, const Inputs *v) noexcept nogil:
     q = put_colon(q, v.method)
     q = put(q, v.uri)
     if v.body_hashed:
-        q[0] = 58
+        q[0] = c':'
         memcpy(q + 1, v.body, 32)
         q += 33
     return q
@@ -74,7 +74,7 @@ cdef inline uint8_t *put_a2(uint8_t *q, const Inputs *v) noexcept nogil:
 
 cdef inline uint8_t *put_prefix(uint8_t *q, const Inputs *v) noexcept nogil:
     memcpy(q, v.ha1, 32)
-    q[32] = 58
+    q[32] = c':'
     q = put_colon(q + 33, v.nonce)
     if v.with_qop:
         q = put_colon(q, v.nc)

@@ -72,31 +72,31 @@ cdef Field field_of(Span name) noexcept nogil:
     if name.n == 2:
         return NC if is_word(name, "nc", 2) else FIELD_COUNT
     if name.n == 3:
-        if first == 117:    # u
+        if first == c'u':
             return URI if is_word(name, "uri", 3) else FIELD_COUNT
         return QOP if is_word(name, "qop", 3) else FIELD_COUNT
     if name.n == 5:
-        if first == 114:    # r
+        if first == c'r':
             return REALM if is_word(name, "realm", 5) else FIELD_COUNT
-        if first == 110:    # n
+        if first == c'n':
             return NONCE if is_word(name, "nonce", 5) else FIELD_COUNT
         return STALE if is_word(name, "stale", 5) else FIELD_COUNT
     if name.n == 6:
-        if first == 99:     # c
+        if first == c'c':
             return CNONCE if is_word(name, "cnonce", 6) else FIELD_COUNT
-        if first == 111:    # o
+        if first == c'o':
             return OPAQUE if is_word(name, "opaque", 6) else FIELD_COUNT
         return DOMAIN if is_word(name, "domain", 6) else FIELD_COUNT
     if name.n == 7:
         return CHARSET if is_word(name, "charset", 7) else FIELD_COUNT
     if name.n == 8:
-        if first == 114:    # r
+        if first == c'r':
             return RESPONSE if is_word(name, "response", 8) else FIELD_COUNT
         if is_word(name, "userhash", 8):
             return USERHASH
         return USERNAME if is_word(name, "username", 8) else FIELD_COUNT
     if name.n == 9:
-        if first == 97:     # a
+        if first == c'a':
             return ALGORITHM if is_word(name, "algorithm", 9) else FIELD_COUNT
         return USERNAME_STAR if is_word(name, "username*", 9) else FIELD_COUNT
     return FIELD_COUNT
@@ -127,7 +127,7 @@ cdef void classify_algorithm(DigestFields *f) noexcept nogil:
 
 cdef bint take_value(Reader *r, Span name, Span *out) noexcept nogil:
     """A value without quotes: a token; where the name ends with "*" an ext-value (RFC 8187, 3.2), "$" and all."""
-    if (name.p + name.n - 1)[0] != 42:
+    if (name.p + name.n - 1)[0] != c'*':
         return take_class(r, AD_TOKEN, out)
     out.p = r.p
     while r.p < r.end and (ad_is(r.p[0], AD_TOKEN) or is_attr_char_alone(r.p[0])):
@@ -138,7 +138,7 @@ cdef bint take_value(Reader *r, Span name, Span *out) noexcept nogil:
 
 cdef inline bint is_attr_char_alone(uint8_t c) noexcept nogil:
     """Whether it is an attr-char (RFC 8187, 3.2.1), but not of a token as RFC 3261 has it: # $ & ^ |"""
-    return c == 35 or c == 36 or c == 38 or c == 94 or c == 124
+    return c == c'#' or c == c'$' or c == c'&' or c == c'^' or c == c'|'
 
 
 cdef int parse_params(Span text, DigestFields *out, size_t *offset) noexcept nogil:
@@ -163,20 +163,20 @@ cdef int parse_params(Span text, DigestFields *out, size_t *offset) noexcept nog
         skip_lws(&r)
         if r.p == r.end:
             break
-        if r.p[0] == 44:    # an empty element of the list: RFC 9110, 5.6.1.2
+        if r.p[0] == c',':    # an empty element of the list: RFC 9110, 5.6.1.2
             r.p += 1
             continue
         if not take_class(&r, AD_TOKEN, &name):
             status = NO_NAME
             break
         skip_lws(&r)
-        if r.p == r.end or r.p[0] != 61:
+        if r.p == r.end or r.p[0] != c'=':
             status = NO_EQUAL
             break
         r.p += 1
         skip_lws(&r)
         quoted = 0
-        if r.p < r.end and r.p[0] == 34:
+        if r.p < r.end and r.p[0] == c'"':
             quoted = take_quoted(&r, &value)
             if quoted < 0:
                 status = BAD_QUOTED_STRING
@@ -189,7 +189,7 @@ cdef int parse_params(Span text, DigestFields *out, size_t *offset) noexcept nog
             status = TOO_LONG
             break
         skip_lws(&r)
-        if r.p < r.end and r.p[0] != 44:
+        if r.p < r.end and r.p[0] != c',':
             status = NO_COMMA
             break
         found += 1
@@ -241,17 +241,17 @@ cdef bint ext_value_ok(Span s) noexcept nogil:
     cdef size_t i = 6
     if s.n < 7 or not is_word(Span(s.p, 6), "UTF-8'", 6):
         return False
-    while i < s.n and s.p[i] != 39:
+    while i < s.n and s.p[i] != c'\'':
         i += 1
     if i == s.n:
         return False
     i += 1
     while i < s.n:
-        if s.p[i] == 37:
+        if s.p[i] == c'%':
             if not 2 < s.n - i or not ad_is(s.p[i + 1], AD_HEX) or not ad_is(s.p[i + 2], AD_HEX):
                 return False
             i += 2
-        elif s.p[i] == 42 or s.p[i] == 39 or not (ad_is(s.p[i], AD_TOKEN) or is_attr_char_alone(s.p[i])):
+        elif s.p[i] == c'*' or s.p[i] == c'\'' or not (ad_is(s.p[i], AD_TOKEN) or is_attr_char_alone(s.p[i])):
             return False
         i += 1
     return True
@@ -412,11 +412,11 @@ cdef uint8_t *put_ext_value(uint8_t *q, Span value) noexcept nogil:
     """The bytes that an ext-value (RFC 8187, 3.2.1; `ext_value_ok`) stands for; returns the end."""
     cdef const uint8_t *p = value.p + 6     # UTF-8'
     cdef const uint8_t *end = value.p + value.n
-    while p[0] != 39:
+    while p[0] != c'\'':
         p += 1
     p += 1
     while p < end:
-        if p[0] == 37:
+        if p[0] == c'%':
             q[0] = <uint8_t>(hex_value(p[1]) * 16 + hex_value(p[2]))
             p += 2
         else:
@@ -438,9 +438,9 @@ cdef Py_ssize_t find_bad_control(bytes data) noexcept:
         p = ad_find_control(p, end)
         if p == end:
             return -1
-        if p[0] == 13 and 3 <= end - p and p[1] == 10 and (p[2] == 32 or p[2] == 9):
+        if p[0] == c'\r' and 3 <= end - p and p[1] == c'\n' and (p[2] == c' ' or p[2] == c'\t'):
             p += 3
-        elif p[0] != 13 and p[0] != 10 and p > start and (p - 1)[0] == 92:
+        elif p[0] != c'\r' and p[0] != c'\n' and p > start and (p - 1)[0] == c'\\':
             p += 1
         else:
             return p - start
@@ -605,11 +605,11 @@ cdef tuple _parameters(const DigestFields *fields):
         if not take_class(&r, AD_TOKEN, &name):
             r.p += 1
             continue
-        while r.p[0] != 61:
+        while r.p[0] != c'=':
             r.p += 1
         r.p += 1
         skip_lws(&r)
-        if r.p[0] == 34:
+        if r.p[0] == c'"':
             escaped = take_quoted(&r, &value)
             if escaped:
                 value.n = unquote(value, room)

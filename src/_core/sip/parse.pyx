@@ -77,30 +77,30 @@ cdef bint parse_request(SipMessage *m, const uint8_t *data, size_t n, size_t max
         m.error_limit = max_size
         return False
     # RFC 3261, 7.5: empty lines before the start-line are ignored.
-    while 2 <= end - p and p[0] == 13 and p[1] == 10:
+    while 2 <= end - p and p[0] == c'\r' and p[1] == c'\n':
         p += 2
     line_end = ad_find_control(p, end)
     r.p = p
     r.end = line_end
-    if not take_class(&r, AD_TOKEN, &m.method_name) or r.p == r.end or r.p[0] != 32:
-        if (r.p < r.end and r.p[0] == 47 and is_word(m.method_name, "SIP", 3)):
+    if not take_class(&r, AD_TOKEN, &m.method_name) or r.p == r.end or r.p[0] != c' ':
+        if (r.p < r.end and r.p[0] == c'/' and is_word(m.method_name, "SIP", 3)):
             fail(m, "a response, not a request", p, HEADER_OTHER)
         else:
             fail(m, "a method and a space expected", r.p, HEADER_OTHER)
         m.method_name.n = 0      # nothing to be answered
         return False
     uri.p = r.p + 1
-    while r.end > uri.p and (r.end - 1)[0] == 32:
+    while r.end > uri.p and (r.end - 1)[0] == c' ':
         r.end -= 1      # RFC 4475, 3.1.2.10
     if r.end != line_end:
         fail(m, "a space at the end of the Request-Line", r.end, HEADER_OTHER)
     # The Request-URI ends at the last space: what stands between the first two may hold one
     # (RFC 4475, 3.1.2.8), which is then an error of the URI.
     version.p = r.end
-    while version.p > uri.p and (version.p - 1)[0] != 32:
+    while version.p > uri.p and (version.p - 1)[0] != c' ':
         version.p -= 1
     version.n = <size_t>(r.end - version.p)
-    if not 2 <= end - line_end or line_end[0] != 13 or line_end[1] != 10:
+    if not 2 <= end - line_end or line_end[0] != c'\r' or line_end[1] != c'\n':
         fail(m, "CRLF expected at the end of the Request-Line", line_end, HEADER_OTHER)
         return False
     if version.p == uri.p or not 4 <= version.n or not is_word(Span(version.p, 4), "SIP/", 4):
@@ -133,26 +133,26 @@ cdef int parse_lines(SipMessage *m, const uint8_t *p, const uint8_t *end) noexce
         if p == end:
             fail(m, "the empty line after the header fields is missing", p, HEADER_OTHER)
             return -1
-        if p[0] == 13 and 2 <= end - p and p[1] == 10:
+        if p[0] == c'\r' and 2 <= end - p and p[1] == c'\n':
             m.body = between(p + 2, end)
             return 0
         start = p
         p = ad_skip_class(p, end, AD_TOKEN)
         name = between(start, p)
-        while p < end and (p[0] == 32 or p[0] == 9):
+        while p < end and (p[0] == c' ' or p[0] == c'\t'):
             p += 1
-        good = name.n > 0 and p < end and p[0] == 58
+        good = name.n > 0 and p < end and p[0] == c':'
         if not good:
             fail(m, "a header field's name and ':' expected", p if name.n else start, HEADER_OTHER)
         else:
             p += 1
-        while p < end and (p[0] == 32 or p[0] == 9):
+        while p < end and (p[0] == c' ' or p[0] == c'\t'):
             p += 1
         value.p = p
         while True:
             hit = ad_find_control(p, end)
-            if 2 <= end - hit and hit[0] == 13 and hit[1] == 10:
-                if 3 <= end - hit and (hit[2] == 32 or hit[2] == 9):
+            if 2 <= end - hit and hit[0] == c'\r' and hit[1] == c'\n':
+                if 3 <= end - hit and (hit[2] == c' ' or hit[2] == c'\t'):
                     p = hit + 3     # a fold: the value goes on
                     continue
                 break
@@ -160,7 +160,7 @@ cdef int parse_lines(SipMessage *m, const uint8_t *p, const uint8_t *end) noexce
                 fail(m, "CRLF expected at the end of a header field", hit, HEADER_OTHER)
                 return -1
             # A quoted-pair may hold a control character (RFC 3261, 25.1); CR and LF may not be in one.
-            if hit[0] == 13 or hit[0] == 10 or hit == value.p or (hit - 1)[0] != 92:
+            if hit[0] == c'\r' or hit[0] == c'\n' or hit == value.p or (hit - 1)[0] != c'\\':
                 fail(m, "a control character in a header field", hit, HEADER_OTHER)
                 good = False
             p = hit + 1
@@ -243,7 +243,7 @@ cdef void check_fields(SipMessage *m) noexcept nogil:
         m.call_id = value
         more = value.n > 0
         for i in range(<int>value.n):
-            more = more and value.p[i] > 32
+            more = more and value.p[i] > c' '
         if not more:
             fail(m, "not a word", value.p, CALL_ID)
     if m.first[CSEQ] >= 0:
@@ -384,10 +384,10 @@ cdef uint8_t *put_reply_start(uint8_t *q, const SipMessage *m, int code, Span re
     cdef const Line *line
     cdef int i
     q = put(q, b"SIP/2.0 ", 8)
-    q[0] = <uint8_t>(48 + code // 100)
-    q[1] = <uint8_t>(48 + code // 10 % 10)
-    q[2] = <uint8_t>(48 + code % 10)
-    q[3] = 32
+    q[0] = <uint8_t>(c'0' + code // 100)
+    q[1] = <uint8_t>(c'0' + code // 10 % 10)
+    q[2] = <uint8_t>(c'0' + code % 10)
+    q[3] = c' '
     q = put_line(q + 4, reason)
     for i in range(m.first[VIA], m.line_count):
         line = &m.lines[i]
@@ -429,7 +429,7 @@ cdef uint8_t *put_number(uint8_t *q, size_t number) noexcept nogil:
     cdef uint8_t digits[20]
     cdef int n = 0
     while number or n == 0:
-        digits[n] = <uint8_t>(48 + number % 10)
+        digits[n] = <uint8_t>(c'0' + number % 10)
         number //= 10
         n += 1
     while n:
@@ -449,10 +449,10 @@ cdef uint8_t *put_top_via(uint8_t *q, const SipMessage *m, Span source_host, int
     r.end = r.p + m.via.params.n
     while r.p < r.end:
         start = r.p
-        skip_byte(&r, 59)
+        skip_byte(&r, c';')
         take_class(&r, AD_TOKEN, &name)
-        while r.p < r.end and r.p[0] != 59:
-            if r.p[0] == 34:
+        while r.p < r.end and r.p[0] != c';':
+            if r.p[0] == c'"':
                 take_quoted(&r, &value)
             else:
                 r.p += 1
@@ -490,7 +490,7 @@ cdef Method method_of(Span name) noexcept nogil:
 
 cdef inline bint same_host(Span a, Span b) noexcept nogil:
     """The sent-by host against an address; an IPv6 address stands in brackets there only."""
-    if a.n >= 2 and a.p[0] == 91:
+    if a.n >= 2 and a.p[0] == c'[':
         a.p += 1
         a.n -= 2
     return equal_nocase(a, b)

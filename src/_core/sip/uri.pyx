@@ -34,7 +34,7 @@ cdef inline bint run_of(Reader *r, int set, Span *out) noexcept nogil:
     cdef bint good = True
     out.p = p
     while p < r.end and ad_is(p[0], set):
-        if p[0] == 37:
+        if p[0] == c'%':
             if not 3 <= r.end - p or not ad_is(p[1], AD_HEX) or not ad_is(p[2], AD_HEX):
                 good = False
                 break
@@ -50,14 +50,14 @@ cdef bint ipv6_ok(Span s) noexcept nogil:
     cdef size_t i = 0, start
     cdef int groups = 0
     cdef bint gap = False
-    if s.n >= 2 and s.p[0] == 58 and s.p[1] == 58:
+    if s.n >= 2 and s.p[0] == c':' and s.p[1] == c':':
         gap = True
         i = 2
     while i < s.n:
         start = i
         while i < s.n and ad_is(s.p[i], AD_HEX):
             i += 1
-        if i < s.n and s.p[i] == 46:    # the rest is an IPv4address, which stands for two groups
+        if i < s.n and s.p[i] == c'.':    # the rest is an IPv4address, which stands for two groups
             if not ipv4_ok(Span(s.p + start, s.n - start)):
                 return False
             groups += 2
@@ -67,15 +67,15 @@ cdef bint ipv6_ok(Span s) noexcept nogil:
         groups += 1
         if i == s.n:
             break
-        if s.p[i] != 58:
+        if s.p[i] != c':':
             return False
         i += 1
-        if i < s.n and s.p[i] == 58:
+        if i < s.n and s.p[i] == c':':
             if gap:
                 return False
             gap = True
             i += 1
-            if i < s.n and s.p[i] == 58:
+            if i < s.n and s.p[i] == c':':
                 i += 1      # senders that follow the error in RFC 3261's grammar: RFC 5118, 4.10
         elif i == s.n:
             return False
@@ -89,14 +89,14 @@ cdef bint ipv4_ok(Span s) noexcept nogil:
         start = i
         value = 0
         while i < s.n and ad_is(s.p[i], AD_DIGIT) and i - start < 3:
-            value = value * 10 + s.p[i] - 48
+            value = value * 10 + s.p[i] - c'0'
             i += 1
         if i == start or value > 255:
             return False
         part += 1
         if part == 4:
             return i == s.n
-        if i == s.n or s.p[i] != 46:
+        if i == s.n or s.p[i] != c'.':
             return False
         i += 1
 
@@ -117,7 +117,7 @@ cdef bint take_number(Reader *r, uint32_t most, uint32_t *out) noexcept nogil:
     if not take_class(r, AD_DIGIT, &digits):
         return False
     for i in range(digits.n):
-        value = value * 10 + digits.p[i] - 48
+        value = value * 10 + digits.p[i] - c'0'
         if value > most:
             r.p = digits.p
             return False
@@ -131,18 +131,18 @@ cdef bint take_host(Reader *r, Span *host, Span *port_text, uint16_t *port) noex
     port[0] = 0
     port_text.p = r.p
     port_text.n = 0
-    if r.p < r.end and r.p[0] == 91:    # [
-        while r.p < r.end and r.p[0] != 93:
+    if r.p < r.end and r.p[0] == c'[':
+        while r.p < r.end and r.p[0] != c']':
             r.p += 1
         if r.p == r.end or not ipv6_ok(between(start + 1, r.p)):
             r.p = start
             return False
         r.p += 1
         host[0] = between(start, r.p)
-    elif not take_class(r, AD_HOST, host) or host.p[0] == 46 or host.p[0] == 45:
+    elif not take_class(r, AD_HOST, host) or host.p[0] == c'.' or host.p[0] == c'-':
         r.p = start
         return False
-    if r.p < r.end and r.p[0] == 58:
+    if r.p < r.end and r.p[0] == c':':
         r.p += 1
         port_text.p = r.p
         if not take_port(r, port):
@@ -158,14 +158,14 @@ cdef bint take_telephone_number(Reader *r, Span *out) noexcept nogil:
     separators may stand among them, but not alone.
     """
     cdef const uint8_t *start = r.p
-    cdef bint local = r.p == r.end or r.p[0] != 43
+    cdef bint local = r.p == r.end or r.p[0] != c'+'
     cdef bint dialled = False
     if not local:
         r.p += 1
     while r.p < r.end:
-        if ad_is(r.p[0], AD_HEX if local else AD_DIGIT) or (local and (r.p[0] == 42 or r.p[0] == 35)):
+        if ad_is(r.p[0], AD_HEX if local else AD_DIGIT) or (local and (r.p[0] == c'*' or r.p[0] == c'#')):
             dialled = True
-        elif r.p[0] != 45 and r.p[0] != 46 and r.p[0] != 40 and r.p[0] != 41:
+        elif r.p[0] != c'-' and r.p[0] != c'.' and r.p[0] != c'(' and r.p[0] != c')':
             break
         r.p += 1
     out[0] = between(start, r.p)
@@ -185,10 +185,10 @@ cdef bint take_uri(Reader *r, bint bare, bint request, SipUri *out) noexcept nog
     out.text.p = start
     scheme.p = start
     if r.p < r.end and ad_is(r.p[0], AD_HEX | AD_HOST) and not ad_is(r.p[0], AD_DIGIT):
-        while r.p < r.end and (ad_is(r.p[0], AD_HOST) or r.p[0] == 43) and r.p[0] != 95:
+        while r.p < r.end and (ad_is(r.p[0], AD_HOST) or r.p[0] == c'+') and r.p[0] != c'_':
             r.p += 1
     scheme.n = <size_t>(r.p - start)
-    if scheme.n == 0 or r.p == r.end or r.p[0] != 58 or start[0] == 46 or start[0] == 45 or start[0] == 95:
+    if scheme.n == 0 or r.p == r.end or r.p[0] != c':' or start[0] == c'.' or start[0] == c'-' or start[0] == c'_':
         r.p = start
         return False
     r.p += 1
@@ -198,13 +198,13 @@ cdef bint take_uri(Reader *r, bint bare, bint request, SipUri *out) noexcept nog
         # The first "@" ends the user part: nothing behind the host may hold one unescaped. Without
         # angle brackets a user part with one of ";?," is not to be (RFC 3261, 20): where one stands
         # the URI ends, and what follows, in a quoted string perhaps, is no business of it.
-        while at < r.end and at[0] != 64 and not is_lws(at[0]) and at[0] != 62 and not (
-                bare and (at[0] == 59 or at[0] == 63 or at[0] == 44)):
+        while at < r.end and at[0] != c'@' and not is_lws(at[0]) and at[0] != c'>' and not (
+                bare and (at[0] == c';' or at[0] == c'?' or at[0] == c',')):
             at += 1
-        if at < r.end and at[0] == 64:
+        if at < r.end and at[0] == c'@':
             if not run_of(r, AD_USER, &out.user) or out.user.n == 0:
                 return False
-            if r.p[0] == 58:
+            if r.p[0] == c':':
                 r.p += 1
                 if not run_of(r, AD_USER, &value):
                     return False
@@ -221,36 +221,36 @@ cdef bint take_uri(Reader *r, bint bare, bint request, SipUri *out) noexcept nog
         out.scheme = SCHEME_OTHER
         value.p = r.p
         while r.p < r.end and ad_is(r.p[0], AD_URIC):
-            if bare and (r.p[0] == 59 or r.p[0] == 63 or r.p[0] == 44):
+            if bare and (r.p[0] == c';' or r.p[0] == c'?' or r.p[0] == c','):
                 break
-            if r.p[0] == 37 and (not 3 <= r.end - r.p or not ad_is(r.p[1], AD_HEX) or not ad_is(r.p[2], AD_HEX)):
+            if r.p[0] == c'%' and (not 3 <= r.end - r.p or not ad_is(r.p[1], AD_HEX) or not ad_is(r.p[2], AD_HEX)):
                 return False
             r.p += 1
         out.text.n = <size_t>(r.p - start)
         return r.p != value.p
     out.params.p = r.p
-    while not bare and r.p < r.end and r.p[0] == 59:
+    while not bare and r.p < r.end and r.p[0] == c';':
         r.p += 1
         if not run_of(r, AD_PARAM, &name) or name.n == 0:
             return False
         if request and is_word(name, "method", 6):
             r.p = name.p
             return False
-        if r.p < r.end and r.p[0] == 61:
+        if r.p < r.end and r.p[0] == c'=':
             r.p += 1
             if not run_of(r, AD_PARAM, &value) or value.n == 0:
                 return False
     out.params.n = <size_t>(r.p - out.params.p)
-    if not bare and not request and r.p < r.end and r.p[0] == 63:
+    if not bare and not request and r.p < r.end and r.p[0] == c'?':
         r.p += 1
         out.headers.p = r.p
         while True:
-            if not run_of(r, AD_HNAME, &name) or name.n == 0 or r.p == r.end or r.p[0] != 61:
+            if not run_of(r, AD_HNAME, &name) or name.n == 0 or r.p == r.end or r.p[0] != c'=':
                 return False
             r.p += 1
             if not run_of(r, AD_HNAME, &value):
                 return False
-            if r.p == r.end or r.p[0] != 38:
+            if r.p == r.end or r.p[0] != c'&':
                 break
             r.p += 1
         out.headers.n = <size_t>(r.p - out.headers.p)
@@ -267,7 +267,7 @@ cdef inline uint8_t *put_unescaped(uint8_t *q, Span s) noexcept nogil:
     cdef uint8_t c
     while i < s.n:
         c = s.p[i]
-        if c == 37:     # the parser saw two hexadecimal digits behind it
+        if c == c'%':     # the parser saw two hexadecimal digits behind it
             c = <uint8_t>(hex_value(s.p[i + 1]) * 16 + hex_value(s.p[i + 2]))
             if ad_is(c, AD_HOST):
                 i += 2
@@ -292,12 +292,12 @@ cdef size_t put_address(uint8_t *out, const SipUri *uri, bint with_port) noexcep
         q = put_unescaped(q, uri.user)
         if uri.scheme == SCHEME_TEL:
             return <size_t>(q - out)
-        q[0] = 64
+        q[0] = c'@'
         q += 1
     memcpy(q, uri.host.p, uri.host.n)
     q += uri.host.n
     if with_port and uri.port_text.n:
-        q[0] = 58
+        q[0] = c':'
         memcpy(q + 1, uri.port_text.p, uri.port_text.n)
         q += 1 + uri.port_text.n
     return <size_t>(q - out)
@@ -311,7 +311,7 @@ cdef str shown(const SipUri *uri):
     if uri.scheme > SCHEME_SIPS or uri.user.n == 0:
         return text_of(uri.text)
     behind = uri.user.p + uri.user.n
-    if behind[0] != 58:     # the colon of a password
+    if behind[0] != c':':     # the colon of a password
         return text_of(uri.text)
     return text_of(between(uri.text.p, behind)) + ":…" + text_of(
         between(uri.host.p - 1, uri.text.p + uri.text.n))
