@@ -37,8 +37,8 @@ from auth_diameter._core.diameter.codes cimport (
     SERVICE_AUTHENTICATION, SERVICE_GROUP_CHECK,
 )
 from auth_diameter._core.digest.credentials cimport (
-    MAX_PARAMETER, REALM, USERNAME, USERNAME_STAR, DigestFields, challenge_ok, plain_value, put_ext_value,
-    response_ok,
+    MAX_PARAMETER, REALM, USERNAME, USERNAME_STAR, DigestFields, is_challenge, plain_value, put_ext_value,
+    is_response,
 )
 from auth_diameter._core.base.hex cimport ad_put_hex
 from auth_diameter._core.diameter.header cimport (
@@ -46,7 +46,7 @@ from auth_diameter._core.diameter.header cimport (
 )
 from auth_diameter._core.sip.parse cimport SipMessage
 from auth_diameter._core.base.span cimport Reader, Span, put_u32
-from auth_diameter._core.sip.uri cimport SipUri, put_address
+from auth_diameter._core.sip.uri cimport SipUri, put_address, put_address_and_port
 
 cdef enum:
     SESSION_SIZE = 32       # hexadecimal digits
@@ -71,7 +71,8 @@ cdef size_t authentication_room(const Asked *asked) noexcept nogil:
 cdef size_t put_authentication(uint8_t *out, const Asked *asked) noexcept nogil:
     """Asks whether the request is its user's, or for a challenge; its size."""
     cdef const SipMessage *m = asked.request
-    cdef uint8_t *q = put_address_avp(out + HEADER_SIZE, AVP_RESOURCE, &m.request_uri, True)
+    cdef uint8_t *q = out + HEADER_SIZE
+    q = avp_put_in_place(q, AVP_RESOURCE, put_address_and_port(q + AVP_HEADER, &m.request_uri))
     q = put_common(q, asked.realm, SERVICE_AUTHENTICATION, asked.msgid)
     if asked.credentials == NULL:
         q = put_identity_avp(q, identity(m), asked.realm)
@@ -85,7 +86,8 @@ cdef size_t put_authentication(uint8_t *out, const Asked *asked) noexcept nogil:
         q = avp_put(q, AVP_CALLING_STATION_ID, 0, asked.source.p, asked.source.n)
         ad_put_hex(q + AVP_HEADER, <const uint8_t *>asked.session)
         q = avp_put_in_place(q, AVP_SESSION_ID, SESSION_SIZE)
-    return put_question_header(out, q, asked.msgid, asked.end_to_end, asked.again)
+    return put_question_header(out, q, asked.msgid, asked.end_to_end,
+                               FLAG_REQUEST | (FLAG_RETRANSMITTED if asked.again else 0))
 
 
 cdef size_t group_check_room(Span realm, Span user_name, Span group) noexcept nogil:
@@ -98,7 +100,7 @@ cdef size_t put_group_check(uint8_t *out, Span realm, Span user_name, Span group
     cdef uint8_t *q = put_common(out + HEADER_SIZE, realm, SERVICE_GROUP_CHECK, msgid)
     q = avp_put(q, AVP_USER_GROUP, AVP_MANDATORY, group.p, group.n)
     q = avp_put(q, AVP_USER_NAME, AVP_MANDATORY, user_name.p, user_name.n)
-    return put_question_header(out, q, msgid, msgid, False)
+    return put_question_header(out, q, msgid, msgid, FLAG_REQUEST)
 
 
 cdef inline uint8_t *put_common(uint8_t *q, Span realm, uint8_t service, uint32_t msgid) noexcept nogil:
@@ -111,23 +113,17 @@ cdef inline uint8_t *put_common(uint8_t *q, Span realm, uint8_t service, uint32_
 
 
 cdef inline size_t put_question_header(uint8_t *out, const uint8_t *end, uint32_t msgid, uint32_t end_to_end,
-                                       bint again) noexcept nogil:
+                                       uint8_t flags) noexcept nogil:
     cdef Header header
     header.version = DIAMETER_VERSION
     header.length = <uint32_t>(end - out)
-    header.flags = FLAG_REQUEST | (FLAG_RETRANSMITTED if again else 0)
+    header.flags = flags
     header.command = COMMAND_AA
     header.application_id = APPLICATION_NASREQ
     header.hop_by_hop = msgid
     header.end_to_end = end_to_end
     header_put(out, &header)
     return header.length
-
-
-cdef uint8_t *put_address_avp(uint8_t *q, uint32_t code, const SipUri *uri, bint with_port) noexcept nogil:
-    """A URI as user@host[:port]; written behind where the header goes, then that in front of it."""
-    cdef size_t n = put_address(q + AVP_HEADER, uri, with_port)
-    return avp_put_in_place(q, code, n)
 
 
 cdef uint8_t *put_identity_avp(uint8_t *q, const SipUri *uri, Span realm) noexcept nogil:
@@ -137,7 +133,7 @@ cdef uint8_t *put_identity_avp(uint8_t *q, const SipUri *uri, Span realm) noexce
     scheme is that of no user of the realm. Never empty, for DISC takes no such question.
     """
     if uri.host.n:
-        return put_address_avp(q, AVP_USER_NAME, uri, False)
+        return avp_put_in_place(q, AVP_USER_NAME, put_address(q + AVP_HEADER, uri))
     return avp_put(q, AVP_USER_NAME, AVP_MANDATORY, realm.p, realm.n)
 
 
@@ -262,18 +258,18 @@ cdef void read_answer(const uint8_t *p, size_t n, AnswerView *out) noexcept nogi
             challenge_bytes += text.n
             if out.challenges == MAX_CHALLENGES or challenge_bytes > MAX_CHALLENGE:
                 out.fault = "more Challenges than fit into a reply"
-            elif not challenge_ok(text):
+            elif not is_challenge(text):
                 out.fault = "Challenge is not one line of the Digest scheme"
             else:
                 out.challenge[out.challenges] = text
                 out.challenges += 1
         elif avp.code == AVP_DIGEST_RESPONSE_AUTH:
-            if not response_ok(avp.data) or out.response_auth.p != NULL:
+            if not is_response(avp.data) or out.response_auth.p != NULL:
                 out.fault = "Digest-Response-Auth is no response, or given twice"
             else:
                 out.response_auth = avp.data
         elif avp.code == AVP_DIGEST_NEXTNONCE:
-            if not nonce_ok(avp.data) or out.nextnonce.p != NULL:
+            if not is_nonce(avp.data) or out.nextnonce.p != NULL:
                 out.fault = "Digest-Nextnonce cannot stand in a quoted string, or is given twice"
             else:
                 out.nextnonce = avp.data
@@ -294,7 +290,7 @@ cdef void read_answer(const uint8_t *p, size_t n, AnswerView *out) noexcept nogi
         out.fault = "a success with the error bit"      # RFC 6733, 7.1.3: it stands with 3xxx alone
 
 
-cdef inline bint nonce_ok(Span s) noexcept nogil:
+cdef inline bint is_nonce(Span s) noexcept nogil:
     """Whether it may stand between quotes as it is: printable ASCII, no quote and no backslash."""
     cdef size_t i
     for i in range(s.n):

@@ -5,7 +5,17 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 
 from auth_diameter._core.base.arguments cimport checked
-from auth_diameter._core.diameter.avp cimport Avp, format_avps, put, read_avps, size_of, under
+from auth_diameter._core.diameter.avp cimport (
+    FOR_LOGS,
+    IN_FULL,
+    Avp,
+    Detail,
+    format_avps,
+    in_application,
+    put,
+    read_avps,
+    size_of,
+)
 from auth_diameter._core.diameter.codes cimport (
     AVP_VENDOR,
     FLAG_ERROR,
@@ -62,7 +72,7 @@ cdef class Message:
             if not isinstance(avp, Avp):
                 raise TypeError(f"avps: {type(avp).__name__}, where only Avp may be")
             size += size_of(<Avp>avp)
-            own.append(under(<Avp>avp, self.application_id))
+            own.append(in_application(<Avp>avp, self.application_id))
         if size >= MESSAGE_LENGTH_LIMIT:
             raise ConfigError(f"avps: {size} bytes are more than a message can have")
         self.avps = tuple(own)
@@ -166,7 +176,7 @@ cdef class Message:
         )
 
     def __repr__(self):
-        return _format(self, False)
+        return _format(self, FOR_LOGS)
 
 
 def format_message(Message message not None, *, bint secrets=False):
@@ -178,7 +188,7 @@ def format_message(Message message not None, *, bint secrets=False):
 
     Control characters are escaped in either case.
     """
-    return _format(message, secrets)
+    return _format(message, IN_FULL if secrets else FOR_LOGS)
 
 
 cdef bint _of_vendor(Avp avp, object vendor_id):
@@ -203,7 +213,7 @@ cdef Message _decode(const uint8_t *p, size_t n, size_t limit):
     return message
 
 
-cdef str _format(Message message, bint secrets):
+cdef str _format(Message message, Detail detail):
     flags = (
         ("R" if message.flags & FLAG_REQUEST else "-")
         + ("P" if message.flags & FLAG_PROXIABLE else "-")
@@ -215,4 +225,4 @@ cdef str _format(Message message, bint secrets):
         f"{message.name}({message.command}) application={message.application_id} flags={flags}"
         f" hop-by-hop=0x{message.hop_by_hop:08x} end-to-end=0x{message.end_to_end:08x}"
     )
-    return "\n".join([head, *format_avps(message.avps, secrets, "  ")])
+    return "\n".join([head, *format_avps(message.avps, detail, "  ")])

@@ -205,7 +205,7 @@ cdef str response_sha(int algorithm, bint sess, str ha1, bytes method, bytes uri
     return new(b"%b:%b:%b:%b:%b:%b" % (a1, nonce, nc, cnonce, qop, ha2)).hexdigest()
 
 
-cdef inline bint as_inputs(Credentials c, Span method, Span ha1, Inputs *v, uint8_t *room) noexcept nogil:
+cdef inline bint fill_inputs(Credentials c, Span method, Span ha1, Inputs *v, uint8_t *room) noexcept nogil:
     """Fills in all but the body; `room` takes unquoted values. False where they cannot match."""
     cdef bint escaped = c.fields.escaped != 0
     if not put_ha1(v, ha1):
@@ -265,7 +265,7 @@ cdef bint verify_one(Credentials c, object method, object ha1, object body, obje
         return verify_sha(c, method, ha1, of_body)
     if c.fields.sess and c.fields.value[CNONCE].p == NULL:
         return False
-    if not as_inputs(c, method_span, ha1_span, &v, room):
+    if not fill_inputs(c, method_span, ha1_span, &v, room):
         return False
     if c.fields.sess:
         make_session_ha1(&v)
@@ -395,7 +395,7 @@ def verify_many(items):
                 continue
             span_of(item[1], &method, "method")
             span_of(item[2], &ha1, "ha1")
-            if not as_inputs(c, method, ha1, &v, NULL):
+            if not fill_inputs(c, method, ha1, &v, NULL):
                 continue
             if a2_size(&v) > A2_ROOM or prefix_size(&v) + 32 > RESPONSE_ROOM:
                 out[i] = verify_one(c, item[1], item[2], b"", None)

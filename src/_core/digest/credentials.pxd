@@ -66,9 +66,9 @@ cdef int check_credentials(Span text, DigestFields *out, size_t *offset) noexcep
 cdef int parse_credentials(Span text, DigestFields *out, size_t *offset) noexcept nogil
 cdef bint answers_nothing(const DigestFields *fields) noexcept nogil
 cdef bint is_of_other_realm(Span text, Span realm) noexcept nogil
-cdef bint realm_is(const DigestFields *fields, Span realm) noexcept nogil
-cdef bint challenge_ok(Span text) noexcept nogil
-cdef bint response_ok(Span s) noexcept nogil
+cdef bint is_for_realm(const DigestFields *fields, Span realm) noexcept nogil
+cdef bint is_challenge(Span text) noexcept nogil
+cdef bint is_response(Span s) noexcept nogil
 cdef Span plain_value(const DigestFields *fields, Field field, uint8_t *room) noexcept nogil
 cdef uint8_t *put_ext_value(uint8_t *q, Span value) noexcept nogil
 cdef object parse_error(int status, size_t offset, str where)

@@ -220,7 +220,7 @@ cdef int parse_params(Span text, DigestFields *out, size_t *offset) noexcept nog
     return status
 
 
-cdef bint response_ok(Span s) noexcept nogil:
+cdef bint is_response(Span s) noexcept nogil:
     """Whether it has the form of a response, of MD5 or SHA-2."""
     return (s.n == 32 or s.n == 64) and all_hex(s)
 
@@ -233,7 +233,7 @@ cdef bint all_hex(Span s) noexcept nogil:
     return True
 
 
-cdef bint ext_value_ok(Span s) noexcept nogil:
+cdef bint is_ext_value(Span s) noexcept nogil:
     """ext-value of RFC 8187, 3.2.1, with the one charset that RFC 7616, 3.4 allows.
 
     value-chars = *( pct-encoded / attr-char ); attr-char is a token's, but for "*", "'" and "%".
@@ -278,12 +278,12 @@ cdef int check_credentials(Span text, DigestFields *out, size_t *offset) noexcep
     qop = out.value[QOP]
     if out.value[USERNAME].p != NULL and out.value[USERNAME_STAR].p != NULL:
         return BOTH_USERNAMES
-    if out.value[USERNAME_STAR].p != NULL and not ext_value_ok(out.value[USERNAME_STAR]):
+    if out.value[USERNAME_STAR].p != NULL and not is_ext_value(out.value[USERNAME_STAR]):
         return BAD_EXT_VALUE
     if (out.value[USERNAME].p == NULL and out.value[USERNAME_STAR].p == NULL) or (
             out.value[NONCE].p == NULL or out.value[URI].p == NULL or response.p == NULL):
         return MISSING
-    if not response_ok(response) or (
+    if not is_response(response) or (
             out.algorithm != ALGORITHM_UNKNOWN and (response.n == 32) != (out.algorithm == MD5)):
         offset[0] = <size_t>(response.p - text.p)
         return BAD_RESPONSE
@@ -293,7 +293,7 @@ cdef int check_credentials(Span text, DigestFields *out, size_t *offset) noexcep
     out.qop = QOP_NONE
     if qop.p != NULL:
         offset[0] = <size_t>(qop.p - text.p)
-        if nc.p == NULL or out.value[CNONCE].p == NULL or is_no_token(qop):
+        if nc.p == NULL or out.value[CNONCE].p == NULL or not is_single_token(qop):
             return BAD_QOP
         if is_word(qop, "auth", 4):
             out.qop = QOP_AUTH
@@ -329,7 +329,7 @@ cdef bint is_of_other_realm(Span text, Span realm) noexcept nogil:
         if take_class(&r, AD_TOKEN, &name):
             if is_word(name, "Digest", 6) and r.p < r.end and is_lws(r.p[0]):
                 continue    # the scheme; it stands in the middle, too, where somebody has joined two fields
-            if is_word(name, "realm", 5) and skip_byte(&r, c'=') and take_loosely(&r, &value):
+            if is_word(name, "realm", 5) and skip_byte(&r, c'=') and take_any_value(&r, &value):
                 found = True
                 if equal_plain(value, realm):
                     return False
@@ -337,7 +337,7 @@ cdef bint is_of_other_realm(Span text, Span realm) noexcept nogil:
     return found
 
 
-cdef bint take_loosely(Reader *r, Span *out) noexcept nogil:
+cdef bint take_any_value(Reader *r, Span *out) noexcept nogil:
     """A token, or a quoted string up to its end, whatever characters are in it."""
     if r.p == r.end or r.p[0] != c'"':
         return take_class(r, AD_TOKEN, out)
@@ -384,16 +384,16 @@ cdef bint equal_plain(Span quoted, Span plain) noexcept nogil:
     return equal_nocase(value, plain)
 
 
-cdef bint is_no_token(Span s) noexcept nogil:
-    """Whether `s` is anything but one token, such as the list that only a challenge may hold."""
+cdef bint is_single_token(Span s) noexcept nogil:
+    """Whether it is one token, and no list of them, which only a challenge may hold."""
     cdef size_t i
     for i in range(s.n):
         if not ad_is(s.p[i], AD_TOKEN):
-            return True
-    return s.n == 0
+            return False
+    return s.n > 0
 
 
-cdef bint realm_is(const DigestFields *fields, Span realm) noexcept nogil:
+cdef bint is_for_realm(const DigestFields *fields, Span realm) noexcept nogil:
     """Whether these credentials are for `realm` (any case, as SIP domains compare)."""
     cdef uint8_t room[MAX_PARAMETER]
     return fields.value[REALM].p != NULL and equal_nocase(plain_value(fields, REALM, room), realm)
@@ -409,7 +409,7 @@ cdef Span plain_value(const DigestFields *fields, Field field, uint8_t *room) no
 
 
 cdef uint8_t *put_ext_value(uint8_t *q, Span value) noexcept nogil:
-    """The bytes that an ext-value (RFC 8187, 3.2.1; `ext_value_ok`) stands for; returns the end."""
+    """The bytes that an ext-value (RFC 8187, 3.2.1; `is_ext_value`) stands for; returns the end."""
     cdef const uint8_t *p = value.p + 6     # UTF-8'
     cdef const uint8_t *end = value.p + value.n
     while p[0] != c'\'':
@@ -700,7 +700,7 @@ cdef class Challenge:
         return f"<Challenge realm={self.realm!r} algorithm={self.algorithm} qop={self.qop} stale={self.stale}>"
 
 
-cdef bint challenge_ok(Span text) noexcept nogil:
+cdef bint is_challenge(Span text) noexcept nogil:
     """Whether DISC's Challenge may become a header of ours: one line of the Digest scheme."""
     cdef DigestFields fields
     cdef size_t offset

@@ -15,7 +15,7 @@ from auth_diameter._core.base.chars cimport (
     take_class, take_quoted,
 )
 from auth_diameter._core.base.span cimport Reader, Span, between, lower
-from auth_diameter._core.sip.uri cimport take_host, take_port, take_uri
+from auth_diameter._core.sip.uri cimport URI_BARE, URI_IN_BRACKETS, take_host, take_port, take_uri
 
 
 cdef Header header_of(Span name) noexcept nogil:
@@ -171,12 +171,12 @@ cdef bint take_address(Reader *r, Place place, Address *out) noexcept nogil:
         return False
     if r.p < r.end and r.p[0] == c'<':
         r.p += 1
-        if not take_uri(r, False, False, &out.uri):
+        if not take_uri(r, URI_IN_BRACKETS, &out.uri):
             return False
         if r.p == r.end or r.p[0] != c'>':
             return False
         r.p += 1
-    elif out.name.p != NULL or not take_uri(r, True, False, &out.uri):
+    elif out.name.p != NULL or not take_uri(r, URI_BARE, &out.uri):
         return False
     return take_params(r, place, out)
 

@@ -29,7 +29,7 @@ from auth_diameter._core.base.chars cimport (
 )
 from auth_diameter._core.digest.credentials cimport (
     ALGORITHM_UNKNOWN, OK, OTHER_SCHEME, REALM, Algorithm, DigestFields, answers_nothing, check_credentials,
-    is_of_other_realm, parse_params, realm_is,
+    is_of_other_realm, parse_params, is_for_realm,
 )
 from auth_diameter._core.sip.fields cimport (
     AUTHORIZATION, CALL_ID, CONTENT_LENGTH, CSEQ, FROM, HEADER_COUNT, HEADER_OTHER, MAX_FORWARDS, PARTY,
@@ -37,7 +37,7 @@ from auth_diameter._core.sip.fields cimport (
 )
 from auth_diameter._core.base.hex cimport ad_put_hex
 from auth_diameter._core.base.span cimport Reader, Span, between, equal_nocase
-from auth_diameter._core.sip.uri cimport SipUri, take_number, take_uri
+from auth_diameter._core.sip.uri cimport URI_OF_REQUEST, SipUri, take_number, take_uri
 
 
 # ---------------------------------------------------------------------------------- parsing
@@ -113,7 +113,7 @@ cdef bint parse_request(SipMessage *m, const uint8_t *data, size_t n, size_t max
             m.error_status = 505
     r.p = uri.p
     r.end = version.p - 1
-    if not take_uri(&r, False, True, &m.request_uri) or r.p != r.end:
+    if not take_uri(&r, URI_OF_REQUEST, &m.request_uri) or r.p != r.end:
         fail(m, "Request-URI: not as RFC 3261, 19.1 has it", r.p, HEADER_OTHER)
         memset(&m.request_uri, 0, sizeof(SipUri))
     m.method = method_of(m.method_name)
@@ -332,7 +332,7 @@ cdef int find_credentials(const SipMessage *m, Header header, Span realm, Digest
         if status == OTHER_SCHEME or (status != OK and is_of_other_realm(value, realm)):
             continue
         if status == OK and fields.value[REALM].p != NULL and (
-                not realm_is(fields, realm) or answers_nothing(fields)):
+                not is_for_realm(fields, realm) or answers_nothing(fields)):
             continue
         if status == OK:
             status = check_credentials(value, fields, &at)

@@ -29,7 +29,7 @@ from auth_diameter._core.base.siphash cimport (
 )
 from auth_diameter._core.base.span cimport Reader, Span, equal_nocase
 from auth_diameter._core.base.text cimport PyUnicode_IS_ASCII, as_bytes, borrow, span_of, text_of
-from auth_diameter._core.sip.uri cimport SipUri, new_uri, shown
+from auth_diameter._core.sip.uri cimport SipUri, new_uri, without_password
 
 from auth_diameter._core.errors import ConfigError, ParseError
 from auth_diameter._core.sip.name_addr import NameAddr
@@ -107,8 +107,8 @@ cdef class SipRequest:
         cdef ad_siphash s
         cdef Span host
         cdef uint64_t port = 0, flow = 0, scope = 0
-        if self.print[0] or self.print[1]:
-            return self.print
+        if self.known_fingerprint[0] or self.known_fingerprint[1]:
+            return self.known_fingerprint
         host.p = NULL
         host.n = 0
         if self.source is not None:
@@ -123,8 +123,8 @@ cdef class SipRequest:
         ad_siphash_word(&s, flow << 32 | scope)
         ad_siphash_bytes(&s, host.p, host.n)
         ad_siphash_bytes(&s, self.m.start, self.m.size)
-        ad_siphash_end(&s, self.print)
-        return self.print
+        ad_siphash_end(&s, self.known_fingerprint)
+        return self.known_fingerprint
 
     cdef object refusal(self):
         cdef str header = _HEADER_NAMES.get(self.m.error_header)
@@ -321,14 +321,15 @@ cdef class SipRequest:
 
         :param name: long or compact, in any case. Folds become one space.
         """
-        cdef list found = self.find(name, True)
+        cdef list found = self.find(name, 1)
         return found[0] if found else None
 
     def headers(self, str name not None):
         """The values of all header fields of that name, list of str, one for each line, in order."""
-        return self.find(name, False)
+        return self.find(name, self.m.line_count)
 
-    cdef list find(self, str name, bint once):
+    cdef list find(self, str name, int enough):
+        """The values of the first `enough` header fields of that name."""
         cdef str wanted = name.lower()
         cdef tuple forms = _FORMS.get(wanted)
         cdef bytes long_name, compact
@@ -341,7 +342,7 @@ cdef class SipRequest:
         for i in range(self.m.line_count):
             if equal_nocase(self.m.lines[i].name, long_span) or equal_nocase(self.m.lines[i].name, compact_span):
                 found.append(unfolded(self.m.lines[i].value))
-                if once:
+                if len(found) == enough:
                     break
         return found
 
@@ -495,7 +496,7 @@ cdef class SipRequest:
                 free(out)
 
     def __repr__(self):
-        return f"<SipRequest {self.method} {shown(&self.m.request_uri)} call_id={self.call_id!r}>"
+        return f"<SipRequest {self.method} {without_password(&self.m.request_uri)} call_id={self.call_id!r}>"
 
 
 cdef object line_text(object value, str what, Span *out):
