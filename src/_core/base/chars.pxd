@@ -55,35 +55,35 @@ cdef inline bint is_word(Span s, const char *word, size_t n) noexcept nogil:
     return ad_is_word(s.p, s.n, word, n)
 
 
-cdef inline int take_quoted(Reader *r, Span *out) noexcept nogil:
+cdef inline bint take_quoted(Reader *r, Span *out, bint *escaped) noexcept nogil:
     """A quoted-string, with r.p on its opening quote; `out` is what stands between the quotes.
 
-    0: plain; 1: it holds quoted-pairs or folds, see `unquote`; -1: malformed, r.p at the place.
+    `escaped` says whether it holds quoted-pairs or folds, which `unquote` resolves.
     """
-    cdef int escaped = 0
     cdef const uint8_t *start = r.p + 1
     cdef const uint8_t *p = start
+    escaped[0] = False
     while True:
         p = ad_find_quote(p, r.end)
         if p == r.end:
             r.p = p
-            return -1
+            return False
         if p[0] == c'"':
             out.p = start
             out.n = <size_t>(p - start)
             r.p = p + 1
-            return escaped
-        escaped = 1
+            return True
+        escaped[0] = True
         if p[0] == c'\\':  # \ : quoted-pair = "\" (%x00-09 / %x0B-0C / %x0E-7F)
             if not 2 <= r.end - p or p[1] == c'\n' or p[1] == c'\r' or p[1] > 127:
                 r.p = p
-                return -1
+                return False
             p += 2
         elif p[0] == c'\r' and 3 <= r.end - p and p[1] == c'\n' and (p[2] == c' ' or p[2] == c'\t'):
             p += 3      # a fold counts as one space
         else:
             r.p = p
-            return -1
+            return False
 
 
 cdef inline size_t unquote(Span s, uint8_t *out) noexcept nogil:

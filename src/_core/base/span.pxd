@@ -3,6 +3,16 @@
 A ``Span`` borrows: whoever fills one keeps the bytes alive. A ``Reader`` is a Span that is used up
 from the left; each read says whether there was enough, and takes nothing where there was not
 (``need <= left``, in unsigned arithmetic, so that no length can wrap around).
+
+Every parser of ``_core`` returns in the same way; after it, callers write ``if not take_…`` or ``if … <= 0``::
+
+    > 0    read: `out` is filled, and the Reader stands behind what was read
+      0    not there: the Reader, or `offset`, is at the first byte that does not fit; at the end of
+           a stream more bytes may make it whole
+    < 0    malformed, where callers have to know in which way: a named constant says it
+
+One that can fail in one way only, such as every ``take_…``, is a ``bint``. A whole message has more to tell
+than a number can: SipMessage, AnswerView and QuestionView carry the fault themselves.
 """
 
 from libc.stdint cimport uint8_t, uint32_t

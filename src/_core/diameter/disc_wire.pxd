@@ -64,9 +64,9 @@ cdef size_t authentication_room(const Asked *asked) noexcept nogil
 cdef size_t put_authentication(uint8_t *out, const Asked *asked) noexcept nogil
 cdef size_t group_check_room(Span realm, Span user_name, Span group) noexcept nogil
 cdef size_t put_group_check(uint8_t *out, Span realm, Span user_name, Span group, uint32_t msgid) noexcept nogil
-cdef void read_answer(const uint8_t *p, size_t n, AnswerView *out) noexcept nogil
+cdef bint read_answer(const uint8_t *p, size_t n, AnswerView *out) noexcept nogil
 
-cdef void read_question(const uint8_t *p, size_t n, QuestionView *out) noexcept nogil
+cdef bint read_question(const uint8_t *p, size_t n, QuestionView *out) noexcept nogil
 cdef size_t answer_size(const QuestionView *question) noexcept nogil
 cdef size_t put_answer(uint8_t *out, const QuestionView *question, uint32_t result_code,
                        size_t more) noexcept nogil

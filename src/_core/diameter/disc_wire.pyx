@@ -209,17 +209,22 @@ cdef uint8_t *put_response_avp(uint8_t *q, Span raw) noexcept nogil:
 # ---------------------------------------------------------------------------------- answers, read
 
 
-cdef void read_answer(const uint8_t *p, size_t n, AnswerView *out) noexcept nogil:
+cdef struct Seen:
+    # Of an answer, so far
+    int msgids
+    bint result_code
+    size_t challenge_bytes
+
+
+cdef bint read_answer(const uint8_t *p, size_t n, AnswerView *out) noexcept nogil:
     """One whole message, as `frame` found it. What makes it unusable is its fault."""
     cdef Header header
     cdef Reader r
     cdef AvpView avp
+    cdef Seen seen
     cdef int status
-    cdef int ids = 0
-    cdef bint coded = False
-    cdef size_t challenge_bytes = 0
-    cdef Span text
     memset(out, 0, sizeof(AnswerView))
+    memset(&seen, 0, sizeof(Seen))
     header_get(p, &header)
     out.msgid = header.hop_by_hop
     r.p = p + HEADER_SIZE
@@ -230,64 +235,73 @@ cdef void read_answer(const uint8_t *p, size_t n, AnswerView *out) noexcept nogi
         status = avp_next(&r, &avp)
         if status <= 0:
             break
-        if avp.vendor_id:
-            continue
-        if avp.code == AVP_SIP_MSGID:
-            ids += 1
-            if avp.data.n != 4 or ids > 1:
-                out.fault = "SIP-MSGID of a wrong size, or twice"
-                out.msgid = -1
-            else:
-                out.msgid = get_u32(avp.data.p)
-        elif avp.code == AVP_RESULT_CODE:
-            if avp.data.n != 4 or coded:
-                out.fault = "Result-Code of a wrong size, or twice"
-            else:
-                out.result_code = get_u32(avp.data.p)
-            coded = True
-        elif avp.code == AVP_SERVICE_TYPE:
-            if avp.data.n != 1 or avp.data.p[0] == 0 or out.service_type:
-                out.fault = "Service-Type of a wrong size, NUL, or twice"
-            else:
-                out.service_type = avp.data.p[0]
-        elif avp.code == AVP_CHALLENGE:
-            text = avp.data
-            # The original DISC and ours end it with CRLF, because the C module does not.
-            while text.n and is_lws(text.p[text.n - 1]):
-                text.n -= 1
-            challenge_bytes += text.n
-            if out.challenges == MAX_CHALLENGES or challenge_bytes > MAX_CHALLENGE:
-                out.fault = "more Challenges than fit into a reply"
-            elif not is_challenge(text):
-                out.fault = "Challenge is not one line of the Digest scheme"
-            else:
-                out.challenge[out.challenges] = text
-                out.challenges += 1
-        elif avp.code == AVP_DIGEST_RESPONSE_AUTH:
-            if not is_response(avp.data) or out.response_auth.p != NULL:
-                out.fault = "Digest-Response-Auth is no response, or given twice"
-            else:
-                out.response_auth = avp.data
-        elif avp.code == AVP_DIGEST_NEXTNONCE:
-            if not is_nonce(avp.data) or out.nextnonce.p != NULL:
-                out.fault = "Digest-Nextnonce cannot stand in a quoted string, or is given twice"
-            else:
-                out.nextnonce = avp.data
-        elif avp.code == AVP_FAILED_AVP:
-            if AVP_HEADER <= avp.data.n:
-                out.failed_avp = get_u32(avp.data.p)
-        elif avp.code == AVP_USER_NAME:
-            if out.user_name.p != NULL or ad_find_control(avp.data.p, avp.data.p + avp.data.n) != (
-                    avp.data.p + avp.data.n):
-                out.fault = "User-Name with a control character, or twice"
-            else:
-                out.user_name = avp.data
+        if not avp.vendor_id:
+            read_answer_avp(&avp, &seen, out)
     if status < 0:
         out.fault = "malformed AVP"
-    elif not coded and out.fault == NULL:
+    elif not seen.result_code and out.fault == NULL:
         out.fault = "no Result-Code"
     elif header.flags & FLAG_ERROR and out.result_code // 1000 == 2 and out.fault == NULL:
         out.fault = "a success with the error bit"      # RFC 6733, 7.1.3: it stands with 3xxx alone
+    return out.fault == NULL
+
+
+cdef inline void read_answer_avp(const AvpView *avp, Seen *seen, AnswerView *out) noexcept nogil:
+    """One AVP of an answer; those that mean nothing to us are passed over."""
+    if avp.code == AVP_SIP_MSGID:
+        seen.msgids += 1
+        if avp.data.n != 4 or seen.msgids > 1:
+            out.fault = "SIP-MSGID of a wrong size, or twice"
+            out.msgid = -1
+        else:
+            out.msgid = get_u32(avp.data.p)
+    elif avp.code == AVP_RESULT_CODE:
+        if avp.data.n != 4 or seen.result_code:
+            out.fault = "Result-Code of a wrong size, or twice"
+        else:
+            out.result_code = get_u32(avp.data.p)
+        seen.result_code = True
+    elif avp.code == AVP_SERVICE_TYPE:
+        if avp.data.n != 1 or avp.data.p[0] == 0 or out.service_type:
+            out.fault = "Service-Type of a wrong size, NUL, or twice"
+        else:
+            out.service_type = avp.data.p[0]
+    elif avp.code == AVP_CHALLENGE:
+        add_challenge(avp.data, seen, out)
+    elif avp.code == AVP_DIGEST_RESPONSE_AUTH:
+        if not is_response(avp.data) or out.response_auth.p != NULL:
+            out.fault = "Digest-Response-Auth is no response, or given twice"
+        else:
+            out.response_auth = avp.data
+    elif avp.code == AVP_DIGEST_NEXTNONCE:
+        if not is_nonce(avp.data) or out.nextnonce.p != NULL:
+            out.fault = "Digest-Nextnonce cannot stand in a quoted string, or is given twice"
+        else:
+            out.nextnonce = avp.data
+    elif avp.code == AVP_FAILED_AVP:
+        if AVP_HEADER <= avp.data.n:
+            out.failed_avp = get_u32(avp.data.p)
+    elif avp.code == AVP_USER_NAME:
+        if out.user_name.p != NULL or ad_find_control(avp.data.p, avp.data.p + avp.data.n) != (
+                avp.data.p + avp.data.n):
+            out.fault = "User-Name with a control character, or twice"
+        else:
+            out.user_name = avp.data
+
+
+cdef inline void add_challenge(Span text, Seen *seen, AnswerView *out) noexcept nogil:
+    """A Challenge, which becomes a header field of ours."""
+    # The original DISC and ours end it with CRLF, because the C module does not.
+    while text.n and is_lws(text.p[text.n - 1]):
+        text.n -= 1
+    seen.challenge_bytes += text.n
+    if out.challenges == MAX_CHALLENGES or seen.challenge_bytes > MAX_CHALLENGE:
+        out.fault = "more Challenges than fit into a reply"
+    elif not is_challenge(text):
+        out.fault = "Challenge is not one line of the Digest scheme"
+    else:
+        out.challenge[out.challenges] = text
+        out.challenges += 1
 
 
 cdef inline bint is_nonce(Span s) noexcept nogil:
@@ -302,10 +316,11 @@ cdef inline bint is_nonce(Span s) noexcept nogil:
 # ---------------------------------------------------------------------------------- questions, read
 
 
-cdef void read_question(const uint8_t *p, size_t n, QuestionView *out) noexcept nogil:
+cdef bint read_question(const uint8_t *p, size_t n, QuestionView *out) noexcept nogil:
     """One whole message, as `frame` found it, from our client or from OpenSER's and Kamailio's C module.
 
-    The C module's quirks are undone: NUL bytes at the end of User-Name and Resource are cut off.
+    What refuses it is its fault. The C module's quirks are undone: NUL bytes at the end of User-Name and
+    Resource are cut off.
     """
     cdef Reader r
     cdef AvpView avp
@@ -328,29 +343,8 @@ cdef void read_question(const uint8_t *p, size_t n, QuestionView *out) noexcept 
             break
         if avp.vendor_id:
             continue
-        if avp.code == AVP_USER_NAME:
-            place = &out.user_name
-        elif avp.code == AVP_DESTINATION_REALM:
-            place = &out.realm
-        elif avp.code == AVP_RESOURCE:
-            place = &out.resource
-        elif avp.code == AVP_RESPONSE:
-            place = &out.response
-        elif avp.code == AVP_METHOD:
-            place = &out.method
-        elif avp.code == AVP_SERVICE_TYPE:
-            place = &service
-        elif avp.code == AVP_USER_GROUP:
-            place = &out.group
-        elif avp.code == AVP_SIP_MSGID:
-            place = &out.msgid
-        elif avp.code == AVP_DIGEST_ENTITY_BODY_HASH:
-            place = &out.body_hash
-        elif avp.code == AVP_CALLING_STATION_ID:
-            place = &out.source
-        elif avp.code == AVP_SESSION_ID:
-            place = &out.session
-        else:
+        place = &service if avp.code == AVP_SERVICE_TYPE else place_of(avp.code, out)
+        if place == NULL:
             continue
         if place.p != NULL:
             refuse(out, RESULT_AVP_OCCURS_TOO_MANY_TIMES)
@@ -359,9 +353,40 @@ cdef void read_question(const uint8_t *p, size_t n, QuestionView *out) noexcept 
         out.service_type = service.p[0]    # first, so that the refusal repeats it, too
     if status < 0:
         refuse(out, RESULT_INVALID_AVP_LENGTH)
-        return
-    cut_nuls(&out.user_name)
-    cut_nuls(&out.resource)
+    else:
+        cut_nuls(&out.user_name)
+        cut_nuls(&out.resource)
+        check_question(service, out)
+    return out.fault == 0
+
+
+cdef inline Span *place_of(uint32_t code, QuestionView *out) noexcept nogil:
+    """Where the data of an AVP of that code go, but for Service-Type; NULL where it means nothing to us."""
+    if code == AVP_USER_NAME:
+        return &out.user_name
+    if code == AVP_DESTINATION_REALM:
+        return &out.realm
+    if code == AVP_RESOURCE:
+        return &out.resource
+    if code == AVP_RESPONSE:
+        return &out.response
+    if code == AVP_METHOD:
+        return &out.method
+    if code == AVP_USER_GROUP:
+        return &out.group
+    if code == AVP_SIP_MSGID:
+        return &out.msgid
+    if code == AVP_DIGEST_ENTITY_BODY_HASH:
+        return &out.body_hash
+    if code == AVP_CALLING_STATION_ID:
+        return &out.source
+    if code == AVP_SESSION_ID:
+        return &out.session
+    return NULL
+
+
+cdef inline void check_question(Span service, QuestionView *out) noexcept nogil:
+    """Whether the AVPs are there that its Service-Type wants."""
     if service.p == NULL or out.user_name.p == NULL or out.realm.p == NULL:
         refuse(out, RESULT_MISSING_AVP)
     elif service.n != 1:

@@ -24,9 +24,9 @@ cdef enum:
     QOP_NONE, QOP_AUTH, QOP_AUTH_INT, QOP_UNKNOWN
 
 cdef enum:
-    # What `parse_credentials` says
-    OK = 0
-    OTHER_SCHEME = 1
+    # What `parse_params` and `parse_credentials` return
+    OK = 1
+    OTHER_SCHEME = 0
     NO_PARAMETER = -1
     NO_NAME = -2
     NO_EQUAL = -3

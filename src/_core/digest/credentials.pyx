@@ -146,7 +146,8 @@ cdef int parse_params(Span text, DigestFields *out, size_t *offset) noexcept nog
     cdef Reader r
     cdef Span name, value
     cdef Span extension[MAX_EXTENSIONS]
-    cdef int extensions = 0, field, quoted, status = OK, found = 0, i
+    cdef bint escaped
+    cdef int extensions = 0, field, status = OK, found = 0, i
     memset(out, 0, sizeof(DigestFields))
     r.p = text.p
     r.end = text.p + text.n
@@ -175,10 +176,9 @@ cdef int parse_params(Span text, DigestFields *out, size_t *offset) noexcept nog
             break
         r.p += 1
         skip_lws(&r)
-        quoted = 0
+        escaped = False
         if r.p < r.end and r.p[0] == c'"':
-            quoted = take_quoted(&r, &value)
-            if quoted < 0:
+            if not take_quoted(&r, &value, &escaped):
                 status = BAD_QUOTED_STRING
                 break
         elif not take_value(&r, name, &value):
@@ -200,7 +200,7 @@ cdef int parse_params(Span text, DigestFields *out, size_t *offset) noexcept nog
                 status = DUPLICATE
                 break
             out.value[field] = value
-            if quoted:
+            if escaped:
                 out.escaped |= 1u << field
         else:
             for i in range(extensions):
@@ -592,7 +592,7 @@ cdef tuple _parameters(const DigestFields *fields):
     """Goes over a header once more; it was accepted before, so that no step can fail."""
     cdef Reader r
     cdef Span name, value
-    cdef int escaped
+    cdef bint escaped
     cdef uint8_t room[MAX_PARAMETER]
     cdef list found = []
     if fields.raw.p == NULL:
@@ -610,7 +610,7 @@ cdef tuple _parameters(const DigestFields *fields):
         r.p += 1
         skip_lws(&r)
         if r.p[0] == c'"':
-            escaped = take_quoted(&r, &value)
+            take_quoted(&r, &value, &escaped)
             if escaped:
                 value.n = unquote(value, room)
                 value.p = room

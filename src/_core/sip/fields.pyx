@@ -66,7 +66,6 @@ cdef bint take_param(Reader *r, Span *name, Span *value, bint *escaped) noexcept
 
     `value` is without quotes, and its p NULL where there is none; `escaped`: see `take_quoted`.
     """
-    cdef int quoted
     value.p = NULL
     value.n = 0
     escaped[0] = False
@@ -75,9 +74,7 @@ cdef bint take_param(Reader *r, Span *name, Span *value, bint *escaped) noexcept
     if not skip_byte(r, c'='):
         return True
     if r.p < r.end and r.p[0] == c'"':
-        quoted = take_quoted(r, value)
-        escaped[0] = quoted > 0
-        return quoted >= 0
+        return take_quoted(r, value, escaped)
     if r.p < r.end and r.p[0] == c'[':      # of an IPv6reference
         value.p = r.p
         r.p += 1
@@ -127,13 +124,12 @@ cdef bint take_name(Reader *r, Place place, Address *out) noexcept nogil:
     cdef const uint8_t *start = r.p
     cdef const uint8_t *p
     cdef const uint8_t *end
-    cdef int quoted
     if r.p < r.end and r.p[0] == c'"':
-        quoted = take_quoted(r, &out.name)
         out.quoted = True
-        out.escaped = quoted > 0
+        if not take_quoted(r, &out.name, &out.escaped):
+            return False
         skip_lws(r)
-        return quoted >= 0
+        return True
     if begins_as_uri(r[0]):
         return True
     p = start
@@ -185,6 +181,7 @@ cdef bint take_via(Reader *r, TopVia *out) noexcept nogil:
     """One via-parm, up to a comma or the end; False with r.p at the place."""
     cdef Reader address
     cdef Span word, port_text
+    cdef bint escaped
     cdef const uint8_t *start
     cdef const uint8_t *after
     memset(out, 0, sizeof(TopVia))
@@ -228,7 +225,7 @@ cdef bint take_via(Reader *r, TopVia *out) noexcept nogil:
         if skip_byte(r, c'='):
             start = r.p
             if r.p < r.end and r.p[0] == c'"':
-                if take_quoted(r, &port_text) < 0:
+                if not take_quoted(r, &port_text, &escaped):
                     return False
             else:
                 # token, or an address: of IPv6 with or without brackets (RFC 5118, 4.5)

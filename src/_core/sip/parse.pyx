@@ -117,14 +117,14 @@ cdef bint parse_request(SipMessage *m, const uint8_t *data, size_t n, size_t max
         fail(m, "Request-URI: not as RFC 3261, 19.1 has it", r.p, HEADER_OTHER)
         memset(&m.request_uri, 0, sizeof(SipUri))
     m.method = method_of(m.method_name)
-    if parse_lines(m, line_end + 2, end) != 0:
+    if not parse_lines(m, line_end + 2, end):
         return False
     check_fields(m)
     return m.error == NULL
 
 
-cdef int parse_lines(SipMessage *m, const uint8_t *p, const uint8_t *end) noexcept nogil:
-    """Splits header fields up to the empty line and sets the body. 0, or -1 if that never came."""
+cdef bint parse_lines(SipMessage *m, const uint8_t *p, const uint8_t *end) noexcept nogil:
+    """Splits header fields up to the empty line and sets the body; False where that never came."""
     cdef const uint8_t *start
     cdef const uint8_t *hit
     cdef Span name, value
@@ -132,10 +132,10 @@ cdef int parse_lines(SipMessage *m, const uint8_t *p, const uint8_t *end) noexce
     while True:
         if p == end:
             fail(m, "the empty line after the header fields is missing", p, HEADER_OTHER)
-            return -1
+            return False
         if p[0] == c'\r' and 2 <= end - p and p[1] == c'\n':
             m.body = between(p + 2, end)
-            return 0
+            return True
         start = p
         p = ad_skip_class(p, end, AD_TOKEN)
         name = between(start, p)
@@ -158,7 +158,7 @@ cdef int parse_lines(SipMessage *m, const uint8_t *p, const uint8_t *end) noexce
                 break
             if hit == end:
                 fail(m, "CRLF expected at the end of a header field", hit, HEADER_OTHER)
-                return -1
+                return False
             # A quoted-pair may hold a control character (RFC 3261, 25.1); CR and LF may not be in one.
             if hit[0] == c'\r' or hit[0] == c'\n' or hit == value.p or (hit - 1)[0] != c'\\':
                 fail(m, "a control character in a header field", hit, HEADER_OTHER)
@@ -172,24 +172,25 @@ cdef int parse_lines(SipMessage *m, const uint8_t *p, const uint8_t *end) noexce
         while value.p < hit and is_lws(value.p[0]):
             value.p += 1
         value.n = <size_t>(hit - value.p)
-        if add_line(m, name, value) != 0:
+        if not add_line(m, name, value):
             if m.error == NULL:
                 m.error_limit = <size_t>m.max_lines
             fail(m, "more header fields than the limit", start, HEADER_OTHER)
-            return -1
+            return False
 
 
-cdef int add_line(SipMessage *m, Span name, Span value) noexcept nogil:
+cdef bint add_line(SipMessage *m, Span name, Span value) noexcept nogil:
+    """One header field more; False where that is one too many."""
     cdef Line *more
     cdef Line *line
     cdef int room
     if m.line_count == m.max_lines:
-        return -1
+        return False
     if m.line_count == m.line_room:
         room = m.max_lines if m.max_lines < 8 * m.line_room else 8 * m.line_room
         more = <Line *>malloc(room * sizeof(Line))
         if more == NULL:
-            return -1
+            return False
         memcpy(more, m.lines, m.line_count * sizeof(Line))
         release_request(m)
         m.lines = more
@@ -204,7 +205,7 @@ cdef int add_line(SipMessage *m, Span name, Span value) noexcept nogil:
         elif line.id != VIA and line.id != AUTHORIZATION and line.id != PROXY_AUTHORIZATION:
             fail(m, "given twice", name.p, line.id)
     m.line_count += 1
-    return 0
+    return True
 
 
 cdef void check_fields(SipMessage *m) noexcept nogil:
@@ -443,6 +444,7 @@ cdef uint8_t *put_top_via(uint8_t *q, const SipMessage *m, Span source_host, int
     """The top via-parm with our received and rport in place of any that the sender claims."""
     cdef Reader r
     cdef Span name, value
+    cdef bint escaped
     cdef const uint8_t *start
     q = put(q, m.via.protocol_and_host.p, m.via.protocol_and_host.n)
     r.p = m.via.params.p
@@ -453,7 +455,7 @@ cdef uint8_t *put_top_via(uint8_t *q, const SipMessage *m, Span source_host, int
         take_class(&r, AD_TOKEN, &name)
         while r.p < r.end and r.p[0] != c';':
             if r.p[0] == c'"':
-                take_quoted(&r, &value)
+                take_quoted(&r, &value, &escaped)
             else:
                 r.p += 1
         if not is_word(name, "received", 8) and not is_word(name, "rport", 5):
