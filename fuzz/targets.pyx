@@ -24,10 +24,11 @@ from auth_diameter._core.diameter.codes cimport (
     AVP_VENDOR, FLAG_REQUEST, RESULT_AUTHENTICATION_REJECTED, RESULT_SUCCESS,
     SERVICE_AUTHENTICATION, SERVICE_GROUP_CHECK,
 )
-from auth_diameter._core.digest.credentials cimport (
+from auth_diameter._core.digest.challenge cimport is_challenge
+from auth_diameter._core.digest.credentials cimport is_for_realm, is_of_other_realm, parse_credentials
+from auth_diameter._core.digest.params cimport (
     FIELD_COUNT, MAX_PARAMETER, NC, NONCE, OK, OTHER_SCHEME, QOP, QOP_NONE, REALM, RESPONSE, URI, USERNAME,
-    USERNAME_STAR, DigestFields, is_challenge, is_of_other_realm, parse_credentials, plain_value, put_ext_value,
-    is_for_realm,
+    USERNAME_STAR, DigestFields, plain_value, put_ext_value,
 )
 from auth_diameter._core.diameter.disc_wire cimport (
     MAX_CHALLENGE, AnswerView, Asked, QuestionView, answer_size, authentication_room, challenge_size,
@@ -44,8 +45,10 @@ from auth_diameter._core.diameter.header cimport (
 )
 from auth_diameter._core.diameter.stream cimport DEFAULT_LIMIT, FRAME_LARGE, frame
 from auth_diameter._core.sip.parse cimport (
-    DEFAULT_MAX_LINES, DEFAULT_MAX_SIZE, SipMessage, can_reply, find_credentials, parse_request, put_reply_end,
-    put_reply_header, put_reply_start, release_request, reply_room,
+    DEFAULT_MAX_LINES, DEFAULT_MAX_SIZE, SipMessage, find_credentials, parse_request, release_request,
+)
+from auth_diameter._core.sip.reply cimport (
+    can_reply, put_reply_end, put_reply_header, put_reply_start, reply_room,
 )
 from auth_diameter._core.base.span cimport Reader, Span, between
 from auth_diameter._core.sip.uri cimport (

@@ -28,10 +28,6 @@ cdef struct Reader:
     const uint8_t *end
 
 
-cdef inline size_t left(const Reader *r) noexcept nogil:
-    return <size_t>(r.end - r.p)
-
-
 cdef inline bint take(Reader *r, size_t need, Span *out) noexcept nogil:
     """The next `need` bytes into `out`; False, and nothing taken, where there are fewer."""
     if not need <= <size_t>(r.end - r.p):
@@ -73,10 +69,6 @@ cdef inline bint equal_nocase(Span a, Span b) noexcept nogil:
         if a.p[i] != b.p[i] and lower(a.p[i]) != lower(b.p[i]):
             return False
     return True
-
-
-cdef inline bytes to_bytes(Span s):
-    return s.p[:s.n]
 
 
 cdef inline Span between(const uint8_t *start, const uint8_t *end) noexcept nogil:

@@ -2,7 +2,8 @@
 
 from libc.stdint cimport uint8_t, uint32_t
 
-from auth_diameter._core.digest.credentials cimport Credentials, DigestFields
+from auth_diameter._core.digest.credentials cimport Credentials
+from auth_diameter._core.digest.params cimport DigestFields
 from auth_diameter._core.diameter.disc_wire cimport Asked, QuestionView
 from auth_diameter._core.sip.request cimport SipRequest
 from auth_diameter._core.base.span cimport Span

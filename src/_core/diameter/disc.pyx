@@ -19,9 +19,9 @@ from auth_diameter._core.diameter.codes cimport (
     SERVICE_GROUP_CHECK,
 )
 from auth_diameter._core.digest.credentials cimport (
-    OK, QOP_AUTH_INT, REALM, Credentials, answers_nothing, check_credentials, new_credentials, parse_error,
-    parse_params,
+    Credentials, answers_nothing, check_credentials, new_credentials,
 )
+from auth_diameter._core.digest.params cimport OK, QOP_AUTH_INT, REALM, parse_error, parse_params
 from auth_diameter._core.diameter.disc_wire cimport (
     AnswerView, Asked, answer_size, authentication_room, challenge_size, group_check_room, put_answer,
     failed_avp_size, put_authentication, put_challenge, put_failed_avp, put_group_check, read_answer,

@@ -6,7 +6,7 @@ length, writers trust that the caller made room.
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from auth_diameter._core.digest.credentials cimport DigestFields
+from auth_diameter._core.digest.params cimport DigestFields
 from auth_diameter._core.diameter.header cimport Header
 from auth_diameter._core.sip.parse cimport METHOD_REGISTER, SipMessage
 from auth_diameter._core.base.span cimport Span

@@ -36,9 +36,10 @@ from auth_diameter._core.diameter.codes cimport (
     RESULT_INVALID_AVP_LENGTH, RESULT_INVALID_AVP_VALUE, RESULT_INVALID_HDR_BITS, RESULT_MISSING_AVP,
     SERVICE_AUTHENTICATION, SERVICE_GROUP_CHECK,
 )
-from auth_diameter._core.digest.credentials cimport (
-    MAX_PARAMETER, REALM, USERNAME, USERNAME_STAR, DigestFields, is_challenge, plain_value, put_ext_value,
-    is_response,
+from auth_diameter._core.digest.challenge cimport is_challenge
+from auth_diameter._core.digest.credentials cimport is_response
+from auth_diameter._core.digest.params cimport (
+    MAX_PARAMETER, REALM, USERNAME, USERNAME_STAR, DigestFields, plain_value, put_ext_value,
 )
 from auth_diameter._core.base.hex cimport ad_put_hex
 from auth_diameter._core.diameter.header cimport (

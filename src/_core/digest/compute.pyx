@@ -13,9 +13,10 @@ from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
 from auth_diameter._core.base.chars cimport ad_copy
-from auth_diameter._core.digest.credentials cimport (
+from auth_diameter._core.digest.credentials cimport Credentials
+from auth_diameter._core.digest.params cimport (
     ALGORITHM_UNKNOWN, CNONCE, MAX_PARAMETER, MD5, NC, NONCE, QOP, QOP_AUTH_INT, QOP_NONE, QOP_UNKNOWN,
-    RESPONSE, SHA_256, SHA_512_256, URI, Credentials, plain_value,
+    RESPONSE, SHA_256, SHA_512_256, URI, plain_value,
 )
 from auth_diameter._core.base.hex cimport ad_lower_hex, ad_put_hex, ad_same_hex
 from auth_diameter._core.base.md5 cimport (

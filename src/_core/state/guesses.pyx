@@ -35,7 +35,8 @@ from collections import deque
 cimport cython
 from libc.stdint cimport uint8_t, uint64_t
 
-from auth_diameter._core.digest.credentials cimport USERHASH, Credentials
+from auth_diameter._core.digest.credentials cimport Credentials
+from auth_diameter._core.digest.params cimport USERHASH
 from auth_diameter._core.base.siphash cimport (
     ad_siphash, ad_siphash_begin, ad_siphash_bytes, ad_siphash_end, ad_siphash_word,
 )
