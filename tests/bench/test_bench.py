@@ -360,7 +360,7 @@ def test_the_command_prints_every_row():
     assert (done.returncode, done.stderr) == (0, "")
     header, line, *rows = done.stdout.splitlines()
     assert header.split() == list(bench.HEADER)
-    assert set(line) == {"-", " "}
+    assert set(line) == {"─"}
     assert [row.split()[0] for row in rows[: len(ROWS)]] == ROWS
     for row in rows[: len(ROWS)]:
         assert " µs" in row
