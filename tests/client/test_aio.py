@@ -32,7 +32,7 @@ from kit.disc import (
 from kit.machine import PATIENCE, SLACK
 
 from auth_diameter import AsyncAuthDiameter, Cause, Config, DiscError, SipRequest
-from auth_diameter.client import aio
+from auth_diameter.diameter import aio
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])

@@ -26,7 +26,7 @@ from kit.disc import (
 from kit.machine import PATIENCE, SLACK, wait_until
 
 from auth_diameter import AsyncAuthDiameter, AuthDiameter, Avp, Cause, Config, DiscError, SipRequest
-from auth_diameter.client import aio
+from auth_diameter.diameter import aio
 from auth_diameter.diameter.pool import Pool
 
 FAILED_AVP = 279

@@ -32,7 +32,7 @@ from kit.disc import (
 from kit.machine import PATIENCE, SLACK, wait_until
 
 from auth_diameter import AuthDiameter, Cause, Config, DiscError, SipRequest
-from auth_diameter.client import sync
+from auth_diameter.diameter import sync
 
 
 def new_client(disc, **settings):
