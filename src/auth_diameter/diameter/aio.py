@@ -1,4 +1,4 @@
-"""The asyncio driver: many questions in flight on a connection, answers in any order.
+"""The transport for asyncio: many questions in flight on a connection, answers in any order.
 
 What is asked in one turn of the loop goes out in one write; there is one timer for all questions.
 """
@@ -8,54 +8,53 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-import os
 import socket
-import weakref
 from collections.abc import Callable
-from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, cast
 
-from auth_diameter._core import Answer, DiscError, Question, SipRequest
-from auth_diameter.client.authorizer import Authorizer, Request, is_held, is_refused
+from auth_diameter._core import Answer, DiscError, Question
 from auth_diameter.config import Config
-from auth_diameter.decision import Cause, Decision
-from auth_diameter.diameter.peer import Change, Connection, Peer
+from auth_diameter.decision import Cause
+from auth_diameter.diameter.connection import Connection
+from auth_diameter.diameter.dialling import LOOKUP_TIMED_OUT, Dial
+from auth_diameter.diameter.events import Close, Finished, Open, Send
+from auth_diameter.diameter.peer import Change, Peer
 from auth_diameter.diameter.peer_log import ChangeLog
-from auth_diameter.diameter.pool import Failure, Pool
+from auth_diameter.diameter.pool import Pool
 from auth_diameter.diameter.resolver import Address, Outcome, Resolver, reason_of
 from auth_diameter.diameter.stats import PoolStats
 
-_MOST_BYTES = (
-    16 << 20
-)  # of the requests that are asked about; with what goes out for them, three times as much
 
+class AioTransport:
+    """Questions and answers with all peers of one configuration, on one event loop.
 
-class AsyncAuthDiameter:
-    """The three functions for asyncio, each awaited and answered with a `Decision`.
+    The three functions are called at once or in a later turn of the loop. They must not raise.
 
-    ::
-
-        async with AsyncAuthDiameter(Config(diameter_client_host="10.0.0.1")) as auth:
-            decision = await auth.diameter_www_authorize(request, "$fd")
-
-    A DISC that is down, slow or wrong is a Decision with 503 or 500, never an exception. Used from
-    one event loop. Connections are opened when first needed; a process that was forked has its own.
-
-    :ivar counts: how many decisions had each `Cause`: those of the three functions and of `ask`. Who
-        takes a decision from `authorizer` itself may add it.
+    :param answered: function of answers that came, a list of (Question, Answer), and of the time.
+    :param failed: function of a question that ended without an answer, of the Cause, and of the time.
+    :param ended: function of the time; called once all that ended together were told by `failed`.
+    :ivar pool: what is under way.
+    :ivar closed: whether `aclose` was called.
     """
 
-    def __init__(self, config: Config | None = None) -> None:
-        self.config = config if config is not None else Config()
-        self.counts: dict[Cause, int] = dict.fromkeys(Cause, 0)
-        self._authorizer = Authorizer(self.config)
-        self._closed = False
+    def __init__(
+        self,
+        config: Config,
+        answered: Callable[[list[tuple[Question, Answer]], float], None],
+        failed: Callable[[Question, Cause, float], None],
+        ended: Callable[[float], None],
+    ) -> None:
+        self._config = config
+        self._answered = answered
+        self._failed = failed
+        self._ended = ended
+        self.closed = False
         self._inherited: list[Any] = []
         self._begin()
-        _clients.add(self)
 
     def _begin(self) -> None:
-        self._pool = Pool(self.config, changed=self._changed)
+        self.pool = Pool(self._config)
+        self._events = self.pool.events
         self._resolver = Resolver()
         self._log = ChangeLog()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -63,150 +62,110 @@ class AsyncAuthDiameter:
         self._timer: asyncio.TimerHandle | None = None
         self._expires_at = math.inf  # what the timer is set to
         self._tasks: set[asyncio.Task[None]] = set()
-        self._size = 0  # bytes of all requests that are asked about
-        self._releasing = False
 
-    def _after_fork(self) -> None:
+    def after_fork(self) -> None:
         """In the child: connections, tasks and loop are its parent's, and are not touched any more."""
         # Not even closed or forgotten, which would take them out of the parent's epoll.
-        self._inherited += [self._pool, self._tasks, self._timer, self._loop]
-        self._authorizer.after_fork()
+        self._inherited += [self.pool, self._tasks, self._timer, self._loop]
         self._begin()
 
-    # ------------------------------------------------------------------ the functions
+    # ------------------------------------------------------------------ questions
 
-    async def diameter_www_authorize(self, request: Request, realm: str) -> Decision:
-        """Authorization, challenged with 401; see `Authorizer.www_authorize` for realm and codes.
+    def ask(self, question: Question) -> None:
+        """Asks DISC.
 
-        :raises ConfigError: an unknown pseudo-variable in `realm`.
-        """
-        now = asyncio.get_running_loop().time()
-        return await self._decide(self._authorizer.www_authorize(request, realm, now))
-
-    async def diameter_proxy_authorize(self, request: Request, realm: str) -> Decision:
-        """Proxy-Authorization, challenged with 407; else the same."""
-        now = asyncio.get_running_loop().time()
-        return await self._decide(self._authorizer.proxy_authorize(request, realm, now))
-
-    async def diameter_is_user_in(self, request: Request, who: str, group: str) -> Decision:
-        """Whether a user is in a group; see `Authorizer.is_user_in` for who and codes."""
-        return await self._decide(self._authorizer.is_user_in(request, who, group))
-
-    async def _decide(self, outcome: Question | Decision) -> Decision:
-        if type(outcome) is Decision:
-            self.counts[outcome.cause] += 1
-            return outcome
-        assert isinstance(outcome, Question)
-        future: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
-        self.ask(outcome, future.set_result)
-        return await future
-
-    def ask(self, question: Question, callback: Callable[[Decision], object]) -> None:
-        """Asks DISC; `callback` gets the Decision, at once or in a later turn of the loop.
-
-        Without a future or a task: for servers that answer from the callback. It must not raise.
+        :raises DiscError: this transport is closed.
         """
         if self._timer is None:
-            self._begin_to_ask()
+            self._check_open()
         assert self._loop is not None
-        question.callback = callback
         now = self._loop.time()
-        self._size += question.request.data_size
-        if self._size > _MOST_BYTES:
-            self._pool.refused_overload += 1
-            self._fail([(question, Cause.OVERLOADED)], now)
-        elif question.attempt is not None and is_held(question):
-            cause = self._pool.hold(question, now)
-            if cause is not None:
-                self._fail([(question, cause)], now)
+        where = self.pool.submit(question, now)
+        if isinstance(where, Connection):
+            self._send_soon(where)
         else:
-            where = self._pool.submit(question, now)
+            self._not_sent(question, where, now)
+        if self._timer is None:
+            self._set_timer()
+
+    def hold(self, question: Question) -> None:
+        """Keeps a question that is not to be asked before `release`; it may expire.
+
+        :raises DiscError: this transport is closed.
+        """
+        self._check_open()
+        assert self._loop is not None
+        now = self._loop.time()
+        cause = self.pool.hold(question, now)
+        if cause is not None:
+            self._failed(question, cause, now)
+            self._ended(now)
+        if self._timer is None:
+            self._set_timer()
+
+    def release(self, questions: list[Question], now: float) -> None:
+        """Asks those that were held."""
+        for question, where in self.pool.release(questions, now):
             if isinstance(where, Connection):
                 self._send_soon(where)
             else:
                 self._not_sent(question, where, now)
-        if self._timer is None:
-            self._set_timer()
 
-    def _not_sent(self, question: Question, why: Cause | None, now: float) -> None:
-        """No connection took the question: it waits for one, or cannot be asked."""
-        if why is None:
-            self._open_wanted(now)
-        else:
-            self._fail([(question, why)], now)
-        if now >= self._pool.due:
-            self._tend(now)
+    def refuse(self, question: Question) -> None:
+        """Ends a question that is one too many.
 
-    def _ask_released(self, now: float) -> None:
-        """Asks what was held until others had ended; to be called when some have."""
-        if self._releasing:
-            return  # whoever does it looks again
-        self._releasing = True
-        try:
-            while released := self._authorizer.released():
-                refused = [question for question in released if is_refused(question)]
-                for question in refused:
-                    self._pool.drop(question)
-                self._fail([(question, Cause.PENALIZED) for question in refused], now)
-                admitted = [question for question in released if question.attempt is not None]
-                for question, where in self._pool.release(admitted, now):
-                    if isinstance(where, Connection):
-                        self._send_soon(where)
-                    else:
-                        self._not_sent(question, where, now)
-        finally:
-            self._releasing = False
-
-    def is_full(self) -> bool:
-        """Whether DISC has too much to do to be asked anything more."""
-        return self._pool.is_full()
-
-    def refusal(self, request: SipRequest) -> Decision | None:
-        """The Decision on a request that DISC would have to be asked about, and has too much to do for.
-
-        Else None. For callers of `ask`: to find that out so costs half of what it costs to make the question.
+        :raises DiscError: this transport is closed.
         """
-        if not self.is_full():
-            return None
-        self._pool.refused_overload += 1
-        self.counts[Cause.OVERLOADED] += 1
-        return self._authorizer.overloaded(request)
+        self._check_open()
+        assert self._loop is not None
+        now = self._loop.time()
+        self.pool.counts.refused_overload += 1
+        self._failed(question, Cause.OVERLOADED, now)
+        self._ended(now)
 
-    def _begin_to_ask(self) -> None:
-        """Nothing is under way.
-
-        :raises DiscError: nor will be any more.
-        """
-        if self._closed:
+    def _check_open(self) -> None:
+        """:raises DiscError: this transport is closed."""
+        if self.closed:
             raise DiscError("this client is closed")
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
 
-    def authorizer(self) -> Authorizer:
-        """The decisions alone, for callers of `ask`."""
-        return self._authorizer
+    def _not_sent(self, question: Question, why: Cause | None, now: float) -> None:
+        """No connection took the question: it cannot be asked, or waits for a connection (None)."""
+        if why is not None:
+            self._failed(question, why, now)
+            self._ended(now)
+        if now >= self.pool.due:
+            self._tend(now)
+        elif self._events:
+            self._act(now)
 
     def stats(self) -> PoolStats:
-        """What it has asked, what came of it, and how each DISC is."""
-        return self._pool.stats()
+        """What was asked, what came of it, and how each peer is."""
+        return self.pool.stats()
 
-    async def unreachable(self) -> list[tuple[str, str]]:
-        """Each DISC that cannot be connected to now: its HOST:PORT, and why. No connection is kept."""
+    # ------------------------------------------------------------------ what the pool asks for
 
-        async def try_once(peer: Peer) -> str:
-            try:
-                (await self._connect(peer)).close()
-            except socket.gaierror as error:
-                return f"its name does not resolve ({reason_of(error)})"
-            except OSError as error:
-                return reason_of(error)
-            return ""
-
-        peers = self._pool.peers
-        reasons = await asyncio.gather(*map(try_once, peers))
-        return [(repr(peer), reason) for peer, reason in zip(peers, reasons, strict=True) if reason]
-
-    # ------------------------------------------------------------------ sending
+    def _act(self, now: float) -> None:
+        """Does what the pool asks for, until it asks for nothing more."""
+        while self._events:
+            finished = False
+            for event in self.pool.take_events():
+                match event:
+                    case Send(connection):
+                        self._send_soon(connection)
+                    case Finished(question, cause):
+                        self._failed(question, cause, now)
+                        finished = True
+                    case Open(peer):
+                        self._start_opening(peer)
+                    case Close(connection):
+                        connection.transport.abort()  # `_lost` follows in a later turn of the loop
+                    case Change():
+                        self._log.tell(event, now)
+                        self.pool.be_due(self._log.due)
+            if finished:
+                self._ended(now)
 
     def _send_soon(self, connection: Connection) -> None:
         if not self._to_send:
@@ -218,9 +177,11 @@ class AsyncAuthDiameter:
     def _send(self) -> None:
         assert self._loop is not None
         now = self._loop.time()
-        if now >= self._pool.due:
+        due = self.pool.due
+        if now >= due:
             self._tend(now)
-        if self._pool.due < self._expires_at:
+            due = self.pool.due
+        if due < self._expires_at:
             self._set_timer()
         connections, self._to_send = self._to_send, []
         for connection in connections:
@@ -229,20 +190,17 @@ class AsyncAuthDiameter:
                 data, connection.outgoing = connection.outgoing, bytearray()
                 connection.transport.write(data)
                 if connection.full:
-                    self._pool.sent(connection, now)
-                    if connection.outgoing:
-                        self._send_soon(connection)
+                    self.pool.sent(connection, now)
+        if self._events:
+            self._act(now)
 
     # ------------------------------------------------------------------ connecting
 
-    def _open_wanted(self, now: float) -> None:
+    def _start_opening(self, peer: Peer) -> None:
         assert self._loop is not None
-        if self._closed:
-            return
-        while (peer := self._pool.wanted(now)) is not None:
-            task = self._loop.create_task(self._open(peer))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        task = self._loop.create_task(self._open(peer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _open(self, peer: Peer) -> None:
         loop = asyncio.get_running_loop()
@@ -261,99 +219,63 @@ class AsyncAuthDiameter:
             if protocol.connection is None:
                 protocol.given_up = True
                 now = loop.time()
-                self._fail(self._pool.failed(peer, now, why), now)
-                self._go_on(now)
+                self.pool.failed(peer, now, why)
+                self._act(now)
 
     async def _connect(self, peer: Peer) -> socket.socket:
-        """A socket that is connected to one of its addresses; each has its share of `connect_timeout`.
+        """A socket that is connected to one of its addresses.
 
-        :raises OSError: none of them could be reached.
+        :raises OSError: none of them could be reached in time.
         """
         loop = asyncio.get_running_loop()
-        until = loop.time() + self.config.connect_timeout
-        left = list(await self._look_up(peer))
-        error: OSError = TimeoutError()
-        while left:
-            address = left.pop(0)
+        dial = Dial(peer, self._resolver, self._config.connect_timeout, loop.time)
+        for address, seconds in dial.attempts(await _look_up(dial)):
             try:
-                async with asyncio.timeout((until - loop.time()) / (len(left) + 1)):
+                async with asyncio.timeout(seconds):
                     sock = await _connected(loop, address)
-            except OSError as this_error:
-                error = this_error
-                continue
-            self._resolver.tried(peer.host, address)
-            return sock
-        self._resolver.tried(peer.host, None)
-        raise error
+            except OSError as error:
+                dial.failed(error)
+            else:
+                dial.connected(address)
+                return sock
+        raise dial.error
 
-    async def _look_up(self, peer: Peer) -> list[Address]:
-        """:raises OSError: it has no address."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Outcome] = loop.create_future()
+    async def unreachable(self) -> list[tuple[str, str]]:
+        """Each peer that cannot be connected to now: its HOST:PORT, and why. No connection is kept."""
 
-        def settle(outcome: Outcome) -> None:
-            if not future.done():
-                future.set_result(outcome)
+        async def try_once(peer: Peer) -> str:
+            try:
+                (await self._connect(peer)).close()
+            except socket.gaierror as error:
+                return f"its name does not resolve ({reason_of(error)})"
+            except OSError as error:
+                return reason_of(error)
+            return ""
 
-        def done(outcome: Outcome) -> None:
-            # From the thread that looks it up, whose loop may be gone by then.
-            with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(settle, outcome)
+        peers = self.pool.peers
+        reasons = await asyncio.gather(*map(try_once, peers))
+        return [(repr(peer), reason) for peer, reason in zip(peers, reasons, strict=True) if reason]
 
-        self._resolver.look_up(peer.host, peer.port, done)
-        try:
-            async with asyncio.timeout(self.config.connect_timeout):
-                outcome = await future
-        except TimeoutError:
-            raise OSError("looking up its name takes too long") from None
-        finally:
-            self._resolver.forget(peer.port, done)
-        if isinstance(outcome, OSError):
-            raise outcome
-        return list(outcome)
+    # ------------------------------------------------------------------ what happens on a connection
 
     def _opened(self, peer: Peer, transport: asyncio.Transport) -> Connection:
         assert self._loop is not None
-        connection = self._pool.opened(peer, transport, self._loop.time())
-        if connection.is_spent:
-            self._abort(connection)
-        elif connection.outgoing:
-            self._send_soon(connection)
+        now = self._loop.time()
+        connection = self.pool.opened(peer, transport, now)
+        self._act(now)
         return connection
 
     def _resumed(self, connection: Connection) -> None:
         assert self._loop is not None
-        self._pool.resume(connection, self._loop.time())
-        if connection.outgoing:
-            self._send_soon(connection)
+        now = self._loop.time()
+        self.pool.resume(connection, now)
+        self._act(now)
 
     def _lost(self, connection: Connection) -> None:
         assert self._loop is not None
         now = self._loop.time()
-        self._fail(self._pool.closed(connection, now), now)
-        self._go_on(now)
-
-    def _tend(self, now: float) -> None:
-        self._log.flush(now)
-        self._pool.tend(now)
-        self._pool.due = min(self._pool.due, self._log.due)
-        self._go_on(now)
-
-    def _go_on(self, now: float) -> None:
-        """Where room was made, questions that waited stand in the outgoing of any connection."""
-        for connection in self._pool.connections:
-            if connection.is_spent:
-                self._abort(connection)
-            elif connection.outgoing:
-                self._send_soon(connection)
-        self._open_wanted(now)
-
-    def _changed(self, change: Change) -> None:
-        assert self._loop is not None
-        self._log.tell(change, self._loop.time())
-        self._pool.due = min(self._pool.due, self._log.due)
-
-    # ------------------------------------------------------------------ ends
+        self.pool.closed(connection, now)
+        self._act(now)
 
     def _received(self, connection: Connection, data: bytes) -> None:
         assert self._loop is not None
@@ -361,101 +283,90 @@ class AsyncAuthDiameter:
         if now >= self._expires_at:
             # This process has slept longer than its questions may wait: their answers are stale.
             self._expire()
-        conclude = self._authorizer.conclude
-        waited = bool(self._pool.waiting)
-        found: list[tuple[Question, Answer]] = self._pool.received(connection, data, now)
-        if waited:
-            self._go_on(now)
-        for question, answer in found:
-            try:
-                decision = conclude(question, answer, now)
-            except Exception as error:  # noqa: BLE001 - one answer must not keep the others from theirs
-                self._report(error, "an answer could not be judged")
-                decision = self._authorizer.fail(question, Cause.DISC_UNUSABLE, now)
-            self._finish(question, decision)
-        self._ask_released(now)
-        if connection.is_spent:
-            self._abort(connection)
+        found: list[tuple[Question, Answer]] = self.pool.received(connection, data, now)
+        if self._events:
+            self._act(now)
+        if found:
+            self._answered(found, now)
 
-    def _abort(self, connection: Connection) -> None:
-        self._pool.give_up(connection)  # `_lost` follows in a later turn of the loop
-        connection.transport.abort()
+    # ------------------------------------------------------------------ time
 
-    def _fail(self, failures: list[Failure], now: float) -> None:
-        for question, cause in failures:
-            self._finish(question, self._authorizer.fail(question, cause, now))
-        self._ask_released(now)
-
-    def _finish(self, question: Question, decision: Decision) -> None:
-        self._size -= question.request.data_size
-        self.counts[decision.cause] += 1
-        callback, question.callback = question.callback, None
-        try:
-            callback(decision)
-        except asyncio.InvalidStateError:
-            pass  # its task was cancelled while DISC thought about it: nobody waits any more
-        except Exception as error:  # noqa: BLE001 - one callback must not keep the others from theirs
-            self._report(error, "the callback of a decision failed")
-
-    def _report(self, error: Exception, what: str) -> None:
-        assert self._loop is not None
-        self._loop.call_exception_handler({"message": what, "exception": error})
+    def _tend(self, now: float) -> None:
+        self._log.flush(now)
+        self.pool.tend(now)
+        self.pool.be_due(self._log.due)
+        self._act(now)
 
     def _expire(self) -> None:
         assert self._loop is not None
         now = self._loop.time()
-        late = self._pool.expire(now)
-        if now >= self._pool.due:
+        self.pool.expire(now)
+        if now >= self.pool.due:
             self._tend(now)
         else:
-            self._go_on(now)
-        self._fail(late, now)
+            self._act(now)
         self._set_timer()
 
     def _set_timer(self) -> None:
         """One timer for all questions: it is set for the oldest, and again when that time is over.
 
-        Or for a DISC in doubt, as long as there are questions.
+        Or for a peer in doubt, as long as there are questions.
         """
         assert self._loop is not None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        deadline = self._pool.deadline()
+        deadline = self.pool.deadline()
         self._expires_at = math.inf
-        if deadline is not None and not self._closed:
-            self._expires_at = min(deadline, self._pool.due)
+        if deadline is not None and not self.closed:
+            self._expires_at = min(deadline, self.pool.due)
             self._timer = self._loop.call_at(self._expires_at, self._expire)
 
-    # ------------------------------------------------------------------ life
+    # ------------------------------------------------------------------ the end
+
+    def report(self, error: Exception, what: str) -> None:
+        """Hands an error that must not hold up others to the loop's handler."""
+        assert self._loop is not None
+        self._loop.call_exception_handler({"message": what, "exception": error})
 
     async def aclose(self) -> None:
-        """Closes all connections; questions under way are decided 503."""
-        self._closed = True
+        """Closes all connections; questions under way end with the Cause DISC_LOST."""
+        self.closed = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._releasing = True  # nothing is asked any more
-        failures = self._pool.stop()
-        now = self._loop.time() if self._loop is not None else 0.0
-        self._fail(failures, now)
+        self.pool.stop()
+        self._act(self._loop.time() if self._loop is not None else 0.0)
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for connection in list(self._pool.connections):
+        for connection in list(self.pool.connections):
             connection.transport.abort()
         await asyncio.sleep(0)
 
-    async def __aenter__(self) -> Self:
-        return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
+async def _look_up(dial: Dial) -> Outcome:
+    """:raises OSError: it takes too long."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Outcome] = loop.create_future()
+
+    def settle(outcome: Outcome) -> None:
+        if not future.done():
+            future.set_result(outcome)
+
+    def done(outcome: Outcome) -> None:
+        # From the thread that looks it up, whose loop may be gone by then.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(settle, outcome)
+
+    dial.look_up(done)
+    try:
+        async with asyncio.timeout(dial.connect_timeout):
+            return await future
+    except TimeoutError:
+        raise OSError(LOOKUP_TIMED_OUT) from None
+    finally:
+        dial.forget_lookup(done)
 
 
 async def _connected(loop: asyncio.AbstractEventLoop, address: Address) -> socket.socket:
@@ -473,9 +384,9 @@ async def _connected(loop: asyncio.AbstractEventLoop, address: Address) -> socke
 
 
 class _Protocol(asyncio.Protocol):
-    """Between one transport and the pool's Connection."""
+    """Between one transport of asyncio and the pool's Connection."""
 
-    def __init__(self, client: AsyncAuthDiameter, peer: Peer) -> None:
+    def __init__(self, client: AioTransport, peer: Peer) -> None:
         self._client = client
         self._peer = peer
         self.connection: Connection | None = None
@@ -496,7 +407,7 @@ class _Protocol(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         assert self.connection is not None
-        self._client._pool.pause(self.connection)
+        self._client.pool.pause(self.connection)
 
     def resume_writing(self) -> None:
         assert self.connection is not None
@@ -505,14 +416,3 @@ class _Protocol(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         if self.connection is not None:
             self._client._lost(self.connection)
-
-
-_clients: weakref.WeakSet[AsyncAuthDiameter] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for client in list(_clients):
-        client._after_fork()
-
-
-os.register_at_fork(after_in_child=_after_fork)
