@@ -33,12 +33,14 @@ def table_in_words() -> dict[tuple[State, Event], State]:
     """The transitions as the docstring draws them."""
     found = {}
     states: tuple[State, ...] = ()
+    above: tuple[State, ...] = ()
     for line in (module.__doc__ or "").split("OKAY, SUSPECT, REOPEN and DOWN are")[0].splitlines():
         first = line.split(maxsplit=1)[:1]
         if first and first[0] in State.__members__:
             states = (State[first[0]],)
+            above += states
         elif first == ["each"]:
-            states = LIVE
+            states = above
         for events, after in re.findall(r"(\w+(?:, \w+)*) → (\w+)(?= |$)", line):
             for event in events.split(", "):
                 if event in Event.__members__:

@@ -485,6 +485,20 @@ def test_garbage_ends_the_connection_but_not_the_answers_before_it():
     assert receive(pool, connection, b"more") == []
 
 
+def test_what_waits_is_not_written_to_a_connection_that_is_to_be_closed():
+    """That would be one of its two attempts."""
+    pool = new_pool(max_in_flight=1, max_connections=1)
+    submit(pool)
+    connection = open_one(pool)
+    waiting = submit(pool)
+    assert (
+        len(receive(pool, connection, answers(take(connection)) + b"HTTP/1.1 400 Bad Request\r\n\r\n")) == 1
+    )
+    assert to_close(pool) == [connection]
+    assert list(pool.waiting) == [waiting]
+    assert waiting.attempts == 0
+
+
 # ------------------------------------------------------------------ time
 
 

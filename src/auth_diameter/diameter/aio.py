@@ -300,11 +300,10 @@ class AioTransport:
     def _expire(self) -> None:
         assert self._loop is not None
         now = self._loop.time()
+        self._log.flush(now)
         self.pool.expire(now)
-        if now >= self.pool.due:
-            self._tend(now)
-        else:
-            self._act(now)
+        self.pool.be_due(self._log.due)
+        self._act(now)
         self._set_timer()
 
     def _set_timer(self) -> None:

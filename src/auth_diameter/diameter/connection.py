@@ -10,8 +10,8 @@
     PROBING    no                RETRY → REOPEN           PEER_UP → OKAY       SIBLING_LOST → SUSPECT
     UNSYNCED   no                WHOLE → OKAY             IDLE → BROKEN
     each of these                FAULT → BROKEN
-                                 NOTHING_CAME, PATIENCE_OVER, PEER_SILENT, CLOSED → DOWN
-    BROKEN     no                CLOSED → DOWN
+    BROKEN     no
+    each of these                NOTHING_CAME, PATIENCE_OVER, PEER_SILENT, CLOSED → DOWN
     DOWN       no
 
 What is not in the table changes nothing. OKAY, SUSPECT, REOPEN and DOWN are states of RFC 3539, 3.4.1:
@@ -100,9 +100,9 @@ TRANSITIONS: Final[dict[tuple[State, Event], State]] = {
     (UNSYNCED, Event.WHOLE): OKAY,
     (UNSYNCED, Event.IDLE): BROKEN,
     **{(state, Event.FAULT): BROKEN for state in _LIVE},
-    **{(state, Event.NOTHING_CAME): DOWN for state in _LIVE},
-    **{(state, Event.PATIENCE_OVER): DOWN for state in _LIVE},
-    **{(state, Event.PEER_SILENT): DOWN for state in _LIVE},
+    **{(state, Event.NOTHING_CAME): DOWN for state in (*_LIVE, BROKEN)},
+    **{(state, Event.PATIENCE_OVER): DOWN for state in (*_LIVE, BROKEN)},
+    **{(state, Event.PEER_SILENT): DOWN for state in (*_LIVE, BROKEN)},
     **{(state, Event.CLOSED): DOWN for state in (*_LIVE, BROKEN)},
 }
 

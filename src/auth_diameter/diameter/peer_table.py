@@ -90,7 +90,7 @@ class PeerTable:
         if state is was:
             return
         connection.state = state
-        if state is BROKEN or (state is DOWN and event is not Event.CLOSED):
+        if not connection.is_live and was is not BROKEN and event is not Event.CLOSED:
             self._events.append(Close(connection))
         self.refresh(connection)
 
@@ -304,7 +304,7 @@ class PeerTable:
         asked_at = connection.asked_at
         if connection.state is SUSPECT:
             self.step(connection, Event.EXPIRED)
-        elif not connection.is_live:
+        elif connection.state is DOWN:
             return
         elif asked_at is not None and now - asked_at >= self._timeout / 2:
             self.step(connection, Event.NOTHING_CAME)

@@ -422,10 +422,13 @@ class Pool:
 
     def tend(self, now: float) -> None:
         """Time has passed, and it is `due`: a peer in doubt is tried again."""
+        self._tend(now)
+        self._open_needed(now)
+
+    def _tend(self, now: float) -> None:
         self._table.tend(now)
         if self.waiting:
             self._fill_all(now)
-        self._open_needed(now)
 
     def patience(self, connection: Connection) -> float | None:
         """Until when a question that finds out about a peer in doubt waits there, see `give_up`.
@@ -448,7 +451,7 @@ class Pool:
         return min((question.deadline for question in firsts if question is not None), default=None)
 
     def expire(self, now: float) -> None:
-        """Time has passed: ends the questions that nobody answered in time."""
+        """Time has passed: ends the questions that nobody answered in time; tends, too, if it is `due`."""
         late = list(itertools.takewhile(lambda question: question.deadline <= now, self.pending.values()))
         for question in late:
             self._in_flight.give_up(question)
@@ -463,6 +466,8 @@ class Pool:
             self._finish([held], Cause.DISC_TIMEOUT)
         if self.waiting:
             self._fill_all(now)
+        if now >= self.due:
+            self._tend(now)
         self._open_needed(now)
 
     def expire_one(self, question: Question, now: float) -> Cause:
