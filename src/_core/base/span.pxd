@@ -71,6 +71,13 @@ cdef inline bint equal_nocase(Span a, Span b) noexcept nogil:
     return True
 
 
+cdef inline Reader reader_of(Span s) noexcept nogil:
+    cdef Reader r
+    r.p = s.p
+    r.end = s.p + s.n
+    return r
+
+
 cdef inline Span between(const uint8_t *start, const uint8_t *end) noexcept nogil:
     cdef Span s
     s.p = start

@@ -8,10 +8,10 @@ from libc.stdint cimport uint8_t
 
 from auth_diameter._core.base.chars cimport ad_find_control, ad_find_quote
 from auth_diameter._core.base.span cimport Span
-from auth_diameter._core.base.text cimport as_bytes, borrow, text_of
+from auth_diameter._core.base.text cimport as_bytes, borrow
 from auth_diameter._core.digest.params cimport (
-    ALGORITHM, CONTROL, MAX_PARAMETER, NONCE, OK, OPAQUE, QOP, REALM, STALE, DigestFields, Field, find_bad_control,
-    parameter_pairs, parse_error, parse_params, plain_value,
+    ALGORITHM, CONTROL, NONCE, OK, OPAQUE, QOP, REALM, STALE, DigestFields, Field, find_bad_control,
+    parameter_pairs, parse_error, parse_params, text_value,
 )
 
 from auth_diameter._core.errors import ConfigError, ParseError
@@ -62,10 +62,7 @@ cdef class Challenge:
         return self
 
     cdef str text(self, Field field):
-        cdef uint8_t room[MAX_PARAMETER]
-        if self.fields.value[field].p == NULL:
-            return None
-        return text_of(plain_value(&self.fields, field, room))
+        return text_value(&self.fields, field)
 
     @property
     def realm(self):

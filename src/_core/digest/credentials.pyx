@@ -22,7 +22,7 @@ from auth_diameter._core.digest.params cimport (
     ALGORITHM, ALGORITHM_UNKNOWN, BAD_EXT_VALUE, BAD_NC, BAD_QOP, BAD_RESPONSE, BOTH_USERNAMES, CNONCE, CONTROL,
     MAX_PARAMETER, MD5, MISSING, NC, NONCE, OK, OPAQUE, QOP, QOP_AUTH, QOP_AUTH_INT, QOP_NONE, QOP_UNKNOWN, REALM,
     RESPONSE, SHA_256, SHA_512_256, URI, USERHASH, USERNAME, USERNAME_STAR, DigestFields, Field, find_bad_control,
-    is_ext_value, parameter_pairs, parse_error, parse_params, plain_value, put_ext_value,
+    is_ext_value, parameter_pairs, parse_error, parse_params, plain_value, put_ext_value, text_value,
 )
 
 cdef dict _ALGORITHM_NAMES = {MD5: "MD5", SHA_256: "SHA-256", SHA_512_256: "SHA-512-256"}
@@ -225,10 +225,7 @@ cdef class Credentials:
         return new_credentials(data, &fields)
 
     cdef str text(self, Field field):
-        cdef uint8_t room[MAX_PARAMETER]
-        if self.fields.value[field].p == NULL:
-            return None
-        return text_of(plain_value(&self.fields, field, room))
+        return text_value(&self.fields, field)
 
     cdef str user(self):
         cdef uint8_t room[MAX_PARAMETER]

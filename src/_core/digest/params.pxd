@@ -66,6 +66,7 @@ cdef int parse_params(Span text, DigestFields *out, size_t *offset) noexcept nog
 cdef bint is_ext_value(Span s) noexcept nogil
 cdef uint8_t *put_ext_value(uint8_t *q, Span value) noexcept nogil
 cdef Py_ssize_t find_bad_control(bytes data) noexcept
+cdef str text_value(const DigestFields *fields, Field field)
 cdef tuple parameter_pairs(const DigestFields *fields)
 cdef object parse_error(int status, size_t offset, str where)
 

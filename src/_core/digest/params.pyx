@@ -54,13 +54,17 @@ cdef object parse_error(int status, size_t offset, str where):
 
 
 cdef int parse_params(Span text, DigestFields *out, size_t *offset) noexcept nogil:
-    """Scheme and parameters into `out`; a Status, and where it was found, as `offset` into text."""
+    """Scheme and parameters of a whole header value.
+
+    :returns: OK, OTHER_SCHEME, or a negative status, with `offset` into `text`.
+    """
     cdef Reader r
     cdef Span name, value
-    cdef Span extension[MAX_EXTENSIONS]
+    cdef Extensions extensions
     cdef bint escaped
-    cdef int extensions = 0, field, status = OK, found = 0, i
+    cdef int status = NO_PARAMETER, found
     memset(out, 0, sizeof(DigestFields))
+    extensions.count = 0
     r.p = text.p
     r.end = text.p + text.n
     skip_lws(&r)
@@ -73,63 +77,75 @@ cdef int parse_params(Span text, DigestFields *out, size_t *offset) noexcept nog
         offset[0] = 0
         return OTHER_SCHEME
     while True:
-        skip_lws(&r)
-        if r.p == r.end:
-            break
-        if r.p[0] == c',':    # an empty element of the list: RFC 9110, 5.6.1.2
-            r.p += 1
-            continue
-        if not take_class(&r, AD_TOKEN, &name):
-            status = NO_NAME
-            break
-        skip_lws(&r)
-        if r.p == r.end or r.p[0] != c'=':
-            status = NO_EQUAL
-            break
-        r.p += 1
-        skip_lws(&r)
-        escaped = False
-        if r.p < r.end and r.p[0] == c'"':
-            if not take_quoted(&r, &value, &escaped):
-                status = BAD_QUOTED_STRING
-                break
-        elif not take_value(&r, name, &value):
-            status = NO_VALUE
-            break
-        if not value.n <= MAX_PARAMETER:
-            r.p = value.p
-            status = TOO_LONG
-            break
-        skip_lws(&r)
-        if r.p < r.end and r.p[0] != c',':
-            status = NO_COMMA
-            break
-        found += 1
-        field = field_of(name)
-        if field < FIELD_COUNT:
-            if out.value[field].p != NULL:
+        found = take_parameter(&r, &name, &value, &escaped)
+        if found > 0:
+            found = keep_parameter(name, value, escaped, &extensions, out)
+            if found < 0:
                 r.p = name.p
-                status = DUPLICATE
-                break
-            out.value[field] = value
-            if escaped:
-                out.escaped |= 1u << field
-        else:
-            for i in range(extensions):
-                if equal_nocase(extension[i], name):
-                    status = DUPLICATE
-            if status == OK and extensions == MAX_EXTENSIONS:
-                status = TOO_MANY
-            if status != OK:
-                r.p = name.p
-                break
-            extension[extensions] = name
-            extensions += 1
-    if status == OK and found == 0:
-        status = NO_PARAMETER
+        if found <= 0:
+            break
+        status = OK
     offset[0] = <size_t>(r.p - text.p)
     classify_algorithm(out)
-    return status
+    return found if found < 0 else status
+
+
+cdef struct Extensions:
+    # The parameters so far that no RFC names
+    Span name[MAX_EXTENSIONS]
+    int count
+
+
+cdef inline int take_parameter(Reader *r, Span *name, Span *value, bint *escaped) noexcept nogil:
+    """The next parameter, up to its comma or the end; 0 at the end."""
+    escaped[0] = False
+    skip_lws(r)
+    while r.p < r.end and r.p[0] == c',':   # an empty element of the list: RFC 9110, 5.6.1.2
+        r.p += 1
+        skip_lws(r)
+    if r.p == r.end:
+        return 0
+    if not take_class(r, AD_TOKEN, name):
+        return NO_NAME
+    skip_lws(r)
+    if r.p == r.end or r.p[0] != c'=':
+        return NO_EQUAL
+    r.p += 1
+    skip_lws(r)
+    if r.p < r.end and r.p[0] == c'"':
+        if not take_quoted(r, value, escaped):
+            return BAD_QUOTED_STRING
+    elif not take_value(r, name[0], value):
+        return NO_VALUE
+    if not value.n <= MAX_PARAMETER:
+        r.p = value.p
+        return TOO_LONG
+    skip_lws(r)
+    if r.p < r.end and r.p[0] != c',':
+        return NO_COMMA
+    return OK
+
+
+cdef inline int keep_parameter(Span name, Span value, bint escaped, Extensions *extensions,
+                               DigestFields *out) noexcept nogil:
+    """Puts a parameter where it belongs; of an unknown one the name alone, to find it given twice."""
+    cdef Field field = field_of(name)
+    cdef int i
+    if field < FIELD_COUNT:
+        if out.value[field].p != NULL:
+            return DUPLICATE
+        out.value[field] = value
+        if escaped:
+            out.escaped |= 1u << field
+        return OK
+    for i in range(extensions.count):
+        if equal_nocase(extensions.name[i], name):
+            return DUPLICATE
+    if extensions.count == MAX_EXTENSIONS:
+        return TOO_MANY
+    extensions.name[extensions.count] = name
+    extensions.count += 1
+    return OK
 
 
 cdef Field field_of(Span name) noexcept nogil:
@@ -264,6 +280,14 @@ cdef Py_ssize_t find_bad_control(bytes data) noexcept:
             p += 1
         else:
             return p - start
+
+
+cdef str text_value(const DigestFields *fields, Field field):
+    """The value as text, without quotes and quoted-pairs; None where the parameter is absent."""
+    cdef uint8_t room[MAX_PARAMETER]
+    if fields.value[field].p == NULL:
+        return None
+    return text_of(plain_value(fields, field, room))
 
 
 cdef tuple parameter_pairs(const DigestFields *fields):
