@@ -1,4 +1,4 @@
-"""The DISC dialect's messages as compiled code sees them."""
+"""Messages of the DISC dialect for compiled code."""
 
 from libc.stdint cimport uint8_t, uint32_t
 

@@ -1,8 +1,8 @@
-"""The DISC dialect as Python sees it: questions and answers, and the streams they come in.
+"""The DISC dialect for Python: questions and answers, and the streams they come in.
 
-What stands on the wire, and in which order, is in disc_wire.pyx. Client: `authentication` and
-`group_check` make a Question, `append_question` writes it straight from the SIP request,
-`AnswerStream` finds the Answer to each. Server: `RequestStream`, `append_answer`.
+The format is in disc_wire.pyx. A client makes a Question with `authentication` or `group_check` and writes it
+with `append_question`; `AnswerStream` finds the Answer to it. A server uses `RequestStream` and
+`append_answer`.
 """
 
 cimport cython
@@ -237,12 +237,12 @@ cdef Answer answer_of(const uint8_t *p, size_t n, int64_t *msgid):
 
 @cython.final
 cdef class AnswerStream(MessageStream):
-    """Answers from one connection, each with the question it belongs to.
+    """The answers from one connection, each with its question.
 
-    :param limit: bytes that a message may have, int; 64 KiB where not said.
-    :ivar dropped: int, how many messages belonged to no question (late, doubled, or not ours).
-    :ivar strays: list of int, the msgids of these messages, -1 where it has none; its owner empties it.
-    :ivar fault: the ParseError that ended the framing, or None.
+    :param limit: bytes a message may have, 20 to 2**24; 64 KiB by default.
+    :ivar dropped: int, the number of messages without a question (late, repeated, or foreign).
+    :ivar strays: list of int, the msgids of these messages, -1 for one without; the owner empties it.
+    :ivar fault: the ParseError that ended the stream, or None.
     """
 
     cdef public Py_ssize_t dropped
@@ -252,9 +252,10 @@ cdef class AnswerStream(MessageStream):
         self.strays = []
 
     def feed(self, data, dict pending not None):
-        """Takes in what was received: any bytes of the stream, in order.
+        """Takes in the next bytes of the stream.
 
-        :param pending: dict of int (msgid) to Question; those answered are taken out of it.
+        :param data: bytes-like, cut anywhere.
+        :param pending: dict of int (msgid) to Question; answered questions are removed.
         :returns: list of (Question, Answer), in the order of the answers.
         """
         cdef list found = []
@@ -394,16 +395,17 @@ cdef inline bytes plain(Span s):
 
 @cython.final
 cdef class RequestStream(MessageStream):
-    """Questions from one connection of a SIP server.
+    """The questions from one connection of a SIP server.
 
-    :param limit: bytes that a message may have, int; 64 KiB where not said.
-    :ivar fault: the ParseError that ended the framing, or None.
+    :param limit: bytes a message may have, 20 to 2**24; 64 KiB by default.
+    :ivar fault: the ParseError that ended the stream, or None.
     """
 
     def feed(self, data):
-        """Takes in what was received: any bytes of the stream, in order.
+        """Takes in the next bytes of the stream; answers are passed over.
 
-        :returns: list of AaRequest, in order. Answers, which have no business here, are passed over.
+        :param data: bytes-like, cut anywhere.
+        :returns: list of AaRequest, in order.
         """
         cdef list found = []
         cdef const uint8_t *p
@@ -423,19 +425,23 @@ cdef class RequestStream(MessageStream):
 
 def append_answer(bytearray out not None, AaRequest question not None, uint32_t result_code,
                   challenges=(), response_auth=None, nextnonce=None, user_name=None, uint32_t failed_avp=0):
-    """Writes the AA-Answer at the end of `out`.
+    """Appends the AA-Answer to `out`.
 
-    :param challenges: values of WWW-Authenticate headers, each bytes without CRLF, in the order of
-        preference. OpenSER's module can take one only.
-    :param response_auth, nextnonce: str, for Authentication-Info (RFC 7616, 3.5), or None.
-    :param user_name: str, where the SIP server knows its hash alone (RFC 7616, 3.4.4), or None.
-    :param failed_avp: code of the AVP that Failed-AVP is to hold (RFC 6733, 7.5); 0: none.
+    :param out: bytearray.
+    :param question: AaRequest.
+    :param result_code: int.
+    :param challenges: values of WWW-Authenticate fields, bytes without CRLF, in the order of preference.
+        OpenSER's module accepts one only.
+    :param response_auth: rspauth of Authentication-Info (RFC 7616, 3.5), str, or None.
+    :param nextnonce: nextnonce of Authentication-Info, str, or None.
+    :param user_name: the user of a hashed username (RFC 7616, 3.4.4), str, or None.
+    :param failed_avp: code of the AVP in Failed-AVP (RFC 6733, 7.5), or 0.
     """
     cdef Py_ssize_t size
     cdef size_t more = 0
     cdef uint8_t *q
     cdef Span text
-    challenges = tuple(challenges)      # ours alone: what is written is what was measured
+    challenges = tuple(challenges)      # nobody changes it between measuring and writing
     for challenge in challenges:
         span_of(challenge, &text, "challenge")
         more += challenge_size(text)

@@ -6,9 +6,9 @@ Grammar (LWS may stand around every "=" and ",")::
     param                  = token "=" ( token / quoted-string / ext-value )
     ext-value              = "UTF-8'" [ language ] "'" *( pct-encoded / attr-char )    of a name with "*": RFC 8187
 
-Names stand in any case and order, each at most once.
+Names are in any case and order, each at most once.
 
-Parsing fills spans and touches no Python object; values become ``str`` when they are asked for.
+Parsing fills spans and touches no Python object. A value becomes ``str`` when it is read.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -44,12 +44,12 @@ cdef dict _REASONS = {
     CONTROL: "control character",
 }
 
-# Which value a refusal is about, where that is to be told apart.
+# The parameter at fault, for errors that name one.
 cdef dict _PARAMETERS = {BAD_RESPONSE: "response", BAD_NC: "nc", BAD_QOP: "qop"}
 
 
 cdef object parse_error(int status, size_t offset, str where):
-    """The exception for what `parse_credentials` or `parse_challenge` said."""
+    """The ParseError for a status that `parse_params` or `parse_credentials` returned."""
     return ParseError(f"{where}: {_REASONS[status]}", offset, parameter=_PARAMETERS.get(status))
 
 
@@ -91,7 +91,7 @@ cdef int parse_params(Span text, DigestFields *out, size_t *offset) noexcept nog
 
 
 cdef struct Extensions:
-    # The parameters so far that no RFC names
+    # Names of unknown parameters so far
     Span name[MAX_EXTENSIONS]
     int count
 
@@ -128,7 +128,7 @@ cdef inline int take_parameter(Reader *r, Span *name, Span *value, bint *escaped
 
 cdef inline int keep_parameter(Span name, Span value, bint escaped, Extensions *extensions,
                                DigestFields *out) noexcept nogil:
-    """Puts a parameter where it belongs; of an unknown one the name alone, to find it given twice."""
+    """Stores a parameter; of an unknown one the name alone, to find duplicates."""
     cdef Field field = field_of(name)
     cdef int i
     if field < FIELD_COUNT:
@@ -149,7 +149,7 @@ cdef inline int keep_parameter(Span name, Span value, bint escaped, Extensions *
 
 
 cdef Field field_of(Span name) noexcept nogil:
-    """The Field of that name (any case), or FIELD_COUNT: its length and one letter leave one candidate."""
+    """The Field of that name in any case, or FIELD_COUNT; length and first letter leave one candidate."""
     cdef uint8_t first = lower(name.p[0])
     if name.n == 2:
         return NC if is_word(name, "nc", 2) else FIELD_COUNT
@@ -185,6 +185,7 @@ cdef Field field_of(Span name) noexcept nogil:
 
 
 cdef void classify_algorithm(DigestFields *f) noexcept nogil:
+    """Sets `algorithm` and `sess` from the parameter."""
     cdef Span name = f.value[ALGORITHM]
     cdef Span suffix
     f.algorithm = MD5           # RFC 7616, 3.3: "if not present, MD5"
@@ -208,7 +209,7 @@ cdef void classify_algorithm(DigestFields *f) noexcept nogil:
 
 
 cdef bint take_value(Reader *r, Span name, Span *out) noexcept nogil:
-    """A value without quotes: a token; where the name ends with "*" an ext-value (RFC 8187, 3.2), "$" and all."""
+    """A value without quotes: a token, or an ext-value (RFC 8187, 3.2) if the name ends with "*"."""
     if (name.p + name.n - 1)[0] != c'*':
         return take_class(r, AD_TOKEN, out)
     out.p = r.p
@@ -219,14 +220,14 @@ cdef bint take_value(Reader *r, Span name, Span *out) noexcept nogil:
 
 
 cdef inline bint is_attr_char_alone(uint8_t c) noexcept nogil:
-    """Whether it is an attr-char (RFC 8187, 3.2.1), but not of a token as RFC 3261 has it: # $ & ^ |"""
+    """Whether it is an attr-char (RFC 8187, 3.2.1) that no token of RFC 3261 may hold: # $ & ^ |"""
     return c == c'#' or c == c'$' or c == c'&' or c == c'^' or c == c'|'
 
 
 cdef bint is_ext_value(Span s) noexcept nogil:
-    """ext-value of RFC 8187, 3.2.1, with the one charset that RFC 7616, 3.4 allows.
+    """Whether it is an ext-value of RFC 8187, 3.2.1, in UTF-8, the only charset of RFC 7616, 3.4.
 
-    value-chars = *( pct-encoded / attr-char ); attr-char is a token's, but for "*", "'" and "%".
+    value-chars = *( pct-encoded / attr-char ); an attr-char is neither "*" nor "'" nor "%".
     """
     cdef size_t i = 6
     if s.n < 7 or not is_word(Span(s.p, 6), "UTF-8'", 6):
@@ -248,7 +249,10 @@ cdef bint is_ext_value(Span s) noexcept nogil:
 
 
 cdef uint8_t *put_ext_value(uint8_t *q, Span value) noexcept nogil:
-    """The bytes that an ext-value (RFC 8187, 3.2.1; `is_ext_value`) stands for; returns the end."""
+    """Writes the decoded value of an ext-value that `is_ext_value` accepted (RFC 8187, 3.2.1).
+
+    :returns: the end.
+    """
     cdef const uint8_t *p = value.p + 6     # UTF-8'
     cdef const uint8_t *end = value.p + value.n
     while p[0] != c'\'':
@@ -266,7 +270,7 @@ cdef uint8_t *put_ext_value(uint8_t *q, Span value) noexcept nogil:
 
 
 cdef Py_ssize_t find_bad_control(bytes data) noexcept:
-    """Index of a control character that is neither in a fold nor escaped; -1 where there is none."""
+    """The index of a control character that is neither in a fold nor escaped; -1 if there is none."""
     cdef const uint8_t *start = <const uint8_t *>PyBytes_AS_STRING(data)
     cdef const uint8_t *end = start + PyBytes_GET_SIZE(data)
     cdef const uint8_t *p = start
@@ -283,7 +287,7 @@ cdef Py_ssize_t find_bad_control(bytes data) noexcept:
 
 
 cdef str text_value(const DigestFields *fields, Field field):
-    """The value as text, without quotes and quoted-pairs; None where the parameter is absent."""
+    """The value as text without quotes and quoted-pairs; None if the parameter is missing."""
     cdef uint8_t room[MAX_PARAMETER]
     if fields.value[field].p == NULL:
         return None
@@ -291,7 +295,7 @@ cdef str text_value(const DigestFields *fields, Field field):
 
 
 cdef tuple parameter_pairs(const DigestFields *fields):
-    """Goes over a header once more; it was accepted before, so that no step can fail."""
+    """All parameters as pairs; the header was accepted before, so that no step can fail."""
     cdef Reader r
     cdef Span name, value
     cdef bint escaped

@@ -11,10 +11,9 @@ Grammar (RFC 3261, 25.1), as far as a gatekeeper needs it::
     Via            = 1#( "SIP" "/" "2.0" "/" token LWS host [ ":" port ] *( ";" param ) )
     CSeq           = 1*DIGIT LWS Method
 
-What breaks it is refused, with these exceptions, which senders in the field need: a missing
-Max-Forwards (RFC 2543), "_" in a host, "#" in a user part, anything but quotes in a display name without
-them, empty lines before the Request-Line (keep-alives). A missing
-From or To is reported by those who need it. Header fields of no concern to us are not judged.
+Senders in the field need these exceptions: a missing Max-Forwards (RFC 2543), "_" in a host, "#" in a user
+part, anything but quotes in an unquoted display name, empty lines before the Request-Line (keep-alives). A
+missing From or To is reported by the code that needs it. Other header fields are not checked.
 
 Parsing is one pass over the bytes that fills spans.
 """
@@ -41,7 +40,7 @@ from auth_diameter._core.sip.uri cimport URI_OF_REQUEST, SipUri, take_number, ta
 
 
 cdef void fail(SipMessage *m, const char *reason, const uint8_t *at, Header header) noexcept nogil:
-    """Remembers the first thing that is wrong."""
+    """Keeps the first error."""
     if m.error == NULL:
         m.error = reason
         m.error_at = <size_t>(at - m.start)
@@ -51,10 +50,12 @@ cdef void fail(SipMessage *m, const char *reason, const uint8_t *at, Header head
 
 cdef bint parse_request(SipMessage *m, const uint8_t *data, size_t n, size_t max_size,
                         int max_lines) noexcept nogil:
-    """Whether the `n` bytes at `data` are a request as RFC 3261 has it; else `m.error` says what is wrong.
+    """Parses a request of `n` bytes at `data`.
 
-    `m` is all zeros before, must stay where it is, and is given to `release_request` in the end.
-    After an error the lines are still split, so that a reply can be made.
+    `m` is all zeros before, does not move, and goes to `release_request` in the end. After an error the
+    header fields are still split, so that a reply can be made.
+
+    :returns: whether it is a request by RFC 3261; if not, `m.error` is the reason.
     """
     cdef const uint8_t *p = data
     cdef const uint8_t *end = data + n
@@ -83,7 +84,7 @@ cdef bint parse_request(SipMessage *m, const uint8_t *data, size_t n, size_t max
 cdef inline const uint8_t *parse_request_line(SipMessage *m, const uint8_t *p, const uint8_t *end) noexcept nogil:
     """Method SP Request-URI SP SIP-Version CRLF (RFC 3261, 25.1).
 
-    :returns: where the header fields begin; NULL where there is no telling.
+    :returns: the start of the header fields; NULL if it cannot be known.
     """
     cdef const uint8_t *line_end = ad_find_control(p, end)
     cdef Reader r
@@ -95,15 +96,15 @@ cdef inline const uint8_t *parse_request_line(SipMessage *m, const uint8_t *p, c
             fail(m, "a response, not a request", p, HEADER_OTHER)
         else:
             fail(m, "a method and a space expected", r.p, HEADER_OTHER)
-        m.method_name.n = 0      # nothing to be answered
+        m.method_name.n = 0      # no reply
         return NULL
     uri.p = r.p + 1
     while r.end > uri.p and (r.end - 1)[0] == c' ':
         r.end -= 1      # RFC 4475, 3.1.2.10
     if r.end != line_end:
         fail(m, "a space at the end of the Request-Line", r.end, HEADER_OTHER)
-    # The Request-URI ends at the last space: what stands between the first two may hold one
-    # (RFC 4475, 3.1.2.8), which is then an error of the URI.
+    # The Request-URI ends at the last space. A space in the URI itself (RFC 4475, 3.1.2.8) is then an
+    # error of the URI.
     version.p = r.end
     while version.p > uri.p and (version.p - 1)[0] != c' ':
         version.p -= 1
@@ -128,7 +129,7 @@ cdef inline const uint8_t *parse_request_line(SipMessage *m, const uint8_t *p, c
 
 
 cdef bint parse_lines(SipMessage *m, const uint8_t *p, const uint8_t *end) noexcept nogil:
-    """Splits header fields up to the empty line and sets the body; False where that never came."""
+    """Splits the header fields and sets the body; False if the empty line between them is missing."""
     cdef const uint8_t *start
     cdef const uint8_t *value_end
     cdef Span name, value
@@ -177,9 +178,9 @@ cdef inline const uint8_t *skip_blanks(const uint8_t *p, const uint8_t *end) noe
 
 cdef inline const uint8_t *find_value_end(SipMessage *m, const uint8_t *start, const uint8_t *end,
                                           bint *good) noexcept nogil:
-    """The CRLF that ends the value at `start`, behind its folds; NULL where none does.
+    """The CRLF that ends the value at `start`, after its folds; NULL if there is none.
 
-    `good` becomes False where the value holds a control character.
+    `good` becomes False if the value holds a control character.
     """
     cdef const uint8_t *p = start
     cdef const uint8_t *hit
@@ -201,7 +202,7 @@ cdef inline const uint8_t *find_value_end(SipMessage *m, const uint8_t *start, c
 
 
 cdef bint add_line(SipMessage *m, Span name, Span value) noexcept nogil:
-    """One header field more; False where that is one too many."""
+    """Appends a header field; False if the limit is reached."""
     cdef Line *more
     cdef Line *line
     cdef int room
@@ -230,7 +231,7 @@ cdef bint add_line(SipMessage *m, Span name, Span value) noexcept nogil:
 
 
 cdef void check_fields(SipMessage *m) noexcept nogil:
-    """The header fields that decisions and replies are made from."""
+    """Checks the header fields that decisions and replies depend on."""
     cdef uint32_t number
     if m.first[VIA] < 0 or m.first[CALL_ID] < 0 or m.first[CSEQ] < 0:
         # RFC 3261, 8.1.1
@@ -255,7 +256,7 @@ cdef void check_fields(SipMessage *m) noexcept nogil:
 
 
 cdef inline bint check_vias(SipMessage *m) noexcept nogil:
-    """All Via fields; the first via-parm of the first is kept."""
+    """Checks all Via fields and keeps the first via-parm."""
     cdef Reader r
     cdef TopVia via
     cdef int i
@@ -277,7 +278,7 @@ cdef inline bint check_vias(SipMessage *m) noexcept nogil:
 
 
 cdef inline bint is_callid(Span s) noexcept nogil:
-    """Whether it has any character, and no space or control character."""
+    """Whether it is not empty and holds no space or control character."""
     cdef size_t i
     for i in range(s.n):
         if s.p[i] <= c' ':
@@ -304,7 +305,7 @@ cdef inline void check_cseq(SipMessage *m) noexcept nogil:
 
 cdef inline bint check_number(SipMessage *m, Header header, uint32_t most, const char *reason,
                               uint32_t *out) noexcept nogil:
-    """A header field that is a number, 1*DIGIT; False where it is missing or none."""
+    """Reads a header field that is a number, 1*DIGIT; False if it is missing or malformed."""
     cdef Reader r
     if m.first[header] < 0:
         return False
@@ -329,7 +330,7 @@ cdef void check_party(SipMessage *m, Header header, SipUri *uri, Span *tag) noex
 
 
 cdef void release_request(SipMessage *m) noexcept nogil:
-    """Gives back what a request with many header fields has on the heap."""
+    """Frees the heap block of a request with many header fields."""
     if m.lines != m.inline_lines:
         free(m.lines)
         m.lines = m.inline_lines
@@ -337,16 +338,15 @@ cdef void release_request(SipMessage *m) noexcept nogil:
 
 cdef int find_credentials(const SipMessage *m, Header header, Span realm, DigestFields *out,
                           size_t *offset) noexcept nogil:
-    """The Digest credentials for `realm` in the fields of that name (RFC 3261, 22.2 and 22.3).
+    """The Digest credentials for `realm` in the header fields of that name (RFC 3261, 22.2 and 22.3).
 
-    Of several those with the strongest algorithm (RFC 8760, 2.4), of these the first. OK;
-    OTHER_SCHEME: there are none; or the negative status of the first that break the grammar, with
-    `offset` into the request.
+    Among several, those with the strongest algorithm (RFC 8760, 2.4), and of these the first. Credentials of
+    another scheme or realm are passed over, even malformed ones, and so are those that answer no challenge
+    (`answers_nothing`). Malformed credentials for the same realm do not invalidate good ones, in any order:
+    they prove nothing, and their sender could have left them out.
 
-    What is of another scheme or realm is passed over, however malformed, and so is what answers no
-    challenge (`answers_nothing`). The order of the fields decides nothing: good credentials count
-    wherever malformed ones of the same realm stand. These prove nothing, and whoever put them there
-    could as well have left them out, so that they are no reason to refuse the good ones.
+    :returns: OK; OTHER_SCHEME if there are none; else the negative status of the first malformed ones, with
+        `offset` into the request.
     """
     cdef DigestFields another
     cdef DigestFields *fields = out
@@ -373,7 +373,7 @@ cdef int find_credentials(const SipMessage *m, Header header, Span realm, Digest
                 offset[0] = at + <size_t>(value.p - m.start)
             continue
         if fields.value[REALM].p == NULL:
-            continue    # they are for nobody
+            continue    # they are for no realm
         if fields == out:
             fields = &another
         elif strength(another.algorithm) > strength(out.algorithm):
@@ -382,7 +382,7 @@ cdef int find_credentials(const SipMessage *m, Header header, Span realm, Digest
 
 
 cdef inline int strength(Algorithm algorithm) noexcept nogil:
-    """Algorithms stand in the order of their strength, but for those that nobody knows."""
+    """The rank of an algorithm; an unknown one is the weakest."""
     return -1 if algorithm == ALGORITHM_UNKNOWN else algorithm
 
 
