@@ -1,6 +1,6 @@
 """The subscribers and groups that DISC knows, in SQLite and Kamailio's own schema.
 
-DISC itself looks things up only, see :mod:`auth_diameter.store.lookups`, which also says what the names
+DISC itself looks things up only, see :mod:`auth_diameter.store.sqlite`, which also says what the names
 mean; here is what an operator's commands list and change.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from auth_diameter._core.errors import ConfigError
-from auth_diameter.store.lookups import HEX, Lookups
+from auth_diameter.store.sqlite import HEX, Lookups
 from auth_diameter.store.names import (
     HA1_COLUMNS,
     Hashes,
@@ -24,7 +24,7 @@ from auth_diameter.store.names import (
     username_flaw,
 )
 from auth_diameter.store.schema import text
-from auth_diameter.store.sqlite import StoreError
+from auth_diameter.store.sqlite_file import StoreError
 
 __all__ = ["Store", "StoreError", "User", "compute_ha1", "fold_realm", "split_account"]
 

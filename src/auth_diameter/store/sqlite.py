@@ -1,281 +1,378 @@
-"""One open database: its file, its transactions, and when it has changed.
+"""What DISC asks its database for each question: HA1, algorithms, realms, membership.
 
-What is in it, :mod:`auth_diameter.store.lookups` knows; what the file must be, and SQLite's errors in words,
-:mod:`auth_diameter.store.schema`.
+Names, after RFC 7616 and RFC 3261: a *username* is the digest's, compared byte for byte; a *realm*
+is what a challenge names, and it is kept in the column ``domain``. Domains are compared without
+regard to the case of ASCII letters (RFC 4343), and that alone: ``HA1 = MD5(username ":" realm ":"
+password)`` is taken over one spelling, so whoever challenges must send that spelling, which
+:meth:`Lookups.canonical_realm` gives. New realms are stored in lower case; a realm that a table
+already has keeps the spelling it has there.
+
+An HA1 is as good as a password to whoever reads it: neither is ever in a repr, a log line or an
+exception of this module.
+
+How long a lookup takes does not tell whether the user exists: it asks the same of the database and does the
+same with what comes, for which an unknown user gets the row of a neighbour.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
+import re
 import sqlite3
 import time
-from collections.abc import Iterator
-from types import TracebackType
-from typing import Any, Final, Self
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple
 
-from auth_diameter._core.errors import ConfigError, DiscError
+from auth_diameter._core.errors import ConfigError
 from auth_diameter.store import schema
-from auth_diameter.store.schema import describe
+from auth_diameter.store.names import HA1_COLUMNS, HA1_LENGTHS, compute_ha1, fold_realm
+from auth_diameter.store.schema import Spellings, describe, text
+from auth_diameter.store.sqlite_file import Database
+from auth_diameter.store.usual_algorithms import UsualAlgorithms
 
-_log = logging.getLogger("auth_diameter.disc.database")
+_log = logging.getLogger("auth_diameter.disc.lookups")
 
-#: A file that took the place of ours and cannot be used is tried again after this many seconds.
-_RETRY_AFTER: Final = 1.0
+HEX: Final = {length: re.compile(rb"[0-9A-Fa-f]{%d}" % length) for length in (32, 64)}
+
+#: New spellings of a domain that others have written are seen after this many seconds at most.
+_SPELLINGS_AGE: Final = 0.5
+#: Realms whose spellings are kept at hand, and characters of one of them: strangers choose them.
+_MAX_REALMS: Final = 1000
+_MAX_REALM: Final = 255
+#: Rows whose HA1 cannot be used are named in the log once each, and so many of them.
+_MAX_WARNINGS: Final = 100
 
 
-class StoreError(DiscError):
-    """The store could not be read just now; DISC answers 5012 (UNABLE_TO_COMPLY, RFC 6733 7.1.5).
+#: By the bits of a number, one for each column of HA1, the algorithms of a user who has those.
+_ALGORITHMS: Final = tuple(
+    tuple(algorithm for place, algorithm in enumerate(HA1_COLUMNS) if has >> place & 1)
+    for has in range(1 << len(HA1_COLUMNS))
+)
 
-    The message is one line with the file and the cause. Locks pass, a damaged file does not.
-    """
+
+class _Secrets(NamedTuple):
+    """What a row of ``subscriber`` authenticates with; any of them may be empty."""
+
+    known: bool  # else it is somebody else's row
+    ha1: bytes
+    ha1b: bytes
+    ha1_sha256: bytes
+    ha1_sha512t256: bytes
+    password: bytes
+
+    def __repr__(self) -> str:
+        return "_Secrets(...)"
 
 
-class Database:
-    """A connection to a database; use it as a context manager, or :meth:`close` it.
+_SECRET_COLUMNS: Final = _Secrets._fields[1:]
+_NOBODY: Final = _Secrets(False, *(b"" for _ in _SECRET_COLUMNS))
 
-    Reading raises :class:`StoreError`, changing and opening raise :class:`ConfigError`. A database may
-    be handed from one thread to another, but is used by one at a time, and never across a fork.
+
+class Lookups(Database):
+    """A database of subscribers and groups, to be asked.
+
+    A reader sees at once what another process has committed, but a new spelling of a domain only after half
+    a second.
     """
 
     def __init__(self, path: str, connection: sqlite3.Connection, *, writable: bool) -> None:
-        self.path: Final = path
-        self.writable: Final = writable
-        self._closed = False
-        self._immutable = False
-        self._stamp: tuple[int, ...] | None = None
-        self._refused: tuple[int, ...] | None = None
-        self._retry_at = 0.0
-        self._doubtful = False
-        self._version = 0
-        self._pragma_version = -1
-        self._schema_version: tuple[Any, ...] | None = None
-        self._use(connection)
+        self._warned: set[tuple[str, str]] = set()
+        self._spelled: dict[str, tuple[str, ...]] = {}
+        self._spelled_until = 0.0
+        super().__init__(path, connection, writable=writable)
 
     def _use(self, connection: sqlite3.Connection) -> None:
-        """Go over to the database behind this connection; a subclass looks first at what is in it.
+        """See what is in the database behind this connection, and look things up there.
 
-        :raises ConfigError: nothing of use is; the former connection stays in use.
+        :raises ConfigError: it is none with subscribers; the former connection stays in use.
         """
         try:
-            self._schema_version = connection.execute("PRAGMA schema_version").fetchone()
+            columns = schema.column_names(connection, "subscriber")
+            grp_columns = schema.column_names(connection, "grp")
+            realms = Spellings("subscriber", connection)
+            usual = UsualAlgorithms(connection, columns)
+            group_domains = Spellings("grp", connection)
+            # OpenSIPS has no ha1b, Kamailio no SHA-2; who lets Kamailio calculate HA1 may have dropped more.
+            chosen = ", ".join(c if c in columns else "''" for c in _SECRET_COLUMNS)
+            above = below = None
+            if {"username", "domain"} <= columns:
+                above = _even_select(connection, chosen, ">=", "ASC")
+                below = _even_select(connection, chosen, "<=", "DESC")
         except sqlite3.Error as error:
             raise ConfigError(f"{self.path}: {describe(error)}") from None
-        self._connection = connection
-
-    # -- open and close --
-
-    @classmethod
-    def open(cls, path: str | os.PathLike[str], *, writable: bool = False) -> Self:
-        """Open a database: for reading it must exist, for writing it is created when missing.
-
-        :param path: of a file, also as ``sqlite:///PATH``, or ``":memory:"``.
-        :raises ConfigError: it cannot be used; one line with the file, the cause and what helps.
-        """
-        name = schema.database_path(os.fspath(path))
-        if writable or name == schema.MEMORY:
-            return cls._finish(name, schema.open_for_writing(name), writable=True)
-        stamps = _stamp(name, False), _stamp(name, True)  # before: a change from now on is seen
-        opened = schema.open_for_reading(name)
-        database = cls._finish(name, opened.connection, writable=False)
-        database._immutable, database._stamp = opened.immutable, stamps[opened.immutable]
-        return database
-
-    @classmethod
-    def create(cls, path: str | os.PathLike[str]) -> Self:
-        """Create a new database, open for writing; ``":memory:"`` is one that dies with the store.
-
-        :raises ConfigError: the file exists, or cannot be made.
-        """
-        name = schema.database_path(os.fspath(path))
-        return cls._finish(name, schema.open_for_writing(name, exist_ok=False), writable=True)
-
-    @classmethod
-    def _finish(cls, path: str, connection: sqlite3.Connection, *, writable: bool) -> Self:
-        try:
-            return cls(path, connection, writable=writable)
-        except BaseException:
-            connection.close()
-            raise
-
-    def close(self) -> None:
-        """Close the database; a second call does nothing, any other use raises from then on."""
-        self._closed = True
-        self._connection.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.path!r}, writable={self.writable})"
-
-    # -- its file, and when it has changed --
+        lacking = sorted({"username", "domain"} - columns)
+        if not columns & {"ha1", "password"}:
+            lacking.append("ha1")
+        if lacking:
+            raise ConfigError(f"{self.path}: table 'subscriber' has no column {lacking[0]!r}")
+        plain = f"SELECT 1, {chosen} FROM subscriber WHERE username = :username AND domain = :domain"  # noqa: S608 -- names from above
+        self._select, self._select_other = above or plain, below or plain
+        self._spelled_until = 0.0
+        self._subscriber_columns, self._grp_columns = columns, grp_columns
+        self._realms, self._group_domains, self._usual = realms, group_domains, usual
+        super()._use(connection)
 
     def data_version(self) -> int:
-        """Give a number that grows when anyone has changed the database: drop caches then.
-
-        It costs microseconds. A reader also notices here that the file was replaced by another
-        one and goes over to that; so ask once a second even where nothing is cached.
+        """As of any database; with a new version, spellings that were kept are looked up again.
 
         :raises StoreError: the database could not be read.
         """
-        if not self.writable:
-            self._follow_the_file()
-        row = self._first("PRAGMA data_version", ())
-        seen = int(row[0]) if row else -1
-        if seen != self._pragma_version:
-            self._pragma_version = seen
-            self._version += 1
-            self._follow_the_schema()
-        return self._version
+        before = self._version
+        version = super().data_version()
+        if version != before:
+            self._spelled_until = 0.0
+        return version
 
-    def _follow_the_schema(self) -> None:
-        """Look again at what is in the database, when a writer has given an older one more columns."""
-        seen = self._first("PRAGMA schema_version", ())
-        if seen != self._schema_version:
-            # Where nothing of use is left, the next lookup says so.
-            with contextlib.suppress(ConfigError):
-                self._use(self._connection)
-            self._schema_version = seen
+    # -- HA1 --
 
-    def _follow_the_file(self) -> None:
-        """Go over to the file that is now under our path, when it is another one than we opened.
+    def ha1(self, username: str, realm: str, algorithm: str = "MD5") -> str | None:
+        """HA1 of the subscriber in lower-case hex digits, or None when there is no such user.
 
-        Under immutable reading any change counts, for SQLite itself looks for none. When the new
-        one cannot be used, the former one goes on serving: it may just be being copied. The same file is
-        opened once more when it could not be read.
+        A row without an HA1 but with a plain password counts: HA1 is then taken over ``realm`` as
+        it is spelled here. A stored HA1 of the wrong length is no user, and is logged once.
+
+        :param algorithm: ``"MD5"``, ``"SHA-256"`` or ``"SHA-512-256"``.
+        :raises StoreError: the database could not be read.
         """
-        stamp, served = _stamp(self.path, self._immutable), self._stamp
-        if stamp is None or self._closed or (stamp == served and not self._doubtful):
-            return
-        now = time.monotonic()
-        if stamp == self._refused and now < self._retry_at:
-            return
-        former = self._connection
-        stamps = _stamp(self.path, False), _stamp(self.path, True)
-        try:
-            opened = schema.open_for_reading(self.path)
-            try:
-                self._use(opened.connection)
-            except BaseException:
-                opened.connection.close()
-                raise
-        except ConfigError as error:
-            if stamp not in (self._refused, served):
-                _log.warning("%s (a new file; the former one serves on)", error)
-            self._refused, self._retry_at = stamp, now + _RETRY_AFTER
-            return
-        former.close()
-        self._doubtful = False
-        self._immutable, self._stamp = opened.immutable, stamps[opened.immutable]
-        self._version += 1
-        self._pragma_version = -1
+        secrets = self._secrets(self._select, username, realm)
+        found = self._part(username, realm, secrets, algorithm)
+        return found if secrets.known else None
 
-    # -- transactions --
+    def ha1_at(self, username: str, realm: str) -> str | None:
+        """HA1 for a digest username that holds an ``@``; the first of :meth:`ha1_candidates`.
 
-    @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
-        """Lookups within are one read transaction: the file is locked once and not for each.
-
-        It holds up no writer in WAL mode, and should be short in any other. What goes wrong is said by
-        the lookups themselves.
+        :raises StoreError: the database could not be read.
         """
-        try:
-            self._connection.execute("BEGIN")
-        except sqlite3.Error:
-            yield
-            return
-        try:
-            yield
-        finally:
-            with contextlib.suppress(sqlite3.Error):  # an error may have ended it already
-                self._connection.execute("COMMIT")
+        candidates = self.ha1_candidates(username, realm)
+        return candidates[0] if candidates else None
 
-    @contextlib.contextmanager
-    def changing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction: kept as a whole when the block ends, dropped when it raises.
+    def ha1_candidates(self, username: str, realm: str, algorithm: str = "MD5") -> tuple[str, ...]:
+        """Every HA1 with which a digest by this username may be right, the likeliest first.
 
-        :raises ConfigError: the store is open for reading, or the database cannot be written.
+        Without an ``@`` that is :meth:`ha1`. ``user@domain`` is the subscriber ``user`` when
+        ``domain`` is the realm: first HA1 over the username as it was sent (RFC 7616 3.4.2; the
+        column ``ha1b``, for MD5 alone), then over ``user`` alone, as the original DISC takes it. Else
+        it may be a username of its own. With another domain than the realm it is never ``user``, for
+        the digest would prove the password of one account while it names another.
+
+        :raises StoreError: the database could not be read.
         """
-        if not self.writable:
-            raise ConfigError(f"{self.path}: was opened for reading only")
-        try:
-            with _transaction(self._connection, "BEGIN IMMEDIATE"):
-                yield self._connection
-        except sqlite3.Error as error:
-            raise ConfigError(f"{self.path}: {describe(error)}") from None
-        except UnicodeEncodeError:
-            raise ConfigError(f"{self.path}: a name that is not UTF-8 cannot be in it") from None
-        finally:
-            self._version += 1
+        return tuple(ha1 for ha1 in self.ha1_places(username, realm, algorithm) if ha1 is not None)
 
-    @contextlib.contextmanager
-    def scratch(self) -> Iterator[sqlite3.Connection]:
-        """One transaction on temporary tables, in which the database itself is not touched.
+    def ha1_places(self, username: str, realm: str, algorithm: str = "MD5") -> tuple[str | None, ...]:
+        """The same with None in the place of each that is missing: the names alone say how many there are.
 
-        :raises ConfigError: there is no room for them.
+        :raises StoreError: the database could not be read.
         """
-        try:
-            with _transaction(self._connection, "BEGIN"):
-                yield self._connection
-        except sqlite3.Error as error:
-            raise ConfigError(f"temporary tables: {describe(error)}") from None
+        own = self.ha1(
+            username, realm, algorithm
+        )  # in any case: the time is not to tell whether `user` exists
+        if "@" not in username:
+            return (own,)
+        user, _, domain = username.rpartition("@")
+        if fold_realm(domain) != fold_realm(realm):
+            return (own,)
+        secrets = self._secrets(self._select_other, user, realm)
+        whole = self._whole(username, user, realm, secrets, algorithm)
+        part = self._part(user, realm, secrets, algorithm)
+        return (whole, part) if secrets.known else (own, None)
 
-    # -- reading --
+    def algorithms(self, username: str, realm: str) -> tuple[str, ...]:
+        """Those with which the subscriber can be authenticated, the weakest first.
 
-    def _first(self, query: str, parameters: tuple[str, ...] | dict[str, str]) -> tuple[Any, ...] | None:
-        # The hot path, so the translation of _reading() stands here again.
-        try:
-            row: tuple[Any, ...] | None = self._connection.execute(query, parameters).fetchone()
-        except UnicodeEncodeError:
-            return None  # a lone surrogate, from bytes that were no UTF-8: nobody is called that
-        except sqlite3.Error as error:
-            raise self._failure(error) from None
-        return row
+        Of a user who does not exist, or cannot be authenticated at all, those that most users of the realm
+        have: so challenges do not tell who exists. It takes as long in either case.
 
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise self._failure(error) from None
+        :raises StoreError: the database could not be read.
+        """
+        user, at, domain = username.rpartition("@")
+        if at and fold_realm(domain) == fold_realm(realm):
+            username = user
+        secrets = self._secrets(self._select, username, realm)
+        has = 0
+        for place, column in enumerate(HA1_COLUMNS.values()):
+            has |= bool(secrets.password or getattr(secrets, column)) << place
+        usual = self.usual_algorithms(realm)
+        # Nothing is made for a known user that is not made for an unknown one: its memory would show in time.
+        return (usual, _ALGORITHMS[has])[secrets.known & (has != 0)]
 
-    def _failure(self, error: sqlite3.Error) -> StoreError:
-        # What SQLite keeps of a file that was damaged or cut outlasts the damage. A lock just passes.
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            self._doubtful = True
-        return StoreError(f"{self.path}: {describe(error)}")
+    def usual_algorithms(self, realm: str) -> tuple[str, ...]:
+        """Those with which most users of a realm can be authenticated, the weakest first.
 
+        In a large realm they are taken from a sample of its users. They are kept until :meth:`data_version`
+        is another one. None when nobody is in the realm.
 
-@contextlib.contextmanager
-def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
-    """Kept as a whole when the block ends, dropped when it raises."""
-    connection.execute(begin)
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
+        :raises StoreError: the database could not be read.
+        """
+        folded = fold_realm(realm)
+        found = self._usual.at_hand(self._version, folded)
+        if found is None:
+            spellings = self._known(self._realms).get(folded, ())
+            with self._reading():
+                found = self._usual.look_up(self._connection, self._version, folded, spellings)
+        return found
 
+    def _whole(self, username: str, user: str, realm: str, secrets: _Secrets, algorithm: str) -> str | None:
+        """HA1 over ``user@domain``, which is `username`."""
+        if algorithm == "MD5" and secrets.ha1b:
+            return self._usable(secrets.known, secrets.ha1b, "ha1b", user, realm)
+        return compute_ha1(username, realm, secrets.password, algorithm) if secrets.password else None
 
-def _stamp(path: str, immutable: bool) -> tuple[int, ...] | None:
-    """Which file is there, and under immutable reading also its state; None: none is."""
-    try:
-        status = os.stat(path)
-    except OSError:
+    def _part(self, user: str, realm: str, secrets: _Secrets, algorithm: str) -> str | None:
+        """HA1 over ``user`` alone."""
+        column = HA1_COLUMNS[algorithm]
+        stored: bytes = getattr(secrets, column)
+        if stored:
+            return self._usable(secrets.known, stored, column, user, realm)
+        return compute_ha1(user, realm, secrets.password, algorithm) if secrets.password else None
+
+    def _usable(self, known: bool, stored: bytes, column: str, username: str, realm: str) -> str | None:
+        length = HA1_LENGTHS[column]
+        if HEX[length].fullmatch(stored):
+            return stored.decode().lower()
+        if known and (username, realm) not in self._warned and len(self._warned) < _MAX_WARNINGS:
+            self._warned.add((username, realm))
+            _log.warning(
+                "%s: %s of user %r in realm %r is not %d hex digits; the user cannot authenticate",
+                self.path,
+                column,
+                username,
+                realm,
+                length,
+            )
         return None
-    if not immutable:
-        return (status.st_dev, status.st_ino)
-    state = (status.st_size, status.st_mtime_ns, schema.wal_size(path))
-    return (status.st_dev, status.st_ino, *state)
+
+    def _secrets(self, select: str, username: str, realm: str) -> _Secrets:
+        """Those of the user's row, or of another one; all spellings of the realm are asked for either way."""
+        spellings = self._spelled.get(realm)
+        if spellings is None or time.monotonic() >= self._spelled_until:
+            spellings = self._spell(realm)
+        found = self._first(select, {"username": username, "domain": spellings[0]})
+        for spelling in spellings[1:]:
+            row = self._first(select, {"username": username, "domain": spelling})
+            if found is None or (row is not None and row[0] and not found[0]):
+                found = row
+        if found is None:
+            return _NOBODY
+        known, *stored = found
+        return _Secrets(known == 1, *[value if isinstance(value, bytes) else b"" for value in stored])
+
+    # -- realms --
+
+    def canonical_realm(self, realm: str) -> str | None:
+        """Give the realm as the table spells it, to be sent in a challenge; None: not served.
+
+        :raises StoreError: the database could not be read.
+        """
+        known = self._known(self._realms).get(fold_realm(realm))
+        return known[0] if known else None
+
+    def serves(self, realm: str) -> bool:
+        """Whether any subscriber is in this realm.
+
+        :raises StoreError: the database could not be read.
+        """
+        return fold_realm(realm) in self._known(self._realms)
+
+    def served_realms(self) -> frozenset[str]:
+        """All realms that have a subscriber, each in its canonical spelling.
+
+        :raises StoreError: the database could not be read.
+        """
+        return frozenset(names[0] for names in self._known(self._realms).values())
+
+    def usernames(self, domain: str) -> tuple[str, ...]:
+        """The usernames of all subscribers in a domain, whatever its case.
+
+        :raises StoreError: the database could not be read.
+        """
+        with self._reading():
+            rows = self._connection.execute(
+                "SELECT username FROM subscriber WHERE domain = ? COLLATE NOCASE", (domain,)
+            )
+            return tuple(text(username) for (username,) in rows)
+
+    def _spell(self, realm: str) -> tuple[str, ...]:
+        """Spellings under which the users of a realm may be, the given one first; kept for a while."""
+        now = time.monotonic()
+        if now >= self._spelled_until or len(self._spelled) >= _MAX_REALMS:
+            self._known(self._realms)
+            self._spelled.clear()
+            self._spelled_until = now + _SPELLINGS_AGE
+        spellings = (realm, *self._others(realm, self._realms))
+        if len(realm) <= _MAX_REALM:
+            self._spelled[realm] = spellings
+        return spellings
+
+    def _others(self, domain: str, spellings: Spellings) -> Iterator[str]:
+        """Spellings to look under after the given one: the folded, then those of the map."""
+        folded = fold_realm(domain)
+        if folded != domain:
+            yield folded
+        for spelling in self._known(spellings).get(folded, ()):
+            if spelling not in (domain, folded):
+                yield spelling
+
+    def _known(self, spellings: Spellings, *, now: bool = False) -> Mapping[str, tuple[str, ...]]:
+        version = self.data_version()
+        with self._reading():
+            return spellings.get(self._connection, version, now=now)
+
+    # -- groups --
+
+    def is_member(self, username: str, domain: str, group: str) -> bool:
+        """Whether the user is in the group; the group's name is compared byte for byte.
+
+        An empty domain stands for any: a SIP server with ``use_domain`` off sends the user's name
+        alone, and so says that its names are unique over all domains. (The Destination-Realm next
+        to it is the Request-URI's host, which tells nothing about the domain of a caller.) Who
+        serves several domains turns ``use_domain`` on.
+
+        :raises StoreError: the database could not be read.
+        """
+        if not self._grp_columns:
+            return False
+        if not domain:
+            query = "SELECT 1 FROM grp WHERE username = ? AND grp = ? LIMIT 1"
+            return self._first(query, (username, group)) is not None
+        query = "SELECT 1 FROM grp WHERE username = ? AND domain = ? AND grp = ?"
+        if self._first(query, (username, domain, group)) is not None:
+            return True
+        return any(
+            self._first(query, (username, spelling, group)) is not None
+            for spelling in self._others(domain, self._group_domains)
+        )
+
+
+def _even_select(connection: sqlite3.Connection, columns: str, at: str, order: str) -> str | None:
+    """Give a statement that takes the same steps for a user who exists and for one who does not.
+
+    It reads the row at the place of the name in the index, or the next one, and says whether it is the
+    user's. At the end of the index, the table's first row stands in. Who asks for ``user@domain`` and then
+    for ``user`` looks for the next row upwards and then downwards, so that an unknown user has two rows to
+    read, too.
+
+    :param at: ``>=`` or ``<=``. :param order: ``ASC`` or ``DESC`` with it.
+    :returns: None where there is no such index, or the rows have no number: then an unknown user is found
+        missing sooner than a known one is read.
+    """
+    # Of the ways to say it, these are the ones with which SQLite runs through as many steps in either case.
+    if schema.has_index_on(connection, "subscriber", "domain", "username"):
+        is_it = "(username, domain) = (:username, :domain)"
+        place = f"domain = :domain AND username {at} :username ORDER BY username {order}"
+    elif schema.has_index_on(connection, "subscriber", "username", "domain"):  # Kamailio's only one
+        is_it = "(username = :username) & (domain = :domain)"
+        place = f"(username, domain) {at} (:username, :domain) ORDER BY username {order}, domain {order}"
+    else:
+        return None
+    statement = (
+        f"SELECT {is_it}, {columns} FROM subscriber WHERE rowid = coalesce("  # noqa: S608 -- no name but those of _use
+        f"(SELECT rowid FROM subscriber WHERE {place} LIMIT 1), (SELECT rowid FROM subscriber LIMIT 1))"
+    )
+    try:
+        connection.execute(f"EXPLAIN {statement}", {"username": "", "domain": ""})
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+            raise
+        return None  # no such column: rowid
+    return statement

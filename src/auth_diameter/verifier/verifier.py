@@ -59,11 +59,11 @@ from auth_diameter.disc.config import ALGORITHMS, DiscConfig
 from auth_diameter.logs import Sparing, one_word
 from auth_diameter.refusals import Refusals, account_of
 from auth_diameter.store.cache import BoundedCache
-from auth_diameter.store.lookups import Lookups
-from auth_diameter.store.sqlite import StoreError
+from auth_diameter.store.sqlite import Lookups
+from auth_diameter.store.sqlite_file import StoreError
 from auth_diameter.verifier.digest_uri import uri_fits
 from auth_diameter.verifier.nonces import CLOCK_DRIFT, Nonces, NonceState
-from auth_diameter.verifier.userhash import HashedNames
+from auth_diameter.store.userhash import HashedNames
 
 log = logging.getLogger("auth_diameter.disc")
 

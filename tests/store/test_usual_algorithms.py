@@ -4,7 +4,7 @@ import pytest
 from kit.tables import HA1, HA1B, KAMAILIO, SHA_256, SHA_512, run_sql
 from kit.tables import select as ask
 
-from auth_diameter.store import usual
+from auth_diameter.store import usual_algorithms
 from auth_diameter.store.accounts import Store
 
 MD5, ALL = ("MD5",), ("MD5", "SHA-256", "SHA-512-256")
@@ -113,8 +113,8 @@ def test_it_is_looked_up_once_and_again_after_a_change(table):
 
 
 def test_what_took_long_is_not_looked_up_after_every_change(path, monkeypatch):
-    monkeypatch.setattr(usual, "_SHORT", -1.0)
-    monkeypatch.setattr(usual, "_SHARE", 1e9)
+    monkeypatch.setattr(usual_algorithms, "_SHORT", -1.0)
+    monkeypatch.setattr(usual_algorithms, "_SHARE", 1e9)
     Store.create(path).close()
     add(path, "a.net", md5=3)
     with Store.open(path) as store:
