@@ -29,7 +29,9 @@ import auth_diameter as ad
 from auth_diameter._core import AaRequest, RequestStream
 from auth_diameter.disc.config import DiscConfig
 from auth_diameter.lab.uac import authorization
-from auth_diameter.store.accounts import Store
+from auth_diameter.store.accounts import Accounts
+from auth_diameter.store.sqlite import SqliteStore, _Users
+from auth_diameter.store.store import HashedCandidates, HashedUser, User
 from auth_diameter.verifier.verifier import Disc
 
 CONFIG = DiscConfig(algorithms=("SHA-256", "MD5"), userhash=True)
@@ -45,7 +47,7 @@ SHAPES = {"alice": "u{:07d}", "alice@siphub.net": "u{:07d}@" + REALM, "the hash 
 
 def make_database(path: Path, users: int) -> Path:
     """A database in which the even numbers below twice `users` are subscribers."""
-    Store.create(path).close()
+    Accounts.create(path).close()
     connection = sqlite3.connect(path)
     with connection:
         connection.executemany(
@@ -150,8 +152,8 @@ def cold(disc: Disc, shape: str, users: int, samples: int, seed: int) -> float:
         left = 2 * samples
         while left:
             turn = min(users, left, 2000)
-            disc._users.clear()
-            disc._hashed_users.clear()
+            disc._cache.users.clear()
+            disc._cache.hashed_users.clear()
             kinds = [draw.getrandbits(1) for _ in range(turn)]
             numbers = [2 * n + kind for n, kind in zip(draw.sample(range(users), turn), kinds, strict=True)]
             yield from zip(kinds, questions(disc, shape, numbers), strict=True)
@@ -169,7 +171,7 @@ def challenged(disc: Disc, shape: str, users: int, samples: int, seed: int) -> f
         left = 2 * samples
         while left:
             turn = min(users, left, 2000)
-            disc._offers.clear()
+            disc._cache.algorithms.clear()
             kinds = [draw.getrandbits(1) for _ in range(turn)]
             numbers = [2 * n + kind for n, kind in zip(draw.sample(range(users), turn), kinds, strict=True)]
             yield from zip(kinds, first_questions(shape, numbers), strict=True)
@@ -194,20 +196,19 @@ class OtherDigests(Disc):
         return known, found if known else found[:32] if len(found) > 32 else 2 * found
 
 
-class NoNeighbour(Disc):
+class NoNeighbour(SqliteStore):
     """Looks a hash of nobody up as a name."""
 
-    def _hashed_candidates(self, hashed: str, realm: str, algorithm: str) -> tuple[bool, str]:
-        username, is_it = self._scan(realm, algorithm).names.find(hashed)
-        return self._look_up(username if is_it else hashed, realm, algorithm)
+    def _ask_hashed(self, users: _Users, key: HashedUser) -> Callable[[], HashedCandidates]:
+        username, matches = self._scan(key.realm, key.algorithm).find(key.hashed)
+        theirs = self._ask_user(users, User(username if matches else key.hashed, key.realm, key.algorithm))
+        return lambda: HashedCandidates(*theirs(), username, matches)
 
 
-def missing_sooner(store: Store) -> Disc:
+def missing_sooner(store: SqliteStore) -> Disc:
     """Asks the database for the user's row alone, and gets none for an unknown user."""
-    columns = "1, ha1, ha1b, ha1_sha256, ha1_sha512t256, password"
-    plain = f"SELECT {columns} FROM subscriber WHERE username = :username AND domain = :domain"
-    store._select = store._select_other = plain
-    return NoNeighbour(store, CONFIG)
+    store.database.statements._row = None
+    return Disc(NoNeighbour(store.database), CONFIG)
 
 
 @dataclass(frozen=True)
@@ -217,7 +218,7 @@ class Case:
     name: str
     shape: str
     play: Callable[[Disc, str, int, int, int], float]
-    leaking: Callable[[Store], Disc]
+    leaking: Callable[[SqliteStore], Disc]
 
 
 CASES = (
@@ -233,9 +234,11 @@ CASES = (
 )
 
 
-def t_of(path: Path, case: Case, make: Callable[[Store], Disc], users: int, samples: int, seed: int) -> float:
+def t_of(
+    path: Path, case: Case, make: Callable[[SqliteStore], Disc], users: int, samples: int, seed: int
+) -> float:
     """Of one case against a new DISC."""
-    with Store.open(path) as store:
+    with SqliteStore.open(path) as store:
         return case.play(make(store), case.shape, users, samples, seed)
 
 

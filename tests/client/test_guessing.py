@@ -13,7 +13,7 @@ from kit.process import Server
 import auth_diameter as ad
 from auth_diameter.client.authorizer import Cause
 from auth_diameter.lab.uac import authorization
-from auth_diameter.store.accounts import Store
+from auth_diameter.store.sqlite import SqliteStore
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def db(tmp_path):
 
 @pytest.fixture
 def service(db):
-    with Store.open(db) as store:
+    with SqliteStore.open(db) as store:
         yield guessing.Service(store)
 
 
@@ -161,7 +161,7 @@ def test_the_one_attempt_after_a_penalty_may_be_on_a_stale_nonce(service):
     service.now += 1.0
     for _ in itertools.repeat(None, 3):
         service._credentials.clear()
-        nonces, service.disc._nonces = service.disc._nonces, guessing.Disc(service.disc._store)._nonces
+        nonces, service.disc._nonces = service.disc._nonces, guessing.Disc(service.disc._cache._store)._nonces
         value = service._value("alice", PASSWORD)
         service.disc._nonces = nonces
         service._value = lambda *_, value=value: value

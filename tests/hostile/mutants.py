@@ -23,12 +23,14 @@ from auth_diameter._core import (
     RequestStream,
     append_question,
 )
-from auth_diameter.store.accounts import Store
+from auth_diameter.store.accounts import Accounts
+from auth_diameter.store.sqlite import SqliteStore
 from auth_diameter.verifier.nonces import Nonces
 from auth_diameter.verifier.verifier import Disc
 
-_STORE = Store.create(":memory:")
-_STORE.add_user("alice", DOMAIN, PASSWORD)
+_ACCOUNTS = Accounts.create(":memory:")
+_ACCOUNTS.add_user("alice", DOMAIN, PASSWORD)
+_STORE = SqliteStore(_ACCOUNTS.database)
 _NONCES = Nonces(b"a key of sixteen")
 _DISC = Disc(_STORE, nonces=_NONCES)
 _PLAY = Play(real_disc(_STORE, _NONCES))

@@ -1,48 +1,49 @@
-"""What DISC asks its database for each question: HA1, algorithms, realms, membership.
+"""The store in an SQLite database, which has Kamailio's own schema.
 
-Names, after RFC 7616 and RFC 3261: a *username* is the digest's, compared byte for byte; a *realm*
-is what a challenge names, and it is kept in the column ``domain``. Domains are compared without
-regard to the case of ASCII letters (RFC 4343), and that alone: ``HA1 = MD5(username ":" realm ":"
-password)`` is taken over one spelling, so whoever challenges must send that spelling, which
-:meth:`Lookups.canonical_realm` gives. New realms are stored in lower case; a realm that a table
-already has keeps the spelling it has there.
+All users of a fetch are looked up by one statement, all group checks by another one. The time of that does
+not tell whether a user exists: the statement takes the same steps for each name, and the same is done with
+what comes. An unknown user gets the row of a neighbour.
 
-An HA1 is as good as a password to whoever reads it: neither is ever in a repr, a log line or an
-exception of this module.
-
-How long a lookup takes does not tell whether the user exists: it asks the same of the database and does the
-same with what comes, for which an unknown user gets the row of a neighbour.
+What a key needs stands here, SQL in :mod:`auth_diameter.store.statements`, the file and its changes in
+:mod:`auth_diameter.store.sqlite_file`.
 """
 
 from __future__ import annotations
 
 import logging
-import re
-import sqlite3
+import os
 import time
-from collections.abc import Iterator, Mapping
-from typing import Final, NamedTuple
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Any, Final, NamedTuple, Self
 
-from auth_diameter._core.errors import ConfigError
-from auth_diameter.store import schema
-from auth_diameter.store.names import HA1_COLUMNS, HA1_LENGTHS, compute_ha1, fold_realm
-from auth_diameter.store.schema import Spellings, describe, text
+from auth_diameter.store.hashes import HA1_COLUMNS, HA1_LENGTHS, HEX_DIGITS, candidates, compute_ha1
+from auth_diameter.store.names import user_part
+from auth_diameter.store.pace import Pace
+from auth_diameter.store.realms import Spellings
+from auth_diameter.store.schema import text
 from auth_diameter.store.sqlite_file import Database
+from auth_diameter.store.statements import ASKED_WIDTH, MAX_ASKED, SECRET_COLUMNS, USERNAMES
+from auth_diameter.store.store import (
+    Algorithms,
+    Candidates,
+    Found,
+    HashedCandidates,
+    HashedUser,
+    Key,
+    Member,
+    Offer,
+    Realm,
+    Spelling,
+    User,
+)
+from auth_diameter.store.userhash import HashedNames
 from auth_diameter.store.usual_algorithms import UsualAlgorithms
 
 _log = logging.getLogger("auth_diameter.disc.lookups")
 
-HEX: Final = {length: re.compile(rb"[0-9A-Fa-f]{%d}" % length) for length in (32, 64)}
-
-#: New spellings of a domain that others have written are seen after this many seconds at most.
-_SPELLINGS_AGE: Final = 0.5
-#: Realms whose spellings are kept at hand, and characters of one of them: strangers choose them.
-_MAX_REALMS: Final = 1000
-_MAX_REALM: Final = 255
 #: Rows whose HA1 cannot be used are named in the log once each, and so many of them.
 _MAX_WARNINGS: Final = 100
-
-
 #: By the bits of a number, one for each column of HA1, the algorithms of a user who has those.
 _ALGORITHMS: Final = tuple(
     tuple(algorithm for place, algorithm in enumerate(HA1_COLUMNS) if has >> place & 1)
@@ -64,162 +65,166 @@ class _Secrets(NamedTuple):
         return "_Secrets(...)"
 
 
-_SECRET_COLUMNS: Final = _Secrets._fields[1:]
-_NOBODY: Final = _Secrets(False, *(b"" for _ in _SECRET_COLUMNS))
+_NOBODY: Final = _Secrets(False, *(b"" for _ in SECRET_COLUMNS))
 
 
-class Lookups(Database):
-    """A database of subscribers and groups, to be asked.
+class SqliteStore:
+    """A :class:`~auth_diameter.store.store.Store` in an SQLite database.
 
-    A reader sees at once what another process has committed, but a new spelling of a domain only after half
-    a second.
+    A fetch asks the database in the loop's thread, within microseconds, and gives way to nobody meanwhile. It
+    sees at once what another process has committed, but a new spelling of a domain only after half a
+    second.
     """
 
-    def __init__(self, path: str, connection: sqlite3.Connection, *, writable: bool) -> None:
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.spellings = Spellings(database, "subscriber")
+        self._group_domains = Spellings(database, "grp")
+        self._usual = UsualAlgorithms(database, self.spellings)
+        self._scans: dict[tuple[str, str], _Scan] = {}
+        self._renewals = 0
         self._warned: set[tuple[str, str]] = set()
-        self._spelled: dict[str, tuple[str, ...]] = {}
-        self._spelled_until = 0.0
-        super().__init__(path, connection, writable=writable)
 
-    def _use(self, connection: sqlite3.Connection) -> None:
-        """See what is in the database behind this connection, and look things up there.
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Self:
+        """Open a database for reading; ``":memory:"`` is a new one.
 
-        :raises ConfigError: it is none with subscribers; the former connection stays in use.
+        :raises ConfigError: it cannot be used; one line with the file, the cause and what helps.
         """
-        try:
-            columns = schema.column_names(connection, "subscriber")
-            grp_columns = schema.column_names(connection, "grp")
-            realms = Spellings("subscriber", connection)
-            usual = UsualAlgorithms(connection, columns)
-            group_domains = Spellings("grp", connection)
-            # OpenSIPS has no ha1b, Kamailio no SHA-2; who lets Kamailio calculate HA1 may have dropped more.
-            chosen = ", ".join(c if c in columns else "''" for c in _SECRET_COLUMNS)
-            above = below = None
-            if {"username", "domain"} <= columns:
-                above = _even_select(connection, chosen, ">=", "ASC")
-                below = _even_select(connection, chosen, "<=", "DESC")
-        except sqlite3.Error as error:
-            raise ConfigError(f"{self.path}: {describe(error)}") from None
-        lacking = sorted({"username", "domain"} - columns)
-        if not columns & {"ha1", "password"}:
-            lacking.append("ha1")
-        if lacking:
-            raise ConfigError(f"{self.path}: table 'subscriber' has no column {lacking[0]!r}")
-        plain = f"SELECT 1, {chosen} FROM subscriber WHERE username = :username AND domain = :domain"  # noqa: S608 -- names from above
-        self._select, self._select_other = above or plain, below or plain
-        self._spelled_until = 0.0
-        self._subscriber_columns, self._grp_columns = columns, grp_columns
-        self._realms, self._group_domains, self._usual = realms, group_domains, usual
-        super()._use(connection)
+        return cls(Database.open(path))
 
-    def data_version(self) -> int:
-        """As of any database; with a new version, spellings that were kept are looked up again.
+    def close(self) -> None:
+        """Close the database; any other use raises from then on."""
+        self.database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def name(self) -> str:
+        """The path of the database."""
+        return self.database.path
+
+    async def version(self) -> int:
+        """Give another number after any change, and when something old was told that can be told anew.
 
         :raises StoreError: the database could not be read.
         """
-        before = self._version
-        version = super().data_version()
-        if version != before:
-            self._spelled_until = 0.0
-        return version
+        version = self.database.version()
+        paces = (self.spellings.pace, self._usual.pace, *(scan.pace for scan in self._scans.values()))
+        self._renewals += sum(pace.claim_renewal() for pace in paces)
+        return version + self._renewals
 
-    # -- HA1 --
-
-    def ha1(self, username: str, realm: str, algorithm: str = "MD5") -> str | None:
-        """HA1 of the subscriber in lower-case hex digits, or None when there is no such user.
-
-        A row without an HA1 but with a plain password counts: HA1 is then taken over ``realm`` as
-        it is spelled here. A stored HA1 of the wrong length is no user, and is logged once.
-
-        :param algorithm: ``"MD5"``, ``"SHA-256"`` or ``"SHA-512-256"``.
-        :raises StoreError: the database could not be read.
-        """
-        secrets = self._secrets(self._select, username, realm)
-        found = self._part(username, realm, secrets, algorithm)
-        return found if secrets.known else None
-
-    def ha1_at(self, username: str, realm: str) -> str | None:
-        """HA1 for a digest username that holds an ``@``; the first of :meth:`ha1_candidates`.
+    async def fetch(self, keys: Collection[Key]) -> Found:
+        """Look up all keys, with one statement for all users among them and one for all group checks.
 
         :raises StoreError: the database could not be read.
         """
-        candidates = self.ha1_candidates(username, realm)
-        return candidates[0] if candidates else None
-
-    def ha1_candidates(self, username: str, realm: str, algorithm: str = "MD5") -> tuple[str, ...]:
-        """Every HA1 with which a digest by this username may be right, the likeliest first.
-
-        Without an ``@`` that is :meth:`ha1`. ``user@domain`` is the subscriber ``user`` when
-        ``domain`` is the realm: first HA1 over the username as it was sent (RFC 7616 3.4.2; the
-        column ``ha1b``, for MD5 alone), then over ``user`` alone, as the original DISC takes it. Else
-        it may be a username of its own. With another domain than the realm it is never ``user``, for
-        the digest would prove the password of one account while it names another.
-
-        :raises StoreError: the database could not be read.
-        """
-        return tuple(ha1 for ha1 in self.ha1_places(username, realm, algorithm) if ha1 is not None)
-
-    def ha1_places(self, username: str, realm: str, algorithm: str = "MD5") -> tuple[str | None, ...]:
-        """The same with None in the place of each that is missing: the names alone say how many there are.
-
-        :raises StoreError: the database could not be read.
-        """
-        own = self.ha1(
-            username, realm, algorithm
-        )  # in any case: the time is not to tell whether `user` exists
-        if "@" not in username:
-            return (own,)
-        user, _, domain = username.rpartition("@")
-        if fold_realm(domain) != fold_realm(realm):
-            return (own,)
-        secrets = self._secrets(self._select_other, user, realm)
-        whole = self._whole(username, user, realm, secrets, algorithm)
-        part = self._part(user, realm, secrets, algorithm)
-        return (whole, part) if secrets.known else (own, None)
-
-    def algorithms(self, username: str, realm: str) -> tuple[str, ...]:
-        """Those with which the subscriber can be authenticated, the weakest first.
-
-        Of a user who does not exist, or cannot be authenticated at all, those that most users of the realm
-        have: so challenges do not tell who exists. It takes as long in either case.
-
-        :raises StoreError: the database could not be read.
-        """
-        user, at, domain = username.rpartition("@")
-        if at and fold_realm(domain) == fold_realm(realm):
-            username = user
-        secrets = self._secrets(self._select, username, realm)
-        has = 0
-        for place, column in enumerate(HA1_COLUMNS.values()):
-            has |= bool(secrets.password or getattr(secrets, column)) << place
-        usual = self.usual_algorithms(realm)
-        # Nothing is made for a known user that is not made for an unknown one: its memory would show in time.
-        return (usual, _ALGORITHMS[has])[secrets.known & (has != 0)]
-
-    def usual_algorithms(self, realm: str) -> tuple[str, ...]:
-        """Those with which most users of a realm can be authenticated, the weakest first.
-
-        In a large realm they are taken from a sample of its users. They are kept until :meth:`data_version`
-        is another one. None when nobody is in the realm.
-
-        :raises StoreError: the database could not be read.
-        """
-        folded = fold_realm(realm)
-        found = self._usual.at_hand(self._version, folded)
-        if found is None:
-            spellings = self._known(self._realms).get(folded, ())
-            with self._reading():
-                found = self._usual.look_up(self._connection, self._version, folded, spellings)
+        found: Found = {}
+        users = _Users(self.database)
+        later: list[tuple[Key, Callable[[], object]]] = []
+        members: list[Member] = []
+        for key in keys:
+            if isinstance(key, User):
+                later.append((key, self._ask_user(users, key)))
+            elif isinstance(key, Realm):
+                found[key] = Spelling(self.spellings.canonical(key.name))
+            elif isinstance(key, HashedUser):
+                later.append((key, self._ask_hashed(users, key)))
+            elif isinstance(key, Algorithms):
+                later.append((key, self._ask_algorithms(users, key)))
+            else:
+                members.append(key)
+        users.look_up()
+        for key, value in later:
+            found[key] = value()
+        if members:
+            found.update(self._members(members))
         return found
 
-    def _whole(self, username: str, user: str, realm: str, secrets: _Secrets, algorithm: str) -> str | None:
-        """HA1 over ``user@domain``, which is `username`."""
+    # -- each kind of key: says which rows it needs, and gives what makes its value of them --
+
+    def _ask_user(self, users: _Users, key: User) -> Callable[[], Candidates]:
+        username, realm, algorithm, _ = key
+        spellings = self.spellings.under(realm)
+        # In any case: the time is not to tell whether the part before the "@" exists.
+        own = users.ask(username, spellings)
+        part = user_part(username, realm)
+        other = None if part is None else users.ask(part, spellings, below=True)
+
+        def value() -> Candidates:
+            secrets = users.row(own)
+            ha1 = self._ha1(username, realm, secrets, algorithm)
+            alone = ha1 if secrets.known else None
+            if part is None or other is None:
+                return candidates((alone,), algorithm)
+            # ``user@domain``, or else a username that holds an "@" of its own.
+            secrets = users.row(other)
+            whole = self._ha1b(username, part, realm, secrets, algorithm)
+            ha1 = self._ha1(part, realm, secrets, algorithm)
+            return candidates((whole, ha1) if secrets.known else (alone, None), algorithm)
+
+        return value
+
+    def _ask_hashed(self, users: _Users, key: HashedUser) -> Callable[[], HashedCandidates]:
+        """In place of a user who is not there, a neighbour is looked up."""
+        _, realm, algorithm, _ = key
+        username, matches = self._scan(realm, algorithm).find(key.hashed)
+        theirs = self._ask_user(users, User(username, realm, algorithm))
+
+        def value() -> HashedCandidates:
+            known, ha1s = theirs()
+            return HashedCandidates(known & matches, ha1s, username, matches)
+
+        return value
+
+    def _ask_algorithms(self, users: _Users, key: Algorithms) -> Callable[[], Offer]:
+        username, realm, _ = key
+        part = user_part(username, realm)
+        asked = users.ask(username if part is None else part, self.spellings.under(realm))
+
+        def value() -> Offer:
+            secrets = users.row(asked)
+            has = 0
+            for place, column in enumerate(HA1_COLUMNS.values()):
+                has |= bool(secrets.password or getattr(secrets, column)) << place
+            usual = self._usual.of(realm)
+            # What is made for a known user is made for an unknown one: its memory would show in its time.
+            return Offer((usual, _ALGORITHMS[has])[secrets.known & (has != 0)], usual)
+
+        return value
+
+    def _members(self, keys: list[Member]) -> dict[Key, bool]:
+        if not self.database.statements.grp:
+            return dict.fromkeys(keys, False)
+        asked: list[tuple[Member, tuple[str, ...]]] = []
+        for key in keys:
+            domains = self._group_domains.under(key.domain) if key.domain else ("",)
+            asked += ((key, (key.username, domain, key.group)) for domain in domains)
+        statement = self.database.statements.members
+        there = {
+            asked[number][0] for (number,) in _ask(self.database, statement, [names for _, names in asked])
+        }
+        return {key: key in there for key in keys}
+
+    # -- HA1 of a row --
+
+    def _ha1b(self, username: str, user: str, realm: str, secrets: _Secrets, algorithm: str) -> str | None:
+        """HA1 over ``user@domain``, which is `username` (RFC 7616 3.4.2)."""
         if algorithm == "MD5" and secrets.ha1b:
             return self._usable(secrets.known, secrets.ha1b, "ha1b", user, realm)
         return compute_ha1(username, realm, secrets.password, algorithm) if secrets.password else None
 
-    def _part(self, user: str, realm: str, secrets: _Secrets, algorithm: str) -> str | None:
-        """HA1 over ``user`` alone."""
+    def _ha1(self, user: str, realm: str, secrets: _Secrets, algorithm: str) -> str | None:
+        """HA1 over ``user`` alone; of somebody else's row as well."""
         column = HA1_COLUMNS[algorithm]
         stored: bytes = getattr(secrets, column)
         if stored:
@@ -228,13 +233,13 @@ class Lookups(Database):
 
     def _usable(self, known: bool, stored: bytes, column: str, username: str, realm: str) -> str | None:
         length = HA1_LENGTHS[column]
-        if HEX[length].fullmatch(stored):
+        if HEX_DIGITS[length].fullmatch(stored):
             return stored.decode().lower()
         if known and (username, realm) not in self._warned and len(self._warned) < _MAX_WARNINGS:
             self._warned.add((username, realm))
             _log.warning(
                 "%s: %s of user %r in realm %r is not %d hex digits; the user cannot authenticate",
-                self.path,
+                self.name,
                 column,
                 username,
                 realm,
@@ -242,14 +247,76 @@ class Lookups(Database):
             )
         return None
 
-    def _secrets(self, select: str, username: str, realm: str) -> _Secrets:
-        """Those of the user's row, or of another one; all spellings of the realm are asked for either way."""
-        spellings = self._spelled.get(realm)
-        if spellings is None or time.monotonic() >= self._spelled_until:
-            spellings = self._spell(realm)
-        found = self._first(select, {"username": username, "domain": spellings[0]})
-        for spelling in spellings[1:]:
-            row = self._first(select, {"username": username, "domain": spelling})
+    # -- hashed usernames --
+
+    def _scan(self, realm: str, algorithm: str) -> _Scan:
+        """All users of a realm by their hashes."""
+        canonical = self.spellings.canonical(realm) or ""
+        scan = self._scans.get((canonical, algorithm))
+        if scan is None:
+            scan = self._scans[canonical, algorithm] = _Scan(self.database, canonical, algorithm)
+        return scan
+
+
+class _Scan:
+    """The usernames of a realm, hashed: again when the database has changed, but not all the time."""
+
+    def __init__(self, database: Database, realm: str, algorithm: str) -> None:
+        self.pace = Pace()
+        self._database = database
+        self._realm = realm
+        self._algorithm = algorithm
+        self._version = -1
+        self._names = HashedNames((), realm, algorithm)
+
+    def find(self, hashed: str) -> tuple[str, bool]:
+        """As :meth:`HashedNames.find`; where hashing takes long, the names are old ones for a while.
+
+        :raises StoreError: the database could not be read.
+        """
+        version = self._database.seen_version
+        if version != self._version and self.pace.allows():
+            started = time.thread_time()
+            with self._database.reading() as connection:
+                usernames = [text(name) for (name,) in connection.execute(USERNAMES, (self._realm,))]
+            self._names = HashedNames(usernames, self._realm, self._algorithm)
+            self.pace.done(time.thread_time() - started)
+            self._version = version
+        return self._names.find(hashed)
+
+
+class _Users:
+    """Users whose rows are read together."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._asked: list[tuple[str | bool, ...]] = []
+        self._rows: list[tuple[Any, ...] | None] = []
+
+    def ask(self, username: str, spellings: Iterable[str], *, below: bool = False) -> range:
+        """Add a user, under all spellings of the realm: whether the first one is there is not to show.
+
+        :param below: whether an unknown user gets the row of the next lower name; else of the next higher.
+        :returns: what :meth:`row` takes.
+        """
+        before = len(self._asked)
+        self._asked += [(below, username, domain) for domain in spellings]
+        return range(before, len(self._asked))
+
+    def look_up(self) -> None:
+        """Read them all.
+
+        :raises StoreError: the database could not be read.
+        """
+        self._rows = [None] * len(self._asked)
+        for number, *row in _ask(self._database, self._database.statements.secrets, self._asked):
+            if self._rows[number] is None:
+                self._rows[number] = tuple(row)
+
+    def row(self, asked: range) -> _Secrets:
+        """Those of the user's row, of the first spelling that has one; or of another row."""
+        found = self._rows[asked.start]
+        for row in self._rows[asked.start + 1 : asked.stop]:
             if found is None or (row is not None and row[0] and not found[0]):
                 found = row
         if found is None:
@@ -257,122 +324,44 @@ class Lookups(Database):
         known, *stored = found
         return _Secrets(known == 1, *[value if isinstance(value, bytes) else b"" for value in stored])
 
-    # -- realms --
 
-    def canonical_realm(self, realm: str) -> str | None:
-        """Give the realm as the table spells it, to be sent in a challenge; None: not served.
+def _ask(
+    database: Database, statement: Callable[[int], str], names: Sequence[tuple[str | bool, ...]]
+) -> list[tuple[Any, ...]]:
+    """Rows of a statement that asks for several names, each with the number of its name.
 
-        :raises StoreError: the database could not be read.
-        """
-        known = self._known(self._realms).get(fold_realm(realm))
-        return known[0] if known else None
+    There is a statement for each power of two, so that SQLite has to compile few of them. What is too much
+    for the largest one is asked for in parts. A name that UTF-8 cannot carry is nobody's, and left out.
 
-    def serves(self, realm: str) -> bool:
-        """Whether any subscriber is in this realm.
-
-        :raises StoreError: the database could not be read.
-        """
-        return fold_realm(realm) in self._known(self._realms)
-
-    def served_realms(self) -> frozenset[str]:
-        """All realms that have a subscriber, each in its canonical spelling.
-
-        :raises StoreError: the database could not be read.
-        """
-        return frozenset(names[0] for names in self._known(self._realms).values())
-
-    def usernames(self, domain: str) -> tuple[str, ...]:
-        """The usernames of all subscribers in a domain, whatever its case.
-
-        :raises StoreError: the database could not be read.
-        """
-        with self._reading():
-            rows = self._connection.execute(
-                "SELECT username FROM subscriber WHERE domain = ? COLLATE NOCASE", (domain,)
-            )
-            return tuple(text(username) for (username,) in rows)
-
-    def _spell(self, realm: str) -> tuple[str, ...]:
-        """Spellings under which the users of a realm may be, the given one first; kept for a while."""
-        now = time.monotonic()
-        if now >= self._spelled_until or len(self._spelled) >= _MAX_REALMS:
-            self._known(self._realms)
-            self._spelled.clear()
-            self._spelled_until = now + _SPELLINGS_AGE
-        spellings = (realm, *self._others(realm, self._realms))
-        if len(realm) <= _MAX_REALM:
-            self._spelled[realm] = spellings
-        return spellings
-
-    def _others(self, domain: str, spellings: Spellings) -> Iterator[str]:
-        """Spellings to look under after the given one: the folded, then those of the map."""
-        folded = fold_realm(domain)
-        if folded != domain:
-            yield folded
-        for spelling in self._known(spellings).get(folded, ()):
-            if spelling not in (domain, folded):
-                yield spelling
-
-    def _known(self, spellings: Spellings, *, now: bool = False) -> Mapping[str, tuple[str, ...]]:
-        version = self.data_version()
-        with self._reading():
-            return spellings.get(self._connection, version, now=now)
-
-    # -- groups --
-
-    def is_member(self, username: str, domain: str, group: str) -> bool:
-        """Whether the user is in the group; the group's name is compared byte for byte.
-
-        An empty domain stands for any: a SIP server with ``use_domain`` off sends the user's name
-        alone, and so says that its names are unique over all domains. (The Destination-Realm next
-        to it is the Request-URI's host, which tells nothing about the domain of a caller.) Who
-        serves several domains turns ``use_domain`` on.
-
-        :raises StoreError: the database could not be read.
-        """
-        if not self._grp_columns:
-            return False
-        if not domain:
-            query = "SELECT 1 FROM grp WHERE username = ? AND grp = ? LIMIT 1"
-            return self._first(query, (username, group)) is not None
-        query = "SELECT 1 FROM grp WHERE username = ? AND domain = ? AND grp = ?"
-        if self._first(query, (username, domain, group)) is not None:
-            return True
-        return any(
-            self._first(query, (username, spelling, group)) is not None
-            for spelling in self._others(domain, self._group_domains)
-        )
-
-
-def _even_select(connection: sqlite3.Connection, columns: str, at: str, order: str) -> str | None:
-    """Give a statement that takes the same steps for a user who exists and for one who does not.
-
-    It reads the row at the place of the name in the index, or the next one, and says whether it is the
-    user's. At the end of the index, the table's first row stands in. Who asks for ``user@domain`` and then
-    for ``user`` looks for the next row upwards and then downwards, so that an unknown user has two rows to
-    read, too.
-
-    :param at: ``>=`` or ``<=``. :param order: ``ASC`` or ``DESC`` with it.
-    :returns: None where there is no such index, or the rows have no number: then an unknown user is found
-        missing sooner than a known one is read.
+    :raises StoreError: the database could not be read.
     """
-    # Of the ways to say it, these are the ones with which SQLite runs through as many steps in either case.
-    if schema.has_index_on(connection, "subscriber", "domain", "username"):
-        is_it = "(username, domain) = (:username, :domain)"
-        place = f"domain = :domain AND username {at} :username ORDER BY username {order}"
-    elif schema.has_index_on(connection, "subscriber", "username", "domain"):  # Kamailio's only one
-        is_it = "(username = :username) & (domain = :domain)"
-        place = f"(username, domain) {at} (:username, :domain) ORDER BY username {order}, domain {order}"
-    else:
-        return None
-    statement = (
-        f"SELECT {is_it}, {columns} FROM subscriber WHERE rowid = coalesce("  # noqa: S608 -- no name but those of _use
-        f"(SELECT rowid FROM subscriber WHERE {place} LIMIT 1), (SELECT rowid FROM subscriber LIMIT 1))"
-    )
     try:
-        connection.execute(f"EXPLAIN {statement}", {"username": "", "domain": ""})
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
-            raise
-        return None  # no such column: rowid
-    return statement
+        return list(_rows(database, statement, names, range(len(names))))
+    except UnicodeEncodeError:
+        numbers = [number for number, name in enumerate(names) if _is_utf8(name)]
+        return list(_rows(database, statement, [names[number] for number in numbers], numbers))
+
+
+def _rows(
+    database: Database,
+    statement: Callable[[int], str],
+    names: Sequence[tuple[str | bool, ...]],
+    numbers: Sequence[int],
+) -> Iterator[tuple[Any, ...]]:
+    for start in range(0, len(names), MAX_ASKED):
+        part = names[start : start + MAX_ASKED]
+        room = 1 << (len(part) - 1).bit_length()
+        parameters: list[str | bool | int | None] = [one for name in part for one in name]
+        parameters += [None] * (ASKED_WIDTH * (room - len(part)))
+        parameters.append(len(part))
+        with database.reading() as connection:
+            for number, *row in connection.execute(statement(room), parameters):
+                yield numbers[start + number], *row
+
+
+def _is_utf8(name: tuple[str | bool, ...]) -> bool:
+    try:
+        "".join(map(str, name)).encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -11,13 +11,15 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
-from auth_diameter._core.errors import ConfigError, DiscError
+from auth_diameter._core.errors import ConfigError
 from auth_diameter.store import schema
 from auth_diameter.store.schema import describe
+from auth_diameter.store.statements import Statements
+from auth_diameter.store.store import StoreError
 
 _log = logging.getLogger("auth_diameter.disc.database")
 
@@ -25,19 +27,17 @@ _log = logging.getLogger("auth_diameter.disc.database")
 _RETRY_AFTER: Final = 1.0
 
 
-class StoreError(DiscError):
-    """The store could not be read just now; DISC answers 5012 (UNABLE_TO_COMPLY, RFC 6733 7.1.5).
-
-    The message is one line with the file and the cause. Locks pass, a damaged file does not.
-    """
-
-
 class Database:
     """A connection to a database; use it as a context manager, or :meth:`close` it.
 
     Reading raises :class:`StoreError`, changing and opening raise :class:`ConfigError`. A database may
     be handed from one thread to another, but is used by one at a time, and never across a fork.
+
+    :ivar statements: those that fit its tables; others when the tables are others.
+    :ivar seen_version: the number that :meth:`version` gave last.
     """
+
+    statements: Statements
 
     def __init__(self, path: str, connection: sqlite3.Connection, *, writable: bool) -> None:
         self.path: Final = path
@@ -48,21 +48,25 @@ class Database:
         self._refused: tuple[int, ...] | None = None
         self._retry_at = 0.0
         self._doubtful = False
-        self._version = 0
+        self.seen_version = 0
         self._pragma_version = -1
         self._schema_version: tuple[Any, ...] | None = None
         self._use(connection)
 
     def _use(self, connection: sqlite3.Connection) -> None:
-        """Go over to the database behind this connection; a subclass looks first at what is in it.
+        """Go over to the database behind this connection.
 
-        :raises ConfigError: nothing of use is; the former connection stays in use.
+        :raises ConfigError: it has no subscribers; the former connection stays in use.
         """
         try:
-            self._schema_version = connection.execute("PRAGMA schema_version").fetchone()
+            statements = Statements(connection)
+            schema_version = connection.execute("PRAGMA schema_version").fetchone()
         except sqlite3.Error as error:
             raise ConfigError(f"{self.path}: {describe(error)}") from None
-        self._connection = connection
+        if statements.lacking:
+            raise ConfigError(f"{self.path}: table 'subscriber' has no column {statements.lacking!r}")
+        self.statements, self._schema_version = statements, schema_version
+        self.connection = connection
 
     # -- open and close --
 
@@ -102,7 +106,7 @@ class Database:
     def close(self) -> None:
         """Close the database; a second call does nothing, any other use raises from then on."""
         self._closed = True
-        self._connection.close()
+        self.connection.close()
 
     def __enter__(self) -> Self:
         return self
@@ -120,7 +124,7 @@ class Database:
 
     # -- its file, and when it has changed --
 
-    def data_version(self) -> int:
+    def version(self) -> int:
         """Give a number that grows when anyone has changed the database: drop caches then.
 
         It costs microseconds. A reader also notices here that the file was replaced by another
@@ -130,21 +134,21 @@ class Database:
         """
         if not self.writable:
             self._follow_the_file()
-        row = self._first("PRAGMA data_version", ())
+        row = self.first("PRAGMA data_version", ())
         seen = int(row[0]) if row else -1
         if seen != self._pragma_version:
             self._pragma_version = seen
-            self._version += 1
+            self.seen_version += 1
             self._follow_the_schema()
-        return self._version
+        return self.seen_version
 
     def _follow_the_schema(self) -> None:
         """Look again at what is in the database, when a writer has given an older one more columns."""
-        seen = self._first("PRAGMA schema_version", ())
+        seen = self.first("PRAGMA schema_version", ())
         if seen != self._schema_version:
             # Where nothing of use is left, the next lookup says so.
             with contextlib.suppress(ConfigError):
-                self._use(self._connection)
+                self._use(self.connection)
             self._schema_version = seen
 
     def _follow_the_file(self) -> None:
@@ -160,7 +164,7 @@ class Database:
         now = time.monotonic()
         if stamp == self._refused and now < self._retry_at:
             return
-        former = self._connection
+        former = self.connection
         stamps = _stamp(self.path, False), _stamp(self.path, True)
         try:
             opened = schema.open_for_reading(self.path)
@@ -177,28 +181,10 @@ class Database:
         former.close()
         self._doubtful = False
         self._immutable, self._stamp = opened.immutable, stamps[opened.immutable]
-        self._version += 1
+        self.seen_version += 1
         self._pragma_version = -1
 
     # -- transactions --
-
-    @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
-        """Lookups within are one read transaction: the file is locked once and not for each.
-
-        It holds up no writer in WAL mode, and should be short in any other. What goes wrong is said by
-        the lookups themselves.
-        """
-        try:
-            self._connection.execute("BEGIN")
-        except sqlite3.Error:
-            yield
-            return
-        try:
-            yield
-        finally:
-            with contextlib.suppress(sqlite3.Error):  # an error may have ended it already
-                self._connection.execute("COMMIT")
 
     @contextlib.contextmanager
     def changing(self) -> Iterator[sqlite3.Connection]:
@@ -209,14 +195,14 @@ class Database:
         if not self.writable:
             raise ConfigError(f"{self.path}: was opened for reading only")
         try:
-            with _transaction(self._connection, "BEGIN IMMEDIATE"):
-                yield self._connection
+            with _transaction(self.connection, "BEGIN IMMEDIATE"):
+                yield self.connection
         except sqlite3.Error as error:
             raise ConfigError(f"{self.path}: {describe(error)}") from None
         except UnicodeEncodeError:
             raise ConfigError(f"{self.path}: a name that is not UTF-8 cannot be in it") from None
         finally:
-            self._version += 1
+            self.seen_version += 1
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[sqlite3.Connection]:
@@ -225,31 +211,40 @@ class Database:
         :raises ConfigError: there is no room for them.
         """
         try:
-            with _transaction(self._connection, "BEGIN"):
-                yield self._connection
+            with _transaction(self.connection, "BEGIN"):
+                yield self.connection
         except sqlite3.Error as error:
             raise ConfigError(f"temporary tables: {describe(error)}") from None
 
     # -- reading --
 
-    def _first(self, query: str, parameters: tuple[str, ...] | dict[str, str]) -> tuple[Any, ...] | None:
-        # The hot path, so the translation of _reading() stands here again.
+    def first(self, query: str, parameters: Sequence[str | int | None]) -> tuple[Any, ...] | None:
+        """Give the first row, or None; a name that UTF-8 cannot carry is in no row.
+
+        :raises StoreError: the database could not be read.
+        """
+        # An import asks for each of its rows, so the translation of reading() stands here again.
         try:
-            row: tuple[Any, ...] | None = self._connection.execute(query, parameters).fetchone()
-        except UnicodeEncodeError:
-            return None  # a lone surrogate, from bytes that were no UTF-8: nobody is called that
+            row: tuple[Any, ...] | None = self.connection.execute(query, parameters).fetchone()
+        except UnicodeEncodeError:  # a lone surrogate, from bytes that were no UTF-8: nobody is called that
+            return None
         except sqlite3.Error as error:
-            raise self._failure(error) from None
+            raise self.failure(error) from None
         return row
 
     @contextlib.contextmanager
-    def _reading(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise self._failure(error) from None
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Whatever is read within.
 
-    def _failure(self, error: sqlite3.Error) -> StoreError:
+        :raises StoreError: the database could not be read.
+        """
+        try:
+            yield self.connection
+        except sqlite3.Error as error:
+            raise self.failure(error) from None
+
+    def failure(self, error: sqlite3.Error) -> StoreError:
+        """Say what went wrong; the file is opened once more where that may help."""
         # What SQLite keeps of a file that was damaged or cut outlasts the damage. A lock just passes.
         if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             self._doubtful = True

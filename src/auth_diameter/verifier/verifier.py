@@ -35,11 +35,10 @@ from __future__ import annotations
 import contextlib
 import enum
 import logging
-import secrets
 import time
 from collections import Counter
-from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from auth_diameter._core import (
     AaRequest,
@@ -58,12 +57,22 @@ from auth_diameter._core import (
 from auth_diameter.disc.config import ALGORITHMS, DiscConfig
 from auth_diameter.logs import Sparing, one_word
 from auth_diameter.refusals import Refusals, account_of
-from auth_diameter.store.cache import BoundedCache
-from auth_diameter.store.sqlite import Lookups
-from auth_diameter.store.sqlite_file import StoreError
+from auth_diameter.store.cache import BoundedCache, Cache
+from auth_diameter.store.hashes import HA1_DIGITS
+from auth_diameter.store.store import (
+    Algorithms,
+    Candidates,
+    HashedUser,
+    Key,
+    Member,
+    Offer,
+    Realm,
+    Store,
+    StoreError,
+    User,
+)
 from auth_diameter.verifier.digest_uri import uri_fits
 from auth_diameter.verifier.nonces import CLOCK_DRIFT, Nonces, NonceState
-from auth_diameter.store.userhash import HashedNames
 
 log = logging.getLogger("auth_diameter.disc")
 
@@ -77,20 +86,11 @@ AUTHORIZATION_REJECTED = 5003
 UNABLE_TO_COMPLY = 5012
 
 _BASES = {algorithm: algorithm.removesuffix("-sess") for algorithm in ALGORITHMS}  # by HA1: RFC 7616, 3.4.2
-_HA1 = {"MD5": 32, "SHA-256": 64, "SHA-512-256": 64}  # characters
 _MD5 = ("MD5",)
 _AUTH = ("auth",)
-_SCAN_SHARE = 20  # after hashing all users of a realm that long is waited, in times of what it took
-_SHORT_SCAN = 0.005  # seconds; shorter than that it is always done again after a change
-_DECOY = secrets.token_hex(32)  # what an unknown user's response is compared with, cut to length
-# Bytes of what is kept at hand, 64 MiB in all.
-_USERS_ROOM = 32 << 20  # some 50,000 users with their HA1
-_HASHED_ROOM = 8 << 20
-_OFFERS_ROOM = 8 << 20
-_REALMS_ROOM = 4 << 20
+# Bytes of what is kept at hand, beside those of the store's cache.
 _FOLLOWING_ROOM = 6 << 20
 _WRONG_ROOM = 6 << 20
-_CACHE_SECONDS = 0.5  # after which a change in the database is noticed
 
 
 class _Case:
@@ -208,10 +208,7 @@ class Disc:
     :param store: open for reading; used from one thread at a time.
     """
 
-    def __init__(
-        self, store: Lookups, config: DiscConfig | None = None, nonces: Nonces | None = None
-    ) -> None:
-        self._store = store
+    def __init__(self, store: Store, config: DiscConfig | None = None, nonces: Nonces | None = None) -> None:
         self._config = config if config is not None else DiscConfig()
         self._nonces = nonces if nonces is not None else Nonces(lifetime=self._config.nonce_lifetime)
         self._accepted = frozenset(self._config.algorithms)
@@ -224,18 +221,11 @@ class Disc:
         self._penalties = Penalties() if self._config.penalty else None
         self._attempts: list[Attempt] = []  # of the questions that are being answered
         self.counts: Counter[Outcome] = Counter()
-        self._users: BoundedCache[_Key, tuple[bool, str]] = BoundedCache(_USERS_ROOM)
-        self._offers: BoundedCache[tuple[str, str], tuple[str, ...]] = BoundedCache(_OFFERS_ROOM)
-        self._hashed_users: BoundedCache[_Key, tuple[bool, str]] = BoundedCache(_HASHED_ROOM)
-        self._scans: dict[tuple[str, str], _Scan] = {}
+        self._cache = Cache(store, f"questions get {UNABLE_TO_COMPLY} (unable to comply)")
+        self._offered: dict[Offer, tuple[str, ...]] = {}  # of what users can do, what they are offered
         # A retransmission is told the same next nonce.
         self._following: BoundedCache[tuple[str, int], str] = BoundedCache(_FOLLOWING_ROOM)
         self._wrong_in_a_row: BoundedCache[_Key, int] = BoundedCache(_WRONG_ROOM)
-        self._realms: BoundedCache[str, tuple[str | None]] = BoundedCache(_REALMS_ROOM)
-        self._version = -1
-        self._check_at = 0.0
-        self._broken: StoreError | None = None  # until the next look at the store
-        self._reported: str | None = None  # what is wrong with it, as the log has it
         self._sparing = Sparing(log)
         self._refusals = Refusals(logging.getLogger("auth_diameter.refused"))
         self._verbose = False
@@ -260,10 +250,10 @@ class Disc:
         self._verbose = log.isEnabledFor(logging.DEBUG)
         before = len(out)
         try:
-            self._forget_changed(now)
+            if self._cache.is_due(now):
+                _at_once(self._cache.check(now))
             cases: list[_Case] = []
-            with self._store.together() if len(questions) > 1 else contextlib.nullcontext():
-                self._look_at(questions, cases, out, now)
+            self._look_at(questions, cases, out, now)
             while cases:
                 self._judge(cases, out, now)
                 cases = self._released(out, now)
@@ -312,7 +302,7 @@ class Disc:
             return
         assert credentials is not None
         realm = credentials.realm or ""
-        served = self._realms.young.get(realm)
+        served = self._cache.realms.young.get((realm,))
         if (served[0] if served else self._canonical_realm(realm)) is None:
             self._write(out, question, AUTHORIZATION_REJECTED, Outcome.REALM_NOT_SERVED)
             return
@@ -335,7 +325,7 @@ class Disc:
         base = _BASES[algorithm]
         look_up = self._hashed_candidates if self._is_hashed(credentials) else self._ha1_candidates
         known, candidates = look_up(credentials.username, realm, base)
-        length = _HA1[base]
+        length = HA1_DIGITS[base]
         ha1s = (candidates,) if len(candidates) == length else (candidates[:length], candidates[length:])
         case = _Case(question, credentials, algorithm, known, ha1s)
         if self._may_be_judged(case, out, now):
@@ -586,22 +576,18 @@ class Disc:
             return self._single
         if username is None:
             username = _text(question.user_name).partition("@")[0]
-        key = (username, realm)
-        found = self._offers.get(key)
+        offer = self._value(Algorithms(username, realm))
+        found = self._offered.get(offer)
         if found is None:
-            having = self._ask(self._store.algorithms, username, realm)
-            found = tuple(one for one in algorithms if _BASES[one] in having)
-            if not found:
-                usual = self._ask(self._store.usual_algorithms, realm)
-                found = tuple(one for one in algorithms if _BASES[one] in usual) or algorithms
-            self._offers.put(key, found)
+            own, usual = (tuple(one for one in algorithms if _BASES[one] in having) for having in offer)
+            found = self._offered[offer] = own or usual or algorithms
         return found
 
     # ------------------------------------------------------------------ groups
 
     def _answer_group(self, question: AaRequest, out: bytearray) -> None:
         username, _, domain = _text(question.user_name).partition("@")
-        if self._ask(self._store.is_member, username, domain, _text(question.group)):
+        if self._value(Member(username, domain, _text(question.group))):
             self._write(out, question, SUCCESS, Outcome.MEMBER)
         else:
             self._write(out, question, AUTHENTICATION_REJECTED, Outcome.NOT_MEMBER)
@@ -641,75 +627,29 @@ class Disc:
 
     # ------------------------------------------------------------------ the store, at hand
 
-    def _forget_changed(self, now: float) -> None:
-        if self._check_at - _CACHE_SECONDS <= now < self._check_at:
-            return
-        self._check_at = now + _CACHE_SECONDS
-        self._broken = None
-        try:
-            version = self._ask(self._store.data_version)
-        except StoreError:
-            version = -1
-        if version != self._version:
-            self._version = version
-            self._users.clear()
-            self._hashed_users.clear()
-            self._realms.clear()
-            self._offers.clear()
-
-    def _ask(self, lookup: Callable[..., _T], *arguments: str) -> _T:
-        """What `lookup` finds.
-
-        After a failure all fail until the next look, for a locked database costs its time limit each
-        time. The log has each failure once, and its end.
+    def _value(self, key: Key) -> Any:
+        """What the store says of `key`.
 
         :raises StoreError: the store cannot be read.
         """
-        if self._broken is not None:
-            raise self._broken
-        try:
-            found = lookup(*arguments)
-        except StoreError as error:
-            self._broken = error
-            if str(error) != self._reported:
-                self._reported = str(error)
-                log.error("%s; questions get %d (unable to comply)", error, UNABLE_TO_COMPLY)
-            raise
-        if self._reported is not None and arguments:
-            self._reported = None
-            log.warning("%s: can be read again", self._store.path)
-        return found
+        found = self._cache.get(key)
+        return _at_once(self._cache.fetch([key]))[key] if found is None else found
 
     def _ha1_candidates(self, username: str, realm: str, algorithm: str) -> tuple[bool, str]:
         """Whether there is such a user, and what to compare its response with: as much in either case.
 
-        That is one HA1, or two in one string, for where an object lies in memory shows in its time. So each
-        user has an object of its own, which lower() makes, of a decoy as of an HA1.
+        That is one HA1, or two in one string.
         """
-        key = (username, realm, algorithm)
-        found = self._users.young.get(key) or self._users.get(key)
-        if found is None:
-            found = self._look_up(username, realm, algorithm)
-            self._users.put(key, found)
+        users = self._cache.users
+        found: Candidates = users.young.get((username, realm, algorithm)) or self._value(
+            User(username, realm, algorithm)
+        )
         return found
-
-    def _look_up(self, username: str, realm: str, algorithm: str) -> tuple[bool, str]:
-        places = self._ask(self._store.ha1_places, username, realm, algorithm)
-        decoy = _DECOY[: _HA1[algorithm]]
-        return any(places), "".join([ha1 or decoy for ha1 in places]).lower()
 
     def _hashed_candidates(self, hashed: str, realm: str, algorithm: str) -> tuple[bool, str]:
-        """The same for a hashed username. In place of who is not there a neighbour is looked up."""
-        key = (hashed, realm, algorithm)
-        found = self._hashed_users.get(key)
-        if found is None:
-            scan = self._scan(realm, algorithm)
-            username, is_it = scan.names.find(hashed)
-            known, candidates = self._look_up(username, realm, algorithm)
-            found = known & is_it, candidates
-            if scan.version == self._version:
-                self._hashed_users.put(key, found)
-        return found
+        """The same for a hashed username."""
+        found = self._value(HashedUser(hashed, realm, algorithm))
+        return found.known, found.ha1s
 
     def _is_hashed(self, credentials: Credentials) -> bool:
         return self._config.userhash and credentials.userhash
@@ -719,35 +659,23 @@ class Disc:
         algorithm = credentials.canonical_algorithm
         if algorithm is None or not self._is_hashed(credentials):
             return credentials.username
-        name, is_it = self._scan(credentials.realm or "", _BASES[algorithm]).names.find(credentials.username)
-        return ("", name)[is_it]
-
-    def _scan(self, realm: str, algorithm: str) -> _Scan:
-        """All users are hashed when the database has changed, but those of a large realm not all the time."""
-        realm = self._canonical_realm(realm) or ""
-        scan = self._scans.get((realm, algorithm))
-        if scan is None or (scan.version != self._version and time.monotonic() >= scan.due):
-            started = time.thread_time()  # of the work alone: a busy machine makes no realm a large one
-            names = HashedNames(self._ask(self._store.usernames, realm), realm, algorithm)
-            took = time.thread_time() - started
-            due = time.monotonic() + _SCAN_SHARE * took if took > _SHORT_SCAN else 0.0
-            scan = self._scans[realm, algorithm] = _Scan(self._version, due, names)
-        return scan
+        found = self._value(HashedUser(credentials.username, credentials.realm or "", _BASES[algorithm]))
+        return ("", found.username)[found.matches]
 
     def _canonical_realm(self, realm: str) -> str | None:
-        found = self._realms.get(realm)
-        if found is None:
-            found = (self._ask(self._store.canonical_realm, realm),)
-            self._realms.put(realm, found)
-        return found[0]
+        found: str | None = self._value(Realm(realm)).realm
+        return found
 
 
-class _Scan(NamedTuple):
-    """The usernames of a realm, hashed."""
-
-    version: int  # of the database
-    due: float  # when they may be hashed anew
-    names: HashedNames
+def _at_once(work: Coroutine[Any, Any, _T]) -> _T:
+    """What it comes to, of work that does not wait."""
+    try:
+        work.send(None)
+    except StopIteration as end:
+        found: _T = end.value
+        return found
+    work.close()
+    raise RuntimeError("the store waits")
 
 
 def _item(
