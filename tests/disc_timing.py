@@ -27,14 +27,14 @@ from pathlib import Path
 
 import auth_diameter as ad
 from auth_diameter._core import AaRequest, RequestStream
-from auth_diameter.disc.config import DiscConfig
+from auth_diameter.disc.server import Disc
 from auth_diameter.lab.uac import authorization
 from auth_diameter.store.accounts import Accounts
 from auth_diameter.store.sqlite import SqliteStore, _Users
 from auth_diameter.store.store import HashedCandidates, HashedUser, User
-from auth_diameter.verifier.verifier import Disc
+from auth_diameter.verifier.config import VerifierConfig
 
-CONFIG = DiscConfig(algorithms=("SHA-256", "MD5"), userhash=True)
+CONFIG = VerifierConfig(algorithms=("SHA-256", "MD5"), userhash=True)
 MEASURED = partial(Disc, config=CONFIG)
 LEAK = 4.5  # |t| from which on dudect speaks of one
 CROPS = (0.5, 0.7, 0.8, 0.9, 0.95)  # percentiles; above the last one is noise alone

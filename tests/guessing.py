@@ -24,13 +24,15 @@ from pathlib import Path
 from kit.process import Server
 
 import auth_diameter as ad
-from auth_diameter._core import Answer, Question, RequestStream, append_question
-from auth_diameter.client.authorizer import Authorizer, Cause
-from auth_diameter.disc.config import DiscConfig
+from auth_diameter._core import Question, RequestStream, append_question, decode_answer
+from auth_diameter.client.authorizer import Authorizer
+from auth_diameter.decision import Cause
+from auth_diameter.disc.server import Disc
 from auth_diameter.lab.uac import authorization, make_request, parse_reply
 from auth_diameter.store.accounts import Accounts
 from auth_diameter.store.sqlite import SqliteStore
-from auth_diameter.verifier.verifier import Disc, Outcome
+from auth_diameter.verifier.config import VerifierConfig
+from auth_diameter.verifier.outcome import Outcome
 
 REALM = "siphub.net"
 URI = f"sip:{REALM}"
@@ -58,7 +60,7 @@ class Service:
     def __init__(self, store: SqliteStore, servers: int = 4, **settings: object) -> None:
         config = ad.Config(tell_source=True)
         self.servers = itertools.cycle([Authorizer(config) for _ in range(servers)])
-        self.disc = Disc(store, DiscConfig(**settings))  # type: ignore[arg-type]
+        self.disc = Disc(store, VerifierConfig(**settings))  # type: ignore[arg-type]
         self.counts = self.disc.counts
         self.now = 0.0
         self._credentials: dict[tuple[str, str], str] = {}
@@ -80,7 +82,7 @@ class Service:
             append_question(out, outcome, 1)
             answer = bytearray()
             self.disc.answer(RequestStream().feed(bytes(out)), answer, EPOCH + self.now)
-            outcome = server.conclude(outcome, Answer.decode(bytes(answer)), self.now)
+            outcome = server.conclude(outcome, decode_answer(bytes(answer)), self.now)
         return outcome.cause
 
     def _value(self, user: str, password: str) -> str:
@@ -89,7 +91,7 @@ class Service:
             found = self._credentials.get((user, password))
             if found is not None:
                 return found
-        nonce = self.disc._nonces.make(REALM, EPOCH + self.now)
+        nonce = self.disc._verifier._nonces.make(REALM, EPOCH + self.now)
         challenge = ad.Challenge.parse(f'Digest realm="{REALM}", nonce="{nonce}", qop="auth"')
         value = authorization(challenge, user, password, "REGISTER", URI)
         self._credentials[user, password] = value

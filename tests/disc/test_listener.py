@@ -16,9 +16,9 @@ from kit.machine import PATIENCE, needs_ipv6
 import auth_diameter as ad
 from auth_diameter.disc import listener as listener_module
 from auth_diameter.disc.listener import ConnectionEvent, ListenerConfig, _Connections, _source, listen
+from auth_diameter.disc.server import Disc
 from auth_diameter.store.accounts import Accounts
 from auth_diameter.store.sqlite import SqliteStore
-from auth_diameter.verifier.verifier import Disc
 
 try:
     import uvloop

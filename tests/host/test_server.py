@@ -20,16 +20,16 @@ from kit.sip import ACCOUNT, DOMAIN, PASSWORD, shortest
 
 import auth_diameter as ad
 from auth_diameter import refusals
-from auth_diameter._core import Answer, Avp, Penalties
+from auth_diameter._core import Avp, Penalties, decode_answer
 from auth_diameter.client import authorizer
 from auth_diameter.disc.listener import listen
+from auth_diameter.disc.server import Disc
 from auth_diameter.host import server as host_module
 from auth_diameter.host import turns
 from auth_diameter.host.server import load_route, serve
 from auth_diameter.lab.uac import authorization, make_request, parse_reply
 from auth_diameter.store.accounts import Accounts
 from auth_diameter.store.sqlite import SqliteStore
-from auth_diameter.verifier.verifier import Disc
 
 try:
     import uvloop
@@ -416,7 +416,7 @@ def replies_to(datagram, *challenges, route=None):
             sent = []
             host._queue = sent.append
             more = tuple(Avp(402, value) for value in challenges)
-            answer = Answer.decode(build_answer(1, 4001, more=more))
+            answer = decode_answer(build_answer(1, 4001, more=more))
 
             auth.ask = lambda question, end: end(auth.authorizer().conclude(question, answer, 0.0))
             host._handle((datagram, ("192.0.2.1", 5060)), 0.0, full=False)
@@ -459,7 +459,7 @@ def test_all_challenges_where_there_is_room():
     """The requests that telephones send have some 500 bytes. And the library leaves none out."""
     [reply] = replies_to(padded(500), *THREE)
     assert len(parse_reply(reply).challenges()) == 3
-    answer = Answer.decode(build_answer(1, 4001, more=tuple(Avp(402, value) for value in THREE)))
+    answer = decode_answer(build_answer(1, 4001, more=tuple(Avp(402, value) for value in THREE)))
     auth = authorizer.Authorizer(ad.Config())
     question = auth.www_authorize(ad.SipRequest(shortest()), "$fd", 0.0)
     decision = auth.conclude(question, answer, 0.0)
@@ -521,7 +521,7 @@ def test_a_decision_without_a_challenge_has_twice_the_bytes_of_its_request_and_n
     async def route(request, auth):
         reply = request.reply(status, "No", [("X", "x" * 250)])
         assert 2 * request.data_size < len(reply) <= 512
-        return authorizer.Decision(-5, ad.Cause.FORBIDDEN, status, reply)
+        return ad.Decision(-5, ad.Cause.FORBIDDEN, status, reply)
 
     [reply] = replies_to(shortest(), route=route)
     assert parse_reply(reply).reason == "Request Too Short For Its Reply"

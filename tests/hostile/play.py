@@ -7,11 +7,11 @@ from collections.abc import Callable
 from auth_diameter import Config, Decision, ParseError, SipRequest
 from auth_diameter._core import AnswerStream, Question, RequestStream, append_question
 from auth_diameter.client.authorizer import Authorizer, malformed
-from auth_diameter.disc.config import DiscConfig
+from auth_diameter.disc.server import Disc
 from auth_diameter.lab.uac import authorization, make_request, parse_reply
 from auth_diameter.store.sqlite import SqliteStore
+from auth_diameter.verifier.config import VerifierConfig
 from auth_diameter.verifier.nonces import Nonces
-from auth_diameter.verifier.verifier import Disc
 
 DOMAIN = "siphub.net"
 ACCOUNT = f"alice@{DOMAIN}"
@@ -24,7 +24,7 @@ Answering = Callable[[bytes], bytes]  # a DISC: the bytes of a question → the 
 
 
 def real_disc(
-    store: SqliteStore, nonces: Nonces | None = None, config: DiscConfig | None = None
+    store: SqliteStore, nonces: Nonces | None = None, config: VerifierConfig | None = None
 ) -> Answering:
     """The DISC of this package, asked without a socket."""
     disc = Disc(store, config, nonces)

@@ -14,11 +14,11 @@ from kit.replay import AllFresh
 
 from auth_diameter import Cause, ParseError, SipRequest
 from auth_diameter._core import quote
-from auth_diameter.disc.config import DiscConfig
 from auth_diameter.lab.uac import make_request
 from auth_diameter.store.accounts import Accounts
 from auth_diameter.store.hashes import Hashes
 from auth_diameter.store.sqlite import SqliteStore
+from auth_diameter.verifier.config import VerifierConfig
 
 REQUESTS = corpora.sip_requests() | corpora.torture_requests()
 HEADERS = corpora.digest_headers()
@@ -142,7 +142,7 @@ def test_a_known_answer(row):
         good = row["verified"] and offered
         for response, let_in in ((right, good), (right.upper(), good), (wrong, False)):
             # Another DISC each time: to the same one, the second is a replay. Most are digests for a page.
-            config = DiscConfig(uri_policy="off", algorithms=("MD5", "MD5-sess"))
+            config = VerifierConfig(uri_policy="off", algorithms=("MD5", "MD5-sess"))
             play = Play(real_disc(SqliteStore(store.database), AllFresh(), config))
             headers = [("Authorization", credentials_of(row, response))]
             request = make_request(row["method"], "sip:siphub.net", ACCOUNT, headers=headers)

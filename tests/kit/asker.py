@@ -7,10 +7,11 @@ import itertools
 
 import auth_diameter as ad
 from auth_diameter._core import RequestStream
-from auth_diameter.disc.config import DiscConfig
+from auth_diameter.disc.server import Asker as SipServer
+from auth_diameter.disc.server import Disc
 from auth_diameter.lab.uac import authorization
+from auth_diameter.verifier.config import VerifierConfig
 from auth_diameter.verifier.nonces import Nonces
-from auth_diameter.verifier.verifier import Disc
 
 USER_NAME, CALLING_STATION_ID, BODY_HASH = 1, 31, 112
 SESSION_ID, RESULT_CODE, FAILED_AVP, DESTINATION_REALM = 263, 268, 279, 283
@@ -31,7 +32,7 @@ class Asker:
     """
 
     def __init__(self, store, nonces=None, **settings):
-        self.disc = Disc(store, DiscConfig(**settings), nonces or Nonces(KEY))
+        self.disc = Disc(store, VerifierConfig(**settings), nonces or Nonces(KEY))
         self.now = NOW
         self.end_to_end = None
         self.session = ""
@@ -63,7 +64,7 @@ class Asker:
         """The answers to questions that come at once, in the order in which they are given."""
         out = bytearray()
         asked = RequestStream().feed(b"".join(questions))
-        self.disc.answer(asked, out, self.now, self.one_challenge)
+        self.disc.answer(asked, out, self.now, SipServer(one_challenge=self.one_challenge))
         return [ad.Message.decode(data) for data in ad.Framer().feed(out)]
 
     def ask(self, credentials=None, **more):

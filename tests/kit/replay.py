@@ -17,10 +17,10 @@ from kit.disc import (
 
 from auth_diameter import Message
 from auth_diameter._core import AaRequest, RequestStream
+from auth_diameter.disc.server import Disc
 from auth_diameter.store.accounts import Accounts
 from auth_diameter.store.sqlite import SqliteStore
 from auth_diameter.verifier.nonces import Nonces, NonceState
-from auth_diameter.verifier.verifier import Disc
 
 
 class AllFresh(Nonces):

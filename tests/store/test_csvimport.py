@@ -20,7 +20,7 @@ from kit.tables import HA1, HA1B
 import auth_diameter as ad
 from auth_diameter._core import RequestStream
 from auth_diameter._core.errors import ConfigError
-from auth_diameter.disc.config import DiscConfig
+from auth_diameter.disc.server import Disc
 from auth_diameter.lab.uac import authorization
 from auth_diameter.store import csvimport, schema
 from auth_diameter.store.accounts import Accounts
@@ -33,7 +33,7 @@ from auth_diameter.store.csvimport import (
 )
 from auth_diameter.store.hashes import Hashes, compute_ha1
 from auth_diameter.store.sqlite import SqliteStore
-from auth_diameter.verifier.verifier import Disc
+from auth_diameter.verifier.config import VerifierConfig
 
 
 def run(store, content, **options):
@@ -429,7 +429,7 @@ def login(path, username, realm, password="secret", algorithm="MD5", asked=None)
         return ad.Message.decode(bytes(out))
 
     with SqliteStore.open(path) as reader:
-        disc = Disc(reader, DiscConfig(algorithms=algorithms))
+        disc = Disc(reader, VerifierConfig(algorithms=algorithms))
         challenges = [ad.Challenge.parse(avp.data.removesuffix(b"\r\n")) for avp in ask(disc).find_all(402)]
         (challenge,) = (one for one in challenges if one.algorithm == algorithm)
         value = authorization(challenge, username, password, "REGISTER", f"sip:{realm}")

@@ -9,7 +9,7 @@ from auth_diameter import refusals
 from auth_diameter.lab.uac import authorization
 from auth_diameter.store.accounts import Accounts
 from auth_diameter.store.sqlite import SqliteStore
-from auth_diameter.verifier.verifier import Outcome
+from auth_diameter.verifier.outcome import Outcome
 
 HERE, ELSEWHERE = "192.0.2.1", "192.0.2.2"
 URI = f"sip:{REALM}"

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import auth_diameter as ad
 from auth_diameter._core import RequestStream
+from auth_diameter.disc.server import Disc, Outcome, VerifierConfig
 from auth_diameter.lab.uac import authorization
 from auth_diameter.store import cache
 from auth_diameter.store.accounts import Accounts
@@ -24,7 +25,6 @@ from auth_diameter.store.sqlite import SqliteStore
 from auth_diameter.store.store import Realm, StoreError
 from auth_diameter.verifier import verifier as verifier_module
 from auth_diameter.verifier.nonces import Nonces
-from auth_diameter.verifier.verifier import Disc, DiscConfig, Outcome
 
 USER_NAME, RESULT_CODE, DESTINATION_REALM = 1, 268, 283
 RESOURCE, RESPONSE, CHALLENGE, METHOD = 400, 401, 402, 403
@@ -110,7 +110,7 @@ def disc(store):
 
 @pytest.fixture
 def rechallenging(store):
-    return Disc(store, DiscConfig(rechallenge=True))
+    return Disc(store, VerifierConfig(rechallenge=True))
 
 
 # --- Service-Type 6, the first phase -------------------------------------------------------------------
@@ -655,7 +655,7 @@ def test_names_that_strangers_ask_for_do_not_fill_the_memory(store, monkeypatch,
     """Strangers choose who is asked for, in which realm, and how many bytes a character takes."""
     for module, name in ROOMS:
         monkeypatch.setattr(module, name, 64 << 10)
-    disc = Disc(store, DiscConfig(rechallenge=True, userhash=True, algorithms=("SHA-256", "MD5")))
+    disc = Disc(store, VerifierConfig(rechallenge=True, userhash=True, algorithms=("SHA-256", "MD5")))
     value = respond(disc, username="NAME", password="guess", qop="auth")
     attacks = [
         lambda name: with_credentials(value.replace("NAME", name)),

@@ -13,7 +13,6 @@ refused, for the reasons that each function lists.
 from __future__ import annotations
 
 import contextlib
-import enum
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -22,64 +21,26 @@ from auth_diameter._core import (
     Challenge,
     ConfigError,
     Credentials,
-    Decision,
     ParseError,
+    Part,
     Penalties,
     Question,
+    Service,
     SipRequest,
+    Verdict,
     authentication,
     group_check,
+    question_room,
     quote,
 )
 from auth_diameter.client.nonce_watch import NonceWatch
 from auth_diameter.client.pseudovars import check_text, compile_template
 from auth_diameter.config import Config
+from auth_diameter.decision import PROXY, REASONS, RULINGS, UAS, UNAVAILABLE, Cause, Decision, Headers, refuse
 
-__all__ = ["Authorizer", "Cause", "Decision", "Headers", "Request", "malformed", "refuse"]
+__all__ = ["Authorizer", "Request", "malformed"]
 
 Request: TypeAlias = SipRequest | bytes | bytearray | memoryview
-Headers = Sequence[tuple[str, str]]
-
-
-class Cause(enum.Enum):
-    """Who decided, and why."""
-
-    __hash__ = object.__hash__  # members are single objects; Enum's own hash is a call in Python
-
-    AUTHORIZED = "DISC found the credentials right"
-    MEMBER = "DISC says that the user is in the group"
-    BYPASSED = "ACK and CANCEL are never challenged"
-    CHALLENGED = "DISC wants credentials"
-    RECHALLENGED = "DISC wants other credentials: the nonce in these is not its own, or they are wrong"
-    FORBIDDEN = "DISC refuses the credentials"
-    UNKNOWN_ALGORITHM = "DISC refuses the credentials, whose algorithm nobody knows"
-    UNKNOWN_QOP = "DISC refuses the credentials, whose qop nobody knows"
-    REALM_NOT_SERVED = "DISC has no subscriber in this realm"
-    PENALIZED = "too many credentials of this user or source were wrong"
-    NOT_MEMBER = "DISC says that the user is not in the group"
-    NOT_AUTHORIZED = "no credentials on the request were found right before"
-    MALFORMED_REQUEST = "the request breaks the grammar of SIP"
-    MALFORMED_CREDENTIALS = "a Digest header for the realm breaks its grammar, and no other is good"
-    MALFORMED_QOP = "credentials name a qop without nc or cnonce, or several"
-    MALFORMED_RESPONSE = "the response in credentials is no digest of their algorithm"
-    NO_IDENTITY = "From, To or the Request-URI is missing, or lacks the host or user that is asked for"
-    TOO_LARGE = "the question to DISC would be larger than a Diameter message may be"
-    DISC_REFUSED = "DISC answered with an error"
-    DISC_UNUSABLE = "DISC's answer cannot be used"
-    DISC_TIMEOUT = "DISC did not answer in time"
-    DISC_LOST = "the connection to DISC was lost before the answer"
-    DISC_UNREACHABLE = "no DISC can be reached"
-    OVERLOADED = "too many questions wait for DISC already"
-
-
-_REASONS = {
-    400: "Bad Request",
-    401: "Unauthorized",
-    403: "Forbidden",
-    407: "Proxy Authentication Required",
-    500: "Server Internal Error",
-    503: "Service Unavailable",
-}
 
 _NONE: list[Question] = []  # no question, the usual answer
 
@@ -89,12 +50,8 @@ _MALFORMED: dict[str | None, Cause] = {"qop": Cause.MALFORMED_QOP, "response": C
 _AUTHORIZED = Cause.AUTHORIZED
 _CHALLENGED = Cause.CHALLENGED
 
-_SUCCESS = 2001  # DIAMETER_SUCCESS: RFC 6733, 7.1.2
-_AUTHENTICATION_REJECTED = 4001  # RFC 6733, 7.1.4: the dialect's "ask again, with this challenge"
-_AUTHORIZATION_REJECTED = 5003  # RFC 6733, 7.1.5
-_SERVICE_AUTHENTICATION = ord("6")
-_SERVICE_GROUP_CHECK = ord("8")
-_CALLING_STATION_ID = 31  # RFC 7155, 4.2.6; in Failed-AVP: it is the source that is refused
+# What says that a digest was wrong, unless something else about the credentials was refused.
+_GUESSES = frozenset({Cause.RECHALLENGED, Cause.FORBIDDEN, Cause.UNKNOWN_ALGORITHM, Cause.UNKNOWN_QOP})
 
 # Where a group check takes its user from, and the return code where that is missing.
 _PARTS: dict[str, tuple[Literal["request", "from", "to"], int]] = {
@@ -102,20 +59,6 @@ _PARTS: dict[str, tuple[Literal["request", "from", "to"], int]] = {
     "to": ("to", -2),
     "from": ("from", -3),
 }
-
-
-def refuse(
-    request: SipRequest,
-    status: int,
-    cause: Cause,
-    return_code: int,
-    headers: Headers = (),
-    realm: str | None = None,
-    username: str | None = None,
-) -> Decision:
-    """A refusal with its whole reply."""
-    reply = request.reply(status, _REASONS[status], headers)
-    return Decision(return_code, cause, status, reply or None, username, realm, headers)
 
 
 class Authorizer:
@@ -135,7 +78,7 @@ class Authorizer:
         self._watch = NonceWatch() if len(config.addresses()) > 1 else None
         self._unavailable_status = config.unavailable_status
         self._unavailable_headers: Headers = ()
-        if config.retry_after:
+        if config.retry_after and config.unavailable_status == UNAVAILABLE:
             self._unavailable_headers = (("Retry-After", str(config.retry_after)),)
 
     def read(self, data: bytes | bytearray | memoryview, source: Sequence[Any] | None = None) -> SipRequest:
@@ -174,20 +117,20 @@ class Authorizer:
         # From may be a URI without a host, such as tel: or urn:, where the realm does not come from it; To of
         # a REGISTER is a SIP or SIPS URI (RFC 3261, 10.2), and so has one.
         if not used or (not host and (request.is_register or request.from_uri is None)):
-            return refuse(request, 400, Cause.NO_IDENTITY, 0)
+            return refuse(request, Cause.NO_IDENTITY)
         try:
             credentials = request.credentials(used, proxy)
         except ParseError as error:
             cause = _MALFORMED.get(error.parameter, Cause.MALFORMED_CREDENTIALS)
-            return refuse(request, 400, cause, 0, realm=used)
-        question = authentication(request, used, credentials, proxy, self._max_question, self._tell_source)
-        if question is None:
-            return refuse(request, 400, Cause.TOO_LARGE, 0)
+            return refuse(request, cause, realm=used)
+        question = authentication(request, used, credentials, proxy, self._tell_source)
+        if question_room(question) > self._max_question:
+            return refuse(request, Cause.TOO_LARGE)
         if credentials is not None and self._penalties is not None:
             attempt = self._penalties.begin(credentials, used, request.source, now, question)
             if attempt is not None:
                 if attempt.is_refused:
-                    return self._penalized(question)
+                    return _refuse(question, Cause.PENALIZED)
                 question.attempt = attempt
         return question
 
@@ -218,7 +161,7 @@ class Authorizer:
         if source == "credentials":
             credentials, username = request.authorized, request.authorized_username
             if credentials is None or username is None:
-                return Decision(-4, Cause.NOT_AUTHORIZED)
+                return _decide_group(Cause.NOT_AUTHORIZED)
             user = username.partition("@")[0]
             domain: str | None = credentials.realm
         else:
@@ -229,19 +172,38 @@ class Authorizer:
             user, domain = uri.account or "", uri.host
         realm = request.request_host
         if not user or realm is None or (self.use_domain and not domain):
-            return Decision(-5, Cause.NO_IDENTITY)
+            return _decide_group(Cause.NO_IDENTITY)
         name = f"{user}@{domain}" if self.use_domain else user
-        question = group_check(request, realm, name, group, self._max_question)
-        return question if question is not None else Decision(-5, Cause.TOO_LARGE)
+        question = group_check(request, realm, name, group)
+        return question if question_room(question) <= self._max_question else _decide_group(Cause.TOO_LARGE)
 
     # ------------------------------------------------------------------ their ends
 
     def conclude(self, question: Question, answer: Answer, now: float) -> Decision:
-        """The decision that DISC's answer leads to; right credentials are marked on the request."""
-        username = question.let_in(answer)
-        if username is None:
-            return self._conclude_refusal(question, answer, now)
-        realm = question.realm
+        """The decision that an answer leads to; right credentials are marked on the request."""
+        cause = cause_of(question, answer)
+        if question.is_group_check:
+            return _decide_group(cause, question)
+        if cause is _AUTHORIZED:
+            return self._let_in(question, answer, now)
+        if question.attempt is not None:
+            self._end_attempt(question, cause in _GUESSES and answer.refused is None, now)
+        if cause is not _CHALLENGED and cause is not Cause.RECHALLENGED:
+            return _refuse(question, cause)
+        if self._watch is not None:
+            self._watch.challenged(question, answer.challenges, now)
+        role = PROXY if question.proxy else UAS
+        # Each in a header field of its own, in the order of preference: RFC 8760, 2.4.
+        values = [value.decode("utf-8", "surrogateescape") for value in answer.challenges]
+        return _refuse(question, cause, role.status, tuple([(role.challenge, value) for value in values]))
+
+    def _let_in(self, question: Question, answer: Answer, now: float) -> Decision:
+        credentials = question.credentials
+        assert credentials is not None
+        username = None
+        if answer.user_name is not None and credentials.userhash:
+            username = answer.user_name.decode("utf-8", "surrogateescape")
+        question.request.mark_authorized(credentials, question.proxy, username)
         if self._watch is not None:
             self._watch.authorized(question, now)
         attempt = question.attempt
@@ -249,40 +211,9 @@ class Authorizer:
             question.attempt = None
             self._penalties.right(attempt, now)
         headers = _authentication_info(question, answer) if answer.response_auth or answer.nextnonce else ()
-        return Decision(1, _AUTHORIZED, None, None, username, realm, headers)
-
-    def _conclude_refusal(self, question: Question, answer: Answer, now: float) -> Decision:
-        if question.is_group_check:
-            return self._conclude_group(question, answer)
-        if question.attempt is not None:
-            self._end_attempt(question, _is_guess(answer), now)
-        credentials = question.credentials
-        username = credentials.username if credentials is not None else None
-        realm = question.realm
-        request = question.request
-        code = answer.result_code
-        if answer.fault is not None or (code == _SUCCESS and credentials is not None):
-            return refuse(request, 500, Cause.DISC_UNUSABLE, -5, (), realm, username)
-        if code == _AUTHENTICATION_REJECTED and answer.service_type == _SERVICE_AUTHENTICATION:
-            if not answer.challenges:
-                return refuse(request, 500, Cause.DISC_UNUSABLE, -5, (), realm, username)
-            if self._watch is not None:
-                self._watch.challenged(question, answer.challenges, now)
-            cause = _CHALLENGED
-            if credentials is not None and not any(map(_is_stale, answer.challenges)):
-                cause = Cause.RECHALLENGED
-            status, name = (407, "Proxy-Authenticate") if question.proxy else (401, "WWW-Authenticate")
-            # Each in a header field of its own, in the order of preference: RFC 8760, 2.4.
-            headers = tuple([(name, value.decode("utf-8", "surrogateescape")) for value in answer.challenges])
-            return refuse(request, status, cause, -5, headers, realm, username)
-        if code in (_AUTHORIZATION_REJECTED, _AUTHENTICATION_REJECTED):
-            if credentials is not None and answer.failed_avp == _CALLING_STATION_ID:
-                return self._penalized(question)
-            cause = Cause.REALM_NOT_SERVED if code == _AUTHORIZATION_REJECTED else Cause.FORBIDDEN
-            if credentials is not None:
-                cause = _why_forbidden(credentials)
-            return refuse(request, 403, cause, -5, (), realm, username)
-        return refuse(request, 500, Cause.DISC_REFUSED, -5, (), realm, username)
+        if username is None:
+            username = credentials.username
+        return Decision(1, _AUTHORIZED, None, None, username, question.realm, headers)
 
     def _end_attempt(self, question: Question, wrong: bool, now: float) -> None:
         """The credentials are judged, or nobody will judge them: what they count for who sent them."""
@@ -312,46 +243,46 @@ class Authorizer:
         if self._penalties is not None:
             self._penalties = Penalties()
 
-    def _penalized(self, question: Question) -> Decision:
-        credentials = question.credentials
-        username = credentials.username if credentials is not None else None
-        return refuse(question.request, 403, Cause.PENALIZED, -5, (), question.realm, username)
-
-    def _conclude_group(self, question: Question, answer: Answer) -> Decision:
-        if answer.fault is not None:
-            return Decision(-1, Cause.DISC_UNUSABLE, username=question.user_name)
-        if answer.result_code == _SUCCESS:
-            if answer.service_type not in (0, _SERVICE_GROUP_CHECK):
-                return Decision(-1, Cause.DISC_UNUSABLE, username=question.user_name)
-            return Decision(1, Cause.MEMBER, username=question.user_name)
-        if answer.result_code in (_AUTHENTICATION_REJECTED, _AUTHORIZATION_REJECTED):
-            return Decision(-1, Cause.NOT_MEMBER, username=question.user_name)
-        return Decision(-1, Cause.DISC_REFUSED, username=question.user_name)
-
     def fail(self, question: Question, cause: Cause, now: float) -> Decision:
         """The decision where DISC gave no answer: 503 with Retry-After, or -1 for a group check.
 
         :param cause: why; PENALIZED for a question that was held and `is_refused`: 403.
         """
         if question.is_group_check:
-            return Decision(-1, cause, username=question.user_name)
+            return _decide_group(cause, question)
         self._end_attempt(question, False, now)
         if cause is Cause.PENALIZED:
-            return self._penalized(question)
-        credentials: Credentials | None = question.credentials
-        username = credentials.username if credentials is not None else None
-        return self._unavailable(question.request, cause, question.realm, username)
+            return _refuse(question, cause)
+        return _refuse(question, cause, self._unavailable_status, self._unavailable_headers)
 
     def overloaded(self, request: SipRequest) -> Decision:
         """The decision on a request that DISC is not even asked about, because it has too much to do."""
-        return self._unavailable(request, Cause.OVERLOADED)
+        return refuse(request, Cause.OVERLOADED, self._unavailable_status, self._unavailable_headers)
 
-    def _unavailable(
-        self, request: SipRequest, cause: Cause, realm: str | None = None, username: str | None = None
-    ) -> Decision:
-        status = self._unavailable_status
-        headers = self._unavailable_headers if status == 503 else ()
-        return refuse(request, status, cause, -5, headers, realm, username)
+
+def cause_of(question: Question, answer: Answer) -> Cause:
+    """What an answer means for the request. AUTHORIZED and MEMBER let it in, and nothing else does."""
+    verdict, credentials = answer.verdict, question.credentials
+    if answer.fault is not None:
+        return Cause.DISC_UNUSABLE
+    if question.is_group_check:
+        if verdict is Verdict.SUCCESS:
+            return Cause.MEMBER if answer.service in (None, Service.GROUP_CHECK) else Cause.DISC_UNUSABLE
+        return Cause.DISC_REFUSED if verdict is Verdict.FAILURE else Cause.NOT_MEMBER
+    if verdict is Verdict.SUCCESS:
+        if credentials is None:
+            return Cause.DISC_REFUSED  # there was nothing that could be right
+        return _AUTHORIZED if answer.service in (None, Service.AUTHENTICATION) else Cause.DISC_UNUSABLE
+    if verdict is Verdict.CHALLENGE:
+        if not answer.challenges:
+            return Cause.DISC_UNUSABLE
+        is_first = credentials is None or any(map(_is_stale, answer.challenges))
+        return _CHALLENGED if is_first else Cause.RECHALLENGED
+    if verdict is Verdict.FAILURE:
+        return Cause.DISC_REFUSED
+    if credentials is None:
+        return Cause.REALM_NOT_SERVED if verdict is Verdict.REJECTED else Cause.FORBIDDEN
+    return Cause.PENALIZED if answer.refused is Part.SOURCE else _why_forbidden(credentials)
 
 
 def _authentication_info(question: Question, answer: Answer) -> Headers:
@@ -369,8 +300,7 @@ def _authentication_info(question: Question, answer: Answer) -> Headers:
                 return ()
             values += [f"qop={credentials.qop}", f"cnonce={quote(cnonce)}", f"nc={credentials.nc}"]
         values.append(f'rspauth="{answer.response_auth.decode("ascii")}"')
-    name = "Proxy-Authentication-Info" if question.proxy else "Authentication-Info"
-    return ((name, ", ".join(values)),)
+    return (((PROXY if question.proxy else UAS).info, ", ".join(values)),)
 
 
 def _why_forbidden(credentials: Credentials) -> Cause:
@@ -390,19 +320,6 @@ def is_refused(question: Question) -> bool:
     return question.attempt is not None and question.attempt.is_refused
 
 
-def _is_guess(answer: Answer) -> bool:
-    """Whether DISC says that the digest was wrong: it refuses it, or wants another without calling it stale.
-
-    Not where it refuses something else about the credentials, which it tells by Failed-AVP.
-    """
-    if answer.fault is not None or answer.failed_avp:
-        return False
-    code = answer.result_code
-    if code == _AUTHENTICATION_REJECTED and answer.service_type == _SERVICE_AUTHENTICATION:
-        return bool(answer.challenges) and not any(map(_is_stale, answer.challenges))
-    return code in (_AUTHORIZATION_REJECTED, _AUTHENTICATION_REJECTED)
-
-
 def _is_stale(challenge: bytes) -> bool:
     """Whether the digest was right and only its nonce too old (RFC 7616, 3.3)."""
     try:
@@ -411,7 +328,19 @@ def _is_stale(challenge: bytes) -> bool:
         return False
 
 
+def _refuse(question: Question, cause: Cause, status: int | None = None, headers: Headers = ()) -> Decision:
+    """A refusal of the request that a question is about."""
+    credentials = question.credentials
+    username = credentials.username if credentials is not None else None
+    return refuse(question.request, cause, status, headers, question.realm, username)
+
+
+def _decide_group(cause: Cause, question: Question | None = None) -> Decision:
+    """The end of a group check, which never replies."""
+    return Decision(RULINGS[cause].group_code, cause, username=question and question.user_name)
+
+
 def malformed(error: ParseError) -> Decision:
     """The decision on bytes that are no SIP request: 400 where a reply can be addressed."""
-    reply = error.request.reply(400, _REASONS[400]) if error.request is not None else b""
+    reply = error.request.reply(400, REASONS[400]) if error.request is not None else b""
     return Decision(0, Cause.MALFORMED_REQUEST, 400, reply or None)

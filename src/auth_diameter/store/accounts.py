@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-from auth_diameter._core.errors import ConfigError
+from auth_diameter._core import ConfigError
 from auth_diameter.store import statements
 from auth_diameter.store.hashes import HA1_COLUMNS, HEX_DIGITS, Hashes
 from auth_diameter.store.names import (

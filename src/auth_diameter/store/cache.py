@@ -6,10 +6,9 @@ a number of entries or of characters bounds nothing: a cache counts bytes.
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Collection
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from auth_diameter.store.store import (
     Candidates,
@@ -21,8 +20,6 @@ from auth_diameter.store.store import (
     Store,
     StoreError,
 )
-
-log = logging.getLogger("auth_diameter.disc")
 
 CHECK_SECONDS = 0.5  # after which a change in the store is noticed
 MAX_AGE = 1.0  # seconds for which something is kept where the store cannot tell of changes
@@ -42,6 +39,16 @@ _ASCII = 50 + _ROUNDING  # bytes beside the characters
 _TEXT = 76 + 2 * _ROUNDING  # the same of a text that is not ASCII and of its UTF-8
 
 
+class Watcher(Protocol):
+    """Who is told how the store does."""
+
+    def store_failed(self, error: StoreError) -> None:
+        """It cannot be read, as was not known."""
+
+    def store_recovered(self) -> None:
+        """It can be read again."""
+
+
 class Cache:
     """What one store has said, at hand.
 
@@ -54,14 +61,14 @@ class Cache:
 
     Group checks are not kept: each is asked for.
 
-    :param store: whoever knows HA1. :param meanwhile: what becomes of questions while the store cannot be
-        read, for the log.
+    :param store: whoever knows HA1.
+    :param watcher: who is told when it cannot be read, and when it can again.
     :ivar realms, users, hashed_users, algorithms: what is at hand, to read; by the key without its kind.
     """
 
-    def __init__(self, store: Store, meanwhile: str = "questions get no answer") -> None:
+    def __init__(self, store: Store, watcher: Watcher) -> None:
         self._store = store
-        self._meanwhile = meanwhile
+        self._watcher = watcher
         self.realms: BoundedCache[tuple[str], Spelling] = BoundedCache(_REALMS_ROOM)
         self.users: BoundedCache[tuple[str, str, str], Candidates] = BoundedCache(_USERS_ROOM)
         self.hashed_users: BoundedCache[tuple[str, str, str], HashedCandidates] = BoundedCache(_HASHED_ROOM)
@@ -77,7 +84,7 @@ class Cache:
         self._cleared_at = 0.0
         self._era = 0  # counts how often all was forgotten
         self._failure: StoreError | None = None  # until the next check
-        self._reported: str | None = None  # what is wrong, as the log has it
+        self._reported: str | None = None  # what is wrong, as the watcher was told
 
     def get(self, key: Key) -> Any | None:
         """The value of `key`, of the type that its class names; None: it is not at hand."""
@@ -115,7 +122,7 @@ class Cache:
         """Asks the store for all these keys, and keeps what it says.
 
         After a failure all fetches fail until the next check, for a locked database costs its time limit each
-        time. The log has each failure once, and its end.
+        time. The watcher is told of each failure once, and of its end.
 
         :raises StoreError: the store cannot be read.
         """
@@ -129,7 +136,7 @@ class Cache:
             raise
         if self._reported is not None:
             self._reported = None
-            log.warning("%s: can be read again", self._store.name)
+            self._watcher.store_recovered()
         if era == self._era:  # else it may be older than the change that was noticed meanwhile
             for key, value in found.items():
                 kept = self._kinds.get(key.kind)
@@ -141,7 +148,7 @@ class Cache:
         self._failure = error
         if str(error) != self._reported:
             self._reported = str(error)
-            log.error("%s; %s", error, self._meanwhile)
+            self._watcher.store_failed(error)
 
 
 class BoundedCache(Generic[_K, _V]):

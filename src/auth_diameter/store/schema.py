@@ -21,7 +21,7 @@ import sqlite3
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from auth_diameter._core.errors import ConfigError
+from auth_diameter._core import ConfigError
 
 _log = logging.getLogger("auth_diameter.disc.schema")
 

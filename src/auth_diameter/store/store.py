@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any, Literal, NamedTuple, Protocol
 
-from auth_diameter._core.errors import DiscError
+from auth_diameter._core import DiscError
 
 # --- keys: each ends with its kind, so that keys of two kinds are never equal ----------------------------
 
