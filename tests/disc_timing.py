@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import auth_diameter as ad
 from auth_diameter._core import AaRequest, RequestStream
@@ -183,17 +184,21 @@ def challenged(disc: Disc, shape: str, users: int, samples: int, seed: int) -> f
 # --- leaks made on purpose -----------------------------------------------------------------------------
 
 
-class OtherDigests(Disc):
+def other_digests(store: SqliteStore) -> Disc:
     """Compares an unknown user's response with two HA1 where a known one's has one, and with one for two."""
+    disc = Disc(store, CONFIG)
+    verifier: Any = disc._verifier
+    look_up = verifier._candidates
 
-    def _ha1_candidates(self, username: str, realm: str, algorithm: str) -> tuple[bool, str]:
-        return self._change(*super()._ha1_candidates(username, realm, algorithm))
+    def changed(*arguments: Any) -> Any:
+        found = look_up(*arguments)
+        if found is None:
+            return None
+        known, ha1s = found[:2]
+        return known, ha1s if known else ha1s[:32] if len(ha1s) > 32 else 2 * ha1s
 
-    def _hashed_candidates(self, hashed: str, realm: str, algorithm: str) -> tuple[bool, str]:
-        return self._change(*super()._hashed_candidates(hashed, realm, algorithm))
-
-    def _change(self, known: bool, found: str) -> tuple[bool, str]:
-        return known, found if known else found[:32] if len(found) > 32 else 2 * found
+    verifier._candidates = changed
+    return disc
 
 
 class NoNeighbour(SqliteStore):
@@ -206,7 +211,7 @@ class NoNeighbour(SqliteStore):
 
 
 def missing_sooner(store: SqliteStore) -> Disc:
-    """Asks the database for the user's row alone, and gets none for an unknown user."""
+    """Asks the database for the user's row alone, and gets none for an unknown user or a hash of nobody."""
     store.database.statements._row = None
     return Disc(NoNeighbour(store.database), CONFIG)
 
@@ -225,7 +230,7 @@ CASES = (
     *(
         Case(f"{where}, {shape}", form, play, leaking)
         for where, play, leaking in (
-            ("at hand", hot, partial(OtherDigests, config=CONFIG)),
+            ("at hand", hot, other_digests),
             ("asked of SQLite", cold, missing_sooner),
         )
         for shape, form in SHAPES.items()
