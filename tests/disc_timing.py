@@ -32,7 +32,7 @@ from auth_diameter.disc.server import Disc
 from auth_diameter.lab.uac import authorization
 from auth_diameter.store.accounts import Accounts
 from auth_diameter.store.sqlite import SqliteStore, _Users
-from auth_diameter.store.store import HashedCandidates, HashedUser, User
+from auth_diameter.store.store import Candidates, HashedCandidates, HashedUser, User
 from auth_diameter.verifier.config import VerifierConfig
 
 CONFIG = VerifierConfig(algorithms=("SHA-256", "MD5"), userhash=True)
@@ -195,7 +195,7 @@ def other_digests(store: SqliteStore) -> Disc:
         if found is None:
             return None
         known, ha1s = found[:2]
-        return known, ha1s if known else ha1s[:32] if len(ha1s) > 32 else 2 * ha1s
+        return Candidates(known, ha1s if known else ha1s[:32] if len(ha1s) > 32 else 2 * ha1s)
 
     verifier._candidates = changed
     return disc

@@ -80,7 +80,10 @@ class Disc:
     async def finish(self, turn: Turn) -> None:
         """Judges the rest of a turn, as soon as the store has told what is lacking."""
         if self._cache.is_due(turn.now):
-            await self._cache.check(turn.now)
+            try:
+                await self._cache.check(turn.now)
+            except Exception as error:  # noqa: BLE001 - nothing is at hand then, and all is fetched
+                self.mistaken(error)
         while not turn.is_done:
             if turn.lacking:
                 await self._fetch(turn)

@@ -107,12 +107,17 @@ class Cache:
             version = await self._store.version()
         except StoreError as error:
             self._note(error)
+        except BaseException:
+            self._forget(now)
+            raise
         if version is None:
-            if self._cleared_at <= now < self._cleared_at + MAX_AGE:
-                return
-        elif version == self._version:
-            return
-        self._version = version
+            if not self._cleared_at <= now < self._cleared_at + MAX_AGE:
+                self._forget(now)
+        elif version != self._version:
+            self._version = version
+            self._forget(now)
+
+    def _forget(self, now: float) -> None:
         self._cleared_at = now
         self._era += 1
         for kept in self._kinds.values():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from auth_diameter._core import Answer, Question
 from auth_diameter.store.cache import Cache
@@ -27,7 +27,7 @@ class Turn:
     fetches them puts the values into `found`, or errors into `failures`, and has the turn judged again.
 
     :param now: seconds since 1970. :param cache: what is at hand.
-    :ivar answers: to each question; None: not yet.
+    :ivar answers: to each question; None: not yet. :ivar is_done: whether there is one to each.
     :ivar lacking: keys whose values are to be fetched, in the order in which they were missed.
     :ivar found: what has been fetched for this turn. :ivar failures: why a key could not be fetched.
     :ivar challenges: what is left to be said to questions that have been judged; the Verifier's.
@@ -37,27 +37,21 @@ class Turn:
         self.questions: Final = questions
         self.now: Final = now
         self.answers: list[Answer | None] = [None] * len(questions)
+        self.is_done = False
         self.lacking: dict[Key, None] = {}
         self.found: Found = {}
         self.failures: dict[Key, Exception] = {}
         self.challenges: list[Challenge] = []
         self._cache = cache
 
-    @property
-    def is_done(self) -> bool:
-        """Whether all questions are answered."""
-        return None not in self.answers
-
     def told(self) -> Iterator[Answer]:
         """The answers of a turn that is done, in the order of its questions."""
-        for answer in self.answers:
-            assert answer is not None
-            yield answer
+        return iter(cast(list[Answer], self.answers))
 
-    def pending(self) -> list[int]:
+    def pending(self) -> Sequence[int]:
         """The questions that have neither an answer nor a challenge decided on."""
         decided = {challenge.place for challenge in self.challenges}
-        return [index for index, answer in enumerate(self.answers) if answer is None and index not in decided]
+        return [n for n, answer in enumerate(self.answers) if answer is None and n not in decided]
 
     def value(self, key: Key) -> Any | None:
         """The value of `key`, of the type that its class names; None: it is lacking, and noted as such.

@@ -133,7 +133,7 @@ class Verifier:
         self._observer = observer
         self._config = config = config if config is not None else VerifierConfig()
         self._nonces = nonces = nonces if nonces is not None else Nonces(lifetime=config.nonce_lifetime)
-        self._cache = cache
+        self._realms, self._users = cache.realms, cache.users
         self._challenges = Challenges(config, nonces)
         self._accepted = frozenset(config.algorithms)
         self._uses = NonceUses(nonces.remembered, config.max_nonces, config.nonce_uses, CLOCK_DRIFT)
@@ -151,7 +151,7 @@ class Verifier:
         than a list of algorithms, so a question that lacks something is just looked at again.
         """
         turn.lacking.clear()
-        pending = turn.pending()
+        pending = turn.pending() if turn.found or turn.failures else range(len(turn.questions))
         try:
             self._judge(turn, pending)
         except Exception as error:  # noqa: BLE001 - one question must not cost the others their answer
@@ -164,6 +164,7 @@ class Verifier:
         challenges, turn.challenges = turn.challenges, []
         for challenge in challenges:
             self._challenge_at_last(turn, challenge)
+        turn.is_done = not turn.lacking
 
     def _judge(self, turn: Turn, indices: Iterable[int]) -> None:
         cases: list[_Case] = []
@@ -218,7 +219,7 @@ class Verifier:
         return self._challenge(turn, index, None, served.realm, Outcome.CHALLENGED)
 
     def _served(self, turn: Turn, realm: str) -> Spelling | None:
-        return self._cache.realms.young.get((realm,)) or turn.value(Realm(realm))
+        return self._realms.young.get((realm,)) or turn.value(Realm(realm))
 
     def _check_group(self, turn: Turn, question: Question) -> Answer | None:
         username, _, domain = question.user_name.partition("@")
@@ -243,7 +244,7 @@ class Verifier:
     ) -> Answer | None:
         """Looks up what credentials are to be compared with; refuses those that nobody offered to take."""
         realm = credentials.realm or ""
-        served = self._served(turn, realm)
+        served = self._realms.young.get((realm,)) or turn.value(Realm(realm))
         if served is not None and served.realm is None:
             return self._end(question, Outcome.REALM_NOT_SERVED)
         algorithm = credentials.canonical_algorithm
@@ -264,9 +265,9 @@ class Verifier:
             # A source can be forged, but not a nonce that was given to it: only guesses on such a one count
             # against it, and no other tells anything about the password.
             return self._challenge(turn, index, self._name(turn, credentials), realm, Outcome.FOREIGN_NONCE)
-        candidates, length = found[1], HA1_DIGITS[BASES[algorithm]]
+        candidates, length = found.ha1s, HA1_DIGITS[BASES[algorithm]]
         ha1s = (candidates,) if len(candidates) == length else (candidates[:length], candidates[length:])
-        case = _Case(index, question, credentials, algorithm, found[0], ha1s)
+        case = _Case(index, question, credentials, algorithm, found.known, ha1s)
         return self._admit(turn, case, cases)
 
     def _candidates(
@@ -276,7 +277,7 @@ class Verifier:
         username = credentials.username
         if self._is_hashed(credentials):
             return self._hashed(turn, username, realm, base)
-        return self._cache.users.young.get((username, realm, base)) or turn.value(User(username, realm, base))
+        return self._users.young.get((username, realm, base)) or turn.value(User(username, realm, base))
 
     def _hashed(self, turn: Turn, hashed: str, realm: str, base: str) -> HashedCandidates | None:
         key = HashedUser(hashed, realm, base)
