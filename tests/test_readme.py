@@ -31,7 +31,8 @@ from auth_diameter.lab import demo
 from auth_diameter.lab.uac import authorization, make_request, parse_reply
 from auth_diameter.logs import Formatter
 from auth_diameter.refusals import Refusals
-from auth_diameter.store.accounts import Store
+from auth_diameter.store.accounts import Accounts
+from auth_diameter.store.sqlite import SqliteStore
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -96,7 +97,7 @@ def running(*command):
 @pytest.fixture(scope="module")
 def db(tmp_path_factory):
     path = tmp_path_factory.mktemp("readme") / "users.sqlite"
-    with Store.create(path) as store:
+    with Accounts.create(path) as store:
         store.add_user("alice", "siphub.net", PASSWORD)
         store.add_group("alice", "siphub.net", "voicemail")
     return path
@@ -217,7 +218,7 @@ def test_the_route_serves(disc, tmp_path):
 def two_domains(tmp_path_factory):
     """The port of a DISC with an alice in each of two domains, of whom one is in the groups."""
     path = tmp_path_factory.mktemp("readme") / "domains.sqlite"
-    with Store.create(path) as store:
+    with Accounts.create(path) as store:
         store.add_user("alice", "siphub.net", PASSWORD)
         store.add_user("alice", "other.example", PASSWORD)
         for group in ("voicemail", "pstn"):
@@ -374,7 +375,7 @@ def test_csv_is_read_as_shown(tmp_path, db):
     shutil.copy(db, copy)
     done = run("user", "import", path, "--db", copy)
     assert (done.returncode, done.stderr) == (0, "")
-    with Store.open(copy) as store:
+    with SqliteStore.open(copy) as store:
         assert sorted(store.groups("bob", "siphub.net")) == ["pstn", "voicemail"]
 
 

@@ -7,7 +7,7 @@ import pytest
 from kit.machine import PATIENCE
 from kit.process import OURS, Done
 
-from auth_diameter.store.accounts import Store
+from auth_diameter.store.accounts import Accounts
 
 
 def run_process(*args, env=None, **more):
@@ -30,7 +30,7 @@ def run_process(*args, env=None, **more):
 def test_where_there_is_no_utf_8_plain_characters_do(env, db):
     done = run_process("demo", env=env)
     assert (done.status, done.err) == (0, "")
-    with Store.open(db, writable=True) as store:
+    with Accounts.open(db, writable=True) as store:
         store.add_user("ünal", "siphub.net", "x")
     done = run_process("user", "list", "--db", db, env=env)
     assert (done.status, len(done.out.splitlines())) == (0, 2)

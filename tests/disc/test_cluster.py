@@ -8,7 +8,7 @@ from kit.process import Server
 
 import auth_diameter as ad
 from auth_diameter.lab.uac import authorization, make_request, parse_reply
-from auth_diameter.store.accounts import Store
+from auth_diameter.store.accounts import Accounts
 
 ACCOUNT, PASSWORD = "alice@siphub.net", "wonderland"
 OLD, NEW = b"the old key of all nodes", b"the new key of all nodes"
@@ -17,7 +17,7 @@ OLD, NEW = b"the old key of all nodes", b"the new key of all nodes"
 @pytest.fixture
 def db(tmp_path):
     path = tmp_path / "users.sqlite"
-    with Store.create(path) as store:
+    with Accounts.create(path) as store:
         store.add_user("alice", "siphub.net", PASSWORD)
     return path
 

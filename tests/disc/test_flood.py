@@ -7,13 +7,13 @@ import disc_flood
 import pytest
 from kit.process import Server
 
-from auth_diameter.store.accounts import Store
+from auth_diameter.store.accounts import Accounts
 
 
 @pytest.fixture
 def server(tmp_path):
     path = tmp_path / "users.sqlite"
-    with Store.create(path) as store:
+    with Accounts.create(path) as store:
         store.add_user("alice", "siphub.net", "wonderland")
     with Server("disc", "--listen", "127.0.0.1:0", "--db", path) as started:
         yield started

@@ -17,7 +17,8 @@ import auth_diameter as ad
 from auth_diameter.disc import listener as listener_module
 from auth_diameter.disc.listener import ConnectionEvent, ListenerConfig, _Connections, _source, listen
 from auth_diameter.disc.server import Disc
-from auth_diameter.store.accounts import Store
+from auth_diameter.store.accounts import Accounts
+from auth_diameter.store.sqlite import SqliteStore
 
 try:
     import uvloop
@@ -60,9 +61,9 @@ async def read_answers(reader, count):
 
 @pytest.fixture
 def disc():
-    with Store.open(":memory:", writable=True) as store:
+    with Accounts.open(":memory:", writable=True) as store:
         store.add_user("alice", REALM, "wonderland")
-        yield Disc(store)
+        yield Disc(SqliteStore(store.database))
 
 
 @pytest.fixture(

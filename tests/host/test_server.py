@@ -28,7 +28,8 @@ from auth_diameter.host import server as host_module
 from auth_diameter.host import turns
 from auth_diameter.host.server import load_route, serve
 from auth_diameter.lab.uac import authorization, make_request, parse_reply
-from auth_diameter.store.accounts import Store
+from auth_diameter.store.accounts import Accounts
+from auth_diameter.store.sqlite import SqliteStore
 
 try:
     import uvloop
@@ -95,10 +96,10 @@ def run(request):
     def play(scenario, route=None, address="127.0.0.1", disc_down=False, **settings):
         async def whole():
             async with contextlib.AsyncExitStack() as stack:
-                store = stack.enter_context(Store.open(":memory:", writable=True))
+                store = stack.enter_context(Accounts.open(":memory:", writable=True))
                 store.add_user("alice", DOMAIN, PASSWORD)
                 store.add_group("alice", DOMAIN, "voicemail")
-                listener = await listen(Disc(store), "127.0.0.1", 0)
+                listener = await listen(Disc(SqliteStore(store.database)), "127.0.0.1", 0)
                 stack.push_async_callback(listener.aclose)
                 if disc_down:
                     await listener.aclose()

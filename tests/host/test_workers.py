@@ -15,7 +15,7 @@ from kit.process import Server
 
 from auth_diameter.host import server as host_module
 from auth_diameter.lab.uac import authorization, make_request, parse_reply
-from auth_diameter.store.accounts import Store
+from auth_diameter.store.accounts import Accounts
 
 ACCOUNT = "alice@siphub.net"
 COUNT = 3
@@ -24,7 +24,7 @@ COUNT = 3
 @pytest.fixture(scope="module")
 def disc(tmp_path_factory):
     path = tmp_path_factory.mktemp("disc") / "users.sqlite"
-    with Store.create(path) as store:
+    with Accounts.create(path) as store:
         store.add_user("alice", "siphub.net", "wonderland")
     with Server("disc", "--listen", "127.0.0.1:0", "--db", path) as server:
         yield f"127.0.0.1:{server.port}"

@@ -22,14 +22,14 @@ from kit.process import Server
 from auth_diameter import Message, ParseError, SipRequest
 from auth_diameter._core import append_question, authentication
 from auth_diameter.lab.uac import Reply, authorization, make_request, parse_reply
-from auth_diameter.store.accounts import Store
+from auth_diameter.store.accounts import Accounts
 
 PORT = 5060  # where replies go without rport, so a telephone has it
 
 
 def fill(path: Path) -> Path:
     """A database with alice in every realm that the sets name."""
-    with Store.create(path) as store:
+    with Accounts.create(path) as store:
         for domain in sorted(corpora.domains() | {DOMAIN}):
             store.add_user("alice", domain, PASSWORD)
     return path
