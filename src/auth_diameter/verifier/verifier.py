@@ -213,7 +213,8 @@ class Verifier:
             if self._name(turn, credentials) is None or served is None:
                 return None
             return self._refuse(turn, index, credentials, Outcome.ALGORITHM_NOT_OFFERED)
-        found = self._candidates(turn, credentials, realm, BASES[algorithm])
+        base = BASES[algorithm]
+        found = self._candidates(turn, credentials, realm, base)
         if found is None or served is None:
             return None
         protection = credentials.protection
@@ -226,7 +227,7 @@ class Verifier:
             # A source can be forged, but not a nonce that was given to it: only guesses on such a one count
             # against it, and no other tells anything about the password.
             return self._challenge(turn, index, self._name(turn, credentials), realm, Outcome.FOREIGN_NONCE)
-        candidates, length = found.ha1s, HA1_DIGITS[BASES[algorithm]]
+        candidates, length = found.ha1s, HA1_DIGITS[base]
         ha1s = (candidates,) if len(candidates) == length else (candidates[:length], candidates[length:])
         case = Case(index, question, credentials, algorithm, found.known, ha1s)
         return self._admit(turn, case, cases)
@@ -291,7 +292,7 @@ class Verifier:
         # Who has the hash alone is told the name (RFC 7616, 3.4.4).
         name = (
             (self._name(turn, credentials) or "").encode("utf-8", "surrogateescape")
-            if self._is_hashed(credentials)
+            if self._config.userhash and credentials.userhash
             else None
         )
         if self._config.authentication_info:
