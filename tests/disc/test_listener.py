@@ -16,8 +16,9 @@ from kit.machine import PATIENCE, needs_ipv6
 import auth_diameter as ad
 from auth_diameter.addresses import network_of
 from auth_diameter.disc import listener as listener_module
+from auth_diameter.disc.admission import Admission, ConnectionEvent
 from auth_diameter.disc.config import ListenerConfig
-from auth_diameter.disc.listener import ConnectionEvent, _Connections, listen
+from auth_diameter.disc.listener import listen
 from auth_diameter.disc.server import Disc
 from auth_diameter.store.accounts import Accounts
 from auth_diameter.store.sqlite import SqliteStore
@@ -309,9 +310,9 @@ def test_however_a_question_ends_what_was_kept_of_it_is_given_back(run, end):
             opened.append((reader, writer))
             writer.write(HALF)
             if end is not end_too_slow:
-                await until(lambda: listener._connections.unfinished == len(HALF))
+                await until(lambda: listener._admission.unfinished == len(HALF))
             await end(reader, writer)
-            await until(lambda: not listener._connections.unfinished)
+            await until(lambda: not listener._admission.unfinished)
         await close_all(opened)
         return listener.counts[ConnectionEvent.TOO_MUCH_UNFINISHED]
 
@@ -330,7 +331,7 @@ def test_halves_of_questions_are_kept_up_to_a_size_and_who_sent_most_is_closed(r
             greedy.append(await asyncio.open_connection(*listener.address))
             greedy[-1][1].write(large + bytes(1000 if number == 1 else 0))
             if not number:
-                await until(lambda: listener._connections.unfinished > 50_000)
+                await until(lambda: listener._admission.unfinished > 50_000)
             await until(lambda: listener.counts[ConnectionEvent.TOO_MUCH_UNFINISHED] == number)  # noqa: B023
         rest = await asyncio.wait_for(greedy[1][0].read(), PATIENCE)
         good_writer.write(question(1)[30:])
@@ -428,14 +429,14 @@ def test_closing_does_not_wait_for_a_peer_that_does_not_read(disc, monkeypatch):
             sock.setblocking(False)
             loop = asyncio.get_running_loop()
             await loop.sock_connect(sock, listener.address)
-            while not listener._connections:
+            while not listener._admission.open:
                 await asyncio.sleep(0)
-            (connection,) = listener._connections
+            (connection,) = listener._admission.open
             while not connection._transport.get_write_buffer_size():
                 await loop.sock_sendall(sock, question() * 100)
                 await asyncio.sleep(0)
             await asyncio.wait_for(listener.aclose(), PATIENCE)
-            assert not listener._connections
+            assert not listener._admission.open
 
     asyncio.run(scenario())
 
@@ -717,12 +718,12 @@ def test_connections_in_all_are_limited_and_no_source_may_have_them_all(run, cap
 
 def test_the_limit_leaves_descriptors_for_other_things_than_connections(monkeypatch):
     monkeypatch.setattr(resource, "getrlimit", lambda _: (100, 100))
-    assert _Connections(ListenerConfig()).most == 100 - 32
-    assert _Connections(ListenerConfig(max_connections=10)).most == 10
-    alone = _Connections(ListenerConfig(max_connections=1))
+    assert Admission(ListenerConfig()).most == 100 - 32
+    assert Admission(ListenerConfig(max_connections=10)).most == 10
+    alone = Admission(ListenerConfig(max_connections=1))
     assert alone.most == alone.most_of_source == 1, "three quarters of one are none"
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY,) * 2)
-    assert _Connections(ListenerConfig(max_connections=10**6)).most == 10**6
+    assert Admission(ListenerConfig(max_connections=10**6)).most == 10**6
 
 
 @pytest.mark.parametrize("how", ["closed", "reset at once"])
@@ -738,7 +739,7 @@ def test_a_source_without_connections_is_forgotten(run, how):
                 await (end_closed if how == "closed" else end_reset)(None, writer)
                 await writer_gone(writer)
         await until(lambda: listener.counts[ConnectionEvent.ACCEPTED] == 40 and not listener.open)
-        return dict(listener._connections.sources)
+        return dict(listener._admission.sources)
 
     assert run(scenario) == {}
 

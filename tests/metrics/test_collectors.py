@@ -25,7 +25,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import auth_diameter as ad
 from auth_diameter import metrics
-from auth_diameter.disc.listener import ConnectionEvent
+from auth_diameter.disc.admission import ConnectionEvent
 from auth_diameter.host.server import Host
 from auth_diameter.host.server import bind as bind_udp
 from auth_diameter.lab.uac import authorization, make_request, parse_reply

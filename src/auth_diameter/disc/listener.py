@@ -1,9 +1,9 @@
 """DISC on TCP: connections of SIP servers, each a stream of questions.
 
-What all connections bring in one turn of the loop is judged together, and answered in one write for each of
-them. What strangers can take is bounded: connections, in all and of
-one source, and for each of them time and memory; see `ListenerConfig`. The excess is closed, counted, and
-logged once a second at most, while those that behave go on.
+The questions that all connections bring in one turn of the loop are judged together, and each connection gets
+its answers in one write. What a stranger can take is bounded: connections, in all and of one source, and for
+each connection time and memory; see `ListenerConfig`. An excess is closed and counted, and logged at most
+once a second. Connections that behave go on.
 """
 
 from __future__ import annotations
@@ -11,33 +11,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import enum
 import errno
 import fcntl
 import logging
 import os
-import resource
 import socket
 import struct
 import termios
 import time
-from collections import Counter
-from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any, cast
 
 from auth_diameter._core import RequestStream
 from auth_diameter.addresses import network_of, show
+from auth_diameter.disc.admission import Admission, ConnectionEvent, within
 from auth_diameter.disc.config import ListenerConfig
 from auth_diameter.disc.server import Asker, Disc
 from auth_diameter.disc.turns import Turns
-from auth_diameter.logs import Sparing
 
 log = logging.getLogger("auth_diameter.disc")
 
 _BACKLOG = 1024
 _ACCEPTS_A_TURN = 64  # so that a flood of connections leaves the others their turn
 _ACCEPT_PAUSE = 0.1  # seconds until the next try when the system has no descriptor or memory for one more
-_OTHER_FILES = 32  # descriptors that are not for connections: the database, a successor of it, metrics
 _MOST_UNANSWERED = 1024  # questions of a connection; from then on it is not read until all are answered
 _PATIENCE = 1.5  # seconds that SIP servers have to read their last answers and close when DISC stops
 _ATTEMPTS = 20  # to find a port that is free in IPv4 and in IPv6
@@ -46,89 +41,11 @@ _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _Target = tuple[socket.AddressFamily, Any]  # as getaddrinfo has it
 
 
-class ConnectionEvent(enum.Enum):
-    """What became of a connection; counted in `Listener.counts`."""
-
-    __hash__ = object.__hash__  # members are single objects; Enum's own hash is a call in Python
-
-    ACCEPTED = enum.auto()
-    # Closed before a byte of it was read:
-    NOT_ALLOWED = enum.auto()
-    TOO_MANY = enum.auto()
-    TOO_MANY_FROM_SOURCE = enum.auto()
-    # Closed later, by us:
-    BAD_FRAMING = enum.auto()
-    TOO_SLOW = enum.auto()
-    TOO_MUCH_UNFINISHED = enum.auto()
-    NOT_READING = enum.auto()
-    # Not of one connection: how often there was no descriptor for the next.
-    NO_DESCRIPTOR = enum.auto()
-
-
-class _Connections(set["_Connection"]):
-    """Those that are open, and what they share.
-
-    :ivar most, most_of_source: how many there may be. :ivar taken: how many there are, with those that
-        the loop is about to start. :ivar sources: how many of them each source has. :ivar unfinished: bytes
-        that they keep of questions that are to go on. :ivar none: ends when the last one is closed, while
-        somebody waits for that.
-    """
-
-    def __init__(self, config: ListenerConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.taken = 0
-        self.sources: Counter[str | int] = Counter()
-        self.unfinished = 0
-        self.counts: Counter[ConnectionEvent] = Counter()
-        self.none: asyncio.Future[None] | None = None
-        self._sparing = Sparing(log)
-        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        room = config.max_connections if files == resource.RLIM_INFINITY else max(files - _OTHER_FILES, 1)
-        self.most = min(config.max_connections, room)
-        self.most_of_source = min(config.max_per_source, max(self.most * 3 // 4, 1))
-
-    def admit(self, host: str, source: str | int) -> bool:
-        """Whether one more connection of this source is taken; it is counted either way."""
-        if self.config.allow and not _within(host, self.config.allow):
-            event, reason = ConnectionEvent.NOT_ALLOWED, "none of the networks that --allow names"
-        elif self.taken >= self.most:
-            event, reason = ConnectionEvent.TOO_MANY, f"{self.most} are open"
-        elif self.sources[source] >= self.most_of_source:
-            event, reason = ConnectionEvent.TOO_MANY_FROM_SOURCE, f"it has {self.most_of_source}"
-        else:
-            self.counts[ConnectionEvent.ACCEPTED] += 1
-            self.taken += 1
-            self.sources[source] += 1
-            return True
-        self.note(event, "refused a connection from %s: %s", host, reason)
-        return False
-
-    def forget(self, source: str | int) -> None:
-        """One that was admitted is closed."""
-        self.taken -= 1
-        self.sources[source] -= 1
-        if not self.sources[source]:
-            del self.sources[source]
-        if not self.taken and self.none is not None:
-            self.none.set_result(None)
-
-    def note(self, event: ConnectionEvent, message: str, *arguments: object) -> None:
-        """Counts it, and logs it unless it has just been."""
-        self.counts[event] += 1
-        self._sparing.warning(event, time.monotonic(), message, *arguments)
-
-
-def _within(host: str, networks: tuple[IPv4Network | IPv6Network, ...]) -> bool:
-    address = ip_address(host)
-    return any(address in network for network in networks)
-
-
 class _Connection(asyncio.Protocol):
     def __init__(
         self,
         turns: Turns,
-        connections: _Connections,
+        admission: Admission,
         host: str,
         peer: str,
         source: str | int,
@@ -136,10 +53,10 @@ class _Connection(asyncio.Protocol):
         self._turns = turns
         self.host = host
         self.asker = Asker(host)
-        self._connections = connections
+        self._admission = admission
         self._peer = peer
         self._source = source
-        self._stream = RequestStream(connections.config.max_question)
+        self._stream = RequestStream(admission.config.max_question)
         self._transport: asyncio.Transport | None = None
         self._too_late: asyncio.TimerHandle | None = None
         self._asked_at = 0.0  # when the last question came
@@ -150,12 +67,12 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods only
-        config = self._connections.config
+        config = self._admission.config
         transport.set_write_buffer_limits(high=config.max_unread)
         self._transport = transport
-        self._connections.add(self)
-        self.asker = Asker(self.host, _within(self.host, config.one_challenge))
-        if config.allow and not _within(self.host, config.allow):
+        self._admission.open.add(self)
+        self.asker = Asker(self.host, within(self.host, config.one_challenge))
+        if config.allow and not within(self.host, config.allow):
             self.abort()  # it was, when it was taken: others are allowed since
 
     def data_received(self, data: bytes) -> None:
@@ -210,45 +127,45 @@ class _Connection(asyncio.Protocol):
 
         :param another: whether it is another question than when it was last looked at.
         """
-        connections = self._connections
-        connections.unfinished += size - self.unfinished
+        admission = self._admission
+        admission.unfinished += size - self.unfinished
         self.unfinished = size
         if self._too_late is not None and (another or not size):
             self._too_late.cancel()
             self._too_late = None
         if size and self._too_late is None:
             self._too_late = asyncio.get_running_loop().call_later(
-                connections.config.max_question_time,
+                admission.config.max_question_time,
                 self._give_up,
                 ConnectionEvent.TOO_SLOW,
                 "a question did not come whole",
             )
-        while connections.unfinished > connections.config.max_unfinished:
-            most = max(connections, key=lambda connection: connection.unfinished)
+        while admission.unfinished > admission.config.max_unfinished:
+            most = max(admission.open, key=lambda connection: connection.unfinished)
             most._give_up(
                 ConnectionEvent.TOO_MUCH_UNFINISHED, "too much is kept of questions that did not come whole"
             )
 
     def _give_up(self, event: ConnectionEvent, reason: str) -> None:
         self._note(event, reason)
-        self._connections.unfinished -= self.unfinished
+        self._admission.unfinished -= self.unfinished
         self.unfinished = 0
         self.abort()
 
     def _note(self, event: ConnectionEvent, reason: str) -> None:
-        self._connections.note(event, "closed the connection of %s: %s", self._peer, reason)
+        self._admission.note(event, "closed the connection of %s: %s", self._peer, reason)
 
     def pause_writing(self) -> None:
         self._give_up(ConnectionEvent.NOT_READING, "it does not read its answers")
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._connections.discard(self)
-        self._connections.unfinished -= self.unfinished
+        self._admission.open.discard(self)
+        self._admission.unfinished -= self.unfinished
         self.unfinished = 0
         if self._too_late is not None:
             self._too_late.cancel()
             self._too_late = None
-        self._connections.forget(self._source)
+        self._admission.forget(self._source)
 
     def finish(self) -> None:
         """Answers what has come until now, says that nothing will follow, and leaves it to the peer to close.
@@ -293,13 +210,13 @@ class Listener:
     def __init__(self, disc: Disc, sockets: list[socket.socket], config: ListenerConfig) -> None:
         self._turns = Turns(disc)
         self._sockets = sockets
-        self._connections = _Connections(config)
+        self._admission = Admission(config)
         self._starting: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         self._resume: asyncio.TimerHandle | None = None
         self._exhausted = False
         self.addresses: list[tuple[str, int]] = [listening.getsockname()[:2] for listening in sockets]
-        self.counts = self._connections.counts
+        self.counts = self._admission.counts
         self._watch()
 
     @property
@@ -310,22 +227,22 @@ class Listener:
     @property
     def open(self) -> int:
         """How many connections are open now."""
-        return self._connections.taken
+        return self._admission.taken
 
     def use(self, config: ListenerConfig) -> None:
         """Other networks from now on.
 
         Who is in none of `allow` any more gets the answers to what has come, and is closed.
         """
-        connections = self._connections
-        connections.config = dataclasses.replace(
-            connections.config, allow=config.allow, one_challenge=config.one_challenge
+        admission = self._admission
+        admission.config = dataclasses.replace(
+            admission.config, allow=config.allow, one_challenge=config.one_challenge
         )
-        for connection in list(connections):
-            if config.allow and not _within(connection.host, config.allow):
+        for connection in list(admission.open):
+            if config.allow and not within(connection.host, config.allow):
                 connection.finish()
                 self._loop.call_later(_PATIENCE, connection.abort)
-            connection.asker = Asker(connection.host, _within(connection.host, config.one_challenge))
+            connection.asker = Asker(connection.host, within(connection.host, config.one_challenge))
 
     # ------------------------------------------------------------------ accepting
 
@@ -354,11 +271,11 @@ class Listener:
                 log.warning("takes new connections again")
             host, port = address[:2]
             source = network_of(host)
-            if not self._connections.admit(host, source):
+            if not self._admission.admit(host, source):
                 sock.close()
                 continue
             peer = show(host, port)
-            connection = _Connection(self._turns, self._connections, host, peer, source)
+            connection = _Connection(self._turns, self._admission, host, peer, source)
             task = self._loop.create_task(self._start(sock, connection, peer, source))
             self._starting.add(task)
             task.add_done_callback(self._starting.discard)
@@ -372,7 +289,7 @@ class Listener:
         except OSError as error:  # it was reset meanwhile
             log.debug("lost the connection of %s: %s", peer, error)
             sock.close()
-            self._connections.forget(source)
+            self._admission.forget(source)
 
     def _pause(self, error: OSError) -> None:
         """Lets the connections that wait for us wait, for the kernel would report them again and again."""
@@ -399,15 +316,15 @@ class Listener:
         self._sockets = []
         if self._starting:
             await asyncio.wait(self._starting)
-        connections = self._connections
-        for connection in list(connections):
+        admission = self._admission
+        for connection in list(admission.open):
             connection.finish()
-        if connections.taken:
-            connections.none = self._loop.create_future()
-            await asyncio.wait([connections.none], timeout=_PATIENCE)
-        for connection in list(connections):
+        if admission.taken:
+            admission.none = self._loop.create_future()
+            await asyncio.wait([admission.none], timeout=_PATIENCE)
+        for connection in list(admission.open):
             connection.abort()
-        while connections.taken:
+        while admission.taken:
             await asyncio.sleep(0)
 
 

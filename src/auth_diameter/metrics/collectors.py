@@ -124,7 +124,7 @@ def host(served: Host) -> Collector:
 
 def disc(server: Disc, listener: Listener) -> Collector:
     """The metrics of a DISC."""
-    from auth_diameter.disc.listener import ConnectionEvent
+    from auth_diameter.disc.admission import ConnectionEvent
     from auth_diameter.verifier.outcome import Outcome
 
     def read() -> Iterator[Metric]:
