@@ -1,12 +1,12 @@
 """How many questions may be under way, so that none waits too long: measured, without I/O.
 
-What DISC cannot answer in time is better refused at once: else all wait, and in the end each answer comes
-too late. How fast DISC answers is seen while it has a queue, and only then: the rate of answers over a
-window of 30 ms at both ends of which an answer took notably longer than quick ones did lately. Whoever
-arrives then waits as long as all those under way take at that rate.
+A question that DISC cannot answer in time is better refused at once. Otherwise all questions wait, and in the
+end each answer comes too late. How fast DISC can answer shows only while DISC has a queue. It is the rate of
+answers over a window of 30 ms, at both ends of which an answer took notably longer than quick ones did
+lately. A new question then waits as long as all those under way take at that rate.
 
-While there is no such queue nothing is known about how fast DISC could be, and nothing is refused: a burst
-on an idle DISC, or on one far away, goes through.
+Without such a queue nothing is known about how fast DISC could be, and nothing is refused: a burst on an idle
+DISC, or on one that is far away, goes through.
 """
 
 from __future__ import annotations
@@ -22,16 +22,18 @@ _FORGET = 0.05  # of a quick answer's time, each window: DISC may have moved far
 
 
 class Overload:
-    """What the pool may take on, by the rate at which answers come in.
+    """A limit on the questions under way, by the rate at which answers come in.
 
     :param max_delay: seconds that a question may wait for its answer; None: no limit.
-    :param least: questions under way that are always let through: with few, a rate means little.
+    :param least: the limit is never lower than that: a rate of few answers means little.
+    :ivar limit: the number of questions under way from which on the next one is refused.
     :ivar due: when `measure` has something to do.
     """
 
-    __slots__ = ("_answered", "_least", "_max_delay", "_queued", "_quick", "_rate", "_since", "due")
+    __slots__ = ("_answered", "_least", "_max_delay", "_queued", "_quick", "_rate", "_since", "due", "limit")
 
     def __init__(self, max_delay: float | None, least: int) -> None:
+        self.limit = NO_LIMIT
         self._least = least
         self._max_delay = max_delay if max_delay is not None else math.inf
         self.due = -math.inf if max_delay is not None else math.inf
@@ -42,13 +44,16 @@ class Overload:
         self._rate = 0.0  # of the window before
 
     def calm(self) -> None:
-        """There was a moment without a question under way: no queue, nor a limit."""
+        """No question is under way: there is no queue, and no limit."""
         self._queued = False
+        self.limit = NO_LIMIT
 
-    def measure(self, now: float, answered: int, took: float) -> int:
-        """An answer came at or after `due`; the number of questions under way that is enough from now on.
+    def measure(self, now: float, answered: int, took: float) -> None:
+        """Sets `limit`, when an answer came at or after `due`.
 
-        :param answered: how many questions were answered so far. :param took: seconds it took.
+        :param now: seconds, monotonic.
+        :param answered: how many questions were answered so far.
+        :param took: seconds that this answer took.
         """
         if took < self._quick:
             self._quick = took
@@ -63,6 +68,8 @@ class Overload:
         self._since, self._answered = now, answered
         self.due = now + _WINDOW
         if not self._queued:
-            return NO_LIMIT
-        # One less: that there is a queue, but nothing known of its rate.
-        return max(self._least, int(best * self._max_delay)) if best else NO_LIMIT - 1
+            self.limit = NO_LIMIT
+        elif best:
+            self.limit = max(self._least, int(best * self._max_delay))
+        else:
+            self.limit = NO_LIMIT - 1  # there is a queue, but nothing is known of its rate
