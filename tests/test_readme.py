@@ -32,7 +32,6 @@ from auth_diameter.lab.uac import authorization, make_request, parse_reply
 from auth_diameter.logs import Formatter
 from auth_diameter.refusals import Refusals
 from auth_diameter.store.accounts import Accounts
-from auth_diameter.store.sqlite import SqliteStore
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -375,7 +374,7 @@ def test_csv_is_read_as_shown(tmp_path, db):
     shutil.copy(db, copy)
     done = run("user", "import", path, "--db", copy)
     assert (done.returncode, done.stderr) == (0, "")
-    with SqliteStore.open(copy) as store:
+    with Accounts.open(copy) as store:
         assert sorted(store.groups("bob", "siphub.net")) == ["pstn", "voicemail"]
 
 
