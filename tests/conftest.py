@@ -149,5 +149,5 @@ def db(tmp_path):
 def disc(tmp_path_factory):
     """A DISC that knows alice, for all tests of a module that only ask it."""
     path = _add_alice(tmp_path_factory.mktemp("disc") / "users.sqlite")
-    with Server("disc", "--listen", "127.0.0.1:0", "--db", path) as server:
+    with Server("disc", "--db", path) as server:
         yield server

@@ -17,9 +17,9 @@ import tomllib
 
 import click
 import pytest
-from kit.disc import build_answer
 from kit.machine import PATIENCE, unused_udp_port, wait_until
 from kit.places import ROOT
+from kit.wire import build_answer
 from rich.console import Console
 
 import auth_diameter as ad
@@ -115,7 +115,7 @@ def answer_to(reply):
 @pytest.fixture(scope="module")
 def disc(db):
     """The port of a DISC that knows alice."""
-    with running("disc", "--listen", "127.0.0.1:0", "--db", db) as port:
+    with running("disc", "--db", db) as port:
         yield port
 
 
@@ -197,7 +197,7 @@ def test_the_codecs_print_what_their_comments_say(capsys):
 def test_the_route_serves(disc, tmp_path):
     path = tmp_path / "route.py"
     path.write_text(ROUTE)
-    with running("serve", "--listen", "127.0.0.1:0", "--disc", f"127.0.0.1:{disc}", "--route", path) as port:
+    with running("serve", "--disc", f"127.0.0.1:{disc}", "--route", path) as port:
         challenged = ask(port, register())
         assert parse_reply(challenged).status == 401
         bound = ("Contact", "<sip:alice@192.0.2.1>;expires=60")
@@ -222,7 +222,7 @@ def two_domains(tmp_path_factory):
         store.add_user("alice", "other.example", PASSWORD)
         for group in ("voicemail", "pstn"):
             store.add_group("alice", "siphub.net", group)
-    with running("disc", "--listen", "127.0.0.1:0", "--db", path) as port:
+    with running("disc", "--db", path) as port:
         yield port
 
 
@@ -240,7 +240,7 @@ def test_the_route_does_not_take_alice_for_alice_of_another_domain(
     path = tmp_path / "route.py"
     path.write_text(ROUTE.replace('"siphub.net"', f'"{realm}"'))
     where = ("--disc", f"127.0.0.1:{two_domains}")
-    with running("serve", "--listen", "127.0.0.1:0", *where, "--route", path, *options) as port:
+    with running("serve", *where, "--route", path, *options) as port:
         request = ("INVITE", "sip:bob@siphub.net", "alice@other.example")
         challenge = parse_reply(ask(port, make_request(*request))).challenge()
         # Whatever the realm, it is the password of alice@other.example's own.
@@ -722,7 +722,7 @@ def test_several_disc_accept_challenges_of_each_other_with_one_nonce_key(db, tmp
         key = tmp_path / "nonce.key"
         key.write_bytes(os.urandom(32))
         options = ("--nonce-key", key)
-    disc = ("disc", "--listen", "127.0.0.1:0", "--db", db, *options)
+    disc = ("disc", "--db", db, *options)
     with running(*disc) as first, running(*disc) as second:
         with ad.AuthDiameter(ad.Config(diameter_client_host=f"127.0.0.1:{first}")) as auth:
             challenged = auth.diameter_www_authorize(register(), "$fd")

@@ -15,7 +15,7 @@ def server(tmp_path):
     path = tmp_path / "users.sqlite"
     with Store.create(path) as store:
         store.add_user("alice", "siphub.net", "wonderland")
-    with Server("disc", "--listen", "127.0.0.1:0", "--db", path) as started:
+    with Server("disc", "--db", path) as started:
         yield started
 
 

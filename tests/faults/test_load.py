@@ -9,7 +9,8 @@ import time
 import pytest
 from faults.load import LOOPBACK, PATIENCE, AsyncLoad, Load, Record, ThreadsLoad, UdpLoad, wait_until
 from faults.world import World
-from kit.disc import RESPONSE, FakeDisc, build_answer, hang_up, say_nothing
+from kit.disc import FakeDisc, hang_up, say_nothing
+from kit.wire import RESPONSE, build_answer
 
 from auth_diameter import Config
 

@@ -19,8 +19,9 @@ from faults.proxy import (
     halved,
     with_unknown_id,
 )
-from kit.disc import SIP_MSGID, FakeDisc, build_answer, judge, say_nothing
+from kit.disc import FakeDisc, judge, say_nothing
 from kit.machine import PATIENCE, SLACK
+from kit.wire import SIP_MSGID, build_answer
 
 from auth_diameter import Avp, Message
 from auth_diameter._core import Framer

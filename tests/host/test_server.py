@@ -14,9 +14,10 @@ from functools import partial
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kit.disc import CHALLENGE_VALUE, answer_all, build_answer, say_nothing
+from kit.disc import CHALLENGE_VALUE, answer_all, say_nothing
 from kit.machine import PATIENCE, needs_ipv6
 from kit.sip import ACCOUNT, DOMAIN, PASSWORD, shortest
+from kit.wire import build_answer
 
 import auth_diameter as ad
 from auth_diameter import refusals

@@ -24,8 +24,9 @@ from hostile import corpora
 from hostile.mutants import BASES
 from hostile.play import DOMAIN, MSGID, SOURCE
 from hostile.processes import Phone, SipServer, Watched, fill
-from kit.disc import RIGHT, build_answer
 from kit.machine import wait_until
+from kit.sip import RIGHT
+from kit.wire import build_answer
 
 from auth_diameter import Config, SipRequest
 from auth_diameter._core import AnswerStream
@@ -272,7 +273,7 @@ def peak_while_disc_hangs(where: str, total: int, reads: bool, filled: bool) -> 
     """
     with (
         hanging_disc(reads) as (host, port),
-        Watched("serve", "--listen", "127.0.0.1:0", "--disc", f"{host}:{port}") as serve,
+        Watched("serve", "--disc", f"{host}:{port}") as serve,
     ):
         flood = Flood(serve)
         if filled:
@@ -302,8 +303,8 @@ def measure(total: int, warmup: int) -> dict[str, list[float]]:
     with tempfile.TemporaryDirectory() as folder:
         database = fill(Path(folder) / "users.sqlite")
         with (
-            Watched("disc", "--listen", "127.0.0.1:0", "--db", database) as disc,
-            Watched("serve", "--no-penalty", "--listen", "127.0.0.1:0", "--disc", disc.where) as serve,
+            Watched("disc", "--db", database) as disc,
+            Watched("serve", "--no-penalty", "--disc", disc.where) as serve,
         ):
             found["serve"] = watch(serve.resident_bytes, flood_serve(serve.address), warmup, total)
             found["disc"] = watch(disc.resident_bytes, flood_disc(disc.address), warmup, total)

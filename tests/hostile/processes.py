@@ -15,9 +15,10 @@ from urllib.request import urlopen
 from hostile import corpora
 from hostile.play import ACCOUNT, DOMAIN, PASSWORD
 from kit.canaries import secrets_in
-from kit.disc import SIP_MSGID, build_request
 from kit.machine import PATIENCE, wait_until
 from kit.process import Server
+from kit.sip import build_request
+from kit.wire import SIP_MSGID
 
 from auth_diameter import Message, ParseError, SipRequest
 from auth_diameter._core import append_question, authentication

@@ -9,14 +9,9 @@ from itertools import permutations
 import pytest
 from hostile.play import ACCOUNT, DOMAIN, MSGID, NOW, PASSWORD, Play, real_disc
 from hostile.processes import Phone, Watched, fill
-from kit.disc import (
-    CHALLENGE_VALUE,
-    SERVICE_TYPE,
-    build_answer,
-    build_credentials,
-    build_request,
-    parse_reply,
-)
+from kit.disc import CHALLENGE_VALUE
+from kit.sip import build_credentials, build_request, parse_reply
+from kit.wire import SERVICE_TYPE, build_answer
 
 from auth_diameter import (
     Avp,
@@ -380,8 +375,8 @@ def scripted(tmp_path_factory):
     route = folder / "route.py"
     route.write_text(ROUTE)
     with (
-        Watched("disc", "--listen", "127.0.0.1:0", "--db", fill(folder / "users.sqlite")) as disc,
-        Watched("-v", "serve", "--listen", "127.0.0.1:0", "--disc", disc.where, "--route", route) as serve,
+        Watched("disc", "--db", fill(folder / "users.sqlite")) as disc,
+        Watched("-v", "serve", "--disc", disc.where, "--route", route) as serve,
     ):
         yield serve
 

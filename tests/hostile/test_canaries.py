@@ -24,9 +24,10 @@ from kit.canaries import (
     secrets_in,
     told,
 )
-from kit.disc import build_answer, build_credentials, build_request
 from kit.machine import PATIENCE
 from kit.process import OURS
+from kit.sip import build_credentials, build_request
+from kit.wire import build_answer
 
 import auth_diameter as ad
 from auth_diameter._core import (
@@ -330,7 +331,7 @@ def test_programs(tmp_path, store):
         closing(Phone()) as phone,
         Watched(*start("disc"), "--db", db, "--nonce-key", key) as disc,
         Watched(*start("serve"), "--disc", disc.where) as serve,
-        Watched("-v", "serve", "--listen", "127.0.0.1:0", "--disc", disc.where, "--route", route) as fails,
+        Watched("-v", "serve", "--disc", disc.where, "--route", route) as fails,
     ):
         for user in ("alice", "bob", "carol", "dave", "nobody"):
             for value in (CREDENTIALS, CREDENTIALS[:-9], CREDENTIALS.replace(RESPONSES[0], RESPONSES[1])):
@@ -361,10 +362,10 @@ def test_a_disc_that_tells_secrets(fake_disc):
 
     disc = fake_disc(tell)
     request = build_request("REGISTER", extra=(f"Authorization: {CREDENTIALS}",))
-    stdout = run("check", "-", "--disc", f"127.0.0.1:{disc.port}", stdin=request, status=1)
+    stdout = run("check", "-", "--disc", disc.where, stdin=request, status=1)
     silent([stdout])
     with (
-        Watched("-v", "serve", "--listen", "127.0.0.1:0", "--disc", f"127.0.0.1:{disc.port}") as serve,
+        Watched("-v", "serve", "--disc", disc.where) as serve,
         closing(Phone()) as phone,
     ):
         phone.send(request.replace(b";branch", b";rport;branch"), serve.address)

@@ -70,7 +70,7 @@ EXPECTED = SILENT | CLOSED | ANSWERED
 def disc(tmp_path_factory):
     """Where DISC listens."""
     database = fill(tmp_path_factory.mktemp("tcp") / "users.sqlite")
-    with Watched("-v", "disc", "--listen", "127.0.0.1:0", "--db", database) as disc:
+    with Watched("-v", "disc", "--db", database) as disc:
         yield disc.address
         disc.stop()
 

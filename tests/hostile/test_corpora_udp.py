@@ -8,8 +8,8 @@ import pytest
 from hostile import corpora
 from hostile.outcomes import expected_status, expected_status_of_header
 from hostile.processes import Phone, Watched, fill
-from kit.disc import parse_reply
 from kit.machine import PATIENCE
+from kit.sip import parse_reply
 
 MOST = 65_507  # bytes of a datagram over IPv4
 
@@ -23,9 +23,9 @@ def host(tmp_path_factory):
     """Where `serve` listens."""
     database = fill(tmp_path_factory.mktemp("udp") / "users.sqlite")
     with (
-        Watched("-v", "disc", "--listen", "127.0.0.1:0", "--db", database) as disc,
+        Watched("-v", "disc", "--db", database) as disc,
         # One source sends all of them: each is to be judged by itself.
-        Watched("-v", "serve", "--no-penalty", "--listen", "127.0.0.1:0", "--disc", disc.where) as serve,
+        Watched("-v", "serve", "--no-penalty", "--disc", disc.where) as serve,
     ):
         yield serve.address
         serve.stop()

@@ -35,15 +35,15 @@ def test_the_client():
 
 
 def test_disc(database):
-    with Watched("disc", "--listen", "127.0.0.1:0", "--db", database) as disc:
+    with Watched("disc", "--db", database) as disc:
         assert growth(disc.resident_bytes, flood_disc(disc.address)) < LEAST
         disc.stop()
 
 
 def test_serve(database):
     with (
-        Watched("disc", "--listen", "127.0.0.1:0", "--db", database) as disc,
-        Watched("serve", "--no-penalty", "--listen", "127.0.0.1:0", "--disc", disc.where) as serve,
+        Watched("disc", "--db", database) as disc,
+        Watched("serve", "--no-penalty", "--disc", disc.where) as serve,
     ):
         assert growth(serve.resident_bytes, flood_serve(serve.address)) < LEAST
         serve.stop()
