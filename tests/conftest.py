@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from kit.canaries import Net
 from kit.disc import FakeDisc, Script, answer_all
 from kit.machine import PATIENCE
-from kit.process import Done, Server
+from kit.process import Done, Program, Server
 from kit.tables import KAMAILIO, run_sql
 
 from auth_diameter import logs
@@ -23,6 +23,15 @@ from auth_diameter.store.accounts import Store
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Shows what the programs said beside a test that failed."""
+    report = yield
+    if report.failed:
+        report.sections += [(program.name, program.output()[-6000:]) for program in Program.live]
+    return report
 
 
 @pytest.fixture(autouse=True)

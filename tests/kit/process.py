@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 from urllib.request import urlopen
 
 from kit.canaries import secrets_in
@@ -84,7 +84,10 @@ class Program:
     """A program in the background, in a session of its own; it is killed at the end of the block.
 
     :ivar process: its process; after `start`, the last one.
+    :cvar live: all whose block has not ended: the report of a failing test shows what they said.
     """
+
+    live: ClassVar[list[Program]] = []
 
     def __init__(self, *command: object, env: Mapping[str, str] | None = None) -> None:
         self.name = " ".join(map(str, command))
@@ -94,6 +97,7 @@ class Program:
         self._out = self._files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
         self._err = self._files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
         self.process = self._run(command)
+        self.live.append(self)
 
     def _run(self, command: Sequence[object]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
@@ -189,6 +193,7 @@ class Program:
 
     def __exit__(self, *error: object) -> None:
         self.end()
+        self.live.remove(self)
         self._files.close()
 
     # --- what it costs --------------------------------------------------------------------------------

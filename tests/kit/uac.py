@@ -195,18 +195,18 @@ class AsyncUac(Account, asyncio.DatagramProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Of `asyncio.DatagramProtocol`."""
-        self._transport = cast(asyncio.DatagramTransport, transport)
+        self.transport = cast(asyncio.DatagramTransport, transport)
         self.local = transport.get_extra_info("sockname")[:2]
 
     def datagram_received(self, data: bytes, addr: Address) -> None:
         """Of `asyncio.DatagramProtocol`."""
         self.replies.put_nowait(data)
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes, to: Address | None = None) -> None:
         """Sends a datagram."""
         # asyncio's own sendto leaves an empty one out.
-        with self._transport.get_extra_info("socket").dup() as sock:
-            sock.sendto(data, self.to)
+        with self.transport.get_extra_info("socket").dup() as sock:
+            sock.sendto(data, self.to if to is None else to)
 
     async def receive_bytes(self) -> bytes:
         """The next datagram."""
@@ -236,4 +236,10 @@ class AsyncUac(Account, asyncio.DatagramProtocol):
 
     def close(self) -> None:
         """Closes its socket."""
-        self._transport.close()
+        self.transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from collections.abc import Callable
 from typing import Any, Self
 
 from kit.machine import PATIENCE
@@ -149,23 +150,31 @@ def ask(disc: Disc, *questions: bytes, **more: Any) -> list[Message]:
 
 
 class Connection:
-    """A SIP server's connection to DISC. :param source: the address that it comes from."""
+    """A SIP server's connection to DISC.
 
-    def __init__(self, address: tuple[str, int], source: str | None = None) -> None:
+    :param source: the address that it comes from.
+    :param decode: what makes an answer of its bytes: ours, or another codec.
+    """
+
+    def __init__(
+        self,
+        address: tuple[str, int],
+        source: str | None = None,
+        decode: Callable[[bytes], Any] = Message.decode,
+    ) -> None:
         self.sock = socket.create_connection(address, PATIENCE, (source, 0) if source else None)
         self.closed = False  # by DISC
         self._number = 0
         self._framer = Framer()
-        self._received: list[Message] = []
+        self._decode = decode
+        self._received: list[Any] = []
 
     def send(self, data: bytes) -> None:
-        """Sends bytes; nothing where DISC has hung up."""
-        try:
+        """Sends bytes. Where DISC has hung up, the next read finds it."""
+        with contextlib.suppress(ConnectionError):
             self.sock.sendall(data)
-        except ConnectionError:
-            self.closed = True
 
-    def receive(self) -> Message | None:
+    def receive(self) -> Any:
         """The next answer; None: DISC has hung up."""
         while not self._received and not self.closed:
             self._read()
@@ -195,7 +204,7 @@ class Connection:
         except ConnectionError:
             data = b""
         self.closed = not data
-        self._received += [Message.decode(message) for message in self._framer.feed(data)]
+        self._received += map(self._decode, self._framer.feed(data))
 
     def close(self) -> None:
         """Ends it."""
