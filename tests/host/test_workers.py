@@ -3,9 +3,7 @@
 import contextlib
 import os
 import re
-import select
 import signal
-import socket
 import time
 
 import pytest
@@ -13,7 +11,7 @@ from kit.machine import wait_until
 from kit.process import Server, living
 from kit.uac import Uac, branch_of, collect
 
-from auth_diameter.host import server as host_module
+from auth_diameter.host.bind import bind
 from auth_diameter.store.accounts import Store
 
 COUNT = 3
@@ -164,24 +162,9 @@ def test_workers_do_not_outlive_their_parent(serve):
 def test_an_address_that_others_share_is_in_use(serve):
     server = serve()
     with pytest.raises(OSError, match="in use"):
-        host_module.bind(server.host, server.port, 2)
+        bind(server.host, server.port, 2)
     with pytest.raises(OSError, match="in use"):
-        host_module.bind(server.host, server.port)
-
-
-def test_bind_shares_one_port():
-    sockets = host_module.bind("127.0.0.1", 0, 4)
-    try:
-        assert len({sock.getsockname() for sock in sockets}) == 1
-        name = sockets[0].getsockname()
-        with contextlib.ExitStack() as stack:
-            for _ in range(64):
-                sock = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-                sock.sendto(b"x", name)
-            wait_until(lambda: select.select(sockets, [], [], 0)[0] == sockets)
-    finally:
-        for sock in sockets:
-            sock.close()
+        bind(server.host, server.port)
 
 
 # --- the end under load, and a pause -------------------------------------------------------------------

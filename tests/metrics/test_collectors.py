@@ -24,8 +24,8 @@ from prometheus_client.parser import text_string_to_metric_families
 import auth_diameter as ad
 from auth_diameter import metrics
 from auth_diameter.disc.listener import ConnectionEvent
+from auth_diameter.host.bind import bind as bind_udp
 from auth_diameter.host.server import Host
-from auth_diameter.host.server import bind as bind_udp
 from auth_diameter.store.accounts import Store
 from auth_diameter.verifier.verifier import Outcome
 
