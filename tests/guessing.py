@@ -26,7 +26,8 @@ from kit.wire import ask_bytes
 
 import auth_diameter as ad
 from auth_diameter._core import Answer, Question, append_question
-from auth_diameter.client.authorizer import Authorizer, Cause
+from auth_diameter.client.authorizer import Authorizer
+from auth_diameter.decision import Cause
 from auth_diameter.disc.config import DiscConfig
 from auth_diameter.lab.uac import authorization, make_request
 from auth_diameter.store.accounts import Store

@@ -45,9 +45,10 @@ from auth_diameter._core import (
     verify_many,
 )
 from auth_diameter.client.aio import AsyncAuthDiameter
-from auth_diameter.client.authorizer import Cause, Decision, Request
+from auth_diameter.client.authorizer import Request
 from auth_diameter.client.sync import AuthDiameter
 from auth_diameter.config import Config
+from auth_diameter.decision import Cause, Decision
 
 __all__ = [
     "AsyncAuthDiameter",

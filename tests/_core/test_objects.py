@@ -46,7 +46,7 @@ from auth_diameter._core import (
     verify,
     verify_many,
 )
-from auth_diameter.client.authorizer import Cause
+from auth_diameter.decision import Cause
 
 REGISTER = (
     b"REGISTER sip:h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:a@h>;tag=1\r\n"

@@ -40,7 +40,8 @@ from kit.disc import (
 
 from auth_diameter import Avp, Config, ConfigError, Decision, Message, ParseError, SipRequest
 from auth_diameter._core import Answer, Question, append_question
-from auth_diameter.client.authorizer import Authorizer, Cause
+from auth_diameter.client.authorizer import Authorizer
+from auth_diameter.decision import Cause
 
 AUTHORIZER = Authorizer(Config())
 BOTH = pytest.mark.parametrize("proxy", [False, True], ids=["www", "proxy"])

@@ -23,7 +23,7 @@ from guessing import (
 from kit.process import Server
 
 import auth_diameter as ad
-from auth_diameter.client.authorizer import Cause
+from auth_diameter.decision import Cause
 from auth_diameter.lab.uac import authorization
 from auth_diameter.store.accounts import Store
 

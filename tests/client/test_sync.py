@@ -739,7 +739,7 @@ assert good and auth.diameter_www_authorize(RIGHT, "$fd")
 assert auth.stats().connects == 1
 auth.close()
 """
-    run_program(code, disc, request.path.parent)
+    run_program(code, disc, request.path.parents[1])
     assert len(disc.connections) == 2
     ids = [question.hop_by_hop for question in disc.questions]
     assert len(set(ids)) == len(ids) == 102
@@ -767,7 +767,7 @@ for thread in threads:
     thread.join()
 auth.close()
 """
-    run_program(code, fake_disc(), request.path.parent)
+    run_program(code, fake_disc(), request.path.parents[1])
 
 
 @pytest.mark.parametrize("daemon", [True, False])
@@ -782,7 +782,7 @@ while (stats := auth.stats()).asked < 8 or stats.waiting:
 print("end")
 """
     disc = fake_disc(say_nothing)
-    assert run_program(code, disc, request.path.parent, timeout=1.0) == ["end"]
+    assert run_program(code, disc, request.path.parents[1], timeout=1.0) == ["end"]
 
 
 def test_a_process_that_was_stopped_takes_no_stale_answer(fake_disc, request):
@@ -802,7 +802,7 @@ print(auth.diameter_www_authorize(RIGHT, "$fd").cause.name)
 print(auth.diameter_www_authorize(RIGHT, "$fd").cause.name)
 auth.close()
 """
-    command = program(code, disc, request.path.parent, timeout=2.0)
+    command = program(code, disc, request.path.parents[1], timeout=2.0)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         assert asked.wait(PATIENCE)
         child.send_signal(signal.SIGSTOP)

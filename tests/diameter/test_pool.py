@@ -12,7 +12,7 @@ from kit.disc import SIP_MSGID, build_answer, build_request
 
 from auth_diameter import Avp, Config, Message, SipRequest
 from auth_diameter._core import Question, authentication
-from auth_diameter.client.authorizer import Cause
+from auth_diameter.decision import Cause
 from auth_diameter.diameter.pool import Connection, Pool
 
 A, B = ("10.0.0.1", 3000), ("10.0.0.2", 3001)

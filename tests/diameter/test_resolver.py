@@ -211,7 +211,7 @@ print(f"{{time.monotonic() - began:.2f}}")
 
 def test_a_lookup_that_hangs_holds_up_neither_the_loop_nor_the_end_of_the_program(request):
     """asyncio's own lookups run in an executor, for which a program waits at its end, and for ever."""
-    code = HANGING.format(tests=str(request.path.parent))
+    code = HANGING.format(tests=str(request.path.parents[1]))
     done = subprocess.run(
         [sys.executable, "-X", "dev", "-c", code],
         capture_output=True,

@@ -174,7 +174,7 @@ def test_a_decision_without_a_challenge_has_twice_the_bytes_of_its_request_and_n
     async def route(request, auth):
         reply = request.reply(status, "No", [("X", "x" * 250)])
         assert 2 * request.data_size < len(reply) <= 512
-        return authorizer.Decision(-5, ad.Cause.FORBIDDEN, status, reply)
+        return ad.Decision(-5, ad.Cause.FORBIDDEN, status, reply)
 
     [reply] = replies_to(shortest(), route=route)
     assert parse_reply(reply).reason == "Request Too Short For Its Reply"

@@ -26,6 +26,7 @@ from auth_diameter import metrics
 from auth_diameter.disc.listener import ConnectionEvent
 from auth_diameter.host.bind import bind as bind_udp
 from auth_diameter.host.server import Host
+from auth_diameter.metrics import exporter as exporter_module
 from auth_diameter.store.accounts import Store
 from auth_diameter.verifier.verifier import Outcome
 
@@ -275,16 +276,16 @@ def test_a_scrape_is_not_logged(exporter, caplog):
 
 
 def test_connections_beyond_some_cost_the_oldest_its_place(exporter, monkeypatch):
-    monkeypatch.setattr(metrics._Handler, "timeout", 2 * PATIENCE)  # none ends because it says nothing
+    monkeypatch.setattr(exporter_module._Handler, "timeout", 2 * PATIENCE)  # none ends by itself
     threads = threading.active_count()
     with contextlib.ExitStack() as stack:
         silent = [
             stack.enter_context(socket.create_connection(("127.0.0.1", exporter), timeout=PATIENCE))
-            for _ in range(3 * metrics._MOST_CONNECTIONS)
+            for _ in range(3 * exporter_module._MOST_CONNECTIONS)
         ]
         assert scrape(exporter)
         assert silent[0].recv(1) == b""
-        wait_until(lambda: threading.active_count() - threads <= metrics._MOST_CONNECTIONS)
+        wait_until(lambda: threading.active_count() - threads <= exporter_module._MOST_CONNECTIONS)
 
 
 def test_no_descriptors_are_no_reason_to_spin(exporter, monkeypatch):
@@ -299,5 +300,5 @@ def test_no_descriptors_are_no_reason_to_spin(exporter, monkeypatch):
         began = time.monotonic()
         with socket.create_connection(("127.0.0.1", exporter)):
             wait_until(lambda: len(tries) >= 5)
-        assert time.monotonic() - began >= 4 * metrics._PAUSE
+        assert time.monotonic() - began >= 4 * exporter_module._PAUSE
     assert scrape(exporter)

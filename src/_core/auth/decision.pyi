@@ -1,7 +1,7 @@
 from collections.abc import Sequence
 from typing import final
 
-from auth_diameter.client.authorizer import Cause
+from auth_diameter.decision import Cause
 
 @final
 class Decision:

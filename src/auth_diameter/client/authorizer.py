@@ -13,7 +13,6 @@ refused, for the reasons that each function lists.
 from __future__ import annotations
 
 import contextlib
-import enum
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -22,7 +21,6 @@ from auth_diameter._core import (
     Challenge,
     ConfigError,
     Credentials,
-    Decision,
     ParseError,
     Penalties,
     Question,
@@ -34,52 +32,11 @@ from auth_diameter._core import (
 from auth_diameter.client.nonce_watch import NonceWatch
 from auth_diameter.client.pseudovars import check_text, compile_template
 from auth_diameter.config import Config
+from auth_diameter.decision import PROXY, REASONS, RULINGS, UAS, Cause, Decision, Headers, refuse
 
-__all__ = ["Authorizer", "Cause", "Decision", "Headers", "Request", "malformed", "refuse"]
+__all__ = ["Authorizer", "Request", "malformed"]
 
 Request: TypeAlias = SipRequest | bytes | bytearray | memoryview
-Headers = Sequence[tuple[str, str]]
-
-
-class Cause(enum.Enum):
-    """Who decided, and why."""
-
-    __hash__ = object.__hash__  # members are single objects; Enum's own hash is a call in Python
-
-    AUTHORIZED = "DISC found the credentials right"
-    MEMBER = "DISC says that the user is in the group"
-    BYPASSED = "ACK and CANCEL are never challenged"
-    CHALLENGED = "DISC wants credentials"
-    RECHALLENGED = "DISC wants other credentials: the nonce in these is not its own, or they are wrong"
-    FORBIDDEN = "DISC refuses the credentials"
-    UNKNOWN_ALGORITHM = "DISC refuses the credentials, whose algorithm nobody knows"
-    UNKNOWN_QOP = "DISC refuses the credentials, whose qop nobody knows"
-    REALM_NOT_SERVED = "DISC has no subscriber in this realm"
-    PENALIZED = "too many credentials of this user or source were wrong"
-    NOT_MEMBER = "DISC says that the user is not in the group"
-    NOT_AUTHORIZED = "no credentials on the request were found right before"
-    MALFORMED_REQUEST = "the request breaks the grammar of SIP"
-    MALFORMED_CREDENTIALS = "a Digest header for the realm breaks its grammar, and no other is good"
-    MALFORMED_QOP = "credentials name a qop without nc or cnonce, or several"
-    MALFORMED_RESPONSE = "the response in credentials is no digest of their algorithm"
-    NO_IDENTITY = "From, To or the Request-URI is missing, or lacks the host or user that is asked for"
-    TOO_LARGE = "the question to DISC would be larger than a Diameter message may be"
-    DISC_REFUSED = "DISC answered with an error"
-    DISC_UNUSABLE = "DISC's answer cannot be used"
-    DISC_TIMEOUT = "DISC did not answer in time"
-    DISC_LOST = "the connection to DISC was lost before the answer"
-    DISC_UNREACHABLE = "no DISC can be reached"
-    OVERLOADED = "too many questions wait for DISC already"
-
-
-_REASONS = {
-    400: "Bad Request",
-    401: "Unauthorized",
-    403: "Forbidden",
-    407: "Proxy Authentication Required",
-    500: "Server Internal Error",
-    503: "Service Unavailable",
-}
 
 _NONE: list[Question] = []  # no question, the usual answer
 
@@ -102,20 +59,6 @@ _PARTS: dict[str, tuple[Literal["request", "from", "to"], int]] = {
     "to": ("to", -2),
     "from": ("from", -3),
 }
-
-
-def refuse(
-    request: SipRequest,
-    status: int,
-    cause: Cause,
-    return_code: int,
-    headers: Headers = (),
-    realm: str | None = None,
-    username: str | None = None,
-) -> Decision:
-    """A refusal with its whole reply."""
-    reply = request.reply(status, _REASONS[status], headers)
-    return Decision(return_code, cause, status, reply or None, username, realm, headers)
 
 
 class Authorizer:
@@ -174,15 +117,15 @@ class Authorizer:
         # From may be a URI without a host, such as tel: or urn:, where the realm does not come from it; To of
         # a REGISTER is a SIP or SIPS URI (RFC 3261, 10.2), and so has one.
         if not used or (not host and (request.is_register or request.from_uri is None)):
-            return refuse(request, 400, Cause.NO_IDENTITY, 0)
+            return refuse(request, Cause.NO_IDENTITY)
         try:
             credentials = request.credentials(used, proxy)
         except ParseError as error:
             cause = _MALFORMED.get(error.parameter, Cause.MALFORMED_CREDENTIALS)
-            return refuse(request, 400, cause, 0, realm=used)
+            return refuse(request, cause, realm=used)
         question = authentication(request, used, credentials, proxy, self._max_question, self._tell_source)
         if question is None:
-            return refuse(request, 400, Cause.TOO_LARGE, 0)
+            return refuse(request, Cause.TOO_LARGE)
         if credentials is not None and self._penalties is not None:
             attempt = self._penalties.begin(credentials, used, request.source, now, question)
             if attempt is not None:
@@ -218,7 +161,7 @@ class Authorizer:
         if source == "credentials":
             credentials, username = request.authorized, request.authorized_username
             if credentials is None or username is None:
-                return Decision(-4, Cause.NOT_AUTHORIZED)
+                return _decide_group(Cause.NOT_AUTHORIZED)
             user = username.partition("@")[0]
             domain: str | None = credentials.realm
         else:
@@ -229,10 +172,10 @@ class Authorizer:
             user, domain = uri.account or "", uri.host
         realm = request.request_host
         if not user or realm is None or (self.use_domain and not domain):
-            return Decision(-5, Cause.NO_IDENTITY)
+            return _decide_group(Cause.NO_IDENTITY)
         name = f"{user}@{domain}" if self.use_domain else user
         question = group_check(request, realm, name, group, self._max_question)
-        return question if question is not None else Decision(-5, Cause.TOO_LARGE)
+        return question if question is not None else _decide_group(Cause.TOO_LARGE)
 
     # ------------------------------------------------------------------ their ends
 
@@ -262,27 +205,29 @@ class Authorizer:
         request = question.request
         code = answer.result_code
         if answer.fault is not None or (code == _SUCCESS and credentials is not None):
-            return refuse(request, 500, Cause.DISC_UNUSABLE, -5, (), realm, username)
+            return refuse(request, Cause.DISC_UNUSABLE, None, (), realm, username)
         if code == _AUTHENTICATION_REJECTED and answer.service_type == _SERVICE_AUTHENTICATION:
             if not answer.challenges:
-                return refuse(request, 500, Cause.DISC_UNUSABLE, -5, (), realm, username)
+                return refuse(request, Cause.DISC_UNUSABLE, None, (), realm, username)
             if self._watch is not None:
                 self._watch.challenged(question, answer.challenges, now)
             cause = _CHALLENGED
             if credentials is not None and not any(map(_is_stale, answer.challenges)):
                 cause = Cause.RECHALLENGED
-            status, name = (407, "Proxy-Authenticate") if question.proxy else (401, "WWW-Authenticate")
+            role = PROXY if question.proxy else UAS
             # Each in a header field of its own, in the order of preference: RFC 8760, 2.4.
-            headers = tuple([(name, value.decode("utf-8", "surrogateescape")) for value in answer.challenges])
-            return refuse(request, status, cause, -5, headers, realm, username)
+            headers = tuple(
+                [(role.challenge, value.decode("utf-8", "surrogateescape")) for value in answer.challenges]
+            )
+            return refuse(request, cause, role.status, headers, realm, username)
         if code in (_AUTHORIZATION_REJECTED, _AUTHENTICATION_REJECTED):
             if credentials is not None and answer.failed_avp == _CALLING_STATION_ID:
                 return self._penalized(question)
             cause = Cause.REALM_NOT_SERVED if code == _AUTHORIZATION_REJECTED else Cause.FORBIDDEN
             if credentials is not None:
                 cause = _why_forbidden(credentials)
-            return refuse(request, 403, cause, -5, (), realm, username)
-        return refuse(request, 500, Cause.DISC_REFUSED, -5, (), realm, username)
+            return refuse(request, cause, None, (), realm, username)
+        return refuse(request, Cause.DISC_REFUSED, None, (), realm, username)
 
     def _end_attempt(self, question: Question, wrong: bool, now: float) -> None:
         """The credentials are judged, or nobody will judge them: what they count for who sent them."""
@@ -315,18 +260,18 @@ class Authorizer:
     def _penalized(self, question: Question) -> Decision:
         credentials = question.credentials
         username = credentials.username if credentials is not None else None
-        return refuse(question.request, 403, Cause.PENALIZED, -5, (), question.realm, username)
+        return refuse(question.request, Cause.PENALIZED, None, (), question.realm, username)
 
     def _conclude_group(self, question: Question, answer: Answer) -> Decision:
         if answer.fault is not None:
-            return Decision(-1, Cause.DISC_UNUSABLE, username=question.user_name)
+            return _decide_group(Cause.DISC_UNUSABLE, question)
         if answer.result_code == _SUCCESS:
             if answer.service_type not in (0, _SERVICE_GROUP_CHECK):
-                return Decision(-1, Cause.DISC_UNUSABLE, username=question.user_name)
-            return Decision(1, Cause.MEMBER, username=question.user_name)
+                return _decide_group(Cause.DISC_UNUSABLE, question)
+            return _decide_group(Cause.MEMBER, question)
         if answer.result_code in (_AUTHENTICATION_REJECTED, _AUTHORIZATION_REJECTED):
-            return Decision(-1, Cause.NOT_MEMBER, username=question.user_name)
-        return Decision(-1, Cause.DISC_REFUSED, username=question.user_name)
+            return _decide_group(Cause.NOT_MEMBER, question)
+        return _decide_group(Cause.DISC_REFUSED, question)
 
     def fail(self, question: Question, cause: Cause, now: float) -> Decision:
         """The decision where DISC gave no answer: 503 with Retry-After, or -1 for a group check.
@@ -334,7 +279,7 @@ class Authorizer:
         :param cause: why; PENALIZED for a question that was held and `is_refused`: 403.
         """
         if question.is_group_check:
-            return Decision(-1, cause, username=question.user_name)
+            return _decide_group(cause, question)
         self._end_attempt(question, False, now)
         if cause is Cause.PENALIZED:
             return self._penalized(question)
@@ -351,7 +296,7 @@ class Authorizer:
     ) -> Decision:
         status = self._unavailable_status
         headers = self._unavailable_headers if status == 503 else ()
-        return refuse(request, status, cause, -5, headers, realm, username)
+        return refuse(request, cause, status, headers, realm, username)
 
 
 def _authentication_info(question: Question, answer: Answer) -> Headers:
@@ -369,8 +314,7 @@ def _authentication_info(question: Question, answer: Answer) -> Headers:
                 return ()
             values += [f"qop={credentials.qop}", f"cnonce={quote(cnonce)}", f"nc={credentials.nc}"]
         values.append(f'rspauth="{answer.response_auth.decode("ascii")}"')
-    name = "Proxy-Authentication-Info" if question.proxy else "Authentication-Info"
-    return ((name, ", ".join(values)),)
+    return (((PROXY if question.proxy else UAS).info, ", ".join(values)),)
 
 
 def _why_forbidden(credentials: Credentials) -> Cause:
@@ -411,7 +355,12 @@ def _is_stale(challenge: bytes) -> bool:
         return False
 
 
+def _decide_group(cause: Cause, question: Question | None = None) -> Decision:
+    """The end of a group check, which never replies."""
+    return Decision(RULINGS[cause].group_code, cause, username=question and question.user_name)
+
+
 def malformed(error: ParseError) -> Decision:
     """The decision on bytes that are no SIP request: 400 where a reply can be addressed."""
-    reply = error.request.reply(400, _REASONS[400]) if error.request is not None else b""
+    reply = error.request.reply(400, REASONS[400]) if error.request is not None else b""
     return Decision(0, Cause.MALFORMED_REQUEST, 400, reply or None)

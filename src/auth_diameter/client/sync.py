@@ -18,8 +18,9 @@ from types import TracebackType
 from typing import Self
 
 from auth_diameter._core import Answer, DiscError, Question, exchange
-from auth_diameter.client.authorizer import Authorizer, Cause, Decision, Request, is_held, is_refused
+from auth_diameter.client.authorizer import Authorizer, Request, is_held, is_refused
 from auth_diameter.config import Config
+from auth_diameter.decision import Cause, Decision
 from auth_diameter.diameter.peer import Change, Connection, Peer
 from auth_diameter.diameter.peer_log import ChangeLog
 from auth_diameter.diameter.pool import Failure, Pool

@@ -138,7 +138,8 @@ def bind_metrics(at: tuple[str, int] | None, count: int = 1) -> list[socket.sock
     try:
         from auth_diameter.metrics import bind
     except ModuleNotFoundError as error:
-        raise ad.ConfigError(f"--metrics: no {error.name}; pip install 'auth-diameter[server]'") from None
+        package = (error.name or "").partition(".")[0]
+        raise ad.ConfigError(f"--metrics: no {package}; pip install 'auth-diameter[server]'") from None
     with listening(show(at), "--metrics"):
         sockets = bind(*at, count)
     ports = " and ".join(f"http://{show(sock.getsockname()[:2])}/metrics" for sock in sockets)

@@ -32,8 +32,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from auth_diameter._core import Answer, Question, append_question
-from auth_diameter.client.authorizer import Cause
 from auth_diameter.config import Config
+from auth_diameter.decision import Cause
 from auth_diameter.diameter.limiter import NO_LIMIT, Overload
 from auth_diameter.diameter.peer import Change, Connection, Peer, PeerState
 from auth_diameter.diameter.stats import PeerStats, PoolStats

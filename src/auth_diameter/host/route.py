@@ -21,7 +21,7 @@ from typing import cast
 
 from auth_diameter._core import ConfigError, SipRequest
 from auth_diameter.client.aio import AsyncAuthDiameter
-from auth_diameter.client.authorizer import Decision
+from auth_diameter.decision import Decision
 
 Result = bytes | Decision | None
 Route = Callable[[SipRequest, AsyncAuthDiameter], Awaitable[Result]]

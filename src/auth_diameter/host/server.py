@@ -29,7 +29,7 @@ from auth_diameter._core import (
     Transactions,
 )
 from auth_diameter.client.aio import AsyncAuthDiameter
-from auth_diameter.client.authorizer import Cause, Decision, refuse
+from auth_diameter.decision import PROXY, REASONS, UAS, Cause, Decision, refuse
 from auth_diameter.host.bind import bind
 from auth_diameter.host.route import Route
 from auth_diameter.host.turns import Turns
@@ -64,13 +64,6 @@ _BACKLOG = 0.3  # seconds to serve what has come already when the host is closed
 _PATIENCE = 1.0  # seconds that requests under way then have to end
 _PAUSE = 0.05  # seconds until a socket that cannot be read is tried again
 
-_REASONS = {
-    400: "Bad Request",
-    500: "Server Internal Error",
-    503: "Service Unavailable",
-    505: "Version Not Supported",
-}
-
 
 def _challenged(request: SipRequest, decision: Decision) -> tuple[bytes, int]:
     """A refusal's reply, and how many bytes it may have at least.
@@ -79,12 +72,12 @@ def _challenged(request: SipRequest, decision: Decision) -> tuple[bytes, int]:
     than twice as large as the request, or has one.
     """
     reply, status, headers = decision.reply or b"", decision.status, decision.headers
-    if status not in (401, 407):
+    if status not in (UAS.status, PROXY.status):
         return reply, 0
     if request.authorized is None:
         while len(headers) > 1 and len(reply) > _AMPLIFICATION * request.data_size:
             headers = headers[:-1]
-            reply = refuse(request, status, decision.cause, decision.return_code, headers).reply or b""
+            reply = refuse(request, decision.cause, status, headers).reply or b""
     return reply, _ONE_CHALLENGE if len(headers) == 1 else 0
 
 
@@ -196,7 +189,7 @@ class Host:
         except ParseError as error:
             self.malformed += 1
             if error.request is not None:
-                self._send(error.request.reply(error.status, _REASONS[error.status]), error.request)
+                self._send(error.request.reply(error.status, REASONS[error.status]), error.request)
             return
         # An ACK is no transaction: each one that comes answers a reply that was sent once more.
         if not request.is_ack_or_cancel or request.method != "ACK":
@@ -213,12 +206,12 @@ class Host:
             self._judge(request, now, full)
         except Exception as error:  # noqa: BLE001 - it is answered, and not under way for ever
             self._sparing.exception(error, now, "a request could not be handled")
-            self._answer(request, request.reply(500, _REASONS[500]))
+            self._answer(request, request.reply(500, REASONS[500]))
 
     def _judge(self, request: SipRequest, now: float, full: bool) -> None:
         if self._draining or (self._route is not None and not self._has_room()):
             self.refused += 1
-            self._answer(request, request.reply(503, _REASONS[503], _LATER))
+            self._answer(request, request.reply(503, REASONS[503], _LATER))
             return
         if self._route is not None:
             self._taken += 1
@@ -263,7 +256,7 @@ class Host:
         try:
             contacts = request.contact_headers()
         except ParseError:
-            return request.reply(400, _REASONS[400])
+            return request.reply(400, REASONS[400])
         return request.reply(200, "OK", [*decision.headers, *contacts] if decision.headers else contacts)
 
     async def _run(self, route: Route, request: SipRequest) -> None:
@@ -280,10 +273,10 @@ class Host:
                 raise TypeError(f"request_route returned {kind}, not bytes, a Decision or None")
             reply = bytes(result) if result is not None else b""
         except asyncio.CancelledError:
-            reply = request.reply(500, _REASONS[500])
+            reply = request.reply(500, REASONS[500])
         except (Exception, SystemExit) as error:  # noqa: BLE001 - nor a sys.exit() in a script
             self._sparing.exception(error, self._loop.time(), "the route script failed")
-            reply = request.reply(500, _REASONS[500])
+            reply = request.reply(500, REASONS[500])
         self._answer(request, reply, most)
 
     def _note(self, request: SipRequest, decision: Decision) -> None:
@@ -367,7 +360,7 @@ class Host:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._idle.wait(), _PATIENCE)
         for request in list(self._pending):
-            self._answer(request, request.reply(503, _REASONS[503], _LATER))
+            self._answer(request, request.reply(503, REASONS[503], _LATER))
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

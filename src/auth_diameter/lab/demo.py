@@ -18,8 +18,8 @@ from rich.text import Text
 
 from auth_diameter._core import Framer, Message, ParseError, SipRequest, format_message
 from auth_diameter.client.aio import AsyncAuthDiameter
-from auth_diameter.client.authorizer import Decision
 from auth_diameter.config import Config
+from auth_diameter.decision import Decision
 from auth_diameter.disc.listener import listen
 from auth_diameter.host.server import serve
 from auth_diameter.lab.uac import Reply, authorization, make_request, parse_reply

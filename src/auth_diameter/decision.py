@@ -1,0 +1,144 @@
+"""What the three functions decide: the causes, and the status and return code that belong to each.
+
+The status goes to the SIP client. The return code goes to the routing script, as in OpenSER's module: 1 for
+a request that is let through, 0 for a malformed one, below 0 for a refused one.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from typing import Final, NamedTuple, TypeAlias
+
+from auth_diameter._core import Decision, SipRequest
+
+__all__ = ["PROXY", "REASONS", "RULINGS", "UAS", "Cause", "Decision", "Headers", "Role", "Ruling", "refuse"]
+
+Headers: TypeAlias = Sequence[tuple[str, str]]
+
+
+class Cause(enum.Enum):
+    """Who decided, and why."""
+
+    __hash__ = object.__hash__  # members are single objects; Enum's own hash is a call in Python
+
+    AUTHORIZED = "DISC found the credentials right"
+    MEMBER = "DISC says that the user is in the group"
+    BYPASSED = "ACK and CANCEL are never challenged"
+    CHALLENGED = "DISC wants credentials"
+    RECHALLENGED = "DISC wants other credentials: the nonce in these is not its own, or they are wrong"
+    FORBIDDEN = "DISC refuses the credentials"
+    UNKNOWN_ALGORITHM = "DISC refuses the credentials, whose algorithm nobody knows"
+    UNKNOWN_QOP = "DISC refuses the credentials, whose qop nobody knows"
+    REALM_NOT_SERVED = "DISC has no subscriber in this realm"
+    PENALIZED = "too many credentials of this user or source were wrong"
+    NOT_MEMBER = "DISC says that the user is not in the group"
+    NOT_AUTHORIZED = "no credentials on the request were found right before"
+    MALFORMED_REQUEST = "the request breaks the grammar of SIP"
+    MALFORMED_CREDENTIALS = "a Digest header for the realm breaks its grammar, and no other is good"
+    MALFORMED_QOP = "credentials name a qop without nc or cnonce, or several"
+    MALFORMED_RESPONSE = "the response in credentials is no digest of their algorithm"
+    NO_IDENTITY = "From, To or the Request-URI is missing, or lacks the host or user that is asked for"
+    TOO_LARGE = "the question to DISC would be larger than a Diameter message may be"
+    DISC_REFUSED = "DISC answered with an error"
+    DISC_UNUSABLE = "DISC's answer cannot be used"
+    DISC_TIMEOUT = "DISC did not answer in time"
+    DISC_LOST = "the connection to DISC was lost before the answer"
+    DISC_UNREACHABLE = "no DISC can be reached"
+    OVERLOADED = "too many questions wait for DISC already"
+
+
+class Ruling(NamedTuple):
+    """What follows from a `Cause`.
+
+    :ivar status: of the SIP reply; `CHALLENGE`: that of the `Role`; None: there is no reply.
+    :ivar return_code: of ``diameter_www_authorize`` and ``diameter_proxy_authorize``.
+    :ivar group_code: of ``diameter_is_user_in``, which never replies.
+    """
+
+    status: int | None
+    return_code: int
+    group_code: int = -1
+
+
+CHALLENGE: Final = 0  # stands for 401 or 407
+UNAVAILABLE: Final = 503  # or what `Config.unavailable_status` says
+
+_FORBIDDEN = Ruling(403, -5)
+_MALFORMED = Ruling(400, 0)
+_UNAVAILABLE = Ruling(UNAVAILABLE, -5)
+
+RULINGS: Final = {
+    Cause.AUTHORIZED: Ruling(None, 1),
+    Cause.MEMBER: Ruling(None, 1, 1),
+    Cause.BYPASSED: Ruling(None, 1),
+    Cause.CHALLENGED: Ruling(CHALLENGE, -5),
+    Cause.RECHALLENGED: Ruling(CHALLENGE, -5),
+    Cause.FORBIDDEN: _FORBIDDEN,
+    Cause.UNKNOWN_ALGORITHM: _FORBIDDEN,
+    Cause.UNKNOWN_QOP: _FORBIDDEN,
+    Cause.REALM_NOT_SERVED: _FORBIDDEN,
+    Cause.PENALIZED: _FORBIDDEN,
+    Cause.NOT_MEMBER: Ruling(None, -1),
+    Cause.NOT_AUTHORIZED: Ruling(None, -4, -4),
+    # A group check names the part that is at fault: -2 To, -3 From, -5 the rest.
+    Cause.MALFORMED_REQUEST: Ruling(400, 0, -5),
+    Cause.MALFORMED_CREDENTIALS: _MALFORMED,
+    Cause.MALFORMED_QOP: _MALFORMED,
+    Cause.MALFORMED_RESPONSE: _MALFORMED,
+    Cause.NO_IDENTITY: Ruling(400, 0, -5),
+    Cause.TOO_LARGE: Ruling(400, 0, -5),
+    Cause.DISC_REFUSED: Ruling(500, -5),
+    Cause.DISC_UNUSABLE: Ruling(500, -5),
+    Cause.DISC_TIMEOUT: _UNAVAILABLE,
+    Cause.DISC_LOST: _UNAVAILABLE,
+    Cause.DISC_UNREACHABLE: _UNAVAILABLE,
+    Cause.OVERLOADED: _UNAVAILABLE,
+}
+
+# RFC 3261, 21
+REASONS: Final = {
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    407: "Proxy Authentication Required",
+    500: "Server Internal Error",
+    503: "Service Unavailable",
+    505: "Version Not Supported",
+}
+
+
+class Role(NamedTuple):
+    """As what a SIP server authenticates (RFC 3261, 22.2 and 22.3): the status and the header fields.
+
+    :ivar status: of a challenge. :ivar challenge: header field of a challenge.
+    :ivar info: header field of what the server proves in its turn.
+    """
+
+    status: int
+    challenge: str
+    info: str
+
+
+UAS: Final = Role(401, "WWW-Authenticate", "Authentication-Info")
+PROXY: Final = Role(407, "Proxy-Authenticate", "Proxy-Authentication-Info")
+
+
+def refuse(
+    request: SipRequest,
+    cause: Cause,
+    status: int | None = None,
+    headers: Headers = (),
+    realm: str | None = None,
+    username: str | None = None,
+) -> Decision:
+    """A refusal with its whole reply.
+
+    :param status: what stands for the status of `cause` here: 401 or 407, 500 or 503; None: that of `cause`.
+    """
+    ruling = RULINGS[cause]
+    if status is None:
+        status = ruling.status
+    assert status
+    reply = request.reply(status, REASONS[status], headers)
+    return Decision(ruling.return_code, cause, status, reply or None, username, realm, headers)
