@@ -31,6 +31,10 @@ def pytest_runtest_makereport(item, call):
     report = yield
     if report.failed:
         report.sections += [(program.name, program.output()[-6000:]) for program in Program.live]
+    # What a name that is no text leaves in a log must not stop the report on its way from a worker.
+    report.sections = [
+        (name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections
+    ]
     return report
 
 

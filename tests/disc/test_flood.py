@@ -9,6 +9,8 @@ from kit.process import Server
 
 from auth_diameter.store.accounts import Store
 
+pytestmark = pytest.mark.campaign
+
 
 @pytest.fixture
 def server(tmp_path):

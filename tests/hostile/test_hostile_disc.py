@@ -21,6 +21,8 @@ from kit.wire import SIP_MSGID, USER_NAME, build_answer
 
 from auth_diameter import AsyncAuthDiameter, AuthDiameter, Cause, Config
 
+pytestmark = pytest.mark.campaign
+
 AT_A_TIME = 50  # clients
 TIMEOUT = 2.0  # seconds that a client waits for its answer
 

@@ -15,6 +15,8 @@ from hostile.memory import (
 from hostile.processes import fill, stop
 from kit.process import Server
 
+pytestmark = pytest.mark.campaign
+
 WARMUP, COUNT = 3000, 6000
 LARGE = 10_000  # requests while DISC hangs
 MOST = 64  # MiB for them, of 600 that came
