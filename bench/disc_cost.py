@@ -56,9 +56,9 @@ def play(work: str, reads: int) -> None:
     """So many reads, each answered; all questions are made before, for both numbers of reads alike."""
     import auth_diameter as ad
     from auth_diameter._core import RequestStream
+    from auth_diameter.disc.server import Disc
     from auth_diameter.store.accounts import Store
     from auth_diameter.verifier.nonces import Nonces
-    from auth_diameter.verifier.verifier import Disc
 
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/users.sqlite"

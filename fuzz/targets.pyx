@@ -31,7 +31,7 @@ from auth_diameter._core.digest.credentials cimport (
 )
 from auth_diameter._core.diameter.disc_wire cimport (
     MAX_CHALLENGE, AnswerView, Asked, QuestionView, answer_size, authentication_room, challenge_size,
-    group_check_room, identity, put_answer, put_authentication, put_challenge, put_group_check, read_answer,
+    group_check_room, put_answer, put_authentication, put_challenge, put_group_check, read_answer,
     read_question,
 )
 from auth_diameter._core.sip.fields cimport (
@@ -44,8 +44,8 @@ from auth_diameter._core.diameter.message cimport (
     header_get, header_put,
 )
 from auth_diameter._core.sip.parse cimport (
-    DEFAULT_MAX_LINES, DEFAULT_MAX_SIZE, SipMessage, can_reply, find_credentials, parse_request, put_reply_end,
-    put_reply_header, put_reply_start, release_request, reply_room,
+    DEFAULT_MAX_LINES, DEFAULT_MAX_SIZE, SipMessage, can_reply, find_credentials, identity, parse_request,
+    put_reply_end, put_reply_header, put_reply_start, release_request, reply_room,
 )
 from auth_diameter._core.base.span cimport Reader, Span, between
 from auth_diameter._core.sip.uri cimport SCHEME_SIP, SCHEME_SIPS, SipUri, put_address, take_uri
@@ -487,12 +487,13 @@ cdef void check_question(const SipMessage *m, const DigestFields *credentials, S
     # Whatever the username: one with a NUL, behind a backslash or as %00, is refused by its digest.
     hold(question.fault == 0, "DISC takes a question")
     hold(question.service_type == SERVICE_AUTHENTICATION and question.msgid.n == 4
-         and equal(question.realm, realm), "DISC reads what was asked")
+         and equal(question.told.realm, realm), "DISC reads what was asked")
     hold((question.response.p != NULL) == (credentials != NULL), "credentials come through")
-    hold(equal(question.body_hash, BODY_HASH) and equal(question.source, SOURCE), "and what belongs to them")
+    hold(equal(question.told.body_hash, BODY_HASH) and equal(question.told.source, SOURCE),
+         "and what belongs to them")
     hold(question.header.end_to_end == 0x05060708, "and the id of the SIP request")
     if credentials != NULL:
-        hold(equal(question.method, m.method_name), "the method comes through")
+        hold(equal(question.told.method, m.method_name), "the method comes through")
     free(out)
 
 
@@ -504,8 +505,9 @@ cdef void check_group_question(const SipUri *uri) noexcept nogil:
     cdef size_t n = put_group_check(out, uri.host, uri.user, uri.user, 0x01020304)
     hold(n <= room and frame(out, n, room) == <Py_ssize_t>n, "a group check is a message and has room")
     read_question(out, n, &question)
-    hold(question.fault == 0 and question.service_type == SERVICE_GROUP_CHECK and equal(question.realm, uri.host)
-         and equal(question.user_name, uri.user) and equal(question.group, uri.user), "DISC reads what was asked")
+    hold(question.fault == 0 and question.service_type == SERVICE_GROUP_CHECK
+         and equal(question.told.realm, uri.host) and equal(question.told.user_name, uri.user)
+         and equal(question.told.group, uri.user), "DISC reads what was asked")
     free(out)
 
 
@@ -604,22 +606,22 @@ cdef void ask_disc(const uint8_t *p, size_t n) noexcept nogil:
     if not p[4] & FLAG_REQUEST:
         return
     read_question(p, n, &q)
-    hold(inside(q.msgid, p, end) and inside(q.user_name, p, end) and inside(q.realm, p, end)
-         and inside(q.resource, p, end) and inside(q.response, p, end)
-         and inside(q.method, p, end) and inside(q.group, p, end)
-         and inside(q.body_hash, p, end) and inside(q.source, p, end),
+    hold(inside(q.msgid, p, end) and inside(q.told.user_name, p, end) and inside(q.told.realm, p, end)
+         and inside(q.told.resource, p, end) and inside(q.response, p, end)
+         and inside(q.told.method, p, end) and inside(q.told.group, p, end)
+         and inside(q.told.body_hash, p, end) and inside(q.told.source, p, end),
          "what is asked lies inside the message")
     if q.fault:
         hold(3000 < q.fault < 6000, "a refusal is a Result-Code")
         check_answer(&q, q.fault, 0)
         return
-    hold(q.user_name.n > 0 and q.realm.p != NULL, "a question has a user and a realm")
+    hold(q.told.user_name.n > 0 and q.told.realm.p != NULL, "a question has a user and a realm")
     if q.response.p != NULL:
         parse_credentials(q.response, &credentials, &offset)
         hold(offset <= q.response.n, "an error lies inside the Response")
         check_answer(&q, RESULT_SUCCESS, 0)
     else:
-        check_answer(&q, RESULT_AUTHENTICATION_REJECTED, 1 + (q.user_name.n & 1))
+        check_answer(&q, RESULT_AUTHENTICATION_REJECTED, 1 + (q.told.user_name.n & 1))
 
 
 cdef int disc_session(const uint8_t *data, size_t size) noexcept nogil:

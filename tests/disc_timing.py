@@ -27,12 +27,12 @@ from pathlib import Path
 
 import auth_diameter as ad
 from auth_diameter._core import AaRequest, RequestStream
-from auth_diameter.disc.config import DiscConfig
+from auth_diameter.disc.server import Disc
 from auth_diameter.lab.uac import authorization
 from auth_diameter.store.accounts import Store
-from auth_diameter.verifier.verifier import Disc
+from auth_diameter.verifier.config import VerifierConfig
 
-CONFIG = DiscConfig(algorithms=("SHA-256", "MD5"), userhash=True)
+CONFIG = VerifierConfig(algorithms=("SHA-256", "MD5"), userhash=True)
 MEASURED = partial(Disc, config=CONFIG)
 LEAK = 4.5  # |t| from which on dudect speaks of one
 CROPS = (0.5, 0.7, 0.8, 0.9, 0.95)  # percentiles; above the last one is noise alone
@@ -150,8 +150,8 @@ def cold(disc: Disc, shape: str, users: int, samples: int, seed: int) -> float:
         left = 2 * samples
         while left:
             turn = min(users, left, 2000)
-            disc._users.clear()
-            disc._hashed_users.clear()
+            disc._verifier._subscribers.users.clear()
+            disc._verifier._subscribers._hashed_users.clear()
             kinds = [draw.getrandbits(1) for _ in range(turn)]
             numbers = [2 * n + kind for n, kind in zip(draw.sample(range(users), turn), kinds, strict=True)]
             yield from zip(kinds, questions(disc, shape, numbers), strict=True)
@@ -169,7 +169,7 @@ def challenged(disc: Disc, shape: str, users: int, samples: int, seed: int) -> f
         left = 2 * samples
         while left:
             turn = min(users, left, 2000)
-            disc._offers.clear()
+            disc._verifier._subscribers._offers.clear()
             kinds = [draw.getrandbits(1) for _ in range(turn)]
             numbers = [2 * n + kind for n, kind in zip(draw.sample(range(users), turn), kinds, strict=True)]
             yield from zip(kinds, first_questions(shape, numbers), strict=True)

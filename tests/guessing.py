@@ -25,13 +25,14 @@ from kit.uac import Uac, exchange
 from kit.wire import ask_bytes
 
 import auth_diameter as ad
-from auth_diameter._core import Answer, Question, append_question
+from auth_diameter._core import Question, append_question, decode_answer
 from auth_diameter.client.authorizer import Authorizer
 from auth_diameter.decision import Cause
-from auth_diameter.disc.config import DiscConfig
+from auth_diameter.disc.server import Disc
 from auth_diameter.lab.uac import authorization, make_request
 from auth_diameter.store.accounts import Store
-from auth_diameter.verifier.verifier import Disc, Outcome
+from auth_diameter.verifier.config import VerifierConfig
+from auth_diameter.verifier.outcome import Outcome
 
 REALM = "siphub.net"
 URI = f"sip:{REALM}"
@@ -58,7 +59,7 @@ class Service:
     def __init__(self, store: Store, servers: int = 4, **settings: object) -> None:
         config = ad.Config(tell_source=True)
         self.servers = itertools.cycle([Authorizer(config) for _ in range(servers)])
-        self.disc = Disc(store, DiscConfig(**settings))  # type: ignore[arg-type]
+        self.disc = Disc(store, VerifierConfig(**settings))  # type: ignore[arg-type]
         self.counts = self.disc.counts
         self.now = 0.0
         self._credentials: dict[tuple[str, str], str] = {}
@@ -79,7 +80,7 @@ class Service:
             out = bytearray()
             append_question(out, outcome, 1)
             (answer,) = ask_bytes(self.disc, bytes(out), now=EPOCH + self.now)
-            outcome = server.conclude(outcome, Answer.decode(answer), self.now)
+            outcome = server.conclude(outcome, decode_answer(answer), self.now)
         return outcome.cause
 
     def _value(self, user: str, password: str) -> str:
@@ -88,7 +89,7 @@ class Service:
             found = self._credentials.get((user, password))
             if found is not None:
                 return found
-        nonce = self.disc._nonces.make(REALM, EPOCH + self.now)
+        nonce = self.disc._verifier._nonces.make(REALM, EPOCH + self.now)
         challenge = ad.Challenge.parse(f'Digest realm="{REALM}", nonce="{nonce}", qop="auth"')
         value = authorization(challenge, user, password, "REGISTER", URI)
         self._credentials[user, password] = value

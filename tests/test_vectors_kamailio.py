@@ -11,9 +11,9 @@ from kit.sip import parse_reply
 from kit.wire import METHOD, RESOURCE, RESPONSE, SERVICE_TYPE, SIP_MSGID, USER_GROUP, USER_NAME, ask_bytes
 
 from auth_diameter import Cause, Config, Message, ParseError, SipRequest
-from auth_diameter._core import Answer, Question, append_question
+from auth_diameter._core import Question, append_question, decode_answer
 from auth_diameter.client.authorizer import Authorizer
-from auth_diameter.verifier.verifier import Disc, DiscConfig
+from auth_diameter.disc.server import Disc, VerifierConfig
 
 EXCHANGES = json.loads((VECTORS / "kamailio-5.6.3.json").read_text())
 CAPTURED = sorted((VECTORS / "disc-captured").glob("*.bin"))
@@ -59,7 +59,7 @@ def play(exchange):
             out = bytearray()
             append_question(out, outcome, 7)
             assert_same_question(bytes(out), captured)
-            decision = authorizer.conclude(outcome, Answer.decode(bytes.fromhex(pair["answer"])), 0.0)
+            decision = authorizer.conclude(outcome, decode_answer(bytes.fromhex(pair["answer"])), 0.0)
     assert next(pairs, None) is None, "the C module asked once more"
     return decision
 
@@ -111,7 +111,7 @@ def without_to_tag(headers):
 @pytest.fixture
 def disc(tmp_path):
     with fill_store(tmp_path) as store:
-        yield Disc(store, DiscConfig(), AllFresh())
+        yield Disc(store, VerifierConfig(), AllFresh())
 
 
 @pytest.mark.parametrize(("data", "name"), QUESTIONS)
@@ -120,17 +120,18 @@ def test_our_disc_reads_each_question(data, name):
     fields = undo_quirks(data)
     assert question.fault == 0
     assert question.service_type == fields[SERVICE_TYPE][0]
-    assert question.destination_realm == fields[283]
-    assert question.method == fields.get(METHOD, b"")
-    assert question.group == fields.get(USER_GROUP, b"")
-    assert b"\0" not in question.user_name
-    assert fields[USER_NAME].startswith(question.user_name)
-    assert question.has_credentials is (RESPONSE in fields)
-    if question.has_credentials:
-        credentials = question.credentials()
+    asked = question.question
+    assert asked.realm == fields[283].decode()
+    assert asked.method == fields.get(METHOD, b"").decode()
+    assert (asked.group or "") == fields.get(USER_GROUP, b"").decode()
+    assert "\0" not in asked.user_name
+    assert fields[USER_NAME].decode().startswith(asked.user_name)
+    credentials = asked.credentials
+    assert (credentials is not None) is (RESPONSE in fields)
+    if credentials is not None:
         assert f"{credentials.username}@{credentials.realm}".encode() == fields[USER_NAME]
     else:
-        assert question.user_name == fields[USER_NAME]
+        assert asked.user_name == fields[USER_NAME].decode()
 
 
 @pytest.mark.parametrize(("data", "name"), QUESTIONS)
@@ -139,17 +140,17 @@ def test_our_disc_answers_so_that_the_c_module_can_read_it(data, name, disc):
     (answer,) = ask_bytes(disc, data)
     code, challenge = read_as_the_c_module(answer, data)
     captured = next(
-        Answer.decode(bytes.fromhex(pair["answer"]))
+        decode_answer(bytes.fromhex(pair["answer"]))
         for exchange in EXCHANGES
         for pair in exchange["diameter"]
         if exchange["name"] == name and bytes.fromhex(pair["request"]) == data
     )
-    not_member = read_question(data).is_group_check and captured.result_code == 5003
-    assert code == (4001 if not_member else captured.result_code)
+    not_member = read_question(data).question.is_group_check and captured.code == 5003
+    assert code == (4001 if not_member else captured.code)
     assert (challenge is not None) is (len(captured.challenges) == 1)
     # Our client takes it for what the C module takes it for.
-    read = Answer.decode(answer)
-    assert (read.result_code, read.service_type) == (code, captured.service_type)
+    read = decode_answer(answer)
+    assert (read.code, read.service) == (code, captured.service)
     assert read.fault is None
 
 
@@ -160,15 +161,16 @@ def test_our_disc_understands_each_captured_question(path, disc):
     fields = undo_quirks(data)
     assert question.fault == 0
     assert question.service_type == ord("6")
-    assert b"\0" not in question.user_name
-    assert question.resource.replace(b"\0", b":") == fields[RESOURCE]
-    assert question.has_credentials is ("nocred" not in path.stem)
-    if question.has_credentials:
-        credentials = question.credentials()
+    asked = question.question
+    assert "\0" not in asked.user_name
+    assert asked.resource.replace("\0", ":") == fields[RESOURCE].decode()
+    credentials = asked.credentials
+    assert (credentials is not None) is ("nocred" not in path.stem)
+    if credentials is not None:
         assert credentials.username.partition("@")[0] == "alice"
-        assert question.method == fields[METHOD]
+        assert asked.method == fields[METHOD].decode()
     else:
-        assert question.user_name == fields[USER_NAME]
+        assert asked.user_name == fields[USER_NAME].decode()
     (answer,) = ask_bytes(disc, data)
     code, _ = read_as_the_c_module(answer, data)
     assert code == 5003  # example.com is not served here, and the digest is wrong

@@ -21,13 +21,14 @@ from auth_diameter._core import (
     AnswerStream,
     Question,
     RequestStream,
+    Service,
     append_question,
     authentication,
     group_check,
 )
 from auth_diameter.client.authorizer import Authorizer
 from auth_diameter.diameter.pool import Pool
-from auth_diameter.verifier.verifier import Disc, DiscConfig
+from auth_diameter.disc.server import Disc, VerifierConfig
 
 
 @dataclass
@@ -109,6 +110,9 @@ MEANING = {
 }
 
 
+SERVICES = {b"6": Service.AUTHENTICATION, b"8": Service.GROUP_CHECK, b"9": Service.OTHER}
+
+
 @pytest.mark.parametrize("data", ANSWERS)
 def test_each_answer_means_to_our_client_what_it_meant_to_the_c_module(data):
     avps = avps_of(data)
@@ -117,8 +121,8 @@ def test_each_answer_means_to_our_client_what_it_meant_to_the_c_module(data):
     ((found, answer),) = stream.feed(data, {msgid_of(data): question})
     assert found is question
     assert stream.fault is None
-    assert answer.result_code == int.from_bytes(avps[RESULT_CODE], "big")
-    assert answer.service_type == avps[SERVICE_TYPE][0]
+    assert answer.code == int.from_bytes(avps[RESULT_CODE], "big")
+    assert answer.service is SERVICES[avps[SERVICE_TYPE]]
     if Message.decode(data).command == 271:
         assert answer.fault == "not an AA-Answer"  # accounting, which ours never asks for
         return
@@ -127,7 +131,7 @@ def test_each_answer_means_to_our_client_what_it_meant_to_the_c_module(data):
     if avps[SERVICE_TYPE] == b"9":
         assert not decision
         return
-    status, return_code, cause = MEANING[avps[SERVICE_TYPE], answer.result_code]
+    status, return_code, cause = MEANING[avps[SERVICE_TYPE], answer.code]
     assert (decision.status, decision.return_code, decision.cause) == (status, return_code, cause)
     if status == 401:
         challenge = avps[CHALLENGE]
@@ -220,7 +224,7 @@ def test_a_pipeline_through_the_pool(seed):
 @pytest.fixture
 def disc(tmp_path):
     with fill_store(tmp_path) as store:
-        yield Disc(store, DiscConfig(), AllFresh())
+        yield Disc(store, VerifierConfig(), AllFresh())
 
 
 # Where ours answers with another Result-Code, and why.
@@ -245,7 +249,7 @@ def test_our_disc_answers_the_questions_of_each_scenario(name, asked, answered, 
     (answer,) = ask_bytes(disc, asked)
     code, challenge = read_as_the_c_module(answer, asked)
     theirs = int.from_bytes(avps_of(answered)[RESULT_CODE], "big")
-    first = not read_question(asked).has_credentials
+    first = read_question(asked).question.credentials is None
     assert code == (theirs if first and theirs == 4001 else OURS.get((name, theirs), theirs))
     assert (challenge is not None) is (code == 4001)
 

@@ -5,18 +5,19 @@ It opens no socket, reads no clock, writes no log and knows no configuration.
 
 from __future__ import annotations
 
+from auth_diameter._core.auth.answer import Answer
 from auth_diameter._core.auth.decision import Decision
+from auth_diameter._core.auth.question import Question, authentication, group_check
+from auth_diameter._core.auth.verdict import Part, Service, Verdict
 from auth_diameter._core.diameter.avp import Avp
 from auth_diameter._core.diameter.disc import (
     AaRequest,
-    Answer,
     AnswerStream,
-    Question,
     RequestStream,
     append_answer,
     append_question,
-    authentication,
-    group_check,
+    decode_answer,
+    question_room,
 )
 from auth_diameter._core.diameter.message import Framer, Message, format_message, message_length
 from auth_diameter._core.digest.compute import (
@@ -56,17 +57,21 @@ __all__ = [
     "NameAddr",
     "NonceUses",
     "ParseError",
+    "Part",
     "Penalties",
     "Question",
     "RequestStream",
+    "Service",
     "SipRequest",
     "Transactions",
     "Uri",
     "Use",
+    "Verdict",
     "append_answer",
     "append_question",
     "authentication",
     "body_hash",
+    "decode_answer",
     "digest_response",
     "exchange",
     "format_challenge",
@@ -75,6 +80,7 @@ __all__ = [
     "ha1",
     "md5_lanes",
     "message_length",
+    "question_room",
     "quote",
     "user_hash",
     "verify",

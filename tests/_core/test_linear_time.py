@@ -107,9 +107,7 @@ def read_message(data: bytes) -> None:
 
 
 def ask_disc(data: bytes) -> None:
-    for question in RequestStream().feed(data):
-        with suppress(ad.ParseError):
-            question.credentials()
+    RequestStream().feed(data)
 
 
 def answer_client(data: bytes) -> None:

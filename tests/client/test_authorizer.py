@@ -39,7 +39,7 @@ from kit.disc import (
 )
 
 from auth_diameter import Avp, Config, ConfigError, Decision, Message, ParseError, SipRequest
-from auth_diameter._core import Answer, Question, append_question
+from auth_diameter._core import Question, append_question, decode_answer
 from auth_diameter.client.authorizer import Authorizer
 from auth_diameter.decision import Cause
 
@@ -99,7 +99,7 @@ def refused(decision, status, cause, return_code, proxy=False):
 
 
 def answered(question, *args, **kwargs):
-    return AUTHORIZER.conclude(question, Answer.decode(build_answer(1, *args, **kwargs)), 0.0)
+    return AUTHORIZER.conclude(question, decode_answer(build_answer(1, *args, **kwargs)), 0.0)
 
 
 # ------------------------------------------------------------------ step 1
@@ -710,14 +710,14 @@ def test_step_8_an_answer_with_two_meanings(more, service, proxy):
 def test_step_8_an_answer_to_another_command():
     data = bytearray(build_answer(1, 2001))
     data[5:8] = (271).to_bytes(3, "big")
-    decision = AUTHORIZER.conclude(authorize(with_credentials()), Answer.decode(bytes(data)), 0.0)
+    decision = AUTHORIZER.conclude(authorize(with_credentials()), decode_answer(bytes(data)), 0.0)
     refused(decision, 500, Cause.DISC_UNUSABLE, -5)
 
 
 def test_step_8_an_answer_that_ends_inside_an_avp():
     data = bytearray(build_answer(1, 2001))
     data[-7] = 0xFF  # in the length of Service-Type, the last
-    decision = AUTHORIZER.conclude(authorize(with_credentials()), Answer.decode(bytes(data)), 0.0)
+    decision = AUTHORIZER.conclude(authorize(with_credentials()), decode_answer(bytes(data)), 0.0)
     refused(decision, 500, Cause.DISC_UNUSABLE, -5)
 
 
@@ -803,7 +803,7 @@ def attempt(authorizer, now, code=5003, source=SOURCE, proxy=False, credentials=
     outcome = authorize(request, proxy=proxy, authorizer=authorizer, now=now)
     if isinstance(outcome, Decision):
         return outcome
-    return authorizer.conclude(outcome, Answer.decode(build_answer(1, code, **answer)), now)
+    return authorizer.conclude(outcome, decode_answer(build_answer(1, code, **answer)), now)
 
 
 def test_where_disc_holds_the_source_back_the_cause_says_so():
@@ -921,7 +921,7 @@ def attempt_of(username, authorizer, code, now=0.0, source=SOURCE):
     outcome = authorize(request, authorizer=authorizer, now=now)
     if isinstance(outcome, Decision):
         return outcome.cause
-    return authorizer.conclude(outcome, Answer.decode(build_answer(1, code)), now).cause
+    return authorizer.conclude(outcome, decode_answer(build_answer(1, code)), now).cause
 
 
 def test_the_owner_is_let_in_from_elsewhere_while_somebody_guesses():

@@ -169,9 +169,11 @@ def test_the_one_attempt_after_a_penalty_may_be_on_a_stale_nonce(service):
     service.now += 1.0
     for _ in itertools.repeat(None, 3):
         service._credentials.clear()
-        nonces, service.disc._nonces = service.disc._nonces, guessing.Disc(service.disc._store)._nonces
+        nonces = service.disc._verifier._nonces
+        keys = nonces._keys
+        nonces.use(secrets.token_bytes(32))
         value = service._value("alice", PASSWORD)
-        service.disc._nonces = nonces
+        nonces._keys = keys
         service._value = lambda *_, value=value: value
         assert service.attempt("alice", "192.0.2.1", PASSWORD) is Cause.CHALLENGED
         del service._value

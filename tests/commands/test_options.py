@@ -8,8 +8,8 @@ from kit.process import assert_one_line
 import auth_diameter as ad
 from auth_diameter.cli import main
 from auth_diameter.commands.options import NetworkText, networks, option_name, settings
-from auth_diameter.disc.config import DiscConfig
 from auth_diameter.disc.listener import ListenerConfig
+from auth_diameter.verifier.config import VerifierConfig
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_the_database_can_be_named_in_the_environment(cli, db, monkeypatch):
 
 SETTINGS = [
     ("serve", ad.Config, {"diameter_client_host", "diameter_client_port", "peers"}),  # --disc has them
-    ("disc", DiscConfig, set()),
+    ("disc", VerifierConfig, set()),
     ("disc", ListenerConfig, set()),
 ]
 

@@ -22,11 +22,12 @@ from kit.wire import (
 
 import auth_diameter as ad
 from auth_diameter._core import RequestStream
-from auth_diameter.disc.config import DiscConfig
+from auth_diameter.disc.server import Disc
 from auth_diameter.store.accounts import Store, StoreError
 from auth_diameter.store.names import Hashes
 from auth_diameter.store.schema import READER_WAIT
-from auth_diameter.verifier.verifier import Disc, Outcome
+from auth_diameter.verifier.config import VerifierConfig
+from auth_diameter.verifier.outcome import Outcome
 
 REALM = "siphub.net"
 UNABLE = 5012
@@ -226,7 +227,7 @@ class Failing:
 
 def test_a_store_that_fails_between_two_lookups_of_a_question(path):
     # What the user could be offered instead is asked for when the digest has been judged.
-    config = DiscConfig(algorithms=("SHA-256", "MD5"), rechallenge=True)
+    config = VerifierConfig(algorithms=("SHA-256", "MD5"), rechallenge=True)
     with Store.open(path) as store:
         disc = Disc(Failing(store, "algorithms", StoreError("locked")), config)
         questions = [credentials_question(1, "u1"), group_question(2, f"u1@{REALM}"), challenge_question(3)]

@@ -16,8 +16,8 @@ from kit.machine import PATIENCE, needs_ipv6
 import auth_diameter as ad
 from auth_diameter.disc import listener as listener_module
 from auth_diameter.disc.listener import ConnectionEvent, ListenerConfig, _Connections, _source, listen
+from auth_diameter.disc.server import Disc
 from auth_diameter.store.accounts import Store
-from auth_diameter.verifier.verifier import Disc
 
 try:
     import uvloop

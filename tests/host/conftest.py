@@ -10,9 +10,9 @@ from kit.uac import AsyncUac
 
 import auth_diameter as ad
 from auth_diameter.disc.listener import listen
+from auth_diameter.disc.server import Disc
 from auth_diameter.host.server import serve
 from auth_diameter.store.accounts import Store
-from auth_diameter.verifier.verifier import Disc
 
 try:
     import uvloop

@@ -12,7 +12,7 @@ from kit.sip import ACCOUNT, DOMAIN, shortest
 from kit.wire import build_answer
 
 import auth_diameter as ad
-from auth_diameter._core import Answer, Avp, Penalties
+from auth_diameter._core import Avp, Penalties, decode_answer
 from auth_diameter.client import authorizer
 from auth_diameter.host import server as host_module
 from auth_diameter.host.bind import bind
@@ -69,7 +69,7 @@ def replies_to(datagram, *challenges, route=None):
             sent = []
             host._queue = sent.append
             more = tuple(Avp(402, value) for value in challenges)
-            answer = Answer.decode(build_answer(1, 4001, more=more))
+            answer = decode_answer(build_answer(1, 4001, more=more))
 
             auth.ask = lambda question, end: end(auth.authorizer().conclude(question, answer, 0.0))
             host._handle((datagram, ("192.0.2.1", 5060)), 0.0, full=False)
@@ -112,7 +112,7 @@ def test_all_challenges_where_there_is_room():
     """The requests that telephones send have some 500 bytes. And the library leaves none out."""
     [reply] = replies_to(padded(500), *THREE)
     assert len(parse_reply(reply).challenges()) == 3
-    answer = Answer.decode(build_answer(1, 4001, more=tuple(Avp(402, value) for value in THREE)))
+    answer = decode_answer(build_answer(1, 4001, more=tuple(Avp(402, value) for value in THREE)))
     auth = authorizer.Authorizer(ad.Config())
     question = auth.www_authorize(ad.SipRequest(shortest()), "$fd", 0.0)
     decision = auth.conclude(question, answer, 0.0)

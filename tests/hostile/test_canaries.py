@@ -34,11 +34,11 @@ from auth_diameter._core import (
     append_question,
 )
 from auth_diameter.client.authorizer import Authorizer
+from auth_diameter.disc.server import Disc
 from auth_diameter.store.accounts import Store
 from auth_diameter.store.csvimport import CsvError, import_csv
 from auth_diameter.store.names import Hashes
 from auth_diameter.verifier.nonces import Nonces
-from auth_diameter.verifier.verifier import Disc
 
 SECRET_PARAMETERS = {"nonce": NONCES[0], "cnonce": CNONCES[0], "response": RESPONSES[0], "opaque": OPAQUES[0]}
 CREDENTIALS = build_credentials(**SECRET_PARAMETERS, nc="00000001", qop="auth").replace(
@@ -214,7 +214,7 @@ def test_questions_and_answers(store):
             repr(found),
             repr(found[0].credentials()),
             repr(disc),
-            repr(disc._nonces),
+            repr(disc._verifier._nonces),
             repr(disc.counts),
         ]
     )

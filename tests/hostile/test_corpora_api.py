@@ -16,10 +16,10 @@ from kit.wire import build_answer
 
 from auth_diameter import Cause, ParseError, SipRequest
 from auth_diameter._core import quote
-from auth_diameter.disc.config import DiscConfig
 from auth_diameter.lab.uac import make_request
 from auth_diameter.store.accounts import Store
 from auth_diameter.store.names import Hashes
+from auth_diameter.verifier.config import VerifierConfig
 
 REQUESTS = corpora.sip_requests() | corpora.torture_requests()
 HEADERS = corpora.digest_headers()
@@ -143,7 +143,7 @@ def test_a_known_answer(row):
         good = row["verified"] and offered
         for response, let_in in ((right, good), (right.upper(), good), (wrong, False)):
             # Another DISC each time: to the same one, the second is a replay. Most are digests for a page.
-            config = DiscConfig(uri_policy="off", algorithms=("MD5", "MD5-sess"))
+            config = VerifierConfig(uri_policy="off", algorithms=("MD5", "MD5-sess"))
             play = Play(real_disc(store, AllFresh(), config))
             headers = [("Authorization", credentials_of(row, response))]
             request = make_request(row["method"], "sip:siphub.net", ACCOUNT, headers=headers)

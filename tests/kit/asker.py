@@ -22,11 +22,11 @@ from kit.wire import (
 )
 
 from auth_diameter import Avp, Challenge, Message
-from auth_diameter.disc.config import DiscConfig
+from auth_diameter.disc.server import Disc
 from auth_diameter.lab.uac import authorization
 from auth_diameter.store.accounts import Store
+from auth_diameter.verifier.config import VerifierConfig
 from auth_diameter.verifier.nonces import Nonces
-from auth_diameter.verifier.verifier import Disc
 
 REALM = "siphub.net"
 KEY = b"sixteen secret bytes"
@@ -41,7 +41,7 @@ class Asker:
     """
 
     def __init__(self, store: Store, nonces: Nonces | None = None, **settings: Any) -> None:
-        self.disc = Disc(store, DiscConfig(**settings), nonces or Nonces(KEY))
+        self.disc = Disc(store, VerifierConfig(**settings), nonces or Nonces(KEY))
         self.now = NOW
         self.end_to_end: int | None = None
         self.session = ""

@@ -16,7 +16,7 @@ from kit.sip import DOMAIN
 
 from auth_diameter import Avp, Challenge, Framer, Message
 from auth_diameter._core import RequestStream
-from auth_diameter.verifier.verifier import Disc
+from auth_diameter.disc.server import Asker, Disc
 
 # The AVPs of the dialect.
 USER_NAME, CALLING_STATION_ID, BODY_HASH = 1, 31, 112
@@ -140,7 +140,8 @@ def failed(answer: Message) -> int | None:
 def ask_bytes(disc: Disc, *questions: bytes, now: float = NOW, one_challenge: bool = False) -> list[bytes]:
     """The answers of a DISC of this process to questions that come at once, in their order."""
     out = bytearray()
-    disc.answer(RequestStream().feed(b"".join(questions)), out, now, one_challenge)
+    asker = Asker(one_challenge=one_challenge)
+    disc.answer(RequestStream().feed(b"".join(questions)), out, now, asker)
     return list(Framer().feed(out))
 
 

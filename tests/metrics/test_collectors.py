@@ -28,7 +28,7 @@ from auth_diameter.host.bind import bind as bind_udp
 from auth_diameter.host.server import Host
 from auth_diameter.metrics import exporter as exporter_module
 from auth_diameter.store.accounts import Store
-from auth_diameter.verifier.verifier import Outcome
+from auth_diameter.verifier.outcome import Outcome
 
 PREFIX = "auth_diameter_"
 LONG_DOMAIN = ".".join(["a" * 60] * 5)

@@ -19,7 +19,7 @@ from kit.tables import HA1, HA1B
 import auth_diameter as ad
 from auth_diameter._core import RequestStream
 from auth_diameter._core.errors import ConfigError
-from auth_diameter.disc.config import DiscConfig
+from auth_diameter.disc.server import Disc
 from auth_diameter.lab.uac import authorization
 from auth_diameter.store import csvimport, schema
 from auth_diameter.store.accounts import Store
@@ -31,7 +31,7 @@ from auth_diameter.store.csvimport import (
     import_csv,
 )
 from auth_diameter.store.names import Hashes, compute_ha1
-from auth_diameter.verifier.verifier import Disc
+from auth_diameter.verifier.config import VerifierConfig
 
 
 def run(store, content, **options):
@@ -426,7 +426,7 @@ def login(path, username, realm, password="secret", algorithm="MD5", asked=None)
         return ad.Message.decode(bytes(out))
 
     with Store.open(path) as reader:
-        disc = Disc(reader, DiscConfig(algorithms=algorithms))
+        disc = Disc(reader, VerifierConfig(algorithms=algorithms))
         challenges = [ad.Challenge.parse(avp.data.removesuffix(b"\r\n")) for avp in ask(disc).find_all(402)]
         (challenge,) = (one for one in challenges if one.algorithm == algorithm)
         value = authorization(challenge, username, password, "REGISTER", f"sip:{realm}")

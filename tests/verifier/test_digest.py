@@ -14,12 +14,12 @@ from kit.wire import CHALLENGE, NOW, USER_NAME
 from kit.wire import result_code as code
 
 import auth_diameter as ad
-from auth_diameter.disc.config import DiscConfig
 from auth_diameter.lab.uac import authorization
 from auth_diameter.store.accounts import Store
 from auth_diameter.store.names import Hashes, compute_ha1
+from auth_diameter.verifier.config import VerifierConfig
 from auth_diameter.verifier.nonces import Nonces
-from auth_diameter.verifier.verifier import Outcome
+from auth_diameter.verifier.outcome import Outcome
 
 RESPONSE_AUTH, NEXTNONCE = 106, 107
 ALL = ("SHA-512-256", "SHA-256", "MD5")
@@ -717,4 +717,4 @@ def test_each_refusal_is_counted_apart_and_no_secret_is_logged(make, caplog):
 )
 def test_a_setting_that_cannot_be_used_is_named(settings, named):
     with pytest.raises(ad.ConfigError, match=f"^{named}"):
-        DiscConfig(**settings)
+        VerifierConfig(**settings)

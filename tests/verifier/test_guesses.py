@@ -17,8 +17,7 @@ from auth_diameter._core import user_hash
 from auth_diameter.lab.uac import authorization
 from auth_diameter.store.accounts import Store, StoreError
 from auth_diameter.verifier import verifier as verifier_module
-from auth_diameter.verifier.nonces import Nonces
-from auth_diameter.verifier.verifier import Outcome
+from auth_diameter.verifier.outcome import Outcome
 
 HERE, ELSEWHERE = "192.0.2.1", "198.51.100.1"
 URI = f"sip:{REALM}"
@@ -207,7 +206,7 @@ def test_unless_accounts_are_to_be_limited(make):
 
 def restarted(asker):
     """The nonce of the challenge is of before a restart: another key."""
-    asker.disc._nonces = Nonces(b"another key, just as secret")
+    asker.disc._verifier._nonces.use(b"another key, just as secret")
 
 
 def expired(asker):
@@ -470,7 +469,7 @@ def test_an_attempt_that_ends_in_an_error_is_in_flight_no_more(make, monkeypatch
             raise error
 
         with monkeypatch.context() as patched:
-            patched.setattr(verifier_module.Disc, "_let_through", fail)
+            patched.setattr(verifier_module.Verifier, "_let_through", fail)
             for _ in range(10):
                 value = disc.respond()
                 assert [code(a) for a in disc.answer(*[disc.question(value) for _ in range(7)])] == [5012] * 7
@@ -482,4 +481,4 @@ def test_what_is_answered_is_not_kept(make):
     disc = make()
     guess(disc, 10)
     assert code(disc.ask(disc.respond(user="bob", password="builder"))) == 2001
-    assert disc.disc._attempts == []
+    assert disc.disc._verifier._attempts == []

@@ -8,7 +8,7 @@ from kit.asker import REALM, Asker
 from auth_diameter import refusals
 from auth_diameter.lab.uac import authorization
 from auth_diameter.store.accounts import Store
-from auth_diameter.verifier.verifier import Outcome
+from auth_diameter.verifier.outcome import Outcome
 
 HERE, ELSEWHERE = "192.0.2.1", "192.0.2.2"
 URI = f"sip:{REALM}"

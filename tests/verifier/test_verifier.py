@@ -34,11 +34,12 @@ from kit.wire import (
 )
 
 import auth_diameter as ad
+from auth_diameter.disc.server import Disc, Outcome, VerifierConfig
 from auth_diameter.lab.uac import authorization
 from auth_diameter.store.accounts import Store, StoreError
+from auth_diameter.verifier import subscribers
 from auth_diameter.verifier import verifier as verifier_module
 from auth_diameter.verifier.nonces import Nonces
-from auth_diameter.verifier.verifier import Disc, DiscConfig, Outcome
 
 REALM = DOMAIN
 
@@ -98,7 +99,7 @@ def disc(store):
 
 @pytest.fixture
 def rechallenging(store):
-    return Disc(store, DiscConfig(rechallenge=True))
+    return Disc(store, VerifierConfig(rechallenge=True))
 
 
 # --- Service-Type 6, the first phase -------------------------------------------------------------------
@@ -325,7 +326,7 @@ def test_an_unknown_user_and_a_wrong_password_cannot_be_told_apart(disc, rechall
 
 def test_nobody_gets_in_with_the_digest_of_the_user_who_is_not_there(disc):
     """An unknown user is compared with some HA1; to guess that one must not help."""
-    for ha1 in ("0" * 32, verifier_module._DECOY[:32]):
+    for ha1 in ("0" * 32, subscribers._DECOY[:32]):
         challenge = challenge_of(ask(disc, question()))
         response = ad.digest_response(ha1, "REGISTER", "sip:siphub.net", challenge.nonce)
         value = (
@@ -628,20 +629,25 @@ def test_a_clock_that_steps_back_does_not_keep_a_deleted_user_in(path, disc):
     assert result_code(ask(disc, with_credentials(value), NOW - 3600)) == 5003
 
 
-ROOMS = [name for name in vars(verifier_module) if name.endswith("_ROOM")]
+ROOMS = [
+    (module, name)
+    for module in (verifier_module, subscribers)
+    for name in vars(module)
+    if name.endswith("_ROOM")
+]
 
 
 def test_all_that_is_kept_at_hand_takes_64_mib_at_most():
     assert len(ROOMS) >= 6
-    assert sum(getattr(verifier_module, name) for name in ROOMS) <= 64 << 20
+    assert sum(getattr(module, name) for module, name in ROOMS) <= 64 << 20
 
 
 @pytest.mark.parametrize("letter", ["x", "\u00e9", "\U0001f4de"], ids=["ASCII", "Latin", "four bytes each"])
 def test_names_that_strangers_ask_for_do_not_fill_the_memory(store, monkeypatch, letter):
     """Strangers choose who is asked for, in which realm, and how many bytes a character takes."""
-    for name in ROOMS:
-        monkeypatch.setattr(verifier_module, name, 64 << 10)
-    disc = Disc(store, DiscConfig(rechallenge=True, userhash=True, algorithms=("SHA-256", "MD5")))
+    for module, name in ROOMS:
+        monkeypatch.setattr(module, name, 64 << 10)
+    disc = Disc(store, VerifierConfig(rechallenge=True, userhash=True, algorithms=("SHA-256", "MD5")))
     value = respond(disc, username="NAME", password="guess", qop="auth")
     attacks = [
         lambda name: with_credentials(value.replace("NAME", name)),
@@ -661,7 +667,7 @@ def test_names_that_strangers_ask_for_do_not_fill_the_memory(store, monkeypatch,
     try:
         attack(1000)  # all that was kept before goes, and is not counted
         assert tracemalloc.get_traced_memory()[1] <= len(ROOMS) * (64 << 10)
-        assert len(disc._users) > 10
+        assert len(disc._verifier._subscribers.users) > 10
     finally:
         tracemalloc.stop()
 
@@ -669,7 +675,7 @@ def test_names_that_strangers_ask_for_do_not_fill_the_memory(store, monkeypatch,
 def test_one_huge_name_is_not_kept(disc):
     for name in ("x" * 60_000, "\U0001f4de" * 1000):
         ask(disc, question(ad.Avp(DESTINATION_REALM, name)))
-        assert disc._realms.get(name) is None
+        assert disc._verifier._subscribers.realms.get(name) is None
 
 
 # --- the log -------------------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
-"""The DISC dialect as Python sees it: questions and answers, and the streams they come in.
+"""The DISC dialect: questions and answers to bytes and back, and the streams they come in.
 
-What stands on the wire, and in which order, is in disc_wire.pyx. Client: `authentication` and
-`group_check` make a Question, `append_question` writes it straight from the SIP request,
-`AnswerStream` finds the Answer to each. Server: `RequestStream`, `append_answer`.
+What stands on the wire, and in which order, is in disc_wire.pyx. A client writes questions with
+`append_question`, straight from the SIP request, and finds the answer to each with an `AnswerStream`. A server
+reads them with a `RequestStream` and writes answers with `append_answer`.
 """
 
 cimport cython
@@ -14,30 +14,60 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
+from auth_diameter._core.auth.answer cimport Answer
+from auth_diameter._core.auth.question cimport Question, received
 from auth_diameter._core.diameter.avp cimport avp_put, avp_size
 from auth_diameter._core.diameter.codes cimport (
-    AVP_DIGEST_NEXTNONCE, AVP_DIGEST_RESPONSE_AUTH, AVP_MANDATORY, AVP_USER_NAME, FLAG_REQUEST,
-    RESULT_SUCCESS, SERVICE_AUTHENTICATION,
+    AVP_CALLING_STATION_ID, AVP_DESTINATION_REALM, AVP_DIGEST_ALGORITHM, AVP_DIGEST_NEXTNONCE,
+    AVP_DIGEST_NONCE_COUNT, AVP_DIGEST_QOP, AVP_DIGEST_RESPONSE, AVP_DIGEST_RESPONSE_AUTH, AVP_DIGEST_URI,
+    AVP_MANDATORY, AVP_RESPONSE, AVP_USER_NAME, FLAG_REQUEST, RESULT_AUTHENTICATION_REJECTED,
+    RESULT_AUTHORIZATION_REJECTED, RESULT_SUCCESS, RESULT_UNABLE_TO_COMPLY, SERVICE_AUTHENTICATION,
     SERVICE_GROUP_CHECK,
 )
 from auth_diameter._core.digest.credentials cimport (
-    OK, QOP_AUTH_INT, REALM, Credentials, answers_nothing, check_credentials, new_credentials, parse_error,
+    OK, REALM, Credentials, DigestFields, answers_nothing, check_credentials, new_credentials, parse_error,
     parse_params,
 )
 from auth_diameter._core.diameter.disc_wire cimport (
-    AnswerView, Asked, answer_size, authentication_room, challenge_size, group_check_room, put_answer,
-    failed_avp_size, put_authentication, put_challenge, put_failed_avp, put_group_check, read_answer,
-    read_question,
+    AnswerView, Asked, QuestionView, answer_size, authentication_room, challenge_size, failed_avp_size,
+    group_check_room, put_answer, put_authentication, put_challenge, put_failed_avp, put_group_check,
+    read_answer, read_question,
 )
 from auth_diameter._core.diameter.message cimport (
     DEFAULT_LIMIT, FRAME_LARGE, FRAME_SHORT, FRAME_UNALIGNED, FRAME_VERSION, frame, get_u32,
 )
-from auth_diameter._core.sip.request cimport SipRequest
 from auth_diameter._core.base.span cimport Span
-from auth_diameter._core.base.text cimport as_bytes, borrow, span_of, text_of
+from auth_diameter._core.base.text cimport borrow, span_of
 
+from auth_diameter._core.auth.verdict import Part, Service, Verdict
 from auth_diameter._core.errors import ParseError
-from auth_diameter._core.digest.compute import body_hash
+
+cdef object SUCCESS = Verdict.SUCCESS, CHALLENGE = Verdict.CHALLENGE, DENIED = Verdict.DENIED
+cdef object REJECTED = Verdict.REJECTED, FAILURE = Verdict.FAILURE
+cdef object AUTHENTICATION = Service.AUTHENTICATION, GROUP_CHECK = Service.GROUP_CHECK, OTHER = Service.OTHER
+cdef object CREDENTIALS = Part.CREDENTIALS
+
+# Result-Code of a verdict: RFC 6733, 7.1. In the dialect 4001 is both, a challenge and "no member".
+cdef dict _RESULT_CODES = {
+    SUCCESS: RESULT_SUCCESS,
+    CHALLENGE: RESULT_AUTHENTICATION_REJECTED,
+    DENIED: RESULT_AUTHENTICATION_REJECTED,
+    REJECTED: RESULT_AUTHORIZATION_REJECTED,
+    FAILURE: RESULT_UNABLE_TO_COMPLY,
+}
+
+# The AVP that Failed-AVP holds (RFC 6733, 7.5) for what was refused other than a wrong digest, and back.
+cdef dict _FAILED_AVP = {
+    Part.SOURCE: AVP_CALLING_STATION_ID,
+    Part.REALM: AVP_DESTINATION_REALM,
+    Part.RESPONSE: AVP_DIGEST_RESPONSE,
+    Part.URI: AVP_DIGEST_URI,
+    Part.QOP: AVP_DIGEST_QOP,
+    Part.ALGORITHM: AVP_DIGEST_ALGORITHM,
+    Part.NONCE_COUNT: AVP_DIGEST_NONCE_COUNT,
+    Part.CREDENTIALS: AVP_RESPONSE,
+}
+cdef dict _REFUSED = {code: part for part, code in _FAILED_AVP.items()}
 
 cdef dict _FRAME_REASONS = {
     FRAME_VERSION: "Diameter version is not 1",
@@ -54,112 +84,51 @@ cdef object _unframed(Py_ssize_t status, size_t at, size_t limit):
 # ---------------------------------------------------------------------------------- questions
 
 
-@cython.final
-@cython.freelist(1024)
-cdef class Question:
-    """What DISC is asked about one request; made by `authentication` or `group_check`.
-
-    :ivar request: the SipRequest. :ivar credentials: Credentials or None.
-    :ivar realm: str, the Destination-Realm. :ivar is_group_check: bool.
-    :ivar proxy: whether it is about Proxy-Authorization. :ivar group: str, of a group check, or None.
-    :ivar callback, connection, deadline, msgid, attempts: the pool's, while the question is under way.
-    :ivar attempt: Attempt that its credentials are while they are judged, or None.
-    """
-
-    def __init__(self):
-        raise TypeError("a Question comes from authentication(…) or group_check(…)")
-
-    cdef void put_asked(self, Asked *out, Span realm):
-        """All but the ids."""
-        memset(out, 0, sizeof(Asked))
-        out.request = &self.request.m
-        out.credentials = NULL if self.credentials is None else &self.credentials.fields
-        out.realm = realm
-        if self.body_hash is not None:
-            span_of(self.body_hash, &out.body_hash, "body_hash")
-        if self.tells_source and self.request.source is not None:
-            span_of(self.request.source[0], &out.source, "source")
-            memcpy(out.session, self.request.fingerprint(), sizeof(out.session))
-
-    cdef size_t room(self) except 0:
-        """Bytes the message has at most."""
-        cdef Span realm, user_name, group
-        cdef Asked asked
-        _realm_kept = borrow(self.realm, &realm, "realm")
-        if not self.is_group_check:
-            self.put_asked(&asked, realm)
-            return authentication_room(&asked)
-        _name_kept = borrow(self.user_name, &user_name, "user_name")
-        _group_kept = borrow(self.group, &group, "group")
-        return group_check_room(realm, user_name, group)
-
-    cdef size_t write(self, uint8_t *out, uint32_t msgid) except 0:
-        """The whole AA-Request to `out`, which has `room` for it; its size."""
-        cdef Span realm, user_name, group
-        cdef Asked asked
-        _realm_kept = borrow(self.realm, &realm, "realm")
-        if not self.is_group_check:
-            self.put_asked(&asked, realm)
-            asked.msgid = msgid
-            # No other request can be made to have it; and not 0, which OpenSER's module always sends.
-            asked.end_to_end = <uint32_t>self.request.fingerprint()[0] or 1
-            asked.again = self.attempts > 0
-            return put_authentication(out, &asked)
-        _name_kept = borrow(self.user_name, &user_name, "user_name")
-        _group_kept = borrow(self.group, &group, "group")
-        return put_group_check(out, realm, user_name, group, msgid)
-
-    def let_in(self, Answer answer not None):
-        """The user's name, str, where DISC found the credentials right, which then are marked on the request.
-
-        Else None. 2001 for a question without credentials lets nobody in, for nothing was there to be
-        right; nor does it where it names another service, for then it answers another question.
-        """
-        cdef str name = None
-        if (self.credentials is None or self.is_group_check or answer.result_code != RESULT_SUCCESS
-                or answer.fault is not None or answer.service_type not in (0, SERVICE_AUTHENTICATION)):
-            return None
-        if answer.user_name is not None and self.credentials.userhash:
-            name = answer.user_name.decode("utf-8", "surrogateescape")
-        self.request.mark_authorized(self.credentials, self.proxy, name)
-        return name if name is not None else self.credentials.user()
-
-    def __repr__(self):
-        return f"<Question {8 if self.is_group_check else 6} of {self.request!r}>"
+cdef inline void put_asked(Question q, Asked *out, Span realm):
+    """What an authentication is asked with, but for the ids."""
+    memset(out, 0, sizeof(Asked))
+    out.request = &q.request.m
+    out.credentials = NULL if q.credentials is None else &q.credentials.fields
+    out.realm = realm
+    if q.body_hash is not None:
+        span_of(q.body_hash, &out.body_hash, "body_hash")
+    if q.tells_source and q.request.source is not None:
+        span_of(q.request.source[0], &out.source, "source")
+        memcpy(out.session, q.request.fingerprint(), sizeof(out.session))
 
 
-def authentication(SipRequest request not None, str realm not None, Credentials credentials, bint proxy,
-                   size_t limit=DEFAULT_LIMIT, bint tells_source=False):
-    """The question whether the request is its user's: with credentials, or for a challenge.
-
-    None where the message might be longer than `limit` bytes, 64 KiB where not said.
-
-    :param tells_source: whether DISC is told the address that the request came from.
-    """
-    cdef Question q = Question.__new__(Question)
-    q.tells_source = tells_source
-    if credentials is not None and credentials.fields.qop == QOP_AUTH_INT:
-        q.body_hash = body_hash(credentials, request.body)
-    q.request = request
-    q.realm = realm
-    q.credentials = credentials
-    q.proxy = proxy
-    return q if q.room() <= limit else None
+def question_room(Question question not None):
+    """Bytes that the AA-Request with this question has at most, int."""
+    return room_of(question)
 
 
-def group_check(SipRequest request not None, str realm not None, str user_name not None, str group not None,
-                size_t limit=DEFAULT_LIMIT):
-    """The question whether a user is in a group. :param user_name: "user" or "user@domain".
+cdef size_t room_of(Question q) except 0:
+    cdef Span realm, user_name, group
+    cdef Asked asked
+    _realm_kept = borrow(q.realm_name, &realm, "realm")
+    if not q.is_group_check:
+        put_asked(q, &asked, realm)
+        return authentication_room(&asked)
+    _name_kept = borrow(q.user, &user_name, "user_name")
+    _group_kept = borrow(q.group_name, &group, "group")
+    return group_check_room(realm, user_name, group)
 
-    None where the message might be longer than `limit` bytes, 64 KiB where not said.
-    """
-    cdef Question q = Question.__new__(Question)
-    q.request = request
-    q.realm = realm
-    q.user_name = user_name
-    q.group = group
-    q.is_group_check = True
-    return q if q.room() <= limit else None
+
+cdef size_t write_question(Question q, uint8_t *out, uint32_t msgid) except 0:
+    """The whole AA-Request to `out`, which has room for it; its size."""
+    cdef Span realm, user_name, group
+    cdef Asked asked
+    _realm_kept = borrow(q.realm_name, &realm, "realm")
+    if not q.is_group_check:
+        put_asked(q, &asked, realm)
+        asked.msgid = msgid
+        # No other request can be made to have it; and not 0, which OpenSER's module always sends.
+        asked.end_to_end = <uint32_t>q.request.fingerprint()[0] or 1
+        asked.again = q.attempts > 0
+        return put_authentication(out, &asked)
+    _name_kept = borrow(q.user, &user_name, "user_name")
+    _group_kept = borrow(q.group_name, &group, "group")
+    return put_group_check(out, realm, user_name, group, msgid)
 
 
 def append_question(bytearray out not None, Question question not None, uint32_t msgid):
@@ -173,13 +142,16 @@ def append_question(bytearray out not None, Question question not None, uint32_t
     cdef Py_ssize_t size
     cdef uint8_t small[4096]
     cdef uint8_t *text = small
-    cdef size_t room = question.room(), n
+    cdef size_t room, n
+    if question.request is None:
+        raise TypeError("question: came over a connection, and is not to be asked again")
+    room = room_of(question)
     if room > sizeof(small):
         text = <uint8_t *>PyMem_Malloc(room)
         if text == NULL:
             raise MemoryError()
     try:
-        n = question.write(text, msgid)
+        n = write_question(question, text, msgid)
         size = PyByteArray_GET_SIZE(out)
         PyByteArray_Resize(out, size + <Py_ssize_t>n)
         memcpy(PyByteArray_AS_STRING(out) + size, text, n)
@@ -193,41 +165,37 @@ def append_question(bytearray out not None, Question question not None, uint32_t
 # ---------------------------------------------------------------------------------- answers
 
 
-@cython.final
-@cython.freelist(1024)
-@cython.no_gc  # it holds no object that could hold it
-cdef class Answer:
-    """What DISC said.
+def decode_answer(data):
+    """Reads one whole AA-Answer (bytes-like). :raises ParseError: it is not framed as one."""
+    cdef bytes message = data if type(data) is bytes else bytes(memoryview(data))
+    cdef const uint8_t *p = <const uint8_t *>PyBytes_AS_STRING(message)
+    cdef size_t n = <size_t>PyBytes_GET_SIZE(message)
+    cdef Py_ssize_t size = frame(p, n, DEFAULT_LIMIT)
+    cdef int64_t msgid
+    if size < 0:
+        raise _unframed(size, 0, DEFAULT_LIMIT)
+    if size == 0 or <size_t>size != n:
+        raise ParseError("not exactly one Diameter message", n)
+    return answer_of(p, n, &msgid)
 
-    :ivar result_code: int, 0 where there was none. :ivar service_type: int, the ASCII digit, or 0.
-    :ivar challenges: tuple of bytes, each fit to be a header's value, in the order of preference.
-    :ivar response_auth, nextnonce: bytes, of Authentication-Info (RFC 7616, 3.5), or None.
-    :ivar user_name: bytes, whose hashed username it was (RFC 7616, 3.4.4), or None.
-    :ivar failed_avp: int, code of the AVP that Failed-AVP holds (RFC 6733, 7.5): what credentials were refused
-        for, other than a wrong digest; 0 where there is none.
-    :ivar fault: str, why the answer must not be used, or None.
-    """
 
-    def __init__(self):
-        raise TypeError("an Answer comes from Answer.decode(data) or an AnswerStream")
+cdef inline object verdict_of(const AnswerView *view):
+    """What a Result-Code (RFC 6733, 7.1) means in the dialect."""
+    if view.fault != NULL:
+        return FAILURE
+    if view.result_code == RESULT_SUCCESS:
+        return SUCCESS
+    if view.result_code == RESULT_AUTHENTICATION_REJECTED:
+        return CHALLENGE if view.service_type == SERVICE_AUTHENTICATION else DENIED
+    return REJECTED if view.result_code == RESULT_AUTHORIZATION_REJECTED else FAILURE
 
-    @staticmethod
-    def decode(data):
-        """Reads one whole AA-Answer (bytes-like). :raises ParseError: it is not framed as one."""
-        cdef bytes message = data if type(data) is bytes else bytes(memoryview(data))
-        cdef const uint8_t *p = <const uint8_t *>PyBytes_AS_STRING(message)
-        cdef size_t n = <size_t>PyBytes_GET_SIZE(message)
-        cdef Py_ssize_t size = frame(p, n, DEFAULT_LIMIT)
-        cdef int64_t msgid
-        if size < 0:
-            raise _unframed(size, 0, DEFAULT_LIMIT)
-        if size == 0 or <size_t>size != n:
-            raise ParseError("not exactly one Diameter message", n)
-        return answer_of(p, n, &msgid)
 
-    def __repr__(self):
-        return (f"<Answer result_code={self.result_code} service_type={self.service_type} "
-                f"challenges={len(self.challenges or ())} fault={self.fault!r}>")
+cdef inline object service_of(uint8_t service_type):
+    if service_type == SERVICE_AUTHENTICATION:
+        return AUTHENTICATION
+    if service_type == SERVICE_GROUP_CHECK:
+        return GROUP_CHECK
+    return None if service_type == 0 else OTHER
 
 
 cdef Answer answer_of(const uint8_t *p, size_t n, int64_t *msgid):
@@ -237,8 +205,9 @@ cdef Answer answer_of(const uint8_t *p, size_t n, int64_t *msgid):
     cdef int i
     read_answer(p, n, &view)
     msgid[0] = view.msgid
-    a.result_code = view.result_code
-    a.service_type = view.service_type
+    a.code = view.result_code
+    a.verdict = verdict_of(&view)
+    a.service = service_of(view.service_type)
     a.challenges = ()
     for i in range(view.challenges):
         a.challenges += (plain(view.challenge[i]),)
@@ -248,7 +217,8 @@ cdef Answer answer_of(const uint8_t *p, size_t n, int64_t *msgid):
         a.nextnonce = plain(view.nextnonce)
     if view.user_name.p != NULL:
         a.user_name = plain(view.user_name)
-    a.failed_avp = view.failed_avp
+    if view.failed_avp:
+        a.refused = _REFUSED.get(view.failed_avp, CREDENTIALS)
     if view.fault != NULL:
         a.fault = view.fault.decode("ascii")
     return a
@@ -378,19 +348,14 @@ cdef class AnswerStream(_Stream):
 
 @cython.final
 @cython.freelist(1024)
-@cython.no_gc  # it holds no object that could hold it
 cdef class AaRequest:
-    """A question as DISC receives it, from our client or from OpenSER's and Kamailio's C module.
+    """An AA-Request as DISC receives it, from our client or from OpenSER's and Kamailio's C module.
 
     The C module's quirks are undone: NUL bytes at the end of User-Name and Resource are cut off.
 
-    :ivar service_type: int, the ASCII digit, or 0. :ivar fault: int, the Result-Code that refuses
-        the message as it is (RFC 6733, 7.1), or 0.
-    :ivar user_name, destination_realm, resource, method, group: bytes, empty where absent.
-    :ivar body_hash: bytes, hexadecimal, of credentials with qop=auth-int; empty where absent.
-    :ivar source: bytes, the address that the SIP request came from; empty where absent.
-    :ivar end_to_end: int, 0 from OpenSER's module; else the same for the retransmission of a request.
-    :ivar session: bytes, the same for the retransmission of a request, and longer; empty where absent.
+    :ivar question: Question, what it asks.
+    :ivar service_type: int, the ASCII digit, or 0.
+    :ivar fault: int, the Result-Code that refuses the message as it is (RFC 6733, 7.1), or 0.
     """
 
     def __init__(self):
@@ -404,81 +369,31 @@ cdef class AaRequest:
     def fault(self):
         return self.view.fault
 
-    @property
-    def is_group_check(self):
-        return self.view.service_type == SERVICE_GROUP_CHECK
-
-    @property
-    def user_name(self):
-        return plain(self.view.user_name)
-
-    @property
-    def destination_realm(self):
-        return plain(self.view.realm)
-
-    @property
-    def resource(self):
-        return plain(self.view.resource)
-
-    @property
-    def method(self):
-        return plain(self.view.method)
-
-    @property
-    def group(self):
-        return plain(self.view.group)
-
-    @property
-    def body_hash(self):
-        return plain(self.view.body_hash)
-
-    @property
-    def source(self):
-        return plain(self.view.source)
-
-    @property
-    def session(self):
-        return plain(self.view.session)
-
-    @property
-    def end_to_end(self):
-        return self.view.header.end_to_end
-
-    @property
-    def has_credentials(self):
-        """Whether there is a Response AVP, and one that answers a challenge.
-
-        What Kamailio forwards of an IMS telephone's first REGISTER does not, see `answers_nothing`, and wants one.
-        """
-        return self.look()
-
-    cdef bint look(self) noexcept:
-        if not self.looked and self.view.response.p != NULL:
-            self.status = parse_params(self.view.response, &self.fields, &self.offset)
-            if self.status == OK:
-                if self.fields.value[REALM].p != NULL and answers_nothing(&self.fields):
-                    self.view.response.p = NULL
-                else:
-                    self.status = check_credentials(self.view.response, &self.fields, &self.offset)
-        self.looked = True
-        return self.view.response.p != NULL
-
-    def credentials(self):
-        """The Credentials of the Response AVP; None where `has_credentials` says that there are none.
-
-        :raises ParseError: they are of another scheme or break the grammar.
-        """
-        if not self.look():
-            return None
-        if self.status != OK:
-            raise parse_error(self.status, self.offset, "Response")
-        if self.fields.value[REALM].p == NULL:
-            raise ParseError("Response: realm missing", self.offset)
-        return new_credentials(self.data, &self.fields)
-
     def __repr__(self):
-        return (f"<AaRequest service_type={self.service_type} user_name={text_of(self.view.user_name)!r} "
-                f"credentials={'yes' if self.has_credentials else 'no'} fault={self.fault}>")
+        return f"<AaRequest service_type={self.service_type} {self.question!r} fault={self.fault}>"
+
+
+cdef Question question_of(bytes message, QuestionView *view):
+    """What it asks. Credentials that cannot be read are an error of the question."""
+    cdef DigestFields fields
+    cdef size_t offset = 0
+    cdef int status
+    cdef Credentials credentials = None
+    error = None
+    if view.response.p != NULL:
+        status = parse_params(view.response, &fields, &offset)
+        if status == OK:
+            # What Kamailio forwards of an IMS telephone's first REGISTER answers no challenge, and wants one.
+            if fields.value[REALM].p != NULL and answers_nothing(&fields):
+                return received(message, &view.told, view.service_type == SERVICE_GROUP_CHECK, None, None)
+            status = check_credentials(view.response, &fields, &offset)
+        if status != OK:
+            error = parse_error(status, offset, "Response")
+        elif fields.value[REALM].p == NULL:
+            error = ParseError("Response: realm missing", offset)
+        else:
+            credentials = new_credentials(message, &fields)
+    return received(message, &view.told, view.service_type == SERVICE_GROUP_CHECK, credentials, error)
 
 
 cdef inline bytes plain(Span s):
@@ -505,55 +420,51 @@ cdef class RequestStream(_Stream):
         if not p[4] & FLAG_REQUEST:
             return None
         q = AaRequest.__new__(AaRequest)
-        q.data = owner
+        q.message = owner
         read_question(p, n, &q.view)
+        q.question = question_of(owner, &q.view)
         return q
 
 
-def append_answer(bytearray out not None, AaRequest question not None, uint32_t result_code,
-                  challenges=(), response_auth=None, nextnonce=None, user_name=None, uint32_t failed_avp=0):
+def append_answer(bytearray out not None, AaRequest request not None, Answer answer not None):
     """Writes the AA-Answer at the end of `out`.
 
-    :param challenges: values of WWW-Authenticate headers, each bytes without CRLF, in the order of
-        preference. OpenSER's module can take one only.
-    :param response_auth, nextnonce: str, for Authentication-Info (RFC 7616, 3.5), or None.
-    :param user_name: str, where the SIP server knows its hash alone (RFC 7616, 3.4.4), or None.
-    :param failed_avp: code of the AVP that Failed-AVP is to hold (RFC 6733, 7.5); 0: none.
+    The Result-Code is `Answer.code`, or where that is 0 the one of the verdict. OpenSER's module can take one
+    Challenge alone, and no Failed-AVP.
     """
     cdef Py_ssize_t size
     cdef size_t more = 0
     cdef uint8_t *q
     cdef Span text
-    challenges = tuple(challenges)      # ours alone: what is written is what was measured
-    for challenge in challenges:
+    cdef uint32_t failed_avp = 0
+    cdef uint32_t result_code = answer.code or <uint32_t>_RESULT_CODES[answer.verdict]
+    for challenge in answer.challenges:
         span_of(challenge, &text, "challenge")
         more += challenge_size(text)
-    if response_auth is not None:
-        response_auth = as_bytes(response_auth, "response_auth")
-        more += avp_size(len(response_auth))
-    if nextnonce is not None:
-        nextnonce = as_bytes(nextnonce, "nextnonce")
-        more += avp_size(len(nextnonce))
-    if user_name is not None:
-        user_name = as_bytes(user_name, "user_name")
-        more += avp_size(len(user_name))
-    if failed_avp:
+    if answer.response_auth is not None:
+        more += avp_size(<size_t>len(answer.response_auth))
+    if answer.nextnonce is not None:
+        more += avp_size(<size_t>len(answer.nextnonce))
+    if answer.user_name is not None:
+        more += avp_size(<size_t>len(answer.user_name))
+    if answer.refused is not None and request.view.told.serial:
+        failed_avp = _FAILED_AVP[answer.refused]
         more += failed_avp_size()
     size = PyByteArray_GET_SIZE(out)
-    PyByteArray_Resize(out, size + <Py_ssize_t>(answer_size(&question.view) + more))
+    PyByteArray_Resize(out, size + <Py_ssize_t>(answer_size(&request.view) + more))
     q = <uint8_t *>PyByteArray_AS_STRING(out) + size
-    q += put_answer(q, &question.view, result_code, more)
-    for challenge in challenges:
+    q += put_answer(q, &request.view, result_code, more)
+    for challenge in answer.challenges:
         span_of(challenge, &text, "challenge")
         q = put_challenge(q, text)
-    if response_auth is not None:
-        span_of(response_auth, &text, "response_auth")
+    if answer.response_auth is not None:
+        span_of(answer.response_auth, &text, "response_auth")
         q = avp_put(q, AVP_DIGEST_RESPONSE_AUTH, 0, text.p, text.n)
-    if nextnonce is not None:
-        span_of(nextnonce, &text, "nextnonce")
+    if answer.nextnonce is not None:
+        span_of(answer.nextnonce, &text, "nextnonce")
         q = avp_put(q, AVP_DIGEST_NEXTNONCE, 0, text.p, text.n)
-    if user_name is not None:
-        span_of(user_name, &text, "user_name")
+    if answer.user_name is not None:
+        span_of(answer.user_name, &text, "user_name")
         q = avp_put(q, AVP_USER_NAME, AVP_MANDATORY, text.p, text.n)
     if failed_avp:
         put_failed_avp(q, failed_avp)

@@ -6,11 +6,11 @@ length, writers trust that the caller made room.
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
+from auth_diameter._core.auth.question cimport Told
 from auth_diameter._core.digest.credentials cimport DigestFields
 from auth_diameter._core.diameter.message cimport Header
-from auth_diameter._core.sip.parse cimport METHOD_REGISTER, SipMessage
+from auth_diameter._core.sip.parse cimport SipMessage
 from auth_diameter._core.base.span cimport Span
-from auth_diameter._core.sip.uri cimport SipUri
 
 
 cdef enum:
@@ -47,17 +47,10 @@ cdef struct AnswerView:
 
 cdef struct QuestionView:
     Header header
-    Span msgid, user_name, realm, resource, response, method, group    # p is NULL where absent
-    Span body_hash          # of credentials with qop=auth-int: RFC 7616, 3.4.3
-    Span source             # address that the SIP request came from
-    Span session            # the same for the retransmission of a SIP request; longer than End-to-End
+    Told told
+    Span msgid, response    # p is NULL where absent
     uint8_t service_type    # the ASCII digit; 0: there was none
     uint32_t fault          # the Result-Code that refuses the message; 0: none does
-
-
-cdef inline const SipUri *identity(const SipMessage *m) noexcept nogil:
-    """Whose request it is: To of a REGISTER, else From (RFC 3261, 10.2 and 22.1)."""
-    return &m.to if m.method == METHOD_REGISTER else &m.from_
 
 
 cdef size_t authentication_room(const Asked *asked) noexcept nogil

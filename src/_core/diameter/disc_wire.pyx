@@ -44,7 +44,7 @@ from auth_diameter._core.base.hex cimport ad_put_hex
 from auth_diameter._core.diameter.message cimport (
     DIAMETER_VERSION, HEADER_SIZE, Header, get_u32, header_get, header_put,
 )
-from auth_diameter._core.sip.parse cimport SipMessage
+from auth_diameter._core.sip.parse cimport SipMessage, identity
 from auth_diameter._core.base.span cimport Reader, Span, put_u32
 from auth_diameter._core.sip.uri cimport SipUri, put_address
 
@@ -320,6 +320,7 @@ cdef void read_question(const uint8_t *p, size_t n, QuestionView *out) noexcept 
     service.p = NULL
     service.n = 0
     header_get(p, &out.header)
+    out.told.serial = out.header.end_to_end
     if out.header.flags & FLAG_ERROR:
         out.fault = RESULT_INVALID_HDR_BITS
     elif out.header.command != COMMAND_AA:
@@ -333,27 +334,27 @@ cdef void read_question(const uint8_t *p, size_t n, QuestionView *out) noexcept 
         if avp.vendor_id:
             continue
         if avp.code == AVP_USER_NAME:
-            place = &out.user_name
+            place = &out.told.user_name
         elif avp.code == AVP_DESTINATION_REALM:
-            place = &out.realm
+            place = &out.told.realm
         elif avp.code == AVP_RESOURCE:
-            place = &out.resource
+            place = &out.told.resource
         elif avp.code == AVP_RESPONSE:
             place = &out.response
         elif avp.code == AVP_METHOD:
-            place = &out.method
+            place = &out.told.method
         elif avp.code == AVP_SERVICE_TYPE:
             place = &service
         elif avp.code == AVP_USER_GROUP:
-            place = &out.group
+            place = &out.told.group
         elif avp.code == AVP_SIP_MSGID:
             place = &out.msgid
         elif avp.code == AVP_DIGEST_ENTITY_BODY_HASH:
-            place = &out.body_hash
+            place = &out.told.body_hash
         elif avp.code == AVP_CALLING_STATION_ID:
-            place = &out.source
+            place = &out.told.source
         elif avp.code == AVP_SESSION_ID:
-            place = &out.session
+            place = &out.told.session
         else:
             continue
         if place.p != NULL:
@@ -364,19 +365,19 @@ cdef void read_question(const uint8_t *p, size_t n, QuestionView *out) noexcept 
     if status < 0:
         refuse(out, RESULT_INVALID_AVP_LENGTH)
         return
-    cut_nuls(&out.user_name)
-    cut_nuls(&out.resource)
-    if service.p == NULL or out.user_name.p == NULL or out.realm.p == NULL:
+    cut_nuls(&out.told.user_name)
+    cut_nuls(&out.told.resource)
+    if service.p == NULL or out.told.user_name.p == NULL or out.told.realm.p == NULL:
         refuse(out, RESULT_MISSING_AVP)
     elif service.n != 1:
         refuse(out, RESULT_INVALID_AVP_LENGTH)
-    elif holds_nul(out.user_name) or out.user_name.n == 0:
+    elif holds_nul(out.told.user_name) or out.told.user_name.n == 0:
         refuse(out, RESULT_INVALID_AVP_VALUE)
     elif out.service_type == SERVICE_AUTHENTICATION:
-        if out.response.p != NULL and out.method.n == 0:
+        if out.response.p != NULL and out.told.method.n == 0:
             refuse(out, RESULT_MISSING_AVP)
     elif out.service_type == SERVICE_GROUP_CHECK:
-        if out.group.n == 0:
+        if out.told.group.n == 0:
             refuse(out, RESULT_MISSING_AVP)
     else:
         refuse(out, RESULT_INVALID_AVP_VALUE)

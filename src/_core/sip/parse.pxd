@@ -62,3 +62,8 @@ cdef uint8_t *put_reply_start(uint8_t *q, const SipMessage *m, int code, Span re
                               int source_port, uint64_t tag) noexcept nogil
 cdef uint8_t *put_reply_header(uint8_t *q, Span name, Span value) noexcept nogil
 cdef uint8_t *put_reply_end(uint8_t *q, Span body) noexcept nogil
+
+
+cdef inline const SipUri *identity(const SipMessage *m) noexcept nogil:
+    """Whose request it is: To of a REGISTER, else From (RFC 3261, 10.2 and 22.1)."""
+    return &m.to if m.method == METHOD_REGISTER else &m.from_

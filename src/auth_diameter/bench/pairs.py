@@ -19,7 +19,7 @@ from timeit import Timer
 from typing import Any
 
 import auth_diameter as ad
-from auth_diameter._core import Answer, append_question, authentication
+from auth_diameter._core import Service, append_question, authentication, decode_answer
 
 REQUEST = Path(__file__).with_name("reg_auth.sip")
 REALM = "siphub.net"
@@ -262,9 +262,7 @@ def diameter() -> list[Pair]:
 
     def ours_question() -> bytearray:
         out = bytearray()
-        question = authentication(incoming, REALM, credentials, False)
-        assert question is not None
-        append_question(out, question, 7)
+        append_question(out, authentication(incoming, REALM, credentials, False), 7)
         return out
 
     model = ad.Message.decode(bytes(ours_question()))
@@ -290,20 +288,20 @@ def diameter() -> list[Pair]:
 
     def ours_answer(data: bytes) -> Callable[[], tuple[object, ...]]:
         def work() -> tuple[object, ...]:
-            answer = Answer.decode(data)
-            return answer.result_code, answer.service_type, answer.challenges
+            answer = decode_answer(data)
+            return answer.code, answer.service, answer.challenges
 
         return work
 
     def peer_answer(data: bytes) -> Callable[[], tuple[object, ...]]:
         def work() -> tuple[object, ...]:
-            code = service = 0
+            code, service = 0, None
             texts: tuple[bytes, ...] = ()
             for avp in pd.Message.from_bytes(data, plain_msg=True).avps:
                 if avp.code == 268:
                     code = avp.value
                 elif avp.code == 404:
-                    service = avp.payload[0]
+                    service = Service.AUTHENTICATION if avp.payload == b"6" else Service.OTHER
                 elif avp.code == 402:
                     texts += (avp.payload,)
             return code, service, texts
@@ -312,8 +310,8 @@ def diameter() -> list[Pair]:
 
     whole = bytes(ours_question())
     refused, agrees = ours_answer(said), ours_answer(agreed)
-    _check(refused() == (4001, ord("6"), (challenge.encode(),)))
-    _check(agrees() == (2001, ord("6"), ()))
+    _check(refused() == (4001, Service.AUTHENTICATION, (challenge.encode(),)))
+    _check(agrees() == (2001, Service.AUTHENTICATION, ()))
 
     def ours_decode() -> list[tuple[int, bytes]]:
         return [(avp.code, avp.data) for avp in ad.Message.decode(whole).avps]

@@ -22,17 +22,21 @@ from auth_diameter._core import (
     ConfigError,
     Credentials,
     ParseError,
+    Part,
     Penalties,
     Question,
+    Service,
     SipRequest,
+    Verdict,
     authentication,
     group_check,
+    question_room,
     quote,
 )
 from auth_diameter.client.nonce_watch import NonceWatch
 from auth_diameter.client.pseudovars import check_text, compile_template
 from auth_diameter.config import Config
-from auth_diameter.decision import PROXY, REASONS, RULINGS, UAS, Cause, Decision, Headers, refuse
+from auth_diameter.decision import PROXY, REASONS, RULINGS, UAS, UNAVAILABLE, Cause, Decision, Headers, refuse
 
 __all__ = ["Authorizer", "Request", "malformed"]
 
@@ -46,12 +50,8 @@ _MALFORMED: dict[str | None, Cause] = {"qop": Cause.MALFORMED_QOP, "response": C
 _AUTHORIZED = Cause.AUTHORIZED
 _CHALLENGED = Cause.CHALLENGED
 
-_SUCCESS = 2001  # DIAMETER_SUCCESS: RFC 6733, 7.1.2
-_AUTHENTICATION_REJECTED = 4001  # RFC 6733, 7.1.4: the dialect's "ask again, with this challenge"
-_AUTHORIZATION_REJECTED = 5003  # RFC 6733, 7.1.5
-_SERVICE_AUTHENTICATION = ord("6")
-_SERVICE_GROUP_CHECK = ord("8")
-_CALLING_STATION_ID = 31  # RFC 7155, 4.2.6; in Failed-AVP: it is the source that is refused
+# What says that a digest was wrong, unless something else about the credentials was refused.
+_GUESSES = frozenset({Cause.RECHALLENGED, Cause.FORBIDDEN, Cause.UNKNOWN_ALGORITHM, Cause.UNKNOWN_QOP})
 
 # Where a group check takes its user from, and the return code where that is missing.
 _PARTS: dict[str, tuple[Literal["request", "from", "to"], int]] = {
@@ -78,7 +78,7 @@ class Authorizer:
         self._watch = NonceWatch() if len(config.addresses()) > 1 else None
         self._unavailable_status = config.unavailable_status
         self._unavailable_headers: Headers = ()
-        if config.retry_after:
+        if config.retry_after and config.unavailable_status == UNAVAILABLE:
             self._unavailable_headers = (("Retry-After", str(config.retry_after)),)
 
     def read(self, data: bytes | bytearray | memoryview, source: Sequence[Any] | None = None) -> SipRequest:
@@ -123,14 +123,14 @@ class Authorizer:
         except ParseError as error:
             cause = _MALFORMED.get(error.parameter, Cause.MALFORMED_CREDENTIALS)
             return refuse(request, cause, realm=used)
-        question = authentication(request, used, credentials, proxy, self._max_question, self._tell_source)
-        if question is None:
+        question = authentication(request, used, credentials, proxy, self._tell_source)
+        if question_room(question) > self._max_question:
             return refuse(request, Cause.TOO_LARGE)
         if credentials is not None and self._penalties is not None:
             attempt = self._penalties.begin(credentials, used, request.source, now, question)
             if attempt is not None:
                 if attempt.is_refused:
-                    return self._penalized(question)
+                    return _refuse(question, Cause.PENALIZED)
                 question.attempt = attempt
         return question
 
@@ -174,17 +174,36 @@ class Authorizer:
         if not user or realm is None or (self.use_domain and not domain):
             return _decide_group(Cause.NO_IDENTITY)
         name = f"{user}@{domain}" if self.use_domain else user
-        question = group_check(request, realm, name, group, self._max_question)
-        return question if question is not None else _decide_group(Cause.TOO_LARGE)
+        question = group_check(request, realm, name, group)
+        return question if question_room(question) <= self._max_question else _decide_group(Cause.TOO_LARGE)
 
     # ------------------------------------------------------------------ their ends
 
     def conclude(self, question: Question, answer: Answer, now: float) -> Decision:
-        """The decision that DISC's answer leads to; right credentials are marked on the request."""
-        username = question.let_in(answer)
-        if username is None:
-            return self._conclude_refusal(question, answer, now)
-        realm = question.realm
+        """The decision that an answer leads to; right credentials are marked on the request."""
+        cause = cause_of(question, answer)
+        if question.is_group_check:
+            return _decide_group(cause, question)
+        if cause is _AUTHORIZED:
+            return self._let_in(question, answer, now)
+        if question.attempt is not None:
+            self._end_attempt(question, cause in _GUESSES and answer.refused is None, now)
+        if cause is not _CHALLENGED and cause is not Cause.RECHALLENGED:
+            return _refuse(question, cause)
+        if self._watch is not None:
+            self._watch.challenged(question, answer.challenges, now)
+        role = PROXY if question.proxy else UAS
+        # Each in a header field of its own, in the order of preference: RFC 8760, 2.4.
+        values = [value.decode("utf-8", "surrogateescape") for value in answer.challenges]
+        return _refuse(question, cause, role.status, tuple([(role.challenge, value) for value in values]))
+
+    def _let_in(self, question: Question, answer: Answer, now: float) -> Decision:
+        credentials = question.credentials
+        assert credentials is not None
+        username = None
+        if answer.user_name is not None and credentials.userhash:
+            username = answer.user_name.decode("utf-8", "surrogateescape")
+        question.request.mark_authorized(credentials, question.proxy, username)
         if self._watch is not None:
             self._watch.authorized(question, now)
         attempt = question.attempt
@@ -192,42 +211,9 @@ class Authorizer:
             question.attempt = None
             self._penalties.right(attempt, now)
         headers = _authentication_info(question, answer) if answer.response_auth or answer.nextnonce else ()
-        return Decision(1, _AUTHORIZED, None, None, username, realm, headers)
-
-    def _conclude_refusal(self, question: Question, answer: Answer, now: float) -> Decision:
-        if question.is_group_check:
-            return self._conclude_group(question, answer)
-        if question.attempt is not None:
-            self._end_attempt(question, _is_guess(answer), now)
-        credentials = question.credentials
-        username = credentials.username if credentials is not None else None
-        realm = question.realm
-        request = question.request
-        code = answer.result_code
-        if answer.fault is not None or (code == _SUCCESS and credentials is not None):
-            return refuse(request, Cause.DISC_UNUSABLE, None, (), realm, username)
-        if code == _AUTHENTICATION_REJECTED and answer.service_type == _SERVICE_AUTHENTICATION:
-            if not answer.challenges:
-                return refuse(request, Cause.DISC_UNUSABLE, None, (), realm, username)
-            if self._watch is not None:
-                self._watch.challenged(question, answer.challenges, now)
-            cause = _CHALLENGED
-            if credentials is not None and not any(map(_is_stale, answer.challenges)):
-                cause = Cause.RECHALLENGED
-            role = PROXY if question.proxy else UAS
-            # Each in a header field of its own, in the order of preference: RFC 8760, 2.4.
-            headers = tuple(
-                [(role.challenge, value.decode("utf-8", "surrogateescape")) for value in answer.challenges]
-            )
-            return refuse(request, cause, role.status, headers, realm, username)
-        if code in (_AUTHORIZATION_REJECTED, _AUTHENTICATION_REJECTED):
-            if credentials is not None and answer.failed_avp == _CALLING_STATION_ID:
-                return self._penalized(question)
-            cause = Cause.REALM_NOT_SERVED if code == _AUTHORIZATION_REJECTED else Cause.FORBIDDEN
-            if credentials is not None:
-                cause = _why_forbidden(credentials)
-            return refuse(request, cause, None, (), realm, username)
-        return refuse(request, Cause.DISC_REFUSED, None, (), realm, username)
+        if username is None:
+            username = credentials.username
+        return Decision(1, _AUTHORIZED, None, None, username, question.realm, headers)
 
     def _end_attempt(self, question: Question, wrong: bool, now: float) -> None:
         """The credentials are judged, or nobody will judge them: what they count for who sent them."""
@@ -257,22 +243,6 @@ class Authorizer:
         if self._penalties is not None:
             self._penalties = Penalties()
 
-    def _penalized(self, question: Question) -> Decision:
-        credentials = question.credentials
-        username = credentials.username if credentials is not None else None
-        return refuse(question.request, Cause.PENALIZED, None, (), question.realm, username)
-
-    def _conclude_group(self, question: Question, answer: Answer) -> Decision:
-        if answer.fault is not None:
-            return _decide_group(Cause.DISC_UNUSABLE, question)
-        if answer.result_code == _SUCCESS:
-            if answer.service_type not in (0, _SERVICE_GROUP_CHECK):
-                return _decide_group(Cause.DISC_UNUSABLE, question)
-            return _decide_group(Cause.MEMBER, question)
-        if answer.result_code in (_AUTHENTICATION_REJECTED, _AUTHORIZATION_REJECTED):
-            return _decide_group(Cause.NOT_MEMBER, question)
-        return _decide_group(Cause.DISC_REFUSED, question)
-
     def fail(self, question: Question, cause: Cause, now: float) -> Decision:
         """The decision where DISC gave no answer: 503 with Retry-After, or -1 for a group check.
 
@@ -282,21 +252,37 @@ class Authorizer:
             return _decide_group(cause, question)
         self._end_attempt(question, False, now)
         if cause is Cause.PENALIZED:
-            return self._penalized(question)
-        credentials: Credentials | None = question.credentials
-        username = credentials.username if credentials is not None else None
-        return self._unavailable(question.request, cause, question.realm, username)
+            return _refuse(question, cause)
+        return _refuse(question, cause, self._unavailable_status, self._unavailable_headers)
 
     def overloaded(self, request: SipRequest) -> Decision:
         """The decision on a request that DISC is not even asked about, because it has too much to do."""
-        return self._unavailable(request, Cause.OVERLOADED)
+        return refuse(request, Cause.OVERLOADED, self._unavailable_status, self._unavailable_headers)
 
-    def _unavailable(
-        self, request: SipRequest, cause: Cause, realm: str | None = None, username: str | None = None
-    ) -> Decision:
-        status = self._unavailable_status
-        headers = self._unavailable_headers if status == 503 else ()
-        return refuse(request, cause, status, headers, realm, username)
+
+def cause_of(question: Question, answer: Answer) -> Cause:
+    """What an answer means for the request. AUTHORIZED and MEMBER let it in, and nothing else does."""
+    verdict, credentials = answer.verdict, question.credentials
+    if answer.fault is not None:
+        return Cause.DISC_UNUSABLE
+    if question.is_group_check:
+        if verdict is Verdict.SUCCESS:
+            return Cause.MEMBER if answer.service in (None, Service.GROUP_CHECK) else Cause.DISC_UNUSABLE
+        return Cause.DISC_REFUSED if verdict is Verdict.FAILURE else Cause.NOT_MEMBER
+    if verdict is Verdict.SUCCESS:
+        if credentials is None:
+            return Cause.DISC_REFUSED  # there was nothing that could be right
+        return _AUTHORIZED if answer.service in (None, Service.AUTHENTICATION) else Cause.DISC_UNUSABLE
+    if verdict is Verdict.CHALLENGE:
+        if not answer.challenges:
+            return Cause.DISC_UNUSABLE
+        is_first = credentials is None or any(map(_is_stale, answer.challenges))
+        return _CHALLENGED if is_first else Cause.RECHALLENGED
+    if verdict is Verdict.FAILURE:
+        return Cause.DISC_REFUSED
+    if credentials is None:
+        return Cause.REALM_NOT_SERVED if verdict is Verdict.REJECTED else Cause.FORBIDDEN
+    return Cause.PENALIZED if answer.refused is Part.SOURCE else _why_forbidden(credentials)
 
 
 def _authentication_info(question: Question, answer: Answer) -> Headers:
@@ -334,25 +320,19 @@ def is_refused(question: Question) -> bool:
     return question.attempt is not None and question.attempt.is_refused
 
 
-def _is_guess(answer: Answer) -> bool:
-    """Whether DISC says that the digest was wrong: it refuses it, or wants another without calling it stale.
-
-    Not where it refuses something else about the credentials, which it tells by Failed-AVP.
-    """
-    if answer.fault is not None or answer.failed_avp:
-        return False
-    code = answer.result_code
-    if code == _AUTHENTICATION_REJECTED and answer.service_type == _SERVICE_AUTHENTICATION:
-        return bool(answer.challenges) and not any(map(_is_stale, answer.challenges))
-    return code in (_AUTHORIZATION_REJECTED, _AUTHENTICATION_REJECTED)
-
-
 def _is_stale(challenge: bytes) -> bool:
     """Whether the digest was right and only its nonce too old (RFC 7616, 3.3)."""
     try:
         return Challenge.parse(challenge).stale
     except ParseError:
         return False
+
+
+def _refuse(question: Question, cause: Cause, status: int | None = None, headers: Headers = ()) -> Decision:
+    """A refusal of the request that a question is about."""
+    credentials = question.credentials
+    username = credentials.username if credentials is not None else None
+    return refuse(question.request, cause, status, headers, question.realm, username)
 
 
 def _decide_group(cause: Cause, question: Question | None = None) -> Decision:

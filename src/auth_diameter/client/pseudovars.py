@@ -55,6 +55,8 @@ def _digest(what: Callable[[Credentials], str | None], request: SipRequest) -> s
     return (what(found) or "") if found is not None else ""
 
 
+DEFAULT_REALM = "$fd"  # the domain of the caller: what most SIP servers serve
+
 _VARIABLES: dict[str, Expand] = {
     "fd": attrgetter("from_host"),
     "fu": lambda request: request.from_uri or "",

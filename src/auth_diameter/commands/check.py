@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 import auth_diameter as ad
+from auth_diameter.client.pseudovars import DEFAULT_REALM
 from auth_diameter.commands.options import disc_option
 from auth_diameter.commands.terminal import fail
 from auth_diameter.logs import visible
@@ -16,8 +17,9 @@ from auth_diameter.logs import visible
 @click.command()
 @click.argument("file", metavar="FILE|-")
 @disc_option
-@click.option("--realm", default="$fd", show_default=True, help="Text with pseudo-variables, or empty.")
-@click.option("--proxy/--www", default=None, help="Which function to ask. [default: www for REGISTER]")
+@click.option(
+    "--realm", default=DEFAULT_REALM, show_default=True, help="Text with pseudo-variables, or empty."
+)
 @click.option(
     "--group", "group_name", metavar="GROUP", help="After that, ask whether the user is in a group."
 )

@@ -31,8 +31,8 @@ from auth_diameter.commands.process import (
     on_stop,
     run_loop,
 )
-from auth_diameter.disc.config import DiscConfig
 from auth_diameter.disc.listener import ListenerConfig
+from auth_diameter.verifier.config import VerifierConfig
 
 log = logging.getLogger("auth_diameter.disc")
 
@@ -49,7 +49,7 @@ log = logging.getLogger("auth_diameter.disc")
 )
 @metrics_option
 @log_options
-@settings_of(DiscConfig)
+@settings_of(VerifierConfig)
 @settings_of(ListenerConfig)
 def disc(
     listen: tuple[str, int],
@@ -66,11 +66,11 @@ def disc(
     without losing a question.
     """
     from auth_diameter.disc.listener import listen as start
+    from auth_diameter.disc.server import Disc
     from auth_diameter.store.accounts import Store
     from auth_diameter.verifier.nonces import Nonces
-    from auth_diameter.verifier.verifier import Disc
 
-    config = settings(DiscConfig, options)
+    config = settings(VerifierConfig, options)
     limits = settings(ListenerConfig, options)
     reopen = log_to(log_format, log_file)
     nonces = Nonces(_nonce_keys(nonce_key) or None, config.nonce_lifetime)

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 import auth_diameter as ad
-from auth_diameter.client.pseudovars import compile_template
+from auth_diameter.client.pseudovars import DEFAULT_REALM, compile_template
 from auth_diameter.commands.options import (
     disc_option,
     listen_option,
@@ -49,7 +49,8 @@ log = logging.getLogger("auth_diameter.serve")
 @click.option(
     "--realm",
     metavar="TEXT",
-    help="Realm of the default route, where there is no --route; may have pseudo-variables.  [default: $fd]",
+    help="Realm of the default route, where there is no --route; may have pseudo-variables."
+    f"  [default: {DEFAULT_REALM}]",
 )
 @click.option(
     "--workers",
@@ -83,12 +84,12 @@ def serve(
     """
     from auth_diameter.host.bind import bind
     from auth_diameter.host.route import Route, load_route
-    from auth_diameter.host.server import REALM, Host
+    from auth_diameter.host.server import Host
     from auth_diameter.host.workers import Workers
 
     if route is not None and realm is not None:
         raise click.UsageError("--realm is the default route's; a --route names its own")
-    compile_template(realm or REALM)  # that it can be read is known now
+    compile_template(realm or DEFAULT_REALM)  # that it can be read is known now
     if not options["penalty"] and not _is_given("tell_source"):
         # All requests come by one address: DISC must not take it for one guesser's either.
         options["tell_source"] = False
@@ -118,7 +119,7 @@ def serve(
 
     async def work(sock: socket.socket, parent: int | None, ready: Callable[[], object]) -> int:
         async with ad.AsyncAuthDiameter(config) as auth:
-            host = Host(sock, auth, script, realm or REALM)
+            host = Host(sock, auth, script, realm or DEFAULT_REALM)
             stop = on_stop(parent)
             parts = [*read_route(host.use_route), *reopen]
             on_hup(parts, logging.INFO if parent is None else logging.DEBUG)

@@ -26,8 +26,8 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any, cast
 
 from auth_diameter._core import ConfigError, RequestStream
+from auth_diameter.disc.server import Asker, Disc
 from auth_diameter.logs import Sparing
-from auth_diameter.verifier.verifier import Disc
 
 log = logging.getLogger("auth_diameter.disc")
 
@@ -176,7 +176,7 @@ class _Connection(asyncio.Protocol):
     ) -> None:
         self._disc = disc
         self.host = host
-        self.one_challenge = False
+        self.asker = Asker(host)
         self._connections = connections
         self._peer = peer
         self._source = source
@@ -193,7 +193,7 @@ class _Connection(asyncio.Protocol):
         transport.set_write_buffer_limits(high=config.max_unread)
         self._transport = transport
         self._connections.add(self)
-        self.one_challenge = _within(self.host, config.one_challenge)
+        self.asker = Asker(self.host, _within(self.host, config.one_challenge))
         if config.allow and not _within(self.host, config.allow):
             self.abort()  # it was, when it was taken: others are allowed since
 
@@ -208,7 +208,7 @@ class _Connection(asyncio.Protocol):
         if questions:
             out = bytearray()
             self._asked_at = now = time.time()
-            self._disc.answer(questions, out, now, self.one_challenge, self.host)
+            self._disc.answer(questions, out, now, self.asker)
             transport.write(out)
         if self._stream.fault is not None:
             # Where the next message begins cannot be known any more.
@@ -339,7 +339,7 @@ class Listener:
             if config.allow and not _within(connection.host, config.allow):
                 connection.finish()
                 self._loop.call_later(_PATIENCE, connection.abort)
-            connection.one_challenge = _within(connection.host, config.one_challenge)
+            connection.asker = Asker(connection.host, _within(connection.host, config.one_challenge))
 
     # ------------------------------------------------------------------ accepting
 

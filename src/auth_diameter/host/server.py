@@ -29,6 +29,7 @@ from auth_diameter._core import (
     Transactions,
 )
 from auth_diameter.client.aio import AsyncAuthDiameter
+from auth_diameter.client.pseudovars import DEFAULT_REALM
 from auth_diameter.decision import PROXY, REASONS, UAS, Cause, Decision, refuse
 from auth_diameter.host.bind import bind
 from auth_diameter.host.route import Route
@@ -41,7 +42,6 @@ log = logging.getLogger("auth_diameter.host")
 Address: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
 Datagram: TypeAlias = tuple[bytes, Address]  # from or to that address
 
-REALM = "$fd"  # of the default route
 
 _TROUBLES = frozenset(
     {
@@ -95,7 +95,7 @@ class Host:
     """
 
     def __init__(
-        self, sock: socket.socket, auth: AsyncAuthDiameter, route: Route | None, realm: str = REALM
+        self, sock: socket.socket, auth: AsyncAuthDiameter, route: Route | None, realm: str = DEFAULT_REALM
     ) -> None:
         self._socket = sock
         self._datagrams = DatagramBatch(sock.fileno())

@@ -21,10 +21,10 @@ from auth_diameter.client.aio import AsyncAuthDiameter
 from auth_diameter.config import Config
 from auth_diameter.decision import Decision
 from auth_diameter.disc.listener import listen
+from auth_diameter.disc.server import Disc
 from auth_diameter.host.server import serve
 from auth_diameter.lab.uac import Reply, authorization, make_request, parse_reply
 from auth_diameter.store.accounts import Store
-from auth_diameter.verifier.verifier import Disc
 
 _ACCOUNT = "alice@siphub.net"
 _PASSWORD = "wonderland"  # noqa: S105 - the demo's own, for a database that it throws away

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from auth_diameter.client.aio import AsyncAuthDiameter
     from auth_diameter.client.sync import AuthDiameter
     from auth_diameter.disc.listener import Listener
+    from auth_diameter.disc.server import Disc
     from auth_diameter.host.server import Host
-    from auth_diameter.verifier.verifier import Disc
 
 
 class _Collector(Collector):
@@ -125,7 +125,7 @@ def host(served: Host) -> Collector:
 def disc(server: Disc, listener: Listener) -> Collector:
     """The metrics of a DISC."""
     from auth_diameter.disc.listener import ConnectionEvent
-    from auth_diameter.verifier.verifier import Outcome
+    from auth_diameter.verifier.outcome import Outcome
 
     def read() -> Iterator[Metric]:
         yield _counts(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from auth_diameter._core.errors import ConfigError
+from auth_diameter._core import ConfigError
 from auth_diameter.store.lookups import HEX, Lookups
 from auth_diameter.store.names import (
     HA1_COLUMNS,

@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import BinaryIO, Final, Literal, NamedTuple
 
-from auth_diameter._core.errors import ConfigError
+from auth_diameter._core import ConfigError
 from auth_diameter.store.accounts import Store
 from auth_diameter.store.csvform import (
     MAX_LINE,

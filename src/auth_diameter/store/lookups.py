@@ -23,7 +23,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
-from auth_diameter._core.errors import ConfigError
+from auth_diameter._core import ConfigError
 from auth_diameter.store import schema
 from auth_diameter.store.names import HA1_COLUMNS, HA1_LENGTHS, compute_ha1, fold_realm
 from auth_diameter.store.schema import Spellings, describe, text

@@ -11,7 +11,7 @@ import re
 import string
 from typing import Final, NamedTuple
 
-from auth_diameter._core.errors import ConfigError
+from auth_diameter._core import ConfigError
 
 # C0, DEL and C1 controls; lone surrogates, which UTF-8 cannot carry.
 _NOT_TEXT: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")

@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from auth_diameter._core.errors import ConfigError
+from auth_diameter._core import ConfigError
 from auth_diameter.store.names import fold_realm
 
 _log = logging.getLogger("auth_diameter.disc.schema")

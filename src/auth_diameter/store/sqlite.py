@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Final, Self
 
-from auth_diameter._core.errors import ConfigError, DiscError
+from auth_diameter._core import ConfigError, DiscError
 from auth_diameter.store import schema
 from auth_diameter.store.schema import describe
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from kit.wire import build_answer
 
 import auth_diameter as ad
-from auth_diameter._core import Answer
+from auth_diameter._core import decode_answer
 from auth_diameter.host import server as host_module
 
 DIGEST = (
@@ -125,7 +125,7 @@ def served(datagram: bytes, result_code: int = 2001) -> bytes:
             host = host_module.Host(host_module.bind("127.0.0.1", 0)[0], auth, None)
             sent: list[bytes] = []
             host._queue = lambda addressed: sent.append(addressed[0])  # type: ignore[method-assign]
-            answer = Answer.decode(build_answer(1, result_code, challenge='Digest realm="a", nonce="b"'))
+            answer = decode_answer(build_answer(1, result_code, challenge='Digest realm="a", nonce="b"'))
             auth.ask = lambda question, end: end(  # type: ignore[method-assign]
                 auth.authorizer().conclude(question, answer, 0.0)
             )

@@ -1,4 +1,4 @@
-"""How DISC judges digests: each setting with its default, its unit and its reason."""
+"""How digests are judged: each setting with its default, its unit and its reason."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ QOPS = ("auth", "auth-int")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DiscConfig:
+class VerifierConfig:
     """What is offered in challenges, and what is accepted.
 
     :raises ConfigError: a value that cannot be used; the message names the field.
