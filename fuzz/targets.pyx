@@ -24,10 +24,11 @@ from auth_diameter._core.diameter.codes cimport (
     AVP_VENDOR, FLAG_REQUEST, RESULT_AUTHENTICATION_REJECTED, RESULT_SUCCESS,
     SERVICE_AUTHENTICATION, SERVICE_GROUP_CHECK,
 )
-from auth_diameter._core.digest.credentials cimport (
+from auth_diameter._core.digest.challenge cimport is_challenge
+from auth_diameter._core.digest.credentials cimport is_for_realm, is_of_other_realm, parse_credentials
+from auth_diameter._core.digest.params cimport (
     FIELD_COUNT, MAX_PARAMETER, NC, NONCE, OK, OTHER_SCHEME, QOP, QOP_NONE, REALM, RESPONSE, URI, USERNAME,
-    USERNAME_STAR, DigestFields, challenge_ok, is_of_other_realm, parse_credentials, plain_value, put_ext_value,
-    realm_is,
+    USERNAME_STAR, DigestFields, plain_value, put_ext_value,
 )
 from auth_diameter._core.diameter.disc_wire cimport (
     MAX_CHALLENGE, AnswerView, Asked, QuestionView, answer_size, authentication_room, challenge_size,
@@ -39,16 +40,21 @@ from auth_diameter._core.sip.fields cimport (
     take_address, take_param, take_via,
 )
 from auth_diameter._core.base.hex cimport ad_lower_hex, ad_same_hex
-from auth_diameter._core.diameter.message cimport (
-    DEFAULT_LIMIT, DIAMETER_VERSION, FRAME_LARGE, HEADER_SIZE, Header as DiameterHeader, frame, get_u32,
-    header_get, header_put,
+from auth_diameter._core.diameter.header cimport (
+    DIAMETER_VERSION, HEADER_SIZE, Header as DiameterHeader, get_u32, header_get, header_put,
 )
+from auth_diameter._core.diameter.stream cimport DEFAULT_LIMIT, FRAME_LARGE, frame
 from auth_diameter._core.sip.parse cimport (
-    DEFAULT_MAX_LINES, DEFAULT_MAX_SIZE, SipMessage, can_reply, find_credentials, identity, parse_request,
-    put_reply_end, put_reply_header, put_reply_start, release_request, reply_room,
+    DEFAULT_MAX_LINES, DEFAULT_MAX_SIZE, SipMessage, find_credentials, identity, parse_request, release_request,
+)
+from auth_diameter._core.sip.reply cimport (
+    can_reply, put_reply_end, put_reply_header, put_reply_start, reply_room,
 )
 from auth_diameter._core.base.span cimport Reader, Span, between
-from auth_diameter._core.sip.uri cimport SCHEME_SIP, SCHEME_SIPS, SipUri, put_address, take_uri
+from auth_diameter._core.sip.uri cimport (
+    SCHEME_SIP, SCHEME_SIPS, URI_BARE, URI_OF_REQUEST, SipUri, UriForm, put_address, put_address_and_port,
+    take_uri,
+)
 
 
 cdef void hold(bint promise, const char *what) noexcept nogil:
@@ -105,10 +111,10 @@ cdef void check_uri(const SipUri *uri, const uint8_t *p, const uint8_t *end) noe
     hold((uri.port != 0) == (uri.port_text.n != 0), "a port has digits")
     # Exactly the room that is promised to be enough.
     out = <uint8_t *>malloc(uri.text.n)
-    n = put_address(out, uri, True)
+    n = put_address_and_port(out, uri)
     hold(0 < n <= uri.text.n, "an address is no longer than its URI")
     hold(ad_find_control(out, out + n) == out + n, "no control character in an address")
-    m = put_address(out, uri, False)
+    m = put_address(out, uri)
     hold(0 < m <= n, "the address without its port is no longer")
     free(out)
 
@@ -117,20 +123,17 @@ cdef int uri(const uint8_t *data, size_t size) noexcept nogil:
     """One URI in each of the places it may stand: a Request-URI, in angle brackets, bare."""
     cdef Reader r
     cdef SipUri found, again
-    cdef int place
-    cdef bint bare, request
-    for place in range(3):
-        bare = place == 2
-        request = place == 0
+    cdef UriForm form
+    for form in range(URI_OF_REQUEST, URI_BARE + 1):
         r = reader_of(data, size)
-        if not take_uri(&r, bare, request, &found):
+        if not take_uri(&r, form, &found):
             hold(data <= r.p <= data + size, "where it fails lies inside the input")
             continue
         hold(r.p == data + found.text.n, "the reader stands behind the URI")
         check_uri(&found, data, data + size)
         # What follows a URI has no part in it.
         r = reader_of(data, found.text.n)
-        hold(take_uri(&r, bare, request, &again) and r.p == r.end, "a URI alone is accepted, too")
+        hold(take_uri(&r, form, &again) and r.p == r.end, "a URI alone is accepted, too")
         hold(again.scheme == found.scheme and again.port == found.port and same_span(again.user, found.user)
              and same_span(again.host, found.host) and same_span(again.port_text, found.port_text)
              and same_span(again.params, found.params) and same_span(again.headers, found.headers),
@@ -190,7 +193,7 @@ cdef int fields(const uint8_t *data, size_t size) noexcept nogil:
         check_address(&found, start, r.p)
         if r.p == end:
             break
-        hold(r.p[0] == 44, "a comma stands between addresses")
+        hold(r.p[0] == c',', "a comma stands between addresses")
         r.p += 1
     r = reader_of(data, size)
     while True:
@@ -205,7 +208,7 @@ cdef int fields(const uint8_t *data, size_t size) noexcept nogil:
         hold(via.host.n > 0, "a via-parm has a host")
         if r.p == end:
             break
-        hold(r.p[0] == 44, "a comma stands between via-parms")
+        hold(r.p[0] == c',', "a comma stands between via-parms")
         r.p += 1
     return 0
 
@@ -250,10 +253,10 @@ cdef int digest(const uint8_t *data, size_t size) noexcept nogil:
             if f.escaped & (1u << REALM):
                 value.n = unquote(value, room)
                 value.p = room
-            hold(realm_is(&f, value), "credentials are for the realm that they name")
+            hold(is_for_realm(&f, value), "credentials are for the realm that they name")
             hold(not is_of_other_realm(f.raw, value), "and for no other")
             value.n += 1    # one byte of anything else behind it, which is not read
-            hold(not realm_is(&f, value), "and for no longer one")
+            hold(not is_for_realm(&f, value), "and for no longer one")
         # Without what stood around them they are the same; a copy in a block of their exact size.
         hold(parse_credentials(f.raw, &again, &offset) == OK and again.qop == f.qop
              and again.algorithm == f.algorithm and again.sess == f.sess and again.escaped == f.escaped,
@@ -270,7 +273,7 @@ cdef int digest(const uint8_t *data, size_t size) noexcept nogil:
     # What is malformed, too, is for nobody twice.
     hold(not is_of_other_realm(text, span_of("a")) or is_of_other_realm(text, span_of("A")),
          "a realm is compared in any case")
-    if challenge_ok(text):
+    if is_challenge(text):
         hold(ad_find_control(data, end) == end, "a challenge has no control character")
         hold(status != OTHER_SCHEME, "a challenge is of the Digest scheme")
     return 0
@@ -379,11 +382,11 @@ cdef void check_lines(const uint8_t *p, const uint8_t *end) noexcept nogil:
         p = ad_find_control(p, end)
         if p == end:
             return
-        if p[0] == 13:
-            hold(2 <= end - p and p[1] == 10, "CR comes with LF")
+        if p[0] == c'\r':
+            hold(2 <= end - p and p[1] == c'\n', "CR comes with LF")
             p += 2
         else:
-            hold(p[0] != 10 and (p - 1)[0] == 92, "no control character of its own")
+            hold(p[0] != c'\n' and (p - 1)[0] == c'\\', "no control character of its own")
             p += 1
 
 
@@ -405,7 +408,7 @@ cdef void expect_top_via(Reader *r, const SipMessage *m) noexcept nogil:
     expect(r, span_of("Via: "))
     line.p = r.p
     line.end = ad_find_control(r.p, r.end)
-    while 3 <= r.end - line.end and (line.end[0] != 13 or line.end[2] == 32 or line.end[2] == 9):
+    while 3 <= r.end - line.end and (line.end[0] != c'\r' or line.end[2] == c' ' or line.end[2] == c'\t'):
         line.end = ad_find_control(line.end + 1, r.end)     # a fold, or behind a backslash
     hold(take_via(&line, &via), "the top Via of a reply is one")
     hold(equal(via.host, m.via.host) and via.port == m.via.port and equal(via.branch, m.via.branch)

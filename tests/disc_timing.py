@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import auth_diameter as ad
 from auth_diameter._core import AaRequest, RequestStream
@@ -181,33 +182,38 @@ def challenged(disc: Disc, shape: str, users: int, samples: int, seed: int) -> f
 # --- leaks made on purpose -----------------------------------------------------------------------------
 
 
-class OtherDigests(Disc):
+def other_digests(store: Store) -> Disc:
     """Compares an unknown user's response with two HA1 where a known one's has one, and with one for two."""
+    disc = Disc(store, CONFIG)
+    subscribers: Any = disc._verifier._subscribers
 
-    def _ha1_candidates(self, username: str, realm: str, algorithm: str) -> tuple[bool, str]:
-        return self._change(*super()._ha1_candidates(username, realm, algorithm))
+    def changing(look_up: Callable[[str, str, str], tuple[bool, str]]) -> Any:
+        def changed(username: str, realm: str, algorithm: str) -> tuple[bool, str]:
+            known, found = look_up(username, realm, algorithm)
+            return known, found if known else found[:32] if len(found) > 32 else 2 * found
 
-    def _hashed_candidates(self, hashed: str, realm: str, algorithm: str) -> tuple[bool, str]:
-        return self._change(*super()._hashed_candidates(hashed, realm, algorithm))
+        return changed
 
-    def _change(self, known: bool, found: str) -> tuple[bool, str]:
-        return known, found if known else found[:32] if len(found) > 32 else 2 * found
-
-
-class NoNeighbour(Disc):
-    """Looks a hash of nobody up as a name."""
-
-    def _hashed_candidates(self, hashed: str, realm: str, algorithm: str) -> tuple[bool, str]:
-        username, is_it = self._scan(realm, algorithm).names.find(hashed)
-        return self._look_up(username if is_it else hashed, realm, algorithm)
+    subscribers.candidates = changing(subscribers.candidates)
+    subscribers.hashed_candidates = changing(subscribers.hashed_candidates)
+    return disc
 
 
 def missing_sooner(store: Store) -> Disc:
-    """Asks the database for the user's row alone, and gets none for an unknown user."""
+    """Asks the database for the user's row alone, and gets none for an unknown user or a hash of nobody."""
     columns = "1, ha1, ha1b, ha1_sha256, ha1_sha512t256, password"
     plain = f"SELECT {columns} FROM subscriber WHERE username = :username AND domain = :domain"
     store._select = store._select_other = plain
-    return NoNeighbour(store, CONFIG)
+    disc = Disc(store, CONFIG)
+    subscribers: Any = disc._verifier._subscribers
+
+    def no_neighbour(hashed: str, realm: str, algorithm: str) -> tuple[bool, str]:
+        username, is_it = subscribers._scan(realm, algorithm).names.find(hashed)
+        found: tuple[bool, str] = subscribers._look_up(username if is_it else hashed, realm, algorithm)
+        return found
+
+    subscribers.hashed_candidates = no_neighbour
+    return disc
 
 
 @dataclass(frozen=True)
@@ -224,7 +230,7 @@ CASES = (
     *(
         Case(f"{where}, {shape}", form, play, leaking)
         for where, play, leaking in (
-            ("at hand", hot, partial(OtherDigests, config=CONFIG)),
+            ("at hand", hot, other_digests),
             ("asked of SQLite", cold, missing_sooner),
         )
         for shape, form in SHAPES.items()

@@ -19,7 +19,9 @@ from auth_diameter._core.diameter.disc import (
     decode_answer,
     question_room,
 )
-from auth_diameter._core.diameter.message import Framer, Message, format_message, message_length
+from auth_diameter._core.diameter.message import Message, format_message
+from auth_diameter._core.diameter.stream import Framer, message_length
+from auth_diameter._core.digest.challenge import Challenge, format_challenge, quote
 from auth_diameter._core.digest.compute import (
     body_hash,
     digest_response,
@@ -29,7 +31,7 @@ from auth_diameter._core.digest.compute import (
     verify,
     verify_many,
 )
-from auth_diameter._core.digest.credentials import Challenge, Credentials, format_challenge, quote
+from auth_diameter._core.digest.credentials import Credentials
 from auth_diameter._core.errors import ConfigError, DiscError, Error, ParseError
 from auth_diameter._core.net.sockets import DatagramBatch, exchange
 from auth_diameter._core.sip.name_addr import NameAddr

@@ -91,7 +91,7 @@ def test_the_classes_are_found() -> None:
     assert names >= {
         "AaRequest", "Answer", "AnswerStream", "Avp", "Challenge", "Credentials", "DatagramBatch", "Decision",
         "Framer", "Message", "NonceUses", "Penalties", "Question", "RequestStream", "SipRequest",
-        "Transactions", "Uri", "_Stream",
+        "Transactions", "Uri", "MessageStream",
     }  # fmt: skip
 
 

@@ -86,7 +86,7 @@ def test_an_answer_beyond_the_configured_size_ends_the_connection():
     connection = open_one(pool)
     (question,) = take(connection)
     assert receive(pool, connection, build_answer(question, more=(Avp(281, b"e" * 256),))) == []
-    assert str(connection.fault) == "Diameter message above 256 bytes (at byte 0)"
+    assert str(connection.fault) == "Message Length 320 is above the limit of 256 (at byte 1)"
 
 
 # ------------------------------------------------------------------ asking

@@ -212,7 +212,8 @@ def test_questions_and_answers(store):
         [
             repr(stream),
             repr(found),
-            repr(found[0].credentials()),
+            repr(found[0].question),
+            repr(found[0].question.credentials),
             repr(disc),
             repr(disc._verifier._nonces),
             repr(disc.counts),

@@ -5,12 +5,13 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t
 from libc.string cimport memcpy
 
-from auth_diameter._core.base.span cimport Span
+from auth_diameter._core.base.span cimport between
 from auth_diameter._core.base.text cimport text_of
-from auth_diameter._core.digest.credentials cimport QOP_AUTH_INT, Credentials
+from auth_diameter._core.digest.credentials cimport Credentials
+from auth_diameter._core.digest.params cimport QOP_AUTH_INT
 from auth_diameter._core.sip.parse cimport identity
 from auth_diameter._core.sip.request cimport SipRequest
-from auth_diameter._core.sip.uri cimport SipUri, put_address
+from auth_diameter._core.sip.uri cimport SipUri, put_address, put_address_and_port
 
 from auth_diameter._core.auth.verdict import Service
 from auth_diameter._core.digest.compute import body_hash as hash_body
@@ -59,7 +60,7 @@ cdef class Question:
         """
         if self.user is None:
             if self.request is not None:
-                self.user = address(identity(&self.request.m), False)
+                self.user = address(identity(&self.request.m))
             else:
                 self.user = text_of(self.told.user_name)
         return self.user
@@ -79,7 +80,9 @@ cdef class Question:
     @property
     def resource(self):
         """The Request-URI as ``user@host[:port]``, str; "" where it is not known."""
-        return text_of(self.told.resource) if self.request is None else address(&self.request.m.request_uri, True)
+        if self.request is None:
+            return text_of(self.told.resource)
+        return address_and_port(&self.request.m.request_uri)
 
     @property
     def source(self):
@@ -164,9 +167,15 @@ cdef Question received(bytes message, const Told *told, bint is_group_check, Cre
     return q
 
 
-cdef str address(const SipUri *uri, bint with_port):
+cdef str address(const SipUri *uri):
+    """A URI as ``user@host``."""
     cdef bytes room = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>uri.text.n)
-    cdef Span s
-    s.p = <const uint8_t *>PyBytes_AS_STRING(room)
-    s.n = put_address(<uint8_t *>PyBytes_AS_STRING(room), uri, with_port)
-    return text_of(s)
+    cdef uint8_t *p = <uint8_t *>PyBytes_AS_STRING(room)
+    return text_of(between(p, p + put_address(p, uri)))
+
+
+cdef str address_and_port(const SipUri *uri):
+    """A URI as ``user@host[:port]``."""
+    cdef bytes room = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>uri.text.n)
+    cdef uint8_t *p = <uint8_t *>PyBytes_AS_STRING(room)
+    return text_of(between(p, p + put_address_and_port(p, uri)))

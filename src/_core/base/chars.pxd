@@ -17,12 +17,12 @@ cdef extern from "base/chars.h" nogil:
 
 cdef inline int hex_value(uint8_t c) noexcept nogil:
     """Of one hexadecimal digit."""
-    return c - 48 if c <= 57 else (c | 0x20) - 87
+    return c - c'0' if c <= c'9' else (c | 0x20) - c'a' + 10
 
 
 cdef inline bint is_lws(uint8_t c) noexcept nogil:
     """SP, HTAB, or a byte of a fold: a header's value holds CR and LF only as part of one."""
-    return c == 32 or c == 9 or c == 13 or c == 10
+    return c == c' ' or c == c'\t' or c == c'\r' or c == c'\n'
 
 
 cdef inline void skip_lws(Reader *r) noexcept nogil:
@@ -55,35 +55,35 @@ cdef inline bint is_word(Span s, const char *word, size_t n) noexcept nogil:
     return ad_is_word(s.p, s.n, word, n)
 
 
-cdef inline int take_quoted(Reader *r, Span *out) noexcept nogil:
+cdef inline bint take_quoted(Reader *r, Span *out, bint *escaped) noexcept nogil:
     """A quoted-string, with r.p on its opening quote; `out` is what stands between the quotes.
 
-    0: plain; 1: it holds quoted-pairs or folds, see `unquote`; -1: malformed, r.p at the place.
+    `escaped` says whether it holds quoted-pairs or folds, which `unquote` resolves.
     """
-    cdef int escaped = 0
     cdef const uint8_t *start = r.p + 1
     cdef const uint8_t *p = start
+    escaped[0] = False
     while True:
         p = ad_find_quote(p, r.end)
         if p == r.end:
             r.p = p
-            return -1
-        if p[0] == 34:  # "
+            return False
+        if p[0] == c'"':
             out.p = start
             out.n = <size_t>(p - start)
             r.p = p + 1
-            return escaped
-        escaped = 1
-        if p[0] == 92:  # \ : quoted-pair = "\" (%x00-09 / %x0B-0C / %x0E-7F)
-            if not 2 <= r.end - p or p[1] == 10 or p[1] == 13 or p[1] > 127:
+            return True
+        escaped[0] = True
+        if p[0] == c'\\':  # \ : quoted-pair = "\" (%x00-09 / %x0B-0C / %x0E-7F)
+            if not 2 <= r.end - p or p[1] == c'\n' or p[1] == c'\r' or p[1] > 127:
                 r.p = p
-                return -1
+                return False
             p += 2
-        elif p[0] == 13 and 3 <= r.end - p and p[1] == 10 and (p[2] == 32 or p[2] == 9):
+        elif p[0] == c'\r' and 3 <= r.end - p and p[1] == c'\n' and (p[2] == c' ' or p[2] == c'\t'):
             p += 3      # a fold counts as one space
         else:
             r.p = p
-            return -1
+            return False
 
 
 cdef inline size_t unquote(Span s, uint8_t *out) noexcept nogil:
@@ -92,12 +92,12 @@ cdef inline size_t unquote(Span s, uint8_t *out) noexcept nogil:
     cdef const uint8_t *end = s.p + s.n
     cdef uint8_t *q = out
     while p < end:
-        if p[0] == 92 and p + 1 < end:
+        if p[0] == c'\\' and p + 1 < end:
             p += 1
-        elif p[0] == 13:
+        elif p[0] == c'\r':
             while p < end and is_lws(p[0]):
                 p += 1
-            q[0] = 32
+            q[0] = c' '
             q += 1
             continue
         q[0] = p[0]

@@ -3,6 +3,16 @@
 A ``Span`` borrows: whoever fills one keeps the bytes alive. A ``Reader`` is a Span that is used up
 from the left; each read says whether there was enough, and takes nothing where there was not
 (``need <= left``, in unsigned arithmetic, so that no length can wrap around).
+
+Every parser of ``_core`` returns in the same way; after it, callers write ``if not take_…`` or ``if … <= 0``::
+
+    > 0    read: `out` is filled, and the Reader stands behind what was read
+      0    not there: the Reader, or `offset`, is at the first byte that does not fit; at the end of
+           a stream more bytes may make it whole
+    < 0    malformed, where callers have to know in which way: a named constant says it
+
+One that can fail in one way only, such as every ``take_…``, is a ``bint``. A whole message has more to tell
+than a number can: SipMessage, AnswerView and QuestionView carry the fault themselves.
 """
 
 from libc.stdint cimport uint8_t, uint32_t
@@ -16,10 +26,6 @@ cdef struct Span:
 cdef struct Reader:
     const uint8_t *p
     const uint8_t *end
-
-
-cdef inline size_t left(const Reader *r) noexcept nogil:
-    return <size_t>(r.end - r.p)
 
 
 cdef inline bint take(Reader *r, size_t need, Span *out) noexcept nogil:
@@ -51,7 +57,7 @@ cdef inline void put_u32(uint8_t *out, uint32_t value) noexcept nogil:
 
 cdef inline uint8_t lower(uint8_t c) noexcept nogil:
     """ASCII lower case; every other byte as it is."""
-    return c | 0x20 if 65 <= c <= 90 else c
+    return c | 0x20 if c'A' <= c <= c'Z' else c
 
 
 cdef inline bint equal_nocase(Span a, Span b) noexcept nogil:
@@ -63,10 +69,6 @@ cdef inline bint equal_nocase(Span a, Span b) noexcept nogil:
         if a.p[i] != b.p[i] and lower(a.p[i]) != lower(b.p[i]):
             return False
     return True
-
-
-cdef inline bytes to_bytes(Span s):
-    return s.p[:s.n]
 
 
 cdef inline Span between(const uint8_t *start, const uint8_t *end) noexcept nogil:

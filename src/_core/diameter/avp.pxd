@@ -33,6 +33,14 @@ cdef enum:
     GROUP_DEPTH = 16           # how deep groups may stand in groups
 
 
+ctypedef int Detail
+
+# How much an AVP's text shows
+cdef enum:
+    FOR_LOGS                   # no secret, and long values cut
+    IN_FULL
+
+
 # What avp_next says of a malformed AVP; all are negative.
 cdef enum:
     AVP_CUT = -1               # fewer than 8 bytes left, and some
@@ -143,7 +151,7 @@ cdef class Avp:
 
 cdef size_t size_of(Avp avp) noexcept
 cdef uint8_t *put(uint8_t *out, Avp avp) noexcept
-cdef Avp under(Avp avp, uint32_t application)
+cdef Avp in_application(Avp avp, uint32_t application)
 cdef tuple read_avps(
     const uint8_t *start,
     const uint8_t *body,
@@ -151,5 +159,4 @@ cdef tuple read_avps(
     uint32_t application,
     uint8_t depth,
 )
-cdef list format_avps(tuple avps, bint secrets, str indent)
-cdef object checked(object value, str name, object most)
+cdef list format_avps(tuple avps, Detail detail, str indent)

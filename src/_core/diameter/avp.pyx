@@ -6,9 +6,9 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 
 from datetime import datetime, timedelta, timezone
 from ipaddress import IPv4Address, IPv6Address
-from operator import index
 from struct import Struct
 
+from auth_diameter._core.base.arguments cimport checked
 from auth_diameter._core.diameter.codes cimport APPLICATION_NASREQ, AVP_MANDATORY, AVP_PROTECTED
 from auth_diameter._core.diameter.dictionary cimport (
     ADDRESS,
@@ -137,7 +137,7 @@ cdef class Avp:
         return hash((self.code, self.flags, self.vendor, self.data))
 
     def __repr__(self):
-        return "\n".join(format_avps((self,), False, ""))
+        return "\n".join(format_avps((self,), FOR_LOGS, ""))
 
 
 # Reading
@@ -261,7 +261,7 @@ cdef uint8_t *put(uint8_t *out, Avp avp) noexcept:
     return out
 
 
-cdef Avp under(Avp avp, uint32_t application):
+cdef Avp in_application(Avp avp, uint32_t application):
     """The same AVP with its names looked up under `application`."""
     cdef Avp other
     cdef int i
@@ -279,14 +279,6 @@ cdef Avp under(Avp avp, uint32_t application):
     return other
 
 
-cdef object checked(object value, str name, object most):
-    """An argument's integer; ConfigError where it is not from 0 to `most`."""
-    number = index(value)
-    if not 0 <= number <= most:
-        raise ConfigError(f"{name}: {number} is not from 0 to {most}")
-    return number
-
-
 cdef bytes _encoded(object data, int kind):
     """The data of an AVP of that type (-1: not known)."""
     if isinstance(data, str):
@@ -297,9 +289,7 @@ cdef bytes _encoded(object data, int kind):
     if isinstance(data, int):
         if kind == F32 or kind == F64:
             return _encoded(float(data), kind)
-        return _encoded_int(
-            data, 8 if kind == U64 or kind == I64 else 4, kind == I32 or kind == I64
-        )
+        return _encoded_int(data, kind)
     if isinstance(data, float):
         if kind != F32 and kind != F64:
             raise TypeError("data: a float, and the AVP is not of a floating point type")
@@ -318,12 +308,15 @@ cdef bytes _encoded(object data, int kind):
     return _encoded_group(data)
 
 
-cdef bytes _encoded_int(object number, int size, bint signed):
+cdef bytes _encoded_int(object number, int kind):
+    """As the integer of that type, Unsigned32 where it is of another."""
+    size = 8 if kind == U64 or kind == I64 else 4
+    signed = kind == I32 or kind == I64
     try:
         return number.to_bytes(size, "big", signed=signed)
     except OverflowError:
-        kind = f"{'Integer' if signed else 'Unsigned'}{size * 8}"
-        raise ConfigError(f"data: {number} does not fit {kind}") from None
+        name = f"{'Integer' if signed else 'Unsigned'}{size * 8}"
+        raise ConfigError(f"data: {number} does not fit {name}") from None
 
 
 cdef bytes _encoded_time(object when):
@@ -360,23 +353,23 @@ cdef str _name(uint32_t application, uint32_t vendor, uint32_t code):
     return "AVP" if entry is None else entry.name
 
 
-cdef list format_avps(tuple avps, bint secrets, str indent):
+cdef list format_avps(tuple avps, Detail detail, str indent):
     """A line for each AVP, in columns; those in groups are indented. See message.format_message."""
     cdef list rows = []
     cdef Py_ssize_t width = 0
-    _collect(avps, secrets, indent, rows)
+    _collect(avps, detail, indent, rows)
     for label, _ in rows:
         width = max(width, len(label))
     return [f"{label:<{width}} {rest}" if rest else label for label, rest in rows]
 
 
-cdef _collect(tuple avps, bint secrets, str indent, list rows):
+cdef _collect(tuple avps, Detail detail, str indent, list rows):
     """Appends a pair (name and number; flags and value) to `rows` for each AVP."""
     cdef Avp avp
     cdef Entry entry
     cdef Py_ssize_t done = 0
     for avp in avps:
-        if not secrets and len(rows) >= SHOWN_ROWS:
+        if detail == FOR_LOGS and len(rows) >= SHOWN_ROWS:
             rows.append((f"{indent}... and {len(avps) - done} more", ""))
             return
         done += 1
@@ -384,20 +377,20 @@ cdef _collect(tuple avps, bint secrets, str indent, list rows):
         label = f"{indent}{'AVP' if entry is None else entry.name}({avp.code}"
         label += f", vendor {avp.vendor})" if avp.flags & AVP_VENDOR else ")"
         inner = None
-        if entry is not None and entry.kind == GROUPED and not (entry.secret and not secrets):
+        if entry is not None and entry.kind == GROUPED and not (entry.secret and detail == FOR_LOGS):
             try:
                 inner = _inner(avp)
                 shown = ""
             except ParseError as e:
                 # What should have been a group may hold what its AVPs would have hidden.
                 shown = f"<{len(avp.data)} bytes, no group: {e}>"
-                if secrets:
+                if detail == IN_FULL:
                     shown = f"{_shown_bytes(avp.data)} {shown}"
         else:
-            shown = _shown(avp, entry, secrets)
+            shown = _shown(avp, entry, detail)
         rows.append((label, f"flags={_flags(avp.flags)} {shown}".rstrip()))
         if inner is not None:
-            _collect(inner, secrets, indent + "  ", rows)
+            _collect(inner, detail, indent + "  ", rows)
 
 
 cdef str _flags(uint8_t flags):
@@ -415,9 +408,9 @@ cdef str _shown_bytes(bytes data):
     return repr(data) if data.isascii() and data.decode().isprintable() else "0x" + data.hex()
 
 
-cdef str _shown(Avp avp, Entry entry, bint secrets):
+cdef str _shown(Avp avp, Entry entry, Detail detail):
     """The value, with nothing in it that could act on a terminal or a log."""
-    if entry is not None and entry.secret and not secrets:
+    if entry is not None and entry.secret and detail == FOR_LOGS:
         return f"<{len(avp.data)} bytes>"
     value = avp.data if entry is None else _decoded(avp, entry.kind)
     if isinstance(value, bytes):
@@ -426,7 +419,7 @@ cdef str _shown(Avp avp, Entry entry, bint secrets):
         text = repr(value)
     else:
         text = str(value)
-    if not secrets and len(text) > SHOWN_CHARS:
+    if detail == FOR_LOGS and len(text) > SHOWN_CHARS:
         return f"{text[:SHOWN_CHARS]}... ({len(avp.data)} bytes)"
     meaning = None if entry is None or entry.values is None else entry.values.get(value)
     return text if meaning is None else f"{text} ({meaning})"

@@ -56,9 +56,9 @@ cdef enum:
     AVP_SIP_MSGID = 406
 
     # Service-Type of the dialect: one ASCII digit
-    SERVICE_AUTHENTICATION = 0x36  # "6"
-    SERVICE_GROUP_CHECK = 0x38     # "8"
-    SERVICE_ACCOUNTING = 0x39      # "9"
+    SERVICE_AUTHENTICATION = c'6'
+    SERVICE_GROUP_CHECK = c'8'
+    SERVICE_ACCOUNTING = c'9'
 
     # Result-Code: RFC 6733, section 7.1
     RESULT_SUCCESS = 2001

@@ -18,6 +18,9 @@ cdef enum:
     TIME       # Time
     GROUPED    # Grouped
 
+cdef enum:
+    SECRET = 1
+
 
 @cython.final
 cdef class Entry:

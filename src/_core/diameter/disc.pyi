@@ -1,25 +1,17 @@
-from typing import Never, Self, final
+from typing import Never, final
 
-from typing_extensions import Buffer, disjoint_base
+from typing_extensions import Buffer
 
 from auth_diameter._core.auth.answer import Answer
 from auth_diameter._core.auth.question import Question
-from auth_diameter._core.errors import ParseError
+from auth_diameter._core.diameter.stream import MessageStream
 
 def question_room(question: Question) -> int: ...
 def append_question(out: bytearray, question: Question, msgid: int) -> None: ...
 def decode_answer(data: Buffer) -> Answer: ...
 
-@disjoint_base
-class _Stream:
-    def __new__(cls, limit: int = 65536) -> Self: ...
-    @property
-    def fault(self) -> ParseError | None: ...
-    @property
-    def pending(self) -> int: ...
-
 @final
-class AnswerStream(_Stream):
+class AnswerStream(MessageStream):
     dropped: int
     @property
     def strays(self) -> list[int]: ...
@@ -36,7 +28,7 @@ class AaRequest:
     def fault(self) -> int: ...
 
 @final
-class RequestStream(_Stream):
+class RequestStream(MessageStream):
     def feed(self, data: Buffer) -> list[AaRequest]: ...
 
 def append_answer(out: bytearray, request: AaRequest, answer: Answer) -> None: ...

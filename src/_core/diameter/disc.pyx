@@ -6,10 +6,8 @@ reads them with a `RequestStream` and writes answers with `append_answer`.
 """
 
 cimport cython
-from cpython.bytearray cimport (
-    PyByteArray_AS_STRING, PyByteArray_FromStringAndSize, PyByteArray_GET_SIZE, PyByteArray_Resize,
-)
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy, memset
@@ -25,17 +23,15 @@ from auth_diameter._core.diameter.codes cimport (
     SERVICE_GROUP_CHECK,
 )
 from auth_diameter._core.digest.credentials cimport (
-    OK, REALM, Credentials, DigestFields, answers_nothing, check_credentials, new_credentials, parse_error,
-    parse_params,
+    Credentials, answers_nothing, check_credentials, new_credentials,
 )
+from auth_diameter._core.digest.params cimport OK, REALM, DigestFields, parse_error, parse_params
 from auth_diameter._core.diameter.disc_wire cimport (
     AnswerView, Asked, QuestionView, answer_size, authentication_room, challenge_size, failed_avp_size,
     group_check_room, put_answer, put_authentication, put_challenge, put_failed_avp, put_group_check,
     read_answer, read_question,
 )
-from auth_diameter._core.diameter.message cimport (
-    DEFAULT_LIMIT, FRAME_LARGE, FRAME_SHORT, FRAME_UNALIGNED, FRAME_VERSION, frame, get_u32,
-)
+from auth_diameter._core.diameter.stream cimport DEFAULT_LIMIT, MessageStream, check_one_message
 from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.base.text cimport borrow, span_of
 
@@ -68,17 +64,6 @@ cdef dict _FAILED_AVP = {
     Part.CREDENTIALS: AVP_RESPONSE,
 }
 cdef dict _REFUSED = {code: part for part, code in _FAILED_AVP.items()}
-
-cdef dict _FRAME_REASONS = {
-    FRAME_VERSION: "Diameter version is not 1",
-    FRAME_SHORT: "Diameter message length below 20",
-    FRAME_UNALIGNED: "Diameter message length is no multiple of 4",
-    FRAME_LARGE: "Diameter message above {} bytes",
-}
-
-
-cdef object _unframed(Py_ssize_t status, size_t at, size_t limit):
-    return ParseError(_FRAME_REASONS[status].format(limit), at)
 
 
 # ---------------------------------------------------------------------------------- questions
@@ -170,12 +155,8 @@ def decode_answer(data):
     cdef bytes message = data if type(data) is bytes else bytes(memoryview(data))
     cdef const uint8_t *p = <const uint8_t *>PyBytes_AS_STRING(message)
     cdef size_t n = <size_t>PyBytes_GET_SIZE(message)
-    cdef Py_ssize_t size = frame(p, n, DEFAULT_LIMIT)
     cdef int64_t msgid
-    if size < 0:
-        raise _unframed(size, 0, DEFAULT_LIMIT)
-    if size == 0 or <size_t>size != n:
-        raise ParseError("not exactly one Diameter message", n)
+    check_one_message(p, n, DEFAULT_LIMIT)
     return answer_of(p, n, &msgid)
 
 
@@ -224,90 +205,8 @@ cdef Answer answer_of(const uint8_t *p, size_t n, int64_t *msgid):
     return a
 
 
-cdef class _Stream:
-    """Bytes of one TCP connection, cut into messages.
-
-    :param limit: bytes that a message may have, int.
-    :ivar fault: the ParseError that ended the framing, or None. The connection is then of no use:
-        where its next message begins cannot be known.
-    """
-
-    cdef size_t limit       # bytes that a message may have
-    cdef bytearray rest     # the beginning of a message, to be continued; None where there is none
-    cdef size_t need        # how many bytes that message has; 0 where its length has not come yet
-    cdef readonly object fault
-
-    def __cinit__(self, size_t limit=DEFAULT_LIMIT):
-        self.limit = limit
-
-    @property
-    def pending(self):
-        """How many bytes of a message that has not come whole are kept, int."""
-        return PyByteArray_GET_SIZE(self.rest) if self.rest is not None else 0
-
-    cdef bytes join(self, object data):
-        """What is kept and `data`; None where that is not a whole message yet, and `data` is kept, too.
-
-        Each byte is copied twice at most, however small the pieces are that it comes in.
-        """
-        cdef bytes chunk = data if type(data) is bytes else bytes(memoryview(data))
-        cdef bytes joined
-        cdef size_t kept, n
-        if self.rest is None:
-            return chunk
-        kept = <size_t>PyByteArray_GET_SIZE(self.rest)
-        n = <size_t>PyBytes_GET_SIZE(chunk)
-        if kept + n < self.need:
-            self.rest += chunk
-            return None
-        joined = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>(kept + n))
-        memcpy(PyBytes_AS_STRING(joined), PyByteArray_AS_STRING(self.rest), kept)
-        memcpy(PyBytes_AS_STRING(joined) + kept, PyBytes_AS_STRING(chunk), n)
-        self.rest = None
-        return joined
-
-    cdef void keep(self, bytes data, size_t at, Py_ssize_t status):
-        cdef const uint8_t *p = <const uint8_t *>PyBytes_AS_STRING(data) + at
-        cdef size_t n = <size_t>PyBytes_GET_SIZE(data) - at
-        self.rest = None
-        if status < 0:
-            self.fault = _unframed(status, at, self.limit)
-        elif n:
-            self.rest = PyByteArray_FromStringAndSize(<const char *>p, <Py_ssize_t>n)
-            self.need = get_u32(p) & 0xFFFFFF if n >= 4 else 0
-
-    cdef list cut(self, object data, dict pending):
-        """Takes in bytes of the stream, in order; what `message` made of each whole message."""
-        cdef list found = []
-        cdef bytes all_data
-        cdef const uint8_t *p
-        cdef size_t n, at = 0
-        cdef Py_ssize_t size
-        if self.fault is not None:
-            return found
-        all_data = self.join(data)
-        if all_data is None:
-            return found
-        p = <const uint8_t *>PyBytes_AS_STRING(all_data)
-        n = <size_t>PyBytes_GET_SIZE(all_data)
-        while True:
-            size = frame(p + at, n - at, self.limit)
-            if size <= 0:
-                break
-            made = self.message(all_data, p + at, <size_t>size, pending)
-            if made is not None:
-                found.append(made)
-            at += <size_t>size
-        self.keep(all_data, at, size)
-        return found
-
-    cdef object message(self, bytes owner, const uint8_t *p, size_t n, dict pending):
-        """What a whole message in `owner` is to the reader of this stream; None: nothing."""
-        return None
-
-
 @cython.final
-cdef class AnswerStream(_Stream):
+cdef class AnswerStream(MessageStream):
     """Answers from one connection, each with the question it belongs to.
 
     :param limit: bytes that a message may have, int; 64 KiB where not said.
@@ -319,7 +218,7 @@ cdef class AnswerStream(_Stream):
     cdef public Py_ssize_t dropped
     cdef readonly list strays
 
-    def __cinit__(self, size_t limit=DEFAULT_LIMIT):
+    def __cinit__(self, limit=DEFAULT_LIMIT):
         self.strays = []
 
     def feed(self, data, dict pending not None):
@@ -328,19 +227,27 @@ cdef class AnswerStream(_Stream):
         :param pending: dict of int (msgid) to Question; those answered are taken out of it.
         :returns: list of (Question, Answer), in the order of the answers.
         """
-        return self.cut(data, pending)
-
-    cdef object message(self, bytes owner, const uint8_t *p, size_t n, dict pending):
-        cdef int64_t msgid = -1
+        cdef list found = []
+        cdef bytes _kept
+        cdef const uint8_t *p
+        cdef size_t n
+        cdef int64_t msgid
         cdef Answer answer
-        if not p[4] & FLAG_REQUEST:
-            answer = answer_of(p, n, &msgid)
-            question = pending.pop(msgid, None)
-            if question is not None:
-                return (question, answer)
-        self.dropped += 1
-        self.strays.append(msgid)
-        return None
+        self.put(data)
+        while True:
+            p = self.take(&n)
+            if p == NULL:
+                return found
+            _kept = self.chunk      # while `p` is in use
+            msgid = -1
+            if not p[4] & FLAG_REQUEST:
+                answer = answer_of(p, n, &msgid)
+                question = pending.pop(msgid, None)
+                if question is not None:
+                    found.append((question, answer))
+                    continue
+            self.dropped += 1
+            self.strays.append(msgid)
 
 
 # ---------------------------------------------------------------------------------- DISC's side
@@ -401,7 +308,7 @@ cdef inline bytes plain(Span s):
 
 
 @cython.final
-cdef class RequestStream(_Stream):
+cdef class RequestStream(MessageStream):
     """Questions from one connection of a SIP server.
 
     :param limit: bytes that a message may have, int; 64 KiB where not said.
@@ -413,17 +320,21 @@ cdef class RequestStream(_Stream):
 
         :returns: list of AaRequest, in order. Answers, which have no business here, are passed over.
         """
-        return self.cut(data, None)
-
-    cdef object message(self, bytes owner, const uint8_t *p, size_t n, dict pending):
+        cdef list found = []
+        cdef const uint8_t *p
+        cdef size_t n
         cdef AaRequest q
-        if not p[4] & FLAG_REQUEST:
-            return None
-        q = AaRequest.__new__(AaRequest)
-        q.message = owner
-        read_question(p, n, &q.view)
-        q.question = question_of(owner, &q.view)
-        return q
+        self.put(data)
+        while True:
+            p = self.take(&n)
+            if p == NULL:
+                return found
+            if p[4] & FLAG_REQUEST:
+                q = AaRequest.__new__(AaRequest)
+                q.message = self.chunk
+                read_question(p, n, &q.view)
+                q.question = question_of(self.chunk, &q.view)
+                found.append(q)
 
 
 def append_answer(bytearray out not None, AaRequest request not None, Answer answer not None):

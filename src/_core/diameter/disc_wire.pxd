@@ -7,8 +7,8 @@ length, writers trust that the caller made room.
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from auth_diameter._core.auth.question cimport Told
-from auth_diameter._core.digest.credentials cimport DigestFields
-from auth_diameter._core.diameter.message cimport Header
+from auth_diameter._core.digest.params cimport DigestFields
+from auth_diameter._core.diameter.header cimport Header
 from auth_diameter._core.sip.parse cimport SipMessage
 from auth_diameter._core.base.span cimport Span
 
@@ -57,9 +57,9 @@ cdef size_t authentication_room(const Asked *asked) noexcept nogil
 cdef size_t put_authentication(uint8_t *out, const Asked *asked) noexcept nogil
 cdef size_t group_check_room(Span realm, Span user_name, Span group) noexcept nogil
 cdef size_t put_group_check(uint8_t *out, Span realm, Span user_name, Span group, uint32_t msgid) noexcept nogil
-cdef void read_answer(const uint8_t *p, size_t n, AnswerView *out) noexcept nogil
+cdef bint read_answer(const uint8_t *p, size_t n, AnswerView *out) noexcept nogil
 
-cdef void read_question(const uint8_t *p, size_t n, QuestionView *out) noexcept nogil
+cdef bint read_question(const uint8_t *p, size_t n, QuestionView *out) noexcept nogil
 cdef size_t answer_size(const QuestionView *question) noexcept nogil
 cdef size_t put_answer(uint8_t *out, const QuestionView *question, uint32_t result_code,
                        size_t more) noexcept nogil

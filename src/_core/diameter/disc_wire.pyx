@@ -36,17 +36,18 @@ from auth_diameter._core.diameter.codes cimport (
     RESULT_INVALID_AVP_LENGTH, RESULT_INVALID_AVP_VALUE, RESULT_INVALID_HDR_BITS, RESULT_MISSING_AVP,
     SERVICE_AUTHENTICATION, SERVICE_GROUP_CHECK,
 )
-from auth_diameter._core.digest.credentials cimport (
-    MAX_PARAMETER, REALM, USERNAME, USERNAME_STAR, DigestFields, challenge_ok, plain_value, put_ext_value,
-    response_ok,
+from auth_diameter._core.digest.challenge cimport is_challenge
+from auth_diameter._core.digest.credentials cimport is_response
+from auth_diameter._core.digest.params cimport (
+    MAX_PARAMETER, REALM, USERNAME, USERNAME_STAR, DigestFields, plain_value, put_ext_value,
 )
 from auth_diameter._core.base.hex cimport ad_put_hex
-from auth_diameter._core.diameter.message cimport (
+from auth_diameter._core.diameter.header cimport (
     DIAMETER_VERSION, HEADER_SIZE, Header, get_u32, header_get, header_put,
 )
 from auth_diameter._core.sip.parse cimport SipMessage, identity
 from auth_diameter._core.base.span cimport Reader, Span, put_u32
-from auth_diameter._core.sip.uri cimport SipUri, put_address
+from auth_diameter._core.sip.uri cimport SipUri, put_address, put_address_and_port
 
 cdef enum:
     SESSION_SIZE = 32       # hexadecimal digits
@@ -71,7 +72,8 @@ cdef size_t authentication_room(const Asked *asked) noexcept nogil:
 cdef size_t put_authentication(uint8_t *out, const Asked *asked) noexcept nogil:
     """Asks whether the request is its user's, or for a challenge; its size."""
     cdef const SipMessage *m = asked.request
-    cdef uint8_t *q = put_address_avp(out + HEADER_SIZE, AVP_RESOURCE, &m.request_uri, True)
+    cdef uint8_t *q = out + HEADER_SIZE
+    q = avp_put_in_place(q, AVP_RESOURCE, put_address_and_port(q + AVP_HEADER, &m.request_uri))
     q = put_common(q, asked.realm, SERVICE_AUTHENTICATION, asked.msgid)
     if asked.credentials == NULL:
         q = put_identity_avp(q, identity(m), asked.realm)
@@ -85,7 +87,8 @@ cdef size_t put_authentication(uint8_t *out, const Asked *asked) noexcept nogil:
         q = avp_put(q, AVP_CALLING_STATION_ID, 0, asked.source.p, asked.source.n)
         ad_put_hex(q + AVP_HEADER, <const uint8_t *>asked.session)
         q = avp_put_in_place(q, AVP_SESSION_ID, SESSION_SIZE)
-    return put_question_header(out, q, asked.msgid, asked.end_to_end, asked.again)
+    return put_question_header(out, q, asked.msgid, asked.end_to_end,
+                               FLAG_REQUEST | (FLAG_RETRANSMITTED if asked.again else 0))
 
 
 cdef size_t group_check_room(Span realm, Span user_name, Span group) noexcept nogil:
@@ -98,7 +101,7 @@ cdef size_t put_group_check(uint8_t *out, Span realm, Span user_name, Span group
     cdef uint8_t *q = put_common(out + HEADER_SIZE, realm, SERVICE_GROUP_CHECK, msgid)
     q = avp_put(q, AVP_USER_GROUP, AVP_MANDATORY, group.p, group.n)
     q = avp_put(q, AVP_USER_NAME, AVP_MANDATORY, user_name.p, user_name.n)
-    return put_question_header(out, q, msgid, msgid, False)
+    return put_question_header(out, q, msgid, msgid, FLAG_REQUEST)
 
 
 cdef inline uint8_t *put_common(uint8_t *q, Span realm, uint8_t service, uint32_t msgid) noexcept nogil:
@@ -111,23 +114,17 @@ cdef inline uint8_t *put_common(uint8_t *q, Span realm, uint8_t service, uint32_
 
 
 cdef inline size_t put_question_header(uint8_t *out, const uint8_t *end, uint32_t msgid, uint32_t end_to_end,
-                                       bint again) noexcept nogil:
+                                       uint8_t flags) noexcept nogil:
     cdef Header header
     header.version = DIAMETER_VERSION
     header.length = <uint32_t>(end - out)
-    header.flags = FLAG_REQUEST | (FLAG_RETRANSMITTED if again else 0)
+    header.flags = flags
     header.command = COMMAND_AA
     header.application_id = APPLICATION_NASREQ
     header.hop_by_hop = msgid
     header.end_to_end = end_to_end
     header_put(out, &header)
     return header.length
-
-
-cdef uint8_t *put_address_avp(uint8_t *q, uint32_t code, const SipUri *uri, bint with_port) noexcept nogil:
-    """A URI as user@host[:port]; written behind where the header goes, then that in front of it."""
-    cdef size_t n = put_address(q + AVP_HEADER, uri, with_port)
-    return avp_put_in_place(q, code, n)
 
 
 cdef uint8_t *put_identity_avp(uint8_t *q, const SipUri *uri, Span realm) noexcept nogil:
@@ -137,7 +134,7 @@ cdef uint8_t *put_identity_avp(uint8_t *q, const SipUri *uri, Span realm) noexce
     scheme is that of no user of the realm. Never empty, for DISC takes no such question.
     """
     if uri.host.n:
-        return put_address_avp(q, AVP_USER_NAME, uri, False)
+        return avp_put_in_place(q, AVP_USER_NAME, put_address(q + AVP_HEADER, uri))
     return avp_put(q, AVP_USER_NAME, AVP_MANDATORY, realm.p, realm.n)
 
 
@@ -170,10 +167,10 @@ cdef uint8_t *put_username_avp(uint8_t *q, const DigestFields *credentials) noex
         at = put_ext_value(at, plain_value(credentials, USERNAME_STAR, room))
     p = start
     while p < at:
-        qualified = qualified or p[0] == 64
+        qualified = qualified or p[0] == c'@'
         p += 1
     if not qualified:
-        at[0] = 64
+        at[0] = c'@'
         at += 1
         name = plain_value(credentials, REALM, room)
         if name.n:
@@ -182,7 +179,7 @@ cdef uint8_t *put_username_avp(uint8_t *q, const DigestFields *credentials) noex
     p = start
     while p < at:
         if p[0] == 0:
-            p[0] = 63
+            p[0] = c'?'
         p += 1
     return avp_put_in_place(q, AVP_USER_NAME, <size_t>(at - start))
 
@@ -198,10 +195,10 @@ cdef uint8_t *put_response_avp(uint8_t *q, Span raw) noexcept nogil:
         memcpy(at, p, <size_t>(hit - p))
         at += hit - p
         p = hit
-        if p < end and p[0] == 13:
+        if p < end and p[0] == c'\r':
             while p < end and is_lws(p[0]):
                 p += 1
-            at[0] = 32
+            at[0] = c' '
             at += 1
         elif p < end:
             at[0] = p[0]
@@ -213,17 +210,22 @@ cdef uint8_t *put_response_avp(uint8_t *q, Span raw) noexcept nogil:
 # ---------------------------------------------------------------------------------- answers, read
 
 
-cdef void read_answer(const uint8_t *p, size_t n, AnswerView *out) noexcept nogil:
+cdef struct Seen:
+    # Of an answer, so far
+    int msgids
+    bint result_code
+    size_t challenge_bytes
+
+
+cdef bint read_answer(const uint8_t *p, size_t n, AnswerView *out) noexcept nogil:
     """One whole message, as `frame` found it. What makes it unusable is its fault."""
     cdef Header header
     cdef Reader r
     cdef AvpView avp
+    cdef Seen seen
     cdef int status
-    cdef int ids = 0
-    cdef bint coded = False
-    cdef size_t challenge_bytes = 0
-    cdef Span text
     memset(out, 0, sizeof(AnswerView))
+    memset(&seen, 0, sizeof(Seen))
     header_get(p, &header)
     out.msgid = header.hop_by_hop
     r.p = p + HEADER_SIZE
@@ -234,71 +236,80 @@ cdef void read_answer(const uint8_t *p, size_t n, AnswerView *out) noexcept nogi
         status = avp_next(&r, &avp)
         if status <= 0:
             break
-        if avp.vendor_id:
-            continue
-        if avp.code == AVP_SIP_MSGID:
-            ids += 1
-            if avp.data.n != 4 or ids > 1:
-                out.fault = "SIP-MSGID of a wrong size, or twice"
-                out.msgid = -1
-            else:
-                out.msgid = get_u32(avp.data.p)
-        elif avp.code == AVP_RESULT_CODE:
-            if avp.data.n != 4 or coded:
-                out.fault = "Result-Code of a wrong size, or twice"
-            else:
-                out.result_code = get_u32(avp.data.p)
-            coded = True
-        elif avp.code == AVP_SERVICE_TYPE:
-            if avp.data.n != 1 or avp.data.p[0] == 0 or out.service_type:
-                out.fault = "Service-Type of a wrong size, NUL, or twice"
-            else:
-                out.service_type = avp.data.p[0]
-        elif avp.code == AVP_CHALLENGE:
-            text = avp.data
-            # The original DISC and ours end it with CRLF, because the C module does not.
-            while text.n and is_lws(text.p[text.n - 1]):
-                text.n -= 1
-            challenge_bytes += text.n
-            if out.challenges == MAX_CHALLENGES or challenge_bytes > MAX_CHALLENGE:
-                out.fault = "more Challenges than fit into a reply"
-            elif not challenge_ok(text):
-                out.fault = "Challenge is not one line of the Digest scheme"
-            else:
-                out.challenge[out.challenges] = text
-                out.challenges += 1
-        elif avp.code == AVP_DIGEST_RESPONSE_AUTH:
-            if not response_ok(avp.data) or out.response_auth.p != NULL:
-                out.fault = "Digest-Response-Auth is no response, or given twice"
-            else:
-                out.response_auth = avp.data
-        elif avp.code == AVP_DIGEST_NEXTNONCE:
-            if not nonce_ok(avp.data) or out.nextnonce.p != NULL:
-                out.fault = "Digest-Nextnonce cannot stand in a quoted string, or is given twice"
-            else:
-                out.nextnonce = avp.data
-        elif avp.code == AVP_FAILED_AVP:
-            if AVP_HEADER <= avp.data.n:
-                out.failed_avp = get_u32(avp.data.p)
-        elif avp.code == AVP_USER_NAME:
-            if out.user_name.p != NULL or ad_find_control(avp.data.p, avp.data.p + avp.data.n) != (
-                    avp.data.p + avp.data.n):
-                out.fault = "User-Name with a control character, or twice"
-            else:
-                out.user_name = avp.data
+        if not avp.vendor_id:
+            read_answer_avp(&avp, &seen, out)
     if status < 0:
         out.fault = "malformed AVP"
-    elif not coded and out.fault == NULL:
+    elif not seen.result_code and out.fault == NULL:
         out.fault = "no Result-Code"
     elif header.flags & FLAG_ERROR and out.result_code // 1000 == 2 and out.fault == NULL:
         out.fault = "a success with the error bit"      # RFC 6733, 7.1.3: it stands with 3xxx alone
+    return out.fault == NULL
 
 
-cdef inline bint nonce_ok(Span s) noexcept nogil:
+cdef inline void read_answer_avp(const AvpView *avp, Seen *seen, AnswerView *out) noexcept nogil:
+    """One AVP of an answer; those that mean nothing to us are passed over."""
+    if avp.code == AVP_SIP_MSGID:
+        seen.msgids += 1
+        if avp.data.n != 4 or seen.msgids > 1:
+            out.fault = "SIP-MSGID of a wrong size, or twice"
+            out.msgid = -1
+        else:
+            out.msgid = get_u32(avp.data.p)
+    elif avp.code == AVP_RESULT_CODE:
+        if avp.data.n != 4 or seen.result_code:
+            out.fault = "Result-Code of a wrong size, or twice"
+        else:
+            out.result_code = get_u32(avp.data.p)
+        seen.result_code = True
+    elif avp.code == AVP_SERVICE_TYPE:
+        if avp.data.n != 1 or avp.data.p[0] == 0 or out.service_type:
+            out.fault = "Service-Type of a wrong size, NUL, or twice"
+        else:
+            out.service_type = avp.data.p[0]
+    elif avp.code == AVP_CHALLENGE:
+        add_challenge(avp.data, seen, out)
+    elif avp.code == AVP_DIGEST_RESPONSE_AUTH:
+        if not is_response(avp.data) or out.response_auth.p != NULL:
+            out.fault = "Digest-Response-Auth is no response, or given twice"
+        else:
+            out.response_auth = avp.data
+    elif avp.code == AVP_DIGEST_NEXTNONCE:
+        if not is_nonce(avp.data) or out.nextnonce.p != NULL:
+            out.fault = "Digest-Nextnonce cannot stand in a quoted string, or is given twice"
+        else:
+            out.nextnonce = avp.data
+    elif avp.code == AVP_FAILED_AVP:
+        if AVP_HEADER <= avp.data.n:
+            out.failed_avp = get_u32(avp.data.p)
+    elif avp.code == AVP_USER_NAME:
+        if out.user_name.p != NULL or ad_find_control(avp.data.p, avp.data.p + avp.data.n) != (
+                avp.data.p + avp.data.n):
+            out.fault = "User-Name with a control character, or twice"
+        else:
+            out.user_name = avp.data
+
+
+cdef inline void add_challenge(Span text, Seen *seen, AnswerView *out) noexcept nogil:
+    """A Challenge, which becomes a header field of ours."""
+    # The original DISC and ours end it with CRLF, because the C module does not.
+    while text.n and is_lws(text.p[text.n - 1]):
+        text.n -= 1
+    seen.challenge_bytes += text.n
+    if out.challenges == MAX_CHALLENGES or seen.challenge_bytes > MAX_CHALLENGE:
+        out.fault = "more Challenges than fit into a reply"
+    elif not is_challenge(text):
+        out.fault = "Challenge is not one line of the Digest scheme"
+    else:
+        out.challenge[out.challenges] = text
+        out.challenges += 1
+
+
+cdef inline bint is_nonce(Span s) noexcept nogil:
     """Whether it may stand between quotes as it is: printable ASCII, no quote and no backslash."""
     cdef size_t i
     for i in range(s.n):
-        if s.p[i] <= 32 or s.p[i] >= 127 or s.p[i] == 34 or s.p[i] == 92:
+        if s.p[i] <= c' ' or s.p[i] >= 127 or s.p[i] == c'"' or s.p[i] == c'\\':
             return False
     return 0 < s.n <= MAX_NEXTNONCE
 
@@ -306,10 +317,11 @@ cdef inline bint nonce_ok(Span s) noexcept nogil:
 # ---------------------------------------------------------------------------------- questions, read
 
 
-cdef void read_question(const uint8_t *p, size_t n, QuestionView *out) noexcept nogil:
+cdef bint read_question(const uint8_t *p, size_t n, QuestionView *out) noexcept nogil:
     """One whole message, as `frame` found it, from our client or from OpenSER's and Kamailio's C module.
 
-    The C module's quirks are undone: NUL bytes at the end of User-Name and Resource are cut off.
+    What refuses it is its fault. The C module's quirks are undone: NUL bytes at the end of User-Name and
+    Resource are cut off.
     """
     cdef Reader r
     cdef AvpView avp
@@ -333,29 +345,8 @@ cdef void read_question(const uint8_t *p, size_t n, QuestionView *out) noexcept 
             break
         if avp.vendor_id:
             continue
-        if avp.code == AVP_USER_NAME:
-            place = &out.told.user_name
-        elif avp.code == AVP_DESTINATION_REALM:
-            place = &out.told.realm
-        elif avp.code == AVP_RESOURCE:
-            place = &out.told.resource
-        elif avp.code == AVP_RESPONSE:
-            place = &out.response
-        elif avp.code == AVP_METHOD:
-            place = &out.told.method
-        elif avp.code == AVP_SERVICE_TYPE:
-            place = &service
-        elif avp.code == AVP_USER_GROUP:
-            place = &out.told.group
-        elif avp.code == AVP_SIP_MSGID:
-            place = &out.msgid
-        elif avp.code == AVP_DIGEST_ENTITY_BODY_HASH:
-            place = &out.told.body_hash
-        elif avp.code == AVP_CALLING_STATION_ID:
-            place = &out.told.source
-        elif avp.code == AVP_SESSION_ID:
-            place = &out.told.session
-        else:
+        place = &service if avp.code == AVP_SERVICE_TYPE else place_of(avp.code, out)
+        if place == NULL:
             continue
         if place.p != NULL:
             refuse(out, RESULT_AVP_OCCURS_TOO_MANY_TIMES)
@@ -364,9 +355,40 @@ cdef void read_question(const uint8_t *p, size_t n, QuestionView *out) noexcept 
         out.service_type = service.p[0]    # first, so that the refusal repeats it, too
     if status < 0:
         refuse(out, RESULT_INVALID_AVP_LENGTH)
-        return
-    cut_nuls(&out.told.user_name)
-    cut_nuls(&out.told.resource)
+    else:
+        cut_nuls(&out.told.user_name)
+        cut_nuls(&out.told.resource)
+        check_question(service, out)
+    return out.fault == 0
+
+
+cdef inline Span *place_of(uint32_t code, QuestionView *out) noexcept nogil:
+    """Where the data of an AVP of that code go, but for Service-Type; NULL where it means nothing to us."""
+    if code == AVP_USER_NAME:
+        return &out.told.user_name
+    if code == AVP_DESTINATION_REALM:
+        return &out.told.realm
+    if code == AVP_RESOURCE:
+        return &out.told.resource
+    if code == AVP_RESPONSE:
+        return &out.response
+    if code == AVP_METHOD:
+        return &out.told.method
+    if code == AVP_USER_GROUP:
+        return &out.told.group
+    if code == AVP_SIP_MSGID:
+        return &out.msgid
+    if code == AVP_DIGEST_ENTITY_BODY_HASH:
+        return &out.told.body_hash
+    if code == AVP_CALLING_STATION_ID:
+        return &out.told.source
+    if code == AVP_SESSION_ID:
+        return &out.told.session
+    return NULL
+
+
+cdef inline void check_question(Span service, QuestionView *out) noexcept nogil:
+    """Whether the AVPs are there that its Service-Type wants."""
     if service.p == NULL or out.told.user_name.p == NULL or out.told.realm.p == NULL:
         refuse(out, RESULT_MISSING_AVP)
     elif service.n != 1:

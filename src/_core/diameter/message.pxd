@@ -1,104 +1,7 @@
-"""The Diameter header, and where one message ends in a stream: RFC 6733, section 3.
-
-::
-
-     0                   1                   2                   3
-     0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
-    +---------------+-----------------------------------------------+
-    |  Version (1)  |       Message Length, this header included    |
-    +---------------+-----------------------------------------------+
-    |R P E T r r r r|                  Command Code                 |
-    +---------------+-----------------------------------------------+
-    |                         Application-ID                        |
-    +---------------------------------------------------------------+
-    |                      Hop-by-Hop Identifier                    |
-    +---------------------------------------------------------------+
-    |                      End-to-End Identifier                    |
-    +---------------------------------------------------------------+
-    |  AVPs ...
-
-The functions here allocate nothing and touch no Python object.
-"""
+"""Messages as compiled code sees them."""
 
 cimport cython
 from libc.stdint cimport uint8_t, uint32_t
-
-from auth_diameter._core.base.span cimport put_u32
-
-
-cdef enum:
-    DIAMETER_VERSION = 1
-    HEADER_SIZE = 20
-    MESSAGE_LENGTH_LIMIT = 1 << 24   # Message Length has 24 bits: it is less than this
-    DEFAULT_LIMIT = 65536            # bytes a message may have where the caller does not say
-
-
-# What frame says of bytes that no message can begin with; all are negative.
-cdef enum:
-    FRAME_VERSION = -1         # the version is not 1 (so says HTTP or SIP on this port, too)
-    FRAME_SHORT = -2           # Message Length below 20
-    FRAME_UNALIGNED = -3       # Message Length no multiple of 4
-    FRAME_LARGE = -4           # Message Length above the limit
-
-
-cdef struct Header:
-    uint32_t length            # of the whole message, in bytes; 24 bits
-    uint32_t command           # 24 bits
-    uint32_t application_id
-    uint32_t hop_by_hop
-    uint32_t end_to_end
-    uint8_t version
-    uint8_t flags              # all eight bits, as they came
-
-
-cdef inline uint32_t get_u32(const uint8_t *p) noexcept nogil:
-    """4 bytes, big-endian; for places whose bounds have been checked."""
-    return (<uint32_t>p[0] << 24) | (<uint32_t>p[1] << 16) | (<uint32_t>p[2] << 8) | p[3]
-
-
-cdef inline void header_get(const uint8_t *p, Header *out) noexcept nogil:
-    """The header at `p`, which has HEADER_SIZE bytes at least; nothing is checked."""
-    out.version = p[0]
-    out.length = get_u32(p) & 0xFFFFFF
-    out.flags = p[4]
-    out.command = get_u32(p + 4) & 0xFFFFFF
-    out.application_id = get_u32(p + 8)
-    out.hop_by_hop = get_u32(p + 12)
-    out.end_to_end = get_u32(p + 16)
-
-
-cdef inline uint8_t *header_put(uint8_t *out, const Header *header) noexcept nogil:
-    """Writes the header; returns its end, where the first AVP goes."""
-    put_u32(out, (<uint32_t>header.version << 24) | (header.length & 0xFFFFFF))
-    put_u32(out + 4, (<uint32_t>header.flags << 24) | (header.command & 0xFFFFFF))
-    put_u32(out + 8, header.application_id)
-    put_u32(out + 12, header.hop_by_hop)
-    put_u32(out + 16, header.end_to_end)
-    return out + HEADER_SIZE
-
-
-cdef inline Py_ssize_t frame(const uint8_t *p, size_t n, size_t limit) noexcept nogil:
-    """How long the first message in `n` bytes of a stream is.
-
-    > 0: so many bytes, all there, at least 20. 0: more bytes needed. < 0: malformed, which way says
-    FRAME_VERSION and so on, as soon as the bytes that say so are there: a version that is not 1
-    with the first byte, a length that cannot be with the fourth.
-    """
-    cdef uint32_t length
-    if n == 0:
-        return 0
-    if p[0] != DIAMETER_VERSION:
-        return FRAME_VERSION
-    if n < 4:
-        return 0
-    length = get_u32(p) & 0xFFFFFF
-    if length < HEADER_SIZE:
-        return FRAME_SHORT
-    if length & 3:
-        return FRAME_UNALIGNED
-    if length > limit:
-        return FRAME_LARGE
-    return <Py_ssize_t>length if length <= n else 0
 
 
 @cython.final
@@ -111,13 +14,3 @@ cdef class Message:
         readonly uint32_t hop_by_hop
         readonly uint32_t end_to_end
         readonly uint8_t flags
-
-
-@cython.final
-cdef class Framer:
-    cdef:
-        bytearray buffer       # what was fed and not yet taken out; used from `at` on
-        size_t at
-        readonly size_t limit  # bytes a message may have
-        size_t fed             # bytes before buffer[0] in the stream
-        tuple fault            # of the ParseError that ended the stream, or None

@@ -1,11 +1,21 @@
-"""Messages as Python values, and a stream cut into them: RFC 6733, section 3."""
+"""Messages as Python values: RFC 6733, section 3."""
 
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 
-from auth_diameter._core.diameter.avp cimport Avp, checked, format_avps, put, read_avps, size_of, under
+from auth_diameter._core.base.arguments cimport checked
+from auth_diameter._core.diameter.avp cimport (
+    FOR_LOGS,
+    IN_FULL,
+    Avp,
+    Detail,
+    format_avps,
+    in_application,
+    put,
+    read_avps,
+    size_of,
+)
 from auth_diameter._core.diameter.codes cimport (
     AVP_VENDOR,
     FLAG_ERROR,
@@ -14,7 +24,17 @@ from auth_diameter._core.diameter.codes cimport (
     FLAG_RETRANSMITTED,
 )
 from auth_diameter._core.diameter.dictionary cimport command_name
-from auth_diameter._core.errors import ConfigError, ParseError
+from auth_diameter._core.diameter.header cimport (
+    DIAMETER_VERSION,
+    HEADER_SIZE,
+    MESSAGE_LENGTH_LIMIT,
+    Header,
+    header_get,
+    header_put,
+)
+from auth_diameter._core.diameter.stream cimport DEFAULT_LIMIT, check_one_message
+
+from auth_diameter._core.errors import ConfigError
 
 
 @cython.final
@@ -52,7 +72,7 @@ cdef class Message:
             if not isinstance(avp, Avp):
                 raise TypeError(f"avps: {type(avp).__name__}, where only Avp may be")
             size += size_of(<Avp>avp)
-            own.append(under(<Avp>avp, self.application_id))
+            own.append(in_application(<Avp>avp, self.application_id))
         if size >= MESSAGE_LENGTH_LIMIT:
             raise ConfigError(f"avps: {size} bytes are more than a message can have")
         self.avps = tuple(own)
@@ -156,7 +176,7 @@ cdef class Message:
         )
 
     def __repr__(self):
-        return _format(self, False)
+        return _format(self, FOR_LOGS)
 
 
 def format_message(Message message not None, *, bint secrets=False):
@@ -168,99 +188,7 @@ def format_message(Message message not None, *, bint secrets=False):
 
     Control characters are escaped in either case.
     """
-    return _format(message, secrets)
-
-
-@cython.final
-cdef class Framer:
-    """Cuts a stream of bytes, as TCP delivers it, into messages.
-
-    ::
-
-        framer = Framer()
-        for message in framer.feed(received):   # whole messages, as bytes
-            ...
-
-    :param limit: bytes a message may have; 64 KiB where not said, under 2**24 in any case.
-    :raises ConfigError: for a limit that leaves no room for a header.
-
-    What is fed is kept until it has been taken out, so less than `limit` bytes where everything is
-    taken out each time. Not for use by several threads at once.
-    """
-
-    def __cinit__(self, limit=DEFAULT_LIMIT):
-        self.limit = checked(limit, "limit", MESSAGE_LENGTH_LIMIT)
-        if self.limit < HEADER_SIZE:
-            raise ConfigError(f"limit: {limit} is below the {HEADER_SIZE} bytes of a header")
-        self.buffer = bytearray()
-
-    def feed(self, data):
-        """Takes the next bytes of the stream; returns the Framer itself, to take messages out of.
-
-        :param data: bytes-like, cut anywhere.
-
-        Taking out (``for``, ``next``) yields each whole message as bytes, without a look at its
-        AVPs, and raises ParseError at the first place where no message can begin: another version
-        than 1, or a Message Length below 20, no multiple of 4, or above the limit (RFC 6733,
-        section 3). It does so as soon as the bytes that say so are there, after the messages before
-        them; nothing in the stream can be trusted from there on, and each further call raises the
-        same. The offset counts from the stream's first byte.
-        """
-        if self.at:
-            # Taking from the front of a bytearray only moves its start.
-            self.fed += self.at
-            del self.buffer[:self.at]
-            self.at = 0
-        if self.fault is None:
-            self.buffer += data
-        return self
-
-    @property
-    def pending(self):
-        """Bytes fed and not yet taken out: where the stream ends in a whole message, 0."""
-        return <size_t>PyByteArray_GET_SIZE(self.buffer) - self.at
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        cdef const uint8_t *p
-        cdef size_t have
-        cdef Py_ssize_t length
-        if self.fault is not None:
-            raise ParseError(*self.fault)
-        p = <const uint8_t *>PyByteArray_AS_STRING(self.buffer) + self.at
-        have = <size_t>PyByteArray_GET_SIZE(self.buffer) - self.at
-        length = frame(p, have, self.limit)
-        if length == 0:
-            raise StopIteration
-        if length < 0:
-            fault = _unframed(length, p, self.limit, self.fed + self.at)
-            self.fault = fault.args
-            raise fault
-        self.at += <size_t>length
-        return PyBytes_FromStringAndSize(<const char *>p, length)
-
-
-def message_length(data, limit=DEFAULT_LIMIT):
-    """How long the first message in a stream is.
-
-    :param data: bytes-like; the stream from the message's first byte on, cut anywhere.
-    :param limit: bytes the message may have; 64 KiB where not said, under 2**24 in any case.
-    :returns: the message's bytes, all of them in `data`; 0: more bytes are needed.
-    :raises ParseError: where no message can begin like this, as `Framer.feed` says.
-    """
-    cdef Py_buffer view
-    cdef Py_ssize_t length
-    cdef size_t most = checked(limit, "limit", MESSAGE_LENGTH_LIMIT)
-    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
-    try:
-        length = frame(<const uint8_t *>view.buf, <size_t>view.len, most)
-        if length < 0:
-            raise _unframed(length, <const uint8_t *>view.buf, most, 0)
-        return length
-    finally:
-        PyBuffer_Release(&view)
+    return _format(message, IN_FULL if secrets else FOR_LOGS)
 
 
 cdef bint _of_vendor(Avp avp, object vendor_id):
@@ -272,16 +200,8 @@ cdef bint _of_vendor(Avp avp, object vendor_id):
 cdef Message _decode(const uint8_t *p, size_t n, size_t limit):
     cdef Header header
     cdef Message message
-    cdef Py_ssize_t length = frame(p, n, limit)
-    if length < 0:
-        raise _unframed(length, p, limit, 0)
-    if length == 0 and n < HEADER_SIZE:
-        raise ParseError(f"{n} bytes where a Diameter header has {HEADER_SIZE}", n)
+    check_one_message(p, n, limit)
     header_get(p, &header)
-    if length == 0:
-        raise ParseError(f"Message Length is {header.length}, and only {n} bytes are there", n)
-    if <size_t>length < n:
-        raise ParseError(f"{n - <size_t>length} bytes after the message", length)
     message = Message.__new__(Message)
     message.command = header.command
     message.flags = header.flags
@@ -293,22 +213,7 @@ cdef Message _decode(const uint8_t *p, size_t n, size_t limit):
     return message
 
 
-cdef object _unframed(Py_ssize_t status, const uint8_t *p, size_t limit, size_t at):
-    """The ParseError for what `frame` said of the bytes at `p`; RFC 6733, section 3."""
-    cdef size_t length
-    if status == FRAME_VERSION:
-        return ParseError(f"Diameter version is {p[0]}, not {DIAMETER_VERSION}", at)
-    length = get_u32(p) & 0xFFFFFF
-    if status == FRAME_SHORT:
-        return ParseError(
-            f"Message Length {length} is below the {HEADER_SIZE} of the header", at + 1
-        )
-    if status == FRAME_UNALIGNED:
-        return ParseError(f"Message Length {length} is no multiple of 4", at + 1)
-    return ParseError(f"Message Length {length} is above the limit of {limit}", at + 1)
-
-
-cdef str _format(Message message, bint secrets):
+cdef str _format(Message message, Detail detail):
     flags = (
         ("R" if message.flags & FLAG_REQUEST else "-")
         + ("P" if message.flags & FLAG_PROXIABLE else "-")
@@ -320,4 +225,4 @@ cdef str _format(Message message, bint secrets):
         f"{message.name}({message.command}) application={message.application_id} flags={flags}"
         f" hop-by-hop=0x{message.hop_by_hop:08x} end-to-end=0x{message.end_to_end:08x}"
     )
-    return "\n".join([head, *format_avps(message.avps, secrets, "  ")])
+    return "\n".join([head, *format_avps(message.avps, detail, "  ")])

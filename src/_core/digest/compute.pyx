@@ -13,9 +13,10 @@ from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
 from auth_diameter._core.base.chars cimport ad_copy
-from auth_diameter._core.digest.credentials cimport (
+from auth_diameter._core.digest.credentials cimport Credentials
+from auth_diameter._core.digest.params cimport (
     ALGORITHM_UNKNOWN, CNONCE, MAX_PARAMETER, MD5, NC, NONCE, QOP, QOP_AUTH_INT, QOP_NONE, QOP_UNKNOWN,
-    RESPONSE, SHA_256, SHA_512_256, URI, Credentials, plain_value,
+    RESPONSE, SHA_256, SHA_512_256, URI, plain_value,
 )
 from auth_diameter._core.base.hex cimport ad_lower_hex, ad_put_hex, ad_same_hex
 from auth_diameter._core.base.md5 cimport (
@@ -49,7 +50,7 @@ cdef inline uint8_t *put(uint8_t *q, Span s) noexcept nogil:
 
 cdef inline uint8_t *put_colon(uint8_t *q, Span s) noexcept nogil:
     q = put(q, s)
-    q[0] = 58
+    q[0] = c':'
     return q + 1
 
 
@@ -66,7 +67,7 @@ cdef inline uint8_t *put_a2(uint8_t *q, const Inputs *v) noexcept nogil:
     q = put_colon(q, v.method)
     q = put(q, v.uri)
     if v.body_hashed:
-        q[0] = 58
+        q[0] = c':'
         memcpy(q + 1, v.body, 32)
         q += 33
     return q
@@ -74,7 +75,7 @@ cdef inline uint8_t *put_a2(uint8_t *q, const Inputs *v) noexcept nogil:
 
 cdef inline uint8_t *put_prefix(uint8_t *q, const Inputs *v) noexcept nogil:
     memcpy(q, v.ha1, 32)
-    q[32] = 58
+    q[32] = c':'
     q = put_colon(q + 33, v.nonce)
     if v.with_qop:
         q = put_colon(q, v.nc)
@@ -205,7 +206,7 @@ cdef str response_sha(int algorithm, bint sess, str ha1, bytes method, bytes uri
     return new(b"%b:%b:%b:%b:%b:%b" % (a1, nonce, nc, cnonce, qop, ha2)).hexdigest()
 
 
-cdef inline bint as_inputs(Credentials c, Span method, Span ha1, Inputs *v, uint8_t *room) noexcept nogil:
+cdef inline bint fill_inputs(Credentials c, Span method, Span ha1, Inputs *v, uint8_t *room) noexcept nogil:
     """Fills in all but the body; `room` takes unquoted values. False where they cannot match."""
     cdef bint escaped = c.fields.escaped != 0
     if not put_ha1(v, ha1):
@@ -265,7 +266,7 @@ cdef bint verify_one(Credentials c, object method, object ha1, object body, obje
         return verify_sha(c, method, ha1, of_body)
     if c.fields.sess and c.fields.value[CNONCE].p == NULL:
         return False
-    if not as_inputs(c, method_span, ha1_span, &v, room):
+    if not fill_inputs(c, method_span, ha1_span, &v, room):
         return False
     if c.fields.sess:
         make_session_ha1(&v)
@@ -395,7 +396,7 @@ def verify_many(items):
                 continue
             span_of(item[1], &method, "method")
             span_of(item[2], &ha1, "ha1")
-            if not as_inputs(c, method, ha1, &v, NULL):
+            if not fill_inputs(c, method, ha1, &v, NULL):
                 continue
             if a2_size(&v) > A2_ROOM or prefix_size(&v) + 32 > RESPONSE_ROOM:
                 out[i] = verify_one(c, item[1], item[2], b"", None)

@@ -207,15 +207,15 @@ cdef char *put_ipv4(char *q, const uint8_t *octets) noexcept nogil:
     cdef int i
     for i in range(4):
         if i:
-            q[0] = 46
+            q[0] = c'.'
             q += 1
         if octets[i] >= 100:
-            q[0] = 48 + octets[i] // 100
+            q[0] = c'0' + octets[i] // 100
             q += 1
         if octets[i] >= 10:
-            q[0] = 48 + octets[i] // 10 % 10
+            q[0] = c'0' + octets[i] // 10 % 10
             q += 1
-        q[0] = 48 + octets[i] % 10
+        q[0] = c'0' + octets[i] % 10
         q += 1
     return q
 

@@ -15,48 +15,48 @@ from auth_diameter._core.base.chars cimport (
     take_class, take_quoted,
 )
 from auth_diameter._core.base.span cimport Reader, Span, between, lower
-from auth_diameter._core.sip.uri cimport take_host, take_port, take_uri
+from auth_diameter._core.sip.uri cimport URI_BARE, URI_IN_BRACKETS, take_host, take_port, take_uri
 
 
 cdef Header header_of(Span name) noexcept nogil:
     """The Header of that name, compact forms included (RFC 3261, 7.3.3)."""
     cdef uint8_t first = lower(name.p[0])
     if name.n == 1:
-        if first == 118:    # v
+        if first == c'v':
             return VIA
-        if first == 102:    # f
+        if first == c'f':
             return FROM
-        if first == 116:    # t
+        if first == c't':
             return TO
-        if first == 105:    # i
+        if first == c'i':
             return CALL_ID
-        if first == 108:    # l
+        if first == c'l':
             return CONTENT_LENGTH
     elif name.n == 2:
-        if first == 116 and lower(name.p[1]) == 111:
+        if first == c't' and lower(name.p[1]) == c'o':
             return TO
     elif name.n == 3:
-        if first == 118 and is_word(name, "via", 3):
+        if first == c'v' and is_word(name, "via", 3):
             return VIA
     elif name.n == 4:
-        if first == 102 and is_word(name, "from", 4):
+        if first == c'f' and is_word(name, "from", 4):
             return FROM
-        if first == 99 and is_word(name, "cseq", 4):
+        if first == c'c' and is_word(name, "cseq", 4):
             return CSEQ
     elif name.n == 7:
-        if first == 99 and is_word(name, "call-id", 7):
+        if first == c'c' and is_word(name, "call-id", 7):
             return CALL_ID
     elif name.n == 12:
-        if first == 109 and is_word(name, "max-forwards", 12):
+        if first == c'm' and is_word(name, "max-forwards", 12):
             return MAX_FORWARDS
     elif name.n == 13:
-        if first == 97 and is_word(name, "authorization", 13):
+        if first == c'a' and is_word(name, "authorization", 13):
             return AUTHORIZATION
     elif name.n == 14:
-        if first == 99 and is_word(name, "content-length", 14):
+        if first == c'c' and is_word(name, "content-length", 14):
             return CONTENT_LENGTH
     elif name.n == 19:
-        if first == 112 and is_word(name, "proxy-authorization", 19):
+        if first == c'p' and is_word(name, "proxy-authorization", 19):
             return PROXY_AUTHORIZATION
     return HEADER_OTHER
 
@@ -66,7 +66,6 @@ cdef bint take_param(Reader *r, Span *name, Span *value, bint *escaped) noexcept
 
     `value` is without quotes, and its p NULL where there is none; `escaped`: see `take_quoted`.
     """
-    cdef int quoted
     value.p = NULL
     value.n = 0
     escaped[0] = False
@@ -75,9 +74,7 @@ cdef bint take_param(Reader *r, Span *name, Span *value, bint *escaped) noexcept
     if not skip_byte(r, c'='):
         return True
     if r.p < r.end and r.p[0] == c'"':
-        quoted = take_quoted(r, value)
-        escaped[0] = quoted > 0
-        return quoted >= 0
+        return take_quoted(r, value, escaped)
     if r.p < r.end and r.p[0] == c'[':      # of an IPv6reference
         value.p = r.p
         r.p += 1
@@ -127,13 +124,12 @@ cdef bint take_name(Reader *r, Place place, Address *out) noexcept nogil:
     cdef const uint8_t *start = r.p
     cdef const uint8_t *p
     cdef const uint8_t *end
-    cdef int quoted
     if r.p < r.end and r.p[0] == c'"':
-        quoted = take_quoted(r, &out.name)
         out.quoted = True
-        out.escaped = quoted > 0
+        if not take_quoted(r, &out.name, &out.escaped):
+            return False
         skip_lws(r)
-        return quoted >= 0
+        return True
     if begins_as_uri(r[0]):
         return True
     p = start
@@ -171,12 +167,12 @@ cdef bint take_address(Reader *r, Place place, Address *out) noexcept nogil:
         return False
     if r.p < r.end and r.p[0] == c'<':
         r.p += 1
-        if not take_uri(r, False, False, &out.uri):
+        if not take_uri(r, URI_IN_BRACKETS, &out.uri):
             return False
         if r.p == r.end or r.p[0] != c'>':
             return False
         r.p += 1
-    elif out.name.p != NULL or not take_uri(r, True, False, &out.uri):
+    elif out.name.p != NULL or not take_uri(r, URI_BARE, &out.uri):
         return False
     return take_params(r, place, out)
 
@@ -185,23 +181,24 @@ cdef bint take_via(Reader *r, TopVia *out) noexcept nogil:
     """One via-parm, up to a comma or the end; False with r.p at the place."""
     cdef Reader address
     cdef Span word, port_text
+    cdef bint escaped
     cdef const uint8_t *start
     cdef const uint8_t *after
     memset(out, 0, sizeof(TopVia))
     skip_lws(r)
     start = r.p
-    if not take_class(r, AD_TOKEN, &word) or not is_word(word, "SIP", 3) or not skip_byte(r, 47):
+    if not take_class(r, AD_TOKEN, &word) or not is_word(word, "SIP", 3) or not skip_byte(r, c'/'):
         return False
-    if not take_class(r, AD_TOKEN, &word) or not is_word(word, "2.0", 3) or not skip_byte(r, 47):
+    if not take_class(r, AD_TOKEN, &word) or not is_word(word, "2.0", 3) or not skip_byte(r, c'/'):
         return False
     if not take_class(r, AD_TOKEN, &word) or r.p == r.end or not is_lws(r.p[0]):
         return False
     skip_lws(r)
-    if r.p < r.end and r.p[0] == 91:
+    if r.p < r.end and r.p[0] == c'[':
         # Up to its bracket only: LWS may stand around the colon here, unlike in a URI.
         address.p = r.p
         address.end = r.p
-        while address.end < r.end and address.end[0] != 93:
+        while address.end < r.end and address.end[0] != c']':
             address.end += 1
         if address.end < r.end:
             address.end += 1
@@ -211,7 +208,7 @@ cdef bint take_via(Reader *r, TopVia *out) noexcept nogil:
     elif not take_class(r, AD_HOST, &out.host):
         return False
     after = r.p
-    if skip_byte(r, 58):
+    if skip_byte(r, c':'):
         if not take_port(r, &out.port):
             return False
     else:
@@ -219,21 +216,21 @@ cdef bint take_via(Reader *r, TopVia *out) noexcept nogil:
     out.protocol_and_host = between(start, r.p)
     out.params.p = r.p
     after = r.p
-    while skip_byte(r, 59):
+    while skip_byte(r, c';'):
         if not take_class(r, AD_TOKEN, &word):
             return False
         after = r.p
         if word.n == 5 and is_word(word, "rport", 5):
             out.has_rport = True
-        if skip_byte(r, 61):
+        if skip_byte(r, c'='):
             start = r.p
-            if r.p < r.end and r.p[0] == 34:
-                if take_quoted(r, &port_text) < 0:
+            if r.p < r.end and r.p[0] == c'"':
+                if not take_quoted(r, &port_text, &escaped):
                     return False
             else:
                 # token, or an address: of IPv6 with or without brackets (RFC 5118, 4.5)
-                while r.p < r.end and (ad_is(r.p[0], AD_TOKEN | AD_HOST) or r.p[0] == 58 or r.p[0] == 91
-                                       or r.p[0] == 93):
+                while r.p < r.end and (ad_is(r.p[0], AD_TOKEN | AD_HOST) or r.p[0] == c':' or r.p[0] == c'['
+                                       or r.p[0] == c']'):
                     r.p += 1
                 if r.p == start:
                     return False
@@ -242,4 +239,4 @@ cdef bint take_via(Reader *r, TopVia *out) noexcept nogil:
             after = r.p
     out.params.n = <size_t>(after - out.params.p)
     skip_lws(r)
-    return r.p == r.end or r.p[0] == 44
+    return r.p == r.end or r.p[0] == c','

@@ -1,11 +1,11 @@
-"""A SIP request as spans into its bytes, and the stateless reply to it: plain structs and functions.
+"""A SIP request as spans into its bytes: plain structs and functions.
 
 Nothing here touches a Python object: a struct that the caller owns is filled from pointer and length.
 """
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t
 
-from auth_diameter._core.digest.credentials cimport DigestFields
+from auth_diameter._core.digest.params cimport DigestFields
 from auth_diameter._core.sip.fields cimport HEADER_COUNT, Header, TopVia
 from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.sip.uri cimport SipUri
@@ -55,13 +55,6 @@ cdef bint parse_request(SipMessage *m, const uint8_t *data, size_t n, size_t max
 cdef void release_request(SipMessage *m) noexcept nogil
 cdef int find_credentials(const SipMessage *m, Header header, Span realm, DigestFields *out,
                           size_t *offset) noexcept nogil
-
-cdef bint can_reply(const SipMessage *m) noexcept nogil
-cdef size_t reply_room(const SipMessage *m, Span reason, Span source_host) noexcept nogil
-cdef uint8_t *put_reply_start(uint8_t *q, const SipMessage *m, int code, Span reason, Span source_host,
-                              int source_port, uint64_t tag) noexcept nogil
-cdef uint8_t *put_reply_header(uint8_t *q, Span name, Span value) noexcept nogil
-cdef uint8_t *put_reply_end(uint8_t *q, Span body) noexcept nogil
 
 
 cdef inline const SipUri *identity(const SipMessage *m) noexcept nogil:

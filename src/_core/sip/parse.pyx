@@ -1,4 +1,4 @@
-"""A SIP request on the wire: header fields found once, URIs, and stateless replies (RFC 3261).
+"""A SIP request on the wire: its header fields, found once, and its URIs (RFC 3261).
 
 Grammar (RFC 3261, 25.1), as far as a gatekeeper needs it::
 
@@ -19,28 +19,25 @@ From or To is reported by those who need it. Header fields of no concern to us a
 Parsing is one pass over the bytes that fills spans.
 """
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
 from auth_diameter._core.base.chars cimport (
-    AD_TOKEN, ad_copy, ad_find_control, ad_skip_class, is_lws, is_word, skip_byte, skip_lws, take_class,
-    take_quoted,
+    AD_TOKEN, ad_find_control, ad_skip_class, is_lws, is_word, skip_lws, take_class,
 )
 from auth_diameter._core.digest.credentials cimport (
-    ALGORITHM_UNKNOWN, OK, OTHER_SCHEME, REALM, Algorithm, DigestFields, answers_nothing, check_credentials,
-    is_of_other_realm, parse_params, realm_is,
+    answers_nothing, check_credentials, is_for_realm, is_of_other_realm,
+)
+from auth_diameter._core.digest.params cimport (
+    ALGORITHM_UNKNOWN, OK, OTHER_SCHEME, REALM, Algorithm, DigestFields, parse_params,
 )
 from auth_diameter._core.sip.fields cimport (
     AUTHORIZATION, CALL_ID, CONTENT_LENGTH, CSEQ, FROM, HEADER_COUNT, HEADER_OTHER, MAX_FORWARDS, PARTY,
     PROXY_AUTHORIZATION, TO, VIA, Address, Header, TopVia, header_of, take_address, take_via,
 )
-from auth_diameter._core.base.hex cimport ad_put_hex
-from auth_diameter._core.base.span cimport Reader, Span, between, equal_nocase
-from auth_diameter._core.sip.uri cimport SipUri, take_number, take_uri
-
-
-# ---------------------------------------------------------------------------------- parsing
+from auth_diameter._core.base.span cimport Reader, Span, between
+from auth_diameter._core.sip.uri cimport URI_OF_REQUEST, SipUri, take_number, take_uri
 
 
 cdef void fail(SipMessage *m, const char *reason, const uint8_t *at, Header header) noexcept nogil:
@@ -77,30 +74,30 @@ cdef bint parse_request(SipMessage *m, const uint8_t *data, size_t n, size_t max
         m.error_limit = max_size
         return False
     # RFC 3261, 7.5: empty lines before the start-line are ignored.
-    while 2 <= end - p and p[0] == 13 and p[1] == 10:
+    while 2 <= end - p and p[0] == c'\r' and p[1] == c'\n':
         p += 2
     line_end = ad_find_control(p, end)
     r.p = p
     r.end = line_end
-    if not take_class(&r, AD_TOKEN, &m.method_name) or r.p == r.end or r.p[0] != 32:
-        if (r.p < r.end and r.p[0] == 47 and is_word(m.method_name, "SIP", 3)):
+    if not take_class(&r, AD_TOKEN, &m.method_name) or r.p == r.end or r.p[0] != c' ':
+        if (r.p < r.end and r.p[0] == c'/' and is_word(m.method_name, "SIP", 3)):
             fail(m, "a response, not a request", p, HEADER_OTHER)
         else:
             fail(m, "a method and a space expected", r.p, HEADER_OTHER)
         m.method_name.n = 0      # nothing to be answered
         return False
     uri.p = r.p + 1
-    while r.end > uri.p and (r.end - 1)[0] == 32:
+    while r.end > uri.p and (r.end - 1)[0] == c' ':
         r.end -= 1      # RFC 4475, 3.1.2.10
     if r.end != line_end:
         fail(m, "a space at the end of the Request-Line", r.end, HEADER_OTHER)
     # The Request-URI ends at the last space: what stands between the first two may hold one
     # (RFC 4475, 3.1.2.8), which is then an error of the URI.
     version.p = r.end
-    while version.p > uri.p and (version.p - 1)[0] != 32:
+    while version.p > uri.p and (version.p - 1)[0] != c' ':
         version.p -= 1
     version.n = <size_t>(r.end - version.p)
-    if not 2 <= end - line_end or line_end[0] != 13 or line_end[1] != 10:
+    if not 2 <= end - line_end or line_end[0] != c'\r' or line_end[1] != c'\n':
         fail(m, "CRLF expected at the end of the Request-Line", line_end, HEADER_OTHER)
         return False
     if version.p == uri.p or not 4 <= version.n or not is_word(Span(version.p, 4), "SIP/", 4):
@@ -113,18 +110,18 @@ cdef bint parse_request(SipMessage *m, const uint8_t *data, size_t n, size_t max
             m.error_status = 505
     r.p = uri.p
     r.end = version.p - 1
-    if not take_uri(&r, False, True, &m.request_uri) or r.p != r.end:
+    if not take_uri(&r, URI_OF_REQUEST, &m.request_uri) or r.p != r.end:
         fail(m, "Request-URI: not as RFC 3261, 19.1 has it", r.p, HEADER_OTHER)
         memset(&m.request_uri, 0, sizeof(SipUri))
     m.method = method_of(m.method_name)
-    if parse_lines(m, line_end + 2, end) != 0:
+    if not parse_lines(m, line_end + 2, end):
         return False
     check_fields(m)
     return m.error == NULL
 
 
-cdef int parse_lines(SipMessage *m, const uint8_t *p, const uint8_t *end) noexcept nogil:
-    """Splits header fields up to the empty line and sets the body. 0, or -1 if that never came."""
+cdef bint parse_lines(SipMessage *m, const uint8_t *p, const uint8_t *end) noexcept nogil:
+    """Splits header fields up to the empty line and sets the body; False where that never came."""
     cdef const uint8_t *start
     cdef const uint8_t *hit
     cdef Span name, value
@@ -132,35 +129,35 @@ cdef int parse_lines(SipMessage *m, const uint8_t *p, const uint8_t *end) noexce
     while True:
         if p == end:
             fail(m, "the empty line after the header fields is missing", p, HEADER_OTHER)
-            return -1
-        if p[0] == 13 and 2 <= end - p and p[1] == 10:
+            return False
+        if p[0] == c'\r' and 2 <= end - p and p[1] == c'\n':
             m.body = between(p + 2, end)
-            return 0
+            return True
         start = p
         p = ad_skip_class(p, end, AD_TOKEN)
         name = between(start, p)
-        while p < end and (p[0] == 32 or p[0] == 9):
+        while p < end and (p[0] == c' ' or p[0] == c'\t'):
             p += 1
-        good = name.n > 0 and p < end and p[0] == 58
+        good = name.n > 0 and p < end and p[0] == c':'
         if not good:
             fail(m, "a header field's name and ':' expected", p if name.n else start, HEADER_OTHER)
         else:
             p += 1
-        while p < end and (p[0] == 32 or p[0] == 9):
+        while p < end and (p[0] == c' ' or p[0] == c'\t'):
             p += 1
         value.p = p
         while True:
             hit = ad_find_control(p, end)
-            if 2 <= end - hit and hit[0] == 13 and hit[1] == 10:
-                if 3 <= end - hit and (hit[2] == 32 or hit[2] == 9):
+            if 2 <= end - hit and hit[0] == c'\r' and hit[1] == c'\n':
+                if 3 <= end - hit and (hit[2] == c' ' or hit[2] == c'\t'):
                     p = hit + 3     # a fold: the value goes on
                     continue
                 break
             if hit == end:
                 fail(m, "CRLF expected at the end of a header field", hit, HEADER_OTHER)
-                return -1
+                return False
             # A quoted-pair may hold a control character (RFC 3261, 25.1); CR and LF may not be in one.
-            if hit[0] == 13 or hit[0] == 10 or hit == value.p or (hit - 1)[0] != 92:
+            if hit[0] == c'\r' or hit[0] == c'\n' or hit == value.p or (hit - 1)[0] != c'\\':
                 fail(m, "a control character in a header field", hit, HEADER_OTHER)
                 good = False
             p = hit + 1
@@ -172,24 +169,25 @@ cdef int parse_lines(SipMessage *m, const uint8_t *p, const uint8_t *end) noexce
         while value.p < hit and is_lws(value.p[0]):
             value.p += 1
         value.n = <size_t>(hit - value.p)
-        if add_line(m, name, value) != 0:
+        if not add_line(m, name, value):
             if m.error == NULL:
                 m.error_limit = <size_t>m.max_lines
             fail(m, "more header fields than the limit", start, HEADER_OTHER)
-            return -1
+            return False
 
 
-cdef int add_line(SipMessage *m, Span name, Span value) noexcept nogil:
+cdef bint add_line(SipMessage *m, Span name, Span value) noexcept nogil:
+    """One header field more; False where that is one too many."""
     cdef Line *more
     cdef Line *line
     cdef int room
     if m.line_count == m.max_lines:
-        return -1
+        return False
     if m.line_count == m.line_room:
         room = m.max_lines if m.max_lines < 8 * m.line_room else 8 * m.line_room
         more = <Line *>malloc(room * sizeof(Line))
         if more == NULL:
-            return -1
+            return False
         memcpy(more, m.lines, m.line_count * sizeof(Line))
         release_request(m)
         m.lines = more
@@ -204,7 +202,7 @@ cdef int add_line(SipMessage *m, Span name, Span value) noexcept nogil:
         elif line.id != VIA and line.id != AUTHORIZATION and line.id != PROXY_AUTHORIZATION:
             fail(m, "given twice", name.p, line.id)
     m.line_count += 1
-    return 0
+    return True
 
 
 cdef void check_fields(SipMessage *m) noexcept nogil:
@@ -243,7 +241,7 @@ cdef void check_fields(SipMessage *m) noexcept nogil:
         m.call_id = value
         more = value.n > 0
         for i in range(<int>value.n):
-            more = more and value.p[i] > 32
+            more = more and value.p[i] > c' '
         if not more:
             fail(m, "not a word", value.p, CALL_ID)
     if m.first[CSEQ] >= 0:
@@ -301,9 +299,6 @@ cdef void release_request(SipMessage *m) noexcept nogil:
         m.lines = m.inline_lines
 
 
-# ---------------------------------------------------------------------------------- credentials
-
-
 cdef int find_credentials(const SipMessage *m, Header header, Span realm, DigestFields *out,
                           size_t *offset) noexcept nogil:
     """The Digest credentials for `realm` in the fields of that name (RFC 3261, 22.2 and 22.3).
@@ -332,7 +327,7 @@ cdef int find_credentials(const SipMessage *m, Header header, Span realm, Digest
         if status == OTHER_SCHEME or (status != OK and is_of_other_realm(value, realm)):
             continue
         if status == OK and fields.value[REALM].p != NULL and (
-                not realm_is(fields, realm) or answers_nothing(fields)):
+                not is_for_realm(fields, realm) or answers_nothing(fields)):
             continue
         if status == OK:
             status = check_credentials(value, fields, &at)
@@ -355,126 +350,6 @@ cdef inline int strength(Algorithm algorithm) noexcept nogil:
     return -1 if algorithm == ALGORITHM_UNKNOWN else algorithm
 
 
-# ---------------------------------------------------------------------------------- replies
-
-
-cdef bint can_reply(const SipMessage *m) noexcept nogil:
-    """Whether a reply can be addressed and may be sent: an ACK is never answered (RFC 3261, 17.1.1.3)."""
-    return m.method != METHOD_ACK and m.method_name.n > 0 and m.first[VIA] >= 0
-
-
-cdef size_t reply_room(const SipMessage *m, Span reason, Span source_host) noexcept nogil:
-    """Bytes that a reply has at most, without the caller's own header fields and body."""
-    cdef size_t room = 256 + reason.n + source_host.n
-    cdef int i
-    for i in range(m.line_count):
-        if m.lines[i].id != HEADER_OTHER:
-            room += m.lines[i].value.n + 16
-    return room
-
-
-cdef uint8_t *put_reply_start(uint8_t *q, const SipMessage *m, int code, Span reason, Span source_host,
-                              int source_port, uint64_t tag) noexcept nogil:
-    """Status-Line, Via, From, To, Call-ID and CSeq (RFC 3261, 8.2.6.2); returns the end.
-
-    `source_host` is empty where it is not known. `tag` is that of To where the request has none: nobody
-    can foresee it, and it is the same for a retransmission. Behind it go header fields of the caller's,
-    `put_reply_header`, and then `put_reply_end`.
-    """
-    cdef const Line *line
-    cdef int i
-    q = put(q, b"SIP/2.0 ", 8)
-    q[0] = <uint8_t>(48 + code // 100)
-    q[1] = <uint8_t>(48 + code // 10 % 10)
-    q[2] = <uint8_t>(48 + code % 10)
-    q[3] = 32
-    q = put_line(q + 4, reason)
-    for i in range(m.first[VIA], m.line_count):
-        line = &m.lines[i]
-        if line.id == VIA:
-            q = put(q, b"Via: ", 5)
-            if i == m.first[VIA] and source_host.n and m.via.protocol_and_host.p != NULL:
-                q = put_top_via(q, m, source_host, source_port)
-            else:
-                q = put(q, line.value.p, line.value.n)
-            q = put(q, b"\r\n", 2)
-    if m.first[FROM] >= 0:
-        q = put_line(put(q, b"From: ", 6), m.lines[m.first[FROM]].value)
-    if m.first[TO] >= 0:
-        line = &m.lines[m.first[TO]]
-        q = put(put(q, b"To: ", 4), line.value.p, line.value.n)
-        if m.to_tag.p == NULL and code > 100 and m.to.text.p != NULL:
-            q = put_tag(put(q, b";tag=", 5), tag)
-        q = put(q, b"\r\n", 2)
-    if m.first[CALL_ID] >= 0:
-        q = put_line(put(q, b"Call-ID: ", 9), m.lines[m.first[CALL_ID]].value)
-    if m.first[CSEQ] >= 0:
-        q = put_line(put(q, b"CSeq: ", 6), m.lines[m.first[CSEQ]].value)
-    return q
-
-
-cdef uint8_t *put_reply_header(uint8_t *q, Span name, Span value) noexcept nogil:
-    """One header field, name.n + value.n + 4 bytes; returns the end. The caller has checked both."""
-    return put_line(put(put(q, name.p, name.n), b": ", 2), value)
-
-
-cdef uint8_t *put_reply_end(uint8_t *q, Span body) noexcept nogil:
-    """Content-Length, the empty line, and a body of at most that many bytes; returns the end."""
-    q = put_number(put(q, b"Content-Length: ", 16), body.n)
-    return put(put(q, b"\r\n\r\n", 4), body.p, body.n)
-
-
-cdef uint8_t *put_number(uint8_t *q, size_t number) noexcept nogil:
-    """In decimal, up to 20 digits; returns the end."""
-    cdef uint8_t digits[20]
-    cdef int n = 0
-    while number or n == 0:
-        digits[n] = <uint8_t>(48 + number % 10)
-        number //= 10
-        n += 1
-    while n:
-        n -= 1
-        q[0] = digits[n]
-        q += 1
-    return q
-
-
-cdef uint8_t *put_top_via(uint8_t *q, const SipMessage *m, Span source_host, int source_port) noexcept nogil:
-    """The top via-parm with our received and rport in place of any that the sender claims."""
-    cdef Reader r
-    cdef Span name, value
-    cdef const uint8_t *start
-    q = put(q, m.via.protocol_and_host.p, m.via.protocol_and_host.n)
-    r.p = m.via.params.p
-    r.end = r.p + m.via.params.n
-    while r.p < r.end:
-        start = r.p
-        skip_byte(&r, 59)
-        take_class(&r, AD_TOKEN, &name)
-        while r.p < r.end and r.p[0] != 59:
-            if r.p[0] == 34:
-                take_quoted(&r, &value)
-            else:
-                r.p += 1
-        if not is_word(name, "received", 8) and not is_word(name, "rport", 5):
-            q = put(q, start, <size_t>(r.p - start))
-    if m.via.has_rport:
-        q = put_number(put(q, b";rport=", 7), <size_t>source_port)
-    if m.via.has_rport or not same_host(m.via.host, source_host):
-        q = put(put(q, b";received=", 10), source_host.p, source_host.n)
-    return put(q, m.via.rest.p, m.via.rest.n)
-
-
-cdef uint8_t *put_tag(uint8_t *q, uint64_t tag) noexcept nogil:
-    """16 hexadecimal digits: RFC 3261, 19.3 asks for 32 bits."""
-    cdef uint64_t bits[2]
-    cdef uint8_t digits[32]
-    bits[0] = bits[1] = tag
-    ad_put_hex(digits, <const uint8_t *>bits)
-    memcpy(q, digits, 16)
-    return q + 16
-
-
 cdef Method method_of(Span name) noexcept nogil:
     """Methods are case-sensitive (RFC 3261, 7.1)."""
     if name.n == 8 and memcmp(name.p, b"REGISTER", 8) == 0:
@@ -486,20 +361,3 @@ cdef Method method_of(Span name) noexcept nogil:
     if name.n == 3 and memcmp(name.p, b"ACK", 3) == 0:
         return METHOD_ACK
     return METHOD_OTHER
-
-
-cdef inline bint same_host(Span a, Span b) noexcept nogil:
-    """The sent-by host against an address; an IPv6 address stands in brackets there only."""
-    if a.n >= 2 and a.p[0] == 91:
-        a.p += 1
-        a.n -= 2
-    return equal_nocase(a, b)
-
-
-cdef inline uint8_t *put(uint8_t *q, const void *p, size_t n) noexcept nogil:
-    ad_copy(q, <const uint8_t *>p, n)
-    return q + n
-
-
-cdef inline uint8_t *put_line(uint8_t *q, Span s) noexcept nogil:
-    return put(put(q, s.p, s.n), b"\r\n", 2)

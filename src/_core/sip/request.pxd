@@ -10,7 +10,7 @@ from auth_diameter._core.sip.parse cimport DEFAULT_MAX_LINES, DEFAULT_MAX_SIZE, 
 cdef class SipRequest:
     cdef bytes data                         # every span points in here
     cdef readonly tuple source              # (host, port, …) the request came from, or None
-    cdef uint64_t print[2]                  # see `fingerprint`; zeros before that
+    cdef uint64_t known_fingerprint[2]      # see `fingerprint`; zeros before that
     cdef object marked_www, marked_proxy    # Credentials that an authorize call found right
     cdef str name_www, name_proxy           # whose they are, where they hold a hash alone
     cdef SipMessage m
@@ -18,7 +18,7 @@ cdef class SipRequest:
     cdef const uint64_t *fingerprint(self) except NULL
     cdef object refusal(self)
     cpdef mark_authorized(self, Credentials credentials, bint proxy=*, str username=*)
-    cdef list find(self, str name, bint once)
+    cdef list find(self, str name, int enough)
     cdef list read_contacts(self, int64_t expires)
     cdef object party(self, Header header)
     cdef list contact_lines(self)

@@ -1,4 +1,4 @@
-"""SipRequest: a SIP request as Python sees it. Its grammar, and the making of replies, are in sip_wire.pyx.
+"""SipRequest: a SIP request as Python sees it. Its grammar is in parse.pyx, the making of replies in reply.pyx.
 
 A Python object is made for a value when it is asked for.
 """
@@ -6,33 +6,29 @@ A Python object is made for a value when it is asked for.
 import os
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint8_t, uint64_t
-from libc.stdlib cimport free, malloc
 
-from auth_diameter._core.base.chars cimport (
-    AD_DIGIT, AD_HOST, AD_TOKEN, ad_find_control, ad_is, ad_skip_class, is_word, unquote,
-)
-from auth_diameter._core.digest.credentials cimport (
-    OK, OTHER_SCHEME, Credentials, DigestFields, new_credentials, parse_error,
-)
+from auth_diameter._core.base.chars cimport AD_HOST, ad_is, is_word
+from auth_diameter._core.digest.credentials cimport Credentials, new_credentials
+from auth_diameter._core.digest.params cimport OK, OTHER_SCHEME, DigestFields, parse_error
 from auth_diameter._core.sip.fields cimport (
     AUTHORIZATION, CALL_ID, CONTACT, CONTENT_LENGTH, CSEQ, FROM, MAX_FORWARDS, PARTY, PROXY_AUTHORIZATION, TO, VIA,
-    Address, Header, header_of, take_address, take_param,
+    Address, Header, take_address,
 )
 from auth_diameter._core.sip.parse cimport (
-    METHOD_ACK, METHOD_CANCEL, METHOD_REGISTER, Line, can_reply, find_credentials, parse_request,
-    put_reply_end, put_reply_header, put_reply_start, release_request, reply_room,
+    METHOD_ACK, METHOD_CANCEL, METHOD_REGISTER, Line, find_credentials, parse_request, release_request,
 )
+from auth_diameter._core.sip.reply cimport new_reply
+from auth_diameter._core.sip.values cimport DEFAULT_EXPIRES, delta_seconds, new_address, new_binding, unfolded
 from auth_diameter._core.base.siphash cimport (
     ad_siphash, ad_siphash_begin, ad_siphash_bytes, ad_siphash_end, ad_siphash_word,
 )
 from auth_diameter._core.base.span cimport Reader, Span, equal_nocase
-from auth_diameter._core.base.text cimport PyUnicode_IS_ASCII, as_bytes, borrow, span_of, text_of
-from auth_diameter._core.sip.uri cimport SipUri, new_uri, shown
+from auth_diameter._core.base.text cimport borrow, span_of, text_of
+from auth_diameter._core.sip.uri cimport SipUri, new_uri, without_password
 
 from auth_diameter._core.errors import ConfigError, ParseError
-from auth_diameter._core.sip.name_addr import NameAddr
 
 # Header names as they are best known, for messages and replies.
 _HEADER_NAMES = {
@@ -55,9 +51,6 @@ for _letter, _long in _COMPACT.items():
 
 cdef enum:
     MOST_CONTACTS = 256     # no registrar binds as many, and each costs a microsecond
-    USUAL_EXPIRES = 3600    # seconds, where the request says nothing, or nothing that can be read: 20.10
-
-cdef int64_t MOST_EXPIRES = 4294967295      # 20.19
 
 
 # Of this process and those forked from it.
@@ -107,8 +100,8 @@ cdef class SipRequest:
         cdef ad_siphash s
         cdef Span host
         cdef uint64_t port = 0, flow = 0, scope = 0
-        if self.print[0] or self.print[1]:
-            return self.print
+        if self.known_fingerprint[0] or self.known_fingerprint[1]:
+            return self.known_fingerprint
         host.p = NULL
         host.n = 0
         if self.source is not None:
@@ -123,8 +116,8 @@ cdef class SipRequest:
         ad_siphash_word(&s, flow << 32 | scope)
         ad_siphash_bytes(&s, host.p, host.n)
         ad_siphash_bytes(&s, self.m.start, self.m.size)
-        ad_siphash_end(&s, self.print)
-        return self.print
+        ad_siphash_end(&s, self.known_fingerprint)
+        return self.known_fingerprint
 
     cdef object refusal(self):
         cdef str header = _HEADER_NAMES.get(self.m.error_header)
@@ -284,7 +277,7 @@ cdef class SipRequest:
 
         :raises ParseError: a malformed Contact; or "*" beside another, or without Expires: 0 (10.3, step 6).
         """
-        cdef int64_t usual = USUAL_EXPIRES
+        cdef int64_t usual = DEFAULT_EXPIRES
         cdef const Line *line
         cdef int i
         for i in range(self.m.line_count):
@@ -321,14 +314,15 @@ cdef class SipRequest:
 
         :param name: long or compact, in any case. Folds become one space.
         """
-        cdef list found = self.find(name, True)
+        cdef list found = self.find(name, 1)
         return found[0] if found else None
 
     def headers(self, str name not None):
         """The values of all header fields of that name, list of str, one for each line, in order."""
-        return self.find(name, False)
+        return self.find(name, self.m.line_count)
 
-    cdef list find(self, str name, bint once):
+    cdef list find(self, str name, int enough):
+        """The values of the first `enough` header fields of that name."""
         cdef str wanted = name.lower()
         cdef tuple forms = _FORMS.get(wanted)
         cdef bytes long_name, compact
@@ -341,7 +335,7 @@ cdef class SipRequest:
         for i in range(self.m.line_count):
             if equal_nocase(self.m.lines[i].name, long_span) or equal_nocase(self.m.lines[i].name, compact_span):
                 found.append(unfolded(self.m.lines[i].value))
-                if once:
+                if len(found) == enough:
                     break
         return found
 
@@ -429,158 +423,10 @@ cdef class SipRequest:
             those above, a CR, LF or other control character in the rest, or a body without its type.
         :raises TypeError: something of another type.
         """
-        cdef list kept = []     # names and values in turn, whose bytes are borrowed while we write
-        cdef Span phrase, span, host, value_span, body_span
-        cdef size_t room
-        cdef uint8_t small[4096]
-        cdef uint8_t *out = small
-        cdef uint8_t *q
-        cdef Py_ssize_t i
-        cdef int status, port = 0
-        cdef uint64_t tag
-        cdef bint typed = False
-        if not isinstance(code, int):
-            raise TypeError(f"code: expected int, not {type(code).__name__}")
-        try:
-            status = code
-        except OverflowError:
-            status = 0
-        if not 100 <= status <= 699:
-            raise ConfigError(f"code {code}: expected 100 to 699")
-        _reason_kept = line_text(reason, "reason", &phrase)
-        if type(body) is not bytes:
-            body = as_bytes(body, "body")
-        span_of(body, &body_span, "body")
-        host.p = NULL
-        host.n = 0
-        if self.source is not None:
-            span_of(self.source[0], &host, "source")
-            port = self.source[1]
-        room = reply_room(&self.m, phrase, host) + body_span.n
-        if isinstance(headers, dict):
-            headers = headers.items()
-        for pair in headers:
-            if type(pair) is not tuple and type(pair) is not list or len(pair) != 2:
-                raise ConfigError("headers: expected pairs (name, value)")
-            name, value = pair
-            kept.append(line_text(name, "header name", &span))
-            if span.n == 0 or ad_skip_class(span.p, span.p + span.n, AD_TOKEN) != span.p + span.n:
-                raise ConfigError(f"header name {name!r}: not a token of RFC 3261, 25.1")
-            if is_fixed(header_of(span)):
-                raise ConfigError(f"header {name!r}: RFC 3261, 8.2.6 says what it is in a reply")
-            if body_span.n and (is_word(span, "content-type", 12) or is_word(span, "c", 1)):
-                typed = True
-            room += span.n + 4
-            kept.append(line_text(value, "header value", &span))
-            room += span.n
-        if body_span.n and not typed:
-            raise ConfigError("body: expected a Content-Type among headers")
-        if not can_reply(&self.m):
-            return b""
-        tag = self.fingerprint()[1]
-        if room > sizeof(small):
-            out = <uint8_t *>malloc(room)
-            if out == NULL:
-                raise MemoryError()
-        try:
-            q = put_reply_start(out, &self.m, status, phrase, host, port, tag)
-            for i in range(0, len(kept), 2):
-                span_of(kept[i], &span, "header name")
-                span_of(kept[i + 1], &value_span, "header value")
-                q = put_reply_header(q, span, value_span)
-            q = put_reply_end(q, body_span)
-            return PyBytes_FromStringAndSize(<const char *>out, q - out)
-        finally:
-            if out != small:
-                free(out)
+        return new_reply(&self.m, self.source, self.fingerprint()[1], code, reason, headers, body)
 
     def __repr__(self):
-        return f"<SipRequest {self.method} {shown(&self.m.request_uri)} call_id={self.call_id!r}>"
-
-
-cdef object line_text(object value, str what, Span *out):
-    """Borrows text that becomes part of a line; what has to be kept for that."""
-    kept = value
-    if isinstance(value, str) and not PyUnicode_IS_ASCII(value):
-        try:
-            kept = borrow(value, out, what)
-        except UnicodeEncodeError:
-            raise ConfigError(f"{what}: a character that UTF-8 does not have") from None
-    else:
-        span_of(value, out, what)
-    if ad_find_control(out.p, out.p + out.n) != out.p + out.n:
-        raise ConfigError("reason and headers of a reply take no control characters")
-    return kept
-
-
-cdef inline bint is_fixed(Header header) noexcept nogil:
-    """Whether a reply has it from its request, or by its body (RFC 3261, 8.2.6.2 and 20.14)."""
-    return (header == VIA or header == FROM or header == TO or header == CALL_ID or header == CSEQ
-            or header == CONTENT_LENGTH)
-
-
-cdef object new_address(bytes data, const Address *address):
-    """An address that `take_address` found in `data`."""
-    cdef Span name, value
-    cdef bint escaped
-    cdef Reader r
-    cdef list parameters = []
-    display_name = None
-    if address.name.p != NULL:
-        display_name = plain_text(address.name, address.escaped) if address.quoted else unfolded(address.name)
-    r.p = address.params.p
-    r.end = r.p + address.params.n
-    while r.p < r.end and take_param(&r, &name, &value, &escaped):
-        parameters.append((text_of(name), plain_text(value, escaped) if value.p != NULL else None))
-    return NameAddr(display_name, new_uri(data, &address.uri), tuple(parameters))
-
-
-cdef tuple new_binding(const Address *address, int64_t expires):
-    """URI as it is written, and for how many seconds it is to be bound."""
-    cdef Span name, value
-    cdef bint escaped
-    cdef Reader r
-    r.p = address.params.p
-    r.end = r.p + address.params.n
-    while r.p < r.end and take_param(&r, &name, &value, &escaped):
-        if is_word(name, "expires", 7):
-            expires = delta_seconds(value)
-            break
-    return text_of(address.uri.text), expires
-
-
-cdef int64_t delta_seconds(Span text) noexcept nogil:
-    """RFC 3261, 20.19 and 25.1. What is no number is an hour (20.10), and too large a number the largest."""
-    cdef int64_t seconds = 0
-    cdef size_t i
-    for i in range(text.n):
-        if not ad_is(text.p[i], AD_DIGIT):
-            return USUAL_EXPIRES
-        seconds = seconds * 10 + text.p[i] - c'0'
-        if seconds > MOST_EXPIRES:
-            seconds = MOST_EXPIRES
-    return seconds if text.n else USUAL_EXPIRES
-
-
-cdef str plain_text(Span quoted, bint escaped):
-    """What stood between quotes, without quoted-pairs and folds."""
-    cdef bytes room
-    cdef Span plain
-    if not escaped:
-        return text_of(quoted)
-    room = bytes(quoted.n)
-    plain.p = <const uint8_t *>PyBytes_AS_STRING(room)
-    plain.n = unquote(quoted, <uint8_t *>PyBytes_AS_STRING(room))
-    return text_of(plain)
-
-
-cdef str unfolded(Span value):
-    """A header's value with each fold as one space (RFC 3261, 7.3.1)."""
-    cdef str text = text_of(value)
-    if "\n" not in text:
-        return text
-    parts = [part.strip(" \t") for part in text.split("\r\n")]
-    return " ".join(part for part in parts if part)
+        return f"<SipRequest {self.method} {without_password(&self.m.request_uri)} call_id={self.call_id!r}>"
 
 
 cdef tuple address_of(object source):

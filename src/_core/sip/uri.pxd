@@ -20,12 +20,21 @@ cdef struct SipUri:
     uint16_t port       # 0 where absent
 
 
-cdef bint take_uri(Reader *r, bint bare, bint request, SipUri *out) noexcept nogil
+ctypedef int UriForm
+
+cdef enum:
+    URI_OF_REQUEST      # a Request-URI: no headers, no method parameter (RFC 3261, 19.1.1, table 1)
+    URI_IN_BRACKETS     # name-addr: with parameters and headers
+    URI_BARE            # addr-spec without angle brackets: ";", "?" and "," end it (RFC 3261, 20)
+
+
+cdef bint take_uri(Reader *r, UriForm form, SipUri *out) noexcept nogil
 cdef bint take_host(Reader *r, Span *host, Span *port_text, uint16_t *port) noexcept nogil
 cdef bint take_port(Reader *r, uint16_t *port) noexcept nogil
 cdef bint take_number(Reader *r, uint32_t most, uint32_t *out) noexcept nogil
-cdef str shown(const SipUri *uri)
-cdef size_t put_address(uint8_t *out, const SipUri *uri, bint with_port) noexcept nogil
+cdef str without_password(const SipUri *uri)
+cdef size_t put_address(uint8_t *out, const SipUri *uri) noexcept nogil
+cdef size_t put_address_and_port(uint8_t *out, const SipUri *uri) noexcept nogil
 
 
 cdef class Uri:

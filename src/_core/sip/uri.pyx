@@ -28,13 +28,13 @@ from auth_diameter._core.errors import ParseError
 _SCHEMES = {SCHEME_SIP: "sip", SCHEME_SIPS: "sips", SCHEME_TEL: "tel"}
 
 
-cdef inline bint run_of(Reader *r, int set, Span *out) noexcept nogil:
+cdef inline bint take_escaped(Reader *r, int set, Span *out) noexcept nogil:
     """*(characters of `set`), where each "%" begins an escape of two hexadecimal digits."""
     cdef const uint8_t *p = r.p
     cdef bint good = True
     out.p = p
     while p < r.end and ad_is(p[0], set):
-        if p[0] == 37:
+        if p[0] == c'%':
             if not 3 <= r.end - p or not ad_is(p[1], AD_HEX) or not ad_is(p[2], AD_HEX):
                 good = False
                 break
@@ -45,20 +45,20 @@ cdef inline bint run_of(Reader *r, int set, Span *out) noexcept nogil:
     return good
 
 
-cdef bint ipv6_ok(Span s) noexcept nogil:
+cdef bint is_ipv6_address(Span s) noexcept nogil:
     """IPv6address of RFC 3261, 25.1, without the brackets."""
     cdef size_t i = 0, start
     cdef int groups = 0
     cdef bint gap = False
-    if s.n >= 2 and s.p[0] == 58 and s.p[1] == 58:
+    if s.n >= 2 and s.p[0] == c':' and s.p[1] == c':':
         gap = True
         i = 2
     while i < s.n:
         start = i
         while i < s.n and ad_is(s.p[i], AD_HEX):
             i += 1
-        if i < s.n and s.p[i] == 46:    # the rest is an IPv4address, which stands for two groups
-            if not ipv4_ok(Span(s.p + start, s.n - start)):
+        if i < s.n and s.p[i] == c'.':    # the rest is an IPv4address, which stands for two groups
+            if not is_ipv4_address(Span(s.p + start, s.n - start)):
                 return False
             groups += 2
             break
@@ -67,36 +67,36 @@ cdef bint ipv6_ok(Span s) noexcept nogil:
         groups += 1
         if i == s.n:
             break
-        if s.p[i] != 58:
+        if s.p[i] != c':':
             return False
         i += 1
-        if i < s.n and s.p[i] == 58:
+        if i < s.n and s.p[i] == c':':
             if gap:
                 return False
             gap = True
             i += 1
-            if i < s.n and s.p[i] == 58:
+            if i < s.n and s.p[i] == c':':
                 i += 1      # senders that follow the error in RFC 3261's grammar: RFC 5118, 4.10
         elif i == s.n:
             return False
     return groups < 8 if gap else groups == 8   # "::" is one group at least: RFC 4291, 2.2
 
 
-cdef bint ipv4_ok(Span s) noexcept nogil:
+cdef bint is_ipv4_address(Span s) noexcept nogil:
     cdef size_t i = 0, start
     cdef int part = 0, value
     while True:
         start = i
         value = 0
         while i < s.n and ad_is(s.p[i], AD_DIGIT) and i - start < 3:
-            value = value * 10 + s.p[i] - 48
+            value = value * 10 + s.p[i] - c'0'
             i += 1
         if i == start or value > 255:
             return False
         part += 1
         if part == 4:
             return i == s.n
-        if i == s.n or s.p[i] != 46:
+        if i == s.n or s.p[i] != c'.':
             return False
         i += 1
 
@@ -117,7 +117,7 @@ cdef bint take_number(Reader *r, uint32_t most, uint32_t *out) noexcept nogil:
     if not take_class(r, AD_DIGIT, &digits):
         return False
     for i in range(digits.n):
-        value = value * 10 + digits.p[i] - 48
+        value = value * 10 + digits.p[i] - c'0'
         if value > most:
             r.p = digits.p
             return False
@@ -131,18 +131,18 @@ cdef bint take_host(Reader *r, Span *host, Span *port_text, uint16_t *port) noex
     port[0] = 0
     port_text.p = r.p
     port_text.n = 0
-    if r.p < r.end and r.p[0] == 91:    # [
-        while r.p < r.end and r.p[0] != 93:
+    if r.p < r.end and r.p[0] == c'[':
+        while r.p < r.end and r.p[0] != c']':
             r.p += 1
-        if r.p == r.end or not ipv6_ok(between(start + 1, r.p)):
+        if r.p == r.end or not is_ipv6_address(between(start + 1, r.p)):
             r.p = start
             return False
         r.p += 1
         host[0] = between(start, r.p)
-    elif not take_class(r, AD_HOST, host) or host.p[0] == 46 or host.p[0] == 45:
+    elif not take_class(r, AD_HOST, host) or host.p[0] == c'.' or host.p[0] == c'-':
         r.p = start
         return False
-    if r.p < r.end and r.p[0] == 58:
+    if r.p < r.end and r.p[0] == c':':
         r.p += 1
         port_text.p = r.p
         if not take_port(r, port):
@@ -158,60 +158,32 @@ cdef bint take_telephone_number(Reader *r, Span *out) noexcept nogil:
     separators may stand among them, but not alone.
     """
     cdef const uint8_t *start = r.p
-    cdef bint local = r.p == r.end or r.p[0] != 43
+    cdef bint local = r.p == r.end or r.p[0] != c'+'
     cdef bint dialled = False
     if not local:
         r.p += 1
     while r.p < r.end:
-        if ad_is(r.p[0], AD_HEX if local else AD_DIGIT) or (local and (r.p[0] == 42 or r.p[0] == 35)):
+        if ad_is(r.p[0], AD_HEX if local else AD_DIGIT) or (local and (r.p[0] == c'*' or r.p[0] == c'#')):
             dialled = True
-        elif r.p[0] != 45 and r.p[0] != 46 and r.p[0] != 40 and r.p[0] != 41:
+        elif r.p[0] != c'-' and r.p[0] != c'.' and r.p[0] != c'(' and r.p[0] != c')':
             break
         r.p += 1
     out[0] = between(start, r.p)
     return dialled
 
 
-cdef bint take_uri(Reader *r, bint bare, bint request, SipUri *out) noexcept nogil:
-    """addr-spec, up to the first byte that can be no part of it; False with r.p at the place.
-
-    `bare`: not in angle brackets, so that ";" and "?" end it (RFC 3261, 20). `request`: a
-    Request-URI, which takes no headers and no method parameter (RFC 3261, 19.1.1, table 1).
-    """
+cdef bint take_uri(Reader *r, UriForm form, SipUri *out) noexcept nogil:
+    """A URI up to the first byte that can be no part of it."""
     cdef const uint8_t *start = r.p
-    cdef const uint8_t *at
-    cdef Span scheme, name, value
+    cdef Span scheme
     memset(out, 0, sizeof(SipUri))
     out.text.p = start
-    scheme.p = start
-    if r.p < r.end and ad_is(r.p[0], AD_HEX | AD_HOST) and not ad_is(r.p[0], AD_DIGIT):
-        while r.p < r.end and (ad_is(r.p[0], AD_HOST) or r.p[0] == 43) and r.p[0] != 95:
-            r.p += 1
-    scheme.n = <size_t>(r.p - start)
-    if scheme.n == 0 or r.p == r.end or r.p[0] != 58 or start[0] == 46 or start[0] == 45 or start[0] == 95:
+    if not take_scheme(r, &scheme):
         r.p = start
         return False
-    r.p += 1
     if is_word(scheme, "sip", 3) or is_word(scheme, "sips", 4):
         out.scheme = SCHEME_SIP if scheme.n == 3 else SCHEME_SIPS
-        at = r.p
-        # The first "@" ends the user part: nothing behind the host may hold one unescaped. Without
-        # angle brackets a user part with one of ";?," is not to be (RFC 3261, 20): where one stands
-        # the URI ends, and what follows, in a quoted string perhaps, is no business of it.
-        while at < r.end and at[0] != 64 and not is_lws(at[0]) and at[0] != 62 and not (
-                bare and (at[0] == 59 or at[0] == 63 or at[0] == 44)):
-            at += 1
-        if at < r.end and at[0] == 64:
-            if not run_of(r, AD_USER, &out.user) or out.user.n == 0:
-                return False
-            if r.p[0] == 58:
-                r.p += 1
-                if not run_of(r, AD_USER, &value):
-                    return False
-            if r.p != at:
-                return False
-            r.p += 1
-        if not take_host(r, &out.host, &out.port_text, &out.port):
+        if not take_userinfo(r, form, out) or not take_host(r, &out.host, &out.port_text, &out.port):
             return False
     elif is_word(scheme, "tel", 3):
         out.scheme = SCHEME_TEL
@@ -219,43 +191,109 @@ cdef bint take_uri(Reader *r, bint bare, bint request, SipUri *out) noexcept nog
             return False
     else:
         out.scheme = SCHEME_OTHER
-        value.p = r.p
-        while r.p < r.end and ad_is(r.p[0], AD_URIC):
-            if bare and (r.p[0] == 59 or r.p[0] == 63 or r.p[0] == 44):
-                break
-            if r.p[0] == 37 and (not 3 <= r.end - r.p or not ad_is(r.p[1], AD_HEX) or not ad_is(r.p[2], AD_HEX)):
-                return False
-            r.p += 1
+        if not take_opaque_part(r, form):
+            return False
         out.text.n = <size_t>(r.p - start)
-        return r.p != value.p
+        return True
     out.params.p = r.p
-    while not bare and r.p < r.end and r.p[0] == 59:
-        r.p += 1
-        if not run_of(r, AD_PARAM, &name) or name.n == 0:
-            return False
-        if request and is_word(name, "method", 6):
-            r.p = name.p
-            return False
-        if r.p < r.end and r.p[0] == 61:
-            r.p += 1
-            if not run_of(r, AD_PARAM, &value) or value.n == 0:
-                return False
+    if form != URI_BARE and not take_uri_parameters(r, form):
+        return False
     out.params.n = <size_t>(r.p - out.params.p)
-    if not bare and not request and r.p < r.end and r.p[0] == 63:
+    if form == URI_IN_BRACKETS and r.p < r.end and r.p[0] == c'?':
         r.p += 1
         out.headers.p = r.p
-        while True:
-            if not run_of(r, AD_HNAME, &name) or name.n == 0 or r.p == r.end or r.p[0] != 61:
-                return False
-            r.p += 1
-            if not run_of(r, AD_HNAME, &value):
-                return False
-            if r.p == r.end or r.p[0] != 38:
-                break
-            r.p += 1
+        if not take_uri_headers(r):
+            return False
         out.headers.n = <size_t>(r.p - out.headers.p)
     out.text.n = <size_t>(r.p - start)
     return True
+
+
+cdef inline bint take_scheme(Reader *r, Span *out) noexcept nogil:
+    """scheme ":" (RFC 3261, 25.1)."""
+    cdef const uint8_t *start = r.p
+    if r.p == r.end or not ad_is(r.p[0], AD_HEX | AD_HOST) or ad_is(r.p[0], AD_DIGIT) or (
+            r.p[0] == c'.' or r.p[0] == c'-' or r.p[0] == c'_'):
+        return False
+    while r.p < r.end and (ad_is(r.p[0], AD_HOST) or r.p[0] == c'+') and r.p[0] != c'_':
+        r.p += 1
+    out[0] = between(start, r.p)
+    if r.p == r.end or r.p[0] != c':':
+        return False
+    r.p += 1
+    return True
+
+
+cdef inline bint ends_bare_uri(uint8_t c) noexcept nogil:
+    """Whether a URI without angle brackets ends there (RFC 3261, 20)."""
+    return c == c';' or c == c'?' or c == c','
+
+
+cdef inline bint take_userinfo(Reader *r, UriForm form, SipUri *out) noexcept nogil:
+    """[ user [ ":" password ] "@" ]
+
+    The first "@" ends it: behind the host none may stand unescaped. Without angle brackets it may hold
+    none of ";?," (RFC 3261, 20): the URI ends there, and what follows, in a quoted string perhaps, is no
+    part of it.
+    """
+    cdef const uint8_t *at = r.p
+    cdef Span password
+    while at < r.end and at[0] != c'@' and not is_lws(at[0]) and at[0] != c'>' and not (
+            form == URI_BARE and ends_bare_uri(at[0])):
+        at += 1
+    if at == r.end or at[0] != c'@':
+        return True
+    if not take_escaped(r, AD_USER, &out.user) or out.user.n == 0:
+        return False
+    if r.p[0] == c':':
+        r.p += 1
+        if not take_escaped(r, AD_USER, &password):
+            return False
+    if r.p != at:
+        return False
+    r.p += 1
+    return True
+
+
+cdef inline bint take_opaque_part(Reader *r, UriForm form) noexcept nogil:
+    """What follows the scheme of a URI that is not SIP's: 1*( reserved / unreserved / escape )."""
+    cdef const uint8_t *start = r.p
+    while r.p < r.end and ad_is(r.p[0], AD_URIC) and not (form == URI_BARE and ends_bare_uri(r.p[0])):
+        if r.p[0] == c'%' and (not 3 <= r.end - r.p or not ad_is(r.p[1], AD_HEX) or not ad_is(r.p[2], AD_HEX)):
+            return False
+        r.p += 1
+    return r.p != start
+
+
+cdef inline bint take_uri_parameters(Reader *r, UriForm form) noexcept nogil:
+    """*( ";" name [ "=" value ] ); a Request-URI takes no method parameter (RFC 3261, 19.1.1, table 1)."""
+    cdef Span name, value
+    while r.p < r.end and r.p[0] == c';':
+        r.p += 1
+        if not take_escaped(r, AD_PARAM, &name) or name.n == 0:
+            return False
+        if form == URI_OF_REQUEST and is_word(name, "method", 6):
+            r.p = name.p
+            return False
+        if r.p < r.end and r.p[0] == c'=':
+            r.p += 1
+            if not take_escaped(r, AD_PARAM, &value) or value.n == 0:
+                return False
+    return True
+
+
+cdef inline bint take_uri_headers(Reader *r) noexcept nogil:
+    """name "=" value *( "&" name "=" value )"""
+    cdef Span name, value
+    while True:
+        if not take_escaped(r, AD_HNAME, &name) or name.n == 0 or r.p == r.end or r.p[0] != c'=':
+            return False
+        r.p += 1
+        if not take_escaped(r, AD_HNAME, &value):
+            return False
+        if r.p == r.end or r.p[0] != c'&':
+            return True
+        r.p += 1
 
 
 cdef inline uint8_t *put_unescaped(uint8_t *q, Span s) noexcept nogil:
@@ -267,7 +305,7 @@ cdef inline uint8_t *put_unescaped(uint8_t *q, Span s) noexcept nogil:
     cdef uint8_t c
     while i < s.n:
         c = s.p[i]
-        if c == 37:     # the parser saw two hexadecimal digits behind it
+        if c == c'%':     # the parser saw two hexadecimal digits behind it
             c = <uint8_t>(hex_value(s.p[i + 1]) * 16 + hex_value(s.p[i + 2]))
             if ad_is(c, AD_HOST):
                 i += 2
@@ -279,10 +317,12 @@ cdef inline uint8_t *put_unescaped(uint8_t *q, Span s) noexcept nogil:
     return q
 
 
-cdef size_t put_address(uint8_t *out, const SipUri *uri, bint with_port) noexcept nogil:
-    """user@host[:port], host alone without a user, the number of a tel URI, all of any other URI.
+cdef size_t put_address(uint8_t *out, const SipUri *uri) noexcept nogil:
+    """user@host, host alone without a user, the number of a tel URI, all of any other URI.
 
-    `out` has room for uri.text.n bytes; how many were written.
+    `out` has room for uri.text.n bytes.
+
+    :returns: how many bytes were written.
     """
     cdef uint8_t *q = out
     if uri.scheme == SCHEME_OTHER:
@@ -292,18 +332,23 @@ cdef size_t put_address(uint8_t *out, const SipUri *uri, bint with_port) noexcep
         q = put_unescaped(q, uri.user)
         if uri.scheme == SCHEME_TEL:
             return <size_t>(q - out)
-        q[0] = 64
+        q[0] = c'@'
         q += 1
     memcpy(q, uri.host.p, uri.host.n)
-    q += uri.host.n
-    if with_port and uri.port_text.n:
-        q[0] = 58
-        memcpy(q + 1, uri.port_text.p, uri.port_text.n)
-        q += 1 + uri.port_text.n
-    return <size_t>(q - out)
+    return <size_t>(q - out) + uri.host.n
 
 
-cdef str shown(const SipUri *uri):
+cdef size_t put_address_and_port(uint8_t *out, const SipUri *uri) noexcept nogil:
+    """The same, and ":" port where the URI has one; `out` has room for uri.text.n bytes."""
+    cdef size_t n = put_address(out, uri)
+    if uri.port_text.n:
+        out[n] = c':'
+        memcpy(out + n + 1, uri.port_text.p, uri.port_text.n)
+        n += 1 + uri.port_text.n
+    return n
+
+
+cdef str without_password(const SipUri *uri):
     """The URI for a repr, and so for logs: without the password that may stand in it (RFC 3261, 19.1.1)."""
     cdef const uint8_t *behind
     if uri.text.p == NULL:
@@ -311,7 +356,7 @@ cdef str shown(const SipUri *uri):
     if uri.scheme > SCHEME_SIPS or uri.user.n == 0:
         return text_of(uri.text)
     behind = uri.user.p + uri.user.n
-    if behind[0] != 58:     # the colon of a password
+    if behind[0] != c':':     # the colon of a password
         return text_of(uri.text)
     return text_of(between(uri.text.p, behind)) + ":…" + text_of(
         between(uri.host.p - 1, uri.text.p + uri.text.n))
@@ -339,7 +384,7 @@ cdef class Uri:
         r.p = <const uint8_t *>PyBytes_AS_STRING(data)
         r.end = r.p + PyBytes_GET_SIZE(data)
         self.data = data
-        if not take_uri(&r, False, False, &self.uri) or r.p != r.end:
+        if not take_uri(&r, URI_IN_BRACKETS, &self.uri) or r.p != r.end:
             raise ParseError("URI: not as RFC 3261, 19.1 has it", r.p - <const uint8_t *>PyBytes_AS_STRING(data))
         return self
 
@@ -384,7 +429,7 @@ cdef class Uri:
         return tuple((name, value if equal else None) for name, equal, value in pairs)
 
     def __repr__(self):
-        return f"<Uri {shown(&self.uri)}>"
+        return f"<Uri {without_password(&self.uri)}>"
 
 
 cdef Uri new_uri(bytes data, const SipUri *uri):

@@ -35,11 +35,12 @@ from collections import deque
 cimport cython
 from libc.stdint cimport uint8_t, uint64_t
 
-from auth_diameter._core.digest.credentials cimport USERHASH, Credentials
+from auth_diameter._core.digest.credentials cimport Credentials
+from auth_diameter._core.digest.params cimport USERHASH
 from auth_diameter._core.base.siphash cimport (
     ad_siphash, ad_siphash_begin, ad_siphash_bytes, ad_siphash_end, ad_siphash_word,
 )
-from auth_diameter._core.base.span cimport Span, equal_nocase
+from auth_diameter._core.base.span cimport Span, equal_nocase, lower
 from auth_diameter._core.base.text cimport borrow
 
 cdef enum:
@@ -385,13 +386,13 @@ cdef class Penalties:
         cdef ad_siphash s
         cdef uint64_t out[2]
         cdef Span name, domain, at_source, own
-        cdef uint8_t lower[8]
+        cdef uint8_t folded[8]
         cdef size_t i, j, n
         _name_kept = borrow(username, &name, "username")
         _domain_kept = borrow(realm, &domain, "realm")
         _source_kept = borrow(source, &at_source, "address")
         # DISC knows an account by its name and by name@realm (RFC 7616, 3.4.2).
-        if name.n > domain.n and name.p[name.n - domain.n - 1] == 64:
+        if name.n > domain.n and name.p[name.n - domain.n - 1] == c'@':
             own.p = name.p + name.n - domain.n
             own.n = domain.n
             if domain.n and equal_nocase(own, domain):
@@ -403,8 +404,8 @@ cdef class Penalties:
         for i in range(0, domain.n, 8):     # a realm's case does not matter
             n = domain.n - i if domain.n - i < 8 else 8
             for j in range(n):
-                lower[j] = domain.p[i + j] | 0x20 if 65 <= domain.p[i + j] <= 90 else domain.p[i + j]
-            ad_siphash_bytes(&s, lower, n)
+                folded[j] = lower(domain.p[i + j])
+            ad_siphash_bytes(&s, folded, n)
         ad_siphash_bytes(&s, at_source.p, at_source.n)
         ad_siphash_end(&s, out)
         return out[0]

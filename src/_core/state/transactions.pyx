@@ -33,7 +33,7 @@ cdef enum:
 
 cdef struct Entry:
     # A request that was begun
-    uint64_t print[2]       # its fingerprint
+    uint64_t fingerprint[2]
     double until            # seconds, monotonic
     uint64_t reply_at       # position of the reply in the ring
     uint32_t reply_size     # 0: none yet, or none at all
@@ -90,8 +90,8 @@ cdef class Transactions:
 
         :raises TypeError: it is not known where the request came from.
         """
-        cdef const uint64_t *print = request.fingerprint()
-        cdef Entry *entry = self.search(print)
+        cdef const uint64_t *fingerprint = request.fingerprint()
+        cdef Entry *entry = self.search(fingerprint)
         if request.source is None:
             raise TypeError("request: expected one with its source")
         cdef tuple source = request.source
@@ -100,7 +100,7 @@ cdef class Transactions:
                 <const char *>self.ring + entry.reply_at % self.room, entry.reply_size)
             return reply, source if not entry.reply_size else (source[0], entry.reply_port, *source[2:])
         if entry == NULL:
-            entry = self.take_entry(print)
+            entry = self.replace_oldest(fingerprint)
         entry.until = now + self.lifetime
         entry.reply_size = 0
         return None
@@ -114,37 +114,38 @@ cdef class Transactions:
         cdef size_t size = <size_t>PyBytes_GET_SIZE(reply)
         if entry == NULL or not size <= LEAST_ROOM // 4:
             return
-        entry.reply_at = self.take(size)
+        entry.reply_at = self.reserve(size)
         entry.reply_size = <uint32_t>size
         entry.reply_port = <uint32_t>port
         memcpy(self.ring + entry.reply_at % self.room, PyBytes_AS_STRING(reply), size)
 
-    cdef Entry *search(self, const uint64_t *print) noexcept nogil:
-        cdef uint64_t at = print[0] & (self.count - 1)
+    cdef Entry *search(self, const uint64_t *fingerprint) noexcept nogil:
+        cdef uint64_t at = fingerprint[0] & (self.count - 1)
         cdef const Marks *marks = self.marks + at
         cdef Entry *entry = self.entries + at * WAYS
         cdef int i
         for i in range(WAYS):
-            if marks.mark[i] == <uint32_t>print[1] and memcmp(entry[i].print, print, sizeof(entry.print)) == 0:
+            if marks.mark[i] == <uint32_t>fingerprint[1] and (
+                    memcmp(entry[i].fingerprint, fingerprint, sizeof(entry.fingerprint)) == 0):
                 return entry + i
         return NULL
 
-    cdef Entry *take_entry(self, const uint64_t *print) noexcept nogil:
+    cdef Entry *replace_oldest(self, const uint64_t *fingerprint) noexcept nogil:
         """In the place of the oldest of its set."""
-        cdef uint64_t at = print[0] & (self.count - 1)
+        cdef uint64_t at = fingerprint[0] & (self.count - 1)
         cdef Marks *marks = self.marks + at
         cdef uint32_t way = marks.next
         cdef Entry *entry = self.entries + at * WAYS + way
         marks.next = way + 1 if way + 1 < WAYS else 0
-        marks.mark[way] = <uint32_t>print[1]
-        memcpy(entry.print, print, sizeof(entry.print))
+        marks.mark[way] = <uint32_t>fingerprint[1]
+        memcpy(entry.fingerprint, fingerprint, sizeof(entry.fingerprint))
         return entry
 
     cdef bint has_reply(self, const Entry *entry) noexcept nogil:
         """Whether its reply has not been overwritten since."""
         return entry.reply_size == 0 or self.head - entry.reply_at <= self.room
 
-    cdef uint64_t take(self, size_t size) noexcept nogil:
+    cdef uint64_t reserve(self, size_t size) noexcept nogil:
         """The position of so many bytes in one piece."""
         cdef uint64_t need = (size + 7) & ~<uint64_t>7, left = self.room - self.head % self.room, at
         if not need <= left:

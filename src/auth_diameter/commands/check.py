@@ -20,6 +20,7 @@ from auth_diameter.logs import visible
 @click.option(
     "--realm", default=DEFAULT_REALM, show_default=True, help="Text with pseudo-variables, or empty."
 )
+@click.option("--proxy/--www", default=None, help="Which function to ask. [default: www for REGISTER]")
 @click.option(
     "--group", "group_name", metavar="GROUP", help="After that, ask whether the user is in a group."
 )

@@ -495,10 +495,10 @@ def test_an_unclear_msgid_is_of_no_question(avps: list[tuple[int, bytes]]) -> No
     [
         (b"\2", "version"),
         (b"SIP/2.0 200 OK", "version"),
-        (b"\1\0\0\x10", "below 20"),
+        (b"\1\0\0\x10", "below the 20"),
         (b"\1\0\0\x16", "multiple of 4"),
-        (b"\1\1\0\4", "above 65536"),
-        (b"\1\xff\xff\xfc", "above 65536"),
+        (b"\1\1\0\4", "above the limit of 65536"),
+        (b"\1\xff\xff\xfc", "above the limit of 65536"),
     ],
 )
 def test_what_ends_a_stream(data: bytes, reason: str) -> None:

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from kit.places import SHARED, VECTORS
 
 from auth_diameter._core.diameter.avp import Avp
-from auth_diameter._core.diameter.message import Framer, Message, format_message, message_length
+from auth_diameter._core.diameter.message import Message, format_message
+from auth_diameter._core.diameter.stream import Framer, message_length
 from auth_diameter._core.errors import ConfigError, ParseError
 
 if TYPE_CHECKING:

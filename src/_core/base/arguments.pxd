@@ -1,0 +1,16 @@
+"""Arguments of Python functions, checked."""
+
+from cpython.number cimport PyNumber_Index
+
+cdef inline object checked(object value, str name, object most):
+    """An argument's integer.
+
+    :raises ConfigError: it is not from 0 to `most`.
+    :raises TypeError: it is no integer.
+    """
+    number = PyNumber_Index(value)
+    if not 0 <= number <= most:
+        from auth_diameter._core.errors import ConfigError
+
+        raise ConfigError(f"{name}: {number} is not from 0 to {most}")
+    return number

@@ -1,0 +1,36 @@
+from collections.abc import Iterable
+from typing import Never, final
+
+from typing_extensions import Buffer
+
+@final
+class Challenge:
+    def __init__(self, *args: Never, **kwargs: Never) -> None: ...
+    @staticmethod
+    def parse(value: str | Buffer) -> Challenge: ...
+    @property
+    def realm(self) -> str: ...
+    @property
+    def nonce(self) -> str: ...
+    @property
+    def opaque(self) -> str | None: ...
+    @property
+    def algorithm(self) -> str: ...
+    @property
+    def qop(self) -> tuple[str, ...]: ...
+    @property
+    def stale(self) -> bool: ...
+    @property
+    def parameters(self) -> tuple[tuple[str, str], ...]: ...
+
+def quote(value: str) -> str: ...
+def format_challenge(
+    realm: str,
+    nonce: str,
+    *,
+    algorithm: str = "MD5",
+    qop: Iterable[str] = ("auth",),
+    opaque: str | None = None,
+    stale: bool = False,
+    userhash: bool = False,
+) -> str: ...

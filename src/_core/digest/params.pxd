@@ -1,0 +1,79 @@
+"""Parameters of Digest credentials and challenges as spans into the header field they came in."""
+
+from libc.stdint cimport uint8_t, uint32_t
+
+from auth_diameter._core.base.chars cimport unquote
+from auth_diameter._core.base.span cimport Span
+
+ctypedef int Field
+
+cdef enum:
+    # What a Digest header may hold: RFC 7616, sections 3.3 and 3.4
+    USERNAME, USERNAME_STAR, REALM, NONCE, URI, RESPONSE, ALGORITHM, CNONCE, NC, QOP, OPAQUE, USERHASH
+    STALE, DOMAIN, CHARSET
+    FIELD_COUNT
+
+ctypedef int Algorithm
+
+cdef enum:
+    # RFC 7616, section 6.1; RFC 8760. The weakest first.
+    MD5, SHA_256, SHA_512_256, ALGORITHM_UNKNOWN
+
+ctypedef int Qop
+
+cdef enum:
+    QOP_NONE, QOP_AUTH, QOP_AUTH_INT, QOP_UNKNOWN
+
+cdef enum:
+    # What `parse_params` and `parse_credentials` return
+    OK = 1
+    OTHER_SCHEME = 0
+    NO_PARAMETER = -1
+    NO_NAME = -2
+    NO_EQUAL = -3
+    NO_VALUE = -4
+    BAD_QUOTED_STRING = -5
+    NO_COMMA = -6
+    DUPLICATE = -7
+    TOO_LONG = -8
+    TOO_MANY = -9
+    MISSING = -10
+    BAD_RESPONSE = -11
+    BAD_NC = -12
+    BAD_QOP = -13
+    BOTH_USERNAMES = -14
+    BAD_EXT_VALUE = -15
+    CONTROL = -16
+
+
+cdef enum:
+    # Longer is no credential but an attempt on memory: nonces in the field have up to 150 bytes.
+    MAX_PARAMETER = 1024
+    # Parameters no RFC names are kept, and compared with each other to find duplicates.
+    MAX_EXTENSIONS = 16
+
+
+cdef struct DigestFields:
+    Span raw                    # the whole header value, scheme included, without LWS around it
+    Span value[FIELD_COUNT]     # without quotes; p is NULL where the parameter is absent
+    uint32_t escaped            # bit per Field: holds quoted-pairs or folds
+    bint sess
+    Algorithm algorithm
+    Qop qop
+
+
+cdef int parse_params(Span text, DigestFields *out, size_t *offset) noexcept nogil
+cdef bint is_ext_value(Span s) noexcept nogil
+cdef uint8_t *put_ext_value(uint8_t *q, Span value) noexcept nogil
+cdef Py_ssize_t find_bad_control(bytes data) noexcept
+cdef tuple parameter_pairs(const DigestFields *fields)
+cdef object parse_error(int status, size_t offset, str where)
+
+
+cdef inline Span plain_value(const DigestFields *fields, Field field, uint8_t *room) noexcept nogil:
+    """The value without quoted-pairs; `room`, MAX_PARAMETER bytes, takes it where there are any."""
+    cdef Span s = fields.value[field]
+    if fields.escaped & (1u << field):
+        s.n = unquote(s, room)
+        s.p = room
+    return s

@@ -1,0 +1,78 @@
+"""Values of a SIP request's header fields as Python objects."""
+
+from cpython.bytes cimport PyBytes_AS_STRING
+from libc.stdint cimport int64_t, uint8_t
+
+from auth_diameter._core.base.chars cimport AD_DIGIT, ad_is, is_word, unquote
+from auth_diameter._core.base.span cimport Reader, Span
+from auth_diameter._core.base.text cimport text_of
+from auth_diameter._core.sip.fields cimport Address, take_param
+from auth_diameter._core.sip.uri cimport new_uri
+
+from auth_diameter._core.sip.name_addr import NameAddr
+
+cdef int64_t MOST_EXPIRES = 4294967295      # seconds: RFC 3261, 20.19
+
+
+cdef object new_address(bytes data, const Address *address):
+    """An address that `take_address` found in `data`."""
+    cdef Span name, value
+    cdef bint escaped
+    cdef Reader r
+    cdef list parameters = []
+    display_name = None
+    if address.name.p != NULL:
+        display_name = unquoted_text(address.name, address.escaped) if address.quoted else unfolded(address.name)
+    r.p = address.params.p
+    r.end = r.p + address.params.n
+    while r.p < r.end and take_param(&r, &name, &value, &escaped):
+        parameters.append((text_of(name), unquoted_text(value, escaped) if value.p != NULL else None))
+    return NameAddr(display_name, new_uri(data, &address.uri), tuple(parameters))
+
+
+cdef tuple new_binding(const Address *address, int64_t expires):
+    """URI as it is written, and for how many seconds it is to be bound."""
+    cdef Span name, value
+    cdef bint escaped
+    cdef Reader r
+    r.p = address.params.p
+    r.end = r.p + address.params.n
+    while r.p < r.end and take_param(&r, &name, &value, &escaped):
+        if is_word(name, "expires", 7):
+            expires = delta_seconds(value)
+            break
+    return text_of(address.uri.text), expires
+
+
+cdef int64_t delta_seconds(Span text) noexcept nogil:
+    """RFC 3261, 20.19 and 25.1. What is no number is an hour (20.10), and too large a number the largest."""
+    cdef int64_t seconds = 0
+    cdef size_t i
+    for i in range(text.n):
+        if not ad_is(text.p[i], AD_DIGIT):
+            return DEFAULT_EXPIRES
+        seconds = seconds * 10 + text.p[i] - c'0'
+        if seconds > MOST_EXPIRES:
+            seconds = MOST_EXPIRES
+    return seconds if text.n else DEFAULT_EXPIRES
+
+
+cdef str unquoted_text(Span quoted, bint escaped):
+    """What stood between quotes, without quoted-pairs and folds."""
+    cdef bytes room
+    cdef Span plain
+    if not escaped:
+        return text_of(quoted)
+    room = bytes(quoted.n)
+    plain.p = <const uint8_t *>PyBytes_AS_STRING(room)
+    plain.n = unquote(quoted, <uint8_t *>PyBytes_AS_STRING(room))
+    return text_of(plain)
+
+
+cdef str unfolded(Span value):
+    """A header's value with each fold as one space (RFC 3261, 7.3.1)."""
+    cdef str text = text_of(value)
+    if "\n" not in text:
+        return text
+    parts = [part.strip(" \t") for part in text.split("\r\n")]
+    return " ".join(part for part in parts if part)
