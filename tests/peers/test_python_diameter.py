@@ -33,8 +33,6 @@ from kit.wire import (
 
 import auth_diameter as ad
 
-pytestmark = pytest.mark.peers
-
 TGPP = 10415  # the vendor id of 3GPP
 
 
