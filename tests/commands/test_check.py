@@ -3,11 +3,10 @@
 import re
 import signal
 import socket
-import subprocess
 
 import pytest
 from kit.machine import PATIENCE
-from kit.process import OURS, Server, assert_one_line
+from kit.process import OURS, Program, Server, assert_one_line
 from kit.sip import ACCOUNT
 
 import auth_diameter as ad
@@ -149,15 +148,10 @@ def test_ctrl_c_while_disc_does_not_answer(tmp_path):
     path.write_bytes(make_request("REGISTER", "sip:siphub.net", ACCOUNT))
     with socket.create_server(("127.0.0.1", 0)) as silent:
         disc_address = f"127.0.0.1:{silent.getsockname()[1]}"
-        with subprocess.Popen(
-            [*OURS, "check", str(path), "--disc", disc_address],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        ) as process:
+        with Program(*OURS, "check", path, "--disc", disc_address) as check:
             silent.settimeout(PATIENCE)
             connection, _ = silent.accept()
             with connection:
                 assert connection.recv(65536)
-                process.send_signal(signal.SIGINT)
-                out, err = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, out, err.strip()) == (130, b"", b"")
+                done = check.stop(signal.SIGINT)
+    assert (done.status, done.out, done.err.strip()) == (130, "", "")
