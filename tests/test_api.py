@@ -61,7 +61,7 @@ def test_a_second_configure_replaces_the_first(fake_disc):
     ad.configure(**second.settings)
     assert ad.diameter_www_authorize(RIGHT, "$fd")
     assert (len(first.questions), len(second.questions)) == (1, 1)
-    assert old._pool.connections == []
+    assert old._transport.pool.connections == []
 
 
 def test_configure_while_other_threads_ask(fake_disc):

@@ -7,7 +7,6 @@ import dataclasses
 import pytest
 
 from auth_diameter import Config, ConfigError
-from auth_diameter.config import parse_address, parse_peers
 
 
 def test_the_defaults_are_those_of_openser_s_module():
@@ -109,25 +108,3 @@ def test_a_limit_for_the_delay_may_be_left_out():
 def test_what_cannot_be_used_is_named(settings, named):
     with pytest.raises(ConfigError, match=f"^{named}"):
         Config(**settings)
-
-
-@pytest.mark.parametrize(
-    ("text", "address"),
-    [
-        ("127.0.0.1:3000", ("127.0.0.1", 3000)),
-        ("localhost:0", ("localhost", 0)),
-        ("[::1]:3000", ("::1", 3000)),
-    ],
-)
-def test_an_address_to_listen_on(text, address):
-    assert parse_address(text) == address
-
-
-@pytest.mark.parametrize("text", ["", ":3000", "localhost", "::1", "[]:1", "a:-1", "a:1_0", "a: 1"])
-def test_an_address_without_host_or_port(text):
-    with pytest.raises(ConfigError, match=r"^listen"):
-        parse_address(text, name="listen")
-
-
-def test_spaces_around_peers_do_not_matter():
-    assert parse_peers(" a , b:2 ", 1) == (("a", 1), ("b", 2))

@@ -22,6 +22,7 @@ ORDER = [
     "_core.net",
     "_core",
     "signals",
+    "addresses",
     "decision",
     "config",
     "logs",

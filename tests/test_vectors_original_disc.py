@@ -196,7 +196,7 @@ def test_a_pipeline_through_the_pool(seed):
     questions = [question_like(data) for data in answers]
     for question in questions:
         assert pool.submit(question, 0.0) is None
-    peer = pool.wanted(0.0)
+    [(peer,)] = pool.take_events()
     asked_on, other = pool.opened(peer, None, 0.0), pool.opened(peer, None, 0.0)
     peer.opening = 0
     stream = []

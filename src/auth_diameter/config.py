@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from auth_diameter._core import ConfigError
+from auth_diameter.addresses import parse_peers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,35 +150,3 @@ def _checked_peers(peers: object) -> tuple[tuple[str, int], ...]:
 def _check_port(name: str, port: object) -> None:
     if not isinstance(port, int) or isinstance(port, bool) or not 1 <= port <= 65535:
         raise ConfigError(f"{name}: expected a port from 1 to 65535, not {port!r}")
-
-
-def parse_address(text: str, default_port: int | None = None, name: str = "address") -> tuple[str, int]:
-    """``HOST:PORT``, ``HOST``, ``[IPv6]:PORT`` or a bare IPv6 address, as (host, port).
-
-    :param default_port: for a text without a port; None: there must be one. Port 0 is allowed, for
-        those who listen.
-    :raises ConfigError: it is none of these; the message starts with `name`.
-    """
-    host, port_text = text.strip(), ""
-    if host.startswith("["):
-        host, bracket, rest = host[1:].partition("]")
-        if not bracket or (rest and not rest.startswith(":")):
-            raise ConfigError(f"{name} {text!r}: expected [IPv6]:PORT")
-        port_text = rest[1:]
-    elif host.count(":") == 1:
-        host, _, port_text = host.partition(":")
-    if not host or (not port_text and default_port is None):
-        raise ConfigError(f"{name} {text!r}: expected HOST:PORT")
-    if not port_text:
-        assert default_port is not None
-        return host, default_port
-    if not port_text.isascii() or not port_text.isdigit() or int(port_text) > 65535:
-        raise ConfigError(f"{name} {text!r}: the port is not a number up to 65535")
-    return host, int(port_text)
-
-
-def parse_peers(hosts: str, default_port: int) -> tuple[tuple[str, int], ...]:
-    """``"a, b:3001"`` as ((a, default_port), (b, 3001)). :raises ConfigError: see parse_address."""
-    if not isinstance(hosts, str) or not hosts.strip():
-        raise ConfigError(f"diameter_client_host: expected a host, not {hosts!r}")
-    return tuple(parse_address(part, default_port, "diameter_client_host") for part in hosts.split(","))

@@ -316,7 +316,7 @@ def test_what_was_done_must_have_been_asked(common, asked, done, resent, good):
 def test_table_aligns(capsys):
     report.table(("a", "number"), [("x", 5), ("long", "12.5"), ("y", "–")])
     assert capsys.readouterr().out == (
-        "a     number\n----  ------\nx          5\nlong    12.5\ny          –\n"
+        "a      number\n─────────────\nx           5\nlong     12.5\ny           –\n"
     )
 
 
@@ -333,7 +333,7 @@ def test_the_command_prints_every_row():
     assert (done.status, done.err) == (0, "")
     header, line, *rows = done.out.splitlines()
     assert header.split() == list(bench.HEADER)
-    assert set(line) == {"-", " "}
+    assert set(line) == {"─"}
     assert [row.split()[0] for row in rows[: len(ROWS)]] == ROWS
     for row in rows[: len(ROWS)]:
         assert " µs" in row

@@ -32,7 +32,7 @@ from kit.disc import (
 from kit.machine import PATIENCE, SLACK
 
 from auth_diameter import AsyncAuthDiameter, Cause, Config, DiscError, SipRequest
-from auth_diameter.client import aio
+from auth_diameter.diameter import aio
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
@@ -119,7 +119,7 @@ def test_questions_of_one_turn_go_out_in_one_write(fake_disc, run):
     async def main():
         async with new_client(disc) as client:
             assert await ask(client)
-            connection = client._pool.connections[0]
+            connection = client._transport.pool.connections[0]
             writes = []
             transport = connection.transport
 
@@ -207,7 +207,7 @@ def test_an_answer_may_come_on_another_connection(fake_disc, run):
     async def main():
         async with new_client(fake_disc(crossed), max_in_flight=1, max_connections=2) as client:
             assert all(await ask_many(client, 2))
-            await until(lambda: all(c.under_way == 0 for c in client._pool.connections))
+            await until(lambda: all(c.under_way == 0 for c in client._transport.pool.connections))
 
     run(main)
 
@@ -258,7 +258,7 @@ def test_thousands_at_once(fake_disc, run):
     async def main():
         async with new_client(disc, max_in_flight=500, timeout=PATIENCE) as client:
             assert all(await ask_many(client, 3000))
-            assert not client._pool.pending
+            assert not client._transport.pool.pending
 
     run(main)
     assert len(disc.questions) == 3000
@@ -470,7 +470,7 @@ def test_anything_may_happen(fake_disc, run):
                     assert seconds < 1.0 + SLACK
 
             await asyncio.gather(*(caller() for _ in range(30)))
-            pool = client._pool
+            pool = client._transport.pool
             assert not pool.pending
             assert not pool.waiting
             disc.script = answer_all
@@ -704,7 +704,7 @@ def test_all_addresses_of_a_name_are_tried(fake_disc, run, monkeypatch):
             assert await ask(client)
             assert tried == ["192.0.2.1", "127.0.0.1"]
             disc.connections[0].close()
-            await until(lambda: not client._pool.connections)
+            await until(lambda: not client._transport.pool.connections)
             assert await ask(client)
             assert tried[2:] == ["127.0.0.1"]
 
@@ -725,14 +725,14 @@ def test_what_disc_does_not_read_is_bounded(fake_disc, run):
             for _ in range(400):
                 tasks.append(asyncio.create_task(ask(client, big)))
                 await asyncio.sleep(0)
-                for connection in client._pool.connections:
+                for connection in client._transport.pool.connections:
                     unsent = len(connection.outgoing) + connection.transport.get_write_buffer_size()
                     assert unsent <= 1 << 20
             decision, immediate = await at_once(client, big)
             assert decision.cause is Cause.OVERLOADED
             assert b"\r\nRetry-After: " in decision.reply
             assert immediate
-            assert len(client._pool.connections) == 1
+            assert len(client._transport.pool.connections) == 1
             assert {task.result().cause for task in tasks if task.done()} == {Cause.OVERLOADED}
             go_on.set()
         causes = [decision.cause for decision in await asyncio.gather(*tasks)]
@@ -800,8 +800,8 @@ def test_cancelled_tasks_harm_nobody(fake_disc, run):
             outcomes = await asyncio.gather(*early, return_exceptions=True)
             assert [isinstance(outcome, asyncio.CancelledError) for outcome in outcomes[:3]] == [True] * 3
             assert all(outcomes[3:])
-            await until(lambda: not client._pool.pending)
-            assert client._pool.connections[0].under_way == 0
+            await until(lambda: not client._transport.pool.pending)
+            assert client._transport.pool.connections[0].under_way == 0
             assert await ask(client)
 
     run(main)
@@ -847,7 +847,7 @@ def test_a_callback_may_ask_again(fake_disc, run):
                 left[0] -= 1
                 if left[0] > 0:
                     client.ask(client.authorizer().www_authorize(RIGHT, "$fd", 0.0), again)
-                elif not client._pool.pending:
+                elif not client._transport.pool.pending:
                     done.set()
 
             for _ in range(4):
@@ -895,7 +895,7 @@ def test_a_loop_that_was_held_up_takes_no_stale_answers(fake_disc, run):
             assert await ask(client)
             tasks = [asyncio.create_task(ask(client)) for _ in range(5)]
             await asyncio.sleep(0)
-            client._send()
+            client._transport._send()
             time.sleep(1.2)
             assert {decision.cause for decision in await asyncio.gather(*tasks)} == {Cause.DISC_TIMEOUT}
             await asyncio.sleep(0.05)
@@ -935,7 +935,7 @@ def test_close_ends_the_calls_that_wait(when, fake_disc, run):
         for decision in await asyncio.gather(*tasks):
             assert decision.status == 503
             assert decision.cause in (Cause.DISC_LOST, Cause.DISC_UNREACHABLE)
-        assert client._pool.connections == []
+        assert client._transport.pool.connections == []
 
     run(main)
 
@@ -960,7 +960,7 @@ def test_the_socket_does_not_wait_for_more_to_send(fake_disc, run):
     async def main():
         async with new_client(fake_disc()) as client:
             assert await ask(client)
-            sock = client._pool.connections[0].transport.get_extra_info("socket")
+            sock = client._transport.pool.connections[0].transport.get_extra_info("socket")
             assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
     run(main)

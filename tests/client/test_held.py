@@ -63,7 +63,7 @@ def ask_with_tasks(disc, count, **settings):
                 *(client.diameter_www_authorize(request, "$fd") for request in requests(count))
             )
             assert client._size == 0
-            assert not client._pool.held, "a question is held though it is decided"
+            assert not client._transport.pool.held, "a question is held though it is decided"
             return decisions
 
     return asyncio.run(main())
@@ -146,7 +146,7 @@ def test_large_requests_that_are_held_for_one_user_keep_nobody_else_out(fake_dis
             go_on.set()
             assert await task
             found = causes(await asyncio.gather(*tasks))
-            assert client._pool.held_size == 0
+            assert client._transport.pool.held.size == 0
             return found
 
     found = asyncio.run(main())

@@ -32,7 +32,7 @@ from kit.disc import (
 from kit.machine import PATIENCE, SLACK, wait_until
 
 from auth_diameter import AuthDiameter, Cause, Config, DiscError, SipRequest
-from auth_diameter.client import sync
+from auth_diameter.diameter import sync
 
 
 def new_client(disc, **settings):
@@ -91,6 +91,15 @@ def test_one_connection_serves_one_thread(fake_disc):
     disc = fake_disc()
     with new_client(disc) as client:
         for _ in range(50):
+            assert ask(client)
+    assert len(disc.connections) == 1
+
+
+def test_it_does_so_where_a_single_question_may_fill_it(fake_disc):
+    """With such large messages a connection has no room behind one question, until that has been sent."""
+    disc = fake_disc()
+    with new_client(disc, max_diameter_message=1 << 20, max_connections=1, timeout=PATIENCE) as client:
+        for _ in range(5):
             assert ask(client)
     assert len(disc.connections) == 1
 
@@ -345,11 +354,11 @@ def test_disc_reads_nothing(fake_disc):
     disc = fake_disc(stall)
     with new_client(disc, timeout=1.0) as client:
         assert ask(client)
-        connection = client._pool.connections[0]
+        connection = client._transport.pool.connections[0]
         connection.transport.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         connection.outgoing += bytes(8_000_000)  # as if so much had been asked before
         assert ask(client).cause is Cause.DISC_TIMEOUT
-        assert client._pool.connections == []
+        assert client._transport.pool.connections == []
         questions_fit.set()
         assert ask(client)
 
@@ -387,9 +396,9 @@ def test_many_threads_share_one_client(fake_disc):
         assert wrong == []
         assert len(disc.connections) <= 5
         assert len(disc.questions) == 500
-        assert not client._pool.pending
-        assert not client._pool.waiting
-        assert all(connection.under_way == 0 for connection in client._pool.connections)
+        assert not client._transport.pool.pending
+        assert not client._transport.pool.waiting
+        assert all(connection.under_way == 0 for connection in client._transport.pool.connections)
 
 
 def test_many_threads_while_disc_breaks_connections(fake_disc):
@@ -422,14 +431,14 @@ def test_many_threads_while_disc_breaks_connections(fake_disc):
         assert len(causes) == 240
         possible = {Cause.AUTHORIZED, Cause.DISC_LOST, Cause.DISC_TIMEOUT, Cause.DISC_UNREACHABLE}
         assert set(causes) <= possible
-        assert not client._pool.pending
-        assert not client._pool.waiting
+        assert not client._transport.pool.pending
+        assert not client._transport.pool.waiting
         disc.script = answer_all
         until_let_through(client)
         with ThreadPoolExecutor(12) as threads:
             assert all(threads.map(lambda _: ask(client), range(100)))
-        wait_until(lambda: not any(peer.opening for peer in client._pool.peers))
-        assert all(connection.under_way == 0 for connection in client._pool.connections)
+        wait_until(lambda: not any(peer.opening for peer in client._transport.pool.peers))
+        assert all(connection.under_way == 0 for connection in client._transport.pool.connections)
 
 
 def test_counts_are_exact(fake_disc):
@@ -494,8 +503,8 @@ def test_an_interrupt_leaves_nothing_behind(fake_disc):
     with new_client(disc) as client:
         with pytest.raises(KeyboardInterrupt):
             ask(client)
-        assert not client._pool.pending
-        assert client._pool.connections == []
+        assert not client._transport.pool.pending
+        assert client._transport.pool.connections == []
         disc.script = answer_all
         assert ask(client)
 
@@ -692,7 +701,7 @@ def test_a_peer_that_reads_a_byte_now_and_then_does_not_move_the_deadline(fake_d
     disc = fake_disc(nibble)
     with new_client(disc, timeout=1.0) as client:
         assert ask(client)
-        connection = client._pool.connections[0]
+        connection = client._transport.pool.connections[0]
         connection.transport.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         connection.outgoing += bytes(8_000_000)
         decision, seconds = took(client)
@@ -832,12 +841,12 @@ def test_close_ends_the_calls_that_wait(connections, fake_disc):
     with ThreadPoolExecutor(4) as threads:
         futures = [threads.submit(ask, client) for _ in range(4)]
         disc.wait_for(lambda: len(disc.questions) == min(4, connections))
-        wait_until(lambda: len(client._pool.pending) + len(client._pool.waiting) == 4)
+        wait_until(lambda: len(client._transport.pool.pending) + len(client._transport.pool.waiting) == 4)
         client.close()
         for future in futures:
             decision = future.result(timeout=PATIENCE)
             assert (decision.status, decision.cause) == (503, Cause.DISC_LOST)
-    assert client._pool.connections == []
+    assert client._transport.pool.connections == []
 
 
 def test_close_while_a_connection_is_on_its_way(fake_disc, monkeypatch):
@@ -872,7 +881,7 @@ def test_no_socket_is_left_open(fake_disc):
             disc.script = script
             with new_client(disc, timeout=0.2) as client, ThreadPoolExecutor(4) as threads:
                 list(threads.map(lambda _, client=client: ask(client), range(8)))
-            assert client._pool.connections == []
+            assert client._transport.pool.connections == []
         del client
         gc.collect()
     assert [warning for warning in caught if warning.category is ResourceWarning] == []

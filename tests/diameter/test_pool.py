@@ -13,7 +13,10 @@ from kit.disc import SIP_MSGID, build_answer, build_request
 from auth_diameter import Avp, Config, Message, SipRequest
 from auth_diameter._core import Question, authentication
 from auth_diameter.decision import Cause
-from auth_diameter.diameter.pool import Connection, Pool
+from auth_diameter.diameter.connection import Connection
+from auth_diameter.diameter.events import Close, Finished, Open
+from auth_diameter.diameter.peer import Change, Peer
+from auth_diameter.diameter.pool import Pool
 
 A, B = ("10.0.0.1", 3000), ("10.0.0.2", 3001)
 REQUEST = SipRequest(build_request())
@@ -27,8 +30,51 @@ def new_pool(*peers, jitter=lambda: 1.0, **settings) -> Pool:
     return Pool(Config(peers=peers or [A], **settings), jitter=jitter)
 
 
+def take_events(pool: Pool, kind: type) -> list:
+    """The events of one kind that the driver would drain now."""
+    found = [event for event in pool.events if type(event) is kind]
+    pool.events[:] = [event for event in pool.events if type(event) is not kind]
+    return found
+
+
+def claim(pool: Pool) -> Peer | None:
+    """The peer that the pool wants the next connection to, which the driver begins to open now."""
+    opens = take_events(pool, Open)
+    pool.events += opens[1:]
+    return opens[0].peer if opens else None
+
+
+def to_close(pool: Pool) -> list[Connection]:
+    """The connections that the driver would close now."""
+    return [event.connection for event in take_events(pool, Close)]
+
+
+def closed(pool: Pool, connection: Connection, now: float) -> list[tuple[Question, Cause]]:
+    """A connection is gone; the questions that ended by that."""
+    pool.closed(connection, now)
+    return take_events(pool, Finished)
+
+
+def failed(pool: Pool, peer: Peer, now: float, why: str = "") -> list[tuple[Question, Cause]]:
+    """A connection could not be opened; the questions that ended by that."""
+    pool.failed(peer, now, why)
+    return take_events(pool, Finished)
+
+
+def expire(pool: Pool, now: float) -> list[tuple[Question, Cause]]:
+    """Time has passed; the questions that ended by that."""
+    pool.expire(now)
+    return take_events(pool, Finished)
+
+
+def stop(pool: Pool) -> list[tuple[Question, Cause]]:
+    """No more; the questions that ended by that."""
+    pool.stop()
+    return take_events(pool, Finished)
+
+
 def open_one(pool: Pool, now: float = 0.0) -> Connection:
-    peer = pool.wanted(now)
+    peer = claim(pool)
     assert peer is not None
     return pool.opened(peer, object(), now)
 
@@ -94,12 +140,12 @@ def test_an_answer_beyond_the_configured_size_ends_the_connection():
 
 def test_the_first_question_waits_for_a_connection_that_it_makes_wanted():
     pool = new_pool()
-    assert pool.wanted(0.0) is None
+    assert claim(pool) is None
     question = new_question()
     assert pool.submit(question, 0.0) is None
-    peer = pool.wanted(0.0)
+    peer = claim(pool)
     assert repr(peer) == "10.0.0.1:3000"
-    assert pool.wanted(0.0) is None  # one is enough
+    assert claim(pool) is None  # one is enough
     connection = pool.opened(peer, "transport", 0.0)
     assert connection.transport == "transport"
     assert msgids(take(connection)) == [question.msgid]
@@ -113,7 +159,7 @@ def test_an_open_connection_is_asked_at_once():
     assert pool.submit(question, 1.0) is connection
     assert question.connection is connection
     assert pool.deadline() == 3.0
-    assert pool.wanted(1.0) is None
+    assert claim(pool) is None
 
 
 def test_the_connection_with_the_fewest_questions_is_asked():
@@ -142,7 +188,7 @@ def test_a_paused_connection_gets_no_questions_until_it_goes_on():
     connection = connected(pool)
     pool.pause(connection)
     assert pool.submit(new_question(), 0.0) is Cause.OVERLOADED
-    assert pool.wanted(0.0) is None
+    assert claim(pool) is None
     pool.resume(connection, 0.0)
     question = submit(pool)
     assert msgids(take(connection)) == [question.msgid]
@@ -167,7 +213,7 @@ def test_a_connection_has_a_mebibyte_to_send_at_most():
     for _ in range(60):
         assert not isinstance(pool.submit(authentication(big, "h", None, False), 0.0), Cause)
     assert (1 << 20) - (1 << 16) < len(connection.outgoing) <= 1 << 20
-    assert pool.wanted(0.0) is None
+    assert claim(pool) is None
     sent = len(take(connection))
     assert len(pool.waiting) == 60 - sent
     pool.sent(connection, 0.0)
@@ -185,7 +231,7 @@ def test_more_connections_are_wanted_when_all_are_full():
     for _ in range(10):
         submit(pool)
     opened = [open_one(pool) for _ in range(3)]
-    assert pool.wanted(0.0) is None  # not more than max_connections
+    assert claim(pool) is None  # not more than max_connections
     assert [connection.under_way for connection in opened] == [2, 2, 2]
     assert len(pool.waiting) == 4
 
@@ -219,8 +265,8 @@ def test_what_waits_goes_out_in_order_as_soon_as_there_is_room(end):
     if end == "answer":
         receive(pool, first, answers(asked))
     elif end == "expiry":
-        assert [cause for _, cause in pool.expire(2.0)] == [Cause.DISC_TIMEOUT]
-        assert first.silent is False  # its question had waited: it is not known how long DISC had
+        assert [cause for _, cause in expire(pool, 2.0)] == [Cause.DISC_TIMEOUT]
+        assert first.is_live  # its question had waited: it is not known how long DISC had
     else:
         receive(pool, second, answers(asked))  # the original DISC may do that after a reconnect
     assert msgids(take(first)) == [waiting[0].msgid]
@@ -258,7 +304,7 @@ def test_what_is_held_is_asked_when_it_is_released_with_the_deadline_that_it_had
     assert msgids(take(connection)) == [younger.msgid, held.msgid]
     assert is_in_order(pool)
     assert pool.deadline() == 2.0
-    assert pool.expire(2.0) == [(held, Cause.DISC_TIMEOUT)]
+    assert expire(pool, 2.0) == [(held, Cause.DISC_TIMEOUT)]
     assert pool.deadline() == 3.0
 
 
@@ -280,8 +326,8 @@ def test_what_is_held_expires_as_well():
     held = hold(pool, 1.0)
     submit(pool, 1.1)
     assert pool.deadline() == 3.0
-    assert pool.expire(2.9) == []
-    assert pool.expire(3.0) == [(held, Cause.DISC_TIMEOUT)]
+    assert expire(pool, 2.9) == []
+    assert expire(pool, 3.0) == [(held, Cause.DISC_TIMEOUT)]
     assert pool.stats().expired == 1
     assert pool.deadline() == 3.1
 
@@ -291,8 +337,8 @@ def test_what_is_dropped_neither_expires_nor_is_it_lost():
     connected(pool)
     pool.drop(hold(pool))
     assert pool.deadline() is None
-    assert pool.expire(9.0) == []
-    assert pool.stop() == []
+    assert expire(pool, 9.0) == []
+    assert stop(pool) == []
 
 
 def test_as_many_are_held_as_may_wait():
@@ -316,8 +362,8 @@ def test_what_is_held_is_lost_when_the_pool_stops():
     pool = new_pool()
     connected(pool)
     held = hold(pool)
-    assert pool.stop() == [(held, Cause.DISC_LOST)]
-    assert pool.stop() == []
+    assert stop(pool) == [(held, Cause.DISC_LOST)]
+    assert stop(pool) == []
     assert pool.stats().lost == 1
 
 
@@ -347,7 +393,7 @@ def test_late_doubled_and_unknown_answers_are_dropped():
     connection = open_one(pool)
     late = take(connection)
     receive(pool, connection, build_answer(12345))  # unknown, but a sign of life
-    assert [cause for _, cause in pool.expire(2.0)] == [Cause.DISC_TIMEOUT]
+    assert [cause for _, cause in expire(pool, 2.0)] == [Cause.DISC_TIMEOUT]
     assert receive(pool, connection, answers(late)) == []
     question = submit(pool, 2.0)
     data = answers(take(connection))
@@ -363,7 +409,7 @@ def test_a_late_answer_may_come_after_its_question_was_asked_again():
     submit(pool)
     first = open_one(pool)
     asked = take(first)
-    pool.closed(first, 0.5)
+    closed(pool, first, 0.5)
     second = open_one(pool, 0.5)
     assert receive(pool, second, answers(asked)) == []
     assert len(receive(pool, second, answers(take(second)))) == 1
@@ -379,7 +425,7 @@ def test_how_many_late_answers_are_remembered_is_bounded():
     for _ in range(12_000):
         submit(pool)
         asked += take(connection)
-    assert len(pool.expire(2.0)) == 12_000
+    assert len(expire(pool, 2.0)) == 12_000
     assert receive(pool, connection, answers([asked[0], asked[-1]])) == []
     assert (pool.stats().late, pool.stats().unknown) == (1, 1)
 
@@ -393,11 +439,11 @@ def test_stats_of_a_client_that_did_nothing():
 
 def test_stats_of_each_disc():
     pool = new_pool(A, B, max_in_flight=1)
-    for _ in range(4):
+    for _ in range(2):
         submit(pool)
     first = open_one(pool)
     receive(pool, first, answers(take(first)))
-    pool.failed(pool.wanted(0.0), 0.0)
+    failed(pool, claim(pool), 0.0)
     up, down = pool.stats().peers
     assert (up.state, up.connections, up.opening, up.under_way) == ("up", 1, 0, 1)
     assert (down.state, down.connections, down.opening, down.under_way) == ("down", 0, 0, 0)
@@ -439,6 +485,20 @@ def test_garbage_ends_the_connection_but_not_the_answers_before_it():
     assert receive(pool, connection, b"more") == []
 
 
+def test_what_waits_is_not_written_to_a_connection_that_is_to_be_closed():
+    """That would be one of its two attempts."""
+    pool = new_pool(max_in_flight=1, max_connections=1)
+    submit(pool)
+    connection = open_one(pool)
+    waiting = submit(pool)
+    assert (
+        len(receive(pool, connection, answers(take(connection)) + b"HTTP/1.1 400 Bad Request\r\n\r\n")) == 1
+    )
+    assert to_close(pool) == [connection]
+    assert list(pool.waiting) == [waiting]
+    assert waiting.attempts == 0
+
+
 # ------------------------------------------------------------------ time
 
 
@@ -448,11 +508,11 @@ def test_questions_expire_at_their_deadline_and_not_before():
     second = submit(pool, 0.5)
     connection = open_one(pool, 0.5)
     assert pool.deadline() == 2.0
-    assert pool.expire(1.999) == []
-    assert pool.expire(2.0) == [(first, Cause.DISC_TIMEOUT)]
+    assert expire(pool, 1.999) == []
+    assert expire(pool, 2.0) == [(first, Cause.DISC_TIMEOUT)]
     assert connection.under_way == 1
     assert pool.deadline() == 2.5
-    assert pool.expire(9.0) == [(second, Cause.DISC_TIMEOUT)]
+    assert expire(pool, 9.0) == [(second, Cause.DISC_TIMEOUT)]
     assert connection.under_way == 0
     assert pool.deadline() is None
 
@@ -460,9 +520,9 @@ def test_questions_expire_at_their_deadline_and_not_before():
 def test_questions_that_wait_expire_as_well():
     pool = new_pool()
     question = submit(pool, 0.0)
-    pool.wanted(0.0)  # a connection is on the way and never arrives
+    claim(pool)  # a connection is on the way and never arrives
     assert pool.deadline() == 2.0
-    assert pool.expire(2.0) == [(question, Cause.DISC_UNREACHABLE)]
+    assert expire(pool, 2.0) == [(question, Cause.DISC_UNREACHABLE)]
     assert not pool.waiting
 
 
@@ -518,14 +578,14 @@ def test_a_question_whose_connection_breaks_is_asked_once_more_and_never_twice()
     question = submit(pool)
     first = open_one(pool)
     old = question.msgid
-    assert pool.closed(first, 0.5) == []
-    assert first.is_spent, "a thread that just reads it puts it to no more use"
+    assert closed(pool, first, 0.5) == []
+    assert not first.is_live, "a thread that just reads it puts it to no more use"
     second = open_one(pool, 0.5)
     assert msgids(take(second)) == [question.msgid] != [old]
     assert question.deadline == 2.0  # of the first time
-    assert pool.closed(second, 0.6) == [(question, Cause.DISC_LOST)]
-    assert pool.wanted(0.6) is None
-    assert pool.closed(second, 0.7) == []  # told twice
+    assert closed(pool, second, 0.6) == [(question, Cause.DISC_LOST)]
+    assert claim(pool) is None
+    assert closed(pool, second, 0.7) == []  # told twice
 
 
 def test_a_disc_that_broke_a_connection_gets_another_one_when_it_is_trusted_again():
@@ -533,14 +593,14 @@ def test_a_disc_that_broke_a_connection_gets_another_one_when_it_is_trusted_agai
     pool = new_pool(A, B)
     submit(pool)
     first, other = open_one(pool), open_one(pool)
-    assert pool.wanted(0.0) is None
-    assert pool.closed(first, 0.5) == []  # its question goes to the other at once
+    assert claim(pool) is None
+    assert closed(pool, first, 0.5) == []  # its question goes to the other at once
     assert len(take(other)) == 1
     pool.tend(0.5)
-    assert pool.wanted(0.5) is None  # it may be about to end
+    assert claim(pool) is None  # it may be about to end
     assert 0.5 < pool.due < 1.0
     pool.tend(pool.due)
-    assert pool.wanted(0.7) is first.peer
+    assert claim(pool) is first.peer
 
 
 def test_an_answer_to_the_first_attempt_comes_too_late():
@@ -548,7 +608,7 @@ def test_an_answer_to_the_first_attempt_comes_too_late():
     submit(pool)
     first = open_one(pool)
     asked = take(first)
-    pool.closed(first, 0.5)
+    closed(pool, first, 0.5)
     second = open_one(pool, 0.5)
     assert receive(pool, second, answers(asked)) == []
     assert len(receive(pool, second, answers(take(second)))) == 1
@@ -558,7 +618,7 @@ def test_a_question_at_its_deadline_is_not_asked_again():
     pool = new_pool()
     question = submit(pool, 0.0)
     connection = open_one(pool)
-    assert pool.closed(connection, 2.0) == [(question, Cause.DISC_LOST)]
+    assert closed(pool, connection, 2.0) == [(question, Cause.DISC_LOST)]
 
 
 def test_another_connection_takes_over():
@@ -568,7 +628,7 @@ def test_another_connection_takes_over():
     newer = submit(pool, 0.3)
     assert newer.connection is second
     receive(pool, second, answers(take(second)[:1]))
-    assert pool.closed(first, 0.5) == []
+    assert closed(pool, first, 0.5) == []
     assert msgids(take(second)) == [questions[0].msgid]
     assert list(pool.waiting) == [questions[1]]
     assert is_in_order(pool)
@@ -579,9 +639,9 @@ def test_all_are_lost_when_the_pool_stops():
     pool = new_pool(max_in_flight=1)
     questions = [submit(pool), submit(pool)]
     open_one(pool)
-    assert pool.stop() == [(question, Cause.DISC_LOST) for question in questions]
+    assert stop(pool) == [(question, Cause.DISC_LOST) for question in questions]
     assert pool.deadline() is None
-    assert pool.stop() == []
+    assert stop(pool) == []
     stats = pool.stats()
     assert (stats.lost, stats.asked) == (2, 2)
 
@@ -595,10 +655,10 @@ def test_a_peer_that_fails_rests_longer_each_time_up_to_a_second():
     rests = []
     for _ in range(8):
         question = submit(pool, now)
-        peer = pool.wanted(now)
-        assert pool.failed(peer, now) == [(question, Cause.DISC_UNREACHABLE)]
+        peer = claim(pool)
+        assert failed(pool, peer, now) == [(question, Cause.DISC_UNREACHABLE)]
         assert pool.submit(new_question(), now) is Cause.DISC_UNREACHABLE
-        assert pool.wanted(now) is None
+        assert claim(pool) is None
         rests.append(peer.rest_until - now)
         now = peer.rest_until
     assert rests == pytest.approx([0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0])
@@ -608,9 +668,9 @@ def test_a_peer_that_fails_rests_longer_each_time_up_to_a_second():
 def test_jitter_spreads_the_clients_of_a_peer(jitter, failures):
     pool = new_pool(jitter=lambda: jitter)
     submit(pool)
-    peer = pool.wanted(0.0)
+    peer = claim(pool)
     peer.failures = failures
-    pool.failed(peer, 0.0)
+    failed(pool, peer, 0.0)
     longest = min(1.0, 0.05 * 2 ** min(failures, 10))
     assert longest / 2 <= peer.rest_until <= longest
 
@@ -618,10 +678,10 @@ def test_jitter_spreads_the_clients_of_a_peer(jitter, failures):
 def test_the_next_peer_is_tried_when_one_fails():
     pool = new_pool(A, B)
     submit(pool)
-    first = pool.wanted(0.0)
+    first = claim(pool)
     assert first.host == A[0]
-    assert pool.failed(first, 0.0) == []
-    second = pool.wanted(0.0)
+    assert failed(pool, first, 0.0) == []
+    second = claim(pool)
     assert second.host == B[0]
     assert len(take(pool.opened(second, object(), 0.0))) == 1
 
@@ -629,40 +689,41 @@ def test_the_next_peer_is_tried_when_one_fails():
 def test_hope_ends_with_the_last_peer():
     pool = new_pool(A, B, max_in_flight=1)
     questions = [submit(pool), submit(pool)]
-    first, second = pool.wanted(0.0), pool.wanted(0.0)
-    assert pool.failed(first, 0.0) == []  # the other is still on the way
-    assert pool.failed(second, 0.0) == [(q, Cause.DISC_UNREACHABLE) for q in questions]
+    first, second = claim(pool), claim(pool)
+    assert failed(pool, first, 0.0) == []  # the other is still on the way
+    assert failed(pool, second, 0.0) == [(q, Cause.DISC_UNREACHABLE) for q in questions]
 
 
 def test_hope_ends_with_the_first_of_many_attempts_on_the_only_peer():
     """A DISC behind a firewall that drops: threads open a connection each, and none waits for the others'."""
     pool = new_pool(A, max_in_flight=1)
     questions = [submit(pool), submit(pool)]
-    first, second = pool.wanted(0.0), pool.wanted(0.1)
-    assert pool.failed(first, 1.0) == [(q, Cause.DISC_UNREACHABLE) for q in questions]
-    assert pool.failed(second, 1.1) == []
+    first, second = claim(pool), claim(pool)
+    assert failed(pool, first, 1.0) == [(q, Cause.DISC_UNREACHABLE) for q in questions]
+    assert failed(pool, second, 1.1) == []
 
 
 def test_a_peer_that_failed_gets_one_connection_until_it_says_something():
     """One question finds out whether it is back; the others go elsewhere or wait for the outcome."""
     pool = new_pool(A, B, max_in_flight=1)
     submit(pool)
-    broken = pool.wanted(0.0)
-    pool.failed(broken, 0.0)
+    broken = claim(pool)
+    failed(pool, broken, 0.0)
     opened = []
     for _ in range(4):
         submit(pool, 1.0)
-    while (peer := pool.wanted(1.0)) is not None:
-        opened.append(pool.opened(peer, object(), 0.0))
+    while (peer := claim(pool)) is not None:
+        opened.append(pool.opened(peer, object(), 1.0))
     assert [connection.peer.host for connection in opened].count(A[0]) == 1
     probe = next(connection for connection in opened if connection.peer is broken)
     for _ in range(4):
         submit(pool, 1.0)
+    assert A[0] not in {event.peer.host for event in take_events(pool, Open)}
     receive(pool, probe, answers(take(probe)))
     assert broken.state == "up"
     for _ in range(4):
         submit(pool, 1.0)
-    assert pool.wanted(1.0).host == A[0]
+    assert claim(pool).host == A[0]
 
 
 # ------------------------------------------------------------------ a DISC that hangs
@@ -673,11 +734,11 @@ def test_a_connection_on_which_nothing_comes_back_is_closed():
     connection = connected(pool)
     late = submit(pool, 1.0)
     fresh = submit(pool, 2.9)
-    assert pool.expire(3.0) == [(late, Cause.DISC_TIMEOUT)]
-    assert pool.spent() == [connection]
+    assert expire(pool, 3.0) == [(late, Cause.DISC_TIMEOUT)]
+    assert to_close(pool) == [connection]
     assert pool.submit(new_question(), 3.0) is None  # not on that one
-    assert pool.closed(connection, 3.0) == []
-    peer = pool.wanted(3.0)
+    assert closed(pool, connection, 3.0) == []
+    peer = claim(pool)
     assert peer.host == B[0]  # the other one first
     other = pool.opened(peer, object(), 0.0)
     assert fresh.connection is other
@@ -691,8 +752,8 @@ def test_a_connection_on_which_something_comes_back_is_kept():
     other = submit(pool, 1.1)
     asked = take(connection)
     assert [question for question, _ in receive(pool, connection, answers(asked[1:]))] == [other]
-    assert len(pool.expire(3.0)) == 1
-    assert pool.spent() == []
+    assert len(expire(pool, 3.0)) == 1
+    assert to_close(pool) == []
 
 
 def half_answered(pool: Pool, size: int = 30) -> tuple[Connection, Question, list[Message]]:
@@ -703,7 +764,7 @@ def half_answered(pool: Pool, size: int = 30) -> tuple[Connection, Question, lis
     submit(pool, 1.5)
     asked = take(connection)
     assert receive(pool, connection, answers(asked[:1])[:size]) == []
-    assert pool.expire(3.0) == [(late, Cause.DISC_TIMEOUT)]
+    assert expire(pool, 3.0) == [(late, Cause.DISC_TIMEOUT)]
     return connection, late, asked
 
 
@@ -712,12 +773,12 @@ def test_no_new_question_behind_half_an_answer(size):
     # Were the other half never to come, all the answers behind it would be lost, one time limit each.
     pool = new_pool()
     connection, _, _ = half_answered(pool, size)
-    assert pool.spent() == []  # two others wait on it still
+    assert to_close(pool) == []  # two others wait on it still
     fresh = new_question()
     assert pool.submit(fresh, 3.0) is None
     assert open_one(pool, 3.0) is fresh.connection
-    assert len(pool.expire(3.5)) == 2
-    assert pool.spent() == [connection]
+    assert len(expire(pool, 3.5)) == 2
+    assert to_close(pool) == [connection]
 
 
 def test_half_an_answer_that_nobody_waits_for():
@@ -726,11 +787,11 @@ def test_half_an_answer_that_nobody_waits_for():
     submit(pool, 1.0)
     answer = answers(take(connection))
     assert len(receive(pool, connection, answer + answer[:30])) == 1
-    assert connection.is_spent
-    assert pool.spent() == [connection]
+    assert not connection.is_live
+    assert to_close(pool) == [connection]
     assert pool.submit(new_question(), 1.0) is None  # not on that one
-    receive(pool, connection, answer[30:])  # twice the same answer, then
-    assert not connection.is_spent
+    receive(pool, connection, answer[30:])  # twice the same answer, then; the driver closes it all the same
+    assert not connection.is_live
 
 
 def test_the_other_half_of_a_late_answer_makes_all_well_again():
@@ -739,23 +800,22 @@ def test_the_other_half_of_a_late_answer_makes_all_well_again():
     found = receive(pool, connection, answers(asked)[30:])
     assert len(found) == 2
     assert submit(pool, 3.0).connection is connection
-    assert pool.expire(3.6) == pool.spent() == []
+    assert expire(pool, 3.6) == to_close(pool) == []
 
 
 # ------------------------------------------------------------------ the breaker
 
 
-def hanging(*peers, **settings) -> tuple[Pool, list]:
-    """A pool whose first DISC took questions at 1.0 and said nothing until 3.0, and the changes told."""
-    changes: list = []
-    pool = Pool(Config(peers=peers or [A], **settings), jitter=lambda: 1.0, changed=changes.append)
+def hanging(*peers, **settings) -> Pool:
+    """A pool whose first DISC took questions at 1.0 and said nothing until 3.0."""
+    pool = new_pool(*peers, **settings)
     connection = connected(pool)
     submit(pool, 1.0)
     submit(pool, 1.0)
-    assert len(pool.expire(3.0)) == 2
-    assert pool.spent() == [connection]
-    pool.closed(connection, 3.0)
-    return pool, changes
+    assert len(expire(pool, 3.0)) == 2
+    assert to_close(pool) == [connection]
+    closed(pool, connection, 3.0)
+    return pool
 
 
 def try_again(pool: Pool, now: float) -> Question | Cause:
@@ -764,17 +824,17 @@ def try_again(pool: Pool, now: float) -> Question | Cause:
     where = pool.submit(question, now)
     if pool.due <= now:
         pool.tend(now)
-    for connection in pool.spent():
-        pool.closed(connection, now)
-    while (peer := pool.wanted(now)) is not None:
+    for connection in to_close(pool):
+        closed(pool, connection, now)
+    while (peer := claim(pool)) is not None:
         pool.opened(peer, object(), now)
     return where if isinstance(where, Cause) else question
 
 
 def test_a_disc_that_hangs_costs_one_deadline_and_then_nothing():
-    pool, changes = hanging()
+    pool = hanging()
     assert [try_again(pool, 3.0 + 0.01 * n) for n in range(99)] == [Cause.DISC_TIMEOUT] * 99
-    assert [(change.address, change.state) for change in changes] == [
+    assert [(change.address, change.state) for change in take_events(pool, Change)] == [
         ("10.0.0.1:3000", "up"),
         ("10.0.0.1:3000", "silent"),
     ]
@@ -785,8 +845,8 @@ def test_what_was_under_way_when_the_breaker_opened_has_failed_as_well():
     pool = new_pool()
     connection = connected(pool)
     first, second = submit(pool, 1.0), submit(pool, 2.5)
-    assert pool.expire(3.0) == [(first, Cause.DISC_TIMEOUT)]
-    assert pool.closed(connection, 3.0) == [(second, Cause.DISC_TIMEOUT)]
+    assert expire(pool, 3.0) == [(first, Cause.DISC_TIMEOUT)]
+    assert closed(pool, connection, 3.0) == [(second, Cause.DISC_TIMEOUT)]
 
 
 def test_a_single_question_without_an_answer_may_be_to_blame_itself():
@@ -794,8 +854,8 @@ def test_a_single_question_without_an_answer_may_be_to_blame_itself():
     pool = new_pool()
     connection = connected(pool)
     submit(pool, 1.0)
-    pool.expire(3.0)
-    pool.closed(connection, 3.0)
+    expire(pool, 3.0)
+    closed(pool, connection, 3.0)
     assert isinstance(try_again(pool, 3.0), Question)
     assert try_again(pool, 3.01) is Cause.DISC_TIMEOUT
     receive(pool, pool.connections[0], answers(take(pool.connections[0])), 3.02)
@@ -803,13 +863,13 @@ def test_a_single_question_without_an_answer_may_be_to_blame_itself():
 
 
 def test_one_question_a_second_probes_a_disc_that_hangs():
-    pool, _ = hanging()
+    pool = hanging()
     taken = []
     for step in range(401):  # a hundred a second, from 3.0 to 7.0
         now = 3.0 + step / 100
         if not isinstance(try_again(pool, now), Cause):
             taken.append(now)
-        pool.expire(now)
+        expire(pool, now)
     assert taken == pytest.approx([4.0, 5.0, 6.0, 7.0], abs=0.1)
 
 
@@ -817,8 +877,8 @@ def test_the_only_connection_that_may_be_open_has_room_for_the_next_that_finds_o
     """The first that found out has no answer yet; that is no reason to refuse the next, a second later."""
     pool = new_pool(max_connections=1)
     submit(pool)
-    peer = pool.wanted(0.0)
-    pool.failed(peer, 0.0)
+    peer = claim(pool)
+    failed(pool, peer, 0.0)
     first = try_again(pool, peer.rest_until)
     assert isinstance(first, Question)
     connection = first.connection
@@ -830,13 +890,13 @@ def test_the_only_connection_that_may_be_open_has_room_for_the_next_that_finds_o
 
 
 def test_the_first_byte_closes_the_breaker():
-    pool, changes = hanging()
+    pool = hanging()
     assert isinstance(try_again(pool, 4.0), Question)
     assert try_again(pool, 4.01) is Cause.DISC_TIMEOUT
     [connection] = pool.connections
     assert receive(pool, connection, answers(take(connection))[:1], 4.02) == []
     assert all(isinstance(try_again(pool, 4.02), Question) for _ in range(100))
-    assert [change.state for change in changes] == ["up", "silent", "up"]
+    assert [change.state for change in take_events(pool, Change)] == ["up", "silent", "up"]
 
 
 def test_a_late_answer_closes_the_breaker_as_well():
@@ -845,19 +905,19 @@ def test_a_late_answer_closes_the_breaker_as_well():
     submit(pool, 1.0)
     submit(pool, 1.0)
     late = answers(take(connection))
-    pool.expire(3.0)
+    expire(pool, 3.0)
     assert isinstance(pool.submit(new_question(), 3.0), Cause)
     receive(pool, connection, late, 3.1)
     assert pool.stats().peers[0].state == "up"
 
 
 def test_garbage_does_not_close_it():
-    pool, _ = hanging()
+    pool = hanging()
     assert isinstance(try_again(pool, 4.0), Question)
     [connection] = pool.connections
     receive(pool, connection, b"HTTP/1.1 400 Bad Request\r\n\r\n", 4.1)
-    assert connection.is_spent
-    pool.closed(connection, 4.1)
+    assert not connection.is_live
+    closed(pool, connection, 4.1)
     assert isinstance(try_again(pool, 4.1), Cause)
 
 
@@ -868,14 +928,14 @@ def test_a_byte_on_another_connection_keeps_the_breaker_closed():
     submit(pool, 0.0)
     first, second = open_one(pool), open_one(pool)
     receive(pool, second, answers(take(second)), 1.0)
-    pool.expire(2.0)
-    assert pool.spent() == [first]
-    assert pool.closed(first, 2.0) == []
+    expire(pool, 2.0)
+    assert to_close(pool) == [first]
+    assert closed(pool, first, 2.0) == []
     assert isinstance(pool.submit(new_question(), 2.0), Connection)
 
 
 def test_with_another_disc_questions_go_there_at_once():
-    pool, _ = hanging(A, B)
+    pool = hanging(A, B)
     for now in (3.0, 3.1, 3.2):
         question = try_again(pool, now)
         assert question.connection.peer.host == B[0]
@@ -883,7 +943,7 @@ def test_with_another_disc_questions_go_there_at_once():
 
 def probing() -> tuple[Pool, Question, Connection]:
     """A silent, B fine; at 4.0 one question tries A."""
-    pool, _ = hanging(A, B)
+    pool = hanging(A, B)
     healthy = try_again(pool, 3.0).connection
     receive(pool, healthy, answers(take(healthy)), 3.0)
     try_again(pool, 4.0)  # makes the connection
@@ -914,15 +974,15 @@ def test_a_black_hole_takes_one_question_with_it_each_time():
     """While a connection is on the way to a DISC in doubt nobody else waits for it."""
     pool = new_pool()
     question = submit(pool, 0.0)
-    peer = pool.wanted(0.0)
-    assert pool.failed(peer, 1.0) == [(question, Cause.DISC_UNREACHABLE)]
+    peer = claim(pool)
+    assert failed(pool, peer, 1.0) == [(question, Cause.DISC_UNREACHABLE)]
     assert pool.submit(new_question(), 1.01) is Cause.DISC_UNREACHABLE
     probe = submit(pool, 1.1)
-    assert pool.wanted(1.1) is peer
+    assert claim(pool) is peer
     for now in (1.1, 1.5, 2.05):
         assert pool.submit(new_question(), now) is Cause.DISC_UNREACHABLE
-        assert pool.wanted(now) is None
-    assert pool.failed(peer, 2.1) == [(probe, Cause.DISC_UNREACHABLE)]
+        assert claim(pool) is None
+    assert failed(pool, peer, 2.1) == [(probe, Cause.DISC_UNREACHABLE)]
 
 
 def test_a_connection_too_many_takes_no_good_one_along():
@@ -931,8 +991,8 @@ def test_a_connection_too_many_takes_no_good_one_along():
     connection = connected(pool)
     submit(pool, 1.0)
     submit(pool, 1.0)
-    assert pool.failed(pool.wanted(1.0), 1.0) == []
-    assert pool.wanted(1.01) is None
+    assert failed(pool, claim(pool), 1.0) == []
+    assert claim(pool) is None
     assert len(receive(pool, connection, answers(take(connection)), 1.02)) == 1
     assert len(take(connection)) == 1  # the one that waited
     assert pool.stats().peers[0].state == "up"
@@ -952,16 +1012,16 @@ def a_minute_of(up: float, down: float) -> tuple[int, float]:
         is_up = now % (up + down) < up
         if not is_up:
             for connection in list(pool.connections):
-                pool.closed(connection, now)
+                closed(pool, connection, now)
         pool.submit(new_question(), now)
         if pool.due <= now:
             pool.tend(now)
-        while (peer := pool.wanted(now)) is not None:
+        while (peer := claim(pool)) is not None:
             attempts += 1
             if is_up:
                 pool.opened(peer, object(), now)
             else:
-                pool.failed(peer, now, "connection refused")
+                failed(pool, peer, now, "connection refused")
         for connection in pool.connections:
             receive(pool, connection, answers(take(connection)), now)
     return attempts, pool.stats().answered / pool.stats().asked
@@ -983,9 +1043,9 @@ def test_one_that_hangs_up_on_every_question_is_damped():
         pool.submit(new_question(), now)
         if pool.due <= now:
             pool.tend(now)
-        while (peer := pool.wanted(now)) is not None:
+        while (peer := claim(pool)) is not None:
             attempts += 1
-            pool.closed(pool.opened(peer, object(), now), now)
+            closed(pool, pool.opened(peer, object(), now), now)
     assert attempts < 25
     assert pool.stats().peers[0].state == "down"
 
@@ -996,13 +1056,13 @@ def test_it_is_found_within_two_seconds_of_its_return():
     while now < 30.0:
         now += 0.005
         pool.submit(new_question(), now)
-        while (peer := pool.wanted(now)) is not None:
-            pool.failed(peer, now)
+        while (peer := claim(pool)) is not None:
+            failed(pool, peer, now)
     returned = now
     while not pool.connections:
         now += 0.005
         pool.submit(new_question(), now)
-        while (peer := pool.wanted(now)) is not None:
+        while (peer := claim(pool)) is not None:
             pool.opened(peer, object(), now)
     assert now - returned < 1.1
     assert len(take(pool.connections[0])) == 1
@@ -1019,7 +1079,7 @@ def test_the_connections_of_one_disc_fall_together():
         receive(pool, connection, answers(take(connection)), 0.1)
     asked = [submit(pool, 0.2) for _ in range(4)]
     again = [question for question in asked if question.connection is of_a[0]]
-    pool.closed(of_a[0], 0.3)
+    closed(pool, of_a[0], 0.3)
     assert again
     assert all(question.connection.peer.host == B[0] for question in again)
     question = submit(pool, 0.3)
@@ -1033,7 +1093,7 @@ def test_several_disc_are_all_connected_from_the_start():
     pool = new_pool(A, B)
     submit(pool)
     assert {open_one(pool).peer.host for _ in range(2)} == {A[0], B[0]}
-    assert pool.wanted(0.0) is None
+    assert claim(pool) is None
 
 
 def test_questions_are_shared_by_several_disc():
@@ -1089,7 +1149,7 @@ class Simulation:
             del self.due[: len(ready)]
             found = self.pool.received(self.connection, answers(ready), self.now)
             self.took += [self.now - question.deadline + 2.0 for question, _ in found]
-        self.pool.expire(self.now)
+        expire(self.pool, self.now)
 
     def run(self, seconds: float, per_s: float) -> None:
         asked = 0
@@ -1215,21 +1275,22 @@ def test_every_question_ends_once_and_deadlines_stay_in_order(seed):
             if chance.random() < 0.7:
                 sent[pool.opened(peer, object(), now)] = []
             else:
-                ended += [question for question, _ in pool.failed(peer, now)]
+                ended += [question for question, _ in failed(pool, peer, now)]
         elif event < 0.93 and sent:
             connection = chance.choice(list(sent))
             del sent[connection]
-            ended += [question for question, _ in pool.closed(connection, now)]
+            ended += [question for question, _ in closed(pool, connection, now)]
         # What a driver does after each event.
         deadline = pool.deadline()
         if deadline is not None and deadline <= now:
-            ended += [question for question, _ in pool.expire(now)]
+            ended += [question for question, _ in expire(pool, now)]
         if pool.due <= now:
             pool.tend(now)
-        for connection in pool.spent():
-            del sent[connection]
-            ended += [question for question, _ in pool.closed(connection, now)]
-        while (peer := pool.wanted(now)) is not None:
+        while connections := to_close(pool):
+            for connection in connections:
+                del sent[connection]
+                ended += [question for question, _ in closed(pool, connection, now)]
+        while (peer := claim(pool)) is not None:
             opening.append(peer)
         for connection in sent:
             sent[connection] += take(connection)
@@ -1240,11 +1301,11 @@ def test_every_question_ends_once_and_deadlines_stay_in_order(seed):
         assert all(0 <= connection.under_way <= 3 for connection in pool.connections)
         assert len(pool.connections) + len(opening) <= 4
         assert set(sent) == set(pool.connections)
-        room = [c for c in pool.connections if c.under_way < 3 and c.ready]
+        room = [c for c in pool.connections if c.under_way < 3 and c.takes_questions]
         assert not (pool.waiting and room), "a question waits though a connection has room"
         hope = opening or pool.pending or any(not peer.in_doubt for peer in pool.peers)
         assert hope or not pool.waiting, "a question waits for nothing"
         assert pool.stats().asked == len(asked)
-    ended += [question for question, _ in pool.stop()]
+    ended += [question for question, _ in stop(pool)]
     assert len(ended) == len(asked) > 900
     assert set(ended) == asked

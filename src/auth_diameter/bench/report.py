@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_WIDTH = 500  # characters: a line is whole in a file, and a terminal wraps it itself
+
 
 def verdict(ratio: float, target: float, *, at_most: bool = False) -> str:
     """``met`` or by how much not."""
@@ -13,15 +20,14 @@ def verdict(ratio: float, target: float, *, at_most: bool = False) -> str:
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Prints aligned columns; a column of nothing but numbers goes to the right."""
-    lines = [list(header), *([str(cell) for cell in row] for row in rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
-    right = [
-        all(line[i][:1].isdigit() or line[i] in ("", "–") for line in lines[1:]) for i in range(len(header))
-    ]
-    for n, line in enumerate(lines):
-        cells = (
-            cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(line, widths, right, strict=True)
-        )
-        print("  ".join(cells).rstrip())
-        if n == 0:
-            print("  ".join("-" * width for width in widths))
+    found = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    cells = [[str(cell) for cell in row] for row in rows]
+    for index, name in enumerate(header):
+        numbers = all(row[index][:1].isdigit() or row[index] in ("", "–") for row in cells)
+        found.add_column(Text(name), justify="right" if numbers else "left", no_wrap=True)
+    for row in cells:
+        found.add_row(*map(Text, row))
+    console = Console(width=_WIDTH, highlight=False, color_system=None)
+    with console.capture() as printed:
+        console.print(found)
+    print("\n".join(line.rstrip() for line in printed.get().splitlines()))

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 import auth_diameter as ad
+from auth_diameter.addresses import show
 from auth_diameter.commands.files import warn_if_others_can_read
 from auth_diameter.commands.options import (
     DEFAULT_PORT,
@@ -20,7 +21,6 @@ from auth_diameter.commands.options import (
     metrics_option,
     settings,
     settings_of,
-    show,
 )
 from auth_diameter.commands.process import (
     allow_connections,
@@ -84,7 +84,7 @@ def disc(
         with Store.open(db) as store:
             warn_if_others_can_read(db, log)
             server = Disc(store, config, nonces)
-            with listening(show(listen)):
+            with listening(show(*listen)):
                 listener = await start(server, *listen, limits)
             stop = on_stop()  # before anyone is told that we are there
 
@@ -97,7 +97,7 @@ def disc(
                 from auth_diameter import metrics
 
                 metrics.Exporter(exports[0], metrics.disc(server, listener))
-            addresses = " and ".join(map(show, listener.addresses))
+            addresses = " and ".join(show(*address) for address in listener.addresses)
             if not limits.allow and not all(ip_address(host).is_loopback for host, _ in listener.addresses):
                 log.warning(
                     "anybody who reaches %s may ask: name the networks of your SIP servers with --allow",

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 import click
 
 import auth_diameter as ad
-from auth_diameter.config import parse_address
+from auth_diameter.addresses import parse_address, show
 
 Network = IPv4Network | IPv6Network
 
@@ -25,12 +25,6 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 # ---------------------------------------------------------------------------------- values
-
-
-def show(address: tuple[str, int]) -> str:
-    """``HOST:PORT``, with brackets around IPv6."""
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def address(text: str) -> tuple[str, int]:
@@ -108,7 +102,7 @@ def peers(text: str) -> str:
     for part in text.split(","):
         host, port = address(part if ":" in part else f"{part}:{DEFAULT_PORT}")
         if not port:
-            raise click.BadParameter(f"address {show((host, port))!r}: no DISC is on port 0")
+            raise click.BadParameter(f"address {show(host, port)!r}: no DISC is on port 0")
     return text
 
 

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 import auth_diameter as ad
 from auth_diameter import signals
-from auth_diameter.commands.options import show
+from auth_diameter.addresses import show
 from auth_diameter.logs import Formatter, JsonFormatter, LogFile
 
 log = logging.getLogger("auth_diameter.process")
@@ -140,8 +140,8 @@ def bind_metrics(at: tuple[str, int] | None, count: int = 1) -> list[socket.sock
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         raise ad.ConfigError(f"--metrics: no {package}; pip install 'auth-diameter[server]'") from None
-    with listening(show(at), "--metrics"):
+    with listening(show(*at), "--metrics"):
         sockets = bind(*at, count)
-    ports = " and ".join(f"http://{show(sock.getsockname()[:2])}/metrics" for sock in sockets)
+    ports = " and ".join(f"http://{show(*sock.getsockname()[:2])}/metrics" for sock in sockets)
     logging.getLogger("auth_diameter.metrics").info("metrics at %s", ports)
     return sockets

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 import auth_diameter as ad
+from auth_diameter.addresses import show
 from auth_diameter.client.pseudovars import DEFAULT_REALM, compile_template
 from auth_diameter.commands.options import (
     disc_option,
@@ -20,7 +21,6 @@ from auth_diameter.commands.options import (
     metrics_option,
     settings,
     settings_of,
-    show,
 )
 from auth_diameter.commands.process import (
     Part,
@@ -96,10 +96,10 @@ def serve(
     config = settings(ad.Config, options, diameter_client_host=disc_hosts)
     reopen = log_to(log_format, log_file)
     script = load_route(route) if route is not None else None
-    with listening(show(listen)):
+    with listening(show(*listen)):
         sockets = bind(*listen, workers)
     exports = bind_metrics(metrics_at, workers)  # of each worker a port of its own, in a row
-    at = show(sockets[0].getsockname()[:2])
+    at = show(*sockets[0].getsockname()[:2])
 
     def say_ready() -> None:
         of = f" in {workers} processes" if workers > 1 else ""

@@ -26,12 +26,14 @@ class Overload:
 
     :param max_delay: seconds that a question may wait for its answer; None: no limit.
     :param least: questions under way that are always let through: with few, a rate means little.
+    :ivar limit: the number of questions under way from which on the next one is refused.
     :ivar due: when `measure` has something to do.
     """
 
-    __slots__ = ("_answered", "_least", "_max_delay", "_queued", "_quick", "_rate", "_since", "due")
+    __slots__ = ("_answered", "_least", "_max_delay", "_queued", "_quick", "_rate", "_since", "due", "limit")
 
     def __init__(self, max_delay: float | None, least: int) -> None:
+        self.limit = NO_LIMIT
         self._least = least
         self._max_delay = max_delay if max_delay is not None else math.inf
         self.due = -math.inf if max_delay is not None else math.inf
@@ -44,9 +46,10 @@ class Overload:
     def calm(self) -> None:
         """There was a moment without a question under way: no queue, nor a limit."""
         self._queued = False
+        self.limit = NO_LIMIT
 
-    def measure(self, now: float, answered: int, took: float) -> int:
-        """An answer came at or after `due`; the number of questions under way that is enough from now on.
+    def measure(self, now: float, answered: int, took: float) -> None:
+        """An answer came at or after `due`: sets `limit`.
 
         :param answered: how many questions were answered so far. :param took: seconds it took.
         """
@@ -63,6 +66,8 @@ class Overload:
         self._since, self._answered = now, answered
         self.due = now + _WINDOW
         if not self._queued:
-            return NO_LIMIT
-        # One less: that there is a queue, but nothing known of its rate.
-        return max(self._least, int(best * self._max_delay)) if best else NO_LIMIT - 1
+            self.limit = NO_LIMIT
+        elif best:
+            self.limit = max(self._least, int(best * self._max_delay))
+        else:
+            self.limit = NO_LIMIT - 1  # there is a queue, but nothing is known of its rate

@@ -1,37 +1,63 @@
-"""One DISC and its connections, without I/O: whether it is worth asking, and when next.
+"""One peer, without I/O: whether it is worth asking, and when next.
 
-States of a DISC, and what moves it from one to the next::
+::
 
-    new ──────► up        the first byte came
-    new, up ──► down      it cannot be connected to, or hangs up without a word, and no connection is left
-    new, up ──► silent    it took questions, and not one byte came back within the time limit
-    down, silent ──► up   the first byte came
+    state            breaker   event → next state
+    ──────────────────────────────────────────────────────────────────
+    new              closed    HEARD → up   UNREACHABLE → down   NOTHING_CAME → silent
+    up               closed                 UNREACHABLE → down   NOTHING_CAME → silent
+    down             open      HEARD → up                        NOTHING_CAME → silent
+    silent           open      HEARD → up   UNREACHABLE → down
 
-One that is ``down`` or ``silent`` is in doubt: its breaker is open. It rests, and then a single question
-finds out (the breaker is half open); the first byte that comes back closes the breaker.
+What is not in the table changes nothing. A peer that is ``down`` or ``silent`` is in doubt: its breaker is
+open. It rests, and then a single question finds out (the breaker is half open). The first byte that comes
+back closes the breaker.
+
+The states are those that users see in `PeerStats`, in the log and in metrics. With a handshake (RFC 6733,
+5.6) a peer is ``up`` when its CEA came, no longer when its first byte did: HEARD is then reported on CEA.
 """
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
-from typing import Any, Literal
-
-from auth_diameter._core import AnswerStream, ParseError
-
-_MOST_UNSENT = 1 << 20  # bytes of questions that a DISC may leave unread on a connection
+from typing import Final, Literal
 
 _REST_FIRST = 0.05  # seconds that a peer rests after a first failure to connect; doubles each time
 _REST_MOST = 1.0  # so that all is well again within two seconds of its return
-_PROBE_EVERY = 1.0  # seconds from one question to the next for a DISC that is silent
+_PROBE_EVERY = 1.0  # seconds from one question to the next for a peer that is silent
 _FREE_LOSSES = 4  # connections that may break without a word: a restart, or two odd questions
 _CALM = 10.0  # seconds without trouble after which former trouble is forgotten
 
 PeerState = Literal["new", "up", "down", "silent"]
 
 
+class PeerEvent(enum.Enum):
+    """What happened to a peer."""
+
+    __hash__ = object.__hash__  # members are single objects; Enum's own hash is a call in Python
+
+    HEARD = "a byte came"
+    UNREACHABLE = "it cannot be connected to, or hangs up without a word, and no connection is left"
+    NOTHING_CAME = "it took questions, and not one byte came back within the time limit"
+
+
+TRANSITIONS: Final[dict[tuple[PeerState, PeerEvent], PeerState]] = {
+    ("new", PeerEvent.HEARD): "up",
+    ("new", PeerEvent.UNREACHABLE): "down",
+    ("new", PeerEvent.NOTHING_CAME): "silent",
+    ("up", PeerEvent.UNREACHABLE): "down",
+    ("up", PeerEvent.NOTHING_CAME): "silent",
+    ("down", PeerEvent.HEARD): "up",
+    ("down", PeerEvent.NOTHING_CAME): "silent",
+    ("silent", PeerEvent.HEARD): "up",
+    ("silent", PeerEvent.UNREACHABLE): "down",
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """A DISC is in another state than before.
+    """A peer is in another state than before.
 
     :ivar address: ``HOST:PORT``. :ivar state: see `PeerStats`.
     :ivar why: of one that is ``down``, the reason. :ivar rest: seconds until it is tried next.
@@ -44,12 +70,13 @@ class Change:
 
 
 class Peer:
-    """One DISC: where it is, and whether it is worth a try.
+    """One peer: where it is, and whether it is worth a try.
 
-    :ivar opening: connections on the way.
+    :ivar state: see the table on top of this file.
+    :ivar opening: how many connections are on their way.
     :ivar rest_until: no connection is opened to it before; of one in doubt, no question sent either.
     :ivar suspect_until: a connection broke just before: what its other ones say proves little.
-    :ivar probing: the connection on the way is to find out about it.
+    :ivar probing: whether the connection on its way is to find out about it.
     """
 
     __slots__ = (
@@ -80,34 +107,39 @@ class Peer:
         """Whether its breaker is open."""
         return self.state in ("down", "silent")
 
+    def step(self, event: PeerEvent) -> bool:
+        """Follows the table. :returns: whether the state is another one than before."""
+        was = self.state
+        self.state = TRANSITIONS.get((was, event), was)
+        return self.state != was
+
     def back_off(self, now: float, jitter: float) -> None:
-        """It failed: it rests, the longer the more often it did so lately, flapping included."""
+        """Lets it rest after a failure, the longer the more often it failed lately, flapping included.
+
+        :param jitter: from 0 to 1: how much of the second half of its rest it gets.
+        """
         self._note_failure(now)
         rest = min(_REST_MOST, _REST_FIRST * 2.0 ** min(self.failures - 1, 10))
         self.rest_until = now + rest * (0.5 + 0.5 * jitter)
 
-    def lost_one(self, now: float, jitter: float) -> None:
-        """It hung up without a word: it rests if it does so too often."""
+    def hung_up(self, now: float, jitter: float) -> None:
+        """Notes that it hung up without a word; it rests if it does so too often."""
         if not self.in_doubt and (now - self.troubled_at > _CALM or self.failures < _FREE_LOSSES):
             self._note_failure(now)
         else:
             self.back_off(now, jitter)
 
     def probed(self, now: float) -> None:
-        """It was given the one question, or the connection, that finds out."""
+        """Notes that it was given the one question, or the connection, that finds out."""
         self.rest_until = now + _PROBE_EVERY
 
-    def says_nothing(self, now: float, single: bool) -> None:
-        """A question was not answered in time, nor anything else came.
-
-        :param single: whether it was the only one, and may be to blame itself: then the next is asked.
-        """
+    def left_unanswered(self, now: float) -> None:
+        """Notes that a question had no answer in time, and that nothing else came."""
         self._note_failure(now)
-        self.rest_until = now if single else now + _PROBE_EVERY
+        self.rest_until = now + _PROBE_EVERY
 
-    def heard(self) -> None:
-        """A byte came. The next trouble still finds its failures, so that one that flaps is damped."""
-        self.state = "up"
+    def recovered(self) -> None:
+        """Ends its rest. The next trouble still finds its failures, so that a peer that flaps is damped."""
         self.probing = False
         self.rest_until = 0.0
 
@@ -121,73 +153,3 @@ class Peer:
     def __repr__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
-
-
-class Connection:
-    """One TCP connection with a DISC, but for the socket.
-
-    :ivar outgoing: bytes to be sent; the driver takes them away.
-    :ivar most: how many such bytes it may have and still be given a question; 0 lets one through.
-    :ivar room: the same while DISC is not in doubt: with one question more it is 1 MiB at most.
-    :ivar under_way: how many questions wait for an answer on it.
-    :ivar ready: whether it may be given questions; the reasons against it are the next six.
-    :ivar paused: the driver cannot send more for now.
-    :ivar full: `outgoing` has reached `most`.
-    :ivar suspect: another connection to the same DISC broke since the last byte came on this one.
-    :ivar silent: it is to be closed, because DISC says nothing any more.
-    :ivar doubted: a question expired behind part of an answer, or part of one came that nobody waits
-        for. Were the rest never to come, the next answers would be taken for it: there is no new
-        question until that answer is whole.
-    :ivar asked_at: when the first question went out since the last byte came; None: nothing did.
-    :ivar heard_at: when the last byte came; None: none ever did.
-    :ivar probe_until: when the question that finds out about a DISC in doubt has waited long enough,
-        where there is another DISC to be asked; None: it carries no such question.
-    :ivar closing: the driver has closed it, and will say so.
-    :ivar transport: the driver's own.
-    """
-
-    __slots__ = (
-        "answers",
-        "asked_at",
-        "closing",
-        "doubted",
-        "full",
-        "heard_at",
-        "most",
-        "opened_at",
-        "outgoing",
-        "paused",
-        "peer",
-        "probe_until",
-        "ready",
-        "room",
-        "silent",
-        "suspect",
-        "transport",
-        "under_way",
-    )
-
-    def __init__(self, peer: Peer, transport: Any, now: float, max_message: int) -> None:
-        self.peer = peer
-        self.transport = transport
-        self.outgoing = bytearray()
-        self.answers = AnswerStream(max_message)
-        self.under_way = 0
-        self.most = self.room = max(1, _MOST_UNSENT - max_message)
-        self.ready = self.paused = self.full = self.suspect = self.silent = False
-        self.doubted = self.closing = False
-        self.opened_at = now
-        self.asked_at: float | None = None
-        self.heard_at: float | None = None
-        self.probe_until: float | None = None
-
-    @property
-    def fault(self) -> ParseError | None:
-        """What ended the framing of its answers; the driver then closes it."""
-        return self.answers.fault
-
-    @property
-    def is_spent(self) -> bool:
-        """Whether the driver is to close it: DISC hangs, or what it says cannot be told apart."""
-        doubted = self.doubted and not self.under_way
-        return self.silent or doubted or self.answers.fault is not None

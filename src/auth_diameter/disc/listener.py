@@ -26,6 +26,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any, cast
 
 from auth_diameter._core import ConfigError, RequestStream
+from auth_diameter.addresses import network_of, show
 from auth_diameter.disc.server import Asker, Disc
 from auth_diameter.logs import Sparing
 
@@ -158,11 +159,6 @@ class _Connections(set["_Connection"]):
 def _within(host: str, networks: tuple[IPv4Network | IPv6Network, ...]) -> bool:
     address = ip_address(host)
     return any(address in network for network in networks)
-
-
-def _source(host: str) -> str | int:
-    """Whom a connection counts for: its IPv4 address, or its IPv6 /64, all of which one host may have."""
-    return int(ip_address(host)) >> 64 if ":" in host else host
 
 
 class _Connection(asyncio.Protocol):
@@ -367,11 +363,11 @@ class Listener:
                 self._exhausted = False
                 log.warning("takes new connections again")
             host, port = address[:2]
-            source = _source(host)
+            source = network_of(host)
             if not self._connections.admit(host, source):
                 sock.close()
                 continue
-            peer = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            peer = show(host, port)
             connection = _Connection(self._disc, self._connections, host, peer, source)
             task = self._loop.create_task(self._start(sock, connection, peer, source))
             self._starting.add(task)

@@ -1,0 +1,417 @@
+"""The transport for asyncio: many questions in flight on a connection, answers in any order.
+
+What is asked in one turn of the loop goes out in one write; there is one timer for all questions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import socket
+from collections.abc import Callable
+from typing import Any, cast
+
+from auth_diameter._core import Answer, DiscError, Question
+from auth_diameter.config import Config
+from auth_diameter.decision import Cause
+from auth_diameter.diameter.connection import Connection
+from auth_diameter.diameter.dialling import LOOKUP_TIMED_OUT, Dial
+from auth_diameter.diameter.events import Close, Finished, Open, Send
+from auth_diameter.diameter.peer import Change, Peer
+from auth_diameter.diameter.peer_log import ChangeLog
+from auth_diameter.diameter.pool import Pool
+from auth_diameter.diameter.resolver import Address, Outcome, Resolver, reason_of
+from auth_diameter.diameter.stats import PoolStats
+
+
+class AioTransport:
+    """Questions and answers with all peers of one configuration, on one event loop.
+
+    The three functions are called at once or in a later turn of the loop. They must not raise.
+
+    :param answered: function of answers that came, a list of (Question, Answer), and of the time.
+    :param failed: function of a question that ended without an answer, of the Cause, and of the time.
+    :param ended: function of the time; called once all that ended together were told by `failed`.
+    :ivar pool: what is under way.
+    :ivar closed: whether `aclose` was called.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        answered: Callable[[list[tuple[Question, Answer]], float], None],
+        failed: Callable[[Question, Cause, float], None],
+        ended: Callable[[float], None],
+    ) -> None:
+        self._config = config
+        self._answered = answered
+        self._failed = failed
+        self._ended = ended
+        self.closed = False
+        self._inherited: list[Any] = []
+        self._begin()
+
+    def _begin(self) -> None:
+        self.pool = Pool(self._config)
+        self._events = self.pool.events
+        self._resolver = Resolver()
+        self._log = ChangeLog()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._to_send: list[Connection] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._expires_at = math.inf  # what the timer is set to
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def after_fork(self) -> None:
+        """In the child: connections, tasks and loop are its parent's, and are not touched any more."""
+        # Not even closed or forgotten, which would take them out of the parent's epoll.
+        self._inherited += [self.pool, self._tasks, self._timer, self._loop]
+        self._begin()
+
+    # ------------------------------------------------------------------ questions
+
+    def ask(self, question: Question) -> None:
+        """Asks DISC.
+
+        :raises DiscError: this transport is closed.
+        """
+        if self._timer is None:
+            self._check_open()
+        assert self._loop is not None
+        now = self._loop.time()
+        where = self.pool.submit(question, now)
+        if isinstance(where, Connection):
+            self._send_soon(where)
+        else:
+            self._not_sent(question, where, now)
+        if self._timer is None:
+            self._set_timer()
+
+    def hold(self, question: Question) -> None:
+        """Keeps a question that is not to be asked before `release`; it may expire.
+
+        :raises DiscError: this transport is closed.
+        """
+        self._check_open()
+        assert self._loop is not None
+        now = self._loop.time()
+        cause = self.pool.hold(question, now)
+        if cause is not None:
+            self._failed(question, cause, now)
+            self._ended(now)
+        if self._timer is None:
+            self._set_timer()
+
+    def release(self, questions: list[Question], now: float) -> None:
+        """Asks those that were held."""
+        for question, where in self.pool.release(questions, now):
+            if isinstance(where, Connection):
+                self._send_soon(where)
+            else:
+                self._not_sent(question, where, now)
+
+    def refuse(self, question: Question) -> None:
+        """Ends a question that is one too many.
+
+        :raises DiscError: this transport is closed.
+        """
+        self._check_open()
+        assert self._loop is not None
+        now = self._loop.time()
+        self.pool.counts.refused_overload += 1
+        self._failed(question, Cause.OVERLOADED, now)
+        self._ended(now)
+
+    def _check_open(self) -> None:
+        """:raises DiscError: this transport is closed."""
+        if self.closed:
+            raise DiscError("this client is closed")
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+
+    def _not_sent(self, question: Question, why: Cause | None, now: float) -> None:
+        """No connection took the question: it cannot be asked, or waits for a connection (None)."""
+        if why is not None:
+            self._failed(question, why, now)
+            self._ended(now)
+        if now >= self.pool.due:
+            self._tend(now)
+        elif self._events:
+            self._act(now)
+
+    def stats(self) -> PoolStats:
+        """What was asked, what came of it, and how each peer is."""
+        return self.pool.stats()
+
+    # ------------------------------------------------------------------ what the pool asks for
+
+    def _act(self, now: float) -> None:
+        """Does what the pool asks for, until it asks for nothing more."""
+        while self._events:
+            finished = False
+            for event in self.pool.take_events():
+                match event:
+                    case Send(connection):
+                        self._send_soon(connection)
+                    case Finished(question, cause):
+                        self._failed(question, cause, now)
+                        finished = True
+                    case Open(peer):
+                        self._start_opening(peer)
+                    case Close(connection):
+                        connection.transport.abort()  # `_lost` follows in a later turn of the loop
+                    case Change():
+                        self._log.tell(event, now)
+                        self.pool.be_due(self._log.due)
+            if finished:
+                self._ended(now)
+
+    def _send_soon(self, connection: Connection) -> None:
+        if not self._to_send:
+            assert self._loop is not None
+            self._loop.call_soon(self._send)
+        if connection not in self._to_send:
+            self._to_send.append(connection)
+
+    def _send(self) -> None:
+        assert self._loop is not None
+        now = self._loop.time()
+        due = self.pool.due
+        if now >= due:
+            self._tend(now)
+            due = self.pool.due
+        if due < self._expires_at:
+            self._set_timer()
+        connections, self._to_send = self._to_send, []
+        for connection in connections:
+            # One that is closing has lost its questions already, or soon will.
+            if connection.outgoing and not connection.paused and not connection.transport.is_closing():
+                data, connection.outgoing = connection.outgoing, bytearray()
+                connection.transport.write(data)
+                if connection.full:
+                    self.pool.sent(connection, now)
+        if self._events:
+            self._act(now)
+
+    # ------------------------------------------------------------------ connecting
+
+    def _start_opening(self, peer: Peer) -> None:
+        assert self._loop is not None
+        task = self._loop.create_task(self._open(peer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _open(self, peer: Peer) -> None:
+        loop = asyncio.get_running_loop()
+        protocol = _Protocol(self, peer)
+        why = "given up"  # where its task is cancelled
+        try:
+            sock = await self._connect(peer)
+            try:
+                await loop.create_connection(lambda: protocol, sock=sock)
+            except BaseException:
+                sock.close()
+                raise
+        except OSError as error:
+            why = reason_of(error)
+        finally:
+            if protocol.connection is None:
+                protocol.given_up = True
+                now = loop.time()
+                self.pool.failed(peer, now, why)
+                self._act(now)
+
+    async def _connect(self, peer: Peer) -> socket.socket:
+        """A socket that is connected to one of its addresses.
+
+        :raises OSError: none of them could be reached in time.
+        """
+        loop = asyncio.get_running_loop()
+        dial = Dial(peer, self._resolver, self._config.connect_timeout, loop.time)
+        for address, seconds in dial.attempts(await _look_up(dial)):
+            try:
+                async with asyncio.timeout(seconds):
+                    sock = await _connected(loop, address)
+            except OSError as error:
+                dial.failed(error)
+            else:
+                dial.connected(address)
+                return sock
+        raise dial.error
+
+    async def unreachable(self) -> list[tuple[str, str]]:
+        """Each peer that cannot be connected to now: its HOST:PORT, and why. No connection is kept."""
+
+        async def try_once(peer: Peer) -> str:
+            try:
+                (await self._connect(peer)).close()
+            except socket.gaierror as error:
+                return f"its name does not resolve ({reason_of(error)})"
+            except OSError as error:
+                return reason_of(error)
+            return ""
+
+        peers = self.pool.peers
+        reasons = await asyncio.gather(*map(try_once, peers))
+        return [(repr(peer), reason) for peer, reason in zip(peers, reasons, strict=True) if reason]
+
+    # ------------------------------------------------------------------ what happens on a connection
+
+    def _opened(self, peer: Peer, transport: asyncio.Transport) -> Connection:
+        assert self._loop is not None
+        now = self._loop.time()
+        connection = self.pool.opened(peer, transport, now)
+        self._act(now)
+        return connection
+
+    def _resumed(self, connection: Connection) -> None:
+        assert self._loop is not None
+        now = self._loop.time()
+        self.pool.resume(connection, now)
+        self._act(now)
+
+    def _lost(self, connection: Connection) -> None:
+        assert self._loop is not None
+        now = self._loop.time()
+        self.pool.closed(connection, now)
+        self._act(now)
+
+    def _received(self, connection: Connection, data: bytes) -> None:
+        assert self._loop is not None
+        now = self._loop.time()
+        if now >= self._expires_at:
+            # This process has slept longer than its questions may wait: their answers are stale.
+            self._expire()
+        found: list[tuple[Question, Answer]] = self.pool.received(connection, data, now)
+        if self._events:
+            self._act(now)
+        if found:
+            self._answered(found, now)
+
+    # ------------------------------------------------------------------ time
+
+    def _tend(self, now: float) -> None:
+        self._log.flush(now)
+        self.pool.tend(now)
+        self.pool.be_due(self._log.due)
+        self._act(now)
+
+    def _expire(self) -> None:
+        assert self._loop is not None
+        now = self._loop.time()
+        self._log.flush(now)
+        self.pool.expire(now)
+        self.pool.be_due(self._log.due)
+        self._act(now)
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        """One timer for all questions: it is set for the oldest, and again when that time is over.
+
+        Or for a peer in doubt, as long as there are questions.
+        """
+        assert self._loop is not None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        deadline = self.pool.deadline()
+        self._expires_at = math.inf
+        if deadline is not None and not self.closed:
+            self._expires_at = min(deadline, self.pool.due)
+            self._timer = self._loop.call_at(self._expires_at, self._expire)
+
+    # ------------------------------------------------------------------ the end
+
+    def report(self, error: Exception, what: str) -> None:
+        """Hands an error that must not hold up others to the loop's handler."""
+        assert self._loop is not None
+        self._loop.call_exception_handler({"message": what, "exception": error})
+
+    async def aclose(self) -> None:
+        """Closes all connections; questions under way end with the Cause DISC_LOST."""
+        self.closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self.pool.stop()
+        self._act(self._loop.time() if self._loop is not None else 0.0)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for connection in list(self.pool.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)
+
+
+async def _look_up(dial: Dial) -> Outcome:
+    """:raises OSError: it takes too long."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Outcome] = loop.create_future()
+
+    def settle(outcome: Outcome) -> None:
+        if not future.done():
+            future.set_result(outcome)
+
+    def done(outcome: Outcome) -> None:
+        # From the thread that looks it up, whose loop may be gone by then.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(settle, outcome)
+
+    dial.look_up(done)
+    try:
+        async with asyncio.timeout(dial.connect_timeout):
+            return await future
+    except TimeoutError:
+        raise OSError(LOOKUP_TIMED_OUT) from None
+    finally:
+        dial.forget_lookup(done)
+
+
+async def _connected(loop: asyncio.AbstractEventLoop, address: Address) -> socket.socket:
+    """:raises OSError: it cannot be connected to."""
+    family, where = address
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        await loop.sock_connect(sock, where)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+class _Protocol(asyncio.Protocol):
+    """Between one transport of asyncio and the pool's Connection."""
+
+    def __init__(self, client: AioTransport, peer: Peer) -> None:
+        self._client = client
+        self._peer = peer
+        self.connection: Connection | None = None
+        self.given_up = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods only
+        if self.given_up:
+            transport.abort()
+            return
+        # As soon as the kernel takes no more, the pool is told: what waits here is what was written once.
+        transport.set_write_buffer_limits(high=0)
+        self.connection = self._client._opened(self._peer, transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self.connection is not None:
+            self._client._received(self.connection, data)
+
+    def pause_writing(self) -> None:
+        assert self.connection is not None
+        self._client.pool.pause(self.connection)
+
+    def resume_writing(self) -> None:
+        assert self.connection is not None
+        self._client._resumed(self.connection)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self.connection is not None:
+            self._client._lost(self.connection)

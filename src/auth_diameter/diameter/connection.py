@@ -1,0 +1,177 @@
+"""One connection to a peer, without its socket: its state, and what waits to be sent on it.
+
+::
+
+    state      takes questions   event → next state
+    ─────────────────────────────────────────────────────────────────────────────────────────────────
+    OKAY       yes               SIBLING_LOST → SUSPECT   ORPHANED → UNSYNCED
+    SUSPECT    no                HEARD → OKAY             EXPIRED → DOWN       IDLE → DOWN
+    REOPEN     one               ASKED → PROBING          PEER_UP → OKAY       SIBLING_LOST → SUSPECT
+    PROBING    no                RETRY → REOPEN           PEER_UP → OKAY       SIBLING_LOST → SUSPECT
+    UNSYNCED   no                WHOLE → OKAY             IDLE → BROKEN
+    each of these                FAULT → BROKEN
+    BROKEN     no
+    each of these                NOTHING_CAME, PATIENCE_OVER, PEER_SILENT, CLOSED → DOWN
+    DOWN       no
+
+What is not in the table changes nothing. OKAY, SUSPECT, REOPEN and DOWN are states of RFC 3539, 3.4.1:
+
+* OKAY. Questions go there as long as it has room.
+* SUSPECT. Another connection to the same peer broke, and this one may be dead as well. Nothing new is sent
+  until a byte comes. Without a question under way none will come, so that an idle one is DOWN at once.
+* REOPEN. The peer's breaker is half open. The next question goes there, and finds out.
+* PROBING. It carries that question.
+* UNSYNCED. It holds part of an answer that nobody waits for. If the rest never came, the next answers would
+  be taken for it, so that there is no new question until that answer is whole.
+* BROKEN. What came cannot be told apart. It is to be closed, and that counts as a loss.
+* DOWN. It is to be closed because nothing came, and its peer was judged by that already; or it is closed.
+
+Flow control is no state: a connection in any state may be paused or full, see `Connection.has_room`.
+
+A handshake (CER and CEA; RFC 6733, 5.3 and 5.6) adds a state before OKAY, INITIAL, in which a new connection
+begins, and the event CEA_CAME, which leads to OKAY. A watchdog (RFC 3539, 3.4.1) adds the event
+WATCHDOG_EXPIRED, which leads from OKAY to SUSPECT and from SUSPECT to DOWN. A farewell (DPR and DPA;
+RFC 6733, 5.4) adds the state CLOSING, in which answers are still awaited, and two events: DPR_CAME leads from
+OKAY to CLOSING, DPA_CAME from CLOSING to DOWN.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, Final
+
+from auth_diameter._core import AnswerStream, ParseError
+from auth_diameter.diameter.peer import Peer
+
+_MOST_UNSENT = 1 << 20  # bytes of questions that a peer may leave unread on a connection
+
+
+class State(enum.Enum):
+    """What a connection is good for; see the table on top."""
+
+    __hash__ = object.__hash__  # members are single objects; Enum's own hash is a call in Python
+
+    OKAY = enum.auto()
+    SUSPECT = enum.auto()
+    REOPEN = enum.auto()
+    PROBING = enum.auto()
+    UNSYNCED = enum.auto()
+    BROKEN = enum.auto()
+    DOWN = enum.auto()
+
+
+class Event(enum.Enum):
+    """What happened to a connection."""
+
+    __hash__ = object.__hash__
+
+    ASKED = "a question was written to it"
+    HEARD = "a byte came, and not just after another connection to the same peer broke"
+    WHOLE = "bytes came, and no part of an answer is left"
+    ORPHANED = "nobody waits for the answer of which it holds part"
+    IDLE = "no question is under way on it"
+    EXPIRED = "a question on it had no answer in time"
+    NOTHING_CAME = "a question expired, and not one byte came for half of the time limit"
+    PATIENCE_OVER = "the question that finds out has waited long enough"
+    RETRY = "its peer has rested: the next question finds out"
+    PEER_UP = "a byte came from a peer in doubt, on this connection or on another"
+    PEER_SILENT = "its peer does not answer"
+    SIBLING_LOST = "another connection to the same peer broke with a question on it"
+    FAULT = "what came is not Diameter"
+    CLOSED = "its socket is closed"
+
+
+OKAY, SUSPECT, REOPEN, PROBING, UNSYNCED, BROKEN, DOWN = State
+
+_LIVE = (OKAY, SUSPECT, REOPEN, PROBING, UNSYNCED)
+
+TRANSITIONS: Final[dict[tuple[State, Event], State]] = {
+    (OKAY, Event.SIBLING_LOST): SUSPECT,
+    (OKAY, Event.ORPHANED): UNSYNCED,
+    (SUSPECT, Event.HEARD): OKAY,
+    (SUSPECT, Event.EXPIRED): DOWN,
+    (SUSPECT, Event.IDLE): DOWN,
+    (REOPEN, Event.ASKED): PROBING,
+    (REOPEN, Event.PEER_UP): OKAY,
+    (REOPEN, Event.SIBLING_LOST): SUSPECT,
+    (PROBING, Event.RETRY): REOPEN,
+    (PROBING, Event.PEER_UP): OKAY,
+    (PROBING, Event.SIBLING_LOST): SUSPECT,
+    (UNSYNCED, Event.WHOLE): OKAY,
+    (UNSYNCED, Event.IDLE): BROKEN,
+    **{(state, Event.FAULT): BROKEN for state in _LIVE},
+    **{(state, Event.NOTHING_CAME): DOWN for state in (*_LIVE, BROKEN)},
+    **{(state, Event.PATIENCE_OVER): DOWN for state in (*_LIVE, BROKEN)},
+    **{(state, Event.PEER_SILENT): DOWN for state in (*_LIVE, BROKEN)},
+    **{(state, Event.CLOSED): DOWN for state in (*_LIVE, BROKEN)},
+}
+
+
+class Connection:
+    """One TCP connection to a peer, but for the socket.
+
+    :param transport: the driver's own; kept as `transport`.
+    :param now: seconds, monotonic.
+    :param max_message: bytes that an answer may have.
+    :param state: OKAY; REOPEN where the peer is in doubt; DOWN where the connection is of no use already.
+    :ivar state: see the table on top of this file.
+    :ivar outgoing: bytes to be sent; the driver takes them away.
+    :ivar room: bytes in `outgoing` from which on no question is added; with one more it is 1 MiB at most.
+    :ivar paused: whether the driver cannot send more for now.
+    :ivar full: whether `outgoing` has reached `room`, and the driver has not taken it away since.
+    :ivar under_way: how many questions wait for an answer on it.
+    :ivar asked_at: when the first question went out since the last byte came; None: nothing did.
+    :ivar heard_at: when the last byte came; None: none ever did.
+    :ivar probe_until: when the question that finds out about a peer in doubt has waited long enough,
+        where there is another peer to be asked; None: there is no such question on it.
+    """
+
+    __slots__ = (
+        "answers",
+        "asked_at",
+        "full",
+        "heard_at",
+        "opened_at",
+        "outgoing",
+        "paused",
+        "peer",
+        "probe_until",
+        "room",
+        "state",
+        "transport",
+        "under_way",
+    )
+
+    def __init__(self, peer: Peer, transport: Any, now: float, max_message: int, state: State) -> None:
+        self.peer = peer
+        self.transport = transport
+        self.state = state
+        self.outgoing = bytearray()
+        self.answers = AnswerStream(max_message)
+        self.under_way = 0
+        self.room = max(1, _MOST_UNSENT - max_message)
+        self.paused = self.full = False
+        self.opened_at = now
+        self.asked_at: float | None = None
+        self.heard_at: float | None = None
+        self.probe_until: float | None = None
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the driver takes more bytes now."""
+        return not (self.paused or self.full)
+
+    @property
+    def takes_questions(self) -> bool:
+        """Whether a question may be written to it now."""
+        return (self.state is OKAY or self.state is REOPEN) and self.has_room
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it is neither closed nor to be closed."""
+        return self.state is not DOWN and self.state is not BROKEN
+
+    @property
+    def fault(self) -> ParseError | None:
+        """What ended the framing of its answers."""
+        return self.answers.fault

@@ -1,0 +1,51 @@
+"""The questions that are not to be asked yet: others, about the same user or source, must end first."""
+
+from __future__ import annotations
+
+from auth_diameter._core import Question
+
+_MOST_BYTES = 8 << 20  # of their requests
+
+
+class HeldQuestions:
+    """Questions in the order of their deadlines, bounded in number and in bytes.
+
+    :param most: how many may be held.
+    :ivar size: bytes of their requests.
+    """
+
+    __slots__ = ("_most", "_questions", "size")
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._questions: dict[Question, None] = {}
+        self.size = 0
+
+    def __len__(self) -> int:
+        return len(self._questions)
+
+    def add(self, question: Question) -> bool:
+        """Takes `question` on. :returns: whether there was room for it."""
+        size = question.request.data_size
+        if len(self._questions) >= self._most or self.size + size > _MOST_BYTES:
+            return False
+        self._questions[question] = None
+        self.size += size
+        return True
+
+    def drop(self, question: Question) -> None:
+        """Forgets `question`, if it is held."""
+        if question in self._questions:
+            del self._questions[question]
+            self.size -= question.request.data_size
+
+    def first(self) -> Question | None:
+        """The one with the earliest deadline; None: there is none."""
+        return next(iter(self._questions), None)
+
+    def clear(self) -> list[Question]:
+        """Forgets all. :returns: them."""
+        questions = list(self._questions)
+        self._questions.clear()
+        self.size = 0
+        return questions

@@ -1,0 +1,113 @@
+"""The questions under way on all connections, and the ids by which their answers are found.
+
+The dialect matches answers by SIP-MSGID, and the original DISC may put an answer on a connection that was
+opened after the question was asked. So ids are unique in the process, and start anywhere.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+
+from auth_diameter._core import Question, append_question
+from auth_diameter.diameter.connection import Connection
+from auth_diameter.diameter.stats import Counts
+
+_msgids: Iterator[int] = itertools.count(secrets.randbits(32))
+
+
+def _restart_msgids() -> None:
+    global _msgids  # noqa: PLW0603 - of this process, and no longer of its parent
+    _msgids = itertools.count(secrets.randbits(32))
+
+
+os.register_at_fork(after_in_child=_restart_msgids)
+
+_KEPT_LATE = 10_000  # ids of questions without an answer that are remembered, to know a late one
+_MOST_ATTEMPTS = 2  # a question whose connection breaks is asked once more, never twice
+
+
+def by_deadline(questions: Iterable[Question]) -> list[Question]:
+    """The one that expires first in front."""
+    return sorted(questions, key=lambda question: question.deadline)
+
+
+class InFlight:
+    """The questions that were written and are not answered.
+
+    :param counts: where late and unknown answers are counted.
+    :ivar pending: dict of msgid to Question, in the order of deadlines; it stays the same dict.
+    """
+
+    __slots__ = ("_counts", "_late", "pending")
+
+    def __init__(self, counts: Counts) -> None:
+        self.pending: dict[int, Question] = {}
+        self._counts = counts
+        self._late: dict[int, None] = {}  # ids of questions without an answer, the newest last
+
+    def write(self, connection: Connection, question: Question, now: float) -> None:
+        """Writes `question` to the `outgoing` of `connection`."""
+        msgid = next(_msgids) & 0xFFFFFFFF
+        append_question(connection.outgoing, question, msgid)
+        question.connection = connection
+        self.pending[msgid] = question
+        connection.under_way += 1
+        if connection.asked_at is None:
+            connection.asked_at = now
+
+    def sort(self) -> None:
+        """Restores the order of deadlines, after questions were written that are older than others."""
+        ordered = by_deadline(self.pending.values())
+        self.pending.clear()
+        self.pending.update((question.msgid, question) for question in ordered)
+
+    def forget(self, question: Question) -> bool:
+        """Takes `question` out. :returns: whether it was under way."""
+        if self.pending.get(question.msgid) is not question:
+            return False
+        del self.pending[question.msgid]
+        question.connection.under_way -= 1
+        return True
+
+    def give_up(self, question: Question) -> bool:
+        """Takes `question` out; an answer to it, as it was asked last, would be late.
+
+        :returns: whether it was under way.
+        """
+        if not self.forget(question):
+            return False
+        self._expect_late(question.msgid)
+        return True
+
+    def take_back(self, connection: Connection, now: float) -> tuple[list[Question], list[Question]]:
+        """Takes out the questions of a connection that is gone.
+
+        :returns: those that may be asked once more, and the others; both in the order of deadlines.
+        """
+        again: list[Question] = []
+        ended: list[Question] = []
+        for question in [q for q in self.pending.values() if q.connection is connection]:
+            del self.pending[question.msgid]
+            self._expect_late(question.msgid)
+            question.connection = None
+            may_repeat = question.attempts < _MOST_ATTEMPTS and question.deadline > now
+            (again if may_repeat else ended).append(question)
+        return again, ended
+
+    def count_strays(self, strays: list[int]) -> None:
+        """Counts answers that belong to no question under way, by their ids; empties the list."""
+        for msgid in strays:
+            if msgid in self._late:
+                del self._late[msgid]
+                self._counts.late += 1
+            else:
+                self._counts.unknown += 1
+        strays.clear()
+
+    def _expect_late(self, msgid: int) -> None:
+        self._late[msgid] = None
+        if len(self._late) > _KEPT_LATE:
+            del self._late[next(iter(self._late))]

@@ -1,0 +1,383 @@
+"""The transport for threads: each caller has a connection of its own while its question is under way.
+
+The pool is touched under a lock that is never held across I/O or a wait. A connection's socket
+belongs to the thread whose question is under way on it; where there is none, to who holds the lock.
+"""
+
+from __future__ import annotations
+
+import _thread
+import contextlib
+import socket
+import struct
+import threading
+import time
+
+from auth_diameter._core import Answer, DiscError, Question, exchange
+from auth_diameter.config import Config
+from auth_diameter.decision import Cause
+from auth_diameter.diameter.connection import Connection
+from auth_diameter.diameter.dialling import LOOKUP_TIMED_OUT, Dial
+from auth_diameter.diameter.events import Close, Finished, Open, Send
+from auth_diameter.diameter.peer import Change, Peer
+from auth_diameter.diameter.peer_log import ChangeLog
+from auth_diameter.diameter.pool import Pool
+from auth_diameter.diameter.resolver import Address, Outcome, Resolver, reason_of
+from auth_diameter.diameter.stats import PoolStats
+
+_THREADS = 256  # callers that wait however slow DISC is: each of them asks nothing else meanwhile
+_TOLERANCE = 0.01  # seconds by which a call may exceed its time limit
+
+
+class Waiter:
+    """A thread that waits; `Question.callback` while the question has no connection.
+
+    :ivar wake: a lock that the thread acquires to wait; see `wake_up`.
+    :ivar cause: why the question has ended, before it was sent; None: it has not.
+    """
+
+    __slots__ = ("cause", "wake")
+
+    def __init__(self) -> None:
+        self.cause: Cause | None = None
+        self.wake = threading.Lock()
+        self.wake.acquire()
+
+
+def wake_up(question: Question) -> None:
+    """Wakes the thread that waits for `question`, if one does."""
+    waiter = question.callback
+    if isinstance(waiter, Waiter) and waiter.wake.locked():
+        waiter.wake.release()
+
+
+class SyncTransport:
+    """Questions and answers of any number of threads, with all peers of one configuration.
+
+    :ivar pool: what is under way; to be touched under the lock.
+    :ivar closed: whether `close` was called.
+    :ivar untold: whether there may be something for `tell_changes` to log.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._timeout = config.timeout
+        self._config = config
+        self.closed = False
+        self._begin()
+
+    def _begin(self) -> None:
+        self.pool = Pool(self._config, max_in_flight=1, least=_THREADS)
+        self._lock = threading.Lock()
+        self._resolver = Resolver()
+        self._log = ChangeLog()
+        self._log_lock = threading.Lock()
+        self._changes: list[Change] = []  # not in the log yet
+        self.untold = False
+
+    def after_fork(self) -> None:
+        """In the child: closes the parent's connections on this side only; they go on there.
+
+        The parent's threads are not here, whatever they were about to do with a lock.
+        """
+        for connection in self.pool.connections:
+            connection.transport.close()
+        self._begin()
+
+    def stats(self) -> PoolStats:
+        """What was asked, what came of it, and how each peer is."""
+        with self._lock:
+            return self.pool.stats()
+
+    # ------------------------------------------------------------------ one question
+
+    def ask(self, question: Question) -> Answer | Cause:
+        """Asks DISC, and waits for its answer until the time limit.
+
+        :param question: with its `deadline`, where it was held before.
+        :returns: the answer, or the Cause why there is none.
+        :raises DiscError: this transport is closed.
+        """
+        try:
+            with self._lock:
+                if self.closed:
+                    raise DiscError("this client is closed")
+                now = time.monotonic()
+                where = self.pool.submit(question, now, question.deadline or None)
+                if where is None:
+                    question.callback = Waiter()
+                if now >= self.pool.due:
+                    self.pool.tend(now)
+                    self.pool.be_due(self._log.due)
+                    self.untold = True
+                if self.pool.events:
+                    self._act(now)
+            if isinstance(where, Cause):
+                return where
+            while True:
+                # Without a waiter it was written to a connection that was open already.
+                waiter = question.callback
+                if waiter is not None:
+                    cause = self._wait(question, waiter)
+                    if cause is not None:
+                        return cause
+                result = self._exchange(question.connection, question)
+                if result is not None:
+                    return result
+        except BaseException:
+            # KeyboardInterrupt, say: half a question or half an answer may be on the connection.
+            with self._lock:
+                self._abandon(question)
+            raise
+
+    def _wait(self, question: Question, waiter: Waiter) -> Cause | None:
+        """Until the question is on a connection: None; or why it cannot be."""
+        while True:
+            with self._lock:
+                if waiter.cause is not None:
+                    self._abandon(question)  # it may have got a connection just before the end
+                    return waiter.cause
+                if question.connection is not None:
+                    return None
+                now = time.monotonic()
+                left: float = question.deadline - now
+                if left <= 0:
+                    return self.pool.expire_one(question, now)
+            waiter.wake.acquire(timeout=left)
+
+    def _exchange(self, connection: Connection, question: Question) -> Answer | Cause | None:
+        """Sends what was written for us, and waits for our answer. None: the question waits again."""
+        patience = self.pool.patience(connection) if connection.probe_until is not None else None
+        until: float = question.deadline if patience is None else patience
+        try:
+            answer = self._await_answer(connection, question, until)
+        except OSError:
+            return self._broken(connection, question)
+        return answer if answer is not None else self._timed_out(connection, question, until)
+
+    def _await_answer(self, connection: Connection, question: Question, until: float) -> Answer | None:
+        """Sends and receives until the answer has come; None: that time is over.
+
+        :raises OSError: the connection broke.
+        """
+        sock: socket.socket = connection.transport
+        outgoing, connection.outgoing = connection.outgoing, bytearray()
+        # The kernel's limit is the whole time limit from the connection's start. Another one is set only for
+        # a question that has less time, and behind part of an answer.
+        left = until - time.monotonic()
+        limited = left < self._timeout - _TOLERANCE
+        if limited:
+            _limit(sock, left)
+        while True:
+            try:
+                data = exchange(sock.fileno(), outgoing)
+            except BlockingIOError:
+                return None
+            if data is not None:
+                now = time.monotonic()
+                if now > question.deadline:
+                    return None  # this process has slept: the answer is stale
+                with self._lock:
+                    answer = self.pool.received_by(question, data, now)
+                    if answer is not None:
+                        if limited:
+                            _limit(sock, self._timeout)
+                        self._hand_on(connection)
+                    if self.pool.events:
+                        self._act(now)
+                if answer is not None:
+                    return answer
+                if not data or connection.fault is not None:
+                    raise ConnectionError
+            # Part of an answer, or a signal: the kernel's limit would begin again. It does not end the wait
+            # for our answer where DISC never stops to say something else.
+            limited = True
+            left = until - time.monotonic()
+            if left <= 0:
+                return None
+            _limit(sock, left)
+
+    def _timed_out(self, connection: Connection, question: Question, until: float) -> Cause | None:
+        """There is no answer by `until`: the question has expired, or is asked elsewhere: None."""
+        with self._lock:
+            now = time.monotonic()
+            if until < question.deadline and now < question.deadline - _TOLERANCE:
+                self.pool.give_up(connection)
+                return self._repeat(connection, question)
+            cause = self.pool.expire_one(question, now)
+            # Half a question or half an answer may be on it.
+            self._drop(connection)
+            return cause
+
+    def _broken(self, connection: Connection, question: Question) -> Cause | None:
+        """None: the question waits for another connection."""
+        with self._lock:
+            return self._repeat(connection, question)
+
+    # ------------------------------------------------------------------ connecting
+
+    def _open(self, peer: Peer) -> None:
+        """In a thread of its own."""
+        try:
+            sock = self._connect(peer)
+        except OSError as error:
+            with self._lock:
+                now = time.monotonic()
+                self.pool.failed(peer, now, reason_of(error))
+                self._act(now)
+        else:
+            with self._lock:
+                if self.closed:
+                    sock.close()
+                else:
+                    now = time.monotonic()
+                    self.pool.opened(peer, sock, now)
+                    self._act(now)
+        if self.untold:
+            self.tell_changes()
+
+    def _connect(self, peer: Peer) -> socket.socket:
+        """A socket that is connected to one of its addresses.
+
+        :raises OSError: none of them could be reached in time.
+        """
+        dial = Dial(peer, self._resolver, self._config.connect_timeout, time.monotonic)
+        outcome: list[Outcome] = []
+        known = threading.Event()
+
+        def done(found: Outcome) -> None:
+            outcome.append(found)
+            known.set()
+
+        dial.look_up(done)
+        if not known.wait(dial.connect_timeout):
+            dial.forget_lookup(done)
+            raise OSError(LOOKUP_TIMED_OUT)
+        for address, seconds in dial.attempts(outcome[0]):
+            try:
+                sock = _connected(address, seconds, self._timeout)
+            except OSError as error:
+                dial.failed(error)
+            else:
+                dial.connected(address)
+                return sock
+        raise dial.error
+
+    # ------------------------------------------------------------------ under the lock
+
+    def _act(self, now: float) -> None:
+        """Does what the pool asks for, until it asks for nothing more."""
+        while self.pool.events:
+            for event in self.pool.take_events():
+                match event:
+                    case Send():
+                        for question in event.questions:
+                            wake_up(question)
+                    case Finished(question, cause):
+                        if isinstance(question.callback, Waiter):
+                            question.callback.cause = cause
+                            wake_up(question)
+                    case Open(peer):
+                        self._start_opening(peer, now)
+                    case Close(connection):
+                        self._close(connection, now)
+                    case Change():
+                        self._changes.append(event)
+                        self.untold = True
+
+    def _start_opening(self, peer: Peer, now: float) -> None:
+        """In a thread, since looking up a name knows no time limit."""
+        try:
+            # Not a Thread, whose start() waits until it runs: all that ask would wait behind our lock.
+            _thread.start_new_thread(self._open, (peer,))
+        except RuntimeError:  # no more threads
+            self.pool.failed(peer, now, "no thread is left to connect")
+
+    def _close(self, connection: Connection, now: float) -> None:
+        if connection.under_way:
+            # Its thread wakes up from reading, and closes it.
+            with contextlib.suppress(OSError):
+                connection.transport.shutdown(socket.SHUT_RDWR)
+        else:
+            connection.transport.close()
+            self.pool.closed(connection, now)
+
+    def _hand_on(self, connection: Connection) -> None:
+        """A thread has its answer: from here on its connection may be another's, if it is good for more."""
+        if self.closed or not connection.is_live:
+            self._drop(connection)
+
+    def _drop(self, connection: Connection) -> None:
+        """Closes a connection of this thread, or one that is idle."""
+        connection.transport.close()
+        now = time.monotonic()
+        self.pool.closed(connection, now)
+        self._act(now)
+
+    def _repeat(self, connection: Connection, question: Question) -> Cause | None:
+        """Drops the connection; the question waits for another (None), or its waiter is told why not."""
+        if not self.closed:
+            question.callback = Waiter()
+        self._drop(connection)
+        return Cause.DISC_LOST if self.closed else None
+
+    def _abandon(self, question: Question) -> None:
+        """Nobody waits for it; nor may its answer, or half of it, meet the next question."""
+        if self.pool.abandon(question) or (self.closed and question.connection is not None):
+            self._drop(question.connection)
+
+    # ------------------------------------------------------------------ the log
+
+    def tell_changes(self) -> None:
+        """Logs the changes of peers, not under the lock: a log may block, or ask this client something.
+
+        One thread does it at a time. Another one that finds it busy returns; the first looks again.
+        """
+        while self.untold and self._log_lock.acquire(blocking=False):
+            try:
+                self.untold = False
+                while self._changes:
+                    self._log.tell(self._changes.pop(0), time.monotonic())
+                self._log.flush(time.monotonic())
+                with self._lock:
+                    self.pool.be_due(self._log.due)
+            finally:
+                self._log_lock.release()
+
+    # ------------------------------------------------------------------ the end
+
+    def close(self) -> None:
+        """Closes all connections; questions under way end with the Cause DISC_LOST."""
+        with self._lock:
+            self.closed = True
+            now = time.monotonic()
+            self.pool.stop()
+            self._act(now)
+            for connection in list(self.pool.connections):
+                self._close(connection, now)
+            self._act(now)
+
+
+def _limit(sock: socket.socket, seconds: float) -> None:
+    """The kernel's limit on each send and receive from now on; past it BlockingIOError is raised."""
+    seconds = max(seconds, 0.000_001)  # zero would mean no limit
+    whole = int(seconds)
+    limit = struct.pack("@ll", whole, int((seconds - whole) * 1_000_000))
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+
+
+def _connected(address: Address, seconds: float, limit: float) -> socket.socket:
+    """:raises OSError: it cannot be connected to in that time."""
+    family, where = address
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(max(seconds, 0.001))
+        sock.connect(where)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # A blocking socket with the kernel's limits costs fewer system calls than settimeout.
+        sock.settimeout(None)
+        _limit(sock, limit)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
