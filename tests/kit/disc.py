@@ -9,8 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kit.machine import PATIENCE
-from kit.sip import FIRST, RIGHT, build_credentials, build_request, parse_reply  # noqa: F401
-from kit.wire import RESPONSE, SIP_MSGID, USER_GROUP, build_answer  # noqa: F401
+from kit.wire import RESPONSE, USER_GROUP, build_answer
 
 from auth_diameter import Message
 
