@@ -23,6 +23,8 @@ import enum
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from auth_diameter.addresses import show
+
 _REST_FIRST = 0.05  # seconds that a peer rests after a first failure to connect; doubles each time
 _REST_MOST = 1.0  # so that all is well again within two seconds of its return
 _PROBE_EVERY = 1.0  # seconds from one question to the next for a peer that is silent
@@ -151,5 +153,4 @@ class Peer:
         self.probing = False
 
     def __repr__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
+        return show(self.host, self.port)

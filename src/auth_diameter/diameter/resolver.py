@@ -7,12 +7,12 @@ found is used on while the next one runs or fails.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from socket import getaddrinfo as parse_literal  # which asks nobody with AI_NUMERICHOST
 from typing import TypeAlias
 
 Address: TypeAlias = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int]]
@@ -126,21 +126,11 @@ class Resolver:
 def _literal(host: str, port: int) -> Address | None:
     """An IPv4 or IPv6 address, which needs no lookup; None: a name."""
     try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
+        found = parse_literal(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except (OSError, UnicodeError):
         return None
-    if isinstance(address, ipaddress.IPv4Address):
-        return socket.AF_INET, (host, port)
-    scope = 0
-    if address.scope_id is not None:
-        try:
-            scope = int(address.scope_id)
-        except ValueError:
-            try:
-                scope = socket.if_nametoindex(address.scope_id)
-            except OSError:
-                return None
-    return socket.AF_INET6, (str(address).partition("%")[0], port, 0, scope)
+    family, _, _, _, address = found[0]
+    return family, address  # type: ignore[return-value]  # of TCP, so a pair or four
 
 
 def _with_port(addresses: Sequence[Address], port: int) -> list[Address]:
