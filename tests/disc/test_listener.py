@@ -14,8 +14,9 @@ import pytest
 from kit.machine import PATIENCE, needs_ipv6
 
 import auth_diameter as ad
+from auth_diameter.addresses import network_of
 from auth_diameter.disc import listener as listener_module
-from auth_diameter.disc.listener import ConnectionEvent, ListenerConfig, _Connections, _source, listen
+from auth_diameter.disc.listener import ConnectionEvent, ListenerConfig, _Connections, listen
 from auth_diameter.disc.server import Disc
 from auth_diameter.store.accounts import Store
 
@@ -743,8 +744,8 @@ def test_a_source_without_connections_is_forgotten(run, how):
 @needs_ipv6
 def test_the_addresses_of_an_ipv6_host_are_one_source(run):
     """A host has a whole /64, and may take another address of it for each connection."""
-    assert _source("2001:db8::1") == _source("2001:db8::ffff:1") != _source("2001:db8:0:1::1")
-    assert _source("fe80::1%lo") == _source("fe80::2%lo")
+    assert network_of("2001:db8::1") == network_of("2001:db8::ffff:1") != network_of("2001:db8:0:1::1")
+    assert network_of("fe80::1%lo") == network_of("fe80::2%lo")
 
     async def scenario(listener):
         opened = await open_connections(listener, 1, "::1")
