@@ -57,18 +57,19 @@ def play(work: str, reads: int) -> None:
     import auth_diameter as ad
     from auth_diameter._core import RequestStream
     from auth_diameter.disc.server import Disc
-    from auth_diameter.store.accounts import Store
+    from auth_diameter.store.accounts import Accounts
+    from auth_diameter.store.sqlite import SqliteStore
     from auth_diameter.verifier.nonces import Nonces
 
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/users.sqlite"
-        with Store.create(path) as store:
+        with Accounts.create(path) as store:
             for i in range(USERS):
                 store.add_user(f"user{i}", "siphub.net", "secret")
         nonces = Nonces(b"sixteen secret bytes")
         question = questions(work, nonces)
         received = [b"".join(map(question, range(n * BATCH, (n + 1) * BATCH))) for n in range(MANY)]
-        with Store.open(path) as store:
+        with SqliteStore.open(path) as store:
             disc = Disc(store, None, nonces)
             for data in received[:reads]:
                 out = bytearray()

@@ -18,7 +18,8 @@ from kit.process import Done, Program, Server
 from kit.tables import KAMAILIO, run_sql
 
 from auth_diameter import logs
-from auth_diameter.store.accounts import Store
+from auth_diameter.store.accounts import Accounts
+from auth_diameter.store.sqlite import SqliteStore
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -94,7 +95,7 @@ def path(tmp_path):
 @pytest.fixture
 def store(path):
     """A new one there, open for writing."""
-    with Store.create(path) as created:
+    with Accounts.create(path) as created:
         yield created
 
 
@@ -113,7 +114,7 @@ def kamailio(tmp_path):
         finally:
             connection.close()
         if not opened:
-            opened.append(Store.open(path))
+            opened.append(SqliteStore.open(path))
         return opened[0]
 
     with_rows.path = path
@@ -146,7 +147,7 @@ def cli(monkeypatch, capsys):
 
 
 def _add_alice(path):
-    with Store.create(path) as store:
+    with Accounts.create(path) as store:
         store.add_user("alice", "siphub.net", "wonderland")
         store.add_group("alice", "siphub.net", "voicemail")
     return path

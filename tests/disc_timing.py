@@ -30,7 +30,9 @@ import auth_diameter as ad
 from auth_diameter._core import AaRequest, RequestStream
 from auth_diameter.disc.server import Disc
 from auth_diameter.lab.uac import authorization
-from auth_diameter.store.accounts import Store
+from auth_diameter.store.accounts import Accounts
+from auth_diameter.store.sqlite import SqliteStore, _Users
+from auth_diameter.store.store import Candidates, HashedCandidates, HashedUser, User
 from auth_diameter.verifier.config import VerifierConfig
 
 CONFIG = VerifierConfig(algorithms=("SHA-256", "MD5"), userhash=True)
@@ -46,7 +48,7 @@ SHAPES = {"alice": "u{:07d}", "alice@siphub.net": "u{:07d}@" + REALM, "the hash 
 
 def make_database(path: Path, users: int) -> Path:
     """A database in which the even numbers below twice `users` are subscribers."""
-    Store.create(path).close()
+    Accounts.create(path).close()
     connection = sqlite3.connect(path)
     with connection:
         connection.executemany(
@@ -151,8 +153,8 @@ def cold(disc: Disc, shape: str, users: int, samples: int, seed: int) -> float:
         left = 2 * samples
         while left:
             turn = min(users, left, 2000)
-            disc._verifier._subscribers.users.clear()
-            disc._verifier._subscribers._hashed_users.clear()
+            disc._cache.users.clear()
+            disc._cache.hashed_users.clear()
             kinds = [draw.getrandbits(1) for _ in range(turn)]
             numbers = [2 * n + kind for n, kind in zip(draw.sample(range(users), turn), kinds, strict=True)]
             yield from zip(kinds, questions(disc, shape, numbers), strict=True)
@@ -170,7 +172,7 @@ def challenged(disc: Disc, shape: str, users: int, samples: int, seed: int) -> f
         left = 2 * samples
         while left:
             turn = min(users, left, 2000)
-            disc._verifier._subscribers._offers.clear()
+            disc._cache.algorithms.clear()
             kinds = [draw.getrandbits(1) for _ in range(turn)]
             numbers = [2 * n + kind for n, kind in zip(draw.sample(range(users), turn), kinds, strict=True)]
             yield from zip(kinds, first_questions(shape, numbers), strict=True)
@@ -182,38 +184,36 @@ def challenged(disc: Disc, shape: str, users: int, samples: int, seed: int) -> f
 # --- leaks made on purpose -----------------------------------------------------------------------------
 
 
-def other_digests(store: Store) -> Disc:
+def other_digests(store: SqliteStore) -> Disc:
     """Compares an unknown user's response with two HA1 where a known one's has one, and with one for two."""
     disc = Disc(store, CONFIG)
-    subscribers: Any = disc._verifier._subscribers
+    verifier: Any = disc._verifier
+    look_up = verifier._candidates
 
-    def changing(look_up: Callable[[str, str, str], tuple[bool, str]]) -> Any:
-        def changed(username: str, realm: str, algorithm: str) -> tuple[bool, str]:
-            known, found = look_up(username, realm, algorithm)
-            return known, found if known else found[:32] if len(found) > 32 else 2 * found
+    def changed(*arguments: Any) -> Any:
+        found = look_up(*arguments)
+        if found is None:
+            return None
+        known, ha1s = found[:2]
+        return Candidates(known, ha1s if known else ha1s[:32] if len(ha1s) > 32 else 2 * ha1s)
 
-        return changed
-
-    subscribers.candidates = changing(subscribers.candidates)
-    subscribers.hashed_candidates = changing(subscribers.hashed_candidates)
+    verifier._candidates = changed
     return disc
 
 
-def missing_sooner(store: Store) -> Disc:
+class NoNeighbour(SqliteStore):
+    """Looks a hash of nobody up as a name."""
+
+    def _ask_hashed(self, users: _Users, key: HashedUser) -> Callable[[], HashedCandidates]:
+        username, matches = self._scan(key.realm, key.algorithm).find(key.hashed)
+        theirs = self._ask_user(users, User(username if matches else key.hashed, key.realm, key.algorithm))
+        return lambda: HashedCandidates(*theirs(), username, matches)
+
+
+def missing_sooner(store: SqliteStore) -> Disc:
     """Asks the database for the user's row alone, and gets none for an unknown user or a hash of nobody."""
-    columns = "1, ha1, ha1b, ha1_sha256, ha1_sha512t256, password"
-    plain = f"SELECT {columns} FROM subscriber WHERE username = :username AND domain = :domain"
-    store._select = store._select_other = plain
-    disc = Disc(store, CONFIG)
-    subscribers: Any = disc._verifier._subscribers
-
-    def no_neighbour(hashed: str, realm: str, algorithm: str) -> tuple[bool, str]:
-        username, is_it = subscribers._scan(realm, algorithm).names.find(hashed)
-        found: tuple[bool, str] = subscribers._look_up(username if is_it else hashed, realm, algorithm)
-        return found
-
-    subscribers.hashed_candidates = no_neighbour
-    return disc
+    store.database.statements._row = None
+    return Disc(NoNeighbour(store.database), CONFIG)
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ class Case:
     name: str
     shape: str
     play: Callable[[Disc, str, int, int, int], float]
-    leaking: Callable[[Store], Disc]
+    leaking: Callable[[SqliteStore], Disc]
 
 
 CASES = (
@@ -239,9 +239,11 @@ CASES = (
 )
 
 
-def t_of(path: Path, case: Case, make: Callable[[Store], Disc], users: int, samples: int, seed: int) -> float:
+def t_of(
+    path: Path, case: Case, make: Callable[[SqliteStore], Disc], users: int, samples: int, seed: int
+) -> float:
     """Of one case against a new DISC."""
-    with Store.open(path) as store:
+    with SqliteStore.open(path) as store:
         return case.play(make(store), case.shape, users, samples, seed)
 
 

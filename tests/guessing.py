@@ -30,7 +30,8 @@ from auth_diameter.client.authorizer import Authorizer
 from auth_diameter.decision import Cause
 from auth_diameter.disc.server import Disc
 from auth_diameter.lab.uac import authorization, make_request
-from auth_diameter.store.accounts import Store
+from auth_diameter.store.accounts import Accounts
+from auth_diameter.store.sqlite import SqliteStore
 from auth_diameter.verifier.config import VerifierConfig
 from auth_diameter.verifier.outcome import Outcome
 
@@ -44,7 +45,7 @@ _serial = itertools.count(1)
 
 def users(path: Path, *names: str) -> Path:
     """A database with these users, whose password is `PASSWORD`."""
-    with Store.create(path) as store:
+    with Accounts.create(path) as store:
         for name in names:
             store.add_user(name, REALM, PASSWORD)
     return path
@@ -56,7 +57,7 @@ def users(path: Path, *names: str) -> Path:
 class Service:
     """SIP servers that ask one DISC, without sockets: `now` is what we say."""
 
-    def __init__(self, store: Store, servers: int = 4, **settings: object) -> None:
+    def __init__(self, store: SqliteStore, servers: int = 4, **settings: object) -> None:
         config = ad.Config(tell_source=True)
         self.servers = itertools.cycle([Authorizer(config) for _ in range(servers)])
         self.disc = Disc(store, VerifierConfig(**settings))  # type: ignore[arg-type]
@@ -259,7 +260,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         names = [f"new{n}" for n in range(60)]
         db = users(Path(folder) / "users.sqlite", "alice", *names)
-        with Store.open(db) as store:
+        with SqliteStore.open(db) as store:
             rows = [
                 ("one account, one source", guess_for(Service(store), HOUR, [("alice", "192.0.2.1")])),
                 (

@@ -15,8 +15,8 @@ from kit.process import OURS, Done, assert_one_line, run_command, run_ours, run_
 import auth_diameter as ad
 from auth_diameter import __main__ as main_module
 from auth_diameter import signals
-from auth_diameter.store.accounts import Store
-from auth_diameter.store.names import Hashes
+from auth_diameter.store.accounts import Accounts
+from auth_diameter.store.hashes import Hashes
 
 SCRIPT = str(Path(sys.executable).with_name("auth-diameter"))
 
@@ -89,14 +89,14 @@ def test_without_its_packages_the_command_says_how_to_get_them(monkeypatch, caps
 
 def test_an_error_that_nobody_expected_is_not_hidden(cli, monkeypatch):
     """A defect of ours shows its traceback: it must be found."""
-    monkeypatch.setattr(Store, "open", lambda *args, **more: 1 / 0)
+    monkeypatch.setattr(Accounts, "open", lambda *args, **more: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         cli("user", "list", "--db", "x")
 
 
 def test_a_reader_that_has_seen_enough_is_no_traceback(db):
     """auth-diameter user list | head -1"""
-    with Store.open(db, writable=True) as store, store.changing():
+    with Accounts.open(db, writable=True) as store, store.database.changing():
         for number in range(20_000):  # more than any buffer, Python 3.14's of 128 KiB among them
             store.put(f"user{number}", "siphub.net", Hashes("0" * 32, "0" * 32), exists=False)
     with subprocess.Popen(
@@ -148,6 +148,6 @@ def test_ctrl_c_is_130_without_a_traceback(cli, db, monkeypatch):
     def interrupt(*args, **more):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Store, "open", interrupt)
+    monkeypatch.setattr(Accounts, "open", interrupt)
     done = cli("user", "list", "--db", db)
     assert (done.status, done.out, done.err.strip()) == (130, "", "")

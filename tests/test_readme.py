@@ -31,7 +31,7 @@ from auth_diameter.lab import demo
 from auth_diameter.lab.uac import authorization, make_request, parse_reply
 from auth_diameter.logs import Formatter
 from auth_diameter.refusals import Refusals
-from auth_diameter.store.accounts import Store
+from auth_diameter.store.accounts import Accounts
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -82,7 +82,7 @@ def register(*headers):
 @pytest.fixture(scope="module")
 def db(tmp_path_factory):
     path = tmp_path_factory.mktemp("readme") / "users.sqlite"
-    with Store.create(path) as store:
+    with Accounts.create(path) as store:
         store.add_user("alice", "siphub.net", PASSWORD)
         store.add_group("alice", "siphub.net", "voicemail")
     return path
@@ -173,7 +173,7 @@ def test_the_route_serves(disc, tmp_path):
 def two_domains(tmp_path_factory):
     """A DISC with an alice in each of two domains, of whom one is in the groups."""
     path = tmp_path_factory.mktemp("readme") / "domains.sqlite"
-    with Store.create(path) as store:
+    with Accounts.create(path) as store:
         store.add_user("alice", "siphub.net", PASSWORD)
         store.add_user("alice", "other.example", PASSWORD)
         for group in ("voicemail", "pstn"):
@@ -328,7 +328,7 @@ def test_csv_is_read_as_shown(tmp_path, db):
     shutil.copy(db, copy)
     done = run_ours("user", "import", path, "--db", copy)
     assert (done.status, done.err) == (0, "")
-    with Store.open(copy) as store:
+    with Accounts.open(copy) as store:
         assert sorted(store.groups("bob", "siphub.net")) == ["pstn", "voicemail"]
 
 

@@ -1,6 +1,7 @@
-"""The compiled core: bytes to values and back. This is its one door; Python imports from here only.
+"""The compiled core: bytes to values and back. Python imports it from here only.
 
-It opens no socket, reads no clock, writes no log and knows no configuration.
+It opens no socket, reads no clock, writes no log and knows no configuration. Its layers, bottom to top: base,
+digest, sip, auth, diameter, state, net. The return convention of its parsers is in base/span.pxd.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from kit.process import Server
 import auth_diameter as ad
 from auth_diameter.decision import Cause
 from auth_diameter.lab.uac import authorization
-from auth_diameter.store.accounts import Store
+from auth_diameter.store.sqlite import SqliteStore
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def db(tmp_path):
 
 @pytest.fixture
 def service(db):
-    with Store.open(db) as store:
+    with SqliteStore.open(db) as store:
         yield guessing.Service(store)
 
 

@@ -3,7 +3,7 @@
 import pytest
 from kit.process import run_ours
 
-from auth_diameter.store.accounts import Store
+from auth_diameter.store.accounts import Accounts
 
 
 @pytest.mark.parametrize(
@@ -14,7 +14,7 @@ from auth_diameter.store.accounts import Store
 def test_where_there_is_no_utf_8_plain_characters_do(env, db):
     done = run_ours("demo", env=env)
     assert (done.status, done.err) == (0, "")
-    with Store.open(db, writable=True) as store:
+    with Accounts.open(db, writable=True) as store:
         store.add_user("ünal", "siphub.net", "x")
     done = run_ours("user", "list", "--db", db, env=env)
     assert (done.status, len(done.out.splitlines())) == (0, 2)

@@ -10,7 +10,7 @@ from kit.uac import Account
 
 import auth_diameter as ad
 from auth_diameter.lab.uac import parse_reply
-from auth_diameter.store.accounts import Store
+from auth_diameter.store.accounts import Accounts
 
 ALICE = Account()
 OLD, NEW = b"the old key of all nodes", b"the new key of all nodes"
@@ -19,7 +19,7 @@ OLD, NEW = b"the old key of all nodes", b"the new key of all nodes"
 @pytest.fixture
 def db(tmp_path):
     path = tmp_path / "users.sqlite"
-    with Store.create(path) as store:
+    with Accounts.create(path) as store:
         store.add_user("alice", "siphub.net", PASSWORD)
     return path
 

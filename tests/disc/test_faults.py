@@ -23,9 +23,11 @@ from kit.wire import (
 import auth_diameter as ad
 from auth_diameter._core import RequestStream
 from auth_diameter.disc.server import Disc
-from auth_diameter.store.accounts import Store, StoreError
-from auth_diameter.store.names import Hashes
+from auth_diameter.store.accounts import Accounts
+from auth_diameter.store.hashes import Hashes
 from auth_diameter.store.schema import READER_WAIT
+from auth_diameter.store.sqlite import SqliteStore
+from auth_diameter.store.store import Algorithms, Member, StoreError
 from auth_diameter.verifier.config import VerifierConfig
 from auth_diameter.verifier.outcome import Outcome
 
@@ -76,7 +78,7 @@ def ask(disc, questions, now):
 def made(tmp_path_factory):
     """A database of some pages."""
     path = tmp_path_factory.mktemp("made") / "users.sqlite"
-    with Store.create(path) as store, store.changing():
+    with Accounts.create(path) as store, store.database.changing():
         for number in range(2000):
             store.put(f"u{number}", REALM, Hashes(f"{number:032x}"), exists=False)
             store.put_group(f"u{number}", REALM, "staff")
@@ -162,7 +164,7 @@ def test_a_database_that_fails_is_an_answer_in_time_and_recovers_alone(path, fau
         codes = ask(disc, questions, now)
         return codes, {n: 4001 if n % 3 else 2001 for n in numbers}, time.monotonic() - began
 
-    with Store.open(path) as store:
+    with SqliteStore.open(path) as store:
         disc = Disc(store)
         found, right, _ = batch(0)
         assert found == right
@@ -186,7 +188,7 @@ def test_a_database_that_fails_is_an_answer_in_time_and_recovers_alone(path, fau
 
 @pytest.mark.parametrize("path", ["DELETE"], indirect=True)
 def test_a_locked_database_is_waited_for_once_in_half_a_second(path):
-    with Store.open(path) as store:
+    with SqliteStore.open(path) as store:
         disc = Disc(store)
         ask(disc, [challenge_question(0)], NOW)
         with locked(path):
@@ -204,32 +206,33 @@ def test_a_locked_database_is_waited_for_once_in_half_a_second(path):
 def test_a_folder_that_cannot_be_written_is_read(path):
     path.parent.chmod(0o500)
     try:
-        with Store.open(path) as store:
+        with SqliteStore.open(path) as store:
             assert ask(Disc(store), [challenge_question(1)], NOW) == {1: 4001}
     finally:
         path.parent.chmod(0o700)
 
 
 class Failing:
-    """A store one of whose lookups fails."""
+    """A store that fails for one kind of key."""
 
-    def __init__(self, store, lookup, error):
+    def __init__(self, store, kind, error):
+        self.name = store.name
+        self.version = store.version
         self._store = store
+        self._kind = kind
+        self._error = error
 
-        def fail(*arguments):
-            raise error
-
-        setattr(self, lookup, fail)
-
-    def __getattr__(self, name):
-        return getattr(self._store, name)
+    async def fetch(self, keys):
+        if any(isinstance(key, self._kind) for key in keys):
+            raise self._error
+        return await self._store.fetch(keys)
 
 
 def test_a_store_that_fails_between_two_lookups_of_a_question(path):
     # What the user could be offered instead is asked for when the digest has been judged.
     config = VerifierConfig(algorithms=("SHA-256", "MD5"), rechallenge=True)
-    with Store.open(path) as store:
-        disc = Disc(Failing(store, "algorithms", StoreError("locked")), config)
+    with SqliteStore.open(path) as store:
+        disc = Disc(Failing(store, Algorithms, StoreError("locked")), config)
         questions = [credentials_question(1, "u1"), group_question(2, f"u1@{REALM}"), challenge_question(3)]
         assert ask(disc, map(of_our_client, questions), NOW) == {1: UNABLE, 2: 2001, 3: UNABLE}
         assert ask(disc, [of_our_client(questions[0])], NOW) == {1: UNABLE}
@@ -237,8 +240,8 @@ def test_a_store_that_fails_between_two_lookups_of_a_question(path):
 
 
 def test_an_error_of_ours_costs_the_question_that_it_is_about(path, caplog):
-    with Store.open(path) as store:
-        disc = Disc(Failing(store, "is_member", RuntimeError("a mistake")))
+    with SqliteStore.open(path) as store:
+        disc = Disc(Failing(store, Member, RuntimeError("a mistake")))
         questions = [credentials_question(1, "u1"), group_question(2, f"u1@{REALM}"), challenge_question(3)]
         for _ in range(3):
             assert ask(disc, questions, NOW) == {1: 5003, 2: UNABLE, 3: 4001}
@@ -250,8 +253,8 @@ def test_an_error_of_ours_costs_the_question_that_it_is_about(path, caplog):
 
 def test_what_was_written_before_an_error_of_ours_is_not_sent_twice(path):
     """Each question is asked again alone; a second answer would be taken for that to another question."""
-    with Store.open(path) as store:
-        disc = Disc(Failing(store, "is_member", RuntimeError("a mistake")))
+    with SqliteStore.open(path) as store:
+        disc = Disc(Failing(store, Member, RuntimeError("a mistake")))
         questions = [challenge_question(1), challenge_question(2), group_question(3, f"u1@{REALM}")]
         out = bytearray(b"of another read")
         disc.answer(RequestStream().feed(b"".join(questions)), out, NOW)
@@ -299,8 +302,8 @@ def test_a_hostile_name_is_a_name(path, name):
     data = name if isinstance(name, bytes) else name.encode()
     with contextlib.closing(sqlite3.connect(path)) as connection:
         before = "\n".join(connection.iterdump())
-    with Store.open(path, writable=True) as store:
-        disc = Disc(store)
+    with Accounts.open(path, writable=True) as accounts:
+        disc = Disc(SqliteStore(accounts.database))
         codes = ask(
             disc,
             [

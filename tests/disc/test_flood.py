@@ -7,7 +7,7 @@ import disc_flood
 import pytest
 from kit.process import Server
 
-from auth_diameter.store.accounts import Store
+from auth_diameter.store.accounts import Accounts
 
 pytestmark = pytest.mark.campaign
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.campaign
 @pytest.fixture
 def server(tmp_path):
     path = tmp_path / "users.sqlite"
-    with Store.create(path) as store:
+    with Accounts.create(path) as store:
         store.add_user("alice", "siphub.net", "wonderland")
     with Server("disc", "--db", path) as started:
         yield started

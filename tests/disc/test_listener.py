@@ -18,7 +18,8 @@ from auth_diameter.addresses import network_of
 from auth_diameter.disc import listener as listener_module
 from auth_diameter.disc.listener import ConnectionEvent, ListenerConfig, _Connections, listen
 from auth_diameter.disc.server import Disc
-from auth_diameter.store.accounts import Store
+from auth_diameter.store.accounts import Accounts
+from auth_diameter.store.sqlite import SqliteStore
 
 try:
     import uvloop
@@ -61,9 +62,9 @@ async def read_answers(reader, count):
 
 @pytest.fixture
 def disc():
-    with Store.open(":memory:", writable=True) as store:
+    with Accounts.open(":memory:", writable=True) as store:
         store.add_user("alice", REALM, "wonderland")
-        yield Disc(store)
+        yield Disc(SqliteStore(store.database))
 
 
 @pytest.fixture(

@@ -13,7 +13,7 @@ from kit.process import Server
 from kit.wire import AsyncConnection, Connection, aa_request, challenge_of, credentials_avps, result_code
 
 from auth_diameter.lab.uac import authorization
-from auth_diameter.store.accounts import Store
+from auth_diameter.store.accounts import Accounts
 
 REALM = "siphub.net"
 STOP_MOST = 2.0  # seconds from SIGTERM to the end of the process
@@ -22,7 +22,7 @@ STOP_MOST = 2.0  # seconds from SIGTERM to the end of the process
 @pytest.fixture
 def db(tmp_path):
     path = tmp_path / "users.sqlite"
-    with Store.create(path) as store:
+    with Accounts.create(path) as store:
         store.add_user("alice", REALM, "wonderland")
     return path
 
@@ -179,7 +179,7 @@ def test_a_clock_that_jumps_back_keeps_changes_of_the_database_in_sight(jumping,
     challenge = telephone.challenge()
     assert telephone.answer(challenge) == (2001, None)
     move(-3600)
-    with Store.open(db, writable=True) as store:
+    with Accounts.open(db, writable=True) as store:
         store.add_user("alice", REALM, "new", replace=True)
     challenge = telephone.challenge()
     assert telephone.answer(challenge) == (5003, None)

@@ -29,7 +29,7 @@ from auth_diameter import AsyncAuthDiameter, AuthDiameter, Config, Decision
 from auth_diameter._core import Challenge, format_challenge
 from auth_diameter.diameter.stats import PoolStats
 from auth_diameter.lab.uac import authorization, make_request
-from auth_diameter.store.accounts import Store
+from auth_diameter.store.accounts import Accounts
 from auth_diameter.store.csvimport import import_csv
 from auth_diameter.verifier.nonces import Nonces
 
@@ -87,7 +87,7 @@ def make_database(path: Path) -> None:
     for subscriber in map(Subscriber, range(SUBSCRIBERS)):
         password = "other" if subscriber.expected == 403 else "right"
         rows.append(f"{subscriber.name},{subscriber.domain},{password}")
-    with Store.create(str(path)) as store:
+    with Accounts.create(str(path)) as store:
         import_csv(store, io.BytesIO("\n".join(rows).encode()), name="subscribers")
 
 

@@ -12,7 +12,8 @@ import auth_diameter as ad
 from auth_diameter.disc.listener import listen
 from auth_diameter.disc.server import Disc
 from auth_diameter.host.server import serve
-from auth_diameter.store.accounts import Store
+from auth_diameter.store.accounts import Accounts
+from auth_diameter.store.sqlite import SqliteStore
 
 try:
     import uvloop
@@ -29,10 +30,10 @@ def run(request):
     def play(scenario, route=None, address="127.0.0.1", disc_down=False, **settings):
         async def whole():
             async with contextlib.AsyncExitStack() as stack:
-                store = stack.enter_context(Store.open(":memory:", writable=True))
+                store = stack.enter_context(Accounts.open(":memory:", writable=True))
                 store.add_user("alice", DOMAIN, PASSWORD)
                 store.add_group("alice", DOMAIN, "voicemail")
-                listener = await listen(Disc(store), "127.0.0.1", 0)
+                listener = await listen(Disc(SqliteStore(store.database)), "127.0.0.1", 0)
                 stack.push_async_callback(listener.aclose)
                 if disc_down:
                     await listener.aclose()
@@ -70,9 +71,10 @@ class Counted(Disc):
         super().__init__(store)
         self.asked = 0
 
-    def answer(self, questions, out, now, *more):
-        self.asked += len(questions)
-        super().answer(questions, out, now, *more)
+    def begin(self, requests, now):
+        requests = list(requests)
+        self.asked += len(requests)
+        return super().begin(requests, now)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from kit.process import Server, living
 from kit.uac import Uac, branch_of, collect
 
 from auth_diameter.host.bind import bind
-from auth_diameter.store.accounts import Store
+from auth_diameter.store.accounts import Accounts
 
 COUNT = 3
 
@@ -20,7 +20,7 @@ COUNT = 3
 @pytest.fixture(scope="module")
 def disc(tmp_path_factory):
     path = tmp_path_factory.mktemp("disc") / "users.sqlite"
-    with Store.create(path) as store:
+    with Accounts.create(path) as store:
         store.add_user("alice", "siphub.net", "wonderland")
     with Server("disc", "--db", path) as server:
         yield server.where

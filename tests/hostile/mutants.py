@@ -27,11 +27,13 @@ from auth_diameter._core import (
     append_question,
 )
 from auth_diameter.disc.server import Disc
-from auth_diameter.store.accounts import Store
+from auth_diameter.store.accounts import Accounts
+from auth_diameter.store.sqlite import SqliteStore
 from auth_diameter.verifier.nonces import Nonces
 
-_STORE = Store.create(":memory:")
-_STORE.add_user("alice", DOMAIN, PASSWORD)
+_ACCOUNTS = Accounts.create(":memory:")
+_ACCOUNTS.add_user("alice", DOMAIN, PASSWORD)
+_STORE = SqliteStore(_ACCOUNTS.database)
 _NONCES = Nonces(b"a key of sixteen")
 _DISC = Disc(_STORE, nonces=_NONCES)
 _PLAY = Play(real_disc(_STORE, _NONCES))

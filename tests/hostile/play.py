@@ -11,7 +11,7 @@ from auth_diameter import Config, Decision, ParseError, SipRequest
 from auth_diameter._core import AnswerStream, Question, append_question
 from auth_diameter.client.authorizer import Authorizer, malformed
 from auth_diameter.disc.server import Disc
-from auth_diameter.store.accounts import Store
+from auth_diameter.store.sqlite import SqliteStore
 from auth_diameter.verifier.config import VerifierConfig
 from auth_diameter.verifier.nonces import Nonces
 
@@ -21,7 +21,9 @@ MSGID = 0x01020304
 Answering = Callable[[bytes], bytes]  # a DISC: the bytes of a question → the bytes of its answer
 
 
-def real_disc(store: Store, nonces: Nonces | None = None, config: VerifierConfig | None = None) -> Answering:
+def real_disc(
+    store: SqliteStore, nonces: Nonces | None = None, config: VerifierConfig | None = None
+) -> Answering:
     """The DISC of this package, asked without a socket."""
     disc = Disc(store, config, nonces)
 

@@ -12,14 +12,14 @@ from kit.sip import DOMAIN, PASSWORD
 from kit.uac import Uac
 
 from auth_diameter import ParseError, SipRequest
-from auth_diameter.store.accounts import Store
+from auth_diameter.store.accounts import Accounts
 
 PORT = 5060  # where replies go without rport, so a telephone has it
 
 
 def fill(path: Path) -> Path:
     """A database with alice in every realm that the sets name."""
-    with Store.create(path) as store:
+    with Accounts.create(path) as store:
         for domain in sorted(corpora.domains() | {DOMAIN}):
             store.add_user("alice", domain, PASSWORD)
     return path

@@ -27,7 +27,8 @@ from auth_diameter import (
 from auth_diameter._core import AnswerStream, append_question, quote
 from auth_diameter.client.authorizer import Authorizer
 from auth_diameter.lab.uac import make_request
-from auth_diameter.store.accounts import Store
+from auth_diameter.store.accounts import Accounts
+from auth_diameter.store.sqlite import SqliteStore
 from auth_diameter.verifier.nonces import Nonces
 
 AUTHORIZER = Authorizer(Config(penalty=False))
@@ -41,11 +42,11 @@ NONCES = Nonces()
 
 @pytest.fixture(scope="module")
 def play():
-    with Store.create(":memory:") as store:
+    with Accounts.create(":memory:") as store:
         store.add_user("alice", DOMAIN, PASSWORD)
         store.add_user("Jäsøn", DOMAIN, PASSWORD)
         store.add_user("alice", "other.net", "another password")
-        yield Play(real_disc(store, NONCES))
+        yield Play(real_disc(SqliteStore(store.database), NONCES))
 
 
 def log_in(play, username, realm=REALM, password=PASSWORD, *, hashed_as=None, text=None, nonce=None, **more):

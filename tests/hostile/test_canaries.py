@@ -21,6 +21,7 @@ from kit.canaries import (
     secrets_in,
     told,
 )
+from kit.lookups import fetch, ha1, ha1_candidates
 from kit.process import Server, run_ours
 from kit.sip import ACCOUNT, DOMAIN, build_credentials, build_request
 from kit.wire import NOW, build_answer
@@ -35,9 +36,11 @@ from auth_diameter._core import (
 )
 from auth_diameter.client.authorizer import Authorizer
 from auth_diameter.disc.server import Disc
-from auth_diameter.store.accounts import Store
+from auth_diameter.store.accounts import Accounts
 from auth_diameter.store.csvimport import CsvError, import_csv
-from auth_diameter.store.names import Hashes
+from auth_diameter.store.hashes import Hashes
+from auth_diameter.store.sqlite import SqliteStore
+from auth_diameter.store.store import User
 from auth_diameter.verifier.nonces import Nonces
 
 SECRET_PARAMETERS = {"nonce": NONCES[0], "cnonce": CNONCES[0], "response": RESPONSES[0], "opaque": OPAQUES[0]}
@@ -59,9 +62,9 @@ def _log_everything():
 @pytest.fixture
 def store(tmp_path):
     """Every kind of row there is: hashed, in plain text, and with an HA1 that is none."""
-    with Store.create(tmp_path / "users.sqlite") as store:
+    with Accounts.create(tmp_path / "users.sqlite") as store:
         store.add_user("alice", DOMAIN, PASSWORDS[0])
-        with store.changing() as connection:
+        with store.database.changing() as connection:
             store.put("bob", DOMAIN, Hashes(HA1S[0], HA1S[1]), exists=False)
             insert = "INSERT INTO subscriber (username, domain, password, ha1) VALUES (?, ?, ?, ?)"
             connection.execute(insert, ("carol", DOMAIN, PASSWORDS[1], ""))
@@ -90,18 +93,19 @@ def test_the_store(store, tmp_path):
     users = list(store.users())
     silent(map(repr, users))
     silent(map(str, users))
-    rows = [store._secrets(store._select, user, DOMAIN) for user in ("alice", "bob", "carol")]
-    assert all(any(row) for row in rows)
-    silent([repr(store), *map(repr, rows)])
-    assert store.ha1("dave", DOMAIN) is None  # which is logged
+    keys = [User(user, DOMAIN, "MD5") for user in ("alice", "bob", "carol")]
+    values = [fetch(store, key) for key in keys]
+    assert all(known for known, _ in values)
+    silent([repr(store), repr(store.database), *map(repr, keys), *map(repr, values)])
+    assert ha1(store, "dave", DOMAIN) is None  # which is logged
     for password in (PASSWORDS[3], PASSWORDS[3] + "\n", PASSWORDS[3] + "\ud800", ""):
         silent(errors(store.add_user, "alice", DOMAIN, password))
         silent(errors(store.add_user, "new:user", DOMAIN, password))
     store.close()
-    with Store.open(tmp_path / "users.sqlite") as reader:
-        silent(errors(reader.add_user, "eve", DOMAIN, PASSWORDS[4]))
-        reader._connection.execute("PRAGMA query_only = off")
-    silent(errors(reader.ha1_candidates, "alice", DOMAIN))
+    with SqliteStore.open(tmp_path / "users.sqlite") as reader:
+        silent(errors(Accounts(reader.database).add_user, "eve", DOMAIN, PASSWORDS[4]))
+        reader.database.connection.execute("PRAGMA query_only = off")
+    silent(errors(ha1_candidates, reader, "alice", DOMAIN))
 
 
 CSV = f"""username,domain,password
@@ -206,7 +210,7 @@ def test_questions_and_answers(store):
         ]
     )
     stream = RequestStream()
-    disc = Disc(store, nonces=Nonces(NONCE_KEYS[0].encode()))
+    disc = Disc(SqliteStore(store.database), nonces=Nonces(NONCE_KEYS[0].encode()))
     found = stream.feed(bytes(out))
     silent(
         [
@@ -253,7 +257,7 @@ def test_every_object_of_ours(store, fake_disc):
 
     settings = ad.Config(**fake_disc(challenge).settings)
     request = ad.SipRequest(build_request("REGISTER", extra=(f"Authorization: {CREDENTIALS}",)))
-    disc = Disc(store, nonces=Nonces([key.encode() for key in NONCE_KEYS]))
+    disc = Disc(SqliteStore(store.database), nonces=Nonces([key.encode() for key in NONCE_KEYS]))
     out = bytearray()
     append_question(out, Authorizer(settings).www_authorize(request, DOMAIN, NOW), 1)
     disc.answer(RequestStream().feed(bytes(out)), bytearray(), NOW)

@@ -17,8 +17,9 @@ from kit.wire import build_answer
 from auth_diameter import Cause, ParseError, SipRequest
 from auth_diameter._core import quote
 from auth_diameter.lab.uac import make_request
-from auth_diameter.store.accounts import Store
-from auth_diameter.store.names import Hashes
+from auth_diameter.store.accounts import Accounts
+from auth_diameter.store.hashes import Hashes
+from auth_diameter.store.sqlite import SqliteStore
 from auth_diameter.verifier.config import VerifierConfig
 
 REQUESTS = corpora.sip_requests() | corpora.torture_requests()
@@ -42,10 +43,10 @@ ANSWERS = {
 
 @pytest.fixture(scope="module")
 def play():
-    with Store.create(":memory:") as store:
+    with Accounts.create(":memory:") as store:
         for domain in corpora.domains() | {DOMAIN}:
             store.add_user("alice", domain, PASSWORD)
-        yield Play(real_disc(store))
+        yield Play(real_disc(SqliteStore(store.database)))
 
 
 @pytest.mark.parametrize("name", REQUESTS)
@@ -129,8 +130,8 @@ def test_a_known_answer(row):
     """Let in where it is right and of what DISC offers, MD5 and its -sess with qop auth or none; a digit
     off: never.
     """
-    with Store.create(":memory:") as store:
-        with store.changing():
+    with Accounts.create(":memory:") as store:
+        with store.database.changing():
             store.put(row["username"], row["realm"], Hashes(row["ha1"]), exists=False)
         # Nine digits of nc, which a telephone once sent, are a digit too many.
         offered = (
@@ -144,7 +145,7 @@ def test_a_known_answer(row):
         for response, let_in in ((right, good), (right.upper(), good), (wrong, False)):
             # Another DISC each time: to the same one, the second is a replay. Most are digests for a page.
             config = VerifierConfig(uri_policy="off", algorithms=("MD5", "MD5-sess"))
-            play = Play(real_disc(store, AllFresh(), config))
+            play = Play(real_disc(SqliteStore(store.database), AllFresh(), config))
             headers = [("Authorization", credentials_of(row, response))]
             request = make_request(row["method"], "sip:siphub.net", ACCOUNT, headers=headers)
             decision = play.decide(request, row["realm"].replace("$", "$$"), proxy=False)

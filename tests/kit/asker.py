@@ -24,7 +24,7 @@ from kit.wire import (
 from auth_diameter import Avp, Challenge, Message
 from auth_diameter.disc.server import Disc
 from auth_diameter.lab.uac import authorization
-from auth_diameter.store.accounts import Store
+from auth_diameter.store.sqlite import SqliteStore
 from auth_diameter.verifier.config import VerifierConfig
 from auth_diameter.verifier.nonces import Nonces
 
@@ -40,7 +40,7 @@ class Asker:
     :ivar source: the address of the UAC as it is told; "": it is not.
     """
 
-    def __init__(self, store: Store, nonces: Nonces | None = None, **settings: Any) -> None:
+    def __init__(self, store: SqliteStore, nonces: Nonces | None = None, **settings: Any) -> None:
         self.disc = Disc(store, VerifierConfig(**settings), nonces or Nonces(KEY))
         self.now = NOW
         self.end_to_end: int | None = None

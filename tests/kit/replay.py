@@ -9,7 +9,8 @@ from kit.wire import CHALLENGE, RESOURCE, RESPONSE, RESULT_CODE, SERVICE_TYPE, S
 
 from auth_diameter import Message
 from auth_diameter._core import AaRequest, RequestStream
-from auth_diameter.store.accounts import Store
+from auth_diameter.store.accounts import Accounts
+from auth_diameter.store.sqlite import SqliteStore
 from auth_diameter.verifier.nonces import Nonces, NonceState
 
 
@@ -25,14 +26,14 @@ class AllFresh(Nonces):
         return 1_800_000_000.0
 
 
-def fill_store(path: Path) -> Store:
+def fill_store(path: Path) -> SqliteStore:
     """The subscribers that the captures speak of."""
-    with Store.create(path / "disc.sqlite") as store:
+    with Accounts.create(path / "disc.sqlite") as store:
         store.add_user("alice", "siphub.net", "wonderland")
         store.add_user("bob", "siphub.net", "looking-glass")
         store.add_group("alice", "siphub.net", "voicemail")
         store.add_group("bob", "siphub.net", "voicemail")
-    return Store.open(path / "disc.sqlite")
+    return SqliteStore.open(path / "disc.sqlite")
 
 
 def undo_quirks(data: bytes) -> dict[int, bytes]:

@@ -2,7 +2,7 @@
 
 import sqlite3
 
-from auth_diameter.store.names import compute_ha1
+from auth_diameter.store.hashes import compute_ha1
 
 # Of alice@siphub.net, whose password is "secret".
 HA1 = compute_ha1("alice", "siphub.net", "secret")

@@ -27,7 +27,7 @@ from auth_diameter.disc.listener import ConnectionEvent
 from auth_diameter.host.bind import bind as bind_udp
 from auth_diameter.host.server import Host
 from auth_diameter.metrics import exporter as exporter_module
-from auth_diameter.store.accounts import Store
+from auth_diameter.store.accounts import Accounts
 from auth_diameter.verifier.outcome import Outcome
 
 PREFIX = "auth_diameter_"
@@ -55,7 +55,7 @@ def scrape(port, host="127.0.0.1"):
 @pytest.fixture(scope="module")
 def database(tmp_path_factory):
     path = tmp_path_factory.mktemp("metrics") / "users.sqlite"
-    with Store.create(path) as store:
+    with Accounts.create(path) as store:
         store.add_user("alice", DOMAIN, PASSWORD)
         store.add_user("alice", LONG_DOMAIN, PASSWORD)
     return path

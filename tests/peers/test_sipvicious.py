@@ -16,7 +16,7 @@ import pytest
 from kit.machine import PATIENCE
 from kit.process import Server
 
-from auth_diameter.store.accounts import Store
+from auth_diameter.store.accounts import Accounts
 
 pytestmark = pytest.mark.peers
 
@@ -49,7 +49,7 @@ def scan(tmp_path):
 def running(tmp_path, *options):
     db = tmp_path / "users.sqlite"
     if not db.exists():
-        with Store.create(db) as store:
+        with Accounts.create(db) as store:
             store.add_user(ACCOUNT, "127.0.0.1", PASSWORD)
     with (
         Server("disc", "--db", db, *options) as disc,

@@ -4,8 +4,10 @@ import sys
 import tracemalloc
 
 import pytest
+from kit.lookups import at_once
 
-from auth_diameter.store.cache import LARGEST, BoundedCache, size_of
+from auth_diameter.store.cache import LARGEST, BoundedCache, Cache, size_of
+from auth_diameter.store.store import HashedUser, Member, Realm, Spelling, StoreError, User
 
 MIB = 1 << 20
 KEYS = {
@@ -183,3 +185,122 @@ def test_the_size_of_a_thing_is_no_less_than_what_it_takes(thing):
     for text in as_text:
         as_a_database_does(text)
     assert real(thing) <= before == size_of(thing)
+
+
+# --- in front of a store --------------------------------------------------------------------------------
+
+
+class Told:
+    """A store that says what it is told to, and remembers what it was asked for."""
+
+    name = "told"
+
+    def __init__(self):
+        self.number = 0
+        self.asked = []
+        self.error = None
+        self.meanwhile = None  # what happens while it is asked
+        self.states = []  # as a watcher is told
+
+    def store_failed(self, error):
+        self.states.append(str(error))
+
+    def store_recovered(self):
+        self.states.append("recovered")
+
+    async def version(self):
+        if self.error is not None:
+            raise self.error
+        return self.number
+
+    async def fetch(self, keys):
+        self.asked.append(list(keys))
+        if self.meanwhile is not None:
+            await self.meanwhile()
+        if self.error is not None:
+            raise self.error
+        return {key: Spelling(key.name.lower()) if isinstance(key, Realm) else True for key in keys}
+
+
+A, B = Realm("A.net"), Realm("B.net")
+NOW = 1_800_000_000.0
+
+
+@pytest.fixture
+def told():
+    return Told()
+
+
+@pytest.fixture
+def cache(told):
+    cache = Cache(told, told)
+    at_once(cache.check(NOW))
+    return cache
+
+
+def test_what_was_fetched_is_at_hand(cache, told):
+    assert cache.get(A) is None
+    assert at_once(cache.fetch([A, B])) == {A: Spelling("a.net"), B: Spelling("b.net")}
+    assert cache.get(A) == Spelling("a.net")
+    assert told.asked == [[A, B]]
+
+
+def test_a_group_check_is_never_at_hand(cache):
+    key = Member("alice", "a.net", "staff")
+    assert at_once(cache.fetch([key])) == {key: True}
+    assert cache.get(key) is None
+
+
+def test_keys_of_two_kinds_are_two():
+    names = ("alice", "a.net", "MD5")
+    assert len({User(*names), HashedUser(*names), Member(*names)}) == 3
+
+
+def test_a_change_is_looked_for_every_half_second(cache, told):
+    at_once(cache.fetch([A]))
+    assert not cache.is_due(NOW + 0.4)
+    assert cache.is_due(NOW + 0.5)
+    assert cache.is_due(NOW - 1.0), "a clock that steps back holds nothing up"
+    at_once(cache.check(NOW + 0.5))
+    assert cache.get(A) is not None
+    told.number += 1
+    at_once(cache.check(NOW + 1.0))
+    assert cache.get(A) is None
+
+
+def test_of_a_store_that_cannot_tell_all_is_forgotten_after_a_second(told):
+    told.number = None
+    cache = Cache(told, told)
+    at_once(cache.check(NOW))
+    at_once(cache.fetch([A]))
+    at_once(cache.check(NOW + 0.5))
+    assert cache.get(A) is not None
+    at_once(cache.check(NOW + 1.0))
+    assert cache.get(A) is None
+
+
+def test_what_was_asked_for_before_a_change_is_not_kept(cache, told):
+    """A store that waits may give what was, when the change has been noticed already."""
+
+    async def change():
+        told.number += 1
+        await cache.check(NOW + 0.5)
+
+    told.meanwhile = change
+    assert at_once(cache.fetch([A])) == {A: Spelling("a.net")}
+    assert cache.get(A) is None
+
+
+def test_a_store_that_fails_is_left_alone_until_the_next_check(cache, told):
+    at_once(cache.fetch([A]))
+    told.error = StoreError("told: hangs")
+    for _ in range(3):
+        with pytest.raises(StoreError, match="told: hangs"):
+            at_once(cache.fetch([B]))
+    assert told.asked == [[A], [B]]
+    at_once(cache.check(NOW + 0.5))
+    assert cache.get(A) is None, "somebody may just be deleting it"
+    told.error = None
+    at_once(cache.check(NOW + 1.0))
+    assert at_once(cache.fetch([B])) == {B: Spelling("b.net")}
+    assert told.states == ["told: hangs", "recovered"]

@@ -13,6 +13,7 @@ import time
 import tracemalloc
 
 import pytest
+from kit.lookups import algorithms, ha1, ha1_candidates, served_realms
 from kit.process import OURS
 from kit.tables import HA1, HA1B
 
@@ -22,7 +23,7 @@ from auth_diameter._core.errors import ConfigError
 from auth_diameter.disc.server import Disc
 from auth_diameter.lab.uac import authorization
 from auth_diameter.store import csvimport, schema
-from auth_diameter.store.accounts import Store
+from auth_diameter.store.accounts import Accounts
 from auth_diameter.store.csvimport import (
     MAX_LINE,
     MAX_PROBLEMS,
@@ -30,7 +31,8 @@ from auth_diameter.store.csvimport import (
     Imported,
     import_csv,
 )
-from auth_diameter.store.names import Hashes, compute_ha1
+from auth_diameter.store.hashes import Hashes, compute_ha1
+from auth_diameter.store.sqlite import SqliteStore
 from auth_diameter.verifier.config import VerifierConfig
 
 
@@ -52,7 +54,7 @@ def problems(store, content, **options):
 def test_passwords_are_hashed(store):
     result = run(store, "username,domain,password\nalice,siphub.net,secret\n")
     assert result == Imported(added=1, replaced=0, unchanged=0, memberships=0)
-    assert store.ha1_candidates("alice@siphub.net", "siphub.net") == (HA1B, HA1)
+    assert ha1_candidates(store, "alice@siphub.net", "siphub.net") == (HA1B, HA1)
 
 
 def test_hashes_of_sha_2_are_taken_and_may_be_missing(store):
@@ -63,9 +65,9 @@ def test_hashes_of_sha_2_are_taken_and_may_be_missing(store):
         f"alice,siphub.net,{HA1},{sha_256.upper()},{sha_512}\n"
         f"bob,siphub.net,{HA1},,\n",
     )
-    assert store.ha1("alice", "siphub.net", "SHA-256") == sha_256
-    assert store.ha1("alice", "siphub.net", "SHA-512-256") == sha_512
-    assert store.algorithms("bob", "siphub.net") == ("MD5",)
+    assert ha1(store, "alice", "siphub.net", "SHA-256") == sha_256
+    assert ha1(store, "alice", "siphub.net", "SHA-512-256") == sha_512
+    assert algorithms(store, "bob", "siphub.net") == ("MD5",)
     found = problems(store, f"username,domain,ha1,ha1_sha256\ncarol,siphub.net,{HA1},{HA1}\n")
     assert found == ("users.csv, line 2: column ha1_sha256: must be 64 hex digits",)
 
@@ -74,9 +76,9 @@ def test_hashes_are_taken_in_either_case_with_or_without_ha1b(store):
     run(store, f"username,domain,ha1,ha1b\nalice,siphub.net,{HA1.upper()},{HA1B}\n")
     run(store, f"username,domain,ha1\nalice,a.net,{HA1}\n")
     run(store, f"username,domain,ha1,ha1b\nalice,b.net,{HA1},\n")
-    assert store.ha1_candidates("alice@siphub.net", "siphub.net") == (HA1B, HA1)
-    assert store.ha1_candidates("alice@a.net", "a.net") == (HA1,)
-    assert store.ha1_candidates("alice@b.net", "b.net") == (HA1,)
+    assert ha1_candidates(store, "alice@siphub.net", "siphub.net") == (HA1B, HA1)
+    assert ha1_candidates(store, "alice@a.net", "a.net") == (HA1,)
+    assert ha1_candidates(store, "alice@b.net", "b.net") == (HA1,)
 
 
 @pytest.mark.parametrize(
@@ -93,12 +95,12 @@ def test_hashes_are_taken_in_either_case_with_or_without_ha1b(store):
 )
 def test_forms_of_the_same_file(store, content):
     run(store, content)
-    assert store.ha1("alice", "siphub.net") == HA1
+    assert ha1(store, "alice", "siphub.net") == HA1
 
 
 def test_a_password_may_hold_what_csv_can_quote(store):
     run(store, 'username,domain,password\nalice,siphub.net,"a,""b"": ö "\n')
-    assert store.ha1("alice", "siphub.net") == compute_ha1("alice", "siphub.net", 'a,"b": ö ')
+    assert ha1(store, "alice", "siphub.net") == compute_ha1("alice", "siphub.net", 'a,"b": ö ')
 
 
 def test_groups_are_separated_by_semicolons(store):
@@ -122,16 +124,16 @@ def test_existing_users_are_replaced_when_asked_for_and_keep_their_groups(store)
     store.add_group("alice", "siphub.net", "staff")
     content = "username,domain,password,groups\nalice,SIPHub.net,secret,vip\nbob,b.net,x,\n"
     assert run(store, content, replace=True) == Imported(added=1, replaced=1, unchanged=0, memberships=1)
-    assert store.ha1("alice", "siphub.net") == HA1
+    assert ha1(store, "alice", "siphub.net") == HA1
     assert store.groups("alice", "siphub.net") == ("staff", "vip")
 
 
 def test_users_join_a_realm_in_the_spelling_it_has(store):
-    with store.changing():
+    with store.database.changing():
         store.put("bob", "SIPHub.NET", Hashes(HA1), exists=False)
     run(store, "username,domain,password\nalice,siphub.net,secret\n")
-    assert store.served_realms() == {"SIPHub.NET"}
-    assert store.ha1("alice", "siphub.net") == compute_ha1("alice", "SIPHub.NET", "secret")
+    assert served_realms(store) == {"SIPHub.NET"}
+    assert ha1(store, "alice", "siphub.net") == compute_ha1("alice", "SIPHub.NET", "secret")
 
 
 # --- what is refused ------------------------------------------------------------------------------
@@ -214,7 +216,7 @@ def test_an_existing_user_is_refused(store):
     assert problem == (
         "users.csv, line 2: column username: user alice@siphub.net exists already with another password"
     )
-    assert store.ha1("alice", "siphub.net") == HA1
+    assert ha1(store, "alice", "siphub.net") == HA1
 
 
 def test_a_user_who_is_there_just_as_in_the_file_is_no_conflict(store):
@@ -228,7 +230,7 @@ def test_a_user_who_is_there_just_as_in_the_file_is_no_conflict(store):
 def test_a_plain_password_in_the_row_is_a_conflict(store):
     """Else it would stay there after an import that stores hashes alone."""
     run(store, "username,domain,password\nalice,siphub.net,secret\n")
-    with store.changing() as connection:
+    with store.database.changing() as connection:
         connection.execute("UPDATE subscriber SET password = 'secret'")
     (problem,) = problems(store, "username,domain,password\nalice,siphub.net,secret\n")
     assert "exists already" in problem
@@ -249,7 +251,7 @@ def test_good_batches_before_a_bad_row_are_not_written(store):
 
 
 def test_a_store_open_for_reading_takes_no_import(store, path):
-    with Store.open(path) as reader, pytest.raises(ConfigError, match="for reading only"):
+    with SqliteStore.open(path) as reader, pytest.raises(ConfigError, match="for reading only"):
         run(reader, "username,domain,password\n")
 
 
@@ -293,12 +295,12 @@ def test_memory_does_not_grow_with_the_file(store):
 
 def test_readers_go_on_during_an_import(store, path):
     store.add_user("alice", "siphub.net", "secret")
-    with Store.open(path) as reader:
+    with SqliteStore.open(path) as reader:
         counts = []
 
         def look(stage, done, total):
-            assert reader.ha1("alice", "siphub.net") == HA1
-            counts.append((stage, reader.count_users() - 1))
+            assert ha1(reader, "alice", "siphub.net") == HA1
+            counts.append((stage, Accounts(reader.database).count_users() - 1))
 
         import_csv(store, Rows(300), name="-", batch=100, progress=look)
     assert counts == [("check", 0)] * 4 + [("write", 100), ("write", 200), ("write", 300)]
@@ -306,22 +308,22 @@ def test_readers_go_on_during_an_import(store, path):
 
 def test_a_lock_in_the_second_pass_says_how_far_it_came(path, monkeypatch):
     monkeypatch.setattr(schema, "WRITER_WAIT", 0.05)
-    with Store.create(path) as store, Store.open(path, writable=True) as other:
+    with Accounts.create(path) as store, Accounts.open(path, writable=True) as other:
 
         def lock(stage, done, total):
             if stage == "write" and done == 100:
-                other._connection.execute("BEGIN IMMEDIATE")
+                other.database.connection.execute("BEGIN IMMEDIATE")
 
         with pytest.raises(ConfigError, match=r"locked .*\(100 of 300 users are imported\)"):
             import_csv(store, Rows(300), name="-", batch=100, progress=lock)
-        other._connection.execute("ROLLBACK")
+        other.database.connection.execute("ROLLBACK")
         assert store.count_users() == 100
         result = import_csv(store, Rows(300), name="-")
         assert result == Imported(added=200, replaced=0, unchanged=100, memberships=0)
 
 
 def test_a_user_who_appears_between_the_passes_stops_the_import(store, path):
-    with Store.open(path, writable=True) as other:
+    with Accounts.open(path, writable=True) as other:
 
         def add(stage, done, total):
             if stage == "check" and done == 3 and other.count_users() == 0:
@@ -335,13 +337,14 @@ def test_a_user_who_appears_between_the_passes_stops_the_import(store, path):
 _KILLED = """
 import os, signal, sys
 from auth_diameter.store.csvimport import import_csv
-from auth_diameter.store.accounts import Store
+from auth_diameter.store.accounts import Accounts
+from auth_diameter.store.sqlite import SqliteStore
 
 def kill(stage, done, total):
     if stage == "write" and done == 200:
         os.kill(os.getpid(), signal.SIGKILL)
 
-store = Store.open(sys.argv[1], writable=True)
+store = Accounts.open(sys.argv[1], writable=True)
 import_csv(store, open(sys.argv[2], "rb"), name="-", batch=100, progress=kill)
 """
 
@@ -425,7 +428,7 @@ def login(path, username, realm, password="secret", algorithm="MD5", asked=None)
         disc.answer(RequestStream().feed(message.encode()), out, 1_800_000_000.0)
         return ad.Message.decode(bytes(out))
 
-    with Store.open(path) as reader:
+    with SqliteStore.open(path) as reader:
         disc = Disc(reader, VerifierConfig(algorithms=algorithms))
         challenges = [ad.Challenge.parse(avp.data.removesuffix(b"\r\n")) for avp in ask(disc).find_all(402)]
         (challenge,) = (one for one in challenges if one.algorithm == algorithm)
@@ -448,7 +451,7 @@ def test_the_spelling_of_the_realm_is_kept_for_each_user_of_it(store, path):
     rows = "".join(f"{n},{PBX},{hashes_of(str(n), PBX)}\n" for n in range(1000, 1003))
     assert run(store, HASHES + rows).added == 3
     assert run(store, HASHES + rows).unchanged == 3
-    assert store.served_realms() == {PBX}
+    assert served_realms(store) == {PBX}
     assert login(path, "1002", PBX) == (2001, PBX)
     # Passwords come later under the spelling that is there.
     run(store, "username,domain,password\n2000,3cxphonesystem,secret\n")
@@ -511,7 +514,7 @@ def test_spellings_are_remembered_however_many_realms_a_file_has(store, monkeypa
 
 def test_a_password_in_a_row_of_another_spelling_is_hashed_for_what_is_challenged(store, path):
     """Tables of other programs may have a realm in two spellings; a challenge has one of them."""
-    with store.changing():
+    with store.database.changing():
         store.put("alice", "SIPHub.NET", Hashes(HA1), exists=False)
         store.put("bob", "siphub.net", Hashes(HA1), exists=False)
     store.add_user("alice", "siphub.net", "secret", replace=True)
@@ -539,7 +542,7 @@ def test_the_separator_is_found_out(store, separator, end, quoting):
     writer.writerows([f"u{n}", "siphub.net", password] for n, password in enumerate(passwords))
     assert run(store, "\ufeff" + text.getvalue()).added == len(passwords)
     for number, password in enumerate(passwords):
-        assert store.ha1(f"u{number}", "siphub.net") == compute_ha1(f"u{number}", "siphub.net", password)
+        assert ha1(store, f"u{number}", "siphub.net") == compute_ha1(f"u{number}", "siphub.net", password)
 
 
 @pytest.mark.parametrize(
@@ -562,7 +565,7 @@ def test_groups_beside_each_separator(store, separator, groups):
 
 def test_excel_names_the_separator_in_a_line_before_the_header(store):
     run(store, "\ufeffsep=;\r\nusername;domain;password\r\nalice;siphub.net;secret\r\n")
-    assert store.ha1("alice", "siphub.net") == HA1
+    assert ha1(store, "alice", "siphub.net") == HA1
     (problem,) = problems(store, "sep=;\nusername;domain;password\nbob;b.net;x\na:b;b.net;topsecret\n")
     assert problem.startswith("users.csv, line 4: column username: holds ':'")
     assert problems(store, "sep=|\nusername|domain|password\n") == (
@@ -636,8 +639,8 @@ def test_a_dump_of_kamailios_table_is_taken_as_it_is(store, path, dump, separato
     used = ("username", "domain", "password", "ha1", "ha1b", "ha1_sha256", "ha1_sha512t256")
     assert done.not_used == (tuple(title for title in titles if title not in used) if header else ())
     assert login(path, "alice", "siphub.net") == login(path, "bob", "siphub.net", "x") == (2001, "siphub.net")
-    assert store.algorithms("alice", "siphub.net") == ("MD5", "SHA-256", "SHA-512-256")
-    assert store.algorithms("bob", "siphub.net") == ("MD5",)
+    assert algorithms(store, "alice", "siphub.net") == ("MD5", "SHA-256", "SHA-512-256")
+    assert algorithms(store, "bob", "siphub.net") == ("MD5",)
     assert not any(user.plain_password for user in store.users())
 
 
@@ -649,8 +652,8 @@ def test_sqlite3s_own_dump_of_a_table_is_taken(store, kamailio, tmp_path):
     for options in (["-csv"], ["-csv", "-header"]):
         dump = subprocess.run(["sqlite3", *options, kamailio.path, query], check=True, capture_output=True)
         run(store, dump.stdout)
-    assert store.ha1("alice", "siphub.net") == compute_ha1("alice", "siphub.net", 'se"c,ret')
-    assert store.ha1("bob", "siphub.net") == BOB
+    assert ha1(store, "alice", "siphub.net") == compute_ha1("alice", "siphub.net", 'se"c,ret')
+    assert ha1(store, "bob", "siphub.net") == BOB
 
 
 @pytest.mark.parametrize(
@@ -677,7 +680,7 @@ def test_without_a_header_what_could_be_several_things_is_refused(store, row):
 def test_other_columns_are_not_used_and_said(store):
     done = run(store, "note,username,Phone,domain,password,\nx,alice,1,siphub.net,secret,\n")
     assert done.not_used == ("note", "Phone", "")
-    assert store.ha1("alice", "siphub.net") == HA1
+    assert ha1(store, "alice", "siphub.net") == HA1
 
 
 @pytest.mark.parametrize("column", ["ha1", "ha1b", "ha1_sha256", "ha1_sha512t256"])
@@ -713,6 +716,6 @@ def test_what_programs_write_differently_between_tabs_is_refused(store, password
 @pytest.mark.parametrize("null", ["NULL", "\\N"])
 def test_null_between_tabs_is_nothing(store, null):
     run(store, f"username\tdomain\tha1\tha1b\nalice\tsiphub.net\t{HA1}\t{null}\n")
-    assert store.ha1_candidates("alice@siphub.net", "siphub.net") == (HA1,)
+    assert ha1_candidates(store, "alice@siphub.net", "siphub.net") == (HA1,)
     (problem,) = problems(store, f"username\tdomain\tpassword\nbob\tsiphub.net\t{null}\n")
     assert "column password: is empty" in problem

@@ -1,10 +1,9 @@
-"""Names: what they may hold, how they compare, and HA1 over them."""
+"""Names: what they may hold, and how they compare."""
 
 import pytest
 
 from auth_diameter._core.errors import ConfigError
 from auth_diameter.store.names import (
-    compute_ha1,
     domain_flaw,
     fold_realm,
     group_flaw,
@@ -12,17 +11,6 @@ from auth_diameter.store.names import (
     split_account,
     username_flaw,
 )
-
-
-def test_ha1_is_that_of_the_rfc():
-    # RFC 2617 3.5: its A1 is not printed as a hash, but this is its well-known MD5.
-    assert compute_ha1("Mufasa", "testrealm@host.com", "Circle Of Life") == "939e7578ed9e3c518a452acee763bce9"
-
-
-def test_ha1_is_taken_over_utf_8():
-    assert compute_ha1("jürgen", "café.example", "naïve") == compute_ha1(
-        "jürgen", "café.example", "naïve".encode()
-    )
 
 
 def test_only_ascii_letters_lose_their_case():

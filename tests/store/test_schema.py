@@ -9,10 +9,12 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from kit.lookups import ha1, version
 
 from auth_diameter._core.errors import ConfigError
 from auth_diameter.store import schema
-from auth_diameter.store.accounts import Store
+from auth_diameter.store.accounts import Accounts
+from auth_diameter.store.sqlite import SqliteStore
 
 
 @contextlib.contextmanager
@@ -63,7 +65,7 @@ def public_dir():
 
 def test_a_new_database_has_kamailios_tables_and_versions(tmp_path):
     path = tmp_path / "disc.sqlite"
-    Store.create(path).close()
+    Accounts.create(path).close()
     assert columns(path, "subscriber") == [
         *("id", "username", "domain", "password", "ha1", "ha1b"),
         *("ha1_sha256", "ha1_sha512t256"),  # of OpenSIPS' table; Kamailio does not look at them
@@ -76,7 +78,7 @@ def test_a_new_database_has_kamailios_tables_and_versions(tmp_path):
 
 def test_a_new_database_keeps_a_write_ahead_log_and_is_the_owners_alone(tmp_path):
     path = tmp_path / "disc.sqlite"
-    Store.create(path).close()
+    Accounts.create(path).close()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     with plain_connection(path) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
@@ -85,7 +87,7 @@ def test_a_new_database_keeps_a_write_ahead_log_and_is_the_owners_alone(tmp_path
 def test_opening_for_writing_creates_and_does_not_create_twice(tmp_path):
     path = tmp_path / "disc.sqlite"
     for _ in range(2):
-        Store.open(path, writable=True).close()
+        Accounts.open(path, writable=True).close()
     with plain_connection(path) as connection:
         assert connection.execute("SELECT count(*) FROM version").fetchone() == (3,)
 
@@ -94,22 +96,22 @@ def test_create_refuses_an_existing_file(tmp_path):
     path = tmp_path / "disc.sqlite"
     path.touch()
     with pytest.raises(ConfigError, match="exists already") as error:
-        Store.create(path)
+        Accounts.create(path)
     assert str(path) in one_line(error)
 
 
 def test_a_name_with_characters_of_a_uri(tmp_path):
     path = tmp_path / "a?mode=memory#b %41.sqlite"
-    Store.create(path).close()
+    Accounts.create(path).close()
     assert path.stat().st_size > 0
-    Store.open(path).close()
+    SqliteStore.open(path).close()
 
 
 def test_a_creation_that_was_killed_half_way_is_completed(tmp_path):
     path = tmp_path / "disc.sqlite"
     path.touch()
-    Store.open(path, writable=True).close()
-    Store.open(path).close()
+    Accounts.open(path, writable=True).close()
+    SqliteStore.open(path).close()
 
 
 # --- somebody else's database ---------------------------------------------------------------------
@@ -120,7 +122,7 @@ def test_tables_that_kamailio_did_not_make_are_added_to_its_database(tmp_path):
     with plain_connection(path) as connection:
         connection.execute("CREATE TABLE version (table_name TEXT, table_version INTEGER)")
         connection.execute("INSERT INTO version VALUES ('version', 1), ('grp', 2)")
-    Store.open(path, writable=True).close()
+    Accounts.open(path, writable=True).close()
     with plain_connection(path) as connection:
         rows = connection.execute("SELECT table_name, table_version FROM version ORDER BY 1")
         assert rows.fetchall() == [("grp", 2), ("subscriber", 7), ("version", 1)]
@@ -133,11 +135,11 @@ def test_a_database_for_something_else_is_left_alone(tmp_path):
         connection.execute("CREATE TABLE photos (id INTEGER)")
     before = path.read_bytes()
     with pytest.raises(ConfigError, match="for something else") as error:
-        Store.open(path, writable=True)
+        Accounts.open(path, writable=True)
     assert str(path) in one_line(error)
     assert path.read_bytes() == before
     with pytest.raises(ConfigError, match="has no table 'subscriber'"):
-        Store.open(path)
+        SqliteStore.open(path)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +155,7 @@ def test_a_table_that_lacks_a_column_is_refused_by_name(tmp_path, table, lacks):
     with plain_connection(path) as connection:
         connection.execute(f"CREATE TABLE {table}")
     with pytest.raises(ConfigError, match=f"no column '{lacks}'"):
-        Store.open(path)
+        SqliteStore.open(path)
 
 
 # --- what goes wrong ------------------------------------------------------------------------------
@@ -162,7 +164,7 @@ def test_a_table_that_lacks_a_column_is_refused_by_name(tmp_path, table, lacks):
 def test_a_reader_does_not_create(tmp_path):
     path = tmp_path / "missing.sqlite"
     with pytest.raises(ConfigError, match="no such database; adding a first user") as error:
-        Store.open(path)
+        SqliteStore.open(path)
     assert one_line(error).startswith(str(path))
     assert not path.exists()
 
@@ -172,72 +174,72 @@ def test_not_a_database(tmp_path, writable):
     path = tmp_path / "notes.txt"
     path.write_bytes(b"these are notes, and no database at all\n" * 50)
     with pytest.raises(ConfigError, match="is not an SQLite database") as error:
-        Store.open(path, writable=writable)
+        Accounts.open(path, writable=writable)
     assert one_line(error).startswith(str(path))
 
 
 @pytest.mark.parametrize("writable", [False, True])
 def test_a_directory(tmp_path, writable):
     with pytest.raises(ConfigError) as error:
-        Store.open(tmp_path, writable=writable)
+        Accounts.open(tmp_path, writable=writable)
     assert one_line(error).startswith(str(tmp_path))
 
 
 def test_a_directory_that_does_not_exist(tmp_path):
     with pytest.raises(ConfigError, match="cannot be created: No such file or directory"):
-        Store.open(tmp_path / "none" / "disc.sqlite", writable=True)
+        Accounts.open(tmp_path / "none" / "disc.sqlite", writable=True)
 
 
 def test_an_empty_file_has_no_subscribers(tmp_path):
     path = tmp_path / "empty.sqlite"
     path.touch()
     with pytest.raises(ConfigError, match="has no table 'subscriber'"):
-        Store.open(path)
+        SqliteStore.open(path)
 
 
 @pytest.mark.parametrize("writable", [False, True])
 def test_a_damaged_file(tmp_path, writable):
     path = tmp_path / "disc.sqlite"
-    with Store.create(path) as store:
+    with Accounts.create(path) as store:
         store.add_user("alice", "siphub.net", "secret")
     content = bytearray(path.read_bytes())
     content[100:200] = b"\xff" * 100  # the first page's b-tree header, that of sqlite_master
     path.write_bytes(content)
     with pytest.raises(ConfigError, match="is damaged") as error:
-        Store.open(path, writable=writable)
+        Accounts.open(path, writable=writable)
     assert one_line(error).startswith(str(path))
 
 
 def test_a_locked_database_is_waited_for_and_then_refused(tmp_path, monkeypatch):
     path = tmp_path / "disc.sqlite"
-    Store.create(path).close()
+    Accounts.create(path).close()
     monkeypatch.setattr(schema, "WRITER_WAIT", 0.05)
     with plain_connection(path) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(ConfigError, match="locked by another process") as error:
-            Store.open(path, writable=True)
+            Accounts.open(path, writable=True)
         assert one_line(error).startswith(str(path))
-        Store.open(path).close()  # a reader is not held up
+        SqliteStore.open(path).close()  # a reader is not held up
 
 
 def test_a_file_that_may_not_be_read(public_dir):
     path = public_dir / "disc.sqlite"
-    Store.create(path).close()
+    Accounts.create(path).close()
     path.chmod(0)
     with (
         unprivileged(),
         pytest.raises(ConfigError, match="cannot be read: Permission denied"),
     ):
-        Store.open(path)
+        SqliteStore.open(path)
 
 
 def test_a_file_that_may_not_be_written(public_dir):
     path = public_dir / "disc.sqlite"
-    Store.create(path).close()
+    Accounts.create(path).close()
     path.chmod(0o444)
     public_dir.chmod(0o555)
     with unprivileged(), pytest.raises(ConfigError, match="cannot be") as error:
-        Store.open(path, writable=True)
+        Accounts.open(path, writable=True)
     assert one_line(error).startswith(str(path))
 
 
@@ -248,7 +250,7 @@ def test_a_file_that_may_not_be_written(public_dir):
 def sealed(public_dir):
     """A database in WAL mode, in a directory where no ``-shm`` file can be made."""
     path = public_dir / "disc.sqlite"
-    with Store.create(path) as store:
+    with Accounts.create(path) as store:
         store.add_user("alice", "siphub.net", "secret")
     path.chmod(0o444)
     public_dir.chmod(0o555)
@@ -256,9 +258,9 @@ def sealed(public_dir):
 
 
 def test_a_database_in_a_read_only_place_is_read(sealed):
-    with unprivileged(), Store.open(sealed) as store:
-        assert store.ha1("alice", "siphub.net")
-        assert store.data_version() == store.data_version()
+    with unprivileged(), SqliteStore.open(sealed) as store:
+        assert ha1(store, "alice", "siphub.net")
+        assert version(store) == version(store)
     assert os.listdir(sealed.parent) == [sealed.name]
 
 
@@ -266,14 +268,14 @@ def test_a_change_by_somebody_who_may_write_there_is_seen(sealed):
     if os.geteuid() != 0:
         pytest.skip("needs a second user")
     with unprivileged():
-        store = Store.open(sealed)
+        store = SqliteStore.open(sealed)
     with store:
-        before = store.data_version()
-        with Store.open(sealed, writable=True) as writer:
+        before = version(store)
+        with Accounts.open(sealed, writable=True) as writer:
             writer.add_user("bob", "siphub.net", "secret")
         with unprivileged():
-            assert store.data_version() != before
-            assert store.ha1("bob", "siphub.net")
+            assert version(store) != before
+            assert ha1(store, "bob", "siphub.net")
 
 
 def test_a_journal_that_a_killed_writer_left_is_rolled_back_by_a_reader(tmp_path):
@@ -289,8 +291,8 @@ def test_a_journal_that_a_killed_writer_left_is_rolled_back_by_a_reader(tmp_path
         shutil.copy(path, killed)
         shutil.copy(f"{path}-journal", f"{killed}-journal")
         connection.execute("ROLLBACK")
-    with Store.open(killed) as store:
-        assert store.count_users() == 0
+    with Accounts.open(killed) as accounts:
+        assert accounts.count_users() == 0
 
 
 # --- databases by URL -----------------------------------------------------------------------------
@@ -338,7 +340,7 @@ def test_a_database_is_named_by_its_path_or_a_url_of_sqlite(name, path):
     ],
 )
 def test_another_url_is_refused_in_one_line_without_a_password(url, shown):
-    for use in (schema.database_path, Store.open, Store.create):
+    for use in (schema.database_path, SqliteStore.open, Accounts.create):
         with pytest.raises(ConfigError) as error:
             use(url)
         assert str(error.value).startswith(f"{shown}: ")

@@ -15,8 +15,9 @@ from kit.wire import result_code as code
 
 import auth_diameter as ad
 from auth_diameter.lab.uac import authorization
-from auth_diameter.store.accounts import Store
-from auth_diameter.store.names import Hashes, compute_ha1
+from auth_diameter.store.accounts import Accounts
+from auth_diameter.store.hashes import Hashes, compute_ha1
+from auth_diameter.store.sqlite import SqliteStore
 from auth_diameter.verifier.config import VerifierConfig
 from auth_diameter.verifier.nonces import Nonces
 from auth_diameter.verifier.outcome import Outcome
@@ -28,12 +29,12 @@ ALL = ("SHA-512-256", "SHA-256", "MD5")
 @pytest.fixture
 def store(tmp_path):
     path = tmp_path / "disc.sqlite"
-    with Store.create(path) as store:
+    with Accounts.create(path) as store:
         store.add_user("alice", REALM, PASSWORD)
         store.add_user("bob", REALM, "builder")
-        with store.changing():
+        with store.database.changing():
             store.put("mary", REALM, Hashes(compute_ha1("mary", REALM, "lamb")), exists=False)
-    with Store.open(path) as opened:
+    with SqliteStore.open(path) as opened:
         yield opened
 
 
@@ -185,7 +186,7 @@ def test_a_user_with_md5_only_is_challenged_with_md5_only(make):
 @pytest.mark.parametrize("majority", ["MD5", "all"])
 def test_nobody_learns_from_challenges_who_exists(make, store, majority):
     """An unknown name is offered what most users of its realm are."""
-    with Store.open(store.path, writable=True) as writer, writer.changing():
+    with Accounts.open(store.name, writable=True) as writer, writer.database.changing():
         for number in range(5 if majority == "MD5" else 0):
             ha1 = compute_ha1(f"old{number}", REALM, "x")
             writer.put(f"old{number}", REALM, Hashes(ha1), exists=False)
@@ -205,7 +206,7 @@ def test_who_can_use_nothing_that_is_offered_looks_like_anybody(make, store):
     """With strong algorithms alone a user with MD5 is challenged as one who does not exist."""
     server = make(algorithms=ALL[:2])
     assert list(server.challenges(user="mary")) == list(server.challenges(user="nobody")) == list(ALL[:2])
-    with Store.open(store.path, writable=True) as writer, writer.changing():
+    with Accounts.open(store.name, writable=True) as writer, writer.database.changing():
         for name in ("old1", "old2", "old3"):
             hashes = Hashes(
                 compute_ha1(name, REALM, "x"), ha1_sha256=compute_ha1(name, REALM, "x", "SHA-256")
@@ -220,9 +221,9 @@ def test_after_a_change_a_user_is_offered_what_he_has_now(make, store):
     server = make(algorithms=ALL)
     assert list(server.challenges(user="mary")) == ["MD5"]
     assert list(server.challenges(user="nobody")) == list(ALL)
-    with Store.open(store.path, writable=True) as writer:
+    with Accounts.open(store.name, writable=True) as writer:
         writer.add_user("mary", REALM, "lamb", replace=True)
-        with writer.changing() as connection:
+        with writer.database.changing() as connection:
             connection.execute("UPDATE subscriber SET ha1_sha256 = '' WHERE username <> 'mary'")
     server.now += 0.5
     assert list(server.challenges(user="mary")) == list(ALL)
@@ -366,7 +367,7 @@ def test_a_hash_of_nobody_stands_for_no_neighbour(make):
 def test_userhash_of_a_user_who_was_added_meanwhile(make, store):
     server = make(userhash=True)
     assert code(server.ask(server.respond(userhash=True))) == 2001
-    with Store.open(store.path, writable=True) as writer:
+    with Accounts.open(store.name, writable=True) as writer:
         writer.add_user("new", REALM, PASSWORD)
     server.now += 1
     assert code(server.ask(server.respond(user="new", userhash=True))) == 2001
@@ -377,7 +378,7 @@ def test_who_hashes_the_username_is_out_half_a_second_after_a_change(make, store
     server = make(userhash=True)
     alice, bob = server.respond(userhash=True), server.respond(user="bob", password="builder", userhash=True)
     assert [code(server.ask(value)) for value in (alice, bob)] == [2001, 2001]
-    with Store.open(store.path, writable=True) as writer:
+    with Accounts.open(store.name, writable=True) as writer:
         writer.add_user("alice", REALM, "another", replace=True)
         writer.delete_user("bob", REALM)
     server.now += 0.5

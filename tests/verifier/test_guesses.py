@@ -15,7 +15,9 @@ from kit.wire import result_code as code
 import auth_diameter as ad
 from auth_diameter._core import user_hash
 from auth_diameter.lab.uac import authorization
-from auth_diameter.store.accounts import Store, StoreError
+from auth_diameter.store.accounts import Accounts
+from auth_diameter.store.sqlite import SqliteStore
+from auth_diameter.store.store import StoreError
 from auth_diameter.verifier import verifier as verifier_module
 from auth_diameter.verifier.outcome import Outcome
 
@@ -26,10 +28,10 @@ URI = f"sip:{REALM}"
 @pytest.fixture
 def store(tmp_path):
     path = tmp_path / "disc.sqlite"
-    with Store.create(path) as store:
+    with Accounts.create(path) as store:
         store.add_user("alice", REALM, PASSWORD)
         store.add_user("bob", REALM, "builder")
-    with Store.open(path) as opened:
+    with SqliteStore.open(path) as opened:
         yield opened
 
 

@@ -7,7 +7,8 @@ from kit.asker import REALM, Asker
 
 from auth_diameter import refusals
 from auth_diameter.lab.uac import authorization
-from auth_diameter.store.accounts import Store
+from auth_diameter.store.accounts import Accounts
+from auth_diameter.store.sqlite import SqliteStore
 from auth_diameter.verifier.outcome import Outcome
 
 HERE, ELSEWHERE = "192.0.2.1", "192.0.2.2"
@@ -19,11 +20,11 @@ def make(caplog, monkeypatch):
     """A DISC that knows alice, with settings, and a telephone at HERE; each refusal has a line."""
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(refusals, "_EVERY", 0.0)
-    with Store.open(":memory:", writable=True) as store:
+    with Accounts.open(":memory:", writable=True) as store:
         store.add_user("alice", REALM, "wonderland")
 
         def start(**settings):
-            asker = Asker(store, **settings)
+            asker = Asker(SqliteStore(store.database), **settings)
             asker.source = HERE
             return asker
 

@@ -36,8 +36,11 @@ from kit.wire import (
 import auth_diameter as ad
 from auth_diameter.disc.server import Disc, Outcome, VerifierConfig
 from auth_diameter.lab.uac import authorization
-from auth_diameter.store.accounts import Store, StoreError
-from auth_diameter.verifier import subscribers
+from auth_diameter.store import cache
+from auth_diameter.store.accounts import Accounts
+from auth_diameter.store.hashes import candidates
+from auth_diameter.store.sqlite import SqliteStore
+from auth_diameter.store.store import Realm, StoreError
 from auth_diameter.verifier import verifier as verifier_module
 from auth_diameter.verifier.nonces import Nonces
 
@@ -79,7 +82,7 @@ def respond(disc, username="alice", password=PASSWORD, now=NOW, realm=REALM, met
 @pytest.fixture
 def path(tmp_path):
     path = tmp_path / "disc.sqlite"
-    with Store.create(path) as store:
+    with Accounts.create(path) as store:
         store.add_user("alice", REALM, PASSWORD)
         store.add_user("bob", REALM, "builder")
         store.add_group("alice", REALM, "voicemail")
@@ -88,7 +91,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def store(path):
-    with Store.open(path) as opened:
+    with SqliteStore.open(path) as opened:
         yield opened
 
 
@@ -250,9 +253,9 @@ def test_an_empty_nonce_answers_no_challenge_and_gets_one(disc, password):
 
 
 def test_a_nonce_of_another_realm_is_not_ours(path):
-    with Store.open(path, writable=True) as store:
+    with Accounts.open(path, writable=True) as store:
         store.add_user("alice", "example.org", PASSWORD)
-        disc = Disc(store)
+        disc = Disc(SqliteStore(store.database))
         nonce = challenge_of(ask(disc, question(ad.Avp(DESTINATION_REALM, "example.org")))).nonce
         challenge = ad.Challenge.parse(f'Digest realm="{REALM}", nonce="{nonce}", qop="auth"')
         value = authorization(challenge, "alice", PASSWORD, "REGISTER", "sip:siphub.net")
@@ -326,7 +329,7 @@ def test_an_unknown_user_and_a_wrong_password_cannot_be_told_apart(disc, rechall
 
 def test_nobody_gets_in_with_the_digest_of_the_user_who_is_not_there(disc):
     """An unknown user is compared with some HA1; to guess that one must not help."""
-    for ha1 in ("0" * 32, subscribers._DECOY[:32]):
+    for ha1 in ("0" * 32, candidates((None,), "MD5").ha1s):
         challenge = challenge_of(ask(disc, question()))
         response = ad.digest_response(ha1, "REGISTER", "sip:siphub.net", challenge.nonce)
         value = (
@@ -340,7 +343,7 @@ def test_nobody_gets_in_with_the_digest_of_the_user_who_is_not_there(disc):
 def test_a_user_whose_ha1_is_not_usable_cannot_get_in(path):
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE subscriber SET ha1 = '', ha1b = '' WHERE username = 'alice'")
-    with Store.open(path) as store:
+    with SqliteStore.open(path) as store:
         disc = Disc(store)
         for password in (PASSWORD, ""):
             assert result_code(ask(disc, with_credentials(respond(disc, "alice", password)))) == 5003
@@ -503,7 +506,7 @@ def test_an_answer_among_questions_is_passed_over(disc):
 @given(st.lists(st.tuples(st.sampled_from([1, 283, 400, 401, 403, 404, 405, 406]), st.binary(max_size=40))))
 def test_every_question_gets_exactly_one_answer(avps):
     data = ad.Message(265, [ad.Avp(code, value) for code, value in avps], application_id=1).encode()
-    with Store.open(":memory:") as store:
+    with SqliteStore.open(":memory:") as store:
         answer = ask(Disc(store), data)
     assert result_code(answer) in {3001, 4001, 5003, 5004, 5005, 5009, 5014}
 
@@ -537,24 +540,24 @@ def test_a_batch_is_answered_question_by_question(disc):
 class Failing:
     """A store that fails when told so, and counts how often it is asked."""
 
-    path = "disc.sqlite"
+    name = "disc.sqlite"
 
     def __init__(self, store):
         self.store = store
         self.failing = True
         self.asked = 0
 
-    def together(self):
-        return self.store.together()
+    async def version(self):
+        return await self._ask(self.store.version)
 
-    def __getattr__(self, name):
-        def lookup(*arguments):
-            self.asked += 1
-            if self.failing:
-                raise StoreError("disc.sqlite: database is locked")
-            return getattr(self.store, name)(*arguments)
+    async def fetch(self, keys):
+        return await self._ask(self.store.fetch, keys)
 
-        return lookup
+    async def _ask(self, lookup, *arguments):
+        self.asked += 1
+        if self.failing:
+            raise StoreError("disc.sqlite: database is locked")
+        return await lookup(*arguments)
 
 
 def test_a_store_that_fails_is_5012_and_never_a_way_in(disc, store):
@@ -604,7 +607,7 @@ def test_a_user_who_was_looked_up_fails_as_well_while_the_store_does(disc, store
 def test_a_changed_database_is_noticed(path, disc):
     value = respond(disc)
     assert result_code(ask(disc, with_credentials(value))) == 2001
-    with Store.open(path, writable=True) as writer:
+    with Accounts.open(path, writable=True) as writer:
         writer.add_user("alice", REALM, "another", replace=True)
         writer.add_user("carol", "example.org", "secret")
     assert result_code(ask(disc, with_credentials(value), NOW + 1.0)) == 5003
@@ -616,7 +619,7 @@ def test_a_changed_database_is_noticed(path, disc):
 def test_a_deleted_user_is_out_within_half_a_second(path, disc):
     value = respond(disc)
     assert result_code(ask(disc, with_credentials(value))) == 2001
-    with Store.open(path, writable=True) as writer:
+    with Accounts.open(path, writable=True) as writer:
         writer.delete_user("alice", REALM)
     assert result_code(ask(disc, with_credentials(value), NOW + 0.5)) == 5003
 
@@ -624,16 +627,13 @@ def test_a_deleted_user_is_out_within_half_a_second(path, disc):
 def test_a_clock_that_steps_back_does_not_keep_a_deleted_user_in(path, disc):
     value = respond(disc, now=NOW - 3600)
     ask(disc, with_credentials(value))
-    with Store.open(path, writable=True) as writer:
+    with Accounts.open(path, writable=True) as writer:
         writer.delete_user("alice", REALM)
     assert result_code(ask(disc, with_credentials(value), NOW - 3600)) == 5003
 
 
 ROOMS = [
-    (module, name)
-    for module in (verifier_module, subscribers)
-    for name in vars(module)
-    if name.endswith("_ROOM")
+    (module, name) for module in (cache, verifier_module) for name in vars(module) if name.endswith("_ROOM")
 ]
 
 
@@ -667,7 +667,7 @@ def test_names_that_strangers_ask_for_do_not_fill_the_memory(store, monkeypatch,
     try:
         attack(1000)  # all that was kept before goes, and is not counted
         assert tracemalloc.get_traced_memory()[1] <= len(ROOMS) * (64 << 10)
-        assert len(disc._verifier._subscribers.users) > 10
+        assert len(disc._cache.users) > 10
     finally:
         tracemalloc.stop()
 
@@ -675,7 +675,7 @@ def test_names_that_strangers_ask_for_do_not_fill_the_memory(store, monkeypatch,
 def test_one_huge_name_is_not_kept(disc):
     for name in ("x" * 60_000, "\U0001f4de" * 1000):
         ask(disc, question(ad.Avp(DESTINATION_REALM, name)))
-        assert disc._verifier._subscribers.realms.get(name) is None
+        assert disc._cache.get(Realm(name)) is None
 
 
 # --- the log -------------------------------------------------------------------------------------------

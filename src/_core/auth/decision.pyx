@@ -1,4 +1,4 @@
-"""What the three functions return: one small object for each request, compiled so that it costs little."""
+"""The result of an authorization."""
 
 cimport cython
 
@@ -6,7 +6,8 @@ cimport cython
 @cython.final
 @cython.freelist(1024)
 cdef class Decision:
-    """What to do with a request. True only when it is let through.
+    """Decision(return_code, cause, status=None, reply=None, username=None, realm=None, headers=())\n--\n
+    What to do with a request. True only when it is let through.
 
     :ivar return_code: int, as the OpenSER function returns it.
     :ivar status: int, SIP status to reply with, or None where nothing is to be replied.

@@ -1,12 +1,12 @@
-"""Arguments of Python functions, checked."""
+"""Checks of the arguments of Python functions."""
 
 from cpython.number cimport PyNumber_Index
 
 cdef inline object checked(object value, str name, object most):
-    """An argument's integer.
+    """An argument as an integer.
 
     :raises ConfigError: it is not from 0 to `most`.
-    :raises TypeError: it is no integer.
+    :raises TypeError: it is not an integer.
     """
     number = PyNumber_Index(value)
     if not 0 <= number <= most:

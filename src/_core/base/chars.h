@@ -1,5 +1,5 @@
-/* Character classes of RFC 3261 section 25.1 (which are those of RFC 2396 for URIs), and the scan
- * for the end of a line, which looks at 16 bytes at a time where the machine can.
+/* Character classes of RFC 3261, section 25.1 (for URIs those of RFC 2396), and scans for control characters and
+ * quotes, 16 bytes at a time if the machine can.
  */
 #ifndef AUTH_DIAMETER_CHARS_H
 #define AUTH_DIAMETER_CHARS_H
@@ -27,7 +27,7 @@ enum {
 
 static const uint8_t ad_class[256] = {
     ['!'] = AD_TOKEN | AD_UNRESERVED,
-    ['#'] = AD_USER, /* not by the RFC, but door stations and trunks send it raw */
+    ['#'] = AD_USER, /* not in the RFC, but door stations and trunks send it unescaped */
     ['$'] = AD_UNRESERVED,
     ['%'] = AD_TOKEN | AD_UNRESERVED,
     ['&'] = AD_USER | AD_PARAM | AD_URIC,
@@ -71,7 +71,7 @@ static inline int ad_is(uint8_t c, int set) { return ad_class[c] & set; }
 
 static inline int ad_is_control(uint8_t c) { return (c < 0x20 && c != '\t') || c == 0x7f; }
 
-/* memcpy for the few bytes that a name or a number has: two moves that may overlap, and no call. */
+/* memcpy for short names and numbers: two moves that may overlap, and no call. */
 static inline void ad_copy(uint8_t *to, const uint8_t *from, size_t n)
 {
     if (n >= 8) {
@@ -146,7 +146,7 @@ static inline int ad_is_word(const uint8_t *p, size_t n, const char *word, size_
     return 1;
 }
 
-/* The first control character (HTAB is none here) at or after p, or end. */
+/* The first control character except HTAB at or after p, or end. */
 static inline const uint8_t *ad_find_control(const uint8_t *p, const uint8_t *end)
 {
 #if defined(__SSE2__)

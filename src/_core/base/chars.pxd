@@ -1,4 +1,4 @@
-"""Character classes and scans of ``chars.h``, and the lexical steps that SIP's grammars share."""
+"""Character classes and scans of ``chars.h``, and the lexical steps that the grammars of SIP share."""
 
 from libc.stdint cimport uint8_t
 
@@ -16,16 +16,17 @@ cdef extern from "base/chars.h" nogil:
 
 
 cdef inline int hex_value(uint8_t c) noexcept nogil:
-    """Of one hexadecimal digit."""
+    """The value of a hexadecimal digit."""
     return c - c'0' if c <= c'9' else (c | 0x20) - c'a' + 10
 
 
 cdef inline bint is_lws(uint8_t c) noexcept nogil:
-    """SP, HTAB, or a byte of a fold: a header's value holds CR and LF only as part of one."""
+    """Whether it is SP, HTAB or part of a fold: the value of a header field has CR and LF in folds only."""
     return c == c' ' or c == c'\t' or c == c'\r' or c == c'\n'
 
 
 cdef inline void skip_lws(Reader *r) noexcept nogil:
+    """Passes over LWS."""
     cdef const uint8_t *p = r.p
     while p < r.end and is_lws(p[0]):
         p += 1
@@ -33,7 +34,7 @@ cdef inline void skip_lws(Reader *r) noexcept nogil:
 
 
 cdef inline bint skip_byte(Reader *r, uint8_t c) noexcept nogil:
-    """Passes over `c` if it comes next, with LWS on both sides (RFC 3261, 25.1: SEMI, EQUAL …)."""
+    """The byte `c` with LWS on both sides (RFC 3261, 25.1: SEMI, EQUAL …)."""
     skip_lws(r)
     if r.p < r.end and r.p[0] == c:
         r.p += 1
@@ -43,7 +44,7 @@ cdef inline bint skip_byte(Reader *r, uint8_t c) noexcept nogil:
 
 
 cdef inline bint take_class(Reader *r, int set, Span *out) noexcept nogil:
-    """1*(bytes of the class `set`); False where there is none."""
+    """1*(bytes of the class `set`)"""
     out.p = r.p
     r.p = ad_skip_class(r.p, r.end, set)
     out.n = <size_t>(r.p - out.p)
@@ -51,14 +52,14 @@ cdef inline bint take_class(Reader *r, int set, Span *out) noexcept nogil:
 
 
 cdef inline bint is_word(Span s, const char *word, size_t n) noexcept nogil:
-    """Whether `s`, which holds no control character, is `word` of n bytes in any case."""
+    """Whether `s` is `word` of n bytes in any case; `s` holds no control character."""
     return ad_is_word(s.p, s.n, word, n)
 
 
 cdef inline bint take_quoted(Reader *r, Span *out, bint *escaped) noexcept nogil:
-    """A quoted-string, with r.p on its opening quote; `out` is what stands between the quotes.
+    """A quoted-string with r.p on its opening quote; `out` is the content without the quotes.
 
-    `escaped` says whether it holds quoted-pairs or folds, which `unquote` resolves.
+    `escaped` is whether it holds quoted-pairs or folds, which `unquote` resolves.
     """
     cdef const uint8_t *start = r.p + 1
     cdef const uint8_t *p = start
@@ -87,7 +88,12 @@ cdef inline bint take_quoted(Reader *r, Span *out, bint *escaped) noexcept nogil
 
 
 cdef inline size_t unquote(Span s, uint8_t *out) noexcept nogil:
-    """What a quoted-string means: quoted-pairs resolved, folds made one SP. `out` has room for s.n."""
+    """Writes the content of a quoted-string with quoted-pairs resolved and each fold as one SP.
+
+    `out` has room for s.n bytes.
+
+    :returns: how many bytes were written.
+    """
     cdef const uint8_t *p = s.p
     cdef const uint8_t *end = s.p + s.n
     cdef uint8_t *q = out

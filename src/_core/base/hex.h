@@ -1,4 +1,4 @@
-/* Hexadecimal digits of 16 bytes, written, lowered and compared in a few instructions. */
+/* Hexadecimal digits of 16 bytes: writing, lower case and comparison in a few instructions. */
 #ifndef AUTH_DIAMETER_HEX_H
 #define AUTH_DIAMETER_HEX_H
 
@@ -36,7 +36,7 @@ static inline void ad_lower_hex(uint8_t *out, const uint8_t *digits)
         out[i] = digits[i] | 0x20;
 }
 
-/* Whether n digits are the same but for case, in a time that does not depend on where they differ. */
+/* Whether n digits are equal without regard to case, in constant time. */
 static inline int ad_same_hex(const uint8_t *given, const uint8_t *expected, size_t n)
 {
     uint8_t difference = 0;

@@ -1,7 +1,7 @@
 /* SipHash-1-3 with 128 bits (Aumasson and Bernstein, "SipHash: a fast short-input PRF", 2012, and its reference's
- * double output): what nobody can foresee, or make two inputs share, who does not know the key.
+ * double output). Without the key nobody can predict a hash, or make two inputs collide.
  *
- * One compression round a word, as Python's and Rust's tables have it: what is sought here is what they seek.
+ * One compression round for each word, as in the hash tables of Python and Rust, which have the same aim.
  */
 #ifndef AUTH_DIAMETER_SIPHASH_H
 #define AUTH_DIAMETER_SIPHASH_H
@@ -47,7 +47,7 @@ static inline void ad_siphash_word(ad_siphash *s, uint64_t word)
     s->v0 ^= word;
 }
 
-/* So many bytes, the last word filled with zeros: whoever puts several of them puts their sizes first. */
+/* The bytes of `data`, the last word filled with zeros; the caller of several hashes their sizes first. */
 static inline void ad_siphash_bytes(ad_siphash *s, const void *data, size_t size)
 {
     ad_siphash state = *s;      /* in registers: the data might be anywhere, `s` too */

@@ -1,18 +1,17 @@
-"""Pointer and length, and the bounds-checked reads that every parser goes through.
+"""Pointer and length, and the bounds-checked reads that every parser uses.
 
-A ``Span`` borrows: whoever fills one keeps the bytes alive. A ``Reader`` is a Span that is used up
-from the left; each read says whether there was enough, and takes nothing where there was not
-(``need <= left``, in unsigned arithmetic, so that no length can wrap around).
+A ``Span`` borrows bytes: the caller keeps them alive. A ``Reader`` is a Span that parsers consume from the
+left. A read either takes all it needs or nothing. The check is ``need <= left`` in unsigned arithmetic, which
+cannot wrap around.
 
-Every parser of ``_core`` returns in the same way; after it, callers write ``if not take_…`` or ``if … <= 0``::
+All parsers of ``_core`` share one return convention::
 
-    > 0    read: `out` is filled, and the Reader stands behind what was read
-      0    not there: the Reader, or `offset`, is at the first byte that does not fit; at the end of
-           a stream more bytes may make it whole
-    < 0    malformed, where callers have to know in which way: a named constant says it
+    > 0    read; `out` is filled, and the Reader is behind the bytes that were read
+      0    not there, or in a stream not complete; the Reader, or `offset`, is at the byte that does not fit
+    < 0    malformed; a named constant tells how, and the Reader, or `offset`, is at the place
 
-One that can fail in one way only, such as every ``take_…``, is a ``bint``. A whole message has more to tell
-than a number can: SipMessage, AnswerView and QuestionView carry the fault themselves.
+A parser with one way to fail, such as any ``take_…``, is a ``bint``. A fault in a whole message needs more than a
+number: it is in SipMessage, AnswerView or QuestionView.
 """
 
 from libc.stdint cimport uint8_t, uint32_t
@@ -29,7 +28,7 @@ cdef struct Reader:
 
 
 cdef inline bint take(Reader *r, size_t need, Span *out) noexcept nogil:
-    """The next `need` bytes into `out`; False, and nothing taken, where there are fewer."""
+    """The next `need` bytes."""
     if not need <= <size_t>(r.end - r.p):
         return False
     out.p = r.p
@@ -48,7 +47,7 @@ cdef inline bint take_u32(Reader *r, uint32_t *out) noexcept nogil:
 
 
 cdef inline void put_u32(uint8_t *out, uint32_t value) noexcept nogil:
-    """4 bytes, big-endian; `out` has room for them."""
+    """Writes 4 bytes, big-endian."""
     out[0] = <uint8_t>(value >> 24)
     out[1] = <uint8_t>(value >> 16)
     out[2] = <uint8_t>(value >> 8)
@@ -56,12 +55,12 @@ cdef inline void put_u32(uint8_t *out, uint32_t value) noexcept nogil:
 
 
 cdef inline uint8_t lower(uint8_t c) noexcept nogil:
-    """ASCII lower case; every other byte as it is."""
+    """The lower case of an ASCII letter; any other byte unchanged."""
     return c | 0x20 if c'A' <= c <= c'Z' else c
 
 
 cdef inline bint equal_nocase(Span a, Span b) noexcept nogil:
-    """ASCII case-insensitive equality."""
+    """Whether two spans are equal without regard to the case of ASCII letters."""
     cdef size_t i
     if a.n != b.n:
         return False
@@ -69,6 +68,13 @@ cdef inline bint equal_nocase(Span a, Span b) noexcept nogil:
         if a.p[i] != b.p[i] and lower(a.p[i]) != lower(b.p[i]):
             return False
     return True
+
+
+cdef inline Reader reader_of(Span s) noexcept nogil:
+    cdef Reader r
+    r.p = s.p
+    r.end = s.p + s.n
+    return r
 
 
 cdef inline Span between(const uint8_t *start, const uint8_t *end) noexcept nogil:

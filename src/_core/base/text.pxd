@@ -1,4 +1,4 @@
-"""Between Python's text and spans of bytes: UTF-8 in, UTF-8 with surrogate escapes out."""
+"""Conversion between Python text and spans of bytes: UTF-8 in, UTF-8 with surrogate escapes out."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_DecodeUTF8
@@ -12,7 +12,7 @@ cdef extern from "Python.h":
 
 
 cdef inline int span_of(object value, Span *out, str what) except -1:
-    """Borrows the bytes of a str (UTF-8) or bytes object, for as long as that lives."""
+    """Borrows the bytes of a str (UTF-8) or bytes object while that is alive."""
     cdef Py_ssize_t n
     if isinstance(value, str):
         out.p = <const uint8_t *>PyUnicode_AsUTF8AndSize(value, &n)
@@ -26,7 +26,10 @@ cdef inline int span_of(object value, Span *out, str what) except -1:
 
 
 cdef inline object borrow(object value, Span *out, str what):
-    """As `span_of`, for text that may hold bytes which are no UTF-8: returns what has to be kept."""
+    """Borrows the bytes of a str or bytes object; a str may hold surrogate escapes.
+
+    :returns: the object that owns the bytes; the caller keeps it.
+    """
     if isinstance(value, str) and not PyUnicode_IS_ASCII(value):
         value = value.encode("utf-8", "surrogateescape")
     span_of(value, out, what)
@@ -42,5 +45,5 @@ cdef inline bytes as_bytes(object value, str what):
 
 
 cdef inline str text_of(Span s):
-    # Bytes that are no UTF-8 survive a round trip; printing them is the caller's affair.
+    # Bytes that are not UTF-8 survive a round trip.
     return PyUnicode_DecodeUTF8(<const char *>s.p, <Py_ssize_t>s.n, "surrogateescape")

@@ -13,9 +13,8 @@
     +---------------------------------------------------------------+
     |    Data, then zeros up to a multiple of 4 (not in AVP Length) |
 
-The functions here allocate nothing and touch no Python object: those that read fill structs that
-the caller owns, with pointers into the caller's bytes; those that write trust that the caller made
-room.
+The functions here allocate nothing and touch no Python object. Readers fill structs that the caller owns,
+with pointers into the caller's bytes; for writers the caller makes room.
 """
 
 cimport cython
@@ -30,18 +29,18 @@ cdef enum:
     AVP_HEADER = 8             # RFC 6733, section 4.1: code, flags and length
     AVP_VENDOR_HEADER = 12     # the same with a Vendor-ID
     AVP_LENGTH_LIMIT = 1 << 24  # AVP Length has 24 bits: it is less than this
-    GROUP_DEPTH = 16           # how deep groups may stand in groups
+    GROUP_DEPTH = 16           # how deep groups may be nested
 
 
 ctypedef int Detail
 
-# How much an AVP's text shows
+# What the text of an AVP shows
 cdef enum:
     FOR_LOGS                   # no secret, and long values cut
     IN_FULL
 
 
-# What avp_next says of a malformed AVP; all are negative.
+# What `avp_next` returns for a malformed AVP; all are negative.
 cdef enum:
     AVP_CUT = -1               # fewer than 8 bytes left, and some
     AVP_LENGTH_SMALL = -2      # AVP Length below 8, or below 12 with the V flag
@@ -49,21 +48,21 @@ cdef enum:
     AVP_UNPADDED = -4          # the end comes before the padding does
 
 
-# A borrowed view of one AVP: it lives as long as the bytes that were read.
+# A borrowed view of one AVP, valid while the bytes are alive
 cdef struct AvpView:
     uint32_t code
-    uint32_t vendor_id         # 0 where the V flag is not set
+    uint32_t vendor_id         # 0 without the V flag
     uint8_t flags              # all eight bits, as they came
     Span data                  # without the padding
 
 
 cdef inline int avp_next(Reader *r, AvpView *out) noexcept nogil:
-    """The next AVP of a message's or a group's body.
+    """The next AVP in the body of a message or group.
 
-    1: read into `out`, padding passed over; its bytes should be zeros (RFC 6733, section 4), but
-    real peers send others, so they are not looked at. 0: the end. < 0: malformed, which way says
-    AVP_CUT and so on; r.p stays at the AVP's first byte, and but for AVP_CUT out.code and
-    out.flags are set.
+    Padding should be zeros (RFC 6733, section 4), but real peers send other bytes: they are not checked.
+
+    :returns: 1; 0 at the end; < 0 if malformed, AVP_CUT and so on: r.p stays at the AVP's first byte, and
+        out.code and out.flags are set except for AVP_CUT.
     """
     cdef Reader at = r[0]
     cdef Span padding
@@ -90,12 +89,15 @@ cdef inline int avp_next(Reader *r, AvpView *out) noexcept nogil:
 
 
 cdef inline size_t avp_size(size_t data_size) noexcept nogil:
-    """Bytes that an AVP without a Vendor-ID takes, header and padding included; 4 more with one."""
+    """The size of an AVP without a Vendor-ID, header and padding included; 4 bytes more with one."""
     return (AVP_HEADER + data_size + 3) & ~<size_t>3
 
 
 cdef inline uint8_t *avp_put_data(uint8_t *out, const uint8_t *data, size_t n) noexcept nogil:
-    """Data and its zero padding; returns the end."""
+    """Writes data and zero padding.
+
+    :returns: the end.
+    """
     cdef size_t padded = (n + 3) & ~<size_t>3
     if n:
         memcpy(out, data, n)
@@ -106,9 +108,11 @@ cdef inline uint8_t *avp_put_data(uint8_t *out, const uint8_t *data, size_t n) n
 cdef inline uint8_t *avp_put(
     uint8_t *out, uint32_t code, uint8_t flags, const uint8_t *data, size_t n
 ) noexcept nogil:
-    """An AVP without a Vendor-ID; returns the end, `avp_size(n)` bytes on.
+    """Writes an AVP without a Vendor-ID.
 
     `flags` has no AVP_VENDOR, and 8 + n is below AVP_LENGTH_LIMIT.
+
+    :returns: the end, `avp_size(n)` bytes on.
     """
     put_u32(out, code)
     put_u32(out + 4, (<uint32_t>flags << 24) | <uint32_t>(AVP_HEADER + n))
@@ -118,7 +122,10 @@ cdef inline uint8_t *avp_put(
 cdef inline uint8_t *avp_put_vendor(
     uint8_t *out, uint32_t code, uint8_t flags, uint32_t vendor_id, const uint8_t *data, size_t n
 ) noexcept nogil:
-    """An AVP with a Vendor-ID, its V flag set here; returns the end, `avp_size(n) + 4` bytes on."""
+    """Writes an AVP with a Vendor-ID and the V flag.
+
+    :returns: the end, `avp_size(n) + 4` bytes on.
+    """
     put_u32(out, code)
     put_u32(
         out + 4, (<uint32_t>(flags | AVP_VENDOR) << 24) | <uint32_t>(AVP_VENDOR_HEADER + n)
@@ -130,7 +137,10 @@ cdef inline uint8_t *avp_put_vendor(
 cdef inline uint8_t *avp_put_u32(
     uint8_t *out, uint32_t code, uint8_t flags, uint32_t value
 ) noexcept nogil:
-    """An AVP of type Unsigned32 (RFC 6733, section 4.2), such as Result-Code; 12 bytes."""
+    """Writes an AVP of type Unsigned32 (RFC 6733, section 4.2), 12 bytes.
+
+    :returns: the end.
+    """
     cdef uint8_t data[4]
     put_u32(data, value)
     return avp_put(out, code, flags, data, 4)
@@ -141,12 +151,12 @@ cdef class Avp:
     cdef:
         readonly bytes data    # without the padding
         readonly uint32_t code
-        uint32_t vendor        # 0 where the V flag is not set
+        uint32_t vendor        # 0 without the V flag
         uint32_t application   # under which `name` and `value` are looked up
         readonly uint8_t flags
-        uint8_t depth          # how many groups it was taken out of
-        bint made              # it does not change: whoever holds it counts on its size
-        uint8_t padding[3]     # as it came, so that an encoded message is the one decoded
+        uint8_t depth          # how many groups it was inside of
+        bint made              # whether it has its values, which then never change
+        uint8_t padding[3]     # as received, so that encoding gives the bytes that were decoded
 
 
 cdef size_t size_of(Avp avp) noexcept

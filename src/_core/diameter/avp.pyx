@@ -38,22 +38,25 @@ cdef enum:
 @cython.final
 @cython.freelist(64)
 cdef class Avp:
-    """One attribute-value pair, RFC 6733, section 4.1. It does not change.
+    """Avp(code, data, *, flags=64, vendor_id=None)\n--\n
+    An attribute-value pair (RFC 6733, section 4.1); immutable.
+
+    Two AVPs are equal if code, flags, Vendor-ID and data are; padding does not count. `name` and `value`
+    depend on the application of the message that holds the AVP. An AVP in no message belongs to the DISC
+    dialect.
 
     :param code: AVP Code, 0 to 2**32 - 1.
-    :param data: what it holds: the bytes themselves (bytes-like), text (to UTF-8), a number, an IP
-        address, an aware datetime (all three in the AVP's type by the dictionary; a number in any
-        other type as Unsigned32), or a sequence of Avp (Grouped).
-    :param flags: all eight flag bits; 0x40 is M (mandatory). The V flag, 0x80, comes with
-        `vendor_id`.
-    :param vendor_id: Vendor-ID, 0 to 2**32 - 1; None: no Vendor-ID.
-    :raises ConfigError: for a value out of range, text that UTF-8 does not have, or data that does
-        not fit the 24 bits of AVP Length.
-    :raises TypeError: for data of another kind.
-
-    Equal are AVPs of the same code, flags, Vendor-ID and data; padding does not count. `name` and
-    `value` are looked up under the application of the message that the AVP is in, and while it is
-    in none, under that of the DISC dialect.
+    :param data: bytes-like, str (encoded as UTF-8), a number, an IP address, an aware datetime, or a
+        sequence of Avp (Grouped). A number, an address or a time is encoded in the AVP's type by the
+        dictionary; a number in an AVP of any other type as Unsigned32.
+    :param flags: all eight flag bits; 0x40 is M (mandatory). `vendor_id` sets the V flag, 0x80.
+    :param vendor_id: Vendor-ID, 0 to 2**32 - 1; None for no Vendor-ID.
+    :ivar code: int.
+    :ivar flags: int, all eight flag bits.
+    :ivar data: bytes, without the padding.
+    :raises ConfigError: a value is out of range, text cannot be encoded as UTF-8, or data does not fit
+        the 24 bits of AVP Length.
+    :raises TypeError: data is of another type.
     """
 
     def __cinit__(self):
@@ -84,38 +87,40 @@ cdef class Avp:
 
     @property
     def vendor_id(self):
-        """Vendor-ID, or None without the V flag."""
+        """Vendor-ID, int; None without the V flag."""
         return self.vendor if self.flags & AVP_VENDOR else None
 
     @property
     def name(self):
-        """What the AVP is called, such as ``"User-Name"``; ``"AVP"`` where that is not known."""
+        """The AVP's name, such as ``"User-Name"``, str; ``"AVP"`` if it is not in the dictionary."""
         return _name(self.application, self.vendor, self.code)
 
     @property
     def value(self):
-        """The data as its type has it (RFC 6733, sections 4.2 to 4.4).
+        """The data, decoded by its type (RFC 6733, sections 4.2 to 4.4).
 
-        An int, a float, a str, an IPv4Address or IPv6Address, a datetime (UTC, in the years 1968
-        to 2104, as section 4.3.1 has it), or a tuple of Avp. Bytes where the type is not known, is
-        OctetString, or is another than the data fits.
+        An int, a float, a str, an IPv4Address or IPv6Address, a datetime (UTC, in the years 1968 to
+        2104: section 4.3.1), or a tuple of Avp. It is bytes if the type is OctetString or not known, or
+        if the data does not fit the type.
         """
         cdef Entry entry = lookup(self.application, self.vendor, self.code)
         return self.data if entry is None else _decoded(self, entry.kind)
 
     @property
     def avps(self):
-        """The AVPs inside a Grouped one (RFC 6733, section 4.4), as a tuple; read at each call.
+        """The AVPs inside a Grouped one (RFC 6733, section 4.4), tuple of Avp; decoded at each access.
 
-        :raises ParseError: where the data are no AVPs, or lie more than 16 groups deep; its offset
-            counts from the start of `data`.
+        :raises ParseError: the data is not a sequence of AVPs, or is nested more than 16 groups deep.
+            The offset counts from the start of `data`.
         """
         return _inner(self)
 
     def encode(self):
-        """The whole AVP as bytes: header, data, and padding up to a multiple of 4.
+        """The whole AVP: header, data, and padding to a multiple of 4.
 
-        Padding is zeros (RFC 6733, section 4), or, in an AVP that was decoded, as it came.
+        Padding is zeros (RFC 6733, section 4). An AVP that was decoded keeps the padding it had.
+
+        :returns: bytes.
         """
         cdef bytes out = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>size_of(self))
         put(<uint8_t *>PyBytes_AS_STRING(out), self)
@@ -149,7 +154,7 @@ cdef tuple read_avps(
     uint32_t application,
     uint8_t depth,
 ):
-    """The AVPs from `body` to `end`; the offset of a ParseError counts from `start`."""
+    """The AVPs between `body` and `end`; the offset of a ParseError counts from `start`."""
     cdef Reader reader
     cdef AvpView view
     cdef Avp avp
@@ -185,7 +190,7 @@ cdef object _malformed(
     const uint8_t *start,
     uint32_t application,
 ):
-    """The ParseError for what avp_next said of the AVP at reader.p; RFC 6733, section 4.1."""
+    """The ParseError for the status that `avp_next` returned at reader.p (RFC 6733, section 4.1)."""
     cdef size_t at = <size_t>(reader.p - start), have = <size_t>(reader.end - reader.p)
     cdef size_t length, head
     if status == AVP_CUT:
@@ -208,7 +213,7 @@ cdef tuple _inner(Avp avp):
 
 
 cdef object _decoded(Avp avp, int kind):
-    """The value of an AVP of that type; the bytes where they do not fit it."""
+    """The value of an AVP of that type; its bytes if they do not fit the type."""
     cdef bytes data = avp.data
     cdef Py_ssize_t n = PyBytes_GET_SIZE(data)
     if kind == TEXT:
@@ -235,7 +240,7 @@ cdef object _decoded(Avp avp, int kind):
         return IPv6Address(data[2:])
     if n == 4 and kind == TIME:
         seconds = int.from_bytes(data, "big")
-        # The count starts again in 2036; what looks like a time before 1968 is one after.
+        # The count starts again in 2036: a time before 1968 is one after 2036.
         return _1900 + timedelta(seconds=seconds if seconds >> 31 else seconds + (1 << 32))
     return data
 
@@ -248,7 +253,10 @@ cdef size_t size_of(Avp avp) noexcept:
 
 
 cdef uint8_t *put(uint8_t *out, Avp avp) noexcept:
-    """Writes the AVP, `size_of(avp)` bytes; returns the end."""
+    """Writes the AVP, `size_of(avp)` bytes.
+
+    :returns: the end.
+    """
     cdef const uint8_t *data = <const uint8_t *>PyBytes_AS_STRING(avp.data)
     cdef size_t i, n = <size_t>PyBytes_GET_SIZE(avp.data)
     if avp.flags & AVP_VENDOR:
@@ -262,7 +270,7 @@ cdef uint8_t *put(uint8_t *out, Avp avp) noexcept:
 
 
 cdef Avp in_application(Avp avp, uint32_t application):
-    """The same AVP with its names looked up under `application`."""
+    """The same AVP as part of a message of `application`."""
     cdef Avp other
     cdef int i
     if avp.application == application and avp.depth == 0:
@@ -309,7 +317,7 @@ cdef bytes _encoded(object data, int kind):
 
 
 cdef bytes _encoded_int(object number, int kind):
-    """As the integer of that type, Unsigned32 where it is of another."""
+    """The number as that integer type, as Unsigned32 for any other type."""
     size = 8 if kind == U64 or kind == I64 else 4
     signed = kind == I32 or kind == I64
     try:
@@ -382,7 +390,7 @@ cdef _collect(tuple avps, Detail detail, str indent, list rows):
                 inner = _inner(avp)
                 shown = ""
             except ParseError as e:
-                # What should have been a group may hold what its AVPs would have hidden.
+                # The bytes may hold a secret that an AVP in a well-formed group would have hidden.
                 shown = f"<{len(avp.data)} bytes, no group: {e}>"
                 if detail == IN_FULL:
                     shown = f"{_shown_bytes(avp.data)} {shown}"
@@ -394,7 +402,7 @@ cdef _collect(tuple avps, Detail detail, str indent, list rows):
 
 
 cdef str _flags(uint8_t flags):
-    """``VMP`` of those set; the reserved bits, where any is, in hexadecimal."""
+    """The set flags as ``VMP``, and reserved bits in hexadecimal."""
     text = (
         ("V" if flags & AVP_VENDOR else "-")
         + ("M" if flags & AVP_MANDATORY else "-")
@@ -404,12 +412,12 @@ cdef str _flags(uint8_t flags):
 
 
 cdef str _shown_bytes(bytes data):
-    """As a literal where all of it can be read, else in hexadecimal."""
+    """A bytes literal if all of it is printable, else hexadecimal."""
     return repr(data) if data.isascii() and data.decode().isprintable() else "0x" + data.hex()
 
 
 cdef str _shown(Avp avp, Entry entry, Detail detail):
-    """The value, with nothing in it that could act on a terminal or a log."""
+    """The value as text without control characters, which could act on a terminal or a log."""
     if entry is not None and entry.secret and detail == FOR_LOGS:
         return f"<{len(avp.data)} bytes>"
     value = avp.data if entry is None else _decoded(avp, entry.kind)

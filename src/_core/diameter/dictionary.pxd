@@ -1,10 +1,10 @@
-"""Names and types of AVPs, commands and results, for those who read a message."""
+"""Names and types of AVPs, commands and results, to show messages to people."""
 
 cimport cython
 from libc.stdint cimport uint32_t
 
 
-# How an AVP's data is to be read: RFC 6733, sections 4.2 to 4.4
+# The type of an AVP's data: RFC 6733, sections 4.2 to 4.4
 cdef enum:
     OCTETS     # OctetString
     TEXT       # UTF8String, DiameterIdentity, DiameterURI, IPFilterRule
@@ -19,16 +19,16 @@ cdef enum:
     GROUPED    # Grouped
 
 cdef enum:
-    SECRET = 1
+    SECRET = 1     # logs do not show the value: it reveals a password or takes over a session
 
 
 @cython.final
 cdef class Entry:
     cdef:
         str name
-        dict values    # what a value stands for, or None
+        dict values    # meanings of values, or None
         int kind       # OCTETS, TEXT and so on
-        bint secret    # not to be shown unasked: from it, passwords or sessions could be had
+        bint secret    # see SECRET
 
 
 cdef Entry lookup(uint32_t application, uint32_t vendor, uint32_t code)

@@ -1,8 +1,8 @@
-"""Names and types of AVPs, commands and results, for those who read a message.
+"""Names and types of AVPs, commands and results, to show messages to people.
 
-Each number stands in the project once: where compiled code goes by one, it is in codes.pxd, and
-here goes by that name. Nothing here is needed to read or write a message; an AVP that is not here
-is shown by its number and in bytes.
+Each number stands in the project once: codes.pxd has those that compiled code uses, and here they go by
+those names. No message needs the dictionary to be decoded or encoded; an AVP that is not in it is shown by its
+number and in bytes.
 """
 
 cimport cython
@@ -50,7 +50,7 @@ from auth_diameter._core.diameter.codes cimport (
 
 @cython.final
 cdef class Entry:
-    """What is known of one AVP code."""
+    """The dictionary entry of one AVP code."""
 
 
 cdef dict _RESULTS = {
@@ -150,7 +150,7 @@ cdef dict _COMMANDS = {
     323: "Notify",
 }
 
-# What the numbers of an Enumerated AVP stand for; of the rest, a number is shown as a number.
+# Meanings of the values of Enumerated AVPs; other values are shown as numbers.
 cdef dict _VALUES = {
     AVP_RESULT_CODE: _RESULTS,
     # RFC 6733, sections 5.4.3, 8.7 and 8.11
@@ -159,7 +159,7 @@ cdef dict _VALUES = {
     277: {0: "STATE_MAINTAINED", 1: "NO_STATE_MAINTAINED"},
 }
 
-# Code, name, type; SECRET where the value is not to be shown.
+# Code, name and type; SECRET marks values that logs do not show.
 cdef tuple _COMMON = (
     # RFC 6733, section 4.5, and RFC 7155, section 4: attributes that came from RADIUS
     (AVP_USER_NAME, "User-Name", TEXT),
@@ -408,7 +408,7 @@ cdef dict _BY_DIALECT = _entries(_DIALECT, _DIALECT_VALUES)
 
 
 cdef Entry lookup(uint32_t application, uint32_t vendor, uint32_t code):
-    """What is known of an AVP under an application, or None."""
+    """The entry of an AVP in an application, or None."""
     cdef dict known
     if vendor == 0 and application == APPLICATION_NASREQ:
         entry = _BY_DIALECT.get(code)
@@ -419,15 +419,14 @@ cdef Entry lookup(uint32_t application, uint32_t vendor, uint32_t code):
 
 
 cdef str command_name(uint32_t command):
-    """A command's name without its ``-Request`` or ``-Answer``, or None."""
+    """The name of a command without ``-Request`` or ``-Answer``, or None."""
     return _COMMANDS.get(command)
 
 
 def result_name(code):
-    """What a Result-Code is called.
+    """The name of a Result-Code (RFC 6733, section 7.1; RFC 4740, section 10.1).
 
-    :param code: the value of a Result-Code AVP.
-    :returns: its name, such as ``"DIAMETER_SUCCESS"`` for 2001 (RFC 6733, section 7.1; RFC 4740,
-        section 10.1); None for one that is not known.
+    :param code: the value of a Result-Code AVP, int.
+    :returns: str, such as ``"DIAMETER_SUCCESS"`` for 2001, or None.
     """
     return _RESULTS.get(code)

@@ -1,4 +1,4 @@
-"""The DISC dialect's messages as compiled code sees them."""
+"""Messages of the DISC dialect for compiled code."""
 
 from auth_diameter._core.auth.question cimport Question
 from auth_diameter._core.diameter.disc_wire cimport QuestionView

@@ -1,8 +1,7 @@
-"""The DISC dialect: questions and answers to bytes and back, and the streams they come in.
+"""The DISC dialect for Python: questions and answers, and the streams they come in.
 
-What stands on the wire, and in which order, is in disc_wire.pyx. A client writes questions with
-`append_question`, straight from the SIP request, and finds the answer to each with an `AnswerStream`. A server
-reads them with a `RequestStream` and writes answers with `append_answer`.
+The format is in disc_wire.pyx. A client writes a Question with `append_question`, straight from the SIP request;
+`AnswerStream` finds the Answer to it. A server uses `RequestStream` and `append_answer`.
 """
 
 cimport cython
@@ -207,12 +206,12 @@ cdef Answer answer_of(const uint8_t *p, size_t n, int64_t *msgid):
 
 @cython.final
 cdef class AnswerStream(MessageStream):
-    """Answers from one connection, each with the question it belongs to.
+    """The answers from one connection, each with its question.
 
-    :param limit: bytes that a message may have, int; 64 KiB where not said.
-    :ivar dropped: int, how many messages belonged to no question (late, doubled, or not ours).
-    :ivar strays: list of int, the msgids of these messages, -1 where it has none; its owner empties it.
-    :ivar fault: the ParseError that ended the framing, or None.
+    :param limit: bytes a message may have, 20 to 2**24; 64 KiB by default.
+    :ivar dropped: int, the number of messages without a question (late, repeated, or foreign).
+    :ivar strays: list of int, the msgids of these messages, -1 for one without; the owner empties it.
+    :ivar fault: the ParseError that ended the stream, or None.
     """
 
     cdef public Py_ssize_t dropped
@@ -222,9 +221,10 @@ cdef class AnswerStream(MessageStream):
         self.strays = []
 
     def feed(self, data, dict pending not None):
-        """Takes in what was received: any bytes of the stream, in order.
+        """Takes in the next bytes of the stream.
 
-        :param pending: dict of int (msgid) to Question; those answered are taken out of it.
+        :param data: bytes-like, cut anywhere.
+        :param pending: dict of int (msgid) to Question; answered questions are removed.
         :returns: list of (Question, Answer), in the order of the answers.
         """
         cdef list found = []
@@ -309,16 +309,17 @@ cdef inline bytes plain(Span s):
 
 @cython.final
 cdef class RequestStream(MessageStream):
-    """Questions from one connection of a SIP server.
+    """The questions from one connection of a SIP server.
 
-    :param limit: bytes that a message may have, int; 64 KiB where not said.
-    :ivar fault: the ParseError that ended the framing, or None.
+    :param limit: bytes a message may have, 20 to 2**24; 64 KiB by default.
+    :ivar fault: the ParseError that ended the stream, or None.
     """
 
     def feed(self, data):
-        """Takes in what was received: any bytes of the stream, in order.
+        """Takes in the next bytes of the stream; answers are passed over.
 
-        :returns: list of AaRequest, in order. Answers, which have no business here, are passed over.
+        :param data: bytes-like, cut anywhere.
+        :returns: list of AaRequest, in order.
         """
         cdef list found = []
         cdef const uint8_t *p
@@ -338,10 +339,13 @@ cdef class RequestStream(MessageStream):
 
 
 def append_answer(bytearray out not None, AaRequest request not None, Answer answer not None):
-    """Writes the AA-Answer at the end of `out`.
+    """Appends the AA-Answer to `out`.
 
-    The Result-Code is `Answer.code`, or where that is 0 the one of the verdict. OpenSER's module can take one
-    Challenge alone, and no Failed-AVP.
+    :param out: bytearray.
+    :param request: AaRequest.
+    :param answer: Answer. Its `code` is the Result-Code; if that is 0, the verdict has one. OpenSER's module
+        accepts one challenge only, and no Failed-AVP.
+    :raises TypeError: for a challenge that is neither bytes nor str; then nothing is appended.
     """
     cdef Py_ssize_t size
     cdef size_t more = 0

@@ -1,7 +1,7 @@
-"""The DISC dialect's messages as spans and plain structs, and the writing of them.
+"""Messages of the DISC dialect as spans and plain structs, and the functions that write them.
 
-Nothing here touches a Python object: readers fill a struct that the caller owns from pointer and
-length, writers trust that the caller made room.
+Nothing here touches a Python object. Readers fill a struct that the caller owns; for writers the caller makes
+room.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
@@ -20,27 +20,27 @@ cdef enum:
 
 
 cdef struct Asked:
-    # What a question about credentials, or for a challenge, is written from
+    # A question about credentials, or for a challenge, to be written
     const SipMessage *request
     const DigestFields *credentials     # NULL: for a challenge
     Span realm
-    Span body_hash          # hexadecimal, n is 0 where qop is not auth-int: RFC 7616, 3.4.3
-    Span source             # address that the request came from; n is 0 where it is not to be told
-    uint64_t session[2]     # told with the source: the same for a retransmission, and longer than end_to_end
+    Span body_hash          # hexadecimal, n is 0 without qop=auth-int: RFC 7616, 3.4.3
+    Span source             # address that the request came from; n is 0 if DISC is not told
+    uint64_t session[2]     # sent with the source: the same for a retransmission, and longer than end_to_end
     uint32_t msgid          # SIP-MSGID, and Hop-by-Hop
     uint32_t end_to_end     # the same for the retransmission of a request: RFC 6733, 3
-    bint again              # it was asked before, and no answer came
+    bint again              # the question was sent before, and no answer came
 
 
 cdef struct AnswerView:
-    int64_t msgid           # SIP-MSGID, or Hop-by-Hop where there is none; -1: it cannot be told
+    int64_t msgid           # SIP-MSGID, or Hop-by-Hop without one; -1 if neither can be known
     uint32_t result_code    # 0: there was none
     uint8_t service_type    # the ASCII digit; 0: there was none
     Span challenge[MAX_CHALLENGES]      # each one line of the Digest scheme
     int challenges
     Span response_auth      # rspauth of Authentication-Info (RFC 7616, 3.5); p is NULL where absent
-    Span nextnonce          # the same; fit to stand in a quoted string
-    Span user_name          # whose hashed username it was (RFC 7616, 3.4.4), without control characters
+    Span nextnonce          # the same; needs no escapes in a quoted string
+    Span user_name          # the user of a hashed username (RFC 7616, 3.4.4), without control characters
     uint32_t failed_avp     # code of the AVP that Failed-AVP holds (RFC 6733, 7.5); 0: there was none
     const char *fault       # NULL, or why the answer must not be used
 
@@ -50,7 +50,7 @@ cdef struct QuestionView:
     Told told
     Span msgid, response    # p is NULL where absent
     uint8_t service_type    # the ASCII digit; 0: there was none
-    uint32_t fault          # the Result-Code that refuses the message; 0: none does
+    uint32_t fault          # the Result-Code that refuses the message, or 0
 
 
 cdef size_t authentication_room(const Asked *asked) noexcept nogil

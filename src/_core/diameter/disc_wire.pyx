@@ -1,23 +1,23 @@
-"""What a SIP server and DISC say to each other: OpenSER's auth_diameter dialect of Diameter.
+"""The DISC dialect of Diameter, that of OpenSER's auth_diameter, on the wire.
 
-A message is a Diameter header (RFC 6733, 3) with command 265 (AA) and application 1, and AVPs 400 to
-406 with meanings of their own, which today's NASREQ (RFC 7155) gives to others: the dialect never
-shares a connection with standard Diameter. Order on the wire::
+A message has a Diameter header (RFC 6733, 3) with command 265 (AA) and application 1. AVPs 400 to 406 have
+meanings of their own; NASREQ (RFC 7155) gives these numbers to other AVPs, so that the dialect never shares a
+connection with standard Diameter. The order on the wire::
 
     question, authentication   Resource, Destination-Realm, Service-Type "6", SIP-MSGID, User-Name,
                                and with credentials: Response, Method
     question, group check      Destination-Realm, Service-Type "8", SIP-MSGID, User-Group, User-Name
     answer                     Result-Code, SIP-MSGID, Service-Type, and with 4001: Challenge
 
-Beyond what OpenSER's module knows, and only where both sides are set up for it: several Challenge AVPs in
-one answer (RFC 8760), and standard AVPs for what a digest needs more: Digest-Entity-Body-Hash with
-qop=auth-int, Calling-Station-Id for the address of the UAC, Session-Id for what a retransmitted SIP request has
-in common, Digest-Response-Auth and Digest-Nextnonce for Authentication-Info, and Failed-AVP for what credentials
-were refused for other than a wrong digest.
+Extensions that OpenSER's module does not know, used only if both sides are configured for them: several
+Challenge AVPs in one answer (RFC 8760), Digest-Entity-Body-Hash with qop=auth-int, Calling-Station-Id with
+the address of the UAC, Session-Id with an identifier that retransmissions of a SIP request share, Digest-
+Response-Auth and Digest-Nextnonce for Authentication-Info, and Failed-AVP if credentials were refused for a
+reason other than a wrong digest.
 
-A reader takes any order. An answer belongs to the question whose SIP-MSGID it repeats; one without
-goes by its Hop-by-Hop Identifier. The original DISC puts identifiers of its own into the header, so
-that the SIP-MSGID comes first.
+Readers accept any order. An answer belongs to the question with the same SIP-MSGID, or, without one, with the
+same Hop-by-Hop Identifier. SIP-MSGID comes first because the original DISC puts identifiers of its own into
+the header.
 """
 
 from libc.stdint cimport uint8_t, uint32_t
@@ -59,18 +59,21 @@ cdef enum:
 
 
 cdef size_t authentication_room(const Asked *asked) noexcept nogil:
-    """Bytes that `put_authentication` writes at most."""
+    """The largest size that `put_authentication` writes."""
     cdef size_t n = FRAME_ROOM + asked.realm.n + asked.body_hash.n + asked.source.n
     # User-Name is the realm where the identity has no host.
     n += asked.request.request_uri.text.n + identity(asked.request).text.n + asked.realm.n
     if asked.credentials != NULL:
-        # Response is all of them, and User-Name at most username and realm, which are parts of them.
+        # Response holds all of them, and User-Name at most username and realm, which are parts of them.
         n += 2 * asked.credentials.raw.n + asked.request.method_name.n
     return n
 
 
 cdef size_t put_authentication(uint8_t *out, const Asked *asked) noexcept nogil:
-    """Asks whether the request is its user's, or for a challenge; its size."""
+    """Writes the question about credentials, or for a challenge.
+
+    :returns: its size.
+    """
     cdef const SipMessage *m = asked.request
     cdef uint8_t *q = out + HEADER_SIZE
     q = avp_put_in_place(q, AVP_RESOURCE, put_address_and_port(q + AVP_HEADER, &m.request_uri))
@@ -92,12 +95,15 @@ cdef size_t put_authentication(uint8_t *out, const Asked *asked) noexcept nogil:
 
 
 cdef size_t group_check_room(Span realm, Span user_name, Span group) noexcept nogil:
-    """Bytes that `put_group_check` writes at most."""
+    """The largest size that `put_group_check` writes."""
     return FRAME_ROOM + realm.n + user_name.n + group.n
 
 
 cdef size_t put_group_check(uint8_t *out, Span realm, Span user_name, Span group, uint32_t msgid) noexcept nogil:
-    """Asks whether a user is in a group; its size. `msgid` becomes all three of its ids."""
+    """Writes the question whether a user is in a group; `msgid` becomes all three identifiers.
+
+    :returns: its size.
+    """
     cdef uint8_t *q = put_common(out + HEADER_SIZE, realm, SERVICE_GROUP_CHECK, msgid)
     q = avp_put(q, AVP_USER_GROUP, AVP_MANDATORY, group.p, group.n)
     q = avp_put(q, AVP_USER_NAME, AVP_MANDATORY, user_name.p, user_name.n)
@@ -105,7 +111,10 @@ cdef size_t put_group_check(uint8_t *out, Span realm, Span user_name, Span group
 
 
 cdef inline uint8_t *put_common(uint8_t *q, Span realm, uint8_t service, uint32_t msgid) noexcept nogil:
-    """What every question has."""
+    """Writes the AVPs that every question has.
+
+    :returns: the end.
+    """
     cdef uint8_t id_bytes[4]
     put_u32(id_bytes, msgid)
     q = avp_put(q, AVP_DESTINATION_REALM, AVP_MANDATORY, realm.p, realm.n)
@@ -115,6 +124,10 @@ cdef inline uint8_t *put_common(uint8_t *q, Span realm, uint8_t service, uint32_
 
 cdef inline size_t put_question_header(uint8_t *out, const uint8_t *end, uint32_t msgid, uint32_t end_to_end,
                                        uint8_t flags) noexcept nogil:
+    """Writes the header of the question that ends at `end`.
+
+    :returns: the size of the question.
+    """
     cdef Header header
     header.version = DIAMETER_VERSION
     header.length = <uint32_t>(end - out)
@@ -128,10 +141,12 @@ cdef inline size_t put_question_header(uint8_t *out, const uint8_t *end, uint32_
 
 
 cdef uint8_t *put_identity_avp(uint8_t *q, const SipUri *uri, Span realm) noexcept nogil:
-    """User-Name without credentials: user@host, or the host alone.
+    """Writes User-Name without credentials: user@host, or the host alone.
 
-    The realm alone where a URI has no host, as tel: and urn: have none: a number or a name of another
-    scheme is that of no user of the realm. Never empty, for DISC takes no such question.
+    A URI without a host, such as tel: and urn:, names no user of the realm: User-Name is the realm then. It
+    is never empty, which DISC would refuse.
+
+    :returns: the end.
     """
     if uri.host.n:
         return avp_put_in_place(q, AVP_USER_NAME, put_address(q + AVP_HEADER, uri))
@@ -139,7 +154,10 @@ cdef uint8_t *put_identity_avp(uint8_t *q, const SipUri *uri, Span realm) noexce
 
 
 cdef uint8_t *avp_put_in_place(uint8_t *q, uint32_t code, size_t n) noexcept nogil:
-    """Header and padding around n bytes of data that stand behind the header's place already."""
+    """Writes header and padding around n bytes of data that are already in place behind the header.
+
+    :returns: the end.
+    """
     put_u32(q, code)
     put_u32(q + 4, (<uint32_t>AVP_MANDATORY << 24) | <uint32_t>(AVP_HEADER + n))
     memset(q + AVP_HEADER + n, 0, avp_size(n) - AVP_HEADER - n)
@@ -147,10 +165,12 @@ cdef uint8_t *avp_put_in_place(uint8_t *q, uint32_t code, size_t n) noexcept nog
 
 
 cdef uint8_t *put_username_avp(uint8_t *q, const DigestFields *credentials) noexcept nogil:
-    """User-Name with credentials: the username where it holds an "@", else username@realm.
+    """Writes User-Name with credentials: the username if it holds an "@", else username@realm.
 
-    A NUL, which a quoted-pair or %00 may have brought, is a "?" here: DISC takes no message with one, and goes
-    by the username of the credentials.
+    A NUL, from a quoted-pair or %00, becomes "?": DISC refuses a message with a NUL, and uses the username in
+    the credentials anyway.
+
+    :returns: the end.
     """
     cdef uint8_t *start = q + AVP_HEADER
     cdef uint8_t *at = start
@@ -185,7 +205,10 @@ cdef uint8_t *put_username_avp(uint8_t *q, const DigestFields *credentials) noex
 
 
 cdef uint8_t *put_response_avp(uint8_t *q, Span raw) noexcept nogil:
-    """The whole credentials, each fold of the header as one space (RFC 3261, 7.3.1)."""
+    """Writes Response: the whole credentials, each fold as one space (RFC 3261, 7.3.1).
+
+    :returns: the end.
+    """
     cdef const uint8_t *p = raw.p
     cdef const uint8_t *end = raw.p + raw.n
     cdef uint8_t *at = q + AVP_HEADER
@@ -211,14 +234,17 @@ cdef uint8_t *put_response_avp(uint8_t *q, Span raw) noexcept nogil:
 
 
 cdef struct Seen:
-    # Of an answer, so far
+    # What the AVPs of an answer held so far
     int msgids
     bint result_code
     size_t challenge_bytes
 
 
 cdef bint read_answer(const uint8_t *p, size_t n, AnswerView *out) noexcept nogil:
-    """One whole message, as `frame` found it. What makes it unusable is its fault."""
+    """Reads one whole message, as framed.
+
+    :returns: whether the answer may be used; if not, `out.fault` is the reason.
+    """
     cdef Header header
     cdef Reader r
     cdef AvpView avp
@@ -248,7 +274,7 @@ cdef bint read_answer(const uint8_t *p, size_t n, AnswerView *out) noexcept nogi
 
 
 cdef inline void read_answer_avp(const AvpView *avp, Seen *seen, AnswerView *out) noexcept nogil:
-    """One AVP of an answer; those that mean nothing to us are passed over."""
+    """Reads one AVP of an answer; unknown ones are passed over."""
     if avp.code == AVP_SIP_MSGID:
         seen.msgids += 1
         if avp.data.n != 4 or seen.msgids > 1:
@@ -291,8 +317,8 @@ cdef inline void read_answer_avp(const AvpView *avp, Seen *seen, AnswerView *out
 
 
 cdef inline void add_challenge(Span text, Seen *seen, AnswerView *out) noexcept nogil:
-    """A Challenge, which becomes a header field of ours."""
-    # The original DISC and ours end it with CRLF, because the C module does not.
+    """Keeps a Challenge, which becomes a header field of the reply."""
+    # DISC ends it with CRLF, see put_challenge.
     while text.n and is_lws(text.p[text.n - 1]):
         text.n -= 1
     seen.challenge_bytes += text.n
@@ -306,7 +332,7 @@ cdef inline void add_challenge(Span text, Seen *seen, AnswerView *out) noexcept 
 
 
 cdef inline bint is_nonce(Span s) noexcept nogil:
-    """Whether it may stand between quotes as it is: printable ASCII, no quote and no backslash."""
+    """Whether it needs no escapes in a quoted string: printable ASCII without quote and backslash."""
     cdef size_t i
     for i in range(s.n):
         if s.p[i] <= c' ' or s.p[i] >= 127 or s.p[i] == c'"' or s.p[i] == c'\\':
@@ -318,10 +344,11 @@ cdef inline bint is_nonce(Span s) noexcept nogil:
 
 
 cdef bint read_question(const uint8_t *p, size_t n, QuestionView *out) noexcept nogil:
-    """One whole message, as `frame` found it, from our client or from OpenSER's and Kamailio's C module.
+    """Reads one whole message, as framed, from our client or from the C module of OpenSER and Kamailio.
 
-    What refuses it is its fault. The C module's quirks are undone: NUL bytes at the end of User-Name and
-    Resource are cut off.
+    The C module ends User-Name and Resource with NUL bytes, which are cut off.
+
+    :returns: whether the question is well-formed; if not, `out.fault` is the Result-Code of the refusal.
     """
     cdef Reader r
     cdef AvpView avp
@@ -352,7 +379,7 @@ cdef bint read_question(const uint8_t *p, size_t n, QuestionView *out) noexcept 
             refuse(out, RESULT_AVP_OCCURS_TOO_MANY_TIMES)
         place[0] = avp.data
     if service.n == 1:
-        out.service_type = service.p[0]    # first, so that the refusal repeats it, too
+        out.service_type = service.p[0]    # a refusal repeats it, too
     if status < 0:
         refuse(out, RESULT_INVALID_AVP_LENGTH)
     else:
@@ -363,7 +390,7 @@ cdef bint read_question(const uint8_t *p, size_t n, QuestionView *out) noexcept 
 
 
 cdef inline Span *place_of(uint32_t code, QuestionView *out) noexcept nogil:
-    """Where the data of an AVP of that code go, but for Service-Type; NULL where it means nothing to us."""
+    """The place for the data of an AVP with that code; NULL if it is unknown, or Service-Type."""
     if code == AVP_USER_NAME:
         return &out.told.user_name
     if code == AVP_DESTINATION_REALM:
@@ -388,7 +415,7 @@ cdef inline Span *place_of(uint32_t code, QuestionView *out) noexcept nogil:
 
 
 cdef inline void check_question(Span service, QuestionView *out) noexcept nogil:
-    """Whether the AVPs are there that its Service-Type wants."""
+    """Checks the AVPs that the Service-Type requires."""
     if service.p == NULL or out.told.user_name.p == NULL or out.told.realm.p == NULL:
         refuse(out, RESULT_MISSING_AVP)
     elif service.n != 1:
@@ -406,7 +433,7 @@ cdef inline void check_question(Span service, QuestionView *out) noexcept nogil:
 
 
 cdef inline void refuse(QuestionView *question, uint32_t result_code) noexcept nogil:
-    """Keeps the first reason."""
+    """Keeps the first fault."""
     if question.fault == 0:
         question.fault = result_code
 
@@ -428,7 +455,7 @@ cdef inline bint holds_nul(Span s) noexcept nogil:
 
 
 cdef size_t answer_size(const QuestionView *question) noexcept nogil:
-    """Bytes that `put_answer` writes."""
+    """The size that `put_answer` writes."""
     cdef size_t n = HEADER_SIZE + 12
     if question.msgid.n:
         n += avp_size(question.msgid.n)
@@ -439,7 +466,10 @@ cdef size_t answer_size(const QuestionView *question) noexcept nogil:
 
 cdef size_t put_answer(uint8_t *out, const QuestionView *question, uint32_t result_code,
                        size_t more) noexcept nogil:
-    """The AA-Answer up to what follows Service-Type, of which there are `more` bytes; its size without them."""
+    """Writes the AA-Answer up to Service-Type; `more` bytes of other AVPs will follow.
+
+    :returns: the size without them.
+    """
     cdef uint8_t *q
     cdef Header header = question.header
     cdef size_t n = answer_size(question)
@@ -458,26 +488,30 @@ cdef size_t put_answer(uint8_t *out, const QuestionView *question, uint32_t resu
 
 
 cdef size_t failed_avp_size() noexcept nogil:
-    """Bytes that `put_failed_avp` writes."""
+    """The size that `put_failed_avp` writes."""
     return avp_size(AVP_HEADER)
 
 
 cdef uint8_t *put_failed_avp(uint8_t *q, uint32_t code) noexcept nogil:
-    """Failed-AVP with an AVP of that code, which has no data (RFC 6733, 7.5); returns the end."""
+    """Writes Failed-AVP with an empty AVP of that code (RFC 6733, 7.5).
+
+    :returns: the end.
+    """
     avp_put(q + AVP_HEADER, code, 0, NULL, 0)
     return avp_put_in_place(q, AVP_FAILED_AVP, AVP_HEADER)
 
 
 cdef size_t challenge_size(Span challenge) noexcept nogil:
-    """Bytes that `put_challenge` writes."""
+    """The size that `put_challenge` writes."""
     return avp_size(challenge.n + 2)
 
 
 cdef uint8_t *put_challenge(uint8_t *q, Span challenge) noexcept nogil:
-    """A Challenge AVP; returns the end.
+    """Writes a Challenge AVP.
 
-    It ends with a CRLF, because the C module copies it as it is and puts the next header right
-    behind it.
+    Its value ends with CRLF: the C module copies it unchanged and puts the next header field right behind it.
+
+    :returns: the end.
     """
     memcpy(q + AVP_HEADER, challenge.p, challenge.n)
     memcpy(q + AVP_HEADER + challenge.n, b"\r\n", 2)

@@ -38,16 +38,16 @@ cdef struct Header:
     uint32_t hop_by_hop
     uint32_t end_to_end
     uint8_t version
-    uint8_t flags              # all eight bits, as they came
+    uint8_t flags              # all eight bits
 
 
 cdef inline uint32_t get_u32(const uint8_t *p) noexcept nogil:
-    """4 bytes, big-endian; for places whose bounds have been checked."""
+    """Reads 4 bytes, big-endian; the caller has checked the bounds."""
     return (<uint32_t>p[0] << 24) | (<uint32_t>p[1] << 16) | (<uint32_t>p[2] << 8) | p[3]
 
 
 cdef inline void header_get(const uint8_t *p, Header *out) noexcept nogil:
-    """The header at `p`, which has HEADER_SIZE bytes at least; nothing is checked."""
+    """Reads the header at `p`, HEADER_SIZE bytes; nothing is checked."""
     out.version = p[0]
     out.length = get_u32(p) & 0xFFFFFF
     out.flags = p[4]
@@ -58,7 +58,10 @@ cdef inline void header_get(const uint8_t *p, Header *out) noexcept nogil:
 
 
 cdef inline uint8_t *header_put(uint8_t *out, const Header *header) noexcept nogil:
-    """Writes the header; returns its end, where the first AVP goes."""
+    """Writes the header.
+
+    :returns: its end, where the first AVP goes.
+    """
     put_u32(out, (<uint32_t>header.version << 24) | (header.length & 0xFFFFFF))
     put_u32(out + 4, (<uint32_t>header.flags << 24) | (header.command & 0xFFFFFF))
     put_u32(out + 8, header.application_id)

@@ -1,4 +1,4 @@
-"""Messages as compiled code sees them."""
+"""Messages for compiled code."""
 
 cimport cython
 from libc.stdint cimport uint8_t, uint32_t

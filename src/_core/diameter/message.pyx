@@ -39,19 +39,21 @@ from auth_diameter._core.errors import ConfigError
 
 @cython.final
 cdef class Message:
-    """One Diameter message, RFC 6733, section 3. It does not change.
+    """Message(command, avps=(), *, application_id=0, flags=128, hop_by_hop=0, end_to_end=0)\n--\n
+    A Diameter message (RFC 6733, section 3); immutable.
+
+    Two messages are equal if their headers are, and their AVPs in the same order.
 
     :param command: Command Code, 0 to 2**24 - 1.
-    :param avps: its AVPs, in order.
+    :param avps: iterable of Avp, in order.
     :param application_id: Application-ID, 0 to 2**32 - 1.
     :param flags: all eight command flags; 0x80 is R (request), 0 makes an answer.
     :param hop_by_hop: Hop-by-Hop Identifier, 0 to 2**32 - 1.
     :param end_to_end: End-to-End Identifier, 0 to 2**32 - 1.
-    :raises ConfigError: for a number out of range, or more AVPs than the 24 bits of Message Length
-        have room for.
-    :raises TypeError: for something among `avps` that is no Avp.
-
-    Equal are messages with the same header and equal AVPs in the same order.
+    :ivar avps: tuple of Avp. The other parameters are attributes, too: int.
+    :raises ConfigError: a number is out of range, or the message does not fit the 24 bits of Message
+        Length.
+    :raises TypeError: `avps` holds something that is not an Avp.
     """
 
     def __cinit__(self):
@@ -80,28 +82,30 @@ cdef class Message:
 
     @property
     def version(self):
-        """Always 1: nothing else is decoded."""
+        """The version of the protocol, int: always 1."""
         return DIAMETER_VERSION
 
     @property
     def is_request(self):
-        """Whether the R flag is set."""
+        """Whether the R flag is set, bool."""
         return (self.flags & FLAG_REQUEST) != 0
 
     @property
     def name(self):
-        """What the message is called, such as ``"AA-Request"``; ``"Request"`` or ``"Answer"`` where
-        the command is not known.
+        """The message's name, such as ``"AA-Request"``, str.
+
+        ``"Request"`` or ``"Answer"`` if the command is not in the dictionary.
         """
         kind = "Request" if self.flags & FLAG_REQUEST else "Answer"
         command = command_name(self.command)
         return kind if command is None else f"{command}-{kind}"
 
     def find(self, uint32_t code, vendor_id=None):
-        """The first AVP of that code, or None.
+        """The first AVP with that code.
 
         :param code: AVP Code.
-        :param vendor_id: Vendor-ID; None: only an AVP without one.
+        :param vendor_id: Vendor-ID; None for an AVP without one.
+        :returns: Avp, or None.
         """
         cdef Avp avp
         for avp in self.avps:
@@ -110,12 +114,17 @@ cdef class Message:
         return None
 
     def find_all(self, uint32_t code, vendor_id=None):
-        """All AVPs of that code and Vendor-ID, as a list, in order; see `find`."""
+        """All AVPs with that code, in order.
+
+        :param code: AVP Code.
+        :param vendor_id: Vendor-ID; None for AVPs without one.
+        :returns: list of Avp.
+        """
         cdef Avp avp
         return [avp for avp in self.avps if avp.code == code and _of_vendor(avp, vendor_id)]
 
     def encode(self):
-        """The whole message as bytes; after `decode`, the very bytes that were decoded."""
+        """The whole message, bytes; of a decoded message, exactly the bytes that were decoded."""
         cdef bytes out = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>self.size)
         cdef uint8_t *p = <uint8_t *>PyBytes_AS_STRING(out)
         cdef Header header
@@ -133,17 +142,21 @@ cdef class Message:
         return out
 
     @classmethod
+    @cython.embedsignature(False)
     def decode(cls, data, *, limit=DEFAULT_LIMIT):
-        """The message that `data` is, exactly.
+        """decode($type, data, *, limit=65536)\n--\n
+        Decodes exactly one message.
 
-        :param data: bytes-like; one whole message and nothing after it. For a stream, see `Framer`.
-        :param limit: bytes the message may have; 64 KiB where not said, under 2**24 in any case.
-        :raises ParseError: for another version than 1; for a Message Length below 20, no multiple
-            of 4, above the limit, or another than that of `data`; for an AVP Length below 8 (12
-            with a Vendor-ID) or beyond the message. The offset points into `data`.
+        AVPs inside a Grouped AVP are decoded by `Avp.avps` only. Flags are kept as they are, reserved
+        ones included. Time and memory are linear in the size of `data`.
 
-        What stands inside a Grouped AVP is read only when asked for (`Avp.avps`). Flags that RFC
-        6733 reserves are kept, and no flag is judged. It takes time and memory linear in `data`.
+        :param data: bytes-like, one whole message and nothing after it. For a stream, see `Framer`.
+        :param limit: bytes a message may have, up to 2**24; 64 KiB by default.
+        :returns: Message.
+        :raises ParseError: the version is not 1; Message Length is below 20, not a multiple of 4, above
+            the limit, or not the size of `data`; an AVP Length is below 8 (12 with a Vendor-ID) or goes
+            beyond the message. The offset points into `data`.
+        :raises ConfigError: the limit is out of range.
         """
         cdef Py_buffer view
         cdef size_t most = checked(limit, "limit", MESSAGE_LENGTH_LIMIT)
@@ -180,13 +193,15 @@ cdef class Message:
 
 
 def format_message(Message message not None, *, bint secrets=False):
-    """The message as text for people: a line for the header and one for each AVP.
+    """The message as text for people: one line for the header and one for each AVP.
 
-    :param secrets: False: as `repr` has it, fit for logs: of an AVP that holds a password, a key, a
-        response or a nonce only the size is shown, and long values and long messages are cut. True:
-        everything is shown, whole.
+    Control characters are escaped.
 
-    Control characters are escaped in either case.
+    :param message: Message.
+    :param secrets: False for the text of `repr`, which is fit for logs: an AVP that holds a password, a
+        key, a response or a nonce shows its size only, and long values and messages are cut. True to show
+        everything.
+    :returns: str.
     """
     return _format(message, IN_FULL if secrets else FOR_LOGS)
 

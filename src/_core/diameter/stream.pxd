@@ -1,7 +1,7 @@
-"""A stream of Diameter messages, cut into them: RFC 6733, section 3.
+"""The framing of Diameter messages in a stream (RFC 6733, section 3).
 
-`frame` says where one message ends. `MessageStream` keeps what has come of a message, the position in
-the stream, the limit and the fault; every reader of a stream is one. `framing_error` makes the ParseError.
+`frame` finds the end of one message. `MessageStream` owns the buffer, the position in the stream, the limit
+and the fault; every reader of a stream is one. `framing_error` makes the ParseError.
 """
 
 cimport cython
@@ -11,23 +11,23 @@ from auth_diameter._core.diameter.header cimport DIAMETER_VERSION, HEADER_SIZE, 
 
 
 cdef enum:
-    DEFAULT_LIMIT = 65536      # bytes a message may have where the caller does not say
+    DEFAULT_LIMIT = 65536      # bytes a message may have unless the caller says otherwise
 
 
-# What frame says of bytes that no message can begin with; all are negative.
+# What `frame` returns for bytes that no message can begin with; all are negative.
 cdef enum:
-    FRAME_VERSION = -1         # the version is not 1 (so says HTTP or SIP on this port, too)
+    FRAME_VERSION = -1         # the version is not 1; HTTP and SIP on this port end here, too
     FRAME_SHORT = -2           # Message Length below 20
     FRAME_UNALIGNED = -3       # Message Length no multiple of 4
     FRAME_LARGE = -4           # Message Length above the limit
 
 
 cdef inline Py_ssize_t frame(const uint8_t *p, size_t n, size_t limit) noexcept nogil:
-    """How long the first message in `n` bytes of a stream is.
+    """The length of the first message in `n` bytes of a stream.
 
-    > 0: so many bytes, all there, at least 20. 0: more bytes needed. < 0: malformed, which way says
-    FRAME_VERSION and so on, as soon as the bytes that say so are there: a version that is not 1
-    with the first byte, a length that cannot be with the fourth.
+    :returns: > 0: the size of the message in bytes, at least 20, all of them there. 0: more bytes are
+        needed. < 0: FRAME_VERSION and so on; a wrong version shows with the first byte, an impossible
+        length with the fourth.
     """
     cdef uint32_t length
     if n == 0:
@@ -50,9 +50,9 @@ cdef class MessageStream:
     cdef:
         readonly size_t limit      # bytes a message may have
         readonly object fault      # the ParseError that ended the stream, or None
-        bytes chunk                # what is being cut; all before `at` has been taken out
+        bytes chunk                # bytes being cut; those before `at` are taken out
         size_t at
-        bytearray later            # what came after `chunk`, or None
+        bytearray later            # bytes received after `chunk`, or None
         size_t before              # bytes of the stream before chunk[0]
 
     cdef int put(self, object data) except -1

@@ -13,15 +13,16 @@ from auth_diameter._core.errors import ConfigError, ParseError
 
 
 cdef class MessageStream:
-    """The bytes of one connection or file, cut into messages.
+    """MessageStream(limit=65536)\n--\n
+    The bytes of one connection or file, cut into messages.
+
+    Not for use by several threads at once.
 
     :param limit: bytes a message may have, 20 to 2**24; 64 KiB by default.
     :ivar limit: int.
-    :ivar fault: the ParseError that ended the stream, or None. Where the next message begins cannot be
-        known any more, so what comes after it is not kept.
-    :raises ConfigError: for a limit out of range.
-
-    Not for use by several threads at once.
+    :ivar fault: the ParseError that ended the stream, or None. Nobody can tell where the next message
+        begins, so that later bytes are dropped.
+    :raises ConfigError: the limit is out of range.
     """
 
     def __cinit__(self, limit=DEFAULT_LIMIT):
@@ -32,14 +33,14 @@ cdef class MessageStream:
 
     @property
     def pending(self):
-        """Bytes that came of a message which is not whole yet, int; 0 after a fault."""
+        """Bytes of a message that is not complete yet, int; 0 after a fault."""
         return self.unread() if self.fault is None else 0
 
     cdef int put(self, object data) except -1:
         """Takes in the next bytes of the stream, cut anywhere.
 
-        A message that comes in one piece is not copied; no byte is copied more than three times, however
-        small the pieces are.
+        A message that comes in one piece is not copied. In small pieces, no byte is copied more than three
+        times.
         """
         if self.fault is not None:
             return 0
@@ -56,9 +57,9 @@ cdef class MessageStream:
         return 0
 
     cdef const uint8_t *take(self, size_t *size) except? NULL:
-        """The next whole message, which lies in `chunk`; NULL where there is none yet, or a fault.
+        """The next complete message, as a pointer into `chunk`; NULL if there is none, or a fault.
 
-        Let go of `chunk` only after the last use of it.
+        The caller keeps a reference to `chunk` while it uses the pointer.
         """
         cdef const uint8_t *p
         cdef size_t have
@@ -81,12 +82,12 @@ cdef class MessageStream:
         return NULL
 
     cdef size_t unread(self) noexcept:
-        """Bytes put in and not taken out."""
+        """Bytes put in and not yet taken out."""
         cdef size_t n = <size_t>PyBytes_GET_SIZE(self.chunk) - self.at
         return n if self.later is None else n + <size_t>PyByteArray_GET_SIZE(self.later)
 
     cdef int drop_taken(self, const uint8_t *p, size_t have) except -1:
-        """Keeps of `chunk` only the `have` bytes at `p`, so that a short rest holds no long chunk."""
+        """Reduces `chunk` to the `have` bytes at `p`: a short rest keeps no long chunk in memory."""
         if self.at:
             self.chunk = PyBytes_FromStringAndSize(<const char *>p, <Py_ssize_t>have)
             self.before += self.at
@@ -94,7 +95,7 @@ cdef class MessageStream:
         return 0
 
     cdef int join(self, const uint8_t *p, size_t have) except -1:
-        """Makes one chunk of the `have` bytes at `p` and of what came later."""
+        """Makes one chunk of the `have` bytes at `p` and of `later`."""
         cdef size_t n = <size_t>PyByteArray_GET_SIZE(self.later)
         cdef bytes joined = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>(have + n))
         memcpy(PyBytes_AS_STRING(joined), p, have)
@@ -108,7 +109,8 @@ cdef class MessageStream:
 
 @cython.final
 cdef class Framer(MessageStream):
-    """Cuts a stream of bytes, as TCP delivers it, into messages.
+    """Framer(limit=65536)\n--\n
+    Cuts a stream of bytes, as TCP delivers it, into messages.
 
     ::
 
@@ -116,33 +118,33 @@ cdef class Framer(MessageStream):
         for message in framer.feed(received):   # whole messages, as bytes
             ...
 
+    It keeps what is fed until it is taken out: less than `limit` bytes if everything is taken out each time.
+    Not for use by several threads at once.
+
     :param limit: bytes a message may have, 20 to 2**24; 64 KiB by default.
     :ivar limit: int.
     :ivar fault: the ParseError that ended the stream, or None.
-    :raises ConfigError: for a limit out of range.
-
-    What is fed is kept until it has been taken out, so less than `limit` bytes where everything is
-    taken out each time. Not for use by several threads at once.
+    :raises ConfigError: the limit is out of range.
     """
 
     def feed(self, data):
         """Takes in the next bytes of the stream.
 
-        Taking out (``for``, ``next``) yields each whole message as bytes, without a look at its AVPs.
-        It raises ParseError at the first place where no message can begin: another version than 1, or
-        a Message Length below 20, no multiple of 4, or above the limit (RFC 6733, section 3). It does
-        so as soon as the bytes that say so are there, after the messages before them. Each further
-        call raises the same. The offset counts from the first byte of the stream.
+        Iteration (``for``, ``next``) yields each whole message as bytes and does not look at its AVPs. It
+        raises ParseError where no message can begin: the version is not 1, or Message Length is below 20,
+        not a multiple of 4, or above the limit (RFC 6733, section 3). It does so as soon as these bytes are
+        there, after the messages before them, and again at each further call. The offset counts from the
+        first byte of the stream.
 
         :param data: bytes-like, cut anywhere.
-        :returns: the Framer itself, to take messages out of.
+        :returns: the Framer itself, to iterate over.
         """
         self.put(data)
         return self
 
     @property
     def pending(self):
-        """Bytes fed and not yet taken out, int: where the stream ends in a whole message, 0."""
+        """Bytes fed and not yet taken out, int; 0 if the stream ends with a whole message."""
         return self.unread()
 
     def __iter__(self):
@@ -161,14 +163,16 @@ cdef class Framer(MessageStream):
         raise StopIteration
 
 
+@cython.embedsignature(False)
 def message_length(data, limit=DEFAULT_LIMIT):
-    """The length of the first message in a stream.
+    """message_length(data, limit=65536)\n--\n
+    The length of the first message in a stream.
 
-    :param data: bytes-like; the stream from the message's first byte on, cut anywhere.
+    :param data: bytes-like, the stream from the message's first byte on, cut anywhere.
     :param limit: bytes a message may have, up to 2**24; 64 KiB by default.
-    :returns: int, bytes of the message, all of them in `data`; 0: more bytes are needed.
-    :raises ParseError: where no message can begin like this, as `Framer.feed` says.
-    :raises ConfigError: for a limit out of range.
+    :returns: int, the size of the message in bytes, all of them in `data`; 0 if more bytes are needed.
+    :raises ParseError: no message can begin like this, see `Framer.feed`.
+    :raises ConfigError: the limit is out of range.
     """
     cdef Py_buffer view
     cdef Py_ssize_t length
@@ -184,7 +188,7 @@ def message_length(data, limit=DEFAULT_LIMIT):
 
 
 cdef int check_one_message(const uint8_t *p, size_t n, size_t limit) except -1:
-    """Raises ParseError where the `n` bytes at `p` are not exactly one message."""
+    """Raises ParseError unless the `n` bytes at `p` are exactly one message."""
     cdef Py_ssize_t length = frame(p, n, limit)
     if length < 0:
         raise framing_error(length, p, limit, 0)
@@ -198,7 +202,7 @@ cdef int check_one_message(const uint8_t *p, size_t n, size_t limit) except -1:
 
 
 cdef object framing_error(Py_ssize_t status, const uint8_t *p, size_t limit, size_t at):
-    """The ParseError for what `frame` said of the bytes at `p`, byte `at` of the stream."""
+    """The ParseError for the status that `frame` returned for the bytes at `p`, byte `at` of the stream."""
     cdef size_t length
     if status == FRAME_VERSION:
         return ParseError(f"Diameter version is {p[0]}, not {DIAMETER_VERSION}", at)

@@ -1,4 +1,4 @@
-"""Digest challenges as compiled code sees them."""
+"""Digest challenges for compiled code."""
 
 from auth_diameter._core.base.span cimport Span
 

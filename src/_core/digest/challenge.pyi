@@ -1,11 +1,11 @@
 from collections.abc import Iterable
-from typing import Never, final
+from typing import final
 
 from typing_extensions import Buffer
 
 @final
 class Challenge:
-    def __init__(self, *args: Never, **kwargs: Never) -> None: ...
+    def __init__(self) -> None: ...
     @staticmethod
     def parse(value: str | Buffer) -> Challenge: ...
     @property

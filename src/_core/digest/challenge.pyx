@@ -8,10 +8,10 @@ from libc.stdint cimport uint8_t
 
 from auth_diameter._core.base.chars cimport ad_find_control, ad_find_quote
 from auth_diameter._core.base.span cimport Span
-from auth_diameter._core.base.text cimport as_bytes, borrow, text_of
+from auth_diameter._core.base.text cimport as_bytes, borrow
 from auth_diameter._core.digest.params cimport (
-    ALGORITHM, CONTROL, MAX_PARAMETER, NONCE, OK, OPAQUE, QOP, REALM, STALE, DigestFields, Field, find_bad_control,
-    parameter_pairs, parse_error, parse_params, plain_value,
+    ALGORITHM, CONTROL, NONCE, OK, OPAQUE, QOP, REALM, STALE, DigestFields, Field, find_bad_control,
+    parameter_pairs, parse_error, parse_params, text_value,
 )
 
 from auth_diameter._core.errors import ConfigError, ParseError
@@ -22,12 +22,10 @@ cdef frozenset _KNOWN = frozenset(("MD5", "SHA-256", "SHA-512-256"))
 
 @cython.final
 cdef class Challenge:
-    """A Digest challenge (RFC 7616, 3.3; RFC 3261, 20.44): what WWW-Authenticate carries.
+    """Challenge()\n--\n
+    A Digest challenge, the value of WWW-Authenticate (RFC 7616, 3.3; RFC 3261, 20.44).
 
-    :ivar realm: str. :ivar nonce: str. :ivar opaque: str or None.
-    :ivar algorithm: str, "MD5" where none was named.
-    :ivar qop: tuple of str, as offered; empty for an RFC 2069 challenge.
-    :ivar stale: bool.
+    Made by ``Challenge.parse``; immutable.
     """
 
     cdef object owner
@@ -38,9 +36,11 @@ cdef class Challenge:
 
     @staticmethod
     def parse(value):
-        """Reads the value of a WWW-Authenticate or Proxy-Authenticate header (str or bytes-like).
+        """Parses the value of a WWW-Authenticate or Proxy-Authenticate header.
 
-        :raises ParseError: another scheme, broken grammar, or no realm or nonce in it.
+        :param value: str or bytes-like, from the scheme on.
+        :returns: Challenge.
+        :raises ParseError: the scheme is not Digest, the grammar is broken, or realm or nonce is missing.
         """
         cdef bytes data = as_bytes(value, "value")
         cdef Challenge self
@@ -62,38 +62,41 @@ cdef class Challenge:
         return self
 
     cdef str text(self, Field field):
-        cdef uint8_t room[MAX_PARAMETER]
-        if self.fields.value[field].p == NULL:
-            return None
-        return text_of(plain_value(&self.fields, field, room))
+        return text_value(&self.fields, field)
 
     @property
     def realm(self):
+        """The realm, str."""
         return self.text(REALM)
 
     @property
     def nonce(self):
+        """The nonce, str."""
         return self.text(NONCE)
 
     @property
     def opaque(self):
+        """The opaque value, str, or None."""
         return self.text(OPAQUE)
 
     @property
     def algorithm(self):
+        """The algorithm, str; "MD5" if none is given (RFC 7616, 3.3)."""
         return self.text(ALGORITHM) or "MD5"
 
     @property
     def qop(self):
+        """The offered values of qop, tuple of str; empty in an RFC 2069 challenge."""
         return tuple(word.strip() for word in (self.text(QOP) or "").split(",") if word.strip())
 
     @property
     def stale(self):
+        """Whether stale=true, bool: the nonce was refused, not the password."""
         return (self.text(STALE) or "").lower() == "true"
 
     @property
     def parameters(self):
-        """All parameters as pairs (name in lower case, value), in order, unknown ones included."""
+        """All parameters in order, tuple of pairs (name in lower case, value) of str; unknown ones included."""
         return parameter_pairs(&self.fields)
 
     def __repr__(self):
@@ -101,7 +104,7 @@ cdef class Challenge:
 
 
 cdef bint is_challenge(Span text) noexcept nogil:
-    """Whether DISC's Challenge may become a header of ours: one line of the Digest scheme."""
+    """Whether a Challenge from DISC may become a header field: one line of the Digest scheme."""
     cdef DigestFields fields
     cdef size_t offset
     if ad_find_control(text.p, text.p + text.n) != text.p + text.n:
@@ -111,7 +114,12 @@ cdef bint is_challenge(Span text) noexcept nogil:
 
 
 def quote(str value not None):
-    """`value` as a quoted-string (RFC 3261, 25.1). :raises ConfigError: it holds a control character."""
+    """The value as a quoted-string (RFC 3261, 25.1).
+
+    :param value: str.
+    :returns: str.
+    :raises ConfigError: the value holds a control character.
+    """
     cdef Span s
     cdef const uint8_t *end
     _kept = borrow(value, &s, "value")
@@ -123,13 +131,21 @@ def quote(str value not None):
     return f'"{value}"'
 
 
+@cython.binding(True)       # inspect loses the comma of ("auth",) in a signature that is text
+@cython.embedsignature(False)
 def format_challenge(str realm not None, str nonce not None, *, str algorithm="MD5", qop=("auth",),
                      opaque=None, bint stale=False, bint userhash=False):
-    """The value of a WWW-Authenticate header (RFC 7616, 3.3), str; it ends with a quoted parameter.
+    """The value of a WWW-Authenticate header (RFC 7616, 3.3).
 
-    :param qop: names to offer, in order; empty for an RFC 2069 challenge.
+    :param realm: str.
+    :param nonce: str.
+    :param algorithm: str, a token.
+    :param qop: iterable of str, the values to offer in order; empty for an RFC 2069 challenge.
+    :param opaque: str, or None.
+    :param stale: whether the nonce was refused, not the password.
     :param userhash: whether the username may come hashed (RFC 7616, 3.4.4).
-    :raises ConfigError: a value with a control character, or an algorithm that is no token.
+    :returns: str, which ends with a quoted parameter.
+    :raises ConfigError: a value holds a control character, or the algorithm is not a token.
     """
     if algorithm not in _KNOWN and not _TOKEN(algorithm):
         raise ConfigError(f"algorithm {algorithm!r}: not a token of RFC 3261, 25.1")

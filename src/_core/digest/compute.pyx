@@ -1,6 +1,6 @@
-"""Digest responses: computed, and compared with what a request carries (RFC 7616, 3.4.1 to 3.4.3).
+"""Digest responses: computing and verifying them (RFC 7616, 3.4.1 to 3.4.3).
 
-MD5 is our own, in SIMD lanes where many are verified at once; SHA-2 is hashlib's.
+MD5 is our own, with SIMD lanes for many at once; SHA-2 is that of hashlib.
 """
 
 import hashlib
@@ -29,13 +29,13 @@ from auth_diameter._core.base.text cimport as_bytes, span_of
 from auth_diameter._core.errors import ConfigError
 
 cdef enum:
-    # verify_many: messages up to these sizes go into the lanes, longer ones are hashed alone.
+    # verify_many hashes inputs up to these sizes in lanes, longer ones alone.
     BATCH = 128
     A2_ROOM = 192
     RESPONSE_ROOM = 448
 
 cdef struct Inputs:
-    # What a response is computed from, unquoted: RFC 7616, 3.4.1
+    # The input of a response, unquoted: RFC 7616, 3.4.1
     uint8_t ha1[32]
     Span method, uri, nonce, nc, cnonce, qop
     bint with_qop
@@ -59,7 +59,7 @@ cdef inline size_t a2_size(const Inputs *v) noexcept nogil:
 
 
 cdef inline size_t prefix_size(const Inputs *v) noexcept nogil:
-    """Of all that comes before HA2 in the response's input."""
+    """The size of the response's input before HA2."""
     return 33 + v.nonce.n + 1 + (v.nc.n + v.cnonce.n + v.qop.n + 3 if v.with_qop else 0)
 
 
@@ -85,7 +85,10 @@ cdef inline uint8_t *put_prefix(uint8_t *q, const Inputs *v) noexcept nogil:
 
 
 cdef inline size_t pad(uint8_t *block, size_t n) noexcept nogil:
-    """MD5's padding (RFC 1321, 3.1 and 3.2) after n bytes; how many blocks there are now."""
+    """Appends MD5's padding to n bytes (RFC 1321, 3.1 and 3.2).
+
+    :returns: the number of blocks.
+    """
     cdef size_t blocks = (n + 8) // 64 + 1
     cdef size_t bits = n * 8
     cdef uint8_t *length = block + blocks * 64 - 8
@@ -101,25 +104,30 @@ cdef void response_md5(const Inputs *v, uint8_t *hex_out) noexcept nogil:
     """KD(HA1, …) of RFC 7616, 3.4.1 for MD5, as 32 hexadecimal digits."""
     cdef uint8_t a2[64]
     cdef uint8_t text[1024]
-    cdef uint8_t digest[16]
-    cdef uint8_t hex_ha2[32]
     cdef uint32_t state_a2[4]
     cdef uint32_t state[4]
     cdef size_t prefix = prefix_size(v), blocks, done = 0
-    cdef ad_md5_stream stream
-    if a2_size(v) <= 55 and 64 <= prefix <= 900:
-        # HA2 and the first block of the response do not depend on each other: hashed side by side.
-        pad(a2, <size_t>(put_a2(a2, v) - a2))
-        put_prefix(text, v)
-        memcpy(state, ad_md5_initial_state, 16)
-        memcpy(state_a2, ad_md5_initial_state, 16)
-        ad_md5_compress2(state_a2, a2, state, text)
-        ad_put_hex(text + prefix, <const uint8_t *>state_a2)
-        blocks = pad(text, prefix + 32)
-        for done in range(1, blocks):
-            ad_md5_compress(state, text + 64 * done)
-        ad_put_hex(hex_out, <const uint8_t *>state)
+    if a2_size(v) > 55 or not 64 <= prefix <= 900:
+        response_md5_of_any_size(v, hex_out)
         return
+    # HA2 and the first block of the response are independent and hashed side by side.
+    pad(a2, <size_t>(put_a2(a2, v) - a2))
+    put_prefix(text, v)
+    memcpy(state, ad_md5_initial_state, 16)
+    memcpy(state_a2, ad_md5_initial_state, 16)
+    ad_md5_compress2(state_a2, a2, state, text)
+    ad_put_hex(text + prefix, <const uint8_t *>state_a2)
+    blocks = pad(text, prefix + 32)
+    for done in range(1, blocks):
+        ad_md5_compress(state, text + 64 * done)
+    ad_put_hex(hex_out, <const uint8_t *>state)
+
+
+cdef void response_md5_of_any_size(const Inputs *v, uint8_t *hex_out) noexcept nogil:
+    """The same as `response_md5`, for values that do not fit its buffers."""
+    cdef ad_md5_stream stream
+    cdef uint8_t digest[16]
+    cdef uint8_t hex_ha2[32]
     ad_md5_init(&stream)
     ad_md5_update(&stream, v.method.p, v.method.n)
     ad_md5_update(&stream, b":", 1)
@@ -161,7 +169,7 @@ cdef void make_session_ha1(Inputs *v) noexcept nogil:
 
 
 cdef inline bint put_ha1(Inputs *v, Span ha1) noexcept nogil:
-    """HA1 in lower case; False where it is not 32 bytes, as that of another algorithm is."""
+    """Copies HA1 in lower case; False if it is not 32 bytes long, as for another algorithm."""
     if ha1.n != 32:
         return False
     ad_lower_hex(v.ha1, ha1.p)
@@ -169,7 +177,7 @@ cdef inline bint put_ha1(Inputs *v, Span ha1) noexcept nogil:
 
 
 cdef inline bint put_body_hash(Inputs *v, bytes hashed) noexcept:
-    """H(entity-body) in lower case; False where it is not 32 bytes, as that of another algorithm is."""
+    """Copies H(entity-body) in lower case; False if it is not 32 bytes long, as for another algorithm."""
     if hashed is None or PyBytes_GET_SIZE(hashed) != 32:
         return False
     ad_lower_hex(v.body, <const uint8_t *>PyBytes_AS_STRING(hashed))
@@ -178,7 +186,7 @@ cdef inline bint put_body_hash(Inputs *v, bytes hashed) noexcept:
 
 
 cdef inline bint same_response(Span given, const uint8_t *expected, size_t n) noexcept nogil:
-    """Equality in constant time; `given` is hexadecimal, for which | 0x20 is lower case."""
+    """Compares in constant time; `given` is hexadecimal, in either case."""
     return given.n == n and ad_same_hex(given.p, expected, n)
 
 
@@ -192,7 +200,7 @@ _ALGORITHM_NAMES = {MD5: "MD5", SHA_256: "SHA-256", SHA_512_256: "SHA-512-256"}
 
 cdef str response_sha(int algorithm, bint sess, str ha1, bytes method, bytes uri, bytes nonce,
                       bytes nc, bytes cnonce, bytes qop, bytes body_hash):
-    """The same as `response_md5` by way of hashlib; absent values are None, `body_hash` without auth-int."""
+    """The same as `response_md5` with hashlib; missing values are None, and `body_hash` without auth-int."""
     new = _HASHES[algorithm]
     cdef bytes a1 = ha1.lower().encode()
     if sess:
@@ -207,7 +215,7 @@ cdef str response_sha(int algorithm, bint sess, str ha1, bytes method, bytes uri
 
 
 cdef inline bint fill_inputs(Credentials c, Span method, Span ha1, Inputs *v, uint8_t *room) noexcept nogil:
-    """Fills in all but the body; `room` takes unquoted values. False where they cannot match."""
+    """Fills all inputs but the body; `room` takes unquoted values. False if no response can match."""
     cdef bint escaped = c.fields.escaped != 0
     if not put_ha1(v, ha1):
         return False
@@ -230,7 +238,7 @@ cdef inline bint fill_inputs(Credentials c, Span method, Span ha1, Inputs *v, ui
 
 
 cdef bytes hex_hash(int algorithm, bytes data):
-    """H(data) as lower-case hexadecimal."""
+    """H(data) in lower-case hexadecimal."""
     cdef uint8_t digest[16]
     cdef uint8_t text[32]
     if algorithm != MD5:
@@ -241,9 +249,11 @@ cdef bytes hex_hash(int algorithm, bytes data):
 
 
 def body_hash(Credentials credentials not None, body):
-    """H(entity-body) of the credentials' algorithm in hexadecimal, as qop=auth-int wants it (RFC 7616, 3.4.3).
+    """H(entity-body) by the credentials' algorithm in hexadecimal, for qop=auth-int (RFC 7616, 3.4.3).
 
-    :param body: bytes-like. :returns: bytes, or None where the algorithm is not known.
+    :param credentials: Credentials.
+    :param body: bytes-like.
+    :returns: bytes, or None if the algorithm is unknown.
     """
     if credentials.fields.algorithm == ALGORITHM_UNKNOWN:
         return None
@@ -298,17 +308,18 @@ cdef bytes _bytes(object value):
 
 
 def verify(Credentials credentials not None, method, ha1, body=b"", *, body_hash=None):
-    """Whether the response is right for this HA1 (RFC 7616, 3.4.1), compared in constant time.
+    """Whether the response of credentials is correct (RFC 7616, 3.4.1), compared in constant time.
 
-    That the nonce is yours, unused, and was given out for just this algorithm is for the caller to see: whoever
-    takes -sess with the nonce of a challenge without it has handed out a session key with each response (3.4.2).
+    The caller checks that the nonce is its own, unused, and was issued for exactly this algorithm. To accept
+    -sess with the nonce of a challenge without it gives away a session key with each response (3.4.2).
 
+    :param credentials: Credentials.
     :param method: the request's method, str or bytes.
-    :param ha1: H(username:realm:password) of the credentials' algorithm in hexadecimal, str or
-        bytes; of any other length nothing matches.
-    :param body: the request's body, bytes-like; it counts with qop=auth-int only (3.4.3).
-    :param body_hash: H(body) of the credentials' algorithm in hexadecimal, str or bytes, in place of it.
-    :returns: bool. An algorithm or a qop we do not know is False, never an exception.
+    :param ha1: H(username:realm:password) by the credentials' algorithm in hexadecimal, str or bytes; one of
+        another length never matches.
+    :param body: the request's body, bytes-like, used with qop=auth-int only (3.4.3).
+    :param body_hash: H(body) by the credentials' algorithm in hexadecimal, str or bytes, instead of `body`.
+    :returns: bool; False for an unknown algorithm or qop.
     """
     return verify_one(credentials, method, ha1, body, body_hash)
 
@@ -328,7 +339,7 @@ cdef struct Batch:
 
 
 cdef void run_batch(Batch *b, int count, uint8_t *results) noexcept nogil:
-    """Both hashes of each slot in lanes: HA2 first, then the response over it."""
+    """Computes both hashes of each slot in lanes, first HA2, then the response."""
     cdef int i
     cdef uint8_t expected[32]
     for i in range(count):
@@ -345,9 +356,11 @@ cdef void run_batch(Batch *b, int count, uint8_t *results) noexcept nogil:
 
 
 def md5_lanes():
-    """Which SIMD lanes `verify_many` hashes in: "avx512", "avx2", "sse2", "neon" or "scalar".
+    """The SIMD lanes of `verify_many`: "avx512", "avx2", "sse2", "neon" or "scalar".
 
-    The widest that the machine has, or what AUTH_DIAMETER_MD5_LANES named when this was imported.
+    They are the widest of the machine, or those that AUTH_DIAMETER_MD5_LANES named at import.
+
+    :returns: str.
     """
     return ad_md5_lanes().decode("ascii")
 
@@ -362,14 +375,14 @@ if "AUTH_DIAMETER_MD5_LANES" in os.environ:
 
 
 def verify_many(items):
-    """`verify` for many at once, hashed side by side in SIMD lanes, without the GIL.
+    """`verify` for many credentials at once, in SIMD lanes and without the GIL.
 
-    Algorithms may be mixed: MD5 with qop=auth or none goes into the lanes.
+    Algorithms may be mixed; MD5 with qop=auth or without qop goes into the lanes.
 
-    :param items: sequence of tuples (credentials, method, ha1[, body[, body_hash]]), see `verify`.
-    :returns: bytearray, one byte for each item in order: 1 right, 0 wrong.
+    :param items: iterable of tuples (credentials, method, ha1[, body[, body_hash]]), see `verify`.
+    :returns: bytearray, one byte for each item in order: 1 correct, 0 wrong.
     """
-    cdef tuple all_items = tuple(items)     # ours alone: it keeps every item alive and in place
+    cdef tuple all_items = tuple(items)     # keeps every item alive and in place
     cdef Py_ssize_t n = len(all_items), i
     cdef bytearray results = bytearray(n)
     cdef uint8_t *out = <uint8_t *>PyByteArray_AS_STRING(results)
@@ -419,7 +432,7 @@ def verify_many(items):
 
 
 cdef tuple _algorithm(str name):
-    """(Algorithm, whether -sess) of an RFC 7616 name in any case."""
+    """(Algorithm, whether it is -sess) for a name of RFC 7616 in any case."""
     cdef str base = name.lower()
     cdef bint sess = base.endswith("-sess")
     if sess:
@@ -431,20 +444,29 @@ cdef tuple _algorithm(str name):
 
 
 def ha1(str username not None, str realm not None, str password not None, str algorithm="MD5"):
-    """H(username:realm:password) in lower-case hexadecimal (RFC 7616, 3.4.2): what a store keeps.
+    """HA1, H(username:realm:password) in lower-case hexadecimal (RFC 7616, 3.4.2), as a store keeps it.
 
-    For a -sess algorithm it is the same as without: nonce and cnonce come in with each response.
+    A -sess algorithm has the same HA1: nonce and cnonce enter with each response.
 
-    :raises ConfigError: an algorithm that RFC 7616 does not name.
+    :param username: str.
+    :param realm: str.
+    :param password: str.
+    :param algorithm: "MD5", "SHA-256" or "SHA-512-256", each with or without "-sess".
+    :returns: str.
+    :raises ConfigError: the algorithm is unknown.
     """
     kind, _ = _algorithm(algorithm)
     return hex_hash(kind, f"{username}:{realm}:{password}".encode("utf-8", "surrogateescape")).decode("ascii")
 
 
 def user_hash(str username not None, str realm not None, str algorithm="MD5"):
-    """H(username:realm) in lower-case hexadecimal, which stands for the username with userhash=true.
+    """H(username:realm) in lower-case hexadecimal: the username with userhash=true (RFC 7616, 3.4.4).
 
-    See RFC 7616, 3.4.4. :raises ConfigError: an algorithm that RFC 7616 does not name.
+    :param username: str.
+    :param realm: str.
+    :param algorithm: as for `ha1`.
+    :returns: str.
+    :raises ConfigError: the algorithm is unknown.
     """
     kind, _ = _algorithm(algorithm)
     return hex_hash(kind, f"{username}:{realm}".encode("utf-8", "surrogateescape")).decode("ascii")
@@ -452,13 +474,19 @@ def user_hash(str username not None, str realm not None, str algorithm="MD5"):
 
 def digest_response(str ha1 not None, str method not None, str uri not None, str nonce not None, *,
                     str algorithm="MD5", qop=None, nc=None, cnonce=None, body=b""):
-    """The response that right credentials carry (RFC 7616, 3.4.1), as lower-case hexadecimal.
+    """The response of correct credentials in lower-case hexadecimal (RFC 7616, 3.4.1).
 
-    :param ha1: H(username:realm:password), see `ha1`; the -sess step is done here.
-    :param qop: None (RFC 2069), "auth" or "auth-int"; the last two want `nc` (8 hexadecimal digits,
-        str) and `cnonce`.
+    :param ha1: H(username:realm:password), str, see `ha1`; also for a -sess algorithm.
+    :param method: the request's method, str.
+    :param uri: the digest-uri, str.
+    :param nonce: str.
+    :param algorithm: as for `ha1`.
+    :param qop: None (RFC 2069), "auth" or "auth-int".
+    :param nc: the nonce count, 8 hexadecimal digits, str; required with qop.
+    :param cnonce: the client nonce, str; required with qop and with a -sess algorithm.
     :param body: bytes-like, hashed with qop="auth-int".
-    :raises ConfigError: an unknown algorithm, a HA1 of the wrong length, or a qop without nc or cnonce.
+    :returns: str.
+    :raises ConfigError: the algorithm is unknown, HA1 has the wrong length, or nc or cnonce is missing.
     """
     cdef Inputs v
     cdef uint8_t text[32]

@@ -1,4 +1,4 @@
-"""Digest credentials as compiled code sees them."""
+"""Digest credentials for compiled code."""
 
 from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.digest.params cimport DigestFields, Field
@@ -13,9 +13,9 @@ cdef bint is_of_other_realm(Span text, Span realm) noexcept nogil
 
 
 cdef class Credentials:
-    cdef object owner           # keeps the bytes alive that `fields` points into
+    cdef object owner           # keeps the bytes of `fields` alive
     cdef DigestFields fields
-    cdef str name               # the username, once it was asked for
+    cdef str name               # the username, once it was read
 
     cdef str text(self, Field field)
     cdef str user(self)

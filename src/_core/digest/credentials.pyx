@@ -22,7 +22,7 @@ from auth_diameter._core.digest.params cimport (
     ALGORITHM, ALGORITHM_UNKNOWN, BAD_EXT_VALUE, BAD_NC, BAD_QOP, BAD_RESPONSE, BOTH_USERNAMES, CNONCE, CONTROL,
     MAX_PARAMETER, MD5, MISSING, NC, NONCE, OK, OPAQUE, QOP, QOP_AUTH, QOP_AUTH_INT, QOP_NONE, QOP_UNKNOWN, REALM,
     RESPONSE, SHA_256, SHA_512_256, URI, USERHASH, USERNAME, USERNAME_STAR, DigestFields, Field, find_bad_control,
-    is_ext_value, parameter_pairs, parse_error, parse_params, plain_value, put_ext_value,
+    is_ext_value, parameter_pairs, parse_error, parse_params, plain_value, put_ext_value, text_value,
 )
 
 cdef dict _ALGORITHM_NAMES = {MD5: "MD5", SHA_256: "SHA-256", SHA_512_256: "SHA-512-256"}
@@ -31,20 +31,24 @@ cdef dict _QOP_NAMES = {QOP_NONE: None, QOP_AUTH: "auth", QOP_AUTH_INT: "auth-in
 
 
 cdef int parse_credentials(Span text, DigestFields *out, size_t *offset) noexcept nogil:
-    """Digest credentials from a header's value, whole, into `out`.
+    """Parses the whole value of a header field as Digest credentials.
 
-    OK, OTHER_SCHEME, or a negative Status with `offset` into `text`. A missing realm is no error
-    here: it matches no realm, and the credentials are passed over.
+    A missing realm is not an error here: such credentials match no realm and are passed over.
+
+    :returns: OK, OTHER_SCHEME, or a negative status, with `offset` into `text`.
     """
     cdef int status = parse_params(text, out, offset)
     return status if status != OK else check_credentials(text, out, offset)
 
 
 cdef int check_credentials(Span text, DigestFields *out, size_t *offset) noexcept nogil:
-    """Whether what `parse_params` read are credentials as RFC 7616, 3.4 has them; a Status."""
+    """Checks parameters that `parse_params` accepted against RFC 7616, 3.4.
+
+    :returns: OK, or a negative status, with `offset` into `text`.
+    """
     cdef Span response, nc, qop
     if out.value[QOP].n == 0:
-        # No value stands for no parameter: old clients send qop="" where none was offered.
+        # An empty qop is no qop: old clients send qop="" if the challenge offers none.
         out.value[QOP].p = NULL
     response = out.value[RESPONSE]
     nc = out.value[NC]
@@ -78,7 +82,7 @@ cdef int check_credentials(Span text, DigestFields *out, size_t *offset) noexcep
 
 
 cdef bint is_response(Span s) noexcept nogil:
-    """Whether it has the form of a response, of MD5 or SHA-2."""
+    """Whether it has the form of a response: 32 (MD5) or 64 (SHA-2) hexadecimal digits."""
     return (s.n == 32 or s.n == 64) and all_hex(s)
 
 
@@ -91,7 +95,7 @@ cdef bint all_hex(Span s) noexcept nogil:
 
 
 cdef bint is_single_token(Span s) noexcept nogil:
-    """Whether it is one token, and no list of them, which only a challenge may hold."""
+    """Whether it is one token and not a list, which only a challenge may hold."""
     cdef size_t i
     for i in range(s.n):
         if not ad_is(s.p[i], AD_TOKEN):
@@ -100,25 +104,25 @@ cdef bint is_single_token(Span s) noexcept nogil:
 
 
 cdef bint answers_nothing(const DigestFields *fields) noexcept nogil:
-    """Whether nonce or response are empty or left out of what `parse_params` read: as no credentials.
+    """Whether nonce or response is empty or missing: the credentials answer no challenge.
 
-    So says an IMS telephone's first REGISTER who it is, before there is a challenge (3GPP TS 24.229,
-    5.1.1.2), and a later one, with auts, that it wants another (RFC 3310, 3.4).
+    The first REGISTER of an IMS telephone names its user like this before there is a challenge (3GPP TS
+    24.229, 5.1.1.2). A later one, with auts, asks for another challenge (RFC 3310, 3.4).
     """
     return fields.value[NONCE].n == 0 or fields.value[RESPONSE].n == 0
 
 
 cdef bint is_for_realm(const DigestFields *fields, Span realm) noexcept nogil:
-    """Whether these credentials are for `realm` (any case, as SIP domains compare)."""
+    """Whether the credentials are for `realm`, compared without regard to case, as SIP domains are."""
     cdef uint8_t room[MAX_PARAMETER]
     return fields.value[REALM].p != NULL and equal_nocase(plain_value(fields, REALM, room), realm)
 
 
 cdef bint is_of_other_realm(Span text, Span realm) noexcept nogil:
-    """Whether credentials that `parse_params` refused name realms that can be read, and `realm` is none.
+    """Whether credentials that `parse_params` refused name a realm, and none they name is `realm`.
 
-    Such are meant for somebody else, who may well read them (RFC 3261, 22.3). Of what stands between two
-    commas, outside quotes, a realm is read if it is one; what else is there does not matter.
+    They are meant for another server, which may well accept them (RFC 3261, 22.3). The elements between
+    commas outside quotes are searched for realms; the rest does not matter.
     """
     cdef Reader r
     cdef Span name, value
@@ -129,7 +133,7 @@ cdef bint is_of_other_realm(Span text, Span realm) noexcept nogil:
         skip_lws(&r)
         if take_class(&r, AD_TOKEN, &name):
             if is_word(name, "Digest", 6) and r.p < r.end and is_lws(r.p[0]):
-                continue    # the scheme; it stands in the middle, too, where somebody has joined two fields
+                continue    # the scheme; also in the middle, if a proxy has joined two header fields
             if is_word(name, "realm", 5) and skip_byte(&r, c'=') and take_any_value(&r, &value):
                 found = True
                 if equal_plain(value, realm):
@@ -139,7 +143,7 @@ cdef bint is_of_other_realm(Span text, Span realm) noexcept nogil:
 
 
 cdef bint take_any_value(Reader *r, Span *out) noexcept nogil:
-    """A token, or a quoted string up to its end, whatever characters are in it."""
+    """A token, or a quoted string with any characters in it."""
     if r.p == r.end or r.p[0] != c'"':
         return take_class(r, AD_TOKEN, out)
     out.p = r.p + 1
@@ -150,7 +154,7 @@ cdef bint take_any_value(Reader *r, Span *out) noexcept nogil:
 
 
 cdef bint skip_quoted(Reader *r) noexcept nogil:
-    """Passes over a quoted string, or over all that is left: then it has no end, and False."""
+    """Passes over a quoted string; over all that is left, and False, if it has no end."""
     r.p += 1
     while r.p < r.end:
         r.p = ad_find_quote(r.p, r.end)
@@ -164,7 +168,7 @@ cdef bint skip_quoted(Reader *r) noexcept nogil:
 
 
 cdef void skip_element(Reader *r) noexcept nogil:
-    """Passes over what is left up to the next comma outside quotes, and that comma."""
+    """Passes over the bytes up to the next comma outside quotes, and over that comma."""
     while r.p < r.end and r.p[0] != c',':
         if r.p[0] == c'"':
             skip_quoted(r)
@@ -175,11 +179,11 @@ cdef void skip_element(Reader *r) noexcept nogil:
 
 
 cdef bint equal_plain(Span quoted, Span plain) noexcept nogil:
-    """Whether what stood between quotes means `plain`, in any case of its letters."""
+    """Whether the content of a quoted string means `plain`, without regard to case."""
     cdef uint8_t room[MAX_PARAMETER]
     cdef Span value
     if not quoted.n <= MAX_PARAMETER:
-        return False    # a longer one is nobody's that we know
+        return False    # no realm of ours is that long
     value.n = unquote(quoted, room)
     value.p = room
     return equal_nocase(value, plain)
@@ -192,10 +196,11 @@ cdef bint equal_plain(Span quoted, Span plain) noexcept nogil:
 @cython.freelist(256)
 @cython.no_gc  # it holds no object that could hold it
 cdef class Credentials:
-    """Digest credentials as a request carries them (RFC 7616, 3.4; RFC 3261, 20.7 and 20.27).
+    """Credentials()\n--\n
+    Digest credentials of a request (RFC 7616, 3.4; RFC 3261, 20.7 and 20.27).
 
-    Made by ``Credentials.parse`` or ``SipRequest.credentials``; immutable. A value is ``str`` as
-    it stood in the header, without quotes and quoted-pairs, or None where it was not given.
+    Made by ``Credentials.parse`` or ``SipRequest.credentials``; immutable. Values are without quotes and
+    quoted-pairs.
     """
 
     def __init__(self):
@@ -203,11 +208,12 @@ cdef class Credentials:
 
     @staticmethod
     def parse(value):
-        """Reads the value of an Authorization or Proxy-Authorization header.
+        """Parses the value of an Authorization or Proxy-Authorization header.
 
         :param value: str or bytes-like, from the scheme on: ``Digest username="alice", …``.
-        :raises ParseError: it is not of the Digest scheme, breaks the grammar, gives a parameter
-            twice, or lacks one that RFC 7616, 3.4 requires. The message holds no value.
+        :returns: Credentials.
+        :raises ParseError: the scheme is not Digest, the grammar is broken, a parameter is given twice, or
+            one that RFC 7616, 3.4 requires is missing. The message holds no value.
         """
         cdef bytes data = as_bytes(value, "value")
         cdef Py_ssize_t bad = find_bad_control(data)
@@ -225,10 +231,7 @@ cdef class Credentials:
         return new_credentials(data, &fields)
 
     cdef str text(self, Field field):
-        cdef uint8_t room[MAX_PARAMETER]
-        if self.fields.value[field].p == NULL:
-            return None
-        return text_of(plain_value(&self.fields, field, room))
+        return text_value(&self.fields, field)
 
     cdef str user(self):
         cdef uint8_t room[MAX_PARAMETER]
@@ -243,57 +246,67 @@ cdef class Credentials:
 
     @property
     def username(self):
+        """The username, str; of ``username*`` the decoded value (RFC 8187)."""
         return self.user()
 
     @property
     def realm(self):
+        """The realm, str."""
         return self.text(REALM)
 
     @property
     def nonce(self):
+        """The nonce, str."""
         return self.text(NONCE)
 
     @property
     def uri(self):
+        """The digest-uri, str."""
         return self.text(URI)
 
     @property
     def response(self):
+        """The response in hexadecimal, str."""
         return self.text(RESPONSE)
 
     @property
     def algorithm(self):
+        """The algorithm as given, str, or None."""
         return self.text(ALGORITHM)
 
     @property
     def cnonce(self):
+        """The client nonce, str, or None."""
         return self.text(CNONCE)
 
     @property
     def nc(self):
+        """The nonce count as given, 8 hexadecimal digits, str, or None."""
         return self.text(NC)
 
     @property
     def qop(self):
+        """The quality of protection as given, str, or None."""
         return self.text(QOP)
 
     @property
     def opaque(self):
+        """The opaque value, str, or None."""
         return self.text(OPAQUE)
 
     @property
     def canonical_algorithm(self):
-        """The algorithm as RFC 7616, 6.1 spells it, "MD5" where none is named; None for one that is not there."""
+        """The algorithm in the spelling of RFC 7616, 6.1, str; "MD5" if none is given, None if it is unknown."""
         return (_SESS_NAMES if self.fields.sess else _ALGORITHM_NAMES).get(self.fields.algorithm)
 
     @property
     def protection(self):
-        """The qop as we know it: None, "auth" or "auth-int"; "" where it is another."""
+        """The qop in lower case: None, "auth" or "auth-int"; "" if it is unknown."""
         return _QOP_NAMES[self.fields.qop]
 
     @property
     def nonce_count(self):
-        """nc as a number, int; 1 without qop, where a nonce serves once (RFC 7616, 3.4)."""
+        """The nonce count as a number, int; 1 without qop, when a nonce serves once (RFC 7616, 3.4)."""
         cdef Span nc = self.fields.value[NC]
         cdef uint32_t count = 0
         cdef size_t i
@@ -305,17 +318,17 @@ cdef class Credentials:
 
     @property
     def userhash(self):
-        """Whether `username` is a hash of name and realm (RFC 7616, 3.4.4)."""
+        """Whether `username` is the hash of name and realm, bool (RFC 7616, 3.4.4)."""
         return (self.text(USERHASH) or "").lower() == "true"
 
     @property
     def value(self):
-        """The whole header value as bytes, as it came, scheme included."""
+        """The whole header value with its scheme, unchanged, bytes."""
         return self.fields.raw.p[:self.fields.raw.n]
 
     @property
     def parameters(self):
-        """All parameters as pairs (name in lower case, value), in order, unknown ones included."""
+        """All parameters in order, tuple of pairs (name in lower case, value) of str; unknown ones included."""
         return parameter_pairs(&self.fields)
 
     def __repr__(self):

@@ -8,7 +8,7 @@ from auth_diameter._core.base.span cimport Span
 ctypedef int Field
 
 cdef enum:
-    # What a Digest header may hold: RFC 7616, sections 3.3 and 3.4
+    # Parameters of a Digest header: RFC 7616, sections 3.3 and 3.4
     USERNAME, USERNAME_STAR, REALM, NONCE, URI, RESPONSE, ALGORITHM, CNONCE, NC, QOP, OPAQUE, USERHASH
     STALE, DOMAIN, CHARSET
     FIELD_COUNT
@@ -16,7 +16,7 @@ cdef enum:
 ctypedef int Algorithm
 
 cdef enum:
-    # RFC 7616, section 6.1; RFC 8760. The weakest first.
+    # RFC 7616, section 6.1; RFC 8760. In the order of their strength.
     MD5, SHA_256, SHA_512_256, ALGORITHM_UNKNOWN
 
 ctypedef int Qop
@@ -25,7 +25,7 @@ cdef enum:
     QOP_NONE, QOP_AUTH, QOP_AUTH_INT, QOP_UNKNOWN
 
 cdef enum:
-    # What `parse_params` and `parse_credentials` return
+    # Status that `parse_params` and `parse_credentials` return
     OK = 1
     OTHER_SCHEME = 0
     NO_PARAMETER = -1
@@ -47,16 +47,16 @@ cdef enum:
 
 
 cdef enum:
-    # Longer is no credential but an attempt on memory: nonces in the field have up to 150 bytes.
+    # Bounds memory; nonces in the field have up to 150 bytes.
     MAX_PARAMETER = 1024
-    # Parameters no RFC names are kept, and compared with each other to find duplicates.
+    # Unknown parameters are compared with each other to find duplicates.
     MAX_EXTENSIONS = 16
 
 
 cdef struct DigestFields:
     Span raw                    # the whole header value, scheme included, without LWS around it
-    Span value[FIELD_COUNT]     # without quotes; p is NULL where the parameter is absent
-    uint32_t escaped            # bit per Field: holds quoted-pairs or folds
+    Span value[FIELD_COUNT]     # without quotes; p is NULL if the parameter is missing
+    uint32_t escaped            # a bit for each Field: whether it holds quoted-pairs or folds
     bint sess
     Algorithm algorithm
     Qop qop
@@ -66,12 +66,13 @@ cdef int parse_params(Span text, DigestFields *out, size_t *offset) noexcept nog
 cdef bint is_ext_value(Span s) noexcept nogil
 cdef uint8_t *put_ext_value(uint8_t *q, Span value) noexcept nogil
 cdef Py_ssize_t find_bad_control(bytes data) noexcept
+cdef str text_value(const DigestFields *fields, Field field)
 cdef tuple parameter_pairs(const DigestFields *fields)
 cdef object parse_error(int status, size_t offset, str where)
 
 
 cdef inline Span plain_value(const DigestFields *fields, Field field, uint8_t *room) noexcept nogil:
-    """The value without quoted-pairs; `room`, MAX_PARAMETER bytes, takes it where there are any."""
+    """The value without quoted-pairs; if it has any, it is written to `room`, MAX_PARAMETER bytes."""
     cdef Span s = fields.value[field]
     if fields.escaped & (1u << field):
         s.n = unquote(s, room)

@@ -6,9 +6,9 @@ Grammar (LWS may stand around every "=" and ",")::
     param                  = token "=" ( token / quoted-string / ext-value )
     ext-value              = "UTF-8'" [ language ] "'" *( pct-encoded / attr-char )    of a name with "*": RFC 8187
 
-Names stand in any case and order, each at most once.
+Names are in any case and order, each at most once.
 
-Parsing fills spans and touches no Python object; values become ``str`` when they are asked for.
+Parsing fills spans and touches no Python object. A value becomes ``str`` when it is read.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -44,23 +44,27 @@ cdef dict _REASONS = {
     CONTROL: "control character",
 }
 
-# Which value a refusal is about, where that is to be told apart.
+# The parameter at fault, for errors that name one.
 cdef dict _PARAMETERS = {BAD_RESPONSE: "response", BAD_NC: "nc", BAD_QOP: "qop"}
 
 
 cdef object parse_error(int status, size_t offset, str where):
-    """The exception for what `parse_credentials` or `parse_challenge` said."""
+    """The ParseError for a status that `parse_params` or `parse_credentials` returned."""
     return ParseError(f"{where}: {_REASONS[status]}", offset, parameter=_PARAMETERS.get(status))
 
 
 cdef int parse_params(Span text, DigestFields *out, size_t *offset) noexcept nogil:
-    """Scheme and parameters into `out`; a Status, and where it was found, as `offset` into text."""
+    """Scheme and parameters of a whole header value.
+
+    :returns: OK, OTHER_SCHEME, or a negative status, with `offset` into `text`.
+    """
     cdef Reader r
     cdef Span name, value
-    cdef Span extension[MAX_EXTENSIONS]
+    cdef Extensions extensions
     cdef bint escaped
-    cdef int extensions = 0, field, status = OK, found = 0, i
+    cdef int status = NO_PARAMETER, found
     memset(out, 0, sizeof(DigestFields))
+    extensions.count = 0
     r.p = text.p
     r.end = text.p + text.n
     skip_lws(&r)
@@ -73,67 +77,79 @@ cdef int parse_params(Span text, DigestFields *out, size_t *offset) noexcept nog
         offset[0] = 0
         return OTHER_SCHEME
     while True:
-        skip_lws(&r)
-        if r.p == r.end:
-            break
-        if r.p[0] == c',':    # an empty element of the list: RFC 9110, 5.6.1.2
-            r.p += 1
-            continue
-        if not take_class(&r, AD_TOKEN, &name):
-            status = NO_NAME
-            break
-        skip_lws(&r)
-        if r.p == r.end or r.p[0] != c'=':
-            status = NO_EQUAL
-            break
-        r.p += 1
-        skip_lws(&r)
-        escaped = False
-        if r.p < r.end and r.p[0] == c'"':
-            if not take_quoted(&r, &value, &escaped):
-                status = BAD_QUOTED_STRING
-                break
-        elif not take_value(&r, name, &value):
-            status = NO_VALUE
-            break
-        if not value.n <= MAX_PARAMETER:
-            r.p = value.p
-            status = TOO_LONG
-            break
-        skip_lws(&r)
-        if r.p < r.end and r.p[0] != c',':
-            status = NO_COMMA
-            break
-        found += 1
-        field = field_of(name)
-        if field < FIELD_COUNT:
-            if out.value[field].p != NULL:
+        found = take_parameter(&r, &name, &value, &escaped)
+        if found > 0:
+            found = keep_parameter(name, value, escaped, &extensions, out)
+            if found < 0:
                 r.p = name.p
-                status = DUPLICATE
-                break
-            out.value[field] = value
-            if escaped:
-                out.escaped |= 1u << field
-        else:
-            for i in range(extensions):
-                if equal_nocase(extension[i], name):
-                    status = DUPLICATE
-            if status == OK and extensions == MAX_EXTENSIONS:
-                status = TOO_MANY
-            if status != OK:
-                r.p = name.p
-                break
-            extension[extensions] = name
-            extensions += 1
-    if status == OK and found == 0:
-        status = NO_PARAMETER
+        if found <= 0:
+            break
+        status = OK
     offset[0] = <size_t>(r.p - text.p)
     classify_algorithm(out)
-    return status
+    return found if found < 0 else status
+
+
+cdef struct Extensions:
+    # Names of unknown parameters so far
+    Span name[MAX_EXTENSIONS]
+    int count
+
+
+cdef inline int take_parameter(Reader *r, Span *name, Span *value, bint *escaped) noexcept nogil:
+    """The next parameter, up to its comma or the end; 0 at the end."""
+    escaped[0] = False
+    skip_lws(r)
+    while r.p < r.end and r.p[0] == c',':   # an empty element of the list: RFC 9110, 5.6.1.2
+        r.p += 1
+        skip_lws(r)
+    if r.p == r.end:
+        return 0
+    if not take_class(r, AD_TOKEN, name):
+        return NO_NAME
+    skip_lws(r)
+    if r.p == r.end or r.p[0] != c'=':
+        return NO_EQUAL
+    r.p += 1
+    skip_lws(r)
+    if r.p < r.end and r.p[0] == c'"':
+        if not take_quoted(r, value, escaped):
+            return BAD_QUOTED_STRING
+    elif not take_value(r, name[0], value):
+        return NO_VALUE
+    if not value.n <= MAX_PARAMETER:
+        r.p = value.p
+        return TOO_LONG
+    skip_lws(r)
+    if r.p < r.end and r.p[0] != c',':
+        return NO_COMMA
+    return OK
+
+
+cdef inline int keep_parameter(Span name, Span value, bint escaped, Extensions *extensions,
+                               DigestFields *out) noexcept nogil:
+    """Stores a parameter; of an unknown one the name alone, to find duplicates."""
+    cdef Field field = field_of(name)
+    cdef int i
+    if field < FIELD_COUNT:
+        if out.value[field].p != NULL:
+            return DUPLICATE
+        out.value[field] = value
+        if escaped:
+            out.escaped |= 1u << field
+        return OK
+    for i in range(extensions.count):
+        if equal_nocase(extensions.name[i], name):
+            return DUPLICATE
+    if extensions.count == MAX_EXTENSIONS:
+        return TOO_MANY
+    extensions.name[extensions.count] = name
+    extensions.count += 1
+    return OK
 
 
 cdef Field field_of(Span name) noexcept nogil:
-    """The Field of that name (any case), or FIELD_COUNT: its length and one letter leave one candidate."""
+    """The Field of that name in any case, or FIELD_COUNT; length and first letter leave one candidate."""
     cdef uint8_t first = lower(name.p[0])
     if name.n == 2:
         return NC if is_word(name, "nc", 2) else FIELD_COUNT
@@ -169,6 +185,7 @@ cdef Field field_of(Span name) noexcept nogil:
 
 
 cdef void classify_algorithm(DigestFields *f) noexcept nogil:
+    """Sets `algorithm` and `sess` from the parameter."""
     cdef Span name = f.value[ALGORITHM]
     cdef Span suffix
     f.algorithm = MD5           # RFC 7616, 3.3: "if not present, MD5"
@@ -192,7 +209,7 @@ cdef void classify_algorithm(DigestFields *f) noexcept nogil:
 
 
 cdef bint take_value(Reader *r, Span name, Span *out) noexcept nogil:
-    """A value without quotes: a token; where the name ends with "*" an ext-value (RFC 8187, 3.2), "$" and all."""
+    """A value without quotes: a token, or an ext-value (RFC 8187, 3.2) if the name ends with "*"."""
     if (name.p + name.n - 1)[0] != c'*':
         return take_class(r, AD_TOKEN, out)
     out.p = r.p
@@ -203,14 +220,14 @@ cdef bint take_value(Reader *r, Span name, Span *out) noexcept nogil:
 
 
 cdef inline bint is_attr_char_alone(uint8_t c) noexcept nogil:
-    """Whether it is an attr-char (RFC 8187, 3.2.1), but not of a token as RFC 3261 has it: # $ & ^ |"""
+    """Whether it is an attr-char (RFC 8187, 3.2.1) that no token of RFC 3261 may hold: # $ & ^ |"""
     return c == c'#' or c == c'$' or c == c'&' or c == c'^' or c == c'|'
 
 
 cdef bint is_ext_value(Span s) noexcept nogil:
-    """ext-value of RFC 8187, 3.2.1, with the one charset that RFC 7616, 3.4 allows.
+    """Whether it is an ext-value of RFC 8187, 3.2.1, in UTF-8, the only charset of RFC 7616, 3.4.
 
-    value-chars = *( pct-encoded / attr-char ); attr-char is a token's, but for "*", "'" and "%".
+    value-chars = *( pct-encoded / attr-char ); an attr-char is neither "*" nor "'" nor "%".
     """
     cdef size_t i = 6
     if s.n < 7 or not is_word(Span(s.p, 6), "UTF-8'", 6):
@@ -232,7 +249,10 @@ cdef bint is_ext_value(Span s) noexcept nogil:
 
 
 cdef uint8_t *put_ext_value(uint8_t *q, Span value) noexcept nogil:
-    """The bytes that an ext-value (RFC 8187, 3.2.1; `is_ext_value`) stands for; returns the end."""
+    """Writes the decoded value of an ext-value that `is_ext_value` accepted (RFC 8187, 3.2.1).
+
+    :returns: the end.
+    """
     cdef const uint8_t *p = value.p + 6     # UTF-8'
     cdef const uint8_t *end = value.p + value.n
     while p[0] != c'\'':
@@ -250,7 +270,7 @@ cdef uint8_t *put_ext_value(uint8_t *q, Span value) noexcept nogil:
 
 
 cdef Py_ssize_t find_bad_control(bytes data) noexcept:
-    """Index of a control character that is neither in a fold nor escaped; -1 where there is none."""
+    """The index of a control character that is neither in a fold nor escaped; -1 if there is none."""
     cdef const uint8_t *start = <const uint8_t *>PyBytes_AS_STRING(data)
     cdef const uint8_t *end = start + PyBytes_GET_SIZE(data)
     cdef const uint8_t *p = start
@@ -266,8 +286,16 @@ cdef Py_ssize_t find_bad_control(bytes data) noexcept:
             return p - start
 
 
+cdef str text_value(const DigestFields *fields, Field field):
+    """The value as text without quotes and quoted-pairs; None if the parameter is missing."""
+    cdef uint8_t room[MAX_PARAMETER]
+    if fields.value[field].p == NULL:
+        return None
+    return text_of(plain_value(fields, field, room))
+
+
 cdef tuple parameter_pairs(const DigestFields *fields):
-    """Goes over a header once more; it was accepted before, so that no step can fail."""
+    """All parameters as pairs; the header was accepted before, so that no step can fail."""
     cdef Reader r
     cdef Span name, value
     cdef bint escaped

@@ -1,8 +1,8 @@
-"""System calls that Python's socket module makes one by one, on sockets that the caller owns.
+"""System calls on sockets that the caller owns, several at a time.
 
-Many datagrams in one call: at a hundred thousand requests a second those of one each are what costs
-most. A question and its answer with the GIL let go of once: where many threads ask, each more time is
-a queue to stand in.
+`DatagramBatch` receives and sends many datagrams in one call: at a hundred thousand requests a second, one
+call each would cost most of the time. `exchange` sends a question and receives the answer with the GIL
+released once: where many threads ask, each acquisition is another wait.
 """
 
 cimport cython
@@ -67,8 +67,8 @@ cdef extern from *:
     uint16_t ntohs(uint16_t value) nogil
 
 cdef enum:
-    BATCH = 64              # datagrams in one call: beyond that a call's own cost no longer shows
-    ROOM = 65536            # bytes for each, what UDP can carry; pages are only used when written to
+    BATCH = 64              # datagrams in one call; with more, the cost of the call itself no longer matters
+    ROOM = 65536            # bytes for each, the maximum of UDP; pages take memory once written
 
 
 @cython.final
@@ -100,10 +100,10 @@ cdef class DatagramBatch:
         PyMem_Free(self.buffers)
 
     def receive(self):
-        """What has come, up to 64 datagrams: list of (bytes, address); empty where nothing has.
+        """Receives up to 64 datagrams that have arrived.
 
-        An address is (host, port), of IPv6 (host, port, flow, scope), as the socket module has it.
-
+        :returns: list of (bytes, address), maybe empty. An address is (host, port), or for IPv6 (host, port,
+            flow, scope), as in the socket module.
         :raises OSError: the socket cannot be read.
         """
         cdef int i, count
@@ -125,12 +125,13 @@ cdef class DatagramBatch:
         return found
 
     def send(self, list replies not None):
-        """Sends (bytes, address) pairs in order; those that the kernel refuses are lost, as UDP may.
+        """Sends datagrams in order; those that the kernel refuses are lost, as UDP allows.
 
-        :returns: how many went out, int.
-        :raises ValueError: an address that is no IP address of the socket's family.
+        :param replies: list of (bytes, address).
+        :returns: int, how many were sent.
+        :raises ValueError: an address is not an IP address of the socket's family.
         """
-        cdef tuple all_replies = tuple(replies)     # ours alone: it keeps every reply alive and in place
+        cdef tuple all_replies = tuple(replies)     # keeps every reply alive and in place
         cdef Py_ssize_t total = len(all_replies), at = 0, sent_all = 0
         cdef int i, count, sent
         cdef bytes data
@@ -146,24 +147,24 @@ cdef class DatagramBatch:
                 self.parts[i].iov_len = <size_t>PyBytes_GET_SIZE(data)
                 self.messages[i].msg_hdr.msg_namelen = put_address(reply[1], &self.addresses[i])
             sent = sendmmsg(self.fd, self.messages, count, MSG_DONTWAIT)
-            # A refusal concerns the first datagram that was not sent: that one is lost, the rest tried.
+            # A refusal is about the first datagram that was not sent: it is lost, the rest is tried.
             at += sent if sent > 0 else 1
             sent_all += sent if sent > 0 else 0
         return sent_all
 
 
 def exchange(int fd, bytearray out not None):
-    """Sends all of `out` on a blocking socket and receives once, with the GIL released in between.
+    """Sends all of `out` on a blocking socket and receives once, with the GIL released once.
 
-    What was sent is taken out of `out`.
-
-    :returns: bytes, up to 64 KiB of what came; b"" where the other side has closed; None where a signal
-        came in between, or only part of `out` could be sent in time: signal handlers have run, and the
-        caller goes on with what limit is left.
-    :raises BlockingIOError: SO_SNDTIMEO or SO_RCVTIMEO has passed. :raises OSError: anything else.
+    :param fd: the socket's file descriptor.
+    :param out: bytearray; bytes that were sent are removed.
+    :returns: bytes, up to 64 KiB; b"" if the peer has closed the connection; None after a signal, whose
+        handlers have run, or if only part of `out` was sent in time: the caller goes on with the time left.
+    :raises BlockingIOError: SO_SNDTIMEO or SO_RCVTIMEO has passed.
+    :raises OSError: any other error.
     """
     cdef char buffer[65536]
-    cdef bytes data = bytes(out)    # ours alone while the GIL is away
+    cdef bytes data = bytes(out)    # nobody changes it while the GIL is released
     cdef const char *p = PyBytes_AS_STRING(data)
     cdef size_t left = <size_t>PyBytes_GET_SIZE(data)
     cdef ssize_t n = 0
@@ -175,7 +176,7 @@ def exchange(int fd, bytearray out not None):
             if n >= 0:
                 left -= <size_t>n
                 if left:
-                    # A signal, or the limit: were the rest tried here, the limit would begin again.
+                    # A signal, or the time is over: a second send would start the time again.
                     n = -1
                     error = EINTR
         if n >= 0:
@@ -203,7 +204,10 @@ cdef tuple address_of(const sockaddr_storage *address):
 
 
 cdef char *put_ipv4(char *q, const uint8_t *octets) noexcept nogil:
-    """In decimal, with dots; returns the end. inet_ntop takes ten times as long, for each datagram."""
+    """Writes an IPv4 address with dots; inet_ntop would take ten times as long for each datagram.
+
+    :returns: the end.
+    """
     cdef int i
     for i in range(4):
         if i:

@@ -1,4 +1,4 @@
-"""The header fields that decisions and replies are made from: which they are, and their grammars."""
+"""The header fields that decisions and replies depend on, and their grammars."""
 
 from libc.stdint cimport uint16_t
 
@@ -8,7 +8,7 @@ from auth_diameter._core.sip.uri cimport SipUri
 ctypedef int Header
 
 cdef enum:
-    # The header fields that the parser itself reads; all others are found by name when asked for.
+    # The header fields that the parser reads; all others are looked up by name on demand.
     HEADER_OTHER, VIA, FROM, TO, CALL_ID, CSEQ, MAX_FORWARDS, CONTENT_LENGTH
     AUTHORIZATION, PROXY_AUTHORIZATION
     HEADER_COUNT
@@ -18,7 +18,7 @@ cdef struct TopVia:
     # The first via-parm of the first Via: RFC 3261, 20.42
     Span protocol_and_host  # up to the parameters
     Span params             # from the first ";" on
-    Span rest               # what follows in that header line, from the comma on
+    Span rest               # the other via-parms of the header field, from the comma on
     Span host
     Span branch
     uint16_t port           # 0 where absent
@@ -28,18 +28,18 @@ cdef struct TopVia:
 ctypedef int Place
 
 cdef enum:
-    # Where an address stands: alone in From or To, or among others, with commas between them, in Contact.
+    # The place of an address: alone in From or To, or in the list of Contact.
     PARTY, CONTACT
 
 
 cdef struct Address:
     # name-addr or addr-spec with its parameters: RFC 3261, 20.10, 20.20, 20.39
-    Span name       # display name, without quotes; p is NULL where there is none
-    bint quoted     # whether it stood between quotes
-    bint escaped    # whether quoted-pairs or folds stand in it, then
+    Span name       # display name, without quotes; p is NULL if there is none
+    bint quoted     # whether the name is a quoted string
+    bint escaped    # whether it then holds quoted-pairs or folds
     SipUri uri
-    Span params     # those of the header field, from the first ";" on
-    Span tag        # of From or To
+    Span params     # parameters of the header field, from the first ";" on
+    Span tag        # in From and To
 
 
 cdef Header header_of(Span name) noexcept nogil

@@ -1,4 +1,4 @@
-"""Grammars of the header fields that decisions and replies are made from (RFC 3261, 20 and 25.1).
+"""Grammars of the header fields that decisions and replies depend on (RFC 3261, 20 and 25.1).
 
 ::
 
@@ -19,7 +19,7 @@ from auth_diameter._core.sip.uri cimport URI_BARE, URI_IN_BRACKETS, take_host, t
 
 
 cdef Header header_of(Span name) noexcept nogil:
-    """The Header of that name, compact forms included (RFC 3261, 7.3.3)."""
+    """The Header of that name, in long or compact form (RFC 3261, 7.3.3)."""
     cdef uint8_t first = lower(name.p[0])
     if name.n == 1:
         if first == c'v':
@@ -62,9 +62,9 @@ cdef Header header_of(Span name) noexcept nogil:
 
 
 cdef bint take_param(Reader *r, Span *name, Span *value, bint *escaped) noexcept nogil:
-    """";" token [ "=" ( token / host / quoted-string ) ]; False at the place.
+    """";" token [ "=" ( token / host / quoted-string ) ]
 
-    `value` is without quotes, and its p NULL where there is none; `escaped`: see `take_quoted`.
+    `value` is without quotes, and its p is NULL if there is none; `escaped` is that of `take_quoted`.
     """
     value.p = NULL
     value.n = 0
@@ -75,7 +75,7 @@ cdef bint take_param(Reader *r, Span *name, Span *value, bint *escaped) noexcept
         return True
     if r.p < r.end and r.p[0] == c'"':
         return take_quoted(r, value, escaped)
-    if r.p < r.end and r.p[0] == c'[':      # of an IPv6reference
+    if r.p < r.end and r.p[0] == c'[':      # IPv6reference
         value.p = r.p
         r.p += 1
         while r.p < r.end and (ad_is(r.p[0], AD_HEX) or r.p[0] == c':' or r.p[0] == c'.'):
@@ -89,9 +89,9 @@ cdef bint take_param(Reader *r, Span *name, Span *value, bint *escaped) noexcept
 
 
 cdef bint take_params(Reader *r, Place place, Address *out) noexcept nogil:
-    """*( ";" param ) up to the end, in Contact up to a comma; False at the place.
+    """*( ";" param ) up to the end, in Contact up to a comma.
 
-    The tag of From and To may stand there once, and is a token: a reply would add a second one.
+    From and To have at most one tag, a token: a reply would add a second one.
     """
     cdef Span name, value
     cdef bint escaped
@@ -104,7 +104,7 @@ cdef bint take_params(Reader *r, Place place, Address *out) noexcept nogil:
             return False
         after = r.p
         if place == PARTY and is_word(name, "tag", 3):
-            # Not what stands in quotes or is an IPv6reference
+            # Neither a quoted string nor an IPv6reference
             if out.tag.p != NULL or value.p == NULL or ad_skip_class(value.p, r.p, AD_TOKEN) != r.p:
                 return False
             out.tag = value
@@ -114,12 +114,12 @@ cdef bint take_params(Reader *r, Place place, Address *out) noexcept nogil:
 
 
 cdef bint take_name(Reader *r, Place place, Address *out) noexcept nogil:
-    """[ display-name ] before "<"; False at the place. Nothing is taken where a URI without brackets begins.
+    """[ display-name ] before "<"; nothing is taken before a URI without brackets.
 
-    Without quotes it is to be tokens. Senders put anything there, commas and UTF-8, and every other server
-    takes it: what comes before "<", but for quotes, ">", and control characters outside of a fold. In
-    Contact not a comma, which ends the one before. And not what begins as a sip, sips or tel URI does: in
-    "sip:a@b, <sip:c@d>" two readers might see two senders.
+    By the RFC an unquoted name is tokens. Senders put anything there, commas and UTF-8 too, and every other
+    server accepts it. So an unquoted name is all bytes before "<" except quotes, ">" and control characters
+    outside a fold, and in Contact also the comma, which ends an element. It does not begin like a sip, sips
+    or tel URI: in "sip:a@b, <sip:c@d>" two readers might see two senders.
     """
     cdef const uint8_t *start = r.p
     cdef const uint8_t *p
@@ -150,17 +150,14 @@ cdef bint take_name(Reader *r, Place place, Address *out) noexcept nogil:
 
 
 cdef bint begins_as_uri(Reader r) noexcept nogil:
-    """Whether it begins with "sip:", "sips:" or "tel:"."""
+    """Whether the next bytes are "sip:", "sips:" or "tel:"."""
     cdef Span scheme
     return take_class(&r, AD_TOKEN, &scheme) and r.p < r.end and r.p[0] == c':' and (
         is_word(scheme, "sip", 3) or is_word(scheme, "sips", 4) or is_word(scheme, "tel", 3))
 
 
 cdef bint take_address(Reader *r, Place place, Address *out) noexcept nogil:
-    """The value of From or To, whole, or one element of Contact, up to a comma or the end.
-
-    False with r.p at the place (RFC 3261, 20.10, 20.20 and 20.39).
-    """
+    """The whole value of From or To, or one element of Contact up to a comma (RFC 3261, 20.10, 20.20, 20.39)."""
     memset(out, 0, sizeof(Address))
     skip_lws(r)
     if not take_name(r, place, out):
@@ -178,15 +175,23 @@ cdef bint take_address(Reader *r, Place place, Address *out) noexcept nogil:
 
 
 cdef bint take_via(Reader *r, TopVia *out) noexcept nogil:
-    """One via-parm, up to a comma or the end; False with r.p at the place."""
-    cdef Reader address
-    cdef Span word, port_text
-    cdef bint escaped
+    """One via-parm, up to a comma or the end."""
     cdef const uint8_t *start
-    cdef const uint8_t *after
     memset(out, 0, sizeof(TopVia))
     skip_lws(r)
     start = r.p
+    if not take_sent_protocol(r) or not take_sent_by(r, out):
+        return False
+    out.protocol_and_host = between(start, r.p)
+    if not take_via_params(r, out):
+        return False
+    skip_lws(r)
+    return r.p == r.end or r.p[0] == c','
+
+
+cdef inline bint take_sent_protocol(Reader *r) noexcept nogil:
+    """"SIP" "/" "2.0" "/" token LWS"""
+    cdef Span word
     if not take_class(r, AD_TOKEN, &word) or not is_word(word, "SIP", 3) or not skip_byte(r, c'/'):
         return False
     if not take_class(r, AD_TOKEN, &word) or not is_word(word, "2.0", 3) or not skip_byte(r, c'/'):
@@ -194,10 +199,17 @@ cdef bint take_via(Reader *r, TopVia *out) noexcept nogil:
     if not take_class(r, AD_TOKEN, &word) or r.p == r.end or not is_lws(r.p[0]):
         return False
     skip_lws(r)
+    return True
+
+
+cdef inline bint take_sent_by(Reader *r, TopVia *out) noexcept nogil:
+    """host [ ":" port ]; unlike in a URI, LWS may stand around the colon."""
+    cdef Reader address
+    cdef Span port_text
+    cdef const uint8_t *after
     if r.p < r.end and r.p[0] == c'[':
-        # Up to its bracket only: LWS may stand around the colon here, unlike in a URI.
         address.p = r.p
-        address.end = r.p
+        address.end = r.p       # up to the bracket only
         while address.end < r.end and address.end[0] != c']':
             address.end += 1
         if address.end < r.end:
@@ -209,34 +221,39 @@ cdef bint take_via(Reader *r, TopVia *out) noexcept nogil:
         return False
     after = r.p
     if skip_byte(r, c':'):
-        if not take_port(r, &out.port):
-            return False
-    else:
-        r.p = after
-    out.protocol_and_host = between(start, r.p)
+        return take_port(r, &out.port)
+    r.p = after
+    return True
+
+
+cdef inline bint take_via_params(Reader *r, TopVia *out) noexcept nogil:
+    """*( ";" token [ "=" value ] )"""
+    cdef Span name, quoted
+    cdef bint escaped
+    cdef const uint8_t *start
+    cdef const uint8_t *after = r.p
     out.params.p = r.p
-    after = r.p
     while skip_byte(r, c';'):
-        if not take_class(r, AD_TOKEN, &word):
+        if not take_class(r, AD_TOKEN, &name):
             return False
         after = r.p
-        if word.n == 5 and is_word(word, "rport", 5):
+        if name.n == 5 and is_word(name, "rport", 5):
             out.has_rport = True
-        if skip_byte(r, c'='):
-            start = r.p
-            if r.p < r.end and r.p[0] == c'"':
-                if not take_quoted(r, &port_text, &escaped):
-                    return False
-            else:
-                # token, or an address: of IPv6 with or without brackets (RFC 5118, 4.5)
-                while r.p < r.end and (ad_is(r.p[0], AD_TOKEN | AD_HOST) or r.p[0] == c':' or r.p[0] == c'['
-                                       or r.p[0] == c']'):
-                    r.p += 1
-                if r.p == start:
-                    return False
-            if word.n == 6 and is_word(word, "branch", 6):
-                out.branch = between(start, r.p)
-            after = r.p
+        if not skip_byte(r, c'='):
+            continue
+        start = r.p
+        if r.p < r.end and r.p[0] == c'"':
+            if not take_quoted(r, &quoted, &escaped):
+                return False
+        else:
+            # token, or an address; an IPv6 address with or without brackets (RFC 5118, 4.5)
+            while r.p < r.end and (ad_is(r.p[0], AD_TOKEN | AD_HOST) or r.p[0] == c':' or r.p[0] == c'['
+                                   or r.p[0] == c']'):
+                r.p += 1
+            if r.p == start:
+                return False
+        if name.n == 6 and is_word(name, "branch", 6):
+            out.branch = between(start, r.p)
+        after = r.p
     out.params.n = <size_t>(after - out.params.p)
-    skip_lws(r)
-    return r.p == r.end or r.p[0] == c','
+    return True

@@ -1,4 +1,4 @@
-"""What stands in From, To and Contact, as a value."""
+"""The address in From, To and Contact as a value."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NameAddr:
-    """An address with its name and parameters: From, To, or one of Contact (RFC 3261, 20.10, 20.20, 20.39).
+    """An address with display name and parameters: From, To, one of Contact (RFC 3261, 20.10, 20.20, 20.39).
 
-    :ivar display_name: str, without quotes and quoted-pairs, "" where it is empty, None where there is none.
-    :ivar uri: `Uri`, with its own parameters.
-    :ivar parameters: those of the header field behind it: pairs (name as written, value or None), in order;
-        a value is without quotes and quoted-pairs.
+    :ivar display_name: str without quotes and quoted-pairs, or None.
+    :ivar uri: Uri, with the parameters of its own.
+    :ivar parameters: the parameters of the header field in order, tuple of pairs (name, value); a value is
+        str without quotes and quoted-pairs, or None.
     """
 
     display_name: str | None
@@ -24,7 +24,11 @@ class NameAddr:
     parameters: tuple[tuple[str, str | None], ...] = ()
 
     def parameter(self, name: str) -> str | None:
-        """The first parameter of that name, in any case; "" without a value, None where it is missing."""
+        """The first parameter of that name.
+
+        :param name: str, in any case.
+        :returns: str, "" if it has no value; None if it is missing.
+        """
         name = name.lower()
         for key, value in self.parameters:
             if key.lower() == name:

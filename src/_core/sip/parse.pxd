@@ -1,6 +1,6 @@
 """A SIP request as spans into its bytes: plain structs and functions.
 
-Nothing here touches a Python object: a struct that the caller owns is filled from pointer and length.
+Nothing here touches a Python object: parsers fill a struct that the caller owns.
 """
 
 from libc.stdint cimport uint8_t, uint32_t
@@ -24,26 +24,26 @@ cdef struct Line:
 
 cdef enum:
     INLINE_LINES = 32           # a request has some 15 header fields; more go to the heap
-    # Where the caller sets no limits of its own:
+    # Limits, unless the caller sets others:
     DEFAULT_MAX_SIZE = 65535    # bytes, what UDP can carry
-    DEFAULT_MAX_LINES = 256     # of no use to any UA, and a bound on the work for one datagram
+    DEFAULT_MAX_LINES = 256     # more than any UA sends; bounds the work for one datagram
 
 
 cdef struct SipMessage:
     const uint8_t *start        # every span points into these bytes, which the caller keeps
     size_t size
     Method method
-    Span method_name            # n is 0 where nothing can be answered
+    Span method_name            # n is 0 if no reply is possible
     SipUri request_uri, from_, to
     Span call_id, from_tag, to_tag
     TopVia via
     uint32_t cseq
     Span body
-    const char *error           # the first thing wrong, NULL while all is well
+    const char *error           # the first error, or NULL
     size_t error_at             # index into the bytes
-    size_t error_limit          # the limit that was passed, 0 for any other error
+    size_t error_limit          # the limit that was exceeded, 0 for any other error
     Header error_header
-    int error_status            # SIP status that says so
+    int error_status            # SIP status of the reply
     int first[HEADER_COUNT]     # index of the first line of that id, -1 for none
     Line *lines                 # inline_lines, or a block of the heap
     int line_count, line_room, max_lines

@@ -11,10 +11,9 @@ Grammar (RFC 3261, 25.1), as far as a gatekeeper needs it::
     Via            = 1#( "SIP" "/" "2.0" "/" token LWS host [ ":" port ] *( ";" param ) )
     CSeq           = 1*DIGIT LWS Method
 
-What breaks it is refused, with these exceptions, which senders in the field need: a missing
-Max-Forwards (RFC 2543), "_" in a host, "#" in a user part, anything but quotes in a display name without
-them, empty lines before the Request-Line (keep-alives). A missing
-From or To is reported by those who need it. Header fields of no concern to us are not judged.
+Senders in the field need these exceptions: a missing Max-Forwards (RFC 2543), "_" in a host, "#" in a user
+part, anything but quotes in an unquoted display name, empty lines before the Request-Line (keep-alives). A
+missing From or To is reported by the code that needs it. Other header fields are not checked.
 
 Parsing is one pass over the bytes that fills spans.
 """
@@ -36,12 +35,12 @@ from auth_diameter._core.sip.fields cimport (
     AUTHORIZATION, CALL_ID, CONTENT_LENGTH, CSEQ, FROM, HEADER_COUNT, HEADER_OTHER, MAX_FORWARDS, PARTY,
     PROXY_AUTHORIZATION, TO, VIA, Address, Header, TopVia, header_of, take_address, take_via,
 )
-from auth_diameter._core.base.span cimport Reader, Span, between
+from auth_diameter._core.base.span cimport Reader, Span, between, reader_of
 from auth_diameter._core.sip.uri cimport URI_OF_REQUEST, SipUri, take_number, take_uri
 
 
 cdef void fail(SipMessage *m, const char *reason, const uint8_t *at, Header header) noexcept nogil:
-    """Remembers the first thing that is wrong."""
+    """Keeps the first error."""
     if m.error == NULL:
         m.error = reason
         m.error_at = <size_t>(at - m.start)
@@ -51,16 +50,15 @@ cdef void fail(SipMessage *m, const char *reason, const uint8_t *at, Header head
 
 cdef bint parse_request(SipMessage *m, const uint8_t *data, size_t n, size_t max_size,
                         int max_lines) noexcept nogil:
-    """Whether the `n` bytes at `data` are a request as RFC 3261 has it; else `m.error` says what is wrong.
+    """Parses a request of `n` bytes at `data`.
 
-    `m` is all zeros before, must stay where it is, and is given to `release_request` in the end.
-    After an error the lines are still split, so that a reply can be made.
+    `m` is all zeros before, does not move, and goes to `release_request` in the end. After an error the
+    header fields are still split, so that a reply can be made.
+
+    :returns: whether it is a request by RFC 3261; if not, `m.error` is the reason.
     """
     cdef const uint8_t *p = data
-    cdef const uint8_t *end = p + n
-    cdef const uint8_t *line_end
-    cdef Reader r
-    cdef Span uri, version
+    cdef const uint8_t *end = data + n
     cdef int i
     m.start = data
     m.size = n
@@ -76,54 +74,64 @@ cdef bint parse_request(SipMessage *m, const uint8_t *data, size_t n, size_t max
     # RFC 3261, 7.5: empty lines before the start-line are ignored.
     while 2 <= end - p and p[0] == c'\r' and p[1] == c'\n':
         p += 2
-    line_end = ad_find_control(p, end)
+    p = parse_request_line(m, p, end)
+    if p == NULL or not parse_lines(m, p, end):
+        return False
+    check_fields(m)
+    return m.error == NULL
+
+
+cdef inline const uint8_t *parse_request_line(SipMessage *m, const uint8_t *p, const uint8_t *end) noexcept nogil:
+    """Method SP Request-URI SP SIP-Version CRLF (RFC 3261, 25.1).
+
+    :returns: the start of the header fields; NULL if it cannot be known.
+    """
+    cdef const uint8_t *line_end = ad_find_control(p, end)
+    cdef Reader r
+    cdef Span uri, version
     r.p = p
     r.end = line_end
     if not take_class(&r, AD_TOKEN, &m.method_name) or r.p == r.end or r.p[0] != c' ':
-        if (r.p < r.end and r.p[0] == c'/' and is_word(m.method_name, "SIP", 3)):
+        if r.p < r.end and r.p[0] == c'/' and is_word(m.method_name, "SIP", 3):
             fail(m, "a response, not a request", p, HEADER_OTHER)
         else:
             fail(m, "a method and a space expected", r.p, HEADER_OTHER)
-        m.method_name.n = 0      # nothing to be answered
-        return False
+        m.method_name.n = 0      # no reply
+        return NULL
     uri.p = r.p + 1
     while r.end > uri.p and (r.end - 1)[0] == c' ':
         r.end -= 1      # RFC 4475, 3.1.2.10
     if r.end != line_end:
         fail(m, "a space at the end of the Request-Line", r.end, HEADER_OTHER)
-    # The Request-URI ends at the last space: what stands between the first two may hold one
-    # (RFC 4475, 3.1.2.8), which is then an error of the URI.
+    # The Request-URI ends at the last space. A space in the URI itself (RFC 4475, 3.1.2.8) is then an
+    # error of the URI.
     version.p = r.end
     while version.p > uri.p and (version.p - 1)[0] != c' ':
         version.p -= 1
     version.n = <size_t>(r.end - version.p)
     if not 2 <= end - line_end or line_end[0] != c'\r' or line_end[1] != c'\n':
         fail(m, "CRLF expected at the end of the Request-Line", line_end, HEADER_OTHER)
-        return False
+        return NULL
     if version.p == uri.p or not 4 <= version.n or not is_word(Span(version.p, 4), "SIP/", 4):
         fail(m, "SIP-Version expected at the end of the Request-Line", version.p, HEADER_OTHER)
         m.method_name.n = 0
-        return False
-    if not is_word(version, "SIP/2.0", 7):
-        if m.error == NULL:
-            fail(m, "SIP-Version is not SIP/2.0", version.p, HEADER_OTHER)
-            m.error_status = 505
+        return NULL
+    if not is_word(version, "SIP/2.0", 7) and m.error == NULL:
+        fail(m, "SIP-Version is not SIP/2.0", version.p, HEADER_OTHER)
+        m.error_status = 505
     r.p = uri.p
     r.end = version.p - 1
     if not take_uri(&r, URI_OF_REQUEST, &m.request_uri) or r.p != r.end:
         fail(m, "Request-URI: not as RFC 3261, 19.1 has it", r.p, HEADER_OTHER)
         memset(&m.request_uri, 0, sizeof(SipUri))
     m.method = method_of(m.method_name)
-    if not parse_lines(m, line_end + 2, end):
-        return False
-    check_fields(m)
-    return m.error == NULL
+    return line_end + 2
 
 
 cdef bint parse_lines(SipMessage *m, const uint8_t *p, const uint8_t *end) noexcept nogil:
-    """Splits header fields up to the empty line and sets the body; False where that never came."""
+    """Splits the header fields and sets the body; False if the empty line between them is missing."""
     cdef const uint8_t *start
-    cdef const uint8_t *hit
+    cdef const uint8_t *value_end
     cdef Span name, value
     cdef bint good
     while True:
@@ -136,39 +144,24 @@ cdef bint parse_lines(SipMessage *m, const uint8_t *p, const uint8_t *end) noexc
         start = p
         p = ad_skip_class(p, end, AD_TOKEN)
         name = between(start, p)
-        while p < end and (p[0] == c' ' or p[0] == c'\t'):
-            p += 1
+        p = skip_blanks(p, end)
         good = name.n > 0 and p < end and p[0] == c':'
-        if not good:
-            fail(m, "a header field's name and ':' expected", p if name.n else start, HEADER_OTHER)
+        if good:
+            p += 1
         else:
-            p += 1
-        while p < end and (p[0] == c' ' or p[0] == c'\t'):
-            p += 1
-        value.p = p
-        while True:
-            hit = ad_find_control(p, end)
-            if 2 <= end - hit and hit[0] == c'\r' and hit[1] == c'\n':
-                if 3 <= end - hit and (hit[2] == c' ' or hit[2] == c'\t'):
-                    p = hit + 3     # a fold: the value goes on
-                    continue
-                break
-            if hit == end:
-                fail(m, "CRLF expected at the end of a header field", hit, HEADER_OTHER)
-                return False
-            # A quoted-pair may hold a control character (RFC 3261, 25.1); CR and LF may not be in one.
-            if hit[0] == c'\r' or hit[0] == c'\n' or hit == value.p or (hit - 1)[0] != c'\\':
-                fail(m, "a control character in a header field", hit, HEADER_OTHER)
-                good = False
-            p = hit + 1
-        p = hit + 2
+            fail(m, "a header field's name and ':' expected", p if name.n else start, HEADER_OTHER)
+        value.p = skip_blanks(p, end)
+        value_end = find_value_end(m, value.p, end, &good)
+        if value_end == NULL:
+            return False
+        p = value_end + 2
         if not good:
             continue
-        while hit > value.p and is_lws((hit - 1)[0]):
-            hit -= 1
-        while value.p < hit and is_lws(value.p[0]):
+        while value_end > value.p and is_lws((value_end - 1)[0]):
+            value_end -= 1
+        while value.p < value_end and is_lws(value.p[0]):
             value.p += 1
-        value.n = <size_t>(hit - value.p)
+        value.n = <size_t>(value_end - value.p)
         if not add_line(m, name, value):
             if m.error == NULL:
                 m.error_limit = <size_t>m.max_lines
@@ -176,8 +169,40 @@ cdef bint parse_lines(SipMessage *m, const uint8_t *p, const uint8_t *end) noexc
             return False
 
 
+cdef inline const uint8_t *skip_blanks(const uint8_t *p, const uint8_t *end) noexcept nogil:
+    """Passes over spaces and tabs."""
+    while p < end and (p[0] == c' ' or p[0] == c'\t'):
+        p += 1
+    return p
+
+
+cdef inline const uint8_t *find_value_end(SipMessage *m, const uint8_t *start, const uint8_t *end,
+                                          bint *good) noexcept nogil:
+    """The CRLF that ends the value at `start`, after its folds; NULL if there is none.
+
+    `good` becomes False if the value holds a control character.
+    """
+    cdef const uint8_t *p = start
+    cdef const uint8_t *hit
+    while True:
+        hit = ad_find_control(p, end)
+        if 2 <= end - hit and hit[0] == c'\r' and hit[1] == c'\n':
+            if 3 <= end - hit and (hit[2] == c' ' or hit[2] == c'\t'):
+                p = hit + 3     # a fold: the value goes on
+                continue
+            return hit
+        if hit == end:
+            fail(m, "CRLF expected at the end of a header field", hit, HEADER_OTHER)
+            return NULL
+        # A quoted-pair may hold a control character (RFC 3261, 25.1); CR and LF may not be in one.
+        if hit[0] == c'\r' or hit[0] == c'\n' or hit == start or (hit - 1)[0] != c'\\':
+            fail(m, "a control character in a header field", hit, HEADER_OTHER)
+            good[0] = False
+        p = hit + 1
+
+
 cdef bint add_line(SipMessage *m, Span name, Span value) noexcept nogil:
-    """One header field more; False where that is one too many."""
+    """Appends a header field; False if the limit is reached."""
     cdef Line *more
     cdef Line *line
     cdef int room
@@ -206,85 +231,97 @@ cdef bint add_line(SipMessage *m, Span name, Span value) noexcept nogil:
 
 
 cdef void check_fields(SipMessage *m) noexcept nogil:
-    """The header fields that decisions and replies are made from."""
-    cdef Reader r
-    cdef Span value, word
-    cdef TopVia via
+    """Checks the header fields that decisions and replies depend on."""
     cdef uint32_t number
-    cdef int i
-    cdef bint more
     if m.first[VIA] < 0 or m.first[CALL_ID] < 0 or m.first[CSEQ] < 0:
         # RFC 3261, 8.1.1
         fail(m, "Via, Call-ID or CSeq missing", m.body.p, HEADER_OTHER)
         if m.first[VIA] < 0:
             return
+    if not check_vias(m):
+        return
+    if m.first[CALL_ID] >= 0:
+        m.call_id = m.lines[m.first[CALL_ID]].value
+        if not is_callid(m.call_id):
+            fail(m, "not a word", m.call_id.p, CALL_ID)
+    check_cseq(m)
+    check_number(m, MAX_FORWARDS, 255, "a number up to 255 expected", &number)
+    if check_number(m, CONTENT_LENGTH, 0x7FFFFFFF, "a number below 2**31 expected", &number):
+        if number <= m.body.n:
+            m.body.n = number
+        else:
+            fail(m, "more than the bytes that came", m.lines[m.first[CONTENT_LENGTH]].value.p, CONTENT_LENGTH)
+    check_party(m, FROM, &m.from_, &m.from_tag)
+    check_party(m, TO, &m.to, &m.to_tag)
+
+
+cdef inline bint check_vias(SipMessage *m) noexcept nogil:
+    """Checks all Via fields and keeps the first via-parm."""
+    cdef Reader r
+    cdef TopVia via
+    cdef int i
     for i in range(m.first[VIA], m.line_count):
         if m.lines[i].id != VIA:
             continue
-        value = m.lines[i].value
-        r.p = value.p
-        r.end = value.p + value.n
-        more = True
-        while more:
-            more = take_via(&r, &via)
-            if not more:
+        r = reader_of(m.lines[i].value)
+        while True:
+            if not take_via(&r, &via):
                 fail(m, "not as RFC 3261, 20.42 has it", r.p, VIA)
-                return
+                return False
             if m.via.protocol_and_host.p == NULL:
                 m.via = via
                 m.via.rest = between(r.p, r.end)
             if r.p == r.end:
                 break
             r.p += 1
-    if m.first[CALL_ID] >= 0:
-        value = m.lines[m.first[CALL_ID]].value
-        m.call_id = value
-        more = value.n > 0
-        for i in range(<int>value.n):
-            more = more and value.p[i] > c' '
-        if not more:
-            fail(m, "not a word", value.p, CALL_ID)
-    if m.first[CSEQ] >= 0:
-        value = m.lines[m.first[CSEQ]].value
-        r.p = value.p
-        r.end = value.p + value.n
-        # RFC 3261, 8.1.1.5: less than 2**31
-        if not take_number(&r, 0x7FFFFFFF, &m.cseq) or r.p == r.end or not is_lws(r.p[0]):
-            fail(m, "a number below 2**31 expected", r.p, CSEQ)
-        else:
-            skip_lws(&r)
-            word = between(r.p, r.end)
-            if word.n != m.method_name.n or not memcmp(word.p, m.method_name.p, word.n) == 0:
-                fail(m, "its method is not that of the Request-Line", r.p, CSEQ)
-    if m.first[MAX_FORWARDS] >= 0:
-        value = m.lines[m.first[MAX_FORWARDS]].value
-        r.p = value.p
-        r.end = value.p + value.n
-        if not take_number(&r, 255, &number) or r.p != r.end:
-            fail(m, "a number up to 255 expected", r.p, MAX_FORWARDS)
-    if m.first[CONTENT_LENGTH] >= 0:
-        value = m.lines[m.first[CONTENT_LENGTH]].value
-        r.p = value.p
-        r.end = value.p + value.n
-        if not take_number(&r, 0x7FFFFFFF, &number) or r.p != r.end:
-            fail(m, "a number below 2**31 expected", r.p, CONTENT_LENGTH)
-        elif not number <= m.body.n:
-            fail(m, "more than the bytes that came", value.p, CONTENT_LENGTH)
-        else:
-            m.body.n = number
-    check_party(m, FROM, &m.from_, &m.from_tag)
-    check_party(m, TO, &m.to, &m.to_tag)
+    return True
+
+
+cdef inline bint is_callid(Span s) noexcept nogil:
+    """Whether it is not empty and holds no space or control character."""
+    cdef size_t i
+    for i in range(s.n):
+        if s.p[i] <= c' ':
+            return False
+    return s.n > 0
+
+
+cdef inline void check_cseq(SipMessage *m) noexcept nogil:
+    """1*DIGIT LWS Method (RFC 3261, 20.16), the Method that of the Request-Line."""
+    cdef Reader r
+    cdef Span word
+    if m.first[CSEQ] < 0:
+        return
+    r = reader_of(m.lines[m.first[CSEQ]].value)
+    # RFC 3261, 8.1.1.5: less than 2**31
+    if not take_number(&r, 0x7FFFFFFF, &m.cseq) or r.p == r.end or not is_lws(r.p[0]):
+        fail(m, "a number below 2**31 expected", r.p, CSEQ)
+        return
+    skip_lws(&r)
+    word = between(r.p, r.end)
+    if word.n != m.method_name.n or not memcmp(word.p, m.method_name.p, word.n) == 0:
+        fail(m, "its method is not that of the Request-Line", r.p, CSEQ)
+
+
+cdef inline bint check_number(SipMessage *m, Header header, uint32_t most, const char *reason,
+                              uint32_t *out) noexcept nogil:
+    """Reads a header field that is a number, 1*DIGIT; False if it is missing or malformed."""
+    cdef Reader r
+    if m.first[header] < 0:
+        return False
+    r = reader_of(m.lines[m.first[header]].value)
+    if take_number(&r, most, out) and r.p == r.end:
+        return True
+    fail(m, reason, r.p, header)
+    return False
 
 
 cdef void check_party(SipMessage *m, Header header, SipUri *uri, Span *tag) noexcept nogil:
     cdef Reader r
-    cdef Span value
     cdef Address address
     if m.first[header] < 0:
         return
-    value = m.lines[m.first[header]].value
-    r.p = value.p
-    r.end = value.p + value.n
+    r = reader_of(m.lines[m.first[header]].value)
     if take_address(&r, PARTY, &address):
         uri[0] = address.uri
         tag[0] = address.tag
@@ -293,7 +330,7 @@ cdef void check_party(SipMessage *m, Header header, SipUri *uri, Span *tag) noex
 
 
 cdef void release_request(SipMessage *m) noexcept nogil:
-    """Gives back what a request with many header fields has on the heap."""
+    """Frees the heap block of a request with many header fields."""
     if m.lines != m.inline_lines:
         free(m.lines)
         m.lines = m.inline_lines
@@ -301,16 +338,15 @@ cdef void release_request(SipMessage *m) noexcept nogil:
 
 cdef int find_credentials(const SipMessage *m, Header header, Span realm, DigestFields *out,
                           size_t *offset) noexcept nogil:
-    """The Digest credentials for `realm` in the fields of that name (RFC 3261, 22.2 and 22.3).
+    """The Digest credentials for `realm` in the header fields of that name (RFC 3261, 22.2 and 22.3).
 
-    Of several those with the strongest algorithm (RFC 8760, 2.4), of these the first. OK;
-    OTHER_SCHEME: there are none; or the negative status of the first that break the grammar, with
-    `offset` into the request.
+    Among several, those with the strongest algorithm (RFC 8760, 2.4), and of these the first. Credentials of
+    another scheme or realm are passed over, even malformed ones, and so are those that answer no challenge
+    (`answers_nothing`). Malformed credentials for the same realm do not invalidate good ones, in any order:
+    they prove nothing, and their sender could have left them out.
 
-    What is of another scheme or realm is passed over, however malformed, and so is what answers no
-    challenge (`answers_nothing`). The order of the fields decides nothing: good credentials count
-    wherever malformed ones of the same realm stand. These prove nothing, and whoever put them there
-    could as well have left them out, so that they are no reason to refuse the good ones.
+    :returns: OK; OTHER_SCHEME if there are none; else the negative status of the first malformed ones, with
+        `offset` into the request.
     """
     cdef DigestFields another
     cdef DigestFields *fields = out
@@ -337,7 +373,7 @@ cdef int find_credentials(const SipMessage *m, Header header, Span realm, Digest
                 offset[0] = at + <size_t>(value.p - m.start)
             continue
         if fields.value[REALM].p == NULL:
-            continue    # they are for nobody
+            continue    # they are for no realm
         if fields == out:
             fields = &another
         elif strength(another.algorithm) > strength(out.algorithm):
@@ -346,7 +382,7 @@ cdef int find_credentials(const SipMessage *m, Header header, Span realm, Digest
 
 
 cdef inline int strength(Algorithm algorithm) noexcept nogil:
-    """Algorithms stand in the order of their strength, but for those that nobody knows."""
+    """The rank of an algorithm; an unknown one is the weakest."""
     return -1 if algorithm == ALGORITHM_UNKNOWN else algorithm
 
 

@@ -1,7 +1,7 @@
 """Stateless replies to a SIP request (RFC 3261, 8.2.6 and 8.2.7).
 
-`new_reply` checks what the caller wants to have in a reply and makes it. The functions behind it write from
-pointer and length, touch no Python object and trust that the caller made room, `reply_room`.
+`new_reply` checks the arguments and makes the reply. The functions below it write from pointer and length and
+touch no Python object; the caller makes the room that `reply_room` names.
 """
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
@@ -25,13 +25,13 @@ from auth_diameter._core.errors import ConfigError
 
 cdef bytes new_reply(const SipMessage *m, tuple source, uint64_t tag, object code, object reason, object headers,
                      object body):
-    """The whole reply; b"" where none may be sent. See `SipRequest.reply`.
+    """The whole reply; see `SipRequest.reply`.
 
-    :param source: where the request came from, (host, port, …), or None.
-    :param tag: that of To, where the request has none.
+    :param source: the address the request came from, (host, port, …), or None.
+    :param tag: the tag of To, if the request has none.
     """
     cdef int status = checked_status(code), port = 0
-    cdef list kept = []     # names and values in turn, whose bytes are borrowed while we write
+    cdef list kept = []     # names and values in turn; the spans borrow their bytes
     cdef Span phrase, host, body_span
     cdef size_t room
     _reason_kept = line_text(reason, "reason", &phrase)
@@ -50,7 +50,7 @@ cdef bytes new_reply(const SipMessage *m, tuple source, uint64_t tag, object cod
 
 
 cdef int checked_status(object code) except -1:
-    """The status code of a reply, 100 to 699."""
+    """The status code as a C int, checked."""
     cdef int status
     if not isinstance(code, int):
         raise TypeError(f"code: expected int, not {type(code).__name__}")
@@ -64,7 +64,7 @@ cdef int checked_status(object code) except -1:
 
 
 cdef size_t borrow_headers(object headers, bint has_body, list kept) except? 0:
-    """Checks the caller's own header fields and keeps their names and values in turn.
+    """Checks the caller's header fields and appends names and values in turn to `kept`.
 
     :returns: bytes that they take in the reply.
     """
@@ -92,7 +92,7 @@ cdef size_t borrow_headers(object headers, bint has_body, list kept) except? 0:
 
 cdef bytes write_reply(const SipMessage *m, int status, Span reason, Span host, int port, uint64_t tag, list kept,
                        Span body, size_t room):
-    """The reply from what was checked; it has at most `room` bytes."""
+    """The reply, of at most `room` bytes, from checked arguments."""
     cdef uint8_t small[4096]
     cdef uint8_t *out = small
     cdef uint8_t *q
@@ -116,7 +116,11 @@ cdef bytes write_reply(const SipMessage *m, int status, Span reason, Span host, 
 
 
 cdef object line_text(object value, str what, Span *out):
-    """Borrows text that becomes part of a line; what has to be kept for that."""
+    """Borrows the bytes of text for a line of the reply.
+
+    :returns: the object that owns the bytes.
+    :raises ConfigError: the text cannot be encoded as UTF-8, or holds a control character.
+    """
     kept = value
     if isinstance(value, str) and not PyUnicode_IS_ASCII(value):
         try:
@@ -131,7 +135,7 @@ cdef object line_text(object value, str what, Span *out):
 
 
 cdef inline bint is_copied(Header header) noexcept nogil:
-    """Whether a reply has it from its request, or by its body (RFC 3261, 8.2.6.2 and 20.14)."""
+    """Whether a reply copies the header field from the request, or sets it (RFC 3261, 8.2.6.2 and 20.14)."""
     return (header == VIA or header == FROM or header == TO or header == CALL_ID or header == CSEQ
             or header == CONTENT_LENGTH)
 
@@ -140,12 +144,12 @@ cdef inline bint is_copied(Header header) noexcept nogil:
 
 
 cdef bint can_reply(const SipMessage *m) noexcept nogil:
-    """Whether a reply can be addressed and may be sent: an ACK is never answered (RFC 3261, 17.1.1.3)."""
+    """Whether a reply may be sent and can be addressed; an ACK has none (RFC 3261, 17.1.1.3)."""
     return m.method != METHOD_ACK and m.method_name.n > 0 and m.first[VIA] >= 0
 
 
 cdef size_t reply_room(const SipMessage *m, Span reason, Span source_host) noexcept nogil:
-    """Bytes that a reply has at most, without the caller's own header fields and body."""
+    """The largest size of a reply in bytes, without the caller's header fields and body."""
     cdef size_t room = 256 + reason.n + source_host.n
     cdef int i
     for i in range(m.line_count):
@@ -156,11 +160,13 @@ cdef size_t reply_room(const SipMessage *m, Span reason, Span source_host) noexc
 
 cdef uint8_t *put_reply_start(uint8_t *q, const SipMessage *m, int code, Span reason, Span source_host,
                               int source_port, uint64_t tag) noexcept nogil:
-    """Status-Line, Via, From, To, Call-ID and CSeq (RFC 3261, 8.2.6.2); returns the end.
+    """Writes Status-Line, Via, From, To, Call-ID and CSeq (RFC 3261, 8.2.6.2).
 
-    `source_host` is empty where it is not known. `tag` is that of To where the request has none: nobody
-    can foresee it, and it is the same for a retransmission. Behind it go header fields of the caller's,
-    `put_reply_header`, and then `put_reply_end`.
+    The caller's header fields follow, `put_reply_header`, and then `put_reply_end`.
+
+    :param source_host: empty if it is not known.
+    :param tag: the tag of To if the request has none; unpredictable, and the same for a retransmission.
+    :returns: the end.
     """
     cdef const Line *line
     cdef int i
@@ -195,18 +201,27 @@ cdef uint8_t *put_reply_start(uint8_t *q, const SipMessage *m, int code, Span re
 
 
 cdef uint8_t *put_reply_header(uint8_t *q, Span name, Span value) noexcept nogil:
-    """One header field, name.n + value.n + 4 bytes; returns the end. The caller has checked both."""
+    """Writes one header field, name.n + value.n + 4 bytes; the caller has checked both.
+
+    :returns: the end.
+    """
     return put_line(put(put(q, name.p, name.n), b": ", 2), value)
 
 
 cdef uint8_t *put_reply_end(uint8_t *q, Span body) noexcept nogil:
-    """Content-Length, the empty line, and a body of at most that many bytes; returns the end."""
+    """Writes Content-Length, the empty line and the body.
+
+    :returns: the end.
+    """
     q = put_number(put(q, b"Content-Length: ", 16), body.n)
     return put(put(q, b"\r\n\r\n", 4), body.p, body.n)
 
 
 cdef uint8_t *put_number(uint8_t *q, size_t number) noexcept nogil:
-    """In decimal, up to 20 digits; returns the end."""
+    """Writes a number in decimal, up to 20 digits.
+
+    :returns: the end.
+    """
     cdef uint8_t digits[20]
     cdef int n = 0
     while number or n == 0:
@@ -221,7 +236,10 @@ cdef uint8_t *put_number(uint8_t *q, size_t number) noexcept nogil:
 
 
 cdef uint8_t *put_top_via(uint8_t *q, const SipMessage *m, Span source_host, int source_port) noexcept nogil:
-    """The top via-parm with our received and rport in place of any that the sender claims."""
+    """Writes the first Via field with our received and rport in place of the sender's.
+
+    :returns: the end.
+    """
     cdef Reader r
     cdef Span name, value
     cdef bint escaped
@@ -248,7 +266,10 @@ cdef uint8_t *put_top_via(uint8_t *q, const SipMessage *m, Span source_host, int
 
 
 cdef uint8_t *put_tag(uint8_t *q, uint64_t tag) noexcept nogil:
-    """16 hexadecimal digits: RFC 3261, 19.3 asks for 32 bits."""
+    """Writes a tag of 16 hexadecimal digits; RFC 3261, 19.3 requires 32 bits.
+
+    :returns: the end.
+    """
     cdef uint64_t bits[2]
     cdef uint8_t digits[32]
     bits[0] = bits[1] = tag
@@ -258,7 +279,7 @@ cdef uint8_t *put_tag(uint8_t *q, uint64_t tag) noexcept nogil:
 
 
 cdef inline bint same_host(Span a, Span b) noexcept nogil:
-    """The sent-by host against an address; an IPv6 address stands in brackets there only."""
+    """Whether the sent-by host `a` is the address `b`; only sent-by has an IPv6 address in brackets."""
     if a.n >= 2 and a.p[0] == c'[':
         a.p += 1
         a.n -= 2

@@ -1,4 +1,4 @@
-"""SipRequest as compiled code sees it."""
+"""SipRequest for compiled code."""
 
 from libc.stdint cimport int64_t, uint64_t
 
@@ -10,9 +10,9 @@ from auth_diameter._core.sip.parse cimport DEFAULT_MAX_LINES, DEFAULT_MAX_SIZE, 
 cdef class SipRequest:
     cdef bytes data                         # every span points in here
     cdef readonly tuple source              # (host, port, …) the request came from, or None
-    cdef uint64_t known_fingerprint[2]      # see `fingerprint`; zeros before that
-    cdef object marked_www, marked_proxy    # Credentials that an authorize call found right
-    cdef str name_www, name_proxy           # whose they are, where they hold a hash alone
+    cdef uint64_t known_fingerprint[2]      # zeros before the first call
+    cdef object marked_www, marked_proxy    # Credentials that an authorize call verified
+    cdef str name_www, name_proxy           # the user, if they hold only a hash
     cdef SipMessage m
 
     cdef const uint64_t *fingerprint(self) except NULL

@@ -1,6 +1,6 @@
-"""SipRequest: a SIP request as Python sees it. Its grammar is in parse.pyx, the making of replies in reply.pyx.
+"""SipRequest, a SIP request as a Python object. The grammar is in parse.pyx, replies are in reply.pyx.
 
-A Python object is made for a value when it is asked for.
+A Python object for a value is made when the value is read.
 """
 
 import os
@@ -30,7 +30,7 @@ from auth_diameter._core.sip.uri cimport SipUri, new_uri, without_password
 
 from auth_diameter._core.errors import ConfigError, ParseError
 
-# Header names as they are best known, for messages and replies.
+# Names of header fields in their usual spelling.
 _HEADER_NAMES = {
     VIA: "Via", FROM: "From", TO: "To", CALL_ID: "Call-ID", CSEQ: "CSeq", MAX_FORWARDS: "Max-Forwards",
     CONTENT_LENGTH: "Content-Length", AUTHORIZATION: "Authorization",
@@ -43,17 +43,17 @@ _COMPACT = {
     "l": "content-length", "m": "contact", "o": "event", "r": "refer-to", "s": "subject", "t": "to",
     "u": "allow-events", "v": "via", "x": "session-expires", "y": "identity",
 }
-# By a name in lower case, its long form and its compact form; a name that has no other is long itself.
+# Long and compact form by the lower-case name in either form.
 cdef dict _FORMS = {}
 for _letter, _long in _COMPACT.items():
     _FORMS[_letter] = _FORMS[_long] = (_long.encode(), _letter.encode())
 
 
 cdef enum:
-    MOST_CONTACTS = 256     # no registrar binds as many, and each costs a microsecond
+    MOST_CONTACTS = 256     # no registrar binds as many; each takes a microsecond
 
 
-# Of this process and those forked from it.
+# The same in processes forked from this one.
 cdef uint64_t _fingerprint_key[2]
 _fingerprint_key[0] = int.from_bytes(os.urandom(8), "little")
 _fingerprint_key[1] = int.from_bytes(os.urandom(8), "little")
@@ -63,16 +63,19 @@ _fingerprint_key[1] = int.from_bytes(os.urandom(8), "little")
 @cython.freelist(256)
 @cython.no_gc  # it holds no object that could hold it
 cdef class SipRequest:
-    """A SIP request, read once; immutable but for the mark that an authorize call leaves.
+    """SipRequest(data, source=None, *, max_size=65535, max_headers=256)\n--\n
+    A SIP request (RFC 3261); immutable, except that an authorize call marks its credentials.
 
-    :param data: the whole request, bytes-like. Bytes beyond Content-Length are ignored, as RFC 3261,
-        18.3 wants it of a datagram.
-    :param source: (host, port) that it came from, of IPv6 (host, port, flow, scope), for the Via of
-        replies (RFC 3261, 18.2.1; RFC 3581) and for ``$si`` and ``$sp``; None if not known.
-    :param max_size: bytes that it may have, int. :param max_headers: header fields, int.
-    :raises ConfigError: a source that is not an address and a port up to 65535.
-    :raises ParseError: RFC 3261 forbids what stands at ``offset``, or a limit is passed; ``.header``
-        names the field and ``.request`` can still make a reply where one can be addressed.
+    :param data: bytes-like, the whole request. Bytes beyond Content-Length are ignored, as RFC 3261, 18.3
+        requires for a datagram.
+    :param source: the address it came from, (host, port) or for IPv6 (host, port, flow, scope), for the Via
+        of replies (RFC 3261, 18.2.1; RFC 3581) and for ``$si`` and ``$sp``; None if it is not known.
+    :param max_size: bytes a request may have.
+    :param max_headers: header fields a request may have.
+    :ivar source: tuple, or None.
+    :raises ConfigError: `source` is not an address with a port up to 65535, or a limit is negative.
+    :raises ParseError: the grammar of RFC 3261 is broken at ``offset``, or a limit is exceeded. ``header`` is
+        the name of the header field; ``request`` can still make a reply if one can be addressed.
     """
 
     def __dealloc__(self):
@@ -80,7 +83,7 @@ cdef class SipRequest:
 
     def __init__(self, data, source=None, *, size_t max_size=DEFAULT_MAX_SIZE, int max_headers=DEFAULT_MAX_LINES):
         if self.data is not None:
-            raise TypeError("a SipRequest is read once")    # its spans point into the first bytes
+            raise TypeError("a SipRequest is read once")    # its spans point into the first data
         if max_headers < 0:
             raise ConfigError(f"max_headers {max_headers}: expected 0 or more")
         self.data = data if type(data) is bytes else bytes(memoryview(data))
@@ -91,11 +94,10 @@ cdef class SipRequest:
             raise self.refusal()
 
     cdef const uint64_t *fingerprint(self) except NULL:
-        """128 bits that stand for every byte of the request and for where it came from.
+        """A keyed hash of all bytes of the request and its source, 128 bits.
 
-        A retransmission has the same. Who does not know this process's key can neither foresee them nor
-        make another request that has them: the UAC sees the second half, as the tag of To, and DISC a
-        half of the first.
+        A retransmission has the same. Nobody without the key of this process can predict it, or make another
+        request with it: the UAC sees the second half, as the tag of To, and DISC half of the first half.
         """
         cdef ad_siphash s
         cdef Span host
@@ -120,6 +122,7 @@ cdef class SipRequest:
         return self.known_fingerprint
 
     cdef object refusal(self):
+        """The ParseError for a request that was refused."""
         cdef str header = _HEADER_NAMES.get(self.m.error_header)
         cdef str reason = self.m.error.decode("ascii")
         if self.m.error_limit:
@@ -133,64 +136,76 @@ cdef class SipRequest:
 
     @property
     def method(self):
+        """The method, str."""
         return text_of(self.m.method_name)
 
     @property
     def is_register(self):
-        """Whether it is a REGISTER, whose user is that of To (RFC 3261, 10.2)."""
+        """Whether the method is REGISTER, bool: its user is in To (RFC 3261, 10.2)."""
         return self.m.method == METHOD_REGISTER
 
     @property
     def is_ack_or_cancel(self):
-        """Whether it must not be challenged (RFC 3261, 22.1)."""
+        """Whether the method is ACK or CANCEL, bool: neither is challenged (RFC 3261, 22.1)."""
         return self.m.method == METHOD_ACK or self.m.method == METHOD_CANCEL
 
     @property
     def request_uri(self):
+        """The Request-URI, str."""
         return text_of(self.m.request_uri.text) if self.m.request_uri.text.p != NULL else None
 
     @property
     def from_uri(self):
-        """The URI of From without name and header parameters; None where From is missing."""
+        """The URI in From, str; None if From is missing."""
         return text_of(self.m.from_.text) if self.m.from_.text.p != NULL else None
 
     @property
     def to_uri(self):
-        """The URI of To without name and header parameters; None where To is missing."""
+        """The URI in To, str; None if To is missing."""
         return text_of(self.m.to.text) if self.m.to.text.p != NULL else None
 
     @property
     def call_id(self):
+        """The value of Call-ID, str."""
         return text_of(self.m.call_id)
 
     @property
     def cseq(self):
-        """The number of CSeq, int; its method is always that of the request."""
+        """The number in CSeq, int."""
         return self.m.cseq
 
     @property
     def body(self):
+        """The body, bytes."""
         return self.m.body.p[:self.m.body.n] if self.m.body.n else b""
 
     @property
     def data_size(self):
-        """How many bytes came, int."""
+        """The size of the data in bytes, int."""
         return self.m.size
 
     @property
     def from_host(self):
+        """The host of the URI in From, str, or None."""
         return text_of(self.m.from_.host) if self.m.from_.host.n else None
 
     @property
     def to_host(self):
+        """The host of the URI in To, str, or None."""
         return text_of(self.m.to.host) if self.m.to.host.n else None
 
     @property
     def request_host(self):
+        """The host of the Request-URI, str, or None."""
         return text_of(self.m.request_uri.host) if self.m.request_uri.host.n else None
 
     def uri(self, str part not None):
-        """The URI of "request", "from" or "to" in its parts, as `Uri`; None where it is missing."""
+        """A URI of the request in its parts.
+
+        :param part: "request", "from" or "to".
+        :returns: Uri, or None if it is missing.
+        :raises ConfigError: `part` is none of these.
+        """
         cdef const SipUri *found
         if part == "request":
             found = &self.m.request_uri
@@ -204,19 +219,20 @@ cdef class SipRequest:
 
     @property
     def from_(self):
-        """From with display name, URI and parameters, as `NameAddr`; None where it is missing."""
+        """From with display name, URI and parameters, NameAddr; None if it is missing."""
         return self.party(FROM)
 
     @property
     def to(self):
-        """To with display name, URI and parameters, as `NameAddr`; None where it is missing."""
+        """To with display name, URI and parameters, NameAddr; None if it is missing."""
         return self.party(TO)
 
     cdef object party(self, Header header):
+        """From or To as NameAddr, or None."""
         cdef Address found
         cdef Reader r
         cdef Span value
-        # Those that were malformed made the whole request malformed, and stand here without a URI.
+        # A malformed one has no URI here: the whole request was refused.
         if (self.m.from_ if header == FROM else self.m.to).text.p == NULL:
             return None
         value = self.m.lines[self.m.first[header]].value
@@ -227,17 +243,18 @@ cdef class SipRequest:
 
     @property
     def contacts(self):
-        """The addresses of all Contact fields, in order, tuple of `NameAddr` (RFC 3261, 20.10).
+        """The addresses of all Contact fields in order, tuple of NameAddr (RFC 3261, 20.10).
 
-        "*" is no address: of a request with "*" it is empty, see `has_star_contact`.
+        "*" is not an address: see `has_star_contact`. Contact is parsed here only; a malformed one does not
+        make the request malformed.
 
-        :raises ParseError: one is malformed, or stands beside "*" (10.3, step 6), or there are more than 256.
-            No one but the reader of Contact cares: such a request is not malformed on that account.
+        :raises ParseError: an address is malformed or stands beside "*" (10.3, step 6), or there are more
+            than 256.
         """
         return tuple(self.read_contacts(-1))
 
     cdef list read_contacts(self, int64_t expires):
-        """As NameAddr. Not below 0, `expires` is the default for pairs: URI as it is written, and seconds."""
+        """The addresses as NameAddr; as pairs (URI, seconds) if `expires`, their default, is not negative."""
         cdef list found = [], lines = self.contact_lines()
         cdef Address address
         cdef Reader r
@@ -264,18 +281,20 @@ cdef class SipRequest:
 
     @property
     def has_star_contact(self):
-        """Whether Contact is "*": all bindings are to go (RFC 3261, 10.2.2)."""
+        """Whether Contact is "*", bool: all bindings are to be removed (RFC 3261, 10.2.2)."""
         cdef list lines = self.contact_lines()
         return len(lines) == 1 and self.m.start[<size_t>lines[0][0]:<size_t>lines[0][1]] == b"*"
 
     def contact_headers(self):
-        """The Contact fields of a 200 to a REGISTER (RFC 3261, 10.3), of a registrar that keeps no bindings.
+        """The Contact fields of the 200 to this REGISTER (RFC 3261, 10.3); nothing is stored.
 
-        A list of pairs (name, value): the addresses that the request registers, each with its expiry. An address
-        has the ``expires`` of its own, else that of the Expires field, else an hour. What expires at once is
-        removed, and so is not there; after "*" nothing is. Nothing but the URI is repeated.
+        They are the addresses that the request registers, with the URI and the expiry alone. The expiry is the
+        ``expires`` parameter, else the Expires field, else an hour. An address that expires at once is removed
+        and left out; after "*" all are.
 
-        :raises ParseError: a malformed Contact; or "*" beside another, or without Expires: 0 (10.3, step 6).
+        :returns: list of pairs (name, value) of str.
+        :raises ParseError: Contact is malformed, "*" stands beside an address or without Expires: 0 (10.3,
+            step 6), or there are more than 256 addresses.
         """
         cdef int64_t usual = DEFAULT_EXPIRES
         cdef const Line *line
@@ -291,7 +310,7 @@ cdef class SipRequest:
         return [("Contact", f"<{uri}>;expires={seconds}") for uri, seconds in dict(asked).items() if seconds]
 
     cdef list contact_lines(self):
-        """Where the values of all Contact fields begin and end."""
+        """Begin and end of the values of all Contact fields."""
         cdef const Line *line
         cdef list found = []
         cdef int i
@@ -302,7 +321,12 @@ cdef class SipRequest:
         return found
 
     def tag(self, str part not None):
-        """The tag of "from" or "to", str; None where there is none."""
+        """The tag of From or To.
+
+        :param part: "from" or "to".
+        :returns: str, or None.
+        :raises ConfigError: `part` is neither.
+        """
         cdef Span tag
         if part not in ("from", "to"):
             raise ConfigError(f"part {part!r}: expected from or to")
@@ -310,19 +334,24 @@ cdef class SipRequest:
         return text_of(tag) if tag.p != NULL else None
 
     def header(self, str name not None):
-        """The value of the first header field of that name, str; None where there is none.
+        """The value of the first header field with that name; each fold is one space.
 
-        :param name: long or compact, in any case. Folds become one space.
+        :param name: str, in long or compact form and in any case.
+        :returns: str, or None.
         """
         cdef list found = self.find(name, 1)
         return found[0] if found else None
 
     def headers(self, str name not None):
-        """The values of all header fields of that name, list of str, one for each line, in order."""
+        """The values of all header fields with that name, in order.
+
+        :param name: str, in long or compact form and in any case.
+        :returns: list of str, one for each header field.
+        """
         return self.find(name, self.m.line_count)
 
     cdef list find(self, str name, int enough):
-        """The values of the first `enough` header fields of that name."""
+        """The values of the first `enough` header fields with that name."""
         cdef str wanted = name.lower()
         cdef tuple forms = _FORMS.get(wanted)
         cdef bytes long_name, compact
@@ -342,15 +371,17 @@ cdef class SipRequest:
     # ------------------------------------------------------------------ credentials
 
     def credentials(self, realm, bint proxy=False):
-        """The Digest credentials for `realm` (RFC 3261, 22.2 and 22.3); None where none match.
+        """The Digest credentials for a realm (RFC 3261, 22.2 and 22.3).
 
-        Of several those with the strongest algorithm (RFC 8760, 2.4), of these the first.
+        Among several, those with the strongest algorithm (RFC 8760, 2.4), and of these the first. Other schemes
+        and realms are passed over, and so are credentials whose nonce or response is empty or missing: they
+        answer no challenge (3GPP TS 24.229, 5.1.1.2).
 
-        :param realm: str, compared without regard to case.
-        :param proxy: look into Proxy-Authorization instead of Authorization.
-        :raises ParseError: there are none but such as break the grammar, of this realm or of none that can be
-            read. Other schemes and realms are passed over, and so is what answers no challenge: with a nonce
-            or response that is empty or left out (3GPP TS 24.229, 5.1.1.2).
+        :param realm: str or bytes, compared without regard to case.
+        :param proxy: whether to read Proxy-Authorization, and not Authorization.
+        :returns: Credentials, or None.
+        :raises ParseError: the only credentials for this realm, or for a realm that cannot be read, break
+            the grammar.
         """
         cdef Header header = PROXY_AUTHORIZATION if proxy else AUTHORIZATION
         cdef Span wanted
@@ -371,9 +402,11 @@ cdef class SipRequest:
         return new_credentials(self.data, &fields)
 
     cpdef mark_authorized(self, Credentials credentials, bint proxy=False, str username=None):
-        """Notes that DISC found these credentials right; a group check for "Credentials" reads it.
+        """Marks these credentials as verified; a group check for "Credentials" uses them.
 
-        :param username: whose they are, where they hold its hash alone (RFC 7616, 3.4.4).
+        :param credentials: Credentials.
+        :param proxy: whether they are from Proxy-Authorization.
+        :param username: the user's name, str, if the credentials hold only its hash (RFC 7616, 3.4.4).
         """
         if proxy:
             self.marked_proxy = credentials
@@ -384,12 +417,12 @@ cdef class SipRequest:
 
     @property
     def authorized(self):
-        """The credentials that were found right, those of Authorization first; None before that."""
+        """The verified credentials, those of Authorization first, Credentials; None before an authorize call."""
         return self.marked_www if self.marked_www is not None else self.marked_proxy
 
     @property
     def authorized_username(self):
-        """Whose credentials `authorized` are, str; None before that."""
+        """The user's name in the verified credentials, str; None before an authorize call."""
         cdef Credentials found = self.authorized
         cdef str name = self.name_www if self.marked_www is not None else self.name_proxy
         return name if name is not None or found is None else found.username
@@ -398,11 +431,10 @@ cdef class SipRequest:
 
     @property
     def reply_address(self):
-        """(host, port) that replies go to (RFC 3261, 18.2.2; RFC 3581, 4); None without a source.
+        """The address that replies go to, (host, port), or None without a source (RFC 3261, 18.2.2; RFC 3581, 4).
 
-        Of IPv6 with flow and scope, where the source has them, as a link-local address needs them.
-        Always the address the request came from, whatever maddr or received claim, so that no reply
-        can be aimed at a third party.
+        For IPv6 it has the flow and scope of the source, which a link-local address needs. The host is always
+        that of the source, whatever maddr or received says, so that no reply can be aimed at a third party.
         """
         if self.source is None:
             return None
@@ -411,17 +443,19 @@ cdef class SipRequest:
         return (self.source[0], self.m.via.port or 5060, *self.source[2:])
 
     def reply(self, code, reason, headers=(), body=b""):
-        """The whole stateless reply, bytes (RFC 3261, 8.2.6 and 8.2.7); b"" where none may be sent.
+        """The whole stateless reply (RFC 3261, 8.2.6 and 8.2.7).
 
-        All Via in order, the top one with received and rport; From; To with a tag that is the same
-        for a retransmission; Call-ID; CSeq; `headers`; Content-Length; `body`. An ACK is never answered.
+        It has all Via fields in order, the first with received and rport; From; To with a tag, the same for a
+        retransmission; Call-ID; CSeq; `headers`; Content-Length; `body`.
 
-        :param code: int, 100 to 699. :param reason: str.
+        :param code: int, 100 to 699.
+        :param reason: str, the reason phrase.
         :param headers: pairs (name, value) of str, or a dict.
-        :param body: bytes-like; it wants a Content-Type among `headers` (20.15).
-        :raises ConfigError: a code out of range, a header that is no pair, whose name is no token or one of
-            those above, a CR, LF or other control character in the rest, or a body without its type.
-        :raises TypeError: something of another type.
+        :param body: bytes-like; it needs a Content-Type in `headers` (20.15).
+        :returns: bytes; b"" if no reply may be sent, as to an ACK, or none can be addressed.
+        :raises ConfigError: the code is out of range; a header is not a pair, its name is not a token or is
+            one of those above; reason or headers hold a control character; or a body has no Content-Type.
+        :raises TypeError: an argument is of another type.
         """
         return new_reply(&self.m, self.source, self.fingerprint()[1], code, reason, headers, body)
 
@@ -430,7 +464,7 @@ cdef class SipRequest:
 
 
 cdef tuple address_of(object source):
-    """A socket's address; replies repeat it."""
+    """The source of a request, checked: replies repeat it."""
     cdef tuple parts = tuple(source)
     cdef Span host
     cdef size_t i
@@ -442,7 +476,7 @@ cdef tuple address_of(object source):
         raise ConfigError(f"source {source!r}: expected a port up to 65535")
     _kept = borrow(parts[0], &host, "source")
     for i in range(host.n):
-        # A name or an address, of IPv6 with brackets or a zone perhaps.
+        # A name or an address; an IPv6 address may have brackets and a zone.
         if not ad_is(host.p[i], AD_HOST) and host.p[i] not in b":%[]":
             raise ConfigError(f"source {source!r}: expected the address of a host")
     if len(parts) == 4 and not (0 <= parts[2] <= 0xFFFFF and 0 <= parts[3] <= 0xFFFFFFFF):

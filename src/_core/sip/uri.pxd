@@ -10,7 +10,7 @@ cdef enum:
     SCHEME_SIP, SCHEME_SIPS, SCHEME_TEL, SCHEME_OTHER
 
 cdef struct SipUri:
-    Span text           # p is NULL where there is no such URI
+    Span text           # p is NULL if there is no such URI
     Scheme scheme
     Span user           # as written, escapes included; n is 0 where absent
     Span host           # IPv6 with its brackets; n is 0 for tel and unknown schemes

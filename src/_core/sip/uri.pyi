@@ -1,10 +1,10 @@
-from typing import Never, final
+from typing import final
 
 from typing_extensions import Buffer
 
 @final
 class Uri:
-    def __init__(self, *args: Never, **kwargs: Never) -> None: ...
+    def __init__(self) -> None: ...
     @staticmethod
     def parse(text: str | Buffer) -> Uri: ...
     @property

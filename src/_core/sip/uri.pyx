@@ -7,8 +7,8 @@ Grammar::
     tel-URI  = "tel:" number *( ";" name [ "=" value ] )
     other    = scheme ":" 1*( reserved / unreserved / escape )
 
-Accepted beyond that: "_" in a host name, which container networks put there, and "#" in a user part as it is,
-which door stations and trunks send (9901#1) and every other server takes.
+Two deviations are accepted: "_" in a host name, which container networks use, and an unescaped "#" in a user
+part, which door stations and trunks send (9901#1) and every other server accepts.
 """
 
 cimport cython
@@ -29,7 +29,7 @@ _SCHEMES = {SCHEME_SIP: "sip", SCHEME_SIPS: "sips", SCHEME_TEL: "tel"}
 
 
 cdef inline bint take_escaped(Reader *r, int set, Span *out) noexcept nogil:
-    """*(characters of `set`), where each "%" begins an escape of two hexadecimal digits."""
+    """*(characters of `set`); each "%" begins an escape with two hexadecimal digits."""
     cdef const uint8_t *p = r.p
     cdef bint good = True
     out.p = p
@@ -46,7 +46,7 @@ cdef inline bint take_escaped(Reader *r, int set, Span *out) noexcept nogil:
 
 
 cdef bint is_ipv6_address(Span s) noexcept nogil:
-    """IPv6address of RFC 3261, 25.1, without the brackets."""
+    """Whether it is an IPv6address of RFC 3261, 25.1, without brackets."""
     cdef size_t i = 0, start
     cdef int groups = 0
     cdef bint gap = False
@@ -76,7 +76,7 @@ cdef bint is_ipv6_address(Span s) noexcept nogil:
             gap = True
             i += 1
             if i < s.n and s.p[i] == c':':
-                i += 1      # senders that follow the error in RFC 3261's grammar: RFC 5118, 4.10
+                i += 1      # an error in the grammar of RFC 3261 that senders follow: RFC 5118, 4.10
         elif i == s.n:
             return False
     return groups < 8 if gap else groups == 8   # "::" is one group at least: RFC 4291, 2.2
@@ -110,7 +110,7 @@ cdef bint take_port(Reader *r, uint16_t *port) noexcept nogil:
 
 
 cdef bint take_number(Reader *r, uint32_t most, uint32_t *out) noexcept nogil:
-    """1*DIGIT of a value up to `most`; leading zeros are fine (RFC 4475, 3.1.1.1)."""
+    """1*DIGIT with a value up to `most`; leading zeros are allowed (RFC 4475, 3.1.1.1)."""
     cdef Span digits
     cdef uint64_t value = 0
     cdef size_t i
@@ -126,7 +126,7 @@ cdef bint take_number(Reader *r, uint32_t most, uint32_t *out) noexcept nogil:
 
 
 cdef bint take_host(Reader *r, Span *host, Span *port_text, uint16_t *port) noexcept nogil:
-    """host [ ":" port ]; False with r.p at the place. A host name may not begin with "." or "-"."""
+    """host [ ":" port ]; a host name does not begin with "." or "-"."""
     cdef const uint8_t *start = r.p
     port[0] = 0
     port_text.p = r.p
@@ -152,10 +152,10 @@ cdef bint take_host(Reader *r, Span *host, Span *port_text, uint16_t *port) noex
 
 
 cdef bint take_telephone_number(Reader *r, Span *out) noexcept nogil:
-    """telephone-subscriber of RFC 3966, 3, without its parameters; False with r.p at the place.
+    """telephone-subscriber of RFC 3966, 3, without its parameters.
 
-    A global number is "+" and digits, a local one may hold hexadecimal, "*" and "#"; visual
-    separators may stand among them, but not alone.
+    A global number is "+" and digits. A local number may also hold hexadecimal digits, "*" and "#". Both may
+    hold visual separators, but not these alone.
     """
     cdef const uint8_t *start = r.p
     cdef bint local = r.p == r.end or r.p[0] != c'+'
@@ -173,7 +173,7 @@ cdef bint take_telephone_number(Reader *r, Span *out) noexcept nogil:
 
 
 cdef bint take_uri(Reader *r, UriForm form, SipUri *out) noexcept nogil:
-    """A URI up to the first byte that can be no part of it."""
+    """A URI, up to the first byte that cannot be part of it."""
     cdef const uint8_t *start = r.p
     cdef Span scheme
     memset(out, 0, sizeof(SipUri))
@@ -297,15 +297,17 @@ cdef inline bint take_uri_headers(Reader *r) noexcept nogil:
 
 
 cdef inline uint8_t *put_unescaped(uint8_t *q, Span s) noexcept nogil:
-    """Copies with escapes of unreserved characters resolved: RFC 3261, 19.1.4; RFC 3986, 6.2.2.2.
+    """Copies the bytes and resolves escapes of unreserved characters (RFC 3261, 19.1.4; RFC 3986, 6.2.2.2).
 
-    All others stay, so that "%00" or "%40" cannot cut or split a name.
+    Other escapes stay, so that "%00" or "%40" cannot cut or split a name.
+
+    :returns: the end.
     """
     cdef size_t i = 0
     cdef uint8_t c
     while i < s.n:
         c = s.p[i]
-        if c == c'%':     # the parser saw two hexadecimal digits behind it
+        if c == c'%':     # take_escaped checked the two digits
             c = <uint8_t>(hex_value(s.p[i + 1]) * 16 + hex_value(s.p[i + 2]))
             if ad_is(c, AD_HOST):
                 i += 2
@@ -318,7 +320,7 @@ cdef inline uint8_t *put_unescaped(uint8_t *q, Span s) noexcept nogil:
 
 
 cdef size_t put_address(uint8_t *out, const SipUri *uri) noexcept nogil:
-    """user@host, host alone without a user, the number of a tel URI, all of any other URI.
+    """Writes user@host, or host without a user; of a tel URI the number, of any other URI all of it.
 
     `out` has room for uri.text.n bytes.
 
@@ -339,7 +341,7 @@ cdef size_t put_address(uint8_t *out, const SipUri *uri) noexcept nogil:
 
 
 cdef size_t put_address_and_port(uint8_t *out, const SipUri *uri) noexcept nogil:
-    """The same, and ":" port where the URI has one; `out` has room for uri.text.n bytes."""
+    """Writes the same, and ":" port if the URI has one; `out` has room for uri.text.n bytes."""
     cdef size_t n = put_address(out, uri)
     if uri.port_text.n:
         out[n] = c':'
@@ -349,7 +351,7 @@ cdef size_t put_address_and_port(uint8_t *out, const SipUri *uri) noexcept nogil
 
 
 cdef str without_password(const SipUri *uri):
-    """The URI for a repr, and so for logs: without the password that may stand in it (RFC 3261, 19.1.1)."""
+    """The URI for a repr or a log: without its password (RFC 3261, 19.1.1)."""
     cdef const uint8_t *behind
     if uri.text.p == NULL:
         return None
@@ -364,12 +366,10 @@ cdef str without_password(const SipUri *uri):
 
 @cython.final
 cdef class Uri:
-    """A SIP, SIPS, tel or other URI (RFC 3261, 19.1; RFC 3966), as written.
+    """Uri()\n--\n
+    A SIP, SIPS, tel or other URI (RFC 3261, 19.1; RFC 3966); immutable.
 
-    :ivar text: the whole of it, str. :ivar scheme: lower case, str.
-    :ivar user: str or None; of a tel URI the number. Escapes are left as they are.
-    :ivar host: str or None; an IPv6 address with its brackets. :ivar port: int or None.
-    :ivar parameters: pairs (name, value or None), in order.
+    Made by ``Uri.parse`` or ``SipRequest.uri``.
     """
 
     def __init__(self):
@@ -377,7 +377,12 @@ cdef class Uri:
 
     @staticmethod
     def parse(text):
-        """:param text: str or bytes. :raises ParseError: it is no URI; with the offset."""
+        """Parses a URI.
+
+        :param text: str or bytes-like.
+        :returns: Uri.
+        :raises ParseError: the text is not a URI.
+        """
         cdef bytes data = as_bytes(text, "text")
         cdef Uri self = Uri.__new__(Uri)
         cdef Reader r
@@ -390,22 +395,25 @@ cdef class Uri:
 
     @property
     def text(self):
+        """The whole URI, str."""
         return text_of(self.uri.text)
 
     @property
     def scheme(self):
+        """The scheme in lower case, str."""
         return _SCHEMES.get(self.uri.scheme) or self.text.split(":", 1)[0].lower()
 
     @property
     def user(self):
+        """The user part, of a tel URI the number, str, or None; escapes are not resolved."""
         return text_of(self.uri.user) if self.uri.user.n else None
 
     @property
     def account(self):
-        """`user` with escapes of letters, digits, "-", "." and "_" resolved, str or None.
+        """The user part with escapes of letters, digits, "-", "." and "_" resolved, str, or None.
 
-        By RFC 3261, 19.1.4 "%61lice" names who "alice" names; other escapes stay, so that "%00" or
-        "%40" cannot cut or split a name.
+        "%61lice" and "alice" are the same user (RFC 3261, 19.1.4). Other escapes stay, so that "%00" or "%40"
+        cannot cut or split a name.
         """
         cdef bytes room
         cdef uint8_t *start
@@ -417,14 +425,17 @@ cdef class Uri:
 
     @property
     def host(self):
+        """The host, str, or None; an IPv6 address with its brackets."""
         return text_of(self.uri.host) if self.uri.host.n else None
 
     @property
     def port(self):
+        """The port, int, or None."""
         return self.uri.port or None
 
     @property
     def parameters(self):
+        """The parameters in order, tuple of pairs (name, value) of str; a missing value is None."""
         pairs = (item.partition("=") for item in text_of(self.uri.params).split(";")[1:])
         return tuple((name, value if equal else None) for name, equal, value in pairs)
 
@@ -433,7 +444,7 @@ cdef class Uri:
 
 
 cdef Uri new_uri(bytes data, const SipUri *uri):
-    """A URI that was found in `data`."""
+    """A Uri from what `take_uri` found in `data`."""
     cdef Uri self = Uri.__new__(Uri)
     self.data = data
     self.uri = uri[0]

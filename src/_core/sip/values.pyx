@@ -15,7 +15,7 @@ cdef int64_t MOST_EXPIRES = 4294967295      # seconds: RFC 3261, 20.19
 
 
 cdef object new_address(bytes data, const Address *address):
-    """An address that `take_address` found in `data`."""
+    """A NameAddr from what `take_address` found in `data`."""
     cdef Span name, value
     cdef bint escaped
     cdef Reader r
@@ -31,7 +31,7 @@ cdef object new_address(bytes data, const Address *address):
 
 
 cdef tuple new_binding(const Address *address, int64_t expires):
-    """URI as it is written, and for how many seconds it is to be bound."""
+    """The URI as written, and its expiry in seconds; `expires` is the default."""
     cdef Span name, value
     cdef bint escaped
     cdef Reader r
@@ -45,7 +45,7 @@ cdef tuple new_binding(const Address *address, int64_t expires):
 
 
 cdef int64_t delta_seconds(Span text) noexcept nogil:
-    """RFC 3261, 20.19 and 25.1. What is no number is an hour (20.10), and too large a number the largest."""
+    """delta-seconds (RFC 3261, 20.19 and 25.1): an hour if it is not a number (20.10), at most 2**32 - 1."""
     cdef int64_t seconds = 0
     cdef size_t i
     for i in range(text.n):
@@ -58,7 +58,7 @@ cdef int64_t delta_seconds(Span text) noexcept nogil:
 
 
 cdef str unquoted_text(Span quoted, bint escaped):
-    """What stood between quotes, without quoted-pairs and folds."""
+    """The content of a quoted string without quoted-pairs and folds."""
     cdef bytes room
     cdef Span plain
     if not escaped:
@@ -70,7 +70,7 @@ cdef str unquoted_text(Span quoted, bint escaped):
 
 
 cdef str unfolded(Span value):
-    """A header's value with each fold as one space (RFC 3261, 7.3.1)."""
+    """The value of a header field with each fold as one space (RFC 3261, 7.3.1)."""
     cdef str text = text_of(value)
     if "\n" not in text:
         return text

@@ -1,31 +1,30 @@
-"""Who guesses passwords, without I/O: which credentials are judged, which wait, and which are refused unseen.
+"""Penalties for guessing passwords: which credentials are verified, which wait, which are refused unseen.
 
-An attempt is credentials that somebody wants judged. It counts while it is in flight, and afterwards if it
-was wrong::
+An attempt is a request to verify credentials. It counts while it is in flight, and later if it was wrong::
 
-    begin ─┬─► admitted ──► right, wrong or neither     what the judge says; neither: it has told nothing
-           ├─► held ──────► admitted or refused         when those in flight before it have ended
+    begin ─┬─► admitted ──► right, wrong or neither     the verdict; neither: the client learns nothing
+           ├─► held ──────► admitted or refused         when the attempts in flight before it have ended
            └─► refused
 
     5 wrong in a row, of one user from one source ──────► that user from that source
-    75 users with wrong ones within ten minutes, from one source ─► that source, but not who logged in from
-                                                                   there within the hour
+    75 users with wrong ones within ten minutes, from one source ─► that source, but not users who logged in
+                                                                   from there within the hour
 
-is refused for a second. After that one attempt at a time is judged; each that is wrong doubles the time, up to
-a minute. A login ends it for the user. So a guesser has five attempts and then 60 an hour for an account from each
-address, the owner of the account is let in from everywhere else, and so are those who share an address
-with the guesser, behind a NAT say, when they have logged in before.
+is refused for a second. Then one attempt at a time is verified, and each wrong one doubles the penalty, up to
+a minute. A login ends the penalty of the user. So a guesser has five attempts and then 60 an hour for an
+account from each address. The owner of the account can log in from everywhere else, and so can users who
+share the guesser's address, behind a NAT say, if they have logged in before.
 
-No more are in flight than may be wrong: what exceeds that waits for the verdict on those before it. A user who
-logs in may have one more in flight for each login since the last wrong attempt, up to a hundred, so that a
-trunk with many calls does not wait; a guesser who shares its address gains no more than that.
+No more attempts are in flight than may be wrong: others wait for the verdicts. Each login since the last
+wrong attempt allows one more in flight, up to a hundred, so that a trunk with many calls does not wait. A
+guesser who shares its address gains no more than that.
 
-A user counts once for the source: sixty telephones with old passwords behind one address, which try again
-and again, are sixty guesses and not thousands, for all of them guess at accounts of their own. And a user who
-logs in from there, and had not within the hour, takes one of them back.
+A user counts once for the source: sixty telephones with old passwords behind one address, which try again and
+again, are sixty guesses and not thousands, because each tries an account of its own. A user who logs in from
+there, and had not within the hour, takes one of them back.
 
-Memory is bounded, and strangers may fill it, for the source of a datagram can be forged: then what was
-used least lately is forgotten, which favours the guesser and locks nobody out.
+Memory is bounded, and strangers may fill it, because the source of a datagram can be forged. Then the entries
+used least recently are forgotten, which favours the guesser and locks nobody out.
 """
 
 import os
@@ -44,34 +43,34 @@ from auth_diameter._core.base.span cimport Span, equal_nocase, lower
 from auth_diameter._core.base.text cimport borrow
 
 cdef enum:
-    ENDED, ADMITTED, HELD, REFUSED      # what nobody has begun is ended
-    MOST_LOGINS = 95            # that let one more attempt each be in flight: a hundred in all
+    ENDED, ADMITTED, HELD, REFUSED      # an attempt that was not begun is ended
+    MOST_LOGINS = 95            # logins that allow one more attempt in flight each: a hundred in all
 
-cdef double LONGEST = 60.0      # seconds: so long who has corrected his password waits at most
-cdef double RECENT = 3600.0     # seconds that a login speaks for a user: telephones register once an hour
+cdef double LONGEST = 60.0      # seconds, the longest wait of a user who has corrected the password
+cdef double RECENT = 3600.0     # seconds for which a login counts: telephones register once an hour
 cdef double NEVER = -1e300
 
 cdef bytes _MAPPED = bytes(10) + b"\xff\xff"
 
 cdef struct Rule:
     int tries                   # that may be wrong
-    double window               # seconds in which they count together
+    double window               # seconds in which they count
 
-# A person who mistypes, and a telephone that tries again, stay below.
+# A person who mistypes, or a telephone that retries, has fewer.
 cdef Rule USER = Rule(5, 600.0)
-# An office behind one address may have sixty telephones with old passwords; a guesser has thousands of names.
+# An office behind one address may have sixty telephones with old passwords; a guesser tries thousands of names.
 cdef Rule SOURCE = Rule(75, 600.0)
 
 
 @cython.final
 @cython.freelist(1024)
 cdef class _Tally:
-    """What is known of the attempts of one user from one source, or of one source."""
+    """The count of attempts of one user from one source, or of one source."""
 
     cdef Rule rule
     cdef int wrong              # in a row; of a source: users with wrong ones
     cdef int in_flight
-    cdef int attempts           # in flight, and held, whatever for
+    cdef int attempts           # in flight or held
     cdef int logins             # since the last wrong one, up to MOST_LOGINS
     cdef double login_at        # the last one, seconds
     cdef double delay           # of the last penalty; 0: there was none
@@ -80,7 +79,7 @@ cdef class _Tally:
     cdef object held            # deque of Attempts that wait for those in flight, or None
 
     cdef bint is_penalized(self, double now) noexcept:
-        # After a step back of the clock the end lies too far ahead to be one.
+        # After a step back of the clock the end is too far ahead and does not count.
         return now < self.until <= now + LONGEST
 
     cdef bint has_room(self) noexcept:
@@ -89,7 +88,7 @@ cdef class _Tally:
         return self.in_flight < (left if left > 1 else 1) + self.logins
 
     cdef void add_wrong(self, double now, double first) noexcept:
-        """One that was in flight before a penalty and ends in it does not prolong it."""
+        """An attempt that was in flight before a penalty and ends during it does not extend it."""
         self.logins = 0
         if not self.wrong:
             self.forgotten_at = now + self.rule.window
@@ -117,12 +116,12 @@ cdef class _Tally:
 @cython.final
 @cython.freelist(1024)
 cdef class Attempt:
-    """Credentials that somebody wants judged; made by `Penalties.begin`, and ended by it once."""
+    """A request to verify credentials; made by `Penalties.begin`, ended by it once."""
 
     cdef _Tally user
-    cdef _Tally source          # None: the user logged in from there lately, or no source is known
+    cdef _Tally source          # None if the user logged in from there recently, or the source is not known
     cdef object user_key, source_key
-    cdef object item            # while it is held, what `released` is to give back
+    cdef object item            # while held, the object that `released` gives back
     cdef int state
 
     def __init__(self):
@@ -130,7 +129,7 @@ cdef class Attempt:
 
     @property
     def is_held(self):
-        """Whether it waits for the verdict on those before it, bool."""
+        """Whether it waits for the verdicts on attempts before it, bool."""
         return self.state == HELD
 
     @property
@@ -141,7 +140,7 @@ cdef class Attempt:
 
 @cython.final
 cdef class _Recent:
-    """A dict that forgets what was put into it least lately, half of all at a time."""
+    """A dict that forgets the older half of its entries when it is full."""
 
     cdef dict young, old
     cdef Py_ssize_t half
@@ -172,19 +171,19 @@ cdef class _Recent:
 
 @cython.final
 cdef class Penalties:
-    """The attempts and penalties of one client, or of one DISC; any thread may use it.
+    """The attempts and penalties of one client, or of one DISC; thread-safe.
 
-    A user is a name and a realm, with its domain in the name or without; a source an IPv4 address or an
-    IPv6 /64, all of which one host may have. `now` are seconds; where their clock steps, a penalty may end
-    early, and lasts a minute at most.
+    A user is a name, with or without its domain, and a realm. A source is an IPv4 address or an IPv6 /64, which
+    may belong to one host. `now` is seconds; if their clock steps, a penalty may end early, and lasts a minute
+    at most.
 
-    Every attempt that was admitted must be ended: by `right`, `wrong` or `neither`. Then look at `released`.
+    Each admitted attempt must be ended by `right`, `wrong` or `neither`. Afterwards the caller drains `released`.
 
     :param first: seconds of the first penalty.
-    :param most_sources: addresses that are remembered, 6 MB if as many guess.
-    :param most_users: users without a login, 15 MB. :param most_right: users who logged in, 50 MB.
-    :ivar released: deque of what was held and is no longer, each as (Attempt, item), now admitted or
-        refused; whoever looks empties it.
+    :param most_sources: sources to remember, 6 MB for the default.
+    :param most_users: users without a login to remember, 15 MB for the default.
+    :param most_right: users with a login to remember, 50 MB for the default.
+    :ivar released: deque of (Attempt, item) for attempts that are no longer held, but admitted or refused.
     """
 
     cdef _Recent sources        # _Tally of a source
@@ -205,14 +204,18 @@ cdef class Penalties:
         self.key[1] = int.from_bytes(os.urandom(8), "little")
 
     def __len__(self):
-        """How much is remembered."""
+        """The number of users and sources that are remembered."""
         return self.sources.size() + self.users.size() + self.logged_in.size()
 
     def begin(self, Credentials credentials not None, str realm not None, tuple address, double now, item):
-        """Somebody wants these credentials judged: the Attempt. None where their source is not known.
+        """Begins the attempt to verify credentials.
 
-        :param address: where they came from, as the SipRequest has it: (host, port, …), or None.
-        :param item: what `released` is to give back where the attempt is held.
+        :param credentials: Credentials.
+        :param realm: str.
+        :param address: the source of the SipRequest, (host, port, …), or None.
+        :param now: seconds.
+        :param item: an object for `released`, if the attempt is held.
+        :returns: Attempt, or None without an address.
         """
         if address is None:
             return None
@@ -222,15 +225,20 @@ cdef class Penalties:
             return self.begin_as(name_of(credentials), realm, address[0], now, item)
 
     def begin_for(self, str account not None, str realm not None, str source not None, double now, item):
-        """The same for an account whose name is known, however the credentials spell it.
+        """Begins the attempt for an account, however the credentials spell its name.
 
-        :param source: an address; "": it is not known, and the account alone is counted.
+        :param account: the user's name, str.
+        :param realm: str.
+        :param source: an address, str; "" if it is not known, and the account alone counts.
+        :param now: seconds.
+        :param item: an object for `released`, if the attempt is held.
+        :returns: Attempt.
         """
         with cython.critical_section(self):
             return self.begin_as(account, realm, source, now, item)
 
     def right(self, Attempt attempt not None, double now):
-        """It was a login."""
+        """Ends an attempt that was a login."""
         cdef _Tally user
         with cython.critical_section(self):
             if attempt.state != ADMITTED:
@@ -248,7 +256,7 @@ cdef class Penalties:
             self.end(attempt, now)
 
     def wrong(self, Attempt attempt not None, double now):
-        """It was a guess."""
+        """Ends an attempt that was wrong."""
         with cython.critical_section(self):
             if attempt.state != ADMITTED:
                 return
@@ -258,14 +266,14 @@ cdef class Penalties:
             self.end(attempt, now)
 
     def neither(self, Attempt attempt not None, double now):
-        """Nobody was told anything about the password, or the digest was right and no login.
+        """Ends an attempt that told nothing about the password, or was correct but no login.
 
-        Of one that is held: nobody waits for it any more.
+        A held attempt is given up.
         """
         with cython.critical_section(self):
             if attempt.state == HELD:
                 attempt.state = ENDED
-                attempt.item = None         # which may be large
+                attempt.item = None         # it may be large
                 pass_over_ended(attempt.user.held)
                 if attempt.source is not None:
                     pass_over_ended(attempt.source.held)
@@ -293,13 +301,14 @@ cdef class Penalties:
         return attempt
 
     cdef _Tally place(self, Attempt attempt, double now, _Tally waited):
-        """Admits or refuses it; else gives the tally that has no room, for which it is to be held.
+        """Admits or refuses an attempt, or marks it as held.
 
-        :param waited: the tally for which it is the first that was held, or None: it overtakes nobody else.
+        :param waited: the tally whose first held attempt it is, or None: it overtakes no other.
+        :returns: the tally without room, for which it is held, or None.
         """
         cdef _Tally user = attempt.user, source = attempt.source
         if source is not None and is_recent(user, now):
-            self.forget_source(attempt)         # there was a login meanwhile
+            self.forget_source(attempt)         # the user logged in meanwhile
             source = None
         if user.is_penalized(now) or (source is not None and source.is_penalized(now)):
             attempt.state = REFUSED
@@ -317,7 +326,7 @@ cdef class Penalties:
         return None
 
     cdef int end(self, Attempt attempt, double now) except -1:
-        """It is in flight no more; those that waited for it go on."""
+        """Ends an attempt in flight and releases those that waited for it."""
         cdef _Tally user = attempt.user, source = attempt.source
         attempt.state = ENDED
         user.in_flight -= 1
@@ -331,7 +340,7 @@ cdef class Penalties:
         return 0
 
     cdef int release(self, _Tally waited, double now) except -1:
-        """What is held for one tally, in order, as far as there is room."""
+        """Releases the attempts held for a tally, in order, while there is room."""
         cdef Attempt attempt
         cdef _Tally blocked
         while waited.held:
@@ -353,7 +362,7 @@ cdef class Penalties:
         return 0
 
     cdef int forget(self, Attempt attempt) except -1:
-        """It is over. Its tallies go where they say nothing, but not while others count for them as well."""
+        """Removes an ended attempt from its tallies, and drops tallies that hold nothing any more."""
         cdef _Tally user = attempt.user
         user.attempts -= 1
         if user.is_idle() and user.login_at == NEVER and self.users.get(attempt.user_key) is user:
@@ -361,7 +370,7 @@ cdef class Penalties:
         return self.forget_source(attempt)
 
     cdef int forget_source(self, Attempt attempt) except -1:
-        """It counts for its source no more."""
+        """Removes an attempt from the tally of its source."""
         cdef _Tally source = attempt.source
         if source is None:
             return 0
@@ -379,9 +388,9 @@ cdef class Penalties:
         return found
 
     cdef object user_of(self, str username, str realm, object source):
-        """Stands for a user at a source, int, however long the name is.
+        """The key of a user at a source, int: a keyed hash of 64 bits.
 
-        It has 64 bits under a secret key: two do not meet by accident, nor can anyone make them.
+        Nobody can make two users collide, and they do not by accident.
         """
         cdef ad_siphash s
         cdef uint64_t out[2]
@@ -401,7 +410,7 @@ cdef class Penalties:
         ad_siphash_word(&s, <uint64_t>name.n << 32 | domain.n)
         ad_siphash_word(&s, at_source.n)
         ad_siphash_bytes(&s, name.p, name.n)
-        for i in range(0, domain.n, 8):     # a realm's case does not matter
+        for i in range(0, domain.n, 8):     # realms are compared without regard to case
             n = domain.n - i if domain.n - i < 8 else 8
             for j in range(n):
                 folded[j] = lower(domain.p[i + j])
@@ -412,7 +421,7 @@ cdef class Penalties:
 
 
 cdef str name_of(Credentials credentials):
-    """Whom they name. Of a hashed name (RFC 7616, 3.4.4) the letters of its digits may be in any case."""
+    """The username, of a hashed one (RFC 7616, 3.4.4) in lower case."""
     cdef str name = credentials.user()
     if credentials.fields.value[USERHASH].p != NULL and credentials.userhash:
         return name.lower()
@@ -420,7 +429,7 @@ cdef str name_of(Credentials credentials):
 
 
 cdef int hold(_Tally blocked, Attempt attempt) except -1:
-    """It waits behind all that wait for the same."""
+    """Puts an attempt behind those that wait for the same tally."""
     if blocked.held is None:
         blocked.held = deque()
     blocked.held.append(attempt)
@@ -428,7 +437,7 @@ cdef int hold(_Tally blocked, Attempt attempt) except -1:
 
 
 cdef int pass_over_ended(held) except -1:
-    """Nobody waits for those at either end any more: those refused at once, and those that waited too long."""
+    """Removes ended attempts at both ends: those refused at once, and those that waited too long."""
     cdef Attempt attempt
     while held:
         attempt = held.pop()
@@ -441,12 +450,12 @@ cdef int pass_over_ended(held) except -1:
 
 
 cdef bint is_recent(_Tally user, double now) noexcept:
-    """Whether the user logged in from that source within the hour."""
+    """Whether the user logged in from this source within the hour."""
     return now - user.login_at < RECENT
 
 
 cdef _Tally tally(_Recent known, object key, const Rule *rule, double now):
-    """The one of that key, which is made where there is none."""
+    """The tally of a key, made if there is none."""
     cdef _Tally found = known.get(key)
     if found is not None:
         forget_old(found, now)
@@ -465,7 +474,7 @@ cdef void forget_old(_Tally found, double now) noexcept:
 
 
 cdef object source_of(str address):
-    """Whom a guess counts for: its IPv4 address as text, or the 8 bytes of its IPv6 /64."""
+    """The source that a guess counts for: the IPv4 address as text, or the 8 bytes of an IPv6 /64."""
     if address is None:
         raise TypeError("address: expected a str")
     if ":" not in address:
@@ -474,5 +483,5 @@ cdef object source_of(str address):
         packed = socket.inet_pton(socket.AF_INET6, address.partition("%")[0])
     except OSError:
         return address
-    # An IPv4 address as an IPv6 socket has it: RFC 4291, 2.5.5.2
+    # An IPv4 address on an IPv6 socket: RFC 4291, 2.5.5.2
     return socket.inet_ntop(socket.AF_INET, packed[12:]) if packed.startswith(_MAPPED) else packed[:8]

@@ -1,4 +1,4 @@
-"""Which nonce counts were used: the server's check against replays (RFC 7616, 3.4 and 5.5)."""
+"""Nonce counts in use: the server's protection against replays (RFC 7616, 3.4 and 5.5)."""
 
 import enum
 from collections import deque
@@ -7,19 +7,19 @@ cimport cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 cdef enum:
-    WINDOW = 64             # counts that may come out of order: more requests than one UA has under way
-    MARKS = 4               # of the latest uses of a nonce, to know the retransmissions of these requests
-    GUESSES = 16            # at a mark: who repeats a digest in other requests could meet one of 32 bits in time
+    WINDOW = 64             # counts that may come out of order; no UA has as many requests in flight
+    MARKS = 4               # latest uses of a nonce whose retransmissions are known
+    GUESSES = 16            # guesses at a mark of 32 bits, by repeating a digest in other requests
 
-cdef double RETRANSMITTED = 32.0    # seconds in which a request may come again: 64 × T1 (RFC 3261, 17.1.2.2)
+cdef double RETRANSMITTED = 32.0    # seconds in which a request is retransmitted: 64 × T1 (RFC 3261, 17.1.2.2)
 
 
 class Use(enum.Enum):
-    """What coming back with a nonce count means."""
+    """The meaning of a nonce with a count."""
 
-    UNKNOWN = enum.auto()   # a nonce that nobody has used yet, as far as is remembered
+    UNKNOWN = enum.auto()   # a nonce that is not remembered
     FIRST = enum.auto()
-    AGAIN = enum.auto()     # the retransmission of a request that was judged before
+    AGAIN = enum.auto()     # the retransmission of a request that was verified before
     REPLAYED = enum.auto()
     EXPIRED = enum.auto()
 
@@ -40,12 +40,12 @@ cdef struct Mark:
 @cython.freelist(256)
 @cython.no_gc  # it holds strings only
 cdef class _Nonce:
-    """One nonce that came back with right credentials."""
+    """A nonce that was used with correct credentials."""
 
-    cdef str realm, algorithm, source   # what it is bound to
+    cdef str realm, algorithm, source   # the nonce is bound to these
     cdef double made                    # seconds since 1970
     cdef uint32_t highest               # count
-    cdef uint64_t window                # bit n stands for the count n below the highest
+    cdef uint64_t window                # bit n is the count n below the highest
     cdef uint32_t uses
     cdef Mark marks[MARKS]
     cdef int next_mark
@@ -60,7 +60,7 @@ cdef class _Nonce:
                     return _AGAIN
                 self.replays += 1
                 return _REPLAYED
-        # Not the count is limited: belle-sip goes on counting from one nonce to the next.
+        # The limit is on uses, not on the count: belle-sip continues the count from one nonce to the next.
         if limit and self.uses >= limit:
             return _EXPIRED
         self.uses += 1
@@ -86,24 +86,24 @@ cdef class _Nonce:
 
 @cython.final
 cdef class NonceUses:
-    """The nonces that came back with right credentials, and the counts that they came back with.
+    """The nonces that were used with correct credentials, and their counts.
 
-    For each nonce the highest count and the 64 below it: requests may come out of order, but none
-    twice. Memory is bounded. Nonces that do not fit any more are not forgotten one by one: of those as
-    old as them none counts as unused any longer, so that being out of memory never lets a replay in.
+    It keeps the highest count of each nonce and the 64 below it: requests may come out of order, but none
+    twice. Memory is bounded. Once a nonce is forgotten, no nonce of its age counts as unused, so that a full
+    memory never lets a replay in.
 
-    :param lifetime: seconds for which a nonce may be used, and has to be remembered.
-    :param ahead: seconds that another clock, which made a nonce, may be ahead of ours.
-    :param most: nonces that are remembered; each takes some 400 bytes.
-    :param limit: how often one may be used; 0: as often as the client counts.
+    :param lifetime: seconds in which a nonce may be used, and is remembered.
+    :param most: nonces to remember; each takes some 400 bytes.
+    :param limit: how often a nonce may be used; 0 for no limit.
+    :param ahead: seconds that the clock which made a nonce may be ahead of ours.
     """
 
     cdef double lifetime, ahead
     cdef Py_ssize_t most
     cdef uint32_t limit
-    cdef double forgotten   # the latest time of making among the nonces that are remembered no more
+    cdef double forgotten   # the latest creation time of a forgotten nonce
     cdef dict nonces        # str to _Nonce
-    cdef object order       # deque of the keys: to take the first out of a dict costs time for each before it
+    cdef object order       # deque of the keys: finding the first key of a dict takes time for each one removed
 
     def __cinit__(self, double lifetime=300.0, Py_ssize_t most=131_072, uint32_t limit=0, double ahead=0.0):
         self.lifetime = lifetime
@@ -118,13 +118,16 @@ cdef class NonceUses:
 
     def take(self, str nonce not None, str realm not None, str algorithm not None, str source not None,
              uint32_t count, int64_t mark, double now):
-        """Notes a use of a nonce that is remembered, after its digest was found right.
+        """Records the use of a remembered nonce, after its digest was verified.
 
-        :param realm, algorithm, source: what the nonce must be bound to.
-        :param count: nc, from 1 on; without qop there is none, and 1 is meant.
-        :param mark: of the whole question, the same for a retransmission; 0: it cannot be told.
+        :param nonce: str.
+        :param realm: the realm it must be bound to, str.
+        :param algorithm: the algorithm it must be bound to, str.
+        :param source: the source it must be bound to, str.
+        :param count: the nonce count, from 1 on; 1 without qop.
+        :param mark: a hash of the whole question, the same for a retransmission; 0 if there is none.
         :param now: seconds since 1970.
-        :returns: Use. UNKNOWN: the nonce is to be checked, and given to `add` if it is good.
+        :returns: Use. For UNKNOWN the caller checks the nonce, and calls `add` if it is valid.
         """
         cdef _Nonce found = self.nonces.get(nonce)
         if found is None or found.algorithm != algorithm or found.realm != realm or found.source != source:
@@ -135,18 +138,19 @@ cdef class NonceUses:
 
     def add(self, str nonce not None, str realm not None, str algorithm not None, str source not None,
             uint32_t count, int64_t mark, double now, double made):
-        """The first use of a nonce that was checked and is fresh; see `take`.
+        """Records the first use of a valid nonce; the parameters are those of `take`.
 
-        :param made: when the nonce was made, seconds since 1970.
+        :param made: the creation time of the nonce, seconds since 1970.
+        :returns: Use.
         """
         cdef _Nonce found = self.nonces.get(nonce)
         cdef _Nonce oldest
         if found is not None:
-            # Bound to the same realm in another spelling; that it was taken before still counts.
+            # It is bound to the same realm in another spelling; its uses count all the same.
             return found.take(count, mark, now, self.limit)
-        # After a step back of the clock, what was forgotten lies in the future, and is foreign.
+        # After a step back of the clock, `forgotten` is in the future and means nothing.
         if made <= self.forgotten <= now + self.ahead:
-            return _REPLAYED    # it may have been used: nobody knows any more
+            return _REPLAYED    # it may have been used before
         found = _Nonce.__new__(_Nonce)
         found.realm = realm
         found.algorithm = algorithm
@@ -154,7 +158,7 @@ cdef class NonceUses:
         found.made = made
         self.nonces[nonce] = found
         self.order.append(nonce)
-        # Room for the next: those that expired go, two at a time, and then the ones that came first.
+        # Room for the next: at most two go at a time, expired ones and then the oldest.
         for _ in range(2):
             oldest = self.nonces[self.order[0]]
             if len(self.nonces) <= self.most and now - oldest.made <= self.lifetime:

@@ -1,17 +1,16 @@
-"""What came before, and the reply that it got: server transactions (RFC 3261, 17.2) in bounded memory.
+"""Server transactions (RFC 3261, 17.2): recent requests and their replies, in bounded memory.
 
-A client of UDP repeats its request until it has a reply (RFC 3261, 17.1), up to ten times in 32 seconds.
-It is to have the same reply each time, and its request is to be judged once.
+A UDP client retransmits its request until it has a reply (RFC 3261, 17.1), up to ten times in 32 seconds. It
+gets the same reply each time, and its request is verified once.
 
-The key is the request's fingerprint: every byte of the datagram and the address that it came from. Branch
-and sent-by (RFC 3261, 17.2.3) would do as well, but they are the sender's word: whoever saw or guessed
-another's would be given the reply to that request, or lay one ready for it that was made for other
-credentials. From the same bytes and the same address nobody learns what he was not told before.
+The key is the fingerprint of the request: all bytes of the datagram and its source. Branch and sent-by (RFC
+3261, 17.2.3) identify a transaction as well, but the sender chooses them: whoever saw or guessed those of
+another client would get its reply, or could prepare a reply for it from other credentials. The same bytes
+from the same address get nothing that was not sent there before.
 
-The index has sets of a few requests each. Which set one belongs to nobody can choose; in it what is new
-takes the place of what is oldest. So do the replies, which lie in a ring: more requests than there is room
-for shorten the time for which one is known, and cost nothing else. One that is forgotten is judged once
-more, which is right as well, only not as cheap.
+The index has sets of a few requests each. The fingerprint selects the set, and nobody can choose it. In a
+set, and in the ring of replies, a new entry replaces the oldest. More requests than fit shorten the time that
+each is remembered. A request that is forgotten is verified again, which is correct and only costs time.
 """
 
 cimport cython
@@ -24,15 +23,15 @@ from auth_diameter._core.sip.request cimport SipRequest
 
 from auth_diameter._core.errors import ConfigError
 
-cdef uint64_t MOST_ROOM = <uint64_t>1 << 40     # below what the sizes made of it could overflow
+cdef uint64_t MOST_ROOM = <uint64_t>1 << 40     # larger sizes could overflow
 
 cdef enum:
-    LEAST_ROOM = 1 << 20    # a reply of 64 KiB fits in many times
-    WAYS = 7                # requests of a set: what looks for one that is not there reads 32 bytes
-    SMALL = 256             # bytes, less than a reply: for each so many there is a place in the index
+    LEAST_ROOM = 1 << 20    # room for many replies of 64 KiB
+    WAYS = 7                # requests of a set; a search that finds nothing reads 32 bytes
+    SMALL = 256             # bytes, less than a reply has; the index has an entry for each 256 bytes of room
 
 cdef struct Entry:
-    # A request that was begun
+    # A request, and where its reply is
     uint64_t fingerprint[2]
     double until            # seconds, monotonic
     uint64_t reply_at       # position of the reply in the ring
@@ -40,27 +39,26 @@ cdef struct Entry:
     uint32_t reply_port
 
 cdef struct Marks:
-    # Of a set. Apart from the entries, so that all of them find room in a cache.
+    # The index of a set; apart from the entries, so that all of it fits into a cache
     uint32_t mark[WAYS]     # a quarter of each fingerprint
-    uint32_t next           # which way is the oldest
+    uint32_t next           # the oldest entry
 
 
 @cython.final
 cdef class Transactions:
-    """The requests of the last seconds and their replies. `now` are seconds, monotonic.
+    """The recent requests and their replies.
 
-    :param room: bytes of memory for replies, 1 MiB at least; used as they fill. What leads to them has a
-        fifth of that.
-    :param lifetime: seconds for which one is known: 64 × T1, after which nobody repeats a request
+    :param room: bytes of memory for replies, 1 MiB to 1 TiB; the index takes a fifth of that in addition.
+    :param lifetime: seconds that a request is remembered: 64 × T1, after which no client retransmits
         (RFC 3261, 17.1.1.2 and 17.1.2.2).
-    :raises ConfigError: less room than that, or more than 1 TiB.
+    :raises ConfigError: the room is out of range.
     """
 
     cdef uint8_t *ring
     cdef Marks *marks       # of each set
     cdef Entry *entries     # WAYS of each set
     cdef uint64_t room      # a multiple of 8
-    cdef uint64_t head      # position of the next byte; positions only grow, and wrap around in the ring
+    cdef uint64_t head      # position of the next byte; positions grow for ever, and the ring wraps
     cdef uint64_t count     # of sets, a power of two
     cdef double lifetime
 
@@ -84,11 +82,12 @@ cdef class Transactions:
         free(self.entries)
 
     def begin(self, SipRequest request not None, double now):
-        """Remembers a request that is new: None. Of one that is known the reply, (bytes, address).
+        """Looks up a request, and remembers a new one.
 
-        While there is no reply, or is to be none, the bytes are b"".
-
-        :raises TypeError: it is not known where the request came from.
+        :param request: SipRequest with a source.
+        :param now: seconds, monotonic.
+        :returns: None for a new request; (bytes, address) of the reply for a known one, b"" if there is none.
+        :raises TypeError: the request has no source.
         """
         cdef const uint64_t *fingerprint = request.fingerprint()
         cdef Entry *entry = self.search(fingerprint)
@@ -106,9 +105,11 @@ cdef class Transactions:
         return None
 
     def complete(self, SipRequest request not None, bytes reply not None, int port):
-        """Keeps the reply to it, b"" for none, which goes to that port of where it came from.
+        """Keeps the reply to a request, unless that is already forgotten.
 
-        Where the request is forgotten already, nothing is kept.
+        :param request: SipRequest.
+        :param reply: bytes; b"" for no reply.
+        :param port: the port of the source that the reply goes to.
         """
         cdef Entry *entry = self.search(request.fingerprint())
         cdef size_t size = <size_t>PyBytes_GET_SIZE(reply)
@@ -131,7 +132,7 @@ cdef class Transactions:
         return NULL
 
     cdef Entry *replace_oldest(self, const uint64_t *fingerprint) noexcept nogil:
-        """In the place of the oldest of its set."""
+        """A new entry in place of the oldest of its set."""
         cdef uint64_t at = fingerprint[0] & (self.count - 1)
         cdef Marks *marks = self.marks + at
         cdef uint32_t way = marks.next
@@ -142,11 +143,14 @@ cdef class Transactions:
         return entry
 
     cdef bint has_reply(self, const Entry *entry) noexcept nogil:
-        """Whether its reply has not been overwritten since."""
+        """Whether the reply is not overwritten yet."""
         return entry.reply_size == 0 or self.head - entry.reply_at <= self.room
 
     cdef uint64_t reserve(self, size_t size) noexcept nogil:
-        """The position of so many bytes in one piece."""
+        """Reserves contiguous bytes in the ring.
+
+        :returns: their position.
+        """
         cdef uint64_t need = (size + 7) & ~<uint64_t>7, left = self.room - self.head % self.room, at
         if not need <= left:
             self.head += left

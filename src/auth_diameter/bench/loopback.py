@@ -25,7 +25,7 @@ from pathlib import Path
 from auth_diameter._core import DatagramBatch, Error, digest_response, ha1
 from auth_diameter.bench.programs import COUNTING, LOOPBACK, OURS, Program
 from auth_diameter.lab.uac import make_request, parse_reply
-from auth_diameter.store.accounts import Store
+from auth_diameter.store.accounts import Accounts
 
 _DOMAIN = "siphub.net"
 _URI = f"sip:{_DOMAIN}"
@@ -255,9 +255,9 @@ def running() -> Iterator[Loopback]:
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="auth-diameter-bench-"))
         db = Path(folder) / "bench.sqlite"
-        with Store.open(str(db), writable=True) as store:
+        with Accounts.open(str(db), writable=True) as accounts:
             for user in range(_USERS):
-                store.add_user(_name(user), _DOMAIN, _password(user))
+                accounts.add_user(_name(user), _DOMAIN, _password(user))
         listen = ("--listen", f"{LOOPBACK}:0")
         disc = stack.enter_context(Program([*OURS, "disc", *listen, "--db", db, *COUNTING]))
         host = stack.enter_context(serve(disc.port, *COUNTING))

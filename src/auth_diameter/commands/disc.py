@@ -67,7 +67,7 @@ def disc(
     """
     from auth_diameter.disc.listener import listen as start
     from auth_diameter.disc.server import Disc
-    from auth_diameter.store.accounts import Store
+    from auth_diameter.store.sqlite import SqliteStore
     from auth_diameter.verifier.nonces import Nonces
 
     config = settings(VerifierConfig, options)
@@ -81,7 +81,7 @@ def disc(
         return lambda: nonces.use(keys)
 
     async def work() -> int:
-        with Store.open(db) as store:
+        with SqliteStore.open(db) as store:
             warn_if_others_can_read(db, log)
             server = Disc(store, config, nonces)
             with listening(show(*listen)):

@@ -30,13 +30,14 @@ def user() -> None:
 @db_option
 def user_add(account: str, password_stdin: bool, replace: bool, db: str) -> None:
     """Add a subscriber; the file is made where there is none. HA1 is stored, never the password."""
-    from auth_diameter.store.accounts import Store, split_account
+    from auth_diameter.store.accounts import Accounts
+    from auth_diameter.store.names import split_account
 
     name, domain = split_account(account)
     password = _password(account, password_stdin)
-    with Store.open(db, writable=True) as store:
-        new = store.add_user(name, domain, password, replace=replace)
-        realm, algorithms = store.spelling_for(domain), ", ".join(store.stored_algorithms)
+    with Accounts.open(db, writable=True) as accounts:
+        new = accounts.add_user(name, domain, password, replace=replace)
+        realm, algorithms = accounts.spelling_for(domain), ", ".join(accounts.stored_algorithms)
     warn_if_others_can_read(db, _log)  # when it is closed, and what SQLite kept beside it is gone
     typed = f" (not {domain}: challenges have the spelling of the database)" if realm != domain else ""
     done = "added" if new else "changed"
@@ -64,12 +65,13 @@ def _password(account: str, from_stdin: bool) -> str:
 @db_option
 def user_del(account: str, db: str) -> None:
     """Delete a subscriber and all memberships."""
-    from auth_diameter.store.accounts import Store, split_account
+    from auth_diameter.store.accounts import Accounts
+    from auth_diameter.store.names import split_account
 
     name, domain = split_account(account)
     _must_exist(db)
-    with Store.open(db, writable=True) as store:
-        if not store.delete_user(name, domain):
+    with Accounts.open(db, writable=True) as accounts:
+        if not accounts.delete_user(name, domain):
             raise ad.ConfigError(f"no user {account} in {db}")
     print(f"deleted {account}")
 
@@ -79,12 +81,12 @@ def user_del(account: str, db: str) -> None:
 @db_option
 def user_list(domain: str | None, db: str) -> None:
     """List subscribers, all or of one domain, with their groups."""
-    from auth_diameter.store.accounts import Store
+    from auth_diameter.store.accounts import Accounts
 
     count = 0
-    with Store.open(db) as store:
-        for count, found in enumerate(store.users(domain), 1):  # noqa: B007 - shown at the end
-            print(visible(" ".join([str(found), *store.groups(found.username, found.domain)])))
+    with Accounts.open(db) as accounts:
+        for count, found in enumerate(accounts.users(domain), 1):  # noqa: B007 - shown at the end
+            print(visible(" ".join([str(found), *accounts.groups(found.username, found.domain)])))
     # Not on stdout: what reads that gets users alone.
     print(f"{count} user{'s' if count != 1 else ''}", file=sys.stderr)
 
@@ -105,7 +107,7 @@ def user_import(file: str, replace: bool, db: str) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from auth_diameter.store.accounts import Store
+    from auth_diameter.store.accounts import Accounts
     from auth_diameter.store.csvimport import CsvError, import_csv
 
     bar = Progress(
@@ -131,8 +133,8 @@ def user_import(file: str, replace: bool, db: str) -> None:
     except OSError as error:
         raise ad.ConfigError(f"{file}: {error.strerror}") from None
     try:
-        with Store.open(db, writable=True) as store, bar:
-            done = import_csv(store, source, name=name, replace=replace, progress=progress)
+        with Accounts.open(db, writable=True) as accounts, bar:
+            done = import_csv(accounts, source, name=name, replace=replace, progress=progress)
     except CsvError as error:
         for problem in error.problems[:20]:
             print(visible(problem), file=sys.stderr)
@@ -158,11 +160,12 @@ def group() -> None:
 @db_option
 def group_add(account: str, name: str, db: str) -> None:
     """Put a subscriber into a group."""
-    from auth_diameter.store.accounts import Store, split_account
+    from auth_diameter.store.accounts import Accounts
+    from auth_diameter.store.names import split_account
 
     _must_exist(db)
-    with Store.open(db, writable=True) as store:
-        new = store.add_group(*split_account(account), name)
+    with Accounts.open(db, writable=True) as accounts:
+        new = accounts.add_group(*split_account(account), name)
     warn_if_others_can_read(db, _log)
     print(f"{account} is {'now' if new else 'already'} in {name}")
 
@@ -173,11 +176,12 @@ def group_add(account: str, name: str, db: str) -> None:
 @db_option
 def group_del(account: str, name: str, db: str) -> None:
     """Take a subscriber out of a group."""
-    from auth_diameter.store.accounts import Store, split_account
+    from auth_diameter.store.accounts import Accounts
+    from auth_diameter.store.names import split_account
 
     _must_exist(db)
-    with Store.open(db, writable=True) as store:
-        if not store.delete_group(*split_account(account), name):
+    with Accounts.open(db, writable=True) as accounts:
+        if not accounts.delete_group(*split_account(account), name):
             raise ad.ConfigError(f"{account} is not in {name}")
     print(f"{account} is no longer in {name}")
 
@@ -187,11 +191,12 @@ def group_del(account: str, name: str, db: str) -> None:
 @db_option
 def group_list(account: str, db: str) -> None:
     """List the groups of a subscriber."""
-    from auth_diameter.store.accounts import Store, split_account
+    from auth_diameter.store.accounts import Accounts
+    from auth_diameter.store.names import split_account
 
-    with Store.open(db) as store:
-        groups = store.groups(*split_account(account))
-        if not groups and store.stored_domain(*split_account(account)) is None:
+    with Accounts.open(db) as accounts:
+        groups = accounts.groups(*split_account(account))
+        if not groups and accounts.stored_domain(*split_account(account)) is None:
             raise ad.ConfigError(f"no user {account} in {db}")
     for name in groups:
         print(visible(name))

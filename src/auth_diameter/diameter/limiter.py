@@ -1,12 +1,12 @@
 """How many questions may be under way, so that none waits too long: measured, without I/O.
 
-What DISC cannot answer in time is better refused at once: else all wait, and in the end each answer comes
-too late. How fast DISC answers is seen while it has a queue, and only then: the rate of answers over a
-window of 30 ms at both ends of which an answer took notably longer than quick ones did lately. Whoever
-arrives then waits as long as all those under way take at that rate.
+A question that DISC cannot answer in time is better refused at once. Otherwise all questions wait, and in the
+end each answer comes too late. How fast DISC can answer shows only while DISC has a queue. It is the rate of
+answers over a window of 30 ms, at both ends of which an answer took notably longer than quick ones did
+lately. A new question then waits as long as all those under way take at that rate.
 
-While there is no such queue nothing is known about how fast DISC could be, and nothing is refused: a burst
-on an idle DISC, or on one far away, goes through.
+Without such a queue nothing is known about how fast DISC could be, and nothing is refused: a burst on an idle
+DISC, or on one that is far away, goes through.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _FORGET = 0.05  # of a quick answer's time, each window: DISC may have moved far
 
 
 class Overload:
-    """What the pool may take on, by the rate at which answers come in.
+    """A limit on the questions under way, by the rate at which answers come in.
 
     :param max_delay: seconds that a question may wait for its answer; None: no limit.
-    :param least: questions under way that are always let through: with few, a rate means little.
+    :param least: the limit is never lower than that: a rate of few answers means little.
     :ivar limit: the number of questions under way from which on the next one is refused.
     :ivar due: when `measure` has something to do.
     """
@@ -44,14 +44,16 @@ class Overload:
         self._rate = 0.0  # of the window before
 
     def calm(self) -> None:
-        """There was a moment without a question under way: no queue, nor a limit."""
+        """No question is under way: there is no queue, and no limit."""
         self._queued = False
         self.limit = NO_LIMIT
 
     def measure(self, now: float, answered: int, took: float) -> None:
-        """An answer came at or after `due`: sets `limit`.
+        """Sets `limit`, when an answer came at or after `due`.
 
-        :param answered: how many questions were answered so far. :param took: seconds it took.
+        :param now: seconds, monotonic.
+        :param answered: how many questions were answered so far.
+        :param took: seconds that this answer took.
         """
         if took < self._quick:
             self._quick = took

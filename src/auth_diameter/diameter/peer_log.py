@@ -1,7 +1,7 @@
-"""One line in the log for each change of a DISC's state; few, where it flaps.
+"""The log of peers: one line for each change of a peer's state, and few lines for a peer that flaps.
 
-The first changes of a DISC within a time are told at once, and after that only where it stands, now and
-again, and how often it changed meanwhile.
+The first six changes of a peer within 30 seconds are logged at once. After that one line each 30 seconds says
+which state the peer is in, and how often it has changed.
 """
 
 from __future__ import annotations
@@ -13,14 +13,18 @@ from auth_diameter.diameter.peer import Change
 
 log = logging.getLogger("auth_diameter.pool")
 
-_SHOWN = 6  # lines about one DISC at once
-_QUIET = 30.0  # seconds after the first of them; then it begins anew
+_SHOWN = 6  # lines about one peer that are logged at once
+_QUIET = 30.0  # seconds from the first of them until changes are logged at once again
 
 
 class _Lines:
-    """What was said about one DISC.
+    """What was logged about one peer.
 
-    :ivar until: when it may be spoken of freely again. :ivar held: the last change that was not told.
+    :ivar until: when changes are logged at once again.
+    :ivar held: the last change that was not logged, or None.
+    :ivar shown: how many lines were logged since the 30 seconds began.
+    :ivar skipped: how many changes were not.
+    :ivar was_bad: whether the last line was about a peer that is not up.
     """
 
     __slots__ = ("held", "shown", "skipped", "until", "was_bad")
@@ -34,9 +38,9 @@ class _Lines:
 
 
 class ChangeLog:
-    """Writes `Change` after `Change` of one client.
+    """Logs the changes of one client's peers.
 
-    :ivar due: when `flush` has something to say.
+    :ivar due: when `flush` has something to log, seconds, monotonic.
     """
 
     def __init__(self) -> None:
@@ -44,7 +48,7 @@ class ChangeLog:
         self._lines: dict[str, _Lines] = {}
 
     def tell(self, change: Change, now: float) -> None:
-        """It happened. Logs it, or keeps it for `flush`."""
+        """Logs `change`, or keeps it for `flush`."""
         self.flush(now)
         lines = self._lines.setdefault(change.address, _Lines())
         if now >= lines.until:
@@ -58,7 +62,7 @@ class ChangeLog:
             self.due = min(self.due, lines.until)
 
     def flush(self, now: float) -> None:
-        """Logs where those stand of which something was kept, once their quiet time is over."""
+        """Logs the states of those peers whose changes were kept, once their 30 seconds are over."""
         if now < self.due:
             return
         self.due = math.inf
@@ -83,7 +87,7 @@ class ChangeLog:
             text += f"is down: {change.why}; next try in {change.rest:.1f} s"
         if lines.skipped > 1:
             text += f" (changed {lines.skipped} times since the line before)"
-        # That it is up is no news but after bad news, whose end must be seen where that was.
+        # That a peer is up is news only after bad news, whose end must be seen in the same place.
         good = change.state == "up" and not lines.was_bad and not lines.skipped
         log.log(logging.DEBUG if good else logging.WARNING, "%s", text)
         lines.was_bad = change.state != "up"

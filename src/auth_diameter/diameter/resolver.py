@@ -1,8 +1,8 @@
-"""The addresses of DISC's name, looked up aside: the C library looks up names without a time limit.
+"""The addresses of a peer's name, looked up in threads: the C library's lookup has no time limit.
 
-Each name is looked up in a daemon thread of its own, one at a time, so that a resolver that hangs holds up
-neither a question, nor an event loop, nor the end of the program, and gathers no threads. What a lookup has
-found is used on while the next one runs or fails.
+Each name has a daemon thread while it is looked up, and one lookup at a time. So a resolver that hangs holds
+up no question, no event loop and not the end of the program, and threads do not pile up. The addresses of the
+last lookup are used while the next one runs, and after it has failed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ _FRESH = 60.0  # seconds: a name that moves is followed within a minute
 class _Name:
     """What is known of one name.
 
-    :ivar addresses: with port 0, the one to be tried first in front. :ivar waiters: who gets the outcome.
+    :ivar addresses: with port 0; the one to be tried first is in front.
+    :ivar waiters: the port and the function of each caller that waits for the outcome.
     """
 
     __slots__ = ("addresses", "fresh_until", "running", "waiters")
@@ -48,10 +49,13 @@ class Resolver:
         self._names: dict[str, _Name] = {}
 
     def look_up(self, host: str, port: int, done: Callable[[Outcome], object]) -> None:
-        """Calls `done` with all addresses of `host`, in the order in which they are to be tried.
+        """Calls `done` with the addresses of `host`.
 
-        At once where they are known, or `host` is an address itself; else from the thread that looks them
-        up, maybe never, or with an OSError that says why there are none. It must not raise.
+        It is called at once where they are known, or `host` is an address itself; else by the thread that
+        looks them up, which may take for ever.
+
+        :param done: function of the addresses, in the order in which they are to be tried, or of the OSError
+            that says why there are none. It must not raise.
         """
         literal = _literal(host, port)
         if literal is not None:
@@ -80,14 +84,18 @@ class Resolver:
             done(known)
 
     def forget(self, port: int, done: Callable[[Outcome], object]) -> None:
-        """Nobody waits for that any more."""
+        """Ends the wait of a caller of `look_up`, if it still waits."""
         with self._lock:
             for name in self._names.values():
                 if (port, done) in name.waiters:
                     name.waiters.remove((port, done))
 
     def tried(self, host: str, good: Address | None) -> None:
-        """Which address could be connected to: it goes first. None: no one, so look the name up again."""
+        """Notes which address of `host` could be connected to.
+
+        :param good: the address, which is tried first from now on; None: no address could be, so that the
+            name is looked up again.
+        """
         with self._lock:
             name = self._names.get(host)
             if name is None:

@@ -1,4 +1,4 @@
-"""What a client tells of itself: its questions and what came of them, and how each DISC is."""
+"""The statistics of a client: its questions, how they ended, and the state of each peer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from auth_diameter.diameter.peer import PeerState
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerStats:
-    """One DISC, as a client sees it.
+    """One peer, as a client sees it.
 
     :ivar address: ``HOST:PORT``.
     :ivar state: ``new`` nobody has tried it yet; ``up`` it answers; ``down`` it cannot be connected
@@ -29,7 +29,7 @@ class PeerStats:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolStats:
-    """What a client has done since its beginning, in counts, and what it does now.
+    """The counts of a client since its beginning, and what is under way now.
 
     :ivar asked: questions, each of them in one of the next six, `under_way` or `waiting`.
     :ivar answered: those that DISC answered.
@@ -45,7 +45,7 @@ class PoolStats:
     :ivar connections_lost: connections that ended before the client did.
     :ivar under_way: questions that were sent and are not answered, now.
     :ivar waiting: questions that wait for a connection, now.
-    :ivar peers: each DISC, in the order of the configuration.
+    :ivar peers: each peer, in the order of the configuration.
     """
 
     asked: int

@@ -1,6 +1,7 @@
 """DISC on TCP: connections of SIP servers, each a stream of questions.
 
-What one read brings is answered in one write. What strangers can take is bounded: connections, in all and of
+What all connections bring in one turn of the loop is judged together, and answered in one write for each of
+them. What strangers can take is bounded: connections, in all and of
 one source, and for each of them time and memory; see `ListenerConfig`. The excess is closed, counted, and
 logged once a second at most, while those that behave go on.
 """
@@ -28,6 +29,7 @@ from typing import Any, cast
 from auth_diameter._core import ConfigError, RequestStream
 from auth_diameter.addresses import network_of, show
 from auth_diameter.disc.server import Asker, Disc
+from auth_diameter.disc.turns import Turns
 from auth_diameter.logs import Sparing
 
 log = logging.getLogger("auth_diameter.disc")
@@ -36,6 +38,7 @@ _BACKLOG = 1024
 _ACCEPTS_A_TURN = 64  # so that a flood of connections leaves the others their turn
 _ACCEPT_PAUSE = 0.1  # seconds until the next try when the system has no descriptor or memory for one more
 _OTHER_FILES = 32  # descriptors that are not for connections: the database, a successor of it, metrics
+_MOST_UNANSWERED = 1024  # questions of a connection; from then on it is not read until all are answered
 _PATIENCE = 1.5  # seconds that SIP servers have to read their last answers and close when DISC stops
 _ATTEMPTS = 20  # to find a port that is free in IPv4 and in IPv6
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -164,13 +167,13 @@ def _within(host: str, networks: tuple[IPv4Network | IPv6Network, ...]) -> bool:
 class _Connection(asyncio.Protocol):
     def __init__(
         self,
-        disc: Disc,
+        turns: Turns,
         connections: _Connections,
         host: str,
         peer: str,
         source: str | int,
     ) -> None:
-        self._disc = disc
+        self._turns = turns
         self.host = host
         self.asker = Asker(host)
         self._connections = connections
@@ -180,6 +183,8 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._too_late: asyncio.TimerHandle | None = None
         self._asked_at = 0.0  # when the last question came
+        self._unanswered = 0  # questions that are being judged
+        self._paused = False  # whether it is not read
         self._last: int | None = None  # bytes that are still read and answered, once DISC stops
         self.unfinished = 0  # bytes kept of a question
 
@@ -196,23 +201,48 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         transport = self._transport
         assert transport is not None
+        if self._stream.fault is not None:
+            return
         if self._last is not None:
             if not self._last:
                 return
             self._last = max(self._last - len(data), 0)
-        questions = self._stream.feed(data)
-        if questions:
-            out = bytearray()
-            self._asked_at = now = time.time()
-            self._disc.answer(questions, out, now, self.asker)
-            transport.write(out)
+        requests = self._stream.feed(data)
+        if requests:
+            self._asked_at = time.time()
+            self._unanswered += len(requests)
+            self._turns.add(self, requests)
+            if self._unanswered > _MOST_UNANSWERED:
+                transport.pause_reading()
+                self._paused = True
+        if self._stream.fault is not None:
+            self._note(ConnectionEvent.BAD_FRAMING, str(self._stream.fault))
+        if self.unfinished or self._stream.pending:
+            self._bound_the_unfinished(self._stream.pending, bool(requests))
+        if not self._unanswered:
+            self._end_what_is_answered()
+
+    def answered(self, answers: bytearray, number: int) -> None:
+        """Sends the answers to this number of questions."""
+        transport = self._transport
+        assert transport is not None
+        self._unanswered -= number
+        if not transport.is_closing():
+            transport.write(answers)
+        if not self._unanswered:
+            if self._paused and not transport.is_closing():
+                transport.resume_reading()
+            self._paused = False
+            self._end_what_is_answered()
+
+    def _end_what_is_answered(self) -> None:
+        """Ends what is to end as soon as nothing waits for an answer."""
+        transport = self._transport
+        assert transport is not None
         if self._stream.fault is not None:
             # Where the next message begins cannot be known any more.
-            self._note(ConnectionEvent.BAD_FRAMING, str(self._stream.fault))
             transport.close()
-        if self.unfinished or self._stream.pending:
-            self._bound_the_unfinished(self._stream.pending, bool(questions))
-        if self._last == 0 and not transport.is_closing():
+        elif self._last == 0 and not transport.is_closing():
             transport.write_eof()
 
     def _bound_the_unfinished(self, size: int, another: bool) -> None:
@@ -271,7 +301,7 @@ class _Connection(asyncio.Protocol):
         if transport.is_closing():
             return
         self._last = _unread(transport)
-        if self._last:
+        if self._last or self._unanswered:
             return
         if abs(time.time() - self._asked_at) < _PATIENCE:
             transport.write_eof()
@@ -301,7 +331,7 @@ class Listener:
     """
 
     def __init__(self, disc: Disc, sockets: list[socket.socket], config: ListenerConfig) -> None:
-        self._disc = disc
+        self._turns = Turns(disc)
         self._sockets = sockets
         self._connections = _Connections(config)
         self._starting: set[asyncio.Task[None]] = set()
@@ -368,7 +398,7 @@ class Listener:
                 sock.close()
                 continue
             peer = show(host, port)
-            connection = _Connection(self._disc, self._connections, host, peer, source)
+            connection = _Connection(self._turns, self._connections, host, peer, source)
             task = self._loop.create_task(self._start(sock, connection, peer, source))
             self._starting.add(task)
             task.add_done_callback(self._starting.discard)

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import NamedTuple
+from collections.abc import Coroutine, Iterable, Iterator
+from typing import Any, NamedTuple
 
 from auth_diameter._core import AaRequest, Answer, Question, Verdict, append_answer
 from auth_diameter.logs import Sparing, one_word
 from auth_diameter.refusals import Refusals, account_of
-from auth_diameter.store.lookups import Lookups
-from auth_diameter.store.sqlite import StoreError
+from auth_diameter.store.cache import Cache
+from auth_diameter.store.store import Key, Store, StoreError
 from auth_diameter.verifier.config import VerifierConfig
 from auth_diameter.verifier.nonces import Nonces
 from auth_diameter.verifier.outcome import PROVEN_REFUSALS, UNPROVEN_REFUSALS, Outcome
+from auth_diameter.verifier.turn import Turn
 from auth_diameter.verifier.verifier import Verifier
 
 log = logging.getLogger("auth_diameter.disc")
@@ -38,36 +40,76 @@ NOBODY = Asker()
 
 
 class Disc:
-    """Answers AA-Requests from a store.
+    """Answers AA-Requests from a store, as it is used by one loop.
 
-    :param store: open for reading; used from one thread at a time.
+    ::
+
+        turn = disc.begin(requests, now)      # answers what can be told from what is at hand
+        if not turn.is_done:
+            await disc.finish(turn)           # asks the store for all that is lacking, at once
+        disc.write(requests, turn.told(), out)
+
+    :param store: whoever knows HA1.
     :ivar counts: how often each `Outcome` was.
     """
 
     def __init__(
-        self, store: Lookups, config: VerifierConfig | None = None, nonces: Nonces | None = None
+        self, store: Store, config: VerifierConfig | None = None, nonces: Nonces | None = None
     ) -> None:
         self._config = config if config is not None else VerifierConfig()
-        self._path = store.path
-        self._verifier = Verifier(store, self, self._config, nonces)
+        self._store = store
+        self._cache = Cache(store, self)
+        self._verifier = Verifier(self._cache, self, self._config, nonces)
         self.counts = self._verifier.counts
         self._sparing = Sparing(log)
         self._refusals = Refusals(logging.getLogger("auth_diameter.refused"))
         self._verbose = False
 
-    def answer(self, requests: list[AaRequest], out: bytearray, now: float, asker: Asker = NOBODY) -> None:
-        """Writes an answer to each request at the end of `out`, in order.
+    def begin(self, requests: Iterable[AaRequest], now: float) -> Turn:
+        """Judges requests as far as that needs nothing but what is at hand.
 
-        :param now: seconds since 1970.
+        Who asks stands in `asker` of their questions. :param now: seconds since 1970.
         """
         self._verbose = log.isEnabledFor(logging.DEBUG)
-        questions: list[Question] = []
-        for request in requests:
-            question = request.question
-            question.asker = asker
-            if not request.fault:
-                questions.append(question)
-        answers = iter(self._verifier.judge(questions, now))
+        questions = [request.question for request in requests if not request.fault]
+        turn = Turn(questions, now, self._cache)
+        if not self._cache.is_due(now):
+            self._verifier.judge(turn)
+        return turn
+
+    async def finish(self, turn: Turn) -> None:
+        """Judges the rest of a turn, as soon as the store has told what is lacking."""
+        if self._cache.is_due(turn.now):
+            try:
+                await self._cache.check(turn.now)
+            except Exception as error:  # noqa: BLE001 - nothing is at hand then, and all is fetched
+                self.mistaken(error)
+        while not turn.is_done:
+            if turn.lacking:
+                await self._fetch(turn)
+            self._verifier.judge(turn)
+
+    async def _fetch(self, turn: Turn) -> None:
+        keys = list(turn.lacking)
+        try:
+            turn.found.update(await self._cache.fetch(keys))
+        except StoreError as error:
+            turn.failures.update(dict.fromkeys(keys, error))
+        except Exception:  # noqa: BLE001 - one question must not cost the others their answer
+            for key in keys:
+                await self._fetch_alone(turn, key)
+
+    async def _fetch_alone(self, turn: Turn, key: Key) -> None:
+        try:
+            turn.found.update(await self._cache.fetch([key]))
+        except Exception as error:  # noqa: BLE001 - the Verifier says so of the question that needs it
+            turn.failures[key] = error
+
+    def write(self, requests: Iterable[AaRequest], answers: Iterator[Answer], out: bytearray) -> None:
+        """Writes the answer to each request at the end of `out`, in order.
+
+        :param answers: those of a turn, from the first of these requests on.
+        """
         for request in requests:
             if request.fault:
                 self.counts[Outcome.MALFORMED] += 1
@@ -75,6 +117,18 @@ class Disc:
                 append_answer(out, request, Answer(Verdict.FAILURE, code=request.fault))
             else:
                 append_answer(out, request, next(answers))
+
+    def answer(self, requests: list[AaRequest], out: bytearray, now: float, asker: Asker = NOBODY) -> None:
+        """Writes an answer to each request at the end of `out`, in order, without a loop.
+
+        It is for a store that does not wait, as SQLite's. :param now: seconds since 1970.
+        """
+        for request in requests:
+            request.question.asker = asker
+        turn = self.begin(requests, now)
+        if not turn.is_done:
+            _at_once(self.finish(turn))
+        self.write(requests, turn.told(), out)
 
     # ------------------------------------------------------------------ what the Verifier says
 
@@ -115,4 +169,14 @@ class Disc:
 
     def store_recovered(self) -> None:
         """Logs it."""
-        log.warning("%s: can be read again", self._path)
+        log.warning("%s: can be read again", self._store.name)
+
+
+def _at_once(work: Coroutine[Any, Any, None]) -> None:
+    """Does work that does not wait."""
+    try:
+        work.send(None)
+    except StopIteration:
+        return
+    work.close()
+    raise RuntimeError("the store waits")

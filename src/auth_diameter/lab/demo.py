@@ -24,7 +24,8 @@ from auth_diameter.disc.listener import listen
 from auth_diameter.disc.server import Disc
 from auth_diameter.host.server import serve
 from auth_diameter.lab.uac import Reply, authorization, make_request, parse_reply
-from auth_diameter.store.accounts import Store
+from auth_diameter.store.accounts import Accounts
+from auth_diameter.store.sqlite import SqliteStore
 
 _ACCOUNT = "alice@siphub.net"
 _PASSWORD = "wonderland"  # noqa: S105 - the demo's own, for a database that it throws away
@@ -169,12 +170,12 @@ async def play(console: Console, full: bool = False) -> int:
     failed = 0
     with tempfile.TemporaryDirectory(prefix="auth-diameter-") as folder:
         path = str(Path(folder) / "demo.sqlite")
-        with Store.open(path, writable=True) as store:
+        with Accounts.open(path, writable=True) as accounts:
             user, domain = _ACCOUNT.split("@")
-            store.add_user(user, domain, _PASSWORD)
-            store.add_group(user, domain, _GROUP)
+            accounts.add_user(user, domain, _PASSWORD)
+            accounts.add_group(user, domain, _GROUP)
         async with contextlib.AsyncExitStack() as stack:
-            store = stack.enter_context(Store.open(path))
+            store = stack.enter_context(SqliteStore.open(path))
             listener = await listen(Disc(store), "127.0.0.1", 0)
             stack.push_async_callback(listener.aclose)
             tap = Tap(listener.address, arrows)

@@ -1,37 +1,35 @@
-"""The subscribers and groups that DISC knows, in SQLite and Kamailio's own schema.
+"""The subscribers and groups of an SQLite database, as an operator's commands list and change them.
 
-DISC itself looks things up only, see :mod:`auth_diameter.store.lookups`, which also says what the names
-mean; here is what an operator's commands list and change.
+Whoever judges digests looks things up only, see :mod:`auth_diameter.store.sqlite`.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
 
 from auth_diameter._core import ConfigError
-from auth_diameter.store.lookups import HEX, Lookups
+from auth_diameter.store import statements
+from auth_diameter.store.hashes import HA1_COLUMNS, HEX_DIGITS, Hashes
 from auth_diameter.store.names import (
-    HA1_COLUMNS,
-    Hashes,
-    compute_ha1,
     domain_flaw,
     fold_realm,
     group_flaw,
     is_text,
     password_flaw,
-    split_account,
     username_flaw,
 )
+from auth_diameter.store.realms import Spellings
 from auth_diameter.store.schema import text
-from auth_diameter.store.sqlite import StoreError
-
-__all__ = ["Store", "StoreError", "User", "compute_ha1", "fold_realm", "split_account"]
+from auth_diameter.store.sqlite_file import Database
 
 
 @dataclass(frozen=True, slots=True)
-class User:
-    """One subscriber, as :meth:`Store.users` lists them."""
+class Account:
+    """One subscriber, as :meth:`Accounts.users` lists them."""
 
     username: str
     domain: str
@@ -44,15 +42,52 @@ class User:
         return f"{self.username}@{self.domain}"
 
 
-class Store(Lookups):
-    """A database of subscribers and groups, to be asked, listed and changed.
+class Accounts:
+    """The subscribers and groups of a database; use it as a context manager, or :meth:`close` it.
 
-    Lookups and lists raise :class:`StoreError`, changes and opening raise :class:`ConfigError`.
+    Lists raise :class:`StoreError`, changes and opening raise :class:`ConfigError`.
+
+    :ivar spellings: the realms that have a subscriber.
     """
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.spellings = Spellings(database, "subscriber")
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], *, writable: bool = False) -> Self:
+        """Open a database: for reading it must exist, for writing it is created when missing.
+
+        :raises ConfigError: it cannot be used; one line with the file, the cause and what helps.
+        """
+        return cls(Database.open(path, writable=writable))
+
+    @classmethod
+    def create(cls, path: str | os.PathLike[str]) -> Self:
+        """Create a new database, open for writing; ``":memory:"`` is one that dies with its connection.
+
+        :raises ConfigError: the file exists, or cannot be made.
+        """
+        return cls(Database.create(path))
+
+    def close(self) -> None:
+        """Close the database; a second call does nothing, any other use raises from then on."""
+        self.database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
 
     # -- lists --
 
-    def users(self, domain: str | None = None) -> Iterator[User]:
+    def users(self, domain: str | None = None) -> Iterator[Account]:
         """All subscribers, or those of one domain, by domain and then username.
 
         They are read as they are asked for: a million of them need no memory. Take them all, or
@@ -62,18 +97,12 @@ class Store(Lookups):
         """
         if domain is not None and not is_text(domain):
             return
-        ha1 = "ha1" if "ha1" in self._subscriber_columns else "''"
-        password = "password" if "password" in self._subscriber_columns else "''"
-        condition = "" if domain is None else " WHERE domain = ? COLLATE NOCASE"
-        with self._reading():
-            rows = self._connection.execute(
-                f"SELECT username, domain, {ha1}, {password} <> '' FROM subscriber{condition}"  # noqa: S608 -- names from the lines above
-                " ORDER BY domain, username",
-                () if domain is None else (domain,),
-            )
+        statement = self.database.statements.users(of_domain=domain is not None)
+        with self.database.reading() as connection:
+            rows = connection.execute(statement, () if domain is None else (domain,))
             for username, stored_domain, stored, plain in rows:
-                usable = isinstance(stored, bytes) and HEX[32].fullmatch(stored)
-                yield User(
+                usable = isinstance(stored, bytes) and HEX_DIGITS[32].fullmatch(stored)
+                yield Account(
                     username=text(username),
                     domain=text(stored_domain),
                     ha1=stored.decode().lower() if usable else "",
@@ -85,22 +114,18 @@ class Store(Lookups):
 
         :raises StoreError: the database could not be read.
         """
-        row = self._first("SELECT count(*) FROM subscriber", ())
+        row = self.database.first(statements.COUNT_USERS, ())
         return int(row[0]) if row else 0
 
     def groups(self, username: str, domain: str) -> tuple[str, ...]:
-        """Name the user's groups, sorted; an empty domain stands for any, as in :meth:`is_member`.
+        """Name the user's groups, sorted; an empty domain stands for any.
 
         :raises StoreError: the database could not be read.
         """
-        if not self._grp_columns or not is_text(username + domain):
+        if not self.database.statements.grp or not is_text(username + domain):
             return ()
-        with self._reading():
-            rows = self._connection.execute(
-                "SELECT DISTINCT grp FROM grp WHERE username = ?"
-                " AND (? = '' OR domain = ? COLLATE NOCASE) ORDER BY grp",
-                (username, domain, domain),
-            )
+        with self.database.reading() as connection:
+            rows = connection.execute(statements.GROUPS, (username, domain, domain))
             return tuple(text(group) for (group,) in rows)
 
     # -- changes --
@@ -118,7 +143,7 @@ class Store(Lookups):
         flaw = password_flaw(password)
         if flaw:
             raise ConfigError(f"password of {username}@{domain} {flaw}")
-        with self.changing():
+        with self.database.changing():
             existing = self.stored_domain(username, domain)
             if existing is not None and not replace:
                 raise ConfigError(
@@ -136,15 +161,9 @@ class Store(Lookups):
 
         :raises ConfigError: the database cannot be written.
         """
-        with self.changing() as connection:
-            found = connection.execute(
-                "DELETE FROM subscriber WHERE username = ? AND domain = ? COLLATE NOCASE",
-                (username, domain),
-            ).rowcount
-            connection.execute(
-                "DELETE FROM grp WHERE username = ? AND domain = ? COLLATE NOCASE",
-                (username, domain),
-            )
+        with self.database.changing() as connection:
+            found = connection.execute(statements.DELETE_USER, (username, domain)).rowcount
+            connection.execute(statements.DELETE_GROUPS, (username, domain))
         return found > 0
 
     def add_group(self, username: str, domain: str, group: str) -> bool:
@@ -154,7 +173,7 @@ class Store(Lookups):
             written.
         """
         _require("group", group, group_flaw(group))
-        with self.changing():
+        with self.database.changing():
             stored = self.stored_domain(username, domain)
             if stored is None:
                 raise ConfigError(f"user {username}@{domain} does not exist; add it first")
@@ -165,86 +184,64 @@ class Store(Lookups):
 
         :raises ConfigError: the database cannot be written.
         """
-        with self.changing() as connection:
-            found = connection.execute(
-                "DELETE FROM grp WHERE username = ? AND domain = ? COLLATE NOCASE AND grp = ?",
-                (username, domain, group),
-            ).rowcount
+        with self.database.changing() as connection:
+            found = connection.execute(statements.DELETE_GROUP, (username, domain, group)).rowcount
         return found > 0
 
-    # -- the steps of a change, inside changing(); for csvimport, too --
+    # -- the steps of a change, inside Database.changing(); for csvimport, too --
 
     def spelling_for(self, domain: str) -> str:
         """Give the spelling under which users of this domain are hashed, and new ones stored.
 
-        It is that of :meth:`canonical_realm`, which challenges have; of a realm that is not there yet, the
-        folded one.
+        It is the canonical one, which challenges have; of a realm that is not there yet, the folded one.
         """
         folded = fold_realm(domain)
-        row = self._first("SELECT 1 FROM subscriber WHERE domain = ? LIMIT 1", (folded,))
-        if row is not None:
+        if self.database.first(statements.IS_SERVED, (folded,)) is not None:
             return folded
-        known = self._known(self._realms, now=True).get(folded)
+        known = self.spellings.known(now=True).get(folded)
         return known[0] if known else folded
 
     def stored_domain(self, username: str, domain: str) -> str | None:
         """Give the domain of an existing user in the spelling of its row, the folded one first."""
         folded = fold_realm(domain)
-        row = self._first(
-            "SELECT domain FROM subscriber WHERE username = ? AND domain = ? COLLATE NOCASE"
-            " ORDER BY domain <> ?, domain LIMIT 1",
-            (username, folded, folded),
-        )
+        row = self.database.first(statements.STORED_DOMAIN, (username, folded, folded))
         return text(row[0]) if row else None
 
     @property
     def stored_algorithms(self) -> tuple[str, ...]:
         """Those that a user has whose password is given, the weakest first."""
-        return tuple(name for name, column in HA1_COLUMNS.items() if column in self._subscriber_columns)
+        columns = self.database.statements.subscriber
+        return tuple(name for name, column in HA1_COLUMNS.items() if column in columns)
 
     @property
     def hash_columns(self) -> tuple[str, ...]:
         """Those of :class:`Hashes` that the table has."""
-        return tuple(column for column in Hashes._fields if column in self._subscriber_columns)
+        columns = self.database.statements.subscriber
+        return tuple(column for column in Hashes._fields if column in columns)
 
     def holds(self, username: str, domain: str, hashes: Hashes) -> bool:
         """Whether the row under just these names is as :meth:`put` would leave it."""
         columns, values = self._put_columns(hashes)
-        same = "".join(f" AND {column} = ?" for column in columns)
-        query = f"SELECT 1 FROM subscriber WHERE username = ? AND domain = ?{same}"  # noqa: S608 -- constants
-        return self._first(query, (username, domain, *values)) is not None
+        statement = self.database.statements.holds(columns)
+        return self.database.first(statement, (username, domain, *values)) is not None
 
     def put(self, username: str, domain: str, hashes: Hashes, *, exists: bool) -> None:
         """Write one row under just these names; what an existing one had of another password goes."""
         columns, values = self._put_columns(hashes)
-        parameters = (*values, username, domain)
-        if exists:
-            assignments = ", ".join(f"{column} = ?" for column in columns)
-            statement = f"UPDATE subscriber SET {assignments} WHERE username = ? AND domain = ?"  # noqa: S608 -- constants
-        else:
-            names = ", ".join((*columns, "username", "domain"))
-            marks = ", ".join("?" * len(parameters))
-            statement = f"INSERT INTO subscriber ({names}) VALUES ({marks})"  # noqa: S608 -- constants
-        self._connection.execute(statement, parameters)
+        fitting = self.database.statements
+        statement = fitting.update_user(columns) if exists else fitting.insert_user(columns)
+        self.database.connection.execute(statement, (*values, username, domain))
 
     def put_group(self, username: str, domain: str, group: str) -> bool:
         """Write one row of ``grp`` unless it is there; whether it was written."""
-        stamp = "last_modified" in self._grp_columns
-        return (
-            self._connection.execute(
-                f"INSERT INTO grp (username, domain, grp{', last_modified' if stamp else ''})"  # noqa: S608 -- constants
-                f" SELECT ?, ?, ?{', datetime()' if stamp else ''} WHERE NOT EXISTS"
-                " (SELECT 1 FROM grp WHERE username = ? AND domain = ? COLLATE NOCASE"
-                " AND grp = ?)",
-                (username, domain, group) * 2,
-            ).rowcount
-            > 0
-        )
+        statement = self.database.statements.insert_group()
+        return self.database.connection.execute(statement, (username, domain, group) * 2).rowcount > 0
 
     def _put_columns(self, hashes: Hashes) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Names and contents of the columns that :meth:`put` writes, as far as the table has them."""
         contents = {"password": "", **hashes._asdict()}
-        there = {column: value for column, value in contents.items() if column in self._subscriber_columns}
+        columns = self.database.statements.subscriber
+        there = {column: value for column, value in contents.items() if column in columns}
         return tuple(there), tuple(there.values())
 
 

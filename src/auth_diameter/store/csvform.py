@@ -13,7 +13,8 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO, Final, Literal, NamedTuple
 
-from auth_diameter.store.names import HA1_LENGTHS, Hashes, domain_flaw, username_flaw
+from auth_diameter.store.hashes import HA1_LENGTHS, Hashes
+from auth_diameter.store.names import domain_flaw, username_flaw
 
 #: A line longer than this many bytes is no line of a CSV file but something else.
 MAX_LINE: Final = 64 * 1024

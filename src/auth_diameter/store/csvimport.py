@@ -32,7 +32,7 @@ from itertools import chain
 from typing import BinaryIO, Final, Literal, NamedTuple
 
 from auth_diameter._core import ConfigError
-from auth_diameter.store.accounts import Store
+from auth_diameter.store.accounts import Accounts
 from auth_diameter.store.csvform import (
     MAX_LINE,
     Form,
@@ -43,15 +43,15 @@ from auth_diameter.store.csvform import (
     lines,
     separator_line,
 )
+from auth_diameter.store.hashes import HA1_LENGTHS, Hashes
 from auth_diameter.store.names import (
-    HA1_LENGTHS,
-    Hashes,
     domain_flaw,
     fold_realm,
     group_flaw,
     password_flaw,
     username_flaw,
 )
+from auth_diameter.store.sqlite_file import Database
 
 #: Called after each batch: which pass, users done so far, and how many there are (None: not known).
 Progress = Callable[[Literal["check", "write"], int, int | None], None]
@@ -101,7 +101,7 @@ class Imported:
 
 
 def import_csv(
-    store: Store,
+    accounts: Accounts,
     source: BinaryIO,
     *,
     name: str,
@@ -119,16 +119,16 @@ def import_csv(
         ``replace`` is false; nothing was written.
     :raises ConfigError: the database cannot be written; the message says how many users are in.
     """
-    if not store.writable:
-        raise ConfigError(f"{store.path}: was opened for reading only")
+    if not accounts.database.writable:
+        raise ConfigError(f"{accounts.database.path}: was opened for reading only")
     report = progress or _silent
-    _make_table(store)
+    _make_table(accounts.database)
     try:
-        check = _Check(store, name, replace=replace)
+        check = _Check(accounts, name, replace=replace)
         total = check.run(source, batch, report)
-        return _write(store, total, batch, report, check.not_used)
+        return _write(accounts, total, batch, report, check.not_used)
     finally:
-        _drop_table(store)
+        _drop_table(accounts.database)
 
 
 def _silent(stage: str, done: int, total: int | None) -> None:
@@ -148,12 +148,12 @@ class _Flaw(Exception):  # noqa: N818 -- it never leaves this module
 class _Check:
     """Reads, checks and hashes rows, and puts them into the temporary table."""
 
-    def __init__(self, store: Store, name: str, *, replace: bool) -> None:
-        self._store = store
+    def __init__(self, accounts: Accounts, name: str, *, replace: bool) -> None:
+        self._accounts = accounts
         self._name = name
         self._replace = replace
         self._problems: list[str] = []
-        self._served = frozenset(map(fold_realm, store.served_realms()))
+        self._served = frozenset(accounts.spellings.known())
         self._realms: dict[str, _Realm] = {}
         self.not_used: tuple[str, ...] = ()
 
@@ -241,13 +241,13 @@ class _Check:
         if flaw:
             raise _Flaw("username", flaw)
         realm = self._realm(domain, line, hashed="ha1" in given)
-        stored = self._store.stored_domain(username, domain) if realm.line is None else None
+        stored = self._accounts.stored_domain(username, domain) if realm.line is None else None
         hashes = _hashes(given, realm)
         groups = ";".join(_checked_groups(form.groups(given.get("groups", ""))))
         account = username, stored or realm.spelling
         state = _NEW
         if stored is not None:
-            state = _THERE if self._store.holds(*account, hashes) else _REPLACED
+            state = _THERE if self._accounts.holds(*account, hashes) else _REPLACED
             if state == _REPLACED and not self._replace:
                 raise _Flaw("username", f"user {username}@{stored} exists already with another password")
         return line, *account, *hashes, groups, state
@@ -265,7 +265,7 @@ class _Check:
             if flaw:
                 raise _Flaw("domain", flaw)
             if folded in self._served:
-                realm = _Realm(self._store.spelling_for(domain), None)
+                realm = _Realm(self._accounts.spelling_for(domain), None)
             else:
                 realm = self._first_seen(folded, domain if hashed else folded, line)
             if len(self._realms) >= _MAX_DOMAINS:
@@ -275,7 +275,7 @@ class _Check:
 
     def _first_seen(self, folded: str, spelling: str, line: int) -> _Realm:
         """The realm as the first row has it that names it; kept on disk, for there may be many."""
-        with self._store.scratch() as connection:
+        with self._accounts.database.scratch() as connection:
             connection.execute("INSERT OR IGNORE INTO temp.realms VALUES (?, ?, ?)", (folded, spelling, line))
             found, first = connection.execute(
                 "SELECT spelling, line FROM temp.realms WHERE folded = ?", (folded,)
@@ -285,12 +285,12 @@ class _Check:
     def _stage(self, rows: list[_Staged]) -> None:
         if self._problems:  # nothing of the file will be written; only the checks go on
             return
-        with self._store.scratch() as connection:
+        with self._accounts.database.scratch() as connection:
             connection.executemany("INSERT INTO temp.incoming VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     def _find_repeats(self) -> None:
         """Index the table, which sorts it at once and not row by row, and look for equal users."""
-        with self._store.scratch() as connection:
+        with self._accounts.database.scratch() as connection:
             connection.execute("CREATE INDEX temp.incoming_idx ON incoming (username, domain)")
             repeats = connection.execute(
                 "SELECT username, domain, min(line), max(line) FROM temp.incoming"
@@ -358,18 +358,20 @@ def _checked_groups(names: list[str]) -> list[str]:
 # --- second pass ---------------------------------------------------------------------------------
 
 
-def _write(store: Store, total: int, batch: int, report: Progress, not_used: tuple[str, ...]) -> Imported:
+def _write(
+    accounts: Accounts, total: int, batch: int, report: Progress, not_used: tuple[str, ...]
+) -> Imported:
     """Copy the temporary table in the order of the names.
 
     In that order each transaction changes few pages; in the file's order, almost one page a user.
     """
     done = replaced = unchanged = memberships = 0
-    hashes = ", ".join(store.hash_columns)
+    hashes = ", ".join(accounts.hash_columns)
     first = (b"", b"")
     while done < total:
         size = min(batch, total - done)
         try:
-            with store.changing() as connection:
+            with accounts.database.changing() as connection:
                 last = connection.execute(
                     "SELECT username, domain FROM temp.incoming WHERE (username, domain) >"
                     " (CAST(? AS TEXT), CAST(? AS TEXT)) ORDER BY username, domain"
@@ -392,13 +394,13 @@ def _write(store: Store, total: int, batch: int, report: Progress, not_used: tup
                     username, domain, *found, groups = (value.decode() for value in values)
                     if state != _NEW:
                         # Looked for again: somebody may have deleted it since the first pass.
-                        exists = store.stored_domain(username, domain) is not None
+                        exists = accounts.stored_domain(username, domain) is not None
                         if state == _REPLACED or not exists:
-                            store.put(username, domain, Hashes(*found), exists=exists)
+                            accounts.put(username, domain, Hashes(*found), exists=exists)
                         replaced += state == _REPLACED
                         unchanged += state == _THERE
                     for group in filter(None, groups.split(";")):
-                        memberships += store.put_group(username, domain, group)
+                        memberships += accounts.put_group(username, domain, group)
         except ConfigError as error:
             raise ConfigError(f"{error} ({done} of {total} users are imported)") from None
         first = last
@@ -417,8 +419,8 @@ _BETWEEN: Final = (
 )
 
 
-def _make_table(store: Store) -> None:
-    with store.scratch() as connection:
+def _make_table(database: Database) -> None:
+    with database.scratch() as connection:
         connection.execute(
             "CREATE TEMP TABLE incoming (line INTEGER, username TEXT, domain TEXT,"
             f" {', '.join(f'{column} TEXT' for column in Hashes._fields)}, groups TEXT, state INTEGER)"
@@ -427,7 +429,7 @@ def _make_table(store: Store) -> None:
         connection.execute(f"PRAGMA temp.cache_size = -{_CACHE_KIB}")
 
 
-def _drop_table(store: Store) -> None:
-    with store.scratch() as connection:
+def _drop_table(database: Database) -> None:
+    with database.scratch() as connection:
         connection.execute("DROP TABLE IF EXISTS temp.incoming")
         connection.execute("DROP TABLE IF EXISTS temp.realms")

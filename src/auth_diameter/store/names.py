@@ -1,15 +1,14 @@
-"""Usernames, realms, groups and passwords: what they may hold, how they compare, HA1.
+"""Usernames, realms, groups and passwords: what they may hold, and how they compare.
 
-Each ``*_flaw`` says what is wrong as the end of a sentence, so that whoever calls it puts the place
-in front; none repeats the text it was given.
+Each ``*_flaw`` says what is wrong as the end of a sentence, and the caller puts the place in front. None
+repeats the text that it was given.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
 import string
-from typing import Final, NamedTuple
+from typing import Final
 
 from auth_diameter._core import ConfigError
 
@@ -37,6 +36,18 @@ def split_account(account: str) -> tuple[str, str]:
     if not username or not domain:
         raise ConfigError(f"user {account!r}: must be written user@domain")
     return username, domain
+
+
+def user_part(username: str, realm: str) -> str | None:
+    """Give ``user`` of a digest username ``user@domain``, where the domain is the realm.
+
+    With another domain it is never ``user``: the digest would prove the password of one account while it
+    names another.
+
+    :returns: None where the username has no domain, or another one.
+    """
+    user, at, domain = username.rpartition("@")
+    return user if at and fold_realm(domain) == fold_realm(realm) else None
 
 
 def username_flaw(username: str) -> str | None:
@@ -79,50 +90,3 @@ def _name_flaw(name: str) -> str | None:
 def _character_flaw(value: str) -> str | None:
     found = _NOT_TEXT.search(value)
     return f"holds the character U+{ord(found[0]):04X}" if found else None
-
-
-#: Of each algorithm of RFC 7616 6.1 its name in hashlib.
-HASHES: Final = {"MD5": "md5", "SHA-256": "sha256", "SHA-512-256": "sha512_256"}
-
-
-def compute_ha1(username: str, realm: str, password: str | bytes, algorithm: str = "MD5") -> str:
-    """``H(username ":" realm ":" password)`` in lower-case hex digits (RFC 7616 3.4.2).
-
-    For ``ha1b``, pass ``user@domain`` for the username.
-
-    :raises UnicodeEncodeError: a name holds a lone surrogate.
-    """
-    secret = password if isinstance(password, bytes) else password.encode()
-    material = f"{username}:{realm}:".encode() + secret
-    return hashlib.new(HASHES[algorithm], material, usedforsecurity=False).hexdigest()
-
-
-class Hashes(NamedTuple):
-    """What ``subscriber`` keeps of a password, each in its column; "" where there is none.
-
-    Kamailio's table has the first two, OpenSIPS' the first and the last two. All are as good as the
-    password to whoever reads them.
-    """
-
-    ha1: str
-    ha1b: str = ""
-    ha1_sha256: str = ""
-    ha1_sha512t256: str = ""
-
-    def __repr__(self) -> str:
-        return "Hashes(...)"
-
-    @classmethod
-    def of(cls, username: str, realm: str, password: str) -> Hashes:
-        """Hash a password for every algorithm. :raises UnicodeEncodeError: a name holds a lone surrogate."""
-        return cls(
-            compute_ha1(username, realm, password),
-            compute_ha1(f"{username}@{realm}", realm, password),
-            compute_ha1(username, realm, password, "SHA-256"),
-            compute_ha1(username, realm, password, "SHA-512-256"),
-        )
-
-
-#: The column with the HA1 of each algorithm, and how many hex digits it has.
-HA1_COLUMNS: Final = {"MD5": "ha1", "SHA-256": "ha1_sha256", "SHA-512-256": "ha1_sha512t256"}
-HA1_LENGTHS: Final = {"ha1": 32, "ha1b": 32, "ha1_sha256": 64, "ha1_sha512t256": 64}

@@ -1,4 +1,4 @@
-"""The database file below the store: Kamailio's tables, opening, and SQLite's errors in words.
+"""The database file below the SQLite store: Kamailio's tables, opening, and SQLite's errors in words.
 
 The tables are those that Kamailio 5.x makes for its modules ``auth_db`` (``subscriber``, table
 version 7) and ``group`` (``grp``, table version 2), with the ``version`` table that Kamailio asks
@@ -18,13 +18,10 @@ import logging
 import os
 import re
 import sqlite3
-import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from auth_diameter._core import ConfigError
-from auth_diameter.store.names import fold_realm
 
 _log = logging.getLogger("auth_diameter.disc.schema")
 
@@ -93,12 +90,6 @@ _TABLES: Final = {
 
 #: Columns that an older table lacks.
 _MORE_COLUMNS: Final = frozenset({"ha1_sha256", "ha1_sha512t256"})
-
-#: After a scan for all domains that took long, the next one waits this many times as long, so that
-#: a large table without an index on ``domain``, and with many changes, costs one part in 20.
-_SCAN_SHARE: Final = 20
-#: Shorter scans than this, in seconds, are always repeated after a change.
-_SHORT_SCAN: Final = 0.005
 
 # Primary result codes, https://www.sqlite.org/rescode.html
 _WHAT_HAPPENED: Final = {
@@ -246,45 +237,6 @@ def text(value: object) -> str:
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     return "" if value is None else str(value)
-
-
-class Spellings:
-    """The domains of one table: folded, to all spellings it has, the canonical one first."""
-
-    def __init__(self, table: str, connection: sqlite3.Connection) -> None:
-        self._exists = bool(column_names(connection, table))
-        if has_index_on(connection, table, "domain"):
-            # From each domain straight to the next one: as many steps as there are domains.
-            self._query = (
-                f"WITH RECURSIVE d(name) AS (SELECT min(domain) FROM {table} UNION ALL"  # noqa: S608 -- a constant
-                f" SELECT (SELECT min(domain) FROM {table} WHERE domain > d.name) FROM d"
-                " WHERE d.name IS NOT NULL) SELECT name FROM d WHERE name IS NOT NULL"
-            )
-        else:
-            self._query = f"SELECT DISTINCT domain FROM {table} WHERE domain IS NOT NULL"  # noqa: S608 -- a constant
-        self._version = -1
-        self._due = 0.0
-        self._known: dict[str, tuple[str, ...]] = {}
-
-    def get(
-        self, connection: sqlite3.Connection, version: int, *, now: bool = False
-    ) -> Mapping[str, tuple[str, ...]]:
-        """Give the map as of ``version``; after a long scan an older one, unless ``now``."""
-        if version == self._version or not self._exists or (time.monotonic() < self._due and not now):
-            return self._known
-        started = time.thread_time()  # of the work alone: a busy machine makes no scan a long one
-        known: dict[str, list[str]] = {}
-        for (value,) in connection.execute(self._query):
-            name = text(value)
-            known.setdefault(fold_realm(name), []).append(name)
-        self._known = {
-            folded: tuple(sorted(names, key=lambda name: (name != folded, name)))
-            for folded, names in known.items()
-        }
-        self._version = version
-        took = time.thread_time() - started
-        self._due = time.monotonic() + _SCAN_SHARE * took if took > _SHORT_SCAN else 0.0
-        return self._known
 
 
 def _require_file(path: str) -> None:

@@ -1,108 +1,101 @@
-"""One open database: its file, its transactions, and when it has changed.
+"""The store in an SQLite database, which has Kamailio's own schema.
 
-What is in it, :mod:`auth_diameter.store.lookups` knows; what the file must be, and SQLite's errors in words,
-:mod:`auth_diameter.store.schema`.
+All users of a fetch are looked up by one statement, all group checks by another one. The time of that does
+not tell whether a user exists: the statement takes the same steps for each name, and the same is done with
+what comes. An unknown user gets the row of a neighbour.
+
+What a key needs stands here, SQL in :mod:`auth_diameter.store.statements`, the file and its changes in
+:mod:`auth_diameter.store.sqlite_file`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
-from auth_diameter._core import ConfigError, DiscError
-from auth_diameter.store import schema
-from auth_diameter.store.schema import describe
+from auth_diameter.store.hashes import HA1_COLUMNS, HA1_LENGTHS, HEX_DIGITS, candidates, compute_ha1
+from auth_diameter.store.names import user_part
+from auth_diameter.store.pace import Pace
+from auth_diameter.store.realms import Spellings
+from auth_diameter.store.schema import text
+from auth_diameter.store.sqlite_file import Database
+from auth_diameter.store.statements import ASKED_WIDTH, MAX_ASKED, SECRET_COLUMNS, USERNAMES
+from auth_diameter.store.store import (
+    Algorithms,
+    Candidates,
+    Found,
+    HashedCandidates,
+    HashedUser,
+    Key,
+    Member,
+    Offer,
+    Realm,
+    Spelling,
+    User,
+)
+from auth_diameter.store.userhash import HashedNames
+from auth_diameter.store.usual_algorithms import UsualAlgorithms
 
-_log = logging.getLogger("auth_diameter.disc.database")
+_log = logging.getLogger("auth_diameter.disc.lookups")
 
-#: A file that took the place of ours and cannot be used is tried again after this many seconds.
-_RETRY_AFTER: Final = 1.0
+#: Rows whose HA1 cannot be used are named in the log once each, and so many of them.
+_MAX_WARNINGS: Final = 100
+#: By the bits of a number, one for each column of HA1, the algorithms of a user who has those.
+_ALGORITHMS: Final = tuple(
+    tuple(algorithm for place, algorithm in enumerate(HA1_COLUMNS) if has >> place & 1)
+    for has in range(1 << len(HA1_COLUMNS))
+)
 
 
-class StoreError(DiscError):
-    """The store could not be read just now; DISC answers 5012 (UNABLE_TO_COMPLY, RFC 6733 7.1.5).
+class _Secrets(NamedTuple):
+    """What a row of ``subscriber`` authenticates with; any of them may be empty."""
 
-    The message is one line with the file and the cause. Locks pass, a damaged file does not.
+    known: bool  # else it is somebody else's row
+    ha1: bytes
+    ha1b: bytes
+    ha1_sha256: bytes
+    ha1_sha512t256: bytes
+    password: bytes
+
+    def __repr__(self) -> str:
+        return "_Secrets(...)"
+
+
+_NOBODY: Final = _Secrets(False, *(b"" for _ in SECRET_COLUMNS))
+
+
+class SqliteStore:
+    """A :class:`~auth_diameter.store.store.Store` in an SQLite database.
+
+    A fetch asks the database in the loop's thread, within microseconds, and gives way to nobody meanwhile. It
+    sees at once what another process has committed, but a new spelling of a domain only after half a
+    second.
     """
 
-
-class Database:
-    """A connection to a database; use it as a context manager, or :meth:`close` it.
-
-    Reading raises :class:`StoreError`, changing and opening raise :class:`ConfigError`. A database may
-    be handed from one thread to another, but is used by one at a time, and never across a fork.
-    """
-
-    def __init__(self, path: str, connection: sqlite3.Connection, *, writable: bool) -> None:
-        self.path: Final = path
-        self.writable: Final = writable
-        self._closed = False
-        self._immutable = False
-        self._stamp: tuple[int, ...] | None = None
-        self._refused: tuple[int, ...] | None = None
-        self._retry_at = 0.0
-        self._doubtful = False
-        self._version = 0
-        self._pragma_version = -1
-        self._schema_version: tuple[Any, ...] | None = None
-        self._use(connection)
-
-    def _use(self, connection: sqlite3.Connection) -> None:
-        """Go over to the database behind this connection; a subclass looks first at what is in it.
-
-        :raises ConfigError: nothing of use is; the former connection stays in use.
-        """
-        try:
-            self._schema_version = connection.execute("PRAGMA schema_version").fetchone()
-        except sqlite3.Error as error:
-            raise ConfigError(f"{self.path}: {describe(error)}") from None
-        self._connection = connection
-
-    # -- open and close --
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.spellings = Spellings(database, "subscriber")
+        self._group_domains = Spellings(database, "grp")
+        self._usual = UsualAlgorithms(database, self.spellings)
+        self._scans: dict[tuple[str, str], _Scan] = {}
+        self._renewals = 0
+        self._warned: set[tuple[str, str]] = set()
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], *, writable: bool = False) -> Self:
-        """Open a database: for reading it must exist, for writing it is created when missing.
+    def open(cls, path: str | os.PathLike[str]) -> Self:
+        """Open a database for reading; ``":memory:"`` is a new one.
 
-        :param path: of a file, also as ``sqlite:///PATH``, or ``":memory:"``.
         :raises ConfigError: it cannot be used; one line with the file, the cause and what helps.
         """
-        name = schema.database_path(os.fspath(path))
-        if writable or name == schema.MEMORY:
-            return cls._finish(name, schema.open_for_writing(name), writable=True)
-        stamps = _stamp(name, False), _stamp(name, True)  # before: a change from now on is seen
-        opened = schema.open_for_reading(name)
-        database = cls._finish(name, opened.connection, writable=False)
-        database._immutable, database._stamp = opened.immutable, stamps[opened.immutable]
-        return database
-
-    @classmethod
-    def create(cls, path: str | os.PathLike[str]) -> Self:
-        """Create a new database, open for writing; ``":memory:"`` is one that dies with the store.
-
-        :raises ConfigError: the file exists, or cannot be made.
-        """
-        name = schema.database_path(os.fspath(path))
-        return cls._finish(name, schema.open_for_writing(name, exist_ok=False), writable=True)
-
-    @classmethod
-    def _finish(cls, path: str, connection: sqlite3.Connection, *, writable: bool) -> Self:
-        try:
-            return cls(path, connection, writable=writable)
-        except BaseException:
-            connection.close()
-            raise
+        return cls(Database.open(path))
 
     def close(self) -> None:
-        """Close the database; a second call does nothing, any other use raises from then on."""
-        self._closed = True
-        self._connection.close()
+        """Close the database; any other use raises from then on."""
+        self.database.close()
 
     def __enter__(self) -> Self:
         return self
@@ -115,167 +108,260 @@ class Database:
     ) -> None:
         self.close()
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.path!r}, writable={self.writable})"
+    @property
+    def name(self) -> str:
+        """The path of the database."""
+        return self.database.path
 
-    # -- its file, and when it has changed --
-
-    def data_version(self) -> int:
-        """Give a number that grows when anyone has changed the database: drop caches then.
-
-        It costs microseconds. A reader also notices here that the file was replaced by another
-        one and goes over to that; so ask once a second even where nothing is cached.
+    async def version(self) -> int:
+        """Give another number after any change, and when something old was told that can be told anew.
 
         :raises StoreError: the database could not be read.
         """
-        if not self.writable:
-            self._follow_the_file()
-        row = self._first("PRAGMA data_version", ())
-        seen = int(row[0]) if row else -1
-        if seen != self._pragma_version:
-            self._pragma_version = seen
-            self._version += 1
-            self._follow_the_schema()
-        return self._version
+        version = self.database.version()
+        paces = (self.spellings.pace, self._usual.pace, *(scan.pace for scan in self._scans.values()))
+        self._renewals += sum(pace.claim_renewal() for pace in paces)
+        return version + self._renewals
 
-    def _follow_the_schema(self) -> None:
-        """Look again at what is in the database, when a writer has given an older one more columns."""
-        seen = self._first("PRAGMA schema_version", ())
-        if seen != self._schema_version:
-            # Where nothing of use is left, the next lookup says so.
-            with contextlib.suppress(ConfigError):
-                self._use(self._connection)
-            self._schema_version = seen
+    async def fetch(self, keys: Collection[Key]) -> Found:
+        """Look up all keys, with one statement for all users among them and one for all group checks.
 
-    def _follow_the_file(self) -> None:
-        """Go over to the file that is now under our path, when it is another one than we opened.
-
-        Under immutable reading any change counts, for SQLite itself looks for none. When the new
-        one cannot be used, the former one goes on serving: it may just be being copied. The same file is
-        opened once more when it could not be read.
+        :raises StoreError: the database could not be read.
         """
-        stamp, served = _stamp(self.path, self._immutable), self._stamp
-        if stamp is None or self._closed or (stamp == served and not self._doubtful):
-            return
-        now = time.monotonic()
-        if stamp == self._refused and now < self._retry_at:
-            return
-        former = self._connection
-        stamps = _stamp(self.path, False), _stamp(self.path, True)
-        try:
-            opened = schema.open_for_reading(self.path)
-            try:
-                self._use(opened.connection)
-            except BaseException:
-                opened.connection.close()
-                raise
-        except ConfigError as error:
-            if stamp not in (self._refused, served):
-                _log.warning("%s (a new file; the former one serves on)", error)
-            self._refused, self._retry_at = stamp, now + _RETRY_AFTER
-            return
-        former.close()
-        self._doubtful = False
-        self._immutable, self._stamp = opened.immutable, stamps[opened.immutable]
-        self._version += 1
-        self._pragma_version = -1
+        found: Found = {}
+        users = _Users(self.database)
+        later: list[tuple[Key, Callable[[], object]]] = []
+        members: list[Member] = []
+        for key in keys:
+            if isinstance(key, User):
+                later.append((key, self._ask_user(users, key)))
+            elif isinstance(key, Realm):
+                found[key] = Spelling(self.spellings.canonical(key.name))
+            elif isinstance(key, HashedUser):
+                later.append((key, self._ask_hashed(users, key)))
+            elif isinstance(key, Algorithms):
+                later.append((key, self._ask_algorithms(users, key)))
+            else:
+                members.append(key)
+        users.look_up()
+        for key, value in later:
+            found[key] = value()
+        if members:
+            found.update(self._members(members))
+        return found
 
-    # -- transactions --
+    # -- each kind of key: says which rows it needs, and gives what makes its value of them --
 
-    @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
-        """Lookups within are one read transaction: the file is locked once and not for each.
+    def _ask_user(self, users: _Users, key: User) -> Callable[[], Candidates]:
+        username, realm, algorithm, _ = key
+        spellings = self.spellings.under(realm)
+        # In any case: the time is not to tell whether the part before the "@" exists.
+        own = users.ask(username, spellings)
+        part = user_part(username, realm)
+        other = None if part is None else users.ask(part, spellings, below=True)
 
-        It holds up no writer in WAL mode, and should be short in any other. What goes wrong is said by
-        the lookups themselves.
-        """
-        try:
-            self._connection.execute("BEGIN")
-        except sqlite3.Error:
-            yield
-            return
-        try:
-            yield
-        finally:
-            with contextlib.suppress(sqlite3.Error):  # an error may have ended it already
-                self._connection.execute("COMMIT")
+        def value() -> Candidates:
+            secrets = users.row(own)
+            ha1 = self._ha1(username, realm, secrets, algorithm)
+            alone = ha1 if secrets.known else None
+            if part is None or other is None:
+                return candidates((alone,), algorithm)
+            # ``user@domain``, or else a username that holds an "@" of its own.
+            secrets = users.row(other)
+            whole = self._ha1b(username, part, realm, secrets, algorithm)
+            ha1 = self._ha1(part, realm, secrets, algorithm)
+            return candidates((whole, ha1) if secrets.known else (alone, None), algorithm)
 
-    @contextlib.contextmanager
-    def changing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction: kept as a whole when the block ends, dropped when it raises.
+        return value
 
-        :raises ConfigError: the store is open for reading, or the database cannot be written.
-        """
-        if not self.writable:
-            raise ConfigError(f"{self.path}: was opened for reading only")
-        try:
-            with _transaction(self._connection, "BEGIN IMMEDIATE"):
-                yield self._connection
-        except sqlite3.Error as error:
-            raise ConfigError(f"{self.path}: {describe(error)}") from None
-        except UnicodeEncodeError:
-            raise ConfigError(f"{self.path}: a name that is not UTF-8 cannot be in it") from None
-        finally:
-            self._version += 1
+    def _ask_hashed(self, users: _Users, key: HashedUser) -> Callable[[], HashedCandidates]:
+        """In place of a user who is not there, a neighbour is looked up."""
+        _, realm, algorithm, _ = key
+        username, matches = self._scan(realm, algorithm).find(key.hashed)
+        theirs = self._ask_user(users, User(username, realm, algorithm))
 
-    @contextlib.contextmanager
-    def scratch(self) -> Iterator[sqlite3.Connection]:
-        """One transaction on temporary tables, in which the database itself is not touched.
+        def value() -> HashedCandidates:
+            known, ha1s = theirs()
+            return HashedCandidates(known & matches, ha1s, username, matches)
 
-        :raises ConfigError: there is no room for them.
-        """
-        try:
-            with _transaction(self._connection, "BEGIN"):
-                yield self._connection
-        except sqlite3.Error as error:
-            raise ConfigError(f"temporary tables: {describe(error)}") from None
+        return value
 
-    # -- reading --
+    def _ask_algorithms(self, users: _Users, key: Algorithms) -> Callable[[], Offer]:
+        username, realm, _ = key
+        part = user_part(username, realm)
+        asked = users.ask(username if part is None else part, self.spellings.under(realm))
 
-    def _first(self, query: str, parameters: tuple[str, ...] | dict[str, str]) -> tuple[Any, ...] | None:
-        # The hot path, so the translation of _reading() stands here again.
-        try:
-            row: tuple[Any, ...] | None = self._connection.execute(query, parameters).fetchone()
-        except UnicodeEncodeError:
-            return None  # a lone surrogate, from bytes that were no UTF-8: nobody is called that
-        except sqlite3.Error as error:
-            raise self._failure(error) from None
-        return row
+        def value() -> Offer:
+            secrets = users.row(asked)
+            has = 0
+            for place, column in enumerate(HA1_COLUMNS.values()):
+                has |= bool(secrets.password or getattr(secrets, column)) << place
+            usual = self._usual.of(realm)
+            # What is made for a known user is made for an unknown one: its memory would show in its time.
+            return Offer((usual, _ALGORITHMS[has])[secrets.known & (has != 0)], usual)
 
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise self._failure(error) from None
+        return value
 
-    def _failure(self, error: sqlite3.Error) -> StoreError:
-        # What SQLite keeps of a file that was damaged or cut outlasts the damage. A lock just passes.
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            self._doubtful = True
-        return StoreError(f"{self.path}: {describe(error)}")
+    def _members(self, keys: list[Member]) -> dict[Key, bool]:
+        if not self.database.statements.grp:
+            return dict.fromkeys(keys, False)
+        asked: list[tuple[Member, tuple[str, ...]]] = []
+        for key in keys:
+            domains = self._group_domains.under(key.domain) if key.domain else ("",)
+            asked += ((key, (key.username, domain, key.group)) for domain in domains)
+        statement = self.database.statements.members
+        there = {
+            asked[number][0] for (number,) in _ask(self.database, statement, [names for _, names in asked])
+        }
+        return {key: key in there for key in keys}
 
+    # -- HA1 of a row --
 
-@contextlib.contextmanager
-def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
-    """Kept as a whole when the block ends, dropped when it raises."""
-    connection.execute(begin)
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
+    def _ha1b(self, username: str, user: str, realm: str, secrets: _Secrets, algorithm: str) -> str | None:
+        """HA1 over ``user@domain``, which is `username` (RFC 7616 3.4.2)."""
+        if algorithm == "MD5" and secrets.ha1b:
+            return self._usable(secrets.known, secrets.ha1b, "ha1b", user, realm)
+        return compute_ha1(username, realm, secrets.password, algorithm) if secrets.password else None
 
+    def _ha1(self, user: str, realm: str, secrets: _Secrets, algorithm: str) -> str | None:
+        """HA1 over ``user`` alone; of somebody else's row as well."""
+        column = HA1_COLUMNS[algorithm]
+        stored: bytes = getattr(secrets, column)
+        if stored:
+            return self._usable(secrets.known, stored, column, user, realm)
+        return compute_ha1(user, realm, secrets.password, algorithm) if secrets.password else None
 
-def _stamp(path: str, immutable: bool) -> tuple[int, ...] | None:
-    """Which file is there, and under immutable reading also its state; None: none is."""
-    try:
-        status = os.stat(path)
-    except OSError:
+    def _usable(self, known: bool, stored: bytes, column: str, username: str, realm: str) -> str | None:
+        length = HA1_LENGTHS[column]
+        if HEX_DIGITS[length].fullmatch(stored):
+            return stored.decode().lower()
+        if known and (username, realm) not in self._warned and len(self._warned) < _MAX_WARNINGS:
+            self._warned.add((username, realm))
+            _log.warning(
+                "%s: %s of user %r in realm %r is not %d hex digits; the user cannot authenticate",
+                self.name,
+                column,
+                username,
+                realm,
+                length,
+            )
         return None
-    if not immutable:
-        return (status.st_dev, status.st_ino)
-    state = (status.st_size, status.st_mtime_ns, schema.wal_size(path))
-    return (status.st_dev, status.st_ino, *state)
+
+    # -- hashed usernames --
+
+    def _scan(self, realm: str, algorithm: str) -> _Scan:
+        """All users of a realm by their hashes."""
+        canonical = self.spellings.canonical(realm) or ""
+        scan = self._scans.get((canonical, algorithm))
+        if scan is None:
+            scan = self._scans[canonical, algorithm] = _Scan(self.database, canonical, algorithm)
+        return scan
+
+
+class _Scan:
+    """The usernames of a realm, hashed: again when the database has changed, but not all the time."""
+
+    def __init__(self, database: Database, realm: str, algorithm: str) -> None:
+        self.pace = Pace()
+        self._database = database
+        self._realm = realm
+        self._algorithm = algorithm
+        self._version = -1
+        self._names = HashedNames((), realm, algorithm)
+
+    def find(self, hashed: str) -> tuple[str, bool]:
+        """As :meth:`HashedNames.find`; where hashing takes long, the names are old ones for a while.
+
+        :raises StoreError: the database could not be read.
+        """
+        version = self._database.seen_version
+        if version != self._version and self.pace.allows():
+            started = time.thread_time()
+            with self._database.reading() as connection:
+                usernames = [text(name) for (name,) in connection.execute(USERNAMES, (self._realm,))]
+            self._names = HashedNames(usernames, self._realm, self._algorithm)
+            self.pace.done(time.thread_time() - started)
+            self._version = version
+        return self._names.find(hashed)
+
+
+class _Users:
+    """Users whose rows are read together."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._asked: list[tuple[str | bool, ...]] = []
+        self._rows: list[tuple[Any, ...] | None] = []
+
+    def ask(self, username: str, spellings: Iterable[str], *, below: bool = False) -> range:
+        """Add a user, under all spellings of the realm: whether the first one is there is not to show.
+
+        :param below: whether an unknown user gets the row of the next lower name; else of the next higher.
+        :returns: what :meth:`row` takes.
+        """
+        before = len(self._asked)
+        self._asked += [(below, username, domain) for domain in spellings]
+        return range(before, len(self._asked))
+
+    def look_up(self) -> None:
+        """Read them all.
+
+        :raises StoreError: the database could not be read.
+        """
+        self._rows = [None] * len(self._asked)
+        for number, *row in _ask(self._database, self._database.statements.secrets, self._asked):
+            if self._rows[number] is None:
+                self._rows[number] = tuple(row)
+
+    def row(self, asked: range) -> _Secrets:
+        """Those of the user's row, of the first spelling that has one; or of another row."""
+        found = self._rows[asked.start]
+        for row in self._rows[asked.start + 1 : asked.stop]:
+            if found is None or (row is not None and row[0] and not found[0]):
+                found = row
+        if found is None:
+            return _NOBODY
+        known, *stored = found
+        return _Secrets(known == 1, *[value if isinstance(value, bytes) else b"" for value in stored])
+
+
+def _ask(
+    database: Database, statement: Callable[[int], str], names: Sequence[tuple[str | bool, ...]]
+) -> list[tuple[Any, ...]]:
+    """Rows of a statement that asks for several names, each with the number of its name.
+
+    There is a statement for each power of two, so that SQLite has to compile few of them. What is too much
+    for the largest one is asked for in parts. A name that UTF-8 cannot carry is nobody's, and left out.
+
+    :raises StoreError: the database could not be read.
+    """
+    try:
+        return list(_rows(database, statement, names, range(len(names))))
+    except UnicodeEncodeError:
+        numbers = [number for number, name in enumerate(names) if _is_utf8(name)]
+        return list(_rows(database, statement, [names[number] for number in numbers], numbers))
+
+
+def _rows(
+    database: Database,
+    statement: Callable[[int], str],
+    names: Sequence[tuple[str | bool, ...]],
+    numbers: Sequence[int],
+) -> Iterator[tuple[Any, ...]]:
+    for start in range(0, len(names), MAX_ASKED):
+        part = names[start : start + MAX_ASKED]
+        room = 1 << (len(part) - 1).bit_length()
+        parameters: list[str | bool | int | None] = [one for name in part for one in name]
+        parameters += [None] * (ASKED_WIDTH * (room - len(part)))
+        parameters.append(len(part))
+        with database.reading() as connection:
+            for number, *row in connection.execute(statement(room), parameters):
+                yield numbers[start + number], *row
+
+
+def _is_utf8(name: tuple[str | bool, ...]) -> bool:
+    try:
+        "".join(map(str, name)).encode()
+    except UnicodeEncodeError:
+        return False
+    return True

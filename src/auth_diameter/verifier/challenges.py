@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from auth_diameter._core import Question, format_challenge
+from auth_diameter.store.store import Algorithms, Offer
 from auth_diameter.verifier.config import VerifierConfig
 from auth_diameter.verifier.nonces import Nonces
-from auth_diameter.verifier.subscribers import Subscribers
 
 BASES = {
     "MD5": "MD5",
@@ -22,30 +22,38 @@ _AUTH = ("auth",)
 class Challenges:
     """Makes the challenges of one `VerifierConfig`."""
 
-    def __init__(self, config: VerifierConfig, nonces: Nonces, subscribers: Subscribers) -> None:
+    def __init__(self, config: VerifierConfig, nonces: Nonces) -> None:
         self._config = config
         self._nonces = nonces
-        self._subscribers = subscribers
-        self._bases = frozenset(BASES[algorithm] for algorithm in config.algorithms)
+        self._offered: dict[Offer, tuple[str, ...]] = {}
         # OpenSER's module takes one challenge, and its telephones know MD5 best.
         self._single = (
             next(one for one in (*_MD5, "MD5-sess", *config.algorithms) if one in config.algorithms),
         )
 
+    def needs(self, question: Question, username: str | None, realm: str) -> Algorithms | None:
+        """What must be known of the user for a challenge; None: nothing.
+
+        :param username: of the credentials; None: there were none, and `Question.user_name` stands for it.
+        """
+        if self._is_the_same_for_all(question):
+            return None
+        return Algorithms(question.user_name.partition("@")[0] if username is None else username, realm)
+
     def make(
-        self, question: Question, username: str | None, realm: str, stale: bool, now: float
+        self, question: Question, realm: str, stale: bool, now: float, offer: Offer | None
     ) -> tuple[bytes, ...]:
         """The values of WWW-Authenticate, the most wanted first.
 
-        :param username: of the credentials; None: there were none, and `Question.user_name` stands for it.
         :param stale: whether the digest was right, and its nonce alone of no use.
         :param now: seconds since 1970.
-        :raises ConfigError: the realm holds a control character; StoreError: the store cannot be read.
+        :param offer: the value of what it `needs`.
+        :raises ConfigError: the realm holds a control character.
         """
         source = self.source(question)
         qop = self.qop(question)
         made: list[bytes] = []
-        for algorithm in self._offer(question, username, realm):
+        for algorithm in self._algorithms(offer):
             nonce = self._nonces.make(realm, now, algorithm, source)
             challenge = format_challenge(
                 realm, nonce, algorithm=algorithm, qop=qop, stale=stale, userhash=self._config.userhash
@@ -62,17 +70,23 @@ class Challenges:
         qop = self._config.qop
         return qop if qop == _AUTH or question.is_extended else _AUTH
 
-    def _offer(self, question: Question, username: str | None, realm: str) -> tuple[str, ...]:
-        """The algorithms that this user of this SIP server can use.
+    def _is_the_same_for_all(self, question: Question) -> bool:
+        return (
+            self._config.algorithms == _MD5
+            or not question.is_extended
+            or (question.asker is not None and question.asker.one_challenge)
+        )
+
+    def _algorithms(self, offer: Offer | None) -> tuple[str, ...]:
+        """The algorithms that this user of this SIP server can use; without an offer, the single one.
 
         Who is unknown or can use none of those that are configured gets what most users of the realm get.
         """
-        algorithms = self._config.algorithms
-        if algorithms == _MD5:
-            return _MD5
-        if not question.is_extended or (question.asker is not None and question.asker.one_challenge):
+        if offer is None:
             return self._single
-        if username is None:
-            username = question.user_name.partition("@")[0]
-        having = self._subscribers.algorithms(username, realm, self._bases)
-        return tuple(one for one in algorithms if BASES[one] in having) or algorithms
+        found = self._offered.get(offer)
+        if found is None:
+            algorithms = self._config.algorithms
+            own, usual = (tuple(one for one in algorithms if BASES[one] in having) for having in offer)
+            found = self._offered[offer] = own or usual or algorithms
+        return found

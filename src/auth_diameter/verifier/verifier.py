@@ -1,4 +1,4 @@
-"""Whether credentials are right: questions in, answers out, without I/O.
+"""Whether credentials are right: questions in, answers out, and what is lacking for that; without I/O.
 
 The table of `auth_diameter.verifier.outcome` says what each case comes to. A nonce is called stale only when
 the digest is right (RFC 7616, 3.3). An unknown user costs the same work and gets the same answer as a wrong
@@ -10,9 +10,8 @@ that ask it and tell it the source. Its answers say of each refusal whether it w
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Protocol
 
 from auth_diameter._core import (
@@ -28,15 +27,24 @@ from auth_diameter._core import (
     digest_response,
     verify_many,
 )
-from auth_diameter.store.cache import BoundedCache
-from auth_diameter.store.lookups import Lookups
-from auth_diameter.store.sqlite import StoreError
+from auth_diameter.store.cache import BoundedCache, Cache
+from auth_diameter.store.hashes import HA1_DIGITS
+from auth_diameter.store.store import (
+    Candidates,
+    HashedCandidates,
+    HashedUser,
+    Member,
+    Realm,
+    Spelling,
+    StoreError,
+    User,
+)
 from auth_diameter.verifier.challenges import BASES, Challenges
 from auth_diameter.verifier.config import VerifierConfig
 from auth_diameter.verifier.digest_uri import uri_fits
 from auth_diameter.verifier.nonces import CLOCK_DRIFT, Nonces, NonceState
 from auth_diameter.verifier.outcome import ANSWERS, MALFORMED, PARTS, Outcome
-from auth_diameter.verifier.subscribers import HA1_LENGTH, Subscribers
+from auth_diameter.verifier.turn import Challenge, Turn
 
 _Key = tuple[str, str, str]
 
@@ -65,12 +73,6 @@ class Observer(Protocol):
 
     def mistaken(self, error: Exception) -> None:
         """A question could not be answered, for a mistake of ours."""
-
-    def store_failed(self, error: StoreError) -> None:
-        """The store cannot be read, as was not known."""
-
-    def store_recovered(self) -> None:
-        """The store can be read again."""
 
 
 class _Case:
@@ -115,15 +117,15 @@ class _Case:
 
 
 class Verifier:
-    """Judges questions against a store.
+    """Judges questions by what is known of subscribers; used from one thread at a time.
 
-    :param store: open for reading; used from one thread at a time.
+    :param cache: what is at hand.
     :ivar counts: how often each `Outcome` was.
     """
 
     def __init__(
         self,
-        store: Lookups,
+        cache: Cache,
         observer: Observer,
         config: VerifierConfig | None = None,
         nonces: Nonces | None = None,
@@ -131,8 +133,8 @@ class Verifier:
         self._observer = observer
         self._config = config = config if config is not None else VerifierConfig()
         self._nonces = nonces = nonces if nonces is not None else Nonces(lifetime=config.nonce_lifetime)
-        self._subscribers = Subscribers(store, observer)
-        self._challenges = Challenges(config, nonces, self._subscribers)
+        self._realms, self._users = cache.realms, cache.users
+        self._challenges = Challenges(config, nonces)
         self._accepted = frozenset(config.algorithms)
         self._uses = NonceUses(nonces.remembered, config.max_nonces, config.nonce_uses, CLOCK_DRIFT)
         self._penalties = Penalties() if config.penalty else None
@@ -142,54 +144,88 @@ class Verifier:
         self._following: BoundedCache[tuple[str, int], str] = BoundedCache(_FOLLOWING_ROOM)
         self._wrong_in_a_row: BoundedCache[_Key, int] = BoundedCache(_WRONG_ROOM)
 
-    def judge(self, questions: Sequence[Question], now: float) -> list[Answer]:
-        """The answer to each question, in order; digests are verified together.
+    def judge(self, turn: Turn) -> None:
+        """Answers the questions of a turn, as far as what they need is at hand or found; the rest is lacking.
 
-        :param now: seconds since 1970.
+        Digests are verified together. Nothing is remembered of a question until its answer needs nothing more
+        than a list of algorithms, so a question that lacks something is just looked at again.
         """
+        turn.lacking.clear()
+        pending = turn.pending() if turn.found or turn.failures else range(len(turn.questions))
         try:
-            return self._judge(questions, now)
+            self._judge(turn, pending)
         except Exception as error:  # noqa: BLE001 - one question must not cost the others their answer
-            self._forget_attempts(now)
-            if len(questions) > 1:
-                return [answer for question in questions for answer in self.judge([question], now)]
-            self._observer.mistaken(error)
-            return [self._end(questions[0], Outcome.FAILED)]
+            self._forget_attempts(turn.now)
+            if len(pending) == 1:
+                self._fail(turn, pending[0], error)
+            else:
+                for index in turn.pending():
+                    self._judge_alone(turn, index)
+        challenges, turn.challenges = turn.challenges, []
+        for challenge in challenges:
+            self._challenge_at_last(turn, challenge)
+        turn.is_done = not turn.lacking
 
-    def _judge(self, questions: Sequence[Question], now: float) -> list[Answer]:
-        subscribers = self._subscribers
-        subscribers.forget_changed(now)
-        answers: list[Answer | None] = [None] * len(questions)
+    def _judge(self, turn: Turn, indices: Iterable[int]) -> None:
         cases: list[_Case] = []
-        with subscribers.together() if len(questions) > 1 else contextlib.nullcontext():
-            for index, question in enumerate(questions):
-                try:
-                    answers[index] = self._look_at(index, question, cases, now)
-                except StoreError:
-                    answers[index] = self._end(question, Outcome.STORE_FAILED)
+        for index in indices:
+            try:
+                turn.answers[index] = self._look_at(turn, index, cases)
+            except StoreError:
+                turn.answers[index] = self._end(turn.questions[index], Outcome.STORE_FAILED)
         while cases:
-            self._verify(cases, answers, now)
-            cases = self._released(answers)
+            self._verify(turn, cases)
+            cases = self._released(turn)
         self._attempts.clear()
-        return [answer for answer in answers if answer is not None]
 
-    def _look_at(self, index: int, question: Question, cases: list[_Case], now: float) -> Answer | None:
-        """The answer to all but credentials that are to be judged, which go to `cases`."""
+    def _judge_alone(self, turn: Turn, index: int) -> None:
+        try:
+            self._judge(turn, [index])
+        except Exception as error:  # noqa: BLE001 - as above
+            self._forget_attempts(turn.now)
+            self._fail(turn, index, error)
+
+    def _challenge_at_last(self, turn: Turn, challenge: Challenge) -> None:
+        index = challenge.place
+        try:
+            turn.answers[index] = self._challenge(turn, *challenge)
+        except StoreError:
+            turn.answers[index] = self._end(turn.questions[index], Outcome.STORE_FAILED)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._fail(turn, index, error)
+
+    def _fail(self, turn: Turn, index: int, error: Exception) -> None:
+        self._observer.mistaken(error)
+        turn.answers[index] = self._end(turn.questions[index], Outcome.FAILED)
+
+    def _look_at(self, turn: Turn, index: int, cases: list[_Case]) -> Answer | None:
+        """The answer to all but credentials that are to be judged, which go to `cases`.
+
+        :returns: None for those, and where something is lacking.
+        """
+        question = turn.questions[index]
         if question.is_group_check:
-            return self._check_group(question)
+            return self._check_group(turn, question)
         credentials = question.credentials
         if credentials is not None:
-            return self._collect(index, question, credentials, cases, now)
+            return self._collect(turn, index, question, credentials, cases)
         if question.error is not None:
             return self._end(question, MALFORMED.get(question.error.parameter, Outcome.MALFORMED_CREDENTIALS))
-        realm = self._subscribers.canonical_realm(question.realm)
-        if realm is None:
+        served = self._served(turn, question.realm)
+        if served is None:
+            return None
+        if served.realm is None:
             return self._end(question, Outcome.REALM_NOT_SERVED)
-        return self._challenge(question, None, realm, Outcome.CHALLENGED, now)
+        return self._challenge(turn, index, None, served.realm, Outcome.CHALLENGED)
 
-    def _check_group(self, question: Question) -> Answer:
+    def _served(self, turn: Turn, realm: str) -> Spelling | None:
+        return self._realms.young.get((realm,)) or turn.value(Realm(realm))
+
+    def _check_group(self, turn: Turn, question: Question) -> Answer | None:
         username, _, domain = question.user_name.partition("@")
-        is_member = self._subscribers.is_member(username, domain, question.group or "")
+        is_member = turn.value(Member(username, domain, question.group or ""))
+        if is_member is None:
+            return None
         return self._end(question, Outcome.MEMBER if is_member else Outcome.NOT_MEMBER)
 
     def _end(self, question: Question, outcome: Outcome) -> Answer:
@@ -204,36 +240,53 @@ class Verifier:
     # ------------------------------------------------------------------ credentials
 
     def _collect(
-        self, index: int, question: Question, credentials: Credentials, cases: list[_Case], now: float
+        self, turn: Turn, index: int, question: Question, credentials: Credentials, cases: list[_Case]
     ) -> Answer | None:
         """Looks up what credentials are to be compared with; refuses those that nobody offered to take."""
-        subscribers = self._subscribers
         realm = credentials.realm or ""
-        served = subscribers.realms.young.get(realm)
-        if (served[0] if served else subscribers.canonical_realm(realm)) is None:
+        served = self._realms.young.get((realm,)) or turn.value(Realm(realm))
+        if served is not None and served.realm is None:
             return self._end(question, Outcome.REALM_NOT_SERVED)
         algorithm = credentials.canonical_algorithm
         if algorithm is None or algorithm not in self._accepted:
-            return self._refuse(question, credentials, Outcome.ALGORITHM_NOT_OFFERED, now)
+            if self._name(turn, credentials) is None or served is None:
+                return None
+            return self._refuse(turn, index, credentials, Outcome.ALGORITHM_NOT_OFFERED)
+        found = self._candidates(turn, credentials, realm, BASES[algorithm])
+        if found is None or served is None:
+            return None
         protection = credentials.protection
         chosen = "auth" if protection is None else protection
         if (chosen not in self._config.qop and chosen not in self._challenges.qop(question)) or (
             protection == "auth-int" and not question.body_hash
         ):
-            return self._refuse(question, credentials, Outcome.QOP_NOT_OFFERED, now)
-        if self._config.bind_source and self._is_foreign(question, credentials, algorithm, now):
+            return self._refuse(turn, index, credentials, Outcome.QOP_NOT_OFFERED)
+        if self._config.bind_source and self._is_foreign(question, credentials, algorithm, turn.now):
             # A source can be forged, but not a nonce that was given to it: only guesses on such a one count
             # against it, and no other tells anything about the password.
-            return self._challenge(question, self._name(credentials), realm, Outcome.FOREIGN_NONCE, now)
-        base = BASES[algorithm]
-        look_up = subscribers.hashed_candidates if self._is_hashed(credentials) else subscribers.candidates
-        known, candidates = look_up(credentials.username, realm, base)
-        length = HA1_LENGTH[base]
+            return self._challenge(turn, index, self._name(turn, credentials), realm, Outcome.FOREIGN_NONCE)
+        candidates, length = found.ha1s, HA1_DIGITS[BASES[algorithm]]
         ha1s = (candidates,) if len(candidates) == length else (candidates[:length], candidates[length:])
-        case = _Case(index, question, credentials, algorithm, known, ha1s)
-        return self._admit(case, cases, now)
+        case = _Case(index, question, credentials, algorithm, found.known, ha1s)
+        return self._admit(turn, case, cases)
 
-    def _verify(self, cases: list[_Case], answers: list[Answer | None], now: float) -> None:
+    def _candidates(
+        self, turn: Turn, credentials: Credentials, realm: str, base: str
+    ) -> Candidates | HashedCandidates | None:
+        """What the response is to be compared with: as much for a user who is not there."""
+        username = credentials.username
+        if self._is_hashed(credentials):
+            return self._hashed(turn, username, realm, base)
+        return self._users.young.get((username, realm, base)) or turn.value(User(username, realm, base))
+
+    def _hashed(self, turn: Turn, hashed: str, realm: str, base: str) -> HashedCandidates | None:
+        key = HashedUser(hashed, realm, base)
+        found: HashedCandidates | None = turn.value(key)
+        if found is not None:
+            turn.found[key] = found  # the cache may drop it before the name is asked for
+        return found
+
+    def _verify(self, turn: Turn, cases: list[_Case]) -> None:
         right = verify_many([_item(case, ha1) for case in cases for ha1 in case.ha1s])
         index = 0
         for case in cases:
@@ -244,71 +297,85 @@ class Verifier:
                     case.ha1, matched = case_ha1, 1
                 index += 1
             wrong = not matched & case.known
+            answer: Answer | None
             try:
                 if wrong:
-                    answer = self._refuse(case.question, case.credentials, _REFUSED[case.known], now)
+                    answer = self._refuse(turn, case.index, case.credentials, _REFUSED[case.known])
                 else:
-                    answer = self._let_through(case, now)
+                    answer = self._let_through(turn, case)
             except StoreError:
                 answer = self._end(case.question, Outcome.STORE_FAILED)
-            answers[case.index] = answer
+            turn.answers[case.index] = answer
             if case.attempt is not None:
-                self._end_attempt(case, answer, wrong, now)
+                self._end_attempt(case, answer, wrong, turn.now)
 
-    def _let_through(self, case: _Case, now: float) -> Answer:
+    def _let_through(self, turn: Turn, case: _Case) -> Answer | None:
         """The digest is right: whether that is a login. The nonce may be of no use, or the URI another."""
         question, credentials = case.question, case.credentials
         realm = credentials.realm or ""
         resource, uri = question.resource, credentials.uri
         if uri != f"sip:{resource}" and not uri_fits(self._config.uri_policy, uri, resource, realm):
-            return self._refuse(question, credentials, Outcome.OTHER_URI, now)
+            return self._refuse(turn, case.index, credentials, Outcome.OTHER_URI)
         count = credentials.nonce_count
         if not count:
-            return self._refuse(question, credentials, Outcome.COUNT_ZERO, now)
-        use = self._use(case, realm, count, now)
+            return self._refuse(turn, case.index, credentials, Outcome.COUNT_ZERO)
+        use = self._use(case, realm, count, turn.now)
         if use is not Use.FIRST and use is not Use.AGAIN:
-            return self._challenge(question, self._name(credentials), realm, _STALE[use], now)
+            return self._challenge(turn, case.index, self._name(turn, credentials), realm, _STALE[use])
         if self._config.rechallenge and use is Use.FIRST:
-            self._wrong_in_a_row.pop(self._wrong_key(question, credentials))
+            self._wrong_in_a_row.pop(self._wrong_key(turn, question, credentials))
         outcome = Outcome.AUTHORIZED if use is Use.FIRST else Outcome.RETRANSMITTED
         if not question.is_extended:
             return self._end(question, outcome)
         # Who has the hash alone is told the name (RFC 7616, 3.4.4).
         name = (
-            self._name(credentials).encode("utf-8", "surrogateescape")
+            (self._name(turn, credentials) or "").encode("utf-8", "surrogateescape")
             if self._is_hashed(credentials)
             else None
         )
         if self._config.authentication_info:
             self._note(question, outcome)
-            return self._prove(case, use, name, now)
+            return self._prove(case, use, name, turn.now)
         if name is None:
             return self._end(question, outcome)
         self._note(question, outcome)
         return Answer(Verdict.SUCCESS, user_name=name)
 
-    def _refuse(self, question: Question, credentials: Credentials, outcome: Outcome, now: float) -> Answer:
+    def _refuse(self, turn: Turn, index: int, credentials: Credentials, outcome: Outcome) -> Answer | None:
         """A refusal, or a new challenge where that is wanted, but not for ever."""
+        question = turn.questions[index]
         if self._config.rechallenge:
-            key = self._wrong_key(question, credentials)
+            key = self._wrong_key(turn, question, credentials)
             wrong = (self._wrong_in_a_row.get(key) or 0) + 1
             self._wrong_in_a_row.put(key, wrong)
             if wrong <= self._config.max_challenges:
-                return self._challenge(question, self._name(credentials), key[1], outcome, now)
+                return self._challenge(turn, index, self._name(turn, credentials), key[1], outcome)
         return self._end(question, outcome)
 
-    def _wrong_key(self, question: Question, credentials: Credentials) -> _Key:
+    def _wrong_key(self, turn: Turn, question: Question, credentials: Credentials) -> _Key:
         # Who spells the realm in a way of his own is told how HA1 was made, and has no more challenges.
-        realm = self._subscribers.canonical_realm(credentials.realm or "") or ""
-        return credentials.username, realm, question.source
+        served = self._served(turn, credentials.realm or "")
+        realm = served.realm if served is not None else None
+        return credentials.username, realm or "", question.source
 
     def _challenge(
-        self, question: Question, username: str | None, realm: str, outcome: Outcome, now: float
-    ) -> Answer:
-        """A challenge with what this user may choose from; stale where the outcome says so."""
+        self, turn: Turn, index: int, username: str | None, realm: str, outcome: Outcome
+    ) -> Answer | None:
+        """A challenge with what this user may choose from; stale where the outcome says so.
+
+        :returns: None where that is lacking; it goes on as soon as it is found.
+        """
+        question = turn.questions[index]
+        offer = None
+        key = self._challenges.needs(question, username, realm)
+        if key is not None:
+            offer = turn.value(key)
+            if offer is None:
+                turn.challenges.append(Challenge(index, username, realm, outcome))
+                return None
         stale = outcome in _STALE_OUTCOMES
         try:
-            challenges = self._challenges.make(question, username, realm, stale, now)
+            challenges = self._challenges.make(question, realm, stale, turn.now, offer)
         except ConfigError:
             # Credentials can name a realm with a control character (a quoted-pair), a challenge cannot.
             return self._end(question, outcome)
@@ -318,16 +385,17 @@ class Verifier:
     def _is_hashed(self, credentials: Credentials) -> bool:
         return self._config.userhash and credentials.userhash
 
-    def _name(self, credentials: Credentials) -> str:
-        """The username, or whose it is that comes hashed; "" where it is nobody's."""
+    def _name(self, turn: Turn, credentials: Credentials) -> str | None:
+        """The username, or whose it is that comes hashed; "": nobody's. None: that is lacking."""
         algorithm = credentials.canonical_algorithm
         if algorithm is None or not self._is_hashed(credentials):
             return credentials.username
-        return self._subscribers.name_of_hash(credentials.username, credentials.realm or "", BASES[algorithm])
+        found = self._hashed(turn, credentials.username, credentials.realm or "", BASES[algorithm])
+        return None if found is None else ("", found.username)[found.matches]
 
     # ------------------------------------------------------------------ guesses
 
-    def _admit(self, case: _Case, cases: list[_Case], now: float) -> Answer | None:
+    def _admit(self, turn: Turn, case: _Case, cases: list[_Case]) -> Answer | None:
         """To `cases` where it may be judged now. Else it is refused, or held; see `_released`."""
         penalties = self._penalties
         question = case.question
@@ -336,10 +404,10 @@ class Verifier:
             cases.append(case)
             return None
         credentials = case.credentials
-        account = self._name(credentials)
+        account = self._name(turn, credentials) or ""
         if self._is_hashed(credentials):
             account = account or credentials.username.lower()  # what is nobody's counts as it is
-        attempt = penalties.begin_for(account, credentials.realm or "", question.source, now, case)
+        attempt = penalties.begin_for(account, credentials.realm or "", question.source, turn.now, case)
         case.attempt = attempt
         self._attempts.append(attempt)
         if attempt.is_refused:
@@ -348,24 +416,24 @@ class Verifier:
             cases.append(case)
         return None
 
-    def _end_attempt(self, case: _Case, answer: Answer, wrong: bool, now: float) -> None:
+    def _end_attempt(self, case: _Case, answer: Answer | None, wrong: bool, now: float) -> None:
         assert self._penalties is not None
         assert case.attempt is not None
         if wrong:
             self._penalties.wrong(case.attempt, now)
-        elif answer.verdict is Verdict.SUCCESS and not case.again:
+        elif answer is not None and answer.verdict is Verdict.SUCCESS and not case.again:
             self._penalties.right(case.attempt, now)
         else:
             self._penalties.neither(case.attempt, now)
 
-    def _released(self, answers: list[Answer | None]) -> list[_Case]:
+    def _released(self, turn: Turn) -> list[_Case]:
         """Those that waited for the verdict on the ones just judged: refused, or to be judged now."""
         cases: list[_Case] = []
         if self._penalties is None:
             return cases
         for attempt, case in self._penalties.released:
             if attempt.is_refused:
-                answers[case.index] = self._end(case.question, Outcome.PENALIZED)
+                turn.answers[case.index] = self._end(case.question, Outcome.PENALIZED)
             else:
                 cases.append(case)
         self._penalties.released.clear()

@@ -3,7 +3,7 @@
 import pytest
 
 from auth_diameter._core import user_hash
-from auth_diameter.verifier.userhash import HashedNames
+from auth_diameter.store.userhash import HashedNames
 
 NAMES = [f"user{number}" for number in range(100)]
 

@@ -1,0 +1,83 @@
+"""The requests of all connections in one turn of the loop: judged together, so the store is asked once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from typing import Final, Protocol
+
+from auth_diameter._core import AaRequest
+from auth_diameter.disc.server import Asker, Disc
+from auth_diameter.verifier.turn import Turn
+
+
+class Connection(Protocol):
+    """Who asks.
+
+    :ivar asker: as DISC knows them.
+    """
+
+    asker: Asker
+
+    def answered(self, answers: bytearray, number: int) -> None:
+        """Here are the answers to this number of requests."""
+
+
+_Batch = list[tuple[Connection, list[AaRequest]]]
+
+#: Requests that are judged together at most: memory for their answers, and a store gains nothing from more.
+_MOST: Final = 256
+
+
+class Turns:
+    """Gathers requests until the turn ends, and hands the answers out.
+
+    What is at hand is answered at the beginning of the next turn. What is lacking waits for the store, and
+    holds up no later turn.
+    """
+
+    def __init__(self, disc: Disc) -> None:
+        self._disc = disc
+        self._loop = asyncio.get_running_loop()
+        self._gathered: deque[tuple[Connection, list[AaRequest]]] = deque()
+        self._waiting: set[asyncio.Task[None]] = set()
+
+    def add(self, connection: Connection, requests: list[AaRequest]) -> None:
+        """Has these requests answered with all others of this turn."""
+        for request in requests:
+            request.question.asker = connection.asker
+        if not self._gathered:
+            self._loop.call_soon(self._end_turn)
+        for start in range(0, len(requests), _MOST):
+            self._gathered.append((connection, requests[start : start + _MOST]))
+
+    def _end_turn(self) -> None:
+        gathered, self._gathered = self._gathered, deque()
+        now = time.time()
+        while gathered:
+            batch, size = [], 0
+            while gathered and size + len(gathered[0][1]) <= _MOST:
+                batch.append(gathered.popleft())
+                size += len(batch[-1][1])
+            self._judge(batch, now)
+
+    def _judge(self, batch: _Batch, now: float) -> None:
+        turn = self._disc.begin([request for _, requests in batch for request in requests], now)
+        if turn.is_done:
+            self._hand_out(batch, turn)
+            return
+        task = self._loop.create_task(self._finish(batch, turn))
+        self._waiting.add(task)
+        task.add_done_callback(self._waiting.discard)
+
+    async def _finish(self, batch: _Batch, turn: Turn) -> None:
+        await self._disc.finish(turn)
+        self._hand_out(batch, turn)
+
+    def _hand_out(self, batch: _Batch, turn: Turn) -> None:
+        answers = turn.told()
+        for connection, requests in batch:
+            out = bytearray()
+            self._disc.write(requests, answers, out)
+            connection.answered(out, len(requests))

@@ -1,0 +1,118 @@
+"""What most users of a realm have: the algorithms that somebody is offered of whom nothing is known.
+
+A table of a million users is not read for that, but some hundred rows of it: all users of a small realm, and
+of a large one those at places all over the table.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections import Counter, defaultdict
+from typing import Final
+
+from auth_diameter.store.hashes import HA1_COLUMNS
+from auth_diameter.store.names import fold_realm
+from auth_diameter.store.pace import Pace
+from auth_diameter.store.realms import Spellings
+from auth_diameter.store.schema import text
+from auth_diameter.store.sqlite_file import Database
+from auth_diameter.store.statements import Statements
+
+#: Rows that are looked at, some 3 ms: 55 in 100 users of a large realm are told from 45 in 49 of 50 cases.
+_SAMPLE: Final = 400
+#: So many of a sample of the whole table stand for a realm better than its first users by name.
+_ENOUGH: Final = 30
+
+_Algorithms = tuple[str, ...]
+
+
+class UsualAlgorithms:
+    """Of each realm, what most of its users can be authenticated with.
+
+    :ivar pace: of the look-ups, which add up until all is forgotten.
+    """
+
+    def __init__(self, database: Database, spellings: Spellings) -> None:
+        self.pace = Pace()
+        self._database = database
+        self._spellings = spellings
+        self._statements: Statements | None = None
+        self._version = -1
+        self._took = 0.0
+        self._known: dict[str, _Algorithms] = {}
+        self._table: dict[str, Counter[_Algorithms]] | None = None
+
+    def of(self, realm: str) -> _Algorithms:
+        """Those of a realm, the weakest first; where the database changes all the time, of an older version.
+
+        They are kept, but not those of a realm that is not there, for strangers choose its name: those are
+        none.
+
+        :raises StoreError: the database could not be read.
+        """
+        self._forget_old()
+        folded = fold_realm(realm)
+        found = self._known.get(folded)
+        if found is None:
+            spellings = self._spellings.known().get(folded, ())
+            if not spellings:
+                return ()
+            self._forget_old()
+            started = time.thread_time()
+            with self._database.reading() as connection:
+                found = self._known[folded] = _most(self._count(connection, folded, spellings))
+            self._took += time.thread_time() - started
+            self.pace.done(self._took)
+        return found
+
+    def _forget_old(self) -> None:
+        version, statements = self._database.seen_version, self._database.statements
+        if statements is not self._statements or (version != self._version and self.pace.allows()):
+            self._known.clear()
+            self._table = None
+            self._statements, self._version, self._took = statements, version, 0.0
+            self.pace.forget()
+
+    def _count(
+        self, connection: sqlite3.Connection, folded: str, spellings: tuple[str, ...]
+    ) -> Counter[_Algorithms]:
+        """How many users of the realm have what; of some of them."""
+        first: Counter[_Algorithms] = Counter()
+        of_realm = self._database.statements.usual_of_realm
+        if of_realm is not None:
+            for spelling in spellings:
+                left = _SAMPLE - first.total()
+                first.update(_having(row) for row in connection.execute(of_realm, (spelling, left)))
+            if first.total() < _SAMPLE:
+                return first
+        if self._table is None:
+            self._table = self._look_all_over(connection)
+        sample = self._table.get(folded, Counter())
+        if first and sample.total() < _ENOUGH:
+            return first
+        return sample or sum(self._table.values(), Counter())
+
+    def _look_all_over(self, connection: sqlite3.Connection) -> dict[str, Counter[_Algorithms]]:
+        """The same by realm, of rows all over the table; of all where there are few."""
+        rows = connection.execute(self._database.statements.usual_first, (_SAMPLE,)).fetchall()
+        if len(rows) == _SAMPLE:
+            try:
+                rows = connection.execute(self._database.statements.usual_all_over, (_SAMPLE,)).fetchall()
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+                    raise  # else: no such column, rowid
+        table: dict[str, Counter[_Algorithms]] = defaultdict(Counter)
+        for row in rows:
+            table[fold_realm(text(row[0]))][_having(row)] += 1
+        return dict(table)
+
+
+def _having(row: tuple[object, ...]) -> _Algorithms:
+    return tuple(algorithm for algorithm, has in zip(HA1_COLUMNS, row[1:], strict=True) if has)
+
+
+def _most(users: Counter[_Algorithms]) -> _Algorithms:
+    """What most have of those who have anything; of two as frequent always the same."""
+    del users[()]
+    return max(users, key=lambda algorithms: (users[algorithms], algorithms), default=())
