@@ -8,7 +8,7 @@ from kit.process import assert_one_line
 import auth_diameter as ad
 from auth_diameter.cli import main
 from auth_diameter.commands.options import NetworkText, networks, option_name, settings
-from auth_diameter.disc.listener import ListenerConfig
+from auth_diameter.disc.config import ListenerConfig
 from auth_diameter.verifier.config import VerifierConfig
 
 

@@ -16,7 +16,8 @@ from kit.machine import PATIENCE, needs_ipv6
 import auth_diameter as ad
 from auth_diameter.addresses import network_of
 from auth_diameter.disc import listener as listener_module
-from auth_diameter.disc.listener import ConnectionEvent, ListenerConfig, _Connections, listen
+from auth_diameter.disc.config import ListenerConfig
+from auth_diameter.disc.listener import ConnectionEvent, _Connections, listen
 from auth_diameter.disc.server import Disc
 from auth_diameter.store.accounts import Accounts
 from auth_diameter.store.sqlite import SqliteStore

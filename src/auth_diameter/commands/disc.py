@@ -31,7 +31,7 @@ from auth_diameter.commands.process import (
     on_stop,
     run_loop,
 )
-from auth_diameter.disc.listener import ListenerConfig
+from auth_diameter.disc.config import ListenerConfig
 from auth_diameter.verifier.config import VerifierConfig
 
 log = logging.getLogger("auth_diameter.disc")

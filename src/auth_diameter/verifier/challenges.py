@@ -36,7 +36,11 @@ class Challenges:
 
         :param username: of the credentials; None: there were none, and `Question.user_name` stands for it.
         """
-        if self._is_the_same_for_all(question):
+        if (
+            self._config.algorithms == _MD5
+            or not question.is_extended
+            or (question.asker is not None and question.asker.one_challenge)
+        ):
             return None
         return Algorithms(question.user_name.partition("@")[0] if username is None else username, realm)
 
@@ -69,13 +73,6 @@ class Challenges:
         """The qop that this SIP server is offered: OpenSER's module sends no hash of the body."""
         qop = self._config.qop
         return qop if qop == _AUTH or question.is_extended else _AUTH
-
-    def _is_the_same_for_all(self, question: Question) -> bool:
-        return (
-            self._config.algorithms == _MD5
-            or not question.is_extended
-            or (question.asker is not None and question.asker.one_challenge)
-        )
 
     def _algorithms(self, offer: Offer | None) -> tuple[str, ...]:
         """The algorithms that this user of this SIP server can use; without an offer, the single one.

@@ -39,6 +39,7 @@ from auth_diameter.store.store import (
     StoreError,
     User,
 )
+from auth_diameter.verifier.case import Case
 from auth_diameter.verifier.challenges import BASES, Challenges
 from auth_diameter.verifier.config import VerifierConfig
 from auth_diameter.verifier.digest_uri import uri_fits
@@ -73,47 +74,6 @@ class Observer(Protocol):
 
     def mistaken(self, error: Exception) -> None:
         """A question could not be answered, for a mistake of ours."""
-
-
-class _Case:
-    """Credentials that are to be judged.
-
-    :ivar index: place of their question. :ivar ha1s: what they may have been made with.
-    :ivar ha1: what they were made with, once that is known. :ivar known: whether there is such a user.
-    :ivar again: whether they were judged before: a retransmission.
-    :ivar attempt: what they are to those who count guesses; None: they are not counted.
-    """
-
-    __slots__ = (
-        "again",
-        "algorithm",
-        "attempt",
-        "credentials",
-        "ha1",
-        "ha1s",
-        "index",
-        "known",
-        "question",
-    )
-
-    def __init__(
-        self,
-        index: int,
-        question: Question,
-        credentials: Credentials,
-        algorithm: str,
-        known: bool,
-        ha1s: tuple[str, ...],
-    ) -> None:
-        self.index = index
-        self.question = question
-        self.credentials = credentials
-        self.algorithm = algorithm
-        self.known = known
-        self.ha1s = ha1s
-        self.ha1 = ""
-        self.again = False
-        self.attempt: Attempt | None = None
 
 
 class Verifier:
@@ -167,7 +127,7 @@ class Verifier:
         turn.is_done = not turn.lacking
 
     def _judge(self, turn: Turn, indices: Iterable[int]) -> None:
-        cases: list[_Case] = []
+        cases: list[Case] = []
         for index in indices:
             try:
                 turn.answers[index] = self._look_at(turn, index, cases)
@@ -198,7 +158,7 @@ class Verifier:
         self._observer.mistaken(error)
         turn.answers[index] = self._end(turn.questions[index], Outcome.FAILED)
 
-    def _look_at(self, turn: Turn, index: int, cases: list[_Case]) -> Answer | None:
+    def _look_at(self, turn: Turn, index: int, cases: list[Case]) -> Answer | None:
         """The answer to all but credentials that are to be judged, which go to `cases`.
 
         :returns: None for those, and where something is lacking.
@@ -230,7 +190,8 @@ class Verifier:
 
     def _end(self, question: Question, outcome: Outcome) -> Answer:
         """The end of a question, whose outcome says all."""
-        self._note(question, outcome)
+        self.counts[outcome] += 1
+        self._observer.noted(question, outcome)
         return ANSWERS[outcome]
 
     def _note(self, question: Question, outcome: Outcome) -> None:
@@ -240,7 +201,7 @@ class Verifier:
     # ------------------------------------------------------------------ credentials
 
     def _collect(
-        self, turn: Turn, index: int, question: Question, credentials: Credentials, cases: list[_Case]
+        self, turn: Turn, index: int, question: Question, credentials: Credentials, cases: list[Case]
     ) -> Answer | None:
         """Looks up what credentials are to be compared with; refuses those that nobody offered to take."""
         realm = credentials.realm or ""
@@ -252,7 +213,8 @@ class Verifier:
             if self._name(turn, credentials) is None or served is None:
                 return None
             return self._refuse(turn, index, credentials, Outcome.ALGORITHM_NOT_OFFERED)
-        found = self._candidates(turn, credentials, realm, BASES[algorithm])
+        base = BASES[algorithm]
+        found = self._candidates(turn, credentials, realm, base)
         if found is None or served is None:
             return None
         protection = credentials.protection
@@ -265,9 +227,9 @@ class Verifier:
             # A source can be forged, but not a nonce that was given to it: only guesses on such a one count
             # against it, and no other tells anything about the password.
             return self._challenge(turn, index, self._name(turn, credentials), realm, Outcome.FOREIGN_NONCE)
-        candidates, length = found.ha1s, HA1_DIGITS[BASES[algorithm]]
+        candidates, length = found.ha1s, HA1_DIGITS[base]
         ha1s = (candidates,) if len(candidates) == length else (candidates[:length], candidates[length:])
-        case = _Case(index, question, credentials, algorithm, found.known, ha1s)
+        case = Case(index, question, credentials, algorithm, found.known, ha1s)
         return self._admit(turn, case, cases)
 
     def _candidates(
@@ -275,7 +237,7 @@ class Verifier:
     ) -> Candidates | HashedCandidates | None:
         """What the response is to be compared with: as much for a user who is not there."""
         username = credentials.username
-        if self._is_hashed(credentials):
+        if self._config.userhash and credentials.userhash:
             return self._hashed(turn, username, realm, base)
         return self._users.young.get((username, realm, base)) or turn.value(User(username, realm, base))
 
@@ -286,8 +248,8 @@ class Verifier:
             turn.found[key] = found  # the cache may drop it before the name is asked for
         return found
 
-    def _verify(self, turn: Turn, cases: list[_Case]) -> None:
-        right = verify_many([_item(case, ha1) for case in cases for ha1 in case.ha1s])
+    def _verify(self, turn: Turn, cases: list[Case]) -> None:
+        right = verify_many([case.item(ha1) for case in cases for ha1 in case.ha1s])
         index = 0
         for case in cases:
             matched = 0
@@ -309,7 +271,7 @@ class Verifier:
             if case.attempt is not None:
                 self._end_attempt(case, answer, wrong, turn.now)
 
-    def _let_through(self, turn: Turn, case: _Case) -> Answer | None:
+    def _let_through(self, turn: Turn, case: Case) -> Answer | None:
         """The digest is right: whether that is a login. The nonce may be of no use, or the URI another."""
         question, credentials = case.question, case.credentials
         realm = credentials.realm or ""
@@ -330,7 +292,7 @@ class Verifier:
         # Who has the hash alone is told the name (RFC 7616, 3.4.4).
         name = (
             (self._name(turn, credentials) or "").encode("utf-8", "surrogateescape")
-            if self._is_hashed(credentials)
+            if self._config.userhash and credentials.userhash
             else None
         )
         if self._config.authentication_info:
@@ -395,7 +357,7 @@ class Verifier:
 
     # ------------------------------------------------------------------ guesses
 
-    def _admit(self, turn: Turn, case: _Case, cases: list[_Case]) -> Answer | None:
+    def _admit(self, turn: Turn, case: Case, cases: list[Case]) -> Answer | None:
         """To `cases` where it may be judged now. Else it is refused, or held; see `_released`."""
         penalties = self._penalties
         question = case.question
@@ -416,7 +378,7 @@ class Verifier:
             cases.append(case)
         return None
 
-    def _end_attempt(self, case: _Case, answer: Answer | None, wrong: bool, now: float) -> None:
+    def _end_attempt(self, case: Case, answer: Answer | None, wrong: bool, now: float) -> None:
         assert self._penalties is not None
         assert case.attempt is not None
         if wrong:
@@ -426,9 +388,9 @@ class Verifier:
         else:
             self._penalties.neither(case.attempt, now)
 
-    def _released(self, turn: Turn) -> list[_Case]:
+    def _released(self, turn: Turn) -> list[Case]:
         """Those that waited for the verdict on the ones just judged: refused, or to be judged now."""
-        cases: list[_Case] = []
+        cases: list[Case] = []
         if self._penalties is None:
             return cases
         for attempt, case in self._penalties.released:
@@ -449,12 +411,12 @@ class Verifier:
 
     # ------------------------------------------------------------------ nonces
 
-    def _use(self, case: _Case, realm: str, count: int, now: float) -> Use:
+    def _use(self, case: Case, realm: str, count: int, now: float) -> Use:
         """What a use of the nonce means. UNKNOWN: it is not ours."""
-        nonce, algorithm = case.credentials.nonce, case.algorithm
-        source = self._challenges.source(case.question)
+        question, nonce, algorithm = case.question, case.credentials.nonce, case.algorithm
+        source = question.source if self._config.bind_source else ""
         # A retransmission has the identifiers of what it repeats (RFC 6733, 3).
-        request_id = case.question.request_id
+        request_id = question.request_id
         mark = hash((request_id, case.credentials.response)) if request_id else 0
         use = self._uses.take(nonce, realm, algorithm, source, count, mark, now)
         if use is Use.UNKNOWN:
@@ -476,7 +438,7 @@ class Verifier:
             return now - self._nonces.made_at(nonce) > _PROOF
         return state is NonceState.FOREIGN
 
-    def _prove(self, case: _Case, use: Use, name: bytes | None, now: float) -> Answer:
+    def _prove(self, case: Case, use: Use, name: bytes | None, now: float) -> Answer:
         """Success with what Authentication-Info needs (RFC 7616, 3.5): the method is left out of A2."""
         credentials = case.credentials
         nonce, realm = credentials.nonce, credentials.realm or ""
@@ -506,11 +468,3 @@ class Verifier:
 
     def _half_through(self, nonce: str, now: float) -> bool:
         return now - self._nonces.made_at(nonce) > self._nonces.lifetime / 2
-
-
-def _item(case: _Case, ha1: str) -> tuple[Credentials, str, str] | tuple[Credentials, str, str, bytes, bytes]:
-    """For verify_many."""
-    question = case.question
-    if case.credentials.protection == "auth-int":
-        return case.credentials, question.method, ha1, b"", question.body_hash or b""
-    return case.credentials, question.method, ha1
