@@ -13,9 +13,9 @@ import platform
 import re
 import shutil
 import signal
-import socket
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -30,12 +30,15 @@ from auth_diameter.bench.report import table, verdict
 
 __all__ = [
     "COUNTING", "LOOPBACK", "OURS", "REQUEST", "Program", "Stub", "arguments", "check_asked", "environment",
-    "finish", "free_udp_port", "has_avx512", "median", "request", "run_json", "serve", "sipload", "table",
-    "tools", "verdict",
+    "finish", "has_avx512", "median", "request", "run_json", "serve", "sipload", "table", "tools",
+    "unused_udp_port", "verdict",
 ]  # fmt: skip
 
 HERE = Path(__file__).resolve().parent
 CORE = HERE.parent / "src" / "_core"
+
+sys.path.insert(0, str(HERE.parent / "tests"))  # for what the benchmarks share with the tests
+from kit.machine import unused_udp_port  # noqa: E402
 
 # ---------------------------------------------------------------------------------- programs
 
@@ -118,7 +121,7 @@ def sipload(
     result = run_json(
         folder / "sipload",
         "-b",
-        f"{LOOPBACK}:{free_udp_port()}",
+        f"{LOOPBACK}:{unused_udp_port()}",
         "-n",
         count,
         "-w",
@@ -133,12 +136,6 @@ def sipload(
         raise SystemExit(f"bench: expected 200 alone, got {result['statuses']}")
     check_asked(stub.asked() - before, count, result["resent"])
     return result
-
-
-def free_udp_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind((LOOPBACK, 0))
-        return probe.getsockname()[1]
 
 
 # ---------------------------------------------------------------------------------- results

@@ -10,7 +10,6 @@ each reply. Kamailio is started anew for each turn, because its module leaks.
 from __future__ import annotations
 
 import shutil
-import socket
 import tempfile
 import time
 from collections.abc import Callable
@@ -19,13 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import common
+from kit.uac import Uac
 
 WINDOWS = (64, 1)
-_READY = (
-    "OPTIONS sip:ready@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP {};branch=z9hG4bK-ready\r\nMax-Forwards: 70\r\n"
-    "From: <sip:ready@siphub.net>;tag=ready\r\nTo: <sip:ready@siphub.net>\r\nCall-ID: ready@127.0.0.1\r\n"
-    "CSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
-)
 
 
 def kamailio_path() -> str | None:
@@ -38,7 +33,7 @@ def kamailio(disc_port: int, stack: ExitStack) -> common.Program:
     path = kamailio_path()
     assert path is not None
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="auth-diameter-bench-"))
-    port = common.free_udp_port()
+    port = common.unused_udp_port()
     config = common.HERE / "data" / "kamailio.cfg"
     command = [
         path, "-f", config, "-DD", "-E", "-m", "64", "-M", "64", "-P", f"{folder}/pid", "-w", folder,
@@ -46,19 +41,12 @@ def kamailio(disc_port: int, stack: ExitStack) -> common.Program:
     ]  # fmt: skip
     program = stack.enter_context(common.Program(command, wait=False))
     program.port = port
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind((common.LOOPBACK, 0))
-        probe.connect((common.LOOPBACK, port))
-        probe.settimeout(0.1)
-        question = _READY.format("{}:{}".format(*probe.getsockname())).encode()
+    with Uac((common.LOOPBACK, port)) as probe:
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline and program.process.poll() is None:
-            try:
-                probe.send(question)
-                if probe.recv(4096).startswith(b"SIP/2.0 200 "):
-                    return program
-            except (TimeoutError, ConnectionRefusedError):
-                time.sleep(0.02)
+            probe.send(probe.request("OPTIONS"))
+            if (probe.receive_bytes(0.1) or b"").startswith(b"SIP/2.0 200 "):
+                return program
     raise SystemExit(f"bench: Kamailio did not come up:\n{program.output()}")
 
 

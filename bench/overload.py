@@ -18,7 +18,7 @@ TIMES = 5
 def open_loop(folder: Path, port: int, disc: common.Stub, rate: float, count: int) -> dict[str, Any]:
     """What became of `count` requests at that rate; DISC must have been asked for each that got 200."""
     before = disc.asked()
-    where = f"{common.LOOPBACK}:{common.free_udp_port()}"
+    where = f"{common.LOOPBACK}:{common.unused_udp_port()}"
     command = [folder / "sipload", "-b", where, "-n", count, "-r", rate, common.LOOPBACK, port]
     result = common.run_json(*command, common.REQUEST, lossy=True)
     # It answered some too late, and still does.

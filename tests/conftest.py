@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from kit.canaries import Net
 from kit.disc import FakeDisc, Script, answer_all
 from kit.machine import PATIENCE
-from kit.process import Done, Server
+from kit.process import Done, Program, Server
 from kit.tables import KAMAILIO, run_sql
 
 from auth_diameter import logs
@@ -24,6 +24,19 @@ from auth_diameter.store.sqlite import SqliteStore
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Shows what the programs said beside a test that failed."""
+    report = yield
+    if report.failed:
+        report.sections += [(program.name, program.output()[-6000:]) for program in Program.live]
+    # What a name that is no text leaves in a log must not stop the report on its way from a worker.
+    report.sections = [
+        (name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections
+    ]
+    return report
 
 
 @pytest.fixture(autouse=True)
@@ -150,5 +163,5 @@ def db(tmp_path):
 def disc(tmp_path_factory):
     """A DISC that knows alice, for all tests of a module that only ask it."""
     path = _add_alice(tmp_path_factory.mktemp("disc") / "users.sqlite")
-    with Server("disc", "--listen", "127.0.0.1:0", "--db", path) as server:
+    with Server("disc", "--db", path) as server:
         yield server

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import os
 import resource
 import statistics
 import subprocess
@@ -20,76 +19,34 @@ import tempfile
 import time
 from pathlib import Path
 
-from kit.process import OURS, Server
+from kit.machine import PATIENCE
+from kit.process import Server, run_ours
+from kit.wire import AsyncConnection, aa_request
 
-import auth_diameter as ad
-
-PATIENCE = 30.0
 IDLE_MOST = 16.0  # KiB of one idle connection
 GOOD_MOST = 1.0  # seconds in which a good question is answered whatever others do
 QUESTION_TIME = 10.0  # seconds after which a question that does not come whole ends its connection
 UNREAD_MOST = 8 << 10  # KiB that a peer that never reads may cost: buffers, and what malloc makes of them
 
 
-def question() -> bytes:
-    """One whose answer is a challenge."""
-    return ad.Message(
-        265,
-        [ad.Avp(283, "siphub.net"), ad.Avp(404, b"6"), ad.Avp(1, "alice@siphub.net")],
-        application_id=1,
-    ).encode()
+async def seconds_to_answer(peer: AsyncConnection) -> float:
+    """Of a good question."""
+    began = time.monotonic()
+    await peer.ask()
+    return time.monotonic() - began
 
 
-def memory(pid: int) -> int:
-    """KiB of RSS."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * resource.getpagesize() // 1024
-
-
-def cpu_seconds(pid: int) -> float:
-    """CPU time of the process until now."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-class Peer:
-    """One connection to DISC."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
-
-    @classmethod
-    async def connect(cls, server: Server, source: str = "127.0.0.1") -> Peer:
-        """A new one."""
-        async with asyncio.timeout(PATIENCE):
-            return cls(*await asyncio.open_connection(server.host, server.port, local_addr=(source, 0)))
-
-    async def ask(self) -> float:
-        """Seconds until the answer to a good question."""
-        began = time.monotonic()
-        self.writer.write(question())
-        async with asyncio.timeout(PATIENCE):
-            assert await self.reader.read(65536), "closed"
-        return time.monotonic() - began
-
-    async def close(self) -> None:
-        """Closes it."""
-        self.writer.close()
-        with contextlib.suppress(OSError):
-            await self.writer.wait_closed()
-
-
-async def connect_all(server: Server, count: int) -> list[Peer]:
+async def connect_all(server: Server, count: int) -> list[AsyncConnection]:
     """So many, some at a time, as DISC's backlog is bounded."""
-    peers: list[Peer] = []
+    peers: list[AsyncConnection] = []
     while len(peers) < count:
         some = min(200, count - len(peers))
-        peers += await asyncio.gather(*(Peer.connect(server) for _ in range(some)))
+        peers += await asyncio.gather(*(AsyncConnection.open(server.address) for _ in range(some)))
     await peers[-1].ask()  # all before it are taken, then
     return peers
 
 
-async def abort(*peers: Peer) -> None:
+async def abort(*peers: AsyncConnection) -> None:
     """Ends them without ceremony."""
     for peer in peers:
         peer.writer.transport.abort()
@@ -99,13 +56,13 @@ async def abort(*peers: Peer) -> None:
 async def idle(server: Server, count: int) -> float:
     """KiB in DISC for each of so many idle connections; a good question is asked on the last one."""
     warm = await connect_all(server, 50)
-    before = memory(server.process.pid)
+    before = server.resident_bytes()
     peers = await connect_all(server, count)
-    each = (memory(server.process.pid) - before) / count
-    began = cpu_seconds(server.process.pid), time.monotonic()
+    each = (server.resident_bytes() - before) / count / 1024
+    began = server.cpu_seconds(), time.monotonic()
     await asyncio.sleep(1.0)
-    load = (cpu_seconds(server.process.pid) - began[0]) / (time.monotonic() - began[1])
-    took = await peers[0].ask()
+    load = (server.cpu_seconds() - began[0]) / (time.monotonic() - began[1])
+    took = await seconds_to_answer(peers[0])
     await abort(*warm, *peers)
     print(
         f"{count:,} idle connections: {each:.1f} KiB each, {load:.0%} CPU, an answer in {took * 1000:.1f} ms"
@@ -116,11 +73,11 @@ async def idle(server: Server, count: int) -> float:
 async def slowloris(server: Server, count: int) -> float:
     """The longest time of a good question while so many connections send one byte a second of theirs."""
     peers = await connect_all(server, count)
-    good = await Peer.connect(server)
-    data, began = question(), time.monotonic()
+    good = await AsyncConnection.open(server.address)
+    data, began = aa_request(), time.monotonic()
     times: list[float] = []
 
-    async def drip(peer: Peer) -> float:
+    async def drip(peer: AsyncConnection) -> float:
         for byte in data:
             peer.writer.write(bytes([byte]))
             with contextlib.suppress(TimeoutError):
@@ -131,7 +88,7 @@ async def slowloris(server: Server, count: int) -> float:
 
     drips = asyncio.gather(*map(drip, peers))
     while not drips.done():
-        times.append(await good.ask())
+        times.append(await seconds_to_answer(good))
         await asyncio.sleep(0.02)
     closed = sorted(await drips)
     await abort(good, *peers)
@@ -156,21 +113,21 @@ async def flood(server: Server, seconds: float) -> list[float]:
         "    if len(kept) > 19_000: kept = kept[5_000:]\n"
         "print(made)\n"
     )
-    old = await Peer.connect(server)
-    before = cpu_seconds(server.process.pid)
+    old = await AsyncConnection.open(server.address)
+    before = server.cpu_seconds()
     attacker = await asyncio.create_subprocess_exec(
         sys.executable, "-c", script, str(server.port), str(seconds), stdout=subprocess.PIPE
     )
     times: list[float] = []
     while attacker.returncode is None:
         began = time.monotonic()
-        peer = await Peer.connect(server, "127.0.0.2")
+        peer = await AsyncConnection.open(server.address, "127.0.0.2")
         await peer.ask()
-        times += [time.monotonic() - began, await old.ask()]
+        times += [time.monotonic() - began, await seconds_to_answer(old)]
         await peer.close()
         await asyncio.sleep(0.01)
     made = int((await attacker.communicate())[0])
-    load = (cpu_seconds(server.process.pid) - before) / seconds
+    load = (server.cpu_seconds() - before) / seconds
     await old.close()
     print(
         f"{made:,} connections from one source in {seconds:.0f} s: {len(times)} good questions of another,"
@@ -182,24 +139,24 @@ async def flood(server: Server, seconds: float) -> list[float]:
 
 async def never_reading(server: Server, seconds: float) -> int:
     """KiB by which DISC grew while peers asked and never read."""
-    before = most = memory(server.process.pid)
-    data, closed = question() * 500, 0
+    before = most = server.resident_bytes()
+    data, closed = aa_request() * 500, 0
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        peer = await Peer.connect(server)
+        peer = await AsyncConnection.open(server.address)
         peer.writer.transport.pause_reading()
         try:
             async with asyncio.timeout(PATIENCE):
                 while True:
                     peer.writer.write(data)
                     await peer.writer.drain()
-                    most = max(most, memory(server.process.pid))
+                    most = max(most, server.resident_bytes())
         except OSError:
             closed += 1
         await abort(peer)
-    print(f"peers that never read: {closed} closed, DISC grew by {most - before:,} KiB at most")
+    print(f"peers that never read: {closed} closed, DISC grew by {(most - before) // 1024:,} KiB at most")
     assert closed
-    return most - before
+    return (most - before) // 1024
 
 
 async def main() -> int:
@@ -216,11 +173,13 @@ async def main() -> int:
     kept = []
     with tempfile.TemporaryDirectory() as folder:
         db = Path(folder) / "users.sqlite"
-        add = [*OURS, "user", "add", "alice@siphub.net", "--password-stdin", "--db", db]
-        subprocess.run(add, input=b"wonderland\n", check=True, stdout=subprocess.DEVNULL)
+        added = run_ours(
+            "user", "add", "alice@siphub.net", "--password-stdin", "--db", db, stdin=b"wonderland\n"
+        )
+        assert added.status == 0, added
 
         def disc() -> Server:
-            return Server("disc", "--listen", "127.0.0.1:0", "--db", db)
+            return Server("disc", "--db", db)
 
         with disc() as server:
             kept.append(await idle(server, options.idle) <= IDLE_MOST)

@@ -12,8 +12,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import re
-import select
-import socket
 import sys
 import tempfile
 import time
@@ -21,14 +19,17 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from kit.machine import wait_until
 from kit.process import Server
+from kit.uac import Uac, exchange
+from kit.wire import ask_bytes
 
 import auth_diameter as ad
-from auth_diameter._core import Question, RequestStream, append_question, decode_answer
+from auth_diameter._core import Question, append_question, decode_answer
 from auth_diameter.client.authorizer import Authorizer
 from auth_diameter.decision import Cause
 from auth_diameter.disc.server import Disc
-from auth_diameter.lab.uac import authorization, make_request, parse_reply
+from auth_diameter.lab.uac import authorization, make_request
 from auth_diameter.store.accounts import Accounts
 from auth_diameter.store.sqlite import SqliteStore
 from auth_diameter.verifier.config import VerifierConfig
@@ -39,7 +40,6 @@ URI = f"sip:{REALM}"
 PASSWORD = "correct horse"
 EPOCH = 1_800_000_000.0
 HOUR = 3600.0
-PATIENCE = 20.0
 _serial = itertools.count(1)
 
 
@@ -80,9 +80,8 @@ class Service:
         if isinstance(outcome, Question):
             out = bytearray()
             append_question(out, outcome, 1)
-            answer = bytearray()
-            self.disc.answer(RequestStream().feed(bytes(out)), answer, EPOCH + self.now)
-            outcome = server.conclude(outcome, decode_answer(bytes(answer)), self.now)
+            (answer,) = ask_bytes(self.disc, bytes(out), now=EPOCH + self.now)
+            outcome = server.conclude(outcome, decode_answer(answer), self.now)
         return outcome.cause
 
     def _value(self, user: str, password: str) -> str:
@@ -141,72 +140,26 @@ def office(service: Service, old: int, new: int, retry: float = 30.0) -> tuple[i
 # ------------------------------------------------------------------ with real processes
 
 
-class Telephones:
-    """Many UACs at one address, each with a port of its own, on one SIP server."""
+@contextlib.contextmanager
+def telephones(server: Server, count: int = 1) -> Iterator[list[Uac]]:
+    """So many UACs at one address, each with a port of its own, on one SIP server."""
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(Uac(server.address)) for _ in range(count)]
 
-    def __init__(self, server: Server, count: int = 1) -> None:
-        self._address = (server.host, server.port)
-        self.sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(count)]
-        for sock in self.sockets:
-            sock.bind(("127.0.0.1", 0))
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
-            sock.setblocking(False)
-        self._poll = select.poll()
-        for sock in self.sockets:
-            self._poll.register(sock, select.POLLIN)
-        self._by_number = {sock.fileno(): sock for sock in self.sockets}
 
-    def __enter__(self) -> Telephones:
-        return self
+def send_all(uacs: list[Uac], requests: list[bytes]) -> Counter[int]:
+    """Sends all at once, in turn from each port; the statuses of their replies, each request's once."""
+    return Counter(reply.status for reply in exchange(zip(itertools.cycle(uacs), requests)))
 
-    def __exit__(self, *error: object) -> None:
-        for sock in self.sockets:
-            sock.close()
 
-    def exchange(self, requests: list[bytes], window: int = 0) -> Counter[int]:
-        """Sends all at once, in turn from each port; the statuses of their replies, each request's once.
+def challenge_for(uac: Uac, user: str) -> ad.Challenge:
+    """One that the service gives to `user`; it is asked again where DISC is not up yet."""
 
-        What is lost is sent again after a while, as UACs do it (RFC 3261, 17.1.2.2).
-        """
-        waiting = {
-            self._call_id(data): (data, sock) for data, sock in zip(requests, itertools.cycle(self.sockets))
-        }
-        statuses: Counter[int] = Counter()
-        until = time.monotonic() + PATIENCE
-        while waiting:
-            assert time.monotonic() < until, f"{len(waiting)} requests have no reply"
-            for data, sock in list(waiting.values()):
-                with contextlib.suppress(BlockingIOError):
-                    sock.sendto(data, self._address)
-            quiet = time.monotonic() + 0.5
-            while waiting and (left := quiet - time.monotonic()) > 0:
-                for number, _ in self._poll.poll(left * 1000):
-                    with contextlib.suppress(BlockingIOError):
-                        while True:
-                            reply = self._by_number[number].recv(65535)
-                            if waiting.pop(self._call_id(reply), None) is not None:
-                                statuses[parse_reply(reply).status] += 1
-                                quiet = time.monotonic() + 0.5
-        return statuses
+    def try_once() -> ad.Challenge | None:
+        (reply,) = uac.exchange(request(user))
+        return reply.challenge()
 
-    @staticmethod
-    def _call_id(data: bytes) -> str:
-        found = re.search(rb"Call-ID: (\S+)", data)
-        assert found
-        return found[1].decode()
-
-    def challenge(self, user: str) -> ad.Challenge:
-        """One that the service gives to `user`."""
-        sock = self.sockets[0]
-        until = time.monotonic() + PATIENCE
-        while time.monotonic() < until:
-            sock.sendto(request(user), self._address)
-            if select.select([sock], [], [], 1.0)[0]:
-                challenge = parse_reply(sock.recv(65535)).challenge()
-                if challenge is not None:
-                    return challenge
-                time.sleep(0.05)  # 503: DISC is not up again
-        raise AssertionError("no challenge")
+    return wait_until(try_once)
 
 
 def request(user: str, *headers: tuple[str, str], method: str = "REGISTER") -> bytes:
@@ -239,11 +192,8 @@ def running(
 ) -> Iterator[tuple[Server, Server]]:
     """A `serve` of so many workers, and its `disc` with these options."""
     with (
-        Server("disc", "--listen", "127.0.0.1:0", "--db", db, *options) as disc,
-        Server(
-            *("serve", "--listen", "127.0.0.1:0", "--disc", f"{disc.host}:{disc.port}"),
-            *("--workers", workers, *serve),
-        ) as server,
+        Server("disc", "--db", db, *options) as disc,
+        Server("serve", "--disc", disc.where, "--workers", workers, *serve) as server,
     ):
         yield server, disc
 
@@ -272,11 +222,11 @@ def allowed(seconds: float) -> int:
 
 def burst(db: Path, count: int, workers: int = 1) -> tuple[int, float]:
     """How many of so many guesses at one account at once are judged, and seconds that they took."""
-    with running(db, workers=workers) as (server, disc), Telephones(server, 8 * workers) as telephones:
-        challenge = telephones.challenge("alice")
+    with running(db, workers=workers) as (server, disc), telephones(server, 8 * workers) as uacs:
+        challenge = challenge_for(uacs[0], "alice")
         guesses = requests(challenge, "alice", "guess", count)
         began = time.monotonic()
-        statuses = telephones.exchange(guesses)
+        statuses = send_all(uacs, guesses)
         took = time.monotonic() - began
         assert statuses == {403: count}, statuses
         return wrong_of(answered(disc)), took
@@ -287,21 +237,19 @@ def spray(db: Path, count: int) -> tuple[int, bool]:
 
     And whether a right one after them is let in.
     """
-    with running(db, "--rechallenge") as (server, disc), Telephones(server, 8) as telephones:
-        challenge = telephones.challenge("alice")
+    with running(db, "--rechallenge") as (server, disc), telephones(server, 8) as uacs:
+        challenge = challenge_for(uacs[0], "alice")
         guesses = [requests(challenge, f"user{n}", "guess", 1)[0] for n in range(count)]
-        statuses = telephones.exchange(guesses)
-        right = telephones.exchange(requests(challenge, "alice", PASSWORD, 1))
+        statuses = send_all(uacs, guesses)
+        right = send_all(uacs, requests(challenge, "alice", PASSWORD, 1))
         assert sum(statuses.values()) == count
         return wrong_of(answered(disc)), right[200] > 0
 
 
 def trunk(db: Path, count: int) -> Counter[int]:
     """What becomes of so many right INVITEs at once, the first requests ever of their source."""
-    with running(db) as (server, _), Telephones(server) as telephones:
-        return telephones.exchange(
-            requests(telephones.challenge("alice"), "alice", PASSWORD, count, "INVITE")
-        )
+    with running(db) as (server, _), telephones(server) as uacs:
+        return send_all(uacs, requests(challenge_for(uacs[0], "alice"), "alice", PASSWORD, count, "INVITE"))
 
 
 # ------------------------------------------------------------------ the tables

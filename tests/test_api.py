@@ -9,7 +9,8 @@ import sys
 import threading
 
 import pytest
-from kit.disc import RIGHT, answer_all, build_request
+from kit.disc import answer_all
+from kit.sip import RIGHT, build_request
 
 import auth_diameter as ad
 

@@ -4,15 +4,13 @@
 and where.
 """
 
-import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from kit.machine import PATIENCE
-from kit.process import OURS, Done, assert_one_line
+from kit.process import OURS, Done, assert_one_line, run_command, run_ours, run_python
 
 import auth_diameter as ad
 from auth_diameter import __main__ as main_module
@@ -69,8 +67,7 @@ def test_version(cli):
 
 
 def test_python_m_is_the_same_command():
-    done = subprocess.run([*OURS, "--version"], capture_output=True, text=True, check=True)
-    assert done.stdout == f"auth-diameter {ad.__version__}\n"
+    assert run_ours("--version") == (0, f"auth-diameter {ad.__version__}\n", "")
 
 
 @pytest.mark.parametrize(("package", "command"), [("click", "--version"), ("rich", "demo")])
@@ -127,41 +124,22 @@ def test_ctrl_c_while_python_starts_or_ends_is_130_without_a_word(tmp_path, modu
         command = (*command, "--help")
     else:
         (tmp_path / f"{module}.py").write_text(press)
-    done = subprocess.run(
-        command,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        capture_output=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (130, b"")
+    done = run_command(*command, env={"PYTHONPATH": str(tmp_path)})
+    assert (done.status, done.err) == (130, "")
 
 
 def test_ctrl_c_does_nothing_where_it_is_ignored(tmp_path):
     """A job that a shell started in the background: POSIX, 2.11 of the shell's chapter."""
     (tmp_path / "click.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT)\n1 / 0\n")
-    done = subprocess.run(
-        [*OURS, "user", "list"],
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        capture_output=True,
-        timeout=PATIENCE,
-        check=False,
-        preexec_fn=ignore_ctrl_c,
-    )
-    assert b"ZeroDivisionError" in done.stderr
+    done = run_ours("user", "list", env={"PYTHONPATH": str(tmp_path)}, preexec_fn=ignore_ctrl_c)
+    assert "ZeroDivisionError" in done.err
 
 
 @pytest.mark.usefixtures("ctrl_c_is_heeded")
 def test_a_program_of_ones_own_keeps_its_signals():
     """The package is a library there, whatever it takes to import it."""
     script = "import signal, auth_diameter; print(signal.getsignal(signal.SIGINT).__name__)"
-    done = subprocess.run(
-        [sys.executable, "-c", script, "serve"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout == "default_int_handler\n"
+    assert run_python(script, "serve") == (0, "default_int_handler\n", "")
 
 
 def test_ctrl_c_is_130_without_a_traceback(cli, db, monkeypatch):

@@ -1,7 +1,6 @@
 """README is true: what it shows runs, what it names exists, and what exists is named."""
 
 import asyncio
-import contextlib
 import dataclasses
 import inspect
 import io
@@ -10,16 +9,17 @@ import logging
 import os
 import re
 import shutil
-import socket
-import subprocess
 import sys
 import tomllib
 
 import click
 import pytest
-from kit.disc import build_answer
-from kit.machine import PATIENCE, unused_udp_port, wait_until
+from kit.machine import unused_udp_port
 from kit.places import ROOT
+from kit.process import Program, Server, assert_one_line, run_command, run_ours, run_python
+from kit.sip import ACCOUNT, PASSWORD
+from kit.uac import Account, Uac
+from kit.wire import build_answer
 from rich.console import Console
 
 import auth_diameter as ad
@@ -35,8 +35,6 @@ from auth_diameter.store.accounts import Accounts
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-OURS = [sys.executable, "-m", "auth_diameter"]
-ACCOUNT, PASSWORD = "alice@siphub.net", "wonderland"
 
 
 def blocks(language):
@@ -73,24 +71,12 @@ def code(text):
 SERVER, ASYNCIO, BELOW, ROUTE = blocks("python")
 
 
-@contextlib.contextmanager
-def running(*command):
-    """A server of ours in a process of its own; yields its port."""
-    process = subprocess.Popen(
-        [*OURS, *map(str, command)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        line = process.stdout.readline()  # or nothing, when it ends
-        found = re.search(r"listening on \S+:(\d+)", line)
-        assert found, line or process.communicate(timeout=PATIENCE)[1]
-        yield int(found[1])
-    finally:
-        process.kill()
-        process.communicate(timeout=PATIENCE)
+ALICE = Account()
+BOB = "sip:bob@siphub.net"
+
+
+def register(*headers):
+    return ALICE.request("REGISTER", *headers)
 
 
 @pytest.fixture(scope="module")
@@ -102,37 +88,11 @@ def db(tmp_path_factory):
     return path
 
 
-def register(*headers):
-    return make_request("REGISTER", "sip:siphub.net", ACCOUNT, headers=headers)
-
-
-def answer_to(reply):
-    """The header that answers a 401 with the right password."""
-    challenge = parse_reply(reply).challenge()
-    return ("Authorization", authorization(challenge, "alice", PASSWORD, "REGISTER", "sip:siphub.net"))
-
-
 @pytest.fixture(scope="module")
 def disc(db):
-    """The port of a DISC that knows alice."""
-    with running("disc", "--listen", "127.0.0.1:0", "--db", db) as port:
-        yield port
-
-
-def ask(port, data):
-    """What a SIP server on that port replies; asked again until it is there."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        sock.connect(("127.0.0.1", port))  # so that the kernel tells us when nobody is there
-        sock.settimeout(PATIENCE)
-        data = data.replace(b"127.0.0.1:5060", b"127.0.0.1:%d" % sock.getsockname()[1])
-
-        def try_once():
-            with contextlib.suppress(ConnectionRefusedError):
-                sock.send(data)
-                return sock.recv(65535)
-
-        return wait_until(try_once)
+    """A DISC that knows alice."""
+    with Server("disc", "--db", db) as server:
+        yield server
 
 
 # --- what can be pasted ---------------------------------------------------------------------------------
@@ -152,26 +112,27 @@ def test_a_server_takes_fifteen_lines_at_most():
 def test_the_server_lets_alice_in_and_tells_it(disc, tmp_path):
     port = unused_udp_port()
     source = (
-        SERVER.replace("5060", str(port)).replace("3000", str(disc)).replace('"localhost"', '"127.0.0.1"')
+        SERVER.replace("5060", str(port))
+        .replace("3000", str(disc.port))
+        .replace('"localhost"', '"127.0.0.1"')
     )
-    process = subprocess.Popen(
-        [sys.executable, "-W", "error", "-u", "-c", source], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    try:
-        challenged = ask(port, register())
-        assert parse_reply(challenged).status == 401
-        assert parse_reply(ask(port, register(answer_to(challenged)))).status == 200
-    finally:
-        process.kill()
-        out, err = process.communicate(timeout=PATIENCE)
-    assert err == b""
-    assert out.splitlines()[0] == b"REGISTER CHALLENGED None"
-    assert out.splitlines()[-1] == b"REGISTER AUTHORIZED alice"
+    with (
+        Program(sys.executable, "-W", "error", "-u", "-c", source) as program,
+        Uac(("127.0.0.1", port)) as phone,
+    ):
+        (challenged,) = phone.exchange(phone.request())  # sent again until it is there
+        assert challenged.status == 401
+        assert phone.call("REGISTER", phone.answer(challenged)).status == 200
+        program.kill()
+        assert program.err() == ""
+        lines = program.out().splitlines()
+    assert lines[0] == "REGISTER CHALLENGED None"
+    assert lines[-1] == "REGISTER AUTHORIZED alice"
 
 
 def test_asyncio_judges_many_at_once(disc):
     names = {}
-    exec(ASYNCIO.replace('"localhost"', f'"127.0.0.1:{disc}"'), names)
+    exec(ASYNCIO.replace('"localhost"', f'"{disc.where}"'), names)
 
     def invite(*headers):
         return ad.SipRequest(make_request("INVITE", "sip:bob@siphub.net", ACCOUNT, headers=headers))
@@ -197,33 +158,28 @@ def test_the_codecs_print_what_their_comments_say(capsys):
 def test_the_route_serves(disc, tmp_path):
     path = tmp_path / "route.py"
     path.write_text(ROUTE)
-    with running("serve", "--listen", "127.0.0.1:0", "--disc", f"127.0.0.1:{disc}", "--route", path) as port:
-        challenged = ask(port, register())
-        assert parse_reply(challenged).status == 401
+    with Server("serve", "--disc", disc.where, "--route", path) as serve, Uac(serve.address) as phone:
+        challenged = phone.call()
+        assert challenged.status == 401
         bound = ("Contact", "<sip:alice@192.0.2.1>;expires=60")
-        registered = ask(port, register(answer_to(challenged), bound))
-        assert parse_reply(registered).status == 200
-        assert b"\r\nContact: <sip:alice@192.0.2.1>;expires=60\r\n" in registered
-        invite = make_request("INVITE", "sip:bob@siphub.net", ACCOUNT)
-        challenge = parse_reply(ask(port, invite)).challenge()
-        value = authorization(challenge, "alice", PASSWORD, "INVITE", "sip:bob@siphub.net")
-        invite = make_request(
-            "INVITE", "sip:bob@siphub.net", ACCOUNT, headers=[("Proxy-Authorization", value)]
-        )
-        assert parse_reply(ask(port, invite)).reason == "Not Allowed"  # she is not in pstn
+        registered = phone.call("REGISTER", phone.answer(challenged), bound)
+        assert registered.status == 200
+        assert bound in registered.headers
+        invite = phone.answer(phone.call("INVITE", uri=BOB), "INVITE", uri=BOB)
+        assert phone.call("INVITE", invite, uri=BOB).reason == "Not Allowed"  # she is not in pstn
 
 
 @pytest.fixture(scope="module")
 def two_domains(tmp_path_factory):
-    """The port of a DISC with an alice in each of two domains, of whom one is in the groups."""
+    """A DISC with an alice in each of two domains, of whom one is in the groups."""
     path = tmp_path_factory.mktemp("readme") / "domains.sqlite"
     with Accounts.create(path) as store:
         store.add_user("alice", "siphub.net", PASSWORD)
         store.add_user("alice", "other.example", PASSWORD)
         for group in ("voicemail", "pstn"):
             store.add_group("alice", "siphub.net", group)
-    with running("disc", "--listen", "127.0.0.1:0", "--db", path) as port:
-        yield port
+    with Server("disc", "--db", path) as server:
+        yield server
 
 
 @pytest.mark.parametrize(
@@ -239,20 +195,20 @@ def test_the_route_does_not_take_alice_for_alice_of_another_domain(
 ):
     path = tmp_path / "route.py"
     path.write_text(ROUTE.replace('"siphub.net"', f'"{realm}"'))
-    where = ("--disc", f"127.0.0.1:{two_domains}")
-    with running("serve", "--listen", "127.0.0.1:0", *where, "--route", path, *options) as port:
-        request = ("INVITE", "sip:bob@siphub.net", "alice@other.example")
-        challenge = parse_reply(ask(port, make_request(*request))).challenge()
+    with (
+        Server("serve", "--disc", two_domains.where, "--route", path, *options) as serve,
+        Uac(serve.address, domain="other.example") as phone,
+    ):
+        challenged = phone.call("INVITE", uri=BOB)
         # Whatever the realm, it is the password of alice@other.example's own.
-        own = "of another domain" if challenge.realm == "siphub.net" else PASSWORD
-        value = authorization(challenge, "alice", own, *request[:2])
-        invite = make_request(*request, headers=[("Proxy-Authorization", value)])
-        assert parse_reply(ask(port, invite)).reason == reason
+        own = "of another domain" if challenged.challenge().realm == "siphub.net" else PASSWORD
+        invite = phone.answer(challenged, "INVITE", uri=BOB, password=own)
+        assert phone.call("INVITE", invite, uri=BOB).reason == reason
 
 
 def test_asyncio_does_not_take_alice_for_alice_of_another_domain(two_domains):
     names = {}
-    exec(ASYNCIO.replace('"localhost"', f'"127.0.0.1:{two_domains}"'), names)
+    exec(ASYNCIO.replace('"localhost"', f'"{two_domains.where}"'), names)
     request = ("INVITE", "sip:bob@siphub.net", "alice@other.example")
     (challenged,) = asyncio.run(names["judge"]([make_request(*request)]))
     value = authorization(parse_reply(challenged.reply).challenge(), "alice", PASSWORD, *request[:2])
@@ -271,11 +227,9 @@ def test_kamailio_reads_the_script(tmp_path):
     (script,) = (block for block in blocks("text") if "modparam" in block)
     path = tmp_path / "kamailio.cfg"
     path.write_text(f"listen=udp:127.0.0.1:5060\n{script}")
-    done = subprocess.run(
-        [kamailio, "-c", "-f", path], capture_output=True, text=True, timeout=PATIENCE, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert "CRITICAL" not in done.stderr
+    done = run_command(kamailio, "-c", "-f", path)
+    assert done.status == 0, done.err
+    assert "CRITICAL" not in done.err
 
 
 def test_the_ladder_is_what_the_demo_prints():
@@ -372,8 +326,8 @@ def test_csv_is_read_as_shown(tmp_path, db):
     path.write_text(f"{columns[1]},{columns[2]}\nbob,siphub.net,swordfish,pstn;voicemail\n")
     copy = tmp_path / "copy.sqlite"
     shutil.copy(db, copy)
-    done = run("user", "import", path, "--db", copy)
-    assert (done.returncode, done.stderr) == (0, "")
+    done = run_ours("user", "import", path, "--db", copy)
+    assert (done.status, done.err) == (0, "")
     with Accounts.open(copy) as store:
         assert sorted(store.groups("bob", "siphub.net")) == ["pstn", "voicemail"]
 
@@ -574,12 +528,6 @@ def test_pseudo_variables_work(name):
 # --- when something goes wrong --------------------------------------------------------------------------
 
 
-def run(*command):
-    return subprocess.run(
-        [*OURS, *map(str, command)], capture_output=True, text=True, timeout=PATIENCE, check=False
-    )
-
-
 def causes():
     return {code(row[0])[0]: row[1] for row in table("cause")}
 
@@ -599,7 +547,7 @@ def credentials(rest):
 def refusals(disc, closed):
     """Decisions that can be had without a DISC that is told to fail."""
     invite = make_request("INVITE", "sip:bob@siphub.net", ACCOUNT)
-    with ad.AuthDiameter(ad.Config(diameter_client_host=f"127.0.0.1:{disc}")) as auth:
+    with ad.AuthDiameter(ad.Config(diameter_client_host=disc.where)) as auth:
         yield auth.diameter_www_authorize(register(), "$fd")
         yield auth.diameter_proxy_authorize(invite, "$fd")
         yield auth.diameter_www_authorize(register(), "nobody.example")
@@ -667,18 +615,16 @@ def test_messages_are_those_of_the_program(db, disc, tmp_path):
     request.write_bytes(register())
     no_click = "import sys; sys.modules['click'] = None; from auth_diameter.__main__ import main; main()"
     said = [
-        run("disc", "--listen", f"127.0.0.1:{disc}", "--db", db),
-        run("disc", "--listen", "127.0.0.1:0", "--db", tmp_path / "none.sqlite"),
-        subprocess.run(
-            [sys.executable, "-c", no_click], capture_output=True, text=True, timeout=PATIENCE, check=False
-        ),
-        run("check", request, "--disc", f"127.0.0.1:{disc}", "--realm", "$zz"),
+        run_ours("disc", "--listen", disc.where, "--db", db),
+        run_ours("disc", "--listen", "127.0.0.1:0", "--db", tmp_path / "none.sqlite"),
+        run_python(no_click),
+        run_ours("check", request, "--disc", disc.where, "--realm", "$zz"),
     ]
     for text, done in itertools.zip_longest(messages()[:4], said):
-        assert (done.returncode, done.stdout) == (2, "")
-        assert text in done.stderr
+        assert (done.status, done.out) == (2, "")
+        assert text in done.err
     (advice,) = (row[1] for row in table("message") if code(row[0])[0] == messages()[2])
-    assert code(advice)[0] in said[2].stderr
+    assert code(advice)[0] in said[2].err
 
 
 # --- how it looks ---------------------------------------------------------------------------------------
@@ -722,12 +668,12 @@ def test_several_disc_accept_challenges_of_each_other_with_one_nonce_key(db, tmp
         key = tmp_path / "nonce.key"
         key.write_bytes(os.urandom(32))
         options = ("--nonce-key", key)
-    disc = ("disc", "--listen", "127.0.0.1:0", "--db", db, *options)
-    with running(*disc) as first, running(*disc) as second:
-        with ad.AuthDiameter(ad.Config(diameter_client_host=f"127.0.0.1:{first}")) as auth:
+    disc = ("disc", "--db", db, *options)
+    with Server(*disc) as first, Server(*disc) as second:
+        with ad.AuthDiameter(ad.Config(diameter_client_host=first.where)) as auth:
             challenged = auth.diameter_www_authorize(register(), "$fd")
-        with ad.AuthDiameter(ad.Config(diameter_client_host=f"127.0.0.1:{second}")) as auth:
-            decision = auth.diameter_www_authorize(register(answer_to(challenged.reply)), "$fd")
+        with ad.AuthDiameter(ad.Config(diameter_client_host=second.where)) as auth:
+            decision = auth.diameter_www_authorize(register(ALICE.answer(challenged.reply)), "$fd")
     assert decision.cause is (ad.Cause.AUTHORIZED if shared else ad.Cause.CHALLENGED)
 
 
@@ -739,13 +685,5 @@ def test_an_unusable_nonce_key_is_told_in_one_line(db, tmp_path, content, wrong)
     key = tmp_path / "nonce.key"
     if content is not None:
         key.write_bytes(content)
-    done = subprocess.run(
-        [*OURS, "disc", "--listen", "127.0.0.1:0", "--db", db, "--nonce-key", key],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"auth-diameter: --nonce-key {key}: {wrong}")
-    assert done.stderr.count("\n") == 1
+    done = run_ours("disc", "--listen", "127.0.0.1:0", "--db", db, "--nonce-key", key)
+    assert_one_line(done, f"auth-diameter: --nonce-key {key}: {wrong}")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from kit.disc import METHOD, RESOURCE, RESPONSE, SERVICE_TYPE, SIP_MSGID, USER_GROUP, USER_NAME, parse_reply
 from kit.places import VECTORS
-from kit.replay import AllFresh, ask, fill_store, read_as_the_c_module, read_question, undo_quirks
+from kit.replay import AllFresh, fill_store, read_as_the_c_module, read_question, undo_quirks
+from kit.sip import parse_reply
+from kit.wire import METHOD, RESOURCE, RESPONSE, SERVICE_TYPE, SIP_MSGID, USER_GROUP, USER_NAME, ask_bytes
 
 from auth_diameter import Cause, Config, Message, ParseError, SipRequest
 from auth_diameter._core import Question, append_question, decode_answer
@@ -136,7 +137,7 @@ def test_our_disc_reads_each_question(data, name):
 @pytest.mark.parametrize(("data", "name"), QUESTIONS)
 def test_our_disc_answers_so_that_the_c_module_can_read_it(data, name, disc):
     """And with the same Result-Code as the DISC of the capture, but where a setting decides."""
-    (answer,) = ask(disc, data)
+    (answer,) = ask_bytes(disc, data)
     code, challenge = read_as_the_c_module(answer, data)
     captured = next(
         decode_answer(bytes.fromhex(pair["answer"]))
@@ -170,14 +171,14 @@ def test_our_disc_understands_each_captured_question(path, disc):
         assert asked.method == fields[METHOD].decode()
     else:
         assert asked.user_name == fields[USER_NAME].decode()
-    (answer,) = ask(disc, data)
+    (answer,) = ask_bytes(disc, data)
     code, _ = read_as_the_c_module(answer, data)
     assert code == 5003  # example.com is not served here, and the digest is wrong
 
 
 def test_the_challenge_is_for_a_realm_that_is_served(disc):
     data = bytes.fromhex(EXCHANGES[0]["diameter"][0]["request"])
-    (answer,) = ask(disc, data)
+    (answer,) = ask_bytes(disc, data)
     _, challenge = read_as_the_c_module(answer, data)
     assert challenge.startswith(b'Digest realm="siphub.net", ')
 
@@ -186,7 +187,7 @@ def test_all_of_one_connection_in_any_pieces(disc):
     """The captures as one stream: as many answers as questions, in single bytes as well."""
     data = b"".join(bytes.fromhex(p["request"]) for e in EXCHANGES for p in e["diameter"])
     count = sum(len(exchange["diameter"]) for exchange in EXCHANGES)
-    assert len(ask(disc, data)) == count
+    assert len(ask_bytes(disc, data)) == count
 
 
 def test_the_vectors_hold_what_this_module_is_about():

@@ -11,9 +11,10 @@ import re
 from dataclasses import dataclass, field
 
 import pytest
-from kit.disc import CHALLENGE, RESULT_CODE, SERVICE_TYPE, SIP_MSGID, build_request
 from kit.places import VECTORS
-from kit.replay import AllFresh, ask, fill_store, read_as_the_c_module, read_question, undo_quirks
+from kit.replay import AllFresh, fill_store, read_as_the_c_module, read_question, undo_quirks
+from kit.sip import build_request
+from kit.wire import CHALLENGE, RESULT_CODE, SERVICE_TYPE, SIP_MSGID, ask_bytes
 
 from auth_diameter import Avp, Cause, Config, Message, ParseError, SipRequest
 from auth_diameter._core import (
@@ -245,7 +246,7 @@ QUESTIONS = [
 @pytest.mark.parametrize(("name", "asked", "answered"), QUESTIONS)
 def test_our_disc_answers_the_questions_of_each_scenario(name, asked, answered, disc):
     assert read_question(asked).fault == 0
-    (answer,) = ask(disc, asked)
+    (answer,) = ask_bytes(disc, asked)
     code, challenge = read_as_the_c_module(answer, asked)
     theirs = int.from_bytes(avps_of(answered)[RESULT_CODE], "big")
     first = read_question(asked).question.credentials is None
@@ -256,7 +257,7 @@ def test_our_disc_answers_the_questions_of_each_scenario(name, asked, answered, 
 def test_our_disc_answers_a_pipeline(disc):
     for answers, questions in pipelines():
         data = b"".join(questions)
-        replied = ask(disc, data)
+        replied = ask_bytes(disc, data)
         assert len(replied) == len(questions)
         by_id = {}
         for answer in replied:
@@ -317,7 +318,7 @@ def test_our_disc_and_each_malformed_probe(question, became, disc, request):
         assert stream.feed(GOOD) == []
         return
     assert stream.fault is None
-    for answer in ask(disc, question):
+    for answer in ask_bytes(disc, question):
         assert answer[12:20] == question[12:20]
         code = int.from_bytes(avps_of(answer)[RESULT_CODE], "big")
         if "TIMEOUT" in became and name != "no SIP_MSGID":  # ours goes by Hop-by-Hop then
@@ -347,7 +348,7 @@ def test_the_probes_that_the_original_answered_are_answered(disc):
         if match is None:
             continue
         seen.add(probe.id)
-        (answer,) = ask(disc, question)
+        (answer,) = ask_bytes(disc, question)
         code = int.from_bytes(avps_of(answer)[RESULT_CODE], "big")
         assert code == ours.get(probe.id, int(match[1])), probe.id
     assert set(ours) <= seen
@@ -358,6 +359,6 @@ def test_an_empty_sip_msgid_is_not_repeated(disc):
     good = Message.decode(GOOD)
     avps = [Avp(SIP_MSGID, b"", flags=0) if avp.code == SIP_MSGID else avp for avp in good.avps]
     question = Message(265, avps, application_id=1, hop_by_hop=7).encode()
-    (answer,) = ask(disc, question)
+    (answer,) = ask_bytes(disc, question)
     assert all(len(avp.data) > 0 for avp in Message.decode(answer).avps)
     assert Message.decode(answer).hop_by_hop == 7

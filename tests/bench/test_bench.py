@@ -6,19 +6,18 @@ import os
 import pty
 import re
 import shutil
-import socket
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from functools import partial
 from timeit import Timer
 
 import pytest
-from kit.machine import PATIENCE
+from kit.machine import PATIENCE, unused_udp_port
 from kit.places import ROOT
-from kit.process import OURS
+from kit.process import OURS, run_ours
+from kit.uas import EasySipServer
 
 import auth_diameter as ad
 from auth_diameter import bench
@@ -31,8 +30,7 @@ ROWS = ["1", "2", "3", "4", "5", "5b"]
 
 
 def run(*options):
-    command = [*OURS, "bench", *options]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=3 * PATIENCE)
+    return run_ours("bench", *options, patience=3 * PATIENCE)
 
 
 # --- the comparisons ---------------------------------------------------------------------------------------
@@ -267,36 +265,11 @@ def tools(common):
         yield folder
 
 
-class Answering:
-    """A SIP server that lets all through, and keeps what it was sent."""
-
-    def __init__(self):
-        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.sock.bind(("127.0.0.1", 0))
-        self.port = self.sock.getsockname()[1]
-        self.seen = []
-        self.thread = threading.Thread(target=self.run, daemon=True)
-        self.thread.start()
-
-    def run(self):
-        while data := self.sock.recvfrom(4096):
-            if not data[0]:
-                return
-            self.seen.append(data[0])
-            via = re.search(rb"Via: .*\r\n", data[0])[0]
-            self.sock.sendto(b"SIP/2.0 200 OK\r\n" + via + b"\r\n", data[1])
-
-    def stop(self):
-        self.sock.sendto(b"", self.sock.getsockname())
-        self.thread.join(PATIENCE)
-        self.sock.close()
-
-
 @pytest.mark.parametrize("window", [1, 64])
 def test_sipload_sends_no_request_twice(common, tools, window):
     """Also not from one run to the next, which may get the same port: `serve` would know it again."""
-    server = Answering()
-    source = f"127.0.0.1:{common.free_udp_port()}"
+    server = EasySipServer()
+    source = f"127.0.0.1:{unused_udp_port()}"
     resent = 0
     for _ in range(2):
         result = common.run_json(
@@ -357,8 +330,8 @@ def test_verdict():
 
 def test_the_command_prints_every_row():
     done = run("--seconds", "0.5")
-    assert (done.returncode, done.stderr) == (0, "")
-    header, line, *rows = done.stdout.splitlines()
+    assert (done.status, done.err) == (0, "")
+    header, line, *rows = done.out.splitlines()
     assert header.split() == list(bench.HEADER)
     assert set(line) == {"─"}
     assert [row.split()[0] for row in rows[: len(ROWS)]] == ROWS
@@ -388,9 +361,9 @@ def test_the_table_says_how_to_get_what_is_not_there(no_peers, monkeypatch):
 
 def test_unusable_seconds():
     done = run("--seconds", "0")
-    assert done.returncode == 2
-    assert "--seconds" in done.stderr
-    assert done.stderr.count("\n") == 1
+    assert done.status == 2
+    assert "--seconds" in done.err
+    assert done.err.count("\n") == 1
 
 
 def test_progress_on_a_terminal_alone():

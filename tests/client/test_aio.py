@@ -17,19 +17,10 @@ import warnings
 from functools import partial
 
 import pytest
-from kit.disc import (
-    CHALLENGE_VALUE,
-    FIRST,
-    RIGHT,
-    answer_all,
-    build_answer,
-    build_credentials,
-    build_request,
-    hang_up,
-    judge,
-    say_nothing,
-)
-from kit.machine import PATIENCE, SLACK
+from kit.disc import CHALLENGE_VALUE, answer_all, hang_up, judge, say_nothing
+from kit.machine import PATIENCE, SLACK, until
+from kit.sip import FIRST, RIGHT, build_credentials, build_request
+from kit.wire import build_answer
 
 from auth_diameter import AsyncAuthDiameter, Cause, Config, DiscError, SipRequest
 from auth_diameter.diameter import aio
@@ -70,12 +61,6 @@ def ask(client, request=RIGHT):
 
 def ask_many(client, count, request=RIGHT):
     return asyncio.gather(*(ask(client, request) for _ in range(count)))
-
-
-async def until(what):
-    """Until `what` is true, in as many turns of the loop as it takes."""
-    while not what():
-        await asyncio.sleep(0.001)
 
 
 # ------------------------------------------------------------------ the functions

@@ -21,9 +21,10 @@ from itertools import product
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kit.disc import (
+from kit.disc import CHALLENGE_VALUE
+from kit.sip import build_credentials, build_request, parse_reply
+from kit.wire import (
     CHALLENGE,
-    CHALLENGE_VALUE,
     DESTINATION_REALM,
     METHOD,
     RESOURCE,
@@ -33,9 +34,6 @@ from kit.disc import (
     USER_GROUP,
     USER_NAME,
     build_answer,
-    build_credentials,
-    build_request,
-    parse_reply,
 )
 
 from auth_diameter import Avp, Config, ConfigError, Decision, Message, ParseError, SipRequest

@@ -7,7 +7,19 @@ import secrets
 
 import guessing
 import pytest
-from guessing import PASSWORD, REALM, Telephones, answered, request, requests, running, users, wrong_of
+from guessing import (
+    PASSWORD,
+    REALM,
+    answered,
+    challenge_for,
+    request,
+    requests,
+    running,
+    send_all,
+    telephones,
+    users,
+    wrong_of,
+)
 from kit.process import Server
 
 import auth_diameter as ad
@@ -82,18 +94,17 @@ def test_an_office_with_old_passwords_keeps_no_other_telephone_out(service, old)
 
 def test_a_telephone_with_busy_lamps_after_a_restart_of_disc(db):
     """Eight subscriptions at once on the nonce of before: 407 with stale=true; and then a clean login."""
-    with running(db) as (server, disc), Telephones(server) as telephones:
-        before = telephones.challenge("alice")
-        assert telephones.exchange(requests(before, "alice", PASSWORD, 1)) == {200: 1}
-        port = disc.port
+    with running(db) as (server, disc), telephones(server) as uacs:
+        before = challenge_for(uacs[0], "alice")
+        assert send_all(uacs, requests(before, "alice", PASSWORD, 1)) == {200: 1}
         disc.stop()
-        with Server("disc", "--listen", f"127.0.0.1:{port}", "--db", db) as again:
-            telephones.challenge("alice")  # it is back
+        with Server("disc", "--db", db, listen=disc.where) as again:
+            challenge_for(uacs[0], "alice")  # it is back
             for first in (2, 10):
                 refreshes = requests(before, "alice", PASSWORD, 8, "SUBSCRIBE", first)
-                assert telephones.exchange(refreshes) == {407: 8}
-            challenge = telephones.challenge("alice")
-            assert telephones.exchange(requests(challenge, "alice", PASSWORD, 1)) == {200: 1}
+                assert send_all(uacs, refreshes) == {407: 8}
+            challenge = challenge_for(uacs[0], "alice")
+            assert send_all(uacs, requests(challenge, "alice", PASSWORD, 1)) == {200: 1}
             counts = answered(again)
     assert counts["FOREIGN_NONCE"] == 16
     assert wrong_of(counts) == 0
@@ -103,14 +114,14 @@ def test_a_storm_of_registrations_behind_one_address_after_a_restart(db):
     """Sixty telephones, each with a REGISTER and a SUBSCRIBE on the nonce of before, and then a login."""
     names = [f"new{n}" for n in range(60)]
     old = ad.Challenge.parse(f'Digest realm="{REALM}", nonce="{secrets.token_hex(28)}", qop="auth"')
-    with running(db) as (server, disc), Telephones(server, 60) as telephones:
+    with running(db) as (server, disc), telephones(server, 60) as uacs:
         stale = [
             requests(old, name, PASSWORD, 1, method)[0]
             for name in names
             for method in ("REGISTER", "SUBSCRIBE")
         ]
-        assert telephones.exchange(stale) == {401: 60, 407: 60}
-        challenge = telephones.challenge("alice")
+        assert send_all(uacs, stale) == {401: 60, 407: 60}
+        challenge = challenge_for(uacs[0], "alice")
         logins = [requests(challenge, name, PASSWORD, 1)[0] for name in names]
         # One nonce for all: its count is the same for each, and used by the first.
         logins = [
@@ -120,37 +131,34 @@ def test_a_storm_of_registrations_behind_one_address_after_a_restart(db):
             )
             for n, name in enumerate(names, 1)
         ]
-        assert telephones.exchange(logins) == {200: 60}
+        assert send_all(uacs, logins) == {200: 60}
         assert answered(disc)["PENALIZED"] == 0
 
 
 def test_two_disc_without_a_common_key_lock_nobody_out(db):
     """Their nonces are stale at each other; the passwords are right."""
     with (
-        Server("disc", "--listen", "127.0.0.1:0", "--db", db) as one,
-        Server("disc", "--listen", "127.0.0.1:0", "--db", db) as two,
-        Server(
-            *("serve", "--listen", "127.0.0.1:0"),
-            *("--disc", f"127.0.0.1:{one.port},127.0.0.1:{two.port}"),
-        ) as server,
-        Telephones(server) as telephones,
+        Server("disc", "--db", db) as one,
+        Server("disc", "--db", db) as two,
+        Server("serve", "--disc", f"{one.where},{two.where}") as server,
+        telephones(server) as uacs,
     ):
         statuses = set()
         for _ in range(30):
-            challenge = telephones.challenge("alice")
-            statuses |= set(telephones.exchange(requests(challenge, "alice", PASSWORD, 1)))
+            challenge = challenge_for(uacs[0], "alice")
+            statuses |= set(send_all(uacs, requests(challenge, "alice", PASSWORD, 1)))
         assert statuses <= {200, 401}
         assert answered(one)["PENALIZED"] == answered(two)["PENALIZED"] == 0
 
 
 def test_a_telephone_that_writes_its_outbound_proxy_into_the_digest_uri(db):
     """403 by --uri-policy host, but no guess: its password is right."""
-    with running(db) as (server, disc), Telephones(server) as telephones:
-        challenge = telephones.challenge("alice")
+    with running(db) as (server, disc), telephones(server) as uacs:
+        challenge = challenge_for(uacs[0], "alice")
         for nc in range(1, 8):
             value = authorization(challenge, "alice", PASSWORD, "REGISTER", "sip:sbc.carrier.example", nc=nc)
-            assert telephones.exchange([request("alice", ("Authorization", value))]) == {403: 1}
-        assert telephones.exchange(requests(challenge, "alice", PASSWORD, 1, first=8)) == {200: 1}
+            assert send_all(uacs, [request("alice", ("Authorization", value))]) == {403: 1}
+        assert send_all(uacs, requests(challenge, "alice", PASSWORD, 1, first=8)) == {200: 1}
         assert answered(disc)["OTHER_URI"] == 7
 
 

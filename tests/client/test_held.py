@@ -13,17 +13,10 @@ import time
 from collections import Counter
 
 import pytest
-from kit.disc import (
-    RESPONSE,
-    USER_NAME,
-    answer_all,
-    build_answer,
-    build_credentials,
-    build_request,
-    judge,
-    say_nothing,
-)
+from kit.disc import answer_all, judge, say_nothing
 from kit.machine import PATIENCE, SLACK, wait_until
+from kit.sip import build_credentials, build_request
+from kit.wire import RESPONSE, USER_NAME, build_answer
 
 from auth_diameter import AsyncAuthDiameter, AuthDiameter, Avp, Cause, Config, DiscError, SipRequest
 from auth_diameter.client import aio

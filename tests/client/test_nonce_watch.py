@@ -7,8 +7,9 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from kit.disc import RESPONSE, build_answer, build_credentials, build_request
 from kit.machine import PATIENCE, wait_until
+from kit.sip import build_credentials, build_request
+from kit.wire import RESPONSE, build_answer
 
 import auth_diameter as ad
 from auth_diameter.client import nonce_watch

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from kit.disc import build_credentials, build_request
+from kit.sip import build_credentials, build_request
 
 from auth_diameter import ConfigError, SipRequest
 from auth_diameter.client.pseudovars import compile_template

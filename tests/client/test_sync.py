@@ -17,19 +17,10 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from kit.disc import (
-    CHALLENGE_VALUE,
-    FIRST,
-    RIGHT,
-    answer_all,
-    build_answer,
-    build_credentials,
-    build_request,
-    hang_up,
-    judge,
-    say_nothing,
-)
+from kit.disc import CHALLENGE_VALUE, answer_all, hang_up, judge, say_nothing
 from kit.machine import PATIENCE, SLACK, wait_until
+from kit.sip import FIRST, RIGHT, build_credentials, build_request
+from kit.wire import build_answer
 
 from auth_diameter import AuthDiameter, Cause, Config, DiscError, SipRequest
 from auth_diameter.diameter import sync
@@ -719,7 +710,7 @@ def program(code, disc, tests, timeout=PATIENCE):
 import logging, os, signal, socket, sys, threading, time
 sys.path.insert(0, {str(tests)!r})
 import auth_diameter as ad
-from kit.disc import RIGHT
+from kit.sip import RIGHT
 logging.getLogger("auth_diameter").addHandler(logging.NullHandler())
 config = ad.Config(diameter_client_host="127.0.0.1", diameter_client_port={disc.port}, timeout={timeout})
 """

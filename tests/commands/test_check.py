@@ -3,11 +3,11 @@
 import re
 import signal
 import socket
-import subprocess
 
 import pytest
 from kit.machine import PATIENCE
-from kit.process import ACCOUNT, OURS, Server, assert_one_line
+from kit.process import OURS, Program, Server, assert_one_line
+from kit.sip import ACCOUNT
 
 import auth_diameter as ad
 from auth_diameter.lab.uac import authorization, make_request
@@ -20,7 +20,7 @@ def check(cli, disc, tmp_path):
     def run(data, *options):
         path = tmp_path / "request.sip"
         path.write_bytes(data)
-        return cli("check", path, "--disc", f"127.0.0.1:{disc.port}", *options)
+        return cli("check", path, "--disc", disc.where, *options)
 
     return run
 
@@ -96,7 +96,7 @@ def test_check_of_a_hostile_request_shows_nothing_that_acts_on_a_terminal(cli, d
     data = make_request("REGISTER", "sip:siphub.net", ACCOUNT, headers=[("Authorization", value)])
     path = tmp_path / "request.sip"
     path.write_bytes(data.replace(b"<sip:", b'"\xc2\x9b\\\x07" <sip:', 1))
-    done = cli("check", path, "--disc", f"127.0.0.1:{disc.port}")
+    done = cli("check", path, "--disc", disc.where)
     assert done.status == 1
     assert "\\x1b[2Jalice" in done.out
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", done.out)
@@ -104,7 +104,7 @@ def test_check_of_a_hostile_request_shows_nothing_that_acts_on_a_terminal(cli, d
 
 def test_check_reads_stdin(cli, disc):
     data = make_request("REGISTER", "sip:siphub.net", ACCOUNT)
-    done = cli("check", "-", "--disc", f"127.0.0.1:{disc.port}", stdin=data)
+    done = cli("check", "-", "--disc", disc.where, stdin=data)
     assert (done.status, done.err) == (1, "")
 
 
@@ -136,8 +136,8 @@ def test_check_of_a_disc_that_does_not_allow_us(cli, db, tmp_path):
     """It takes the connection and hangs up, so that it is running."""
     path = tmp_path / "request.sip"
     path.write_bytes(make_request("REGISTER", "sip:siphub.net", ACCOUNT))
-    with Server("disc", "--listen", "127.0.0.1:0", "--db", db, "--allow", "192.0.2.1") as server:
-        done = cli("check", path, "--disc", f"127.0.0.1:{server.port}")
+    with Server("disc", "--db", db, "--allow", "192.0.2.1") as server:
+        done = cli("check", path, "--disc", server.where)
     assert done.status == 2
     assert done.err.endswith("; see its log: does its --allow name this machine?\n")
 
@@ -148,15 +148,10 @@ def test_ctrl_c_while_disc_does_not_answer(tmp_path):
     path.write_bytes(make_request("REGISTER", "sip:siphub.net", ACCOUNT))
     with socket.create_server(("127.0.0.1", 0)) as silent:
         disc_address = f"127.0.0.1:{silent.getsockname()[1]}"
-        with subprocess.Popen(
-            [*OURS, "check", str(path), "--disc", disc_address],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        ) as process:
+        with Program(*OURS, "check", path, "--disc", disc_address) as check:
             silent.settimeout(PATIENCE)
             connection, _ = silent.accept()
             with connection:
                 assert connection.recv(65536)
-                process.send_signal(signal.SIGINT)
-                out, err = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, out, err.strip()) == (130, b"", b"")
+                done = check.stop(signal.SIGINT)
+    assert (done.status, done.out, done.err.strip()) == (130, "", "")

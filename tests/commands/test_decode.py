@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from kit.process import ACCOUNT, assert_one_line
+from kit.process import assert_one_line
+from kit.sip import ACCOUNT
 
 import auth_diameter as ad
 

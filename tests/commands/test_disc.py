@@ -1,30 +1,27 @@
 """auth-diameter disc: DISC in a process of its own."""
 
 import contextlib
-import re
 import signal
-import socket
-import subprocess
 import sys
 
 import pytest
-from kit.machine import PATIENCE, wait_until
-from kit.process import ACCOUNT, Server
+from kit.machine import wait_until
+from kit.process import Server
+from kit.sip import ACCOUNT
+from kit.uac import Account
+from kit.wire import Connection
 
 import auth_diameter as ad
-from auth_diameter.lab.uac import authorization, make_request, parse_reply
+from auth_diameter.lab.uac import parse_reply
 
-# A question without credentials, which is answered with a challenge.
-QUESTION = ad.Message(
-    265, [ad.Avp(283, "siphub.net"), ad.Avp(404, b"6"), ad.Avp(1, ACCOUNT)], application_id=1
-).encode()
+ALICE = Account()
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_disc_says_where_it_listens_and_stops_on_a_signal(db, how):
-    with Server("disc", "--listen", "127.0.0.1:0", "--db", db) as server:
+    with Server("disc", "--db", db) as server:
         assert server.line == f"DISC listening on 127.0.0.1:{server.port}, users from {db}\n"
-        with socket.create_connection(("127.0.0.1", server.port)):
+        with Connection(server.address):
             done = server.stop(how)
     assert (done.status, done.out) == (0, "")
     assert "stopped; answered: nothing" in done.err
@@ -39,36 +36,24 @@ def test_disc_takes_more_connections_than_the_shell_allows_files(db):
         "sys.argv = ['auth-diameter', *sys.argv[1:]];"
         "from auth_diameter.__main__ import main; main()"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", script, "disc", "--listen", "127.0.0.1:0", "--db", str(db)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    with process, contextlib.ExitStack() as stack:
-        stack.callback(process.kill)
-        port = int(re.search(rb"listening on \S+:(\d+)", process.stdout.readline())[1])
+    with (
+        Server("disc", "--db", db, program=[sys.executable, "-c", script]) as server,
+        contextlib.ExitStack() as stack,
+    ):
         for _ in range(200):
-            sock = stack.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE))
-            sock.sendall(QUESTION)
-            assert sock.recv(65536)
-        process.terminate()
-        _, err = process.communicate(timeout=PATIENCE)
-    assert b"CHALLENGED 200" in err
+            assert stack.enter_context(Connection(server.address)).ask()
+        assert "CHALLENGED 200" in server.stop().err
 
 
 def is_challenged(port, source="127.0.0.1"):
     """Whether a connection of this source is answered; else DISC has closed it."""
-    with socket.create_connection(("127.0.0.1", port), PATIENCE, (source, 0)) as sock:
-        try:
-            sock.sendall(QUESTION)
-            return bool(sock.recv(65536))
-        except ConnectionError:
-            return False
+    with Connection(("127.0.0.1", port), source) as connection:
+        return connection.ask() is not None
 
 
 def test_disc_takes_connections_from_allowed_networks_only(db):
     allowed = ("--allow", "127.0.0.2", "--allow", "127.1.0.0/16")
-    with Server("disc", "--listen", "0.0.0.0:0", "--db", db, *allowed) as server:
+    with Server("disc", "--db", db, *allowed, listen="0.0.0.0:0") as server:
         sources = ("127.0.0.1", "127.0.0.2", "127.1.2.3")
         assert [is_challenged(server.port, source) for source in sources] == [False, True, True]
         err = server.stop().err
@@ -77,35 +62,36 @@ def test_disc_takes_connections_from_allowed_networks_only(db):
 
 
 def test_disc_that_anybody_may_ask_says_so(db):
-    with Server("disc", "--listen", "0.0.0.0:0", "--db", db) as server:
+    with Server("disc", "--db", db, listen="0.0.0.0:0") as server:
         err = server.stop().err
     assert f"WARNING anybody who reaches 0.0.0.0:{server.port} may ask: name the networks" in err
     assert err.count("\n") == 2  # it and "stopped"
 
 
 def test_disc_closes_the_connections_beyond_its_limits(db):
-    with Server("disc", "--listen", "127.0.0.1:0", "--db", db, "--max-per-source", "2") as server:
-        address = ("127.0.0.1", server.port)
-        with socket.create_connection(address, PATIENCE), socket.create_connection(address, PATIENCE):
-            assert not is_challenged(server.port)
-            assert is_challenged(server.port, "127.0.0.2")
+    with (
+        Server("disc", "--db", db, "--max-per-source", "2") as server,
+        Connection(server.address),
+        Connection(server.address),
+    ):
+        assert not is_challenged(server.port)
+        assert is_challenged(server.port, "127.0.0.2")
 
 
 def test_verbose_disc_logs_each_question_without_secrets(db, cli, tmp_path):
-    with Server("-v", "disc", "--listen", "127.0.0.1:0", "--db", db) as server:
+    with Server("-v", "disc", "--db", db) as server:
         path = tmp_path / "request.sip"
-        path.write_bytes(make_request("REGISTER", "sip:siphub.net", ACCOUNT))
-        assert cli("check", path, "--disc", f"127.0.0.1:{server.port}").status == 1
+        path.write_bytes(ALICE.request())
+        assert cli("check", path, "--disc", server.where).status == 1
         done = server.stop()
     assert f" DEBUG CHALLENGED about='{ACCOUNT}' source=- server=127.0.0.1 credentials=no\n" in done.err
     assert "nonce" not in done.err
 
 
 def test_verbose_disc_logs_which_group_was_asked_for(db):
-    request = make_request("INVITE", f"sip:{ACCOUNT}", ACCOUNT)
-    with Server("-v", "disc", "--listen", "127.0.0.1:0", "--db", db) as server:
-        config = ad.Config(diameter_client_host="127.0.0.1", diameter_client_port=server.port)
-        with ad.AuthDiameter(config) as auth:
+    request = ALICE.request("INVITE")
+    with Server("-v", "disc", "--db", db) as server:
+        with ad.AuthDiameter(ad.Config(diameter_client_host=server.where)) as auth:
             assert not auth.diameter_is_user_in(request, "From", "no one's")
         done = server.stop()
     line = r" DEBUG NOT_MEMBER about='alice' source=- server=127.0.0.1 group='no\x20one\x27s'"
@@ -134,23 +120,22 @@ def served(db, files):
     db.chmod(0o600)
     key, allowed, log = files
     options = ("--nonce-key", key, "--allow", f"@{allowed}", "--log-file", log)
-    with Server("disc", "--listen", "0.0.0.0:0", "--db", db, *options) as server:
+    with Server("disc", "--db", db, *options, listen="0.0.0.0:0") as server:
         yield server
-        assert server.process.poll() is None
+        assert server.running
+
+
+def decided(server, data):
+    with ad.AuthDiameter(ad.Config(diameter_client_host=server.where)) as auth:
+        return auth.diameter_www_authorize(data, "$fd")
 
 
 def challenge_of(server):
-    config = ad.Config(diameter_client_host=f"127.0.0.1:{server.port}")
-    with ad.AuthDiameter(config) as auth:
-        reply = auth.diameter_www_authorize(make_request("REGISTER", "sip:siphub.net", ACCOUNT), "$fd").reply
-    return parse_reply(reply).challenge()
+    return parse_reply(decided(server, ALICE.request()).reply).challenge()
 
 
 def log_in(server, challenge):
-    value = authorization(challenge, "alice", "wonderland", "REGISTER", "sip:siphub.net")
-    data = make_request("REGISTER", "sip:siphub.net", ACCOUNT, headers=[("Authorization", value)])
-    with ad.AuthDiameter(ad.Config(diameter_client_host=f"127.0.0.1:{server.port}")) as auth:
-        return auth.diameter_www_authorize(data, "$fd").cause
+    return decided(server, ALICE.request("REGISTER", ALICE.answer(challenge))).cause
 
 
 def test_sighup_reads_keys_and_networks_anew(served, files):
@@ -160,7 +145,7 @@ def test_sighup_reads_keys_and_networks_anew(served, files):
     assert not is_challenged(served.port, "127.0.0.2")
     key.write_bytes(b"the new key of all nodes")
     allowed.write_text("127.0.0.1\n127.0.0.2\n")
-    served.process.send_signal(signal.SIGHUP)
+    served.send(signal.SIGHUP)
     wait_for_line(log, "INFO SIGHUP: all was read anew")
     assert is_challenged(served.port, "127.0.0.2")
     assert log_in(served, challenge) is not ad.Cause.AUTHORIZED
@@ -190,7 +175,7 @@ def test_what_cannot_be_read_keeps_all_as_it_was(served, files, tmp_path, name, 
         (tmp_path / name).unlink()
     else:
         (tmp_path / name).write_text(text)
-    served.process.send_signal(signal.SIGHUP)
+    served.send(signal.SIGHUP)
     line = wait_for_line(log, "SIGHUP")
     assert f"ERROR SIGHUP: nothing was changed: {why.format(tmp_path / name)}" in line
     assert log_in(served, challenge) is ad.Cause.AUTHORIZED
@@ -199,11 +184,11 @@ def test_what_cannot_be_read_keeps_all_as_it_was(served, files, tmp_path, name, 
 
 def test_sighup_without_anything_to_read_does_no_harm(db):
     db.chmod(0o600)
-    with Server("disc", "--listen", "127.0.0.1:0", "--db", db) as server:
+    with Server("disc", "--db", db) as server:
         challenge = challenge_of(server)
         for _ in range(3):
-            server.process.send_signal(signal.SIGHUP)
-        assert b"INFO SIGHUP: all was read anew" in server.process.stderr.readline()
+            server.send(signal.SIGHUP)
+        server.wait_for_line("INFO SIGHUP: all was read anew")
         assert log_in(server, challenge) is ad.Cause.AUTHORIZED, "a key that no file has is kept"
         assert server.stop().status == 0
 
@@ -213,7 +198,7 @@ def test_files_that_others_can_read_are_warned_of(db, tmp_path):
     key.write_bytes(b"0123456789abcdef")
     key.chmod(0o644)
     db.chmod(0o644)
-    with Server("disc", "--listen", "127.0.0.1:0", "--db", db, "--nonce-key", key) as server:
+    with Server("disc", "--db", db, "--nonce-key", key) as server:
         err = server.stop().err
     for path in (key, db):
         assert f"WARNING {path}: others than its owner can read it (mode 644): chmod 600 " in err

@@ -2,22 +2,19 @@
 
 import contextlib
 import json
-import os
 import re
 import signal
-import socket
 
 import pytest
-from kit.machine import PATIENCE, wait_until
-from kit.process import ACCOUNT, Server, assert_one_line
-
-from auth_diameter.lab.uac import authorization, make_request, parse_reply
+from kit.machine import wait_until
+from kit.process import Server, assert_one_line
+from kit.uac import Uac
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_serve_says_where_it_listens_and_stops_on_a_signal(disc, how):
     where = f"127.0.0.1:{disc.port}"
-    with Server("serve", "--listen", "127.0.0.1:0", "--disc", where) as server:
+    with Server("serve", "--disc", where) as server:
         assert server.line == f"SIP/UDP listening on 127.0.0.1:{server.port}, asking DISC at {where}\n"
         assert server.stop(how) == (0, "", "")
 
@@ -32,21 +29,20 @@ def test_serve_says_at_its_start_that_disc_is_not_there_and_goes_on(free_port, t
     """.invalid is never a name (RFC 6761)."""
     log = tmp_path / "serve.log"
     options = ("--disc", f"{host}:{free_port}", "--workers", workers, "--log-file", log)
-    with Server("serve", "--listen", "127.0.0.1:0", *options) as server:
+    with Server("serve", *options) as server:
         line = wait_until(log.read_text)
         assert f" WARNING DISC at {host}:{free_port} cannot be reached: " in line
         assert why in line
         assert line.count("\n") == 1
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            assert register(sock, server).status == 503
+        with Uac(server.address) as phone:
+            assert phone.call().status == 503
 
 
 def test_of_several_disc_serve_names_those_that_are_not_there(disc, free_port):
     where = f"127.0.0.1:{disc.port},127.0.0.1:{free_port}"
-    with Server("serve", "--listen", "127.0.0.1:0", "--disc", where) as server:
-        line = server.process.stderr.readline().decode()
-        assert f"DISC at 127.0.0.1:{free_port} cannot be reached" in line
-        assert server.stop().err == ""
+    with Server("serve", "--disc", where) as server:
+        server.wait_for_line(f"DISC at 127.0.0.1:{free_port} cannot be reached")
+        assert server.stop().err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -67,25 +63,9 @@ def test_a_route_script_with_an_error(cli, tmp_path, text, what):
     assert_one_line(cli("serve", "--listen", "127.0.0.1:0", "--route", path), f"route {path}", what)
 
 
-def ask(sock, address, data):
-    sock.settimeout(PATIENCE)
-    sock.sendto(data, address)
-    return parse_reply(sock.recv(65536))
-
-
-def register(sock, server, *headers, account=ACCOUNT):
-    """What a REGISTER of that account leads to."""
-    if sock.getsockname()[1] == 0:
-        sock.bind(("127.0.0.1", 0))
-    data = make_request("REGISTER", "sip:siphub.net", account, local=sock.getsockname(), headers=headers)
-    return ask(sock, (server.host, server.port), data)
-
-
-def guess(sock, server, password, name="alice"):
-    """What a REGISTER with this password leads to."""
-    challenge = register(sock, server).challenge()
-    value = authorization(challenge, name, password, "REGISTER", "sip:siphub.net")
-    return register(sock, server, ("Authorization", value))
+def guess(phone, password, username="alice"):
+    """The status that a REGISTER with this password leads to."""
+    return phone.log_in(password=password, username=username)[1].status
 
 
 @pytest.mark.parametrize("with_route", [False, True])
@@ -98,22 +78,16 @@ def test_a_telephone_registers_through_serve_and_disc(disc, tmp_path, with_route
             "    return request.reply(202, 'Accepted') if decision else decision\n"
         )
         route = ("--route", tmp_path / "route.py")
-    with (
-        Server("serve", "--listen", "127.0.0.1:0", "--disc", f"127.0.0.1:{disc.port}", *route) as server,
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock,
-    ):
-        assert register(sock, server).status == 401
-        assert guess(sock, server, "wonderland").status == (202 if with_route else 200)
+    with Server("serve", "--disc", disc.where, *route) as server, Uac(server.address) as phone:
+        first, second = phone.log_in()
+        assert (first.status, second.status) == (401, 202 if with_route else 200)
         assert server.stop() == (0, "", "")
 
 
 def test_the_realm_of_the_default_route(disc):
-    options = ("--disc", f"127.0.0.1:{disc.port}", "--realm", "siphub.net")
-    with (
-        Server("serve", "--listen", "127.0.0.1:0", *options) as server,
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock,
-    ):
-        assert register(sock, server, account="alice@elsewhere.example").challenge().realm == "siphub.net"
+    options = ("--disc", disc.where, "--realm", "siphub.net")
+    with Server("serve", *options) as server, Uac(server.address) as phone:
+        assert phone.call(account="alice@elsewhere.example").challenge().realm == "siphub.net"
 
 
 # --- who was refused -----------------------------------------------------------------------------------
@@ -126,23 +100,17 @@ def test_who_was_refused_is_a_line_and_who_was_challenged_is_none(disc, tmp_path
     path = tmp_path / "route.py"
     path.write_text(ROUTE.format(status=200))
     route = ("--route", path) if with_route else ()
-    with (
-        Server("serve", "--listen", "127.0.0.1:0", "--disc", f"127.0.0.1:{disc.port}", *route) as server,
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock,
-    ):
-        assert guess(sock, server, "guess").status == 403
-        assert guess(sock, server, "wonderland").status == 200
+    with Server("serve", "--disc", disc.where, *route) as server, Uac(server.address) as phone:
+        assert guess(phone, "guess") == 403
+        assert guess(phone, "wonderland") == 200
         assert re.fullmatch(REFUSED, server.stop().err)
 
 
 def test_the_log_as_json_in_a_file(disc, tmp_path):
     log = tmp_path / "serve.log"
-    options = ("--disc", f"127.0.0.1:{disc.port}", "--log-format", "json", "--log-file", log)
-    with (
-        Server("serve", "--listen", "127.0.0.1:0", *options) as server,
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock,
-    ):
-        assert guess(sock, server, "guess", name="al'i ce").status == 403
+    options = ("--disc", disc.where, "--log-format", "json", "--log-file", log)
+    with Server("serve", *options) as server, Uac(server.address) as phone:
+        assert guess(phone, "guess", "al'i ce") == 403
         assert server.stop() == (0, "", "")
     [line] = log.read_text("ascii").splitlines()
     found = json.loads(line)
@@ -174,19 +142,19 @@ VERSION = (
 
 @pytest.fixture
 def phone():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        yield sock
+    with Uac() as uac:
+        yield uac
 
 
 @contextlib.contextmanager
 def serving(disc, tmp_path, workers=1, text=None):
     """A server with a route that answers 201, and a log."""
     (tmp_path / "route.py").write_text(VERSION.format(status=201) if text is None else text)
-    options = ("--disc", f"127.0.0.1:{disc.port}", "--workers", workers)
+    options = ("--disc", disc.where, "--workers", workers)
     files = ("--route", tmp_path / "route.py", "--log-file", tmp_path / "serve.log")
-    with Server("serve", "--listen", "127.0.0.1:0", *options, *files) as server:
+    with Server("serve", *options, *files) as server:
         yield server
-        assert server.process.poll() is None
+        assert server.running or server.process.returncode == 0
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -196,13 +164,13 @@ def test_sighup_reads_the_route_anew(disc, tmp_path, workers):
     with serving(disc, tmp_path, workers) as server:
         for status in (202, 203):
             (tmp_path / "route.py").write_text(VERSION.format(status=status))
-            server.process.send_signal(signal.SIGHUP)
-            server.process.send_signal(signal.SIGHUP)
+            server.send(signal.SIGHUP)
+            server.send(signal.SIGHUP)
             for _ in range(10):  # of another port each, so that all workers are asked
 
                 def answered(expected=status):
-                    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-                        return register(sock, server).status == expected
+                    with Uac(server.address) as phone:
+                        return phone.call().status == expected
 
                 wait_until(answered)
         assert "INFO SIGHUP: all was read anew" in log.read_text()
@@ -216,12 +184,12 @@ def test_what_cannot_be_read_keeps_all_as_it_was_with_one_line(disc, tmp_path, p
         (tmp_path / "route.py").write_text("x = 1\nraise KeyError('boo')\n")
         log.touch()
         log.rename(moved)
-        server.process.send_signal(signal.SIGHUP)
+        server.send(signal.SIGHUP)
         [line] = wait_until(moved.read_text).splitlines()
         assert line.endswith(
             f"ERROR SIGHUP: nothing was changed: route {tmp_path}/route.py, line 2: KeyError: 'boo'"
         )
-        assert register(phone, server).status == 201
+        assert phone.ask(phone.request(), server.address).status == 201
         assert not log.exists()
 
 
@@ -238,24 +206,25 @@ def test_whatever_a_script_raises_ends_no_server(disc, tmp_path, phone, workers,
     log = tmp_path / "serve.log"
     with serving(disc, tmp_path, workers) as server:
         (tmp_path / "route.py").write_text(script)
-        server.process.send_signal(signal.SIGHUP)
+        server.send(signal.SIGHUP)
         wait_until(lambda: "mute" in log.read_text())
         assert "ERROR SIGHUP: nothing was changed\n" in log.read_text()
-        assert register(phone, server).status == 201
+        assert phone.ask(phone.request(), server.address).status == 201
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_sighup_opens_the_log_anew_for_logrotate(disc, tmp_path, phone, workers):
     log, moved = tmp_path / "serve.log", tmp_path / "serve.log.1"
     with serving(disc, tmp_path, workers, ROUTE.format(status=200)) as server:
-        assert guess(phone, server, "guess").status == 403
+        phone.to = server.address
+        assert guess(phone, "guess") == 403
         log.rename(moved)
-        server.process.send_signal(signal.SIGHUP)
+        server.send(signal.SIGHUP)
         wait_until(lambda: log.exists() and "all was read anew" in log.read_text())
 
         def refused():
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-                guess(sock, server, "guess")
+            with Uac(server.address) as other:
+                guess(other, "guess")
             return "refused user=" in log.read_text()
 
         wait_until(refused)
@@ -268,10 +237,10 @@ def test_a_file_that_cannot_be_opened_keeps_the_log(disc, tmp_path, phone):
         log.rename(moved)
         log.mkdir()
         (tmp_path / "route.py").write_text(VERSION.format(status=202))
-        server.process.send_signal(signal.SIGHUP)
+        server.send(signal.SIGHUP)
         line = wait_until(moved.read_text)
         assert f"nothing was changed: --log-file {log}: Is a directory" in line
-        assert register(phone, server).status == 201
+        assert phone.ask(phone.request(), server.address).status == 201
 
 
 def test_sighup_loses_no_request(disc, tmp_path, phone):
@@ -280,16 +249,11 @@ def test_sighup_loses_no_request(disc, tmp_path, phone):
         "    return", "    await asyncio.sleep(0.3)\n    return"
     )
     with serving(disc, tmp_path, text=slow) as server:
-        phone.bind(("127.0.0.1", 0))
-        phone.settimeout(PATIENCE)
         for number in range(20):
-            data = make_request(
-                "REGISTER", "sip:siphub.net", ACCOUNT, local=phone.getsockname(), call_id=f"c{number}"
-            )
-            phone.sendto(data, (server.host, server.port))
+            phone.send(phone.request(), server.address)
             if number % 5 == 0:
-                server.process.send_signal(signal.SIGHUP)
-        assert {parse_reply(phone.recv(65536)).status for _ in range(20)} == {201}
+                server.send(signal.SIGHUP)
+        assert {phone.receive().status for _ in range(20)} == {201}
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -307,18 +271,15 @@ def test_sighup_does_not_end_a_server_that_starts(disc, tmp_path, workers):
     )
     (tmp_path / "click.py").write_text(again)
     (tmp_path / "uvloop.py").write_text("raise ModuleNotFoundError\n")  # it needs ssl
-    options = ("--disc", f"127.0.0.1:{disc.port}", "--workers", workers)
-    with Server("serve", "--listen", "127.0.0.1:0", *options, env={"PYTHONPATH": str(tmp_path)}) as server:
-        assert "INFO SIGHUP: all was read anew" in server.process.stderr.readline().decode()
+    options = ("--disc", disc.where, "--workers", workers)
+    with Server("serve", *options, env={"PYTHONPATH": str(tmp_path)}) as server:
+        server.wait_for_line("INFO SIGHUP: all was read anew")
         assert server.stop().status == 0
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_sighup_and_sigterm_together_end_it_in_order(disc, tmp_path, workers):
     with serving(disc, tmp_path, workers) as server:
-        pid = server.process.pid
-        os.kill(pid, signal.SIGSTOP)
-        for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGHUP, signal.SIGCONT):
-            os.kill(pid, number)
-        assert server.process.wait(PATIENCE) == 0
-        server.process.poll = lambda: None  # it was to end
+        for number in (signal.SIGSTOP, signal.SIGHUP, signal.SIGTERM, signal.SIGHUP, signal.SIGCONT):
+            server.send(number)
+        assert server.wait().status == 0

@@ -12,7 +12,8 @@ import sys
 import pytest
 from kit.lookups import ha1, is_member
 from kit.machine import PATIENCE
-from kit.process import ACCOUNT, OURS, assert_one_line
+from kit.process import OURS, assert_one_line
+from kit.sip import ACCOUNT
 
 import auth_diameter as ad
 from auth_diameter.store import schema

@@ -8,7 +8,8 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kit.disc import SIP_MSGID, build_answer, build_request
+from kit.sip import build_request
+from kit.wire import SIP_MSGID, build_answer
 
 from auth_diameter import Avp, Config, Message, SipRequest
 from auth_diameter._core import Question, authentication

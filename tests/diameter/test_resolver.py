@@ -182,7 +182,7 @@ HANGING = """
 import asyncio, socket, sys, time
 import auth_diameter as ad
 sys.path.insert(0, {tests!r})
-from kit.disc import RIGHT
+from kit.sip import RIGHT
 
 socket.getaddrinfo = lambda *args, **kwargs: time.sleep(60)
 config = ad.Config(diameter_client_host="slow.example", timeout=1.0, connect_timeout=30.0)

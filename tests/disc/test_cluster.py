@@ -5,12 +5,14 @@ import contextlib
 import pytest
 from kit.machine import wait_until
 from kit.process import Server
+from kit.sip import PASSWORD
+from kit.uac import Account
 
 import auth_diameter as ad
-from auth_diameter.lab.uac import authorization, make_request, parse_reply
+from auth_diameter.lab.uac import parse_reply
 from auth_diameter.store.accounts import Accounts
 
-ACCOUNT, PASSWORD = "alice@siphub.net", "wonderland"
+ALICE = Account()
 OLD, NEW = b"the old key of all nodes", b"the new key of all nodes"
 
 
@@ -33,34 +35,25 @@ def disc(db, tmp_path):
             file = tmp_path / f"key{number}-{key[4:7].decode()}"
             file.write_bytes(key)
             options += ["--nonce-key", file]
-        with Server("disc", "--listen", "127.0.0.1:0", "--db", db, *options) as server:
+        with Server("disc", "--db", db, *options) as server:
             yield server
 
     return start
 
 
-def register(*headers):
-    return make_request("REGISTER", "sip:siphub.net", ACCOUNT, headers=headers)
-
-
 def ask(server, data):
-    with ad.AuthDiameter(
-        ad.Config(diameter_client_port=server.port, diameter_client_host="127.0.0.1")
-    ) as auth:
+    with ad.AuthDiameter(ad.Config(diameter_client_host=server.where)) as auth:
         return auth.diameter_www_authorize(data, "$fd")
 
 
-def answer_to(decision, nc=1):
+def answer_to(decision):
     """The request with the answer to this challenge."""
-    challenge = parse_reply(decision.reply).challenge()
-    return register(
-        ("Authorization", authorization(challenge, "alice", PASSWORD, "REGISTER", "sip:siphub.net", nc=nc))
-    )
+    return ALICE.request("REGISTER", ALICE.answer(decision.reply))
 
 
 def test_a_restarted_disc_takes_its_own_nonces(disc):
     with disc(OLD) as server:
-        request = answer_to(ask(server, register()))
+        request = answer_to(ask(server, ALICE.request()))
     with disc(OLD) as server:
         assert ask(server, request)
         # The very same request again is its retransmission. With other bytes around the credentials it is
@@ -75,11 +68,9 @@ def test_the_same_request_from_another_address_is_a_replay(disc):
     """Not a retransmission: whoever overheard it may have sent it. RFC 7616, 5.5."""
     with (
         disc(OLD) as server,
-        ad.AuthDiameter(
-            ad.Config(diameter_client_port=server.port, diameter_client_host="127.0.0.1")
-        ) as auth,
+        ad.AuthDiameter(ad.Config(diameter_client_host=server.where)) as auth,
     ):
-        data = answer_to(auth.diameter_www_authorize(register(), "$fd"))
+        data = answer_to(auth.diameter_www_authorize(ALICE.request(), "$fd"))
         here, there = ("192.0.2.1", 5060), ("192.0.2.2", 5060)
         asked = [
             auth.diameter_www_authorize(ad.SipRequest(data, source), "$fd")
@@ -94,7 +85,7 @@ def test_the_same_request_from_another_address_is_a_replay(disc):
 def test_without_a_key_file_a_restart_makes_all_nonces_stale(disc):
     """RFC 7616, 3.3: without stale=true a telephone would take its right password for wrong."""
     with disc() as server:
-        request = answer_to(ask(server, register()))
+        request = answer_to(ask(server, ALICE.request()))
     with disc() as server:
         decision = ask(server, request)
         assert decision.cause is ad.Cause.CHALLENGED
@@ -104,15 +95,15 @@ def test_without_a_key_file_a_restart_makes_all_nonces_stale(disc):
 def test_nodes_with_one_key_take_each_others_nonces(disc):
     with disc(OLD) as first, disc(OLD) as second:
         for asked, answered in ((first, second), (second, first)):
-            assert ask(answered, answer_to(ask(asked, register())))
+            assert ask(answered, answer_to(ask(asked, ALICE.request())))
 
 
 def test_a_change_of_key_in_three_steps_refuses_nobody(disc):
     """A node with the new key in front, then all of them, then the old one goes."""
     with disc(OLD) as before, disc(NEW, OLD) as between, disc(NEW) as after:
-        assert ask(between, answer_to(ask(before, register())))
-        assert ask(after, answer_to(ask(between, register())))
-        assert ask(after, answer_to(ask(before, register()))).cause is ad.Cause.CHALLENGED
+        assert ask(between, answer_to(ask(before, ALICE.request())))
+        assert ask(after, answer_to(ask(between, ALICE.request())))
+        assert ask(after, answer_to(ask(before, ALICE.request()))).cause is ad.Cause.CHALLENGED
 
 
 @pytest.mark.parametrize(
@@ -126,7 +117,7 @@ def test_nodes_without_a_common_key_are_noticed_by_the_client(disc, caplog, keys
         auth = stack.enter_context(ad.AuthDiameter(config))
 
         def both_are_asked():
-            auth.diameter_www_authorize(answer_to(auth.diameter_www_authorize(register(), "$fd")), "$fd")
+            auth.diameter_www_authorize(answer_to(auth.diameter_www_authorize(ALICE.request(), "$fd")), "$fd")
             return all(peer.connections for peer in auth.stats().peers)
 
         wait_until(both_are_asked)

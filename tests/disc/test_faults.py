@@ -7,7 +7,18 @@ import sqlite3
 import time
 
 import pytest
+from kit import wire
 from kit.machine import PATIENCE, SLACK
+from kit.wire import (
+    DESTINATION_REALM,
+    NOW,
+    SIP_MSGID,
+    USER_NAME,
+    aa_request,
+    credentials_avps,
+    group_avps,
+    result_code,
+)
 
 import auth_diameter as ad
 from auth_diameter._core import RequestStream
@@ -21,18 +32,16 @@ from auth_diameter.verifier.config import VerifierConfig
 from auth_diameter.verifier.outcome import Outcome
 
 REALM = "siphub.net"
-NOW = 1_800_000_000.0
 UNABLE = 5012
 BATCH = 100
 
 
 def challenge_question(number, realm=REALM):
-    return message(number, ad.Avp(283, realm), ad.Avp(404, b"6"), ad.Avp(1, f"alice@{REALM}"))
+    return message(number, ad.Avp(DESTINATION_REALM, realm))
 
 
 def group_question(number, user_name, group="staff"):
-    avps = (ad.Avp(283, REALM), ad.Avp(404, b"8"), ad.Avp(405, group), ad.Avp(1, user_name))
-    return message(number, *avps)
+    return message(number, *group_avps(user_name, group))
 
 
 def credentials_question(number, username, realm=REALM):
@@ -40,14 +49,7 @@ def credentials_question(number, username, realm=REALM):
         b'Digest username="' + quoted(username) + b'", realm="' + quoted(realm) + b'", nonce="0",'
         b' uri="sip:a", response="' + b"0" * 32 + b'"'
     )
-    avps = (
-        ad.Avp(283, REALM),
-        ad.Avp(404, b"6"),
-        ad.Avp(1, "a"),
-        ad.Avp(401, value),
-        ad.Avp(403, "REGISTER"),
-    )
-    return message(number, *avps)
+    return message(number, ad.Avp(USER_NAME, "a"), *credentials_avps(value))
 
 
 def quoted(text):
@@ -56,7 +58,7 @@ def quoted(text):
 
 
 def message(number, *avps):
-    return ad.Message(265, avps, application_id=1, hop_by_hop=number).encode()
+    return aa_request(*avps, number=number, without=(SIP_MSGID,))
 
 
 def of_our_client(question):
@@ -66,11 +68,8 @@ def of_our_client(question):
 
 def ask(disc, questions, now):
     """The Result-Code of each answer, by number of the question."""
-    out = bytearray()
-    asked = RequestStream().feed(b"".join(questions))
-    disc.answer(asked, out, now)
-    answers = [ad.Message.decode(answer) for answer in ad.Framer().feed(out)]
-    found = {answer.hop_by_hop: answer.find(268).value for answer in answers}
+    answers = wire.ask(disc, *questions, now=now)
+    found = {answer.hop_by_hop: result_code(answer) for answer in answers}
     assert len(found) == len(answers), "a question was answered twice"
     return found
 

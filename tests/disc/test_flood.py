@@ -9,13 +9,15 @@ from kit.process import Server
 
 from auth_diameter.store.accounts import Accounts
 
+pytestmark = pytest.mark.campaign
+
 
 @pytest.fixture
 def server(tmp_path):
     path = tmp_path / "users.sqlite"
     with Accounts.create(path) as store:
         store.add_user("alice", "siphub.net", "wonderland")
-    with Server("disc", "--listen", "127.0.0.1:0", "--db", path) as started:
+    with Server("disc", "--db", path) as started:
         yield started
 
 

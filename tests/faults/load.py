@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
-import socket
 import threading
 import time
 from collections import Counter
@@ -23,6 +22,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Self
+
+from kit.uac import Uac
 
 from auth_diameter import AsyncAuthDiameter, AuthDiameter, Config, Decision
 from auth_diameter._core import Challenge, format_challenge
@@ -41,7 +42,6 @@ PATIENCE = 5.0  # seconds for the last answers
 
 _AHEAD = 200  # of them, that are started before the load
 _THREADS = 1024  # more than wait at a time: the rate, times twice the time limit
-_SIP_BUFFER = 4 << 20  # bytes of replies that wait in the kernel
 
 
 # ---------------------------------------------------------------------- who asks
@@ -338,33 +338,24 @@ class UdpLoad(Load):
         super().__init__(rate)
         self._copies, self._step = copies, step
         self._requests: dict[int, bytes] = {}  # by serial: those that are to be sent again
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SIP_BUFFER)
-        self._socket.settimeout(0.1)  # after which it looks whether it is to end
-        self._socket.bind((LOOPBACK, 0))
-        self._local = self._socket.getsockname()
-        self._address = (LOOPBACK, port)
+        self._uac = Uac((LOOPBACK, port))
+        self._local = self._uac.local
         self._ending = threading.Event()
         self._receiver = threading.Thread(target=self._receive, name="telephone", daemon=True)
         self._receiver.start()
 
     def _send(self, entry: Entry, request: bytes) -> None:
-        self._send_one(request)
+        self._uac.send(request)
         if self._copies > 1:
             self._requests[entry.serial] = request
             for copy in range(1, self._copies):
                 if before := self._requests.get(entry.serial - copy * self._step):
-                    self._send_one(before)
-
-    def _send_one(self, request: bytes) -> None:
-        with contextlib.suppress(ConnectionRefusedError):  # told of an earlier one
-            self._socket.sendto(request, self._address)
+                    self._uac.send(before)
 
     def _receive(self) -> None:
         while not self._ending.is_set():
-            try:
-                reply = self._socket.recv(1 << 16)
-            except (TimeoutError, ConnectionRefusedError):
+            reply = self._uac.receive_bytes(0.1)  # after which it looks whether it is to end
+            if reply is None:
                 continue
             at = reply.index(b"Call-ID: ") + 9
             serial = int(reply[at : at + 8])
@@ -373,7 +364,7 @@ class UdpLoad(Load):
     def _finish(self) -> None:
         self._ending.set()
         self._receiver.join()
-        self._socket.close()
+        self._uac.close()
 
 
 @contextlib.contextmanager

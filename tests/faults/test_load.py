@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import socket
-import threading
 import time
 
 import pytest
-from faults.load import LOOPBACK, PATIENCE, AsyncLoad, Load, Record, ThreadsLoad, UdpLoad, wait_until
+from faults.load import PATIENCE, AsyncLoad, Load, Record, ThreadsLoad, UdpLoad, wait_until
 from faults.world import World
-from kit.disc import RESPONSE, FakeDisc, build_answer, hang_up, say_nothing
+from kit.disc import FakeDisc, hang_up, say_nothing
+from kit.uas import EasySipServer
+from kit.wire import RESPONSE, build_answer
 
 from auth_diameter import Config
 
@@ -85,38 +85,11 @@ def test_time_counts_from_when_a_request_was_due(fake_disc, load):
     assert record.bad[0].took >= 0.3
 
 
-class Phone(threading.Thread):
-    """A SIP host that answers `times` to each request, with 200."""
-
-    def __init__(self, times: int) -> None:
-        super().__init__(daemon=True)
-        self.times = times
-        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.sock.bind((LOOPBACK, 0))
-        self.sock.settimeout(0.05)  # after which it looks whether it is to end
-        self.over = threading.Event()
-        self.start()
-
-    def run(self) -> None:
-        with self.sock:
-            while not self.over.is_set():
-                try:
-                    data, source = self.sock.recvfrom(1 << 16)
-                except TimeoutError:
-                    continue
-                head = b"SIP/2.0 200 OK\r\nCall-ID: " + data.partition(b"Call-ID: ")[2][:8] + b"\r\n\r\n"
-                for _ in range(self.times):
-                    self.sock.sendto(head, source)
-
-
 @pytest.mark.parametrize("times", [0, 1, 2])
 def test_what_is_lost_or_answered_twice_shows(times):
-    phone = Phone(times)
-    with UdpLoad(phone.sock.getsockname()[1], rate=RATE) as load:
+    with EasySipServer(times) as server, UdpLoad(server.port, rate=RATE) as load:
         time.sleep(SECONDS)
         record = load.stop(PATIENCE if times else 0.0)
         assert record.lost == (len(record) if times == 0 else 0)
         assert wait_until(lambda: record.twice == (len(record) if times == 2 else 0))
-    phone.over.set()
-    phone.join()
     assert record.strays["none"] == record.lost

@@ -19,40 +19,34 @@ from faults.proxy import (
     halved,
     with_unknown_id,
 )
-from kit.disc import SIP_MSGID, FakeDisc, build_answer, judge, say_nothing
+from kit.disc import FakeDisc, judge, say_nothing
 from kit.machine import PATIENCE, SLACK
+from kit.wire import DESTINATION_REALM, USER_NAME, Connection, aa_request, build_answer, number_of
 
-from auth_diameter import Avp, Message
-from auth_diameter._core import Framer
+from auth_diameter import Message
 
 LATE = 0.1  # seconds; long against what loopback takes
 
 
 def question(msgid: int) -> bytes:
     """An AA-Request with nothing in it but what an answer needs."""
-    avps = [Avp(404, b"6"), Avp(SIP_MSGID, msgid.to_bytes(4, "big"), flags=0)]
-    return Message(265, avps, application_id=1).encode()
+    return aa_request(number=msgid, hop_by_hop=0, without=(DESTINATION_REALM, USER_NAME))
 
 
-class Client:
+class Client(Connection):
     """A connection to the proxy."""
 
     def __init__(self, port: int) -> None:
-        self.sock = socket.create_connection((LOOPBACK, port), PATIENCE)
-        self._framer = Framer()
+        super().__init__((LOOPBACK, port))
 
     def ask(self, *msgids: int) -> None:
         self.sock.sendall(b"".join(map(question, msgids)))
 
     def answers(self, count: int) -> list[int]:
         """The SIP-MSGIDs of the next answers."""
-        found: list[int] = []
-        while len(found) < count:
-            data = self.sock.recv(1 << 16)
-            assert data, "the connection ended"
-            for message in self._framer.feed(data):
-                found.append(int.from_bytes(Message.decode(message).find(SIP_MSGID).data, "big"))
-        return found
+        found = [self.receive() for _ in range(count)]
+        assert None not in found, "the connection ended"
+        return list(map(number_of, found))
 
     def all_bytes(self) -> bytes:
         """What comes until the end of the connection."""

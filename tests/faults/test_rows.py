@@ -14,7 +14,7 @@ from faults.report import ROWS, run_short
 from faults.rows.process import FAKETIME
 from faults.rows.store import has_namespaces
 
-pytestmark = pytest.mark.faults
+pytestmark = pytest.mark.campaign
 
 
 @pytest.mark.parametrize("name", ROWS)

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
-import re
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -18,116 +14,11 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from faults.load import KEY, LOOPBACK, RATE, AsyncLoad, Load, ThreadsLoad, UdpLoad, make_database
+from kit.process import OURS, UNBUFFERED, Server
 
 from auth_diameter import Config
 
-OURS = [sys.executable, "-m", "auth_diameter"]
-_STARTUP = 20.0  # seconds; it takes a fifth of one
-_ENDING = 20.0  # seconds
-
 _T = TypeVar("_T")
-
-
-class Daemon:
-    """One of our commands, which keeps its port when it is started again.
-
-    :param prefix: a command that runs the command.
-    """
-
-    def __init__(
-        self,
-        log: Path,
-        command: str,
-        *arguments: object,
-        env: dict[str, str] | None = None,
-        prefix: Sequence[str] = (),
-    ) -> None:
-        self.port = 0
-        self._log = log
-        self._command = [*prefix, *OURS, command]
-        self._arguments = [str(argument) for argument in arguments]
-        self._env = {**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})}
-        self.process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def pid(self) -> int:
-        """Of the process that runs."""
-        assert self.process is not None
-        return self.process.pid
-
-    @property
-    def address(self) -> tuple[str, int]:
-        """Where it listens."""
-        return LOOPBACK, self.port
-
-    def output(self) -> str:
-        """What it has printed and logged since its first start."""
-        return self._log.read_text(errors="replace")
-
-    def start(self, **options: Any) -> Self:
-        """Starts it and waits until it listens. :param options: of subprocess.Popen."""
-        before = len(self.output()) if self._log.exists() else 0
-        with self._log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*self._command, "--listen", f"{LOOPBACK}:{self.port}", *self._arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=self._env,
-                **options,
-            )
-        deadline = time.monotonic() + _STARTUP
-        while not (found := re.search(r"listening on 127\.0\.0\.1:(\d+)", self.output()[before:])):
-            assert self.process.poll() is None, self.output()
-            assert time.monotonic() < deadline, self.output()
-            time.sleep(0.01)
-        self.port = int(found[1])
-        return self
-
-    def kill(self) -> None:
-        """Kill -9; returns when it is gone, and its connections with it."""
-        self.send(signal.SIGKILL)
-        assert self.process is not None
-        self.process.wait(_ENDING)
-
-    def freeze(self) -> None:
-        """SIGSTOP: it is there, its kernel takes what is sent, and nothing comes."""
-        self.send(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """SIGCONT."""
-        self.send(signal.SIGCONT)
-
-    def terminate(self) -> int:
-        """SIGTERM; its exit status."""
-        self.send(signal.SIGTERM)
-        return self.wait()
-
-    def send(self, number: int) -> None:
-        """Sends a signal."""
-        assert self.process is not None
-        self.process.send_signal(number)
-
-    def wait(self) -> int:
-        """Until it ends by itself; its exit status."""
-        assert self.process is not None
-        return self.process.wait(_ENDING)
-
-    def end(self) -> None:
-        """Kills it if it runs."""
-        if self.process is not None and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait(_ENDING)
-
-    def resident(self) -> int:
-        """Bytes of its memory (proc(5): resident)."""
-        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
-
-    def cpu(self) -> float:
-        """Seconds of CPU that it has used (proc(5): utime, stime)."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class Metronome:
@@ -175,7 +66,7 @@ class World:
 
     def __init__(self) -> None:
         self._stack = contextlib.ExitStack()
-        self.daemons: list[Daemon] = []
+        self.daemons: list[Server] = []
 
     def __enter__(self) -> Self:
         # Clients, the proxy and many threads share one interpreter here: none is to wait long for its turn.
@@ -201,26 +92,26 @@ class World:
         """Enters a context for as long as this world lasts."""
         return self._stack.enter_context(context)
 
-    def daemon(self, command: str, *arguments: object, **options: Any) -> Daemon:
-        """One of our commands, yet to be started."""
-        log = self.folder / f"{len(self.daemons)}-{command}.log"
-        daemon = Daemon(log, command, *arguments, **options)
-        self.daemons.append(daemon)
-        self._stack.callback(daemon.end)
-        return daemon
+    def daemon(
+        self, *arguments: object, env: dict[str, str] | None = None, prefix: Sequence[str] = ()
+    ) -> Server:
+        """One of our commands, up. :param prefix: a command that runs the command."""
+        server = self.enter(Server(*arguments, env={**UNBUFFERED, **(env or {})}, program=[*prefix, *OURS]))
+        self.daemons.append(server)
+        return server
 
-    def disc(self, *arguments: object, env: dict[str, str] | None = None) -> Daemon:
+    def disc(self, *arguments: object, env: dict[str, str] | None = None) -> Server:
         """A DISC that runs; all of a world accept each other's challenges."""
-        return self.daemon("disc", "--db", self.db, "--nonce-key", self.key, *arguments, env=env).start()
+        return self.daemon("disc", "--db", self.db, "--nonce-key", self.key, *arguments, env=env)
 
-    def serve(self, *ports: int, env: dict[str, str] | None = None) -> Daemon:
+    def serve(self, *ports: int, env: dict[str, str] | None = None) -> Server:
         """A SIP host that asks DISC at these ports and runs.
 
         All subscribers call from one address, and one of four with a wrong password: without
         ``--no-penalty`` that is somebody who guesses.
         """
         disc = ",".join(f"{LOOPBACK}:{port}" for port in ports)
-        return self.daemon("serve", "--no-penalty", "--disc", disc, env=env).start()
+        return self.daemon("serve", "--no-penalty", "--disc", disc, env=env)
 
     def loads(
         self,
@@ -242,7 +133,7 @@ class World:
         }
         return [made[kind]() for kind in kinds]
 
-    def telephones(self, serve: Daemon, rate: float = RATE, **options: Any) -> UdpLoad:
+    def telephones(self, serve: Server, rate: float = RATE, **options: Any) -> UdpLoad:
         """A load on a SIP host. :param options: of `UdpLoad`."""
         load = self.enter(UdpLoad(serve.port, rate, **options))
         # Ends before the load does, lest a late reply go to whoever then has the load's port.

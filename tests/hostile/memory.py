@@ -11,21 +11,23 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import socket
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from itertools import count, cycle, islice
 from pathlib import Path
 
 from hostile import corpora
 from hostile.mutants import BASES
-from hostile.play import DOMAIN, MSGID, SOURCE
-from hostile.processes import Phone, SipServer, Watched, fill
-from kit.disc import RIGHT, build_answer
+from hostile.play import MSGID, SOURCE
+from hostile.processes import Phone, fill, stop
+from kit.disc import FakeConnection, FakeDisc
 from kit.machine import wait_until
+from kit.process import Server
+from kit.sip import DOMAIN, RIGHT
+from kit.wire import Connection, build_answer
 
 from auth_diameter import Config, SipRequest
 from auth_diameter._core import AnswerStream
@@ -79,17 +81,17 @@ def flood_serve(host: tuple[str, int]) -> Iterator[Load]:
     First they fill the memory that `serve` has for retransmissions, so that it has all it may have: that of
     replies, 48 MiB, for a reply repeats every Via; and each page of the index to them, 9 MiB.
     """
-    stranger, alice = Phone(), Phone()
+    stranger, alice = Phone(host), Phone(host)
     numbers = count()
 
     def send(datagrams: Iterable[bytes]) -> None:
         for data in datagrams:
             number = next(numbers)
             # What stands behind a body does not count (RFC 3261, 18.3).
-            stranger.send(data[: MOST - 12] + b"%012d" % number, host)
+            stranger.send(data[: MOST - 12] + b"%012d" % number)
             if number % 50 == 49:
-                alice.ask(host)
-                while stranger.receive(0.0) is not None:
+                alice.call()
+                while stranger.receive_bytes(0.0) is not None:
                     pass
 
     send([corpora.register("Via: SIP/2.0/UDP 192.0.2.2;branch=" + "a" * 60_000)] * 1300)
@@ -104,16 +106,16 @@ def flood_serve(host: tuple[str, int]) -> Iterator[Load]:
 def flood_disc(address: tuple[str, int]) -> Iterator[Load]:
     """Messages one behind the other, on a new connection wherever DISC hangs up or would wait."""
     source = cycle(messages())
-    good = SipServer(address)
+    good = Connection(address)
 
     def load(total: int) -> None:
-        server = SipServer(address)
+        server = Connection(address)
         for number, data in enumerate(islice(source, total)):
             server.send(data)
             size = int.from_bytes(data[1:4], "big")
             if data[:1] != b"\1" or size < 20 or size % 4 or size != len(data):
                 server.close()
-                server = SipServer(address)
+                server = Connection(address)
             elif number % 20 == 19:
                 good.ask()
                 server.look()
@@ -161,31 +163,26 @@ _QUEUE = (
 )  # bytes that may wait in the socket of `serve`, a quarter of what it takes, so that none is lost
 
 
-@contextmanager
-def hanging_disc(reads: bool) -> Iterator[tuple[str, int]]:
-    """The address of a DISC that never answers. :param reads: whether it takes what it is asked."""
-    connections = []
+class HangingDisc(FakeDisc):
+    """A DISC that never answers. :param reads: whether it takes what it is asked."""
 
-    def read(connection: socket.socket) -> None:
-        with suppress(OSError):  # the end
-            while connection.recv(1 << 20):
+    def __init__(self, reads: bool) -> None:
+        super().__init__()
+        self._reads = reads
+        self._over = threading.Event()
+
+    def read(self, connection: FakeConnection) -> None:
+        """Keeps nothing."""
+        if self._reads:
+            while connection.sock.recv(1 << 20):
                 pass
+        else:
+            self._over.wait()
 
-    def accept() -> None:
-        with suppress(OSError):
-            while True:
-                connections.append(listener.accept()[0])
-                if reads:
-                    threading.Thread(target=read, args=(connections[-1],), daemon=True).start()
-
-    with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
-        thread = threading.Thread(target=accept, daemon=True)
-        thread.start()
-        yield listener.getsockname()
-        listener.shutdown(socket.SHUT_RDWR)
-        thread.join()
-    for connection in connections:
-        connection.close()
+    def stop(self) -> None:
+        """See `FakeDisc.stop`."""
+        self._over.set()
+        super().stop()
 
 
 def _large(where: str, number: int, method: str = "REGISTER") -> bytes:
@@ -230,18 +227,18 @@ def _socket_of(port: int) -> tuple[int, int]:
 class Flood:
     """Datagrams to the SIP host, no faster than it takes them: none is lost."""
 
-    def __init__(self, serve: Watched) -> None:
+    def __init__(self, serve: Server) -> None:
         self._serve = serve
-        self.phone = Phone()
+        self.phone = Phone(serve.address)
         self.sent = 0
 
     def send(self, data: bytes) -> None:
         """One; the replies so far are thrown away."""
-        self.phone.send(data, self._serve.address)
+        self.phone.send(data)
         self.sent += 1
         if self.sent % 8 == 0:
             wait_until(lambda: _socket_of(self._serve.address[1])[0] < _QUEUE)
-            while self.phone.receive(0.0) is not None:
+            while self.phone.receive_bytes(0.0) is not None:
                 pass
 
     def finish(self) -> None:
@@ -267,32 +264,31 @@ def peak_while_disc_hangs(where: str, total: int, reads: bool, filled: bool) -> 
     At the end it must answer a small request, if only with 503.
 
     :param where: what is large: "body", "via" or "credentials".
-    :param reads: see `hanging_disc`.
+    :param reads: see `HangingDisc`.
     :param filled: whether its memory of retransmissions, which has a bound of its own, is full before.
     """
     with (
-        hanging_disc(reads) as (host, port),
-        Watched("serve", "--listen", "127.0.0.1:0", "--disc", f"{host}:{port}") as serve,
+        HangingDisc(reads) as disc,
+        Server("serve", "--disc", disc.where) as serve,
     ):
         flood = Flood(serve)
         if filled:
             flood.fill_transactions()
-        status = Path(f"/proc/{serve.server.process.pid}")
+        status = Path(f"/proc/{serve.pid}")
         (status / "clear_refs").write_text("5")  # the peak counts from now on (proc(5))
         before = serve.resident_bytes()
         for number in range(total):
             flood.send(_large(where, number))
         flood.finish()
-        while flood.phone.receive(0.0) is not None:
+        while flood.phone.receive_bytes(0.0) is not None:
             pass
-        small = Phone()
-        reply = small.ask(serve.address)
+        with Phone(serve.address) as small:
+            reply = small.call()
         assert reply.status == 503, reply.status
         found = re.search(r"VmHWM:\s+(\d+) kB", (status / "status").read_text())
         assert found is not None
-        small.close()
         flood.phone.close()
-        serve.stop()
+        stop(serve)
     return int(found[1]) / 1024 - before / MIB
 
 
@@ -302,13 +298,13 @@ def measure(total: int, warmup: int) -> dict[str, list[float]]:
     with tempfile.TemporaryDirectory() as folder:
         database = fill(Path(folder) / "users.sqlite")
         with (
-            Watched("disc", "--listen", "127.0.0.1:0", "--db", database) as disc,
-            Watched("serve", "--no-penalty", "--listen", "127.0.0.1:0", "--disc", disc.where) as serve,
+            Server("disc", "--db", database) as disc,
+            Server("serve", "--no-penalty", "--disc", disc.where) as serve,
         ):
             found["serve"] = watch(serve.resident_bytes, flood_serve(serve.address), warmup, total)
             found["disc"] = watch(disc.resident_bytes, flood_disc(disc.address), warmup, total)
-            serve.stop()
-            disc.stop()
+            stop(serve)
+            stop(disc)
     return found
 
 

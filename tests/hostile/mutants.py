@@ -10,8 +10,10 @@ import time
 from collections.abc import Callable, Iterator
 
 from hostile import corpora
-from hostile.play import ACCOUNT, DOMAIN, MSGID, NOW, PASSWORD, SOURCE, Play, real_disc
-from kit.disc import CHALLENGE_VALUE, build_answer, build_credentials, build_request
+from hostile.play import MSGID, SOURCE, Play, real_disc
+from kit.disc import CHALLENGE_VALUE
+from kit.sip import ACCOUNT, DOMAIN, PASSWORD, build_credentials, build_request
+from kit.wire import NOW, build_answer
 
 from auth_diameter import Cause, Credentials, Decision, Message, ParseError, SipRequest, Uri
 from auth_diameter._core import (

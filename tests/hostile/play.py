@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from kit.uac import Account
+from kit.wire import NOW, ask_bytes
+
 from auth_diameter import Config, Decision, ParseError, SipRequest
-from auth_diameter._core import AnswerStream, Question, RequestStream, append_question
+from auth_diameter._core import AnswerStream, Question, append_question
 from auth_diameter.client.authorizer import Authorizer, malformed
 from auth_diameter.disc.server import Disc
-from auth_diameter.lab.uac import authorization, make_request, parse_reply
 from auth_diameter.store.sqlite import SqliteStore
 from auth_diameter.verifier.config import VerifierConfig
 from auth_diameter.verifier.nonces import Nonces
 
-DOMAIN = "siphub.net"
-ACCOUNT = f"alice@{DOMAIN}"
-PASSWORD = "wonderland"
-NOW = 1_800_000_000.0  # seconds since 1970
 SOURCE = ("127.0.0.1", 5060)
 MSGID = 0x01020304
 
@@ -30,9 +28,7 @@ def real_disc(
     disc = Disc(store, config, nonces)
 
     def answer(question: bytes) -> bytes:
-        out = bytearray()
-        disc.answer(RequestStream().feed(question), out, NOW)
-        return bytes(out)
+        return b"".join(ask_bytes(disc, question, now=NOW))
 
     return answer
 
@@ -66,8 +62,7 @@ class Play:
 
     def log_in(self) -> Decision:
         """Both phases of a good REGISTER; what becomes of the second."""
-        uri = f"sip:{DOMAIN}"
-        first = self.decide(make_request("REGISTER", uri, ACCOUNT))
+        alice = Account()
+        first = self.decide(alice.request())
         assert first.status == 401
-        value = authorization(parse_reply(first.reply).challenge(), "alice", PASSWORD, "REGISTER", uri)
-        return self.decide(make_request("REGISTER", uri, ACCOUNT, headers=[("Authorization", value)]))
+        return self.decide(alice.request("REGISTER", alice.answer(first.reply)))

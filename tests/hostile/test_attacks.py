@@ -3,20 +3,15 @@ that two readers read differently, replies aimed at somebody else, and lines of 
 
 from __future__ import annotations
 
-from contextlib import closing
 from itertools import permutations
 
 import pytest
-from hostile.play import ACCOUNT, DOMAIN, MSGID, NOW, PASSWORD, Play, real_disc
-from hostile.processes import Phone, Watched, fill
-from kit.disc import (
-    CHALLENGE_VALUE,
-    SERVICE_TYPE,
-    build_answer,
-    build_credentials,
-    build_request,
-    parse_reply,
-)
+from hostile.play import MSGID, Play, real_disc
+from hostile.processes import Phone, fill, stop
+from kit.disc import CHALLENGE_VALUE
+from kit.process import Server
+from kit.sip import ACCOUNT, DOMAIN, PASSWORD, build_credentials, build_request, parse_reply
+from kit.wire import NOW, SERVICE_TYPE, build_answer
 
 from auth_diameter import (
     Avp,
@@ -381,8 +376,8 @@ def scripted(tmp_path_factory):
     route = folder / "route.py"
     route.write_text(ROUTE)
     with (
-        Watched("disc", "--listen", "127.0.0.1:0", "--db", fill(folder / "users.sqlite")) as disc,
-        Watched("-v", "serve", "--listen", "127.0.0.1:0", "--disc", disc.where, "--route", route) as serve,
+        Server("disc", "--db", fill(folder / "users.sqlite")) as disc,
+        Server("-v", "serve", "--disc", disc.where, "--route", route) as serve,
     ):
         yield serve
 
@@ -395,13 +390,13 @@ def test_a_route_that_fails_with_a_request_in_hand(scripted):
     }
     name = build_credentials(**secret).replace('username="alice"', "username*=UTF-8''al%0d%0aX-Evil:%1b")
     name = name.replace("X-Evil:", "X-Evil%3a")
-    with closing(Phone()) as phone:
+    with Phone(scripted.address) as phone:
         for what in ("raise", "text", "header", "fine"):
             lines = (f"X: {what}", f"Authorization: {name}", 'Subject: "\\\x1b[2J\\\x07"')
             data = build_request("REGISTER", f"sip:bob:{secret['nonce']}@siphub.net", extra=lines)
-            phone.send(data.replace(b";branch", b";rport;branch"), scripted.address)
-            assert parse_reply(phone.receive())[0] == (200 if what == "fine" else 500)
-    log = scripted.stop(tracebacks=True)
+            phone.send(data.replace(b";branch", b";rport;branch"))
+            assert parse_reply(phone.receive_bytes())[0] == (200 if what == "fine" else 500)
+    log = stop(scripted, tracebacks=True)
     assert log.count("the route script failed") == 3
     assert [value for value in secret.values() if value in log] == []
     assert [line for line in log.splitlines() if not line.startswith(("2", "  "))] == []

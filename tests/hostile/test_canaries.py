@@ -6,12 +6,9 @@ import asyncio
 import gc
 import io
 import logging
-import subprocess
-from contextlib import closing
 
 import pytest
-from hostile.play import ACCOUNT, DOMAIN, NOW
-from hostile.processes import Phone, Watched
+from hostile.processes import Phone, stop
 from kit.canaries import (
     CANARIES,
     CNONCES,
@@ -24,10 +21,10 @@ from kit.canaries import (
     secrets_in,
     told,
 )
-from kit.disc import build_answer, build_credentials, build_request
 from kit.lookups import fetch, ha1, ha1_candidates
-from kit.machine import PATIENCE
-from kit.process import OURS
+from kit.process import Server, run_ours
+from kit.sip import ACCOUNT, DOMAIN, build_credentials, build_request
+from kit.wire import NOW, build_answer
 
 import auth_diameter as ad
 from auth_diameter._core import (
@@ -291,12 +288,10 @@ def test_every_object_of_ours(store, fake_disc):
 
 
 def run(*arguments, stdin=b"", status=2):
-    done = subprocess.run(
-        [*OURS, "-v", *map(str, arguments)], input=stdin, capture_output=True, timeout=PATIENCE, check=False
-    )
-    assert done.returncode == status, done.stderr.decode()
-    silent([done.stderr.decode()])
-    return done.stdout.decode()
+    done = run_ours("-v", *arguments, stdin=stdin)
+    assert done.status == status, done.err
+    silent([done.err])
+    return done.out
 
 
 def test_commands_that_fail(tmp_path, store):
@@ -329,13 +324,13 @@ def test_programs(tmp_path, store):
     route.write_text(ROUTE)
 
     def start(command):
-        return ("-v", command, "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0")
+        return ("-v", command, "--metrics", "127.0.0.1:0")
 
     with (
-        closing(Phone()) as phone,
-        Watched(*start("disc"), "--db", db, "--nonce-key", key) as disc,
-        Watched(*start("serve"), "--disc", disc.where) as serve,
-        Watched("-v", "serve", "--listen", "127.0.0.1:0", "--disc", disc.where, "--route", route) as fails,
+        Phone() as phone,
+        Server(*start("disc"), "--db", db, "--nonce-key", key) as disc,
+        Server(*start("serve"), "--disc", disc.where) as serve,
+        Server("-v", "serve", "--disc", disc.where, "--route", route) as fails,
     ):
         for user in ("alice", "bob", "carol", "dave", "nobody"):
             for value in (CREDENTIALS, CREDENTIALS[:-9], CREDENTIALS.replace(RESPONSES[0], RESPONSES[1])):
@@ -346,14 +341,14 @@ def test_programs(tmp_path, store):
                 )
                 for host in (serve, fails):
                     phone.send(data, host.address)
-                    assert phone.receive() is not None
+                    assert phone.receive_bytes() is not None
         for program in (disc, serve):
             counted = program.metrics()
             assert "auth_diameter" in counted
             silent([counted])
-        serve.stop()
-        fails.stop(tracebacks=True)
-        disc.stop()
+        stop(serve)
+        stop(fails, tracebacks=True)
+        stop(disc)
 
 
 def test_a_disc_that_tells_secrets(fake_disc):
@@ -366,12 +361,12 @@ def test_a_disc_that_tells_secrets(fake_disc):
 
     disc = fake_disc(tell)
     request = build_request("REGISTER", extra=(f"Authorization: {CREDENTIALS}",))
-    stdout = run("check", "-", "--disc", f"127.0.0.1:{disc.port}", stdin=request, status=1)
+    stdout = run("check", "-", "--disc", disc.where, stdin=request, status=1)
     silent([stdout])
     with (
-        Watched("-v", "serve", "--listen", "127.0.0.1:0", "--disc", f"127.0.0.1:{disc.port}") as serve,
-        closing(Phone()) as phone,
+        Server("-v", "serve", "--disc", disc.where) as serve,
+        Phone() as phone,
     ):
         phone.send(request.replace(b";branch", b";rport;branch"), serve.address)
-        silent([phone.receive().decode()])
-        serve.stop()
+        silent([phone.receive_bytes().decode()])
+        stop(serve)

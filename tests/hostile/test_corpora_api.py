@@ -8,9 +8,11 @@ import re
 import pytest
 from hostile import corpora
 from hostile.outcomes import LET_THROUGH, expected_status, expected_status_of_header
-from hostile.play import ACCOUNT, DOMAIN, MSGID, PASSWORD, Play, real_disc
-from kit.disc import CHALLENGE_VALUE, build_answer, parse_reply
+from hostile.play import MSGID, Play, real_disc
+from kit.disc import CHALLENGE_VALUE
 from kit.replay import AllFresh
+from kit.sip import ACCOUNT, DOMAIN, PASSWORD, parse_reply
+from kit.wire import build_answer
 
 from auth_diameter import Cause, ParseError, SipRequest
 from auth_diameter._core import quote

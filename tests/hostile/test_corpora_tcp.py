@@ -6,8 +6,10 @@ import time
 
 import pytest
 from hostile import corpora
-from hostile.processes import SipServer, Watched, fill
+from hostile.processes import fill, stop
 from kit.machine import PATIENCE
+from kit.process import Server
+from kit.wire import Connection, result_code
 
 from auth_diameter import Message
 
@@ -70,34 +72,32 @@ EXPECTED = SILENT | CLOSED | ANSWERED
 def disc(tmp_path_factory):
     """Where DISC listens."""
     database = fill(tmp_path_factory.mktemp("tcp") / "users.sqlite")
-    with Watched("-v", "disc", "--listen", "127.0.0.1:0", "--db", database) as disc:
+    with Server("-v", "disc", "--db", database) as disc:
         yield disc.address
-        disc.stop()
+        stop(disc)
 
 
 @pytest.fixture(scope="module")
 def good(disc):
     """The connection of a SIP server that does as it should."""
-    server = SipServer(disc)
-    yield server
-    server.close()
+    with Connection(disc) as connection:
+        yield connection
 
 
 def check(disc, good, data, expected, unfinished=False):
-    bad = SipServer(disc)
-    bad.send(data)
-    # Several turns of its loop: what it does not answer then, it never will.
-    assert [good.ask() for _ in range(4)] == [4001] * 4
-    codes, closed = bad.look()
-    deadline = time.monotonic() + PATIENCE
-    while (codes, closed) != expected and time.monotonic() < deadline:
-        time.sleep(0.002)
-        more, closed = bad.look()
-        codes += more
-    assert (codes, closed) == expected
-    if not closed and not unfinished:
-        assert bad.ask() == 4001
-    bad.close()
+    with Connection(disc) as bad:
+        bad.send(data)
+        # Several turns of its loop: what it does not answer then, it never will.
+        assert [result_code(good.ask()) for _ in range(4)] == [4001] * 4
+        codes, deadline = [], time.monotonic() + PATIENCE
+        while True:
+            codes += map(result_code, bad.look())
+            if (codes, bad.closed) == expected or time.monotonic() > deadline:
+                break
+            time.sleep(0.002)
+        assert (codes, bad.closed) == expected
+        if not bad.closed and not unfinished:
+            assert result_code(bad.ask()) == 4001
 
 
 @pytest.mark.parametrize("name", MALFORMED)

@@ -14,10 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hostile import corpora
-from kit.disc import SIP_MSGID, USER_NAME, build_answer, build_credentials, build_request, judge, parse_reply
+from kit.disc import judge
 from kit.machine import PATIENCE, SLACK
+from kit.sip import build_credentials, build_request, parse_reply
+from kit.wire import SIP_MSGID, USER_NAME, build_answer
 
 from auth_diameter import AsyncAuthDiameter, AuthDiameter, Cause, Config
+
+pytestmark = pytest.mark.campaign
 
 AT_A_TIME = 50  # clients
 TIMEOUT = 2.0  # seconds that a client waits for its answer

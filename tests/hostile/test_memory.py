@@ -12,7 +12,10 @@ from hostile.memory import (
     peak_while_disc_hangs,
     watch,
 )
-from hostile.processes import Watched, fill
+from hostile.processes import fill, stop
+from kit.process import Server
+
+pytestmark = pytest.mark.campaign
 
 WARMUP, COUNT = 3000, 6000
 LARGE = 10_000  # requests while DISC hangs
@@ -35,19 +38,19 @@ def test_the_client():
 
 
 def test_disc(database):
-    with Watched("disc", "--listen", "127.0.0.1:0", "--db", database) as disc:
+    with Server("disc", "--db", database) as disc:
         assert growth(disc.resident_bytes, flood_disc(disc.address)) < LEAST
-        disc.stop()
+        stop(disc)
 
 
 def test_serve(database):
     with (
-        Watched("disc", "--listen", "127.0.0.1:0", "--db", database) as disc,
-        Watched("serve", "--no-penalty", "--listen", "127.0.0.1:0", "--disc", disc.where) as serve,
+        Server("disc", "--db", database) as disc,
+        Server("serve", "--no-penalty", "--disc", disc.where) as serve,
     ):
         assert growth(serve.resident_bytes, flood_serve(serve.address)) < LEAST
-        serve.stop()
-        disc.stop()
+        stop(serve)
+        stop(disc)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What this machine can do, and how long a test waits for it."""
 
+import asyncio
 import contextlib
 import random
 import socket
@@ -18,6 +19,14 @@ def wait_until(what):
     while not (found := what()):
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.001)
+    return found
+
+
+async def until(what):
+    """The same, while the loop goes on."""
+    async with asyncio.timeout(PATIENCE):
+        while not (found := what()):
+            await asyncio.sleep(0.001)
     return found
 
 

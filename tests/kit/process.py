@@ -1,20 +1,29 @@
-"""Commands of ours, in processes of their own too, for several test modules."""
+"""Programs in processes of their own: ours and those of others, until they end or are stopped."""
 
+from __future__ import annotations
+
+import contextlib
 import os
 import re
-import select
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, Self, TypeVar
+from urllib.request import urlopen
 
-import pytest
 from kit.canaries import secrets_in
 from kit.machine import PATIENCE
 
+from auth_diameter.bench.programs import cpu_seconds, resident_bytes
+
 OURS = [sys.executable, "-m", "auth_diameter"]
-ACCOUNT = "alice@siphub.net"
+UNBUFFERED = {"PYTHONUNBUFFERED": "1"}  # for what a route script prints
+
+T = TypeVar("T")
 
 
 class Done(NamedTuple):
@@ -25,7 +34,7 @@ class Done(NamedTuple):
     err: str
 
 
-def assert_one_line(done, *parts):
+def assert_one_line(done: Done, *parts: object) -> None:
     """Status 2, nothing on stdout, and one line on stderr with these parts in it."""
     assert done.status == 2, done
     assert done.out == ""
@@ -36,45 +45,249 @@ def assert_one_line(done, *parts):
         assert str(part) in done.err
 
 
-class Server:
-    """A command that runs until it is stopped."""
+def run_command(
+    *command: object,
+    stdin: bytes = b"",
+    env: Mapping[str, str] | None = None,
+    patience: float = PATIENCE,
+    **options: Any,
+) -> Done:
+    """Runs a program to its end.
 
-    def __init__(self, *args, env=None, **options):
-        self.process = subprocess.Popen(
-            [*OURS, *map(str, args)],
+    :param env: more of the environment.
+    :param patience: seconds that it may take.
+    :param options: of `subprocess.run`.
+    """
+    done = subprocess.run(
+        [str(word) for word in command],
+        input=stdin,
+        capture_output=True,
+        env={**os.environ, **(env or {})},
+        timeout=patience,
+        check=False,
+        **options,
+    )
+    return Done(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+
+
+def run_ours(*arguments: object, **options: Any) -> Done:
+    """Runs ``auth-diameter`` with these arguments to its end. :param options: of `run_command`."""
+    return run_command(*OURS, *arguments, **options)
+
+
+def run_python(code: str, *arguments: object, **options: Any) -> Done:
+    """Runs Python code to its end. :param options: of `run_command`."""
+    return run_command(sys.executable, "-c", code, *arguments, **options)
+
+
+class Program:
+    """A program in the background, in a session of its own; it is killed at the end of the block.
+
+    :ivar process: its process; after `start`, the last one.
+    :cvar live: all whose block has not ended: the report of a failing test shows what they said.
+    """
+
+    live: ClassVar[list[Program]] = []
+
+    def __init__(self, *command: object, env: Mapping[str, str] | None = None) -> None:
+        self.name = " ".join(map(str, command))
+        self._env = {**os.environ, **(env or {})}
+        self._files = contextlib.ExitStack()
+        # Files and no pipes: nobody has to read them for the program to go on.
+        self._out = self._files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+        self._err = self._files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+        self.process = self._run(command)
+        self.live.append(self)
+
+    def _run(self, command: Sequence[object]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [str(word) for word in command],
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**os.environ, **(env or {})},
-            **options,
+            stdout=self._out,
+            stderr=self._err,
+            env=self._env,
+            start_new_session=True,
         )
-        self.line = self._read_line()
+
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        return self.process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self.process.poll() is None
+
+    # --- what it says ---------------------------------------------------------------------------------
+
+    def out(self) -> str:
+        """What it has written to stdout so far."""
+        return self._read(self._out)
+
+    def err(self) -> str:
+        """What it has written to stderr so far."""
+        return self._read(self._err)
+
+    def output(self) -> str:
+        """Both, stdout first."""
+        return self.out() + self.err()
+
+    @staticmethod
+    def _read(file: Any) -> str:
+        # The position of the file is the program's.
+        return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode(errors="replace")
+
+    def wait_until(self, what: Callable[[], T], why: str = "what was waited for") -> T:
+        """Until `what()` is true; what it is then. Fails where the program ends before."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            ended = not self.running
+            if found := what():
+                return found
+            assert not ended, f"{self.name}: ended before {why}\n{self.output()}"
+            assert time.monotonic() < deadline, f"{self.name}: {why} did not come\n{self.output()}"
+            time.sleep(0.005)
+
+    def wait_for_line(self, pattern: str) -> re.Match[str]:
+        """Until it has written this."""
+        return self.wait_until(lambda: re.search(pattern, self.output()), f"a line like {pattern!r}")
+
+    # --- what becomes of it ---------------------------------------------------------------------------
+
+    def send(self, number: signal.Signals) -> None:
+        """Sends it a signal."""
+        self.process.send_signal(number)
+
+    def freeze(self) -> None:
+        """SIGSTOP: it is there, its kernel takes what is sent to it, and nothing comes back."""
+        self.send(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        self.send(signal.SIGCONT)
+
+    def wait(self) -> Done:
+        """Until it ends; how it ended."""
+        status = self.process.wait(PATIENCE)
+        return Done(status, self.out(), self.err())
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> Done:
+        """Asks it to end; how it ended."""
+        self.send(how)
+        return self.wait()
+
+    def kill(self) -> None:
+        """SIGKILL; returns when it is gone."""
+        self.send(signal.SIGKILL)
+        self.process.wait(PATIENCE)
+
+    def end(self) -> None:
+        """Kills whatever is left of it and of its children."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self.process.wait(PATIENCE)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.end()
+        self.live.remove(self)
+        self._files.close()
+
+    # --- what it costs --------------------------------------------------------------------------------
+
+    def resident_bytes(self) -> int:
+        """Its memory (proc(5): resident)."""
+        return resident_bytes([self.pid])
+
+    def cpu_seconds(self) -> float:
+        """The CPU time that it has used (proc(5): utime, stime)."""
+        return cpu_seconds([self.pid])
+
+    def children(self) -> list[int]:
+        """The live processes that it has started."""
+        return [pid for pid, parent in living().items() if parent == self.pid]
+
+
+class Server(Program):
+    """One of our commands that listens, up: ``Server("disc", "--db", path)``.
+
+    :param listen: where: the port 0 is one that the kernel chooses.
+    :param program: what takes the arguments.
+    :ivar line: what it said when it was ready.
+    :ivar host, port: where it listens.
+    """
+
+    def __init__(
+        self,
+        *arguments: object,
+        listen: str = "127.0.0.1:0",
+        program: Sequence[str] = OURS,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self._command = [*program, *arguments]
+        self._before = 0  # characters of stdout up to its last start
+        super().__init__(*self._command, "--listen", listen, env=env)
+        self._wait_for_readiness()
+
+    def start(self) -> Self:
+        """Starts it again, where it listened before."""
+        assert not self.running
+        self._before = len(self.out())
+        self.process = self._run([*self._command, "--listen", self.where])
+        self._wait_for_readiness()
+        return self
+
+    def _wait_for_readiness(self) -> None:
+        try:
+            self.line = self.wait_until(self._first_line, "the readiness line")
+        except BaseException:
+            self.__exit__()
+            raise
         found = re.search(r"listening on (\S+):(\d+)", self.line)
         assert found, self.line
         self.host, self.port = found[1].strip("[]"), int(found[2])
 
-    def _read_line(self):
-        deadline, data = time.monotonic() + PATIENCE, b""
-        while not data.endswith(b"\n"):
-            ready, _, _ = select.select([self.process.stdout], [], [], deadline - time.monotonic())
-            assert ready, "the readiness line did not come"
-            got = os.read(self.process.stdout.fileno(), 4096)
-            if not got:
-                pytest.fail(self.process.stderr.read().decode())
-            data += got
-        return data.decode()
+    def _first_line(self) -> str:
+        line, newline, _ = self.out()[self._before :].partition("\n")
+        return line + newline if newline else ""
 
-    def stop(self, how=signal.SIGTERM):
-        """Send a signal; how it ended."""
-        self.process.send_signal(how)
-        out, err = self.process.communicate(timeout=PATIENCE)
-        assert secrets_in(err.decode()) == [], err.decode()
-        return Done(self.process.returncode, out.decode(), err.decode())
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens."""
+        return self.host, self.port
 
-    def __enter__(self):
-        return self
+    @property
+    def where(self) -> str:
+        """The same, as an option has it."""
+        return f"{self.host}:{self.port}"
 
-    def __exit__(self, *error):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.communicate(timeout=PATIENCE)
+    def wait(self) -> Done:
+        """Until it ends; how it ended, and what it said after the readiness line: no secret."""
+        done = super().wait()
+        assert secrets_in(done.err) == [], done.err
+        return done._replace(out=done.out[self._before + len(self.line) :])
+
+    def metrics_ports(self) -> list[int]:
+        """Where its metrics are, of each worker; it was started with ``--metrics``."""
+        line = self.wait_for_line(r"metrics at .*\n")[0]
+        return [int(port) for port in re.findall(r"http://127\.0\.0\.1:(\d+)/metrics", line)]
+
+    def metrics(self) -> str:
+        """What it counts, as Prometheus gets it; it was started with ``--metrics``, and has one process."""
+        (port,) = self.metrics_ports()
+        with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE) as answer:
+            return answer.read().decode()
+
+
+def living() -> dict[int, int]:
+    """All processes, and their parents. What nobody has waited for yet is dead all the same."""
+    found = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
+            if state != "Z":
+                found[int(stat.parent.name)] = int(parent)
+    return found

@@ -5,19 +5,10 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-from kit.disc import (
-    CHALLENGE,
-    RESOURCE,
-    RESPONSE,
-    RESULT_CODE,
-    SERVICE_TYPE,
-    SIP_MSGID,
-    USER_NAME,
-)
+from kit.wire import CHALLENGE, RESOURCE, RESPONSE, RESULT_CODE, SERVICE_TYPE, SIP_MSGID, USER_NAME
 
 from auth_diameter import Message
 from auth_diameter._core import AaRequest, RequestStream
-from auth_diameter.disc.server import Disc
 from auth_diameter.store.accounts import Accounts
 from auth_diameter.store.sqlite import SqliteStore
 from auth_diameter.verifier.nonces import Nonces, NonceState
@@ -71,20 +62,6 @@ def read_question(data: bytes) -> AaRequest:
     (question,) = stream.feed(data)
     assert stream.fault is None
     return question
-
-
-def ask(disc: Disc, data: bytes) -> list[bytes]:
-    """What `disc` answers to the bytes of one connection."""
-    stream = RequestStream()
-    out = bytearray()
-    disc.answer(stream.feed(data), out, 1_800_000_000.0)
-    answers = []
-    while out:
-        size = int.from_bytes(out[1:4], "big")
-        assert 20 <= size <= len(out)
-        answers.append(bytes(out[:size]))
-        del out[:size]
-    return answers
 
 
 def read_as_the_c_module(answer: bytes, question: bytes) -> tuple[int, bytes | None]:

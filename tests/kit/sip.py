@@ -1,4 +1,4 @@
-"""SIP requests of several test modules."""
+"""SIP requests, and replies read without mercy."""
 
 from __future__ import annotations
 
@@ -51,3 +51,50 @@ def shortest(method="REGISTER"):
         f"{method} sip:{DOMAIN} SIP/2.0\r\nv: SIP/2.0/UDP a;branch=z9hG4bK1;rport\r\n"
         f"f: <sip:a@{DOMAIN}>;tag=1\r\nt: <sip:a@{DOMAIN}>\r\ni: 1\r\nCSeq: 1 {method}\r\n\r\n"
     ).encode()
+
+
+def build_request(
+    method: str = "INVITE",
+    request_uri: str = "sip:bob@siphub.net",
+    from_: str | None = "<sip:alice@siphub.net>;tag=a1",
+    to: str | None = "<sip:bob@siphub.net>",
+    extra: tuple[str, ...] = (),
+    body: str = "",
+) -> bytes:
+    """A whole SIP request; `extra` are header lines."""
+    lines = [f"{method} {request_uri} SIP/2.0", "Via: SIP/2.0/UDP 127.0.0.1:5066;branch=z9hG4bK-1"]
+    if from_ is not None:
+        lines.append(f"From: {from_}")
+    if to is not None:
+        lines.append(f"To: {to}")
+    lines += ["Call-ID: c1@127.0.0.1", f"CSeq: 7 {method}", *extra, f"Content-Length: {len(body)}"]
+    return "\r\n".join([*lines, "", body]).encode()
+
+
+def build_credentials(username: str = "alice", realm: str = "siphub.net", **more: str) -> str:
+    """The value of an Authorization header; the digest is for a DISC that does not look at it."""
+    values = {"nonce": "5f3c9a1d", "uri": "sip:siphub.net", "response": "0" * 32} | more
+    pairs = "".join(f', {name}="{value}"' for name, value in values.items())
+    return f'Digest username="{username}", realm="{realm}"{pairs}'
+
+
+FIRST = build_request()  # it has no credentials yet
+RIGHT = build_request(extra=("Authorization: " + build_credentials(),))
+
+
+def parse_reply(reply: bytes) -> tuple[int, str, list[tuple[str, str]]]:
+    """Status, reason and header fields of a SIP reply without a body, read without mercy."""
+    head, empty, body = reply.partition(b"\r\n\r\n")
+    assert empty, "no empty line"
+    assert body == b"", "a reply of ours has no body"
+    first, *lines = head.decode("utf-8", "surrogateescape").split("\r\n")
+    version, status, reason = first.split(" ", 2)
+    assert version == "SIP/2.0"
+    headers = []
+    for line in lines:
+        name, colon, value = line.partition(": ")
+        assert colon, f"{line!r} is no header field"
+        assert name.strip() == name != "", f"{line!r} is no header field"
+        assert not set(value) & set("\r\n\0"), f"a control character in {line!r}"
+        headers.append((name, value))
+    return int(status), reason, headers

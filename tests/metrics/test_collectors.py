@@ -7,8 +7,6 @@ import logging
 import os
 import re
 import socket
-import subprocess
-import sys
 import threading
 import time
 import urllib.error
@@ -16,19 +14,18 @@ import urllib.request
 from wsgiref.simple_server import WSGIServer
 
 import pytest
-from kit.disc import build_request
 from kit.machine import PATIENCE, wait_until
-from kit.process import OURS, Server
-from kit.sip import ACCOUNT, DOMAIN, PASSWORD, shortest
+from kit.process import Server, run_ours, run_python
+from kit.sip import DOMAIN, PASSWORD, build_request, shortest
+from kit.uac import Uac
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 import auth_diameter as ad
 from auth_diameter import metrics
 from auth_diameter.disc.admission import ConnectionEvent
+from auth_diameter.host.bind import bind as bind_udp
 from auth_diameter.host.server import Host
-from auth_diameter.host.server import bind as bind_udp
-from auth_diameter.lab.uac import authorization, make_request, parse_reply
 from auth_diameter.metrics import exporter as exporter_module
 from auth_diameter.store.accounts import Accounts
 from auth_diameter.verifier.outcome import Outcome
@@ -55,13 +52,6 @@ def scrape(port, host="127.0.0.1"):
         return parsed(reply.read().decode())
 
 
-def ports_of(server):
-    """Where the metrics of a process are: it chooses ports and logs them, before it says that it listens."""
-    line = server.process.stderr.readline().decode()
-    assert "metrics at " in line
-    return [int(port) for port in re.findall(r"http://127\.0\.0\.1:(\d+)/metrics", line)]
-
-
 @pytest.fixture(scope="module")
 def database(tmp_path_factory):
     path = tmp_path_factory.mktemp("metrics") / "users.sqlite"
@@ -73,46 +63,29 @@ def database(tmp_path_factory):
 
 @pytest.fixture
 def phone():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        sock.settimeout(PATIENCE)
-        yield sock
-
-
-def ask(phone, server, data):
-    phone.sendto(data, (server.host, server.port))
-    return parse_reply(phone.recv(65536))
-
-
-def register(phone, *headers):
-    return make_request("REGISTER", f"sip:{DOMAIN}", ACCOUNT, local=phone.getsockname(), headers=headers)
-
-
-def log_in(phone, server, password):
-    challenge = ask(phone, server, register(phone)).challenge()
-    value = authorization(challenge, "alice", password, "REGISTER", f"sip:{DOMAIN}")
-    return ask(phone, server, register(phone, ("Authorization", value))).status
+    with Uac() as uac:
+        yield uac
 
 
 def test_serve_and_disc_tell_what_they_did(database, phone):
-    listen = ("--listen", "127.0.0.1:0")
-    with Server("disc", *listen, "--db", database, "--metrics", 0) as disc:
-        [disc_at] = ports_of(disc)
-        where = f"127.0.0.1:{disc.port}"
-        with Server("serve", *listen, "--disc", where, "--metrics", "127.0.0.1:0") as server:
-            [serve_at] = ports_of(server)
+    with Server("disc", "--db", database, "--metrics", 0) as disc:
+        [disc_at] = disc.metrics_ports()
+        where = disc.where
+        with Server("serve", "--disc", where, "--metrics", "127.0.0.1:0") as server:
+            [serve_at] = server.metrics_ports()
+            phone.to = server.address
             before = scrape(serve_at)
             assert before["decisions_total", "challenged"] == 0, "there before anything happens"
             assert before["peer_up", where] == 0, "nobody has asked it"
-            assert log_in(phone, server, PASSWORD) == 200
-            assert [log_in(phone, server, "guess") for _ in range(6)] == [403] * 6
-            again = register(phone)
+            assert phone.log_in()[1].status == 200
+            assert [phone.log_in(password="guess")[1].status for _ in range(6)] == [403] * 6
+            again = phone.request()
             for _ in range(3):
-                ask(phone, server, again)
-            phone.sendto(b"no SIP", (server.host, server.port))
+                phone.ask(again)
+            phone.send(b"no SIP")
             # From, and so the challenge's realm, is most of it: the reply would have them three times.
             long = shortest().replace(f"f: <sip:a@{DOMAIN}>".encode(), f"f: <sip:a@{LONG_DOMAIN}>".encode())
-            assert ask(phone, server, long).status == 400
+            assert phone.ask(long).status == 400
             wait_until(lambda: scrape(serve_at)["sip_replies_total",] == 14 + 3 + 1)  # counted once sent
             after = scrape(serve_at)
         of_disc = scrape(disc_at)
@@ -147,12 +120,12 @@ def test_serve_and_disc_tell_what_they_did(database, phone):
 
 
 def test_each_worker_has_a_port_of_its_own(database, phone):
-    with Server("disc", "--listen", "127.0.0.1:0", "--db", database) as disc:
-        command = ("serve", "--listen", "127.0.0.1:0", "--disc", f"127.0.0.1:{disc.port}")
+    with Server("disc", "--db", database) as disc:
+        command = ("serve", "--disc", disc.where)
         with Server(*command, "--workers", 2, "--metrics", 0) as server:
             for _ in range(3):
-                ask(phone, server, register(phone))
-            counts = [scrape(port)["sip_datagrams_total",] for port in ports_of(server)]
+                phone.ask(phone.request(), server.address)
+            counts = [scrape(port)["sip_datagrams_total",] for port in server.metrics_ports()]
             assert sorted(counts) == [0, 3]
 
 
@@ -177,29 +150,17 @@ def test_a_port_that_is_taken_is_one_line_that_says_what_to_do(database, command
     options = ["--db", database] if command == "disc" else []
     with socket.create_server(("127.0.0.1", 0)) as taken:
         at = f"127.0.0.1:{taken.getsockname()[1]}"
-        done = subprocess.run(
-            [*OURS, command, "--listen", "127.0.0.1:0", *options, "--metrics", at],
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
-    assert done.returncode == 2
+        done = run_ours(command, "--listen", "127.0.0.1:0", *options, "--metrics", at)
+    assert done.status == 2
     expected = f"{at} is in use: stop the program that has it, or choose another with --metrics"
-    assert done.stderr == f"auth-diameter: {expected}\n"
+    assert done.err == f"auth-diameter: {expected}\n"
 
 
 @pytest.mark.parametrize("at", ["nowhere", "127.0.0.1:70000", "70000", "127.0.0.1:"])
 def test_what_is_no_address_is_refused(at):
-    done = subprocess.run(
-        [*OURS, "serve", "--listen", "127.0.0.1:0", "--metrics", at],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert re.fullmatch(r"auth-diameter: Invalid value for '--metrics': address .*\n", done.stderr)
+    done = run_ours("serve", "--listen", "127.0.0.1:0", "--metrics", at)
+    assert done.status == 2
+    assert re.fullmatch(r"auth-diameter: Invalid value for '--metrics': address .*\n", done.err)
 
 
 def test_ports_in_a_row_that_do_not_exist():
@@ -212,17 +173,15 @@ def test_without_prometheus_client_it_says_what_to_install():
         "import sys; sys.modules['prometheus_client'] = None; sys.argv = ['auth-diameter', 'serve', "
         "'--listen', '127.0.0.1:0', '--metrics', '0']; from auth_diameter.__main__ import main; main()"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE, check=False
-    )
-    assert done.returncode == 2
+    done = run_python(code)
+    assert done.status == 2
     expected = "--metrics: no prometheus_client; pip install 'auth-diameter[server]'"
-    assert done.stderr == f"auth-diameter: {expected}\n"
+    assert done.err == f"auth-diameter: {expected}\n"
 
 
 def test_the_library_alone_does_not_look_for_prometheus_client():
     code = "import sys, auth_diameter.host.server; assert 'prometheus_client' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=PATIENCE)
+    assert run_python(code).status == 0
 
 
 # --- the collectors ------------------------------------------------------------------------------------

@@ -352,7 +352,7 @@ class Copy:
         """How pytest ended, "killed", "survived" or "timeout", and the test that noticed."""
         command = [
             sys.executable, "-P", "-m", "pytest", "-x", "-q", "--no-header", "--tb=line",
-            "-p", "no:cacheprovider", "-p", "no:benchmark", "--hypothesis-seed=0", *tests,
+            "-p", "no:cacheprovider", "-p", "no:benchmark", "--numprocesses=0", "--hypothesis-seed=0", *tests,
         ]  # fmt: skip
         process = subprocess.Popen(
             command, cwd=self.tree, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

@@ -5,33 +5,26 @@ AUTH_DIAMETER_REQUIRE_PEERS=1, as in CI, it fails them. `.ci/install-peers` inst
 
 Everything talks on 127.0.0.1 only. A program counts as started when it says or shows so (a line it
 prints, a request it answers), never after a fixed sleep; it gets SIGTERM at the end, and SIGKILL
-when that has no effect. The last lines of what every live program printed stand in the report of a
-test that fails.
+when that has no effect.
 """
 
 import contextlib
 import csv
 import os
-import re
 import shutil
 import signal
 import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
 
 import pytest
 from kit.machine import unused_udp_port
+from kit.process import UNBUFFERED, Done, Program, Server, run_command, run_ours
 
 import auth_diameter as ad
 
 HERE = Path(__file__).parent
-STARTUP_SECONDS = 30.0
-STOP_SECONDS = 20.0
-OURS = [sys.executable, "-m", "auth_diameter"]
 
 DOMAIN = "siphub.net"
 # Our DISC knows alice, who is in the group "voicemail", and bob, who is in none; not mallory. Of carol it has
@@ -83,119 +76,59 @@ def peer() -> Callable[..., str]:
 # -- programs --------------------------------------------------------------------------------------
 
 
-class Program:
-    """A program in the background, with its own process group and one file for all it prints."""
+class Peer(Program):
+    """A program that we did not write."""
 
-    # All that run now: the report of a failing test shows what they printed.
-    live: ClassVar[list["Program"]] = []
-
-    def __init__(self, args: Sequence[str | Path], log: Path) -> None:
-        self.name = " ".join(str(arg) for arg in args)
-        self.ours = list(args[: len(OURS)]) == OURS
-        self.log = log
-        with log.open("wb") as sink:
-            self.process = subprocess.Popen(
-                [str(arg) for arg in args],
-                stdin=subprocess.DEVNULL,
-                stdout=sink,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
-            )
-        Program.live.append(self)
-
-    def output(self) -> str:
-        """Everything it has printed so far."""
-        return self.log.read_text(errors="replace")
-
-    def tail(self) -> str:
-        """The end of what it has printed, and whether it still runs: what a report shows."""
-        status = self.process.poll()
-        state = "running" if status is None else f"ended with status {status}"
-        return f"({state})\n" + "\n".join(self.output().splitlines()[-60:])
-
-    def wait_until(self, ready: Callable[[], Any], what: str) -> Any:
-        """Poll `ready` until it gives something true, and return that; fail if the program ends."""
-        deadline = time.monotonic() + STARTUP_SECONDS
-        while True:
-            ended = self.process.poll() is not None
-            if found := ready():
-                return found
-            if ended or time.monotonic() > deadline:
-                pytest.fail(f"{self.name}: {what} not seen {self.tail()}", pytrace=False)
-            time.sleep(0.02)
-
-    def wait_for_line(self, pattern: str) -> re.Match[str]:
-        """Wait for a line that it prints."""
-        return self.wait_until(lambda: re.search(pattern, self.output()), f"a line like {pattern!r}")
-
-    def listening(self) -> Address:
-        """Where one of ours listens; it was given port 0 and says which one it got."""
-        found = self.wait_for_line(r"listening on (\S+):(\d+)")
-        return found[1], int(found[2])
-
-    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
-        """End it and its children; one of ours must obey, and must have printed no traceback."""
-        obeyed = True
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> Done | None:
+        """Ends it and its children; None: it did not obey."""
         try:
-            self.process.send_signal(how)
-            self.process.wait(STOP_SECONDS)
+            return super().stop(how)
         except subprocess.TimeoutExpired:
-            obeyed = False
+            return None
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait(STOP_SECONDS)
-            Program.live = [program for program in Program.live if program is not self]
-        if self.ours:
-            assert obeyed, f"{self.name}: did not end on {how.name} {self.tail()}"
-            assert "Traceback" not in self.output(), f"{self.name}: {self.tail()}"
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
-    """Show what the programs printed beside a test that failed."""
-    report = yield
-    if report.failed:
-        report.sections += [(program.name, program.tail()) for program in Program.live]
-    return report
+            self.end()
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Program]]:
+def start() -> Iterator[Callable[..., Peer]]:
     """Start a program: `start("kamailio", "-f", file)`; the last started is ended first."""
-    programs: list[Program] = []
-
-    def run(*args: str | Path) -> Program:
-        program = Program(args, tmp_path / f"{len(programs)}-{Path(args[0]).name}.log")
-        programs.append(program)
-        return program
-
-    yield run
-    # One that does not end well must not keep the others running.
     with contextlib.ExitStack() as stack:
-        for program in programs:
-            stack.callback(program.stop)
+
+        def run(*command: object) -> Peer:
+            peer = stack.enter_context(Peer(*command, env=UNBUFFERED))
+            stack.callback(peer.stop)
+            return peer
+
+        yield run
+
+
+@pytest.fixture
+def start_ours() -> Iterator[Callable[..., Server]]:
+    """Start a server of ours, which must obey at the end, and have said nothing of a traceback."""
+
+    def stop(server: Server) -> None:
+        server.stop()
+        assert "Traceback" not in server.output(), server.output()
+
+    with contextlib.ExitStack() as stack:
+
+        def run(*arguments: object) -> Server:
+            server = stack.enter_context(Server(*arguments, env=UNBUFFERED))
+            stack.callback(stop, server)
+            return server
+
+        yield run
 
 
 @pytest.fixture(scope="session")
 def cli() -> Callable[..., str]:
     """Run one `auth-diameter` command to its end: what it printed. `text` goes to its stdin."""
 
-    def run(*args: str | Path, text: str = "") -> str:
-        command = [*OURS, *(str(arg) for arg in args)]
-        done = subprocess.run(
-            command,
-            input=text,
-            capture_output=True,
-            text=True,
-            timeout=STARTUP_SECONDS,
-            check=False,
-        )
-        if done.returncode != 0:
-            said = f"{' '.join(command)}: status {done.returncode}\n{done.stdout}{done.stderr}"
-            pytest.fail(said, pytrace=False)
-        return done.stdout
+    def run(*args: object, text: str = "") -> str:
+        done = run_ours(*args, stdin=text.encode())
+        if done.status != 0:
+            pytest.fail(f"{args}: {done}", pytrace=False)
+        return done.out
 
     return run
 
@@ -221,26 +154,26 @@ def disc_options() -> tuple[str, ...]:
 
 
 @pytest.fixture
-def disc(start: Callable[..., Program], subscribers: Path, disc_options: Sequence[str]) -> Address:
+def disc(start_ours: Callable[..., Server], subscribers: Path, disc_options: Sequence[str]) -> Address:
     """Our DISC; the address it listens on."""
-    return start(*OURS, "disc", "--listen", "127.0.0.1:0", "--db", subscribers, *disc_options).listening()
+    return start_ours("disc", "--db", subscribers, *disc_options).address
 
 
 @pytest.fixture
-def start_serve(start: Callable[..., Program], disc: Address) -> Callable[..., Program]:
+def start_serve(start_ours: Callable[..., Server], disc: Address) -> Callable[..., Server]:
     """Start our SIP host before our DISC: `start_serve()` or `start_serve(route=FILE)`."""
 
-    def run(route: Path | None = None) -> Program:
-        command = [*OURS, "serve", "--listen", "127.0.0.1:0", "--disc", f"{disc[0]}:{disc[1]}"]
-        return start(*command, *(["--route", route] if route else []))
+    def run(route: Path | None = None) -> Server:
+        where = f"{disc[0]}:{disc[1]}"
+        return start_ours("serve", "--disc", where, *(["--route", route] if route else []))
 
     return run
 
 
 @pytest.fixture
-def serve(start_serve: Callable[..., Program]) -> Callable[..., Address]:
+def serve(start_serve: Callable[..., Server]) -> Callable[..., Address]:
     """The same, and where it listens: `serve()` or `serve(route=FILE)` → its address."""
-    return lambda route=None: start_serve(route).listening()
+    return lambda route=None: start_serve(route).address
 
 
 @pytest.fixture
@@ -278,21 +211,12 @@ def sipp(peer: Callable[..., str], free_udp_port: Callable[[], int], tmp_path: P
             "-default_behaviors", "all,-bye",
             "-trace_err", "-error_file", errors, "-trace_stat", "-stf", statistics,
         ]  # fmt: skip
-        done = subprocess.run(
-            [str(word) for word in command],
-            cwd=tmp_path,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=seconds + 15,
-            check=False,
-        )
-        report = f"sipp {scenario}: status {done.returncode}\n{done.stderr[-2000:]}"
+        done = run_command(*command, cwd=tmp_path, patience=seconds + 15)
+        report = f"sipp {scenario}: status {done.status}\n{done.err[-2000:]}"
         if errors.exists():
             report += errors.read_text(errors="replace")[:4000]
         if not statistics.exists():
-            pytest.fail(f"{report}{done.stdout[-2000:]}", pytrace=False)
+            pytest.fail(f"{report}{done.out[-2000:]}", pytrace=False)
         with statistics.open(newline="") as file:
             totals = list(csv.DictReader(file, delimiter=";"))[-1]
         return Calls(int(totals["SuccessfulCall(C)"]), int(totals["FailedCall(C)"]), report)

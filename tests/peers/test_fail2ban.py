@@ -3,19 +3,16 @@
 import configparser
 import json
 import logging
-import socket
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from kit.uac import Uac
 
-from auth_diameter.lab.uac import authorization, make_request, parse_reply
 from auth_diameter.logs import Formatter, JsonFormatter, LogFile
 from auth_diameter.refusals import Refusals
 
-OURS = [sys.executable, "-m", "auth_diameter"]
 FAIL2BAN = Path(__file__).parents[2] / "docs" / "fail2ban"
 FILTER = FAIL2BAN / "filter.d" / "auth-diameter.conf"
 VICTIM, GUESSER = "192.0.2.99", "192.0.2.1"
@@ -120,27 +117,14 @@ def test_the_filter_would_match_what_the_attempts_want_to_be(banned, tmp_path):
     assert banned(path) == [VICTIM, VICTIM]
 
 
-def test_a_guesser_is_banned_by_the_log_of_disc(banned, start, subscribers, tmp_path):
+def test_a_guesser_is_banned_by_the_log_of_disc(banned, start_ours, subscribers, tmp_path):
     """DISC binds nonces to sources that serve tells: a wrong password is a reason for a ban, a login none."""
     log = tmp_path / "disc.log"
-    disc = start(
-        *OURS, "disc", "--listen", "127.0.0.1:0", "--db", subscribers, "--bind-source", "--log-file", log
-    )
-    host, port = disc.listening()
-    serve = start(*OURS, "serve", "--listen", "127.0.0.1:0", "--disc", f"{host}:{port}").listening()
+    disc = start_ours("disc", "--db", subscribers, "--bind-source", "--log-file", log)
+    serve = start_ours("serve", "--disc", disc.where)
     for password, status in (("open sesame", 200), ("guess", 403)):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            sock.bind(("127.0.0.1", 0))
-            sock.settimeout(30)
-            headers = []
-            for _ in range(2):
-                request = ("REGISTER", "sip:siphub.net", ALICE)
-                sock.sendto(make_request(*request, local=sock.getsockname(), headers=headers), serve)
-                reply = parse_reply(sock.recv(65536))
-                if reply.status == 401:
-                    value = authorization(reply.challenge(), "alice", password, *request[:2])
-                    headers = [("Authorization", value)]
-            assert reply.status == status
+        with Uac(serve.address) as phone:
+            assert phone.log_in(password=password)[1].status == status
     assert banned(log) == ["127.0.0.1"]
 
 

@@ -7,12 +7,12 @@ leaks memory with each request: `-M 64` gives it more than Kamailio's default.
 """
 
 import re
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from kit.uac import Uac
 
 pytestmark = pytest.mark.peers
 
@@ -21,27 +21,9 @@ CONFIGURATION = Path(__file__).parent / "kamailio.cfg"
 
 def ask(method: str, address: tuple[str, int], seconds: float) -> bytes:
     """Send one request without credentials; the reply, or nothing if none comes in time."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
-        phone.bind(("127.0.0.1", 0))
-        phone.connect(address)
-        phone.settimeout(seconds)
-        lines = [
-            f"{method} sip:siphub.net SIP/2.0",
-            f"Via: SIP/2.0/UDP 127.0.0.1:{phone.getsockname()[1]};branch=z9hG4bK-{method}",
-            "Max-Forwards: 70",
-            "From: <sip:alice@siphub.net>;tag=a",
-            "To: <sip:alice@siphub.net>",
-            f"Call-ID: {method}@127.0.0.1",
-            f"CSeq: 1 {method}",
-            "Content-Length: 0",
-            "",
-            "",
-        ]
-        try:
-            phone.send("\r\n".join(lines).encode())
-            return phone.recv(4096)
-        except (TimeoutError, ConnectionRefusedError):
-            return b""
+    with Uac(address) as phone:
+        phone.send(phone.request(method))
+        return phone.receive_bytes(seconds) or b""
 
 
 @pytest.fixture

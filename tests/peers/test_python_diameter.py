@@ -4,10 +4,6 @@ python-diameter knows the AVPs 400 to 406 as NASREQ's, two of them as groups. In
 (`plain_msg=True`) it leaves their content alone; so it reads and writes the DISC dialect here.
 """
 
-import contextlib
-import socket
-import socketserver
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -18,10 +14,24 @@ from diameter.message import commands as pd_commands
 from diameter.message.avp import grouped as pd_grouped
 from hypothesis import given
 from hypothesis import strategies as st
+from kit.disc import FakeConnection, FakeDisc
+from kit.sip import build_request
+from kit.wire import (
+    AA,
+    CHALLENGE,
+    DESTINATION_REALM,
+    METHOD,
+    RESOURCE,
+    RESPONSE,
+    RESULT_CODE,
+    SERVICE_TYPE,
+    SIP_MSGID,
+    USER_GROUP,
+    USER_NAME,
+    Connection,
+)
 
 import auth_diameter as ad
-
-pytestmark = pytest.mark.peers
 
 TGPP = 10415  # the vendor id of 3GPP
 
@@ -257,9 +267,7 @@ def test_credit_control_of_theirs_has_its_meaning_here():
 
 # -- the DISC dialect ------------------------------------------------------------------------------
 
-USER_NAME, RESULT_CODE, DESTINATION_REALM = 1, 268, 283
-RESOURCE, RESPONSE, CHALLENGE, METHOD, SERVICE_TYPE, USER_GROUP, SIP_MSGID = range(400, 407)
-AA, NASREQ = 265, 1
+NASREQ = 1  # the application
 
 CREDENTIALS = (
     'Digest username="alice", realm="siphub.net", nonce="5f3c9a1d", uri="sip:siphub.net", '
@@ -267,89 +275,57 @@ CREDENTIALS = (
 )
 
 
-def read_message(connection: socket.socket) -> bytes | None:
-    """One whole message from a stream; None where the other side has closed it."""
-    head = connection.recv(20, socket.MSG_WAITALL)
-    if not head:
-        return None
-    return head + connection.recv(int.from_bytes(head[1:4], "big") - 20, socket.MSG_WAITALL)
-
-
 def contents(message: pd.Message) -> dict[int, bytes]:
     """Code → data of each AVP, in the order on the wire."""
     return {avp.code: avp.payload for avp in message.avps}
 
 
-class ScriptedDisc(socketserver.ThreadingTCPServer):
+class ScriptedDisc(FakeDisc):
     """A DISC made of python-diameter: keeps each question, gives the answer that was laid out."""
 
-    class Connection(socketserver.BaseRequestHandler):
-        """One connection of the client."""
-
-        def handle(self) -> None:
-            """Answer until it is closed."""
-            self.request.settimeout(10)
-            while (data := read_message(self.request)) is not None:
-                question = pd.Message.from_bytes(data, plain_msg=True)
-                self.server.questions.append(question)
-                asked = contents(question)
-                header = pd.MessageHeader(
-                    command_code=AA,
-                    application_id=NASREQ,
-                    hop_by_hop_identifier=question.header.hop_by_hop_identifier,
-                    end_to_end_identifier=question.header.end_to_end_identifier,
-                )
-                avps = [
-                    pd.Avp.new(RESULT_CODE, value=self.server.result),
-                    pd.Avp(SIP_MSGID, payload=asked[SIP_MSGID]),
-                    pd.Avp(SERVICE_TYPE, payload=asked[SERVICE_TYPE], flags=0x40),
-                ]
-                if self.server.challenge:
-                    avps.append(pd.Avp(CHALLENGE, payload=self.server.challenge, flags=0x40))
-                self.request.sendall(pd.Message(header, avps).as_bytes())
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), self.Connection)
-        self.questions: list[pd.Message] = []
+        super().__init__(self.answer, lambda data: pd.Message.from_bytes(data, plain_msg=True))
         self.result = 2001
         self.challenge = b""
+
+    def answer(self, connection: FakeConnection, questions: list[pd.Message]) -> None:
+        """The script."""
+        for question in questions:
+            asked = contents(question)
+            header = pd.MessageHeader(
+                command_code=AA,
+                application_id=NASREQ,
+                hop_by_hop_identifier=question.header.hop_by_hop_identifier,
+                end_to_end_identifier=question.header.end_to_end_identifier,
+            )
+            avps = [
+                pd.Avp.new(RESULT_CODE, value=self.result),
+                pd.Avp(SIP_MSGID, payload=asked[SIP_MSGID]),
+                pd.Avp(SERVICE_TYPE, payload=asked[SERVICE_TYPE], flags=0x40),
+            ]
+            if self.challenge:
+                avps.append(pd.Avp(CHALLENGE, payload=self.challenge, flags=0x40))
+            connection.send(pd.Message(header, avps).as_bytes())
 
 
 @pytest.fixture
 def scripted_disc() -> Iterator[ScriptedDisc]:
     """A DISC that answers whatever the test lays out."""
-    with ScriptedDisc() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+    with ScriptedDisc() as disc:
+        yield disc
 
 
 @pytest.fixture
 def client(scripted_disc: ScriptedDisc) -> Iterator[ad.AuthDiameter]:
     """Our client, connected to it."""
-    host, port = scripted_disc.server_address
-    with ad.AuthDiameter(ad.Config(diameter_client_host=host, diameter_client_port=port)) as connected:
+    with ad.AuthDiameter(ad.Config(**scripted_disc.settings)) as connected:
         yield connected
 
 
 def register(*headers: str) -> ad.SipRequest:
     """A REGISTER of alice, with headers of the test's own."""
-    lines = [
-        "REGISTER sip:siphub.net SIP/2.0",
-        "Via: SIP/2.0/UDP 127.0.0.1:5066;branch=z9hG4bK-1",
-        "Max-Forwards: 70",
-        "From: <sip:alice@siphub.net>;tag=a",
-        "To: <sip:alice@siphub.net>",
-        "Call-ID: 1@127.0.0.1",
-        "CSeq: 1 REGISTER",
-        *headers,
-        "Content-Length: 0",
-        "",
-        "",
-    ]
-    return ad.SipRequest("\r\n".join(lines).encode(), source=("127.0.0.1", 5066))
+    data = build_request("REGISTER", "sip:siphub.net", to="<sip:alice@siphub.net>", extra=headers)
+    return ad.SipRequest(data, source=("127.0.0.1", 5066))
 
 
 def test_question_without_credentials_reads_there_and_its_challenge_here(client, scripted_disc):
@@ -427,7 +403,7 @@ def test_group_check_reads_there_and_its_answer_here(client, scripted_disc, resu
 @pytest.fixture
 def ask(disc: tuple[str, int]) -> Iterator[Callable[..., Any]]:
     """Ask our DISC with questions that python-diameter builds, and let it read the answers."""
-    with contextlib.closing(socket.create_connection(disc, timeout=10)) as connection:
+    with Connection(disc, decode=lambda data: pd.Message.from_bytes(data, plain_msg=True)) as connection:
 
         def question(avps: dict[int, bytes], hop_by_hop: int) -> pd.Message:
             header = pd.MessageHeader(
@@ -440,8 +416,8 @@ def ask(disc: tuple[str, int]) -> Iterator[Callable[..., Any]]:
             message = pd.Message(
                 header, [pd.Avp(code, payload=data, flags=0x40) for code, data in avps.items()]
             )
-            connection.sendall(message.as_bytes())
-            return pd.Message.from_bytes(read_message(connection), plain_msg=True)
+            connection.send(message.as_bytes())
+            return connection.receive()
 
         yield question
 

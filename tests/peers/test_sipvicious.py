@@ -52,8 +52,8 @@ def running(tmp_path, *options):
         with Accounts.create(db) as store:
             store.add_user(ACCOUNT, "127.0.0.1", PASSWORD)
     with (
-        Server("disc", "--listen", "127.0.0.1:0", "--db", db, *options) as disc,
-        Server(*("serve", "--listen", "127.0.0.1:0", "--disc", f"127.0.0.1:{disc.port}"), *options) as server,
+        Server("disc", "--db", db, *options) as disc,
+        Server(*("serve", "--disc", disc.where), *options) as server,
     ):
         yield server
 

@@ -239,8 +239,8 @@ def test_registers_with_the_right_password_alone(
 ) -> None:
     username, _ = people[who]
     right, wrong = start_serve(ROUTE), start_serve(ROUTE)
-    telephone(right.listening(), people[who])
-    telephone(wrong.listening(), (username, "not the password"))
+    telephone(right.address, people[who])
+    telephone(wrong.address, (username, "not the password"))
     right.wait_for_line(rf"(?m)^401\n200 {used}$")
     wrong.wait_for_line(rf"(?m)^401\n403 {used}$")
     assert "200" not in statuses(wrong)
@@ -253,7 +253,7 @@ def test_disc_judges_the_body_that_it_never_sees(
 ) -> None:
     """RFC 7616, 3.4.3: our SIP host hashes it."""
     host = start_serve(ROUTE)
-    sipp(host.listening(), people["member"], "message.xml")
+    sipp(host.address, people["member"], "message.xml")
     host.wait_for_line(r"(?m)^401\n200 MD5 auth-int$")
 
 
@@ -263,7 +263,7 @@ def test_one_challenge_for_a_whole_registration(
 ) -> None:
     """Each 200 brings the nonce of the next request, with which linphone leaves out qop."""
     host = start_serve(ROUTE)
-    linphone(host.listening(), people["member"])
+    linphone(host.address, people["member"])
     host.wait_for_line(r"(?m)^401\n200 SHA-256 auth\n200 SHA-256 -$")
 
 
@@ -273,5 +273,5 @@ def test_a_nonce_for_one_request(
 ) -> None:
     """linphone does not begin to count anew with the next nonce; it is the uses that are limited."""
     host = start_serve(ROUTE)
-    linphone(host.listening(), people["member"])
+    linphone(host.address, people["member"])
     host.wait_for_line(r"(?m)^401\n200 SHA-256 auth\n401 SHA-256 auth\n200 SHA-256 auth$")

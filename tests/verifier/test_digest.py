@@ -8,7 +8,10 @@ import logging
 from collections import Counter
 
 import pytest
-from kit.asker import CHALLENGE, KEY, NOW, PASSWORD, REALM, USER_NAME, Asker, code
+from kit.asker import KEY, REALM, Asker
+from kit.sip import PASSWORD
+from kit.wire import CHALLENGE, NOW, USER_NAME
+from kit.wire import result_code as code
 
 import auth_diameter as ad
 from auth_diameter.lab.uac import authorization

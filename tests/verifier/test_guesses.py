@@ -7,7 +7,10 @@ import secrets
 from collections import Counter
 
 import pytest
-from kit.asker import PASSWORD, REALM, Asker, challenges_of, code, failed
+from kit.asker import REALM, Asker
+from kit.sip import PASSWORD
+from kit.wire import challenges_of, failed
+from kit.wire import result_code as code
 
 import auth_diameter as ad
 from auth_diameter._core import user_hash

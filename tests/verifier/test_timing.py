@@ -5,6 +5,8 @@ import statistics
 import disc_timing
 import pytest
 
+pytestmark = pytest.mark.campaign
+
 USERS, SAMPLES, RUNS = 20_000, 1500, 5
 
 

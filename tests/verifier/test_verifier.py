@@ -13,9 +13,27 @@ from collections import Counter
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kit import wire
+from kit.sip import DOMAIN, PASSWORD
+from kit.wire import (
+    CHALLENGE,
+    DESTINATION_REALM,
+    METHOD,
+    NOW,
+    RESOURCE,
+    RESPONSE,
+    RESULT_CODE,
+    SERVICE_TYPE,
+    SIP_MSGID,
+    USER_NAME,
+    aa_request,
+    challenge_of,
+    credentials_avps,
+    group_avps,
+    result_code,
+)
 
 import auth_diameter as ad
-from auth_diameter._core import RequestStream
 from auth_diameter.disc.server import Disc, Outcome, VerifierConfig
 from auth_diameter.lab.uac import authorization
 from auth_diameter.store import cache
@@ -26,59 +44,33 @@ from auth_diameter.store.store import Realm, StoreError
 from auth_diameter.verifier import verifier as verifier_module
 from auth_diameter.verifier.nonces import Nonces
 
-USER_NAME, RESULT_CODE, DESTINATION_REALM = 1, 268, 283
-RESOURCE, RESPONSE, CHALLENGE, METHOD = 400, 401, 402, 403
-SERVICE_TYPE, USER_GROUP, SIP_MSGID = 404, 405, 406
-
-NOW = 1_800_000_000.0
-REALM = "siphub.net"
-PASSWORD = "wonderland"
+REALM = DOMAIN
 
 
 # --- building questions, reading answers --------------------------------------------------------------
 
 
-def question(*avps, command=265, flags=0x80, msgid=b"\x01\x02\x03\x04", without=()):
+def question(*avps, msgid=b"\x01\x02\x03\x04", **changes):
     """A message with Service-Type 6 and all that an authentication needs, but for what `avps` replace."""
-    wanted = {
-        DESTINATION_REALM: ad.Avp(DESTINATION_REALM, REALM),
-        SERVICE_TYPE: ad.Avp(SERVICE_TYPE, b"6"),
-        SIP_MSGID: ad.Avp(SIP_MSGID, msgid, flags=0),
-        USER_NAME: ad.Avp(USER_NAME, f"alice@{REALM}"),
-    }
-    wanted |= {avp.code: avp for avp in avps}
-    chosen = [avp for code, avp in wanted.items() if code not in without]
-    message = ad.Message(command, chosen, application_id=1, flags=flags, hop_by_hop=7, end_to_end=9)
-    return message.encode()
+    return aa_request(ad.Avp(SIP_MSGID, msgid, flags=0), *avps, number=7, end_to_end=9, **changes)
 
 
 def with_credentials(value, method="REGISTER", **more):
-    return question(ad.Avp(RESPONSE, value), ad.Avp(METHOD, method), **more)
+    return question(*credentials_avps(value, method), **more)
 
 
 def group_question(user_name, group):
-    return question(ad.Avp(SERVICE_TYPE, b"8"), ad.Avp(USER_GROUP, group), ad.Avp(USER_NAME, user_name))
+    return question(*group_avps(user_name, group))
 
 
 def ask_all(disc, data, now=NOW):
     """The answers to a stream of questions, as Messages."""
-    out = bytearray()
-    disc.answer(RequestStream().feed(data), out, now)
-    return [ad.Message.decode(message) for message in ad.Framer().feed(out)]
+    return wire.ask(disc, data, now=now)
 
 
 def ask(disc, data, now=NOW):
     (answer,) = ask_all(disc, data, now)
     return answer
-
-
-def result_code(answer):
-    return answer.find(RESULT_CODE).value
-
-
-def challenge_of(answer):
-    found = answer.find(CHALLENGE)
-    return None if found is None else ad.Challenge.parse(found.data.removesuffix(b"\r\n"))
 
 
 def respond(disc, username="alice", password=PASSWORD, now=NOW, realm=REALM, method="REGISTER", **changes):

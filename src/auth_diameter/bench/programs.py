@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -25,6 +25,21 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _STARTUP_SECONDS = 90.0  # under valgrind, on a busy machine
 _OUTPUT = 1 << 20  # bytes of it that are looked at
+
+
+def cpu_seconds(pids: Iterable[int]) -> float:
+    """User and system time of these processes so far (proc(5): utime, stime); 0 for those that are gone."""
+    total = 0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            total += int(fields[11]) + int(fields[12])
+    return total / _TICKS
+
+
+def resident_bytes(pids: Iterable[int]) -> int:
+    """Memory of these processes (proc(5): resident)."""
+    return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE for pid in pids)
 
 
 class Program:
@@ -71,16 +86,11 @@ class Program:
 
     def cpu_seconds(self) -> float:
         """User and system time of all its processes so far (proc(5): utime, stime)."""
-        total = 0
-        for pid in self.pids():
-            with contextlib.suppress(OSError):
-                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-                total += int(fields[11]) + int(fields[12])
-        return total / _TICKS
+        return cpu_seconds(self.pids())
 
     def resident_bytes(self) -> int:
         """Memory of all its processes (proc(5): resident)."""
-        return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE for pid in self.pids())
+        return resident_bytes(self.pids())
 
     def counters(self) -> Counter[str]:
         """What it has counted so far, by the names that Prometheus has; started with `COUNTING`."""

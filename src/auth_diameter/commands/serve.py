@@ -82,7 +82,9 @@ def serve(
     Where all requests come from one proxy's address, --no-penalty keeps one guesser from holding up all. DISC
     is then told no address either, unless --tell-source is given.
     """
-    from auth_diameter.host.server import Host, Route, bind, load_route
+    from auth_diameter.host.bind import bind
+    from auth_diameter.host.route import Route, load_route
+    from auth_diameter.host.server import Host
     from auth_diameter.host.workers import Workers
 
     if route is not None and realm is not None:

@@ -2,13 +2,7 @@
 
 The default route challenges REGISTER with 401 and every other method with 407, in the realm ``$fd`` or
 one of choice, and answers 200 to what DISC lets through; to a REGISTER with its Contacts, though it keeps no
-bindings. A route script decides for itself::
-
-    async def request_route(request, auth):
-        decision = await auth.diameter_proxy_authorize(request, "$fd")
-        if not decision:
-            return decision                                # its reply is sent
-        return request.reply(200, "OK")                    # bytes are sent; None sends nothing
+bindings. A route script decides for itself, see `route`.
 
 A retransmission gets the reply that its request got, and is neither judged nor routed again. What cannot
 be parsed gets 400 where a reply can be addressed, else nothing. A route that fails is logged and answered
@@ -21,19 +15,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
-import inspect
 import logging
 import socket
-import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
-from importlib.abc import Loader, SourceLoader
-from types import ModuleType
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 from auth_diameter._core import (
-    ConfigError,
     DatagramBatch,
     ParseError,
     Question,
@@ -43,6 +31,8 @@ from auth_diameter._core import (
 from auth_diameter.client.aio import AsyncAuthDiameter
 from auth_diameter.client.pseudovars import DEFAULT_REALM
 from auth_diameter.decision import PROXY, REASONS, UAS, Cause, Decision, refuse
+from auth_diameter.host.bind import bind
+from auth_diameter.host.route import Route
 from auth_diameter.host.turns import Turns
 from auth_diameter.logs import Sparing
 from auth_diameter.refusals import Refusals, account_of
@@ -51,10 +41,7 @@ log = logging.getLogger("auth_diameter.host")
 
 Address: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
 Datagram: TypeAlias = tuple[bytes, Address]  # from or to that address
-Result = bytes | Decision | None
-Route = Callable[[SipRequest, AsyncAuthDiameter], Awaitable[Result]]
 
-_RECEIVE_BUFFER = 4 << 20  # bytes of datagrams that the kernel holds while we are busy
 
 _TROUBLES = frozenset(
     {
@@ -94,68 +81,8 @@ def _challenged(request: SipRequest, decision: Decision) -> tuple[bytes, int]:
     return reply, _ONE_CHALLENGE if len(headers) == 1 else 0
 
 
-def load_route(path: str) -> Route:
-    """The ``request_route`` of a Python file.
-
-    :raises ConfigError: the file is missing, has an error, or no such coroutine function; one line
-        with file, line and reason.
-    """
-    # Dataclasses and pickle look a module up by its name.
-    name = "auth_diameter_route"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ConfigError(f"route {path}: not a Python file (.py)")
-    module = importlib.util.module_from_spec(spec)
-    before = sys.modules.get(name)
-    sys.modules[name] = module
-    try:
-        route = _run_script(module, spec.loader, path)
-    except BaseException:
-        del sys.modules[name]
-        if before is not None:
-            sys.modules[name] = before  # its routes go on
-        raise
-    return route
-
-
-def _run_script(module: ModuleType, loader: Loader, path: str) -> Route:
-    try:
-        if isinstance(loader, SourceLoader):
-            # Not from a cache, in which two versions of one second and one size are the same.
-            exec(loader.source_to_code(loader.get_data(path), path), module.__dict__)  # noqa: S102 - it is what was asked for
-        else:
-            loader.exec_module(module)
-    except SyntaxError as error:
-        line = f", line {error.lineno}" if error.lineno else ""
-        raise ConfigError(f"route {path}{line}: {error.msg}") from None
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a script does is told in one line
-        if isinstance(error, OSError) and error.filename == path:
-            raise ConfigError(f"route {path}: {error.strerror}") from None
-        raise ConfigError(f"route {path}, {_where(error, path)}{error}") from None
-    route = getattr(module, "request_route", None)
-    if not inspect.iscoroutinefunction(route):
-        raise ConfigError(f"route {path}: expected async def request_route(request, auth)")
-    try:
-        inspect.signature(route).bind(None, None)
-    except TypeError:
-        line = f", line {route.__code__.co_firstlineno}"
-        raise ConfigError(f"route {path}{line}: request_route must take (request, auth)") from None
-    return cast(Route, route)
-
-
-def _where(error: BaseException, file: str | None) -> str:
-    """``line 3: KeyError: ``, with the last line of `file` on the way to the error."""
-    line = 0
-    traceback = error.__traceback__
-    while traceback is not None:
-        if traceback.tb_frame.f_code.co_filename == file:
-            line = traceback.tb_lineno
-        traceback = traceback.tb_next
-    return f"line {line}: {type(error).__name__}: "
-
-
 class Host:
-    """A UDP socket with a route; made by `serve`, or of a socket of `bind`.
+    """A UDP socket with a route; made by `serve`, or of a socket of `bind.bind`.
 
     :param realm: text with pseudo-variables: that of the default route, where `route` is None.
 
@@ -444,35 +371,6 @@ class Host:
         self._closed = True
         self._loop.remove_reader(self._socket.fileno())
         self._socket.close()
-
-
-def bind(host: str, port: int, count: int = 1) -> list[socket.socket]:
-    """So many UDP sockets on `host`:`port`, over which the kernel spreads the clients.
-
-    :raises OSError: the address cannot be bound, or any other program has it.
-    """
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE)
-    family, kind, protocol, _, address = found[0]
-    sockets: list[socket.socket] = []
-    try:
-        for _ in range(count):
-            sock = socket.socket(family, kind, protocol)
-            sockets.append(sock)
-            sock.setblocking(False)
-            if sys.platform == "linux":
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
-            if sock is sockets[0]:
-                # Nobody else may have the address: only once it is ours is it shared, by us alone.
-                sock.bind(address)
-            if count > 1:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            if sock is not sockets[0]:
-                sock.bind(sockets[0].getsockname())
-    except OSError:
-        for sock in sockets:
-            sock.close()
-        raise
-    return sockets
 
 
 async def serve(auth: AsyncAuthDiameter, host: str, port: int, route: Route | None = None) -> Host:

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kit.disc import build_answer
+from kit.wire import build_answer
 
 import auth_diameter as ad
 from auth_diameter._core import decode_answer

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from faults.load import KEY, LOOPBACK, SUBSCRIBERS, Entry, Record, Subscriber, note
 from faults.proxy import FaultProxy, Faults
 from faults.report import Report, row
 from faults.world import World, config_for
+from kit.places import TESTS
+from kit.process import run_command
 
 from auth_diameter import AsyncAuthDiameter, AuthDiameter
 from auth_diameter.verifier.nonces import Nonces
@@ -114,17 +113,11 @@ def cancelled(world: World, report: Report, *, seconds: float = 2.0) -> None:
 
 def _run(program: str, port: int) -> tuple[int, str, float]:
     """Exit status, what it said, and how long it took."""
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    env = {"PYTHONPATH": str(TESTS)}
     start = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "faults.programs", program, str(port)],
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=_PATIENCE,
-        check=False,
-    )
-    return done.returncode, done.stderr + done.stdout, time.monotonic() - start
+    command = (sys.executable, "-W", "error", "-m", "faults.programs", program, port)
+    done = run_command(*command, env=env, patience=_PATIENCE)
+    return done.status, done.err + done.out, time.monotonic() - start
 
 
 @row(

@@ -33,9 +33,9 @@ def no_descriptors(world: World, report: Report, *, seconds: float = 2.0) -> Non
     resource.prlimit(disc.pid, resource.RLIMIT_NOFILE, (_LIMIT, _LIMIT))
     loads = world.loads(disc.port, kinds=("asyncio", "serve"))
     settle(loads)
-    used, start = disc.cpu(), time.monotonic()
+    used, start = disc.cpu_seconds(), time.monotonic()
     time.sleep(0.5)
-    before = (disc.cpu() - used) / (time.monotonic() - start)
+    before = (disc.cpu_seconds() - used) / (time.monotonic() - start)
     with contextlib.ExitStack() as stack:
         for _ in range(_STRANGERS):
             sock = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
@@ -43,9 +43,9 @@ def no_descriptors(world: World, report: Report, *, seconds: float = 2.0) -> Non
             sock.setblocking(False)
             sock.connect_ex(disc.address)
         time.sleep(0.2)
-        used, start = disc.cpu(), time.monotonic()
+        used, start = disc.cpu_seconds(), time.monotonic()
         time.sleep(seconds)
-        during = (disc.cpu() - used) / (time.monotonic() - start)
+        during = (disc.cpu_seconds() - used) / (time.monotonic() - start)
     closed = time.monotonic()
     # New clients get in again.
     loads += world.loads(disc.port, kinds=("threads",))

@@ -104,7 +104,7 @@ def serve_sigterm(world: World, report: Report, *, times: int = 2) -> None:
         time.sleep(0.5)
         record = Record(load.record[:-1])  # all have been sent, but for the one behind them maybe
         told = time.monotonic()
-        statuses.add(world.daemons[-1].terminate())
+        statuses.add(world.daemons[-1].stop().status)
         took.append(time.monotonic() - told)
         load.stop(0.0)
         wait_until(lambda record=record: not record.lost)
@@ -134,7 +134,7 @@ def disc_sigterm(world: World, report: Report, *, times: int = 1) -> None:
         if took:
             time.sleep(2.0)  # until all clients have found that the other one is back
         told = time.monotonic()
-        statuses.add(disc.terminate())
+        statuses.add(disc.stop().status)
         took.append(time.monotonic() - told)
         time.sleep(0.5)
         disc.start()

@@ -58,14 +58,14 @@ def never_reads(world: World, report: Report, *, seconds: float = 2.0) -> None:
     loads = world.loads(proxy.port, kinds=("serve",), rate=2000.0)
     serve = world.daemons[-1]
     settle(loads)
-    start = serve.resident()
+    start = serve.resident_bytes()
     time.sleep(seconds)
-    before = most = serve.resident()
+    before = most = serve.resident_bytes()
     proxy.questions = Faults(reading=False)
     began = time.monotonic()
     while time.monotonic() < began + seconds:
         time.sleep(0.05)
-        most = max(most, serve.resident())
+        most = max(most, serve.resident_bytes())
     end = time.monotonic()
     proxy.questions = Faults()
     settle(loads)

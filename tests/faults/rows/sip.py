@@ -69,7 +69,7 @@ def overload_of_the_route(world: World, report: Report, *, seconds: float = 3.0)
     route = world.folder / "route.py"
     route.write_text(_SLOW_ROUTE)
     disc = f"{LOOPBACK}:{world.disc().port}"
-    serve = world.daemon("serve", "--no-penalty", "--disc", disc, "--route", route).start()
+    serve = world.daemon("serve", "--no-penalty", "--disc", disc, "--route", route)
     peak = 0.0
     for rate in (175.0, 200.0, 225.0):
         with UdpLoad(serve.port, rate) as load:

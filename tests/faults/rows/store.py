@@ -11,12 +11,12 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from faults.load import Load, Record, make_database
 from faults.report import Report, row
 from faults.rows.common import all_good, each, recovered_after, settle, whole
-from faults.world import OURS, World
+from faults.world import World
+from kit.process import OURS, Done, Program, run_command
 
 _KINDS = ("asyncio", "serve")
 _PRIVATE = ["unshare", "--map-root-user", "--mount"]  # a command in a mount namespace of its own
@@ -81,7 +81,7 @@ def locked(world: World, report: Report, *, seconds: float = 1.0) -> None:
     records = whole(report, loads)
     all_good(report, records)
     report.at_most("slowest beside a writer", each(records, Record.slowest), 0.250)
-    disc.terminate()
+    disc.stop()
 
     with contextlib.closing(sqlite3.connect(world.db)) as connection:
         connection.execute("PRAGMA journal_mode = DELETE")
@@ -161,22 +161,23 @@ class _Disk:
         holder.stdin.flush()
         holder.stdout.readline()
         self.inside = ["nsenter", "--user", "--mount", "--preserve-credentials", "--target", str(holder.pid)]
-        self.run("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", self.path).check_returncode()
-        self.run("cp", world.db, self.path).check_returncode()
+        self.run("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", self.path, must=True)
+        self.run("cp", world.db, self.path, must=True)
 
-    def run(self, *command: object, **options: Any) -> subprocess.CompletedProcess[str]:
-        """Plays a command there, to its end."""
-        words = [*self.inside, *map(str, command)]
-        return subprocess.run(words, capture_output=True, text=True, check=False, **options)
+    def run(self, *command: object, stdin: bytes = b"", must: bool = False) -> Done:
+        """Plays a command there, to its end. :param must: whether it has to succeed."""
+        done = run_command(*self.inside, *command, stdin=stdin)
+        assert done.status == 0 or not must, done
+        return done
 
-    def add_user(self) -> subprocess.CompletedProcess[str]:
+    def add_user(self) -> Done:
         account = ("new@d00.example", "--password-stdin", "--db", self.db)
-        return self.run(*OURS, "user", "add", *account, input="secret\n")
+        return self.run(*OURS, "user", "add", *account, stdin=b"secret\n")
 
 
-def _says_why(report: Report, added: subprocess.CompletedProcess[str], why: str) -> None:
-    said = added.stderr.strip()
-    report.exactly("user add: exit status", added.returncode, 2)
+def _says_why(report: Report, added: Done, why: str) -> None:
+    said = added.err.strip()
+    report.exactly("user add: exit status", added.status, 2)
     report.exactly("user add: lines", len(said.splitlines()), 1)
     report.exactly("user add: names the cause", why in said.removeprefix("auth-diameter").lower(), True)
 
@@ -189,7 +190,7 @@ def _says_why(report: Report, added: subprocess.CompletedProcess[str], why: str)
 def disk_full(world: World, report: Report) -> None:
     """Filled to the last byte."""
     disk = _Disk(world)
-    disc = world.daemon("disc", "--db", disk.db, "--nonce-key", world.key, prefix=disk.inside).start()
+    disc = world.daemon("disc", "--db", disk.db, "--nonce-key", world.key, prefix=disk.inside)
     loads = world.loads(disc.port, kinds=_KINDS)
     settle(loads)
     disk.run("dd", "if=/dev/zero", f"of={disk.path}/filler", "bs=4k")
@@ -199,10 +200,10 @@ def disk_full(world: World, report: Report) -> None:
     all_good(report, records)
     _says_why(report, added, "full")
     disk.run("rm", disk.path / "filler")
-    report.exactly("user add, when there is room again", disk.add_user().returncode, 0)
-    disc.terminate()
+    report.exactly("user add, when there is room again", disk.add_user().status, 0)
+    disc.stop()
     kept = world.folder / "kept.sqlite"
-    disk.run("cp", disk.db, kept).check_returncode()
+    disk.run("cp", disk.db, kept, must=True)
     report.exactly("integrity_check", _integrity(kept), "ok")
 
 
@@ -214,18 +215,18 @@ def disk_full(world: World, report: Report) -> None:
 def disk_read_only(world: World, report: Report) -> None:
     """Without a place for the files that SQLite keeps beside a database in WAL mode."""
     disk = _Disk(world)
-    disk.run("mount", "-o", "remount,ro", disk.path).check_returncode()
-    disc = world.daemon("disc", "--db", disk.db, "--nonce-key", world.key, prefix=disk.inside).start()
+    disk.run("mount", "-o", "remount,ro", disk.path, must=True)
+    disc = world.daemon("disc", "--db", disk.db, "--nonce-key", world.key, prefix=disk.inside)
     loads = world.loads(disc.port, kinds=_KINDS)
     settle(loads)
     time.sleep(0.7)
     _says_why(report, disk.add_user(), "medium")
-    disk.run("mount", "-o", "remount,rw", disk.path).check_returncode()
-    report.exactly("user add, when it can be written", disk.add_user().returncode, 0)
+    disk.run("mount", "-o", "remount,rw", disk.path, must=True)
+    report.exactly("user add, when it can be written", disk.add_user().status, 0)
     time.sleep(1.2)
     records = whole(report, loads)
     all_good(report, records)
-    report.exactly("DISC ends with status", disc.terminate(), 0)
+    report.exactly("DISC ends with status", disc.stop().status, 0)
 
 
 def _integrity(path: object) -> str:
@@ -252,10 +253,10 @@ def import_killed(world: World, report: Report, *, times: int = 5, count: int = 
     partial = set()
     for number in range(times):
         _remove_the_new(world.db)
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(took * (number + 0.5) / times)
-        process.kill()
-        killed += process.wait() == -signal.SIGKILL
+        with Program(*command) as program:
+            time.sleep(took * (number + 0.5) / times)
+            program.kill()
+            killed += program.wait().status == -signal.SIGKILL
         intact += _integrity(world.db) == "ok"
         with contextlib.closing(sqlite3.connect(world.db)) as connection:
             rows = connection.execute(
@@ -263,7 +264,7 @@ def import_killed(world: World, report: Report, *, times: int = 5, count: int = 
             ).fetchall()
         whole_rows += all(len(ha1) == len(ha1b) == 32 for ha1, ha1b in rows)
         partial.add(len(rows))
-    subprocess.run(command, check=True, capture_output=True)
+    assert run_command(*command).status == 0
     with contextlib.closing(sqlite3.connect(world.db)) as connection:
         [(left,)] = connection.execute("SELECT count(*) FROM subscriber WHERE domain = 'new.example'")
     records = whole(report, loads)
@@ -282,8 +283,8 @@ def _remove_the_new(db: Path) -> None:
         connection.commit()
 
 
-def _time_of(command: list[str], db: Path) -> float:
+def _time_of(command: list[object], db: Path) -> float:
     _remove_the_new(db)
     start = time.monotonic()
-    subprocess.run(command, check=True, capture_output=True)
+    assert run_command(*command).status == 0
     return time.monotonic() - start

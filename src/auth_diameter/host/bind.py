@@ -1,0 +1,37 @@
+"""The UDP sockets of the SIP host."""
+
+from __future__ import annotations
+
+import socket
+import sys
+
+_RECEIVE_BUFFER = 4 << 20  # bytes of datagrams that the kernel holds while we are busy
+
+
+def bind(host: str, port: int, count: int = 1) -> list[socket.socket]:
+    """So many UDP sockets on `host`:`port`, over which the kernel spreads the clients.
+
+    :raises OSError: the address cannot be bound, or any other program has it.
+    """
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE)
+    family, kind, protocol, _, address = found[0]
+    sockets: list[socket.socket] = []
+    try:
+        for _ in range(count):
+            sock = socket.socket(family, kind, protocol)
+            sockets.append(sock)
+            sock.setblocking(False)
+            if sys.platform == "linux":
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+            if sock is sockets[0]:
+                # Nobody else may have the address: only once it is ours is it shared, by us alone.
+                sock.bind(address)
+            if count > 1:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            if sock is not sockets[0]:
+                sock.bind(sockets[0].getsockname())
+    except OSError:
+        for sock in sockets:
+            sock.close()
+        raise
+    return sockets

@@ -1,0 +1,115 @@
+"""The end of the SIP/UDP host: what was sent before it has its reply."""
+
+import asyncio
+import threading
+
+import pytest
+from kit.disc import answer_all, say_nothing
+from kit.host import with_disc
+from kit.machine import PATIENCE, until
+
+from auth_diameter.host import server as host_module
+from auth_diameter.host.route import load_route
+
+ASKING = """
+async def request_route(request, auth):
+    return await auth.diameter_www_authorize(request, "$fd")
+"""
+
+
+def test_what_has_come_before_the_end_is_served(run, monkeypatch):
+    """The kernel may hold many datagrams that nobody has read."""
+    for limit in ("_BACKLOG", "_PATIENCE"):
+        monkeypatch.setattr(host_module, limit, PATIENCE)
+    count = 100
+
+    async def scenario(host, phone):
+        for number in range(count):
+            phone.send(phone.request(call_id=f"c{number}"))
+        await host.aclose()
+        return [await phone.receive() for _ in range(count)]
+
+    replies = run(scenario)
+    assert {reply.header("Call-ID") for reply in replies} == {f"c{number}" for number in range(count)}
+    assert {reply.status for reply in replies} == {401}
+
+
+def test_the_end_waits_for_answers_under_way(fake_disc, monkeypatch):
+    """What comes meanwhile is sent elsewhere, so that nothing is left without a reply."""
+    monkeypatch.setattr(host_module, "_PATIENCE", PATIENCE)
+    go_on = threading.Event()
+
+    def late(connection, questions):
+        if go_on.wait(PATIENCE):
+            answer_all(connection, questions)
+
+    disc = fake_disc(late)
+
+    async def scenario(host, phone):
+        phone.send(phone.request(call_id="early"))
+        await until(lambda: disc.questions)
+        closing = asyncio.create_task(host.aclose())
+        await until(lambda: host._idle)  # from now on it waits for the answer
+        phone.send(phone.request(call_id="late"))
+        refused = await phone.receive()
+        go_on.set()
+        served = await phone.receive()
+        await closing
+        return refused, served
+
+    refused, served = asyncio.run(with_disc(disc, scenario))
+    assert (refused.header("Call-ID"), refused.status) == ("late", 503)
+    assert refused.header("Retry-After") == "2"
+    assert (served.header("Call-ID"), served.status) == ("early", 401)
+
+
+@pytest.mark.parametrize("with_route", [False, True])
+def test_the_end_does_not_wait_for_ever_and_leaves_nobody_without_a_reply(
+    fake_disc, script, monkeypatch, with_route
+):
+    monkeypatch.setattr(host_module, "_PATIENCE", 0.1)
+    route = load_route(script(ASKING)) if with_route else None
+
+    async def scenario(host, phone):
+        for number in range(3):
+            phone.send(phone.request(call_id=f"c{number}"))
+        await until(lambda: len(host._pending) == 3)
+        await host.aclose()
+        await phone.receive()
+        replies = [await phone.receive() for _ in range(2)]
+        await asyncio.sleep(0.05)
+        assert phone.replies.empty()
+        return replies
+
+    for reply in asyncio.run(with_disc(fake_disc(say_nothing), scenario, route)):
+        assert (reply.status, reply.header("Retry-After")) == (503, "2")
+
+
+def test_closing_twice_is_closing_once(run):
+    async def scenario(host, phone):
+        await host.aclose()
+        await host.aclose()
+
+    run(scenario)
+
+
+def test_closing_lets_a_running_route_end_but_does_not_wait_for_ever(run, script, monkeypatch):
+    monkeypatch.setattr(host_module, "_PATIENCE", 0.05)
+    text = (
+        "import asyncio\n"
+        "ended = []\n"
+        "async def request_route(request, auth):\n"
+        "    try:\n"
+        "        await asyncio.Event().wait()\n"
+        "    finally:\n"
+        "        ended.append(request.method)\n"
+    )
+    route = load_route(script(text))
+
+    async def scenario(host, phone):
+        phone.send(phone.request())
+        await until(lambda: host.received)
+        await asyncio.sleep(0)
+
+    run(scenario, route)
+    assert route.__globals__["ended"] == ["REGISTER"]
