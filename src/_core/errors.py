@@ -2,7 +2,7 @@
 
 ::
 
-    Error
+Error:
     ├── ConfigError   the caller: an unusable setting or argument
     ├── ParseError    whoever sent the bytes: they break the grammar
     └── DiscError     the back end: what came back, or did not, from DISC
@@ -29,14 +29,15 @@ class ConfigError(Error, ValueError):
 class ParseError(Error, ValueError):
     """Bytes that break the grammar they claim to follow.
 
-    :ivar reason: what is wrong, with the RFC's name for the place; never a credential's value.
-    :ivar offset: index into the input of the first byte that does not fit; for input that ends
-        too early, its length.
-    :ivar header: name of the SIP header field at fault, or None.
-    :ivar parameter: of digest credentials "qop", "nc" or "response" where it is that one, or None.
-    :ivar status: the SIP status that says so: 400, or 505 for another SIP version.
-    :ivar request: of a SIP request, what could be read: its ``reply(status, reason)`` is a reply
-        that can be sent, or empty where none can be addressed. None for anything else.
+    Attributes:
+        reason: what is wrong, with the RFC's name for the place; never a credential's value.
+        offset: index into the input of the first byte that does not fit; for input that ends too early, its
+            length.
+        header: name of the SIP header field at fault, or None.
+        parameter: of digest credentials "qop", "nc" or "response" where it is that one, or None.
+        status: the SIP status that says so: 400, or 505 for another SIP version.
+        request: of a SIP request, what could be read: its ``reply(status, reason)`` is a reply that can be
+            sent, or empty where none can be addressed. None for anything else.
     """
 
     def __init__(

@@ -92,7 +92,8 @@ def configure(**settings: Any) -> None:
     Without a call the defaults hold, which are those of OpenSER's module. A second call replaces the
     first; its connections are closed.
 
-    :raises ConfigError: an unknown setting, or a value that cannot be used.
+    Raises:
+        ConfigError: an unknown setting, or a value that cannot be used.
     """
     global _default
     try:

@@ -20,9 +20,12 @@ def network_of(host: str) -> str | int:
 def parse_address(text: str, default_port: int | None = None, name: str = "address") -> tuple[str, int]:
     """``HOST:PORT``, ``HOST``, ``[IPv6]:PORT`` or a bare IPv6 address, as (host, port).
 
-    :param default_port: for a text without a port; None: there must be one. Port 0 is allowed, for
-        those who listen.
-    :raises ConfigError: it is none of these; the message starts with `name`.
+    Args:
+        default_port: for a text without a port; None: there must be one. Port 0 is allowed, for those who
+            listen.
+
+    Raises:
+        ConfigError: it is none of these; the message starts with `name`.
     """
     host, port_text = text.strip(), ""
     if host.startswith("["):
@@ -43,7 +46,11 @@ def parse_address(text: str, default_port: int | None = None, name: str = "addre
 
 
 def parse_peers(hosts: str, default_port: int) -> tuple[tuple[str, int], ...]:
-    """``"a, b:3001"`` as ((a, default_port), (b, 3001)). :raises ConfigError: see parse_address."""
+    """``"a, b:3001"`` as ((a, default_port), (b, 3001)).
+
+    Raises:
+        ConfigError: see parse_address.
+    """
     if not isinstance(hosts, str) or not hosts.strip():
         raise ConfigError(f"diameter_client_host: expected a host, not {hosts!r}")
     return tuple(parse_address(part, default_port, "diameter_client_host") for part in hosts.split(","))

@@ -15,7 +15,8 @@ class Config:
 
     The first three are the parameters of OpenSER's module, under their names and with their defaults.
 
-    :raises ConfigError: a value that cannot be used; the message names the field.
+    Raises:
+        ConfigError: a value that cannot be used; the message names the field.
     """
 
     diameter_client_host: str = "localhost"
@@ -131,7 +132,11 @@ _SIZES = (
 
 
 def _checked_peers(peers: object) -> tuple[tuple[str, int], ...]:
-    """As a tuple of pairs. :raises ConfigError: it is no list of them."""
+    """As a tuple of pairs.
+
+    Raises:
+        ConfigError: it is no list of them.
+    """
     pairs = tuple(peers) if isinstance(peers, Iterable) and not isinstance(peers, str) else ()
     if not pairs:
         raise ConfigError(f"peers: expected one (host, port) at least, not {peers!r}")

@@ -51,9 +51,10 @@ class Cause(enum.Enum):
 class Ruling(NamedTuple):
     """What follows from a `Cause`.
 
-    :ivar status: of the SIP reply; `CHALLENGE`: that of the `Role`; None: there is no reply.
-    :ivar return_code: of ``diameter_www_authorize`` and ``diameter_proxy_authorize``.
-    :ivar group_code: of ``diameter_is_user_in``, which never replies.
+    Attributes:
+        status: of the SIP reply; `CHALLENGE`: that of the `Role`; None: there is no reply.
+        return_code: of ``diameter_www_authorize`` and ``diameter_proxy_authorize``.
+        group_code: of ``diameter_is_user_in``, which never replies.
     """
 
     status: int | None
@@ -111,8 +112,10 @@ REASONS: Final = {
 class Role(NamedTuple):
     """As what a SIP server authenticates (RFC 3261, 22.2 and 22.3): the status and the header fields.
 
-    :ivar status: of a challenge. :ivar challenge: header field of a challenge.
-    :ivar info: header field of what the server proves in its turn.
+    Attributes:
+        status: of a challenge.
+        challenge: header field of a challenge.
+        info: header field of what the server proves in its turn.
     """
 
     status: int
@@ -134,7 +137,8 @@ def refuse(
 ) -> Decision:
     """A refusal with its whole reply.
 
-    :param status: what stands for the status of `cause` here: 401 or 407, 500 or 503; None: that of `cause`.
+    Args:
+        status: what stands for the status of `cause` here: 401 or 407, 500 or 503; None: that of `cause`.
     """
     ruling = RULINGS[cause]
     if status is None:

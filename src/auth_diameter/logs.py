@@ -102,7 +102,8 @@ class JsonFormatter(Formatter):
 class LogFile(logging.Handler):
     """Appends to a file, each record in one write: several processes may have the same file.
 
-    :raises ConfigError: it cannot be opened.
+    Raises:
+        ConfigError: it cannot be opened.
     """
 
     def __init__(self, path: str) -> None:
@@ -132,7 +133,8 @@ class LogFile(logging.Handler):
     def reopen(self) -> Callable[[], None]:
         """Opens what has the path now, for the old file may have been moved away; the result changes over.
 
-        :raises ConfigError: it cannot be opened.
+        Raises:
+            ConfigError: it cannot be opened.
         """
         new = self._open()
 
@@ -166,7 +168,8 @@ class Sparing:
 
     Nothing is lost by that: what is logged here is counted, too.
 
-    :param log: where to.
+    Args:
+        log: where to.
     """
 
     def __init__(self, log: logging.Logger) -> None:
@@ -176,8 +179,9 @@ class Sparing:
     def warning(self, kind: object, now: float, message: str, *arguments: object) -> None:
         """Logs, or counts what it did not log.
 
-        :param kind: what shares a line; of a small set that strangers do not choose. :param now: seconds
-            of a clock that never goes back.
+        Args:
+            kind: what shares a line; of a small set that strangers do not choose.
+            now: seconds of a clock that never goes back.
         """
         self._write(logging.WARNING, kind, now, message, arguments, None)
 

@@ -44,7 +44,8 @@ _Key = tuple[str, str, bool]  # user, source, proven
 class Refusals:
     """Writes the lines.
 
-    :param log: where to.
+    Args:
+        log: where to.
     """
 
     def __init__(self, log: logging.Logger) -> None:
@@ -58,11 +59,13 @@ class Refusals:
     def note(self, account: str, source: str, cause: str, proven: bool, now: float, server: str = "") -> None:
         """Logs a refusal, or counts it for a later line.
 
-        :param account: ``user@realm``, as a stranger wrote it; "": none was named.
-        :param source: address of the UAC without its port; "": not known.
-        :param cause: a name, in capitals. :param proven: whether the nonce was given to that source alone.
-        :param now: seconds; a clock that goes back does no harm.
-        :param server: address of the SIP server that asked.
+        Args:
+            account: ``user@realm``, as a stranger wrote it; "": none was named.
+            source: address of the UAC without its port; "": not known.
+            cause: a name, in capitals.
+            proven: whether the nonce was given to that source alone.
+            now: seconds; a clock that goes back does no harm.
+            server: address of the SIP server that asked.
         """
         key = (account[:_LONGEST], source[:_LONGEST] or server, proven)
         last, left_out = self._pairs.get(key, (now - _EVERY, 0))

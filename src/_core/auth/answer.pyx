@@ -10,15 +10,18 @@ from libc.stdint cimport uint32_t
 cdef class Answer:
     """What a back end says to one `Question`.
 
-    :param verdict: Verdict.
-    :param service: Service that it answers for; None: it does not say.
-    :param challenges: values of WWW-Authenticate, bytes, in the order of preference.
-    :param response_auth: bytes, rspauth of Authentication-Info (RFC 7616, 3.5), or None.
-    :param nextnonce: bytes, of Authentication-Info, or None.
-    :param user_name: bytes, whose hashed username it was (RFC 7616, 3.4.4), or None.
-    :param refused: Part of the credentials that was refused; None: the digest was, or nothing.
-    :param code: int, the protocol's own code, such as a Result-Code of Diameter; 0: there is none.
-    :ivar fault: str, why the answer must not be used, or None.
+    Args:
+        verdict: Verdict.
+        service: Service that it answers for; None: it does not say.
+        challenges: values of WWW-Authenticate, bytes, in the order of preference.
+        response_auth: bytes, rspauth of Authentication-Info (RFC 7616, 3.5), or None.
+        nextnonce: bytes, of Authentication-Info, or None.
+        user_name: bytes, whose hashed username it was (RFC 7616, 3.4.4), or None.
+        refused: Part of the credentials that was refused; None: the digest was, or nothing.
+        code: int, the protocol's own code, such as a Result-Code of Diameter; 0: there is none.
+
+    Attributes:
+        fault: str, why the answer must not be used, or None.
     """
 
     def __init__(self, verdict, *, service=None, tuple challenges=(), bytes response_auth=None,

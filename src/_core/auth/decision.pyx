@@ -9,13 +9,15 @@ cdef class Decision:
     """Decision(return_code, cause, status=None, reply=None, username=None, realm=None, headers=())\n--\n
     What to do with a request. True only when it is let through.
 
-    :ivar return_code: int, as the OpenSER function returns it.
-    :ivar status: int, SIP status to reply with, or None where nothing is to be replied.
-    :ivar reply: bytes, the whole stateless reply, ready to send to ``request.reply_address``; None
-        where nothing may be sent.
-    :ivar cause: Cause. :ivar username: str, from the credentials that were judged, or None.
-    :ivar realm: str, used for authentication, or None.
-    :ivar headers: pairs (name, value) for a reply of the caller's own making.
+    Attributes:
+        return_code: int, as the OpenSER function returns it.
+        status: int, SIP status to reply with, or None where nothing is to be replied.
+        reply: bytes, the whole stateless reply, ready to send to ``request.reply_address``; None where
+            nothing may be sent.
+        cause: Cause.
+        username: str, from the credentials that were judged, or None.
+        realm: str, used for authentication, or None.
+        headers: pairs (name, value) for a reply of the caller's own making.
     """
 
     cdef readonly int return_code

@@ -25,16 +25,21 @@ cdef object GROUP_CHECK = Service.GROUP_CHECK
 cdef class Question:
     """A question about one SIP request; made by `authentication` or `group_check`, or read from a message.
 
-    :ivar request: SipRequest; None where the question came over a connection.
-    :ivar credentials: Credentials that are to be judged; None: a challenge is asked for.
-    :ivar error: ParseError, why credentials that came over a connection cannot be judged, or None.
-    :ivar is_group_check: bool, whether it asks for a membership.
-    :ivar proxy: bool, whether it is about Proxy-Authorization.
-    :ivar body_hash: bytes, hexadecimal, of credentials with qop=auth-int (RFC 7616, 3.4.3), or None.
-    :ivar tells_source: bool, whether a remote back end is told `source`.
-    :ivar asker: who asked over a connection: whatever the listener sets.
-    :ivar callback, connection, deadline, msgid, attempts: the pool's, while the question is under way.
-    :ivar attempt: Attempt that its credentials are while they are judged, or None.
+    Attributes:
+        request: SipRequest; None where the question came over a connection.
+        credentials: Credentials that are to be judged; None: a challenge is asked for.
+        error: ParseError, why credentials that came over a connection cannot be judged, or None.
+        is_group_check: bool, whether it asks for a membership.
+        proxy: bool, whether it is about Proxy-Authorization.
+        body_hash: bytes, hexadecimal, of credentials with qop=auth-int (RFC 7616, 3.4.3), or None.
+        tells_source: bool, whether a remote back end is told `source`.
+        asker: who asked over a connection: whatever the listener sets.
+        callback: the pool's, while the question is under way.
+        connection: the pool's, while the question is under way.
+        deadline: the pool's, while the question is under way.
+        msgid: the pool's, while the question is under way.
+        attempts: the pool's, while the question is under way.
+        attempt: Attempt that its credentials are while they are judged, or None.
     """
 
     def __init__(self):
@@ -125,8 +130,9 @@ def authentication(SipRequest request not None, str realm not None, Credentials 
                    bint tells_source=False):
     """The question whether the request is its user's: with credentials, or for a challenge.
 
-    :param proxy: whether the credentials are those of Proxy-Authorization.
-    :param tells_source: whether a remote back end is told the address that the request came from.
+    Args:
+        proxy: whether the credentials are those of Proxy-Authorization.
+        tells_source: whether a remote back end is told the address that the request came from.
     """
     cdef Question q = Question.__new__(Question)
     q.tells_source = tells_source
@@ -142,7 +148,8 @@ def authentication(SipRequest request not None, str realm not None, Credentials 
 def group_check(SipRequest request not None, str realm not None, str user_name not None, str group not None):
     """The question whether a user is in a group.
 
-    :param user_name: ``user`` or ``user@domain``.
+    Args:
+        user_name: ``user`` or ``user@domain``.
     """
     cdef Question q = Question.__new__(Question)
     q.request = request

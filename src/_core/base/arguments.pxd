@@ -5,8 +5,9 @@ from cpython.number cimport PyNumber_Index
 cdef inline object checked(object value, str name, object most):
     """An argument as an integer.
 
-    :raises ConfigError: it is not from 0 to `most`.
-    :raises TypeError: it is not an integer.
+    Raises:
+        ConfigError: it is not from 0 to `most`.
+        TypeError: it is not an integer.
     """
     number = PyNumber_Index(value)
     if not 0 <= number <= most:

@@ -92,7 +92,8 @@ cdef inline size_t unquote(Span s, uint8_t *out) noexcept nogil:
 
     `out` has room for s.n bytes.
 
-    :returns: how many bytes were written.
+    Returns:
+        How many bytes were written.
     """
     cdef const uint8_t *p = s.p
     cdef const uint8_t *end = s.p + s.n

@@ -28,7 +28,8 @@ cdef inline int span_of(object value, Span *out, str what) except -1:
 cdef inline object borrow(object value, Span *out, str what):
     """Borrows the bytes of a str or bytes object; a str may hold surrogate escapes.
 
-    :returns: the object that owns the bytes; the caller keeps it.
+    Returns:
+        The object that owns the bytes; the caller keeps it.
     """
     if isinstance(value, str) and not PyUnicode_IS_ASCII(value):
         value = value.encode("utf-8", "surrogateescape")

@@ -61,8 +61,9 @@ cdef inline int avp_next(Reader *r, AvpView *out) noexcept nogil:
 
     Padding should be zeros (RFC 6733, section 4), but real peers send other bytes: they are not checked.
 
-    :returns: 1; 0 at the end; < 0 if malformed, AVP_CUT and so on: r.p stays at the AVP's first byte, and
-        out.code and out.flags are set except for AVP_CUT.
+    Returns:
+        1; 0 at the end; < 0 if malformed, AVP_CUT and so on: r.p stays at the AVP's first byte, and out.code
+        and out.flags are set except for AVP_CUT.
     """
     cdef Reader at = r[0]
     cdef Span padding
@@ -96,7 +97,8 @@ cdef inline size_t avp_size(size_t data_size) noexcept nogil:
 cdef inline uint8_t *avp_put_data(uint8_t *out, const uint8_t *data, size_t n) noexcept nogil:
     """Writes data and zero padding.
 
-    :returns: the end.
+    Returns:
+        The end.
     """
     cdef size_t padded = (n + 3) & ~<size_t>3
     if n:
@@ -112,7 +114,8 @@ cdef inline uint8_t *avp_put(
 
     `flags` has no AVP_VENDOR, and 8 + n is below AVP_LENGTH_LIMIT.
 
-    :returns: the end, `avp_size(n)` bytes on.
+    Returns:
+        The end, `avp_size(n)` bytes on.
     """
     put_u32(out, code)
     put_u32(out + 4, (<uint32_t>flags << 24) | <uint32_t>(AVP_HEADER + n))
@@ -124,7 +127,8 @@ cdef inline uint8_t *avp_put_vendor(
 ) noexcept nogil:
     """Writes an AVP with a Vendor-ID and the V flag.
 
-    :returns: the end, `avp_size(n) + 4` bytes on.
+    Returns:
+        The end, `avp_size(n) + 4` bytes on.
     """
     put_u32(out, code)
     put_u32(
@@ -139,7 +143,8 @@ cdef inline uint8_t *avp_put_u32(
 ) noexcept nogil:
     """Writes an AVP of type Unsigned32 (RFC 6733, section 4.2), 12 bytes.
 
-    :returns: the end.
+    Returns:
+        The end.
     """
     cdef uint8_t data[4]
     put_u32(data, value)

@@ -45,18 +45,23 @@ cdef class Avp:
     depend on the application of the message that holds the AVP. An AVP in no message belongs to the DISC
     dialect.
 
-    :param code: AVP Code, 0 to 2**32 - 1.
-    :param data: bytes-like, str (encoded as UTF-8), a number, an IP address, an aware datetime, or a
-        sequence of Avp (Grouped). A number, an address or a time is encoded in the AVP's type by the
-        dictionary; a number in an AVP of any other type as Unsigned32.
-    :param flags: all eight flag bits; 0x40 is M (mandatory). `vendor_id` sets the V flag, 0x80.
-    :param vendor_id: Vendor-ID, 0 to 2**32 - 1; None for no Vendor-ID.
-    :ivar code: int.
-    :ivar flags: int, all eight flag bits.
-    :ivar data: bytes, without the padding.
-    :raises ConfigError: a value is out of range, text cannot be encoded as UTF-8, or data does not fit
-        the 24 bits of AVP Length.
-    :raises TypeError: data is of another type.
+    Args:
+        code: AVP Code, 0 to 2**32 - 1.
+        data: bytes-like, str (encoded as UTF-8), a number, an IP address, an aware datetime, or a sequence of
+            Avp (Grouped). A number, an address or a time is encoded in the AVP's type by the dictionary; a
+            number in an AVP of any other type as Unsigned32.
+        flags: all eight flag bits; 0x40 is M (mandatory). `vendor_id` sets the V flag, 0x80.
+        vendor_id: Vendor-ID, 0 to 2**32 - 1; None for no Vendor-ID.
+
+    Attributes:
+        code: int.
+        flags: int, all eight flag bits.
+        data: bytes, without the padding.
+
+    Raises:
+        ConfigError: a value is out of range, text cannot be encoded as UTF-8, or data does not fit the 24
+            bits of AVP Length.
+        TypeError: data is of another type.
     """
 
     def __cinit__(self):
@@ -110,8 +115,9 @@ cdef class Avp:
     def avps(self):
         """The AVPs inside a Grouped one (RFC 6733, section 4.4), tuple of Avp; decoded at each access.
 
-        :raises ParseError: the data is not a sequence of AVPs, or is nested more than 16 groups deep.
-            The offset counts from the start of `data`.
+        Raises:
+            ParseError: the data is not a sequence of AVPs, or is nested more than 16 groups deep. The offset
+                counts from the start of `data`.
         """
         return _inner(self)
 
@@ -120,7 +126,8 @@ cdef class Avp:
 
         Padding is zeros (RFC 6733, section 4). An AVP that was decoded keeps the padding it had.
 
-        :returns: bytes.
+        Returns:
+            Bytes.
         """
         cdef bytes out = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>size_of(self))
         put(<uint8_t *>PyBytes_AS_STRING(out), self)
@@ -255,7 +262,8 @@ cdef size_t size_of(Avp avp) noexcept:
 cdef uint8_t *put(uint8_t *out, Avp avp) noexcept:
     """Writes the AVP, `size_of(avp)` bytes.
 
-    :returns: the end.
+    Returns:
+        The end.
     """
     cdef const uint8_t *data = <const uint8_t *>PyBytes_AS_STRING(avp.data)
     cdef size_t i, n = <size_t>PyBytes_GET_SIZE(avp.data)

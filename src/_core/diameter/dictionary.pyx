@@ -426,7 +426,10 @@ cdef str command_name(uint32_t command):
 def result_name(code):
     """The name of a Result-Code (RFC 6733, section 7.1; RFC 4740, section 10.1).
 
-    :param code: the value of a Result-Code AVP, int.
-    :returns: str, such as ``"DIAMETER_SUCCESS"`` for 2001, or None.
+    Args:
+        code: the value of a Result-Code AVP, int.
+
+    Returns:
+        Str, such as ``"DIAMETER_SUCCESS"`` for 2001, or None.
     """
     return _RESULTS.get(code)

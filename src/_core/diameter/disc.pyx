@@ -150,7 +150,11 @@ def append_question(bytearray out not None, Question question not None, uint32_t
 
 
 def decode_answer(data):
-    """Reads one whole AA-Answer (bytes-like). :raises ParseError: it is not framed as one."""
+    """Reads one whole AA-Answer (bytes-like).
+
+    Raises:
+        ParseError: it is not framed as one.
+    """
     cdef bytes message = data if type(data) is bytes else bytes(memoryview(data))
     cdef const uint8_t *p = <const uint8_t *>PyBytes_AS_STRING(message)
     cdef size_t n = <size_t>PyBytes_GET_SIZE(message)
@@ -208,10 +212,13 @@ cdef Answer answer_of(const uint8_t *p, size_t n, int64_t *msgid):
 cdef class AnswerStream(MessageStream):
     """The answers from one connection, each with its question.
 
-    :param limit: bytes a message may have, 20 to 2**24; 64 KiB by default.
-    :ivar dropped: int, the number of messages without a question (late, repeated, or foreign).
-    :ivar strays: list of int, the msgids of these messages, -1 for one without; the owner empties it.
-    :ivar fault: the ParseError that ended the stream, or None.
+    Args:
+        limit: bytes a message may have, 20 to 2**24; 64 KiB by default.
+
+    Attributes:
+        dropped: int, the number of messages without a question (late, repeated, or foreign).
+        strays: list of int, the msgids of these messages, -1 for one without; the owner empties it.
+        fault: the ParseError that ended the stream, or None.
     """
 
     cdef public Py_ssize_t dropped
@@ -223,9 +230,12 @@ cdef class AnswerStream(MessageStream):
     def feed(self, data, dict pending not None):
         """Takes in the next bytes of the stream.
 
-        :param data: bytes-like, cut anywhere.
-        :param pending: dict of int (msgid) to Question; answered questions are removed.
-        :returns: list of (Question, Answer), in the order of the answers.
+        Args:
+            data: bytes-like, cut anywhere.
+            pending: dict of int (msgid) to Question; answered questions are removed.
+
+        Returns:
+            List of (Question, Answer), in the order of the answers.
         """
         cdef list found = []
         cdef bytes _kept
@@ -260,9 +270,10 @@ cdef class AaRequest:
 
     The C module's quirks are undone: NUL bytes at the end of User-Name and Resource are cut off.
 
-    :ivar question: Question, what it asks.
-    :ivar service_type: int, the ASCII digit, or 0.
-    :ivar fault: int, the Result-Code that refuses the message as it is (RFC 6733, 7.1), or 0.
+    Attributes:
+        question: Question, what it asks.
+        service_type: int, the ASCII digit, or 0.
+        fault: int, the Result-Code that refuses the message as it is (RFC 6733, 7.1), or 0.
     """
 
     def __init__(self):
@@ -311,15 +322,21 @@ cdef inline bytes plain(Span s):
 cdef class RequestStream(MessageStream):
     """The questions from one connection of a SIP server.
 
-    :param limit: bytes a message may have, 20 to 2**24; 64 KiB by default.
-    :ivar fault: the ParseError that ended the stream, or None.
+    Args:
+        limit: bytes a message may have, 20 to 2**24; 64 KiB by default.
+
+    Attributes:
+        fault: the ParseError that ended the stream, or None.
     """
 
     def feed(self, data):
         """Takes in the next bytes of the stream; answers are passed over.
 
-        :param data: bytes-like, cut anywhere.
-        :returns: list of AaRequest, in order.
+        Args:
+            data: bytes-like, cut anywhere.
+
+        Returns:
+            List of AaRequest, in order.
         """
         cdef list found = []
         cdef const uint8_t *p
@@ -341,11 +358,14 @@ cdef class RequestStream(MessageStream):
 def append_answer(bytearray out not None, AaRequest request not None, Answer answer not None):
     """Appends the AA-Answer to `out`.
 
-    :param out: bytearray.
-    :param request: AaRequest.
-    :param answer: Answer. Its `code` is the Result-Code; if that is 0, the verdict has one. OpenSER's module
-        accepts one challenge only, and no Failed-AVP.
-    :raises TypeError: for a challenge that is neither bytes nor str; then nothing is appended.
+    Args:
+        out: bytearray.
+        request: AaRequest.
+        answer: Answer. Its `code` is the Result-Code; if that is 0, the verdict has one. OpenSER's module
+            accepts one challenge only, and no Failed-AVP.
+
+    Raises:
+        TypeError: for a challenge that is neither bytes nor str; then nothing is appended.
     """
     cdef Py_ssize_t size
     cdef size_t more = 0

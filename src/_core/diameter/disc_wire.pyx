@@ -72,7 +72,8 @@ cdef size_t authentication_room(const Asked *asked) noexcept nogil:
 cdef size_t put_authentication(uint8_t *out, const Asked *asked) noexcept nogil:
     """Writes the question about credentials, or for a challenge.
 
-    :returns: its size.
+    Returns:
+        Its size.
     """
     cdef const SipMessage *m = asked.request
     cdef uint8_t *q = out + HEADER_SIZE
@@ -102,7 +103,8 @@ cdef size_t group_check_room(Span realm, Span user_name, Span group) noexcept no
 cdef size_t put_group_check(uint8_t *out, Span realm, Span user_name, Span group, uint32_t msgid) noexcept nogil:
     """Writes the question whether a user is in a group; `msgid` becomes all three identifiers.
 
-    :returns: its size.
+    Returns:
+        Its size.
     """
     cdef uint8_t *q = put_common(out + HEADER_SIZE, realm, SERVICE_GROUP_CHECK, msgid)
     q = avp_put(q, AVP_USER_GROUP, AVP_MANDATORY, group.p, group.n)
@@ -113,7 +115,8 @@ cdef size_t put_group_check(uint8_t *out, Span realm, Span user_name, Span group
 cdef inline uint8_t *put_common(uint8_t *q, Span realm, uint8_t service, uint32_t msgid) noexcept nogil:
     """Writes the AVPs that every question has.
 
-    :returns: the end.
+    Returns:
+        The end.
     """
     cdef uint8_t id_bytes[4]
     put_u32(id_bytes, msgid)
@@ -126,7 +129,8 @@ cdef inline size_t put_question_header(uint8_t *out, const uint8_t *end, uint32_
                                        uint8_t flags) noexcept nogil:
     """Writes the header of the question that ends at `end`.
 
-    :returns: the size of the question.
+    Returns:
+        The size of the question.
     """
     cdef Header header
     header.version = DIAMETER_VERSION
@@ -146,7 +150,8 @@ cdef uint8_t *put_identity_avp(uint8_t *q, const SipUri *uri, Span realm) noexce
     A URI without a host, such as tel: and urn:, names no user of the realm: User-Name is the realm then. It
     is never empty, which DISC would refuse.
 
-    :returns: the end.
+    Returns:
+        The end.
     """
     if uri.host.n:
         return avp_put_in_place(q, AVP_USER_NAME, put_address(q + AVP_HEADER, uri))
@@ -156,7 +161,8 @@ cdef uint8_t *put_identity_avp(uint8_t *q, const SipUri *uri, Span realm) noexce
 cdef uint8_t *avp_put_in_place(uint8_t *q, uint32_t code, size_t n) noexcept nogil:
     """Writes header and padding around n bytes of data that are already in place behind the header.
 
-    :returns: the end.
+    Returns:
+        The end.
     """
     put_u32(q, code)
     put_u32(q + 4, (<uint32_t>AVP_MANDATORY << 24) | <uint32_t>(AVP_HEADER + n))
@@ -170,7 +176,8 @@ cdef uint8_t *put_username_avp(uint8_t *q, const DigestFields *credentials) noex
     A NUL, from a quoted-pair or %00, becomes "?": DISC refuses a message with a NUL, and uses the username in
     the credentials anyway.
 
-    :returns: the end.
+    Returns:
+        The end.
     """
     cdef uint8_t *start = q + AVP_HEADER
     cdef uint8_t *at = start
@@ -207,7 +214,8 @@ cdef uint8_t *put_username_avp(uint8_t *q, const DigestFields *credentials) noex
 cdef uint8_t *put_response_avp(uint8_t *q, Span raw) noexcept nogil:
     """Writes Response: the whole credentials, each fold as one space (RFC 3261, 7.3.1).
 
-    :returns: the end.
+    Returns:
+        The end.
     """
     cdef const uint8_t *p = raw.p
     cdef const uint8_t *end = raw.p + raw.n
@@ -243,7 +251,8 @@ cdef struct Seen:
 cdef bint read_answer(const uint8_t *p, size_t n, AnswerView *out) noexcept nogil:
     """Reads one whole message, as framed.
 
-    :returns: whether the answer may be used; if not, `out.fault` is the reason.
+    Returns:
+        Whether the answer may be used; if not, `out.fault` is the reason.
     """
     cdef Header header
     cdef Reader r
@@ -348,7 +357,8 @@ cdef bint read_question(const uint8_t *p, size_t n, QuestionView *out) noexcept 
 
     The C module ends User-Name and Resource with NUL bytes, which are cut off.
 
-    :returns: whether the question is well-formed; if not, `out.fault` is the Result-Code of the refusal.
+    Returns:
+        Whether the question is well-formed; if not, `out.fault` is the Result-Code of the refusal.
     """
     cdef Reader r
     cdef AvpView avp
@@ -468,7 +478,8 @@ cdef size_t put_answer(uint8_t *out, const QuestionView *question, uint32_t resu
                        size_t more) noexcept nogil:
     """Writes the AA-Answer up to Service-Type; `more` bytes of other AVPs will follow.
 
-    :returns: the size without them.
+    Returns:
+        The size without them.
     """
     cdef uint8_t *q
     cdef Header header = question.header
@@ -495,7 +506,8 @@ cdef size_t failed_avp_size() noexcept nogil:
 cdef uint8_t *put_failed_avp(uint8_t *q, uint32_t code) noexcept nogil:
     """Writes Failed-AVP with an empty AVP of that code (RFC 6733, 7.5).
 
-    :returns: the end.
+    Returns:
+        The end.
     """
     avp_put(q + AVP_HEADER, code, 0, NULL, 0)
     return avp_put_in_place(q, AVP_FAILED_AVP, AVP_HEADER)
@@ -511,7 +523,8 @@ cdef uint8_t *put_challenge(uint8_t *q, Span challenge) noexcept nogil:
 
     Its value ends with CRLF: the C module copies it unchanged and puts the next header field right behind it.
 
-    :returns: the end.
+    Returns:
+        The end.
     """
     memcpy(q + AVP_HEADER, challenge.p, challenge.n)
     memcpy(q + AVP_HEADER + challenge.n, b"\r\n", 2)

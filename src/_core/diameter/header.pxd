@@ -60,7 +60,8 @@ cdef inline void header_get(const uint8_t *p, Header *out) noexcept nogil:
 cdef inline uint8_t *header_put(uint8_t *out, const Header *header) noexcept nogil:
     """Writes the header.
 
-    :returns: its end, where the first AVP goes.
+    Returns:
+        Its end, where the first AVP goes.
     """
     put_u32(out, (<uint32_t>header.version << 24) | (header.length & 0xFFFFFF))
     put_u32(out + 4, (<uint32_t>header.flags << 24) | (header.command & 0xFFFFFF))

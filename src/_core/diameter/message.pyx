@@ -44,16 +44,20 @@ cdef class Message:
 
     Two messages are equal if their headers are, and their AVPs in the same order.
 
-    :param command: Command Code, 0 to 2**24 - 1.
-    :param avps: iterable of Avp, in order.
-    :param application_id: Application-ID, 0 to 2**32 - 1.
-    :param flags: all eight command flags; 0x80 is R (request), 0 makes an answer.
-    :param hop_by_hop: Hop-by-Hop Identifier, 0 to 2**32 - 1.
-    :param end_to_end: End-to-End Identifier, 0 to 2**32 - 1.
-    :ivar avps: tuple of Avp. The other parameters are attributes, too: int.
-    :raises ConfigError: a number is out of range, or the message does not fit the 24 bits of Message
-        Length.
-    :raises TypeError: `avps` holds something that is not an Avp.
+    Args:
+        command: Command Code, 0 to 2**24 - 1.
+        avps: iterable of Avp, in order.
+        application_id: Application-ID, 0 to 2**32 - 1.
+        flags: all eight command flags; 0x80 is R (request), 0 makes an answer.
+        hop_by_hop: Hop-by-Hop Identifier, 0 to 2**32 - 1.
+        end_to_end: End-to-End Identifier, 0 to 2**32 - 1.
+
+    Attributes:
+        avps: tuple of Avp. The other parameters are attributes, too: int.
+
+    Raises:
+        ConfigError: a number is out of range, or the message does not fit the 24 bits of Message Length.
+        TypeError: `avps` holds something that is not an Avp.
     """
 
     def __cinit__(self):
@@ -103,9 +107,12 @@ cdef class Message:
     def find(self, uint32_t code, vendor_id=None):
         """The first AVP with that code.
 
-        :param code: AVP Code.
-        :param vendor_id: Vendor-ID; None for an AVP without one.
-        :returns: Avp, or None.
+        Args:
+            code: AVP Code.
+            vendor_id: Vendor-ID; None for an AVP without one.
+
+        Returns:
+            Avp, or None.
         """
         cdef Avp avp
         for avp in self.avps:
@@ -116,9 +123,12 @@ cdef class Message:
     def find_all(self, uint32_t code, vendor_id=None):
         """All AVPs with that code, in order.
 
-        :param code: AVP Code.
-        :param vendor_id: Vendor-ID; None for AVPs without one.
-        :returns: list of Avp.
+        Args:
+            code: AVP Code.
+            vendor_id: Vendor-ID; None for AVPs without one.
+
+        Returns:
+            List of Avp.
         """
         cdef Avp avp
         return [avp for avp in self.avps if avp.code == code and _of_vendor(avp, vendor_id)]
@@ -150,13 +160,18 @@ cdef class Message:
         AVPs inside a Grouped AVP are decoded by `Avp.avps` only. Flags are kept as they are, reserved
         ones included. Time and memory are linear in the size of `data`.
 
-        :param data: bytes-like, one whole message and nothing after it. For a stream, see `Framer`.
-        :param limit: bytes a message may have, up to 2**24; 64 KiB by default.
-        :returns: Message.
-        :raises ParseError: the version is not 1; Message Length is below 20, not a multiple of 4, above
-            the limit, or not the size of `data`; an AVP Length is below 8 (12 with a Vendor-ID) or goes
-            beyond the message. The offset points into `data`.
-        :raises ConfigError: the limit is out of range.
+        Args:
+            data: bytes-like, one whole message and nothing after it. For a stream, see `Framer`.
+            limit: bytes a message may have, up to 2**24; 64 KiB by default.
+
+        Returns:
+            Message.
+
+        Raises:
+            ParseError: the version is not 1; Message Length is below 20, not a multiple of 4, above the
+                limit, or not the size of `data`; an AVP Length is below 8 (12 with a Vendor-ID) or goes
+                beyond the message. The offset points into `data`.
+            ConfigError: the limit is out of range.
         """
         cdef Py_buffer view
         cdef size_t most = checked(limit, "limit", MESSAGE_LENGTH_LIMIT)
@@ -197,11 +212,14 @@ def format_message(Message message not None, *, bint secrets=False):
 
     Control characters are escaped.
 
-    :param message: Message.
-    :param secrets: False for the text of `repr`, which is fit for logs: an AVP that holds a password, a
-        key, a response or a nonce shows its size only, and long values and messages are cut. True to show
-        everything.
-    :returns: str.
+    Args:
+        message: Message.
+        secrets: False for the text of `repr`, which is fit for logs: an AVP that holds a password, a key, a
+            response or a nonce shows its size only, and long values and messages are cut. True to show
+            everything.
+
+    Returns:
+        Str.
     """
     return _format(message, IN_FULL if secrets else FOR_LOGS)
 

@@ -25,9 +25,10 @@ cdef enum:
 cdef inline Py_ssize_t frame(const uint8_t *p, size_t n, size_t limit) noexcept nogil:
     """The length of the first message in `n` bytes of a stream.
 
-    :returns: > 0: the size of the message in bytes, at least 20, all of them there. 0: more bytes are
-        needed. < 0: FRAME_VERSION and so on; a wrong version shows with the first byte, an impossible
-        length with the fourth.
+    Returns:
+        > 0: the size of the message in bytes, at least 20, all of them there. 0: more bytes are needed. < 0:
+        FRAME_VERSION and so on; a wrong version shows with the first byte, an impossible length with the
+        fourth.
     """
     cdef uint32_t length
     if n == 0:

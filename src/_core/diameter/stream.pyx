@@ -18,11 +18,16 @@ cdef class MessageStream:
 
     Not for use by several threads at once.
 
-    :param limit: bytes a message may have, 20 to 2**24; 64 KiB by default.
-    :ivar limit: int.
-    :ivar fault: the ParseError that ended the stream, or None. Nobody can tell where the next message
-        begins, so that later bytes are dropped.
-    :raises ConfigError: the limit is out of range.
+    Args:
+        limit: bytes a message may have, 20 to 2**24; 64 KiB by default.
+
+    Attributes:
+        limit: int.
+        fault: the ParseError that ended the stream, or None. Nobody can tell where the next message begins,
+            so that later bytes are dropped.
+
+    Raises:
+        ConfigError: the limit is out of range.
     """
 
     def __cinit__(self, limit=DEFAULT_LIMIT):
@@ -121,10 +126,15 @@ cdef class Framer(MessageStream):
     It keeps what is fed until it is taken out: less than `limit` bytes if everything is taken out each time.
     Not for use by several threads at once.
 
-    :param limit: bytes a message may have, 20 to 2**24; 64 KiB by default.
-    :ivar limit: int.
-    :ivar fault: the ParseError that ended the stream, or None.
-    :raises ConfigError: the limit is out of range.
+    Args:
+        limit: bytes a message may have, 20 to 2**24; 64 KiB by default.
+
+    Attributes:
+        limit: int.
+        fault: the ParseError that ended the stream, or None.
+
+    Raises:
+        ConfigError: the limit is out of range.
     """
 
     def feed(self, data):
@@ -136,8 +146,11 @@ cdef class Framer(MessageStream):
         there, after the messages before them, and again at each further call. The offset counts from the
         first byte of the stream.
 
-        :param data: bytes-like, cut anywhere.
-        :returns: the Framer itself, to iterate over.
+        Args:
+            data: bytes-like, cut anywhere.
+
+        Returns:
+            The Framer itself, to iterate over.
         """
         self.put(data)
         return self
@@ -168,11 +181,16 @@ def message_length(data, limit=DEFAULT_LIMIT):
     """message_length(data, limit=65536)\n--\n
     The length of the first message in a stream.
 
-    :param data: bytes-like, the stream from the message's first byte on, cut anywhere.
-    :param limit: bytes a message may have, up to 2**24; 64 KiB by default.
-    :returns: int, the size of the message in bytes, all of them in `data`; 0 if more bytes are needed.
-    :raises ParseError: no message can begin like this, see `Framer.feed`.
-    :raises ConfigError: the limit is out of range.
+    Args:
+        data: bytes-like, the stream from the message's first byte on, cut anywhere.
+        limit: bytes a message may have, up to 2**24; 64 KiB by default.
+
+    Returns:
+        Int, the size of the message in bytes, all of them in `data`; 0 if more bytes are needed.
+
+    Raises:
+        ParseError: no message can begin like this, see `Framer.feed`.
+        ConfigError: the limit is out of range.
     """
     cdef Py_buffer view
     cdef Py_ssize_t length

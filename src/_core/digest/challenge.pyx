@@ -38,9 +38,14 @@ cdef class Challenge:
     def parse(value):
         """Parses the value of a WWW-Authenticate or Proxy-Authenticate header.
 
-        :param value: str or bytes-like, from the scheme on.
-        :returns: Challenge.
-        :raises ParseError: the scheme is not Digest, the grammar is broken, or realm or nonce is missing.
+        Args:
+            value: str or bytes-like, from the scheme on.
+
+        Returns:
+            Challenge.
+
+        Raises:
+            ParseError: the scheme is not Digest, the grammar is broken, or realm or nonce is missing.
         """
         cdef bytes data = as_bytes(value, "value")
         cdef Challenge self
@@ -116,9 +121,14 @@ cdef bint is_challenge(Span text) noexcept nogil:
 def quote(str value not None):
     """The value as a quoted-string (RFC 3261, 25.1).
 
-    :param value: str.
-    :returns: str.
-    :raises ConfigError: the value holds a control character.
+    Args:
+        value: str.
+
+    Returns:
+        Str.
+
+    Raises:
+        ConfigError: the value holds a control character.
     """
     cdef Span s
     cdef const uint8_t *end
@@ -137,15 +147,20 @@ def format_challenge(str realm not None, str nonce not None, *, str algorithm="M
                      opaque=None, bint stale=False, bint userhash=False):
     """The value of a WWW-Authenticate header (RFC 7616, 3.3).
 
-    :param realm: str.
-    :param nonce: str.
-    :param algorithm: str, a token.
-    :param qop: iterable of str, the values to offer in order; empty for an RFC 2069 challenge.
-    :param opaque: str, or None.
-    :param stale: whether the nonce was refused, not the password.
-    :param userhash: whether the username may come hashed (RFC 7616, 3.4.4).
-    :returns: str, which ends with a quoted parameter.
-    :raises ConfigError: a value holds a control character, or the algorithm is not a token.
+    Args:
+        realm: str.
+        nonce: str.
+        algorithm: str, a token.
+        qop: iterable of str, the values to offer in order; empty for an RFC 2069 challenge.
+        opaque: str, or None.
+        stale: whether the nonce was refused, not the password.
+        userhash: whether the username may come hashed (RFC 7616, 3.4.4).
+
+    Returns:
+        Str, which ends with a quoted parameter.
+
+    Raises:
+        ConfigError: a value holds a control character, or the algorithm is not a token.
     """
     if algorithm not in _KNOWN and not _TOKEN(algorithm):
         raise ConfigError(f"algorithm {algorithm!r}: not a token of RFC 3261, 25.1")

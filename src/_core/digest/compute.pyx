@@ -87,7 +87,8 @@ cdef inline uint8_t *put_prefix(uint8_t *q, const Inputs *v) noexcept nogil:
 cdef inline size_t pad(uint8_t *block, size_t n) noexcept nogil:
     """Appends MD5's padding to n bytes (RFC 1321, 3.1 and 3.2).
 
-    :returns: the number of blocks.
+    Returns:
+        The number of blocks.
     """
     cdef size_t blocks = (n + 8) // 64 + 1
     cdef size_t bits = n * 8
@@ -251,9 +252,12 @@ cdef bytes hex_hash(int algorithm, bytes data):
 def body_hash(Credentials credentials not None, body):
     """H(entity-body) by the credentials' algorithm in hexadecimal, for qop=auth-int (RFC 7616, 3.4.3).
 
-    :param credentials: Credentials.
-    :param body: bytes-like.
-    :returns: bytes, or None if the algorithm is unknown.
+    Args:
+        credentials: Credentials.
+        body: bytes-like.
+
+    Returns:
+        Bytes, or None if the algorithm is unknown.
     """
     if credentials.fields.algorithm == ALGORITHM_UNKNOWN:
         return None
@@ -313,13 +317,16 @@ def verify(Credentials credentials not None, method, ha1, body=b"", *, body_hash
     The caller checks that the nonce is its own, unused, and was issued for exactly this algorithm. To accept
     -sess with the nonce of a challenge without it gives away a session key with each response (3.4.2).
 
-    :param credentials: Credentials.
-    :param method: the request's method, str or bytes.
-    :param ha1: H(username:realm:password) by the credentials' algorithm in hexadecimal, str or bytes; one of
-        another length never matches.
-    :param body: the request's body, bytes-like, used with qop=auth-int only (3.4.3).
-    :param body_hash: H(body) by the credentials' algorithm in hexadecimal, str or bytes, instead of `body`.
-    :returns: bool; False for an unknown algorithm or qop.
+    Args:
+        credentials: Credentials.
+        method: the request's method, str or bytes.
+        ha1: H(username:realm:password) by the credentials' algorithm in hexadecimal, str or bytes; one of
+            another length never matches.
+        body: the request's body, bytes-like, used with qop=auth-int only (3.4.3).
+        body_hash: H(body) by the credentials' algorithm in hexadecimal, str or bytes, instead of `body`.
+
+    Returns:
+        Bool; False for an unknown algorithm or qop.
     """
     return verify_one(credentials, method, ha1, body, body_hash)
 
@@ -360,7 +367,8 @@ def md5_lanes():
 
     They are the widest of the machine, or those that AUTH_DIAMETER_MD5_LANES named at import.
 
-    :returns: str.
+    Returns:
+        Str.
     """
     return ad_md5_lanes().decode("ascii")
 
@@ -379,8 +387,11 @@ def verify_many(items):
 
     Algorithms may be mixed; MD5 with qop=auth or without qop goes into the lanes.
 
-    :param items: iterable of tuples (credentials, method, ha1[, body[, body_hash]]), see `verify`.
-    :returns: bytearray, one byte for each item in order: 1 correct, 0 wrong.
+    Args:
+        items: iterable of tuples (credentials, method, ha1[, body[, body_hash]]), see `verify`.
+
+    Returns:
+        Bytearray, one byte for each item in order: 1 correct, 0 wrong.
     """
     cdef tuple all_items = tuple(items)     # keeps every item alive and in place
     cdef Py_ssize_t n = len(all_items), i
@@ -448,12 +459,17 @@ def ha1(str username not None, str realm not None, str password not None, str al
 
     A -sess algorithm has the same HA1: nonce and cnonce enter with each response.
 
-    :param username: str.
-    :param realm: str.
-    :param password: str.
-    :param algorithm: "MD5", "SHA-256" or "SHA-512-256", each with or without "-sess".
-    :returns: str.
-    :raises ConfigError: the algorithm is unknown.
+    Args:
+        username: str.
+        realm: str.
+        password: str.
+        algorithm: "MD5", "SHA-256" or "SHA-512-256", each with or without "-sess".
+
+    Returns:
+        Str.
+
+    Raises:
+        ConfigError: the algorithm is unknown.
     """
     kind, _ = _algorithm(algorithm)
     return hex_hash(kind, f"{username}:{realm}:{password}".encode("utf-8", "surrogateescape")).decode("ascii")
@@ -462,11 +478,16 @@ def ha1(str username not None, str realm not None, str password not None, str al
 def user_hash(str username not None, str realm not None, str algorithm="MD5"):
     """H(username:realm) in lower-case hexadecimal: the username with userhash=true (RFC 7616, 3.4.4).
 
-    :param username: str.
-    :param realm: str.
-    :param algorithm: as for `ha1`.
-    :returns: str.
-    :raises ConfigError: the algorithm is unknown.
+    Args:
+        username: str.
+        realm: str.
+        algorithm: as for `ha1`.
+
+    Returns:
+        Str.
+
+    Raises:
+        ConfigError: the algorithm is unknown.
     """
     kind, _ = _algorithm(algorithm)
     return hex_hash(kind, f"{username}:{realm}".encode("utf-8", "surrogateescape")).decode("ascii")
@@ -476,17 +497,22 @@ def digest_response(str ha1 not None, str method not None, str uri not None, str
                     str algorithm="MD5", qop=None, nc=None, cnonce=None, body=b""):
     """The response of correct credentials in lower-case hexadecimal (RFC 7616, 3.4.1).
 
-    :param ha1: H(username:realm:password), str, see `ha1`; also for a -sess algorithm.
-    :param method: the request's method, str.
-    :param uri: the digest-uri, str.
-    :param nonce: str.
-    :param algorithm: as for `ha1`.
-    :param qop: None (RFC 2069), "auth" or "auth-int".
-    :param nc: the nonce count, 8 hexadecimal digits, str; required with qop.
-    :param cnonce: the client nonce, str; required with qop and with a -sess algorithm.
-    :param body: bytes-like, hashed with qop="auth-int".
-    :returns: str.
-    :raises ConfigError: the algorithm is unknown, HA1 has the wrong length, or nc or cnonce is missing.
+    Args:
+        ha1: H(username:realm:password), str, see `ha1`; also for a -sess algorithm.
+        method: the request's method, str.
+        uri: the digest-uri, str.
+        nonce: str.
+        algorithm: as for `ha1`.
+        qop: None (RFC 2069), "auth" or "auth-int".
+        nc: the nonce count, 8 hexadecimal digits, str; required with qop.
+        cnonce: the client nonce, str; required with qop and with a -sess algorithm.
+        body: bytes-like, hashed with qop="auth-int".
+
+    Returns:
+        Str.
+
+    Raises:
+        ConfigError: the algorithm is unknown, HA1 has the wrong length, or nc or cnonce is missing.
     """
     cdef Inputs v
     cdef uint8_t text[32]

@@ -35,7 +35,8 @@ cdef int parse_credentials(Span text, DigestFields *out, size_t *offset) noexcep
 
     A missing realm is not an error here: such credentials match no realm and are passed over.
 
-    :returns: OK, OTHER_SCHEME, or a negative status, with `offset` into `text`.
+    Returns:
+        OK, OTHER_SCHEME, or a negative status, with `offset` into `text`.
     """
     cdef int status = parse_params(text, out, offset)
     return status if status != OK else check_credentials(text, out, offset)
@@ -44,7 +45,8 @@ cdef int parse_credentials(Span text, DigestFields *out, size_t *offset) noexcep
 cdef int check_credentials(Span text, DigestFields *out, size_t *offset) noexcept nogil:
     """Checks parameters that `parse_params` accepted against RFC 7616, 3.4.
 
-    :returns: OK, or a negative status, with `offset` into `text`.
+    Returns:
+        OK, or a negative status, with `offset` into `text`.
     """
     cdef Span response, nc, qop
     if out.value[QOP].n == 0:
@@ -210,10 +212,15 @@ cdef class Credentials:
     def parse(value):
         """Parses the value of an Authorization or Proxy-Authorization header.
 
-        :param value: str or bytes-like, from the scheme on: ``Digest username="alice", …``.
-        :returns: Credentials.
-        :raises ParseError: the scheme is not Digest, the grammar is broken, a parameter is given twice, or
-            one that RFC 7616, 3.4 requires is missing. The message holds no value.
+        Args:
+            value: str or bytes-like, from the scheme on: ``Digest username="alice", …``.
+
+        Returns:
+            Credentials.
+
+        Raises:
+            ParseError: the scheme is not Digest, the grammar is broken, a parameter is given twice, or one
+                that RFC 7616, 3.4 requires is missing. The message holds no value.
         """
         cdef bytes data = as_bytes(value, "value")
         cdef Py_ssize_t bad = find_bad_control(data)

@@ -56,7 +56,8 @@ cdef object parse_error(int status, size_t offset, str where):
 cdef int parse_params(Span text, DigestFields *out, size_t *offset) noexcept nogil:
     """Scheme and parameters of a whole header value.
 
-    :returns: OK, OTHER_SCHEME, or a negative status, with `offset` into `text`.
+    Returns:
+        OK, OTHER_SCHEME, or a negative status, with `offset` into `text`.
     """
     cdef Reader r
     cdef Span name, value
@@ -251,7 +252,8 @@ cdef bint is_ext_value(Span s) noexcept nogil:
 cdef uint8_t *put_ext_value(uint8_t *q, Span value) noexcept nogil:
     """Writes the decoded value of an ext-value that `is_ext_value` accepted (RFC 8187, 3.2.1).
 
-    :returns: the end.
+    Returns:
+        The end.
     """
     cdef const uint8_t *p = value.p + 6     # UTF-8'
     cdef const uint8_t *end = value.p + value.n

@@ -75,7 +75,8 @@ cdef enum:
 cdef class DatagramBatch:
     """Receives and sends on one non-blocking UDP socket.
 
-    :param fd: the socket's file descriptor; the caller keeps it open.
+    Args:
+        fd: the socket's file descriptor; the caller keeps it open.
     """
 
     cdef int fd
@@ -102,9 +103,12 @@ cdef class DatagramBatch:
     def receive(self):
         """Receives up to 64 datagrams that have arrived.
 
-        :returns: list of (bytes, address), maybe empty. An address is (host, port), or for IPv6 (host, port,
-            flow, scope), as in the socket module.
-        :raises OSError: the socket cannot be read.
+        Returns:
+            List of (bytes, address), maybe empty. An address is (host, port), or for IPv6 (host, port, flow,
+            scope), as in the socket module.
+
+        Raises:
+            OSError: the socket cannot be read.
         """
         cdef int i, count
         cdef list found
@@ -127,9 +131,14 @@ cdef class DatagramBatch:
     def send(self, list replies not None):
         """Sends datagrams in order; those that the kernel refuses are lost, as UDP allows.
 
-        :param replies: list of (bytes, address).
-        :returns: int, how many were sent.
-        :raises ValueError: an address is not an IP address of the socket's family.
+        Args:
+            replies: list of (bytes, address).
+
+        Returns:
+            Int, how many were sent.
+
+        Raises:
+            ValueError: an address is not an IP address of the socket's family.
         """
         cdef tuple all_replies = tuple(replies)     # keeps every reply alive and in place
         cdef Py_ssize_t total = len(all_replies), at = 0, sent_all = 0
@@ -156,12 +165,17 @@ cdef class DatagramBatch:
 def exchange(int fd, bytearray out not None):
     """Sends all of `out` on a blocking socket and receives once, with the GIL released once.
 
-    :param fd: the socket's file descriptor.
-    :param out: bytearray; bytes that were sent are removed.
-    :returns: bytes, up to 64 KiB; b"" if the peer has closed the connection; None after a signal, whose
-        handlers have run, or if only part of `out` was sent in time: the caller goes on with the time left.
-    :raises BlockingIOError: SO_SNDTIMEO or SO_RCVTIMEO has passed.
-    :raises OSError: any other error.
+    Args:
+        fd: the socket's file descriptor.
+        out: bytearray; bytes that were sent are removed.
+
+    Returns:
+        Bytes, up to 64 KiB; b"" if the peer has closed the connection; None after a signal, whose handlers
+        have run, or if only part of `out` was sent in time: the caller goes on with the time left.
+
+    Raises:
+        BlockingIOError: SO_SNDTIMEO or SO_RCVTIMEO has passed.
+        OSError: any other error.
     """
     cdef char buffer[65536]
     cdef bytes data = bytes(out)    # nobody changes it while the GIL is released
@@ -206,7 +220,8 @@ cdef tuple address_of(const sockaddr_storage *address):
 cdef char *put_ipv4(char *q, const uint8_t *octets) noexcept nogil:
     """Writes an IPv4 address with dots; inet_ntop would take ten times as long for each datagram.
 
-    :returns: the end.
+    Returns:
+        The end.
     """
     cdef int i
     for i in range(4):

@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 class NameAddr:
     """An address with display name and parameters: From, To, one of Contact (RFC 3261, 20.10, 20.20, 20.39).
 
-    :ivar display_name: str without quotes and quoted-pairs, or None.
-    :ivar uri: Uri, with the parameters of its own.
-    :ivar parameters: the parameters of the header field in order, tuple of pairs (name, value); a value is
-        str without quotes and quoted-pairs, or None.
+    Attributes:
+        display_name: str without quotes and quoted-pairs, or None.
+        uri: Uri, with the parameters of its own.
+        parameters: the parameters of the header field in order, tuple of pairs (name, value); a value is str
+            without quotes and quoted-pairs, or None.
     """
 
     display_name: str | None
@@ -26,8 +27,11 @@ class NameAddr:
     def parameter(self, name: str) -> str | None:
         """The first parameter of that name.
 
-        :param name: str, in any case.
-        :returns: str, "" if it has no value; None if it is missing.
+        Args:
+            name: str, in any case.
+
+        Returns:
+            Str, "" if it has no value; None if it is missing.
         """
         name = name.lower()
         for key, value in self.parameters:

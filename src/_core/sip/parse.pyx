@@ -55,7 +55,8 @@ cdef bint parse_request(SipMessage *m, const uint8_t *data, size_t n, size_t max
     `m` is all zeros before, does not move, and goes to `release_request` in the end. After an error the
     header fields are still split, so that a reply can be made.
 
-    :returns: whether it is a request by RFC 3261; if not, `m.error` is the reason.
+    Returns:
+        Whether it is a request by RFC 3261; if not, `m.error` is the reason.
     """
     cdef const uint8_t *p = data
     cdef const uint8_t *end = data + n
@@ -84,7 +85,8 @@ cdef bint parse_request(SipMessage *m, const uint8_t *data, size_t n, size_t max
 cdef inline const uint8_t *parse_request_line(SipMessage *m, const uint8_t *p, const uint8_t *end) noexcept nogil:
     """Method SP Request-URI SP SIP-Version CRLF (RFC 3261, 25.1).
 
-    :returns: the start of the header fields; NULL if it cannot be known.
+    Returns:
+        The start of the header fields; NULL if it cannot be known.
     """
     cdef const uint8_t *line_end = ad_find_control(p, end)
     cdef Reader r
@@ -345,7 +347,8 @@ cdef int find_credentials(const SipMessage *m, Header header, Span realm, Digest
     (`answers_nothing`). Malformed credentials for the same realm do not invalidate good ones, in any order:
     they prove nothing, and their sender could have left them out.
 
-    :returns: OK; OTHER_SCHEME if there are none; else the negative status of the first malformed ones, with
+    Returns:
+        OK; OTHER_SCHEME if there are none; else the negative status of the first malformed ones, with
         `offset` into the request.
     """
     cdef DigestFields another

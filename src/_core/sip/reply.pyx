@@ -27,8 +27,9 @@ cdef bytes new_reply(const SipMessage *m, tuple source, uint64_t tag, object cod
                      object body):
     """The whole reply; see `SipRequest.reply`.
 
-    :param source: the address the request came from, (host, port, …), or None.
-    :param tag: the tag of To, if the request has none.
+    Args:
+        source: the address the request came from, (host, port, …), or None.
+        tag: the tag of To, if the request has none.
     """
     cdef int status = checked_status(code), port = 0
     cdef list kept = []     # names and values in turn; the spans borrow their bytes
@@ -66,7 +67,8 @@ cdef int checked_status(object code) except -1:
 cdef size_t borrow_headers(object headers, bint has_body, list kept) except? 0:
     """Checks the caller's header fields and appends names and values in turn to `kept`.
 
-    :returns: bytes that they take in the reply.
+    Returns:
+        Bytes that they take in the reply.
     """
     cdef Span name, value
     cdef size_t room = 0
@@ -118,8 +120,11 @@ cdef bytes write_reply(const SipMessage *m, int status, Span reason, Span host, 
 cdef object line_text(object value, str what, Span *out):
     """Borrows the bytes of text for a line of the reply.
 
-    :returns: the object that owns the bytes.
-    :raises ConfigError: the text cannot be encoded as UTF-8, or holds a control character.
+    Returns:
+        The object that owns the bytes.
+
+    Raises:
+        ConfigError: the text cannot be encoded as UTF-8, or holds a control character.
     """
     kept = value
     if isinstance(value, str) and not PyUnicode_IS_ASCII(value):
@@ -164,9 +169,12 @@ cdef uint8_t *put_reply_start(uint8_t *q, const SipMessage *m, int code, Span re
 
     The caller's header fields follow, `put_reply_header`, and then `put_reply_end`.
 
-    :param source_host: empty if it is not known.
-    :param tag: the tag of To if the request has none; unpredictable, and the same for a retransmission.
-    :returns: the end.
+    Args:
+        source_host: empty if it is not known.
+        tag: the tag of To if the request has none; unpredictable, and the same for a retransmission.
+
+    Returns:
+        The end.
     """
     cdef const Line *line
     cdef int i
@@ -203,7 +211,8 @@ cdef uint8_t *put_reply_start(uint8_t *q, const SipMessage *m, int code, Span re
 cdef uint8_t *put_reply_header(uint8_t *q, Span name, Span value) noexcept nogil:
     """Writes one header field, name.n + value.n + 4 bytes; the caller has checked both.
 
-    :returns: the end.
+    Returns:
+        The end.
     """
     return put_line(put(put(q, name.p, name.n), b": ", 2), value)
 
@@ -211,7 +220,8 @@ cdef uint8_t *put_reply_header(uint8_t *q, Span name, Span value) noexcept nogil
 cdef uint8_t *put_reply_end(uint8_t *q, Span body) noexcept nogil:
     """Writes Content-Length, the empty line and the body.
 
-    :returns: the end.
+    Returns:
+        The end.
     """
     q = put_number(put(q, b"Content-Length: ", 16), body.n)
     return put(put(q, b"\r\n\r\n", 4), body.p, body.n)
@@ -220,7 +230,8 @@ cdef uint8_t *put_reply_end(uint8_t *q, Span body) noexcept nogil:
 cdef uint8_t *put_number(uint8_t *q, size_t number) noexcept nogil:
     """Writes a number in decimal, up to 20 digits.
 
-    :returns: the end.
+    Returns:
+        The end.
     """
     cdef uint8_t digits[20]
     cdef int n = 0
@@ -238,7 +249,8 @@ cdef uint8_t *put_number(uint8_t *q, size_t number) noexcept nogil:
 cdef uint8_t *put_top_via(uint8_t *q, const SipMessage *m, Span source_host, int source_port) noexcept nogil:
     """Writes the first Via field with our received and rport in place of the sender's.
 
-    :returns: the end.
+    Returns:
+        The end.
     """
     cdef Reader r
     cdef Span name, value
@@ -268,7 +280,8 @@ cdef uint8_t *put_top_via(uint8_t *q, const SipMessage *m, Span source_host, int
 cdef uint8_t *put_tag(uint8_t *q, uint64_t tag) noexcept nogil:
     """Writes a tag of 16 hexadecimal digits; RFC 3261, 19.3 requires 32 bits.
 
-    :returns: the end.
+    Returns:
+        The end.
     """
     cdef uint64_t bits[2]
     cdef uint8_t digits[32]

@@ -66,16 +66,21 @@ cdef class SipRequest:
     """SipRequest(data, source=None, *, max_size=65535, max_headers=256)\n--\n
     A SIP request (RFC 3261); immutable, except that an authorize call marks its credentials.
 
-    :param data: bytes-like, the whole request. Bytes beyond Content-Length are ignored, as RFC 3261, 18.3
-        requires for a datagram.
-    :param source: the address it came from, (host, port) or for IPv6 (host, port, flow, scope), for the Via
-        of replies (RFC 3261, 18.2.1; RFC 3581) and for ``$si`` and ``$sp``; None if it is not known.
-    :param max_size: bytes a request may have.
-    :param max_headers: header fields a request may have.
-    :ivar source: tuple, or None.
-    :raises ConfigError: `source` is not an address with a port up to 65535, or a limit is negative.
-    :raises ParseError: the grammar of RFC 3261 is broken at ``offset``, or a limit is exceeded. ``header`` is
-        the name of the header field; ``request`` can still make a reply if one can be addressed.
+    Args:
+        data: bytes-like, the whole request. Bytes beyond Content-Length are ignored, as RFC 3261, 18.3
+            requires for a datagram.
+        source: the address it came from, (host, port) or for IPv6 (host, port, flow, scope), for the Via of
+            replies (RFC 3261, 18.2.1; RFC 3581) and for ``$si`` and ``$sp``; None if it is not known.
+        max_size: bytes a request may have.
+        max_headers: header fields a request may have.
+
+    Attributes:
+        source: tuple, or None.
+
+    Raises:
+        ConfigError: `source` is not an address with a port up to 65535, or a limit is negative.
+        ParseError: the grammar of RFC 3261 is broken at ``offset``, or a limit is exceeded. ``header`` is the
+            name of the header field; ``request`` can still make a reply if one can be addressed.
     """
 
     def __dealloc__(self):
@@ -202,9 +207,14 @@ cdef class SipRequest:
     def uri(self, str part not None):
         """A URI of the request in its parts.
 
-        :param part: "request", "from" or "to".
-        :returns: Uri, or None if it is missing.
-        :raises ConfigError: `part` is none of these.
+        Args:
+            part: "request", "from" or "to".
+
+        Returns:
+            Uri, or None if it is missing.
+
+        Raises:
+            ConfigError: `part` is none of these.
         """
         cdef const SipUri *found
         if part == "request":
@@ -248,8 +258,9 @@ cdef class SipRequest:
         "*" is not an address: see `has_star_contact`. Contact is parsed here only; a malformed one does not
         make the request malformed.
 
-        :raises ParseError: an address is malformed or stands beside "*" (10.3, step 6), or there are more
-            than 256.
+        Raises:
+            ParseError: an address is malformed or stands beside "*" (10.3, step 6), or there are more than
+                256.
         """
         return tuple(self.read_contacts(-1))
 
@@ -292,9 +303,12 @@ cdef class SipRequest:
         ``expires`` parameter, else the Expires field, else an hour. An address that expires at once is removed
         and left out; after "*" all are.
 
-        :returns: list of pairs (name, value) of str.
-        :raises ParseError: Contact is malformed, "*" stands beside an address or without Expires: 0 (10.3,
-            step 6), or there are more than 256 addresses.
+        Returns:
+            List of pairs (name, value) of str.
+
+        Raises:
+            ParseError: Contact is malformed, "*" stands beside an address or without Expires: 0 (10.3, step
+                6), or there are more than 256 addresses.
         """
         cdef int64_t usual = DEFAULT_EXPIRES
         cdef const Line *line
@@ -323,9 +337,14 @@ cdef class SipRequest:
     def tag(self, str part not None):
         """The tag of From or To.
 
-        :param part: "from" or "to".
-        :returns: str, or None.
-        :raises ConfigError: `part` is neither.
+        Args:
+            part: "from" or "to".
+
+        Returns:
+            Str, or None.
+
+        Raises:
+            ConfigError: `part` is neither.
         """
         cdef Span tag
         if part not in ("from", "to"):
@@ -336,8 +355,11 @@ cdef class SipRequest:
     def header(self, str name not None):
         """The value of the first header field with that name; each fold is one space.
 
-        :param name: str, in long or compact form and in any case.
-        :returns: str, or None.
+        Args:
+            name: str, in long or compact form and in any case.
+
+        Returns:
+            Str, or None.
         """
         cdef list found = self.find(name, 1)
         return found[0] if found else None
@@ -345,8 +367,11 @@ cdef class SipRequest:
     def headers(self, str name not None):
         """The values of all header fields with that name, in order.
 
-        :param name: str, in long or compact form and in any case.
-        :returns: list of str, one for each header field.
+        Args:
+            name: str, in long or compact form and in any case.
+
+        Returns:
+            List of str, one for each header field.
         """
         return self.find(name, self.m.line_count)
 
@@ -377,11 +402,16 @@ cdef class SipRequest:
         and realms are passed over, and so are credentials whose nonce or response is empty or missing: they
         answer no challenge (3GPP TS 24.229, 5.1.1.2).
 
-        :param realm: str or bytes, compared without regard to case.
-        :param proxy: whether to read Proxy-Authorization, and not Authorization.
-        :returns: Credentials, or None.
-        :raises ParseError: the only credentials for this realm, or for a realm that cannot be read, break
-            the grammar.
+        Args:
+            realm: str or bytes, compared without regard to case.
+            proxy: whether to read Proxy-Authorization, and not Authorization.
+
+        Returns:
+            Credentials, or None.
+
+        Raises:
+            ParseError: the only credentials for this realm, or for a realm that cannot be read, break the
+                grammar.
         """
         cdef Header header = PROXY_AUTHORIZATION if proxy else AUTHORIZATION
         cdef Span wanted
@@ -404,9 +434,10 @@ cdef class SipRequest:
     cpdef mark_authorized(self, Credentials credentials, bint proxy=False, str username=None):
         """Marks these credentials as verified; a group check for "Credentials" uses them.
 
-        :param credentials: Credentials.
-        :param proxy: whether they are from Proxy-Authorization.
-        :param username: the user's name, str, if the credentials hold only its hash (RFC 7616, 3.4.4).
+        Args:
+            credentials: Credentials.
+            proxy: whether they are from Proxy-Authorization.
+            username: the user's name, str, if the credentials hold only its hash (RFC 7616, 3.4.4).
         """
         if proxy:
             self.marked_proxy = credentials
@@ -448,14 +479,19 @@ cdef class SipRequest:
         It has all Via fields in order, the first with received and rport; From; To with a tag, the same for a
         retransmission; Call-ID; CSeq; `headers`; Content-Length; `body`.
 
-        :param code: int, 100 to 699.
-        :param reason: str, the reason phrase.
-        :param headers: pairs (name, value) of str, or a dict.
-        :param body: bytes-like; it needs a Content-Type in `headers` (20.15).
-        :returns: bytes; b"" if no reply may be sent, as to an ACK, or none can be addressed.
-        :raises ConfigError: the code is out of range; a header is not a pair, its name is not a token or is
-            one of those above; reason or headers hold a control character; or a body has no Content-Type.
-        :raises TypeError: an argument is of another type.
+        Args:
+            code: int, 100 to 699.
+            reason: str, the reason phrase.
+            headers: pairs (name, value) of str, or a dict.
+            body: bytes-like; it needs a Content-Type in `headers` (20.15).
+
+        Returns:
+            Bytes; b"" if no reply may be sent, as to an ACK, or none can be addressed.
+
+        Raises:
+            ConfigError: the code is out of range; a header is not a pair, its name is not a token or is one
+                of those above; reason or headers hold a control character; or a body has no Content-Type.
+            TypeError: an argument is of another type.
         """
         return new_reply(&self.m, self.source, self.fingerprint()[1], code, reason, headers, body)
 

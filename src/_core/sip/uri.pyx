@@ -301,7 +301,8 @@ cdef inline uint8_t *put_unescaped(uint8_t *q, Span s) noexcept nogil:
 
     Other escapes stay, so that "%00" or "%40" cannot cut or split a name.
 
-    :returns: the end.
+    Returns:
+        The end.
     """
     cdef size_t i = 0
     cdef uint8_t c
@@ -324,7 +325,8 @@ cdef size_t put_address(uint8_t *out, const SipUri *uri) noexcept nogil:
 
     `out` has room for uri.text.n bytes.
 
-    :returns: how many bytes were written.
+    Returns:
+        How many bytes were written.
     """
     cdef uint8_t *q = out
     if uri.scheme == SCHEME_OTHER:
@@ -379,9 +381,14 @@ cdef class Uri:
     def parse(text):
         """Parses a URI.
 
-        :param text: str or bytes-like.
-        :returns: Uri.
-        :raises ParseError: the text is not a URI.
+        Args:
+            text: str or bytes-like.
+
+        Returns:
+            Uri.
+
+        Raises:
+            ParseError: the text is not a URI.
         """
         cdef bytes data = as_bytes(text, "text")
         cdef Uri self = Uri.__new__(Uri)

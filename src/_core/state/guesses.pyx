@@ -179,11 +179,14 @@ cdef class Penalties:
 
     Each admitted attempt must be ended by `right`, `wrong` or `neither`. Afterwards the caller drains `released`.
 
-    :param first: seconds of the first penalty.
-    :param most_sources: sources to remember, 6 MB for the default.
-    :param most_users: users without a login to remember, 15 MB for the default.
-    :param most_right: users with a login to remember, 50 MB for the default.
-    :ivar released: deque of (Attempt, item) for attempts that are no longer held, but admitted or refused.
+    Args:
+        first: seconds of the first penalty.
+        most_sources: sources to remember, 6 MB for the default.
+        most_users: users without a login to remember, 15 MB for the default.
+        most_right: users with a login to remember, 50 MB for the default.
+
+    Attributes:
+        released: deque of (Attempt, item) for attempts that are no longer held, but admitted or refused.
     """
 
     cdef _Recent sources        # _Tally of a source
@@ -210,12 +213,15 @@ cdef class Penalties:
     def begin(self, Credentials credentials not None, str realm not None, tuple address, double now, item):
         """Begins the attempt to verify credentials.
 
-        :param credentials: Credentials.
-        :param realm: str.
-        :param address: the source of the SipRequest, (host, port, …), or None.
-        :param now: seconds.
-        :param item: an object for `released`, if the attempt is held.
-        :returns: Attempt, or None without an address.
+        Args:
+            credentials: Credentials.
+            realm: str.
+            address: the source of the SipRequest, (host, port, …), or None.
+            now: seconds.
+            item: an object for `released`, if the attempt is held.
+
+        Returns:
+            Attempt, or None without an address.
         """
         if address is None:
             return None
@@ -227,12 +233,15 @@ cdef class Penalties:
     def begin_for(self, str account not None, str realm not None, str source not None, double now, item):
         """Begins the attempt for an account, however the credentials spell its name.
 
-        :param account: the user's name, str.
-        :param realm: str.
-        :param source: an address, str; "" if it is not known, and the account alone counts.
-        :param now: seconds.
-        :param item: an object for `released`, if the attempt is held.
-        :returns: Attempt.
+        Args:
+            account: the user's name, str.
+            realm: str.
+            source: an address, str; "" if it is not known, and the account alone counts.
+            now: seconds.
+            item: an object for `released`, if the attempt is held.
+
+        Returns:
+            Attempt.
         """
         with cython.critical_section(self):
             return self.begin_as(account, realm, source, now, item)
@@ -303,8 +312,11 @@ cdef class Penalties:
     cdef _Tally place(self, Attempt attempt, double now, _Tally waited):
         """Admits or refuses an attempt, or marks it as held.
 
-        :param waited: the tally whose first held attempt it is, or None: it overtakes no other.
-        :returns: the tally without room, for which it is held, or None.
+        Args:
+            waited: the tally whose first held attempt it is, or None: it overtakes no other.
+
+        Returns:
+            The tally without room, for which it is held, or None.
         """
         cdef _Tally user = attempt.user, source = attempt.source
         if source is not None and is_recent(user, now):

@@ -92,10 +92,11 @@ cdef class NonceUses:
     twice. Memory is bounded. Once a nonce is forgotten, no nonce of its age counts as unused, so that a full
     memory never lets a replay in.
 
-    :param lifetime: seconds in which a nonce may be used, and is remembered.
-    :param most: nonces to remember; each takes some 400 bytes.
-    :param limit: how often a nonce may be used; 0 for no limit.
-    :param ahead: seconds that the clock which made a nonce may be ahead of ours.
+    Args:
+        lifetime: seconds in which a nonce may be used, and is remembered.
+        most: nonces to remember; each takes some 400 bytes.
+        limit: how often a nonce may be used; 0 for no limit.
+        ahead: seconds that the clock which made a nonce may be ahead of ours.
     """
 
     cdef double lifetime, ahead
@@ -120,14 +121,17 @@ cdef class NonceUses:
              uint32_t count, int64_t mark, double now):
         """Records the use of a remembered nonce, after its digest was verified.
 
-        :param nonce: str.
-        :param realm: the realm it must be bound to, str.
-        :param algorithm: the algorithm it must be bound to, str.
-        :param source: the source it must be bound to, str.
-        :param count: the nonce count, from 1 on; 1 without qop.
-        :param mark: a hash of the whole question, the same for a retransmission; 0 if there is none.
-        :param now: seconds since 1970.
-        :returns: Use. For UNKNOWN the caller checks the nonce, and calls `add` if it is valid.
+        Args:
+            nonce: str.
+            realm: the realm it must be bound to, str.
+            algorithm: the algorithm it must be bound to, str.
+            source: the source it must be bound to, str.
+            count: the nonce count, from 1 on; 1 without qop.
+            mark: a hash of the whole question, the same for a retransmission; 0 if there is none.
+            now: seconds since 1970.
+
+        Returns:
+            Use. For UNKNOWN the caller checks the nonce, and calls `add` if it is valid.
         """
         cdef _Nonce found = self.nonces.get(nonce)
         if found is None or found.algorithm != algorithm or found.realm != realm or found.source != source:
@@ -140,8 +144,11 @@ cdef class NonceUses:
             uint32_t count, int64_t mark, double now, double made):
         """Records the first use of a valid nonce; the parameters are those of `take`.
 
-        :param made: the creation time of the nonce, seconds since 1970.
-        :returns: Use.
+        Args:
+            made: the creation time of the nonce, seconds since 1970.
+
+        Returns:
+            Use.
         """
         cdef _Nonce found = self.nonces.get(nonce)
         cdef _Nonce oldest

@@ -48,10 +48,13 @@ cdef struct Marks:
 cdef class Transactions:
     """The recent requests and their replies.
 
-    :param room: bytes of memory for replies, 1 MiB to 1 TiB; the index takes a fifth of that in addition.
-    :param lifetime: seconds that a request is remembered: 64 × T1, after which no client retransmits
-        (RFC 3261, 17.1.1.2 and 17.1.2.2).
-    :raises ConfigError: the room is out of range.
+    Args:
+        room: bytes of memory for replies, 1 MiB to 1 TiB; the index takes a fifth of that in addition.
+        lifetime: seconds that a request is remembered: 64 × T1, after which no client retransmits (RFC 3261,
+            17.1.1.2 and 17.1.2.2).
+
+    Raises:
+        ConfigError: the room is out of range.
     """
 
     cdef uint8_t *ring
@@ -84,10 +87,15 @@ cdef class Transactions:
     def begin(self, SipRequest request not None, double now):
         """Looks up a request, and remembers a new one.
 
-        :param request: SipRequest with a source.
-        :param now: seconds, monotonic.
-        :returns: None for a new request; (bytes, address) of the reply for a known one, b"" if there is none.
-        :raises TypeError: the request has no source.
+        Args:
+            request: SipRequest with a source.
+            now: seconds, monotonic.
+
+        Returns:
+            None for a new request; (bytes, address) of the reply for a known one, b"" if there is none.
+
+        Raises:
+            TypeError: the request has no source.
         """
         cdef const uint64_t *fingerprint = request.fingerprint()
         cdef Entry *entry = self.search(fingerprint)
@@ -107,9 +115,10 @@ cdef class Transactions:
     def complete(self, SipRequest request not None, bytes reply not None, int port):
         """Keeps the reply to a request, unless that is already forgotten.
 
-        :param request: SipRequest.
-        :param reply: bytes; b"" for no reply.
-        :param port: the port of the source that the reply goes to.
+        Args:
+            request: SipRequest.
+            reply: bytes; b"" for no reply.
+            port: the port of the source that the reply goes to.
         """
         cdef Entry *entry = self.search(request.fingerprint())
         cdef size_t size = <size_t>PyBytes_GET_SIZE(reply)
@@ -149,7 +158,8 @@ cdef class Transactions:
     cdef uint64_t reserve(self, size_t size) noexcept nogil:
         """Reserves contiguous bytes in the ring.
 
-        :returns: their position.
+        Returns:
+            Their position.
         """
         cdef uint64_t need = (size + 7) & ~<uint64_t>7, left = self.room - self.head % self.room, at
         if not need <= left:

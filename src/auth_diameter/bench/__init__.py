@@ -20,8 +20,11 @@ Row = tuple[str, str, str, str, str, str]
 def run(seconds: float, progress: Callable[[str, float], object]) -> list[Row]:
     """Measures for about so long, start of processes aside; the rows below `HEADER`.
 
-    :param progress: called with what comes next, and how much of the whole is done, 0 to 1.
-    :raises Error: a side gives a wrong result, or a process does not start or answer.
+    Args:
+        progress: called with what comes next, and how much of the whole is done, 0 to 1.
+
+    Raises:
+        Error: a side gives a wrong result, or a process does not start or answer.
     """
     rows: list[Row] = []
     work = [pair for pair in pairs.pairs() if pair.target is not None]

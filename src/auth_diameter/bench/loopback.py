@@ -124,8 +124,11 @@ class Telephones:
     def load(self, window: int, seconds: float) -> tuple[float, list[float]]:
         """Keeps so many requests under way for so long.
 
-        :returns: seconds until the last reply, and those that each request took.
-        :raises Error: a reply is not 200, or to no request under way, or none came for a while.
+        Returns:
+            Seconds until the last reply, and those that each request took.
+
+        Raises:
+            Error: a reply is not 200, or to no request under way, or none came for a while.
         """
         clock = time.perf_counter
         latencies: list[float] = []
@@ -172,8 +175,9 @@ class Telephones:
 class _User:
     """A telephone's account, with its challenge.
 
-    :ivar pattern: its request, without what each has for itself.
-    :ivar count: how often the nonce was used.
+    Attributes:
+        pattern: its request, without what each has for itself.
+        count: how often the nonce was used.
     """
 
     pattern: bytes
@@ -209,8 +213,9 @@ class Loopback:
     def measure(self, window: int, seconds: float) -> Measured:
         """One load, with the CPU time that all three took for it.
 
-        :raises Error: see `Telephones.load`; or the other side has not seen as many new requests as replies
-            were counted.
+        Raises:
+            Error: see `Telephones.load`; or the other side has not seen as many new requests as replies were
+                counted.
         """
         self._telephones.prepare()
         before = self._host.counters(), self._disc.counters()
@@ -230,8 +235,12 @@ class Loopback:
 def check_asked(replies: int, host: Counter[str], disc: Counter[str]) -> None:
     """Whether so many replies of 200 were to as many new requests.
 
-    :param host, disc: what both have counted meanwhile, without what is 0.
-    :raises Error: they were not: some were repeats, or came from something that was remembered.
+    Args:
+        host: what both have counted meanwhile, without what is 0.
+        disc: what both have counted meanwhile, without what is 0.
+
+    Raises:
+        Error: they were not: some were repeats, or came from something that was remembered.
     """
     again = host["auth_diameter_sip_retransmissions_total"]
     name = 'auth_diameter_disc_answers_total{outcome="%s"}'

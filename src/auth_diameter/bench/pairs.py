@@ -33,8 +33,10 @@ Work = Callable[[], object]
 class Pair:
     """One row.
 
-    :ivar ours, peer: the same work; of a peer that is not installed None.
-    :ivar target: ours must be so many times as fast; None: no target.
+    Attributes:
+        ours: the same work; of a peer that is not installed None.
+        peer: the same work; of a peer that is not installed None.
+        target: ours must be so many times as fast; None: no target.
     """
 
     row: str
@@ -94,9 +96,12 @@ def _calibrate(work: Work, seconds: float) -> Callable[[], float]:
 def measure(pair: Pair, turns: int, seconds: float) -> dict[str, Any]:
     """So many turns of each side, A B A B …: what else the machine does disturbs both alike.
 
-    :param seconds: of one turn.
-    :returns: medians of the times and of the ratios, which are those of neighbouring turns; None where
-        there is no peer.
+    Args:
+        seconds: of one turn.
+
+    Returns:
+        Medians of the times and of the ratios, which are those of neighbouring turns; None where there is no
+        peer.
     """
     ours = _calibrate(pair.ours, seconds)
     peer = _calibrate(pair.peer, seconds) if pair.peer is not None else None

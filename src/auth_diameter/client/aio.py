@@ -30,8 +30,9 @@ class AsyncAuthDiameter:
     A DISC that is down, slow or wrong is a Decision with 503 or 500, never an exception. Used from
     one event loop. Connections are opened when first needed; a process that was forked has its own.
 
-    :ivar counts: how many decisions had each `Cause`: those of the three functions and of `ask`. Who
-        takes a decision from `authorizer` itself may add it.
+    Attributes:
+        counts: how many decisions had each `Cause`: those of the three functions and of `ask`. Who takes a
+            decision from `authorizer` itself may add it.
     """
 
     def __init__(self, config: Config | None = None) -> None:
@@ -55,7 +56,8 @@ class AsyncAuthDiameter:
     async def diameter_www_authorize(self, request: Request, realm: str) -> Decision:
         """Authorization, challenged with 401; see `Authorizer.www_authorize` for realm and codes.
 
-        :raises ConfigError: an unknown pseudo-variable in `realm`.
+        Raises:
+            ConfigError: an unknown pseudo-variable in `realm`.
         """
         now = asyncio.get_running_loop().time()
         return await self._decide(self._authorizer.www_authorize(request, realm, now))

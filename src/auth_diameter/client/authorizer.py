@@ -82,7 +82,11 @@ class Authorizer:
             self._unavailable_headers = (("Retry-After", str(config.retry_after)),)
 
     def read(self, data: bytes | bytearray | memoryview, source: Sequence[Any] | None = None) -> SipRequest:
-        """A request within the configured limits. :raises ParseError: see `SipRequest`."""
+        """A request within the configured limits.
+
+        Raises:
+            ParseError: see `SipRequest`.
+        """
         return SipRequest(data, source, max_size=self._max_size, max_headers=self._max_headers)
 
     # ------------------------------------------------------------------ the functions
@@ -92,7 +96,8 @@ class Authorizer:
 
         Return codes: 1 right credentials, or ACK or CANCEL; 0 malformed, 400 was made; -5 refused.
 
-        :raises ConfigError: an unknown pseudo-variable in `realm`.
+        Raises:
+            ConfigError: an unknown pseudo-variable in `realm`.
         """
         return self._authorize(request, realm, False, now)
 
@@ -137,13 +142,15 @@ class Authorizer:
     def is_user_in(self, request: Request, who: str, group: str) -> Question | Decision:
         """``diameter_is_user_in(who, group)``: never a SIP reply.
 
-        :param who: ``Request-URI``, ``To``, ``From`` or ``Credentials``, in any case.
-        :param group: the group's name.
-
         Return codes: 1 a member; -1 not a member, or DISC failed; -2 To, -3 From missing or
         malformed; -4 no authorized credentials; -5 the URI names no user.
 
-        :raises ConfigError: another `who`, or a group without a name.
+        Args:
+            who: ``Request-URI``, ``To``, ``From`` or ``Credentials``, in any case.
+            group: the group's name.
+
+        Raises:
+            ConfigError: another `who`, or a group without a name.
         """
         check_text("who", who)
         check_text("group", group)
@@ -246,7 +253,8 @@ class Authorizer:
     def fail(self, question: Question, cause: Cause, now: float) -> Decision:
         """The decision where DISC gave no answer: 503 with Retry-After, or -1 for a group check.
 
-        :param cause: why; PENALIZED for a question that was held and `is_refused`: 403.
+        Args:
+            cause: why; PENALIZED for a question that was held and `is_refused`: 403.
         """
         if question.is_group_check:
             return _decide_group(cause, question)

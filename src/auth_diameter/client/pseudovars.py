@@ -122,7 +122,9 @@ def _lookup(text: str, name: str, position: int) -> tuple[Expand, int]:
 
 
 def check_text(name: str, text: object) -> None:
-    """:raises ConfigError: it is no str, or none that UTF-8 can hold; the message names it."""
+    """Raises:
+    ConfigError: it is no str, or none that UTF-8 can hold; the message names it.
+    """
     if not isinstance(text, str):
         raise ConfigError(f"{name}: expected text, not {text!r}")
     try:
@@ -135,7 +137,8 @@ def check_text(name: str, text: object) -> None:
 def compile_template(text: str) -> Expand:
     """A function that expands `text` for a request; None where a From or To it needs is missing.
 
-    :raises ConfigError: an unknown pseudo-variable, or a lone dollar sign; with its place.
+    Raises:
+        ConfigError: an unknown pseudo-variable, or a lone dollar sign; with its place.
     """
     check_text("realm", text)
     parts: list[str | Expand] = []

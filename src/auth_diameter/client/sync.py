@@ -48,7 +48,8 @@ class AuthDiameter:
     def diameter_www_authorize(self, request: Request, realm: str) -> Decision:
         """Authorization, challenged with 401; see `Authorizer.www_authorize` for realm and codes.
 
-        :raises ConfigError: an unknown pseudo-variable in `realm`.
+        Raises:
+            ConfigError: an unknown pseudo-variable in `realm`.
         """
         return self._decide(self._authorizer.www_authorize(request, realm, time.monotonic()))
 

@@ -19,7 +19,9 @@ def warn_if_others_can_read(path: str, log: logging.Logger) -> None:
     mode from the database, so it is in the command when it is open to others as well. A path that is no
     file of its own (``":memory:"``, a pipe, nothing) is passed over: opening it says what is wrong.
 
-    :param path: of a database or of a key. :param log: whose warning it is.
+    Args:
+        path: of a database or of a key.
+        log: whose warning it is.
     """
     modes = {name: _mode(name) for name in (path, f"{path}-wal", f"{path}-shm")}
     opened = [name for name, mode in modes.items() if mode & _OTHERS]

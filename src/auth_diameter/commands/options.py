@@ -38,7 +38,8 @@ def address(text: str) -> tuple[str, int]:
 def _network(text: str) -> Network:
     """The network that `text` names.
 
-    :raises ValueError: it names none; the message says what to write where a network was meant.
+    Raises:
+        ValueError: it names none; the message says what to write where a network was meant.
     """
     try:
         return ip_network(text)
@@ -58,7 +59,8 @@ class NetworkText(str):
     def networks(self, option: str) -> tuple[Network, ...]:
         """One network, or those in the file: one a line, ``#`` begins a comment.
 
-        :raises ConfigError: the file cannot be read, or has a line that is none, or none at all.
+        Raises:
+            ConfigError: the file cannot be read, or has a line that is none, or none at all.
         """
         if not self.startswith("@"):
             return (_network(self),)
@@ -93,7 +95,11 @@ def network(text: str) -> NetworkText:
 
 
 def networks(texts: Collection[NetworkText], option: str) -> tuple[Network, ...]:
-    """All networks of an option that may be repeated. :raises ConfigError: see `NetworkText.networks`."""
+    """All networks of an option that may be repeated.
+
+    Raises:
+        ConfigError: see `NetworkText.networks`.
+    """
     return tuple(each for text in texts for each in text.networks(option))
 
 
@@ -146,8 +152,9 @@ def settings_of(
 ) -> Callable[[_Command], _Command]:
     """An option for each field of a dataclass of settings: its name, type, default, and what it is for.
 
-    :param without: fields that have no option, or one made by hand.
-    :param presets: defaults that differ from the class's own.
+    Args:
+        without: fields that have no option, or one made by hand.
+        presets: defaults that differ from the class's own.
     """
     hints, docs = get_type_hints(kind), _docs(kind)
     fields = [field for field in dataclasses.fields(kind) if field.name not in without]
@@ -165,8 +172,13 @@ def settings_of(
 def settings(kind: type[_T], values: Mapping[str, Any], **fixed: object) -> _T:
     """The settings that `settings_of` found on the command line.
 
-    :param values: of options, by parameter; others are passed over. :param fixed: other fields.
-    :raises ConfigError: a file of networks cannot be used. :raises click.BadParameter: any other value.
+    Args:
+        values: of options, by parameter; others are passed over.
+        fixed: other fields.
+
+    Raises:
+        ConfigError: a file of networks cannot be used.
+        click.BadParameter: any other value.
     """
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]
         value = values.get(field.name)

@@ -27,7 +27,8 @@ Part: TypeAlias = Callable[[], Callable[[], object]]
 def log_to(log_format: str, file: str | None) -> list[Part]:
     """From here on the log goes there; what is to be done to it when the server reads anew.
 
-    :raises ConfigError: the file cannot be opened.
+    Raises:
+        ConfigError: the file cannot be opened.
     """
     handler = LogFile(file) if file is not None else logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if log_format == "json" else Formatter())
@@ -42,7 +43,8 @@ def log_to(log_format: str, file: str | None) -> list[Part]:
 def read_anew(parts: Sequence[Part], level: int = logging.INFO) -> bool:
     """Reads all parts, and puts them in place together: where one cannot be read, all stay as they are.
 
-    :param level: of the line that says so; what cannot be read is an error.
+    Args:
+        level: of the line that says so; what cannot be read is an error.
     """
     try:
         changes = [part() for part in parts]
@@ -87,7 +89,8 @@ def run_loop(work: Coroutine[Any, Any, int]) -> int:
 def on_stop(parent: int | None = None) -> asyncio.Event:
     """An event that the first SIGTERM or SIGINT sets; a second one ends the program at once.
 
-    :param parent: a file descriptor that becomes readable when a worker shall end.
+    Args:
+        parent: a file descriptor that becomes readable when a worker shall end.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

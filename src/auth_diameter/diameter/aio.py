@@ -30,11 +30,14 @@ class AioTransport:
 
     The three functions are called at once or in a later turn of the loop. They must not raise.
 
-    :param answered: function of answers that came, a list of (Question, Answer), and of the time.
-    :param failed: function of a question that ended without an answer, of the Cause, and of the time.
-    :param ended: function of the time; called once all that ended together were told by `failed`.
-    :ivar pool: what is under way.
-    :ivar closed: whether `aclose` was called.
+    Args:
+        answered: function of answers that came, a list of (Question, Answer), and of the time.
+        failed: function of a question that ended without an answer, of the Cause, and of the time.
+        ended: function of the time; called once all that ended together were told by `failed`.
+
+    Attributes:
+        pool: what is under way.
+        closed: whether `aclose` was called.
     """
 
     def __init__(
@@ -74,7 +77,8 @@ class AioTransport:
     def ask(self, question: Question) -> None:
         """Asks DISC.
 
-        :raises DiscError: this transport is closed.
+        Raises:
+            DiscError: this transport is closed.
         """
         if self._timer is None:
             self._check_open()
@@ -91,7 +95,8 @@ class AioTransport:
     def hold(self, question: Question) -> None:
         """Keeps a question that is not to be asked before `release`; it may expire.
 
-        :raises DiscError: this transport is closed.
+        Raises:
+            DiscError: this transport is closed.
         """
         self._check_open()
         assert self._loop is not None
@@ -114,7 +119,8 @@ class AioTransport:
     def refuse(self, question: Question) -> None:
         """Ends a question that is one too many.
 
-        :raises DiscError: this transport is closed.
+        Raises:
+            DiscError: this transport is closed.
         """
         self._check_open()
         assert self._loop is not None
@@ -124,7 +130,9 @@ class AioTransport:
         self._ended(now)
 
     def _check_open(self) -> None:
-        """:raises DiscError: this transport is closed."""
+        """Raises:
+        DiscError: this transport is closed.
+        """
         if self.closed:
             raise DiscError("this client is closed")
         if self._loop is None:
@@ -225,7 +233,8 @@ class AioTransport:
     async def _connect(self, peer: Peer) -> socket.socket:
         """A socket that is connected to one of its addresses.
 
-        :raises OSError: none of them could be reached in time.
+        Raises:
+            OSError: none of them could be reached in time.
         """
         loop = asyncio.get_running_loop()
         dial = Dial(peer, self._resolver, self._config.connect_timeout, loop.time)
@@ -345,7 +354,9 @@ class AioTransport:
 
 
 async def _look_up(dial: Dial) -> Outcome:
-    """:raises OSError: it takes too long."""
+    """Raises:
+    OSError: it takes too long.
+    """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Outcome] = loop.create_future()
 
@@ -369,7 +380,9 @@ async def _look_up(dial: Dial) -> Outcome:
 
 
 async def _connected(loop: asyncio.AbstractEventLoop, address: Address) -> socket.socket:
-    """:raises OSError: it cannot be connected to."""
+    """Raises:
+    OSError: it cannot be connected to.
+    """
     family, where = address
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:

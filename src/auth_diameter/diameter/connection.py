@@ -110,20 +110,23 @@ TRANSITIONS: Final[dict[tuple[State, Event], State]] = {
 class Connection:
     """One TCP connection to a peer, but for the socket.
 
-    :param transport: the driver's own; kept as `transport`.
-    :param now: seconds, monotonic.
-    :param max_message: bytes that an answer may have.
-    :param state: OKAY; REOPEN where the peer is in doubt; DOWN where the connection is of no use already.
-    :ivar state: see the table on top of this file.
-    :ivar outgoing: bytes to be sent; the driver takes them away.
-    :ivar room: bytes in `outgoing` from which on no question is added; with one more it is 1 MiB at most.
-    :ivar paused: whether the driver cannot send more for now.
-    :ivar full: whether `outgoing` has reached `room`, and the driver has not taken it away since.
-    :ivar under_way: how many questions wait for an answer on it.
-    :ivar asked_at: when the first question went out since the last byte came; None: nothing did.
-    :ivar heard_at: when the last byte came; None: none ever did.
-    :ivar probe_until: when the question that finds out about a peer in doubt has waited long enough,
-        where there is another peer to be asked; None: there is no such question on it.
+    Args:
+        transport: the driver's own; kept as `transport`.
+        now: seconds, monotonic.
+        max_message: bytes that an answer may have.
+        state: OKAY; REOPEN where the peer is in doubt; DOWN where the connection is of no use already.
+
+    Attributes:
+        state: see the table on top of this file.
+        outgoing: bytes to be sent; the driver takes them away.
+        room: bytes in `outgoing` from which on no question is added; with one more it is 1 MiB at most.
+        paused: whether the driver cannot send more for now.
+        full: whether `outgoing` has reached `room`, and the driver has not taken it away since.
+        under_way: how many questions wait for an answer on it.
+        asked_at: when the first question went out since the last byte came; None: nothing did.
+        heard_at: when the last byte came; None: none ever did.
+        probe_until: when the question that finds out about a peer in doubt has waited long enough, where
+            there is another peer to be asked; None: there is no such question on it.
     """
 
     __slots__ = (

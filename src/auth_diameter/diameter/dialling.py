@@ -26,9 +26,12 @@ class Dial:
             else: return dial.connected(address)
         raise dial.error
 
-    :param connect_timeout: seconds for all of it.
-    :param clock: function that gives seconds, monotonic.
-    :ivar error: OSError, why the last address could not be connected to.
+    Args:
+        connect_timeout: seconds for all of it.
+        clock: function that gives seconds, monotonic.
+
+    Attributes:
+        error: OSError, why the last address could not be connected to.
     """
 
     __slots__ = ("_clock", "_peer", "_resolver", "_until", "connect_timeout", "error")
@@ -56,7 +59,8 @@ class Dial:
 
         When none is left, the name is to be looked up again.
 
-        :raises OSError: the lookup failed.
+        Raises:
+            OSError: the lookup failed.
         """
         if isinstance(outcome, OSError):
             raise outcome

@@ -38,7 +38,8 @@ class Close(NamedTuple):
 class Send(NamedTuple):
     """There are bytes in the `outgoing` of `connection`.
 
-    :ivar questions: those that waited and were written there just now, in order.
+    Attributes:
+        questions: those that waited and were written there just now, in order.
     """
 
     connection: Connection
@@ -46,7 +47,11 @@ class Send(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """`question` has ended without an answer. :ivar cause: why."""
+    """`question` has ended without an answer.
+
+    Attributes:
+        cause: why.
+    """
 
     question: Question
     cause: Cause

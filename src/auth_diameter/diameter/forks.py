@@ -12,8 +12,8 @@ _methods: set[weakref.WeakMethod[Callable[[], None]]] = set()
 def register(after_fork: Callable[[], None]) -> None:
     """Sees to it that `after_fork` is called in each child, where there is no other thread.
 
-    :param after_fork: a bound method, which lets go of what belongs to the parent. Its object is not kept
-        alive.
+    Args:
+        after_fork: a bound method, which lets go of what belongs to the parent. Its object is not kept alive.
     """
     _methods.add(weakref.WeakMethod(after_fork, _methods.discard))
 

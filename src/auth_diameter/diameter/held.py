@@ -10,8 +10,11 @@ _MOST_BYTES = 8 << 20  # of their requests
 class HeldQuestions:
     """Questions in the order of their deadlines, bounded in number and in bytes.
 
-    :param most: how many may be held.
-    :ivar size: bytes of their requests.
+    Args:
+        most: how many may be held.
+
+    Attributes:
+        size: bytes of their requests.
     """
 
     __slots__ = ("_most", "_questions", "size")
@@ -25,7 +28,11 @@ class HeldQuestions:
         return len(self._questions)
 
     def add(self, question: Question) -> bool:
-        """Takes `question` on. :returns: whether there was room for it."""
+        """Takes `question` on.
+
+        Returns:
+            Whether there was room for it.
+        """
         size = question.request.data_size
         if len(self._questions) >= self._most or self.size + size > _MOST_BYTES:
             return False
@@ -44,7 +51,11 @@ class HeldQuestions:
         return next(iter(self._questions), None)
 
     def clear(self) -> list[Question]:
-        """Forgets all. :returns: them."""
+        """Forgets all.
+
+        Returns:
+            Them.
+        """
         questions = list(self._questions)
         self._questions.clear()
         self.size = 0

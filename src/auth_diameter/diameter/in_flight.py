@@ -37,8 +37,11 @@ def by_deadline(questions: Iterable[Question]) -> list[Question]:
 class InFlight:
     """The questions that were written and are not answered.
 
-    :param counts: where late and unknown answers are counted.
-    :ivar pending: dict of msgid to Question, in the order of deadlines; it stays the same dict.
+    Args:
+        counts: where late and unknown answers are counted.
+
+    Attributes:
+        pending: dict of msgid to Question, in the order of deadlines; it stays the same dict.
     """
 
     __slots__ = ("_counts", "_late", "pending")
@@ -65,7 +68,11 @@ class InFlight:
         self.pending.update((question.msgid, question) for question in ordered)
 
     def forget(self, question: Question) -> bool:
-        """Takes `question` out. :returns: whether it was under way."""
+        """Takes `question` out.
+
+        Returns:
+            Whether it was under way.
+        """
         if self.pending.get(question.msgid) is not question:
             return False
         del self.pending[question.msgid]
@@ -75,7 +82,8 @@ class InFlight:
     def give_up(self, question: Question) -> bool:
         """Takes `question` out; an answer to it, as it was asked last, would be late.
 
-        :returns: whether it was under way.
+        Returns:
+            Whether it was under way.
         """
         if not self.forget(question):
             return False
@@ -85,7 +93,8 @@ class InFlight:
     def take_back(self, connection: Connection, now: float) -> tuple[list[Question], list[Question]]:
         """Takes out the questions of a connection that is gone.
 
-        :returns: those that may be asked once more, and the others; both in the order of deadlines.
+        Returns:
+            Those that may be asked once more, and the others; both in the order of deadlines.
         """
         again: list[Question] = []
         ended: list[Question] = []

@@ -24,10 +24,13 @@ _FORGET = 0.05  # of a quick answer's time, each window: DISC may have moved far
 class Overload:
     """A limit on the questions under way, by the rate at which answers come in.
 
-    :param max_delay: seconds that a question may wait for its answer; None: no limit.
-    :param least: the limit is never lower than that: a rate of few answers means little.
-    :ivar limit: the number of questions under way from which on the next one is refused.
-    :ivar due: when `measure` has something to do.
+    Args:
+        max_delay: seconds that a question may wait for its answer; None: no limit.
+        least: the limit is never lower than that: a rate of few answers means little.
+
+    Attributes:
+        limit: the number of questions under way from which on the next one is refused.
+        due: when `measure` has something to do.
     """
 
     __slots__ = ("_answered", "_least", "_max_delay", "_queued", "_quick", "_rate", "_since", "due", "limit")
@@ -51,9 +54,10 @@ class Overload:
     def measure(self, now: float, answered: int, took: float) -> None:
         """Sets `limit`, when an answer came at or after `due`.
 
-        :param now: seconds, monotonic.
-        :param answered: how many questions were answered so far.
-        :param took: seconds that this answer took.
+        Args:
+            now: seconds, monotonic.
+            answered: how many questions were answered so far.
+            took: seconds that this answer took.
         """
         if took < self._quick:
             self._quick = took

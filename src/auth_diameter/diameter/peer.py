@@ -61,8 +61,11 @@ TRANSITIONS: Final[dict[tuple[PeerState, PeerEvent], PeerState]] = {
 class Change:
     """A peer is in another state than before.
 
-    :ivar address: ``HOST:PORT``. :ivar state: see `PeerStats`.
-    :ivar why: of one that is ``down``, the reason. :ivar rest: seconds until it is tried next.
+    Attributes:
+        address: ``HOST:PORT``.
+        state: see `PeerStats`.
+        why: of one that is ``down``, the reason.
+        rest: seconds until it is tried next.
     """
 
     address: str
@@ -74,11 +77,12 @@ class Change:
 class Peer:
     """One peer: where it is, and whether it is worth a try.
 
-    :ivar state: see the table on top of this file.
-    :ivar opening: how many connections are on their way.
-    :ivar rest_until: no connection is opened to it before; of one in doubt, no question sent either.
-    :ivar suspect_until: a connection broke just before: what its other ones say proves little.
-    :ivar probing: whether the connection on its way is to find out about it.
+    Attributes:
+        state: see the table on top of this file.
+        opening: how many connections are on their way.
+        rest_until: no connection is opened to it before; of one in doubt, no question sent either.
+        suspect_until: a connection broke just before: what its other ones say proves little.
+        probing: whether the connection on its way is to find out about it.
     """
 
     __slots__ = (
@@ -110,7 +114,11 @@ class Peer:
         return self.state in ("down", "silent")
 
     def step(self, event: PeerEvent) -> bool:
-        """Follows the table. :returns: whether the state is another one than before."""
+        """Follows the table.
+
+        Returns:
+            Whether the state is another one than before.
+        """
         was = self.state
         self.state = TRANSITIONS.get((was, event), was)
         return self.state != was
@@ -118,7 +126,8 @@ class Peer:
     def back_off(self, now: float, jitter: float) -> None:
         """Lets it rest after a failure, the longer the more often it failed lately, flapping included.
 
-        :param jitter: from 0 to 1: how much of the second half of its rest it gets.
+        Args:
+            jitter: from 0 to 1: how much of the second half of its rest it gets.
         """
         self._note_failure(now)
         rest = min(_REST_MOST, _REST_FIRST * 2.0 ** min(self.failures - 1, 10))

@@ -20,11 +20,12 @@ _QUIET = 30.0  # seconds from the first of them until changes are logged at once
 class _Lines:
     """What was logged about one peer.
 
-    :ivar until: when changes are logged at once again.
-    :ivar held: the last change that was not logged, or None.
-    :ivar shown: how many lines were logged since the 30 seconds began.
-    :ivar skipped: how many changes were not.
-    :ivar was_bad: whether the last line was about a peer that is not up.
+    Attributes:
+        until: when changes are logged at once again.
+        held: the last change that was not logged, or None.
+        shown: how many lines were logged since the 30 seconds began.
+        skipped: how many changes were not.
+        was_bad: whether the last line was about a peer that is not up.
     """
 
     __slots__ = ("held", "shown", "skipped", "until", "was_bad")
@@ -40,7 +41,8 @@ class _Lines:
 class ChangeLog:
     """Logs the changes of one client's peers.
 
-    :ivar due: when `flush` has something to log, seconds, monotonic.
+    Attributes:
+        due: when `flush` has something to log, seconds, monotonic.
     """
 
     def __init__(self) -> None:

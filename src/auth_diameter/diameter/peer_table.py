@@ -41,13 +41,16 @@ _BRIEF = 1.0  # seconds: a peer that hangs up sooner, though nothing was asked, 
 class PeerTable:
     """All peers of one client, and its connections.
 
-    :param max_in_flight: questions under way on one connection.
-    :param jitter: function that gives a number from 0 to 1, for the rest of peers that failed.
-    :param events: list to which the events for the driver are appended.
-    :ivar connections: those that are open, list of `Connection`; it stays the same list.
-    :ivar ready: those that take questions; it stays the same list. Its order is the pool's.
-    :ivar due: when `tend` has something to do, seconds.
-    :ivar spares_wanted: whether each peer without a connection is to get one.
+    Args:
+        max_in_flight: questions under way on one connection.
+        jitter: function that gives a number from 0 to 1, for the rest of peers that failed.
+        events: list to which the events for the driver are appended.
+
+    Attributes:
+        connections: those that are open, list of `Connection`; it stays the same list.
+        ready: those that take questions; it stays the same list. Its order is the pool's.
+        due: when `tend` has something to do, seconds.
+        spares_wanted: whether each peer without a connection is to get one.
     """
 
     __slots__ = (
@@ -143,7 +146,8 @@ class PeerTable:
     def can_accept(self, waiting: int, now: float) -> bool:
         """Whether one more question may wait for a connection.
 
-        :param waiting: how many do already.
+        Args:
+            waiting: how many do already.
         """
         return any(self._can_accept(peer, waiting, now) for peer in self.peers)
 
@@ -152,7 +156,8 @@ class PeerTable:
 
         Of a peer in doubt, only the attempt that finds out counts: the others began before it failed.
 
-        :param waiting: how many there are.
+        Args:
+            waiting: how many there are.
         """
         return any(
             not peer.in_doubt or peer.probing or self._can_accept(peer, waiting, now) for peer in self.peers
@@ -183,8 +188,11 @@ class PeerTable:
     def claim_connect(self, waiting: int, now: float) -> Peer | None:
         """Chooses the peer to open a connection to, and counts that as on its way from here on.
 
-        :param waiting: how many questions wait for a connection.
-        :returns: None: no connection is needed, or none may be opened.
+        Args:
+            waiting: how many questions wait for a connection.
+
+        Returns:
+            None: no connection is needed, or none may be opened.
         """
         needed = waiting > self.opening * self._max_in_flight
         if not (needed or self.spares_wanted) or not self._has_place():
@@ -246,7 +254,9 @@ class PeerTable:
     def lost(self, connection: Connection, questions: int, now: float) -> None:
         """Judges a peer that broke a connection.
 
-        :param connection: one that was removed. :param questions: how many were under way on it.
+        Args:
+            connection: one that was removed.
+            questions: how many were under way on it.
         """
         peer = connection.peer
         if questions:
@@ -363,7 +373,8 @@ class PeerTable:
     def patience(self, connection: Connection) -> float | None:
         """Until when the question waits that finds out about a peer in doubt; then it is asked elsewhere.
 
-        :returns: None: there is no such question on it, or nobody else to be asked.
+        Returns:
+            None: there is no such question on it, or nobody else to be asked.
         """
         if connection.probe_until is None or all(peer.in_doubt for peer in self.peers):
             return None

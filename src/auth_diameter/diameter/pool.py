@@ -54,14 +54,19 @@ Placed = Connection | Cause | None  # where a question went; None: it waits
 class Pool:
     """All connections of one client. Not thread-safe: its driver is.
 
-    :param max_in_flight: questions under way on one connection; None: as configured.
-    :param jitter: function that gives a number from 0 to 1, for the rest of peers that failed.
-    :param least: questions under way that are let through however slow DISC is.
-    :ivar events: those that the driver has not drained yet, see `take_events`; it stays the same list.
-    :ivar peers: list of `Peer`. :ivar connections: list of `Connection`, those that are open.
-    :ivar pending: the questions that were written, dict by msgid, in the order of deadlines.
-    :ivar waiting: the questions that wait for a connection, in the order of deadlines.
-    :ivar held: the questions that are not to be asked yet. :ivar counts: see `PoolStats`.
+    Args:
+        max_in_flight: questions under way on one connection; None: as configured.
+        jitter: function that gives a number from 0 to 1, for the rest of peers that failed.
+        least: questions under way that are let through however slow DISC is.
+
+    Attributes:
+        events: those that the driver has not drained yet, see `take_events`; it stays the same list.
+        peers: list of `Peer`.
+        connections: list of `Connection`, those that are open.
+        pending: the questions that were written, dict by msgid, in the order of deadlines.
+        waiting: the questions that wait for a connection, in the order of deadlines.
+        held: the questions that are not to be asked yet.
+        counts: see `PoolStats`.
     """
 
     __slots__ = (
@@ -120,9 +125,12 @@ class Pool:
     def submit(self, question: Question, now: float, until: float | None = None) -> Placed:
         """Takes a question on.
 
-        :param until: its deadline, where it was held before; the caller then restores the order of deadlines.
-        :returns: the connection that it was written to; None where it waits for one; or the Cause why it
-            cannot be asked.
+        Args:
+            until: its deadline, where it was held before; the caller then restores the order of deadlines.
+
+        Returns:
+            The connection that it was written to; None where it waits for one; or the Cause why it cannot be
+            asked.
         """
         question.deadline = now + self._timeout if until is None else until
         best = None
@@ -181,7 +189,8 @@ class Pool:
         As many may be held as may wait, and in so many bytes that a driver which bounds those of all requests
         has room for others: those who do not guess are not refused for that.
 
-        :returns: the Cause why it cannot be; None: it is held.
+        Returns:
+            The Cause why it cannot be; None: it is held.
         """
         question.deadline = now + self._timeout
         if self.is_full() or not self.held.add(question):
@@ -194,7 +203,11 @@ class Pool:
         self.held.drop(question)
 
     def release(self, questions: list[Question], now: float) -> list[tuple[Question, Placed]]:
-        """Asks questions that were held. :returns: where each went, as `submit` says it."""
+        """Asks questions that were held.
+
+        Returns:
+            Where each went, as `submit` says it.
+        """
         placed: list[tuple[Question, Placed]] = []
         for question in questions:
             self.held.drop(question)
@@ -255,7 +268,8 @@ class Pool:
     def opened(self, peer: Peer, transport: Any, now: float) -> Connection:
         """A connection was opened, as the event Open asked for.
 
-        :param transport: what the driver keeps as `Connection.transport`.
+        Args:
+            transport: what the driver keeps as `Connection.transport`.
         """
         self.counts.connects += 1
         connection = self._table.opened(peer, transport, now)
@@ -266,7 +280,8 @@ class Pool:
     def failed(self, peer: Peer, now: float, why: str = "") -> None:
         """A connection could not be opened, as the event Open asked for.
 
-        :param why: the reason, for the `Change`.
+        Args:
+            why: the reason, for the `Change`.
         """
         peer.opening -= 1
         if self._stopped:
@@ -330,7 +345,8 @@ class Pool:
 
         An answer may come on another connection than its question went out on.
 
-        :returns: the answers in them, each with its question.
+        Returns:
+            The answers in them, each with its question.
         """
         answers = connection.answers
         found = answers.feed(data, self.pending)
@@ -351,7 +367,8 @@ class Pool:
     def received_by(self, question: Question, data: bytes, now: float) -> Answer | None:
         """The same for a driver that reads a connection for the one question on it.
 
-        :param data: b"": the peer has closed the connection.
+        Args:
+            data: b"": the peer has closed the connection.
         """
         connection: Connection = question.connection
         answers = connection.answers
@@ -399,7 +416,8 @@ class Pool:
     def abandon(self, question: Question) -> bool:
         """Nobody wants the answer any more: a late one is dropped.
 
-        :returns: whether it was on a connection, which then may hold half of it, or of its answer.
+        Returns:
+            Whether it was on a connection, which then may hold half of it, or of its answer.
         """
         if self._in_flight.give_up(question):
             self.counts.abandoned += 1
@@ -433,7 +451,8 @@ class Pool:
     def patience(self, connection: Connection) -> float | None:
         """Until when a question that finds out about a peer in doubt waits there, see `give_up`.
 
-        :returns: None: as long as any other question.
+        Returns:
+            None: as long as any other question.
         """
         return self._table.patience(connection)
 
@@ -471,7 +490,11 @@ class Pool:
         self._open_needed(now)
 
     def expire_one(self, question: Question, now: float) -> Cause:
-        """Ends one question that was not answered in time, as its driver knows. :returns: the Cause."""
+        """Ends one question that was not answered in time, as its driver knows.
+
+        Returns:
+            The Cause.
+        """
         if self._in_flight.give_up(question):
             self._expire_pending(question, now)
             return Cause.DISC_TIMEOUT

@@ -24,8 +24,9 @@ _FRESH = 60.0  # seconds: a name that moves is followed within a minute
 class _Name:
     """What is known of one name.
 
-    :ivar addresses: with port 0; the one to be tried first is in front.
-    :ivar waiters: the port and the function of each caller that waits for the outcome.
+    Attributes:
+        addresses: with port 0; the one to be tried first is in front.
+        waiters: the port and the function of each caller that waits for the outcome.
     """
 
     __slots__ = ("addresses", "fresh_until", "running", "waiters")
@@ -40,7 +41,8 @@ class _Name:
 class Resolver:
     """The names of one client; any thread may use it.
 
-    :param clock: function that gives seconds, monotonic.
+    Args:
+        clock: function that gives seconds, monotonic.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -54,8 +56,9 @@ class Resolver:
         It is called at once where they are known, or `host` is an address itself; else by the thread that
         looks them up, which may take for ever.
 
-        :param done: function of the addresses, in the order in which they are to be tried, or of the OSError
-            that says why there are none. It must not raise.
+        Args:
+            done: function of the addresses, in the order in which they are to be tried, or of the OSError
+                that says why there are none. It must not raise.
         """
         literal = _literal(host, port)
         if literal is not None:
@@ -93,8 +96,9 @@ class Resolver:
     def tried(self, host: str, good: Address | None) -> None:
         """Notes which address of `host` could be connected to.
 
-        :param good: the address, which is tried first from now on; None: no address could be, so that the
-            name is looked up again.
+        Args:
+            good: the address, which is tried first from now on; None: no address could be, so that the name
+                is looked up again.
         """
         with self._lock:
             name = self._names.get(host)

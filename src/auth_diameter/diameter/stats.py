@@ -11,13 +11,15 @@ from auth_diameter.diameter.peer import PeerState
 class PeerStats:
     """One peer, as a client sees it.
 
-    :ivar address: ``HOST:PORT``.
-    :ivar state: ``new`` nobody has tried it yet; ``up`` it answers; ``down`` it cannot be connected
-        to, or hangs up; ``silent`` it takes questions and does not answer. The breaker of one that is
-        ``down`` or ``silent`` is open: it gets a single question now and then, and the first byte that
-        comes back closes the breaker.
-    :ivar connections: open ones. :ivar opening: those on the way.
-    :ivar under_way: questions that it was asked and has not answered.
+    Attributes:
+        address: ``HOST:PORT``.
+        state: ``new`` nobody has tried it yet; ``up`` it answers; ``down`` it cannot be connected to, or
+            hangs up; ``silent`` it takes questions and does not answer. The breaker of one that is ``down``
+            or ``silent`` is open: it gets a single question now and then, and the first byte that comes back
+            closes the breaker.
+        connections: open ones.
+        opening: those on the way.
+        under_way: questions that it was asked and has not answered.
     """
 
     address: str
@@ -31,21 +33,23 @@ class PeerStats:
 class PoolStats:
     """The counts of a client since its beginning, and what is under way now.
 
-    :ivar asked: questions, each of them in one of the next six, `under_way` or `waiting`.
-    :ivar answered: those that DISC answered.
-    :ivar expired: those without an answer within `Config.timeout`.
-    :ivar lost: those whose connection broke and that could not be asked again.
-    :ivar abandoned: those that nobody waits for any more: their thread was interrupted.
-    :ivar refused_down: those refused because no DISC can be reached or answers.
-    :ivar refused_overload: those refused at once because too many wait or are under way.
-    :ivar asked_again: questions that went out a second time, because their first connection broke.
-    :ivar late: answers that came after their question had expired, or was asked again.
-    :ivar unknown: messages that answer no question of this client, or one that was answered before.
-    :ivar connects: connections that were opened. :ivar connect_failures: attempts that failed.
-    :ivar connections_lost: connections that ended before the client did.
-    :ivar under_way: questions that were sent and are not answered, now.
-    :ivar waiting: questions that wait for a connection, now.
-    :ivar peers: each peer, in the order of the configuration.
+    Attributes:
+        asked: questions, each of them in one of the next six, `under_way` or `waiting`.
+        answered: those that DISC answered.
+        expired: those without an answer within `Config.timeout`.
+        lost: those whose connection broke and that could not be asked again.
+        abandoned: those that nobody waits for any more: their thread was interrupted.
+        refused_down: those refused because no DISC can be reached or answers.
+        refused_overload: those refused at once because too many wait or are under way.
+        asked_again: questions that went out a second time, because their first connection broke.
+        late: answers that came after their question had expired, or was asked again.
+        unknown: messages that answer no question of this client, or one that was answered before.
+        connects: connections that were opened.
+        connect_failures: attempts that failed.
+        connections_lost: connections that ended before the client did.
+        under_way: questions that were sent and are not answered, now.
+        waiting: questions that wait for a connection, now.
+        peers: each peer, in the order of the configuration.
     """
 
     asked: int

@@ -32,8 +32,9 @@ _TOLERANCE = 0.01  # seconds by which a call may exceed its time limit
 class Waiter:
     """A thread that waits; `Question.callback` while the question has no connection.
 
-    :ivar wake: a lock that the thread acquires to wait; see `wake_up`.
-    :ivar cause: why the question has ended, before it was sent; None: it has not.
+    Attributes:
+        wake: a lock that the thread acquires to wait; see `wake_up`.
+        cause: why the question has ended, before it was sent; None: it has not.
     """
 
     __slots__ = ("cause", "wake")
@@ -54,9 +55,10 @@ def wake_up(question: Question) -> None:
 class SyncTransport:
     """Questions and answers of any number of threads, with all peers of one configuration.
 
-    :ivar pool: what is under way; to be touched under the lock.
-    :ivar closed: whether `close` was called.
-    :ivar untold: whether there may be something for `tell_changes` to log.
+    Attributes:
+        pool: what is under way; to be touched under the lock.
+        closed: whether `close` was called.
+        untold: whether there may be something for `tell_changes` to log.
     """
 
     def __init__(self, config: Config) -> None:
@@ -93,9 +95,14 @@ class SyncTransport:
     def ask(self, question: Question) -> Answer | Cause:
         """Asks DISC, and waits for its answer until the time limit.
 
-        :param question: with its `deadline`, where it was held before.
-        :returns: the answer, or the Cause why there is none.
-        :raises DiscError: this transport is closed.
+        Args:
+            question: with its `deadline`, where it was held before.
+
+        Returns:
+            The answer, or the Cause why there is none.
+
+        Raises:
+            DiscError: this transport is closed.
         """
         try:
             with self._lock:
@@ -157,7 +164,8 @@ class SyncTransport:
     def _await_answer(self, connection: Connection, question: Question, until: float) -> Answer | None:
         """Sends and receives until the answer has come; None: that time is over.
 
-        :raises OSError: the connection broke.
+        Raises:
+            OSError: the connection broke.
         """
         sock: socket.socket = connection.transport
         outgoing, connection.outgoing = connection.outgoing, bytearray()
@@ -238,7 +246,8 @@ class SyncTransport:
     def _connect(self, peer: Peer) -> socket.socket:
         """A socket that is connected to one of its addresses.
 
-        :raises OSError: none of them could be reached in time.
+        Raises:
+            OSError: none of them could be reached in time.
         """
         dial = Dial(peer, self._resolver, self._config.connect_timeout, time.monotonic)
         outcome: list[Outcome] = []
@@ -367,7 +376,9 @@ def _limit(sock: socket.socket, seconds: float) -> None:
 
 
 def _connected(address: Address, seconds: float, limit: float) -> socket.socket:
-    """:raises OSError: it cannot be connected to in that time."""
+    """Raises:
+    OSError: it cannot be connected to in that time.
+    """
     family, where = address
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:

@@ -41,12 +41,14 @@ class ConnectionEvent(enum.Enum):
 class Admission:
     """Who may connect, and what the connections share.
 
-    :ivar open: the connections, whatever the listener has for one.
-    :ivar most, most_of_source: how many connections there may be, in all and of one source.
-    :ivar taken: how many there are, with those that the loop is about to start.
-    :ivar sources: how many of them each source has.
-    :ivar unfinished: bytes that they keep of questions that have not come whole.
-    :ivar none: ends when the last one is closed, while somebody waits for that.
+    Attributes:
+        open: the connections, whatever the listener has for one.
+        most: how many connections there may be, in all and of one source.
+        most_of_source: see `most`.
+        taken: how many there are, with those that the loop is about to start.
+        sources: how many of them each source has.
+        unfinished: bytes that they keep of questions that have not come whole.
+        none: ends when the last one is closed, while somebody waits for that.
     """
 
     def __init__(self, config: ListenerConfig) -> None:

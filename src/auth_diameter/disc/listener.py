@@ -125,7 +125,8 @@ class _Connection(asyncio.Protocol):
     def _bound_the_unfinished(self, size: int, another: bool) -> None:
         """The beginning of a question costs memory: for some time, and up to some size for all together.
 
-        :param another: whether it is another question than when it was last looked at.
+        Args:
+            another: whether it is another question than when it was last looked at.
         """
         admission = self._admission
         admission.unfinished += size - self.unfinished
@@ -203,8 +204,9 @@ def _unread(transport: asyncio.Transport) -> int:
 class Listener:
     """A listening DISC; see `listen`.
 
-    :ivar addresses: all (host, port) that it listens on; a name may stand for an IPv4 and an IPv6 one.
-    :ivar counts: how often each `ConnectionEvent` was.
+    Attributes:
+        addresses: all (host, port) that it listens on; a name may stand for an IPv4 and an IPv6 one.
+        counts: how often each `ConnectionEvent` was.
     """
 
     def __init__(self, disc: Disc, sockets: list[socket.socket], config: ListenerConfig) -> None:
@@ -331,7 +333,8 @@ class Listener:
 async def listen(disc: Disc, host: str, port: int, config: ListenerConfig | None = None) -> Listener:
     """Listens on every address of `host`, on TCP `port` (0: one that is free on all of them).
 
-    :raises OSError: an address cannot be listened on.
+    Raises:
+        OSError: an address cannot be listened on.
     """
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)

@@ -29,7 +29,9 @@ log = logging.getLogger("auth_diameter.disc")
 class Asker(NamedTuple):
     """The SIP server that asks.
 
-    :ivar address: for the log. :ivar one_challenge: whether it can take one challenge alone, of MD5.
+    Attributes:
+        address: for the log.
+        one_challenge: whether it can take one challenge alone, of MD5.
     """
 
     address: str = ""
@@ -49,8 +51,11 @@ class Disc:
             await disc.finish(turn)           # asks the store for all that is lacking, at once
         disc.write(requests, turn.told(), out)
 
-    :param store: whoever knows HA1.
-    :ivar counts: how often each `Outcome` was.
+    Args:
+        store: whoever knows HA1.
+
+    Attributes:
+        counts: how often each `Outcome` was.
     """
 
     def __init__(
@@ -68,7 +73,10 @@ class Disc:
     def begin(self, requests: Iterable[AaRequest], now: float) -> Turn:
         """Judges requests as far as that needs nothing but what is at hand.
 
-        Who asks stands in `asker` of their questions. :param now: seconds since 1970.
+        Who asks stands in `asker` of their questions.
+
+        Args:
+            now: seconds since 1970.
         """
         self._verbose = log.isEnabledFor(logging.DEBUG)
         questions = [request.question for request in requests if not request.fault]
@@ -108,7 +116,8 @@ class Disc:
     def write(self, requests: Iterable[AaRequest], answers: Iterator[Answer], out: bytearray) -> None:
         """Writes the answer to each request at the end of `out`, in order.
 
-        :param answers: those of a turn, from the first of these requests on.
+        Args:
+            answers: those of a turn, from the first of these requests on.
         """
         for request in requests:
             if request.fault:
@@ -121,7 +130,10 @@ class Disc:
     def answer(self, requests: list[AaRequest], out: bytearray, now: float, asker: Asker = NOBODY) -> None:
         """Writes an answer to each request at the end of `out`, in order, without a loop.
 
-        It is for a store that does not wait, as SQLite's. :param now: seconds since 1970.
+        It is for a store that does not wait, as SQLite's.
+
+        Args:
+            now: seconds since 1970.
         """
         for request in requests:
             request.question.asker = asker

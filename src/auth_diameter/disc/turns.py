@@ -15,7 +15,8 @@ from auth_diameter.verifier.turn import Turn
 class Connection(Protocol):
     """Who asks.
 
-    :ivar asker: as DISC knows them.
+    Attributes:
+        asker: as DISC knows them.
     """
 
     asker: Asker

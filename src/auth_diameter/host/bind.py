@@ -11,7 +11,8 @@ _RECEIVE_BUFFER = 4 << 20  # bytes of datagrams that the kernel holds while we a
 def bind(host: str, port: int, count: int = 1) -> list[socket.socket]:
     """So many UDP sockets on `host`:`port`, over which the kernel spreads the clients.
 
-    :raises OSError: the address cannot be bound, or any other program has it.
+    Raises:
+        OSError: the address cannot be bound, or any other program has it.
     """
     found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE)
     family, kind, protocol, _, address = found[0]

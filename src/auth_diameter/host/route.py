@@ -30,8 +30,9 @@ Route = Callable[[SipRequest, AsyncAuthDiameter], Awaitable[Result]]
 def load_route(path: str) -> Route:
     """The ``request_route`` of a Python file.
 
-    :raises ConfigError: the file is missing, has an error, or no such coroutine function; one line
-        with file, line and reason.
+    Raises:
+        ConfigError: the file is missing, has an error, or no such coroutine function; one line with file,
+            line and reason.
     """
     # Dataclasses and pickle look a module up by its name.
     name = "auth_diameter_route"

@@ -84,14 +84,17 @@ def _challenged(request: SipRequest, decision: Decision) -> tuple[bytes, int]:
 class Host:
     """A UDP socket with a route; made by `serve`, or of a socket of `bind.bind`.
 
-    :param realm: text with pseudo-variables: that of the default route, where `route` is None.
+    Args:
+        realm: text with pseudo-variables: that of the default route, where `route` is None.
 
-    :ivar address: (host, port) it is bound to.
-    :ivar received: datagrams that came. :ivar replied: replies that went out.
-    :ivar malformed: datagrams that were no SIP request.
-    :ivar retransmissions: those that were absorbed, or got the reply that their request had.
-    :ivar oversize: replies held back because they were more than twice as large as their request.
-    :ivar refused: requests that got 503 at once: no room for one more route, see `shedding`; or the close.
+    Attributes:
+        address: (host, port) it is bound to.
+        received: datagrams that came.
+        replied: replies that went out.
+        malformed: datagrams that were no SIP request.
+        retransmissions: those that were absorbed, or got the reply that their request had.
+        oversize: replies held back because they were more than twice as large as their request.
+        refused: requests that got 503 at once: no room for one more route, see `shedding`; or the close.
     """
 
     def __init__(
@@ -297,7 +300,8 @@ class Host:
     def _answer(self, request: SipRequest, reply: bytes, most: int = 0) -> None:
         """The end of a request, with b"" for no reply; an end that comes too late is dropped.
 
-        :param most: bytes that the reply may have in any case, see `_send`.
+        Args:
+            most: bytes that the reply may have in any case, see `_send`.
         """
         try:
             self._pending.remove(request)
@@ -376,7 +380,8 @@ class Host:
 async def serve(auth: AsyncAuthDiameter, host: str, port: int, route: Route | None = None) -> Host:
     """Serves SIP on UDP `host`:`port` (port 0: any free one), IPv4 or IPv6, until `Host.aclose`.
 
-    :raises OSError: the address cannot be bound.
+    Raises:
+        OSError: the address cannot be bound.
     """
     # A name may have to be asked for, and that takes its time.
     [sock] = await asyncio.get_running_loop().run_in_executor(None, bind, host, port)

@@ -15,7 +15,9 @@ _LEAST = 16  # requests that a turn takes on however long they take
 
 
 class Turns:
-    """:ivar room: how many requests the next turn may take on."""
+    """Attributes:
+    room: how many requests the next turn may take on.
+    """
 
     __slots__ = ("_each", "room")
 
@@ -26,8 +28,9 @@ class Turns:
     def ended(self, taken: int, took: float) -> None:
         """A turn is over.
 
-        :param taken: requests that it took on, one or more.
-        :param took: seconds until all of them let go of the loop.
+        Args:
+            taken: requests that it took on, one or more.
+            took: seconds until all of them let go of the loop.
         """
         before, self._each = self._each, took / taken
         # The better of two turns: a moment in which this process did not run is no measure.

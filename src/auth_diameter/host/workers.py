@@ -33,11 +33,12 @@ Work = Callable[[socket.socket, int, Callable[[], object]], int]
 class Workers:
     """The parent's side.
 
-    :param sockets: one for each worker.
-    :param work: a worker's whole life, run in its own process: ``work(sock, parent, up)`` calls `up`
-        when it serves `sock`, ends when the file descriptor `parent` becomes readable, and returns the
-        exit status.
-    :param read_anew: what SIGHUP leads to: whether the workers are to do the same.
+    Args:
+        sockets: one for each worker.
+        work: a worker's whole life, run in its own process: ``work(sock, parent, up)`` calls `up` when it
+            serves `sock`, ends when the file descriptor `parent` becomes readable, and returns the exit
+            status.
+        read_anew: what SIGHUP leads to: whether the workers are to do the same.
     """
 
     def __init__(self, sockets: Sequence[socket.socket], work: Work, read_anew: Callable[[], bool]) -> None:
@@ -52,7 +53,11 @@ class Workers:
         self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, (*_STOP, signal.SIGCHLD, signal.SIGHUP))
 
     def start(self) -> None:
-        """Starts all; returns when they serve. :raises Error: one cannot."""
+        """Starts all; returns when they serve.
+
+        Raises:
+            Error: one cannot.
+        """
         for number in range(len(self._sockets)):
             if not self._fork(number):
                 self._stop()

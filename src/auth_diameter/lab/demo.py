@@ -142,7 +142,11 @@ class Telephone(asyncio.DatagramProtocol):
         self._replies.put_nowait(data)
 
     async def ask(self, method: str, uri: str, credentials: tuple[str, str] | None, cseq: int) -> Reply:
-        """Sends a request; its reply. :raises TimeoutError: none came."""
+        """Sends a request; its reply.
+
+        Raises:
+            TimeoutError: none came.
+        """
         assert self._transport is not None
         local = self._transport.get_extra_info("sockname")[:2]
         data = make_request(

@@ -24,9 +24,10 @@ def authorization(
 ) -> str:
     """The value of an Authorization header that answers `challenge` (RFC 7616, 3.4), str.
 
-    :param nc: how many requests have used the nonce, this one included.
-    :param qop: what to choose where it is offered, else the first that is; None: none, as RFC 2069.
-    :param userhash: whether the username goes hashed (RFC 7616, 3.4.4).
+    Args:
+        nc: how many requests have used the nonce, this one included.
+        qop: what to choose where it is offered, else the first that is; None: none, as RFC 2069.
+        userhash: whether the username goes hashed (RFC 7616, 3.4.4).
     """
     hashed = ha1(username, challenge.realm, password, challenge.algorithm)
     fields = [
@@ -91,7 +92,11 @@ class Reply:
 
 
 def parse_reply(data: bytes) -> Reply:
-    """Reads a SIP response that this package made. :raises ParseError: it is none."""
+    """Reads a SIP response that this package made.
+
+    Raises:
+        ParseError: it is none.
+    """
     head, _, _ = data.partition(b"\r\n\r\n")
     first, *lines = head.decode("utf-8", "surrogateescape").split("\r\n")
     version, _, rest = first.partition(" ")

@@ -22,7 +22,8 @@ _MOST_CONNECTIONS = 16  # at a time, each with a thread of its own; Prometheus h
 def bind(address: str, port: int, count: int = 1) -> list[socket.socket]:
     """Sockets for `Exporter` on so many ports in a row, from `port` on; of 0, on any free ones.
 
-    :raises OSError: one cannot be bound.
+    Raises:
+        OSError: one cannot be bound.
     """
     family, kind, protocol, _, (first, *_) = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
     sockets: list[socket.socket] = []

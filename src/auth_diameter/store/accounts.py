@@ -47,7 +47,8 @@ class Accounts:
 
     Lists raise :class:`StoreError`, changes and opening raise :class:`ConfigError`.
 
-    :ivar spellings: the realms that have a subscriber.
+    Attributes:
+        spellings: the realms that have a subscriber.
     """
 
     def __init__(self, database: Database) -> None:
@@ -58,7 +59,8 @@ class Accounts:
     def open(cls, path: str | os.PathLike[str], *, writable: bool = False) -> Self:
         """Open a database: for reading it must exist, for writing it is created when missing.
 
-        :raises ConfigError: it cannot be used; one line with the file, the cause and what helps.
+        Raises:
+            ConfigError: it cannot be used; one line with the file, the cause and what helps.
         """
         return cls(Database.open(path, writable=writable))
 
@@ -66,7 +68,8 @@ class Accounts:
     def create(cls, path: str | os.PathLike[str]) -> Self:
         """Create a new database, open for writing; ``":memory:"`` is one that dies with its connection.
 
-        :raises ConfigError: the file exists, or cannot be made.
+        Raises:
+            ConfigError: the file exists, or cannot be made.
         """
         return cls(Database.create(path))
 
@@ -93,7 +96,8 @@ class Accounts:
         They are read as they are asked for: a million of them need no memory. Take them all, or
         close the iterator, before the store is changed.
 
-        :raises StoreError: the database could not be read.
+        Raises:
+            StoreError: the database could not be read.
         """
         if domain is not None and not is_text(domain):
             return
@@ -112,7 +116,8 @@ class Accounts:
     def count_users(self) -> int:
         """How many subscribers there are.
 
-        :raises StoreError: the database could not be read.
+        Raises:
+            StoreError: the database could not be read.
         """
         row = self.database.first(statements.COUNT_USERS, ())
         return int(row[0]) if row else 0
@@ -120,7 +125,8 @@ class Accounts:
     def groups(self, username: str, domain: str) -> tuple[str, ...]:
         """Name the user's groups, sorted; an empty domain stands for any.
 
-        :raises StoreError: the database could not be read.
+        Raises:
+            StoreError: the database could not be read.
         """
         if not self.database.statements.grp or not is_text(username + domain):
             return ()
@@ -133,10 +139,15 @@ class Accounts:
     def add_user(self, username: str, domain: str, password: str, *, replace: bool = False) -> bool:
         """Add a subscriber by HA1 for every algorithm; the password itself is not kept.
 
-        :param replace: give an existing user this password, and drop one that is in plain text.
-        :returns: True for a new user, False for a replaced password.
-        :raises ConfigError: a name or password that cannot be used; the user exists and
-            ``replace`` is false; the database cannot be written.
+        Args:
+            replace: give an existing user this password, and drop one that is in plain text.
+
+        Returns:
+            True for a new user, False for a replaced password.
+
+        Raises:
+            ConfigError: a name or password that cannot be used; the user exists and ``replace`` is false; the
+                database cannot be written.
         """
         _require("username", username, username_flaw(username))
         _require("domain", domain, domain_flaw(domain))
@@ -159,7 +170,8 @@ class Accounts:
     def delete_user(self, username: str, domain: str) -> bool:
         """Delete a subscriber and the groups it is in; False when there was none.
 
-        :raises ConfigError: the database cannot be written.
+        Raises:
+            ConfigError: the database cannot be written.
         """
         with self.database.changing() as connection:
             found = connection.execute(statements.DELETE_USER, (username, domain)).rowcount
@@ -169,8 +181,8 @@ class Accounts:
     def add_group(self, username: str, domain: str, group: str) -> bool:
         """Put an existing user into a group; False when it is there already.
 
-        :raises ConfigError: no such user; a name that cannot be used; the database cannot be
-            written.
+        Raises:
+            ConfigError: no such user; a name that cannot be used; the database cannot be written.
         """
         _require("group", group, group_flaw(group))
         with self.database.changing():
@@ -182,7 +194,8 @@ class Accounts:
     def delete_group(self, username: str, domain: str, group: str) -> bool:
         """Take a user out of a group; False when it was not in it.
 
-        :raises ConfigError: the database cannot be written.
+        Raises:
+            ConfigError: the database cannot be written.
         """
         with self.database.changing() as connection:
             found = connection.execute(statements.DELETE_GROUP, (username, domain, group)).rowcount

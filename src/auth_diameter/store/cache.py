@@ -61,9 +61,15 @@ class Cache:
 
     Group checks are not kept: each is asked for.
 
-    :param store: whoever knows HA1.
-    :param watcher: who is told when it cannot be read, and when it can again.
-    :ivar realms, users, hashed_users, algorithms: what is at hand, to read; by the key without its kind.
+    Args:
+        store: whoever knows HA1.
+        watcher: who is told when it cannot be read, and when it can again.
+
+    Attributes:
+        realms: what is at hand, to read; by the key without its kind.
+        users: what is at hand, to read; by the key without its kind.
+        hashed_users: what is at hand, to read; by the key without its kind.
+        algorithms: what is at hand, to read; by the key without its kind.
     """
 
     def __init__(self, store: Store, watcher: Watcher) -> None:
@@ -92,13 +98,20 @@ class Cache:
         return None if kept is None else kept.get(key[:-1])
 
     def is_due(self, now: float) -> bool:
-        """Whether the store is to be asked for changes. :param now: seconds since 1970."""
+        """Whether the store is to be asked for changes.
+
+        Args:
+            now: seconds since 1970.
+        """
         return not self._check_at - CHECK_SECONDS <= now < self._check_at
 
     async def check(self, now: float) -> None:
         """Forgets all where the store has changed, or cannot be read.
 
-        Somebody may just be deleting a user. :param now: seconds since 1970.
+        Somebody may just be deleting a user.
+
+        Args:
+            now: seconds since 1970.
         """
         self._check_at = now + CHECK_SECONDS
         self._failure = None
@@ -129,7 +142,8 @@ class Cache:
         After a failure all fetches fail until the next check, for a locked database costs its time limit each
         time. The watcher is told of each failure once, and of its end.
 
-        :raises StoreError: the store cannot be read.
+        Raises:
+            StoreError: the store cannot be read.
         """
         if self._failure is not None:
             raise self._failure
@@ -165,9 +179,12 @@ class BoundedCache(Generic[_K, _V]):
 
     Keys and values are strings, numbers, None, or tuples of such. A value is never None.
 
-    :param max_bytes: of keys, values and the dicts. What several entries share counts for each of them.
-    :ivar young: the young half, to read. Where each instruction counts, ``cache.young.get(key) or
-        cache.get(key)`` spares a call for what is in use.
+    Args:
+        max_bytes: of keys, values and the dicts. What several entries share counts for each of them.
+
+    Attributes:
+        young: the young half, to read. Where each instruction counts, ``cache.young.get(key) or
+            cache.get(key)`` spares a call for what is in use.
     """
 
     __slots__ = ("_half", "_old", "_used", "young")

@@ -67,7 +67,8 @@ class Form(NamedTuple):
     def value(self, row: list[str], name: str) -> str:
         """What a row has in a column.
 
-        :raises FormFlaw: it could mean two things.
+        Raises:
+            FormFlaw: it could mean two things.
         """
         value = row[self.column[name]]
         if self.plain:
@@ -93,8 +94,10 @@ class Form(NamedTuple):
 def lines(source: BinaryIO) -> Iterator[str]:
     """Lines as text, one at a time, so that an error has a line number and a bound.
 
-    :raises FormFlaw: the first one is none of a text file. :raises UnicodeDecodeError: it is not UTF-8.
-    :raises LineTooLongError: or too long.
+    Raises:
+        FormFlaw: the first one is none of a text file.
+        UnicodeDecodeError: it is not UTF-8.
+        LineTooLongError: or too long.
     """
     encoding = "utf-8-sig"
     first = True
@@ -121,7 +124,8 @@ def _check_beginning(line: bytes) -> None:
 def separator_line(line: str) -> str | None:
     """The separator that a first line ``sep=;`` names, as Excel writes it; None: it is no such line.
 
-    :raises FormFlaw: it is another one than ours.
+    Raises:
+        FormFlaw: it is another one than ours.
     """
     found = _SEPARATOR_LINE.fullmatch(line)
     if found is None:
@@ -134,8 +138,11 @@ def separator_line(line: str) -> str | None:
 def form_of(line: str, separator: str | None = None) -> Form:
     """The form of a file by its first line: a header, or a row of a table that we know.
 
-    :param separator: the one that a line before it has named.
-    :raises FormFlaw: it is neither; the line tells what to write.
+    Args:
+        separator: the one that a line before it has named.
+
+    Raises:
+        FormFlaw: it is neither; the line tells what to write.
     """
     cells = {one: _cells(line, one) for one in separator or _SEPARATORS}
     known = [(one, layout) for one, found in cells.items() for layout in _LAYOUTS if _fits(layout, found)]

@@ -76,8 +76,9 @@ _Staged = tuple[int, str, str, str, str, str, str, str, int]
 class CsvError(ConfigError):
     """Rows that cannot be imported; nothing of the file was written.
 
-    :ivar problems: a line for each, with file, line number, column and what is wrong; never a
-        password or a hash. At most :data:`MAX_PROBLEMS`.
+    Attributes:
+        problems: a line for each, with file, line number, column and what is wrong; never a password or a
+            hash. At most :data:`MAX_PROBLEMS`.
     """
 
     def __init__(self, problems: tuple[str, ...]) -> None:
@@ -90,7 +91,8 @@ class CsvError(ConfigError):
 class Imported:
     """What an import has written.
 
-    :ivar not_used: the titles of the file's columns that mean nothing here.
+    Attributes:
+        not_used: the titles of the file's columns that mean nothing here.
     """
 
     added: int
@@ -111,13 +113,16 @@ def import_csv(
 ) -> Imported:
     """Import the subscribers of a CSV file into a store that is open for writing.
 
-    :param source: a binary stream, read once to its end and not closed.
-    :param name: what to call the source in errors.
-    :param replace: let a row replace the password of an existing user; groups are only added.
-    :param batch: users in one transaction.
-    :raises CsvError: rows are bad, name a user twice, or one that exists with another password and
-        ``replace`` is false; nothing was written.
-    :raises ConfigError: the database cannot be written; the message says how many users are in.
+    Args:
+        source: a binary stream, read once to its end and not closed.
+        name: what to call the source in errors.
+        replace: let a row replace the password of an existing user; groups are only added.
+        batch: users in one transaction.
+
+    Raises:
+        CsvError: rows are bad, name a user twice, or one that exists with another password and ``replace`` is
+            false; nothing was written.
+        ConfigError: the database cannot be written; the message says how many users are in.
     """
     if not accounts.database.writable:
         raise ConfigError(f"{accounts.database.path}: was opened for reading only")
@@ -233,7 +238,9 @@ class _Check:
     def _checked(self, line: int, row: list[str], form: Form) -> _Staged:
         """Check one row and hash what is in it.
 
-        :raises _Flaw: it cannot be imported. :raises FormFlaw: nor be read.
+        Raises:
+            _Flaw: it cannot be imported.
+            FormFlaw: nor be read.
         """
         given = {name: form.value(row, name) for name in form.column}
         username, domain = given["username"], given["domain"]
@@ -255,8 +262,11 @@ class _Check:
     def _realm(self, domain: str, line: int, *, hashed: bool) -> _Realm:
         """Check a domain, and give its realm; remembered, as they repeat.
 
-        :param hashed: whether the file has HA1, and a new realm therefore its spelling.
-        :raises _Flaw: it cannot be a domain.
+        Args:
+            hashed: whether the file has HA1, and a new realm therefore its spelling.
+
+        Raises:
+            _Flaw: it cannot be a domain.
         """
         folded = fold_realm(domain)
         realm = self._realms.get(folded)
@@ -312,7 +322,8 @@ class _Realm(NamedTuple):
 def _hashes(given: Mapping[str, str], realm: _Realm) -> Hashes:
     """What is to be stored for a row: hashes of its password, or those that it has.
 
-    :raises _Flaw: they cannot be, or would let nobody in.
+    Raises:
+        _Flaw: they cannot be, or would let nobody in.
     """
     username, domain, password = given["username"], given["domain"], given.get("password", "")
     if "ha1" not in given or password:

@@ -22,7 +22,8 @@ def compute_ha1(username: str, realm: str, password: str | bytes, algorithm: str
 
     For ``ha1b``, pass ``user@domain`` for the username.
 
-    :raises UnicodeEncodeError: a name holds a lone surrogate.
+    Raises:
+        UnicodeEncodeError: a name holds a lone surrogate.
     """
     secret = password if isinstance(password, bytes) else password.encode()
     material = f"{username}:{realm}:".encode() + secret
@@ -46,7 +47,11 @@ class Hashes(NamedTuple):
 
     @classmethod
     def of(cls, username: str, realm: str, password: str) -> Hashes:
-        """Hash a password for every algorithm. :raises UnicodeEncodeError: a name holds a lone surrogate."""
+        """Hash a password for every algorithm.
+
+        Raises:
+            UnicodeEncodeError: a name holds a lone surrogate.
+        """
         return cls(
             compute_ha1(username, realm, password),
             compute_ha1(f"{username}@{realm}", realm, password),
@@ -73,7 +78,8 @@ def candidates(places: Sequence[str | None], algorithm: str) -> Candidates:
     Where an object lies in memory shows in its time. So every user, known or unknown, gets a string of its
     own: lower() makes it.
 
-    :param places: one HA1 or two in hex digits; None stands for each one that is missing.
+    Args:
+        places: one HA1 or two in hex digits; None stands for each one that is missing.
     """
     nobodys = _NOBODYS[: HA1_DIGITS[algorithm]]
     return Candidates(any(places), "".join([ha1 or nobodys for ha1 in places]).lower())

@@ -30,7 +30,8 @@ def is_text(value: str) -> bool:
 def split_account(account: str) -> tuple[str, str]:
     """Split ``user@domain`` at its last ``@``, for a domain never holds one.
 
-    :raises ConfigError: there is no ``@`` or nothing on one side of it.
+    Raises:
+        ConfigError: there is no ``@`` or nothing on one side of it.
     """
     username, _, domain = account.rpartition("@")
     if not username or not domain:
@@ -44,7 +45,8 @@ def user_part(username: str, realm: str) -> str | None:
     With another domain it is never ``user``: the digest would prove the password of one account while it
     names another.
 
-    :returns: None where the username has no domain, or another one.
+    Returns:
+        None where the username has no domain, or another one.
     """
     user, at, domain = username.rpartition("@")
     return user if at and fold_realm(domain) == fold_realm(realm) else None

@@ -26,7 +26,8 @@ class Pace:
     def done(self, took: float) -> None:
         """It was done.
 
-        :param took: seconds of work alone, so that a busy machine makes nothing a long one.
+        Args:
+            took: seconds of work alone, so that a busy machine makes nothing a long one.
         """
         self._due = time.monotonic() + _SHARE * took if took > _SHORT else 0.0
 

@@ -27,7 +27,8 @@ _MAX_DOMAIN: Final = 255
 class Spellings:
     """The domains of one table in all their spellings.
 
-    :ivar pace: of the scans for all domains: a large table without an index on ``domain`` is read whole.
+    Attributes:
+        pace: of the scans for all domains: a large table without an index on ``domain`` is read whole.
     """
 
     def __init__(self, database: Database, table: Literal["subscriber", "grp"]) -> None:
@@ -44,7 +45,8 @@ class Spellings:
     def canonical(self, realm: str) -> str | None:
         """Give the realm as the table spells it, to be sent in a challenge; None: it has no such realm.
 
-        :raises StoreError: the database could not be read.
+        Raises:
+            StoreError: the database could not be read.
         """
         known = self.known().get(fold_realm(realm))
         return known[0] if known else None
@@ -52,8 +54,11 @@ class Spellings:
     def known(self, *, now: bool = False) -> Mapping[str, tuple[str, ...]]:
         """All domains: the folded one, to all spellings that the table has, the canonical one first.
 
-        :param now: as they are now; else they may be older for a while where a scan takes long.
-        :raises StoreError: the database could not be read.
+        Args:
+            now: as they are now; else they may be older for a while where a scan takes long.
+
+        Raises:
+            StoreError: the database could not be read.
         """
         version = self._database.version()
         statements = self._database.statements
@@ -82,7 +87,8 @@ class Spellings:
     def under(self, domain: str) -> tuple[str, ...]:
         """Spellings to look under: the given one, the folded one, then those of the table. Kept for a while.
 
-        :raises StoreError: the database could not be read.
+        Raises:
+            StoreError: the database could not be read.
         """
         now = time.monotonic()
         if now >= self._kept_until or self._kept_version != self._database.seen_version:

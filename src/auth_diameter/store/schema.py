@@ -113,8 +113,9 @@ def database_path(name: str) -> str:
     What follows the three slashes is the path as it is: relative as long as it begins with no slash of its
     own, so that the URL of ``/var/lib/users.sqlite`` has four.
 
-    :raises ConfigError: another URL. The line shows no password: what stands before the host is cut, and
-        what may be one further on, too.
+    Raises:
+        ConfigError: another URL. The line shows no password: what stands before the host is cut, and what may
+            be one further on, too.
     """
     url = _URL.fullmatch(name)
     if url is None:
@@ -155,7 +156,8 @@ def open_for_reading(path: str) -> Opened:
     takes no statement that writes. A WAL database on a medium or in a directory where its
     ``-shm`` file cannot be made is opened immutable.
 
-    :raises ConfigError: missing, unreadable, locked, damaged, no database, or without subscribers.
+    Raises:
+        ConfigError: missing, unreadable, locked, damaged, no database, or without subscribers.
     """
     _require_file(path)
     try:
@@ -187,8 +189,9 @@ def open_for_writing(path: str, *, exist_ok: bool = True) -> sqlite3.Connection:
     write-ahead log, so that its readers never wait. Tables are only added to an empty database or
     to one of Kamailio's.
 
-    :raises ConfigError: the file cannot be made or written, is locked, damaged, no database, or
-        somebody else's; or it exists and ``exist_ok`` is false.
+    Raises:
+        ConfigError: the file cannot be made or written, is locked, damaged, no database, or somebody else's;
+            or it exists and ``exist_ok`` is false.
     """
     if path != MEMORY:
         _create_file(path, exist_ok=exist_ok)

@@ -89,7 +89,8 @@ class SqliteStore:
     def open(cls, path: str | os.PathLike[str]) -> Self:
         """Open a database for reading; ``":memory:"`` is a new one.
 
-        :raises ConfigError: it cannot be used; one line with the file, the cause and what helps.
+        Raises:
+            ConfigError: it cannot be used; one line with the file, the cause and what helps.
         """
         return cls(Database.open(path))
 
@@ -116,7 +117,8 @@ class SqliteStore:
     async def version(self) -> int:
         """Give another number after any change, and when something old was told that can be told anew.
 
-        :raises StoreError: the database could not be read.
+        Raises:
+            StoreError: the database could not be read.
         """
         version = self.database.version()
         paces = (self.spellings.pace, self._usual.pace, *(scan.pace for scan in self._scans.values()))
@@ -126,7 +128,8 @@ class SqliteStore:
     async def fetch(self, keys: Collection[Key]) -> Found:
         """Look up all keys, with one statement for all users among them and one for all group checks.
 
-        :raises StoreError: the database could not be read.
+        Raises:
+            StoreError: the database could not be read.
         """
         found: Found = {}
         users = _Users(self.database)
@@ -272,7 +275,8 @@ class _Scan:
     def find(self, hashed: str) -> tuple[str, bool]:
         """As :meth:`HashedNames.find`; where hashing takes long, the names are old ones for a while.
 
-        :raises StoreError: the database could not be read.
+        Raises:
+            StoreError: the database could not be read.
         """
         version = self._database.seen_version
         if version != self._version and self.pace.allows():
@@ -296,8 +300,11 @@ class _Users:
     def ask(self, username: str, spellings: Iterable[str], *, below: bool = False) -> range:
         """Add a user, under all spellings of the realm: whether the first one is there is not to show.
 
-        :param below: whether an unknown user gets the row of the next lower name; else of the next higher.
-        :returns: what :meth:`row` takes.
+        Args:
+            below: whether an unknown user gets the row of the next lower name; else of the next higher.
+
+        Returns:
+            What :meth:`row` takes.
         """
         before = len(self._asked)
         self._asked += [(below, username, domain) for domain in spellings]
@@ -306,7 +313,8 @@ class _Users:
     def look_up(self) -> None:
         """Read them all.
 
-        :raises StoreError: the database could not be read.
+        Raises:
+            StoreError: the database could not be read.
         """
         self._rows = [None] * len(self._asked)
         for number, *row in _ask(self._database, self._database.statements.secrets, self._asked):
@@ -333,7 +341,8 @@ def _ask(
     There is a statement for each power of two, so that SQLite has to compile few of them. What is too much
     for the largest one is asked for in parts. A name that UTF-8 cannot carry is nobody's, and left out.
 
-    :raises StoreError: the database could not be read.
+    Raises:
+        StoreError: the database could not be read.
     """
     try:
         return list(_rows(database, statement, names, range(len(names))))

@@ -33,8 +33,9 @@ class Database:
     Reading raises :class:`StoreError`, changing and opening raise :class:`ConfigError`. A database may
     be handed from one thread to another, but is used by one at a time, and never across a fork.
 
-    :ivar statements: those that fit its tables; others when the tables are others.
-    :ivar seen_version: the number that :meth:`version` gave last.
+    Attributes:
+        statements: those that fit its tables; others when the tables are others.
+        seen_version: the number that :meth:`version` gave last.
     """
 
     statements: Statements
@@ -56,7 +57,8 @@ class Database:
     def _use(self, connection: sqlite3.Connection) -> None:
         """Go over to the database behind this connection.
 
-        :raises ConfigError: it has no subscribers; the former connection stays in use.
+        Raises:
+            ConfigError: it has no subscribers; the former connection stays in use.
         """
         try:
             statements = Statements(connection)
@@ -74,8 +76,11 @@ class Database:
     def open(cls, path: str | os.PathLike[str], *, writable: bool = False) -> Self:
         """Open a database: for reading it must exist, for writing it is created when missing.
 
-        :param path: of a file, also as ``sqlite:///PATH``, or ``":memory:"``.
-        :raises ConfigError: it cannot be used; one line with the file, the cause and what helps.
+        Args:
+            path: of a file, also as ``sqlite:///PATH``, or ``":memory:"``.
+
+        Raises:
+            ConfigError: it cannot be used; one line with the file, the cause and what helps.
         """
         name = schema.database_path(os.fspath(path))
         if writable or name == schema.MEMORY:
@@ -90,7 +95,8 @@ class Database:
     def create(cls, path: str | os.PathLike[str]) -> Self:
         """Create a new database, open for writing; ``":memory:"`` is one that dies with the store.
 
-        :raises ConfigError: the file exists, or cannot be made.
+        Raises:
+            ConfigError: the file exists, or cannot be made.
         """
         name = schema.database_path(os.fspath(path))
         return cls._finish(name, schema.open_for_writing(name, exist_ok=False), writable=True)
@@ -130,7 +136,8 @@ class Database:
         It costs microseconds. A reader also notices here that the file was replaced by another
         one and goes over to that; so ask once a second even where nothing is cached.
 
-        :raises StoreError: the database could not be read.
+        Raises:
+            StoreError: the database could not be read.
         """
         if not self.writable:
             self._follow_the_file()
@@ -190,7 +197,8 @@ class Database:
     def changing(self) -> Iterator[sqlite3.Connection]:
         """One transaction: kept as a whole when the block ends, dropped when it raises.
 
-        :raises ConfigError: the store is open for reading, or the database cannot be written.
+        Raises:
+            ConfigError: the store is open for reading, or the database cannot be written.
         """
         if not self.writable:
             raise ConfigError(f"{self.path}: was opened for reading only")
@@ -208,7 +216,8 @@ class Database:
     def scratch(self) -> Iterator[sqlite3.Connection]:
         """One transaction on temporary tables, in which the database itself is not touched.
 
-        :raises ConfigError: there is no room for them.
+        Raises:
+            ConfigError: there is no room for them.
         """
         try:
             with _transaction(self.connection, "BEGIN"):
@@ -221,7 +230,8 @@ class Database:
     def first(self, query: str, parameters: Sequence[str | int | None]) -> tuple[Any, ...] | None:
         """Give the first row, or None; a name that UTF-8 cannot carry is in no row.
 
-        :raises StoreError: the database could not be read.
+        Raises:
+            StoreError: the database could not be read.
         """
         # An import asks for each of its rows, so the translation of reading() stands here again.
         try:
@@ -236,7 +246,8 @@ class Database:
     def reading(self) -> Iterator[sqlite3.Connection]:
         """Whatever is read within.
 
-        :raises StoreError: the database could not be read.
+        Raises:
+            StoreError: the database could not be read.
         """
         try:
             yield self.connection

@@ -42,16 +42,20 @@ DELETE_GROUP: Final = f"{DELETE_GROUPS} AND grp = ?"
 class Statements:
     """What the tables of a database have, and the statements for them.
 
-    :ivar subscriber, grp: the columns of these tables, in lower case.
-    :ivar lacking: the first column that must be there and is not; None: all are.
-    :ivar usual_of_realm: the domain of some users and whether they have each HA1. Parameters: the domain, how
-        many users. None: there is no index for it.
-    :ivar usual_first: the same of the first users of the table. Parameter: how many.
-    :ivar usual_all_over: the same of users at places all over the table, whose rows must have numbers.
+    Attributes:
+        subscriber: the columns of these tables, in lower case.
+        grp: the columns of these tables, in lower case.
+        lacking: the first column that must be there and is not; None: all are.
+        usual_of_realm: the domain of some users and whether they have each HA1. Parameters: the domain, how
+            many users. None: there is no index for it.
+        usual_first: the same of the first users of the table. Parameter: how many.
+        usual_all_over: the same of users at places all over the table, whose rows must have numbers.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        """:raises sqlite3.Error: the database could not be read."""
+        """Raises:
+        sqlite3.Error: the database could not be read.
+        """
         self.subscriber = schema.column_names(connection, "subscriber")
         self.grp = schema.column_names(connection, "grp")
         lacking = sorted({"username", "domain"} - self.subscriber)
@@ -93,7 +97,8 @@ class Statements:
         how many of these users count. Columns of a row: the number of the user, from 0 on; whether the row is
         theirs; `SECRET_COLUMNS`. An unknown user has the row of a neighbour, or none.
 
-        :param asked: how many users there is room for.
+        Args:
+            asked: how many users there is room for.
         """
         statement = self._secrets.get(asked)
         if statement is None:
@@ -162,8 +167,9 @@ def _even_row(connection: sqlite3.Connection) -> tuple[str, str] | None:
     first row stands in. The next row is looked for upwards, and for ``user`` of ``user@domain`` downwards, so
     that an unknown user has two rows to read, too.
 
-    :returns: None where there is no such index, or the rows have no number: then an unknown user is found
-        missing sooner than a known one is read.
+    Returns:
+        None where there is no such index, or the rows have no number: then an unknown user is found missing
+        sooner than a known one is read.
     """
     # Of the ways to say it, these are the ones with which SQLite runs through as many steps in either case.
     if schema.has_index_on(connection, "subscriber", "domain", "username"):

@@ -32,9 +32,10 @@ class Realm(NamedTuple):
 class User(NamedTuple):
     """What may a digest by this username have been made with? The value is a :class:`Candidates`.
 
-    :param username: as the digest has it, with or without a domain.
-    :param realm: as the digest has it.
-    :param algorithm: ``"MD5"``, ``"SHA-256"`` or ``"SHA-512-256"``.
+    Args:
+        username: as the digest has it, with or without a domain.
+        realm: as the digest has it.
+        algorithm: ``"MD5"``, ``"SHA-256"`` or ``"SHA-512-256"``.
     """
 
     username: str
@@ -63,9 +64,10 @@ class Algorithms(NamedTuple):
 class Member(NamedTuple):
     """Is this user in this group? The value is a bool.
 
-    :param domain: "" stands for any. A SIP server with ``use_domain`` off sends the user's name alone, and so
-        says that its names are unique over all domains.
-    :param group: compared byte for byte.
+    Args:
+        domain: "" stands for any. A SIP server with ``use_domain`` off sends the user's name alone, and so
+            says that its names are unique over all domains.
+        group: compared byte for byte.
     """
 
     username: str
@@ -88,9 +90,10 @@ class Spelling(NamedTuple):
 class Candidates(NamedTuple):
     """The HA1 with which a digest may have been made.
 
-    :ivar known: whether there is such a user. If not, no digest is right.
-    :ivar ha1s: one HA1 in lower-case hex digits, or two without a gap. An HA1 that nobody has stands in the
-        place of each one that is missing. The names alone say how many there are.
+    Attributes:
+        known: whether there is such a user. If not, no digest is right.
+        ha1s: one HA1 in lower-case hex digits, or two without a gap. An HA1 that nobody has stands in the
+            place of each one that is missing. The names alone say how many there are.
     """
 
     known: bool
@@ -103,7 +106,9 @@ class Candidates(NamedTuple):
 class HashedCandidates(NamedTuple):
     """The same for a hashed username.
 
-    :ivar username: whose hash it is, or that of a neighbour. :ivar matches: whether it is theirs.
+    Attributes:
+        username: whose hash it is, or that of a neighbour.
+        matches: whether it is theirs.
     """
 
     known: bool
@@ -118,9 +123,10 @@ class HashedCandidates(NamedTuple):
 class Offer(NamedTuple):
     """The algorithms of a user, each from the weakest on.
 
-    :ivar own: with which the user can be authenticated; of a user who does not exist, or cannot be
-        authenticated at all, `usual`. So challenges do not tell who exists.
-    :ivar usual: with which most users of the realm can be authenticated; empty: nobody is in the realm.
+    Attributes:
+        own: with which the user can be authenticated; of a user who does not exist, or cannot be
+            authenticated at all, `usual`. So challenges do not tell who exists.
+        usual: with which most users of the realm can be authenticated; empty: nobody is in the realm.
     """
 
     own: tuple[str, ...]
@@ -150,11 +156,13 @@ class Store(Protocol):
 
         It is asked for every half second. None: this store cannot tell, so what it said gets old.
 
-        :raises StoreError: the store could not be read.
+        Raises:
+            StoreError: the store could not be read.
         """
 
     async def fetch(self, keys: Collection[Key]) -> Found:
         """Look up all keys at once; there is a value for each, also for users and realms that are not there.
 
-        :raises StoreError: the store could not be read; nothing is known of any key then.
+        Raises:
+            StoreError: the store could not be read; nothing is known of any key then.
         """

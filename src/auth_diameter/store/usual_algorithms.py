@@ -30,7 +30,8 @@ _Algorithms = tuple[str, ...]
 class UsualAlgorithms:
     """Of each realm, what most of its users can be authenticated with.
 
-    :ivar pace: of the look-ups, which add up until all is forgotten.
+    Attributes:
+        pace: of the look-ups, which add up until all is forgotten.
     """
 
     def __init__(self, database: Database, spellings: Spellings) -> None:
@@ -49,7 +50,8 @@ class UsualAlgorithms:
         They are kept, but not those of a realm that is not there, for strangers choose its name: those are
         none.
 
-        :raises StoreError: the database could not be read.
+        Raises:
+            StoreError: the database could not be read.
         """
         self._forget_old()
         folded = fold_realm(realm)

@@ -8,10 +8,13 @@ from auth_diameter._core import Attempt, Credentials, Question
 class Case:
     """Credentials that are to be judged.
 
-    :ivar index: place of their question. :ivar ha1s: what they may have been made with.
-    :ivar ha1: what they were made with, once that is known. :ivar known: whether there is such a user.
-    :ivar again: whether they were judged before: a retransmission.
-    :ivar attempt: what they are to those who count guesses; None: they are not counted.
+    Attributes:
+        index: place of their question.
+        ha1s: what they may have been made with.
+        ha1: what they were made with, once that is known.
+        known: whether there is such a user.
+        again: whether they were judged before: a retransmission.
+        attempt: what they are to those who count guesses; None: they are not counted.
     """
 
     __slots__ = (

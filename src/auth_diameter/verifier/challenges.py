@@ -34,7 +34,8 @@ class Challenges:
     def needs(self, question: Question, username: str | None, realm: str) -> Algorithms | None:
         """What must be known of the user for a challenge; None: nothing.
 
-        :param username: of the credentials; None: there were none, and `Question.user_name` stands for it.
+        Args:
+            username: of the credentials; None: there were none, and `Question.user_name` stands for it.
         """
         if (
             self._config.algorithms == _MD5
@@ -49,10 +50,13 @@ class Challenges:
     ) -> tuple[bytes, ...]:
         """The values of WWW-Authenticate, the most wanted first.
 
-        :param stale: whether the digest was right, and its nonce alone of no use.
-        :param now: seconds since 1970.
-        :param offer: the value of what it `needs`.
-        :raises ConfigError: the realm holds a control character.
+        Args:
+            stale: whether the digest was right, and its nonce alone of no use.
+            now: seconds since 1970.
+            offer: the value of what it `needs`.
+
+        Raises:
+            ConfigError: the realm holds a control character.
         """
         source = self.source(question)
         qop = self.qop(question)

@@ -15,7 +15,8 @@ QOPS = ("auth", "auth-int")
 class VerifierConfig:
     """What is offered in challenges, and what is accepted.
 
-    :raises ConfigError: a value that cannot be used; the message names the field.
+    Raises:
+        ConfigError: a value that cannot be used; the message names the field.
     """
 
     algorithms: tuple[str, ...] = ("MD5",)

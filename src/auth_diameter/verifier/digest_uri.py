@@ -19,12 +19,13 @@ URI_POLICIES: tuple[UriPolicy, ...] = ("host", "strict", "off")
 def uri_fits(policy: UriPolicy, digest_uri: str, resource: str, realm: str) -> bool:
     """Whether a digest over `digest_uri` may stand for a request to `resource`.
 
-    :param policy: ``"host"``: its host is that of the Request-URI, the realm, below the realm, or either of
-        the two has an address, as of a client that was given no name or after a proxy that looked one up;
-        ``"strict"``, and for a URI without a host: it names what the Request-URI names, user, host and
-        port; ``"off"``: any.
-    :param resource: the Request-URI as ``user@host[:port]``; "" where it is not known, which leaves the
-        realm, and nothing for ``"strict"`` to refuse.
+    Args:
+        policy: ``"host"``: its host is that of the Request-URI, the realm, below the realm, or either of the
+            two has an address, as of a client that was given no name or after a proxy that looked one up;
+            ``"strict"``, and for a URI without a host: it names what the Request-URI names, user, host and
+            port; ``"off"``: any.
+        resource: the Request-URI as ``user@host[:port]``; "" where it is not known, which leaves the realm,
+            and nothing for ``"strict"`` to refuse.
     """
     if policy == "off":
         return True

@@ -42,10 +42,13 @@ class NonceState(enum.Enum):
 class Nonces:
     """Makes nonces and recognises them.
 
-    :param keys: secret bytes, at least 16, or several of them: the first makes nonces, all are
-        recognised. None: random ones, so that a restart makes all nonces foreign.
-    :param lifetime: seconds for which one may be used, and `CLOCK_DRIFT` more.
-    :ivar remembered: seconds for which its use has to be remembered.
+    Args:
+        keys: secret bytes, at least 16, or several of them: the first makes nonces, all are recognised. None:
+            random ones, so that a restart makes all nonces foreign.
+        lifetime: seconds for which one may be used, and `CLOCK_DRIFT` more.
+
+    Attributes:
+        remembered: seconds for which its use has to be remembered.
     """
 
     def __init__(self, keys: bytes | Sequence[bytes] | None = None, lifetime: float = 300.0) -> None:
@@ -65,8 +68,10 @@ class Nonces:
     def make(self, realm: str, now: float, algorithm: str = "MD5", source: str = "") -> str:
         """A new nonce for `realm`.
 
-        :param now: seconds since 1970. :param algorithm: that of its challenge.
-        :param source: address of the UAC, which alone may use it; "": any may.
+        Args:
+            now: seconds since 1970.
+            algorithm: that of its challenge.
+            source: address of the UAC, which alone may use it; "": any may.
         """
         stamp = f"{int(now) & 0xFFFFFFFF:08x}{next(self._salts) & 0xFFFFFFFFFFFFFFFF:016x}"
         return stamp + _mac(self._keys[0], f"{stamp}{algorithm}\0{source}\0{realm.lower()}")

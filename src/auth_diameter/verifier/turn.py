@@ -26,11 +26,17 @@ class Turn:
     `Verifier.judge` answers those of which all is at hand, and leaves the keys of what is lacking. Whoever
     fetches them puts the values into `found`, or errors into `failures`, and has the turn judged again.
 
-    :param now: seconds since 1970. :param cache: what is at hand.
-    :ivar answers: to each question; None: not yet. :ivar is_done: whether there is one to each.
-    :ivar lacking: keys whose values are to be fetched, in the order in which they were missed.
-    :ivar found: what has been fetched for this turn. :ivar failures: why a key could not be fetched.
-    :ivar challenges: what is left to be said to questions that have been judged; the Verifier's.
+    Args:
+        now: seconds since 1970.
+        cache: what is at hand.
+
+    Attributes:
+        answers: to each question; None: not yet.
+        is_done: whether there is one to each.
+        lacking: keys whose values are to be fetched, in the order in which they were missed.
+        found: what has been fetched for this turn.
+        failures: why a key could not be fetched.
+        challenges: what is left to be said to questions that have been judged; the Verifier's.
     """
 
     def __init__(self, questions: Sequence[Question], now: float, cache: Cache) -> None:
@@ -56,7 +62,8 @@ class Turn:
     def value(self, key: Key) -> Any | None:
         """The value of `key`, of the type that its class names; None: it is lacking, and noted as such.
 
-        :raises Exception: that for which it could not be fetched; StoreError: the store cannot be read.
+        Raises:
+            Exception: that for which it could not be fetched; StoreError: the store cannot be read.
         """
         value = self._cache.get(key)
         if value is None:

@@ -79,8 +79,11 @@ class Observer(Protocol):
 class Verifier:
     """Judges questions by what is known of subscribers; used from one thread at a time.
 
-    :param cache: what is at hand.
-    :ivar counts: how often each `Outcome` was.
+    Args:
+        cache: what is at hand.
+
+    Attributes:
+        counts: how often each `Outcome` was.
     """
 
     def __init__(
@@ -161,7 +164,8 @@ class Verifier:
     def _look_at(self, turn: Turn, index: int, cases: list[Case]) -> Answer | None:
         """The answer to all but credentials that are to be judged, which go to `cases`.
 
-        :returns: None for those, and where something is lacking.
+        Returns:
+            None for those, and where something is lacking.
         """
         question = turn.questions[index]
         if question.is_group_check:
@@ -325,7 +329,8 @@ class Verifier:
     ) -> Answer | None:
         """A challenge with what this user may choose from; stale where the outcome says so.
 
-        :returns: None where that is lacking; it goes on as soon as it is found.
+        Returns:
+            None where that is lacking; it goes on as soon as it is found.
         """
         question = turn.questions[index]
         offer = None
