@@ -220,3 +220,8 @@ def test_the_library_needs_nothing_but_itself():
     result = subprocess.run([sys.executable, "-I", "-c", script], capture_output=True, text=True, check=True)
     own = [name for name in result.stdout.split() if "cython" in name]  # what Cython adds, no module of its
     assert result.stdout.split() == own
+
+
+def test_dir_lists_the_public_names_alone():
+    assert dir(ad) == sorted(ad.__all__)
+    assert all(getattr(ad, name) is not None for name in dir(ad))

@@ -82,6 +82,12 @@ __all__ = [
 
 __version__ = "0.2.0"
 
+
+def __dir__() -> list[str]:
+    """The public names alone."""
+    return sorted(__all__)
+
+
 _lock = threading.Lock()
 _default: AuthDiameter | None = None
 

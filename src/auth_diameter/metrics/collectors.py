@@ -40,7 +40,7 @@ def client(auth: AuthDiameter | AsyncAuthDiameter) -> Collector:
 
     def read() -> Iterator[Metric]:
         yield _counts(
-            "decisions",
+            "auth_diameter_decisions_total",
             "Decisions by cause",
             "cause",
             {cause.name.lower(): count for cause, count in auth.counts.items()},
@@ -48,34 +48,40 @@ def client(auth: AuthDiameter | AsyncAuthDiameter) -> Collector:
         stats = auth.stats()
         outcomes = ("answered", "expired", "lost", "abandoned", "refused_down", "refused_overload")
         yield _counts(
-            "disc_questions",
+            "auth_diameter_disc_questions_total",
             "Questions to DISC that have ended, by how",
             "outcome",
             {outcome: getattr(stats, outcome) for outcome in outcomes},
         )
         yield _gauge(
-            "disc_questions_under_way", "Questions that were sent and are not answered", stats.under_way
+            "auth_diameter_disc_questions_under_way",
+            "Questions that were sent and are not answered",
+            stats.under_way,
         )
-        yield _gauge("disc_questions_waiting", "Questions that wait for a connection", stats.waiting)
+        yield _gauge(
+            "auth_diameter_disc_questions_waiting", "Questions that wait for a connection", stats.waiting
+        )
         yield _count(
-            "disc_questions_asked_again",
+            "auth_diameter_disc_questions_asked_again_total",
             "Questions sent a second time because their connection broke",
             stats.asked_again,
         )
         yield _counts(
-            "disc_answers_dropped",
+            "auth_diameter_disc_answers_dropped_total",
             "Answers that nobody waited for: late ones, and those to no question",
             "reason",
             {"late": stats.late, "unknown": stats.unknown},
         )
         yield _counts(
-            "disc_connects",
+            "auth_diameter_disc_connects_total",
             "Attempts to connect to DISC, by outcome",
             "outcome",
             {"opened": stats.connects, "failed": stats.connect_failures},
         )
         yield _count(
-            "disc_connections_lost", "Connections to DISC that ended before we did", stats.connections_lost
+            "auth_diameter_disc_connections_lost_total",
+            "Connections to DISC that ended before we did",
+            stats.connections_lost,
         )
         up = GaugeMetricFamily(
             "auth_diameter_peer_up",
@@ -103,21 +109,29 @@ def host(served: Host) -> Collector:
     """The metrics of a SIP/UDP host, beside those of its client."""
 
     def read() -> Iterator[Metric]:
-        yield _count("sip_datagrams", "Datagrams that came", served.received)
-        yield _count("sip_replies", "Replies that went out", served.replied)
-        yield _count("sip_malformed", "Datagrams that were no SIP request", served.malformed)
+        yield _count("auth_diameter_sip_datagrams_total", "Datagrams that came", served.received)
+        yield _count("auth_diameter_sip_replies_total", "Replies that went out", served.replied)
         yield _count(
-            "sip_retransmissions",
+            "auth_diameter_sip_malformed_total", "Datagrams that were no SIP request", served.malformed
+        )
+        yield _count(
+            "auth_diameter_sip_retransmissions_total",
             "Requests that came again and were not judged again",
             served.retransmissions,
         )
         yield _count(
-            "sip_replies_oversize",
+            "auth_diameter_sip_replies_oversize_total",
             "Replies held back because they were more than twice as large as their request",
             served.oversize,
         )
-        yield _count("sip_refused", "Requests refused with 503 before they were judged", served.refused)
-        yield _gauge("sip_requests_under_way", "Requests without a reply so far", served.under_way)
+        yield _count(
+            "auth_diameter_sip_refused_total",
+            "Requests refused with 503 before they were judged",
+            served.refused,
+        )
+        yield _gauge(
+            "auth_diameter_sip_requests_under_way", "Requests without a reply so far", served.under_way
+        )
 
     return _Collector(read)
 
@@ -129,32 +143,32 @@ def disc(server: Disc, listener: Listener) -> Collector:
 
     def read() -> Iterator[Metric]:
         yield _counts(
-            "disc_answers",
+            "auth_diameter_disc_answers_total",
             "Questions that DISC answered, by outcome",
             "outcome",
             {outcome.name.lower(): server.counts[outcome] for outcome in Outcome},
         )
         yield _counts(
-            "disc_connection_events",
+            "auth_diameter_disc_connection_events_total",
             "What became of connections to DISC",
             "event",
             {event.name.lower(): listener.counts[event] for event in ConnectionEvent},
         )
-        yield _gauge("disc_connections", "Open connections to DISC", listener.open)
+        yield _gauge("auth_diameter_disc_connections", "Open connections to DISC", listener.open)
 
     return _Collector(read)
 
 
 def _count(name: str, text: str, value: int) -> Metric:
-    return CounterMetricFamily(f"auth_diameter_{name}", text, value=value)
+    return CounterMetricFamily(name, text, value=value)
 
 
 def _counts(name: str, text: str, label: str, values: Mapping[str, int]) -> Metric:
-    family = CounterMetricFamily(f"auth_diameter_{name}", text, labels=[label])
+    family = CounterMetricFamily(name, text, labels=[label])
     for each, value in values.items():
         family.add_metric([each], value)
     return family
 
 
 def _gauge(name: str, text: str, value: int) -> Metric:
-    return GaugeMetricFamily(f"auth_diameter_{name}", text, value=value)
+    return GaugeMetricFamily(name, text, value=value)
