@@ -109,7 +109,7 @@ class Cache:
     async def check(self, now: float) -> None:
         """Clear the cache if the store has changed or cannot be read.
 
-        If the store cannot be read, it may be changing: a user may just be being deleted.
+        While the store cannot be read, no cached value is used: the user may have been deleted.
 
         Args:
             now: seconds since 1970.
