@@ -267,7 +267,7 @@ class Accounts:
         return self.database.first(statement, (username, domain, *values)) is not None
 
     def put(self, username: str, domain: str, hashes: Hashes, *, exists: bool) -> None:
-        """Write the row with exactly these names. In an existing row, nothing remains of the former password."""
+        """Write the row with exactly these names, and leave nothing of an existing user's former password."""
         columns, values = self._put_columns(hashes)
         fitting = self.database.statements
         statement = fitting.update_user(columns) if exists else fitting.insert_user(columns)

@@ -78,11 +78,11 @@ class CsvError(ConfigError):
     """Rows of a CSV file that cannot be imported. Nothing of the file was written.
 
     Args:
-        problems: see the attribute.
+        problems: one line for each problem.
 
     Attributes:
-        problems: one line for each problem, at most :data:`MAX_PROBLEMS`: the file, the line number, the
-            column and the flaw; never a password or a hash.
+        problems: one line for each problem, at most :data:`MAX_PROBLEMS`. A line has the file, the line
+            number, the column and the flaw, but never a password or a hash.
     """
 
     def __init__(self, problems: tuple[str, ...]) -> None:
@@ -99,7 +99,7 @@ class Imported:
         added: the number of new users.
         replaced: the number of users with a new password.
         unchanged: the number of users who existed with the same password.
-        memberships: the number of users' group memberships added.
+        memberships: the number of new group memberships.
         not_used: the titles of the file's ignored columns.
     """
 
@@ -300,7 +300,7 @@ class _Check:
         return realm
 
     def _first_seen(self, folded: str, spelling: str, line: int) -> _Realm:
-        """Return a new realm as the first row spells it. Such realms are kept on disk, as there may be many."""
+        """Return a new realm as the first row spells it; kept on disk, as there may be many such realms."""
         with self._accounts.database.scratch() as connection:
             connection.execute("INSERT OR IGNORE INTO temp.realms VALUES (?, ?, ?)", (folded, spelling, line))
             found, first = connection.execute(

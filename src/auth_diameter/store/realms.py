@@ -47,7 +47,7 @@ class Spellings:
         self._kept_version = -1
 
     def canonical(self, realm: str) -> str | None:
-        """Give the realm as the table spells it, to be sent in a challenge; None: it has no such realm.
+        """Return the realm as the table spells it, for a challenge; None for a realm without subscribers.
 
         Raises:
             StoreError: the database could not be read.
@@ -89,7 +89,9 @@ class Spellings:
         self.pace.done(time.thread_time() - started)
 
     def under(self, domain: str) -> tuple[str, ...]:
-        """Spellings to look under: the given one, the folded one, then those of the table. Kept for a while.
+        """Return the spellings to look up: the given one, the folded one, then the table's.
+
+        The result is cached for a while.
 
         Raises:
             StoreError: the database could not be read.
