@@ -290,7 +290,9 @@ class _Scan:
         self._names = HashedNames((), realm, algorithm)
 
     def find(self, hashed: str) -> tuple[str, bool]:
-        """As :meth:`HashedNames.find`; where hashing takes long, the names are old ones for a while.
+        """Look up a hash as :meth:`HashedNames.find` does.
+
+        If hashing takes long, a former result of the hashing is used for a while.
 
         Raises:
             StoreError: the database could not be read.

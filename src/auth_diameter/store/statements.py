@@ -140,7 +140,10 @@ class Statements:
         return f"{self._users}{where} ORDER BY domain, username"
 
     def holds(self, columns: tuple[str, ...]) -> str:
-        """Return the statement that finds a row with these contents. Parameters: username, domain, contents."""
+        """Return the statement that finds a row with these contents.
+
+        Parameters: username, domain, contents.
+        """
         same = "".join(f" AND {column} = ?" for column in columns)
         return f"SELECT 1 FROM subscriber WHERE username = ? AND domain = ?{same}"
 
@@ -157,7 +160,7 @@ class Statements:
     def insert_group(self) -> str:
         """Return the statement that inserts a row of ``grp`` unless it exists.
 
-        Parameters, each twice: username, domain, group.
+        Parameters: username, domain, group, and the same three again.
         """
         stamp = "last_modified" in self.grp
         return (
@@ -168,7 +171,10 @@ class Statements:
 
 
 def _asked(rows: int, columns: str) -> str:
-    """A table of that many rows of parameters, of which the last parameter says how many count."""
+    """Return a WITH clause for a table of parameters with `rows` rows.
+
+    The last parameter says how many of the rows count.
+    """
     marks = ", ".join(["?"] * ASKED_WIDTH)
     values = ", ".join(f"({n}, {marks})" for n in range(rows))
     return f"WITH asked(n, {columns}) AS (SELECT * FROM (VALUES {values}) LIMIT ?)"
