@@ -77,9 +77,6 @@ _Staged = tuple[int, str, str, str, str, str, str, str, int]
 class CsvError(ConfigError):
     """Rows of a CSV file that cannot be imported. Nothing of the file was written.
 
-    Args:
-        problems: one line for each problem.
-
     Attributes:
         problems: one line for each problem, at most :data:`MAX_PROBLEMS`. A line has the file, the line
             number, the column and the flaw, but never a password or a hash.

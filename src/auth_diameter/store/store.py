@@ -32,11 +32,10 @@ class Realm(NamedTuple):
 class User(NamedTuple):
     """The key for the HA1 of a user. The value is a :class:`Candidates`.
 
-    Args:
+    Attributes:
         username: as in the credentials, with or without a domain.
         realm: as in the credentials.
         algorithm: ``"MD5"``, ``"SHA-256"`` or ``"SHA-512-256"``.
-        kind: the kind of the key.
     """
 
     username: str
@@ -65,12 +64,11 @@ class Algorithms(NamedTuple):
 class Member(NamedTuple):
     """The key for a group membership. The value is a bool.
 
-    Args:
+    Attributes:
         username: compared byte for byte.
         domain: the user's domain; "" for any. A SIP server with ``use_domain`` off sends the username alone,
             and so declares that its usernames are unique over all domains.
         group: compared byte for byte.
-        kind: the kind of the key.
     """
 
     username: str

@@ -11,8 +11,8 @@ from auth_diameter._core import user_hash
 class HashedNames:
     """The usernames of a realm by their hashes.
 
-    A look-up takes the same time for any hash, known or unknown. So this is a binary search and not a dict,
-    which compares keys only if it has the hash.
+    A look-up takes the same time for any hash, known or unknown. So this is a binary search: a dict would
+    compare the keys only if it has the hash.
 
     Args:
         usernames: all usernames of the realm.

@@ -8,14 +8,6 @@ from auth_diameter._core import Attempt, Credentials, Question
 class Case:
     """Credentials to verify, with what is known about them.
 
-    Args:
-        index: the index of their question in the turn.
-        question: the question with the credentials.
-        credentials: the credentials.
-        algorithm: their algorithm, in its canonical spelling.
-        known: whether the user exists.
-        ha1s: the HA1 with which they may have been computed.
-
     Attributes:
         index: the index of their question in the turn.
         question: the question with the credentials.

@@ -23,7 +23,7 @@ class VerifierConfig:
     """Algorithms to offer, the preferred one first, each in a challenge of its own (RFC 8760, 2.3): MD5,
     SHA-256, SHA-512-256, and each with -sess. A user is offered only algorithms for which an HA1 is stored.
     Other algorithms are not accepted; with -sess and without are two algorithms. The default is MD5, because
-    many telephones support only MD5 or only the first challenge."""
+    many telephones support only MD5, or use only the first challenge."""
 
     qop: tuple[str, ...] = ("auth",)
     """Quality of protection to offer: auth, auth-int. Only SIP servers with our client are offered auth-int,
