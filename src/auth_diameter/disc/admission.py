@@ -45,7 +45,6 @@ class Admission:
         config: the limits.
 
     Attributes:
-        config: the limits.
         open: the open connections.
         most: the limit to all connections.
         most_of_source: the limit to the connections of one source.

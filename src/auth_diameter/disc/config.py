@@ -26,7 +26,7 @@ class ListenerConfig:
     always 0."""
 
     max_connections: int = 32_768
-    """All connections; an idle one takes some 2 KiB. Fewer if the process may open fewer files."""
+    """Connections in all; an idle one takes some 2 KiB. Fewer if the process may open fewer files."""
 
     max_per_source: int = 16_384
     """Connections from one IPv4 address or one IPv6 /64; at most three quarters of all connections, so that
@@ -34,8 +34,8 @@ class ListenerConfig:
     Kamailio has one, but many processes may share an address."""
 
     max_question: int = 65_536
-    """Bytes of a question; a typical one with credentials has some 600. When a longer question begins, the
-    connection is closed."""
+    """Greatest length of a question in bytes; with credentials, one has some 600. When a longer question
+    begins, the connection is closed."""
 
     max_question_time: float = 10.0
     """Seconds from the first byte of a question to the last; TCP repairs losses in less time."""

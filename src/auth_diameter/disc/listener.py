@@ -68,9 +68,7 @@ class _Connection(asyncio.Protocol):
         self.unfinished = 0  # bytes of an incomplete question
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport = cast(
-            asyncio.Transport, transport
-        )  # uvloop's class has the methods but not the base class
+        transport = cast(asyncio.Transport, transport)  # uvloop's class is one by its methods only
         config = self._admission.config
         transport.set_write_buffer_limits(high=config.max_unread)
         self._transport = transport
@@ -197,7 +195,7 @@ class _Connection(asyncio.Protocol):
 
 
 def _unread(transport: asyncio.Transport) -> int:
-    """Return the bytes that the kernel has received and the loop has not read."""
+    """Return how many bytes the kernel has received and the loop has not read."""
     try:
         answer = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.FIONREAD, bytes(4))
     except OSError:  # the connection is lost; the loop will call connection_lost
@@ -207,7 +205,7 @@ def _unread(transport: asyncio.Transport) -> int:
 
 
 class Listener:
-    """The listener of a DISC; see `listen`.
+    """The listener of a DISC server; see `listen`.
 
     Args:
         disc: answers the questions.

@@ -51,7 +51,6 @@ class Accounts:
         database: the open database; `Accounts` closes it.
 
     Attributes:
-        database: the open database.
         spellings: the realms that have a subscriber.
     """
 

@@ -44,10 +44,10 @@ class Watcher(Protocol):
     """An observer of the store's availability."""
 
     def store_failed(self, error: StoreError) -> None:
-        """The store cannot be read. Each new cause is reported once."""
+        """Note that the store cannot be read; called once for each new cause."""
 
     def store_recovered(self) -> None:
-        """The store can be read again."""
+        """Note that the store can be read again."""
 
 
 class Cache:
@@ -246,7 +246,7 @@ class BoundedCache(Generic[_K, _V]):
 
 
 def size_of(thing: object) -> int:
-    """Return the bytes that `thing` takes in memory, tuples with all their items; an upper bound.
+    """Return how many bytes `thing` takes in memory, tuples with all their items; an upper bound.
 
     A character of a string that is not ASCII may take four bytes, and four more for the UTF-8 that Python
     caches once the string was a database parameter. So each of its characters counts eight bytes. The result

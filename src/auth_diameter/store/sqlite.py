@@ -79,7 +79,6 @@ class SqliteStore:
         database: the open database; the store closes it.
 
     Attributes:
-        database: the open database.
         spellings: the realms that have a subscriber.
     """
 

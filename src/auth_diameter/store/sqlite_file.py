@@ -39,8 +39,6 @@ class Database:
         writable: whether the connection is for writing.
 
     Attributes:
-        path: the path of the file, or ``":memory:"``.
-        writable: whether the database is open for writing.
         connection: the connection to the current file.
         statements: the statements for its tables; replaced when the schema changes.
         seen_version: the last result of :meth:`version`.

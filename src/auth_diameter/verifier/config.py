@@ -22,7 +22,7 @@ class VerifierConfig:
     algorithms: tuple[str, ...] = ("MD5",)
     """Algorithms to offer, the preferred one first, each in a challenge of its own (RFC 8760, 2.3): MD5,
     SHA-256, SHA-512-256, and each with -sess. A user is offered only algorithms for which an HA1 is stored.
-    Other algorithms are not accepted; with -sess and without are two algorithms. The default is MD5, because
+    Other algorithms are not accepted, and MD5-sess is another algorithm than MD5. The default is MD5, because
     many telephones support only MD5, or use only the first challenge."""
 
     qop: tuple[str, ...] = ("auth",)
@@ -31,7 +31,7 @@ class VerifierConfig:
 
     nonce_lifetime: float = 300.0
     """Seconds for which a nonce may be used; the default is that of the original DISC. Ten seconds are
-    added, by which the clocks of several DISC may differ."""
+    added, by which the clocks of several DISC servers may differ."""
 
     nonce_uses: int = 0
     """How many times a nonce may be used; 0: any number of times within its lifetime, with a new nonce count

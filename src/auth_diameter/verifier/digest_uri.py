@@ -2,7 +2,7 @@
 
 A proxy on the path may rewrite the Request-URI, and telephones use the domain with which they register as the
 digest-uri; RFC 3261, 22.4, rule 8 requires only that the digest-uri is in the hash. So the default policy
-compares only the host, with those of the Request-URI and of the realm. If a proxy has replaced a host by an
+compares only the host, with that of the Request-URI and with the realm. If a proxy has replaced a host by an
 IP address, there is nothing to compare.
 """
 

@@ -5,7 +5,7 @@
     nonce = time (8 hex digits) salt (16) mac (32)
     mac   = HMAC-SHA-256(key, time salt algorithm NUL source NUL realm), its first 16 bytes
 
-Any DISC with the key recognises a nonce until it expires, for its realm and algorithm, and for the address of
+Any DISC server with the key recognises a nonce until it expires, for its realm and algorithm, and for the address of
 the UAC if the nonce is bound to one. A sequence of keys allows a change of key without effect on users: the
 first key makes nonces, and all keys recognise them.
 
@@ -36,7 +36,7 @@ class NonceState(enum.Enum):
 
     FRESH = enum.auto()
     EXPIRED = enum.auto()
-    FOREIGN = enum.auto()
+    FOREIGN = enum.auto()  # of no known key, or for another realm, algorithm or source
 
 
 class Nonces:

@@ -33,8 +33,6 @@ class Turn:
         cache: the cached values.
 
     Attributes:
-        questions: the questions.
-        now: seconds since 1970.
         answers: the answer to each question; None until there is one.
         is_done: whether each question has an answer.
         lacking: the missing keys, in the order in which they were first needed.

@@ -4,9 +4,9 @@ The table of `auth_diameter.verifier.outcome` has the verdict for each case. A n
 if the digest is right (RFC 7616, 3.3). An unknown user takes the same work and gets the same answer as a
 wrong password, so that nobody can find out who exists.
 
-Only the verifier knows that a digest was wrong, so it is the one to count guesses, see `Penalties`. It counts
-them over all SIP servers that send the source. Its answer to a refused question says which part was refused,
-and so whether it was a guess.
+Only the verifier knows that a digest was wrong. So it counts the guesses, over all SIP servers that send the
+source; see `Penalties`. The answer to a refused question says which part was refused, and so whether it was a
+guess.
 """
 
 from __future__ import annotations
@@ -71,10 +71,10 @@ class Observer(Protocol):
     """An observer of outcomes and errors, since the verifier itself writes no log."""
 
     def noted(self, question: Question, outcome: Outcome) -> None:
-        """A question has its outcome."""
+        """Note the outcome of a question."""
 
     def mistaken(self, error: Exception) -> None:
-        """A question could not be answered because of an internal error."""
+        """Note an internal error because of which a question could not be answered."""
 
 
 class Verifier:
