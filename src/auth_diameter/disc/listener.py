@@ -68,7 +68,7 @@ class _Connection(asyncio.Protocol):
         self.unfinished = 0  # bytes of an incomplete question
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport = cast(asyncio.Transport, transport)  # uvloop's class is one by its methods only
+        transport = cast(asyncio.Transport, transport)  # uvloop's has its methods, but not the base class
         config = self._admission.config
         transport.set_write_buffer_limits(high=config.max_unread)
         self._transport = transport

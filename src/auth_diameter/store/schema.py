@@ -156,7 +156,8 @@ def open_for_reading(path: str) -> Opened:
     read-only medium.
 
     Raises:
-        ConfigError: the file is missing, unreadable, locked, damaged, not a database, or has no subscribers.
+        ConfigError: the file is missing, unreadable, locked, damaged, not a database, or has no table
+            ``subscriber``.
     """
     _require_file(path)
     try:

@@ -42,7 +42,7 @@ from auth_diameter.store.usual_algorithms import UsualAlgorithms
 
 _log = logging.getLogger("auth_diameter.disc.lookups")
 
-#: Users with an invalid HA1 that the log names, once each.
+#: The greatest number of users whose invalid HA1 is logged, once each.
 _MAX_WARNINGS: Final = 100
 #: The algorithms of a user, by a number with one bit for each HA1 column that the user has.
 _ALGORITHMS: Final = tuple(

@@ -5,9 +5,9 @@
     nonce = time (8 hex digits) salt (16) mac (32)
     mac   = HMAC-SHA-256(key, time salt algorithm NUL source NUL realm), its first 16 bytes
 
-Any DISC server with the key recognises a nonce until it expires, for its realm and algorithm, and for the address of
-the UAC if the nonce is bound to one. A sequence of keys allows a change of key without effect on users: the
-first key makes nonces, and all keys recognise them.
+Any DISC server with the key recognises a nonce until it expires, for its realm and algorithm, and for the
+address of the UAC if the nonce is bound to one. A sequence of keys allows a change of key without effect on
+users: the first key makes nonces, and all keys recognise them.
 
 The algorithm includes -sess. A1 of a -sess algorithm is the hash of HA1, the nonce and a cnonce that the
 client chooses (3.4.2). A response without -sess is a hash of HA1, the nonce and further text (3.4.1), which
