@@ -1,1 +1,1 @@
-"""DISC, the Diameter back end that knows the subscribers: store, decisions, listener."""
+"""DISC, the Diameter server that authenticates the subscribers: its listener, its turns and its answers."""

@@ -1,4 +1,4 @@
-"""Which connections DISC takes: how many, from where, and what became of them."""
+"""Admission of connections: how many DISC accepts, and from which addresses."""
 
 from __future__ import annotations
 
@@ -16,39 +16,43 @@ from auth_diameter.logs import Sparing
 
 log = logging.getLogger("auth_diameter.disc")
 
-_OTHER_FILES = 32  # descriptors that are not for connections: the database, a successor of it, metrics
+_OTHER_FILES = 32  # descriptors not for connections: the database, its replacement, metrics
 
 
 class ConnectionEvent(enum.Enum):
-    """What became of a connection; counted in `Listener.counts`."""
+    """An event of a connection, counted in `Listener.counts`."""
 
-    __hash__ = object.__hash__  # members are single objects; Enum's own hash is a call in Python
+    __hash__ = object.__hash__  # members are singletons; Enum's own hash is slow, being written in Python
 
     ACCEPTED = enum.auto()
-    # Closed before a byte of it was read:
+    # Closed before any byte was read:
     NOT_ALLOWED = enum.auto()
     TOO_MANY = enum.auto()
     TOO_MANY_FROM_SOURCE = enum.auto()
-    # Closed later, by us:
+    # Closed later by DISC:
     BAD_FRAMING = enum.auto()
     TOO_SLOW = enum.auto()
     TOO_MUCH_UNFINISHED = enum.auto()
     NOT_READING = enum.auto()
-    # Not of one connection: how often there was no descriptor for the next.
+    # Not an event of one connection: there was no descriptor to accept the next.
     NO_DESCRIPTOR = enum.auto()
 
 
 class Admission:
-    """Who may connect, and what the connections share.
+    """The limits on connections, and the state that the connections share.
+
+    Args:
+        config: the limits.
 
     Attributes:
-        open: the connections, whatever the listener has for one.
-        most: how many connections there may be, in all and of one source.
-        most_of_source: see `most`.
-        taken: how many there are, with those that the loop is about to start.
-        sources: how many of them each source has.
-        unfinished: bytes that they keep of questions that have not come whole.
-        none: ends when the last one is closed, while somebody waits for that.
+        open: the open connections.
+        most: the limit to all connections.
+        most_of_source: the limit to the connections of one source.
+        taken: the number of admitted connections, including those that the loop is about to start.
+        sources: the number of admitted connections of each source.
+        unfinished: bytes of incomplete questions, over all connections.
+        counts: the number of times of each `ConnectionEvent`.
+        none: a future that is done when the last connection is closed; None if nobody waits for that.
     """
 
     def __init__(self, config: ListenerConfig) -> None:
@@ -66,7 +70,12 @@ class Admission:
         self.most_of_source = min(config.max_per_source, max(self.most * 3 // 4, 1))
 
     def admit(self, host: str, source: str | int) -> bool:
-        """Whether one more connection of this source is taken; it is counted either way."""
+        """Return whether to accept another connection of this source. It is counted either way.
+
+        Args:
+            host: the address of the peer.
+            source: the network of the address, to which the limit applies.
+        """
         if self.config.allow and not within(host, self.config.allow):
             event, reason = ConnectionEvent.NOT_ALLOWED, "none of the networks that --allow names"
         elif self.taken >= self.most:
@@ -82,7 +91,7 @@ class Admission:
         return False
 
     def forget(self, source: str | int) -> None:
-        """One that was admitted is closed."""
+        """Note that an admitted connection of this source is closed."""
         self.taken -= 1
         self.sources[source] -= 1
         if not self.sources[source]:
@@ -91,12 +100,12 @@ class Admission:
             self.none.set_result(None)
 
     def note(self, event: ConnectionEvent, message: str, *arguments: object) -> None:
-        """Counts it, and logs it unless it has just been."""
+        """Count an event, and log it unless the same event was logged just before."""
         self.counts[event] += 1
         self._sparing.warning(event, time.monotonic(), message, *arguments)
 
 
 def within(host: str, networks: tuple[IPv4Network | IPv6Network, ...]) -> bool:
-    """Whether an IP address is in one of the networks."""
+    """Return whether an IP address is in one of the networks."""
     address = ip_address(host)
     return any(address in network for network in networks)

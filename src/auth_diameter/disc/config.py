@@ -1,4 +1,4 @@
-"""What DISC takes from the network."""
+"""The settings of the listener, each with its default, its unit and its reason."""
 
 from __future__ import annotations
 
@@ -11,36 +11,42 @@ from auth_diameter._core import ConfigError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListenerConfig:
-    """What DISC takes from the network."""
+    """The limits on what DISC accepts from the network.
+
+    Raises:
+        ConfigError: a value is not above 0; the message names the field.
+    """
 
     allow: tuple[IPv4Network | IPv6Network, ...] = ()
-    """Networks from which connections are taken; none: from everywhere."""
+    """Networks from which connections are accepted; empty: from any address."""
 
     one_challenge: tuple[IPv4Network | IPv6Network, ...] = ()
-    """SIP servers that can take no more than one challenge: they get that of MD5. OpenSER's and Kamailio's
-    module need not be among them: it is known by its End-to-End Identifier, which is always 0."""
+    """Networks of SIP servers that can use only one challenge; they get the one for MD5. The modules of
+    OpenSER and Kamailio need not be listed: DISC recognises them by their End-to-End Identifier, which is
+    always 0."""
 
     max_connections: int = 32_768
-    """Connections in all; an idle one takes some 2 KiB. Fewer where the process may open fewer files."""
+    """Connections in all; an idle one takes some 2 KiB. Fewer if the process may open fewer files."""
 
     max_per_source: int = 16_384
-    """Connections from one IPv4 address or one IPv6 /64, and three quarters of all at most, so that nobody
-    keeps others out. A process of ours has 64 at most and Kamailio's have one each, but many may be behind
-    one address."""
+    """Connections from one IPv4 address or one IPv6 /64; at most three quarters of all connections, so that
+    no source can lock the others out. A process with our client has at most 64 connections and a process of
+    Kamailio has one, but many processes may share an address."""
 
     max_question: int = 65_536
-    """Bytes that a question may have; with the whole credentials in it, one has some 600. A connection on
-    which a longer one begins is closed."""
+    """Greatest length of a question in bytes; with credentials, one has some 600. When a longer question
+    begins, the connection is closed."""
 
     max_question_time: float = 10.0
-    """Seconds in which a question that has begun must have come; TCP repairs a lossy line in less."""
+    """Seconds from the first byte of a question to the last; TCP repairs losses in less time."""
 
     max_unfinished: int = 64 << 20
-    """Bytes of such questions over all connections; beyond, the connection that has most is closed. It is a
-    thousand of the longest questions that there are."""
+    """Bytes of incomplete questions over all connections. Beyond this number the connection with the most is
+    closed. The default is a thousand questions of the greatest length."""
 
     max_unread: int = 1 << 20
-    """Bytes of answers that a SIP server may leave unread before it is closed: some 7,000 answers."""
+    """Bytes of answers that a SIP server may leave unread before its connection is closed: some 7,000
+    answers."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):

@@ -1,9 +1,9 @@
-"""DISC on TCP: connections of SIP servers, each a stream of questions.
+"""The TCP listener of DISC: the connections of SIP servers, each a stream of questions.
 
-The questions that all connections bring in one turn of the loop are judged together, and each connection gets
-its answers in one write. What a stranger can take is bounded: connections, in all and of one source, and for
-each connection time and memory; see `ListenerConfig`. An excess is closed and counted, and logged at most
-once a second. Connections that behave go on.
+The questions that all connections receive in one turn of the event loop are judged together. Each connection
+gets its answers in one write. What an untrusted peer can use is bounded: the connections, in all and from one
+source, and the time and memory of each connection; see `ListenerConfig`. A connection beyond a limit is
+closed and counted, and logged at most once a second. The other connections are not affected.
 """
 
 from __future__ import annotations
@@ -31,17 +31,19 @@ from auth_diameter.disc.turns import Turns
 log = logging.getLogger("auth_diameter.disc")
 
 _BACKLOG = 1024
-_ACCEPTS_A_TURN = 64  # so that a flood of connections leaves the others their turn
-_ACCEPT_PAUSE = 0.1  # seconds until the next try when the system has no descriptor or memory for one more
-_MOST_UNANSWERED = 1024  # questions of a connection; from then on it is not read until all are answered
-_PATIENCE = 1.5  # seconds that SIP servers have to read their last answers and close when DISC stops
-_ATTEMPTS = 20  # to find a port that is free in IPv4 and in IPv6
+_ACCEPTS_A_TURN = 64  # so that a flood of new connections does not starve the open ones
+_ACCEPT_PAUSE = 0.1  # seconds until the next accept after the system had no descriptor or memory for one
+_MOST_UNANSWERED = 1024  # questions of a connection; beyond, reading pauses until all are answered
+_PATIENCE = 1.5  # seconds for SIP servers to read their last answers and close, when DISC stops
+_ATTEMPTS = 20  # attempts to find a port that is free for both IPv4 and IPv6
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
-_Target = tuple[socket.AddressFamily, Any]  # as getaddrinfo has it
+_Target = tuple[socket.AddressFamily, Any]  # the family and the address, as getaddrinfo returns them
 
 
 class _Connection(asyncio.Protocol):
+    """The connection of a SIP server."""
+
     def __init__(
         self,
         turns: Turns,
@@ -59,21 +61,21 @@ class _Connection(asyncio.Protocol):
         self._stream = RequestStream(admission.config.max_question)
         self._transport: asyncio.Transport | None = None
         self._too_late: asyncio.TimerHandle | None = None
-        self._asked_at = 0.0  # when the last question came
+        self._asked_at = 0.0  # when the last question arrived, in seconds since 1970
         self._unanswered = 0  # questions that are being judged
-        self._paused = False  # whether it is not read
-        self._last: int | None = None  # bytes that are still read and answered, once DISC stops
-        self.unfinished = 0  # bytes kept of a question
+        self._paused = False  # whether reading is paused
+        self._last: int | None = None  # bytes still to read and answer; None until the connection finishes
+        self.unfinished = 0  # bytes of an incomplete question
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods only
+        transport = cast(asyncio.Transport, transport)  # uvloop's has its methods, but not the base class
         config = self._admission.config
         transport.set_write_buffer_limits(high=config.max_unread)
         self._transport = transport
         self._admission.open.add(self)
         self.asker = Asker(self.host, within(self.host, config.one_challenge))
         if config.allow and not within(self.host, config.allow):
-            self.abort()  # it was, when it was taken: others are allowed since
+            self.abort()  # `allow` has changed since the connection was accepted
 
     def data_received(self, data: bytes) -> None:
         transport = self._transport
@@ -100,7 +102,7 @@ class _Connection(asyncio.Protocol):
             self._end_what_is_answered()
 
     def answered(self, answers: bytearray, number: int) -> None:
-        """Sends the answers to this number of questions."""
+        """Send the answers to this number of questions."""
         transport = self._transport
         assert transport is not None
         self._unanswered -= number
@@ -113,20 +115,21 @@ class _Connection(asyncio.Protocol):
             self._end_what_is_answered()
 
     def _end_what_is_answered(self) -> None:
-        """Ends what is to end as soon as nothing waits for an answer."""
+        """End the connection if it is to end, as no question waits for an answer."""
         transport = self._transport
         assert transport is not None
         if self._stream.fault is not None:
-            # Where the next message begins cannot be known any more.
+            # After a framing error, the start of the next message is unknown.
             transport.close()
         elif self._last == 0 and not transport.is_closing():
             transport.write_eof()
 
     def _bound_the_unfinished(self, size: int, another: bool) -> None:
-        """The beginning of a question costs memory: for some time, and up to some size for all together.
+        """Bound the time and the memory that an incomplete question may take.
 
         Args:
-            another: whether it is another question than when it was last looked at.
+            size: bytes of the incomplete question; 0 if there is none.
+            another: whether it is another question than at the last call.
         """
         admission = self._admission
         admission.unfinished += size - self.unfinished
@@ -169,10 +172,10 @@ class _Connection(asyncio.Protocol):
         self._admission.forget(self._source)
 
     def finish(self) -> None:
-        """Answers what has come until now, says that nothing will follow, and leaves it to the peer to close.
+        """Answer what has arrived, then end our side of the stream and let the peer close.
 
-        To close at once would throw away what comes next, and TCP then resets the connection (RFC 2525,
-        2.17), which takes answers along that the SIP server has not read yet.
+        If DISC closed at once, data that arrives later would make TCP reset the connection (RFC 2525, 2.17).
+        Answers that the SIP server has not read yet would be lost.
         """
         transport = self._transport
         assert transport is not None
@@ -192,21 +195,26 @@ class _Connection(asyncio.Protocol):
 
 
 def _unread(transport: asyncio.Transport) -> int:
-    """Bytes that have been received and that the loop has not read yet."""
+    """Return how many bytes the kernel has received and the loop has not read."""
     try:
         answer = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.FIONREAD, bytes(4))
-    except OSError:  # it is lost, and the loop will say so
+    except OSError:  # the connection is lost; the loop will call connection_lost
         return 0
     (size,) = struct.unpack("i", answer)
     return int(size)
 
 
 class Listener:
-    """A listening DISC; see `listen`.
+    """The listener of a DISC server; see `listen`.
+
+    Args:
+        disc: answers the questions.
+        sockets: the listening sockets.
+        config: the limits on connections.
 
     Attributes:
-        addresses: all (host, port) that it listens on; a name may stand for an IPv4 and an IPv6 one.
-        counts: how often each `ConnectionEvent` was.
+        addresses: each (host, port) on which it listens; a name may have an IPv4 and an IPv6 address.
+        counts: the number of times of each `ConnectionEvent`.
     """
 
     def __init__(self, disc: Disc, sockets: list[socket.socket], config: ListenerConfig) -> None:
@@ -228,13 +236,13 @@ class Listener:
 
     @property
     def open(self) -> int:
-        """How many connections are open now."""
+        """The number of open connections."""
         return self._admission.taken
 
     def use(self, config: ListenerConfig) -> None:
-        """Other networks from now on.
+        """Replace `allow` and `one_challenge`; the other settings stay.
 
-        Who is in none of `allow` any more gets the answers to what has come, and is closed.
+        A connection that is no longer allowed gets the answers to its questions, and is closed.
         """
         admission = self._admission
         admission.config = dataclasses.replace(
@@ -267,7 +275,7 @@ class Listener:
                 if error.errno in _EXHAUSTED:
                     self._pause(error)
                     return
-                continue  # accept(2): errors of the connection that was to be taken; it is gone
+                continue  # an error of the new connection, which is lost, see accept(2)
             if self._exhausted:
                 self._exhausted = False
                 log.warning("takes new connections again")
@@ -288,13 +296,13 @@ class Listener:
         try:
             sock.setblocking(False)
             await self._loop.connect_accepted_socket(lambda: connection, sock)
-        except OSError as error:  # it was reset meanwhile
+        except OSError as error:  # the peer has reset the connection
             log.debug("lost the connection of %s: %s", peer, error)
             sock.close()
             self._admission.forget(source)
 
     def _pause(self, error: OSError) -> None:
-        """Lets the connections that wait for us wait, for the kernel would report them again and again."""
+        """Stop accepting for a moment, as the loop would otherwise spin on the waiting connections."""
         self.counts[ConnectionEvent.NO_DESCRIPTOR] += 1
         if not self._exhausted:
             self._exhausted = True
@@ -305,9 +313,9 @@ class Listener:
     # ------------------------------------------------------------------ the end
 
     async def aclose(self) -> None:
-        """Stops listening, answers every question that has come, and closes every connection.
+        """Stop listening, answer every question that has arrived, and close every connection.
 
-        A SIP server that does not read or does not close holds up nobody for longer than a second and a half.
+        A SIP server that does not read or does not close delays this by at most a second and a half.
         """
         if self._resume is not None:
             self._resume.cancel()
@@ -331,10 +339,19 @@ class Listener:
 
 
 async def listen(disc: Disc, host: str, port: int, config: ListenerConfig | None = None) -> Listener:
-    """Listens on every address of `host`, on TCP `port` (0: one that is free on all of them).
+    """Listen on every address of `host`.
+
+    Args:
+        disc: answers the questions.
+        host: a name or an address.
+        port: the TCP port; 0 for one that is free on all addresses.
+        config: the limits on connections; None for the defaults.
+
+    Returns:
+        The listener, which accepts connections from now on.
 
     Raises:
-        OSError: an address cannot be listened on.
+        OSError: DISC cannot listen on an address.
     """
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -351,12 +368,12 @@ async def listen(disc: Disc, host: str, port: int, config: ListenerConfig | None
 
 
 def _bind(targets: list[_Target]) -> list[socket.socket]:
-    """A socket for each target, all with the same port."""
+    """Return a socket for each target, all with the same port."""
     for _ in range(_ATTEMPTS):
         try:
             return _bind_once(targets)
         except OSError as error:
-            # The port that was free in one family is taken in the other: another one may do.
+            # The port chosen in one family is in use in the other; try another port.
             if error.errno != errno.EADDRINUSE or targets[0][1][1] != 0 or len(targets) == 1:
                 raise
     raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
@@ -371,7 +388,7 @@ def _bind_once(targets: list[_Target]) -> list[socket.socket]:
             try:
                 sockets.append(_bind_one(family, (host, chosen, *scope)))
             except OSError as error:
-                # /etc/hosts often has an IPv6 address for a name where there is no IPv6.
+                # /etc/hosts often has an IPv6 address for a name on a host without IPv6.
                 if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
                     raise
                 missing = error
@@ -388,7 +405,7 @@ def _bind_one(family: socket.AddressFamily, address: tuple[Any, ...]) -> socket.
     try:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # A SIP server that lost its power says nothing any more: the kernel finds out (connections inherit).
+        # The kernel detects a SIP server that lost power. Accepted connections inherit the option.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)

@@ -1,8 +1,8 @@
-"""DISC: AA-Requests in, AA-Answers out. It translates for a `Verifier`, and logs what that says.
+"""The DISC server: takes AA-Requests, has a `Verifier` judge them, and writes AA-Answers and the log.
 
-The table of `auth_diameter.verifier.outcome` says what each case comes to. In the dialect SUCCESS is 2001,
-CHALLENGE and DENIED are 4001, REJECTED is 5003, FAILURE is 5012. Failed-AVP names what was refused other than
-the digest. A malformed message gets the Result-Code that RFC 6733, 7.1 has for it.
+The table of `auth_diameter.verifier.outcome` has the verdict for each case. In the dialect SUCCESS is 2001,
+CHALLENGE and DENIED are 4001, REJECTED is 5003, FAILURE is 5012. Failed-AVP names the refused part if it is
+not the digest. A malformed message gets the Result-Code of RFC 6733, 7.1.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ log = logging.getLogger("auth_diameter.disc")
 
 
 class Asker(NamedTuple):
-    """The SIP server that asks.
+    """The SIP server that sent a question.
 
     Attributes:
-        address: for the log.
-        one_challenge: whether it can take one challenge alone, of MD5.
+        address: its address, for the log.
+        one_challenge: whether it can use only one challenge, the one for MD5.
     """
 
     address: str = ""
@@ -42,20 +42,22 @@ NOBODY = Asker()
 
 
 class Disc:
-    """Answers AA-Requests from a store, as it is used by one loop.
+    """Answers AA-Requests from a store; for one event loop.
 
     ::
 
-        turn = disc.begin(requests, now)      # answers what can be told from what is at hand
+        turn = disc.begin(requests, now)      # answers what the cached values allow
         if not turn.is_done:
-            await disc.finish(turn)           # asks the store for all that is lacking, at once
+            await disc.finish(turn)           # fetches the missing keys from the store, and answers the rest
         disc.write(requests, turn.told(), out)
 
     Args:
-        store: whoever knows HA1.
+        store: the store of the subscribers.
+        config: the settings of the verifier; None for the defaults.
+        nonces: makes and recognises the nonces; None for nonces with a random key.
 
     Attributes:
-        counts: how often each `Outcome` was.
+        counts: the number of questions by `Outcome`.
     """
 
     def __init__(
@@ -71,12 +73,16 @@ class Disc:
         self._verbose = False
 
     def begin(self, requests: Iterable[AaRequest], now: float) -> Turn:
-        """Judges requests as far as that needs nothing but what is at hand.
+        """Judge requests as far as the cached values allow.
 
-        Who asks stands in `asker` of their questions.
+        The `asker` of each question must be set.
 
         Args:
+            requests: the requests.
             now: seconds since 1970.
+
+        Returns:
+            The turn, which may have missing keys.
         """
         self._verbose = log.isEnabledFor(logging.DEBUG)
         questions = [request.question for request in requests if not request.fault]
@@ -86,11 +92,11 @@ class Disc:
         return turn
 
     async def finish(self, turn: Turn) -> None:
-        """Judges the rest of a turn, as soon as the store has told what is lacking."""
+        """Fetch the missing keys of a turn, and judge the rest of its questions."""
         if self._cache.is_due(turn.now):
             try:
                 await self._cache.check(turn.now)
-            except Exception as error:  # noqa: BLE001 - nothing is at hand then, and all is fetched
+            except Exception as error:  # noqa: BLE001 - the cache is empty then, and all keys are fetched
                 self.mistaken(error)
         while not turn.is_done:
             if turn.lacking:
@@ -103,21 +109,23 @@ class Disc:
             turn.found.update(await self._cache.fetch(keys))
         except StoreError as error:
             turn.failures.update(dict.fromkeys(keys, error))
-        except Exception:  # noqa: BLE001 - one question must not cost the others their answer
+        except Exception:  # noqa: BLE001 - an error for one key must not affect the other questions
             for key in keys:
                 await self._fetch_alone(turn, key)
 
     async def _fetch_alone(self, turn: Turn, key: Key) -> None:
         try:
             turn.found.update(await self._cache.fetch([key]))
-        except Exception as error:  # noqa: BLE001 - the Verifier says so of the question that needs it
+        except Exception as error:  # noqa: BLE001 - the Verifier reports it for the question with this key
             turn.failures[key] = error
 
     def write(self, requests: Iterable[AaRequest], answers: Iterator[Answer], out: bytearray) -> None:
-        """Writes the answer to each request at the end of `out`, in order.
+        """Append the answer to each request to `out`, in order.
 
         Args:
-            answers: those of a turn, from the first of these requests on.
+            requests: the requests.
+            answers: the answers of their turn, from the first of these requests on.
+            out: the buffer for the encoded answers.
         """
         for request in requests:
             if request.fault:
@@ -128,12 +136,18 @@ class Disc:
                 append_answer(out, request, next(answers))
 
     def answer(self, requests: list[AaRequest], out: bytearray, now: float, asker: Asker = NOBODY) -> None:
-        """Writes an answer to each request at the end of `out`, in order, without a loop.
+        """Append an answer to each request to `out`, in order, without an event loop.
 
-        It is for a store that does not wait, as SQLite's.
+        The store must not wait for I/O; `SqliteStore` does not.
 
         Args:
+            requests: the requests.
+            out: the buffer for the encoded answers.
             now: seconds since 1970.
+            asker: the SIP server that sent the requests.
+
+        Raises:
+            RuntimeError: the store waits.
         """
         for request in requests:
             request.question.asker = asker
@@ -142,10 +156,10 @@ class Disc:
             _at_once(self.finish(turn))
         self.write(requests, turn.told(), out)
 
-    # ------------------------------------------------------------------ what the Verifier says
+    # ------------------------------------------------------------------ reports of Verifier and Cache
 
     def noted(self, question: Question, outcome: Outcome) -> None:
-        """Logs a refusal; with ``--log-level debug`` each question."""
+        """Log a refusal; with ``--log-level debug``, log each question."""
         if outcome in REFUSALS:
             self._note_refusal(question, outcome)
         if self._verbose:
@@ -172,20 +186,20 @@ class Disc:
         self._refusals.note(account, question.source, outcome.name, proven, now, question.asker.address)
 
     def mistaken(self, error: Exception) -> None:
-        """Logs a mistake of ours."""
+        """Log an internal error."""
         self._sparing.exception(error, time.monotonic(), "a question could not be answered")
 
     def store_failed(self, error: StoreError) -> None:
-        """Logs it once."""
+        """Log that the store cannot be read."""
         log.error("%s; questions get 5012 (unable to comply)", error)
 
     def store_recovered(self) -> None:
-        """Logs it."""
+        """Log that the store can be read again."""
         log.warning("%s: can be read again", self._store.name)
 
 
 def _at_once(work: Coroutine[Any, Any, None]) -> None:
-    """Does work that does not wait."""
+    """Run a coroutine that never waits."""
     try:
         work.send(None)
     except StopIteration:

@@ -1,4 +1,7 @@
-"""The requests of all connections in one turn of the loop: judged together, so the store is asked once."""
+"""Turns: the requests of all connections in one turn of the event loop, judged together.
+
+So the store is asked once for all of them.
+"""
 
 from __future__ import annotations
 
@@ -13,29 +16,37 @@ from auth_diameter.verifier.turn import Turn
 
 
 class Connection(Protocol):
-    """Who asks.
+    """A connection that sends requests.
 
     Attributes:
-        asker: as DISC knows them.
+        asker: the SIP server at its other end.
     """
 
     asker: Asker
 
     def answered(self, answers: bytearray, number: int) -> None:
-        """Here are the answers to this number of requests."""
+        """Take the answers to this number of requests.
+
+        Args:
+            answers: the encoded answers, in the order of the requests.
+            number: the number of requests answered.
+        """
 
 
 _Batch = list[tuple[Connection, list[AaRequest]]]
 
-#: Requests that are judged together at most: memory for their answers, and a store gains nothing from more.
+#: Requests judged together at most. This bounds the memory for the answers; a store gains nothing from more.
 _MOST: Final = 256
 
 
 class Turns:
-    """Gathers requests until the turn ends, and hands the answers out.
+    """Collects requests until the turn of the loop ends, judges them, and distributes the answers.
 
-    What is at hand is answered at the beginning of the next turn. What is lacking waits for the store, and
-    holds up no later turn.
+    Requests that need only cached values are answered at the start of the next turn of the loop. The others
+    wait for the store and delay no later turn.
+
+    Args:
+        disc: answers the requests.
     """
 
     def __init__(self, disc: Disc) -> None:
@@ -45,7 +56,7 @@ class Turns:
         self._waiting: set[asyncio.Task[None]] = set()
 
     def add(self, connection: Connection, requests: list[AaRequest]) -> None:
-        """Has these requests answered with all others of this turn."""
+        """Add requests to the current turn; :meth:`Connection.answered` gets the answers."""
         for request in requests:
             request.question.asker = connection.asker
         if not self._gathered:

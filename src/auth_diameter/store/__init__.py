@@ -1,1 +1,1 @@
-"""Who the subscribers are, and who knows their HA1."""
+"""The subscriber store: subscribers, their HA1 and their groups."""

@@ -1,6 +1,6 @@
-"""The subscribers and groups of an SQLite database, as an operator's commands list and change them.
+"""The subscribers and groups of an SQLite database, as the operator's commands list and change them.
 
-Whoever judges digests looks things up only, see :mod:`auth_diameter.store.sqlite`.
+The verifier only looks subscribers up; see :mod:`auth_diameter.store.sqlite`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Account:
 
     username: str
     domain: str
-    #: 32 lower-case hex digits; "" where the row has none and HA1 comes from a plain password.
+    #: 32 lower-case hex digits; "" if the row has no usable HA1.
     ha1: str = field(repr=False)
     #: Whether the row holds the password in plain text, as ``kamctl`` writes it by default.
     plain_password: bool = False
@@ -43,9 +43,12 @@ class Account:
 
 
 class Accounts:
-    """The subscribers and groups of a database; use it as a context manager, or :meth:`close` it.
+    """The subscribers and groups of a database. Use it as a context manager, or :meth:`close` it.
 
-    Lists raise :class:`StoreError`, changes and opening raise :class:`ConfigError`.
+    Lists raise :class:`StoreError`. Changes and opening raise :class:`ConfigError`.
+
+    Args:
+        database: the open database; `Accounts` closes it.
 
     Attributes:
         spellings: the realms that have a subscriber.
@@ -57,24 +60,33 @@ class Accounts:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, writable: bool = False) -> Self:
-        """Open a database: for reading it must exist, for writing it is created when missing.
+        """Open a database: an existing one for reading; for writing, a missing one is created.
+
+        Args:
+            path: the path of the file, or ``sqlite:///PATH``, or ``":memory:"``.
+            writable: whether to open it for writing.
 
         Raises:
-            ConfigError: it cannot be used; one line with the file, the cause and what helps.
+            ConfigError: the database cannot be used. The message is one line with the file, the cause and a
+                remedy.
         """
         return cls(Database.open(path, writable=writable))
 
     @classmethod
     def create(cls, path: str | os.PathLike[str]) -> Self:
-        """Create a new database, open for writing; ``":memory:"`` is one that dies with its connection.
+        """Create a new database and open it for writing.
+
+        Args:
+            path: the path of the new file, or ``sqlite:///PATH``, or ``":memory:"`` for a database that ends
+                with its connection.
 
         Raises:
-            ConfigError: the file exists, or cannot be made.
+            ConfigError: the file exists, or cannot be created.
         """
         return cls(Database.create(path))
 
     def close(self) -> None:
-        """Close the database; a second call does nothing, any other use raises from then on."""
+        """Close the database. A second call does nothing; any other use raises from then on."""
         self.database.close()
 
     def __enter__(self) -> Self:
@@ -91,10 +103,14 @@ class Accounts:
     # -- lists --
 
     def users(self, domain: str | None = None) -> Iterator[Account]:
-        """All subscribers, or those of one domain, by domain and then username.
+        """List all subscribers, or those of one domain, ordered by domain and then by username.
 
-        They are read as they are asked for: a million of them need no memory. Take them all, or
-        close the iterator, before the store is changed.
+        Rows are read from the database one by one, so a million subscribers need no memory. Exhaust or close
+        the iterator before you change the store.
+
+        Args:
+            domain: the only domain to list, without regard to the case of ASCII letters; None for all
+                domains.
 
         Raises:
             StoreError: the database could not be read.
@@ -114,7 +130,7 @@ class Accounts:
                 )
 
     def count_users(self) -> int:
-        """How many subscribers there are.
+        """Return the number of subscribers.
 
         Raises:
             StoreError: the database could not be read.
@@ -123,7 +139,11 @@ class Accounts:
         return int(row[0]) if row else 0
 
     def groups(self, username: str, domain: str) -> tuple[str, ...]:
-        """Name the user's groups, sorted; an empty domain stands for any.
+        """Return the names of the user's groups, sorted.
+
+        Args:
+            username: the user's name.
+            domain: the user's domain; "" for any domain.
 
         Raises:
             StoreError: the database could not be read.
@@ -137,16 +157,19 @@ class Accounts:
     # -- changes --
 
     def add_user(self, username: str, domain: str, password: str, *, replace: bool = False) -> bool:
-        """Add a subscriber by HA1 for every algorithm; the password itself is not kept.
+        """Add a subscriber with an HA1 for every algorithm. The password itself is not stored.
 
         Args:
-            replace: give an existing user this password, and drop one that is in plain text.
+            username: the username, without the domain.
+            domain: the realm; HA1 is computed with the spelling that challenges have.
+            password: the password in plain text.
+            replace: give an existing user this password, and remove a password stored in plain text.
 
         Returns:
             True for a new user, False for a replaced password.
 
         Raises:
-            ConfigError: a name or password that cannot be used; the user exists and ``replace`` is false; the
+            ConfigError: a name or the password is not valid; the user exists and ``replace`` is false; or the
                 database cannot be written.
         """
         _require("username", username, username_flaw(username))
@@ -161,14 +184,14 @@ class Accounts:
                     f"user {username}@{existing} exists already; to give it a new password, ask for "
                     "replacement (--replace)"
                 )
-            # A row may be under another spelling of the realm than challenges have.
+            # The row of an existing user may have another spelling of the realm than challenges have.
             realm = self.spelling_for(domain)
             hashes = Hashes.of(username, realm, password)
             self.put(username, existing or realm, hashes, exists=existing is not None)
         return existing is None
 
     def delete_user(self, username: str, domain: str) -> bool:
-        """Delete a subscriber and the groups it is in; False when there was none.
+        """Delete a subscriber and its group memberships; return False if there is no such subscriber.
 
         Raises:
             ConfigError: the database cannot be written.
@@ -179,10 +202,11 @@ class Accounts:
         return found > 0
 
     def add_group(self, username: str, domain: str, group: str) -> bool:
-        """Put an existing user into a group; False when it is there already.
+        """Add an existing user to a group; return False if it is a member already.
 
         Raises:
-            ConfigError: no such user; a name that cannot be used; the database cannot be written.
+            ConfigError: there is no such user, the group's name is not valid, or the database cannot be
+                written.
         """
         _require("group", group, group_flaw(group))
         with self.database.changing():
@@ -192,7 +216,7 @@ class Accounts:
             return self.put_group(username, stored, group)
 
     def delete_group(self, username: str, domain: str, group: str) -> bool:
-        """Take a user out of a group; False when it was not in it.
+        """Remove a user from a group; return False if it was not a member.
 
         Raises:
             ConfigError: the database cannot be written.
@@ -201,12 +225,12 @@ class Accounts:
             found = connection.execute(statements.DELETE_GROUP, (username, domain, group)).rowcount
         return found > 0
 
-    # -- the steps of a change, inside Database.changing(); for csvimport, too --
+    # -- the steps of a change, inside Database.changing(); csvimport uses them, too --
 
     def spelling_for(self, domain: str) -> str:
-        """Give the spelling under which users of this domain are hashed, and new ones stored.
+        """Return the spelling of a domain with which HA1 is computed and new rows are stored.
 
-        It is the canonical one, which challenges have; of a realm that is not there yet, the folded one.
+        It is the canonical spelling, which challenges have. A new realm gets its folded spelling.
         """
         folded = fold_realm(domain)
         if self.database.first(statements.IS_SERVED, (folded,)) is not None:
@@ -215,43 +239,46 @@ class Accounts:
         return known[0] if known else folded
 
     def stored_domain(self, username: str, domain: str) -> str | None:
-        """Give the domain of an existing user in the spelling of its row, the folded one first."""
+        """Return the domain of an existing user as its row spells it; None if there is no such user.
+
+        If several rows match, the one with the folded spelling is taken.
+        """
         folded = fold_realm(domain)
         row = self.database.first(statements.STORED_DOMAIN, (username, folded, folded))
         return text(row[0]) if row else None
 
     @property
     def stored_algorithms(self) -> tuple[str, ...]:
-        """Those that a user has whose password is given, the weakest first."""
+        """The algorithms for which the table can store an HA1, the weakest first."""
         columns = self.database.statements.subscriber
         return tuple(name for name, column in HA1_COLUMNS.items() if column in columns)
 
     @property
     def hash_columns(self) -> tuple[str, ...]:
-        """Those of :class:`Hashes` that the table has."""
+        """The columns of :class:`Hashes` that the table has."""
         columns = self.database.statements.subscriber
         return tuple(column for column in Hashes._fields if column in columns)
 
     def holds(self, username: str, domain: str, hashes: Hashes) -> bool:
-        """Whether the row under just these names is as :meth:`put` would leave it."""
+        """Return whether the row with exactly these names already has what :meth:`put` would write."""
         columns, values = self._put_columns(hashes)
         statement = self.database.statements.holds(columns)
         return self.database.first(statement, (username, domain, *values)) is not None
 
     def put(self, username: str, domain: str, hashes: Hashes, *, exists: bool) -> None:
-        """Write one row under just these names; what an existing one had of another password goes."""
+        """Write the row with exactly these names, and leave nothing of an existing user's former password."""
         columns, values = self._put_columns(hashes)
         fitting = self.database.statements
         statement = fitting.update_user(columns) if exists else fitting.insert_user(columns)
         self.database.connection.execute(statement, (*values, username, domain))
 
     def put_group(self, username: str, domain: str, group: str) -> bool:
-        """Write one row of ``grp`` unless it is there; whether it was written."""
+        """Write a row of ``grp`` unless it exists; return whether it was written."""
         statement = self.database.statements.insert_group()
         return self.database.connection.execute(statement, (username, domain, group) * 2).rowcount > 0
 
     def _put_columns(self, hashes: Hashes) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Names and contents of the columns that :meth:`put` writes, as far as the table has them."""
+        """Return the names and contents of the columns that :meth:`put` writes and the table has."""
         contents = {"password": "", **hashes._asdict()}
         columns = self.database.statements.subscriber
         there = {column: value for column, value in contents.items() if column in columns}

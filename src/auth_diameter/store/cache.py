@@ -1,7 +1,8 @@
-"""What a store has said, at hand: in a bounded number of bytes, and until the store says otherwise.
+"""A cache of what a store has returned, bounded in bytes and valid until the store changes.
 
-Strangers choose the names that are looked up, and how long these are. A character takes one byte or four, so
-a number of entries or of characters bounds nothing: a cache counts bytes.
+Untrusted peers choose the names that are looked up, and their length. A character takes one to four bytes in
+memory, so neither a number of entries nor a number of characters bounds the memory. The cache therefore
+counts bytes.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from auth_diameter.store.store import (
     StoreError,
 )
 
-CHECK_SECONDS = 0.5  # after which a change in the store is noticed
-MAX_AGE = 1.0  # seconds for which something is kept where the store cannot tell of changes
-# Bytes of each kind.
+CHECK_SECONDS = 0.5  # between two checks whether the store has changed
+MAX_AGE = 1.0  # seconds for which values are kept if the store cannot report changes
+# Bytes for each kind of key.
 _USERS_ROOM = 32 << 20  # some 50,000 users with their HA1
 _HASHED_ROOM = 8 << 20
 _ALGORITHMS_ROOM = 8 << 20
@@ -32,44 +33,44 @@ _REALMS_ROOM = 4 << 20
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 
-LARGEST = 4096  # bytes of one entry: a name of 253 characters, whatever they are, fits in
-_ENTRY = 96  # bytes of a dict for an entry, just after it has grown and while it grows
-_ROUNDING = 15  # bytes at most: memory is given in steps of 16
-_ASCII = 50 + _ROUNDING  # bytes beside the characters
-_TEXT = 76 + 2 * _ROUNDING  # the same of a text that is not ASCII and of its UTF-8
+LARGEST = 4096  # bytes of one entry; a name of any 253 characters fits
+_ENTRY = 96  # bytes that a dict needs for an entry, at most: while it grows and just after
+_ROUNDING = 15  # bytes at most: memory is allocated in steps of 16
+_ASCII = 50 + _ROUNDING  # bytes of an ASCII string besides its characters
+_TEXT = 76 + 2 * _ROUNDING  # the same for any other string and its cached UTF-8
 
 
 class Watcher(Protocol):
-    """Who is told how the store does."""
+    """An observer of the store's availability."""
 
     def store_failed(self, error: StoreError) -> None:
-        """It cannot be read, as was not known."""
+        """Note that the store cannot be read; called once for each new cause."""
 
     def store_recovered(self) -> None:
-        """It can be read again."""
+        """Note that the store can be read again."""
 
 
 class Cache:
-    """What one store has said, at hand.
+    """A cache of the values of one store.
 
     ::
 
         if cache.is_due(now):
             await cache.check(now)
-        value = cache.get(key)                      # None: it is not at hand
-        found = await cache.fetch([key, …])         # one call for all that is lacking
+        value = cache.get(key)                      # None: not cached
+        found = await cache.fetch([key, …])         # one call for all missing keys
 
-    Group checks are not kept: each is asked for.
+    Group memberships are not cached: the store is asked each time.
 
     Args:
-        store: whoever knows HA1.
-        watcher: who is told when it cannot be read, and when it can again.
+        store: the store to ask.
+        watcher: is told when the store cannot be read, and when it can be read again.
 
     Attributes:
-        realms: what is at hand, to read; by the key without its kind.
-        users: what is at hand, to read; by the key without its kind.
-        hashed_users: what is at hand, to read; by the key without its kind.
-        algorithms: what is at hand, to read; by the key without its kind.
+        realms: the cached spellings, by realm. Read only.
+        users: the cached HA1, by username, realm and algorithm. Read only.
+        hashed_users: the cached HA1, by hashed username, realm and algorithm. Read only.
+        algorithms: the cached offers, by username and realm. Read only.
     """
 
     def __init__(self, store: Store, watcher: Watcher) -> None:
@@ -88,17 +89,17 @@ class Cache:
         self._check_at = 0.0
         self._version: int | None = -1
         self._cleared_at = 0.0
-        self._era = 0  # counts how often all was forgotten
-        self._failure: StoreError | None = None  # until the next check
-        self._reported: str | None = None  # what is wrong, as the watcher was told
+        self._era = 0  # the number of times that the cache was cleared
+        self._failure: StoreError | None = None  # raised by all fetches until the next check
+        self._reported: str | None = None  # the failure that was last reported to the watcher
 
     def get(self, key: Key) -> Any | None:
-        """The value of `key`, of the type that its class names; None: it is not at hand."""
+        """Return the value of `key`, of the type that the key's class names; None if it is not cached."""
         kept = self._kinds.get(key.kind)
         return None if kept is None else kept.get(key[:-1])
 
     def is_due(self, now: float) -> bool:
-        """Whether the store is to be asked for changes.
+        """Return whether the store is due for a check for changes.
 
         Args:
             now: seconds since 1970.
@@ -106,9 +107,9 @@ class Cache:
         return not self._check_at - CHECK_SECONDS <= now < self._check_at
 
     async def check(self, now: float) -> None:
-        """Forgets all where the store has changed, or cannot be read.
+        """Clear the cache if the store has changed or cannot be read.
 
-        Somebody may just be deleting a user.
+        While the store cannot be read, no cached value is used: the user may have been deleted.
 
         Args:
             now: seconds since 1970.
@@ -137,10 +138,16 @@ class Cache:
             kept.clear()
 
     async def fetch(self, keys: Collection[Key]) -> Found:
-        """Asks the store for all these keys, and keeps what it says.
+        """Fetch all these keys from the store, and cache their values.
 
-        After a failure all fetches fail until the next check, for a locked database costs its time limit each
-        time. The watcher is told of each failure once, and of its end.
+        After a failure, every fetch fails until the next check: each attempt on a locked database would take
+        its full time limit. The watcher is told once of each failure, and once of the recovery.
+
+        Args:
+            keys: the keys to fetch.
+
+        Returns:
+            A value for each key.
 
         Raises:
             StoreError: the store cannot be read.
@@ -156,7 +163,7 @@ class Cache:
         if self._reported is not None:
             self._reported = None
             self._watcher.store_recovered()
-        if era == self._era:  # else it may be older than the change that was noticed meanwhile
+        if era == self._era:  # else the values may be older than a change that was noticed meanwhile
             for key, value in found.items():
                 kept = self._kinds.get(key.kind)
                 if kept is not None:
@@ -171,20 +178,21 @@ class Cache:
 
 
 class BoundedCache(Generic[_K, _V]):
-    """A dict of at most `max_bytes`; of one thread at a time.
+    """A dict of at most `max_bytes`, for one thread at a time.
 
-    It has two halves, young and old. A new entry goes into the young half. When that is full it becomes the
-    old one, and what was the old one is dropped. An entry that is asked for in the old half goes into the
-    young one again. So what is in use stays, while strangers fill the rest.
+    It has a young half and an old half. A new entry goes into the young half. When the young half is full, it
+    becomes the old half, and the former old half is dropped. An entry that is found in the old half moves to
+    the young half. So entries in use stay, even if untrusted peers fill the cache with others.
 
-    Keys and values are strings, numbers, None, or tuples of such. A value is never None.
+    Keys and values are strings, numbers, None, or tuples of these. A value is never None.
 
     Args:
-        max_bytes: of keys, values and the dicts. What several entries share counts for each of them.
+        max_bytes: the bound for keys, values and the dicts. An object that several entries share counts for
+            each of them.
 
     Attributes:
-        young: the young half, to read. Where each instruction counts, ``cache.young.get(key) or
-            cache.get(key)`` spares a call for what is in use.
+        young: the young half. Read only. In hot code, ``cache.young.get(key) or cache.get(key)`` saves a call
+            for entries in use.
     """
 
     __slots__ = ("_half", "_old", "_used", "young")
@@ -196,7 +204,7 @@ class BoundedCache(Generic[_K, _V]):
         self._used = 0  # bytes of the young half
 
     def get(self, key: _K) -> _V | None:
-        """The value of `key`; None: it is not kept."""
+        """Return the value of `key`; None if it is not cached."""
         found = self.young.get(key)
         if found is None and self._old:
             found = self._old.get(key)
@@ -205,7 +213,7 @@ class BoundedCache(Generic[_K, _V]):
         return found
 
     def put(self, key: _K, value: _V) -> None:
-        """Keeps `value`, in place of any other of this key. What is larger than `LARGEST` is not kept."""
+        """Set the value of `key`. An entry larger than `LARGEST` is not kept."""
         size = _ENTRY + size_of(key) + size_of(value)
         if size > LARGEST:
             self.pop(key)
@@ -220,28 +228,29 @@ class BoundedCache(Generic[_K, _V]):
         self._used += size
 
     def pop(self, key: _K) -> None:
-        """Forgets `key`, where it is kept."""
+        """Remove `key` if it is cached."""
         found = self.young.pop(key, None)
         if found is not None:
             self._used -= _ENTRY + size_of(key) + size_of(found)
         self._old.pop(key, None)
 
     def clear(self) -> None:
-        """Forgets all."""
+        """Remove all entries."""
         self.young = {}
         self._old = {}
         self._used = 0
 
     def __len__(self) -> int:
-        """How many entries are kept; one that is in both halves counts twice."""
+        """Return the number of entries; an entry in both halves counts twice."""
         return len(self.young) + len(self._old)
 
 
 def size_of(thing: object) -> int:
-    """Bytes that `thing` takes in memory, with all that is in it where it is a tuple; always the same.
+    """Return how many bytes `thing` takes in memory, tuples with all their items; an upper bound.
 
-    Each character that is not ASCII may take four bytes, and four more for UTF-8, which Python keeps beside
-    a text once a database was asked for it. So all count eight where one is not ASCII.
+    A character of a string that is not ASCII may take four bytes, and four more for the UTF-8 that Python
+    caches once the string was a database parameter. So each of its characters counts eight bytes. The result
+    for the same object is always the same.
     """
     if isinstance(thing, str):
         return _ASCII + len(thing) if thing.isascii() else _TEXT + 8 * len(thing)

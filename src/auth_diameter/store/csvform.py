@@ -1,9 +1,9 @@
-"""How a file of subscribers is written: its separator, its columns, and how values are quoted.
+"""The form of a CSV file of subscribers: its separator, its columns and its quoting.
 
-It all follows from the first line, or the file is refused with what to do: nothing is guessed that could be
-something else. A value is quoted as RFC 4180 has it. Between tabs alone that is not so, for MariaDB, MySQL
-and PostgreSQL quote nothing there and write backslashes their own way: unless the first line is quoted, a
-value is as it stands, and one that may mean two things is refused.
+The form is derived from the first line. If that line is ambiguous, the file is refused with advice. Values
+are quoted as in RFC 4180. Tab-separated files are the exception: MariaDB, MySQL and PostgreSQL do not quote
+values there, and each escapes with backslashes in its own way. Unless the first line is quoted, such a value
+is taken literally, and an ambiguous value is refused.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import BinaryIO, Final, Literal, NamedTuple
 from auth_diameter.store.hashes import HA1_LENGTHS, Hashes
 from auth_diameter.store.names import domain_flaw, username_flaw
 
-#: A line longer than this many bytes is no line of a CSV file but something else.
+#: The longest line in bytes. A file with a longer line is not a CSV file.
 MAX_LINE: Final = 64 * 1024
 
 _SEPARATORS: Final = ",;\t"
@@ -24,15 +24,15 @@ _COLUMNS: Final = frozenset({"username", "domain", "password", *Hashes._fields, 
 _HEX: Final = re.compile("[0-9A-Fa-f]+")
 _SEPARATOR_LINE: Final = re.compile(r"sep=(.)\r?\n?", re.IGNORECASE)  # Excel's
 
-#: Tables that are known without a header, by what stands in their rows; Kamailio's as it is now, with the
-#: columns of OpenSIPS as `user add` leaves it, and as Kamailio 4 had it.
+#: Tables that are recognised without a header, by the contents of a row: Kamailio's current table, the same
+#: with the columns of OpenSIPS that `user add` adds, and the table of Kamailio 4.
 _LAYOUTS: Final = (
     ("id", "username", "domain", "password", "ha1", "ha1b"),
     ("id", "username", "domain", "password", "ha1", "ha1b", "ha1_sha256", "ha1_sha512t256"),
     ("id", "username", "domain", "password", "email_address", "ha1", "ha1b", "rpid"),
 )
 
-#: How other files begin, and what to do with them.
+#: The first bytes of files that are not CSV, and the advice for each.
 _NO_CSV: Final = (
     (b"SQLite format 3\0", "is a database, not CSV: name it with --db"),
     (b"PK\3\4", "is a workbook or an archive, not CSV: save it as 'CSV UTF-8'"),
@@ -42,33 +42,37 @@ _NO_CSV: Final = (
 
 
 class FormFlaw(Exception):  # noqa: N818 -- it never leaves the import
-    """What is wrong with the form of a file, for the end of a line that names it."""
+    """A flaw in the form of a file. Its text completes a sentence that begins with the file's name."""
 
 
 class LineTooLongError(Exception):
-    """A line is longer than :data:`MAX_LINE`."""
+    """A line that is longer than :data:`MAX_LINE`."""
 
 
 class Form(NamedTuple):
-    """How the lines of a file are to be read."""
+    """The form of a file: how to read its lines."""
 
     separator: str
-    column: dict[str, int]  # where each column is that is used
-    width: int  # columns in all
-    header: bool  # whether the first line is one
-    not_used: tuple[str, ...]  # titles of the others
-    plain: bool  # values are not quoted
+    column: dict[str, int]  # the index of each column that is used, by its name
+    width: int  # the number of all columns
+    header: bool  # whether the first line is a header
+    not_used: tuple[str, ...]  # the titles of the other columns
+    plain: bool  # whether values are taken literally, without quoting
 
     @property
     def quoting(self) -> Literal[0, 3]:
-        """How values are quoted, for csv.reader."""
+        """The ``quoting`` argument for csv.reader."""
         return csv.QUOTE_NONE if self.plain else csv.QUOTE_MINIMAL
 
     def value(self, row: list[str], name: str) -> str:
-        """What a row has in a column.
+        """Return the value of a column.
+
+        Args:
+            row: a row of the file.
+            name: the name of a column that is used.
 
         Raises:
-            FormFlaw: it could mean two things.
+            FormFlaw: the value is ambiguous.
         """
         value = row[self.column[name]]
         if self.plain:
@@ -82,9 +86,9 @@ class Form(NamedTuple):
         return value
 
     def groups(self, value: str) -> list[str]:
-        """The names in a value of the column ``groups``: ``;`` is between them.
+        """Split a value of the column ``groups`` into names, at each ``;``.
 
-        Where ``;`` separates columns it is that only in quotation marks, and ``,`` is, too.
+        If ``;`` also separates the columns, then ``,`` separates names, too, and a ``;`` must be quoted.
         """
         if self.separator == ";":
             value = value.replace(",", ";")
@@ -92,12 +96,12 @@ class Form(NamedTuple):
 
 
 def lines(source: BinaryIO) -> Iterator[str]:
-    """Lines as text, one at a time, so that an error has a line number and a bound.
+    """Yield the lines as text, one at a time, so that an error has a line number.
 
     Raises:
-        FormFlaw: the first one is none of a text file.
-        UnicodeDecodeError: it is not UTF-8.
-        LineTooLongError: or too long.
+        FormFlaw: the first line shows that this is not a text file.
+        UnicodeDecodeError: a line is not UTF-8.
+        LineTooLongError: a line is longer than :data:`MAX_LINE`.
     """
     encoding = "utf-8-sig"
     first = True
@@ -122,10 +126,10 @@ def _check_beginning(line: bytes) -> None:
 
 
 def separator_line(line: str) -> str | None:
-    """The separator that a first line ``sep=;`` names, as Excel writes it; None: it is no such line.
+    """Return the separator from a first line ``sep=;``, as Excel writes it; None for any other line.
 
     Raises:
-        FormFlaw: it is another one than ours.
+        FormFlaw: the line names a separator that is not supported.
     """
     found = _SEPARATOR_LINE.fullmatch(line)
     if found is None:
@@ -136,13 +140,14 @@ def separator_line(line: str) -> str | None:
 
 
 def form_of(line: str, separator: str | None = None) -> Form:
-    """The form of a file by its first line: a header, or a row of a table that we know.
+    """Return the form of a file, from its header or from the first row of a known table.
 
     Args:
-        separator: the one that a line before it has named.
+        line: the first line, after a line ``sep=`` if there is one.
+        separator: the separator from a line ``sep=``; None if there is none.
 
     Raises:
-        FormFlaw: it is neither; the line tells what to write.
+        FormFlaw: the line is neither a header nor a row of a known table. The text says what to write.
     """
     cells = {one: _cells(line, one) for one in separator or _SEPARATORS}
     known = [(one, layout) for one, found in cells.items() for layout in _LAYOUTS if _fits(layout, found)]
@@ -150,13 +155,13 @@ def form_of(line: str, separator: str | None = None) -> Form:
         ((one, layout),) = known
         column = {name: index for index, name in enumerate(layout) if name in _COLUMNS}
         return Form(one, column, len(layout), False, (), _is_plain(one, line))
-    # The first one that splits off most titles; where there are none, there is no header.
+    # The separator that yields the most known titles; if none yields any, there is no header.
     best = max(cells, key=lambda one: len(_COLUMNS & set(map(_folded, cells[one]))))
     if _COLUMNS & set(map(_folded, cells[best])):
         return _by_header(cells[best], best, line)
     if not any(one in line for one in cells):
         raise FormFlaw("holds neither comma nor semicolon nor tab; write username,domain,password")
-    # The line itself is not repeated: there may be a password in it.
+    # The message does not quote the line, which may contain a password.
     raise FormFlaw(
         "does not name the columns: put a header line in front of it, as username,domain,password or, of"
         " Kamailio's table, id,username,domain,password,ha1,ha1b"
@@ -198,7 +203,7 @@ def _by_header(titles: list[str], separator: str, line: str) -> Form:
 
 
 def _fits(layout: tuple[str, ...], cells: list[str]) -> bool:
-    """Whether a row can be of this table and hardly of another one: it has an HA1 where that must be."""
+    """Return whether the cells match this table; an HA1 column makes a match by chance unlikely."""
     return len(layout) == len(cells) and all(map(_can_be, layout, cells))
 
 
@@ -220,5 +225,5 @@ def _can_be(name: str, cell: str) -> bool:
 
 
 def is_digest(name: str, value: str) -> bool:
-    """Whether the value can stand in that column of hashes."""
+    """Return whether the value has the length and the digits of a hash in the column `name`."""
     return len(value) == HA1_LENGTHS[name] and _HEX.fullmatch(value) is not None

@@ -1,26 +1,27 @@
-"""Subscribers from a CSV file: all of it is checked before any of it is written.
+"""Import of subscribers from a CSV file. The whole file is checked before anything is written.
 
-The file is UTF-8, with or without a byte order mark, and begins with a header line that names its
-columns, in any order and case, separated by comma, semicolon or tab::
+The file is UTF-8, with or without a byte order mark. Its header line names the columns, in any order and
+case, separated by comma, semicolon or tab::
 
     username,domain,password[,groups]
     username,domain,ha1[,ha1b][,ha1_sha256][,ha1_sha512t256][,groups]
 
-Other columns are not used. ``groups`` holds names separated by ``;``, in a file whose columns are separated
-by that by ``,``. :mod:`auth_diameter.store.csvform` finds the form out.
+Other columns are ignored. ``groups`` holds names separated by ``;``, or by ``,`` in a file whose columns are
+separated by ``;``. :mod:`auth_diameter.store.csvform` determines the form of the file.
 
-A password is hashed at once, for every algorithm, under the spelling of the realm that the table has, and
-kept nowhere. A hash next to it must be the password's own. Where there is no password, the hashes are taken
-as they are: they were made with the realm as it is spelled in the row, so the row keeps that spelling, which
-challenges then have, and is refused where the table or an earlier row has the realm in another one.
+A password is hashed at once, for every algorithm and with the table's spelling of the realm; it is never
+stored. If a row has a password and a hash, the hash must be that of the password. If a row has no password,
+its hashes are taken as they are. They were computed with the realm as the row spells it, so a new realm keeps
+that spelling, and challenges will have it. The row is refused if the table or an earlier row spells the realm
+differently.
 
-The first pass reads the source once, so a pipe will do, and gathers names and hashes in a temporary
-table of SQLite's: on disk, deleted when the process ends however it ends, and with no password in
-it. The second pass copies that table in short transactions. So a file with a bad row changes
-nothing, memory does not grow with the file, other writers get their turn, and readers do not wait.
-A process that is killed in the second pass leaves a whole database with some of the file's
-users. The same import again completes it, for a user who is there just as the file has it is no
-conflict.
+The first pass reads the source once, so the source may be a pipe. It puts names and hashes into a temporary
+SQLite table. That table is on disk, contains no password, and is deleted when the process ends, however it
+ends. The second pass copies the table in short transactions. So a file with a bad row changes nothing, memory
+does not grow with the file, other writers get their turn, and readers do not wait.
+
+If the process is killed during the second pass, the database is consistent and has some of the file's users.
+The same import again adds the others, since a user who exists with the same password is not a conflict.
 """
 
 from __future__ import annotations
@@ -53,32 +54,32 @@ from auth_diameter.store.names import (
 )
 from auth_diameter.store.sqlite_file import Database
 
-#: Called after each batch: which pass, users done so far, and how many there are (None: not known).
+#: A callback after each batch. Arguments: the pass, the users done so far, and all users (None: not known).
 Progress = Callable[[Literal["check", "write"], int, int | None], None]
 
-#: Users in one transaction; some 10 ms of work, for which another writer waits.
+#: Users in one transaction: some 10 ms of work, during which other writers wait.
 BATCH: Final = 1000
-#: After so many bad rows the rest of the file is not read.
+#: Bad rows after which the rest of the file is not read.
 MAX_PROBLEMS: Final = 20
 
 _MAX_DOMAINS: Final = 10_000
-#: Memory for the temporary table, in KiB; the index of a million users fits into it.
+#: Memory for the temporary table in KiB; the index of a million users fits.
 _CACHE_KIB: Final = 32 * 1024
 
 _NEW: Final = 0
-_REPLACED: Final = 1  # the user exists, and gets another password
-_THERE: Final = 2  # the user exists with just this password
+_REPLACED: Final = 1  # the user exists and gets another password
+_THERE: Final = 2  # the user exists with the same password
 
-# line, username, domain, the hashes, groups, one of the three above
+# line, username, domain, the four hashes, groups, one of the three states above
 _Staged = tuple[int, str, str, str, str, str, str, str, int]
 
 
 class CsvError(ConfigError):
-    """Rows that cannot be imported; nothing of the file was written.
+    """Rows of a CSV file that cannot be imported. Nothing of the file was written.
 
     Attributes:
-        problems: a line for each, with file, line number, column and what is wrong; never a password or a
-            hash. At most :data:`MAX_PROBLEMS`.
+        problems: one line for each problem, at most :data:`MAX_PROBLEMS`. A line has the file, the line
+            number, the column and the flaw, but never a password or a hash.
     """
 
     def __init__(self, problems: tuple[str, ...]) -> None:
@@ -89,10 +90,14 @@ class CsvError(ConfigError):
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What an import has written.
+    """The result of an import.
 
     Attributes:
-        not_used: the titles of the file's columns that mean nothing here.
+        added: the number of new users.
+        replaced: the number of users with a new password.
+        unchanged: the number of users who existed with the same password.
+        memberships: the number of new group memberships.
+        not_used: the titles of the file's ignored columns.
     """
 
     added: int
@@ -111,18 +116,24 @@ def import_csv(
     batch: int = BATCH,
     progress: Progress | None = None,
 ) -> Imported:
-    """Import the subscribers of a CSV file into a store that is open for writing.
+    """Import the subscribers of a CSV file into a store.
 
     Args:
+        accounts: the store, open for writing.
         source: a binary stream, read once to its end and not closed.
-        name: what to call the source in errors.
-        replace: let a row replace the password of an existing user; groups are only added.
-        batch: users in one transaction.
+        name: the name of the source in errors.
+        replace: let a row replace the password of an existing user. Group memberships are added, never
+            removed.
+        batch: the number of users in one transaction.
+        progress: is called after each batch.
+
+    Returns:
+        The numbers of users and memberships written.
 
     Raises:
-        CsvError: rows are bad, name a user twice, or one that exists with another password and ``replace`` is
-            false; nothing was written.
-        ConfigError: the database cannot be written; the message says how many users are in.
+        CsvError: rows are bad, name a user twice, or name a user who exists with another password while
+            ``replace`` is false. Nothing was written.
+        ConfigError: the database cannot be written. The message says how many users are imported.
     """
     if not accounts.database.writable:
         raise ConfigError(f"{accounts.database.path}: was opened for reading only")
@@ -144,14 +155,14 @@ def _silent(stage: str, done: int, total: int | None) -> None:
 
 
 class _Flaw(Exception):  # noqa: N818 -- it never leaves this module
-    """What is wrong with one row."""
+    """A flaw of one row."""
 
     def __init__(self, column: str, what: str) -> None:
         super().__init__(f"column {column}: {what}")
 
 
 class _Check:
-    """Reads, checks and hashes rows, and puts them into the temporary table."""
+    """The first pass: reads, checks and hashes the rows, and puts them into the temporary table."""
 
     def __init__(self, accounts: Accounts, name: str, *, replace: bool) -> None:
         self._accounts = accounts
@@ -163,7 +174,7 @@ class _Check:
         self.not_used: tuple[str, ...] = ()
 
     def run(self, source: BinaryIO, batch: int, report: Progress) -> int:
-        """Fill the temporary table; give the number of rows in it."""
+        """Fill the temporary table; return the number of its rows."""
         total = 0
         rows: list[_Staged] = []
         for staged in self._rows(source):
@@ -188,8 +199,8 @@ class _Check:
         self._problems.append(f"{self._name}, line {line}: {what}")
 
     def _rows(self, source: BinaryIO) -> Iterator[_Staged]:
-        line = 1  # where what is read begins
-        before = 0  # lines that the reader does not count
+        line = 1  # the line where the current row begins
+        before = 0  # lines before the first that the reader counts
         reader = None
         try:
             text = lines(source)
@@ -236,11 +247,11 @@ class _Check:
             self._problem(line, f"is longer than {MAX_LINE} bytes")
 
     def _checked(self, line: int, row: list[str], form: Form) -> _Staged:
-        """Check one row and hash what is in it.
+        """Check one row and hash its password.
 
         Raises:
-            _Flaw: it cannot be imported.
-            FormFlaw: nor be read.
+            _Flaw: the row cannot be imported.
+            FormFlaw: a value is ambiguous.
         """
         given = {name: form.value(row, name) for name in form.column}
         username, domain = given["username"], given["domain"]
@@ -260,13 +271,15 @@ class _Check:
         return line, *account, *hashes, groups, state
 
     def _realm(self, domain: str, line: int, *, hashed: bool) -> _Realm:
-        """Check a domain, and give its realm; remembered, as they repeat.
+        """Check a domain and return its realm. The result is cached, as domains repeat.
 
         Args:
-            hashed: whether the file has HA1, and a new realm therefore its spelling.
+            domain: the domain as the row spells it.
+            line: the line of the row.
+            hashed: whether the file has HA1, so that a new realm keeps the row's spelling.
 
         Raises:
-            _Flaw: it cannot be a domain.
+            _Flaw: the domain is not valid.
         """
         folded = fold_realm(domain)
         realm = self._realms.get(folded)
@@ -284,7 +297,7 @@ class _Check:
         return realm
 
     def _first_seen(self, folded: str, spelling: str, line: int) -> _Realm:
-        """The realm as the first row has it that names it; kept on disk, for there may be many."""
+        """Return a new realm as the first row spells it; kept on disk, as there may be many such realms."""
         with self._accounts.database.scratch() as connection:
             connection.execute("INSERT OR IGNORE INTO temp.realms VALUES (?, ?, ?)", (folded, spelling, line))
             found, first = connection.execute(
@@ -293,13 +306,16 @@ class _Check:
         return _Realm(found.decode(), first)
 
     def _stage(self, rows: list[_Staged]) -> None:
-        if self._problems:  # nothing of the file will be written; only the checks go on
+        if self._problems:  # nothing of the file will be written, but the checks continue
             return
         with self._accounts.database.scratch() as connection:
             connection.executemany("INSERT INTO temp.incoming VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     def _find_repeats(self) -> None:
-        """Index the table, which sorts it at once and not row by row, and look for equal users."""
+        """Index the temporary table and find users who are in it twice.
+
+        To build the index after all rows is faster than to update it for each row.
+        """
         with self._accounts.database.scratch() as connection:
             connection.execute("CREATE INDEX temp.incoming_idx ON incoming (username, domain)")
             repeats = connection.execute(
@@ -313,17 +329,17 @@ class _Check:
 
 
 class _Realm(NamedTuple):
-    """A realm as HA1 is made for it and challenges will have it."""
+    """A realm in the spelling with which HA1 is computed, and which challenges will have."""
 
     spelling: str
-    line: int | None  # of the file, where it is spelled so first; None: the table has it
+    line: int | None  # the first line of the file with this spelling; None: the table has the realm
 
 
 def _hashes(given: Mapping[str, str], realm: _Realm) -> Hashes:
-    """What is to be stored for a row: hashes of its password, or those that it has.
+    """Return the hashes to store for a row: those of its password, or those that the row has.
 
     Raises:
-        _Flaw: they cannot be, or would let nobody in.
+        _Flaw: the password or a hash is not valid, or no digest could match the hash.
     """
     username, domain, password = given["username"], given["domain"], given.get("password", "")
     if "ha1" not in given or password:
@@ -352,7 +368,7 @@ def _hashes(given: Mapping[str, str], realm: _Realm) -> Hashes:
 
 
 def _digest(column: str, value: str) -> str:
-    """A hash in lower case, which may be missing where it is not the first of them."""
+    """Return a hash in lower case. Only the column ``ha1`` requires one."""
     if (column == "ha1" or value) and not is_digest(column, value):
         raise _Flaw(column, f"must be {HA1_LENGTHS[column]} hex digits")
     return value.lower()
@@ -372,9 +388,10 @@ def _checked_groups(names: list[str]) -> list[str]:
 def _write(
     accounts: Accounts, total: int, batch: int, report: Progress, not_used: tuple[str, ...]
 ) -> Imported:
-    """Copy the temporary table in the order of the names.
+    """Copy the temporary table to the database, in the order of the names.
 
-    In that order each transaction changes few pages; in the file's order, almost one page a user.
+    In this order a transaction changes few pages. In the file's order it would change almost one page for
+    each user.
     """
     done = replaced = unchanged = memberships = 0
     hashes = ", ".join(accounts.hash_columns)
@@ -389,7 +406,7 @@ def _write(
                     " LIMIT 1 OFFSET ?",
                     (*first, size - 1),
                 ).fetchone()
-                # Most rows are new and without groups: those never come up into Python.
+                # Most rows are new and without groups: SQLite copies them without Python.
                 connection.execute(
                     f"INSERT INTO main.subscriber (username, domain, {hashes})"  # noqa: S608 -- constants
                     f" SELECT username, domain, {hashes} FROM temp.incoming WHERE {_BETWEEN}"
@@ -404,7 +421,7 @@ def _write(
                 for *values, state in rest:
                     username, domain, *found, groups = (value.decode() for value in values)
                     if state != _NEW:
-                        # Looked for again: somebody may have deleted it since the first pass.
+                        # Another process may have deleted the user since the first pass.
                         exists = accounts.stored_domain(username, domain) is not None
                         if state == _REPLACED or not exists:
                             accounts.put(username, domain, Hashes(*found), exists=exists)

@@ -1,6 +1,7 @@
-"""HA1: how it is computed, and in which columns a table keeps it.
+"""HA1: how it is computed, and which column of a table has it.
 
-An HA1 is as good as a password to whoever reads it: neither is ever in a repr, a log line or an exception.
+An HA1 is equivalent to the password for anyone who obtains it. Neither is ever in a repr, a log line or an
+exception.
 """
 
 from __future__ import annotations
@@ -13,17 +14,21 @@ from typing import Final, NamedTuple
 
 from auth_diameter.store.store import Candidates
 
-#: Of each algorithm of RFC 7616 6.1 its name in hashlib.
+#: The name in hashlib of each algorithm of RFC 7616 6.1.
 HASHES: Final = {"MD5": "md5", "SHA-256": "sha256", "SHA-512-256": "sha512_256"}
 
 
 def compute_ha1(username: str, realm: str, password: str | bytes, algorithm: str = "MD5") -> str:
-    """``H(username ":" realm ":" password)`` in lower-case hex digits (RFC 7616 3.4.2).
+    """Return ``H(username ":" realm ":" password)`` in lower-case hex digits (RFC 7616 3.4.2).
 
-    For ``ha1b``, pass ``user@domain`` for the username.
+    Args:
+        username: the username; for ``ha1b``, ``user@domain``.
+        realm: the realm as the challenge spells it.
+        password: the password; a string is encoded in UTF-8.
+        algorithm: ``"MD5"``, ``"SHA-256"`` or ``"SHA-512-256"``.
 
     Raises:
-        UnicodeEncodeError: a name holds a lone surrogate.
+        UnicodeEncodeError: an argument contains a lone surrogate.
     """
     secret = password if isinstance(password, bytes) else password.encode()
     material = f"{username}:{realm}:".encode() + secret
@@ -31,10 +36,9 @@ def compute_ha1(username: str, realm: str, password: str | bytes, algorithm: str
 
 
 class Hashes(NamedTuple):
-    """What ``subscriber`` keeps of a password, each in its column; "" where there is none.
+    """The hashes of a password, one for each column of ``subscriber``; "" for a column without one.
 
-    Kamailio's table has the first two, OpenSIPS' the first and the last two. All are as good as the
-    password to whoever reads them.
+    Kamailio's table has the first two columns. OpenSIPS' table has the first and the last two.
     """
 
     ha1: str
@@ -50,7 +54,7 @@ class Hashes(NamedTuple):
         """Hash a password for every algorithm.
 
         Raises:
-            UnicodeEncodeError: a name holds a lone surrogate.
+            UnicodeEncodeError: an argument contains a lone surrogate.
         """
         return cls(
             compute_ha1(username, realm, password),
@@ -64,22 +68,23 @@ class Hashes(NamedTuple):
 HA1_DIGITS: Final = {"MD5": 32, "SHA-256": 64, "SHA-512-256": 64}
 #: The column with the HA1, by algorithm.
 HA1_COLUMNS: Final = {"MD5": "ha1", "SHA-256": "ha1_sha256", "SHA-512-256": "ha1_sha512t256"}
-#: Hex digits of an HA1, by column; ``ha1b`` is an MD5, too.
+#: Hex digits of an HA1, by column; ``ha1b`` is an MD5 hash, too.
 HA1_LENGTHS: Final = {"ha1b": 32, **{column: HA1_DIGITS[one] for one, column in HA1_COLUMNS.items()}}
-#: What an HA1 may look like in a table, by its number of digits.
+#: The form of an HA1 in a table, by its number of digits.
 HEX_DIGITS: Final = {digits: re.compile(rb"[0-9A-Fa-f]{%d}" % digits) for digits in (32, 64)}
 
 _NOBODYS: Final = secrets.token_hex(32)
 
 
 def candidates(places: Sequence[str | None], algorithm: str) -> Candidates:
-    """Put the HA1 of one user together; an HA1 that nobody has fills each gap.
+    """Combine the HA1 of one user; an HA1 that matches no password takes the place of each missing one.
 
-    Where an object lies in memory shows in its time. So every user, known or unknown, gets a string of its
-    own: lower() makes it.
+    The memory location of an object affects the time to read it. So ``lower()`` makes a new string for each
+    user, known or unknown.
 
     Args:
-        places: one HA1 or two in hex digits; None stands for each one that is missing.
+        places: one or two HA1 in hex digits; None for a missing one.
+        algorithm: ``"MD5"``, ``"SHA-256"`` or ``"SHA-512-256"``.
     """
     nobodys = _NOBODYS[: HA1_DIGITS[algorithm]]
     return Candidates(any(places), "".join([ha1 or nobodys for ha1 in places]).lower())

@@ -1,7 +1,7 @@
-"""Usernames, realms, groups and passwords: what they may hold, and how they compare.
+"""Usernames, realms, groups and passwords: which characters they may have, and how they are compared.
 
-Each ``*_flaw`` says what is wrong as the end of a sentence, and the caller puts the place in front. None
-repeats the text that it was given.
+Each ``*_flaw`` function returns a flaw as the end of a sentence. The caller adds the subject. The text itself
+is never quoted.
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ from typing import Final
 
 from auth_diameter._core import ConfigError
 
-# C0, DEL and C1 controls; lone surrogates, which UTF-8 cannot carry.
+# C0, DEL and C1 control characters, and lone surrogates, which UTF-8 cannot encode.
 _NOT_TEXT: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _ASCII_LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
 def fold_realm(realm: str) -> str:
-    """Give the realm in the form under which realms are compared: ASCII letters in lower case."""
+    """Return the realm with ASCII letters in lower case, the form in which realms are compared."""
     return realm.lower() if realm.isascii() else realm.translate(_ASCII_LOWER)
 
 
 def is_text(value: str) -> bool:
-    """Whether the text could be stored at all: UTF-8 can carry it, and no control is in it."""
+    """Return whether a store could have this text: UTF-8 can encode it, and it has no control character."""
     return not _NOT_TEXT.search(value)
 
 
 def split_account(account: str) -> tuple[str, str]:
-    """Split ``user@domain`` at its last ``@``, for a domain never holds one.
+    """Split ``user@domain`` at its last ``@``, since a domain never contains one.
 
     Raises:
-        ConfigError: there is no ``@`` or nothing on one side of it.
+        ConfigError: there is no ``@``, or the part before or after it is empty.
     """
     username, _, domain = account.rpartition("@")
     if not username or not domain:
@@ -40,27 +40,27 @@ def split_account(account: str) -> tuple[str, str]:
 
 
 def user_part(username: str, realm: str) -> str | None:
-    """Give ``user`` of a digest username ``user@domain``, where the domain is the realm.
+    """Return ``user`` of a digest username ``user@domain`` whose domain is the realm.
 
-    With another domain it is never ``user``: the digest would prove the password of one account while it
-    names another.
+    A username with another domain does not stand for ``user``: the digest would prove the password of one
+    account and name another.
 
     Returns:
-        None where the username has no domain, or another one.
+        The user part; None if the username has no domain or another one.
     """
     user, at, domain = username.rpartition("@")
     return user if at and fold_realm(domain) == fold_realm(realm) else None
 
 
 def username_flaw(username: str) -> str | None:
-    """Say what keeps this text from being a username, or None when nothing does."""
+    """Return why the text is not a valid username, or None if it is valid."""
     if ":" in username:
         return "holds ':', which ends the username where HA1 is hashed (RFC 7616 3.4.2)"
     return _name_flaw(username)
 
 
 def domain_flaw(domain: str) -> str | None:
-    """Say what keeps this text from being a domain, or None when nothing does."""
+    """Return why the text is not a valid domain, or None if it is valid."""
     for character in '"\\@':
         if character in domain:
             return f"holds {character!r}, which a domain cannot have"
@@ -68,14 +68,14 @@ def domain_flaw(domain: str) -> str | None:
 
 
 def group_flaw(group: str) -> str | None:
-    """Say what keeps this text from being a group's name, or None when nothing does."""
+    """Return why the text is not a valid name of a group, or None if it is valid."""
     if ";" in group:
         return "holds ';', which separates groups"
     return _name_flaw(group)
 
 
 def password_flaw(password: str) -> str | None:
-    """Say what keeps this text from being a password, or None; the text itself is not repeated."""
+    """Return why the text is not a valid password, or None if it is valid."""
     if not password:
         return "is empty, which would let anybody in"
     return _character_flaw(password)

@@ -1,43 +1,46 @@
-"""How often something is done again that may take long."""
+"""A limit to how often slow work is repeated."""
 
 from __future__ import annotations
 
 import time
 from typing import Final
 
-#: After work that took long, the next time comes this many times as long after it: it costs one part in 20.
+#: After slow work, the pause is this many times as long: the work takes one part in 20 of the time.
 _SHARE: Final = 20
-#: What takes less than this, in seconds, may be done again at any time.
+#: Work that takes less than this, in seconds, may be repeated at any time.
 _SHORT: Final = 0.005
 
 
 class Pace:
-    """Whether something that takes long may be done again; whether its former result was told meanwhile."""
+    """A limit to how often slow work, such as a scan of a table, is repeated.
+
+    While the work is put off, its former result is used. `Pace` remembers whether that happened.
+    """
 
     def __init__(self) -> None:
         self._due = 0.0
         self._put_off = False
 
     def allows(self) -> bool:
-        """Whether it may be done now; if not, it is remembered that something old is told."""
+        """Return whether the work may be done now. If not, note that its former result is used."""
         self._put_off = time.monotonic() < self._due
         return not self._put_off
 
     def done(self, took: float) -> None:
-        """It was done.
+        """Note that the work was done.
 
         Args:
-            took: seconds of work alone, so that a busy machine makes nothing a long one.
+            took: seconds of CPU time; elapsed time would count other processes, too.
         """
         self._due = time.monotonic() + _SHARE * took if took > _SHORT else 0.0
 
     def forget(self) -> None:
-        """It may be done at once, for it is about something else now."""
+        """Allow the work at once, since its former result is about something else."""
         self._due = 0.0
         self._put_off = False
 
     def claim_renewal(self) -> bool:
-        """Whether something old was told that can be told anew from now on; this is said once."""
+        """Return True once if a former result was used and the work may be done now."""
         if not self._put_off or time.monotonic() < self._due:
             return False
         self._put_off = False

@@ -1,8 +1,8 @@
-"""Realms as a table has them: served or not, and in which spellings.
+"""The realms of a table and their spellings.
 
-HA1 is taken over one spelling of the realm (RFC 7616 3.4.2), and domains are compared without regard to the
-case of ASCII letters. So a challenge must have the spelling with which HA1 was made. New realms are stored in
-lower case; a realm that a table already has keeps the spelling it has there.
+HA1 is computed with one spelling of the realm (RFC 7616 3.4.2), but domains are compared without regard to
+the case of ASCII letters. So a challenge must have the spelling with which HA1 was computed. New realms are
+stored in lower case. A realm that a table already has keeps its spelling.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from auth_diameter.store.schema import text
 from auth_diameter.store.sqlite_file import Database
 from auth_diameter.store.statements import Statements
 
-#: New spellings of a domain that others have written are looked for after this many seconds at most.
+#: Seconds for which the spellings of a domain are cached; another process may write new ones.
 _AGE: Final = 0.5
-#: Domains whose spellings are kept at hand, and characters of one of them: strangers choose them.
+#: Domains whose spellings are cached, and characters of one domain. Untrusted peers choose them.
 _MAX_DOMAINS: Final = 1000
 _MAX_DOMAIN: Final = 255
 
@@ -27,23 +27,27 @@ _MAX_DOMAIN: Final = 255
 class Spellings:
     """The domains of one table in all their spellings.
 
+    Args:
+        database: the open database.
+        table: the table with the domains.
+
     Attributes:
-        pace: of the scans for all domains: a large table without an index on ``domain`` is read whole.
+        pace: the limit to scans for all domains. Without an index on ``domain`` a scan reads the whole table.
     """
 
     def __init__(self, database: Database, table: Literal["subscriber", "grp"]) -> None:
         self.pace = Pace()
         self._database = database
         self._table = table
-        self._statements: Statements | None = None  # of the tables that were scanned
-        self._version = -1  # of the database, when they were scanned
+        self._statements: Statements | None = None  # the database's statements at the last scan
+        self._version = -1  # the database's version at the last scan
         self._known: dict[str, tuple[str, ...]] = {}
         self._kept: dict[str, tuple[str, ...]] = {}
         self._kept_until = 0.0
         self._kept_version = -1
 
     def canonical(self, realm: str) -> str | None:
-        """Give the realm as the table spells it, to be sent in a challenge; None: it has no such realm.
+        """Return the realm as the table spells it, for a challenge; None for a realm without subscribers.
 
         Raises:
             StoreError: the database could not be read.
@@ -52,10 +56,10 @@ class Spellings:
         return known[0] if known else None
 
     def known(self, *, now: bool = False) -> Mapping[str, tuple[str, ...]]:
-        """All domains: the folded one, to all spellings that the table has, the canonical one first.
+        """Return all domains: each folded domain with all its spellings, the canonical one first.
 
         Args:
-            now: as they are now; else they may be older for a while where a scan takes long.
+            now: True for the current domains; False allows a former result for a while if a scan takes long.
 
         Raises:
             StoreError: the database could not be read.
@@ -85,7 +89,9 @@ class Spellings:
         self.pace.done(time.thread_time() - started)
 
     def under(self, domain: str) -> tuple[str, ...]:
-        """Spellings to look under: the given one, the folded one, then those of the table. Kept for a while.
+        """Return the spellings to look up: the given one, the folded one, then the table's.
+
+        The result is cached for a while.
 
         Raises:
             StoreError: the database could not be read.

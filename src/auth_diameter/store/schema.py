@@ -1,14 +1,13 @@
-"""The database file below the SQLite store: Kamailio's tables, opening, and SQLite's errors in words.
+"""The schema of the SQLite database, how it is opened, and SQLite's errors in words.
 
-The tables are those that Kamailio 5.x makes for its modules ``auth_db`` (``subscriber``, table
-version 7) and ``group`` (``grp``, table version 2), with the ``version`` table that Kamailio asks
-before it uses either. Beside Kamailio's columns stand those of OpenSIPS for HA1 by SHA-256 and
-SHA-512/256, which Kamailio does not look at. A file that Kamailio's own scripts made is used as it is:
-no index or journal mode of it is changed, and the two columns are added to it when it is first written
-to, which the log says.
+The tables are those that Kamailio 5.x creates for its modules ``auth_db`` (``subscriber``, table version 7)
+and ``group`` (``grp``, table version 2), with the ``version`` table that Kamailio checks before it uses
+either. Next to Kamailio's columns are those of OpenSIPS for HA1 by SHA-256 and SHA-512/256, which Kamailio
+ignores. A database that Kamailio's own scripts created is used as it is: its indexes and its journal mode are
+not changed. The two columns are added when it is first opened for writing, and the log says so.
 
-Everything that goes wrong here is a :class:`ConfigError` of one line: which file, what, and what
-helps. None of these lines holds a value from a row.
+Every failure here is a :class:`ConfigError` of one line: the file, the cause and a remedy. None of these
+lines contains a value of a row.
 """
 
 from __future__ import annotations
@@ -25,27 +24,27 @@ from auth_diameter._core import ConfigError
 
 _log = logging.getLogger("auth_diameter.disc.schema")
 
-#: A database that lives only as long as its connection; SQLite's own name for it.
+#: SQLite's name for a database in memory, which ends with its connection.
 MEMORY: Final = ":memory:"
 
-# RFC 3986 3.1. A scheme alone is none: the name of a file may hold colons.
+# RFC 3986 3.1. A colon alone does not make a URL: the name of a file may contain one.
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
-# What a URL may be shown with: host, port and path. In anything else a password could be.
+# The parts of a URL that may be shown: host, port and path. Any other part may contain a password.
 _SHOWN: Final = re.compile(r"[A-Za-z0-9._~:/\[\]-]*")
 
-#: How long a reader waits for a lock, in seconds. Only a database with a rollback journal makes a
-#: reader wait at all, and a SIP client's first retransmission comes after 0.5 s (RFC 3261 T1).
+#: Seconds for which a reader waits for a lock. Only a database with a rollback journal makes readers
+#: wait. A SIP client's first retransmission comes after 0.5 s (RFC 3261 T1).
 READER_WAIT: Final = 0.25
 
-#: How long a writer waits for another writer, in seconds: some batches of an import.
+#: Seconds for which a writer waits for another writer: some batches of an import.
 WRITER_WAIT: Final = 5.0
 
 #: The tables and the ``table_version`` that Kamailio 5.x requires of them.
 TABLE_VERSIONS: Final = {"version": 1, "subscriber": 7, "grp": 2}
 
-# Kamailio indexes subscriber.username once more, which its unique index already begins with. In its
-# place stands an index that begins with the domain, for listing a domain and for finding all
-# domains without a scan; Kamailio looks at no index.
+# Kamailio has a second index on subscriber.username, with which its unique index begins anyway. Here an
+# index that begins with the domain takes its place: to list a domain, and to find all domains without a
+# scan. Kamailio does not check the indexes.
 _TABLES: Final = {
     "version": (
         """
@@ -88,7 +87,7 @@ _TABLES: Final = {
     ),
 }
 
-#: Columns that an older table lacks.
+#: Columns that an older table may not have.
 _MORE_COLUMNS: Final = frozenset({"ha1_sha256", "ha1_sha512t256"})
 
 # Primary result codes, https://www.sqlite.org/rescode.html
@@ -108,14 +107,14 @@ _WHAT_HAPPENED: Final = {
 
 
 def database_path(name: str) -> str:
-    """Give the path of an SQLite database that is named by its path or as ``sqlite:///PATH``.
+    """Return the path of an SQLite database given as a path or as ``sqlite:///PATH``.
 
-    What follows the three slashes is the path as it is: relative as long as it begins with no slash of its
-    own, so that the URL of ``/var/lib/users.sqlite`` has four.
+    The path is what follows the three slashes. It is relative unless it begins with a slash of its own: the
+    URL of ``/var/lib/users.sqlite`` has four slashes.
 
     Raises:
-        ConfigError: another URL. The line shows no password: what stands before the host is cut, and what may
-            be one further on, too.
+        ConfigError: the URL is of another kind. The message shows no password: user information is cut, and
+            so is any part that may contain a password.
     """
     url = _URL.fullmatch(name)
     if url is None:
@@ -134,30 +133,31 @@ def database_path(name: str) -> str:
 
 
 def describe(error: sqlite3.Error) -> str:
-    """Say in one line what SQLite's error means for the operator; no value of a row is in it."""
+    """Return in one line what SQLite's error means for the operator, without any value of a row."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     message = " ".join(str(error).split())
-    if code == sqlite3.SQLITE_CONSTRAINT:  # the message names columns, not values
+    if code == sqlite3.SQLITE_CONSTRAINT:  # SQLite's message names columns, not values
         return f"the table refuses a row: {message}"
     return _WHAT_HAPPENED.get(code, message)
 
 
 class Opened(NamedTuple):
-    """A connection that is ready, and how it was had."""
+    """An open connection and its mode."""
 
     connection: sqlite3.Connection
-    immutable: bool  # SQLite looks for no change of the file; whoever uses it must
+    immutable: bool  # whether SQLite ignores changes of the file, so that the caller must watch for them
 
 
 def open_for_reading(path: str) -> Opened:
     """Open an existing database with a ``subscriber`` table for reading; nothing is created.
 
-    The connection may repair what a killed writer left behind, where permissions let it, but
-    takes no statement that writes. A WAL database on a medium or in a directory where its
-    ``-shm`` file cannot be made is opened immutable.
+    The connection may repair what a killed writer left behind, if permissions allow it, but it executes no
+    statement that writes. A WAL database is opened immutable if its ``-shm`` file cannot be created, as on a
+    read-only medium.
 
     Raises:
-        ConfigError: missing, unreadable, locked, damaged, no database, or without subscribers.
+        ConfigError: the file is missing, unreadable, locked, damaged, not a database, or has no table
+            ``subscriber``.
     """
     _require_file(path)
     try:
@@ -183,15 +183,19 @@ def open_for_reading(path: str) -> Opened:
 
 
 def open_for_writing(path: str, *, exist_ok: bool = True) -> sqlite3.Connection:
-    """Open a database for writing; a missing file, or missing tables, are created.
+    """Open a database for writing; a missing file and missing tables are created.
 
-    A new file is readable by its owner only, for an HA1 is as good as a password, and keeps a
-    write-ahead log, so that its readers never wait. Tables are only added to an empty database or
-    to one of Kamailio's.
+    Only its owner can read a new file, since an HA1 is equivalent to the password. A new file has a
+    write-ahead log, so that its readers never wait. Tables are added only to an empty database or to one of
+    Kamailio's.
+
+    Args:
+        path: the path of the file, or ``":memory:"``.
+        exist_ok: whether the file may exist.
 
     Raises:
-        ConfigError: the file cannot be made or written, is locked, damaged, no database, or somebody else's;
-            or it exists and ``exist_ok`` is false.
+        ConfigError: the file cannot be created or written, is locked, damaged, not a database, or of another
+            application; or it exists and ``exist_ok`` is false.
     """
     if path != MEMORY:
         _create_file(path, exist_ok=exist_ok)
@@ -211,19 +215,19 @@ def open_for_writing(path: str, *, exist_ok: bool = True) -> sqlite3.Connection:
 
 
 def table_names(connection: sqlite3.Connection) -> frozenset[str]:
-    """All tables and views of the database, in lower case."""
+    """Return the names of all tables and views, in lower case."""
     rows = connection.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")
     return frozenset(text(name).lower() for (name,) in rows)
 
 
 def column_names(connection: sqlite3.Connection, table: str) -> frozenset[str]:
-    """All columns of ``table``, in lower case; none when it does not exist."""
+    """Return the names of all columns of ``table``, in lower case; empty if there is no such table."""
     rows = connection.execute("SELECT name FROM pragma_table_info(?)", (table,))
     return frozenset(text(name).lower() for (name,) in rows)
 
 
 def has_index_on(connection: sqlite3.Connection, table: str, *columns: str) -> bool:
-    """Whether an index of the whole ``table`` begins with ``columns``."""
+    """Return whether an index of ``table`` begins with ``columns``; partial indexes do not count."""
     rows = connection.execute(
         "SELECT l.name, i.name FROM pragma_index_list(?) AS l, pragma_index_info(l.name) AS i"
         " WHERE l.partial = 0 AND i.seqno < ? ORDER BY l.name, i.seqno",
@@ -236,7 +240,7 @@ def has_index_on(connection: sqlite3.Connection, table: str, *columns: str) -> b
 
 
 def text(value: object) -> str:
-    """Give a column as a string, whatever is in it; our connections give text as bytes."""
+    """Return a column's value as a string, of whatever type it is. Our connections return text as bytes."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     return "" if value is None else str(value)
@@ -263,14 +267,14 @@ def _create_file(path: str, *, exist_ok: bool) -> None:
 
 
 def _connect(path: str, mode: str, wait: float) -> sqlite3.Connection:
-    """Connect and read once, for SQLite opens a file only when it is first asked for something."""
+    """Connect and execute a first query, since SQLite opens the file only then."""
     target = path if path == MEMORY else f"{Path(path).absolute().as_uri()}?{mode}"
-    # isolation_level=None: transactions are begun and ended in words, alike on every Python.
-    # check_same_thread=False: a store may be handed on to another thread, see Store.
+    # isolation_level=None: transactions begin and end with explicit statements, on every Python version.
+    # check_same_thread=False: a store may move to another thread; see Database.
     connection = sqlite3.connect(
         target, timeout=wait, isolation_level=None, check_same_thread=False, uri=path != MEMORY
     )
-    # As str, a password that is not UTF-8 would raise an exception that quotes it.
+    # With str, a password that is not UTF-8 would raise an exception that quotes the password.
     connection.text_factory = bytes
     try:
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -281,9 +285,9 @@ def _connect(path: str, mode: str, wait: float) -> sqlite3.Connection:
 
 
 def _is_quiet_wal(path: str) -> bool:
-    """Whether the file keeps a write-ahead log, and that log is empty or gone.
+    """Return whether the file is in WAL mode and its write-ahead log is empty or missing.
 
-    Byte 18 of the header is 2 in WAL mode, https://www.sqlite.org/fileformat.html#file_format_version_numbers
+    Byte 18 of the header is 2 in WAL mode: https://www.sqlite.org/fileformat.html#file_format_version_numbers
     """
     try:
         with open(path, "rb") as file:
@@ -294,7 +298,7 @@ def _is_quiet_wal(path: str) -> bool:
 
 
 def wal_size(path: str) -> int:
-    """Bytes in the write-ahead log of the database; 0 when there is none."""
+    """Return the size of the database's write-ahead log in bytes; 0 if there is none."""
     try:
         return os.stat(path + "-wal").st_size
     except OSError:
@@ -303,11 +307,11 @@ def wal_size(path: str) -> int:
 
 def _complete_schema(path: str, connection: sqlite3.Connection) -> None:
     if not table_names(connection):
-        # Two processes may create the file at once: the one that comes second is told "busy",
-        # and the mode is set by the other. A file system without shared memory keeps its journal.
+        # If two processes create the file at once, the second gets "busy" and the first sets the mode.
+        # On a file system without shared memory the rollback journal stays.
         with contextlib.suppress(sqlite3.OperationalError):
             connection.execute("PRAGMA journal_mode = WAL").fetchone()
-    connection.execute("BEGIN IMMEDIATE")  # also the proof that the file can be written
+    connection.execute("BEGIN IMMEDIATE")  # fails if the file cannot be written
     try:
         found = table_names(connection)
         missing = [table for table in _TABLES if table not in found]

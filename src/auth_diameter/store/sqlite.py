@@ -1,10 +1,10 @@
-"""The store in an SQLite database, which has Kamailio's own schema.
+"""A store in an SQLite database with Kamailio's schema.
 
-All users of a fetch are looked up by one statement, all group checks by another one. The time of that does
-not tell whether a user exists: the statement takes the same steps for each name, and the same is done with
-what comes. An unknown user gets the row of a neighbour.
+One statement looks up all users of a fetch, and another one all group memberships. The time of a lookup does
+not tell whether a user exists: the statement takes the same steps for each name, and the rows are processed
+in the same way. For an unknown user the statement returns a neighbour's row.
 
-What a key needs stands here, SQL in :mod:`auth_diameter.store.statements`, the file and its changes in
+The lookups are here. The SQL is in :mod:`auth_diameter.store.statements`; the file and its changes are in
 :mod:`auth_diameter.store.sqlite_file`.
 """
 
@@ -42,9 +42,9 @@ from auth_diameter.store.usual_algorithms import UsualAlgorithms
 
 _log = logging.getLogger("auth_diameter.disc.lookups")
 
-#: Rows whose HA1 cannot be used are named in the log once each, and so many of them.
+#: The greatest number of users whose invalid HA1 is logged, once each.
 _MAX_WARNINGS: Final = 100
-#: By the bits of a number, one for each column of HA1, the algorithms of a user who has those.
+#: The algorithms of a user, by a number with one bit for each HA1 column that the user has.
 _ALGORITHMS: Final = tuple(
     tuple(algorithm for place, algorithm in enumerate(HA1_COLUMNS) if has >> place & 1)
     for has in range(1 << len(HA1_COLUMNS))
@@ -52,9 +52,9 @@ _ALGORITHMS: Final = tuple(
 
 
 class _Secrets(NamedTuple):
-    """What a row of ``subscriber`` authenticates with; any of them may be empty."""
+    """The password and the hashes of a row of ``subscriber``; any of them may be empty."""
 
-    known: bool  # else it is somebody else's row
+    known: bool  # whether the row is the user's; else it is a neighbour's
     ha1: bytes
     ha1b: bytes
     ha1_sha256: bytes
@@ -71,9 +71,15 @@ _NOBODY: Final = _Secrets(False, *(b"" for _ in SECRET_COLUMNS))
 class SqliteStore:
     """A :class:`~auth_diameter.store.store.Store` in an SQLite database.
 
-    A fetch asks the database in the loop's thread, within microseconds, and gives way to nobody meanwhile. It
-    sees at once what another process has committed, but a new spelling of a domain only after half a
-    second.
+    A fetch queries the database in the event loop's thread, within microseconds, and does not yield. It sees
+    at once what another process has committed, except for a new spelling of a domain, which it sees within
+    half a second.
+
+    Args:
+        database: the open database; the store closes it.
+
+    Attributes:
+        spellings: the realms that have a subscriber.
     """
 
     def __init__(self, database: Database) -> None:
@@ -89,8 +95,12 @@ class SqliteStore:
     def open(cls, path: str | os.PathLike[str]) -> Self:
         """Open a database for reading; ``":memory:"`` is a new one.
 
+        Args:
+            path: the path of the file, or ``sqlite:///PATH``.
+
         Raises:
-            ConfigError: it cannot be used; one line with the file, the cause and what helps.
+            ConfigError: the database cannot be used. The message is one line with the file, the cause and a
+                remedy.
         """
         return cls(Database.open(path))
 
@@ -115,7 +125,7 @@ class SqliteStore:
         return self.database.path
 
     async def version(self) -> int:
-        """Give another number after any change, and when something old was told that can be told anew.
+        """Return a number that changes with the database, and when a former result can be renewed.
 
         Raises:
             StoreError: the database could not be read.
@@ -126,7 +136,13 @@ class SqliteStore:
         return version + self._renewals
 
     async def fetch(self, keys: Collection[Key]) -> Found:
-        """Look up all keys, with one statement for all users among them and one for all group checks.
+        """Look up all keys: one statement for all users among them, one for all group memberships.
+
+        Args:
+            keys: the keys to look up.
+
+        Returns:
+            A value for each key.
 
         Raises:
             StoreError: the database could not be read.
@@ -153,12 +169,12 @@ class SqliteStore:
             found.update(self._members(members))
         return found
 
-    # -- each kind of key: says which rows it needs, and gives what makes its value of them --
+    # -- for each kind of key: ask for the rows needed, and return a function that makes the value of them --
 
     def _ask_user(self, users: _Users, key: User) -> Callable[[], Candidates]:
         username, realm, algorithm, _ = key
         spellings = self.spellings.under(realm)
-        # In any case: the time is not to tell whether the part before the "@" exists.
+        # Always both lookups, so that the time does not tell whether the part before the "@" exists.
         own = users.ask(username, spellings)
         part = user_part(username, realm)
         other = None if part is None else users.ask(part, spellings, below=True)
@@ -169,7 +185,7 @@ class SqliteStore:
             alone = ha1 if secrets.known else None
             if part is None or other is None:
                 return candidates((alone,), algorithm)
-            # ``user@domain``, or else a username that holds an "@" of its own.
+            # The username is ``user@domain``, or else one that contains an "@" of its own.
             secrets = users.row(other)
             whole = self._ha1b(username, part, realm, secrets, algorithm)
             ha1 = self._ha1(part, realm, secrets, algorithm)
@@ -178,7 +194,7 @@ class SqliteStore:
         return value
 
     def _ask_hashed(self, users: _Users, key: HashedUser) -> Callable[[], HashedCandidates]:
-        """In place of a user who is not there, a neighbour is looked up."""
+        """Ask for the user with this hash, or for a neighbour if there is no such user."""
         _, realm, algorithm, _ = key
         username, matches = self._scan(realm, algorithm).find(key.hashed)
         theirs = self._ask_user(users, User(username, realm, algorithm))
@@ -200,7 +216,7 @@ class SqliteStore:
             for place, column in enumerate(HA1_COLUMNS.values()):
                 has |= bool(secrets.password or getattr(secrets, column)) << place
             usual = self._usual.of(realm)
-            # What is made for a known user is made for an unknown one: its memory would show in its time.
+            # Both offers are made for any user: the time to read an object depends on where it is in memory.
             return Offer((usual, _ALGORITHMS[has])[secrets.known & (has != 0)], usual)
 
         return value
@@ -221,13 +237,13 @@ class SqliteStore:
     # -- HA1 of a row --
 
     def _ha1b(self, username: str, user: str, realm: str, secrets: _Secrets, algorithm: str) -> str | None:
-        """HA1 over ``user@domain``, which is `username` (RFC 7616 3.4.2)."""
+        """Return the HA1 of ``user@domain``, which is `username` (RFC 7616 3.4.2), or None."""
         if algorithm == "MD5" and secrets.ha1b:
             return self._usable(secrets.known, secrets.ha1b, "ha1b", user, realm)
         return compute_ha1(username, realm, secrets.password, algorithm) if secrets.password else None
 
     def _ha1(self, user: str, realm: str, secrets: _Secrets, algorithm: str) -> str | None:
-        """HA1 over ``user`` alone; of somebody else's row as well."""
+        """Return the HA1 of ``user`` alone, or None; computed for a neighbour's row, too."""
         column = HA1_COLUMNS[algorithm]
         stored: bytes = getattr(secrets, column)
         if stored:
@@ -253,7 +269,7 @@ class SqliteStore:
     # -- hashed usernames --
 
     def _scan(self, realm: str, algorithm: str) -> _Scan:
-        """All users of a realm by their hashes."""
+        """Return the hashed usernames of a realm."""
         canonical = self.spellings.canonical(realm) or ""
         scan = self._scans.get((canonical, algorithm))
         if scan is None:
@@ -262,7 +278,7 @@ class SqliteStore:
 
 
 class _Scan:
-    """The usernames of a realm, hashed: again when the database has changed, but not all the time."""
+    """The hashed usernames of a realm, renewed at a limited pace after the database has changed."""
 
     def __init__(self, database: Database, realm: str, algorithm: str) -> None:
         self.pace = Pace()
@@ -273,7 +289,9 @@ class _Scan:
         self._names = HashedNames((), realm, algorithm)
 
     def find(self, hashed: str) -> tuple[str, bool]:
-        """As :meth:`HashedNames.find`; where hashing takes long, the names are old ones for a while.
+        """Look up a hash as :meth:`HashedNames.find` does.
+
+        If hashing takes long, a former result of the hashing is used for a while.
 
         Raises:
             StoreError: the database could not be read.
@@ -290,7 +308,14 @@ class _Scan:
 
 
 class _Users:
-    """Users whose rows are read together."""
+    """Users whose rows are read together.
+
+    ::
+
+        asked = users.ask(username, spellings)
+        users.look_up()
+        secrets = users.row(asked)
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -298,20 +323,22 @@ class _Users:
         self._rows: list[tuple[Any, ...] | None] = []
 
     def ask(self, username: str, spellings: Iterable[str], *, below: bool = False) -> range:
-        """Add a user, under all spellings of the realm: whether the first one is there is not to show.
+        """Add a user under every spelling of the realm, so that the time does not tell which one exists.
 
         Args:
+            username: the username to look up.
+            spellings: the spellings of the realm.
             below: whether an unknown user gets the row of the next lower name; else of the next higher.
 
         Returns:
-            What :meth:`row` takes.
+            The argument for :meth:`row`.
         """
         before = len(self._asked)
         self._asked += [(below, username, domain) for domain in spellings]
         return range(before, len(self._asked))
 
     def look_up(self) -> None:
-        """Read them all.
+        """Read the rows of all users asked for.
 
         Raises:
             StoreError: the database could not be read.
@@ -322,7 +349,7 @@ class _Users:
                 self._rows[number] = tuple(row)
 
     def row(self, asked: range) -> _Secrets:
-        """Those of the user's row, of the first spelling that has one; or of another row."""
+        """Return the secrets of the user's row, under the first spelling that has one; else a neighbour's."""
         found = self._rows[asked.start]
         for row in self._rows[asked.start + 1 : asked.stop]:
             if found is None or (row is not None and row[0] and not found[0]):
@@ -336,10 +363,10 @@ class _Users:
 def _ask(
     database: Database, statement: Callable[[int], str], names: Sequence[tuple[str | bool, ...]]
 ) -> list[tuple[Any, ...]]:
-    """Rows of a statement that asks for several names, each with the number of its name.
+    """Return the rows of a statement for several names, each row with the index of its name.
 
-    There is a statement for each power of two, so that SQLite has to compile few of them. What is too much
-    for the largest one is asked for in parts. A name that UTF-8 cannot carry is nobody's, and left out.
+    There is a statement for each power of two, so SQLite compiles only a few. More names than the largest
+    statement takes are looked up in parts. A name that UTF-8 cannot encode has no row, and is left out.
 
     Raises:
         StoreError: the database could not be read.

@@ -1,7 +1,7 @@
-"""One open database: its file, its transactions, and when it has changed.
+"""An open SQLite database: its file, its transactions, and its changes.
 
-What is in it, :mod:`auth_diameter.store.sqlite` knows; what the file must be, and SQLite's errors in words,
-:mod:`auth_diameter.store.schema`.
+:mod:`auth_diameter.store.schema` has the schema and SQLite's errors in words.
+:mod:`auth_diameter.store.sqlite` has the lookups.
 """
 
 from __future__ import annotations
@@ -23,19 +23,25 @@ from auth_diameter.store.store import StoreError
 
 _log = logging.getLogger("auth_diameter.disc.database")
 
-#: A file that took the place of ours and cannot be used is tried again after this many seconds.
+#: Seconds after which a replacement file that could not be used is tried again.
 _RETRY_AFTER: Final = 1.0
 
 
 class Database:
-    """A connection to a database; use it as a context manager, or :meth:`close` it.
+    """A connection to a database. Use it as a context manager, or :meth:`close` it.
 
-    Reading raises :class:`StoreError`, changing and opening raise :class:`ConfigError`. A database may
-    be handed from one thread to another, but is used by one at a time, and never across a fork.
+    Reading raises :class:`StoreError`. Changing and opening raise :class:`ConfigError`. A database may move
+    from one thread to another, but only one thread may use it at a time, and never across a fork.
+
+    Args:
+        path: the path of the file, or ``":memory:"``.
+        connection: an open connection to it.
+        writable: whether the connection is for writing.
 
     Attributes:
-        statements: those that fit its tables; others when the tables are others.
-        seen_version: the number that :meth:`version` gave last.
+        connection: the connection to the current file.
+        statements: the statements for its tables; replaced when the schema changes.
+        seen_version: the last result of :meth:`version`.
     """
 
     statements: Statements
@@ -55,10 +61,10 @@ class Database:
         self._use(connection)
 
     def _use(self, connection: sqlite3.Connection) -> None:
-        """Go over to the database behind this connection.
+        """Switch to this connection.
 
         Raises:
-            ConfigError: it has no subscribers; the former connection stays in use.
+            ConfigError: its database has no usable table of subscribers. The former connection stays in use.
         """
         try:
             statements = Statements(connection)
@@ -74,18 +80,20 @@ class Database:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, writable: bool = False) -> Self:
-        """Open a database: for reading it must exist, for writing it is created when missing.
+        """Open a database: an existing one for reading; for writing, a missing one is created.
 
         Args:
-            path: of a file, also as ``sqlite:///PATH``, or ``":memory:"``.
+            path: the path of the file, or ``sqlite:///PATH``, or ``":memory:"``.
+            writable: whether to open it for writing; a database in memory always is.
 
         Raises:
-            ConfigError: it cannot be used; one line with the file, the cause and what helps.
+            ConfigError: the database cannot be used. The message is one line with the file, the cause and a
+                remedy.
         """
         name = schema.database_path(os.fspath(path))
         if writable or name == schema.MEMORY:
             return cls._finish(name, schema.open_for_writing(name), writable=True)
-        stamps = _stamp(name, False), _stamp(name, True)  # before: a change from now on is seen
+        stamps = _stamp(name, False), _stamp(name, True)  # before opening, so that no change is missed
         opened = schema.open_for_reading(name)
         database = cls._finish(name, opened.connection, writable=False)
         database._immutable, database._stamp = opened.immutable, stamps[opened.immutable]
@@ -93,10 +101,14 @@ class Database:
 
     @classmethod
     def create(cls, path: str | os.PathLike[str]) -> Self:
-        """Create a new database, open for writing; ``":memory:"`` is one that dies with the store.
+        """Create a new database and open it for writing.
+
+        Args:
+            path: the path of the new file, or ``sqlite:///PATH``, or ``":memory:"`` for a database that ends
+                with its connection.
 
         Raises:
-            ConfigError: the file exists, or cannot be made.
+            ConfigError: the file exists, or cannot be created.
         """
         name = schema.database_path(os.fspath(path))
         return cls._finish(name, schema.open_for_writing(name, exist_ok=False), writable=True)
@@ -110,7 +122,7 @@ class Database:
             raise
 
     def close(self) -> None:
-        """Close the database; a second call does nothing, any other use raises from then on."""
+        """Close the database. A second call does nothing; any other use raises from then on."""
         self._closed = True
         self.connection.close()
 
@@ -128,13 +140,13 @@ class Database:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.path!r}, writable={self.writable})"
 
-    # -- its file, and when it has changed --
+    # -- the file and its changes --
 
     def version(self) -> int:
-        """Give a number that grows when anyone has changed the database: drop caches then.
+        """Return a number that grows when any process has changed the database.
 
-        It costs microseconds. A reader also notices here that the file was replaced by another
-        one and goes over to that; so ask once a second even where nothing is cached.
+        The call takes microseconds. A database open for reading also notices here that its file was replaced,
+        and switches to the new file. So call this once a second even if you cache nothing.
 
         Raises:
             StoreError: the database could not be read.
@@ -150,20 +162,20 @@ class Database:
         return self.seen_version
 
     def _follow_the_schema(self) -> None:
-        """Look again at what is in the database, when a writer has given an older one more columns."""
+        """Read the tables' columns and indexes again if the schema has changed."""
         seen = self.first("PRAGMA schema_version", ())
         if seen != self._schema_version:
-            # Where nothing of use is left, the next lookup says so.
+            # If the tables cannot be used any more, the next lookup raises.
             with contextlib.suppress(ConfigError):
                 self._use(self.connection)
             self._schema_version = seen
 
     def _follow_the_file(self) -> None:
-        """Go over to the file that is now under our path, when it is another one than we opened.
+        """Switch to the file at our path if it is another one than the one we opened.
 
-        Under immutable reading any change counts, for SQLite itself looks for none. When the new
-        one cannot be used, the former one goes on serving: it may just be being copied. The same file is
-        opened once more when it could not be read.
+        An immutable connection is reopened after any change, since SQLite itself looks for none. If the new
+        file cannot be used, the former one stays in use: the new one may still be being copied. The same file
+        is opened again after a read error.
         """
         stamp, served = _stamp(self.path, self._immutable), self._stamp
         if stamp is None or self._closed or (stamp == served and not self._doubtful):
@@ -195,10 +207,10 @@ class Database:
 
     @contextlib.contextmanager
     def changing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction: kept as a whole when the block ends, dropped when it raises.
+        """One transaction, committed when the block ends and rolled back when it raises.
 
         Raises:
-            ConfigError: the store is open for reading, or the database cannot be written.
+            ConfigError: the database is open for reading, or cannot be written.
         """
         if not self.writable:
             raise ConfigError(f"{self.path}: was opened for reading only")
@@ -214,10 +226,10 @@ class Database:
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[sqlite3.Connection]:
-        """One transaction on temporary tables, in which the database itself is not touched.
+        """One transaction on temporary tables, which does not touch the database itself.
 
         Raises:
-            ConfigError: there is no room for them.
+            ConfigError: there is no room for the tables.
         """
         try:
             with _transaction(self.connection, "BEGIN"):
@@ -228,15 +240,15 @@ class Database:
     # -- reading --
 
     def first(self, query: str, parameters: Sequence[str | int | None]) -> tuple[Any, ...] | None:
-        """Give the first row, or None; a name that UTF-8 cannot carry is in no row.
+        """Return the first row of a query, or None; no row has a name that UTF-8 cannot encode.
 
         Raises:
             StoreError: the database could not be read.
         """
-        # An import asks for each of its rows, so the translation of reading() stands here again.
+        # An import calls this for each of its rows, so it repeats what reading() does, without its cost.
         try:
             row: tuple[Any, ...] | None = self.connection.execute(query, parameters).fetchone()
-        except UnicodeEncodeError:  # a lone surrogate, from bytes that were no UTF-8: nobody is called that
+        except UnicodeEncodeError:  # a lone surrogate, from bytes that were not UTF-8: no name has one
             return None
         except sqlite3.Error as error:
             raise self.failure(error) from None
@@ -244,7 +256,7 @@ class Database:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """Whatever is read within.
+        """A block that reads, in which SQLite's errors become :class:`StoreError`.
 
         Raises:
             StoreError: the database could not be read.
@@ -255,8 +267,8 @@ class Database:
             raise self.failure(error) from None
 
     def failure(self, error: sqlite3.Error) -> StoreError:
-        """Say what went wrong; the file is opened once more where that may help."""
-        # What SQLite keeps of a file that was damaged or cut outlasts the damage. A lock just passes.
+        """Return SQLite's error as a :class:`StoreError`, and have the file reopened if that may help."""
+        # After a file was damaged or truncated, SQLite's cached state outlasts the damage. A lock just ends.
         if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             self._doubtful = True
         return StoreError(f"{self.path}: {describe(error)}")
@@ -264,7 +276,7 @@ class Database:
 
 @contextlib.contextmanager
 def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
-    """Kept as a whole when the block ends, dropped when it raises."""
+    """A transaction, committed when the block ends and rolled back when it raises."""
     connection.execute(begin)
     try:
         yield
@@ -276,7 +288,7 @@ def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
 
 
 def _stamp(path: str, immutable: bool) -> tuple[int, ...] | None:
-    """Which file is there, and under immutable reading also its state; None: none is."""
+    """Return the identity of a file, for an immutable connection also its state; None if it is missing."""
     try:
         status = os.stat(path)
     except OSError:

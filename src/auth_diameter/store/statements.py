@@ -1,12 +1,12 @@
 """All SQL with which the SQLite store reads and changes subscribers and groups.
 
-The statements fit the tables that a database has: Kamailio's, OpenSIPS', ours, and those that lack an index
-or a column. :mod:`auth_diameter.store.schema` says how tables are made, and
-:mod:`auth_diameter.store.csvimport` has temporary ones of its own.
+The statements fit the tables of the database: Kamailio's, OpenSIPS', our own, and tables without an index or
+a column. :mod:`auth_diameter.store.schema` has the statements that create tables, and
+:mod:`auth_diameter.store.csvimport` those for its temporary tables.
 
-No value is ever part of a statement. The names in it are constants of these modules.
+No value is ever part of a statement. The names in a statement are constants of these modules.
 """
-# ruff: noqa: S608 -- names from here and from the database's own list of columns, see above
+# ruff: noqa: S608 -- the names are constants and columns of the database, see above
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from typing import Final
 from auth_diameter.store import schema
 from auth_diameter.store.hashes import HA1_COLUMNS, Hashes
 
-#: What a row of ``subscriber`` authenticates with.
+#: The columns of ``subscriber`` with the hashes and the password.
 SECRET_COLUMNS: Final = (*Hashes._fields, "password")
-#: Parameters of one name in `Statements.secrets`, and of one in `Statements.members`.
+#: Parameters for each name in `Statements.secrets` and `Statements.members`.
 ASKED_WIDTH: Final = 3
-#: Names that one statement asks for at most.
+#: Names that one statement looks up at most.
 MAX_ASKED: Final = 256
 
 USERNAMES: Final = "SELECT username FROM subscriber WHERE domain = ? COLLATE NOCASE"
 COUNT_USERS: Final = "SELECT count(*) FROM subscriber"
 IS_SERVED: Final = "SELECT 1 FROM subscriber WHERE domain = ? LIMIT 1"
-#: The domain of an existing user as its row has it; with the folded domain given twice, that one comes first.
+#: The domain of an existing user as its row spells it, the folded spelling first. Parameters: the username,
+#: and twice the folded domain.
 STORED_DOMAIN: Final = (
     "SELECT domain FROM subscriber WHERE username = ? AND domain = ? COLLATE NOCASE"
     " ORDER BY domain <> ?, domain LIMIT 1"
@@ -40,21 +41,27 @@ DELETE_GROUP: Final = f"{DELETE_GROUPS} AND grp = ?"
 
 
 class Statements:
-    """What the tables of a database have, and the statements for them.
+    """The statements that fit the tables of a database.
+
+    Args:
+        connection: a connection to the database.
 
     Attributes:
-        subscriber: the columns of these tables, in lower case.
-        grp: the columns of these tables, in lower case.
-        lacking: the first column that must be there and is not; None: all are.
-        usual_of_realm: the domain of some users and whether they have each HA1. Parameters: the domain, how
-            many users. None: there is no index for it.
-        usual_first: the same of the first users of the table. Parameter: how many.
-        usual_all_over: the same of users at places all over the table, whose rows must have numbers.
+        subscriber: the columns of ``subscriber``, in lower case.
+        grp: the columns of ``grp``, in lower case; empty if there is no such table.
+        lacking: the first required column that is missing; None if all exist.
+        usual_of_realm: the domain of some users of a realm, and for each algorithm whether they have an HA1.
+            Parameters: the domain, the number of users. None if there is no index on ``domain``.
+        usual_first: the same for the first users of the table. Parameter: the number of users.
+        usual_all_over: the same for users at random places in the table, whose rows must have a rowid.
+            Parameter: the number of users.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        """Raises:
-        sqlite3.Error: the database could not be read.
+        """Read the tables' columns and indexes.
+
+        Raises:
+            sqlite3.Error: the database could not be read.
         """
         self.subscriber = schema.column_names(connection, "subscriber")
         self.grp = schema.column_names(connection, "grp")
@@ -62,7 +69,7 @@ class Statements:
         if not self.subscriber & {"ha1", "password"}:
             lacking.append("ha1")
         self.lacking = lacking[0] if lacking else None
-        # OpenSIPS has no ha1b, Kamailio no SHA-2; who lets Kamailio calculate HA1 may have dropped more.
+        # OpenSIPS has no ha1b and Kamailio no SHA-2. If Kamailio calculates HA1, more may have been dropped.
         chosen = {name: name if name in self.subscriber else "''" for name in SECRET_COLUMNS}
         self._secret_columns = ", ".join(chosen.values())
         self._row = None if lacking else _even_row(connection)
@@ -87,18 +94,18 @@ class Statements:
     # -- lookups --
 
     def domains(self, table: str) -> str | None:
-        """All domains of a table; None: there is no such table."""
+        """Return the statement for all domains of a table; None if there is no such table."""
         return self._domains.get(table)
 
     def secrets(self, asked: int) -> str:
-        """What several users authenticate with, by the same steps for each of them, known or unknown.
+        """Return the statement for the secrets of several users, with the same steps for known and unknown.
 
-        Parameters: for each user whether a neighbour is looked for downwards, the username, the domain; then
-        how many of these users count. Columns of a row: the number of the user, from 0 on; whether the row is
-        theirs; `SECRET_COLUMNS`. An unknown user has the row of a neighbour, or none.
+        Parameters: for each user whether the neighbour is the next lower name, the username and the domain;
+        then the number of users that count. Columns of a row: the index of the user; whether the row is the
+        user's; `SECRET_COLUMNS`. For an unknown user there is a neighbour's row, or none.
 
         Args:
-            asked: how many users there is room for.
+            asked: the number of users that the statement has parameters for.
         """
         statement = self._secrets.get(asked)
         if statement is None:
@@ -111,9 +118,13 @@ class Statements:
         return statement
 
     def members(self, asked: int) -> str:
-        """The numbers of those who are in a group.
+        """Return the statement for the indexes of the names that are in a group.
 
-        Parameters: for each the username, the domain or "" for any, the group; then how many of these count.
+        Parameters: for each name the username, the domain ("" for any) and the group; then the number of
+        names that count.
+
+        Args:
+            asked: the number of names that the statement has parameters for.
         """
         there = "SELECT 1 FROM grp AS g WHERE g.username = asked.username AND g.grp = asked.grp"
         return (
@@ -124,27 +135,33 @@ class Statements:
     # -- lists and changes --
 
     def users(self, *, of_domain: bool) -> str:
-        """All users, or those of one domain, by domain and username."""
+        """Return the statement for all users, or those of one domain, ordered by domain and username."""
         where = " WHERE domain = ? COLLATE NOCASE" if of_domain else ""
         return f"{self._users}{where} ORDER BY domain, username"
 
     def holds(self, columns: tuple[str, ...]) -> str:
-        """Whether a row has these contents; parameters: username, domain, contents."""
+        """Return the statement that finds a row with these contents.
+
+        Parameters: username, domain, contents.
+        """
         same = "".join(f" AND {column} = ?" for column in columns)
         return f"SELECT 1 FROM subscriber WHERE username = ? AND domain = ?{same}"
 
     def update_user(self, columns: tuple[str, ...]) -> str:
-        """Give a row other contents; parameters: contents, username, domain."""
+        """Return the statement that updates a row. Parameters: contents, username, domain."""
         assignments = ", ".join(f"{column} = ?" for column in columns)
         return f"UPDATE subscriber SET {assignments} WHERE username = ? AND domain = ?"
 
     def insert_user(self, columns: tuple[str, ...]) -> str:
-        """Add a row; parameters as of `update_user`."""
+        """Return the statement that inserts a row. Parameters: contents, username, domain."""
         names = (*columns, "username", "domain")
         return f"INSERT INTO subscriber ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
 
     def insert_group(self) -> str:
-        """Add a row to ``grp`` unless it is there; parameters, twice: username, domain, group."""
+        """Return the statement that inserts a row of ``grp`` unless it exists.
+
+        Parameters: username, domain, group, and the same three again.
+        """
         stamp = "last_modified" in self.grp
         return (
             f"INSERT INTO grp (username, domain, grp{', last_modified' if stamp else ''})"
@@ -154,29 +171,33 @@ class Statements:
 
 
 def _asked(rows: int, columns: str) -> str:
-    """A table of that many rows of parameters, of which the last parameter says how many count."""
+    """Return a WITH clause for a table of parameters with `rows` rows.
+
+    The last parameter says how many of the rows count.
+    """
     marks = ", ".join(["?"] * ASKED_WIDTH)
     values = ", ".join(f"({n}, {marks})" for n in range(rows))
     return f"WITH asked(n, {columns}) AS (SELECT * FROM (VALUES {values}) LIMIT ?)"
 
 
 def _even_row(connection: sqlite3.Connection) -> tuple[str, str] | None:
-    """Say whether a row is the user's, and which row it is, by the same steps for a user who does not exist.
+    """Return the SQL that selects a user's row, with the same steps for a user who does not exist.
 
-    It is the row at the place of the name in the index, or the next one. At the end of the index, the table's
-    first row stands in. The next row is looked for upwards, and for ``user`` of ``user@domain`` downwards, so
-    that an unknown user has two rows to read, too.
+    The SQL selects the row at the name's place in the index, or else the next row. At the end of the index it
+    selects the table's first row. The next row is the next higher one, but for ``user`` of ``user@domain``
+    the next lower one, so that an unknown user, too, has two different rows to read.
 
     Returns:
-        None where there is no such index, or the rows have no number: then an unknown user is found missing
-        sooner than a known one is read.
+        An expression for whether the row is the user's, and a condition for the row. None if there is no
+        suitable index or the rows have no rowid; then the time of a lookup tells whether the user exists.
     """
-    # Of the ways to say it, these are the ones with which SQLite runs through as many steps in either case.
+    # With these expressions SQLite takes the same number of steps for a known user and an unknown one.
     if schema.has_index_on(connection, "subscriber", "domain", "username"):
         is_it = "(s.domain <> asked.domain) + (s.username <> asked.username) = 0"
         place = "p.domain = asked.domain AND p.username {at} asked.username ORDER BY p.username {order}"
-    elif schema.has_index_on(connection, "subscriber", "username", "domain"):  # Kamailio's only one
-        # A neighbour is told apart sooner in this index; comparing the username three times makes up for it.
+    elif schema.has_index_on(connection, "subscriber", "username", "domain"):  # Kamailio's only such index
+        # In this index SQLite recognises a neighbour in fewer steps. Three comparisons of the username
+        # compensate for that.
         same = "(s.username = asked.username)"
         is_it = f"(s.domain = asked.domain) + {same} + {same} + {same} = 4"
         place = (
@@ -203,7 +224,7 @@ def _even_row(connection: sqlite3.Connection) -> tuple[str, str] | None:
 def _domains(table: str, indexed: bool) -> str:
     if not indexed:
         return f"SELECT DISTINCT domain FROM {table} WHERE domain IS NOT NULL"
-    # From each domain straight to the next one: as many steps as there are domains.
+    # Each step goes from one domain straight to the next: as many steps as there are domains.
     return (
         f"WITH RECURSIVE d(name) AS (SELECT min(domain) FROM {table} UNION ALL"
         f" SELECT (SELECT min(domain) FROM {table} WHERE domain > d.name) FROM d"
@@ -212,7 +233,7 @@ def _domains(table: str, indexed: bool) -> str:
 
 
 def _all_over(has: str) -> str:
-    # Places by a generator of Lehmer's, for what is evenly apart may all be of one realm or kind.
+    # A Lehmer generator chooses the places: rows at even distances may all be of one realm or kind.
     return (
         "WITH RECURSIVE ends(low, high) AS"
         " (SELECT (SELECT min(rowid) FROM subscriber), (SELECT max(rowid) FROM subscriber)),"

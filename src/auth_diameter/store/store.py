@@ -1,15 +1,15 @@
-"""What a store is: it knows the subscribers, their HA1 and their groups.
+"""The interface of a store, which knows the subscribers, their HA1 and their groups.
 
-Whoever judges digests asks with keys and gets a value for each of them. A key is a small value that says what
-is to be known: :class:`Realm`, :class:`User`, :class:`HashedUser`, :class:`Algorithms`, :class:`Member`. All
-keys that one turn of the loop lacks are fetched in one call, so a store can ask its database once.
+The verifier asks with keys and gets a value for each. A key is a small value that says what to look up:
+:class:`Realm`, :class:`User`, :class:`HashedUser`, :class:`Algorithms`, :class:`Member`. All keys that are
+missing in one turn of the event loop are fetched in one call, so a store can query its database once.
 
 Every store keeps these rules:
 
 - A username is compared byte for byte, a realm without regard to the case of ASCII letters (RFC 4343).
-- The time of a fetch does not tell whether a user exists. A store asks the same of its database and does the
-  same with what comes, whoever is asked for.
-- Nothing here shows an HA1 or a password in a repr, a log line or an exception.
+- The time of a fetch does not tell whether a user exists. A store makes the same queries for any user, and
+  processes the results in the same way.
+- No HA1 and no password is ever in a repr, a log line or an exception.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from auth_diameter._core import DiscError
 
-# --- keys: each ends with its kind, so that keys of two kinds are never equal ----------------------------
+# --- keys: each ends with its kind, so that keys of different kinds are never equal ----------------------
 
 
 class Realm(NamedTuple):
-    """How is this realm spelled, and is it served at all? The value is a :class:`Spelling`."""
+    """The key for a realm: whether it is served, and how it is spelled. The value is a :class:`Spelling`."""
 
     name: str
     kind: Literal["realm"] = "realm"
 
 
 class User(NamedTuple):
-    """What may a digest by this username have been made with? The value is a :class:`Candidates`.
+    """The key for the HA1 of a user. The value is a :class:`Candidates`.
 
-    Args:
-        username: as the digest has it, with or without a domain.
-        realm: as the digest has it.
+    Attributes:
+        username: as in the credentials, with or without a domain.
+        realm: as in the credentials.
         algorithm: ``"MD5"``, ``"SHA-256"`` or ``"SHA-512-256"``.
     """
 
@@ -45,7 +45,7 @@ class User(NamedTuple):
 
 
 class HashedUser(NamedTuple):
-    """The same for a hashed username (RFC 7616 3.4.4). The value is a :class:`HashedCandidates`."""
+    """The key for the HA1 of a hashed username (RFC 7616 3.4.4). The value is a :class:`HashedCandidates`."""
 
     hashed: str
     realm: str
@@ -54,7 +54,7 @@ class HashedUser(NamedTuple):
 
 
 class Algorithms(NamedTuple):
-    """With what can this user be authenticated? The value is an :class:`Offer`."""
+    """The key for the algorithms that a user can use. The value is an :class:`Offer`."""
 
     username: str
     realm: str
@@ -62,11 +62,12 @@ class Algorithms(NamedTuple):
 
 
 class Member(NamedTuple):
-    """Is this user in this group? The value is a bool.
+    """The key for a group membership. The value is a bool.
 
-    Args:
-        domain: "" stands for any. A SIP server with ``use_domain`` off sends the user's name alone, and so
-            says that its names are unique over all domains.
+    Attributes:
+        username: compared byte for byte.
+        domain: the user's domain; "" for any. A SIP server with ``use_domain`` off sends the username alone,
+            and so declares that its usernames are unique over all domains.
         group: compared byte for byte.
     """
 
@@ -82,18 +83,18 @@ Key = Realm | User | HashedUser | Algorithms | Member
 
 
 class Spelling(NamedTuple):
-    """A realm as HA1 was made with it, to be sent in a challenge; None: nobody is in that realm."""
+    """A realm in the spelling with which HA1 was computed, for challenges; None if it has no subscribers."""
 
     realm: str | None
 
 
 class Candidates(NamedTuple):
-    """The HA1 with which a digest may have been made.
+    """The HA1 with which a digest may have been computed.
 
     Attributes:
-        known: whether there is such a user. If not, no digest is right.
-        ha1s: one HA1 in lower-case hex digits, or two without a gap. An HA1 that nobody has stands in the
-            place of each one that is missing. The names alone say how many there are.
+        known: whether the user exists. If not, no digest is right.
+        ha1s: one HA1 in lower-case hex digits, or two without a separator. An HA1 that matches no password
+            takes the place of a missing one. The number depends only on the username and the realm.
     """
 
     known: bool
@@ -107,8 +108,10 @@ class HashedCandidates(NamedTuple):
     """The same for a hashed username.
 
     Attributes:
-        username: whose hash it is, or that of a neighbour.
-        matches: whether it is theirs.
+        known: whether the user exists. If not, no digest is right.
+        ha1s: as in `Candidates`.
+        username: the username with this hash, or a neighbour's.
+        matches: whether the username has this hash.
     """
 
     known: bool
@@ -121,12 +124,13 @@ class HashedCandidates(NamedTuple):
 
 
 class Offer(NamedTuple):
-    """The algorithms of a user, each from the weakest on.
+    """The algorithms to offer to a user, each tuple from the weakest on.
 
     Attributes:
-        own: with which the user can be authenticated; of a user who does not exist, or cannot be
-            authenticated at all, `usual`. So challenges do not tell who exists.
-        usual: with which most users of the realm can be authenticated; empty: nobody is in the realm.
+        own: the algorithms for which the user has an HA1. For a user who does not exist or has none, the same
+            as `usual`, so that challenges do not tell who exists.
+        usual: the algorithms for which most users of the realm have an HA1; empty if the realm has no
+            subscribers.
     """
 
     own: tuple[str, ...]
@@ -138,31 +142,38 @@ Found = dict[Key, Any]
 
 
 class StoreError(DiscError):
-    """The store could not be read just now; DISC answers 5012 (UNABLE_TO_COMPLY, RFC 6733 7.1.5).
+    """The store could not be read. DISC answers 5012 (UNABLE_TO_COMPLY, RFC 6733 7.1.5).
 
-    The message is one line with the store's name and the cause; no secret is in it.
+    The message is one line with the store's name and the cause, and contains no secret.
     """
 
 
 class Store(Protocol):
-    """Whoever knows HA1. One loop uses it at a time."""
+    """A source of subscribers. Only one event loop may use a store at a time."""
 
     @property
     def name(self) -> str:
-        """What to call it in the log: a path, or a URL without its password."""
+        """The name of the store in the log: a path, or a URL without its password."""
 
     async def version(self) -> int | None:
-        """Give a number that is another one once :meth:`fetch` may answer otherwise than before.
+        """Return a number that changes when results of :meth:`fetch` may have changed.
 
-        It is asked for every half second. None: this store cannot tell, so what it said gets old.
+        The cache calls this every half second. None means that the store cannot tell, so that cached values
+        expire after a while.
 
         Raises:
             StoreError: the store could not be read.
         """
 
     async def fetch(self, keys: Collection[Key]) -> Found:
-        """Look up all keys at once; there is a value for each, also for users and realms that are not there.
+        """Look up all keys at once. Every key gets a value, even an unknown user or realm.
+
+        Args:
+            keys: the keys to look up.
+
+        Returns:
+            A value for each key.
 
         Raises:
-            StoreError: the store could not be read; nothing is known of any key then.
+            StoreError: the store could not be read; there is no value for any key.
         """

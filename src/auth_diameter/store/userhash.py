@@ -1,4 +1,4 @@
-"""Whose hashed username it is (RFC 7616, 3.4.4)."""
+"""The users of a realm by their hashed usernames (RFC 7616, 3.4.4)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,15 @@ from auth_diameter._core import user_hash
 
 
 class HashedNames:
-    """The usernames of a realm by their hashes; one that is nobody's takes as long to look up as another.
+    """The usernames of a realm by their hashes.
 
-    So it is no dict, in which only what is there has its key compared, but a search by halves.
+    A look-up takes the same time for any hash, known or unknown. So this is a binary search: a dict would
+    compare the keys only if it has the hash.
+
+    Args:
+        usernames: all usernames of the realm.
+        realm: the realm as challenges spell it.
+        algorithm: ``"MD5"``, ``"SHA-256"`` or ``"SHA-512-256"``.
     """
 
     def __init__(self, usernames: Iterable[str], realm: str, algorithm: str) -> None:
@@ -20,7 +26,7 @@ class HashedNames:
         self._usernames = [username for _, username in pairs] or [""]
 
     def find(self, hashed: str) -> tuple[str, bool]:
-        """The username with that hash, or that of its neighbour; and whether it is the one with that hash."""
+        """Return the username with that hash, or a neighbour's, and whether it has that hash."""
         hashed = hashed.lower()
         at = bisect_left(self._hashes, hashed) % len(self._hashes)
         return self._usernames[at], self._hashes[at] == hashed

@@ -1,1 +1,1 @@
-"""Whether credentials are right: nonces, counts, guesses, digests."""
+"""Verification of credentials: digests, nonces, nonce counts, and penalties for guesses."""

@@ -1,4 +1,4 @@
-"""Credentials that are to be judged."""
+"""Credentials to verify."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ from auth_diameter._core import Attempt, Credentials, Question
 
 
 class Case:
-    """Credentials that are to be judged.
+    """Credentials to verify, with what is known about them.
 
     Attributes:
-        index: place of their question.
-        ha1s: what they may have been made with.
-        ha1: what they were made with, once that is known.
-        known: whether there is such a user.
-        again: whether they were judged before: a retransmission.
-        attempt: what they are to those who count guesses; None: they are not counted.
+        index: the index of their question in the turn.
+        question: the question with the credentials.
+        credentials: the credentials.
+        algorithm: their algorithm, in its canonical spelling.
+        known: whether the user exists.
+        ha1s: the HA1 with which they may have been computed.
+        ha1: the HA1 with which they were computed; "" until it is known.
+        again: whether they are a retransmission.
+        attempt: their entry in the count of guesses; None if they are not counted.
     """
 
     __slots__ = (
@@ -49,7 +52,7 @@ class Case:
         self.attempt: Attempt | None = None
 
     def item(self, ha1: str) -> tuple[Credentials, str, str] | tuple[Credentials, str, str, bytes, bytes]:
-        """What `verify_many` takes: whether they were made with this HA1."""
+        """Return the item for `verify_many` that compares the response with this HA1."""
         credentials, question = self.credentials, self.question
         if credentials.protection == "auth-int":
             return credentials, question.method, ha1, b"", question.body_hash or b""

@@ -1,4 +1,4 @@
-"""Challenges: the algorithms and the qop that a user is offered (RFC 8760, 2.3)."""
+"""Challenges: the algorithms and the qop to offer to a user (RFC 8760, 2.3)."""
 
 from __future__ import annotations
 
@@ -14,13 +14,18 @@ BASES = {
     "MD5-sess": "MD5",
     "SHA-256-sess": "SHA-256",
     "SHA-512-256-sess": "SHA-512-256",
-}  # the algorithm of whose HA1 each makes use: RFC 7616, 3.4.2
+}  # the algorithm of the HA1 that each algorithm uses: RFC 7616, 3.4.2
 _MD5 = ("MD5",)
 _AUTH = ("auth",)
 
 
 class Challenges:
-    """Makes the challenges of one `VerifierConfig`."""
+    """Makes the challenges of one `VerifierConfig`.
+
+    Args:
+        config: the algorithms and the qop to offer.
+        nonces: makes the nonces.
+    """
 
     def __init__(self, config: VerifierConfig, nonces: Nonces) -> None:
         self._config = config
@@ -29,18 +34,21 @@ class Challenges:
         self._always_single = config.algorithms == _MD5
         self._bind_source = config.bind_source
         self._userhash = config.userhash
-        # OpenSER's module sends no hash of the body.
-        self._qops = (_AUTH, config.qop)  # by whether the SIP server takes more than that module
-        # OpenSER's module takes one challenge, and its telephones know MD5 best.
+        # Indexed by `Question.is_extended`: OpenSER's module sends no hash of the body.
+        self._qops = (_AUTH, config.qop)
+        # OpenSER's module takes one challenge only, and MD5 is what most telephones support.
         self._single = (
             next(one for one in (*_MD5, "MD5-sess", *config.algorithms) if one in config.algorithms),
         )
 
     def needs(self, question: Question, username: str | None, realm: str) -> Algorithms | None:
-        """What must be known of the user for a challenge; None: nothing.
+        """Return the key that must be looked up for a challenge; None if there is none.
 
         Args:
-            username: of the credentials; None: there were none, and `Question.user_name` stands for it.
+            question: the question to challenge.
+            username: the username of the credentials; None without credentials, when `Question.user_name` is
+                used.
+            realm: the realm of the challenge.
         """
         if (
             self._always_single
@@ -53,15 +61,17 @@ class Challenges:
     def make(
         self, question: Question, realm: str, stale: bool, now: float, offer: Offer | None
     ) -> tuple[bytes, ...]:
-        """The values of WWW-Authenticate, the most wanted first.
+        """Return the values of WWW-Authenticate, the preferred challenge first.
 
         Args:
-            stale: whether the digest was right, and its nonce alone of no use.
+            question: the question to challenge.
+            realm: the realm of the challenges.
+            stale: whether the digest was right and only its nonce was not accepted.
             now: seconds since 1970.
-            offer: the value of what it `needs`.
+            offer: the value of the key that `needs` returned; None if it returned None.
 
         Raises:
-            ConfigError: the realm holds a control character.
+            ConfigError: the realm contains a control character.
         """
         source = question.source if self._bind_source else ""
         qop = self._qops[question.is_extended]
@@ -75,17 +85,18 @@ class Challenges:
         return tuple(made)
 
     def source(self, question: Question) -> str:
-        """The address that a nonce is bound to; "": none."""
+        """Return the address to which a nonce is bound; "" for none."""
         return question.source if self._bind_source else ""
 
     def qop(self, question: Question) -> tuple[str, ...]:
-        """The qop that this SIP server is offered."""
+        """Return the qop to offer to this SIP server."""
         return self._qops[question.is_extended]
 
     def _algorithms(self, offer: Offer) -> tuple[str, ...]:
-        """The algorithms that this user can use.
+        """Return the algorithms to offer to this user.
 
-        Who is unknown or can use none of those that are configured gets what most users of the realm get.
+        An unknown user, or one who can use none of the configured algorithms, is offered those that most
+        users of the realm can use.
         """
         found = self._offered.get(offer)
         if found is None:

@@ -1,4 +1,4 @@
-"""How digests are judged: each setting with its default, its unit and its reason."""
+"""The settings of the verifier, each with its default, its unit and its reason."""
 
 from __future__ import annotations
 
@@ -13,64 +13,67 @@ QOPS = ("auth", "auth-int")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifierConfig:
-    """What is offered in challenges, and what is accepted.
+    """The settings for challenges, and for the credentials that are accepted.
 
     Raises:
-        ConfigError: a value that cannot be used; the message names the field.
+        ConfigError: a value is not valid; the message names the field.
     """
 
     algorithms: tuple[str, ...] = ("MD5",)
-    """Offered in this order, the most wanted first, each in a challenge of its own (RFC 8760, 2.3): MD5,
-    SHA-256, SHA-512-256, each also with -sess. Only to users whose HA1 of that algorithm is stored; no other
-    is accepted, with -sess or without. Many telephones understand the first challenge alone or MD5 alone,
-    hence the default."""
+    """Algorithms to offer, the preferred one first, each in a challenge of its own (RFC 8760, 2.3): MD5,
+    SHA-256, SHA-512-256, and each with -sess. A user is offered only algorithms for which an HA1 is stored.
+    Other algorithms are not accepted, and MD5-sess is another algorithm than MD5. The default is MD5, because
+    many telephones support only MD5, or use only the first challenge."""
 
     qop: tuple[str, ...] = ("auth",)
-    """Quality of protection offered: auth, auth-int. ``auth-int`` goes to SIP servers with our client, which
-    sends the body's hash along; OpenSER's module sends none."""
+    """Quality of protection to offer: auth, auth-int. Only SIP servers with our client are offered auth-int,
+    since it sends the hash of the body; OpenSER's module sends none."""
 
     nonce_lifetime: float = 300.0
-    """Seconds for which a nonce may be used, as the original DISC has it, and ten more, by which the clocks
-    of several DISC may differ."""
+    """Seconds for which a nonce may be used; the default is that of the original DISC. Ten seconds are
+    added, by which the clocks of several DISC servers may differ."""
 
     nonce_uses: int = 0
-    """How often a nonce may be used; 1: once; 0: within its lifetime as often as the client counts."""
+    """How many times a nonce may be used; 0: any number of times within its lifetime, with a new nonce count
+    each time."""
 
     max_nonces: int = 131_072
-    """Nonces whose counts are remembered, some 400 bytes each. Beyond that the oldest get a new challenge,
-    stale=true, before their lifetime is over."""
+    """Nonces whose counts are remembered, some 400 bytes each. Beyond this number the oldest nonces become
+    stale before their lifetime ends: their users get a new challenge with stale=true."""
 
     bind_source: bool = False
-    """Whether a nonce is good only from the address of the UAC that it was given to, whatever its port. The
-    SIP server must tell the address (`Config.tell_source`); of others, and of OpenSER's module, it is not
-    known."""
+    """Whether a nonce is accepted only from the IP address of the UAC that was challenged with it, on any
+    port. The SIP server must send the address (`Config.tell_source`); OpenSER's module does not."""
 
     userhash: bool = False
-    """Whether the username may come hashed (RFC 7616, 3.4.4). To find who it is, all users of the realm
+    """Whether hashed usernames are accepted (RFC 7616, 3.4.4). To find the user, all usernames of the realm
     are hashed whenever the database has changed."""
 
     authentication_info: bool = False
-    """Whether a success brings rspauth, the server's own proof, and a new nonce when the old one is half
-    through its lifetime or used up (RFC 7616, 3.5). With auth-int it proves a reply without a body: DISC
-    sees no reply. OpenSER's module could do nothing with it, and gets none."""
+    """Whether a success has rspauth, the server's own proof, and a next nonce once the current one is used up
+    or past half of its lifetime (RFC 7616, 3.5). With auth-int the proof is for a reply without a body, as
+    DISC does not see the reply. OpenSER's module cannot use these values and gets none."""
 
     uri_policy: UriPolicy = "host"
-    """What the digest-uri must name; host: the host of the Request-URI or of the realm, or one of the two has
-    an IP address; strict: user, host and port of the Request-URI; off: anything. See `uri_fits`."""
+    """How the digest-uri is compared with the Request-URI. host: its host is that of the Request-URI or the
+    realm, or one of the two URIs has an IP address; strict: its user, host and port are those of the
+    Request-URI; off: not at all. See `uri_fits`."""
 
     rechallenge: bool = False
     """Whether wrong credentials get a new challenge (401/407) instead of 403."""
 
     max_challenges: int = 5
-    """With `rechallenge`: so many in a row for one user and source, then 403; a success begins anew."""
+    """Challenges in a row for one user and source before 403, with `rechallenge`; a success resets the
+    count."""
 
     penalty: bool = True
-    """Whether wrong credentials are counted as guesses, by account and by the address of the UAC, over all
-    SIP servers that tell it; who has too many is refused unseen for up to a minute."""
+    """Whether wrong credentials count as guesses, by account and by the address of the UAC, over all SIP
+    servers that send the address. After too many guesses, credentials are refused without verification for
+    up to a minute."""
 
     limit_accounts: bool = False
-    """Whether guesses from SIP servers that do not tell the address, such as OpenSER's module, hold their
-    account back, too. Then who guesses at an account locks its owner out."""
+    """Whether guesses also count against an account if the SIP server does not send the address, as OpenSER's
+    module does not. An attacker who guesses at an account then locks its owner out."""
 
     def __post_init__(self) -> None:
         for name, known in (("algorithms", ALGORITHMS), ("qop", QOPS)):

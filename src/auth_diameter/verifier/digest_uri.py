@@ -1,9 +1,9 @@
-"""Whether a digest was made for this request: its digest-uri beside the Request-URI (RFC 7616, 3.4.6).
+"""Comparison of the digest-uri with the Request-URI (RFC 7616, 3.4.6).
 
-A proxy on the way may rewrite the Request-URI, and telephones put the domain into the digest-uri that they
-register with (RFC 3261, 22.4, rule 8, wants no more than that it is in the hashes). So the default asks
-only that the host is one that this request or this realm is about, which cannot be told where a proxy has
-made an address of it.
+A proxy on the path may rewrite the Request-URI, and telephones use the domain with which they register as the
+digest-uri; RFC 3261, 22.4, rule 8 requires only that the digest-uri is in the hash. So the default policy
+compares only the host, with that of the Request-URI and with the realm. If a proxy has replaced a host by an
+IP address, there is nothing to compare.
 """
 
 from __future__ import annotations
@@ -17,15 +17,21 @@ URI_POLICIES: tuple[UriPolicy, ...] = ("host", "strict", "off")
 
 
 def uri_fits(policy: UriPolicy, digest_uri: str, resource: str, realm: str) -> bool:
-    """Whether a digest over `digest_uri` may stand for a request to `resource`.
+    """Return whether a digest over `digest_uri` is accepted for a request to `resource`.
+
+    With ``"host"`` the host of the digest-uri must be that of the Request-URI, or the realm, or below the
+    realm. Any host is accepted if either URI has an IP address: a client may have been configured without a
+    name, and a proxy may have looked one up.
+
+    With ``"strict"`` the user, host and port must be those of the Request-URI. The same holds with ``"host"``
+    for a URI without a host.
 
     Args:
-        policy: ``"host"``: its host is that of the Request-URI, the realm, below the realm, or either of the
-            two has an address, as of a client that was given no name or after a proxy that looked one up;
-            ``"strict"``, and for a URI without a host: it names what the Request-URI names, user, host and
-            port; ``"off"``: any.
-        resource: the Request-URI as ``user@host[:port]``; "" where it is not known, which leaves the realm,
-            and nothing for ``"strict"`` to refuse.
+        policy: ``"host"``, ``"strict"`` or ``"off"``, which accepts any URI.
+        digest_uri: the ``uri`` of the credentials.
+        resource: the Request-URI as ``user@host[:port]``; "" if it is unknown. Then ``"host"`` compares with
+            the realm only, and ``"strict"`` accepts any URI.
+        realm: the realm of the credentials.
     """
     if policy == "off":
         return True
@@ -40,7 +46,7 @@ def uri_fits(policy: UriPolicy, digest_uri: str, resource: str, realm: str) -> b
 
 
 def _address(uri: Uri) -> str:
-    """As the Resource AVP has it; without a host, the number or all of it."""
+    """Return the URI in the form of the Resource AVP; without a host, its number or its whole text."""
     if uri.host is None:
         return uri.account or uri.text
     user = f"{uri.account}@" if uri.user is not None else ""
@@ -49,7 +55,7 @@ def _address(uri: Uri) -> str:
 
 
 def _parts(address: str) -> tuple[str, str]:
-    """The user, in which case counts, and host and port, in which it does not (RFC 3261, 19.1.4)."""
+    """Return the user, which is case-sensitive, and host and port, which are not (RFC 3261, 19.1.4)."""
     user, _, host = address.rpartition("@")
     return user, host.lower()
 
@@ -59,7 +65,7 @@ def _is_address(host: str) -> bool:
 
 
 def _host(resource: str) -> str:
-    """The host of ``user@host[:port]`` in lower case."""
+    """Return the host of ``user@host[:port]`` in lower case."""
     address = resource.rpartition("@")[2].lower()
     if address.startswith("["):
         return address.partition("]")[0] + "]"

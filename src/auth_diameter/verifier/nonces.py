@@ -1,20 +1,20 @@
-"""Nonces that need no memory until one comes back: made and recognised with a key (RFC 7616, 3.3 and 5.4).
+"""Stateless nonces, made and recognised with a key (RFC 7616, 3.3 and 5.4).
 
 ::
 
     nonce = time (8 hex digits) salt (16) mac (32)
     mac   = HMAC-SHA-256(key, time salt algorithm NUL source NUL realm), its first 16 bytes
 
-Anyone who has the key recognises the nonce until it expires, for the realm and the algorithm that it
-was made for, and for the address of the UAC if it was bound to one. A ring of keys makes a change of
-key unnoticeable: the first makes nonces, all of them are recognised.
+Any DISC server with the key recognises a nonce until it expires, for its realm and algorithm, and for the
+address of the UAC if the nonce is bound to one. A sequence of keys allows a change of key without effect on
+users: the first key makes nonces, and all keys recognise them.
 
-The algorithm is the whole one, with -sess or without: A1 of a -sess algorithm is the hash of HA1, nonce and
-a cnonce of the client's choice (3.4.2), and so is a response without -sess, all that follows the nonce in it
-taken for a cnonce (3.4.1). Were one nonce good for both, a response that was overheard would be a key to
-any request, as long as the nonce lives.
+The algorithm includes -sess. A1 of a -sess algorithm is the hash of HA1, the nonce and a cnonce that the
+client chooses (3.4.2). A response without -sess is a hash of HA1, the nonce and further text (3.4.1), which
+could be taken for a cnonce. If one nonce were accepted for both, an overheard response could serve as A1 of
+any request until the nonce expires.
 
-What came back with right credentials is remembered by `auth_diameter._core.NonceUses`.
+`auth_diameter._core.NonceUses` remembers the nonces that came with right credentials.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ import itertools
 import secrets
 from collections.abc import Sequence
 
-CLOCK_DRIFT = 10.0  # seconds that the clocks of DISC which share a key may differ, without any effect
+CLOCK_DRIFT = 10.0  # seconds by which the clocks of DISC servers that share a key may differ
 
-_STAMP = 24  # hex digits before the mac: seconds since 1970, and a salt
+_STAMP = 24  # hex digits before the mac: seconds since 1970 and the salt
 _LENGTH = 56
 
 
 class NonceState(enum.Enum):
-    """What a nonce that came back is worth."""
+    """The state of a nonce that a client has sent."""
 
     FRESH = enum.auto()
     EXPIRED = enum.auto()
-    FOREIGN = enum.auto()
+    FOREIGN = enum.auto()  # of no known key, or for another realm, algorithm or source
 
 
 class _Key:
@@ -62,35 +62,37 @@ class _Key:
 
 
 class Nonces:
-    """Makes nonces and recognises them.
+    """Makes and recognises nonces.
 
     Args:
-        keys: secret bytes, at least 16, or several of them: the first makes nonces, all are recognised. None:
-            random ones, so that a restart makes all nonces foreign.
-        lifetime: seconds for which one may be used, and `CLOCK_DRIFT` more.
+        keys: one secret key of at least 16 bytes, or several. The first makes nonces; all are recognised.
+            None for a random key, so that after a restart all former nonces are foreign.
+        lifetime: seconds for which a nonce may be used; `CLOCK_DRIFT` is added.
 
     Attributes:
-        remembered: seconds for which its use has to be remembered.
+        lifetime: seconds for which a nonce may be used, without `CLOCK_DRIFT`.
+        remembered: seconds for which the uses of a nonce must be remembered.
     """
 
     def __init__(self, keys: bytes | Sequence[bytes] | None = None, lifetime: float = 300.0) -> None:
         self.use(keys if keys is not None else secrets.token_bytes(32))
-        # The mac makes a nonce unforeseeable; the salt only has to differ from every other one.
+        # The mac makes a nonce unpredictable; the salt only has to be unique.
         self._salts = itertools.count(secrets.randbits(64))
         self.lifetime = lifetime
         self.remembered = lifetime + CLOCK_DRIFT
 
     def use(self, keys: bytes | Sequence[bytes]) -> None:
-        """Other keys from now on: nonces of a key that is not among them are foreign."""
+        """Replace the keys. Nonces of keys that are not among the new ones become foreign."""
         self._keys = [_Key(key) for key in ([keys] if isinstance(keys, bytes) else keys)]
 
     def make(self, realm: str, now: float, algorithm: str = "MD5", source: str = "") -> str:
-        """A new nonce for `realm`.
+        """Return a new nonce for `realm`.
 
         Args:
+            realm: the realm of the challenge.
             now: seconds since 1970.
-            algorithm: that of its challenge.
-            source: address of the UAC, which alone may use it; "": any may.
+            algorithm: the algorithm of the challenge.
+            source: the address of the only UAC that may use the nonce; "" for any UAC.
         """
         stamp = f"{int(now) & 0xFFFFFFFF:08x}{next(self._salts) & 0xFFFFFFFFFFFFFFFF:016x}"
         return stamp + self._keys[0].mac(f"{stamp}{algorithm}\0{source}\0{realm.lower()}")
@@ -98,11 +100,14 @@ class Nonces:
     def check(
         self, nonce: str, realm: str, now: float, algorithm: str = "MD5", source: str = ""
     ) -> NonceState:
-        """What `nonce` is worth. A time in the future is foreign, but for `CLOCK_DRIFT`."""
+        """Return the state of `nonce`.
+
+        A nonce whose time is more than `CLOCK_DRIFT` in the future is foreign.
+        """
         if len(nonce) != _LENGTH or not nonce.isascii():
             return NonceState.FOREIGN
         stamp, mac = nonce[:_STAMP], nonce[_STAMP:]
-        # Neither algorithm nor source can hold a NUL: no two bindings read the same.
+        # Neither the algorithm nor the source can contain a NUL, so different bindings give different texts.
         text = f"{stamp}{algorithm}\0{source}\0{realm.lower()}"
         ours = False
         for key in self._keys:
@@ -115,5 +120,5 @@ class Nonces:
         return NonceState.FRESH if age <= self.remembered else NonceState.EXPIRED
 
     def made_at(self, nonce: str) -> float:
-        """When a nonce of ours was made: seconds since 1970."""
+        """Return when one of our nonces was made, in seconds since 1970."""
         return float(int(nonce[:8], 16))

@@ -1,25 +1,28 @@
-"""What becomes of a question, and what each outcome is to who asked.
+"""The outcomes of a question, and the verdict for each.
 
 ==============================================================  ========================  =============
 case                                                            outcome                   verdict
 ==============================================================  ========================  =============
 no credentials, realm served                                    CHALLENGED                CHALLENGE
 digest right, nonce fresh, its count unused                     AUTHORIZED                SUCCESS
-the same again: a retransmission                                RETRANSMITTED             SUCCESS
-digest right, nonce expired, its count used, or not ours        STALE, REPLAYED,          CHALLENGE,
+a retransmission of such a request                              RETRANSMITTED             SUCCESS
+digest right, nonce expired, its count used, or foreign         STALE, REPLAYED,          CHALLENGE,
                                                                 FOREIGN_NONCE             stale
-`bind_source`, and the nonce was not given to this source       FOREIGN_NONCE             the same
+`bind_source`, and the nonce was not made for this source       FOREIGN_NONCE             CHALLENGE,
+                                                                                          stale
 digest wrong, user unknown                                      WRONG_DIGEST,             REJECTED
                                                                 UNKNOWN_USER
-digest-uri for elsewhere, algorithm or qop not offered,         OTHER_URI, …              REJECTED, and
-count 0                                                                                   what of it
-realm not served, credentials malformed                         REALM_NOT_SERVED, …       the same
-a user or a source that guesses passwords                       PENALIZED                 the same
-member, or not                                                  MEMBER, NOT_MEMBER        SUCCESS, DENIED
-the store cannot be read, or a mistake of ours                  STORE_FAILED, FAILED      FAILURE
+digest-uri of another resource, algorithm or qop not offered,   OTHER_URI, …              REJECTED, with
+count 0                                                                                   the part
+realm not served, credentials malformed                         REALM_NOT_SERVED, …       REJECTED, with
+                                                                                          the part
+too many guesses from the source or at the account              PENALIZED                 REJECTED, with
+                                                                                          the part
+member of the group, or not                                     MEMBER, NOT_MEMBER        SUCCESS, DENIED
+the store cannot be read, or an internal error                  STORE_FAILED, FAILED      FAILURE
 ==============================================================  ========================  =============
 
-With `rechallenge` a wrong digest, and what else is refused about credentials, gets a CHALLENGE instead.
+With `rechallenge` refused credentials get a CHALLENGE instead of REJECTED.
 """
 
 from __future__ import annotations
@@ -30,9 +33,9 @@ from auth_diameter._core import Answer, Part, Verdict
 
 
 class Outcome(enum.Enum):
-    """What became of a question."""
+    """The outcome of a question."""
 
-    __hash__ = object.__hash__  # members are single objects; Enum's own hash is a call in Python
+    __hash__ = object.__hash__  # members are singletons; Enum's own hash is slow, being written in Python
 
     CHALLENGED = enum.auto()
     AUTHORIZED = enum.auto()
@@ -56,10 +59,10 @@ class Outcome(enum.Enum):
     STORE_FAILED = enum.auto()
     FAILED = enum.auto()
     MALFORMED = enum.auto()
-    """The message that the question came in."""
+    """The Diameter message was malformed."""
 
 
-# What is refused for another reason than a wrong digest.
+# The part that an outcome refuses, if it is not the digest.
 PARTS = {
     Outcome.PENALIZED: Part.SOURCE,
     Outcome.MALFORMED_RESPONSE: Part.RESPONSE,
@@ -82,19 +85,19 @@ _VERDICTS = {
     Outcome.MALFORMED: Verdict.FAILURE,
 }
 
-# The whole answer of an outcome that has nothing else to say; a refusal where no verdict is named.
+# The answer for each outcome, if the answer has no other values; REJECTED unless a verdict is named above.
 ANSWERS = {
     outcome: Answer(_VERDICTS.get(outcome, Verdict.REJECTED), refused=PARTS.get(outcome))
     for outcome in Outcome
 }
 
-# By the parameter of credentials that is malformed; None: another one.
+# The outcome for malformed credentials, by the malformed parameter; other parameters are not listed.
 MALFORMED: dict[str | None, Outcome] = {
     "qop": Outcome.MALFORMED_QOP,
     "response": Outcome.MALFORMED_RESPONSE,
 }
 
-# Refusals, for the log, by whether `bind_source` has proven the source before them.
+# Refusals for the log: those decided before and those decided after `bind_source` has proven the source.
 _UNPROVEN_REFUSALS = frozenset(
     {
         Outcome.ALGORITHM_NOT_OFFERED,

@@ -1,4 +1,4 @@
-"""Questions that are judged together, and what must be known for that."""
+"""The questions that are judged together, and the keys that they need."""
 
 from __future__ import annotations
 
@@ -12,31 +12,33 @@ from auth_diameter.verifier.outcome import Outcome
 
 
 class Challenge(NamedTuple):
-    """A challenge that is decided on; what the user can be offered is lacking."""
+    """A challenge that is decided, while the algorithms to offer are still unknown."""
 
-    place: int  # of the question
-    username: str | None  # of the credentials; None: there were none
+    place: int  # the index of the question
+    username: str | None  # the username of the credentials; None: there were no credentials
     realm: str
     outcome: Outcome
 
 
 class Turn:
-    """The questions of one turn of the loop.
+    """The questions of one turn of the event loop.
 
-    `Verifier.judge` answers those of which all is at hand, and leaves the keys of what is lacking. Whoever
-    fetches them puts the values into `found`, or errors into `failures`, and has the turn judged again.
+    `Verifier.judge` answers the questions whose values are known, and leaves the missing keys in `lacking`.
+    The caller fetches them, puts the values into `found` or errors into `failures`, and has the turn judged
+    again.
 
     Args:
+        questions: the questions.
         now: seconds since 1970.
-        cache: what is at hand.
+        cache: the cached values.
 
     Attributes:
-        answers: to each question; None: not yet.
-        is_done: whether there is one to each.
-        lacking: keys whose values are to be fetched, in the order in which they were missed.
-        found: what has been fetched for this turn.
-        failures: why a key could not be fetched.
-        challenges: what is left to be said to questions that have been judged; the Verifier's.
+        answers: the answer to each question; None until there is one.
+        is_done: whether each question has an answer.
+        lacking: the missing keys, in the order in which they were first needed.
+        found: the values fetched for this turn.
+        failures: the error for each key that could not be fetched.
+        challenges: challenges that wait for the algorithms to offer; used by the Verifier only.
     """
 
     def __init__(self, questions: Sequence[Question], now: float, cache: Cache) -> None:
@@ -51,19 +53,23 @@ class Turn:
         self._cache = cache
 
     def told(self) -> Iterator[Answer]:
-        """The answers of a turn that is done, in the order of its questions."""
+        """Return the answers of a finished turn, in the order of its questions."""
         return iter(cast(list[Answer], self.answers))
 
     def pending(self) -> Sequence[int]:
-        """The questions that have neither an answer nor a challenge decided on."""
+        """Return the indexes of the questions that have neither an answer nor a challenge that is decided."""
         decided = {challenge.place for challenge in self.challenges}
         return [n for n, answer in enumerate(self.answers) if answer is None and n not in decided]
 
     def value(self, key: Key) -> Any | None:
-        """The value of `key`, of the type that its class names; None: it is lacking, and noted as such.
+        """Return the value of `key`, of the type that the key's class names.
+
+        Returns:
+            The value; None if it is missing. Then the key is added to `lacking`.
 
         Raises:
-            Exception: that for which it could not be fetched; StoreError: the store cannot be read.
+            StoreError: the store could not be read.
+            Exception: any other error with which the key could not be fetched.
         """
         value = self._cache.get(key)
         if value is None:

@@ -1,11 +1,12 @@
-"""Whether credentials are right: questions in, answers out, and what is lacking for that; without I/O.
+"""The verifier: takes questions and returns answers, or the keys that it needs for them. It does no I/O.
 
-The table of `auth_diameter.verifier.outcome` says what each case comes to. A nonce is called stale only when
-the digest is right (RFC 7616, 3.3). An unknown user costs the same work and gets the same answer as a wrong
-password, so that nobody learns who exists.
+The table of `auth_diameter.verifier.outcome` has the verdict for each case. A nonce is reported as stale only
+if the digest is right (RFC 7616, 3.3). An unknown user takes the same work and gets the same answer as a
+wrong password, so that nobody can find out who exists.
 
-The Verifier alone knows that a digest was wrong. So it counts guesses, see `Penalties`, over all SIP servers
-that ask it and tell it the source. Its answers say of each refusal whether it was one.
+Only the verifier knows that a digest was wrong. So it counts the guesses, over all SIP servers that send the
+source; see `Penalties`. The answer to a refused question says which part was refused, and so whether it was a
+guess.
 """
 
 from __future__ import annotations
@@ -49,21 +50,21 @@ from auth_diameter.verifier.turn import Challenge, Turn
 
 _Key = tuple[str, str, str]
 
-# Bytes of what is remembered.
+# Bytes of the two caches.
 _FOLLOWING_ROOM = 6 << 20
 _WRONG_ROOM = 6 << 20
 
-_PROOF = 3600.0  # seconds for which a nonce proves its source: then somebody else may have the address
+_PROOF = 3600.0  # seconds for which a nonce proves its source; later another host may have the address
 
-_REFUSED = (Outcome.UNKNOWN_USER, Outcome.WRONG_DIGEST)  # by whether there is such a user, in the same time
+_REFUSED = (Outcome.UNKNOWN_USER, Outcome.WRONG_DIGEST)  # indexed by `known`: the same time for both
 
-# Members as names of this module: in Python 3.11 a member of an Enum costs a search.
+# Members of enums as module globals: in Python 3.11 the lookup on the class is slow.
 _FIRST, _AGAIN, _UNKNOWN = Use.FIRST, Use.AGAIN, Use.UNKNOWN
 _FRESH = NonceState.FRESH
 _AUTHORIZED, _CHALLENGED = Outcome.AUTHORIZED, Outcome.CHALLENGED
 _SUCCESS, _CHALLENGE = Verdict.SUCCESS, Verdict.CHALLENGE
 
-# Of a nonce that is of no use, by what was found out about it.
+# The outcome for a nonce that cannot be used.
 _STALE = {
     Use.EXPIRED: Outcome.STALE,
     Use.REPLAYED: Outcome.REPLAYED,
@@ -73,23 +74,26 @@ _STALE_OUTCOMES = frozenset(_STALE.values())
 
 
 class Observer(Protocol):
-    """Who is told what happens: the Verifier itself writes no log."""
+    """An observer of outcomes and errors, since the verifier itself writes no log."""
 
     def noted(self, question: Question, outcome: Outcome) -> None:
-        """A question has come to its end."""
+        """Note the outcome of a question."""
 
     def mistaken(self, error: Exception) -> None:
-        """A question could not be answered, for a mistake of ours."""
+        """Note an internal error because of which a question could not be answered."""
 
 
 class Verifier:
-    """Judges questions by what is known of subscribers; used from one thread at a time.
+    """Judges questions by what the store knows about the subscribers; for one thread at a time.
 
     Args:
-        cache: what is at hand.
+        cache: the cached values.
+        observer: is told each outcome and each internal error.
+        config: the settings; None for the defaults.
+        nonces: makes and recognises the nonces; None for nonces with a random key.
 
     Attributes:
-        counts: how often each `Outcome` was.
+        counts: the number of questions by `Outcome`.
     """
 
     def __init__(
@@ -109,21 +113,22 @@ class Verifier:
         self._penalties = Penalties() if config.penalty else None
         self._attempts: list[Attempt] = []  # of the questions that are being judged
         self.counts: Counter[Outcome] = Counter()
-        # A retransmission is told the same next nonce.
+        # A retransmission must get the same next nonce.
         self._following: BoundedCache[tuple[str, int], str] = BoundedCache(_FOLLOWING_ROOM)
         self._wrong_in_a_row: BoundedCache[_Key, int] = BoundedCache(_WRONG_ROOM)
 
     def judge(self, turn: Turn) -> None:
-        """Answers the questions of a turn, as far as what they need is at hand or found; the rest is lacking.
+        """Answer the questions whose values are cached or fetched; leave the missing keys in the turn.
 
-        Digests are verified together. Nothing is remembered of a question until its answer needs nothing more
-        than a list of algorithms, so a question that lacks something is just looked at again.
+        Digests are verified together. A question with missing keys is judged again from the start. So the
+        verifier stores nothing about a question until the answer needs no key, or only that for the
+        algorithms to offer.
         """
         turn.lacking.clear()
         pending = turn.pending() if turn.found or turn.failures else range(len(turn.questions))
         try:
             self._judge(turn, pending)
-        except Exception as error:  # noqa: BLE001 - one question must not cost the others their answer
+        except Exception as error:  # noqa: BLE001 - the other questions of the turn still get answers
             self._forget_attempts(turn.now)
             if len(pending) == 1:
                 self._fail(turn, pending[0], error)
@@ -168,10 +173,10 @@ class Verifier:
         turn.answers[index] = self._end(turn.questions[index], Outcome.FAILED)
 
     def _look_at(self, turn: Turn, index: int, cases: list[Case]) -> Answer | None:
-        """The answer to all but credentials that are to be judged, which go to `cases`.
+        """Answer a question, or put its credentials into `cases` to be verified.
 
         Returns:
-            None for those, and where something is lacking.
+            The answer; None if credentials are to be verified or a key is missing.
         """
         question = turn.questions[index]
         if question.is_group_check:
@@ -199,7 +204,7 @@ class Verifier:
         return self._end(question, Outcome.MEMBER if is_member else Outcome.NOT_MEMBER)
 
     def _end(self, question: Question, outcome: Outcome) -> Answer:
-        """The end of a question, whose outcome says all."""
+        """Count and report the outcome; return the answer for it."""
         self.counts[outcome] += 1
         self._observer.noted(question, outcome)
         return ANSWERS[outcome]
@@ -213,7 +218,7 @@ class Verifier:
     def _collect(
         self, turn: Turn, index: int, question: Question, credentials: Credentials, cases: list[Case]
     ) -> Answer | None:
-        """Looks up what credentials are to be compared with; refuses those that nobody offered to take."""
+        """Look up the HA1 for credentials; refuse an algorithm or a qop that was not offered."""
         realm = credentials.realm or ""
         served = self._realms.young.get((realm,)) or turn.value(Realm(realm))
         if served is not None and served.realm is None:
@@ -234,8 +239,8 @@ class Verifier:
         ):
             return self._refuse(turn, index, credentials, Outcome.QOP_NOT_OFFERED)
         if self._config.bind_source and self._is_foreign(question, credentials, algorithm, turn.now):
-            # A source can be forged, but not a nonce that was given to it: only guesses on such a one count
-            # against it, and no other tells anything about the password.
+            # A source address can be forged, but not a nonce bound to it. So only guesses with such a nonce
+            # count against the source, and with any other nonce the answer tells nothing about the password.
             return self._challenge(turn, index, self._name(turn, credentials), realm, Outcome.FOREIGN_NONCE)
         candidates, length = found.ha1s, HA1_DIGITS[base]
         ha1s = (candidates,) if len(candidates) == length else (candidates[:length], candidates[length:])
@@ -245,7 +250,7 @@ class Verifier:
     def _candidates(
         self, turn: Turn, credentials: Credentials, realm: str, base: str
     ) -> Candidates | HashedCandidates | None:
-        """What the response is to be compared with: as much for a user who is not there."""
+        """Return the HA1 to compare the response with; as many for an unknown user as for a known one."""
         username = credentials.username
         if self._config.userhash and credentials.userhash:
             return self._hashed(turn, username, realm, base)
@@ -255,7 +260,7 @@ class Verifier:
         key = HashedUser(hashed, realm, base)
         found: HashedCandidates | None = turn.value(key)
         if found is not None:
-            turn.found[key] = found  # the cache may drop it before the name is asked for
+            turn.found[key] = found  # the cache may drop the value before the username is needed
         return found
 
     def _verify(self, turn: Turn, cases: list[Case]) -> None:
@@ -263,7 +268,7 @@ class Verifier:
         index = 0
         for case in cases:
             matched = 0
-            # A username with an "@" may have been hashed whole or without its domain.
+            # For a username with an "@", the HA1 may be of the whole username or without its domain.
             for case_ha1 in case.ha1s:
                 if right[index]:
                     case.ha1, matched = case_ha1, 1
@@ -282,7 +287,7 @@ class Verifier:
                 self._end_attempt(case, answer, wrong, turn.now)
 
     def _let_through(self, turn: Turn, case: Case) -> Answer | None:
-        """The digest is right: whether that is a login. The nonce may be of no use, or the URI another."""
+        """Answer credentials whose digest is right: check the digest-uri, the nonce and the nonce count."""
         question, credentials = case.question, case.credentials
         realm = credentials.realm or ""
         resource, uri = question.resource, credentials.uri
@@ -299,7 +304,7 @@ class Verifier:
         outcome = _AUTHORIZED if use is _FIRST else Outcome.RETRANSMITTED
         if not question.is_extended:
             return self._end(question, outcome)
-        # Who has the hash alone is told the name (RFC 7616, 3.4.4).
+        # The SIP server knows only the hash of the username (RFC 7616, 3.4.4), so the answer has the name.
         name = (
             (self._name(turn, credentials) or "").encode("utf-8", "surrogateescape")
             if self._config.userhash and credentials.userhash
@@ -314,7 +319,7 @@ class Verifier:
         return Answer(_SUCCESS, user_name=name)
 
     def _refuse(self, turn: Turn, index: int, credentials: Credentials, outcome: Outcome) -> Answer | None:
-        """A refusal, or a new challenge where that is wanted, but not for ever."""
+        """Refuse credentials; with `rechallenge` challenge again, up to `max_challenges` times."""
         question = turn.questions[index]
         if self._config.rechallenge:
             key = self._wrong_key(turn, question, credentials)
@@ -325,7 +330,7 @@ class Verifier:
         return self._end(question, outcome)
 
     def _wrong_key(self, turn: Turn, question: Question, credentials: Credentials) -> _Key:
-        # Who spells the realm in a way of his own is told how HA1 was made, and has no more challenges.
+        # The key has the served spelling of the realm, so that other spellings yield no more challenges.
         served = self._served(turn, credentials.realm or "")
         realm = served.realm if served is not None else None
         return credentials.username, realm or "", question.source
@@ -333,10 +338,11 @@ class Verifier:
     def _challenge(
         self, turn: Turn, index: int, username: str | None, realm: str, outcome: Outcome
     ) -> Answer | None:
-        """A challenge with what this user may choose from; stale where the outcome says so.
+        """Challenge the user with the algorithms to offer; stale if the outcome says so.
 
         Returns:
-            None where that is lacking; it goes on as soon as it is found.
+            The answer; None if the algorithms to offer are still missing. Then the challenge waits in the
+            turn.
         """
         question = turn.questions[index]
         offer = None
@@ -350,7 +356,7 @@ class Verifier:
         try:
             challenges = self._challenges.make(question, realm, stale, turn.now, offer)
         except ConfigError:
-            # Credentials can name a realm with a control character (a quoted-pair), a challenge cannot.
+            # Credentials can have a realm with a control character (a quoted-pair). A challenge cannot.
             return self._end(question, outcome)
         self._note(question, outcome)
         return Answer(_CHALLENGE, challenges=challenges, refused=PARTS.get(outcome))
@@ -359,7 +365,11 @@ class Verifier:
         return self._config.userhash and credentials.userhash
 
     def _name(self, turn: Turn, credentials: Credentials) -> str | None:
-        """The username, or whose it is that comes hashed; "": nobody's. None: that is lacking."""
+        """Return the username, also for a hashed one.
+
+        Returns:
+            The username; "" if no user has this hash; None if the key is missing.
+        """
         algorithm = credentials.canonical_algorithm
         if algorithm is None or not self._is_hashed(credentials):
             return credentials.username
@@ -369,17 +379,17 @@ class Verifier:
     # ------------------------------------------------------------------ guesses
 
     def _admit(self, turn: Turn, case: Case, cases: list[Case]) -> Answer | None:
-        """To `cases` where it may be judged now. Else it is refused, or held; see `_released`."""
+        """Add a case to `cases` if it may be verified now; else refuse it, or hold it until `_released`."""
         penalties = self._penalties
         question = case.question
-        # Without a source anybody could lock anybody out: that is for the operator to decide.
+        # Without a source, anyone could lock any account. Only the operator may allow that.
         if penalties is None or not (question.source or self._config.limit_accounts):
             cases.append(case)
             return None
         credentials = case.credentials
         account = self._name(turn, credentials) or ""
         if self._is_hashed(credentials):
-            account = account or credentials.username.lower()  # what is nobody's counts as it is
+            account = account or credentials.username.lower()  # an unknown hash counts as an account
         attempt = penalties.begin_for(account, credentials.realm or "", question.source, turn.now, case)
         case.attempt = attempt
         self._attempts.append(attempt)
@@ -400,7 +410,10 @@ class Verifier:
             self._penalties.neither(case.attempt, now)
 
     def _released(self, turn: Turn) -> list[Case]:
-        """Those that waited for the verdict on the ones just judged: refused, or to be judged now."""
+        """Return the held cases that may be verified now, and refuse the others.
+
+        They were held until the verdict on the cases just verified.
+        """
         cases: list[Case] = []
         if self._penalties is None:
             return cases
@@ -413,9 +426,9 @@ class Verifier:
         return cases
 
     def _forget_attempts(self, now: float) -> None:
-        """Nothing has come of them."""
+        """End all attempts without a verdict."""
         if self._penalties is not None:
-            for attempt in reversed(self._attempts):  # those that wait come last
+            for attempt in reversed(self._attempts):  # held attempts are at the end
                 self._penalties.neither(attempt, now)
             self._penalties.released.clear()
         self._attempts.clear()
@@ -423,10 +436,10 @@ class Verifier:
     # ------------------------------------------------------------------ nonces
 
     def _use(self, case: Case, realm: str, count: int, now: float) -> Use:
-        """What a use of the nonce means. UNKNOWN: it is not ours."""
+        """Record a use of the nonce and return its kind; `Use.UNKNOWN` for a foreign nonce."""
         question, nonce, algorithm = case.question, case.credentials.nonce, case.algorithm
         source = question.source if self._config.bind_source else ""
-        # A retransmission has the identifiers of what it repeats (RFC 6733, 3).
+        # A retransmission has the identifiers of the original request (RFC 6733, 3).
         request_id = question.request_id
         mark = hash((request_id, case.credentials.response)) if request_id else 0
         use = self._uses.take(nonce, realm, algorithm, source, count, mark, now)
@@ -441,7 +454,11 @@ class Verifier:
         return use
 
     def _is_foreign(self, question: Question, credentials: Credentials, algorithm: str, now: float) -> bool:
-        """Whether the nonce was not given to this source by us, or to who had its address long ago."""
+        """Return whether the nonce does not prove the source.
+
+        It was made for another source or not by us, or so long ago that another host may have the address
+        now.
+        """
         nonce = credentials.nonce
         source = self._challenges.source(question)
         state = self._nonces.check(nonce, credentials.realm or "", now, algorithm, source)
@@ -450,7 +467,10 @@ class Verifier:
         return state is NonceState.FOREIGN
 
     def _prove(self, case: Case, use: Use, name: bytes | None, now: float) -> Answer:
-        """Success with what Authentication-Info needs (RFC 7616, 3.5): the method is left out of A2."""
+        """Return a success with the values of Authentication-Info (RFC 7616, 3.5).
+
+        The proof is a response whose A2 has no method.
+        """
         credentials = case.credentials
         nonce, realm = credentials.nonce, credentials.realm or ""
         proof = digest_response(
