@@ -130,4 +130,4 @@ def test_every_property_is_described(name: str) -> None:
         value = getattr(kind, attribute)
         if not attribute.startswith("_") and not callable(value):
             doc = inspect.getdoc(kind) or ""
-            assert value.__doc__ or f":ivar {attribute}:" in doc or f":param {attribute}:" in doc, attribute
+            assert value.__doc__ or f"    {attribute}: " in doc, attribute

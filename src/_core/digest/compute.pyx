@@ -24,7 +24,7 @@ from auth_diameter._core.base.md5 cimport (
     ad_md5_job, ad_md5_lanes, ad_md5_many, ad_md5_stream, ad_md5_update, ad_md5_use_lanes,
 )
 from auth_diameter._core.base.span cimport Span
-from auth_diameter._core.base.text cimport as_bytes, span_of
+from auth_diameter._core.base.text cimport as_bytes, borrow, span_of
 
 from auth_diameter._core.errors import ConfigError
 
@@ -270,7 +270,7 @@ cdef bint verify_one(Credentials c, object method, object ha1, object body, obje
     cdef uint8_t room[5 * MAX_PARAMETER]
     cdef uint8_t expected[32]
     cdef bytes of_body = None
-    span_of(method, &method_span, "method")
+    _method_kept = borrow(method, &method_span, "method")
     span_of(ha1, &ha1_span, "ha1")
     if c.fields.algorithm == ALGORITHM_UNKNOWN or c.fields.qop == QOP_UNKNOWN:
         return False
@@ -418,7 +418,7 @@ def verify_many(items):
                 out[i] = verify_one(c, item[1], item[2], item[3] if len(item) > 3 else b"",
                                     item[4] if len(item) > 4 else None)
                 continue
-            span_of(item[1], &method, "method")
+            _method_kept = borrow(item[1], &method, "method")
             span_of(item[2], &ha1, "ha1")
             if not fill_inputs(c, method, ha1, &v, NULL):
                 continue

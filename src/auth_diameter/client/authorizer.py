@@ -46,9 +46,10 @@ _NONE: list[Question] = []  # no question, the usual answer
 
 _MALFORMED: dict[str | None, Cause] = {"qop": Cause.MALFORMED_QOP, "response": Cause.MALFORMED_RESPONSE}
 
-# The causes of nearly all decisions, as names of this module: in Python 3.11 a member costs a search.
-_AUTHORIZED = Cause.AUTHORIZED
-_CHALLENGED = Cause.CHALLENGED
+# Members as names of this module: in Python 3.11 a member of an Enum costs a search.
+_AUTHORIZED, _CHALLENGED = Cause.AUTHORIZED, Cause.CHALLENGED
+_SUCCESS, _CHALLENGE = Verdict.SUCCESS, Verdict.CHALLENGE
+_AUTHENTICATION, _GROUP_CHECK = Service.AUTHENTICATION, Service.GROUP_CHECK
 
 # What says that a digest was wrong, unless something else about the credentials was refused.
 _GUESSES = frozenset({Cause.RECHALLENGED, Cause.FORBIDDEN, Cause.UNKNOWN_ALGORITHM, Cause.UNKNOWN_QOP})
@@ -274,14 +275,14 @@ def cause_of(question: Question, answer: Answer) -> Cause:
     if answer.fault is not None:
         return Cause.DISC_UNUSABLE
     if question.is_group_check:
-        if verdict is Verdict.SUCCESS:
-            return Cause.MEMBER if answer.service in (None, Service.GROUP_CHECK) else Cause.DISC_UNUSABLE
+        if verdict is _SUCCESS:
+            return Cause.MEMBER if answer.service in (None, _GROUP_CHECK) else Cause.DISC_UNUSABLE
         return Cause.DISC_REFUSED if verdict is Verdict.FAILURE else Cause.NOT_MEMBER
-    if verdict is Verdict.SUCCESS:
+    if verdict is _SUCCESS:
         if credentials is None:
             return Cause.DISC_REFUSED  # there was nothing that could be right
-        return _AUTHORIZED if answer.service in (None, Service.AUTHENTICATION) else Cause.DISC_UNUSABLE
-    if verdict is Verdict.CHALLENGE:
+        return _AUTHORIZED if answer.service in (None, _AUTHENTICATION) else Cause.DISC_UNUSABLE
+    if verdict is _CHALLENGE:
         if not answer.challenges:
             return Cause.DISC_UNUSABLE
         is_first = credentials is None or any(map(_is_stale, answer.challenges))

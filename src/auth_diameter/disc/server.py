@@ -19,7 +19,7 @@ from auth_diameter.store.cache import Cache
 from auth_diameter.store.store import Key, Store, StoreError
 from auth_diameter.verifier.config import VerifierConfig
 from auth_diameter.verifier.nonces import Nonces
-from auth_diameter.verifier.outcome import PROVEN_REFUSALS, UNPROVEN_REFUSALS, Outcome
+from auth_diameter.verifier.outcome import PROVEN_REFUSALS, REFUSALS, Outcome
 from auth_diameter.verifier.turn import Turn
 from auth_diameter.verifier.verifier import Verifier
 
@@ -146,7 +146,7 @@ class Disc:
 
     def noted(self, question: Question, outcome: Outcome) -> None:
         """Logs a refusal; with ``--log-level debug`` each question."""
-        if outcome in PROVEN_REFUSALS or outcome in UNPROVEN_REFUSALS:
+        if outcome in REFUSALS:
             self._note_refusal(question, outcome)
         if self._verbose:
             self._log_question(question, outcome)

@@ -26,6 +26,11 @@ class Challenges:
         self._config = config
         self._nonces = nonces
         self._offered: dict[Offer, tuple[str, ...]] = {}
+        self._always_single = config.algorithms == _MD5
+        self._bind_source = config.bind_source
+        self._userhash = config.userhash
+        # OpenSER's module sends no hash of the body.
+        self._qops = (_AUTH, config.qop)  # by whether the SIP server takes more than that module
         # OpenSER's module takes one challenge, and its telephones know MD5 best.
         self._single = (
             next(one for one in (*_MD5, "MD5-sess", *config.algorithms) if one in config.algorithms),
@@ -38,7 +43,7 @@ class Challenges:
             username: of the credentials; None: there were none, and `Question.user_name` stands for it.
         """
         if (
-            self._config.algorithms == _MD5
+            self._always_single
             or not question.is_extended
             or (question.asker is not None and question.asker.one_challenge)
         ):
@@ -58,33 +63,30 @@ class Challenges:
         Raises:
             ConfigError: the realm holds a control character.
         """
-        source = self.source(question)
-        qop = self.qop(question)
+        source = question.source if self._bind_source else ""
+        qop = self._qops[question.is_extended]
         made: list[bytes] = []
-        for algorithm in self._algorithms(offer):
+        for algorithm in self._single if offer is None else self._algorithms(offer):
             nonce = self._nonces.make(realm, now, algorithm, source)
             challenge = format_challenge(
-                realm, nonce, algorithm=algorithm, qop=qop, stale=stale, userhash=self._config.userhash
+                realm, nonce, algorithm=algorithm, qop=qop, stale=stale, userhash=self._userhash
             )
             made.append(challenge.encode("utf-8", "surrogateescape"))
         return tuple(made)
 
     def source(self, question: Question) -> str:
         """The address that a nonce is bound to; "": none."""
-        return question.source if self._config.bind_source else ""
+        return question.source if self._bind_source else ""
 
     def qop(self, question: Question) -> tuple[str, ...]:
-        """The qop that this SIP server is offered: OpenSER's module sends no hash of the body."""
-        qop = self._config.qop
-        return qop if qop == _AUTH or question.is_extended else _AUTH
+        """The qop that this SIP server is offered."""
+        return self._qops[question.is_extended]
 
-    def _algorithms(self, offer: Offer | None) -> tuple[str, ...]:
-        """The algorithms that this user of this SIP server can use; without an offer, the single one.
+    def _algorithms(self, offer: Offer) -> tuple[str, ...]:
+        """The algorithms that this user can use.
 
         Who is unknown or can use none of those that are configured gets what most users of the realm get.
         """
-        if offer is None:
-            return self._single
         found = self._offered.get(offer)
         if found is None:
             algorithms = self._config.algorithms

@@ -95,7 +95,7 @@ MALFORMED: dict[str | None, Outcome] = {
 }
 
 # Refusals, for the log, by whether `bind_source` has proven the source before them.
-UNPROVEN_REFUSALS = frozenset(
+_UNPROVEN_REFUSALS = frozenset(
     {
         Outcome.ALGORITHM_NOT_OFFERED,
         Outcome.QOP_NOT_OFFERED,
@@ -114,3 +114,4 @@ PROVEN_REFUSALS = frozenset(
         Outcome.PENALIZED,
     }
 )
+REFUSALS = PROVEN_REFUSALS | _UNPROVEN_REFUSALS

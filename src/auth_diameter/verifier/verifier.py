@@ -57,6 +57,12 @@ _PROOF = 3600.0  # seconds for which a nonce proves its source: then somebody el
 
 _REFUSED = (Outcome.UNKNOWN_USER, Outcome.WRONG_DIGEST)  # by whether there is such a user, in the same time
 
+# Members as names of this module: in Python 3.11 a member of an Enum costs a search.
+_FIRST, _AGAIN, _UNKNOWN = Use.FIRST, Use.AGAIN, Use.UNKNOWN
+_FRESH = NonceState.FRESH
+_AUTHORIZED, _CHALLENGED = Outcome.AUTHORIZED, Outcome.CHALLENGED
+_SUCCESS, _CHALLENGE = Verdict.SUCCESS, Verdict.CHALLENGE
+
 # Of a nonce that is of no use, by what was found out about it.
 _STALE = {
     Use.EXPIRED: Outcome.STALE,
@@ -180,7 +186,7 @@ class Verifier:
             return None
         if served.realm is None:
             return self._end(question, Outcome.REALM_NOT_SERVED)
-        return self._challenge(turn, index, None, served.realm, Outcome.CHALLENGED)
+        return self._challenge(turn, index, None, served.realm, _CHALLENGED)
 
     def _served(self, turn: Turn, realm: str) -> Spelling | None:
         return self._realms.young.get((realm,)) or turn.value(Realm(realm))
@@ -286,11 +292,11 @@ class Verifier:
         if not count:
             return self._refuse(turn, case.index, credentials, Outcome.COUNT_ZERO)
         use = self._use(case, realm, count, turn.now)
-        if use is not Use.FIRST and use is not Use.AGAIN:
+        if use is not _FIRST and use is not _AGAIN:
             return self._challenge(turn, case.index, self._name(turn, credentials), realm, _STALE[use])
-        if self._config.rechallenge and use is Use.FIRST:
+        if self._config.rechallenge and use is _FIRST:
             self._wrong_in_a_row.pop(self._wrong_key(turn, question, credentials))
-        outcome = Outcome.AUTHORIZED if use is Use.FIRST else Outcome.RETRANSMITTED
+        outcome = _AUTHORIZED if use is _FIRST else Outcome.RETRANSMITTED
         if not question.is_extended:
             return self._end(question, outcome)
         # Who has the hash alone is told the name (RFC 7616, 3.4.4).
@@ -305,7 +311,7 @@ class Verifier:
         if name is None:
             return self._end(question, outcome)
         self._note(question, outcome)
-        return Answer(Verdict.SUCCESS, user_name=name)
+        return Answer(_SUCCESS, user_name=name)
 
     def _refuse(self, turn: Turn, index: int, credentials: Credentials, outcome: Outcome) -> Answer | None:
         """A refusal, or a new challenge where that is wanted, but not for ever."""
@@ -347,7 +353,7 @@ class Verifier:
             # Credentials can name a realm with a control character (a quoted-pair), a challenge cannot.
             return self._end(question, outcome)
         self._note(question, outcome)
-        return Answer(Verdict.CHALLENGE, challenges=challenges, refused=PARTS.get(outcome))
+        return Answer(_CHALLENGE, challenges=challenges, refused=PARTS.get(outcome))
 
     def _is_hashed(self, credentials: Credentials) -> bool:
         return self._config.userhash and credentials.userhash
@@ -388,7 +394,7 @@ class Verifier:
         assert case.attempt is not None
         if wrong:
             self._penalties.wrong(case.attempt, now)
-        elif answer is not None and answer.verdict is Verdict.SUCCESS and not case.again:
+        elif answer is not None and answer.verdict is _SUCCESS and not case.again:
             self._penalties.right(case.attempt, now)
         else:
             self._penalties.neither(case.attempt, now)
@@ -424,14 +430,14 @@ class Verifier:
         request_id = question.request_id
         mark = hash((request_id, case.credentials.response)) if request_id else 0
         use = self._uses.take(nonce, realm, algorithm, source, count, mark, now)
-        if use is Use.UNKNOWN:
+        if use is _UNKNOWN:
             state = self._nonces.check(nonce, realm, now, algorithm, source)
-            if state is NonceState.FRESH:
+            if state is _FRESH:
                 made_at = self._nonces.made_at(nonce)
                 use = self._uses.add(nonce, realm, algorithm, source, count, mark, now, made_at)
             elif state is NonceState.EXPIRED:
                 use = Use.EXPIRED
-        case.again = use is Use.AGAIN
+        case.again = use is _AGAIN
         return use
 
     def _is_foreign(self, question: Question, credentials: Credentials, algorithm: str, now: float) -> bool:
@@ -459,14 +465,12 @@ class Verifier:
         )
         key = (nonce, credentials.nonce_count)
         following = self._following.get(key)
-        if use is Use.FIRST and (self._used_up(credentials) or self._half_through(nonce, now)):
+        if use is _FIRST and (self._used_up(credentials) or self._half_through(nonce, now)):
             source = self._challenges.source(case.question)
             following = self._nonces.make(realm, now, case.algorithm, source)
             self._following.put(key, following)
         nextnonce = following.encode("ascii") if following is not None else None
-        return Answer(
-            Verdict.SUCCESS, response_auth=proof.encode("ascii"), nextnonce=nextnonce, user_name=name
-        )
+        return Answer(_SUCCESS, response_auth=proof.encode("ascii"), nextnonce=nextnonce, user_name=name)
 
     def _used_up(self, credentials: Credentials) -> bool:
         return credentials.qop is None or 0 < self._config.nonce_uses <= credentials.nonce_count
