@@ -1,7 +1,8 @@
-"""The compiled core: bytes to values and back. Python imports it from here only.
+"""The compiled core: bytes to values and back. Python imports it only from here.
 
-It opens no socket, reads no clock, writes no log and knows no configuration. Its layers, bottom to top: base,
-digest, sip, auth, diameter, state, net. The return convention of its parsers is in base/span.pxd.
+The core opens no socket, reads no clock, writes no log and knows no configuration. Its layers are, bottom to
+top: errors, base, digest, sip, auth, diameter, state, net. base/span.pxd has the return convention of the
+parsers.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""What can go wrong, split by who is at fault.
+"""The exceptions of this package, by the side at fault.
 
 ::
 
-Error:
+    Error             the root
     ├── ConfigError   the caller: an unusable setting or argument
-    ├── ParseError    whoever sent the bytes: they break the grammar
-    └── DiscError     the back end: what came back, or did not, from DISC
+    ├── ParseError    the sender: bytes that break the grammar
+    └── DiscError     the back end: an unusable answer, or none
 
-A refused password is a ``Decision``, never an exception; so is a DISC that fails.
+A refused password is a ``Decision``, never an exception, and so is a failure of DISC.
 """
 
 from __future__ import annotations
@@ -23,21 +23,20 @@ class Error(Exception):
 
 
 class ConfigError(Error, ValueError):
-    """A setting or an argument that cannot be used; the message names it and says what fits."""
+    """An unusable setting or argument; the message names it and says what is expected."""
 
 
 class ParseError(Error, ValueError):
     """Bytes that break the grammar they claim to follow.
 
     Attributes:
-        reason: what is wrong, with the RFC's name for the place; never a credential's value.
-        offset: index into the input of the first byte that does not fit; for input that ends too early, its
-            length.
+        reason: the fault, with the RFC's name for the place; never the value of a credential.
+        offset: index into the input of the first wrong byte; the length of input that ends too early.
         header: name of the SIP header field at fault, or None.
-        parameter: of digest credentials "qop", "nc" or "response" where it is that one, or None.
-        status: the SIP status that says so: 400, or 505 for another SIP version.
-        request: of a SIP request, what could be read: its ``reply(status, reason)`` is a reply that can be
-            sent, or empty where none can be addressed. None for anything else.
+        parameter: "qop", "nc" or "response", if that parameter of the credentials is at fault, or None.
+        status: the SIP status for a reply: 400, or 505 for another SIP version.
+        request: the readable part of a SIP request; its ``reply(status, reason)`` makes a reply to send,
+            empty if it cannot be addressed. None for other input.
     """
 
     def __init__(
@@ -63,4 +62,4 @@ class ParseError(Error, ValueError):
 
 
 class DiscError(Error):
-    """DISC did not do its part: unreachable, too late, or with an answer that cannot be used."""
+    """DISC is unreachable, too late, or sent an unusable answer."""

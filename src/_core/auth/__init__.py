@@ -1,1 +1,1 @@
-"""What is asked of a back end about a request, and what is decided."""
+"""The question about a request, the answer of a back end, and the decision."""

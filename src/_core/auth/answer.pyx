@@ -1,4 +1,4 @@
-"""What a back end answers: a value, whichever back end it is."""
+"""The answer of a back end: a value, independent of the protocol."""
 
 cimport cython
 from libc.stdint cimport uint32_t
@@ -6,22 +6,22 @@ from libc.stdint cimport uint32_t
 
 @cython.final
 @cython.freelist(1024)
-@cython.no_gc  # it holds no object that could hold it
+@cython.no_gc  # it refers to no object that could refer to it
 cdef class Answer:
-    """What a back end says to one `Question`.
+    """The answer to one `Question`.
 
     Args:
         verdict: Verdict.
-        service: Service that it answers for; None: it does not say.
+        service: Service that it answers; None: not given.
         challenges: values of WWW-Authenticate, bytes, in the order of preference.
         response_auth: bytes, rspauth of Authentication-Info (RFC 7616, 3.5), or None.
         nextnonce: bytes, of Authentication-Info, or None.
-        user_name: bytes, whose hashed username it was (RFC 7616, 3.4.4), or None.
-        refused: Part of the credentials that was refused; None: the digest was, or nothing.
-        code: int, the protocol's own code, such as a Result-Code of Diameter; 0: there is none.
+        user_name: bytes, the name behind a hashed username (RFC 7616, 3.4.4), or None.
+        refused: Part of the credentials that is refused; None: their digest, or nothing.
+        code: int, the protocol's own code, such as a Result-Code of Diameter; 0: none.
 
     Attributes:
-        fault: str, why the answer must not be used, or None.
+        fault: str, the reason not to use the answer, or None.
     """
 
     def __init__(self, verdict, *, service=None, tuple challenges=(), bytes response_auth=None,

@@ -1,4 +1,4 @@
-"""The result of an authorization."""
+"""The result of an authorization or a group check."""
 
 cimport cython
 
@@ -7,17 +7,16 @@ cimport cython
 @cython.freelist(1024)
 cdef class Decision:
     """Decision(return_code, cause, status=None, reply=None, username=None, realm=None, headers=())\n--\n
-    What to do with a request. True only when it is let through.
+    What to do with a request; true only if the request is let through.
 
     Attributes:
-        return_code: int, as the OpenSER function returns it.
-        status: int, SIP status to reply with, or None where nothing is to be replied.
-        reply: bytes, the whole stateless reply, ready to send to ``request.reply_address``; None where
-            nothing may be sent.
-        cause: Cause.
-        username: str, from the credentials that were judged, or None.
+        return_code: int, the return code of the OpenSER function.
+        status: int, SIP status of the reply, or None if there is no reply.
+        reply: bytes, the complete stateless reply, for ``request.reply_address``; None: send nothing.
+        cause: Cause, the reason of the decision.
+        username: str, from the credentials that decided, or None.
         realm: str, used for authentication, or None.
-        headers: pairs (name, value) for a reply of the caller's own making.
+        headers: pairs (name, value), for a reply that the caller builds.
     """
 
     cdef readonly int return_code
@@ -46,7 +45,7 @@ cdef class Decision:
         return self.return_code == 1
 
     def __reduce__(self):
-        # Another process may well want it; Cython's own way would trust whatever it is given.
+        # For another process. The pickling that Cython generates would skip the checks of __init__.
         return Decision, (
             self.return_code, self.cause, self.status, self.reply, self.username, self.realm, self.headers)
 

@@ -1,4 +1,4 @@
-"""What a back end is asked, as compiled code sees it."""
+"""The question to a back end, for compiled code."""
 
 from libc.stdint cimport uint32_t
 
@@ -8,38 +8,38 @@ from auth_diameter._core.sip.request cimport SipRequest
 
 
 cdef struct Told:
-    # A question that came over a connection, as spans into its message; n is 0 where absent.
+    # A question received over a connection, as spans into its message; n is 0 for an absent one.
     Span realm
     Span user_name
     Span group
     Span method
     Span resource           # the Request-URI as user@host[:port]
-    Span source             # address that the SIP request came from
+    Span source             # source address of the SIP request
     Span body_hash          # hexadecimal, of credentials with qop=auth-int: RFC 7616, 3.4.3
     Span session            # the same for a retransmission of the SIP request
-    uint32_t serial         # the same for a retransmission; 0: from OpenSER's module, which has none
+    uint32_t serial         # the same for a retransmission; 0: OpenSER's module, which sends none
 
 
 cdef class Question:
-    cdef readonly SipRequest request        # None where the question came over a connection
-    cdef readonly Credentials credentials   # None: a challenge is asked for, or they are malformed
-    cdef readonly object error              # ParseError of the credentials that came, or None
+    cdef readonly SipRequest request        # None for a received question
+    cdef readonly Credentials credentials   # None: none were sent, or they are malformed
+    cdef readonly object error              # ParseError of the credentials received, or None
     cdef readonly bint is_group_check
     cdef readonly bint proxy                # whether it is about Proxy-Authorization
-    cdef readonly bint tells_source         # whether a remote back end is told where the request came from
-    cdef readonly bytes body_hash           # hexadecimal, of credentials with qop=auth-int; else None
-    cdef str realm_name, user, group_name   # once they are known as text
-    cdef bytes message                      # that `told` points into, or None
+    cdef readonly bint tells_source         # whether a remote back end is told the source
+    cdef readonly bytes body_hash           # hexadecimal, for qop=auth-int; else None
+    cdef str realm_name, user, group_name   # None until they are read as text
+    cdef bytes message                      # `told` points into it; or None
     cdef Told told
-    # Who asked over a connection, as the listener has it: an Asker, or None.
+    # The listener's: the connection to answer on, an Asker, or None.
     cdef public object asker
-    # The pool's, while the question is on its way to a remote back end.
+    # The pool's, while the question is in flight to a remote back end.
     cdef public object callback
     cdef public object connection
     cdef public double deadline
     cdef public uint32_t msgid
     cdef public int attempts
-    cdef public object attempt              # the Attempt that its credentials are, while they are judged, or None
+    cdef public object attempt              # the Attempt of its credentials while they are verified, or None
 
 
 cdef Question received(bytes message, const Told *told, bint is_group_check, Credentials credentials,

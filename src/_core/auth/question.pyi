@@ -8,7 +8,7 @@ from auth_diameter._core.sip.request import SipRequest
 @final
 class Question:
     def __init__(self, *args: Never, **kwargs: Never) -> None: ...
-    # The listener's, the pool's and the Authorizer's: what they hold is their own affair.
+    # The listener, the pool and the Authorizer keep values of their own here.
     asker: Any
     callback: Any
     connection: Any
@@ -16,7 +16,7 @@ class Question:
     msgid: int
     attempts: int
     attempt: Any
-    # None where the question came over a connection.
+    # None for a question received over a connection.
     @property
     def request(self) -> SipRequest: ...
     @property

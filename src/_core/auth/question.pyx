@@ -1,4 +1,4 @@
-"""What a back end is asked about one request: a value, whichever back end it is and however it is asked."""
+"""The question to a back end about one request: a value, independent of the protocol."""
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
@@ -23,23 +23,23 @@ cdef object GROUP_CHECK = Service.GROUP_CHECK
 @cython.final
 @cython.freelist(1024)
 cdef class Question:
-    """A question about one SIP request; made by `authentication` or `group_check`, or read from a message.
+    """A question about one SIP request, made by `authentication` or `group_check`, or read from a message.
 
     Attributes:
-        request: SipRequest; None where the question came over a connection.
-        credentials: Credentials that are to be judged; None: a challenge is asked for.
-        error: ParseError, why credentials that came over a connection cannot be judged, or None.
-        is_group_check: bool, whether it asks for a membership.
-        proxy: bool, whether it is about Proxy-Authorization.
-        body_hash: bytes, hexadecimal, of credentials with qop=auth-int (RFC 7616, 3.4.3), or None.
+        request: SipRequest; None for a question received over a connection.
+        credentials: Credentials to verify; None: a challenge is asked for.
+        error: ParseError of credentials received over a connection that cannot be read, or None.
+        is_group_check: bool, whether the question is about a group membership.
+        proxy: bool, whether the credentials are those of Proxy-Authorization.
+        body_hash: bytes, hexadecimal, for qop=auth-int (RFC 7616, 3.4.3), or None.
         tells_source: bool, whether a remote back end is told `source`.
-        asker: who asked over a connection: whatever the listener sets.
-        callback: the pool's, while the question is under way.
-        connection: the pool's, while the question is under way.
-        deadline: the pool's, while the question is under way.
-        msgid: the pool's, while the question is under way.
-        attempts: the pool's, while the question is under way.
-        attempt: Attempt that its credentials are while they are judged, or None.
+        asker: the listener's: the connection to answer on.
+        callback: the pool's, while the question is in flight.
+        connection: the pool's, while the question is in flight.
+        deadline: the pool's, while the question is in flight.
+        msgid: the pool's, while the question is in flight.
+        attempts: the pool's, while the question is in flight.
+        attempt: Attempt of its credentials while they are verified, or None.
     """
 
     def __init__(self):
@@ -47,7 +47,7 @@ cdef class Question:
 
     @property
     def service(self):
-        """What is asked for, Service."""
+        """The service asked for, Service."""
         return GROUP_CHECK if self.is_group_check else AUTHENTICATION
 
     @property
@@ -59,9 +59,9 @@ cdef class Question:
 
     @property
     def user_name(self):
-        """Whose request it is, str: ``user@host`` of To for a REGISTER, else of From.
+        """The user, str: ``user@host`` of To for a REGISTER, otherwise of From.
 
-        Of a group check: who is asked about.
+        In a group check: the user whose membership is asked.
         """
         if self.user is None:
             if self.request is not None:
@@ -72,7 +72,7 @@ cdef class Question:
 
     @property
     def group(self):
-        """The group's name, str; None where it is no group check."""
+        """The name of the group, str; None if this is no group check."""
         if self.group_name is None and self.is_group_check:
             self.group_name = text_of(self.told.group)
         return self.group_name
@@ -84,21 +84,21 @@ cdef class Question:
 
     @property
     def resource(self):
-        """The Request-URI as ``user@host[:port]``, str; "" where it is not known."""
+        """The Request-URI as ``user@host[:port]``, str; "" if it is not known."""
         if self.request is None:
             return text_of(self.told.resource)
         return address_and_port(&self.request.m.request_uri)
 
     @property
     def source(self):
-        """The address that the request came from, str; "" where it is not known."""
+        """The source address of the request, str; "" if it is not known."""
         if self.request is None:
             return text_of(self.told.source)
         return "" if self.request.source is None else self.request.source[0]
 
     @property
     def request_id(self):
-        """Bytes that are the same for a retransmission of the SIP request, and for no other; b"": not known."""
+        """Bytes that only a retransmission of the SIP request shares; b"" if they are not known."""
         cdef bytes found
         cdef uint8_t *p
         cdef size_t n = self.told.session.n
@@ -106,7 +106,7 @@ cdef class Question:
             return PyBytes_FromStringAndSize(<const char *>self.request.fingerprint(), 16)
         if not self.told.serial:
             return b""
-        # Who replays a digest in many requests of his own would meet the 32 bits of the serial one day.
+        # The serial alone has 32 bits: a replay of a digest in many requests would match it one day.
         found = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>(sizeof(self.told.serial) + n))
         p = <uint8_t *>PyBytes_AS_STRING(found)
         memcpy(p, &self.told.serial, sizeof(self.told.serial))
@@ -115,9 +115,9 @@ cdef class Question:
 
     @property
     def is_extended(self):
-        """Whether who asks takes more than OpenSER's module does, bool.
+        """Whether the client supports more than OpenSER's module, bool.
 
-        That module takes one challenge, sends no hash of a body, and has no use for the server's own proof.
+        That module accepts one challenge, sends no hash of the body, and ignores Authentication-Info.
         """
         return self.request is not None or self.told.serial != 0
 
@@ -128,11 +128,17 @@ cdef class Question:
 
 def authentication(SipRequest request not None, str realm not None, Credentials credentials, bint proxy,
                    bint tells_source=False):
-    """The question whether the request is its user's: with credentials, or for a challenge.
+    """Makes the question whether credentials are correct, or without credentials, which challenge to send.
 
     Args:
+        request: SipRequest.
+        realm: str.
+        credentials: Credentials, or None.
         proxy: whether the credentials are those of Proxy-Authorization.
-        tells_source: whether a remote back end is told the address that the request came from.
+        tells_source: whether a remote back end is told the source address of the request.
+
+    Returns:
+        Question.
     """
     cdef Question q = Question.__new__(Question)
     q.tells_source = tells_source
@@ -146,10 +152,16 @@ def authentication(SipRequest request not None, str realm not None, Credentials 
 
 
 def group_check(SipRequest request not None, str realm not None, str user_name not None, str group not None):
-    """The question whether a user is in a group.
+    """Makes the question whether a user is in a group.
 
     Args:
+        request: SipRequest.
+        realm: str.
         user_name: ``user`` or ``user@domain``.
+        group: the name of the group, str.
+
+    Returns:
+        Question.
     """
     cdef Question q = Question.__new__(Question)
     q.request = request
@@ -162,7 +174,7 @@ def group_check(SipRequest request not None, str realm not None, str user_name n
 
 cdef Question received(bytes message, const Told *told, bint is_group_check, Credentials credentials,
                        object error):
-    """A question that came over a connection; `told` points into `message`."""
+    """Makes a question received over a connection; `told` points into `message`."""
     cdef Question q = Question.__new__(Question)
     q.message = message
     q.told = told[0]
@@ -175,14 +187,14 @@ cdef Question received(bytes message, const Told *told, bint is_group_check, Cre
 
 
 cdef str address(const SipUri *uri):
-    """A URI as ``user@host``."""
+    """The URI as ``user@host``."""
     cdef bytes room = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>uri.text.n)
     cdef uint8_t *p = <uint8_t *>PyBytes_AS_STRING(room)
     return text_of(between(p, p + put_address(p, uri)))
 
 
 cdef str address_and_port(const SipUri *uri):
-    """A URI as ``user@host[:port]``."""
+    """The URI as ``user@host[:port]``."""
     cdef bytes room = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>uri.text.n)
     cdef uint8_t *p = <uint8_t *>PyBytes_AS_STRING(room)
     return text_of(between(p, p + put_address_and_port(p, uri)))

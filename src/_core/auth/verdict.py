@@ -1,4 +1,4 @@
-"""The words in which a back end answers, whatever protocol carries them."""
+"""The verdicts of a back end, whatever protocol carries them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import enum
 
 
 class Service(enum.Enum):
-    """What is asked for."""
+    """The service that a question asks for."""
 
     __hash__ = object.__hash__  # members are single objects; Enum's own hash is a call in Python
 
@@ -16,33 +16,33 @@ class Service(enum.Enum):
 
 
 class Verdict(enum.Enum):
-    """What a back end says."""
+    """The verdict of a back end."""
 
     __hash__ = object.__hash__
 
     SUCCESS = enum.auto()
-    """The credentials are right; the user is in the group."""
+    """The credentials are correct, or the user is in the group."""
 
     CHALLENGE = enum.auto()
-    """Other credentials are wanted, that answer one of these challenges."""
+    """Other credentials are needed, which answer one of the challenges."""
 
     DENIED = enum.auto()
-    """The user is not in the group; or the credentials are refused, and no others are asked for."""
+    """The user is not in the group, or the credentials are refused without a new challenge."""
 
     REJECTED = enum.auto()
-    """The credentials are refused; or nobody is known in the realm."""
+    """The credentials are refused, or the realm has no users."""
 
     FAILURE = enum.auto()
-    """The back end cannot tell."""
+    """The back end cannot decide."""
 
 
 class Part(enum.Enum):
-    """What about credentials is refused, other than their digest."""
+    """The part of the credentials that is refused, if not their digest."""
 
     __hash__ = object.__hash__
 
     SOURCE = enum.auto()
-    """Where they came from: too many wrong ones came from there, or for this user."""
+    """The source: too many wrong credentials came from it, or for this user."""
 
     REALM = enum.auto()
     RESPONSE = enum.auto()

@@ -1,1 +1,1 @@
-"""Sockets: many datagrams with one call, one question with another."""
+"""System calls on sockets: many datagrams in one call, a question and its answer in another."""

@@ -156,7 +156,7 @@ cdef class DatagramBatch:
                 self.parts[i].iov_len = <size_t>PyBytes_GET_SIZE(data)
                 self.messages[i].msg_hdr.msg_namelen = put_address(reply[1], &self.addresses[i])
             sent = sendmmsg(self.fd, self.messages, count, MSG_DONTWAIT)
-            # A refusal is about the first datagram that was not sent: it is lost, the rest is tried.
+            # An error concerns the first datagram that was not sent: that one is lost, and the rest is tried.
             at += sent if sent > 0 else 1
             sent_all += sent if sent > 0 else 0
         return sent_all
@@ -178,7 +178,7 @@ def exchange(int fd, bytearray out not None):
         OSError: any other error.
     """
     cdef char buffer[65536]
-    cdef bytes data = bytes(out)    # nobody changes it while the GIL is released
+    cdef bytes data = bytes(out)    # no thread changes it while the GIL is released
     cdef const char *p = PyBytes_AS_STRING(data)
     cdef size_t left = <size_t>PyBytes_GET_SIZE(data)
     cdef ssize_t n = 0
@@ -190,7 +190,7 @@ def exchange(int fd, bytearray out not None):
             if n >= 0:
                 left -= <size_t>n
                 if left:
-                    # A signal, or the time is over: a second send would start the time again.
+                    # A signal, or the time is over: a second send would restart the time.
                     n = -1
                     error = EINTR
         if n >= 0:
@@ -218,7 +218,7 @@ cdef tuple address_of(const sockaddr_storage *address):
 
 
 cdef char *put_ipv4(char *q, const uint8_t *octets) noexcept nogil:
-    """Writes an IPv4 address with dots; inet_ntop would take ten times as long for each datagram.
+    """Writes an IPv4 address with dots; inet_ntop takes ten times as long.
 
     Returns:
         The end.
@@ -246,7 +246,7 @@ cdef socklen_t put_address(tuple address, sockaddr_storage *out) except 0:
     cdef int port
     if address is None or len(address) < 2:
         raise ValueError(f"address {address!r}: expected (host, port)")
-    # Integers alone: anything else is asked for its number, and may call `send` meanwhile.
+    # Only integers: the __index__ of another object could call `send` meanwhile.
     if not all([isinstance(number, int) for number in address[1:]]):
         raise TypeError(f"address {address!r}: expected numbers after the host")
     port = address[1]

@@ -1,1 +1,1 @@
-"""What is remembered from one request to the next."""
+"""State between requests: nonce counts, guesses, transactions."""

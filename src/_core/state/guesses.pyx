@@ -6,14 +6,15 @@ An attempt is a request to verify credentials. It counts while it is in flight, 
            ├─► held ──────► admitted or refused         when the attempts in flight before it have ended
            └─► refused
 
-    5 wrong in a row, of one user from one source ──────► that user from that source
-    75 users with wrong ones within ten minutes, from one source ─► that source, but not users who logged in
-                                                                   from there within the hour
+    limit                                                           refused
+    5 wrong in a row, of one user from one source                   that user from that source
+    75 users with wrong ones within ten minutes, from one source    that source, except users who logged in
+                                                                    from there within the hour
 
-is refused for a second. Then one attempt at a time is verified, and each wrong one doubles the penalty, up to
-a minute. A login ends the penalty of the user. So a guesser has five attempts and then 60 an hour for an
-account from each address. The owner of the account can log in from everywhere else, and so can users who
-share the guesser's address, behind a NAT say, if they have logged in before.
+The first penalty lasts a second. Then one attempt at a time is verified, and each wrong one doubles the
+penalty, up to a minute. A login ends the penalty of the user. So a guesser has five attempts and then 60 an
+hour for an account from each address. The owner of the account can log in from everywhere else, and so can
+users who share the guesser's address, for example behind a NAT, if they have logged in before.
 
 No more attempts are in flight than may be wrong: others wait for the verdicts. Each login since the last
 wrong attempt allows one more in flight, up to a hundred, so that a trunk with many calls does not wait. A
@@ -191,7 +192,7 @@ cdef class Penalties:
 
     cdef _Recent sources        # _Tally of a source
     cdef _Recent users          # _Tally of a user at a source, before the first login
-    cdef _Recent logged_in      # after it
+    cdef _Recent logged_in      # _Tally of a user at a source, after a login
     cdef double first
     cdef uint64_t key[2]
     cdef readonly object released

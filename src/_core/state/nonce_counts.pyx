@@ -1,4 +1,4 @@
-"""Nonce counts in use: the server's protection against replays (RFC 7616, 3.4 and 5.5)."""
+"""Nonce counts: the server's protection against replays (RFC 7616, 3.4 and 5.5)."""
 
 import enum
 from collections import deque

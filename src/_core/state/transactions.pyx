@@ -26,12 +26,12 @@ from auth_diameter._core.errors import ConfigError
 cdef uint64_t MOST_ROOM = <uint64_t>1 << 40     # larger sizes could overflow
 
 cdef enum:
-    LEAST_ROOM = 1 << 20    # room for many replies of 64 KiB
+    LEAST_ROOM = 1 << 20    # enough for many replies of 64 KiB
     WAYS = 7                # requests of a set; a search that finds nothing reads 32 bytes
     SMALL = 256             # bytes, less than a reply has; the index has an entry for each 256 bytes of room
 
 cdef struct Entry:
-    # A request, and where its reply is
+    # A request and the place of its reply
     uint64_t fingerprint[2]
     double until            # seconds, monotonic
     uint64_t reply_at       # position of the reply in the ring
