@@ -145,8 +145,8 @@ class Authorizer:
         used = expand(request)
         if used == "":
             used = request.from_host if proxy else host
-        # Unless it gives the realm, From may be a URI without a host, such as tel: or urn:. To of a REGISTER is
-        # a SIP or SIPS URI (RFC 3261, 10.2) and must have a host.
+        # Unless the realm comes from it, From may be a URI without a host, such as tel: or urn:. To of a
+        # REGISTER is a SIP or SIPS URI (RFC 3261, 10.2) and must have a host.
         if not used or (not host and (request.is_register or request.from_uri is None)):
             return refuse(request, Cause.NO_IDENTITY)
         try:
