@@ -43,9 +43,7 @@ class Overload:
         self._quick = math.inf  # estimated seconds of an answer without a queue
         self._since = 0.0  # when the window began
         self._answered = 0  # number of answers when the window began
-        self._queued = (
-            False  # whether there was a queue when the window began, and always a question under way since
-        )
+        self._queued = False  # whether a queue has lasted since the window began
         self._rate = 0.0  # answers a second in the previous window
 
     def calm(self) -> None:
