@@ -294,7 +294,7 @@ def diameter() -> list[Pair]:
     content = [(avp.code, avp.data, avp.flags) for avp in model.avps]
 
     def peer_question() -> bytes:
-        """From values that are at hand: to take them from the SIP request is our work alone."""
+        """Encodes values that are at hand; only our side also takes them from the SIP request."""
         header = pd.MessageHeader(
             command_flags=0x80,
             command_code=265,
