@@ -28,7 +28,7 @@ _act: Callable[[], object] | None = None  # called for each SIGHUP
 def is_program() -> bool:
     """Whether this process is the command: the script that pip makes, or ``python -m auth_diameter``."""
     program, *_ = getattr(sys, "argv", None) or [""]
-    if program == "-m":  # while the package is imported
+    if program == "-m":  # argv[0] while the package is imported
         return not {"auth_diameter", "-mauth_diameter"}.isdisjoint(sys.orig_argv)
     return os.path.basename(str(program)) == "auth-diameter"
 

@@ -1,8 +1,8 @@
 """Detects several DISC that refuse each other's nonces because they have no common key.
 
 Without a common key a login is challenged again and again: one DISC has just issued the nonce, and another
-one calls it stale although nobody has used it before. A few such refusals, when logins across two DISC do not
-mostly succeed, cause one log line.
+one calls it stale although nobody has used it before. After a few such refusals one warning is logged, if
+they outnumber the logins that succeeded across two DISC.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ from auth_diameter.commands.process import (
     run_loop,
 )
 
-_BY_HAND = ("diameter_client_host", "diameter_client_port", "peers")  # the option --disc has these
+_BY_HAND = ("diameter_client_host", "diameter_client_port", "peers")  # set by --disc
 
 # These differ from the library. Our DISC counts wrong passwords by source, so it is told the source. And a
 # user must not pass for one of the same name in another domain.

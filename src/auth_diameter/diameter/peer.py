@@ -27,7 +27,7 @@ from auth_diameter.addresses import show
 
 _REST_FIRST = 0.05  # seconds of rest after the first failure to connect; each further failure doubles it
 _REST_MOST = 1.0  # so that a peer is in use again within two seconds of its return
-_PROBE_EVERY = 1.0  # seconds between two probes of a peer that is silent
+_PROBE_EVERY = 1.0  # seconds between two probes of a peer
 _FREE_LOSSES = 4  # connections that may close without an answer: a restart, or two bad questions
 _CALM = 10.0  # seconds without a failure after which earlier failures are forgotten
 

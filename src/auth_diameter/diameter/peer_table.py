@@ -334,7 +334,7 @@ class PeerTable:
         self._close_if_idle(connection)
 
     def _judge_silence(self, peer: Peer, asked_at: float, now: float) -> None:
-        """Judges a peer that left a question unanswered; its connection was first used at `asked_at`."""
+        """Judges a peer by a connection on which no byte came after the question of `asked_at`."""
         heard = (c.heard_at for c in self.connections if c.peer is peer and c.heard_at is not None)
         if max(heard, default=-math.inf) > asked_at:
             return
