@@ -113,16 +113,14 @@ class Connection:
     """One TCP connection to a peer, without its socket.
 
     Args:
-        peer: the peer it leads to.
-        transport: the driver's socket or transport.
         now: seconds, monotonic.
         max_message: limit on the bytes of an answer.
-        state: OKAY; REOPEN if the peer is in doubt; DOWN if the connection is to be closed at once.
 
     Attributes:
         peer: the peer it leads to.
         transport: the driver's socket or transport; the pool does not touch it.
-        state: see the table at the top of this file.
+        state: see the table at the top of this file. It begins as OKAY, as REOPEN if the peer is in doubt, or as
+            DOWN if the connection is to be closed at once.
         outgoing: bytes to be sent; the driver takes them away.
         answers: the framing of the bytes that come.
         room: number of bytes in `outgoing` from which on no question is added. With one more question,

@@ -30,7 +30,6 @@ class Dial:
     Args:
         peer: the peer to connect to.
         resolver: the names of this client.
-        connect_timeout: seconds for the whole attempt.
         clock: function that returns seconds, monotonic.
 
     Attributes:

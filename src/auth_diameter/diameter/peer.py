@@ -77,10 +77,6 @@ class Change:
 class Peer:
     """One peer: its address, its state, and when it may be tried.
 
-    Args:
-        host: a name, an IPv4 or an IPv6 address.
-        port: its TCP port.
-
     Attributes:
         host: a name, an IPv4 or an IPv6 address.
         port: its TCP port.

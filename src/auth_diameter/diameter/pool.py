@@ -3,19 +3,19 @@
 A driver owns the sockets and the clock. It calls the pool with what happened and the time `now` (seconds,
 monotonic). Then it drains the events that say what to do, see `events`::
 
-    what happened                                       what there is to do
+    call                          what happened         result and events
     ────────────────────────────────────────────────    ─────────────────────────────────────────────
-    submit(question)              a question            returned: the connection that it was written to
-    hold(question), release(…)    one to be asked later as submit
-    opened(peer, transport)       as Open asked for     Send, Close
-    failed(peer)                  that did not work     Finished, Open, Change
-    received(connection, bytes)   bytes came            returned: (question, answer) …;  Send, Close, Change
-    pause, resume, sent           what it can send      Send
-    closed(connection)            as Close asked for,   Finished, Send, Open, Close, Change
-                                  or the peer closed
+    submit(question)              a caller asks         result: its connection, if it has one;  Open
+    hold(question)                it must not be asked  result: the Cause why it cannot be held
+    release(questions)            now they may be       results as of submit
+    opened(peer, transport)       Open was carried out  Send, Open, Close
+    failed(peer)                  Open failed           Send, Finished, Open, Change
+    received(connection, bytes)   bytes came            result: the answers;  Send, Open, Close, Change
+    pause, resume, sent           flow control          Send
+    closed(connection)            by us or the peer     Finished, Send, Open, Close, Change
     expire(now)                   `deadline` is over    Finished, Send, Open, Close, Change
     tend(now)                     `due` is over         Send, Open, Close
-    stop()                        the end               Finished
+    stop()                        the client is closed  Finished
 
 The rules:
 
@@ -277,13 +277,7 @@ class Pool:
     # ------------------------------------------------------------------ connections
 
     def opened(self, peer: Peer, transport: Any, now: float) -> Connection:
-        """Adds a connection that the driver has opened, as the event Open asked for.
-
-        Args:
-            peer: the peer it leads to.
-            transport: kept for the driver as `Connection.transport`.
-            now: seconds, monotonic.
-        """
+        """Adds a connection that the driver has opened; `transport` is kept for the driver."""
         self.counts.connects += 1
         connection = self._table.opened(peer, transport, now)
         self._fill(connection, now)
@@ -291,13 +285,7 @@ class Pool:
         return connection
 
     def failed(self, peer: Peer, now: float, why: str = "") -> None:
-        """Notes that a connection could not be opened, as the event Open asked for.
-
-        Args:
-            peer: the peer that could not be connected to.
-            now: seconds, monotonic.
-            why: the reason, for the event `Change`.
-        """
+        """Notes that a connection could not be opened; `why` is the reason for the event `Change`."""
         peer.opening -= 1
         if self._stopped:
             return
@@ -385,10 +373,7 @@ class Pool:
     def received_by(self, question: Question, data: bytes, now: float) -> Answer | None:
         """Takes bytes for a driver that has a single question on each connection.
 
-        Args:
-            question: the question on the connection.
-            data: the bytes; b"": the peer has closed the connection.
-            now: seconds, monotonic.
+        No bytes mean that the peer has closed the connection.
 
         Returns:
             The answer; None: it is not complete.
