@@ -119,8 +119,8 @@ class Connection:
     Attributes:
         peer: the peer it leads to.
         transport: the driver's socket or transport; the pool does not touch it.
-        state: see the table at the top of this file. It begins as OKAY, as REOPEN if the peer is in doubt, or as
-            DOWN if the connection is to be closed at once.
+        state: see the table at the top of this file. It begins as OKAY, as REOPEN if the peer is in doubt, or
+            as DOWN if the connection is to be closed at once.
         outgoing: bytes to be sent; the driver takes them away.
         answers: the framing of the bytes that come.
         room: number of bytes in `outgoing` from which on no question is added. With one more question,

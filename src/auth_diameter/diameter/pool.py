@@ -6,8 +6,8 @@ monotonic). Then it drains the events that say what to do, see `events`::
     call                          what happened         result and events
     ────────────────────────────────────────────────    ─────────────────────────────────────────────
     submit(question)              a caller asks         result: its connection, if it has one;  Open
-    hold(question)                it must not be asked  result: the Cause why it cannot be held
-    release(questions)            now they may be       results as of submit
+    hold(question)                not to be asked yet   result: the Cause why it cannot be held
+    release(questions)            may be asked now      results as of submit
     opened(peer, transport)       Open was carried out  Send, Open, Close
     failed(peer)                  Open failed           Send, Finished, Open, Change
     received(connection, bytes)   bytes came            result: the answers;  Send, Open, Close, Change
@@ -277,7 +277,7 @@ class Pool:
     # ------------------------------------------------------------------ connections
 
     def opened(self, peer: Peer, transport: Any, now: float) -> Connection:
-        """Adds a connection that the driver has opened; `transport` is kept for the driver."""
+        """Adds a connection that the driver has opened, with `transport` as the driver's own object."""
         self.counts.connects += 1
         connection = self._table.opened(peer, transport, now)
         self._fill(connection, now)
