@@ -3,8 +3,8 @@
 =======  =======================  ===============================================  ============
 signal   while we start, and end  while a command works                            a server
 =======  =======================  ===============================================  ============
-SIGINT   status 130, no word      KeyboardInterrupt; status 130                    stops
-SIGHUP   of a server: kept        ends the command                                 reads anew
+SIGINT   status 130, no message   KeyboardInterrupt; status 130                    stops
+SIGHUP   a server defers it       ends the command                                 reloads
 =======  =======================  ===============================================  ============
 
 The package takes so long to import that a user may press ^C meanwhile. So `hold` is called before all other
