@@ -1,7 +1,7 @@
 """The signals of the command, from its start to its exit.
 
 =======  =======================  ===============================================  ============
-signal   while we start, and end  while a command works                            a server
+signal   at start and at exit     while a command runs                             a server
 =======  =======================  ===============================================  ============
 SIGINT   status 130, no message   KeyboardInterrupt; status 130                    stops
 SIGHUP   a server defers it       ends the command                                 reloads

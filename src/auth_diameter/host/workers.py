@@ -4,8 +4,8 @@ The parent keeps the socket of each worker open. So datagrams for a worker that 
 successor. On SIGHUP the parent first reloads what later workers inherit, and then passes the signal on.
 
 The parent blocks the signals that it handles, and waits for them one by one. It has no threads and no event
-loop, since those do not survive a fork. Each worker holds the reading end of a pipe of the parent. It
-ends when the parent closes the pipe, or is gone.
+loop, since those do not survive a fork. Each worker holds the reading end of a pipe of the parent. It ends
+when the parent closes the pipe, or is gone.
 """
 
 from __future__ import annotations
