@@ -9,8 +9,8 @@
     if not decision:
         sock.sendto(decision.reply, address)
 
-Threads use these functions or an `AuthDiameter`, asyncio an `AsyncAuthDiameter`. The codecs below them
-(`SipRequest`, `Credentials`, `verify`, `Message` …) can be used alone.
+Threads use these functions or an `AuthDiameter`; asyncio uses an `AsyncAuthDiameter`. The codecs below them
+(`SipRequest`, `Credentials`, `verify`, `Message` …) can be used on their own.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from __future__ import annotations
 from auth_diameter import signals
 
 if signals.is_program():
-    signals.hold()  # ahead of the other imports, which take their time
+    signals.hold()  # before the other imports, which take a while
 
 import threading
 from collections.abc import Callable
@@ -93,13 +93,16 @@ _default: AuthDiameter | None = None
 
 
 def configure(**settings: Any) -> None:
-    """Sets what the three module functions go by: the fields of `Config`, each with its default.
+    """Sets the configuration of the three module functions.
 
-    Without a call the defaults hold, which are those of OpenSER's module. A second call replaces the
-    first; its connections are closed.
+    Without a call, the defaults of `Config` apply, which are those of OpenSER's module. A second call
+    replaces the first, and closes its connections.
+
+    Args:
+        **settings: fields of `Config`; a field that is left out has its default.
 
     Raises:
-        ConfigError: an unknown setting, or a value that cannot be used.
+        ConfigError: a setting is unknown, or its value cannot be used.
     """
     global _default
     try:
@@ -125,7 +128,7 @@ def _instance() -> AuthDiameter:
 
 
 def _call(function: Callable[[AuthDiameter], Decision]) -> Decision:
-    """Calls it with the client of these settings; with the next one where they change meanwhile."""
+    """Calls `function` with the current client; with the new one if `configure` replaces it meanwhile."""
     while True:
         client = _instance()
         try:
@@ -136,15 +139,18 @@ def _call(function: Callable[[AuthDiameter], Decision]) -> Decision:
 
 
 def diameter_www_authorize(request: Request, realm: str) -> Decision:
-    """Authorization, challenged with 401; see `AuthDiameter.diameter_www_authorize`."""
+    """Authenticates a request by Authorization (401); see `AuthDiameter.diameter_www_authorize`."""
     return _call(lambda client: client.diameter_www_authorize(request, realm))
 
 
 def diameter_proxy_authorize(request: Request, realm: str) -> Decision:
-    """Proxy-Authorization, challenged with 407; see `AuthDiameter.diameter_proxy_authorize`."""
+    """Authenticates a request by Proxy-Authorization (407).
+
+    See `AuthDiameter.diameter_proxy_authorize`.
+    """
     return _call(lambda client: client.diameter_proxy_authorize(request, realm))
 
 
 def diameter_is_user_in(request: Request, who: str, group: str) -> Decision:
-    """Whether a user is in a group; see `AuthDiameter.diameter_is_user_in`."""
+    """Checks whether a user is in a group; see `AuthDiameter.diameter_is_user_in`."""
     return _call(lambda client: client.diameter_is_user_in(request, who, group))

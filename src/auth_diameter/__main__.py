@@ -8,7 +8,7 @@ from auth_diameter import signals
 
 
 def main() -> None:
-    """Runs the command line; without the packages it needs, says how to get them."""
+    """Runs the command line; if a package is missing, says how to install it."""
     signals.hold()
     try:
         from auth_diameter.cli import run
@@ -23,7 +23,7 @@ def main() -> None:
         )
         sys.exit(2)
     finally:
-        signals.hold()  # for the end of the interpreter, which takes a moment, too
+        signals.hold()  # while the interpreter ends, too, which takes a moment
 
 
 if __name__ == "__main__":

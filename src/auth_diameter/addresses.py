@@ -1,4 +1,4 @@
-"""Addresses as text: ``HOST:PORT`` read and shown, and whom an address counts for."""
+"""Addresses as text: ``HOST:PORT`` parsed and shown, and the network that an address is counted under."""
 
 from __future__ import annotations
 
@@ -8,24 +8,29 @@ from auth_diameter._core import ConfigError
 
 
 def show(host: str, port: int) -> str:
-    """``HOST:PORT``, with brackets around IPv6."""
+    """``HOST:PORT``, with brackets around an IPv6 address."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def network_of(host: str) -> str | int:
-    """Whom an IP address counts for: itself in IPv4, its /64 in IPv6, all of which one host may have."""
+    """The key that an IP address is counted under: the address itself in IPv4, its /64 in IPv6.
+
+    One IPv6 host may use every address of its /64.
+    """
     return int(ip_address(host)) >> 64 if ":" in host else host
 
 
 def parse_address(text: str, default_port: int | None = None, name: str = "address") -> tuple[str, int]:
-    """``HOST:PORT``, ``HOST``, ``[IPv6]:PORT`` or a bare IPv6 address, as (host, port).
+    """Parses ``HOST:PORT``, ``HOST``, ``[IPv6]:PORT`` or a bare IPv6 address to (host, port).
 
     Args:
-        default_port: for a text without a port; None: there must be one. Port 0 is allowed, for those who
-            listen.
+        text: the address.
+        default_port: port of a text without one; None: the text must have one. Port 0 is allowed, for
+            listening.
+        name: what the address is, for the message.
 
     Raises:
-        ConfigError: it is none of these; the message starts with `name`.
+        ConfigError: `text` is none of these; the message starts with `name`.
     """
     host, port_text = text.strip(), ""
     if host.startswith("["):
@@ -46,10 +51,10 @@ def parse_address(text: str, default_port: int | None = None, name: str = "addre
 
 
 def parse_peers(hosts: str, default_port: int) -> tuple[tuple[str, int], ...]:
-    """``"a, b:3001"`` as ((a, default_port), (b, 3001)).
+    """Parses ``"a, b:3001"`` to ((a, default_port), (b, 3001)).
 
     Raises:
-        ConfigError: see parse_address.
+        ConfigError: see `parse_address`.
     """
     if not isinstance(hosts, str) or not hosts.strip():
         raise ConfigError(f"diameter_client_host: expected a host, not {hosts!r}")

@@ -1,7 +1,7 @@
-"""The command line: all commands, and how they end.
+"""The command line: all commands, and their exit status.
 
-Exit status: 0 done; 1 refused (`check`), or a step went wrong (`demo`); 2 unusable arguments or
-configuration, with one line that says what and where.
+Exit status: 0 done; 1 refused (`check`), or a step failed (`demo`); 2 unusable arguments or configuration,
+with one line that names the error and its place.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from auth_diameter.logs import Formatter
 
 
 def run() -> None:
-    """The entry point: every expected failure is one line on stderr."""
+    """The entry point: reports every expected failure as one line on stderr."""
     try:
         signals.release()
         write_plainly()
@@ -33,7 +33,7 @@ def run() -> None:
     except click.Abort as abort:
         if isinstance(abort.__context__, KeyboardInterrupt):
             sys.exit(130)
-        fail("no password was given")  # nothing else is asked for on a terminal
+        fail("no password was given")  # the password is the only thing that is prompted for
     except click.UsageError as error:
         fail(_what_to_write(error))
     except click.ClickException as error:
@@ -41,7 +41,7 @@ def run() -> None:
     except ad.Error as error:
         fail(str(error))
     except BrokenPipeError:
-        # The reader of our output has seen enough; what is left must not fail once more at exit.
+        # The reader closed the pipe; flushing the rest at exit must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)  # as click has it
     except OSError as error:

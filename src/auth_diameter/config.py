@@ -1,4 +1,4 @@
-"""The settings of the client side: each with its default, its unit and its reason."""
+"""The configuration of the client: each setting with its default, its unit and its reason."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from auth_diameter.addresses import parse_peers
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """How to reach DISC, and what to say when it cannot be reached.
+    """How to reach DISC, and how to reply when it cannot be reached.
 
-    The first three are the parameters of OpenSER's module, under their names and with their defaults.
+    The first three are the parameters of OpenSER's module, with the same names and defaults.
 
     Raises:
-        ConfigError: a value that cannot be used; the message names the field.
+        ConfigError: a value cannot be used; the message names the field.
     """
 
     diameter_client_host: str = "localhost"
@@ -118,7 +118,7 @@ class Config:
             raise ConfigError(f"retry_after: expected whole seconds up to 3600, not {self.retry_after!r}")
 
     def addresses(self) -> Sequence[tuple[str, int]]:
-        """Each DISC as (host, port): `peers`, or what host and port say."""
+        """Each DISC as (host, port): those of `peers`, or of the host and port fields."""
         if self.peers is not None:
             return self.peers
         return parse_peers(self.diameter_client_host, self.diameter_client_port)
@@ -128,14 +128,14 @@ _SIZES = (
     ("max_sip_message", 256, 1 << 24),
     ("max_sip_headers", 8, 1 << 16),
     ("max_diameter_message", 256, (1 << 24) - 1),
-)  # name, least, most: with less nothing works; the 24 bits of Message Length (RFC 6733, 3)
+)  # name, least, most; Message Length has 24 bits (RFC 6733, 3)
 
 
 def _checked_peers(peers: object) -> tuple[tuple[str, int], ...]:
-    """As a tuple of pairs.
+    """The peers as a tuple of pairs.
 
     Raises:
-        ConfigError: it is no list of them.
+        ConfigError: `peers` is no sequence of (host, port).
     """
     pairs = tuple(peers) if isinstance(peers, Iterable) and not isinstance(peers, str) else ()
     if not pairs:

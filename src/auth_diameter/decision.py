@@ -1,7 +1,7 @@
-"""What the three functions decide: the causes, and the status and return code that belong to each.
+"""The outcomes of the three functions: each `Cause`, with its status and return code.
 
-The status goes to the SIP client. The return code goes to the routing script, as in OpenSER's module: 1 for
-a request that is let through, 0 for a malformed one, below 0 for a refused one.
+The status goes to the SIP client. The return code goes to the routing script, as in OpenSER's module: 1 for a
+request that is let through, 0 for a malformed one, below 0 for a refused one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Headers: TypeAlias = Sequence[tuple[str, str]]
 
 
 class Cause(enum.Enum):
-    """Who decided, and why."""
+    """The reason of a decision; it tells whether DISC or this package decided."""
 
     __hash__ = object.__hash__  # members are single objects; Enum's own hash is a call in Python
 
@@ -49,12 +49,12 @@ class Cause(enum.Enum):
 
 
 class Ruling(NamedTuple):
-    """What follows from a `Cause`.
+    """The reply and the return codes that a `Cause` leads to.
 
     Attributes:
-        status: of the SIP reply; `CHALLENGE`: that of the `Role`; None: there is no reply.
-        return_code: of ``diameter_www_authorize`` and ``diameter_proxy_authorize``.
-        group_code: of ``diameter_is_user_in``, which never replies.
+        status: status of the SIP reply; `CHALLENGE`: that of the `Role`; None: there is no reply.
+        return_code: return code of ``diameter_www_authorize`` and ``diameter_proxy_authorize``.
+        group_code: return code of ``diameter_is_user_in``, which never makes a reply.
     """
 
     status: int | None
@@ -63,7 +63,7 @@ class Ruling(NamedTuple):
 
 
 CHALLENGE: Final = 0  # stands for 401 or 407
-UNAVAILABLE: Final = 503  # or what `Config.unavailable_status` says
+UNAVAILABLE: Final = 503  # the default of `Config.unavailable_status`
 
 _FORBIDDEN = Ruling(403, -5)
 _MALFORMED = Ruling(400, 0)
@@ -82,7 +82,7 @@ RULINGS: Final = {
     Cause.PENALIZED: _FORBIDDEN,
     Cause.NOT_MEMBER: Ruling(None, -1),
     Cause.NOT_AUTHORIZED: Ruling(None, -4, -4),
-    # A group check names the part that is at fault: -2 To, -3 From, -5 the rest.
+    # A group check returns -2 or -3 if the fault is in To or From.
     Cause.MALFORMED_REQUEST: Ruling(400, 0, -5),
     Cause.MALFORMED_CREDENTIALS: _MALFORMED,
     Cause.MALFORMED_QOP: _MALFORMED,
@@ -110,12 +110,12 @@ REASONS: Final = {
 
 
 class Role(NamedTuple):
-    """As what a SIP server authenticates (RFC 3261, 22.2 and 22.3): the status and the header fields.
+    """The role in which a SIP server authenticates: UAS or proxy (RFC 3261, 22.2 and 22.3).
 
     Attributes:
-        status: of a challenge.
+        status: status of a challenge.
         challenge: header field of a challenge.
-        info: header field of what the server proves in its turn.
+        info: header field of the server's own proof (RFC 7616, 3.5).
     """
 
     status: int
@@ -135,10 +135,16 @@ def refuse(
     realm: str | None = None,
     username: str | None = None,
 ) -> Decision:
-    """A refusal with its whole reply.
+    """Makes a refusal with its complete reply.
 
     Args:
-        status: what stands for the status of `cause` here: 401 or 407, 500 or 503; None: that of `cause`.
+        request: the request.
+        cause: why it is refused.
+        status: status of the reply; None: that of `cause`. To be given if `cause` stands for several: 401 or
+            407, 500 or 503.
+        headers: header fields of the reply, as (name, value).
+        realm: the realm, for the Decision.
+        username: the user, for the Decision.
     """
     ruling = RULINGS[cause]
     if status is None:

@@ -1,4 +1,4 @@
-"""Log lines that strangers can cause at will: kept to a bearable number, and to what acts on nothing."""
+"""The log: lines that strangers can cause or fill are limited in number, and cannot forge other lines."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from typing import TypeAlias
 
 from auth_diameter._core import ConfigError
 
-_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f]")  # C0 but for the tab, DEL, C1
-_EVERY = 1.0  # seconds for which one line of a kind stands
+_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f]")  # C0 except the tab, DEL, C1
+_EVERY = 1.0  # seconds between two lines of a kind
 
-REFUSAL = "refusal"  # the attribute of a record of `Refusals`: its fields, by name
+REFUSAL = "refusal"  # attribute of a log record of `Refusals`, with its fields by name
 
 _ExcInfo: TypeAlias = (
     tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
@@ -26,14 +26,14 @@ _ExcInfo: TypeAlias = (
 
 
 def visible(text: str) -> str:
-    r"""`text` with control characters, line ends among them, as escapes such as ``\x1b``."""
+    r"""`text` with control characters, such as line ends, as escapes such as ``\x1b``."""
     return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def one_word(text: str) -> str:
-    r"""A stranger's `text` as the value of one field of a line, whatever it holds.
+    r"""A stranger's `text` as one word, to be the value of a field of a log line.
 
-    Spaces, quotes, backslashes and what cannot be printed are escapes such as ``\x20``.
+    Spaces, quotes, backslashes and characters that cannot be printed become escapes such as ``\x20``.
     """
     return "".join(char if _is_plain(char) else _escape(char) for char in text)
 
@@ -48,43 +48,45 @@ def _escape(char: str) -> str:
 
 
 class Formatter(logging.Formatter):
-    """A message is one line; a traceback has lines of its own, which are indented.
+    """Writes a message as one line, and a traceback as indented lines below it.
 
-    So no line that begins as one of the log's own is anything else, whatever a request, a database or
-    a script's exception holds. Nor does a script that logs a stranger's text write a refusal: fail2ban would
-    ban whom the stranger names.
+    So no text of a request, a database or an exception can look like a line of the log. Nor can a route
+    script that logs a stranger's text forge a refusal, for which fail2ban would ban the address in that text.
+
+    Args:
+        text: format of a line, see `logging.Formatter`.
     """
 
     def __init__(self, text: str = "%(asctime)s %(levelname)s %(message)s") -> None:
         super().__init__(text)
 
     def format(self, record: logging.LogRecord) -> str:
-        """The lines."""
-        record.exc_text = None  # as another formatter may have left it
+        """Formats a record as a line, and a traceback if it has one."""
+        record.exc_text = None  # another formatter may have set it
         return super().format(record)
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
-        """The message as one line."""
+        """Formats the message as one line."""
         record.message = message_of(record)
         return visible(super().formatMessage(record))
 
     def formatException(self, ei: _ExcInfo) -> str:  # noqa: N802 - logging's own name
-        """The traceback, indented."""
+        """Formats the traceback, indented."""
         return _indented(super().formatException(ei))
 
     def formatStack(self, stack_info: str) -> str:  # noqa: N802 - logging's own name
-        """The stack, indented."""
+        """Formats the stack, indented."""
         return _indented(super().formatStack(stack_info))
 
 
 class JsonFormatter(Formatter):
-    """A record is one JSON object on one line, in ASCII, without control characters even in its texts.
+    """Writes a record as one JSON object on one line, in ASCII; control characters in texts are escaped.
 
-    Its fields: time, level, logger, message; those of a refusal; exception, with the traceback.
+    Its fields are time, level, logger, message, those of a refusal, and exception, which holds the traceback.
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        """The object."""
+        """Formats a record as a JSON object."""
         zone = time.strftime("%z", time.localtime(record.created))
         when = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(record.created))
         fields: dict[str, object] = {
@@ -100,10 +102,13 @@ class JsonFormatter(Formatter):
 
 
 class LogFile(logging.Handler):
-    """Appends to a file, each record in one write: several processes may have the same file.
+    """Appends to a file, each record in one write, so that several processes can share the file.
+
+    Args:
+        path: the file.
 
     Raises:
-        ConfigError: it cannot be opened.
+        ConfigError: the file cannot be opened.
     """
 
     def __init__(self, path: str) -> None:
@@ -112,10 +117,10 @@ class LogFile(logging.Handler):
         self._file = self._open()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Writes it; on stderr where the file takes no more."""
+        """Writes a record; on stderr if the file cannot be written to."""
         try:
             line = f"{self.format(record)}\n".encode("utf-8", "backslashreplace")
-        except Exception:  # noqa: BLE001 - as logging's own handlers do: its arguments are somebody's mistake
+        except Exception:  # noqa: BLE001 - as logging's own handlers do, for wrong arguments of a log call
             self.handleError(record)
             return
         try:
@@ -124,17 +129,20 @@ class LogFile(logging.Handler):
             print(f"{self._path}: {error.strerror}", line.decode(), sep="\n", end="", file=sys.stderr)
 
     def close(self) -> None:
-        """Nothing is written any more."""
+        """Closes the file."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
         super().close()
 
     def reopen(self) -> Callable[[], None]:
-        """Opens what has the path now, for the old file may have been moved away; the result changes over.
+        """Opens the path anew, for example after the old file was moved away.
+
+        Returns:
+            A function that switches to the new file.
 
         Raises:
-            ConfigError: it cannot be opened.
+            ConfigError: the file cannot be opened.
         """
         new = self._open()
 
@@ -153,7 +161,7 @@ class LogFile(logging.Handler):
 
 
 def message_of(record: logging.LogRecord) -> str:
-    """Its message; one that only looks like a refusal is marked as somebody's text."""
+    """The message of a record; a message that only looks like a refusal is marked as text."""
     message = record.getMessage()
     forged = message.startswith("refused user=") and not hasattr(record, REFUSAL)
     return f"text: {message}" if forged else message
@@ -164,9 +172,9 @@ def _indented(text: str) -> str:
 
 
 class Sparing:
-    """Writes one line of each kind a second; the next one says how many it stands for.
+    """Writes one line of each kind a second; the next line gives the number of those left out.
 
-    Nothing is lost by that: what is logged here is counted, too.
+    What is logged here is counted in metrics as well, so no event goes uncounted.
 
     Args:
         log: where to.
@@ -174,19 +182,21 @@ class Sparing:
 
     def __init__(self, log: logging.Logger) -> None:
         self._log = log
-        self._kinds: dict[object, tuple[float, int]] = {}  # when the next may come, how many were left out
+        self._kinds: dict[object, tuple[float, int]] = {}  # when the next line may come, lines left out
 
     def warning(self, kind: object, now: float, message: str, *arguments: object) -> None:
-        """Logs, or counts what it did not log.
+        """Logs a warning, or counts it as left out.
 
         Args:
-            kind: what shares a line; of a small set that strangers do not choose.
-            now: seconds of a clock that never goes back.
+            kind: lines of one kind share the limit; the kinds must be few, and not chosen by strangers.
+            now: seconds, monotonic.
+            message: the format of the message.
+            *arguments: arguments of the format.
         """
         self._write(logging.WARNING, kind, now, message, arguments, None)
 
     def exception(self, error: BaseException, now: float, message: str) -> None:
-        """The same for an error, with its traceback; those of one class and message share a line."""
+        """Logs an error with its traceback; errors of one class and message are one kind, see `warning`."""
         self._write(logging.ERROR, (type(error), message), now, message, (), error)
 
     def _write(

@@ -1,4 +1,4 @@
-"""Who was refused, from where, and why: one log line for each, at INFO, for people and for fail2ban.
+"""The log of refusals: one line at INFO for each, with user, source and cause, for people and fail2ban.
 
 ::
 
@@ -10,16 +10,17 @@
 user      the account that the credentials name, escaped, its first 64 characters; of a userhash
           the first 16; ``-`` for none
 source    address of the UAC; ``-`` where it is not known
-server    in DISC's log: address of the SIP server that asked, which is nobody to ban
+server    in DISC's log: address of the SIP server that asked, which must not be banned
 cause     a name of `Cause`, or in DISC's log of `Outcome`
-proven    yes: the nonce in the credentials was given to that source alone, so that somebody is
-          there. no: a datagram's source can be forged, so that nobody should be banned for it
-more      refusals of this user and source since their last line that have no line of their own
+proven    yes: the nonce in the credentials was issued to that source alone, so the source is
+          real. no: the source of a datagram can be forged, so it should not be banned
+more      number of refusals of this user and source since their last line
 ========  ====================================================================================
 
-A flood costs little: a user and source have one line a second, a source five, and all together ten.
-With a proven source and without are counted apart, so that lines which have nobody banned cannot crowd
-out those that do. ``refused others`` counts what these limits left out of other users and sources.
+Lines are limited, so that a flood costs little: a user and source have one line a second, a source has
+five, and all together ten. Lines with a proven source are counted apart from the others, so that these
+cannot crowd out lines for which somebody can be banned. ``refused others`` gives the number of refusals that
+these limits left out for other users and sources.
 """
 
 from __future__ import annotations
@@ -31,18 +32,18 @@ from ipaddress import IPv6Address, ip_address
 
 from auth_diameter.logs import REFUSAL, one_word
 
-_EVERY = 1.0  # seconds for which a line of a user and source stands, and for which the limits below hold
-_MOST_LINES = 10  # then, with a proven source, and and as many without
-_MOST_OF_SOURCE = 5  # of those, so that one source leaves room for others
-_MOST_PAIRS = 1024  # of user and source that are remembered, all together
+_EVERY = 1.0  # seconds between two lines of a user and source, and for which the limits below hold
+_MOST_LINES = 10  # with a proven source, and as many without
+_MOST_OF_SOURCE = 5  # of them, so that one source leaves room for others
+_MOST_PAIRS = 1024  # of user and source that are remembered
 _LONGEST = 64  # characters of a stranger's text in a line
-_HASH = re.compile("^([0-9A-Fa-f]{16})[0-9A-Fa-f]{16,}")  # a userhash (RFC 7616, 3.4.4), or a secret there
+_HASH = re.compile("^([0-9A-Fa-f]{16})[0-9A-Fa-f]{16,}")  # a userhash (RFC 7616, 3.4.4), or a secret
 
 _Key = tuple[str, str, bool]  # user, source, proven
 
 
 class Refusals:
-    """Writes the lines.
+    """Writes the lines, within the limits.
 
     Args:
         log: where to.
@@ -50,22 +51,22 @@ class Refusals:
 
     def __init__(self, log: logging.Logger) -> None:
         self._log = log
-        self._pairs: dict[_Key, tuple[float, int]] = {}  # when the last line was, refusals without one since
-        self._second = 0.0  # when the limits began to count
-        self._lines: Counter[bool] = Counter()  # since then, by `proven`
+        self._pairs: dict[_Key, tuple[float, int]] = {}  # time of the last line, refusals since
+        self._second = 0.0  # when the current second began
+        self._lines: Counter[bool] = Counter()  # lines in the current second, by `proven`
         self._of_source: Counter[tuple[str, bool]] = Counter()
-        self._others = 0  # refusals that no line of their user and source will count
+        self._others = 0  # refusals to be counted as ``refused others``
 
     def note(self, account: str, source: str, cause: str, proven: bool, now: float, server: str = "") -> None:
         """Logs a refusal, or counts it for a later line.
 
         Args:
-            account: ``user@realm``, as a stranger wrote it; "": none was named.
+            account: ``user@realm``, as the request has it; "": it names none.
             source: address of the UAC without its port; "": not known.
-            cause: a name, in capitals.
-            proven: whether the nonce was given to that source alone.
-            now: seconds; a clock that goes back does no harm.
-            server: address of the SIP server that asked.
+            cause: name of the cause, in capitals.
+            proven: whether the nonce was issued to that source alone.
+            now: seconds; the clock may go back.
+            server: address of the SIP server that asked; "": this process is that server.
         """
         key = (account[:_LONGEST], source[:_LONGEST] or server, proven)
         last, left_out = self._pairs.get(key, (now - _EVERY, 0))
@@ -95,7 +96,7 @@ class Refusals:
             self._others = 0
 
     def _remember(self, key: _Key, now: float) -> None:
-        self._pairs.pop(key, None)  # the oldest stand in front
+        self._pairs.pop(key, None)  # the oldest are in front
         if len(self._pairs) >= _MOST_PAIRS:
             _, left_out = self._pairs.pop(next(iter(self._pairs)))
             self._others += left_out
@@ -123,19 +124,23 @@ class Refusals:
 
 
 def account_of(username: str | None, realm: str | None) -> str:
-    """``user@realm`` of credentials; the username alone where it has a domain itself."""
+    """``user@realm`` of credentials; the username alone if it has a domain itself."""
     username = username or ""
     return username if "@" in username or not username or not realm else f"{username}@{realm}"
 
 
 def _address(text: str) -> str | None:
-    """An address as it is to be banned: of IPv4 also where an IPv6 socket saw it; None: it is none."""
+    """The address as a firewall knows it: IPv4 also if an IPv6 socket received the datagram.
+
+    Returns:
+        None: `text` is no address.
+    """
     try:
         address = ip_address(text)
     except ValueError:
         return None
     if isinstance(address, IPv6Address):
         if address.scope_id is not None:
-            return None  # it can be any text, and a firewall bans no such address
+            return None  # the scope can be any text, and a firewall cannot ban it
         address = address.ipv4_mapped or address
     return str(address)

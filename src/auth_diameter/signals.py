@@ -1,14 +1,14 @@
-"""Signals in the program, from its first moment to its last.
+"""The signals of the command, from its start to its exit.
 
 =======  =======================  ===============================================  ============
-signal   while we start, and end  while a command works                            a server
+signal   at start and at exit     while a command runs                             a server
 =======  =======================  ===============================================  ============
-SIGINT   status 130, no word      KeyboardInterrupt; status 130                    stops
-SIGHUP   of a server: kept        ends the command                                 reads anew
+SIGINT   status 130, no message   KeyboardInterrupt; status 130                    stops
+SIGHUP   a server defers it       ends the command                                 reloads
 =======  =======================  ===============================================  ============
 
-The package takes longer to import than somebody who mistyped needs to press ^C, so `hold` stands in front of
-all other imports. A library that is imported elsewhere leaves signals alone.
+The package takes so long to import that a user may press ^C meanwhile. So `hold` is called before all other
+imports. In a library that another program imports, signals are left alone.
 """
 
 from __future__ import annotations
@@ -21,34 +21,37 @@ from types import FrameType
 
 _SERVERS = {"disc", "serve"}
 
-_kept = False  # whether SIGHUP came before anybody could act on it
-_act: Callable[[], object] | None = None  # what it is to lead to
+_kept = False  # whether a SIGHUP came before `on_hup` was called
+_act: Callable[[], object] | None = None  # called for each SIGHUP
 
 
 def is_program() -> bool:
     """Whether this process is the command: the script that pip makes, or ``python -m auth_diameter``."""
     program, *_ = getattr(sys, "argv", None) or [""]
-    if program == "-m":  # while the package is imported
+    if program == "-m":  # argv[0] while the package is imported
         return not {"auth_diameter", "-mauth_diameter"}.isdisjoint(sys.orig_argv)
     return os.path.basename(str(program)) == "auth-diameter"
 
 
 def hold() -> None:
-    """From here on ^C ends the process without a traceback, and SIGHUP does not end a server."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored
+    """From here on, ^C ends the process without a traceback, and SIGHUP does not end a server."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # unless it is ignored
         signal.signal(signal.SIGINT, _end)
     if not _SERVERS.isdisjoint(sys.argv) and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
         signal.signal(signal.SIGHUP, _hup)
 
 
 def release() -> None:
-    """A command begins, and cleans up after a KeyboardInterrupt itself."""
+    """Restores KeyboardInterrupt for ^C, since a command cleans up after it."""
     if signal.getsignal(signal.SIGINT) is _end:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def on_hup(act: Callable[[], object]) -> None:
-    """`act` is called for each SIGHUP, in the main thread between any two steps; now, if one was kept."""
+    """Has `act` called for each SIGHUP, and at once if one came before.
+
+    The call is in the main thread, between any two steps of it.
+    """
     global _act  # noqa: PLW0603 - a process has its signals once
     _act = act
     signal.signal(signal.SIGHUP, _hup)
@@ -57,14 +60,14 @@ def on_hup(act: Callable[[], object]) -> None:
 
 
 def take_hup() -> bool:
-    """Whether a SIGHUP was kept; it is not any more."""
+    """Whether a SIGHUP came that has not been acted on; forgets it."""
     global _kept
     kept, _kept = _kept, False
     return kept
 
 
 def ignore_hup() -> None:
-    """The end has begun: there is nothing to read anew."""
+    """Ignores SIGHUP from here on, because the server is about to end."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 

@@ -1,6 +1,6 @@
-"""``auth-diameter bench``: this machine's figures, beside those of what a Python user has today.
+"""``auth-diameter bench``: measures this machine, and compares with what a Python user has today.
 
-The scripts in the source's bench/ measure more, on the same pieces of work.
+The scripts in the source's bench/ measure more, on the same work.
 """
 
 from __future__ import annotations
@@ -11,17 +11,18 @@ from auth_diameter.bench import loopback, pairs
 
 HEADER = ("row", "what", "here", "others", "ratio", "target")
 _GET_PEERS = "pip install 'auth-diameter[bench]'"
-_TURN = 0.005  # seconds
+_TURN = 0.005  # seconds of one timing of a side
 _WINDOWS = (64, 1)
 
 Row = tuple[str, str, str, str, str, str]
 
 
 def run(seconds: float, progress: Callable[[str, float], object]) -> list[Row]:
-    """Measures for about so long, start of processes aside; the rows below `HEADER`.
+    """Runs all measurements; returns the rows of the table below `HEADER`.
 
     Args:
-        progress: called with what comes next, and how much of the whole is done, 0 to 1.
+        seconds: how long to measure in all, not counting the start of processes.
+        progress: function of the name of the next step, and of the share that is done, from 0 to 1.
 
     Raises:
         Error: a side gives a wrong result, or a process does not start or answer.

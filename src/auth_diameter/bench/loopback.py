@@ -1,11 +1,11 @@
-"""A whole service on loopback: telephones, a SIP host and DISC, the last two in processes of their own.
+"""A whole service under load on loopback: telephones, and a SIP server and DISC in processes of their own.
 
-The telephones are one socket in this process. Each request is a new one, with a branch, a tag, a Call-ID
-and a count of its nonce that no other has; it is signed when it is sent, over a challenge that DISC gave.
-So every reply must be 200. So many requests are under way at any time.
+The telephones share one socket in this process. Each request is new: no other has its branch, tag, Call-ID or
+nonce count. It is signed when it is sent, with a nonce from DISC, so every reply must be a 200. The number of
+requests under way is constant.
 
-What was asked is counted on the other side, too: `serve` must have had none of the requests in its memory of
-retransmissions, and DISC must have let in as many new ones as there were replies.
+The other side is checked as well: `serve` must not have taken any request for a retransmission, and DISC must
+have authorized as many new requests as there were replies.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from auth_diameter.store.accounts import Accounts
 _DOMAIN = "siphub.net"
 _URI = f"sip:{_DOMAIN}"
 _USERS = 64
-_PATIENCE = 5.0  # seconds without any reply, after which the load gives up
+_PATIENCE = 5.0  # seconds without any reply until the load fails
 _CNONCE = "0a4f113b"
 _CALL_ID = b"Call-ID: "
 _REGISTER = "\r\n".join(
@@ -54,7 +54,17 @@ _REGISTER = "\r\n".join(
 
 @dataclass(frozen=True)
 class Measured:
-    """One load. Times are in seconds; the CPU times are those of all requests together."""
+    """The result of one load.
+
+    Attributes:
+        window: number of requests under way.
+        replies: number of replies.
+        took: seconds from the first request to the last reply.
+        host_cpu: CPU seconds of the SIP server for all requests.
+        disc_cpu: CPU seconds of DISC for all requests.
+        load_cpu: CPU seconds of this process for all requests.
+        latencies: seconds from each request to its reply, in ascending order.
+    """
 
     window: int
     replies: int
@@ -62,14 +72,14 @@ class Measured:
     host_cpu: float
     disc_cpu: float
     load_cpu: float
-    latencies: list[float]  # in ascending order
+    latencies: list[float]
 
     def latency(self, share: float) -> float:
-        """That which so large a share of the requests stayed below."""
+        """The latency below which that share of the requests stayed."""
         return self.latencies[min(int(len(self.latencies) * share), len(self.latencies) - 1)]
 
     def limit(self) -> str:
-        """What had no time left: SIP host, DISC, the load, or the cores that they share."""
+        """What was at its limit: the SIP server, DISC, the load, or the cores that they share."""
         busy = {"serve": self.host_cpu, "disc": self.disc_cpu, "the load": self.load_cpu}
         name, most = max(busy.items(), key=lambda item: item[1])
         if most >= 0.9 * self.took:
@@ -79,7 +89,11 @@ class Measured:
 
 
 class Telephones:
-    """The load on the SIP host at `port`."""
+    """The load on a SIP server.
+
+    Args:
+        port: its port on loopback.
+    """
 
     def __init__(self, port: int) -> None:
         self._address = (LOOPBACK, port)
@@ -90,7 +104,7 @@ class Telephones:
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
         self._users: list[_User] = []
-        self._serial = 0  # of the last request
+        self._serial = 0  # serial number of the last request
 
     def close(self) -> None:
         """Closes the socket."""
@@ -102,7 +116,11 @@ class Telephones:
         return [data for data, _ in self._datagrams.receive()]
 
     def prepare(self) -> None:
-        """Asks for a challenge for each user. The nonces are new, so that none expires in the load."""
+        """Gets a new challenge for each user, so that no nonce expires during the load.
+
+        Raises:
+            Error: a reply has no challenge, or none came.
+        """
         local = self._socket.getsockname()
         self._users = []
         for user in range(_USERS):
@@ -122,17 +140,21 @@ class Telephones:
             self._users.append(_User(pattern.encode(), challenge.nonce, _secret(user)))
 
     def load(self, window: int, seconds: float) -> tuple[float, list[float]]:
-        """Keeps so many requests under way for so long.
+        """Keeps a number of requests under way for some time.
+
+        Args:
+            window: number of requests under way.
+            seconds: how long to send requests.
 
         Returns:
-            Seconds until the last reply, and those that each request took.
+            The seconds until the last reply, and the seconds that each request took.
 
         Raises:
-            Error: a reply is not 200, or to no request under way, or none came for a while.
+            Error: a reply is not a 200, or matches no request under way, or no reply came for a while.
         """
         clock = time.perf_counter
         latencies: list[float] = []
-        under_way: dict[int, float] = {}  # when each was sent, by its serial
+        under_way: dict[int, float] = {}  # when each was sent, by its serial number
         start = clock()
         self._send(window, under_way, start)
         while under_way:
@@ -158,7 +180,7 @@ class Telephones:
         self._datagrams.send([(data, self._address) for _, data in made])
 
     def _make(self) -> tuple[int, bytes]:
-        """A request that there has not been before, and its serial, which is in its Call-ID."""
+        """A new request, and its serial number, which is its Call-ID."""
         self._serial += 1
         user = self._users[self._serial % _USERS]
         user.count += 1
@@ -176,7 +198,9 @@ class _User:
     """A telephone's account, with its challenge.
 
     Attributes:
-        pattern: its request, without what each has for itself.
+        pattern: its request, with placeholders for what differs in each.
+        nonce: the nonce of the challenge.
+        ha1: HA1 of its password.
         count: how often the nonce was used.
     """
 
@@ -203,7 +227,7 @@ def _secret(user: int) -> str:
 
 
 class Loopback:
-    """The service and its load, up and prepared; made by `running`."""
+    """The service and its load, started and ready; made by `running`."""
 
     def __init__(self, disc: Program, host: Program, telephones: Telephones) -> None:
         self._disc = disc
@@ -211,11 +235,14 @@ class Loopback:
         self._telephones = telephones
 
     def measure(self, window: int, seconds: float) -> Measured:
-        """One load, with the CPU time that all three took for it.
+        """Measures one load, with the CPU time of all three processes.
+
+        Args:
+            window: number of requests under way.
+            seconds: how long to send requests.
 
         Raises:
-            Error: see `Telephones.load`; or the other side has not seen as many new requests as replies were
-                counted.
+            Error: see `Telephones.load` and `check_asked`.
         """
         self._telephones.prepare()
         before = self._host.counters(), self._disc.counters()
@@ -233,14 +260,15 @@ class Loopback:
 
 
 def check_asked(replies: int, host: Counter[str], disc: Counter[str]) -> None:
-    """Whether so many replies of 200 were to as many new requests.
+    """Checks that the replies belong to as many new requests, by the counters of both servers.
 
     Args:
-        host: what both have counted meanwhile, without what is 0.
-        disc: what both have counted meanwhile, without what is 0.
+        replies: number of 200 replies.
+        host: what the SIP server has counted meanwhile.
+        disc: what DISC has counted meanwhile.
 
     Raises:
-        Error: they were not: some were repeats, or came from something that was remembered.
+        Error: some requests were retransmissions, or DISC did not authorize each of them.
     """
     again = host["auth_diameter_sip_retransmissions_total"]
     name = 'auth_diameter_disc_answers_total{outcome="%s"}'
@@ -260,7 +288,7 @@ def check_asked(replies: int, host: Counter[str], disc: Counter[str]) -> None:
 
 @contextlib.contextmanager
 def running() -> Iterator[Loopback]:
-    """DISC over a database of its own, a SIP host that asks it, and telephones, for as long as the block."""
+    """Runs DISC with a database of its own, a SIP server that asks it, and telephones, during the block."""
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="auth-diameter-bench-"))
         db = Path(folder) / "bench.sqlite"
@@ -275,7 +303,7 @@ def running() -> Iterator[Loopback]:
 
 
 def serve(disc_port: int, *options: str) -> Program:
-    """Our SIP host with its default route."""
+    """Starts our SIP server with its default route."""
     return Program(
         [*OURS, "serve", "--listen", f"{LOOPBACK}:0", "--disc", f"{LOOPBACK}:{disc_port}", *options]
     )

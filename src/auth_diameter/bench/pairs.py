@@ -1,8 +1,8 @@
-"""Rows 1 to 5: one piece of work each, done by us and by what a Python user has today.
+"""Rows 1 to 5 of the table: single pieces of work, done by us and by what a Python user has today.
 
-`pairs()` gives them, each with both sides as functions without arguments. Before it does, both sides have
-given the same right result. Where they cannot do exactly the same, the peer has less to do, and a comment
-says what.
+`pairs` returns each with both sides as functions without arguments, after both have given the same right
+result. Where the two sides cannot do exactly the same, the other side has less to do, and a comment says
+what.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from auth_diameter._core import Service, append_question, authentication, decode
 
 REQUEST = Path(__file__).with_name("reg_auth.sip")
 REALM = "siphub.net"
-PASSWORD = "open sesame"  # noqa: S105 - of subscribers who are not
+PASSWORD = "open sesame"  # noqa: S105 - of invented subscribers
 WRONG_PASSWORD = "wrong"  # noqa: S105 - the same
 
 Work = Callable[[], object]
@@ -34,9 +34,12 @@ class Pair:
     """One row.
 
     Attributes:
-        ours: the same work; of a peer that is not installed None.
-        peer: the same work; of a peer that is not installed None.
-        target: ours must be so many times as fast; None: no target.
+        row: its number; "": it has none.
+        what: the work in a few words.
+        peer_name: the package compared with.
+        ours: the work, done by us.
+        peer: the work, done by the other package; None: it is not installed.
+        target: how many times as fast ours must be; None: there is no target.
     """
 
     row: str
@@ -48,18 +51,28 @@ class Pair:
 
 
 def pairs() -> list[Pair]:
-    """All of them, checked."""
+    """All rows; both sides of each were checked.
+
+    Raises:
+        Error: the two sides of a row do not have the same result.
+    """
     return [*sip(), *digest(), *diameter()]
 
 
 def request(serial: int = 1, source: str = "127.0.0.1:5066", template: Path = REQUEST) -> bytes:
-    """The REGISTER with credentials that most is measured with, as a telephone sends it."""
+    """The REGISTER with credentials that most rows use, as a telephone sends it.
+
+    Args:
+        serial: a number that makes the request different from others.
+        source: HOST:PORT of the telephone.
+        template: file of the request.
+    """
     text = template.read_bytes()
     return text.replace(b"{serial}", b"%08d" % serial).replace(b"{source}", source.encode())
 
 
 def has_avx512() -> bool:
-    """Whether the target for AVX-512 holds here, and not that for AVX2."""
+    """Whether this CPU has AVX-512, which has a higher target than AVX2."""
     try:
         return "avx512f" in Path("/proc/cpuinfo").read_text()
     except OSError:
@@ -67,7 +80,7 @@ def has_avx512() -> bool:
 
 
 def _peer(module: str) -> Any:
-    """A package to compare with; None where it is not installed."""
+    """The module of another package; None: it is not installed."""
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError:
@@ -75,7 +88,11 @@ def _peer(module: str) -> Any:
 
 
 def _check(right: bool) -> None:
-    """Times of wrong work say nothing. An assert would not be there with -O."""
+    """Refuses to measure work with a wrong result; not an assert, which -O would remove.
+
+    Raises:
+        Error: the result is wrong.
+    """
     if not right:
         raise ad.Error("bench: the two sides of a comparison have not done the same")
 
@@ -84,7 +101,7 @@ def _check(right: bool) -> None:
 
 
 def _calibrate(work: Work, seconds: float) -> Callable[[], float]:
-    """A turn of about so many seconds that returns the seconds of one call."""
+    """A function that does the work for about `seconds`, and returns the seconds of one call."""
     timer = Timer(work)
     n = 1
     while (took := timer.timeit(n)) < seconds / 4:
@@ -94,14 +111,16 @@ def _calibrate(work: Work, seconds: float) -> Callable[[], float]:
 
 
 def measure(pair: Pair, turns: int, seconds: float) -> dict[str, Any]:
-    """So many turns of each side, A B A B …: what else the machine does disturbs both alike.
+    """Times both sides in turns (A B A B …), so that other load on the machine disturbs both alike.
 
     Args:
-        seconds: of one turn.
+        pair: the row.
+        turns: number of turns of each side.
+        seconds: length of one turn.
 
     Returns:
-        Medians of the times and of the ratios, which are those of neighbouring turns; None where there is no
-        peer.
+        The medians of the times in µs and of the ratios of neighbouring turns; None if there is no other
+        side.
     """
     ours = _calibrate(pair.ours, seconds)
     peer = _calibrate(pair.peer, seconds) if pair.peer is not None else None
@@ -128,9 +147,10 @@ def measure(pair: Pair, turns: int, seconds: float) -> dict[str, Any]:
 
 
 def sip() -> list[Pair]:
-    """Beside sipmessage, which parses a header when it is asked for.
+    """The rows for SIP, compared with sipmessage.
 
-    Of From, To, CSeq and Via, which we judge at once, it is spared the work in row 1.
+    sipmessage parses a header field when it is accessed. In row 1 it does not parse From, To, CSeq and Via,
+    which we check at once.
     """
     sipmessage = _peer("sipmessage")
     data = request()
@@ -187,7 +207,7 @@ def sip() -> list[Pair]:
 
 
 def _credentials(user: int, password: str) -> tuple[ad.Credentials, str]:
-    """What a telephone sends with this password, and the HA1 that the subscriber has."""
+    """The credentials that a telephone sends with this password, and the subscriber's HA1."""
     name, nonce, cnonce = f"user{user:05d}", f"{user:032x}", f"{user:08x}"
     response = ad.digest_response(
         ad.ha1(name, REALM, password),
@@ -206,7 +226,7 @@ def _credentials(user: int, password: str) -> tuple[ad.Credentials, str]:
 
 
 def _hashlib_verify(values: tuple[str, ...], method: str, ha1: str) -> bool:
-    """The values are text already: to read them from the header is not counted here, nor with us."""
+    """Verifies a digest with hashlib; the header is parsed already, on both sides."""
     nonce, uri, response, cnonce, nc, qop = values
     ha2 = md5(f"{method}:{uri}".encode()).hexdigest()  # noqa: S324 - it is what SIP uses
     right = md5(f"{ha1}:{nonce}:{nc}:{cnonce}:{qop}:{ha2}".encode()).hexdigest()  # noqa: S324
@@ -220,7 +240,7 @@ def _values(c: ad.Credentials) -> tuple[str, ...]:
 
 
 def digest() -> list[Pair]:
-    """One, and many; hashlib is always there to compare with."""
+    """The rows for digest verification, of one and of many, compared with hashlib."""
     credentials, ha1 = _credentials(0, PASSWORD)
     values = _values(credentials)
     # Every eighth password is wrong, and both sides must find that out.
@@ -256,9 +276,9 @@ def _answer(avps: list[ad.Avp]) -> bytes:
 
 
 def diameter() -> list[Pair]:
-    """Beside python-diameter, which knows 400 to 406 as NASREQ's.
+    """The rows for Diameter, compared with python-diameter.
 
-    In a plain message it leaves their content alone.
+    It knows the AVPs 400 to 406 as those of NASREQ. In a plain message it does not interpret them.
     """
     pd = _peer("diameter.message")
     incoming = ad.SipRequest(request())
@@ -274,7 +294,7 @@ def diameter() -> list[Pair]:
     content = [(avp.code, avp.data, avp.flags) for avp in model.avps]
 
     def peer_question() -> bytes:
-        """From values that are at hand: to take them from the SIP request is our work alone."""
+        """Encodes values that are at hand; only our side also takes them from the SIP request."""
         header = pd.MessageHeader(
             command_flags=0x80,
             command_code=265,

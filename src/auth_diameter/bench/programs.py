@@ -19,16 +19,16 @@ from auth_diameter._core import Error
 
 OURS = [sys.executable, "-m", "auth_diameter"]
 LOOPBACK = "127.0.0.1"
-COUNTING = ("--metrics", f"{LOOPBACK}:0")  # options with which ours count what they do: `Program.counters`
+COUNTING = ("--metrics", f"{LOOPBACK}:0")  # options of ours for `Program.counters`
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-_STARTUP_SECONDS = 90.0  # under valgrind, on a busy machine
-_OUTPUT = 1 << 20  # bytes of it that are looked at
+_STARTUP_SECONDS = 90.0  # enough for valgrind on a busy machine
+_OUTPUT = 1 << 20  # bytes of output that are read
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """User and system time of these processes so far (proc(5): utime, stime); 0 for those that are gone."""
+    """User and system time of the processes so far (proc(5): utime, stime); 0 for a process that is gone."""
     total = 0
     for pid in pids:
         with contextlib.suppress(OSError):
@@ -38,12 +38,25 @@ def cpu_seconds(pids: Iterable[int]) -> float:
 
 
 def resident_bytes(pids: Iterable[int]) -> int:
-    """Memory of these processes (proc(5): resident)."""
+    """Memory of the processes (proc(5): resident)."""
     return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE for pid in pids)
 
 
 class Program:
-    """A program under test; ended with the block. It is up when it prints an address."""
+    """A program under test, which is ended at the end of the block.
+
+    Args:
+        command: the command and its arguments.
+        wait: whether to wait until it prints the address it listens on.
+
+    Attributes:
+        log: file of its output.
+        process: the process.
+        port: the port it listens on; 0: not waited for.
+
+    Raises:
+        Error: it does not start.
+    """
 
     def __init__(self, command: Sequence[str | Path], *, wait: bool = True) -> None:
         self._command = " ".join(map(str, command))
@@ -58,7 +71,7 @@ class Program:
         self.port = self._wait_for_port() if wait else 0
 
     def output(self) -> str:
-        """What it has printed. The file's position is the program's, and must not be moved."""
+        """What the program has printed; read without moving the file position, which the program shares."""
         return os.pread(self.log.fileno(), _OUTPUT, 0).decode(errors="replace")
 
     def _wait_for_port(self) -> int:
@@ -73,7 +86,7 @@ class Program:
         raise Error(f"bench: {self._command} did not start: {said}")
 
     def pids(self) -> list[int]:
-        """It and its descendants."""
+        """The process ids of the program and its descendants."""
         children: dict[int, list[int]] = {}
         for stat in Path("/proc").glob("[0-9]*/stat"):
             with contextlib.suppress(OSError):
@@ -85,15 +98,19 @@ class Program:
         return found
 
     def cpu_seconds(self) -> float:
-        """User and system time of all its processes so far (proc(5): utime, stime)."""
+        """User and system time of all its processes so far; see `cpu_seconds`."""
         return cpu_seconds(self.pids())
 
     def resident_bytes(self) -> int:
-        """Memory of all its processes (proc(5): resident)."""
+        """Memory of all its processes; see `resident_bytes`."""
         return resident_bytes(self.pids())
 
     def counters(self) -> Counter[str]:
-        """What it has counted so far, by the names that Prometheus has; started with `COUNTING`."""
+        """Its counters so far, by their names in Prometheus; it must be started with `COUNTING`.
+
+        Raises:
+            Error: it serves no metrics.
+        """
         found = re.search(r"metrics at http://127\.0\.0\.1:(\d+)", self.output())
         if found is None:
             raise Error(f"bench: {self._command} has no metrics: {self.output()}")
@@ -105,7 +122,7 @@ class Program:
         return Counter({name: int(float(value)) for name, _, value in pairs})
 
     def stop(self) -> None:
-        """Ends it, at once where it does not end by itself."""
+        """Terminates the program; kills it after five seconds."""
         if self.process.poll() is None:
             self.process.terminate()
             try:

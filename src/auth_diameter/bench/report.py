@@ -1,4 +1,4 @@
-"""Tables of results."""
+"""Prints the tables of results."""
 
 from __future__ import annotations
 
@@ -9,17 +9,23 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-_WIDTH = 500  # characters: a line is whole in a file, and a terminal wraps it itself
+_WIDTH = 500  # characters; lines are not wrapped here, a terminal does that itself
 
 
 def verdict(ratio: float, target: float, *, at_most: bool = False) -> str:
-    """``met`` or by how much not."""
+    """``met`` or ``not met``.
+
+    Args:
+        ratio: what was measured.
+        target: the bound.
+        at_most: whether the target is an upper bound; else it is a lower one.
+    """
     met = ratio <= target if at_most else ratio >= target
     return "met" if met else "not met"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Prints aligned columns; a column of nothing but numbers goes to the right."""
+    """Prints aligned columns; a column of numbers is aligned to the right."""
     found = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     cells = [[str(cell) for cell in row] for row in rows]
     for index, name in enumerate(header):

@@ -1,1 +1,1 @@
-"""The three functions: what to ask about a request, and what the answer means for it."""
+"""The client side of the three functions: what to ask DISC about a request, and what its answer means."""

@@ -1,4 +1,4 @@
-"""The three functions for asyncio."""
+"""The three functions of OpenSER's AUTH_DIAMETER, for asyncio."""
 
 from __future__ import annotations
 
@@ -15,24 +15,29 @@ from auth_diameter.diameter import forks
 from auth_diameter.diameter.aio import AioTransport
 from auth_diameter.diameter.stats import PoolStats
 
-# Of the requests that are asked about; with what goes out for them, it is three times as much.
+# Limit on the bytes of all requests under way. With their questions they take three times as much memory.
 _MOST_BYTES = 16 << 20
 
 
 class AsyncAuthDiameter:
-    """The three functions for asyncio, each awaited and answered with a `Decision`.
+    """The three functions for asyncio: each is awaited and returns a `Decision`.
 
     ::
 
         async with AsyncAuthDiameter(Config(diameter_client_host="10.0.0.1")) as auth:
             decision = await auth.diameter_www_authorize(request, "$fd")
 
-    A DISC that is down, slow or wrong is a Decision with 503 or 500, never an exception. Used from
-    one event loop. Connections are opened when first needed; a process that was forked has its own.
+    When DISC is down, slow or wrong, the Decision has status 503 or 500; no exception is raised. An object
+    belongs to one event loop. It opens connections when they are first needed. A forked process opens its
+    own.
+
+    Args:
+        config: the settings; None: their defaults.
 
     Attributes:
-        counts: how many decisions had each `Cause`: those of the three functions and of `ask`. Who takes a
-            decision from `authorizer` itself may add it.
+        config: the settings in use.
+        counts: number of decisions by `Cause`, from the three functions and from `ask`. A caller that takes
+            decisions from `authorizer` itself may add them.
     """
 
     def __init__(self, config: Config | None = None) -> None:
@@ -40,12 +45,12 @@ class AsyncAuthDiameter:
         self.counts: dict[Cause, int] = dict.fromkeys(Cause, 0)
         self._authorizer = Authorizer(self.config)
         self._transport = AioTransport(self.config, self._answered, self._failed, self._ended)
-        self._size = 0  # bytes of all requests that are asked about
+        self._size = 0  # bytes of all requests under way
         self._releasing = False
         forks.register(self._after_fork)
 
     def _after_fork(self) -> None:
-        """In the child: begins anew; the parent's questions and connections go on there."""
+        """Starts afresh in the child; the questions and connections stay with the parent."""
         self._transport.after_fork()
         self._authorizer.after_fork()
         self._size = 0
@@ -54,21 +59,35 @@ class AsyncAuthDiameter:
     # ------------------------------------------------------------------ the functions
 
     async def diameter_www_authorize(self, request: Request, realm: str) -> Decision:
-        """Authorization, challenged with 401; see `Authorizer.www_authorize` for realm and codes.
+        """Authenticates a request by its Authorization header field; a challenge is a 401.
+
+        See `Authorizer.www_authorize` for the realm and the return codes.
 
         Raises:
-            ConfigError: an unknown pseudo-variable in `realm`.
+            ConfigError: `realm` has an unknown pseudo-variable.
         """
         now = asyncio.get_running_loop().time()
         return await self._decide(self._authorizer.www_authorize(request, realm, now))
 
     async def diameter_proxy_authorize(self, request: Request, realm: str) -> Decision:
-        """Proxy-Authorization, challenged with 407; else the same."""
+        """Authenticates a request by its Proxy-Authorization header field; a challenge is a 407.
+
+        See `Authorizer.proxy_authorize` for the realm and the return codes.
+
+        Raises:
+            ConfigError: `realm` has an unknown pseudo-variable.
+        """
         now = asyncio.get_running_loop().time()
         return await self._decide(self._authorizer.proxy_authorize(request, realm, now))
 
     async def diameter_is_user_in(self, request: Request, who: str, group: str) -> Decision:
-        """Whether a user is in a group; see `Authorizer.is_user_in` for who and codes."""
+        """Checks whether a user is in a group.
+
+        See `Authorizer.is_user_in` for `who` and the return codes.
+
+        Raises:
+            ConfigError: `who` is not one of the four sources, or `group` is empty.
+        """
         return await self._decide(self._authorizer.is_user_in(request, who, group))
 
     async def _decide(self, outcome: Question | Decision) -> Decision:
@@ -81,9 +100,12 @@ class AsyncAuthDiameter:
         return await future
 
     def ask(self, question: Question, callback: Callable[[Decision], object]) -> None:
-        """Asks DISC; `callback` gets the Decision, at once or in a later turn of the loop.
+        """Asks DISC without a future or a task, for servers that reply from the callback.
 
-        Without a future or a task: for servers that answer from the callback. It must not raise.
+        Args:
+            question: from the `authorizer`.
+            callback: function of the Decision. It is called before `ask` returns, or in a later turn of the
+                loop. It must not raise.
         """
         question.callback = callback
         self._size += question.request.data_size
@@ -95,13 +117,16 @@ class AsyncAuthDiameter:
             self._transport.ask(question)
 
     def is_full(self) -> bool:
-        """Whether DISC has too much to do to be asked anything more."""
+        """Whether DISC has so much to do that a new question would be refused."""
         return self._transport.pool.is_full()
 
     def refusal(self, request: SipRequest) -> Decision | None:
-        """The Decision on a request that DISC would have to be asked about, and has too much to do for.
+        """Refuses a request when DISC is overloaded, before a question is made.
 
-        Else None. For callers of `ask`: to find that out so costs half of what it costs to make the question.
+        For callers of `ask`: to refuse a request this way costs half as much as to make its question.
+
+        Returns:
+            The Decision; None: DISC is not overloaded.
         """
         if not self.is_full():
             return None
@@ -110,39 +135,43 @@ class AsyncAuthDiameter:
         return self._authorizer.overloaded(request)
 
     def authorizer(self) -> Authorizer:
-        """The decisions alone, for callers of `ask`."""
+        """The decisions without the transport, for callers of `ask`."""
         return self._authorizer
 
     def stats(self) -> PoolStats:
-        """What it has asked, what came of it, and how each DISC is."""
+        """Counts of the questions asked and their outcomes, and the state of each DISC."""
         return self._transport.stats()
 
     async def unreachable(self) -> list[tuple[str, str]]:
-        """Each DISC that cannot be connected to now: its HOST:PORT, and why. No connection is kept."""
+        """Tries to connect to each DISC; closes the connections again.
+
+        Returns:
+            The HOST:PORT of each DISC that cannot be reached, and the reason.
+        """
         return await self._transport.unreachable()
 
-    # ------------------------------------------------------------------ the end of questions
+    # ------------------------------------------------------------------ how questions end
 
     def _answered(self, answers: list[tuple[Question, Answer]], now: float) -> None:
-        """Decides by answers that came."""
+        """Decides on questions that DISC has answered."""
         conclude = self._authorizer.conclude
         for question, answer in answers:
             try:
                 decision = conclude(question, answer, now)
-            except Exception as error:  # noqa: BLE001 - one answer must not keep the others from theirs
+            except Exception as error:  # noqa: BLE001 - one bad answer must not hold up the others
                 self._transport.report(error, "an answer could not be judged")
                 decision = self._authorizer.fail(question, Cause.DISC_UNUSABLE, now)
             self._finish(question, decision)
         self._ended(now)
 
     def _failed(self, question: Question, cause: Cause, now: float) -> None:
-        """Decides without an answer."""
+        """Decides on a question that ended without an answer."""
         self._finish(question, self._authorizer.fail(question, cause, now))
 
     def _ended(self, now: float) -> None:
-        """Asks what was held until others had ended; to be called when some have."""
+        """Asks the held questions that are released now that others have ended."""
         if self._releasing:
-            return  # whoever does it looks again
+            return  # the call already in this loop looks again
         self._releasing = True
         try:
             while released := self._authorizer.released():
@@ -161,15 +190,15 @@ class AsyncAuthDiameter:
         try:
             callback(decision)
         except asyncio.InvalidStateError:
-            pass  # its task was cancelled while DISC thought about it: nobody waits any more
-        except Exception as error:  # noqa: BLE001 - one callback must not keep the others from theirs
+            pass  # the task that awaited it was cancelled
+        except Exception as error:  # noqa: BLE001 - one callback must not hold up the others
             self._transport.report(error, "the callback of a decision failed")
 
-    # ------------------------------------------------------------------ life
+    # ------------------------------------------------------------------ closing
 
     async def aclose(self) -> None:
-        """Closes all connections; questions under way are decided 503."""
-        self._releasing = True  # nothing is asked any more
+        """Closes all connections; the questions under way end with 503."""
+        self._releasing = True  # held questions are not asked any more
         await self._transport.aclose()
 
     async def __aenter__(self) -> Self:

@@ -1,13 +1,13 @@
 """The three functions as decisions, without I/O.
 
-Each begins with a request and says at once what to do, or what DISC must be asked::
+Each function takes a request. It returns a decision, or the question that DISC must answer first::
 
     request ──► www_authorize ─┬─► Decision                                  ACK, 400
                                └─► Question ──► DISC ──► Answer ──► conclude ──► Decision
                                                   └────► nothing ──► fail ─────► Decision
 
-The return codes are what a configuration script of OpenSER sees: 1 let through; 0 malformed; below 0
-refused, for the reasons that each function lists.
+The return codes are those that a configuration script of OpenSER sees: 1 lets the request through, 0 means
+that it is malformed, and a negative code refuses it for a reason that the function lists.
 """
 
 from __future__ import annotations
@@ -42,19 +42,19 @@ __all__ = ["Authorizer", "Request", "malformed"]
 
 Request: TypeAlias = SipRequest | bytes | bytearray | memoryview
 
-_NONE: list[Question] = []  # no question, the usual answer
+_NONE: list[Question] = []  # shared, since `released` mostly has nothing to return
 
 _MALFORMED: dict[str | None, Cause] = {"qop": Cause.MALFORMED_QOP, "response": Cause.MALFORMED_RESPONSE}
 
-# Members as names of this module: in Python 3.11 a member of an Enum costs a search.
+# Members of enums as module globals: in Python 3.11 the lookup on the class is slow.
 _AUTHORIZED, _CHALLENGED = Cause.AUTHORIZED, Cause.CHALLENGED
 _SUCCESS, _CHALLENGE = Verdict.SUCCESS, Verdict.CHALLENGE
 _AUTHENTICATION, _GROUP_CHECK = Service.AUTHENTICATION, Service.GROUP_CHECK
 
-# What says that a digest was wrong, unless something else about the credentials was refused.
+# These count as a wrong password, unless DISC refused another part of the credentials.
 _GUESSES = frozenset({Cause.RECHALLENGED, Cause.FORBIDDEN, Cause.UNKNOWN_ALGORITHM, Cause.UNKNOWN_QOP})
 
-# Where a group check takes its user from, and the return code where that is missing.
+# Which header field names the user of a group check, and the return code when that field is missing.
 _PARTS: dict[str, tuple[Literal["request", "from", "to"], int]] = {
     "request-uri": ("request", -5),
     "to": ("to", -2),
@@ -63,10 +63,17 @@ _PARTS: dict[str, tuple[Literal["request", "from", "to"], int]] = {
 
 
 class Authorizer:
-    """The decisions for one `Config`; any thread may use it.
+    """The decisions for one `Config`; thread-safe.
 
-    It remembers nothing but who guesses passwords, see `Penalties`; `now` are seconds, monotonic. A question
-    that `is_held` is not to be asked before it is `released`; each is ended once, by `conclude` or `fail`.
+    The only state is that of the penalties for wrong passwords, see `Penalties`, and of the `NonceWatch`.
+    Every `now` is in seconds, monotonic. A question that `is_held` must not be asked before `released`
+    returns it. Each question is ended exactly once, by `conclude` or `fail`.
+
+    Args:
+        config: the settings.
+
+    Attributes:
+        use_domain: whether a group check names the user as ``user@domain``.
     """
 
     def __init__(self, config: Config) -> None:
@@ -83,7 +90,11 @@ class Authorizer:
             self._unavailable_headers = (("Retry-After", str(config.retry_after)),)
 
     def read(self, data: bytes | bytearray | memoryview, source: Sequence[Any] | None = None) -> SipRequest:
-        """A request within the configured limits.
+        """Parses a request, within the configured limits.
+
+        Args:
+            data: the datagram.
+            source: (host, port, …) that it came from; None: not known.
 
         Raises:
             ParseError: see `SipRequest`.
@@ -93,17 +104,32 @@ class Authorizer:
     # ------------------------------------------------------------------ the functions
 
     def www_authorize(self, request: Request, realm: str, now: float) -> Question | Decision:
-        """``diameter_www_authorize(realm)``: Authorization, challenged with 401.
+        """``diameter_www_authorize(realm)``: authenticates by Authorization; a challenge is a 401.
 
-        Return codes: 1 right credentials, or ACK or CANCEL; 0 malformed, 400 was made; -5 refused.
+        Return codes: 1 the credentials are right, or the request is an ACK or CANCEL; 0 the request is
+        malformed and gets a 400; -5 it is refused.
+
+        Args:
+            request: the request, parsed or as bytes.
+            realm: text that may contain pseudo-variables; an empty one means the domain of the user.
+            now: seconds, monotonic.
+
+        Returns:
+            The Decision, or the Question to ask DISC first.
 
         Raises:
-            ConfigError: an unknown pseudo-variable in `realm`.
+            ConfigError: `realm` has an unknown pseudo-variable.
         """
         return self._authorize(request, realm, False, now)
 
     def proxy_authorize(self, request: Request, realm: str, now: float) -> Question | Decision:
-        """``diameter_proxy_authorize(realm)``: Proxy-Authorization, challenged with 407; else the same."""
+        """``diameter_proxy_authorize(realm)``: authenticates by Proxy-Authorization; a challenge is a 407.
+
+        An empty `realm` means the domain of From. All else is as in `www_authorize`.
+
+        Raises:
+            ConfigError: `realm` has an unknown pseudo-variable.
+        """
         return self._authorize(request, realm, True, now)
 
     def _authorize(self, request: Request, realm: str, proxy: bool, now: float) -> Question | Decision:
@@ -120,8 +146,8 @@ class Authorizer:
         used = expand(request)
         if used == "":
             used = request.from_host if proxy else host
-        # From may be a URI without a host, such as tel: or urn:, where the realm does not come from it; To of
-        # a REGISTER is a SIP or SIPS URI (RFC 3261, 10.2), and so has one.
+        # Unless the realm comes from it, From may be a URI without a host, such as tel: or urn:. To of a
+        # REGISTER is a SIP or SIPS URI (RFC 3261, 10.2) and must have a host.
         if not used or (not host and (request.is_register or request.from_uri is None)):
             return refuse(request, Cause.NO_IDENTITY)
         try:
@@ -141,17 +167,21 @@ class Authorizer:
         return question
 
     def is_user_in(self, request: Request, who: str, group: str) -> Question | Decision:
-        """``diameter_is_user_in(who, group)``: never a SIP reply.
+        """``diameter_is_user_in(who, group)``: checks whether a user is in a group; never makes a SIP reply.
 
-        Return codes: 1 a member; -1 not a member, or DISC failed; -2 To, -3 From missing or
-        malformed; -4 no authorized credentials; -5 the URI names no user.
+        Return codes: 1 the user is a member; -1 the user is not a member, or DISC failed; -2 To, -3 From is
+        missing or malformed; -4 the request has no authorized credentials; -5 the URI names no user.
 
         Args:
-            who: ``Request-URI``, ``To``, ``From`` or ``Credentials``, in any case.
+            request: the request, parsed or as bytes.
+            who: ``Request-URI``, ``To``, ``From`` or ``Credentials``; case is ignored.
             group: the group's name.
 
+        Returns:
+            The Decision, or the Question to ask DISC first.
+
         Raises:
-            ConfigError: another `who`, or a group without a name.
+            ConfigError: `who` is not one of these, or `group` is empty.
         """
         check_text("who", who)
         check_text("group", group)
@@ -185,10 +215,10 @@ class Authorizer:
         question = group_check(request, realm, name, group)
         return question if question_room(question) <= self._max_question else _decide_group(Cause.TOO_LARGE)
 
-    # ------------------------------------------------------------------ their ends
+    # ------------------------------------------------------------------ how questions end
 
     def conclude(self, question: Question, answer: Answer, now: float) -> Decision:
-        """The decision that an answer leads to; right credentials are marked on the request."""
+        """The decision on a question that DISC answered; marks right credentials on the request."""
         cause = cause_of(question, answer)
         if question.is_group_check:
             return _decide_group(cause, question)
@@ -201,7 +231,7 @@ class Authorizer:
         if self._watch is not None:
             self._watch.challenged(question, answer.challenges, now)
         role = PROXY if question.proxy else UAS
-        # Each in a header field of its own, in the order of preference: RFC 8760, 2.4.
+        # RFC 8760, 2.4: one header field for each challenge, in the order of preference.
         values = [value.decode("utf-8", "surrogateescape") for value in answer.challenges]
         return _refuse(question, cause, role.status, tuple([(role.challenge, value) for value in values]))
 
@@ -224,7 +254,7 @@ class Authorizer:
         return Decision(1, _AUTHORIZED, None, None, username, question.realm, headers)
 
     def _end_attempt(self, question: Question, wrong: bool, now: float) -> None:
-        """The credentials are judged, or nobody will judge them: what they count for who sent them."""
+        """Counts the verdict on credentials, or that there was none, for their user and source."""
         attempt = question.attempt
         if attempt is not None and self._penalties is not None:
             question.attempt = None
@@ -234,28 +264,30 @@ class Authorizer:
                 self._penalties.neither(attempt, now)
 
     def released(self) -> list[Question]:
-        """The questions that were held and are no longer, each once; to be looked at when one has ended.
+        """The questions that were held and now may be asked; to be called after a question has ended.
 
-        One that `is_refused` is not to be asked, but ended with the Cause PENALIZED.
+        Each question is returned once. One that `is_refused` is not asked; it ends with the Cause PENALIZED.
         """
         if self._penalties is None or not self._penalties.released:
             return _NONE
         found: list[Question] = []
-        with contextlib.suppress(IndexError):  # another thread may take some of them
+        with contextlib.suppress(IndexError):  # another thread may have taken the rest
             while True:
                 found.append(self._penalties.released.popleft()[1])
         return found
 
     def after_fork(self) -> None:
-        """In the child: what its parent has under way will not end here."""
+        """Forgets in the child the attempts under way, which end in the parent."""
         if self._penalties is not None:
             self._penalties = Penalties()
 
     def fail(self, question: Question, cause: Cause, now: float) -> Decision:
-        """The decision where DISC gave no answer: 503 with Retry-After, or -1 for a group check.
+        """The decision on a question without an answer: 503 with Retry-After, or -1 for a group check.
 
         Args:
-            cause: why; PENALIZED for a question that was held and `is_refused`: 403.
+            question: the question.
+            cause: why there is no answer. PENALIZED, for a held question that `is_refused`, makes a 403.
+            now: seconds, monotonic.
         """
         if question.is_group_check:
             return _decide_group(cause, question)
@@ -265,12 +297,12 @@ class Authorizer:
         return _refuse(question, cause, self._unavailable_status, self._unavailable_headers)
 
     def overloaded(self, request: SipRequest) -> Decision:
-        """The decision on a request that DISC is not even asked about, because it has too much to do."""
+        """The decision on a request that is refused without a question, because DISC is overloaded."""
         return refuse(request, Cause.OVERLOADED, self._unavailable_status, self._unavailable_headers)
 
 
 def cause_of(question: Question, answer: Answer) -> Cause:
-    """What an answer means for the request. AUTHORIZED and MEMBER let it in, and nothing else does."""
+    """What an answer means for the request; only AUTHORIZED and MEMBER let it through."""
     verdict, credentials = answer.verdict, question.credentials
     if answer.fault is not None:
         return Cause.DISC_UNUSABLE
@@ -280,7 +312,7 @@ def cause_of(question: Question, answer: Answer) -> Cause:
         return Cause.DISC_REFUSED if verdict is Verdict.FAILURE else Cause.NOT_MEMBER
     if verdict is _SUCCESS:
         if credentials is None:
-            return Cause.DISC_REFUSED  # there was nothing that could be right
+            return Cause.DISC_REFUSED  # no credentials were sent that could be right
         return _AUTHORIZED if answer.service in (None, _AUTHENTICATION) else Cause.DISC_UNUSABLE
     if verdict is _CHALLENGE:
         if not answer.challenges:
@@ -295,7 +327,7 @@ def cause_of(question: Question, answer: Answer) -> Cause:
 
 
 def _authentication_info(question: Question, answer: Answer) -> Headers:
-    """What the server proves in its turn, and the nonce to come (RFC 7616, 3.5)."""
+    """The Authentication-Info header: the server's proof (rspauth) and the next nonce (RFC 7616, 3.5)."""
     credentials = question.credentials
     assert credentials is not None
     values = []
@@ -304,7 +336,7 @@ def _authentication_info(question: Question, answer: Answer) -> Headers:
     if answer.response_auth is not None:
         cnonce = credentials.cnonce
         if credentials.qop is not None and cnonce is not None:
-            # It was the client's choice; what cannot be repeated in one line is left out with the proof.
+            # The client chose the cnonce. If it does not fit into one line, the whole header is left out.
             if not cnonce.isprintable():
                 return ()
             values += [f"qop={credentials.qop}", f"cnonce={quote(cnonce)}", f"nc={credentials.nc}"]
@@ -313,24 +345,27 @@ def _authentication_info(question: Question, answer: Answer) -> Headers:
 
 
 def _why_forbidden(credentials: Credentials) -> Cause:
-    """As far as it can be told from here; an unknown user and a wrong password are one refusal."""
+    """Why DISC refused the credentials, as far as the credentials themselves tell.
+
+    DISC does not say whether the user is unknown or the password wrong.
+    """
     if credentials.canonical_algorithm is None:
         return Cause.UNKNOWN_ALGORITHM
     return Cause.UNKNOWN_QOP if credentials.protection == "" else Cause.FORBIDDEN
 
 
 def is_held(question: Question) -> bool:
-    """Whether it waits for the verdict on others before it; see `Authorizer.released`."""
+    """Whether a question waits for the verdict on earlier ones; see `Authorizer.released`."""
     return question.attempt is not None and question.attempt.is_held
 
 
 def is_refused(question: Question) -> bool:
-    """Whether that verdict was a penalty."""
+    """Whether the verdict on earlier questions was a penalty, so that this one is refused."""
     return question.attempt is not None and question.attempt.is_refused
 
 
 def _is_stale(challenge: bytes) -> bool:
-    """Whether the digest was right and only its nonce too old (RFC 7616, 3.3)."""
+    """Whether DISC calls the nonce stale but the digest right (RFC 7616, 3.3)."""
     try:
         return Challenge.parse(challenge).stale
     except ParseError:
@@ -338,18 +373,18 @@ def _is_stale(challenge: bytes) -> bool:
 
 
 def _refuse(question: Question, cause: Cause, status: int | None = None, headers: Headers = ()) -> Decision:
-    """A refusal of the request that a question is about."""
+    """The refusal of the request that `question` is about."""
     credentials = question.credentials
     username = credentials.username if credentials is not None else None
     return refuse(question.request, cause, status, headers, question.realm, username)
 
 
 def _decide_group(cause: Cause, question: Question | None = None) -> Decision:
-    """The end of a group check, which never replies."""
+    """The decision of a group check, which never makes a SIP reply."""
     return Decision(RULINGS[cause].group_code, cause, username=question and question.user_name)
 
 
 def malformed(error: ParseError) -> Decision:
-    """The decision on bytes that are no SIP request: 400 where a reply can be addressed."""
+    """The decision on bytes that are no SIP request: a 400 if a reply can be addressed."""
     reply = error.request.reply(400, REASONS[400]) if error.request is not None else b""
     return Decision(0, Cause.MALFORMED_REQUEST, 400, reply or None)

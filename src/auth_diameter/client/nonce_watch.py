@@ -1,7 +1,8 @@
-"""Whether several DISC take each other's nonces: without a common key a login is challenged again and again.
+"""Detects several DISC that refuse each other's nonces because they have no common key.
 
-What one DISC has just handed out, another one calls stale, although nobody has used it before: a few such
-refusals, and no more logins that went well across two DISC, are told in one line.
+Without a common key a login is challenged again and again: one DISC has just issued the nonce, and another
+one calls it stale although nobody has used it before. After a few such refusals one warning is logged, if
+they outnumber the logins that succeeded across two DISC.
 """
 
 from __future__ import annotations
@@ -12,31 +13,32 @@ from auth_diameter._core import Challenge, ParseError, Question
 
 log = logging.getLogger("auth_diameter.pool")
 
-_MOST = 256  # nonces that are remembered until they come back
-_YOUNG = 60.0  # seconds for which they are; no DISC's nonces expire so early
-_ENOUGH = 3  # refusals
+_MOST = 256  # nonces that are remembered until a client uses them
+_YOUNG = 60.0  # seconds for which they are remembered; no DISC's nonces expire so early
+_ENOUGH = 3  # refusals before the log line
 
 
 class NonceWatch:
-    """Sees the challenges that a client gets, and what becomes of the credentials that answer them.
+    """Watches which DISC issues a nonce, and whether another DISC accepts it.
 
-    It remembers some of the nonces, which are enough, and is wrong about none where threads come in between.
+    A sample of the nonces is enough. Threads may call it at the same time: that can lose a nonce, but never
+    misjudges one.
     """
 
     def __init__(self) -> None:
-        self._handed_out: dict[str, tuple[object, float]] = {}  # by which DISC, and when
-        self._first = 0.0  # when the oldest of them was
-        self._refused = 0  # by another DISC
-        self._taken = 0
+        self._handed_out: dict[str, tuple[object, float]] = {}  # nonce: the DISC that issued it, and when
+        self._first = 0.0  # when the oldest of them was issued
+        self._refused = 0  # nonces refused by another DISC than their issuer
+        self._taken = 0  # nonces accepted by another DISC than their issuer
         self._told = False
 
     def authorized(self, question: Question, now: float) -> None:
-        """DISC has found its credentials right, and takes their nonce."""
+        """DISC accepted the credentials of `question`, and so their nonce."""
         if self._is_across(question, now) is not None:
             self._taken += 1
 
     def challenged(self, question: Question, challenges: tuple[bytes, ...], now: float) -> None:
-        """DISC wants other credentials than these, or some where there were none."""
+        """DISC answered `question` with challenges, whether it had credentials or not."""
         if self._told or question.connection is None:
             return
         parsed = list(filter(None, map(_parse, challenges)))
@@ -56,7 +58,7 @@ class NonceWatch:
                 self._handed_out[challenge.nonce] = (question.connection.peer, now)
 
     def _is_across(self, question: Question, now: float) -> object | None:
-        """Which DISC has just handed out the nonce that another one now has before it for the first time."""
+        """The DISC that issued the nonce, if another one now sees it for the first time; else None."""
         credentials, connection = question.credentials, question.connection
         if credentials is None or connection is None:
             return None

@@ -1,8 +1,9 @@
 """Pseudo-variables of OpenSER in a realm, such as ``$fd``: compiled once, expanded for each request.
 
-Those are known that the request and its source alone determine. ``$$`` is a dollar sign, ``$(fd)`` the
-same as ``$fd``. A value that the request lacks is the empty string, but for the domains and users of
-From and To: without them the request cannot be judged, and expanding says None.
+The variables are those whose value depends on the request and its source alone. ``$$`` is a dollar sign, and
+``$(fd)`` is the same as ``$fd``. A value that the request lacks is the empty string. The domains of From and
+To are the exception: a template that needs a missing one expands to None, because the request cannot be
+judged.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def _digest(what: Callable[[Credentials], str | None], request: SipRequest) -> s
     return (what(found) or "") if found is not None else ""
 
 
-DEFAULT_REALM = "$fd"  # the domain of the caller: what most SIP servers serve
+DEFAULT_REALM = "$fd"  # the domain of From, which is the realm on most SIP servers
 
 _VARIABLES: dict[str, Expand] = {
     "fd": attrgetter("from_host"),
@@ -110,7 +111,11 @@ _TOKEN = re.compile(
 
 
 def _lookup(text: str, name: str, position: int) -> tuple[Expand, int]:
-    """The variable that `name` begins with (the longest), and how many characters it takes."""
+    """Finds the longest variable that `name` begins with.
+
+    Returns:
+        The variable, and the length of its name in characters.
+    """
     for length in (3, 2):
         known = _VARIABLES.get(name[:length])
         if known is not None and len(name) >= length:
@@ -122,8 +127,14 @@ def _lookup(text: str, name: str, position: int) -> tuple[Expand, int]:
 
 
 def check_text(name: str, text: object) -> None:
-    """Raises:
-    ConfigError: it is no str, or none that UTF-8 can hold; the message names it.
+    """Checks that a value is text that UTF-8 can hold.
+
+    Args:
+        name: what the value is, for the message.
+        text: the value.
+
+    Raises:
+        ConfigError: it is no str, or UTF-8 cannot hold it.
     """
     if not isinstance(text, str):
         raise ConfigError(f"{name}: expected text, not {text!r}")
@@ -135,10 +146,14 @@ def check_text(name: str, text: object) -> None:
 
 @lru_cache(maxsize=1024)
 def compile_template(text: str) -> Expand:
-    """A function that expands `text` for a request; None where a From or To it needs is missing.
+    """Compiles `text` to a function that expands it for a request.
+
+    Returns:
+        The function. Its result is None when the request lacks a domain of From or To that the text needs.
 
     Raises:
-        ConfigError: an unknown pseudo-variable, or a lone dollar sign; with its place.
+        ConfigError: `text` has an unknown pseudo-variable, or a lone dollar sign; the message names the
+            place.
     """
     check_text("realm", text)
     parts: list[str | Expand] = []

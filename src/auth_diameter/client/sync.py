@@ -1,4 +1,4 @@
-"""The three functions for threads."""
+"""The three functions of OpenSER's AUTH_DIAMETER, for threads."""
 
 from __future__ import annotations
 
@@ -17,16 +17,22 @@ from auth_diameter.diameter.sync import SyncTransport, Waiter, wake_up
 
 
 class AuthDiameter:
-    """The three functions for threads, each answered with a `Decision`.
+    """The three functions for threads: each returns a `Decision`.
 
     ::
 
         with AuthDiameter(Config(diameter_client_host="10.0.0.1")) as auth:
             decision = auth.diameter_www_authorize(request, "$fd")
 
-    A DISC that is down, slow or wrong is a Decision with 503 or 500, never an exception. One object
-    serves any number of threads; a call blocks its own thread for the time limit at most.
-    Connections are opened when first needed; a process that was forked has its own.
+    When DISC is down, slow or wrong, the Decision has status 503 or 500; no exception is raised. One object
+    serves any number of threads. A call blocks its own thread for `Config.timeout` at most. Connections are
+    opened when they are first needed. A forked process opens its own.
+
+    Args:
+        config: the settings; None: their defaults.
+
+    Attributes:
+        config: the settings in use.
     """
 
     def __init__(self, config: Config | None = None) -> None:
@@ -38,7 +44,7 @@ class AuthDiameter:
         forks.register(self._after_fork)
 
     def _after_fork(self) -> None:
-        """In the child: begins anew; the parent's questions and connections go on there."""
+        """Starts afresh in the child; the questions and connections stay with the parent."""
         self._transport.after_fork()
         self._authorizer.after_fork()
         self._counts_lock = threading.Lock()
@@ -46,19 +52,33 @@ class AuthDiameter:
     # ------------------------------------------------------------------ the functions
 
     def diameter_www_authorize(self, request: Request, realm: str) -> Decision:
-        """Authorization, challenged with 401; see `Authorizer.www_authorize` for realm and codes.
+        """Authenticates a request by its Authorization header field; a challenge is a 401.
+
+        See `Authorizer.www_authorize` for the realm and the return codes.
 
         Raises:
-            ConfigError: an unknown pseudo-variable in `realm`.
+            ConfigError: `realm` has an unknown pseudo-variable.
         """
         return self._decide(self._authorizer.www_authorize(request, realm, time.monotonic()))
 
     def diameter_proxy_authorize(self, request: Request, realm: str) -> Decision:
-        """Proxy-Authorization, challenged with 407; else the same."""
+        """Authenticates a request by its Proxy-Authorization header field; a challenge is a 407.
+
+        See `Authorizer.proxy_authorize` for the realm and the return codes.
+
+        Raises:
+            ConfigError: `realm` has an unknown pseudo-variable.
+        """
         return self._decide(self._authorizer.proxy_authorize(request, realm, time.monotonic()))
 
     def diameter_is_user_in(self, request: Request, who: str, group: str) -> Decision:
-        """Whether a user is in a group; see `Authorizer.is_user_in` for who and codes."""
+        """Checks whether a user is in a group.
+
+        See `Authorizer.is_user_in` for `who` and the return codes.
+
+        Raises:
+            ConfigError: `who` is not one of the four sources, or `group` is empty.
+        """
         return self._decide(self._authorizer.is_user_in(request, who, group))
 
     def _decide(self, outcome: Question | Decision) -> Decision:
@@ -82,7 +102,10 @@ class AuthDiameter:
         return self._transport.ask(question)
 
     def _end(self, question: Question, result: Answer | Cause) -> Decision:
-        """The decision; wakes the threads whose turn it is, now that another question has ended."""
+        """Makes the decision on a question that has ended.
+
+        The end of a question may release others; their threads are woken.
+        """
         now = time.monotonic()
         if isinstance(result, Answer):
             decision = self._authorizer.conclude(question, result, now)
@@ -93,7 +116,11 @@ class AuthDiameter:
         return decision
 
     def _wait_for_turn(self, question: Question) -> Cause | None:
-        """Until the verdict on others before it: None; or why it is not to be asked."""
+        """Waits until the questions before this one have their verdict.
+
+        Returns:
+            None: the question may be asked. Otherwise the Cause why it may not.
+        """
         question.deadline = time.monotonic() + self.config.timeout
         waiter = question.callback = Waiter()
         while is_held(question):
@@ -104,23 +131,23 @@ class AuthDiameter:
         question.callback = None
         if is_refused(question):
             return Cause.PENALIZED
-        # It was under way when the client was closed.
+        # The client may have been closed meanwhile.
         return Cause.DISC_LOST if self._transport.closed else None
 
-    # ------------------------------------------------------------------ what there is to see, and the end
+    # ------------------------------------------------------------------ statistics and closing
 
     @property
     def counts(self) -> dict[Cause, int]:
-        """How many decisions had each `Cause`, exactly; a copy."""
+        """Number of decisions by `Cause`; a consistent copy."""
         with self._counts_lock:
             return dict(self._counts)
 
     def stats(self) -> PoolStats:
-        """What it has asked, what came of it, and how each DISC is."""
+        """Counts of the questions asked and their outcomes, and the state of each DISC."""
         return self._transport.stats()
 
     def close(self) -> None:
-        """Closes all connections; questions under way are decided 503."""
+        """Closes all connections; the questions under way end with 503."""
         self._transport.close()
 
     def __enter__(self) -> Self:

@@ -1,1 +1,1 @@
-"""The commands: a module for each program, over the options and the process that they share."""
+"""The commands: a module for each, and modules for their options, process, files and output."""

@@ -1,4 +1,4 @@
-"""``auth-diameter bench``: this machine's figures."""
+"""``auth-diameter bench``: measures this machine."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def bench(seconds: float) -> None:
         TextColumn("{task.description}"),
         console=Console(stderr=True),
         disable=not sys.stderr.isatty(),
-        auto_refresh=False,  # by a thread, which would be measured too
+        auto_refresh=False,  # a refresh thread would be measured, too
         transient=True,
     )
     with bar:

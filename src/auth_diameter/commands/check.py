@@ -1,4 +1,4 @@
-"""``auth-diameter check``: one SIP request asked of DISC."""
+"""``auth-diameter check``: asks DISC about one SIP request."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def check(file: str, disc_hosts: str, realm: str, proxy: bool | None, group_name
         data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as error:
         raise ad.ConfigError(f"{file}: {error.strerror}") from None
-    # Files from an editor end their lines with LF alone, which SIP does not know, and often lack the
-    # empty line at the end.
+    # An editor ends lines with LF alone, which SIP does not allow, and often leaves out the empty line at the
+    # end.
     if b"\r\n" not in data:
         data = data.replace(b"\n", b"\r\n")
     if b"\r\n\r\n" not in data:

@@ -1,4 +1,4 @@
-"""``auth-diameter decode``: Diameter messages, readable."""
+"""``auth-diameter decode``: prints Diameter messages in readable form."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def decode(source: str) -> None:
 
 
 def _bytes_of(source: str) -> bytes:
-    """What `source` names: stdin, a file of bytes or of hexadecimal, or hexadecimal itself."""
+    """The bytes that `source` names: stdin, a file of bytes or of hexadecimal, or hexadecimal itself."""
     if source == "-":
         raw = sys.stdin.buffer.read()
     elif _is_file(source):
@@ -53,5 +53,5 @@ def _bytes_of(source: str) -> bytes:
 def _is_file(text: str) -> bool:
     try:
         return Path(text).is_file()
-    except (OSError, ValueError):  # longer than any file's name, as most messages are
+    except (OSError, ValueError):  # too long for the name of a file, as most messages are
         return False

@@ -1,4 +1,4 @@
-"""``auth-diameter demo``: digest authentication played on loopback."""
+"""``auth-diameter demo``: plays digest authentication on loopback."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def demo(full: bool) -> None:
 
     refused = logging.getLogger("auth_diameter.refused")
     level = refused.level
-    refused.setLevel(logging.WARNING)  # the ladder shows who is refused
+    refused.setLevel(logging.WARNING)  # the ladder shows refusals already
     try:
         status = run_loop(play(Console(highlight=False, soft_wrap=True), full))
     finally:

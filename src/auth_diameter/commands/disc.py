@@ -1,4 +1,4 @@
-"""``auth-diameter disc``: DISC for SIP servers."""
+"""``auth-diameter disc``: runs DISC, the back end of SIP servers."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def disc(
             server = Disc(store, config, nonces)
             with listening(show(*listen)):
                 listener = await start(server, *listen, limits)
-            stop = on_stop()  # before anyone is told that we are there
+            stop = on_stop()  # before the address is printed, so that a signal after that is handled
 
             def read_networks() -> Callable[[], object]:
                 found = settings(ListenerConfig, options)
@@ -121,7 +121,7 @@ def _nonce_keys(files: tuple[str, ...]) -> list[bytes]:
 def _nonce_key(file: str) -> bytes:
     try:
         with open(file, "rb") as source:
-            key = source.read(4096)  # of a device that never ends, too
+            key = source.read(4096)  # limited, in case the file is a device without an end
     except OSError as error:
         raise ad.ConfigError(f"--nonce-key {file}: {error.strerror}") from None
     if len(key) < 16:

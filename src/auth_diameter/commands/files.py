@@ -1,4 +1,4 @@
-"""Files that hold secrets: a warning where other accounts of the machine can open them."""
+"""Files that hold secrets: a warning when other accounts of the machine can open them."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import os
 import shlex
 import stat
 
-#: Read and write, of the group and of everybody.
+#: Permission of the group and of others to read and write.
 _OTHERS = stat.S_IRGRP | stat.S_IWGRP | stat.S_IROTH | stat.S_IWOTH
 _READ = stat.S_IRGRP | stat.S_IROTH
 
 
 def warn_if_others_can_read(path: str, log: logging.Logger) -> None:
-    """Log one warning when group or others may read or write a file, with the command that mends it.
+    """Logs a warning if the group or others may read or write a file, with the command that corrects it.
 
-    What SQLite keeps beside a database, ``PATH-wal`` and ``PATH-shm``, holds the same secrets and has its
-    mode from the database, so it is in the command when it is open to others as well. A path that is no
-    file of its own (``":memory:"``, a pipe, nothing) is passed over: opening it says what is wrong.
+    The files that SQLite keeps beside a database, ``PATH-wal`` and ``PATH-shm``, hold the same secrets. They
+    get the mode of the database, so the command names them if they are open to others as well. A path that is
+    not a regular file (``":memory:"``, a pipe, nothing) is ignored; opening it reports what is wrong.
 
     Args:
-        path: of a database or of a key.
-        log: whose warning it is.
+        path: a database or a key file.
+        log: where to.
     """
     modes = {name: _mode(name) for name in (path, f"{path}-wal", f"{path}-shm")}
     opened = [name for name, mode in modes.items() if mode & _OTHERS]
@@ -35,7 +35,7 @@ def warn_if_others_can_read(path: str, log: logging.Logger) -> None:
 
 
 def _mode(path: str) -> int:
-    """The permissions of a regular file; 0 where there is none."""
+    """The permissions of a regular file; 0: there is no such file."""
     try:
         status = os.stat(path)
     except (OSError, ValueError):  # ValueError: a path with a NUL

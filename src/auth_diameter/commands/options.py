@@ -1,4 +1,4 @@
-"""Options that several commands have, and the values that options take."""
+"""Options that several commands share, and the parsing of option values."""
 
 from __future__ import annotations
 
@@ -28,7 +28,11 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 def address(text: str) -> tuple[str, int]:
-    """The (host, port) of HOST:PORT on the command line."""
+    """Parses HOST:PORT.
+
+    Raises:
+        click.BadParameter: it is no address.
+    """
     try:
         return parse_address(text, None, "address")
     except ad.ConfigError as error:
@@ -36,10 +40,10 @@ def address(text: str) -> tuple[str, int]:
 
 
 def _network(text: str) -> Network:
-    """The network that `text` names.
+    """Parses a network.
 
     Raises:
-        ValueError: it names none; the message says what to write where a network was meant.
+        ValueError: `text` is none. If it has host bits set, the message says what to write.
     """
     try:
         return ip_network(text)
@@ -52,15 +56,18 @@ def _network(text: str) -> Network:
 
 
 class NetworkText(str):
-    """NETWORK or @FILE on the command line, as it was given: a file is read again when we reload."""
+    """NETWORK or @FILE as given on the command line; a file is read again on SIGHUP."""
 
     __slots__ = ()
 
     def networks(self, option: str) -> tuple[Network, ...]:
-        """One network, or those in the file: one a line, ``#`` begins a comment.
+        """The network, or the networks in the file: one a line, ``#`` begins a comment.
+
+        Args:
+            option: the option's name, for messages.
 
         Raises:
-            ConfigError: the file cannot be read, or has a line that is none, or none at all.
+            ConfigError: the file cannot be read, a line of it is no network, or it has no network at all.
         """
         if not self.startswith("@"):
             return (_network(self),)
@@ -80,12 +87,16 @@ class NetworkText(str):
             except ValueError as error:
                 raise ad.ConfigError(f"{name}, line {number}: {error}") from None
         if not found:
-            raise ad.ConfigError(f"{name}: no network in it")  # which would mean: everywhere
+            raise ad.ConfigError(f"{name}: no network in it")  # no network would mean: any address
         return tuple(found)
 
 
 def network(text: str) -> NetworkText:
-    """NETWORK or @FILE on the command line; an address alone is a network of one."""
+    """Parses NETWORK or @FILE; a single address is a network of one.
+
+    Raises:
+        click.BadParameter: it is no network.
+    """
     if not text.startswith("@"):
         try:
             _network(text)
@@ -97,6 +108,10 @@ def network(text: str) -> NetworkText:
 def networks(texts: Collection[NetworkText], option: str) -> tuple[Network, ...]:
     """All networks of an option that may be repeated.
 
+    Args:
+        texts: the values of the option.
+        option: its name, for messages.
+
     Raises:
         ConfigError: see `NetworkText.networks`.
     """
@@ -104,7 +119,14 @@ def networks(texts: Collection[NetworkText], option: str) -> tuple[Network, ...]
 
 
 def peers(text: str) -> str:
-    """`text` as it is, when each part between commas is the HOST:PORT of a DISC."""
+    """Checks HOST:PORT[,…], the addresses of DISC.
+
+    Returns:
+        `text` as it is.
+
+    Raises:
+        click.BadParameter: a part is no address, or has port 0.
+    """
     for part in text.split(","):
         host, port = address(part if ":" in part else f"{part}:{DEFAULT_PORT}")
         if not port:
@@ -113,18 +135,26 @@ def peers(text: str) -> str:
 
 
 def address_or_port(text: str) -> tuple[str, int]:
-    """As `address`; a port alone is one of loopback."""
+    """Parses HOST:PORT, or a port alone, which is one of loopback.
+
+    Raises:
+        click.BadParameter: it is neither.
+    """
     return address(f"127.0.0.1:{text}" if text.isdigit() else text)
 
 
 def names(text: str) -> tuple[str, ...]:
-    """What stands between commas."""
+    """Parses names separated by commas."""
     return tuple(part.strip() for part in text.split(","))
 
 
 def database(text: str) -> str:
-    """The path of the database that --db names."""
-    from auth_diameter.store.schema import database_path  # here: not every command needs SQLite
+    """The path of the database that --db names.
+
+    Raises:
+        click.BadParameter: it names none.
+    """
+    from auth_diameter.store.schema import database_path  # imported late: not every command needs SQLite
 
     if not text:
         raise click.BadParameter("the name of the database is empty")
@@ -135,7 +165,11 @@ def database(text: str) -> str:
 
 
 def number_or_none(text: str) -> float | None:
-    """SECONDS, or ``none`` for no limit."""
+    """Parses a number, or ``none`` for no limit.
+
+    Raises:
+        click.BadParameter: it is neither.
+    """
     if text == "none":
         return None
     try:
@@ -150,17 +184,18 @@ def number_or_none(text: str) -> float | None:
 def settings_of(
     kind: type, without: Collection[str] = (), presets: Mapping[str, object] | None = None
 ) -> Callable[[_Command], _Command]:
-    """An option for each field of a dataclass of settings: its name, type, default, and what it is for.
+    """Adds an option for each field of a dataclass: its name, type, default and documentation.
 
     Args:
-        without: fields that have no option, or one made by hand.
-        presets: defaults that differ from the class's own.
+        kind: the dataclass.
+        without: fields that get no option here.
+        presets: defaults that differ from those of the class.
     """
     hints, docs = get_type_hints(kind), _docs(kind)
     fields = [field for field in dataclasses.fields(kind) if field.name not in without]
 
     def decorate(command: _Command) -> _Command:
-        for field in reversed(fields):  # the last decorator comes first in --help
+        for field in reversed(fields):  # the last decorator is the first option in --help
             default = (presets or {}).get(field.name, field.default)
             option = _option(field.name, hints[field.name], default, docs.get(field.name, ""))
             command = option(command)
@@ -170,15 +205,16 @@ def settings_of(
 
 
 def settings(kind: type[_T], values: Mapping[str, Any], **fixed: object) -> _T:
-    """The settings that `settings_of` found on the command line.
+    """Makes the dataclass from the options that `settings_of` added.
 
     Args:
-        values: of options, by parameter; others are passed over.
-        fixed: other fields.
+        kind: the dataclass.
+        values: the options' values, by parameter; other parameters are ignored.
+        **fixed: values of other fields.
 
     Raises:
         ConfigError: a file of networks cannot be used.
-        click.BadParameter: any other value.
+        click.BadParameter: another value cannot be used.
     """
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]
         value = values.get(field.name)
@@ -196,7 +232,7 @@ def settings(kind: type[_T], values: Mapping[str, Any], **fixed: object) -> _T:
 
 
 def option_name(field: str) -> str:
-    """``--max-delay`` for ``max_delay``."""
+    """The option of a field: ``--max-delay`` for ``max_delay``."""
     return f"--{field.replace('_', '-')}"
 
 
@@ -226,10 +262,10 @@ def _option(name: str, hint: object, default: object, text: str) -> Callable[[_C
 
 
 def _docs(kind: type) -> dict[str, str]:
-    """The first sentence of what stands below each field in the source."""
+    """The first sentence of the documentation below each field in the source."""
     try:
         source = inspect.getsource(kind)
-    except OSError:  # no source is installed: the options have no help then
+    except OSError:  # the source is not installed, so the options have no help
         return {}
     [definition] = ast.parse(source).body
     assert isinstance(definition, ast.ClassDef)
@@ -249,7 +285,7 @@ def _docs(kind: type) -> dict[str, str]:
 
 
 def listen_option(default: str) -> Callable[[_Command], _Command]:
-    """The address of a server."""
+    """The option --listen, with the address of a server."""
     return click.option("--listen", type=address, metavar="HOST:PORT", default=default, show_default=True)
 
 
@@ -282,7 +318,7 @@ metrics_option = click.option(
 
 
 def log_options(command: _Command) -> _Command:
-    """How a server writes its log, and where."""
+    """Adds the options --log-format and --log-file."""
     for option in (
         click.option(
             "--log-file", metavar="FILE", help="Append the log to it, not to stderr; SIGHUP opens it anew."
@@ -303,10 +339,10 @@ def log_options(command: _Command) -> _Command:
 
 
 class Group(click.Group):
-    """Commands; without one, the help, on stderr because nothing was done."""
+    """A group of commands; without a command it prints its help on stderr, since nothing was done."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As click does, but for no arguments at all."""
+        """Parses as click does, except when there are no arguments."""
         if not args:
             click.echo(ctx.get_help(), err=True)
             ctx.exit(2)

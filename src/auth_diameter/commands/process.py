@@ -1,4 +1,4 @@
-"""The process of a server: its loop, its log, the signals that it obeys, its addresses, its metrics."""
+"""The process of a server: its loop, log, signals, addresses and metrics."""
 
 from __future__ import annotations
 
@@ -20,12 +20,20 @@ from auth_diameter.logs import Formatter, JsonFormatter, LogFile
 
 log = logging.getLogger("auth_diameter.process")
 
-#: Reads one thing anew, or raises ConfigError; what it returns puts it in place, and cannot fail.
+#: Reloads one thing, or raises ConfigError. The function that it returns puts the thing in place, and cannot
+#: fail.
 Part: TypeAlias = Callable[[], Callable[[], object]]
 
 
 def log_to(log_format: str, file: str | None) -> list[Part]:
-    """From here on the log goes there; what is to be done to it when the server reads anew.
+    """Sends the log to a file or to stderr from here on.
+
+    Args:
+        log_format: ``text`` or ``json``.
+        file: path of the file; None: stderr.
+
+    Returns:
+        What to reload on SIGHUP, see `read_anew`.
 
     Raises:
         ConfigError: the file cannot be opened.
@@ -34,24 +42,28 @@ def log_to(log_format: str, file: str | None) -> list[Part]:
     handler.setFormatter(JsonFormatter() if log_format == "json" else Formatter())
     root = logging.getLogger()
     for before in root.handlers[:]:
-        if isinstance(before.formatter, Formatter):  # the one that every command begins with
+        if isinstance(before.formatter, Formatter):  # the handler that every command starts with
             root.removeHandler(before)
     root.addHandler(handler)
     return [handler.reopen] if isinstance(handler, LogFile) else []
 
 
 def read_anew(parts: Sequence[Part], level: int = logging.INFO) -> bool:
-    """Reads all parts, and puts them in place together: where one cannot be read, all stay as they are.
+    """Reloads all parts, or none if one of them cannot be reloaded.
 
     Args:
-        level: of the line that says so; what cannot be read is an error.
+        parts: what to reload.
+        level: level of the log line on success; a failure is an error.
+
+    Returns:
+        Whether all were reloaded.
     """
     try:
         changes = [part() for part in parts]
     except ad.ConfigError as error:
         log.error("SIGHUP: nothing was changed: %s", error)
         return False
-    except (Exception, asyncio.CancelledError):  # a route script can raise anything, and must not end us
+    except (Exception, asyncio.CancelledError):  # a route script can raise anything; the server goes on
         log.exception("SIGHUP: nothing was changed")
         return False
     for change in changes:
@@ -61,18 +73,23 @@ def read_anew(parts: Sequence[Part], level: int = logging.INFO) -> bool:
 
 
 def on_hup(parts: Sequence[Part], level: int = logging.INFO) -> None:
-    """Reads anew in a turn of the running loop, for each SIGHUP."""
+    """Reloads on each SIGHUP, in a turn of the running loop.
+
+    Args:
+        parts: see `read_anew`.
+        level: see `read_anew`.
+    """
     loop = asyncio.get_running_loop()
 
     def act() -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: this is the end
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the server is about to end
             loop.call_soon_threadsafe(read_anew, parts, level)
 
     signals.on_hup(act)
 
 
 def run_loop(work: Coroutine[Any, Any, int]) -> int:
-    """Runs `work` on uvloop where it is installed, else on asyncio's own loop."""
+    """Runs `work` on uvloop if it is installed, else on asyncio's own loop; returns its result."""
     try:
         try:
             import uvloop
@@ -83,14 +100,14 @@ def run_loop(work: Coroutine[Any, Any, int]) -> int:
         with asyncio.Runner(loop_factory=factory) as runner:
             return runner.run(work)
     finally:
-        work.close()  # it has not begun where ^C came first, and Python would warn that nobody awaited it
+        work.close()  # if ^C came before it began, Python would warn that it was never awaited
 
 
 def on_stop(parent: int | None = None) -> asyncio.Event:
     """An event that the first SIGTERM or SIGINT sets; a second one ends the program at once.
 
     Args:
-        parent: a file descriptor that becomes readable when a worker shall end.
+        parent: file descriptor that becomes readable when a worker is to end; None: this is no worker.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -112,7 +129,7 @@ def on_stop(parent: int | None = None) -> asyncio.Event:
 
 
 def allow_connections() -> None:
-    """Raises the number of files, and so of connections, to what the system allows this process."""
+    """Raises the limit on open files, and so on connections, to the hard limit of this process."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         with contextlib.suppress(OSError, ValueError):
@@ -121,7 +138,15 @@ def allow_connections() -> None:
 
 @contextlib.contextmanager
 def listening(text: str, option: str = "--listen") -> Iterator[None]:
-    """Turns the errors of binding an address into one line that says what to do."""
+    """Turns an error of binding an address into one line that says what to do.
+
+    Args:
+        text: the address, for the message.
+        option: the option that names the address.
+
+    Raises:
+        ConfigError: the address cannot be bound.
+    """
     try:
         yield
     except OSError as error:
@@ -135,7 +160,15 @@ def listening(text: str, option: str = "--listen") -> Iterator[None]:
 
 
 def bind_metrics(at: tuple[str, int] | None, count: int = 1) -> list[socket.socket]:
-    """Sockets for metrics, one for each process; none where there are to be none."""
+    """Binds the sockets for metrics, one for each process.
+
+    Args:
+        at: address of the first; None: there are no metrics.
+        count: number of processes.
+
+    Raises:
+        ConfigError: the package for metrics is missing, or an address cannot be bound.
+    """
     if at is None:
         return []
     try:

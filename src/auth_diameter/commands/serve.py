@@ -1,4 +1,4 @@
-"""``auth-diameter serve``: a SIP/UDP server that asks DISC."""
+"""``auth-diameter serve``: runs a SIP/UDP server that asks DISC."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ from auth_diameter.commands.process import (
     run_loop,
 )
 
-_BY_HAND = ("diameter_client_host", "diameter_client_port", "peers")  # --disc
+_BY_HAND = ("diameter_client_host", "diameter_client_port", "peers")  # set by --disc
 
-# Other than in a library: a DISC of ours counts guesses by source, and no user of one domain must pass for
-# another one's of the same name.
+# These differ from the library. Our DISC counts wrong passwords by source, so it is told the source. And a
+# user must not pass for one of the same name in another domain.
 _PRESETS = {"tell_source": True, "use_domain": True}
 
 log = logging.getLogger("auth_diameter.serve")
@@ -89,16 +89,16 @@ def serve(
 
     if route is not None and realm is not None:
         raise click.UsageError("--realm is the default route's; a --route names its own")
-    compile_template(realm or DEFAULT_REALM)  # that it can be read is known now
+    compile_template(realm or DEFAULT_REALM)  # an error in the realm is reported at once
     if not options["penalty"] and not _is_given("tell_source"):
-        # All requests come by one address: DISC must not take it for one guesser's either.
+        # All requests come from one address, which DISC must not penalize either.
         options["tell_source"] = False
     config = settings(ad.Config, options, diameter_client_host=disc_hosts)
     reopen = log_to(log_format, log_file)
     script = load_route(route) if route is not None else None
     with listening(show(*listen)):
         sockets = bind(*listen, workers)
-    exports = bind_metrics(metrics_at, workers)  # of each worker a port of its own, in a row
+    exports = bind_metrics(metrics_at, workers)  # each worker has a port of its own, in a row
     at = show(*sockets[0].getsockname()[:2])
 
     def say_ready() -> None:
@@ -113,7 +113,7 @@ def serve(
 
         return [part] if route is not None else []
 
-    def remember_route(found: Route) -> None:  # for the workers that are yet to be started
+    def remember_route(found: Route) -> None:  # for workers that are started later
         nonlocal script
         script = found
 
@@ -158,6 +158,6 @@ async def _say_who_is_unreachable(auth: ad.AsyncAuthDiameter) -> None:
 
 
 def _is_given(option: str) -> bool:
-    """Whether it stands on the command line, and is not the default."""
+    """Whether an option is given, on the command line or otherwise, rather than at its default."""
     source = click.get_current_context().get_parameter_source(option)
     return source is not None and source is not click.core.ParameterSource.DEFAULT

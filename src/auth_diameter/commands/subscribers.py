@@ -1,4 +1,4 @@
-"""``auth-diameter user`` and ``auth-diameter group``: who DISC knows."""
+"""``auth-diameter user`` and ``auth-diameter group``: the subscribers of DISC, and their groups."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def user_add(account: str, password_stdin: bool, replace: bool, db: str) -> None
     with Accounts.open(db, writable=True) as accounts:
         new = accounts.add_user(name, domain, password, replace=replace)
         realm, algorithms = accounts.spelling_for(domain), ", ".join(accounts.stored_algorithms)
-    warn_if_others_can_read(db, _log)  # when it is closed, and what SQLite kept beside it is gone
+    warn_if_others_can_read(db, _log)  # once it is closed, SQLite's files beside it are gone
     typed = f" (not {domain}: challenges have the spelling of the database)" if realm != domain else ""
     done = "added" if new else "changed"
     print(visible(f"{done} {name}@{realm}: HA1 for {algorithms} in realm {realm}{typed}"))
@@ -87,7 +87,7 @@ def user_list(domain: str | None, db: str) -> None:
     with Accounts.open(db) as accounts:
         for count, found in enumerate(accounts.users(domain), 1):  # noqa: B007 - shown at the end
             print(visible(" ".join([str(found), *accounts.groups(found.username, found.domain)])))
-    # Not on stdout: what reads that gets users alone.
+    # On stderr, so that stdout has only users.
     print(f"{count} user{'s' if count != 1 else ''}", file=sys.stderr)
 
 

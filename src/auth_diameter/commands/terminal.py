@@ -1,4 +1,4 @@
-"""What commands write: one line for a failure, and plain letters where a terminal has no others."""
+"""The output of commands: one line for a failure, and ASCII for a terminal without UTF-8."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from auth_diameter.logs import visible
 
 
 def fail(message: str) -> NoReturn:
-    """One line on stderr, and exit status 2."""
+    """Prints one line on stderr and exits with status 2."""
     print(f"auth-diameter: {visible(' '.join(message.split()))}", file=sys.stderr)
     sys.exit(2)
 
 
 def write_plainly() -> None:
-    """From here on what a terminal cannot show of our output comes in plain letters."""
+    """From here on, prints ASCII in place of characters that the terminal cannot show."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="auth_diameter_plain")
@@ -30,7 +30,7 @@ _PLAIN = str.maketrans(
 
 
 def _in_plain_letters(error: UnicodeError) -> tuple[str, int]:
-    """What a terminal that has no UTF-8 gets for a character that it cannot show."""
+    """The ASCII replacement for characters that a terminal cannot show; an error handler of codecs."""
     assert isinstance(error, UnicodeEncodeError)
     text = error.object[error.start : error.end].translate(_PLAIN)
     return text.encode("ascii", "backslashreplace").decode(), error.end

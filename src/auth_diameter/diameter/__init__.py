@@ -1,1 +1,1 @@
-"""Connections to Diameter peers: the pool and what it is made of."""
+"""Connections to Diameter peers: the pool, its state machines, and a driver each for threads and asyncio."""

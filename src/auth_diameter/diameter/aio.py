@@ -1,6 +1,6 @@
-"""The transport for asyncio: many questions in flight on a connection, answers in any order.
+"""The transport for asyncio: many questions are under way on a connection, and answers come in any order.
 
-What is asked in one turn of the loop goes out in one write; there is one timer for all questions.
+The questions of one turn of the loop are sent in one write. There is one timer for all questions.
 """
 
 from __future__ import annotations
@@ -28,15 +28,16 @@ from auth_diameter.diameter.stats import PoolStats
 class AioTransport:
     """Questions and answers with all peers of one configuration, on one event loop.
 
-    The three functions are called at once or in a later turn of the loop. They must not raise.
+    The three callbacks are called at once, or in a later turn of the loop. They must not raise.
 
     Args:
-        answered: function of answers that came, a list of (Question, Answer), and of the time.
+        config: the settings.
+        answered: function of the answers that came, as a list of (Question, Answer), and of the time.
         failed: function of a question that ended without an answer, of the Cause, and of the time.
-        ended: function of the time; called once all that ended together were told by `failed`.
+        ended: function of the time; called after `failed` was called for all questions that ended together.
 
     Attributes:
-        pool: what is under way.
+        pool: the connections, and the questions under way.
         closed: whether `aclose` was called.
     """
 
@@ -67,8 +68,8 @@ class AioTransport:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def after_fork(self) -> None:
-        """In the child: connections, tasks and loop are its parent's, and are not touched any more."""
-        # Not even closed or forgotten, which would take them out of the parent's epoll.
+        """Starts afresh in the child, and leaves the parent's connections, tasks and loop untouched."""
+        # To close or free them would take them out of the parent's epoll.
         self._inherited += [self.pool, self._tasks, self._timer, self._loop]
         self._begin()
 
@@ -93,7 +94,7 @@ class AioTransport:
             self._set_timer()
 
     def hold(self, question: Question) -> None:
-        """Keeps a question that is not to be asked before `release`; it may expire.
+        """Keeps a question that must not be asked before `release`; it may expire.
 
         Raises:
             DiscError: this transport is closed.
@@ -109,7 +110,7 @@ class AioTransport:
             self._set_timer()
 
     def release(self, questions: list[Question], now: float) -> None:
-        """Asks those that were held."""
+        """Asks questions that were held."""
         for question, where in self.pool.release(questions, now):
             if isinstance(where, Connection):
                 self._send_soon(where)
@@ -117,7 +118,7 @@ class AioTransport:
                 self._not_sent(question, where, now)
 
     def refuse(self, question: Question) -> None:
-        """Ends a question that is one too many.
+        """Ends a question with the Cause OVERLOADED.
 
         Raises:
             DiscError: this transport is closed.
@@ -130,8 +131,10 @@ class AioTransport:
         self._ended(now)
 
     def _check_open(self) -> None:
-        """Raises:
-        DiscError: this transport is closed.
+        """Checks that the transport may be used, and binds it to the running loop.
+
+        Raises:
+            DiscError: this transport is closed.
         """
         if self.closed:
             raise DiscError("this client is closed")
@@ -139,7 +142,7 @@ class AioTransport:
             self._loop = asyncio.get_running_loop()
 
     def _not_sent(self, question: Question, why: Cause | None, now: float) -> None:
-        """No connection took the question: it cannot be asked, or waits for a connection (None)."""
+        """Handles a question that was refused with the Cause `why`, or waits for a connection (None)."""
         if why is not None:
             self._failed(question, why, now)
             self._ended(now)
@@ -149,13 +152,13 @@ class AioTransport:
             self._act(now)
 
     def stats(self) -> PoolStats:
-        """What was asked, what came of it, and how each peer is."""
+        """Counts of the questions asked and their outcomes, and the state of each peer."""
         return self.pool.stats()
 
-    # ------------------------------------------------------------------ what the pool asks for
+    # ------------------------------------------------------------------ events of the pool
 
     def _act(self, now: float) -> None:
-        """Does what the pool asks for, until it asks for nothing more."""
+        """Carries out the events of the pool, until there are none."""
         while self._events:
             finished = False
             for event in self.pool.take_events():
@@ -193,7 +196,7 @@ class AioTransport:
             self._set_timer()
         connections, self._to_send = self._to_send, []
         for connection in connections:
-            # One that is closing has lost its questions already, or soon will.
+            # A closing connection has lost its questions, or soon will.
             if connection.outgoing and not connection.paused and not connection.transport.is_closing():
                 data, connection.outgoing = connection.outgoing, bytearray()
                 connection.transport.write(data)
@@ -213,7 +216,7 @@ class AioTransport:
     async def _open(self, peer: Peer) -> None:
         loop = asyncio.get_running_loop()
         protocol = _Protocol(self, peer)
-        why = "given up"  # where its task is cancelled
+        why = "given up"  # if the task is cancelled
         try:
             sock = await self._connect(peer)
             try:
@@ -231,10 +234,13 @@ class AioTransport:
                 self._act(now)
 
     async def _connect(self, peer: Peer) -> socket.socket:
-        """A socket that is connected to one of its addresses.
+        """Connects to a peer.
+
+        Returns:
+            The connected socket.
 
         Raises:
-            OSError: none of them could be reached in time.
+            OSError: none of its addresses could be reached in time.
         """
         loop = asyncio.get_running_loop()
         dial = Dial(peer, self._resolver, self._config.connect_timeout, loop.time)
@@ -250,7 +256,11 @@ class AioTransport:
         raise dial.error
 
     async def unreachable(self) -> list[tuple[str, str]]:
-        """Each peer that cannot be connected to now: its HOST:PORT, and why. No connection is kept."""
+        """Tries to connect to each peer; closes the connections again.
+
+        Returns:
+            The HOST:PORT of each peer that cannot be reached, and the reason.
+        """
 
         async def try_once(peer: Peer) -> str:
             try:
@@ -265,7 +275,7 @@ class AioTransport:
         reasons = await asyncio.gather(*map(try_once, peers))
         return [(repr(peer), reason) for peer, reason in zip(peers, reasons, strict=True) if reason]
 
-    # ------------------------------------------------------------------ what happens on a connection
+    # ------------------------------------------------------------------ callbacks of a connection
 
     def _opened(self, peer: Peer, transport: asyncio.Transport) -> Connection:
         assert self._loop is not None
@@ -290,7 +300,7 @@ class AioTransport:
         assert self._loop is not None
         now = self._loop.time()
         if now >= self._expires_at:
-            # This process has slept longer than its questions may wait: their answers are stale.
+            # This process did not run for longer than its questions may wait: their answers are stale.
             self._expire()
         found: list[tuple[Question, Answer]] = self.pool.received(connection, data, now)
         if self._events:
@@ -316,9 +326,9 @@ class AioTransport:
         self._set_timer()
 
     def _set_timer(self) -> None:
-        """One timer for all questions: it is set for the oldest, and again when that time is over.
+        """Sets the one timer to the next deadline, or to the time to try a peer in doubt if that is earlier.
 
-        Or for a peer in doubt, as long as there are questions.
+        When no question is under way, waiting or held, there is no timer.
         """
         assert self._loop is not None
         if self._timer is not None:
@@ -330,10 +340,10 @@ class AioTransport:
             self._expires_at = min(deadline, self.pool.due)
             self._timer = self._loop.call_at(self._expires_at, self._expire)
 
-    # ------------------------------------------------------------------ the end
+    # ------------------------------------------------------------------ closing
 
     def report(self, error: Exception, what: str) -> None:
-        """Hands an error that must not hold up others to the loop's handler."""
+        """Passes an error in a callback to the loop's exception handler."""
         assert self._loop is not None
         self._loop.call_exception_handler({"message": what, "exception": error})
 
@@ -354,8 +364,10 @@ class AioTransport:
 
 
 async def _look_up(dial: Dial) -> Outcome:
-    """Raises:
-    OSError: it takes too long.
+    """Looks up the addresses of the peer.
+
+    Raises:
+        OSError: the lookup takes too long.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Outcome] = loop.create_future()
@@ -365,7 +377,7 @@ async def _look_up(dial: Dial) -> Outcome:
             future.set_result(outcome)
 
     def done(outcome: Outcome) -> None:
-        # From the thread that looks it up, whose loop may be gone by then.
+        # Called in the thread of the lookup; the loop may be closed by then.
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(settle, outcome)
 
@@ -380,8 +392,10 @@ async def _look_up(dial: Dial) -> Outcome:
 
 
 async def _connected(loop: asyncio.AbstractEventLoop, address: Address) -> socket.socket:
-    """Raises:
-    OSError: it cannot be connected to.
+    """Connects to `address`.
+
+    Raises:
+        OSError: it cannot be connected to.
     """
     family, where = address
     sock = socket.socket(family, socket.SOCK_STREAM)
@@ -396,7 +410,7 @@ async def _connected(loop: asyncio.AbstractEventLoop, address: Address) -> socke
 
 
 class _Protocol(asyncio.Protocol):
-    """Between one transport of asyncio and the pool's Connection."""
+    """Connects a transport of asyncio to the pool's `Connection`."""
 
     def __init__(self, client: AioTransport, peer: Peer) -> None:
         self._client = client
@@ -405,11 +419,11 @@ class _Protocol(asyncio.Protocol):
         self.given_up = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods only
+        transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass of it
         if self.given_up:
             transport.abort()
             return
-        # As soon as the kernel takes no more, the pool is told: what waits here is what was written once.
+        # The pool is told as soon as the kernel takes no more, so that one write at most is buffered here.
         transport.set_write_buffer_limits(high=0)
         self.connection = self._client._opened(self._peer, transport)
 

@@ -1,4 +1,4 @@
-"""One connection to a peer, without its socket: its state, and what waits to be sent on it.
+"""The state machine of one connection to a peer, without its socket; and the bytes to be sent on it.
 
 ::
 
@@ -14,25 +14,27 @@
     each of these                NOTHING_CAME, PATIENCE_OVER, PEER_SILENT, CLOSED → DOWN
     DOWN       no
 
-What is not in the table changes nothing. OKAY, SUSPECT, REOPEN and DOWN are states of RFC 3539, 3.4.1:
+An event that the table does not list leaves the state as it is.
+OKAY, SUSPECT, REOPEN and DOWN are states of RFC 3539, 3.4.1:
 
-* OKAY. Questions go there as long as it has room.
-* SUSPECT. Another connection to the same peer broke, and this one may be dead as well. Nothing new is sent
-  until a byte comes. Without a question under way none will come, so that an idle one is DOWN at once.
-* REOPEN. The peer's breaker is half open. The next question goes there, and finds out.
-* PROBING. It carries that question.
-* UNSYNCED. It holds part of an answer that nobody waits for. If the rest never came, the next answers would
-  be taken for it, so that there is no new question until that answer is whole.
-* BROKEN. What came cannot be told apart. It is to be closed, and that counts as a loss.
-* DOWN. It is to be closed because nothing came, and its peer was judged by that already; or it is closed.
+* OKAY. The connection takes questions as long as it has room.
+* SUSPECT. Another connection to the same peer broke, so this one may be dead as well. It takes no question
+  until a byte comes. An idle connection goes DOWN at once, since no byte will come on it.
+* REOPEN. The peer's breaker is half open. The next question is the probe.
+* PROBING. The probe is under way.
+* UNSYNCED. The connection holds part of an answer whose question has ended. If the rest never came, the next
+  answers would be taken for it. So the connection takes no question until that answer is whole.
+* BROKEN. The framing of the answers is lost. The connection is to be closed, and that counts as a loss.
+* DOWN. The connection is closed; or it is to be closed since nothing came on it, and the peer has been judged
+  for that already.
 
-Flow control is no state: a connection in any state may be paused or full, see `Connection.has_room`.
+Flow control is not a state: a connection in any state may be paused or full, see `Connection.has_room`.
 
-A handshake (CER and CEA; RFC 6733, 5.3 and 5.6) adds a state before OKAY, INITIAL, in which a new connection
-begins, and the event CEA_CAME, which leads to OKAY. A watchdog (RFC 3539, 3.4.1) adds the event
-WATCHDOG_EXPIRED, which leads from OKAY to SUSPECT and from SUSPECT to DOWN. A farewell (DPR and DPA;
-RFC 6733, 5.4) adds the state CLOSING, in which answers are still awaited, and two events: DPR_CAME leads from
-OKAY to CLOSING, DPA_CAME from CLOSING to DOWN.
+A capabilities exchange (CER and CEA; RFC 6733, 5.3 and 5.6) would add the state INITIAL, in which a new
+connection begins, and the event CEA_CAME, which leads to OKAY. A watchdog (RFC 3539, 3.4.1) would add the
+event WATCHDOG_EXPIRED, which leads from OKAY to SUSPECT and from SUSPECT to DOWN. A disconnect (DPR and DPA;
+RFC 6733, 5.4) would add the state CLOSING, in which answers may still come, and two events: DPR_CAME leads
+from OKAY to CLOSING, DPA_CAME from CLOSING to DOWN.
 """
 
 from __future__ import annotations
@@ -43,11 +45,11 @@ from typing import Any, Final
 from auth_diameter._core import AnswerStream, ParseError
 from auth_diameter.diameter.peer import Peer
 
-_MOST_UNSENT = 1 << 20  # bytes of questions that a peer may leave unread on a connection
+_MOST_UNSENT = 1 << 20  # limit on the bytes of questions that wait to be sent on a connection
 
 
 class State(enum.Enum):
-    """What a connection is good for; see the table on top."""
+    """The state of a connection; see the table at the top of this file."""
 
     __hash__ = object.__hash__  # members are single objects; Enum's own hash is a call in Python
 
@@ -108,25 +110,29 @@ TRANSITIONS: Final[dict[tuple[State, Event], State]] = {
 
 
 class Connection:
-    """One TCP connection to a peer, but for the socket.
+    """One TCP connection to a peer, without its socket.
 
     Args:
-        transport: the driver's own; kept as `transport`.
         now: seconds, monotonic.
-        max_message: bytes that an answer may have.
-        state: OKAY; REOPEN where the peer is in doubt; DOWN where the connection is of no use already.
+        max_message: limit on the bytes of an answer.
 
     Attributes:
-        state: see the table on top of this file.
+        peer: the peer it leads to.
+        transport: the driver's socket or transport; the pool does not touch it.
+        state: see the table at the top of this file. It begins as OKAY, as REOPEN if the peer is in doubt, or
+            as DOWN if the connection is to be closed at once.
         outgoing: bytes to be sent; the driver takes them away.
-        room: bytes in `outgoing` from which on no question is added; with one more it is 1 MiB at most.
+        answers: the framing of the bytes that come.
+        room: number of bytes in `outgoing` from which on no question is added. With one more question,
+            `outgoing` has 1 MiB at most.
         paused: whether the driver cannot send more for now.
-        full: whether `outgoing` has reached `room`, and the driver has not taken it away since.
-        under_way: how many questions wait for an answer on it.
-        asked_at: when the first question went out since the last byte came; None: nothing did.
-        heard_at: when the last byte came; None: none ever did.
-        probe_until: when the question that finds out about a peer in doubt has waited long enough, where
-            there is another peer to be asked; None: there is no such question on it.
+        full: whether `outgoing` exceeded `room`, and the driver has not taken it away since.
+        under_way: number of questions on it that wait for an answer.
+        opened_at: when it was opened; seconds, monotonic.
+        asked_at: when the first question since the last byte was sent; None: no question was.
+        heard_at: when the last byte came; None: no byte ever did.
+        probe_until: until when the probe on it waits if another peer can be asked; None: there is no probe on
+            it.
     """
 
     __slots__ = (
@@ -161,20 +167,20 @@ class Connection:
 
     @property
     def has_room(self) -> bool:
-        """Whether the driver takes more bytes now."""
+        """Whether the driver can take more bytes."""
         return not (self.paused or self.full)
 
     @property
     def takes_questions(self) -> bool:
-        """Whether a question may be written to it now."""
+        """Whether a question may be written to it."""
         return (self.state is OKAY or self.state is REOPEN) and self.has_room
 
     @property
     def is_live(self) -> bool:
-        """Whether it is neither closed nor to be closed."""
+        """Whether it is open, and not about to be closed."""
         return self.state is not DOWN and self.state is not BROKEN
 
     @property
     def fault(self) -> ParseError | None:
-        """What ended the framing of its answers."""
+        """The error that ended the framing of its answers; None: there is none."""
         return self.answers.fault

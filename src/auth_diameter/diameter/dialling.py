@@ -1,7 +1,8 @@
-"""How a connection to a peer is opened: which addresses are tried, in which order, and for how long each.
+"""One attempt to connect to a peer: which addresses are tried, in which order, and for how long each.
 
-All addresses of one peer share `connect_timeout`, the lookup of its name included. Each gets an equal part of
-what is left when its turn comes, so that one that does not answer leaves time for the next.
+All addresses of a peer share `connect_timeout`, and so does the lookup of its name. Each address gets an
+equal share of the time left when its turn comes, so that an address that does not answer leaves time for the
+next.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ LOOKUP_TIMED_OUT = "looking up its name takes too long"
 
 
 class Dial:
-    """One attempt to connect to a peer; it begins when it is made.
+    """One attempt to connect to a peer; its time starts when the object is made.
 
-    A driver looks the name up, hands the outcome in, and then tries what `attempts` yields::
+    The driver looks the name up, and then tries each address that `attempts` yields::
 
         dial = Dial(peer, resolver, connect_timeout, clock)
         for address, seconds in dial.attempts(outcome):
@@ -27,10 +28,12 @@ class Dial:
         raise dial.error
 
     Args:
-        connect_timeout: seconds for all of it.
-        clock: function that gives seconds, monotonic.
+        peer: the peer to connect to.
+        resolver: the names of this client.
+        clock: function that returns seconds, monotonic.
 
     Attributes:
+        connect_timeout: seconds for the whole attempt.
         error: OSError, why the last address could not be connected to.
     """
 
@@ -47,17 +50,20 @@ class Dial:
         self.error: OSError = TimeoutError()
 
     def look_up(self, done: Callable[[Outcome], object]) -> None:
-        """Begins to look up the name; see `Resolver.look_up` for `done`."""
+        """Starts the lookup of the name; see `Resolver.look_up` for `done`."""
         self._resolver.look_up(self._peer.host, self._peer.port, done)
 
     def forget_lookup(self, done: Callable[[Outcome], object]) -> None:
-        """Nobody waits for it any more: it is over, or has taken `connect_timeout`."""
+        """Ends the wait for the lookup; to be called when it is over, or has timed out."""
         self._resolver.forget(self._peer.port, done)
 
     def attempts(self, outcome: Outcome) -> Iterator[tuple[Address, float]]:
-        """Each address to be tried, and how many seconds it has.
+        """Yields each address to try, and the seconds it has.
 
-        When none is left, the name is to be looked up again.
+        When all addresses have failed, the next dial looks the name up again.
+
+        Args:
+            outcome: the addresses, or the error of the lookup.
 
         Raises:
             OSError: the lookup failed.
@@ -69,9 +75,9 @@ class Dial:
         self._resolver.tried(self._peer.host, None)
 
     def failed(self, error: OSError) -> None:
-        """The last address could not be connected to."""
+        """Notes why the last address could not be connected to."""
         self.error = error
 
     def connected(self, address: Address) -> None:
-        """That address could be connected to: the next dial tries it first."""
+        """Notes the address that was connected to; the next dial tries it first."""
         self._resolver.tried(self._peer.host, address)

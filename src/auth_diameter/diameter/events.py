@@ -1,4 +1,4 @@
-"""What the pool tells its driver to do: the driver drains these events after each call.
+"""The events with which the pool tells its driver what to do; the driver drains them after each call.
 
 ::
 
@@ -8,8 +8,8 @@
     Finished(question, cause)     tell the caller that the question has no answer
     Change(…)                     write to the log that a peer changed its state
 
-A capabilities exchange, a watchdog and a farewell (RFC 6733, 5.3 to 5.5) need no event of their own: their
-messages go out by `Send` as questions do, and a farewell ends with `Close`.
+A capabilities exchange, a watchdog and a disconnect (RFC 6733, 5.3 to 5.5) would need no further event: their
+messages would go out by `Send` as questions do, and a disconnect would end with `Close`.
 """
 
 from __future__ import annotations
@@ -24,22 +24,31 @@ from auth_diameter.diameter.peer import Change, Peer
 
 
 class Open(NamedTuple):
-    """A connection to `peer` is needed. It counts as on its way from here on."""
+    """A connection to `peer` is needed; it counts as opening from here on.
+
+    Attributes:
+        peer: the peer to connect to.
+    """
 
     peer: Peer
 
 
 class Close(NamedTuple):
-    """`connection` is of no use any more. It takes no question from here on."""
+    """A connection is to be closed; it takes no question from here on.
+
+    Attributes:
+        connection: the connection.
+    """
 
     connection: Connection
 
 
 class Send(NamedTuple):
-    """There are bytes in the `outgoing` of `connection`.
+    """There are bytes to be sent on a connection.
 
     Attributes:
-        questions: those that waited and were written there just now, in order.
+        connection: the bytes are in its `outgoing`.
+        questions: those that had waited and were written just now, in order.
     """
 
     connection: Connection
@@ -47,10 +56,11 @@ class Send(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """`question` has ended without an answer.
+    """A question has ended without an answer.
 
     Attributes:
-        cause: why.
+        question: the question.
+        cause: why it has no answer.
     """
 
     question: Question

@@ -1,4 +1,4 @@
-"""What a process that was forked does about the connections of its parent: each client begins anew."""
+"""Tells each client in a forked process to start afresh, without the connections of its parent."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _methods: set[weakref.WeakMethod[Callable[[], None]]] = set()
 
 
 def register(after_fork: Callable[[], None]) -> None:
-    """Sees to it that `after_fork` is called in each child, where there is no other thread.
+    """Has `after_fork` called in each forked child, where no other thread runs.
 
     Args:
-        after_fork: a bound method, which lets go of what belongs to the parent. Its object is not kept alive.
+        after_fork: a bound method that drops what belongs to the parent. Its object is not kept alive.
     """
     _methods.add(weakref.WeakMethod(after_fork, _methods.discard))
 

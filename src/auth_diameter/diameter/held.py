@@ -1,17 +1,17 @@
-"""The questions that are not to be asked yet: others, about the same user or source, must end first."""
+"""The questions that are held until earlier ones about the same user or source have ended."""
 
 from __future__ import annotations
 
 from auth_diameter._core import Question
 
-_MOST_BYTES = 8 << 20  # of their requests
+_MOST_BYTES = 8 << 20  # limit on the bytes of their requests
 
 
 class HeldQuestions:
-    """Questions in the order of their deadlines, bounded in number and in bytes.
+    """Held questions in the order of their deadlines, limited in number and in bytes.
 
     Args:
-        most: how many may be held.
+        most: limit on their number.
 
     Attributes:
         size: bytes of their requests.
@@ -28,7 +28,7 @@ class HeldQuestions:
         return len(self._questions)
 
     def add(self, question: Question) -> bool:
-        """Takes `question` on.
+        """Adds `question`.
 
         Returns:
             Whether there was room for it.
@@ -41,20 +41,20 @@ class HeldQuestions:
         return True
 
     def drop(self, question: Question) -> None:
-        """Forgets `question`, if it is held."""
+        """Removes `question`, if it is held."""
         if question in self._questions:
             del self._questions[question]
             self.size -= question.request.data_size
 
     def first(self) -> Question | None:
-        """The one with the earliest deadline; None: there is none."""
+        """The question with the earliest deadline; None: none is held."""
         return next(iter(self._questions), None)
 
     def clear(self) -> list[Question]:
-        """Forgets all.
+        """Removes all questions.
 
         Returns:
-            Them.
+            The questions that were held.
         """
         questions = list(self._questions)
         self._questions.clear()

@@ -1,7 +1,7 @@
-"""The questions under way on all connections, and the ids by which their answers are found.
+"""The questions under way on all connections, and the ids by which their answers are matched.
 
-The dialect matches answers by SIP-MSGID, and the original DISC may put an answer on a connection that was
-opened after the question was asked. So ids are unique in the process, and start anywhere.
+The dialect matches answers by SIP-MSGID. The original DISC may send an answer on a connection that was opened
+after its question was sent. So the ids are unique in the process, and start at a random number.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ _msgids: Iterator[int] = itertools.count(secrets.randbits(32))
 
 
 def _restart_msgids() -> None:
-    global _msgids  # noqa: PLW0603 - of this process, and no longer of its parent
+    global _msgids  # noqa: PLW0603 - the child counts on its own
     _msgids = itertools.count(secrets.randbits(32))
 
 
 os.register_at_fork(after_in_child=_restart_msgids)
 
-_KEPT_LATE = 10_000  # ids of questions without an answer that are remembered, to know a late one
+_KEPT_LATE = 10_000  # ids of ended questions that are remembered, to recognize late answers
 _MOST_ATTEMPTS = 2  # a question whose connection breaks is asked once more, never twice
 
 
 def by_deadline(questions: Iterable[Question]) -> list[Question]:
-    """The one that expires first in front."""
+    """The questions in the order of their deadlines, the earliest first."""
     return sorted(questions, key=lambda question: question.deadline)
 
 
 class InFlight:
-    """The questions that were written and are not answered.
+    """The questions that were written and have no answer yet.
 
     Args:
-        counts: where late and unknown answers are counted.
+        counts: late and unknown answers are counted here.
 
     Attributes:
-        pending: dict of msgid to Question, in the order of deadlines; it stays the same dict.
+        pending: dict of msgid to Question, in the order of deadlines; always the same object.
     """
 
     __slots__ = ("_counts", "_late", "pending")
@@ -49,10 +49,10 @@ class InFlight:
     def __init__(self, counts: Counts) -> None:
         self.pending: dict[int, Question] = {}
         self._counts = counts
-        self._late: dict[int, None] = {}  # ids of questions without an answer, the newest last
+        self._late: dict[int, None] = {}  # ids of questions that ended without an answer, the newest last
 
     def write(self, connection: Connection, question: Question, now: float) -> None:
-        """Writes `question` to the `outgoing` of `connection`."""
+        """Writes `question` to `Connection.outgoing`, under a new id."""
         msgid = next(_msgids) & 0xFFFFFFFF
         append_question(connection.outgoing, question, msgid)
         question.connection = connection
@@ -62,13 +62,13 @@ class InFlight:
             connection.asked_at = now
 
     def sort(self) -> None:
-        """Restores the order of deadlines, after questions were written that are older than others."""
+        """Restores the order of deadlines after older questions were written behind newer ones."""
         ordered = by_deadline(self.pending.values())
         self.pending.clear()
         self.pending.update((question.msgid, question) for question in ordered)
 
     def forget(self, question: Question) -> bool:
-        """Takes `question` out.
+        """Removes a question.
 
         Returns:
             Whether it was under way.
@@ -80,7 +80,7 @@ class InFlight:
         return True
 
     def give_up(self, question: Question) -> bool:
-        """Takes `question` out; an answer to it, as it was asked last, would be late.
+        """Removes a question that ends without an answer; an answer that still comes is counted as late.
 
         Returns:
             Whether it was under way.
@@ -91,10 +91,10 @@ class InFlight:
         return True
 
     def take_back(self, connection: Connection, now: float) -> tuple[list[Question], list[Question]]:
-        """Takes out the questions of a connection that is gone.
+        """Removes the questions of a connection that is closed.
 
         Returns:
-            Those that may be asked once more, and the others; both in the order of deadlines.
+            The questions that may be asked once more, and the others; both in the order of deadlines.
         """
         again: list[Question] = []
         ended: list[Question] = []
@@ -107,7 +107,7 @@ class InFlight:
         return again, ended
 
     def count_strays(self, strays: list[int]) -> None:
-        """Counts answers that belong to no question under way, by their ids; empties the list."""
+        """Counts the answers, given by id, that match no question under way; empties the list."""
         for msgid in strays:
             if msgid in self._late:
                 del self._late[msgid]

@@ -1,4 +1,4 @@
-"""One peer, without I/O: whether it is worth asking, and when next.
+"""The state machine of one peer, without I/O: whether it may be asked, and when it is tried next.
 
 ::
 
@@ -9,12 +9,12 @@
     down             open      HEARD → up                        NOTHING_CAME → silent
     silent           open      HEARD → up   UNREACHABLE → down
 
-What is not in the table changes nothing. A peer that is ``down`` or ``silent`` is in doubt: its breaker is
-open. It rests, and then a single question finds out (the breaker is half open). The first byte that comes
-back closes the breaker.
+An event that the table does not list leaves the state as it is. A peer that is ``down`` or ``silent`` is in
+doubt: its breaker is open. The peer rests; then a single question, the probe, is sent to it (the breaker is
+half open). The first byte from the peer closes the breaker.
 
-The states are those that users see in `PeerStats`, in the log and in metrics. With a handshake (RFC 6733,
-5.6) a peer is ``up`` when its CEA came, no longer when its first byte did: HEARD is then reported on CEA.
+Users see these states in `PeerStats`, in the log and in metrics. With a capabilities exchange (RFC 6733, 5.6)
+a peer would be ``up`` when its CEA comes, not when its first byte does: HEARD would then stand for the CEA.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from typing import Final, Literal
 
 from auth_diameter.addresses import show
 
-_REST_FIRST = 0.05  # seconds that a peer rests after a first failure to connect; doubles each time
-_REST_MOST = 1.0  # so that all is well again within two seconds of its return
-_PROBE_EVERY = 1.0  # seconds from one question to the next for a peer that is silent
-_FREE_LOSSES = 4  # connections that may break without a word: a restart, or two odd questions
-_CALM = 10.0  # seconds without trouble after which former trouble is forgotten
+_REST_FIRST = 0.05  # seconds of rest after the first failure to connect; each further failure doubles it
+_REST_MOST = 1.0  # so that a peer is in use again within two seconds of its return
+_PROBE_EVERY = 1.0  # seconds between two probes of a peer
+_FREE_LOSSES = 4  # connections that may close without an answer: a restart, or two bad questions
+_CALM = 10.0  # seconds without a failure after which earlier failures are forgotten
 
 PeerState = Literal["new", "up", "down", "silent"]
 
@@ -59,13 +59,13 @@ TRANSITIONS: Final[dict[tuple[PeerState, PeerEvent], PeerState]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """A peer is in another state than before.
+    """A peer has changed its state.
 
     Attributes:
         address: ``HOST:PORT``.
-        state: see `PeerStats`.
-        why: of one that is ``down``, the reason.
-        rest: seconds until it is tried next.
+        state: the new state, see `PeerStats`.
+        why: the reason, if the state is ``down``.
+        rest: seconds until the peer is tried next.
     """
 
     address: str
@@ -75,14 +75,19 @@ class Change:
 
 
 class Peer:
-    """One peer: where it is, and whether it is worth a try.
+    """One peer: its address, its state, and when it may be tried.
 
     Attributes:
-        state: see the table on top of this file.
-        opening: how many connections are on their way.
-        rest_until: no connection is opened to it before; of one in doubt, no question sent either.
-        suspect_until: a connection broke just before: what its other ones say proves little.
-        probing: whether the connection on its way is to find out about it.
+        host: a name, an IPv4 or an IPv6 address.
+        port: its TCP port.
+        state: see the table at the top of this file.
+        opening: number of connections that are being opened.
+        rest_until: when a connection may be opened next; if the peer is in doubt, also when a question may be
+            sent.
+        suspect_until: until when an answer on its other connections proves little, since one of them broke.
+        probing: whether the connection that is being opened is to probe it.
+        failures: number of failures since the last calm period.
+        troubled_at: when the last failure was.
     """
 
     __slots__ = (
@@ -105,7 +110,7 @@ class Peer:
         self.rest_until = 0.0
         self.probing = False
         self.suspect_until = 0.0
-        self.failures = 0  # since it was calm
+        self.failures = 0
         self.troubled_at = 0.0
 
     @property
@@ -114,43 +119,44 @@ class Peer:
         return self.state in ("down", "silent")
 
     def step(self, event: PeerEvent) -> bool:
-        """Follows the table.
+        """Makes the transition of the table for `event`.
 
         Returns:
-            Whether the state is another one than before.
+            Whether the state has changed.
         """
         was = self.state
         self.state = TRANSITIONS.get((was, event), was)
         return self.state != was
 
     def back_off(self, now: float, jitter: float) -> None:
-        """Lets it rest after a failure, the longer the more often it failed lately, flapping included.
+        """Lets the peer rest after a failure; the more failures lately, the longer.
 
         Args:
-            jitter: from 0 to 1: how much of the second half of its rest it gets.
+            now: seconds, monotonic.
+            jitter: from 0 to 1; the share of the second half of the rest that is used.
         """
         self._note_failure(now)
         rest = min(_REST_MOST, _REST_FIRST * 2.0 ** min(self.failures - 1, 10))
         self.rest_until = now + rest * (0.5 + 0.5 * jitter)
 
     def hung_up(self, now: float, jitter: float) -> None:
-        """Notes that it hung up without a word; it rests if it does so too often."""
+        """Notes that the peer closed a connection without an answer; it rests if that happens too often."""
         if not self.in_doubt and (now - self.troubled_at > _CALM or self.failures < _FREE_LOSSES):
             self._note_failure(now)
         else:
             self.back_off(now, jitter)
 
     def probed(self, now: float) -> None:
-        """Notes that it was given the one question, or the connection, that finds out."""
+        """Notes that a probe was sent, or that a connection is being opened for one."""
         self.rest_until = now + _PROBE_EVERY
 
     def left_unanswered(self, now: float) -> None:
-        """Notes that a question had no answer in time, and that nothing else came."""
+        """Notes that a question expired, and that no byte came."""
         self._note_failure(now)
         self.rest_until = now + _PROBE_EVERY
 
     def recovered(self) -> None:
-        """Ends its rest. The next trouble still finds its failures, so that a peer that flaps is damped."""
+        """Ends the rest; earlier failures still count, so that a peer that flaps is damped."""
         self.probing = False
         self.rest_until = 0.0
 

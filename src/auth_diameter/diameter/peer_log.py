@@ -1,7 +1,7 @@
-"""The log of peers: one line for each change of a peer's state, and few lines for a peer that flaps.
+"""The log of peers: one line for each change of state, and few lines for a peer that flaps.
 
-The first six changes of a peer within 30 seconds are logged at once. After that one line each 30 seconds says
-which state the peer is in, and how often it has changed.
+The first six changes of a peer within 30 seconds are logged at once. After that, one line every 30 seconds
+names the state of the peer, and the number of changes.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from auth_diameter.diameter.peer import Change
 log = logging.getLogger("auth_diameter.pool")
 
 _SHOWN = 6  # lines about one peer that are logged at once
-_QUIET = 30.0  # seconds from the first of them until changes are logged at once again
+_QUIET = 30.0  # seconds for which these lines count
 
 
 class _Lines:
-    """What was logged about one peer.
+    """The lines logged about one peer.
 
     Attributes:
-        until: when changes are logged at once again.
-        held: the last change that was not logged, or None.
-        shown: how many lines were logged since the 30 seconds began.
-        skipped: how many changes were not.
-        was_bad: whether the last line was about a peer that is not up.
+        until: when changes are logged at once again; seconds, monotonic.
+        held: the last change that was not logged; None: all were.
+        shown: number of lines logged since the 30 seconds began.
+        skipped: number of changes not logged since the last line.
+        was_bad: whether the last line said that the peer is not up.
     """
 
     __slots__ = ("held", "shown", "skipped", "until", "was_bad")
@@ -42,7 +42,7 @@ class ChangeLog:
     """Logs the changes of one client's peers.
 
     Attributes:
-        due: when `flush` has something to log, seconds, monotonic.
+        due: when `flush` has something to log; seconds, monotonic.
     """
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class ChangeLog:
             self.due = min(self.due, lines.until)
 
     def flush(self, now: float) -> None:
-        """Logs the states of those peers whose changes were kept, once their 30 seconds are over."""
+        """Logs the state of each peer whose changes were kept, once its 30 seconds are over."""
         if now < self.due:
             return
         self.due = math.inf
@@ -89,7 +89,7 @@ class ChangeLog:
             text += f"is down: {change.why}; next try in {change.rest:.1f} s"
         if lines.skipped > 1:
             text += f" (changed {lines.skipped} times since the line before)"
-        # That a peer is up is news only after bad news, whose end must be seen in the same place.
+        # A recovery has the level of the failure it ends; otherwise a peer that is up is no news.
         good = change.state == "up" and not lines.was_bad and not lines.skipped
         log.log(logging.DEBUG if good else logging.WARNING, "%s", text)
         lines.was_bad = change.state != "up"

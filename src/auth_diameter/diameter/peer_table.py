@@ -1,14 +1,16 @@
-"""The peers and the connections to them, without I/O: which one may be asked, and which is opened next.
+"""The peers and the connections to them, without I/O: which may be asked, and which is opened next.
 
-This is the Peer Table of RFC 6733, 2.6. It steps the machines of `connection` and `peer`:
+This is the Peer Table of RFC 6733, 2.6. It drives the state machines of `connection` and `peer`:
 
-* A new connection begins OKAY, or REOPEN where its peer is in doubt.
-* A connection that breaks with questions on it makes its siblings SUSPECT. While another peer is fine, they
-  and new connections to the same peer prove little for 50 ms: a process that dies closes one after the other.
-* A peer in doubt rests. After that a single question finds out, once a second: on a connection that is open
-  (RETRY), or on a new one. Where another peer is fine, the question waits 250 ms at most, and goes there.
+* A new connection begins OKAY, or REOPEN if its peer is in doubt.
+* A connection that breaks with questions on it makes the other connections to that peer SUSPECT. While
+  another peer can be asked, they and new connections to the peer prove little for 50 ms: a process that dies
+  closes its connections one after another.
+* A peer in doubt rests. After that one probe a second is sent to it, on an open connection (RETRY) or on a
+  new one. If another peer can be asked, the probe waits 250 ms at most, and fails over to that peer.
 
-A watchdog (RFC 3539, 3.4.1) is one more timer of `PeerTable.tend`; the states that it leads to exist already.
+A watchdog (RFC 3539, 3.4.1) would be one more timer of `PeerTable.tend`; the states that it leads to exist
+already.
 """
 
 from __future__ import annotations
@@ -33,23 +35,25 @@ from auth_diameter.diameter.events import Close, PoolEvent
 from auth_diameter.diameter.peer import Change, Peer, PeerEvent
 from auth_diameter.diameter.stats import PeerStats
 
-_PATIENCE = 0.25  # seconds that a question to a peer in doubt waits, where another can be asked
-_SUSPECT = 0.05  # seconds that others are asked rather than a peer that has just broken a connection
-_BRIEF = 1.0  # seconds: a peer that hangs up sooner, though nothing was asked, does not want us
+_PATIENCE = 0.25  # seconds that a probe waits if another peer can be asked
+_SUSPECT = 0.05  # seconds that a peer is avoided after it broke a connection
+_BRIEF = 1.0  # seconds; a peer that closes an unused connection sooner does not accept us
 
 
 class PeerTable:
     """All peers of one client, and its connections.
 
     Args:
-        max_in_flight: questions under way on one connection.
-        jitter: function that gives a number from 0 to 1, for the rest of peers that failed.
+        config: the settings.
+        max_in_flight: limit on the questions under way on one connection.
+        jitter: function that returns a number from 0 to 1, for the rest of peers that failed.
         events: list to which the events for the driver are appended.
 
     Attributes:
-        connections: those that are open, list of `Connection`; it stays the same list.
-        ready: those that take questions; it stays the same list. Its order is the pool's.
-        due: when `tend` has something to do, seconds.
+        peers: all peers, in the order of the configuration.
+        connections: the open connections; always the same list.
+        ready: the connections that take questions; always the same list. The pool orders it.
+        due: when `tend` has something to do; seconds, monotonic.
         spares_wanted: whether each peer without a connection is to get one.
     """
 
@@ -84,10 +88,10 @@ class PeerTable:
         self._max_in_flight = max_in_flight
         self._max_message = config.max_diameter_message
 
-    # ------------------------------------------------------------------ the machines
+    # ------------------------------------------------------------------ the state machines
 
     def step(self, connection: Connection, event: Event) -> None:
-        """Follows the table of `connection`. One that is of no use from now on is to be closed."""
+        """Makes the transition of `connection`; asks the driver to close it if it is no longer live."""
         was = connection.state
         state = TRANSITIONS.get((was, event), was)
         if state is was:
@@ -98,7 +102,7 @@ class PeerTable:
         self.refresh(connection)
 
     def refresh(self, connection: Connection) -> None:
-        """Recomputes whether it stands in `ready`, after its state or its room has changed."""
+        """Updates `ready` after the state or the room of `connection` has changed."""
         if connection.takes_questions:
             if connection not in self.ready:
                 self.ready.insert(0, connection)
@@ -106,11 +110,11 @@ class PeerTable:
             self.ready.remove(connection)
 
     def be_due(self, when: float) -> None:
-        """Sees to it that `tend` is called at that time or before."""
+        """Makes sure that `tend` is called at `when` or before."""
         self.due = min(self.due, when)
 
     def _open_breaker(self, peer: Peer, event: PeerEvent, now: float, why: str = "") -> None:
-        """Of a peer that failed; it may be open already, for another reason."""
+        """Opens the breaker of a peer that failed; the breaker may be open already, for another reason."""
         changed = peer.step(event)
         if event is PeerEvent.NOTHING_CAME:
             for connection in self.connections:
@@ -123,22 +127,22 @@ class PeerTable:
     def _tell(self, peer: Peer, why: str = "", rest: float = 0.0) -> None:
         self._events.append(Change(address=repr(peer), state=peer.state, why=why, rest=rest))
 
-    # ------------------------------------------------------------------ what there is
+    # ------------------------------------------------------------------ what can be asked
 
     def usable(self, peer: Peer) -> list[Connection]:
-        """The connections to `peer` that are not to be closed."""
+        """The live connections to `peer`."""
         return [c for c in self.connections if c.peer is peer and c.is_live]
 
     @property
     def opening(self) -> int:
-        """How many connections are on their way."""
+        """Number of connections that are being opened."""
         return sum(peer.opening for peer in self.peers)
 
     def _has_place(self) -> bool:
         return len(self.connections) + self.opening < self._max_connections
 
     def _is_suspect(self, peer: Peer, now: float) -> bool:
-        """Whether it has just broken a connection, and another peer can be asked meanwhile."""
+        """Whether the peer has just broken a connection, and another peer can be asked meanwhile."""
         return now < peer.suspect_until and any(
             not other.in_doubt and other.suspect_until <= now for other in self.peers
         )
@@ -147,17 +151,20 @@ class PeerTable:
         """Whether one more question may wait for a connection.
 
         Args:
-            waiting: how many do already.
+            waiting: number of questions that wait already.
+            now: seconds, monotonic.
         """
         return any(self._can_accept(peer, waiting, now) for peer in self.peers)
 
     def worth_waiting(self, waiting: int, now: float) -> bool:
         """Whether the questions that wait for a connection may still get one.
 
-        Of a peer in doubt, only the attempt that finds out counts: the others began before it failed.
+        For a peer in doubt only the connection that probes it counts; other connections were begun before it
+        failed.
 
         Args:
-            waiting: how many there are.
+            waiting: number of questions that wait.
+            now: seconds, monotonic.
         """
         return any(
             not peer.in_doubt or peer.probing or self._can_accept(peer, waiting, now) for peer in self.peers
@@ -166,18 +173,18 @@ class PeerTable:
     def _can_accept(self, peer: Peer, waiting: int, now: float) -> bool:
         if peer.in_doubt:
             if peer.opening:
-                return not waiting  # a single question waits for the outcome
+                return not waiting  # one question waits, as the probe
             if peer.rest_until > now:
                 return False
             return self._has_place() or any(c.under_way < self._max_in_flight for c in self.usable(peer))
         connections = self.usable(peer)
         if connections:
-            # Another connection to a peer that does not read what it has would fill up as well.
+            # If the peer does not read, a further connection would fill up as well.
             return not all(connection.paused for connection in connections)
         return peer.opening > 0 or self._has_place()
 
     def why_not(self) -> Cause:
-        """Why no peer takes a question."""
+        """The Cause why no peer takes a question."""
         if not all(peer.in_doubt for peer in self.peers):
             return Cause.OVERLOADED
         silent = any(peer.state == "silent" for peer in self.peers)
@@ -186,13 +193,14 @@ class PeerTable:
     # ------------------------------------------------------------------ opening and closing
 
     def claim_connect(self, waiting: int, now: float) -> Peer | None:
-        """Chooses the peer to open a connection to, and counts that as on its way from here on.
+        """Chooses the peer to open a connection to, and counts the connection as opening from here on.
 
         Args:
-            waiting: how many questions wait for a connection.
+            waiting: number of questions that wait for a connection.
+            now: seconds, monotonic.
 
         Returns:
-            None: no connection is needed, or none may be opened.
+            The peer; None: no connection is needed, or none may be opened.
         """
         needed = waiting > self.opening * self._max_in_flight
         if not (needed or self.spares_wanted) or not self._has_place():
@@ -205,12 +213,12 @@ class PeerTable:
             connections = self.usable(peer)
             count = len(connections) + peer.opening
             if peer.in_doubt:
-                # A single connection finds out.
+                # A single connection carries the probe.
                 if peer.opening or any(c.under_way < self._max_in_flight for c in connections):
                     continue
             elif count and not (needed and self._can_accept(peer, waiting, now)):
                 continue
-            # The one with the fewest, so that several peers share the work.
+            # The peer with the fewest connections, so that the peers share the load.
             rank = (peer.in_doubt, count)
             if best is None or rank < least:
                 best, least = peer, rank
@@ -224,10 +232,10 @@ class PeerTable:
         return best
 
     def opened(self, peer: Peer, transport: Any, now: float) -> Connection:
-        """Adds a connection that was on its way."""
+        """Adds a connection that was being opened."""
         peer.opening -= 1
         peer.probing = False
-        # One that was on its way when others broke may be as dead as they are.
+        # A connection that was being opened when others broke may be as dead as they are.
         state = DOWN if self._is_suspect(peer, now) else REOPEN if peer.in_doubt else OKAY
         connection = Connection(peer, transport, now, self._max_message, state)
         self.connections.append(connection)
@@ -238,7 +246,7 @@ class PeerTable:
 
     def failed(self, peer: Peer, now: float, why: str) -> None:
         """Judges a peer to which a connection could not be opened."""
-        # Of many attempts at a time the first tells all; of one that finds out, its own.
+        # Of several failures at a time only the first counts; the failure of a probe always does.
         if peer.rest_until > now and not peer.probing:
             return
         peer.back_off(now, self._jitter())
@@ -247,7 +255,7 @@ class PeerTable:
             self._open_breaker(peer, PeerEvent.UNREACHABLE, now, why)
 
     def remove(self, connection: Connection) -> None:
-        """Forgets a connection that is closed."""
+        """Removes a connection that is closed."""
         self.connections.remove(connection)
         self.step(connection, Event.CLOSED)
 
@@ -255,14 +263,15 @@ class PeerTable:
         """Judges a peer that broke a connection.
 
         Args:
-            connection: one that was removed.
-            questions: how many were under way on it.
+            connection: the connection, already removed.
+            questions: number of questions that were under way on it.
+            now: seconds, monotonic.
         """
         peer = connection.peer
         if questions:
             if self._several:
-                # A process that dies closes one after the other; what one of them took is not given to
-                # the next of them, since the second try is the last.
+                # A process that dies closes its connections one after another. The questions of this one
+                # must not go to the next of them, since their second attempt is the last.
                 peer.suspect_until = now + _SUSPECT
             for sibling in self.usable(peer):
                 self.step(sibling, Event.SIBLING_LOST)
@@ -279,16 +288,16 @@ class PeerTable:
     # ------------------------------------------------------------------ questions and answers
 
     def asked(self, connection: Connection, now: float) -> None:
-        """Notes that a REOPEN connection carries the question that finds out."""
+        """Notes that a REOPEN connection carries the probe."""
         self.step(connection, Event.ASKED)
         connection.peer.probed(now)
         connection.probe_until = now + _PATIENCE
         self.be_due(connection.probe_until if self._several else connection.peer.rest_until)
 
     def heard(self, connection: Connection, now: float) -> None:
-        """Judges a connection, and its peer, by bytes that came.
+        """Judges a connection and its peer by bytes that came.
 
-        Not needed where it is OKAY, its peer up, and every answer whole.
+        The call can be spared when the connection is OKAY, its peer is up, and no part of an answer is left.
         """
         peer = connection.peer
         answers = connection.answers
@@ -310,7 +319,7 @@ class PeerTable:
         self._close_if_idle(connection)
 
     def expired(self, connection: Connection, now: float) -> None:
-        """Judges a connection, and its peer, by a question on it that had no answer in time."""
+        """Judges a connection and its peer by a question on it that expired."""
         asked_at = connection.asked_at
         if connection.state is SUSPECT:
             self.step(connection, Event.EXPIRED)
@@ -320,12 +329,12 @@ class PeerTable:
             self.step(connection, Event.NOTHING_CAME)
             self._judge_silence(connection.peer, asked_at, now)
         elif connection.answers.pending:
-            # That says nothing about the peer, to which a question that had to wait left too little time.
+            # The peer is not judged: a question that had waited may have left it too little time.
             self.step(connection, Event.ORPHANED)
         self._close_if_idle(connection)
 
     def _judge_silence(self, peer: Peer, asked_at: float, now: float) -> None:
-        """Of a peer that was asked at that time, and left the question unanswered."""
+        """Judges a peer by a connection on which no byte came after the question of `asked_at`."""
         heard = (c.heard_at for c in self.connections if c.peer is peer and c.heard_at is not None)
         if max(heard, default=-math.inf) > asked_at:
             return
@@ -334,7 +343,7 @@ class PeerTable:
             others = any(other is not peer and not other.in_doubt for other in self.peers)
             more = any(c.under_way for c in self.connections if c.peer is peer)
             if not (others or more):
-                peer.rest_until = now  # the question may be to blame itself: the next one is asked at once
+                peer.rest_until = now  # the question itself may be at fault: the next one probes at once
             self._open_breaker(peer, PeerEvent.NOTHING_CAME, now)
         elif peer.step(PeerEvent.NOTHING_CAME):
             self._tell(peer)
@@ -342,26 +351,29 @@ class PeerTable:
     # ------------------------------------------------------------------ time
 
     def tend(self, now: float) -> None:
-        """Sees to the peers in doubt, at or after `due`: once a second a question finds out."""
+        """Probes the peers that have rested, and ends probes that have waited too long.
+
+        To be called at or after `due`.
+        """
         self.due = math.inf
         self.spares_wanted = True
         for connection in self.connections:
             until = self.patience(connection)
             if until is not None and until <= now:
-                # Its question is asked elsewhere; it has told what there was to be told.
+                # The probe fails over to another peer; this connection has proved nothing.
                 self.step(connection, Event.PATIENCE_OVER)
             elif until is not None:
                 self.be_due(until)
-            self._close_if_idle(connection)  # its last answer may have come on another connection
+            self._close_if_idle(connection)  # the last answer may have come on another connection
         self.retry(now)
         for peer in self.peers:
             if peer.in_doubt and peer.rest_until > now:
                 self.be_due(peer.rest_until)
             elif self._is_suspect(peer, now):
-                self.be_due(peer.suspect_until)  # it may have no connection left, and is to get one then
+                self.be_due(peer.suspect_until)  # then it gets a connection, if it has none left
 
     def retry(self, now: float) -> None:
-        """Lets a question through to each peer in doubt that has rested and has a connection with room."""
+        """Lets a probe through to each peer in doubt that has rested and has a connection with room."""
         for peer in self.peers:
             if peer.in_doubt and peer.rest_until <= now:
                 for connection in self.usable(peer):
@@ -371,17 +383,17 @@ class PeerTable:
                         break
 
     def patience(self, connection: Connection) -> float | None:
-        """Until when the question waits that finds out about a peer in doubt; then it is asked elsewhere.
+        """Until when the probe on a connection waits before it fails over to another peer.
 
         Returns:
-            None: there is no such question on it, or nobody else to be asked.
+            None: there is no probe on the connection, or no other peer to ask.
         """
         if connection.probe_until is None or all(peer.in_doubt for peer in self.peers):
             return None
         return connection.probe_until
 
     def stats(self) -> tuple[PeerStats, ...]:
-        """Each peer as it is now, in the order of the configuration."""
+        """The statistics of each peer, in the order of the configuration."""
         return tuple(self._stats_of(peer) for peer in self.peers)
 
     def _stats_of(self, peer: Peer) -> PeerStats:

@@ -1,31 +1,35 @@
-"""The pool of connections to DISC, without I/O: which one is asked, whose answer came, who waited too long.
+"""The pool of connections to DISC, without I/O: it places questions, matches answers and expires questions.
 
-A driver owns the sockets and the clock. It tells the pool what happened, with the time `now` (seconds,
-monotonic) as an argument, and drains the events that say what to do (see `events`)::
+A driver owns the sockets and the clock. It calls the pool with what happened and the time `now` (seconds,
+monotonic). Then it drains the events that say what to do, see `events`::
 
-    what happened                                       what there is to do
+    call                          what happened         result and events
     ────────────────────────────────────────────────    ─────────────────────────────────────────────
-    submit(question)              a question            returned: the connection that it was written to
-    hold(question), release(…)    one to be asked later as submit
-    opened(peer, transport)       as Open asked for     Send, Close
-    failed(peer)                  that did not work     Finished, Open, Change
-    received(connection, bytes)   bytes came            returned: (question, answer) …;  Send, Close, Change
-    pause, resume, sent           what it can send      Send
-    closed(connection)            as Close asked for,   Finished, Send, Open, Close, Change
-                                  or the peer closed
+    submit(question)              a caller asks         result: its connection, if it has one;  Open
+    hold(question)                not to be asked yet   result: the Cause why it cannot be held
+    release(questions)            may be asked now      results as of submit
+    opened(peer, transport)       Open was carried out  Send, Open, Close
+    failed(peer)                  Open failed           Send, Finished, Open, Change
+    received(connection, bytes)   bytes came            result: the answers;  Send, Open, Close, Change
+    pause, resume, sent           flow control          Send
+    closed(connection)            by us or the peer     Finished, Send, Open, Close, Change
     expire(now)                   `deadline` is over    Finished, Send, Open, Close, Change
     tend(now)                     `due` is over         Send, Open, Close
-    stop()                        the end               Finished
+    stop()                        the client is closed  Finished
 
-Rules: of the connections that take questions (see `connection`), the one with the fewest under way is
-asked. Another one is opened when all are full. What waits goes out, in order, as soon as one has room. A
-question whose connection breaks is asked once more on another, never twice. All questions have the same time
-limit, so that the oldest is the next to expire. While every peer is in doubt (see `peer`), all questions but
-the one that finds out are refused at once. A connection has 1 MiB to be sent at most: what nobody takes is
-refused at once, and so is what would wait for too long (see `limiter`).
+The rules:
 
-A handshake, a watchdog and a farewell are rows of `connection`; their messages are written to
-`Connection.outgoing` here, beside `Pool.submit`, and their answers are taken out in `Pool.received`.
+* A question goes to the connection with the fewest questions under way, of those that take questions (see
+  `connection`). When all are full, another connection is opened.
+* Questions that wait are sent in order, as soon as a connection has room.
+* A question whose connection breaks is asked once more on another connection, never twice.
+* All questions have the same time limit, so the oldest question is the next to expire.
+* While every peer is in doubt (see `peer`), all questions but the probe are refused at once.
+* A connection has 1 MiB to be sent at most. A question that no connection takes is refused at once, and so is
+  a question that would wait too long (see `limiter`).
+
+A capabilities exchange, a watchdog and a disconnect would be rows in the table of `connection`. `Pool.submit`
+is the place to write their messages to `Connection.outgoing`, and `Pool.received` to take out the answers.
 """
 
 from __future__ import annotations
@@ -48,24 +52,25 @@ from auth_diameter.diameter.peer import Peer
 from auth_diameter.diameter.peer_table import PeerTable
 from auth_diameter.diameter.stats import Counts, PoolStats
 
-Placed = Connection | Cause | None  # where a question went; None: it waits
+Placed = Connection | Cause | None  # a connection; why it was refused; None: it waits for a connection
 
 
 class Pool:
-    """All connections of one client. Not thread-safe: its driver is.
+    """All connections of one client; not thread-safe, which is left to the driver.
 
     Args:
-        max_in_flight: questions under way on one connection; None: as configured.
-        jitter: function that gives a number from 0 to 1, for the rest of peers that failed.
-        least: questions under way that are let through however slow DISC is.
+        config: the settings.
+        max_in_flight: limit on the questions under way on one connection; None: that of `config`.
+        jitter: function that returns a number from 0 to 1, for the rest of peers that failed.
+        least: number of questions under way that are always allowed, however slow DISC is.
 
     Attributes:
-        events: those that the driver has not drained yet, see `take_events`; it stays the same list.
-        peers: list of `Peer`.
-        connections: list of `Connection`, those that are open.
-        pending: the questions that were written, dict by msgid, in the order of deadlines.
+        events: those that the driver has not drained yet, see `take_events`; always the same list.
+        peers: all peers, in the order of the configuration.
+        connections: the open connections.
+        pending: the questions that were written; dict by msgid, in the order of deadlines.
         waiting: the questions that wait for a connection, in the order of deadlines.
-        held: the questions that are not to be asked yet.
+        held: the questions that may not be asked yet.
         counts: see `PoolStats`.
     """
 
@@ -115,7 +120,7 @@ class Pool:
         self._stopped = False
 
     def take_events(self) -> list[PoolEvent]:
-        """What the driver has to do, in order; each event is given once."""
+        """The events for the driver, in order; each is returned once."""
         taken = self.events[:]
         self.events.clear()
         return taken
@@ -126,11 +131,13 @@ class Pool:
         """Takes a question on.
 
         Args:
-            until: its deadline, where it was held before; the caller then restores the order of deadlines.
+            question: the question.
+            now: seconds, monotonic.
+            until: deadline of a question that was held; None: the time limit starts now. With a deadline, the
+                caller has to restore the order of deadlines.
 
         Returns:
-            The connection that it was written to; None where it waits for one; or the Cause why it cannot be
-            asked.
+            The connection it was written to; None: it waits for one; or the Cause why it cannot be asked.
         """
         question.deadline = now + self._timeout if until is None else until
         best = None
@@ -145,7 +152,7 @@ class Pool:
         if best is None or len(self.pending) >= self._overload.limit:
             return self._queue(question, now)
         if self._several:
-            # The next of those with as few gets the next question, so that each DISC has its share.
+            # Round robin among connections with equally few questions, so that each DISC has its share.
             self._ready.remove(best)
             self._ready.append(best)
         self._write(best, question, now)
@@ -154,7 +161,7 @@ class Pool:
         return best
 
     def _took_enough(self, connection: Connection, now: float) -> None:
-        """It has no room left, or was given the one question that finds out about a peer in doubt."""
+        """Handles a connection that has just become full, or was given the probe."""
         if len(connection.outgoing) > connection.room:
             connection.full = True
             self._table.refresh(connection)
@@ -162,7 +169,11 @@ class Pool:
             self._table.asked(connection, now)
 
     def _queue(self, question: Question, now: float) -> Cause | None:
-        """No connection takes it now: it waits where one will, else the Cause."""
+        """Lets a question wait for a connection.
+
+        Returns:
+            None: it waits. Otherwise the Cause why it may not.
+        """
         if not self._table.can_accept(len(self.waiting), now):
             cause = self._table.why_not()
         elif self.is_full():
@@ -179,18 +190,18 @@ class Pool:
         return cause
 
     def is_full(self) -> bool:
-        """Whether a question would be refused because of all those under way and waiting."""
+        """Whether a new question would be refused because of those under way and waiting."""
         waiting = len(self.waiting)
         return waiting >= self._max_waiting or len(self.pending) + waiting >= self._overload.limit
 
     def hold(self, question: Question, now: float) -> Cause | None:
-        """Takes a question on that is not to be asked yet, see `release`.
+        """Takes a question on that may not be asked yet, see `release`.
 
-        As many may be held as may wait, and in so many bytes that a driver which bounds those of all requests
-        has room for others: those who do not guess are not refused for that.
+        As many questions may be held as may wait. Their bytes have a limit of their own, below that of a
+        driver for all requests, so that users who do not guess passwords still find room.
 
         Returns:
-            The Cause why it cannot be; None: it is held.
+            None: it is held. Otherwise the Cause why it cannot be.
         """
         question.deadline = now + self._timeout
         if self.is_full() or not self.held.add(question):
@@ -199,20 +210,20 @@ class Pool:
         return None
 
     def drop(self, question: Question) -> None:
-        """Forgets a question that was held and is not to be asked at all."""
+        """Removes a held question that is not to be asked at all."""
         self.held.drop(question)
 
     def release(self, questions: list[Question], now: float) -> list[tuple[Question, Placed]]:
         """Asks questions that were held.
 
         Returns:
-            Where each went, as `submit` says it.
+            Each question with the result of `submit`.
         """
         placed: list[tuple[Question, Placed]] = []
         for question in questions:
             self.held.drop(question)
             placed.append((question, self.submit(question, now, question.deadline)))
-        # They are older than those that were asked meanwhile.
+        # They are older than the questions that were asked meanwhile.
         self._in_flight.sort()
         if self.waiting:
             self.waiting = deque(by_deadline(self.waiting))
@@ -221,7 +232,7 @@ class Pool:
     # ------------------------------------------------------------------ questions that wait
 
     def _fill(self, connection: Connection, now: float) -> None:
-        """Gives a connection with room the questions that wait."""
+        """Writes waiting questions to a connection that has room."""
         filled: list[Question] = []
         asked_again = 0
         while self.waiting and connection.takes_questions and connection.under_way < self._max_in_flight:
@@ -244,12 +255,12 @@ class Pool:
             self._fill(connection, now)
 
     def _open_needed(self, now: float) -> None:
-        """Asks the driver for the connections that are needed."""
+        """Asks the driver to open the connections that are needed."""
         while not self._stopped and (peer := self._table.claim_connect(len(self.waiting), now)) is not None:
             self.events.append(Open(peer))
 
     def _refuse_waiting(self, now: float) -> None:
-        """Ends the questions that wait, where no peer is left that could take them."""
+        """Ends the questions that wait, if no peer is left that could take them."""
         if self.waiting:
             self._table.retry(now)
             self._fill_all(now)
@@ -266,11 +277,7 @@ class Pool:
     # ------------------------------------------------------------------ connections
 
     def opened(self, peer: Peer, transport: Any, now: float) -> Connection:
-        """A connection was opened, as the event Open asked for.
-
-        Args:
-            transport: what the driver keeps as `Connection.transport`.
-        """
+        """Adds a connection that the driver has opened, with `transport` as the driver's own object."""
         self.counts.connects += 1
         connection = self._table.opened(peer, transport, now)
         self._fill(connection, now)
@@ -278,11 +285,7 @@ class Pool:
         return connection
 
     def failed(self, peer: Peer, now: float, why: str = "") -> None:
-        """A connection could not be opened, as the event Open asked for.
-
-        Args:
-            why: the reason, for the `Change`.
-        """
+        """Notes that a connection could not be opened; `why` is the reason for the event `Change`."""
         peer.opening -= 1
         if self._stopped:
             return
@@ -292,9 +295,9 @@ class Pool:
         self._open_needed(now)
 
     def closed(self, connection: Connection, now: float) -> None:
-        """A connection is gone: its questions wait for another, or have failed for good.
+        """Removes a connection; its questions wait for another connection, or have failed.
 
-        To be called once its socket is closed, whoever closed it; a second call does nothing.
+        To be called once the socket is closed, by whichever side; a second call does nothing.
         """
         if connection not in self.connections:
             return
@@ -312,41 +315,44 @@ class Pool:
             if not self._stopped:
                 self._table.lost(connection, len(again) + len(ended), now)
         if again:
-            # They are older than those that wait already: deadlines stay in order.
+            # They are older than the questions that wait already.
             self.waiting = deque(by_deadline([*again, *self.waiting]))
             self._fill_all(now)
-        # Where others have a connection, the next question opens one here as well.
+        # If other peers have a connection, this peer gets a new one with the next question.
         self._table.be_due(now)
         self._refuse_waiting(now)
         self._open_needed(now)
 
     def pause(self, connection: Connection) -> None:
-        """The driver cannot send more for now: no more questions go there until `resume`."""
+        """Stops writing questions to a connection on which the driver cannot send, until `resume`."""
         connection.paused = True
         self._table.refresh(connection)
 
     def resume(self, connection: Connection, now: float) -> None:
-        """It can again."""
+        """Continues on a connection on which the driver can send again."""
         connection.paused = False
         if connection.outgoing:
             self.events.append(Send(connection))
         self.sent(connection, now)
 
     def sent(self, connection: Connection, now: float) -> None:
-        """The driver took away what was in `outgoing`; to be called where it was `full`."""
+        """Notes that the driver took away `Connection.outgoing`.
+
+        To be called if the connection was `full`.
+        """
         connection.full = False
         self._table.refresh(connection)
         self._fill(connection, now)
 
-    # ------------------------------------------------------------------ what comes back
+    # ------------------------------------------------------------------ answers
 
     def received(self, connection: Connection, data: bytes, now: float) -> list[tuple[Question, Answer]]:
-        """Bytes came on a connection.
+        """Takes the bytes that came on a connection.
 
-        An answer may come on another connection than its question went out on.
+        An answer may come on another connection than the one its question was sent on.
 
         Returns:
-            The answers in them, each with its question.
+            The answers in the bytes, each with its question.
         """
         answers = connection.answers
         found = answers.feed(data, self.pending)
@@ -365,10 +371,12 @@ class Pool:
         return found
 
     def received_by(self, question: Question, data: bytes, now: float) -> Answer | None:
-        """The same for a driver that reads a connection for the one question on it.
+        """Takes bytes for a driver that has a single question on each connection.
 
-        Args:
-            data: b"": the peer has closed the connection.
+        No bytes mean that the peer has closed the connection.
+
+        Returns:
+            The answer; None: it is not complete.
         """
         connection: Connection = question.connection
         answers = connection.answers
@@ -385,14 +393,14 @@ class Pool:
         elif not data:
             return None
         if connection.full:
-            # Such a driver sends all of a question before it reads.
+            # Such a driver sends the whole question before it reads.
             connection.full = False
             self._table.refresh(connection)
         self._heard(connection, now)
         return found[0][1] if found else None
 
     def _heard(self, connection: Connection, now: float) -> None:
-        """Bytes came that are Diameter."""
+        """Notes that bytes came, all of which are Diameter."""
         connection.asked_at = None
         connection.heard_at = now
         answers = connection.answers
@@ -414,10 +422,10 @@ class Pool:
         self._overload.measure(now, self.counts.answered, took)
 
     def abandon(self, question: Question) -> bool:
-        """Nobody wants the answer any more: a late one is dropped.
+        """Removes a question whose caller is gone; an answer that still comes is counted as late.
 
         Returns:
-            Whether it was on a connection, which then may hold half of it, or of its answer.
+            Whether it was on a connection, which may now hold part of the question or of its answer.
         """
         if self._in_flight.give_up(question):
             self.counts.abandoned += 1
@@ -431,7 +439,7 @@ class Pool:
 
     @property
     def due(self) -> float:
-        """When `tend` has something to do, seconds; the driver looks at it when it asks."""
+        """When `tend` has something to do; seconds, monotonic. The driver checks it whenever it asks."""
         return self._table.due
 
     def be_due(self, when: float) -> None:
@@ -439,7 +447,7 @@ class Pool:
         self._table.be_due(when)
 
     def tend(self, now: float) -> None:
-        """Time has passed, and it is `due`: a peer in doubt is tried again."""
+        """Tries peers in doubt again; to be called at or after `due`."""
         self._tend(now)
         self._open_needed(now)
 
@@ -449,7 +457,7 @@ class Pool:
             self._fill_all(now)
 
     def patience(self, connection: Connection) -> float | None:
-        """Until when a question that finds out about a peer in doubt waits there, see `give_up`.
+        """Until when the probe on a connection waits, see `give_up`.
 
         Returns:
             None: as long as any other question.
@@ -457,11 +465,14 @@ class Pool:
         return self._table.patience(connection)
 
     def give_up(self, connection: Connection) -> None:
-        """That time is over, as a driver knows that waits for the question: it is to be closed."""
+        """Closes a connection whose probe has waited for its `patience`.
+
+        For a driver that times each question itself.
+        """
         self._table.step(connection, Event.PATIENCE_OVER)
 
     def deadline(self) -> float | None:
-        """When `expire` has something to do next; None while nothing is under way."""
+        """When `expire` has something to do next; None: no question is under way, waiting or held."""
         firsts = (
             next(iter(self.pending.values()), None),
             self.waiting[0] if self.waiting else None,
@@ -470,7 +481,7 @@ class Pool:
         return min((question.deadline for question in firsts if question is not None), default=None)
 
     def expire(self, now: float) -> None:
-        """Time has passed: ends the questions that nobody answered in time; tends, too, if it is `due`."""
+        """Ends the questions whose deadline has passed; calls `tend`, too, if it is `due`."""
         late = list(itertools.takewhile(lambda question: question.deadline <= now, self.pending.values()))
         for question in late:
             self._in_flight.give_up(question)
@@ -490,7 +501,7 @@ class Pool:
         self._open_needed(now)
 
     def expire_one(self, question: Question, now: float) -> Cause:
-        """Ends one question that was not answered in time, as its driver knows.
+        """Ends one question whose deadline has passed, for a driver that times it itself.
 
         Returns:
             The Cause.
@@ -504,18 +515,18 @@ class Pool:
         return self._why_expired()
 
     def _expire_pending(self, question: Question, now: float) -> None:
-        """One that was under way, and is no more."""
+        """Counts a question that expired, and judges its connection."""
         self.counts.expired += 1
         if not self.pending:
             self._overload.calm()
         self._table.expired(question.connection, now)
 
     def _why_expired(self) -> Cause:
-        """Of a question that waited for a connection."""
+        """The Cause of a question that expired while it waited for a connection."""
         return Cause.DISC_TIMEOUT if self.connections else Cause.DISC_UNREACHABLE
 
     def stop(self) -> None:
-        """No more: every question that is under way has failed."""
+        """Ends all questions with DISC_LOST; no connection is opened from here on."""
         self._stopped = True
         left = [*self.pending.values(), *self.waiting, *self.held.clear()]
         self.counts.lost += len(left)
@@ -523,8 +534,8 @@ class Pool:
         self.waiting.clear()
         self._finish(left, Cause.DISC_LOST)
 
-    # ------------------------------------------------------------------ what there is to see
+    # ------------------------------------------------------------------ statistics
 
     def stats(self) -> PoolStats:
-        """All counts, and what is under way now."""
+        """All counts, and the questions under way now."""
         return self.counts.stats(len(self.pending), len(self.waiting), self._table.stats())

@@ -1,8 +1,8 @@
-"""The addresses of a peer's name, looked up in threads: the C library's lookup has no time limit.
+"""Looks up the addresses of peers in threads, since the C library's lookup has no time limit.
 
-Each name has a daemon thread while it is looked up, and one lookup at a time. So a resolver that hangs holds
-up no question, no event loop and not the end of the program, and threads do not pile up. The addresses of the
-last lookup are used while the next one runs, and after it has failed.
+Each name has one lookup at a time, in a daemon thread. So a resolver that hangs holds up no question, no
+event loop and not the exit of the program, and threads do not pile up. The addresses of the last lookup are
+used while the next one runs, and when it fails.
 """
 
 from __future__ import annotations
@@ -12,21 +12,23 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
-from socket import getaddrinfo as parse_literal  # which asks nobody with AI_NUMERICHOST
+from socket import getaddrinfo as parse_literal  # with AI_NUMERICHOST it asks no name server
 from typing import TypeAlias
 
 Address: TypeAlias = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int]]
 Outcome: TypeAlias = Sequence[Address] | OSError
 
-_FRESH = 60.0  # seconds: a name that moves is followed within a minute
+_FRESH = 60.0  # seconds until a name is looked up again, to follow a change of its addresses
 
 
 class _Name:
     """What is known of one name.
 
     Attributes:
-        addresses: with port 0; the one to be tried first is in front.
-        waiters: the port and the function of each caller that waits for the outcome.
+        addresses: with port 0; the address to try first is in front.
+        fresh_until: when the next lookup is due; seconds, monotonic.
+        running: whether a lookup is running.
+        waiters: the port and the callback of each caller that waits for the outcome.
     """
 
     __slots__ = ("addresses", "fresh_until", "running", "waiters")
@@ -39,10 +41,10 @@ class _Name:
 
 
 class Resolver:
-    """The names of one client; any thread may use it.
+    """The names of one client; thread-safe.
 
     Args:
-        clock: function that gives seconds, monotonic.
+        clock: function that returns seconds, monotonic.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -53,12 +55,14 @@ class Resolver:
     def look_up(self, host: str, port: int, done: Callable[[Outcome], object]) -> None:
         """Calls `done` with the addresses of `host`.
 
-        It is called at once where they are known, or `host` is an address itself; else by the thread that
-        looks them up, which may take for ever.
+        If `host` is an address, or its addresses are known, `done` is called at once. Otherwise the thread of
+        the lookup calls it, which may take for ever.
 
         Args:
-            done: function of the addresses, in the order in which they are to be tried, or of the OSError
-                that says why there are none. It must not raise.
+            host: a name, an IPv4 or an IPv6 address.
+            port: the port of the addresses.
+            done: function of the addresses, in the order in which to try them, or of the OSError of the
+                lookup. It must not raise.
         """
         literal = _literal(host, port)
         if literal is not None:
@@ -97,13 +101,14 @@ class Resolver:
         """Notes which address of `host` could be connected to.
 
         Args:
-            good: the address, which is tried first from now on; None: no address could be, so that the name
-                is looked up again.
+            host: the name.
+            good: the address, which is tried first from now on; None: all failed, so the name is looked up
+                again.
         """
         with self._lock:
             name = self._names.get(host)
             if name is None:
-                return  # an address itself
+                return  # `host` is an address
             if good is None:
                 name.fresh_until = 0.0
                 return
@@ -120,7 +125,7 @@ class Resolver:
                     found.append((family, address))  # type: ignore[arg-type]  # of TCP, so a pair or four
         except OSError as error:
             outcome = error
-        except UnicodeError:  # it cannot be a name: an empty label, or one too long
+        except UnicodeError:  # no valid name: a label is empty or too long
             outcome = OSError("no such name")
         with self._lock:
             name.running = False
@@ -136,7 +141,7 @@ class Resolver:
 
 
 def _literal(host: str, port: int) -> Address | None:
-    """An IPv4 or IPv6 address, which needs no lookup; None: a name."""
+    """The address that `host` is, if it is IPv4 or IPv6; None: it is a name."""
     try:
         found = parse_literal(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except (OSError, UnicodeError):
@@ -150,11 +155,11 @@ def _with_port(addresses: Sequence[Address], port: int) -> list[Address]:
 
 
 def reason_of(error: BaseException) -> str:
-    """Why a connection could not be opened, in a few words for a log."""
+    """Why a connection could not be opened, in a few words for the log."""
     if isinstance(error, TimeoutError):
         return "connecting takes too long"
     if isinstance(error, ConnectionError) and error.errno is not None:
-        text = os.strerror(error.errno)  # asyncio has words of its own for it, with the address once more
+        text = os.strerror(error.errno)  # asyncio's own text repeats the address
     else:
         text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return text[0].lower() + text[1:]

@@ -13,13 +13,13 @@ class PeerStats:
 
     Attributes:
         address: ``HOST:PORT``.
-        state: ``new`` nobody has tried it yet; ``up`` it answers; ``down`` it cannot be connected to, or
-            hangs up; ``silent`` it takes questions and does not answer. The breaker of one that is ``down``
-            or ``silent`` is open: it gets a single question now and then, and the first byte that comes back
-            closes the breaker.
-        connections: open ones.
-        opening: those on the way.
-        under_way: questions that it was asked and has not answered.
+        state: ``new``: it has not been tried yet. ``up``: it answers. ``down``: it cannot be connected to, or
+            closes connections. ``silent``: it takes questions and does not answer. A peer that is ``down`` or
+            ``silent`` has an open breaker: it gets a single question, the probe, now and then. The first byte
+            from it closes the breaker.
+        connections: number of open connections.
+        opening: number of connections that are being opened.
+        under_way: number of questions that were sent to it and are not answered.
     """
 
     address: str
@@ -31,25 +31,25 @@ class PeerStats:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolStats:
-    """The counts of a client since its beginning, and what is under way now.
+    """The counts of a client since its start, and its questions under way now.
 
     Attributes:
-        asked: questions, each of them in one of the next six, `under_way` or `waiting`.
-        answered: those that DISC answered.
-        expired: those without an answer within `Config.timeout`.
-        lost: those whose connection broke and that could not be asked again.
-        abandoned: those that nobody waits for any more: their thread was interrupted.
-        refused_down: those refused because no DISC can be reached or answers.
-        refused_overload: those refused at once because too many wait or are under way.
-        asked_again: questions that went out a second time, because their first connection broke.
+        asked: questions in all; each is counted in one of the next six, in `under_way` or in `waiting`.
+        answered: questions that DISC answered.
+        expired: questions without an answer within `Config.timeout`.
+        lost: questions whose connection broke and that could not be asked again.
+        abandoned: questions that nobody waits for any more, since their thread was interrupted.
+        refused_down: questions refused because no DISC can be reached, or none answers.
+        refused_overload: questions refused at once because too many wait or are under way.
+        asked_again: questions that were sent a second time because their first connection broke.
         late: answers that came after their question had expired, or was asked again.
         unknown: messages that answer no question of this client, or one that was answered before.
         connects: connections that were opened.
-        connect_failures: attempts that failed.
-        connections_lost: connections that ended before the client did.
-        under_way: questions that were sent and are not answered, now.
+        connect_failures: attempts to connect that failed.
+        connections_lost: connections that ended before the client was closed.
+        under_way: questions that are sent and not answered, now.
         waiting: questions that wait for a connection, now.
-        peers: each peer, in the order of the configuration.
+        peers: the statistics of each peer, in the order of the configuration.
     """
 
     asked: int
@@ -72,7 +72,7 @@ class PoolStats:
 
 @dataclass(slots=True)
 class Counts:
-    """The counts of `PoolStats`, as the pool keeps them."""
+    """The counts of `PoolStats`, as the pool increments them."""
 
     answered: int = 0
     expired: int = 0
@@ -88,7 +88,7 @@ class Counts:
     connections_lost: int = 0
 
     def stats(self, under_way: int, waiting: int, peers: tuple[PeerStats, ...]) -> PoolStats:
-        """These counts, and what is under way now."""
+        """These counts as `PoolStats`, with what is under way now."""
         ended = self.answered + self.expired + self.lost + self.abandoned
         asked = ended + self.refused_down + self.refused_overload + under_way + waiting
         return PoolStats(asked=asked, under_way=under_way, waiting=waiting, peers=peers, **asdict(self))

@@ -1,7 +1,7 @@
-"""The transport for threads: each caller has a connection of its own while its question is under way.
+"""The transport for threads: each thread has a connection of its own while its question is under way.
 
-The pool is touched under a lock that is never held across I/O or a wait. A connection's socket
-belongs to the thread whose question is under way on it; where there is none, to who holds the lock.
+The pool is used under a lock, which is never held during I/O or a wait. The socket of a connection belongs to
+the thread whose question is under way on it. An idle connection belongs to the thread that holds the lock.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from auth_diameter.diameter.pool import Pool
 from auth_diameter.diameter.resolver import Address, Outcome, Resolver, reason_of
 from auth_diameter.diameter.stats import PoolStats
 
-_THREADS = 256  # callers that wait however slow DISC is: each of them asks nothing else meanwhile
+_THREADS = 256  # questions that are always allowed: each blocks a thread, which asks nothing else meanwhile
 _TOLERANCE = 0.01  # seconds by which a call may exceed its time limit
 
 
 class Waiter:
-    """A thread that waits; `Question.callback` while the question has no connection.
+    """A thread that waits; it is `Question.callback` while the question has no connection.
 
     Attributes:
         wake: a lock that the thread acquires to wait; see `wake_up`.
-        cause: why the question has ended, before it was sent; None: it has not.
+        cause: why the question ended before it was sent; None: it has not ended.
     """
 
     __slots__ = ("cause", "wake")
@@ -46,7 +46,7 @@ class Waiter:
 
 
 def wake_up(question: Question) -> None:
-    """Wakes the thread that waits for `question`, if one does."""
+    """Wakes the thread that waits for `question`, if there is one."""
     waiter = question.callback
     if isinstance(waiter, Waiter) and waiter.wake.locked():
         waiter.wake.release()
@@ -55,10 +55,13 @@ def wake_up(question: Question) -> None:
 class SyncTransport:
     """Questions and answers of any number of threads, with all peers of one configuration.
 
+    Args:
+        config: the settings.
+
     Attributes:
-        pool: what is under way; to be touched under the lock.
+        pool: the connections, and the questions under way; to be used under the lock.
         closed: whether `close` was called.
-        untold: whether there may be something for `tell_changes` to log.
+        untold: whether `tell_changes` may have something to log.
     """
 
     def __init__(self, config: Config) -> None:
@@ -77,26 +80,26 @@ class SyncTransport:
         self.untold = False
 
     def after_fork(self) -> None:
-        """In the child: closes the parent's connections on this side only; they go on there.
+        """Starts afresh in the child; the parent's connections are closed here, and stay open in the parent.
 
-        The parent's threads are not here, whatever they were about to do with a lock.
+        The lock is made anew, since a thread of the parent may have held it.
         """
         for connection in self.pool.connections:
             connection.transport.close()
         self._begin()
 
     def stats(self) -> PoolStats:
-        """What was asked, what came of it, and how each peer is."""
+        """Counts of the questions asked and their outcomes, and the state of each peer."""
         with self._lock:
             return self.pool.stats()
 
     # ------------------------------------------------------------------ one question
 
     def ask(self, question: Question) -> Answer | Cause:
-        """Asks DISC, and waits for its answer until the time limit.
+        """Asks DISC, and waits for its answer until the deadline.
 
         Args:
-            question: with its `deadline`, where it was held before.
+            question: the question; with its `deadline` set, if it was held before.
 
         Returns:
             The answer, or the Cause why there is none.
@@ -121,7 +124,7 @@ class SyncTransport:
             if isinstance(where, Cause):
                 return where
             while True:
-                # Without a waiter it was written to a connection that was open already.
+                # Without a waiter, the question was written to an open connection at once.
                 waiter = question.callback
                 if waiter is not None:
                     cause = self._wait(question, waiter)
@@ -131,17 +134,21 @@ class SyncTransport:
                 if result is not None:
                     return result
         except BaseException:
-            # KeyboardInterrupt, say: half a question or half an answer may be on the connection.
+            # Such as KeyboardInterrupt: part of the question or of its answer may be on the connection.
             with self._lock:
                 self._abandon(question)
             raise
 
     def _wait(self, question: Question, waiter: Waiter) -> Cause | None:
-        """Until the question is on a connection: None; or why it cannot be."""
+        """Waits until the question is on a connection.
+
+        Returns:
+            None: it is. Otherwise the Cause why it has ended.
+        """
         while True:
             with self._lock:
                 if waiter.cause is not None:
-                    self._abandon(question)  # it may have got a connection just before the end
+                    self._abandon(question)  # it may have got a connection just before it ended
                     return waiter.cause
                 if question.connection is not None:
                     return None
@@ -152,7 +159,11 @@ class SyncTransport:
             waiter.wake.acquire(timeout=left)
 
     def _exchange(self, connection: Connection, question: Question) -> Answer | Cause | None:
-        """Sends what was written for us, and waits for our answer. None: the question waits again."""
+        """Sends the question that was written to `connection`, and waits for its answer.
+
+        Returns:
+            The answer, or the Cause why there is none; None: the question waits for another connection.
+        """
         patience = self.pool.patience(connection) if connection.probe_until is not None else None
         until: float = question.deadline if patience is None else patience
         try:
@@ -162,15 +173,18 @@ class SyncTransport:
         return answer if answer is not None else self._timed_out(connection, question, until)
 
     def _await_answer(self, connection: Connection, question: Question, until: float) -> Answer | None:
-        """Sends and receives until the answer has come; None: that time is over.
+        """Sends and receives until the answer is complete, or the time is `until`.
+
+        Returns:
+            The answer; None: the time is over.
 
         Raises:
             OSError: the connection broke.
         """
         sock: socket.socket = connection.transport
         outgoing, connection.outgoing = connection.outgoing, bytearray()
-        # The kernel's limit is the whole time limit from the connection's start. Another one is set only for
-        # a question that has less time, and behind part of an answer.
+        # A new connection has the whole time limit as its socket time-out. The time-out is changed only for a
+        # question that has less time left, and after part of an answer.
         left = until - time.monotonic()
         limited = left < self._timeout - _TOLERANCE
         if limited:
@@ -183,7 +197,7 @@ class SyncTransport:
             if data is not None:
                 now = time.monotonic()
                 if now > question.deadline:
-                    return None  # this process has slept: the answer is stale
+                    return None  # this process did not run for a while: the answer is stale
                 with self._lock:
                     answer = self.pool.received_by(question, data, now)
                     if answer is not None:
@@ -196,8 +210,8 @@ class SyncTransport:
                     return answer
                 if not data or connection.fault is not None:
                     raise ConnectionError
-            # Part of an answer, or a signal: the kernel's limit would begin again. It does not end the wait
-            # for our answer where DISC never stops to say something else.
+            # Part of an answer came, or a signal. The socket time-out would begin anew, so that other data
+            # from DISC could prolong the wait for ever. Limit it to the time left.
             limited = True
             left = until - time.monotonic()
             if left <= 0:
@@ -205,26 +219,30 @@ class SyncTransport:
             _limit(sock, left)
 
     def _timed_out(self, connection: Connection, question: Question, until: float) -> Cause | None:
-        """There is no answer by `until`: the question has expired, or is asked elsewhere: None."""
+        """Handles a question that has no answer by `until`.
+
+        Returns:
+            The Cause, if it has expired; None: it waits for another connection.
+        """
         with self._lock:
             now = time.monotonic()
             if until < question.deadline and now < question.deadline - _TOLERANCE:
                 self.pool.give_up(connection)
                 return self._repeat(connection, question)
             cause = self.pool.expire_one(question, now)
-            # Half a question or half an answer may be on it.
+            # Part of the question or of its answer may be on it.
             self._drop(connection)
             return cause
 
     def _broken(self, connection: Connection, question: Question) -> Cause | None:
-        """None: the question waits for another connection."""
+        """Handles a broken connection; see `_repeat` for the result."""
         with self._lock:
             return self._repeat(connection, question)
 
     # ------------------------------------------------------------------ connecting
 
     def _open(self, peer: Peer) -> None:
-        """In a thread of its own."""
+        """Opens a connection; runs in a thread of its own."""
         try:
             sock = self._connect(peer)
         except OSError as error:
@@ -244,10 +262,13 @@ class SyncTransport:
             self.tell_changes()
 
     def _connect(self, peer: Peer) -> socket.socket:
-        """A socket that is connected to one of its addresses.
+        """Connects to a peer.
+
+        Returns:
+            The connected socket.
 
         Raises:
-            OSError: none of them could be reached in time.
+            OSError: none of its addresses could be reached in time.
         """
         dial = Dial(peer, self._resolver, self._config.connect_timeout, time.monotonic)
         outcome: list[Outcome] = []
@@ -274,7 +295,7 @@ class SyncTransport:
     # ------------------------------------------------------------------ under the lock
 
     def _act(self, now: float) -> None:
-        """Does what the pool asks for, until it asks for nothing more."""
+        """Carries out the events of the pool, until there are none."""
         while self.pool.events:
             for event in self.pool.take_events():
                 match event:
@@ -294,16 +315,16 @@ class SyncTransport:
                         self.untold = True
 
     def _start_opening(self, peer: Peer, now: float) -> None:
-        """In a thread, since looking up a name knows no time limit."""
+        """Opens a connection in a thread, since the lookup of a name has no time limit."""
         try:
-            # Not a Thread, whose start() waits until it runs: all that ask would wait behind our lock.
+            # Thread.start() would wait until the thread runs, and hold our lock meanwhile.
             _thread.start_new_thread(self._open, (peer,))
         except RuntimeError:  # no more threads
             self.pool.failed(peer, now, "no thread is left to connect")
 
     def _close(self, connection: Connection, now: float) -> None:
         if connection.under_way:
-            # Its thread wakes up from reading, and closes it.
+            # The thread that reads from it wakes up, and closes it.
             with contextlib.suppress(OSError):
                 connection.transport.shutdown(socket.SHUT_RDWR)
         else:
@@ -311,35 +332,40 @@ class SyncTransport:
             self.pool.closed(connection, now)
 
     def _hand_on(self, connection: Connection) -> None:
-        """A thread has its answer: from here on its connection may be another's, if it is good for more."""
+        """Gives up a connection after its answer; closes it unless others can use it."""
         if self.closed or not connection.is_live:
             self._drop(connection)
 
     def _drop(self, connection: Connection) -> None:
-        """Closes a connection of this thread, or one that is idle."""
+        """Closes a connection that belongs to this thread, or is idle."""
         connection.transport.close()
         now = time.monotonic()
         self.pool.closed(connection, now)
         self._act(now)
 
     def _repeat(self, connection: Connection, question: Question) -> Cause | None:
-        """Drops the connection; the question waits for another (None), or its waiter is told why not."""
+        """Drops a connection whose question is to be asked on another one.
+
+        Returns:
+            None: the question waits, or its waiter has the Cause. DISC_LOST: the transport is closed.
+        """
         if not self.closed:
             question.callback = Waiter()
         self._drop(connection)
         return Cause.DISC_LOST if self.closed else None
 
     def _abandon(self, question: Question) -> None:
-        """Nobody waits for it; nor may its answer, or half of it, meet the next question."""
+        """Abandons a question; closes its connection, so that no later question gets its answer."""
         if self.pool.abandon(question) or (self.closed and question.connection is not None):
             self._drop(question.connection)
 
     # ------------------------------------------------------------------ the log
 
     def tell_changes(self) -> None:
-        """Logs the changes of peers, not under the lock: a log may block, or ask this client something.
+        """Logs the changes of peers, outside the lock, since a log handler may block or use this client.
 
-        One thread does it at a time. Another one that finds it busy returns; the first looks again.
+        One thread logs at a time. Others return at once; the one that logs checks for new changes before it
+        ends.
         """
         while self.untold and self._log_lock.acquire(blocking=False):
             try:
@@ -352,7 +378,7 @@ class SyncTransport:
             finally:
                 self._log_lock.release()
 
-    # ------------------------------------------------------------------ the end
+    # ------------------------------------------------------------------ closing
 
     def close(self) -> None:
         """Closes all connections; questions under way end with the Cause DISC_LOST."""
@@ -367,7 +393,7 @@ class SyncTransport:
 
 
 def _limit(sock: socket.socket, seconds: float) -> None:
-    """The kernel's limit on each send and receive from now on; past it BlockingIOError is raised."""
+    """Sets the kernel's time-out for each send and receive, after which BlockingIOError is raised."""
     seconds = max(seconds, 0.000_001)  # zero would mean no limit
     whole = int(seconds)
     limit = struct.pack("@ll", whole, int((seconds - whole) * 1_000_000))
@@ -376,8 +402,15 @@ def _limit(sock: socket.socket, seconds: float) -> None:
 
 
 def _connected(address: Address, seconds: float, limit: float) -> socket.socket:
-    """Raises:
-    OSError: it cannot be connected to in that time.
+    """Connects to `address`.
+
+    Args:
+        address: the address.
+        seconds: time limit for connecting.
+        limit: seconds; the socket's time-out from then on.
+
+    Raises:
+        OSError: it cannot be connected to in that time.
     """
     family, where = address
     sock = socket.socket(family, socket.SOCK_STREAM)
@@ -385,7 +418,7 @@ def _connected(address: Address, seconds: float, limit: float) -> socket.socket:
         sock.settimeout(max(seconds, 0.001))
         sock.connect(where)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # A blocking socket with the kernel's limits costs fewer system calls than settimeout.
+        # A blocking socket with the kernel's time-outs takes fewer system calls than settimeout().
         sock.settimeout(None)
         _limit(sock, limit)
     except BaseException:

@@ -1,1 +1,1 @@
-"""`auth-diameter serve`: a small SIP server around the three functions."""
+"""The SIP/UDP server of `auth-diameter serve`, around the three functions."""

@@ -1,4 +1,4 @@
-"""A route script: a Python file that decides for itself what becomes of a request.
+"""A route script: a Python file that decides what happens to each request.
 
 ::
 
@@ -28,13 +28,16 @@ Route = Callable[[SipRequest, AsyncAuthDiameter], Awaitable[Result]]
 
 
 def load_route(path: str) -> Route:
-    """The ``request_route`` of a Python file.
+    """Loads the ``request_route`` of a Python file.
+
+    Args:
+        path: the file.
 
     Raises:
-        ConfigError: the file is missing, has an error, or no such coroutine function; one line with file,
-            line and reason.
+        ConfigError: the file is missing, has an error, or has no such coroutine function. The message is one
+            line with file, line and reason.
     """
-    # Dataclasses and pickle look a module up by its name.
+    # Registered in sys.modules, where dataclasses and pickle look for it.
     name = "auth_diameter_route"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
@@ -47,7 +50,7 @@ def load_route(path: str) -> Route:
     except BaseException:
         del sys.modules[name]
         if before is not None:
-            sys.modules[name] = before  # its routes go on
+            sys.modules[name] = before  # the earlier script stays in use
         raise
     return route
 
@@ -55,14 +58,14 @@ def load_route(path: str) -> Route:
 def _run_script(module: ModuleType, loader: Loader, path: str) -> Route:
     try:
         if isinstance(loader, SourceLoader):
-            # Not from a cache, in which two versions of one second and one size are the same.
+            # Not from the bytecode cache, which takes two versions of the same second and size for one.
             exec(loader.source_to_code(loader.get_data(path), path), module.__dict__)  # noqa: S102 - it is what was asked for
         else:
             loader.exec_module(module)
     except SyntaxError as error:
         line = f", line {error.lineno}" if error.lineno else ""
         raise ConfigError(f"route {path}{line}: {error.msg}") from None
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a script does is told in one line
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - any failure of a script becomes one line
         if isinstance(error, OSError) and error.filename == path:
             raise ConfigError(f"route {path}: {error.strerror}") from None
         raise ConfigError(f"route {path}, {_where(error, path)}{error}") from None
@@ -78,7 +81,7 @@ def _run_script(module: ModuleType, loader: Loader, path: str) -> Route:
 
 
 def _where(error: BaseException, file: str | None) -> str:
-    """``line 3: KeyError: ``, with the last line of `file` on the way to the error."""
+    """``line 3: KeyError: ``: the last line of `file` in the traceback, and the type of the error."""
     line = 0
     traceback = error.__traceback__
     while traceback is not None:

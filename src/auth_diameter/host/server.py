@@ -1,14 +1,17 @@
-"""A SIP/UDP server that authenticates: for the demo, for tests, and for small jobs.
+"""A SIP/UDP server that authenticates requests: for the demo, for tests, and for small deployments.
 
-The default route challenges REGISTER with 401 and every other method with 407, in the realm ``$fd`` or
-one of choice, and answers 200 to what DISC lets through; to a REGISTER with its Contacts, though it keeps no
-bindings. A route script decides for itself, see `route`.
+The default route challenges a REGISTER with 401 and every other method with 407. The realm is ``$fd``, or the
+one configured. A request that DISC lets through gets a 200. For a REGISTER the 200 repeats its Contacts,
+though the server keeps no bindings. A route script may decide otherwise, see `route`.
 
-A retransmission gets the reply that its request got, and is neither judged nor routed again. What cannot
-be parsed gets 400 where a reply can be addressed, else nothing. A route that fails is logged and answered
-500. Who was not let through gets no reply of more than twice the bytes that came, for the source of a
-datagram can be forged, and we shall not be the one who floods its true owner. Of several challenges as many
-are sent as fit into that; one always, in a reply of up to 512 bytes, or small requests could never log in.
+A retransmission gets the reply of its request; it is neither judged nor routed again. A datagram that cannot
+be parsed gets a 400 if a reply can be addressed, else nothing. A route that fails is logged, and its request
+gets a 500.
+
+A source address can be forged, and the server must not amplify a flood to its true owner. So a request that
+is not let through gets no reply of more than twice its own bytes. Of several challenges, as many are sent as
+fit into that. One challenge is always sent, in a reply of up to 512 bytes, since small requests could never
+authenticate otherwise.
 """
 
 from __future__ import annotations
@@ -40,7 +43,7 @@ from auth_diameter.refusals import Refusals, account_of
 log = logging.getLogger("auth_diameter.host")
 
 Address: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
-Datagram: TypeAlias = tuple[bytes, Address]  # from or to that address
+Datagram: TypeAlias = tuple[bytes, Address]  # the data, and where it came from or goes to
 
 
 _TROUBLES = frozenset(
@@ -52,24 +55,27 @@ _TROUBLES = frozenset(
         Cause.DISC_UNREACHABLE,
         Cause.OVERLOADED,
     }
-)  # DISC did not do its part
-_MOST_ROUTES = 10_000  # that run at a time, some 10 KiB each and their request; the next gets 503
-_MOST_BYTES = 16 << 20  # of the requests that these have
-_MOST_READS = 64  # of 64 datagrams each, one after another
+)  # failures of DISC, not of the request
+_MOST_ROUTES = 10_000  # at a time, with some 10 KiB each besides the request; the next request gets a 503
+_MOST_BYTES = 16 << 20  # limit on the bytes of their requests
+_MOST_READS = 64  # in one turn of the loop, of 64 datagrams each
 _LATER = (("Retry-After", "2"),)
-_AMPLIFICATION = 2  # times the bytes of a request that its reply may have
-_ONE_CHALLENGE = 512  # bytes that a reply with one challenge may have in any case
+_AMPLIFICATION = 2  # limit on the bytes of a reply, in times those of its request
+_ONE_CHALLENGE = 512  # bytes that a reply with a single challenge may always have
 _TOO_SHORT = "Request Too Short For Its Reply"
-_BACKLOG = 0.3  # seconds to serve what has come already when the host is closed
+_BACKLOG = 0.3  # seconds to serve the datagrams that the kernel has queued when the host is closed
 _PATIENCE = 1.0  # seconds that requests under way then have to end
-_PAUSE = 0.05  # seconds until a socket that cannot be read is tried again
+_PAUSE = 0.05  # seconds until a failed receive is tried again
 
 
 def _challenged(request: SipRequest, decision: Decision) -> tuple[bytes, int]:
-    """A refusal's reply, and how many bytes it may have at least.
+    """The reply of a refusal, with fewer challenges if it is too large.
 
-    Of several challenges those at the end, which are the last choice, are left out until it is not more
-    than twice as large as the request, or has one.
+    Challenges are removed from the end, where the least preferred ones are, until the reply is at most twice
+    as large as the request, or has one challenge left.
+
+    Returns:
+        The reply, and the number of bytes that it may always have.
     """
     reply, status, headers = decision.reply or b"", decision.status, decision.headers
     if status not in (UAS.status, PROXY.status):
@@ -82,19 +88,24 @@ def _challenged(request: SipRequest, decision: Decision) -> tuple[bytes, int]:
 
 
 class Host:
-    """A UDP socket with a route; made by `serve`, or of a socket of `bind.bind`.
+    """A UDP socket with a route; made by `serve`, or with a socket of `bind.bind`.
 
     Args:
-        realm: text with pseudo-variables: that of the default route, where `route` is None.
+        sock: the bound socket.
+        auth: the client that asks DISC.
+        route: the route script's function; None: the default route.
+        realm: the realm of the default route; text that may contain pseudo-variables.
 
     Attributes:
-        address: (host, port) it is bound to.
-        received: datagrams that came.
-        replied: replies that went out.
-        malformed: datagrams that were no SIP request.
-        retransmissions: those that were absorbed, or got the reply that their request had.
-        oversize: replies held back because they were more than twice as large as their request.
-        refused: requests that got 503 at once: no room for one more route, see `shedding`; or the close.
+        address: (host, port) of the socket.
+        received: number of datagrams that came.
+        replied: number of replies that were sent.
+        malformed: number of datagrams that were no SIP request.
+        retransmissions: number of retransmissions, whether absorbed or answered with the reply of their
+            request.
+        oversize: number of replies held back because they were more than twice as large as their request.
+        refused: number of requests refused with 503 at once, because too many routes run (see `turns`) or the
+            host is being closed.
     """
 
     def __init__(
@@ -102,14 +113,14 @@ class Host:
     ) -> None:
         self._socket = sock
         self._datagrams = DatagramBatch(sock.fileno())
-        self._replies: list[Datagram] = []  # of this turn of the loop
+        self._replies: list[Datagram] = []  # to be sent in this turn of the loop
         self._auth = auth
         self._authorizer = auth.authorizer()
         self._route = route
         self._realm = realm
         self._tasks: set[asyncio.Task[None]] = set()
         self._transactions = Transactions()
-        self._pending: set[SipRequest] = set()  # those that have no reply so far
+        self._pending: set[SipRequest] = set()  # the requests without a reply so far
         self._pending_size = 0  # bytes
         self._loop = asyncio.get_running_loop()
         name = sock.getsockname()
@@ -125,26 +136,30 @@ class Host:
         self._closed = False
         self._sparing = Sparing(log)
         self._refusals = Refusals(logging.getLogger("auth_diameter.refused"))
-        self._unreadable = 0  # receiving failed so many times in a row
+        self._unreadable = 0  # number of failed receives in a row
         self._turns = Turns()
-        self._taken = 0  # routes that were begun in this turn of the loop
+        self._taken = 0  # number of routes begun in this turn of the loop
         self._reader: Callable[[], object] = self._read if route is None else self._read_all
         self._loop.add_reader(sock.fileno(), self._reader)
 
     @property
     def under_way(self) -> int:
-        """How many requests have no reply so far."""
+        """Number of requests without a reply so far."""
         return len(self._pending)
 
     def use_route(self, route: Route) -> None:
-        """Another script for the requests to come; those under way end with theirs."""
+        """Sets another route for new requests; those under way end with the route they began with."""
         assert self._route is not None
         self._route = route
 
     # ------------------------------------------------------------------ requests
 
     def _read(self) -> int:
-        """Serves what has come, up to 64 datagrams; how many there were."""
+        """Receives and serves up to 64 datagrams.
+
+        Returns:
+            The number of datagrams.
+        """
         try:
             datagrams = self._datagrams.receive()
         except OSError as error:
@@ -157,25 +172,32 @@ class Host:
         for datagram in datagrams:
             try:
                 self._handle(datagram, now, full)
-            except Exception as error:  # noqa: BLE001 - one datagram must not end the service of all others
+            except Exception as error:  # noqa: BLE001 - one datagram must not hold up the others
                 self._sparing.exception(error, now, "a request could not be handled")
         return len(datagrams)
 
     def _read_all(self) -> None:
-        """The same for all that has come: a route may take long, and what is to be refused shall not wait."""
+        """Receives and serves all queued datagrams.
+
+        A route may keep the loop for long, so requests that are to be refused must not wait in the kernel's
+        queue.
+        """
         self._taken = 0
         for _ in range(_MOST_READS):
             if not self._read():
                 break
         if self._taken:
-            # Called behind all that the requests of this turn are to do first.
+            # Runs after the first step of each route of this turn.
             self._loop.call_soon(self._end_turn, self._taken, self._loop.time())
 
     def _end_turn(self, taken: int, began: float) -> None:
         self._turns.ended(taken, self._loop.time() - began)
 
     def _rest(self, error: OSError) -> None:
-        """An error of the socket may be that of one datagram. Where it stays, reading must not spin."""
+        """Logs a failed receive; pauses reading if the one before failed as well.
+
+        A single error may concern a single datagram. If it persists, the loop must not spin.
+        """
         self._sparing.warning(error.errno, self._loop.time(), "receiving: %s", error.strerror)
         self._unreadable += 1
         if self._unreadable > 1 and not self._closed:
@@ -194,11 +216,11 @@ class Host:
             if error.request is not None:
                 self._send(error.request.reply(error.status, REASONS[error.status]), error.request)
             return
-        # An ACK is no transaction: each one that comes answers a reply that was sent once more.
+        # An ACK has no transaction of its own: each ACK belongs to one copy of a retransmitted reply.
         if not request.is_ack_or_cancel or request.method != "ACK":
             again = self._transactions.begin(request, now)
             if again is not None:
-                # RFC 3261, 17.2.2: the same reply, and until there is one, nothing.
+                # RFC 3261, 17.2.2: the same reply again; nothing as long as there is none.
                 self.retransmissions += 1
                 if again[0]:
                     self._queue(again)
@@ -207,7 +229,7 @@ class Host:
         self._pending_size += request.data_size
         try:
             self._judge(request, now, full)
-        except Exception as error:  # noqa: BLE001 - it is answered, and not under way for ever
+        except Exception as error:  # noqa: BLE001 - the request must get a reply
             self._sparing.exception(error, now, "a request could not be handled")
             self._answer(request, request.reply(500, REASONS[500]))
 
@@ -238,7 +260,7 @@ class Host:
             self._conclude(request, outcome)
 
     def _has_room(self) -> bool:
-        """For one more route."""
+        """Whether one more route may run."""
         return (
             self._taken < self._turns.room
             and len(self._tasks) < _MOST_ROUTES
@@ -246,7 +268,7 @@ class Host:
         )
 
     def _conclude(self, request: SipRequest, decision: Decision) -> None:
-        """The default route's end: 200 to what is let through, else the decision's own reply."""
+        """Ends the default route: a 200 for a request that is let through, else the reply of the decision."""
         if decision:
             self._answer(request, self._let_in(request, decision))
             return
@@ -271,26 +293,26 @@ class Host:
                     self._note(request, result)
                 result, most = _challenged(request, result)
             if result is not None and not isinstance(result, bytes | bytearray | memoryview):
-                # Not the value itself, which may be of a request's credentials.
+                # Not the value itself, which may contain credentials.
                 kind = type(result).__name__
                 raise TypeError(f"request_route returned {kind}, not bytes, a Decision or None")
             reply = bytes(result) if result is not None else b""
         except asyncio.CancelledError:
             reply = request.reply(500, REASONS[500])
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - nor a sys.exit() in a script
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - sys.exit() in a script must not end the server
             self._sparing.exception(error, self._loop.time(), "the route script failed")
             reply = request.reply(500, REASONS[500])
         self._answer(request, reply, most)
 
     def _note(self, request: SipRequest, decision: Decision) -> None:
-        """Logs what is not let through, but for a challenge, which is how everybody begins."""
+        """Logs a refusal, but not a challenge, with which every authentication begins."""
         cause = decision.cause
         if cause is Cause.CHALLENGED or self._closed:
             return
         if cause in _TROUBLES:
             self._sparing.warning(cause, self._loop.time(), "%s", cause.value)
             return
-        # Whoever sends datagrams can write any source on them.
+        # proven=False: the source of a datagram can be forged.
         source = request.source[0] if request.source is not None else ""
         account = account_of(decision.username, decision.realm)
         self._refusals.note(account, source, cause.name, False, self._loop.time())
@@ -298,10 +320,12 @@ class Host:
     # ------------------------------------------------------------------ replies
 
     def _answer(self, request: SipRequest, reply: bytes, most: int = 0) -> None:
-        """The end of a request, with b"" for no reply; an end that comes too late is dropped.
+        """Ends a request with its reply; does nothing if the request has ended already.
 
         Args:
-            most: bytes that the reply may have in any case, see `_send`.
+            request: the request.
+            reply: the reply; b"": none.
+            most: bytes that the reply may always have, see `_send`.
         """
         try:
             self._pending.remove(request)
@@ -314,10 +338,18 @@ class Host:
             self._idle.set()
 
     def _send(self, reply: bytes, request: SipRequest, most: int = 0) -> Datagram:
-        """Sends a reply, b"" for none; what was sent, and where to.
+        """Sends a reply, unless it is too large for its request.
 
-        In its place goes a small one or none where it must not be sent: who was not let through gets
-        twice the bytes of his request, or `most` where that is more.
+        A request that was not let through gets at most twice its own bytes, or `most` if that is more. A
+        larger reply is replaced by a short 400, or by nothing.
+
+        Args:
+            reply: the reply; b"": none.
+            request: the request.
+            most: bytes that the reply may always have.
+
+        Returns:
+            The reply that was sent, and its address.
         """
         if len(reply) > max(_AMPLIFICATION * request.data_size, most) and request.authorized is None:
             self.oversize += 1
@@ -335,7 +367,7 @@ class Host:
         return addressed
 
     def _queue(self, addressed: Datagram) -> None:
-        """It leaves in this turn of the loop, together with all others."""
+        """Has a reply sent in this turn of the loop, together with the others."""
         if not self._replies:
             self._loop.call_soon(self._flush)
         self._replies.append(addressed)
@@ -343,21 +375,21 @@ class Host:
     def _flush(self) -> None:
         replies, self._replies = self._replies, []
         if not self._closed:
-            # What the kernel refuses is lost, as UDP loses it elsewhere: the client asks again.
+            # A reply that the kernel refuses is lost, as on the network: the client retransmits.
             self.replied += self._datagrams.send(replies)
 
-    # ------------------------------------------------------------------ end
+    # ------------------------------------------------------------------ closing
 
     async def aclose(self) -> None:
-        """Serves what has come, lets it end for a second, and closes the socket.
+        """Serves the queued datagrams, lets requests end for a second, and closes the socket.
 
-        What comes meanwhile gets 503 with Retry-After, and so does what has not ended by then.
+        Requests that come meanwhile get a 503 with Retry-After, and so do those that have not ended by then.
         """
         if self._draining:
             return
         until = self._loop.time() + _BACKLOG
         while self._read() and self._loop.time() < until:
-            await asyncio.sleep(0)  # what others have to do comes in between, such as answers of DISC
+            await asyncio.sleep(0)  # other callbacks run in between, such as those for answers of DISC
         self._draining = True
         if self._pending:
             self._idle = asyncio.Event()
@@ -378,11 +410,17 @@ class Host:
 
 
 async def serve(auth: AsyncAuthDiameter, host: str, port: int, route: Route | None = None) -> Host:
-    """Serves SIP on UDP `host`:`port` (port 0: any free one), IPv4 or IPv6, until `Host.aclose`.
+    """Serves SIP on UDP `host`:`port` until `Host.aclose`.
+
+    Args:
+        auth: the client that asks DISC.
+        host: a name, an IPv4 or an IPv6 address.
+        port: the port; 0: any free one.
+        route: the route script's function; None: the default route.
 
     Raises:
         OSError: the address cannot be bound.
     """
-    # A name may have to be asked for, and that takes its time.
+    # In a thread, since the lookup of a name may take long.
     [sock] = await asyncio.get_running_loop().run_in_executor(None, bind, host, port)
     return Host(sock, auth, route)

@@ -1,38 +1,40 @@
-"""How many requests a turn of the loop may take on, so that none waits for long: measured, without I/O.
+"""A limit on the routes that a turn of the loop begins, so that no request waits long; without I/O.
 
-A route may compute, and meanwhile nothing is read: what comes waits as long as all that was taken on before
-takes. So as many are taken on as run in less than a tenth of a second, by what one took in the turns before,
-and the others are refused at once. Those wait for one turn, and those that are taken on for a few: one in
-the kernel, one of their own, and one for each time that they wait for something.
+A route may compute, and nothing is read meanwhile: a new request waits until all routes of the turn have let
+go of the loop. So a turn begins as many routes as run in less than a tenth of a second, by the measured time
+of one in the turns before. Further requests are refused at once. A refused request waits one turn. A request
+that is accepted waits a few turns: one in the kernel, one of its own, and one for each await in its route.
 
-Time in which a route waits does not count, only time in which it keeps the loop.
+Only the time in which a route keeps the loop counts, not the time in which it awaits something.
 """
 
 from __future__ import annotations
 
-_TURN = 0.08  # seconds that a turn may take: a few of them are less than T1, after which telephones ask again
-_LEAST = 16  # requests that a turn takes on however long they take
+_TURN = 0.08  # seconds that a turn may take; a few of them are less than T1, the first retransmission timer
+_LEAST = 16  # requests that a turn always accepts
 
 
 class Turns:
-    """Attributes:
-    room: how many requests the next turn may take on.
+    """The limit on the requests of a turn.
+
+    Attributes:
+        room: number of requests that the next turn may accept.
     """
 
     __slots__ = ("_each", "room")
 
     def __init__(self) -> None:
-        self.room = 1 << 30  # nothing is known yet
+        self.room = 1 << 30  # no limit before the first measurement
         self._each = 0.0
 
     def ended(self, taken: int, took: float) -> None:
-        """A turn is over.
+        """Recomputes `room` after a turn.
 
         Args:
-            taken: requests that it took on, one or more.
-            took: seconds until all of them let go of the loop.
+            taken: number of requests that the turn accepted, at least one.
+            took: seconds until all of their routes let go of the loop.
         """
         before, self._each = self._each, took / taken
-        # The better of two turns: a moment in which this process did not run is no measure.
+        # The better of two turns: in one of them this process may not have run.
         each = min(before, self._each) if before else self._each
         self.room = max(_LEAST, int(_TURN / max(each, 1e-9)))

@@ -1,10 +1,11 @@
-"""Processes that share one address: their parent binds, forks, starts again what dies, and ends all.
+"""Processes that share one address: their parent binds it, forks them, restarts those that die, and ends all.
 
-The parent keeps the socket of each worker open, so what comes for one that has died waits for its
-successor. SIGHUP it passes on to them, once it has read anew itself what their successors get. It blocks
-the signals it lives by and takes them one by one; it has no threads and no event loop, for those do not
-survive a fork. A worker sees that it shall end, or that its parent is gone, by the end of a pipe that only
-the parent can write to.
+The parent keeps the socket of each worker open. So datagrams for a worker that has died wait for its
+successor. On SIGHUP the parent first reloads what later workers inherit, and then passes the signal on.
+
+The parent blocks the signals that it handles, and waits for them one by one. It has no threads and no event
+loop, since those do not survive a fork. Each worker holds the reading end of a pipe of the parent. It ends
+when the parent closes the pipe, or is gone.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from auth_diameter._core import Error
 
 log = logging.getLogger("auth_diameter.workers")
 
-_PATIENCE = 1.7  # seconds that workers have to end by themselves
-_PAUSE = 1.0  # seconds from one start of a worker to its next, so that one that always dies does no harm
+_PATIENCE = 1.7  # seconds that workers have to end before they are killed
+_PAUSE = 1.0  # seconds at least between two starts of a worker, in case it dies each time
 _STOP = (signal.SIGTERM, signal.SIGINT)
 
 Work = Callable[[socket.socket, int, Callable[[], object]], int]
@@ -35,28 +36,29 @@ class Workers:
 
     Args:
         sockets: one for each worker.
-        work: a worker's whole life, run in its own process: ``work(sock, parent, up)`` calls `up` when it
+        work: runs the whole life of a worker in its process. ``work(sock, parent, up)`` calls `up` once it
             serves `sock`, ends when the file descriptor `parent` becomes readable, and returns the exit
             status.
-        read_anew: what SIGHUP leads to: whether the workers are to do the same.
+        read_anew: reloads what later workers inherit, on SIGHUP; returns whether the workers are to reload,
+            too.
     """
 
     def __init__(self, sockets: Sequence[socket.socket], work: Work, read_anew: Callable[[], bool]) -> None:
         self._sockets = sockets
         self._work = work
         self._read_anew = read_anew
-        self._numbers: dict[int, int] = {}  # of those that live, by process id
+        self._numbers: dict[int, int] = {}  # number of each live worker, by process id
         self._started = [0.0] * len(sockets)
-        self._due: dict[int, float] = {}  # when to start those again that died
+        self._due: dict[int, float] = {}  # when to restart each worker that died, by its number
         self._parent, self._alive = os.pipe()
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # whoever started us may have ignored it
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # it may be inherited as ignored
         self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, (*_STOP, signal.SIGCHLD, signal.SIGHUP))
 
     def start(self) -> None:
-        """Starts all; returns when they serve.
+        """Starts all workers; returns when they serve.
 
         Raises:
-            Error: one cannot.
+            Error: a worker cannot start.
         """
         for number in range(len(self._sockets)):
             if not self._fork(number):
@@ -64,8 +66,8 @@ class Workers:
                 raise Error(f"worker {number} did not start")
 
     def run(self) -> None:
-        """Keeps them alive until SIGTERM or SIGINT; a second one ends them at once."""
-        if signals.take_hup():  # it came before it was blocked
+        """Restarts workers that die until SIGTERM or SIGINT; a second signal kills them at once."""
+        if signals.take_hup():  # it came before the signal was blocked
             self._pass_on()
         while (came := self._wait(min(self._due.values(), default=None))) not in _STOP:
             if came == signal.SIGHUP:
@@ -87,7 +89,11 @@ class Workers:
                 os.kill(pid, signal.SIGHUP)
 
     def _fork(self, number: int) -> bool:
-        """Starts one. Whether it serves; where it does not, it has ended."""
+        """Starts a worker.
+
+        Returns:
+            Whether it serves; if not, it has ended.
+        """
         reader, writer = os.pipe()
         self._started[number] = time.monotonic()
         sys.stdout.flush()
@@ -103,7 +109,7 @@ class Workers:
         return serves
 
     def _live(self, number: int, writer: int) -> None:
-        """A worker, from fork to end."""
+        """Runs a worker in its process, from fork to exit."""
         status = 1
         try:
             signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
@@ -114,10 +120,10 @@ class Workers:
         except Exception:
             log.exception("worker %d failed", number)
         finally:
-            os._exit(status)  # the parent's own exit is not ours to do
+            os._exit(status)  # without the parent's exit handlers
 
     def _wait(self, until: float | None) -> int:
-        """The next signal; 0 where none has come until then."""
+        """Waits for the next signal; returns 0 if none comes before `until`."""
         awaited = (*_STOP, signal.SIGCHLD, signal.SIGHUP)
         if until is None:
             return signal.sigwaitinfo(awaited).si_signo
@@ -125,7 +131,7 @@ class Workers:
         return found.si_signo if found is not None else 0
 
     def _reap(self) -> list[tuple[int, str]]:
-        """Those that have ended since the last time, and how."""
+        """The process ids of workers that have ended since the last call, and how they ended."""
         found = []
         for pid in self._numbers:
             ended, status = os.waitpid(pid, os.WNOHANG)

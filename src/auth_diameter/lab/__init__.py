@@ -1,1 +1,1 @@
-"""What is for trying out: the demo and its telephone."""
+"""For trying the package out: the demo and its SIP user agent client."""

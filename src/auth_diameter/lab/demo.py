@@ -1,7 +1,7 @@
 """``auth-diameter demo``: DISC, a SIP server and a telephone on loopback, with all their messages.
 
-Everything is real: the telephone speaks SIP over UDP to a host with a route, which asks DISC over TCP
-by way of a tap that only looks on.
+Nothing is simulated. The telephone sends SIP over UDP to a server with a route, which asks DISC over TCP. A
+tap between server and DISC records the messages.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from auth_diameter.store.accounts import Accounts
 from auth_diameter.store.sqlite import SqliteStore
 
 _ACCOUNT = "alice@siphub.net"
-_PASSWORD = "wonderland"  # noqa: S105 - the demo's own, for a database that it throws away
+_PASSWORD = "wonderland"  # noqa: S105 - for a database that the demo deletes
 _GROUP = "voicemail"
 _WIDTH = 36  # columns between two lifelines
 _PATIENCE = 3.0  # seconds that the telephone waits for a reply
@@ -38,7 +38,7 @@ _RESPONSE, _CHALLENGE, _SERVICE_TYPE, _RESULT_CODE, _GROUP_AVP = 401, 402, 404, 
 
 
 async def request_route(request: SipRequest, auth: AsyncAuthDiameter) -> Decision | bytes:
-    """The demo's route: register, or call into a group's service."""
+    """The demo's route: a REGISTER, or a call that only members of a group may make."""
     if request.method == "REGISTER":
         decision = await auth.diameter_www_authorize(request, "$fd")
     else:
@@ -52,7 +52,14 @@ async def request_route(request: SipRequest, auth: AsyncAuthDiameter) -> Decisio
 
 @dataclass
 class Arrow:
-    """One message between two lifelines: 0 UAC, 1 SIP server, 2 DISC."""
+    """One message between two lifelines: 0 UAC, 1 SIP server, 2 DISC.
+
+    Attributes:
+        source: lifeline of the sender.
+        target: lifeline of the receiver.
+        label: the message in a few words.
+        whole: the message as text.
+    """
 
     source: int
     target: int
@@ -61,7 +68,12 @@ class Arrow:
 
 
 class Tap:
-    """Passes the connection between SIP server and DISC on and notes every message."""
+    """A TCP proxy between SIP server and DISC that records every message.
+
+    Args:
+        target: (host, port) of DISC.
+        arrows: list to which the messages are appended.
+    """
 
     def __init__(self, target: tuple[str, int], arrows: list[Arrow]) -> None:
         self._target = target
@@ -71,7 +83,11 @@ class Tap:
         self._server: asyncio.Server | None = None
 
     async def start(self) -> tuple[str, int]:
-        """Listens on a free port; its address."""
+        """Listens on a free port.
+
+        Returns:
+            The (host, port).
+        """
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         host, port = self._server.sockets[0].getsockname()[:2]
         return host, port
@@ -101,7 +117,7 @@ class Tap:
         writer.close()
 
     async def aclose(self) -> None:
-        """Cuts everything off."""
+        """Closes all connections."""
         if self._server is not None:
             self._server.close()
         for task in list(self._tasks):
@@ -126,7 +142,11 @@ def _label(message: Message) -> str:
 
 
 class Telephone(asyncio.DatagramProtocol):
-    """A UAC: sends a request, waits for its reply."""
+    """A UAC that sends a request and waits for its reply.
+
+    Args:
+        arrows: list to which the messages are appended.
+    """
 
     def __init__(self, arrows: list[Arrow]) -> None:
         self._arrows = arrows
@@ -134,18 +154,24 @@ class Telephone(asyncio.DatagramProtocol):
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The socket is there."""
+        """Keeps the transport."""
         self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        """A reply came."""
+        """Queues a reply for `ask`."""
         self._replies.put_nowait(data)
 
     async def ask(self, method: str, uri: str, credentials: tuple[str, str] | None, cseq: int) -> Reply:
-        """Sends a request; its reply.
+        """Sends a request and waits for its reply.
+
+        Args:
+            method: the method.
+            uri: the Request-URI.
+            credentials: name and value of a header field; None: no credentials.
+            cseq: the CSeq number.
 
         Raises:
-            TimeoutError: none came.
+            TimeoutError: no reply came.
         """
         assert self._transport is not None
         local = self._transport.get_extra_info("sockname")[:2]
@@ -169,7 +195,15 @@ class Telephone(asyncio.DatagramProtocol):
 
 
 async def play(console: Console, full: bool = False) -> int:
-    """Plays all scenes and prints their ladders. 0: every step went as it should; 1: one did not."""
+    """Plays all scenes and prints their ladders.
+
+    Args:
+        console: where to print.
+        full: whether to print every message whole.
+
+    Returns:
+        The exit status: 0 if every reply was the expected one, else 1.
+    """
     arrows: list[Arrow] = []
     failed = 0
     with tempfile.TemporaryDirectory(prefix="auth-diameter-") as folder:
@@ -235,7 +269,15 @@ async def play(console: Console, full: bool = False) -> int:
 
 @dataclass(frozen=True)
 class Scene:
-    """What the telephone does, and the SIP statuses it should see."""
+    """A request of the telephone, and the statuses it should get.
+
+    Attributes:
+        title: the scene in a few words.
+        method: the method.
+        uri: the Request-URI.
+        password: the password, right or wrong.
+        expected: the status of each reply, in order.
+    """
 
     title: str
     method: str

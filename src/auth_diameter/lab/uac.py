@@ -1,4 +1,4 @@
-"""The other side, a SIP user agent client that answers challenges: for the demo, the bench and tests."""
+"""The messages of a SIP user agent client that answers challenges: for the demo, the benchmark and tests."""
 
 from __future__ import annotations
 
@@ -22,12 +22,19 @@ def authorization(
     qop: str | None = "auth",
     userhash: bool = False,
 ) -> str:
-    """The value of an Authorization header that answers `challenge` (RFC 7616, 3.4), str.
+    """The value of an Authorization header field that answers `challenge` (RFC 7616, 3.4).
 
     Args:
-        nc: how many requests have used the nonce, this one included.
-        qop: what to choose where it is offered, else the first that is; None: none, as RFC 2069.
-        userhash: whether the username goes hashed (RFC 7616, 3.4.4).
+        challenge: the challenge.
+        username: the username.
+        password: the password.
+        method: the method of the request.
+        uri: the digest URI, mostly the Request-URI.
+        nc: nonce count: the number of requests with this nonce, this one included.
+        cnonce: the client nonce; None: a random one.
+        body: the body of the request, which is hashed for auth-int.
+        qop: the qop to choose if it is offered, else the first one offered; None: no qop, as in RFC 2069.
+        userhash: whether the username is sent hashed (RFC 7616, 3.4.4).
     """
     hashed = ha1(username, challenge.realm, password, challenge.algorithm)
     fields = [
@@ -71,14 +78,20 @@ def _name(challenge: Challenge, username: str, hashed: bool) -> str:
 
 @dataclass(slots=True)
 class Reply:
-    """A SIP response as far as a client of digest needs it."""
+    """A SIP response, as far as a digest client needs it.
+
+    Attributes:
+        status: the status code.
+        reason: the reason phrase.
+        headers: name and value of each header field, in order.
+    """
 
     status: int
     reason: str
-    headers: list[tuple[str, str]] = field(repr=False)  # a challenge may be among them
+    headers: list[tuple[str, str]] = field(repr=False)  # no challenge in a repr
 
     def header(self, name: str) -> str | None:
-        """The first header of that name, in any case; None where there is none."""
+        """The value of the first header field of that name, in any case; None: there is none."""
         return next((value for key, value in self.headers if key.lower() == name.lower()), None)
 
     def challenges(self) -> list[Challenge]:
@@ -87,15 +100,15 @@ class Reply:
         return [Challenge.parse(value) for name, value in self.headers if name.lower() in names]
 
     def challenge(self) -> Challenge | None:
-        """The first of `challenges`; None where there is none."""
+        """The first of `challenges`; None: there is none."""
         return next(iter(self.challenges()), None)
 
 
 def parse_reply(data: bytes) -> Reply:
-    """Reads a SIP response that this package made.
+    """Parses a SIP response of this package.
 
     Raises:
-        ParseError: it is none.
+        ParseError: `data` is no SIP response.
     """
     head, _, _ = data.partition(b"\r\n\r\n")
     first, *lines = head.decode("utf-8", "surrogateescape").split("\r\n")
@@ -118,7 +131,18 @@ def make_request(
     cseq: int = 1,
     headers: Sequence[tuple[str, str]] = (),
 ) -> bytes:
-    """A SIP request of `account` (``user@domain``) as a telephone sends it, bytes."""
+    """Makes a SIP request as a telephone sends it.
+
+    Args:
+        method: the method.
+        uri: the Request-URI.
+        account: ``user@domain`` of From.
+        to: the URI of To; None: the account.
+        local: (host, port) of the telephone.
+        call_id: the Call-ID; None: a random one.
+        cseq: the CSeq number.
+        headers: further header fields, as (name, value).
+    """
     host = f"[{local[0]}]" if ":" in local[0] else local[0]
     token = secrets.token_hex(6)
     lines = [

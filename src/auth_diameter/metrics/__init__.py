@@ -1,4 +1,4 @@
-"""What a process has counted, for Prometheus."""
+"""The counters of a process, for Prometheus."""
 
 from auth_diameter.metrics.collectors import client, disc, host
 from auth_diameter.metrics.exporter import Exporter, bind

@@ -1,14 +1,13 @@
-"""What a process has counted, for Prometheus: read when it asks, so that no request pays for it.
+"""The counters of a process as collectors for Prometheus; read on each scrape, so that requests do not pay.
 
-The programs have it with ``--metrics``. A program of one's own registers a collector where it has its
-other metrics::
+The programs serve them with ``--metrics``. Other programs register a collector beside their own metrics::
 
     from prometheus_client import REGISTRY
     from auth_diameter import metrics
 
     REGISTRY.register(metrics.client(auth))            # an AuthDiameter or AsyncAuthDiameter
 
-It needs the package prometheus-client, which ``pip install 'auth-diameter[server]'`` brings along.
+This needs the package prometheus-client, which ``pip install 'auth-diameter[server]'`` installs.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ class _Collector(Collector):
 
 
 def client(auth: AuthDiameter | AsyncAuthDiameter) -> Collector:
-    """The metrics of a client: its decisions, its questions, and how each DISC is."""
+    """The metrics of a client: its decisions, its questions, and the state of each DISC."""
 
     def read() -> Iterator[Metric]:
         yield _counts(
@@ -106,7 +105,7 @@ def client(auth: AuthDiameter | AsyncAuthDiameter) -> Collector:
 
 
 def host(served: Host) -> Collector:
-    """The metrics of a SIP/UDP host, beside those of its client."""
+    """The metrics of a SIP/UDP server; its client has its own, see `client`."""
 
     def read() -> Iterator[Metric]:
         yield _count("auth_diameter_sip_datagrams_total", "Datagrams that came", served.received)
@@ -137,7 +136,7 @@ def host(served: Host) -> Collector:
 
 
 def disc(server: Disc, listener: Listener) -> Collector:
-    """The metrics of a DISC."""
+    """The metrics of a DISC: its answers and its connections."""
     from auth_diameter.disc.admission import ConnectionEvent
     from auth_diameter.verifier.outcome import Outcome
 

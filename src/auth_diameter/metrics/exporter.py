@@ -1,4 +1,4 @@
-"""The metrics over HTTP: ``GET /metrics``, for the programs."""
+"""The HTTP server of the programs for ``GET /metrics``."""
 
 from __future__ import annotations
 
@@ -13,14 +13,19 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from prometheus_client import CollectorRegistry, ProcessCollector, make_wsgi_app
 from prometheus_client.registry import Collector
 
-_PATIENCE = 10.0  # seconds for a client that says nothing, so that it does not keep a thread for ever
-_PAUSE = 0.1  # seconds until the next try when there is no descriptor for one more
+_PATIENCE = 10.0  # seconds for a client to send its request, so that it cannot keep a thread for ever
+_PAUSE = 0.1  # seconds until the next accept, when no file descriptor is left
 _BACKLOG = 16
-_MOST_CONNECTIONS = 16  # at a time, each with a thread of its own; Prometheus has one
+_MOST_CONNECTIONS = 16  # at a time, each in a thread of its own; Prometheus needs one
 
 
 def bind(address: str, port: int, count: int = 1) -> list[socket.socket]:
-    """Sockets for `Exporter` on so many ports in a row, from `port` on; of 0, on any free ones.
+    """Binds listening sockets for `Exporter`.
+
+    Args:
+        address: a name or an address.
+        port: the port of the first socket, the others follow in a row; 0: any free ports.
+        count: number of sockets.
 
     Raises:
         OSError: one cannot be bound.
@@ -47,49 +52,54 @@ class _Handler(WSGIRequestHandler):
     timeout = _PATIENCE
 
     def log_message(self, format: str, *args: object) -> None:
-        """Says nothing: Prometheus asks every few seconds."""
+        """Logs nothing: Prometheus asks every few seconds."""
 
 
 class _Server(ThreadingMixIn, WSGIServer):
-    """One that strangers who say nothing, slowly or often, can neither fill nor keep busy."""
+    """A server that slow or frequent clients can neither fill nor keep busy."""
 
     daemon_threads = True
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        self._open: list[socket.socket] = []  # the oldest first
+        self._open: list[socket.socket] = []  # the oldest connection first
         self._lock = threading.Lock()
         super().__init__(*arguments, **options)
 
     def get_request(self) -> tuple[socket.socket, Any]:
-        """The next connection."""
+        """Accepts the next connection."""
         try:
             return super().get_request()
         except OSError:
-            # Where no descriptor is left for it, the kernel reports it again at once.
+            # Without a free file descriptor the kernel would report the connection again at once.
             time.sleep(_PAUSE)
             raise
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Answers it, in a thread. The oldest gives way where there are too many: it is the most doubtful."""
+        """Serves a connection in a thread; closes the oldest one if there are too many."""
         with self._lock:
             self._open.append(request)
             if len(self._open) > _MOST_CONNECTIONS:
-                with contextlib.suppress(OSError):  # it is over already
+                with contextlib.suppress(OSError):  # it has ended already
                     self._open.pop(0).shutdown(socket.SHUT_RDWR)
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
-        """It is answered, or cannot be."""
-        with self._lock, contextlib.suppress(ValueError):  # it gave way
+        """Closes a connection after its reply, or a failure."""
+        with self._lock, contextlib.suppress(ValueError):  # it was closed to make room
             self._open.remove(request)
         super().shutdown_request(request)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Who hung up, or said nothing, has nothing to do with us."""
+        """Ignores a client that closed the connection, or sent no request."""
 
 
 class Exporter:
-    """Answers ``GET /metrics`` on a socket of `bind`, in a thread that does not outlive the process."""
+    """Serves ``GET /metrics`` in a daemon thread, which ends with the process.
+
+    Args:
+        sock: a listening socket, see `bind`.
+        collectors: the metrics, besides those of the process (memory, CPU, file descriptors).
+    """
 
     def __init__(self, sock: socket.socket, *collectors: Collector) -> None:
         registry = CollectorRegistry()
@@ -106,6 +116,6 @@ class Exporter:
         threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True).start()
 
     def close(self) -> None:
-        """Ends it, and closes the socket; takes up to half a second."""
+        """Stops the server and closes the socket; takes up to half a second."""
         self._server.shutdown()
         self._server.server_close()
