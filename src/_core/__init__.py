@@ -8,7 +8,7 @@ parsers.
 from __future__ import annotations
 
 from auth_diameter._core.auth.answer import Answer
-from auth_diameter._core.auth.decision import Decision
+from auth_diameter._core.auth.decision import Decision, lets_in
 from auth_diameter._core.auth.question import Question, authentication, group_check
 from auth_diameter._core.auth.verdict import Part, Service, Verdict
 from auth_diameter._core.diameter.avp import Avp
@@ -82,6 +82,7 @@ __all__ = [
     "format_message",
     "group_check",
     "ha1",
+    "lets_in",
     "md5_lanes",
     "message_length",
     "question_room",

@@ -1,7 +1,11 @@
 from collections.abc import Sequence
 from typing import final
 
+from auth_diameter._core.auth.answer import Answer
+from auth_diameter._core.auth.question import Question
 from auth_diameter.decision import Cause
+
+def lets_in(question: Question, answer: Answer) -> bool: ...
 
 @final
 class Decision:

@@ -2,6 +2,32 @@
 
 cimport cython
 
+from auth_diameter._core.auth.answer cimport Answer
+from auth_diameter._core.auth.question cimport Question
+
+from auth_diameter._core.auth.verdict import Verdict
+
+cdef object SUCCESS = Verdict.SUCCESS
+
+
+def lets_in(Question question not None, Answer answer not None):
+    """Whether an answer lets its request through: the credentials are right, or the user is a member.
+
+    A success lets nobody in that answers another service, or a question without credentials.
+
+    Args:
+        question: Question that was asked.
+        answer: Answer to it.
+
+    Returns:
+        bool.
+    """
+    if answer.fault is not None or answer.verdict is not SUCCESS:
+        return False
+    if answer.service is not None and answer.service is not question.service:
+        return False
+    return question.is_group_check or question.credentials is not None
+
 
 @cython.final
 @cython.freelist(1024)

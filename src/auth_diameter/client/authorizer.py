@@ -25,11 +25,11 @@ from auth_diameter._core import (
     Part,
     Penalties,
     Question,
-    Service,
     SipRequest,
     Verdict,
     authentication,
     group_check,
+    lets_in,
     question_room,
     quote,
 )
@@ -48,8 +48,7 @@ _MALFORMED: dict[str | None, Cause] = {"qop": Cause.MALFORMED_QOP, "response": C
 
 # Members of enums as module globals: in Python 3.11 the lookup on the class is slow.
 _AUTHORIZED, _CHALLENGED = Cause.AUTHORIZED, Cause.CHALLENGED
-_SUCCESS, _CHALLENGE = Verdict.SUCCESS, Verdict.CHALLENGE
-_AUTHENTICATION, _GROUP_CHECK = Service.AUTHENTICATION, Service.GROUP_CHECK
+_CHALLENGE = Verdict.CHALLENGE
 
 # These count as a wrong password, unless DISC refused another part of the credentials.
 _GUESSES = frozenset({Cause.RECHALLENGED, Cause.FORBIDDEN, Cause.UNKNOWN_ALGORITHM, Cause.UNKNOWN_QOP})
@@ -219,23 +218,10 @@ class Authorizer:
 
     def conclude(self, question: Question, answer: Answer, now: float) -> Decision:
         """The decision on a question that DISC answered; marks right credentials on the request."""
-        cause = cause_of(question, answer)
+        if not lets_in(question, answer):
+            return self._conclude_refusal(question, answer, now)
         if question.is_group_check:
-            return _decide_group(cause, question)
-        if cause is _AUTHORIZED:
-            return self._let_in(question, answer, now)
-        if question.attempt is not None:
-            self._end_attempt(question, cause in _GUESSES and answer.refused is None, now)
-        if cause is not _CHALLENGED and cause is not Cause.RECHALLENGED:
-            return _refuse(question, cause)
-        if self._watch is not None:
-            self._watch.challenged(question, answer.challenges, now)
-        role = PROXY if question.proxy else UAS
-        # RFC 8760, 2.4: one header field for each challenge, in the order of preference.
-        values = [value.decode("utf-8", "surrogateescape") for value in answer.challenges]
-        return _refuse(question, cause, role.status, tuple([(role.challenge, value) for value in values]))
-
-    def _let_in(self, question: Question, answer: Answer, now: float) -> Decision:
+            return _decide_group(Cause.MEMBER, question)
         credentials = question.credentials
         assert credentials is not None
         username = None
@@ -252,6 +238,22 @@ class Authorizer:
         if username is None:
             username = credentials.username
         return Decision(1, _AUTHORIZED, None, None, username, question.realm, headers)
+
+    def _conclude_refusal(self, question: Question, answer: Answer, now: float) -> Decision:
+        """The decision on a request that is not let in: a challenge or a refusal."""
+        cause = why_refused(question, answer)
+        if question.is_group_check:
+            return _decide_group(cause, question)
+        if question.attempt is not None:
+            self._end_attempt(question, cause in _GUESSES and answer.refused is None, now)
+        if cause is not _CHALLENGED and cause is not Cause.RECHALLENGED:
+            return _refuse(question, cause)
+        if self._watch is not None:
+            self._watch.challenged(question, answer.challenges, now)
+        role = PROXY if question.proxy else UAS
+        # RFC 8760, 2.4: one header field for each challenge, in the order of preference.
+        values = [value.decode("utf-8", "surrogateescape") for value in answer.challenges]
+        return _refuse(question, cause, role.status, tuple([(role.challenge, value) for value in values]))
 
     def _end_attempt(self, question: Question, wrong: bool, now: float) -> None:
         """Counts the verdict on credentials, or that there was none, for their user and source."""
@@ -301,26 +303,23 @@ class Authorizer:
         return refuse(request, Cause.OVERLOADED, self._unavailable_status, self._unavailable_headers)
 
 
-def cause_of(question: Question, answer: Answer) -> Cause:
-    """What an answer means for the request; only AUTHORIZED and MEMBER let it through."""
+def why_refused(question: Question, answer: Answer) -> Cause:
+    """Why an answer does not let its request through; `lets_in` has decided that."""
     verdict, credentials = answer.verdict, question.credentials
     if answer.fault is not None:
         return Cause.DISC_UNUSABLE
+    if verdict is Verdict.SUCCESS:  # of another service, or of no credentials that could be right
+        is_unusable = question.is_group_check or credentials is not None
+        return Cause.DISC_UNUSABLE if is_unusable else Cause.DISC_REFUSED
+    if verdict is Verdict.FAILURE:
+        return Cause.DISC_REFUSED
     if question.is_group_check:
-        if verdict is _SUCCESS:
-            return Cause.MEMBER if answer.service in (None, _GROUP_CHECK) else Cause.DISC_UNUSABLE
-        return Cause.DISC_REFUSED if verdict is Verdict.FAILURE else Cause.NOT_MEMBER
-    if verdict is _SUCCESS:
-        if credentials is None:
-            return Cause.DISC_REFUSED  # no credentials were sent that could be right
-        return _AUTHORIZED if answer.service in (None, _AUTHENTICATION) else Cause.DISC_UNUSABLE
+        return Cause.NOT_MEMBER
     if verdict is _CHALLENGE:
         if not answer.challenges:
             return Cause.DISC_UNUSABLE
         is_first = credentials is None or any(map(_is_stale, answer.challenges))
         return _CHALLENGED if is_first else Cause.RECHALLENGED
-    if verdict is Verdict.FAILURE:
-        return Cause.DISC_REFUSED
     if credentials is None:
         return Cause.REALM_NOT_SERVED if verdict is Verdict.REJECTED else Cause.FORBIDDEN
     return Cause.PENALIZED if answer.refused is Part.SOURCE else _why_forbidden(credentials)
