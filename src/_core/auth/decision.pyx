@@ -5,9 +5,9 @@ cimport cython
 from auth_diameter._core.auth.answer cimport Answer
 from auth_diameter._core.auth.question cimport Question
 
-from auth_diameter._core.auth.verdict import Verdict
+from auth_diameter._core.auth.verdict import Service, Verdict
 
-cdef object SUCCESS = Verdict.SUCCESS
+cdef object SUCCESS = Verdict.SUCCESS, AUTHENTICATION = Service.AUTHENTICATION, GROUP_CHECK = Service.GROUP_CHECK
 
 
 def lets_in(Question question not None, Answer answer not None):
@@ -24,8 +24,9 @@ def lets_in(Question question not None, Answer answer not None):
     """
     if answer.fault is not None or answer.verdict is not SUCCESS:
         return False
-    if answer.service is not None and answer.service is not question.service:
-        return False
+    if answer.service is not None:
+        if answer.service is not (GROUP_CHECK if question.is_group_check else AUTHENTICATION):
+            return False
     return question.is_group_check or question.credentials is not None
 
 

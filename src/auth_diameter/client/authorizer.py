@@ -220,10 +220,9 @@ class Authorizer:
         """The decision on a question that DISC answered; marks right credentials on the request."""
         if not lets_in(question, answer):
             return self._conclude_refusal(question, answer, now)
-        if question.is_group_check:
-            return _decide_group(Cause.MEMBER, question)
         credentials = question.credentials
-        assert credentials is not None
+        if credentials is None:
+            return _decide_group(Cause.MEMBER, question)
         username = None
         if answer.user_name is not None and credentials.userhash:
             username = answer.user_name.decode("utf-8", "surrogateescape")
