@@ -17,7 +17,8 @@ from auth_diameter._core.sip.fields cimport (
     Address, Header, take_address,
 )
 from auth_diameter._core.sip.parse cimport (
-    METHOD_ACK, METHOD_CANCEL, METHOD_REGISTER, Line, find_credentials, parse_request, release_request,
+    METHOD_ACK, METHOD_CANCEL, METHOD_REGISTER, Line, find_credentials, identity, parse_request,
+    release_request,
 )
 from auth_diameter._core.sip.reply cimport new_reply
 from auth_diameter._core.sip.values cimport DEFAULT_EXPIRES, delta_seconds, new_address, new_binding, unfolded
@@ -198,6 +199,12 @@ cdef class SipRequest:
     def to_host(self):
         """The host of the URI in To, str, or None."""
         return text_of(self.m.to.host) if self.m.to.host.n else None
+
+    @property
+    def identity_host(self):
+        """The host of the user's URI, str, or None: To of a REGISTER, else From (RFC 3261, 10.2 and 22.1)."""
+        cdef const SipUri *uri = identity(&self.m)
+        return text_of(uri.host) if uri.host.n else None
 
     @property
     def request_host(self):

@@ -119,7 +119,7 @@ class Authorizer:
         Raises:
             ConfigError: `realm` has an unknown pseudo-variable.
         """
-        return self._authorize(request, realm, False, now)
+        return self._authorize(request, realm, now, proxy=False)
 
     def proxy_authorize(self, request: Request, realm: str, now: float) -> Question | Decision:
         """``diameter_proxy_authorize(realm)``: authenticates by Proxy-Authorization; a challenge is a 407.
@@ -129,9 +129,9 @@ class Authorizer:
         Raises:
             ConfigError: `realm` has an unknown pseudo-variable.
         """
-        return self._authorize(request, realm, True, now)
+        return self._authorize(request, realm, now, proxy=True)
 
-    def _authorize(self, request: Request, realm: str, proxy: bool, now: float) -> Question | Decision:
+    def _authorize(self, request: Request, realm: str, now: float, *, proxy: bool) -> Question | Decision:
         expand = compile_template(realm)
         if type(request) is not SipRequest:
             try:
@@ -140,8 +140,7 @@ class Authorizer:
                 return malformed(error)
         if request.is_ack_or_cancel:
             return Decision(1, Cause.BYPASSED)
-        # The user is that of To for a REGISTER, else that of From.
-        host = request.to_host if request.is_register else request.from_host
+        host = request.identity_host
         used = expand(request)
         if used == "":
             used = request.from_host if proxy else host

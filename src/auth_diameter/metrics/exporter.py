@@ -1,4 +1,8 @@
-"""The HTTP server of the programs for ``GET /metrics``."""
+"""The HTTP server of the programs for ``GET /metrics``.
+
+The standard library's server runs in threads of its own. So a scrape does not hold up the event loop, and no
+HTTP is parsed here. Only limits are added, because strangers may connect.
+"""
 
 from __future__ import annotations
 

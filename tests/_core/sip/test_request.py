@@ -43,7 +43,7 @@ def test_what_it_says() -> None:
     r = SipRequest(REGISTER, SOURCE)
     assert (r.method, r.request_uri, r.cseq) == ("REGISTER", "sip:siphub.net", 1)
     assert (r.from_uri, r.to_uri) == ("sip:alice@siphub.net", "sip:alice@siphub.net")
-    assert (r.from_host, r.to_host, r.request_host) == ("siphub.net",) * 3
+    assert (r.from_host, r.to_host, r.identity_host, r.request_host) == ("siphub.net",) * 4
     assert (r.tag("from"), r.tag("to")) == ("1928301774", None)
     assert (r.call_id, r.body, r.data_size) == ("a84b4c76e66710@pc33", b"", len(REGISTER))
     assert r.source == SOURCE
@@ -1054,3 +1054,14 @@ def test_slices_put_together(base: bytes, data: st.DataObject) -> None:
 def test_any_bytes(data: bytes) -> None:
     survives(data)
     survives(with_line(data))
+
+
+@pytest.mark.parametrize(("method", "host"), [("REGISTER", "to.example"), ("INVITE", "from.example")])
+def test_the_user_of_a_register_is_that_of_to(method: str, host: str) -> None:
+    """RFC 3261, 10.2: From is who registers, To whose address it is."""
+    r = SipRequest(
+        f"{method} sip:a.example SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\n"
+        "From: <sip:a@from.example>;tag=1\r\nTo: <sip:a@to.example>\r\n"
+        f"Call-ID: 1\r\nCSeq: 1 {method}\r\n\r\n".encode()
+    )
+    assert r.identity_host == host
