@@ -36,6 +36,8 @@ from auth_diameter.verifier.config import VerifierConfig
 
 log = logging.getLogger("auth_diameter.disc")
 
+_OPEN = "anybody who reaches %s may ask: name the networks of your SIP servers with --allow"
+
 
 @click.command()
 @listen_option(f"127.0.0.1:{DEFAULT_PORT}")
@@ -99,10 +101,7 @@ def disc(
                 metrics.Exporter(exports[0], metrics.disc(server, listener))
             addresses = " and ".join(show(*address) for address in listener.addresses)
             if not limits.allow and not all(ip_address(host).is_loopback for host, _ in listener.addresses):
-                log.warning(
-                    "anybody who reaches %s may ask: name the networks of your SIP servers with --allow",
-                    addresses,
-                )
+                log.warning(_OPEN, addresses)
             print(f"DISC listening on {addresses}, users from {db}", flush=True)
             await stop.wait()
             await listener.aclose()

@@ -6,8 +6,8 @@ import asyncio
 import logging
 import socket
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -32,6 +32,9 @@ from auth_diameter.commands.process import (
     read_anew,
     run_loop,
 )
+
+if TYPE_CHECKING:
+    from auth_diameter.host.route import Route
 
 _BY_HAND = ("diameter_client_host", "diameter_client_port", "peers")  # set by --disc
 
@@ -83,8 +86,6 @@ def serve(
     is then told no address either, unless --tell-source is given.
     """
     from auth_diameter.host.bind import bind
-    from auth_diameter.host.route import Route, load_route
-    from auth_diameter.host.server import Host
     from auth_diameter.host.workers import Workers
 
     if route is not None and realm is not None:
@@ -95,57 +96,98 @@ def serve(
         options["tell_source"] = False
     config = settings(ad.Config, options, diameter_client_host=disc_hosts)
     reopen = log_to(log_format, log_file)
-    script = load_route(route) if route is not None else None
+    serving = _Serving(config, route, realm or DEFAULT_REALM, reopen)
     with listening(show(*listen)):
-        sockets = bind(*listen, workers)
-    exports = bind_metrics(metrics_at, workers)  # each worker has a port of its own, in a row
+        serving.sockets = sockets = bind(*listen, workers)
+    serving.exports = bind_metrics(metrics_at, workers)  # each worker has a port of its own, in a row
     at = show(*sockets[0].getsockname()[:2])
 
     def say_ready() -> None:
         of = f" in {workers} processes" if workers > 1 else ""
         print(f"SIP/UDP listening on {at}{of}, asking DISC at {disc_hosts}", flush=True)
 
-    def read_route(use: Callable[[Route], object]) -> list[Part]:
+    if workers == 1:
+        sys.exit(run_loop(serving.work(sockets[0], None, say_ready)))
+    family = Workers(
+        sockets,
+        lambda sock, parent, up: run_loop(serving.work(sock, parent, up)),
+        lambda: read_anew([*serving.read_route(serving.use_route), *reopen]),
+    )
+    family.start()
+    say_ready()
+    family.run()
+
+
+class _Serving:
+    """What the processes of one `serve` have in common, and what each of them does.
+
+    Args:
+        config: how DISC is asked.
+        route: path of the route script, or None for the default route.
+        realm: realm of the default route.
+        reopen: what SIGHUP does besides reading the route script again.
+
+    Attributes:
+        sockets: one for each process.
+        exports: sockets for metrics, one for each process, or none.
+    """
+
+    def __init__(self, config: ad.Config, route: str | None, realm: str, reopen: Sequence[Part]) -> None:
+        from auth_diameter.host.route import load_route
+
+        self._config = config
+        self._path = route
+        self._realm = realm
+        self._reopen = reopen
+        self._load = load_route
+        self._route = load_route(route) if route is not None else None
+        self.sockets: list[socket.socket] = []
+        self.exports: list[socket.socket] = []
+
+    def read_route(self, use: Callable[[Route], object]) -> list[Part]:
+        """The part of a SIGHUP that reads the route script again; none for the default route."""
+        path = self._path
+        if path is None:
+            return []
+
         def part() -> Callable[[], object]:
-            assert route is not None
-            found = load_route(route)
+            found = self._load(path)
             return lambda: use(found)
 
-        return [part] if route is not None else []
+        return [part]
 
-    def remember_route(found: Route) -> None:  # for workers that are started later
-        nonlocal script
-        script = found
+    def use_route(self, found: Route) -> None:
+        """Keep a new route for workers that are started later."""
+        self._route = found
 
-    async def work(sock: socket.socket, parent: int | None, ready: Callable[[], object]) -> int:
-        async with ad.AsyncAuthDiameter(config) as auth:
-            host = Host(sock, auth, script, realm or DEFAULT_REALM)
+    async def work(self, sock: socket.socket, parent: int | None, ready: Callable[[], object]) -> int:
+        """Serve on one socket until a signal ends it; the exit status.
+
+        Args:
+            sock: one of `sockets`.
+            parent: process ID of the parent, or None without workers.
+            ready: called when requests are served.
+        """
+        from auth_diameter.host.server import Host
+
+        async with ad.AsyncAuthDiameter(self._config) as auth:
+            host = Host(sock, auth, self._route, self._realm)
             stop = on_stop(parent)
-            parts = [*read_route(host.use_route), *reopen]
+            parts = [*self.read_route(host.use_route), *self._reopen]
             on_hup(parts, logging.INFO if parent is None else logging.DEBUG)
-            if exports:
+            if self.exports:
                 from auth_diameter import metrics
 
-                export = exports[sockets.index(sock)]
+                export = self.exports[self.sockets.index(sock)]
                 metrics.Exporter(export, metrics.client(auth), metrics.host(host))
             ready()
-            at_start = asyncio.create_task(_say_who_is_unreachable(auth)) if sock is sockets[0] else None
+            is_first = sock is self.sockets[0]
+            at_start = asyncio.create_task(_say_who_is_unreachable(auth)) if is_first else None
             await stop.wait()
             if at_start is not None:
                 at_start.cancel()
             await host.aclose()
         return 0
-
-    if workers == 1:
-        sys.exit(run_loop(work(sockets[0], None, say_ready)))
-    family = Workers(
-        sockets,
-        lambda sock, parent, up: run_loop(work(sock, parent, up)),
-        lambda: read_anew([*read_route(remember_route), *reopen]),
-    )
-    family.start()
-    say_ready()
-    family.run()
 
 
 async def _say_who_is_unreachable(auth: ad.AsyncAuthDiameter) -> None:
