@@ -10,9 +10,9 @@ class Service(enum.Enum):
 
     __hash__ = object.__hash__  # members are single objects; Enum's own hash is a call in Python
 
-    AUTHENTICATION = enum.auto()
-    GROUP_CHECK = enum.auto()
-    OTHER = enum.auto()
+    AUTHENTICATION = 1
+    GROUP_CHECK = 2
+    OTHER = 3
 
 
 class Verdict(enum.Enum):
@@ -20,19 +20,19 @@ class Verdict(enum.Enum):
 
     __hash__ = object.__hash__
 
-    SUCCESS = enum.auto()
+    SUCCESS = 1
     """The credentials are correct, or the user is in the group."""
 
-    CHALLENGE = enum.auto()
+    CHALLENGE = 2
     """Other credentials are needed, which answer one of the challenges."""
 
-    DENIED = enum.auto()
+    DENIED = 3
     """The user is not in the group, or the credentials are refused without a new challenge."""
 
-    REJECTED = enum.auto()
+    REJECTED = 4
     """The credentials are refused, or the realm has no users."""
 
-    FAILURE = enum.auto()
+    FAILURE = 5
     """The back end cannot decide."""
 
 
@@ -41,14 +41,14 @@ class Part(enum.Enum):
 
     __hash__ = object.__hash__
 
-    SOURCE = enum.auto()
+    SOURCE = 1
     """The source: too many wrong credentials came from it, or for this user."""
 
-    REALM = enum.auto()
-    RESPONSE = enum.auto()
-    URI = enum.auto()
-    QOP = enum.auto()
-    ALGORITHM = enum.auto()
-    NONCE_COUNT = enum.auto()
-    CREDENTIALS = enum.auto()
+    REALM = 2
+    RESPONSE = 3
+    URI = 4
+    QOP = 5
+    ALGORITHM = 6
+    NONCE_COUNT = 7
+    CREDENTIALS = 8
     """All of them: they break the grammar."""
