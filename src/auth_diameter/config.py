@@ -24,13 +24,13 @@ class Config:
     without: ``"10.0.0.1,[2001:db8::1]:3001"``."""
 
     diameter_client_port: int = 3000
-    """TCP port of DISC, 1 to 65535, where the host does not say one."""
+    """TCP port of DISC, 1 to 65535, for a host without a port."""
 
     use_domain: bool = False
     """Whether a group check names the user as ``user@domain`` instead of ``user``."""
 
     peers: Sequence[tuple[str, int]] | None = None
-    """Several DISC as (host, port); None: the one of the two fields above."""
+    """The DISC servers as (host, port); None: those of the two fields above."""
 
     timeout: float = 2.0
     """Seconds from a question to its answer, connecting included; the C module's limit, and below
@@ -48,27 +48,27 @@ class Config:
     each question whole in a TCP segment of its own."""
 
     max_waiting: int = 10_000
-    """Questions that may wait for a connection; the next one is answered 503 at once."""
+    """Questions that may wait for a connection; the next one gets a 503 at once."""
 
     max_delay: float | None = 0.25
     """Seconds that a question may have to wait for its answer, by the rate at which answers come in;
-    one that would wait longer is answered 503 at once. An overload then costs the excess only, not
-    everybody's `timeout`. 128 may wait (for threads 256) however slow DISC is. None: no such limit;
-    so where DISC is that far away."""
+    one that would wait longer gets a 503 at once. So in an overload only the excess is refused, and the
+    others do not run into `timeout`. 128 questions (256 of threads) may wait however slow DISC is. None: no
+    limit, for a DISC that is far away."""
 
     unavailable_status: int = 503
-    """SIP status when DISC does not answer: 503, or 500 as the C module says."""
+    """SIP status when DISC does not answer: 503, or 500, which the C module sends."""
 
     retry_after: int = 2
     """Seconds in the Retry-After of that reply (RFC 3261, 20.33); 0: no such header."""
 
     tell_source: bool = False
-    """Whether DISC is told the address that a request came from, in a Calling-Station-Id AVP: for a DISC
-    of ours that binds nonces to it. The original DISC does not know that AVP."""
+    """Whether DISC is told the address that a request came from, in a Calling-Station-Id AVP. Our
+    DISC needs it to bind nonces to a source and to count guesses. The original DISC does not know the AVP."""
 
     penalty: bool = True
-    """Whether credentials of a user or a source with many wrong ones are refused unseen for up to a
-    minute, so that passwords cannot be tried out; only where a request's source is known."""
+    """Whether credentials are refused for up to a minute, without asking DISC, after many wrong ones of the
+    same user or source, so that passwords cannot be guessed. It applies only if the source is known."""
 
     max_sip_message: int = 65_535
     """Bytes that a SIP request may have: what UDP can carry."""

@@ -54,9 +54,10 @@ def run_command(
 ) -> Done:
     """Runs a program to its end.
 
-    :param env: more of the environment.
-    :param patience: seconds that it may take.
-    :param options: of `subprocess.run`.
+    Args:
+        env: more of the environment.
+        patience: seconds that it may take.
+        options: of `subprocess.run`.
     """
     done = subprocess.run(
         [str(word) for word in command],
@@ -71,20 +72,29 @@ def run_command(
 
 
 def run_ours(*arguments: object, **options: Any) -> Done:
-    """Runs ``auth-diameter`` with these arguments to its end. :param options: of `run_command`."""
+    """Runs ``auth-diameter`` with these arguments to its end.
+
+    Args:
+        options: of `run_command`.
+    """
     return run_command(*OURS, *arguments, **options)
 
 
 def run_python(code: str, *arguments: object, **options: Any) -> Done:
-    """Runs Python code to its end. :param options: of `run_command`."""
+    """Runs Python code to its end.
+
+    Args:
+        options: of `run_command`.
+    """
     return run_command(sys.executable, "-c", code, *arguments, **options)
 
 
 class Program:
     """A program in the background, in a session of its own; it is killed at the end of the block.
 
-    :ivar process: its process; after `start`, the last one.
-    :cvar live: all whose block has not ended: the report of a failing test shows what they said.
+    Attributes:
+        process: its process; after `start`, the last one. :cvar live: all whose block has not ended: the
+            report of a failing test shows what they said.
     """
 
     live: ClassVar[list[Program]] = []
@@ -214,10 +224,14 @@ class Program:
 class Server(Program):
     """One of our commands that listens, up: ``Server("disc", "--db", path)``.
 
-    :param listen: where: the port 0 is one that the kernel chooses.
-    :param program: what takes the arguments.
-    :ivar line: what it said when it was ready.
-    :ivar host, port: where it listens.
+    Args:
+        listen: where: the port 0 is one that the kernel chooses.
+        program: what takes the arguments.
+
+    Attributes:
+        line: what it said when it was ready.
+        host: where it listens.
+        port: where it listens.
     """
 
     def __init__(

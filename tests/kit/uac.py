@@ -27,7 +27,9 @@ Header = tuple[str, str]
 class Account:
     """Who calls: makes requests, and answers challenges, however they travel.
 
-    :param name: and `domain`: of the address. :param local: where replies are to go.
+    Args:
+        name: and `domain`: of the address.
+        local: where replies are to go.
     """
 
     def __init__(
@@ -45,7 +47,11 @@ class Account:
         return f"sip:{self.domain}"
 
     def request(self, method: str = "REGISTER", *headers: Header, **options: Any) -> bytes:
-        """A request of its own branch, tag and Call-ID. :param options: of `make_request`."""
+        """A request of its own branch, tag and Call-ID.
+
+        Args:
+            options: of `make_request`.
+        """
         options = {"uri": self.uri, "account": f"{self.name}@{self.domain}", "local": self.local} | options
         return make_request(method, headers=headers, **options)
 
@@ -54,7 +60,8 @@ class Account:
     ) -> Header:
         """The header that answers a challenge, or a reply that has one.
 
-        :param changes: of `authorization`; also another `username`, `password` or `uri`.
+        Args:
+            changes: of `authorization`; also another `username`, `password` or `uri`.
         """
         reply = parse_reply(challenged) if isinstance(challenged, bytes) else challenged
         challenge = reply if isinstance(reply, Challenge) else reply.challenge()
@@ -68,9 +75,11 @@ class Account:
 class Uac(Account):
     """A telephone with a UDP socket.
 
-    :param to: the address of the SIP server.
-    :param host, port: its own. A port 0 is one that the kernel chooses.
-    :param account: of `Account`.
+    Args:
+        to: the address of the SIP server.
+        host: its own. A port 0 is one that the kernel chooses.
+        port: its own. A port 0 is one that the kernel chooses.
+        account: of `Account`.
     """
 
     def __init__(
@@ -111,11 +120,19 @@ class Uac(Account):
         return reply
 
     def call(self, method: str = "REGISTER", *headers: Header, **options: Any) -> Reply:
-        """Sends a request of this account; its reply. :param options: of `Account.request`."""
+        """Sends a request of this account; its reply.
+
+        Args:
+            options: of `Account.request`.
+        """
         return self.ask(self.request(method, *headers, **options))
 
     def log_in(self, method: str = "REGISTER", **changes: Any) -> tuple[Reply, Reply]:
-        """Both phases of digest; the two replies. :param changes: of `Account.answer`."""
+        """Both phases of digest; the two replies.
+
+        Args:
+            changes: of `Account.answer`.
+        """
         first = self.call(method)
         return first, self.call(method, self.answer(first, method, **changes))
 
@@ -180,7 +197,11 @@ def exchange(calls: Iterable[tuple[Uac, bytes]]) -> list[Reply]:
 
 
 class AsyncUac(Account, asyncio.DatagramProtocol):
-    """A telephone for asyncio. :ivar replies: the datagrams that came. See `Uac` for the rest."""
+    """A telephone for asyncio.
+
+    Attributes:
+        replies: the datagrams that came. See `Uac` for the rest.
+    """
 
     def __init__(self, to: Address, **account: Any) -> None:
         super().__init__(**account)
@@ -217,7 +238,11 @@ class AsyncUac(Account, asyncio.DatagramProtocol):
         return parse_reply(await self.receive_bytes())
 
     async def call(self, method: str = "REGISTER", *headers: Header, **options: Any) -> Reply:
-        """Sends a request of this account; its reply. :param options: of `Account.request`."""
+        """Sends a request of this account; its reply.
+
+        Args:
+            options: of `Account.request`.
+        """
         data = self.request(method, *headers, **options)
         self.send(data)
         reply = await self.receive()
@@ -225,7 +250,11 @@ class AsyncUac(Account, asyncio.DatagramProtocol):
         return reply
 
     async def log_in(self, method: str = "REGISTER", **changes: Any) -> tuple[Reply, Reply]:
-        """Both phases of digest; the two replies. :param changes: of `Account.answer`."""
+        """Both phases of digest; the two replies.
+
+        Args:
+            changes: of `Account.answer`.
+        """
         first = await self.call(method)
         return first, await self.call(method, self.answer(first, method, **changes))
 

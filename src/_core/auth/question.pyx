@@ -33,8 +33,8 @@ cdef class Question:
         proxy: bool, whether the credentials are those of Proxy-Authorization.
         body_hash: bytes, hexadecimal, for qop=auth-int (RFC 7616, 3.4.3), or None.
         tells_source: bool, whether a remote back end is told `source`.
-        asker: the listener's: the connection to answer on.
-        callback: the pool's, while the question is in flight.
+        asker: who sent it over a connection; set by the listener.
+        callback: the client's, called with the result.
         connection: the pool's, while the question is in flight.
         deadline: the pool's, while the question is in flight.
         msgid: the pool's, while the question is in flight.

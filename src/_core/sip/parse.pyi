@@ -1,1 +1,1 @@
-# For compiled code alone: what Python may touch of it is in sip and disc_dialect.
+# For compiled code alone: what Python may touch of it is in request.pyi.

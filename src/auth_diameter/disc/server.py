@@ -1,8 +1,7 @@
 """The DISC server: takes AA-Requests, has a `Verifier` judge them, and writes AA-Answers and the log.
 
-The table of `auth_diameter.verifier.outcome` has the verdict for each case. In the dialect SUCCESS is 2001,
-CHALLENGE and DENIED are 4001, REJECTED is 5003, FAILURE is 5012. Failed-AVP names the refused part if it is
-not the digest. A malformed message gets the Result-Code of RFC 6733, 7.1.
+The table of `auth_diameter.verifier.outcome` has the verdict for each case, and `_core/diameter/disc.pyx` the
+Result-Code of each verdict. A malformed message gets the Result-Code of RFC 6733, 7.1.
 """
 
 from __future__ import annotations

@@ -142,7 +142,7 @@ Found = dict[Key, Any]
 
 
 class StoreError(DiscError):
-    """The store could not be read. DISC answers 5012 (UNABLE_TO_COMPLY, RFC 6733 7.1.5).
+    """The store could not be read; questions that need it fail.
 
     The message is one line with the store's name and the cause, and contains no secret.
     """

@@ -46,7 +46,7 @@ def uri_fits(policy: UriPolicy, digest_uri: str, resource: str, realm: str) -> b
 
 
 def _address(uri: Uri) -> str:
-    """Return the URI in the form of the Resource AVP; without a host, its number or its whole text."""
+    """Return the URI as ``user@host[:port]``; without a host, its number or its whole text."""
     if uri.host is None:
         return uri.account or uri.text
     user = f"{uri.account}@" if uri.user is not None else ""

@@ -5,7 +5,7 @@
     nonce = time (8 hex digits) salt (16) mac (32)
     mac   = HMAC-SHA-256(key, time salt algorithm NUL source NUL realm), its first 16 bytes
 
-Any DISC server with the key recognises a nonce until it expires, for its realm and algorithm, and for the
+Any server with the key recognises a nonce until it expires, for its realm and algorithm, and for the
 address of the UAC if the nonce is bound to one. A sequence of keys allows a change of key without effect on
 users: the first key makes nonces, and all keys recognise them.
 
@@ -26,7 +26,7 @@ import itertools
 import secrets
 from collections.abc import Sequence
 
-CLOCK_DRIFT = 10.0  # seconds by which the clocks of DISC servers that share a key may differ
+CLOCK_DRIFT = 10.0  # seconds by which the clocks of servers that share a key may differ
 
 _STAMP = 24  # hex digits before the mac: seconds since 1970 and the salt
 _LENGTH = 56

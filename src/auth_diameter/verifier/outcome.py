@@ -59,7 +59,7 @@ class Outcome(enum.Enum):
     STORE_FAILED = enum.auto()
     FAILED = enum.auto()
     MALFORMED = enum.auto()
-    """The Diameter message was malformed."""
+    """The message that held the question could not be read; whoever reads messages counts it."""
 
 
 # The part that an outcome refuses, if it is not the digest.

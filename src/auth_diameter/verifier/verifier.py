@@ -439,7 +439,7 @@ class Verifier:
         """Record a use of the nonce and return its kind; `Use.UNKNOWN` for a foreign nonce."""
         question, nonce, algorithm = case.question, case.credentials.nonce, case.algorithm
         source = question.source if self._config.bind_source else ""
-        # A retransmission has the identifiers of the original request (RFC 6733, 3).
+        # A retransmission has the `request_id` of the original request.
         request_id = question.request_id
         mark = hash((request_id, case.credentials.response)) if request_id else 0
         use = self._uses.take(nonce, realm, algorithm, source, count, mark, now)
