@@ -110,7 +110,8 @@ cdef class Question:
         found = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>(sizeof(self.told.serial) + n))
         p = <uint8_t *>PyBytes_AS_STRING(found)
         memcpy(p, &self.told.serial, sizeof(self.told.serial))
-        memcpy(p + sizeof(self.told.serial), self.told.session.p, n)
+        if n:
+            memcpy(p + sizeof(self.told.serial), self.told.session.p, n)
         return found
 
     @property
