@@ -5,6 +5,7 @@ nothing of the client side stands between a test and the server. Credentials are
 """
 
 import contextlib
+import gc
 import logging
 import sqlite3
 import tracemalloc
@@ -666,7 +667,9 @@ def test_names_that_strangers_ask_for_do_not_fill_the_memory(store, monkeypatch,
     tracemalloc.start()
     try:
         attack(1000)  # all that was kept before goes, and is not counted
-        assert tracemalloc.get_traced_memory()[1] <= len(ROOMS) * (64 << 10)
+        gc.collect()
+        # What is kept; the question at hand has its own bytes besides.
+        assert tracemalloc.get_traced_memory()[0] <= len(ROOMS) * (64 << 10)
         assert len(disc._cache.users) > 10
     finally:
         tracemalloc.stop()

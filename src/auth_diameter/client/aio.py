@@ -47,7 +47,7 @@ class AsyncAuthDiameter:
         self._transport = AioTransport(self.config, self._answered, self._failed, self._ended)
         self._size = 0  # bytes of all requests under way
         self._releasing = False
-        forks.register(self._after_fork)
+        forks.register(self)
 
     def _after_fork(self) -> None:
         """Starts afresh in the child; the questions and connections stay with the parent."""

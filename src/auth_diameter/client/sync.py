@@ -41,7 +41,7 @@ class AuthDiameter:
         self._transport = SyncTransport(self.config)
         self._counts: dict[Cause, int] = dict.fromkeys(Cause, 0)
         self._counts_lock = threading.Lock()
-        forks.register(self._after_fork)
+        forks.register(self)
 
     def _after_fork(self) -> None:
         """Starts afresh in the child; the questions and connections stay with the parent."""

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable
-
-_methods: set[weakref.WeakMethod[Callable[[], None]]] = set()
+from typing import Protocol
 
 
-def register(after_fork: Callable[[], None]) -> None:
-    """Has `after_fork` called in each forked child, where no other thread runs.
+class Forked(Protocol):
+    """A client that has connections."""
 
-    Args:
-        after_fork: a bound method that drops what belongs to the parent. Its object is not kept alive.
-    """
-    _methods.add(weakref.WeakMethod(after_fork, _methods.discard))
+    def _after_fork(self) -> None:
+        """Drops what belongs to the parent; called in the child, where no other thread runs."""
+
+
+_clients: weakref.WeakSet[Forked] = weakref.WeakSet()
+
+
+def register(client: Forked) -> None:
+    """Has `client` told in each forked child. It is not kept alive."""
+    _clients.add(client)
 
 
 def _after_fork() -> None:
-    for method in list(_methods):
-        after_fork = method()
-        if after_fork is not None:
-            after_fork()
+    for client in list(_clients):
+        client._after_fork()
 
 
 os.register_at_fork(after_in_child=_after_fork)
