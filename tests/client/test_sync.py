@@ -745,6 +745,21 @@ auth.close()
     assert len(set(ids)) == len(ids) == 102
 
 
+def test_a_question_imports_no_module(fake_disc, request):
+    """A child that was forked during an import in another thread would wait for that thread for ever."""
+    code = """
+imports = []
+class Finder:
+    def find_spec(name, path, target=None):
+        imports.append(name)
+sys.meta_path.insert(0, Finder)
+with ad.AuthDiameter(config) as auth:
+    assert auth.diameter_www_authorize(RIGHT, "$fd")
+assert not imports, imports
+"""
+    run_program(code, fake_disc(), request.path.parents[1])
+
+
 def test_a_fork_while_other_threads_ask(fake_disc, request):
     """They hold any lock at that moment, and are not there in the child."""
     code = """

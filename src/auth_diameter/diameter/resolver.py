@@ -7,6 +7,7 @@ used while the next one runs, and when it fails.
 
 from __future__ import annotations
 
+import encodings.idna  # noqa: F401 # getaddrinfo would import it in a thread; a child forked meanwhile would hang
 import os
 import socket
 import threading
