@@ -26,7 +26,7 @@ def demo(full: bool) -> None:
     level = refused.level
     refused.setLevel(logging.WARNING)  # the ladder shows refusals already
     try:
-        status = run_loop(play(Console(highlight=False, soft_wrap=True), full))
+        status = run_loop(play(Console(highlight=False, soft_wrap=True), full=full))
     finally:
         refused.setLevel(level)
     sys.exit(status)

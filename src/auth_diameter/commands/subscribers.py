@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 
@@ -104,11 +106,42 @@ def user_import(file: str, replace: bool, db: str) -> None:
     Nothing is written if a row is bad; the line is named. An import that was interrupted is completed by the
     same command.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from auth_diameter.store.accounts import Accounts
     from auth_diameter.store.csvimport import CsvError, import_csv
+
+    name = "stdin" if file == "-" else file
+    try:
+        with (
+            _open_source(file) as source,
+            Accounts.open(db, writable=True) as accounts,
+            _progress_bar() as progress,
+        ):
+            done = import_csv(accounts, source, name=name, replace=replace, progress=progress)
+    except CsvError as error:
+        for problem in error.problems[:20]:
+            print(visible(problem), file=sys.stderr)
+        fail(f"{name}: nothing was imported")
+    warn_if_others_can_read(db, _log)
+    if done.not_used:
+        print(visible(f"{name}: columns not used: {', '.join(done.not_used)}"), file=sys.stderr)
+    there = f", {done.unchanged} there already" if done.unchanged else ""
+    print(f"{done.added} added, {done.replaced} changed{there}, {done.memberships} group memberships")
+
+
+def _open_source(file: str) -> contextlib.AbstractContextManager[BinaryIO]:
+    if file == "-":
+        return contextlib.nullcontext(sys.stdin.buffer)
+    try:
+        return open(file, "rb")
+    except OSError as error:
+        raise ad.ConfigError(f"{file}: {error.strerror}") from None
+
+
+@contextlib.contextmanager
+def _progress_bar() -> Iterator[Callable[[str, int, int | None], None]]:
+    """A bar on stderr for each step of an import, if that is a terminal; gives what reports the progress."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     bar = Progress(
         TextColumn("{task.description:>6}"),
@@ -119,7 +152,6 @@ def user_import(file: str, replace: bool, db: str) -> None:
         disable=not sys.stderr.isatty(),
     )
     tasks: dict[str, Any] = {}
-    name = "stdin" if file == "-" else file
 
     def progress(step: str, done: int, total: int | None) -> None:
         if step not in tasks:
@@ -128,25 +160,8 @@ def user_import(file: str, replace: bool, db: str) -> None:
             tasks[step] = bar.add_task(step, total=total)
         bar.update(tasks[step], completed=done, total=total)
 
-    try:
-        source = sys.stdin.buffer if file == "-" else open(file, "rb")  # noqa: SIM115 - closed below
-    except OSError as error:
-        raise ad.ConfigError(f"{file}: {error.strerror}") from None
-    try:
-        with Accounts.open(db, writable=True) as accounts, bar:
-            done = import_csv(accounts, source, name=name, replace=replace, progress=progress)
-    except CsvError as error:
-        for problem in error.problems[:20]:
-            print(visible(problem), file=sys.stderr)
-        fail(f"{name}: nothing was imported")
-    finally:
-        if file != "-":
-            source.close()
-    warn_if_others_can_read(db, _log)
-    if done.not_used:
-        print(visible(f"{name}: columns not used: {', '.join(done.not_used)}"), file=sys.stderr)
-    there = f", {done.unchanged} there already" if done.unchanged else ""
-    print(f"{done.added} added, {done.replaced} changed{there}, {done.memberships} group memberships")
+    with bar:
+        yield progress
 
 
 @click.group(cls=Group)
