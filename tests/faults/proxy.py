@@ -169,11 +169,11 @@ class FaultProxy:
 
     def reset(self) -> None:
         """Ends every connection with a RST (SO_LINGER 0), on both sides."""
-        self._do(self._end(True))
+        self._do(self._end(reset=True))
 
     def hang_up(self) -> None:
         """Ends every connection with a FIN, on both sides."""
-        self._do(self._end(False))
+        self._do(self._end(reset=False))
 
     @property
     def open(self) -> int:
@@ -210,7 +210,7 @@ class FaultProxy:
             await asyncio.wait([self._accepting])
             self._accepting = None
 
-    async def _end(self, reset: bool) -> None:
+    async def _end(self, *, reset: bool) -> None:
         self._resetting = reset
         relays = list(self._relays)
         for relay in relays:
@@ -220,7 +220,7 @@ class FaultProxy:
 
     async def _stop(self) -> None:
         await self._refuse()
-        await self._end(False)
+        await self._end(reset=False)
 
     async def _accept(self, listener: socket.socket) -> None:
         with listener:

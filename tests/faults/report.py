@@ -50,7 +50,7 @@ class Report:
         self.findings: list[Finding] = []
         self._lateness = lateness
 
-    def _add(self, what: str, figure: str, limit: str, kept: bool, late: bool = False) -> None:
+    def _add(self, what: str, figure: str, limit: str, *, kept: bool, late: bool = False) -> None:
         verdict = Verdict.KEPT if kept else Verdict.LATE if late else Verdict.BROKEN
         self.findings.append(Finding(what, figure, limit, verdict))
 
@@ -58,21 +58,21 @@ class Report:
         """A figure with an upper limit, or one for each kind of client."""
         most = max(_values(value), default=0.0)
         late = unit == "ms" and most <= limit + 3 * self._lateness()
-        self._add(what, _show(value, unit), f"≤ {_show(limit, unit)}", most <= limit, late)
+        self._add(what, _show(value, unit), f"≤ {_show(limit, unit)}", kept=most <= limit, late=late)
 
     def at_least(self, what: str, value: Value, limit: float, unit: str = "") -> None:
         """One with a lower limit."""
         kept = min(_values(value), default=limit) >= limit
-        self._add(what, _show(value, unit), f"≥ {_show(limit, unit)}", kept)
+        self._add(what, _show(value, unit), f"≥ {_show(limit, unit)}", kept=kept)
 
     def exactly(self, what: str, value: object, wanted: object) -> None:
         """One that must be this, and nothing else."""
-        self._add(what, str(value), str(wanted), value == wanted)
+        self._add(what, str(value), str(wanted), kept=value == wanted)
 
     def none(self, what: str, count: int, text: str = "") -> None:
         """A count of requests that must be 0. :param text: what to show instead of it."""
         late = count <= 3 * self._lateness() * RATE
-        self._add(what, text or str(count), "none" if text else "0", count == 0, late)
+        self._add(what, text or str(count), "none" if text else "0", kept=count == 0, late=late)
 
     def note(self, what: str, value: Value, unit: str = "") -> None:
         """One without a limit."""

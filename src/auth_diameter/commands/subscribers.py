@@ -36,7 +36,7 @@ def user_add(account: str, password_stdin: bool, replace: bool, db: str) -> None
     from auth_diameter.store.names import split_account
 
     name, domain = split_account(account)
-    password = _password(account, password_stdin)
+    password = _password(account, from_stdin=password_stdin)
     with Accounts.open(db, writable=True) as accounts:
         new = accounts.add_user(name, domain, password, replace=replace)
         realm, algorithms = accounts.spelling_for(domain), ", ".join(accounts.stored_algorithms)
@@ -46,7 +46,7 @@ def user_add(account: str, password_stdin: bool, replace: bool, db: str) -> None
     print(visible(f"{done} {name}@{realm}: HA1 for {algorithms} in realm {realm}{typed}"))
 
 
-def _password(account: str, from_stdin: bool) -> str:
+def _password(account: str, *, from_stdin: bool) -> str:
     if from_stdin:
         line = sys.stdin.buffer.readline().rstrip(b"\r\n")
         try:
