@@ -82,8 +82,9 @@ def check_asked(asked: int, done: int, resent: int = 0) -> None:
 
     Then some was answered from a memory, of retransmissions or another, and what was measured is that.
 
-    :param done: decisions, or replies. :param resent: requests that were sent again, which may have been
-        asked again, too.
+    Args:
+        done: decisions, or replies.
+        resent: requests that were sent again, which may have been asked again, too.
     """
     if not done <= asked <= done + resent:
         raise SystemExit(
@@ -115,7 +116,8 @@ def sipload(
 ) -> dict[str, Any]:
     """Loads the SIP host on `port`; every reply must be 200, and `stub` must have been asked for each.
 
-    :param resend: seconds without a reply after which a request is sent again.
+    Args:
+        resend: seconds without a reply after which a request is sent again.
     """
     before = stub.asked()
     result = run_json(

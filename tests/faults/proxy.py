@@ -132,10 +132,13 @@ class _Reset(_Cut):
 class FaultProxy:
     """Listens on `port` of loopback and relays to `target`, in a thread of its own.
 
-    :param port: where to listen; 0: any free port, which `port` then says.
-    :ivar questions, answers: the `Faults` of what clients send, and of what DISC sends.
-    :ivar accepted: connections that clients have opened.
-    :ivar asked, answered: whole messages that came from clients, and from DISC.
+    Args:
+        port: where to listen; 0: any free port, which `port` then says.
+
+    Attributes:
+        questions, answers: the `Faults` of what clients send, and of what DISC sends.
+        accepted: connections that clients have opened.
+        asked, answered: whole messages that came from clients, and from DISC.
     """
 
     def __init__(self, target: tuple[str, int], port: int = 0) -> None:

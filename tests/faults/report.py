@@ -43,7 +43,8 @@ class Report:
     request. So times may be longer by three times the `lateness` of the machine, and where nothing may be
     refused, as many may be as come in that time; the verdict says so.
 
-    :param lateness: gives the seconds by which the machine was late to wake up a thread, at worst.
+    Args:
+        lateness: gives the seconds by which the machine was late to wake up a thread, at worst.
     """
 
     def __init__(self, lateness: Callable[[], float]) -> None:
@@ -70,7 +71,11 @@ class Report:
         self._add(what, str(value), str(wanted), kept=value == wanted)
 
     def none(self, what: str, count: int, text: str = "") -> None:
-        """A count of requests that must be 0. :param text: what to show instead of it."""
+        """A count of requests that must be 0.
+
+        Args:
+            text: what to show instead of it.
+        """
         late = count <= 3 * self._lateness() * RATE
         self._add(what, text or str(count), "none" if text else "0", kept=count == 0, late=late)
 
@@ -107,7 +112,8 @@ Run = Callable[..., None]
 class Row:
     """A row of the table: a fault, what must happen, and the code that shows it.
 
-    :ivar long: the arguments of the campaign; those of the tests are the defaults.
+    Attributes:
+        long: the arguments of the campaign; those of the tests are the defaults.
     """
 
     name: str

@@ -164,7 +164,11 @@ _QUEUE = (
 
 
 class HangingDisc(FakeDisc):
-    """A DISC that never answers. :param reads: whether it takes what it is asked."""
+    """A DISC that never answers.
+
+    Args:
+        reads: whether it takes what it is asked.
+    """
 
     def __init__(self, *, reads: bool) -> None:
         super().__init__()
@@ -263,9 +267,10 @@ def peak_while_disc_hangs(where: str, total: int, *, reads: bool, filled: bool) 
 
     At the end it must answer a small request, if only with 503.
 
-    :param where: what is large: "body", "via" or "credentials".
-    :param reads: see `HangingDisc`.
-    :param filled: whether its memory of retransmissions, which has a bound of its own, is full before.
+    Args:
+        where: what is large: "body", "via" or "credentials".
+        reads: see `HangingDisc`.
+        filled: whether its memory of retransmissions, which has a bound of its own, is full before.
     """
     with (
         HangingDisc(reads=reads) as disc,

@@ -42,7 +42,11 @@ class Play:
         self.authorizer = Authorizer(Config(penalty=False))
 
     def decide(self, data: bytes, realm: str = "$fd", *, proxy: bool | None = None) -> Decision:
-        """What becomes of a datagram. :param proxy: None: as `serve` does it by default."""
+        """What becomes of a datagram.
+
+        Args:
+            proxy: None: as `serve` does it by default.
+        """
         try:
             request = SipRequest(data, SOURCE)
         except ParseError as error:
