@@ -151,7 +151,7 @@ class FakeDisc:
                 self.script(connection, questions)
 
     def wait_for(self, what: Callable[[], bool], timeout: float = PATIENCE) -> None:
-        """Until `what` about the attributes is true."""
+        """Waits until `what()`, which looks at the attributes, is true."""
         with self.changed:
             assert self.changed.wait_for(what, timeout), "the fake DISC waited in vain"
 

@@ -157,11 +157,11 @@ class _Serving:
         return [part]
 
     def use_route(self, found: Route) -> None:
-        """Keep a new route for workers that are started later."""
+        """Keeps a new route for workers that are started later."""
         self._route = found
 
     async def work(self, sock: socket.socket, parent: int | None, ready: Callable[[], object]) -> int:
-        """Serve on one socket until a signal ends it; the exit status.
+        """Serves on one socket until a signal ends it; returns the exit status.
 
         Args:
             sock: one of `sockets`.
