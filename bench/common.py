@@ -35,7 +35,7 @@ __all__ = [
 ]  # fmt: skip
 
 HERE = Path(__file__).resolve().parent
-CORE = HERE.parent / "src" / "_core"
+MD5 = HERE.parent / "src" / "_core" / "base"  # the folder of md5.c
 
 sys.path.insert(0, str(HERE.parent / "tests"))  # for what the benchmarks share with the tests
 from kit.machine import unused_udp_port  # noqa: E402
@@ -53,8 +53,8 @@ def tools(*names: str) -> Iterator[Path]:
         for name in names:
             sources = [HERE / "tools" / f"{name}.c"]
             if name == "discload":  # it computes the right responses itself
-                sources.append(CORE / "md5.c")
-            command = [compiler, "-O2", "-I", CORE, "-o", Path(folder, name), *sources]
+                sources.append(MD5 / "md5.c")
+            command = [compiler, "-O2", "-I", MD5, "-o", Path(folder, name), *sources]
             subprocess.run([str(word) for word in command], check=True)
         yield Path(folder)
 

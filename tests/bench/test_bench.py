@@ -261,7 +261,7 @@ def common():
 def tools(common):
     if not (os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")):
         pytest.skip("no C compiler")
-    with common.tools("sipload", "discstub") as folder:
+    with common.tools("sipload", "discstub", "discload") as folder:
         yield folder
 
 
