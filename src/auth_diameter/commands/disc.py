@@ -69,8 +69,8 @@ def disc(
 ) -> None:
     """Run DISC: challenge, verify and check groups for SIP servers.
 
-    SIGHUP reads the files of --nonce-key, --allow and --one-challenge anew and opens the --log-file anew,
-    without losing a question.
+    SIGHUP reloads the files of --nonce-key, --allow and --one-challenge and reopens the --log-file, without
+    losing a question.
     """
     from auth_diameter.disc.listener import listen as start
     from auth_diameter.disc.server import Disc

@@ -28,10 +28,10 @@ def user() -> None:
 @user.command("add")
 @click.argument("account", metavar="USER@DOMAIN")
 @click.option("--password-stdin", is_flag=True, help="Read the password from stdin, one line.")
-@click.option("--replace", is_flag=True, help="Change the password of a user who exists.")
+@click.option("--replace", is_flag=True, help="Change the password of an existing user.")
 @db_option
 def user_add(account: str, password_stdin: bool, replace: bool, db: str) -> None:
-    """Add a subscriber; the file is made where there is none. HA1 is stored, never the password."""
+    """Add a subscriber; the file is created if there is none. HA1 is stored, never the password."""
     from auth_diameter.store.accounts import Accounts
     from auth_diameter.store.names import split_account
 
@@ -95,16 +95,16 @@ def user_list(domain: str | None, db: str) -> None:
 
 @user.command("import")
 @click.argument("file", metavar="FILE.csv|-")
-@click.option("--replace", is_flag=True, help="Change users who exist instead of refusing the file.")
+@click.option("--replace", is_flag=True, help="Change existing users instead of refusing the file.")
 @db_option
 def user_import(file: str, replace: bool, db: str) -> None:
     """Import subscribers from CSV.
 
-    Its header names the columns: username,domain,password or username,domain,ha1[,ha1b], and with either
-    [,groups]; others are not used, so a dump of Kamailio's table will do. Between them stand commas,
-    semicolons or tabs; several groups are separated by semicolons, or commas where those separate columns.
-    Nothing is written if a row is bad; the line is named. An import that was interrupted is completed by the
-    same command.
+    The header line names the columns: username,domain,password or username,domain,ha1[,ha1b], and with either
+    [,groups]. Other columns are ignored, so a dump of Kamailio's table will do. The separator is a comma, a
+    semicolon or a tab; several groups are separated by semicolons, or by commas if semicolons separate the
+    columns. If a row is bad, nothing is imported and its line is named. To complete an interrupted import,
+    repeat the command.
     """
     from auth_diameter.store.accounts import Accounts
     from auth_diameter.store.csvimport import CsvError, import_csv

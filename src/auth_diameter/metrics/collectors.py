@@ -1,4 +1,4 @@
-"""The counters of a process as collectors for Prometheus; read on each scrape, so that requests do not pay.
+"""The counters of a process as collectors for Prometheus; read on each scrape, at no cost to requests.
 
 The programs serve them with ``--metrics``. Other programs register a collector beside their own metrics::
 
@@ -57,7 +57,7 @@ def _questions(stats: PoolStats) -> Iterator[Metric]:
     outcomes = ("answered", "expired", "lost", "abandoned", "refused_down", "refused_overload")
     yield _counts(
         "auth_diameter_disc_questions_total",
-        "Questions to DISC that have ended, by how",
+        "Questions to DISC that have ended, by outcome",
         "outcome",
         {outcome: getattr(stats, outcome) for outcome in outcomes},
     )
@@ -91,7 +91,7 @@ def _connections(stats: PoolStats) -> Iterator[Metric]:
     )
     yield _count(
         "auth_diameter_disc_connections_lost_total",
-        "Connections to DISC that ended before we did",
+        "Connections to DISC that broke",
         stats.connections_lost,
     )
 
@@ -121,14 +121,14 @@ def host(served: Host) -> Collector:
     """The metrics of a SIP/UDP server; its client has its own, see `client`."""
 
     def read() -> Iterator[Metric]:
-        yield _count("auth_diameter_sip_datagrams_total", "Datagrams that came", served.received)
-        yield _count("auth_diameter_sip_replies_total", "Replies that went out", served.replied)
+        yield _count("auth_diameter_sip_datagrams_total", "Datagrams received", served.received)
+        yield _count("auth_diameter_sip_replies_total", "Replies sent", served.replied)
         yield _count(
             "auth_diameter_sip_malformed_total", "Datagrams that were no SIP request", served.malformed
         )
         yield _count(
             "auth_diameter_sip_retransmissions_total",
-            "Requests that came again and were not judged again",
+            "Requests received again, which were not judged again",
             served.retransmissions,
         )
         yield _count(
@@ -162,7 +162,7 @@ def disc(server: Disc, listener: Listener) -> Collector:
         )
         yield _counts(
             "auth_diameter_disc_connection_events_total",
-            "What became of connections to DISC",
+            "Events of connections to DISC",
             "event",
             {event.name.lower(): listener.counts[event] for event in ConnectionEvent},
         )
