@@ -13,7 +13,7 @@ import click
     type=click.FloatRange(0.1, 600),
     default=20,
     show_default=True,
-    help="How long to measure, about.",
+    help="Measure for about this long.",
 )
 def bench(seconds: float) -> None:
     """Measure this machine; print a table.

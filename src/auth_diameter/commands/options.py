@@ -286,7 +286,14 @@ def _docs(kind: type) -> dict[str, str]:
 
 def listen_option(default: str) -> Callable[[_Command], _Command]:
     """The option --listen, with the address of a server."""
-    return click.option("--listen", type=address, metavar="HOST:PORT", default=default, show_default=True)
+    return click.option(
+        "--listen",
+        type=address,
+        metavar="HOST:PORT",
+        default=default,
+        show_default=True,
+        help="Address to listen on; port 0: any free port.",
+    )
 
 
 disc_option = click.option(
