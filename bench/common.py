@@ -35,7 +35,7 @@ __all__ = [
 ]  # fmt: skip
 
 HERE = Path(__file__).resolve().parent
-CORE = HERE.parent / "src" / "_core"
+MD5 = HERE.parent / "src" / "_core" / "base"  # the folder of md5.c
 
 sys.path.insert(0, str(HERE.parent / "tests"))  # for what the benchmarks share with the tests
 from kit.machine import unused_udp_port  # noqa: E402
@@ -53,8 +53,8 @@ def tools(*names: str) -> Iterator[Path]:
         for name in names:
             sources = [HERE / "tools" / f"{name}.c"]
             if name == "discload":  # it computes the right responses itself
-                sources.append(CORE / "md5.c")
-            command = [compiler, "-O2", "-I", CORE, "-o", Path(folder, name), *sources]
+                sources.append(MD5 / "md5.c")
+            command = [compiler, "-O2", "-I", MD5, "-o", Path(folder, name), *sources]
             subprocess.run([str(word) for word in command], check=True)
         yield Path(folder)
 
@@ -82,8 +82,9 @@ def check_asked(asked: int, done: int, resent: int = 0) -> None:
 
     Then some was answered from a memory, of retransmissions or another, and what was measured is that.
 
-    :param done: decisions, or replies. :param resent: requests that were sent again, which may have been
-        asked again, too.
+    Args:
+        done: decisions, or replies.
+        resent: requests that were sent again, which may have been asked again, too.
     """
     if not done <= asked <= done + resent:
         raise SystemExit(
@@ -115,7 +116,8 @@ def sipload(
 ) -> dict[str, Any]:
     """Loads the SIP host on `port`; every reply must be 200, and `stub` must have been asked for each.
 
-    :param resend: seconds without a reply after which a request is sent again.
+    Args:
+        resend: seconds without a reply after which a request is sent again.
     """
     before = stub.asked()
     result = run_json(

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from typing import Any
 
 BATCH = 16  # questions in one read
 FEW, MANY = 4, 64  # reads
@@ -52,24 +53,37 @@ def questions(work: str, nonces: object) -> Callable[[int], bytes]:
     return question
 
 
+def parts() -> tuple[Any, Any, Any, Any]:
+    """DISC, its nonces, and what creates and what opens a store; older versions have them elsewhere."""
+    from auth_diameter.disc.server import Disc
+
+    try:
+        from auth_diameter.store.accounts import Accounts
+        from auth_diameter.store.sqlite import SqliteStore
+        from auth_diameter.verifier.nonces import Nonces
+    except ModuleNotFoundError:
+        from auth_diameter.disc.nonce import Nonces
+        from auth_diameter.disc.store import Store
+
+        return Disc, Nonces, Store.create, Store.open
+    return Disc, Nonces, Accounts.create, SqliteStore.open
+
+
 def play(work: str, reads: int) -> None:
     """So many reads, each answered; all questions are made before, for both numbers of reads alike."""
     import auth_diameter as ad
     from auth_diameter._core import RequestStream
-    from auth_diameter.disc.server import Disc
-    from auth_diameter.store.accounts import Accounts
-    from auth_diameter.store.sqlite import SqliteStore
-    from auth_diameter.verifier.nonces import Nonces
 
+    Disc, Nonces, create, open_store = parts()  # noqa: N806 - classes
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/users.sqlite"
-        with Accounts.create(path) as store:
+        with create(path) as store:
             for i in range(USERS):
                 store.add_user(f"user{i}", "siphub.net", "secret")
         nonces = Nonces(b"sixteen secret bytes")
         question = questions(work, nonces)
         received = [b"".join(map(question, range(n * BATCH, (n + 1) * BATCH))) for n in range(MANY)]
-        with SqliteStore.open(path) as store:
+        with open_store(path) as store:
             disc = Disc(store, None, nonces)
             for data in received[:reads]:
                 out = bytearray()

@@ -89,18 +89,22 @@ def alternate(folder: Path, disc: common.Stub, turns: int, counts: dict[int, int
     return found
 
 
+Medians = dict[int, dict[str, float]]  # of each window
+
+
+def medians_of(runs: list[dict[int, dict[str, Any]]]) -> Medians:
+    return {
+        window: {
+            key: common.median([one[window] for one in runs], key)
+            for key in ("per_s", "cpu_us", "p50_us", "p99_us")
+        }
+        for window in runs[0]
+    }
+
+
 def report(found: Turns) -> list[dict[str, Any]]:
     """Prints the runs' medians, and the rows of the table of targets."""
-    medians = {
-        name: {
-            window: {
-                key: common.median([one[window] for one in runs], key)
-                for key in ("per_s", "cpu_us", "p50_us", "p99_us")
-            }
-            for window in runs[0]
-        }
-        for name, runs in found.items()
-    }
+    medians = {name: medians_of(runs) for name, runs in found.items()}
     print(f"medians of {len(found['ours'])} turns")
     common.table(
         ("window", "server", "requests/s", "CPU µs a request", "p50 µs", "p99 µs", "resent"),
@@ -114,16 +118,20 @@ def report(found: Turns) -> list[dict[str, Any]]:
             for name, m in medians.items()
         ],
     )  # fmt: skip
+    print()
     if "Kamailio" not in medians:
-        print("\nskipped: the comparison, for Kamailio is not installed (Debian: kamailio)")
+        print("skipped: the comparison, for Kamailio is not installed (Debian: kamailio)")
         return []
-    us, them = medians["ours"], medians["Kamailio"]
+    return compare(medians["ours"], medians["Kamailio"])
+
+
+def compare(us: Medians, them: Medians) -> list[dict[str, Any]]:
+    """Prints and returns the rows of the table of targets."""
     rows = [
         ("6", "CPU a request, window 64", us[64]["cpu_us"] / them[64]["cpu_us"], 0.2, True),
         ("7", "requests a second, window 64", us[64]["per_s"] / them[64]["per_s"], 4, False),
         ("8", "median latency, window 1", us[1]["p50_us"] / them[1]["p50_us"], 1.1, True),
     ]
-    print()
     common.table(
         ("row", "what", "ratio to Kamailio", "target", ""),
         [

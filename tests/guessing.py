@@ -114,7 +114,8 @@ def office(service: Service, old: int, new: int, retry: float = 30.0) -> tuple[i
 
     All begin within a second, and each tries again after `retry` seconds.
 
-    :returns: how many refusals the new ones had in all, and seconds until the last of them was in.
+    Returns:
+        How many refusals the new ones had in all, and seconds until the last of them was in.
     """
     telephones = [(f"old{n}", "old password") for n in range(old)] + [
         (f"new{n}", PASSWORD) for n in range(new)

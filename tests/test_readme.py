@@ -234,7 +234,7 @@ def test_kamailio_reads_the_script(tmp_path):
 
 def test_the_ladder_is_what_the_demo_prints():
     console = Console(file=io.StringIO(), width=120, highlight=False, soft_wrap=True)
-    assert asyncio.run(demo.play(console, False)) == 0
+    assert asyncio.run(demo.play(console)) == 0
     (ladder,) = (block for block in blocks("text") if "UAC" in block)
     assert f"\n\n{ladder}\n" in console.file.getvalue()
 

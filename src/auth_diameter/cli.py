@@ -33,7 +33,7 @@ def run() -> None:
     except click.Abort as abort:
         if isinstance(abort.__context__, KeyboardInterrupt):
             sys.exit(130)
-        fail("no password was given")  # the password is the only thing that is prompted for
+        fail("no password was given")  # nothing else is prompted for
     except click.UsageError as error:
         fail(_what_to_write(error))
     except click.ClickException as error:
@@ -59,7 +59,7 @@ def _what_to_write(error: click.UsageError) -> str:
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(ad.__version__, message="auth-diameter %(version)s")
-@click.option("-v", "--verbose", is_flag=True, help="Log more: of DISC, every question.")
+@click.option("-v", "--verbose", is_flag=True, help="Log more; disc logs every question.")
 def main(verbose: bool) -> None:
     """SIP digest authentication with a Diameter back end."""
     handler = logging.StreamHandler(sys.stderr)

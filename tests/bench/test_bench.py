@@ -153,7 +153,7 @@ def test_a_load_that_repeats_itself_is_found_out(monkeypatch):
     monkeypatch.setattr(loopback.Telephones, "_make", repeat)
     with (
         loopback.running() as service,
-        pytest.raises(ad.Error, match=r"serve had [1-9].* memory of retransmissions; DISC let in 32 new"),
+        pytest.raises(ad.Error, match=r"serve took [1-9].* memory of retransmissions; DISC let in 32 new"),
     ):
         service.measure(4, 1.0)
 
@@ -164,7 +164,7 @@ def test_a_reply_that_comes_twice_is_not_counted_twice(monkeypatch):
     reply = b"SIP/2.0 200 OK\r\nCall-ID: 00000001\r\n\r\n"
     monkeypatch.setattr(phones, "_receive", lambda: [reply, reply])
     try:
-        with pytest.raises(ad.Error, match="no request under way"):
+        with pytest.raises(ad.Error, match="no request in flight"):
             phones.load(2, 0.0)
     finally:
         phones.close()
@@ -173,7 +173,7 @@ def test_a_reply_that_comes_twice_is_not_counted_twice(monkeypatch):
 @pytest.mark.parametrize(
     ("host", "disc", "said"),
     [
-        ({"sip_retransmissions_total": 3}, {"authorized": 10}, "had 3 in its memory"),
+        ({"sip_retransmissions_total": 3}, {"authorized": 10}, "serve took 3 from its memory"),
         ({}, {"authorized": 9}, "DISC let in 9 new"),
         ({}, {"authorized": 11}, "DISC let in 11 new"),
         ({}, {"authorized": 10, "replayed": 1, "retransmitted": 2}, "others: replayed 1, retransmitted 2"),
@@ -261,7 +261,7 @@ def common():
 def tools(common):
     if not (os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")):
         pytest.skip("no C compiler")
-    with common.tools("sipload", "discstub") as folder:
+    with common.tools("sipload", "discstub", "discload") as folder:
         yield folder
 
 
@@ -340,7 +340,7 @@ def test_the_command_prints_every_row():
         assert "×" in row
     rest = "\n".join(rows[len(ROWS) :])
     for what in ("requests a second", "CPU a request: serve", "CPU a request: disc", "what set the limit",
-                 "99 of 100 are below", "1 request under way: latency, median"):  # fmt: skip
+                 "99 of 100 are below", "1 request in flight: latency, median"):  # fmt: skip
         assert what in rest
     columns = {len(row.rpartition("  ")[0]) for row in rows}
     assert len(columns) == 1, "the last column is not aligned"
@@ -387,6 +387,6 @@ def test_progress_on_a_terminal_alone():
     finally:
         os.close(ours)
     assert done.returncode == 0
-    assert b"64 requests under way" in seen
+    assert b"64 requests in flight" in seen
     assert table.startswith(b"row ")
     assert b"\x1b" not in table

@@ -146,7 +146,7 @@ def test_sighup_reads_keys_and_networks_anew(served, files):
     key.write_bytes(b"the new key of all nodes")
     allowed.write_text("127.0.0.1\n127.0.0.2\n")
     served.send(signal.SIGHUP)
-    wait_for_line(log, "INFO SIGHUP: all was read anew")
+    wait_for_line(log, "INFO SIGHUP: everything was reloaded")
     assert is_challenged(served.port, "127.0.0.2")
     assert log_in(served, challenge) is not ad.Cause.AUTHORIZED
     assert log_in(served, challenge_of(served)) is ad.Cause.AUTHORIZED
@@ -188,7 +188,7 @@ def test_sighup_without_anything_to_read_does_no_harm(db):
         challenge = challenge_of(server)
         for _ in range(3):
             server.send(signal.SIGHUP)
-        server.wait_for_line("INFO SIGHUP: all was read anew")
+        server.wait_for_line("INFO SIGHUP: everything was reloaded")
         assert log_in(server, challenge) is ad.Cause.AUTHORIZED, "a key that no file has is kept"
         assert server.stop().status == 0
 
@@ -201,4 +201,4 @@ def test_files_that_others_can_read_are_warned_of(db, tmp_path):
     with Server("disc", "--db", db, "--nonce-key", key) as server:
         err = server.stop().err
     for path in (key, db):
-        assert f"WARNING {path}: others than its owner can read it (mode 644): chmod 600 " in err
+        assert f"WARNING {path}: users other than its owner can read it (mode 644): chmod 600 " in err

@@ -34,7 +34,7 @@ def test_a_file_that_others_can_open_is_one_warning_with_the_command_that_mends_
     path.write_bytes(b"x" * 16)
     path.chmod(mode)
     (said,) = warnings(caplog, path)
-    assert said == f"{path}: others than its owner can {can} it (mode {mode:o}): chmod 600 {path}"
+    assert said == f"{path}: users other than its owner can {can} it (mode {mode:o}): chmod 600 {path}"
     assert os.system(said.rpartition(": ")[2]) == 0
     assert warnings(caplog, path) == []
 
@@ -66,7 +66,7 @@ def test_what_sqlite_keeps_beside_a_database_is_mended_too(tmp_path, caplog):
     assert warnings(caplog, path)[0].endswith(f"chmod 600 {path} {beside}")
     path.chmod(0o600)
     assert warnings(caplog, path) == [
-        f"{beside}: others than its owner can read it (mode 644): chmod 600 {beside}"
+        f"{beside}: users other than its owner can read it (mode 644): chmod 600 {beside}"
     ]
 
 

@@ -46,7 +46,7 @@ from auth_diameter.verifier.config import VerifierConfig
         (("serve", "--max-delay", "nan"), "'--max-delay': expected seconds above 0"),
         (("serve", "--unavailable-status", "404"), "'--unavailable-status': expected 500 or 503"),
         (("serve", "--realm", "$zz"), "unknown pseudo-variable"),
-        (("serve", "--realm", "a", "--route", "b.py"), "--realm is the default route's"),
+        (("serve", "--realm", "a", "--route", "b.py"), "--realm is for the default route"),
         (("serve", "--log-format", "xml"), "'--log-format'"),
         (("serve", "--log-file", "no/such/folder"), "--log-file no/such/folder: No such file or directory"),
         (("user", "list", "--db", ""), "Invalid value for '--db': the name of the database is empty"),

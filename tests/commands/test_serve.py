@@ -173,7 +173,7 @@ def test_sighup_reads_the_route_anew(disc, tmp_path, workers):
                         return phone.call().status == expected
 
                 wait_until(answered)
-        assert "INFO SIGHUP: all was read anew" in log.read_text()
+        assert "INFO SIGHUP: everything was reloaded" in log.read_text()
         assert "ERROR" not in log.read_text()
 
 
@@ -220,7 +220,7 @@ def test_sighup_opens_the_log_anew_for_logrotate(disc, tmp_path, phone, workers)
         assert guess(phone, "guess") == 403
         log.rename(moved)
         server.send(signal.SIGHUP)
-        wait_until(lambda: log.exists() and "all was read anew" in log.read_text())
+        wait_until(lambda: log.exists() and "everything was reloaded" in log.read_text())
 
         def refused():
             with Uac(server.address) as other:
@@ -273,7 +273,7 @@ def test_sighup_does_not_end_a_server_that_starts(disc, tmp_path, workers):
     (tmp_path / "uvloop.py").write_text("raise ModuleNotFoundError\n")  # it needs ssl
     options = ("--disc", disc.where, "--workers", workers)
     with Server("serve", *options, env={"PYTHONPATH": str(tmp_path)}) as server:
-        server.wait_for_line("INFO SIGHUP: all was read anew")
+        server.wait_for_line("INFO SIGHUP: everything was reloaded")
         assert server.stop().status == 0
 
 

@@ -307,7 +307,7 @@ def test_a_database_that_others_can_read_is_one_warning_with_the_command_that_me
     assert cli(*command, "--db", db, stdin=CSV).status == 0
     (record,) = caplog.records
     command_line = f"chmod 600 {db}"
-    assert record.getMessage() == f"{db}: others than its owner can read it (mode 640): {command_line}"
+    assert record.getMessage() == f"{db}: users other than its owner can read it (mode 640): {command_line}"
     assert subprocess.run(command_line.split(), check=False).returncode == 0
     caplog.clear()
     assert cli(*command, "--db", db, stdin=CSV).status == 0

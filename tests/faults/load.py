@@ -196,8 +196,9 @@ class Record(list[Entry]):
 class Load:
     """So many requests a second, from the beginning of the block to its end or `stop`.
 
-    :ivar record: the requests so far.
-    :ivar clock_offset: seconds by which the clock of DISC, in whose challenges it is, differs from ours.
+    Attributes:
+        record: the requests so far.
+        clock_offset: seconds by which the clock of DISC, in whose challenges it is, differs from ours.
     """
 
     name = "?"
@@ -328,8 +329,9 @@ class AsyncLoad(Load):
 class UdpLoad(Load):
     """A telephone for all subscribers, which asks a SIP host over UDP and sends nothing again.
 
-    :param port: of the SIP host.
-    :param copies: how often each request is sent, `step` requests after the one before.
+    Args:
+        port: of the SIP host.
+        copies: how often each request is sent, `step` requests after the one before.
     """
 
     name = "serve"

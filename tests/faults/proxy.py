@@ -132,10 +132,13 @@ class _Reset(_Cut):
 class FaultProxy:
     """Listens on `port` of loopback and relays to `target`, in a thread of its own.
 
-    :param port: where to listen; 0: any free port, which `port` then says.
-    :ivar questions, answers: the `Faults` of what clients send, and of what DISC sends.
-    :ivar accepted: connections that clients have opened.
-    :ivar asked, answered: whole messages that came from clients, and from DISC.
+    Args:
+        port: where to listen; 0: any free port, which `port` then says.
+
+    Attributes:
+        questions, answers: the `Faults` of what clients send, and of what DISC sends.
+        accepted: connections that clients have opened.
+        asked, answered: whole messages that came from clients, and from DISC.
     """
 
     def __init__(self, target: tuple[str, int], port: int = 0) -> None:
@@ -169,11 +172,11 @@ class FaultProxy:
 
     def reset(self) -> None:
         """Ends every connection with a RST (SO_LINGER 0), on both sides."""
-        self._do(self._end(True))
+        self._do(self._end(reset=True))
 
     def hang_up(self) -> None:
         """Ends every connection with a FIN, on both sides."""
-        self._do(self._end(False))
+        self._do(self._end(reset=False))
 
     @property
     def open(self) -> int:
@@ -210,7 +213,7 @@ class FaultProxy:
             await asyncio.wait([self._accepting])
             self._accepting = None
 
-    async def _end(self, reset: bool) -> None:
+    async def _end(self, *, reset: bool) -> None:
         self._resetting = reset
         relays = list(self._relays)
         for relay in relays:
@@ -220,7 +223,7 @@ class FaultProxy:
 
     async def _stop(self) -> None:
         await self._refuse()
-        await self._end(False)
+        await self._end(reset=False)
 
     async def _accept(self, listener: socket.socket) -> None:
         with listener:

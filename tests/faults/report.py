@@ -43,14 +43,15 @@ class Report:
     request. So times may be longer by three times the `lateness` of the machine, and where nothing may be
     refused, as many may be as come in that time; the verdict says so.
 
-    :param lateness: gives the seconds by which the machine was late to wake up a thread, at worst.
+    Args:
+        lateness: gives the seconds by which the machine was late to wake up a thread, at worst.
     """
 
     def __init__(self, lateness: Callable[[], float]) -> None:
         self.findings: list[Finding] = []
         self._lateness = lateness
 
-    def _add(self, what: str, figure: str, limit: str, kept: bool, late: bool = False) -> None:
+    def _add(self, what: str, figure: str, limit: str, *, kept: bool, late: bool = False) -> None:
         verdict = Verdict.KEPT if kept else Verdict.LATE if late else Verdict.BROKEN
         self.findings.append(Finding(what, figure, limit, verdict))
 
@@ -58,21 +59,25 @@ class Report:
         """A figure with an upper limit, or one for each kind of client."""
         most = max(_values(value), default=0.0)
         late = unit == "ms" and most <= limit + 3 * self._lateness()
-        self._add(what, _show(value, unit), f"≤ {_show(limit, unit)}", most <= limit, late)
+        self._add(what, _show(value, unit), f"≤ {_show(limit, unit)}", kept=most <= limit, late=late)
 
     def at_least(self, what: str, value: Value, limit: float, unit: str = "") -> None:
         """One with a lower limit."""
         kept = min(_values(value), default=limit) >= limit
-        self._add(what, _show(value, unit), f"≥ {_show(limit, unit)}", kept)
+        self._add(what, _show(value, unit), f"≥ {_show(limit, unit)}", kept=kept)
 
     def exactly(self, what: str, value: object, wanted: object) -> None:
         """One that must be this, and nothing else."""
-        self._add(what, str(value), str(wanted), value == wanted)
+        self._add(what, str(value), str(wanted), kept=value == wanted)
 
     def none(self, what: str, count: int, text: str = "") -> None:
-        """A count of requests that must be 0. :param text: what to show instead of it."""
+        """A count of requests that must be 0.
+
+        Args:
+            text: what to show instead of it.
+        """
         late = count <= 3 * self._lateness() * RATE
-        self._add(what, text or str(count), "none" if text else "0", count == 0, late)
+        self._add(what, text or str(count), "none" if text else "0", kept=count == 0, late=late)
 
     def note(self, what: str, value: Value, unit: str = "") -> None:
         """One without a limit."""
@@ -107,7 +112,8 @@ Run = Callable[..., None]
 class Row:
     """A row of the table: a fault, what must happen, and the code that shows it.
 
-    :ivar long: the arguments of the campaign; those of the tests are the defaults.
+    Attributes:
+        long: the arguments of the campaign; those of the tests are the defaults.
     """
 
     name: str

@@ -24,7 +24,8 @@ _T = TypeVar("_T")
 class Metronome:
     """A thread that wants to wake up every few milliseconds, and notes how late it was.
 
-    :ivar latest: the worst of all, in seconds.
+    Attributes:
+        latest: the worst of all, in seconds.
     """
 
     _BEAT = 0.005
@@ -61,7 +62,10 @@ def _database() -> bytes:
 class World:
     """A folder, a database with all subscribers, and the daemons of one row; all gone with the block.
 
-    :ivar folder: for what a row keeps. :ivar db: the database of `disc`. :ivar daemons: all, as they came.
+    Attributes:
+        folder: for what a row keeps.
+        db: the database of `disc`.
+        daemons: all, as they came.
     """
 
     def __init__(self) -> None:
@@ -95,7 +99,11 @@ class World:
     def daemon(
         self, *arguments: object, env: dict[str, str] | None = None, prefix: Sequence[str] = ()
     ) -> Server:
-        """One of our commands, up. :param prefix: a command that runs the command."""
+        """One of our commands, up.
+
+        Args:
+            prefix: a command that runs the command.
+        """
         server = self.enter(Server(*arguments, env={**UNBUFFERED, **(env or {})}, program=[*prefix, *OURS]))
         self.daemons.append(server)
         return server
@@ -123,7 +131,9 @@ class World:
     ) -> list[Load]:
         """A load on each kind of client, all with the DISC at these ports, from now on.
 
-        :param settings: of the clients in this process. :param env: of the process of `serve`.
+        Args:
+            settings: of the clients in this process.
+            env: of the process of `serve`.
         """
         config = config_for(*ports, **(settings or {}))
         made: dict[str, Callable[[], Load]] = {
@@ -134,7 +144,11 @@ class World:
         return [made[kind]() for kind in kinds]
 
     def telephones(self, serve: Server, rate: float = RATE, **options: Any) -> UdpLoad:
-        """A load on a SIP host. :param options: of `UdpLoad`."""
+        """A load on a SIP host.
+
+        Args:
+            options: of `UdpLoad`.
+        """
         load = self.enter(UdpLoad(serve.port, rate, **options))
         # Ends before the load does, lest a late reply go to whoever then has the load's port.
         self._stack.callback(serve.end)

@@ -164,9 +164,13 @@ _QUEUE = (
 
 
 class HangingDisc(FakeDisc):
-    """A DISC that never answers. :param reads: whether it takes what it is asked."""
+    """A DISC that never answers.
 
-    def __init__(self, reads: bool) -> None:
+    Args:
+        reads: whether it takes what it is asked.
+    """
+
+    def __init__(self, *, reads: bool) -> None:
         super().__init__()
         self._reads = reads
         self._over = threading.Event()
@@ -258,17 +262,18 @@ class Flood:
         self.finish()
 
 
-def peak_while_disc_hangs(where: str, total: int, reads: bool, filled: bool) -> float:
+def peak_while_disc_hangs(where: str, total: int, *, reads: bool, filled: bool) -> float:
     """MiB that `serve` has at most more than before, with so many large requests and no answer of DISC.
 
     At the end it must answer a small request, if only with 503.
 
-    :param where: what is large: "body", "via" or "credentials".
-    :param reads: see `HangingDisc`.
-    :param filled: whether its memory of retransmissions, which has a bound of its own, is full before.
+    Args:
+        where: what is large: "body", "via" or "credentials".
+        reads: see `HangingDisc`.
+        filled: whether its memory of retransmissions, which has a bound of its own, is full before.
     """
     with (
-        HangingDisc(reads) as disc,
+        HangingDisc(reads=reads) as disc,
         Server("serve", "--disc", disc.where) as serve,
     ):
         flood = Flood(serve)
@@ -326,7 +331,7 @@ def main() -> None:
         )
         print(" ".join(f"{reading:.1f}" for reading in mib))
     for where, reads, filled in HANGING:
-        peak = peak_while_disc_hangs(where, options.large, reads, filled)
+        peak = peak_while_disc_hangs(where, options.large, reads=reads, filled=filled)
         how = f"DISC {'reads' if reads else 'does not read'} and never answers"
         print(f"serve, {how}, {options.large:,} requests large by {where}: growth {peak:+.1f} MiB")
 

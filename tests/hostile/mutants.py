@@ -123,7 +123,7 @@ def _try_sip(data: bytes) -> None:
         _parse(lambda data: request.credentials(DOMAIN), data)
     for play in (_PLAY, _YES):
         for proxy in (False, True):
-            decision = play.decide(data, DOMAIN, proxy)
+            decision = play.decide(data, DOMAIN, proxy=proxy)
             assert isinstance(decision, Decision)
             if decision.cause is Cause.BYPASSED:
                 assert request.method in ("ACK", "CANCEL")

@@ -41,8 +41,12 @@ class Play:
         # Thousands of refused credentials come from one source here: each is to be judged by itself.
         self.authorizer = Authorizer(Config(penalty=False))
 
-    def decide(self, data: bytes, realm: str = "$fd", proxy: bool | None = None) -> Decision:
-        """What becomes of a datagram. :param proxy: None: as `serve` does it by default."""
+    def decide(self, data: bytes, realm: str = "$fd", *, proxy: bool | None = None) -> Decision:
+        """What becomes of a datagram.
+
+        Args:
+            proxy: None: as `serve` does it by default.
+        """
         try:
             request = SipRequest(data, SOURCE)
         except ParseError as error:

@@ -25,10 +25,11 @@ def fill(path: Path) -> Path:
     return path
 
 
-def stop(server: Server, tracebacks: bool = False) -> str:
+def stop(server: Server, *, tracebacks: bool = False) -> str:
     """Ends it, in order; its log, in which there is no control character and no secret.
 
-    :param tracebacks: whether some are to be expected; else there is none in the log.
+    Args:
+        tracebacks: whether some are to be expected; else there is none in the log.
     """
     assert server.running, f"it ended by itself: {server.err()}"
     status, _, log = server.stop()

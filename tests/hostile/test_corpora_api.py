@@ -76,7 +76,7 @@ def test_whatever_disc_says(name):
         play = Play(lambda question, answer=answer: answer)
         for proxy in (False, True):
             for realm in ("$fd", "", "example.com", "$hdr(X)", "$ru"):
-                decision = play.decide(data, realm, proxy)
+                decision = play.decide(data, realm, proxy=proxy)
                 if decision:
                     request = SipRequest(data)
                     bypassed = request.method in ("ACK", "CANCEL")

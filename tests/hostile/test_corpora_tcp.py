@@ -84,7 +84,7 @@ def good(disc):
         yield connection
 
 
-def check(disc, good, data, expected, unfinished=False):
+def check(disc, good, data, expected, *, unfinished=False):
     with Connection(disc) as bad:
         bad.send(data)
         # Several turns of its loop: what it does not answer then, it never will.
@@ -102,7 +102,7 @@ def check(disc, good, data, expected, unfinished=False):
 
 @pytest.mark.parametrize("name", MALFORMED)
 def test_a_malformed_message(disc, good, name):
-    check(disc, good, MALFORMED[name], EXPECTED[name], name in UNFINISHED)
+    check(disc, good, MALFORMED[name], EXPECTED[name], unfinished=name in UNFINISHED)
 
 
 @pytest.mark.parametrize("name", corpora.params(REAL, "real Diameter messages"))

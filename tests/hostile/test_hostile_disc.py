@@ -42,7 +42,7 @@ def addressed(data: bytes, question) -> bytes:
 class Liar:
     """The script of a FakeDisc. The user of a request names the message that it gets."""
 
-    def __init__(self, address: bool) -> None:
+    def __init__(self, *, address: bool) -> None:
         self.address = address
 
     def __call__(self, connection, questions) -> None:
@@ -76,7 +76,7 @@ def judged(name, first, second):
 
 @pytest.mark.parametrize("address", [False, True], ids=["as it is", "addressed"])
 def test_threads(fake_disc, address):
-    disc = fake_disc(Liar(address))
+    disc = fake_disc(Liar(address=address))
 
     def play(name):
         with AuthDiameter(Config(**disc.settings, timeout=TIMEOUT)) as auth:
@@ -91,7 +91,7 @@ def test_threads(fake_disc, address):
 
 @pytest.mark.parametrize("address", [False, True], ids=["as it is", "addressed"])
 def test_asyncio(fake_disc, address):
-    disc = fake_disc(Liar(address))
+    disc = fake_disc(Liar(address=address))
 
     turn = asyncio.Semaphore(AT_A_TIME)
 

@@ -59,4 +59,4 @@ def test_serve(database):
 )
 def test_serve_while_disc_hangs(where, reads, filled):
     """Large requests wait for nothing: they are bounded by their bytes, and a small one is answered."""
-    assert peak_while_disc_hangs(where, LARGE, reads, filled) <= MOST
+    assert peak_while_disc_hangs(where, LARGE, reads=reads, filled=filled) <= MOST

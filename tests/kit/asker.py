@@ -34,10 +34,12 @@ _ONE_AFTER_THE_OTHER = itertools.count(1)
 
 
 class Asker:
-    """:ivar end_to_end: what the SIP server says of a request; None: another for each; 0: OpenSER's module.
+    """A SIP server that asks a DISC of this process.
 
-    :ivar session: the same for Session-Id; "": none is told.
-    :ivar source: the address of the UAC as it is told; "": it is not.
+    Attributes:
+        end_to_end: what the SIP server says of a request; None: another for each; 0: OpenSER's module.
+        session: the same for Session-Id; "": none is told.
+        source: the address of the UAC as it is told; "": it is not.
     """
 
     def __init__(self, store: SqliteStore, nonces: Nonces | None = None, **settings: Any) -> None:

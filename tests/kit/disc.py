@@ -57,9 +57,13 @@ def hang_up(connection: FakeConnection, questions: list[Message]) -> None:
 class FakeDisc:
     """A DISC on loopback that runs `script` on the questions that each read brought.
 
-    :param decode: what makes a question of its bytes: ours, or another codec.
-    :ivar questions: all that came. :ivar reads: how many questions each read brought, for all
-        connections. :ivar connections: all that were accepted.
+    Args:
+        decode: what makes a question of its bytes: ours, or another codec.
+
+    Attributes:
+        questions: all that came.
+        reads: how many questions each read brought, for all connections.
+        connections: all that were accepted.
     """
 
     def __init__(self, script: Script = answer_all, decode: Callable[[bytes], Any] = Message.decode) -> None:
@@ -147,7 +151,7 @@ class FakeDisc:
                 self.script(connection, questions)
 
     def wait_for(self, what: Callable[[], bool], timeout: float = PATIENCE) -> None:
-        """Until `what` about the attributes is true."""
+        """Waits until `what()`, which looks at the attributes, is true."""
         with self.changed:
             assert self.changed.wait_for(what, timeout), "the fake DISC waited in vain"
 

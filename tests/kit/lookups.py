@@ -6,7 +6,7 @@ from auth_diameter.store.store import Algorithms, Member, Realm, User
 
 
 def at_once(work):
-    """What work comes to that does not wait, as that of SQLite does not."""
+    """The result of work that never waits, such as that of SQLite."""
     try:
         work.send(None)
     except StopIteration as end:
@@ -33,17 +33,17 @@ def ha1_candidates(store, username, realm, algorithm="MD5"):
 
 
 def ha1(store, username, realm, algorithm="MD5"):
-    """The first of them, or None."""
+    """The first of the HA1 candidates, or None."""
     return next(iter(ha1_candidates(store, username, realm, algorithm)), None)
 
 
 def algorithms(store, username, realm):
-    """Those of a user."""
+    """The algorithms of a user's HA1."""
     return fetch(store, Algorithms(username, realm)).own
 
 
 def usual_algorithms(store, realm):
-    """Those of most users of a realm."""
+    """The algorithms that most users of a realm have."""
     return fetch(store, Algorithms("nobody", realm)).usual
 
 
@@ -58,10 +58,10 @@ def canonical_realm(store, realm):
 
 
 def served_realms(store):
-    """All of them."""
+    """All realms that are served."""
     return {names[0] for names in store.spellings.known().values()}
 
 
 def version(store):
-    """Its number, which changes with it."""
+    """The version of the store, a number that changes whenever it does."""
     return at_once(store.version()) if hasattr(store, "fetch") else store.database.version()

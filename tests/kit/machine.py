@@ -14,7 +14,7 @@ SLACK = 5.0  # seconds that a machine with much else to do may take more; what i
 
 
 def wait_until(what):
-    """Until `what()` is true; what it is then."""
+    """Waits until `what()` is true; returns what it is then."""
     deadline = time.monotonic() + PATIENCE
     while not (found := what()):
         assert time.monotonic() < deadline, "waited in vain"
@@ -23,7 +23,7 @@ def wait_until(what):
 
 
 async def until(what):
-    """The same, while the loop goes on."""
+    """The same as `wait_until`, while the loop goes on."""
     async with asyncio.timeout(PATIENCE):
         while not (found := what()):
             await asyncio.sleep(0.001)
@@ -31,7 +31,7 @@ async def until(what):
 
 
 def unused_udp_port():
-    """For a program that cannot choose one: below those that the kernel gives to who asks for any."""
+    """A port for a program that cannot choose one: below those that the kernel chooses from."""
     first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
 
     def try_one():

@@ -42,7 +42,7 @@ PARAM = re.compile(
 
 
 def unquoted(value: bytes) -> bytes:
-    """A fold, with all white space behind it, is one space (RFC 3261, 7.3.1)."""
+    """The text of a quoted string; a fold, with all white space behind it, is one space (RFC 3261, 7.3.1)."""
     if not value.startswith(b'"'):
         return value
     return re.sub(

@@ -93,8 +93,8 @@ class Program:
     """A program in the background, in a session of its own; it is killed at the end of the block.
 
     Attributes:
-        process: its process; after `start`, the last one. :cvar live: all whose block has not ended: the
-            report of a failing test shows what they said.
+        process: its process; after `start`, the last one.
+        live: of the class: all whose block has not ended. The report of a failing test shows what they said.
     """
 
     live: ClassVar[list[Program]] = []
@@ -121,7 +121,7 @@ class Program:
 
     @property
     def pid(self) -> int:
-        """Of its process."""
+        """Its process ID."""
         return self.process.pid
 
     @property
@@ -149,7 +149,7 @@ class Program:
         return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode(errors="replace")
 
     def wait_until(self, what: Callable[[], T], why: str = "what was waited for") -> T:
-        """Until `what()` is true; what it is then. Fails where the program ends before."""
+        """Waits until `what()` is true; returns what it is then. Fails if the program ends before."""
         deadline = time.monotonic() + PATIENCE
         while True:
             ended = not self.running
@@ -160,7 +160,7 @@ class Program:
             time.sleep(0.005)
 
     def wait_for_line(self, pattern: str) -> re.Match[str]:
-        """Until it has written this."""
+        """Waits until it has written this."""
         return self.wait_until(lambda: re.search(pattern, self.output()), f"a line like {pattern!r}")
 
     # --- what becomes of it ---------------------------------------------------------------------------
@@ -170,25 +170,25 @@ class Program:
         self.process.send_signal(number)
 
     def freeze(self) -> None:
-        """SIGSTOP: it is there, its kernel takes what is sent to it, and nothing comes back."""
+        """Stops it with SIGSTOP: it is there, its kernel takes what is sent to it, and nothing comes back."""
         self.send(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """SIGCONT."""
+        """Lets it go on after `freeze`, with SIGCONT."""
         self.send(signal.SIGCONT)
 
     def wait(self) -> Done:
-        """Until it ends; how it ended."""
+        """Waits until it ends; returns how it ended."""
         status = self.process.wait(PATIENCE)
         return Done(status, self.out(), self.err())
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> Done:
-        """Asks it to end; how it ended."""
+        """Asks it to end; returns how it ended."""
         self.send(how)
         return self.wait()
 
     def kill(self) -> None:
-        """SIGKILL; returns when it is gone."""
+        """Kills it; returns when it is gone."""
         self.send(signal.SIGKILL)
         self.process.wait(PATIENCE)
 
@@ -279,7 +279,7 @@ class Server(Program):
         return f"{self.host}:{self.port}"
 
     def wait(self) -> Done:
-        """Until it ends; how it ended, and what it said after the readiness line: no secret."""
+        """Waits until it ends; returns how it ended, and what it said after the readiness line: no secret."""
         done = super().wait()
         assert secrets_in(done.err) == [], done.err
         return done._replace(out=done.out[self._before + len(self.line) :])
@@ -297,7 +297,7 @@ class Server(Program):
 
 
 def living() -> dict[int, int]:
-    """All processes, and their parents. What nobody has waited for yet is dead all the same."""
+    """All live processes, and their parents. A zombie is not live."""
     found = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):

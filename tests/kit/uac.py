@@ -113,14 +113,14 @@ class Uac(Account):
         return parse_reply(data)
 
     def ask(self, data: bytes, to: Address | None = None) -> Reply:
-        """Sends a request once; its reply."""
+        """Sends a request once; returns its reply."""
         self.send(data, to)
         reply = self.receive()
         assert branch_of(reply) == branch_of(data), f"a reply to another request: {reply}"
         return reply
 
     def call(self, method: str = "REGISTER", *headers: Header, **options: Any) -> Reply:
-        """Sends a request of this account; its reply.
+        """Sends a request of this account; returns its reply.
 
         Args:
             options: of `Account.request`.
@@ -128,7 +128,7 @@ class Uac(Account):
         return self.ask(self.request(method, *headers, **options))
 
     def log_in(self, method: str = "REGISTER", **changes: Any) -> tuple[Reply, Reply]:
-        """Both phases of digest; the two replies.
+        """Does both phases of digest; returns the two replies.
 
         Args:
             changes: of `Account.answer`.
@@ -238,7 +238,7 @@ class AsyncUac(Account, asyncio.DatagramProtocol):
         return parse_reply(await self.receive_bytes())
 
     async def call(self, method: str = "REGISTER", *headers: Header, **options: Any) -> Reply:
-        """Sends a request of this account; its reply.
+        """Sends a request of this account; returns its reply.
 
         Args:
             options: of `Account.request`.
@@ -250,7 +250,7 @@ class AsyncUac(Account, asyncio.DatagramProtocol):
         return reply
 
     async def log_in(self, method: str = "REGISTER", **changes: Any) -> tuple[Reply, Reply]:
-        """Both phases of digest; the two replies.
+        """Does both phases of digest; returns the two replies.
 
         Args:
             changes: of `Account.answer`.

@@ -11,7 +11,11 @@ from kit.machine import PATIENCE
 
 
 class EasySipServer:
-    """Answers each request with 200, so many times. :ivar seen: what it was sent."""
+    """Answers each request with 200, so many times.
+
+    Attributes:
+        seen: what it was sent.
+    """
 
     def __init__(self, times: int = 1) -> None:
         self.seen: list[bytes] = []

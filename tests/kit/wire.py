@@ -42,9 +42,10 @@ def aa_request(
 ) -> bytes:
     """A question about alice, which is answered with a challenge.
 
-    :param avps: take the place of those of the same code, or are added.
-    :param number: its SIP-MSGID and, where `hop_by_hop` says nothing else, its Hop-by-Hop Identifier.
-    :param without: the codes of those that are left out.
+    Args:
+        avps: take the place of those of the same code, or are added.
+        number: its SIP-MSGID and, where `hop_by_hop` says nothing else, its Hop-by-Hop Identifier.
+        without: the codes of those that are left out.
     """
     wanted = {
         DESTINATION_REALM: Avp(DESTINATION_REALM, DOMAIN),
@@ -153,8 +154,9 @@ def ask(disc: Disc, *questions: bytes, **more: Any) -> list[Message]:
 class Connection:
     """A SIP server's connection to DISC.
 
-    :param source: the address that it comes from.
-    :param decode: what makes an answer of its bytes: ours, or another codec.
+    Args:
+        source: the address that it comes from.
+        decode: what makes an answer of its bytes: ours, or another codec.
     """
 
     def __init__(

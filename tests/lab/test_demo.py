@@ -13,10 +13,10 @@ from rich.console import Console
 from auth_diameter.lab import demo
 
 
-def play(full=False, width=120):
+def play(*, full=False, width=120):
     """The exit status and all that was printed."""
     console = Console(file=io.StringIO(), width=width, highlight=False, soft_wrap=True)
-    status = asyncio.run(demo.play(console, full))
+    status = asyncio.run(demo.play(console, full=full))
     return status, console.file.getvalue()
 
 

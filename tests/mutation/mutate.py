@@ -173,7 +173,7 @@ def faults(path: Path, source: str) -> list[Mutant]:
         for index, token in enumerate(statement):
             begun = begun or token.text == "="
             if begun and not any(begin <= token.at < end for begin, end in skipped):
-                found += _of_token(statement, index, in_c)
+                found += _of_token(statement, index, in_c=in_c)
         end = last.at + len(last.text)
         if first.text == "return" and len(statement) > 1:
             is_number = in_c or (path.suffix == ".pyx" and _returns_c(source, first.at))
@@ -214,7 +214,7 @@ def _returns_c(source: str, at: int) -> bool:
     return not re.match(r"c?p?def (inline )?(object|str|bytes|tuple|list|dict|_[A-Z]\w+) ", heads[-1])
 
 
-def _of_token(statement: list[Token], index: int, in_c: bool) -> Iterator[Mutant]:
+def _of_token(statement: list[Token], index: int, *, in_c: bool) -> Iterator[Mutant]:
     token = statement[index]
     text, at, kind = token
     end = at + len(text)

@@ -80,8 +80,9 @@ class Bridge:
     ) -> tuple[int, Headers]:
         """The status of the reply to a request, and its headers.
 
-        :param uri: what the digest-uri has to be (RFC 7616, 3.4.6); None of SIP, where a proxy may have
-            changed the request's (RFC 3261, 22.4).
+        Args:
+            uri: what the digest-uri has to be (RFC 7616, 3.4.6); None of SIP, where a proxy may have changed
+                the request's (RFC 3261, 22.4).
         """
         seen = self._judged(method, uri, header, body + self.offer.on_the_way)
         self.seen.append(seen)

@@ -177,7 +177,7 @@ def u32(number: int) -> bytes:
 
 
 def test_capabilities_exchange_of_ours_has_its_meaning_there():
-    """RFC 6733 5.3.1: addresses of both families, a group, an AVP without the M flag."""
+    """RFC 6733, 5.3.1: addresses of both families, a group, an AVP without the M flag."""
     application = [Tree(266, u32(TGPP)), Tree(258, u32(16777216))]
     content = [
         Tree(264, b"sip1.siphub.net"),
@@ -238,7 +238,7 @@ def test_multimedia_auth_of_theirs_has_its_meaning_here():
 
 
 def test_credit_control_of_theirs_has_its_meaning_here():
-    """RFC 8506 3.1: groups within a group."""
+    """RFC 8506, 3.1: groups within a group."""
     request = pd_commands.CreditControlRequest()
     request.session_id = "sip1.siphub.net;1;2"
     request.origin_host = b"sip1.siphub.net"

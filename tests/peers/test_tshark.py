@@ -192,7 +192,7 @@ def test_every_message_is_well_formed(capture, disc, tshark):
 
 
 def test_every_question_has_its_answer(capture, disc, tshark):
-    """tshark pairs them by Hop-by-Hop, as RFC 6733 3 has it: our DISC sends the question's back."""
+    """tshark pairs them by Hop-by-Hop, as RFC 6733, 3 has it: our DISC sends the question's back."""
     messages = tshark.messages(capture, disc[1])
     questions = [message for message in messages if message.request]
     answers = [message for message in messages if not message.request]

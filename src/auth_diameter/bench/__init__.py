@@ -42,7 +42,7 @@ def run(seconds: float, progress: Callable[[str, float], object]) -> list[Row]:
     with loopback.running() as service:
         service.measure(_WINDOWS[0], seconds / 20)  # a warm-up
         for done, window in enumerate(_WINDOWS, 1):
-            progress(f"{window} requests under way", 0.5 + done / 6)
+            progress(f"{window} requests in flight", 0.5 + done / 6)
             rows += _rows(service.measure(window, seconds / 5))
     progress("", 1.0)
     return rows
@@ -53,15 +53,15 @@ def _rows(got: loopback.Measured) -> list[Row]:
         return ("–", what, here, "–", "–", "–")
 
     each = 1e6 / got.replies
-    under_way = f"{got.window} request{'s' if got.window > 1 else ''} under way"
+    in_flight = f"{got.window} request{'s' if got.window > 1 else ''} in flight"
     rows = [
-        row(f"loopback, {under_way}: latency, median", _time(got.latency(0.5) * 1e6)),
+        row(f"loopback, {in_flight}: latency, median", _time(got.latency(0.5) * 1e6)),
         row("  99 of 100 are below", _time(got.latency(0.99) * 1e6)),
     ]
     if got.window == 1:
         return rows
     return [
-        row(f"loopback, {under_way}: requests a second", f"{got.replies / got.took:,.0f}"),
+        row(f"loopback, {in_flight}: requests a second", f"{got.replies / got.took:,.0f}"),
         row("  CPU a request: serve", _time(got.host_cpu * each)),
         row("  CPU a request: disc", _time(got.disc_cpu * each)),
         row("  CPU a request: the load", _time(got.load_cpu * each)),

@@ -2,7 +2,7 @@
 
 The telephones share one socket in this process. Each request is new: no other has its branch, tag, Call-ID or
 nonce count. It is signed when it is sent, with a nonce from DISC, so every reply must be a 200. The number of
-requests under way is constant.
+requests in flight is constant.
 
 The other side is checked as well: `serve` must not have taken any request for a retransmission, and DISC must
 have authorized as many new requests as there were replies.
@@ -57,7 +57,7 @@ class Measured:
     """The result of one load.
 
     Attributes:
-        window: number of requests under way.
+        window: number of requests in flight.
         replies: number of replies.
         took: seconds from the first request to the last reply.
         host_cpu: CPU seconds of the SIP server for all requests.
@@ -140,24 +140,24 @@ class Telephones:
             self._users.append(_User(pattern.encode(), challenge.nonce, _secret(user)))
 
     def load(self, window: int, seconds: float) -> tuple[float, list[float]]:
-        """Keeps a number of requests under way for some time.
+        """Keeps a number of requests in flight for some time.
 
         Args:
-            window: number of requests under way.
+            window: number of requests in flight.
             seconds: how long to send requests.
 
         Returns:
             The seconds until the last reply, and the seconds that each request took.
 
         Raises:
-            Error: a reply is not a 200, or matches no request under way, or no reply came for a while.
+            Error: a reply is not a 200, or matches no request in flight, or no reply came for a while.
         """
         clock = time.perf_counter
         latencies: list[float] = []
-        under_way: dict[int, float] = {}  # when each was sent, by its serial number
+        in_flight: dict[int, float] = {}  # when each was sent, by its serial number
         start = clock()
-        self._send(window, under_way, start)
-        while under_way:
+        self._send(window, in_flight, start)
+        while in_flight:
             replies = self._receive()
             now = clock()
             for data in replies:
@@ -165,18 +165,18 @@ class Telephones:
                     reply = parse_reply(data)
                     raise Error(f"bench: expected 200, got {reply.status} {reply.reason}")
                 at = data.index(_CALL_ID) + len(_CALL_ID)
-                sent = under_way.pop(int(data[at : at + 8]), None)
+                sent = in_flight.pop(int(data[at : at + 8]), None)
                 if sent is None:
-                    raise Error("bench: a reply came that no request under way had to come for")
+                    raise Error("bench: a reply belongs to no request in flight")
                 latencies.append(now - sent)
             if now - start < seconds:
-                self._send(len(replies), under_way, now)
+                self._send(len(replies), in_flight, now)
         return clock() - start, latencies
 
-    def _send(self, count: int, under_way: dict[int, float], now: float) -> None:
+    def _send(self, count: int, in_flight: dict[int, float], now: float) -> None:
         made = [self._make() for _ in range(count)]
         for serial, _ in made:
-            under_way[serial] = now
+            in_flight[serial] = now
         self._datagrams.send([(data, self._address) for _, data in made])
 
     def _make(self) -> tuple[int, bytes]:
@@ -238,7 +238,7 @@ class Loopback:
         """Measures one load, with the CPU time of all three processes.
 
         Args:
-            window: number of requests under way.
+            window: number of requests in flight.
             seconds: how long to send requests.
 
         Raises:
@@ -280,9 +280,8 @@ def check_asked(replies: int, host: Counter[str], disc: Counter[str]) -> None:
     )
     if again or let_in != replies or others:
         raise Error(
-            f"bench: {replies:,} replies were counted, of which serve had {again:,} in its memory of "
-            f"retransmissions; DISC let in {let_in:,} new requests, and answered others: "
-            f"{', '.join(others) or 'none'}"
+            f"bench: of {replies:,} replies, serve took {again:,} from its memory of retransmissions; "
+            f"DISC let in {let_in:,} new requests, and answered others: {', '.join(others) or 'none'}"
         )
 
 

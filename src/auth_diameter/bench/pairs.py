@@ -154,17 +154,43 @@ def sip() -> list[Pair]:
     """
     sipmessage = _peer("sipmessage")
     data = request()
+    ours, ours_read = _find_credentials(data), _read_request(data)
+    found = ours()
+    _check(found is not None and found.username == "alice" and ours_read()[1] == "sip:siphub.net")
+    peer = peer_read = peer_parse = None
+    if sipmessage is not None:
+        peer, peer_read = _find_credentials_with(sipmessage, data), _read_request_with(sipmessage, data)
+        peer_parse = _parse_with(sipmessage, data)
+        _check(found is not None and dict(found.parameters) == dict(peer()))
+        _check(ours_read() == peer_read())
+    theirs = "sipmessage"
+    return [
+        Pair("1", f"SipRequest({len(data)} bytes) + credentials(realm)", theirs, ours, peer, 30),
+        Pair("1a", "SipRequest alone", theirs, lambda: ad.SipRequest(data), peer_parse),
+        Pair("1b", "the same as 1, and 13 values of it read", theirs, ours_read, peer_read),
+    ]
 
-    def ours() -> ad.Credentials | None:
-        return ad.SipRequest(data).credentials(REALM)
 
-    def peer() -> Any:
+def _find_credentials(data: bytes) -> Callable[[], ad.Credentials | None]:
+    return lambda: ad.SipRequest(data).credentials(REALM)
+
+
+def _parse_with(sipmessage: Any, data: bytes) -> Work:
+    return lambda: sipmessage.Message.parse(data)
+
+
+def _find_credentials_with(sipmessage: Any, data: bytes) -> Callable[[], Any]:
+    def work() -> Any:
         credentials = sipmessage.Message.parse(data).authorization
         if credentials is None or credentials.scheme.lower() != "digest" or credentials.parameters is None:
             return None
         return credentials.parameters if credentials.parameters["realm"].lower() == REALM else None
 
-    def ours_read() -> tuple[object, ...]:
+    return work
+
+
+def _read_request(data: bytes) -> Callable[[], tuple[object, ...]]:
+    def work() -> tuple[object, ...]:
         message = ad.SipRequest(data)
         c = message.credentials(REALM)
         assert c is not None
@@ -174,7 +200,11 @@ def sip() -> list[Pair]:
             c.username, c.nonce, c.uri, c.response, c.cnonce, c.nc, c.qop,
         )  # fmt: skip
 
-    def peer_read() -> tuple[object, ...]:
+    return work
+
+
+def _read_request_with(sipmessage: Any, data: bytes) -> Callable[[], tuple[object, ...]]:
+    def work() -> tuple[object, ...]:
         message = sipmessage.Message.parse(data)
         p = message.authorization.parameters
         assert p["realm"].lower() == REALM
@@ -184,23 +214,7 @@ def sip() -> list[Pair]:
             p["username"], p["nonce"], p["uri"], p["response"], p["cnonce"], p["nc"], p["qop"],
         )  # fmt: skip
 
-    def peer_parse() -> object:
-        return sipmessage.Message.parse(data)
-
-    found = ours()
-    _check(found is not None and found.username == "alice" and ours_read()[1] == "sip:siphub.net")
-    there = sipmessage is not None
-    if there:
-        _check(found is not None and dict(found.parameters) == dict(peer()))
-        _check(ours_read() == peer_read())
-    theirs = "sipmessage"
-    return [
-        Pair("1", f"SipRequest({len(data)} bytes) + credentials(realm)", theirs, ours,
-             peer if there else None, 30),
-        Pair("1a", "SipRequest alone", theirs, lambda: ad.SipRequest(data), peer_parse if there else None),
-        Pair("1b", "the same as 1, and 13 values of it read", theirs, ours_read,
-             peer_read if there else None),
-    ]  # fmt: skip
+    return work
 
 
 # ---------------------------------------------------------------------------------- digest

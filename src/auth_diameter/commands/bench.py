@@ -13,13 +13,13 @@ import click
     type=click.FloatRange(0.1, 600),
     default=20,
     show_default=True,
-    help="For about how long to measure.",
+    help="Measure for about this long.",
 )
 def bench(seconds: float) -> None:
     """Measure this machine; print a table.
 
-    Each step of a request, beside what does the same without this package, and whole requests on
-    loopback. Without the peers to compare with, only what is here.
+    It times each step of a request, beside another package that does the same, and whole requests on
+    loopback. Packages that are not installed are left out.
     """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn

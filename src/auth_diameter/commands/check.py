@@ -18,11 +18,13 @@ from auth_diameter.logs import visible
 @click.argument("file", metavar="FILE|-")
 @disc_option
 @click.option(
-    "--realm", default=DEFAULT_REALM, show_default=True, help="Text with pseudo-variables, or empty."
+    "--realm", default=DEFAULT_REALM, show_default=True, help="Realm, with pseudo-variables, or empty."
 )
-@click.option("--proxy/--www", default=None, help="Which function to ask. [default: www for REGISTER]")
 @click.option(
-    "--group", "group_name", metavar="GROUP", help="After that, ask whether the user is in a group."
+    "--proxy/--www", default=None, help="Which function to call. [default: www for REGISTER, else proxy]"
+)
+@click.option(
+    "--group", "group_name", metavar="GROUP", help="If it is let through, ask whether the user is in GROUP."
 )
 def check(file: str, disc_hosts: str, realm: str, proxy: bool | None, group_name: str | None) -> None:
     """Ask DISC about one SIP request; print decision and reply.
@@ -33,8 +35,7 @@ def check(file: str, disc_hosts: str, realm: str, proxy: bool | None, group_name
         data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as error:
         raise ad.ConfigError(f"{file}: {error.strerror}") from None
-    # An editor ends lines with LF alone, which SIP does not allow, and often leaves out the empty line at the
-    # end.
+    # An editor ends lines with LF alone, which SIP does not allow, and often leaves out the last, empty line.
     if b"\r\n" not in data:
         data = data.replace(b"\n", b"\r\n")
     if b"\r\n\r\n" not in data:

@@ -15,8 +15,8 @@ from auth_diameter.commands.process import run_loop
 def demo(full: bool) -> None:
     """Play digest authentication on loopback; print its ladder.
 
-    Both phases, a wrong password, and a group check, with everything it needs. The exit status is 0 when
-    every step went as it should.
+    It shows both rounds, a wrong password and a group check. DISC, a SIP server and a telephone are included.
+    The exit status is 0 if every step went as it should.
     """
     from rich.console import Console
 
@@ -26,7 +26,7 @@ def demo(full: bool) -> None:
     level = refused.level
     refused.setLevel(logging.WARNING)  # the ladder shows refusals already
     try:
-        status = run_loop(play(Console(highlight=False, soft_wrap=True), full))
+        status = run_loop(play(Console(highlight=False, soft_wrap=True), full=full))
     finally:
         refused.setLevel(level)
     sys.exit(status)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from ipaddress import ip_address
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,6 +23,7 @@ from auth_diameter.commands.options import (
     settings_of,
 )
 from auth_diameter.commands.process import (
+    Part,
     allow_connections,
     bind_metrics,
     listening,
@@ -33,6 +34,10 @@ from auth_diameter.commands.process import (
 )
 from auth_diameter.disc.config import ListenerConfig
 from auth_diameter.verifier.config import VerifierConfig
+
+if TYPE_CHECKING:
+    from auth_diameter.disc.listener import Listener
+    from auth_diameter.verifier.nonces import Nonces
 
 log = logging.getLogger("auth_diameter.disc")
 
@@ -64,8 +69,8 @@ def disc(
 ) -> None:
     """Run DISC: challenge, verify and check groups for SIP servers.
 
-    SIGHUP reads the files of --nonce-key, --allow and --one-challenge anew and opens the --log-file anew,
-    without losing a question.
+    SIGHUP reloads the files of --nonce-key, --allow and --one-challenge and reopens the --log-file, without
+    losing a question.
     """
     from auth_diameter.disc.listener import listen as start
     from auth_diameter.disc.server import Disc
@@ -78,10 +83,6 @@ def disc(
     nonces = Nonces(_nonce_keys(nonce_key) or None, config.nonce_lifetime)
     exports = bind_metrics(metrics_at)
 
-    def read_keys() -> Callable[[], object]:
-        keys = _nonce_keys(nonce_key)
-        return lambda: nonces.use(keys)
-
     async def work() -> int:
         with SqliteStore.open(db) as store:
             warn_if_others_can_read(db, log)
@@ -89,20 +90,12 @@ def disc(
             with listening(show(*listen)):
                 listener = await start(server, *listen, limits)
             stop = on_stop()  # before the address is printed, so that a signal after that is handled
-
-            def read_networks() -> Callable[[], object]:
-                found = settings(ListenerConfig, options)
-                return lambda: listener.use(found)
-
-            on_hup([*([read_keys] if nonce_key else []), read_networks, *reopen])
+            on_hup([*_reread_keys(nonces, nonce_key), _reread_networks(listener, options), *reopen])
             if exports:
                 from auth_diameter import metrics
 
                 metrics.Exporter(exports[0], metrics.disc(server, listener))
-            addresses = " and ".join(show(*address) for address in listener.addresses)
-            if not limits.allow and not all(ip_address(host).is_loopback for host, _ in listener.addresses):
-                log.warning(_OPEN, addresses)
-            print(f"DISC listening on {addresses}, users from {db}", flush=True)
+            _say_ready(listener, limits, db)
             await stop.wait()
             await listener.aclose()
         counts = ", ".join(f"{outcome.name} {count}" for outcome, count in server.counts.most_common())
@@ -111,6 +104,33 @@ def disc(
 
     allow_connections()
     sys.exit(run_loop(work()))
+
+
+def _say_ready(listener: Listener, limits: ListenerConfig, db: str) -> None:
+    addresses = " and ".join(show(*address) for address in listener.addresses)
+    if not limits.allow and not all(ip_address(host).is_loopback for host, _ in listener.addresses):
+        log.warning(_OPEN, addresses)
+    print(f"DISC listening on {addresses}, users from {db}", flush=True)
+
+
+def _reread_keys(nonces: Nonces, files: tuple[str, ...]) -> list[Part]:
+    """The part of a SIGHUP that reads the key files again; none without key files."""
+
+    def part() -> Callable[[], object]:
+        keys = _nonce_keys(files)
+        return lambda: nonces.use(keys)
+
+    return [part] if files else []
+
+
+def _reread_networks(listener: Listener, options: Mapping[str, Any]) -> Part:
+    """The part of a SIGHUP that reads the files of networks again."""
+
+    def part() -> Callable[[], object]:
+        limits = settings(ListenerConfig, options)
+        return lambda: listener.use(limits)
+
+    return part
 
 
 def _nonce_keys(files: tuple[str, ...]) -> list[bytes]:

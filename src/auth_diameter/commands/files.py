@@ -30,7 +30,7 @@ def warn_if_others_can_read(path: str, log: logging.Logger) -> None:
     can = "read" if modes[opened[0]] & _READ else "change"
     command = shlex.join(["chmod", "600", *(f"./{name}" if name[0] == "-" else name for name in opened)])
     log.warning(
-        "%s: others than its owner can %s it (mode %03o): %s", opened[0], can, modes[opened[0]], command
+        "%s: users other than its owner can %s it (mode %03o): %s", opened[0], can, modes[opened[0]], command
     )
 
 

@@ -135,7 +135,7 @@ def peers(text: str) -> str:
 
 
 def address_or_port(text: str) -> tuple[str, int]:
-    """Parses HOST:PORT, or a port alone, which is one of loopback.
+    """Parses HOST:PORT, or a port alone, which is on loopback.
 
     Raises:
         click.BadParameter: it is neither.
@@ -286,7 +286,14 @@ def _docs(kind: type) -> dict[str, str]:
 
 def listen_option(default: str) -> Callable[[_Command], _Command]:
     """The option --listen, with the address of a server."""
-    return click.option("--listen", type=address, metavar="HOST:PORT", default=default, show_default=True)
+    return click.option(
+        "--listen",
+        type=address,
+        metavar="HOST:PORT",
+        default=default,
+        show_default=True,
+        help="Address to listen on; port 0: any free port.",
+    )
 
 
 disc_option = click.option(
@@ -296,7 +303,7 @@ disc_option = click.option(
     metavar="HOST:PORT[,…]",
     default=f"localhost:{DEFAULT_PORT}",
     show_default=True,
-    help="DISC to ask; several with commas.",
+    help="DISC to ask; several, separated by commas.",
 )
 
 db_option = click.option(
@@ -313,7 +320,7 @@ metrics_option = click.option(
     "metrics_at",
     type=address_or_port,
     metavar="[HOST:]PORT",
-    help="Serve metrics for Prometheus there; a port alone is one of loopback.",
+    help="Serve Prometheus metrics there; a port alone is on loopback.",
 )
 
 
@@ -321,7 +328,7 @@ def log_options(command: _Command) -> _Command:
     """Adds the options --log-format and --log-file."""
     for option in (
         click.option(
-            "--log-file", metavar="FILE", help="Append the log to it, not to stderr; SIGHUP opens it anew."
+            "--log-file", metavar="FILE", help="Append the log to FILE instead of stderr; SIGHUP reopens it."
         ),
         click.option(
             "--log-format",

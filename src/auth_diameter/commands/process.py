@@ -33,7 +33,7 @@ def log_to(log_format: str, file: str | None) -> list[Part]:
         file: path of the file; None: stderr.
 
     Returns:
-        What to reload on SIGHUP, see `read_anew`.
+        What to reload on SIGHUP, see `reload`.
 
     Raises:
         ConfigError: the file cannot be opened.
@@ -48,7 +48,7 @@ def log_to(log_format: str, file: str | None) -> list[Part]:
     return [handler.reopen] if isinstance(handler, LogFile) else []
 
 
-def read_anew(parts: Sequence[Part], level: int = logging.INFO) -> bool:
+def reload(parts: Sequence[Part], level: int = logging.INFO) -> bool:
     """Reloads all parts, or none if one of them cannot be reloaded.
 
     Args:
@@ -68,7 +68,7 @@ def read_anew(parts: Sequence[Part], level: int = logging.INFO) -> bool:
         return False
     for change in changes:
         change()
-    log.log(level, "SIGHUP: all was read anew")
+    log.log(level, "SIGHUP: everything was reloaded")
     return True
 
 
@@ -76,14 +76,14 @@ def on_hup(parts: Sequence[Part], level: int = logging.INFO) -> None:
     """Reloads on each SIGHUP, in a turn of the running loop.
 
     Args:
-        parts: see `read_anew`.
-        level: see `read_anew`.
+        parts: see `reload`.
+        level: see `reload`.
     """
     loop = asyncio.get_running_loop()
 
     def act() -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: the server is about to end
-            loop.call_soon_threadsafe(read_anew, parts, level)
+            loop.call_soon_threadsafe(reload, parts, level)
 
     signals.on_hup(act)
 
@@ -155,7 +155,7 @@ def listening(text: str, option: str = "--listen") -> Iterator[None]:
                 f"{text} is in use: stop the program that has it, or choose another with {option}"
             ) from None
         if error.errno == errno.EACCES:
-            raise ad.ConfigError(f"{text}: not allowed; ports below 1024 are root's") from None
+            raise ad.ConfigError(f"{text}: permission denied; ports below 1024 need root") from None
         raise ad.ConfigError(f"cannot listen on {text}: {error.strerror or error}") from None
 
 

@@ -29,7 +29,7 @@ from auth_diameter.commands.process import (
     log_to,
     on_hup,
     on_stop,
-    read_anew,
+    reload,
     run_loop,
 )
 
@@ -52,7 +52,7 @@ log = logging.getLogger("auth_diameter.serve")
 @click.option(
     "--realm",
     metavar="TEXT",
-    help="Realm of the default route, where there is no --route; may have pseudo-variables."
+    help="Realm of the default route, if there is no --route; may have pseudo-variables."
     f"  [default: {DEFAULT_REALM}]",
 )
 @click.option(
@@ -79,17 +79,17 @@ def serve(
 ) -> None:
     """Run a SIP/UDP server that asks DISC about each request.
 
-    It keeps no bindings: 200 to a REGISTER repeats its Contacts with their expiry, and that is all. SIGHUP
-    reads the --route script anew and opens the --log-file anew, without losing a request.
+    It stores no bindings: its 200 to a REGISTER only repeats the Contacts with their expiry. SIGHUP reloads
+    the --route script and reopens the --log-file, without losing a request.
 
-    Where all requests come from one proxy's address, --no-penalty keeps one guesser from holding up all. DISC
-    is then told no address either, unless --tell-source is given.
+    If all requests come from the address of one proxy, use --no-penalty, or one guesser delays everybody.
+    DISC is then told no source either, unless --tell-source is given.
     """
     from auth_diameter.host.bind import bind
     from auth_diameter.host.workers import Workers
 
     if route is not None and realm is not None:
-        raise click.UsageError("--realm is the default route's; a --route names its own")
+        raise click.UsageError("--realm is for the default route; a --route script names its own")
     compile_template(realm or DEFAULT_REALM)  # an error in the realm is reported at once
     if not options["penalty"] and not _is_given("tell_source"):
         # All requests come from one address, which DISC must not penalize either.
@@ -111,7 +111,7 @@ def serve(
     family = Workers(
         sockets,
         lambda sock, parent, up: run_loop(serving.work(sock, parent, up)),
-        lambda: read_anew([*serving.read_route(serving.use_route), *reopen]),
+        lambda: reload([*serving.read_route(serving.use_route), *reopen]),
     )
     family.start()
     say_ready()
@@ -157,11 +157,11 @@ class _Serving:
         return [part]
 
     def use_route(self, found: Route) -> None:
-        """Keep a new route for workers that are started later."""
+        """Keeps a new route for workers that are started later."""
         self._route = found
 
     async def work(self, sock: socket.socket, parent: int | None, ready: Callable[[], object]) -> int:
-        """Serve on one socket until a signal ends it; the exit status.
+        """Serves on one socket until a signal ends it; returns the exit status.
 
         Args:
             sock: one of `sockets`.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 
@@ -26,15 +28,15 @@ def user() -> None:
 @user.command("add")
 @click.argument("account", metavar="USER@DOMAIN")
 @click.option("--password-stdin", is_flag=True, help="Read the password from stdin, one line.")
-@click.option("--replace", is_flag=True, help="Change the password of a user who exists.")
+@click.option("--replace", is_flag=True, help="Change the password of an existing user.")
 @db_option
 def user_add(account: str, password_stdin: bool, replace: bool, db: str) -> None:
-    """Add a subscriber; the file is made where there is none. HA1 is stored, never the password."""
+    """Add a subscriber; the file is created if there is none. HA1 is stored, never the password."""
     from auth_diameter.store.accounts import Accounts
     from auth_diameter.store.names import split_account
 
     name, domain = split_account(account)
-    password = _password(account, password_stdin)
+    password = _password(account, from_stdin=password_stdin)
     with Accounts.open(db, writable=True) as accounts:
         new = accounts.add_user(name, domain, password, replace=replace)
         realm, algorithms = accounts.spelling_for(domain), ", ".join(accounts.stored_algorithms)
@@ -44,7 +46,7 @@ def user_add(account: str, password_stdin: bool, replace: bool, db: str) -> None
     print(visible(f"{done} {name}@{realm}: HA1 for {algorithms} in realm {realm}{typed}"))
 
 
-def _password(account: str, from_stdin: bool) -> str:
+def _password(account: str, *, from_stdin: bool) -> str:
     if from_stdin:
         line = sys.stdin.buffer.readline().rstrip(b"\r\n")
         try:
@@ -93,22 +95,53 @@ def user_list(domain: str | None, db: str) -> None:
 
 @user.command("import")
 @click.argument("file", metavar="FILE.csv|-")
-@click.option("--replace", is_flag=True, help="Change users who exist instead of refusing the file.")
+@click.option("--replace", is_flag=True, help="Change existing users instead of refusing the file.")
 @db_option
 def user_import(file: str, replace: bool, db: str) -> None:
     """Import subscribers from CSV.
 
-    Its header names the columns: username,domain,password or username,domain,ha1[,ha1b], and with either
-    [,groups]; others are not used, so a dump of Kamailio's table will do. Between them stand commas,
-    semicolons or tabs; several groups are separated by semicolons, or commas where those separate columns.
-    Nothing is written if a row is bad; the line is named. An import that was interrupted is completed by the
-    same command.
+    The header line names the columns: username,domain,password or username,domain,ha1[,ha1b], and with either
+    [,groups]. Other columns are ignored, so a dump of Kamailio's table will do. The separator is a comma, a
+    semicolon or a tab; several groups are separated by semicolons, or by commas if semicolons separate the
+    columns. If a row is bad, nothing is imported and its line is named. To complete an interrupted import,
+    repeat the command.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from auth_diameter.store.accounts import Accounts
     from auth_diameter.store.csvimport import CsvError, import_csv
+
+    name = "stdin" if file == "-" else file
+    try:
+        with (
+            _open_source(file) as source,
+            Accounts.open(db, writable=True) as accounts,
+            _progress_bar() as progress,
+        ):
+            done = import_csv(accounts, source, name=name, replace=replace, progress=progress)
+    except CsvError as error:
+        for problem in error.problems[:20]:
+            print(visible(problem), file=sys.stderr)
+        fail(f"{name}: nothing was imported")
+    warn_if_others_can_read(db, _log)
+    if done.not_used:
+        print(visible(f"{name}: columns not used: {', '.join(done.not_used)}"), file=sys.stderr)
+    there = f", {done.unchanged} there already" if done.unchanged else ""
+    print(f"{done.added} added, {done.replaced} changed{there}, {done.memberships} group memberships")
+
+
+def _open_source(file: str) -> contextlib.AbstractContextManager[BinaryIO]:
+    if file == "-":
+        return contextlib.nullcontext(sys.stdin.buffer)
+    try:
+        return open(file, "rb")
+    except OSError as error:
+        raise ad.ConfigError(f"{file}: {error.strerror}") from None
+
+
+@contextlib.contextmanager
+def _progress_bar() -> Iterator[Callable[[str, int, int | None], None]]:
+    """A bar on stderr for each step of an import, if that is a terminal; gives what reports the progress."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     bar = Progress(
         TextColumn("{task.description:>6}"),
@@ -119,7 +152,6 @@ def user_import(file: str, replace: bool, db: str) -> None:
         disable=not sys.stderr.isatty(),
     )
     tasks: dict[str, Any] = {}
-    name = "stdin" if file == "-" else file
 
     def progress(step: str, done: int, total: int | None) -> None:
         if step not in tasks:
@@ -128,25 +160,8 @@ def user_import(file: str, replace: bool, db: str) -> None:
             tasks[step] = bar.add_task(step, total=total)
         bar.update(tasks[step], completed=done, total=total)
 
-    try:
-        source = sys.stdin.buffer if file == "-" else open(file, "rb")  # noqa: SIM115 - closed below
-    except OSError as error:
-        raise ad.ConfigError(f"{file}: {error.strerror}") from None
-    try:
-        with Accounts.open(db, writable=True) as accounts, bar:
-            done = import_csv(accounts, source, name=name, replace=replace, progress=progress)
-    except CsvError as error:
-        for problem in error.problems[:20]:
-            print(visible(problem), file=sys.stderr)
-        fail(f"{name}: nothing was imported")
-    finally:
-        if file != "-":
-            source.close()
-    warn_if_others_can_read(db, _log)
-    if done.not_used:
-        print(visible(f"{name}: columns not used: {', '.join(done.not_used)}"), file=sys.stderr)
-    there = f", {done.unchanged} there already" if done.unchanged else ""
-    print(f"{done.added} added, {done.replaced} changed{there}, {done.memberships} group memberships")
+    with bar:
+        yield progress
 
 
 @click.group(cls=Group)

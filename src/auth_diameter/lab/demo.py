@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -27,7 +28,8 @@ from auth_diameter.lab.uac import Reply, authorization, make_request, parse_repl
 from auth_diameter.store.accounts import Accounts
 from auth_diameter.store.sqlite import SqliteStore
 
-_ACCOUNT = "alice@siphub.net"
+_USER, _DOMAIN = "alice", "siphub.net"
+_ACCOUNT = f"{_USER}@{_DOMAIN}"
 _PASSWORD = "wonderland"  # noqa: S105 - for a database that the demo deletes
 _GROUP = "voicemail"
 _WIDTH = 36  # columns between two lifelines
@@ -152,6 +154,7 @@ class Telephone(asyncio.DatagramProtocol):
         self._arrows = arrows
         self._replies: asyncio.Queue[bytes] = asyncio.Queue()
         self._transport: asyncio.DatagramTransport | None = None
+        self._cseq = 0  # of the last request
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keeps the transport."""
@@ -161,19 +164,19 @@ class Telephone(asyncio.DatagramProtocol):
         """Queues a reply for `ask`."""
         self._replies.put_nowait(data)
 
-    async def ask(self, method: str, uri: str, credentials: tuple[str, str] | None, cseq: int) -> Reply:
+    async def ask(self, method: str, uri: str, credentials: tuple[str, str] | None = None) -> Reply:
         """Sends a request and waits for its reply.
 
         Args:
             method: the method.
             uri: the Request-URI.
             credentials: name and value of a header field; None: no credentials.
-            cseq: the CSeq number.
 
         Raises:
             TimeoutError: no reply came.
         """
         assert self._transport is not None
+        self._cseq += 1
         local = self._transport.get_extra_info("sockname")[:2]
         data = make_request(
             method,
@@ -181,7 +184,7 @@ class Telephone(asyncio.DatagramProtocol):
             _ACCOUNT,
             to=uri if method == "INVITE" else None,
             local=local,
-            cseq=cseq,
+            cseq=self._cseq,
             headers=[credentials] if credentials is not None else [],
         )
         name = f"{method} with credentials" if credentials is not None else f"{method} {uri}"
@@ -192,79 +195,6 @@ class Telephone(asyncio.DatagramProtocol):
         whole = answer.decode("utf-8", "replace").replace("\r\n", "\n").rstrip()
         self._arrows.append(Arrow(1, 0, f"{reply.status} {reply.reason}", whole))
         return reply
-
-
-async def play(console: Console, full: bool = False) -> int:
-    """Plays all scenes and prints their ladders.
-
-    Args:
-        console: where to print.
-        full: whether to print every message whole.
-
-    Returns:
-        The exit status: 0 if every reply was the expected one, else 1.
-    """
-    arrows: list[Arrow] = []
-    failed = 0
-    with tempfile.TemporaryDirectory(prefix="auth-diameter-") as folder:
-        path = str(Path(folder) / "demo.sqlite")
-        with Accounts.open(path, writable=True) as accounts:
-            user, domain = _ACCOUNT.split("@")
-            accounts.add_user(user, domain, _PASSWORD)
-            accounts.add_group(user, domain, _GROUP)
-        async with contextlib.AsyncExitStack() as stack:
-            store = stack.enter_context(SqliteStore.open(path))
-            listener = await listen(Disc(store), "127.0.0.1", 0)
-            stack.push_async_callback(listener.aclose)
-            tap = Tap(listener.address, arrows)
-            tap_host, tap_port = await tap.start()
-            stack.push_async_callback(tap.aclose)
-            config = Config(diameter_client_host=tap_host, diameter_client_port=tap_port, use_domain=True)
-            auth = await stack.enter_async_context(AsyncAuthDiameter(config))
-            host = await serve(auth, "127.0.0.1", 0, request_route)
-            stack.push_async_callback(host.aclose)
-            loop = asyncio.get_running_loop()
-            transport, telephone = await loop.create_datagram_endpoint(
-                lambda: Telephone(arrows), remote_addr=host.address
-            )
-            stack.callback(transport.close)
-            console.print(
-                f"DISC on {listener.address[0]}:{listener.address[1]}/tcp, "
-                f"SIP server on {host.address[0]}:{host.address[1]}/udp, user {_ACCOUNT} in group {_GROUP}."
-            )
-            cseq = 0
-            for scene in _SCENES:
-                arrows.clear()
-                expected = [*scene.expected]
-                got: list[int] = []
-                try:
-                    cseq += 1
-                    reply = await telephone.ask(scene.method, scene.uri, None, cseq)
-                    got.append(reply.status)
-                    challenge = reply.challenge()
-                    if challenge is not None:
-                        cseq += 1
-                        value = authorization(challenge, user, scene.password, scene.method, scene.uri)
-                        name = "Authorization" if reply.status == 401 else "Proxy-Authorization"
-                        reply = await telephone.ask(scene.method, scene.uri, (name, value), cseq)
-                        got.append(reply.status)
-                except TimeoutError:
-                    got.append(0)
-                good = got == expected
-                failed += not good
-                _print_scene(console, scene.title, arrows, full)
-                seen = " → ".join(str(status) if status else "no reply" for status in got)
-                if good:
-                    console.print(Text(f"  ✓ {seen}, as it should be", style="green"))
-                else:
-                    wanted = " → ".join(map(str, expected))
-                    console.print(Text(f"  ✗ {seen} instead of {wanted}", style="red"))
-    console.print()
-    if failed:
-        console.print(Text(f"{failed} of {len(_SCENES)} scenes went wrong.", style="bold red"))
-        return 1
-    console.print(Text(f"All {len(_SCENES)} scenes went as they should.", style="bold green"))
-    return 0
 
 
 @dataclass(frozen=True)
@@ -305,7 +235,85 @@ _SCENES = (
 )
 
 
-def _print_scene(console: Console, title: str, arrows: list[Arrow], full: bool) -> None:
+@contextlib.asynccontextmanager
+async def _stage(console: Console, arrows: list[Arrow]) -> AsyncIterator[Telephone]:
+    """Runs DISC, the tap and the SIP server during the block; gives a telephone, and prints who is where."""
+    async with contextlib.AsyncExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="auth-diameter-"))
+        path = str(Path(folder) / "demo.sqlite")
+        with Accounts.open(path, writable=True) as accounts:
+            accounts.add_user(_USER, _DOMAIN, _PASSWORD)
+            accounts.add_group(_USER, _DOMAIN, _GROUP)
+        store = stack.enter_context(SqliteStore.open(path))
+        listener = await listen(Disc(store), "127.0.0.1", 0)
+        stack.push_async_callback(listener.aclose)
+        tap = Tap(listener.address, arrows)
+        tap_host, tap_port = await tap.start()
+        stack.push_async_callback(tap.aclose)
+        config = Config(diameter_client_host=tap_host, diameter_client_port=tap_port, use_domain=True)
+        auth = await stack.enter_async_context(AsyncAuthDiameter(config))
+        host = await serve(auth, "127.0.0.1", 0, request_route)
+        stack.push_async_callback(host.aclose)
+        loop = asyncio.get_running_loop()
+        transport, telephone = await loop.create_datagram_endpoint(
+            lambda: Telephone(arrows), remote_addr=host.address
+        )
+        stack.callback(transport.close)
+        console.print(
+            f"DISC on {listener.address[0]}:{listener.address[1]}/tcp, "
+            f"SIP server on {host.address[0]}:{host.address[1]}/udp, user {_ACCOUNT} in group {_GROUP}."
+        )
+        yield telephone
+
+
+async def _act(telephone: Telephone, scene: Scene) -> tuple[int, ...]:
+    """Plays one scene; returns the status of each reply, 0 for one that did not come."""
+    got: list[int] = []
+    try:
+        reply = await telephone.ask(scene.method, scene.uri)
+        got.append(reply.status)
+        challenge = reply.challenge()
+        if challenge is not None:
+            value = authorization(challenge, _USER, scene.password, scene.method, scene.uri)
+            name = "Authorization" if reply.status == 401 else "Proxy-Authorization"
+            reply = await telephone.ask(scene.method, scene.uri, (name, value))
+            got.append(reply.status)
+    except TimeoutError:
+        got.append(0)
+    return tuple(got)
+
+
+async def play(console: Console, *, full: bool = False) -> int:
+    """Plays all scenes and prints their ladders.
+
+    Args:
+        console: where to print.
+        full: whether to print every message whole.
+
+    Returns:
+        The exit status: 0 if every reply was the expected one, else 1.
+    """
+    arrows: list[Arrow] = []
+    failed = 0
+    async with _stage(console, arrows) as telephone:
+        for scene in _SCENES:
+            arrows.clear()
+            got = await _act(telephone, scene)
+            failed += got != scene.expected
+            _print_ladder(console, scene.title, arrows)
+            if full:
+                _print_messages(console, arrows)
+            console.print()
+            _print_result(console, got, scene.expected)
+    console.print()
+    if failed:
+        console.print(Text(f"{failed} of {len(_SCENES)} scenes went wrong.", style="bold red"))
+        return 1
+    console.print(Text(f"All {len(_SCENES)} scenes went as they should.", style="bold green"))
+    return 0
+
+
+def _print_ladder(console: Console, title: str, arrows: list[Arrow]) -> None:
     gap = _WIDTH - 1
     console.print()
     console.print(Text(title, style="bold"))
@@ -323,10 +331,20 @@ def _print_scene(console: Console, title: str, arrows: list[Arrow], full: bool) 
             console.print(Text(f"   {joints[0]}{line}{joints[1]}{empty}│", style="cyan"))
         else:
             console.print(Text(f"   │{empty}{joints[0]}{line}{joints[1]}", style="magenta"))
-    if full:
-        for number, arrow in enumerate(arrows, 1):
-            console.print()
-            console.print(Text(f"  {number}. {arrow.label}", style="bold"))
-            for line in arrow.whole.split("\n"):
-                console.print(Text(f"     {line}"))
-    console.print()
+
+
+def _print_messages(console: Console, arrows: list[Arrow]) -> None:
+    for number, arrow in enumerate(arrows, 1):
+        console.print()
+        console.print(Text(f"  {number}. {arrow.label}", style="bold"))
+        for line in arrow.whole.split("\n"):
+            console.print(Text(f"     {line}"))
+
+
+def _print_result(console: Console, got: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    seen = " → ".join(str(status) if status else "no reply" for status in got)
+    if got == expected:
+        console.print(Text(f"  ✓ {seen}, as it should be", style="green"))
+    else:
+        wanted = " → ".join(map(str, expected))
+        console.print(Text(f"  ✗ {seen} instead of {wanted}", style="red"))

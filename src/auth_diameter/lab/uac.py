@@ -36,9 +36,9 @@ def authorization(
         qop: the qop to choose if it is offered, else the first one offered; None: no qop, as in RFC 2069.
         userhash: whether the username is sent hashed (RFC 7616, 3.4.4).
     """
-    hashed = ha1(username, challenge.realm, password, challenge.algorithm)
+    shown = user_hash(username, challenge.realm, challenge.algorithm) if userhash else username
     fields = [
-        f"username={quote(_name(challenge, username, userhash))}",
+        f"username={quote(shown)}",
         f"realm={quote(challenge.realm)}",
         f"nonce={quote(challenge.nonce)}",
         f"uri={quote(uri)}",
@@ -48,32 +48,30 @@ def authorization(
         fields.append(f"opaque={quote(challenge.opaque)}")
     if userhash:
         fields.append("userhash=true")
-    if challenge.qop and qop is not None:
-        qop = qop if qop in challenge.qop else challenge.qop[0]
-        count = f"{nc:08x}"
-        cnonce = cnonce if cnonce is not None else secrets.token_hex(8)
-        response = digest_response(
-            hashed,
-            method,
-            uri,
-            challenge.nonce,
-            algorithm=challenge.algorithm,
-            qop=qop,
-            nc=count,
-            cnonce=cnonce,
-            body=body,
-        )
-        fields += [f"qop={qop}", f"nc={count}", f"cnonce={quote(cnonce)}"]
-    else:
-        response = digest_response(
-            hashed, method, uri, challenge.nonce, algorithm=challenge.algorithm, body=body
-        )
+    protection = _protection(challenge, qop, nc, cnonce)
+    if protection:
+        fields += [
+            f"qop={protection['qop']}",
+            f"nc={protection['nc']}",
+            f"cnonce={quote(protection['cnonce'])}",
+        ]
+    hashed = ha1(username, challenge.realm, password, challenge.algorithm)
+    response = digest_response(
+        hashed, method, uri, challenge.nonce, algorithm=challenge.algorithm, body=body, **protection
+    )
     fields.append(f'response="{response}"')
     return "Digest " + ", ".join(fields)
 
 
-def _name(challenge: Challenge, username: str, hashed: bool) -> str:
-    return user_hash(username, challenge.realm, challenge.algorithm) if hashed else username
+def _protection(challenge: Challenge, qop: str | None, nc: int, cnonce: str | None) -> dict[str, str]:
+    """The parameters of the digest that only a qop has; empty without one, as in RFC 2069."""
+    if not challenge.qop or qop is None:
+        return {}
+    return {
+        "qop": qop if qop in challenge.qop else challenge.qop[0],
+        "nc": f"{nc:08x}",
+        "cnonce": cnonce if cnonce is not None else secrets.token_hex(8),
+    }
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""The counters of a process as collectors for Prometheus; read on each scrape, so that requests do not pay.
+"""The counters of a process as collectors for Prometheus; read on each scrape, at no cost to requests.
 
 The programs serve them with ``--metrics``. Other programs register a collector beside their own metrics::
 
@@ -21,6 +21,7 @@ from prometheus_client.registry import Collector
 if TYPE_CHECKING:
     from auth_diameter.client.aio import AsyncAuthDiameter
     from auth_diameter.client.sync import AuthDiameter
+    from auth_diameter.diameter.stats import PoolStats
     from auth_diameter.disc.listener import Listener
     from auth_diameter.disc.server import Disc
     from auth_diameter.host.server import Host
@@ -45,77 +46,89 @@ def client(auth: AuthDiameter | AsyncAuthDiameter) -> Collector:
             {cause.name.lower(): count for cause, count in auth.counts.items()},
         )
         stats = auth.stats()
-        outcomes = ("answered", "expired", "lost", "abandoned", "refused_down", "refused_overload")
-        yield _counts(
-            "auth_diameter_disc_questions_total",
-            "Questions to DISC that have ended, by how",
-            "outcome",
-            {outcome: getattr(stats, outcome) for outcome in outcomes},
-        )
-        yield _gauge(
-            "auth_diameter_disc_questions_under_way",
-            "Questions that were sent and are not answered",
-            stats.under_way,
-        )
-        yield _gauge(
-            "auth_diameter_disc_questions_waiting", "Questions that wait for a connection", stats.waiting
-        )
-        yield _count(
-            "auth_diameter_disc_questions_asked_again_total",
-            "Questions sent a second time because their connection broke",
-            stats.asked_again,
-        )
-        yield _counts(
-            "auth_diameter_disc_answers_dropped_total",
-            "Answers that nobody waited for: late ones, and those to no question",
-            "reason",
-            {"late": stats.late, "unknown": stats.unknown},
-        )
-        yield _counts(
-            "auth_diameter_disc_connects_total",
-            "Attempts to connect to DISC, by outcome",
-            "outcome",
-            {"opened": stats.connects, "failed": stats.connect_failures},
-        )
-        yield _count(
-            "auth_diameter_disc_connections_lost_total",
-            "Connections to DISC that ended before we did",
-            stats.connections_lost,
-        )
-        up = GaugeMetricFamily(
-            "auth_diameter_peer_up",
-            "1 if the DISC answers; 0 if not, or if nobody has asked",
-            labels=["peer"],
-        )
-        connections = GaugeMetricFamily(
-            "auth_diameter_peer_connections", "Open connections to the DISC", labels=["peer"]
-        )
-        under_way = GaugeMetricFamily(
-            "auth_diameter_peer_questions_under_way",
-            "Questions that the DISC has not answered",
-            labels=["peer"],
-        )
-        for peer in stats.peers:
-            up.add_metric([peer.address], peer.state == "up")
-            connections.add_metric([peer.address], peer.connections)
-            under_way.add_metric([peer.address], peer.under_way)
-        yield from (up, connections, under_way)
+        yield from _questions(stats)
+        yield from _connections(stats)
+        yield from _peers(stats)
 
     return _Collector(read)
+
+
+def _questions(stats: PoolStats) -> Iterator[Metric]:
+    outcomes = ("answered", "expired", "lost", "abandoned", "refused_down", "refused_overload")
+    yield _counts(
+        "auth_diameter_disc_questions_total",
+        "Questions to DISC that have ended, by outcome",
+        "outcome",
+        {outcome: getattr(stats, outcome) for outcome in outcomes},
+    )
+    yield _gauge(
+        "auth_diameter_disc_questions_under_way",
+        "Questions that were sent and are not answered",
+        stats.under_way,
+    )
+    yield _gauge(
+        "auth_diameter_disc_questions_waiting", "Questions that wait for a connection", stats.waiting
+    )
+    yield _count(
+        "auth_diameter_disc_questions_asked_again_total",
+        "Questions sent a second time because their connection broke",
+        stats.asked_again,
+    )
+    yield _counts(
+        "auth_diameter_disc_answers_dropped_total",
+        "Answers that nobody waited for: late ones, and those to no question",
+        "reason",
+        {"late": stats.late, "unknown": stats.unknown},
+    )
+
+
+def _connections(stats: PoolStats) -> Iterator[Metric]:
+    yield _counts(
+        "auth_diameter_disc_connects_total",
+        "Attempts to connect to DISC, by outcome",
+        "outcome",
+        {"opened": stats.connects, "failed": stats.connect_failures},
+    )
+    yield _count(
+        "auth_diameter_disc_connections_lost_total",
+        "Connections to DISC that broke",
+        stats.connections_lost,
+    )
+
+
+def _peers(stats: PoolStats) -> Iterable[Metric]:
+    up = GaugeMetricFamily(
+        "auth_diameter_peer_up",
+        "1 if the DISC answers; 0 if not, or if nobody has asked",
+        labels=["peer"],
+    )
+    connections = GaugeMetricFamily(
+        "auth_diameter_peer_connections", "Open connections to the DISC", labels=["peer"]
+    )
+    under_way = GaugeMetricFamily(
+        "auth_diameter_peer_questions_under_way",
+        "Questions that the DISC has not answered",
+        labels=["peer"],
+    )
+    for peer in stats.peers:
+        up.add_metric([peer.address], peer.state == "up")
+        connections.add_metric([peer.address], peer.connections)
+        under_way.add_metric([peer.address], peer.under_way)
+    return up, connections, under_way
 
 
 def host(served: Host) -> Collector:
     """The metrics of a SIP/UDP server; its client has its own, see `client`."""
 
     def read() -> Iterator[Metric]:
-        yield _count("auth_diameter_sip_datagrams_total", "Datagrams that came", served.received)
-        yield _count("auth_diameter_sip_replies_total", "Replies that went out", served.replied)
+        yield _count("auth_diameter_sip_datagrams_total", "Datagrams received", served.received)
+        yield _count("auth_diameter_sip_replies_total", "Replies sent", served.replied)
         yield _count(
             "auth_diameter_sip_malformed_total", "Datagrams that were no SIP request", served.malformed
         )
         yield _count(
             "auth_diameter_sip_retransmissions_total",
-            "Requests that came again and were not judged again",
+            "Requests received again, which were not judged again",
             served.retransmissions,
         )
         yield _count(
@@ -149,7 +162,7 @@ def disc(server: Disc, listener: Listener) -> Collector:
         )
         yield _counts(
             "auth_diameter_disc_connection_events_total",
-            "What became of connections to DISC",
+            "Events of connections to DISC",
             "event",
             {event.name.lower(): listener.counts[event] for event in ConnectionEvent},
         )

@@ -26,7 +26,8 @@ def _play(
 ) -> tuple[float, float, float]:
     """So long with faulty answers, then without until all is good again.
 
-    :returns: when the fault began, when it ended, and when all was good.
+    Returns:
+        When the fault began, when it ended, and when all was good.
     """
     start = time.monotonic()
     proxy.answers = faults

@@ -14,7 +14,8 @@ _SOON = 1.0  # seconds after a fault in which requests are those around it
 def whole(report: Report, loads: Iterable[Load], *, swaps: bool = True) -> dict[str, Record]:
     """Ends the loads: no request is lost, answered twice or with another's verdict. The records, by name.
 
-    :param swaps: whether that is so; without, DISC's answers were changed, and only nobody may be let in.
+    Args:
+        swaps: whether that is so; without, DISC's answers were changed, and only nobody may be let in.
     """
     records = {load.name: load.stop() for load in loads}
     report.note("requests", sum(map(len, records.values())))
@@ -56,7 +57,8 @@ def _steady(record: Record) -> bool:
 def recovered_after(start: float, end: float = float("inf")) -> Callable[[Record], float]:
     """Seconds from the start to the last request that did not get the answer of DISC's verdict.
 
-    :param end: when the next fault began.
+    Args:
+        end: when the next fault began.
     """
 
     def measure(record: Record) -> float:

@@ -165,7 +165,11 @@ class _Disk:
         self.run("cp", world.db, self.path, must=True)
 
     def run(self, *command: object, stdin: bytes = b"", must: bool = False) -> Done:
-        """Plays a command there, to its end. :param must: whether it has to succeed."""
+        """Plays a command there, to its end.
+
+        Args:
+            must: whether it has to succeed.
+        """
         done = run_command(*self.inside, *command, stdin=stdin)
         assert done.status == 0 or not must, done
         return done
