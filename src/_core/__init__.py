@@ -39,7 +39,7 @@ from auth_diameter._core.net.sockets import DatagramBatch, exchange
 from auth_diameter._core.sip.name_addr import NameAddr
 from auth_diameter._core.sip.request import SipRequest
 from auth_diameter._core.sip.uri import Uri
-from auth_diameter._core.state.guesses import Attempt, Penalties
+from auth_diameter._core.state.penalties import Attempt, Penalties
 from auth_diameter._core.state.nonce_counts import NonceUses, Use
 from auth_diameter._core.state.transactions import Transactions
 
