@@ -39,8 +39,9 @@ from auth_diameter._core.net.sockets import DatagramBatch, exchange
 from auth_diameter._core.sip.name_addr import NameAddr
 from auth_diameter._core.sip.request import SipRequest
 from auth_diameter._core.sip.uri import Uri
-from auth_diameter._core.state.penalties import Attempt, Penalties
+from auth_diameter._core.state.keys import network_of
 from auth_diameter._core.state.nonce_counts import NonceUses, Use
+from auth_diameter._core.state.penalties import Attempt, Penalties
 from auth_diameter._core.state.transactions import Transactions
 
 __all__ = [
@@ -85,6 +86,7 @@ __all__ = [
     "lets_in",
     "md5_lanes",
     "message_length",
+    "network_of",
     "question_room",
     "quote",
     "user_hash",
