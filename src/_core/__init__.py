@@ -23,6 +23,8 @@ from auth_diameter._core.diameter.disc import (
 )
 from auth_diameter._core.diameter.message import Message, format_message
 from auth_diameter._core.diameter.stream import Framer, message_length
+from auth_diameter._core.digest.algorithm import Algorithm
+from auth_diameter._core.digest.algorithms import ALGORITHMS
 from auth_diameter._core.digest.challenge import Challenge, format_challenge, quote
 from auth_diameter._core.digest.compute import (
     body_hash,
@@ -33,7 +35,7 @@ from auth_diameter._core.digest.compute import (
     verify,
     verify_many,
 )
-from auth_diameter._core.digest.credentials import Credentials
+from auth_diameter._core.digest.credentials import QOPS, Credentials
 from auth_diameter._core.errors import ConfigError, DiscError, Error, ParseError
 from auth_diameter._core.net.sockets import DatagramBatch, exchange
 from auth_diameter._core.sip.name_addr import NameAddr
@@ -45,7 +47,10 @@ from auth_diameter._core.state.penalties import Attempt, Penalties
 from auth_diameter._core.state.transactions import Transactions
 
 __all__ = [
+    "ALGORITHMS",
+    "QOPS",
     "AaRequest",
+    "Algorithm",
     "Answer",
     "AnswerStream",
     "Attempt",

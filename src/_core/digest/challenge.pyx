@@ -14,10 +14,10 @@ from auth_diameter._core.digest.params cimport (
     parameter_pairs, parse_error, parse_params, text_value,
 )
 
+from auth_diameter._core.digest.algorithms import ALGORITHMS as _ALGORITHMS
 from auth_diameter._core.errors import ConfigError, ParseError
 
 _TOKEN = re.compile(r"[\w\-.!%*+`'~]+", re.ASCII).fullmatch     # RFC 3261, 25.1
-cdef frozenset _KNOWN = frozenset(("MD5", "SHA-256", "SHA-512-256"))
 
 
 @cython.final
@@ -162,7 +162,7 @@ def format_challenge(str realm not None, str nonce not None, *, str algorithm="M
     Raises:
         ConfigError: a value holds a control character, or the algorithm is not a token.
     """
-    if algorithm not in _KNOWN and not _TOKEN(algorithm):
+    if algorithm not in _ALGORITHMS and not _TOKEN(algorithm):
         raise ConfigError(f"algorithm {algorithm!r}: not a token of RFC 3261, 25.1")
     cdef str text = f"Digest realm={quote(realm)}, nonce={quote(nonce)}"
     if stale:

@@ -5,6 +5,7 @@ MD5 is our own, with SIMD lanes for many at once; SHA-2 is that of hashlib.
 
 import hashlib
 import os
+from functools import partial
 
 from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -13,10 +14,12 @@ from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
 from auth_diameter._core.base.chars cimport ad_copy
+from auth_diameter._core.digest.algorithms cimport (
+    ALGORITHM_UNKNOWN, MD5, SHA_2_DIGITS, AlgorithmIndex, ad_algorithms, algorithm_of,
+)
 from auth_diameter._core.digest.credentials cimport Credentials
 from auth_diameter._core.digest.params cimport (
-    ALGORITHM_UNKNOWN, CNONCE, MAX_PARAMETER, MD5, NC, NONCE, QOP, QOP_AUTH_INT, QOP_NONE, QOP_UNKNOWN,
-    RESPONSE, SHA_256, SHA_512_256, URI, plain_value,
+    CNONCE, MAX_PARAMETER, NC, NONCE, QOP, QOP_AUTH_INT, QOP_NONE, QOP_UNKNOWN, RESPONSE, URI, plain_value,
 )
 from auth_diameter._core.base.hex cimport ad_lower_hex, ad_put_hex, ad_same_hex
 from auth_diameter._core.base.md5 cimport (
@@ -26,6 +29,7 @@ from auth_diameter._core.base.md5 cimport (
 from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.base.text cimport as_bytes, borrow, span_of
 
+from auth_diameter._core.digest.algorithms import ALGORITHMS as _ALGORITHMS
 from auth_diameter._core.errors import ConfigError
 
 cdef enum:
@@ -191,15 +195,15 @@ cdef inline bint same_response(Span given, const uint8_t *expected, size_t n) no
     return given.n == n and ad_same_hex(given.p, expected, n)
 
 
-cdef object _HASHES = {
-    SHA_256: hashlib.sha256,
-    SHA_512_256: lambda data: hashlib.new("sha512_256", data),
-}
-_ALGORITHMS = {"md5": MD5, "sha-256": SHA_256, "sha-512-256": SHA_512_256}
-_ALGORITHM_NAMES = {MD5: "MD5", SHA_256: "SHA-256", SHA_512_256: "SHA-512-256"}
+cdef object hash_of(str name):
+    """hashlib's function of that name, which is faster than hashlib.new, if it has one."""
+    return getattr(hashlib, name, None) or partial(hashlib.new, name)
 
 
-cdef str response_sha(int algorithm, bint sess, str ha1, bytes method, bytes uri, bytes nonce,
+cdef tuple _HASHES = tuple([hash_of(one.hash) for one in _ALGORITHMS.values() if not one.sess])
+
+
+cdef str response_sha(AlgorithmIndex algorithm, bint sess, str ha1, bytes method, bytes uri, bytes nonce,
                       bytes nc, bytes cnonce, bytes qop, bytes body_hash):
     """The same as `response_md5` with hashlib; missing values are None, and `body_hash` without auth-int."""
     new = _HASHES[algorithm]
@@ -238,7 +242,7 @@ cdef inline bint fill_inputs(Credentials c, Span method, Span ha1, Inputs *v, ui
     return True
 
 
-cdef bytes hex_hash(int algorithm, bytes data):
+cdef bytes hex_hash(AlgorithmIndex algorithm, bytes data):
     """H(data) in lower-case hexadecimal."""
     cdef uint8_t digest[16]
     cdef uint8_t text[32]
@@ -294,7 +298,7 @@ cdef bint verify_sha(Credentials c, object method, object ha1, bytes hashed) exc
     cdef bytes response = as_bytes(c.text(RESPONSE), "response")
     cdef bytes expected
     cdef str ha1_text = ha1 if isinstance(ha1, str) else ha1.decode("ascii", "replace")
-    if len(ha1_text) != 64 or (hashed is not None and len(hashed) != 64):
+    if len(ha1_text) != SHA_2_DIGITS or (hashed is not None and len(hashed) != SHA_2_DIGITS):
         return False
     if c.fields.sess and c.fields.value[CNONCE].p == NULL:
         return False
@@ -442,18 +446,6 @@ def verify_many(items):
     return results
 
 
-cdef tuple _algorithm(str name):
-    """(Algorithm, whether it is -sess) for a name of RFC 7616 in any case."""
-    cdef str base = name.lower()
-    cdef bint sess = base.endswith("-sess")
-    if sess:
-        base = base.removesuffix("-sess")
-    if base not in _ALGORITHMS:
-        raise ConfigError(
-            f"algorithm {name!r}: expected MD5, SHA-256 or SHA-512-256, each with or without -sess")
-    return _ALGORITHMS[base], sess
-
-
 def ha1(str username not None, str realm not None, str password not None, str algorithm="MD5"):
     """HA1, H(username:realm:password) in lower-case hexadecimal (RFC 7616, 3.4.2), as a store keeps it.
 
@@ -471,7 +463,8 @@ def ha1(str username not None, str realm not None, str password not None, str al
     Raises:
         ConfigError: the algorithm is unknown.
     """
-    kind, _ = _algorithm(algorithm)
+    cdef bint sess
+    cdef AlgorithmIndex kind = algorithm_of(algorithm, &sess)
     return hex_hash(kind, f"{username}:{realm}:{password}".encode("utf-8", "surrogateescape")).decode("ascii")
 
 
@@ -489,7 +482,8 @@ def user_hash(str username not None, str realm not None, str algorithm="MD5"):
     Raises:
         ConfigError: the algorithm is unknown.
     """
-    kind, _ = _algorithm(algorithm)
+    cdef bint sess
+    cdef AlgorithmIndex kind = algorithm_of(algorithm, &sess)
     return hex_hash(kind, f"{username}:{realm}".encode("utf-8", "surrogateescape")).decode("ascii")
 
 
@@ -520,9 +514,10 @@ def digest_response(str ha1 not None, str method not None, str uri not None, str
     cdef bytes nonce_ = as_bytes(nonce, "nonce"), ha1_ = as_bytes(ha1, "ha1"), body_ = None
     cdef bytes nc_ = _bytes(nc), cnonce_ = _bytes(cnonce), qop_ = _bytes(qop)
     cdef Span span
-    kind, sess = _algorithm(algorithm)
-    if len(ha1_) != (32 if kind == MD5 else 64):
-        raise ConfigError(f"ha1: expected {32 if kind == MD5 else 64} hexadecimal digits for {algorithm}")
+    cdef bint sess
+    cdef AlgorithmIndex kind = algorithm_of(algorithm, &sess)
+    if len(ha1_) != ad_algorithms[kind].digits:
+        raise ConfigError(f"ha1: expected {ad_algorithms[kind].digits} hexadecimal digits for {algorithm}")
     if qop_ is not None and (nc_ is None or cnonce_ is None):
         raise ConfigError("qop: wants nc and cnonce too")
     if sess and cnonce_ is None:

@@ -18,16 +18,18 @@ from auth_diameter._core.base.chars cimport (
 )
 from auth_diameter._core.base.span cimport Reader, Span, between, equal_nocase
 from auth_diameter._core.base.text cimport as_bytes, text_of
+from auth_diameter._core.digest.algorithms cimport (
+    ALGORITHM_UNKNOWN, MD5_DIGITS, SHA_2_DIGITS, ad_algorithms, algorithm_name,
+)
 from auth_diameter._core.digest.params cimport (
-    ALGORITHM, ALGORITHM_UNKNOWN, BAD_EXT_VALUE, BAD_NC, BAD_QOP, BAD_RESPONSE, BOTH_USERNAMES, CNONCE, CONTROL,
-    MAX_PARAMETER, MD5, MISSING, NC, NONCE, OK, OPAQUE, QOP, QOP_AUTH, QOP_AUTH_INT, QOP_NONE, QOP_UNKNOWN, REALM,
-    RESPONSE, SHA_256, SHA_512_256, URI, USERHASH, USERNAME, USERNAME_STAR, DigestFields, Field, find_bad_control,
+    ALGORITHM, BAD_EXT_VALUE, BAD_NC, BAD_QOP, BAD_RESPONSE, BOTH_USERNAMES, CNONCE, CONTROL, MAX_PARAMETER,
+    MISSING, NC, NONCE, OK, OPAQUE, QOP, QOP_AUTH, QOP_AUTH_INT, QOP_NONE, QOP_UNKNOWN, REALM, RESPONSE, URI,
+    USERHASH, USERNAME, USERNAME_STAR, DigestFields, Field, find_bad_control,
     is_ext_value, parameter_pairs, parse_error, parse_params, plain_value, put_ext_value, text_value,
 )
 
-cdef dict _ALGORITHM_NAMES = {MD5: "MD5", SHA_256: "SHA-256", SHA_512_256: "SHA-512-256"}
-cdef dict _SESS_NAMES = {algorithm: f"{name}-sess" for algorithm, name in _ALGORITHM_NAMES.items()}
 cdef dict _QOP_NAMES = {QOP_NONE: None, QOP_AUTH: "auth", QOP_AUTH_INT: "auth-int", QOP_UNKNOWN: ""}
+QOPS = (_QOP_NAMES[QOP_AUTH], _QOP_NAMES[QOP_AUTH_INT])
 
 
 cdef int parse_credentials(Span text, DigestFields *out, size_t *offset) noexcept nogil:
@@ -63,7 +65,7 @@ cdef int check_credentials(Span text, DigestFields *out, size_t *offset) noexcep
             out.value[NONCE].p == NULL or out.value[URI].p == NULL or response.p == NULL):
         return MISSING
     if not is_response(response) or (
-            out.algorithm != ALGORITHM_UNKNOWN and (response.n == 32) != (out.algorithm == MD5)):
+            out.algorithm != ALGORITHM_UNKNOWN and response.n != ad_algorithms[out.algorithm].digits):
         offset[0] = <size_t>(response.p - text.p)
         return BAD_RESPONSE
     if nc.p != NULL and (nc.n != 8 or not all_hex(nc)):
@@ -85,7 +87,7 @@ cdef int check_credentials(Span text, DigestFields *out, size_t *offset) noexcep
 
 cdef bint is_response(Span s) noexcept nogil:
     """Whether it has the form of a response: 32 (MD5) or 64 (SHA-2) hexadecimal digits."""
-    return (s.n == 32 or s.n == 64) and all_hex(s)
+    return (s.n == MD5_DIGITS or s.n == SHA_2_DIGITS) and all_hex(s)
 
 
 cdef bint all_hex(Span s) noexcept nogil:
@@ -304,7 +306,7 @@ cdef class Credentials:
     @property
     def canonical_algorithm(self):
         """The algorithm in the spelling of RFC 7616, 6.1, str; "MD5" if none is given, None if it is unknown."""
-        return (_SESS_NAMES if self.fields.sess else _ALGORITHM_NAMES).get(self.fields.algorithm)
+        return algorithm_name(self.fields.algorithm, self.fields.sess)
 
     @property
     def protection(self):

@@ -4,6 +4,7 @@ from libc.stdint cimport uint8_t, uint32_t
 
 from auth_diameter._core.base.chars cimport unquote
 from auth_diameter._core.base.span cimport Span
+from auth_diameter._core.digest.algorithms cimport AlgorithmIndex
 
 ctypedef int Field
 
@@ -12,12 +13,6 @@ cdef enum:
     USERNAME, USERNAME_STAR, REALM, NONCE, URI, RESPONSE, ALGORITHM, CNONCE, NC, QOP, OPAQUE, USERHASH
     STALE, DOMAIN, CHARSET
     FIELD_COUNT
-
-ctypedef int Algorithm
-
-cdef enum:
-    # RFC 7616, section 6.1; RFC 8760. In the order of their strength.
-    MD5, SHA_256, SHA_512_256, ALGORITHM_UNKNOWN
 
 ctypedef int Qop
 
@@ -58,7 +53,7 @@ cdef struct DigestFields:
     Span value[FIELD_COUNT]     # without quotes; p is NULL if the parameter is missing
     uint32_t escaped            # a bit for each Field: whether it holds quoted-pairs or folds
     bint sess
-    Algorithm algorithm
+    AlgorithmIndex algorithm
     Qop qop
 
 

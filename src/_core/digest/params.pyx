@@ -21,6 +21,7 @@ from auth_diameter._core.base.chars cimport (
 )
 from auth_diameter._core.base.span cimport Reader, Span, equal_nocase, lower
 from auth_diameter._core.base.text cimport text_of
+from auth_diameter._core.digest.algorithms cimport ALGORITHM_UNKNOWN, MD5, AlgorithmIndex, ad_algorithms
 
 from auth_diameter._core.errors import ParseError
 
@@ -189,6 +190,7 @@ cdef void classify_algorithm(DigestFields *f) noexcept nogil:
     """Sets `algorithm` and `sess` from the parameter."""
     cdef Span name = f.value[ALGORITHM]
     cdef Span suffix
+    cdef AlgorithmIndex i
     f.algorithm = MD5           # RFC 7616, 3.3: "if not present, MD5"
     f.sess = False
     if name.p == NULL:
@@ -199,14 +201,11 @@ cdef void classify_algorithm(DigestFields *f) noexcept nogil:
         if is_word(suffix, "-sess", 5):
             f.sess = True
             name.n -= 5
-    if is_word(name, "MD5", 3):
-        f.algorithm = MD5
-    elif is_word(name, "SHA-256", 7):
-        f.algorithm = SHA_256
-    elif is_word(name, "SHA-512-256", 11):
-        f.algorithm = SHA_512_256
-    else:
-        f.algorithm = ALGORITHM_UNKNOWN
+    f.algorithm = ALGORITHM_UNKNOWN
+    for i in range(ALGORITHM_UNKNOWN):
+        if is_word(name, ad_algorithms[i].name, ad_algorithms[i].name_size):
+            f.algorithm = i
+            return
 
 
 cdef bint take_value(Reader *r, Span name, Span *out) noexcept nogil:

@@ -25,12 +25,11 @@ from libc.string cimport memcmp, memcpy, memset
 from auth_diameter._core.base.chars cimport (
     AD_TOKEN, ad_find_control, ad_skip_class, is_lws, is_word, skip_lws, take_class,
 )
+from auth_diameter._core.digest.algorithms cimport ALGORITHM_UNKNOWN, AlgorithmIndex
 from auth_diameter._core.digest.credentials cimport (
     answers_nothing, check_credentials, is_for_realm, is_of_other_realm,
 )
-from auth_diameter._core.digest.params cimport (
-    ALGORITHM_UNKNOWN, OK, OTHER_SCHEME, REALM, Algorithm, DigestFields, parse_params,
-)
+from auth_diameter._core.digest.params cimport OK, OTHER_SCHEME, REALM, DigestFields, parse_params
 from auth_diameter._core.sip.fields cimport (
     AUTHORIZATION, CALL_ID, CONTENT_LENGTH, CSEQ, FROM, HEADER_COUNT, HEADER_OTHER, MAX_FORWARDS, PARTY,
     PROXY_AUTHORIZATION, TO, VIA, Address, Header, TopVia, header_of, take_address, take_via,
@@ -384,7 +383,7 @@ cdef int find_credentials(const SipMessage *m, Header header, Span realm, Digest
     return fault if fields == out else OK
 
 
-cdef inline int strength(Algorithm algorithm) noexcept nogil:
+cdef inline int strength(AlgorithmIndex algorithm) noexcept nogil:
     """The rank of an algorithm; an unknown one is the weakest."""
     return -1 if algorithm == ALGORITHM_UNKNOWN else algorithm
 
