@@ -1,8 +1,7 @@
 """The compiled core: bytes to values and back. Python imports it only from here.
 
-The core opens no socket, reads no clock, writes no log and knows no configuration. Its layers are, bottom to
-top: errors, base, digest, sip, auth, diameter, state, net. base/span.pxd has the return convention of the
-parsers.
+It opens no socket, reads no clock, writes no log and knows no configuration. The order of its layers is in
+tests/test_layers.py, the return convention of its parsers in base/span.pxd.
 """
 
 from __future__ import annotations
