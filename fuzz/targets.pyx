@@ -30,10 +30,11 @@ from auth_diameter._core.digest.params cimport (
     FIELD_COUNT, MAX_PARAMETER, NC, NONCE, OK, OTHER_SCHEME, QOP, QOP_NONE, REALM, RESPONSE, URI, USERNAME,
     USERNAME_STAR, DigestFields, plain_value, put_ext_value,
 )
-from auth_diameter._core.diameter.disc_wire cimport (
-    MAX_CHALLENGE, AnswerView, Asked, QuestionView, answer_size, authentication_room, challenge_size,
-    group_check_room, put_answer, put_authentication, put_challenge, put_group_check, read_answer,
-    read_question,
+from auth_diameter._core.diameter.disc_answer cimport (
+    MAX_CHALLENGE, AnswerView, answer_size, challenge_size, put_answer, put_challenge, read_answer,
+)
+from auth_diameter._core.diameter.disc_question cimport (
+    Asked, QuestionView, authentication_room, group_check_room, put_authentication, put_group_check, read_question,
 )
 from auth_diameter._core.sip.fields cimport (
     AUTHORIZATION, CALL_ID, CONTACT, CSEQ, FROM, PARTY, PROXY_AUTHORIZATION, TO, VIA, Address, Header, TopVia,

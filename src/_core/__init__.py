@@ -25,16 +25,9 @@ from auth_diameter._core.diameter.stream import Framer, message_length
 from auth_diameter._core.digest.algorithm import Algorithm
 from auth_diameter._core.digest.algorithms import ALGORITHMS
 from auth_diameter._core.digest.challenge import Challenge, format_challenge, quote
-from auth_diameter._core.digest.compute import (
-    body_hash,
-    digest_response,
-    ha1,
-    md5_lanes,
-    user_hash,
-    verify,
-    verify_many,
-)
+from auth_diameter._core.digest.compute import body_hash, digest_response, ha1, user_hash, verify
 from auth_diameter._core.digest.credentials import QOPS, Credentials
+from auth_diameter._core.digest.lanes import md5_lanes, verify_many
 from auth_diameter._core.errors import ConfigError, DiscError, Error, ParseError
 from auth_diameter._core.net.sockets import DatagramBatch, exchange
 from auth_diameter._core.sip.name_addr import NameAddr

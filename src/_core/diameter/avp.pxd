@@ -21,7 +21,7 @@ cimport cython
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
-from auth_diameter._core.diameter.codes cimport AVP_VENDOR
+from auth_diameter._core.diameter.codes cimport AVP_MANDATORY, AVP_VENDOR
 from auth_diameter._core.base.span cimport Reader, Span, put_u32, take, take_u32
 
 
@@ -120,6 +120,18 @@ cdef inline uint8_t *avp_put(
     put_u32(out, code)
     put_u32(out + 4, (<uint32_t>flags << 24) | <uint32_t>(AVP_HEADER + n))
     return avp_put_data(out + AVP_HEADER, data, n)
+
+
+cdef inline uint8_t *avp_put_in_place(uint8_t *out, uint32_t code, size_t n) noexcept nogil:
+    """Writes header and padding of a mandatory AVP around n bytes of data that are in place behind the header.
+
+    Returns:
+        The end.
+    """
+    put_u32(out, code)
+    put_u32(out + 4, (<uint32_t>AVP_MANDATORY << 24) | <uint32_t>(AVP_HEADER + n))
+    memset(out + AVP_HEADER + n, 0, avp_size(n) - AVP_HEADER - n)
+    return out + avp_size(n)
 
 
 cdef inline uint8_t *avp_put_vendor(

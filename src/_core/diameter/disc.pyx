@@ -1,7 +1,26 @@
-"""The DISC dialect for Python: questions and answers, and the streams they come in.
+"""The DISC dialect of Diameter, that of OpenSER's auth_diameter: questions, answers, and the streams they come in.
 
-The format is in disc_wire.pyx. A client writes a Question with `append_question`, straight from the SIP request;
-`AnswerStream` finds the Answer to it. A server uses `RequestStream` and `append_answer`.
+A message has a Diameter header (RFC 6733, 3) with command 265 (AA) and application 1. AVPs 400 to 406 have
+meanings of their own; NASREQ (RFC 7155) gives these numbers to other AVPs, so that the dialect never shares a
+connection with standard Diameter. The order on the wire::
+
+    question, authentication   Resource, Destination-Realm, Service-Type "6", SIP-MSGID, User-Name,
+                               and with credentials: Response, Method
+    question, group check      Destination-Realm, Service-Type "8", SIP-MSGID, User-Group, User-Name
+    answer                     Result-Code, SIP-MSGID, Service-Type, and with 4001: Challenge
+
+Extensions that OpenSER's module does not know, used only if both sides are configured for them: several
+Challenge AVPs in one answer (RFC 8760), Digest-Entity-Body-Hash with qop=auth-int, Calling-Station-Id with
+the address of the UAC, Session-Id with an identifier that retransmissions of a SIP request share, Digest-
+Response-Auth and Digest-Nextnonce for Authentication-Info, and Failed-AVP if credentials were refused for a
+reason other than a wrong digest.
+
+Readers accept any order. An answer belongs to the question with the same SIP-MSGID, or, without one, with the
+same Hop-by-Hop Identifier. SIP-MSGID comes first because the original DISC puts identifiers of its own into
+the header.
+
+A client writes a Question with `append_question`, straight from the SIP request; `AnswerStream` finds the Answer
+to it. A server uses `RequestStream` and `append_answer`.
 """
 
 cimport cython
@@ -25,10 +44,12 @@ from auth_diameter._core.digest.credentials cimport (
     Credentials, answers_nothing, check_credentials, new_credentials,
 )
 from auth_diameter._core.digest.params cimport OK, REALM, DigestFields, parse_error, parse_params
-from auth_diameter._core.diameter.disc_wire cimport (
-    AnswerView, Asked, QuestionView, answer_size, authentication_room, challenge_size, failed_avp_size,
-    group_check_room, put_answer, put_authentication, put_challenge, put_failed_avp, put_group_check,
-    read_answer, read_question,
+from auth_diameter._core.diameter.disc_answer cimport (
+    AnswerView, answer_size, challenge_size, failed_avp_size, put_answer, put_challenge, put_failed_avp,
+    read_answer,
+)
+from auth_diameter._core.diameter.disc_question cimport (
+    Asked, QuestionView, authentication_room, group_check_room, put_authentication, put_group_check, read_question,
 )
 from auth_diameter._core.diameter.stream cimport DEFAULT_LIMIT, MessageStream, check_one_message
 from auth_diameter._core.base.span cimport Span
