@@ -66,7 +66,7 @@ cdef class Decision:
     @property
     def authorized(self):
         """Whether the request is let through, bool."""
-        return self.return_code == 1
+        return bool(self)
 
     def __bool__(self):
         return self.return_code == 1

@@ -22,7 +22,7 @@ _OTHER_FILES = 32  # descriptors not for connections: the database, its replacem
 class ConnectionEvent(enum.Enum):
     """An event of a connection, counted in `Listener.counts`."""
 
-    __hash__ = object.__hash__  # members are singletons; Enum's own hash is slow, being written in Python
+    __hash__ = object.__hash__  # members are single objects; Enum's own hash is a call in Python
 
     ACCEPTED = enum.auto()
     # Closed before any byte was read:

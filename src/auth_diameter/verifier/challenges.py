@@ -44,11 +44,7 @@ class Challenges:
                 used.
             realm: the realm of the challenge.
         """
-        if (
-            self._always_single
-            or not question.is_extended
-            or (question.asker is not None and question.asker.one_challenge)
-        ):
+        if self._always_single or not question.is_extended or question.one_challenge:
             return None
         return Algorithms(question.user_name.partition("@")[0] if username is None else username, realm)
 
