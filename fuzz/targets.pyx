@@ -25,10 +25,10 @@ from auth_diameter._core.diameter.codes cimport (
     SERVICE_AUTHENTICATION, SERVICE_GROUP_CHECK,
 )
 from auth_diameter._core.digest.challenge cimport is_challenge
-from auth_diameter._core.digest.credentials cimport is_for_realm, is_of_other_realm, parse_credentials
+from auth_diameter._core.digest.credentials cimport check_credentials, is_for_realm, is_of_other_realm
 from auth_diameter._core.digest.params cimport (
     FIELD_COUNT, MAX_PARAMETER, NC, NONCE, OK, OTHER_SCHEME, QOP, QOP_NONE, REALM, RESPONSE, URI, USERNAME,
-    USERNAME_STAR, DigestFields, plain_value, put_ext_value,
+    USERNAME_STAR, DigestFields, parse_params, plain_value, put_ext_value,
 )
 from auth_diameter._core.diameter.disc_answer cimport (
     MAX_CHALLENGE, AnswerView, answer_size, challenge_size, put_answer, put_challenge, read_answer,
@@ -82,6 +82,12 @@ cdef Span span_of(const char *text) noexcept nogil:
 
 cdef bint equal(Span a, Span b) noexcept nogil:
     return a.n == b.n and (a.n == 0 or memcmp(a.p, b.p, a.n) == 0)
+
+
+cdef int parse_credentials(Span text, DigestFields *out, size_t *offset) noexcept nogil:
+    """Parses credentials in the two steps of the core."""
+    cdef int status = parse_params(text, out, offset)
+    return status if status != OK else check_credentials(text, out, offset)
 
 
 cdef Reader reader_of(const uint8_t *data, size_t size) noexcept nogil:

@@ -9,43 +9,32 @@ Beyond the grammar of their parameters (params.pyx)::
 """
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy
 
 from auth_diameter._core.base.chars cimport (
-    AD_HEX, AD_TOKEN, ad_find_quote, ad_is, hex_value, is_lws, is_word, skip_byte, skip_lws, take_class, unquote,
+    AD_HEX, AD_TOKEN, ad_find_quote, hex_value, is_all, is_lws, is_word, skip_byte, skip_lws, take_class, unquote,
 )
-from auth_diameter._core.base.span cimport Reader, Span, between, equal_nocase
-from auth_diameter._core.base.text cimport as_bytes, text_of
+from auth_diameter._core.base.span cimport Reader, Span, between, equal_nocase, reader_of
+from auth_diameter._core.base.text cimport span_of_bytes, text_of
 from auth_diameter._core.digest.algorithms cimport (
     ALGORITHM_UNKNOWN, MD5_DIGITS, SHA_2_DIGITS, ad_algorithms, algorithm_name,
 )
 from auth_diameter._core.digest.params cimport (
-    ALGORITHM, BAD_EXT_VALUE, BAD_NC, BAD_QOP, BAD_RESPONSE, BOTH_USERNAMES, CNONCE, CONTROL, MAX_PARAMETER,
+    ALGORITHM, BAD_EXT_VALUE, BAD_NC, BAD_QOP, BAD_RESPONSE, BOTH_USERNAMES, CNONCE, MAX_PARAMETER,
     MISSING, NC, NONCE, OK, OPAQUE, QOP, QOP_AUTH, QOP_AUTH_INT, QOP_NONE, QOP_UNKNOWN, REALM, RESPONSE, URI,
-    USERHASH, USERNAME, USERNAME_STAR, DigestFields, Field, find_bad_control,
-    is_ext_value, parameter_pairs, parse_error, parse_params, plain_value, put_ext_value, text_value,
+    USERHASH, USERNAME, USERNAME_STAR, DigestFields, Field, is_ext_value,
+    parameter_pairs, parse_error, parse_value, plain_value, put_ext_value, text_value,
 )
 
 cdef dict _QOP_NAMES = {QOP_NONE: None, QOP_AUTH: "auth", QOP_AUTH_INT: "auth-int", QOP_UNKNOWN: ""}
 QOPS = (_QOP_NAMES[QOP_AUTH], _QOP_NAMES[QOP_AUTH_INT])
 
 
-cdef int parse_credentials(Span text, DigestFields *out, size_t *offset) noexcept nogil:
-    """Parses the whole value of a header field as Digest credentials.
-
-    A missing realm is not an error here: such credentials match no realm and are passed over.
-
-    Returns:
-        OK, OTHER_SCHEME, or a negative status, with `offset` into `text`.
-    """
-    cdef int status = parse_params(text, out, offset)
-    return status if status != OK else check_credentials(text, out, offset)
-
-
 cdef int check_credentials(Span text, DigestFields *out, size_t *offset) noexcept nogil:
     """Checks parameters that `parse_params` accepted against RFC 7616, 3.4.
+
+    A missing realm is not an error here: such credentials match no realm and are passed over.
 
     Returns:
         OK, or a negative status, with `offset` into `text`.
@@ -68,13 +57,14 @@ cdef int check_credentials(Span text, DigestFields *out, size_t *offset) noexcep
             out.algorithm != ALGORITHM_UNKNOWN and response.n != ad_algorithms[out.algorithm].digits):
         offset[0] = <size_t>(response.p - text.p)
         return BAD_RESPONSE
-    if nc.p != NULL and (nc.n != 8 or not all_hex(nc)):
+    if nc.p != NULL and (nc.n != 8 or not is_all(nc, AD_HEX)):
         offset[0] = <size_t>(nc.p - text.p)
         return BAD_NC
     out.qop = QOP_NONE
     if qop.p != NULL:
         offset[0] = <size_t>(qop.p - text.p)
-        if nc.p == NULL or out.value[CNONCE].p == NULL or not is_single_token(qop):
+        # One token and not a list, which only a challenge may hold
+        if nc.p == NULL or out.value[CNONCE].p == NULL or not is_all(qop, AD_TOKEN):
             return BAD_QOP
         if is_word(qop, "auth", 4):
             out.qop = QOP_AUTH
@@ -87,24 +77,7 @@ cdef int check_credentials(Span text, DigestFields *out, size_t *offset) noexcep
 
 cdef bint is_response(Span s) noexcept nogil:
     """Whether it has the form of a response: 32 (MD5) or 64 (SHA-2) hexadecimal digits."""
-    return (s.n == MD5_DIGITS or s.n == SHA_2_DIGITS) and all_hex(s)
-
-
-cdef bint all_hex(Span s) noexcept nogil:
-    cdef size_t i
-    for i in range(s.n):
-        if not ad_is(s.p[i], AD_HEX):
-            return False
-    return True
-
-
-cdef bint is_single_token(Span s) noexcept nogil:
-    """Whether it is one token and not a list, which only a challenge may hold."""
-    cdef size_t i
-    for i in range(s.n):
-        if not ad_is(s.p[i], AD_TOKEN):
-            return False
-    return s.n > 0
+    return (s.n == MD5_DIGITS or s.n == SHA_2_DIGITS) and is_all(s, AD_HEX)
 
 
 cdef bint answers_nothing(const DigestFields *fields) noexcept nogil:
@@ -128,11 +101,9 @@ cdef bint is_of_other_realm(Span text, Span realm) noexcept nogil:
     They are meant for another server, which may well accept them (RFC 3261, 22.3). The elements between
     commas outside quotes are searched for realms; the rest does not matter.
     """
-    cdef Reader r
+    cdef Reader r = reader_of(text)
     cdef Span name, value
     cdef bint found = False
-    r.p = text.p
-    r.end = text.p + text.n
     while r.p < r.end:
         skip_lws(&r)
         if take_class(&r, AD_TOKEN, &name):
@@ -224,15 +195,10 @@ cdef class Credentials:
             ParseError: the scheme is not Digest, the grammar is broken, a parameter is given twice, or one
                 that RFC 7616, 3.4 requires is missing. The message holds no value.
         """
-        cdef bytes data = as_bytes(value, "value")
-        cdef Py_ssize_t bad = find_bad_control(data)
         cdef DigestFields fields
         cdef size_t offset = 0
-        cdef int status
-        if bad >= 0:
-            raise parse_error(CONTROL, bad, "credentials")
-        status = parse_credentials(
-            Span(<const uint8_t *>PyBytes_AS_STRING(data), <size_t>PyBytes_GET_SIZE(data)), &fields, &offset)
+        cdef bytes data = parse_value(value, "credentials", &fields, &offset)
+        cdef int status = check_credentials(span_of_bytes(data), &fields, &offset)
         if status == OK and fields.value[REALM].p == NULL:
             status = MISSING
         if status != OK:

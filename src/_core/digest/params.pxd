@@ -20,7 +20,7 @@ cdef enum:
     QOP_NONE, QOP_AUTH, QOP_AUTH_INT, QOP_UNKNOWN
 
 cdef enum:
-    # Status that `parse_params` and `parse_credentials` return
+    # Status that `parse_params` and `check_credentials` return
     OK = 1
     OTHER_SCHEME = 0
     NO_PARAMETER = -1
@@ -57,10 +57,10 @@ cdef struct DigestFields:
     Qop qop
 
 
+cdef bytes parse_value(object value, str where, DigestFields *out, size_t *offset)
 cdef int parse_params(Span text, DigestFields *out, size_t *offset) noexcept nogil
 cdef bint is_ext_value(Span s) noexcept nogil
 cdef uint8_t *put_ext_value(uint8_t *q, Span value) noexcept nogil
-cdef Py_ssize_t find_bad_control(bytes data) noexcept
 cdef str text_value(const DigestFields *fields, Field field)
 cdef tuple parameter_pairs(const DigestFields *fields)
 cdef object parse_error(int status, size_t offset, str where)

@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t
 
 from auth_diameter._core.base.chars cimport AD_DIGIT, ad_is, is_word
-from auth_diameter._core.base.span cimport Reader, Span
+from auth_diameter._core.base.span cimport Reader, Span, reader_of
 from auth_diameter._core.base.text cimport text_of
 from auth_diameter._core.sip.fields cimport CONTACT, Address, take_address, take_param
 from auth_diameter._core.sip.parse cimport Line, SipMessage
@@ -90,9 +90,7 @@ cdef tuple new_binding(const Address *address, int64_t expires):
     """The URI as written, and its expiry in seconds; `expires` is the default."""
     cdef Span name, value
     cdef bint escaped
-    cdef Reader r
-    r.p = address.params.p
-    r.end = r.p + address.params.n
+    cdef Reader r = reader_of(address.params)
     while r.p < r.end and take_param(&r, &name, &value, &escaped):
         if is_word(name, "expires", 7):
             expires = delta_seconds(value)

@@ -23,7 +23,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
 from auth_diameter._core.base.chars cimport (
-    AD_TOKEN, ad_find_control, ad_skip_class, is_lws, is_word, skip_lws, take_class,
+    AD_TOKEN, ad_find_control, ad_skip_class, is_lws, is_word, skip_lws, take_class, trim,
 )
 from auth_diameter._core.digest.algorithms cimport ALGORITHM_UNKNOWN, AlgorithmIndex
 from auth_diameter._core.digest.credentials cimport (
@@ -158,11 +158,8 @@ cdef bint parse_lines(SipMessage *m, const uint8_t *p, const uint8_t *end) noexc
         p = value_end + 2
         if not good:
             continue
-        while value_end > value.p and is_lws((value_end - 1)[0]):
-            value_end -= 1
-        while value.p < value_end and is_lws(value.p[0]):
-            value.p += 1
         value.n = <size_t>(value_end - value.p)
+        trim(&value)
         if not add_line(m, name, value):
             if m.error == NULL:
                 m.error_limit = <size_t>m.max_lines

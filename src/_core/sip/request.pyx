@@ -26,7 +26,7 @@ from auth_diameter._core.sip.values cimport new_address, unfolded
 from auth_diameter._core.base.siphash cimport (
     ad_siphash, ad_siphash_begin, ad_siphash_bytes, ad_siphash_end, ad_siphash_word,
 )
-from auth_diameter._core.base.span cimport Reader, Span, equal_nocase
+from auth_diameter._core.base.span cimport Reader, Span, equal_nocase, reader_of
 from auth_diameter._core.base.text cimport borrow, span_of, text_of
 from auth_diameter._core.sip.uri cimport SipUri, new_uri, without_password
 
@@ -245,13 +245,10 @@ cdef class SipRequest:
         """From or To as NameAddr, or None."""
         cdef Address found
         cdef Reader r
-        cdef Span value
         # A malformed one has no URI here: the whole request was refused.
         if (self.m.from_ if header == FROM else self.m.to).text.p == NULL:
             return None
-        value = self.m.lines[self.m.first[header]].value
-        r.p = value.p
-        r.end = value.p + value.n
+        r = reader_of(self.m.lines[self.m.first[header]].value)
         take_address(&r, PARTY, &found)
         return new_address(self.data, &found)
 

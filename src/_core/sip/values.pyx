@@ -4,7 +4,7 @@ from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdint cimport uint8_t
 
 from auth_diameter._core.base.chars cimport unquote
-from auth_diameter._core.base.span cimport Reader, Span
+from auth_diameter._core.base.span cimport Reader, Span, reader_of
 from auth_diameter._core.base.text cimport text_of
 from auth_diameter._core.sip.fields cimport Address, take_param
 from auth_diameter._core.sip.uri cimport new_uri
@@ -16,13 +16,11 @@ cdef object new_address(bytes data, const Address *address):
     """A NameAddr from what `take_address` found in `data`."""
     cdef Span name, value
     cdef bint escaped
-    cdef Reader r
+    cdef Reader r = reader_of(address.params)
     cdef list parameters = []
     display_name = None
     if address.name.p != NULL:
         display_name = unquoted_text(address.name, address.escaped) if address.quoted else unfolded(address.name)
-    r.p = address.params.p
-    r.end = r.p + address.params.n
     while r.p < r.end and take_param(&r, &name, &value, &escaped):
         parameters.append((text_of(name), unquoted_text(value, escaped) if value.p != NULL else None))
     return NameAddr(display_name, new_uri(data, &address.uri), tuple(parameters))
