@@ -11,7 +11,7 @@ from auth_diameter._core.base.span cimport Span
 
 
 cdef enum:
-    MAX_CHALLENGES = 8      # in one answer: one for each algorithm, RFC 8760, section 2.4
+    MAX_CHALLENGES = 8      # in one answer: one for each algorithm, RFC 8760, 2.4
     MAX_CHALLENGE = 4096    # bytes of them all; they become headers of a reply that should fit a datagram
     MAX_NEXTNONCE = 256     # bytes
 

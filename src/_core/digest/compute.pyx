@@ -37,7 +37,7 @@ cdef tuple _HASHES = tuple([hash_of(one.hash) for one in _ALGORITHMS.values() if
 
 cdef str response_sha(AlgorithmIndex algorithm, bint sess, str ha1, bytes method, bytes uri, bytes nonce,
                       bytes nc, bytes cnonce, bytes qop, bytes body_hash):
-    """The same as `response_md5` with hashlib; missing values are None, and `body_hash` without auth-int."""
+    """The same as `response_md5` with hashlib; missing values are None, and so is `body_hash` without auth-int."""
     new = _HASHES[algorithm]
     cdef bytes a1 = ha1.lower().encode()
     if sess:

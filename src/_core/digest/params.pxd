@@ -9,7 +9,7 @@ from auth_diameter._core.digest.algorithms cimport AlgorithmIndex
 ctypedef int Field
 
 cdef enum:
-    # Parameters of a Digest header: RFC 7616, sections 3.3 and 3.4
+    # Parameters of a Digest header: RFC 7616, 3.3 and 3.4
     USERNAME, USERNAME_STAR, REALM, NONCE, URI, RESPONSE, ALGORITHM, CNONCE, NC, QOP, OPAQUE, USERHASH
     STALE, DOMAIN, CHARSET
     FIELD_COUNT
