@@ -223,7 +223,7 @@ def digest_response(str ha1 not None, str method not None, str uri not None, str
     cdef Span span
     cdef bint sess
     cdef AlgorithmIndex kind = algorithm_of(algorithm, &sess)
-    if len(ha1_) != ad_algorithms[kind].digits:
+    if <size_t>len(ha1_) != ad_algorithms[kind].digits:
         raise ConfigError(f"ha1: expected {ad_algorithms[kind].digits} hexadecimal digits for {algorithm}")
     if qop_ is not None and (nc_ is None or cnonce_ is None):
         raise ConfigError("qop: wants nc and cnonce too")
