@@ -25,15 +25,16 @@ from auth_diameter._core.diameter.codes cimport (
     SERVICE_AUTHENTICATION, SERVICE_GROUP_CHECK,
 )
 from auth_diameter._core.digest.challenge cimport is_challenge
-from auth_diameter._core.digest.credentials cimport is_for_realm, is_of_other_realm, parse_credentials
+from auth_diameter._core.digest.credentials cimport check_credentials, is_for_realm, is_of_other_realm
 from auth_diameter._core.digest.params cimport (
     FIELD_COUNT, MAX_PARAMETER, NC, NONCE, OK, OTHER_SCHEME, QOP, QOP_NONE, REALM, RESPONSE, URI, USERNAME,
-    USERNAME_STAR, DigestFields, plain_value, put_ext_value,
+    USERNAME_STAR, DigestFields, parse_params, plain_value, put_ext_value,
 )
-from auth_diameter._core.diameter.disc_wire cimport (
-    MAX_CHALLENGE, AnswerView, Asked, QuestionView, answer_size, authentication_room, challenge_size,
-    group_check_room, put_answer, put_authentication, put_challenge, put_group_check, read_answer,
-    read_question,
+from auth_diameter._core.diameter.disc_answer cimport (
+    MAX_CHALLENGE, AnswerView, answer_size, challenge_size, put_answer, put_challenge, read_answer,
+)
+from auth_diameter._core.diameter.disc_question cimport (
+    Asked, QuestionView, authentication_room, group_check_room, put_authentication, put_group_check, read_question,
 )
 from auth_diameter._core.sip.fields cimport (
     AUTHORIZATION, CALL_ID, CONTACT, CSEQ, FROM, PARTY, PROXY_AUTHORIZATION, TO, VIA, Address, Header, TopVia,
@@ -81,6 +82,12 @@ cdef Span span_of(const char *text) noexcept nogil:
 
 cdef bint equal(Span a, Span b) noexcept nogil:
     return a.n == b.n and (a.n == 0 or memcmp(a.p, b.p, a.n) == 0)
+
+
+cdef int parse_credentials(Span text, DigestFields *out, size_t *offset) noexcept nogil:
+    """Parses credentials in the two steps of the core."""
+    cdef int status = parse_params(text, out, offset)
+    return status if status != OK else check_credentials(text, out, offset)
 
 
 cdef Reader reader_of(const uint8_t *data, size_t size) noexcept nogil:

@@ -1,8 +1,7 @@
 """The compiled core: bytes to values and back. Python imports it only from here.
 
-The core opens no socket, reads no clock, writes no log and knows no configuration. Its layers are, bottom to
-top: errors, base, digest, sip, auth, diameter, state, net. base/span.pxd has the return convention of the
-parsers.
+It opens no socket, reads no clock, writes no log and knows no configuration. The order of its layers is in
+tests/test_layers.py, the return convention of its parsers in base/span.pxd.
 """
 
 from __future__ import annotations
@@ -23,28 +22,27 @@ from auth_diameter._core.diameter.disc import (
 )
 from auth_diameter._core.diameter.message import Message, format_message
 from auth_diameter._core.diameter.stream import Framer, message_length
+from auth_diameter._core.digest.algorithm import Algorithm
+from auth_diameter._core.digest.algorithms import ALGORITHMS
 from auth_diameter._core.digest.challenge import Challenge, format_challenge, quote
-from auth_diameter._core.digest.compute import (
-    body_hash,
-    digest_response,
-    ha1,
-    md5_lanes,
-    user_hash,
-    verify,
-    verify_many,
-)
-from auth_diameter._core.digest.credentials import Credentials
+from auth_diameter._core.digest.compute import body_hash, digest_response, ha1, user_hash, verify
+from auth_diameter._core.digest.credentials import QOPS, Credentials
+from auth_diameter._core.digest.lanes import md5_lanes, verify_many
 from auth_diameter._core.errors import ConfigError, DiscError, Error, ParseError
 from auth_diameter._core.net.sockets import DatagramBatch, exchange
 from auth_diameter._core.sip.name_addr import NameAddr
 from auth_diameter._core.sip.request import SipRequest
 from auth_diameter._core.sip.uri import Uri
-from auth_diameter._core.state.guesses import Attempt, Penalties
+from auth_diameter._core.state.keys import network_of
 from auth_diameter._core.state.nonce_counts import NonceUses, Use
+from auth_diameter._core.state.penalties import Attempt, Penalties
 from auth_diameter._core.state.transactions import Transactions
 
 __all__ = [
+    "ALGORITHMS",
+    "QOPS",
     "AaRequest",
+    "Algorithm",
     "Answer",
     "AnswerStream",
     "Attempt",
@@ -85,6 +83,7 @@ __all__ = [
     "lets_in",
     "md5_lanes",
     "message_length",
+    "network_of",
     "question_room",
     "quote",
     "user_hash",

@@ -1,8 +1,6 @@
-"""Addresses as text: ``HOST:PORT`` parsed and shown, and the network that an address is counted under."""
+"""Addresses as text: ``HOST:PORT`` parsed and shown."""
 
 from __future__ import annotations
-
-from ipaddress import ip_address
 
 from auth_diameter._core import ConfigError
 
@@ -10,14 +8,6 @@ from auth_diameter._core import ConfigError
 def show(host: str, port: int) -> str:
     """``HOST:PORT``, with brackets around an IPv6 address."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def network_of(host: str) -> str | int:
-    """The key that an IP address is counted under: the address itself in IPv4, its /64 in IPv6.
-
-    One IPv6 host may use every address of its /64.
-    """
-    return int(ip_address(host)) >> 64 if ":" in host else host
 
 
 def parse_address(text: str, default_port: int | None = None, name: str = "address") -> tuple[str, int]:

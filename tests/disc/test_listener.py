@@ -14,7 +14,7 @@ import pytest
 from kit.machine import PATIENCE, needs_ipv6
 
 import auth_diameter as ad
-from auth_diameter.addresses import network_of
+from auth_diameter._core import network_of
 from auth_diameter.disc import listener as listener_module
 from auth_diameter.disc.admission import Admission, ConnectionEvent
 from auth_diameter.disc.config import ListenerConfig

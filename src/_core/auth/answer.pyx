@@ -36,5 +36,5 @@ cdef class Answer:
         self.code = code
 
     def __repr__(self):
-        name = None if self.verdict is None else self.verdict.name
+        name = getattr(self.verdict, "name", None)
         return f"<Answer {name} code={self.code} challenges={len(self.challenges or ())} fault={self.fault!r}>"

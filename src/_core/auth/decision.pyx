@@ -66,7 +66,7 @@ cdef class Decision:
     @property
     def authorized(self):
         """Whether the request is let through, bool."""
-        return self.return_code == 1
+        return bool(self)
 
     def __bool__(self):
         return self.return_code == 1
@@ -77,6 +77,6 @@ cdef class Decision:
             self.return_code, self.cause, self.status, self.reply, self.username, self.realm, self.headers)
 
     def __repr__(self):
-        cause = self.cause.name if self.cause is not None else None
+        cause = getattr(self.cause, "name", None)
         return (f"<Decision {cause} return_code={self.return_code} status={self.status} "
                 f"username={self.username!r} realm={self.realm!r}>")

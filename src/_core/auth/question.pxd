@@ -31,8 +31,9 @@ cdef class Question:
     cdef str realm_name, user, group_name   # None until they are read as text
     cdef bytes message                      # `told` points into it; or None
     cdef Told told
-    # The listener's: the connection to answer on, an Asker, or None.
-    cdef public object asker
+    # The listener's, for a question received over a connection.
+    cdef public object asker                # the SIP server that sent it, an Asker, or None
+    cdef public bint one_challenge          # whether the SIP server can use one challenge only
     # The pool's, while the question is in flight to a remote back end.
     cdef public object callback
     cdef public object connection

@@ -10,6 +10,7 @@ class Question:
     def __init__(self, *args: Never, **kwargs: Never) -> None: ...
     # The listener, the pool and the Authorizer keep values of their own here.
     asker: Any
+    one_challenge: bool
     callback: Any
     connection: Any
     deadline: float

@@ -33,7 +33,8 @@ cdef class Question:
         proxy: bool, whether the credentials are those of Proxy-Authorization.
         body_hash: bytes, hexadecimal, for qop=auth-int (RFC 7616, 3.4.3), or None.
         tells_source: bool, whether a remote back end is told `source`.
-        asker: who sent it over a connection; set by the listener.
+        asker: the SIP server that sent it over a connection, or None; set by the listener.
+        one_challenge: bool, whether that SIP server can use one challenge only; set by the listener.
         callback: the client's, called with the result.
         connection: the pool's, while the question is in flight.
         deadline: the pool's, while the question is in flight.

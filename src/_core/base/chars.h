@@ -1,4 +1,4 @@
-/* Character classes of RFC 3261, section 25.1 (for URIs those of RFC 2396), and scans for control characters and
+/* Character classes of RFC 3261, 25.1 (for URIs those of RFC 2396), and scans for control characters and
  * quotes, 16 bytes at a time if the machine can.
  */
 #ifndef AUTH_DIAMETER_CHARS_H
@@ -110,9 +110,9 @@ static inline const uint8_t *ad_skip_class(const uint8_t *p, const uint8_t *end,
     return p;
 }
 
-/* Whether n bytes without control characters are `word` (m bytes, lower case, of letters, digits, "-",
- * ".", "/" and an asterisk) in any case. Bit 5 makes letters lower case and leaves the others; n and m are compared
- * first, so that the words are read whole or not at all. */
+/* Whether n bytes without control characters are `word` in any case: m bytes of letters, digits, "-", ".", "/", "'"
+ * and asterisks. Bit 5 makes letters lower case and leaves the others; n and m are compared first, so that the words
+ * are read whole or not at all. */
 static inline int ad_is_word(const uint8_t *p, size_t n, const char *word, size_t m)
 {
     if (n != m)

@@ -20,6 +20,16 @@ cdef inline int hex_value(uint8_t c) noexcept nogil:
     return c - c'0' if c <= c'9' else (c | 0x20) - c'a' + 10
 
 
+cdef inline bint is_escape(const uint8_t *p, const uint8_t *end) noexcept nogil:
+    """Whether two hexadecimal digits follow the "%" at `p` (RFC 3261, 25.1: escaped; RFC 8187: pct-encoded)."""
+    return 3 <= end - p and ad_is(p[1], AD_HEX) and ad_is(p[2], AD_HEX)
+
+
+cdef inline uint8_t escaped_byte(const uint8_t *p) noexcept nogil:
+    """The byte of the escape at `p`, which `is_escape` accepted."""
+    return <uint8_t>(hex_value(p[1]) * 16 + hex_value(p[2]))
+
+
 cdef inline bint is_lws(uint8_t c) noexcept nogil:
     """Whether it is SP, HTAB or part of a fold: the value of a header field has CR and LF in folds only."""
     return c == c' ' or c == c'\t' or c == c'\r' or c == c'\n'
@@ -31,6 +41,16 @@ cdef inline void skip_lws(Reader *r) noexcept nogil:
     while p < r.end and is_lws(p[0]):
         p += 1
     r.p = p
+
+
+cdef inline void trim(Span *s) noexcept nogil:
+    """Cuts LWS off both ends."""
+    cdef const uint8_t *end = s.p + s.n
+    while end > s.p and is_lws((end - 1)[0]):
+        end -= 1
+    while s.p < end and is_lws(s.p[0]):
+        s.p += 1
+    s.n = <size_t>(end - s.p)
 
 
 cdef inline bint skip_byte(Reader *r, uint8_t c) noexcept nogil:
@@ -49,6 +69,11 @@ cdef inline bint take_class(Reader *r, int set, Span *out) noexcept nogil:
     r.p = ad_skip_class(r.p, r.end, set)
     out.n = <size_t>(r.p - out.p)
     return out.n > 0
+
+
+cdef inline bint is_all(Span s, int set) noexcept nogil:
+    """Whether all bytes are of the class `set`."""
+    return ad_skip_class(s.p, s.p + s.n, set) == s.p + s.n
 
 
 cdef inline bint is_word(Span s, const char *word, size_t n) noexcept nogil:

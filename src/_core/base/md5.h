@@ -1,6 +1,6 @@
 /* MD5 (RFC 1321): one stream, and many streams at once in SIMD lanes.
  *
- * Nothing here allocates, fails or keeps state, but for the choice of lanes made once at load time.
+ * Nothing here allocates, fails or keeps state, except the choice of lanes, made once at load time.
  */
 #ifndef AUTH_DIAMETER_MD5_H
 #define AUTH_DIAMETER_MD5_H
@@ -39,7 +39,7 @@ void ad_md5_many(const ad_md5_job *jobs, size_t count);
 /* The lanes in use: "avx512", "avx2", "sse2", "neon" or "scalar". */
 const char *ad_md5_lanes(void);
 /* Uses the lanes of that name from now on, and narrower ones for fewer messages than would fill half of them. 0: done;
- * -1: this machine or build has none such. */
+ * -1: this machine or build does not have them. */
 int ad_md5_use_lanes(const char *name);
 
 #endif

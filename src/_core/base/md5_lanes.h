@@ -63,7 +63,7 @@ LANES_TARGET MD5_INLINE void LANES_(load_)(LANES_TYPE words[16], const unsigned 
 #endif
 }
 
-/* Compresses one block (RFC 1321, section 3.4) in every lane. state[w] holds word w of every lane's state. */
+/* Compresses one block (RFC 1321, 3.4) in every lane. state[w] holds word w of every lane's state. */
 LANES_TARGET MD5_INLINE void LANES_(compress_)(LANES_TYPE state[4][2], const unsigned char *const block[LANES_WIDTH])
 {
     LANES_TYPE x0[16], x1[16];
@@ -121,7 +121,7 @@ LANES_TARGET MD5_INLINE void LANES_(reset_)(LANES_TYPE state[4][2], uint32_t fre
 #endif
 }
 
-/* The digest of every lane's state (RFC 1321, section 3.5). */
+/* The digest of every lane's state (RFC 1321, 3.5). */
 LANES_TARGET MD5_INLINE void LANES_(store_)(unsigned char digest[LANES_WIDTH][16], LANES_TYPE state[4][2])
 {
 #if LANES_EACH == 1

@@ -25,6 +25,11 @@ cdef inline int span_of(object value, Span *out, str what) except -1:
     return 0
 
 
+cdef inline Span span_of_bytes(bytes data) noexcept:
+    """Borrows the bytes of an object while that is alive."""
+    return Span(<const uint8_t *>PyBytes_AS_STRING(data), <size_t>PyBytes_GET_SIZE(data))
+
+
 cdef inline object borrow(object value, Span *out, str what):
     """Borrows the bytes of a str or bytes object; a str may hold surrogate escapes.
 

@@ -1,4 +1,4 @@
-"""AVPs, read and written in place: RFC 6733, section 4.1.
+"""AVPs, read and written in place: RFC 6733, 4.1.
 
 ::
 
@@ -21,12 +21,12 @@ cimport cython
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
-from auth_diameter._core.diameter.codes cimport AVP_VENDOR
+from auth_diameter._core.diameter.codes cimport AVP_MANDATORY, AVP_VENDOR
 from auth_diameter._core.base.span cimport Reader, Span, put_u32, take, take_u32
 
 
 cdef enum:
-    AVP_HEADER = 8             # RFC 6733, section 4.1: code, flags and length
+    AVP_HEADER = 8             # RFC 6733, 4.1: code, flags and length
     AVP_VENDOR_HEADER = 12     # the same with a Vendor-ID
     AVP_LENGTH_LIMIT = 1 << 24  # AVP Length has 24 bits: it is less than this
     GROUP_DEPTH = 16           # how deep groups may be nested
@@ -59,7 +59,7 @@ cdef struct AvpView:
 cdef inline int avp_next(Reader *r, AvpView *out) noexcept nogil:
     """The next AVP in the body of a message or group.
 
-    Padding should be zeros (RFC 6733, section 4), but real peers send other bytes: they are not checked.
+    Padding should be zeros (RFC 6733, 4), but real peers send other bytes: they are not checked.
 
     Returns:
         1; 0 at the end; < 0 if malformed, AVP_CUT and so on: r.p stays at the AVP's first byte, and out.code
@@ -122,6 +122,18 @@ cdef inline uint8_t *avp_put(
     return avp_put_data(out + AVP_HEADER, data, n)
 
 
+cdef inline uint8_t *avp_put_in_place(uint8_t *out, uint32_t code, size_t n) noexcept nogil:
+    """Writes header and padding of a mandatory AVP around n bytes of data that are in place behind the header.
+
+    Returns:
+        The end.
+    """
+    put_u32(out, code)
+    put_u32(out + 4, (<uint32_t>AVP_MANDATORY << 24) | <uint32_t>(AVP_HEADER + n))
+    memset(out + AVP_HEADER + n, 0, avp_size(n) - AVP_HEADER - n)
+    return out + avp_size(n)
+
+
 cdef inline uint8_t *avp_put_vendor(
     uint8_t *out, uint32_t code, uint8_t flags, uint32_t vendor_id, const uint8_t *data, size_t n
 ) noexcept nogil:
@@ -141,7 +153,7 @@ cdef inline uint8_t *avp_put_vendor(
 cdef inline uint8_t *avp_put_u32(
     uint8_t *out, uint32_t code, uint8_t flags, uint32_t value
 ) noexcept nogil:
-    """Writes an AVP of type Unsigned32 (RFC 6733, section 4.2), 12 bytes.
+    """Writes an AVP of type Unsigned32 (RFC 6733, 4.2), 12 bytes.
 
     Returns:
         The end.

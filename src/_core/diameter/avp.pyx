@@ -1,4 +1,4 @@
-"""AVPs as Python values: RFC 6733, section 4. Their layout, and reading in place, is in avp.pxd."""
+"""AVPs as Python values: RFC 6733, 4. Their layout, and reading in place, is in avp.pxd."""
 
 cimport cython
 from cpython.buffer cimport PyObject_CheckBuffer
@@ -28,7 +28,7 @@ from auth_diameter._core.errors import ConfigError, ParseError
 
 cdef object _float32 = Struct(">f")
 cdef object _float64 = Struct(">d")
-cdef object _1900 = datetime(1900, 1, 1, tzinfo=timezone.utc)  # RFC 6733, section 4.3.1 (Time)
+cdef object _1900 = datetime(1900, 1, 1, tzinfo=timezone.utc)  # RFC 6733, 4.3.1 (Time)
 
 cdef enum:
     SHOWN_ROWS = 100     # AVPs that an unasked repr shows
@@ -39,7 +39,7 @@ cdef enum:
 @cython.freelist(64)
 cdef class Avp:
     """Avp(code, data, *, flags=64, vendor_id=None)\n--\n
-    An attribute-value pair (RFC 6733, section 4.1); immutable.
+    An attribute-value pair (RFC 6733, 4.1); immutable.
 
     Two AVPs are equal if code, flags, Vendor-ID and data are; padding does not count. `name` and `value`
     depend on the application of the message that holds the AVP. An AVP in no message belongs to the DISC
@@ -102,7 +102,7 @@ cdef class Avp:
 
     @property
     def value(self):
-        """The data, decoded by its type (RFC 6733, sections 4.2 to 4.4).
+        """The data, decoded by its type (RFC 6733, 4.2 to 4.4).
 
         An int, a float, a str, an IPv4Address or IPv6Address, a datetime (UTC, in the years 1968 to
         2104: section 4.3.1), or a tuple of Avp. It is bytes if the type is OctetString or not known, or
@@ -113,7 +113,7 @@ cdef class Avp:
 
     @property
     def avps(self):
-        """The AVPs inside a Grouped one (RFC 6733, section 4.4), tuple of Avp; decoded at each access.
+        """The AVPs inside a Grouped one (RFC 6733, 4.4), tuple of Avp; decoded at each access.
 
         Raises:
             ParseError: the data is not a sequence of AVPs, or is nested more than 16 groups deep. The offset
@@ -124,7 +124,7 @@ cdef class Avp:
     def encode(self):
         """The whole AVP: header, data, and padding to a multiple of 4.
 
-        Padding is zeros (RFC 6733, section 4). An AVP that was decoded keeps the padding it had.
+        Padding is zeros (RFC 6733, 4). An AVP that was decoded keeps the padding it had.
 
         Returns:
             Bytes.
@@ -197,7 +197,7 @@ cdef object _malformed(
     const uint8_t *start,
     uint32_t application,
 ):
-    """The ParseError for the status that `avp_next` returned at reader.p (RFC 6733, section 4.1)."""
+    """The ParseError for the status that `avp_next` returned at reader.p (RFC 6733, 4.1)."""
     cdef size_t at = <size_t>(reader.p - start), have = <size_t>(reader.end - reader.p)
     cdef size_t length, head
     if status == AVP_CUT:

@@ -1,36 +1,36 @@
-"""Every Diameter number that compiled code goes by, once, with its source.
+"""The numbers of Diameter that compiled code uses, each once, with its source.
 
-Numbers that only a reader needs stand in dictionary.pyx, which takes those here from here.
+dictionary.pyx takes them from here, and has those that are only shown.
 """
 
 cdef enum:
-    # RFC 6733, section 3: the header's command flags
+    # RFC 6733, 3: the header's command flags
     FLAG_REQUEST = 0x80
     FLAG_PROXIABLE = 0x40
     FLAG_ERROR = 0x20
     FLAG_RETRANSMITTED = 0x10
 
-    # RFC 6733, section 4.1: AVP flags
+    # RFC 6733, 4.1: AVP flags
     AVP_VENDOR = 0x80
     AVP_MANDATORY = 0x40
     AVP_PROTECTED = 0x20
 
-    # Commands: RFC 7155, section 3 (AA); RFC 6733, section 9.7 (ACR)
+    # Commands: RFC 7155, 3 (AA); RFC 6733, 9.7 (ACR)
     COMMAND_AA = 265
     COMMAND_ACCOUNTING = 271
 
-    # RFC 6733, section 2.4: application ids
+    # RFC 6733, 2.4: application ids
     APPLICATION_COMMON = 0
     APPLICATION_NASREQ = 1
 
     # SMI enterprise numbers, as in Vendor-ID
     VENDOR_3GPP = 10415
 
-    # AVPs: RFC 6733, section 4.5
+    # AVPs: RFC 6733, 4.5
     AVP_USER_NAME = 1
-    # RFC 7155, section 4.2.6
+    # RFC 7155, 4.2.6
     AVP_CALLING_STATION_ID = 31
-    # RFC 5090, section 4, and RFC 4740, section 9.5.3
+    # RFC 5090, 4, and RFC 4740, 9.5.3
     AVP_DIGEST_RESPONSE = 103
     AVP_DIGEST_RESPONSE_AUTH = 106
     AVP_DIGEST_NEXTNONCE = 107
@@ -60,7 +60,7 @@ cdef enum:
     SERVICE_GROUP_CHECK = c'8'
     SERVICE_ACCOUNTING = c'9'
 
-    # Result-Code: RFC 6733, section 7.1
+    # Result-Code: RFC 6733, 7.1
     RESULT_SUCCESS = 2001
     RESULT_COMMAND_UNSUPPORTED = 3001
     RESULT_UNABLE_TO_DELIVER = 3002

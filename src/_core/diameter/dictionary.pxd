@@ -4,7 +4,7 @@ cimport cython
 from libc.stdint cimport uint32_t
 
 
-# The type of an AVP's data: RFC 6733, sections 4.2 to 4.4
+# The type of an AVP's data: RFC 6733, 4.2 to 4.4
 cdef enum:
     OCTETS     # OctetString
     TEXT       # UTF8String, DiameterIdentity, DiameterURI, IPFilterRule

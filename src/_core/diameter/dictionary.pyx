@@ -54,7 +54,7 @@ cdef class Entry:
 
 
 cdef dict _RESULTS = {
-    # RFC 6733, section 7.1
+    # RFC 6733, 7.1
     1001: "DIAMETER_MULTI_ROUND_AUTH",
     RESULT_SUCCESS: "DIAMETER_SUCCESS",
     2002: "DIAMETER_LIMITED_SUCCESS",
@@ -88,7 +88,7 @@ cdef dict _RESULTS = {
     RESULT_INVALID_MESSAGE_LENGTH: "DIAMETER_INVALID_MESSAGE_LENGTH",
     5016: "DIAMETER_INVALID_AVP_BIT_COMBO",
     5017: "DIAMETER_NO_COMMON_SECURITY",
-    # RFC 4740, section 10.1
+    # RFC 4740, 10.1
     2003: "DIAMETER_FIRST_REGISTRATION",
     2004: "DIAMETER_SUBSEQUENT_REGISTRATION",
     2005: "DIAMETER_UNREGISTERED_SERVICE",
@@ -108,7 +108,7 @@ cdef dict _RESULTS = {
 }
 
 cdef dict _COMMANDS = {
-    # RFC 6733, section 3.1
+    # RFC 6733, 3.1
     257: "Capabilities-Exchange",
     258: "Re-Auth",
     COMMAND_ACCOUNTING: "Accounting",
@@ -116,11 +116,11 @@ cdef dict _COMMANDS = {
     275: "Session-Termination",
     280: "Device-Watchdog",
     282: "Disconnect-Peer",
-    # RFC 7155, section 3; RFC 4072, section 3; RFC 8506, section 3
+    # RFC 7155, 3; RFC 4072, 3; RFC 8506, 3
     COMMAND_AA: "AA",
     268: "Diameter-EAP",
     272: "Credit-Control",
-    # RFC 4740, section 8
+    # RFC 4740, 8
     283: "User-Authorization",
     284: "Server-Assignment",
     285: "Location-Info",
@@ -153,7 +153,7 @@ cdef dict _COMMANDS = {
 # Meanings of the values of Enumerated AVPs; other values are shown as numbers.
 cdef dict _VALUES = {
     AVP_RESULT_CODE: _RESULTS,
-    # RFC 6733, sections 5.4.3, 8.7 and 8.11
+    # RFC 6733, 5.4.3, 8.7 and 8.11
     273: {0: "REBOOTING", 1: "BUSY", 2: "DO_NOT_WANT_TO_TALK_TO_YOU"},
     274: {1: "AUTHENTICATE_ONLY", 2: "AUTHORIZE_ONLY", 3: "AUTHORIZE_AUTHENTICATE"},
     277: {0: "STATE_MAINTAINED", 1: "NO_STATE_MAINTAINED"},
@@ -161,7 +161,7 @@ cdef dict _VALUES = {
 
 # Code, name and type; SECRET marks values that logs do not show.
 cdef tuple _COMMON = (
-    # RFC 6733, section 4.5, and RFC 7155, section 4: attributes that came from RADIUS
+    # RFC 6733, 4.5, and RFC 7155, 4: attributes that came from RADIUS
     (AVP_USER_NAME, "User-Name", TEXT),
     (2, "User-Password", OCTETS, SECRET),
     (3, "CHAP-Password", OCTETS, SECRET),
@@ -193,7 +193,7 @@ cdef tuple _COMMON = (
     (85, "Acct-Interim-Interval", U32),
     (87, "NAS-Port-Id", TEXT),
     (95, "NAS-IPv6-Address", OCTETS),
-    # RFC 5090, section 3: digest authentication. Secret is what a password can be guessed from, or
+    # RFC 5090, 3: digest authentication. Secret is what a password can be guessed from, or
     # a session be taken over with.
     (103, "Digest-Response", TEXT, SECRET),
     (104, "Digest-Realm", TEXT),
@@ -215,7 +215,7 @@ cdef tuple _COMMON = (
     (120, "Digest-Stale", TEXT),
     (121, "Digest-HA1", TEXT, SECRET),
     (122, "SIP-AOR", TEXT),
-    # RFC 6733, section 4.5
+    # RFC 6733, 4.5
     (257, "Host-IP-Address", ADDRESS),
     (258, "Auth-Application-Id", U32),
     (259, "Acct-Application-Id", U32),
@@ -257,7 +257,7 @@ cdef tuple _COMMON = (
     (480, "Accounting-Record-Type", I32),
     (483, "Accounting-Realtime-Required", I32),
     (485, "Accounting-Record-Number", U32),
-    # RFC 4740, section 9
+    # RFC 4740, 9
     (368, "SIP-Accounting-Information", GROUPED),
     (369, "SIP-Accounting-Server-URI", TEXT),
     (370, "SIP-Credit-Control-Server-URI", TEXT),
@@ -284,7 +284,7 @@ cdef tuple _COMMON = (
     (391, "SIP-User-Data-Contents", OCTETS),
     (392, "SIP-User-Data-Already-Available", I32),
     (393, "SIP-Method", TEXT),
-    # RFC 7155, sections 4 and 5: what the numbers of the DISC dialect mean elsewhere
+    # RFC 7155, 4 and 5: what the numbers of the DISC dialect mean elsewhere
     (400, "NAS-Filter-Rule", TEXT),
     (401, "Tunneling", GROUPED),
     (402, "CHAP-Auth", GROUPED),
@@ -292,7 +292,7 @@ cdef tuple _COMMON = (
     (404, "CHAP-Ident", OCTETS),
     (405, "CHAP-Response", OCTETS, SECRET),
     (406, "Accounting-Auth-Method", I32),
-    # RFC 8506, section 8, and RFC 4072, section 4.1
+    # RFC 8506, 8, and RFC 4072, 4.1
     (415, "CC-Request-Number", U32),
     (416, "CC-Request-Type", I32),
     (443, "Subscription-Id", GROUPED),
@@ -424,7 +424,7 @@ cdef str command_name(uint32_t command):
 
 
 def result_name(code):
-    """The name of a Result-Code (RFC 6733, section 7.1; RFC 4740, section 10.1).
+    """The name of a Result-Code (RFC 6733, 7.1; RFC 4740, 10.1).
 
     Args:
         code: the value of a Result-Code AVP, int.

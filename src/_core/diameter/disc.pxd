@@ -1,7 +1,7 @@
 """Messages of the DISC dialect for compiled code."""
 
 from auth_diameter._core.auth.question cimport Question
-from auth_diameter._core.diameter.disc_wire cimport QuestionView
+from auth_diameter._core.diameter.disc_question cimport QuestionView
 
 
 cdef class AaRequest:

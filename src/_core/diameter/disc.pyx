@@ -1,7 +1,26 @@
-"""The DISC dialect for Python: questions and answers, and the streams they come in.
+"""The DISC dialect of Diameter, that of OpenSER's auth_diameter: questions, answers, and the streams they come in.
 
-The format is in disc_wire.pyx. A client writes a Question with `append_question`, straight from the SIP request;
-`AnswerStream` finds the Answer to it. A server uses `RequestStream` and `append_answer`.
+A message has a Diameter header (RFC 6733, 3) with command 265 (AA) and application 1. AVPs 400 to 406 have
+meanings of their own; NASREQ (RFC 7155) gives these numbers to other AVPs, so that the dialect never shares a
+connection with standard Diameter. The order on the wire::
+
+    question, authentication   Resource, Destination-Realm, Service-Type "6", SIP-MSGID, User-Name,
+                               and with credentials: Response, Method
+    question, group check      Destination-Realm, Service-Type "8", SIP-MSGID, User-Group, User-Name
+    answer                     Result-Code, SIP-MSGID, Service-Type, and with 4001: Challenge
+
+Extensions that OpenSER's module does not know, used only if both sides are configured for them: several
+Challenge AVPs in one answer (RFC 8760), Digest-Entity-Body-Hash with qop=auth-int, Calling-Station-Id with
+the address of the UAC, Session-Id with an identifier that retransmissions of a SIP request share, Digest-
+Response-Auth and Digest-Nextnonce for Authentication-Info, and Failed-AVP if credentials were refused for a
+reason other than a wrong digest.
+
+Readers accept any order. An answer belongs to the question with the same SIP-MSGID, or, without one, with the
+same Hop-by-Hop Identifier. SIP-MSGID comes first because the original DISC puts identifiers of its own into
+the header.
+
+A client writes a Question with `append_question`, straight from the SIP request; `AnswerStream` finds the Answer
+to it. A server uses `RequestStream` and `append_answer`.
 """
 
 cimport cython
@@ -25,10 +44,12 @@ from auth_diameter._core.digest.credentials cimport (
     Credentials, answers_nothing, check_credentials, new_credentials,
 )
 from auth_diameter._core.digest.params cimport OK, REALM, DigestFields, parse_error, parse_params
-from auth_diameter._core.diameter.disc_wire cimport (
-    AnswerView, Asked, QuestionView, answer_size, authentication_room, challenge_size, failed_avp_size,
-    group_check_room, put_answer, put_authentication, put_challenge, put_failed_avp, put_group_check,
-    read_answer, read_question,
+from auth_diameter._core.diameter.disc_answer cimport (
+    AnswerView, answer_size, challenge_size, failed_avp_size, put_answer, put_challenge, put_failed_avp,
+    read_answer,
+)
+from auth_diameter._core.diameter.disc_question cimport (
+    Asked, QuestionView, authentication_room, group_check_room, put_authentication, put_group_check, read_question,
 )
 from auth_diameter._core.diameter.stream cimport DEFAULT_LIMIT, MessageStream, check_one_message
 from auth_diameter._core.base.span cimport Span
@@ -51,7 +72,7 @@ cdef dict _RESULT_CODES = {
     FAILURE: RESULT_UNABLE_TO_COMPLY,
 }
 
-# The AVP that Failed-AVP holds (RFC 6733, 7.5) for what was refused other than a wrong digest, and back.
+# The code of the AVP in Failed-AVP (RFC 6733, 7.5) for each part of the credentials, and the reverse.
 cdef dict _FAILED_AVP = {
     Part.SOURCE: AVP_CALLING_STATION_ID,
     Part.REALM: AVP_DESTINATION_REALM,
@@ -69,7 +90,7 @@ cdef dict _REFUSED = {code: part for part, code in _FAILED_AVP.items()}
 
 
 cdef inline void put_asked(Question q, Asked *out, Span realm):
-    """What an authentication is asked with, but for the ids."""
+    """Fills in all of an authentication question but its identifiers."""
     memset(out, 0, sizeof(Asked))
     out.request = &q.request.m
     out.credentials = NULL if q.credentials is None else &q.credentials.fields
@@ -82,7 +103,7 @@ cdef inline void put_asked(Question q, Asked *out, Span realm):
 
 
 def question_room(Question question not None):
-    """Bytes that the AA-Request with this question has at most, int."""
+    """The largest size of the AA-Request with this question in bytes, int."""
     return room_of(question)
 
 
@@ -99,14 +120,18 @@ cdef size_t room_of(Question q) except 0:
 
 
 cdef size_t write_question(Question q, uint8_t *out, uint32_t msgid) except 0:
-    """The whole AA-Request to `out`, which has room for it; its size."""
+    """Writes the whole AA-Request to `out`, which has room for it.
+
+    Returns:
+        Its size.
+    """
     cdef Span realm, user_name, group
     cdef Asked asked
     _realm_kept = borrow(q.realm_name, &realm, "realm")
     if not q.is_group_check:
         put_asked(q, &asked, realm)
         asked.msgid = msgid
-        # No other request can be made to have it; and not 0, which OpenSER's module always sends.
+        # Nobody can make another request with the same. It is not 0, which OpenSER's module always sends.
         asked.end_to_end = <uint32_t>q.request.fingerprint()[0] or 1
         asked.again = q.attempts > 0
         return put_authentication(out, &asked)
@@ -164,7 +189,7 @@ def decode_answer(data):
 
 
 cdef inline object verdict_of(const AnswerView *view):
-    """What a Result-Code (RFC 6733, 7.1) means in the dialect."""
+    """The verdict that a Result-Code (RFC 6733, 7.1) stands for in the dialect."""
     if view.fault != NULL:
         return FAILURE
     if view.result_code == RESULT_SUCCESS:
@@ -183,7 +208,7 @@ cdef inline object service_of(uint8_t service_type):
 
 
 cdef Answer answer_of(const uint8_t *p, size_t n, int64_t *msgid):
-    """One whole message; `msgid` is -1 where the question it belongs to cannot be told."""
+    """The Answer in one whole message; `msgid` is -1 if it does not say which question it answers."""
     cdef Answer a = Answer.__new__(Answer)
     cdef AnswerView view
     cdef int i
@@ -292,7 +317,7 @@ cdef class AaRequest:
 
 
 cdef Question question_of(bytes message, QuestionView *view):
-    """What it asks. Credentials that cannot be read are an error of the question."""
+    """The question in an AA-Request; credentials that cannot be read are an error of the question."""
     cdef DigestFields fields
     cdef size_t offset = 0
     cdef int status
@@ -301,7 +326,7 @@ cdef Question question_of(bytes message, QuestionView *view):
     if view.response.p != NULL:
         status = parse_params(view.response, &fields, &offset)
         if status == OK:
-            # What Kamailio forwards of an IMS telephone's first REGISTER answers no challenge, and wants one.
+            # An IMS telephone's first REGISTER, which Kamailio forwards, answers no challenge: it asks for one.
             if fields.value[REALM].p != NULL and answers_nothing(&fields):
                 return received(message, &view.told, view.service_type == SERVICE_GROUP_CHECK, None, None)
             status = check_credentials(view.response, &fields, &offset)

@@ -1,4 +1,4 @@
-"""The Diameter header: RFC 6733, section 3.
+"""The Diameter header: RFC 6733, 3.
 
 ::
 

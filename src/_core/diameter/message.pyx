@@ -1,4 +1,4 @@
-"""Messages as Python values: RFC 6733, section 3."""
+"""Messages as Python values: RFC 6733, 3."""
 
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
@@ -40,7 +40,7 @@ from auth_diameter._core.errors import ConfigError
 @cython.final
 cdef class Message:
     """Message(command, avps=(), *, application_id=0, flags=128, hop_by_hop=0, end_to_end=0)\n--\n
-    A Diameter message (RFC 6733, section 3); immutable.
+    A Diameter message (RFC 6733, 3); immutable.
 
     Two messages are equal if their headers are, and their AVPs in the same order.
 

@@ -1,4 +1,4 @@
-"""The framing of Diameter messages in a stream (RFC 6733, section 3).
+"""The framing of Diameter messages in a stream (RFC 6733, 3).
 
 `frame` finds the end of one message. `MessageStream` owns the buffer, the position in the stream, the limit
 and the fault; every reader of a stream is one. `framing_error` makes the ParseError.

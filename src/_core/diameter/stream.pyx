@@ -1,4 +1,4 @@
-"""Streams of Diameter messages as Python reads them: RFC 6733, section 3."""
+"""Streams of Diameter messages as Python reads them: RFC 6733, 3."""
 
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
@@ -23,8 +23,8 @@ cdef class MessageStream:
 
     Attributes:
         limit: int.
-        fault: the ParseError that ended the stream, or None. Nobody can tell where the next message begins,
-            so that later bytes are dropped.
+        fault: the ParseError that ended the stream, or None. Later bytes are dropped, since nobody can tell
+            where the next message begins.
 
     Raises:
         ConfigError: the limit is out of range.
@@ -142,7 +142,7 @@ cdef class Framer(MessageStream):
 
         Iteration (``for``, ``next``) yields each whole message as bytes and does not look at its AVPs. It
         raises ParseError where no message can begin: the version is not 1, or Message Length is below 20,
-        not a multiple of 4, or above the limit (RFC 6733, section 3). It does so as soon as these bytes are
+        not a multiple of 4, or above the limit (RFC 6733, 3). It does so as soon as these bytes are
         there, after the messages before them, and again at each further call. The offset counts from the
         first byte of the stream.
 

@@ -3,21 +3,20 @@
 import re
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t
 
 from auth_diameter._core.base.chars cimport ad_find_control, ad_find_quote
 from auth_diameter._core.base.span cimport Span
-from auth_diameter._core.base.text cimport as_bytes, borrow
+from auth_diameter._core.base.text cimport borrow
 from auth_diameter._core.digest.params cimport (
-    ALGORITHM, CONTROL, NONCE, OK, OPAQUE, QOP, REALM, STALE, DigestFields, Field, find_bad_control,
-    parameter_pairs, parse_error, parse_params, text_value,
+    ALGORITHM, NONCE, OK, OPAQUE, QOP, REALM, STALE, DigestFields, Field, parameter_pairs, parse_params,
+    parse_value, text_value,
 )
 
+from auth_diameter._core.digest.algorithms import ALGORITHMS as _ALGORITHMS
 from auth_diameter._core.errors import ConfigError, ParseError
 
 _TOKEN = re.compile(r"[\w\-.!%*+`'~]+", re.ASCII).fullmatch     # RFC 3261, 25.1
-cdef frozenset _KNOWN = frozenset(("MD5", "SHA-256", "SHA-512-256"))
 
 
 @cython.final
@@ -47,23 +46,11 @@ cdef class Challenge:
         Raises:
             ParseError: the scheme is not Digest, the grammar is broken, or realm or nonce is missing.
         """
-        cdef bytes data = as_bytes(value, "value")
-        cdef Challenge self
-        cdef Py_ssize_t bad = find_bad_control(data)
-        cdef DigestFields fields
+        cdef Challenge self = Challenge.__new__(Challenge)
         cdef size_t offset = 0
-        cdef int status
-        if bad >= 0:
-            raise parse_error(CONTROL, bad, "challenge")
-        status = parse_params(
-            Span(<const uint8_t *>PyBytes_AS_STRING(data), <size_t>PyBytes_GET_SIZE(data)), &fields, &offset)
-        if status != OK:
-            raise parse_error(status, offset, "challenge")
-        if fields.value[REALM].p == NULL or fields.value[NONCE].p == NULL:
+        self.owner = parse_value(value, "challenge", &self.fields, &offset)
+        if not is_complete(&self.fields):
             raise ParseError("challenge: realm or nonce missing", offset)
-        self = Challenge.__new__(Challenge)
-        self.owner = data
-        self.fields = fields
         return self
 
     cdef str text(self, Field field):
@@ -114,8 +101,12 @@ cdef bint is_challenge(Span text) noexcept nogil:
     cdef size_t offset
     if ad_find_control(text.p, text.p + text.n) != text.p + text.n:
         return False
-    return parse_params(text, &fields, &offset) == OK and (
-        fields.value[REALM].p != NULL and fields.value[NONCE].p != NULL)
+    return parse_params(text, &fields, &offset) == OK and is_complete(&fields)
+
+
+cdef inline bint is_complete(const DigestFields *fields) noexcept nogil:
+    """Whether the parameters that a challenge must have are there (RFC 7616, 3.3)."""
+    return fields.value[REALM].p != NULL and fields.value[NONCE].p != NULL
 
 
 def quote(str value not None):
@@ -162,7 +153,7 @@ def format_challenge(str realm not None, str nonce not None, *, str algorithm="M
     Raises:
         ConfigError: a value holds a control character, or the algorithm is not a token.
     """
-    if algorithm not in _KNOWN and not _TOKEN(algorithm):
+    if algorithm not in _ALGORITHMS and not _TOKEN(algorithm):
         raise ConfigError(f"algorithm {algorithm!r}: not a token of RFC 3261, 25.1")
     cdef str text = f"Digest realm={quote(realm)}, nonce={quote(nonce)}"
     if stale:

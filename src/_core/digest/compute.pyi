@@ -1,16 +1,6 @@
-from collections.abc import Iterable
-from typing import TypeAlias
-
 from typing_extensions import Buffer
 
 from auth_diameter._core.digest.credentials import Credentials
-
-# Credentials, method, HA1, and with qop=auth-int the body, or its hash
-_Item: TypeAlias = (
-    tuple[Credentials, str | bytes, str | bytes]
-    | tuple[Credentials, str | bytes, str | bytes, Buffer]
-    | tuple[Credentials, str | bytes, str | bytes, Buffer, str | bytes | None]
-)
 
 def verify(
     credentials: Credentials,
@@ -21,7 +11,6 @@ def verify(
     body_hash: str | bytes | None = None,
 ) -> bool: ...
 def body_hash(credentials: Credentials, body: Buffer) -> bytes | None: ...
-def verify_many(items: Iterable[_Item]) -> bytearray: ...
 def ha1(username: str, realm: str, password: str, algorithm: str = "MD5") -> str: ...
 def user_hash(username: str, realm: str, algorithm: str = "MD5") -> str: ...
 def digest_response(
@@ -36,4 +25,3 @@ def digest_response(
     cnonce: str | None = None,
     body: Buffer = b"",
 ) -> str: ...
-def md5_lanes() -> str: ...

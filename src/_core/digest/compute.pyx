@@ -1,207 +1,43 @@
 """Digest responses: computing and verifying them (RFC 7616, 3.4.1 to 3.4.3).
 
-MD5 is our own, with SIMD lanes for many at once; SHA-2 is that of hashlib.
+MD5 is our own (md5_response.pyx), SHA-2 is that of hashlib.
 """
 
 import hashlib
-import os
+from functools import partial
 
-from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
-from libc.stdint cimport uint8_t, uint32_t
-from libc.string cimport memcpy, memset
+from libc.stdint cimport uint8_t
+from libc.string cimport memset
 
-from auth_diameter._core.base.chars cimport ad_copy
-from auth_diameter._core.digest.credentials cimport Credentials
-from auth_diameter._core.digest.params cimport (
-    ALGORITHM_UNKNOWN, CNONCE, MAX_PARAMETER, MD5, NC, NONCE, QOP, QOP_AUTH_INT, QOP_NONE, QOP_UNKNOWN,
-    RESPONSE, SHA_256, SHA_512_256, URI, plain_value,
-)
-from auth_diameter._core.base.hex cimport ad_lower_hex, ad_put_hex, ad_same_hex
-from auth_diameter._core.base.md5 cimport (
-    ad_md5, ad_md5_compress, ad_md5_compress2, ad_md5_final, ad_md5_init, ad_md5_initial_state,
-    ad_md5_job, ad_md5_lanes, ad_md5_many, ad_md5_stream, ad_md5_update, ad_md5_use_lanes,
-)
+from auth_diameter._core.base.hex cimport ad_lower_hex, ad_put_hex
+from auth_diameter._core.base.md5 cimport ad_md5
 from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.base.text cimport as_bytes, borrow, span_of
+from auth_diameter._core.digest.algorithms cimport (
+    ALGORITHM_UNKNOWN, MD5, MD5_DIGITS, SHA_2_DIGITS, AlgorithmIndex, ad_algorithms, algorithm_of,
+)
+from auth_diameter._core.digest.credentials cimport Credentials
+from auth_diameter._core.digest.md5_response cimport (
+    Inputs, fill_inputs, make_session_ha1, put_ha1, response_md5, same_response,
+)
+from auth_diameter._core.digest.params cimport CNONCE, MAX_PARAMETER, QOP_AUTH_INT, QOP_UNKNOWN, RESPONSE
 
+from auth_diameter._core.digest.algorithms import ALGORITHMS as _ALGORITHMS
 from auth_diameter._core.errors import ConfigError
 
-cdef enum:
-    # verify_many hashes inputs up to these sizes in lanes, longer ones alone.
-    BATCH = 128
-    A2_ROOM = 192
-    RESPONSE_ROOM = 448
 
-cdef struct Inputs:
-    # The input of a response, unquoted: RFC 7616, 3.4.1
-    uint8_t ha1[32]
-    Span method, uri, nonce, nc, cnonce, qop
-    bint with_qop
-    bint body_hashed
-    uint8_t body[32]    # hexadecimal, with qop=auth-int: RFC 7616, 3.4.3
+cdef object hash_of(str name):
+    """hashlib's function of that name, which is faster than hashlib.new, if it has one."""
+    return getattr(hashlib, name, None) or partial(hashlib.new, name)
 
 
-cdef inline uint8_t *put(uint8_t *q, Span s) noexcept nogil:
-    ad_copy(q, s.p, s.n)
-    return q + s.n
+cdef tuple _HASHES = tuple([hash_of(one.hash) for one in _ALGORITHMS.values() if not one.sess])
 
 
-cdef inline uint8_t *put_colon(uint8_t *q, Span s) noexcept nogil:
-    q = put(q, s)
-    q[0] = c':'
-    return q + 1
-
-
-cdef inline size_t a2_size(const Inputs *v) noexcept nogil:
-    return v.method.n + 1 + v.uri.n + (33 if v.body_hashed else 0)
-
-
-cdef inline size_t prefix_size(const Inputs *v) noexcept nogil:
-    """The size of the response's input before HA2."""
-    return 33 + v.nonce.n + 1 + (v.nc.n + v.cnonce.n + v.qop.n + 3 if v.with_qop else 0)
-
-
-cdef inline uint8_t *put_a2(uint8_t *q, const Inputs *v) noexcept nogil:
-    q = put_colon(q, v.method)
-    q = put(q, v.uri)
-    if v.body_hashed:
-        q[0] = c':'
-        memcpy(q + 1, v.body, 32)
-        q += 33
-    return q
-
-
-cdef inline uint8_t *put_prefix(uint8_t *q, const Inputs *v) noexcept nogil:
-    memcpy(q, v.ha1, 32)
-    q[32] = c':'
-    q = put_colon(q + 33, v.nonce)
-    if v.with_qop:
-        q = put_colon(q, v.nc)
-        q = put_colon(q, v.cnonce)
-        q = put_colon(q, v.qop)
-    return q
-
-
-cdef inline size_t pad(uint8_t *block, size_t n) noexcept nogil:
-    """Appends MD5's padding to n bytes (RFC 1321, 3.1 and 3.2).
-
-    Returns:
-        The number of blocks.
-    """
-    cdef size_t blocks = (n + 8) // 64 + 1
-    cdef size_t bits = n * 8
-    cdef uint8_t *length = block + blocks * 64 - 8
-    cdef int i
-    block[n] = 0x80
-    memset(block + n + 1, 0, blocks * 64 - n - 9)
-    for i in range(8):
-        length[i] = <uint8_t>(<unsigned long long>bits >> (8 * i))
-    return blocks
-
-
-cdef void response_md5(const Inputs *v, uint8_t *hex_out) noexcept nogil:
-    """KD(HA1, …) of RFC 7616, 3.4.1 for MD5, as 32 hexadecimal digits."""
-    cdef uint8_t a2[64]
-    cdef uint8_t text[1024]
-    cdef uint32_t state_a2[4]
-    cdef uint32_t state[4]
-    cdef size_t prefix = prefix_size(v), blocks, done = 0
-    if a2_size(v) > 55 or not 64 <= prefix <= 900:
-        response_md5_of_any_size(v, hex_out)
-        return
-    # HA2 and the first block of the response are independent and hashed side by side.
-    pad(a2, <size_t>(put_a2(a2, v) - a2))
-    put_prefix(text, v)
-    memcpy(state, ad_md5_initial_state, 16)
-    memcpy(state_a2, ad_md5_initial_state, 16)
-    ad_md5_compress2(state_a2, a2, state, text)
-    ad_put_hex(text + prefix, <const uint8_t *>state_a2)
-    blocks = pad(text, prefix + 32)
-    for done in range(1, blocks):
-        ad_md5_compress(state, text + 64 * done)
-    ad_put_hex(hex_out, <const uint8_t *>state)
-
-
-cdef void response_md5_of_any_size(const Inputs *v, uint8_t *hex_out) noexcept nogil:
-    """The same as `response_md5`, for values that do not fit its buffers."""
-    cdef ad_md5_stream stream
-    cdef uint8_t digest[16]
-    cdef uint8_t hex_ha2[32]
-    ad_md5_init(&stream)
-    ad_md5_update(&stream, v.method.p, v.method.n)
-    ad_md5_update(&stream, b":", 1)
-    ad_md5_update(&stream, v.uri.p, v.uri.n)
-    if v.body_hashed:
-        ad_md5_update(&stream, b":", 1)
-        ad_md5_update(&stream, v.body, 32)
-    ad_md5_final(&stream, digest)
-    ad_put_hex(hex_ha2, digest)
-    ad_md5_init(&stream)
-    ad_md5_update(&stream, v.ha1, 32)
-    ad_md5_update(&stream, b":", 1)
-    ad_md5_update(&stream, v.nonce.p, v.nonce.n)
-    if v.with_qop:
-        ad_md5_update(&stream, b":", 1)
-        ad_md5_update(&stream, v.nc.p, v.nc.n)
-        ad_md5_update(&stream, b":", 1)
-        ad_md5_update(&stream, v.cnonce.p, v.cnonce.n)
-        ad_md5_update(&stream, b":", 1)
-        ad_md5_update(&stream, v.qop.p, v.qop.n)
-    ad_md5_update(&stream, b":", 1)
-    ad_md5_update(&stream, hex_ha2, 32)
-    ad_md5_final(&stream, digest)
-    ad_put_hex(hex_out, digest)
-
-
-cdef void make_session_ha1(Inputs *v) noexcept nogil:
-    """A1 of the -sess algorithms: H(user:realm:password) ":" nonce ":" cnonce (RFC 7616, 3.4.2)."""
-    cdef ad_md5_stream stream
-    cdef uint8_t digest[16]
-    ad_md5_init(&stream)
-    ad_md5_update(&stream, v.ha1, 32)
-    ad_md5_update(&stream, b":", 1)
-    ad_md5_update(&stream, v.nonce.p, v.nonce.n)
-    ad_md5_update(&stream, b":", 1)
-    ad_md5_update(&stream, v.cnonce.p, v.cnonce.n)
-    ad_md5_final(&stream, digest)
-    ad_put_hex(v.ha1, digest)
-
-
-cdef inline bint put_ha1(Inputs *v, Span ha1) noexcept nogil:
-    """Copies HA1 in lower case; False if it is not 32 bytes long, as for another algorithm."""
-    if ha1.n != 32:
-        return False
-    ad_lower_hex(v.ha1, ha1.p)
-    return True
-
-
-cdef inline bint put_body_hash(Inputs *v, bytes hashed) noexcept:
-    """Copies H(entity-body) in lower case; False if it is not 32 bytes long, as for another algorithm."""
-    if hashed is None or PyBytes_GET_SIZE(hashed) != 32:
-        return False
-    ad_lower_hex(v.body, <const uint8_t *>PyBytes_AS_STRING(hashed))
-    v.body_hashed = True
-    return True
-
-
-cdef inline bint same_response(Span given, const uint8_t *expected, size_t n) noexcept nogil:
-    """Compares in constant time; `given` is hexadecimal, in either case."""
-    return given.n == n and ad_same_hex(given.p, expected, n)
-
-
-cdef object _HASHES = {
-    SHA_256: hashlib.sha256,
-    SHA_512_256: lambda data: hashlib.new("sha512_256", data),
-}
-_ALGORITHMS = {"md5": MD5, "sha-256": SHA_256, "sha-512-256": SHA_512_256}
-_ALGORITHM_NAMES = {MD5: "MD5", SHA_256: "SHA-256", SHA_512_256: "SHA-512-256"}
-
-
-cdef str response_sha(int algorithm, bint sess, str ha1, bytes method, bytes uri, bytes nonce,
+cdef str response_sha(AlgorithmIndex algorithm, bint sess, str ha1, bytes method, bytes uri, bytes nonce,
                       bytes nc, bytes cnonce, bytes qop, bytes body_hash):
-    """The same as `response_md5` with hashlib; missing values are None, and `body_hash` without auth-int."""
+    """The same as `response_md5` with hashlib; missing values are None, and so is `body_hash` without auth-int."""
     new = _HASHES[algorithm]
     cdef bytes a1 = ha1.lower().encode()
     if sess:
@@ -215,30 +51,7 @@ cdef str response_sha(int algorithm, bint sess, str ha1, bytes method, bytes uri
     return new(b"%b:%b:%b:%b:%b:%b" % (a1, nonce, nc, cnonce, qop, ha2)).hexdigest()
 
 
-cdef inline bint fill_inputs(Credentials c, Span method, Span ha1, Inputs *v, uint8_t *room) noexcept nogil:
-    """Fills all inputs but the body; `room` takes unquoted values. False if no response can match."""
-    cdef bint escaped = c.fields.escaped != 0
-    if not put_ha1(v, ha1):
-        return False
-    v.method = method
-    v.body_hashed = False
-    v.with_qop = c.fields.qop != QOP_NONE
-    if not escaped:
-        v.uri = c.fields.value[URI]
-        v.nonce = c.fields.value[NONCE]
-        v.cnonce = c.fields.value[CNONCE]
-        v.nc = c.fields.value[NC]
-        v.qop = c.fields.value[QOP]
-    else:
-        v.uri = plain_value(&c.fields, URI, room)
-        v.nonce = plain_value(&c.fields, NONCE, room + MAX_PARAMETER)
-        v.cnonce = plain_value(&c.fields, CNONCE, room + 2 * MAX_PARAMETER)
-        v.nc = plain_value(&c.fields, NC, room + 3 * MAX_PARAMETER)
-        v.qop = plain_value(&c.fields, QOP, room + 3 * MAX_PARAMETER + 64)
-    return True
-
-
-cdef bytes hex_hash(int algorithm, bytes data):
+cdef bytes hex_hash(AlgorithmIndex algorithm, bytes data):
     """H(data) in lower-case hexadecimal."""
     cdef uint8_t digest[16]
     cdef uint8_t text[32]
@@ -262,6 +75,15 @@ def body_hash(Credentials credentials not None, body):
     if credentials.fields.algorithm == ALGORITHM_UNKNOWN:
         return None
     return hex_hash(credentials.fields.algorithm, as_bytes(body, "body"))
+
+
+cdef inline bint put_body_hash(Inputs *v, bytes hashed) noexcept:
+    """Copies H(entity-body) in lower case; False if it has the length of another algorithm's."""
+    if hashed is None or PyBytes_GET_SIZE(hashed) != MD5_DIGITS:
+        return False
+    ad_lower_hex(v.body, <const uint8_t *>PyBytes_AS_STRING(hashed))
+    v.body_hashed = True
+    return True
 
 
 cdef bint verify_one(Credentials c, object method, object ha1, object body, object hashed) except -1:
@@ -294,7 +116,7 @@ cdef bint verify_sha(Credentials c, object method, object ha1, bytes hashed) exc
     cdef bytes response = as_bytes(c.text(RESPONSE), "response")
     cdef bytes expected
     cdef str ha1_text = ha1 if isinstance(ha1, str) else ha1.decode("ascii", "replace")
-    if len(ha1_text) != 64 or (hashed is not None and len(hashed) != 64):
+    if len(ha1_text) != SHA_2_DIGITS or (hashed is not None and len(hashed) != SHA_2_DIGITS):
         return False
     if c.fields.sess and c.fields.value[CNONCE].p == NULL:
         return False
@@ -331,129 +153,6 @@ def verify(Credentials credentials not None, method, ha1, body=b"", *, body_hash
     return verify_one(credentials, method, ha1, body, body_hash)
 
 
-cdef struct Slot:
-    Py_ssize_t index
-    size_t prefix
-    Span response
-
-
-cdef struct Batch:
-    Slot slot[BATCH]
-    ad_md5_job job[BATCH]
-    uint8_t digest[BATCH][16]
-    uint8_t a2[BATCH][A2_ROOM]
-    uint8_t text[BATCH][RESPONSE_ROOM]
-
-
-cdef void run_batch(Batch *b, int count, uint8_t *results) noexcept nogil:
-    """Computes both hashes of each slot in lanes, first HA2, then the response."""
-    cdef int i
-    cdef uint8_t expected[32]
-    for i in range(count):
-        b.job[i].digest = b.digest[i]
-    ad_md5_many(b.job, count)
-    for i in range(count):
-        ad_put_hex(b.text[i] + b.slot[i].prefix, b.digest[i])
-        b.job[i].data = b.text[i]
-        b.job[i].size = b.slot[i].prefix + 32
-    ad_md5_many(b.job, count)
-    for i in range(count):
-        ad_put_hex(expected, b.digest[i])
-        results[b.slot[i].index] = same_response(b.slot[i].response, expected, 32)
-
-
-def md5_lanes():
-    """The SIMD lanes of `verify_many`: "avx512", "avx2", "sse2", "neon" or "scalar".
-
-    They are the widest of the machine, or those that AUTH_DIAMETER_MD5_LANES named at import.
-
-    Returns:
-        Str.
-    """
-    return ad_md5_lanes().decode("ascii")
-
-
-cdef void use_lanes(str name) except *:
-    if ad_md5_use_lanes(name.encode("ascii", "replace")) != 0:
-        raise ConfigError(f"AUTH_DIAMETER_MD5_LANES: this machine or build has no {name!r}")
-
-
-if "AUTH_DIAMETER_MD5_LANES" in os.environ:
-    use_lanes(os.environ["AUTH_DIAMETER_MD5_LANES"])
-
-
-def verify_many(items):
-    """`verify` for many credentials at once, in SIMD lanes and without the GIL.
-
-    Algorithms may be mixed; MD5 with qop=auth or without qop goes into the lanes.
-
-    Args:
-        items: iterable of tuples (credentials, method, ha1[, body[, body_hash]]), see `verify`.
-
-    Returns:
-        Bytearray, one byte for each item in order: 1 correct, 0 wrong.
-    """
-    cdef tuple all_items = tuple(items)     # keeps every item alive and in place
-    cdef Py_ssize_t n = len(all_items), i
-    cdef bytearray results = bytearray(n)
-    cdef uint8_t *out = <uint8_t *>PyByteArray_AS_STRING(results)
-    cdef Batch *b = <Batch *>PyMem_Malloc(sizeof(Batch))
-    cdef Credentials c
-    cdef Inputs v
-    cdef Span method, ha1
-    cdef int count = 0
-    cdef tuple item
-    if b == NULL:
-        raise MemoryError()
-    try:
-        for i in range(n):
-            item = all_items[i]
-            if not 3 <= len(item) <= 5:
-                raise TypeError("items: expected tuples (credentials, method, ha1[, body[, body_hash]])")
-            c = item[0]
-            if c is None:
-                raise TypeError("items: expected Credentials, not None")
-            if (c.fields.algorithm != MD5 or c.fields.sess or c.fields.escaped
-                    or c.fields.qop == QOP_AUTH_INT or c.fields.qop == QOP_UNKNOWN):
-                out[i] = verify_one(c, item[1], item[2], item[3] if len(item) > 3 else b"",
-                                    item[4] if len(item) > 4 else None)
-                continue
-            _method_kept = borrow(item[1], &method, "method")
-            span_of(item[2], &ha1, "ha1")
-            if not fill_inputs(c, method, ha1, &v, NULL):
-                continue
-            if a2_size(&v) > A2_ROOM or prefix_size(&v) + 32 > RESPONSE_ROOM:
-                out[i] = verify_one(c, item[1], item[2], b"", None)
-                continue
-            b.job[count].data = b.a2[count]
-            b.job[count].size = <size_t>(put_a2(b.a2[count], &v) - b.a2[count])
-            b.slot[count].prefix = <size_t>(put_prefix(b.text[count], &v) - b.text[count])
-            b.slot[count].index = i
-            b.slot[count].response = c.fields.value[RESPONSE]
-            count += 1
-            if count == BATCH:
-                with nogil:
-                    run_batch(b, count, out)
-                count = 0
-        with nogil:
-            run_batch(b, count, out)
-    finally:
-        PyMem_Free(b)
-    return results
-
-
-cdef tuple _algorithm(str name):
-    """(Algorithm, whether it is -sess) for a name of RFC 7616 in any case."""
-    cdef str base = name.lower()
-    cdef bint sess = base.endswith("-sess")
-    if sess:
-        base = base.removesuffix("-sess")
-    if base not in _ALGORITHMS:
-        raise ConfigError(
-            f"algorithm {name!r}: expected MD5, SHA-256 or SHA-512-256, each with or without -sess")
-    return _ALGORITHMS[base], sess
-
-
 def ha1(str username not None, str realm not None, str password not None, str algorithm="MD5"):
     """HA1, H(username:realm:password) in lower-case hexadecimal (RFC 7616, 3.4.2), as a store keeps it.
 
@@ -471,7 +170,8 @@ def ha1(str username not None, str realm not None, str password not None, str al
     Raises:
         ConfigError: the algorithm is unknown.
     """
-    kind, _ = _algorithm(algorithm)
+    cdef bint sess
+    cdef AlgorithmIndex kind = algorithm_of(algorithm, &sess)
     return hex_hash(kind, f"{username}:{realm}:{password}".encode("utf-8", "surrogateescape")).decode("ascii")
 
 
@@ -489,7 +189,8 @@ def user_hash(str username not None, str realm not None, str algorithm="MD5"):
     Raises:
         ConfigError: the algorithm is unknown.
     """
-    kind, _ = _algorithm(algorithm)
+    cdef bint sess
+    cdef AlgorithmIndex kind = algorithm_of(algorithm, &sess)
     return hex_hash(kind, f"{username}:{realm}".encode("utf-8", "surrogateescape")).decode("ascii")
 
 
@@ -520,9 +221,10 @@ def digest_response(str ha1 not None, str method not None, str uri not None, str
     cdef bytes nonce_ = as_bytes(nonce, "nonce"), ha1_ = as_bytes(ha1, "ha1"), body_ = None
     cdef bytes nc_ = _bytes(nc), cnonce_ = _bytes(cnonce), qop_ = _bytes(qop)
     cdef Span span
-    kind, sess = _algorithm(algorithm)
-    if len(ha1_) != (32 if kind == MD5 else 64):
-        raise ConfigError(f"ha1: expected {32 if kind == MD5 else 64} hexadecimal digits for {algorithm}")
+    cdef bint sess
+    cdef AlgorithmIndex kind = algorithm_of(algorithm, &sess)
+    if <size_t>len(ha1_) != ad_algorithms[kind].digits:
+        raise ConfigError(f"ha1: expected {ad_algorithms[kind].digits} hexadecimal digits for {algorithm}")
     if qop_ is not None and (nc_ is None or cnonce_ is None):
         raise ConfigError("qop: wants nc and cnonce too")
     if sess and cnonce_ is None:

@@ -4,7 +4,6 @@ from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.digest.params cimport DigestFields, Field
 
 
-cdef int parse_credentials(Span text, DigestFields *out, size_t *offset) noexcept nogil
 cdef int check_credentials(Span text, DigestFields *out, size_t *offset) noexcept nogil
 cdef bint is_response(Span s) noexcept nogil
 cdef bint answers_nothing(const DigestFields *fields) noexcept nogil

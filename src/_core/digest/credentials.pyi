@@ -2,6 +2,8 @@ from typing import final
 
 from typing_extensions import Buffer
 
+QOPS: tuple[str, ...]
+
 @final
 class Credentials:
     def __init__(self) -> None: ...

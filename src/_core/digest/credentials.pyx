@@ -9,41 +9,32 @@ Beyond the grammar of their parameters (params.pyx)::
 """
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy
 
 from auth_diameter._core.base.chars cimport (
-    AD_HEX, AD_TOKEN, ad_find_quote, ad_is, hex_value, is_lws, is_word, skip_byte, skip_lws, take_class, unquote,
+    AD_HEX, AD_TOKEN, ad_find_quote, hex_value, is_all, is_lws, is_word, skip_byte, skip_lws, take_class, unquote,
 )
-from auth_diameter._core.base.span cimport Reader, Span, between, equal_nocase
-from auth_diameter._core.base.text cimport as_bytes, text_of
+from auth_diameter._core.base.span cimport Reader, Span, between, equal_nocase, reader_of
+from auth_diameter._core.base.text cimport span_of_bytes, text_of
+from auth_diameter._core.digest.algorithms cimport (
+    ALGORITHM_UNKNOWN, MD5_DIGITS, SHA_2_DIGITS, ad_algorithms, algorithm_name,
+)
 from auth_diameter._core.digest.params cimport (
-    ALGORITHM, ALGORITHM_UNKNOWN, BAD_EXT_VALUE, BAD_NC, BAD_QOP, BAD_RESPONSE, BOTH_USERNAMES, CNONCE, CONTROL,
-    MAX_PARAMETER, MD5, MISSING, NC, NONCE, OK, OPAQUE, QOP, QOP_AUTH, QOP_AUTH_INT, QOP_NONE, QOP_UNKNOWN, REALM,
-    RESPONSE, SHA_256, SHA_512_256, URI, USERHASH, USERNAME, USERNAME_STAR, DigestFields, Field, find_bad_control,
-    is_ext_value, parameter_pairs, parse_error, parse_params, plain_value, put_ext_value, text_value,
+    ALGORITHM, BAD_EXT_VALUE, BAD_NC, BAD_QOP, BAD_RESPONSE, BOTH_USERNAMES, CNONCE, MAX_PARAMETER,
+    MISSING, NC, NONCE, OK, OPAQUE, QOP, QOP_AUTH, QOP_AUTH_INT, QOP_NONE, QOP_UNKNOWN, REALM, RESPONSE, URI,
+    USERHASH, USERNAME, USERNAME_STAR, DigestFields, Field, is_ext_value,
+    parameter_pairs, parse_error, parse_value, plain_value, put_ext_value, text_value,
 )
 
-cdef dict _ALGORITHM_NAMES = {MD5: "MD5", SHA_256: "SHA-256", SHA_512_256: "SHA-512-256"}
-cdef dict _SESS_NAMES = {algorithm: f"{name}-sess" for algorithm, name in _ALGORITHM_NAMES.items()}
 cdef dict _QOP_NAMES = {QOP_NONE: None, QOP_AUTH: "auth", QOP_AUTH_INT: "auth-int", QOP_UNKNOWN: ""}
-
-
-cdef int parse_credentials(Span text, DigestFields *out, size_t *offset) noexcept nogil:
-    """Parses the whole value of a header field as Digest credentials.
-
-    A missing realm is not an error here: such credentials match no realm and are passed over.
-
-    Returns:
-        OK, OTHER_SCHEME, or a negative status, with `offset` into `text`.
-    """
-    cdef int status = parse_params(text, out, offset)
-    return status if status != OK else check_credentials(text, out, offset)
+QOPS = (_QOP_NAMES[QOP_AUTH], _QOP_NAMES[QOP_AUTH_INT])
 
 
 cdef int check_credentials(Span text, DigestFields *out, size_t *offset) noexcept nogil:
     """Checks parameters that `parse_params` accepted against RFC 7616, 3.4.
+
+    A missing realm is not an error here: such credentials match no realm and are passed over.
 
     Returns:
         OK, or a negative status, with `offset` into `text`.
@@ -63,16 +54,17 @@ cdef int check_credentials(Span text, DigestFields *out, size_t *offset) noexcep
             out.value[NONCE].p == NULL or out.value[URI].p == NULL or response.p == NULL):
         return MISSING
     if not is_response(response) or (
-            out.algorithm != ALGORITHM_UNKNOWN and (response.n == 32) != (out.algorithm == MD5)):
+            out.algorithm != ALGORITHM_UNKNOWN and response.n != ad_algorithms[out.algorithm].digits):
         offset[0] = <size_t>(response.p - text.p)
         return BAD_RESPONSE
-    if nc.p != NULL and (nc.n != 8 or not all_hex(nc)):
+    if nc.p != NULL and (nc.n != 8 or not is_all(nc, AD_HEX)):
         offset[0] = <size_t>(nc.p - text.p)
         return BAD_NC
     out.qop = QOP_NONE
     if qop.p != NULL:
         offset[0] = <size_t>(qop.p - text.p)
-        if nc.p == NULL or out.value[CNONCE].p == NULL or not is_single_token(qop):
+        # One token and not a list, which only a challenge may hold
+        if nc.p == NULL or out.value[CNONCE].p == NULL or not is_all(qop, AD_TOKEN):
             return BAD_QOP
         if is_word(qop, "auth", 4):
             out.qop = QOP_AUTH
@@ -85,24 +77,7 @@ cdef int check_credentials(Span text, DigestFields *out, size_t *offset) noexcep
 
 cdef bint is_response(Span s) noexcept nogil:
     """Whether it has the form of a response: 32 (MD5) or 64 (SHA-2) hexadecimal digits."""
-    return (s.n == 32 or s.n == 64) and all_hex(s)
-
-
-cdef bint all_hex(Span s) noexcept nogil:
-    cdef size_t i
-    for i in range(s.n):
-        if not ad_is(s.p[i], AD_HEX):
-            return False
-    return True
-
-
-cdef bint is_single_token(Span s) noexcept nogil:
-    """Whether it is one token and not a list, which only a challenge may hold."""
-    cdef size_t i
-    for i in range(s.n):
-        if not ad_is(s.p[i], AD_TOKEN):
-            return False
-    return s.n > 0
+    return (s.n == MD5_DIGITS or s.n == SHA_2_DIGITS) and is_all(s, AD_HEX)
 
 
 cdef bint answers_nothing(const DigestFields *fields) noexcept nogil:
@@ -126,11 +101,9 @@ cdef bint is_of_other_realm(Span text, Span realm) noexcept nogil:
     They are meant for another server, which may well accept them (RFC 3261, 22.3). The elements between
     commas outside quotes are searched for realms; the rest does not matter.
     """
-    cdef Reader r
+    cdef Reader r = reader_of(text)
     cdef Span name, value
     cdef bint found = False
-    r.p = text.p
-    r.end = text.p + text.n
     while r.p < r.end:
         skip_lws(&r)
         if take_class(&r, AD_TOKEN, &name):
@@ -222,15 +195,10 @@ cdef class Credentials:
             ParseError: the scheme is not Digest, the grammar is broken, a parameter is given twice, or one
                 that RFC 7616, 3.4 requires is missing. The message holds no value.
         """
-        cdef bytes data = as_bytes(value, "value")
-        cdef Py_ssize_t bad = find_bad_control(data)
         cdef DigestFields fields
         cdef size_t offset = 0
-        cdef int status
-        if bad >= 0:
-            raise parse_error(CONTROL, bad, "credentials")
-        status = parse_credentials(
-            Span(<const uint8_t *>PyBytes_AS_STRING(data), <size_t>PyBytes_GET_SIZE(data)), &fields, &offset)
+        cdef bytes data = parse_value(value, "credentials", &fields, &offset)
+        cdef int status = check_credentials(span_of_bytes(data), &fields, &offset)
         if status == OK and fields.value[REALM].p == NULL:
             status = MISSING
         if status != OK:
@@ -304,7 +272,7 @@ cdef class Credentials:
     @property
     def canonical_algorithm(self):
         """The algorithm in the spelling of RFC 7616, 6.1, str; "MD5" if none is given, None if it is unknown."""
-        return (_SESS_NAMES if self.fields.sess else _ALGORITHM_NAMES).get(self.fields.algorithm)
+        return algorithm_name(self.fields.algorithm, self.fields.sess)
 
     @property
     def protection(self):

@@ -4,20 +4,15 @@ from libc.stdint cimport uint8_t, uint32_t
 
 from auth_diameter._core.base.chars cimport unquote
 from auth_diameter._core.base.span cimport Span
+from auth_diameter._core.digest.algorithms cimport AlgorithmIndex
 
 ctypedef int Field
 
 cdef enum:
-    # Parameters of a Digest header: RFC 7616, sections 3.3 and 3.4
+    # Parameters of a Digest header: RFC 7616, 3.3 and 3.4
     USERNAME, USERNAME_STAR, REALM, NONCE, URI, RESPONSE, ALGORITHM, CNONCE, NC, QOP, OPAQUE, USERHASH
     STALE, DOMAIN, CHARSET
     FIELD_COUNT
-
-ctypedef int Algorithm
-
-cdef enum:
-    # RFC 7616, section 6.1; RFC 8760. In the order of their strength.
-    MD5, SHA_256, SHA_512_256, ALGORITHM_UNKNOWN
 
 ctypedef int Qop
 
@@ -25,7 +20,7 @@ cdef enum:
     QOP_NONE, QOP_AUTH, QOP_AUTH_INT, QOP_UNKNOWN
 
 cdef enum:
-    # Status that `parse_params` and `parse_credentials` return
+    # Status that `parse_params` and `check_credentials` return
     OK = 1
     OTHER_SCHEME = 0
     NO_PARAMETER = -1
@@ -58,14 +53,14 @@ cdef struct DigestFields:
     Span value[FIELD_COUNT]     # without quotes; p is NULL if the parameter is missing
     uint32_t escaped            # a bit for each Field: whether it holds quoted-pairs or folds
     bint sess
-    Algorithm algorithm
+    AlgorithmIndex algorithm
     Qop qop
 
 
+cdef bytes parse_value(object value, str where, DigestFields *out, size_t *offset)
 cdef int parse_params(Span text, DigestFields *out, size_t *offset) noexcept nogil
 cdef bint is_ext_value(Span s) noexcept nogil
 cdef uint8_t *put_ext_value(uint8_t *q, Span value) noexcept nogil
-cdef Py_ssize_t find_bad_control(bytes data) noexcept
 cdef str text_value(const DigestFields *fields, Field field)
 cdef tuple parameter_pairs(const DigestFields *fields)
 cdef object parse_error(int status, size_t offset, str where)

@@ -16,11 +16,12 @@ from libc.stdint cimport uint8_t
 from libc.string cimport memset
 
 from auth_diameter._core.base.chars cimport (
-    AD_HEX, AD_TOKEN, ad_find_control, ad_is, hex_value, is_lws, is_word, skip_lws, take_class, take_quoted,
-    unquote,
+    AD_TOKEN, ad_find_control, ad_is, escaped_byte, is_escape, is_lws, is_word, skip_lws, take_class, take_quoted,
+    trim, unquote,
 )
-from auth_diameter._core.base.span cimport Reader, Span, equal_nocase, lower
-from auth_diameter._core.base.text cimport text_of
+from auth_diameter._core.base.span cimport Reader, Span, equal_nocase, lower, reader_of
+from auth_diameter._core.base.text cimport as_bytes, span_of_bytes, text_of
+from auth_diameter._core.digest.algorithms cimport ALGORITHM_UNKNOWN, MD5, AlgorithmIndex, ad_algorithms
 
 from auth_diameter._core.errors import ParseError
 
@@ -49,8 +50,28 @@ cdef dict _PARAMETERS = {BAD_RESPONSE: "response", BAD_NC: "nc", BAD_QOP: "qop"}
 
 
 cdef object parse_error(int status, size_t offset, str where):
-    """The ParseError for a status that `parse_params` or `parse_credentials` returned."""
+    """The ParseError for a status that `parse_params` or `check_credentials` returned."""
     return ParseError(f"{where}: {_REASONS[status]}", offset, parameter=_PARAMETERS.get(status))
+
+
+cdef bytes parse_value(object value, str where, DigestFields *out, size_t *offset):
+    """Scheme and parameters of a whole header value, str or bytes-like, from Python.
+
+    Returns:
+        The bytes that `out` points into.
+
+    Raises:
+        ParseError: the scheme is not Digest, or the grammar is broken.
+    """
+    cdef bytes data = as_bytes(value, "value")
+    cdef Py_ssize_t bad = find_bad_control(data)
+    cdef int status
+    if bad >= 0:
+        raise parse_error(CONTROL, bad, where)
+    status = parse_params(span_of_bytes(data), out, offset)
+    if status != OK:
+        raise parse_error(status, offset[0], where)
+    return data
 
 
 cdef int parse_params(Span text, DigestFields *out, size_t *offset) noexcept nogil:
@@ -66,13 +87,9 @@ cdef int parse_params(Span text, DigestFields *out, size_t *offset) noexcept nog
     cdef int status = NO_PARAMETER, found
     memset(out, 0, sizeof(DigestFields))
     extensions.count = 0
-    r.p = text.p
-    r.end = text.p + text.n
-    skip_lws(&r)
-    while r.end > r.p and is_lws((r.end - 1)[0]):
-        r.end -= 1
-    out.raw.p = r.p
-    out.raw.n = <size_t>(r.end - r.p)
+    out.raw = text
+    trim(&out.raw)
+    r = reader_of(out.raw)
     if not take_class(&r, AD_TOKEN, &name) or not is_word(name, "Digest", 6) or (
             r.p < r.end and not is_lws(r.p[0])):
         offset[0] = 0
@@ -189,6 +206,7 @@ cdef void classify_algorithm(DigestFields *f) noexcept nogil:
     """Sets `algorithm` and `sess` from the parameter."""
     cdef Span name = f.value[ALGORITHM]
     cdef Span suffix
+    cdef AlgorithmIndex i
     f.algorithm = MD5           # RFC 7616, 3.3: "if not present, MD5"
     f.sess = False
     if name.p == NULL:
@@ -199,14 +217,11 @@ cdef void classify_algorithm(DigestFields *f) noexcept nogil:
         if is_word(suffix, "-sess", 5):
             f.sess = True
             name.n -= 5
-    if is_word(name, "MD5", 3):
-        f.algorithm = MD5
-    elif is_word(name, "SHA-256", 7):
-        f.algorithm = SHA_256
-    elif is_word(name, "SHA-512-256", 11):
-        f.algorithm = SHA_512_256
-    else:
-        f.algorithm = ALGORITHM_UNKNOWN
+    f.algorithm = ALGORITHM_UNKNOWN
+    for i in range(ALGORITHM_UNKNOWN):
+        if is_word(name, ad_algorithms[i].name, ad_algorithms[i].name_size):
+            f.algorithm = i
+            return
 
 
 cdef bint take_value(Reader *r, Span name, Span *out) noexcept nogil:
@@ -240,7 +255,7 @@ cdef bint is_ext_value(Span s) noexcept nogil:
     i += 1
     while i < s.n:
         if s.p[i] == c'%':
-            if not 2 < s.n - i or not ad_is(s.p[i + 1], AD_HEX) or not ad_is(s.p[i + 2], AD_HEX):
+            if not is_escape(s.p + i, s.p + s.n):
                 return False
             i += 2
         elif s.p[i] == c'*' or s.p[i] == c'\'' or not (ad_is(s.p[i], AD_TOKEN) or is_attr_char_alone(s.p[i])):
@@ -262,7 +277,7 @@ cdef uint8_t *put_ext_value(uint8_t *q, Span value) noexcept nogil:
     p += 1
     while p < end:
         if p[0] == c'%':
-            q[0] = <uint8_t>(hex_value(p[1]) * 16 + hex_value(p[2]))
+            q[0] = escaped_byte(p)
             p += 2
         else:
             q[0] = p[0]

@@ -12,7 +12,7 @@ from libc.string cimport memset
 
 from auth_diameter._core.base.chars cimport (
     AD_HEX, AD_HOST, AD_TOKEN, ad_is, ad_is_control, ad_skip_class, is_lws, is_word, skip_byte, skip_lws,
-    take_class, take_quoted,
+    take_class, take_quoted, trim,
 )
 from auth_diameter._core.base.span cimport Reader, Span, between, lower
 from auth_diameter._core.sip.uri cimport URI_BARE, URI_IN_BRACKETS, take_host, take_port, take_uri
@@ -20,43 +20,44 @@ from auth_diameter._core.sip.uri cimport URI_BARE, URI_IN_BRACKETS, take_host, t
 
 cdef Header header_of(Span name) noexcept nogil:
     """The Header of that name, in long or compact form (RFC 3261, 7.3.3)."""
-    cdef uint8_t first = lower(name.p[0])
+    cdef uint8_t letter
     if name.n == 1:
-        if first == c'v':
+        letter = lower(name.p[0])
+        if letter == c'v':
             return VIA
-        if first == c'f':
+        if letter == c'f':
             return FROM
-        if first == c't':
+        if letter == c't':
             return TO
-        if first == c'i':
+        if letter == c'i':
             return CALL_ID
-        if first == c'l':
+        if letter == c'l':
             return CONTENT_LENGTH
     elif name.n == 2:
-        if first == c't' and lower(name.p[1]) == c'o':
+        if is_word(name, "to", 2):
             return TO
     elif name.n == 3:
-        if first == c'v' and is_word(name, "via", 3):
+        if is_word(name, "via", 3):
             return VIA
     elif name.n == 4:
-        if first == c'f' and is_word(name, "from", 4):
+        if is_word(name, "from", 4):
             return FROM
-        if first == c'c' and is_word(name, "cseq", 4):
+        if is_word(name, "cseq", 4):
             return CSEQ
     elif name.n == 7:
-        if first == c'c' and is_word(name, "call-id", 7):
+        if is_word(name, "call-id", 7):
             return CALL_ID
     elif name.n == 12:
-        if first == c'm' and is_word(name, "max-forwards", 12):
+        if is_word(name, "max-forwards", 12):
             return MAX_FORWARDS
     elif name.n == 13:
-        if first == c'a' and is_word(name, "authorization", 13):
+        if is_word(name, "authorization", 13):
             return AUTHORIZATION
     elif name.n == 14:
-        if first == c'c' and is_word(name, "content-length", 14):
+        if is_word(name, "content-length", 14):
             return CONTENT_LENGTH
     elif name.n == 19:
-        if first == c'p' and is_word(name, "proxy-authorization", 19):
+        if is_word(name, "proxy-authorization", 19):
             return PROXY_AUTHORIZATION
     return HEADER_OTHER
 
@@ -123,7 +124,7 @@ cdef bint take_name(Reader *r, Place place, Address *out) noexcept nogil:
     """
     cdef const uint8_t *start = r.p
     cdef const uint8_t *p
-    cdef const uint8_t *end
+    cdef Span name
     if r.p < r.end and r.p[0] == c'"':
         out.quoted = True
         if not take_quoted(r, &out.name, &out.escaped):
@@ -140,11 +141,10 @@ cdef bint take_name(Reader *r, Place place, Address *out) noexcept nogil:
         p += 1
     if p == r.end or p[0] != c'<':
         return True
-    end = p
-    while end > start and is_lws((end - 1)[0]):
-        end -= 1
-    if end > start:
-        out.name = between(start, end)
+    name = between(start, p)
+    trim(&name)
+    if name.n:
+        out.name = name
     r.p = p
     return True
 

@@ -58,5 +58,5 @@ cdef int find_credentials(const SipMessage *m, Header header, Span realm, Digest
 
 
 cdef inline const SipUri *identity(const SipMessage *m) noexcept nogil:
-    """Whose request it is: To of a REGISTER, else From (RFC 3261, 10.2 and 22.1)."""
+    """The URI of the user: that in To of a REGISTER, else that in From (RFC 3261, 10.2 and 22.1)."""
     return &m.to if m.method == METHOD_REGISTER else &m.from_

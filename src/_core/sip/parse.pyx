@@ -23,14 +23,13 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
 from auth_diameter._core.base.chars cimport (
-    AD_TOKEN, ad_find_control, ad_skip_class, is_lws, is_word, skip_lws, take_class,
+    AD_TOKEN, ad_find_control, ad_skip_class, is_lws, is_word, skip_lws, take_class, trim,
 )
+from auth_diameter._core.digest.algorithms cimport ALGORITHM_UNKNOWN, AlgorithmIndex
 from auth_diameter._core.digest.credentials cimport (
     answers_nothing, check_credentials, is_for_realm, is_of_other_realm,
 )
-from auth_diameter._core.digest.params cimport (
-    ALGORITHM_UNKNOWN, OK, OTHER_SCHEME, REALM, Algorithm, DigestFields, parse_params,
-)
+from auth_diameter._core.digest.params cimport OK, OTHER_SCHEME, REALM, DigestFields, parse_params
 from auth_diameter._core.sip.fields cimport (
     AUTHORIZATION, CALL_ID, CONTENT_LENGTH, CSEQ, FROM, HEADER_COUNT, HEADER_OTHER, MAX_FORWARDS, PARTY,
     PROXY_AUTHORIZATION, TO, VIA, Address, Header, TopVia, header_of, take_address, take_via,
@@ -159,11 +158,8 @@ cdef bint parse_lines(SipMessage *m, const uint8_t *p, const uint8_t *end) noexc
         p = value_end + 2
         if not good:
             continue
-        while value_end > value.p and is_lws((value_end - 1)[0]):
-            value_end -= 1
-        while value.p < value_end and is_lws(value.p[0]):
-            value.p += 1
         value.n = <size_t>(value_end - value.p)
+        trim(&value)
         if not add_line(m, name, value):
             if m.error == NULL:
                 m.error_limit = <size_t>m.max_lines
@@ -384,7 +380,7 @@ cdef int find_credentials(const SipMessage *m, Header header, Span realm, Digest
     return fault if fields == out else OK
 
 
-cdef inline int strength(Algorithm algorithm) noexcept nogil:
+cdef inline int strength(AlgorithmIndex algorithm) noexcept nogil:
     """The rank of an algorithm; an unknown one is the weakest."""
     return -1 if algorithm == ALGORITHM_UNKNOWN else algorithm
 

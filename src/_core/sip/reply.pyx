@@ -13,7 +13,7 @@ from auth_diameter._core.base.chars cimport (
     AD_TOKEN, ad_copy, ad_find_control, ad_skip_class, is_word, skip_byte, take_class, take_quoted,
 )
 from auth_diameter._core.base.hex cimport ad_put_hex
-from auth_diameter._core.base.span cimport Reader, Span, equal_nocase
+from auth_diameter._core.base.span cimport Reader, Span, equal_nocase, reader_of
 from auth_diameter._core.base.text cimport PyUnicode_IS_ASCII, as_bytes, borrow, span_of
 from auth_diameter._core.sip.fields cimport (
     CALL_ID, CONTENT_LENGTH, CSEQ, FROM, HEADER_OTHER, TO, VIA, Header, header_of,
@@ -252,13 +252,11 @@ cdef uint8_t *put_top_via(uint8_t *q, const SipMessage *m, Span source_host, int
     Returns:
         The end.
     """
-    cdef Reader r
+    cdef Reader r = reader_of(m.via.params)
     cdef Span name, value
     cdef bint escaped
     cdef const uint8_t *start
     q = put(q, m.via.protocol_and_host.p, m.via.protocol_and_host.n)
-    r.p = m.via.params.p
-    r.end = r.p + m.via.params.n
     while r.p < r.end:
         start = r.p
         skip_byte(&r, c';')

@@ -1,6 +1,6 @@
 """SipRequest for compiled code."""
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport uint64_t
 
 from auth_diameter._core.digest.credentials cimport Credentials
 from auth_diameter._core.sip.fields cimport Header
@@ -19,6 +19,4 @@ cdef class SipRequest:
     cdef object refusal(self)
     cpdef mark_authorized(self, Credentials credentials, bint proxy=*, str username=*)
     cdef list find(self, str name, int enough)
-    cdef list read_contacts(self, int64_t expires)
     cdef object party(self, Header header)
-    cdef list contact_lines(self)

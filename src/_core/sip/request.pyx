@@ -7,25 +7,26 @@ import os
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport uint8_t, uint64_t
 
-from auth_diameter._core.base.chars cimport AD_HOST, ad_is, is_word
+from auth_diameter._core.base.chars cimport AD_HOST, ad_is
 from auth_diameter._core.digest.credentials cimport Credentials, new_credentials
 from auth_diameter._core.digest.params cimport OK, OTHER_SCHEME, DigestFields, parse_error
+from auth_diameter._core.sip.contacts cimport contact_addresses, contact_bindings, is_star_contact
 from auth_diameter._core.sip.fields cimport (
-    AUTHORIZATION, CALL_ID, CONTACT, CONTENT_LENGTH, CSEQ, FROM, MAX_FORWARDS, PARTY, PROXY_AUTHORIZATION, TO, VIA,
+    AUTHORIZATION, CALL_ID, CONTENT_LENGTH, CSEQ, FROM, MAX_FORWARDS, PARTY, PROXY_AUTHORIZATION, TO, VIA,
     Address, Header, take_address,
 )
 from auth_diameter._core.sip.parse cimport (
-    METHOD_ACK, METHOD_CANCEL, METHOD_REGISTER, Line, find_credentials, identity, parse_request,
+    METHOD_ACK, METHOD_CANCEL, METHOD_REGISTER, find_credentials, identity, parse_request,
     release_request,
 )
 from auth_diameter._core.sip.reply cimport new_reply
-from auth_diameter._core.sip.values cimport DEFAULT_EXPIRES, delta_seconds, new_address, new_binding, unfolded
+from auth_diameter._core.sip.values cimport new_address, unfolded
 from auth_diameter._core.base.siphash cimport (
     ad_siphash, ad_siphash_begin, ad_siphash_bytes, ad_siphash_end, ad_siphash_word,
 )
-from auth_diameter._core.base.span cimport Reader, Span, equal_nocase
+from auth_diameter._core.base.span cimport Reader, Span, equal_nocase, reader_of
 from auth_diameter._core.base.text cimport borrow, span_of, text_of
 from auth_diameter._core.sip.uri cimport SipUri, new_uri, without_password
 
@@ -48,10 +49,6 @@ _COMPACT = {
 cdef dict _FORMS = {}
 for _letter, _long in _COMPACT.items():
     _FORMS[_letter] = _FORMS[_long] = (_long.encode(), _letter.encode())
-
-
-cdef enum:
-    MOST_CONTACTS = 256     # no registrar binds as many; each takes a microsecond
 
 
 # The same in processes forked from this one.
@@ -248,13 +245,10 @@ cdef class SipRequest:
         """From or To as NameAddr, or None."""
         cdef Address found
         cdef Reader r
-        cdef Span value
         # A malformed one has no URI here: the whole request was refused.
         if (self.m.from_ if header == FROM else self.m.to).text.p == NULL:
             return None
-        value = self.m.lines[self.m.first[header]].value
-        r.p = value.p
-        r.end = value.p + value.n
+        r = reader_of(self.m.lines[self.m.first[header]].value)
         take_address(&r, PARTY, &found)
         return new_address(self.data, &found)
 
@@ -269,39 +263,12 @@ cdef class SipRequest:
             ParseError: an address is malformed or stands beside "*" (10.3, step 6), or there are more than
                 256.
         """
-        return tuple(self.read_contacts(-1))
-
-    cdef list read_contacts(self, int64_t expires):
-        """The addresses as NameAddr; as pairs (URI, seconds) if `expires`, their default, is not negative."""
-        cdef list found = [], lines = self.contact_lines()
-        cdef Address address
-        cdef Reader r
-        cdef Py_ssize_t at
-        for start, end in lines:
-            r.p = self.m.start + <size_t>start
-            r.end = self.m.start + <size_t>end
-            if end - start == 1 and r.p[0] == c'*' and len(lines) == 1:
-                break
-            while True:
-                at = r.p - self.m.start
-                if len(found) == MOST_CONTACTS:
-                    raise ParseError(f"Contact: more addresses than the limit of {MOST_CONTACTS}", at,
-                                     header="Contact", request=self)
-                if not take_address(&r, CONTACT, &address):
-                    at = r.p - self.m.start
-                    raise ParseError("Contact: not a name-addr or addr-spec of RFC 3261, 25.1", at,
-                                     header="Contact", request=self)
-                found.append(new_address(self.data, &address) if expires < 0 else new_binding(&address, expires))
-                if r.p == r.end:
-                    break
-                r.p += 1
-        return found
+        return tuple(contact_addresses(&self.m, self.data, self))
 
     @property
     def has_star_contact(self):
         """Whether Contact is "*", bool: all bindings are to be removed (RFC 3261, 10.2.2)."""
-        cdef list lines = self.contact_lines()
-        return len(lines) == 1 and self.m.start[<size_t>lines[0][0]:<size_t>lines[0][1]] == b"*"
+        return is_star_contact(&self.m)
 
     def contact_headers(self):
         """The Contact fields of the 200 to this REGISTER (RFC 3261, 10.3); nothing is stored.
@@ -317,29 +284,8 @@ cdef class SipRequest:
             ParseError: Contact is malformed, "*" stands beside an address or without Expires: 0 (10.3, step
                 6), or there are more than 256 addresses.
         """
-        cdef int64_t usual = DEFAULT_EXPIRES
-        cdef const Line *line
-        cdef int i
-        for i in range(self.m.line_count):
-            line = &self.m.lines[i]
-            if is_word(line.name, "expires", 7):
-                usual = delta_seconds(line.value)
-                break
-        asked = self.read_contacts(usual)
-        if not asked and usual and self.has_star_contact:
-            raise ParseError("Contact: * without Expires: 0", header="Contact", request=self)
-        return [("Contact", f"<{uri}>;expires={seconds}") for uri, seconds in dict(asked).items() if seconds]
-
-    cdef list contact_lines(self):
-        """Begin and end of the values of all Contact fields."""
-        cdef const Line *line
-        cdef list found = []
-        cdef int i
-        for i in range(self.m.line_count):
-            line = &self.m.lines[i]
-            if is_word(line.name, "contact", 7) or is_word(line.name, "m", 1):
-                found.append((line.value.p - self.m.start, line.value.p + line.value.n - self.m.start))
-        return found
+        asked = dict(contact_bindings(&self.m, self))
+        return [("Contact", f"<{uri}>;expires={seconds}") for uri, seconds in asked.items() if seconds]
 
     def tag(self, str part not None):
         """The tag of From or To.

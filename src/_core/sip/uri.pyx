@@ -12,16 +12,16 @@ part, which door stations and trunks send (9901#1) and every other server accept
 """
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from auth_diameter._core.base.chars cimport (
-    AD_DIGIT, AD_HEX, AD_HNAME, AD_HOST, AD_PARAM, AD_URIC, AD_USER, ad_is, hex_value, is_lws, is_word,
-    take_class,
+    AD_DIGIT, AD_HEX, AD_HNAME, AD_HOST, AD_PARAM, AD_URIC, AD_USER, ad_is, escaped_byte, is_escape, is_lws,
+    is_word, take_class,
 )
-from auth_diameter._core.base.span cimport Reader, Span, between
-from auth_diameter._core.base.text cimport as_bytes, text_of
+from auth_diameter._core.base.span cimport Reader, Span, between, reader_of
+from auth_diameter._core.base.text cimport as_bytes, span_of_bytes, text_of
 
 from auth_diameter._core.errors import ParseError
 
@@ -35,7 +35,7 @@ cdef inline bint take_escaped(Reader *r, int set, Span *out) noexcept nogil:
     out.p = p
     while p < r.end and ad_is(p[0], set):
         if p[0] == c'%':
-            if not 3 <= r.end - p or not ad_is(p[1], AD_HEX) or not ad_is(p[2], AD_HEX):
+            if not is_escape(p, r.end):
                 good = False
                 break
             p += 2
@@ -259,7 +259,7 @@ cdef inline bint take_opaque_part(Reader *r, UriForm form) noexcept nogil:
     """What follows the scheme of a URI that is not SIP's: 1*( reserved / unreserved / escape )."""
     cdef const uint8_t *start = r.p
     while r.p < r.end and ad_is(r.p[0], AD_URIC) and not (form == URI_BARE and ends_bare_uri(r.p[0])):
-        if r.p[0] == c'%' and (not 3 <= r.end - r.p or not ad_is(r.p[1], AD_HEX) or not ad_is(r.p[2], AD_HEX)):
+        if r.p[0] == c'%' and not is_escape(r.p, r.end):
             return False
         r.p += 1
     return r.p != start
@@ -309,11 +309,11 @@ cdef inline uint8_t *put_unescaped(uint8_t *q, Span s) noexcept nogil:
     while i < s.n:
         c = s.p[i]
         if c == c'%':     # take_escaped checked the two digits
-            c = <uint8_t>(hex_value(s.p[i + 1]) * 16 + hex_value(s.p[i + 2]))
+            c = escaped_byte(s.p + i)
             if ad_is(c, AD_HOST):
                 i += 2
             else:
-                c = 37
+                c = c'%'
         q[0] = c
         q += 1
         i += 1
@@ -392,9 +392,7 @@ cdef class Uri:
         """
         cdef bytes data = as_bytes(text, "text")
         cdef Uri self = Uri.__new__(Uri)
-        cdef Reader r
-        r.p = <const uint8_t *>PyBytes_AS_STRING(data)
-        r.end = r.p + PyBytes_GET_SIZE(data)
+        cdef Reader r = reader_of(span_of_bytes(data))
         self.data = data
         if not take_uri(&r, URI_IN_BRACKETS, &self.uri) or r.p != r.end:
             raise ParseError("URI: not as RFC 3261, 19.1 has it", r.p - <const uint8_t *>PyBytes_AS_STRING(data))

@@ -1,60 +1,29 @@
 """Values of a SIP request's header fields as Python objects."""
 
 from cpython.bytes cimport PyBytes_AS_STRING
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport uint8_t
 
-from auth_diameter._core.base.chars cimport AD_DIGIT, ad_is, is_word, unquote
-from auth_diameter._core.base.span cimport Reader, Span
+from auth_diameter._core.base.chars cimport unquote
+from auth_diameter._core.base.span cimport Reader, Span, reader_of
 from auth_diameter._core.base.text cimport text_of
 from auth_diameter._core.sip.fields cimport Address, take_param
 from auth_diameter._core.sip.uri cimport new_uri
 
 from auth_diameter._core.sip.name_addr import NameAddr
 
-cdef int64_t MOST_EXPIRES = 4294967295      # seconds: RFC 3261, 20.19
-
 
 cdef object new_address(bytes data, const Address *address):
     """A NameAddr from what `take_address` found in `data`."""
     cdef Span name, value
     cdef bint escaped
-    cdef Reader r
+    cdef Reader r = reader_of(address.params)
     cdef list parameters = []
     display_name = None
     if address.name.p != NULL:
         display_name = unquoted_text(address.name, address.escaped) if address.quoted else unfolded(address.name)
-    r.p = address.params.p
-    r.end = r.p + address.params.n
     while r.p < r.end and take_param(&r, &name, &value, &escaped):
         parameters.append((text_of(name), unquoted_text(value, escaped) if value.p != NULL else None))
     return NameAddr(display_name, new_uri(data, &address.uri), tuple(parameters))
-
-
-cdef tuple new_binding(const Address *address, int64_t expires):
-    """The URI as written, and its expiry in seconds; `expires` is the default."""
-    cdef Span name, value
-    cdef bint escaped
-    cdef Reader r
-    r.p = address.params.p
-    r.end = r.p + address.params.n
-    while r.p < r.end and take_param(&r, &name, &value, &escaped):
-        if is_word(name, "expires", 7):
-            expires = delta_seconds(value)
-            break
-    return text_of(address.uri.text), expires
-
-
-cdef int64_t delta_seconds(Span text) noexcept nogil:
-    """delta-seconds (RFC 3261, 20.19 and 25.1): an hour if it is not a number (20.10), at most 2**32 - 1."""
-    cdef int64_t seconds = 0
-    cdef size_t i
-    for i in range(text.n):
-        if not ad_is(text.p[i], AD_DIGIT):
-            return DEFAULT_EXPIRES
-        seconds = seconds * 10 + text.p[i] - c'0'
-        if seconds > MOST_EXPIRES:
-            seconds = MOST_EXPIRES
-    return seconds if text.n else DEFAULT_EXPIRES
 
 
 cdef str unquoted_text(Span quoted, bint escaped):

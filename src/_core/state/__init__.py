@@ -1,1 +1,1 @@
-"""State between requests: nonce counts, guesses, transactions."""
+"""State between requests: nonce counts, penalties, transactions."""

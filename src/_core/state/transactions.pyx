@@ -61,7 +61,7 @@ cdef class Transactions:
     cdef Marks *marks       # of each set
     cdef Entry *entries     # WAYS of each set
     cdef uint64_t room      # a multiple of 8
-    cdef uint64_t head      # position of the next byte; positions grow for ever, and the ring wraps
+    cdef uint64_t head      # position of the next byte: it only grows, and the ring wraps
     cdef uint64_t count     # of sets, a power of two
     cdef double lifetime
 

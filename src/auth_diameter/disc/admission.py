@@ -22,7 +22,7 @@ _OTHER_FILES = 32  # descriptors not for connections: the database, its replacem
 class ConnectionEvent(enum.Enum):
     """An event of a connection, counted in `Listener.counts`."""
 
-    __hash__ = object.__hash__  # members are singletons; Enum's own hash is slow, being written in Python
+    __hash__ = object.__hash__  # members are single objects; Enum's own hash is a call in Python
 
     ACCEPTED = enum.auto()
     # Closed before any byte was read:
@@ -59,7 +59,7 @@ class Admission:
         self.config = config
         self.open: set[Any] = set()
         self.taken = 0
-        self.sources: Counter[str | int] = Counter()
+        self.sources: Counter[str | bytes] = Counter()
         self.unfinished = 0
         self.counts: Counter[ConnectionEvent] = Counter()
         self.none: asyncio.Future[None] | None = None
@@ -69,7 +69,7 @@ class Admission:
         self.most = min(config.max_connections, room)
         self.most_of_source = min(config.max_per_source, max(self.most * 3 // 4, 1))
 
-    def admit(self, host: str, source: str | int) -> bool:
+    def admit(self, host: str, source: str | bytes) -> bool:
         """Return whether to accept another connection of this source. It is counted either way.
 
         Args:
@@ -90,7 +90,7 @@ class Admission:
         self.note(event, "refused a connection from %s: %s", host, reason)
         return False
 
-    def forget(self, source: str | int) -> None:
+    def forget(self, source: str | bytes) -> None:
         """Note that an admitted connection of this source is closed."""
         self.taken -= 1
         self.sources[source] -= 1

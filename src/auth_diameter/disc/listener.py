@@ -21,8 +21,8 @@ import termios
 import time
 from typing import Any, cast
 
-from auth_diameter._core import RequestStream
-from auth_diameter.addresses import network_of, show
+from auth_diameter._core import RequestStream, network_of
+from auth_diameter.addresses import show
 from auth_diameter.disc.admission import Admission, ConnectionEvent, within
 from auth_diameter.disc.config import ListenerConfig
 from auth_diameter.disc.server import Asker, Disc
@@ -50,7 +50,7 @@ class _Connection(asyncio.Protocol):
         admission: Admission,
         host: str,
         peer: str,
-        source: str | int,
+        source: str | bytes,
     ) -> None:
         self._turns = turns
         self.host = host
@@ -291,7 +291,7 @@ class Listener:
             task.add_done_callback(self._starting.discard)
 
     async def _start(
-        self, sock: socket.socket, connection: _Connection, peer: str, source: str | int
+        self, sock: socket.socket, connection: _Connection, peer: str, source: str | bytes
     ) -> None:
         try:
             sock.setblocking(False)

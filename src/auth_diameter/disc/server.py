@@ -74,7 +74,7 @@ class Disc:
     def begin(self, requests: Iterable[AaRequest], now: float) -> Turn:
         """Judge requests as far as the cached values allow.
 
-        The `asker` of each question must be set.
+        The `asker` and `one_challenge` of each question must be set.
 
         Args:
             requests: the requests.
@@ -150,6 +150,7 @@ class Disc:
         """
         for request in requests:
             request.question.asker = asker
+            request.question.one_challenge = asker.one_challenge
         turn = self.begin(requests, now)
         if not turn.is_done:
             _at_once(self.finish(turn))

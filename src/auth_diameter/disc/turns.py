@@ -57,8 +57,12 @@ class Turns:
 
     def add(self, connection: Connection, requests: list[AaRequest]) -> None:
         """Add requests to the current turn; :meth:`Connection.answered` gets the answers."""
+        asker = connection.asker
+        one_challenge = asker.one_challenge
         for request in requests:
-            request.question.asker = connection.asker
+            question = request.question
+            question.asker = asker
+            question.one_challenge = one_challenge
         if not self._gathered:
             self._loop.call_soon(self._end_turn)
         for start in range(0, len(requests), _MOST):

@@ -13,7 +13,7 @@ from typing import Self
 
 from auth_diameter._core import ConfigError
 from auth_diameter.store import statements
-from auth_diameter.store.hashes import HA1_COLUMNS, HEX_DIGITS, Hashes
+from auth_diameter.store.hashes import HA1_COLUMNS, HA1_LENGTHS, HEX_DIGITS, Hashes
 from auth_diameter.store.names import (
     domain_flaw,
     fold_realm,
@@ -121,7 +121,7 @@ class Accounts:
         with self.database.reading() as connection:
             rows = connection.execute(statement, () if domain is None else (domain,))
             for username, stored_domain, stored, plain in rows:
-                usable = isinstance(stored, bytes) and HEX_DIGITS[32].fullmatch(stored)
+                usable = isinstance(stored, bytes) and HEX_DIGITS[HA1_LENGTHS["ha1"]].fullmatch(stored)
                 yield Account(
                     username=text(username),
                     domain=text(stored_domain),

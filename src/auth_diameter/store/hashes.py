@@ -12,10 +12,8 @@ import secrets
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from auth_diameter._core import ALGORITHMS
 from auth_diameter.store.store import Candidates
-
-#: The name in hashlib of each algorithm of RFC 7616 6.1.
-HASHES: Final = {"MD5": "md5", "SHA-256": "sha256", "SHA-512-256": "sha512_256"}
 
 
 def compute_ha1(username: str, realm: str, password: str | bytes, algorithm: str = "MD5") -> str:
@@ -32,7 +30,7 @@ def compute_ha1(username: str, realm: str, password: str | bytes, algorithm: str
     """
     secret = password if isinstance(password, bytes) else password.encode()
     material = f"{username}:{realm}:".encode() + secret
-    return hashlib.new(HASHES[algorithm], material, usedforsecurity=False).hexdigest()
+    return hashlib.new(ALGORITHMS[algorithm].hash, material, usedforsecurity=False).hexdigest()
 
 
 class Hashes(NamedTuple):
@@ -65,15 +63,18 @@ class Hashes(NamedTuple):
 
 
 #: Hex digits of an HA1, by algorithm (RFC 7616 6.1).
-HA1_DIGITS: Final = {"MD5": 32, "SHA-256": 64, "SHA-512-256": 64}
+HA1_DIGITS: Final = {one.name: one.digits for one in ALGORITHMS.values() if not one.sess}
 #: The column with the HA1, by algorithm.
 HA1_COLUMNS: Final = {"MD5": "ha1", "SHA-256": "ha1_sha256", "SHA-512-256": "ha1_sha512t256"}
 #: Hex digits of an HA1, by column; ``ha1b`` is an MD5 hash, too.
-HA1_LENGTHS: Final = {"ha1b": 32, **{column: HA1_DIGITS[one] for one, column in HA1_COLUMNS.items()}}
+HA1_LENGTHS: Final = {
+    "ha1b": HA1_DIGITS["MD5"],
+    **{column: HA1_DIGITS[algorithm] for algorithm, column in HA1_COLUMNS.items()},
+}
 #: The form of an HA1 in a table, by its number of digits.
-HEX_DIGITS: Final = {digits: re.compile(rb"[0-9A-Fa-f]{%d}" % digits) for digits in (32, 64)}
+HEX_DIGITS: Final = {digits: re.compile(rb"[0-9A-Fa-f]{%d}" % digits) for digits in HA1_DIGITS.values()}
 
-_NOBODYS: Final = secrets.token_hex(32)
+_NOBODYS: Final = secrets.token_hex(max(HA1_DIGITS.values()) // 2)
 
 
 def candidates(places: Sequence[str | None], algorithm: str) -> Candidates:

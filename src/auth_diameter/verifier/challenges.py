@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from auth_diameter._core import Question, format_challenge
+from auth_diameter._core import ALGORITHMS, Question, format_challenge
 from auth_diameter.store.store import Algorithms, Offer
 from auth_diameter.verifier.config import VerifierConfig
 from auth_diameter.verifier.nonces import Nonces
 
-BASES = {
-    "MD5": "MD5",
-    "SHA-256": "SHA-256",
-    "SHA-512-256": "SHA-512-256",
-    "MD5-sess": "MD5",
-    "SHA-256-sess": "SHA-256",
-    "SHA-512-256-sess": "SHA-512-256",
-}  # the algorithm of the HA1 that each algorithm uses: RFC 7616, 3.4.2
+# The algorithm of the HA1 that each algorithm uses: RFC 7616, 3.4.2
+BASES = {name: algorithm.base for name, algorithm in ALGORITHMS.items()}
 _MD5 = ("MD5",)
 _AUTH = ("auth",)
 
@@ -50,11 +44,7 @@ class Challenges:
                 used.
             realm: the realm of the challenge.
         """
-        if (
-            self._always_single
-            or not question.is_extended
-            or (question.asker is not None and question.asker.one_challenge)
-        ):
+        if self._always_single or not question.is_extended or question.one_challenge:
             return None
         return Algorithms(question.user_name.partition("@")[0] if username is None else username, realm)
 

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from auth_diameter._core import ConfigError
+from auth_diameter._core import ALGORITHMS, QOPS, ConfigError
 from auth_diameter.verifier.digest_uri import URI_POLICIES, UriPolicy
-
-ALGORITHMS = ("MD5", "SHA-256", "SHA-512-256", "MD5-sess", "SHA-256-sess", "SHA-512-256-sess")
-QOPS = ("auth", "auth-int")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,7 +35,7 @@ from auth_diameter._core import Answer, Part, Verdict
 class Outcome(enum.Enum):
     """The outcome of a question."""
 
-    __hash__ = object.__hash__  # members are singletons; Enum's own hash is slow, being written in Python
+    __hash__ = object.__hash__  # members are single objects; Enum's own hash is a call in Python
 
     CHALLENGED = enum.auto()
     AUTHORIZED = enum.auto()

@@ -29,19 +29,13 @@ used least recently are forgotten, which favours the guesser and locks nobody ou
 """
 
 import os
-import socket
 from collections import deque
 
 cimport cython
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint64_t
 
 from auth_diameter._core.digest.credentials cimport Credentials
-from auth_diameter._core.digest.params cimport USERHASH
-from auth_diameter._core.base.siphash cimport (
-    ad_siphash, ad_siphash_begin, ad_siphash_bytes, ad_siphash_end, ad_siphash_word,
-)
-from auth_diameter._core.base.span cimport Span, equal_nocase, lower
-from auth_diameter._core.base.text cimport borrow
+from auth_diameter._core.state.keys cimport name_in, network_of, user_key
 
 cdef enum:
     ENDED, ADMITTED, HELD, REFUSED      # an attempt that was not begun is ended
@@ -50,8 +44,6 @@ cdef enum:
 cdef double LONGEST = 60.0      # seconds, the longest wait of a user who has corrected the password
 cdef double RECENT = 3600.0     # seconds for which a login counts: telephones register once an hour
 cdef double NEVER = -1e300
-
-cdef bytes _MAPPED = bytes(10) + b"\xff\xff"
 
 cdef struct Rule:
     int tries                   # that may be wrong
@@ -194,7 +186,7 @@ cdef class Penalties:
     cdef _Recent users          # _Tally of a user at a source, before the first login
     cdef _Recent logged_in      # _Tally of a user at a source, after a login
     cdef double first
-    cdef uint64_t key[2]
+    cdef uint64_t secret[2]
     cdef readonly object released
 
     def __cinit__(self, double first=1.0, Py_ssize_t most_sources=20_000, Py_ssize_t most_users=50_000,
@@ -204,8 +196,8 @@ cdef class Penalties:
         self.logged_in = _Recent(most_right)
         self.released = deque()
         self.first = first
-        self.key[0] = int.from_bytes(os.urandom(8), "little")
-        self.key[1] = int.from_bytes(os.urandom(8), "little")
+        self.secret[0] = int.from_bytes(os.urandom(8), "little")
+        self.secret[1] = int.from_bytes(os.urandom(8), "little")
 
     def __len__(self):
         """The number of users and sources that are remembered."""
@@ -229,7 +221,7 @@ cdef class Penalties:
         if not len(address):
             raise ValueError("address: expected (host, port)")
         with cython.critical_section(self):
-            return self.begin_as(name_of(credentials), realm, address[0], now, item)
+            return self.begin_as(name_in(credentials), realm, address[0], now, item)
 
     def begin_for(self, str account not None, str realm not None, str source not None, double now, item):
         """Begins the attempt for an account, however the credentials spell its name.
@@ -294,12 +286,12 @@ cdef class Penalties:
     cdef object begin_as(self, str account, str realm, str address, double now, object item):
         cdef Attempt attempt = Attempt.__new__(Attempt)
         cdef _Tally blocked
-        source = source_of(address)
-        attempt.user_key = self.user_of(account, realm, source)
+        network = network_of(address)
+        attempt.user_key = user_key(self.secret, account, realm, network)
         attempt.user = self.user_tally(attempt.user_key, now)
-        if source and not is_recent(attempt.user, now):
-            attempt.source_key = source
-            attempt.source = tally(self.sources, source, &SOURCE, now)
+        if network and not is_recent(attempt.user, now):
+            attempt.source_key = network
+            attempt.source = tally(self.sources, network, &SOURCE, now)
             attempt.source.attempts += 1
         attempt.user.attempts += 1
         blocked = self.place(attempt, now, None)
@@ -400,46 +392,6 @@ cdef class Penalties:
         forget_old(found, now)
         return found
 
-    cdef object user_of(self, str username, str realm, object source):
-        """The key of a user at a source, int: a keyed hash of 64 bits.
-
-        Nobody can make two users collide, and they do not by accident.
-        """
-        cdef ad_siphash s
-        cdef uint64_t out[2]
-        cdef Span name, domain, at_source, own
-        cdef uint8_t folded[8]
-        cdef size_t i, j, n
-        _name_kept = borrow(username, &name, "username")
-        _domain_kept = borrow(realm, &domain, "realm")
-        _source_kept = borrow(source, &at_source, "address")
-        # DISC knows an account by its name and by name@realm (RFC 7616, 3.4.2).
-        if name.n > domain.n and name.p[name.n - domain.n - 1] == c'@':
-            own.p = name.p + name.n - domain.n
-            own.n = domain.n
-            if domain.n and equal_nocase(own, domain):
-                name.n -= domain.n + 1
-        ad_siphash_begin(&s, self.key)
-        ad_siphash_word(&s, <uint64_t>name.n << 32 | domain.n)
-        ad_siphash_word(&s, at_source.n)
-        ad_siphash_bytes(&s, name.p, name.n)
-        for i in range(0, domain.n, 8):     # realms are compared without regard to case
-            n = domain.n - i if domain.n - i < 8 else 8
-            for j in range(n):
-                folded[j] = lower(domain.p[i + j])
-            ad_siphash_bytes(&s, folded, n)
-        ad_siphash_bytes(&s, at_source.p, at_source.n)
-        ad_siphash_end(&s, out)
-        return out[0]
-
-
-cdef str name_of(Credentials credentials):
-    """The username, of a hashed one (RFC 7616, 3.4.4) in lower case."""
-    cdef str name = credentials.user()
-    if credentials.fields.value[USERHASH].p != NULL and credentials.userhash:
-        return name.lower()
-    return name
-
 
 cdef int hold(_Tally blocked, Attempt attempt) except -1:
     """Puts an attempt behind those that wait for the same tally."""
@@ -484,17 +436,3 @@ cdef _Tally tally(_Recent known, object key, const Rule *rule, double now):
 cdef void forget_old(_Tally found, double now) noexcept:
     if found.wrong and now >= found.forgotten_at:
         found.clear()
-
-
-cdef object source_of(str address):
-    """The source that a guess counts for: the IPv4 address as text, or the 8 bytes of an IPv6 /64."""
-    if address is None:
-        raise TypeError("address: expected a str")
-    if ":" not in address:
-        return address
-    try:
-        packed = socket.inet_pton(socket.AF_INET6, address.partition("%")[0])
-    except OSError:
-        return address
-    # An IPv4 address on an IPv6 socket: RFC 4291, 2.5.5.2
-    return socket.inet_ntop(socket.AF_INET, packed[12:]) if packed.startswith(_MAPPED) else packed[:8]

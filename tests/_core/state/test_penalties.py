@@ -1,0 +1,311 @@
+"""Who guesses passwords: whose credentials are judged, whose are refused, whose must not be."""
+
+import tracemalloc
+
+import pytest
+from kit.guesser import ALICE, ELSEWHERE, NEIGHBOUR, USERS, Penalties, begin_many, credentials, guess, spray
+
+from auth_diameter import _core
+
+
+def test_five_wrong_in_a_row_are_refused_for_a_second():
+    penalties = Penalties()
+    guess(penalties, ALICE, 5)
+    assert penalties.refuses(*ALICE, 0.0)
+    assert penalties.refuses(*ALICE, 0.999)
+    assert not penalties.refuses(*ALICE, 1.0)
+
+
+def test_four_are_not():
+    penalties = Penalties()
+    guess(penalties, ALICE, 4)
+    assert not penalties.refuses(*ALICE, 0.0)
+
+
+def test_the_time_doubles_up_to_a_minute():
+    """One attempt after each: in the first hour some 60 in all."""
+    penalties = Penalties()
+    guess(penalties, ALICE, 5)
+    now, times = 0.0, []
+    for _ in range(9):
+        begun = now
+        while penalties.refuses(*ALICE, now):
+            now += 0.5
+        times.append(now - begun)
+        penalties.wrong(*ALICE, now)
+    assert times == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+
+
+def test_who_goes_on_guessing_has_some_60_an_hour():
+    """What is forgotten after ten minutes is so only when they were quiet."""
+    penalties = Penalties()
+    judged = 0
+    for half_second in range(2 * 3600):
+        if not penalties.refuses(*ALICE, half_second / 2):
+            penalties.wrong(*ALICE, half_second / 2)
+            judged += 1
+    # Five, one after each penalty of 1, 2, 4 … 32 seconds, and then one a minute.
+    assert judged == 5 + 6 + (3600 - 63) // 60
+
+
+def test_a_login_ends_it():
+    penalties = Penalties()
+    guess(penalties, ALICE, 5)
+    assert not penalties.refuses(*ALICE, 1.0)
+    penalties.right(*ALICE, 1.0)
+    guess(penalties, ALICE, 5, now=1.0)
+    assert penalties.refuses(*ALICE, 1.999)
+    assert not penalties.refuses(*ALICE, 2.0), "a second again, not two"
+
+
+def test_a_login_in_between_begins_the_row_anew():
+    penalties = Penalties()
+    for _ in range(20):
+        guess(penalties, ALICE, 4)
+        penalties.right(*ALICE, 0.0)
+    assert not penalties.refuses(*ALICE, 0.0)
+
+
+def test_what_is_neither_counts_nothing_and_clears_nothing():
+    """A right digest on a nonce of no use: else who has overheard one would reset the limits for ever."""
+    penalties = Penalties()
+    guess(penalties, ALICE, 4)
+    for _ in range(100):
+        attempt = penalties.begin(*ALICE, 0.0)
+        assert not attempt.is_refused
+        penalties.whole.neither(attempt, 0.0)
+    guess(penalties, ALICE)
+    assert penalties.refuses(*ALICE, 0.0)
+
+
+def test_it_is_forgotten_after_ten_quiet_minutes():
+    penalties = Penalties()
+    guess(penalties, ALICE, 5)
+    assert not penalties.refuses(*ALICE, 601.0)
+    guess(penalties, ALICE, 4, now=601.0)
+    assert not penalties.refuses(*ALICE, 601.0)
+
+
+def test_ten_minutes_after_the_first_it_begins_anew():
+    """A telephone that tries an old password now and then has no penalty by and by."""
+    penalties = Penalties()
+    for now in range(0, 6000, 150):
+        guess(penalties, ALICE, now=float(now))
+        assert not penalties.refuses(*ALICE, float(now))
+
+
+@pytest.mark.parametrize("step", [-3600.0, 3600.0])
+def test_a_clock_that_steps_keeps_nobody_out(step):
+    """DISC goes by the time of day."""
+    penalties = Penalties()
+    guess(penalties, ALICE, 5, now=10_000.0)
+    assert not penalties.refuses(*ALICE, 10_000.0 + step)
+
+
+def test_an_attempt_is_ended_once():
+    penalties = Penalties()
+    attempt = penalties.begin(*ALICE, 0.0)
+    for _ in range(10):
+        penalties.whole.wrong(attempt, 0.0)
+        penalties.whole.right(attempt, 0.0)
+        penalties.whole.neither(attempt, 0.0)
+    assert not penalties.refuses(*ALICE, 0.0)
+    with pytest.raises(TypeError, match=r"Penalties\.begin"):
+        _core.Attempt()
+
+
+# --- sources ---------------------------------------------------------------------------------------------
+
+
+def test_75_users_with_wrong_ones_are_a_penalty_for_their_source():
+    """Who did not log in from there lately waits as well."""
+    penalties = Penalties()
+    spray(penalties, USERS - 1)
+    assert not penalties.refuses(*NEIGHBOUR, 0.0)
+    penalties.wrong("one more", "siphub.net", ALICE[2], 0.0)
+    assert penalties.refuses(*NEIGHBOUR, 0.9)
+    assert not penalties.refuses(*ELSEWHERE, 0.9)
+    attempt = penalties.begin(*NEIGHBOUR, 1.0)
+    assert not attempt.is_held
+    assert penalties.begin("carol", *NEIGHBOUR[1:], 1.0).is_held, "one attempt at a time"
+
+
+def test_a_user_counts_once_for_the_source():
+    """An office behind one address, with 60 telephones that try an old password again and again."""
+    penalties = Penalties()
+    for minute in range(60):
+        for number in range(60):
+            who = (f"user{number}", "siphub.net", ALICE[2])
+            if not penalties.refuses(*who, 60.0 * minute):
+                penalties.wrong(*who, 60.0 * minute)
+    assert not penalties.refuses(*NEIGHBOUR, 3600.0)
+
+
+def test_who_logs_in_from_there_for_the_first_time_takes_one_back():
+    """So that telephones with old passwords hold up the others of their address no longer than they must."""
+    penalties = Penalties()
+    spray(penalties, USERS - 1)
+    for number in range(10):
+        penalties.right(f"new{number}", "siphub.net", ALICE[2], 0.0)
+    spray(penalties, 10, name="old")
+    assert not penalties.refuses(*NEIGHBOUR, 0.0)
+    penalties.wrong("one more", "siphub.net", ALICE[2], 0.0)
+    assert penalties.refuses(*NEIGHBOUR, 0.0)
+
+
+def test_but_once_an_hour():
+    """A guesser with an account of his own gains one guess an hour by it."""
+    penalties = Penalties()
+    for number in range(USERS + 1):
+        penalties.right("own", "siphub.net", ALICE[2], 60.0 if number else 0.0)
+        if number < USERS:
+            penalties.wrong(f"user{number}", "siphub.net", ALICE[2], 60.0)
+    assert penalties.refuses(*NEIGHBOUR, 60.0)
+
+
+def test_nor_once_for_each_call_of_a_first_login():
+    """Several were sent at once, before the first of them was known to be right."""
+    penalties = Penalties()
+    spray(penalties, USERS - 10)
+    for attempt in begin_many(penalties, NEIGHBOUR, 5)[0]:
+        penalties.whole.right(attempt, 0.0)
+    spray(penalties, 10, name="old")
+    assert not penalties.refuses("carol", *NEIGHBOUR[1:], 0.0)
+    penalties.wrong("one more", "siphub.net", ALICE[2], 0.0)
+    assert penalties.refuses("carol", *NEIGHBOUR[1:], 0.0)
+
+
+def test_after_a_penalty_a_login_ends_the_doubling_of_its_source():
+    penalties = Penalties()
+    spray(penalties, USERS)
+    penalties.right(*NEIGHBOUR, 1.0)
+    penalties.wrong("one more", "siphub.net", ALICE[2], 1.0)
+    assert penalties.refuses(*ALICE, 1.9)
+    assert not penalties.refuses(*ALICE, 2.0), "a second again, not two"
+
+
+def test_but_not_while_too_many_were_wrong_still():
+    """Or who has accounts of his own would begin with a second again after each of his logins."""
+    penalties = Penalties()
+    spray(penalties, USERS)
+    for now in (1.0, 3.0):
+        penalties.wrong(f"after {now}", "siphub.net", ALICE[2], now)
+    penalties.right(*NEIGHBOUR, 7.0)
+    penalties.wrong("one more", "siphub.net", ALICE[2], 7.0)
+    assert penalties.refuses(*ALICE, 14.9), "eight seconds"
+    assert not penalties.refuses(*ALICE, 15.0)
+
+
+def test_users_of_ten_minutes_count_together():
+    penalties = Penalties()
+    spray(penalties, USERS - 30, now=0.0, name="early")
+    spray(penalties, 30, now=599.0, name="late")
+    assert penalties.refuses(*NEIGHBOUR, 599.0)
+
+
+def test_those_of_longer_ago_do_not():
+    penalties = Penalties()
+    for hour in range(6):
+        spray(penalties, USERS - 1, now=600.0 * hour, name=f"user{hour}-")
+        assert not penalties.refuses(*NEIGHBOUR, 600.0 * hour)
+
+
+@pytest.mark.parametrize(("later", "refused"), [(0.0, False), (3599.0, False), (3600.0, True)])
+def test_behind_one_address_who_logged_in_within_the_hour_is_let_in(later, refused):
+    """A NAT: all telephones of an office, and a guesser among them."""
+    penalties = Penalties()
+    penalties.right(*NEIGHBOUR, 0.0)
+    spray(penalties, USERS, now=later)
+    assert penalties.refuses(*NEIGHBOUR, later) == refused
+
+
+def test_a_right_digest_that_was_no_login_does_not_speak_for_its_user():
+    """Or who has overheard one could go on from a source that is refused."""
+    penalties = Penalties()
+    penalties.whole.neither(penalties.begin(*NEIGHBOUR, 0.0), 0.0)
+    spray(penalties, USERS)
+    assert penalties.refuses(*NEIGHBOUR, 0.0)
+
+
+def test_who_logged_in_before_does_not_lock_out_the_others_of_his_address():
+    """A telephone whose password was changed meanwhile; its own penalty is as everybody's."""
+    penalties = Penalties()
+    for number in range(USERS + 10):
+        who = (f"user{number}", "siphub.net", ALICE[2])
+        penalties.right(*who, 0.0)
+        penalties.wrong(*who, 0.0)
+    assert not penalties.refuses(*NEIGHBOUR, 0.0)
+
+
+# --- memory --------------------------------------------------------------------------------------------
+
+
+def test_memory_is_bounded():
+    """Whoever forges sources may fill it with long names."""
+    penalties = Penalties(most_sources=200, most_users=500, most_right=1000)
+    guess(penalties, ALICE, 5)
+    tracemalloc.start()
+    try:
+        for number in range(5000):
+            address = f"10.0.{number >> 8}.{number & 255}"
+            penalties.wrong("x" * 900 + str(number), "siphub.net", address, 0.0)
+            penalties.right(f"user{number}", "siphub.net", "192.0.2.2", 0.0)
+        used = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert used < 700_000
+    assert 850 <= len(penalties) <= 200 + 500 + 1000
+    assert not penalties.refuses(*ALICE, 0.0), "forgotten: the guesser is favoured, and nobody locked out"
+
+
+def test_what_says_nothing_is_not_remembered():
+    penalties = Penalties()
+    for number in range(100):
+        penalties.whole.neither(penalties.begin(f"user{number}", "siphub.net", f"10.0.0.{number}", 0.0), 0.0)
+    assert len(penalties) == 0
+
+
+def test_nor_is_who_was_held_and_refused_or_not_waited_for():
+    """A burst of names from one source would push out those who guess."""
+    penalties = Penalties()
+    spray(penalties, USERS)
+    penalties.whole.neither(penalties.begin("first", *ALICE[1:], 1.0), 1.0)
+    before = len(penalties)
+    first = penalties.begin("first", *ALICE[1:], 1.0)
+    held = [penalties.begin(f"held{number}", *ALICE[1:], 1.0) for number in range(100)]
+    assert all(attempt.is_held for attempt in held)
+    for attempt in held[::2]:
+        penalties.whole.neither(attempt, 1.0)
+    penalties.whole.wrong(first, 1.0)
+    assert len(penalties.released()[1]) == 50
+    assert len(penalties) == before + 1
+
+
+def test_who_was_forgotten_does_not_take_along_who_came_after():
+    """What memory had no room for may still be in flight."""
+    penalties = Penalties(most_users=4)
+    attempt = penalties.begin(*ALICE, 0.0)
+    spray(penalties, 4)
+    guess(penalties, ALICE, 5)
+    penalties.whole.neither(attempt, 0.0)
+    assert penalties.refuses(*ALICE, 0.0)
+
+
+def test_a_login_leaves_its_user_alone():
+    penalties = Penalties()
+    for _ in range(100):
+        penalties.right(*ALICE, 0.0)
+    assert len(penalties) == 1
+
+
+def test_the_first_penalty_may_be_another():
+    penalties = Penalties(first=7.0)
+    guess(penalties, ALICE, 5)
+    assert penalties.refuses(*ALICE, 6.9)
+    assert not penalties.refuses(*ALICE, 7.0)
+
+
+def test_where_the_source_is_not_known_nothing_is_counted():
+    penalties = _core.Penalties()
+    assert penalties.begin(credentials("alice"), "siphub.net", None, 0.0, None) is None
+    assert len(penalties) == 0
