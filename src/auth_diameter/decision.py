@@ -12,7 +12,19 @@ from typing import Final, NamedTuple, TypeAlias
 
 from auth_diameter._core import Decision, SipRequest
 
-__all__ = ["PROXY", "REASONS", "RULINGS", "UAS", "Cause", "Decision", "Headers", "Role", "Ruling", "refuse"]
+__all__ = [
+    "FIELD_CODES",
+    "PROXY",
+    "REASONS",
+    "RULINGS",
+    "UAS",
+    "Cause",
+    "Decision",
+    "Headers",
+    "Role",
+    "Ruling",
+    "refuse",
+]
 
 Headers: TypeAlias = Sequence[tuple[str, str]]
 
@@ -82,7 +94,6 @@ RULINGS: Final = {
     Cause.PENALIZED: _FORBIDDEN,
     Cause.NOT_MEMBER: Ruling(None, -1),
     Cause.NOT_AUTHORIZED: Ruling(None, -4, -4),
-    # A group check returns -2 or -3 if the fault is in To or From.
     Cause.MALFORMED_REQUEST: Ruling(400, 0, -5),
     Cause.MALFORMED_CREDENTIALS: _MALFORMED,
     Cause.MALFORMED_QOP: _MALFORMED,
@@ -97,8 +108,12 @@ RULINGS: Final = {
     Cause.OVERLOADED: _UNAVAILABLE,
 }
 
+# Return code of a group check whose fault is in one of these header fields; otherwise it is `group_code`.
+FIELD_CODES: Final = {"To": -2, "From": -3}
+
 # RFC 3261, 21
 REASONS: Final = {
+    200: "OK",
     400: "Bad Request",
     401: "Unauthorized",
     403: "Forbidden",

@@ -780,6 +780,12 @@ def test_step_9_as_the_c_module_says_it(proxy):
     assert "Retry-After" not in headers
 
 
+@BOTH
+def test_step_9_an_answer_that_is_unusable_is_no_silence(proxy):
+    decision = AUTHORIZER.fail(authorize(build_request(), proxy=proxy), Cause.DISC_UNUSABLE, 0.0)
+    assert "Retry-After" not in refused(decision, 500, Cause.DISC_UNUSABLE, -5)
+
+
 @pytest.mark.parametrize(("seconds", "value"), [(30, "30"), (0, None)])
 def test_step_9_retry_after_is_a_setting(seconds, value):
     authorizer = Authorizer(Config(retry_after=seconds))

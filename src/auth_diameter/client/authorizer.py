@@ -36,7 +36,17 @@ from auth_diameter._core import (
 from auth_diameter.client.nonce_watch import NonceWatch
 from auth_diameter.client.pseudovars import check_text, compile_template
 from auth_diameter.config import Config
-from auth_diameter.decision import PROXY, REASONS, RULINGS, UAS, UNAVAILABLE, Cause, Decision, Headers, refuse
+from auth_diameter.decision import (
+    FIELD_CODES,
+    PROXY,
+    RULINGS,
+    UAS,
+    UNAVAILABLE,
+    Cause,
+    Decision,
+    Headers,
+    refuse,
+)
 
 __all__ = ["Authorizer", "Request", "malformed"]
 
@@ -46,18 +56,20 @@ _NONE: list[Question] = []  # shared, since `released` mostly has nothing to ret
 
 _MALFORMED: dict[str | None, Cause] = {"qop": Cause.MALFORMED_QOP, "response": Cause.MALFORMED_RESPONSE}
 
-# Members of enums as module globals: in Python 3.11 the lookup on the class is slow.
+# Members of enums, and their rulings, as module globals: in Python 3.11 the lookup on the class is slow.
 _AUTHORIZED, _CHALLENGED = Cause.AUTHORIZED, Cause.CHALLENGED
+_AUTHORIZED_CODE = RULINGS[Cause.AUTHORIZED].return_code
+_BYPASSED = Decision(RULINGS[Cause.BYPASSED].return_code, Cause.BYPASSED)
 _CHALLENGE = Verdict.CHALLENGE
 
 # These count as a wrong password, unless DISC refused another part of the credentials.
 _GUESSES = frozenset({Cause.RECHALLENGED, Cause.FORBIDDEN, Cause.UNKNOWN_ALGORITHM, Cause.UNKNOWN_QOP})
 
-# Which header field names the user of a group check, and the return code when that field is missing.
-_PARTS: dict[str, tuple[Literal["request", "from", "to"], int]] = {
-    "request-uri": ("request", -5),
-    "to": ("to", -2),
-    "from": ("from", -3),
+# The place of the user of a group check: what `SipRequest.uri` calls it, and its header field, if it is one.
+_PARTS: dict[str, tuple[Literal["request", "from", "to"], str | None]] = {
+    "request-uri": ("request", None),
+    "to": ("to", "To"),
+    "from": ("from", "From"),
 }
 
 
@@ -139,7 +151,7 @@ class Authorizer:
             except ParseError as error:
                 return malformed(error)
         if request.is_ack_or_cancel:
-            return Decision(1, Cause.BYPASSED)
+            return _BYPASSED
         host = request.identity_host
         used = expand(request)
         if used == "":
@@ -192,8 +204,7 @@ class Authorizer:
             try:
                 request = self.read(request)
             except ParseError as error:
-                code = {"To": -2, "From": -3}.get(error.header or "", -5)
-                return Decision(code, Cause.MALFORMED_REQUEST)
+                return _decide_group(Cause.MALFORMED_REQUEST, field=error.header)
         if source == "credentials":
             credentials, username = request.authorized, request.authorized_username
             if credentials is None or username is None:
@@ -201,10 +212,10 @@ class Authorizer:
             user = username.partition("@")[0]
             domain: str | None = credentials.realm
         else:
-            part, code = _PARTS[source]
+            part, field = _PARTS[source]
             uri = request.uri(part)
             if uri is None:
-                return Decision(code, Cause.NO_IDENTITY)
+                return _decide_group(Cause.NO_IDENTITY, field=field)
             user, domain = uri.account or "", uri.host
         realm = request.request_host
         if not user or realm is None or (self.use_domain and not domain):
@@ -235,7 +246,7 @@ class Authorizer:
         headers = _authentication_info(question, answer) if answer.response_auth or answer.nextnonce else ()
         if username is None:
             username = credentials.username
-        return Decision(1, _AUTHORIZED, None, None, username, question.realm, headers)
+        return Decision(_AUTHORIZED_CODE, _AUTHORIZED, None, None, username, question.realm, headers)
 
     def _conclude_refusal(self, question: Question, answer: Answer, now: float) -> Decision:
         """The decision on a request that is not let in: a challenge or a refusal."""
@@ -282,17 +293,17 @@ class Authorizer:
             self._penalties = Penalties()
 
     def fail(self, question: Question, cause: Cause, now: float) -> Decision:
-        """The decision on a question without an answer: 503 with Retry-After, or -1 for a group check.
+        """The decision on a question without a usable answer, mostly 503 with Retry-After.
 
         Args:
             question: the question.
-            cause: why there is no answer. PENALIZED, for a held question that `is_refused`, makes a 403.
+            cause: why there is no answer; PENALIZED for a held question that `is_refused`.
             now: seconds, monotonic.
         """
         if question.is_group_check:
             return _decide_group(cause, question)
         self._end_attempt(question, False, now)
-        if cause is Cause.PENALIZED:
+        if RULINGS[cause].status != UNAVAILABLE:
             return _refuse(question, cause)
         return _refuse(question, cause, self._unavailable_status, self._unavailable_headers)
 
@@ -376,12 +387,15 @@ def _refuse(question: Question, cause: Cause, status: int | None = None, headers
     return refuse(question.request, cause, status, headers, question.realm, username)
 
 
-def _decide_group(cause: Cause, question: Question | None = None) -> Decision:
-    """The decision of a group check, which never makes a SIP reply."""
-    return Decision(RULINGS[cause].group_code, cause, username=question and question.user_name)
+def _decide_group(cause: Cause, question: Question | None = None, field: str | None = None) -> Decision:
+    """The decision of a group check, which never makes a SIP reply; `field` is the header field at fault."""
+    code = FIELD_CODES.get(field or "", RULINGS[cause].group_code)
+    return Decision(code, cause, username=question and question.user_name)
 
 
 def malformed(error: ParseError) -> Decision:
     """The decision on bytes that are no SIP request: a 400 if a reply can be addressed."""
-    reply = error.request.reply(400, REASONS[400]) if error.request is not None else b""
-    return Decision(0, Cause.MALFORMED_REQUEST, 400, reply or None)
+    if error.request is not None:
+        return refuse(error.request, Cause.MALFORMED_REQUEST)
+    ruling = RULINGS[Cause.MALFORMED_REQUEST]
+    return Decision(ruling.return_code, Cause.MALFORMED_REQUEST, ruling.status)

@@ -60,6 +60,7 @@ _MOST_ROUTES = 10_000  # at a time, with some 10 KiB each besides the request; t
 _MOST_BYTES = 16 << 20  # limit on the bytes of their requests
 _MOST_READS = 64  # in one turn of the loop, of 64 datagrams each
 _LATER = (("Retry-After", "2"),)
+_OK = REASONS[200]
 _AMPLIFICATION = 2  # limit on the bytes of a reply, in times those of its request
 _ONE_CHALLENGE = 512  # bytes that a reply with a single challenge may always have
 _TOO_SHORT = "Request Too Short For Its Reply"
@@ -277,12 +278,12 @@ class Host:
 
     def _let_in(self, request: SipRequest, decision: Decision) -> bytes:
         if not request.is_register:
-            return request.reply(200, "OK", decision.headers)
+            return request.reply(200, _OK, decision.headers)
         try:
             contacts = request.contact_headers()
         except ParseError:
             return request.reply(400, REASONS[400])
-        return request.reply(200, "OK", [*decision.headers, *contacts] if decision.headers else contacts)
+        return request.reply(200, _OK, [*decision.headers, *contacts] if decision.headers else contacts)
 
     async def _run(self, route: Route, request: SipRequest) -> None:
         most = 0
