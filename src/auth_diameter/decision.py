@@ -24,6 +24,7 @@ __all__ = [
     "Role",
     "Ruling",
     "refuse",
+    "retry_after",
 ]
 
 Headers: TypeAlias = Sequence[tuple[str, str]]
@@ -140,6 +141,11 @@ class Role(NamedTuple):
 
 UAS: Final = Role(401, "WWW-Authenticate", "Authentication-Info")
 PROXY: Final = Role(407, "Proxy-Authenticate", "Proxy-Authentication-Info")
+
+
+def retry_after(seconds: int) -> Headers:
+    """The Retry-After header field of a 503 (RFC 3261, 20.33); none for 0 seconds."""
+    return (("Retry-After", str(seconds)),) if seconds else ()
 
 
 def refuse(

@@ -85,6 +85,19 @@ def test_the_end_does_not_wait_for_ever_and_leaves_nobody_without_a_reply(
         assert (reply.status, reply.header("Retry-After")) == (503, "2")
 
 
+@pytest.mark.parametrize(("seconds", "value"), [(7, "7"), (0, None)])
+def test_retry_after_of_the_host_is_that_of_the_configuration(run, seconds, value):
+    async def scenario(host, phone):
+        host._draining = True
+        phone.send(phone.request())
+        reply = await phone.receive()
+        host._draining = False  # it is closed as usual
+        return reply
+
+    reply = run(scenario, retry_after=seconds)
+    assert (reply.status, reply.header("Retry-After")) == (503, value)
+
+
 def test_closing_twice_is_closing_once(run):
     async def scenario(host, phone):
         await host.aclose()

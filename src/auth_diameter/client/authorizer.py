@@ -46,6 +46,7 @@ from auth_diameter.decision import (
     Decision,
     Headers,
     refuse,
+    retry_after,
 )
 
 __all__ = ["Authorizer", "Request", "malformed"]
@@ -97,8 +98,8 @@ class Authorizer:
         self._watch = NonceWatch() if len(config.addresses()) > 1 else None
         self._unavailable_status = config.unavailable_status
         self._unavailable_headers: Headers = ()
-        if config.retry_after and config.unavailable_status == UNAVAILABLE:
-            self._unavailable_headers = (("Retry-After", str(config.retry_after)),)
+        if config.unavailable_status == UNAVAILABLE:
+            self._unavailable_headers = retry_after(config.retry_after)
 
     def read(self, data: bytes | bytearray | memoryview, source: Sequence[Any] | None = None) -> SipRequest:
         """Parses a request, within the configured limits.

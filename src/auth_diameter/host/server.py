@@ -33,7 +33,7 @@ from auth_diameter._core import (
 )
 from auth_diameter.client.aio import AsyncAuthDiameter
 from auth_diameter.client.pseudovars import DEFAULT_REALM
-from auth_diameter.decision import PROXY, REASONS, UAS, Cause, Decision, refuse
+from auth_diameter.decision import PROXY, REASONS, UAS, UNAVAILABLE, Cause, Decision, refuse, retry_after
 from auth_diameter.host.bind import bind
 from auth_diameter.host.route import Route
 from auth_diameter.host.turns import Turns
@@ -59,7 +59,6 @@ _TROUBLES = frozenset(
 _MOST_ROUTES = 10_000  # at a time, with some 10 KiB each besides the request; the next request gets a 503
 _MOST_BYTES = 16 << 20  # limit on the bytes of their requests
 _MOST_READS = 64  # in one turn of the loop, of 64 datagrams each
-_LATER = (("Retry-After", "2"),)
 _OK = REASONS[200]
 _AMPLIFICATION = 2  # limit on the bytes of a reply, in times those of its request
 _ONE_CHALLENGE = 512  # bytes that a reply with a single challenge may always have
@@ -117,6 +116,7 @@ class Host:
         self._replies: list[Datagram] = []  # to be sent in this turn of the loop
         self._auth = auth
         self._authorizer = auth.authorizer()
+        self._retry_after = retry_after(auth.config.retry_after)
         self._route = route
         self._realm = realm
         self._tasks: set[asyncio.Task[None]] = set()
@@ -237,7 +237,7 @@ class Host:
     def _judge(self, request: SipRequest, now: float, full: bool) -> None:
         if self._draining or (self._route is not None and not self._has_room()):
             self.refused += 1
-            self._answer(request, request.reply(503, REASONS[503], _LATER))
+            self._answer(request, self._unavailable(request))
             return
         if self._route is not None:
             self._taken += 1
@@ -267,6 +267,10 @@ class Host:
             and len(self._tasks) < _MOST_ROUTES
             and self._pending_size <= _MOST_BYTES
         )
+
+    def _unavailable(self, request: SipRequest) -> bytes:
+        """The 503 of the host itself, which is busy or about to close."""
+        return request.reply(UNAVAILABLE, REASONS[UNAVAILABLE], self._retry_after)
 
     def _conclude(self, request: SipRequest, decision: Decision) -> None:
         """Ends the default route: a 200 for a request that is let through, else the reply of the decision."""
@@ -384,7 +388,7 @@ class Host:
     async def aclose(self) -> None:
         """Serves the queued datagrams, lets requests end for a second, and closes the socket.
 
-        Requests that come meanwhile get a 503 with Retry-After, and so do those that have not ended by then.
+        Requests that come meanwhile get a 503, and so do those that have not ended by then.
         """
         if self._draining:
             return
@@ -397,7 +401,7 @@ class Host:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._idle.wait(), _PATIENCE)
         for request in list(self._pending):
-            self._answer(request, request.reply(503, REASONS[503], _LATER))
+            self._answer(request, self._unavailable(request))
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
