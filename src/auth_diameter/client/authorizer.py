@@ -14,12 +14,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 from auth_diameter._core import (
     Answer,
     Challenge,
-    ConfigError,
     Credentials,
     ParseError,
     Part,
@@ -28,16 +27,15 @@ from auth_diameter._core import (
     SipRequest,
     Verdict,
     authentication,
-    group_check,
     lets_in,
     question_room,
     quote,
 )
+from auth_diameter.client import group_check
 from auth_diameter.client.nonce_watch import NonceWatch
-from auth_diameter.client.pseudovars import check_text, compile_template
+from auth_diameter.client.pseudovars import compile_template
 from auth_diameter.config import Config
 from auth_diameter.decision import (
-    FIELD_CODES,
     PROXY,
     RULINGS,
     UAS,
@@ -65,13 +63,6 @@ _CHALLENGE = Verdict.CHALLENGE
 
 # These count as a wrong password, unless DISC refused another part of the credentials.
 _GUESSES = frozenset({Cause.RECHALLENGED, Cause.FORBIDDEN, Cause.UNKNOWN_ALGORITHM, Cause.UNKNOWN_QOP})
-
-# The place of the user of a group check: what `SipRequest.uri` calls it, and its header field, if it is one.
-_PARTS: dict[str, tuple[Literal["request", "from", "to"], str | None]] = {
-    "request-uri": ("request", None),
-    "to": ("to", "To"),
-    "from": ("from", "From"),
-}
 
 
 class Authorizer:
@@ -180,8 +171,7 @@ class Authorizer:
     def is_user_in(self, request: Request, who: str, group: str) -> Question | Decision:
         """``diameter_is_user_in(who, group)``: checks whether a user is in a group; never makes a SIP reply.
 
-        Return codes: 1 the user is a member; -1 the user is not a member, or DISC failed; -2 To, -3 From is
-        missing or malformed; -4 the request has no authorized credentials; -5 the URI names no user.
+        See `group_check` for the return codes.
 
         Args:
             request: the request, parsed or as bytes.
@@ -194,36 +184,16 @@ class Authorizer:
         Raises:
             ConfigError: `who` is not one of these, or `group` is empty.
         """
-        check_text("who", who)
-        check_text("group", group)
-        source = who.lower()
-        if source not in _PARTS and source != "credentials":
-            raise ConfigError(f"who {who!r}: expected Request-URI, To, From or Credentials")
-        if not group:
-            raise ConfigError("group: expected a name")
+        source = group_check.source_of(who, group)
         if type(request) is not SipRequest:
             try:
                 request = self.read(request)
             except ParseError as error:
-                return _decide_group(Cause.MALFORMED_REQUEST, field=error.header)
-        if source == "credentials":
-            credentials, username = request.authorized, request.authorized_username
-            if credentials is None or username is None:
-                return _decide_group(Cause.NOT_AUTHORIZED)
-            user = username.partition("@")[0]
-            domain: str | None = credentials.realm
-        else:
-            part, field = _PARTS[source]
-            uri = request.uri(part)
-            if uri is None:
-                return _decide_group(Cause.NO_IDENTITY, field=field)
-            user, domain = uri.account or "", uri.host
-        realm = request.request_host
-        if not user or realm is None or (self.use_domain and not domain):
-            return _decide_group(Cause.NO_IDENTITY)
-        name = f"{user}@{domain}" if self.use_domain else user
-        question = group_check(request, realm, name, group)
-        return question if question_room(question) <= self._max_question else _decide_group(Cause.TOO_LARGE)
+                return group_check.malformed(error)
+        outcome = group_check.ask(request, source, group, use_domain=self.use_domain)
+        if type(outcome) is Question and question_room(outcome) > self._max_question:
+            return group_check.decide(Cause.TOO_LARGE)
+        return outcome
 
     # ------------------------------------------------------------------ how questions end
 
@@ -233,7 +203,7 @@ class Authorizer:
             return self._conclude_refusal(question, answer, now)
         credentials = question.credentials
         if credentials is None:
-            return _decide_group(Cause.MEMBER, question)
+            return group_check.decide(Cause.MEMBER, question)
         username = None
         if answer.user_name is not None and credentials.userhash:
             username = answer.user_name.decode("utf-8", "surrogateescape")
@@ -253,7 +223,7 @@ class Authorizer:
         """The decision on a request that is not let in: a challenge or a refusal."""
         cause = why_refused(question, answer)
         if question.is_group_check:
-            return _decide_group(cause, question)
+            return group_check.decide(cause, question)
         if question.attempt is not None:
             self._end_attempt(question, cause in _GUESSES and answer.refused is None, now)
         if cause is not _CHALLENGED and cause is not Cause.RECHALLENGED:
@@ -302,7 +272,7 @@ class Authorizer:
             now: seconds, monotonic.
         """
         if question.is_group_check:
-            return _decide_group(cause, question)
+            return group_check.decide(cause, question)
         self._end_attempt(question, False, now)
         if RULINGS[cause].status != UNAVAILABLE:
             return _refuse(question, cause)
@@ -386,12 +356,6 @@ def _refuse(question: Question, cause: Cause, status: int | None = None, headers
     credentials = question.credentials
     username = credentials.username if credentials is not None else None
     return refuse(question.request, cause, status, headers, question.realm, username)
-
-
-def _decide_group(cause: Cause, question: Question | None = None, field: str | None = None) -> Decision:
-    """The decision of a group check, which never makes a SIP reply; `field` is the header field at fault."""
-    code = FIELD_CODES.get(field or "", RULINGS[cause].group_code)
-    return Decision(code, cause, username=question and question.user_name)
 
 
 def malformed(error: ParseError) -> Decision:
