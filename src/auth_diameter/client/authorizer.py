@@ -34,6 +34,7 @@ from auth_diameter._core import (
 from auth_diameter.client import group_check
 from auth_diameter.client.nonce_watch import NonceWatch
 from auth_diameter.client.pseudovars import compile_template
+from auth_diameter.client.realm import domain_of_user
 from auth_diameter.config import Config
 from auth_diameter.decision import (
     PROXY,
@@ -114,7 +115,7 @@ class Authorizer:
 
         Args:
             request: the request, parsed or as bytes.
-            realm: text that may contain pseudo-variables; an empty one means the domain of the user.
+            realm: text that may contain pseudo-variables; see `realm` for an empty one.
             now: seconds, monotonic.
 
         Returns:
@@ -128,7 +129,7 @@ class Authorizer:
     def proxy_authorize(self, request: Request, realm: str, now: float) -> Question | Decision:
         """``diameter_proxy_authorize(realm)``: authenticates by Proxy-Authorization; a challenge is a 407.
 
-        An empty `realm` means the domain of From. All else is as in `www_authorize`.
+        All else is as in `www_authorize`.
 
         Raises:
             ConfigError: `realm` has an unknown pseudo-variable.
@@ -144,13 +145,12 @@ class Authorizer:
                 return malformed(error)
         if request.is_ack_or_cancel:
             return _BYPASSED
-        host = request.identity_host
         used = expand(request)
         if used == "":
-            used = request.from_host if proxy else host
+            used = domain_of_user(request, proxy=proxy)
         # Unless the realm comes from it, From may be a URI without a host, such as tel: or urn:. To of a
         # REGISTER is a SIP or SIPS URI (RFC 3261, 10.2) and must have a host.
-        if not used or (not host and (request.is_register or request.from_uri is None)):
+        if not used or (not request.identity_host and (request.is_register or request.from_uri is None)):
             return refuse(request, Cause.NO_IDENTITY)
         try:
             credentials = request.credentials(used, proxy)

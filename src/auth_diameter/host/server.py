@@ -32,7 +32,7 @@ from auth_diameter._core import (
     Transactions,
 )
 from auth_diameter.client.aio import AsyncAuthDiameter
-from auth_diameter.client.pseudovars import DEFAULT_REALM
+from auth_diameter.client.realm import DEFAULT_REALM
 from auth_diameter.decision import PROXY, REASONS, UAS, UNAVAILABLE, Cause, Decision, refuse, retry_after
 from auth_diameter.host.bind import bind
 from auth_diameter.host.route import Route
