@@ -26,7 +26,7 @@ import auth_diameter as ad
 from auth_diameter._core import AnswerStream
 from auth_diameter.cli import main
 from auth_diameter.client import pseudovars
-from auth_diameter.host import server
+from auth_diameter.host import limits
 from auth_diameter.lab import demo
 from auth_diameter.lab.uac import authorization, make_request, parse_reply
 from auth_diameter.logs import Formatter
@@ -474,8 +474,8 @@ def test_limits_are_those_of_the_program(limit):
 def test_limits_of_a_reply_are_those_of_the_host():
     values = {row[0]: row[1] for row in table("limit")}
     assert values["bytes of a reply of `serve` to strangers"] == "twice those of the request"
-    assert server._AMPLIFICATION == 2
-    assert values["and of one with a single challenge"] == f"`{server._ONE_CHALLENGE}`"
+    assert limits.AMPLIFICATION == 2
+    assert values["and of one with a single challenge"] == f"`{limits.ONE_CHALLENGE}`"
     assert len(values) == len(LIMITS) + 2
 
 
