@@ -371,10 +371,10 @@ def test_refusals_are_logged_as_shown():
     log.propagate = False
     log.addHandler(handler)
     refused = Refusals(log)
-    refused.note(ACCOUNT, "192.0.2.1", "FORBIDDEN", False, 0.0)
+    refused.note(ACCOUNT, "192.0.2.1", "FORBIDDEN", 0.0, proven=False)
     refused = Refusals(log)
     for number in range(43):
-        refused.note(ACCOUNT, "192.0.2.1", "WRONG_DIGEST", True, number / 42, "10.0.0.5")
+        refused.note(ACCOUNT, "192.0.2.1", "WRONG_DIGEST", number / 42, "10.0.0.5", proven=True)
     log.removeHandler(handler)
     first, _, last = (line.partition("INFO ")[2] for line in text.getvalue().splitlines())
     assert [line.partition("INFO ")[2] for line in shown.splitlines()] == [first, last]

@@ -225,7 +225,7 @@ class Authorizer:
         if question.is_group_check:
             return group_check.decide(cause, question)
         if question.attempt is not None:
-            self._end_attempt(question, cause in _GUESSES and answer.refused is None, now)
+            self._end_attempt(question, now, wrong=cause in _GUESSES and answer.refused is None)
         if cause is not _CHALLENGED and cause is not Cause.RECHALLENGED:
             return _refuse(question, cause)
         if self._watch is not None:
@@ -235,7 +235,7 @@ class Authorizer:
         values = [value.decode("utf-8", "surrogateescape") for value in answer.challenges]
         return _refuse(question, cause, role.status, tuple([(role.challenge, value) for value in values]))
 
-    def _end_attempt(self, question: Question, wrong: bool, now: float) -> None:
+    def _end_attempt(self, question: Question, now: float, *, wrong: bool) -> None:
         """Counts the verdict on credentials, or that there was none, for their user and source."""
         attempt = question.attempt
         if attempt is not None and self._penalties is not None:
@@ -273,7 +273,8 @@ class Authorizer:
         """
         if question.is_group_check:
             return group_check.decide(cause, question)
-        self._end_attempt(question, False, now)
+        if question.attempt is not None:
+            self._end_attempt(question, now, wrong=False)
         if RULINGS[cause].status != UNAVAILABLE:
             return _refuse(question, cause)
         return _refuse(question, cause, self._unavailable_status, self._unavailable_headers)

@@ -323,7 +323,7 @@ class Host:
         # proven=False: the source of a datagram can be forged.
         source = request.source[0] if request.source is not None else ""
         account = account_of(decision.username, decision.realm)
-        self._refusals.note(account, source, cause.name, False, self._loop.time())
+        self._refusals.note(account, source, cause.name, self._loop.time(), proven=False)
 
     # ------------------------------------------------------------------ replies
 
