@@ -2,7 +2,7 @@
 
 Each function takes a request. It returns a decision, or the question that DISC must answer first::
 
-    request ──► www_authorize ─┬─► Decision                                  ACK, 400
+    request ──► www_authorize ─┬─► Decision                                  let through or refused at once
                                └─► Question ──► DISC ──► Answer ──► conclude ──► Decision
                                                   └────► nothing ──► fail ─────► Decision
 

@@ -201,21 +201,6 @@ class Pool:
 
     # ------------------------------------------------------------------ connections
 
-    def _refuse_waiting(self, now: float) -> None:
-        """Ends the questions that wait, if no peer is left that could take them."""
-        if self.waiting:
-            self._table.retry(now)
-            self._waiting.fill_all(now)
-        if not self.waiting or self._table.worth_waiting(len(self.waiting), now):
-            return
-        cause = self._table.why_not()
-        self.counts.refused_down += len(self.waiting)
-        self._finish(self.waiting, cause)
-        self.waiting.clear()
-
-    def _finish(self, questions: Iterable[Question], cause: Cause) -> None:
-        self.events.extend(Finished(question, cause) for question in questions)
-
     def opened(self, peer: Peer, transport: Any, now: float) -> Connection:
         """Adds a connection that the driver has opened, with `transport` as the driver's own object."""
         self.counts.connects += 1
@@ -260,6 +245,21 @@ class Pool:
         self._table.be_due(now)
         self._refuse_waiting(now)
         self._waiting.open_needed(now)
+
+    def _refuse_waiting(self, now: float) -> None:
+        """Ends the questions that wait, if no peer is left that could take them."""
+        if self.waiting:
+            self._table.retry(now)
+            self._waiting.fill_all(now)
+        if not self.waiting or self._table.worth_waiting(len(self.waiting), now):
+            return
+        cause = self._table.why_not()
+        self.counts.refused_down += len(self.waiting)
+        self._finish(self.waiting, cause)
+        self.waiting.clear()
+
+    def _finish(self, questions: Iterable[Question], cause: Cause) -> None:
+        self.events.extend(Finished(question, cause) for question in questions)
 
     def pause(self, connection: Connection) -> None:
         """Stops writing questions to a connection on which the driver cannot send, until `resume`."""

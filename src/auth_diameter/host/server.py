@@ -212,6 +212,7 @@ class Host:
             self._loop.add_reader(self._socket.fileno(), self._reader)
 
     def _handle(self, datagram: Datagram, now: float, full: bool) -> None:
+        """Serves one datagram; `full`: whether DISC is overloaded."""
         try:
             request = self._authorizer.read(*datagram)
         except ParseError as error:
@@ -237,6 +238,7 @@ class Host:
             self._answer(request, request.reply(500, REASONS[500]))
 
     def _judge(self, request: SipRequest, now: float, full: bool) -> None:
+        """Begins the route of a new request, or refuses it with 503."""
         if self._draining or (self._route is not None and not self._has_room()):
             self.refused += 1
             self._answer(request, self._unavailable(request))
@@ -293,6 +295,7 @@ class Host:
         return request.reply(200, _OK, [*decision.headers, *contacts] if decision.headers else contacts)
 
     async def _run(self, route: Route, request: SipRequest) -> None:
+        """Runs a route script for a request, and sends the reply."""
         most = 0
         try:
             result = await route(request, self._auth)
