@@ -53,7 +53,7 @@ thread)
     else
         preload=$(library libtsan.so)
     fi
-    tests=(tests/client/test_sync.py tests/test_api.py tests/_core/net/test_sockets.py tests/_core/digest/test_compute.py
+    tests=(tests/client/test_sync*.py tests/test_api.py tests/_core/net/test_sockets.py tests/_core/digest/test_compute.py
         "tests/faults/test_rows.py::test_row[threads-256]")
     run=(setarch --addr-no-randomize)   # its shadow memory has fixed places
     ;;

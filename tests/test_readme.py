@@ -26,7 +26,7 @@ import auth_diameter as ad
 from auth_diameter._core import AnswerStream
 from auth_diameter.cli import main
 from auth_diameter.client import pseudovars
-from auth_diameter.host import server
+from auth_diameter.host import limits
 from auth_diameter.lab import demo
 from auth_diameter.lab.uac import authorization, make_request, parse_reply
 from auth_diameter.logs import Formatter
@@ -371,10 +371,10 @@ def test_refusals_are_logged_as_shown():
     log.propagate = False
     log.addHandler(handler)
     refused = Refusals(log)
-    refused.note(ACCOUNT, "192.0.2.1", "FORBIDDEN", False, 0.0)
+    refused.note(ACCOUNT, "192.0.2.1", "FORBIDDEN", 0.0, proven=False)
     refused = Refusals(log)
     for number in range(43):
-        refused.note(ACCOUNT, "192.0.2.1", "WRONG_DIGEST", True, number / 42, "10.0.0.5")
+        refused.note(ACCOUNT, "192.0.2.1", "WRONG_DIGEST", number / 42, "10.0.0.5", proven=True)
     log.removeHandler(handler)
     first, _, last = (line.partition("INFO ")[2] for line in text.getvalue().splitlines())
     assert [line.partition("INFO ")[2] for line in shown.splitlines()] == [first, last]
@@ -474,8 +474,8 @@ def test_limits_are_those_of_the_program(limit):
 def test_limits_of_a_reply_are_those_of_the_host():
     values = {row[0]: row[1] for row in table("limit")}
     assert values["bytes of a reply of `serve` to strangers"] == "twice those of the request"
-    assert server._AMPLIFICATION == 2
-    assert values["and of one with a single challenge"] == f"`{server._ONE_CHALLENGE}`"
+    assert limits.AMPLIFICATION == 2
+    assert values["and of one with a single challenge"] == f"`{limits.ONE_CHALLENGE}`"
     assert len(values) == len(LIMITS) + 2
 
 

@@ -41,8 +41,8 @@ def refusals(log):
 
 
 def test_a_line_says_who_from_where_and_why(refusals, text):
-    refusals.note(ALICE, HERE, "FORBIDDEN", False, 0.0)
-    refusals.note(ALICE, "2001:db8::1", "WRONG_DIGEST", True, 0.0, "10.0.0.5")
+    refusals.note(ALICE, HERE, "FORBIDDEN", 0.0, proven=False)
+    refusals.note(ALICE, "2001:db8::1", "WRONG_DIGEST", 0.0, "10.0.0.5", proven=True)
     assert text.getvalue().splitlines() == [
         f"INFO refused user='{ALICE}' source={HERE} cause=FORBIDDEN proven=no",
         f"INFO refused user='{ALICE}' source=2001:db8::1 server=10.0.0.5 cause=WRONG_DIGEST proven=yes",
@@ -51,12 +51,12 @@ def test_a_line_says_who_from_where_and_why(refusals, text):
 
 def test_the_sip_server_is_never_the_source(refusals, text):
     """Kamailio's C module tells no source: nobody is there to be banned, least of all Kamailio."""
-    refusals.note(ALICE, "", "WRONG_DIGEST", True, 0.0, "10.0.0.5")
+    refusals.note(ALICE, "", "WRONG_DIGEST", 0.0, "10.0.0.5", proven=True)
     assert " source=- server=10.0.0.5 cause=WRONG_DIGEST proven=no\n" in text.getvalue()
 
 
 def test_credentials_without_a_name(refusals, text):
-    refusals.note("", HERE, "MALFORMED_CREDENTIALS", False, 0.0)
+    refusals.note("", HERE, "MALFORMED_CREDENTIALS", 0.0, proven=False)
     assert text.getvalue() == f"INFO refused user=- source={HERE} cause=MALFORMED_CREDENTIALS proven=no\n"
 
 
@@ -73,7 +73,7 @@ def test_credentials_without_a_name(refusals, text):
 )
 def test_only_an_address_can_be_proven(refusals, text, source, written):
     """Calling-Station-Id is text of the SIP server's choice."""
-    refusals.note(ALICE, source, "WRONG_DIGEST", True, 0.0)
+    refusals.note(ALICE, source, "WRONG_DIGEST", 0.0, proven=True)
     proven = "no" if written.startswith("'") else "yes"
     assert f" source={written} cause=WRONG_DIGEST proven={proven}\n" in text.getvalue()
 
@@ -95,7 +95,7 @@ def test_only_an_address_can_be_proven(refusals, text, source, written):
     ],
 )
 def test_a_name_is_one_word_whatever_it_holds(refusals, text, user, written):
-    refusals.note(user, HERE, "FORBIDDEN", False, 0.0)
+    refusals.note(user, HERE, "FORBIDDEN", 0.0, proven=False)
     assert text.getvalue() == f"INFO refused user='{written}' source={HERE} cause=FORBIDDEN proven=no\n"
 
 
@@ -115,7 +115,7 @@ def test_an_account_is_the_name_with_a_domain(username, realm, account):
 
 def test_the_fields_are_on_the_record_for_other_formats(caplog):
     with caplog.at_level(logging.INFO):
-        Refusals(logging.getLogger("auth_diameter.test")).note("a b", HERE, "FORBIDDEN", True, 0.0)
+        Refusals(logging.getLogger("auth_diameter.test")).note("a b", HERE, "FORBIDDEN", 0.0, proven=True)
     assert caplog.records[0].refusal == {
         "user": r"a\x20b",
         "source": HERE,
@@ -143,50 +143,50 @@ def counted(text):
 
 def test_a_user_and_source_have_one_line_a_second_which_counts_the_others(refusals, text):
     for tick in range(30):
-        refusals.note(ALICE, HERE, "FORBIDDEN", False, tick / 10)
+        refusals.note(ALICE, HERE, "FORBIDDEN", tick / 10, proven=False)
     assert [line[6] for line in (LINE.fullmatch(line) for line in text.getvalue().splitlines())] == [
         None,
         "9",
         "9",
     ]
-    refusals.note("bob@siphub.net", HERE, "FORBIDDEN", False, 2.95)
-    refusals.note(ALICE, "192.0.2.2", "FORBIDDEN", False, 2.95)
+    refusals.note("bob@siphub.net", HERE, "FORBIDDEN", 2.95, proven=False)
+    refusals.note(ALICE, "192.0.2.2", "FORBIDDEN", 2.95, proven=False)
     assert text.getvalue().count("\n") == 5
 
 
 def test_a_quiet_pair_starts_afresh_and_a_clock_may_go_back(refusals, text):
     for now in (100.0, 160.0, 30.0):
-        refusals.note(ALICE, HERE, "FORBIDDEN", False, now)
+        refusals.note(ALICE, HERE, "FORBIDDEN", now, proven=False)
     assert text.getvalue().count("\n") == 3
 
 
 def test_a_source_that_tries_many_names_has_five_lines_a_second(refusals, text):
     for number in range(300):
-        refusals.note(f"{number}@siphub.net", HERE, "FORBIDDEN", False, number / 100)
-    refusals.note(ALICE, "192.0.2.2", "FORBIDDEN", False, 3.0)
+        refusals.note(f"{number}@siphub.net", HERE, "FORBIDDEN", number / 100, proven=False)
+    refusals.note(ALICE, "192.0.2.2", "FORBIDDEN", 3.0, proven=False)
     assert len(re.findall(f"source={HERE}", text.getvalue())) == 3 * 5
     assert counted(text) == 301
 
 
 def test_many_sources_have_ten_lines_a_second_and_none_is_lost(refusals, text):
     for number in range(3000):
-        refusals.note(ALICE, f"10.0.{number >> 8}.{number & 255}", "FORBIDDEN", False, number / 1000)
-    refusals.note(ALICE, HERE, "FORBIDDEN", False, 3.0)
+        refusals.note(ALICE, f"10.0.{number >> 8}.{number & 255}", "FORBIDDEN", number / 1000, proven=False)
+    refusals.note(ALICE, HERE, "FORBIDDEN", 3.0, proven=False)
     assert text.getvalue().count("\n") == 3 * 10 + 3 + 1
     assert counted(text) == 3001
 
 
 def test_forged_sources_do_not_crowd_out_proven_ones(refusals, text):
     for number in range(1000):
-        refusals.note(ALICE, f"10.0.{number >> 8}.{number & 255}", "WRONG_DIGEST", False, 0.5)
-    refusals.note(ALICE, HERE, "WRONG_DIGEST", True, 0.5)
+        refusals.note(ALICE, f"10.0.{number >> 8}.{number & 255}", "WRONG_DIGEST", 0.5, proven=False)
+    refusals.note(ALICE, HERE, "WRONG_DIGEST", 0.5, proven=True)
     assert text.getvalue().endswith(f"source={HERE} cause=WRONG_DIGEST proven=yes\n")
 
 
 def test_proven_ones_have_ten_lines_a_second_of_their_own(refusals, text):
     for proven in (False, True):
         for number in range(30):
-            refusals.note(ALICE, f"10.0.0.{number}", "WRONG_DIGEST", proven, 0.5)
+            refusals.note(ALICE, f"10.0.0.{number}", "WRONG_DIGEST", 0.5, proven=proven)
     assert text.getvalue().count("proven=no") == 10
     assert text.getvalue().count("proven=yes") == 10
 
@@ -195,7 +195,7 @@ def test_where_the_source_is_not_told_each_sip_server_has_its_lines(refusals, te
     """A flood by way of one does not hide who is refused by way of another."""
     for server in ("10.0.0.5", "10.0.0.6"):
         for number in range(30):
-            refusals.note(f"{number}@siphub.net", "", "WRONG_DIGEST", False, 0.5, server)
+            refusals.note(f"{number}@siphub.net", "", "WRONG_DIGEST", 0.5, server, proven=False)
     for server in ("10.0.0.5", "10.0.0.6"):
         assert text.getvalue().count(f"source=- server={server} ") == 5
 
@@ -205,8 +205,8 @@ def test_a_guesser_cannot_hide_his_guesses_behind_lines_that_have_nobody_banned(
     """Malformed credentials, which are refused before the nonce is looked at: as first, in every second."""
     for second in range(5):
         for name in names:
-            refusals.note(name, HERE, "MALFORMED_RESPONSE", False, second)
-        refusals.note(ALICE, HERE, "WRONG_DIGEST", True, second + 0.5)
+            refusals.note(name, HERE, "MALFORMED_RESPONSE", second, proven=False)
+        refusals.note(ALICE, HERE, "WRONG_DIGEST", second + 0.5, proven=True)
     assert text.getvalue().count("cause=WRONG_DIGEST proven=yes") == 5
 
 
@@ -217,9 +217,9 @@ def test_memory_is_bounded_and_what_is_forgotten_is_counted(refusals, text):
         for number in range(10):
             source = f"10.{second >> 8}.{second & 255}.{number}"
             for _ in range(2):
-                refusals.note("u" * 1000, source, "FORBIDDEN", False, second)
+                refusals.note("u" * 1000, source, "FORBIDDEN", second, proven=False)
                 refused += 1
     assert len(refusals._pairs) == 1024
-    refusals.note(ALICE, HERE, "FORBIDDEN", False, 300.0)
+    refusals.note(ALICE, HERE, "FORBIDDEN", 300.0, proven=False)
     assert counted(text) == refused + 1 - 1024  # of those that are remembered, and of one that made room
     assert max(map(len, text.getvalue().splitlines())) < 200

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from auth_diameter._core import ConfigError
 from auth_diameter.addresses import parse_peers
+from auth_diameter.decision import UNAVAILABLE
+
+DEFAULT_PORT: Final = 3000  # of DISC, as in OpenSER's module
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +27,7 @@ class Config:
     """Host of DISC: a name, an IPv4 or IPv6 address; several with commas, each with a port or
     without: ``"10.0.0.1,[2001:db8::1]:3001"``."""
 
-    diameter_client_port: int = 3000
+    diameter_client_port: int = DEFAULT_PORT
     """TCP port of DISC, 1 to 65535, for a host without a port."""
 
     use_domain: bool = False
@@ -56,11 +60,11 @@ class Config:
     others do not run into `timeout`. 128 questions (256 of threads) may wait however slow DISC is. None: no
     limit, for a DISC that is far away."""
 
-    unavailable_status: int = 503
+    unavailable_status: int = UNAVAILABLE
     """SIP status when DISC does not answer: 503, or 500, which the C module sends."""
 
     retry_after: int = 2
-    """Seconds in the Retry-After of that reply (RFC 3261, 20.33); 0: no such header."""
+    """Seconds in the Retry-After of a 503 (RFC 3261, 20.33); 0: no such header."""
 
     tell_source: bool = False
     """Whether DISC is told the address that a request came from, in a Calling-Station-Id AVP. Our

@@ -12,40 +12,53 @@ from typing import Final, NamedTuple, TypeAlias
 
 from auth_diameter._core import Decision, SipRequest
 
-__all__ = ["PROXY", "REASONS", "RULINGS", "UAS", "Cause", "Decision", "Headers", "Role", "Ruling", "refuse"]
+__all__ = [
+    "FIELD_CODES",
+    "PROXY",
+    "REASONS",
+    "RULINGS",
+    "UAS",
+    "Cause",
+    "Decision",
+    "Headers",
+    "Role",
+    "Ruling",
+    "refuse",
+    "retry_after",
+]
 
 Headers: TypeAlias = Sequence[tuple[str, str]]
 
 
 class Cause(enum.Enum):
-    """The reason of a decision; it tells whether DISC or this package decided."""
+    """The reason of a decision; its value is the text for logs and for `check`."""
 
     __hash__ = object.__hash__  # members are single objects; Enum's own hash is a call in Python
 
-    AUTHORIZED = "DISC found the credentials right"
+    AUTHORIZED = "DISC accepted the credentials"
     MEMBER = "DISC says that the user is in the group"
     BYPASSED = "ACK and CANCEL are never challenged"
-    CHALLENGED = "DISC wants credentials"
-    RECHALLENGED = "DISC wants other credentials: the nonce in these is not its own, or they are wrong"
-    FORBIDDEN = "DISC refuses the credentials"
-    UNKNOWN_ALGORITHM = "DISC refuses the credentials, whose algorithm nobody knows"
-    UNKNOWN_QOP = "DISC refuses the credentials, whose qop nobody knows"
-    REALM_NOT_SERVED = "DISC has no subscriber in this realm"
-    PENALIZED = "too many credentials of this user or source were wrong"
+    CHALLENGED = "DISC sent a challenge: there are no credentials for the realm, or their nonce is stale"
+    RECHALLENGED = "DISC sent another challenge: the credentials are wrong, or their nonce is not DISC's"
+    FORBIDDEN = "DISC refused the credentials: wrong password, unknown user, or algorithm or qop not offered"
+    UNKNOWN_ALGORITHM = "DISC refused the credentials: their algorithm is not in RFC 7616"
+    UNKNOWN_QOP = "DISC refused the credentials: their qop is neither auth nor auth-int"
+    REALM_NOT_SERVED = "DISC has no subscribers in this realm"
+    PENALIZED = "this user or source sent too many wrong credentials"
     NOT_MEMBER = "DISC says that the user is not in the group"
-    NOT_AUTHORIZED = "no credentials on the request were found right before"
+    NOT_AUTHORIZED = "no authorize function has accepted credentials of this request"
     MALFORMED_REQUEST = "the request breaks the grammar of SIP"
-    MALFORMED_CREDENTIALS = "a Digest header for the realm breaks its grammar, and no other is good"
-    MALFORMED_QOP = "credentials name a qop without nc or cnonce, or several"
-    MALFORMED_RESPONSE = "the response in credentials is no digest of their algorithm"
-    NO_IDENTITY = "From, To or the Request-URI is missing, or lacks the host or user that is asked for"
-    TOO_LARGE = "the question to DISC would be larger than a Diameter message may be"
+    MALFORMED_CREDENTIALS = "the Digest header for the realm breaks the grammar, and no other is valid"
+    MALFORMED_QOP = "the credentials have a qop without nc or cnonce, or several qop"
+    MALFORMED_RESPONSE = "the response in the credentials is not a digest of their algorithm"
+    NO_IDENTITY = "From, To or the Request-URI is missing, or lacks the host or the user that is needed"
+    TOO_LARGE = "the question to DISC would exceed max_diameter_message"
     DISC_REFUSED = "DISC answered with an error"
     DISC_UNUSABLE = "DISC's answer cannot be used"
     DISC_TIMEOUT = "DISC did not answer in time"
-    DISC_LOST = "the connection to DISC was lost before the answer"
+    DISC_LOST = "the connection to DISC broke before the answer came"
     DISC_UNREACHABLE = "no DISC can be reached"
-    OVERLOADED = "too many questions wait for DISC already"
+    OVERLOADED = "DISC is overloaded: too many questions wait for it"
 
 
 class Ruling(NamedTuple):
@@ -82,7 +95,6 @@ RULINGS: Final = {
     Cause.PENALIZED: _FORBIDDEN,
     Cause.NOT_MEMBER: Ruling(None, -1),
     Cause.NOT_AUTHORIZED: Ruling(None, -4, -4),
-    # A group check returns -2 or -3 if the fault is in To or From.
     Cause.MALFORMED_REQUEST: Ruling(400, 0, -5),
     Cause.MALFORMED_CREDENTIALS: _MALFORMED,
     Cause.MALFORMED_QOP: _MALFORMED,
@@ -97,8 +109,12 @@ RULINGS: Final = {
     Cause.OVERLOADED: _UNAVAILABLE,
 }
 
+# Return code of a group check whose fault is in one of these header fields; otherwise it is `group_code`.
+FIELD_CODES: Final = {"To": -2, "From": -3}
+
 # RFC 3261, 21
 REASONS: Final = {
+    200: "OK",
     400: "Bad Request",
     401: "Unauthorized",
     403: "Forbidden",
@@ -125,6 +141,11 @@ class Role(NamedTuple):
 
 UAS: Final = Role(401, "WWW-Authenticate", "Authentication-Info")
 PROXY: Final = Role(407, "Proxy-Authenticate", "Proxy-Authentication-Info")
+
+
+def retry_after(seconds: int) -> Headers:
+    """The Retry-After header field of a 503 (RFC 3261, 20.33); none for 0 seconds."""
+    return (("Retry-After", str(seconds)),) if seconds else ()
 
 
 def refuse(

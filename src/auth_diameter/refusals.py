@@ -57,16 +57,18 @@ class Refusals:
         self._of_source: Counter[tuple[str, bool]] = Counter()
         self._others = 0  # refusals to be counted as ``refused others``
 
-    def note(self, account: str, source: str, cause: str, proven: bool, now: float, server: str = "") -> None:
+    def note(
+        self, account: str, source: str, cause: str, now: float, server: str = "", *, proven: bool
+    ) -> None:
         """Logs a refusal, or counts it for a later line.
 
         Args:
             account: ``user@realm``, as the request has it; "": it names none.
             source: address of the UAC without its port; "": not known.
             cause: name of the cause, in capitals.
-            proven: whether the nonce was issued to that source alone.
             now: seconds; the clock may go back.
             server: address of the SIP server that asked; "": this process is that server.
+            proven: whether the nonce was issued to that source alone.
         """
         key = (account[:_LONGEST], source[:_LONGEST] or server, proven)
         last, left_out = self._pairs.get(key, (now - _EVERY, 0))
@@ -84,7 +86,7 @@ class Refusals:
         self._lines[proven] += 1
         self._of_source[key[1:]] += 1
         self._remember(key, now)
-        self._write(key[0], source, server, cause, proven, left_out)
+        self._write(key[0], source, server, cause, left_out, proven=proven)
 
     def _begin_second(self, now: float) -> None:
         self._second = now
@@ -102,7 +104,7 @@ class Refusals:
             self._others += left_out
         self._pairs[key] = (now, 0)
 
-    def _write(self, account: str, source: str, server: str, cause: str, proven: bool, more: int) -> None:
+    def _write(self, account: str, source: str, server: str, cause: str, more: int, *, proven: bool) -> None:
         address = _address(source)
         proven = proven and address is not None
         user = one_word(_HASH.sub(r"\1…", account))

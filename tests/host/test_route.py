@@ -7,7 +7,7 @@ import pytest
 
 import auth_diameter as ad
 from auth_diameter.host import server as host_module
-from auth_diameter.host import turns
+from auth_diameter.host import turn_limit
 from auth_diameter.host.route import load_route
 
 GROUP_ROUTE = """
@@ -43,7 +43,7 @@ def test_a_route_may_return_anything_like_bytes(run, script, kind):
 @pytest.mark.parametrize("broken", ["bytes(70_000)", "bytearray(70_000)"])
 def test_a_reply_that_cannot_be_sent_takes_no_other_along(run, script, monkeypatch, broken):
     """65,507 bytes is what a datagram holds. Those of one turn of the loop leave together."""
-    monkeypatch.setattr(host_module, "_AMPLIFICATION", 1000)
+    monkeypatch.setattr(host_module, "AMPLIFICATION", 1000)
     text = (
         "async def request_route(request, auth):\n"
         f"    return {broken} if request.call_id == 'c50' else request.reply(200, 'OK')\n"
@@ -100,7 +100,7 @@ def test_a_route_that_fails_is_logged_and_answered_500(run, script, caplog, body
 
 def test_no_more_routes_run_than_there_is_room_for(run, script, monkeypatch):
     """A flood, and routes that wait: the excess costs a 503 and no memory."""
-    monkeypatch.setattr(host_module, "_MOST_ROUTES", 3)
+    monkeypatch.setattr(host_module, "MOST_ROUTES", 3)
     text = (
         "import asyncio\n"
         "gate = asyncio.Event()\n"
@@ -148,12 +148,12 @@ def test_what_a_route_has_no_time_for_gets_503_at_once(run, script):
 
     (first, second), refused = run(scenario, load_route(script(text)))
     assert [reply.status for reply in first] == [200] * 20  # nothing was known yet
-    assert refused == 60 - turns._LEAST
+    assert refused == 60 - turn_limit._LEAST
     # The refusals come first: they wait for no route.
     assert [(reply.status, reply.header("Retry-After")) for reply in second[:refused]] == [
         (503, "2")
     ] * refused
-    assert [reply.status for reply in second[refused:]] == [200] * turns._LEAST
+    assert [reply.status for reply in second[refused:]] == [200] * turn_limit._LEAST
 
 
 def test_routes_run_beside_each_other(run, script):
@@ -178,7 +178,7 @@ def test_routes_run_beside_each_other(run, script):
 
 def test_routes_are_bounded_by_the_bytes_of_their_requests(run, monkeypatch):
     """Large ones while DISC hangs: what is too much gets 503, and when they have ended nothing does."""
-    monkeypatch.setattr(host_module, "_MOST_BYTES", 3000)
+    monkeypatch.setattr(host_module, "MOST_BYTES", 3000)
 
     async def scenario(host, phone):
         def send():

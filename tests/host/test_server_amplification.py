@@ -181,7 +181,7 @@ def test_a_decision_without_a_challenge_has_twice_the_bytes_of_its_request_and_n
 
 
 def test_a_400_that_would_not_fit_either_is_silence(run, script, monkeypatch):
-    monkeypatch.setattr(host_module, "_AMPLIFICATION", 1)
+    monkeypatch.setattr(host_module, "AMPLIFICATION", 1)
     text = LARGE_ROUTE.replace(
         "    return",
         "    if request.method != 'REGISTER':\n        return request.reply(200, 'OK')\n    return",
@@ -189,9 +189,9 @@ def test_a_400_that_would_not_fit_either_is_silence(run, script, monkeypatch):
 
     async def scenario(host, phone):
         phone.send(shortest())
-        monkeypatch.setattr(host_module, "_AMPLIFICATION", 1)
+        monkeypatch.setattr(host_module, "AMPLIFICATION", 1)
         await until(lambda: host.oversize)
-        monkeypatch.setattr(host_module, "_AMPLIFICATION", 2)
+        monkeypatch.setattr(host_module, "AMPLIFICATION", 2)
         await phone.expect_silence()
 
     run(scenario, load_route(script(text)))

@@ -19,7 +19,7 @@ async def request_route(request, auth):
 
 def test_what_has_come_before_the_end_is_served(run, monkeypatch):
     """The kernel may hold many datagrams that nobody has read."""
-    for limit in ("_BACKLOG", "_PATIENCE"):
+    for limit in ("BACKLOG", "PATIENCE"):
         monkeypatch.setattr(host_module, limit, PATIENCE)
     count = 100
 
@@ -36,7 +36,7 @@ def test_what_has_come_before_the_end_is_served(run, monkeypatch):
 
 def test_the_end_waits_for_answers_under_way(fake_disc, monkeypatch):
     """What comes meanwhile is sent elsewhere, so that nothing is left without a reply."""
-    monkeypatch.setattr(host_module, "_PATIENCE", PATIENCE)
+    monkeypatch.setattr(host_module, "PATIENCE", PATIENCE)
     go_on = threading.Event()
 
     def late(connection, questions):
@@ -67,7 +67,7 @@ def test_the_end_waits_for_answers_under_way(fake_disc, monkeypatch):
 def test_the_end_does_not_wait_for_ever_and_leaves_nobody_without_a_reply(
     fake_disc, script, monkeypatch, with_route
 ):
-    monkeypatch.setattr(host_module, "_PATIENCE", 0.1)
+    monkeypatch.setattr(host_module, "PATIENCE", 0.1)
     route = load_route(script(ASKING)) if with_route else None
 
     async def scenario(host, phone):
@@ -85,6 +85,19 @@ def test_the_end_does_not_wait_for_ever_and_leaves_nobody_without_a_reply(
         assert (reply.status, reply.header("Retry-After")) == (503, "2")
 
 
+@pytest.mark.parametrize(("seconds", "value"), [(7, "7"), (0, None)])
+def test_retry_after_of_the_host_is_that_of_the_configuration(run, seconds, value):
+    async def scenario(host, phone):
+        host._draining = True
+        phone.send(phone.request())
+        reply = await phone.receive()
+        host._draining = False  # it is closed as usual
+        return reply
+
+    reply = run(scenario, retry_after=seconds)
+    assert (reply.status, reply.header("Retry-After")) == (503, value)
+
+
 def test_closing_twice_is_closing_once(run):
     async def scenario(host, phone):
         await host.aclose()
@@ -94,7 +107,7 @@ def test_closing_twice_is_closing_once(run):
 
 
 def test_closing_lets_a_running_route_end_but_does_not_wait_for_ever(run, script, monkeypatch):
-    monkeypatch.setattr(host_module, "_PATIENCE", 0.05)
+    monkeypatch.setattr(host_module, "PATIENCE", 0.05)
     text = (
         "import asyncio\n"
         "ended = []\n"

@@ -2,7 +2,7 @@
 
 Each function takes a request. It returns a decision, or the question that DISC must answer first::
 
-    request ──► www_authorize ─┬─► Decision                                  ACK, 400
+    request ──► www_authorize ─┬─► Decision                                  let through or refused at once
                                └─► Question ──► DISC ──► Answer ──► conclude ──► Decision
                                                   └────► nothing ──► fail ─────► Decision
 
@@ -14,12 +14,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 from auth_diameter._core import (
     Answer,
     Challenge,
-    ConfigError,
     Credentials,
     ParseError,
     Part,
@@ -28,15 +27,26 @@ from auth_diameter._core import (
     SipRequest,
     Verdict,
     authentication,
-    group_check,
     lets_in,
     question_room,
     quote,
 )
+from auth_diameter.client import group_check
 from auth_diameter.client.nonce_watch import NonceWatch
-from auth_diameter.client.pseudovars import check_text, compile_template
+from auth_diameter.client.pseudovars import compile_template
+from auth_diameter.client.realm import domain_of_user
 from auth_diameter.config import Config
-from auth_diameter.decision import PROXY, REASONS, RULINGS, UAS, UNAVAILABLE, Cause, Decision, Headers, refuse
+from auth_diameter.decision import (
+    PROXY,
+    RULINGS,
+    UAS,
+    UNAVAILABLE,
+    Cause,
+    Decision,
+    Headers,
+    refuse,
+    retry_after,
+)
 
 __all__ = ["Authorizer", "Request", "malformed"]
 
@@ -46,19 +56,14 @@ _NONE: list[Question] = []  # shared, since `released` mostly has nothing to ret
 
 _MALFORMED: dict[str | None, Cause] = {"qop": Cause.MALFORMED_QOP, "response": Cause.MALFORMED_RESPONSE}
 
-# Members of enums as module globals: in Python 3.11 the lookup on the class is slow.
+# Members of enums, and their rulings, as module globals: in Python 3.11 the lookup on the class is slow.
 _AUTHORIZED, _CHALLENGED = Cause.AUTHORIZED, Cause.CHALLENGED
+_AUTHORIZED_CODE = RULINGS[Cause.AUTHORIZED].return_code
+_BYPASSED = Decision(RULINGS[Cause.BYPASSED].return_code, Cause.BYPASSED)
 _CHALLENGE = Verdict.CHALLENGE
 
 # These count as a wrong password, unless DISC refused another part of the credentials.
 _GUESSES = frozenset({Cause.RECHALLENGED, Cause.FORBIDDEN, Cause.UNKNOWN_ALGORITHM, Cause.UNKNOWN_QOP})
-
-# Which header field names the user of a group check, and the return code when that field is missing.
-_PARTS: dict[str, tuple[Literal["request", "from", "to"], int]] = {
-    "request-uri": ("request", -5),
-    "to": ("to", -2),
-    "from": ("from", -3),
-}
 
 
 class Authorizer:
@@ -85,8 +90,8 @@ class Authorizer:
         self._watch = NonceWatch() if len(config.addresses()) > 1 else None
         self._unavailable_status = config.unavailable_status
         self._unavailable_headers: Headers = ()
-        if config.retry_after and config.unavailable_status == UNAVAILABLE:
-            self._unavailable_headers = (("Retry-After", str(config.retry_after)),)
+        if config.unavailable_status == UNAVAILABLE:
+            self._unavailable_headers = retry_after(config.retry_after)
 
     def read(self, data: bytes | bytearray | memoryview, source: Sequence[Any] | None = None) -> SipRequest:
         """Parses a request, within the configured limits.
@@ -110,7 +115,7 @@ class Authorizer:
 
         Args:
             request: the request, parsed or as bytes.
-            realm: text that may contain pseudo-variables; an empty one means the domain of the user.
+            realm: text that may contain pseudo-variables; see `realm` for an empty one.
             now: seconds, monotonic.
 
         Returns:
@@ -124,7 +129,7 @@ class Authorizer:
     def proxy_authorize(self, request: Request, realm: str, now: float) -> Question | Decision:
         """``diameter_proxy_authorize(realm)``: authenticates by Proxy-Authorization; a challenge is a 407.
 
-        An empty `realm` means the domain of From. All else is as in `www_authorize`.
+        All else is as in `www_authorize`.
 
         Raises:
             ConfigError: `realm` has an unknown pseudo-variable.
@@ -139,14 +144,13 @@ class Authorizer:
             except ParseError as error:
                 return malformed(error)
         if request.is_ack_or_cancel:
-            return Decision(1, Cause.BYPASSED)
-        host = request.identity_host
+            return _BYPASSED
         used = expand(request)
         if used == "":
-            used = request.from_host if proxy else host
+            used = domain_of_user(request, proxy=proxy)
         # Unless the realm comes from it, From may be a URI without a host, such as tel: or urn:. To of a
         # REGISTER is a SIP or SIPS URI (RFC 3261, 10.2) and must have a host.
-        if not used or (not host and (request.is_register or request.from_uri is None)):
+        if not used or (not request.identity_host and (request.is_register or request.from_uri is None)):
             return refuse(request, Cause.NO_IDENTITY)
         try:
             credentials = request.credentials(used, proxy)
@@ -167,8 +171,7 @@ class Authorizer:
     def is_user_in(self, request: Request, who: str, group: str) -> Question | Decision:
         """``diameter_is_user_in(who, group)``: checks whether a user is in a group; never makes a SIP reply.
 
-        Return codes: 1 the user is a member; -1 the user is not a member, or DISC failed; -2 To, -3 From is
-        missing or malformed; -4 the request has no authorized credentials; -5 the URI names no user.
+        See `group_check` for the return codes.
 
         Args:
             request: the request, parsed or as bytes.
@@ -181,37 +184,16 @@ class Authorizer:
         Raises:
             ConfigError: `who` is not one of these, or `group` is empty.
         """
-        check_text("who", who)
-        check_text("group", group)
-        source = who.lower()
-        if source not in _PARTS and source != "credentials":
-            raise ConfigError(f"who {who!r}: expected Request-URI, To, From or Credentials")
-        if not group:
-            raise ConfigError("group: expected a name")
+        source = group_check.source_of(who, group)
         if type(request) is not SipRequest:
             try:
                 request = self.read(request)
             except ParseError as error:
-                code = {"To": -2, "From": -3}.get(error.header or "", -5)
-                return Decision(code, Cause.MALFORMED_REQUEST)
-        if source == "credentials":
-            credentials, username = request.authorized, request.authorized_username
-            if credentials is None or username is None:
-                return _decide_group(Cause.NOT_AUTHORIZED)
-            user = username.partition("@")[0]
-            domain: str | None = credentials.realm
-        else:
-            part, code = _PARTS[source]
-            uri = request.uri(part)
-            if uri is None:
-                return Decision(code, Cause.NO_IDENTITY)
-            user, domain = uri.account or "", uri.host
-        realm = request.request_host
-        if not user or realm is None or (self.use_domain and not domain):
-            return _decide_group(Cause.NO_IDENTITY)
-        name = f"{user}@{domain}" if self.use_domain else user
-        question = group_check(request, realm, name, group)
-        return question if question_room(question) <= self._max_question else _decide_group(Cause.TOO_LARGE)
+                return group_check.malformed(error)
+        outcome = group_check.ask(request, source, group, use_domain=self.use_domain)
+        if type(outcome) is Question and question_room(outcome) > self._max_question:
+            return group_check.decide(Cause.TOO_LARGE)
+        return outcome
 
     # ------------------------------------------------------------------ how questions end
 
@@ -221,7 +203,7 @@ class Authorizer:
             return self._conclude_refusal(question, answer, now)
         credentials = question.credentials
         if credentials is None:
-            return _decide_group(Cause.MEMBER, question)
+            return group_check.decide(Cause.MEMBER, question)
         username = None
         if answer.user_name is not None and credentials.userhash:
             username = answer.user_name.decode("utf-8", "surrogateescape")
@@ -235,15 +217,15 @@ class Authorizer:
         headers = _authentication_info(question, answer) if answer.response_auth or answer.nextnonce else ()
         if username is None:
             username = credentials.username
-        return Decision(1, _AUTHORIZED, None, None, username, question.realm, headers)
+        return Decision(_AUTHORIZED_CODE, _AUTHORIZED, None, None, username, question.realm, headers)
 
     def _conclude_refusal(self, question: Question, answer: Answer, now: float) -> Decision:
         """The decision on a request that is not let in: a challenge or a refusal."""
         cause = why_refused(question, answer)
         if question.is_group_check:
-            return _decide_group(cause, question)
+            return group_check.decide(cause, question)
         if question.attempt is not None:
-            self._end_attempt(question, cause in _GUESSES and answer.refused is None, now)
+            self._end_attempt(question, now, wrong=cause in _GUESSES and answer.refused is None)
         if cause is not _CHALLENGED and cause is not Cause.RECHALLENGED:
             return _refuse(question, cause)
         if self._watch is not None:
@@ -253,7 +235,7 @@ class Authorizer:
         values = [value.decode("utf-8", "surrogateescape") for value in answer.challenges]
         return _refuse(question, cause, role.status, tuple([(role.challenge, value) for value in values]))
 
-    def _end_attempt(self, question: Question, wrong: bool, now: float) -> None:
+    def _end_attempt(self, question: Question, now: float, *, wrong: bool) -> None:
         """Counts the verdict on credentials, or that there was none, for their user and source."""
         attempt = question.attempt
         if attempt is not None and self._penalties is not None:
@@ -282,17 +264,18 @@ class Authorizer:
             self._penalties = Penalties()
 
     def fail(self, question: Question, cause: Cause, now: float) -> Decision:
-        """The decision on a question without an answer: 503 with Retry-After, or -1 for a group check.
+        """The decision on a question without a usable answer, mostly 503 with Retry-After.
 
         Args:
             question: the question.
-            cause: why there is no answer. PENALIZED, for a held question that `is_refused`, makes a 403.
+            cause: why there is no answer; PENALIZED for a held question that `is_refused`.
             now: seconds, monotonic.
         """
         if question.is_group_check:
-            return _decide_group(cause, question)
-        self._end_attempt(question, False, now)
-        if cause is Cause.PENALIZED:
+            return group_check.decide(cause, question)
+        if question.attempt is not None:
+            self._end_attempt(question, now, wrong=False)
+        if RULINGS[cause].status != UNAVAILABLE:
             return _refuse(question, cause)
         return _refuse(question, cause, self._unavailable_status, self._unavailable_headers)
 
@@ -376,12 +359,9 @@ def _refuse(question: Question, cause: Cause, status: int | None = None, headers
     return refuse(question.request, cause, status, headers, question.realm, username)
 
 
-def _decide_group(cause: Cause, question: Question | None = None) -> Decision:
-    """The decision of a group check, which never makes a SIP reply."""
-    return Decision(RULINGS[cause].group_code, cause, username=question and question.user_name)
-
-
 def malformed(error: ParseError) -> Decision:
     """The decision on bytes that are no SIP request: a 400 if a reply can be addressed."""
-    reply = error.request.reply(400, REASONS[400]) if error.request is not None else b""
-    return Decision(0, Cause.MALFORMED_REQUEST, 400, reply or None)
+    if error.request is not None:
+        return refuse(error.request, Cause.MALFORMED_REQUEST)
+    ruling = RULINGS[Cause.MALFORMED_REQUEST]
+    return Decision(ruling.return_code, Cause.MALFORMED_REQUEST, ruling.status)

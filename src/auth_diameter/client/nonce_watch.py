@@ -33,12 +33,12 @@ class NonceWatch:
         self._told = False
 
     def authorized(self, question: Question, now: float) -> None:
-        """DISC accepted the credentials of `question`, and so their nonce."""
+        """Notes that DISC accepted the credentials of `question`, and so their nonce."""
         if self._is_across(question, now) is not None:
             self._taken += 1
 
     def challenged(self, question: Question, challenges: tuple[bytes, ...], now: float) -> None:
-        """DISC answered `question` with challenges, whether it had credentials or not."""
+        """Notes the challenges with which DISC answered `question`; it may have had credentials."""
         if self._told or question.connection is None:
             return
         parsed = list(filter(None, map(_parse, challenges)))
@@ -58,7 +58,7 @@ class NonceWatch:
                 self._handed_out[challenge.nonce] = (question.connection.peer, now)
 
     def _is_across(self, question: Question, now: float) -> object | None:
-        """The DISC that issued the nonce, if another one now sees it for the first time; else None."""
+        """The DISC that issued the nonce, if another DISC now sees it for the first time; otherwise None."""
         credentials, connection = question.credentials, question.connection
         if credentials is None or connection is None:
             return None

@@ -56,8 +56,6 @@ def _digest(what: Callable[[Credentials], str | None], request: SipRequest) -> s
     return (what(found) or "") if found is not None else ""
 
 
-DEFAULT_REALM = "$fd"  # the domain of From, which is the realm on most SIP servers
-
 _VARIABLES: dict[str, Expand] = {
     "fd": attrgetter("from_host"),
     "fu": lambda request: request.from_uri or "",
@@ -138,6 +136,8 @@ def check_text(name: str, text: object) -> None:
     """
     if not isinstance(text, str):
         raise ConfigError(f"{name}: expected text, not {text!r}")
+    if text.isascii():
+        return
     try:
         text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError as error:

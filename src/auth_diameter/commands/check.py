@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 import auth_diameter as ad
-from auth_diameter.client.pseudovars import DEFAULT_REALM
+from auth_diameter.client.realm import DEFAULT_REALM
 from auth_diameter.commands.options import disc_option
 from auth_diameter.commands.terminal import fail
 from auth_diameter.logs import visible

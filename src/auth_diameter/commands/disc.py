@@ -14,7 +14,6 @@ import auth_diameter as ad
 from auth_diameter.addresses import show
 from auth_diameter.commands.files import warn_if_others_can_read
 from auth_diameter.commands.options import (
-    DEFAULT_PORT,
     db_option,
     listen_option,
     log_options,
@@ -32,6 +31,7 @@ from auth_diameter.commands.process import (
     on_stop,
     run_loop,
 )
+from auth_diameter.config import DEFAULT_PORT
 from auth_diameter.disc.config import ListenerConfig
 from auth_diameter.verifier.config import VerifierConfig
 

@@ -15,10 +15,9 @@ import click
 
 import auth_diameter as ad
 from auth_diameter.addresses import parse_address, show
+from auth_diameter.config import DEFAULT_PORT
 
 Network = IPv4Network | IPv6Network
-
-DEFAULT_PORT = 3000  # of DISC
 
 _T = TypeVar("_T")
 _Command = TypeVar("_Command", bound=Callable[..., Any])

@@ -13,7 +13,8 @@ import click
 
 import auth_diameter as ad
 from auth_diameter.addresses import show
-from auth_diameter.client.pseudovars import DEFAULT_REALM, compile_template
+from auth_diameter.client.pseudovars import compile_template
+from auth_diameter.client.realm import DEFAULT_REALM
 from auth_diameter.commands.options import (
     disc_option,
     listen_option,

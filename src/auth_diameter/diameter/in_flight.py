@@ -2,6 +2,16 @@
 
 The dialect matches answers by SIP-MSGID. The original DISC may send an answer on a connection that was opened
 after its question was sent. So the ids are unique in the process, and start at a random number.
+
+A `Question` carries what belongs to its time in the pool. This is who writes which attribute:
+
+==========  ======================================================================================
+deadline    `Pool.submit` and `Pool.hold`; while a thread holds the question, `client.sync`
+msgid       `append_question`, called by `InFlight.write`: a new one for each attempt
+attempts    `append_question`: how often the question was written
+connection  `InFlight.write`; `InFlight.take_back` sets it to None again
+callback    the client; of a question of a thread, `diameter.sync`
+==========  ======================================================================================
 """
 
 from __future__ import annotations
@@ -26,7 +36,6 @@ def _restart_msgids() -> None:
 os.register_at_fork(after_in_child=_restart_msgids)
 
 _KEPT_LATE = 10_000  # ids of ended questions that are remembered, to recognize late answers
-_MOST_ATTEMPTS = 2  # a question whose connection breaks is asked once more, never twice
 
 
 def by_deadline(questions: Iterable[Question]) -> list[Question]:
@@ -90,21 +99,18 @@ class InFlight:
         self._expect_late(question.msgid)
         return True
 
-    def take_back(self, connection: Connection, now: float) -> tuple[list[Question], list[Question]]:
-        """Removes the questions of a connection that is closed.
+    def take_back(self, connection: Connection) -> list[Question]:
+        """Removes the questions of a connection that is closed; see `failover` for what becomes of them.
 
         Returns:
-            The questions that may be asked once more, and the others; both in the order of deadlines.
+            The questions, in the order of deadlines.
         """
-        again: list[Question] = []
-        ended: list[Question] = []
-        for question in [q for q in self.pending.values() if q.connection is connection]:
+        questions = [question for question in self.pending.values() if question.connection is connection]
+        for question in questions:
             del self.pending[question.msgid]
             self._expect_late(question.msgid)
             question.connection = None
-            may_repeat = question.attempts < _MOST_ATTEMPTS and question.deadline > now
-            (again if may_repeat else ended).append(question)
-        return again, ended
+        return questions
 
     def count_strays(self, strays: list[int]) -> None:
         """Counts the answers, given by id, that match no question under way; empties the list."""

@@ -55,21 +55,25 @@ class PeerTable:
         ready: the connections that take questions; always the same list. The pool orders it.
         due: when `tend` has something to do; seconds, monotonic.
         spares_wanted: whether each peer without a connection is to get one.
+        stopped: whether no connection is to be opened any more.
+        events: those that the driver has not drained yet; always the same list.
+        max_in_flight: limit on the questions under way on one connection.
     """
 
     __slots__ = (
-        "_events",
         "_jitter",
         "_max_connections",
-        "_max_in_flight",
         "_max_message",
         "_several",
         "_timeout",
         "connections",
         "due",
+        "events",
+        "max_in_flight",
         "peers",
         "ready",
         "spares_wanted",
+        "stopped",
     )
 
     def __init__(
@@ -80,12 +84,13 @@ class PeerTable:
         self.ready: list[Connection] = []
         self.due = math.inf
         self.spares_wanted = False
-        self._events = events
+        self.stopped = False
+        self.events = events
         self._jitter = jitter
         self._several = len(self.peers) > 1
         self._timeout = config.timeout
         self._max_connections = config.max_connections
-        self._max_in_flight = max_in_flight
+        self.max_in_flight = max_in_flight
         self._max_message = config.max_diameter_message
 
     # ------------------------------------------------------------------ the state machines
@@ -98,7 +103,7 @@ class PeerTable:
             return
         connection.state = state
         if not connection.is_live and was is not BROKEN and event is not Event.CLOSED:
-            self._events.append(Close(connection))
+            self.events.append(Close(connection))
         self.refresh(connection)
 
     def refresh(self, connection: Connection) -> None:
@@ -125,7 +130,7 @@ class PeerTable:
             self._tell(peer, why, peer.rest_until - now)
 
     def _tell(self, peer: Peer, why: str = "", rest: float = 0.0) -> None:
-        self._events.append(Change(address=repr(peer), state=peer.state, why=why, rest=rest))
+        self.events.append(Change(address=repr(peer), state=peer.state, why=why, rest=rest))
 
     # ------------------------------------------------------------------ what can be asked
 
@@ -176,7 +181,7 @@ class PeerTable:
                 return not waiting  # one question waits, as the probe
             if peer.rest_until > now:
                 return False
-            return self._has_place() or any(c.under_way < self._max_in_flight for c in self.usable(peer))
+            return self._has_place() or any(c.under_way < self.max_in_flight for c in self.usable(peer))
         connections = self.usable(peer)
         if connections:
             # If the peer does not read, a further connection would fill up as well.
@@ -202,8 +207,8 @@ class PeerTable:
         Returns:
             The peer; None: no connection is needed, or none may be opened.
         """
-        needed = waiting > self.opening * self._max_in_flight
-        if not (needed or self.spares_wanted) or not self._has_place():
+        needed = waiting > self.opening * self.max_in_flight
+        if self.stopped or not (needed or self.spares_wanted) or not self._has_place():
             return None
         best = None
         least = (True, 0)
@@ -214,7 +219,7 @@ class PeerTable:
             count = len(connections) + peer.opening
             if peer.in_doubt:
                 # A single connection carries the probe.
-                if peer.opening or any(c.under_way < self._max_in_flight for c in connections):
+                if peer.opening or any(c.under_way < self.max_in_flight for c in connections):
                     continue
             elif count and not (needed and self._can_accept(peer, waiting, now)):
                 continue
@@ -240,7 +245,7 @@ class PeerTable:
         connection = Connection(peer, transport, now, self._max_message, state)
         self.connections.append(connection)
         if state is DOWN:
-            self._events.append(Close(connection))
+            self.events.append(Close(connection))
         self.refresh(connection)
         return connection
 
@@ -287,7 +292,18 @@ class PeerTable:
 
     # ------------------------------------------------------------------ questions and answers
 
-    def asked(self, connection: Connection, now: float) -> None:
+    def written(self, connection: Connection, now: float) -> None:
+        """Notes that a question was written to a connection.
+
+        The call can be spared when the connection is OKAY and `outgoing` does not exceed `room`.
+        """
+        if len(connection.outgoing) > connection.room:
+            connection.full = True
+            self.refresh(connection)
+        if connection.state is REOPEN:
+            self._probe(connection, now)
+
+    def _probe(self, connection: Connection, now: float) -> None:
         """Notes that a REOPEN connection carries the probe."""
         self.step(connection, Event.ASKED)
         connection.peer.probed(now)
@@ -377,7 +393,7 @@ class PeerTable:
         for peer in self.peers:
             if peer.in_doubt and peer.rest_until <= now:
                 for connection in self.usable(peer):
-                    if not connection.takes_questions and connection.under_way < self._max_in_flight:
+                    if not connection.takes_questions and connection.under_way < self.max_in_flight:
                         peer.probed(now)
                         self.step(connection, Event.RETRY)
                         break

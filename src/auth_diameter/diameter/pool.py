@@ -21,8 +21,8 @@ The rules:
 
 * A question goes to the connection with the fewest questions under way, of those that take questions (see
   `connection`). When all are full, another connection is opened.
-* Questions that wait are sent in order, as soon as a connection has room.
-* A question whose connection breaks is asked once more on another connection, never twice.
+* Questions that wait are sent in order, as soon as a connection has room (see `waiting`).
+* A question whose connection breaks is asked once more on another connection, never twice (see `failover`).
 * All questions have the same time limit, so the oldest question is the next to expire.
 * While every peer is in doubt (see `peer`), all questions but the probe are refused at once.
 * A connection has 1 MiB to be sent at most. A question that no connection takes is refused at once, and so is
@@ -36,21 +36,22 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from auth_diameter._core import Answer, Question
 from auth_diameter.config import Config
 from auth_diameter.decision import Cause
-from auth_diameter.diameter.connection import DOWN, OKAY, REOPEN, Connection, Event
-from auth_diameter.diameter.events import Finished, Open, PoolEvent, Send
+from auth_diameter.diameter.connection import OKAY, REOPEN, Connection, Event
+from auth_diameter.diameter.events import Finished, PoolEvent, Send
+from auth_diameter.diameter.failover import fail_over
 from auth_diameter.diameter.held import HeldQuestions
-from auth_diameter.diameter.in_flight import InFlight, by_deadline
+from auth_diameter.diameter.in_flight import InFlight
 from auth_diameter.diameter.limiter import NO_LIMIT, Overload
 from auth_diameter.diameter.peer import Peer
 from auth_diameter.diameter.peer_table import PeerTable
 from auth_diameter.diameter.stats import Counts, PoolStats
+from auth_diameter.diameter.waiting import WaitingQuestions
 
 Placed = Connection | Cause | None  # a connection; why it was refused; None: it waits for a connection
 
@@ -77,13 +78,12 @@ class Pool:
     __slots__ = (
         "_in_flight",
         "_max_in_flight",
-        "_max_waiting",
         "_overload",
         "_ready",
         "_several",
-        "_stopped",
         "_table",
         "_timeout",
+        "_waiting",
         "_write",
         "connections",
         "counts",
@@ -111,13 +111,14 @@ class Pool:
         self._in_flight = InFlight(self.counts)
         self._write = self._in_flight.write
         self.pending = self._in_flight.pending
-        self.waiting: deque[Question] = deque()
         self.held = HeldQuestions(config.max_waiting)
         self._overload = Overload(config.max_delay, least)
+        self._waiting = WaitingQuestions(
+            config.max_waiting, self._table, self._in_flight, self._overload, self.counts
+        )
+        self.waiting = self._waiting.questions
         self._several = len(self.peers) > 1
         self._timeout = config.timeout
-        self._max_waiting = config.max_waiting
-        self._stopped = False
 
     def take_events(self) -> list[PoolEvent]:
         """The events for the driver, in order; each is returned once."""
@@ -150,49 +151,19 @@ class Pool:
                     break
                 least = under_way
         if best is None or len(self.pending) >= self._overload.limit:
-            return self._queue(question, now)
+            return self._waiting.add(question, now)
         if self._several:
             # Round robin among connections with equally few questions, so that each DISC has its share.
             self._ready.remove(best)
             self._ready.append(best)
         self._write(best, question, now)
         if len(best.outgoing) > best.room or best.state is REOPEN:
-            self._took_enough(best, now)
+            self._table.written(best, now)
         return best
-
-    def _took_enough(self, connection: Connection, now: float) -> None:
-        """Handles a connection that has just become full, or was given the probe."""
-        if len(connection.outgoing) > connection.room:
-            connection.full = True
-            self._table.refresh(connection)
-        if connection.state is REOPEN:
-            self._table.asked(connection, now)
-
-    def _queue(self, question: Question, now: float) -> Cause | None:
-        """Lets a question wait for a connection.
-
-        Returns:
-            None: it waits. Otherwise the Cause why it may not.
-        """
-        if not self._table.can_accept(len(self.waiting), now):
-            cause = self._table.why_not()
-        elif self.is_full():
-            cause = Cause.OVERLOADED
-        else:
-            self.waiting.append(question)
-            self._table.spares_wanted = self._several
-            self._open_needed(now)
-            return None
-        if cause is Cause.OVERLOADED:
-            self.counts.refused_overload += 1
-        else:
-            self.counts.refused_down += 1
-        return cause
 
     def is_full(self) -> bool:
         """Whether a new question would be refused because of those under way and waiting."""
-        waiting = len(self.waiting)
-        return waiting >= self._max_waiting or len(self.pending) + waiting >= self._overload.limit
+        return self._waiting.is_full()
 
     def hold(self, question: Question, now: float) -> Cause | None:
         """Takes a question on that may not be asked yet, see `release`.
@@ -225,45 +196,61 @@ class Pool:
             placed.append((question, self.submit(question, now, question.deadline)))
         # They are older than the questions that were asked meanwhile.
         self._in_flight.sort()
-        if self.waiting:
-            self.waiting = deque(by_deadline(self.waiting))
+        self._waiting.sort()
         return placed
 
-    # ------------------------------------------------------------------ questions that wait
+    # ------------------------------------------------------------------ connections
 
-    def _fill(self, connection: Connection, now: float) -> None:
-        """Writes waiting questions to a connection that has room."""
-        filled: list[Question] = []
-        asked_again = 0
-        while self.waiting and connection.takes_questions and connection.under_way < self._max_in_flight:
-            question = self.waiting.popleft()
-            self._write(connection, question, now)
-            if len(connection.outgoing) > connection.room or connection.state is REOPEN:
-                self._took_enough(connection, now)
-            filled.append(question)
-            asked_again += question.attempts > 1
-        if asked_again:
-            self.counts.asked_again += asked_again
-            self._in_flight.sort()
-        if filled:
-            self.events.append(Send(connection, filled))
+    def opened(self, peer: Peer, transport: Any, now: float) -> Connection:
+        """Adds a connection that the driver has opened, with `transport` as the driver's own object."""
+        self.counts.connects += 1
+        connection = self._table.opened(peer, transport, now)
+        self._waiting.fill(connection, now)
+        self._waiting.open_needed(now)
+        return connection
 
-    def _fill_all(self, now: float) -> None:
-        for connection in list(self._ready):
-            if not self.waiting:
-                break
-            self._fill(connection, now)
+    def failed(self, peer: Peer, now: float, why: str = "") -> None:
+        """Notes that a connection could not be opened; `why` is the reason for the event `Change`."""
+        peer.opening -= 1
+        if self._table.stopped:
+            return
+        self.counts.connect_failures += 1
+        self._table.failed(peer, now, why)
+        self._refuse_waiting(now)
+        self._waiting.open_needed(now)
 
-    def _open_needed(self, now: float) -> None:
-        """Asks the driver to open the connections that are needed."""
-        while not self._stopped and (peer := self._table.claim_connect(len(self.waiting), now)) is not None:
-            self.events.append(Open(peer))
+    def closed(self, connection: Connection, now: float) -> None:
+        """Removes a connection; its questions wait for another connection, or end (see `failover`).
+
+        To be called once the socket is closed, by whichever side; a second call does nothing.
+        """
+        if connection not in self.connections:
+            return
+        again, ended, cause = fail_over(connection, self._in_flight, now)
+        self._table.remove(connection)
+        stopped = self._table.stopped
+        if not stopped:
+            self.counts.connections_lost += 1
+        self._finish(ended, cause)
+        if cause is Cause.DISC_TIMEOUT:
+            self.counts.expired += len(ended)
+        else:
+            self.counts.lost += len(ended)
+            if not stopped:
+                self._table.lost(connection, len(again) + len(ended), now)
+        if again:
+            self._waiting.put_back(again)
+            self._waiting.fill_all(now)
+        # If other peers have a connection, this peer gets a new one with the next question.
+        self._table.be_due(now)
+        self._refuse_waiting(now)
+        self._waiting.open_needed(now)
 
     def _refuse_waiting(self, now: float) -> None:
         """Ends the questions that wait, if no peer is left that could take them."""
         if self.waiting:
             self._table.retry(now)
-            self._fill_all(now)
+            self._waiting.fill_all(now)
         if not self.waiting or self._table.worth_waiting(len(self.waiting), now):
             return
         cause = self._table.why_not()
@@ -273,55 +260,6 @@ class Pool:
 
     def _finish(self, questions: Iterable[Question], cause: Cause) -> None:
         self.events.extend(Finished(question, cause) for question in questions)
-
-    # ------------------------------------------------------------------ connections
-
-    def opened(self, peer: Peer, transport: Any, now: float) -> Connection:
-        """Adds a connection that the driver has opened, with `transport` as the driver's own object."""
-        self.counts.connects += 1
-        connection = self._table.opened(peer, transport, now)
-        self._fill(connection, now)
-        self._open_needed(now)
-        return connection
-
-    def failed(self, peer: Peer, now: float, why: str = "") -> None:
-        """Notes that a connection could not be opened; `why` is the reason for the event `Change`."""
-        peer.opening -= 1
-        if self._stopped:
-            return
-        self.counts.connect_failures += 1
-        self._table.failed(peer, now, why)
-        self._refuse_waiting(now)
-        self._open_needed(now)
-
-    def closed(self, connection: Connection, now: float) -> None:
-        """Removes a connection; its questions wait for another connection, or have failed.
-
-        To be called once the socket is closed, by whichever side; a second call does nothing.
-        """
-        if connection not in self.connections:
-            return
-        was_given_up = connection.state is DOWN
-        self._table.remove(connection)
-        if not self._stopped:
-            self.counts.connections_lost += 1
-        again, ended = self._in_flight.take_back(connection, now)
-        if was_given_up:
-            self.counts.expired += len(ended)
-            self._finish(ended, Cause.DISC_TIMEOUT)
-        else:
-            self.counts.lost += len(ended)
-            self._finish(ended, Cause.DISC_LOST)
-            if not self._stopped:
-                self._table.lost(connection, len(again) + len(ended), now)
-        if again:
-            # They are older than the questions that wait already.
-            self.waiting = deque(by_deadline([*again, *self.waiting]))
-            self._fill_all(now)
-        # If other peers have a connection, this peer gets a new one with the next question.
-        self._table.be_due(now)
-        self._refuse_waiting(now)
-        self._open_needed(now)
 
     def pause(self, connection: Connection) -> None:
         """Stops writing questions to a connection on which the driver cannot send, until `resume`."""
@@ -342,7 +280,7 @@ class Pool:
         """
         connection.full = False
         self._table.refresh(connection)
-        self._fill(connection, now)
+        self._waiting.fill(connection, now)
 
     # ------------------------------------------------------------------ answers
 
@@ -414,8 +352,8 @@ class Pool:
         if answers.strays:
             self._in_flight.count_strays(answers.strays)
         if self.waiting:
-            self._fill_all(now)
-            self._open_needed(now)
+            self._waiting.fill_all(now)
+            self._waiting.open_needed(now)
 
     def _measure(self, question: Question, now: float) -> None:
         took = now - question.deadline + self._timeout
@@ -449,12 +387,12 @@ class Pool:
     def tend(self, now: float) -> None:
         """Tries peers in doubt again; to be called at or after `due`."""
         self._tend(now)
-        self._open_needed(now)
+        self._waiting.open_needed(now)
 
     def _tend(self, now: float) -> None:
         self._table.tend(now)
         if self.waiting:
-            self._fill_all(now)
+            self._waiting.fill_all(now)
 
     def patience(self, connection: Connection) -> float | None:
         """Until when the probe on a connection waits, see `give_up`.
@@ -495,10 +433,10 @@ class Pool:
             self.counts.expired += 1
             self._finish([held], Cause.DISC_TIMEOUT)
         if self.waiting:
-            self._fill_all(now)
+            self._waiting.fill_all(now)
         if now >= self.due:
             self._tend(now)
-        self._open_needed(now)
+        self._waiting.open_needed(now)
 
     def expire_one(self, question: Question, now: float) -> Cause:
         """Ends one question whose deadline has passed, for a driver that times it itself.
@@ -527,7 +465,7 @@ class Pool:
 
     def stop(self) -> None:
         """Ends all questions with DISC_LOST; no connection is opened from here on."""
-        self._stopped = True
+        self._table.stopped = True
         left = [*self.pending.values(), *self.waiting, *self.held.clear()]
         self.counts.lost += len(left)
         self.pending.clear()

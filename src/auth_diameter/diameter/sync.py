@@ -332,7 +332,7 @@ class SyncTransport:
             self.pool.closed(connection, now)
 
     def _hand_on(self, connection: Connection) -> None:
-        """Gives up a connection after its answer; closes it unless others can use it."""
+        """Leaves a connection to other threads after its answer; closes it if they cannot use it."""
         if self.closed or not connection.is_live:
             self._drop(connection)
 

@@ -183,7 +183,9 @@ class Disc:
         account = account_of(credentials.username, credentials.realm) if credentials is not None else ""
         proven = self._config.bind_source and outcome in PROVEN_REFUSALS
         now = time.monotonic()
-        self._refusals.note(account, question.source, outcome.name, proven, now, question.asker.address)
+        self._refusals.note(
+            account, question.source, outcome.name, now, question.asker.address, proven=proven
+        )
 
     def mistaken(self, error: Exception) -> None:
         """Log an internal error."""

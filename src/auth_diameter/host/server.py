@@ -32,11 +32,21 @@ from auth_diameter._core import (
     Transactions,
 )
 from auth_diameter.client.aio import AsyncAuthDiameter
-from auth_diameter.client.pseudovars import DEFAULT_REALM
-from auth_diameter.decision import PROXY, REASONS, UAS, Cause, Decision, refuse
+from auth_diameter.client.realm import DEFAULT_REALM
+from auth_diameter.decision import PROXY, REASONS, UAS, UNAVAILABLE, Cause, Decision, refuse, retry_after
 from auth_diameter.host.bind import bind
+from auth_diameter.host.limits import (
+    AMPLIFICATION,
+    BACKLOG,
+    MOST_BYTES,
+    MOST_READS,
+    MOST_ROUTES,
+    ONE_CHALLENGE,
+    PATIENCE,
+    PAUSE,
+)
 from auth_diameter.host.route import Route
-from auth_diameter.host.turns import Turns
+from auth_diameter.host.turn_limit import TurnLimit
 from auth_diameter.logs import Sparing
 from auth_diameter.refusals import Refusals, account_of
 
@@ -56,16 +66,8 @@ _TROUBLES = frozenset(
         Cause.OVERLOADED,
     }
 )  # failures of DISC, not of the request
-_MOST_ROUTES = 10_000  # at a time, with some 10 KiB each besides the request; the next request gets a 503
-_MOST_BYTES = 16 << 20  # limit on the bytes of their requests
-_MOST_READS = 64  # in one turn of the loop, of 64 datagrams each
-_LATER = (("Retry-After", "2"),)
-_AMPLIFICATION = 2  # limit on the bytes of a reply, in times those of its request
-_ONE_CHALLENGE = 512  # bytes that a reply with a single challenge may always have
+_OK = REASONS[200]
 _TOO_SHORT = "Request Too Short For Its Reply"
-_BACKLOG = 0.3  # seconds to serve the datagrams that the kernel has queued when the host is closed
-_PATIENCE = 1.0  # seconds that requests under way then have to end
-_PAUSE = 0.05  # seconds until a failed receive is tried again
 
 
 def _challenged(request: SipRequest, decision: Decision) -> tuple[bytes, int]:
@@ -81,10 +83,10 @@ def _challenged(request: SipRequest, decision: Decision) -> tuple[bytes, int]:
     if status not in (UAS.status, PROXY.status):
         return reply, 0
     if request.authorized is None:
-        while len(headers) > 1 and len(reply) > _AMPLIFICATION * request.data_size:
+        while len(headers) > 1 and len(reply) > AMPLIFICATION * request.data_size:
             headers = headers[:-1]
             reply = refuse(request, decision.cause, status, headers).reply or b""
-    return reply, _ONE_CHALLENGE if len(headers) == 1 else 0
+    return reply, ONE_CHALLENGE if len(headers) == 1 else 0
 
 
 class Host:
@@ -104,8 +106,8 @@ class Host:
         retransmissions: number of retransmissions, whether absorbed or answered with the reply of their
             request.
         oversize: number of replies held back because they were more than twice as large as their request.
-        refused: number of requests refused with 503 at once, because too many routes run (see `turns`) or the
-            host is being closed.
+        refused: number of requests refused with 503 at once, because too many routes run (see `limits` and
+            `turn_limit`) or the host is being closed.
     """
 
     def __init__(
@@ -116,6 +118,7 @@ class Host:
         self._replies: list[Datagram] = []  # to be sent in this turn of the loop
         self._auth = auth
         self._authorizer = auth.authorizer()
+        self._retry_after = retry_after(auth.config.retry_after)
         self._route = route
         self._realm = realm
         self._tasks: set[asyncio.Task[None]] = set()
@@ -137,7 +140,7 @@ class Host:
         self._sparing = Sparing(log)
         self._refusals = Refusals(logging.getLogger("auth_diameter.refused"))
         self._unreadable = 0  # number of failed receives in a row
-        self._turns = Turns()
+        self._turn_limit = TurnLimit()
         self._taken = 0  # number of routes begun in this turn of the loop
         self._reader: Callable[[], object] = self._read if route is None else self._read_all
         self._loop.add_reader(sock.fileno(), self._reader)
@@ -183,7 +186,7 @@ class Host:
         queue.
         """
         self._taken = 0
-        for _ in range(_MOST_READS):
+        for _ in range(MOST_READS):
             if not self._read():
                 break
         if self._taken:
@@ -191,7 +194,7 @@ class Host:
             self._loop.call_soon(self._end_turn, self._taken, self._loop.time())
 
     def _end_turn(self, taken: int, began: float) -> None:
-        self._turns.ended(taken, self._loop.time() - began)
+        self._turn_limit.ended(taken, self._loop.time() - began)
 
     def _rest(self, error: OSError) -> None:
         """Logs a failed receive; pauses reading if the one before failed as well.
@@ -202,13 +205,14 @@ class Host:
         self._unreadable += 1
         if self._unreadable > 1 and not self._closed:
             self._loop.remove_reader(self._socket.fileno())
-            self._loop.call_later(_PAUSE, self._read_again)
+            self._loop.call_later(PAUSE, self._read_again)
 
     def _read_again(self) -> None:
         if not self._closed:
             self._loop.add_reader(self._socket.fileno(), self._reader)
 
     def _handle(self, datagram: Datagram, now: float, full: bool) -> None:
+        """Serves one datagram; `full`: whether DISC is overloaded."""
         try:
             request = self._authorizer.read(*datagram)
         except ParseError as error:
@@ -234,9 +238,10 @@ class Host:
             self._answer(request, request.reply(500, REASONS[500]))
 
     def _judge(self, request: SipRequest, now: float, full: bool) -> None:
+        """Begins the route of a new request, or refuses it with 503."""
         if self._draining or (self._route is not None and not self._has_room()):
             self.refused += 1
-            self._answer(request, request.reply(503, REASONS[503], _LATER))
+            self._answer(request, self._unavailable(request))
             return
         if self._route is not None:
             self._taken += 1
@@ -262,29 +267,35 @@ class Host:
     def _has_room(self) -> bool:
         """Whether one more route may run."""
         return (
-            self._taken < self._turns.room
-            and len(self._tasks) < _MOST_ROUTES
-            and self._pending_size <= _MOST_BYTES
+            self._taken < self._turn_limit.room
+            and len(self._tasks) < MOST_ROUTES
+            and self._pending_size <= MOST_BYTES
         )
+
+    def _unavailable(self, request: SipRequest) -> bytes:
+        """The 503 of the host itself, which is busy or about to close."""
+        return request.reply(UNAVAILABLE, REASONS[UNAVAILABLE], self._retry_after)
 
     def _conclude(self, request: SipRequest, decision: Decision) -> None:
         """Ends the default route: a 200 for a request that is let through, else the reply of the decision."""
         if decision:
-            self._answer(request, self._let_in(request, decision))
+            self._answer(request, self._accepting_reply(request, decision))
             return
         self._note(request, decision)
         self._answer(request, *_challenged(request, decision))
 
-    def _let_in(self, request: SipRequest, decision: Decision) -> bytes:
+    def _accepting_reply(self, request: SipRequest, decision: Decision) -> bytes:
+        """The 200 for a request that is let through; for a REGISTER with its Contacts."""
         if not request.is_register:
-            return request.reply(200, "OK", decision.headers)
+            return request.reply(200, _OK, decision.headers)
         try:
             contacts = request.contact_headers()
         except ParseError:
             return request.reply(400, REASONS[400])
-        return request.reply(200, "OK", [*decision.headers, *contacts] if decision.headers else contacts)
+        return request.reply(200, _OK, [*decision.headers, *contacts] if decision.headers else contacts)
 
     async def _run(self, route: Route, request: SipRequest) -> None:
+        """Runs a route script for a request, and sends the reply."""
         most = 0
         try:
             result = await route(request, self._auth)
@@ -315,7 +326,7 @@ class Host:
         # proven=False: the source of a datagram can be forged.
         source = request.source[0] if request.source is not None else ""
         account = account_of(decision.username, decision.realm)
-        self._refusals.note(account, source, cause.name, False, self._loop.time())
+        self._refusals.note(account, source, cause.name, self._loop.time(), proven=False)
 
     # ------------------------------------------------------------------ replies
 
@@ -351,13 +362,13 @@ class Host:
         Returns:
             The reply that was sent, and its address.
         """
-        if len(reply) > max(_AMPLIFICATION * request.data_size, most) and request.authorized is None:
+        if len(reply) > max(AMPLIFICATION * request.data_size, most) and request.authorized is None:
             self.oversize += 1
             self._sparing.warning(
                 _TOO_SHORT, self._loop.time(), "a reply would be more than twice as large as its request"
             )
             reply = request.reply(400, _TOO_SHORT)
-            if len(reply) > _AMPLIFICATION * request.data_size:
+            if len(reply) > AMPLIFICATION * request.data_size:
                 reply = b""
         address = request.reply_address
         assert address is not None
@@ -383,24 +394,24 @@ class Host:
     async def aclose(self) -> None:
         """Serves the queued datagrams, lets requests end for a second, and closes the socket.
 
-        Requests that come meanwhile get a 503 with Retry-After, and so do those that have not ended by then.
+        Requests that come meanwhile get a 503, and so do those that have not ended by then.
         """
         if self._draining:
             return
-        until = self._loop.time() + _BACKLOG
+        until = self._loop.time() + BACKLOG
         while self._read() and self._loop.time() < until:
             await asyncio.sleep(0)  # other callbacks run in between, such as those for answers of DISC
         self._draining = True
         if self._pending:
             self._idle = asyncio.Event()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._idle.wait(), _PATIENCE)
+                await asyncio.wait_for(self._idle.wait(), PATIENCE)
         for request in list(self._pending):
-            self._answer(request, request.reply(503, REASONS[503], _LATER))
+            self._answer(request, self._unavailable(request))
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        until = self._loop.time() + _BACKLOG
+        until = self._loop.time() + BACKLOG
         while self._read() and self._loop.time() < until:
             pass
         self._flush()

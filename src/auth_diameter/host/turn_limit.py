@@ -14,8 +14,8 @@ _TURN = 0.08  # seconds that a turn may take; a few of them are less than T1, th
 _LEAST = 16  # requests that a turn always accepts
 
 
-class Turns:
-    """The limit on the requests of a turn.
+class TurnLimit:
+    """The limit on the routes that a turn begins, by the measured time of one.
 
     Attributes:
         room: number of requests that the next turn may accept.
