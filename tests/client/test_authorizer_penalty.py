@@ -1,6 +1,6 @@
 """The penalty for guessed passwords in the decisions of the Authorizer.
 
-Who gets it, and for how long, is in _core/state/test_guesses.py.
+Who gets it, and for how long, is in _core/state/test_penalties.py.
 """
 
 from __future__ import annotations

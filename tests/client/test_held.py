@@ -1,6 +1,6 @@
 """Questions that are held until others before them have ended, with both drivers, against a DISC on loopback.
 
-Which are held, and why, is in _core/state/test_guesses.py; here they are asked, refused or given up.
+Which are held, and why, is in _core/state/test_penalties.py; here they are asked, refused or given up.
 """
 
 from __future__ import annotations
