@@ -73,7 +73,7 @@ def disc():
     params=["asyncio", pytest.param("uvloop", marks=pytest.mark.skipif(not uvloop, reason="no uvloop"))]
 )
 def run(request, disc):
-    """Run `scenario(listener)` on an event loop, against a DISC that listens on a free port."""
+    """Runs `scenario(listener)` on an event loop, against a DISC that listens on a free port."""
 
     def play(scenario, host="127.0.0.1", **limits):
         async def whole():
@@ -521,7 +521,7 @@ def test_ipv6(run, caplog):
 
 
 def resolve_to(monkeypatch, *addresses):
-    """Make every name stand for these addresses, as /etc/hosts may have it for localhost."""
+    """Makes every name stand for these addresses, as /etc/hosts may have it for localhost."""
 
     async def getaddrinfo(self, host, port, **options):
         return [

@@ -70,7 +70,7 @@ class Admission:
         self.most_of_source = min(config.max_per_source, max(self.most * 3 // 4, 1))
 
     def admit(self, host: str, source: str | int) -> bool:
-        """Return whether to accept another connection of this source. It is counted either way.
+        """Whether to accept another connection of this source. It is counted either way.
 
         Args:
             host: the address of the peer.
@@ -91,7 +91,7 @@ class Admission:
         return False
 
     def forget(self, source: str | int) -> None:
-        """Note that an admitted connection of this source is closed."""
+        """Takes an admitted connection of this source off the count, as it is closed."""
         self.taken -= 1
         self.sources[source] -= 1
         if not self.sources[source]:
@@ -100,12 +100,12 @@ class Admission:
             self.none.set_result(None)
 
     def note(self, event: ConnectionEvent, message: str, *arguments: object) -> None:
-        """Count an event, and log it unless the same event was logged just before."""
+        """Counts an event, and logs it unless the same event was logged just before."""
         self.counts[event] += 1
         self._sparing.warning(event, time.monotonic(), message, *arguments)
 
 
 def within(host: str, networks: tuple[IPv4Network | IPv6Network, ...]) -> bool:
-    """Return whether an IP address is in one of the networks."""
+    """Whether an IP address is in one of the networks."""
     address = ip_address(host)
     return any(address in network for network in networks)

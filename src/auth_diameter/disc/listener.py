@@ -102,7 +102,7 @@ class _Connection(asyncio.Protocol):
             self._end_what_is_answered()
 
     def answered(self, answers: bytearray, number: int) -> None:
-        """Send the answers to this number of questions."""
+        """Sends the answers to this number of questions."""
         transport = self._transport
         assert transport is not None
         self._unanswered -= number
@@ -115,7 +115,7 @@ class _Connection(asyncio.Protocol):
             self._end_what_is_answered()
 
     def _end_what_is_answered(self) -> None:
-        """End the connection if it is to end, as no question waits for an answer."""
+        """Ends the connection if it is to end, as no question waits for an answer."""
         transport = self._transport
         assert transport is not None
         if self._stream.fault is not None:
@@ -125,7 +125,7 @@ class _Connection(asyncio.Protocol):
             transport.write_eof()
 
     def _bound_the_unfinished(self, size: int, another: bool) -> None:
-        """Bound the time and the memory that an incomplete question may take.
+        """Bounds the time and the memory that an incomplete question may take.
 
         Args:
             size: bytes of the incomplete question; 0 if there is none.
@@ -172,7 +172,7 @@ class _Connection(asyncio.Protocol):
         self._admission.forget(self._source)
 
     def finish(self) -> None:
-        """Answer what has arrived, then end our side of the stream and let the peer close.
+        """Answers what has arrived, then ends our side of the stream and lets the peer close.
 
         If DISC closed at once, data that arrives later would make TCP reset the connection (RFC 2525, 2.17).
         Answers that the SIP server has not read yet would be lost.
@@ -195,7 +195,7 @@ class _Connection(asyncio.Protocol):
 
 
 def _unread(transport: asyncio.Transport) -> int:
-    """Return how many bytes the kernel has received and the loop has not read."""
+    """The number of bytes that the kernel has received and the loop has not read."""
     try:
         answer = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.FIONREAD, bytes(4))
     except OSError:  # the connection is lost; the loop will call connection_lost
@@ -240,7 +240,7 @@ class Listener:
         return self._admission.taken
 
     def use(self, config: ListenerConfig) -> None:
-        """Replace `allow` and `one_challenge`; the other settings stay.
+        """Replaces `allow` and `one_challenge`; the other settings stay.
 
         A connection that is no longer allowed gets the answers to its questions, and is closed.
         """
@@ -302,7 +302,7 @@ class Listener:
             self._admission.forget(source)
 
     def _pause(self, error: OSError) -> None:
-        """Stop accepting for a moment, as the loop would otherwise spin on the waiting connections."""
+        """Stops accepting for a moment, as the loop would otherwise spin on the waiting connections."""
         self.counts[ConnectionEvent.NO_DESCRIPTOR] += 1
         if not self._exhausted:
             self._exhausted = True
@@ -313,7 +313,7 @@ class Listener:
     # ------------------------------------------------------------------ the end
 
     async def aclose(self) -> None:
-        """Stop listening, answer every question that has arrived, and close every connection.
+        """Stops listening, answers every question that has arrived, and closes every connection.
 
         A SIP server that does not read or does not close delays this by at most a second and a half.
         """
@@ -339,7 +339,7 @@ class Listener:
 
 
 async def listen(disc: Disc, host: str, port: int, config: ListenerConfig | None = None) -> Listener:
-    """Listen on every address of `host`.
+    """Listens on every address of `host`.
 
     Args:
         disc: answers the questions.
@@ -368,7 +368,7 @@ async def listen(disc: Disc, host: str, port: int, config: ListenerConfig | None
 
 
 def _bind(targets: list[_Target]) -> list[socket.socket]:
-    """Return a socket for each target, all with the same port."""
+    """A socket for each target, all with the same port."""
     for _ in range(_ATTEMPTS):
         try:
             return _bind_once(targets)

@@ -25,7 +25,7 @@ class Connection(Protocol):
     asker: Asker
 
     def answered(self, answers: bytearray, number: int) -> None:
-        """Take the answers to this number of requests.
+        """Takes the answers to this number of requests.
 
         Args:
             answers: the encoded answers, in the order of the requests.
@@ -56,7 +56,7 @@ class Turns:
         self._waiting: set[asyncio.Task[None]] = set()
 
     def add(self, connection: Connection, requests: list[AaRequest]) -> None:
-        """Add requests to the current turn; :meth:`Connection.answered` gets the answers."""
+        """Adds requests to the current turn; :meth:`Connection.answered` gets the answers."""
         for request in requests:
             request.question.asker = connection.asker
         if not self._gathered:

@@ -116,7 +116,7 @@ def import_csv(
     batch: int = BATCH,
     progress: Progress | None = None,
 ) -> Imported:
-    """Import the subscribers of a CSV file into a store.
+    """Imports the subscribers of a CSV file into a store.
 
     Args:
         accounts: the store, open for writing.
@@ -174,7 +174,7 @@ class _Check:
         self.not_used: tuple[str, ...] = ()
 
     def run(self, source: BinaryIO, batch: int, report: Progress) -> int:
-        """Fill the temporary table; return the number of its rows."""
+        """Fills the temporary table; returns the number of its rows."""
         total = 0
         rows: list[_Staged] = []
         for staged in self._rows(source):
@@ -247,7 +247,7 @@ class _Check:
             self._problem(line, f"is longer than {MAX_LINE} bytes")
 
     def _checked(self, line: int, row: list[str], form: Form) -> _Staged:
-        """Check one row and hash its password.
+        """Checks one row and hashes its password.
 
         Raises:
             _Flaw: the row cannot be imported.
@@ -271,7 +271,7 @@ class _Check:
         return line, *account, *hashes, groups, state
 
     def _realm(self, domain: str, line: int, *, hashed: bool) -> _Realm:
-        """Check a domain and return its realm. The result is cached, as domains repeat.
+        """Checks a domain and returns its realm. The result is cached, as domains repeat.
 
         Args:
             domain: the domain as the row spells it.
@@ -297,7 +297,7 @@ class _Check:
         return realm
 
     def _first_seen(self, folded: str, spelling: str, line: int) -> _Realm:
-        """Return a new realm as the first row spells it; kept on disk, as there may be many such realms."""
+        """A new realm as the first row spells it; kept on disk, as there may be many such realms."""
         with self._accounts.database.scratch() as connection:
             connection.execute("INSERT OR IGNORE INTO temp.realms VALUES (?, ?, ?)", (folded, spelling, line))
             found, first = connection.execute(
@@ -312,7 +312,7 @@ class _Check:
             connection.executemany("INSERT INTO temp.incoming VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     def _find_repeats(self) -> None:
-        """Index the temporary table and find users who are in it twice.
+        """Indexes the temporary table and finds users who are in it twice.
 
         To build the index after all rows is faster than to update it for each row.
         """
@@ -336,7 +336,7 @@ class _Realm(NamedTuple):
 
 
 def _hashes(given: Mapping[str, str], realm: _Realm) -> Hashes:
-    """Return the hashes to store for a row: those of its password, or those that the row has.
+    """The hashes to store for a row: those of its password, or those that the row has.
 
     Raises:
         _Flaw: the password or a hash is not valid, or no digest could match the hash.
@@ -368,7 +368,7 @@ def _hashes(given: Mapping[str, str], realm: _Realm) -> Hashes:
 
 
 def _digest(column: str, value: str) -> str:
-    """Return a hash in lower case. Only the column ``ha1`` requires one."""
+    """A hash in lower case. Only the column ``ha1`` requires one."""
     if (column == "ha1" or value) and not is_digest(column, value):
         raise _Flaw(column, f"must be {HA1_LENGTHS[column]} hex digits")
     return value.lower()
@@ -388,7 +388,7 @@ def _checked_groups(names: list[str]) -> list[str]:
 def _write(
     accounts: Accounts, total: int, batch: int, report: Progress, not_used: tuple[str, ...]
 ) -> Imported:
-    """Copy the temporary table to the database, in the order of the names.
+    """Copies the temporary table to the database, in the order of the names.
 
     In this order a transaction changes few pages. In the file's order it would change almost one page for
     each user.

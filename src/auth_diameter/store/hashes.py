@@ -14,12 +14,12 @@ from typing import Final, NamedTuple
 
 from auth_diameter.store.store import Candidates
 
-#: The name in hashlib of each algorithm of RFC 7616 6.1.
+#: The name in hashlib of each algorithm of RFC 7616, 6.1.
 HASHES: Final = {"MD5": "md5", "SHA-256": "sha256", "SHA-512-256": "sha512_256"}
 
 
 def compute_ha1(username: str, realm: str, password: str | bytes, algorithm: str = "MD5") -> str:
-    """Return ``H(username ":" realm ":" password)`` in lower-case hex digits (RFC 7616 3.4.2).
+    """``H(username ":" realm ":" password)`` in lower-case hex digits (RFC 7616, 3.4.2).
 
     Args:
         username: the username; for ``ha1b``, ``user@domain``.
@@ -51,7 +51,7 @@ class Hashes(NamedTuple):
 
     @classmethod
     def of(cls, username: str, realm: str, password: str) -> Hashes:
-        """Hash a password for every algorithm.
+        """Hashes a password for every algorithm.
 
         Raises:
             UnicodeEncodeError: an argument contains a lone surrogate.
@@ -64,7 +64,7 @@ class Hashes(NamedTuple):
         )
 
 
-#: Hex digits of an HA1, by algorithm (RFC 7616 6.1).
+#: Hex digits of an HA1, by algorithm (RFC 7616, 6.1).
 HA1_DIGITS: Final = {"MD5": 32, "SHA-256": 64, "SHA-512-256": 64}
 #: The column with the HA1, by algorithm.
 HA1_COLUMNS: Final = {"MD5": "ha1", "SHA-256": "ha1_sha256", "SHA-512-256": "ha1_sha512t256"}
@@ -77,7 +77,7 @@ _NOBODYS: Final = secrets.token_hex(32)
 
 
 def candidates(places: Sequence[str | None], algorithm: str) -> Candidates:
-    """Combine the HA1 of one user; an HA1 that matches no password takes the place of each missing one.
+    """Combines the HA1 of one user; an HA1 that matches no password takes the place of each missing one.
 
     The memory location of an object affects the time to read it. So ``lower()`` makes a new string for each
     user, known or unknown.

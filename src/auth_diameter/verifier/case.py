@@ -52,7 +52,7 @@ class Case:
         self.attempt: Attempt | None = None
 
     def item(self, ha1: str) -> tuple[Credentials, str, str] | tuple[Credentials, str, str, bytes, bytes]:
-        """Return the item for `verify_many` that compares the response with this HA1."""
+        """The item for `verify_many` that compares the response with this HA1."""
         credentials, question = self.credentials, self.question
         if credentials.protection == "auth-int":
             return credentials, question.method, ha1, b"", question.body_hash or b""

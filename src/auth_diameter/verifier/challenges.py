@@ -42,7 +42,7 @@ class Challenges:
         )
 
     def needs(self, question: Question, username: str | None, realm: str) -> Algorithms | None:
-        """Return the key that must be looked up for a challenge; None if there is none.
+        """The key that must be looked up for a challenge; None if there is none.
 
         Args:
             question: the question to challenge.
@@ -61,7 +61,7 @@ class Challenges:
     def make(
         self, question: Question, realm: str, stale: bool, now: float, offer: Offer | None
     ) -> tuple[bytes, ...]:
-        """Return the values of WWW-Authenticate, the preferred challenge first.
+        """Makes the values of WWW-Authenticate, the preferred challenge first.
 
         Args:
             question: the question to challenge.
@@ -85,15 +85,15 @@ class Challenges:
         return tuple(made)
 
     def source(self, question: Question) -> str:
-        """Return the address to which a nonce is bound; "" for none."""
+        """The address to which a nonce is bound; "" for none."""
         return question.source if self._bind_source else ""
 
     def qop(self, question: Question) -> tuple[str, ...]:
-        """Return the qop to offer to this SIP server."""
+        """The qop to offer to this SIP server."""
         return self._qops[question.is_extended]
 
     def _algorithms(self, offer: Offer) -> tuple[str, ...]:
-        """Return the algorithms to offer to this user.
+        """The algorithms to offer to this user.
 
         An unknown user, or one who can use none of the configured algorithms, is offered those that most
         users of the realm can use.

@@ -82,11 +82,11 @@ class Nonces:
         self.remembered = lifetime + CLOCK_DRIFT
 
     def use(self, keys: bytes | Sequence[bytes]) -> None:
-        """Replace the keys. Nonces of keys that are not among the new ones become foreign."""
+        """Replaces the keys. Nonces of keys that are not among the new ones become foreign."""
         self._keys = [_Key(key) for key in ([keys] if isinstance(keys, bytes) else keys)]
 
     def make(self, realm: str, now: float, algorithm: str = "MD5", source: str = "") -> str:
-        """Return a new nonce for `realm`.
+        """A new nonce for `realm`.
 
         Args:
             realm: the realm of the challenge.
@@ -100,7 +100,7 @@ class Nonces:
     def check(
         self, nonce: str, realm: str, now: float, algorithm: str = "MD5", source: str = ""
     ) -> NonceState:
-        """Return the state of `nonce`.
+        """The state of `nonce`.
 
         A nonce whose time is more than `CLOCK_DRIFT` in the future is foreign.
         """
@@ -120,5 +120,5 @@ class Nonces:
         return NonceState.FRESH if age <= self.remembered else NonceState.EXPIRED
 
     def made_at(self, nonce: str) -> float:
-        """Return when one of our nonces was made, in seconds since 1970."""
+        """The time when one of our nonces was made, in seconds since 1970."""
         return float(int(nonce[:8], 16))

@@ -53,16 +53,16 @@ class Turn:
         self._cache = cache
 
     def told(self) -> Iterator[Answer]:
-        """Return the answers of a finished turn, in the order of its questions."""
+        """The answers of a finished turn, in the order of its questions."""
         return iter(cast(list[Answer], self.answers))
 
     def pending(self) -> Sequence[int]:
-        """Return the indexes of the questions that have neither an answer nor a challenge that is decided."""
+        """The indexes of the questions that have neither an answer nor a challenge that is decided."""
         decided = {challenge.place for challenge in self.challenges}
         return [n for n, answer in enumerate(self.answers) if answer is None and n not in decided]
 
     def value(self, key: Key) -> Any | None:
-        """Return the value of `key`, of the type that the key's class names.
+        """The value of `key`, of the type that the key's class names.
 
         Returns:
             The value; None if it is missing. Then the key is added to `lacking`.

@@ -77,10 +77,10 @@ class Observer(Protocol):
     """An observer of outcomes and errors, since the verifier itself writes no log."""
 
     def noted(self, question: Question, outcome: Outcome) -> None:
-        """Note the outcome of a question."""
+        """Is told the outcome of a question."""
 
     def mistaken(self, error: Exception) -> None:
-        """Note an internal error because of which a question could not be answered."""
+        """Is told an internal error because of which a question could not be answered."""
 
 
 class Verifier:
@@ -118,7 +118,7 @@ class Verifier:
         self._wrong_in_a_row: BoundedCache[_Key, int] = BoundedCache(_WRONG_ROOM)
 
     def judge(self, turn: Turn) -> None:
-        """Answer the questions whose values are cached or fetched; leave the missing keys in the turn.
+        """Answers the questions whose values are cached or fetched; leaves the missing keys in the turn.
 
         Digests are verified together. A question with missing keys is judged again from the start. So the
         verifier stores nothing about a question until the answer needs no key, or only that for the
@@ -173,7 +173,7 @@ class Verifier:
         turn.answers[index] = self._end(turn.questions[index], Outcome.FAILED)
 
     def _look_at(self, turn: Turn, index: int, cases: list[Case]) -> Answer | None:
-        """Answer a question, or put its credentials into `cases` to be verified.
+        """Answers a question, or puts its credentials into `cases` to be verified.
 
         Returns:
             The answer; None if credentials are to be verified or a key is missing.
@@ -204,7 +204,7 @@ class Verifier:
         return self._end(question, Outcome.MEMBER if is_member else Outcome.NOT_MEMBER)
 
     def _end(self, question: Question, outcome: Outcome) -> Answer:
-        """Count and report the outcome; return the answer for it."""
+        """Counts and reports the outcome; returns the answer for it."""
         self.counts[outcome] += 1
         self._observer.noted(question, outcome)
         return ANSWERS[outcome]
@@ -218,7 +218,7 @@ class Verifier:
     def _collect(
         self, turn: Turn, index: int, question: Question, credentials: Credentials, cases: list[Case]
     ) -> Answer | None:
-        """Look up the HA1 for credentials; refuse an algorithm or a qop that was not offered."""
+        """Looks up the HA1 for credentials; refuses an algorithm or a qop that was not offered."""
         realm = credentials.realm or ""
         served = self._realms.young.get((realm,)) or turn.value(Realm(realm))
         if served is not None and served.realm is None:
@@ -250,7 +250,7 @@ class Verifier:
     def _candidates(
         self, turn: Turn, credentials: Credentials, realm: str, base: str
     ) -> Candidates | HashedCandidates | None:
-        """Return the HA1 to compare the response with; as many for an unknown user as for a known one."""
+        """The HA1 to compare the response with; as many for an unknown user as for a known one."""
         username = credentials.username
         if self._config.userhash and credentials.userhash:
             return self._hashed(turn, username, realm, base)
@@ -287,7 +287,7 @@ class Verifier:
                 self._end_attempt(case, answer, wrong, turn.now)
 
     def _let_through(self, turn: Turn, case: Case) -> Answer | None:
-        """Answer credentials whose digest is right: check the digest-uri, the nonce and the nonce count."""
+        """Answers credentials whose digest is right: checks the digest-uri, the nonce and the nonce count."""
         question, credentials = case.question, case.credentials
         realm = credentials.realm or ""
         resource, uri = question.resource, credentials.uri
@@ -319,7 +319,7 @@ class Verifier:
         return Answer(_SUCCESS, user_name=name)
 
     def _refuse(self, turn: Turn, index: int, credentials: Credentials, outcome: Outcome) -> Answer | None:
-        """Refuse credentials; with `rechallenge` challenge again, up to `max_challenges` times."""
+        """Refuses credentials; with `rechallenge` challenges again, up to `max_challenges` times."""
         question = turn.questions[index]
         if self._config.rechallenge:
             key = self._wrong_key(turn, question, credentials)
@@ -338,7 +338,7 @@ class Verifier:
     def _challenge(
         self, turn: Turn, index: int, username: str | None, realm: str, outcome: Outcome
     ) -> Answer | None:
-        """Challenge the user with the algorithms to offer; stale if the outcome says so.
+        """Challenges the user with the algorithms to offer; stale if the outcome says so.
 
         Returns:
             The answer; None if the algorithms to offer are still missing. Then the challenge waits in the
@@ -365,7 +365,7 @@ class Verifier:
         return self._config.userhash and credentials.userhash
 
     def _name(self, turn: Turn, credentials: Credentials) -> str | None:
-        """Return the username, also for a hashed one.
+        """The username, also for a hashed one.
 
         Returns:
             The username; "" if no user has this hash; None if the key is missing.
@@ -379,7 +379,7 @@ class Verifier:
     # ------------------------------------------------------------------ guesses
 
     def _admit(self, turn: Turn, case: Case, cases: list[Case]) -> Answer | None:
-        """Add a case to `cases` if it may be verified now; else refuse it, or hold it until `_released`."""
+        """Adds a case to `cases` if it may be verified now; else refuses it or holds it until `_released`."""
         penalties = self._penalties
         question = case.question
         # Without a source, anyone could lock any account. Only the operator may allow that.
@@ -410,7 +410,7 @@ class Verifier:
             self._penalties.neither(case.attempt, now)
 
     def _released(self, turn: Turn) -> list[Case]:
-        """Return the held cases that may be verified now, and refuse the others.
+        """Returns the held cases that may be verified now, and refuses the others.
 
         They were held until the verdict on the cases just verified.
         """
@@ -426,7 +426,7 @@ class Verifier:
         return cases
 
     def _forget_attempts(self, now: float) -> None:
-        """End all attempts without a verdict."""
+        """Ends all attempts without a verdict."""
         if self._penalties is not None:
             for attempt in reversed(self._attempts):  # held attempts are at the end
                 self._penalties.neither(attempt, now)
@@ -436,7 +436,7 @@ class Verifier:
     # ------------------------------------------------------------------ nonces
 
     def _use(self, case: Case, realm: str, count: int, now: float) -> Use:
-        """Record a use of the nonce and return its kind; `Use.UNKNOWN` for a foreign nonce."""
+        """Records a use of the nonce and returns its kind; `Use.UNKNOWN` for a foreign nonce."""
         question, nonce, algorithm = case.question, case.credentials.nonce, case.algorithm
         source = question.source if self._config.bind_source else ""
         # A retransmission has the `request_id` of the original request.
@@ -454,7 +454,7 @@ class Verifier:
         return use
 
     def _is_foreign(self, question: Question, credentials: Credentials, algorithm: str, now: float) -> bool:
-        """Return whether the nonce does not prove the source.
+        """Whether the nonce does not prove the source.
 
         It was made for another source or not by us, or so long ago that another host may have the address
         now.
@@ -467,7 +467,7 @@ class Verifier:
         return state is NonceState.FOREIGN
 
     def _prove(self, case: Case, use: Use, name: bytes | None, now: float) -> Answer:
-        """Return a success with the values of Authentication-Info (RFC 7616, 3.5).
+        """A success with the values of Authentication-Info (RFC 7616, 3.5).
 
         The proof is a response whose A2 has no method.
         """
