@@ -48,7 +48,7 @@ class Disc:
         turn = disc.begin(requests, now)      # answers what the cached values allow
         if not turn.is_done:
             await disc.finish(turn)           # fetches the missing keys from the store, and answers the rest
-        disc.write(requests, turn.told(), out)
+        disc.write(requests, turn.results(), out)
 
     Args:
         store: the store of the subscribers.
@@ -153,7 +153,7 @@ class Disc:
         turn = self.begin(requests, now)
         if not turn.is_done:
             _at_once(self.finish(turn))
-        self.write(requests, turn.told(), out)
+        self.write(requests, turn.results(), out)
 
     # ------------------------------------------------------------------ reports of Verifier and Cache
 

@@ -88,7 +88,7 @@ class Turns:
         self._hand_out(batch, turn)
 
     def _hand_out(self, batch: _Batch, turn: Turn) -> None:
-        answers = turn.told()
+        answers = turn.results()
         for connection, requests in batch:
             out = bytearray()
             self._disc.write(requests, answers, out)

@@ -9,6 +9,7 @@ from auth_diameter.verifier.digest_uri import URI_POLICIES, UriPolicy
 
 ALGORITHMS = ("MD5", "SHA-256", "SHA-512-256", "MD5-sess", "SHA-256-sess", "SHA-512-256-sess")
 QOPS = ("auth", "auth-int")
+NONCE_LIFETIME = 300.0  # seconds, as in the original DISC
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +30,7 @@ class VerifierConfig:
     """Quality of protection to offer: auth, auth-int. Only SIP servers with our client are offered auth-int,
     since it sends the hash of the body; OpenSER's module sends none."""
 
-    nonce_lifetime: float = 300.0
+    nonce_lifetime: float = NONCE_LIFETIME
     """Seconds for which a nonce may be used; the default is that of the original DISC. Ten seconds are
     added, by which the clocks of several DISC servers may differ."""
 

@@ -26,6 +26,8 @@ import itertools
 import secrets
 from collections.abc import Sequence
 
+from auth_diameter.verifier.config import NONCE_LIFETIME
+
 CLOCK_DRIFT = 10.0  # seconds by which the clocks of servers that share a key may differ
 
 _STAMP = 24  # hex digits before the mac: seconds since 1970 and the salt
@@ -74,7 +76,7 @@ class Nonces:
         remembered: seconds for which the uses of a nonce must be remembered.
     """
 
-    def __init__(self, keys: bytes | Sequence[bytes] | None = None, lifetime: float = 300.0) -> None:
+    def __init__(self, keys: bytes | Sequence[bytes] | None = None, lifetime: float = NONCE_LIFETIME) -> None:
         self.use(keys if keys is not None else secrets.token_bytes(32))
         # The mac makes a nonce unpredictable; the salt only has to be unique.
         self._salts = itertools.count(secrets.randbits(64))

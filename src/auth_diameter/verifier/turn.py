@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
 from auth_diameter._core import Answer, Question
 from auth_diameter.store.cache import Cache
@@ -38,6 +38,7 @@ class Turn:
         lacking: the missing keys, in the order in which they were first needed.
         found: the values fetched for this turn.
         failures: the error for each key that could not be fetched.
+        sources: the address to which nonces are bound, for each question; "" for none. Set by the Verifier.
         challenges: challenges that wait for the algorithms to offer; used by the Verifier only.
     """
 
@@ -49,12 +50,14 @@ class Turn:
         self.lacking: dict[Key, None] = {}
         self.found: Found = {}
         self.failures: dict[Key, Exception] = {}
+        self.sources = [""] * len(questions)
         self.challenges: list[Challenge] = []
         self._cache = cache
 
-    def told(self) -> Iterator[Answer]:
+    def results(self) -> Iterator[Answer]:
         """The answers of a finished turn, in the order of its questions."""
-        return iter(cast(list[Answer], self.answers))
+        answers: list[Any] = self.answers
+        return iter(answers)
 
     def pending(self) -> Sequence[int]:
         """The indexes of the questions that have neither an answer nor a challenge that is decided."""
