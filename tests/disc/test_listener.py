@@ -222,7 +222,7 @@ def test_half_a_question_is_waited_for_no_longer_than_its_time(run, caplog):
     assert [answer.hop_by_hop for answer in answers] == [0, 1, 2, 3, 4, 5, 9]
     assert (rest, slow) == (b"", 1)
     (record,) = caplog.records
-    assert "did not come whole" in record.getMessage()
+    assert "the rest of a question did not arrive within" in record.getMessage()
 
 
 def test_slow_questions_hold_up_no_other_and_are_closed(run, caplog):
@@ -344,7 +344,7 @@ def test_halves_of_questions_are_kept_up_to_a_size_and_who_sent_most_is_closed(r
     answers, rest, closed = run(scenario, max_unfinished=100_000)
     assert [answer.hop_by_hop for answer in answers] == [1]
     assert (rest, closed) == (b"", 2)  # two together are too much once more
-    assert "too much is kept" in caplog.records[0].getMessage()
+    assert "incomplete questions take too much memory" in caplog.records[0].getMessage()
 
 
 def test_a_question_longer_than_the_limit_is_not_waited_for(run):
@@ -414,9 +414,8 @@ def test_a_peer_that_never_reads_is_closed(run, caplog):
 
     answers, closed = run(scenario, max_unread=1 << 16)
     assert (answers[0].hop_by_hop, closed) == (5, 1)
-    assert [record.getMessage().endswith("it does not read its answers") for record in caplog.records] == [
-        True
-    ]
+    (record,) = caplog.records
+    assert record.getMessage().endswith("the SIP server does not read its answers")
 
 
 def test_closing_does_not_wait_for_a_peer_that_does_not_read(disc, monkeypatch):
@@ -692,7 +691,10 @@ def test_connections_of_a_source_are_limited_and_another_source_gets_in(run, cap
     assert (at_limit, other, place) == ([False] * 3, True, True)
     assert counts == {ConnectionEvent.ACCEPTED: 6, ConnectionEvent.TOO_MANY_FROM_SOURCE: 3}
     (record,) = caplog.records  # three refusals in a second are one line
-    assert record.getMessage() == "refused a connection from 127.0.0.1: it has 4"
+    assert (
+        record.getMessage()
+        == "refused a connection from 127.0.0.1: the limit of 4 from one source is reached"
+    )
 
 
 def test_connections_in_all_are_limited_and_no_source_may_have_them_all(run, caplog):
@@ -713,7 +715,7 @@ def test_connections_in_all_are_limited_and_no_source_may_have_them_all(run, cap
         ConnectionEvent.TOO_MANY_FROM_SOURCE: 2,
         ConnectionEvent.TOO_MANY: 1,
     }
-    assert "127.0.0.3: 8 are open" in caplog.text
+    assert "127.0.0.3: the limit of 8 in all is reached" in caplog.text
 
 
 def test_the_limit_leaves_descriptors_for_other_things_than_connections(monkeypatch):
@@ -770,7 +772,7 @@ def test_only_the_networks_that_are_allowed_get_in(run, caplog):
     assert answered == [True, False, True, False]
     assert counts == {ConnectionEvent.ACCEPTED: 2, ConnectionEvent.NOT_ALLOWED: 2}
     (record,) = caplog.records
-    assert "127.0.0.2: none of the networks" in record.getMessage()
+    assert "127.0.0.2: the address is in no network" in record.getMessage()
 
 
 def test_other_networks_while_connections_are_open(run):
@@ -869,6 +871,6 @@ def test_without_a_free_descriptor_the_open_connections_go_on_and_accepting_resu
     assert load < 0.5
     assert tries < 20
     assert [record.getMessage() for record in caplog.records] == [
-        "cannot take new connections: Too many open files; those that are open go on",
-        "takes new connections again",
+        "cannot accept new connections: Too many open files; open connections are still served",
+        "new connections are accepted again",
     ]

@@ -52,7 +52,7 @@ class Admission:
         sources: the number of admitted connections of each source.
         unfinished: bytes of incomplete questions, over all connections.
         counts: the number of times of each `ConnectionEvent`.
-        none: a future that is done when the last connection is closed; None if nobody waits for that.
+        last_closed: a future that is done when the last connection is closed; None if nobody waits for it.
     """
 
     def __init__(self, config: ListenerConfig) -> None:
@@ -62,7 +62,7 @@ class Admission:
         self.sources: Counter[str | int] = Counter()
         self.unfinished = 0
         self.counts: Counter[ConnectionEvent] = Counter()
-        self.none: asyncio.Future[None] | None = None
+        self.last_closed: asyncio.Future[None] | None = None
         self._sparing = Sparing(log)
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         room = config.max_connections if files == resource.RLIM_INFINITY else max(files - _OTHER_FILES, 1)
@@ -77,11 +77,12 @@ class Admission:
             source: the network of the address, to which the limit applies.
         """
         if self.config.allow and not within(host, self.config.allow):
-            event, reason = ConnectionEvent.NOT_ALLOWED, "none of the networks that --allow names"
+            event, reason = ConnectionEvent.NOT_ALLOWED, "the address is in no network of --allow"
         elif self.taken >= self.most:
-            event, reason = ConnectionEvent.TOO_MANY, f"{self.most} are open"
+            event, reason = ConnectionEvent.TOO_MANY, f"the limit of {self.most} in all is reached"
         elif self.sources[source] >= self.most_of_source:
-            event, reason = ConnectionEvent.TOO_MANY_FROM_SOURCE, f"it has {self.most_of_source}"
+            event = ConnectionEvent.TOO_MANY_FROM_SOURCE
+            reason = f"the limit of {self.most_of_source} from one source is reached"
         else:
             self.counts[ConnectionEvent.ACCEPTED] += 1
             self.taken += 1
@@ -96,8 +97,8 @@ class Admission:
         self.sources[source] -= 1
         if not self.sources[source]:
             del self.sources[source]
-        if not self.taken and self.none is not None:
-            self.none.set_result(None)
+        if not self.taken and self.last_closed is not None:
+            self.last_closed.set_result(None)
 
     def note(self, event: ConnectionEvent, message: str, *arguments: object) -> None:
         """Counts an event, and logs it unless the same event was logged just before."""

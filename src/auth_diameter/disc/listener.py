@@ -97,7 +97,7 @@ class _Connection(asyncio.Protocol):
         if self._stream.fault is not None:
             self._note(ConnectionEvent.BAD_FRAMING, str(self._stream.fault))
         if self.unfinished or self._stream.pending:
-            self._bound_the_unfinished(self._stream.pending, bool(requests))
+            self._bound_the_unfinished(self._stream.pending, another=bool(requests))
         if not self._unanswered:
             self._end_what_is_answered()
 
@@ -124,7 +124,7 @@ class _Connection(asyncio.Protocol):
         elif self._last == 0 and not transport.is_closing():
             transport.write_eof()
 
-    def _bound_the_unfinished(self, size: int, another: bool) -> None:
+    def _bound_the_unfinished(self, size: int, *, another: bool) -> None:
         """Bounds the time and the memory that an incomplete question may take.
 
         Args:
@@ -142,12 +142,13 @@ class _Connection(asyncio.Protocol):
                 admission.config.max_question_time,
                 self._give_up,
                 ConnectionEvent.TOO_SLOW,
-                "a question did not come whole",
+                f"the rest of a question did not arrive within {admission.config.max_question_time:g} s",
             )
         while admission.unfinished > admission.config.max_unfinished:
             most = max(admission.open, key=lambda connection: connection.unfinished)
             most._give_up(
-                ConnectionEvent.TOO_MUCH_UNFINISHED, "too much is kept of questions that did not come whole"
+                ConnectionEvent.TOO_MUCH_UNFINISHED,
+                "incomplete questions take too much memory, and this connection has the most of it",
             )
 
     def _give_up(self, event: ConnectionEvent, reason: str) -> None:
@@ -160,7 +161,7 @@ class _Connection(asyncio.Protocol):
         self._admission.note(event, "closed the connection of %s: %s", self._peer, reason)
 
     def pause_writing(self) -> None:
-        self._give_up(ConnectionEvent.NOT_READING, "it does not read its answers")
+        self._give_up(ConnectionEvent.NOT_READING, "the SIP server does not read its answers")
 
     def connection_lost(self, error: Exception | None) -> None:
         self._admission.open.discard(self)
@@ -278,7 +279,7 @@ class Listener:
                 continue  # an error of the new connection, which is lost, see accept(2)
             if self._exhausted:
                 self._exhausted = False
-                log.warning("takes new connections again")
+                log.warning("new connections are accepted again")
             host, port = address[:2]
             source = network_of(host)
             if not self._admission.admit(host, source):
@@ -306,7 +307,7 @@ class Listener:
         self.counts[ConnectionEvent.NO_DESCRIPTOR] += 1
         if not self._exhausted:
             self._exhausted = True
-            log.error("cannot take new connections: %s; those that are open go on", error.strerror)
+            log.error("cannot accept new connections: %s; open connections are still served", error.strerror)
         self._unwatch()
         self._resume = self._loop.call_later(_ACCEPT_PAUSE, self._watch)
 
@@ -330,8 +331,8 @@ class Listener:
         for connection in list(admission.open):
             connection.finish()
         if admission.taken:
-            admission.none = self._loop.create_future()
-            await asyncio.wait([admission.none], timeout=_PATIENCE)
+            admission.last_closed = self._loop.create_future()
+            await asyncio.wait([admission.last_closed], timeout=_PATIENCE)
         for connection in list(admission.open):
             connection.abort()
         while admission.taken:

@@ -182,7 +182,9 @@ class Disc:
         account = account_of(credentials.username, credentials.realm) if credentials is not None else ""
         proven = self._config.bind_source and outcome in PROVEN_REFUSALS
         now = time.monotonic()
-        self._refusals.note(account, question.source, outcome.name, proven, now, question.asker.address)
+        self._refusals.note(
+            account, question.source, outcome.name, proven=proven, now=now, server=question.asker.address
+        )
 
     def mistaken(self, error: Exception) -> None:
         """Logs an internal error."""

@@ -154,7 +154,8 @@ def form_of(line: str, separator: str | None = None) -> Form:
     if len(known) == 1:
         ((one, layout),) = known
         column = {name: index for index, name in enumerate(layout) if name in _COLUMNS}
-        return Form(one, column, len(layout), False, (), _is_plain(one, line))
+        plain = _is_plain(one, line)
+        return Form(one, column, len(layout), header=False, not_used=(), plain=plain)
     # The separator that yields the most known titles; if none yields any, there is no header.
     best = max(cells, key=lambda one: len(_COLUMNS & set(map(_folded, cells[one]))))
     if _COLUMNS & set(map(_folded, cells[best])):
@@ -199,7 +200,8 @@ def _by_header(titles: list[str], separator: str, line: str) -> Form:
     if "password" not in column and "ha1" not in column:
         raise FormFlaw("column password: is missing in the header, and so is ha1")
     not_used = tuple(title.strip() for title in titles if _folded(title) not in _COLUMNS)
-    return Form(separator, column, len(titles), True, not_used, _is_plain(separator, line))
+    plain = _is_plain(separator, line)
+    return Form(separator, column, len(titles), header=True, not_used=not_used, plain=plain)
 
 
 def _fits(layout: tuple[str, ...], cells: list[str]) -> bool:

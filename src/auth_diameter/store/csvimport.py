@@ -27,10 +27,11 @@ The same import again adds the others, since a user who exists with the same pas
 from __future__ import annotations
 
 import csv
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
-from typing import BinaryIO, Final, Literal, NamedTuple
+from typing import Any, BinaryIO, Final, Literal, NamedTuple
 
 from auth_diameter._core import ConfigError
 from auth_diameter.store.accounts import Accounts
@@ -394,50 +395,72 @@ def _write(
     each user.
     """
     done = replaced = unchanged = memberships = 0
-    hashes = ", ".join(accounts.hash_columns)
-    first = (b"", b"")
+    name = (b"", b"")
     while done < total:
         size = min(batch, total - done)
         try:
             with accounts.database.changing() as connection:
-                last = connection.execute(
-                    "SELECT username, domain FROM temp.incoming WHERE (username, domain) >"
-                    " (CAST(? AS TEXT), CAST(? AS TEXT)) ORDER BY username, domain"
-                    " LIMIT 1 OFFSET ?",
-                    (*first, size - 1),
-                ).fetchone()
-                # Most rows are new and without groups: SQLite copies them without Python.
-                connection.execute(
-                    f"INSERT INTO main.subscriber (username, domain, {hashes})"  # noqa: S608 -- constants
-                    f" SELECT username, domain, {hashes} FROM temp.incoming WHERE {_BETWEEN}"
-                    f" AND state = {_NEW} ORDER BY username, domain",
-                    (*first, *last),
-                )
-                rest = connection.execute(
-                    f"SELECT username, domain, {_HASHES}, groups, state FROM temp.incoming"  # noqa: S608 -- constants
-                    f" WHERE {_BETWEEN} AND (state <> {_NEW} OR groups <> '')",
-                    (*first, *last),
-                ).fetchall()
+                name, rest = _copy(accounts, connection, name, size)
                 for *values, state in rest:
-                    username, domain, *found, groups = (value.decode() for value in values)
-                    if state != _NEW:
-                        # Another process may have deleted the user since the first pass.
-                        exists = accounts.stored_domain(username, domain) is not None
-                        if state == _REPLACED or not exists:
-                            accounts.put(username, domain, Hashes(*found), exists=exists)
-                        replaced += state == _REPLACED
-                        unchanged += state == _THERE
-                    for group in filter(None, groups.split(";")):
-                        memberships += accounts.put_group(username, domain, group)
+                    memberships += _put(accounts, *(value.decode() for value in values), state=state)
+                    replaced += state == _REPLACED
+                    unchanged += state == _THERE
         except ConfigError as error:
             raise ConfigError(f"{error} ({done} of {total} users are imported)") from None
-        first = last
         done += size
         report("write", done, total)
     added = total - replaced - unchanged
     return Imported(
         added=added, replaced=replaced, unchanged=unchanged, memberships=memberships, not_used=not_used
     )
+
+
+def _copy(
+    accounts: Accounts, connection: sqlite3.Connection, after: tuple[bytes, bytes], size: int
+) -> tuple[tuple[bytes, bytes], list[tuple[Any, ...]]]:
+    """Copies the new users among the next rows of the temporary table, within SQLite.
+
+    Args:
+        accounts: the store.
+        connection: its connection, in a transaction.
+        after: the last name of the rows before.
+        size: the number of rows.
+
+    Returns:
+        The last name of these rows, and those of the rows that need more than a copy: the names, the hashes,
+        the groups and the state.
+    """
+    last: tuple[bytes, bytes] = connection.execute(
+        "SELECT username, domain FROM temp.incoming WHERE (username, domain) >"
+        " (CAST(? AS TEXT), CAST(? AS TEXT)) ORDER BY username, domain"
+        " LIMIT 1 OFFSET ?",
+        (*after, size - 1),
+    ).fetchone()
+    hashes = ", ".join(accounts.hash_columns)
+    # Most rows are new and without groups: SQLite copies them without Python.
+    connection.execute(
+        f"INSERT INTO main.subscriber (username, domain, {hashes})"  # noqa: S608 -- constants
+        f" SELECT username, domain, {hashes} FROM temp.incoming WHERE {_BETWEEN}"
+        f" AND state = {_NEW} ORDER BY username, domain",
+        (*after, *last),
+    )
+    rest = connection.execute(
+        f"SELECT username, domain, {_HASHES}, groups, state FROM temp.incoming"  # noqa: S608 -- constants
+        f" WHERE {_BETWEEN} AND (state <> {_NEW} OR groups <> '')",
+        (*after, *last),
+    ).fetchall()
+    return last, rest
+
+
+def _put(accounts: Accounts, username: str, domain: str, *hashes_and_groups: str, state: int) -> int:
+    """Writes a user who exists, and the groups of any user; returns the number of new memberships."""
+    *hashes, groups = hashes_and_groups
+    if state != _NEW:
+        # Another process may have deleted the user since the first pass.
+        exists = accounts.stored_domain(username, domain) is not None
+        if state == _REPLACED or not exists:
+            accounts.put(username, domain, Hashes(*hashes), exists=exists)
+    return sum(accounts.put_group(username, domain, group) for group in filter(None, groups.split(";")))
 
 
 _HASHES: Final = ", ".join(Hashes._fields)

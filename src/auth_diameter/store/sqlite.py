@@ -65,7 +65,7 @@ class _Secrets(NamedTuple):
         return "_Secrets(...)"
 
 
-_NOBODY: Final = _Secrets(False, *(b"" for _ in SECRET_COLUMNS))
+_NOBODY: Final = _Secrets(known=False, **dict.fromkeys(SECRET_COLUMNS, b""))
 
 
 class SqliteStore:
@@ -239,7 +239,7 @@ class SqliteStore:
     def _ha1b(self, username: str, user: str, realm: str, secrets: _Secrets, algorithm: str) -> str | None:
         """The HA1 of ``user@domain``, which is `username` (RFC 7616, 3.4.2); None if there is none."""
         if algorithm == "MD5" and secrets.ha1b:
-            return self._usable(secrets.known, secrets.ha1b, "ha1b", user, realm)
+            return self._usable(secrets.ha1b, "ha1b", user, realm, known=secrets.known)
         return compute_ha1(username, realm, secrets.password, algorithm) if secrets.password else None
 
     def _ha1(self, user: str, realm: str, secrets: _Secrets, algorithm: str) -> str | None:
@@ -247,10 +247,10 @@ class SqliteStore:
         column = HA1_COLUMNS[algorithm]
         stored: bytes = getattr(secrets, column)
         if stored:
-            return self._usable(secrets.known, stored, column, user, realm)
+            return self._usable(stored, column, user, realm, known=secrets.known)
         return compute_ha1(user, realm, secrets.password, algorithm) if secrets.password else None
 
-    def _usable(self, known: bool, stored: bytes, column: str, username: str, realm: str) -> str | None:
+    def _usable(self, stored: bytes, column: str, username: str, realm: str, *, known: bool) -> str | None:
         length = HA1_LENGTHS[column]
         if HEX_DIGITS[length].fullmatch(stored):
             return stored.decode().lower()

@@ -93,7 +93,8 @@ class Database:
         name = schema.database_path(os.fspath(path))
         if writable or name == schema.MEMORY:
             return cls._finish(name, schema.open_for_writing(name), writable=True)
-        stamps = _stamp(name, False), _stamp(name, True)  # before opening, so that no change is missed
+        # Before opening, so that no change is missed.
+        stamps = _stamp(name, immutable=False), _stamp(name, immutable=True)
         opened = schema.open_for_reading(name)
         database = cls._finish(name, opened.connection, writable=False)
         database._immutable, database._stamp = opened.immutable, stamps[opened.immutable]
@@ -177,14 +178,14 @@ class Database:
         file cannot be used, the former one stays in use: the new one may still be being copied. The same file
         is opened again after a read error.
         """
-        stamp, served = _stamp(self.path, self._immutable), self._stamp
+        stamp, served = _stamp(self.path, immutable=self._immutable), self._stamp
         if stamp is None or self._closed or (stamp == served and not self._doubtful):
             return
         now = time.monotonic()
         if stamp == self._refused and now < self._retry_at:
             return
         former = self.connection
-        stamps = _stamp(self.path, False), _stamp(self.path, True)
+        stamps = _stamp(self.path, immutable=False), _stamp(self.path, immutable=True)
         try:
             opened = schema.open_for_reading(self.path)
             try:
@@ -287,7 +288,7 @@ def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
         raise
 
 
-def _stamp(path: str, immutable: bool) -> tuple[int, ...] | None:
+def _stamp(path: str, *, immutable: bool) -> tuple[int, ...] | None:
     """The identity of a file, for an immutable connection also its state; None if it is missing."""
     try:
         status = os.stat(path)

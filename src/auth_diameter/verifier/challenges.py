@@ -35,9 +35,9 @@ class Challenges:
         self._offered: dict[Offer, tuple[str, ...]] = {}
         self._always_single = config.algorithms == _MD5
         self._userhash = config.userhash
-        # Indexed by `Question.is_extended`: OpenSER's module sends no hash of the body.
+        # Indexed by `Question.is_extended`: a SIP server without extensions sends no hash of the body.
         self._qops = (_AUTH, config.qop)
-        # OpenSER's module takes one challenge only, and MD5 is what most telephones support.
+        # For SIP servers that can use only one challenge: MD5 is what most telephones support.
         self._single: tuple[str, ...] = (
             next(one for one in (*_MD5, "MD5-sess", *config.algorithms) if one in config.algorithms),
         )

@@ -32,7 +32,7 @@ class VerifierConfig:
 
     nonce_lifetime: float = NONCE_LIFETIME
     """Seconds for which a nonce may be used; the default is that of the original DISC. Ten seconds are
-    added, by which the clocks of several DISC servers may differ."""
+    added, by which the clocks of servers that share a nonce key may differ."""
 
     nonce_uses: int = 0
     """How many times a nonce may be used; 0: any number of times within its lifetime, with a new nonce count
@@ -53,7 +53,7 @@ class VerifierConfig:
     authentication_info: bool = False
     """Whether a success has rspauth, the server's own proof, and a next nonce once the current one is used up
     or past half of its lifetime (RFC 7616, 3.5). With auth-int the proof is for a reply without a body, as
-    DISC does not see the reply. OpenSER's module cannot use these values and gets none."""
+    the reply is not known here. OpenSER's module cannot use these values and gets none."""
 
     uri_policy: UriPolicy = "host"
     """How the digest-uri is compared with the Request-URI. host: its host is that of the Request-URI or the
