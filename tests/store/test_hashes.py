@@ -4,7 +4,7 @@ from auth_diameter.store.hashes import candidates, compute_ha1
 
 
 def test_ha1_is_that_of_the_rfc():
-    # RFC 2617 3.5: its A1 is not printed as a hash, but this is its well-known MD5.
+    # RFC 2617, 3.5: its A1 is not printed as a hash, but this is its well-known MD5.
     assert compute_ha1("Mufasa", "testrealm@host.com", "Circle Of Life") == "939e7578ed9e3c518a452acee763bce9"
 
 

@@ -39,7 +39,7 @@ def one_line(error):
 
 @contextlib.contextmanager
 def unprivileged():
-    """Run as somebody to whom permissions apply, where the tests run as root."""
+    """Runs as somebody to whom permissions apply, where the tests run as root."""
     if os.geteuid() != 0:
         yield
         return

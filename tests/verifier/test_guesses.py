@@ -483,4 +483,4 @@ def test_what_is_answered_is_not_kept(make):
     disc = make()
     guess(disc, 10)
     assert code(disc.ask(disc.respond(user="bob", password="builder"))) == 2001
-    assert disc.disc._verifier._attempts == []
+    assert disc.disc._verifier._guesses.attempts == []

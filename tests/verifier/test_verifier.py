@@ -42,6 +42,7 @@ from auth_diameter.store.accounts import Accounts
 from auth_diameter.store.hashes import candidates
 from auth_diameter.store.sqlite import SqliteStore
 from auth_diameter.store.store import Realm, StoreError
+from auth_diameter.verifier import authentication_info
 from auth_diameter.verifier import verifier as verifier_module
 from auth_diameter.verifier.nonces import Nonces
 
@@ -634,7 +635,10 @@ def test_a_clock_that_steps_back_does_not_keep_a_deleted_user_in(path, disc):
 
 
 ROOMS = [
-    (module, name) for module in (cache, verifier_module) for name in vars(module) if name.endswith("_ROOM")
+    (module, name)
+    for module in (cache, verifier_module, authentication_info)
+    for name in vars(module)
+    if name.endswith("_ROOM")
 ]
 
 

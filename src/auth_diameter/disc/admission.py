@@ -52,7 +52,7 @@ class Admission:
         sources: the number of admitted connections of each source.
         unfinished: bytes of incomplete questions, over all connections.
         counts: the number of times of each `ConnectionEvent`.
-        none: a future that is done when the last connection is closed; None if nobody waits for that.
+        last_closed: a future that is done when the last connection is closed; None if nobody waits for it.
     """
 
     def __init__(self, config: ListenerConfig) -> None:
@@ -62,7 +62,7 @@ class Admission:
         self.sources: Counter[str | bytes] = Counter()
         self.unfinished = 0
         self.counts: Counter[ConnectionEvent] = Counter()
-        self.none: asyncio.Future[None] | None = None
+        self.last_closed: asyncio.Future[None] | None = None
         self._sparing = Sparing(log)
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         room = config.max_connections if files == resource.RLIM_INFINITY else max(files - _OTHER_FILES, 1)
@@ -70,18 +70,19 @@ class Admission:
         self.most_of_source = min(config.max_per_source, max(self.most * 3 // 4, 1))
 
     def admit(self, host: str, source: str | bytes) -> bool:
-        """Return whether to accept another connection of this source. It is counted either way.
+        """Whether to accept another connection of this source. It is counted either way.
 
         Args:
             host: the address of the peer.
             source: the network of the address, to which the limit applies.
         """
         if self.config.allow and not within(host, self.config.allow):
-            event, reason = ConnectionEvent.NOT_ALLOWED, "none of the networks that --allow names"
+            event, reason = ConnectionEvent.NOT_ALLOWED, "the address is in no network of --allow"
         elif self.taken >= self.most:
-            event, reason = ConnectionEvent.TOO_MANY, f"{self.most} are open"
+            event, reason = ConnectionEvent.TOO_MANY, f"the limit of {self.most} in all is reached"
         elif self.sources[source] >= self.most_of_source:
-            event, reason = ConnectionEvent.TOO_MANY_FROM_SOURCE, f"it has {self.most_of_source}"
+            event = ConnectionEvent.TOO_MANY_FROM_SOURCE
+            reason = f"the limit of {self.most_of_source} from one source is reached"
         else:
             self.counts[ConnectionEvent.ACCEPTED] += 1
             self.taken += 1
@@ -91,21 +92,21 @@ class Admission:
         return False
 
     def forget(self, source: str | bytes) -> None:
-        """Note that an admitted connection of this source is closed."""
+        """Takes an admitted connection of this source off the count, as it is closed."""
         self.taken -= 1
         self.sources[source] -= 1
         if not self.sources[source]:
             del self.sources[source]
-        if not self.taken and self.none is not None:
-            self.none.set_result(None)
+        if not self.taken and self.last_closed is not None:
+            self.last_closed.set_result(None)
 
     def note(self, event: ConnectionEvent, message: str, *arguments: object) -> None:
-        """Count an event, and log it unless the same event was logged just before."""
+        """Counts an event, and logs it unless the same event was logged just before."""
         self.counts[event] += 1
         self._sparing.warning(event, time.monotonic(), message, *arguments)
 
 
 def within(host: str, networks: tuple[IPv4Network | IPv6Network, ...]) -> bool:
-    """Return whether an IP address is in one of the networks."""
+    """Whether an IP address is in one of the networks."""
     address = ip_address(host)
     return any(address in network for network in networks)

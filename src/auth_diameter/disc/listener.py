@@ -97,12 +97,12 @@ class _Connection(asyncio.Protocol):
         if self._stream.fault is not None:
             self._note(ConnectionEvent.BAD_FRAMING, str(self._stream.fault))
         if self.unfinished or self._stream.pending:
-            self._bound_the_unfinished(self._stream.pending, bool(requests))
+            self._bound_the_unfinished(self._stream.pending, another=bool(requests))
         if not self._unanswered:
             self._end_what_is_answered()
 
     def answered(self, answers: bytearray, number: int) -> None:
-        """Send the answers to this number of questions."""
+        """Sends the answers to this number of questions."""
         transport = self._transport
         assert transport is not None
         self._unanswered -= number
@@ -115,7 +115,7 @@ class _Connection(asyncio.Protocol):
             self._end_what_is_answered()
 
     def _end_what_is_answered(self) -> None:
-        """End the connection if it is to end, as no question waits for an answer."""
+        """Ends the connection if it is to end, as no question waits for an answer."""
         transport = self._transport
         assert transport is not None
         if self._stream.fault is not None:
@@ -124,8 +124,8 @@ class _Connection(asyncio.Protocol):
         elif self._last == 0 and not transport.is_closing():
             transport.write_eof()
 
-    def _bound_the_unfinished(self, size: int, another: bool) -> None:
-        """Bound the time and the memory that an incomplete question may take.
+    def _bound_the_unfinished(self, size: int, *, another: bool) -> None:
+        """Bounds the time and the memory that an incomplete question may take.
 
         Args:
             size: bytes of the incomplete question; 0 if there is none.
@@ -142,12 +142,13 @@ class _Connection(asyncio.Protocol):
                 admission.config.max_question_time,
                 self._give_up,
                 ConnectionEvent.TOO_SLOW,
-                "a question did not come whole",
+                f"the rest of a question did not arrive within {admission.config.max_question_time:g} s",
             )
         while admission.unfinished > admission.config.max_unfinished:
             most = max(admission.open, key=lambda connection: connection.unfinished)
             most._give_up(
-                ConnectionEvent.TOO_MUCH_UNFINISHED, "too much is kept of questions that did not come whole"
+                ConnectionEvent.TOO_MUCH_UNFINISHED,
+                "incomplete questions take too much memory, and this connection has the most of it",
             )
 
     def _give_up(self, event: ConnectionEvent, reason: str) -> None:
@@ -160,7 +161,7 @@ class _Connection(asyncio.Protocol):
         self._admission.note(event, "closed the connection of %s: %s", self._peer, reason)
 
     def pause_writing(self) -> None:
-        self._give_up(ConnectionEvent.NOT_READING, "it does not read its answers")
+        self._give_up(ConnectionEvent.NOT_READING, "the SIP server does not read its answers")
 
     def connection_lost(self, error: Exception | None) -> None:
         self._admission.open.discard(self)
@@ -172,7 +173,7 @@ class _Connection(asyncio.Protocol):
         self._admission.forget(self._source)
 
     def finish(self) -> None:
-        """Answer what has arrived, then end our side of the stream and let the peer close.
+        """Answers what has arrived, then ends our side of the stream and lets the peer close.
 
         If DISC closed at once, data that arrives later would make TCP reset the connection (RFC 2525, 2.17).
         Answers that the SIP server has not read yet would be lost.
@@ -195,7 +196,7 @@ class _Connection(asyncio.Protocol):
 
 
 def _unread(transport: asyncio.Transport) -> int:
-    """Return how many bytes the kernel has received and the loop has not read."""
+    """The number of bytes that the kernel has received and the loop has not read."""
     try:
         answer = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.FIONREAD, bytes(4))
     except OSError:  # the connection is lost; the loop will call connection_lost
@@ -240,7 +241,7 @@ class Listener:
         return self._admission.taken
 
     def use(self, config: ListenerConfig) -> None:
-        """Replace `allow` and `one_challenge`; the other settings stay.
+        """Replaces `allow` and `one_challenge`; the other settings stay.
 
         A connection that is no longer allowed gets the answers to its questions, and is closed.
         """
@@ -278,7 +279,7 @@ class Listener:
                 continue  # an error of the new connection, which is lost, see accept(2)
             if self._exhausted:
                 self._exhausted = False
-                log.warning("takes new connections again")
+                log.warning("new connections are accepted again")
             host, port = address[:2]
             source = network_of(host)
             if not self._admission.admit(host, source):
@@ -302,18 +303,18 @@ class Listener:
             self._admission.forget(source)
 
     def _pause(self, error: OSError) -> None:
-        """Stop accepting for a moment, as the loop would otherwise spin on the waiting connections."""
+        """Stops accepting for a moment, as the loop would otherwise spin on the waiting connections."""
         self.counts[ConnectionEvent.NO_DESCRIPTOR] += 1
         if not self._exhausted:
             self._exhausted = True
-            log.error("cannot take new connections: %s; those that are open go on", error.strerror)
+            log.error("cannot accept new connections: %s; open connections are still served", error.strerror)
         self._unwatch()
         self._resume = self._loop.call_later(_ACCEPT_PAUSE, self._watch)
 
     # ------------------------------------------------------------------ the end
 
     async def aclose(self) -> None:
-        """Stop listening, answer every question that has arrived, and close every connection.
+        """Stops listening, answers every question that has arrived, and closes every connection.
 
         A SIP server that does not read or does not close delays this by at most a second and a half.
         """
@@ -330,8 +331,8 @@ class Listener:
         for connection in list(admission.open):
             connection.finish()
         if admission.taken:
-            admission.none = self._loop.create_future()
-            await asyncio.wait([admission.none], timeout=_PATIENCE)
+            admission.last_closed = self._loop.create_future()
+            await asyncio.wait([admission.last_closed], timeout=_PATIENCE)
         for connection in list(admission.open):
             connection.abort()
         while admission.taken:
@@ -339,7 +340,7 @@ class Listener:
 
 
 async def listen(disc: Disc, host: str, port: int, config: ListenerConfig | None = None) -> Listener:
-    """Listen on every address of `host`.
+    """Listens on every address of `host`.
 
     Args:
         disc: answers the questions.
@@ -368,7 +369,7 @@ async def listen(disc: Disc, host: str, port: int, config: ListenerConfig | None
 
 
 def _bind(targets: list[_Target]) -> list[socket.socket]:
-    """Return a socket for each target, all with the same port."""
+    """A socket for each target, all with the same port."""
     for _ in range(_ATTEMPTS):
         try:
             return _bind_once(targets)

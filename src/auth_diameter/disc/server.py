@@ -48,7 +48,7 @@ class Disc:
         turn = disc.begin(requests, now)      # answers what the cached values allow
         if not turn.is_done:
             await disc.finish(turn)           # fetches the missing keys from the store, and answers the rest
-        disc.write(requests, turn.told(), out)
+        disc.write(requests, turn.results(), out)
 
     Args:
         store: the store of the subscribers.
@@ -72,7 +72,7 @@ class Disc:
         self._verbose = False
 
     def begin(self, requests: Iterable[AaRequest], now: float) -> Turn:
-        """Judge requests as far as the cached values allow.
+        """Judges requests as far as the cached values allow.
 
         The `asker` and `one_challenge` of each question must be set.
 
@@ -91,7 +91,7 @@ class Disc:
         return turn
 
     async def finish(self, turn: Turn) -> None:
-        """Fetch the missing keys of a turn, and judge the rest of its questions."""
+        """Fetches the missing keys of a turn, and judges the rest of its questions."""
         if self._cache.is_due(turn.now):
             try:
                 await self._cache.check(turn.now)
@@ -119,7 +119,7 @@ class Disc:
             turn.failures[key] = error
 
     def write(self, requests: Iterable[AaRequest], answers: Iterator[Answer], out: bytearray) -> None:
-        """Append the answer to each request to `out`, in order.
+        """Appends the answer to each request to `out`, in order.
 
         Args:
             requests: the requests.
@@ -135,7 +135,7 @@ class Disc:
                 append_answer(out, request, next(answers))
 
     def answer(self, requests: list[AaRequest], out: bytearray, now: float, asker: Asker = NOBODY) -> None:
-        """Append an answer to each request to `out`, in order, without an event loop.
+        """Appends an answer to each request to `out`, in order, without an event loop.
 
         The store must not wait for I/O; `SqliteStore` does not.
 
@@ -154,12 +154,12 @@ class Disc:
         turn = self.begin(requests, now)
         if not turn.is_done:
             _at_once(self.finish(turn))
-        self.write(requests, turn.told(), out)
+        self.write(requests, turn.results(), out)
 
     # ------------------------------------------------------------------ reports of Verifier and Cache
 
     def noted(self, question: Question, outcome: Outcome) -> None:
-        """Log a refusal; with ``--log-level debug``, log each question."""
+        """Logs a refusal; with ``--log-level debug``, logs each question."""
         if outcome in REFUSALS:
             self._note_refusal(question, outcome)
         if self._verbose:
@@ -184,24 +184,24 @@ class Disc:
         proven = self._config.bind_source and outcome in PROVEN_REFUSALS
         now = time.monotonic()
         self._refusals.note(
-            account, question.source, outcome.name, now, question.asker.address, proven=proven
+            account, question.source, outcome.name, proven=proven, now=now, server=question.asker.address
         )
 
     def mistaken(self, error: Exception) -> None:
-        """Log an internal error."""
+        """Logs an internal error."""
         self._sparing.exception(error, time.monotonic(), "a question could not be answered")
 
     def store_failed(self, error: StoreError) -> None:
-        """Log that the store cannot be read."""
+        """Logs that the store cannot be read."""
         log.error("%s; questions get 5012 (unable to comply)", error)
 
     def store_recovered(self) -> None:
-        """Log that the store can be read again."""
+        """Logs that the store can be read again."""
         log.warning("%s: can be read again", self._store.name)
 
 
 def _at_once(work: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine that never waits."""
+    """Runs a coroutine that never waits."""
     try:
         work.send(None)
     except StopIteration:

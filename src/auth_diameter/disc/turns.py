@@ -25,7 +25,7 @@ class Connection(Protocol):
     asker: Asker
 
     def answered(self, answers: bytearray, number: int) -> None:
-        """Take the answers to this number of requests.
+        """Takes the answers to this number of requests.
 
         Args:
             answers: the encoded answers, in the order of the requests.
@@ -56,7 +56,7 @@ class Turns:
         self._waiting: set[asyncio.Task[None]] = set()
 
     def add(self, connection: Connection, requests: list[AaRequest]) -> None:
-        """Add requests to the current turn; :meth:`Connection.answered` gets the answers."""
+        """Adds requests to the current turn; :meth:`Connection.answered` gets the answers."""
         asker = connection.asker
         one_challenge = asker.one_challenge
         for request in requests:
@@ -92,7 +92,7 @@ class Turns:
         self._hand_out(batch, turn)
 
     def _hand_out(self, batch: _Batch, turn: Turn) -> None:
-        answers = turn.told()
+        answers = turn.results()
         for connection, requests in batch:
             out = bytearray()
             self._disc.write(requests, answers, out)

@@ -60,7 +60,7 @@ class Accounts:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, writable: bool = False) -> Self:
-        """Open a database: an existing one for reading; for writing, a missing one is created.
+        """Opens a database: an existing one for reading; for writing, a missing one is created.
 
         Args:
             path: the path of the file, or ``sqlite:///PATH``, or ``":memory:"``.
@@ -74,7 +74,7 @@ class Accounts:
 
     @classmethod
     def create(cls, path: str | os.PathLike[str]) -> Self:
-        """Create a new database and open it for writing.
+        """Creates a new database and opens it for writing.
 
         Args:
             path: the path of the new file, or ``sqlite:///PATH``, or ``":memory:"`` for a database that ends
@@ -86,7 +86,7 @@ class Accounts:
         return cls(Database.create(path))
 
     def close(self) -> None:
-        """Close the database. A second call does nothing; any other use raises from then on."""
+        """Closes the database. A second call does nothing; any other use raises from then on."""
         self.database.close()
 
     def __enter__(self) -> Self:
@@ -103,7 +103,7 @@ class Accounts:
     # -- lists --
 
     def users(self, domain: str | None = None) -> Iterator[Account]:
-        """List all subscribers, or those of one domain, ordered by domain and then by username.
+        """Lists all subscribers, or those of one domain, ordered by domain and then by username.
 
         Rows are read from the database one by one, so a million subscribers need no memory. Exhaust or close
         the iterator before you change the store.
@@ -130,7 +130,7 @@ class Accounts:
                 )
 
     def count_users(self) -> int:
-        """Return the number of subscribers.
+        """The number of subscribers.
 
         Raises:
             StoreError: the database could not be read.
@@ -139,7 +139,7 @@ class Accounts:
         return int(row[0]) if row else 0
 
     def groups(self, username: str, domain: str) -> tuple[str, ...]:
-        """Return the names of the user's groups, sorted.
+        """The names of the user's groups, sorted.
 
         Args:
             username: the user's name.
@@ -157,7 +157,7 @@ class Accounts:
     # -- changes --
 
     def add_user(self, username: str, domain: str, password: str, *, replace: bool = False) -> bool:
-        """Add a subscriber with an HA1 for every algorithm. The password itself is not stored.
+        """Adds a subscriber with an HA1 for every algorithm. The password itself is not stored.
 
         Args:
             username: the username, without the domain.
@@ -191,7 +191,7 @@ class Accounts:
         return existing is None
 
     def delete_user(self, username: str, domain: str) -> bool:
-        """Delete a subscriber and its group memberships; return False if there is no such subscriber.
+        """Deletes a subscriber and its group memberships; returns False if there is no such subscriber.
 
         Raises:
             ConfigError: the database cannot be written.
@@ -202,7 +202,7 @@ class Accounts:
         return found > 0
 
     def add_group(self, username: str, domain: str, group: str) -> bool:
-        """Add an existing user to a group; return False if it is a member already.
+        """Adds an existing user to a group; returns False if it is a member already.
 
         Raises:
             ConfigError: there is no such user, the group's name is not valid, or the database cannot be
@@ -216,7 +216,7 @@ class Accounts:
             return self.put_group(username, stored, group)
 
     def delete_group(self, username: str, domain: str, group: str) -> bool:
-        """Remove a user from a group; return False if it was not a member.
+        """Removes a user from a group; returns False if it was not a member.
 
         Raises:
             ConfigError: the database cannot be written.
@@ -228,7 +228,7 @@ class Accounts:
     # -- the steps of a change, inside Database.changing(); csvimport uses them, too --
 
     def spelling_for(self, domain: str) -> str:
-        """Return the spelling of a domain with which HA1 is computed and new rows are stored.
+        """The spelling of a domain with which HA1 is computed and new rows are stored.
 
         It is the canonical spelling, which challenges have. A new realm gets its folded spelling.
         """
@@ -239,7 +239,7 @@ class Accounts:
         return known[0] if known else folded
 
     def stored_domain(self, username: str, domain: str) -> str | None:
-        """Return the domain of an existing user as its row spells it; None if there is no such user.
+        """The domain of an existing user as its row spells it; None if there is no such user.
 
         If several rows match, the one with the folded spelling is taken.
         """
@@ -260,25 +260,25 @@ class Accounts:
         return tuple(column for column in Hashes._fields if column in columns)
 
     def holds(self, username: str, domain: str, hashes: Hashes) -> bool:
-        """Return whether the row with exactly these names already has what :meth:`put` would write."""
+        """Whether the row with exactly these names already has what :meth:`put` would write."""
         columns, values = self._put_columns(hashes)
         statement = self.database.statements.holds(columns)
         return self.database.first(statement, (username, domain, *values)) is not None
 
     def put(self, username: str, domain: str, hashes: Hashes, *, exists: bool) -> None:
-        """Write the row with exactly these names, and leave nothing of an existing user's former password."""
+        """Writes the row with exactly these names; nothing is left of an existing user's former password."""
         columns, values = self._put_columns(hashes)
         fitting = self.database.statements
         statement = fitting.update_user(columns) if exists else fitting.insert_user(columns)
         self.database.connection.execute(statement, (*values, username, domain))
 
     def put_group(self, username: str, domain: str, group: str) -> bool:
-        """Write a row of ``grp`` unless it exists; return whether it was written."""
+        """Writes a row of ``grp`` unless it exists; returns whether it was written."""
         statement = self.database.statements.insert_group()
         return self.database.connection.execute(statement, (username, domain, group) * 2).rowcount > 0
 
     def _put_columns(self, hashes: Hashes) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Return the names and contents of the columns that :meth:`put` writes and the table has."""
+        """The names and contents of the columns that :meth:`put` writes and the table has."""
         contents = {"password": "", **hashes._asdict()}
         columns = self.database.statements.subscriber
         there = {column: value for column, value in contents.items() if column in columns}

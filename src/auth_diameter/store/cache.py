@@ -44,10 +44,10 @@ class Watcher(Protocol):
     """An observer of the store's availability."""
 
     def store_failed(self, error: StoreError) -> None:
-        """Note that the store cannot be read; called once for each new cause."""
+        """Is told that the store cannot be read, once for each new cause."""
 
     def store_recovered(self) -> None:
-        """Note that the store can be read again."""
+        """Is told that the store can be read again."""
 
 
 class Cache:
@@ -94,12 +94,12 @@ class Cache:
         self._reported: str | None = None  # the failure that was last reported to the watcher
 
     def get(self, key: Key) -> Any | None:
-        """Return the value of `key`, of the type that the key's class names; None if it is not cached."""
+        """The value of `key`, of the type that the key's class names; None if it is not cached."""
         kept = self._kinds.get(key.kind)
         return None if kept is None else kept.get(key[:-1])
 
     def is_due(self, now: float) -> bool:
-        """Return whether the store is due for a check for changes.
+        """Whether the store is due for a check for changes.
 
         Args:
             now: seconds since 1970.
@@ -107,7 +107,7 @@ class Cache:
         return not self._check_at - CHECK_SECONDS <= now < self._check_at
 
     async def check(self, now: float) -> None:
-        """Clear the cache if the store has changed or cannot be read.
+        """Clears the cache if the store has changed or cannot be read.
 
         While the store cannot be read, no cached value is used: the user may have been deleted.
 
@@ -138,7 +138,7 @@ class Cache:
             kept.clear()
 
     async def fetch(self, keys: Collection[Key]) -> Found:
-        """Fetch all these keys from the store, and cache their values.
+        """Fetches all these keys from the store, and caches their values.
 
         After a failure, every fetch fails until the next check: each attempt on a locked database would take
         its full time limit. The watcher is told once of each failure, and once of the recovery.
@@ -204,7 +204,7 @@ class BoundedCache(Generic[_K, _V]):
         self._used = 0  # bytes of the young half
 
     def get(self, key: _K) -> _V | None:
-        """Return the value of `key`; None if it is not cached."""
+        """The value of `key`; None if it is not cached."""
         found = self.young.get(key)
         if found is None and self._old:
             found = self._old.get(key)
@@ -213,7 +213,7 @@ class BoundedCache(Generic[_K, _V]):
         return found
 
     def put(self, key: _K, value: _V) -> None:
-        """Set the value of `key`. An entry larger than `LARGEST` is not kept."""
+        """Sets the value of `key`. An entry larger than `LARGEST` is not kept."""
         size = _ENTRY + size_of(key) + size_of(value)
         if size > LARGEST:
             self.pop(key)
@@ -228,25 +228,25 @@ class BoundedCache(Generic[_K, _V]):
         self._used += size
 
     def pop(self, key: _K) -> None:
-        """Remove `key` if it is cached."""
+        """Removes `key` if it is cached."""
         found = self.young.pop(key, None)
         if found is not None:
             self._used -= _ENTRY + size_of(key) + size_of(found)
         self._old.pop(key, None)
 
     def clear(self) -> None:
-        """Remove all entries."""
+        """Removes all entries."""
         self.young = {}
         self._old = {}
         self._used = 0
 
     def __len__(self) -> int:
-        """Return the number of entries; an entry in both halves counts twice."""
+        """The number of entries; an entry in both halves counts twice."""
         return len(self.young) + len(self._old)
 
 
 def size_of(thing: object) -> int:
-    """Return how many bytes `thing` takes in memory, tuples with all their items; an upper bound.
+    """The bytes that `thing` takes in memory, tuples with all their items; an upper bound.
 
     A character of a string that is not ASCII may take four bytes, and four more for the UTF-8 that Python
     caches once the string was a database parameter. So each of its characters counts eight bytes. The result

@@ -65,7 +65,7 @@ class Form(NamedTuple):
         return csv.QUOTE_NONE if self.plain else csv.QUOTE_MINIMAL
 
     def value(self, row: list[str], name: str) -> str:
-        """Return the value of a column.
+        """The value of a column.
 
         Args:
             row: a row of the file.
@@ -86,7 +86,7 @@ class Form(NamedTuple):
         return value
 
     def groups(self, value: str) -> list[str]:
-        """Split a value of the column ``groups`` into names, at each ``;``.
+        """Splits a value of the column ``groups`` into names, at each ``;``.
 
         If ``;`` also separates the columns, then ``,`` separates names, too, and a ``;`` must be quoted.
         """
@@ -96,7 +96,7 @@ class Form(NamedTuple):
 
 
 def lines(source: BinaryIO) -> Iterator[str]:
-    """Yield the lines as text, one at a time, so that an error has a line number.
+    """The lines as text, one at a time, so that an error has a line number.
 
     Raises:
         FormFlaw: the first line shows that this is not a text file.
@@ -126,7 +126,7 @@ def _check_beginning(line: bytes) -> None:
 
 
 def separator_line(line: str) -> str | None:
-    """Return the separator from a first line ``sep=;``, as Excel writes it; None for any other line.
+    """The separator from a first line ``sep=;``, as Excel writes it; None for any other line.
 
     Raises:
         FormFlaw: the line names a separator that is not supported.
@@ -140,7 +140,7 @@ def separator_line(line: str) -> str | None:
 
 
 def form_of(line: str, separator: str | None = None) -> Form:
-    """Return the form of a file, from its header or from the first row of a known table.
+    """The form of a file, from its header or from the first row of a known table.
 
     Args:
         line: the first line, after a line ``sep=`` if there is one.
@@ -154,7 +154,8 @@ def form_of(line: str, separator: str | None = None) -> Form:
     if len(known) == 1:
         ((one, layout),) = known
         column = {name: index for index, name in enumerate(layout) if name in _COLUMNS}
-        return Form(one, column, len(layout), False, (), _is_plain(one, line))
+        plain = _is_plain(one, line)
+        return Form(one, column, len(layout), header=False, not_used=(), plain=plain)
     # The separator that yields the most known titles; if none yields any, there is no header.
     best = max(cells, key=lambda one: len(_COLUMNS & set(map(_folded, cells[one]))))
     if _COLUMNS & set(map(_folded, cells[best])):
@@ -199,11 +200,12 @@ def _by_header(titles: list[str], separator: str, line: str) -> Form:
     if "password" not in column and "ha1" not in column:
         raise FormFlaw("column password: is missing in the header, and so is ha1")
     not_used = tuple(title.strip() for title in titles if _folded(title) not in _COLUMNS)
-    return Form(separator, column, len(titles), True, not_used, _is_plain(separator, line))
+    plain = _is_plain(separator, line)
+    return Form(separator, column, len(titles), header=True, not_used=not_used, plain=plain)
 
 
 def _fits(layout: tuple[str, ...], cells: list[str]) -> bool:
-    """Return whether the cells match this table; an HA1 column makes a match by chance unlikely."""
+    """Whether the cells match this table; an HA1 column makes a match by chance unlikely."""
     return len(layout) == len(cells) and all(map(_can_be, layout, cells))
 
 
@@ -225,5 +227,5 @@ def _can_be(name: str, cell: str) -> bool:
 
 
 def is_digest(name: str, value: str) -> bool:
-    """Return whether the value has the length and the digits of a hash in the column `name`."""
+    """Whether the value has the length and the digits of a hash in the column `name`."""
     return len(value) == HA1_LENGTHS[name] and _HEX.fullmatch(value) is not None

@@ -27,10 +27,11 @@ The same import again adds the others, since a user who exists with the same pas
 from __future__ import annotations
 
 import csv
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
-from typing import BinaryIO, Final, Literal, NamedTuple
+from typing import Any, BinaryIO, Final, Literal, NamedTuple
 
 from auth_diameter._core import ConfigError
 from auth_diameter.store.accounts import Accounts
@@ -116,7 +117,7 @@ def import_csv(
     batch: int = BATCH,
     progress: Progress | None = None,
 ) -> Imported:
-    """Import the subscribers of a CSV file into a store.
+    """Imports the subscribers of a CSV file into a store.
 
     Args:
         accounts: the store, open for writing.
@@ -174,7 +175,7 @@ class _Check:
         self.not_used: tuple[str, ...] = ()
 
     def run(self, source: BinaryIO, batch: int, report: Progress) -> int:
-        """Fill the temporary table; return the number of its rows."""
+        """Fills the temporary table; returns the number of its rows."""
         total = 0
         rows: list[_Staged] = []
         for staged in self._rows(source):
@@ -247,7 +248,7 @@ class _Check:
             self._problem(line, f"is longer than {MAX_LINE} bytes")
 
     def _checked(self, line: int, row: list[str], form: Form) -> _Staged:
-        """Check one row and hash its password.
+        """Checks one row and hashes its password.
 
         Raises:
             _Flaw: the row cannot be imported.
@@ -271,7 +272,7 @@ class _Check:
         return line, *account, *hashes, groups, state
 
     def _realm(self, domain: str, line: int, *, hashed: bool) -> _Realm:
-        """Check a domain and return its realm. The result is cached, as domains repeat.
+        """Checks a domain and returns its realm. The result is cached, as domains repeat.
 
         Args:
             domain: the domain as the row spells it.
@@ -297,7 +298,7 @@ class _Check:
         return realm
 
     def _first_seen(self, folded: str, spelling: str, line: int) -> _Realm:
-        """Return a new realm as the first row spells it; kept on disk, as there may be many such realms."""
+        """A new realm as the first row spells it; kept on disk, as there may be many such realms."""
         with self._accounts.database.scratch() as connection:
             connection.execute("INSERT OR IGNORE INTO temp.realms VALUES (?, ?, ?)", (folded, spelling, line))
             found, first = connection.execute(
@@ -312,7 +313,7 @@ class _Check:
             connection.executemany("INSERT INTO temp.incoming VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     def _find_repeats(self) -> None:
-        """Index the temporary table and find users who are in it twice.
+        """Indexes the temporary table and finds users who are in it twice.
 
         To build the index after all rows is faster than to update it for each row.
         """
@@ -336,7 +337,7 @@ class _Realm(NamedTuple):
 
 
 def _hashes(given: Mapping[str, str], realm: _Realm) -> Hashes:
-    """Return the hashes to store for a row: those of its password, or those that the row has.
+    """The hashes to store for a row: those of its password, or those that the row has.
 
     Raises:
         _Flaw: the password or a hash is not valid, or no digest could match the hash.
@@ -368,7 +369,7 @@ def _hashes(given: Mapping[str, str], realm: _Realm) -> Hashes:
 
 
 def _digest(column: str, value: str) -> str:
-    """Return a hash in lower case. Only the column ``ha1`` requires one."""
+    """A hash in lower case. Only the column ``ha1`` requires one."""
     if (column == "ha1" or value) and not is_digest(column, value):
         raise _Flaw(column, f"must be {HA1_LENGTHS[column]} hex digits")
     return value.lower()
@@ -388,56 +389,78 @@ def _checked_groups(names: list[str]) -> list[str]:
 def _write(
     accounts: Accounts, total: int, batch: int, report: Progress, not_used: tuple[str, ...]
 ) -> Imported:
-    """Copy the temporary table to the database, in the order of the names.
+    """Copies the temporary table to the database, in the order of the names.
 
     In this order a transaction changes few pages. In the file's order it would change almost one page for
     each user.
     """
     done = replaced = unchanged = memberships = 0
-    hashes = ", ".join(accounts.hash_columns)
-    first = (b"", b"")
+    name = (b"", b"")
     while done < total:
         size = min(batch, total - done)
         try:
             with accounts.database.changing() as connection:
-                last = connection.execute(
-                    "SELECT username, domain FROM temp.incoming WHERE (username, domain) >"
-                    " (CAST(? AS TEXT), CAST(? AS TEXT)) ORDER BY username, domain"
-                    " LIMIT 1 OFFSET ?",
-                    (*first, size - 1),
-                ).fetchone()
-                # Most rows are new and without groups: SQLite copies them without Python.
-                connection.execute(
-                    f"INSERT INTO main.subscriber (username, domain, {hashes})"  # noqa: S608 -- constants
-                    f" SELECT username, domain, {hashes} FROM temp.incoming WHERE {_BETWEEN}"
-                    f" AND state = {_NEW} ORDER BY username, domain",
-                    (*first, *last),
-                )
-                rest = connection.execute(
-                    f"SELECT username, domain, {_HASHES}, groups, state FROM temp.incoming"  # noqa: S608 -- constants
-                    f" WHERE {_BETWEEN} AND (state <> {_NEW} OR groups <> '')",
-                    (*first, *last),
-                ).fetchall()
+                name, rest = _copy(accounts, connection, name, size)
                 for *values, state in rest:
-                    username, domain, *found, groups = (value.decode() for value in values)
-                    if state != _NEW:
-                        # Another process may have deleted the user since the first pass.
-                        exists = accounts.stored_domain(username, domain) is not None
-                        if state == _REPLACED or not exists:
-                            accounts.put(username, domain, Hashes(*found), exists=exists)
-                        replaced += state == _REPLACED
-                        unchanged += state == _THERE
-                    for group in filter(None, groups.split(";")):
-                        memberships += accounts.put_group(username, domain, group)
+                    memberships += _put(accounts, *(value.decode() for value in values), state=state)
+                    replaced += state == _REPLACED
+                    unchanged += state == _THERE
         except ConfigError as error:
             raise ConfigError(f"{error} ({done} of {total} users are imported)") from None
-        first = last
         done += size
         report("write", done, total)
     added = total - replaced - unchanged
     return Imported(
         added=added, replaced=replaced, unchanged=unchanged, memberships=memberships, not_used=not_used
     )
+
+
+def _copy(
+    accounts: Accounts, connection: sqlite3.Connection, after: tuple[bytes, bytes], size: int
+) -> tuple[tuple[bytes, bytes], list[tuple[Any, ...]]]:
+    """Copies the new users among the next rows of the temporary table, within SQLite.
+
+    Args:
+        accounts: the store.
+        connection: its connection, in a transaction.
+        after: the last name of the rows before.
+        size: the number of rows.
+
+    Returns:
+        The last name of these rows, and those of the rows that need more than a copy: the names, the hashes,
+        the groups and the state.
+    """
+    last: tuple[bytes, bytes] = connection.execute(
+        "SELECT username, domain FROM temp.incoming WHERE (username, domain) >"
+        " (CAST(? AS TEXT), CAST(? AS TEXT)) ORDER BY username, domain"
+        " LIMIT 1 OFFSET ?",
+        (*after, size - 1),
+    ).fetchone()
+    hashes = ", ".join(accounts.hash_columns)
+    # Most rows are new and without groups: SQLite copies them without Python.
+    connection.execute(
+        f"INSERT INTO main.subscriber (username, domain, {hashes})"  # noqa: S608 -- constants
+        f" SELECT username, domain, {hashes} FROM temp.incoming WHERE {_BETWEEN}"
+        f" AND state = {_NEW} ORDER BY username, domain",
+        (*after, *last),
+    )
+    rest = connection.execute(
+        f"SELECT username, domain, {_HASHES}, groups, state FROM temp.incoming"  # noqa: S608 -- constants
+        f" WHERE {_BETWEEN} AND (state <> {_NEW} OR groups <> '')",
+        (*after, *last),
+    ).fetchall()
+    return last, rest
+
+
+def _put(accounts: Accounts, username: str, domain: str, *hashes_and_groups: str, state: int) -> int:
+    """Writes a user who exists, and the groups of any user; returns the number of new memberships."""
+    *hashes, groups = hashes_and_groups
+    if state != _NEW:
+        # Another process may have deleted the user since the first pass.
+        exists = accounts.stored_domain(username, domain) is not None
+        if state == _REPLACED or not exists:
+            accounts.put(username, domain, Hashes(*hashes), exists=exists)
+    return sum(accounts.put_group(username, domain, group) for group in filter(None, groups.split(";")))
 
 
 _HASHES: Final = ", ".join(Hashes._fields)

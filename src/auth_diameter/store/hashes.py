@@ -17,7 +17,7 @@ from auth_diameter.store.store import Candidates
 
 
 def compute_ha1(username: str, realm: str, password: str | bytes, algorithm: str = "MD5") -> str:
-    """Return ``H(username ":" realm ":" password)`` in lower-case hex digits (RFC 7616 3.4.2).
+    """``H(username ":" realm ":" password)`` in lower-case hex digits (RFC 7616, 3.4.2).
 
     Args:
         username: the username; for ``ha1b``, ``user@domain``.
@@ -49,7 +49,7 @@ class Hashes(NamedTuple):
 
     @classmethod
     def of(cls, username: str, realm: str, password: str) -> Hashes:
-        """Hash a password for every algorithm.
+        """Hashes a password for every algorithm.
 
         Raises:
             UnicodeEncodeError: an argument contains a lone surrogate.
@@ -62,7 +62,7 @@ class Hashes(NamedTuple):
         )
 
 
-#: Hex digits of an HA1, by algorithm (RFC 7616 6.1).
+#: Hex digits of an HA1, by algorithm (RFC 7616, 6.1).
 HA1_DIGITS: Final = {one.name: one.digits for one in ALGORITHMS.values() if not one.sess}
 #: The column with the HA1, by algorithm.
 HA1_COLUMNS: Final = {"MD5": "ha1", "SHA-256": "ha1_sha256", "SHA-512-256": "ha1_sha512t256"}
@@ -78,7 +78,7 @@ _NOBODYS: Final = secrets.token_hex(max(HA1_DIGITS.values()) // 2)
 
 
 def candidates(places: Sequence[str | None], algorithm: str) -> Candidates:
-    """Combine the HA1 of one user; an HA1 that matches no password takes the place of each missing one.
+    """Combines the HA1 of one user; an HA1 that matches no password takes the place of each missing one.
 
     The memory location of an object affects the time to read it. So ``lower()`` makes a new string for each
     user, known or unknown.

@@ -18,17 +18,17 @@ _ASCII_LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowerca
 
 
 def fold_realm(realm: str) -> str:
-    """Return the realm with ASCII letters in lower case, the form in which realms are compared."""
+    """The realm with ASCII letters in lower case, the form in which realms are compared."""
     return realm.lower() if realm.isascii() else realm.translate(_ASCII_LOWER)
 
 
 def is_text(value: str) -> bool:
-    """Return whether a store could have this text: UTF-8 can encode it, and it has no control character."""
+    """Whether a store could have this text: UTF-8 can encode it, and it has no control character."""
     return not _NOT_TEXT.search(value)
 
 
 def split_account(account: str) -> tuple[str, str]:
-    """Split ``user@domain`` at its last ``@``, since a domain never contains one.
+    """Splits ``user@domain`` at its last ``@``, since a domain never contains one.
 
     Raises:
         ConfigError: there is no ``@``, or the part before or after it is empty.
@@ -40,7 +40,7 @@ def split_account(account: str) -> tuple[str, str]:
 
 
 def user_part(username: str, realm: str) -> str | None:
-    """Return ``user`` of a digest username ``user@domain`` whose domain is the realm.
+    """The ``user`` of a digest username ``user@domain`` whose domain is the realm.
 
     A username with another domain does not stand for ``user``: the digest would prove the password of one
     account and name another.
@@ -53,14 +53,14 @@ def user_part(username: str, realm: str) -> str | None:
 
 
 def username_flaw(username: str) -> str | None:
-    """Return why the text is not a valid username, or None if it is valid."""
+    """Why the text is not a valid username; None if it is valid."""
     if ":" in username:
-        return "holds ':', which ends the username where HA1 is hashed (RFC 7616 3.4.2)"
+        return "holds ':', which ends the username where HA1 is hashed (RFC 7616, 3.4.2)"
     return _name_flaw(username)
 
 
 def domain_flaw(domain: str) -> str | None:
-    """Return why the text is not a valid domain, or None if it is valid."""
+    """Why the text is not a valid domain; None if it is valid."""
     for character in '"\\@':
         if character in domain:
             return f"holds {character!r}, which a domain cannot have"
@@ -68,14 +68,14 @@ def domain_flaw(domain: str) -> str | None:
 
 
 def group_flaw(group: str) -> str | None:
-    """Return why the text is not a valid name of a group, or None if it is valid."""
+    """Why the text is not a valid name of a group; None if it is valid."""
     if ";" in group:
         return "holds ';', which separates groups"
     return _name_flaw(group)
 
 
 def password_flaw(password: str) -> str | None:
-    """Return why the text is not a valid password, or None if it is valid."""
+    """Why the text is not a valid password; None if it is valid."""
     if not password:
         return "is empty, which would let anybody in"
     return _character_flaw(password)

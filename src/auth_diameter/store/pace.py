@@ -22,12 +22,12 @@ class Pace:
         self._put_off = False
 
     def allows(self) -> bool:
-        """Return whether the work may be done now. If not, note that its former result is used."""
+        """Whether the work may be done now. If not, `Pace` remembers that its former result is used."""
         self._put_off = time.monotonic() < self._due
         return not self._put_off
 
     def done(self, took: float) -> None:
-        """Note that the work was done.
+        """Records that the work was done.
 
         Args:
             took: seconds of CPU time; elapsed time would count other processes, too.
@@ -35,12 +35,12 @@ class Pace:
         self._due = time.monotonic() + _SHARE * took if took > _SHORT else 0.0
 
     def forget(self) -> None:
-        """Allow the work at once, since its former result is about something else."""
+        """Allows the work at once, since its former result is about something else."""
         self._due = 0.0
         self._put_off = False
 
     def claim_renewal(self) -> bool:
-        """Return True once if a former result was used and the work may be done now."""
+        """Whether a former result was used and the work may be done now; True only once."""
         if not self._put_off or time.monotonic() < self._due:
             return False
         self._put_off = False

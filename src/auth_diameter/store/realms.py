@@ -1,6 +1,6 @@
 """The realms of a table and their spellings.
 
-HA1 is computed with one spelling of the realm (RFC 7616 3.4.2), but domains are compared without regard to
+HA1 is computed with one spelling of the realm (RFC 7616, 3.4.2), but domains are compared without regard to
 the case of ASCII letters. So a challenge must have the spelling with which HA1 was computed. New realms are
 stored in lower case. A realm that a table already has keeps its spelling.
 """
@@ -47,7 +47,7 @@ class Spellings:
         self._kept_version = -1
 
     def canonical(self, realm: str) -> str | None:
-        """Return the realm as the table spells it, for a challenge; None for a realm without subscribers.
+        """The realm as the table spells it, for a challenge; None for a realm without subscribers.
 
         Raises:
             StoreError: the database could not be read.
@@ -56,7 +56,7 @@ class Spellings:
         return known[0] if known else None
 
     def known(self, *, now: bool = False) -> Mapping[str, tuple[str, ...]]:
-        """Return all domains: each folded domain with all its spellings, the canonical one first.
+        """All domains: each folded domain with all its spellings, the canonical one first.
 
         Args:
             now: True for the current domains; False allows a former result for a while if a scan takes long.
@@ -89,7 +89,7 @@ class Spellings:
         self.pace.done(time.thread_time() - started)
 
     def under(self, domain: str) -> tuple[str, ...]:
-        """Return the spellings to look up: the given one, the folded one, then the table's.
+        """The spellings to look up: the given one, the folded one, then the table's.
 
         The result is cached for a while.
 

@@ -27,13 +27,13 @@ _log = logging.getLogger("auth_diameter.disc.schema")
 #: SQLite's name for a database in memory, which ends with its connection.
 MEMORY: Final = ":memory:"
 
-# RFC 3986 3.1. A colon alone does not make a URL: the name of a file may contain one.
+# RFC 3986, 3.1. A colon alone does not make a URL: the name of a file may contain one.
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 # The parts of a URL that may be shown: host, port and path. Any other part may contain a password.
 _SHOWN: Final = re.compile(r"[A-Za-z0-9._~:/\[\]-]*")
 
 #: Seconds for which a reader waits for a lock. Only a database with a rollback journal makes readers
-#: wait. A SIP client's first retransmission comes after 0.5 s (RFC 3261 T1).
+#: wait. A SIP client's first retransmission comes after 0.5 s (T1 of RFC 3261).
 READER_WAIT: Final = 0.25
 
 #: Seconds for which a writer waits for another writer: some batches of an import.
@@ -107,7 +107,7 @@ _WHAT_HAPPENED: Final = {
 
 
 def database_path(name: str) -> str:
-    """Return the path of an SQLite database given as a path or as ``sqlite:///PATH``.
+    """The path of an SQLite database given as a path or as ``sqlite:///PATH``.
 
     The path is what follows the three slashes. It is relative unless it begins with a slash of its own: the
     URL of ``/var/lib/users.sqlite`` has four slashes.
@@ -133,7 +133,7 @@ def database_path(name: str) -> str:
 
 
 def describe(error: sqlite3.Error) -> str:
-    """Return in one line what SQLite's error means for the operator, without any value of a row."""
+    """What SQLite's error means for the operator, in one line, without any value of a row."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     message = " ".join(str(error).split())
     if code == sqlite3.SQLITE_CONSTRAINT:  # SQLite's message names columns, not values
@@ -149,7 +149,7 @@ class Opened(NamedTuple):
 
 
 def open_for_reading(path: str) -> Opened:
-    """Open an existing database with a ``subscriber`` table for reading; nothing is created.
+    """Opens an existing database with a ``subscriber`` table for reading; nothing is created.
 
     The connection may repair what a killed writer left behind, if permissions allow it, but it executes no
     statement that writes. A WAL database is opened immutable if its ``-shm`` file cannot be created, as on a
@@ -183,7 +183,7 @@ def open_for_reading(path: str) -> Opened:
 
 
 def open_for_writing(path: str, *, exist_ok: bool = True) -> sqlite3.Connection:
-    """Open a database for writing; a missing file and missing tables are created.
+    """Opens a database for writing; a missing file and missing tables are created.
 
     Only its owner can read a new file, since an HA1 is equivalent to the password. A new file has a
     write-ahead log, so that its readers never wait. Tables are added only to an empty database or to one of
@@ -215,19 +215,19 @@ def open_for_writing(path: str, *, exist_ok: bool = True) -> sqlite3.Connection:
 
 
 def table_names(connection: sqlite3.Connection) -> frozenset[str]:
-    """Return the names of all tables and views, in lower case."""
+    """The names of all tables and views, in lower case."""
     rows = connection.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")
     return frozenset(text(name).lower() for (name,) in rows)
 
 
 def column_names(connection: sqlite3.Connection, table: str) -> frozenset[str]:
-    """Return the names of all columns of ``table``, in lower case; empty if there is no such table."""
+    """The names of all columns of ``table``, in lower case; empty if there is no such table."""
     rows = connection.execute("SELECT name FROM pragma_table_info(?)", (table,))
     return frozenset(text(name).lower() for (name,) in rows)
 
 
 def has_index_on(connection: sqlite3.Connection, table: str, *columns: str) -> bool:
-    """Return whether an index of ``table`` begins with ``columns``; partial indexes do not count."""
+    """Whether an index of ``table`` begins with ``columns``; partial indexes do not count."""
     rows = connection.execute(
         "SELECT l.name, i.name FROM pragma_index_list(?) AS l, pragma_index_info(l.name) AS i"
         " WHERE l.partial = 0 AND i.seqno < ? ORDER BY l.name, i.seqno",
@@ -240,7 +240,7 @@ def has_index_on(connection: sqlite3.Connection, table: str, *columns: str) -> b
 
 
 def text(value: object) -> str:
-    """Return a column's value as a string, of whatever type it is. Our connections return text as bytes."""
+    """A column's value as a string, of whatever type it is. Our connections return text as bytes."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     return "" if value is None else str(value)
@@ -267,7 +267,7 @@ def _create_file(path: str, *, exist_ok: bool) -> None:
 
 
 def _connect(path: str, mode: str, wait: float) -> sqlite3.Connection:
-    """Connect and execute a first query, since SQLite opens the file only then."""
+    """Connects and executes a first query, since SQLite opens the file only then."""
     target = path if path == MEMORY else f"{Path(path).absolute().as_uri()}?{mode}"
     # isolation_level=None: transactions begin and end with explicit statements, on every Python version.
     # check_same_thread=False: a store may move to another thread; see Database.
@@ -285,7 +285,7 @@ def _connect(path: str, mode: str, wait: float) -> sqlite3.Connection:
 
 
 def _is_quiet_wal(path: str) -> bool:
-    """Return whether the file is in WAL mode and its write-ahead log is empty or missing.
+    """Whether the file is in WAL mode and its write-ahead log is empty or missing.
 
     Byte 18 of the header is 2 in WAL mode: https://www.sqlite.org/fileformat.html#file_format_version_numbers
     """
@@ -298,7 +298,7 @@ def _is_quiet_wal(path: str) -> bool:
 
 
 def wal_size(path: str) -> int:
-    """Return the size of the database's write-ahead log in bytes; 0 if there is none."""
+    """The size of the database's write-ahead log in bytes; 0 if there is none."""
     try:
         return os.stat(path + "-wal").st_size
     except OSError:

@@ -65,7 +65,7 @@ class _Secrets(NamedTuple):
         return "_Secrets(...)"
 
 
-_NOBODY: Final = _Secrets(False, *(b"" for _ in SECRET_COLUMNS))
+_NOBODY: Final = _Secrets(known=False, **dict.fromkeys(SECRET_COLUMNS, b""))
 
 
 class SqliteStore:
@@ -93,7 +93,7 @@ class SqliteStore:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Self:
-        """Open a database for reading; ``":memory:"`` is a new one.
+        """Opens a database for reading; ``":memory:"`` is a new one.
 
         Args:
             path: the path of the file, or ``sqlite:///PATH``.
@@ -105,7 +105,7 @@ class SqliteStore:
         return cls(Database.open(path))
 
     def close(self) -> None:
-        """Close the database; any other use raises from then on."""
+        """Closes the database; any other use raises from then on."""
         self.database.close()
 
     def __enter__(self) -> Self:
@@ -125,7 +125,7 @@ class SqliteStore:
         return self.database.path
 
     async def version(self) -> int:
-        """Return a number that changes with the database, and when a former result can be renewed.
+        """A number that changes with the database, and when a former result can be renewed.
 
         Raises:
             StoreError: the database could not be read.
@@ -136,7 +136,7 @@ class SqliteStore:
         return version + self._renewals
 
     async def fetch(self, keys: Collection[Key]) -> Found:
-        """Look up all keys: one statement for all users among them, one for all group memberships.
+        """Looks up all keys: one statement for all users among them, one for all group memberships.
 
         Args:
             keys: the keys to look up.
@@ -194,7 +194,7 @@ class SqliteStore:
         return value
 
     def _ask_hashed(self, users: _Users, key: HashedUser) -> Callable[[], HashedCandidates]:
-        """Ask for the user with this hash, or for a neighbour if there is no such user."""
+        """Asks for the user with this hash, or for a neighbour if there is no such user."""
         _, realm, algorithm, _ = key
         username, matches = self._scan(realm, algorithm).find(key.hashed)
         theirs = self._ask_user(users, User(username, realm, algorithm))
@@ -237,20 +237,20 @@ class SqliteStore:
     # -- HA1 of a row --
 
     def _ha1b(self, username: str, user: str, realm: str, secrets: _Secrets, algorithm: str) -> str | None:
-        """Return the HA1 of ``user@domain``, which is `username` (RFC 7616 3.4.2), or None."""
+        """The HA1 of ``user@domain``, which is `username` (RFC 7616, 3.4.2); None if there is none."""
         if algorithm == "MD5" and secrets.ha1b:
-            return self._usable(secrets.known, secrets.ha1b, "ha1b", user, realm)
+            return self._usable(secrets.ha1b, "ha1b", user, realm, known=secrets.known)
         return compute_ha1(username, realm, secrets.password, algorithm) if secrets.password else None
 
     def _ha1(self, user: str, realm: str, secrets: _Secrets, algorithm: str) -> str | None:
-        """Return the HA1 of ``user`` alone, or None; computed for a neighbour's row, too."""
+        """The HA1 of ``user`` alone; None if there is none; computed for a neighbour's row, too."""
         column = HA1_COLUMNS[algorithm]
         stored: bytes = getattr(secrets, column)
         if stored:
-            return self._usable(secrets.known, stored, column, user, realm)
+            return self._usable(stored, column, user, realm, known=secrets.known)
         return compute_ha1(user, realm, secrets.password, algorithm) if secrets.password else None
 
-    def _usable(self, known: bool, stored: bytes, column: str, username: str, realm: str) -> str | None:
+    def _usable(self, stored: bytes, column: str, username: str, realm: str, *, known: bool) -> str | None:
         length = HA1_LENGTHS[column]
         if HEX_DIGITS[length].fullmatch(stored):
             return stored.decode().lower()
@@ -269,7 +269,7 @@ class SqliteStore:
     # -- hashed usernames --
 
     def _scan(self, realm: str, algorithm: str) -> _Scan:
-        """Return the hashed usernames of a realm."""
+        """The hashed usernames of a realm."""
         canonical = self.spellings.canonical(realm) or ""
         scan = self._scans.get((canonical, algorithm))
         if scan is None:
@@ -289,7 +289,7 @@ class _Scan:
         self._names = HashedNames((), realm, algorithm)
 
     def find(self, hashed: str) -> tuple[str, bool]:
-        """Look up a hash as :meth:`HashedNames.find` does.
+        """Looks up a hash as :meth:`HashedNames.find` does.
 
         If hashing takes long, a former result of the hashing is used for a while.
 
@@ -323,7 +323,7 @@ class _Users:
         self._rows: list[tuple[Any, ...] | None] = []
 
     def ask(self, username: str, spellings: Iterable[str], *, below: bool = False) -> range:
-        """Add a user under every spelling of the realm, so that the time does not tell which one exists.
+        """Adds a user under every spelling of the realm, so that the time does not tell which one exists.
 
         Args:
             username: the username to look up.
@@ -338,7 +338,7 @@ class _Users:
         return range(before, len(self._asked))
 
     def look_up(self) -> None:
-        """Read the rows of all users asked for.
+        """Reads the rows of all users asked for.
 
         Raises:
             StoreError: the database could not be read.
@@ -349,7 +349,7 @@ class _Users:
                 self._rows[number] = tuple(row)
 
     def row(self, asked: range) -> _Secrets:
-        """Return the secrets of the user's row, under the first spelling that has one; else a neighbour's."""
+        """The secrets of the user's row, under the first spelling that has one; else a neighbour's."""
         found = self._rows[asked.start]
         for row in self._rows[asked.start + 1 : asked.stop]:
             if found is None or (row is not None and row[0] and not found[0]):
@@ -363,7 +363,7 @@ class _Users:
 def _ask(
     database: Database, statement: Callable[[int], str], names: Sequence[tuple[str | bool, ...]]
 ) -> list[tuple[Any, ...]]:
-    """Return the rows of a statement for several names, each row with the index of its name.
+    """The rows of a statement for several names, each row with the index of its name.
 
     There is a statement for each power of two, so SQLite compiles only a few. More names than the largest
     statement takes are looked up in parts. A name that UTF-8 cannot encode has no row, and is left out.

@@ -61,7 +61,7 @@ class Database:
         self._use(connection)
 
     def _use(self, connection: sqlite3.Connection) -> None:
-        """Switch to this connection.
+        """Switches to this connection.
 
         Raises:
             ConfigError: its database has no usable table of subscribers. The former connection stays in use.
@@ -80,7 +80,7 @@ class Database:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, writable: bool = False) -> Self:
-        """Open a database: an existing one for reading; for writing, a missing one is created.
+        """Opens a database: an existing one for reading; for writing, a missing one is created.
 
         Args:
             path: the path of the file, or ``sqlite:///PATH``, or ``":memory:"``.
@@ -93,7 +93,8 @@ class Database:
         name = schema.database_path(os.fspath(path))
         if writable or name == schema.MEMORY:
             return cls._finish(name, schema.open_for_writing(name), writable=True)
-        stamps = _stamp(name, False), _stamp(name, True)  # before opening, so that no change is missed
+        # Before opening, so that no change is missed.
+        stamps = _stamp(name, immutable=False), _stamp(name, immutable=True)
         opened = schema.open_for_reading(name)
         database = cls._finish(name, opened.connection, writable=False)
         database._immutable, database._stamp = opened.immutable, stamps[opened.immutable]
@@ -101,7 +102,7 @@ class Database:
 
     @classmethod
     def create(cls, path: str | os.PathLike[str]) -> Self:
-        """Create a new database and open it for writing.
+        """Creates a new database and opens it for writing.
 
         Args:
             path: the path of the new file, or ``sqlite:///PATH``, or ``":memory:"`` for a database that ends
@@ -122,7 +123,7 @@ class Database:
             raise
 
     def close(self) -> None:
-        """Close the database. A second call does nothing; any other use raises from then on."""
+        """Closes the database. A second call does nothing; any other use raises from then on."""
         self._closed = True
         self.connection.close()
 
@@ -143,7 +144,7 @@ class Database:
     # -- the file and its changes --
 
     def version(self) -> int:
-        """Return a number that grows when any process has changed the database.
+        """A number that grows when any process has changed the database.
 
         The call takes microseconds. A database open for reading also notices here that its file was replaced,
         and switches to the new file. So call this once a second even if you cache nothing.
@@ -162,7 +163,7 @@ class Database:
         return self.seen_version
 
     def _follow_the_schema(self) -> None:
-        """Read the tables' columns and indexes again if the schema has changed."""
+        """Reads the tables' columns and indexes again if the schema has changed."""
         seen = self.first("PRAGMA schema_version", ())
         if seen != self._schema_version:
             # If the tables cannot be used any more, the next lookup raises.
@@ -171,20 +172,20 @@ class Database:
             self._schema_version = seen
 
     def _follow_the_file(self) -> None:
-        """Switch to the file at our path if it is another one than the one we opened.
+        """Switches to the file at our path if it is another one than the one we opened.
 
         An immutable connection is reopened after any change, since SQLite itself looks for none. If the new
         file cannot be used, the former one stays in use: the new one may still be being copied. The same file
         is opened again after a read error.
         """
-        stamp, served = _stamp(self.path, self._immutable), self._stamp
+        stamp, served = _stamp(self.path, immutable=self._immutable), self._stamp
         if stamp is None or self._closed or (stamp == served and not self._doubtful):
             return
         now = time.monotonic()
         if stamp == self._refused and now < self._retry_at:
             return
         former = self.connection
-        stamps = _stamp(self.path, False), _stamp(self.path, True)
+        stamps = _stamp(self.path, immutable=False), _stamp(self.path, immutable=True)
         try:
             opened = schema.open_for_reading(self.path)
             try:
@@ -240,7 +241,7 @@ class Database:
     # -- reading --
 
     def first(self, query: str, parameters: Sequence[str | int | None]) -> tuple[Any, ...] | None:
-        """Return the first row of a query, or None; no row has a name that UTF-8 cannot encode.
+        """The first row of a query; None if there is none. No row has a name that UTF-8 cannot encode.
 
         Raises:
             StoreError: the database could not be read.
@@ -267,7 +268,7 @@ class Database:
             raise self.failure(error) from None
 
     def failure(self, error: sqlite3.Error) -> StoreError:
-        """Return SQLite's error as a :class:`StoreError`, and have the file reopened if that may help."""
+        """SQLite's error as a :class:`StoreError`; the file will be reopened if that may help."""
         # After a file was damaged or truncated, SQLite's cached state outlasts the damage. A lock just ends.
         if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             self._doubtful = True
@@ -287,8 +288,8 @@ def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
         raise
 
 
-def _stamp(path: str, immutable: bool) -> tuple[int, ...] | None:
-    """Return the identity of a file, for an immutable connection also its state; None if it is missing."""
+def _stamp(path: str, *, immutable: bool) -> tuple[int, ...] | None:
+    """The identity of a file, for an immutable connection also its state; None if it is missing."""
     try:
         status = os.stat(path)
     except OSError:

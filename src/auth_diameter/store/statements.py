@@ -58,7 +58,7 @@ class Statements:
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        """Read the tables' columns and indexes.
+        """Reads the tables' columns and indexes.
 
         Raises:
             sqlite3.Error: the database could not be read.
@@ -94,11 +94,11 @@ class Statements:
     # -- lookups --
 
     def domains(self, table: str) -> str | None:
-        """Return the statement for all domains of a table; None if there is no such table."""
+        """The statement for all domains of a table; None if there is no such table."""
         return self._domains.get(table)
 
     def secrets(self, asked: int) -> str:
-        """Return the statement for the secrets of several users, with the same steps for known and unknown.
+        """The statement for the secrets of several users, with the same steps for known and unknown.
 
         Parameters: for each user whether the neighbour is the next lower name, the username and the domain;
         then the number of users that count. Columns of a row: the index of the user; whether the row is the
@@ -118,7 +118,7 @@ class Statements:
         return statement
 
     def members(self, asked: int) -> str:
-        """Return the statement for the indexes of the names that are in a group.
+        """The statement for the indexes of the names that are in a group.
 
         Parameters: for each name the username, the domain ("" for any) and the group; then the number of
         names that count.
@@ -135,12 +135,12 @@ class Statements:
     # -- lists and changes --
 
     def users(self, *, of_domain: bool) -> str:
-        """Return the statement for all users, or those of one domain, ordered by domain and username."""
+        """The statement for all users, or those of one domain, ordered by domain and username."""
         where = " WHERE domain = ? COLLATE NOCASE" if of_domain else ""
         return f"{self._users}{where} ORDER BY domain, username"
 
     def holds(self, columns: tuple[str, ...]) -> str:
-        """Return the statement that finds a row with these contents.
+        """The statement that finds a row with these contents.
 
         Parameters: username, domain, contents.
         """
@@ -148,17 +148,17 @@ class Statements:
         return f"SELECT 1 FROM subscriber WHERE username = ? AND domain = ?{same}"
 
     def update_user(self, columns: tuple[str, ...]) -> str:
-        """Return the statement that updates a row. Parameters: contents, username, domain."""
+        """The statement that updates a row. Parameters: contents, username, domain."""
         assignments = ", ".join(f"{column} = ?" for column in columns)
         return f"UPDATE subscriber SET {assignments} WHERE username = ? AND domain = ?"
 
     def insert_user(self, columns: tuple[str, ...]) -> str:
-        """Return the statement that inserts a row. Parameters: contents, username, domain."""
+        """The statement that inserts a row. Parameters: contents, username, domain."""
         names = (*columns, "username", "domain")
         return f"INSERT INTO subscriber ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
 
     def insert_group(self) -> str:
-        """Return the statement that inserts a row of ``grp`` unless it exists.
+        """The statement that inserts a row of ``grp`` unless it exists.
 
         Parameters: username, domain, group, and the same three again.
         """
@@ -171,7 +171,7 @@ class Statements:
 
 
 def _asked(rows: int, columns: str) -> str:
-    """Return a WITH clause for a table of parameters with `rows` rows.
+    """A WITH clause for a table of parameters with `rows` rows.
 
     The last parameter says how many of the rows count.
     """
@@ -181,7 +181,7 @@ def _asked(rows: int, columns: str) -> str:
 
 
 def _even_row(connection: sqlite3.Connection) -> tuple[str, str] | None:
-    """Return the SQL that selects a user's row, with the same steps for a user who does not exist.
+    """The SQL that selects a user's row, with the same steps for a user who does not exist.
 
     The SQL selects the row at the name's place in the index, or else the next row. At the end of the index it
     selects the table's first row. The next row is the next higher one, but for ``user`` of ``user@domain``

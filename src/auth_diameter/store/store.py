@@ -45,7 +45,10 @@ class User(NamedTuple):
 
 
 class HashedUser(NamedTuple):
-    """The key for the HA1 of a hashed username (RFC 7616 3.4.4). The value is a :class:`HashedCandidates`."""
+    """The key for the HA1 of a hashed username (RFC 7616, 3.4.4).
+
+    The value is a :class:`HashedCandidates`.
+    """
 
     hashed: str
     realm: str
@@ -156,7 +159,7 @@ class Store(Protocol):
         """The name of the store in the log: a path, or a URL without its password."""
 
     async def version(self) -> int | None:
-        """Return a number that changes when results of :meth:`fetch` may have changed.
+        """A number that changes when results of :meth:`fetch` may have changed.
 
         The cache calls this every half second. None means that the store cannot tell, so that cached values
         expire after a while.
@@ -166,7 +169,7 @@ class Store(Protocol):
         """
 
     async def fetch(self, keys: Collection[Key]) -> Found:
-        """Look up all keys at once. Every key gets a value, even an unknown user or realm.
+        """Looks up all keys at once. Every key gets a value, even an unknown user or realm.
 
         Args:
             keys: the keys to look up.

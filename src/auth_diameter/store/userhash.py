@@ -26,7 +26,7 @@ class HashedNames:
         self._usernames = [username for _, username in pairs] or [""]
 
     def find(self, hashed: str) -> tuple[str, bool]:
-        """Return the username with that hash, or a neighbour's, and whether it has that hash."""
+        """The username with that hash, or a neighbour's, and whether it has that hash."""
         hashed = hashed.lower()
         at = bisect_left(self._hashes, hashed) % len(self._hashes)
         return self._usernames[at], self._hashes[at] == hashed

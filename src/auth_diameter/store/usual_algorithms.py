@@ -50,7 +50,7 @@ class UsualAlgorithms:
         self._table: dict[str, Counter[_Algorithms]] | None = None
 
     def of(self, realm: str) -> _Algorithms:
-        """Return the algorithms of a realm, the weakest first; empty for a realm without subscribers.
+        """The algorithms of a realm, the weakest first; empty for a realm without subscribers.
 
         While the database keeps changing, the result may be of a former version. The result is cached, except
         for an unknown realm, whose name an untrusted peer may have chosen.
@@ -84,7 +84,7 @@ class UsualAlgorithms:
     def _count(
         self, connection: sqlite3.Connection, folded: str, spellings: tuple[str, ...]
     ) -> Counter[_Algorithms]:
-        """Count a sample of the realm's users by their algorithms."""
+        """Counts a sample of the realm's users by their algorithms."""
         first: Counter[_Algorithms] = Counter()
         of_realm = self._database.statements.usual_of_realm
         if of_realm is not None:
@@ -101,7 +101,7 @@ class UsualAlgorithms:
         return sample or sum(self._table.values(), Counter())
 
     def _look_all_over(self, connection: sqlite3.Connection) -> dict[str, Counter[_Algorithms]]:
-        """Count a sample of the whole table by realm and algorithms; a small table is counted whole."""
+        """Counts a sample of the whole table by realm and algorithms; a small table is counted whole."""
         rows = connection.execute(self._database.statements.usual_first, (_SAMPLE,)).fetchall()
         if len(rows) == _SAMPLE:
             try:
@@ -120,6 +120,6 @@ def _having(row: tuple[object, ...]) -> _Algorithms:
 
 
 def _most(users: Counter[_Algorithms]) -> _Algorithms:
-    """Return the most frequent algorithms, apart from none; of two as frequent, always the same one."""
+    """The most frequent algorithms, apart from none; of two as frequent, always the same one."""
     del users[()]
     return max(users, key=lambda algorithms: (users[algorithms], algorithms), default=())

@@ -6,6 +6,8 @@ from auth_diameter._core import ALGORITHMS, Question, format_challenge
 from auth_diameter.store.store import Algorithms, Offer
 from auth_diameter.verifier.config import VerifierConfig
 from auth_diameter.verifier.nonces import Nonces
+from auth_diameter.verifier.outcome import STALE, Outcome
+from auth_diameter.verifier.turn import Turn
 
 # The algorithm of the HA1 that each algorithm uses: RFC 7616, 3.4.2
 BASES = {name: algorithm.base for name, algorithm in ALGORITHMS.items()}
@@ -26,64 +28,59 @@ class Challenges:
         self._nonces = nonces
         self._offered: dict[Offer, tuple[str, ...]] = {}
         self._always_single = config.algorithms == _MD5
-        self._bind_source = config.bind_source
         self._userhash = config.userhash
-        # Indexed by `Question.is_extended`: OpenSER's module sends no hash of the body.
+        # Indexed by `Question.is_extended`: a SIP server without extensions sends no hash of the body.
         self._qops = (_AUTH, config.qop)
-        # OpenSER's module takes one challenge only, and MD5 is what most telephones support.
-        self._single = (
+        # For SIP servers that can use only one challenge: MD5 is what most telephones support.
+        self._single: tuple[str, ...] = (
             next(one for one in (*_MD5, "MD5-sess", *config.algorithms) if one in config.algorithms),
         )
 
-    def needs(self, question: Question, username: str | None, realm: str) -> Algorithms | None:
-        """Return the key that must be looked up for a challenge; None if there is none.
+    def make(
+        self, turn: Turn, index: int, username: str | None, realm: str, outcome: Outcome
+    ) -> tuple[bytes, ...] | None:
+        """Makes the values of WWW-Authenticate, the preferred challenge first.
 
         Args:
-            question: the question to challenge.
+            turn: the turn of the question.
+            index: the index of the question to challenge.
             username: the username of the credentials; None without credentials, when `Question.user_name` is
                 used.
-            realm: the realm of the challenge.
-        """
-        if self._always_single or not question.is_extended or question.one_challenge:
-            return None
-        return Algorithms(question.user_name.partition("@")[0] if username is None else username, realm)
-
-    def make(
-        self, question: Question, realm: str, stale: bool, now: float, offer: Offer | None
-    ) -> tuple[bytes, ...]:
-        """Return the values of WWW-Authenticate, the preferred challenge first.
-
-        Args:
-            question: the question to challenge.
             realm: the realm of the challenges.
-            stale: whether the digest was right and only its nonce was not accepted.
-            now: seconds since 1970.
-            offer: the value of the key that `needs` returned; None if it returned None.
+            outcome: why the user is challenged. It tells whether only the nonce was not accepted.
+
+        Returns:
+            The values; None if the key for the user's algorithms is missing.
 
         Raises:
             ConfigError: the realm contains a control character.
         """
-        source = question.source if self._bind_source else ""
+        question = turn.questions[index]
+        algorithms = self._single
+        if not (self._always_single or not question.is_extended or question.one_challenge):
+            user = question.user_name.partition("@")[0] if username is None else username
+            offer: Offer | None = turn.value(Algorithms(user, realm))
+            if offer is None:
+                return None
+            algorithms = self._algorithms(offer)
+        source = turn.sources[index]
         qop = self._qops[question.is_extended]
+        stale = outcome in STALE
         made: list[bytes] = []
-        for algorithm in self._single if offer is None else self._algorithms(offer):
-            nonce = self._nonces.make(realm, now, algorithm, source)
+        for algorithm in algorithms:
+            nonce = self._nonces.make(realm, turn.now, algorithm, source)
             challenge = format_challenge(
                 realm, nonce, algorithm=algorithm, qop=qop, stale=stale, userhash=self._userhash
             )
             made.append(challenge.encode("utf-8", "surrogateescape"))
         return tuple(made)
 
-    def source(self, question: Question) -> str:
-        """Return the address to which a nonce is bound; "" for none."""
-        return question.source if self._bind_source else ""
-
     def qop(self, question: Question) -> tuple[str, ...]:
-        """Return the qop to offer to this SIP server."""
+        """The qop to offer to this SIP server."""
         return self._qops[question.is_extended]
 
     def _algorithms(self, offer: Offer) -> tuple[str, ...]:
-        """Return the algorithms to offer to this user.
+        """The algorithms to offer to this user.
 
         An unknown user, or one who can use none of the configured algorithms, is offered those that most
         users of the realm can use.

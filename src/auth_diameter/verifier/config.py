@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from auth_diameter._core import ALGORITHMS, QOPS, ConfigError
 from auth_diameter.verifier.digest_uri import URI_POLICIES, UriPolicy
 
+NONCE_LIFETIME = 300.0  # seconds, as in the original DISC
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifierConfig:
@@ -26,9 +28,9 @@ class VerifierConfig:
     """Quality of protection to offer: auth, auth-int. Only SIP servers with our client are offered auth-int,
     since it sends the hash of the body; OpenSER's module sends none."""
 
-    nonce_lifetime: float = 300.0
+    nonce_lifetime: float = NONCE_LIFETIME
     """Seconds for which a nonce may be used; the default is that of the original DISC. Ten seconds are
-    added, by which the clocks of several DISC servers may differ."""
+    added, by which the clocks of servers that share a nonce key may differ."""
 
     nonce_uses: int = 0
     """How many times a nonce may be used; 0: any number of times within its lifetime, with a new nonce count
@@ -49,7 +51,7 @@ class VerifierConfig:
     authentication_info: bool = False
     """Whether a success has rspauth, the server's own proof, and a next nonce once the current one is used up
     or past half of its lifetime (RFC 7616, 3.5). With auth-int the proof is for a reply without a body, as
-    DISC does not see the reply. OpenSER's module cannot use these values and gets none."""
+    the reply is not known here. OpenSER's module cannot use these values and gets none."""
 
     uri_policy: UriPolicy = "host"
     """How the digest-uri is compared with the Request-URI. host: its host is that of the Request-URI or the

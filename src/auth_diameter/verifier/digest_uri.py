@@ -17,7 +17,7 @@ URI_POLICIES: tuple[UriPolicy, ...] = ("host", "strict", "off")
 
 
 def uri_fits(policy: UriPolicy, digest_uri: str, resource: str, realm: str) -> bool:
-    """Return whether a digest over `digest_uri` is accepted for a request to `resource`.
+    """Whether a digest over `digest_uri` is accepted for a request to `resource`.
 
     With ``"host"`` the host of the digest-uri must be that of the Request-URI, or the realm, or below the
     realm. Any host is accepted if either URI has an IP address: a client may have been configured without a
@@ -46,7 +46,7 @@ def uri_fits(policy: UriPolicy, digest_uri: str, resource: str, realm: str) -> b
 
 
 def _address(uri: Uri) -> str:
-    """Return the URI as ``user@host[:port]``; without a host, its number or its whole text."""
+    """The URI as ``user@host[:port]``; without a host, its number or its whole text."""
     if uri.host is None:
         return uri.account or uri.text
     user = f"{uri.account}@" if uri.user is not None else ""
@@ -55,7 +55,7 @@ def _address(uri: Uri) -> str:
 
 
 def _parts(address: str) -> tuple[str, str]:
-    """Return the user, which is case-sensitive, and host and port, which are not (RFC 3261, 19.1.4)."""
+    """The user, which is case-sensitive, and host and port, which are not (RFC 3261, 19.1.4)."""
     user, _, host = address.rpartition("@")
     return user, host.lower()
 
@@ -65,7 +65,7 @@ def _is_address(host: str) -> bool:
 
 
 def _host(resource: str) -> str:
-    """Return the host of ``user@host[:port]`` in lower case."""
+    """The host of ``user@host[:port]`` in lower case."""
     address = resource.rpartition("@")[2].lower()
     if address.startswith("["):
         return address.partition("]")[0] + "]"

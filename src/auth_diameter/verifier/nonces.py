@@ -26,6 +26,8 @@ import itertools
 import secrets
 from collections.abc import Sequence
 
+from auth_diameter.verifier.config import NONCE_LIFETIME
+
 CLOCK_DRIFT = 10.0  # seconds by which the clocks of servers that share a key may differ
 
 _STAMP = 24  # hex digits before the mac: seconds since 1970 and the salt
@@ -74,7 +76,7 @@ class Nonces:
         remembered: seconds for which the uses of a nonce must be remembered.
     """
 
-    def __init__(self, keys: bytes | Sequence[bytes] | None = None, lifetime: float = 300.0) -> None:
+    def __init__(self, keys: bytes | Sequence[bytes] | None = None, lifetime: float = NONCE_LIFETIME) -> None:
         self.use(keys if keys is not None else secrets.token_bytes(32))
         # The mac makes a nonce unpredictable; the salt only has to be unique.
         self._salts = itertools.count(secrets.randbits(64))
@@ -82,11 +84,11 @@ class Nonces:
         self.remembered = lifetime + CLOCK_DRIFT
 
     def use(self, keys: bytes | Sequence[bytes]) -> None:
-        """Replace the keys. Nonces of keys that are not among the new ones become foreign."""
+        """Replaces the keys. Nonces of keys that are not among the new ones become foreign."""
         self._keys = [_Key(key) for key in ([keys] if isinstance(keys, bytes) else keys)]
 
     def make(self, realm: str, now: float, algorithm: str = "MD5", source: str = "") -> str:
-        """Return a new nonce for `realm`.
+        """A new nonce for `realm`.
 
         Args:
             realm: the realm of the challenge.
@@ -100,7 +102,7 @@ class Nonces:
     def check(
         self, nonce: str, realm: str, now: float, algorithm: str = "MD5", source: str = ""
     ) -> NonceState:
-        """Return the state of `nonce`.
+        """The state of `nonce`.
 
         A nonce whose time is more than `CLOCK_DRIFT` in the future is foreign.
         """
@@ -120,5 +122,5 @@ class Nonces:
         return NonceState.FRESH if age <= self.remembered else NonceState.EXPIRED
 
     def made_at(self, nonce: str) -> float:
-        """Return when one of our nonces was made, in seconds since 1970."""
+        """The time when one of our nonces was made, in seconds since 1970."""
         return float(int(nonce[:8], 16))

@@ -85,6 +85,9 @@ _VERDICTS = {
     Outcome.MALFORMED: Verdict.FAILURE,
 }
 
+# The outcomes of a right digest whose nonce cannot be used.
+STALE = frozenset({Outcome.STALE, Outcome.REPLAYED, Outcome.FOREIGN_NONCE})
+
 # The answer for each outcome, if the answer has no other values; REJECTED unless a verdict is named above.
 ANSWERS = {
     outcome: Answer(_VERDICTS.get(outcome, Verdict.REJECTED), refused=PARTS.get(outcome))

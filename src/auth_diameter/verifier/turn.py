@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
 from auth_diameter._core import Answer, Question
 from auth_diameter.store.cache import Cache
@@ -38,6 +38,7 @@ class Turn:
         lacking: the missing keys, in the order in which they were first needed.
         found: the values fetched for this turn.
         failures: the error for each key that could not be fetched.
+        sources: the address to which nonces are bound, for each question; "" for none. Set by the Verifier.
         challenges: challenges that wait for the algorithms to offer; used by the Verifier only.
     """
 
@@ -49,20 +50,22 @@ class Turn:
         self.lacking: dict[Key, None] = {}
         self.found: Found = {}
         self.failures: dict[Key, Exception] = {}
+        self.sources = [""] * len(questions)
         self.challenges: list[Challenge] = []
         self._cache = cache
 
-    def told(self) -> Iterator[Answer]:
-        """Return the answers of a finished turn, in the order of its questions."""
-        return iter(cast(list[Answer], self.answers))
+    def results(self) -> Iterator[Answer]:
+        """The answers of a finished turn, in the order of its questions."""
+        answers: list[Any] = self.answers
+        return iter(answers)
 
     def pending(self) -> Sequence[int]:
-        """Return the indexes of the questions that have neither an answer nor a challenge that is decided."""
+        """The indexes of the questions that have neither an answer nor a challenge that is decided."""
         decided = {challenge.place for challenge in self.challenges}
         return [n for n, answer in enumerate(self.answers) if answer is None and n not in decided]
 
     def value(self, key: Key) -> Any | None:
-        """Return the value of `key`, of the type that the key's class names.
+        """The value of `key`, of the type that the key's class names.
 
         Returns:
             The value; None if it is missing. Then the key is added to `lacking`.

@@ -15,7 +15,7 @@ from faults.world import World
 _LIMIT = 128  # descriptors of DISC
 _STRANGERS = 400  # connections
 _OTHER = "127.0.0.2"  # where strangers come from
-_SAID = "cannot take new connections"
+_SAID = "cannot accept new connections"
 
 
 @row(
