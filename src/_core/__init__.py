@@ -7,7 +7,7 @@ tests/test_layers.py, the return convention of its parsers in base/span.pxd.
 from __future__ import annotations
 
 from auth_diameter._core.auth.answer import Answer
-from auth_diameter._core.auth.decision import Decision, lets_in
+from auth_diameter._core.auth.decision import Decision, lets_in, mark_authorized
 from auth_diameter._core.auth.question import Question, authentication, group_check
 from auth_diameter._core.auth.verdict import Part, Service, Verdict
 from auth_diameter._core.diameter.avp import Avp
@@ -81,6 +81,7 @@ __all__ = [
     "group_check",
     "ha1",
     "lets_in",
+    "mark_authorized",
     "md5_lanes",
     "message_length",
     "network_of",

@@ -6,6 +6,7 @@ from auth_diameter._core.auth.question import Question
 from auth_diameter.decision import Cause
 
 def lets_in(question: Question, answer: Answer) -> bool: ...
+def mark_authorized(question: Question, answer: Answer) -> str: ...
 
 @final
 class Decision:

@@ -30,6 +30,23 @@ def lets_in(Question question not None, Answer answer not None):
     return question.is_group_check or question.credentials is not None
 
 
+def mark_authorized(Question question not None, Answer answer not None):
+    """Marks the credentials of a question as verified on its request, for a group check of "Credentials".
+
+    Args:
+        question: Question with credentials, which `lets_in` has let in.
+        answer: Answer to it.
+
+    Returns:
+        The username, str; if the credentials hold only its hash, the name in the answer (RFC 7616, 3.4.4).
+    """
+    cdef str name = None
+    if answer.user_name is not None and question.credentials.userhash:
+        name = answer.user_name.decode("utf-8", "surrogateescape")
+    question.request.mark_authorized(question.credentials, question.proxy, name)
+    return name if name is not None else question.credentials.username
+
+
 @cython.final
 @cython.freelist(1024)
 cdef class Decision:

@@ -37,6 +37,7 @@ cdef class Question:
     # The pool's, while the question is in flight to a remote back end.
     cdef public object callback
     cdef public object connection
+    cdef size_t room                        # the largest size of its message, once it was computed; 0: not yet
     cdef public double deadline
     cdef public uint32_t msgid
     cdef public int attempts

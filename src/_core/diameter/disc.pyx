@@ -110,13 +110,17 @@ def question_room(Question question not None):
 cdef size_t room_of(Question q) except 0:
     cdef Span realm, user_name, group
     cdef Asked asked
+    if q.room:
+        return q.room
     _realm_kept = borrow(q.realm_name, &realm, "realm")
     if not q.is_group_check:
         put_asked(q, &asked, realm)
-        return authentication_room(&asked)
-    _name_kept = borrow(q.user, &user_name, "user_name")
-    _group_kept = borrow(q.group_name, &group, "group")
-    return group_check_room(realm, user_name, group)
+        q.room = authentication_room(&asked)
+    else:
+        _name_kept = borrow(q.user, &user_name, "user_name")
+        _group_kept = borrow(q.group_name, &group, "group")
+        q.room = group_check_room(realm, user_name, group)
+    return q.room
 
 
 cdef size_t write_question(Question q, uint8_t *out, uint32_t msgid) except 0:

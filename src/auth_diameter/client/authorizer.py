@@ -28,6 +28,7 @@ from auth_diameter._core import (
     Verdict,
     authentication,
     lets_in,
+    mark_authorized,
     question_room,
     quote,
 )
@@ -201,13 +202,9 @@ class Authorizer:
         """The decision on a question that DISC answered; marks right credentials on the request."""
         if not lets_in(question, answer):
             return self._conclude_refusal(question, answer, now)
-        credentials = question.credentials
-        if credentials is None:
+        if question.is_group_check:
             return group_check.decide(Cause.MEMBER, question)
-        username = None
-        if answer.user_name is not None and credentials.userhash:
-            username = answer.user_name.decode("utf-8", "surrogateescape")
-        question.request.mark_authorized(credentials, question.proxy, username)
+        username = mark_authorized(question, answer)
         if self._watch is not None:
             self._watch.authorized(question, now)
         attempt = question.attempt
@@ -215,8 +212,6 @@ class Authorizer:
             question.attempt = None
             self._penalties.right(attempt, now)
         headers = _authentication_info(question, answer) if answer.response_auth or answer.nextnonce else ()
-        if username is None:
-            username = credentials.username
         return Decision(_AUTHORIZED_CODE, _AUTHORIZED, None, None, username, question.realm, headers)
 
     def _conclude_refusal(self, question: Question, answer: Answer, now: float) -> Decision:
