@@ -53,12 +53,12 @@ def log(request, tmp_path):
 def test_who_is_proven_to_be_there_is_banned_and_nobody_else(banned, log):
     logger, path = log
     refusals = Refusals(logger)
-    refusals.note(ALICE, GUESSER, "WRONG_DIGEST", True, 0.0, "10.0.0.5")
-    refusals.note(ALICE, GUESSER, "WRONG_DIGEST", True, 0.5, "10.0.0.5")
-    refusals.note(ALICE, GUESSER, "PENALIZED", True, 1.0)  # more=1
-    refusals.note("", "2001:db8::1", "MALFORMED_RESPONSE", True, 1.0)
-    refusals.note(ALICE, VICTIM, "WRONG_DIGEST", False, 1.0)  # it may be forged
-    refusals.note(ALICE, "", "WRONG_DIGEST", True, 1.0, VICTIM)  # a SIP server that tells no source
+    refusals.note(ALICE, GUESSER, "WRONG_DIGEST", 0.0, "10.0.0.5", proven=True)
+    refusals.note(ALICE, GUESSER, "WRONG_DIGEST", 0.5, "10.0.0.5", proven=True)
+    refusals.note(ALICE, GUESSER, "PENALIZED", 1.0, proven=True)  # more=1
+    refusals.note("", "2001:db8::1", "MALFORMED_RESPONSE", 1.0, proven=True)
+    refusals.note(ALICE, VICTIM, "WRONG_DIGEST", 1.0, proven=False)  # it may be forged
+    refusals.note(ALICE, "", "WRONG_DIGEST", 1.0, VICTIM, proven=True)  # a SIP server that tells no source
     logger.warning("DISC %s:3000 is down", VICTIM)
     assert banned(path) == [GUESSER, GUESSER, "2001:db8::1"]
 
@@ -95,9 +95,9 @@ def test_no_text_of_a_stranger_has_somebody_else_banned(banned, log, name):
     logger, path = log
     for number, text in enumerate(FORGED):
         if name == "user":
-            Refusals(logger).note(text, GUESSER, "WRONG_DIGEST", True, 0.0)
+            Refusals(logger).note(text, GUESSER, "WRONG_DIGEST", 0.0, proven=True)
         elif name == "source":
-            Refusals(logger).note(ALICE, text, "WRONG_DIGEST", True, 0.0)
+            Refusals(logger).note(ALICE, text, "WRONG_DIGEST", 0.0, proven=True)
         elif name == "message":
             logger.info("%s", text)
             logger.info("User-Agent %s", text)
