@@ -454,7 +454,7 @@ LIMITS = {
     "bytes of them all": lambda n: _answer(b'Digest realm="a", nonce="b", x=' + b"y" * 1000, *[
         b'Digest realm="a", nonce="b", x=' + b"y" * size for size in (1000, 1000, n - 3000 - 4 * 31)
     ]),
-    "AVPs in groups, one in the other": _grouped,
+    "nesting depth of Grouped AVPs": _grouped,
 }  # fmt: skip
 
 

@@ -6,7 +6,7 @@
 
     ad.configure(diameter_client_host="localhost", diameter_client_port=3000)
     decision = ad.diameter_www_authorize(datagram, "$fd")
-    if not decision:
+    if decision.reply is not None:
         sock.sendto(decision.reply, address)
 
 Threads use these functions or an `AuthDiameter`; asyncio uses an `AsyncAuthDiameter`. The codecs below them

@@ -37,8 +37,8 @@ class Config:
     """The DISC servers as (host, port); None: those of the two fields above."""
 
     timeout: float = 2.0
-    """Seconds from a question to its answer, connecting included; the C module's limit, and below
-    the T1 × 4 after which most telephones have sent their request four times."""
+    """Seconds from a question to its answer, connecting included; the C module's limit. Until
+    then a telephone has sent its request three times (RFC 3261, 17.1.2.2)."""
 
     connect_timeout: float = 1.0
     """Seconds for one attempt to connect, so that a second one fits into `timeout`."""
@@ -48,8 +48,8 @@ class Config:
     opens a second one only when the first is full."""
 
     max_in_flight: int = 1000
-    """Questions under way on one connection of asyncio; 1 for the original DISC client, which wants
-    each question whole in a TCP segment of its own."""
+    """Questions under way on one connection of asyncio; 1 for the original DISC, which expects
+    one complete question in each TCP segment."""
 
     max_waiting: int = 10_000
     """Questions that may wait for a connection; the next one gets a 503 at once."""

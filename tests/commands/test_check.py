@@ -113,6 +113,14 @@ def test_check_of_what_is_no_request(check, data):
     assert_one_line(check(data), "request.sip", "at byte")
 
 
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_the_place_of_a_fault_is_that_in_the_file(check, end):
+    """A file of LF alone is sent with CRLF; people look for the fault in the file."""
+    data = make_request("REGISTER", "sip:siphub.net", ACCOUNT).replace(b"\r\n", end)
+    at = data.index(b"CSeq: ") + len(b"CSeq: ")
+    assert_one_line(check(data[:at] + b"x" + data[at + 1 :]), "CSeq", f"(at byte {at})")
+
+
 def test_check_of_a_file_that_is_not_there(cli, tmp_path):
     assert_one_line(cli("check", tmp_path / "nope"), "nope", "No such file")
     assert_one_line(cli("check", tmp_path), tmp_path, "directory")

@@ -360,3 +360,8 @@ def test_a_locked_database(cli, db, monkeypatch):
         other.execute("BEGIN EXCLUSIVE")
         assert_one_line(cli("disc", "--db", db, "--listen", "127.0.0.1:0"), db, "lock")
         assert_one_line(cli("user", "del", ACCOUNT, "--db", db), db, "lock")
+
+
+def test_list_takes_a_domain(cli, db):
+    """A user who was asked for would not be found, and would look unknown."""
+    assert_one_line(cli("user", "list", ACCOUNT, "--db", db), ACCOUNT, "DOMAIN", "user list siphub.net")

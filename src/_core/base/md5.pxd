@@ -1,4 +1,5 @@
-# MD5 as md5.h declares it, to be cimported; see there for what each promises.
+"""MD5, for Cython; md5.h says what each function does."""
+
 from libc.stdint cimport uint32_t, uint64_t
 
 

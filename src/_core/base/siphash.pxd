@@ -1,4 +1,5 @@
-# SipHash as siphash.h declares it, to be cimported; see there for what each promises.
+"""SipHash, for Cython; siphash.h says what each function does."""
+
 from libc.stdint cimport uint64_t
 
 

@@ -136,8 +136,8 @@ cdef bytes _bytes(object value):
 def verify(Credentials credentials not None, method, ha1, body=b"", *, body_hash=None):
     """Whether the response of credentials is correct (RFC 7616, 3.4.1), compared in constant time.
 
-    The caller checks that the nonce is its own, unused, and was issued for exactly this algorithm. To accept
-    -sess with the nonce of a challenge without it gives away a session key with each response (3.4.2).
+    The caller checks that the nonce is its own, unused, and was issued for exactly this algorithm. A -sess
+    response to a nonce that was issued without -sess exposes a session key (3.4.2).
 
     Args:
         credentials: Credentials.

@@ -82,7 +82,7 @@ cdef size_t borrow_headers(object headers, bint has_body, list kept) except? 0:
         if name.n == 0 or ad_skip_class(name.p, name.p + name.n, AD_TOKEN) != name.p + name.n:
             raise ConfigError(f"header name {pair[0]!r}: not a token of RFC 3261, 25.1")
         if is_copied(header_of(name)):
-            raise ConfigError(f"header {pair[0]!r}: RFC 3261, 8.2.6 says what it is in a reply")
+            raise ConfigError(f"header {pair[0]!r}: reply() sets it itself (RFC 3261, 8.2.6)")
         if is_word(name, "content-type", 12) or is_word(name, "c", 1):
             typed = True
         kept.append(line_text(pair[1], "header value", &value))

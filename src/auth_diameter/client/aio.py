@@ -61,7 +61,14 @@ class AsyncAuthDiameter:
     async def diameter_www_authorize(self, request: Request, realm: str) -> Decision:
         """Authenticates a request by its Authorization header field; a challenge is a 401.
 
-        See `Authorizer.www_authorize` for the realm and the return codes.
+        Args:
+            request: the request, a `SipRequest` or bytes.
+            realm: the realm, which may contain pseudo-variables such as ``$fd``; "": the domain of To for a
+                REGISTER, otherwise that of From.
+
+        Returns:
+            The Decision. Its return_code is 1 if the credentials are right or the request is an ACK or
+            CANCEL, 0 if the request is malformed (400), -5 if it is challenged or refused.
 
         Raises:
             ConfigError: `realm` has an unknown pseudo-variable.
@@ -72,7 +79,12 @@ class AsyncAuthDiameter:
     async def diameter_proxy_authorize(self, request: Request, realm: str) -> Decision:
         """Authenticates a request by its Proxy-Authorization header field; a challenge is a 407.
 
-        See `Authorizer.proxy_authorize` for the realm and the return codes.
+        Args:
+            request: the request, a `SipRequest` or bytes.
+            realm: the realm, which may contain pseudo-variables such as ``$fd``; "": the domain of From.
+
+        Returns:
+            The Decision, with the return codes of `diameter_www_authorize`.
 
         Raises:
             ConfigError: `realm` has an unknown pseudo-variable.
@@ -83,7 +95,16 @@ class AsyncAuthDiameter:
     async def diameter_is_user_in(self, request: Request, who: str, group: str) -> Decision:
         """Checks whether a user is in a group.
 
-        See `Authorizer.is_user_in` for `who` and the return codes.
+        Args:
+            request: the request, a `SipRequest` or bytes.
+            who: whose membership: ``Request-URI``, ``To``, ``From``, or ``Credentials``, those that an
+                authorize call found right; case is ignored.
+            group: the name of the group.
+
+        Returns:
+            The Decision, which has no reply. Its return_code is 1 for a member; -1 for others, or if DISC
+            failed; -2 or -3 if To or From is missing or malformed; -4 without such credentials; -5 if the
+            URI names no user.
 
         Raises:
             ConfigError: `who` is not one of the four sources, or `group` is empty.

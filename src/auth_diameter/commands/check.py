@@ -35,15 +35,7 @@ def check(file: str, disc_hosts: str, realm: str, proxy: bool | None, group_name
         data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as error:
         raise ad.ConfigError(f"{file}: {error.strerror}") from None
-    # An editor ends lines with LF alone, which SIP does not allow, and often leaves out the last, empty line.
-    if b"\r\n" not in data:
-        data = data.replace(b"\n", b"\r\n")
-    if b"\r\n\r\n" not in data:
-        data = data.rstrip(b"\r\n") + b"\r\n\r\n"
-    try:
-        request = ad.SipRequest(data)
-    except ad.ParseError as error:
-        raise ad.ConfigError(f"{file}: {error}") from None
+    request = _parse(data, file)
     config = ad.Config(diameter_client_host=disc_hosts)
     with ad.AuthDiameter(config) as auth:
         use_proxy = proxy if proxy is not None else request.method != "REGISTER"
@@ -62,6 +54,23 @@ def check(file: str, disc_hosts: str, realm: str, proxy: bool | None, group_name
         )
         fail(f"no answer from DISC at {disc_hosts}: {decision.cause.value}; {advice}")
     sys.exit(0 if decision else 1)
+
+
+def _parse(typed: bytes, file: str) -> ad.SipRequest:
+    """Parses a request as an editor saves it: lines end with LF alone, the last, empty line may be missing.
+
+    Raises:
+        ConfigError: it is no request; the offset in the message is that in the file.
+    """
+    has_cr = b"\r\n" in typed
+    data = typed if has_cr else typed.replace(b"\n", b"\r\n")
+    if b"\r\n\r\n" not in data:
+        data = data.rstrip(b"\r\n") + b"\r\n\r\n"
+    try:
+        return ad.SipRequest(data)
+    except ad.ParseError as error:
+        offset = error.offset if has_cr else error.offset - data.count(b"\r", 0, error.offset)
+        raise ad.ConfigError(f"{file}: {error.reason} (at byte {min(offset, len(typed))})") from None
 
 
 _NO_ANSWER = (ad.Cause.DISC_UNREACHABLE, ad.Cause.DISC_TIMEOUT, ad.Cause.DISC_LOST)

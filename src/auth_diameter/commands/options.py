@@ -319,7 +319,7 @@ metrics_option = click.option(
     "metrics_at",
     type=address_or_port,
     metavar="[HOST:]PORT",
-    help="Serve Prometheus metrics there; a port alone is on loopback.",
+    help="Serve Prometheus metrics there; a port alone is that of loopback.",
 )
 
 

@@ -85,6 +85,10 @@ def user_list(domain: str | None, db: str) -> None:
     """List subscribers, all or of one domain, with their groups."""
     from auth_diameter.store.accounts import Accounts
 
+    if domain is not None and "@" in domain:
+        rest = domain.rpartition("@")[2]
+        raise ad.ConfigError(f"{domain}: expected DOMAIN; auth-diameter user list {rest} lists its users")
+
     count = 0
     with Accounts.open(db) as accounts:
         for count, found in enumerate(accounts.users(domain), 1):  # noqa: B007 - shown at the end
@@ -219,4 +223,4 @@ def group_list(account: str, db: str) -> None:
 
 def _must_exist(db: str) -> None:
     if not Path(db).exists():
-        raise ad.ConfigError(f"{db}: no such file; auth-diameter user add makes one")
+        raise ad.ConfigError(f"{db}: no such file; auth-diameter user add creates it")

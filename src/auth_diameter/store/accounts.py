@@ -181,8 +181,7 @@ class Accounts:
             existing = self.stored_domain(username, domain)
             if existing is not None and not replace:
                 raise ConfigError(
-                    f"user {username}@{existing} exists already; to give it a new password, ask for "
-                    "replacement (--replace)"
+                    f"user {username}@{existing} exists already; use --replace to change the password"
                 )
             # The row of an existing user may have another spelling of the realm than challenges have.
             realm = self.spelling_for(domain)

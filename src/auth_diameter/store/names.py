@@ -55,7 +55,7 @@ def user_part(username: str, realm: str) -> str | None:
 def username_flaw(username: str) -> str | None:
     """Why the text is not a valid username; None if it is valid."""
     if ":" in username:
-        return "holds ':', which ends the username where HA1 is hashed (RFC 7616, 3.4.2)"
+        return "holds ':', which no username can (RFC 7616, 3.4.2)"
     return _name_flaw(username)
 
 

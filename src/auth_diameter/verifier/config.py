@@ -49,8 +49,8 @@ class VerifierConfig:
     are hashed whenever the database has changed."""
 
     authentication_info: bool = False
-    """Whether a success has rspauth, the server's own proof, and a next nonce once the current one is used up
-    or past half of its lifetime (RFC 7616, 3.5). With auth-int the proof is for a reply without a body, as
+    """Whether a success carries rspauth, the server's own proof, and nextnonce once the current one is used
+    up or past half of its lifetime (RFC 7616, 3.5). With auth-int the proof is for a reply without a body, as
     the reply is not known here. OpenSER's module cannot use these values and gets none."""
 
     uri_policy: UriPolicy = "host"
