@@ -103,6 +103,35 @@ def test_many_questions_in_one_read_are_answered_in_order(counted):
     assert answers == {number: 2001 if number % 2 else 4001 for number in numbers}
 
 
+def test_no_more_than_256_questions_are_judged_together(counted):
+    """This bounds the memory for their answers, whichever connections they came on."""
+
+    async def scenario():
+        disc = Disc(counted)
+        begin, sizes, answered = disc.begin, [], []
+
+        def watch(requests, now):
+            sizes.append(len(requests))
+            return begin(requests, now)
+
+        disc.begin = watch
+        turns = Turns(disc)
+
+        class Peer:
+            asker = Asker()
+
+            def answered(self, answers, number):
+                answered.append(number)
+
+        for count in (200, 56, 1, 300, 10):
+            turns.add(Peer(), RequestStream().feed(member(1, "staff") * count))
+        while sum(answered) < 567:
+            await asyncio.sleep(0)
+        return sizes
+
+    assert asyncio.run(asyncio.wait_for(scenario(), PATIENCE)) == [256, 1, 256, 54]
+
+
 def test_a_store_that_waits_holds_up_no_question_that_needs_it_not(counted):
     async def scenario():
         disc = Disc(counted)
