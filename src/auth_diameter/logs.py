@@ -126,7 +126,8 @@ class LogFile(logging.Handler):
         try:
             os.write(self._file, line)
         except OSError as error:
-            print(f"{self._path}: {error.strerror}", line.decode(), sep="\n", end="", file=sys.stderr)
+            with contextlib.suppress(OSError, ValueError):  # stderr may be lost as well; the program goes on
+                print(f"{self._path}: {error.strerror}", line.decode(), sep="\n", end="", file=sys.stderr)
 
     def close(self) -> None:
         """Closes the file."""

@@ -313,6 +313,19 @@ def test_garbage_ends_the_connection_but_not_the_answers_before_it():
     assert receive(pool, connection, b"more") == []
 
 
+def test_a_question_that_garbage_ends_is_lost_and_not_late():
+    """DISC_TIMEOUT is for a connection on which nothing came; here DISC did say something."""
+    pool = new_pool()
+    question = submit(pool)
+    closed(pool, open_one(pool), 0.5)
+    second = open_one(pool, 0.5)
+    assert receive(pool, second, b"HTTP/1.1 400 Bad Request\r\n\r\n", 0.6) == []
+    assert to_close(pool) == [second]
+    assert closed(pool, second, 0.7) == [(question, Cause.DISC_LOST)]
+    stats = pool.stats()
+    assert (stats.lost, stats.expired) == (1, 0)
+
+
 def test_what_waits_is_not_written_to_a_connection_that_is_to_be_closed():
     """That would be one of its two attempts."""
     pool = new_pool(max_in_flight=1, max_connections=1)

@@ -550,3 +550,47 @@ def test_a_connection_of_the_log_is_not_logged_at_all_while_it_behaves(run, capl
 
     run(scenario)
     assert not [record for record in caplog.records if record.name.startswith("auth_diameter")]
+
+
+def test_a_half_closed_connection_gets_its_answers(run, disc):
+    """RFC 9293, 3.6: who has sent a FIN may still receive. The store is asked, so the answers come later."""
+
+    async def scenario(listener):
+        reader, writer = await asyncio.open_connection(*listener.address)
+        writer.write(question(1) + question(2))
+        writer.write_eof()
+        assert [answer.hop_by_hop for answer in await read_answers(reader, 2)] == [1, 2]
+        assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
+        await until(lambda: listener.open == 0)
+        writer.close()
+
+    run(scenario)
+
+
+def test_questions_that_wait_for_their_answers_are_bounded_over_all_connections(run, monkeypatch):
+    """Beyond, nothing is read until half is answered. Nobody loses an answer."""
+    monkeypatch.setattr(listener_module, "_MOST_UNANSWERED_BYTES", 1 << 16)
+    data = b"".join(question(number) for number in range(1000))
+
+    async def scenario(listener):
+        admission, most = listener._admission, 0
+        connections = [await asyncio.open_connection(*listener.address) for _ in range(20)]
+        judge = listener._turns._judge
+
+        def watch(batch, now):
+            nonlocal most
+            most = max(most, admission.unanswered)
+            judge(batch, now)
+
+        listener._turns._judge = watch
+        for _, writer in connections:
+            writer.write(data)
+        for reader, writer in connections:
+            answers = await read_answers(reader, 1000)
+            assert [answer.hop_by_hop for answer in answers] == list(range(1000))
+            writer.close()
+        await until(lambda: listener.open == 0)
+        assert (admission.unanswered, admission.is_busy) == (0, False)
+        assert most <= (1 << 16) + (1 << 18), "the limit and one read"
+
+    run(scenario)

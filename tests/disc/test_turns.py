@@ -103,6 +103,35 @@ def test_many_questions_in_one_read_are_answered_in_order(counted):
     assert answers == {number: 2001 if number % 2 else 4001 for number in numbers}
 
 
+def test_no_more_than_256_questions_are_judged_together(counted):
+    """This bounds the memory for their answers, whichever connections they came on."""
+
+    async def scenario():
+        disc = Disc(counted)
+        begin, sizes, answered = disc.begin, [], []
+
+        def watch(requests, now):
+            sizes.append(len(requests))
+            return begin(requests, now)
+
+        disc.begin = watch
+        turns = Turns(disc)
+
+        class Peer:
+            asker = Asker()
+
+            def answered(self, answers, number):
+                answered.append(number)
+
+        for count in (200, 56, 1, 300, 10):
+            turns.add(Peer(), RequestStream().feed(member(1, "staff") * count))
+        while sum(answered) < 567:
+            await asyncio.sleep(0)
+        return sizes
+
+    assert asyncio.run(asyncio.wait_for(scenario(), PATIENCE)) == [256, 1, 256, 44, 10]
+
+
 def test_a_store_that_waits_holds_up_no_question_that_needs_it_not(counted):
     async def scenario():
         disc = Disc(counted)
@@ -136,3 +165,44 @@ def test_a_store_that_waits_holds_up_no_question_that_needs_it_not(counted):
         return order
 
     assert asyncio.run(scenario()) == ["first", "at hand", "waits"]
+
+
+def test_a_turn_that_fails_closes_its_connections_and_no_others(counted):
+    """Nobody waits for an answer that will not come: a closed connection's questions are asked elsewhere."""
+
+    async def scenario():
+        disc = Disc(counted)
+        reports, closed, answered = [], [], []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: reports.append(context))
+
+        def fail(*arguments):
+            raise ZeroDivisionError
+
+        class Peer:
+            asker = Asker()
+
+            def answered(self, answers, number):
+                answered.append((self, bytes(answers), number))
+
+            def abort(self):
+                closed.append(self)
+
+        turns = Turns(disc)
+        one, other = Peer(), Peer()
+        requests = RequestStream().feed(member(1, "staff") * 2)
+        for step in ("begin", "finish", "write"):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(disc, step, fail)
+                turns.add(one, requests)
+                while len(answered) < 1:
+                    await asyncio.sleep(0)
+            assert (answered.pop(), closed.pop()) == ((one, b"", 2), one)
+            assert isinstance(reports.pop()["exception"], ZeroDivisionError)
+        turns.add(other, requests)
+        while not answered:
+            await asyncio.sleep(0)
+        assert answered[0][0] is other
+        assert answered[0][1]
+        assert (closed, reports) == ([], [])
+
+    asyncio.run(asyncio.wait_for(scenario(), PATIENCE))

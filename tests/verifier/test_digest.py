@@ -9,18 +9,24 @@ from collections import Counter
 
 import pytest
 from kit.asker import KEY, REALM, Asker
+from kit.lookups import at_once
 from kit.sip import PASSWORD
-from kit.wire import CHALLENGE, NOW, USER_NAME
+from kit.wire import CHALLENGE, NOW, USER_NAME, aa_request, challenges_of
 from kit.wire import result_code as code
 
 import auth_diameter as ad
+from auth_diameter._core import user_hash
 from auth_diameter.lab.uac import authorization
 from auth_diameter.store.accounts import Accounts
+from auth_diameter.store.cache import Cache
 from auth_diameter.store.hashes import Hashes, compute_ha1
 from auth_diameter.store.sqlite import SqliteStore
+from auth_diameter.store.store import HashedUser
+from auth_diameter.verifier import userhash
 from auth_diameter.verifier.config import VerifierConfig
 from auth_diameter.verifier.nonces import Nonces
 from auth_diameter.verifier.outcome import Outcome
+from auth_diameter.verifier.turn import Turn
 
 RESPONSE_AUTH, NEXTNONCE = 106, 107
 ALL = ("SHA-512-256", "SHA-256", "MD5")
@@ -181,6 +187,13 @@ def test_a_user_with_md5_only_is_challenged_with_md5_only(make):
     assert code(server.ask(server.respond(user="mary", password="lamb"), user="mary")) == 2001
     # Where MD5 is not offered at all, there is nothing else to say.
     assert list(make(algorithms=("SHA-256",)).challenges(user="mary")) == ["SHA-256"]
+
+
+def test_the_user_is_known_whatever_domain_the_request_is_from(make):
+    """Of User-Name the part before the "@" is the user; From may have another domain than the realm."""
+    server = make(algorithms=ALL)
+    [answer] = server.answer(aa_request(ad.Avp(USER_NAME, "mary@elsewhere.example"), end_to_end=1))
+    assert list(challenges_of(answer)) == ["MD5"]
 
 
 @pytest.mark.parametrize("majority", ["MD5", "all"])
@@ -387,6 +400,18 @@ def test_who_hashes_the_username_is_out_half_a_second_after_a_change(make, store
     assert code(server.ask(server.respond(password="another", userhash=True))) == 2001
 
 
+def test_whose_hash_it_was_is_known_to_the_end_of_a_turn(make, store):
+    """The cache may drop the user after the digest was verified, and a challenge still goes by the name."""
+    kept = Cache(store, make().disc)
+    at_once(kept.fetch([HashedUser(user_hash("alice", REALM), REALM, "MD5")]))
+    credentials = ad.Credentials.parse(make(userhash=True).respond(userhash=True))
+    turn = Turn([], NOW, kept)
+    assert userhash.find(turn, credentials, REALM, "MD5").username == "alice"
+    kept.hashed_users.clear()
+    assert userhash.name_of(turn, credentials, "MD5") == "alice"
+    assert not turn.lacking
+
+
 # ------------------------------------------------------------------ nonces: RFC 7616, 3.3 and 5.4
 
 
@@ -559,6 +584,19 @@ def test_a_success_begins_anew_for_who_hashes_the_username_too(make):
     for _ in range(3):
         assert code(server.ask(server.respond(password="guess", userhash=True))) == 4001
         assert code(server.ask(server.respond(userhash=True))) == 2001
+
+
+def test_a_retransmission_is_no_success_that_begins_anew(make):
+    """It repeats what was proven before: whoever overheard it gets no more guesses by sending it again."""
+    server = make(rechallenge=True, max_challenges=2)
+    right = server.respond()
+    again = server.question(right)
+    assert [code(answer) for answer in server.answer(again)] == [2001]
+    codes = [code(server.ask(server.respond(password="guess"))) for _ in range(2)]
+    assert [code(answer) for answer in server.answer(again)] == [2001]
+    assert server.counts[Outcome.RETRANSMITTED] == 1
+    codes.append(code(server.ask(server.respond(password="guess"))))
+    assert codes == [4001, 4001, 5003]
 
 
 def test_the_realm_in_other_letters_gives_no_more_challenges(make):

@@ -51,6 +51,8 @@ class Admission:
         taken: the number of admitted connections, including those that the loop is about to start.
         sources: the number of admitted connections of each source.
         unfinished: bytes of incomplete questions, over all connections.
+        unanswered: bytes of questions that are being judged, over all connections.
+        is_busy: whether no connection is read from, because of these.
         counts: the number of times of each `ConnectionEvent`.
         last_closed: a future that is done when the last connection is closed; None if nobody waits for it.
     """
@@ -61,6 +63,8 @@ class Admission:
         self.taken = 0
         self.sources: Counter[str | bytes] = Counter()
         self.unfinished = 0
+        self.unanswered = 0
+        self.is_busy = False
         self.counts: Counter[ConnectionEvent] = Counter()
         self.last_closed: asyncio.Future[None] | None = None
         self._sparing = Sparing(log)

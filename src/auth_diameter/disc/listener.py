@@ -34,6 +34,7 @@ _BACKLOG = 1024
 _ACCEPTS_A_TURN = 64  # so that a flood of new connections does not starve the open ones
 _ACCEPT_PAUSE = 0.1  # seconds until the next accept after the system had no descriptor or memory for one
 _MOST_UNANSWERED = 1024  # questions of a connection; beyond, reading pauses until all are answered
+_MOST_UNANSWERED_BYTES = 4 << 20  # of all connections; beyond, reading pauses on all until half is answered
 _PATIENCE = 1.5  # seconds for SIP servers to read their last answers and close, when DISC stops
 _ATTEMPTS = 20  # attempts to find a port that is free for both IPv4 and IPv6
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -63,7 +64,9 @@ class _Connection(asyncio.Protocol):
         self._too_late: asyncio.TimerHandle | None = None
         self._asked_at = 0.0  # when the last question arrived, in seconds since 1970
         self._unanswered = 0  # questions that are being judged
-        self._paused = False  # whether reading is paused
+        self._unanswered_bytes = 0  # read since the last time when all were answered
+        self._paused = False  # whether reading is paused for the questions of this connection
+        self._has_ended = False  # whether the SIP server has closed its side of the stream
         self._last: int | None = None  # bytes still to read and answer; None until the connection finishes
         self.unfinished = 0  # bytes of an incomplete question
 
@@ -90,10 +93,11 @@ class _Connection(asyncio.Protocol):
         if requests:
             self._asked_at = time.time()
             self._unanswered += len(requests)
+            self._count_unanswered_bytes(len(data))
             self._turns.add(self, requests)
             if self._unanswered > _MOST_UNANSWERED:
-                transport.pause_reading()
                 self._paused = True
+                self.pause_or_resume()
         if self._stream.fault is not None:
             self._note(ConnectionEvent.BAD_FRAMING, str(self._stream.fault))
         if self.unfinished or self._stream.pending:
@@ -109,16 +113,44 @@ class _Connection(asyncio.Protocol):
         if not transport.is_closing():
             transport.write(answers)
         if not self._unanswered:
-            if self._paused and not transport.is_closing():
-                transport.resume_reading()
-            self._paused = False
+            self._count_unanswered_bytes(-self._unanswered_bytes)
+            if self._paused:
+                self._paused = False
+                self.pause_or_resume()
             self._end_what_is_answered()
+
+    def _count_unanswered_bytes(self, size: int) -> None:
+        """Counts bytes of questions that have come, or that have all been answered."""
+        admission = self._admission
+        self._unanswered_bytes += size
+        admission.unanswered += size
+        limit = _MOST_UNANSWERED_BYTES // 2 if admission.is_busy else _MOST_UNANSWERED_BYTES
+        if (admission.unanswered > limit) != admission.is_busy:
+            admission.is_busy = not admission.is_busy
+            for connection in admission.open:
+                connection.pause_or_resume()
+
+    def pause_or_resume(self) -> None:
+        """Reads on, unless too much is unanswered."""
+        transport = self._transport
+        assert transport is not None
+        if transport.is_closing():
+            return
+        if self._paused or self._admission.is_busy:
+            transport.pause_reading()
+        else:
+            transport.resume_reading()
+
+    def eof_received(self) -> bool:
+        """Keeps the connection for the answers to what came before; the other direction is still open."""
+        self._has_ended = True
+        return self._unanswered > 0
 
     def _end_what_is_answered(self) -> None:
         """Ends the connection if it is to end, as no question waits for an answer."""
         transport = self._transport
         assert transport is not None
-        if self._stream.fault is not None:
+        if self._stream.fault is not None or self._has_ended:
             # After a framing error, the start of the next message is unknown.
             transport.close()
         elif self._last == 0 and not transport.is_closing():

@@ -32,6 +32,9 @@ class Connection(Protocol):
             number: the number of requests answered.
         """
 
+    def abort(self) -> None:
+        """Closes the connection at once."""
+
 
 _Batch = list[tuple[Connection, list[AaRequest]]]
 
@@ -53,10 +56,14 @@ class Turns:
         self._disc = disc
         self._loop = asyncio.get_running_loop()
         self._gathered: deque[tuple[Connection, list[AaRequest]]] = deque()
+        self._size = 0  # of `_gathered`, in requests
         self._waiting: set[asyncio.Task[None]] = set()
 
     def add(self, connection: Connection, requests: list[AaRequest]) -> None:
-        """Adds requests to the current turn; :meth:`Connection.answered` gets the answers."""
+        """Adds requests to the current turn; `Connection.answered` gets the answers.
+
+        The turn ends early when it has enough to be judged together.
+        """
         asker = connection.asker
         one_challenge = asker.one_challenge
         for request in requests:
@@ -67,9 +74,13 @@ class Turns:
             self._loop.call_soon(self._end_turn)
         for start in range(0, len(requests), _MOST):
             self._gathered.append((connection, requests[start : start + _MOST]))
+        self._size += len(requests)
+        if self._size >= _MOST:
+            self._end_turn()
 
     def _end_turn(self) -> None:
         gathered, self._gathered = self._gathered, deque()
+        self._size = 0
         now = time.time()
         while gathered:
             batch, size = [], 0
@@ -79,7 +90,11 @@ class Turns:
             self._judge(batch, now)
 
     def _judge(self, batch: _Batch, now: float) -> None:
-        turn = self._disc.begin([request for _, requests in batch for request in requests], now)
+        try:
+            turn = self._disc.begin([request for _, requests in batch for request in requests], now)
+        except Exception as error:  # noqa: BLE001 - the other questions of this turn of the loop get answers
+            self._give_up(batch, error)
+            return
         if turn.is_done:
             self._hand_out(batch, turn)
             return
@@ -88,12 +103,27 @@ class Turns:
         task.add_done_callback(self._waiting.discard)
 
     async def _finish(self, batch: _Batch, turn: Turn) -> None:
-        await self._disc.finish(turn)
-        self._hand_out(batch, turn)
+        try:
+            await self._disc.finish(turn)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._give_up(batch, error)
+        else:
+            self._hand_out(batch, turn)
 
     def _hand_out(self, batch: _Batch, turn: Turn) -> None:
         answers = turn.results()
-        for connection, requests in batch:
+        for index, (connection, requests) in enumerate(batch):
             out = bytearray()
-            self._disc.write(requests, answers, out)
+            try:
+                self._disc.write(requests, answers, out)
+            except Exception as error:  # noqa: BLE001 - from here on, whose answer is whose is not known
+                self._give_up(batch[index:], error)
+                return
             connection.answered(out, len(requests))
+
+    def _give_up(self, batch: _Batch, error: Exception) -> None:
+        """Closes the connections whose questions could not be answered; their SIP servers ask again."""
+        self._loop.call_exception_handler({"message": "questions could not be answered", "exception": error})
+        for connection, requests in batch:
+            connection.abort()
+            connection.answered(bytearray(), len(requests))

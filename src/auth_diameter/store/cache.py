@@ -153,7 +153,7 @@ class Cache:
             StoreError: the store cannot be read.
         """
         if self._failure is not None:
-            raise self._failure
+            raise StoreError(*self._failure.args)  # a new one, since each raise adds to the traceback
         era = self._era
         try:
             found = await self._store.fetch(keys)
