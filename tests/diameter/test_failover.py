@@ -181,3 +181,16 @@ def test_a_peer_that_failed_gets_one_connection_until_it_says_something():
     for _ in range(4):
         submit(pool, 1.0)
     assert claim(pool).host == A[0]
+
+
+def test_the_last_connection_goes_to_a_peer_that_works():
+    """One in doubt has fewer connections, and still is no place for a question that waits."""
+    pool = new_pool(A, B, max_in_flight=1, max_connections=2)
+    submit(pool)
+    broken = claim(pool)
+    failed(pool, broken, 0.0)
+    open_one(pool)
+    submit(pool, 1.0)
+    assert broken.rest_until < 1.0
+    assert claim(pool).host == B[0]
+    assert claim(pool) is None
