@@ -388,6 +388,7 @@ def test_a_challenge_that_is_no_header_of_ours(value: bytes) -> None:
         ([SUCCESS, (106, b"0" * 32), (106, b"0" * 32)], "Digest-Response-Auth"),
         ([SUCCESS, (107, b"")], "Digest-Nextnonce"),
         ([SUCCESS, (107, b'"')], "Digest-Nextnonce"),
+        ([SUCCESS, (107, b"a\x7f")], "Digest-Nextnonce"),  # DEL, next to printable ASCII
         ([SUCCESS, (107, b"a" * 257)], "Digest-Nextnonce"),
     ],
 )

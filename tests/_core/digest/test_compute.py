@@ -457,6 +457,18 @@ def test_verify_many(make: object, size: int) -> None:
     assert found == bytes(verify(*one) for one in items)
 
 
+def test_no_input_in_lanes_runs_into_the_next() -> None:
+    """The lanes have 192 bytes for A2 and 448 for the rest; what is longer is hashed alone."""
+    key = ha1("alice", "siphub.net", "p")
+    sizes = [(4, nonce) for nonce in range(370, 430)] + [(uri, 8) for uri in range(170, 200)]
+    items: list[tuple[Credentials, str, str]] = []
+    for uri_size, nonce_size in sizes:
+        uri, nonce = "u" * uri_size, "n" * nonce_size
+        response = digest_response(key, "REGISTER", uri, nonce)
+        items += [(credentials(response, uri=uri, nonce=nonce), "REGISTER", key), plain(nonce_size)]
+    assert verify_many(items) == b"\1" * len(items)
+
+
 def test_verify_many_in_several_threads_at_once() -> None:
     """It works without the GIL; all may judge the same credentials (see sanitize.sh thread)."""
     items = [plain(n, wrong=n % 3 == 0) for n in range(500)]
