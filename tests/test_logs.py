@@ -228,3 +228,16 @@ def test_a_record_that_cannot_be_formatted_fails_nobody(file, capsys):
     handler.handle(logging.makeLogRecord({"msg": "next"}))
     assert path.read_text() == "next\n"
     assert "Logging error" in capsys.readouterr().err
+
+
+def test_a_lost_stderr_does_not_end_the_program(monkeypatch):
+    """The disk is full, and whoever read stderr has gone: there is nowhere left to say it."""
+
+    class Lost:
+        def write(self, text):
+            raise BrokenPipeError
+
+    handler = LogFile("/dev/full")
+    monkeypatch.setattr("sys.stderr", Lost())
+    handler.emit(logging.LogRecord("x", logging.INFO, "", 0, "hello", (), None))
+    handler.close()

@@ -294,9 +294,12 @@ def test_what_was_asked_for_before_a_change_is_not_kept(cache, told):
 def test_a_store_that_fails_is_left_alone_until_the_next_check(cache, told):
     at_once(cache.fetch([A]))
     told.error = StoreError("told: hangs")
+    errors = []
     for _ in range(3):
-        with pytest.raises(StoreError, match="told: hangs"):
+        with pytest.raises(StoreError, match="told: hangs") as raised:
             at_once(cache.fetch([B]))
+        errors.append(raised.value)
+    assert len(set(map(id, errors))) == 3, "one that is raised again and again keeps all frames on its way"
     assert told.asked == [[A], [B]]
     at_once(cache.check(NOW + 0.5))
     assert cache.get(A) is None, "somebody may just be deleting it"
