@@ -594,3 +594,25 @@ def test_questions_that_wait_for_their_answers_are_bounded_over_all_connections(
         assert most <= (1 << 16) + (1 << 18), "the limit and one read"
 
     run(scenario)
+
+
+def test_a_new_connection_is_not_read_on_while_too_much_is_unanswered(run, monkeypatch):
+    """It was not there when the others were paused, and could send without end."""
+
+    async def scenario(listener):
+        admission, judge, held = listener._admission, listener._turns._judge, []
+        listener._turns._judge = lambda *batch: held.append(batch)  # as if the store did not answer
+        admission.is_busy = True
+        monkeypatch.setattr(listener_module, "_MOST_UNANSWERED_BYTES", 2)
+        reader, writer = await asyncio.open_connection(*listener.address)
+        writer.write(question(1))
+        await until(lambda: held)
+        (connection,) = admission.open
+        assert not connection._transport.is_reading()
+        judge(*held[0])
+        assert [answer.hop_by_hop for answer in await read_answers(reader, 1)] == [1]
+        await until(connection._transport.is_reading)
+        writer.close()
+        await until(lambda: listener.open == 0)
+
+    run(scenario)

@@ -97,7 +97,8 @@ class _Connection(asyncio.Protocol):
             self._turns.add(self, requests)
             if self._unanswered > _MOST_UNANSWERED:
                 self._paused = True
-                self.pause_or_resume()
+            if self._paused or self._admission.is_busy:
+                self.pause_or_resume()  # a new connection was not there when the others were paused
         if self._stream.fault is not None:
             self._note(ConnectionEvent.BAD_FRAMING, str(self._stream.fault))
         if self.unfinished or self._stream.pending:
