@@ -14,6 +14,7 @@ from libc.stdio cimport fprintf, stderr
 from libc.stdlib cimport abort, free, malloc
 from libc.string cimport memcmp, memset, strlen
 
+from auth_diameter._core.auth.answer cimport SERVICE_OF_AUTHENTICATION, SERVICE_UNKNOWN
 from auth_diameter._core.diameter.avp cimport (
     AVP_CUT, AVP_HEADER, AVP_UNPADDED, GROUP_DEPTH, AvpView, avp_next, avp_put, avp_put_vendor, avp_size,
 )
@@ -593,17 +594,19 @@ cdef void check_answer(const QuestionView *question, uint32_t result_code, int c
     hold(n >= DEFAULT_LIMIT or frame(out, n, DEFAULT_LIMIT) == <Py_ssize_t>n, "an answer is a message")
     hold(not out[4] & FLAG_REQUEST, "and no question")
     read_answer(out, n, &answer)
-    hold(answer.service_type == question.service_type, "the Service-Type is repeated")
-    hold(answer.challenges == challenges, "the Challenges come through")
+    hold((answer.says.service == SERVICE_OF_AUTHENTICATION) == (question.service_type == SERVICE_AUTHENTICATION)
+         and (answer.says.service == SERVICE_UNKNOWN) == (question.service_type == 0),
+         "the Service-Type is repeated")
+    hold(answer.says.challenges == challenges, "the Challenges come through")
     for i in range(challenges):
-        hold(equal(answer.challenge[i], CHALLENGE), "as they are")
+        hold(equal(answer.says.challenge[i], CHALLENGE), "as they are")
     if question.msgid.n == 4:
-        hold(answer.result_code == result_code, "the Result-Code comes through")
+        hold(answer.says.code == result_code, "the Result-Code comes through")
         hold(answer.msgid == get_u32(question.msgid.p), "the SIP-MSGID is repeated")
     elif question.msgid.n == 0:
         hold(answer.msgid == question.header.hop_by_hop, "else the Hop-by-Hop Identifier is")
     else:
-        hold(answer.msgid == -1 and answer.fault != NULL, "a SIP-MSGID of another size is nobody's")
+        hold(answer.msgid == -1 and answer.says.fault != NULL, "a SIP-MSGID of another size is nobody's")
     free(out)
 
 
@@ -668,21 +671,21 @@ cdef void answer_client(const uint8_t *p, size_t n) noexcept nogil:
     if p[4] & FLAG_REQUEST:
         return
     read_answer(p, n, &answer)
-    hold(inside(answer.response_auth, p, end) and inside(answer.nextnonce, p, end)
-         and inside(answer.user_name, p, end), "what comes with a success lies inside the message")
-    if answer.nextnonce.p != NULL:
-        hold(ad_find_quote(answer.nextnonce.p, answer.nextnonce.p + answer.nextnonce.n)
-             == answer.nextnonce.p + answer.nextnonce.n, "a nonce to come fits between quotes")
+    hold(inside(answer.says.response_auth, p, end) and inside(answer.says.nextnonce, p, end)
+         and inside(answer.says.user_name, p, end), "what comes with a success lies inside the message")
+    if answer.says.nextnonce.p != NULL:
+        hold(ad_find_quote(answer.says.nextnonce.p, answer.says.nextnonce.p + answer.says.nextnonce.n)
+             == answer.says.nextnonce.p + answer.says.nextnonce.n, "a nonce to come fits between quotes")
     hold(answer.msgid == -1 or answer.msgid == <uint32_t>answer.msgid, "an id of 32 bits, or none")
-    hold(answer.fault != NULL or answer.msgid >= 0, "an answer of nobody is not to be used")
-    for i in range(answer.challenges):
-        text = answer.challenge[i]
+    hold(answer.says.fault != NULL or answer.msgid >= 0, "an answer of nobody is not to be used")
+    for i in range(answer.says.challenges):
+        text = answer.says.challenge[i]
         hold(text.n > 0 and inside(text, p, end), "a Challenge lies inside the message")
         hold(ad_find_control(text.p, text.p + text.n) == text.p + text.n,
              "no CR, LF or NUL becomes part of a header")
         total += text.n
     hold(total <= MAX_CHALLENGE, "Challenges are no longer than a reply takes")
-    check_reply(&_request, answer.challenge, answer.challenges)
+    check_reply(&_request, answer.says.challenge, answer.says.challenges)
 
 
 cdef int client_answers(const uint8_t *data, size_t size) noexcept nogil:

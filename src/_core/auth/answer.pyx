@@ -2,6 +2,15 @@
 
 cimport cython
 from libc.stdint cimport uint32_t
+from libc.string cimport memset
+
+from auth_diameter._core.base.span cimport Span
+from auth_diameter._core.base.text cimport span_of
+
+from auth_diameter._core.auth.verdict import Part, Service, Verdict
+
+cdef tuple VERDICTS = (None, *Verdict), SERVICES = (None, *Service), PARTS = (None, *Part)     # by their values
+cdef const char *FAULT = b"an answer not to be used"
 
 
 @cython.final
@@ -38,3 +47,55 @@ cdef class Answer:
     def __repr__(self):
         name = getattr(self.verdict, "name", None)
         return f"<Answer {name} code={self.code} challenges={len(self.challenges or ())} fault={self.fault!r}>"
+
+
+cdef Answer new_answer(const AnswerFields *fields):
+    """The Answer object with these values, which are copied."""
+    cdef Answer a = Answer.__new__(Answer)
+    cdef int i
+    a.verdict = VERDICTS[fields.verdict]
+    a.service = SERVICES[fields.service]
+    a.refused = PARTS[fields.refused]
+    a.code = fields.code
+    a.challenges = ()
+    for i in range(fields.challenges):
+        a.challenges += (plain(fields.challenge[i]),)
+    a.response_auth = plain(fields.response_auth)
+    a.nextnonce = plain(fields.nextnonce)
+    a.user_name = plain(fields.user_name)
+    if fields.fault != NULL:
+        a.fault = fields.fault.decode("ascii")
+    return a
+
+
+cdef inline bytes plain(Span s):
+    """The bytes of a span, or None."""
+    return s.p[:s.n] if s.p != NULL else None
+
+
+cdef int borrow_answer(Answer answer, AnswerFields *out) except -1:
+    """Fills in `out` with the values of an Answer, and borrows its bytes while that is alive.
+
+    Raises:
+        ValueError: it has more than MAX_CHALLENGES challenges.
+        TypeError: a challenge is neither bytes nor str.
+    """
+    memset(out, 0, sizeof(AnswerFields))
+    out.verdict = answer.verdict.value
+    out.service = SERVICE_UNKNOWN if answer.service is None else answer.service.value
+    out.refused = PART_NONE if answer.refused is None else answer.refused.value
+    out.code = answer.code
+    if not len(answer.challenges) <= MAX_CHALLENGES:
+        raise ValueError(f"challenges: expected {MAX_CHALLENGES} at most, not {len(answer.challenges)}")
+    for challenge in answer.challenges:
+        span_of(challenge, &out.challenge[out.challenges], "challenge")
+        out.challenges += 1
+    if answer.response_auth is not None:
+        span_of(answer.response_auth, &out.response_auth, "response_auth")
+    if answer.nextnonce is not None:
+        span_of(answer.nextnonce, &out.nextnonce, "nextnonce")
+    if answer.user_name is not None:
+        span_of(answer.user_name, &out.user_name, "user_name")
+    if answer.fault is not None:
+        out.fault = FAULT
+    return 0

@@ -30,14 +30,12 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
-from auth_diameter._core.auth.answer cimport Answer
+from auth_diameter._core.auth.answer cimport Answer, new_answer
 from auth_diameter._core.auth.question cimport Question, received
 from auth_diameter._core.diameter.avp cimport avp_put, avp_size
 from auth_diameter._core.diameter.codes cimport (
-    AVP_CALLING_STATION_ID, AVP_DESTINATION_REALM, AVP_DIGEST_ALGORITHM, AVP_DIGEST_NEXTNONCE,
-    AVP_DIGEST_NONCE_COUNT, AVP_DIGEST_QOP, AVP_DIGEST_RESPONSE, AVP_DIGEST_RESPONSE_AUTH, AVP_DIGEST_URI,
-    AVP_MANDATORY, AVP_RESPONSE, AVP_USER_NAME, FLAG_REQUEST, RESULT_AUTHENTICATION_REJECTED,
-    RESULT_AUTHORIZATION_REJECTED, RESULT_SUCCESS, RESULT_UNABLE_TO_COMPLY, SERVICE_AUTHENTICATION,
+    AVP_DIGEST_NEXTNONCE, AVP_DIGEST_RESPONSE_AUTH, AVP_MANDATORY, AVP_USER_NAME, FLAG_REQUEST,
+    RESULT_AUTHENTICATION_REJECTED, RESULT_AUTHORIZATION_REJECTED, RESULT_SUCCESS, RESULT_UNABLE_TO_COMPLY,
     SERVICE_GROUP_CHECK,
 )
 from auth_diameter._core.digest.credentials cimport (
@@ -45,8 +43,8 @@ from auth_diameter._core.digest.credentials cimport (
 )
 from auth_diameter._core.digest.params cimport OK, REALM, DigestFields, parse_error, parse_params
 from auth_diameter._core.diameter.disc_answer cimport (
-    AnswerView, answer_size, challenge_size, failed_avp_size, put_answer, put_challenge, put_failed_avp,
-    read_answer,
+    AnswerView, answer_size, challenge_size, failed_avp_of, failed_avp_size, put_answer, put_challenge,
+    put_failed_avp, read_answer,
 )
 from auth_diameter._core.diameter.disc_question cimport (
     Asked, QuestionView, authentication_room, group_check_room, put_authentication, put_group_check, read_question,
@@ -55,13 +53,11 @@ from auth_diameter._core.diameter.stream cimport DEFAULT_LIMIT, MessageStream, c
 from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.base.text cimport borrow, span_of
 
-from auth_diameter._core.auth.verdict import Part, Service, Verdict
+from auth_diameter._core.auth.verdict import Verdict
 from auth_diameter._core.errors import ParseError
 
 cdef object SUCCESS = Verdict.SUCCESS, CHALLENGE = Verdict.CHALLENGE, DENIED = Verdict.DENIED
 cdef object REJECTED = Verdict.REJECTED, FAILURE = Verdict.FAILURE
-cdef object AUTHENTICATION = Service.AUTHENTICATION, GROUP_CHECK = Service.GROUP_CHECK, OTHER = Service.OTHER
-cdef object CREDENTIALS = Part.CREDENTIALS
 
 # Result-Code of a verdict: RFC 6733, 7.1. In the dialect 4001 is both, a challenge and "no member".
 cdef dict _RESULT_CODES = {
@@ -71,19 +67,6 @@ cdef dict _RESULT_CODES = {
     REJECTED: RESULT_AUTHORIZATION_REJECTED,
     FAILURE: RESULT_UNABLE_TO_COMPLY,
 }
-
-# The code of the AVP in Failed-AVP (RFC 6733, 7.5) for each part of the credentials, and the reverse.
-cdef dict _FAILED_AVP = {
-    Part.SOURCE: AVP_CALLING_STATION_ID,
-    Part.REALM: AVP_DESTINATION_REALM,
-    Part.RESPONSE: AVP_DIGEST_RESPONSE,
-    Part.URI: AVP_DIGEST_URI,
-    Part.QOP: AVP_DIGEST_QOP,
-    Part.ALGORITHM: AVP_DIGEST_ALGORITHM,
-    Part.NONCE_COUNT: AVP_DIGEST_NONCE_COUNT,
-    Part.CREDENTIALS: AVP_RESPONSE,
-}
-cdef dict _REFUSED = {code: part for part, code in _FAILED_AVP.items()}
 
 
 # ---------------------------------------------------------------------------------- questions
@@ -192,49 +175,12 @@ def decode_answer(data):
     return answer_of(p, n, &msgid)
 
 
-cdef inline object verdict_of(const AnswerView *view):
-    """The verdict that a Result-Code (RFC 6733, 7.1) stands for in the dialect."""
-    if view.fault != NULL:
-        return FAILURE
-    if view.result_code == RESULT_SUCCESS:
-        return SUCCESS
-    if view.result_code == RESULT_AUTHENTICATION_REJECTED:
-        return CHALLENGE if view.service_type == SERVICE_AUTHENTICATION else DENIED
-    return REJECTED if view.result_code == RESULT_AUTHORIZATION_REJECTED else FAILURE
-
-
-cdef inline object service_of(uint8_t service_type):
-    if service_type == SERVICE_AUTHENTICATION:
-        return AUTHENTICATION
-    if service_type == SERVICE_GROUP_CHECK:
-        return GROUP_CHECK
-    return None if service_type == 0 else OTHER
-
-
 cdef Answer answer_of(const uint8_t *p, size_t n, int64_t *msgid):
     """The Answer in one whole message; `msgid` is -1 if it does not say which question it answers."""
-    cdef Answer a = Answer.__new__(Answer)
     cdef AnswerView view
-    cdef int i
     read_answer(p, n, &view)
     msgid[0] = view.msgid
-    a.code = view.result_code
-    a.verdict = verdict_of(&view)
-    a.service = service_of(view.service_type)
-    a.challenges = ()
-    for i in range(view.challenges):
-        a.challenges += (plain(view.challenge[i]),)
-    if view.response_auth.p != NULL:
-        a.response_auth = plain(view.response_auth)
-    if view.nextnonce.p != NULL:
-        a.nextnonce = plain(view.nextnonce)
-    if view.user_name.p != NULL:
-        a.user_name = plain(view.user_name)
-    if view.failed_avp:
-        a.refused = _REFUSED.get(view.failed_avp, CREDENTIALS)
-    if view.fault != NULL:
-        a.fault = view.fault.decode("ascii")
-    return a
+    return new_answer(&view.says)
 
 
 @cython.final
@@ -343,10 +289,6 @@ cdef Question question_of(bytes message, QuestionView *view):
     return received(message, &view.told, view.service_type == SERVICE_GROUP_CHECK, credentials, error)
 
 
-cdef inline bytes plain(Span s):
-    return s.p[:s.n]
-
-
 @cython.final
 cdef class RequestStream(MessageStream):
     """The questions from one connection of a SIP server.
@@ -412,7 +354,7 @@ def append_answer(bytearray out not None, AaRequest request not None, Answer ans
     if answer.user_name is not None:
         more += avp_size(<size_t>len(answer.user_name))
     if answer.refused is not None and request.view.told.serial:
-        failed_avp = _FAILED_AVP[answer.refused]
+        failed_avp = failed_avp_of(answer.refused.value)
         more += failed_avp_size()
     size = PyByteArray_GET_SIZE(out)
     PyByteArray_Resize(out, size + <Py_ssize_t>(answer_size(&request.view) + more))

@@ -6,30 +6,23 @@ makes room.
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 
+from auth_diameter._core.auth.answer cimport AnswerFields
 from auth_diameter._core.diameter.disc_question cimport QuestionView
 from auth_diameter._core.base.span cimport Span
 
 
 cdef enum:
-    MAX_CHALLENGES = 8      # in one answer: one for each algorithm, RFC 8760, 2.4
-    MAX_CHALLENGE = 4096    # bytes of them all; they become headers of a reply that should fit a datagram
+    MAX_CHALLENGE = 4096    # bytes of all challenges; they become headers of a reply that should fit a datagram
     MAX_NEXTNONCE = 256     # bytes
 
 
 cdef struct AnswerView:
     int64_t msgid           # SIP-MSGID, or Hop-by-Hop without one; -1 if neither can be known
-    uint32_t result_code    # 0: there was none
-    uint8_t service_type    # the ASCII digit; 0: there was none
-    Span challenge[MAX_CHALLENGES]      # each one line of the Digest scheme
-    int challenges
-    Span response_auth      # rspauth of Authentication-Info (RFC 7616, 3.5); p is NULL where absent
-    Span nextnonce          # the same; needs no escapes in a quoted string
-    Span user_name          # the user of a hashed username (RFC 7616, 3.4.4), without control characters
-    uint32_t failed_avp     # code of the AVP that Failed-AVP holds (RFC 6733, 7.5); 0: there was none
-    const char *fault       # NULL, or why the answer must not be used
+    AnswerFields says       # its `code` is the Result-Code
 
 
 cdef bint read_answer(const uint8_t *p, size_t n, AnswerView *out) noexcept nogil
+cdef uint32_t failed_avp_of(int part) noexcept nogil
 cdef size_t answer_size(const QuestionView *question) noexcept nogil
 cdef size_t put_answer(uint8_t *out, const QuestionView *question, uint32_t result_code,
                        size_t more) noexcept nogil

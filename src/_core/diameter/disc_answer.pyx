@@ -3,13 +3,22 @@
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
+from auth_diameter._core.auth.answer cimport (
+    MAX_CHALLENGES, PART_ALGORITHM, PART_CREDENTIALS, PART_NONCE_COUNT, PART_NONE, PART_QOP, PART_REALM,
+    PART_RESPONSE, PART_SOURCE, PART_URI, SERVICE_OF_AUTHENTICATION, SERVICE_OF_GROUP_CHECK, SERVICE_OTHER,
+    SERVICE_UNKNOWN, VERDICT_CHALLENGE, VERDICT_DENIED, VERDICT_FAILURE, VERDICT_REJECTED, VERDICT_SUCCESS,
+    AnswerFields,
+)
 from auth_diameter._core.diameter.avp cimport (
     AVP_HEADER, AvpView, avp_next, avp_put, avp_put_in_place, avp_put_u32, avp_size,
 )
 from auth_diameter._core.base.chars cimport ad_find_control, is_lws
 from auth_diameter._core.diameter.codes cimport (
-    AVP_CHALLENGE, AVP_DIGEST_NEXTNONCE, AVP_DIGEST_RESPONSE_AUTH, AVP_FAILED_AVP, AVP_MANDATORY, AVP_RESULT_CODE,
-    AVP_SERVICE_TYPE, AVP_SIP_MSGID, AVP_USER_NAME, COMMAND_AA, FLAG_ERROR, FLAG_PROXIABLE,
+    AVP_CALLING_STATION_ID, AVP_CHALLENGE, AVP_DESTINATION_REALM, AVP_DIGEST_ALGORITHM, AVP_DIGEST_NEXTNONCE,
+    AVP_DIGEST_NONCE_COUNT, AVP_DIGEST_QOP, AVP_DIGEST_RESPONSE, AVP_DIGEST_RESPONSE_AUTH, AVP_DIGEST_URI,
+    AVP_FAILED_AVP, AVP_MANDATORY, AVP_RESPONSE, AVP_RESULT_CODE, AVP_SERVICE_TYPE, AVP_SIP_MSGID, AVP_USER_NAME,
+    COMMAND_AA, FLAG_ERROR, FLAG_PROXIABLE, RESULT_AUTHENTICATION_REJECTED, RESULT_AUTHORIZATION_REJECTED,
+    RESULT_SUCCESS, SERVICE_AUTHENTICATION, SERVICE_GROUP_CHECK,
 )
 from auth_diameter._core.diameter.disc_question cimport QuestionView
 from auth_diameter._core.digest.challenge cimport is_challenge
@@ -27,6 +36,7 @@ cdef struct Seen:
     # What the AVPs of an answer held so far
     int msgids
     bint result_code
+    uint8_t service_type    # the ASCII digit; 0: there was none
     size_t challenge_bytes
 
 
@@ -34,13 +44,14 @@ cdef bint read_answer(const uint8_t *p, size_t n, AnswerView *out) noexcept nogi
     """Reads one whole message, as framed.
 
     Returns:
-        Whether the answer may be used; if not, `out.fault` is the reason.
+        Whether the answer may be used; if not, `out.says.fault` is the reason.
     """
     cdef Header header
     cdef Reader r
     cdef AvpView avp
     cdef Seen seen
     cdef int status
+    cdef AnswerFields *says = &out.says
     memset(out, 0, sizeof(AnswerView))
     memset(&seen, 0, sizeof(Seen))
     header_get(p, &header)
@@ -48,7 +59,7 @@ cdef bint read_answer(const uint8_t *p, size_t n, AnswerView *out) noexcept nogi
     r.p = p + HEADER_SIZE
     r.end = p + n
     if header.command != COMMAND_AA:
-        out.fault = "not an AA-Answer"
+        says.fault = "not an AA-Answer"
     while True:
         status = avp_next(&r, &avp)
         if status <= 0:
@@ -56,70 +67,120 @@ cdef bint read_answer(const uint8_t *p, size_t n, AnswerView *out) noexcept nogi
         if not avp.vendor_id:
             read_answer_avp(&avp, &seen, out)
     if status < 0:
-        out.fault = "malformed AVP"
-    elif not seen.result_code and out.fault == NULL:
-        out.fault = "no Result-Code"
-    elif header.flags & FLAG_ERROR and out.result_code // 1000 == 2 and out.fault == NULL:
-        out.fault = "a success with the error bit"      # RFC 6733, 7.1.3: it stands with 3xxx alone
-    return out.fault == NULL
+        says.fault = "malformed AVP"
+    elif not seen.result_code and says.fault == NULL:
+        says.fault = "no Result-Code"
+    elif header.flags & FLAG_ERROR and says.code // 1000 == 2 and says.fault == NULL:
+        says.fault = "a success with the error bit"     # RFC 6733, 7.1.3: it stands with 3xxx alone
+    says.service = service_of(seen.service_type)
+    says.verdict = verdict_of(says)
+    return says.fault == NULL
+
+
+cdef inline int service_of(uint8_t service_type) noexcept nogil:
+    if service_type == SERVICE_AUTHENTICATION:
+        return SERVICE_OF_AUTHENTICATION
+    if service_type == SERVICE_GROUP_CHECK:
+        return SERVICE_OF_GROUP_CHECK
+    return SERVICE_UNKNOWN if service_type == 0 else SERVICE_OTHER
+
+
+cdef inline int verdict_of(const AnswerFields *says) noexcept nogil:
+    """The verdict that a Result-Code (RFC 6733, 7.1) stands for in the dialect."""
+    if says.fault != NULL:
+        return VERDICT_FAILURE
+    if says.code == RESULT_SUCCESS:
+        return VERDICT_SUCCESS
+    if says.code == RESULT_AUTHENTICATION_REJECTED:
+        return VERDICT_CHALLENGE if says.service == SERVICE_OF_AUTHENTICATION else VERDICT_DENIED
+    return VERDICT_REJECTED if says.code == RESULT_AUTHORIZATION_REJECTED else VERDICT_FAILURE
+
+
+cdef uint32_t failed_avp_of(int part) noexcept nogil:
+    """The code of the AVP in Failed-AVP (RFC 6733, 7.5) for a part of the credentials."""
+    if part == PART_SOURCE:
+        return AVP_CALLING_STATION_ID
+    if part == PART_REALM:
+        return AVP_DESTINATION_REALM
+    if part == PART_RESPONSE:
+        return AVP_DIGEST_RESPONSE
+    if part == PART_URI:
+        return AVP_DIGEST_URI
+    if part == PART_QOP:
+        return AVP_DIGEST_QOP
+    if part == PART_ALGORITHM:
+        return AVP_DIGEST_ALGORITHM
+    if part == PART_NONCE_COUNT:
+        return AVP_DIGEST_NONCE_COUNT
+    return AVP_RESPONSE
+
+
+cdef inline int part_of(uint32_t code) noexcept nogil:
+    """The part of the credentials for the code of the AVP in Failed-AVP; all of them for an unknown code."""
+    cdef int part
+    for part in range(PART_SOURCE, PART_CREDENTIALS):
+        if failed_avp_of(part) == code:
+            return part
+    return PART_CREDENTIALS if code else PART_NONE
 
 
 cdef inline void read_answer_avp(const AvpView *avp, Seen *seen, AnswerView *out) noexcept nogil:
     """Reads one AVP of an answer; unknown ones are passed over."""
+    cdef AnswerFields *says = &out.says
     if avp.code == AVP_SIP_MSGID:
         seen.msgids += 1
         if avp.data.n != 4 or seen.msgids > 1:
-            out.fault = "SIP-MSGID of a wrong size, or twice"
+            says.fault = "SIP-MSGID of a wrong size, or twice"
             out.msgid = -1
         else:
             out.msgid = get_u32(avp.data.p)
     elif avp.code == AVP_RESULT_CODE:
         if avp.data.n != 4 or seen.result_code:
-            out.fault = "Result-Code of a wrong size, or twice"
+            says.fault = "Result-Code of a wrong size, or twice"
         else:
-            out.result_code = get_u32(avp.data.p)
+            says.code = get_u32(avp.data.p)
         seen.result_code = True
     elif avp.code == AVP_SERVICE_TYPE:
-        if avp.data.n != 1 or avp.data.p[0] == 0 or out.service_type:
-            out.fault = "Service-Type of a wrong size, NUL, or twice"
+        if avp.data.n != 1 or avp.data.p[0] == 0 or seen.service_type:
+            says.fault = "Service-Type of a wrong size, NUL, or twice"
         else:
-            out.service_type = avp.data.p[0]
+            seen.service_type = avp.data.p[0]
     elif avp.code == AVP_CHALLENGE:
-        add_challenge(avp.data, seen, out)
+        add_challenge(avp.data, seen, says)
     elif avp.code == AVP_DIGEST_RESPONSE_AUTH:
-        if not is_response(avp.data) or out.response_auth.p != NULL:
-            out.fault = "Digest-Response-Auth is no response, or given twice"
+        if not is_response(avp.data) or says.response_auth.p != NULL:
+            says.fault = "Digest-Response-Auth is no response, or given twice"
         else:
-            out.response_auth = avp.data
+            says.response_auth = avp.data
     elif avp.code == AVP_DIGEST_NEXTNONCE:
-        if not is_nonce(avp.data) or out.nextnonce.p != NULL:
-            out.fault = "Digest-Nextnonce cannot stand in a quoted string, or is given twice"
+        if not is_nonce(avp.data) or says.nextnonce.p != NULL:
+            says.fault = "Digest-Nextnonce cannot stand in a quoted string, or is given twice"
         else:
-            out.nextnonce = avp.data
+            says.nextnonce = avp.data
     elif avp.code == AVP_FAILED_AVP:
         if AVP_HEADER <= avp.data.n:
-            out.failed_avp = get_u32(avp.data.p)
+            says.refused = part_of(get_u32(avp.data.p))
     elif avp.code == AVP_USER_NAME:
-        if out.user_name.p != NULL or ad_find_control(avp.data.p, avp.data.p + avp.data.n) != (
+        if says.user_name.p != NULL or ad_find_control(avp.data.p, avp.data.p + avp.data.n) != (
                 avp.data.p + avp.data.n):
-            out.fault = "User-Name with a control character, or twice"
+            says.fault = "User-Name with a control character, or twice"
         else:
-            out.user_name = avp.data
+            says.user_name = avp.data
 
 
-cdef inline void add_challenge(Span text, Seen *seen, AnswerView *out) noexcept nogil:
+cdef inline void add_challenge(Span text, Seen *seen, AnswerFields *says) noexcept nogil:
     """Keeps a Challenge, which becomes a header field of the reply."""
     # DISC ends it with CRLF, see put_challenge.
     while text.n and is_lws(text.p[text.n - 1]):
         text.n -= 1
     seen.challenge_bytes += text.n
-    if out.challenges == MAX_CHALLENGES or seen.challenge_bytes > MAX_CHALLENGE:
-        out.fault = "more Challenges than fit into a reply"
+    if says.challenges == MAX_CHALLENGES or seen.challenge_bytes > MAX_CHALLENGE:
+        says.fault = "more Challenges than fit into a reply"
     elif not is_challenge(text):
-        out.fault = "Challenge is not one line of the Digest scheme"
+        says.fault = "Challenge is not one line of the Digest scheme"
     else:
-        out.challenge[out.challenges] = text
-        out.challenges += 1
+        says.challenge[says.challenges] = text
+        says.challenges += 1
 
 
 cdef inline bint is_nonce(Span s) noexcept nogil:
