@@ -20,6 +20,7 @@ ORDER = [
     "_core.diameter",
     "_core.state",
     "_core.net",
+    "_core.path",
     "_core",
     "signals",
     "addresses",

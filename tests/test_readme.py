@@ -14,8 +14,10 @@ import tomllib
 
 import click
 import pytest
+from kit.answer_stream import AnswerStream
 from kit.machine import unused_udp_port
 from kit.places import ROOT
+from kit.pool import new_question
 from kit.process import Program, Server, assert_one_line, run_command, run_ours, run_python
 from kit.sip import ACCOUNT, PASSWORD
 from kit.uac import Account, Uac
@@ -23,7 +25,6 @@ from kit.wire import build_answer
 from rich.console import Console
 
 import auth_diameter as ad
-from auth_diameter._core import AnswerStream
 from auth_diameter.cli import main
 from auth_diameter.client import pseudovars
 from auth_diameter.host import limits
@@ -412,7 +413,7 @@ def _unknown(count):
 
 def _answer(*challenges):
     more = tuple(ad.Avp(402, value) for value in challenges)
-    return AnswerStream().feed(build_answer(1, 4001, more=more), {1: "question"})[0][1].fault
+    return AnswerStream().feed(build_answer(1, 4001, more=more), {1: new_question()})[0][1].fault
 
 
 def _grouped(depth):

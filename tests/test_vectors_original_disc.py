@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, field
 
 import pytest
+from kit.answer_stream import AnswerStream
 from kit.places import VECTORS
 from kit.replay import AllFresh, fill_store, read_as_the_c_module, read_question, undo_quirks
 from kit.sip import build_request
@@ -18,7 +19,6 @@ from kit.wire import CHALLENGE, RESULT_CODE, SERVICE_TYPE, SIP_MSGID, ask_bytes
 
 from auth_diameter import Avp, Cause, Config, Message, ParseError, SipRequest
 from auth_diameter._core import (
-    AnswerStream,
     Question,
     RequestStream,
     Service,
@@ -213,9 +213,9 @@ def test_a_pipeline_through_the_pool(seed):
             found += [question for question, _ in pool.received(connection, data[:size], 0.0)]
             data = data[size:]
     assert found == [question for question, _ in pairs[::2] + pairs[1::2]]
-    assert not pool.pending
+    assert not pool.in_flight
     assert (asked_on.under_way, other.under_way) == (0, 0)
-    assert asked_on.answers.dropped == other.answers.dropped == 0
+    assert pool.in_flight.unknown == pool.in_flight.late == 0
 
 
 # ------------------------------------------------------------------ its questions, and our DISC

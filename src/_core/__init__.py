@@ -13,7 +13,6 @@ from auth_diameter._core.auth.verdict import Part, Service, Verdict
 from auth_diameter._core.diameter.avp import Avp
 from auth_diameter._core.diameter.disc import (
     AaRequest,
-    AnswerStream,
     RequestStream,
     append_answer,
     append_question,
@@ -30,6 +29,7 @@ from auth_diameter._core.digest.credentials import QOPS, Credentials
 from auth_diameter._core.digest.lanes import md5_lanes, verify_many
 from auth_diameter._core.errors import ConfigError, DiscError, Error, ParseError
 from auth_diameter._core.net.sockets import DatagramBatch, exchange
+from auth_diameter._core.path.in_flight import InFlight, Wire, restart_msgids
 from auth_diameter._core.sip.name_addr import NameAddr
 from auth_diameter._core.sip.request import SipRequest
 from auth_diameter._core.sip.uri import Uri
@@ -44,7 +44,6 @@ __all__ = [
     "AaRequest",
     "Algorithm",
     "Answer",
-    "AnswerStream",
     "Attempt",
     "Avp",
     "Challenge",
@@ -55,6 +54,7 @@ __all__ = [
     "DiscError",
     "Error",
     "Framer",
+    "InFlight",
     "Message",
     "NameAddr",
     "NonceUses",
@@ -69,6 +69,7 @@ __all__ = [
     "Uri",
     "Use",
     "Verdict",
+    "Wire",
     "append_answer",
     "append_question",
     "authentication",
@@ -87,6 +88,7 @@ __all__ = [
     "network_of",
     "question_room",
     "quote",
+    "restart_msgids",
     "user_hash",
     "verify",
     "verify_many",

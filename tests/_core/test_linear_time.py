@@ -13,9 +13,11 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
+from kit.answer_stream import AnswerStream
+from kit.pool import new_question
 
 import auth_diameter as ad
-from auth_diameter._core import AnswerStream, Challenge, RequestStream, Uri
+from auth_diameter._core import Challenge, RequestStream, Uri
 
 LARGE = 65_000  # bytes, all but what a UDP datagram or a DISC's message may have
 SMALL = LARGE // 8
@@ -112,7 +114,7 @@ def ask_disc(data: bytes) -> None:
 
 
 def answer_client(data: bytes) -> None:
-    AnswerStream().feed(data, {0: None})
+    AnswerStream().feed(data, {0: new_question()})
 
 
 CASES: dict[str, tuple[Callable[[bytes], None], Callable[[int], bytes]]] = {

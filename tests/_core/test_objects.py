@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from kit.answer_stream import AnswerStream
 
 import auth_diameter._core
 from auth_diameter._core import (
     AaRequest,
     Answer,
-    AnswerStream,
     Attempt,
     Avp,
     Challenge,
@@ -89,8 +89,8 @@ def made(kind: type) -> Any:
 def test_the_classes_are_found() -> None:
     names = {kind.__name__ for kind in CLASSES}
     assert names >= {
-        "AaRequest", "Answer", "AnswerStream", "Avp", "Challenge", "Credentials", "DatagramBatch", "Decision",
-        "Framer", "Message", "NonceUses", "Penalties", "Question", "RequestStream", "SipRequest",
+        "AaRequest", "Answer", "Avp", "Challenge", "Credentials", "DatagramBatch", "Decision",
+        "Framer", "InFlight", "Message", "NonceUses", "Penalties", "Question", "RequestStream", "SipRequest",
         "Transactions", "Uri", "MessageStream",
     }  # fmt: skip
 

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from kit import oracle
+from kit.answer_stream import AnswerStream
 
 from auth_diameter import Avp, Credentials, Message, ParseError
-from auth_diameter._core import AnswerStream, Framer, RequestStream, Uri
+from auth_diameter._core import Framer, RequestStream, Uri
 
 # Examples are cheap: some 10 µs each, and most of that is Hypothesis's own.
 many = settings(max_examples=400)

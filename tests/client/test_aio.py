@@ -203,7 +203,7 @@ def test_thousands_at_once(fake_disc, run):
     async def main():
         async with new_client(disc, max_in_flight=500, timeout=PATIENCE) as client:
             assert all(await ask_many(client, 3000))
-            assert not client._transport.pool.pending
+            assert not client._transport.pool.in_flight
 
     run(main)
     assert len(disc.questions) == 3000
@@ -234,7 +234,7 @@ def test_cancelled_tasks_harm_nobody(fake_disc, run):
             outcomes = await asyncio.gather(*early, return_exceptions=True)
             assert [isinstance(outcome, asyncio.CancelledError) for outcome in outcomes[:3]] == [True] * 3
             assert all(outcomes[3:])
-            await until(lambda: not client._transport.pool.pending)
+            await until(lambda: not client._transport.pool.in_flight)
             assert client._transport.pool.connections[0].under_way == 0
             assert await ask(client)
 
@@ -281,7 +281,7 @@ def test_a_callback_may_ask_again(fake_disc, run):
                 left[0] -= 1
                 if left[0] > 0:
                     client.ask(client.authorizer().www_authorize(RIGHT, "$fd", 0.0), again)
-                elif not client._transport.pool.pending:
+                elif not client._transport.pool.in_flight:
                     done.set()
 
             for _ in range(4):

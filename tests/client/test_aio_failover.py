@@ -236,7 +236,7 @@ def test_what_disc_does_not_read_is_bounded(fake_disc, run):
                 tasks.append(asyncio.create_task(ask(client, big)))
                 await asyncio.sleep(0)
                 for connection in client._transport.pool.connections:
-                    unsent = len(connection.outgoing) + connection.transport.get_write_buffer_size()
+                    unsent = connection.unsent + connection.transport.get_write_buffer_size()
                     assert unsent <= 1 << 20
             decision, immediate = await at_once(client, big)
             assert decision.cause is Cause.OVERLOADED

@@ -225,7 +225,7 @@ def test_anything_may_happen(fake_disc, run):
 
             await asyncio.gather(*(caller() for _ in range(30)))
             pool = client._transport.pool
-            assert not pool.pending
+            assert not pool.in_flight
             assert not pool.waiting
             disc.script = answer_all
             await until_let_through(client)

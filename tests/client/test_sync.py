@@ -171,7 +171,7 @@ def test_close_ends_the_calls_that_wait(connections, fake_disc):
     with ThreadPoolExecutor(4) as threads:
         futures = [threads.submit(ask, client) for _ in range(4)]
         disc.wait_for(lambda: len(disc.questions) == min(4, connections))
-        wait_until(lambda: len(client._transport.pool.pending) + len(client._transport.pool.waiting) == 4)
+        wait_until(lambda: len(client._transport.pool.in_flight) + len(client._transport.pool.waiting) == 4)
         client.close()
         for future in futures:
             decision = future.result(timeout=PATIENCE)

@@ -164,7 +164,7 @@ def test_a_peer_that_reads_a_byte_now_and_then_does_not_move_the_deadline(fake_d
         assert ask(client)
         connection = client._transport.pool.connections[0]
         connection.transport.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        connection.outgoing += bytes(8_000_000)
+        connection.append(bytes(8_000_000))
         decision, seconds = took(client)
         stop.set()
         assert decision.cause is Cause.DISC_TIMEOUT

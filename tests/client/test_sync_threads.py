@@ -49,7 +49,7 @@ def test_many_threads_share_one_client(fake_disc):
         assert wrong == []
         assert len(disc.connections) <= 5
         assert len(disc.questions) == 500
-        assert not client._transport.pool.pending
+        assert not client._transport.pool.in_flight
         assert not client._transport.pool.waiting
         assert all(connection.under_way == 0 for connection in client._transport.pool.connections)
 
@@ -84,7 +84,7 @@ def test_many_threads_while_disc_breaks_connections(fake_disc):
         assert len(causes) == 240
         possible = {Cause.AUTHORIZED, Cause.DISC_LOST, Cause.DISC_TIMEOUT, Cause.DISC_UNREACHABLE}
         assert set(causes) <= possible
-        assert not client._transport.pool.pending
+        assert not client._transport.pool.in_flight
         assert not client._transport.pool.waiting
         disc.script = answer_all
         until_let_through(client)
@@ -156,7 +156,7 @@ def test_an_interrupt_leaves_nothing_behind(fake_disc):
     with new_client(disc) as client:
         with pytest.raises(KeyboardInterrupt):
             ask(client)
-        assert not client._transport.pool.pending
+        assert not client._transport.pool.in_flight
         assert client._transport.pool.connections == []
         disc.script = answer_all
         assert ask(client)

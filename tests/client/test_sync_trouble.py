@@ -188,7 +188,7 @@ def test_disc_reads_nothing(fake_disc):
         assert ask(client)
         connection = client._transport.pool.connections[0]
         connection.transport.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        connection.outgoing += bytes(8_000_000)  # as if so much had been asked before
+        connection.append(bytes(8_000_000))  # as if so much had been asked before
         assert ask(client).cause is Cause.DISC_TIMEOUT
         assert client._transport.pool.connections == []
         questions_fit.set()

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from auth_diameter._core import InFlight
 from auth_diameter.diameter import connection as module
 from auth_diameter.diameter.connection import (
     BROKEN,
@@ -84,5 +85,5 @@ def test_with_one_question_more_there_is_a_mebibyte_to_send_at_most(max_message,
 def test_a_stream_that_is_no_diameter_has_a_fault():
     connection = new_connection(BROKEN)
     assert connection.fault is None
-    connection.answers.feed(b"HTTP/1.1 400 Bad Request\r\n\r\n", {})
+    InFlight().received(connection, b"HTTP/1.1 400 Bad Request\r\n\r\n", 0.0)
     assert "version" in str(connection.fault)

@@ -32,7 +32,7 @@ from kit.sip import build_request
 from kit.wire import SIP_MSGID, build_answer
 
 from auth_diameter import Avp, Config, Message, SipRequest
-from auth_diameter._core import Question, authentication
+from auth_diameter._core import Question, authentication, restart_msgids
 from auth_diameter.decision import Cause
 from auth_diameter.diameter.connection import Connection
 from auth_diameter.diameter.pool import Pool
@@ -124,12 +124,12 @@ def test_a_connection_has_a_mebibyte_to_send_at_most():
     connection = connected(pool)
     for _ in range(60):
         assert not isinstance(pool.submit(authentication(big, "h", None, False), 0.0), Cause)
-    assert (1 << 20) - (1 << 16) < len(connection.outgoing) <= 1 << 20
+    assert (1 << 20) - (1 << 16) < connection.unsent <= 1 << 20
     assert claim(pool) is None
     sent = len(take(connection))
     assert len(pool.waiting) == 60 - sent
     pool.sent(connection, 0.0)
-    assert len(connection.outgoing) <= 1 << 20
+    assert connection.unsent <= 1 << 20
     sent += len(take(connection))
     pool.sent(connection, 0.0)
     assert sent + len(take(connection)) == 60
@@ -211,7 +211,7 @@ def test_answers_are_matched_in_any_order_and_any_pieces(order, cuts):
         found += receive(pool, connection, data[start:end])
     assert [question for question, _ in found] == [questions[index] for index in order]
     assert connection.under_way == 0
-    assert not pool.pending
+    assert not pool.in_flight
     assert pool.deadline() is None
 
 
@@ -401,13 +401,12 @@ def test_a_question_that_nobody_wants_any_more_makes_room():
 def test_a_question_that_was_never_asked_takes_no_other_away():
     """Its id is still 0, which may be another's."""
     pool = new_pool()
+    restart_msgids(0)
     other = submit(pool)
     other_connection = open_one(pool)
-    del pool.pending[other.msgid]
-    other.msgid = 0
-    pool.pending[0] = other
+    assert other.msgid == 0
     assert pool.abandon(new_question()) is False
-    assert pool.pending == {0: other}
+    assert pool.in_flight.questions() == [other]
     assert other_connection.under_way == 1
 
 
@@ -466,16 +465,16 @@ def test_every_question_ends_once_and_deadlines_stay_in_order(seed):
             opening.append(peer)
         for connection in sent:
             sent[connection] += take(connection)
-        under_way = [*pool.pending.values(), *pool.waiting]
+        under_way = [*pool.in_flight.questions(), *pool.waiting]
         assert is_in_order(pool)
         assert all(question.deadline > now for question in under_way)
-        assert sum(connection.under_way for connection in pool.connections) == len(pool.pending)
+        assert sum(connection.under_way for connection in pool.connections) == len(pool.in_flight)
         assert all(0 <= connection.under_way <= 3 for connection in pool.connections)
         assert len(pool.connections) + len(opening) <= 4
         assert set(sent) == set(pool.connections)
         room = [c for c in pool.connections if c.under_way < 3 and c.takes_questions]
         assert not (pool.waiting and room), "a question waits though a connection has room"
-        hope = opening or pool.pending or any(not peer.in_doubt for peer in pool.peers)
+        hope = opening or pool.in_flight or any(not peer.in_doubt for peer in pool.peers)
         assert hope or not pool.waiting, "a question waits for nothing"
         assert pool.stats().asked == len(asked)
     ended += [question for question, _ in stop(pool)]

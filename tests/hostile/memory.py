@@ -23,6 +23,7 @@ from hostile import corpora
 from hostile.mutants import BASES
 from hostile.play import MSGID, SOURCE
 from hostile.processes import Phone, fill, stop
+from kit.answer_stream import AnswerStream
 from kit.disc import FakeConnection, FakeDisc
 from kit.machine import wait_until
 from kit.process import Server
@@ -30,7 +31,6 @@ from kit.sip import DOMAIN, RIGHT
 from kit.wire import Connection, build_answer
 
 from auth_diameter import Config, SipRequest
-from auth_diameter._core import AnswerStream
 from auth_diameter.client.authorizer import Authorizer
 
 ROUNDS = 10

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 from hostile import corpora
 from hostile.play import MSGID, SOURCE, Play, real_disc
+from kit.answer_stream import AnswerStream
 from kit.disc import CHALLENGE_VALUE
 from kit.sip import ACCOUNT, DOMAIN, PASSWORD, build_credentials, build_request
 from kit.wire import NOW, build_answer
@@ -18,7 +19,6 @@ from kit.wire import NOW, build_answer
 from auth_diameter import Cause, Credentials, Decision, Message, ParseError, SipRequest, Uri
 from auth_diameter._core import (
     Answer,
-    AnswerStream,
     Challenge,
     Framer,
     Question,

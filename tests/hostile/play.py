@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from kit.answer_stream import AnswerStream
 from kit.uac import Account
 from kit.wire import NOW, ask_bytes
 
 from auth_diameter import Config, Decision, ParseError, SipRequest
-from auth_diameter._core import AnswerStream, Question, append_question
+from auth_diameter._core import Question, append_question
 from auth_diameter.client.authorizer import Authorizer, malformed
 from auth_diameter.disc.server import Disc
 from auth_diameter.store.sqlite import SqliteStore

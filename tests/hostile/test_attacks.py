@@ -8,6 +8,7 @@ from itertools import permutations
 import pytest
 from hostile.play import MSGID, Play, real_disc
 from hostile.processes import Phone, fill, stop
+from kit.answer_stream import AnswerStream
 from kit.disc import CHALLENGE_VALUE
 from kit.process import Server
 from kit.sip import ACCOUNT, DOMAIN, PASSWORD, build_credentials, build_request, parse_reply
@@ -24,7 +25,7 @@ from auth_diameter import (
     digest_response,
     ha1,
 )
-from auth_diameter._core import AnswerStream, append_question, quote
+from auth_diameter._core import append_question, quote
 from auth_diameter.client.authorizer import Authorizer
 from auth_diameter.lab.uac import make_request
 from auth_diameter.store.accounts import Accounts

@@ -9,6 +9,7 @@ import logging
 
 import pytest
 from hostile.processes import Phone, stop
+from kit.answer_stream import AnswerStream
 from kit.canaries import (
     CANARIES,
     CNONCES,
@@ -28,7 +29,6 @@ from kit.wire import NOW, build_answer
 
 import auth_diameter as ad
 from auth_diameter._core import (
-    AnswerStream,
     Challenge,
     Framer,
     RequestStream,

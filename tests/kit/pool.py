@@ -95,8 +95,7 @@ def connected(pool: Pool, now: float = 0.0) -> Connection:
 
 def take(connection: Connection) -> list[Message]:
     """What the driver would send now."""
-    data = bytes(connection.outgoing)
-    connection.outgoing.clear()
+    data = connection.take_unsent()
     found = []
     while data:
         size = int.from_bytes(data[1:4], "big")
@@ -114,7 +113,7 @@ def msgids(messages: list[Message]) -> list[int]:
 
 
 def is_in_order(pool: Pool) -> bool:
-    for questions in (list(pool.pending.values()), list(pool.waiting)):
+    for questions in (pool.in_flight.questions(), list(pool.waiting)):
         deadlines = [question.deadline for question in questions]
         if deadlines != sorted(deadlines):
             return False

@@ -1,5 +1,6 @@
 """The question to a back end, for compiled code."""
 
+from cpython.ref cimport PyObject
 from libc.stdint cimport uint32_t
 
 from auth_diameter._core.base.span cimport Span
@@ -20,6 +21,18 @@ cdef struct Told:
     uint32_t serial         # the same for a retransmission; 0: OpenSER's module, which sends none
 
 
+cdef struct Flight:
+    # A question in flight: written to a connection, and without an answer so far; see path/in_flight.pyx
+    double deadline         # seconds, monotonic
+    uint32_t msgid          # SIP-MSGID and Hop-by-Hop of the last attempt
+    int attempts            # how often it was written
+    PyObject *wire          # the Wire it was written to, which lives as long; NULL: it is not in flight
+    PyObject *owner         # what the flight is part of: its Question, or the SlotOwner of its slot
+    bint in_slot            # whether it is part of a slot, not of a Question
+    Flight *before          # neighbours in the order of deadlines
+    Flight *after
+
+
 cdef class Question:
     cdef readonly SipRequest request        # None for a received question
     cdef readonly Credentials credentials   # None: none were sent, or they are malformed
@@ -36,11 +49,9 @@ cdef class Question:
     cdef public bint one_challenge          # whether the SIP server can use one challenge only
     # The pool's, while the question is in flight to a remote back end.
     cdef public object callback
-    cdef public object connection
+    cdef public object connection           # the last one it was written to, or None
     cdef size_t room                        # the largest size of its message, once it was computed; 0: not yet
-    cdef public double deadline
-    cdef public uint32_t msgid
-    cdef public int attempts
+    cdef Flight flight
     cdef public object attempt              # the Attempt of its credentials while they are verified, or None
 
 

@@ -14,9 +14,11 @@ class Question:
     callback: Any
     connection: Any
     deadline: float
-    msgid: int
-    attempts: int
     attempt: Any
+    @property
+    def msgid(self) -> int: ...
+    @property
+    def attempts(self) -> int: ...
     # None for a question received over a connection.
     @property
     def request(self) -> SipRequest: ...

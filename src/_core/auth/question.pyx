@@ -36,15 +36,31 @@ cdef class Question:
         asker: the SIP server that sent it over a connection, or None; set by the listener.
         one_challenge: bool, whether that SIP server can use one challenge only; set by the listener.
         callback: the client's, called with the result.
-        connection: the pool's, while the question is in flight.
-        deadline: the pool's, while the question is in flight.
-        msgid: the pool's, while the question is in flight.
-        attempts: the pool's, while the question is in flight.
+        connection: the last one that it was written to, or None; set by the pool.
         attempt: Attempt of its credentials while they are verified, or None.
     """
 
     def __init__(self):
         raise TypeError("a Question comes from authentication(…), group_check(…) or a RequestStream")
+
+    @property
+    def deadline(self):
+        """When it ends without an answer; seconds, monotonic, float."""
+        return self.flight.deadline
+
+    @deadline.setter
+    def deadline(self, double deadline):
+        self.flight.deadline = deadline
+
+    @property
+    def msgid(self):
+        """SIP-MSGID of the last attempt to ask it, int."""
+        return self.flight.msgid
+
+    @property
+    def attempts(self):
+        """How often it was written to a connection, int."""
+        return self.flight.attempts
 
     @property
     def service(self):

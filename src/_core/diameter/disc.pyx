@@ -19,8 +19,8 @@ Readers accept any order. An answer belongs to the question with the same SIP-MS
 same Hop-by-Hop Identifier. SIP-MSGID comes first because the original DISC puts identifiers of its own into
 the header.
 
-A client writes a Question with `append_question`, straight from the SIP request; `AnswerStream` finds the Answer
-to it. A server uses `RequestStream` and `append_answer`.
+A client writes a Question with `write_question`, straight from the SIP request, and reads the Answer with
+`read_answer`; `path/in_flight.pyx` brings them together. A server uses `RequestStream` and `append_answer`.
 """
 
 cimport cython
@@ -120,7 +120,7 @@ cdef size_t write_question(Question q, uint8_t *out, uint32_t msgid) except 0:
         asked.msgid = msgid
         # Nobody can make another request with the same. It is not 0, which OpenSER's module always sends.
         asked.end_to_end = <uint32_t>q.request.fingerprint()[0] or 1
-        asked.again = q.attempts > 0
+        asked.again = q.flight.attempts > 0
         return put_authentication(out, &asked)
     _name_kept = borrow(q.user, &user_name, "user_name")
     _group_kept = borrow(q.group_name, &group, "group")
@@ -154,8 +154,8 @@ def append_question(bytearray out not None, Question question not None, uint32_t
     finally:
         if text != small:
             PyMem_Free(text)
-    question.msgid = msgid
-    question.attempts += 1
+    question.flight.msgid = msgid
+    question.flight.attempts += 1
 
 
 # ---------------------------------------------------------------------------------- answers
@@ -181,58 +181,6 @@ cdef Answer answer_of(const uint8_t *p, size_t n, int64_t *msgid):
     read_answer(p, n, &view)
     msgid[0] = view.msgid
     return new_answer(&view.says)
-
-
-@cython.final
-cdef class AnswerStream(MessageStream):
-    """The answers from one connection, each with its question.
-
-    Args:
-        limit: bytes a message may have, 20 to 2**24; 64 KiB by default.
-
-    Attributes:
-        dropped: int, the number of messages without a question (late, repeated, or foreign).
-        strays: list of int, the msgids of these messages, -1 for one without; the owner empties it.
-        fault: the ParseError that ended the stream, or None.
-    """
-
-    cdef public Py_ssize_t dropped
-    cdef readonly list strays
-
-    def __cinit__(self, limit=DEFAULT_LIMIT):
-        self.strays = []
-
-    def feed(self, data, dict pending not None):
-        """Takes in the next bytes of the stream.
-
-        Args:
-            data: bytes-like, cut anywhere.
-            pending: dict of int (msgid) to Question; answered questions are removed.
-
-        Returns:
-            List of (Question, Answer), in the order of the answers.
-        """
-        cdef list found = []
-        cdef bytes _kept
-        cdef const uint8_t *p
-        cdef size_t n
-        cdef int64_t msgid
-        cdef Answer answer
-        self.put(data)
-        while True:
-            p = self.take(&n)
-            if p == NULL:
-                return found
-            _kept = self.chunk      # while `p` is in use
-            msgid = -1
-            if not p[4] & FLAG_REQUEST:
-                answer = answer_of(p, n, &msgid)
-                question = pending.pop(msgid, None)
-                if question is not None:
-                    found.append((question, answer))
-                    continue
-            self.dropped += 1
-            self.strays.append(msgid)
 
 
 # ---------------------------------------------------------------------------------- DISC's side

@@ -197,9 +197,8 @@ class AioTransport:
         connections, self._to_send = self._to_send, []
         for connection in connections:
             # A closing connection has lost its questions, or soon will.
-            if connection.outgoing and not connection.paused and not connection.transport.is_closing():
-                data, connection.outgoing = connection.outgoing, bytearray()
-                connection.transport.write(data)
+            if connection.unsent and not connection.paused and not connection.transport.is_closing():
+                connection.transport.write(connection.take_unsent())
                 if connection.full:
                     self.pool.sent(connection, now)
         if self._events:

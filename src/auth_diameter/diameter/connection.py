@@ -40,12 +40,10 @@ from OKAY to CLOSING, DPA_CAME from CLOSING to DOWN.
 from __future__ import annotations
 
 import enum
-from typing import Any, Final
+from typing import Any, Final, Self
 
-from auth_diameter._core import AnswerStream, ParseError
+from auth_diameter._core import Wire
 from auth_diameter.diameter.peer import Peer
-
-_MOST_UNSENT = 1 << 20  # limit on the bytes of questions that wait to be sent on a connection
 
 
 class State(enum.Enum):
@@ -109,8 +107,11 @@ TRANSITIONS: Final[dict[tuple[State, Event], State]] = {
 }
 
 
-class Connection:
+class Connection(Wire):
     """One TCP connection to a peer, without its socket.
+
+    As a `Wire` it has the bytes to be sent, which the driver takes away, the answers that come, and the
+    number of its questions that wait for an answer.
 
     Args:
         now: seconds, monotonic.
@@ -121,48 +122,33 @@ class Connection:
         transport: the driver's socket or transport; the pool does not touch it.
         state: see the table at the top of this file. It begins as OKAY, as REOPEN if the peer is in doubt, or
             as DOWN if the connection is to be closed at once.
-        outgoing: bytes to be sent; the driver takes them away.
-        answers: the framing of the bytes that come.
-        room: number of bytes in `outgoing` from which on no question is added. With one more question,
-            `outgoing` has 1 MiB at most.
         paused: whether the driver cannot send more for now.
-        full: whether `outgoing` exceeded `room`, and the driver has not taken it away since.
-        under_way: number of questions on it that wait for an answer.
+        full: whether the bytes to be sent exceeded `room`, and the driver has not taken them away since.
         opened_at: when it was opened; seconds, monotonic.
-        asked_at: when the first question since the last byte was sent; None: no question was.
-        heard_at: when the last byte came; None: no byte ever did.
         probe_until: until when the probe on it waits if another peer can be asked; None: there is no probe on
             it.
     """
 
     __slots__ = (
-        "answers",
-        "asked_at",
         "full",
-        "heard_at",
         "opened_at",
-        "outgoing",
         "paused",
         "peer",
         "probe_until",
-        "room",
         "state",
         "transport",
-        "under_way",
     )
+
+    def __new__(cls, peer: Peer, transport: Any, now: float, max_message: int, state: State) -> Self:
+        """Makes the `Wire` that this is, which takes one of the arguments."""
+        return super().__new__(cls, max_message)
 
     def __init__(self, peer: Peer, transport: Any, now: float, max_message: int, state: State) -> None:
         self.peer = peer
         self.transport = transport
         self.state = state
-        self.outgoing = bytearray()
-        self.answers = AnswerStream(max_message)
-        self.under_way = 0
-        self.room = max(1, _MOST_UNSENT - max_message)
         self.paused = self.full = False
         self.opened_at = now
-        self.asked_at: float | None = None
-        self.heard_at: float | None = None
         self.probe_until: float | None = None
 
     @property
@@ -179,8 +165,3 @@ class Connection:
     def is_live(self) -> bool:
         """Whether it is open, and not about to be closed."""
         return self.state is not DOWN and self.state is not BROKEN
-
-    @property
-    def fault(self) -> ParseError | None:
-        """The error that ended the framing of its answers; None: there is none."""
-        return self.answers.fault

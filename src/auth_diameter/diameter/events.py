@@ -4,7 +4,7 @@
 
     Open(peer)                    open a connection; then call `Pool.opened` or `Pool.failed`
     Close(connection)             close it; then call `Pool.closed`
-    Send(connection, questions)   send what is in `Connection.outgoing`
+    Send(connection, questions)   send what `Connection.take_unsent` returns
     Finished(question, cause)     tell the caller that the question has no answer
     Change(…)                     write to the log that a peer changed its state
 
@@ -47,7 +47,7 @@ class Send(NamedTuple):
     """There are bytes to be sent on a connection.
 
     Attributes:
-        connection: the bytes are in its `outgoing`.
+        connection: its `take_unsent` returns the bytes.
         questions: those that had waited and were written just now, in order.
     """
 

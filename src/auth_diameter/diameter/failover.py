@@ -15,10 +15,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from auth_diameter._core import Question
+from auth_diameter._core import InFlight, Question
 from auth_diameter.decision import Cause
 from auth_diameter.diameter.connection import DOWN, Connection
-from auth_diameter.diameter.in_flight import InFlight
 
 _MOST_ATTEMPTS = 2  # a question whose connection breaks is asked once more, never twice
 

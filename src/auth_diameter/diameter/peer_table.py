@@ -19,6 +19,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from auth_diameter._core import InFlight
 from auth_diameter.config import Config
 from auth_diameter.decision import Cause
 from auth_diameter.diameter.connection import (
@@ -45,14 +46,13 @@ class PeerTable:
 
     Args:
         config: the settings.
-        max_in_flight: limit on the questions under way on one connection.
+        in_flight: is told which connections take questions.
         jitter: function that returns a number from 0 to 1, for the rest of peers that failed.
         events: list to which the events for the driver are appended.
 
     Attributes:
         peers: all peers, in the order of the configuration.
         connections: the open connections; always the same list.
-        ready: the connections that take questions; always the same list. The pool orders it.
         due: when `tend` has something to do; seconds, monotonic.
         spares_wanted: whether each peer without a connection is to get one.
         stopped: whether no connection is to be opened any more.
@@ -61,6 +61,7 @@ class PeerTable:
     """
 
     __slots__ = (
+        "_in_flight",
         "_jitter",
         "_max_connections",
         "_max_message",
@@ -71,17 +72,15 @@ class PeerTable:
         "events",
         "max_in_flight",
         "peers",
-        "ready",
         "spares_wanted",
         "stopped",
     )
 
     def __init__(
-        self, config: Config, max_in_flight: int, jitter: Callable[[], float], events: list[PoolEvent]
+        self, config: Config, in_flight: InFlight, jitter: Callable[[], float], events: list[PoolEvent]
     ) -> None:
         self.peers = [Peer(host, port) for host, port in config.addresses()]
         self.connections: list[Connection] = []
-        self.ready: list[Connection] = []
         self.due = math.inf
         self.spares_wanted = False
         self.stopped = False
@@ -90,7 +89,8 @@ class PeerTable:
         self._several = len(self.peers) > 1
         self._timeout = config.timeout
         self._max_connections = config.max_connections
-        self.max_in_flight = max_in_flight
+        self._in_flight = in_flight
+        self.max_in_flight = in_flight.most
         self._max_message = config.max_diameter_message
 
     # ------------------------------------------------------------------ the state machines
@@ -107,12 +107,9 @@ class PeerTable:
         self.refresh(connection)
 
     def refresh(self, connection: Connection) -> None:
-        """Updates `ready` after the state or the room of `connection` has changed."""
-        if connection.takes_questions:
-            if connection not in self.ready:
-                self.ready.insert(0, connection)
-        elif connection in self.ready:
-            self.ready.remove(connection)
+        """Notes whether `connection` takes questions, after its state or its room has changed."""
+        connection.is_calm = connection.state is OKAY
+        self._in_flight.set_ready(connection, connection.takes_questions)
 
     def be_due(self, when: float) -> None:
         """Makes sure that `tend` is called at `when` or before."""
@@ -295,9 +292,9 @@ class PeerTable:
     def written(self, connection: Connection, now: float) -> None:
         """Notes that a question was written to a connection.
 
-        The call can be spared when the connection is OKAY and `outgoing` does not exceed `room`.
+        The call can be spared when the connection is OKAY and has no more than `room` bytes to be sent.
         """
-        if len(connection.outgoing) > connection.room:
+        if connection.unsent > connection.room:
             connection.full = True
             self.refresh(connection)
         if connection.state is REOPEN:
@@ -316,7 +313,6 @@ class PeerTable:
         The call can be spared when the connection is OKAY, its peer is up, and no part of an answer is left.
         """
         peer = connection.peer
-        answers = connection.answers
         if connection.state is not SUSPECT or now >= peer.suspect_until:
             self.step(connection, Event.HEARD)
         if peer.step(PeerEvent.HEARD):
@@ -326,9 +322,9 @@ class PeerTable:
                     other.probe_until = None
                     self.step(other, Event.PEER_UP)
             self._tell(peer)
-        if answers.fault is not None:
+        if connection.fault is not None:
             self.step(connection, Event.FAULT)
-        elif not answers.pending:
+        elif not connection.pending:
             self.step(connection, Event.WHOLE)
         elif not connection.under_way:
             self.step(connection, Event.ORPHANED)
@@ -344,7 +340,7 @@ class PeerTable:
         elif asked_at is not None and now - asked_at >= self._timeout / 2:
             self.step(connection, Event.NOTHING_CAME)
             self._judge_silence(connection.peer, asked_at, now)
-        elif connection.answers.pending:
+        elif connection.pending:
             # The peer is not judged: a question that had waited may have left it too little time.
             self.step(connection, Event.ORPHANED)
         self._close_if_idle(connection)

@@ -29,24 +29,22 @@ The rules:
   a question that would wait too long (see `limiter`).
 
 A capabilities exchange, a watchdog and a disconnect would be rows in the table of `connection`. `Pool.submit`
-is the place to write their messages to `Connection.outgoing`, and `Pool.received` to take out the answers.
+is the place to write their messages to the connection, and `Pool.received` to take out the answers.
 """
 
 from __future__ import annotations
 
-import itertools
 import random
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from auth_diameter._core import Answer, Question
+from auth_diameter._core import Answer, InFlight, Question
 from auth_diameter.config import Config
 from auth_diameter.decision import Cause
 from auth_diameter.diameter.connection import OKAY, REOPEN, Connection, Event
 from auth_diameter.diameter.events import Finished, PoolEvent, Send
 from auth_diameter.diameter.failover import fail_over
 from auth_diameter.diameter.held import HeldQuestions
-from auth_diameter.diameter.in_flight import InFlight
 from auth_diameter.diameter.limiter import NO_LIMIT, Overload
 from auth_diameter.diameter.peer import Peer
 from auth_diameter.diameter.peer_table import PeerTable
@@ -69,28 +67,23 @@ class Pool:
         events: those that the driver has not drained yet, see `take_events`; always the same list.
         peers: all peers, in the order of the configuration.
         connections: the open connections.
-        pending: the questions that were written; dict by msgid, in the order of deadlines.
+        in_flight: the questions that were written, in the order of deadlines.
         waiting: the questions that wait for a connection, in the order of deadlines.
         held: the questions that may not be asked yet.
         counts: see `PoolStats`.
     """
 
     __slots__ = (
-        "_in_flight",
-        "_max_in_flight",
         "_overload",
-        "_ready",
-        "_several",
         "_table",
         "_timeout",
         "_waiting",
-        "_write",
         "connections",
         "counts",
         "events",
         "held",
+        "in_flight",
         "peers",
-        "pending",
         "waiting",
     )
 
@@ -101,23 +94,18 @@ class Pool:
         jitter: Callable[[], float] = random.random,
         least: int = 128,
     ) -> None:
-        self._max_in_flight = max_in_flight or config.max_in_flight
         self.events: list[PoolEvent] = []
-        self._table = PeerTable(config, self._max_in_flight, jitter, self.events)
+        self.in_flight = InFlight(max_in_flight or config.max_in_flight, len(config.addresses()) > 1)
+        self._table = PeerTable(config, self.in_flight, jitter, self.events)
         self.peers = self._table.peers
         self.connections = self._table.connections
-        self._ready = self._table.ready
         self.counts = Counts()
-        self._in_flight = InFlight(self.counts)
-        self._write = self._in_flight.write
-        self.pending = self._in_flight.pending
         self.held = HeldQuestions(config.max_waiting)
         self._overload = Overload(config.max_delay, least)
         self._waiting = WaitingQuestions(
-            config.max_waiting, self._table, self._in_flight, self._overload, self.counts
+            config.max_waiting, self._table, self.in_flight, self._overload, self.counts
         )
         self.waiting = self._waiting.questions
-        self._several = len(self.peers) > 1
         self._timeout = config.timeout
 
     def take_events(self) -> list[PoolEvent]:
@@ -134,30 +122,16 @@ class Pool:
         Args:
             question: the question.
             now: seconds, monotonic.
-            until: deadline of a question that was held; None: the time limit starts now. With a deadline, the
-                caller has to restore the order of deadlines.
+            until: deadline of a question that was held; None: the time limit starts now.
 
         Returns:
             The connection it was written to; None: it waits for one; or the Cause why it cannot be asked.
         """
         question.deadline = now + self._timeout if until is None else until
-        best = None
-        least = self._max_in_flight
-        for connection in self._ready:
-            under_way = connection.under_way
-            if under_way < least:
-                best = connection
-                if not under_way:
-                    break
-                least = under_way
-        if best is None or len(self.pending) >= self._overload.limit:
+        best: Connection | None = self.in_flight.submit(question, now)
+        if best is None:
             return self._waiting.add(question, now)
-        if self._several:
-            # Round robin among connections with equally few questions, so that each DISC has its share.
-            self._ready.remove(best)
-            self._ready.append(best)
-        self._write(best, question, now)
-        if len(best.outgoing) > best.room or best.state is REOPEN:
+        if best.unsent > best.room or best.state is REOPEN:
             self._table.written(best, now)
         return best
 
@@ -194,9 +168,7 @@ class Pool:
         for question in questions:
             self.held.drop(question)
             placed.append((question, self.submit(question, now, question.deadline)))
-        # They are older than the questions that were asked meanwhile.
-        self._in_flight.sort()
-        self._waiting.sort()
+        self._waiting.sort()  # they are older than the questions that were asked meanwhile
         return placed
 
     # ------------------------------------------------------------------ connections
@@ -226,7 +198,7 @@ class Pool:
         """
         if connection not in self.connections:
             return
-        again, ended, cause = fail_over(connection, self._in_flight, now)
+        again, ended, cause = fail_over(connection, self.in_flight, now)
         self._table.remove(connection)
         stopped = self._table.stopped
         if not stopped:
@@ -269,12 +241,12 @@ class Pool:
     def resume(self, connection: Connection, now: float) -> None:
         """Continues on a connection on which the driver can send again."""
         connection.paused = False
-        if connection.outgoing:
+        if connection.unsent:
             self.events.append(Send(connection))
         self.sent(connection, now)
 
     def sent(self, connection: Connection, now: float) -> None:
-        """Notes that the driver took away `Connection.outgoing`.
+        """Notes that the driver took away the bytes to be sent.
 
         To be called if the connection was `full`.
         """
@@ -292,21 +264,31 @@ class Pool:
         Returns:
             The answers in the bytes, each with its question.
         """
-        answers = connection.answers
-        found = answers.feed(data, self.pending)
-        if found:
-            for question, _ in found:
-                question.connection.under_way -= 1
-            self.counts.answered += len(found)
-            if now >= self._overload.due:
-                self._measure(question, now)
-            if self._overload.limit != NO_LIMIT and not self.pending:
-                self._overload.calm()
-        elif answers.fault is not None:
+        flights = self.in_flight
+        before = flights.answered
+        found = flights.received(connection, data, now)
+        if flights.answered != before:
+            self._note_answers(now)
+        elif connection.fault is not None:
             self._table.step(connection, Event.FAULT)
             return found
         self._heard(connection, now)
         return found
+
+    def _note_answers(self, now: float) -> None:
+        """Measures how fast answers come in."""
+        flights, overload = self.in_flight, self._overload
+        if now >= overload.due:
+            took = now - flights.answered_deadline + self._timeout
+            overload.measure(now, flights.answered, took)
+            flights.limit = overload.limit
+        if overload.limit != NO_LIMIT and not flights:
+            self._calm()
+
+    def _calm(self) -> None:
+        """Removes the limit on the questions in flight."""
+        self._overload.calm()
+        self.in_flight.limit = self._overload.limit
 
     def received_by(self, question: Question, data: bytes, now: float) -> Answer | None:
         """Takes bytes for a driver that has a single question on each connection.
@@ -317,47 +299,33 @@ class Pool:
             The answer; None: it is not complete.
         """
         connection: Connection = question.connection
-        answers = connection.answers
-        found = answers.feed(data, {question.msgid: question})
-        if found:
-            self.counts.answered += self._in_flight.forget(question)
-            if now >= self._overload.due:
-                self._measure(question, now)
-            if self._overload.limit != NO_LIMIT and not self.pending:
-                self._overload.calm()
-        elif answers.fault is not None:
-            self._table.step(connection, Event.FAULT)
+        if not data:
             return None
-        elif not data:
+        answer = self.in_flight.received_by(question, data, now)
+        if answer is not None:
+            self._note_answers(now)
+        elif connection.fault is not None:
+            self._table.step(connection, Event.FAULT)
             return None
         if connection.full:
             # Such a driver sends the whole question before it reads.
             connection.full = False
             self._table.refresh(connection)
         self._heard(connection, now)
-        return found[0][1] if found else None
+        return answer
 
     def _heard(self, connection: Connection, now: float) -> None:
         """Notes that bytes came, all of which are Diameter."""
-        connection.asked_at = None
-        connection.heard_at = now
-        answers = connection.answers
         if (
-            answers.pending
+            connection.pending
             or connection.state is not OKAY
             or connection.peer.state != "up"
-            or answers.fault is not None
+            or connection.fault is not None
         ):
             self._table.heard(connection, now)
-        if answers.strays:
-            self._in_flight.count_strays(answers.strays)
         if self.waiting:
             self._waiting.fill_all(now)
             self._waiting.open_needed(now)
-
-    def _measure(self, question: Question, now: float) -> None:
-        took = now - question.deadline + self._timeout
-        self._overload.measure(now, self.counts.answered, took)
 
     def abandon(self, question: Question) -> bool:
         """Removes a question whose caller is gone; an answer that still comes is counted as late.
@@ -365,7 +333,7 @@ class Pool:
         Returns:
             Whether it was on a connection, which may now hold part of the question or of its answer.
         """
-        if self._in_flight.give_up(question):
+        if self.in_flight.give_up(question):
             self.counts.abandoned += 1
             return True
         if question in self.waiting:
@@ -411,18 +379,19 @@ class Pool:
 
     def deadline(self) -> float | None:
         """When `expire` has something to do next; None: no question is under way, waiting or held."""
-        firsts = (
-            next(iter(self.pending.values()), None),
-            self.waiting[0] if self.waiting else None,
-            self.held.first(),
+        held = self.held.first()
+        deadlines = (
+            self.in_flight.deadline,
+            self.waiting[0].deadline if self.waiting else None,
+            held.deadline if held is not None else None,
         )
-        return min((question.deadline for question in firsts if question is not None), default=None)
+        return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     def expire(self, now: float) -> None:
         """Ends the questions whose deadline has passed; calls `tend`, too, if it is `due`."""
-        late = list(itertools.takewhile(lambda question: question.deadline <= now, self.pending.values()))
-        for question in late:
-            self._in_flight.give_up(question)
+        late: list[Question] = []
+        while (question := self.in_flight.take_expired(now)) is not None:
+            late.append(question)
             self._expire_pending(question, now)
         self._finish(late, Cause.DISC_TIMEOUT)
         while self.waiting and self.waiting[0].deadline <= now:
@@ -444,7 +413,7 @@ class Pool:
         Returns:
             The Cause.
         """
-        if self._in_flight.give_up(question):
+        if self.in_flight.give_up(question):
             self._expire_pending(question, now)
             return Cause.DISC_TIMEOUT
         if question in self.waiting:
@@ -455,8 +424,8 @@ class Pool:
     def _expire_pending(self, question: Question, now: float) -> None:
         """Counts a question that expired, and judges its connection."""
         self.counts.expired += 1
-        if not self.pending:
-            self._overload.calm()
+        if not self.in_flight:
+            self._calm()
         self._table.expired(question.connection, now)
 
     def _why_expired(self) -> Cause:
@@ -466,9 +435,8 @@ class Pool:
     def stop(self) -> None:
         """Ends all questions with DISC_LOST; no connection is opened from here on."""
         self._table.stopped = True
-        left = [*self.pending.values(), *self.waiting, *self.held.clear()]
+        left = [*self.in_flight.take_all(), *self.waiting, *self.held.clear()]
         self.counts.lost += len(left)
-        self.pending.clear()
         self.waiting.clear()
         self._finish(left, Cause.DISC_LOST)
 
@@ -476,4 +444,4 @@ class Pool:
 
     def stats(self) -> PoolStats:
         """All counts, and the questions under way now."""
-        return self.counts.stats(len(self.pending), len(self.waiting), self._table.stats())
+        return self.counts.stats(self.in_flight, len(self.waiting), self._table.stats())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from auth_diameter._core import InFlight
 from auth_diameter.diameter.peer import PeerState
 
 
@@ -74,21 +75,27 @@ class PoolStats:
 class Counts:
     """The counts of `PoolStats`, as the pool increments them."""
 
-    answered: int = 0
     expired: int = 0
     lost: int = 0
     abandoned: int = 0
     refused_down: int = 0
     refused_overload: int = 0
     asked_again: int = 0
-    late: int = 0
-    unknown: int = 0
     connects: int = 0
     connect_failures: int = 0
     connections_lost: int = 0
 
-    def stats(self, under_way: int, waiting: int, peers: tuple[PeerStats, ...]) -> PoolStats:
-        """These counts as `PoolStats`, with what is under way now."""
-        ended = self.answered + self.expired + self.lost + self.abandoned
-        asked = ended + self.refused_down + self.refused_overload + under_way + waiting
-        return PoolStats(asked=asked, under_way=under_way, waiting=waiting, peers=peers, **asdict(self))
+    def stats(self, in_flight: InFlight, waiting: int, peers: tuple[PeerStats, ...]) -> PoolStats:
+        """These counts and those of the questions in flight as `PoolStats`."""
+        under_way, answered = len(in_flight), in_flight.answered
+        ended = answered + self.expired + self.lost + self.abandoned
+        return PoolStats(
+            asked=ended + self.refused_down + self.refused_overload + under_way + waiting,
+            answered=answered,
+            late=in_flight.late,
+            unknown=in_flight.unknown,
+            under_way=under_way,
+            waiting=waiting,
+            peers=peers,
+            **asdict(self),
+        )

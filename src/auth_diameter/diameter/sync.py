@@ -182,7 +182,7 @@ class SyncTransport:
             OSError: the connection broke.
         """
         sock: socket.socket = connection.transport
-        outgoing, connection.outgoing = connection.outgoing, bytearray()
+        outgoing = bytearray(connection.take_unsent())
         # A new connection has the whole time limit as its socket time-out. The time-out is changed only for a
         # question that has less time left, and after part of an answer.
         left = until - time.monotonic()

@@ -6,16 +6,20 @@ A question that no connection will take soon is refused at once: `WaitingQuestio
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from auth_diameter._core import Question
+from auth_diameter._core import InFlight, Question
 from auth_diameter.decision import Cause
 from auth_diameter.diameter.connection import REOPEN, Connection
 from auth_diameter.diameter.events import Open, Send
-from auth_diameter.diameter.in_flight import InFlight, by_deadline
 from auth_diameter.diameter.limiter import Overload
 from auth_diameter.diameter.peer_table import PeerTable
 from auth_diameter.diameter.stats import Counts
+
+
+def by_deadline(questions: Iterable[Question]) -> list[Question]:
+    """The questions in the order of their deadlines, the earliest first."""
+    return sorted(questions, key=lambda question: question.deadline)
 
 
 class WaitingQuestions:
@@ -70,7 +74,7 @@ class WaitingQuestions:
     def is_full(self) -> bool:
         """Whether a new question would be refused because of those under way and waiting."""
         waiting = len(self.questions)
-        return waiting >= self._most or len(self._in_flight.pending) + waiting >= self._overload.limit
+        return waiting >= self._most or len(self._in_flight) + waiting >= self._overload.limit
 
     def put_back(self, questions: Sequence[Question]) -> None:
         """Adds questions that were asked already, and so are older than most."""
@@ -91,19 +95,17 @@ class WaitingQuestions:
         while self.questions and connection.takes_questions and connection.under_way < most:
             question = self.questions.popleft()
             self._write(connection, question, now)
-            if len(connection.outgoing) > connection.room or connection.state is REOPEN:
+            if connection.unsent > connection.room or connection.state is REOPEN:
                 self._table.written(connection, now)
             filled.append(question)
             asked_again += question.attempts > 1
-        if asked_again:
-            self._counts.asked_again += asked_again
-            self._in_flight.sort()
+        self._counts.asked_again += asked_again
         if filled:
             self._table.events.append(Send(connection, filled))
 
     def fill_all(self, now: float) -> None:
         """Writes waiting questions to all connections that have room."""
-        for connection in list(self._table.ready):
+        for connection in self._in_flight.ready_wires:
             if not self.questions:
                 break
             self.fill(connection, now)

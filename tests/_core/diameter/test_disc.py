@@ -6,6 +6,7 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kit.answer_stream import AnswerStream
 from kit.dialect import (
     CHALLENGE,
     DIGEST,
@@ -27,7 +28,6 @@ from kit.dialect import (
 
 from auth_diameter._core import (
     Answer,
-    AnswerStream,
     ParseError,
     RequestStream,
     Verdict,

@@ -4,6 +4,7 @@ import random
 from typing import Any
 
 import pytest
+from kit.answer_stream import AnswerStream
 from kit.dialect import (
     CHALLENGE,
     FULL,
@@ -30,7 +31,6 @@ from kit.dialect import (
 
 from auth_diameter._core import (
     Answer,
-    AnswerStream,
     Avp,
     Message,
     ParseError,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kit.answer_stream import AnswerStream
 from kit.dialect import (
     AUTHENTICATION,
     DESTINATION_REALM,
@@ -44,7 +45,6 @@ from kit.places import SHARED, VECTORS
 
 from auth_diameter._core import (
     AaRequest,
-    AnswerStream,
     Credentials,
     Message,
     ParseError,

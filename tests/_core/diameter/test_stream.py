@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kit.answer_stream import AnswerStream
 
-from auth_diameter._core import AnswerStream, ConfigError, Framer, ParseError, RequestStream, decode_answer
+from auth_diameter._core import ConfigError, Framer, ParseError, RequestStream, decode_answer
 from auth_diameter._core.diameter.avp import Avp
 from auth_diameter._core.diameter.message import Message
 from auth_diameter._core.diameter.stream import message_length

@@ -90,7 +90,7 @@ async def _ask_much_at_once(port: int) -> tuple[int, set[Cause]]:
         while not all(task.done() for task in tasks):
             await asyncio.sleep(0.01)
             for connection in auth._transport.pool.connections:
-                kept = len(connection.outgoing) + connection.transport.get_write_buffer_size()
+                kept = connection.unsent + connection.transport.get_write_buffer_size()
                 most = max(most, kept)
         return most, {task.result().cause for task in tasks}
 

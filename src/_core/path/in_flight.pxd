@@ -1,0 +1,67 @@
+"""The questions in flight, for compiled code."""
+
+from cpython.ref cimport PyObject
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from auth_diameter._core.auth.question cimport Flight, Question
+from auth_diameter._core.diameter.disc_answer cimport AnswerView
+from auth_diameter._core.diameter.stream cimport MessageStream
+
+
+cdef class Wire(MessageStream):
+    # One connection to a peer, without its socket; as a stream it has the answers that come
+    cdef uint8_t *out               # bytes to be sent
+    cdef size_t out_size
+    cdef size_t out_room            # what `out` can hold
+    cdef readonly size_t room       # bytes to be sent from which on no question is added
+    cdef readonly int under_way     # questions on it without an answer
+    cdef public bint is_calm        # whether a question and its answer change nothing in its state machine
+    cdef double asked               # when the first question since the last byte was sent; NaN: none was
+    cdef double heard               # when the last byte came; NaN: none ever did
+
+    cdef uint8_t *reserve(self, size_t size) noexcept nogil
+
+
+cdef class SlotOwner:
+    # Whoever keeps requests in slots; its methods are those of an abstract class
+    cdef bint conclude(self, Flight *flight, const AnswerView *view, double now) noexcept nogil
+    cdef void release(self, Flight *flight) noexcept nogil
+    cdef Question question_of(self, Flight *flight)
+    cdef void end_read(self) noexcept nogil
+
+
+cdef class InFlight:
+    cdef Flight **by_msgid          # a flight is at its msgid modulo the size, a power of two
+    cdef size_t mask                # that size - 1
+    cdef Flight *first              # the order of deadlines, from the earliest
+    cdef Flight *last
+    cdef Flight *late_comer         # the last one that was put in between
+    cdef readonly Py_ssize_t count  # of flights
+    cdef Py_ssize_t in_slots        # flights that are part of slots
+    cdef list wires                 # those that take questions; the next of equals is in front
+    cdef PyObject **ready           # the same
+    cdef int ready_count, ready_room
+    cdef bint takes_turns           # whether equals take turns
+    cdef public int limit           # questions in flight from which on the next one is refused
+    cdef readonly int most          # questions in flight on one wire
+    cdef readonly uint64_t answered
+    cdef readonly uint64_t late     # answers whose question had ended
+    cdef readonly uint64_t unknown  # messages that answer no question
+    cdef readonly double answered_deadline      # deadline of the question that was answered last
+    cdef dict expected_late         # msgids of questions that ended without an answer, the newest last
+    cdef list owners                # SlotOwners
+
+    cdef int copy_ready(self) except -1
+    cdef PyObject *best(self) noexcept nogil
+    cdef bint claim_msgid(self, uint32_t *msgid) noexcept nogil
+    cdef bint grow(self) noexcept nogil
+    cdef void enter(self, Flight *flight, Wire wire, uint32_t msgid, double now) noexcept nogil
+    cdef void put_in_order(self, Flight *flight) noexcept nogil
+    cdef void leave(self, Flight *flight) noexcept nogil
+    cdef int receive(self, Wire wire, object data, double now, Question only, list found) except -1
+    cdef Py_ssize_t hand_over(self, const uint8_t *p, size_t n, size_t limit, size_t *at, double now) noexcept nogil
+    cdef Flight *find(self, long long msgid) noexcept nogil
+    cdef int take_one(self, const uint8_t *p, size_t n, double now, Question only, list found) except -1
+    cdef void note_answered(self, const Flight *flight) noexcept nogil
+    cdef Question take_question(self, Flight *flight)
+    cdef int expect_late(self, uint32_t msgid) except -1
