@@ -3,11 +3,9 @@
 A Python object for a value is made when the value is read.
 """
 
-import os
-
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from auth_diameter._core.base.chars cimport AD_HOST, ad_is
 from auth_diameter._core.digest.credentials cimport Credentials, new_credentials
@@ -17,15 +15,13 @@ from auth_diameter._core.sip.fields cimport (
     AUTHORIZATION, CALL_ID, CONTENT_LENGTH, CSEQ, FROM, MAX_FORWARDS, PARTY, PROXY_AUTHORIZATION, TO, VIA,
     Address, Header, take_address,
 )
+from auth_diameter._core.sip.fingerprint cimport fingerprint_of
 from auth_diameter._core.sip.parse cimport (
     METHOD_ACK, METHOD_CANCEL, METHOD_REGISTER, find_credentials, identity, parse_request,
     release_request,
 )
 from auth_diameter._core.sip.reply cimport new_reply
 from auth_diameter._core.sip.values cimport new_address, unfolded
-from auth_diameter._core.base.siphash cimport (
-    ad_siphash, ad_siphash_begin, ad_siphash_bytes, ad_siphash_end, ad_siphash_word,
-)
 from auth_diameter._core.base.span cimport Reader, Span, equal_nocase, reader_of
 from auth_diameter._core.base.text cimport borrow, span_of, text_of
 from auth_diameter._core.sip.uri cimport SipUri, new_uri, without_password
@@ -49,12 +45,6 @@ _COMPACT = {
 cdef dict _FORMS = {}
 for _letter, _long in _COMPACT.items():
     _FORMS[_letter] = _FORMS[_long] = (_long.encode(), _letter.encode())
-
-
-# The same in processes forked from this one.
-cdef uint64_t _fingerprint_key[2]
-_fingerprint_key[0] = int.from_bytes(os.urandom(8), "little")
-_fingerprint_key[1] = int.from_bytes(os.urandom(8), "little")
 
 
 @cython.final
@@ -97,31 +87,20 @@ cdef class SipRequest:
             raise self.refusal()
 
     cdef const uint64_t *fingerprint(self) except NULL:
-        """A keyed hash of all bytes of the request and its source, 128 bits.
-
-        A retransmission has the same. Nobody without the key of this process can predict it, or make another
-        request with it: the UAC sees the second half, as the tag of To, and DISC half of the first half.
-        """
-        cdef ad_siphash s
+        """That of all bytes of the request and its source, two words, computed once: `fingerprint_of`."""
         cdef Span host
-        cdef uint64_t port = 0, flow = 0, scope = 0
+        cdef uint32_t port = 0, flow = 0, scope = 0
         if self.known_fingerprint[0] or self.known_fingerprint[1]:
             return self.known_fingerprint
         host.p = NULL
         host.n = 0
         if self.source is not None:
             span_of(self.source[0], &host, "source")
-            port = <uint64_t>self.source[1] + 1     # 0: not known
+            port = self.source[1]
             if len(self.source) == 4:
                 flow = self.source[2]
                 scope = self.source[3]
-        ad_siphash_begin(&s, _fingerprint_key)
-        ad_siphash_word(&s, self.m.size)
-        ad_siphash_word(&s, host.n << 32 | port)
-        ad_siphash_word(&s, flow << 32 | scope)
-        ad_siphash_bytes(&s, host.p, host.n)
-        ad_siphash_bytes(&s, self.m.start, self.m.size)
-        ad_siphash_end(&s, self.known_fingerprint)
+        fingerprint_of(self.m.start, self.m.size, host, port, flow, scope, self.known_fingerprint)
         return self.known_fingerprint
 
     cdef object refusal(self):

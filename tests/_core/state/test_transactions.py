@@ -87,7 +87,7 @@ def test_nobody_gets_the_reply_to_another_request(other):
 
 @pytest.mark.parametrize("size", range(300, 317))
 def test_every_byte_counts(size):
-    """Whatever the length is; the fingerprint takes eight at a time."""
+    """Whatever the length is; the fingerprint takes 16 at a time."""
     transactions = Transactions(4 * ROOM)
     data = message(size=size)
     transactions.begin(SipRequest(data, ADDRESS), 0.0)
