@@ -10,4 +10,5 @@ cdef extern from "base/siphash.h" nogil:
     void ad_siphash_begin(ad_siphash *s, const uint64_t *key) noexcept
     void ad_siphash_word(ad_siphash *s, uint64_t word) noexcept
     void ad_siphash_bytes(ad_siphash *s, const void *data, size_t size) noexcept
+    uint64_t ad_siphash_end_64(ad_siphash *s) noexcept
     void ad_siphash_end(ad_siphash *s, uint64_t *out) noexcept

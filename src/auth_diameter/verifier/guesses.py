@@ -66,14 +66,13 @@ class Guesses:
     def released(self) -> Iterator[Case]:
         """The held cases on which a verdict was waited for; their attempts are refused or may go on."""
         if self._penalties is not None:
-            released = self._penalties.released
-            while released:
-                yield released.popleft()[1]
+            for _, case in self._penalties.take_released():
+                yield case
 
     def forget(self, now: float) -> None:
         """Ends all attempts without a verdict."""
         if self._penalties is not None:
             for attempt in reversed(self.attempts):  # held attempts are at the end
                 self._penalties.neither(attempt, now)
-            self._penalties.released.clear()
+            self._penalties.take_released()
         self.attempts.clear()
