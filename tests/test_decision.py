@@ -6,7 +6,8 @@ import pytest
 from kit.sip import REGISTER
 
 from auth_diameter import Cause, SipRequest
-from auth_diameter.decision import CHALLENGE, PROXY, REASONS, RULINGS, UAS, refuse
+from auth_diameter._core.auth.causes import CHALLENGE
+from auth_diameter.decision import PROXY, REASONS, RULINGS, UAS, refuse
 
 REFUSALS = [cause for cause in Cause if RULINGS[cause].status]
 

@@ -7,7 +7,19 @@ tests/test_layers.py, the return convention of its parsers in base/span.pxd.
 from __future__ import annotations
 
 from auth_diameter._core.auth.answer import Answer
-from auth_diameter._core.auth.decision import Decision, lets_in, mark_authorized
+from auth_diameter._core.auth.causes import (
+    FIELD_CODES,
+    PROXY,
+    REASONS,
+    RULINGS,
+    UAS,
+    UNAVAILABLE,
+    Cause,
+    Headers,
+    Role,
+    Ruling,
+)
+from auth_diameter._core.auth.decision import Decision, mark_authorized
 from auth_diameter._core.auth.question import Question, authentication, group_check
 from auth_diameter._core.auth.verdict import Part, Service, Verdict
 from auth_diameter._core.diameter.avp import Avp
@@ -29,6 +41,7 @@ from auth_diameter._core.digest.credentials import QOPS, Credentials
 from auth_diameter._core.digest.lanes import md5_lanes, verify_many
 from auth_diameter._core.errors import ConfigError, DiscError, Error, ParseError
 from auth_diameter._core.net.sockets import DatagramBatch, exchange
+from auth_diameter._core.path.decide import ask, judge
 from auth_diameter._core.path.in_flight import InFlight, Wire, restart_msgids
 from auth_diameter._core.sip.name_addr import NameAddr
 from auth_diameter._core.sip.request import SipRequest
@@ -40,12 +53,19 @@ from auth_diameter._core.state.transactions import Transactions
 
 __all__ = [
     "ALGORITHMS",
+    "FIELD_CODES",
+    "PROXY",
     "QOPS",
+    "REASONS",
+    "RULINGS",
+    "UAS",
+    "UNAVAILABLE",
     "AaRequest",
     "Algorithm",
     "Answer",
     "Attempt",
     "Avp",
+    "Cause",
     "Challenge",
     "ConfigError",
     "Credentials",
@@ -54,6 +74,7 @@ __all__ = [
     "DiscError",
     "Error",
     "Framer",
+    "Headers",
     "InFlight",
     "Message",
     "NameAddr",
@@ -63,6 +84,8 @@ __all__ = [
     "Penalties",
     "Question",
     "RequestStream",
+    "Role",
+    "Ruling",
     "Service",
     "SipRequest",
     "Transactions",
@@ -72,6 +95,7 @@ __all__ = [
     "Wire",
     "append_answer",
     "append_question",
+    "ask",
     "authentication",
     "body_hash",
     "decode_answer",
@@ -81,7 +105,7 @@ __all__ = [
     "format_message",
     "group_check",
     "ha1",
-    "lets_in",
+    "judge",
     "mark_authorized",
     "md5_lanes",
     "message_length",

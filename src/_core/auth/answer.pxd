@@ -34,6 +34,7 @@ cdef struct AnswerFields:
 
 
 cdef class Answer:
+    cdef int verdict_code, service_code, refused_code   # the values of the three, as in AnswerFields
     cdef readonly object verdict            # Verdict
     cdef readonly object service            # Service that it answers; None: not given
     cdef readonly uint32_t code             # the protocol's own, such as a Result-Code; 0: none

@@ -36,12 +36,15 @@ cdef class Answer:
     def __init__(self, verdict, *, service=None, tuple challenges=(), bytes response_auth=None,
                  bytes nextnonce=None, bytes user_name=None, refused=None, uint32_t code=0):
         self.verdict = verdict
+        self.verdict_code = verdict.value
         self.service = service
+        self.service_code = SERVICE_UNKNOWN if service is None else service.value
         self.challenges = challenges
         self.response_auth = response_auth
         self.nextnonce = nextnonce
         self.user_name = user_name
         self.refused = refused
+        self.refused_code = PART_NONE if refused is None else refused.value
         self.code = code
 
     def __repr__(self):
@@ -53,8 +56,11 @@ cdef Answer new_answer(const AnswerFields *fields):
     """The Answer object with these values, which are copied."""
     cdef Answer a = Answer.__new__(Answer)
     cdef int i
+    a.verdict_code = fields.verdict
     a.verdict = VERDICTS[fields.verdict]
+    a.service_code = fields.service
     a.service = SERVICES[fields.service]
+    a.refused_code = fields.refused
     a.refused = PARTS[fields.refused]
     a.code = fields.code
     a.challenges = ()
@@ -81,9 +87,9 @@ cdef int borrow_answer(Answer answer, AnswerFields *out) except -1:
         TypeError: a challenge is neither bytes nor str.
     """
     memset(out, 0, sizeof(AnswerFields))
-    out.verdict = answer.verdict.value
-    out.service = SERVICE_UNKNOWN if answer.service is None else answer.service.value
-    out.refused = PART_NONE if answer.refused is None else answer.refused.value
+    out.verdict = answer.verdict_code
+    out.service = answer.service_code
+    out.refused = answer.refused_code
     out.code = answer.code
     if not len(answer.challenges) <= MAX_CHALLENGES:
         raise ValueError(f"challenges: expected {MAX_CHALLENGES} at most, not {len(answer.challenges)}")

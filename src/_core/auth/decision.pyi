@@ -2,10 +2,9 @@ from collections.abc import Sequence
 from typing import final
 
 from auth_diameter._core.auth.answer import Answer
+from auth_diameter._core.auth.causes import Cause
 from auth_diameter._core.auth.question import Question
-from auth_diameter.decision import Cause
 
-def lets_in(question: Question, answer: Answer) -> bool: ...
 def mark_authorized(question: Question, answer: Answer) -> str: ...
 
 @final

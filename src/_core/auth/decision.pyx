@@ -5,36 +5,12 @@ cimport cython
 from auth_diameter._core.auth.answer cimport Answer
 from auth_diameter._core.auth.question cimport Question
 
-from auth_diameter._core.auth.verdict import Service, Verdict
-
-cdef object SUCCESS = Verdict.SUCCESS, AUTHENTICATION = Service.AUTHENTICATION, GROUP_CHECK = Service.GROUP_CHECK
-
-
-def lets_in(Question question not None, Answer answer not None):
-    """Whether an answer lets its request through: the credentials are right, or the user is a member.
-
-    A success lets nobody in that answers another service, or a question without credentials.
-
-    Args:
-        question: Question that was asked.
-        answer: Answer to it.
-
-    Returns:
-        bool.
-    """
-    if answer.fault is not None or answer.verdict is not SUCCESS:
-        return False
-    if answer.service is not None:
-        if answer.service is not (GROUP_CHECK if question.is_group_check else AUTHENTICATION):
-            return False
-    return question.is_group_check or question.credentials is not None
-
 
 def mark_authorized(Question question not None, Answer answer not None):
     """Marks the credentials of a question as verified on its request, for a group check of "Credentials".
 
     Args:
-        question: Question with credentials, which `lets_in` has let in.
+        question: Question with credentials, which are right.
         answer: Answer to it.
 
     Returns:

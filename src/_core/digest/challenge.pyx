@@ -5,12 +5,12 @@ import re
 cimport cython
 from libc.stdint cimport uint8_t
 
-from auth_diameter._core.base.chars cimport ad_find_control, ad_find_quote
+from auth_diameter._core.base.chars cimport ad_find_control, ad_find_quote, is_word
 from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.base.text cimport borrow
 from auth_diameter._core.digest.params cimport (
-    ALGORITHM, NONCE, OK, OPAQUE, QOP, REALM, STALE, DigestFields, Field, parameter_pairs, parse_params,
-    parse_value, text_value,
+    ALGORITHM, MAX_PARAMETER, NONCE, OK, OPAQUE, QOP, REALM, STALE, DigestFields, Field, parameter_pairs,
+    parse_params, parse_value, plain_value, text_value,
 )
 
 from auth_diameter._core.digest.algorithms import ALGORITHMS as _ALGORITHMS
@@ -84,7 +84,7 @@ cdef class Challenge:
     @property
     def stale(self):
         """Whether stale=true, bool: the nonce was refused, not the password."""
-        return (self.text(STALE) or "").lower() == "true"
+        return is_stale(&self.fields)
 
     @property
     def parameters(self):
@@ -102,6 +102,18 @@ cdef bint is_challenge(Span text) noexcept nogil:
     if ad_find_control(text.p, text.p + text.n) != text.p + text.n:
         return False
     return parse_params(text, &fields, &offset) == OK and is_complete(&fields)
+
+
+cdef bint is_stale_challenge(Span text) noexcept nogil:
+    """Whether text is a challenge with stale=true: the nonce was refused, not the password."""
+    cdef DigestFields fields
+    cdef size_t offset
+    return parse_params(text, &fields, &offset) == OK and is_stale(&fields)
+
+
+cdef inline bint is_stale(const DigestFields *fields) noexcept nogil:
+    cdef uint8_t room[MAX_PARAMETER]
+    return fields.value[STALE].p != NULL and is_word(plain_value(fields, STALE, room), "true", 4)
 
 
 cdef inline bint is_complete(const DigestFields *fields) noexcept nogil:

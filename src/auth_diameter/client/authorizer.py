@@ -17,16 +17,12 @@ from typing import Any, TypeAlias
 
 from auth_diameter._core import (
     Answer,
-    Challenge,
-    Credentials,
     ParseError,
-    Part,
     Penalties,
     Question,
     SipRequest,
-    Verdict,
-    authentication,
-    lets_in,
+    ask,
+    judge,
     mark_authorized,
     question_room,
     quote,
@@ -34,7 +30,6 @@ from auth_diameter._core import (
 from auth_diameter.client import group_check
 from auth_diameter.client.nonce_watch import NonceWatch
 from auth_diameter.client.pseudovars import compile_template
-from auth_diameter.client.realm import domain_of_user
 from auth_diameter.config import Config
 from auth_diameter.decision import (
     PROXY,
@@ -54,16 +49,13 @@ Request: TypeAlias = SipRequest | bytes | bytearray | memoryview
 
 _NONE: list[Question] = []  # shared, since `released` mostly has nothing to return
 
-_MALFORMED: dict[str | None, Cause] = {"qop": Cause.MALFORMED_QOP, "response": Cause.MALFORMED_RESPONSE}
+# The causes of a refusal that have a realm: they are about the credentials for it.
+_MALFORMED = frozenset({Cause.MALFORMED_CREDENTIALS, Cause.MALFORMED_QOP, Cause.MALFORMED_RESPONSE})
 
 # Members of enums, and their rulings, as module globals: in Python 3.11 the lookup on the class is slow.
 _AUTHORIZED, _CHALLENGED = Cause.AUTHORIZED, Cause.CHALLENGED
 _AUTHORIZED_CODE = RULINGS[Cause.AUTHORIZED].return_code
 _BYPASSED = Decision(RULINGS[Cause.BYPASSED].return_code, Cause.BYPASSED)
-_CHALLENGE = Verdict.CHALLENGE
-
-# These count as a wrong password, unless DISC refused another part of the credentials.
-_GUESSES = frozenset({Cause.RECHALLENGED, Cause.FORBIDDEN, Cause.UNKNOWN_ALGORITHM, Cause.UNKNOWN_QOP})
 
 
 class Authorizer:
@@ -143,25 +135,15 @@ class Authorizer:
                 request = self.read(request)
             except ParseError as error:
                 return malformed(error)
-        if request.is_ack_or_cancel:
-            return _BYPASSED
-        used = expand(request)
-        if used == "":
-            used = domain_of_user(request, proxy=proxy)
-        # Unless the realm comes from it, From may be a URI without a host, such as tel: or urn:. To of a
-        # REGISTER is a SIP or SIPS URI (RFC 3261, 10.2) and must have a host.
-        if not used or (not request.identity_host and (request.is_register or request.from_uri is None)):
-            return refuse(request, Cause.NO_IDENTITY)
-        try:
-            credentials = request.credentials(used, proxy)
-        except ParseError as error:
-            cause = _MALFORMED.get(error.parameter, Cause.MALFORMED_CREDENTIALS)
-            return refuse(request, cause, realm=used)
-        question = authentication(request, used, credentials, proxy, self._tell_source)
-        if question_room(question) > self._max_question:
-            return refuse(request, Cause.TOO_LARGE)
+        outcome, used = ask(request, expand(request), proxy, self._tell_source, self._max_question)
+        if type(outcome) is not Question:
+            assert isinstance(outcome, Cause)
+            if outcome is _BYPASSED.cause:
+                return _BYPASSED
+            return refuse(request, outcome, realm=used if outcome in _MALFORMED else None)
+        question, credentials = outcome, outcome.credentials
         if credentials is not None and self._penalties is not None:
-            attempt = self._penalties.begin(credentials, used, request.source, now, question)
+            attempt = self._penalties.begin(credentials, question.realm, request.source, now, question)
             if attempt is not None:
                 if attempt.is_refused:
                     return _refuse(question, Cause.PENALIZED)
@@ -199,10 +181,11 @@ class Authorizer:
 
     def conclude(self, question: Question, answer: Answer, now: float) -> Decision:
         """The decision on a question that DISC answered; marks right credentials on the request."""
-        if not lets_in(question, answer):
-            return self._conclude_refusal(question, answer, now)
+        cause, wrong = judge(question, answer)
         if question.is_group_check:
-            return group_check.decide(Cause.MEMBER, question)
+            return group_check.decide(cause, question)
+        if cause is not _AUTHORIZED:
+            return self._conclude_refusal(question, answer, cause, now, wrong=wrong)
         username = mark_authorized(question, answer)
         if self._watch is not None:
             self._watch.authorized(question, now)
@@ -213,13 +196,12 @@ class Authorizer:
         headers = _authentication_info(question, answer) if answer.response_auth or answer.nextnonce else ()
         return Decision(_AUTHORIZED_CODE, _AUTHORIZED, None, None, username, question.realm, headers)
 
-    def _conclude_refusal(self, question: Question, answer: Answer, now: float) -> Decision:
+    def _conclude_refusal(
+        self, question: Question, answer: Answer, cause: Cause, now: float, *, wrong: bool
+    ) -> Decision:
         """The decision on a request that is not let in: a challenge or a refusal."""
-        cause = why_refused(question, answer)
-        if question.is_group_check:
-            return group_check.decide(cause, question)
         if question.attempt is not None:
-            self._end_attempt(question, now, wrong=cause in _GUESSES and answer.refused is None)
+            self._end_attempt(question, now, wrong=wrong)
         if cause is not _CHALLENGED and cause is not Cause.RECHALLENGED:
             return _refuse(question, cause)
         if self._watch is not None:
@@ -274,28 +256,6 @@ class Authorizer:
         return refuse(request, Cause.OVERLOADED, self._unavailable_status, self._unavailable_headers)
 
 
-def why_refused(question: Question, answer: Answer) -> Cause:
-    """Why an answer does not let its request through; `lets_in` has decided that."""
-    verdict, credentials = answer.verdict, question.credentials
-    if answer.fault is not None:
-        return Cause.DISC_UNUSABLE
-    if verdict is Verdict.SUCCESS:  # of another service, or of no credentials that could be right
-        is_unusable = question.is_group_check or credentials is not None
-        return Cause.DISC_UNUSABLE if is_unusable else Cause.DISC_REFUSED
-    if verdict is Verdict.FAILURE:
-        return Cause.DISC_REFUSED
-    if question.is_group_check:
-        return Cause.NOT_MEMBER
-    if verdict is _CHALLENGE:
-        if not answer.challenges:
-            return Cause.DISC_UNUSABLE
-        is_first = credentials is None or any(map(_is_stale, answer.challenges))
-        return _CHALLENGED if is_first else Cause.RECHALLENGED
-    if credentials is None:
-        return Cause.REALM_NOT_SERVED if verdict is Verdict.REJECTED else Cause.FORBIDDEN
-    return Cause.PENALIZED if answer.refused is Part.SOURCE else _why_forbidden(credentials)
-
-
 def _authentication_info(question: Question, answer: Answer) -> Headers:
     """The Authentication-Info header: the server's proof (rspauth) and the next nonce (RFC 7616, 3.5)."""
     credentials = question.credentials
@@ -314,16 +274,6 @@ def _authentication_info(question: Question, answer: Answer) -> Headers:
     return (((PROXY if question.proxy else UAS).info, ", ".join(values)),)
 
 
-def _why_forbidden(credentials: Credentials) -> Cause:
-    """Why DISC refused the credentials, as far as the credentials themselves tell.
-
-    DISC does not say whether the user is unknown or the password wrong.
-    """
-    if credentials.canonical_algorithm is None:
-        return Cause.UNKNOWN_ALGORITHM
-    return Cause.UNKNOWN_QOP if credentials.protection == "" else Cause.FORBIDDEN
-
-
 def is_held(question: Question) -> bool:
     """Whether a question waits for the verdict on earlier ones; see `Authorizer.released`."""
     return question.attempt is not None and question.attempt.is_held
@@ -332,14 +282,6 @@ def is_held(question: Question) -> bool:
 def is_refused(question: Question) -> bool:
     """Whether the verdict on earlier questions was a penalty, so that this one is refused."""
     return question.attempt is not None and question.attempt.is_refused
-
-
-def _is_stale(challenge: bytes) -> bool:
-    """Whether DISC calls the nonce stale but the digest right (RFC 7616, 3.3)."""
-    try:
-        return Challenge.parse(challenge).stale
-    except ParseError:
-        return False
 
 
 def _refuse(question: Question, cause: Cause, status: int | None = None, headers: Headers = ()) -> Decision:

@@ -40,7 +40,8 @@ RIGHT = HASHED.replace(", userhash=true", "").replace("2ab3c1b2fdd1bca0e8d36bbbd
 
 def lets_in(question: Question, *avps: tuple[int, bytes]) -> bool:
     """Whether an answer of these AVPs lets the question's request in."""
-    return core.lets_in(question, decode_answer(answer(MSGID, *avps)))
+    cause, _ = core.judge(question, decode_answer(answer(MSGID, *avps)))
+    return cause in (Cause.AUTHORIZED, Cause.MEMBER)
 
 
 def with_credentials(value: str = RIGHT) -> Question:
@@ -70,7 +71,8 @@ def test_a_success_without_credentials_lets_nobody_in() -> None:
 
 @pytest.mark.parametrize("verdict", [verdict for verdict in Verdict if verdict is not Verdict.SUCCESS])
 def test_no_other_verdict_lets_in(verdict: Verdict) -> None:
-    assert not core.lets_in(with_credentials(), Answer(verdict))
+    cause, _ = core.judge(with_credentials(), Answer(verdict))
+    assert cause not in (Cause.AUTHORIZED, Cause.MEMBER)
     assert not core.lets_in(group_question(), Answer(verdict))
 
 

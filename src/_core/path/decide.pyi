@@ -1,0 +1,9 @@
+from auth_diameter._core.auth.answer import Answer
+from auth_diameter._core.auth.causes import Cause
+from auth_diameter._core.auth.question import Question
+from auth_diameter._core.sip.request import SipRequest
+
+def ask(
+    request: SipRequest, realm: str | None, proxy: bool, tells_source: bool, most: int
+) -> tuple[Question | Cause, str | None]: ...
+def judge(question: Question, answer: Answer) -> tuple[Cause, bool]: ...
