@@ -37,6 +37,10 @@ from auth_diameter._core.diameter.disc_answer cimport (
 from auth_diameter._core.diameter.disc_question cimport (
     Asked, QuestionView, authentication_room, group_check_room, put_authentication, put_group_check, read_question,
 )
+from auth_diameter._core.sip.contacts cimport (
+    BAD_CONTACT, MOST_CONTACTS, NO_ROOM, STAR_WITHOUT_EXPIRES, TOO_MANY_CONTACTS, Binding, bindings_room,
+    put_bindings, read_bindings,
+)
 from auth_diameter._core.sip.fields cimport (
     AUTHORIZATION, CALL_ID, CONTACT, CSEQ, FROM, PARTY, PROXY_AUTHORIZATION, TO, VIA, Address, Header, TopVia,
     take_address, take_param, take_via,
@@ -538,6 +542,46 @@ cdef void check_questions(const SipMessage *m, Header header) noexcept nogil:
         check_question(m, NULL, REALM_ASKED)
 
 
+cdef void check_bindings(const SipMessage *m) noexcept nogil:
+    """The bindings of a REGISTER, and the Contact fields of the 200 to it."""
+    cdef Binding bindings[MOST_CONTACTS]
+    cdef Binding few[2]
+    cdef size_t offset = m.size + 1, room
+    cdef uint8_t *out
+    cdef uint8_t *q
+    cdef int n = read_bindings(m, bindings, MOST_CONTACTS, &offset), i, j
+    if n < 0:
+        hold(n == BAD_CONTACT or n == TOO_MANY_CONTACTS or n == STAR_WITHOUT_EXPIRES, "an error has a name")
+        hold(offset <= m.size, "and lies inside the request")
+        return
+    hold(n <= MOST_CONTACTS, "no more bindings than the limit")
+    for i in range(n):
+        hold(bindings[i].uri.n and inside(bindings[i].uri, m.start, m.start + m.size), "a URI lies inside")
+        for j in range(i):
+            hold(not equal(bindings[i].uri, bindings[j].uri), "a URI is bound once")
+    hold(read_bindings(m, few, 2, &offset) == (n if n <= 2 else NO_ROOM), "too little room is told")
+    room = bindings_room(bindings, n)
+    out = <uint8_t *>malloc(room)
+    q = put_bindings(out, bindings, n)
+    hold(q <= out + room, "bindings have room")
+    j = 0
+    for i in range(n):
+        j += bindings[i].seconds > 0
+    check_contact_lines(out, q, j)
+    free(out)
+
+
+cdef void check_contact_lines(const uint8_t *p, const uint8_t *end, int n) noexcept nogil:
+    """Between `p` and `end` are `n` lines of a Contact each, and nothing else."""
+    cdef const uint8_t *line_end
+    for _i in range(n):
+        line_end = ad_find_control(p, end)
+        hold(end - line_end >= 2 and line_end[0] == c'\r' and line_end[1] == c'\n', "a line ends with CRLF")
+        hold(line_end - p > 21 and memcmp(p, b"Contact: <", 10) == 0, "it is a Contact")
+        p = line_end + 2
+    hold(p == end, "and no other line")
+
+
 cdef int sip(const uint8_t *data, size_t size) noexcept nogil:
     """A request from the network; the reply to it, and the question that DISC is asked about it."""
     cdef SipMessage m
@@ -567,6 +611,7 @@ cdef int sip(const uint8_t *data, size_t size) noexcept nogil:
     if good:
         hold(m.method_name.n and m.request_uri.text.p and m.via.host.n and m.call_id.n and m.first[CSEQ] >= 0,
              "what a request must have is there")
+        check_bindings(&m)
         check_questions(&m, AUTHORIZATION)
         check_questions(&m, PROXY_AUTHORIZATION)
         if m.request_uri.host.n and m.request_uri.user.n:

@@ -1,106 +1,170 @@
 """The Contact fields of a SIP request: addresses, or the bindings of a REGISTER (RFC 3261, 10.3 and 20.10)."""
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy
 
 from auth_diameter._core.base.chars cimport AD_DIGIT, ad_is, is_word
 from auth_diameter._core.base.span cimport Reader, Span, reader_of
 from auth_diameter._core.base.text cimport text_of
 from auth_diameter._core.sip.fields cimport CONTACT, Address, take_address, take_param
 from auth_diameter._core.sip.parse cimport Line, SipMessage
+from auth_diameter._core.sip.reply cimport put_number
 from auth_diameter._core.sip.values cimport new_address
 
 from auth_diameter._core.errors import ParseError
 
 cdef enum:
-    MOST_CONTACTS = 256     # no registrar binds as many; each takes a microsecond
     # Seconds, where the request says nothing, or nothing that can be read: RFC 3261, 20.10
     DEFAULT_EXPIRES = 3600
+    MOST_DIGITS = 10        # of a uint32_t
 
-cdef int64_t MOST_EXPIRES = 4294967295      # seconds: RFC 3261, 20.19
+cdef uint32_t MOST_EXPIRES = 0xFFFFFFFF     # seconds: RFC 3261, 20.19
 
-
-cdef list contact_addresses(const SipMessage *m, bytes data, object request):
-    """All addresses in order, list of NameAddr."""
-    return read_contacts(m, data, request, -1)
-
-
-cdef list contact_bindings(const SipMessage *m, object request):
-    """The addresses to register, list of pairs (URI, seconds); an address that is to be removed has 0 seconds."""
-    cdef int64_t usual = DEFAULT_EXPIRES
-    cdef const Line *line
-    cdef list found
-    cdef int i
-    for i in range(m.line_count):
-        line = &m.lines[i]
-        if is_word(line.name, "expires", 7):
-            usual = delta_seconds(line.value)
-            break
-    found = read_contacts(m, None, request, usual)
-    if not found and usual and is_star_contact(m):
-        raise ParseError("Contact: * without Expires: 0", header="Contact", request=request)
-    return found
+cdef dict _REASONS = {
+    BAD_CONTACT: "not a name-addr or addr-spec of RFC 3261, 25.1",
+    TOO_MANY_CONTACTS: f"more addresses than the limit of {MOST_CONTACTS}",
+    STAR_WITHOUT_EXPIRES: "* without Expires: 0",
+}
 
 
-cdef bint is_star_contact(const SipMessage *m):
+# ---------------------------------------------------------------------------------- addresses
+
+
+cdef struct Walk:
+    # A walk over all addresses of all Contact fields
+    const SipMessage *m
+    Reader r            # what is left of the field; p is NULL before the first one and between two
+    int line            # the next line to look at
+    int count           # of addresses so far
+
+
+cdef inline bint is_contact(const Line *line) noexcept nogil:
+    """Whether it is a Contact field, in long or compact form."""
+    if line.name.n == 7:
+        return is_word(line.name, "contact", 7)
+    return line.name.n == 1 and is_word(line.name, "m", 1)
+
+
+cdef bint is_star_contact(const SipMessage *m) noexcept nogil:
     """Whether the only Contact field is "*"."""
-    cdef list lines = contact_lines(m)
-    return len(lines) == 1 and m.start[<size_t>lines[0][0]:<size_t>lines[0][1]] == b"*"
-
-
-cdef list read_contacts(const SipMessage *m, bytes data, object request, int64_t expires):
-    """The addresses as NameAddr; as pairs (URI, seconds) if `expires`, their default, is not negative."""
-    cdef list found = [], lines = contact_lines(m)
-    cdef Address address
-    cdef Reader r
-    cdef Py_ssize_t at
-    for start, end in lines:
-        r.p = m.start + <size_t>start
-        r.end = m.start + <size_t>end
-        if end - start == 1 and r.p[0] == c'*' and len(lines) == 1:
-            break
-        while True:
-            at = r.p - m.start
-            if len(found) == MOST_CONTACTS:
-                raise ParseError(f"Contact: more addresses than the limit of {MOST_CONTACTS}", at,
-                                 header="Contact", request=request)
-            if not take_address(&r, CONTACT, &address):
-                at = r.p - m.start
-                raise ParseError("Contact: not a name-addr or addr-spec of RFC 3261, 25.1", at,
-                                 header="Contact", request=request)
-            found.append(new_address(data, &address) if expires < 0 else new_binding(&address, expires))
-            if r.p == r.end:
-                break
-            r.p += 1
-    return found
-
-
-cdef list contact_lines(const SipMessage *m):
-    """Begin and end of the values of all Contact fields."""
     cdef const Line *line
-    cdef list found = []
+    cdef bint found = False
     cdef int i
     for i in range(m.line_count):
         line = &m.lines[i]
-        if is_word(line.name, "contact", 7) or is_word(line.name, "m", 1):
-            found.append((line.value.p - m.start, line.value.p + line.value.n - m.start))
+        if is_contact(line):
+            if found or line.value.n != 1 or line.value.p[0] != c'*':
+                return False
+            found = True
     return found
 
 
-cdef tuple new_binding(const Address *address, int64_t expires):
-    """The URI as written, and its expiry in seconds; `expires` is the default."""
+cdef inline Walk walk_contacts(const SipMessage *m) noexcept nogil:
+    """Before the first address; a "*" that stands alone is none."""
+    cdef Walk walk
+    walk.m = m
+    walk.r.p = NULL
+    walk.r.end = NULL
+    walk.line = m.line_count if is_star_contact(m) else 0
+    walk.count = 0
+    return walk
+
+
+cdef int next_address(Walk *walk, Address *out, size_t *offset) noexcept nogil:
+    """The next address.
+
+    Returns:
+        1; 0 behind the last one; or a negative status, with `offset` into the request.
+    """
+    cdef const SipMessage *m = walk.m
+    while walk.r.p == NULL:
+        if walk.line == m.line_count:
+            return 0
+        if is_contact(&m.lines[walk.line]):
+            walk.r = reader_of(m.lines[walk.line].value)
+        walk.line += 1
+    offset[0] = <size_t>(walk.r.p - m.start)
+    if walk.count == MOST_CONTACTS:
+        return TOO_MANY_CONTACTS
+    if not take_address(&walk.r, CONTACT, out):
+        offset[0] = <size_t>(walk.r.p - m.start)
+        return BAD_CONTACT
+    walk.count += 1
+    walk.r.p = walk.r.p + 1 if walk.r.p < walk.r.end else NULL      # behind the comma
+    return 1
+
+
+# ---------------------------------------------------------------------------------- bindings
+
+
+cdef int read_bindings(const SipMessage *m, Binding *out, int room, size_t *offset) noexcept nogil:
+    """The addresses that a REGISTER binds or removes, in order.
+
+    An address has the expiry of its ``expires`` parameter, else of the Expires field, else an hour. One that
+    is given twice stands at its first place with its last expiry. "*" alone with Expires: 0 removes all, so
+    that there are none.
+
+    Args:
+        m: a request that was accepted.
+        out: where they are written.
+        room: how many have room there; MOST_CONTACTS is always enough.
+        offset: where an error is, an index into the request.
+
+    Returns:
+        How many there are, or a negative status.
+    """
+    cdef uint32_t usual = usual_expires(m)
+    cdef Walk walk = walk_contacts(m)
+    cdef Address address
+    cdef Binding found
+    cdef int n = 0, i, status
+    if usual and is_star_contact(m):
+        offset[0] = 0
+        return STAR_WITHOUT_EXPIRES
+    while True:
+        status = next_address(&walk, &address, offset)
+        if status <= 0:
+            return status if status < 0 else n
+        found.uri = address.uri.text
+        found.seconds = expires_of(&address, usual)
+        i = 0
+        while i < n and not is_same_uri(out[i].uri, found.uri):
+            i += 1
+        if i == room:
+            return NO_ROOM
+        out[i] = found
+        if i == n:
+            n += 1
+
+
+cdef inline bint is_same_uri(Span a, Span b) noexcept nogil:
+    """Whether two URIs are the same, byte for byte."""
+    return a.n == b.n and memcmp(a.p, b.p, a.n) == 0
+
+
+cdef uint32_t usual_expires(const SipMessage *m) noexcept nogil:
+    """The expiry of an address without one of its own, in seconds."""
+    cdef int i
+    for i in range(m.line_count):
+        if m.lines[i].name.n == 7 and is_word(m.lines[i].name, "expires", 7):
+            return delta_seconds(m.lines[i].value)
+    return DEFAULT_EXPIRES
+
+
+cdef inline uint32_t expires_of(const Address *address, uint32_t usual) noexcept nogil:
+    """The expiry of an address in seconds; `usual` if it says none."""
     cdef Span name, value
     cdef bint escaped
     cdef Reader r = reader_of(address.params)
     while r.p < r.end and take_param(&r, &name, &value, &escaped):
         if is_word(name, "expires", 7):
-            expires = delta_seconds(value)
-            break
-    return text_of(address.uri.text), expires
+            return delta_seconds(value)
+    return usual
 
 
-cdef int64_t delta_seconds(Span text) noexcept nogil:
+cdef uint32_t delta_seconds(Span text) noexcept nogil:
     """delta-seconds (RFC 3261, 20.19 and 25.1): an hour if it is not a number (20.10), at most 2**32 - 1."""
-    cdef int64_t seconds = 0
+    cdef uint64_t seconds = 0
     cdef size_t i
     for i in range(text.n):
         if not ad_is(text.p[i], AD_DIGIT):
@@ -108,4 +172,74 @@ cdef int64_t delta_seconds(Span text) noexcept nogil:
         seconds = seconds * 10 + text.p[i] - c'0'
         if seconds > MOST_EXPIRES:
             seconds = MOST_EXPIRES
-    return seconds if text.n else DEFAULT_EXPIRES
+    return <uint32_t>seconds if text.n else DEFAULT_EXPIRES
+
+
+# ---------------------------------------------------------------------------------- written
+
+
+cdef size_t bindings_room(const Binding *bindings, int n) noexcept nogil:
+    """The room that `put_bindings` needs at most."""
+    cdef size_t total = 0
+    cdef int i
+    for i in range(n):
+        total += 10 + bindings[i].uri.n + 10 + MOST_DIGITS + 2
+    return total
+
+
+cdef uint8_t *put_bindings(uint8_t *q, const Binding *bindings, int n) noexcept nogil:
+    """Writes the Contact fields of the 200 to a REGISTER (RFC 3261, 10.3, step 8), without what is removed.
+
+    Returns:
+        The end.
+    """
+    cdef int i
+    for i in range(n):
+        if bindings[i].seconds:
+            memcpy(q, b"Contact: <", 10)
+            memcpy(q + 10, bindings[i].uri.p, bindings[i].uri.n)
+            q += 10 + bindings[i].uri.n
+            memcpy(q, b">;expires=", 10)
+            q = put_number(q + 10, bindings[i].seconds)
+            memcpy(q, b"\r\n", 2)
+            q += 2
+    return q
+
+
+# ---------------------------------------------------------------------------------- objects
+
+
+cdef object contact_error(int status, size_t offset, object request):
+    """The ParseError for a status that `next_address` or `read_bindings` returned."""
+    return ParseError(f"Contact: {_REASONS[status]}", offset, header="Contact", request=request)
+
+
+cdef list contact_addresses(const SipMessage *m, bytes data, object request):
+    """All addresses in order, list of NameAddr."""
+    cdef Walk walk = walk_contacts(m)
+    cdef Address address
+    cdef size_t offset = 0
+    cdef list found = []
+    cdef int status
+    while True:
+        status = next_address(&walk, &address, &offset)
+        if status <= 0:
+            break
+        found.append(new_address(data, &address))
+    if status < 0:
+        raise contact_error(status, offset, request)
+    return found
+
+
+cdef list contact_headers(const SipMessage *m, object request):
+    """The Contact fields of the 200 to a REGISTER, list of pairs (name, value) of str."""
+    cdef Binding bindings[MOST_CONTACTS]
+    cdef size_t offset = 0
+    cdef list found = []
+    cdef int n = read_bindings(m, bindings, MOST_CONTACTS, &offset), i
+    if n < 0:
+        raise contact_error(n, offset, request)
+    for i in range(n):
+        if bindings[i].seconds:
+            found.append(("Contact", f"<{text_of(bindings[i].uri)}>;expires={bindings[i].seconds}"))
+    return found

@@ -15,3 +15,4 @@ cdef uint8_t *put_reply_start(uint8_t *q, const SipMessage *m, int code, Span re
                               int source_port, uint64_t tag) noexcept nogil
 cdef uint8_t *put_reply_header(uint8_t *q, Span name, Span value) noexcept nogil
 cdef uint8_t *put_reply_end(uint8_t *q, Span body) noexcept nogil
+cdef uint8_t *put_number(uint8_t *q, size_t number) noexcept nogil

@@ -10,7 +10,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from auth_diameter._core.base.chars cimport AD_HOST, ad_is
 from auth_diameter._core.digest.credentials cimport Credentials, new_credentials
 from auth_diameter._core.digest.params cimport OK, OTHER_SCHEME, DigestFields, parse_error
-from auth_diameter._core.sip.contacts cimport contact_addresses, contact_bindings, is_star_contact
+from auth_diameter._core.sip.contacts cimport contact_addresses, contact_headers, is_star_contact
 from auth_diameter._core.sip.fields cimport (
     AUTHORIZATION, CALL_ID, CONTENT_LENGTH, CSEQ, FROM, MAX_FORWARDS, PARTY, PROXY_AUTHORIZATION, TO, VIA,
     Address, Header, take_address,
@@ -263,8 +263,7 @@ cdef class SipRequest:
             ParseError: Contact is malformed, "*" stands beside an address or without Expires: 0 (10.3, step
                 6), or there are more than 256 addresses.
         """
-        asked = dict(contact_bindings(&self.m, self))
-        return [("Contact", f"<{uri}>;expires={seconds}") for uri, seconds in asked.items() if seconds]
+        return contact_headers(&self.m, self)
 
     def tag(self, str part not None):
         """The tag of From or To.
