@@ -41,8 +41,10 @@ from auth_diameter._core.digest.credentials import QOPS, Credentials
 from auth_diameter._core.digest.lanes import md5_lanes, verify_many
 from auth_diameter._core.errors import ConfigError, DiscError, Error, ParseError
 from auth_diameter._core.net.sockets import DatagramBatch, exchange
+from auth_diameter._core.path.counts import Decisions
 from auth_diameter._core.path.decide import ask, judge
 from auth_diameter._core.path.in_flight import InFlight, Wire, restart_msgids
+from auth_diameter._core.path.requests import RequestPath
 from auth_diameter._core.sip.name_addr import NameAddr
 from auth_diameter._core.sip.request import SipRequest
 from auth_diameter._core.sip.uri import Uri
@@ -71,6 +73,7 @@ __all__ = [
     "Credentials",
     "DatagramBatch",
     "Decision",
+    "Decisions",
     "DiscError",
     "Error",
     "Framer",
@@ -83,6 +86,7 @@ __all__ = [
     "Part",
     "Penalties",
     "Question",
+    "RequestPath",
     "RequestStream",
     "Role",
     "Ruling",

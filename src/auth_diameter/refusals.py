@@ -58,7 +58,15 @@ class Refusals:
         self._others = 0  # refusals to be counted as ``refused others``
 
     def note(
-        self, account: str, source: str, cause: str, now: float, server: str = "", *, proven: bool
+        self,
+        account: str,
+        source: str,
+        cause: str,
+        now: float,
+        server: str = "",
+        *,
+        proven: bool,
+        times: int = 1,
     ) -> None:
         """Logs a refusal, or counts it for a later line.
 
@@ -69,24 +77,29 @@ class Refusals:
             now: seconds; the clock may go back.
             server: address of the SIP server that asked; "": this process is that server.
             proven: whether the nonce was issued to that source alone.
+            times: how often it came, since it was last noted.
         """
         key = (account[:_LONGEST], source[:_LONGEST] or server, proven)
         last, left_out = self._pairs.get(key, (now - _EVERY, 0))
         if 0 <= now - last < _EVERY:
-            self._pairs[key] = (last, left_out + 1)
+            self._pairs[key] = (last, left_out + times)
             return
         if not 0 <= now - self._second < _EVERY:
             self._begin_second(now)
         if self._lines[proven] >= _MOST_LINES or self._of_source[key[1:]] >= _MOST_OF_SOURCE:
             if key in self._pairs:
-                self._pairs[key] = (last, left_out + 1)
+                self._pairs[key] = (last, left_out + times)
             else:
-                self._others += 1
+                self._others += times
             return
         self._lines[proven] += 1
         self._of_source[key[1:]] += 1
-        self._remember(key, now)
+        self._remember(key, now, times - 1)
         self._write(key[0], source, server, cause, left_out, proven=proven)
+
+    def leave_out(self, times: int) -> None:
+        """Counts refusals of which nothing else is known for ``refused others``."""
+        self._others += times
 
     def _begin_second(self, now: float) -> None:
         self._second = now
@@ -97,12 +110,12 @@ class Refusals:
             self._log.info("refused others more=%d", self._others, extra={REFUSAL: fields})
             self._others = 0
 
-    def _remember(self, key: _Key, now: float) -> None:
+    def _remember(self, key: _Key, now: float, left_out_since: int) -> None:
         self._pairs.pop(key, None)  # the oldest are in front
         if len(self._pairs) >= _MOST_PAIRS:
             _, left_out = self._pairs.pop(next(iter(self._pairs)))
             self._others += left_out
-        self._pairs[key] = (now, 0)
+        self._pairs[key] = (now, left_out_since)
 
     def _write(self, account: str, source: str, server: str, cause: str, more: int, *, proven: bool) -> None:
         address = _address(source)

@@ -9,62 +9,15 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.errno cimport EAGAIN, EINTR, errno
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint8_t
 from libc.string cimport memset
 
-from auth_diameter._core.base.span cimport Span
-from auth_diameter._core.base.text cimport span_of
+from auth_diameter._core.net.addresses cimport (
+    MSG_DONTWAIT, MSG_NOSIGNAL, Address, iovec, mmsghdr, put_address, recv, recvmmsg, send, sendmmsg, source_of,
+)
 
 cdef extern from "Python.h":
     int PyErr_CheckSignals() except -1
-
-cdef extern from *:
-    """
-    #ifndef _GNU_SOURCE
-    #define _GNU_SOURCE
-    #endif
-    #include <arpa/inet.h>
-    #include <netinet/in.h>
-    #include <sys/socket.h>
-    """
-    enum:
-        AF_INET, AF_INET6, MSG_DONTWAIT, MSG_NOSIGNAL
-    ctypedef uint32_t socklen_t
-    struct sockaddr_storage:
-        uint16_t ss_family
-    struct in_addr:
-        pass
-    struct in6_addr:
-        pass
-    struct sockaddr_in:
-        uint16_t sin_family
-        uint16_t sin_port
-        in_addr sin_addr
-    struct sockaddr_in6:
-        uint16_t sin6_family
-        uint16_t sin6_port
-        uint32_t sin6_flowinfo
-        uint32_t sin6_scope_id
-        in6_addr sin6_addr
-    struct iovec:
-        void *iov_base
-        size_t iov_len
-    struct msghdr:
-        void *msg_name
-        socklen_t msg_namelen
-        iovec *msg_iov
-        size_t msg_iovlen
-    struct mmsghdr:
-        msghdr msg_hdr
-        unsigned int msg_len
-    ssize_t send(int fd, const void *data, size_t n, int flags) nogil
-    ssize_t recv(int fd, void *data, size_t n, int flags) nogil
-    int recvmmsg(int fd, mmsghdr *messages, unsigned int count, int flags, void *timeout) nogil
-    int sendmmsg(int fd, mmsghdr *messages, unsigned int count, int flags) nogil
-    const char *inet_ntop(int family, const void *address, char *text, socklen_t room) nogil
-    int inet_pton(int family, const char *text, void *address) nogil
-    uint16_t htons(uint16_t value) nogil
-    uint16_t ntohs(uint16_t value) nogil
 
 cdef enum:
     BATCH = 64              # datagrams in one call; with more, the cost of the call itself no longer matters
@@ -83,7 +36,7 @@ cdef class DatagramBatch:
     cdef uint8_t *buffers
     cdef mmsghdr messages[BATCH]
     cdef iovec parts[BATCH]
-    cdef sockaddr_storage addresses[BATCH]
+    cdef Address addresses[BATCH]
 
     def __cinit__(self, int fd):
         cdef int i
@@ -115,7 +68,7 @@ cdef class DatagramBatch:
         for i in range(BATCH):
             self.parts[i].iov_base = self.buffers + i * ROOM
             self.parts[i].iov_len = ROOM
-            self.messages[i].msg_hdr.msg_namelen = sizeof(sockaddr_storage)
+            self.messages[i].msg_hdr.msg_namelen = sizeof(Address)
         count = recvmmsg(self.fd, self.messages, BATCH, MSG_DONTWAIT, NULL)
         if count < 0:
             if errno == EAGAIN or errno == EINTR:
@@ -125,7 +78,7 @@ cdef class DatagramBatch:
         for i in range(count):
             found.append((
                 PyBytes_FromStringAndSize(<const char *>self.parts[i].iov_base, self.messages[i].msg_len),
-                address_of(&self.addresses[i])))
+                source_of(&self.addresses[i])))
         return found
 
     def send(self, list replies not None):
@@ -203,66 +156,3 @@ def exchange(int fd, bytearray out not None):
         raise OSError(error, "exchanging with DISC")
     PyErr_CheckSignals()
     return None
-
-
-cdef tuple address_of(const sockaddr_storage *address):
-    cdef char text[46]
-    cdef char *end
-    cdef const sockaddr_in *four = <const sockaddr_in *>address
-    cdef const sockaddr_in6 *six = <const sockaddr_in6 *>address
-    if address.ss_family == AF_INET:
-        end = put_ipv4(text, <const uint8_t *>&four.sin_addr)
-        return (text[:end - text].decode("ascii"), ntohs(four.sin_port))
-    inet_ntop(AF_INET6, &six.sin6_addr, text, sizeof(text))
-    return (text.decode("ascii"), ntohs(six.sin6_port), six.sin6_flowinfo, six.sin6_scope_id)
-
-
-cdef char *put_ipv4(char *q, const uint8_t *octets) noexcept nogil:
-    """Writes an IPv4 address with dots; inet_ntop takes ten times as long.
-
-    Returns:
-        The end.
-    """
-    cdef int i
-    for i in range(4):
-        if i:
-            q[0] = c'.'
-            q += 1
-        if octets[i] >= 100:
-            q[0] = c'0' + octets[i] // 100
-            q += 1
-        if octets[i] >= 10:
-            q[0] = c'0' + octets[i] // 10 % 10
-            q += 1
-        q[0] = c'0' + octets[i] % 10
-        q += 1
-    return q
-
-
-cdef socklen_t put_address(tuple address, sockaddr_storage *out) except 0:
-    cdef sockaddr_in *four = <sockaddr_in *>out
-    cdef sockaddr_in6 *six = <sockaddr_in6 *>out
-    cdef Span host
-    cdef int port
-    if address is None or len(address) < 2:
-        raise ValueError(f"address {address!r}: expected (host, port)")
-    # Only integers: the __index__ of another object could call `send` meanwhile.
-    if not all([isinstance(number, int) for number in address[1:]]):
-        raise TypeError(f"address {address!r}: expected numbers after the host")
-    port = address[1]
-    if not 0 <= port <= 65535:
-        raise ValueError(f"address {address!r}: expected a port up to 65535")
-    span_of(address[0], &host, "address")
-    memset(out, 0, sizeof(sockaddr_storage))
-    if inet_pton(AF_INET, <const char *>host.p, &four.sin_addr) == 1:
-        four.sin_family = AF_INET
-        four.sin_port = htons(<uint16_t>port)
-        return sizeof(sockaddr_in)
-    if inet_pton(AF_INET6, <const char *>host.p, &six.sin6_addr) == 1:
-        six.sin6_family = AF_INET6
-        six.sin6_port = htons(<uint16_t>port)
-        if len(address) > 3:
-            six.sin6_flowinfo = address[2]
-            six.sin6_scope_id = address[3]
-        return sizeof(sockaddr_in6)
-    raise ValueError(f"address {address!r}: no IP address")

@@ -26,23 +26,7 @@ from auth_diameter._core.errors import ConfigError
 cdef uint64_t MOST_ROOM = <uint64_t>1 << 40     # larger sizes could overflow
 
 cdef enum:
-    LEAST_ROOM = 1 << 20    # enough for many replies of 64 KiB
-    WAYS = 7                # requests of a set; a search that finds nothing reads 32 bytes
     SMALL = 256             # bytes, less than a reply has; the index has an entry for each 256 bytes of room
-
-cdef struct Entry:
-    # A request and the place of its reply
-    uint64_t fingerprint[2]
-    double until            # seconds, monotonic
-    uint64_t reply_at       # position of the reply in the ring
-    uint32_t reply_size     # 0: none yet, or none at all
-    uint32_t reply_port
-
-cdef struct Marks:
-    # The index of a set; apart from the entries, so that all of it fits into a cache
-    uint32_t mark[WAYS]     # a quarter of each fingerprint
-    uint32_t next           # the oldest entry
-
 
 @cython.final
 cdef class Transactions:
@@ -56,14 +40,6 @@ cdef class Transactions:
     Raises:
         ConfigError: the room is out of range.
     """
-
-    cdef uint8_t *ring
-    cdef Marks *marks       # of each set
-    cdef Entry *entries     # WAYS of each set
-    cdef uint64_t room      # a multiple of 8
-    cdef uint64_t head      # position of the next byte: it only grows, and the ring wraps
-    cdef uint64_t count     # of sets, a power of two
-    cdef double lifetime
 
     def __cinit__(self, size_t room=48 << 20, double lifetime=32.0):
         if not LEAST_ROOM <= room <= MOST_ROOM:
@@ -97,20 +73,15 @@ cdef class Transactions:
         Raises:
             TypeError: the request has no source.
         """
-        cdef const uint64_t *fingerprint = request.fingerprint()
-        cdef Entry *entry = self.search(fingerprint)
-        if request.source is None:
-            raise TypeError("request: expected one with its source")
+        cdef const Entry *entry
         cdef tuple source = request.source
-        if entry != NULL and now < entry.until and self.has_reply(entry):
-            reply = PyBytes_FromStringAndSize(
-                <const char *>self.ring + entry.reply_at % self.room, entry.reply_size)
-            return reply, source if not entry.reply_size else (source[0], entry.reply_port, *source[2:])
+        if source is None:
+            raise TypeError("request: expected one with its source")
+        entry = self.known(request.fingerprint(), now)
         if entry == NULL:
-            entry = self.replace_oldest(fingerprint)
-        entry.until = now + self.lifetime
-        entry.reply_size = 0
-        return None
+            return None
+        reply = PyBytes_FromStringAndSize(<const char *>self.reply_of(entry), entry.reply_size)
+        return reply, source if not entry.reply_size else (source[0], entry.reply_port, *source[2:])
 
     def complete(self, SipRequest request not None, bytes reply not None, int port):
         """Keeps the reply to a request, unless that is already forgotten.
@@ -120,14 +91,46 @@ cdef class Transactions:
             reply: bytes; b"" for no reply.
             port: the port of the source that the reply goes to.
         """
-        cdef Entry *entry = self.search(request.fingerprint())
         cdef size_t size = <size_t>PyBytes_GET_SIZE(reply)
-        if entry == NULL or not size <= LEAST_ROOM // 4:
+        cdef uint8_t *place
+        if self.search(request.fingerprint()) == NULL or not size <= MOST_KEPT:
             return
-        entry.reply_at = self.reserve(size)
+        place = self.reserve(size)
+        memcpy(place, PyBytes_AS_STRING(reply), size)
+        self.keep(request.fingerprint(), place, size, port)
+
+    cdef const Entry *known(self, const uint64_t *fingerprint, double now) noexcept nogil:
+        """The entry of a known request; NULL for a new one, which is remembered from here on."""
+        cdef Entry *entry = self.search(fingerprint)
+        if entry != NULL and now < entry.until and self.has_reply(entry):
+            return entry
+        if entry == NULL:
+            entry = self.replace_oldest(fingerprint)
+        entry.until = now + self.lifetime
+        entry.reply_size = 0
+        return NULL
+
+    cdef const uint8_t *reply_of(self, const Entry *entry) noexcept nogil:
+        """The place of the reply in the ring."""
+        return self.ring + entry.reply_at % self.room
+
+    cdef void keep(self, const uint64_t *fingerprint, const uint8_t *place, size_t size, int port) noexcept nogil:
+        """Keeps a reply that was written to the place that `reserve` returned, unless its request is forgotten.
+
+        Args:
+            fingerprint: that of the request.
+            place: the result of the last `reserve`.
+            size: bytes of the reply, no more than were reserved; what is left of them is free again.
+            port: the port of the source that the reply goes to.
+        """
+        cdef Entry *entry = self.search(fingerprint)
+        cdef uint64_t at = self.head - (self.head - <uint64_t>(place - self.ring)) % self.room
+        self.head = at + ((size + 7) & ~<uint64_t>7)
+        if entry == NULL:
+            return
+        entry.reply_at = at
         entry.reply_size = <uint32_t>size
         entry.reply_port = <uint32_t>port
-        memcpy(self.ring + entry.reply_at % self.room, PyBytes_AS_STRING(reply), size)
 
     cdef Entry *search(self, const uint64_t *fingerprint) noexcept nogil:
         cdef uint64_t at = fingerprint[0] & (self.count - 1)
@@ -155,15 +158,16 @@ cdef class Transactions:
         """Whether the reply is not overwritten yet."""
         return entry.reply_size == 0 or self.head - entry.reply_at <= self.room
 
-    cdef uint64_t reserve(self, size_t size) noexcept nogil:
-        """Reserves contiguous bytes in the ring.
+    cdef uint8_t *reserve(self, size_t size) noexcept nogil:
+        """Reserves contiguous bytes in the ring, MOST_KEPT at most.
 
         Returns:
-            Their position.
+            Their place, a multiple of 8 bytes from the start of the ring.
         """
-        cdef uint64_t need = (size + 7) & ~<uint64_t>7, left = self.room - self.head % self.room, at
+        cdef uint64_t need = (size + 7) & ~<uint64_t>7, left = self.room - self.head % self.room
+        cdef uint8_t *place
         if not need <= left:
             self.head += left
-        at = self.head
+        place = self.ring + self.head % self.room
         self.head += need
-        return at
+        return place

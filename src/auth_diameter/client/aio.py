@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
-from auth_diameter._core import Answer, Question, SipRequest
+from auth_diameter._core import Answer, Decisions, Question, RequestPath, SipRequest, Transactions
 from auth_diameter.client.authorizer import Authorizer, Request, is_held, is_refused
 from auth_diameter.config import Config
 from auth_diameter.decision import Cause, Decision
@@ -36,13 +36,13 @@ class AsyncAuthDiameter:
 
     Attributes:
         config: the settings in use.
-        counts: number of decisions by `Cause`, from the three functions and from `ask`. A caller that takes
-            decisions from `authorizer` itself may add them.
+        decisions: counts the decisions of the three functions and of `ask`. A caller that takes decisions
+            from `authorizer` itself may add them.
     """
 
     def __init__(self, config: Config | None = None) -> None:
         self.config = config if config is not None else Config()
-        self.counts: dict[Cause, int] = dict.fromkeys(Cause, 0)
+        self.decisions = Decisions()
         self._authorizer = Authorizer(self.config)
         self._transport = AioTransport(self.config, self._answered, self._failed, self._ended)
         self._size = 0  # bytes of all requests under way
@@ -113,7 +113,7 @@ class AsyncAuthDiameter:
 
     async def _decide(self, outcome: Question | Decision) -> Decision:
         if type(outcome) is Decision:
-            self.counts[outcome.cause] += 1
+            self.decisions.add(outcome.cause)
             return outcome
         assert isinstance(outcome, Question)
         future: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
@@ -152,8 +152,73 @@ class AsyncAuthDiameter:
         if not self.is_full():
             return None
         self._transport.pool.counts.refused_overload += 1
-        self.counts[Cause.OVERLOADED] += 1
+        self.decisions.add(Cause.OVERLOADED)
         return self._authorizer.overloaded(request)
+
+    @property
+    def counts(self) -> dict[Cause, int]:
+        """Number of decisions by `Cause`, now."""
+        return self.decisions.as_dict()
+
+    def request_path(
+        self,
+        fd: int,
+        transactions: Transactions,
+        ended: Callable[[Question], Callable[[Decision], object]],
+        *,
+        realm: str,
+        amplification: int,
+        one_challenge: int,
+    ) -> RequestPath:
+        """The compiled way of the requests of a UDP socket; see `RequestPath`.
+
+        After each `RequestPath.receive`, the caller calls `send_questions`.
+
+        Args:
+            fd: file descriptor of the socket.
+            transactions: the recent requests and their replies.
+            ended: function of a Question that is out of the ordinary; it returns the callback of its Decision.
+            realm: the realm, which may contain pseudo-variables.
+            amplification: bytes that a refusal may have, in times those of its request.
+            one_challenge: bytes that a refusal with a single challenge may always have.
+        """
+
+        def adopt(question: Question) -> None:
+            question.callback = ended(question)
+            self._size += question.request.data_size
+
+        config = self.config
+        return RequestPath(
+            fd,
+            self._transport.pool.in_flight,
+            transactions,
+            self.decisions,
+            self._authorizer.penalties,
+            adopt,
+            realm=realm,
+            timeout=config.timeout,
+            max_size=config.max_sip_message,
+            max_headers=config.max_sip_headers,
+            max_question=config.max_diameter_message,
+            tells_source=config.tell_source,
+            amplification=amplification,
+            one_challenge=one_challenge,
+        )
+
+    def send_questions(self) -> None:
+        """Sends the questions that a `RequestPath` has written.
+
+        Raises:
+            DiscError: this client is closed.
+        """
+        self._transport.send_written()
+
+    def abandon(self, questions: Sequence[Question]) -> None:
+        """Ends questions of a `RequestPath` that nobody waits for any more."""
+        self._transport.pool.counts.abandoned += len(questions)
+        for question in questions:
+            question.callback = _ignore
+            self._failed(question, Cause.DISC_LOST, asyncio.get_running_loop().time())
 
     def authorizer(self) -> Authorizer:
         """The decisions without the transport, for callers of `ask`."""
@@ -206,7 +271,7 @@ class AsyncAuthDiameter:
 
     def _finish(self, question: Question, decision: Decision) -> None:
         self._size -= question.request.data_size
-        self.counts[decision.cause] += 1
+        self.decisions.add(decision.cause)
         callback, question.callback = question.callback, None
         try:
             callback(decision)
@@ -232,3 +297,7 @@ class AsyncAuthDiameter:
         traceback: TracebackType | None,
     ) -> None:
         await self.aclose()
+
+
+def _ignore(decision: Decision) -> None:
+    """The callback of a decision that nobody waits for."""

@@ -70,6 +70,7 @@ class Authorizer:
 
     Attributes:
         use_domain: whether a group check names the user as ``user@domain``.
+        penalties: the attempts to verify credentials; None: they are not counted.
     """
 
     def __init__(self, config: Config) -> None:
@@ -78,7 +79,7 @@ class Authorizer:
         self._max_headers = config.max_sip_headers
         self._max_question = config.max_diameter_message
         self._tell_source = config.tell_source
-        self._penalties = Penalties() if config.penalty else None
+        self.penalties = Penalties() if config.penalty else None
         self._watch = NonceWatch() if len(config.addresses()) > 1 else None
         self._unavailable_status = config.unavailable_status
         self._unavailable_headers: Headers = ()
@@ -142,8 +143,8 @@ class Authorizer:
                 return _BYPASSED
             return refuse(request, outcome, realm=used if outcome in _MALFORMED else None)
         question, credentials = outcome, outcome.credentials
-        if credentials is not None and self._penalties is not None:
-            attempt = self._penalties.begin(credentials, question.realm, request.source, now, question)
+        if credentials is not None and self.penalties is not None:
+            attempt = self.penalties.begin(credentials, question.realm, request.source, now, question)
             if attempt is not None:
                 if attempt.is_refused:
                     return _refuse(question, Cause.PENALIZED)
@@ -190,9 +191,9 @@ class Authorizer:
         if self._watch is not None:
             self._watch.authorized(question, now)
         attempt = question.attempt
-        if attempt is not None and self._penalties is not None:
+        if attempt is not None and self.penalties is not None:
             question.attempt = None
-            self._penalties.right(attempt, now)
+            self.penalties.right(attempt, now)
         headers = _authentication_info(question, answer) if answer.response_auth or answer.nextnonce else ()
         return Decision(_AUTHORIZED_CODE, _AUTHORIZED, None, None, username, question.realm, headers)
 
@@ -214,26 +215,26 @@ class Authorizer:
     def _end_attempt(self, question: Question, now: float, *, wrong: bool) -> None:
         """Counts the verdict on credentials, or that there was none, for their user and source."""
         attempt = question.attempt
-        if attempt is not None and self._penalties is not None:
+        if attempt is not None and self.penalties is not None:
             question.attempt = None
             if wrong:
-                self._penalties.wrong(attempt, now)
+                self.penalties.wrong(attempt, now)
             else:
-                self._penalties.neither(attempt, now)
+                self.penalties.neither(attempt, now)
 
     def released(self) -> list[Question]:
         """The questions that were held and now may be asked; to be called after a question has ended.
 
         Each question is returned once. One that `is_refused` is not asked; it ends with the Cause PENALIZED.
         """
-        if self._penalties is None or not self._penalties.has_released:
+        if self.penalties is None or not self.penalties.has_released:
             return _NONE
-        return [question for _, question in self._penalties.take_released()]
+        return [question for _, question in self.penalties.take_released()]
 
     def after_fork(self) -> None:
         """Forgets in the child the attempts under way, which end in the parent."""
-        if self._penalties is not None:
-            self._penalties = Penalties()
+        if self.penalties is not None:
+            self.penalties = Penalties()
 
     def fail(self, question: Question, cause: Cause, now: float) -> Decision:
         """The decision on a question without a usable answer, mostly 503 with Retry-After.

@@ -34,7 +34,8 @@ class AioTransport:
         config: the settings.
         answered: function of the answers that came, as a list of (Question, Answer), and of the time.
         failed: function of a question that ended without an answer, of the Cause, and of the time.
-        ended: function of the time; called after `failed` was called for all questions that ended together.
+        ended: function of the time; called after `failed` was called for all questions that ended together,
+            and after answers that came for others than Questions.
 
     Attributes:
         pool: the connections, and the questions under way.
@@ -185,6 +186,21 @@ class AioTransport:
         if connection not in self._to_send:
             self._to_send.append(connection)
 
+    def send_written(self) -> None:
+        """Sends the questions that were written to connections by others than `ask`.
+
+        Raises:
+            DiscError: this transport is closed.
+        """
+        for connection in self.pool.connections:
+            if connection.unsent and connection not in self._to_send:
+                self._to_send.append(connection)
+        if self._to_send:
+            if self._timer is None:
+                self._check_open()
+                self._set_timer()
+            self._send()
+
     def _send(self) -> None:
         assert self._loop is not None
         now = self._loop.time()
@@ -306,6 +322,8 @@ class AioTransport:
             self._act(now)
         if found:
             self._answered(found, now)
+        else:
+            self._ended(now)
 
     # ------------------------------------------------------------------ time
 

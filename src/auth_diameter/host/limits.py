@@ -17,3 +17,6 @@ ONE_CHALLENGE: Final = 512  # bytes that a reply with a single challenge may alw
 PAUSE: Final = 0.05  # seconds until a failed receive is tried again
 BACKLOG: Final = 0.3  # seconds to serve the datagrams that the kernel has queued when the host is closed
 PATIENCE: Final = 1.0  # seconds that requests under way then have to end
+LOOK_AGAIN: Final = 0.005  # seconds between two looks whether they have
+
+NOTE_AFTER: Final = 0.05  # seconds after which refusals are logged that were made without Python

@@ -17,7 +17,6 @@ authenticate otherwise.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import socket
 from collections.abc import Callable
@@ -28,6 +27,7 @@ from auth_diameter._core import (
     DatagramBatch,
     ParseError,
     Question,
+    RequestPath,
     SipRequest,
     Transactions,
 )
@@ -38,9 +38,11 @@ from auth_diameter.host.bind import bind
 from auth_diameter.host.limits import (
     AMPLIFICATION,
     BACKLOG,
+    LOOK_AGAIN,
     MOST_BYTES,
     MOST_READS,
     MOST_ROUTES,
+    NOTE_AFTER,
     ONE_CHALLENGE,
     PATIENCE,
     PAUSE,
@@ -100,11 +102,7 @@ class Host:
 
     Attributes:
         address: (host, port) of the socket.
-        received: number of datagrams that came.
-        replied: number of replies that were sent.
         malformed: number of datagrams that were no SIP request.
-        retransmissions: number of retransmissions, whether absorbed or answered with the reply of their
-            request.
         oversize: number of replies held back because they were more than twice as large as their request.
         refused: number of requests refused with 503 at once, because too many routes run (see `limits` and
             `turn_limit`) or the host is being closed.
@@ -128,27 +126,58 @@ class Host:
         self._loop = asyncio.get_running_loop()
         name = sock.getsockname()
         self.address: tuple[str, int] = (name[0], name[1])
-        self.received = 0
-        self.replied = 0
         self.malformed = 0
-        self.retransmissions = 0
         self.oversize = 0
         self.refused = 0
+        self._received = 0
+        self._replied = 0
+        self._retransmissions = 0
         self._draining = False
-        self._idle: asyncio.Event | None = None  # set when the last request is answered
         self._closed = False
         self._sparing = Sparing(log)
         self._refusals = Refusals(logging.getLogger("auth_diameter.refused"))
         self._unreadable = 0  # number of failed receives in a row
         self._turn_limit = TurnLimit()
         self._taken = 0  # number of routes begun in this turn of the loop
+        self._path = self._new_path() if route is None else None
+        self._noting: asyncio.TimerHandle | None = None
         self._reader: Callable[[], object] = self._read if route is None else self._read_all
         self._loop.add_reader(sock.fileno(), self._reader)
+
+    def _new_path(self) -> RequestPath:
+        return self._auth.request_path(
+            self._socket.fileno(),
+            self._transactions,
+            self._adopt,
+            realm=self._realm,
+            amplification=AMPLIFICATION,
+            one_challenge=ONE_CHALLENGE,
+        )
+
+    @property
+    def received(self) -> int:
+        """Number of datagrams that came."""
+        return self._received if self._path is None else self._path.received
+
+    @property
+    def replied(self) -> int:
+        """Number of replies that were sent."""
+        return self._replied if self._path is None else self._replied + self._path.replied
+
+    @property
+    def retransmissions(self) -> int:
+        """Number of retransmissions, whether absorbed or answered with the reply of their request."""
+        return self._retransmissions if self._path is None else self._path.retransmissions
+
+    @property
+    def odd(self) -> int:
+        """Number of requests and answers that the compiled way of the default route left to Python."""
+        return self._received if self._path is None else self._path.odd
 
     @property
     def under_way(self) -> int:
         """Number of requests without a reply so far."""
-        return len(self._pending)
+        return len(self._pending) if self._path is None else len(self._pending) + self._path.in_slots
 
     def use_route(self, route: Route) -> None:
         """Sets another route for new requests; those under way end with the route they began with."""
@@ -163,21 +192,71 @@ class Host:
         Returns:
             The number of datagrams.
         """
+        now = self._loop.time()
         try:
-            datagrams = self._datagrams.receive()
+            number = self._receive(now) if self._path is None else self._take_path(self._path, now)
         except OSError as error:
             self._rest(error)
             return 0
         self._unreadable = 0
-        self.received += len(datagrams)
-        now = self._loop.time()
-        full = self._auth.is_full()
+        return number
+
+    def _receive(self, now: float) -> int:
+        """Receives requests for the route script.
+
+        Raises:
+            OSError: the socket cannot be read.
+        """
+        datagrams = self._datagrams.receive()
+        self._received += len(datagrams)
         for datagram in datagrams:
             try:
-                self._handle(datagram, now, full)
-            except Exception as error:  # noqa: BLE001 - one datagram must not hold up the others
-                self._sparing.exception(error, now, "a request could not be handled")
+                request = self._new_request(datagram, now)
+            except ParseError as error:
+                self._refuse_malformed(error)
+            else:
+                if request is not None:
+                    self._begin(request, now, full=False)
         return len(datagrams)
+
+    def _take_path(self, path: RequestPath, now: float) -> int:
+        """Receives requests for the default route, and serves those that are odd.
+
+        Raises:
+            OSError: the socket cannot be read.
+        """
+        number = path.receive(now)
+        if path.has_odd:
+            full = self._auth.is_full()
+            for request in path.take_odd():
+                if isinstance(request, SipRequest):
+                    self._begin(request, now, full=full)
+                else:
+                    self._refuse_malformed(request)
+        self._auth.send_questions()
+        if self._noting is None:
+            self._noting = self._loop.call_later(NOTE_AFTER, self._tell_notes)
+        return number
+
+    def _tell_notes(self) -> None:
+        """Logs the refusals that were noted without Python; again later, while more may come."""
+        assert self._path is not None
+        self._noting = None
+        if self._path.has_notes and not self._closed:
+            now = self._loop.time()
+            notes, others = self._path.take_notes()
+            for cause, account, source, times in notes:
+                self._refusals.note(account, source, cause.name, now, proven=False, times=times)
+            self._refusals.leave_out(others)
+        if self._path.in_slots and not self._closed:
+            self._noting = self._loop.call_later(NOTE_AFTER, self._tell_notes)
+
+    def _adopt(self, question: Question) -> Callable[[Decision], object]:
+        """Takes on a request of the default route whose question became odd."""
+        request = question.request
+        self._pending.add(request)
+        self._pending_size += request.data_size
+        return partial(self._conclude, request)
 
     def _read_all(self) -> None:
         """Receives and serves all queued datagrams.
@@ -211,29 +290,41 @@ class Host:
         if not self._closed:
             self._loop.add_reader(self._socket.fileno(), self._reader)
 
-    def _handle(self, datagram: Datagram, now: float, full: bool) -> None:
-        """Serves one datagram; `full`: whether DISC is overloaded."""
-        try:
-            request = self._authorizer.read(*datagram)
-        except ParseError as error:
-            self.malformed += 1
-            if error.request is not None:
-                self._send(error.request.reply(error.status, REASONS[error.status]), error.request)
-            return
+    def _new_request(self, datagram: Datagram, now: float) -> SipRequest | None:
+        """Parses a datagram, and answers a retransmission.
+
+        Returns:
+            The request; None: it is a retransmission.
+
+        Raises:
+            ParseError: the datagram is no SIP request.
+        """
+        request = self._authorizer.read(*datagram)
         # An ACK has no transaction of its own: each ACK belongs to one copy of a retransmitted reply.
-        if not request.is_ack_or_cancel or request.method != "ACK":
-            again = self._transactions.begin(request, now)
-            if again is not None:
-                # RFC 3261, 17.2.2: the same reply again; nothing as long as there is none.
-                self.retransmissions += 1
-                if again[0]:
-                    self._queue(again)
-                return
+        if request.is_ack_or_cancel and request.method == "ACK":
+            return request
+        again = self._transactions.begin(request, now)
+        if again is None:
+            return request
+        # RFC 3261, 17.2.2: the same reply again; nothing as long as there is none.
+        self._retransmissions += 1
+        if again[0]:
+            self._queue(again)
+        return None
+
+    def _refuse_malformed(self, error: ParseError) -> None:
+        """Counts a datagram that is no SIP request; answers it if a reply can be addressed."""
+        self.malformed += 1
+        if error.request is not None:
+            self._send(error.request.reply(error.status, REASONS[error.status]), error.request)
+
+    def _begin(self, request: SipRequest, now: float, *, full: bool) -> None:
+        """Serves a new request; `full`: whether DISC is overloaded."""
         self._pending.add(request)
         self._pending_size += request.data_size
         try:
             self._judge(request, now, full)
-        except Exception as error:  # noqa: BLE001 - the request must get a reply
+        except Exception as error:  # noqa: BLE001 - the request must get a reply, and one must not hold up others
             self._sparing.exception(error, now, "a request could not be handled")
             self._answer(request, request.reply(500, REASONS[500]))
 
@@ -261,7 +352,7 @@ class Host:
         if isinstance(outcome, Question):
             self._auth.ask(outcome, partial(self._conclude, request))
         else:
-            self._auth.counts[outcome.cause] += 1
+            self._auth.decisions.add(outcome.cause)
             self._conclude(request, outcome)
 
     def _has_room(self) -> bool:
@@ -345,8 +436,6 @@ class Host:
             return
         reply, address = self._send(reply, request, most)
         self._transactions.complete(request, reply, address[1])
-        if self._idle is not None and not self._pending:
-            self._idle.set()
 
     def _send(self, reply: bytes, request: SipRequest, most: int = 0) -> Datagram:
         """Sends a reply, unless it is too large for its request.
@@ -387,7 +476,7 @@ class Host:
         replies, self._replies = self._replies, []
         if not self._closed:
             # A reply that the kernel refuses is lost, as on the network: the client retransmits.
-            self.replied += self._datagrams.send(replies)
+            self._replied += self._datagrams.send(replies)
 
     # ------------------------------------------------------------------ closing
 
@@ -402,12 +491,15 @@ class Host:
         while self._read() and self._loop.time() < until:
             await asyncio.sleep(0)  # other callbacks run in between, such as those for answers of DISC
         self._draining = True
-        if self._pending:
-            self._idle = asyncio.Event()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._idle.wait(), PATIENCE)
+        if self._path is not None:
+            self._path.is_open = False
+        until = self._loop.time() + PATIENCE
+        while self.under_way and self._loop.time() < until:
+            await asyncio.sleep(LOOK_AGAIN)
+        left = self._path.take_back() if self._path is not None else []
         for request in list(self._pending):
             self._answer(request, self._unavailable(request))
+        self._auth.abandon(left)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -415,7 +507,12 @@ class Host:
         while self._read() and self._loop.time() < until:
             pass
         self._flush()
+        if self._noting is not None:
+            self._noting.cancel()
+            self._tell_notes()
         self._closed = True
+        if self._path is not None:
+            self._path.close()
         self._loop.remove_reader(self._socket.fileno())
         self._socket.close()
 

@@ -1,0 +1,86 @@
+"""The way of a request through a SIP server, for compiled code."""
+
+from libc.stdint cimport uint8_t, uint64_t
+
+from auth_diameter._core.auth.answer cimport AnswerFields
+from auth_diameter._core.auth.question cimport Flight, Question
+from auth_diameter._core.base.span cimport Span
+from auth_diameter._core.diameter.disc_answer cimport AnswerView
+from auth_diameter._core.net.addresses cimport HOST_ROOM, iovec, mmsghdr
+from auth_diameter._core.net.departures cimport BATCH, Departures
+from auth_diameter._core.path.counts cimport Decisions
+from auth_diameter._core.path.in_flight cimport InFlight, SlotOwner
+from auth_diameter._core.path.slot cimport Slot
+from auth_diameter._core.sip.contacts cimport MOST_CONTACTS, Binding
+from auth_diameter._core.sip.request cimport SipRequest
+from auth_diameter._core.state.penalties cimport Penalties
+from auth_diameter._core.state.transactions cimport Entry, Transactions
+
+cdef enum:
+    MOST_NOTES = 16         # refusals that are told apart until Python takes them
+    ACCOUNT_ROOM = 256      # bytes of an account in a note; a line of the log shows 64 characters
+
+
+cdef struct Note:
+    # A refusal for the log, and how often it came
+    int cause
+    uint64_t times
+    uint8_t account[ACCOUNT_ROOM]
+    size_t account_size
+    char host[HOST_ROOM]
+    size_t host_size
+
+
+cdef class RequestPath(SlotOwner):
+    cdef InFlight in_flight
+    cdef Penalties penalties        # None: guesses are not counted
+    cdef Transactions transactions
+    cdef Decisions decisions
+    cdef Departures departures
+    cdef object adopt               # function of a Question that a slot became
+    cdef int fd
+    # Settings
+    cdef double timeout             # seconds of a question
+    cdef size_t max_size            # bytes of a request
+    cdef int max_headers            # header fields of a request
+    cdef size_t max_question        # bytes of a question
+    cdef bint tells_source          # whether DISC is told where a request came from
+    cdef size_t amplification       # bytes of a refusal, in times those of its request
+    cdef size_t one_challenge       # bytes that a refusal with one challenge may always have
+    cdef int realm_from             # a REALM_… of requests.pyx
+    cdef bytes realm_text           # the realm, where it is always the same
+    cdef Span realm_span            # its bytes
+    cdef public bint is_open        # whether new requests are judged here; if not, all are odd
+    # Slots
+    cdef Slot *batch[BATCH]         # for the datagrams of one read
+    cdef Slot *free_slots
+    cdef Slot *odd_first            # requests for Python, in order
+    cdef Slot *odd_last
+    cdef uint8_t *overflow          # what a datagram has beyond its slot
+    cdef mmsghdr messages[BATCH]
+    cdef iovec parts[2 * BATCH]
+    cdef Binding bindings[MOST_CONTACTS]
+    cdef size_t unsent              # bytes of replies that wait to be sent
+    cdef Note notes[MOST_NOTES]
+    cdef int note_count
+    cdef uint64_t other_notes       # refusals without a place in `notes`
+    # Counts
+    cdef readonly uint64_t received         # datagrams
+    cdef readonly uint64_t retransmissions
+    cdef readonly uint64_t odd              # requests and answers that Python handled
+
+    cdef Slot *take_slot(self) noexcept nogil
+    cdef void prepare(self, int i) noexcept nogil
+    cdef void empty(self, Slot *s) noexcept nogil
+    cdef void free_all(self, Slot *s) noexcept nogil
+    cdef void take_datagram(self, int i, double now) noexcept nogil
+    cdef int begin(self, Slot *s, double now) noexcept nogil
+    cdef int judge(self, Slot *s, double now) noexcept nogil
+    cdef void set_realm(self, Slot *s) noexcept nogil
+    cdef int ask(self, Slot *s, double now) noexcept nogil
+    cdef int admit(self, Slot *s, double now) noexcept nogil
+    cdef void end_trial(self, Slot *s, int cause, int refused, double now) noexcept nogil
+    cdef bint reply(self, Slot *s, int cause, const AnswerFields *says) noexcept nogil
+    cdef void send(self, const Slot *s, const uint8_t *reply, size_t size, int port) noexcept nogil
+    cdef SipRequest request_of(self, Slot *s)
+    cdef void note(self, Slot *s, int cause) noexcept nogil
