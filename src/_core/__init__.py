@@ -35,6 +35,7 @@ from auth_diameter._core.sip.request import SipRequest
 from auth_diameter._core.sip.uri import Uri
 from auth_diameter._core.state.keys import network_of
 from auth_diameter._core.state.nonce_counts import NonceUses, Use
+from auth_diameter._core.state.nonce_watch import NonceIssuers
 from auth_diameter._core.state.penalties import Attempt, Penalties
 from auth_diameter._core.state.transactions import Transactions
 
@@ -57,6 +58,7 @@ __all__ = [
     "Framer",
     "Message",
     "NameAddr",
+    "NonceIssuers",
     "NonceUses",
     "ParseError",
     "Part",

@@ -10,7 +10,7 @@ from auth_diameter._core.base.siphash cimport (
 from auth_diameter._core.base.span cimport Span, equal_nocase, lower
 from auth_diameter._core.base.text cimport borrow
 from auth_diameter._core.digest.params cimport (
-    MAX_PARAMETER, USERHASH, USERNAME, USERNAME_STAR, DigestFields, plain_value, put_ext_value,
+    MAX_PARAMETER, USERHASH, USERNAME, USERNAME_STAR, DigestFields, is_true, plain_value, put_ext_value,
 )
 
 cdef extern from *:
@@ -181,8 +181,7 @@ cdef Span account_of(const DigestFields *fields, uint8_t *room) noexcept nogil:
     else:
         account.p = room
         account.n = <size_t>(put_ext_value(room, plain_value(fields, USERNAME_STAR, plain)) - room)
-    if fields.value[USERHASH].p == NULL or not equal_nocase(
-            plain_value(fields, USERHASH, plain), Span(<const uint8_t *>"true", 4)):
+    if not is_true(fields, USERHASH):
         return account
     for i in range(account.n):
         room[i] = lower(account.p[i])
