@@ -9,7 +9,7 @@ here touches a Python object once it is loaded.
 `TARGETS` has the address of each by its name, for harness.c.
 """
 
-from libc.stdint cimport uint8_t, uint32_t, uintptr_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.stdio cimport fprintf, stderr
 from libc.stdlib cimport abort, free, malloc
 from libc.string cimport memcmp, memset, strlen
@@ -61,6 +61,10 @@ from auth_diameter._core.sip.uri cimport (
     SCHEME_SIP, SCHEME_SIPS, URI_BARE, URI_OF_REQUEST, SipUri, UriForm, put_address, put_address_and_port,
     take_uri,
 )
+from auth_diameter._core.state.keys cimport Network, account_of, network_of_text, source_key, user_key
+
+cdef uint64_t SECRET[2]     # any
+SECRET[:] = [1, 2]
 
 
 cdef void hold(bint promise, const char *what) noexcept nogil:
@@ -232,6 +236,22 @@ cdef bint has(const DigestFields *f, int field) noexcept nogil:
     return f.value[field].p != NULL
 
 
+cdef void check_account(const DigestFields *f) noexcept nogil:
+    """The account that credentials are counted for is the same in any case of its realm."""
+    cdef uint8_t room[MAX_PARAMETER]
+    cdef uint8_t upper[MAX_PARAMETER]
+    cdef Span account = account_of(f, room), realm = f.value[REALM]
+    cdef Network network = network_of_text(SECRET, f.value[URI])
+    cdef uint64_t key = user_key(SECRET, account, realm, network)
+    cdef size_t i
+    hold(account.n <= MAX_PARAMETER, "an account is no longer than a parameter")
+    hold(key != 0 and source_key(SECRET, network) != 0, "a key is not 0")
+    for i in range(realm.n):
+        upper[i] = realm.p[i] - 32 if c'a' <= realm.p[i] <= c'z' else realm.p[i]
+    realm.p = upper
+    hold(user_key(SECRET, account, realm, network) == key, "the case of a realm does not matter")
+
+
 cdef int digest(const uint8_t *data, size_t size) noexcept nogil:
     """Credentials as a request carries them, and a challenge as DISC sends one."""
     cdef const uint8_t *end = data + size
@@ -277,6 +297,7 @@ cdef int digest(const uint8_t *data, size_t size) noexcept nogil:
             value = plain_value(&f, USERNAME_STAR, room)
             n = <size_t>(put_ext_value(plain, value) - plain)
             hold(n + 7 <= value.n, "a name is shorter than its encoding")
+        check_account(&f)
         # What `verify` does with what was read, at the level of bytes.
         value = f.value[RESPONSE]
         if value.n == 32:

@@ -50,6 +50,7 @@ from auth_diameter._core.sip.request import SipRequest
 from auth_diameter._core.sip.uri import Uri
 from auth_diameter._core.state.keys import network_of
 from auth_diameter._core.state.nonce_counts import NonceUses, Use
+from auth_diameter._core.state.nonce_watch import NonceIssuers
 from auth_diameter._core.state.penalties import Attempt, Penalties
 from auth_diameter._core.state.transactions import Transactions
 
@@ -81,6 +82,7 @@ __all__ = [
     "InFlight",
     "Message",
     "NameAddr",
+    "NonceIssuers",
     "NonceUses",
     "ParseError",
     "Part",

@@ -5,12 +5,12 @@ import re
 cimport cython
 from libc.stdint cimport uint8_t
 
-from auth_diameter._core.base.chars cimport ad_find_control, ad_find_quote, is_word
+from auth_diameter._core.base.chars cimport ad_find_control, ad_find_quote
 from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.base.text cimport borrow
 from auth_diameter._core.digest.params cimport (
-    ALGORITHM, MAX_PARAMETER, NONCE, OK, OPAQUE, QOP, REALM, STALE, DigestFields, Field, parameter_pairs,
-    parse_params, parse_value, plain_value, text_value,
+    ALGORITHM, NONCE, OK, OPAQUE, QOP, REALM, STALE, DigestFields, Field, is_true, parameter_pairs, parse_params,
+    parse_value, text_value,
 )
 
 from auth_diameter._core.digest.algorithms import ALGORITHMS as _ALGORITHMS
@@ -84,7 +84,7 @@ cdef class Challenge:
     @property
     def stale(self):
         """Whether stale=true, bool: the nonce was refused, not the password."""
-        return is_stale(&self.fields)
+        return is_true(&self.fields, STALE)
 
     @property
     def parameters(self):
@@ -98,22 +98,23 @@ cdef class Challenge:
 cdef bint is_challenge(Span text) noexcept nogil:
     """Whether a Challenge from DISC may become a header field: one line of the Digest scheme."""
     cdef DigestFields fields
+    return ad_find_control(text.p, text.p + text.n) == text.p + text.n and read_challenge(text, &fields)
+
+
+cdef bint read_challenge(Span text, DigestFields *out) noexcept nogil:
+    """Parses a challenge.
+
+    Returns:
+        Whether it is one; `out` is filled.
+    """
     cdef size_t offset
-    if ad_find_control(text.p, text.p + text.n) != text.p + text.n:
-        return False
-    return parse_params(text, &fields, &offset) == OK and is_complete(&fields)
+    return parse_params(text, out, &offset) == OK and is_complete(out)
 
 
 cdef bint is_stale_challenge(Span text) noexcept nogil:
     """Whether text is a challenge with stale=true: the nonce was refused, not the password."""
     cdef DigestFields fields
-    cdef size_t offset
-    return parse_params(text, &fields, &offset) == OK and is_stale(&fields)
-
-
-cdef inline bint is_stale(const DigestFields *fields) noexcept nogil:
-    cdef uint8_t room[MAX_PARAMETER]
-    return fields.value[STALE].p != NULL and is_word(plain_value(fields, STALE, room), "true", 4)
+    return read_challenge(text, &fields) and is_true(&fields, STALE)
 
 
 cdef inline bint is_complete(const DigestFields *fields) noexcept nogil:

@@ -633,7 +633,7 @@ cdef class RequestPath(SlotOwner):
         cdef int i
         for i in range(self.note_count):
             note = &self.notes[i]
-            found.append((CAUSES[note.cause], text_of(Span(note.account, note.account_size)),
+            found.append((CAUSES[note.cause], text_of(Span(&note.account[0], note.account_size)),
                           note.host[:note.host_size].decode("ascii"), note.times))
         self.note_count = 0
         self.other_notes = 0

@@ -4,12 +4,13 @@ from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memchr, memcpy
 
 from auth_diameter._core.base.siphash cimport (
-    ad_siphash, ad_siphash_begin, ad_siphash_bytes, ad_siphash_end_64, ad_siphash_word,
+    ad_siphash, ad_siphash_begin, ad_siphash_bytes, ad_siphash_end_64, ad_siphash_filled,
+    ad_siphash_word,
 )
 from auth_diameter._core.base.span cimport Span, equal_nocase, lower
 from auth_diameter._core.base.text cimport borrow
 from auth_diameter._core.digest.params cimport (
-    MAX_PARAMETER, USERHASH, USERNAME, USERNAME_STAR, DigestFields, plain_value, put_ext_value,
+    MAX_PARAMETER, USERHASH, USERNAME, USERNAME_STAR, DigestFields, is_true, plain_value, put_ext_value,
 )
 
 cdef extern from *:
@@ -146,16 +147,14 @@ cdef uint64_t user_key(const uint64_t *secret, Span name, Span realm, Network ne
     ad_siphash_word(&s, <uint64_t>name.n << 32 ^ <uint64_t>realm.n << 2 ^ network.kind)
     ad_siphash_word(&s, network.value)
     ad_siphash_bytes(&s, name.p, name.n)
-    while realm.n:      # realms are compared without regard to case
-        word = 0
-        if realm.n >= sizeof(word):
-            memcpy(&word, realm.p, sizeof(word))
-            realm.p += sizeof(word)
-            realm.n -= sizeof(word)
-        else:
-            memcpy(&word, realm.p, realm.n)
-            realm.n = 0
+    # Realms are compared without regard to case.
+    while realm.n >= sizeof(word):
+        memcpy(&word, realm.p, sizeof(word))
         ad_siphash_word(&s, lower_word(word))
+        realm.p += sizeof(word)
+        realm.n -= sizeof(word)
+    if realm.n:
+        ad_siphash_word(&s, lower_word(ad_siphash_filled(realm.p, realm.n)))
     return ad_siphash_end_64(&s) or 1
 
 
@@ -182,8 +181,7 @@ cdef Span account_of(const DigestFields *fields, uint8_t *room) noexcept nogil:
     else:
         account.p = room
         account.n = <size_t>(put_ext_value(room, plain_value(fields, USERNAME_STAR, plain)) - room)
-    if fields.value[USERHASH].p == NULL or not equal_nocase(
-            plain_value(fields, USERHASH, plain), Span(<const uint8_t *>"true", 4)):
+    if not is_true(fields, USERHASH):
         return account
     for i in range(account.n):
         room[i] = lower(account.p[i])

@@ -361,8 +361,9 @@ cdef class Penalties:
         trial.user.in_flight -= 1
         if trial.source != NULL:
             trial.source.in_flight -= 1
-        self.release(trial.user, now)
-        if trial.source != NULL:
+        if trial.user.held != NULL:
+            self.release(trial.user, now)
+        if trial.source != NULL and trial.source.held != NULL:
             self.release(trial.source, now)
         self.forget(trial)
 
@@ -395,14 +396,14 @@ cdef class Penalties:
         trial.user.attempts -= 1
         drop_idle(&self.users, trial.user)
         trial.user = NULL
-        self.forget_source(trial)
+        if trial.source != NULL:
+            self.forget_source(trial)
 
     cdef void forget_source(self, Trial *trial) noexcept nogil:
         """Removes an attempt from the tally of its source."""
-        if trial.source != NULL:
-            trial.source.attempts -= 1
-            drop_idle(&self.sources, trial.source)
-            trial.source = NULL
+        trial.source.attempts -= 1
+        drop_idle(&self.sources, trial.source)
+        trial.source = NULL
 
 
 cdef inline bint is_refused(const Trial *trial, double now) noexcept nogil:

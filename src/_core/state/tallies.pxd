@@ -1,6 +1,10 @@
 """Tallies of attempts and the table they lie in, for compiled code; penalties.pyx has the rules."""
 
+from libc.math cimport INFINITY
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
+
+cdef enum:
+    WAYS = 8                # tallies of a set; their keys fill a cache line
 
 cdef enum:
     # In a row that may be wrong. A person who mistypes, or a telephone that retries, has fewer.
@@ -55,14 +59,12 @@ cdef struct Table:
 
 cdef bint table_init(Table *table, uint64_t most) noexcept nogil
 cdef void table_free(Table *table) noexcept nogil
-cdef Tally *find(Table *table, uint64_t key, double now) noexcept nogil
 cdef Tally *make(Table *table, uint64_t key, double now) noexcept nogil
-cdef void drop_idle(Table *table, Tally *tally) noexcept nogil
+cdef void drop(Table *table, Tally *tally) noexcept nogil
 cdef Waiting *any_held(const Table *table) noexcept nogil
 
 cdef void add_wrong(Tally *tally, int tries, double now, double first) noexcept nogil
 cdef void take_one_back(Tally *source, double now) noexcept nogil
-cdef void clear(Tally *tally) noexcept nogil
 
 cdef void put_last(Waiting **row, Waiting *one) noexcept nogil
 cdef void put_first(Waiting **row, Waiting *one) noexcept nogil
@@ -83,3 +85,36 @@ cdef inline bint has_room(const Tally *tally, int tries) noexcept nogil:
     """Whether one more may be in flight. After a penalty it is one at a time."""
     cdef int left = 1 if tally.delay else tries - tally.wrong
     return tally.in_flight < (left if left > 1 else 1) + tally.logins
+
+
+cdef inline void clear(Tally *tally) noexcept nogil:
+    """Forgets the wrong attempts and the penalty."""
+    tally.wrong = 0
+    tally.delay = 0
+    tally.until = -INFINITY
+
+
+cdef inline uint64_t first_of_set(const Table *table, uint64_t key) noexcept nogil:
+    return ((key >> 32) * table.sets >> 32) * WAYS
+
+
+cdef inline Tally *find(Table *table, uint64_t key, double now) noexcept nogil:
+    """The tally of a key, or NULL."""
+    cdef uint64_t at = first_of_set(table, key)
+    cdef Tally *found
+    cdef int i
+    for i in range(WAYS):
+        if table.keys[at + i] == key:
+            found = table.tallies + at + i
+            table.clock += 1
+            found.used = table.clock
+            if found.wrong and now >= found.forgotten_at:
+                clear(found)
+            return found
+    return NULL
+
+
+cdef inline void drop_idle(Table *table, Tally *tally) noexcept nogil:
+    """Forgets a tally that says nothing."""
+    if not tally.wrong and not tally.attempts and tally.login_at == -INFINITY:
+        drop(table, tally)

@@ -10,10 +10,6 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
-cdef enum:
-    WAYS = 8        # tallies of a set; their keys fill a cache line
-
-
 # ---------------------------------------------------------------------------------- the table
 
 
@@ -32,26 +28,6 @@ cdef bint table_init(Table *table, uint64_t most) noexcept nogil:
 cdef void table_free(Table *table) noexcept nogil:
     free(table.keys)
     free(table.tallies)
-
-
-cdef inline uint64_t first_of_set(const Table *table, uint64_t key) noexcept nogil:
-    return ((key >> 32) * table.sets >> 32) * WAYS
-
-
-cdef Tally *find(Table *table, uint64_t key, double now) noexcept nogil:
-    """The tally of a key, or NULL."""
-    cdef uint64_t at = first_of_set(table, key)
-    cdef Tally *found
-    cdef int i
-    for i in range(WAYS):
-        if table.keys[at + i] == key:
-            found = table.tallies + at + i
-            table.clock += 1
-            found.used = table.clock
-            if found.wrong and now >= found.forgotten_at:
-                clear(found)
-            return found
-    return NULL
 
 
 cdef Tally *make(Table *table, uint64_t key, double now) noexcept nogil:
@@ -93,10 +69,8 @@ cdef int choose_way(const Table *table, uint64_t at, double now) noexcept nogil:
     return way
 
 
-cdef void drop_idle(Table *table, Tally *tally) noexcept nogil:
-    """Forgets a tally that says nothing."""
-    if tally.wrong or tally.attempts or tally.login_at != -INFINITY:
-        return
+cdef void drop(Table *table, Tally *tally) noexcept nogil:
+    """Forgets a tally."""
     table.keys[tally - table.tallies] = 0
     table.count -= 1
 
@@ -134,13 +108,6 @@ cdef void take_one_back(Tally *source, double now) noexcept nogil:
         source.wrong -= 1
     if source.wrong < SOURCE_TRIES and not is_penalized(source, now):
         source.delay = 0
-
-
-cdef void clear(Tally *tally) noexcept nogil:
-    """Forgets the wrong attempts and the penalty."""
-    tally.wrong = 0
-    tally.delay = 0
-    tally.until = -INFINITY
 
 
 # ---------------------------------------------------------------------------------- rows
