@@ -149,12 +149,16 @@ def test_a_restart_is_no_sign(ask, caplog):
 
 def test_one_disc_is_not_watched(ask, caplog):
     with ask(Node("a")) as auth:
-        assert auth._authorizer._watch is None
+        assert auth._authorizer.watch is None
+
+
+PEERS = [("a", 3000), ("b", 3000)]
 
 
 def question(peer, nonce=None):
     credentials = SimpleNamespace(nonce=nonce) if nonce is not None else None
-    return SimpleNamespace(connection=SimpleNamespace(peer=peer), credentials=credentials)
+    connection = SimpleNamespace(peer_number=PEERS.index((peer, 3000)))
+    return SimpleNamespace(connection=connection, credentials=credentials)
 
 
 def challenge(nonce, stale=False):
@@ -162,7 +166,7 @@ def challenge(nonce, stale=False):
 
 
 def test_memory_is_bounded_and_challenges_that_nobody_answers_make_room(caplog):
-    watch = nonce_watch.NonceWatch()
+    watch = nonce_watch.NonceWatch(PEERS)
     for number in range(5000):
         watch.challenged(question("a"), challenge(f"unanswered{number}"), 0.0)
         assert len(watch.issuers) <= 256
@@ -175,7 +179,7 @@ def test_memory_is_bounded_and_challenges_that_nobody_answers_make_room(caplog):
 
 def test_a_nonce_that_is_a_minute_old_is_no_sign(caplog):
     """It may have expired."""
-    watch = nonce_watch.NonceWatch()
+    watch = nonce_watch.NonceWatch(PEERS)
     for number in range(10):
         watch.challenged(question("a"), challenge(f"a{number}"), 100.0 * number)
         watch.challenged(
@@ -195,13 +199,13 @@ def refuse(watch, issuer, other, count, name="refused"):
 
 def test_a_disc_that_refuses_its_own_nonces_is_no_sign(caplog):
     """It was started anew, say."""
-    refuse(nonce_watch.NonceWatch(), "a", "a", 20)
+    refuse(nonce_watch.NonceWatch(PEERS), "a", "a", 20)
     assert lines(caplog) == []
 
 
 def test_where_more_are_taken_than_refused_it_is_no_sign(caplog):
     """Two DISC with one key, and a telephone that has sent some requests twice."""
-    watch = nonce_watch.NonceWatch()
+    watch = nonce_watch.NonceWatch(PEERS)
     for number in range(4):
         watch.challenged(question("a"), challenge(f"taken{number}"), 0.0)
         watch.authorized(question("b", f"taken{number}"), 0.0)

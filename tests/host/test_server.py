@@ -274,22 +274,22 @@ def test_closing_with_questions_under_way_is_quiet(run, caplog):
 
 
 class Unreadable:
-    """In the place of a host's datagrams: so many errors, then what really came."""
+    """In the place of a host's path: so many errors, then what really came."""
 
-    def __init__(self, datagrams, errors):
-        self.datagrams = datagrams
+    def __init__(self, path, errors):
+        self.path = path
         self.left = errors
         self.tries = 0
 
-    def receive(self):
+    def receive(self, now):
         self.tries += 1
         if self.left:
             self.left -= 1
             raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
-        return self.datagrams.receive()
+        return self.path.receive(now)
 
-    def send(self, replies):
-        return self.datagrams.send(replies)
+    def __getattr__(self, name):
+        return getattr(self.path, name)
 
 
 @pytest.mark.parametrize("errors", [1, 3])
@@ -298,11 +298,15 @@ def test_an_error_while_receiving_is_survived(run, caplog, errors):
     """ICMP's "port unreachable", say, for a reply of ours: it says nothing about the next request."""
 
     async def scenario(host, phone):
-        host._datagrams = Unreadable(host._datagrams, errors)
+        host._path = Unreadable(host._path, errors)
         return await phone.call()
 
     assert run(scenario).status == 401
     assert caplog.messages == ["receiving: Connection refused"]
+
+
+async def challenge(request, auth):
+    return await auth.diameter_www_authorize(request, "$fd")
 
 
 def test_a_datagram_that_cannot_be_handled_does_not_cost_those_that_came_with_it(run, caplog):
@@ -319,14 +323,14 @@ def test_a_datagram_that_cannot_be_handled_does_not_cost_those_that_came_with_it
             phone.send(phone.request(call_id=call_id))
         return {(await phone.receive()).header("Call-ID") for _ in range(2)}
 
-    assert run(scenario) == {"good-1", "good-2"}
+    assert run(scenario, route=challenge) == {"good-1", "good-2"}
     assert caplog.messages == ["a request could not be handled"]
 
 
 @pytest.mark.usefixtures("one_line_of_each_kind")
 def test_an_error_that_stays_does_not_spin(run, caplog):
     async def scenario(host, phone):
-        host._datagrams = unreadable = Unreadable(host._datagrams, 10_000)
+        host._path = unreadable = Unreadable(host._path, 10_000)
         began = time.monotonic()
         phone.send(phone.request())
         await until(lambda: unreadable.tries >= 6)
@@ -385,13 +389,13 @@ def test_one_request_that_cannot_be_handled_does_not_end_the_service(run, caplog
     """Whatever fails in us: it is logged, and the next datagram is served."""
 
     async def scenario(host, phone):
-        handle, host._handle = host._handle, lambda datagram, now, full: 1 / 0
+        parse, host._new_request = host._new_request, lambda datagram, now: 1 / 0
         phone.send(phone.request())
         await until(lambda: host.received)
-        host._handle = handle
+        host._new_request = parse
         return await phone.call()
 
-    assert run(scenario).status == 401
+    assert run(scenario, route=challenge).status == 401
     assert "ZeroDivisionError" in caplog.text
 
 
@@ -400,12 +404,14 @@ def test_one_request_that_cannot_be_judged_is_answered_500(run, caplog):
 
     async def scenario(host, phone):
         ask, host._auth.ask = host._auth.ask, lambda question, callback: 1 / 0
+        host._path.is_open = False  # every request is odd, and asked about by Python
         data = phone.request()
         phone.send(data)
         statuses = [(await phone.receive()).status]
         phone.send(data)
         statuses.append((await phone.receive()).status)
         host._auth.ask = ask
+        host._path.is_open = True
         return statuses, host.under_way, (await phone.call()).status
 
     assert run(scenario) == ([500, 500], 0, 401)
@@ -469,7 +475,7 @@ def test_a_penalty_has_a_line(run, at_info, monkeypatch):
     run(scenario)
     lines = refused(at_info)
     assert lines[0].endswith("cause=FORBIDDEN proven=no")
-    assert lines[-1].endswith("cause=PENALIZED proven=no")
+    assert "cause=PENALIZED proven=no" in lines[-1]
 
 
 def test_no_line_where_disc_is_not_there(run, at_info):

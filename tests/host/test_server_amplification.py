@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kit.disc import CHALLENGE_VALUE
+from kit.host import replies_of
 from kit.machine import until
 from kit.sip import ACCOUNT, DOMAIN, shortest
 from kit.wire import build_answer
@@ -15,7 +16,6 @@ import auth_diameter as ad
 from auth_diameter._core import Avp, Penalties, decode_answer
 from auth_diameter.client import authorizer
 from auth_diameter.host import server as host_module
-from auth_diameter.host.bind import bind
 from auth_diameter.host.route import load_route
 from auth_diameter.lab.uac import parse_reply
 
@@ -61,22 +61,12 @@ def test_a_small_request_is_challenged_in_512_bytes_at_most(run):
 
 def replies_to(datagram, *challenges, route=None):
     """What a host sends that gets these Challenges from DISC."""
+    more = tuple(Avp(402, value) for value in challenges)
 
-    async def whole():
-        async with ad.AsyncAuthDiameter() as auth:
-            sock = bind("127.0.0.1", 0)[0]
-            host = host_module.Host(sock, auth, route)
-            sent = []
-            host._queue = sent.append
-            more = tuple(Avp(402, value) for value in challenges)
-            answer = decode_answer(build_answer(1, 4001, more=more))
+    def answer(question):
+        return build_answer(question, 4001, more=more)
 
-            auth.ask = lambda question, end: end(auth.authorizer().conclude(question, answer, 0.0))
-            host._handle((datagram, ("192.0.2.1", 5060)), 0.0, full=False)
-            await host.aclose()
-            return [reply for reply, _ in sent]
-
-    return asyncio.run(whole())
+    return asyncio.run(replies_of(answer, datagram, route=route))
 
 
 THREE = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ from kit.machine import PATIENCE
 from kit.uac import AsyncUac
 
 import auth_diameter as ad
+from auth_diameter.host.bind import bind
 from auth_diameter.host.route import Route
 from auth_diameter.host.server import Host, serve
 
@@ -28,3 +30,72 @@ async def with_disc(
                 return await scenario(host, phone)
         finally:
             await host.aclose()
+
+
+class AnsweringTransport:
+    """In the place of a connection's transport: a DISC that answers in the next turn of the loop."""
+
+    def __init__(self, auth: ad.AsyncAuthDiameter, answer: Callable[[ad.Message], bytes]) -> None:
+        self._auth = auth
+        self._answer = answer
+        peer = auth._transport.pool.peers[0]
+        peer.opening = 1
+        auth._transport._check_open()
+        self.connection = auth._transport.pool.opened(peer, self, asyncio.get_running_loop().time())
+
+    def write(self, data: bytes) -> None:
+        asyncio.get_running_loop().call_soon(self._answer_all, data)
+
+    def _answer_all(self, data: bytes) -> None:
+        questions = [ad.Message.decode(question) for question in ad.Framer().feed(data)]
+        self._auth._transport._received(self.connection, b"".join(map(self._answer, questions)))
+
+    def is_closing(self) -> bool:
+        return False
+
+    def abort(self) -> None:
+        pass
+
+
+async def replies_of(
+    answer: Callable[[ad.Message], bytes],
+    *datagrams: bytes,
+    source: tuple[str, int] = ("192.0.2.1", 5060),
+    route: Route | None = None,
+    **config: Any,
+) -> list[bytes]:
+    """What a host would send that gets these datagrams, and these answers from DISC."""
+    async with ad.AsyncAuthDiameter(ad.Config(**config)) as auth:
+        AnsweringTransport(auth, answer)
+        host = Host(bind("127.0.0.1", 0)[0], auth, route)
+        sent: list[bytes] = []
+        host._datagrams = Recorder(sent)  # type: ignore[assignment]
+        path = None
+        if host._path is not None:
+            path = host._path = host._new_path(-1)
+        for datagram in datagrams:
+            if path is None:
+                host._serve_datagram((datagram, source), 0.0)
+            else:
+                path.take(datagram, source, host._loop.time())
+                host._serve_odd(path, host._loop.time())
+            for _ in range(5):
+                await asyncio.sleep(0)
+            if path is not None:
+                sent += [reply for reply, _ in path.departures.take()]
+        await host.aclose()
+        return sent
+
+
+class Recorder:
+    """In the place of the datagrams of a host: keeps what is sent."""
+
+    def __init__(self, sent: list[bytes]) -> None:
+        self.sent = sent
+
+    def receive(self) -> list[Any]:
+        return []
+
+    def send(self, replies: list[tuple[bytes, Any]]) -> int:
+        self.sent += [reply for reply, _ in replies]
+        return len(replies)

@@ -18,7 +18,8 @@ from libc.stdint cimport uint8_t, uint16_t
 from libc.string cimport memcmp, memset
 
 from auth_diameter._core.net.addresses cimport (
-    CMSG_DATA, CMSG_LEN, CMSG_SPACE, MSG_DONTWAIT, SOL_UDP, UDP_SEGMENT, Address, cmsghdr, mmsghdr, sendmmsg, size_of,
+    CMSG_DATA, CMSG_LEN, CMSG_SPACE, MSG_DONTWAIT, SOL_UDP, UDP_SEGMENT, Address, cmsghdr, mmsghdr, sendmmsg,
+    size_of, source_of,
 )
 
 cdef enum:
@@ -54,6 +55,19 @@ cdef class Departures:
         self.parts[self.count].iov_len = n
         self.to[self.count] = to[0]
         self.count += 1
+
+    def take(self):
+        """Removes the datagrams that wait.
+
+        Returns:
+            List of (bytes, address), in order.
+        """
+        cdef list found = []
+        cdef int i
+        for i in range(self.count):
+            found.append(((<uint8_t *>self.parts[i].iov_base)[:self.parts[i].iov_len], source_of(&self.to[i])))
+        self.count = 0
+        return found
 
     cdef void flush(self) noexcept nogil:
         """Sends all datagrams, in order."""

@@ -15,6 +15,7 @@ cdef class Wire(MessageStream):
     cdef size_t out_room            # what `out` can hold
     cdef readonly size_t room       # bytes to be sent from which on no question is added
     cdef readonly int under_way     # questions on it without an answer
+    cdef public int peer_number     # of its peer among those of the client
     cdef public bint is_calm        # whether a question and its answer change nothing in its state machine
     cdef double asked               # when the first question since the last byte was sent; NaN: none was
     cdef double heard               # when the last byte came; NaN: none ever did

@@ -10,6 +10,7 @@ def restart_msgids(first: int | None = None) -> None: ...
 
 class Wire(MessageStream):
     is_calm: bool
+    peer_number: int
     @property
     def room(self) -> int: ...
     @property

@@ -75,6 +75,7 @@ cdef class Wire(MessageStream):
         room: int, the bytes to be sent from which on no question is added. With one more question, they are 1
             MiB at most.
         under_way: int, the number of questions on it that wait for an answer.
+        peer_number: int, the number of its peer among those of the client; set by its owner.
         is_calm: bool, whether a question and its answer change nothing in the state machine of the connection;
             set by its owner.
         fault: the ParseError that ended the stream of answers, or None.

@@ -13,6 +13,7 @@ from auth_diameter._core.path.in_flight cimport InFlight, SlotOwner
 from auth_diameter._core.path.slot cimport Slot
 from auth_diameter._core.sip.contacts cimport MOST_CONTACTS, Binding
 from auth_diameter._core.sip.request cimport SipRequest
+from auth_diameter._core.state.nonce_watch cimport NonceIssuers
 from auth_diameter._core.state.penalties cimport Penalties
 from auth_diameter._core.state.transactions cimport Entry, Transactions
 
@@ -36,7 +37,8 @@ cdef class RequestPath(SlotOwner):
     cdef Penalties penalties        # None: guesses are not counted
     cdef Transactions transactions
     cdef Decisions decisions
-    cdef Departures departures
+    cdef NonceIssuers watch         # None: with a single DISC
+    cdef readonly Departures departures
     cdef object adopt               # function of a Question that a slot became
     cdef int fd
     # Settings
@@ -80,6 +82,7 @@ cdef class RequestPath(SlotOwner):
     cdef int ask(self, Slot *s, double now) noexcept nogil
     cdef int admit(self, Slot *s, double now) noexcept nogil
     cdef void end_trial(self, Slot *s, int cause, int refused, double now) noexcept nogil
+    cdef void note_nonces(self, const Slot *s, int cause, const AnswerFields *says, double now) noexcept nogil
     cdef bint reply(self, Slot *s, int cause, const AnswerFields *says) noexcept nogil
     cdef void send(self, const Slot *s, const uint8_t *reply, size_t size, int port) noexcept nogil
     cdef SipRequest request_of(self, Slot *s)

@@ -4,9 +4,11 @@ from typing import final
 from auth_diameter._core.auth.causes import Cause
 from auth_diameter._core.auth.question import Question
 from auth_diameter._core.errors import ParseError
+from auth_diameter._core.net.departures import Departures
 from auth_diameter._core.path.counts import Decisions
 from auth_diameter._core.path.in_flight import InFlight, SlotOwner
 from auth_diameter._core.sip.request import SipRequest
+from auth_diameter._core.state.nonce_watch import NonceIssuers
 from auth_diameter._core.state.penalties import Penalties
 from auth_diameter._core.state.transactions import Transactions
 
@@ -19,6 +21,7 @@ class RequestPath(SlotOwner):
         transactions: Transactions,
         decisions: Decisions,
         penalties: Penalties | None,
+        watch: NonceIssuers | None,
         adopt: Callable[[Question], object],
         *,
         realm: str,
@@ -31,6 +34,9 @@ class RequestPath(SlotOwner):
         one_challenge: int,
     ) -> RequestPath: ...
     is_open: bool
+    @property
+    def departures(self) -> Departures: ...
+    def take(self, data: bytes, source: tuple[str, int] | tuple[str, int, int, int], now: float) -> None: ...
     @property
     def received(self) -> int: ...
     @property

@@ -25,7 +25,7 @@ finds no connection that takes it at once, and failures of DISC. Python uses the
 """
 
 cimport cython
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.ref cimport PyObject
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -36,17 +36,17 @@ from auth_diameter._core.auth.answer cimport AnswerFields
 from auth_diameter._core.auth.question cimport Flight, Question
 from auth_diameter._core.auth.rulings cimport (
     CAUSE_AUTHORIZED, CAUSE_BYPASSED, CAUSE_CHALLENGED, CAUSE_DISC_REFUSED, CAUSE_DISC_UNUSABLE, CAUSE_PENALIZED,
-    CAUSES, challenge_header, phrase_of, status_of,
+    CAUSE_RECHALLENGED, CAUSES, challenge_header, phrase_of, status_of,
 )
 from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.base.text cimport span_of_bytes, text_of
 from auth_diameter._core.diameter.disc_answer cimport AnswerView
 from auth_diameter._core.diameter.disc_question cimport Asked, authentication_room, put_authentication
 from auth_diameter._core.digest.params cimport (
-    MAX_PARAMETER, QOP_AUTH_INT, USERNAME, USERNAME_STAR, DigestFields, plain_value, put_ext_value,
+    MAX_PARAMETER, NONCE, QOP_AUTH_INT, USERNAME, USERNAME_STAR, DigestFields, plain_value, put_ext_value,
 )
 from auth_diameter._core.net.addresses cimport (
-    MSG_DONTWAIT, Address, flow_of, is_ipv4, port_of, recvmmsg, put_host, scope_of, set_port, source_of,
+    MSG_DONTWAIT, Address, flow_of, is_ipv4, port_of, put_address, put_host, recvmmsg, scope_of, set_port, source_of,
 )
 from auth_diameter._core.net.departures cimport BATCH, Departures
 from auth_diameter._core.path.counts cimport Decisions, count
@@ -63,6 +63,7 @@ from auth_diameter._core.sip.reply cimport (
 )
 from auth_diameter._core.sip.request cimport SipRequest
 from auth_diameter._core.state.keys cimport Network, account_of, network_of_ipv4, network_of_ipv6
+from auth_diameter._core.state.nonce_watch cimport NonceIssuers
 from auth_diameter._core.state.penalties cimport ADMITTED, MUST_WAIT, REFUSED, Penalties
 from auth_diameter._core.state.transactions cimport MOST_KEPT, Entry, Transactions
 
@@ -91,10 +92,12 @@ cdef class RequestPath(SlotOwner):
     """The way of the requests of one UDP socket through the default route.
 
     Args:
-        fd: file descriptor of the non-blocking socket; the caller keeps it open.
+        fd: file descriptor of the non-blocking UDP socket; the caller keeps it open. -1: there is none; then the
+            caller hands datagrams in with `take`, and takes the replies from `departures`.
         in_flight: InFlight, the questions of the client.
         transactions: Transactions.
         decisions: Decisions, in which the decisions are counted.
+        watch: NonceIssuers, or None with a single DISC.
         penalties: Penalties, or None: guesses are not counted.
         adopt: function of a Question that a request became, with its deadline. It sets the callback.
         realm: the realm, str: "" for the domain of the user, "$fd", "$td" or "$rd" for that of From, To or the
@@ -108,6 +111,7 @@ cdef class RequestPath(SlotOwner):
         one_challenge: bytes that a refusal with a single challenge may always have.
 
     Attributes:
+        departures: Departures, the replies that wait to be sent.
         is_open: bool, whether new requests are judged here; if not, all are odd.
         received: int, the datagrams that came.
         retransmissions: int, the requests that came again.
@@ -115,7 +119,7 @@ cdef class RequestPath(SlotOwner):
     """
 
     def __cinit__(self, int fd, InFlight in_flight not None, Transactions transactions not None,
-                  Decisions decisions not None, Penalties penalties, adopt, *, str realm not None, double timeout,
+                  Decisions decisions not None, Penalties penalties, NonceIssuers watch, adopt, *, str realm not None, double timeout,
                   size_t max_size, int max_headers, size_t max_question, bint tells_source, size_t amplification,
                   size_t one_challenge):
         cdef int i
@@ -124,6 +128,7 @@ cdef class RequestPath(SlotOwner):
         self.transactions = transactions
         self.decisions = decisions
         self.penalties = penalties
+        self.watch = watch
         self.adopt = adopt
         self.departures = Departures(fd)
         self.timeout = timeout
@@ -236,13 +241,36 @@ cdef class RequestPath(SlotOwner):
             error = errno
             for i in range(n):
                 self.take_datagram(i, now)
-            self.departures.flush()
-            self.unsent = 0
+            self.end_read()
         if n >= 0:
             return n
         if error == EAGAIN or error == EINTR:
             return 0
         raise OSError(error, "receiving datagrams")
+
+    def take(self, bytes data not None, tuple source not None, double now):
+        """Takes one datagram, as `receive` takes those of its socket.
+
+        Args:
+            data: bytes, up to 65,535.
+            source: the address it came from, (host, port, …).
+            now: seconds, monotonic.
+
+        Raises:
+            ValueError: `data` is too long, or `source` has no IP address.
+        """
+        cdef Slot *s = self.batch[0]
+        cdef size_t n = <size_t>PyBytes_GET_SIZE(data)
+        cdef const char *p = PyBytes_AS_STRING(data)
+        if not n <= INLINE + OVERFLOW:
+            raise ValueError(f"data: {n} bytes are more than a datagram has")
+        put_address(source, &s.source)
+        memcpy(s.inline_data, p, n if n < INLINE else INLINE)
+        if n > INLINE:
+            memcpy(self.overflow, p + INLINE, n - INLINE)
+        self.messages[0].msg_len = <unsigned int>n
+        self.take_datagram(0, now)
+        self.end_read()
 
     cdef void take_datagram(self, int i, double now) noexcept nogil:
         """Takes the datagram at that place of the batch, and puts an empty slot there."""
@@ -421,6 +449,8 @@ cdef class RequestPath(SlotOwner):
         if cause == CAUSE_DISC_UNUSABLE or cause == CAUSE_DISC_REFUSED or not self.reply(s, cause, says):
             return False
         self.end_trial(s, cause, says.refused, now)
+        if self.watch is not None:
+            self.note_nonces(s, cause, says, now)
         count(self.decisions, cause)
         if cause != CAUSE_AUTHORIZED and cause != CAUSE_CHALLENGED:
             self.note(s, cause)
@@ -435,6 +465,18 @@ cdef class RequestPath(SlotOwner):
             self.penalties.wrong_trial(&s.trial, now)
         else:
             self.penalties.neither_trial(&s.trial, now)
+
+    cdef void note_nonces(self, const Slot *s, int cause, const AnswerFields *says, double now) noexcept nogil:
+        """Notes which DISC issued and which accepted a nonce."""
+        cdef uint8_t room[MAX_PARAMETER]
+        cdef Span used = Span(NULL, 0)
+        if s.asking.has_credentials:
+            used = plain_value(&s.asking.credentials, NONCE, room)
+        if cause == CAUSE_AUTHORIZED:
+            self.watch.saw_authorized(used, (<Wire>s.flight.wire).peer_number, now)
+        elif cause == CAUSE_CHALLENGED or cause == CAUSE_RECHALLENGED:
+            self.watch.saw_challenges(used, (<Wire>s.flight.wire).peer_number, says.challenge,
+                                      <size_t>says.challenges, now)
 
     cdef bint reply(self, Slot *s, int cause, const AnswerFields *says) noexcept nogil:
         """Writes the reply where the Transactions keep it, and has it sent.
@@ -493,11 +535,11 @@ cdef class RequestPath(SlotOwner):
         self.departures.add(<uint8_t *>reply, size, &to)
         self.unsent += size
         if self.unsent > self.transactions.room // 4:
-            self.departures.flush()
-            self.unsent = 0
+            self.end_read()
 
     cdef void end_read(self) noexcept nogil:
-        self.departures.flush()
+        if self.fd >= 0:
+            self.departures.flush()
         self.unsent = 0
 
     # ------------------------------------------------------------------ what Python handles

@@ -177,7 +177,8 @@ class AsyncAuthDiameter:
         Args:
             fd: file descriptor of the socket.
             transactions: the recent requests and their replies.
-            ended: function of a Question that is out of the ordinary; it returns the callback of its Decision.
+            ended: function of a Question that is out of the ordinary; it returns the callback of its
+                Decision.
             realm: the realm, which may contain pseudo-variables.
             amplification: bytes that a refusal may have, in times those of its request.
             one_challenge: bytes that a refusal with a single challenge may always have.
@@ -194,6 +195,7 @@ class AsyncAuthDiameter:
             transactions,
             self.decisions,
             self._authorizer.penalties,
+            self._authorizer.watch.issuers if self._authorizer.watch is not None else None,
             adopt,
             realm=realm,
             timeout=config.timeout,
@@ -219,6 +221,11 @@ class AsyncAuthDiameter:
         for question in questions:
             question.callback = _ignore
             self._failed(question, Cause.DISC_LOST, asyncio.get_running_loop().time())
+
+    def tell_watch(self) -> None:
+        """Logs what a `RequestPath` noticed about the nonces of several DISC, if it noticed something."""
+        if self._authorizer.watch is not None:
+            self._authorizer.watch.tell()
 
     def authorizer(self) -> Authorizer:
         """The decisions without the transport, for callers of `ask`."""

@@ -71,6 +71,7 @@ class Authorizer:
     Attributes:
         use_domain: whether a group check names the user as ``user@domain``.
         penalties: the attempts to verify credentials; None: they are not counted.
+        watch: notes which DISC accepts which nonces; None: there is one DISC only.
     """
 
     def __init__(self, config: Config) -> None:
@@ -80,7 +81,8 @@ class Authorizer:
         self._max_question = config.max_diameter_message
         self._tell_source = config.tell_source
         self.penalties = Penalties() if config.penalty else None
-        self._watch = NonceWatch() if len(config.addresses()) > 1 else None
+        addresses = config.addresses()
+        self.watch = NonceWatch(addresses) if len(addresses) > 1 else None
         self._unavailable_status = config.unavailable_status
         self._unavailable_headers: Headers = ()
         if config.unavailable_status == UNAVAILABLE:
@@ -188,8 +190,8 @@ class Authorizer:
         if cause is not _AUTHORIZED:
             return self._conclude_refusal(question, answer, cause, now, wrong=wrong)
         username = mark_authorized(question, answer)
-        if self._watch is not None:
-            self._watch.authorized(question, now)
+        if self.watch is not None:
+            self.watch.authorized(question, now)
         attempt = question.attempt
         if attempt is not None and self.penalties is not None:
             question.attempt = None
@@ -205,8 +207,8 @@ class Authorizer:
             self._end_attempt(question, now, wrong=wrong)
         if cause is not _CHALLENGED and cause is not Cause.RECHALLENGED:
             return _refuse(question, cause)
-        if self._watch is not None:
-            self._watch.challenged(question, answer.challenges, now)
+        if self.watch is not None:
+            self.watch.challenged(question, answer.challenges, now)
         role = PROXY if question.proxy else UAS
         # RFC 8760, 2.4: one header field for each challenge, in the order of preference.
         values = [value.decode("utf-8", "surrogateescape") for value in answer.challenges]

@@ -7,10 +7,11 @@ they outnumber the logins that succeeded across two DISC.
 
 from __future__ import annotations
 
-import itertools
 import logging
+from collections.abc import Sequence
 
 from auth_diameter._core import NonceIssuers, Question
+from auth_diameter.addresses import show
 
 log = logging.getLogger("auth_diameter.pool")
 
@@ -18,25 +19,22 @@ log = logging.getLogger("auth_diameter.pool")
 class NonceWatch:
     """Watches which DISC issues a nonce, and whether another DISC accepts it; thread-safe.
 
+    Args:
+        peers: each DISC as (host, port), in the order of the configuration.
+
     Attributes:
-        issuers: the nonces that are watched. The DISC in it are numbers, see `number_of`.
+        issuers: the nonces that are watched. The DISC in it are numbers: their places in `peers`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, peers: Sequence[tuple[str, int]]) -> None:
         self.issuers = NonceIssuers()
-        self._numbers: dict[object, int] = {}
-        self._next = itertools.count()
-
-    def number_of(self, peer: object) -> int:
-        """The number of a DISC, the same each time."""
-        number = self._numbers.get(peer)
-        return self._numbers.setdefault(peer, next(self._next)) if number is None else number
+        self._peers = peers
 
     def authorized(self, question: Question, now: float) -> None:
         """Notes that DISC accepted the credentials of `question`, and so their nonce."""
         credentials, connection = question.credentials, question.connection
         if credentials is not None and connection is not None:
-            self.issuers.authorized(credentials.nonce, self.number_of(connection.peer), now)
+            self.issuers.authorized(credentials.nonce, connection.peer_number, now)
 
     def challenged(self, question: Question, challenges: tuple[bytes, ...], now: float) -> None:
         """Notes the challenges with which DISC answered `question`; it may have had credentials."""
@@ -44,15 +42,14 @@ class NonceWatch:
         if connection is None:
             return
         nonce = credentials.nonce if credentials is not None else None
-        self.issuers.challenged(nonce, self.number_of(connection.peer), challenges, now)
+        self.issuers.challenged(nonce, connection.peer_number, challenges, now)
         self.tell()
 
     def tell(self) -> None:
         """Logs the warning, if it is due."""
         warning = self.issuers.take_warning()
         if warning is not None:
-            peers = {number: peer for peer, number in self._numbers.items()}
             log.warning(
                 "DISC %s and %s refuse each other's nonces: give all the same --nonce-key, and the same time",
-                *(peers[number] for number in warning),
+                *(show(*self._peers[number]) for number in warning),
             )

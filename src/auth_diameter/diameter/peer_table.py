@@ -240,6 +240,7 @@ class PeerTable:
         # A connection that was being opened when others broke may be as dead as they are.
         state = DOWN if self._is_suspect(peer, now) else REOPEN if peer.in_doubt else OKAY
         connection = Connection(peer, transport, now, self._max_message, state)
+        connection.peer_number = self.peers.index(peer)
         self.connections.append(connection)
         if state is DOWN:
             self.events.append(Close(connection))

@@ -139,14 +139,14 @@ class Host:
         self._unreadable = 0  # number of failed receives in a row
         self._turn_limit = TurnLimit()
         self._taken = 0  # number of routes begun in this turn of the loop
-        self._path = self._new_path() if route is None else None
+        self._path = self._new_path(sock.fileno()) if route is None else None
         self._noting: asyncio.TimerHandle | None = None
         self._reader: Callable[[], object] = self._read if route is None else self._read_all
         self._loop.add_reader(sock.fileno(), self._reader)
 
-    def _new_path(self) -> RequestPath:
+    def _new_path(self, fd: int) -> RequestPath:
         return self._auth.request_path(
-            self._socket.fileno(),
+            fd,
             self._transactions,
             self._adopt,
             realm=self._realm,
@@ -210,14 +210,20 @@ class Host:
         datagrams = self._datagrams.receive()
         self._received += len(datagrams)
         for datagram in datagrams:
-            try:
-                request = self._new_request(datagram, now)
-            except ParseError as error:
-                self._refuse_malformed(error)
-            else:
-                if request is not None:
-                    self._begin(request, now, full=False)
+            self._serve_datagram(datagram, now)
         return len(datagrams)
+
+    def _serve_datagram(self, datagram: Datagram, now: float) -> None:
+        """Serves one datagram by the route script."""
+        try:
+            request = self._new_request(datagram, now)
+        except ParseError as error:
+            self._refuse_malformed(error)
+        except Exception as error:  # noqa: BLE001 - one datagram must not hold up the others
+            self._sparing.exception(error, now, "a request could not be handled")
+        else:
+            if request is not None:
+                self._begin(request, now, full=False)
 
     def _take_path(self, path: RequestPath, now: float) -> int:
         """Receives requests for the default route, and serves those that are odd.
@@ -226,6 +232,11 @@ class Host:
             OSError: the socket cannot be read.
         """
         number = path.receive(now)
+        self._serve_odd(path, now)
+        return number
+
+    def _serve_odd(self, path: RequestPath, now: float) -> None:
+        """Serves the requests that the compiled way left, and sends the questions that it wrote."""
         if path.has_odd:
             full = self._auth.is_full()
             for request in path.take_odd():
@@ -236,20 +247,23 @@ class Host:
         self._auth.send_questions()
         if self._noting is None:
             self._noting = self._loop.call_later(NOTE_AFTER, self._tell_notes)
-        return number
 
     def _tell_notes(self) -> None:
-        """Logs the refusals that were noted without Python; again later, while more may come."""
+        """Logs what was noted without Python; again later, while more may come."""
         assert self._path is not None
         self._noting = None
-        if self._path.has_notes and not self._closed:
-            now = self._loop.time()
-            notes, others = self._path.take_notes()
-            for cause, account, source, times in notes:
-                self._refusals.note(account, source, cause.name, now, proven=False, times=times)
-            self._refusals.leave_out(others)
+        self._log_notes(self._path)
+        self._auth.tell_watch()
         if self._path.in_slots and not self._closed:
             self._noting = self._loop.call_later(NOTE_AFTER, self._tell_notes)
+
+    def _log_notes(self, path: RequestPath) -> None:
+        """Logs the refusals that were noted without Python."""
+        now = self._loop.time()
+        notes, others = path.take_notes()
+        for cause, account, source, times in notes:
+            self._refusals.note(account, source, cause.name, now, proven=False, times=times)
+        self._refusals.leave_out(others)
 
     def _adopt(self, question: Question) -> Callable[[Decision], object]:
         """Takes on a request of the default route whose question became odd."""
@@ -414,6 +428,8 @@ class Host:
         if cause in _TROUBLES:
             self._sparing.warning(cause, self._loop.time(), "%s", cause.value)
             return
+        if self._path is not None and self._path.has_notes:
+            self._log_notes(self._path)  # they came first
         # proven=False: the source of a datagram can be forged.
         source = request.source[0] if request.source is not None else ""
         account = account_of(decision.username, decision.realm)

@@ -7,11 +7,10 @@ import asyncio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kit.host import replies_of
 from kit.wire import build_answer
 
 import auth_diameter as ad
-from auth_diameter._core import decode_answer
-from auth_diameter.host import server as host_module
 
 DIGEST = (
     f'Digest username="alice", realm="siphub.net", nonce="6b04", uri="sip:siphub.net", response="{"0" * 32}"'
@@ -120,20 +119,10 @@ def test_no_line_of_a_reply_begins_in_a_contact(value: str) -> None:
 def served(datagram: bytes, result_code: int = 2001) -> bytes:
     """The reply of the default route, where DISC says that."""
 
-    async def whole() -> list[bytes]:
-        async with ad.AsyncAuthDiameter() as auth:
-            host = host_module.Host(host_module.bind("127.0.0.1", 0)[0], auth, None)
-            sent: list[bytes] = []
-            host._queue = lambda addressed: sent.append(addressed[0])  # type: ignore[method-assign]
-            answer = decode_answer(build_answer(1, result_code, challenge='Digest realm="a", nonce="b"'))
-            auth.ask = lambda question, end: end(  # type: ignore[method-assign]
-                auth.authorizer().conclude(question, answer, 0.0)
-            )
-            host._handle((datagram, ("192.0.2.1", 5060)), 0.0, False)
-            await host.aclose()
-            return sent
+    def answer(question: ad.Message) -> bytes:
+        return build_answer(question, result_code, challenge='Digest realm="a", nonce="b"')
 
-    [reply] = asyncio.run(whole())
+    [reply] = asyncio.run(replies_of(answer, datagram))
     return reply
 
 
