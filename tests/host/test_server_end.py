@@ -49,7 +49,7 @@ def test_the_end_waits_for_answers_under_way(fake_disc, monkeypatch):
         phone.send(phone.request(call_id="early"))
         await until(lambda: disc.questions)
         closing = asyncio.create_task(host.aclose())
-        await until(lambda: host._idle)  # from now on it waits for the answer
+        await until(lambda: host._draining)  # from now on it waits for the answer
         phone.send(phone.request(call_id="late"))
         refused = await phone.receive()
         go_on.set()
