@@ -235,7 +235,10 @@ def test_a_program_that_does_not_start_says_why():
         programs.Program([*programs.OURS, "disc", "--listen", "127.0.0.1:0", "--db", "/nowhere/x"])
 
 
-def test_a_program_has_time_and_memory():
+@pytest.mark.parametrize("has_schedstat", [True, False])
+def test_a_program_has_time_and_memory(monkeypatch, has_schedstat):
+    """From a kernel without statistics of its scheduler as well."""
+    monkeypatch.setattr(programs, "_HAS_SCHEDSTAT", has_schedstat)
     command = "import time; print('listening on 127.0.0.1:9')\nwhile True: pass"
     with programs.Program([sys.executable, "-c", command]) as program:
         assert program.port == 9
