@@ -45,7 +45,7 @@ def main() -> None:
     sides["default route"] = (None, ())
     with common.tools("sipload", "discstub") as tools:
         instructions = {
-            name: serve_cost.cost(tools, serve_cost.Kind(name, more), folder)
+            name: serve_cost.cost(tools, serve_cost.Kind(name, more, window=serve_cost.ROUTE_WINDOW), folder)
             for name, (folder, more) in sides.items()
         }
         turns: dict[str, list[float]] = {name: [] for name in sides}
