@@ -3,7 +3,7 @@
     python bench/route_cost.py --base FOLDER
 
 First in instructions outside of the kernel, as serve_cost.py counts them; then in CPU time, both versions
-in turns (A B A B …) under the load of end_to_end.py. `pip install --target FOLDER CHECKOUT[server]` brings
+in turns (A B A B …), with 16 requests in flight. `pip install --target FOLDER CHECKOUT[server]` brings
 the older version there.
 """
 
@@ -17,6 +17,7 @@ import end_to_end
 import serve_cost
 
 TARGET = 0.6
+LOAD = end_to_end.Load("routes", serve_cost.ROUTE_WINDOW, 1)
 ROUTE = ("--route", str(common.HERE / "data" / "await_route.py"))
 
 
@@ -53,7 +54,7 @@ def main() -> None:
             for _ in range(options.turns):
                 for name, (folder, more) in sides.items():
                     begin = start(folder, disc, more)
-                    result = end_to_end.turn(begin, tools, disc, end_to_end.PROXY, options.count)
+                    result = end_to_end.turn(begin, tools, disc, LOAD, options.count)
                     turns[name].append(result["cpu_us"])
     ratios = {
         name: statistics.median(
