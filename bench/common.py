@@ -29,9 +29,9 @@ from auth_diameter.bench.programs import COUNTING, LOOPBACK, OURS, Program
 from auth_diameter.bench.report import table, verdict
 
 __all__ = [
-    "COUNTING", "LOOPBACK", "OURS", "REQUEST", "Program", "Stub", "arguments", "check_asked", "environment",
-    "finish", "has_avx512", "median", "request", "run_json", "serve", "sipload", "table", "tools",
-    "unused_udp_port", "verdict",
+    "COUNTING", "LOOPBACK", "OURS", "REQUEST", "Program", "Stub", "arguments", "check_asked", "command_of",
+    "environment", "finish", "has_avx512", "median", "request", "run_json", "serve", "sipload", "table",
+    "tools", "unused_udp_port", "verdict",
 ]  # fmt: skip
 
 HERE = Path(__file__).resolve().parent
@@ -52,11 +52,23 @@ def tools(*names: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="auth-diameter-bench-") as folder:
         for name in names:
             sources = [HERE / "tools" / f"{name}.c"]
-            if name == "discload":  # it computes the right responses itself
+            if name in ("discload", "digestload"):  # they compute the right responses themselves
                 sources.append(MD5 / "md5.c")
             command = [compiler, "-O2", "-I", MD5, "-o", Path(folder, name), *sources]
             subprocess.run([str(word) for word in command], check=True)
         yield Path(folder)
+
+
+def command_of(folder: str | None, *under: str) -> list[str]:
+    """Our command, to be continued with its arguments.
+
+    Args:
+        folder: where `pip install --target` has put the version; None: this one.
+        under: a program that is to run it, with its options.
+    """
+    # An older one runs outside of any virtual environment, where an editable install would come first.
+    python = sys.executable if folder is None else os.path.realpath(sys.executable)
+    return ["env", f"PYTHONPATH={folder or ''}", *under, python, "-P", "-m", "auth_diameter"]
 
 
 class Stub(Program):
@@ -66,7 +78,7 @@ class Stub(Program):
         super().__init__([folder / "discstub", *map(str, options)])
 
     def asked(self) -> int:
-        """How many questions with credentials so far."""
+        """How many questions so far."""
         said = self.output().count("asked ")
         self.process.send_signal(signal.SIGUSR1)
         deadline = time.monotonic() + 10
@@ -108,35 +120,37 @@ def run_json(*command: str | Path | float, lossy: bool = False) -> dict[str, Any
 def sipload(
     folder: Path,
     port: int,
-    stub: Stub,
+    stub: Stub | None,
     count: int,
     window: int,
     template: Path = REQUEST,
     resend: float = 0.5,
+    *,
+    sources: int = 1,
+    again: int = 0,
+    status: int = 200,
+    asked: int | None = None,
 ) -> dict[str, Any]:
-    """Loads the SIP host on `port`; every reply must be 200, and `stub` must have been asked for each.
+    """Loads the SIP host on `port`; each reply must have one status, and `stub` must have been asked for it.
 
     Args:
+        stub: the DISC that it asks; None: it asks nobody.
         resend: seconds without a reply after which a request is sent again.
+        sources: sockets that the requests come from.
+        again: how often each request is sent again after its reply.
+        status: the status.
+        asked: how many questions DISC must get; None: one for each request.
     """
-    before = stub.asked()
-    result = run_json(
-        folder / "sipload",
-        "-b",
-        f"{LOOPBACK}:{unused_udp_port()}",
-        "-n",
-        count,
-        "-w",
-        window,
-        "-t",
-        resend,
-        LOOPBACK,
-        port,
-        template,
+    before = stub.asked() if stub is not None else 0
+    options = (
+        *("-b", f"{LOOPBACK}:{unused_udp_port()}"),
+        *("-n", count, "-w", window, "-k", sources, "-a", again, "-t", resend),
     )
-    if set(result["statuses"]) != {"200"}:
-        raise SystemExit(f"bench: expected 200 alone, got {result['statuses']}")
-    check_asked(stub.asked() - before, count, result["resent"])
+    result = run_json(folder / "sipload", *options, LOOPBACK, port, template)
+    if set(result["statuses"]) != {str(status)}:
+        raise SystemExit(f"bench: expected {status} alone, got {result['statuses']}")
+    if stub is not None:
+        check_asked(stub.asked() - before, count if asked is None else asked, result["resent"])
     return result
 
 

@@ -1,10 +1,11 @@
-/* discstub [-p PORT] [-d MICROSECONDS] [-c PER_SECOND]: a DISC that verifies nothing, so that only its client is measured.
+/* discstub [-p PORT] [-d MICROSECONDS] [-c PER_SECOND] [-x]: a DISC that verifies nothing, so that only its client is measured.
  *
  * A question without a Response AVP (401) is answered 4001 with a Challenge, any other 2001, and a group check
  * (Service-Type "8") always 2001. Hop-by-Hop, End-to-End, SIP-MSGID and Service-Type come back. One thread; all answers
- * to what one read brought go out in one write, with -d so many microseconds later, as from a DISC across a network. With -c it answers
- * so many a second, one after the other: what comes faster waits.
- * Prints "listening on 127.0.0.1:PORT", and at each SIGUSR1 "asked N": so many questions with credentials so far. */
+ * to what one read brought go out in one write, with -d so many microseconds later, as from a DISC across a network.
+ * With -c it answers so many a second, one after the other: what comes faster waits. With -x it answers credentials 5003,
+ * as our DISC answers a wrong password.
+ * Prints "listening on 127.0.0.1:PORT", and at each SIGUSR1 "asked N": so many questions so far. */
 #define _GNU_SOURCE
 #include "bench.h"
 
@@ -46,6 +47,7 @@ typedef struct late {
 static late *first_late, **last_late = &first_late;
 static int timer = -1;
 static long asked;
+static int refusing;            /* -x */
 static connection *connections[MAX_CONNECTIONS];
 static unsigned char out[BUFFER / MIN_QUESTION * MAX_ANSWER];
 
@@ -66,16 +68,16 @@ static size_t answer(const unsigned char *question, size_t size, unsigned char *
         n = (n + 3) & ~(size_t)3;
         p += n < (size_t)(end - p) ? n : (size_t)(end - p);
     }
-    asked += with_credentials;
-    int refuse = !with_credentials && !(service && *service == '8');
+    asked++;
+    int in_group = service && *service == '8', challenged = !with_credentials && !in_group;
     unsigned char code[4], *q = to + 20;
-    put(code, refuse ? 4001 : 2001);
+    put(code, challenged ? 4001 : refusing && !in_group ? 5003 : 2001);
     q = put_avp(q, RESULT_CODE, MANDATORY, code, 4);
     if (msgid)
         q = put_avp(q, SIP_MSGID, 0, msgid, 4);
     if (service)
         q = put_avp(q, SERVICE_TYPE, MANDATORY, service, 1);
-    if (refuse)
+    if (challenged)
         q = put_avp(q, CHALLENGE, MANDATORY, challenge, sizeof challenge - 1);
     memcpy(to, question, 20);
     put(to, 1u << 24 | (uint32_t)(q - to));
@@ -186,13 +188,15 @@ int main(int argc, char **argv)
     const char *port = "0";
     double delay = 0, interval = 0;
     int option, one = 1;
-    while ((option = getopt(argc, argv, "p:d:c:")) != -1) {
+    while ((option = getopt(argc, argv, "p:d:c:x")) != -1) {
         if (option == 'p')
             port = optarg;
         else if (option == 'd')
             delay = atoi(optarg) % 1000000 * 1e-6;
         else if (option == 'c' && atof(optarg) > 0)
             interval = 1 / atof(optarg);
+        else if (option == 'x')
+            refusing = 1;
         else
             return 2;
     }

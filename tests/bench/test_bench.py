@@ -17,11 +17,13 @@ import pytest
 from kit.machine import PATIENCE, unused_udp_port
 from kit.places import ROOT
 from kit.process import OURS, run_ours
+from kit.uac import Uac
 from kit.uas import EasySipServer
 
 import auth_diameter as ad
 from auth_diameter import bench
 from auth_diameter.bench import loopback, pairs, programs, report
+from auth_diameter.store.accounts import Accounts
 
 BENCH = ROOT / "bench"
 PEERS = {"sipmessage": "sipmessage", "python-diameter": "diameter", "hashlib": "hashlib"}
@@ -233,7 +235,10 @@ def test_a_program_that_does_not_start_says_why():
         programs.Program([*programs.OURS, "disc", "--listen", "127.0.0.1:0", "--db", "/nowhere/x"])
 
 
-def test_a_program_has_time_and_memory():
+@pytest.mark.parametrize("has_schedstat", [True, False])
+def test_a_program_has_time_and_memory(monkeypatch, has_schedstat):
+    """From a kernel without statistics of its scheduler as well."""
+    monkeypatch.setattr(programs, "_HAS_SCHEDSTAT", has_schedstat)
     command = "import time; print('listening on 127.0.0.1:9')\nwhile True: pass"
     with programs.Program([sys.executable, "-c", command]) as program:
         assert program.port == 9
@@ -261,26 +266,108 @@ def common():
 def tools(common):
     if not (os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")):
         pytest.skip("no C compiler")
-    with common.tools("sipload", "discstub", "discload") as folder:
+    with common.tools("sipload", "discstub", "discload", "digestload", "canned") as folder:
         yield folder
 
 
-@pytest.mark.parametrize("window", [1, 64])
-def test_sipload_sends_no_request_twice(common, tools, window):
+@pytest.mark.parametrize(("window", "sources"), [(1, 1), (64, 1), (64, 4), (64, 64)])
+def test_sipload_sends_no_request_twice(common, tools, window, sources):
     """Also not from one run to the next, which may get the same port: `serve` would know it again."""
     server = EasySipServer()
     source = f"127.0.0.1:{unused_udp_port()}"
     resent = 0
     for _ in range(2):
         result = common.run_json(
-            *(tools / "sipload", "-b", source, "-n", 2000, "-w", window, "127.0.0.1", server.port),
-            common.REQUEST,
+            *(tools / "sipload", "-b", source, "-n", 2000, "-w", window, "-k", sources),
+            *("127.0.0.1", server.port, common.REQUEST),
         )
         assert result["statuses"] == {"200": 2000}
         resent += result["resent"]
     server.stop()
     assert len(set(server.seen)) == 4000
     assert len(server.seen) <= 4000 + resent
+
+
+def test_sipload_sends_again_what_had_its_reply(common, tools):
+    """As a telephone does that has lost the reply: `serve` answers from memory, and DISC is asked once."""
+    with common.Stub(tools) as stub, common.serve(stub.port, *programs.COUNTING) as host:
+        assert common.sipload(tools, host.port, stub, 50, 4, again=2, resend=PATIENCE)["replies"] == 150
+        assert host.counters()["auth_diameter_sip_retransmissions_total"] == 100
+
+
+def request_of(source, *fields):
+    """An OPTIONS with the fields that every request must have, and some more."""
+    host, port = source
+    head = (
+        "OPTIONS sip:siphub.net SIP/2.0", f"Via: SIP/2.0/UDP {host}:{port};branch=z9hG4bK-1",
+        "From: <sip:alice@siphub.net>;tag=1", "Call-ID: 1", "CSeq: 1 OPTIONS",
+    )  # fmt: skip
+    return "\r\n".join((*head, *fields, "\r\n")).encode()
+
+
+@pytest.mark.parametrize(
+    ("to", "tag"),
+    [
+        ("To: <sip:bob@siphub.net>", ";tag=canned"),
+        ("t: <sip:bob@siphub.net>", ";tag=canned"),
+        ("To: <sip:bob@siphub.net>;tag=bob", ""),
+        ("TO :\r\n <sip:bob@siphub.net>;tag=bob", ""),
+    ],
+)
+def test_the_canned_reply_has_what_every_reply_must_have(tools, to, tag):
+    """The fields of RFC 3261, 8.2.6.2, as the request has them, and a tag in To; also those of two Vias."""
+    with programs.Program([tools / "canned"]) as server, Uac(("127.0.0.1", server.port)) as phone:
+        via = "v: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK-0"
+        phone.send(request_of(phone.local, via, "Max-Forwards: 70", to))
+        status, *lines = phone.receive_bytes().decode().split("\r\n")
+    assert status == "SIP/2.0 200 OK"
+    head = request_of(phone.local).decode().split("\r\n")[1:5]
+    assert "\r\n".join(lines) == "\r\n".join([*head, via, to + tag, "Content-Length: 0", "", ""])
+
+
+def test_the_canned_server_is_silent_where_it_cannot_answer(tools):
+    with programs.Program([tools / "canned"]) as server, Uac(("127.0.0.1", server.port)) as phone:
+        whole = request_of(phone.local, "To: <sip:bob@siphub.net>")
+        for data in (b"", b"\r\n\r\n", whole.partition(b"CSeq")[0], b"OPTIONS", whole[:-6]):
+            phone.send(data)
+        phone.send(request_of(phone.local, "To: " + 60_000 * "x"))
+        assert phone.ask(whole).status == 200
+
+
+@pytest.mark.parametrize(("options", "sources"), [((), 1), (("-g",), 1), (("-g",), 4)])
+def test_the_canned_server_answers_all(common, tools, options, sources):
+    """Also with replies that leave together; sipload checks that each comes to the socket of its request."""
+    with programs.Program([tools / "canned", *options]) as server:
+        assert common.sipload(tools, server.port, None, 2000, 64, sources=sources)["replies"] == 2000
+
+
+def test_digestload_uses_each_nonce_eight_times(common, tools):
+    """DISC, which remembers nonce counts, lets in each request for the first time."""
+    users = 16
+    with loopback.running() as service:
+        words = service._disc.process.args
+        with Accounts.open(words[words.index("--db") + 1], writable=True) as accounts:
+            for user in range(users):
+                accounts.add_user(f"u{user:07d}", "siphub.net", f"p{user:07d}")
+        before = service._disc.counters()
+        got = common.run_json(
+            *(tools / "digestload", "-b", "127.0.0.1:0", "-n", 900, "-w", 8, "-u", users, "-t", PATIENCE),
+            *("127.0.0.1", service._host.port, BENCH / "data" / "digest.sip"),
+        )
+        counted = service._disc.counters() - before
+    name = 'auth_diameter_disc_answers_total{outcome="%s"}'
+    assert got["statuses"] == {"200": got["let_in"], "401": got["challenged"]}
+    assert counted[name % "authorized"] == got["let_in"] >= 8 * (got["challenged"] - 2 * users)
+    assert counted[name % "challenged"] == got["challenged"]
+    assert got["replies"] == 900
+
+
+def test_digestload_fails_where_a_password_is_wrong(common, tools):
+    with loopback.running() as service, pytest.raises(SystemExit, match='"let_in": 0'):
+        common.run_json(
+            *(tools / "digestload", "-b", "127.0.0.1:0", "-n", 20, "-w", 2, "-u", 4),
+            *("127.0.0.1", service._host.port, BENCH / "data" / "digest.sip"),
+        )
 
 
 def test_the_stub_says_how_often_it_was_asked(common, tools):

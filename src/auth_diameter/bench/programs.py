@@ -21,20 +21,29 @@ OURS = [sys.executable, "-m", "auth_diameter"]
 LOOPBACK = "127.0.0.1"
 COUNTING = ("--metrics", f"{LOOPBACK}:0")  # options of ours for `Program.counters`
 
-_TICKS = os.sysconf("SC_CLK_TCK")
+_TICK = 10**9 // os.sysconf("SC_CLK_TCK")  # nanoseconds
+_HAS_SCHEDSTAT = Path("/proc/self/schedstat").exists()
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _STARTUP_SECONDS = 90.0  # enough for valgrind on a busy machine
 _OUTPUT = 1 << 20  # bytes of output that are read
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """User and system time of the processes so far (proc(5): utime, stime); 0 for a process that is gone."""
-    total = 0
+    """CPU time of the processes so far; 0 for a process that is gone.
+
+    It is that of their threads of now, in nanoseconds (schedstat of the kernel's scheduler). A kernel without
+    these statistics gives user and system time in ticks of some 10 ms (proc(5): utime, stime).
+    """
+    nanoseconds = 0
     for pid in pids:
         with contextlib.suppress(OSError):
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            total += int(fields[11]) + int(fields[12])
-    return total / _TICKS
+            if _HAS_SCHEDSTAT:
+                for thread in Path(f"/proc/{pid}/task").iterdir():
+                    nanoseconds += int((thread / "schedstat").read_text().split()[0])
+            else:
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                nanoseconds += (int(fields[11]) + int(fields[12])) * _TICK
+    return nanoseconds / 1e9
 
 
 def resident_bytes(pids: Iterable[int]) -> int:
@@ -98,7 +107,7 @@ class Program:
         return found
 
     def cpu_seconds(self) -> float:
-        """User and system time of all its processes so far; see `cpu_seconds`."""
+        """CPU time of all its processes so far; see `cpu_seconds`."""
         return cpu_seconds(self.pids())
 
     def resident_bytes(self) -> int:
