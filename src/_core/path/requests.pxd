@@ -69,7 +69,7 @@ cdef class RequestPath(SlotOwner):
     # Counts
     cdef readonly uint64_t received         # datagrams
     cdef readonly uint64_t retransmissions
-    cdef readonly uint64_t odd              # requests and answers that Python handled
+    cdef readonly uint64_t slow             # requests and answers that Python handled
 
     cdef Slot *take_slot(self) noexcept nogil
     cdef void prepare(self, int i) noexcept nogil

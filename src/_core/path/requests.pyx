@@ -115,7 +115,7 @@ cdef class RequestPath(SlotOwner):
         is_open: bool, whether new requests are judged here; if not, all are odd.
         received: int, the datagrams that came.
         retransmissions: int, the requests that came again.
-        odd: int, the requests and answers that Python handled.
+        slow: int, the requests and answers that Python handled.
     """
 
     def __cinit__(self, int fd, InFlight in_flight not None, Transactions transactions not None,
@@ -299,7 +299,7 @@ cdef class RequestPath(SlotOwner):
         else:
             self.batch[i] = fresh
         if result == ODD:
-            self.odd += 1
+            self.slow += 1
             s.next = NULL
             if self.odd_last != NULL:
                 self.odd_last.next = s
@@ -613,7 +613,7 @@ cdef class RequestPath(SlotOwner):
         cdef Slot *s = <Slot *>flight
         cdef SipRequest request
         cdef Question question
-        self.odd += 1
+        self.slow += 1
         try:
             request = self.request_of(s)
             realm = text_of(s.asking.realm)

@@ -170,9 +170,9 @@ class Host:
         return self._retransmissions if self._path is None else self._path.retransmissions
 
     @property
-    def odd(self) -> int:
+    def slow(self) -> int:
         """Number of requests and answers that the compiled way of the default route left to Python."""
-        return self._received if self._path is None else self._path.odd
+        return self._received if self._path is None else self._path.slow
 
     @property
     def under_way(self) -> int:

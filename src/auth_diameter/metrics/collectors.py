@@ -124,6 +124,11 @@ def host(served: Host) -> Collector:
         yield _count("auth_diameter_sip_datagrams_total", "Datagrams received", served.received)
         yield _count("auth_diameter_sip_replies_total", "Replies sent", served.replied)
         yield _count(
+            "auth_diameter_sip_slow_total",
+            "Requests and answers that Python handled, not compiled code",
+            served.slow,
+        )
+        yield _count(
             "auth_diameter_sip_malformed_total", "Datagrams that were no SIP request", served.malformed
         )
         yield _count(
