@@ -77,6 +77,16 @@ def test_a_hashed_name_in_other_letters_of_hex_is_the_same_user(more, same):
     assert attempt.is_refused == same
 
 
+def test_a_name_with_quoted_pairs_or_encoded_is_the_same_user():
+    """RFC 7616, 3.4: username* carries what is not ASCII (RFC 8187)."""
+    penalties = Penalties()
+    guess(penalties, ('jöe"s', "siphub.net", ALICE[2]), 5)
+    start = "Digest realm=r, nonce=n, uri=u, response=" + "0" * 32
+    for name in ("username*=UTF-8''j%C3%B6e%22s", r'username="jö\e\"s"'):
+        spelled = _core.Credentials.parse(f"{start}, {name}")
+        assert penalties.whole.begin(spelled, "siphub.net", (ALICE[2], 5060), 0.0, None).is_refused
+
+
 def test_an_account_whose_name_is_known_is_that_of_the_credentials():
     """DISC knows who a hash is, and counts for the account; in the name's own spelling nothing is folded."""
     penalties = Penalties()
@@ -139,3 +149,27 @@ def test_an_ipv6_address_counts_for_its_64_bits():
 def test_an_ipv4_mapped_address_counts_for_its_ipv4_address():
     """RFC 4291, 2.5.5.2: their /64 is one and the same."""
     assert network_of("::ffff:192.0.2.1") == network_of("192.0.2.1") != network_of("::ffff:192.0.2.2")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "192.0.2.1%eth0",
+        "192.0.2.01",
+        "192.0.2.1\0",
+        "::1\0",
+        "2001:db8::" + "0" * 40,
+        "é",
+        "\udc80",
+        "%:",
+    ],
+)
+def test_what_is_no_address_has_no_network(address):
+    assert network_of(address) == address
+
+
+def test_a_zone_is_no_part_of_an_ipv4_mapped_address():
+    assert network_of("::ffff:192.0.2.1%eth0") == "192.0.2.1"
+    assert network_of("0:0:0:0:0:ffff:255.255.255.255") == "255.255.255.255"
+    assert network_of("2001:db8:1:2::1") == bytes.fromhex("20010db800010002")

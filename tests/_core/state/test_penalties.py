@@ -1,6 +1,8 @@
 """Who guesses passwords: whose credentials are judged, whose are refused, whose must not be."""
 
+import os
 import tracemalloc
+from pathlib import Path
 
 import pytest
 from kit.guesser import ALICE, ELSEWHERE, NEIGHBOUR, USERS, Penalties, begin_many, credentials, guess, spray
@@ -270,6 +272,19 @@ def test_memory_is_bounded():
     assert used < 700_000
     assert 850 <= len(penalties) <= 200 + 1500
     assert not penalties.refuses(*ALICE, 0.0), "forgotten: the guesser is favoured, and nobody locked out"
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="Linux tells the size of a process")
+def test_memory_is_given_back():
+    def pages():
+        return int(Path("/proc/self/statm").read_text().split()[0])
+
+    penalties = Penalties()
+    before = pages()
+    for _ in range(50):
+        penalties = Penalties()
+        guess(penalties, ALICE)
+    assert (pages() - before) * os.sysconf("SC_PAGE_SIZE") < 50_000_000, "fewer than three of them"
 
 
 def test_what_says_nothing_is_not_remembered():

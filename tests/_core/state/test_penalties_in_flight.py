@@ -108,6 +108,16 @@ def test_nor_in_the_row_of_their_source():
     assert now <= before + len(in_flight)
 
 
+def test_nor_after_it_was_released():
+    penalties = Penalties()
+    before = sum(type(found) is _core.Attempt for found in gc.get_objects())
+    for attempt in begin_many(penalties, ALICE, 8)[0]:
+        penalties.whole.neither(attempt, 0.0)
+    assert len(penalties.released()[0]) == 3
+    del attempt
+    assert sum(type(found) is _core.Attempt for found in gc.get_objects()) <= before
+
+
 def test_an_item_is_given_back_and_not_kept():
     """It knows its attempt: the two would wait for the garbage collector."""
 
