@@ -36,15 +36,12 @@ async def awaiting(auth: ad.AsyncAuthDiameter, requests: list[bytes], count: int
 
 async def calling_back(auth: ad.AsyncAuthDiameter, requests: list[bytes], count: int) -> None:
     done = asyncio.get_running_loop().create_future()
-    authorizer = auth.authorizer()
     left = to_ask = count
 
     def ask() -> None:
         nonlocal to_ask
         to_ask -= 1
-        question = authorizer.www_authorize(requests[to_ask % len(requests)], "$fd", 0.0)
-        assert not isinstance(question, ad.Decision)
-        auth.ask(question, answered)
+        auth.ask(requests[to_ask % len(requests)], "$fd", answered)
 
     def answered(decision: ad.Decision) -> None:
         nonlocal left

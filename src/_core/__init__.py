@@ -44,6 +44,7 @@ from auth_diameter._core.net.sockets import DatagramBatch, exchange
 from auth_diameter._core.path.counts import Decisions
 from auth_diameter._core.path.decide import ask, judge
 from auth_diameter._core.path.in_flight import InFlight, Wire, restart_msgids
+from auth_diameter._core.path.objects import ObjectPath, pending
 from auth_diameter._core.path.requests import RequestPath
 from auth_diameter._core.sip.name_addr import NameAddr
 from auth_diameter._core.sip.request import SipRequest
@@ -84,6 +85,7 @@ __all__ = [
     "NameAddr",
     "NonceIssuers",
     "NonceUses",
+    "ObjectPath",
     "ParseError",
     "Part",
     "Penalties",
@@ -116,6 +118,7 @@ __all__ = [
     "md5_lanes",
     "message_length",
     "network_of",
+    "pending",
     "question_room",
     "quote",
     "restart_msgids",

@@ -186,7 +186,7 @@ def test_counts(fake_disc, run):
             await ask_many(client, 20)
             await ask_many(client, 10, b"junk")
             done = asyncio.get_running_loop().create_future()
-            client.ask(client.authorizer().www_authorize(FIRST, "$fd", 0.0), done.set_result)
+            client.ask_about(client.authorizer().www_authorize(FIRST, "$fd", 0.0), done.set_result)
             await done
             counts = {cause: count for cause, count in client.counts.items() if count}
             assert counts == {Cause.AUTHORIZED: 20, Cause.MALFORMED_REQUEST: 10, Cause.CHALLENGED: 1}
@@ -262,7 +262,7 @@ def test_a_callback_that_fails_keeps_no_other_from_its_decision(fake_disc, run):
 
             for callback in (decisions.append, fail, decisions.append):
                 question = client.authorizer().www_authorize(RIGHT, "$fd", 0.0)
-                client.ask(question, callback)
+                client.ask_about(question, callback)
             await until(lambda: len(decisions) == 2)
             assert all(decisions)
             assert [type(context["exception"]) for context in problems] == [ValueError]
@@ -280,12 +280,12 @@ def test_a_callback_may_ask_again(fake_disc, run):
                 assert decision
                 left[0] -= 1
                 if left[0] > 0:
-                    client.ask(client.authorizer().www_authorize(RIGHT, "$fd", 0.0), again)
+                    client.ask_about(client.authorizer().www_authorize(RIGHT, "$fd", 0.0), again)
                 elif not client._transport.pool.in_flight:
                     done.set()
 
             for _ in range(4):
-                client.ask(client.authorizer().www_authorize(RIGHT, "$fd", 0.0), again)
+                client.ask_about(client.authorizer().www_authorize(RIGHT, "$fd", 0.0), again)
             await done.wait()
 
     run(main)
@@ -329,7 +329,7 @@ def test_a_loop_that_was_held_up_takes_no_stale_answers(fake_disc, run):
             assert await ask(client)
             tasks = [asyncio.create_task(ask(client)) for _ in range(5)]
             await asyncio.sleep(0)
-            client._transport._send()
+            client._transport.send_written()
             time.sleep(1.2)
             assert {decision.cause for decision in await asyncio.gather(*tasks)} == {Cause.DISC_TIMEOUT}
             await asyncio.sleep(0.05)
@@ -417,8 +417,8 @@ def test_an_answer_that_cannot_be_judged_fails_alone(fake_disc):
 
             client._authorizer.conclude = once
             async with asyncio.timeout(PATIENCE):
-                return [decision.cause for decision in await ask_many(client, 5)]
+                return [decision.cause for decision in await ask_many(client, 5, FIRST)]
 
     causes = asyncio.run(main())
-    assert sorted(causes, key=lambda cause: cause.name) == 4 * [Cause.AUTHORIZED] + [Cause.DISC_UNUSABLE]
+    assert sorted(causes, key=lambda cause: cause.name) == 4 * [Cause.CHALLENGED] + [Cause.DISC_UNUSABLE]
     assert [type(context["exception"]) for context in problems] == [ZeroDivisionError]

@@ -403,14 +403,14 @@ def test_one_request_that_cannot_be_judged_is_answered_500(run, caplog):
     """And is not under way for ever: nor would its retransmissions ever get a reply."""
 
     async def scenario(host, phone):
-        ask, host._auth.ask = host._auth.ask, lambda question, callback: 1 / 0
+        ask, host._auth.ask_about = host._auth.ask_about, lambda question, callback: 1 / 0
         host._path.is_open = False  # every request is odd, and asked about by Python
         data = phone.request()
         phone.send(data)
         statuses = [(await phone.receive()).status]
         phone.send(data)
         statuses.append((await phone.receive()).status)
-        host._auth.ask = ask
+        host._auth.ask_about = ask
         host._path.is_open = True
         return statuses, host.under_way, (await phone.call()).status
 

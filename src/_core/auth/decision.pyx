@@ -39,14 +39,6 @@ cdef class Decision:
         headers: pairs (name, value), for a reply that the caller builds.
     """
 
-    cdef readonly int return_code
-    cdef readonly object cause
-    cdef readonly object status
-    cdef readonly object reply
-    cdef readonly object username
-    cdef readonly object realm
-    cdef readonly object headers
-
     def __init__(self, int return_code, cause, status=None, reply=None, username=None, realm=None, headers=()):
         self.return_code = return_code
         self.cause = cause

@@ -55,5 +55,6 @@ cdef class Question:
     cdef public object attempt              # the Attempt of its credentials while they are verified, or None
 
 
+cdef Question new_question(SipRequest request, str realm, Credentials credentials, bint proxy, bint tells_source)
 cdef Question received(bytes message, const Told *told, bint is_group_check, Credentials credentials,
                        object error)

@@ -158,6 +158,11 @@ def authentication(SipRequest request not None, str realm not None, Credentials 
     Returns:
         Question.
     """
+    return new_question(request, realm, credentials, proxy, tells_source)
+
+
+cdef Question new_question(SipRequest request, str realm, Credentials credentials, bint proxy, bint tells_source):
+    """As `authentication`."""
     cdef Question q = Question.__new__(Question)
     q.tells_source = tells_source
     if credentials is not None and credentials.fields.qop == QOP_AUTH_INT:

@@ -3,6 +3,7 @@
 from cpython.ref cimport PyObject
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
+from auth_diameter._core.auth.answer cimport AnswerFields
 from auth_diameter._core.auth.question cimport Flight, Question
 from auth_diameter._core.diameter.disc_answer cimport AnswerView
 from auth_diameter._core.diameter.stream cimport MessageStream
@@ -31,7 +32,13 @@ cdef class SlotOwner:
     cdef void end_read(self) noexcept nogil
 
 
+cdef class Concluder:
+    # Whoever decides on answers to Questions without an Answer object
+    cdef bint conclude(self, Question question, const AnswerFields *says, double now) except -1
+
+
 cdef class InFlight:
+    cdef public Concluder concluder     # or None
     cdef Flight **by_msgid          # a flight is at its msgid modulo the size, a power of two
     cdef size_t mask                # that size - 1
     cdef Flight *first              # the order of deadlines, from the earliest
@@ -54,6 +61,7 @@ cdef class InFlight:
 
     cdef int copy_ready(self) except -1
     cdef PyObject *best(self) noexcept nogil
+    cdef int put(self, Wire wire, Question question, double now) except -1
     cdef bint claim_msgid(self, uint32_t *msgid) noexcept nogil
     cdef bint grow(self) noexcept nogil
     cdef void enter(self, Flight *flight, Wire wire, uint32_t msgid, double now) noexcept nogil

@@ -25,7 +25,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy
 
-from auth_diameter._core.auth.answer cimport new_answer
+from auth_diameter._core.auth.answer cimport AnswerFields, new_answer
 from auth_diameter._core.auth.question cimport Flight, Question
 from auth_diameter._core.diameter.codes cimport FLAG_REQUEST
 from auth_diameter._core.diameter.disc cimport room_of, write_question
@@ -169,6 +169,18 @@ cdef class SlotOwner:
         """Is told that all answers of one read were handed over."""
 
 
+cdef class Concluder:
+    """Whoever decides on answers to Questions without an Answer object."""
+
+    cdef bint conclude(self, Question question, const AnswerFields *says, double now) except -1:
+        """Takes the answer to a Question that is no longer in flight.
+
+        Returns:
+            Whether that was all; if not, the Question and its Answer are handed out.
+        """
+        return False
+
+
 @cython.final
 cdef class InFlight:
     """InFlight(most=1000, takes_turns=False)\n--\n
@@ -184,6 +196,7 @@ cdef class InFlight:
         answered: int, the questions answered so far.
         late: int, the answers that came after their question had ended.
         unknown: int, the messages that answer no question, or one that was answered before.
+        concluder: Concluder that decides on answers to Questions, or None; set by the owner.
         answered_deadline: float, the deadline of the question that was answered last.
     """
 
@@ -282,7 +295,7 @@ cdef class InFlight:
         if found == NULL:
             return None
         wire = <object>found
-        self.write(wire, question, now)
+        self.put(wire, question, now)
         return wire
 
     def write(self, Wire wire not None, Question question not None, double now):
@@ -293,6 +306,10 @@ cdef class InFlight:
             question: Question with its deadline, not in flight.
             now: seconds, monotonic.
         """
+        self.put(wire, question, now)
+
+    cdef int put(self, Wire wire, Question question, double now) except -1:
+        """As `write`."""
         cdef uint32_t msgid
         cdef uint8_t *out
         if question.request is None:
@@ -307,6 +324,7 @@ cdef class InFlight:
         question.flight.owner = <PyObject *>question
         Py_INCREF(question)
         self.enter(&question.flight, wire, msgid, now)
+        return 0
 
     cdef bint claim_msgid(self, uint32_t *msgid) noexcept nogil:
         """Finds an id with a free place.
@@ -420,17 +438,18 @@ cdef class InFlight:
         """Takes the bytes that came on the connection of a question, for a driver with one question on each.
 
         Args:
-            question: Question, in flight.
+            question: Question that was written to a connection.
             data: bytes-like, cut anywhere.
             now: seconds, monotonic.
 
         Returns:
-            Answer to it; None: it is not complete. Any other message answers no question.
+            Answer to it; None: it is not complete, or the question was ended meanwhile. Any other message answers
+            no question.
         """
         cdef list found = []
-        if question.flight.wire == NULL:
-            raise ValueError("question: is not in flight")
-        self.receive(<Wire>question.flight.wire, data, now, question, found)
+        if question.connection is None:
+            raise ValueError("question: is on no connection")
+        self.receive(question.connection, data, now, question, found)
         return found[0][1] if found else None
 
     cdef int receive(self, Wire wire, object data, double now, Question only, list found) except -1:
@@ -517,7 +536,8 @@ cdef class InFlight:
             return 0
         self.note_answered(flight)
         question = self.take_question(flight)
-        found.append((question, new_answer(&view.says)))
+        if self.concluder is None or not self.concluder.conclude(question, &view.says, now):
+            found.append((question, new_answer(&view.says)))
         return 0
 
     cdef void note_answered(self, const Flight *flight) noexcept nogil:

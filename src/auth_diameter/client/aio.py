@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from auth_diameter._core import Answer, Decisions, Question, RequestPath, SipRequest, Transactions
+from auth_diameter._core import (
+    Answer,
+    Decisions,
+    ObjectPath,
+    Question,
+    RequestPath,
+    SipRequest,
+    Transactions,
+    pending,
+)
 from auth_diameter.client.authorizer import Authorizer, Request, is_held, is_refused
+from auth_diameter.client.pseudovars import compile_template
 from auth_diameter.config import Config
 from auth_diameter.decision import Cause, Decision
 from auth_diameter.diameter import forks
@@ -45,7 +55,7 @@ class AsyncAuthDiameter:
         self.decisions = Decisions()
         self._authorizer = Authorizer(self.config)
         self._transport = AioTransport(self.config, self._answered, self._failed, self._ended)
-        self._size = 0  # bytes of all requests under way
+        self._objects = self._new_path()
         self._releasing = False
         forks.register(self)
 
@@ -53,12 +63,28 @@ class AsyncAuthDiameter:
         """Starts afresh in the child; the questions and connections stay with the parent."""
         self._transport.after_fork()
         self._authorizer.after_fork()
-        self._size = 0
+        self._objects = self._new_path()
         self._releasing = False
+
+    def _new_path(self) -> ObjectPath:
+        config, authorizer = self.config, self._authorizer
+        policy = self._policy = _Policy(authorizer, self._transport)
+        policy.path = ObjectPath(
+            policy,
+            self._transport.pool.in_flight,
+            self.decisions,
+            authorizer.penalties,
+            authorizer.watch.issuers if authorizer.watch is not None else None,
+            most_bytes=_MOST_BYTES,
+            timeout=config.timeout,
+            max_question=config.max_diameter_message,
+            tells_source=config.tell_source,
+        )
+        return policy.path
 
     # ------------------------------------------------------------------ the functions
 
-    async def diameter_www_authorize(self, request: Request, realm: str) -> Decision:
+    def diameter_www_authorize(self, request: Request, realm: str) -> Coroutine[Any, Any, Decision]:
         """Authenticates a request by its Authorization header field; a challenge is a 401.
 
         Args:
@@ -73,10 +99,26 @@ class AsyncAuthDiameter:
         Raises:
             ConfigError: `realm` has an unknown pseudo-variable.
         """
-        now = asyncio.get_running_loop().time()
-        return await self._decide(self._authorizer.www_authorize(request, realm, now))
+        return pending(self._objects, request, realm, proxy=False, many=False)
 
-    async def diameter_proxy_authorize(self, request: Request, realm: str) -> Decision:
+    def diameter_www_authorize_many(
+        self, requests: Iterable[Request], realm: str
+    ) -> Coroutine[Any, Any, list[Decision]]:
+        """Authenticates requests as `diameter_www_authorize` does, with one write and one wait.
+
+        Args:
+            requests: the requests, each a `SipRequest` or bytes.
+            realm: the realm, as there.
+
+        Returns:
+            The Decisions, in the order of the requests.
+
+        Raises:
+            ConfigError: `realm` has an unknown pseudo-variable.
+        """
+        return pending(self._objects, requests, realm, proxy=False, many=True)
+
+    def diameter_proxy_authorize(self, request: Request, realm: str) -> Coroutine[Any, Any, Decision]:
         """Authenticates a request by its Proxy-Authorization header field; a challenge is a 407.
 
         Args:
@@ -89,8 +131,24 @@ class AsyncAuthDiameter:
         Raises:
             ConfigError: `realm` has an unknown pseudo-variable.
         """
-        now = asyncio.get_running_loop().time()
-        return await self._decide(self._authorizer.proxy_authorize(request, realm, now))
+        return pending(self._objects, request, realm, proxy=True, many=False)
+
+    def diameter_proxy_authorize_many(
+        self, requests: Iterable[Request], realm: str
+    ) -> Coroutine[Any, Any, list[Decision]]:
+        """Authenticates requests as `diameter_proxy_authorize` does, with one write and one wait.
+
+        Args:
+            requests: the requests, each a `SipRequest` or bytes.
+            realm: the realm, as there.
+
+        Returns:
+            The Decisions, in the order of the requests.
+
+        Raises:
+            ConfigError: `realm` has an unknown pseudo-variable.
+        """
+        return pending(self._objects, requests, realm, proxy=True, many=True)
 
     async def diameter_is_user_in(self, request: Request, who: str, group: str) -> Decision:
         """Checks whether a user is in a group.
@@ -117,25 +175,43 @@ class AsyncAuthDiameter:
             return outcome
         assert isinstance(outcome, Question)
         future: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
-        self.ask(outcome, future.set_result)
+        self.ask_about(outcome, future)
         return await future
 
-    def ask(self, question: Question, callback: Callable[[Decision], object]) -> None:
-        """Asks DISC without a future or a task, for servers that reply from the callback.
+    def ask_about(
+        self, question: Question, callback: Callable[[Decision], object] | asyncio.Future[Decision]
+    ) -> None:
+        """Asks DISC a question of the `authorizer`.
 
         Args:
-            question: from the `authorizer`.
-            callback: function of the Decision. It is called before `ask` returns, or in a later turn of the
-                loop. It must not raise.
+            question: the question.
+            callback: function of the Decision, as in `ask`; or a future, whose result it becomes.
+
+        Raises:
+            DiscError: this client is closed.
         """
         question.callback = callback
-        self._size += question.request.data_size
-        if self._size > _MOST_BYTES:
-            self._transport.refuse(question)
-        elif question.attempt is not None and is_held(question):
-            self._transport.hold(question)
-        else:
-            self._transport.ask(question)
+        self._objects.size += question.request.data_size
+        self._policy.place(question)
+
+    def ask(
+        self, request: Request, realm: str, callback: Callable[[Decision], object], *, proxy: bool = False
+    ) -> None:
+        """Authenticates a request without a future or a task, for servers that reply from the callback.
+
+        Args:
+            request: the request, a `SipRequest` or bytes.
+            realm: the realm, as in `diameter_www_authorize`.
+            callback: function of the Decision. It is called before `ask` returns, or in a later turn of the
+                loop.
+            proxy: whether the function is `diameter_proxy_authorize`.
+
+        Raises:
+            ConfigError: `realm` has an unknown pseudo-variable.
+            DiscError: this client is closed.
+        """
+        now = asyncio.get_running_loop().time()
+        self._objects.ask(request, realm, proxy, callback, now)
 
     def is_full(self) -> bool:
         """Whether DISC has so much to do that a new question would be refused."""
@@ -186,7 +262,7 @@ class AsyncAuthDiameter:
 
         def adopt(question: Question) -> None:
             question.callback = ended(question)
-            self._size += question.request.data_size
+            self._objects.size += question.request.data_size
 
         config = self.config
         return RequestPath(
@@ -262,7 +338,8 @@ class AsyncAuthDiameter:
         self._finish(question, self._authorizer.fail(question, cause, now))
 
     def _ended(self, now: float) -> None:
-        """Asks the held questions that are released now that others have ended."""
+        """Hands out decisions, and asks the held questions that are released now that others have ended."""
+        self._objects.deliver()
         if self._releasing:
             return  # the call already in this loop looks again
         self._releasing = True
@@ -277,15 +354,7 @@ class AsyncAuthDiameter:
             self._releasing = False
 
     def _finish(self, question: Question, decision: Decision) -> None:
-        self._size -= question.request.data_size
-        self.decisions.add(decision.cause)
-        callback, question.callback = question.callback, None
-        try:
-            callback(decision)
-        except asyncio.InvalidStateError:
-            pass  # the task that awaited it was cancelled
-        except Exception as error:  # noqa: BLE001 - one callback must not hold up the others
-            self._transport.report(error, "the callback of a decision failed")
+        self._objects.end(question, decision)
 
     # ------------------------------------------------------------------ closing
 
@@ -304,6 +373,49 @@ class AsyncAuthDiameter:
         traceback: TracebackType | None,
     ) -> None:
         await self.aclose()
+
+
+class _Policy:
+    """What `ObjectPath` leaves to Python: refusals, and questions that no connection takes at once.
+
+    Attributes:
+        path: the ObjectPath.
+    """
+
+    path: ObjectPath
+
+    def __init__(self, authorizer: Authorizer, transport: AioTransport) -> None:
+        self._authorizer = authorizer
+        self._transport = transport
+        self.compile = compile_template
+        self.get_loop = asyncio.get_running_loop
+        self.refuse_penalized = authorizer.refuse_penalized
+
+    def read(self, request: Request) -> SipRequest | Decision:
+        return self._authorizer.read_or_refuse(request)
+
+    def refuse(self, request: SipRequest, realm: str, proxy: bool, now: float) -> Decision:
+        authorizer = self._authorizer
+        outcome = (authorizer.proxy_authorize if proxy else authorizer.www_authorize)(request, realm, now)
+        assert isinstance(outcome, Decision)
+        return outcome
+
+    def place(self, question: Question) -> None:
+        if self.path.size > _MOST_BYTES:
+            self._transport.refuse(question)
+        elif question.attempt is not None and is_held(question):
+            self._transport.hold(question)
+        else:
+            self._transport.ask(question)
+
+    def written(self) -> None:
+        self._transport.send_soon(self._sent)
+
+    def _sent(self) -> None:
+        self.path.is_sending = False
+
+    def report(self, error: Exception) -> None:
+        self._transport.report(error, "the callback of a decision failed")
 
 
 def _ignore(decision: Decision) -> None:

@@ -100,6 +100,17 @@ class Authorizer:
         """
         return SipRequest(data, source, max_size=self._max_size, max_headers=self._max_headers)
 
+    def read_or_refuse(self, request: Request) -> SipRequest | Decision:
+        """Parses a request, within the configured limits; the Decision on bytes that are no SIP request."""
+        try:
+            return self.read(request) if not isinstance(request, SipRequest) else request
+        except ParseError as error:
+            return malformed(error)
+
+    def refuse_penalized(self, question: Question) -> Decision:
+        """The decision on credentials that are refused unseen, because of guesses before them."""
+        return _refuse(question, Cause.PENALIZED)
+
     # ------------------------------------------------------------------ the functions
 
     def www_authorize(self, request: Request, realm: str, now: float) -> Question | Decision:
@@ -134,10 +145,11 @@ class Authorizer:
     def _authorize(self, request: Request, realm: str, now: float, *, proxy: bool) -> Question | Decision:
         expand = compile_template(realm)
         if type(request) is not SipRequest:
-            try:
-                request = self.read(request)
-            except ParseError as error:
-                return malformed(error)
+            read = self.read_or_refuse(request)
+            if type(read) is not SipRequest:
+                assert isinstance(read, Decision)
+                return read
+            request = read
         outcome, used = ask(request, expand(request), proxy, self._tell_source, self._max_question)
         if type(outcome) is not Question:
             assert isinstance(outcome, Cause)
@@ -149,7 +161,7 @@ class Authorizer:
             attempt = self.penalties.begin(credentials, question.realm, request.source, now, question)
             if attempt is not None:
                 if attempt.is_refused:
-                    return _refuse(question, Cause.PENALIZED)
+                    return self.refuse_penalized(question)
                 question.attempt = attempt
         return question
 

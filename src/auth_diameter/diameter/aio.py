@@ -186,6 +186,25 @@ class AioTransport:
         if connection not in self._to_send:
             self._to_send.append(connection)
 
+    def send_soon(self, sent: Callable[[], object]) -> None:
+        """Has the questions that others than `ask` write sent together, at the end of this turn of the loop.
+
+        Args:
+            sent: is called before they are sent; for what is written later, this is to be called again.
+
+        Raises:
+            DiscError: this transport is closed.
+        """
+        if self._timer is None:
+            self._check_open()
+            self._set_timer()
+        assert self._loop is not None
+        self._loop.call_soon(self._send_for, sent)
+
+    def _send_for(self, sent: Callable[[], object]) -> None:
+        sent()
+        self.send_written()
+
     def send_written(self) -> None:
         """Sends the questions that were written to connections by others than `ask`.
 

@@ -364,7 +364,7 @@ class Host:
         else:
             outcome = self._authorizer.proxy_authorize(request, self._realm, now)
         if isinstance(outcome, Question):
-            self._auth.ask(outcome, partial(self._conclude, request))
+            self._auth.ask_about(outcome, partial(self._conclude, request))
         else:
             self._auth.decisions.add(outcome.cause)
             self._conclude(request, outcome)
