@@ -67,10 +67,10 @@ cdef class InFlight:
     cdef void enter(self, Flight *flight, Wire wire, uint32_t msgid, double now) noexcept nogil
     cdef void put_in_order(self, Flight *flight) noexcept nogil
     cdef void leave(self, Flight *flight) noexcept nogil
-    cdef int receive(self, Wire wire, object data, double now, Question only, list found) except -1
+    cdef int receive(self, Wire wire, object data, double now, bint alone, list found) except -1
     cdef Py_ssize_t hand_over(self, const uint8_t *p, size_t n, size_t limit, size_t *at, double now) noexcept nogil
     cdef Flight *find(self, long long msgid) noexcept nogil
-    cdef int take_one(self, const uint8_t *p, size_t n, double now, Question only, list found) except -1
+    cdef int take_one(self, const uint8_t *p, size_t n, double now, Wire only, list found) except -1
     cdef void note_answered(self, const Flight *flight) noexcept nogil
     cdef Question take_question(self, Flight *flight)
     cdef int expect_late(self, uint32_t msgid) except -1

@@ -429,30 +429,28 @@ cdef class InFlight:
             List of (Question, Answer), in the order of the answers; those for slots are with their owners.
         """
         cdef list found = []
-        self.receive(wire, data, now, None, found)
+        self.receive(wire, data, now, False, found)
         for owner in self.owners:
             (<SlotOwner>owner).end_read()
         return found
 
-    def received_by(self, Question question not None, data, double now):
-        """Takes the bytes that came on the connection of a question, for a driver with one question on each.
+    def received_on(self, Wire wire not None, data, double now):
+        """Takes the bytes that came on a connection that one thread has for itself.
 
         Args:
-            question: Question that was written to a connection.
+            wire: Wire.
             data: bytes-like, cut anywhere.
             now: seconds, monotonic.
 
         Returns:
-            Answer to it; None: it is not complete, or the question was ended meanwhile. Any other message answers
-            no question.
+            List of (Question, Answer), in the order of the answers, for questions that were written to the same
+            connection. Any other message answers no question.
         """
         cdef list found = []
-        if question.connection is None:
-            raise ValueError("question: is on no connection")
-        self.receive(question.connection, data, now, question, found)
-        return found[0][1] if found else None
+        self.receive(wire, data, now, True, found)
+        return found
 
-    cdef int receive(self, Wire wire, object data, double now, Question only, list found) except -1:
+    cdef int receive(self, Wire wire, object data, double now, bint alone, list found) except -1:
         """Finds the question of each answer; those to Questions are appended to `found`."""
         cdef const uint8_t *p
         cdef bytes kept
@@ -473,7 +471,7 @@ cdef class InFlight:
                     size = frame(p + at, n - at, wire.limit)
                 if size <= 0:
                     break
-                self.take_one(p + at, <size_t>size, now, only, found)
+                self.take_one(p + at, <size_t>size, now, wire if alone else None, found)
                 at += <size_t>size
             wire.at += at
             # One message in pieces, or a fault.
@@ -481,7 +479,7 @@ cdef class InFlight:
             if p == NULL:
                 break
             kept = wire.chunk
-            self.take_one(p, n, now, only, found)
+            self.take_one(p, n, now, wire if alone else None, found)
         if wire.fault is None or self.answered != before:
             wire.asked = NAN
             wire.heard = now
@@ -517,7 +515,7 @@ cdef class InFlight:
         flight = self.by_msgid[<uint32_t>msgid & self.mask]
         return flight if flight != NULL and flight.msgid == <uint32_t>msgid else NULL
 
-    cdef int take_one(self, const uint8_t *p, size_t n, double now, Question only, list found) except -1:
+    cdef int take_one(self, const uint8_t *p, size_t n, double now, Wire only, list found) except -1:
         """Takes one message, with the GIL."""
         cdef AnswerView view
         cdef Flight *flight = NULL
@@ -526,7 +524,7 @@ cdef class InFlight:
         if not p[4] & FLAG_REQUEST:
             read_answer(p, n, &view)
             flight = self.find(view.msgid)
-        if flight != NULL and only is not None and flight.owner != <PyObject *>only:
+        if flight != NULL and only is not None and flight.wire != <PyObject *>only:
             flight = NULL
         if flight == NULL:
             if self.expected_late.pop(view.msgid, False) is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Self
 
@@ -114,11 +115,68 @@ class AuthDiameter:
                 self._end(outcome, Cause.DISC_LOST)
                 raise
             decision = self._end(outcome, result)
+        self._count(decision)
+        return decision
+
+    def _count(self, decision: Decision) -> None:
         with self._counts_lock:
             self._counts[decision.cause] += 1
         if self._transport.untold:
             self._transport.tell_changes()
-        return decision
+
+    def diameter_www_authorize_many(self, requests: Iterable[Request], realm: str) -> list[Decision]:
+        """Authenticates requests as `diameter_www_authorize` does, with few writes and waits.
+
+        Args:
+            requests: the requests, each a `SipRequest` or bytes.
+            realm: the realm, as there.
+
+        Returns:
+            The Decisions, in the order of the requests.
+
+        Raises:
+            ConfigError: `realm` has an unknown pseudo-variable.
+        """
+        return self._decide_many(self._authorizer.www_authorize, requests, realm)
+
+    def diameter_proxy_authorize_many(self, requests: Iterable[Request], realm: str) -> list[Decision]:
+        """Authenticates requests as `diameter_proxy_authorize` does, with few writes and waits.
+
+        Args:
+            requests: the requests, each a `SipRequest` or bytes.
+            realm: the realm, as there.
+
+        Returns:
+            The Decisions, in the order of the requests.
+
+        Raises:
+            ConfigError: `realm` has an unknown pseudo-variable.
+        """
+        return self._decide_many(self._authorizer.proxy_authorize, requests, realm)
+
+    def _decide_many(
+        self,
+        begin: Callable[[Request, str, float], Question | Decision],
+        requests: Iterable[Request],
+        realm: str,
+    ) -> list[Decision]:
+        now = time.monotonic()
+        outcomes = [begin(request, realm, now) for request in requests]
+        together = [outcome for outcome in outcomes if isinstance(outcome, Question) and not is_held(outcome)]
+        try:
+            results = self._transport.ask_together(together)
+        except BaseException:
+            for outcome in outcomes:
+                if isinstance(outcome, Question):
+                    self._end(outcome, Cause.DISC_LOST)
+            raise
+        decided = {
+            question: self._end(question, result) for question, result in zip(together, results, strict=True)
+        }
+        for decision in decided.values():
+            self._count(decision)
+        # Those that were held come last: they may have waited for the others.
+        return [decided[outcome] if outcome in decided else self._decide(outcome) for outcome in outcomes]
 
     def _ask(self, question: Question) -> Answer | Cause:
         return self._transport.ask(question)

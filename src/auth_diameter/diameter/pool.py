@@ -35,7 +35,7 @@ is the place to write their messages to the connection, and `Pool.received` to t
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from auth_diameter._core import Answer, InFlight, Question
@@ -134,6 +134,24 @@ class Pool:
         if best.unsent > best.room or best.state is REOPEN:
             self._table.written(best, now)
         return best
+
+    def submit_together(self, questions: Sequence[Question], now: float) -> Connection | None:
+        """Writes several questions to an idle connection, for a thread that has it for itself.
+
+        Returns:
+            The connection; None: none is idle, or too much is under way. Then no question was written.
+        """
+        ready = self.in_flight.ready_wires
+        connection: Connection | None = next((wire for wire in ready if not wire.under_way), None)
+        room = self.in_flight.limit - len(self.in_flight)
+        if connection is None or not connection.is_calm or len(questions) > room or self.waiting:
+            return None
+        for question in questions:
+            question.deadline = now + self._timeout
+            self.in_flight.write(connection, question, now)
+        if connection.unsent > connection.room:
+            self._table.written(connection, now)
+        return connection
 
     def is_full(self) -> bool:
         """Whether a new question would be refused because of those under way and waiting."""
@@ -290,29 +308,28 @@ class Pool:
         self._overload.calm()
         self.in_flight.limit = self._overload.limit
 
-    def received_by(self, question: Question, data: bytes, now: float) -> Answer | None:
-        """Takes bytes for a driver that has a single question on each connection.
+    def received_on(self, connection: Connection, data: bytes, now: float) -> list[tuple[Question, Answer]]:
+        """Takes bytes for a driver whose threads have a connection each for themselves.
 
         No bytes mean that the peer has closed the connection.
 
         Returns:
-            The answer; None: it is not complete.
+            The answers in the bytes, each with its question on that connection.
         """
-        connection: Connection = question.connection
         if not data:
-            return None
-        answer = self.in_flight.received_by(question, data, now)
-        if answer is not None:
+            return []
+        found = self.in_flight.received_on(connection, data, now)
+        if found:
             self._note_answers(now)
         elif connection.fault is not None:
             self._table.step(connection, Event.FAULT)
-            return None
+            return []
         if connection.full:
             # Such a driver sends the whole question before it reads.
             connection.full = False
             self._table.refresh(connection)
         self._heard(connection, now)
-        return answer
+        return found
 
     def _heard(self, connection: Connection, now: float) -> None:
         """Notes that bytes came, all of which are Diameter."""

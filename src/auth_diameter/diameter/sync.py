@@ -12,6 +12,7 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Iterable, Sequence
 
 from auth_diameter._core import Answer, DiscError, Question, exchange
 from auth_diameter.config import Config
@@ -26,6 +27,7 @@ from auth_diameter.diameter.resolver import Address, Outcome, Resolver, reason_o
 from auth_diameter.diameter.stats import PoolStats
 
 _THREADS = 256  # questions that are always allowed: each blocks a thread, which asks nothing else meanwhile
+_MOST_TOGETHER = 64  # questions in one write: they fit into the buffers of the kernel, so that no side blocks
 _TOLERANCE = 0.01  # seconds by which a call may exceed its time limit
 
 
@@ -121,8 +123,15 @@ class SyncTransport:
                     self.untold = True
                 if self.pool.events:
                     self._act(now)
-            if isinstance(where, Cause):
-                return where
+        except BaseException:
+            with self._lock:
+                self._abandon(question)
+            raise
+        return where if isinstance(where, Cause) else self._go_on(question)
+
+    def _go_on(self, question: Question) -> Answer | Cause:
+        """Waits for a connection, if the question has a waiter, and for its answer."""
+        try:
             while True:
                 # Without a waiter, the question was written to an open connection at once.
                 waiter = question.callback
@@ -199,15 +208,15 @@ class SyncTransport:
                 if now > question.deadline:
                     return None  # this process did not run for a while: the answer is stale
                 with self._lock:
-                    answer = self.pool.received_by(question, data, now)
-                    if answer is not None:
+                    found = self.pool.received_on(connection, data, now)
+                    if found:
                         if limited:
                             _limit(sock, self._timeout)
                         self._hand_on(connection)
                     if self.pool.events:
                         self._act(now)
-                if answer is not None:
-                    return answer
+                if found:
+                    return found[0][1]
                 if not data or connection.fault is not None:
                     raise ConnectionError
             # Part of an answer came, or a signal. The socket time-out would begin anew, so that other data
@@ -238,6 +247,108 @@ class SyncTransport:
         """Handles a broken connection; see `_repeat` for the result."""
         with self._lock:
             return self._repeat(connection, question)
+
+    # ------------------------------------------------------------------ several questions
+
+    def ask_together(self, questions: Sequence[Question]) -> list[Answer | Cause]:
+        """Asks DISC several questions, with as few writes and waits as it can.
+
+        Args:
+            questions: the questions, none of which is or was held.
+
+        Returns:
+            For each the answer, or the Cause why there is none.
+
+        Raises:
+            DiscError: this transport is closed.
+        """
+        results: list[Answer | Cause] = []
+        most = min(_MOST_TOGETHER, self._config.max_in_flight)
+        while len(results) < len(questions):
+            batch = questions[len(results) : len(results) + most]
+            connection = self._write_together(batch) if len(batch) > 1 else None
+            if connection is None:
+                results.append(self.ask(batch[0]))  # opens a connection, if that is what is missing
+            else:
+                results += self._exchange_together(connection, batch)
+        return results
+
+    def _write_together(self, batch: Sequence[Question]) -> Connection | None:
+        with self._lock:
+            if self.closed:
+                raise DiscError("this client is closed")
+            return self.pool.submit_together(batch, time.monotonic())
+
+    def _exchange_together(
+        self, connection: Connection, batch: Sequence[Question]
+    ) -> Iterable[Answer | Cause]:
+        """Sends the questions that were written to `connection`, and waits for their answers."""
+        found: dict[Question, Answer | Cause] = {}
+        try:
+            self._await_answers(connection, batch, found)
+        except OSError:
+            left = [question for question in batch if question not in found]
+            with self._lock:
+                for question in left:
+                    question.callback = Waiter()  # it may be asked on another connection
+                self._drop(connection)
+            for question in left:
+                found[question] = self._go_on(question)
+        except BaseException:
+            with self._lock:
+                for question in batch:
+                    self.pool.abandon(question)
+                self._drop(connection)
+            raise
+        return [found[question] for question in batch]
+
+    def _await_answers(
+        self, connection: Connection, batch: Sequence[Question], found: dict[Question, Answer | Cause]
+    ) -> None:
+        """Sends and receives until each question has its answer, or the time is over.
+
+        Raises:
+            OSError: the connection broke; `found` has the answers so far.
+        """
+        sock: socket.socket = connection.transport
+        until: float = batch[0].deadline
+        outgoing = bytearray(connection.take_unsent())
+        while len(found) < len(batch):
+            left = until - time.monotonic()
+            if left <= 0:
+                self._expire_together(connection, batch, found)
+                return
+            _limit(sock, left)
+            try:
+                data = exchange(sock.fileno(), outgoing)
+            except BlockingIOError:
+                continue
+            if data is None:
+                continue
+            now = time.monotonic()
+            if now > until:
+                continue  # this process did not run for a while: the answers are stale
+            with self._lock:
+                found.update(self.pool.received_on(connection, data, now))
+                if len(found) == len(batch):
+                    _limit(sock, self._timeout)
+                    self._hand_on(connection)
+                if self.pool.events:
+                    self._act(now)
+            if len(found) < len(batch) and (not data or connection.fault is not None):
+                raise ConnectionError
+
+    def _expire_together(
+        self, connection: Connection, batch: Sequence[Question], found: dict[Question, Answer | Cause]
+    ) -> None:
+        """Ends the questions that have no answer in time."""
+        with self._lock:
+            now = time.monotonic()
+            for question in batch:
+                if question not in found:
+                    found[question] = self.pool.expire_one(question, now)
+            # Part of a question or of an answer may be on it.
+            self._drop(connection)
 
     # ------------------------------------------------------------------ connecting
 
