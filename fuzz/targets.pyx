@@ -51,7 +51,8 @@ from auth_diameter._core.diameter.header cimport (
 )
 from auth_diameter._core.diameter.stream cimport DEFAULT_LIMIT, FRAME_LARGE, frame
 from auth_diameter._core.sip.parse cimport (
-    DEFAULT_MAX_LINES, DEFAULT_MAX_SIZE, SipMessage, find_credentials, identity, parse_request, release_request,
+    DEFAULT_MAX_LINES, DEFAULT_MAX_SIZE, SCAN_BYTES, SipMessage, find_credentials, identity, parse_request,
+    parse_request_by, release_request, same_request,
 )
 from auth_diameter._core.sip.reply cimport (
     can_reply, put_reply_end, put_reply_header, put_reply_start, reply_room,
@@ -603,6 +604,15 @@ cdef void check_contact_lines(const uint8_t *p, const uint8_t *end, int n) noexc
     hold(p == end, "and no other line")
 
 
+cdef void check_scan(const SipMessage *m) noexcept nogil:
+    """Header fields that were split by vectors, where the machine has them, are the same byte by byte."""
+    cdef SipMessage again
+    memset(&again, 0, sizeof(again))
+    parse_request_by(&again, m.start, m.size, DEFAULT_MAX_SIZE, DEFAULT_MAX_LINES, SCAN_BYTES)
+    hold(same_request(m, &again), "both ways to split header fields give the same")
+    release_request(&again)
+
+
 cdef int sip(const uint8_t *data, size_t size) noexcept nogil:
     """A request from the network; the reply to it, and the question that DISC is asked about it."""
     cdef SipMessage m
@@ -611,6 +621,7 @@ cdef int sip(const uint8_t *data, size_t size) noexcept nogil:
     cdef bint good
     memset(&m, 0, sizeof(m))
     good = parse_request(&m, data, size, DEFAULT_MAX_SIZE, DEFAULT_MAX_LINES)
+    check_scan(&m)
     hold(good == (m.error == NULL), "what is refused has a reason")
     hold(m.error_at <= size and (good or m.error_status == 400 or m.error_status == 505),
          "and a place and a status")

@@ -158,7 +158,13 @@ def test_a_decision_to_come_is_a_coroutine(fake_disc, way: Ways):
 
 def test_it_may_be_made_before_the_loop_runs(fake_disc):
     client = new_aio_client(fake_disc())
-    assert asyncio.run(client.diameter_www_authorize(RIGHT, "$fd"))
+    to_come = client.diameter_www_authorize(RIGHT, "$fd")
+
+    async def main() -> Decision:
+        async with client:
+            return await to_come
+
+    assert asyncio.run(main())
 
 
 def test_a_task_group_takes_it(fake_disc):

@@ -38,7 +38,7 @@ cdef inline bint is_lws(uint8_t c) noexcept nogil:
 cdef inline void skip_lws(Reader *r) noexcept nogil:
     """Passes over LWS."""
     cdef const uint8_t *p = r.p
-    while p < r.end and is_lws(p[0]):
+    while p < r.end and p[0] <= c' ' and is_lws(p[0]):    # most are not; the first comparison tells
         p += 1
     r.p = p
 

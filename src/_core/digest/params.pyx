@@ -224,7 +224,7 @@ cdef void classify_algorithm(DigestFields *f) noexcept nogil:
             return
 
 
-cdef bint take_value(Reader *r, Span name, Span *out) noexcept nogil:
+cdef inline bint take_value(Reader *r, Span name, Span *out) noexcept nogil:
     """A value without quotes: a token, or an ext-value (RFC 8187, 3.2) if the name ends with "*"."""
     if (name.p + name.n - 1)[0] != c'*':
         return take_class(r, AD_TOKEN, out)

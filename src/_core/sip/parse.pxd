@@ -10,6 +10,12 @@ from auth_diameter._core.sip.fields cimport HEADER_COUNT, Header, TopVia
 from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.sip.uri cimport SipUri
 
+ctypedef int Scan
+
+cdef enum:
+    # How header fields are split: byte by byte, or those of one line by vectors (lines.h). Both give the same.
+    SCAN_BYTES, SCAN_VECTORS
+
 ctypedef int Method
 
 cdef enum:
@@ -52,6 +58,9 @@ cdef struct SipMessage:
 
 cdef bint parse_request(SipMessage *m, const uint8_t *data, size_t n, size_t max_size,
                         int max_lines) noexcept nogil
+cdef bint parse_request_by(SipMessage *m, const uint8_t *data, size_t n, size_t max_size, int max_lines,
+                           Scan scan) noexcept nogil
+cdef bint same_request(const SipMessage *a, const SipMessage *b) noexcept nogil
 cdef void release_request(SipMessage *m) noexcept nogil
 cdef int find_credentials(const SipMessage *m, Header header, Span realm, DigestFields *out,
                           size_t *offset) noexcept nogil

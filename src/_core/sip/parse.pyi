@@ -1,1 +1,3 @@
-# For compiled code alone: what Python may touch of it is in request.pyi.
+# What Python may touch of a request is in request.pyi; this is for tests alone.
+
+def is_scan_the_same(data: bytes, max_size: int, max_lines: int) -> bool | None: ...

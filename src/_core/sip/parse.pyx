@@ -34,7 +34,9 @@ from auth_diameter._core.sip.fields cimport (
     AUTHORIZATION, CALL_ID, CONTENT_LENGTH, CSEQ, FROM, HEADER_COUNT, HEADER_OTHER, MAX_FORWARDS, PARTY,
     PROXY_AUTHORIZATION, TO, VIA, Address, Header, TopVia, header_of, take_address, take_via,
 )
+from auth_diameter._core.base.lines cimport AD_LINES, ad_has_vectors, ad_line, ad_split_lines
 from auth_diameter._core.base.span cimport Reader, Span, between, reader_of
+from auth_diameter._core.base.text cimport span_of_bytes
 from auth_diameter._core.sip.uri cimport URI_OF_REQUEST, SipUri, take_number, take_uri
 
 
@@ -57,6 +59,12 @@ cdef bint parse_request(SipMessage *m, const uint8_t *data, size_t n, size_t max
     Returns:
         Whether it is a request by RFC 3261; if not, `m.error` is the reason.
     """
+    return parse_request_by(m, data, n, max_size, max_lines, SCAN_VECTORS if ad_has_vectors() else SCAN_BYTES)
+
+
+cdef bint parse_request_by(SipMessage *m, const uint8_t *data, size_t n, size_t max_size, int max_lines,
+                           Scan scan) noexcept nogil:
+    """The same, with header fields split in a way that the caller chooses; the machine must have it."""
     cdef const uint8_t *p = data
     cdef const uint8_t *end = data + n
     cdef int i
@@ -75,7 +83,7 @@ cdef bint parse_request(SipMessage *m, const uint8_t *data, size_t n, size_t max
     while 2 <= end - p and p[0] == c'\r' and p[1] == c'\n':
         p += 2
     p = parse_request_line(m, p, end)
-    if p == NULL or not parse_lines(m, p, end):
+    if p == NULL or not parse_lines(m, p, end, scan):
         return False
     check_fields(m)
     return m.error == NULL
@@ -129,42 +137,58 @@ cdef inline const uint8_t *parse_request_line(SipMessage *m, const uint8_t *p, c
     return line_end + 2
 
 
-cdef bint parse_lines(SipMessage *m, const uint8_t *p, const uint8_t *end) noexcept nogil:
+cdef bint parse_lines(SipMessage *m, const uint8_t *p, const uint8_t *end, Scan scan) noexcept nogil:
     """Splits the header fields and sets the body; False if the empty line between them is missing."""
-    cdef const uint8_t *start
+    cdef ad_line lines[AD_LINES]
+    cdef int n = 0, i
+    while True:
+        if scan == SCAN_VECTORS:
+            n = ad_split_lines(&p, end, lines)
+            for i in range(n):
+                if not keep_line(m, between(lines[i].name, lines[i].name_end),
+                                 between(lines[i].value, lines[i].value_end)):
+                    return False
+        # What the vectors leave, one line of it
+        if n < AD_LINES:
+            if p == end:
+                fail(m, "the empty line after the header fields is missing", p, HEADER_OTHER)
+                return False
+            if p[0] == c'\r' and 2 <= end - p and p[1] == c'\n':
+                m.body = between(p + 2, end)
+                return True
+            p = parse_line(m, p, end)
+            if p == NULL:
+                return False
+
+
+cdef inline const uint8_t *parse_line(SipMessage *m, const uint8_t *p, const uint8_t *end) noexcept nogil:
+    """One header field with its folds; a malformed one is passed over.
+
+    Returns:
+        The next line; NULL if it cannot be known, or the limit of header fields is reached.
+    """
+    cdef const uint8_t *start = p
     cdef const uint8_t *value_end
     cdef Span name, value
     cdef bint good
-    while True:
-        if p == end:
-            fail(m, "the empty line after the header fields is missing", p, HEADER_OTHER)
-            return False
-        if p[0] == c'\r' and 2 <= end - p and p[1] == c'\n':
-            m.body = between(p + 2, end)
-            return True
-        start = p
-        p = ad_skip_class(p, end, AD_TOKEN)
-        name = between(start, p)
-        p = skip_blanks(p, end)
-        good = name.n > 0 and p < end and p[0] == c':'
-        if good:
-            p += 1
-        else:
-            fail(m, "a header field's name and ':' expected", p if name.n else start, HEADER_OTHER)
-        value.p = skip_blanks(p, end)
-        value_end = find_value_end(m, value.p, end, &good)
-        if value_end == NULL:
-            return False
-        p = value_end + 2
-        if not good:
-            continue
+    p = ad_skip_class(p, end, AD_TOKEN)
+    name = between(start, p)
+    p = skip_blanks(p, end)
+    good = name.n > 0 and p < end and p[0] == c':'
+    if good:
+        p += 1
+    else:
+        fail(m, "a header field's name and ':' expected", p if name.n else start, HEADER_OTHER)
+    value.p = skip_blanks(p, end)
+    value_end = find_value_end(m, value.p, end, &good)
+    if value_end == NULL:
+        return NULL
+    if good:
         value.n = <size_t>(value_end - value.p)
         trim(&value)
-        if not add_line(m, name, value):
-            if m.error == NULL:
-                m.error_limit = <size_t>m.max_lines
-            fail(m, "more header fields than the limit", start, HEADER_OTHER)
-            return False
+        if not keep_line(m, name, value):
+            return NULL
+    return value_end + 2
 
 
 cdef inline const uint8_t *skip_blanks(const uint8_t *p, const uint8_t *end) noexcept nogil:
@@ -199,7 +223,17 @@ cdef inline const uint8_t *find_value_end(SipMessage *m, const uint8_t *start, c
         p = hit + 1
 
 
-cdef bint add_line(SipMessage *m, Span name, Span value) noexcept nogil:
+cdef inline bint keep_line(SipMessage *m, Span name, Span value) noexcept nogil:
+    """Appends a header field; False, and an error, if the limit is reached."""
+    if add_line(m, name, value):
+        return True
+    if m.error == NULL:
+        m.error_limit = <size_t>m.max_lines
+    fail(m, "more header fields than the limit", name.p, HEADER_OTHER)
+    return False
+
+
+cdef inline bint add_line(SipMessage *m, Span name, Span value) noexcept nogil:
     """Appends a header field; False if the limit is reached."""
     cdef Line *more
     cdef Line *line
@@ -332,6 +366,48 @@ cdef void release_request(SipMessage *m) noexcept nogil:
     if m.lines != m.inline_lines:
         free(m.lines)
         m.lines = m.inline_lines
+
+
+cdef bint same_request(const SipMessage *a, const SipMessage *b) noexcept nogil:
+    """Whether two results for the same bytes are the same in every field; for tests of the ways to scan."""
+    cdef size_t before = <size_t>(<const char *>&a.lines - <const char *>a)
+    cdef const Line *one
+    cdef const Line *other
+    cdef int i
+    if memcmp(a, b, before) != 0 or a.line_count != b.line_count or a.max_lines != b.max_lines:
+        return False
+    for i in range(a.line_count):
+        one = &a.lines[i]
+        other = &b.lines[i]
+        if one.id != other.id or one.name.p != other.name.p or one.name.n != other.name.n or (
+                one.value.p != other.value.p or one.value.n != other.value.n):
+            return False
+    return True
+
+
+def is_scan_the_same(bytes data not None, size_t max_size, int max_lines):
+    """Whether both ways to split header fields give the same for a request; for tests.
+
+    Args:
+        data: the whole request.
+        max_size: as SipRequest has it.
+        max_lines: the `max_headers` of SipRequest.
+
+    Returns:
+        Bool; None where the machine has one way only.
+    """
+    cdef SipMessage one, other
+    cdef Span s = span_of_bytes(data)
+    cdef bint same
+    if not ad_has_vectors():
+        return None
+    memset(&one, 0, sizeof(one))
+    memset(&other, 0, sizeof(other))
+    same = parse_request_by(&one, s.p, s.n, max_size, max_lines, SCAN_BYTES) == parse_request_by(
+        &other, s.p, s.n, max_size, max_lines, SCAN_VECTORS) and same_request(&one, &other)
+    release_request(&one)
+    release_request(&other)
+    return same
 
 
 cdef int find_credentials(const SipMessage *m, Header header, Span realm, DigestFields *out,
