@@ -283,6 +283,14 @@ class AsyncAuthDiameter:
             one_challenge=one_challenge,
         )
 
+    def connect(self) -> None:
+        """Begins to open a connection to each DISC, so that the first requests need not wait for one.
+
+        Raises:
+            DiscError: this client is closed.
+        """
+        self._transport.connect()
+
     def send_questions(self) -> None:
         """Sends the questions that a `RequestPath` has written.
 

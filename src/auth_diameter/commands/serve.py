@@ -181,6 +181,7 @@ class _Serving:
 
                 export = self.exports[self.sockets.index(sock)]
                 metrics.Exporter(export, metrics.client(auth), metrics.host(host))
+            auth.connect()
             ready()
             is_first = sock is self.sockets[0]
             at_start = asyncio.create_task(_say_who_is_unreachable(auth)) if is_first else None

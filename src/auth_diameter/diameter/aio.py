@@ -241,6 +241,18 @@ class AioTransport:
 
     # ------------------------------------------------------------------ connecting
 
+    def connect(self) -> None:
+        """Begins to open a connection to each peer that has none.
+
+        Raises:
+            DiscError: this transport is closed.
+        """
+        self._check_open()
+        assert self._loop is not None
+        now = self._loop.time()
+        self.pool.connect(now)
+        self._act(now)
+
     def _start_opening(self, peer: Peer) -> None:
         assert self._loop is not None
         task = self._loop.create_task(self._open(peer))

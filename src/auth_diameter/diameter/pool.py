@@ -6,6 +6,7 @@ monotonic). Then it drains the events that say what to do, see `events`::
     call                          what happened         result and events
     ────────────────────────────────────────────────    ─────────────────────────────────────────────
     submit(question)              a caller asks         result: its connection, if it has one;  Open
+    connect()                     the client starts     Open
     hold(question)                not to be asked yet   result: the Cause why it cannot be held
     release(questions)            may be asked now      results as of submit
     opened(peer, transport)       Open was carried out  Send, Open, Close
@@ -190,6 +191,11 @@ class Pool:
         return placed
 
     # ------------------------------------------------------------------ connections
+
+    def connect(self, now: float) -> None:
+        """Has a connection opened to each peer that has none, before the first question."""
+        self._table.spares_wanted = True
+        self._waiting.open_needed(now)
 
     def opened(self, peer: Peer, transport: Any, now: float) -> Connection:
         """Adds a connection that the driver has opened, with `transport` as the driver's own object."""
