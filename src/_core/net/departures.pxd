@@ -27,4 +27,5 @@ cdef class Departures:
     cdef void flush(self) noexcept nogil
     cdef int fill(self, int start, int *end) noexcept nogil
     cdef int run_from(self, int start) noexcept nogil
+    cdef bint is_same_address(self, int a, int b) noexcept nogil
     cdef void refused(self, int start, int n, int error) noexcept nogil

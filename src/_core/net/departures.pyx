@@ -7,13 +7,13 @@
     reply 3  420 bytes ──► proxy    ┘                                                ├─ one sendmmsg
     reply 4  396 bytes ──► phone    ── one message                                   ┘
 
-With UDP_SEGMENT a run goes through the kernel's network stack once, and is cut into datagrams at its end. The usual
-case is a proxy in front, which all replies go to. Where the kernel, the device or the path refuses it, each
-datagram of that run is sent by itself, and none is lost.
+With UDP_SEGMENT a run goes through the kernel's network stack once, and is cut into datagrams at its end. The
+usual case is a proxy in front, which all replies go to. Where the kernel, the device or the path refuses it,
+each datagram of that run is sent by itself, and none is lost.
 """
 
 cimport cython
-from libc.errno cimport EAGAIN, EINTR, EINVAL, EIO, EMSGSIZE, ENOBUFS, EOPNOTSUPP, errno
+from libc.errno cimport EAGAIN, EINTR, EINVAL, EMSGSIZE, ENOBUFS, errno
 from libc.stdint cimport uint8_t, uint16_t
 from libc.string cimport memcmp, memset
 
@@ -81,7 +81,7 @@ cdef class Departures:
             if done == n:
                 start = end
                 continue
-            # An error concerns the first message that was not sent; after some were sent, it shows with the next call.
+            # An error concerns the first message not sent. If some were sent, it shows with the next call.
             if done < 0:
                 done = 0
             start = self.first[done]
@@ -127,11 +127,14 @@ cdef class Departures:
         cdef int at = start + 1
         if size > self.most_segment:
             return 1
-        while at < self.count and at - start < MOST_PARTS and self.parts[at].iov_len == size and (
-                size <= MOST_BYTES - total) and memcmp(&self.to[at], &self.to[start], size_of(&self.to[start])) == 0:
+        while at < self.count and at - start < MOST_PARTS and size <= MOST_BYTES - total and (
+                self.parts[at].iov_len == size and self.is_same_address(start, at)):
             total += size
             at += 1
         return at - start
+
+    cdef bint is_same_address(self, int a, int b) noexcept nogil:
+        return memcmp(&self.to[a], &self.to[b], size_of(&self.to[a])) == 0
 
     cdef void refused(self, int start, int n, int error) noexcept nogil:
         """Handles a message of `n` datagrams that the kernel did not take."""
@@ -155,4 +158,3 @@ cdef class Departures:
                 self.sent += 1
             else:
                 self.lost += 1
-

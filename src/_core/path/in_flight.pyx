@@ -38,7 +38,10 @@ cdef extern from *:
     #include <stdint.h>
     /* The next SIP-MSGID of the process: each thread and each client takes its own. */
     static _Atomic uint32_t ad_msgid;
-    static inline uint32_t ad_next_msgid(void) { return atomic_fetch_add_explicit(&ad_msgid, 1, memory_order_relaxed); }
+    static inline uint32_t ad_next_msgid(void)
+    {
+        return atomic_fetch_add_explicit(&ad_msgid, 1, memory_order_relaxed);
+    }
     static inline void ad_restart_msgids(uint32_t first) { atomic_store(&ad_msgid, first); }
     """
     uint32_t ad_next_msgid() noexcept nogil
@@ -162,7 +165,7 @@ cdef class SlotOwner:
         """Frees a slot that is no longer in flight."""
 
     cdef Question question_of(self, Flight *flight):
-        """Makes a Question, with its deadline and attempts, of a slot that is no longer in flight, and frees it."""
+        """Makes a Question of a slot that is no longer in flight, with its deadline, and frees the slot."""
         raise NotImplementedError
 
     cdef void end_read(self) noexcept nogil:
@@ -418,7 +421,7 @@ cdef class InFlight:
     # ------------------------------------------------------------------ answers
 
     def received(self, Wire wire not None, data, double now):
-        """Takes the bytes that came on a connection; an answer may come on another one than its question was sent on.
+        """Takes the bytes that came on a connection. It need not be that of the questions that they answer.
 
         Args:
             wire: Wire.
@@ -485,7 +488,8 @@ cdef class InFlight:
             wire.heard = now
         return 0
 
-    cdef Py_ssize_t hand_over(self, const uint8_t *p, size_t n, size_t limit, size_t *at, double now) noexcept nogil:
+    cdef Py_ssize_t hand_over(self, const uint8_t *p, size_t n, size_t limit, size_t *at,
+                              double now) noexcept nogil:
         """Hands the answers from byte `at` on over to the owners of slots, up to the first that is another's.
 
         Returns:

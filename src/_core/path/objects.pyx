@@ -2,10 +2,13 @@
 
 ::
 
-    authorize(request, realm) ─► ask_about ─► Penalties ─► Question ─► Wire          answer ─► cause_of ─► Penalties
-                                     │            │           │ no Wire takes it                  │            │
-                                     ▼            ▼           ▼                                   ▼            ▼
-                                  policy: refuse, hold, place                            policy     Decision ─► callback
+    authorize(request, realm) ─► ask_about ─► Penalties ─► Question ─► Wire      answer ─► cause_of ─► Penalties
+                                     │            │           │ none takes it               │            │
+                                     ▼            ▼           ▼                             ▼            ▼
+                                  policy: refuse, hold, place                            policy       Decision
+                                                                                                         │
+                                                                                                         ▼
+                                                                                                     callback
 
 Here is what happens for right credentials. The policy, an object of Python, decides all else: it refuses, holds
 and places questions, and takes the Answers that let nobody in. It uses the same functions on the same structs.
@@ -166,7 +169,8 @@ cdef class ObjectPath(Concluder):
         if room_of(question) > self.max_question:
             return self.policy.refuse(request, realm, proxy, now)
         if credentials is not None and self.penalties is not None:
-            question.attempt = self.penalties.begin(credentials, question.realm_name, request.source, now, question)
+            question.attempt = self.penalties.begin(
+                credentials, question.realm_name, request.source, now, question)
             if question.attempt is not None and (<Attempt>question.attempt).is_refused:
                 question.attempt = None
                 return self.policy.refuse_penalized(question)

@@ -21,7 +21,8 @@
 What is out of the ordinary is odd, and goes to Python: a request as SipRequest, by `take_odd`; a request that
 DISC is asked about as Question, by `adopt`. Odd are malformed requests and credentials, qop=auth-int,
 Authentication-Info, hashed usernames that DISC names, attempts that are held, a reply that is too large, whatever
-finds no connection that takes it at once, and failures of DISC. Python uses the same functions on the same structs.
+finds no connection that takes it at once, and failures of DISC. Python uses the same functions on the same
+structs.
 """
 
 cimport cython
@@ -46,7 +47,8 @@ from auth_diameter._core.digest.params cimport (
     MAX_PARAMETER, NONCE, QOP_AUTH_INT, USERNAME, USERNAME_STAR, DigestFields, plain_value, put_ext_value,
 )
 from auth_diameter._core.net.addresses cimport (
-    MSG_DONTWAIT, Address, flow_of, is_ipv4, port_of, put_address, put_host, recvmmsg, scope_of, set_port, source_of,
+    MSG_DONTWAIT, Address, flow_of, is_ipv4, port_of, put_address, put_host, recvmmsg, scope_of, set_port,
+    source_of,
 )
 from auth_diameter._core.net.departures cimport BATCH, Departures
 from auth_diameter._core.path.counts cimport Decisions, count
@@ -119,9 +121,9 @@ cdef class RequestPath(SlotOwner):
     """
 
     def __cinit__(self, int fd, InFlight in_flight not None, Transactions transactions not None,
-                  Decisions decisions not None, Penalties penalties, NonceIssuers watch, adopt, *, str realm not None, double timeout,
-                  size_t max_size, int max_headers, size_t max_question, bint tells_source, size_t amplification,
-                  size_t one_challenge):
+                  Decisions decisions not None, Penalties penalties, NonceIssuers watch, adopt, *,
+                  str realm not None, double timeout, size_t max_size, int max_headers, size_t max_question,
+                  bint tells_source, size_t amplification, size_t one_challenge):
         cdef int i
         self.fd = fd
         self.in_flight = in_flight
