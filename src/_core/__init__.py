@@ -35,11 +35,13 @@ from auth_diameter._core.sip.request import SipRequest
 from auth_diameter._core.sip.uri import Uri
 from auth_diameter._core.state.keys import network_of
 from auth_diameter._core.state.nonce_counts import NonceUses, Use
+from auth_diameter._core.state.nonces import CLOCK_DRIFT, Nonces, NonceState
 from auth_diameter._core.state.penalties import Attempt, Penalties
 from auth_diameter._core.state.transactions import Transactions
 
 __all__ = [
     "ALGORITHMS",
+    "CLOCK_DRIFT",
     "QOPS",
     "AaRequest",
     "Algorithm",
@@ -57,7 +59,9 @@ __all__ = [
     "Framer",
     "Message",
     "NameAddr",
+    "NonceState",
     "NonceUses",
+    "Nonces",
     "ParseError",
     "Part",
     "Penalties",

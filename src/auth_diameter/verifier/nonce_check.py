@@ -28,7 +28,7 @@ class NonceCheck:
 
     def __init__(self, config: VerifierConfig, nonces: Nonces) -> None:
         self._nonces = nonces
-        self._uses = NonceUses(nonces.remembered, config.max_nonces, config.nonce_uses, CLOCK_DRIFT)
+        self.uses = NonceUses(nonces.remembered, config.max_nonces, config.nonce_uses, CLOCK_DRIFT)
 
     def use(self, case: Case, count: int, source: str, now: float) -> Use:
         """Records a use of the nonce and returns its kind; `Use.UNKNOWN` for a foreign nonce.
@@ -43,13 +43,13 @@ class NonceCheck:
         realm, algorithm = case.realm, case.algorithm
         # A retransmission has the `request_id` of the original request.
         request_id = question.request_id
-        mark = hash((request_id, case.credentials.response)) if request_id else 0
-        use = self._uses.take(nonce, realm, algorithm, source, count, mark, now)
+        mark = hash((request_id, case.credentials.response)) & 0xFFFFFFFFFFFFFFFF if request_id else 0
+        use = self.uses.take(nonce, realm, algorithm, source, count, mark, now)
         if use is _UNKNOWN:
             state = self._nonces.check(nonce, realm, now, algorithm, source)
             if state is _FRESH:
                 made_at = self._nonces.made_at(nonce)
-                use = self._uses.add(nonce, realm, algorithm, source, count, mark, now, made_at)
+                use = self.uses.add(nonce, realm, algorithm, source, count, mark, now, made_at)
             elif state is NonceState.EXPIRED:
                 use = Use.EXPIRED
         case.again = use is _AGAIN

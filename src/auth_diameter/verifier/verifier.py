@@ -87,6 +87,7 @@ class Verifier:
 
     Attributes:
         counts: the number of questions by `Outcome`.
+        uses: the nonces that were used, and their counts.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class Verifier:
         self._accepted = frozenset(config.algorithms)
         self._accepts_userhash = config.userhash
         self._nonce_check = NonceCheck(config, nonces)
+        self.uses = self._nonce_check.uses
         self._authentication_info = AuthenticationInfo(config, nonces)
         self._guesses = Guesses(config)
         self.counts: Counter[Outcome] = Counter()
