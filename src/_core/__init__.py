@@ -18,6 +18,7 @@ from auth_diameter._core.diameter.disc import (
     append_answer,
     append_question,
     decode_answer,
+    mark_asker,
     question_room,
 )
 from auth_diameter._core.diameter.message import Message, format_message
@@ -85,6 +86,7 @@ __all__ = [
     "group_check",
     "ha1",
     "lets_in",
+    "mark_asker",
     "mark_authorized",
     "md5_lanes",
     "message_length",

@@ -1,0 +1,73 @@
+"""The rules by which questions are judged, for compiled code."""
+
+from libc.stdint cimport uint32_t
+
+from auth_diameter._core.base.span cimport Span
+from auth_diameter._core.digest.lanes cimport Check
+from auth_diameter._core.path.digest_uri cimport UriPolicy
+from auth_diameter._core.path.inquiry cimport Case, Stage, Work
+from auth_diameter._core.state.nonce_counts cimport NonceUses
+from auth_diameter._core.state.nonces cimport Binding, Nonces
+from auth_diameter._core.state.users cimport Kind, Users
+from auth_diameter._core.state.values cimport Key, Values
+
+cdef enum:
+    MAX_OFFERED = 6         # each algorithm with and without -sess
+    QOP_ROOM = 16
+
+
+cdef struct Offered:
+    # An algorithm that may be offered
+    int base                # its place in the table of algorithms
+    bint sess
+    Span name
+
+
+cdef struct Rules:
+    # The settings; VerifierConfig says what each is for
+    Offered offered[MAX_OFFERED]    # in the order of preference
+    int offers
+    int single              # the place of the one for SIP servers that can use one challenge only
+    bint always_single
+    bint accepts[2][4]      # by sess and algorithm
+    uint32_t qops           # a bit for each Qop
+    char qop[QOP_ROOM]      # as it is offered to SIP servers with our client
+    size_t qop_size
+    UriPolicy uri_policy
+    uint32_t nonce_uses
+    uint32_t max_challenges
+    bint bind_source
+    bint userhash
+    bint authentication_info
+    bint rechallenge
+
+
+cdef class Judge:
+    cdef readonly Users users
+    cdef readonly Nonces nonces
+    cdef readonly NonceUses uses
+    cdef Rules rules
+    cdef Values wrong_in_a_row      # by username, realm and source: 32 bits
+    cdef Values following           # the next nonce by nonce and count, for retransmissions
+
+    # Any thread may call these without the GIL at any time, each on a Work of its own.
+    cdef void look_at(self, Work *work, Case *case) noexcept nogil
+    cdef size_t put_checks(self, Case *case, Check *checks) noexcept nogil
+    cdef void conclude(self, Work *work, Case *case, const Check *checks) noexcept nogil
+    cdef void challenge_at_last(self, Work *work, Case *case) noexcept nogil
+    cdef void end(self, Case *case, int outcome) noexcept nogil
+    cdef Key key_of(self, const Case *case, Kind kind) noexcept nogil
+
+    cdef int value(self, Work *work, Case *case, Kind kind, Span *out) noexcept nogil
+    cdef void check_group(self, Work *work, Case *case) noexcept nogil
+    cdef int find_realm(self, Work *work, Case *case) noexcept nogil
+    cdef void collect(self, Work *work, Case *case) noexcept nogil
+    cdef bint is_foreign(self, const Work *work, const Case *case) noexcept nogil
+    cdef void let_through(self, Work *work, Case *case) noexcept nogil
+    cdef int use(self, const Work *work, Case *case) noexcept nogil
+    cdef void put_authentication_info(self, Work *work, Case *case, int how) noexcept nogil
+    cdef void refuse(self, Work *work, Case *case, int outcome) noexcept nogil
+    cdef void challenge(self, Work *work, Case *case, Span name, Span realm, int outcome) noexcept nogil
+    cdef bint add_challenge(self, Work *work, Case *case, const Offered *one) noexcept nogil
+    cdef Key wrong_key(self, const Case *case) noexcept nogil
+    cdef Binding binding_of(self, const Case *case, Span realm, Span algorithm) noexcept nogil
