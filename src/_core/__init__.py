@@ -31,14 +31,20 @@ from auth_diameter._core.digest.credentials import QOPS, Credentials
 from auth_diameter._core.digest.lanes import md5_lanes, verify_many
 from auth_diameter._core.errors import ConfigError, DiscError, Error, ParseError
 from auth_diameter._core.net.sockets import DatagramBatch, exchange
+from auth_diameter._core.path.batch import Batch
+from auth_diameter._core.path.digest_uri import fits as uri_fits
+from auth_diameter._core.path.verify import Judge
 from auth_diameter._core.sip.name_addr import NameAddr
 from auth_diameter._core.sip.request import SipRequest
 from auth_diameter._core.sip.uri import Uri
 from auth_diameter._core.state.keys import network_of
 from auth_diameter._core.state.nonce_counts import NonceUses, Use
+from auth_diameter._core.state.nonce_watch import NonceIssuers
 from auth_diameter._core.state.nonces import CLOCK_DRIFT, Nonces, NonceState
 from auth_diameter._core.state.penalties import Attempt, Penalties
 from auth_diameter._core.state.transactions import Transactions
+from auth_diameter._core.state.users import Users
+from auth_diameter._core.state.values import BoundedValues
 
 __all__ = [
     "ALGORITHMS",
@@ -50,6 +56,8 @@ __all__ = [
     "AnswerStream",
     "Attempt",
     "Avp",
+    "Batch",
+    "BoundedValues",
     "Challenge",
     "ConfigError",
     "Credentials",
@@ -58,8 +66,10 @@ __all__ = [
     "DiscError",
     "Error",
     "Framer",
+    "Judge",
     "Message",
     "NameAddr",
+    "NonceIssuers",
     "NonceState",
     "NonceUses",
     "Nonces",
@@ -73,6 +83,7 @@ __all__ = [
     "Transactions",
     "Uri",
     "Use",
+    "Users",
     "Verdict",
     "append_answer",
     "append_question",
@@ -93,6 +104,7 @@ __all__ = [
     "network_of",
     "question_room",
     "quote",
+    "uri_fits",
     "user_hash",
     "verify",
     "verify_many",

@@ -282,7 +282,7 @@ def test_absurd_numbers_to_remember(number: int) -> None:
     except (OverflowError, ConfigError, IndexError):
         pass
     try:
-        penalties = Penalties(most_sources=number, most_users=number, most_right=number)
+        penalties = Penalties(most_sources=number, most_users=number)
         credentials = Credentials.parse(
             f'Digest username="a", realm="r", nonce="n", uri="u", response="{"0" * 32}"'
         )

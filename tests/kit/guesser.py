@@ -43,8 +43,7 @@ class Penalties:
     def released(self):
         """What is no longer held: the items of those admitted, and of those refused."""
         admitted, refused = [], []
-        while self.whole.released:
-            attempt, item = self.whole.released.popleft()
+        for attempt, item in self.whole.take_released():
             assert not attempt.is_held
             (refused if attempt.is_refused else admitted).append((item, attempt))
         return admitted, refused

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
 from pathlib import Path
 
 from kit.wire import CHALLENGE, RESOURCE, RESPONSE, RESULT_CODE, SERVICE_TYPE, SIP_MSGID, USER_NAME
 
 from auth_diameter import Message
-from auth_diameter._core import AaRequest, RequestStream
+from auth_diameter._core import AaRequest, Batch, RequestStream
 from auth_diameter.disc.server import Disc
 from auth_diameter.store.accounts import Accounts
 from auth_diameter.store.sqlite import SqliteStore
-from auth_diameter.verifier.turn import Turn
 
 
 class TakesAllNonces(Disc):
     """Takes the nonces of another DISC for its own, so that captured digests can be judged."""
 
-    def begin(self, requests: Sequence[AaRequest], now: float) -> Turn:
+    def begin(self, requests: list[AaRequest], now: float) -> Batch:
         for request in requests:
             credentials = request.question.credentials
             if credentials is not None:

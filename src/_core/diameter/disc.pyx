@@ -305,6 +305,9 @@ def mark_asker(list requests not None, asker, bint one_challenge):
     for request in requests:
         request.asker = asker
         request.one_challenge = one_challenge
+        if request.asked is not None:
+            request.asked.asker = asker
+            request.asked.one_challenge = one_challenge
 
 
 @cython.final
@@ -359,6 +362,8 @@ def append_answer(bytearray out not None, AaRequest request not None, Answer ans
     """
     cdef Py_ssize_t size = PyByteArray_GET_SIZE(out)
     cdef AnswerFields fields
+    if answer.verdict is None:
+        raise TypeError("answer: expected one with a verdict")
     borrow_answer(answer, &fields)
     PyByteArray_Resize(out, size + <Py_ssize_t>whole_answer_size(&request.view, &fields))
     put_whole_answer(<uint8_t *>PyByteArray_AS_STRING(out) + size, &request.view, &fields)

@@ -9,7 +9,7 @@ from auth_diameter._core.base.chars cimport ad_find_control, ad_find_quote
 from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.base.text cimport borrow
 from auth_diameter._core.digest.params cimport (
-    ALGORITHM, NONCE, OK, OPAQUE, QOP, REALM, STALE, DigestFields, Field, parameter_pairs, parse_params,
+    ALGORITHM, NONCE, OK, OPAQUE, QOP, REALM, STALE, DigestFields, Field, is_true, parameter_pairs, parse_params,
     parse_value, text_value,
 )
 
@@ -84,7 +84,7 @@ cdef class Challenge:
     @property
     def stale(self):
         """Whether stale=true, bool: the nonce was refused, not the password."""
-        return (self.text(STALE) or "").lower() == "true"
+        return is_true(&self.fields, STALE)
 
     @property
     def parameters(self):
@@ -98,10 +98,17 @@ cdef class Challenge:
 cdef bint is_challenge(Span text) noexcept nogil:
     """Whether a Challenge from DISC may become a header field: one line of the Digest scheme."""
     cdef DigestFields fields
+    return ad_find_control(text.p, text.p + text.n) == text.p + text.n and read_challenge(text, &fields)
+
+
+cdef bint read_challenge(Span text, DigestFields *out) noexcept nogil:
+    """Parses a challenge.
+
+    Returns:
+        Whether it is one; `out` is filled.
+    """
     cdef size_t offset
-    if ad_find_control(text.p, text.p + text.n) != text.p + text.n:
-        return False
-    return parse_params(text, &fields, &offset) == OK and is_complete(&fields)
+    return parse_params(text, out, &offset) == OK and is_complete(out)
 
 
 cdef inline bint is_complete(const DigestFields *fields) noexcept nogil:

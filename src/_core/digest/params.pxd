@@ -3,7 +3,7 @@
 from libc.stdint cimport uint8_t, uint32_t
 
 from auth_diameter._core.base.chars cimport unquote
-from auth_diameter._core.base.span cimport Span
+from auth_diameter._core.base.span cimport Span, equal_nocase
 from auth_diameter._core.digest.algorithms cimport AlgorithmIndex
 
 ctypedef int Field
@@ -73,3 +73,10 @@ cdef inline Span plain_value(const DigestFields *fields, Field field, uint8_t *r
         s.n = unquote(s, room)
         s.p = room
     return s
+
+
+cdef inline bint is_true(const DigestFields *fields, Field field) noexcept nogil:
+    """Whether a parameter is there and is "true", in letters of any case."""
+    cdef uint8_t room[MAX_PARAMETER]
+    return fields.value[field].p != NULL and equal_nocase(
+        plain_value(fields, field, room), Span(<const uint8_t *>"true", 4))

@@ -121,7 +121,7 @@ cdef size_t put_response(uint8_t *out, const Response *r) noexcept nogil:
     add_behind_colon(&h, r.uri)
     if r.qop == QOP_AUTH_INT:
         add_behind_colon(&h, in_lower_case(room, r.body_hash))
-    ha2 = Span(room, end(&h, room))
+    ha2 = Span(<const uint8_t *>room, end(&h, room))
     begin(&h, r.algorithm)
     add(&h, ha1)
     add_behind_colon(&h, r.nonce)

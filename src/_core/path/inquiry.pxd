@@ -8,6 +8,7 @@ from auth_diameter._core.base.scratch cimport ad_scratch
 from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.digest.params cimport DigestFields
 from auth_diameter._core.path.findings cimport Findings
+from auth_diameter._core.state.tallies cimport Trial
 from auth_diameter._core.state.users cimport Candidates
 
 
@@ -29,7 +30,7 @@ ctypedef int Stage
 cdef enum:
     STAGE_NEW           # to be judged from the start
     STAGE_CHECK         # everything is known, and the digest is to be verified
-    STAGE_HELD          # the same, behind the verdicts on others
+    STAGE_HELD          # the same, behind the verdicts on other attempts
     STAGE_CHALLENGE     # to be challenged, and the algorithms to offer are not known
     STAGE_DONE          # there is an answer
 
@@ -58,6 +59,7 @@ cdef struct Case:
     Span ha1                # with which the digest is right
     bint wrong
     bint again              # whether it is a retransmission
+    Trial trial             # the attempt, if guesses are counted
     # The challenge, if the algorithms to offer are missing
     Span challenged_name
     Span challenged_realm

@@ -37,6 +37,11 @@ cdef inline bint is_stale(int outcome) noexcept nogil:
     return outcome == STALE or outcome == REPLAYED or outcome == FOREIGN_NONCE
 
 
+cdef inline bint is_refusal(int outcome) noexcept nogil:
+    """Whether the log of refusals names it."""
+    return WRONG_DIGEST <= outcome <= REALM_NOT_SERVED
+
+
 cdef inline int part_of(int outcome) noexcept nogil:
     """The part of the credentials that an outcome refuses, if it is not the digest: PART_…"""
     if outcome == PENALIZED:

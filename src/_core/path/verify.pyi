@@ -1,4 +1,4 @@
-from typing import Any, Self, final
+from typing import Any, final
 
 from auth_diameter._core.state.nonce_counts import NonceUses
 from auth_diameter._core.state.nonces import Nonces
@@ -6,9 +6,9 @@ from auth_diameter._core.state.users import Users
 
 @final
 class Judge:
-    def __new__(
-        cls, users: Users, nonces: Nonces, uses: NonceUses, config: Any, wrong_room: int, following_room: int
-    ) -> Self: ...
+    def __init__(
+        self, users: Users, nonces: Nonces, uses: NonceUses, config: Any, wrong_room: int, following_room: int
+    ) -> None: ...
     @property
     def users(self) -> Users: ...
     @property

@@ -21,13 +21,13 @@ cimport cython
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy, memset, strlen
 
-from auth_diameter._core.auth.answer cimport VERDICT_CHALLENGE
+from auth_diameter._core.auth.answer cimport VERDICT_CHALLENGE, VERDICT_SUCCESS
 from auth_diameter._core.base.chars cimport ad_find_control, hex_value, is_word
 from auth_diameter._core.base.scratch cimport ad_scratch_take
-from auth_diameter._core.base.span cimport Span
+from auth_diameter._core.base.span cimport Span, lower
 from auth_diameter._core.base.text cimport span_of_bytes
 from auth_diameter._core.digest.algorithms cimport ALGORITHM_UNKNOWN, ad_algorithms, algorithm_of
-from auth_diameter._core.digest.lanes cimport Check
+from auth_diameter._core.digest.lanes cimport Check, verify_responses
 from auth_diameter._core.digest.params cimport (
     CNONCE, NC, NONCE, QOP, QOP_AUTH, QOP_AUTH_INT, QOP_NONE, REALM, RESPONSE, URI, USERHASH, USERNAME,
     USERNAME_STAR, DigestFields, Field, plain_value, put_ext_value,
@@ -36,19 +36,24 @@ from auth_diameter._core.digest.responses cimport MAX_DIGITS, Response, is_compu
 from auth_diameter._core.path.digest_uri cimport policy_of, uri_fits
 from auth_diameter._core.path.findings cimport Finding, find_finding
 from auth_diameter._core.path.inquiry cimport (
-    STAGE_CHALLENGE, STAGE_CHECK, STAGE_DONE, Case, Work,
+    STAGE_CHALLENGE, STAGE_CHECK, STAGE_DONE, STAGE_HELD, STAGE_NEW, Case, Work,
 )
 from auth_diameter._core.path.outcome cimport (
     ALGORITHM_NOT_OFFERED, AUTHORIZED, CHALLENGED, COUNT_ZERO, FAILED, FOREIGN_NONCE, MEMBER, NOT_MEMBER,
-    OTHER_URI, QOP_NOT_OFFERED, REALM_NOT_SERVED, REPLAYED, RETRANSMITTED, STALE, UNKNOWN_USER, WRONG_DIGEST,
+    OTHER_URI, PENALIZED, QOP_NOT_OFFERED, REALM_NOT_SERVED, REPLAYED, RETRANSMITTED, STALE, UNKNOWN_USER, WRONG_DIGEST,
     is_stale, part_of, verdict_of,
 )
-from auth_diameter._core.state.nonce_counts cimport USE_AGAIN, USE_EXPIRED, USE_FIRST, USE_REPLAYED, USE_UNKNOWN
-from auth_diameter._core.state.nonces cimport (
-    NONCE_EXPIRED, NONCE_FOREIGN, NONCE_FRESH, NONCE_SIZE, Binding, nonce_made_at,
+from auth_diameter._core.state.nonce_counts cimport (
+    USE_AGAIN, USE_EXPIRED, USE_FIRST, USE_REPLAYED, USE_UNKNOWN, NonceUses,
 )
+from auth_diameter._core.state.nonces cimport (
+    NONCE_EXPIRED, NONCE_FOREIGN, NONCE_FRESH, NONCE_SIZE, Binding, Nonces, nonce_made_at,
+)
+from auth_diameter._core.state.keys cimport Network
+from auth_diameter._core.state.penalties cimport ADMITTED, MUST_WAIT, REFUSED, Penalties
 from auth_diameter._core.state.users cimport (
-    KIND_ALGORITHMS, KIND_HASHED, KIND_MEMBER, KIND_REALM, KIND_USER, Kind, read_candidates,
+    KIND_ALGORITHMS, KIND_HASHED, KIND_MEMBER, KIND_REALM, KIND_USER, MAX_HA1S, Kind, Users,
+    read_candidates,
     read_member, read_offer, read_realm,
 )
 from auth_diameter._core.state.values cimport (
@@ -132,6 +137,11 @@ cdef inline Span behind_at(Span name) noexcept nogil:
     return Span(name.p + user.n + 1, name.n - user.n - 1) if user.n < name.n else NOTHING
 
 
+cdef inline bint is_login(const Case *case) noexcept nogil:
+    """Whether the credentials were right, and no retransmission of others."""
+    return case.stage == STAGE_DONE and case.answer.verdict == VERDICT_SUCCESS and not case.again
+
+
 cdef inline Span base_name(int algorithm) noexcept nogil:
     return Span(<const uint8_t *>ad_algorithms[algorithm].name, ad_algorithms[algorithm].name_size)
 
@@ -159,22 +169,127 @@ cdef class Judge:
         following_room: bytes for the next nonces that were told, with `authentication_info`.
     """
 
-    def __cinit__(self, users not None, nonces not None, uses not None, config not None, size_t wrong_room,
-                  size_t following_room):
+    def __init__(self, Users users not None, Nonces nonces not None, NonceUses uses not None, config not None,
+                 size_t wrong_room, size_t following_room):
         cdef uint64_t secret[2]
-        self.users = users
-        self.nonces = nonces
-        self.uses = uses
+        if self.users is not None:
+            raise TypeError("a Judge is made once")
         set_rules(&self.rules, config)
         secret[0] = <uint64_t>int.from_bytes(os.urandom(8), "little")
         secret[1] = <uint64_t>int.from_bytes(os.urandom(8), "little")
         if not (values_init(&self.wrong_in_a_row, wrong_room if config.rechallenge else 0, secret)
                 and values_init(&self.following, following_room if config.authentication_info else 0, secret)):
             raise MemoryError()
+        self.penalties = Penalties() if config.penalty else None
+        self.users = users
+        self.nonces = nonces
+        self.uses = uses
 
     def __dealloc__(self):
         values_free(&self.wrong_in_a_row)
         values_free(&self.following)
+
+    cdef bint judge_work(self, Work *work) noexcept nogil:
+        """Judges all cases that have no answer, as far as they do not lack keys; False without memory."""
+        cdef Case *case
+        cdef size_t i
+        for i in range(work.count):
+            case = &work.cases[i]
+            if case.stage == STAGE_NEW:
+                self.look_at(work, case)
+            elif case.stage == STAGE_CHALLENGE:
+                self.challenge_at_last(work, case)
+            if case.stage == STAGE_CHECK:
+                self.begin_attempt(work, case)
+        while self.verify(work):
+            if not self.begin_held(work):
+                return True
+        return False
+
+    cdef bint begin_held(self, Work *work) noexcept nogil:
+        """Begins the attempts that waited for verdicts, in order; False if none got further."""
+        cdef bint further = False
+        cdef size_t i
+        for i in range(work.count):
+            if work.cases[i].stage == STAGE_HELD:
+                work.cases[i].stage = STAGE_CHECK
+                self.begin_attempt(work, &work.cases[i])
+                further |= work.cases[i].stage != STAGE_HELD
+        return further
+
+    cdef bint verify(self, Work *work) noexcept nogil:
+        """Verifies the digests of all cases for which everything is known, and answers them; False without memory."""
+        cdef size_t count = 0, used = 0, i
+        cdef Check *checks
+        for i in range(work.count):
+            count += work.cases[i].stage == STAGE_CHECK
+        if not count:
+            return True
+        checks = <Check *>ad_scratch_take(&work.scratch, count * MAX_HA1S * sizeof(Check))
+        if checks == NULL:
+            return False
+        for i in range(work.count):
+            if work.cases[i].stage == STAGE_CHECK:
+                work.cases[i].first_check = used
+                used += self.put_checks(&work.cases[i], checks + used)
+        if not verify_responses(checks, used, &work.scratch):
+            return False
+        for i in range(work.count):
+            if work.cases[i].stage == STAGE_CHECK:
+                self.conclude(work, &work.cases[i], checks)
+                self.end_attempt(work, &work.cases[i])
+        return True
+
+    cdef bint is_counted(self, const Case *case) noexcept nogil:
+        """Whether credentials that are wrong count as a guess.
+
+        Without a source, anyone could lock any account. Only the operator may allow that.
+        """
+        return self.rules.penalty and (case.ask.told.source.n or self.rules.limit_accounts)
+
+    cdef Span account_of(self, Work *work, const Case *case) noexcept nogil:
+        """The account at which wrong credentials are a guess: a hash that no user has is one of its own."""
+        cdef Span name = true_name(case)
+        cdef uint8_t *room
+        cdef size_t i
+        if name.n or not case.userhash:
+            return name
+        room = <uint8_t *>ad_scratch_take(&work.scratch, case.username.n)
+        if room == NULL:
+            return name
+        for i in range(case.username.n):
+            room[i] = lower(case.username.p[i])
+        return Span(room, case.username.n)
+
+    cdef void begin_attempt(self, Work *work, Case *case) noexcept nogil:
+        """Begins an attempt, if it is counted; it may be refused, or have to wait."""
+        cdef Network source
+        cdef int state
+        if not self.is_counted(case):
+            return
+        source = self.penalties.network_of(case.ask.told.source)
+        state = self.penalties.begin_trial(
+            self.account_of(work, case), case.realm, source, work.now, &case.trial)
+        if state == REFUSED:
+            self.end(case, PENALIZED)
+        elif state == MUST_WAIT:
+            case.stage = STAGE_HELD
+
+    cdef void end_attempt(self, const Work *work, Case *case) noexcept nogil:
+        """Ends an attempt with the verdict on the credentials."""
+        if case.trial.state != ADMITTED:
+            return
+        if case.wrong:
+            self.penalties.wrong_trial(&case.trial, work.now)
+        elif is_login(case):
+            self.penalties.right_trial(&case.trial, work.now)
+        else:
+            self.penalties.neither_trial(&case.trial, work.now)
+
+    cdef void forget_attempt(self, const Work *work, Case *case) noexcept nogil:
+        """Ends an attempt without a verdict."""
+        if case.trial.state == ADMITTED:
+            self.penalties.neither_trial(&case.trial, work.now)
 
     cdef void end(self, Case *case, int outcome) noexcept nogil:
         """Ends a case with an answer that has no other values than its outcome gives it."""
@@ -392,7 +507,7 @@ cdef class Judge:
         if room == NULL:
             return
         proof.method = NOTHING      # A2 of the proof has none
-        proof.body_hash = Span(of_nothing, put_hash(of_nothing, proof.algorithm, NOTHING))
+        proof.body_hash = Span(<const uint8_t *>of_nothing, put_hash(of_nothing, proof.algorithm, NOTHING))
         if is_computable(&proof):
             case.answer.response_auth = Span(room, put_response(room, &proof))
         # A retransmission must get the same next nonce.
@@ -612,6 +727,8 @@ cdef int set_rules(Rules *rules, config) except -1:
     rules.uri_policy = policy_of(config.uri_policy)
     rules.nonce_uses = min(config.nonce_uses, 0xFFFFFFFF)
     rules.max_challenges = min(config.max_challenges, 0xFFFFFFFE)
+    rules.penalty = config.penalty
+    rules.limit_accounts = config.limit_accounts
     rules.bind_source = config.bind_source
     rules.userhash = config.userhash
     rules.authentication_info = config.authentication_info

@@ -1,4 +1,3 @@
-from collections import deque
 from typing import Any, Never, TypeAlias, final
 
 from auth_diameter._core.digest.credentials import Credentials
@@ -15,16 +14,11 @@ class Attempt:
 
 @final
 class Penalties:
-    def __new__(
-        cls,
-        first: float = ...,
-        most_sources: int = ...,
-        most_users: int = ...,
-        most_right: int = ...,
-    ) -> Penalties: ...
+    def __new__(cls, first: float = ..., most_sources: int = ..., most_users: int = ...) -> Penalties: ...
     def __len__(self) -> int: ...
     @property
-    def released(self) -> deque[tuple[Attempt, Any]]: ...
+    def has_released(self) -> bool: ...
+    def take_released(self) -> list[tuple[Attempt, Any]]: ...
     def begin(
         self, credentials: Credentials, realm: str, address: _Address | None, now: float, item: Any
     ) -> Attempt | None: ...

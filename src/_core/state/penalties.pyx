@@ -25,85 +25,35 @@ again, are sixty guesses and not thousands, because each tries an account of its
 there, and had not within the hour, takes one of them back.
 
 Memory is bounded, and strangers may fill it, because the source of a datagram can be forged. Then the entries
-used least recently are forgotten, which favours the guesser and locks nobody out.
+used least recently are forgotten, those of users who logged in within the hour last. Entries with attempts in
+flight stay, and where there is no other one, an attempt is verified uncounted. All of that favours the guesser
+and locks nobody out.
+
+Attempts are counted without Python objects and without the GIL (penalties.pxd). An Attempt is an object with a
+Trial in it, which can wait in a row.
 """
 
 import os
-from collections import deque
 
 cimport cython
-from libc.stdint cimport uint64_t
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.stdint cimport uint8_t, uint64_t
 
+from auth_diameter._core.base.lock cimport ad_lock_give, ad_lock_take, ad_look, ad_show
+from auth_diameter._core.base.span cimport Span
+from auth_diameter._core.base.text cimport borrow
 from auth_diameter._core.digest.credentials cimport Credentials
-from auth_diameter._core.state.keys cimport name_in, network_of, user_key
+from auth_diameter._core.digest.params cimport MAX_PARAMETER
+from auth_diameter._core.state.keys cimport UNKNOWN, Network, account_of, network_of_text, source_key, user_key
+from auth_diameter._core.state.tallies cimport (
+    MOST_LOGINS, SOURCE_TRIES, USER_TRIES, Tally, Trial, Waiting, add_wrong, any_held, clear, drop_idle, find,
+    has_room, is_penalized, is_recent, make, put_first, put_last, table_free, table_init, take_one_back, take_out,
+)
+
+from auth_diameter._core.errors import ConfigError
 
 cdef enum:
-    ENDED, ADMITTED, HELD, REFUSED      # an attempt that was not begun is ended
-    MOST_LOGINS = 95            # logins that allow one more attempt in flight each: a hundred in all
-
-cdef double LONGEST = 60.0      # seconds, the longest wait of a user who has corrected the password
-cdef double RECENT = 3600.0     # seconds for which a login counts: telephones register once an hour
-cdef double NEVER = -1e300
-
-cdef struct Rule:
-    int tries                   # that may be wrong
-    double window               # seconds in which they count
-
-# A person who mistypes, or a telephone that retries, has fewer.
-cdef Rule USER = Rule(5, 600.0)
-# An office behind one address may have sixty telephones with old passwords; a guesser tries thousands of names.
-cdef Rule SOURCE = Rule(75, 600.0)
-
-
-@cython.final
-@cython.freelist(1024)
-cdef class _Tally:
-    """The count of attempts of one user from one source, or of one source."""
-
-    cdef Rule rule
-    cdef int wrong              # in a row; of a source: users with wrong ones
-    cdef int in_flight
-    cdef int attempts           # in flight or held
-    cdef int logins             # since the last wrong one, up to MOST_LOGINS
-    cdef double login_at        # the last one, seconds
-    cdef double delay           # of the last penalty; 0: there was none
-    cdef double until           # the end of the penalty
-    cdef double forgotten_at
-    cdef object held            # deque of Attempts that wait for those in flight, or None
-
-    cdef bint is_penalized(self, double now) noexcept:
-        # After a step back of the clock the end is too far ahead and does not count.
-        return now < self.until <= now + LONGEST
-
-    cdef bint has_room(self) noexcept:
-        """Whether one more may be in flight. After a penalty it is one at a time."""
-        cdef int left = 1 if self.delay else self.rule.tries - self.wrong
-        return self.in_flight < (left if left > 1 else 1) + self.logins
-
-    cdef void add_wrong(self, double now, double first) noexcept:
-        """An attempt that was in flight before a penalty and ends during it does not extend it."""
-        self.logins = 0
-        if not self.wrong:
-            self.forgotten_at = now + self.rule.window
-        self.wrong += 1
-        if self.wrong >= self.rule.tries and not self.is_penalized(now):
-            self.delay = min(2 * self.delay, LONGEST) or first
-            self.until = now + self.delay
-            self.forgotten_at = self.until + self.rule.window
-
-    cdef void take_one_back(self, double now) noexcept:
-        if self.wrong:
-            self.wrong -= 1
-        if self.wrong < self.rule.tries and not self.is_penalized(now):
-            self.delay = 0
-
-    cdef void clear(self) noexcept:
-        self.wrong = 0
-        self.delay = 0
-        self.until = NEVER
-
-    cdef bint is_idle(self) noexcept:
-        return not self.wrong and not self.attempts
+    MOST = 1 << 24          # tallies of a table, a GB
 
 
 @cython.final
@@ -111,55 +61,18 @@ cdef class _Tally:
 cdef class Attempt:
     """A request to verify credentials; made by `Penalties.begin`, ended by it once."""
 
-    cdef _Tally user
-    cdef _Tally source          # None if the user logged in from there recently, or the source is not known
-    cdef object user_key, source_key
-    cdef object item            # while held, the object that `released` gives back
-    cdef int state
-
     def __init__(self):
         raise TypeError("an Attempt comes from Penalties.begin(…)")
 
     @property
     def is_held(self):
         """Whether it waits for the verdicts on attempts before it, bool."""
-        return self.state == HELD
+        return ad_look(&self.place.trial.state) == HELD
 
     @property
     def is_refused(self):
         """Whether it is refused unseen, bool."""
-        return self.state == REFUSED
-
-
-@cython.final
-cdef class _Recent:
-    """A dict that forgets the older half of its entries when it is full."""
-
-    cdef dict young, old
-    cdef Py_ssize_t half
-
-    def __cinit__(self, Py_ssize_t most):
-        self.young = {}
-        self.old = {}
-        self.half = most // 2
-
-    cdef Py_ssize_t size(self):
-        return len(self.young) + len(self.old)
-
-    cdef object get(self, object key):
-        found = self.young.get(key)
-        return found if found is not None else self.old.get(key)
-
-    cdef int put(self, object key, object value) except -1:
-        if len(self.young) >= self.half:
-            self.old, self.young = self.young, {}
-        self.young[key] = value
-        return 0
-
-    cdef int drop(self, object key) except -1:
-        self.young.pop(key, None)
-        self.old.pop(key, None)
-        return 0
+        return ad_look(&self.place.trial.state) == REFUSED
 
 
 @cython.final
@@ -170,38 +83,49 @@ cdef class Penalties:
     may belong to one host. `now` is seconds; if their clock steps, a penalty may end early, and lasts a minute
     at most.
 
-    Each admitted attempt must be ended by `right`, `wrong` or `neither`. Afterwards the caller drains `released`.
+    Each admitted attempt must be ended by `right`, `wrong` or `neither`, of the Penalties that began it.
+    Afterwards the caller takes those that were `take_released`.
 
     Args:
         first: seconds of the first penalty.
-        most_sources: sources to remember, 6 MB for the default.
-        most_users: users without a login to remember, 15 MB for the default.
-        most_right: users with a login to remember, 50 MB for the default.
+        most_sources: sources to remember, 1.3 MB for the default.
+        most_users: users at their sources to remember, 16 MB for the default. Memory that was never needed is
+            not taken from the system.
 
-    Attributes:
-        released: deque of (Attempt, item) for attempts that are no longer held, but admitted or refused.
+    Raises:
+        ConfigError: a number is out of range.
     """
 
-    cdef _Recent sources        # _Tally of a source
-    cdef _Recent users          # _Tally of a user at a source, before the first login
-    cdef _Recent logged_in      # _Tally of a user at a source, after a login
-    cdef double first
-    cdef uint64_t secret[2]
-    cdef readonly object released
-
-    def __cinit__(self, double first=1.0, Py_ssize_t most_sources=20_000, Py_ssize_t most_users=50_000,
-                  Py_ssize_t most_right=200_000):
-        self.sources = _Recent(most_sources)
-        self.users = _Recent(most_users)
-        self.logged_in = _Recent(most_right)
-        self.released = deque()
+    def __cinit__(self, double first=1.0, Py_ssize_t most_sources=20_000, Py_ssize_t most_users=250_000):
+        for name, most in (("most_sources", most_sources), ("most_users", most_users)):
+            if not 1 <= most <= MOST:
+                raise ConfigError(f"{name} {most}: expected 1 to {MOST}")
         self.first = first
         self.secret[0] = int.from_bytes(os.urandom(8), "little")
         self.secret[1] = int.from_bytes(os.urandom(8), "little")
+        if not table_init(&self.sources, most_sources) or not table_init(&self.users, most_users):
+            raise MemoryError()
+
+    def __dealloc__(self):
+        cdef Waiting *one
+        while self.waiting:
+            one = self.released or any_held(&self.users) or any_held(&self.sources)
+            self.waiting -= 1
+            take_out(one)
+            one.trial.state = ENDED
+            Py_DECREF(<Attempt>one.attempt)
+        table_free(&self.users)
+        table_free(&self.sources)
 
     def __len__(self):
         """The number of users and sources that are remembered."""
-        return self.sources.size() + self.users.size() + self.logged_in.size()
+        cdef uint64_t count
+        ad_lock_take(&self.lock)
+        count = self.users.count + self.sources.count
+        ad_lock_give(&self.lock)
+        return count
+
+    # ------------------------------------------------------------------ objects
 
     def begin(self, Credentials credentials not None, str realm not None, tuple address, double now, item):
         """Begins the attempt to verify credentials.
@@ -211,17 +135,20 @@ cdef class Penalties:
             realm: str.
             address: the source of the SipRequest, (host, port, …), or None.
             now: seconds.
-            item: an object for `released`, if the attempt is held.
+            item: an object for `take_released`, if the attempt is held.
 
         Returns:
             Attempt, or None without an address.
         """
+        cdef uint8_t room[MAX_PARAMETER]
+        cdef Span domain, host
         if address is None:
             return None
         if not len(address):
             raise ValueError("address: expected (host, port)")
-        with cython.critical_section(self):
-            return self.begin_as(name_in(credentials), realm, address[0], now, item)
+        _domain_kept = borrow(realm, &domain, "realm")
+        _host_kept = borrow(address[0], &host, "address")
+        return self.begin_as(account_of(&credentials.fields, room), domain, self.network_of(host), now, item)
 
     def begin_for(self, str account not None, str realm not None, str source not None, double now, item):
         """Begins the attempt for an account, however the credentials spell its name.
@@ -231,208 +158,278 @@ cdef class Penalties:
             realm: str.
             source: an address, str; "" if it is not known, and the account alone counts.
             now: seconds.
-            item: an object for `released`, if the attempt is held.
+            item: an object for `take_released`, if the attempt is held.
 
         Returns:
             Attempt.
         """
-        with cython.critical_section(self):
-            return self.begin_as(account, realm, source, now, item)
+        cdef Span name, domain, host
+        _name_kept = borrow(account, &name, "account")
+        _domain_kept = borrow(realm, &domain, "realm")
+        _host_kept = borrow(source, &host, "source")
+        return self.begin_as(name, domain, self.network_of(host), now, item)
 
     def right(self, Attempt attempt not None, double now):
         """Ends an attempt that was a login."""
-        cdef _Tally user
-        with cython.critical_section(self):
-            if attempt.state != ADMITTED:
-                return
-            user = attempt.user
-            if attempt.source is not None and not is_recent(user, now):
-                attempt.source.take_one_back(now)
-            user.clear()
-            user.login_at = now
-            if user.logins < MOST_LOGINS:
-                user.logins += 1
-            if self.logged_in.young.get(attempt.user_key) is not user:
-                self.users.drop(attempt.user_key)
-                self.logged_in.put(attempt.user_key, user)
-            self.end(attempt, now)
+        if attempt.owner == self.secret[0]:
+            self.right_trial(&attempt.place.trial, now)
 
     def wrong(self, Attempt attempt not None, double now):
         """Ends an attempt that was wrong."""
-        with cython.critical_section(self):
-            if attempt.state != ADMITTED:
-                return
-            if attempt.source is not None and not attempt.user.wrong:
-                attempt.source.add_wrong(now, self.first)
-            attempt.user.add_wrong(now, self.first)
-            self.end(attempt, now)
+        if attempt.owner == self.secret[0]:
+            self.wrong_trial(&attempt.place.trial, now)
 
     def neither(self, Attempt attempt not None, double now):
         """Ends an attempt that told nothing about the password, or was correct but no login.
 
         A held attempt is given up.
         """
-        with cython.critical_section(self):
-            if attempt.state == HELD:
-                attempt.state = ENDED
-                attempt.item = None         # it may be large
-                pass_over_ended(attempt.user.held)
-                if attempt.source is not None:
-                    pass_over_ended(attempt.source.held)
-                self.forget(attempt)
-            elif attempt.state == ADMITTED:
-                self.end(attempt, now)
+        cdef bint held
+        if attempt.owner != self.secret[0]:
+            return
+        ad_lock_take(&self.lock)
+        held = attempt.place.trial.state == HELD
+        if held:
+            take_out(&attempt.place)
+            self.waiting -= 1
+            ad_show(&attempt.place.trial.state, ENDED)
+            self.forget(&attempt.place.trial)
+        ad_lock_give(&self.lock)
+        if held:
+            attempt.item = None         # it may be large
+            Py_DECREF(attempt)
+        else:
+            self.neither_trial(&attempt.place.trial, now)
 
-    cdef object begin_as(self, str account, str realm, str address, double now, object item):
-        cdef Attempt attempt = Attempt.__new__(Attempt)
-        cdef _Tally blocked
-        network = network_of(address)
-        attempt.user_key = user_key(self.secret, account, realm, network)
-        attempt.user = self.user_tally(attempt.user_key, now)
-        if network and not is_recent(attempt.user, now):
-            attempt.source_key = network
-            attempt.source = tally(self.sources, network, &SOURCE, now)
-            attempt.source.attempts += 1
-        attempt.user.attempts += 1
-        blocked = self.place(attempt, now, None)
-        if blocked is not None:
-            attempt.item = item
-            hold(blocked, attempt)
-        elif attempt.state == REFUSED:
-            self.forget(attempt)
-        return attempt
+    @property
+    def has_released(self):
+        """Whether `take_released` would return anything, bool."""
+        return self.any_released()
 
-    cdef _Tally place(self, Attempt attempt, double now, _Tally waited):
-        """Admits or refuses an attempt, or marks it as held.
-
-        Args:
-            waited: the tally whose first held attempt it is, or None: it overtakes no other.
+    def take_released(self):
+        """Takes the attempts that are no longer held, but admitted or refused.
 
         Returns:
-            The tally without room, for which it is held, or None.
+            List of (Attempt, item), in the order in which they were released; each is returned once.
         """
-        cdef _Tally user = attempt.user, source = attempt.source
-        if source is not None and is_recent(user, now):
-            self.forget_source(attempt)         # the user logged in meanwhile
-            source = None
-        if user.is_penalized(now) or (source is not None and source.is_penalized(now)):
-            attempt.state = REFUSED
-            return None
-        if not user.has_room() or (user.held and user is not waited):
-            attempt.state = HELD
-            return user
-        if source is not None and (not source.has_room() or (source.held and source is not waited)):
-            attempt.state = HELD
-            return source
-        attempt.state = ADMITTED
-        user.in_flight += 1
-        if source is not None:
-            source.in_flight += 1
-        return None
-
-    cdef int end(self, Attempt attempt, double now) except -1:
-        """Ends an attempt in flight and releases those that waited for it."""
-        cdef _Tally user = attempt.user, source = attempt.source
-        attempt.state = ENDED
-        user.in_flight -= 1
-        if source is not None:
-            source.in_flight -= 1
-        if user.held:
-            self.release(user, now)
-        if source is not None and source.held:
-            self.release(source, now)
-        self.forget(attempt)
-        return 0
-
-    cdef int release(self, _Tally waited, double now) except -1:
-        """Releases the attempts held for a tally, in order, while there is room."""
+        cdef list found = []
+        cdef Waiting *one
         cdef Attempt attempt
-        cdef _Tally blocked
-        while waited.held:
-            attempt = waited.held[0]
-            if attempt.state != HELD:
-                waited.held.popleft()
+        while True:
+            ad_lock_take(&self.lock)
+            one = self.released
+            if one != NULL:
+                take_out(one)
+                self.waiting -= 1
+            ad_lock_give(&self.lock)
+            if one == NULL:
+                return found
+            attempt = <Attempt>one.attempt
+            Py_DECREF(attempt)      # that of the row
+            item, attempt.item = attempt.item, None
+            found.append((attempt, item))
+
+    cdef Attempt begin_as(self, Span account, Span realm, Network network, double now, object item):
+        cdef Trial trial
+        cdef Attempt attempt
+        cdef int state
+        if self.begin_trial(account, realm, network, now, &trial) != MUST_WAIT:
+            return self.attempt_of(&trial)
+        attempt = self.attempt_of(&trial)
+        attempt.item = item
+        attempt.place.attempt = <void *>attempt
+        Py_INCREF(attempt)          # for the row
+        ad_lock_take(&self.lock)
+        state = self.start(user_key(self.secret, account, realm, network), network, now,
+                           &attempt.place.trial, &attempt.place)
+        ad_lock_give(&self.lock)
+        if state != HELD:           # one before it has ended meanwhile
+            attempt.item = None
+            Py_DECREF(attempt)
+        return attempt
+
+    cdef Attempt attempt_of(self, Trial *trial):
+        cdef Attempt attempt = Attempt.__new__(Attempt)
+        attempt.owner = self.secret[0]
+        attempt.place.trial = trial[0]
+        trial.state = ENDED
+        return attempt
+
+    # ------------------------------------------------------------------ trials
+
+    cdef Network network_of(self, Span address) noexcept nogil:
+        return network_of_text(self.secret, address)
+
+    cdef int begin_trial(self, Span account, Span realm, Network source, double now, Trial *out) noexcept nogil:
+        cdef uint64_t key = user_key(self.secret, account, realm, source)
+        cdef int state
+        ad_lock_take(&self.lock)
+        state = self.start(key, source, now, out, NULL)
+        ad_lock_give(&self.lock)
+        return state
+
+    cdef void right_trial(self, Trial *trial, double now) noexcept nogil:
+        cdef Tally *user
+        ad_lock_take(&self.lock)
+        if trial.state == ADMITTED:
+            user = trial.user
+            if trial.source != NULL and not is_recent(user, now):
+                take_one_back(trial.source, now)
+            clear(user)
+            user.login_at = now
+            if user.logins < MOST_LOGINS:
+                user.logins += 1
+            self.end(trial, now)
+        ad_lock_give(&self.lock)
+
+    cdef void wrong_trial(self, Trial *trial, double now) noexcept nogil:
+        ad_lock_take(&self.lock)
+        if trial.state == ADMITTED:
+            if trial.source != NULL and not trial.user.wrong:
+                add_wrong(trial.source, SOURCE_TRIES, now, self.first)
+            add_wrong(trial.user, USER_TRIES, now, self.first)
+            self.end(trial, now)
+        ad_lock_give(&self.lock)
+
+    cdef void neither_trial(self, Trial *trial, double now) noexcept nogil:
+        ad_lock_take(&self.lock)
+        if trial.state == ADMITTED:
+            self.end(trial, now)
+        ad_lock_give(&self.lock)
+
+    cdef bint any_released(self) noexcept nogil:
+        cdef bint found
+        ad_lock_take(&self.lock)
+        found = self.released != NULL
+        ad_lock_give(&self.lock)
+        return found
+
+    # ------------------------------------------------------------------ under the lock
+
+    cdef int start(self, uint64_t key, Network network, double now, Trial *trial, Waiting *place) noexcept nogil:
+        """Begins an attempt: admits it, refuses it, or holds it.
+
+        Args:
+            key: of the user.
+            network: of the source.
+            now: seconds.
+            trial: filled.
+            place: where the trial waits in a row; NULL: it is not held, and not begun if it would have to be.
+
+        Returns:
+            The state, or MUST_WAIT.
+        """
+        cdef Tally *user = find(&self.users, key, now)
+        cdef Tally *source = NULL
+        cdef Tally *blocked
+        cdef uint64_t where = 0
+        cdef bint alone = network.kind == UNKNOWN or (user != NULL and is_recent(user, now))
+        if not alone:
+            where = source_key(self.secret, network)
+            source = find(&self.sources, where, now)
+        trial.user = user
+        trial.source = source
+        if is_refused(trial, now):
+            trial.state = REFUSED
+            return REFUSED
+        blocked = find_blocked(trial, NULL)
+        if blocked != NULL and place == NULL:
+            trial.state = ENDED
+            return MUST_WAIT
+        # Up to here nobody lost an entry to this attempt.
+        if user == NULL:
+            trial.user = make(&self.users, key, now)
+            if trial.user == NULL:
+                trial.state = UNCOUNTED
+                return UNCOUNTED
+        if source == NULL and not alone:
+            trial.source = make(&self.sources, where, now)
+        trial.user.attempts += 1
+        if trial.source != NULL:
+            trial.source.attempts += 1
+        if blocked == NULL:
+            admit(trial)
+            return ADMITTED
+        trial.state = HELD
+        put_last(&blocked.held, place)
+        self.waiting += 1
+        return HELD
+
+    cdef void end(self, Trial *trial, double now) noexcept nogil:
+        """Ends an attempt in flight and releases those that waited for it."""
+        ad_show(&trial.state, ENDED)
+        trial.user.in_flight -= 1
+        if trial.source != NULL:
+            trial.source.in_flight -= 1
+        if trial.user.held != NULL:
+            self.release(trial.user, now)
+        if trial.source != NULL and trial.source.held != NULL:
+            self.release(trial.source, now)
+        self.forget(trial)
+
+    cdef void release(self, Tally *waited, double now) noexcept nogil:
+        """Releases the attempts held for a tally, in order, while there is room."""
+        cdef Waiting *one
+        cdef Tally *blocked
+        while waited.held != NULL:
+            one = waited.held
+            take_out(one)
+            if one.trial.source != NULL and is_recent(one.trial.user, now):
+                self.forget_source(&one.trial)      # the user logged in meanwhile
+            if is_refused(&one.trial, now):
+                ad_show(&one.trial.state, REFUSED)
+                self.forget(&one.trial)
+                put_last(&self.released, one)
                 continue
-            blocked = self.place(attempt, now, waited)
-            if blocked is waited:
-                break
-            waited.held.popleft()
-            if blocked is None:
-                self.released.append((attempt, attempt.item))
-                attempt.item = None
-                if attempt.state == REFUSED:
-                    self.forget(attempt)
+            blocked = find_blocked(&one.trial, waited)
+            if blocked == waited:
+                put_first(&waited.held, one)
+                return
+            if blocked == NULL:
+                admit(&one.trial)
+                put_last(&self.released, one)
             else:
-                hold(blocked, attempt)
-        return 0
+                put_last(&blocked.held, one)
 
-    cdef int forget(self, Attempt attempt) except -1:
-        """Removes an ended attempt from its tallies, and drops tallies that hold nothing any more."""
-        cdef _Tally user = attempt.user
-        user.attempts -= 1
-        if user.is_idle() and user.login_at == NEVER and self.users.get(attempt.user_key) is user:
-            self.users.drop(attempt.user_key)
-        return self.forget_source(attempt)
+    cdef void forget(self, Trial *trial) noexcept nogil:
+        """Removes an attempt from its tallies, and drops tallies that hold nothing any more."""
+        trial.user.attempts -= 1
+        drop_idle(&self.users, trial.user)
+        trial.user = NULL
+        if trial.source != NULL:
+            self.forget_source(trial)
 
-    cdef int forget_source(self, Attempt attempt) except -1:
+    cdef void forget_source(self, Trial *trial) noexcept nogil:
         """Removes an attempt from the tally of its source."""
-        cdef _Tally source = attempt.source
-        if source is None:
-            return 0
-        attempt.source = None
-        source.attempts -= 1
-        if source.is_idle() and self.sources.get(attempt.source_key) is source:
-            self.sources.drop(attempt.source_key)
-        return 0
-
-    cdef _Tally user_tally(self, object key, double now):
-        cdef _Tally found = self.logged_in.get(key)
-        if found is None:
-            return tally(self.users, key, &USER, now)
-        forget_old(found, now)
-        return found
+        trial.source.attempts -= 1
+        drop_idle(&self.sources, trial.source)
+        trial.source = NULL
 
 
-cdef int hold(_Tally blocked, Attempt attempt) except -1:
-    """Puts an attempt behind those that wait for the same tally."""
-    if blocked.held is None:
-        blocked.held = deque()
-    blocked.held.append(attempt)
-    return 0
+cdef inline bint is_refused(const Trial *trial, double now) noexcept nogil:
+    """Whether there is a penalty for the user, or for the source."""
+    return (trial.user != NULL and is_penalized(trial.user, now)) or (
+        trial.source != NULL and is_penalized(trial.source, now))
 
 
-cdef int pass_over_ended(held) except -1:
-    """Removes ended attempts at both ends: those refused at once, and those that waited too long."""
-    cdef Attempt attempt
-    while held:
-        attempt = held.pop()
-        if attempt.state != ENDED:
-            held.append(attempt)
-            break
-    while held and (<Attempt>held[0]).state == ENDED:
-        held.popleft()
-    return 0
+cdef inline Tally *find_blocked(const Trial *trial, const Tally *waited) noexcept nogil:
+    """The tally that has no room for an attempt, or whose held attempts it would overtake; NULL: it may go on.
+
+    Args:
+        trial: the attempt.
+        waited: the tally of whose held attempts it is the first, or NULL.
+    """
+    cdef Tally *user = trial.user
+    cdef Tally *source = trial.source
+    if user != NULL and (not has_room(user, USER_TRIES) or (user.held != NULL and user != waited)):
+        return user
+    if source != NULL and (not has_room(source, SOURCE_TRIES) or (source.held != NULL and source != waited)):
+        return source
+    return NULL
 
 
-cdef bint is_recent(_Tally user, double now) noexcept:
-    """Whether the user logged in from this source within the hour."""
-    return now - user.login_at < RECENT
-
-
-cdef _Tally tally(_Recent known, object key, const Rule *rule, double now):
-    """The tally of a key, made if there is none."""
-    cdef _Tally found = known.get(key)
-    if found is not None:
-        forget_old(found, now)
-        return found
-    found = _Tally.__new__(_Tally)
-    found.rule = rule[0]
-    found.login_at = NEVER
-    found.until = NEVER
-    known.put(key, found)
-    return found
-
-
-cdef void forget_old(_Tally found, double now) noexcept:
-    if found.wrong and now >= found.forgotten_at:
-        found.clear()
+cdef inline void admit(Trial *trial) noexcept nogil:
+    ad_show(&trial.state, ADMITTED)
+    trial.user.in_flight += 1
+    if trial.source != NULL:
+        trial.source.in_flight += 1

@@ -136,7 +136,10 @@ cdef object value_tuple(Kind kind, Span value):
 
 cdef Kind kind_of(tuple key) except -1:
     """The kind of a key of store.py, which is its last item."""
-    cdef Kind kind = _KINDS[key[-1]]
+    cdef Kind kind
+    if not key:
+        raise ValueError("key: without a kind")
+    kind = _KINDS[key[len(key) - 1]]
     if len(key) != <Py_ssize_t>_PARTS[kind] + 1:
         raise ValueError("key: too many or too few parts")
     return kind
@@ -165,14 +168,14 @@ cdef class Users:
 
     Args:
         rooms: dict of the bytes for each kind of key: "realm", "user", "hashed" and "algorithms". Of other
-            kinds nothing is kept.
+            kinds nothing is kept, and without `rooms` nothing at all.
     """
 
-    def __cinit__(self, dict rooms not None):
+    def __cinit__(self, dict rooms=None):
         cdef uint64_t secret[2]
         secret[0] = <uint64_t>int.from_bytes(os.urandom(8), "little")
         secret[1] = <uint64_t>int.from_bytes(os.urandom(8), "little")
-        for name, room in rooms.items():
+        for name, room in (rooms or {}).items():
             if not values_init(&self.kept[<Kind>_KINDS[name]], room, secret):
                 raise MemoryError()
 
@@ -181,26 +184,28 @@ cdef class Users:
         for kind in range(KINDS):
             values_free(&self.kept[kind])
 
-    def get(self, tuple key not None):
+    def get(self, key not None):
         """The value of a key; None if it is not at hand."""
-        cdef Kind kind = kind_of(key)
+        cdef tuple parts = tuple(key)
+        cdef Kind kind = kind_of(parts)
         cdef Key place
         cdef Span found
         cdef ad_scratch scratch
         memset(&scratch, 0, sizeof(scratch))
-        _kept = borrow_key(key, &place)
+        _kept = borrow_key(parts, &place)
         try:
             return value_tuple(kind, found) if self.look_up(kind, &place, &scratch, &found) > 0 else None
         finally:
             ad_scratch_release(&scratch)
 
-    def put(self, tuple key not None, value):
+    def put(self, key not None, value):
         """Keeps the value of a key, if it is not too large."""
+        cdef tuple parts = tuple(key)
         cdef Key place
         cdef Span text
-        cdef bytes data = value_bytes(key, value)
-        _kept = borrow_key(key, &place), borrow(data, &text, "value")
-        values_put(&self.kept[kind_of(key)], &place, text)
+        cdef bytes data = value_bytes(parts, value)
+        _kept = borrow_key(parts, &place), borrow(data, &text, "value")
+        values_put(&self.kept[kind_of(parts)], &place, text)
 
     def clear(self, str kind=None):
         """Forgets and wipes all, or all of one kind.

@@ -12,7 +12,6 @@ that it is malformed, and a negative code refuses it for a reason that the funct
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -245,13 +244,9 @@ class Authorizer:
 
         Each question is returned once. One that `is_refused` is not asked; it ends with the Cause PENALIZED.
         """
-        if self._penalties is None or not self._penalties.released:
+        if self._penalties is None or not self._penalties.has_released:
             return _NONE
-        found: list[Question] = []
-        with contextlib.suppress(IndexError):  # another thread may have taken the rest
-            while True:
-                found.append(self._penalties.released.popleft()[1])
-        return found
+        return [question for _, question in self._penalties.take_released()]
 
     def after_fork(self) -> None:
         """Forgets in the child the attempts under way, which end in the parent."""

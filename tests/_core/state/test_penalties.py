@@ -114,6 +114,20 @@ def test_an_attempt_is_ended_once():
         _core.Attempt()
 
 
+def test_it_is_ended_by_those_who_began_it():
+    """After a fork, a child has Penalties of its own, and attempts of its parent."""
+    others, penalties = Penalties(), Penalties()
+    admitted, held, _ = begin_many(others, ALICE, 6)
+    for end in (penalties.whole.wrong, penalties.whole.right, penalties.whole.neither):
+        for attempt in (*admitted, *held):
+            end(attempt, 0.0)
+    assert len(penalties) == 0
+    assert held[0].is_held
+    for attempt in admitted:
+        others.whole.wrong(attempt, 0.0)
+    assert held[0].is_refused
+
+
 # --- sources ---------------------------------------------------------------------------------------------
 
 
@@ -242,7 +256,7 @@ def test_who_logged_in_before_does_not_lock_out_the_others_of_his_address():
 
 def test_memory_is_bounded():
     """Whoever forges sources may fill it with long names."""
-    penalties = Penalties(most_sources=200, most_users=500, most_right=1000)
+    penalties = Penalties(most_sources=200, most_users=1500)
     guess(penalties, ALICE, 5)
     tracemalloc.start()
     try:
@@ -254,7 +268,7 @@ def test_memory_is_bounded():
     finally:
         tracemalloc.stop()
     assert used < 700_000
-    assert 850 <= len(penalties) <= 200 + 500 + 1000
+    assert 850 <= len(penalties) <= 200 + 1500
     assert not penalties.refuses(*ALICE, 0.0), "forgotten: the guesser is favoured, and nobody locked out"
 
 
@@ -281,14 +295,79 @@ def test_nor_is_who_was_held_and_refused_or_not_waited_for():
     assert len(penalties) == before + 1
 
 
-def test_who_was_forgotten_does_not_take_along_who_came_after():
-    """What memory had no room for may still be in flight."""
-    penalties = Penalties(most_users=4)
+def test_who_has_an_attempt_in_flight_is_not_forgotten():
+    """Its verdict counts together with those of before."""
+    penalties = Penalties(most_users=8)
+    guess(penalties, ALICE, 4)
     attempt = penalties.begin(*ALICE, 0.0)
-    spray(penalties, 4)
-    guess(penalties, ALICE, 5)
-    penalties.whole.neither(attempt, 0.0)
+    spray(penalties, 50)
+    penalties.whole.wrong(attempt, 0.0)
     assert penalties.refuses(*ALICE, 0.0)
+
+
+def test_who_was_seen_least_recently_is_forgotten_first():
+    penalties = Penalties(most_users=8)
+    guess(penalties, ALICE, 4)
+    guess(penalties, NEIGHBOUR, 4)
+    spray(penalties, 6)
+    guess(penalties, ALICE)
+    spray(penalties, 1, name="another")
+    assert penalties.refuses(*ALICE, 0.0)
+    guess(penalties, NEIGHBOUR)
+    assert not penalties.refuses(*NEIGHBOUR, 0.0), "the first one of a new row"
+
+
+@pytest.mark.parametrize(("later", "admitted"), [(3599.0, 6), (3600.0, 5)])
+def test_strangers_do_not_push_out_who_logged_in_within_the_hour(later, admitted):
+    """A login allows one more attempt in flight, until it is forgotten."""
+    penalties = Penalties(most_users=8)
+    penalties.right(*ALICE, 0.0)
+    for number in range(50):
+        penalties.wrong(f"user{number}", "siphub.net", f"10.0.0.{number}", later)
+    assert len(begin_many(penalties, ALICE, 10, now=later)[0]) == admitted
+
+
+def test_but_each_other():
+    """Whoever came first, and does not come back."""
+    penalties = Penalties(most_users=8)
+    for number in range(9):
+        penalties.right(f"user{number}", *ALICE[1:], 0.0)
+    spray(penalties, USERS, name="stranger")
+    refused = [penalties.refuses(f"user{number}", *ALICE[1:], 0.0) for number in range(9)]
+    assert refused == [True, True] + [False] * 7, "the second one made room for a stranger"
+
+
+def test_where_all_have_attempts_in_flight_another_user_is_not_counted():
+    """It is verified: nobody may be locked out by a lack of memory."""
+    penalties = Penalties(most_users=8)
+    attempts = [penalties.begin(f"user{number}", "r", "192.0.2.2", 0.0) for number in range(8)]
+    before = len(penalties)
+    for end in (penalties.whole.wrong, penalties.whole.right, penalties.whole.neither) * 20:
+        attempt = penalties.begin(*ALICE, 0.0)
+        assert not attempt.is_held
+        assert not attempt.is_refused
+        end(attempt, 0.0)
+    assert len(penalties) == before
+    penalties.whole.neither(attempts[0], 0.0)
+    guess(penalties, ALICE, 5)
+    assert penalties.refuses(*ALICE, 0.0)
+
+
+def test_nor_is_another_source_but_its_users_are():
+    penalties = Penalties(most_sources=8)
+    for number in range(8):
+        penalties.begin("user", "r", f"192.0.2.{10 + number}", 0.0)
+    spray(penalties, USERS + 10)
+    assert not penalties.refuses(*NEIGHBOUR, 0.0)
+    guess(penalties, ALICE, 5)
+    assert penalties.refuses(*ALICE, 0.0)
+
+
+@pytest.mark.parametrize("number", [0, -1, 2**24 + 1])
+@pytest.mark.parametrize("name", ["most_sources", "most_users"])
+def test_an_absurd_number_to_remember_is_refused(name, number):
+    with pytest.raises(_core.ConfigError, match=f"{name} {number}: expected 1 to"):
+        Penalties(**{name: number})
 
 
 def test_a_login_leaves_its_user_alone():

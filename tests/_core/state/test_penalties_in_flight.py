@@ -118,11 +118,36 @@ def test_an_item_is_given_back_and_not_kept():
     first, *_ = begin_many(penalties, ALICE, 5)[0]
     held = penalties.begin(*ALICE, 0.0, Item())
     penalties.whole.neither(first, 0.0)
-    attempt, item = penalties.whole.released.popleft()
+    [(attempt, item)] = penalties.whole.take_released()
     assert attempt is held
     known = weakref.ref(item)
     del item
     assert known() is None
+
+
+@pytest.mark.parametrize("first", ["user", "source", "released"])
+def test_nor_longer_than_the_penalties_it_waits_for(first):
+    class Item:
+        pass
+
+    penalties = Penalties()
+    of_alice = begin_many(penalties, ALICE, 5)[0]
+    if first == "source":
+        for number in range(USERS - 5):
+            penalties.begin(f"user{number}", *ALICE[1:], 0.0)
+    name = "more" if first == "source" else "alice"
+    held = [penalties.begin(name, *ALICE[1:], 0.0, Item()) for _ in range(3)]
+    known = weakref.WeakSet()
+    others = [penalties.begin(*ALICE, 0.0, item) for item in (Item(), Item())]
+    known.update(gc.get_referents(*held, *others))
+    if first == "released":
+        penalties.whole.neither(of_alice[0], 0.0)
+    assert penalties.whole.has_released == (first == "released")
+    assert len(known) == 5
+    del penalties, others
+    assert not any(attempt.is_held for attempt in held)
+    del held
+    assert len(known) == 0
 
 
 def test_while_others_are_in_flight_the_end_of_one_makes_room_for_one():
@@ -279,8 +304,7 @@ def test_whatever_comes_each_attempt_ends_and_the_limits_hold(steps):
     now, under_way, held = 0.0, [], set()
 
     def look():
-        while whole.released:
-            attempt, number = whole.released.popleft()
+        for attempt, number in whole.take_released():
             held.discard(number)
             if not attempt.is_refused:
                 under_way.append(attempt)
@@ -300,6 +324,7 @@ def test_whatever_comes_each_attempt_ends_and_the_limits_hold(steps):
         whole.neither(under_way.pop(), now)
         look()
     assert not held
+    assert not whole.has_released
     # Then everybody may try again after a minute at the latest.
     for user in range(4):
         assert not whole.begin_for(f"user{user}", "siphub.net", "192.0.2.0", now + 61.0, None).is_refused
