@@ -668,7 +668,7 @@ def test_names_that_strangers_ask_for_do_not_fill_the_memory(store, monkeypatch,
     try:
         attack(1000)
         gc.collect()
-        # What is kept besides the rooms, which were taken at the start; the question at hand has its own bytes.
+        # What is kept besides the rooms, which were taken at the start; the question at hand is not kept.
         assert tracemalloc.get_traced_memory()[0] <= len(ROOMS) * (64 << 10)
         assert disc._cache.users.count("user") > 10
     finally:

@@ -14,6 +14,7 @@ enum { AD_SCRATCH_BLOCK = 16384 };     /* bytes of a block, if nothing larger is
 typedef struct ad_scratch_block {
     struct ad_scratch_block *next;
     size_t size, used;                  /* bytes behind this */
+    int is_plain;                       /* whether there is nothing to be wiped in it */
 } ad_scratch_block;
 
 typedef struct {
@@ -29,6 +30,7 @@ static inline void *ad_scratch_new_block(ad_scratch *scratch, size_t n)
     block->next = scratch->blocks;
     block->size = size;
     block->used = n;
+    block->is_plain = 0;
     scratch->blocks = block;
     return block + 1;
 }
@@ -45,12 +47,26 @@ static inline void *ad_scratch_take(ad_scratch *scratch, size_t n)
     return found;
 }
 
+/* The same for what holds no secret, or is wiped by whoever takes it. */
+static inline void *ad_scratch_take_plain(ad_scratch *scratch, size_t n)
+{
+    ad_scratch_block *block = n <= SIZE_MAX / 2 ? malloc(sizeof *block + n) : NULL;
+    ad_scratch_block **place = scratch->blocks ? &scratch->blocks->next : &scratch->blocks;
+    if (!block)
+        return NULL;
+    block->next = *place;               /* behind the one that is taken from */
+    block->size = block->used = n;
+    block->is_plain = 1;
+    *place = block;
+    return block + 1;
+}
+
 static inline void ad_scratch_release(ad_scratch *scratch)
 {
     while (scratch->blocks) {
         ad_scratch_block *block = scratch->blocks;
         scratch->blocks = block->next;
-        ad_wipe(block + 1, block->used);
+        ad_wipe(block + 1, block->is_plain ? 0 : block->used);
         free(block);
     }
 }

@@ -5,4 +5,5 @@ cdef extern from "base/scratch.h" nogil:
         void *blocks
 
     void *ad_scratch_take(ad_scratch *scratch, size_t n) noexcept
+    void *ad_scratch_take_plain(ad_scratch *scratch, size_t n) noexcept
     void ad_scratch_release(ad_scratch *scratch) noexcept

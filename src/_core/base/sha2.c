@@ -67,31 +67,50 @@ static const uint64_t constants[80] = {
 };
 
 /* Both functions are the same but for the size of a word and the shifts (FIPS 180-4, 6.2.2 and 6.4.2). */
-#define SHA2_CHOOSE(x, y, z) (((x) & (y)) ^ (~(x) & (z)))
-#define SHA2_MAJORITY(x, y, z) (((x) & (y)) ^ ((x) & (z)) ^ ((y) & (z)))
+#define SHA2_CHOOSE(x, y, z) ((z) ^ ((x) & ((y) ^ (z))))
+#define SHA2_MAJORITY(x, y, z) (((x) & (y)) | ((z) & ((x) | (y))))
 
-static void compress256_portable(uint32_t state[8], const unsigned char *data, size_t blocks)
+/* One step; the variables change their roles and not their values. */
+#define SHA2_STEP(rotate, a, b, c, d, e, f, g, h, word, r1, r2, r3, r4, r5, r6) do { \
+    h += (rotate(e, r1) ^ rotate(e, r2) ^ rotate(e, r3)) + SHA2_CHOOSE(e, f, g) + (word); \
+    d += h; \
+    h += (rotate(a, r4) ^ rotate(a, r5) ^ rotate(a, r6)) + SHA2_MAJORITY(a, b, c); \
+} while (0)
+#define SHA2_STEPS(STEP, t) do { \
+    STEP(a, b, c, d, e, f, g, h, t); STEP(h, a, b, c, d, e, f, g, t + 1); \
+    STEP(g, h, a, b, c, d, e, f, t + 2); STEP(f, g, h, a, b, c, d, e, t + 3); \
+    STEP(e, f, g, h, a, b, c, d, t + 4); STEP(d, e, f, g, h, a, b, c, t + 5); \
+    STEP(c, d, e, f, g, h, a, b, t + 6); STEP(b, c, d, e, f, g, h, a, t + 7); \
+} while (0)
+#define STEP_256(a, b, c, d, e, f, g, h, t) SHA2_STEP(rotate32, a, b, c, d, e, f, g, h, \
+    (uint32_t)(constants[t] >> 32) + w[t], 6, 11, 25, 2, 13, 22)
+#define STEP_512(a, b, c, d, e, f, g, h, t) SHA2_STEP(rotate64, a, b, c, d, e, f, g, h, \
+    constants[t] + w[t], 14, 18, 41, 28, 34, 39)
+
+__attribute__((always_inline)) static inline void compress256(uint32_t state[8], const unsigned char *data,
+                                                              size_t blocks)
 {
     uint32_t w[64];
     for (; blocks; blocks--, data += 64) {
         uint32_t a = state[0], b = state[1], c = state[2], d = state[3];
         uint32_t e = state[4], f = state[5], g = state[6], h = state[7];
-        for (int t = 0; t < 64; t++) {
-            if (t < 16) {
-                w[t] = load32(data + 4 * t);
-            } else {
-                uint32_t x = w[t - 15], y = w[t - 2];
-                w[t] = w[t - 16] + w[t - 7] + (rotate32(x, 7) ^ rotate32(x, 18) ^ x >> 3)
-                    + (rotate32(y, 17) ^ rotate32(y, 19) ^ y >> 10);
-            }
-            uint32_t one = h + (rotate32(e, 6) ^ rotate32(e, 11) ^ rotate32(e, 25)) + SHA2_CHOOSE(e, f, g)
-                + (uint32_t)(constants[t] >> 32) + w[t];
-            uint32_t two = (rotate32(a, 2) ^ rotate32(a, 13) ^ rotate32(a, 22)) + SHA2_MAJORITY(a, b, c);
-            h = g, g = f, f = e, e = d + one, d = c, c = b, b = a, a = one + two;
+        for (int t = 0; t < 16; t++)
+            w[t] = load32(data + 4 * t);
+        for (int t = 16; t < 64; t++) {
+            uint32_t x = w[t - 15], y = w[t - 2];
+            w[t] = w[t - 16] + w[t - 7] + (rotate32(x, 7) ^ rotate32(x, 18) ^ x >> 3)
+                + (rotate32(y, 17) ^ rotate32(y, 19) ^ y >> 10);
         }
+        for (int t = 0; t < 64; t += 8)
+            SHA2_STEPS(STEP_256, t);
         state[0] += a, state[1] += b, state[2] += c, state[3] += d;
         state[4] += e, state[5] += f, state[6] += g, state[7] += h;
     }
+}
+
+static void compress256_portable(uint32_t state[8], const unsigned char *data, size_t blocks)
+{
+    compress256(state, data, blocks);
 }
 
 static void compress512(uint64_t state[8], const unsigned char *data, size_t blocks)
@@ -100,25 +119,33 @@ static void compress512(uint64_t state[8], const unsigned char *data, size_t blo
     for (; blocks; blocks--, data += 128) {
         uint64_t a = state[0], b = state[1], c = state[2], d = state[3];
         uint64_t e = state[4], f = state[5], g = state[6], h = state[7];
-        for (int t = 0; t < 80; t++) {
-            if (t < 16) {
-                w[t] = load64(data + 8 * t);
-            } else {
-                uint64_t x = w[t - 15], y = w[t - 2];
-                w[t] = w[t - 16] + w[t - 7] + (rotate64(x, 1) ^ rotate64(x, 8) ^ x >> 7)
-                    + (rotate64(y, 19) ^ rotate64(y, 61) ^ y >> 6);
-            }
-            uint64_t one = h + (rotate64(e, 14) ^ rotate64(e, 18) ^ rotate64(e, 41)) + SHA2_CHOOSE(e, f, g)
-                + constants[t] + w[t];
-            uint64_t two = (rotate64(a, 28) ^ rotate64(a, 34) ^ rotate64(a, 39)) + SHA2_MAJORITY(a, b, c);
-            h = g, g = f, f = e, e = d + one, d = c, c = b, b = a, a = one + two;
+        for (int t = 0; t < 16; t++)
+            w[t] = load64(data + 8 * t);
+        for (int t = 16; t < 80; t++) {
+            uint64_t x = w[t - 15], y = w[t - 2];
+            w[t] = w[t - 16] + w[t - 7] + (rotate64(x, 1) ^ rotate64(x, 8) ^ x >> 7)
+                + (rotate64(y, 19) ^ rotate64(y, 61) ^ y >> 6);
         }
+        for (int t = 0; t < 80; t += 8)
+            SHA2_STEPS(STEP_512, t);
         state[0] += a, state[1] += b, state[2] += c, state[3] += d;
         state[4] += e, state[5] += f, state[6] += g, state[7] += h;
     }
 }
 
 #if defined(__x86_64__)
+
+/* The same with a rotation that needs no copy of its operand. */
+__attribute__((target("bmi2"))) static void compress256_bmi2(uint32_t state[8], const unsigned char *data,
+                                                             size_t blocks)
+{
+    compress256(state, data, blocks);
+}
+
+static int has_bmi2(void)
+{
+    return __builtin_cpu_supports("bmi2");
+}
 
 /* Four rounds: the two halves of the state take two each. */
 #define SHA_ROUNDS(words, k) do { \
@@ -182,6 +209,7 @@ typedef struct {
 static const instructions known[] = {
 #if defined(__x86_64__)
     {"sha", compress256_sha, has_sha},
+    {"bmi2", compress256_bmi2, has_bmi2},
 #endif
     {"portable", compress256_portable, NULL},
 };

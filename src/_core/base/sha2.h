@@ -38,7 +38,7 @@ void ad_hmac_prepare(ad_hmac_key *prepared, const void *key, size_t size);
 void ad_hmac_begin(ad_sha256 *stream, const ad_hmac_key *key);
 void ad_hmac_end(ad_sha256 *stream, const ad_hmac_key *key, unsigned char mac[32]);
 
-/* The instructions in use: "sha" (x86 SHA extensions) or "portable". */
+/* The instructions in use: "sha" (x86 SHA extensions), "bmi2" or "portable". */
 const char *ad_sha256_instructions(void);
 /* Uses those from now on. 0: done; -1: this machine or build does not have them. */
 int ad_sha256_use_instructions(const char *name);

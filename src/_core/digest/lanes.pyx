@@ -8,11 +8,13 @@ from libc.string cimport memset
 
 from auth_diameter._core.base.hex cimport ad_lower_hex, ad_put_hex
 from auth_diameter._core.base.md5 cimport ad_md5_job, ad_md5_lanes, ad_md5_many, ad_md5_use_lanes
-from auth_diameter._core.base.scratch cimport ad_scratch, ad_scratch_release, ad_scratch_take
+from auth_diameter._core.base.scratch cimport (
+    ad_scratch, ad_scratch_release, ad_scratch_take, ad_scratch_take_plain,
+)
 from auth_diameter._core.base.secret cimport ad_wipe
 from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.base.text cimport borrow, span_of
-from auth_diameter._core.digest.algorithms cimport MD5
+from auth_diameter._core.digest.algorithms cimport MD5, MD5_DIGITS
 from auth_diameter._core.digest.compute cimport verify_one
 from auth_diameter._core.digest.credentials cimport Credentials
 from auth_diameter._core.digest.md5_response cimport (
@@ -68,6 +70,7 @@ cdef void run_lanes(Lane *lanes, ad_md5_job *jobs, size_t count) noexcept nogil:
     for i in range(count):
         ad_put_hex(expected, lanes[i].digest)
         lanes[i].right[0] = same_response(lanes[i].given, expected, 32)
+        ad_wipe(lanes[i].text, MD5_DIGITS)      # HA1, with which each begins
 
 
 cdef bint verify_responses(Check *checks, size_t count, ad_scratch *scratch) noexcept nogil:
@@ -77,7 +80,7 @@ cdef bint verify_responses(Check *checks, size_t count, ad_scratch *scratch) noe
         False if there is no memory; then none is right.
     """
     cdef size_t most = count if count < BATCH else BATCH, used = 0, i
-    cdef Lane *lanes = <Lane *>ad_scratch_take(scratch, most * sizeof(Lane))
+    cdef Lane *lanes = <Lane *>ad_scratch_take_plain(scratch, most * sizeof(Lane))
     cdef ad_md5_job *jobs = <ad_md5_job *>ad_scratch_take(scratch, most * sizeof(ad_md5_job))
     cdef Inputs v
     for i in range(count):
@@ -171,7 +174,7 @@ def verify_many(items):
     cdef tuple item
     memset(&scratch, 0, sizeof(scratch))
     try:
-        lanes = <Lane *>ad_scratch_take(&scratch, BATCH * sizeof(Lane))
+        lanes = <Lane *>ad_scratch_take_plain(&scratch, BATCH * sizeof(Lane))
         jobs = <ad_md5_job *>ad_scratch_take(&scratch, BATCH * sizeof(ad_md5_job))
         right = <bint *>ad_scratch_take(&scratch, <size_t>n * sizeof(bint))
         if lanes == NULL or jobs == NULL or right == NULL:

@@ -11,7 +11,7 @@ from auth_diameter._core.base.sha2 cimport (
 )
 from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.digest.algorithms cimport (
-    ALGORITHM_UNKNOWN, MD5, SHA_256, SHA_512_256, AlgorithmIndex, ad_algorithms,
+    ALGORITHM_UNKNOWN, MD5, SHA_256, AlgorithmIndex, ad_algorithms,
 )
 from auth_diameter._core.digest.params cimport QOP_AUTH_INT, QOP_NONE, QOP_UNKNOWN
 

@@ -15,7 +15,7 @@ import os
 
 cimport cython
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize
-from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
+from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memset
 
@@ -27,7 +27,7 @@ from auth_diameter._core.diameter.disc cimport GOOD_CREDENTIALS, NO_CREDENTIALS,
 from auth_diameter._core.diameter.disc_answer cimport put_whole_answer, whole_answer_size
 from auth_diameter._core.digest.params cimport BAD_QOP, BAD_RESPONSE
 from auth_diameter._core.path.findings cimport Finding, add_finding, find_finding
-from auth_diameter._core.path.inquiry cimport STAGE_CHECK, STAGE_DONE, STAGE_HELD, Case, Inquiry
+from auth_diameter._core.path.inquiry cimport STAGE_CHECK, STAGE_DONE, STAGE_HELD, Case, Inquiry, begin_case
 from auth_diameter._core.path.outcome cimport (
     FAILED, MALFORMED, MALFORMED_CREDENTIALS, MALFORMED_QOP, MALFORMED_RESPONSE, OUTCOMES, STORE_FAILED,
     is_refusal,
@@ -78,7 +78,7 @@ cdef class Batch:
         cdef AaRequest request
         if self.requests is not None:
             raise TypeError("a Batch is made once")
-        self.work.cases = <Case *>PyMem_RawCalloc(n or 1, sizeof(Case))
+        self.work.cases = <Case *>PyMem_RawMalloc((n or 1) * sizeof(Case))
         if self.work.cases == NULL:
             raise MemoryError()
         self.work.now = now
@@ -86,6 +86,7 @@ cdef class Batch:
             request = requests[i]
             if request is None:
                 raise TypeError("requests: expected AaRequest, not None")
+            begin_case(&self.work.cases[i])
             inquiry_of_request(request, &self.work.cases[i].ask)
         self.work.count = n
         self.requests = requests
@@ -126,10 +127,9 @@ cdef class Batch:
 
     cdef int judge_all(self, Judge judge) except -1:
         cdef bint done = True, held = True
-        cdef int i
         cdef size_t j
         with nogil:
-            for i in range(MOST_ROUNDS):
+            for _i in range(MOST_ROUNDS):
                 done = done and judge.judge_work(&self.work)
                 held = False
                 for j in range(self.work.count):

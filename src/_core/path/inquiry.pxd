@@ -1,6 +1,7 @@
 """A question as it is judged, wherever it comes from: a message of DISC, or a SIP request."""
 
 from libc.stdint cimport uint32_t
+from libc.string cimport memset
 
 from auth_diameter._core.auth.answer cimport AnswerFields
 from auth_diameter._core.auth.question cimport Told
@@ -15,9 +16,8 @@ from auth_diameter._core.state.users cimport Candidates
 cdef struct Inquiry:
     # All that a question says, as spans into bytes that the caller keeps
     const DigestFields *credentials     # NULL: none, or they are malformed
-    # Realm (of the question), user_name, group, method, resource, source, body_hash; and of its request: session and
-    # serial, which only its retransmission shares. The 16 bytes of a SipMessage's fingerprint do for session, and
-    # their first word, if it is not 0, for serial.
+    # With session and serial, which only a retransmission of its request shares. The 16 bytes of a SipMessage's
+    # fingerprint do for session, and their first word, or 1, for serial.
     Told told
     int malformed           # MALFORMED_… of credentials that cannot be read; 0: they can, or there are none
     bint is_group_check
@@ -38,7 +38,6 @@ cdef enum:
 cdef struct Case:
     # A question, and what is known about it
     Inquiry ask
-    AnswerFields answer     # once it is done; its spans lie in the batch's scratch
     Stage stage
     int outcome
     uint32_t lacks          # a bit for each Kind of key that is missing
@@ -63,6 +62,8 @@ cdef struct Case:
     # The challenge, if the algorithms to offer are missing
     Span challenged_name
     Span challenged_realm
+    # Last, as it is only set at the end
+    AnswerFields answer     # once it is done; its spans lie in the scratch
 
 
 cdef struct Work:
@@ -72,3 +73,8 @@ cdef struct Work:
     double now              # seconds since 1970
     ad_scratch scratch      # for all that is made for them; wiped at the end
     Findings found          # by the store, for these questions
+
+
+cdef inline void begin_case(Case *case) noexcept nogil:
+    """Makes a case new; `ask` is filled in afterwards."""
+    memset(case, 0, sizeof(Case) - sizeof(AnswerFields))

@@ -1,4 +1,4 @@
-"""The rules by which questions are judged. The table of `auth_diameter.verifier.outcome` has the verdict for each case.
+"""The rules by which questions are judged; the table of `auth_diameter.verifier.outcome` has the verdicts.
 
 A nonce is reported as stale only if the digest is right (RFC 7616, 3.3). An unknown user takes the same work and
 gets the same answer as a wrong password, so that nobody can find out who exists. The answer to a refused question
@@ -19,30 +19,30 @@ import os
 
 cimport cython
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.string cimport memchr, memcmp, memcpy, memset, strlen
+from libc.string cimport memcmp, memcpy, memset
 
-from auth_diameter._core.auth.answer cimport VERDICT_CHALLENGE, VERDICT_SUCCESS
-from auth_diameter._core.base.chars cimport ad_find_control, hex_value, is_word
-from auth_diameter._core.base.scratch cimport ad_scratch_take
+from auth_diameter._core.auth.answer cimport VERDICT_CHALLENGE
+from auth_diameter._core.base.scratch cimport ad_scratch_take, ad_scratch_take_plain
 from auth_diameter._core.base.span cimport Span, lower
-from auth_diameter._core.base.text cimport span_of_bytes
-from auth_diameter._core.digest.algorithms cimport ALGORITHM_UNKNOWN, ad_algorithms, algorithm_of
+from auth_diameter._core.digest.algorithms cimport ALGORITHM_UNKNOWN
 from auth_diameter._core.digest.lanes cimport Check, verify_responses
-from auth_diameter._core.digest.params cimport (
-    CNONCE, NC, NONCE, QOP, QOP_AUTH, QOP_AUTH_INT, QOP_NONE, REALM, RESPONSE, URI, USERHASH, USERNAME,
-    USERNAME_STAR, DigestFields, Field, plain_value, put_ext_value,
-)
+from auth_diameter._core.digest.params cimport QOP_AUTH, QOP_AUTH_INT, QOP_NONE, RESPONSE, DigestFields
 from auth_diameter._core.digest.responses cimport MAX_DIGITS, Response, is_computable, put_hash, put_response
-from auth_diameter._core.path.digest_uri cimport policy_of, uri_fits
+from auth_diameter._core.path.case cimport (
+    base_name, before_at, behind_at, is_login, read_case, response_of, true_name,
+)
+from auth_diameter._core.path.digest_uri cimport uri_fits
 from auth_diameter._core.path.findings cimport Finding, find_finding
 from auth_diameter._core.path.inquiry cimport (
     STAGE_CHALLENGE, STAGE_CHECK, STAGE_DONE, STAGE_HELD, STAGE_NEW, Case, Work,
 )
 from auth_diameter._core.path.outcome cimport (
     ALGORITHM_NOT_OFFERED, AUTHORIZED, CHALLENGED, COUNT_ZERO, FAILED, FOREIGN_NONCE, MEMBER, NOT_MEMBER,
-    OTHER_URI, PENALIZED, QOP_NOT_OFFERED, REALM_NOT_SERVED, REPLAYED, RETRANSMITTED, STALE, UNKNOWN_USER, WRONG_DIGEST,
-    is_stale, part_of, verdict_of,
+    OTHER_URI, PENALIZED, QOP_NOT_OFFERED, REALM_NOT_SERVED, REPLAYED, RETRANSMITTED, STALE, UNKNOWN_USER,
+    WRONG_DIGEST, is_stale, part_of, verdict_of,
 )
+from auth_diameter._core.path.quoting cimport is_quotable, put_escaped, put_span, put_text
+from auth_diameter._core.path.settings cimport QOP_ROOM, Offered, name_of_algorithm, offers_of, set_rules
 from auth_diameter._core.state.nonce_counts cimport (
     USE_AGAIN, USE_EXPIRED, USE_FIRST, USE_REPLAYED, USE_UNKNOWN, NonceUses,
 )
@@ -53,104 +53,18 @@ from auth_diameter._core.state.keys cimport Network
 from auth_diameter._core.state.penalties cimport ADMITTED, MUST_WAIT, REFUSED, Penalties
 from auth_diameter._core.state.users cimport (
     KIND_ALGORITHMS, KIND_HASHED, KIND_MEMBER, KIND_REALM, KIND_USER, MAX_HA1S, Kind, Users,
-    read_candidates,
-    read_member, read_offer, read_realm,
+    read_candidates, read_member, read_realm,
 )
 from auth_diameter._core.state.values cimport (
     Key, values_copy, values_drop, values_free, values_init, values_put,
 )
 
-from auth_diameter._core.digest.algorithms import ALGORITHMS as _ALGORITHMS
-
-cdef double PROOF = 3600.0      # seconds for which a nonce proves its source; later another host may have the address
+# Seconds for which a nonce proves its source; later another host may have the address
+cdef double PROOF = 3600.0
 cdef Span NOTHING = Span(<const uint8_t *>b"", 0)
 
 cdef enum:
     CHALLENGE_ROOM = 128    # bytes of a challenge besides the values in it
-
-
-# ---------------------------------------------------------------------------------- reading
-
-
-cdef Span text_of_field(Work *work, const DigestFields *fields, Field field) noexcept nogil:
-    """A parameter without quotes and quoted-pairs; p is NULL if it is missing, or if there is no memory."""
-    cdef Span found = fields.value[field]
-    cdef uint8_t *room
-    if not fields.escaped & (1u << field):
-        return found
-    room = <uint8_t *>ad_scratch_take(&work.scratch, found.n)
-    return plain_value(fields, field, room) if room != NULL else Span(NULL, 0)
-
-
-cdef Span name_of_fields(Work *work, const DigestFields *fields) noexcept nogil:
-    """The username; of ``username*`` the decoded value (RFC 8187)."""
-    cdef Span found
-    cdef uint8_t *room
-    if fields.value[USERNAME_STAR].p == NULL:
-        return text_of_field(work, fields, USERNAME)
-    found = text_of_field(work, fields, USERNAME_STAR)
-    room = <uint8_t *>ad_scratch_take(&work.scratch, found.n)
-    if room == NULL or found.p == NULL:
-        return Span(NULL, 0)
-    return Span(room, <size_t>(put_ext_value(room, found) - room))
-
-
-cdef uint32_t count_of(const DigestFields *fields) noexcept nogil:
-    """The nonce count; 1 without qop, when a nonce serves once (RFC 7616, 3.4)."""
-    cdef Span nc = fields.value[NC]
-    cdef uint32_t count = 0
-    cdef size_t i
-    if fields.qop == QOP_NONE:
-        return 1
-    for i in range(nc.n):
-        count = count << 4 | <uint32_t>hex_value(nc.p[i])
-    return count
-
-
-cdef bint read_case(Work *work, Case *case, bint userhash) noexcept nogil:
-    """Reads the credentials of a case; False if there is no memory."""
-    cdef const DigestFields *fields = case.ask.credentials
-    cdef Span hashed = text_of_field(work, fields, USERHASH) if userhash else NOTHING
-    case.username = name_of_fields(work, fields)
-    case.realm = text_of_field(work, fields, REALM)
-    case.nonce = text_of_field(work, fields, NONCE)
-    case.uri = text_of_field(work, fields, URI)
-    case.cnonce = text_of_field(work, fields, CNONCE)
-    case.count = count_of(fields)
-    case.userhash = userhash and hashed.p != NULL and is_word(hashed, "true", 4)
-    return (case.username.p != NULL and case.realm.p != NULL and case.nonce.p != NULL and case.uri.p != NULL
-            and (case.cnonce.p != NULL or fields.value[CNONCE].p == NULL))
-
-
-cdef inline Span before_at(Span name) noexcept nogil:
-    """What is before the first "@", or all."""
-    cdef size_t i
-    for i in range(name.n):
-        if name.p[i] == c'@':
-            return Span(name.p, i)
-    return name
-
-
-cdef inline Span behind_at(Span name) noexcept nogil:
-    """What is behind the first "@"; nothing if there is none."""
-    cdef Span user = before_at(name)
-    return Span(name.p + user.n + 1, name.n - user.n - 1) if user.n < name.n else NOTHING
-
-
-cdef inline bint is_login(const Case *case) noexcept nogil:
-    """Whether the credentials were right, and no retransmission of others."""
-    return case.stage == STAGE_DONE and case.answer.verdict == VERDICT_SUCCESS and not case.again
-
-
-cdef inline Span base_name(int algorithm) noexcept nogil:
-    return Span(<const uint8_t *>ad_algorithms[algorithm].name, ad_algorithms[algorithm].name_size)
-
-
-cdef inline Span true_name(const Case *case) noexcept nogil:
-    """The username; of a hashed one the name with this hash, or nothing; the same time for both."""
-    if not case.userhash:
-        return case.username
-    return Span(case.found.username.p, case.found.username.n * <size_t>case.found.matches)
 
 
 # ---------------------------------------------------------------------------------- the rules
@@ -218,14 +132,14 @@ cdef class Judge:
         return further
 
     cdef bint verify(self, Work *work) noexcept nogil:
-        """Verifies the digests of all cases for which everything is known, and answers them; False without memory."""
+        """Verifies the digests of all cases that lack nothing, and answers them; False without memory."""
         cdef size_t count = 0, used = 0, i
         cdef Check *checks
         for i in range(work.count):
             count += work.cases[i].stage == STAGE_CHECK
         if not count:
             return True
-        checks = <Check *>ad_scratch_take(&work.scratch, count * MAX_HA1S * sizeof(Check))
+        checks = <Check *>ad_scratch_take_plain(&work.scratch, count * MAX_HA1S * sizeof(Check))
         if checks == NULL:
             return False
         for i in range(work.count):
@@ -610,127 +524,3 @@ cdef class Judge:
     cdef Binding binding_of(self, const Case *case, Span realm, Span algorithm) noexcept nogil:
         """What a nonce for this case is bound to."""
         return Binding(realm, algorithm, case.ask.told.source if self.rules.bind_source else NOTHING)
-
-
-cdef uint32_t offers_of(const Rules *rules, Span offer) noexcept nogil:
-    """The places of the algorithms to offer, a bit for each.
-
-    An unknown user, or one who can use none of the configured algorithms, is offered those that most users of the
-    realm can use (RFC 8760, 2.3).
-    """
-    cdef int having[2]      # of the user, and of most users of the realm
-    cdef uint32_t chosen
-    cdef int i, j
-    read_offer(offer, &having[0], &having[1])
-    for i in range(2):
-        chosen = 0
-        for j in range(rules.offers):
-            chosen |= <uint32_t>(having[i] >> rules.offered[j].base & 1) << j
-        if chosen:
-            return chosen
-    return (1u << rules.offers) - 1
-
-
-cdef Response response_of(const Case *case, Span ha1) noexcept nogil:
-    """What the response of the credentials is a hash of, with that HA1."""
-    cdef const DigestFields *fields = case.ask.credentials
-    cdef Response r
-    r.algorithm = fields.algorithm
-    r.sess = fields.sess
-    r.qop = fields.qop
-    r.ha1 = ha1
-    r.method = case.ask.told.method
-    r.uri = case.uri
-    r.nonce = case.nonce
-    r.nc = fields.value[NC]
-    r.cnonce = case.cnonce
-    r.qop_text = fields.value[QOP]
-    r.body_hash = case.ask.told.body_hash
-    return r
-
-
-# ---------------------------------------------------------------------------------- text
-
-
-cdef inline uint8_t *put_span(uint8_t *q, Span s) noexcept nogil:
-    memcpy(q, s.p, s.n)
-    return q + s.n
-
-
-cdef inline uint8_t *put_text(uint8_t *q, const char *text) noexcept nogil:
-    cdef size_t n = strlen(text)
-    memcpy(q, text, n)
-    return q + n
-
-
-cdef inline uint8_t *put_escaped(uint8_t *q, Span s) noexcept nogil:
-    """Writes the content of a quoted-string (RFC 3261, 25.1)."""
-    cdef size_t i
-    for i in range(s.n):
-        if s.p[i] == c'"' or s.p[i] == c'\\':
-            q[0] = c'\\'
-            q += 1
-        q[0] = s.p[i]
-        q += 1
-    return q
-
-
-cdef inline bint is_quotable(Span s) noexcept nogil:
-    """Whether a quoted string takes it: it has no control character."""
-    cdef const uint8_t *end = s.p + s.n
-    return ad_find_control(s.p, end) == end and (not s.n or memchr(s.p, c'\t', s.n) == NULL)
-
-
-# ---------------------------------------------------------------------------------- settings
-
-
-cdef list _KEPT = [name.encode("ascii") for name in _ALGORITHMS]    # FULL_NAMES point into these
-cdef Span FULL_NAMES[2][ALGORITHM_UNKNOWN]
-
-
-cdef inline Span name_of_algorithm(int algorithm, bint sess) noexcept nogil:
-    return FULL_NAMES[sess][algorithm]
-
-
-cdef int set_names() except -1:
-    cdef bint sess
-    cdef int algorithm
-    for name in _KEPT:
-        algorithm = algorithm_of(name.decode("ascii"), &sess)
-        FULL_NAMES[sess][algorithm] = span_of_bytes(name)
-    return 0
-
-
-set_names()
-
-
-cdef int set_rules(Rules *rules, config) except -1:
-    """Fills in the settings from a VerifierConfig."""
-    cdef bytes qop = ",".join(config.qop).encode("ascii")
-    cdef Offered *one
-    if not (len(config.algorithms) <= MAX_OFFERED and len(qop) <= QOP_ROOM):
-        raise ValueError("algorithms, qop: each once")
-    memset(rules, 0, sizeof(Rules))
-    for name in config.algorithms:
-        one = &rules.offered[rules.offers]
-        one.base = algorithm_of(name, &one.sess)
-        one.name = name_of_algorithm(one.base, one.sess)
-        rules.accepts[one.sess][one.base] = True
-        rules.offers += 1
-    # For SIP servers that can use only one challenge: MD5 is what most telephones support.
-    single = next(one for one in ("MD5", "MD5-sess", *config.algorithms) if one in config.algorithms)
-    rules.single = config.algorithms.index(single)
-    rules.always_single = config.algorithms == ("MD5",)
-    rules.qops = ("auth" in config.qop) << QOP_AUTH | ("auth-int" in config.qop) << QOP_AUTH_INT
-    memcpy(rules.qop, <const char *>qop, <size_t>len(qop))
-    rules.qop_size = <size_t>len(qop)
-    rules.uri_policy = policy_of(config.uri_policy)
-    rules.nonce_uses = min(config.nonce_uses, 0xFFFFFFFF)
-    rules.max_challenges = min(config.max_challenges, 0xFFFFFFFE)
-    rules.penalty = config.penalty
-    rules.limit_accounts = config.limit_accounts
-    rules.bind_source = config.bind_source
-    rules.userhash = config.userhash
-    rules.authentication_info = config.authentication_info
-    rules.rechallenge = config.rechallenge
-    return 0

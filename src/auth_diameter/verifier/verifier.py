@@ -7,7 +7,7 @@ verdict for each case. Here is what is Python about it: its parts, and who is to
 from __future__ import annotations
 
 from collections import Counter
-from typing import Protocol
+from typing import Any, Protocol
 
 from auth_diameter._core import CLOCK_DRIFT, AaRequest, Batch, Judge, Nonces, NonceUses
 from auth_diameter.store.cache import Cache
@@ -18,7 +18,7 @@ from auth_diameter.verifier.outcome import Outcome
 _WRONG_ROOM = 6 << 20  # the numbers of wrong credentials in a row
 _FOLLOWING_ROOM = 6 << 20  # the next nonces that were told, since a retransmission must get the same
 
-_OUTCOMES = (None, *Outcome)  # by their values
+_OUTCOMES: Any = (None, *Outcome)  # by their values
 
 
 class Observer(Protocol):
@@ -75,8 +75,8 @@ class Verifier:
 
     def _report(self, batch: Batch) -> None:
         for number, count in batch.tally():
-            self.counts[_OUTCOMES[number]] += count  # type: ignore[index] # each case has an outcome
+            self.counts[_OUTCOMES[number]] += count
         for error in batch.mistakes():
             self._observer.mistaken(error)
         for request, number in batch.outcomes(self._observer.wants_every_outcome):
-            self._observer.noted(request, _OUTCOMES[number])  # type: ignore[arg-type] # as above
+            self._observer.noted(request, _OUTCOMES[number])
