@@ -1,5 +1,7 @@
 """Responses of Digest credentials by any algorithm (RFC 7616, 3.4.1 to 3.4.3)."""
 
+import os
+
 from libc.stdint cimport uint8_t
 
 from auth_diameter._core.base.hex cimport ad_lower_hex, ad_put_hex
@@ -7,13 +9,19 @@ from auth_diameter._core.base.md5 cimport ad_md5_final, ad_md5_init, ad_md5_stre
 from auth_diameter._core.base.secret cimport ad_wipe
 from auth_diameter._core.base.sha2 cimport (
     ad_sha256, ad_sha256_final, ad_sha256_init, ad_sha256_update, ad_sha512_256, ad_sha512_256_final,
-    ad_sha512_256_init, ad_sha512_256_update,
+    ad_sha512_256_init, ad_sha512_256_update, ad_sha256_use_instructions,
 )
 from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.digest.algorithms cimport (
     ALGORITHM_UNKNOWN, MD5, SHA_256, AlgorithmIndex, ad_algorithms,
 )
 from auth_diameter._core.digest.params cimport QOP_AUTH_INT, QOP_NONE, QOP_UNKNOWN
+
+from auth_diameter._core.errors import ConfigError
+
+if "AUTH_DIAMETER_SHA256" in os.environ:        # for tests of the instructions that this machine would not use
+    if ad_sha256_use_instructions(os.environ["AUTH_DIAMETER_SHA256"].encode("ascii", "replace")) != 0:
+        raise ConfigError("AUTH_DIAMETER_SHA256: this machine or build has none of that name")
 
 
 cdef struct Hash:

@@ -31,9 +31,12 @@ from auth_diameter._core.base.lock cimport ad_lock_give, ad_lock_take
 from auth_diameter._core.base.secret cimport ad_same_bytes, ad_wipe
 from auth_diameter._core.base.sha2 cimport (
     ad_hmac_begin, ad_hmac_end, ad_hmac_key, ad_hmac_prepare, ad_sha256, ad_sha256_update,
+    ad_sha256_use_instructions,
 )
 from auth_diameter._core.base.span cimport Span, lower
 from auth_diameter._core.base.text cimport borrow, text_of
+
+from auth_diameter._core.errors import ConfigError
 
 cdef enum:
     STAMP = 24              # hex digits before the mac: time and salt
@@ -50,6 +53,10 @@ class NonceState(enum.Enum):
     EXPIRED = NONCE_EXPIRED
     FOREIGN = NONCE_FOREIGN     # of no known key, or for another realm, algorithm or source
 
+
+if "AUTH_DIAMETER_SHA256" in os.environ:        # for tests of the instructions that this machine would not use
+    if ad_sha256_use_instructions(os.environ["AUTH_DIAMETER_SHA256"].encode("ascii", "replace")) != 0:
+        raise ConfigError("AUTH_DIAMETER_SHA256: this machine or build has none of that name")
 
 cdef dict _STATES = {state.value: state for state in NonceState}
 
