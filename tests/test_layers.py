@@ -19,6 +19,7 @@ ORDER = [
     "_core.auth",
     "_core.diameter",
     "_core.state",
+    "_core.path",
     "_core.net",
     "_core",
     "signals",
