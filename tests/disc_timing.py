@@ -189,13 +189,22 @@ class OtherDigests(SqliteStore):
 
     def _ask_user(self, users: _Users, key: User) -> Callable[[], Candidates]:
         look_up = super()._ask_user(users, key)
+        return lambda: Candidates(*other_number(look_up(), HA1_DIGITS[key.algorithm]))
 
-        def value() -> Candidates:
-            known, ha1s = look_up()
-            digits = HA1_DIGITS[key.algorithm]
-            return Candidates(known, ha1s if known else ha1s[:digits] if len(ha1s) > digits else 2 * ha1s)
+    def _ask_hashed(self, users: _Users, key: HashedUser) -> Callable[[], HashedCandidates]:
+        look_up = super()._ask_hashed(users, key)
+
+        def value() -> HashedCandidates:
+            found = look_up()
+            return found._replace(ha1s=other_number(found, HA1_DIGITS[key.algorithm])[1])
 
         return value
+
+
+def other_number(found: Candidates | HashedCandidates, digits: int) -> tuple[bool, str]:
+    """Whether a user is known, and for one who is not another number of HA1."""
+    ha1s = found.ha1s
+    return found.known, ha1s if found.known else ha1s[:digits] if len(ha1s) > digits else 2 * ha1s
 
 
 def other_digests(store: SqliteStore) -> Disc:

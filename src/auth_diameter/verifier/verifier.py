@@ -67,7 +67,10 @@ class Verifier:
     def judge(self, batch: Batch) -> None:
         """Answers the questions whose values are known, and tells the observer once all are answered."""
         if batch.judge(self._judge):
-            self._report(batch)
+            try:
+                self._report(batch)
+            except Exception as error:  # noqa: BLE001 - the questions have their answers
+                self._observer.mistaken(error)
 
     def lacking(self, batch: Batch) -> list[tuple[str, ...]]:
         """The keys that are missing: the parts of each, and the name of its kind."""
