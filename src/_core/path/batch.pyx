@@ -214,36 +214,32 @@ cdef class Batch:
             raise MemoryError()
         return found
 
-    def outcomes(self, bint every=False):
-        """What became of the questions, for the log: the refusals, or with `every` all of them.
+    def report(self, bint every=False):
+        """What became of the questions, for counts and logs.
+
+        Args:
+            every: whether `named` has all questions, and not refusals alone.
 
         Returns:
-            List of (AaRequest, outcome by its number).
+            Tuple of lists: `tally`, (outcome by its number, count); `named`, (AaRequest, outcome by its number);
+            `mistakes`, the errors because of which questions failed, one for each of these questions.
         """
-        cdef list found = []
-        cdef size_t i
-        for i in range(self.work.count):
-            if every or is_refusal(self.work.cases[i].outcome):
-                found.append((self.requests[i], self.work.cases[i].outcome))
-        return found
-
-    def tally(self):
-        """The numbers of questions by outcome, list of (outcome by its number, count)."""
+        cdef list tally = [], named = [], mistakes = []
         cdef size_t counts[OUTCOMES]
+        cdef const Case *case
         cdef size_t i
         memset(counts, 0, sizeof(counts))
         for i in range(self.work.count):
-            counts[self.work.cases[i].outcome] += 1
-        return [(i, counts[i]) for i in range(OUTCOMES) if counts[i]]
-
-    def mistakes(self):
-        """The errors because of which questions failed, list; one for each of these questions."""
-        cdef list found = []
-        cdef size_t i
-        for i in range(self.work.count):
-            if self.work.cases[i].error:
-                found.append(self.errors[self.work.cases[i].error - 1])
-        return found
+            case = &self.work.cases[i]
+            counts[case.outcome] += 1
+            if every or is_refusal(case.outcome):
+                named.append((self.requests[i], case.outcome))
+            if case.error:
+                mistakes.append(self.errors[case.error - 1])
+        for i in range(OUTCOMES):
+            if counts[i]:
+                tally.append((i, counts[i]))
+        return tally, named, mistakes
 
     def write(self, Py_ssize_t start, Py_ssize_t stop, bytearray out not None):
         """Appends the AA-Answers to some of the requests, in order.

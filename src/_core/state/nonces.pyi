@@ -1,6 +1,6 @@
 import enum
 from collections.abc import Sequence
-from typing import final
+from typing import Self, final
 
 CLOCK_DRIFT: float
 
@@ -11,7 +11,7 @@ class NonceState(enum.Enum):
 
 @final
 class Nonces:
-    def __init__(self, keys: bytes | Sequence[bytes] | None = None, lifetime: float = 300.0) -> None: ...
+    def __new__(cls, keys: bytes | Sequence[bytes] | None = None, lifetime: float = 300.0) -> Self: ...
     @property
     def lifetime(self) -> float: ...
     @property

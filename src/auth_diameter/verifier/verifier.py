@@ -77,9 +77,10 @@ class Verifier:
         return batch.lacking(self._judge)
 
     def _report(self, batch: Batch) -> None:
-        for number, count in batch.tally():
+        tally, named, mistakes = batch.report(self._observer.wants_every_outcome)
+        for number, count in tally:
             self.counts[_OUTCOMES[number]] += count
-        for error in batch.mistakes():
+        for error in mistakes:
             self._observer.mistaken(error)
-        for request, number in batch.outcomes(self._observer.wants_every_outcome):
+        for request, number in named:
             self._observer.noted(request, _OUTCOMES[number])
