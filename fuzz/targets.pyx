@@ -9,12 +9,14 @@ here touches a Python object once it is loaded.
 `TARGETS` has the address of each by its name, for harness.c.
 """
 
+import types
+
 from libc.stdint cimport uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.stdio cimport fprintf, stderr
 from libc.stdlib cimport abort, free, malloc
 from libc.string cimport memcmp, memset, strlen
 
-from auth_diameter._core.auth.answer cimport SERVICE_OF_AUTHENTICATION, SERVICE_UNKNOWN
+from auth_diameter._core.auth.answer cimport SERVICE_OF_AUTHENTICATION, SERVICE_UNKNOWN, VERDICT_SUCCESS
 from auth_diameter._core.diameter.avp cimport (
     AVP_CUT, AVP_HEADER, AVP_UNPADDED, GROUP_DEPTH, AvpView, avp_next, avp_put, avp_put_vendor, avp_size,
 )
@@ -31,8 +33,10 @@ from auth_diameter._core.digest.params cimport (
     FIELD_COUNT, MAX_PARAMETER, NC, NONCE, OK, OTHER_SCHEME, QOP, QOP_NONE, REALM, RESPONSE, URI, USERNAME,
     USERNAME_STAR, DigestFields, parse_params, plain_value, put_ext_value,
 )
+from auth_diameter._core.diameter.disc cimport GOOD_CREDENTIALS, NO_CREDENTIALS, read_response
 from auth_diameter._core.diameter.disc_answer cimport (
-    MAX_CHALLENGE, AnswerView, answer_size, challenge_size, put_answer, put_challenge, read_answer,
+    MAX_CHALLENGE, AnswerView, answer_size, challenge_size, put_answer, put_challenge, put_whole_answer,
+    read_answer, whole_answer_size,
 )
 from auth_diameter._core.diameter.disc_question cimport (
     Asked, QuestionView, authentication_room, group_check_room, put_authentication, put_group_check, read_question,
@@ -49,6 +53,13 @@ from auth_diameter._core.base.hex cimport ad_lower_hex, ad_same_hex
 from auth_diameter._core.diameter.header cimport (
     DIAMETER_VERSION, HEADER_SIZE, Header as DiameterHeader, get_u32, header_get, header_put,
 )
+from auth_diameter._core.base.scratch cimport ad_scratch_release
+from auth_diameter._core.path.inquiry cimport STAGE_DONE, Case, Work, begin_case
+from auth_diameter._core.path.outcome cimport MALFORMED_CREDENTIALS, OUTCOME_NONE, OUTCOMES
+from auth_diameter._core.path.verify cimport Judge
+from auth_diameter._core.state.nonce_counts cimport NonceUses
+from auth_diameter._core.state.nonces cimport Nonces
+from auth_diameter._core.state.users cimport Users
 from auth_diameter._core.diameter.stream cimport DEFAULT_LIMIT, FRAME_LARGE, frame
 from auth_diameter._core.sip.parse cimport (
     DEFAULT_MAX_LINES, DEFAULT_MAX_SIZE, SCAN_BYTES, SipMessage, find_credentials, identity, parse_request,
@@ -654,6 +665,20 @@ cdef int sip(const uint8_t *data, size_t size) noexcept nogil:
 
 # ---------------------------------------------------------------------------------- disc_session
 
+# A DISC that knows alice and, of siphub.net, what is offered to whom; of all else it lacks the keys.
+_NAMES = ("MD5", "SHA-256", "SHA-512-256")
+_CONFIG = types.SimpleNamespace(
+    algorithms=tuple(name + sess for name in _NAMES for sess in ("", "-sess")), qop=("auth", "auth-int"),
+    uri_policy="host", nonce_uses=2, max_challenges=2, penalty=True, limit_accounts=True, bind_source=False,
+    userhash=True, authentication_info=True, rechallenge=True)
+_users = Users({kind: 1 << 20 for kind in ("realm", "user", "hashed", "algorithms")})
+_users.put(("siphub.net", "realm"), ("siphub.net",))
+for _name in _NAMES:
+    _users.put(("alice", "siphub.net", _name, "user"), (True, "0" * (32 if _name == "MD5" else 64)))
+_users.put(("alice", "siphub.net", "algorithms"), (("MD5",), _NAMES))
+cdef Judge _judge = Judge(_users, Nonces(b"sixteen secret bytes"), NonceUses(), _CONFIG, 1 << 16, 1 << 16)
+
+
 cdef Span CHALLENGE = span_of('Digest realm="siphub.net", nonce="0123456789abcdef", algorithm=MD5, qop="auth"')
 
 
@@ -687,12 +712,55 @@ cdef void check_answer(const QuestionView *question, uint32_t result_code, int c
     free(out)
 
 
+cdef void check_case(const Case *case, const QuestionView *q) noexcept nogil:
+    """What a judged question is answered with has the size that was made room for, and our client reads it."""
+    cdef AnswerView answer
+    cdef size_t n
+    cdef uint8_t *out
+    hold(case.stage == STAGE_DONE or case.lacks, "a question has an answer, or lacks a key")
+    if case.stage != STAGE_DONE:
+        return
+    hold(OUTCOME_NONE < case.outcome < OUTCOMES, "an answer has an outcome")
+    hold(case.answer.verdict != VERDICT_SUCCESS or q.service_type == SERVICE_GROUP_CHECK,
+         "nobody guesses a digest")
+    n = whole_answer_size(q, &case.answer)
+    out = <uint8_t *>malloc(n)
+    hold(put_whole_answer(out, q, &case.answer) == out + n, "an answer has the size it says")
+    if n < DEFAULT_LIMIT:
+        hold(frame(out, n, DEFAULT_LIMIT) == <Py_ssize_t>n, "an answer is a message")
+        read_answer(out, n, &answer)
+        hold(answer.says.challenges == case.answer.challenges or answer.says.fault != NULL,
+             "the Challenges come through")
+    free(out)
+
+
+cdef void judge(const QuestionView *q, const DigestFields *credentials, int malformed) noexcept nogil:
+    """A question is judged, with the realm and the user in it at hand or not."""
+    cdef Work work
+    cdef Case case
+    memset(&work, 0, sizeof(work))
+    begin_case(&case)
+    case.ask.credentials = credentials
+    case.ask.told = q.told
+    case.ask.malformed = malformed
+    case.ask.is_group_check = q.service_type == SERVICE_GROUP_CHECK
+    case.ask.extended = q.told.serial != 0
+    case.ask.one_challenge = q.told.serial & 1
+    work.cases = &case
+    work.count = 1
+    work.now = 1_800_000_000.0
+    hold(_judge.judge_work(&work), "there is memory")
+    check_case(&case, q)
+    ad_scratch_release(&work.scratch)
+
+
 cdef void ask_disc(const uint8_t *p, size_t n) noexcept nogil:
-    """A message that DISC gets: what is in a question, and the answer to it."""
+    """A message that DISC gets: what is in a question, how it is judged, and the answer to it."""
     cdef QuestionView q
     cdef DigestFields credentials
     cdef const uint8_t *end = p + n
     cdef size_t offset = 0
+    cdef int status
     if not p[4] & FLAG_REQUEST:
         return
     read_question(p, n, &q)
@@ -706,12 +774,13 @@ cdef void ask_disc(const uint8_t *p, size_t n) noexcept nogil:
         check_answer(&q, q.fault, 0)
         return
     hold(q.told.user_name.n > 0 and q.told.realm.p != NULL, "a question has a user and a realm")
-    if q.response.p != NULL:
-        parse_credentials(q.response, &credentials, &offset)
-        hold(offset <= q.response.n, "an error lies inside the Response")
-        check_answer(&q, RESULT_SUCCESS, 0)
-    else:
-        check_answer(&q, RESULT_AUTHENTICATION_REJECTED, 1 + (q.told.user_name.n & 1))
+    status = read_response(&q, &credentials, &offset)
+    hold(offset <= q.response.n, "an error lies inside the Response")
+    hold(q.response.p != NULL or status == NO_CREDENTIALS, "there are no credentials without a Response")
+    judge(&q, &credentials if status == GOOD_CREDENTIALS else NULL,
+          0 if status == GOOD_CREDENTIALS or status == NO_CREDENTIALS else MALFORMED_CREDENTIALS)
+    check_answer(&q, RESULT_SUCCESS if q.response.p != NULL else RESULT_AUTHENTICATION_REJECTED,
+                 0 if q.response.p != NULL else 1 + (q.told.user_name.n & 1))
 
 
 cdef int disc_session(const uint8_t *data, size_t size) noexcept nogil:

@@ -24,13 +24,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import auth_diameter as ad
 from auth_diameter._core import AaRequest, RequestStream
 from auth_diameter.disc.server import Disc
 from auth_diameter.lab.uac import authorization
 from auth_diameter.store.accounts import Accounts
+from auth_diameter.store.hashes import HA1_DIGITS
 from auth_diameter.store.sqlite import SqliteStore, _Users
 from auth_diameter.store.store import Candidates, HashedCandidates, HashedUser, User
 from auth_diameter.verifier.config import VerifierConfig
@@ -153,8 +153,8 @@ def cold(disc: Disc, shape: str, users: int, samples: int, seed: int) -> float:
         left = 2 * samples
         while left:
             turn = min(users, left, 2000)
-            disc._cache.users.clear()
-            disc._cache.hashed_users.clear()
+            disc._cache.users.clear("user")
+            disc._cache.users.clear("hashed")
             kinds = [draw.getrandbits(1) for _ in range(turn)]
             numbers = [2 * n + kind for n, kind in zip(draw.sample(range(users), turn), kinds, strict=True)]
             yield from zip(kinds, questions(disc, shape, numbers), strict=True)
@@ -172,7 +172,7 @@ def challenged(disc: Disc, shape: str, users: int, samples: int, seed: int) -> f
         left = 2 * samples
         while left:
             turn = min(users, left, 2000)
-            disc._cache.algorithms.clear()
+            disc._cache.users.clear("algorithms")
             kinds = [draw.getrandbits(1) for _ in range(turn)]
             numbers = [2 * n + kind for n, kind in zip(draw.sample(range(users), turn), kinds, strict=True)]
             yield from zip(kinds, first_questions(shape, numbers), strict=True)
@@ -184,21 +184,32 @@ def challenged(disc: Disc, shape: str, users: int, samples: int, seed: int) -> f
 # --- leaks made on purpose -----------------------------------------------------------------------------
 
 
+class OtherDigests(SqliteStore):
+    """Has two HA1 of an unknown user where a known one has one, and one for two."""
+
+    def _ask_user(self, users: _Users, key: User) -> Callable[[], Candidates]:
+        look_up = super()._ask_user(users, key)
+        return lambda: Candidates(*other_number(look_up(), HA1_DIGITS[key.algorithm]))
+
+    def _ask_hashed(self, users: _Users, key: HashedUser) -> Callable[[], HashedCandidates]:
+        look_up = super()._ask_hashed(users, key)
+
+        def value() -> HashedCandidates:
+            found = look_up()
+            return found._replace(ha1s=other_number(found, HA1_DIGITS[key.algorithm])[1])
+
+        return value
+
+
+def other_number(found: Candidates | HashedCandidates, digits: int) -> tuple[bool, str]:
+    """Whether a user is known, and for one who is not another number of HA1."""
+    ha1s = found.ha1s
+    return found.known, ha1s if found.known else ha1s[:digits] if len(ha1s) > digits else 2 * ha1s
+
+
 def other_digests(store: SqliteStore) -> Disc:
-    """Compares an unknown user's response with two HA1 where a known one's has one, and with one for two."""
-    disc = Disc(store, CONFIG)
-    verifier: Any = disc._verifier
-    look_up = verifier._candidates
-
-    def changed(*arguments: Any) -> Any:
-        found = look_up(*arguments)
-        if found is None:
-            return None
-        known, ha1s = found[:2]
-        return Candidates(known, ha1s if known else ha1s[:32] if len(ha1s) > 32 else 2 * ha1s)
-
-    verifier._candidates = changed
-    return disc
+    """Compares an unknown user's response with another number of HA1 than a known one's."""
+    return Disc(OtherDigests(store.database), CONFIG)
 
 
 class NoNeighbour(SqliteStore):

@@ -6,14 +6,14 @@ import json
 
 import pytest
 from kit.places import VECTORS
-from kit.replay import AllFresh, fill_store, read_as_the_c_module, read_question, undo_quirks
+from kit.replay import TakesAllNonces, fill_store, read_as_the_c_module, read_question, undo_quirks
 from kit.sip import parse_reply
 from kit.wire import METHOD, RESOURCE, RESPONSE, SERVICE_TYPE, SIP_MSGID, USER_GROUP, USER_NAME, ask_bytes
 
 from auth_diameter import Cause, Config, Message, ParseError, SipRequest
 from auth_diameter._core import Question, append_question, decode_answer
 from auth_diameter.client.authorizer import Authorizer
-from auth_diameter.disc.server import Disc, VerifierConfig
+from auth_diameter.disc.server import VerifierConfig
 
 EXCHANGES = json.loads((VECTORS / "kamailio-5.6.3.json").read_text())
 CAPTURED = sorted((VECTORS / "disc-captured").glob("*.bin"))
@@ -111,7 +111,7 @@ def without_to_tag(headers):
 @pytest.fixture
 def disc(tmp_path):
     with fill_store(tmp_path) as store:
-        yield Disc(store, VerifierConfig(), AllFresh())
+        yield TakesAllNonces(store, VerifierConfig())
 
 
 @pytest.mark.parametrize(("data", "name"), QUESTIONS)

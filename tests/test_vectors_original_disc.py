@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import pytest
 from kit.answer_stream import AnswerStream
 from kit.places import VECTORS
-from kit.replay import AllFresh, fill_store, read_as_the_c_module, read_question, undo_quirks
+from kit.replay import TakesAllNonces, fill_store, read_as_the_c_module, read_question, undo_quirks
 from kit.sip import build_request
 from kit.wire import CHALLENGE, RESULT_CODE, SERVICE_TYPE, SIP_MSGID, ask_bytes
 
@@ -28,7 +28,7 @@ from auth_diameter._core import (
 )
 from auth_diameter.client.authorizer import Authorizer
 from auth_diameter.diameter.pool import Pool
-from auth_diameter.disc.server import Disc, VerifierConfig
+from auth_diameter.disc.server import VerifierConfig
 
 
 @dataclass
@@ -224,7 +224,7 @@ def test_a_pipeline_through_the_pool(seed):
 @pytest.fixture
 def disc(tmp_path):
     with fill_store(tmp_path) as store:
-        yield Disc(store, VerifierConfig(), AllFresh())
+        yield TakesAllNonces(store, VerifierConfig())
 
 
 # Where ours answers with another Result-Code, and why.

@@ -29,6 +29,7 @@ from auth_diameter._core.diameter.disc import (
     append_answer,
     append_question,
     decode_answer,
+    mark_asker,
     question_room,
 )
 from auth_diameter._core.diameter.message import Message, format_message
@@ -41,22 +42,29 @@ from auth_diameter._core.digest.credentials import QOPS, Credentials
 from auth_diameter._core.digest.lanes import md5_lanes, verify_many
 from auth_diameter._core.errors import ConfigError, DiscError, Error, ParseError
 from auth_diameter._core.net.sockets import DatagramBatch, exchange
+from auth_diameter._core.path.batch import Batch
 from auth_diameter._core.path.counts import Decisions
 from auth_diameter._core.path.decide import ask, judge
+from auth_diameter._core.path.digest_uri import fits as uri_fits
 from auth_diameter._core.path.in_flight import InFlight, Wire, restart_msgids
 from auth_diameter._core.path.objects import ObjectPath, pending
 from auth_diameter._core.path.requests import RequestPath
+from auth_diameter._core.path.verify import Judge
 from auth_diameter._core.sip.name_addr import NameAddr
 from auth_diameter._core.sip.request import SipRequest
 from auth_diameter._core.sip.uri import Uri
 from auth_diameter._core.state.keys import network_of
 from auth_diameter._core.state.nonce_counts import NonceUses, Use
 from auth_diameter._core.state.nonce_watch import NonceIssuers
+from auth_diameter._core.state.nonces import CLOCK_DRIFT, Nonces, NonceState
 from auth_diameter._core.state.penalties import Attempt, Penalties
 from auth_diameter._core.state.transactions import Transactions
+from auth_diameter._core.state.users import Users
+from auth_diameter._core.state.values import BoundedValues
 
 __all__ = [
     "ALGORITHMS",
+    "CLOCK_DRIFT",
     "FIELD_CODES",
     "PROXY",
     "QOPS",
@@ -69,6 +77,8 @@ __all__ = [
     "Answer",
     "Attempt",
     "Avp",
+    "Batch",
+    "BoundedValues",
     "Cause",
     "Challenge",
     "ConfigError",
@@ -81,10 +91,13 @@ __all__ = [
     "Framer",
     "Headers",
     "InFlight",
+    "Judge",
     "Message",
     "NameAddr",
     "NonceIssuers",
+    "NonceState",
     "NonceUses",
+    "Nonces",
     "ObjectPath",
     "ParseError",
     "Part",
@@ -99,6 +112,7 @@ __all__ = [
     "Transactions",
     "Uri",
     "Use",
+    "Users",
     "Verdict",
     "Wire",
     "append_answer",
@@ -114,6 +128,7 @@ __all__ = [
     "group_check",
     "ha1",
     "judge",
+    "mark_asker",
     "mark_authorized",
     "md5_lanes",
     "message_length",
@@ -122,6 +137,7 @@ __all__ = [
     "question_room",
     "quote",
     "restart_msgids",
+    "uri_fits",
     "user_hash",
     "verify",
     "verify_many",

@@ -169,11 +169,10 @@ def test_the_one_attempt_after_a_penalty_may_be_on_a_stale_nonce(service):
     service.now += 1.0
     for _ in itertools.repeat(None, 3):
         service._credentials.clear()
-        nonces = service.disc._verifier._nonces
-        keys = nonces._keys
+        nonces, key = service.disc._verifier.nonces, secrets.token_bytes(32)
         nonces.use(secrets.token_bytes(32))
         value = service._value("alice", PASSWORD)
-        nonces._keys = keys
+        nonces.use(key)
         service._value = lambda *_, value=value: value
         assert service.attempt("alice", "192.0.2.1", PASSWORD) is Cause.CHALLENGED
         del service._value

@@ -23,10 +23,13 @@ Answering = Callable[[bytes], bytes]  # a DISC: the bytes of a question → the 
 
 
 def real_disc(
-    store: SqliteStore, nonces: Nonces | None = None, config: VerifierConfig | None = None
+    store: SqliteStore,
+    nonces: Nonces | None = None,
+    config: VerifierConfig | None = None,
+    kind: type[Disc] = Disc,
 ) -> Answering:
     """The DISC of this package, asked without a socket."""
-    disc = Disc(store, config, nonces)
+    disc = kind(store, config, nonces)
 
     def answer(question: bytes) -> bytes:
         return b"".join(ask_bytes(disc, question, now=NOW))

@@ -8,22 +8,23 @@ from pathlib import Path
 from kit.wire import CHALLENGE, RESOURCE, RESPONSE, RESULT_CODE, SERVICE_TYPE, SIP_MSGID, USER_NAME
 
 from auth_diameter import Message
-from auth_diameter._core import AaRequest, RequestStream
+from auth_diameter._core import AaRequest, Batch, RequestStream
+from auth_diameter.disc.server import Disc
 from auth_diameter.store.accounts import Accounts
 from auth_diameter.store.sqlite import SqliteStore
-from auth_diameter.verifier.nonces import Nonces, NonceState
 
 
-class AllFresh(Nonces):
+class TakesAllNonces(Disc):
     """Takes the nonces of another DISC for its own, so that captured digests can be judged."""
 
-    def check(
-        self, nonce: str, realm: str, now: float, algorithm: str = "MD5", source: str = ""
-    ) -> NonceState:
-        return NonceState.FRESH
-
-    def made_at(self, nonce: str) -> float:
-        return 1_800_000_000.0
+    def begin(self, requests: list[AaRequest], now: float) -> Batch:
+        for request in requests:
+            credentials = request.question.credentials
+            if credentials is not None:
+                algorithm = credentials.canonical_algorithm or ""
+                # A count below the first one that clients use.
+                self._verifier.uses.add(credentials.nonce, credentials.realm, algorithm, "", 0, 0, now, now)
+        return super().begin(requests, now)
 
 
 def fill_store(path: Path) -> SqliteStore:

@@ -9,24 +9,20 @@ from collections import Counter
 
 import pytest
 from kit.asker import KEY, REALM, Asker
-from kit.lookups import at_once
 from kit.sip import PASSWORD
 from kit.wire import CHALLENGE, NOW, USER_NAME, aa_request, challenges_of
 from kit.wire import result_code as code
 
 import auth_diameter as ad
-from auth_diameter._core import user_hash
 from auth_diameter.lab.uac import authorization
 from auth_diameter.store.accounts import Accounts
 from auth_diameter.store.cache import Cache
 from auth_diameter.store.hashes import Hashes, compute_ha1
 from auth_diameter.store.sqlite import SqliteStore
-from auth_diameter.store.store import HashedUser
-from auth_diameter.verifier import userhash
+from auth_diameter.store.store import Algorithms as AlgorithmsOf
 from auth_diameter.verifier.config import VerifierConfig
 from auth_diameter.verifier.nonces import Nonces
 from auth_diameter.verifier.outcome import Outcome
-from auth_diameter.verifier.turn import Turn
 
 RESPONSE_AUTH, NEXTNONCE = 106, 107
 ALL = ("SHA-512-256", "SHA-256", "MD5")
@@ -400,16 +396,31 @@ def test_who_hashes_the_username_is_out_half_a_second_after_a_change(make, store
     assert code(server.ask(server.respond(password="another", userhash=True))) == 2001
 
 
-def test_whose_hash_it_was_is_known_to_the_end_of_a_turn(make, store):
+class Forgetful(SqliteStore):
+    """Empties the cache when it is asked what to offer a user, and remembers for whom it was asked."""
+
+    cache: Cache
+    asked: list[str]
+
+    async def fetch(self, keys):
+        offered = [key.username for key in keys if isinstance(key, AlgorithmsOf)]
+        if offered:
+            self.asked += offered
+            self.cache.users.clear()
+        return await super().fetch(keys)
+
+
+def test_whose_hash_it_was_is_known_to_the_end_of_a_turn(store):
     """The cache may drop the user after the digest was verified, and a challenge still goes by the name."""
-    kept = Cache(store, make().disc)
-    at_once(kept.fetch([HashedUser(user_hash("alice", REALM), REALM, "MD5")]))
-    credentials = ad.Credentials.parse(make(userhash=True).respond(userhash=True))
-    turn = Turn([], NOW, kept)
-    assert userhash.find(turn, credentials, REALM, "MD5").username == "alice"
-    kept.hashed_users.clear()
-    assert userhash.name_of(turn, credentials, "MD5") == "alice"
-    assert not turn.lacking
+    forgetful = Forgetful(store.database)
+    server = Asker(forgetful, userhash=True, algorithms=("SHA-256", "MD5"))
+    forgetful.cache, forgetful.asked = server.disc._cache, []
+    value = server.respond("MD5", userhash=True)
+    server.now += 311  # the nonce is stale
+    forgetful.asked.clear()
+    server.disc._cache.users.clear("algorithms")
+    assert server.challenges(value)["MD5"].stale
+    assert forgetful.asked == ["alice"]
 
 
 # ------------------------------------------------------------------ nonces: RFC 7616, 3.3 and 5.4

@@ -2,7 +2,7 @@
 
 import pytest
 
-from auth_diameter.verifier.digest_uri import uri_fits
+from auth_diameter._core import uri_fits
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ How many are too many is in test_penalties.py; here is what is counted, over all
 """
 
 import secrets
+import sys
 from collections import Counter
 
 import pytest
@@ -13,12 +14,11 @@ from kit.wire import challenges_of, failed
 from kit.wire import result_code as code
 
 import auth_diameter as ad
-from auth_diameter._core import user_hash
+from auth_diameter._core import RequestStream, user_hash
 from auth_diameter.lab.uac import authorization
 from auth_diameter.store.accounts import Accounts
 from auth_diameter.store.sqlite import SqliteStore
-from auth_diameter.store.store import StoreError
-from auth_diameter.verifier import verifier as verifier_module
+from auth_diameter.store.store import Algorithms, StoreError
 from auth_diameter.verifier.outcome import Outcome
 
 HERE, ELSEWHERE = "192.0.2.1", "198.51.100.1"
@@ -208,7 +208,7 @@ def test_unless_accounts_are_to_be_limited(make):
 
 def restarted(asker):
     """The nonce of the challenge is of before a restart: another key."""
-    asker.disc._verifier._nonces.use(b"another key, just as secret")
+    asker.disc._verifier.nonces.use(b"another key, just as secret")
 
 
 def expired(asker):
@@ -462,25 +462,40 @@ def test_a_sip_server_that_tells_no_session_leaves_few_guesses_at_the_identifier
 # ------------------------------------------------------------------ mistakes
 
 
-def test_an_attempt_that_ends_in_an_error_is_in_flight_no_more(make, monkeypatch):
+class FailsOfAlgorithms(SqliteStore):
+    """Fails with `error` when it is asked what to offer a user, once the digest was verified."""
+
+    error: Exception | None = None
+
+    async def fetch(self, keys):
+        if self.error is not None and any(isinstance(key, Algorithms) for key in keys):
+            raise self.error
+        return await super().fetch(keys)
+
+
+def test_an_attempt_that_ends_in_an_error_is_in_flight_no_more(store):
     """A store that fails, or a mistake of ours: the user is judged again afterwards."""
-    disc = make()
+    failing = FailsOfAlgorithms(store.database)
+    disc = Asker(failing, algorithms=("SHA-256", "MD5"))
+    disc.source = HERE
     for error in (StoreError("locked"), ZeroDivisionError()):
-
-        def fail(*args, error=error):
-            raise error
-
-        with monkeypatch.context() as patched:
-            patched.setattr(verifier_module.Verifier, "_let_through", fail)
-            for _ in range(10):
-                value = disc.respond()
-                assert [code(a) for a in disc.answer(*[disc.question(value) for _ in range(7)])] == [5012] * 7
+        for _ in range(10):
+            value = disc.respond()
+            disc.disc._cache.users.clear("algorithms")
+            failing.error = error
+            disc.now += 311  # stale
+            assert [code(a) for a in disc.answer(*[disc.question(value) for _ in range(7)])] == [5012] * 7
+            failing.error = None
+            disc.now += 1
         assert code(disc.ask(disc.respond())) == 2001
 
 
 def test_what_is_answered_is_not_kept(make):
-    """An attempt holds on to its question; there are thousands a second."""
+    """An attempt holds on to no question; there are thousands a second."""
     disc = make()
     guess(disc, 10)
-    assert code(disc.ask(disc.respond(user="bob", password="builder"))) == 2001
-    assert disc.disc._verifier._guesses.attempts == []
+    requests = RequestStream().feed(disc.question(disc.respond(user="bob", password="builder")))
+    disc.disc.answer(requests, bytearray(), disc.now)
+    assert disc.counts[Outcome.AUTHORIZED] == 1
+    references = sys.getrefcount(requests[0])
+    assert references == 2, "that of the list and that of the argument"

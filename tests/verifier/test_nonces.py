@@ -1,7 +1,10 @@
 """Nonces: made and recognised with a key, without memory (RFC 7616, 3.3 and 5.4)."""
 
 import hmac
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -118,6 +121,26 @@ def test_the_mac_is_hmac_sha_256_of_time_salt_and_realm(size):
     nonce = Nonces(key).make("SipHub.net", 1_000_000.0)
     expected = hmac.digest(key, f"{nonce[:24]}MD5\0\0siphub.net".encode(), "sha256")[:16].hex()
     assert nonce[24:] == expected
+
+
+@pytest.mark.parametrize("instructions", ["sha", "bmi2", "portable"])
+def test_all_instructions_for_sha_256_give_the_same(instructions):
+    """A nonce of one node is one of another, whatever its processor; texts of one block and of several."""
+    program = """
+import hmac
+from auth_diameter._core import Nonces
+for size in (1, 64, 65, 200):
+    for source in ("", "s" * 20, "s" * 63, "s" * 200):
+        key = bytes(range(size))
+        nonce = Nonces(key).make("siphub.net", 1e6, "SHA-512-256-sess", source)
+        text = f"{nonce[:24]}SHA-512-256-sess\\0{source}\\0siphub.net".encode()
+        assert nonce[24:] == hmac.digest(key, text, "sha256")[:16].hex()
+"""
+    environment = {**os.environ, "AUTH_DIAMETER_SHA256": instructions}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=False)
+    if b"has none of that name" in done.stderr and instructions != "portable":
+        pytest.skip("not on this machine")
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 # ------------------------------------------------------------------ what a nonce is bound to

@@ -42,7 +42,6 @@ from auth_diameter.store.accounts import Accounts
 from auth_diameter.store.hashes import candidates
 from auth_diameter.store.sqlite import SqliteStore
 from auth_diameter.store.store import Realm, StoreError
-from auth_diameter.verifier import authentication_info
 from auth_diameter.verifier import verifier as verifier_module
 from auth_diameter.verifier.nonces import Nonces
 
@@ -635,10 +634,7 @@ def test_a_clock_that_steps_back_does_not_keep_a_deleted_user_in(path, disc):
 
 
 ROOMS = [
-    (module, name)
-    for module in (cache, verifier_module, authentication_info)
-    for name in vars(module)
-    if name.endswith("_ROOM")
+    (module, name) for module in (cache, verifier_module) for name in vars(module) if name.endswith("_ROOM")
 ]
 
 
@@ -670,17 +666,17 @@ def test_names_that_strangers_ask_for_do_not_fill_the_memory(store, monkeypatch,
     attack(0)
     tracemalloc.start()
     try:
-        attack(1000)  # all that was kept before goes, and is not counted
+        attack(1000)
         gc.collect()
-        # What is kept; the question at hand has its own bytes besides.
+        # What is kept besides the rooms, which were taken at the start; the question at hand is not kept.
         assert tracemalloc.get_traced_memory()[0] <= len(ROOMS) * (64 << 10)
-        assert len(disc._cache.users) > 10
+        assert disc._cache.users.count("user") > 10
     finally:
         tracemalloc.stop()
 
 
 def test_one_huge_name_is_not_kept(disc):
-    for name in ("x" * 60_000, "\U0001f4de" * 1000):
+    for name in ("x" * 60_000, "\U0001f4de" * 1024):
         ask(disc, question(ad.Avp(DESTINATION_REALM, name)))
         assert disc._cache.get(Realm(name)) is None
 

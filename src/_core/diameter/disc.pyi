@@ -1,4 +1,4 @@
-from typing import Never, final
+from typing import Any, Never, final
 
 from typing_extensions import Buffer
 
@@ -13,6 +13,8 @@ def decode_answer(data: Buffer) -> Answer: ...
 @final
 class AaRequest:
     def __init__(self, *args: Never, **kwargs: Never) -> None: ...
+    asker: Any
+    one_challenge: bool
     @property
     def question(self) -> Question: ...
     @property
@@ -24,4 +26,5 @@ class AaRequest:
 class RequestStream(MessageStream):
     def feed(self, data: Buffer) -> list[AaRequest]: ...
 
+def mark_asker(requests: list[AaRequest], asker: Any, one_challenge: bool) -> None: ...
 def append_answer(out: bytearray, request: AaRequest, answer: Answer) -> None: ...

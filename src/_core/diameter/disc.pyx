@@ -30,21 +30,15 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
-from auth_diameter._core.auth.answer cimport Answer, new_answer
+from auth_diameter._core.auth.answer cimport Answer, AnswerFields, borrow_answer, new_answer
 from auth_diameter._core.auth.question cimport Question, received
-from auth_diameter._core.diameter.avp cimport avp_put, avp_size
-from auth_diameter._core.diameter.codes cimport (
-    AVP_DIGEST_NEXTNONCE, AVP_DIGEST_RESPONSE_AUTH, AVP_MANDATORY, AVP_USER_NAME, FLAG_REQUEST,
-    RESULT_AUTHENTICATION_REJECTED, RESULT_AUTHORIZATION_REJECTED, RESULT_SUCCESS, RESULT_UNABLE_TO_COMPLY,
-    SERVICE_GROUP_CHECK,
-)
+from auth_diameter._core.diameter.codes cimport FLAG_REQUEST, SERVICE_GROUP_CHECK
 from auth_diameter._core.digest.credentials cimport (
     Credentials, answers_nothing, check_credentials, new_credentials,
 )
 from auth_diameter._core.digest.params cimport OK, REALM, DigestFields, parse_error, parse_params
 from auth_diameter._core.diameter.disc_answer cimport (
-    AnswerView, answer_size, challenge_size, failed_avp_of, failed_avp_size, put_answer, put_challenge,
-    put_failed_avp, read_answer,
+    AnswerView, put_whole_answer, read_answer, whole_answer_size,
 )
 from auth_diameter._core.diameter.disc_question cimport (
     Asked, QuestionView, authentication_room, group_check_room, put_authentication, put_group_check, read_question,
@@ -53,20 +47,7 @@ from auth_diameter._core.diameter.stream cimport DEFAULT_LIMIT, MessageStream, c
 from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.base.text cimport borrow, span_of
 
-from auth_diameter._core.auth.verdict import Verdict
 from auth_diameter._core.errors import ParseError
-
-cdef object SUCCESS = Verdict.SUCCESS, CHALLENGE = Verdict.CHALLENGE, DENIED = Verdict.DENIED
-cdef object REJECTED = Verdict.REJECTED, FAILURE = Verdict.FAILURE
-
-# Result-Code of a verdict: RFC 6733, 7.1. In the dialect 4001 is both, a challenge and "no member".
-cdef dict _RESULT_CODES = {
-    SUCCESS: RESULT_SUCCESS,
-    CHALLENGE: RESULT_AUTHENTICATION_REJECTED,
-    DENIED: RESULT_AUTHENTICATION_REJECTED,
-    REJECTED: RESULT_AUTHORIZATION_REJECTED,
-    FAILURE: RESULT_UNABLE_TO_COMPLY,
-}
 
 
 # ---------------------------------------------------------------------------------- questions
@@ -194,13 +175,21 @@ cdef class AaRequest:
     The C module's quirks are undone: NUL bytes at the end of User-Name and Resource are cut off.
 
     Attributes:
-        question: Question, what it asks.
+        question: Question, what it asks; made when it is read.
         service_type: int, the ASCII digit, or 0.
         fault: int, the Result-Code that refuses the message as it is (RFC 6733, 7.1), or 0.
+        asker: the SIP server that sent it, or None; set by the listener.
+        one_challenge: bool, whether that SIP server can use one challenge only; set by the listener.
     """
 
     def __init__(self):
         raise TypeError("an AaRequest comes from a RequestStream")
+
+    @property
+    def question(self):
+        if self.asked is None and self.message is not None:
+            self.asked = question_of(self)
+        return self.asked
 
     @property
     def service_type(self):
@@ -214,27 +203,59 @@ cdef class AaRequest:
         return f"<AaRequest service_type={self.service_type} {self.question!r} fault={self.fault}>"
 
 
-cdef Question question_of(bytes message, QuestionView *view):
-    """The question in an AA-Request; credentials that cannot be read are an error of the question."""
-    cdef DigestFields fields
-    cdef size_t offset = 0
+cdef int read_response(const QuestionView *view, DigestFields *fields, size_t *offset) noexcept nogil:
+    """Reads the credentials in an AA-Request.
+
+    Returns:
+        NO_CREDENTIALS, GOOD_CREDENTIALS, or what is wrong with them, at `offset` in the Response.
+    """
     cdef int status
+    if view.response.p == NULL:
+        return NO_CREDENTIALS
+    status = parse_params(view.response, fields, offset)
+    if status == OK:
+        # An IMS telephone's first REGISTER, which Kamailio forwards, answers no challenge: it asks for one.
+        if fields.value[REALM].p != NULL and answers_nothing(fields):
+            return NO_CREDENTIALS
+        status = check_credentials(view.response, fields, offset)
+    if status == OK and fields.value[REALM].p == NULL:
+        return NO_REALM
+    return status
+
+
+cdef Question question_of(AaRequest request):
+    """The question in an AA-Request; credentials that cannot be read are an error of the question."""
     cdef Credentials credentials = None
+    cdef Question found
     error = None
-    if view.response.p != NULL:
-        status = parse_params(view.response, &fields, &offset)
-        if status == OK:
-            # An IMS telephone's first REGISTER, which Kamailio forwards, answers no challenge: it asks for one.
-            if fields.value[REALM].p != NULL and answers_nothing(&fields):
-                return received(message, &view.told, view.service_type == SERVICE_GROUP_CHECK, None, None)
-            status = check_credentials(view.response, &fields, &offset)
-        if status != OK:
-            error = parse_error(status, offset, "Response")
-        elif fields.value[REALM].p == NULL:
-            error = ParseError("Response: realm missing", offset)
-        else:
-            credentials = new_credentials(message, &fields)
-    return received(message, &view.told, view.service_type == SERVICE_GROUP_CHECK, credentials, error)
+    if request.status == GOOD_CREDENTIALS:
+        credentials = new_credentials(request.message, &request.fields)
+    elif request.status == NO_REALM:
+        error = ParseError("Response: realm missing", request.offset)
+    elif request.status != NO_CREDENTIALS:
+        error = parse_error(request.status, request.offset, "Response")
+    found = received(
+        request.message, &request.view.told, request.view.service_type == SERVICE_GROUP_CHECK, credentials, error)
+    found.asker = request.asker
+    found.one_challenge = request.one_challenge
+    return found
+
+
+def mark_asker(list requests not None, asker, bint one_challenge):
+    """Sets whose requests these are.
+
+    Args:
+        requests: list of AaRequest.
+        asker: the SIP server that sent them.
+        one_challenge: whether it can use one challenge only.
+    """
+    cdef AaRequest request
+    for request in requests:
+        request.asker = asker
+        request.one_challenge = one_challenge
+        if request.asked is not None:
+            request.asked.asker = asker
+            request.asked.one_challenge = one_challenge
 
 
 @cython.final
@@ -270,7 +291,7 @@ cdef class RequestStream(MessageStream):
                 q = AaRequest.__new__(AaRequest)
                 q.message = self.chunk
                 read_question(p, n, &q.view)
-                q.question = question_of(self.chunk, &q.view)
+                q.status = read_response(&q.view, &q.fields, &q.offset)
                 found.append(q)
 
 
@@ -285,40 +306,12 @@ def append_answer(bytearray out not None, AaRequest request not None, Answer ans
 
     Raises:
         TypeError: for a challenge that is neither bytes nor str; then nothing is appended.
+        ValueError: for more challenges than an answer may have.
     """
-    cdef Py_ssize_t size
-    cdef size_t more = 0
-    cdef uint8_t *q
-    cdef Span text
-    cdef uint32_t failed_avp = 0
-    cdef uint32_t result_code = answer.code or <uint32_t>_RESULT_CODES[answer.verdict]
-    for challenge in answer.challenges:
-        span_of(challenge, &text, "challenge")
-        more += challenge_size(text)
-    if answer.response_auth is not None:
-        more += avp_size(<size_t>len(answer.response_auth))
-    if answer.nextnonce is not None:
-        more += avp_size(<size_t>len(answer.nextnonce))
-    if answer.user_name is not None:
-        more += avp_size(<size_t>len(answer.user_name))
-    if answer.refused is not None and request.view.told.serial:
-        failed_avp = failed_avp_of(answer.refused.value)
-        more += failed_avp_size()
-    size = PyByteArray_GET_SIZE(out)
-    PyByteArray_Resize(out, size + <Py_ssize_t>(answer_size(&request.view) + more))
-    q = <uint8_t *>PyByteArray_AS_STRING(out) + size
-    q += put_answer(q, &request.view, result_code, more)
-    for challenge in answer.challenges:
-        span_of(challenge, &text, "challenge")
-        q = put_challenge(q, text)
-    if answer.response_auth is not None:
-        span_of(answer.response_auth, &text, "response_auth")
-        q = avp_put(q, AVP_DIGEST_RESPONSE_AUTH, 0, text.p, text.n)
-    if answer.nextnonce is not None:
-        span_of(answer.nextnonce, &text, "nextnonce")
-        q = avp_put(q, AVP_DIGEST_NEXTNONCE, 0, text.p, text.n)
-    if answer.user_name is not None:
-        span_of(answer.user_name, &text, "user_name")
-        q = avp_put(q, AVP_USER_NAME, AVP_MANDATORY, text.p, text.n)
-    if failed_avp:
-        put_failed_avp(q, failed_avp)
+    cdef Py_ssize_t size = PyByteArray_GET_SIZE(out)
+    cdef AnswerFields fields
+    if answer.verdict is None:
+        raise TypeError("answer: expected one with a verdict")
+    borrow_answer(answer, &fields)
+    PyByteArray_Resize(out, size + <Py_ssize_t>whole_answer_size(&request.view, &fields))
+    put_whole_answer(<uint8_t *>PyByteArray_AS_STRING(out) + size, &request.view, &fields)

@@ -30,3 +30,5 @@ cdef size_t failed_avp_size() noexcept nogil
 cdef uint8_t *put_failed_avp(uint8_t *q, uint32_t code) noexcept nogil
 cdef size_t challenge_size(Span challenge) noexcept nogil
 cdef uint8_t *put_challenge(uint8_t *q, Span challenge) noexcept nogil
+cdef size_t whole_answer_size(const QuestionView *question, const AnswerFields *says) noexcept nogil
+cdef uint8_t *put_whole_answer(uint8_t *out, const QuestionView *question, const AnswerFields *says) noexcept nogil

@@ -18,7 +18,7 @@ from auth_diameter._core.diameter.codes cimport (
     AVP_DIGEST_NONCE_COUNT, AVP_DIGEST_QOP, AVP_DIGEST_RESPONSE, AVP_DIGEST_RESPONSE_AUTH, AVP_DIGEST_URI,
     AVP_FAILED_AVP, AVP_MANDATORY, AVP_RESPONSE, AVP_RESULT_CODE, AVP_SERVICE_TYPE, AVP_SIP_MSGID, AVP_USER_NAME,
     COMMAND_AA, FLAG_ERROR, FLAG_PROXIABLE, RESULT_AUTHENTICATION_REJECTED, RESULT_AUTHORIZATION_REJECTED,
-    RESULT_SUCCESS, SERVICE_AUTHENTICATION, SERVICE_GROUP_CHECK,
+    RESULT_SUCCESS, RESULT_UNABLE_TO_COMPLY, SERVICE_AUTHENTICATION, SERVICE_GROUP_CHECK,
 )
 from auth_diameter._core.diameter.disc_question cimport QuestionView
 from auth_diameter._core.digest.challenge cimport is_challenge
@@ -260,3 +260,57 @@ cdef uint8_t *put_challenge(uint8_t *q, Span challenge) noexcept nogil:
     memcpy(q + AVP_HEADER, challenge.p, challenge.n)
     memcpy(q + AVP_HEADER + challenge.n, b"\r\n", 2)
     return avp_put_in_place(q, AVP_CHALLENGE, challenge.n + 2)
+
+
+cdef inline uint32_t result_code_of(const AnswerFields *says) noexcept nogil:
+    """The Result-Code of an answer (RFC 6733, 7.1). In the dialect 4001 is both, a challenge and "no member"."""
+    if says.code:
+        return says.code
+    if says.verdict == VERDICT_SUCCESS:
+        return RESULT_SUCCESS
+    if says.verdict == VERDICT_CHALLENGE or says.verdict == VERDICT_DENIED:
+        return RESULT_AUTHENTICATION_REJECTED
+    return RESULT_AUTHORIZATION_REJECTED if says.verdict == VERDICT_REJECTED else RESULT_UNABLE_TO_COMPLY
+
+
+cdef inline size_t optional_size(Span value) noexcept nogil:
+    return avp_size(value.n) if value.p != NULL else 0
+
+
+cdef inline uint8_t *put_optional(uint8_t *q, uint32_t code, uint8_t flags, Span value) noexcept nogil:
+    return avp_put(q, code, flags, value.p, value.n) if value.p != NULL else q
+
+
+cdef inline size_t more_size(const QuestionView *question, const AnswerFields *says) noexcept nogil:
+    """The size of what comes behind Service-Type."""
+    cdef size_t n = (optional_size(says.response_auth) + optional_size(says.nextnonce)
+                     + optional_size(says.user_name))
+    cdef int i
+    for i in range(says.challenges):
+        n += challenge_size(says.challenge[i])
+    # OpenSER's module accepts no Failed-AVP.
+    return n + failed_avp_size() if says.refused != PART_NONE and question.told.serial else n
+
+
+cdef size_t whole_answer_size(const QuestionView *question, const AnswerFields *says) noexcept nogil:
+    """The size that `put_whole_answer` writes."""
+    return answer_size(question) + more_size(question, says)
+
+
+cdef uint8_t *put_whole_answer(uint8_t *out, const QuestionView *question,
+                               const AnswerFields *says) noexcept nogil:
+    """Writes an AA-Answer.
+
+    Returns:
+        The end.
+    """
+    cdef uint8_t *q = out + put_answer(out, question, result_code_of(says), more_size(question, says))
+    cdef int i
+    for i in range(says.challenges):
+        q = put_challenge(q, says.challenge[i])
+    q = put_optional(q, AVP_DIGEST_RESPONSE_AUTH, 0, says.response_auth)
+    q = put_optional(q, AVP_DIGEST_NEXTNONCE, 0, says.nextnonce)
+    q = put_optional(q, AVP_USER_NAME, AVP_MANDATORY, says.user_name)
+    if says.refused != PART_NONE and question.told.serial:
+        q = put_failed_avp(q, failed_avp_of(says.refused))
+    return q

@@ -3,20 +3,25 @@
 import os
 
 from cpython.bytearray cimport PyByteArray_AS_STRING
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport uint8_t
+from libc.string cimport memset
 
-from auth_diameter._core.base.hex cimport ad_put_hex
+from auth_diameter._core.base.hex cimport ad_lower_hex, ad_put_hex
 from auth_diameter._core.base.md5 cimport ad_md5_job, ad_md5_lanes, ad_md5_many, ad_md5_use_lanes
+from auth_diameter._core.base.scratch cimport (
+    ad_scratch, ad_scratch_release, ad_scratch_take, ad_scratch_take_plain,
+)
+from auth_diameter._core.base.secret cimport ad_wipe
 from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.base.text cimport borrow, span_of
-from auth_diameter._core.digest.algorithms cimport MD5
+from auth_diameter._core.digest.algorithms cimport MD5, MD5_DIGITS
 from auth_diameter._core.digest.compute cimport verify_one
 from auth_diameter._core.digest.credentials cimport Credentials
 from auth_diameter._core.digest.md5_response cimport (
-    Inputs, a2_size, fill_inputs, prefix_size, put_a2, put_prefix, same_response,
+    Inputs, a2_size, fill_inputs, make_session_ha1, prefix_size, put_a2, put_ha1, put_prefix, same_response,
 )
-from auth_diameter._core.digest.params cimport QOP_AUTH_INT, QOP_UNKNOWN, RESPONSE
+from auth_diameter._core.digest.params cimport QOP_AUTH_INT, QOP_NONE, QOP_UNKNOWN, RESPONSE
+from auth_diameter._core.digest.responses cimport MAX_DIGITS, Response, is_computable, put_response
 
 from auth_diameter._core.errors import ConfigError
 
@@ -27,35 +32,100 @@ cdef enum:
     RESPONSE_ROOM = 448
 
 
-cdef struct Slot:
-    Py_ssize_t index
-    size_t prefix
-    Span response
+cdef struct Lane:
+    uint8_t a2[A2_ROOM]
+    uint8_t text[RESPONSE_ROOM]     # the input of the response, up to HA2 at first
+    uint8_t digest[16]
+    size_t a2_size
+    size_t prefix                   # bytes before HA2
+    Span given
+    bint *right                     # where the result goes
 
 
-cdef struct Batch:
-    Slot slot[BATCH]
-    ad_md5_job job[BATCH]
-    uint8_t digest[BATCH][16]
-    uint8_t a2[BATCH][A2_ROOM]
-    uint8_t text[BATCH][RESPONSE_ROOM]
+cdef bint put_lane(Lane *lane, const Inputs *v, Span given, bint *right) noexcept nogil:
+    """Fills in a lane; False if the inputs are too long for one."""
+    if a2_size(v) > A2_ROOM or prefix_size(v) + 32 > RESPONSE_ROOM:
+        return False
+    lane.a2_size = <size_t>(put_a2(lane.a2, v) - lane.a2)
+    lane.prefix = <size_t>(put_prefix(lane.text, v) - lane.text)
+    lane.given = given
+    lane.right = right
+    return True
 
 
-cdef void run_batch(Batch *b, int count, uint8_t *results) noexcept nogil:
-    """Computes both hashes of each slot in lanes, first HA2, then the response."""
-    cdef int i
+cdef void run_lanes(Lane *lanes, ad_md5_job *jobs, size_t count) noexcept nogil:
+    """Computes both hashes of each lane, first HA2, then the response."""
+    cdef size_t i
     cdef uint8_t expected[32]
     for i in range(count):
-        b.job[i].digest = b.digest[i]
-    ad_md5_many(b.job, count)
+        jobs[i].data = lanes[i].a2
+        jobs[i].size = lanes[i].a2_size
+        jobs[i].digest = lanes[i].digest
+    ad_md5_many(jobs, count)
     for i in range(count):
-        ad_put_hex(b.text[i] + b.slot[i].prefix, b.digest[i])
-        b.job[i].data = b.text[i]
-        b.job[i].size = b.slot[i].prefix + 32
-    ad_md5_many(b.job, count)
+        ad_put_hex(lanes[i].text + lanes[i].prefix, lanes[i].digest)
+        jobs[i].data = lanes[i].text
+        jobs[i].size = lanes[i].prefix + 32
+    ad_md5_many(jobs, count)
     for i in range(count):
-        ad_put_hex(expected, b.digest[i])
-        results[b.slot[i].index] = same_response(b.slot[i].response, expected, 32)
+        ad_put_hex(expected, lanes[i].digest)
+        lanes[i].right[0] = same_response(lanes[i].given, expected, 32)
+        ad_wipe(lanes[i].text, MD5_DIGITS)      # HA1, with which each begins
+
+
+cdef bint verify_responses(Check *checks, size_t count, ad_scratch *scratch) noexcept nogil:
+    """Compares each response with the one that is given, in constant time; sets `right` of each.
+
+    Returns:
+        False if there is no memory; then none is right.
+    """
+    cdef size_t most = count if count < BATCH else BATCH, used = 0, i
+    cdef Lane *lanes = <Lane *>ad_scratch_take_plain(scratch, most * sizeof(Lane))
+    cdef ad_md5_job *jobs = <ad_md5_job *>ad_scratch_take(scratch, most * sizeof(ad_md5_job))
+    cdef Inputs v
+    for i in range(count):
+        checks[i].right = False
+    if lanes == NULL or jobs == NULL:
+        return False
+    for i in range(count):
+        if not is_computable(&checks[i].of):
+            continue
+        if checks[i].of.algorithm != MD5:
+            verify_alone(&checks[i])
+            continue
+        inputs_of(&checks[i].of, &v)
+        if not put_lane(&lanes[used], &v, checks[i].given, &checks[i].right):
+            verify_alone(&checks[i])
+            continue
+        used += 1
+        if used == BATCH:
+            run_lanes(lanes, jobs, used)
+            used = 0
+    run_lanes(lanes, jobs, used)
+    ad_wipe(&v, sizeof(v))
+    return True
+
+
+cdef void verify_alone(Check *check) noexcept nogil:
+    cdef uint8_t expected[MAX_DIGITS]
+    check.right = same_response(check.given, expected, put_response(expected, &check.of))
+
+
+cdef void inputs_of(const Response *r, Inputs *v) noexcept nogil:
+    """Fills in the inputs of a response by MD5; a -sess one has the hash of its session for HA1."""
+    put_ha1(v, r.ha1)
+    v.method = r.method
+    v.uri = r.uri
+    v.nonce = r.nonce
+    v.nc = r.nc
+    v.cnonce = r.cnonce
+    v.qop = r.qop_text
+    v.with_qop = r.qop != QOP_NONE
+    v.body_hashed = r.qop == QOP_AUTH_INT
+    if v.body_hashed:
+        ad_lower_hex(v.body, r.body_hash.p)
+    if r.sess:
+        make_session_ha1(v)
 
 
 def md5_lanes():
@@ -93,16 +163,24 @@ def verify_many(items):
     cdef Py_ssize_t n = len(all_items), i
     cdef bytearray results = bytearray(n)
     cdef uint8_t *out = <uint8_t *>PyByteArray_AS_STRING(results)
-    cdef Batch *b = <Batch *>PyMem_Malloc(sizeof(Batch))
     cdef Credentials c
+    cdef ad_scratch scratch
+    cdef Lane *lanes
+    cdef ad_md5_job *jobs
+    cdef bint *right
     cdef Inputs v
     cdef Span method, ha1
-    cdef int count = 0
+    cdef size_t used = 0
     cdef tuple item
-    if b == NULL:
-        raise MemoryError()
+    memset(&scratch, 0, sizeof(scratch))
     try:
+        lanes = <Lane *>ad_scratch_take_plain(&scratch, BATCH * sizeof(Lane))
+        jobs = <ad_md5_job *>ad_scratch_take(&scratch, BATCH * sizeof(ad_md5_job))
+        right = <bint *>ad_scratch_take(&scratch, <size_t>n * sizeof(bint))
+        if lanes == NULL or jobs == NULL or right == NULL:
+            raise MemoryError()
         for i in range(n):
+            right[i] = False
             item = all_items[i]
             if not 3 <= len(item) <= 5:
                 raise TypeError("items: expected tuples (credentials, method, ha1[, body[, body_hash]])")
@@ -111,28 +189,25 @@ def verify_many(items):
                 raise TypeError("items: expected Credentials, not None")
             if (c.fields.algorithm != MD5 or c.fields.sess or c.fields.escaped
                     or c.fields.qop == QOP_AUTH_INT or c.fields.qop == QOP_UNKNOWN):
-                out[i] = verify_one(c, item[1], item[2], item[3] if len(item) > 3 else b"",
-                                    item[4] if len(item) > 4 else None)
+                right[i] = verify_one(c, item[1], item[2], item[3] if len(item) > 3 else b"",
+                                      item[4] if len(item) > 4 else None)
                 continue
             _method_kept = borrow(item[1], &method, "method")
             span_of(item[2], &ha1, "ha1")
             if not fill_inputs(c, method, ha1, &v, NULL):
                 continue
-            if a2_size(&v) > A2_ROOM or prefix_size(&v) + 32 > RESPONSE_ROOM:
-                out[i] = verify_one(c, item[1], item[2], b"", None)
+            if not put_lane(&lanes[used], &v, c.fields.value[RESPONSE], &right[i]):
+                right[i] = verify_one(c, item[1], item[2], b"", None)
                 continue
-            b.job[count].data = b.a2[count]
-            b.job[count].size = <size_t>(put_a2(b.a2[count], &v) - b.a2[count])
-            b.slot[count].prefix = <size_t>(put_prefix(b.text[count], &v) - b.text[count])
-            b.slot[count].index = i
-            b.slot[count].response = c.fields.value[RESPONSE]
-            count += 1
-            if count == BATCH:
+            used += 1
+            if used == BATCH:
                 with nogil:
-                    run_batch(b, count, out)
-                count = 0
+                    run_lanes(lanes, jobs, used)
+                used = 0
         with nogil:
-            run_batch(b, count, out)
+            run_lanes(lanes, jobs, used)
+        for i in range(n):
+            out[i] = right[i]
     finally:
-        PyMem_Free(b)
+        ad_scratch_release(&scratch)
     return results

@@ -1,1 +1,1 @@
-"""The path of a request and of its answer: what happens for each, on structs, without the GIL."""
+"""What happens for each request, question and answer: on structs, without the GIL."""

@@ -38,15 +38,15 @@ cdef class ObjectPath(Concluder):
     cdef int settle(self, object future, object result) except -1
 
 
-cdef class Batch:
+cdef class Several:
     # Decisions that are waited for together
     cdef list decisions             # None where there is none so far
     cdef Py_ssize_t left
     cdef object future              # of asyncio; the list is its result
 
 
-cdef class PlaceInBatch:
-    cdef Batch batch
+cdef class PlaceAmongSeveral:
+    cdef Several several
     cdef Py_ssize_t index
 
 

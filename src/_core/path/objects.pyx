@@ -133,18 +133,18 @@ cdef class ObjectPath(Concluder):
         Raises:
             ConfigError: `realm` has an unknown pseudo-variable.
         """
-        cdef Batch batch = Batch.__new__(Batch)
-        cdef PlaceInBatch place
+        cdef Several several = Several.__new__(Several)
+        cdef PlaceAmongSeveral place
         cdef Py_ssize_t i
         cdef list all_requests = list(requests)
-        batch.left = len(all_requests)
-        batch.decisions = [None] * batch.left
-        batch.future = future
+        several.left = len(all_requests)
+        several.decisions = [None] * several.left
+        several.future = future
         if not all_requests:
             future.set_result([])
         for i in range(len(all_requests)):
-            place = PlaceInBatch.__new__(PlaceInBatch)
-            place.batch = batch
+            place = PlaceAmongSeveral.__new__(PlaceAmongSeveral)
+            place.several = several
             place.index = i
             self.ask(all_requests[i], realm, proxy, place, now)
 
@@ -292,15 +292,15 @@ cdef class ObjectPath(Concluder):
         self.finish(question, decision)
 
     cdef int call(self, object callback, Decision decision) except -1:
-        """Hands a decision to whoever waits for it: a future, a place in a batch, or a function."""
-        cdef PlaceInBatch place
-        if type(callback) is PlaceInBatch:
+        """Hands a decision to whoever waits for it: a future, a place among several, or a function."""
+        cdef PlaceAmongSeveral place
+        if type(callback) is PlaceAmongSeveral:
             place = callback
-            place.batch.decisions[place.index] = decision
-            place.batch.left -= 1
-            if place.batch.left:
+            place.several.decisions[place.index] = decision
+            place.several.left -= 1
+            if place.several.left:
                 return 0
-            self.settle(place.batch.future, place.batch.decisions)
+            self.settle(place.several.future, place.several.decisions)
         elif not callable(callback):
             self.settle(callback, decision)
         else:
@@ -323,14 +323,14 @@ cdef inline bint takes_one(Wire wire) noexcept nogil:
 
 
 @cython.final
-cdef class Batch:
+cdef class Several:
     """Decisions that are waited for together."""
 
 
 @cython.final
 @cython.freelist(1024)
-cdef class PlaceInBatch:
-    """The place of one decision in a Batch."""
+cdef class PlaceAmongSeveral:
+    """The place of one decision among several."""
 
 
 @cython.final

@@ -2,11 +2,11 @@ import enum
 from typing import Self, final
 
 class Use(enum.Enum):
-    UNKNOWN = ...
-    FIRST = ...
-    AGAIN = ...
-    REPLAYED = ...
-    EXPIRED = ...
+    UNKNOWN = 1
+    FIRST = 2
+    AGAIN = 3
+    REPLAYED = 4
+    EXPIRED = 5
 
 @final
 class NonceUses:

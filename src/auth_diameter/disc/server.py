@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Coroutine, Iterable, Iterator
-from functools import lru_cache
+from collections.abc import Coroutine
 from typing import Any, NamedTuple
 
-from auth_diameter._core import AaRequest, Answer, Question, Verdict, append_answer
+from auth_diameter._core import AaRequest, Batch, Nonces, Question, mark_asker
 from auth_diameter.logs import Sparing, one_word
 from auth_diameter.refusals import Refusals, account_of
 from auth_diameter.store.cache import Cache
-from auth_diameter.store.store import Key, Store, StoreError
+from auth_diameter.store.store import KEYS, Key, Store, StoreError
 from auth_diameter.verifier.config import VerifierConfig
-from auth_diameter.verifier.nonces import Nonces
 from auth_diameter.verifier.outcome import PROVEN_REFUSALS, REFUSALS, Outcome
-from auth_diameter.verifier.turn import Turn
 from auth_diameter.verifier.verifier import Verifier
 
 log = logging.getLogger("auth_diameter.disc")
@@ -40,18 +37,16 @@ class Asker(NamedTuple):
 
 NOBODY = Asker()
 
-_MALFORMED = Outcome.MALFORMED  # a module global: in Python 3.11 the lookup on the class is slow
-
 
 class Disc:
     """Answers AA-Requests from a store; for one event loop.
 
     ::
 
-        turn = disc.begin(requests, now)      # answers what the cached values allow
-        if not turn.is_done:
-            await disc.finish(turn)           # fetches the missing keys from the store, and answers the rest
-        disc.write(requests, turn.results(), out)
+        batch = disc.begin(requests, now)     # answers what the cached values allow
+        if not batch.is_done:
+            await disc.finish(batch, now)     # fetches the missing keys from the store, and answers the rest
+        disc.write(batch, 0, len(requests), out)
 
     Args:
         store: the store of the subscribers.
@@ -72,72 +67,71 @@ class Disc:
         self.counts = self._verifier.counts
         self._sparing = Sparing(log)
         self._refusals = Refusals(logging.getLogger("auth_diameter.refused"))
-        self._verbose = False
 
-    def begin(self, requests: Iterable[AaRequest], now: float) -> Turn:
+    def begin(self, requests: list[AaRequest], now: float) -> Batch:
         """Judges requests as far as the cached values allow.
 
-        The `asker` and `one_challenge` of each question must be set.
+        The `asker` and `one_challenge` of each request must be set.
 
         Args:
             requests: the requests.
             now: seconds since 1970.
 
         Returns:
-            The turn, which may have missing keys.
+            The batch, which may lack keys.
         """
-        self._verbose = log.isEnabledFor(logging.DEBUG)
-        questions = [request.question for request in requests if not request.fault]
-        turn = Turn(questions, now, self._cache)
+        batch = Batch(requests, now)
         if not self._cache.is_due(now):
-            self._verifier.judge(turn)
-        return turn
+            self._verifier.judge(batch)
+        return batch
 
-    async def finish(self, turn: Turn) -> None:
-        """Fetches the missing keys of a turn, and judges the rest of its questions."""
-        if self._cache.is_due(turn.now):
-            try:
-                await self._cache.check(turn.now)
-            except Exception as error:  # noqa: BLE001 - the cache is empty then, and all keys are fetched
-                self.mistaken(error)
-        while not turn.is_done:
-            if turn.lacking:
-                await self._fetch(turn)
-            self._verifier.judge(turn)
-
-    async def _fetch(self, turn: Turn) -> None:
-        keys = list(turn.lacking)
-        try:
-            turn.found.update(await self._cache.fetch(keys))
-        except StoreError as error:
-            turn.failures.update(dict.fromkeys(keys, error))
-        except Exception:  # noqa: BLE001 - an error for one key must not affect the other questions
-            for key in keys:
-                await self._fetch_alone(turn, key)
-
-    async def _fetch_alone(self, turn: Turn, key: Key) -> None:
-        try:
-            turn.found.update(await self._cache.fetch([key]))
-        except Exception as error:  # noqa: BLE001 - the Verifier reports it for the question with this key
-            turn.failures[key] = error
-
-    def write(self, requests: Iterable[AaRequest], answers: Iterator[Answer], out: bytearray) -> None:
-        """Appends the answer to each request to `out`, in order.
+    async def finish(self, batch: Batch, now: float) -> None:
+        """Fetches the missing keys of a batch, and judges the rest of its questions.
 
         Args:
-            requests: the requests.
-            answers: the answers of their turn, from the first of these requests on.
+            batch: the batch.
+            now: seconds since 1970.
+        """
+        if self._cache.is_due(now):
+            try:
+                await self._cache.check(now)
+            except Exception as error:  # noqa: BLE001 - the cache is empty then, and all keys are fetched
+                self.mistaken(error)
+        while not batch.is_done:
+            lacking = self._verifier.lacking(batch)
+            if lacking:
+                await self._fetch(batch, [KEYS[parts[-1]](*parts) for parts in lacking])
+            self._verifier.judge(batch)
+
+    async def _fetch(self, batch: Batch, keys: list[Key]) -> None:
+        try:
+            found = await self._cache.fetch(keys)
+        except StoreError as error:
+            for key in keys:
+                batch.fail(key, error, of_store=True)
+        except Exception:  # noqa: BLE001 - an error for one key must not affect the other questions
+            for key in keys:
+                await self._fetch_alone(batch, key)
+        else:
+            for key in keys:
+                batch.put(key, found[key])
+
+    async def _fetch_alone(self, batch: Batch, key: Key) -> None:
+        try:
+            batch.put(key, (await self._cache.fetch([key]))[key])
+        except Exception as error:  # noqa: BLE001 - the Verifier reports it for the question with this key
+            batch.fail(key, error, of_store=isinstance(error, StoreError))
+
+    def write(self, batch: Batch, start: int, stop: int, out: bytearray) -> None:
+        """Appends the answers to some requests of a batch to `out`, in order.
+
+        Args:
+            batch: the batch, which is done.
+            start: the index of the first request.
+            stop: the index behind the last.
             out: the buffer for the encoded answers.
         """
-        for request in requests:
-            fault = request.fault
-            if fault:
-                self.counts[_MALFORMED] += 1
-                if self._verbose:
-                    self._log_question(request.question, _MALFORMED)
-                append_answer(out, request, _answer_to_fault(fault))
-            else:
-                append_answer(out, request, next(answers))
+        batch.write(start, stop, out)
 
     def answer(self, requests: list[AaRequest], out: bytearray, now: float, asker: Asker = NOBODY) -> None:
         """Appends an answer to each request to `out`, in order, without an event loop.
@@ -153,21 +147,25 @@ class Disc:
         Raises:
             RuntimeError: the store waits.
         """
-        for request in requests:
-            request.question.asker = asker
-            request.question.one_challenge = asker.one_challenge
-        turn = self.begin(requests, now)
-        if not turn.is_done:
-            _at_once(self.finish(turn))
-        self.write(requests, turn.results(), out)
+        mark_asker(requests, asker, asker.one_challenge)
+        batch = self.begin(requests, now)
+        if not batch.is_done:
+            _at_once(self.finish(batch, now))
+        self.write(batch, 0, len(requests), out)
 
     # ------------------------------------------------------------------ reports of Verifier and Cache
 
-    def noted(self, question: Question, outcome: Outcome) -> None:
+    @property
+    def wants_every_outcome(self) -> bool:
+        """Whether each question is logged: with ``--log-level debug``."""
+        return log.isEnabledFor(logging.DEBUG)
+
+    def noted(self, request: AaRequest, outcome: Outcome) -> None:
         """Logs a refusal; with ``--log-level debug``, logs each question."""
+        question = request.question
         if outcome in REFUSALS:
             self._note_refusal(question, outcome)
-        if self._verbose:
+        if self.wants_every_outcome:
             self._log_question(question, outcome)
 
     def _log_question(self, question: Question, outcome: Outcome) -> None:
@@ -203,12 +201,6 @@ class Disc:
     def store_recovered(self) -> None:
         """Logs that the store can be read again."""
         log.warning("%s: can be read again", self._store.name)
-
-
-@lru_cache(maxsize=32)
-def _answer_to_fault(code: int) -> Answer:
-    """The answer to a malformed message; `code` is its Result-Code (RFC 6733, 7.1)."""
-    return Answer(Verdict.FAILURE, code=code)
 
 
 def _at_once(work: Coroutine[Any, Any, None]) -> None:

@@ -10,9 +10,8 @@ import time
 from collections import deque
 from typing import Final, Protocol
 
-from auth_diameter._core import AaRequest
+from auth_diameter._core import AaRequest, Batch, mark_asker
 from auth_diameter.disc.server import Asker, Disc
-from auth_diameter.verifier.turn import Turn
 
 
 class Connection(Protocol):
@@ -36,7 +35,7 @@ class Connection(Protocol):
         """Closes the connection at once."""
 
 
-_Batch = list[tuple[Connection, list[AaRequest]]]
+_Gathered = list[tuple[Connection, list[AaRequest]]]
 
 #: Requests judged together at most. This bounds the memory for the answers; a store gains nothing from more.
 _MOST: Final = 256
@@ -65,11 +64,7 @@ class Turns:
         The turn ends early when it has enough to be judged together.
         """
         asker = connection.asker
-        one_challenge = asker.one_challenge
-        for request in requests:
-            question = request.question
-            question.asker = asker
-            question.one_challenge = one_challenge
+        mark_asker(requests, asker, asker.one_challenge)
         if not self._gathered:
             self._loop.call_soon(self._end_turn)
         for start in range(0, len(requests), _MOST):
@@ -83,47 +78,53 @@ class Turns:
         self._size = 0
         now = time.time()
         while gathered:
-            batch, size = [], 0
+            part, size = [], 0
             while gathered and size + len(gathered[0][1]) <= _MOST:
-                batch.append(gathered.popleft())
-                size += len(batch[-1][1])
-            self._judge(batch, now)
+                part.append(gathered.popleft())
+                size += len(part[-1][1])
+            self._judge(part, now)
 
-    def _judge(self, batch: _Batch, now: float) -> None:
+    def _judge(self, gathered: _Gathered, now: float) -> None:
+        if len(gathered) == 1:
+            requests = gathered[0][1]
+        else:
+            requests = [request for _, each in gathered for request in each]
         try:
-            turn = self._disc.begin([request for _, requests in batch for request in requests], now)
+            batch = self._disc.begin(requests, now)
         except Exception as error:  # noqa: BLE001 - the other questions of this turn of the loop get answers
-            self._give_up(batch, error)
+            self._give_up(gathered, error)
             return
-        if turn.is_done:
-            self._hand_out(batch, turn)
+        if batch.is_done:
+            self._hand_out(gathered, batch)
             return
-        task = self._loop.create_task(self._finish(batch, turn))
+        task = self._loop.create_task(self._finish(gathered, batch, now))
         self._waiting.add(task)
         task.add_done_callback(self._waiting.discard)
 
-    async def _finish(self, batch: _Batch, turn: Turn) -> None:
+    async def _finish(self, gathered: _Gathered, batch: Batch, now: float) -> None:
         try:
-            await self._disc.finish(turn)
+            await self._disc.finish(batch, now)
         except Exception as error:  # noqa: BLE001 - as above
-            self._give_up(batch, error)
+            self._give_up(gathered, error)
         else:
-            self._hand_out(batch, turn)
+            self._hand_out(gathered, batch)
 
-    def _hand_out(self, batch: _Batch, turn: Turn) -> None:
-        answers = turn.results()
-        for index, (connection, requests) in enumerate(batch):
+    def _hand_out(self, gathered: _Gathered, batch: Batch) -> None:
+        start = 0
+        for index, (connection, requests) in enumerate(gathered):
             out = bytearray()
+            stop = start + len(requests)
             try:
-                self._disc.write(requests, answers, out)
-            except Exception as error:  # noqa: BLE001 - from here on, whose answer is whose is not known
-                self._give_up(batch[index:], error)
+                self._disc.write(batch, start, stop, out)
+            except Exception as error:  # noqa: BLE001 - whose answers these were would be guessed
+                self._give_up(gathered[index:], error)
                 return
+            start = stop
             connection.answered(out, len(requests))
 
-    def _give_up(self, batch: _Batch, error: Exception) -> None:
+    def _give_up(self, gathered: _Gathered, error: Exception) -> None:
         """Closes the connections whose questions could not be answered; their SIP servers ask again."""
         self._loop.call_exception_handler({"message": "questions could not be answered", "exception": error})
-        for connection, requests in batch:
+        for connection, requests in gathered:
             connection.abort()
             connection.answered(bytearray(), len(requests))

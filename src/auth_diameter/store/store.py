@@ -82,6 +82,15 @@ class Member(NamedTuple):
 
 Key = Realm | User | HashedUser | Algorithms | Member
 
+#: The classes of keys, by the name of their kind.
+KEYS: dict[str, type[Any]] = {
+    "realm": Realm,
+    "user": User,
+    "hashed": HashedUser,
+    "algorithms": Algorithms,
+    "member": Member,
+}
+
 # --- values: never None ----------------------------------------------------------------------------------
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from auth_diameter._core import ALGORITHMS, QOPS, ConfigError
-from auth_diameter.verifier.digest_uri import URI_POLICIES, UriPolicy
+
+UriPolicy = Literal["host", "strict", "off"]
+URI_POLICIES: tuple[UriPolicy, ...] = ("host", "strict", "off")
 
 NONCE_LIFETIME = 300.0  # seconds, as in the original DISC
 
@@ -37,7 +40,7 @@ class VerifierConfig:
     each time."""
 
     max_nonces: int = 131_072
-    """Nonces whose counts are remembered, some 400 bytes each. Beyond this number the oldest nonces become
+    """Nonces whose counts are remembered, some 200 bytes each. Beyond this number the oldest nonces become
     stale before their lifetime ends: their users get a new challenge with stale=true."""
 
     bind_source: bool = False

@@ -29,11 +29,9 @@ from __future__ import annotations
 
 import enum
 
-from auth_diameter._core import Answer, Part, Verdict
-
 
 class Outcome(enum.Enum):
-    """The outcome of a question."""
+    """The outcome of a question; compiled code knows them by their values (``_core/path/outcome.pxd``)."""
 
     __hash__ = object.__hash__  # members are single objects; Enum's own hash is a call in Python
 
@@ -59,58 +57,10 @@ class Outcome(enum.Enum):
     STORE_FAILED = enum.auto()
     FAILED = enum.auto()
     MALFORMED = enum.auto()
-    """The message that held the question could not be read; whoever reads messages counts it."""
+    """The message that held the question could not be read."""
 
 
-# The part that an outcome refuses, if it is not the digest.
-PARTS = {
-    Outcome.PENALIZED: Part.SOURCE,
-    Outcome.MALFORMED_RESPONSE: Part.RESPONSE,
-    Outcome.OTHER_URI: Part.URI,
-    Outcome.QOP_NOT_OFFERED: Part.QOP,
-    Outcome.MALFORMED_QOP: Part.QOP,
-    Outcome.ALGORITHM_NOT_OFFERED: Part.ALGORITHM,
-    Outcome.COUNT_ZERO: Part.NONCE_COUNT,
-    Outcome.REALM_NOT_SERVED: Part.REALM,
-    Outcome.MALFORMED_CREDENTIALS: Part.CREDENTIALS,
-}
-
-_VERDICTS = {
-    Outcome.AUTHORIZED: Verdict.SUCCESS,
-    Outcome.RETRANSMITTED: Verdict.SUCCESS,
-    Outcome.MEMBER: Verdict.SUCCESS,
-    Outcome.NOT_MEMBER: Verdict.DENIED,
-    Outcome.STORE_FAILED: Verdict.FAILURE,
-    Outcome.FAILED: Verdict.FAILURE,
-    Outcome.MALFORMED: Verdict.FAILURE,
-}
-
-# The outcomes of a right digest whose nonce cannot be used.
-STALE = frozenset({Outcome.STALE, Outcome.REPLAYED, Outcome.FOREIGN_NONCE})
-
-# The answer for each outcome, if the answer has no other values; REJECTED unless a verdict is named above.
-ANSWERS = {
-    outcome: Answer(_VERDICTS.get(outcome, Verdict.REJECTED), refused=PARTS.get(outcome))
-    for outcome in Outcome
-}
-
-# The outcome for malformed credentials, by the malformed parameter; other parameters are not listed.
-MALFORMED: dict[str | None, Outcome] = {
-    "qop": Outcome.MALFORMED_QOP,
-    "response": Outcome.MALFORMED_RESPONSE,
-}
-
-# Refusals for the log: those decided before and those decided after `bind_source` has proven the source.
-_UNPROVEN_REFUSALS = frozenset(
-    {
-        Outcome.ALGORITHM_NOT_OFFERED,
-        Outcome.QOP_NOT_OFFERED,
-        Outcome.MALFORMED_RESPONSE,
-        Outcome.MALFORMED_QOP,
-        Outcome.MALFORMED_CREDENTIALS,
-        Outcome.REALM_NOT_SERVED,
-    }
-)
+# The refusals that are decided once `bind_source` has proven the source.
 PROVEN_REFUSALS = frozenset(
     {
         Outcome.WRONG_DIGEST,
@@ -120,4 +70,14 @@ PROVEN_REFUSALS = frozenset(
         Outcome.PENALIZED,
     }
 )
-REFUSALS = PROVEN_REFUSALS | _UNPROVEN_REFUSALS
+# All that the log of refusals names.
+REFUSALS = PROVEN_REFUSALS | frozenset(
+    {
+        Outcome.ALGORITHM_NOT_OFFERED,
+        Outcome.QOP_NOT_OFFERED,
+        Outcome.MALFORMED_RESPONSE,
+        Outcome.MALFORMED_QOP,
+        Outcome.MALFORMED_CREDENTIALS,
+        Outcome.REALM_NOT_SERVED,
+    }
+)

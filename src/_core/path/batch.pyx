@@ -1,0 +1,268 @@
+"""Questions of DISC that are judged together: from AA-Requests to AA-Answers.
+
+::
+
+    batch = Batch(requests, now)
+    batch.judge(judge)
+    while not batch.is_done:
+        for key in batch.lacking(judge):
+            batch.put(key, value)       # from the store; or batch.fail(key, error, …)
+        batch.judge(judge)
+    batch.write(start, stop, out)
+"""
+
+import os
+
+cimport cython
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize
+from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
+from libc.stdint cimport uint8_t, uint64_t
+from libc.string cimport memset
+
+from auth_diameter._core.base.scratch cimport ad_scratch_release
+from auth_diameter._core.base.span cimport Span
+from auth_diameter._core.base.text cimport borrow
+from auth_diameter._core.diameter.codes cimport SERVICE_GROUP_CHECK
+from auth_diameter._core.diameter.disc cimport GOOD_CREDENTIALS, NO_CREDENTIALS, AaRequest
+from auth_diameter._core.diameter.disc_answer cimport put_whole_answer, whole_answer_size
+from auth_diameter._core.digest.params cimport BAD_QOP, BAD_RESPONSE
+from auth_diameter._core.path.findings cimport Finding, add_finding, find_finding
+from auth_diameter._core.path.inquiry cimport STAGE_CHECK, STAGE_DONE, STAGE_HELD, Case, Inquiry, begin_case
+from auth_diameter._core.path.outcome cimport (
+    FAILED, MALFORMED, MALFORMED_CREDENTIALS, MALFORMED_QOP, MALFORMED_RESPONSE, OUTCOMES, STORE_FAILED,
+    is_refusal,
+)
+from auth_diameter._core.path.verify cimport Judge
+from auth_diameter._core.state.users cimport KINDS, Kind, borrow_key, key_tuple, kind_of, value_bytes
+from auth_diameter._core.state.values cimport Key, copy_span
+
+
+cdef enum:
+    MOST_ROUNDS = 100_000   # of judging again while attempts wait for the verdicts of other threads
+
+
+cdef inline int malformed_of(int status) noexcept nogil:
+    """The outcome for credentials with this status; 0 for good ones, and without any."""
+    if status == GOOD_CREDENTIALS or status == NO_CREDENTIALS:
+        return 0
+    if status == BAD_QOP:
+        return MALFORMED_QOP
+    return MALFORMED_RESPONSE if status == BAD_RESPONSE else MALFORMED_CREDENTIALS
+
+
+cdef void inquiry_of_request(AaRequest request, Inquiry *out) noexcept:
+    """Fills in the inquiry of an AA-Request, whose bytes it borrows."""
+    out.credentials = &request.fields if request.status == GOOD_CREDENTIALS else NULL
+    out.told = request.view.told
+    out.malformed = malformed_of(request.status)
+    out.is_group_check = request.view.service_type == SERVICE_GROUP_CHECK
+    out.extended = request.view.told.serial != 0
+    out.one_challenge = request.one_challenge
+
+
+@cython.final
+cdef class Batch:
+    """Questions that are judged together; for one thread at a time.
+
+    Args:
+        requests: list of AaRequest; it must not change.
+        now: seconds since 1970.
+
+    Attributes:
+        requests: list.
+        is_done: bool, whether each question has an answer.
+    """
+
+    def __init__(self, list requests not None, double now):
+        cdef size_t n = <size_t>len(requests), i
+        cdef AaRequest request
+        if self.requests is not None:
+            raise TypeError("a Batch is made once")
+        self.work.cases = <Case *>PyMem_RawMalloc((n or 1) * sizeof(Case))
+        if self.work.cases == NULL:
+            raise MemoryError()
+        self.work.now = now
+        for i in range(n):
+            request = requests[i]
+            if request is None:
+                raise TypeError("requests: expected AaRequest, not None")
+            begin_case(&self.work.cases[i])
+            inquiry_of_request(request, &self.work.cases[i].ask)
+        self.work.count = n
+        self.requests = requests
+
+    def __dealloc__(self):
+        ad_scratch_release(&self.work.scratch)
+        PyMem_RawFree(self.work.cases)
+
+    def judge(self, Judge judge not None):
+        """Answers the questions whose values are known.
+
+        Digests are verified together. A question that lacks keys is judged again from the start the next time.
+
+        Args:
+            judge: Judge, the same each time.
+
+        Returns:
+            Bool: `is_done`.
+        """
+        cdef size_t i
+        cdef AaRequest request
+        if judge.users is None or self.requests is None:
+            raise TypeError("judge: made without its parts")
+        for i in range(self.work.count):
+            request = self.requests[i]
+            if request.view.fault and self.work.cases[i].stage != STAGE_DONE:
+                judge.end(&self.work.cases[i], MALFORMED)
+                self.work.cases[i].answer.code = request.view.fault
+        try:
+            self.judge_all(judge)
+        except Exception as error:
+            self.give_up(judge, error)
+        self.is_done = True
+        for i in range(self.work.count):
+            if self.work.cases[i].stage != STAGE_DONE:
+                self.is_done = False
+        return self.is_done
+
+    cdef int judge_all(self, Judge judge) except -1:
+        cdef bint done = True, held = True
+        cdef size_t j
+        with nogil:
+            for _i in range(MOST_ROUNDS):
+                done = done and judge.judge_work(&self.work)
+                held = False
+                for j in range(self.work.count):
+                    held |= self.work.cases[j].stage == STAGE_HELD
+                if not held or not done:
+                    break
+        if not done:
+            raise MemoryError()
+        if held:
+            raise RuntimeError("a verdict does not come")
+        return 0
+
+    cdef int give_up(self, Judge judge, object error) except -1:
+        """Ends the questions whose digests could not be verified."""
+        cdef Case *case
+        cdef size_t i
+        for i in range(self.work.count):
+            case = &self.work.cases[i]
+            if case.stage == STAGE_CHECK or case.stage == STAGE_HELD:
+                judge.forget_attempt(&self.work, case)
+                judge.end(case, FAILED)
+                case.error = self.add_error(error)
+        return 0
+
+    cdef int add_error(self, object error) except -1:
+        """The number of an error, from 1 on."""
+        if self.errors is None:
+            self.errors = []
+        self.errors.append(error)
+        return <int>len(self.errors)
+
+    def lacking(self, Judge judge not None):
+        """The keys that are missing, list of tuples: the parts as text, and the name of the kind."""
+        cdef dict found = {}        # in the order in which they are needed
+        cdef Case *case
+        cdef Kind kind
+        cdef Key key
+        cdef size_t i
+        for i in range(self.work.count):
+            case = &self.work.cases[i]
+            if case.stage != STAGE_DONE and case.lacks:
+                for kind in range(KINDS):
+                    if case.lacks >> kind & 1:
+                        key = judge.key_of(case, kind)
+                        found[key_tuple(kind, &key)] = None
+        return list(found)
+
+    def put(self, key not None, value):
+        """Sets the value of a key, as the store has it."""
+        cdef Span text
+        cdef tuple parts = tuple(key)
+        cdef bytes data = value_bytes(parts, value)
+        cdef Finding *found = self.finding_of(parts)
+        borrow(data, &text, "value")
+        if not copy_span(&self.work.scratch, text, &found.value):
+            raise MemoryError()
+
+    def fail(self, key not None, error, bint of_store):
+        """Notes that a key could not be fetched: questions that need it fail.
+
+        Args:
+            key: the key.
+            error: the exception.
+            of_store: whether the store could not be read; else the error is one of `errors`.
+        """
+        cdef Finding *found = self.finding_of(tuple(key))
+        found.failure = STORE_FAILED if of_store else FAILED
+        found.error = 0 if of_store else self.add_error(error)
+
+    cdef Finding *finding_of(self, tuple key) except NULL:
+        cdef Kind kind = kind_of(key)
+        cdef Key place
+        cdef Finding *found
+        _kept = borrow_key(key, &place)
+        if self.work.found.buckets == NULL:
+            self.work.found.secret[0] = <uint64_t>int.from_bytes(os.urandom(8), "little")
+            self.work.found.secret[1] = <uint64_t>int.from_bytes(os.urandom(8), "little")
+        found = find_finding(&self.work.found, kind, &place)
+        if found == NULL:
+            found = add_finding(&self.work.found, &self.work.scratch, kind, &place)
+        if found == NULL:
+            raise MemoryError()
+        return found
+
+    def report(self, bint every=False):
+        """What became of the questions, for counts and logs.
+
+        Args:
+            every: whether `named` has all questions, and not refusals alone.
+
+        Returns:
+            Tuple of lists: `tally`, (outcome by its number, count); `named`, (AaRequest, outcome by its number);
+            `mistakes`, the errors because of which questions failed, one for each of these questions.
+        """
+        cdef list tally = [], named = [], mistakes = []
+        cdef size_t counts[OUTCOMES]
+        cdef const Case *case
+        cdef size_t i
+        memset(counts, 0, sizeof(counts))
+        for i in range(self.work.count):
+            case = &self.work.cases[i]
+            counts[case.outcome] += 1
+            if every or is_refusal(case.outcome):
+                named.append((self.requests[i], case.outcome))
+            if case.error:
+                mistakes.append(self.errors[case.error - 1])
+        for i in range(OUTCOMES):
+            if counts[i]:
+                tally.append((i, counts[i]))
+        return tally, named, mistakes
+
+    def write(self, Py_ssize_t start, Py_ssize_t stop, bytearray out not None):
+        """Appends the AA-Answers to some of the requests, in order.
+
+        Args:
+            start: index of the first request.
+            stop: index behind the last.
+            out: bytearray.
+        """
+        cdef size_t size = 0
+        cdef Py_ssize_t before = PyByteArray_GET_SIZE(out), i
+        cdef uint8_t *q
+        if not (self.is_done and 0 <= start <= stop <= <Py_ssize_t>self.work.count):
+            raise ValueError("a batch has answers once it is done, one for each request")
+        for i in range(start, stop):
+            size += whole_answer_size(&(<AaRequest>self.requests[i]).view, &self.work.cases[i].answer)
+        PyByteArray_Resize(out, before + <Py_ssize_t>size)
+        q = <uint8_t *>PyByteArray_AS_STRING(out) + before
+        for i in range(start, stop):
+            q = put_whole_answer(q, &(<AaRequest>self.requests[i]).view, &self.work.cases[i].answer)
+
+    def __len__(self):
+        return <Py_ssize_t>self.work.count
+
+    def __repr__(self):
+        return f"<Batch of {self.work.count} is_done={self.is_done}>"

@@ -1,0 +1,56 @@
+"""The rules by which questions are judged, for compiled code."""
+
+from auth_diameter._core.base.span cimport Span
+from auth_diameter._core.digest.lanes cimport Check
+from auth_diameter._core.path.inquiry cimport Case, Work
+from auth_diameter._core.path.settings cimport Offered, Rules
+from auth_diameter._core.state.nonce_counts cimport NonceUses
+from auth_diameter._core.state.nonces cimport Binding, Nonces
+from auth_diameter._core.state.penalties cimport Penalties
+from auth_diameter._core.state.users cimport Kind, Users
+from auth_diameter._core.state.values cimport Key, Values
+
+cdef class Judge:
+    cdef readonly Users users
+    cdef readonly Nonces nonces
+    cdef readonly NonceUses uses
+    cdef Penalties penalties        # None: guesses are not counted
+    cdef Rules rules
+    cdef Values wrong_in_a_row      # by username, realm and source: 32 bits
+    cdef Values following           # the next nonce by nonce and count, for retransmissions
+
+    # Any thread may call these without the GIL at any time, each on a Work of its own.
+
+    # Judges all cases as far as they do not lack keys. False: no memory; then those at STAGE_CHECK are unanswered.
+    # Those at STAGE_HELD wait for verdicts of other threads, which take no longer than a digest: judge again.
+    cdef bint judge_work(self, Work *work) noexcept nogil
+    # Ends a case with an answer that has no other values than its outcome gives it
+    cdef void end(self, Case *case, int outcome) noexcept nogil
+    # Ends the attempt of a case without a verdict
+    cdef void forget_attempt(self, const Work *work, Case *case) noexcept nogil
+    # The key of this kind that a case lacks
+    cdef Key key_of(self, const Case *case, Kind kind) noexcept nogil
+
+    cdef bint verify(self, Work *work) noexcept nogil
+    cdef bint begin_held(self, Work *work) noexcept nogil
+    cdef bint is_counted(self, const Case *case) noexcept nogil
+    cdef Span account_of(self, Work *work, const Case *case) noexcept nogil
+    cdef void look_at(self, Work *work, Case *case) noexcept nogil
+    cdef void begin_attempt(self, Work *work, Case *case) noexcept nogil
+    cdef void end_attempt(self, const Work *work, Case *case) noexcept nogil
+    cdef size_t put_checks(self, Case *case, Check *checks) noexcept nogil
+    cdef void conclude(self, Work *work, Case *case, const Check *checks) noexcept nogil
+    cdef void challenge_at_last(self, Work *work, Case *case) noexcept nogil
+    cdef int value(self, Work *work, Case *case, Kind kind, Span *out) noexcept nogil
+    cdef void check_group(self, Work *work, Case *case) noexcept nogil
+    cdef int find_realm(self, Work *work, Case *case) noexcept nogil
+    cdef void collect(self, Work *work, Case *case) noexcept nogil
+    cdef bint is_foreign(self, const Work *work, const Case *case) noexcept nogil
+    cdef void let_through(self, Work *work, Case *case) noexcept nogil
+    cdef int use(self, const Work *work, Case *case) noexcept nogil
+    cdef void put_authentication_info(self, Work *work, Case *case, int how) noexcept nogil
+    cdef void refuse(self, Work *work, Case *case, int outcome) noexcept nogil
+    cdef void challenge(self, Work *work, Case *case, Span name, Span realm, int outcome) noexcept nogil
+    cdef bint add_challenge(self, Work *work, Case *case, const Offered *one) noexcept nogil
+    cdef Key wrong_key(self, const Case *case) noexcept nogil
+    cdef Binding binding_of(self, const Case *case, Span realm, Span algorithm) noexcept nogil

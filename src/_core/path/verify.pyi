@@ -1,0 +1,17 @@
+from typing import Any, final
+
+from auth_diameter._core.state.nonce_counts import NonceUses
+from auth_diameter._core.state.nonces import Nonces
+from auth_diameter._core.state.users import Users
+
+@final
+class Judge:
+    def __init__(
+        self, users: Users, nonces: Nonces, uses: NonceUses, config: Any, wrong_room: int, following_room: int
+    ) -> None: ...
+    @property
+    def users(self) -> Users: ...
+    @property
+    def nonces(self) -> Nonces: ...
+    @property
+    def uses(self) -> NonceUses: ...

@@ -1,0 +1,526 @@
+"""The rules by which questions are judged; the table of `auth_diameter.verifier.outcome` has the verdicts.
+
+A nonce is reported as stale only if the digest is right (RFC 7616, 3.3). An unknown user takes the same work and
+gets the same answer as a wrong password, so that nobody can find out who exists. The answer to a refused question
+says which part was refused, and so whether it was a guess.
+
+A question goes through these steps; `Batch` goes through them with all of its questions::
+
+    look_at ─┬─► done             without credentials, malformed, refused before the digest matters, a group check
+             ├─► lacks keys       which the store is asked for; then it is judged again from here
+             └─► check ─► put_checks ─► (digests of all) ─► conclude ─┬─► done
+                                                                      └─► a challenge that lacks a key
+                                                                          ─► challenge_at_last ─► done
+
+Nothing is stored about a question before its answer lacks no key, or only that for the algorithms to offer.
+"""
+
+import os
+
+cimport cython
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy, memset
+
+from auth_diameter._core.auth.answer cimport VERDICT_CHALLENGE
+from auth_diameter._core.base.scratch cimport ad_scratch_take, ad_scratch_take_plain
+from auth_diameter._core.base.span cimport Span, lower
+from auth_diameter._core.digest.algorithms cimport ALGORITHM_UNKNOWN
+from auth_diameter._core.digest.lanes cimport Check, verify_responses
+from auth_diameter._core.digest.params cimport QOP_AUTH, QOP_AUTH_INT, QOP_NONE, RESPONSE, DigestFields
+from auth_diameter._core.digest.responses cimport MAX_DIGITS, Response, is_computable, put_hash, put_response
+from auth_diameter._core.path.case cimport (
+    base_name, before_at, behind_at, is_login, read_case, response_of, true_name,
+)
+from auth_diameter._core.path.digest_uri cimport uri_fits
+from auth_diameter._core.path.findings cimport Finding, find_finding
+from auth_diameter._core.path.inquiry cimport (
+    STAGE_CHALLENGE, STAGE_CHECK, STAGE_DONE, STAGE_HELD, STAGE_NEW, Case, Work,
+)
+from auth_diameter._core.path.outcome cimport (
+    ALGORITHM_NOT_OFFERED, AUTHORIZED, CHALLENGED, COUNT_ZERO, FAILED, FOREIGN_NONCE, MEMBER, NOT_MEMBER,
+    OTHER_URI, PENALIZED, QOP_NOT_OFFERED, REALM_NOT_SERVED, REPLAYED, RETRANSMITTED, STALE, UNKNOWN_USER,
+    WRONG_DIGEST, is_stale, part_of, verdict_of,
+)
+from auth_diameter._core.path.quoting cimport is_quotable, put_escaped, put_span, put_text
+from auth_diameter._core.path.settings cimport QOP_ROOM, Offered, name_of_algorithm, offers_of, set_rules
+from auth_diameter._core.state.nonce_counts cimport (
+    USE_AGAIN, USE_EXPIRED, USE_FIRST, USE_REPLAYED, USE_UNKNOWN, NonceUses,
+)
+from auth_diameter._core.state.nonces cimport (
+    NONCE_EXPIRED, NONCE_FOREIGN, NONCE_FRESH, NONCE_SIZE, Binding, Nonces, nonce_made_at,
+)
+from auth_diameter._core.state.keys cimport Network
+from auth_diameter._core.state.penalties cimport ADMITTED, MUST_WAIT, REFUSED, Penalties
+from auth_diameter._core.state.users cimport (
+    KIND_ALGORITHMS, KIND_HASHED, KIND_MEMBER, KIND_REALM, KIND_USER, MAX_HA1S, Kind, Users,
+    read_candidates, read_member, read_realm,
+)
+from auth_diameter._core.state.values cimport (
+    Key, values_copy, values_drop, values_free, values_init, values_put,
+)
+
+# Seconds for which a nonce proves its source; later another host may have the address
+cdef double PROOF = 3600.0
+cdef Span NOTHING = Span(<const uint8_t *>b"", 0)
+
+cdef enum:
+    CHALLENGE_ROOM = 128    # bytes of a challenge besides the values in it
+
+
+# ---------------------------------------------------------------------------------- the rules
+
+
+@cython.final
+cdef class Judge:
+    """Judges questions by what the store has said, by its settings, and by what it remembers; thread-safe.
+
+    Args:
+        users: Users, what the store has said.
+        nonces: Nonces, which makes and recognises nonces.
+        uses: NonceUses, the counts of nonces.
+        config: VerifierConfig.
+        wrong_room: bytes for the numbers of wrong credentials in a row, with `rechallenge`.
+        following_room: bytes for the next nonces that were told, with `authentication_info`.
+    """
+
+    def __init__(self, Users users not None, Nonces nonces not None, NonceUses uses not None, config not None,
+                 size_t wrong_room, size_t following_room):
+        cdef uint64_t secret[2]
+        if self.users is not None:
+            raise TypeError("a Judge is made once")
+        set_rules(&self.rules, config)
+        secret[0] = <uint64_t>int.from_bytes(os.urandom(8), "little")
+        secret[1] = <uint64_t>int.from_bytes(os.urandom(8), "little")
+        if not (values_init(&self.wrong_in_a_row, wrong_room if config.rechallenge else 0, secret)
+                and values_init(&self.following, following_room if config.authentication_info else 0, secret)):
+            raise MemoryError()
+        self.penalties = Penalties() if config.penalty else None
+        self.users = users
+        self.nonces = nonces
+        self.uses = uses
+
+    def __dealloc__(self):
+        values_free(&self.wrong_in_a_row)
+        values_free(&self.following)
+
+    cdef bint judge_work(self, Work *work) noexcept nogil:
+        """Judges all cases that have no answer, as far as they do not lack keys; False without memory."""
+        cdef Case *case
+        cdef size_t i
+        for i in range(work.count):
+            case = &work.cases[i]
+            if case.stage == STAGE_NEW:
+                self.look_at(work, case)
+            elif case.stage == STAGE_CHALLENGE:
+                self.challenge_at_last(work, case)
+            if case.stage == STAGE_CHECK:
+                self.begin_attempt(work, case)
+        while self.verify(work):
+            if not self.begin_held(work):
+                return True
+        return False
+
+    cdef bint begin_held(self, Work *work) noexcept nogil:
+        """Begins the attempts that waited for verdicts, in order; False if none got further."""
+        cdef bint further = False
+        cdef size_t i
+        for i in range(work.count):
+            if work.cases[i].stage == STAGE_HELD:
+                work.cases[i].stage = STAGE_CHECK
+                self.begin_attempt(work, &work.cases[i])
+                further |= work.cases[i].stage != STAGE_HELD
+        return further
+
+    cdef bint verify(self, Work *work) noexcept nogil:
+        """Verifies the digests of all cases that lack nothing, and answers them; False without memory."""
+        cdef size_t count = 0, used = 0, i
+        cdef Check *checks
+        for i in range(work.count):
+            count += work.cases[i].stage == STAGE_CHECK
+        if not count:
+            return True
+        checks = <Check *>ad_scratch_take_plain(&work.scratch, count * MAX_HA1S * sizeof(Check))
+        if checks == NULL:
+            return False
+        for i in range(work.count):
+            if work.cases[i].stage == STAGE_CHECK:
+                work.cases[i].first_check = used
+                used += self.put_checks(&work.cases[i], checks + used)
+        if not verify_responses(checks, used, &work.scratch):
+            return False
+        for i in range(work.count):
+            if work.cases[i].stage == STAGE_CHECK:
+                self.conclude(work, &work.cases[i], checks)
+                self.end_attempt(work, &work.cases[i])
+        return True
+
+    cdef bint is_counted(self, const Case *case) noexcept nogil:
+        """Whether credentials that are wrong count as a guess.
+
+        Without a source, anyone could lock any account. Only the operator may allow that.
+        """
+        return self.rules.penalty and (case.ask.told.source.n or self.rules.limit_accounts)
+
+    cdef Span account_of(self, Work *work, const Case *case) noexcept nogil:
+        """The account at which wrong credentials are a guess: a hash that no user has is one of its own."""
+        cdef Span name = true_name(case)
+        cdef uint8_t *room
+        cdef size_t i
+        if name.n or not case.userhash:
+            return name
+        room = <uint8_t *>ad_scratch_take(&work.scratch, case.username.n)
+        if room == NULL:
+            return name
+        for i in range(case.username.n):
+            room[i] = lower(case.username.p[i])
+        return Span(room, case.username.n)
+
+    cdef void begin_attempt(self, Work *work, Case *case) noexcept nogil:
+        """Begins an attempt, if it is counted; it may be refused, or have to wait."""
+        cdef Network source
+        cdef int state
+        if not self.is_counted(case):
+            return
+        source = self.penalties.network_of(case.ask.told.source)
+        state = self.penalties.begin_trial(
+            self.account_of(work, case), case.realm, source, work.now, &case.trial)
+        if state == REFUSED:
+            self.end(case, PENALIZED)
+        elif state == MUST_WAIT:
+            case.stage = STAGE_HELD
+
+    cdef void end_attempt(self, const Work *work, Case *case) noexcept nogil:
+        """Ends an attempt with the verdict on the credentials."""
+        if case.trial.state != ADMITTED:
+            return
+        if case.wrong:
+            self.penalties.wrong_trial(&case.trial, work.now)
+        elif is_login(case):
+            self.penalties.right_trial(&case.trial, work.now)
+        else:
+            self.penalties.neither_trial(&case.trial, work.now)
+
+    cdef void forget_attempt(self, const Work *work, Case *case) noexcept nogil:
+        """Ends an attempt without a verdict."""
+        if case.trial.state == ADMITTED:
+            self.penalties.neither_trial(&case.trial, work.now)
+
+    cdef void end(self, Case *case, int outcome) noexcept nogil:
+        """Ends a case with an answer that has no other values than its outcome gives it."""
+        case.outcome = outcome
+        case.stage = STAGE_DONE
+        memset(&case.answer, 0, sizeof(case.answer))
+        case.answer.verdict = verdict_of(outcome)
+        case.answer.refused = part_of(outcome)
+
+    cdef Key key_of(self, const Case *case, Kind kind) noexcept nogil:
+        """The key of this kind that the case needs."""
+        cdef Key key
+        memset(&key, 0, sizeof(key))
+        if kind == KIND_REALM:
+            key.part[0] = case.realm if case.ask.credentials != NULL else case.ask.told.realm
+        elif kind == KIND_MEMBER:
+            key.part[0] = before_at(case.ask.told.user_name)
+            key.part[1] = behind_at(case.ask.told.user_name)
+            key.part[2] = case.ask.told.group
+        elif kind == KIND_ALGORITHMS:
+            key.part[0] = case.challenged_name
+            key.part[1] = case.challenged_realm
+        else:
+            key.part[0] = case.username
+            key.part[1] = case.realm
+            key.part[2] = base_name(case.ask.credentials.algorithm)
+        return key
+
+    cdef int value(self, Work *work, Case *case, Kind kind, Span *out) noexcept nogil:
+        """What the store says for the key of this kind that the case needs.
+
+        Returns:
+            1: it is known. 0: it is missing, which is noted. -1: it cannot be known, and the case has ended.
+        """
+        cdef Key key = self.key_of(case, kind)
+        cdef int status = self.users.look_up(kind, &key, &work.scratch, out)
+        cdef Finding *found
+        if status > 0:
+            return 1
+        if status < 0:
+            self.end(case, FAILED)
+            return -1
+        found = find_finding(&work.found, kind, &key)
+        if found == NULL:
+            case.lacks |= 1u << kind
+            return 0
+        if found.failure:
+            case.error = found.error
+            self.end(case, found.failure)
+            return -1
+        out[0] = found.value
+        return 1
+
+    cdef void look_at(self, Work *work, Case *case) noexcept nogil:
+        """Answers a question, or finds all that its digest is verified with, or notes which keys are missing."""
+        cdef int served
+        case.lacks = 0
+        if case.ask.is_group_check:
+            self.check_group(work, case)
+        elif case.ask.malformed:
+            self.end(case, case.ask.malformed)
+        elif case.ask.credentials != NULL and not read_case(work, case, self.rules.userhash):
+            self.end(case, FAILED)
+        else:
+            served = self.find_realm(work, case)
+            if case.stage == STAGE_DONE:
+                return
+            if case.ask.credentials != NULL:
+                self.collect(work, case)
+            elif served:
+                self.challenge(work, case, before_at(case.ask.told.user_name), case.served, CHALLENGED)
+
+    cdef void check_group(self, Work *work, Case *case) noexcept nogil:
+        cdef Span found
+        if self.value(work, case, KIND_MEMBER, &found) > 0:
+            self.end(case, MEMBER if read_member(found) else NOT_MEMBER)
+
+    cdef int find_realm(self, Work *work, Case *case) noexcept nogil:
+        """Finds how the realm is spelled; one that is not served ends the case. Returns what `value` does."""
+        cdef Span found
+        cdef int status = self.value(work, case, KIND_REALM, &found)
+        if status > 0 and not read_realm(found, &case.served):
+            self.end(case, REALM_NOT_SERVED)
+        return status
+
+    cdef void collect(self, Work *work, Case *case) noexcept nogil:
+        """Looks up the HA1 for credentials; refuses an algorithm or a qop that was not offered.
+
+        A realm that is not known yet lets the credentials wait, but the keys that they need are looked up.
+        """
+        cdef const DigestFields *fields = case.ask.credentials
+        cdef bint accepted = self.rules.accepts[fields.sess][fields.algorithm]
+        cdef Kind kind = KIND_HASHED if case.userhash else KIND_USER
+        cdef int qop = QOP_AUTH if fields.qop == QOP_NONE else fields.qop
+        cdef Span found
+        if fields.algorithm == ALGORITHM_UNKNOWN:
+            case.userhash = False       # there is no hash to look for
+        elif accepted or case.userhash:
+            if self.value(work, case, kind, &found) <= 0:
+                return
+            if not read_candidates(found, &case.found):
+                self.end(case, FAILED)
+                return
+        if case.lacks:
+            return
+        if not accepted:
+            self.refuse(work, case, ALGORITHM_NOT_OFFERED)
+        elif (not (self.rules.qops >> qop & 1 or (qop == QOP_AUTH and not case.ask.extended))
+                or (qop == QOP_AUTH_INT and not case.ask.told.body_hash.n)):
+            self.refuse(work, case, QOP_NOT_OFFERED)
+        elif self.rules.bind_source and self.is_foreign(work, case):
+            # A source address can be forged, but not a nonce bound to it. So only guesses with such a nonce
+            # count against the source, and with any other nonce the answer tells nothing about the password.
+            self.challenge(work, case, true_name(case), case.realm, FOREIGN_NONCE)
+        else:
+            case.stage = STAGE_CHECK
+
+    cdef bint is_foreign(self, const Work *work, const Case *case) noexcept nogil:
+        """Whether the nonce does not prove the source, before the digest is verified.
+
+        It was made for another source or not by us, or so long ago that another host may have the address now.
+        """
+        cdef Binding bound = self.binding_of(
+            case, case.realm, name_of_algorithm(case.ask.credentials.algorithm, case.ask.credentials.sess))
+        cdef int state = self.nonces.check_nonce(case.nonce, &bound, work.now)
+        if state == NONCE_EXPIRED:
+            return work.now - nonce_made_at(case.nonce) > PROOF
+        return state == NONCE_FOREIGN
+
+    cdef size_t put_checks(self, Case *case, Check *checks) noexcept nogil:
+        """Writes the checks of a digest, one for each HA1 that it may have been made with.
+
+        Returns:
+            Their number, which depends only on the username and the realm.
+        """
+        cdef int i
+        for i in range(case.found.count):
+            checks[i].of = response_of(case, case.found.ha1[i])
+            checks[i].given = case.ask.credentials.value[RESPONSE]
+        return <size_t>case.found.count
+
+    cdef void conclude(self, Work *work, Case *case, const Check *checks) noexcept nogil:
+        """Answers credentials whose digest was verified; `checks` are those of the batch."""
+        cdef bint matched = False, right
+        cdef int i
+        # For a username with an "@", the HA1 may be of the whole username or without its domain.
+        for i in range(case.found.count):
+            right = checks[case.first_check + <size_t>i].right
+            if right:
+                case.ha1 = case.found.ha1[i]
+            matched |= right
+        case.wrong = not matched & case.found.known
+        if case.wrong:
+            # The same time for both
+            self.refuse(work, case, UNKNOWN_USER + (WRONG_DIGEST - UNKNOWN_USER) * case.found.known)
+        else:
+            self.let_through(work, case)
+
+    cdef void let_through(self, Work *work, Case *case) noexcept nogil:
+        """Answers credentials whose digest is right: checks the digest-uri, the nonce and the nonce count."""
+        cdef Span resource = case.ask.told.resource
+        cdef bint same = (case.uri.n == resource.n + 4 and memcmp(case.uri.p, b"sip:", 4) == 0
+                          and memcmp(case.uri.p + 4, resource.p, resource.n) == 0)
+        cdef Key key
+        cdef int how
+        if not same and not uri_fits(self.rules.uri_policy, case.uri, resource, case.realm):
+            self.refuse(work, case, OTHER_URI)
+            return
+        if not case.count:
+            self.refuse(work, case, COUNT_ZERO)
+            return
+        how = self.use(work, case)
+        case.again = how == USE_AGAIN
+        if how != USE_FIRST and how != USE_AGAIN:
+            self.challenge(work, case, true_name(case), case.realm, STALE if how == USE_EXPIRED else
+                           REPLAYED if how == USE_REPLAYED else FOREIGN_NONCE)
+            return
+        if self.rules.rechallenge and how == USE_FIRST:
+            key = self.wrong_key(case)
+            values_drop(&self.wrong_in_a_row, &key)
+        self.end(case, AUTHORIZED if how == USE_FIRST else RETRANSMITTED)
+        if case.ask.extended:
+            # The SIP server knows only the hash of the username (RFC 7616, 3.4.4), so the answer has the name.
+            if case.userhash:
+                case.answer.user_name = case.found.username
+            if self.rules.authentication_info:
+                self.put_authentication_info(work, case, how)
+
+    cdef int use(self, const Work *work, Case *case) noexcept nogil:
+        """Records a use of the nonce; returns one of USE_…, USE_UNKNOWN for a foreign nonce."""
+        cdef Binding bound = self.binding_of(
+            case, case.realm, name_of_algorithm(case.ask.credentials.algorithm, case.ask.credentials.sess))
+        cdef uint64_t mark = self.uses.mark_of(
+            case.ask.told.serial, case.ask.told.session, case.ask.credentials.value[RESPONSE])
+        cdef int how = self.uses.take_use(case.nonce, &bound, case.count, mark, work.now)
+        cdef int state
+        if how != USE_UNKNOWN:
+            return how
+        state = self.nonces.check_nonce(case.nonce, &bound, work.now)
+        if state == NONCE_FRESH:
+            return self.uses.add_use(case.nonce, &bound, case.count, mark, work.now, nonce_made_at(case.nonce))
+        return USE_EXPIRED if state == NONCE_EXPIRED else USE_UNKNOWN
+
+    cdef void put_authentication_info(self, Work *work, Case *case, int how) noexcept nogil:
+        """Adds rspauth to a success, and the next nonce if this one is soon at its end (RFC 7616, 3.5).
+
+        With auth-int the proof is for a reply without a body, as the reply is not known here.
+        """
+        cdef Response proof = response_of(case, case.ha1)
+        cdef uint8_t of_nothing[MAX_DIGITS]
+        cdef uint8_t *room = <uint8_t *>ad_scratch_take(&work.scratch, MAX_DIGITS + NONCE_SIZE)
+        cdef bint used_up = case.ask.credentials.qop == QOP_NONE or 0 < self.rules.nonce_uses <= case.count
+        cdef Key key
+        cdef Binding bound
+        if room == NULL:
+            return
+        proof.method = NOTHING      # A2 of the proof has none
+        proof.body_hash = Span(<const uint8_t *>of_nothing, put_hash(of_nothing, proof.algorithm, NOTHING))
+        if is_computable(&proof):
+            case.answer.response_auth = Span(room, put_response(room, &proof))
+        # A retransmission must get the same next nonce.
+        memset(&key, 0, sizeof(key))
+        key.part[0] = case.nonce
+        key.part[1] = Span(<const uint8_t *>&case.count, sizeof(case.count))
+        if how == USE_FIRST and (used_up or work.now - nonce_made_at(case.nonce) > self.nonces.lifetime / 2):
+            bound = self.binding_of(case, case.realm, name_of_algorithm(proof.algorithm, proof.sess))
+            case.answer.nextnonce = Span(room + MAX_DIGITS, NONCE_SIZE)
+            self.nonces.put_nonce(room + MAX_DIGITS, &bound, work.now)
+            values_put(&self.following, &key, case.answer.nextnonce)
+        elif values_copy(&self.following, &key, &work.scratch, &case.answer.nextnonce) <= 0:
+            case.answer.nextnonce = Span(NULL, 0)
+
+    cdef void refuse(self, Work *work, Case *case, int outcome) noexcept nogil:
+        """Refuses credentials; with `rechallenge` challenges again, up to `max_challenges` times."""
+        cdef Key key
+        cdef Span found
+        cdef uint32_t wrong = 0
+        if self.rules.rechallenge:
+            key = self.wrong_key(case)
+            if values_copy(&self.wrong_in_a_row, &key, &work.scratch, &found) > 0 and found.n == sizeof(wrong):
+                memcpy(&wrong, found.p, sizeof(wrong))
+            wrong += 1
+            values_put(&self.wrong_in_a_row, &key, Span(<const uint8_t *>&wrong, sizeof(wrong)))
+            if wrong <= self.rules.max_challenges:
+                self.challenge(work, case, true_name(case), case.served, outcome)
+                return
+        self.end(case, outcome)
+
+    cdef Key wrong_key(self, const Case *case) noexcept nogil:
+        # With the served spelling of the realm, so that other spellings yield no more challenges.
+        cdef Key key
+        key.part[0] = case.username
+        key.part[1] = case.served
+        key.part[2] = case.ask.told.source
+        return key
+
+    cdef void challenge(self, Work *work, Case *case, Span name, Span realm, int outcome) noexcept nogil:
+        """Challenges a user; stale if the outcome says so."""
+        case.outcome = outcome
+        case.challenged_name = name
+        case.challenged_realm = realm
+        case.stage = STAGE_CHALLENGE
+        self.challenge_at_last(work, case)
+
+    cdef void challenge_at_last(self, Work *work, Case *case) noexcept nogil:
+        """Writes the challenge that was decided, with the algorithms to offer, unless these are missing."""
+        cdef int outcome = case.outcome, i
+        cdef uint32_t chosen = 1u << self.rules.single
+        cdef Span found
+        case.lacks = 0
+        if not self.rules.always_single and case.ask.extended and not case.ask.one_challenge:
+            if self.value(work, case, KIND_ALGORITHMS, &found) <= 0:
+                return
+            chosen = offers_of(&self.rules, found)
+        self.end(case, outcome)
+        if not is_quotable(case.challenged_realm):
+            # Credentials can have a realm with a control character (a quoted-pair). A challenge cannot.
+            return
+        case.answer.verdict = VERDICT_CHALLENGE
+        for i in range(self.rules.offers):
+            if chosen >> i & 1 and not self.add_challenge(work, case, &self.rules.offered[i]):
+                self.end(case, FAILED)
+                return
+
+    cdef bint add_challenge(self, Work *work, Case *case, const Offered *one) noexcept nogil:
+        """Adds the value of a WWW-Authenticate header (RFC 7616, 3.3), which ends with a quoted parameter.
+
+        Returns:
+            False if there is no memory.
+        """
+        cdef Span realm = case.challenged_realm
+        cdef Binding bound = self.binding_of(case, realm, one.name)
+        cdef Span qop = Span(<const uint8_t *>self.rules.qop, self.rules.qop_size)
+        cdef uint8_t *out = <uint8_t *>ad_scratch_take(
+            &work.scratch, CHALLENGE_ROOM + 2 * realm.n + NONCE_SIZE + one.name.n + QOP_ROOM)
+        cdef uint8_t *q = out
+        if out == NULL:
+            return False
+        q = put_text(q, b'Digest realm="')
+        q = put_escaped(q, realm)
+        q = put_text(q, b'", nonce="')
+        self.nonces.put_nonce(q, &bound, work.now)
+        q = put_text(q + NONCE_SIZE, b'"')
+        if is_stale(case.outcome):
+            q = put_text(q, b", stale=true")
+        if self.rules.userhash:
+            q = put_text(q, b", userhash=true")
+        q = put_text(q, b", algorithm=")
+        q = put_span(q, one.name)
+        q = put_text(q, b', qop="')
+        # A SIP server without extensions sends no hash of the body.
+        q = put_span(q, qop) if case.ask.extended else put_text(q, b"auth")
+        q = put_text(q, b'"')
+        case.answer.challenge[case.answer.challenges] = Span(out, <size_t>(q - out))
+        case.answer.challenges += 1
+        return True
+
+    cdef Binding binding_of(self, const Case *case, Span realm, Span algorithm) noexcept nogil:
+        """What a nonce for this case is bound to."""
+        return Binding(realm, algorithm, case.ask.told.source if self.rules.bind_source else NOTHING)
