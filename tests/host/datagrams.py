@@ -44,6 +44,8 @@ ANSWERS: dict[str, bytes | None] = {
     "three challenges": build_answer(0, 4001, more=_challenges(*_THREE)),
     "stale": build_answer(0, 4001, more=_challenges(_CHALLENGE + b", stale=true")),
     "a long challenge": build_answer(0, 4001, more=_challenges(_CHALLENGE + b', opaque="%b"' % (b"a" * 600))),
+    "challenge, of another service": build_answer(0, 4001, service_type=b"8", more=_challenges(_CHALLENGE)),
+    "wrong, with a challenge": build_answer(0, 5003, more=_challenges(_CHALLENGE)),
     "no challenge": build_answer(0, 4001),
     "wrong": build_answer(0, 5003),
     "wrong, by Failed-AVP": build_answer(0, 5003, more=_failed(RESPONSE)),
@@ -111,7 +113,7 @@ CREDENTIALS: dict[str, list[str]] = {
     "ims": [f'Digest username="alice@{DOMAIN}", realm="{DOMAIN}", nonce="", uri="sip:{DOMAIN}", response=""'],
     "empty nonce": [_OURS.replace("bm9uY2U=", "")],
     "no uri": [_OURS.replace(f'uri="sip:{DOMAIN}", ', "")],
-    "uri with escapes": [_OURS.replace(f'uri="sip:', r'uri="sip:a\"b@')],
+    "uri with escapes": [_OURS.replace('uri="sip:', r'uri="sip:a\"b@')],
     "basic": ["Basic YWxpY2U6d29uZGVybGFuZA=="],
     "other realm": [_OTHERS],
     "other realm first": [_OTHERS, _OURS],
@@ -128,10 +130,13 @@ CREDENTIALS: dict[str, list[str]] = {
 
 _BYE = (
     f"BYE sip:bob@192.0.2.4 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1:5070;branch=z9hG4bKby;rport\r\n"
-    f"Max-Forwards: 70\r\nFrom: Alice <sip:alice@{DOMAIN}>;tag=8a\r\nTo: Bob <sip:bob@{DOMAIN}>;tag=314159\r\n"
+    f"Max-Forwards: 70\r\nFrom: Alice <sip:alice@{DOMAIN}>;tag=8a\r\n"
+    f"To: Bob <sip:bob@{DOMAIN}>;tag=314159\r\n"
     f"Call-ID: bye-1\r\nCSeq: 231 BYE\r\nContent-Length: 0\r\n\r\n"
 ).encode()
-_BODY = b"v=0\r\no=a 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 49170 RTP/AVP 0\r\n"
+_BODY = (
+    b"v=0\r\no=a 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 49170 RTP/AVP 0\r\n"
+)
 
 
 def _of(method: str, data: bytes = REGISTER) -> bytes:
@@ -166,7 +171,19 @@ def _with_credentials() -> dict[str, bytes]:
 
 # ------------------------------------------------------------------ forms of requests
 
-_METHODS = "REGISTER INVITE ACK CANCEL OPTIONS MESSAGE BYE SUBSCRIBE NOTIFY PRACK REFER FOO register".split()
+_METHODS = [
+    "REGISTER",
+    "INVITE",
+    "ACK",
+    "CANCEL",
+    "OPTIONS",
+    "MESSAGE",
+    "BYE",
+    "SUBSCRIBE",
+    "NOTIFY",
+    "PRACK",
+]
+_METHODS += ["REFER", "FOO", "register"]
 
 _VIAS = {
     "rport": b"SIP/2.0/UDP 192.0.2.1:5060;rport;branch=z9hG4bK1",
@@ -257,13 +274,17 @@ _LINES = {
     "P-Asserted-Identity": b"P-Asserted-Identity: <sip:carol@siphub.net>",
 }
 _COMPACT = (
-    b"%b sip:siphub.net SIP/2.0\r\nv:SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\nf:<sip:alice@siphub.net>;tag=1\r\n"
+    b"%b sip:siphub.net SIP/2.0\r\nv:SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\n"
+    b"f:<sip:alice@siphub.net>;tag=1\r\n"
     b"t:sip:alice@siphub.net\r\n ;x\r\ni:1\r\nCSeq:9\r\n %b\r\nm:sip:alice@192.0.2.1\r\nl: 2\r\n\r\nhi!"
 )
 
 
 def _forms() -> dict[str, bytes]:
-    via, from_ = b"SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK776asdhds", b"Alice <sip:alice@siphub.net>;tag=1928301774"
+    via, from_ = (
+        b"SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK776asdhds",
+        b"Alice <sip:alice@siphub.net>;tag=1928301774",
+    )
     to = b"To: <sip:alice@siphub.net>"
     found = {f"method {method}": _of(method) for method in _METHODS}
     found |= {f"{name.decode()} in compact forms": _COMPACT % (name, name) for name in (b"REGISTER", b"BYE")}
@@ -316,7 +337,23 @@ def _beginnings() -> dict[str, bytes]:
 
 _BASES = [REGISTER, _LOGIN, _CALL, _BYE, _COMPACT % (b"REGISTER", b"REGISTER")]
 _BASES += [with_line(b"Authorization: " + DIGEST), shortest("INVITE")]
-_PIECES = [b"\r\n", b"\r\n ", b"\0", b'"', b"\\", b"<", b">", b";", b",", b":", b"=", b" ", b"\t", b"%", b"\xc3\xa4"]
+_PIECES = [
+    b"\r\n",
+    b"\r\n ",
+    b"\0",
+    b'"',
+    b"\\",
+    b"<",
+    b">",
+    b";",
+    b",",
+    b":",
+    b"=",
+    b" ",
+    b"\t",
+    b"%",
+    b"\xc3\xa4",
+]
 _PIECES += [b"@", b"*", b"\r", b"\n", b"tag=", b"rport", b"sip:", b"REGISTER", b"expires=0", b"2147483648"]
 _HARMLESS = [bytes([c]) for c in b"abefnrstAFR0179-."]
 

@@ -1,4 +1,4 @@
-"""A SIP host that gets one datagram at a time, in turns with a DISC that answers as it is told; no network."""
+"""A SIP host that gets one datagram at a time, and a DISC that answers as it is told; no network."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from auth_diameter.host.server import Host
 Address = tuple[Any, ...]
 Note = tuple[str, str, str]  # account, source, and the name of the cause
 _LONG_AFTER = 100.0  # seconds; no question waits so long
+_TURNS_TO_RECONNECT = 6  # of the loop, in which a connection is closed and another one is refused
 _SIP_MSGID = (406).to_bytes(4, "big")
 
 
 class Played(NamedTuple):
-    """What became of a datagram that came three times: twice before DISC answered, and once after."""
+    """What became of a datagram and its retransmissions: one at the end, and one while DISC is asked."""
 
     replies: list[tuple[bytes, Address]]  # in order
     questions: list[bytes]
@@ -52,24 +53,24 @@ class Replaying:
     """A host with the default route, or with a route script, and its DISC.
 
     Args:
-        answer: the answer to a question with the SIP-MSGID 0; None: DISC never answers.
+        answer: the answer to any question, whose SIP-MSGID is put in; None: DISC never answers.
         by_script: whether a route script stands in for the default route.
         realm: what it authenticates in.
         config: settings of the client; by default as `serve` has them.
     """
 
-    def __init__(
-        self, answer: bytes | None, *, by_script: bool, realm: str = "$fd", **config: Any
-    ) -> None:
+    def __init__(self, answer: bytes | None, *, by_script: bool, realm: str = "$fd", **config: Any) -> None:
         self.auth = ad.AsyncAuthDiameter(ad.Config(**{"tell_source": True, **config}))
         self._realm = realm
         self.answer = answer
         self._decision: ad.Decision | None = None
+        self._is_closing = False
         self._questions: list[bytes] = []
         self._sent: list[tuple[bytes, Address]] = []
         self._notes: list[Note] = []
         transport = self.auth._transport
         transport._check_open()
+        transport._start_opening = self._refuse_connection  # type: ignore[method-assign]
         peer = transport.pool.peers[0]
         peer.opening = 1
         self._connection = transport.pool.opened(peer, self, asyncio.get_running_loop().time())
@@ -87,6 +88,7 @@ class Replaying:
     async def __aexit__(self, *error: object) -> None:
         await self.host.aclose()
         await self.auth.aclose()
+        restart_msgids()
 
     async def play(self, data: bytes, source: Address, number: int = 0) -> Played:
         """What becomes of a datagram.
@@ -98,11 +100,15 @@ class Replaying:
         self._decision = None
         restart_msgids(number)
         await self._take(data, source)
-        await self._take(data, source)
+        if self._questions:
+            await self._take(data, source)
         questions, self._questions = self._questions, []
         for question in questions:
             self._reply_to(question)
         await self._end_turn()
+        if self.host.under_way:
+            self._expire_all()
+            await self._end_turn()
         await self._take(data, source)
         questions += self._questions
         played = Played(
@@ -145,8 +151,10 @@ class Replaying:
 
     async def _end_turn(self) -> None:
         """Lets a route script go on, has the questions written, and takes what is sent."""
-        if self.host._tasks:
-            await asyncio.sleep(0)
+        turns = 2 if self.host._tasks else 0
+        if self._is_closing or self.auth._transport.pool.waiting:
+            turns = _TURNS_TO_RECONNECT
+        for _ in range(turns):
             await asyncio.sleep(0)
         self.auth.send_questions()
         self.host._flush()
@@ -155,16 +163,32 @@ class Replaying:
             self.host._log_notes(self.path)
 
     def _reply_to(self, question: bytes) -> None:
-        now = self.host._loop.time()
         if self.answer is None:
-            in_flight = self.auth._transport.pool.in_flight
-            while (expired := in_flight.take_expired(now + _LONG_AFTER)) is not None:
-                self.auth._failed(expired, ad.Cause.DISC_TIMEOUT, now)
-            self.auth._ended(now)
+            self._expire_all()
             return
-        place = self.answer.index(_SIP_MSGID) + 8
-        answer = self.answer[:place] + question[12:16] + self.answer[place + 4 :]
+        place = self.answer.find(_SIP_MSGID) + 8
+        answer = self.answer
+        if place >= 8:
+            answer = answer[:place] + question[12:16] + answer[place + 4 :]
         self.auth._transport._received(self._connection, answer)
+
+    def _expire_all(self) -> None:
+        """The time limit of all questions is over."""
+        now = self.host._loop.time()
+        in_flight = self.auth._transport.pool.in_flight
+        while (expired := in_flight.take_expired(now + _LONG_AFTER)) is not None:
+            self.auth._failed(expired, ad.Cause.DISC_TIMEOUT, now)
+        self.auth._ended(now)
+
+    def _refuse_connection(self, peer: Any) -> None:
+        """In the place of opening another connection to DISC."""
+
+        def refuse() -> None:
+            now = self.host._loop.time()
+            self.auth._transport.pool.failed(peer, now, "refused")
+            self.auth._transport._act(now)
+
+        self.host._loop.call_soon(refuse)
 
     async def _route(self, request: ad.SipRequest, auth: ad.AsyncAuthDiameter) -> bytes | ad.Decision:
         ask = auth.diameter_www_authorize if request.is_register else auth.diameter_proxy_authorize
@@ -177,10 +201,11 @@ class Replaying:
         self._questions += ad.Framer().feed(data)
 
     def is_closing(self) -> bool:
-        return False
+        return self._is_closing
 
     def abort(self) -> None:
-        pass
+        self._is_closing = True
+        self.host._loop.call_soon(self.auth._transport._lost, self._connection)
 
     # In the place of the log of refusals.
 

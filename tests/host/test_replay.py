@@ -1,15 +1,15 @@
 """The default route, compiled: it replies as a route script of the object API does, and as version 0.2.0 did.
 
-Every datagram of `datagrams` is played with every answer of DISC, from an IPv4 and from an IPv6 source, three times
-each. The compiled way and the objects must agree in each byte: in the reply, in the question to DISC, and in
-what is logged. Version 0.2.0 is compared by what was recorded of it; where today's replies are others on purpose,
-a rule below says how and why, and how many datagrams it is about.
+Every datagram of `datagrams` is played with every answer of DISC, from an IPv4 and from an IPv6 source, and
+comes again as a retransmission. The compiled way and the objects must agree in each byte: in the reply, in
+the question to DISC, and in what is logged. Version 0.2.0 is compared by what was recorded of it. Where
+today's replies are others on purpose, a rule below says how and why, and `TOUCHED` how often.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +17,7 @@ import pytest
 from host.datagrams import ANSWERS, TORTURE, datagrams
 from host.recorded import NONE, Parts, key_of, parts_of, read_recorded
 from host.replaying import Address, Played, Replaying, stopped_clock
+from hostile.corpora import diameter_malformed
 from kit.sip import REGISTER, build_credentials, changed, with_line
 
 from auth_diameter import Cause, Message, ParseError, SipRequest
@@ -43,9 +44,9 @@ def logged(played: Played) -> list[tuple[str, str, str]]:
 
 
 def repeats_itself(played: Played) -> None:
-    """RFC 3261, 17.2.2: a retransmission gets nothing before there is a reply, then the same; nothing is asked."""
+    """RFC 3261, 17.2.2: a retransmission gets the reply as soon as there is one; DISC is asked once."""
     assert len(played.questions) <= 1
-    assert len(played.replies) in (0, 2 if played.questions else 3)
+    assert len(played.replies) in (0, 2)
     assert len(set(played.replies)) <= 1
 
 
@@ -68,10 +69,10 @@ def _damaged(*numbers: int) -> list[str]:
     return [f"damage {n}" for n in numbers]
 
 
-# Requests whose credentials are taken otherwise than by 0.2.0, which mostly refused them with a 400. They get what
-# another datagram got from 0.2.0: that of their method with good credentials, or with none.
+# Requests that are read otherwise than by 0.2.0, which mostly refused them with a 400. They get what another
+# datagram got from 0.2.0: that of their method with good credentials, or with none.
 _NO_CREDENTIALS, _PLAIN, _QOP = "method {}", "{} with rfc 2069", "{} with qop"
-_TAKEN_OTHERWISE: dict[str, tuple[str, list[str]]] = {
+_READ_OTHERWISE: dict[str, tuple[str, list[str]]] = {
     # An IMS telephone's first REGISTER: 3GPP TS 24.229, 5.1.1.2.
     "they answer no challenge": (
         _NO_CREDENTIALS,
@@ -96,25 +97,25 @@ _TAKEN_OTHERWISE: dict[str, tuple[str, list[str]]] = {
     "a raw # in the user part": (_NO_CREDENTIALS, _both(", from: a hash", ", to: a hash")),
     "a raw # in the user part, with credentials": (_QOP, ["login, from: a hash", "login, to: a hash"]),
 }
-_TAKEN_AS = {name: model for model, names in _TAKEN_OTHERWISE.values() for name in names}
+_READ_AS = {name: model for model, names in _READ_OTHERWISE.values() for name in names}
 
 
 def _of_0_2_0(name: str, data: bytes, answer: str, ip: int) -> tuple[Parts, str]:
     """What 0.2.0 replied to a datagram, or to the one whose replies it gets now; and the rule, or ""."""
     recorded = RECORDED[key_of(data)]
     own, rule = recorded.own[ip][answer], ""
-    if name in _TAKEN_AS:
-        model = datagrams()[_TAKEN_AS[name].format(data.split()[0].decode())]
+    if name in _READ_AS:
+        model = datagrams()[_READ_AS[name].format(data.split()[0].decode())]
         taken = RECORDED[key_of(model)].own[ip][answer]
         if taken != own:
-            own, rule = taken, "credentials"
+            own, rule = taken, "read otherwise"
     return Parts(recorded.copies[ip] if own else NONE, own), rule
 
 
 def _rule_for(before: str, now: str, data: bytes, size: int, answer: str) -> str:
     """The name of the rule by which a reply's own part may be another one than before; "": by none."""
     if before.startswith("SIP/2.0 200 ") and data.lstrip(b"\r\n").startswith(b"REGISTER "):
-        # Since: the 200 to a REGISTER has its Contacts (RFC 3261, 10.3, step 8), and a malformed one gets a 400.
+        # The 200 to a REGISTER has its Contacts now (RFC 3261, 10.3, step 8), and a malformed one gets a 400.
         lines = now.split("\r\n")
         if "\r\n".join(line for line in lines if not line.startswith("Contact: ")) == before:
             return "Contacts"
@@ -123,9 +124,9 @@ def _rule_for(before: str, now: str, data: bytes, size: int, answer: str) -> str
                 SipRequest(data).contact_headers()
             return "malformed Contacts"
     if before == _TOO_SHORT:
-        # Since: as many challenges as fit into twice the request; a single one may always have 512 bytes.
-        status = now.partition(" ")[2].partition(" ")[0]
-        model = datagrams()[{"401": "register", "407": "invite"}[status] + ", a header of 5,000 bytes"]
+        # As many challenges are sent now as fit into twice the request; a reply with one may have 512 bytes.
+        method = "register" if now.startswith("SIP/2.0 401 ") else "invite"
+        model = datagrams()[f"{method}, a header of 5,000 bytes"]
         whole = RECORDED[key_of(model)].own[0][answer]
         sent = now.removesuffix(_END)
         if whole.startswith(sent) and sent.count("Digest ") == 1 and size <= max(512, 2 * len(data)):
@@ -172,16 +173,16 @@ def why_odd(answer: str, script: Played) -> str:
 
 
 # For each answer of DISC, the number of datagrams that each rule is about.
-_ALL = {"credentials": 35}
-_RIGHT = {"credentials": 38, "Contacts": 104, "malformed Contacts": 12}
+_ALL = {"read otherwise": 35}
+_RIGHT = {"read otherwise": 38, "Contacts": 104, "malformed Contacts": 12}
 TOUCHED: dict[str, dict[str, int]] = dict.fromkeys(ANSWERS, _ALL) | {
     "right": _RIGHT,
     "right, with Authentication-Info": _RIGHT,
     "right, with the name": _RIGHT,
-    "challenge": {"credentials": 35, "one challenge": 31},
-    "three challenges": {"credentials": 38, "one challenge": 53, "fewer challenges": 249},
-    "stale": {"credentials": 35, "one challenge": 32},
-    "a long challenge": {"credentials": 36, "one challenge": 15},
+    "challenge": {"read otherwise": 35, "one challenge": 31},
+    "three challenges": {"read otherwise": 38, "one challenge": 53, "fewer challenges": 249},
+    "stale": {"read otherwise": 35, "one challenge": 32},
+    "a long challenge": {"read otherwise": 36, "one challenge": 15},
 }
 
 
@@ -258,7 +259,7 @@ def test_with_penalties_too_the_compiled_way_does_what_the_objects_do() -> None:
     assert refused > 100
 
 
-@pytest.mark.parametrize("realm", ["", "$td", "$rd", "$od", "siphub.net", "SIPHUB.NET", "x$fd", "jäs.on"])
+@pytest.mark.parametrize("realm", ["", "$td", "$rd", "$od", "siphub.net", "x$fd", "jäs.on"])
 def test_other_realms(realm: str) -> None:
     asyncio.run(play_all("wrong", SOURCES[:1], lambda *_: None, penalty=False, realm=realm))
 
@@ -266,6 +267,39 @@ def test_other_realms(realm: str) -> None:
 def test_other_limits() -> None:
     settings: Any = {"max_sip_message": 700, "max_sip_headers": 10, "max_diameter_message": 400}
     asyncio.run(play_all("challenge", SOURCES[:1], lambda *_: None, tell_source=False, **settings))
+
+
+def _damaged_answers() -> list[bytes]:
+    chance = random.Random(6733).random
+    found = []
+    for answer in filter(None, ANSWERS.values()):
+        for _ in range(25):
+            at = int(chance() * len(answer))
+            found.append(answer[:at] + bytes([int(chance() * 256)]) + answer[at + 1 + int(chance() * 1.2) :])
+    return found
+
+
+def test_malformed_answers() -> None:
+    """Malformed Diameter messages, and answers with random damage; each on a connection of its own."""
+    requests = [REGISTER, _login(), REGISTER.replace(b"REGISTER", b"INVITE")]
+
+    async def play(answer: bytes, *, by_script: bool) -> list[Played]:
+        async with Replaying(answer, by_script=by_script) as host:
+            with stopped_clock():
+                return [await host.play(data, SOURCES[0], n) for n, data in enumerate(requests)]
+
+    async def scenario() -> None:
+        for answer in [*diameter_malformed().values(), *_damaged_answers()]:
+            path, script = [await play(answer, by_script=by_script) for by_script in (False, True)]
+            for played in zip(path, script, strict=True):
+                try:
+                    agree(*played)
+                    repeats_itself(played[0])
+                except AssertionError as error:
+                    error.add_note(repr(answer))
+                    raise
+
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("answer", ["right", "wrong", "challenge", "held back", "silence"])
