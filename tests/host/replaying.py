@@ -90,6 +90,11 @@ class Replaying:
         await self.auth.aclose()
         restart_msgids()
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether the connection to DISC is whole, and no part of a message waits for the rest of it."""
+        return not self._is_closing and not self._connection.pending
+
     async def play(self, data: bytes, source: Address, number: int = 0) -> Played:
         """What becomes of a datagram.
 

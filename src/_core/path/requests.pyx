@@ -485,7 +485,7 @@ cdef class RequestPath(SlotOwner):
 
         Args:
             cause: CAUSE_…; CAUSE_AUTHORIZED and CAUSE_BYPASSED are answered with 200.
-            says: the answer, whose challenges CAUSE_CHALLENGED and CAUSE_RECHALLENGED pass on; NULL: there is none.
+            says: the answer, NULL: there is none; CAUSE_CHALLENGED and CAUSE_RECHALLENGED send its challenges.
 
         Returns:
             False if Python is to make the reply: it is too large, or a Contact is malformed.
