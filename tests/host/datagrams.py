@@ -43,6 +43,9 @@ ANSWERS: dict[str, bytes | None] = {
     "challenge": build_answer(0, 4001, more=_challenges(_CHALLENGE)),
     "three challenges": build_answer(0, 4001, more=_challenges(*_THREE)),
     "stale": build_answer(0, 4001, more=_challenges(_CHALLENGE + b", stale=true")),
+    "a challenge of 250 bytes": build_answer(
+        0, 4001, more=_challenges(_CHALLENGE + b', opaque="%b"' % (b"a" * (250 - len(_CHALLENGE) - 11)))
+    ),
     "a long challenge": build_answer(0, 4001, more=_challenges(_CHALLENGE + b', opaque="%b"' % (b"a" * 600))),
     "challenge, of another service": build_answer(0, 4001, service_type=b"8", more=_challenges(_CHALLENGE)),
     "wrong, with a challenge": build_answer(0, 5003, more=_challenges(_CHALLENGE)),
@@ -322,6 +325,8 @@ def _forms() -> dict[str, bytes]:
         f"login, contact: {name}": changed(b"<sip:alice@192.0.2.1:5060>;expires=60", value, _LOGIN)
         for name, value in _CONTACTS.items()
     }
+    for n in range(2, 70):  # replies around 512 bytes, and around twice the request
+        found[f"shortest, a Call-ID of {n}"] = changed(b"\r\ni: 1", b"\r\ni: " + b"1" * n, shortest("INVITE"))
     for size in (2047, 2048, 2049, 8192, 65_507):
         found[f"of {size} bytes"] = with_line(b"X: " + b"a" * (size - len(_LOGIN) - 5), _LOGIN)
     return found

@@ -181,9 +181,10 @@ TOUCHED: dict[str, dict[str, int]] = dict.fromkeys(ANSWERS, _ALL) | {
     "right": _RIGHT,
     "right, with Authentication-Info": _RIGHT,
     "right, with the name": _RIGHT,
-    "challenge": {"read otherwise": 35, "one challenge": 31},
-    "three challenges": {"read otherwise": 38, "one challenge": 53, "fewer challenges": 249},
-    "stale": {"read otherwise": 35, "one challenge": 32},
+    "challenge": {"read otherwise": 35, "one challenge": 50},
+    "three challenges": {"read otherwise": 38, "one challenge": 121, "fewer challenges": 249},
+    "stale": {"read otherwise": 35, "one challenge": 63},
+    "a challenge of 250 bytes": {"read otherwise": 38, "one challenge": 96},
     "a long challenge": {"read otherwise": 36, "one challenge": 15},
 }
 
