@@ -487,7 +487,7 @@ cdef class RequestPath(SlotOwner):
 
         Args:
             cause: CAUSE_…; CAUSE_AUTHORIZED and CAUSE_BYPASSED are answered with 200.
-            says: the answer with the challenges; NULL: there are none.
+            says: the answer, NULL: there is none; CAUSE_CHALLENGED and CAUSE_RECHALLENGED send its challenges.
 
         Returns:
             False if Python is to make the reply: it is too large, or a Contact is malformed.
@@ -496,7 +496,7 @@ cdef class RequestPath(SlotOwner):
         cdef bint lets_in = cause == CAUSE_AUTHORIZED or cause == CAUSE_BYPASSED
         cdef int status = 200 if lets_in else status_of(cause, s.asking.proxy)
         cdef Span phrase = phrase_of(status), header = challenge_header(s.asking.proxy)
-        cdef int challenges = says.challenges if says != NULL and not lets_in else 0
+        cdef int challenges = says.challenges if cause == CAUSE_CHALLENGED or cause == CAUSE_RECHALLENGED else 0
         cdef int contacts = 0, port = port_of(&s.source), i
         cdef size_t offset, size, room = reply_room(m, phrase, host_of(s)), most = self.amplification * s.size
         cdef uint8_t *place
