@@ -101,7 +101,7 @@ class Replaying:
         Args:
             number: SIP-MSGID of the question, if there is one.
         """
-        odd, oversize = self.host.odd, self.host.oversize
+        odd, oversize = self.host.slow, self.host.oversize
         self._decision = None
         restart_msgids(number)
         await self._take(data, source)
@@ -121,7 +121,7 @@ class Replaying:
             questions,
             self._notes[:],
             self._decision,
-            self.host.odd - odd,
+            self.host.slow - odd,
             self.host.oversize - oversize,
         )
         self._forget()

@@ -91,9 +91,10 @@ cdef int borrow_answer(Answer answer, AnswerFields *out) except -1:
     out.service = answer.service_code
     out.refused = answer.refused_code
     out.code = answer.code
-    if not len(answer.challenges) <= MAX_CHALLENGES:
-        raise ValueError(f"challenges: expected {MAX_CHALLENGES} at most, not {len(answer.challenges)}")
-    for challenge in answer.challenges:
+    cdef tuple challenges = answer.challenges or ()
+    if not len(challenges) <= MAX_CHALLENGES:
+        raise ValueError(f"challenges: expected {MAX_CHALLENGES} at most, not {len(challenges)}")
+    for challenge in challenges:
         span_of(challenge, &out.challenge[out.challenges], "challenge")
         out.challenges += 1
     if answer.response_auth is not None:

@@ -349,6 +349,8 @@ cdef class Pending:
 
     cdef object begin(self):
         """Asks the questions; the iterator of the future of their decisions."""
+        if self.path is None or self.iterator is not None:
+            raise RuntimeError("a decision to come is awaited once")
         cdef object loop = self.path.policy.get_loop()
         cdef object future = loop.create_future()
         if self.many:

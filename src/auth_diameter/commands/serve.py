@@ -181,19 +181,21 @@ class _Serving:
 
                 export = self.exports[self.sockets.index(sock)]
                 metrics.Exporter(export, metrics.client(auth), metrics.host(host))
-            auth.connect()
             ready()
             is_first = sock is self.sockets[0]
-            at_start = asyncio.create_task(_say_who_is_unreachable(auth)) if is_first else None
+            at_start = asyncio.create_task(_connect(auth, tell=is_first))
             await stop.wait()
-            if at_start is not None:
-                at_start.cancel()
+            at_start.cancel()
             await host.aclose()
         return 0
 
 
-async def _say_who_is_unreachable(auth: ad.AsyncAuthDiameter) -> None:
-    for address, why in await auth.unreachable():
+async def _connect(auth: ad.AsyncAuthDiameter, *, tell: bool) -> None:
+    """Opens a connection to each DISC, if each can be reached; `tell`: logs those that cannot."""
+    unreachable = await auth.unreachable()
+    if not unreachable:
+        auth.connect()
+    for address, why in unreachable if tell else ():
         log.warning(
             "DISC at %s cannot be reached: %s; start auth-diameter disc there, or name another with --disc",
             address,
