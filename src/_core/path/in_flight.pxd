@@ -60,7 +60,8 @@ cdef class InFlight:
     cdef void put_in_order(self, Flight *flight) noexcept nogil
     cdef void leave(self, Flight *flight) noexcept nogil
     cdef int receive(self, Wire wire, object data, double now, Question only, list found) except -1
-    cdef Py_ssize_t hand_over(self, const uint8_t *p, size_t n, size_t limit, size_t *at, double now) noexcept nogil
+    cdef Py_ssize_t hand_over(self, const uint8_t *p, size_t n, size_t limit, size_t *at,
+                              double now) noexcept nogil
     cdef Flight *find(self, long long msgid) noexcept nogil
     cdef int take_one(self, const uint8_t *p, size_t n, double now, Question only, list found) except -1
     cdef void note_answered(self, const Flight *flight) noexcept nogil

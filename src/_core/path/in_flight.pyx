@@ -38,7 +38,10 @@ cdef extern from *:
     #include <stdint.h>
     /* The next SIP-MSGID of the process: each thread and each client takes its own. */
     static _Atomic uint32_t ad_msgid;
-    static inline uint32_t ad_next_msgid(void) { return atomic_fetch_add_explicit(&ad_msgid, 1, memory_order_relaxed); }
+    static inline uint32_t ad_next_msgid(void)
+    {
+        return atomic_fetch_add_explicit(&ad_msgid, 1, memory_order_relaxed);
+    }
     static inline void ad_restart_msgids(uint32_t first) { atomic_store(&ad_msgid, first); }
     """
     uint32_t ad_next_msgid() noexcept nogil
@@ -162,7 +165,7 @@ cdef class SlotOwner:
         """Frees a slot that is no longer in flight."""
 
     cdef Question question_of(self, Flight *flight):
-        """Makes a Question, with its deadline and attempts, of a slot that is no longer in flight, and frees it."""
+        """Makes a Question, with deadline and attempts, of a slot that is no longer in flight, and frees that."""
         raise NotImplementedError
 
     cdef void end_read(self) noexcept nogil:
@@ -400,7 +403,7 @@ cdef class InFlight:
     # ------------------------------------------------------------------ answers
 
     def received(self, Wire wire not None, data, double now):
-        """Takes the bytes that came on a connection; an answer may come on another one than its question was sent on.
+        """Takes the bytes that came on a connection, which need not be that of the questions they answer.
 
         Args:
             wire: Wire.
@@ -411,9 +414,11 @@ cdef class InFlight:
             List of (Question, Answer), in the order of the answers; those for slots are with their owners.
         """
         cdef list found = []
-        self.receive(wire, data, now, None, found)
-        for owner in self.owners:
-            (<SlotOwner>owner).end_read()
+        try:
+            self.receive(wire, data, now, None, found)
+        finally:
+            for owner in self.owners:
+                (<SlotOwner>owner).end_read()
         return found
 
     def received_by(self, Question question not None, data, double now):
@@ -437,14 +442,15 @@ cdef class InFlight:
         """Finds the question of each answer; those to Questions are appended to `found`."""
         cdef const uint8_t *p
         cdef bytes kept
-        cdef size_t n, at
+        cdef size_t n, at, start
         cdef Py_ssize_t size
         cdef uint64_t before = self.answered
         wire.put(data)
         while wire.fault is None:
             kept = wire.chunk       # while `p` is in use
-            p = <const uint8_t *>PyBytes_AS_STRING(kept) + wire.at
-            n = <size_t>PyBytes_GET_SIZE(kept) - wire.at
+            start = wire.at
+            p = <const uint8_t *>PyBytes_AS_STRING(kept) + start
+            n = <size_t>PyBytes_GET_SIZE(kept) - start
             at = 0
             while True:
                 if self.in_slots:
@@ -454,9 +460,10 @@ cdef class InFlight:
                     size = frame(p + at, n - at, wire.limit)
                 if size <= 0:
                     break
-                self.take_one(p + at, <size_t>size, now, only, found)
                 at += <size_t>size
-            wire.at += at
+                wire.at = start + at    # it is taken out, even if it raises
+                self.take_one(p + at - size, <size_t>size, now, only, found)
+            wire.at = start + at
             # One message in pieces, or a fault.
             p = wire.take(&n)
             if p == NULL:
@@ -468,7 +475,8 @@ cdef class InFlight:
             wire.heard = now
         return 0
 
-    cdef Py_ssize_t hand_over(self, const uint8_t *p, size_t n, size_t limit, size_t *at, double now) noexcept nogil:
+    cdef Py_ssize_t hand_over(self, const uint8_t *p, size_t n, size_t limit, size_t *at,
+                              double now) noexcept nogil:
         """Hands the answers from byte `at` on over to the owners of slots, up to the first that is another's.
 
         Returns:

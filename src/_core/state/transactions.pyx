@@ -28,6 +28,7 @@ cdef uint64_t MOST_ROOM = <uint64_t>1 << 40     # larger sizes could overflow
 cdef enum:
     SMALL = 256             # bytes, less than a reply has; the index has an entry for each 256 bytes of room
 
+
 @cython.final
 cdef class Transactions:
     """The recent requests and their replies.
