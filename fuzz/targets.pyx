@@ -874,14 +874,16 @@ cdef int request_path(const uint8_t *data, size_t size) noexcept nogil:
     cdef const uint8_t *p = data
     cdef const uint8_t *end = data + size
     cdef size_t n
+    if size == 0 or p[0] >= EVENTS:
+        return 0
     with gil:
         try:
             site = Site()
-            while 4 <= end - p:
+            while 4 <= end - p and p[0] < EVENTS:
                 n = <size_t>p[2] << 8 | p[3]
                 if not n <= <size_t>(end - p - 4):
                     n = <size_t>(end - p - 4)
-                (<Site>site).play(p[0] % EVENTS, p[1], p[4:4 + n])
+                (<Site>site).play(p[0], p[1], p[4:4 + n])
                 p += 4 + n
             (<Site>site).play(CLOSE, 0, b"")
             hold((<Site>site).in_flight.count == 0, "nothing is left")
