@@ -108,7 +108,34 @@ def messages() -> Iterator[bytes]:
     yield from files(SHARED / "diameter-real" / "*.bin", SHARED / "diameter-malformed" / "*.bin")
 
 
+def records(*events: tuple[int, int, bytes]) -> bytes:
+    return b"".join(
+        bytes((event, whom)) + len(data).to_bytes(2, "big") + data for event, whom, data in events
+    )
+
+
+def sites() -> Iterator[bytes]:
+    """Requests, and answers to the first of them: its SIP-MSGID is 0 there."""
+    datagram, again, from_disc, time, broken, odd, close = range(7)
+    for exchange in kamailio():
+        request = exchange["request"].encode()
+        for pair in exchange["diameter"]:
+            answer = bytes.fromhex(pair["answer"])
+            answer = answer.replace(answer[12:16], bytes(4))
+            yield records((datagram, 0, request), (again, 0, b""), (from_disc, 0, answer), (again, 0, b""))
+            yield records((datagram, 1, request), (from_disc, 1, answer[:30]), (from_disc, 1, answer[30:]))
+    request = next(requests())
+    yield records(
+        *((datagram, number, request) for number in range(8)),
+        (time, 90, b""),
+        (broken, 0, b""),
+        (odd, 0, b""),
+        (close, 0, b""),
+    )
+
+
 SEEDS = {
+    "request_path": sites,
     "sip": requests,
     "digest": digests,
     "uri": uris,

@@ -4,7 +4,7 @@ A target calls the parsers of ``auth_diameter._core`` as the package's own modul
 they said against what must be true of any input (an oracle): spans lie inside the input, what was
 accepted is accepted again with the same parts, what is written has the form that its reader relies on. A
 broken promise is named on standard error and ends the process, as a read out of bounds does. Nothing
-here touches a Python object once it is loaded.
+but `request_path` touches a Python object once it is loaded.
 
 `TARGETS` has the address of each by its name, for harness.c.
 """
@@ -73,7 +73,17 @@ from auth_diameter._core.sip.uri cimport (
     SCHEME_SIP, SCHEME_SIPS, URI_BARE, URI_OF_REQUEST, SipUri, UriForm, put_address, put_address_and_port,
     take_uri,
 )
+from auth_diameter._core.auth.question cimport Flight
+from auth_diameter._core.path.counts cimport Decisions
+from auth_diameter._core.path.in_flight cimport InFlight, Wire
+from auth_diameter._core.path.requests cimport RequestPath
 from auth_diameter._core.state.keys cimport Network, account_of, network_of_text, source_key, user_key
+from auth_diameter._core.state.penalties cimport Penalties
+from auth_diameter._core.state.transactions cimport Transactions
+
+import traceback
+
+from auth_diameter._core.path.in_flight import restart_msgids
 
 cdef uint64_t SECRET[2]     # any
 SECRET[:] = [1, 2]
@@ -840,6 +850,129 @@ cdef int client_answers(const uint8_t *data, size_t size) noexcept nogil:
     return 0
 
 
+# ---------------------------------------------------------------------------------- request_path
+
+cdef enum:
+    # What happens next; the byte before it says to whom, see `Site.play`
+    DATAGRAM, AGAIN, FROM_DISC, TIME, BREAK, ODD, CLOSE, EVENTS
+
+
+cdef class Site:
+    """A SIP server with two connections to DISC, its socket's datagrams, and what DISC sends."""
+    cdef InFlight in_flight
+    cdef Transactions transactions
+    cdef Decisions decisions
+    cdef RequestPath path
+    cdef list wires
+    cdef list adopted       # the Questions that requests became
+    cdef list sizes         # of the datagrams; the address of each has its number
+    cdef tuple last         # the last datagram and its source
+    cdef double now
+    cdef Py_ssize_t ended   # Questions that came back
+
+    def __cinit__(self):
+        restart_msgids(0)
+        self.in_flight = InFlight(3)
+        self.transactions = Transactions(1 << 20)
+        self.decisions = Decisions()
+        self.adopted = []
+        self.sizes = []
+        self.path = RequestPath(
+            -1, self.in_flight, self.transactions, self.decisions, Penalties(1.0, 100, 100), None,
+            self.adopted.append, realm="$fd", timeout=4.0, max_size=65535, max_headers=64, max_question=4096,
+            tells_source=True, amplification=2, one_challenge=512)
+        self.wires = [self.connect(), self.connect()]
+
+    cdef Wire connect(self):
+        cdef Wire wire = Wire(4096)
+        wire.is_calm = True
+        self.in_flight.set_ready(wire, True)
+        return wire
+
+    cdef int play(self, int event, int whom, bytes data) except -1:
+        cdef Wire wire = self.wires[whom & 1]
+        cdef list found = []
+        if event == DATAGRAM:
+            self.last = (data, (f"10.{len(self.sizes) >> 8}.{len(self.sizes) & 0xFF}.1", 5060 + whom))
+            self.sizes.append(len(data))
+            self.path.take(data, self.last[1], self.now)
+        elif event == AGAIN and self.last is not None:
+            self.path.take(*self.last, self.now)
+        elif event == FROM_DISC:
+            found = [question for question, _ in self.in_flight.received(wire, data, self.now)]
+        elif event == TIME:
+            self.now += whom / 16
+            while (question := self.in_flight.take_expired(self.now)) is not None:
+                found.append(question)
+        elif event == ODD:
+            self.path.take_odd()
+            self.path.take_notes()
+        elif event == CLOSE:
+            self.path.is_open = False
+            found = self.path.take_back()
+        if event == BREAK or wire.fault is not None:
+            self.in_flight.set_ready(wire, False)
+            found += self.in_flight.take_back(wire)
+            self.wires[whom & 1] = self.connect()
+        self.ended += len(found)
+        hold(self.ended == len(self.adopted), "a question ends once")
+        self.check_replies()
+        self.check_flights()
+        return 0
+
+    cdef int check_replies(self) except -1:
+        cdef const uint8_t *p
+        cdef Py_ssize_t most
+        for reply, source in self.path.departures.take():
+            p = reply
+            hold(reply.startswith(b"SIP/2.0 ") and b"\r\n\r\n" in reply, "a reply is one")
+            check_lines(p, p + len(reply))
+            octets = source[0].split(".")
+            most = self.sizes[int(octets[1]) * 256 + int(octets[2])]
+            hold(reply.startswith(b"SIP/2.0 200 ") or len(reply) <= max(2 * most, 512), "a reply has its limit")
+
+    cdef int check_flights(self) except -1:
+        cdef Flight *flight = self.in_flight.first
+        cdef Flight *before = NULL
+        cdef Py_ssize_t count = 0, under_way = 0
+        while flight != NULL:
+            hold(flight.before == before and (before == NULL or before.deadline <= flight.deadline),
+                 "deadlines are in order")
+            hold(flight.in_slot and self.in_flight.find(flight.msgid) == flight, "a request is found by its id")
+            count += 1
+            before = flight
+            flight = flight.after
+        hold(self.in_flight.last == before, "the last one is the last")
+        for wire in self.wires:
+            under_way += (<Wire>wire).under_way
+        hold(count == self.in_flight.count == self.in_flight.in_slots == self.path.in_slots == under_way,
+             "the counts are those of the list")
+
+
+cdef int request_path(const uint8_t *data, size_t size) noexcept nogil:
+    """The way of requests through the default route, in records: event, to whom, size of the bytes, and these."""
+    cdef const uint8_t *p = data
+    cdef const uint8_t *end = data + size
+    cdef size_t n
+    if size == 0 or p[0] >= EVENTS:
+        return 0
+    with gil:
+        try:
+            site = Site()
+            while 4 <= end - p and p[0] < EVENTS:
+                n = <size_t>p[2] << 8 | p[3]
+                if not n <= <size_t>(end - p - 4):
+                    n = <size_t>(end - p - 4)
+                (<Site>site).play(p[0], p[1], p[4:4 + n])
+                p += 4 + n
+            (<Site>site).play(CLOSE, 0, b"")
+            hold((<Site>site).in_flight.count == 0, "nothing is left")
+        except BaseException:
+            traceback.print_exc()
+            hold(False, "no exception")
+    return 0
+
+
 TARGETS = {
     "sip": <uintptr_t>&sip,
     "digest": <uintptr_t>&digest,
@@ -848,4 +981,5 @@ TARGETS = {
     "diameter": <uintptr_t>&diameter,
     "disc_session": <uintptr_t>&disc_session,
     "client_answers": <uintptr_t>&client_answers,
+    "request_path": <uintptr_t>&request_path,
 }

@@ -480,3 +480,12 @@ def test_every_question_ends_once_and_deadlines_stay_in_order(seed):
     ended += [question for question, _ in stop(pool)]
     assert len(ended) == len(asked) > 900
     assert set(ended) == asked
+
+
+def test_nobody_writes_a_question_after_the_end():
+    """The path of a SIP server asks without `submit`, as long as the connections are not closed."""
+    pool = new_pool()
+    connected(pool)
+    stop(pool)
+    assert pool.in_flight.ready_wires
+    assert pool.in_flight.submit(new_question(), 0.0) is None

@@ -7,6 +7,7 @@ import pytest
 from kit.disc import answer_all, say_nothing
 from kit.host import with_disc
 from kit.machine import PATIENCE, until
+from kit.uac import AsyncUac
 
 from auth_diameter.host import server as host_module
 from auth_diameter.host.route import load_route
@@ -126,3 +127,62 @@ def test_closing_lets_a_running_route_end_but_does_not_wait_for_ever(run, script
 
     run(scenario, route)
     assert route.__globals__["ended"] == ["REGISTER"]
+
+
+def test_a_client_that_is_closed_before_its_host_leaves_nobody_without_a_reply(fake_disc):
+    """What DISC was asked about gets a 503. What comes later is asked about no more."""
+    disc = fake_disc(say_nothing)
+    errors = []
+
+    async def scenario(host, phone):
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: errors.append(context))
+        for number in range(3):
+            phone.send(phone.request(call_id=f"early{number}"))
+        await until(lambda: len(disc.questions) == 3)
+        phone.send(phone.request(call_id="slot"))
+        await until(lambda: len(disc.questions) == 4)
+        assert host._path.in_slots
+        closing = asyncio.create_task(host._auth.aclose())
+        await asyncio.sleep(0)  # its connections are still open
+        phone.send(phone.request(call_id="late"))
+        replies = [await phone.receive() for _ in range(5)]
+        await closing
+        assert (host.under_way, host._path.in_slots) == (0, 0)
+        return {reply.header("Call-ID"): reply.status for reply in replies}
+
+    statuses = asyncio.run(with_disc(disc, scenario))
+    assert statuses.pop("late") == 500
+    assert set(statuses.values()) == {503}
+    assert len(statuses) == 4
+    assert errors == []
+    assert len(disc.questions) == 4
+
+
+def test_two_hosts_share_a_client(fake_disc):
+    """The end of one takes its own requests and no other's."""
+    go_on = threading.Event()
+
+    def late(connection, questions):
+        if go_on.wait(PATIENCE):
+            answer_all(connection, questions)
+
+    disc = fake_disc(late)
+
+    async def scenario(host, phone):
+        other = await host_module.serve(host._auth, "127.0.0.1", 0)
+        with await AsyncUac.open(other.address) as second:
+            phone.send(phone.request(call_id="first0"))
+            await until(lambda: disc.questions)
+            go_on.set()
+            await phone.receive()
+            go_on.clear()
+            phone.send(phone.request(call_id="first"))
+            second.send(second.request(call_id="second"))
+            await until(lambda: host._path.in_slots and other._path.in_slots)
+            await other.aclose()
+            refused = await second.receive()
+            assert host._path.in_slots == 1
+            go_on.set()
+            return refused.status, (await phone.receive()).status
+
+    assert asyncio.run(with_disc(disc, scenario)) == (503, 401)

@@ -52,6 +52,7 @@ cdef extern from *:
         size_t cmsg_len
         int cmsg_level
         int cmsg_type
+    int getsockopt(int fd, int level, int name, void *value, socklen_t *size) nogil
     ssize_t send(int fd, const void *data, size_t n, int flags) nogil
     ssize_t recv(int fd, void *data, size_t n, int flags) nogil
     int recvmmsg(int fd, mmsghdr *messages, unsigned int count, int flags, void *timeout) nogil

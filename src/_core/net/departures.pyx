@@ -8,18 +8,19 @@
     reply 4  396 bytes ──► phone    ── one message                                   ┘
 
 With UDP_SEGMENT a run goes through the kernel's network stack once, and is cut into datagrams at its end. The
-usual case is a proxy in front, which all replies go to. Where the kernel, the device or the path refuses it,
-each datagram of that run is sent by itself, and none is lost.
+usual case is a proxy in front, which all replies go to. Where the kernel, the device or the path refuses it, each
+datagram of that run is sent by itself, and none is lost. A kernel before Linux 4.18 would not refuse it, but send
+the run as one datagram, so it is asked first.
 """
 
 cimport cython
-from libc.errno cimport EAGAIN, EINTR, EINVAL, EMSGSIZE, ENOBUFS, errno
+from libc.errno cimport EAGAIN, EINTR, EINVAL, EIO, EMSGSIZE, ENOBUFS, errno
 from libc.stdint cimport uint8_t, uint16_t
 from libc.string cimport memcmp, memset
 
 from auth_diameter._core.net.addresses cimport (
-    CMSG_DATA, CMSG_LEN, CMSG_SPACE, MSG_DONTWAIT, SOL_UDP, UDP_SEGMENT, Address, cmsghdr, mmsghdr, sendmmsg,
-    size_of, source_of,
+    CMSG_DATA, CMSG_LEN, CMSG_SPACE, MSG_DONTWAIT, SOL_UDP, UDP_SEGMENT, Address, cmsghdr, getsockopt, mmsghdr,
+    sendmmsg, size_of, socklen_t, source_of,
 )
 
 cdef enum:
@@ -37,14 +38,17 @@ cdef class Departures:
         segments: whether UDP_SEGMENT is tried.
 
     Attributes:
-        segments: bool, whether runs of equal datagrams are given to the kernel as one; False after it refused.
+        segments: bool, whether runs of equal datagrams are given to the kernel as one; False where the kernel does
+            not know that, and after a device refused it.
         sent: int, the number of datagrams sent so far.
         lost: int, the number of datagrams that the kernel refused, as UDP allows.
     """
 
     def __cinit__(self, int fd, bint segments=True):
+        cdef int value
+        cdef socklen_t size = sizeof(value)
         self.fd = fd
-        self.segments = segments
+        self.segments = segments and getsockopt(fd, SOL_UDP, UDP_SEGMENT, &value, &size) == 0
         self.most_segment = MOST_BYTES
 
     cdef void add(self, uint8_t *data, size_t n, const Address *to) noexcept nogil:
@@ -81,13 +85,14 @@ cdef class Departures:
             if done == n:
                 start = end
                 continue
-            # An error concerns the first message not sent. If some were sent, it shows with the next call.
+            # An error concerns the first message that was not sent. After some were sent, the next call shows it.
             if done < 0:
                 done = 0
             start = self.first[done]
             if done == 0 and error != EINTR:
-                self.refused(start, <int>self.messages[0].msg_hdr.msg_iovlen, error)
-                start += <int>self.messages[0].msg_hdr.msg_iovlen
+                n = <int>self.messages[0].msg_hdr.msg_iovlen
+                self.refused(start, n, error)
+                start += n
         self.count = 0
 
     cdef int fill(self, int start, int *end) noexcept nogil:
@@ -138,16 +143,11 @@ cdef class Departures:
 
     cdef void refused(self, int start, int n, int error) noexcept nogil:
         """Handles a message of `n` datagrams that the kernel did not take."""
+        cdef uint64_t before = self.sent
         cdef int i
         if n == 1 or error == EAGAIN or error == ENOBUFS:
             self.lost += <uint64_t>n
             return
-        if error == EINVAL or error == EMSGSIZE:
-            # The parts do not fit the path. Smaller ones may.
-            self.most_segment = self.parts[start].iov_len - 1
-        else:
-            # EIO: the device cannot compute the checksums; EOPNOTSUPP, ENOPROTOOPT: the kernel does not know it.
-            self.segments = False
         for i in range(start, start + n):
             memset(&self.messages[0], 0, sizeof(mmsghdr))
             self.messages[0].msg_hdr.msg_name = &self.to[i]
@@ -158,3 +158,10 @@ cdef class Departures:
                 self.sent += 1
             else:
                 self.lost += 1
+        if self.sent == before:
+            return      # the address is at fault, or a packet filter; whoever forges an address changes nothing
+        if error == EIO:
+            self.segments = False       # the device cannot compute the checksums
+        elif error == EINVAL or error == EMSGSIZE:
+            # The parts do not fit the path. Smaller ones may.
+            self.most_segment = self.parts[start].iov_len - 1

@@ -165,7 +165,7 @@ cdef class SlotOwner:
         """Frees a slot that is no longer in flight."""
 
     cdef Question question_of(self, Flight *flight):
-        """Makes a Question of a slot that is no longer in flight, with its deadline, and frees the slot."""
+        """Makes a Question, with deadline and attempts, of a slot that is no longer in flight, and frees that."""
         raise NotImplementedError
 
     cdef void end_read(self) noexcept nogil:
@@ -421,7 +421,7 @@ cdef class InFlight:
     # ------------------------------------------------------------------ answers
 
     def received(self, Wire wire not None, data, double now):
-        """Takes the bytes that came on a connection. It need not be that of the questions that they answer.
+        """Takes the bytes that came on a connection, which need not be that of the questions they answer.
 
         Args:
             wire: Wire.
@@ -432,9 +432,11 @@ cdef class InFlight:
             List of (Question, Answer), in the order of the answers; those for slots are with their owners.
         """
         cdef list found = []
-        self.receive(wire, data, now, False, found)
-        for owner in self.owners:
-            (<SlotOwner>owner).end_read()
+        try:
+            self.receive(wire, data, now, False, found)
+        finally:
+            for owner in self.owners:
+                (<SlotOwner>owner).end_read()
         return found
 
     def received_on(self, Wire wire not None, data, double now):
@@ -457,14 +459,15 @@ cdef class InFlight:
         """Finds the question of each answer; those to Questions are appended to `found`."""
         cdef const uint8_t *p
         cdef bytes kept
-        cdef size_t n, at
+        cdef size_t n, at, start
         cdef Py_ssize_t size
         cdef uint64_t before = self.answered
         wire.put(data)
         while wire.fault is None:
             kept = wire.chunk       # while `p` is in use
-            p = <const uint8_t *>PyBytes_AS_STRING(kept) + wire.at
-            n = <size_t>PyBytes_GET_SIZE(kept) - wire.at
+            start = wire.at
+            p = <const uint8_t *>PyBytes_AS_STRING(kept) + start
+            n = <size_t>PyBytes_GET_SIZE(kept) - start
             at = 0
             while True:
                 if self.in_slots:
@@ -474,9 +477,10 @@ cdef class InFlight:
                     size = frame(p + at, n - at, wire.limit)
                 if size <= 0:
                     break
-                self.take_one(p + at, <size_t>size, now, wire if alone else None, found)
                 at += <size_t>size
-            wire.at += at
+                wire.at = start + at    # it is taken out, even if it raises
+                self.take_one(p + at - size, <size_t>size, now, wire if alone else None, found)
+            wire.at = start + at
             # One message in pieces, or a fault.
             p = wire.take(&n)
             if p == NULL:

@@ -62,11 +62,13 @@ cdef class RequestPath(SlotOwner):
     cdef mmsghdr messages[BATCH]
     cdef iovec parts[2 * BATCH]
     cdef Binding bindings[MOST_CONTACTS]
-    cdef size_t unsent              # bytes of replies that wait to be sent
+    cdef uint64_t unsent_from       # position in the ring of the oldest reply that waits to be sent
+    cdef size_t slots_size          # bytes of the requests that DISC is asked about
     cdef Note notes[MOST_NOTES]
     cdef int note_count
     cdef uint64_t other_notes       # refusals without a place in `notes`
     # Counts
+    cdef readonly Py_ssize_t in_slots       # requests that DISC is asked about
     cdef readonly uint64_t received         # datagrams
     cdef readonly uint64_t retransmissions
     cdef readonly uint64_t slow             # requests and answers that Python handled
@@ -83,7 +85,9 @@ cdef class RequestPath(SlotOwner):
     cdef int admit(self, Slot *s, double now) noexcept nogil
     cdef void end_trial(self, Slot *s, int cause, int refused, double now) noexcept nogil
     cdef void note_nonces(self, const Slot *s, int cause, const AnswerFields *says, double now) noexcept nogil
+    cdef void ended(self, const Slot *s) noexcept nogil
     cdef bint reply(self, Slot *s, int cause, const AnswerFields *says) noexcept nogil
-    cdef void send(self, const Slot *s, const uint8_t *reply, size_t size, int port) noexcept nogil
+    cdef uint8_t *reserve(self, size_t room, uint64_t *at) noexcept nogil
+    cdef void send(self, const Slot *s, const uint8_t *reply, uint64_t at, size_t size, int port) noexcept nogil
     cdef SipRequest request_of(self, Slot *s)
     cdef void note(self, Slot *s, int cause) noexcept nogil

@@ -83,6 +83,7 @@ cdef enum:
 cdef enum:
     OVERFLOW = 65536 - INLINE   # bytes of the largest datagram that do not fit its slot
     MOST_SLOTS = 10_000         # in flight, 5 KiB each
+    MOST_BYTES = 16 << 20       # of the requests in flight: those of more than 2 KiB have memory of their own
 
 cdef dict _REALMS = {
     "$fd": REALM_FROM, "$td": REALM_TO, "$rd": REALM_REQUEST, "$od": REALM_REQUEST, "": REALM_OF_USER,
@@ -101,7 +102,8 @@ cdef class RequestPath(SlotOwner):
         decisions: Decisions, in which the decisions are counted.
         watch: NonceIssuers, or None with a single DISC.
         penalties: Penalties, or None: guesses are not counted.
-        adopt: function of a Question that a request became, with its deadline. It sets the callback.
+        adopt: function of a Question that a request became, with its deadline. It sets the callback, and must not
+            raise.
         realm: the realm, str: "" for the domain of the user, "$fd", "$td" or "$rd" for that of From, To or the
             Request-URI, or text without pseudo-variables. With any other, all requests are odd.
         timeout: seconds that a question may take.
@@ -118,6 +120,7 @@ cdef class RequestPath(SlotOwner):
         received: int, the datagrams that came.
         retransmissions: int, the requests that came again.
         slow: int, the requests and answers that Python handled.
+        in_slots: int, the requests that DISC is asked about.
     """
 
     def __cinit__(self, int fd, InFlight in_flight not None, Transactions transactions not None,
@@ -165,7 +168,13 @@ cdef class RequestPath(SlotOwner):
         free(self.overflow)
 
     def close(self):
-        """Ends the way: `InFlight` must hold no slot of it any more."""
+        """Ends the way, which must be open no more.
+
+        Raises:
+            ValueError: DISC is still asked about requests; see `take_back`.
+        """
+        if self.in_slots:
+            raise ValueError(f"close: DISC is asked about {self.in_slots} requests")
         if self in self.in_flight.owners:
             self.in_flight.owners.remove(self)
 
@@ -336,7 +345,8 @@ cdef class RequestPath(SlotOwner):
         # RFC 3261, 17.2.2: the same reply again; nothing as long as there is none.
         self.retransmissions += 1
         if entry.reply_size:
-            self.send(s, self.transactions.reply_of(entry), entry.reply_size, <int>entry.reply_port)
+            self.send(s, self.transactions.reply_of(entry), entry.reply_at, entry.reply_size,
+                      <int>entry.reply_port)
         return DONE
 
     cdef int judge(self, Slot *s, double now) noexcept nogil:
@@ -348,8 +358,10 @@ cdef class RequestPath(SlotOwner):
         if not self.is_open:
             return ODD
         if s.message.method == METHOD_CANCEL:
+            if not self.reply(s, CAUSE_BYPASSED, NULL):
+                return ODD
             count(self.decisions, CAUSE_BYPASSED)
-            return DONE if self.reply(s, CAUSE_BYPASSED, NULL) else ODD
+            return DONE
         s.asking.proxy = s.message.method != METHOD_REGISTER
         self.set_realm(s)
         if ask_about(&s.message, &s.asking) != ASK:
@@ -395,7 +407,9 @@ cdef class RequestPath(SlotOwner):
             memcpy(asked.session, s.fingerprint, sizeof(asked.session))
         asked.end_to_end = <uint32_t>s.fingerprint[0] or 1
         room = authentication_room(&asked)
-        found = self.in_flight.best() if self.in_flight.in_slots < MOST_SLOTS else NULL
+        if self.in_flight.in_slots >= MOST_SLOTS or self.slots_size > MOST_BYTES:
+            return ODD
+        found = self.in_flight.best()
         if found == NULL or room > self.max_question or not takes_one(<Wire>found):
             return ODD
         out = (<Wire>found).reserve(room)
@@ -409,6 +423,8 @@ cdef class RequestPath(SlotOwner):
         s.flight.deadline = now + self.timeout
         s.flight.attempts = 0
         self.in_flight.enter(&s.flight, <Wire>found, msgid, now)
+        self.in_slots += 1
+        self.slots_size += s.size
         return IN_FLIGHT
 
     cdef int admit(self, Slot *s, double now) noexcept nogil:
@@ -450,6 +466,7 @@ cdef class RequestPath(SlotOwner):
         cause = cause_of(says, &s.asking.credentials if s.asking.has_credentials else NULL, False)
         if cause == CAUSE_DISC_UNUSABLE or cause == CAUSE_DISC_REFUSED or not self.reply(s, cause, says):
             return False
+        self.ended(s)
         self.end_trial(s, cause, says.refused, now)
         if self.watch is not None:
             self.note_nonces(s, cause, says, now)
@@ -457,6 +474,11 @@ cdef class RequestPath(SlotOwner):
         if cause != CAUSE_AUTHORIZED and cause != CAUSE_CHALLENGED:
             self.note(s, cause)
         return True
+
+    cdef void ended(self, const Slot *s) noexcept nogil:
+        """Counts one request less that DISC is asked about."""
+        self.in_slots -= 1
+        self.slots_size -= s.size
 
     cdef void end_trial(self, Slot *s, int cause, int refused, double now) noexcept nogil:
         if self.penalties is None or s.trial.state != ADMITTED:
@@ -483,7 +505,7 @@ cdef class RequestPath(SlotOwner):
     cdef bint reply(self, Slot *s, int cause, const AnswerFields *says) noexcept nogil:
         """Writes the reply where the Transactions keep it, and has it sent.
 
-        A request that is not let in gets fewer challenges, if the reply would be too large otherwise.
+        A request without right credentials gets fewer challenges, if the reply would be too large otherwise.
 
         Args:
             cause: CAUSE_…; CAUSE_AUTHORIZED and CAUSE_BYPASSED are answered with 200.
@@ -499,6 +521,7 @@ cdef class RequestPath(SlotOwner):
         cdef int challenges = says.challenges if cause == CAUSE_CHALLENGED or cause == CAUSE_RECHALLENGED else 0
         cdef int contacts = 0, port = port_of(&s.source), i
         cdef size_t offset, size, room = reply_room(m, phrase, host_of(s)), most = self.amplification * s.size
+        cdef uint64_t at
         cdef uint8_t *place
         cdef uint8_t *q
         if not can_reply(m):
@@ -512,14 +535,14 @@ cdef class RequestPath(SlotOwner):
             room += header.n + says.challenge[i].n + 4
         if not room <= MOST_KEPT:
             return False
-        place = self.transactions.reserve(room)
+        place = self.reserve(room, &at)
         while True:
             q = put_reply_start(place, m, status, phrase, host_of(s), port, s.fingerprint[1])
             for i in range(challenges):
                 q = put_reply_header(q, header, says.challenge[i])
             q = put_reply_end(put_bindings(q, self.bindings, contacts), Span(NULL, 0))
             size = <size_t>(q - place)
-            if lets_in or size <= most or (challenges == 1 and size <= self.one_challenge):
+            if cause == CAUSE_AUTHORIZED or size <= most or (challenges == 1 and size <= self.one_challenge):
                 break
             if challenges <= 1:
                 return False
@@ -527,22 +550,36 @@ cdef class RequestPath(SlotOwner):
         if not m.via.has_rport and m.via.protocol_and_host.p != NULL:
             port = m.via.port or 5060       # RFC 3261, 18.2.2
         self.transactions.keep(s.fingerprint, place, size, port)
-        self.send(s, place, size, port)
+        self.send(s, place, at, size, port)
         return True
 
-    cdef void send(self, const Slot *s, const uint8_t *reply, size_t size, int port) noexcept nogil:
-        """Has a reply sent that stays in place, in the memory of the Transactions."""
+    cdef uint8_t *reserve(self, size_t room, uint64_t *at) noexcept nogil:
+        """Makes room for a reply; first sends those that wait, if it could overwrite one of them.
+
+        Args:
+            room: bytes, MOST_KEPT at most.
+            at: set to a position in the ring, that of the reply or an earlier one.
+
+        Returns:
+            The place.
+        """
+        at[0] = self.transactions.head
+        # What does not fit at the end of the ring goes to its start.
+        if self.departures.count and at[0] + 2 * (room + 8) - self.unsent_from > self.transactions.room:
+            self.end_read()
+        return self.transactions.reserve(room)
+
+    cdef void send(self, const Slot *s, const uint8_t *reply, uint64_t at, size_t size, int port) noexcept nogil:
+        """Has a reply sent that stays in place, at that position in the ring of the Transactions or behind it."""
         cdef Address to = s.source
         set_port(&to, port)
+        if self.departures.count == 0 or at < self.unsent_from:
+            self.unsent_from = at
         self.departures.add(<uint8_t *>reply, size, &to)
-        self.unsent += size
-        if self.unsent > self.transactions.room // 4:
-            self.end_read()
 
     cdef void end_read(self) noexcept nogil:
         if self.fd >= 0:
             self.departures.flush()
-        self.unsent = 0
 
     # ------------------------------------------------------------------ what Python handles
 
@@ -550,16 +587,6 @@ cdef class RequestPath(SlotOwner):
     def replied(self):
         """The number of replies that were sent from here, int."""
         return self.departures.sent
-
-    @property
-    def in_slots(self):
-        """The number of requests that DISC is asked about, int."""
-        cdef Flight *flight = self.in_flight.first
-        cdef Py_ssize_t n = 0
-        while flight != NULL:
-            n += flight.in_slot and flight.owner == <PyObject *>self
-            flight = flight.after
-        return n
 
     @property
     def has_odd(self):
@@ -614,8 +641,9 @@ cdef class RequestPath(SlotOwner):
     cdef Question question_of(self, Flight *flight):
         cdef Slot *s = <Slot *>flight
         cdef SipRequest request
-        cdef Question question
+        cdef Question question = None
         self.slow += 1
+        self.ended(s)
         try:
             request = self.request_of(s)
             realm = text_of(s.asking.realm)
@@ -628,6 +656,13 @@ cdef class RequestPath(SlotOwner):
                 question.attempt = self.penalties.attempt_of(&s.trial)
             self.adopt(question)
             return question
+        except BaseException:
+            # The request gets no reply. An attempt without an end would hold up its user's next ones for ever.
+            if question is not None and question.attempt is not None:
+                self.penalties.neither(question.attempt, flight.deadline)
+            elif self.penalties is not None:
+                self.penalties.neither_trial(&s.trial, flight.deadline)
+            raise
         finally:
             self.release(flight)
 

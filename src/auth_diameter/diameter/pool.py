@@ -458,6 +458,7 @@ class Pool:
     def stop(self) -> None:
         """Ends all questions with DISC_LOST; no connection is opened from here on."""
         self._table.stopped = True
+        self.in_flight.limit = 0  # nor is a question written by others than `submit`
         left = [*self.in_flight.take_all(), *self.waiting, *self.held.clear()]
         self.counts.lost += len(left)
         self.waiting.clear()
