@@ -31,7 +31,7 @@ from auth_diameter._core.digest.challenge cimport is_challenge
 from auth_diameter._core.digest.credentials cimport check_credentials, is_for_realm, is_of_other_realm
 from auth_diameter._core.digest.params cimport (
     FIELD_COUNT, MAX_PARAMETER, NC, NONCE, OK, OTHER_SCHEME, QOP, QOP_NONE, REALM, RESPONSE, URI, USERNAME,
-    USERNAME_STAR, DigestFields, parse_params, plain_value, put_ext_value,
+    USERNAME_STAR, DigestFields, parse_params, parse_params_by, plain_value, put_ext_value, same_fields,
 )
 from auth_diameter._core.diameter.disc cimport GOOD_CREDENTIALS, NO_CREDENTIALS, read_response
 from auth_diameter._core.diameter.disc_answer cimport (
@@ -46,8 +46,8 @@ from auth_diameter._core.sip.contacts cimport (
     put_bindings, read_bindings,
 )
 from auth_diameter._core.sip.fields cimport (
-    AUTHORIZATION, CALL_ID, CONTACT, CSEQ, FROM, PARTY, PROXY_AUTHORIZATION, TO, VIA, Address, Header, TopVia,
-    take_address, take_param, take_via,
+    AUTHORIZATION, CALL_ID, CONTACT_ELEMENT, CSEQ, FROM, PARTY, PROXY_AUTHORIZATION, TO, VIA, Address, Header,
+    TopVia, take_address, take_param, take_via,
 )
 from auth_diameter._core.base.hex cimport ad_lower_hex, ad_same_hex
 from auth_diameter._core.diameter.header cimport (
@@ -62,13 +62,14 @@ from auth_diameter._core.state.nonces cimport Nonces
 from auth_diameter._core.state.users cimport Users
 from auth_diameter._core.diameter.stream cimport DEFAULT_LIMIT, FRAME_LARGE, frame
 from auth_diameter._core.sip.parse cimport (
-    DEFAULT_MAX_LINES, DEFAULT_MAX_SIZE, SCAN_BYTES, SipMessage, find_credentials, identity, parse_request,
+    DEFAULT_MAX_LINES, DEFAULT_MAX_SIZE, SipMessage, find_credentials, identity, parse_request,
     parse_request_by, release_request, same_request,
 )
 from auth_diameter._core.sip.reply cimport (
     can_reply, put_reply_end, put_reply_header, put_reply_start, reply_room,
 )
 from auth_diameter._core.base.span cimport Reader, Span, between
+from auth_diameter._core.base.vectors cimport SCAN_BYTES
 from auth_diameter._core.sip.uri cimport (
     SCHEME_SIP, SCHEME_SIPS, URI_BARE, URI_OF_REQUEST, SipUri, UriForm, put_address, put_address_and_port,
     take_uri,
@@ -225,7 +226,7 @@ cdef int fields(const uint8_t *data, size_t size) noexcept nogil:
     r = reader_of(data, size)
     while True:
         start = r.p
-        if not take_address(&r, CONTACT, &found):
+        if not take_address(&r, CONTACT_ELEMENT, &found):
             hold(start <= r.p <= end, "where it fails lies inside the input")
             break
         check_address(&found, start, r.p)
@@ -279,11 +280,14 @@ cdef int digest(const uint8_t *data, size_t size) noexcept nogil:
     cdef const uint8_t *end = data + size
     cdef DigestFields f, again
     cdef Span text = between(data, end), value
-    cdef size_t offset = size + 1, n
+    cdef size_t offset = size + 1, at = 0, other_at = 0, n
     cdef uint8_t room[MAX_PARAMETER]
     cdef uint8_t plain[MAX_PARAMETER]
     cdef uint8_t hexes[32]
-    cdef int status = parse_credentials(text, &f, &offset), field
+    cdef int status, field
+    hold(parse_params(text, &f, &at) == parse_params_by(text, &again, &other_at, SCAN_BYTES) and at == other_at
+         and same_fields(&f, &again), "parameters split by vectors are those split byte by byte")
+    status = parse_credentials(text, &f, &offset)
     hold(offset <= size, "the offset lies inside the input")
     hold(inside(f.raw, data, end), "the whole lies inside the input")
     for field in range(FIELD_COUNT):

@@ -7,12 +7,7 @@
 #ifndef AUTH_DIAMETER_LINES_H
 #define AUTH_DIAMETER_LINES_H
 
-#include <stddef.h>
-#include <stdint.h>
-#if defined(__x86_64__) && defined(__GNUC__)
-#include <immintrin.h>
-#define AD_HAS_VECTORS 1
-#endif
+#include "vectors.h"
 
 typedef struct {
     const uint8_t *name, *name_end;
@@ -22,34 +17,6 @@ typedef struct {
 enum { AD_LINES = 16 };     /* that are split at once */
 
 #ifdef AD_HAS_VECTORS
-
-static inline int ad_has_vectors(void)
-{
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi");
-}
-
-/* A bit for each of 32 bytes that is no token character (RFC 3261, 25.1). The lower half of a byte selects a set of
- * upper halves, a bit for each of 0 to 7; both selections are shuffles. A byte above 127 selects the empty set. */
-__attribute__((target("avx2,bmi"))) static inline uint32_t ad_other_than_token(__m256i v)
-{
-    const __m256i sets = _mm256_broadcastsi128_si256(_mm_setr_epi8(
-        (char)0xe8, (char)0xfc, (char)0xf8, (char)0xf8, (char)0xf8, (char)0xfc, (char)0xf8, (char)0xfc,
-        (char)0xf8, (char)0xf8, (char)0xf4, 0x54, 0x50, 0x54, (char)0xd4, 0x70));
-    const __m256i bits = _mm256_broadcastsi128_si256(
-        _mm_setr_epi8(1, 2, 4, 8, 16, 32, 64, (char)128, 1, 1, 1, 1, 1, 1, 1, 1));
-    __m256i upper = _mm256_and_si256(_mm256_srli_epi16(v, 4), _mm256_set1_epi8(15));
-    __m256i bit = _mm256_shuffle_epi8(bits, upper);
-    __m256i found = _mm256_cmpeq_epi8(_mm256_and_si256(_mm256_shuffle_epi8(sets, v), bit), bit);
-    return ~(uint32_t)_mm256_movemask_epi8(found);
-}
-
-/* A bit for each of 32 bytes that is a control character. */
-__attribute__((target("avx2,bmi"))) static inline uint32_t ad_controls(__m256i v)
-{
-    __m256i low = _mm256_cmpeq_epi8(_mm256_min_epu8(v, _mm256_set1_epi8(0x1f)), v);     /* unsigned v <= 0x1f */
-    __m256i del = _mm256_cmpeq_epi8(v, _mm256_set1_epi8(0x7f));
-    return (uint32_t)_mm256_movemask_epi8(_mm256_or_si256(low, del));
-}
 
 /* Splits the header field at p, which 32 bytes at `last` or before can be read of. It returns the next line, or NULL if
  * the field has not the common form. */
@@ -99,8 +66,6 @@ __attribute__((target("avx2,bmi"))) static int ad_split_lines(const uint8_t **p,
 }
 
 #else
-
-static inline int ad_has_vectors(void) { return 0; }
 
 static inline int ad_split_lines(const uint8_t **p, const uint8_t *end, ad_line *out)
 {

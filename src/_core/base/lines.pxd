@@ -13,5 +13,4 @@ cdef extern from "base/lines.h" nogil:
         const uint8_t *value
         const uint8_t *value_end
 
-    bint ad_has_vectors() noexcept
     int ad_split_lines(const uint8_t **p, const uint8_t *end, ad_line *out) noexcept

@@ -4,6 +4,7 @@ from libc.stdint cimport uint8_t, uint32_t
 
 from auth_diameter._core.base.chars cimport unquote
 from auth_diameter._core.base.span cimport Span, equal_nocase
+from auth_diameter._core.base.vectors cimport Scan
 from auth_diameter._core.digest.algorithms cimport AlgorithmIndex
 
 ctypedef int Field
@@ -59,6 +60,8 @@ cdef struct DigestFields:
 
 cdef bytes parse_value(object value, str where, DigestFields *out, size_t *offset)
 cdef int parse_params(Span text, DigestFields *out, size_t *offset) noexcept nogil
+cdef int parse_params_by(Span text, DigestFields *out, size_t *offset, Scan scan) noexcept nogil
+cdef bint same_fields(const DigestFields *a, const DigestFields *b) noexcept nogil
 cdef bint is_ext_value(Span s) noexcept nogil
 cdef uint8_t *put_ext_value(uint8_t *q, Span value) noexcept nogil
 cdef str text_value(const DigestFields *fields, Field field)

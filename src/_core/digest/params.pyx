@@ -19,8 +19,10 @@ from auth_diameter._core.base.chars cimport (
     AD_TOKEN, ad_find_control, ad_is, escaped_byte, is_escape, is_lws, is_word, skip_lws, take_class, take_quoted,
     trim, unquote,
 )
-from auth_diameter._core.base.span cimport Reader, Span, equal_nocase, lower, reader_of
+from auth_diameter._core.base.params cimport AD_PARAMS, ad_param, ad_split_params
+from auth_diameter._core.base.span cimport Reader, Span, between, equal_nocase, lower, reader_of
 from auth_diameter._core.base.text cimport as_bytes, span_of_bytes, text_of
+from auth_diameter._core.base.vectors cimport SCAN_BYTES, SCAN_VECTORS, Scan, ad_has_vectors, best_scan
 from auth_diameter._core.digest.algorithms cimport ALGORITHM_UNKNOWN, MD5, AlgorithmIndex, ad_algorithms
 
 from auth_diameter._core.errors import ParseError
@@ -80,6 +82,11 @@ cdef int parse_params(Span text, DigestFields *out, size_t *offset) noexcept nog
     Returns:
         OK, OTHER_SCHEME, or a negative status, with `offset` into `text`.
     """
+    return parse_params_by(text, out, offset, best_scan())
+
+
+cdef int parse_params_by(Span text, DigestFields *out, size_t *offset, Scan scan) noexcept nogil:
+    """The same, with parameters split in a way that the caller chooses; the machine must have it."""
     cdef Reader r
     cdef Span name, value
     cdef Extensions extensions
@@ -94,7 +101,15 @@ cdef int parse_params(Span text, DigestFields *out, size_t *offset) noexcept nog
             r.p < r.end and not is_lws(r.p[0])):
         offset[0] = 0
         return OTHER_SCHEME
+    skip_lws(&r)
     while True:
+        if scan == SCAN_VECTORS:
+            found = take_plain_parameters(&r, &extensions, out)
+            if found < 0:
+                break
+            if found > 0:
+                status = OK
+        # What the vectors leave, one parameter of it
         found = take_parameter(&r, &name, &value, &escaped)
         if found > 0:
             found = keep_parameter(name, value, escaped, &extensions, out)
@@ -112,6 +127,25 @@ cdef struct Extensions:
     # Names of unknown parameters so far
     Span name[MAX_EXTENSIONS]
     int count
+
+
+cdef inline int take_plain_parameters(Reader *r, Extensions *extensions, DigestFields *out) noexcept nogil:
+    """The next parameters that have the common form of params.h, up to the first that has not.
+
+    Returns:
+        How many; or a negative status, with the Reader at the parameter.
+    """
+    cdef ad_param params[AD_PARAMS]
+    cdef Span name, value
+    cdef int n = ad_split_params(out.raw.p, &r.p, r.end, MAX_PARAMETER, params), i, status
+    for i in range(n):
+        name = between(params[i].name, params[i].name_end)
+        value = between(params[i].value, params[i].value_end)
+        status = keep_parameter(name, value, False, extensions, out)
+        if status < 0:
+            r.p = name.p
+            return status
+    return n
 
 
 cdef inline int take_parameter(Reader *r, Span *name, Span *value, bint *escaped) noexcept nogil:
@@ -192,9 +226,9 @@ cdef Field field_of(Span name) noexcept nogil:
     if name.n == 8:
         if first == c'r':
             return RESPONSE if is_word(name, "response", 8) else FIELD_COUNT
-        if is_word(name, "userhash", 8):
-            return USERHASH
-        return USERNAME if is_word(name, "username", 8) else FIELD_COUNT
+        if is_word(name, "username", 8):
+            return USERNAME
+        return USERHASH if is_word(name, "userhash", 8) else FIELD_COUNT
     if name.n == 9:
         if first == c'a':
             return ALGORITHM if is_word(name, "algorithm", 9) else FIELD_COUNT
@@ -341,3 +375,31 @@ cdef tuple parameter_pairs(const DigestFields *fields):
             take_value(&r, name, &value)
         found.append((text_of(name).lower(), text_of(value)))
     return tuple(found)
+
+
+cdef bint same_fields(const DigestFields *a, const DigestFields *b) noexcept nogil:
+    """Whether two results for the same bytes are the same in every field."""
+    cdef Field field
+    for field in range(FIELD_COUNT):
+        if a.value[field].p != b.value[field].p or a.value[field].n != b.value[field].n:
+            return False
+    return (a.raw.p == b.raw.p and a.raw.n == b.raw.n and a.escaped == b.escaped and a.sess == b.sess
+            and a.algorithm == b.algorithm and a.qop == b.qop)
+
+
+def is_split_the_same(bytes data not None):
+    """Whether both ways to split parameters give the same for a header value; for tests.
+
+    Args:
+        data: the value, from the scheme on.
+
+    Returns:
+        Bool; None where the machine has one way only.
+    """
+    cdef DigestFields one, other
+    cdef size_t one_at = 0, other_at = 0
+    cdef Span text = span_of_bytes(data)
+    if not ad_has_vectors():
+        return None
+    return parse_params_by(text, &one, &one_at, SCAN_BYTES) == parse_params_by(
+        text, &other, &other_at, SCAN_VECTORS) and one_at == other_at and same_fields(&one, &other)

@@ -6,8 +6,8 @@ from libc.string cimport memcmp, memcpy
 from auth_diameter._core.base.chars cimport AD_DIGIT, ad_is, is_word
 from auth_diameter._core.base.span cimport Reader, Span, reader_of
 from auth_diameter._core.base.text cimport text_of
-from auth_diameter._core.sip.fields cimport CONTACT, Address, take_address, take_param
-from auth_diameter._core.sip.parse cimport Line, SipMessage
+from auth_diameter._core.sip.fields cimport CONTACT, CONTACT_ELEMENT, EXPIRES, Address, take_address, take_param
+from auth_diameter._core.sip.parse cimport SipMessage
 from auth_diameter._core.sip.reply cimport put_number
 from auth_diameter._core.sip.values cimport new_address
 
@@ -38,25 +38,15 @@ cdef struct Walk:
     int count           # of addresses so far
 
 
-cdef inline bint is_contact(const Line *line) noexcept nogil:
-    """Whether it is a Contact field, in long or compact form."""
-    if line.name.n == 7:
-        return is_word(line.name, "contact", 7)
-    return line.name.n == 1 and is_word(line.name, "m", 1)
-
-
 cdef bint is_star_contact(const SipMessage *m) noexcept nogil:
     """Whether the only Contact field is "*"."""
-    cdef const Line *line
-    cdef bint found = False
-    cdef int i
-    for i in range(m.line_count):
-        line = &m.lines[i]
-        if is_contact(line):
-            if found or line.value.n != 1 or line.value.p[0] != c'*':
-                return False
-            found = True
-    return found
+    cdef int first = m.first[CONTACT], i
+    if first < 0 or m.lines[first].value.n != 1 or m.lines[first].value.p[0] != c'*':
+        return False
+    for i in range(first + 1, m.line_count):
+        if m.lines[i].id == CONTACT:
+            return False
+    return True
 
 
 cdef inline Walk walk_contacts(const SipMessage *m) noexcept nogil:
@@ -65,7 +55,7 @@ cdef inline Walk walk_contacts(const SipMessage *m) noexcept nogil:
     walk.m = m
     walk.r.p = NULL
     walk.r.end = NULL
-    walk.line = m.line_count if is_star_contact(m) else 0
+    walk.line = m.line_count if m.first[CONTACT] < 0 or is_star_contact(m) else m.first[CONTACT]
     walk.count = 0
     return walk
 
@@ -80,13 +70,13 @@ cdef int next_address(Walk *walk, Address *out, size_t *offset) noexcept nogil:
     while walk.r.p == NULL:
         if walk.line == m.line_count:
             return 0
-        if is_contact(&m.lines[walk.line]):
+        if m.lines[walk.line].id == CONTACT:
             walk.r = reader_of(m.lines[walk.line].value)
         walk.line += 1
     offset[0] = <size_t>(walk.r.p - m.start)
     if walk.count == MOST_CONTACTS:
         return TOO_MANY_CONTACTS
-    if not take_address(&walk.r, CONTACT, out):
+    if not take_address(&walk.r, CONTACT_ELEMENT, out):
         offset[0] = <size_t>(walk.r.p - m.start)
         return BAD_CONTACT
     walk.count += 1
@@ -118,7 +108,7 @@ cdef int read_bindings(const SipMessage *m, Binding *out, int room, size_t *offs
     cdef Address address
     cdef Binding found
     cdef int n = 0, i, status
-    if usual and is_star_contact(m):
+    if usual and walk.line == m.line_count and is_star_contact(m):
         offset[0] = 0
         return STAR_WITHOUT_EXPIRES
     while True:
@@ -144,11 +134,8 @@ cdef inline bint is_same_uri(Span a, Span b) noexcept nogil:
 
 cdef uint32_t usual_expires(const SipMessage *m) noexcept nogil:
     """The expiry of an address without one of its own, in seconds."""
-    cdef int i
-    for i in range(m.line_count):
-        if m.lines[i].name.n == 7 and is_word(m.lines[i].name, "expires", 7):
-            return delta_seconds(m.lines[i].value)
-    return DEFAULT_EXPIRES
+    cdef int first = m.first[EXPIRES]
+    return DEFAULT_EXPIRES if first < 0 else delta_seconds(m.lines[first].value)
 
 
 cdef inline uint32_t expires_of(const Address *address, uint32_t usual) noexcept nogil:

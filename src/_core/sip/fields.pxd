@@ -10,7 +10,7 @@ ctypedef int Header
 cdef enum:
     # The header fields that the parser reads; all others are looked up by name on demand.
     HEADER_OTHER, VIA, FROM, TO, CALL_ID, CSEQ, MAX_FORWARDS, CONTENT_LENGTH
-    AUTHORIZATION, PROXY_AUTHORIZATION
+    AUTHORIZATION, PROXY_AUTHORIZATION, CONTACT, EXPIRES
     HEADER_COUNT
 
 
@@ -29,7 +29,7 @@ ctypedef int Place
 
 cdef enum:
     # The place of an address: alone in From or To, or in the list of Contact.
-    PARTY, CONTACT
+    PARTY, CONTACT_ELEMENT
 
 
 cdef struct Address:
@@ -40,6 +40,14 @@ cdef struct Address:
     SipUri uri
     Span params     # parameters of the header field, from the first ";" on
     Span tag        # in From and To
+
+
+cdef inline bint is_once(Header header) noexcept nogil:
+    """Whether a request with two such header fields is malformed.
+
+    Contact and Expires are not checked: of two Expires the first counts.
+    """
+    return VIA < header < AUTHORIZATION
 
 
 cdef Header header_of(Span name) noexcept nogil

@@ -33,6 +33,8 @@ cdef Header header_of(Span name) noexcept nogil:
             return CALL_ID
         if letter == c'l':
             return CONTENT_LENGTH
+        if letter == c'm':
+            return CONTACT
     elif name.n == 2:
         if is_word(name, "to", 2):
             return TO
@@ -47,6 +49,10 @@ cdef Header header_of(Span name) noexcept nogil:
     elif name.n == 7:
         if is_word(name, "call-id", 7):
             return CALL_ID
+        if is_word(name, "contact", 7):
+            return CONTACT
+        if is_word(name, "expires", 7):
+            return EXPIRES
     elif name.n == 12:
         if is_word(name, "max-forwards", 12):
             return MAX_FORWARDS
@@ -100,7 +106,7 @@ cdef bint take_params(Reader *r, Place place, Address *out) noexcept nogil:
     skip_lws(r)
     out.params.p = r.p
     after = r.p
-    while r.p < r.end and not (place == CONTACT and r.p[0] == c','):
+    while r.p < r.end and not (place == CONTACT_ELEMENT and r.p[0] == c','):
         if not take_param(r, &name, &value, &escaped):
             return False
         after = r.p
@@ -134,7 +140,8 @@ cdef bint take_name(Reader *r, Place place, Address *out) noexcept nogil:
     if begins_as_uri(r[0]):
         return True
     p = start
-    while p < r.end and p[0] != c'<' and p[0] != c'>' and p[0] != c'"' and not (place == CONTACT and p[0] == c','):
+    while p < r.end and p[0] != c'<' and p[0] != c'>' and p[0] != c'"' and not (
+            place == CONTACT_ELEMENT and p[0] == c','):
         if ad_is_control(p[0]) and not is_lws(p[0]):
             r.p = p
             return False

@@ -8,13 +8,8 @@ from libc.stdint cimport uint8_t, uint32_t
 from auth_diameter._core.digest.params cimport DigestFields
 from auth_diameter._core.sip.fields cimport HEADER_COUNT, Header, TopVia
 from auth_diameter._core.base.span cimport Span
+from auth_diameter._core.base.vectors cimport Scan
 from auth_diameter._core.sip.uri cimport SipUri
-
-ctypedef int Scan
-
-cdef enum:
-    # How header fields are split: byte by byte, or those of one line by vectors (lines.h). Both give the same.
-    SCAN_BYTES, SCAN_VECTORS
 
 ctypedef int Method
 

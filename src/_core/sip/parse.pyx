@@ -31,12 +31,13 @@ from auth_diameter._core.digest.credentials cimport (
 )
 from auth_diameter._core.digest.params cimport OK, OTHER_SCHEME, REALM, DigestFields, parse_params
 from auth_diameter._core.sip.fields cimport (
-    AUTHORIZATION, CALL_ID, CONTENT_LENGTH, CSEQ, FROM, HEADER_COUNT, HEADER_OTHER, MAX_FORWARDS, PARTY,
-    PROXY_AUTHORIZATION, TO, VIA, Address, Header, TopVia, header_of, take_address, take_via,
+    CALL_ID, CONTENT_LENGTH, CSEQ, FROM, HEADER_COUNT, HEADER_OTHER, MAX_FORWARDS, PARTY, TO, VIA, Address, Header,
+    TopVia, header_of, is_once, take_address, take_via,
 )
-from auth_diameter._core.base.lines cimport AD_LINES, ad_has_vectors, ad_line, ad_split_lines
+from auth_diameter._core.base.lines cimport AD_LINES, ad_line, ad_split_lines
 from auth_diameter._core.base.span cimport Reader, Span, between, reader_of
 from auth_diameter._core.base.text cimport span_of_bytes
+from auth_diameter._core.base.vectors cimport SCAN_BYTES, SCAN_VECTORS, Scan, ad_has_vectors, best_scan
 from auth_diameter._core.sip.uri cimport URI_OF_REQUEST, SipUri, take_number, take_uri
 
 
@@ -59,7 +60,7 @@ cdef bint parse_request(SipMessage *m, const uint8_t *data, size_t n, size_t max
     Returns:
         Whether it is a request by RFC 3261; if not, `m.error` is the reason.
     """
-    return parse_request_by(m, data, n, max_size, max_lines, SCAN_VECTORS if ad_has_vectors() else SCAN_BYTES)
+    return parse_request_by(m, data, n, max_size, max_lines, best_scan())
 
 
 cdef bint parse_request_by(SipMessage *m, const uint8_t *data, size_t n, size_t max_size, int max_lines,
@@ -256,7 +257,7 @@ cdef inline bint add_line(SipMessage *m, Span name, Span value) noexcept nogil:
     if line.id != HEADER_OTHER:
         if m.first[line.id] < 0:
             m.first[line.id] = m.line_count
-        elif line.id != VIA and line.id != AUTHORIZATION and line.id != PROXY_AUTHORIZATION:
+        elif is_once(line.id):
             fail(m, "given twice", name.p, line.id)
     m.line_count += 1
     return True
