@@ -8,7 +8,7 @@
 """
 
 from libc.stdint cimport uint8_t
-from libc.string cimport memset
+from libc.string cimport memcmp, memset
 
 from auth_diameter._core.base.chars cimport (
     AD_HEX, AD_HOST, AD_TOKEN, ad_is, ad_is_control, ad_skip_class, is_lws, is_word, skip_byte, skip_lws,
@@ -199,10 +199,14 @@ cdef bint take_via(Reader *r, TopVia *out) noexcept nogil:
 cdef inline bint take_sent_protocol(Reader *r) noexcept nogil:
     """"SIP" "/" "2.0" "/" token LWS"""
     cdef Span word
-    if not take_class(r, AD_TOKEN, &word) or not is_word(word, "SIP", 3) or not skip_byte(r, c'/'):
-        return False
-    if not take_class(r, AD_TOKEN, &word) or not is_word(word, "2.0", 3) or not skip_byte(r, c'/'):
-        return False
+    if 8 <= r.end - r.p and memcmp(r.p, b"SIP/2.0/", 8) == 0:   # as nearly all write it
+        r.p += 8
+        skip_lws(r)
+    else:
+        if not take_class(r, AD_TOKEN, &word) or not is_word(word, "SIP", 3) or not skip_byte(r, c'/'):
+            return False
+        if not take_class(r, AD_TOKEN, &word) or not is_word(word, "2.0", 3) or not skip_byte(r, c'/'):
+            return False
     if not take_class(r, AD_TOKEN, &word) or r.p == r.end or not is_lws(r.p[0]):
         return False
     skip_lws(r)
@@ -254,9 +258,9 @@ cdef inline bint take_via_params(Reader *r, TopVia *out) noexcept nogil:
                 return False
         else:
             # token, or an address; an IPv6 address with or without brackets (RFC 5118, 4.5)
-            while r.p < r.end and (ad_is(r.p[0], AD_TOKEN | AD_HOST) or r.p[0] == c':' or r.p[0] == c'['
-                                   or r.p[0] == c']'):
-                r.p += 1
+            r.p = ad_skip_class(r.p, r.end, AD_TOKEN | AD_HOST)
+            while r.p < r.end and (r.p[0] == c':' or r.p[0] == c'[' or r.p[0] == c']'):
+                r.p = ad_skip_class(r.p + 1, r.end, AD_TOKEN | AD_HOST)
             if r.p == start:
                 return False
         if name.n == 6 and is_word(name, "branch", 6):

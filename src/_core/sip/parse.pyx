@@ -312,10 +312,12 @@ cdef inline bint check_vias(SipMessage *m) noexcept nogil:
 
 cdef inline bint is_callid(Span s) noexcept nogil:
     """Whether it is not empty and holds no space or control character."""
-    cdef size_t i
-    for i in range(s.n):
-        if s.p[i] <= c' ':
+    cdef const uint8_t *end = s.p + s.n
+    cdef const uint8_t *p = ad_skip_class(s.p, end, AD_TOKEN)
+    while p < end:
+        if p[0] <= c' ':
             return False
+        p = ad_skip_class(p + 1, end, AD_TOKEN)
     return s.n > 0
 
 

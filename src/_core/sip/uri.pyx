@@ -17,8 +17,8 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from auth_diameter._core.base.chars cimport (
-    AD_DIGIT, AD_HEX, AD_HNAME, AD_HOST, AD_PARAM, AD_URIC, AD_USER, ad_is, escaped_byte, is_escape, is_lws,
-    is_word, take_class,
+    AD_DIGIT, AD_HEX, AD_HNAME, AD_HOST, AD_PARAM, AD_URIC, AD_USER, ad_is, ad_skip_class, escaped_byte, is_escape,
+    is_lws, is_word, take_class,
 )
 from auth_diameter._core.base.span cimport Reader, Span, between, reader_of
 from auth_diameter._core.base.text cimport as_bytes, span_of_bytes, text_of
@@ -212,6 +212,10 @@ cdef bint take_uri(Reader *r, UriForm form, SipUri *out) noexcept nogil:
 cdef inline bint take_scheme(Reader *r, Span *out) noexcept nogil:
     """scheme ":" (RFC 3261, 25.1)."""
     cdef const uint8_t *start = r.p
+    if 4 <= r.end - start and start[3] == c':' and is_word(Span(start, 3), "sip", 3):   # the most frequent one
+        out[0] = Span(start, 3)
+        r.p += 4
+        return True
     if r.p == r.end or not ad_is(r.p[0], AD_HEX | AD_HOST) or ad_is(r.p[0], AD_DIGIT) or (
             r.p[0] == c'.' or r.p[0] == c'-' or r.p[0] == c'_'):
         return False
@@ -236,7 +240,8 @@ cdef inline bint take_userinfo(Reader *r, UriForm form, SipUri *out) noexcept no
     none of ";?," (RFC 3261, 20): the URI ends there, and what follows, in a quoted string perhaps, is no
     part of it.
     """
-    cdef const uint8_t *at = r.p
+    # Without a ";?," to look for, the characters of a user cannot end the search.
+    cdef const uint8_t *at = r.p if form == URI_BARE else ad_skip_class(r.p, r.end, AD_USER)
     cdef Span password
     while at < r.end and at[0] != c'@' and not is_lws(at[0]) and at[0] != c'>' and not (
             form == URI_BARE and ends_bare_uri(at[0])):

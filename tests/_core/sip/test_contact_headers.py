@@ -39,6 +39,7 @@ def contacts(*lines: str) -> list[str]:
         ((), []),  # it asks what is bound: nothing is
         (("Contact: <sip:a@h>",), ["<sip:a@h>;expires=3600"]),
         (("Contact: <sip:a@h>", "Expires: 60"), ["<sip:a@h>;expires=60"]),
+        (("EXPIRES: 60", "Contact: <sip:a@h>", "Expires: 7"), ["<sip:a@h>;expires=60"]),  # the first
         (("Contact: <sip:a@h>;expires=120", "Expires: 60"), ["<sip:a@h>;expires=120"]),
         (("Contact: <sip:a@h>;EXPIRES=120",), ["<sip:a@h>;expires=120"]),
         (('m: "A, <B>" <sip:a@h:5070;transport=tcp>;q=0.5;+sip.instance="<urn:uuid:1>"',),
@@ -85,6 +86,7 @@ def test_the_contacts_of_the_200(lines: tuple[str, ...], expected: list[str]) ->
         ("Contact: *, <sip:a@h>", "Expires: 0"),
         ("Contact: *", "Contact: <sip:a@h>", "Expires: 0"),
         ("Contact: *", "m: *", "Expires: 0"),
+        ("m: <sip:a@h>", "Contact: *", "Expires: 0"),
         ("Contact: *;expires=0", "Expires: 0"),
         ("Contact: ",),
         ("Contact: a@h",),
