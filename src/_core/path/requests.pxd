@@ -6,30 +6,17 @@ from auth_diameter._core.auth.answer cimport AnswerFields
 from auth_diameter._core.auth.question cimport Flight, Question
 from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.diameter.disc_answer cimport AnswerView
-from auth_diameter._core.net.addresses cimport HOST_ROOM, iovec, mmsghdr
-from auth_diameter._core.net.departures cimport BATCH, Departures
+from auth_diameter._core.net.departures cimport Departures
 from auth_diameter._core.path.counts cimport Decisions
 from auth_diameter._core.path.in_flight cimport InFlight, SlotOwner
+from auth_diameter._core.path.notes cimport Notes
 from auth_diameter._core.path.slot cimport Slot
+from auth_diameter._core.path.slots cimport Slots
 from auth_diameter._core.sip.contacts cimport MOST_CONTACTS, Binding
 from auth_diameter._core.sip.request cimport SipRequest
 from auth_diameter._core.state.nonce_watch cimport NonceIssuers
 from auth_diameter._core.state.penalties cimport Penalties
 from auth_diameter._core.state.transactions cimport Entry, Transactions
-
-cdef enum:
-    MOST_NOTES = 16         # refusals that are told apart until Python takes them
-    ACCOUNT_ROOM = 256      # bytes of an account in a note; a line of the log shows 64 characters
-
-
-cdef struct Note:
-    # A refusal for the log, and how often it came
-    int cause
-    uint64_t times
-    uint8_t account[ACCOUNT_ROOM]
-    size_t account_size
-    char host[HOST_ROOM]
-    size_t host_size
 
 
 cdef class RequestPath(SlotOwner):
@@ -53,30 +40,18 @@ cdef class RequestPath(SlotOwner):
     cdef bytes realm_text           # the realm, where it is always the same
     cdef Span realm_span            # its bytes
     cdef public bint is_open        # whether new requests are judged here; if not, all are odd
-    # Slots
-    cdef Slot *batch[BATCH]         # for the datagrams of one read
-    cdef Slot *free_slots
-    cdef Slot *odd_first            # requests for Python, in order
-    cdef Slot *odd_last
-    cdef uint8_t *overflow          # what a datagram has beyond its slot
-    cdef mmsghdr messages[BATCH]
-    cdef iovec parts[2 * BATCH]
+    # Working memory
+    cdef Slots slots
+    cdef Notes notes                # refusals for the log
     cdef Binding bindings[MOST_CONTACTS]
     cdef uint64_t unsent_from       # position in the ring of the oldest reply that waits to be sent
     cdef size_t slots_size          # bytes of the requests that DISC is asked about
-    cdef Note notes[MOST_NOTES]
-    cdef int note_count
-    cdef uint64_t other_notes       # refusals without a place in `notes`
     # Counts
     cdef readonly Py_ssize_t in_slots       # requests that DISC is asked about
     cdef readonly uint64_t received         # datagrams
     cdef readonly uint64_t retransmissions
     cdef readonly uint64_t slow             # requests and answers that Python handled
 
-    cdef Slot *take_slot(self) noexcept nogil
-    cdef void prepare(self, int i) noexcept nogil
-    cdef void empty(self, Slot *s) noexcept nogil
-    cdef void free_all(self, Slot *s) noexcept nogil
     cdef void take_datagram(self, int i, double now) noexcept nogil
     cdef int begin(self, Slot *s, double now) noexcept nogil
     cdef int judge(self, Slot *s, double now) noexcept nogil
@@ -90,4 +65,3 @@ cdef class RequestPath(SlotOwner):
     cdef uint8_t *reserve(self, size_t room, uint64_t *at) noexcept nogil
     cdef void send(self, const Slot *s, const uint8_t *reply, uint64_t at, size_t size, int port) noexcept nogil
     cdef SipRequest request_of(self, Slot *s)
-    cdef void note(self, Slot *s, int cause) noexcept nogil

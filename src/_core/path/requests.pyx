@@ -26,39 +26,37 @@ structs.
 """
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.ref cimport PyObject
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport free, malloc
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcpy, memset
 
 from auth_diameter._core.auth.answer cimport AnswerFields
 from auth_diameter._core.auth.question cimport Flight, Question
 from auth_diameter._core.auth.rulings cimport (
     CAUSE_AUTHORIZED, CAUSE_BYPASSED, CAUSE_CHALLENGED, CAUSE_DISC_REFUSED, CAUSE_DISC_UNUSABLE, CAUSE_PENALIZED,
-    CAUSE_RECHALLENGED, CAUSES, challenge_header, phrase_of, status_of,
+    CAUSE_RECHALLENGED, challenge_header, phrase_of, status_of,
 )
 from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.base.text cimport span_of_bytes, text_of
 from auth_diameter._core.diameter.disc_answer cimport AnswerView
 from auth_diameter._core.diameter.disc_question cimport Asked, authentication_room, put_authentication
-from auth_diameter._core.digest.params cimport (
-    MAX_PARAMETER, NONCE, QOP_AUTH_INT, USERNAME, USERNAME_STAR, DigestFields, plain_value, put_ext_value,
-)
+from auth_diameter._core.digest.params cimport MAX_PARAMETER, NONCE, QOP_AUTH_INT, plain_value
 from auth_diameter._core.net.addresses cimport (
-    MSG_DONTWAIT, Address, flow_of, is_ipv4, port_of, put_address, put_host, recvmmsg, scope_of, set_port,
-    source_of,
+    Address, flow_of, is_ipv4, port_of, put_host, scope_of, set_port, source_of,
 )
-from auth_diameter._core.net.departures cimport BATCH, Departures
+from auth_diameter._core.net.departures cimport Departures
 from auth_diameter._core.path.counts cimport Decisions, count
 from auth_diameter._core.path.decide cimport ASK, ask_about, cause_of, domain_of_user, is_guess
 from auth_diameter._core.path.in_flight cimport InFlight, Wire
-from auth_diameter._core.path.slot cimport INLINE, Slot
+from auth_diameter._core.path.notes cimport Notes
+from auth_diameter._core.path.slot cimport Slot
+from auth_diameter._core.path.slots cimport Slots
 from auth_diameter._core.sip.contacts cimport MOST_CONTACTS, bindings_room, put_bindings, read_bindings
 from auth_diameter._core.sip.fingerprint cimport fingerprint_of
 from auth_diameter._core.sip.parse cimport (
-    METHOD_ACK, METHOD_CANCEL, METHOD_REGISTER, SipMessage, parse_request, release_request,
+    METHOD_ACK, METHOD_CANCEL, METHOD_REGISTER, SipMessage, parse_request,
 )
 from auth_diameter._core.sip.reply cimport (
     can_reply, put_reply_end, put_reply_header, put_reply_start, reply_room,
@@ -81,7 +79,6 @@ cdef enum:
     REALM_FROM, REALM_TO, REALM_REQUEST, REALM_OF_USER, REALM_TEXT, REALM_UNKNOWN
 
 cdef enum:
-    OVERFLOW = 65536 - INLINE   # bytes of the largest datagram that do not fit its slot
     MOST_SLOTS = 10_000         # in flight, 5 KiB each
     MOST_BYTES = 16 << 20       # of the requests in flight: those of more than 2 KiB have memory of their own
 
@@ -127,7 +124,6 @@ cdef class RequestPath(SlotOwner):
                   Decisions decisions not None, Penalties penalties, NonceIssuers watch, adopt, *,
                   str realm not None, double timeout, size_t max_size, int max_headers, size_t max_question,
                   bint tells_source, size_t amplification, size_t one_challenge):
-        cdef int i
         self.fd = fd
         self.in_flight = in_flight
         self.transactions = transactions
@@ -147,25 +143,10 @@ cdef class RequestPath(SlotOwner):
         self.realm_text = realm.encode("utf-8", "surrogateescape")
         self.realm_span = span_of_bytes(self.realm_text)
         self.is_open = True
-        self.overflow = <uint8_t *>malloc(BATCH * OVERFLOW)
-        if self.overflow == NULL:
-            raise MemoryError()
-        for i in range(BATCH):
-            self.batch[i] = self.take_slot()
-            if self.batch[i] == NULL:
-                raise MemoryError()
-            self.prepare(i)
+        self.notes = Notes()
+        self.slots = Slots()
+        self.slots.fill(self)
         in_flight.owners.append(self)
-
-    def __dealloc__(self):
-        cdef int i
-        for i in range(BATCH):
-            if self.batch[i] != NULL:
-                self.batch[i].next = NULL
-                self.free_all(self.batch[i])
-        self.free_all(self.free_slots)
-        self.free_all(self.odd_first)
-        free(self.overflow)
 
     def close(self):
         """Ends the way, which must be open no more.
@@ -177,58 +158,6 @@ cdef class RequestPath(SlotOwner):
             raise ValueError(f"close: DISC is asked about {self.in_slots} requests")
         if self in self.in_flight.owners:
             self.in_flight.owners.remove(self)
-
-    # ------------------------------------------------------------------ slots
-
-    cdef Slot *take_slot(self) noexcept nogil:
-        """An empty slot; NULL without memory."""
-        cdef Slot *s = self.free_slots
-        if s != NULL:
-            self.free_slots = s.next
-            return s
-        s = <Slot *>malloc(sizeof(Slot))
-        if s != NULL:
-            memset(s, 0, sizeof(Slot))
-            s.data = s.inline_data
-            s.message.lines = s.message.inline_lines
-            s.flight.in_slot = True
-            s.flight.owner = <PyObject *>self
-        return s
-
-    cdef void empty(self, Slot *s) noexcept nogil:
-        """Frees what a slot has on the heap."""
-        release_request(&s.message)
-        if s.data != s.inline_data:
-            free(s.data)
-            s.data = s.inline_data
-
-    cdef void free_all(self, Slot *s) noexcept nogil:
-        """Frees a chain of slots."""
-        cdef Slot *following
-        while s != NULL:
-            following = s.next
-            self.empty(s)
-            free(s)
-            s = following
-
-    cdef void release(self, Flight *flight) noexcept nogil:
-        cdef Slot *s = <Slot *>flight
-        self.empty(s)
-        s.next = self.free_slots
-        self.free_slots = s
-
-    cdef void prepare(self, int i) noexcept nogil:
-        """Has the next datagram at that place of the batch go into its slot."""
-        cdef Slot *s = self.batch[i]
-        self.parts[2 * i].iov_base = s.inline_data
-        self.parts[2 * i].iov_len = INLINE
-        self.parts[2 * i + 1].iov_base = self.overflow + i * OVERFLOW
-        self.parts[2 * i + 1].iov_len = OVERFLOW
-        memset(&self.messages[i], 0, sizeof(self.messages[i]))
-        self.messages[i].msg_hdr.msg_iov = &self.parts[2 * i]
-        self.messages[i].msg_hdr.msg_iovlen = 2
-        self.messages[i].msg_hdr.msg_name = &s.source
-        self.messages[i].msg_hdr.msg_namelen = sizeof(Address)
 
     # ------------------------------------------------------------------ from the datagram to the question
 
@@ -248,7 +177,7 @@ cdef class RequestPath(SlotOwner):
         """
         cdef int i, n, error
         with nogil:
-            n = recvmmsg(self.fd, self.messages, BATCH, MSG_DONTWAIT, NULL)
+            n = self.slots.receive(self.fd)
             error = errno
             for i in range(n):
                 self.take_datagram(i, now)
@@ -270,54 +199,26 @@ cdef class RequestPath(SlotOwner):
         Raises:
             ValueError: `data` is too long, or `source` has no IP address.
         """
-        cdef Slot *s = self.batch[0]
-        cdef size_t n = <size_t>PyBytes_GET_SIZE(data)
-        cdef const char *p = PyBytes_AS_STRING(data)
-        if not n <= INLINE + OVERFLOW:
-            raise ValueError(f"data: {n} bytes are more than a datagram has")
-        put_address(source, &s.source)
-        memcpy(s.inline_data, p, n if n < INLINE else INLINE)
-        if n > INLINE:
-            memcpy(self.overflow, p + INLINE, n - INLINE)
-        self.messages[0].msg_len = <unsigned int>n
+        self.slots.put(data, source)
         self.take_datagram(0, now)
         self.end_read()
 
     cdef void take_datagram(self, int i, double now) noexcept nogil:
-        """Takes the datagram at that place of the batch, and puts an empty slot there."""
-        cdef Slot *s = self.batch[i]
-        cdef Slot *fresh
+        """Takes the datagram of that number in the last read as far as it goes."""
+        cdef Slot *s = self.slots.arrived(i)
         cdef int result
         self.received += 1
-        s.size = self.messages[i].msg_len
-        if s.size > INLINE:
-            s.data = <uint8_t *>malloc(s.size)
-            if s.data == NULL:
-                s.data = s.inline_data      # lost, as on the network
-                self.prepare(i)
-                return
-            memcpy(s.data, s.inline_data, INLINE)
-            memcpy(s.data + INLINE, self.overflow + i * OVERFLOW, s.size - INLINE)
-        fresh = self.take_slot()
-        if fresh == NULL:
-            self.empty(s)
-            self.prepare(i)
+        if s == NULL:
             return
         result = self.begin(s, now)
         if result == DONE:
-            self.release(&fresh.flight)
-            self.empty(s)
-        else:
-            self.batch[i] = fresh
-        if result == ODD:
+            self.slots.give_back(s)
+        elif result == ODD:
             self.slow += 1
-            s.next = NULL
-            if self.odd_last != NULL:
-                self.odd_last.next = s
-            else:
-                self.odd_first = s
-            self.odd_last = s
-        self.prepare(i)
+            self.slots.add_odd(s)
+
+    cdef void release(self, Flight *flight) noexcept nogil:
+        self.slots.give_back(<Slot *>flight)
 
     cdef int begin(self, Slot *s, double now) noexcept nogil:
         """Parses a datagram, and answers a retransmission.
@@ -452,7 +353,7 @@ cdef class RequestPath(SlotOwner):
         if not self.reply(s, CAUSE_PENALIZED, NULL):
             return ODD
         count(self.decisions, CAUSE_PENALIZED)
-        self.note(s, CAUSE_PENALIZED)
+        self.notes.add(s, CAUSE_PENALIZED)
         return DONE
 
     # ------------------------------------------------------------------ from the answer to the reply
@@ -472,7 +373,7 @@ cdef class RequestPath(SlotOwner):
             self.note_nonces(s, cause, says, now)
         count(self.decisions, cause)
         if cause != CAUSE_AUTHORIZED and cause != CAUSE_CHALLENGED:
-            self.note(s, cause)
+            self.notes.add(s, cause)
         return True
 
     cdef void ended(self, const Slot *s) noexcept nogil:
@@ -591,7 +492,7 @@ cdef class RequestPath(SlotOwner):
     @property
     def has_odd(self):
         """Whether `take_odd` has something to return, bool."""
-        return self.odd_first != NULL
+        return self.slots.odd_first != NULL
 
     def take_odd(self):
         """Removes the requests that are odd.
@@ -600,18 +501,15 @@ cdef class RequestPath(SlotOwner):
             List of SipRequest, which the Transactions know, or ParseError, in order.
         """
         cdef list found = []
-        cdef Slot *s
-        while self.odd_first != NULL:
-            s = self.odd_first
-            self.odd_first = s.next
-            if self.odd_first == NULL:
-                self.odd_last = NULL
+        cdef Slot *s = self.slots.next_odd()
+        while s != NULL:
             try:
                 found.append(self.request_of(s))
             except ParseError as error:
                 found.append(error)
             finally:
-                self.release(&s.flight)
+                self.slots.give_back(s)
+            s = self.slots.next_odd()
         return found
 
     def take_back(self):
@@ -668,55 +566,14 @@ cdef class RequestPath(SlotOwner):
 
     # ------------------------------------------------------------------ refusals for the log
 
-    cdef void note(self, Slot *s, int cause) noexcept nogil:
-        """Notes a refusal for the log."""
-        cdef uint8_t account[2 * MAX_PARAMETER + 1]
-        cdef size_t n = put_account(account, s)
-        cdef Note *note
-        cdef int i
-        if n > ACCOUNT_ROOM:
-            n = ACCOUNT_ROOM
-        for i in range(self.note_count):
-            note = &self.notes[i]
-            if note.cause == cause and note.account_size == n and note.host_size == s.host_size and (
-                    memcmp(note.account, account, n) == 0 and memcmp(note.host, s.host, s.host_size) == 0):
-                note.times += 1
-                return
-        if self.note_count == MOST_NOTES:
-            self.other_notes += 1
-            return
-        note = &self.notes[self.note_count]
-        self.note_count += 1
-        note.cause = cause
-        note.times = 1
-        memcpy(note.account, account, n)
-        note.account_size = n
-        memcpy(note.host, s.host, s.host_size)
-        note.host_size = s.host_size
-
     @property
     def has_notes(self):
         """Whether `take_notes` has something to return, bool."""
-        return self.note_count > 0
+        return self.notes.count > 0
 
     def take_notes(self):
-        """Removes the refusals noted for the log.
-
-        Returns:
-            (list of (Cause, account, host, times), others): str, str and int; and int, the refusals that are not
-            in the list because it has room for 16.
-        """
-        cdef list found = []
-        cdef uint64_t others = self.other_notes
-        cdef const Note *note
-        cdef int i
-        for i in range(self.note_count):
-            note = &self.notes[i]
-            found.append((CAUSES[note.cause], text_of(Span(&note.account[0], note.account_size)),
-                          note.host[:note.host_size].decode("ascii"), note.times))
-        self.note_count = 0
-        self.other_notes = 0
-        return found, others
+        """Removes the refusals noted for the log; the same as `Notes.take`."""
+        return self.notes.take()
 
 
 cdef inline Span host_of(const Slot *s) noexcept nogil:
@@ -730,30 +587,3 @@ cdef inline bint takes_one(Wire wire) noexcept nogil:
 
 cdef inline void written(Wire wire, size_t n) noexcept nogil:
     wire.out_size += n
-
-
-cdef size_t put_account(uint8_t *out, const Slot *s) noexcept nogil:
-    """Writes the account of a request for the log: user@realm; the username alone if it has a domain itself.
-
-    Returns:
-        Its size, at most twice MAX_PARAMETER and 1; 0 without credentials.
-    """
-    cdef const DigestFields *credentials = &s.asking.credentials
-    cdef uint8_t room[MAX_PARAMETER]
-    cdef Span name, realm = s.asking.realm
-    cdef size_t i
-    if not s.asking.has_credentials:
-        return 0
-    if credentials.value[USERNAME_STAR].p == NULL:
-        name = plain_value(credentials, USERNAME, room)
-        memcpy(out, name.p, name.n)
-    else:
-        name.n = <size_t>(put_ext_value(out, plain_value(credentials, USERNAME_STAR, room)) - out)
-    for i in range(name.n):
-        if out[i] == c'@':
-            return name.n
-    if name.n == 0 or not realm.n <= MAX_PARAMETER:
-        return name.n
-    out[name.n] = c'@'
-    memcpy(out + name.n + 1, realm.p, realm.n)
-    return name.n + 1 + realm.n

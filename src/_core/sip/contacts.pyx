@@ -6,7 +6,9 @@ from libc.string cimport memcmp, memcpy
 from auth_diameter._core.base.chars cimport AD_DIGIT, ad_is, is_word
 from auth_diameter._core.base.span cimport Reader, Span, reader_of
 from auth_diameter._core.base.text cimport text_of
-from auth_diameter._core.sip.fields cimport CONTACT, CONTACT_ELEMENT, EXPIRES, Address, take_address, take_param
+from auth_diameter._core.sip.fields cimport (
+    CONTACT, CONTACT_ELEMENT, EXPIRES, Address, Header, take_address, take_param,
+)
 from auth_diameter._core.sip.parse cimport SipMessage
 from auth_diameter._core.sip.reply cimport put_number
 from auth_diameter._core.sip.values cimport new_address
@@ -38,9 +40,14 @@ cdef struct Walk:
     int count           # of addresses so far
 
 
+cdef inline int first_of(const SipMessage *m, Header header) noexcept nogil:
+    """The index of the first line of that header field; -1 if there is none, as in a request that nobody read."""
+    return m.first[header] if m.first[header] < m.line_count else -1
+
+
 cdef bint is_star_contact(const SipMessage *m) noexcept nogil:
     """Whether the only Contact field is "*"."""
-    cdef int first = m.first[CONTACT], i
+    cdef int first = first_of(m, CONTACT), i
     if first < 0 or m.lines[first].value.n != 1 or m.lines[first].value.p[0] != c'*':
         return False
     for i in range(first + 1, m.line_count):
@@ -55,7 +62,7 @@ cdef inline Walk walk_contacts(const SipMessage *m) noexcept nogil:
     walk.m = m
     walk.r.p = NULL
     walk.r.end = NULL
-    walk.line = m.line_count if m.first[CONTACT] < 0 or is_star_contact(m) else m.first[CONTACT]
+    walk.line = m.line_count if first_of(m, CONTACT) < 0 or is_star_contact(m) else m.first[CONTACT]
     walk.count = 0
     return walk
 
@@ -134,7 +141,7 @@ cdef inline bint is_same_uri(Span a, Span b) noexcept nogil:
 
 cdef uint32_t usual_expires(const SipMessage *m) noexcept nogil:
     """The expiry of an address without one of its own, in seconds."""
-    cdef int first = m.first[EXPIRES]
+    cdef int first = first_of(m, EXPIRES)
     return DEFAULT_EXPIRES if first < 0 else delta_seconds(m.lines[first].value)
 
 
