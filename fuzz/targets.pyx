@@ -76,7 +76,8 @@ from auth_diameter._core.sip.uri cimport (
 )
 from auth_diameter._core.auth.question cimport Flight
 from auth_diameter._core.path.counts cimport Decisions
-from auth_diameter._core.path.in_flight cimport InFlight, Wire
+from auth_diameter._core.path.in_flight cimport InFlight
+from auth_diameter._core.path.wire cimport Wire
 from auth_diameter._core.path.requests cimport RequestPath
 from auth_diameter._core.state.keys cimport Network, account_of, network_of_text, source_key, user_key
 from auth_diameter._core.state.penalties cimport Penalties
@@ -84,7 +85,7 @@ from auth_diameter._core.state.transactions cimport Transactions
 
 import traceback
 
-from auth_diameter._core.path.in_flight import restart_msgids
+from auth_diameter._core.path.wire import restart_msgids
 
 cdef uint64_t SECRET[2]     # any
 SECRET[:] = [1, 2]

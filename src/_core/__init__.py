@@ -46,10 +46,11 @@ from auth_diameter._core.path.batch import Batch
 from auth_diameter._core.path.counts import Decisions
 from auth_diameter._core.path.decide import ask, judge
 from auth_diameter._core.path.digest_uri import fits as uri_fits
-from auth_diameter._core.path.in_flight import InFlight, Wire, restart_msgids
+from auth_diameter._core.path.in_flight import InFlight
 from auth_diameter._core.path.objects import ObjectPath, pending
 from auth_diameter._core.path.requests import RequestPath
 from auth_diameter._core.path.verify import Judge
+from auth_diameter._core.path.wire import Wire, restart_msgids
 from auth_diameter._core.sip.name_addr import NameAddr
 from auth_diameter._core.sip.request import SipRequest
 from auth_diameter._core.sip.uri import Uri

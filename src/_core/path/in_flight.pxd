@@ -6,22 +6,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from auth_diameter._core.auth.answer cimport AnswerFields
 from auth_diameter._core.auth.question cimport Flight, Question
 from auth_diameter._core.diameter.disc_answer cimport AnswerView
-from auth_diameter._core.diameter.stream cimport MessageStream
-
-
-cdef class Wire(MessageStream):
-    # One connection to a peer, without its socket; as a stream it has the answers that come
-    cdef uint8_t *out               # bytes to be sent
-    cdef size_t out_size
-    cdef size_t out_room            # what `out` can hold
-    cdef readonly size_t room       # bytes to be sent from which on no question is added
-    cdef readonly int under_way     # questions on it without an answer
-    cdef public int peer_number     # of its peer among those of the client
-    cdef public bint is_calm        # whether a question and its answer change nothing in its state machine
-    cdef double asked               # when the first question since the last byte was sent; NaN: none was
-    cdef double heard               # when the last byte came; NaN: none ever did
-
-    cdef uint8_t *reserve(self, size_t size) noexcept nogil
+from auth_diameter._core.path.wire cimport Wire
 
 
 cdef class SlotOwner:

@@ -14,135 +14,24 @@ slot goes to its owner without the GIL. Whatever is out of the ordinary for a sl
 does all that happens to a connection: from then on it is treated as any other.
 """
 
-import os
-import secrets
-
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from libc.math cimport NAN, isnan
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
-from libc.string cimport memcpy
 
 from auth_diameter._core.auth.answer cimport AnswerFields, new_answer
 from auth_diameter._core.auth.question cimport Flight, Question
 from auth_diameter._core.diameter.codes cimport FLAG_REQUEST
 from auth_diameter._core.diameter.disc cimport room_of, write_question
 from auth_diameter._core.diameter.disc_answer cimport AnswerView, read_answer
-from auth_diameter._core.diameter.stream cimport DEFAULT_LIMIT, MessageStream, frame
-
-cdef extern from *:
-    """
-    #include <stdatomic.h>
-    #include <stdint.h>
-    /* The next SIP-MSGID of the process: each thread and each client takes its own. */
-    static _Atomic uint32_t ad_msgid;
-    static inline uint32_t ad_next_msgid(void)
-    {
-        return atomic_fetch_add_explicit(&ad_msgid, 1, memory_order_relaxed);
-    }
-    static inline void ad_restart_msgids(uint32_t first) { atomic_store(&ad_msgid, first); }
-    """
-    uint32_t ad_next_msgid() noexcept nogil
-    void ad_restart_msgids(uint32_t first) noexcept nogil
+from auth_diameter._core.diameter.stream cimport frame
+from auth_diameter._core.path.wire cimport Wire, next_msgid
 
 cdef enum:
     LEAST_FLIGHTS = 256         # places by msgid at the start
-    LEAST_OUT = 8192            # bytes, of a dozen questions
-    MOST_UNSENT = 1 << 20       # bytes of questions that wait to be sent on a connection
     KEPT_LATE = 10_000          # ids of ended questions that are remembered, to recognize late answers
-
-
-def restart_msgids(first=None):
-    """Sets the next SIP-MSGID of the process.
-
-    Args:
-        first: int, for tests; None: a random one.
-    """
-    ad_restart_msgids(<uint32_t>(secrets.randbits(32) if first is None else first))
-
-
-restart_msgids()
-os.register_at_fork(after_in_child=restart_msgids)      # the child counts on its own
-
-
-cdef class Wire(MessageStream):
-    """Wire(limit=65536)\n--\n
-    One connection to a peer without its socket: the bytes to be sent, and the answers that come.
-
-    Args:
-        limit: bytes an answer may have, 20 to 2**24; 64 KiB by default.
-
-    Attributes:
-        room: int, the bytes to be sent from which on no question is added. With one more question, they are 1
-            MiB at most.
-        under_way: int, the number of questions on it that wait for an answer.
-        peer_number: int, the number of its peer among those of the client; set by its owner.
-        is_calm: bool, whether a question and its answer change nothing in the state machine of the connection;
-            set by its owner.
-        fault: the ParseError that ended the stream of answers, or None.
-    """
-
-    def __cinit__(self, limit=DEFAULT_LIMIT):
-        self.room = MOST_UNSENT - self.limit if self.limit < MOST_UNSENT else 1
-        self.asked = self.heard = NAN
-
-    def __dealloc__(self):
-        free(self.out)
-
-    @property
-    def asked_at(self):
-        """When the first question since the last byte was sent, seconds, monotonic; None: no question was."""
-        return None if isnan(self.asked) else self.asked
-
-    @property
-    def heard_at(self):
-        """When the last byte came, seconds, monotonic; None: no byte ever did."""
-        return None if isnan(self.heard) else self.heard
-
-    @property
-    def unsent(self):
-        """The number of bytes to be sent, int."""
-        return self.out_size
-
-    def append(self, bytes data not None):
-        """Appends bytes to those to be sent."""
-        cdef size_t n = <size_t>PyBytes_GET_SIZE(data)
-        cdef uint8_t *out = self.reserve(n)
-        if out == NULL:
-            raise MemoryError()
-        memcpy(out, PyBytes_AS_STRING(data), n)
-        self.out_size += n
-
-    def take_unsent(self):
-        """Removes the bytes to be sent.
-
-        Returns:
-            Bytes.
-        """
-        cdef bytes out = PyBytes_FromStringAndSize(<const char *>self.out, <Py_ssize_t>self.out_size)
-        self.out_size = 0
-        return out
-
-    cdef uint8_t *reserve(self, size_t size) noexcept nogil:
-        """Makes room for `size` bytes behind those to be sent.
-
-        Returns:
-            Where they go; NULL without memory.
-        """
-        cdef size_t room
-        cdef void *more
-        if not size <= self.out_room - self.out_size:
-            room = 2 * self.out_room if 2 * self.out_room > LEAST_OUT else LEAST_OUT
-            if not size <= room - self.out_size:
-                room = self.out_size + size
-            more = realloc(self.out, room)
-            if more == NULL:
-                return NULL
-            self.out = <uint8_t *>more
-            self.out_room = room
-        return self.out + self.out_size
 
 
 cdef inline void take_off(Wire wire) noexcept nogil:
@@ -338,7 +227,7 @@ cdef class InFlight:
         if not 2 * <size_t>self.count <= self.mask and not self.grow():
             return False
         while True:     # at least half of the places are free
-            msgid[0] = ad_next_msgid()
+            msgid[0] = next_msgid()
             if self.by_msgid[msgid[0] & self.mask] == NULL:
                 return True
 

@@ -30,7 +30,8 @@ from auth_diameter._core.digest.credentials cimport Credentials, new_credentials
 from auth_diameter._core.digest.params cimport MAX_PARAMETER, NONCE, plain_value
 from auth_diameter._core.path.counts cimport Decisions, count
 from auth_diameter._core.path.decide cimport ASK, Asking, ask_about, cause_of, domain_of_user, is_bypassed
-from auth_diameter._core.path.in_flight cimport InFlight, Wire
+from auth_diameter._core.path.in_flight cimport InFlight
+from auth_diameter._core.path.wire cimport Wire
 from auth_diameter._core.sip.parse cimport SipMessage
 from auth_diameter._core.sip.request cimport SipRequest
 from auth_diameter._core.state.nonce_watch cimport NonceIssuers

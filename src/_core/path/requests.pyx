@@ -49,7 +49,8 @@ from auth_diameter._core.net.addresses cimport (
 from auth_diameter._core.net.departures cimport Departures
 from auth_diameter._core.path.counts cimport Decisions, count
 from auth_diameter._core.path.decide cimport ASK, ask_about, cause_of, domain_of_user, is_guess
-from auth_diameter._core.path.in_flight cimport InFlight, Wire
+from auth_diameter._core.path.in_flight cimport InFlight
+from auth_diameter._core.path.wire cimport Wire
 from auth_diameter._core.path.notes cimport Notes
 from auth_diameter._core.path.slot cimport Slot
 from auth_diameter._core.path.slots cimport Slots
