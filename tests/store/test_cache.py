@@ -126,3 +126,9 @@ def test_a_store_that_fails_is_left_alone_until_the_next_check(cache, told):
     at_once(cache.check(NOW + 1.0))
     assert at_once(cache.fetch([B])) == {B: Spelling("b.net")}
     assert told.states == ["told: hangs", "recovered"]
+
+
+def test_a_key_shows_no_more_of_a_hash_than_the_log() -> None:
+    """What a client sends as a hashed username may be a secret."""
+    shown = repr(HashedUser("0123456789abcdef" * 2, "siphub.net", "MD5"))
+    assert shown == "HashedUser(hashed='0123456789abcdef…', realm='siphub.net', algorithm='MD5')"

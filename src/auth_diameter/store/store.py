@@ -55,6 +55,10 @@ class HashedUser(NamedTuple):
     algorithm: str
     kind: Literal["hashed"] = "hashed"
 
+    def __repr__(self) -> str:
+        # A client may send anything as a hash, an HA1 too; so it is shown as in the log.
+        return f"HashedUser(hashed='{self.hashed[:16]}…', realm={self.realm!r}, algorithm={self.algorithm!r})"
+
 
 class Algorithms(NamedTuple):
     """The key for the algorithms that a user can use. The value is an :class:`Offer`."""
