@@ -20,6 +20,7 @@ from kit.sync_client import ask, new_client
 
 from auth_diameter import Cause, ConfigError, Decision, DiscError, SipRequest
 
+FROM_SOMEWHERE = SipRequest(RIGHT, ("192.0.2.1", 5060))
 PROXY = build_request(extra=("Proxy-Authorization: " + build_credentials(),))
 
 
@@ -122,6 +123,27 @@ def test_a_connection_that_breaks_halfway_costs_no_decision(fake_disc, many):
 def test_a_mistake_in_the_realm_is_the_callers(fake_disc, many):
     with pytest.raises(ConfigError, match="nosuch"):
         many(fake_disc(), [RIGHT] * 3, realm="$nosuch")
+
+
+def test_a_realm_need_not_be_utf_8(fake_disc, many):
+    """Whatever bytes a request has there: the next request is not affected."""
+    odd = build_request(extra=("Subject: @@",)).replace(b"@@", b"\xff\xfe")
+    found = many(fake_disc(), [odd, RIGHT, odd], realm="$hdr(Subject)")
+    assert [decision.cause for decision in found] == [Cause.CHALLENGED, Cause.AUTHORIZED, Cause.CHALLENGED]
+
+
+def test_requests_before_one_that_is_none_are_ended(fake_disc):
+    """Their credentials are no longer in flight: the user may try again at once."""
+
+    def some():
+        yield from [FROM_SOMEWHERE] * 3
+        raise ZeroDivisionError
+
+    with new_client(fake_disc()) as client:
+        for _ in range(20):
+            with pytest.raises(ZeroDivisionError):
+                client.diameter_www_authorize_many(some(), "$fd")
+        assert ask(client, FROM_SOMEWHERE)
 
 
 def test_a_closed_client_is_the_callers_mistake(fake_disc):

@@ -25,6 +25,7 @@ cdef class ObjectPath(Concluder):
     cdef dict realms                # for each realm a REALM_…, or the function that expands it
     cdef list decided               # Questions and the Decisions on them in turn, not handed out so far
     cdef str last_realm             # the realm of the last question
+    cdef bytes last_bytes           # the same; as text it may hold what UTF-8 cannot
     cdef public Py_ssize_t size     # bytes of the requests in flight
     cdef public bint is_sending     # whether what was written is going to be sent
 

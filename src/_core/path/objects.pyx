@@ -24,7 +24,7 @@ from auth_diameter._core.auth.decision cimport Decision
 from auth_diameter._core.auth.question cimport Question, new_question
 from auth_diameter._core.auth.rulings cimport CAUSE_AUTHORIZED, CAUSES
 from auth_diameter._core.base.span cimport Span
-from auth_diameter._core.base.text cimport borrow, span_of, text_of
+from auth_diameter._core.base.text cimport borrow, span_of_bytes, text_of
 from auth_diameter._core.diameter.disc cimport room_of
 from auth_diameter._core.digest.credentials cimport Credentials, new_credentials
 from auth_diameter._core.digest.params cimport MAX_PARAMETER, NONCE, plain_value
@@ -92,6 +92,7 @@ cdef class ObjectPath(Concluder):
         self.realms = {}
         self.decided = []
         self.last_realm = ""
+        self.last_bytes = b""
         in_flight.concluder = self
 
     # ------------------------------------------------------------------ asking
@@ -211,10 +212,10 @@ cdef class ObjectPath(Concluder):
 
     cdef str realm_text(self, Span realm):
         """The realm as text; mostly the same as for the last request."""
-        cdef Span last
-        span_of(self.last_realm, &last, "realm")
+        cdef Span last = span_of_bytes(self.last_bytes)
         if last.n != realm.n or memcmp(last.p, realm.p, realm.n) != 0:
             self.last_realm = text_of(realm)
+            self.last_bytes = realm.p[:realm.n]
         return self.last_realm
 
     cdef bint may_write(self, Question question, double now) except -1:

@@ -161,18 +161,18 @@ class AuthDiameter:
         realm: str,
     ) -> list[Decision]:
         now = time.monotonic()
-        outcomes = [begin(request, realm, now) for request in requests]
-        together = [outcome for outcome in outcomes if isinstance(outcome, Question) and not is_held(outcome)]
+        outcomes: list[Question | Decision] = []
         try:
+            for request in requests:
+                outcomes.append(begin(request, realm, now))
+            together = [one for one in outcomes if isinstance(one, Question) and not is_held(one)]
             results = self._transport.ask_together(together)
         except BaseException:
             for outcome in outcomes:
                 if isinstance(outcome, Question):
                     self._end(outcome, Cause.DISC_LOST)
             raise
-        decided = {
-            question: self._end(question, result) for question, result in zip(together, results, strict=True)
-        }
+        decided = dict(zip(together, map(self._end, together, results), strict=True))
         for decision in decided.values():
             self._count(decision)
         # Those that were held come last: they may have waited for the others.
