@@ -236,7 +236,7 @@ cdef class Batch:
                 named.append((self.requests[i], case.outcome))
             if case.error:
                 mistakes.append(self.errors[case.error - 1])
-        for i in range(OUTCOMES):
+        for i in range(<size_t>OUTCOMES):
             if counts[i]:
                 tally.append((i, counts[i]))
         return tally, named, mistakes

@@ -61,10 +61,14 @@ from auth_diameter._core.state.values cimport (
 
 # Seconds for which a nonce proves its source; later another host may have the address
 cdef double PROOF = 3600.0
-cdef Span NOTHING = Span(<const uint8_t *>b"", 0)
 
 cdef enum:
     CHALLENGE_ROOM = 128    # bytes of a challenge besides the values in it
+
+
+cdef inline Span nothing() noexcept nogil:
+    """Text of no bytes."""
+    return Span(<const uint8_t *>b"", 0)
 
 
 # ---------------------------------------------------------------------------------- the rules
@@ -218,7 +222,10 @@ cdef class Judge:
         cdef Key key
         memset(&key, 0, sizeof(key))
         if kind == KIND_REALM:
-            key.part[0] = case.realm if case.ask.credentials != NULL else case.ask.told.realm
+            if case.ask.credentials != NULL:
+                key.part[0] = case.realm
+            else:
+                key.part[0] = case.ask.told.realm
         elif kind == KIND_MEMBER:
             key.part[0] = before_at(case.ask.told.user_name)
             key.part[1] = behind_at(case.ask.told.user_name)
@@ -420,8 +427,8 @@ cdef class Judge:
         cdef Binding bound
         if room == NULL:
             return
-        proof.method = NOTHING      # A2 of the proof has none
-        proof.body_hash = Span(<const uint8_t *>of_nothing, put_hash(of_nothing, proof.algorithm, NOTHING))
+        proof.method = nothing()      # A2 of the proof has none
+        proof.body_hash = Span(<const uint8_t *>of_nothing, put_hash(of_nothing, proof.algorithm, nothing()))
         if is_computable(&proof):
             case.answer.response_auth = Span(room, put_response(room, &proof))
         # A retransmission must get the same next nonce.
@@ -523,4 +530,10 @@ cdef class Judge:
 
     cdef Binding binding_of(self, const Case *case, Span realm, Span algorithm) noexcept nogil:
         """What a nonce for this case is bound to."""
-        return Binding(realm, algorithm, case.ask.told.source if self.rules.bind_source else NOTHING)
+        cdef Binding binding
+        binding.realm = realm
+        binding.algorithm = algorithm
+        binding.source = nothing()
+        if self.rules.bind_source:
+            binding.source = case.ask.told.source
+        return binding
