@@ -169,6 +169,7 @@ cdef Answer answer_of(const uint8_t *p, size_t n, int64_t *msgid):
 
 @cython.final
 @cython.freelist(1024)
+@cython.no_gc  # it refers to no object that could refer to it
 cdef class AaRequest:
     """An AA-Request as DISC receives it, from our client or from OpenSER's and Kamailio's C module.
 
