@@ -1,12 +1,15 @@
 from typing import Any, final
 
-from typing_extensions import Buffer
+from typing_extensions import Buffer, disjoint_base
 
 from auth_diameter._core.auth.answer import Answer
 from auth_diameter._core.auth.question import Question
 from auth_diameter._core.path.wire import Wire
 
+@disjoint_base
 class SlotOwner: ...
+
+@disjoint_base
 class Concluder: ...
 
 @final

@@ -37,10 +37,10 @@ from auth_diameter._core.sip.request cimport SipRequest
 from auth_diameter._core.state.nonce_watch cimport NonceIssuers
 from auth_diameter._core.state.penalties cimport Attempt, Penalties
 
-from auth_diameter._core.auth.causes import RULINGS
+from auth_diameter._core.auth.causes import RULINGS as _RULINGS
 
 cdef object AUTHORIZED = CAUSES[CAUSE_AUTHORIZED]
-cdef int AUTHORIZED_CODE = RULINGS[AUTHORIZED].return_code
+cdef int AUTHORIZED_CODE = _RULINGS[AUTHORIZED].return_code
 cdef object FROM_HOST = object()    # the realm "$fd"
 
 cdef enum:

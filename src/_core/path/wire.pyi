@@ -1,7 +1,10 @@
+from typing_extensions import disjoint_base
+
 from auth_diameter._core.diameter.stream import MessageStream
 
 def restart_msgids(first: int | None = None) -> None: ...
 
+@disjoint_base
 class Wire(MessageStream):
     is_calm: bool
     peer_number: int
