@@ -62,7 +62,7 @@ def ask_with_tasks(disc, count, **settings):
             decisions = await asyncio.gather(
                 *(client.diameter_www_authorize(request, "$fd") for request in requests(count))
             )
-            assert client._objects.size == 0
+            assert client._transport.pool.in_flight.size == 0
             assert not client._transport.pool.held, "a question is held though it is decided"
             return decisions
 
@@ -411,7 +411,7 @@ def test_the_requests_that_are_asked_about_are_bounded_in_bytes(fake_disc, monke
             found = causes(decisions)
             assert found[Cause.OVERLOADED] == 50 - (1 << 20) // len(data)
             assert set(found) == {Cause.OVERLOADED, Cause.DISC_TIMEOUT}
-            assert client._objects.size == 0
+            assert client._transport.pool.in_flight.size == 0
             assert client.stats().refused_overload == found[Cause.OVERLOADED]
             disc.script = lambda connection, questions: connection.send(b"".join(map(judge, questions)))
             until = time.monotonic() + PATIENCE

@@ -139,7 +139,6 @@ def flood_client() -> Iterator[Load]:
             question = authorizer.www_authorize(request, DOMAIN, 0.0)
             for asked, answer in stream.feed(data, {MSGID: question}):
                 assert not authorizer.conclude(asked, answer, 0.0) or answer.code == 2001
-            stream.strays.clear()
             if stream.fault is not None or stream.pending:
                 stream = AnswerStream()
 

@@ -30,6 +30,7 @@ cdef class InFlight:
     cdef Flight *last
     cdef Flight *late_comer         # the last one that was put in between
     cdef readonly Py_ssize_t count  # of flights
+    cdef public Py_ssize_t size     # bytes of the requests that are asked about, in flight or waiting
     cdef Py_ssize_t in_slots        # flights that are part of slots
     cdef list wires                 # those that take questions; the next of equals is in front
     cdef PyObject **ready           # the same

@@ -84,6 +84,7 @@ cdef class InFlight:
 
     Attributes:
         count: int, the number of questions in flight.
+        size: int, the bytes of the requests that are asked about; kept by those who ask.
         limit: int, the number of questions in flight from which on the next one is refused; set by the owner.
         answered: int, the questions answered so far.
         late: int, the answers that came after their question had ended.

@@ -26,7 +26,6 @@ cdef class ObjectPath(Concluder):
     cdef list decided               # Questions and the Decisions on them in turn, not handed out so far
     cdef str last_realm             # the realm of the last question
     cdef bytes last_bytes           # the same; as text it may hold what UTF-8 cannot
-    cdef public Py_ssize_t size     # bytes of the requests in flight
     cdef public bint is_sending     # whether what was written is going to be sent
 
     cdef object begin(self, SipRequest request, object realm, bint proxy, object callback, double now)

@@ -37,7 +37,6 @@ class ObjectPath(Concluder):
         max_question: int,
         tells_source: bool,
     ) -> ObjectPath: ...
-    size: int
     is_sending: bool
     def ask(
         self, request: _Request, realm: str, proxy: bool, callback: Callable[[Decision], object], now: float

@@ -73,7 +73,6 @@ cdef class ObjectPath(Concluder):
         tells_source: whether DISC is told where a request came from.
 
     Attributes:
-        size: int, the bytes of the requests in flight.
         is_sending: bool, whether what was written is going to be sent.
     """
 
@@ -177,8 +176,8 @@ cdef class ObjectPath(Concluder):
                 question.attempt = None
                 return self.policy.refuse_penalized(question)
         question.callback = callback
-        self.size += <Py_ssize_t>m.size
-        if self.size <= self.most_bytes and self.may_write(question, now):
+        self.in_flight.size += <Py_ssize_t>m.size
+        if self.in_flight.size <= self.most_bytes and self.may_write(question, now):
             if not self.is_sending:
                 self.is_sending = True
                 self.policy.written()
@@ -284,7 +283,7 @@ cdef class ObjectPath(Concluder):
         """Ends a question with its decision."""
         callback = question.callback
         question.callback = None
-        self.size -= <Py_ssize_t>question.request.m.size
+        self.in_flight.size -= <Py_ssize_t>question.request.m.size
         self.call(callback, decision)
         return 0
 

@@ -45,7 +45,6 @@ cdef class RequestPath(SlotOwner):
     cdef Notes notes                # refusals for the log
     cdef Binding bindings[MOST_CONTACTS]
     cdef uint64_t unsent_from       # position in the ring of the oldest reply that waits to be sent
-    cdef size_t slots_size          # bytes of the requests that DISC is asked about
     # Counts
     cdef readonly Py_ssize_t in_slots       # requests that DISC is asked about
     cdef readonly uint64_t received         # datagrams

@@ -80,8 +80,8 @@ cdef enum:
     REALM_FROM, REALM_TO, REALM_REQUEST, REALM_OF_USER, REALM_TEXT, REALM_UNKNOWN
 
 cdef enum:
-    MOST_SLOTS = 10_000         # in flight, 5 KiB each
-    MOST_BYTES = 16 << 20       # of the requests in flight: those of more than 2 KiB have memory of their own
+    MOST_SLOTS = 4096           # in flight, 5 KiB each
+    MOST_BYTES = 16 << 20       # of the requests that are asked about, those of Python included
 
 cdef dict _REALMS = {
     "$fd": REALM_FROM, "$td": REALM_TO, "$rd": REALM_REQUEST, "$od": REALM_REQUEST, "": REALM_OF_USER,
@@ -309,7 +309,7 @@ cdef class RequestPath(SlotOwner):
             memcpy(asked.session, s.fingerprint, sizeof(asked.session))
         asked.end_to_end = <uint32_t>s.fingerprint[0] or 1
         room = authentication_room(&asked)
-        if self.in_flight.in_slots >= MOST_SLOTS or self.slots_size > MOST_BYTES:
+        if self.in_flight.in_slots >= MOST_SLOTS or self.in_flight.size > MOST_BYTES:
             return ODD
         found = self.in_flight.best()
         if found == NULL or room > self.max_question or not takes_one(<Wire>found):
@@ -326,7 +326,7 @@ cdef class RequestPath(SlotOwner):
         s.flight.attempts = 0
         self.in_flight.enter(&s.flight, <Wire>found, msgid, now)
         self.in_slots += 1
-        self.slots_size += s.size
+        self.in_flight.size += <Py_ssize_t>s.size
         return IN_FLIGHT
 
     cdef int admit(self, Slot *s, double now) noexcept nogil:
@@ -380,7 +380,7 @@ cdef class RequestPath(SlotOwner):
     cdef void ended(self, const Slot *s) noexcept nogil:
         """Counts one request less that DISC is asked about."""
         self.in_slots -= 1
-        self.slots_size -= s.size
+        self.in_flight.size -= <Py_ssize_t>s.size
 
     cdef void end_trial(self, Slot *s, int cause, int refused, double now) noexcept nogil:
         if self.penalties is None or s.trial.state != ADMITTED:

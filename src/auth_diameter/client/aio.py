@@ -191,7 +191,7 @@ class AsyncAuthDiameter:
             DiscError: this client is closed.
         """
         question.callback = callback
-        self._objects.size += question.request.data_size
+        self._transport.pool.in_flight.size += question.request.data_size
         self._policy.place(question)
 
     def ask(
@@ -262,7 +262,7 @@ class AsyncAuthDiameter:
 
         def adopt(question: Question) -> None:
             question.callback = ended(question)
-            self._objects.size += question.request.data_size
+            self._transport.pool.in_flight.size += question.request.data_size
 
         config = self.config
         return RequestPath(
@@ -409,7 +409,7 @@ class _Policy:
         return outcome
 
     def place(self, question: Question) -> None:
-        if self.path.size > _MOST_BYTES:
+        if self._transport.pool.in_flight.size > _MOST_BYTES:
             self._transport.refuse(question)
         elif question.attempt is not None and is_held(question):
             self._transport.hold(question)
