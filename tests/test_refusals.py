@@ -223,3 +223,20 @@ def test_memory_is_bounded_and_what_is_forgotten_is_counted(refusals, text):
     refusals.note(ALICE, HERE, "FORBIDDEN", 300.0, proven=False)
     assert counted(text) == refused + 1 - 1024  # of those that are remembered, and of one that made room
     assert max(map(len, text.getvalue().splitlines())) < 200
+
+
+def test_what_came_several_times_since_it_was_last_noted_counts_as_often(refusals, text):
+    """As `serve` notes it: its compiled way tells a refusal once, and how often it came."""
+    refusals.note(ALICE, HERE, "FORBIDDEN", 0.0, proven=False, times=5)  # one line, and four to come
+    refusals.note(ALICE, HERE, "FORBIDDEN", 0.5, proven=False, times=3)
+    refusals.note(ALICE, HERE, "FORBIDDEN", 2.0, proven=False)
+    assert [line.partition(" more=")[2] for line in text.getvalue().splitlines()] == ["", "7"]
+
+
+def test_those_that_are_not_told_apart_count_as_others(refusals, text):
+    for number in range(5):  # a source has five lines a second
+        refusals.note(f"user{number}", HERE, "FORBIDDEN", 0.0, proven=False)
+    refusals.note("another", HERE, "FORBIDDEN", 0.0, proven=False, times=4)
+    refusals.leave_out(6)
+    refusals.note(ALICE, "192.0.2.2", "FORBIDDEN", 2.0, proven=False)
+    assert "INFO refused others more=10" in text.getvalue().splitlines()
