@@ -338,6 +338,22 @@ def test_a_loop_that_was_held_up_takes_no_stale_answers(fake_disc, run):
     run(main)
 
 
+@pytest.mark.parametrize("turns", range(5))
+def test_a_loop_that_was_held_up_does_not_blame_disc(fake_disc, run, turns):
+    """As after SIGSTOP: the time limit of an attempt to connect has passed, and nobody looked meanwhile."""
+    disc = fake_disc()
+
+    async def main():
+        async with new_client(disc, connect_timeout=0.1) as client:
+            client.connect()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            time.sleep(0.3)
+            assert await ask(client)
+
+    run(main)
+
+
 # ------------------------------------------------------------------ its end
 
 

@@ -24,6 +24,9 @@ from auth_diameter.diameter.pool import Pool
 from auth_diameter.diameter.resolver import Address, Outcome, Resolver, reason_of
 from auth_diameter.diameter.stats import PoolStats
 
+# Seconds beyond its time limit after which an attempt to connect proves nothing: this process did not run.
+_HELD_UP = 0.1
+
 
 class AioTransport:
     """Questions and answers with all peers of one configuration, on one event loop.
@@ -288,6 +291,16 @@ class AioTransport:
         Raises:
             OSError: none of its addresses could be reached in time.
         """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._config.connect_timeout
+        try:
+            return await self._dial(peer)
+        except OSError:
+            if loop.time() < until + _HELD_UP:
+                raise
+        return await self._dial(peer)
+
+    async def _dial(self, peer: Peer) -> socket.socket:
         loop = asyncio.get_running_loop()
         dial = Dial(peer, self._resolver, self._config.connect_timeout, loop.time)
         for address, seconds in dial.attempts(await _look_up(dial)):
