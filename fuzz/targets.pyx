@@ -684,14 +684,14 @@ cdef int sip(const uint8_t *data, size_t size) noexcept nogil:
 _NAMES = ("MD5", "SHA-256", "SHA-512-256")
 _CONFIG = types.SimpleNamespace(
     algorithms=tuple(name + sess for name in _NAMES for sess in ("", "-sess")), qop=("auth", "auth-int"),
-    uri_policy="host", nonce_uses=2, max_challenges=2, penalty=True, limit_accounts=True, bind_source=False,
+    uri_policy="host", nonce_uses=2, max_challenges=2, limit_accounts=True, bind_source=False,
     userhash=True, authentication_info=True, rechallenge=True)
 _users = Users({kind: 1 << 20 for kind in ("realm", "user", "hashed", "algorithms")})
 _users.put(("siphub.net", "realm"), ("siphub.net",))
 for _name in _NAMES:
     _users.put(("alice", "siphub.net", _name, "user"), (True, "0" * (32 if _name == "MD5" else 64)))
 _users.put(("alice", "siphub.net", "algorithms"), (("MD5",), _NAMES))
-cdef Judge _judge = Judge(_users, Nonces(b"sixteen secret bytes"), NonceUses(), _CONFIG, 1 << 16, 1 << 16)
+cdef Judge _judge = Judge(_users, Nonces(b"sixteen secret bytes"), NonceUses(), Penalties(), _CONFIG, 1 << 16, 1 << 16)
 
 
 cdef Span CHALLENGE = span_of('Digest realm="siphub.net", nonce="0123456789abcdef", algorithm=MD5, qop="auth"')

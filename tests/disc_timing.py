@@ -153,8 +153,8 @@ def cold(disc: Disc, shape: str, users: int, samples: int, seed: int) -> float:
         left = 2 * samples
         while left:
             turn = min(users, left, 2000)
-            disc._cache.users.clear("user")
-            disc._cache.users.clear("hashed")
+            disc._driver.cache.users.clear("user")
+            disc._driver.cache.users.clear("hashed")
             kinds = [draw.getrandbits(1) for _ in range(turn)]
             numbers = [2 * n + kind for n, kind in zip(draw.sample(range(users), turn), kinds, strict=True)]
             yield from zip(kinds, questions(disc, shape, numbers), strict=True)
@@ -172,7 +172,7 @@ def challenged(disc: Disc, shape: str, users: int, samples: int, seed: int) -> f
         left = 2 * samples
         while left:
             turn = min(users, left, 2000)
-            disc._cache.users.clear("algorithms")
+            disc._driver.cache.users.clear("algorithms")
             kinds = [draw.getrandbits(1) for _ in range(turn)]
             numbers = [2 * n + kind for n, kind in zip(draw.sample(range(users), turn), kinds, strict=True)]
             yield from zip(kinds, first_questions(shape, numbers), strict=True)

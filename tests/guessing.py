@@ -90,7 +90,7 @@ class Service:
             found = self._credentials.get((user, password))
             if found is not None:
                 return found
-        nonce = self.disc._verifier.nonces.make(REALM, EPOCH + self.now)
+        nonce = self.disc._driver.verifier.nonces.make(REALM, EPOCH + self.now)
         challenge = ad.Challenge.parse(f'Digest realm="{REALM}", nonce="{nonce}", qop="auth"')
         value = authorization(challenge, user, password, "REGISTER", URI)
         self._credentials[user, password] = value

@@ -169,7 +169,7 @@ def test_the_one_attempt_after_a_penalty_may_be_on_a_stale_nonce(service):
     service.now += 1.0
     for _ in itertools.repeat(None, 3):
         service._credentials.clear()
-        nonces, key = service.disc._verifier.nonces, secrets.token_bytes(32)
+        nonces, key = service.disc._driver.verifier.nonces, secrets.token_bytes(32)
         nonces.use(secrets.token_bytes(32))
         value = service._value("alice", PASSWORD)
         nonces.use(key)

@@ -219,7 +219,7 @@ def test_questions_and_answers(store):
             repr(found[0].question),
             repr(found[0].question.credentials),
             repr(disc),
-            repr(disc._verifier.nonces),
+            repr(disc._driver.verifier.nonces),
             repr(disc.counts),
         ]
     )

@@ -23,7 +23,9 @@ class TakesAllNonces(Disc):
             if credentials is not None:
                 algorithm = credentials.canonical_algorithm or ""
                 # A count below the first one that clients use.
-                self._verifier.uses.add(credentials.nonce, credentials.realm, algorithm, "", 0, 0, now, now)
+                self._driver.verifier.uses.add(
+                    credentials.nonce, credentials.realm, algorithm, "", 0, 0, now, now
+                )
         return super().begin(requests, now)
 
 

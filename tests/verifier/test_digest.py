@@ -414,11 +414,11 @@ def test_whose_hash_it_was_is_known_to_the_end_of_a_turn(store):
     """The cache may drop the user after the digest was verified, and a challenge still goes by the name."""
     forgetful = Forgetful(store.database)
     server = Asker(forgetful, userhash=True, algorithms=("SHA-256", "MD5"))
-    forgetful.cache, forgetful.asked = server.disc._cache, []
+    forgetful.cache, forgetful.asked = server.disc._driver.cache, []
     value = server.respond("MD5", userhash=True)
     server.now += 311  # the nonce is stale
     forgetful.asked.clear()
-    server.disc._cache.users.clear("algorithms")
+    server.disc._driver.cache.users.clear("algorithms")
     assert server.challenges(value)["MD5"].stale
     assert forgetful.asked == ["alice"]
 

@@ -208,7 +208,7 @@ def test_unless_accounts_are_to_be_limited(make):
 
 def restarted(asker):
     """The nonce of the challenge is of before a restart: another key."""
-    asker.disc._verifier.nonces.use(b"another key, just as secret")
+    asker.disc._driver.verifier.nonces.use(b"another key, just as secret")
 
 
 def expired(asker):
@@ -481,7 +481,7 @@ def test_an_attempt_that_ends_in_an_error_is_in_flight_no_more(store):
     for error in (StoreError("locked"), ZeroDivisionError()):
         for _ in range(10):
             value = disc.respond()
-            disc.disc._cache.users.clear("algorithms")
+            disc.disc._driver.cache.users.clear("algorithms")
             failing.error = error
             disc.now += 311  # stale
             assert [code(a) for a in disc.answer(*[disc.question(value) for _ in range(7)])] == [5012] * 7

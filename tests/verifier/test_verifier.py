@@ -670,7 +670,7 @@ def test_names_that_strangers_ask_for_do_not_fill_the_memory(store, monkeypatch,
         gc.collect()
         # What is kept besides the rooms, which were taken at the start; the question at hand is not kept.
         assert tracemalloc.get_traced_memory()[0] <= len(ROOMS) * (64 << 10)
-        assert disc._cache.users.count("user") > 10
+        assert disc._driver.cache.users.count("user") > 10
     finally:
         tracemalloc.stop()
 
@@ -678,7 +678,7 @@ def test_names_that_strangers_ask_for_do_not_fill_the_memory(store, monkeypatch,
 def test_one_huge_name_is_not_kept(disc):
     for name in ("x" * 60_000, "\U0001f4de" * 1024):
         ask(disc, question(ad.Avp(DESTINATION_REALM, name)))
-        assert disc._cache.get(Realm(name)) is None
+        assert disc._driver.cache.get(Realm(name)) is None
 
 
 # --- the log -------------------------------------------------------------------------------------------

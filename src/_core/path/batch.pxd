@@ -1,21 +1,24 @@
-"""Questions of DISC that are judged together, for compiled code."""
+"""Questions that are judged together, for compiled code."""
 
 from auth_diameter._core.path.findings cimport Finding
-from auth_diameter._core.path.inquiry cimport Inquiry, Work
+from auth_diameter._core.path.inquiry cimport Case, Work
 from auth_diameter._core.path.verify cimport Judge
-from auth_diameter._core.diameter.disc cimport AaRequest
-
-
-cdef void inquiry_of_request(AaRequest request, Inquiry *out) noexcept
 
 
 cdef class Batch:
     cdef Work work
-    cdef readonly list requests     # of AaRequest; the cases borrow their bytes
+    cdef size_t room                # cases that there is memory for
+    cdef readonly list requests     # one for each case, whose bytes the cases borrow; None in `new_batch`
     cdef readonly bint is_done
     cdef list errors                # of keys that could not be fetched, and of memory
 
+    # The next case, whose `ask` the caller fills in; there are `room` of them
+    cdef Case *add(self) noexcept nogil
     cdef int judge_all(self, Judge judge) except -1
     cdef int give_up(self, Judge judge, object error) except -1
     cdef int add_error(self, object error) except -1
     cdef Finding *finding_of(self, tuple key) except NULL
+
+
+# A batch without cases so far, which the caller adds
+cdef Batch new_batch(size_t room, double now)

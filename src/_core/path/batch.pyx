@@ -1,4 +1,4 @@
-"""Questions of DISC that are judged together: from AA-Requests to AA-Answers.
+"""Questions that are judged together: AA-Requests, of which DISC writes AA-Answers, or Questions.
 
 ::
 
@@ -8,7 +8,7 @@
         for key in batch.lacking(judge):
             batch.put(key, value)       # from the store; or batch.fail(key, error, …)
         batch.judge(judge)
-    batch.write(start, stop, out)
+    batch.write(start, stop, out)       # of AA-Requests; or batch.answers(), of Questions
 """
 
 import os
@@ -22,16 +22,13 @@ from libc.string cimport memset
 from auth_diameter._core.base.scratch cimport ad_scratch_release
 from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.base.text cimport borrow
-from auth_diameter._core.diameter.codes cimport SERVICE_GROUP_CHECK
-from auth_diameter._core.diameter.disc cimport GOOD_CREDENTIALS, NO_CREDENTIALS, AaRequest
+from auth_diameter._core.auth.answer cimport new_answer
+from auth_diameter._core.auth.question cimport Question
+from auth_diameter._core.diameter.disc cimport AaRequest
 from auth_diameter._core.diameter.disc_answer cimport put_whole_answer, whole_answer_size
-from auth_diameter._core.digest.params cimport BAD_QOP, BAD_RESPONSE
 from auth_diameter._core.path.findings cimport Finding, add_finding, find_finding
-from auth_diameter._core.path.inquiry cimport STAGE_CHECK, STAGE_DONE, STAGE_HELD, Case, Inquiry, begin_case
-from auth_diameter._core.path.outcome cimport (
-    FAILED, MALFORMED, MALFORMED_CREDENTIALS, MALFORMED_QOP, MALFORMED_RESPONSE, OUTCOMES, STORE_FAILED,
-    is_refusal,
-)
+from auth_diameter._core.path.inquiry cimport STAGE_CHECK, STAGE_DONE, STAGE_HELD, Case, begin_case, inquiry_of_question, inquiry_of_request
+from auth_diameter._core.path.outcome cimport FAILED, MALFORMED, OUTCOMES, STORE_FAILED, is_refusal
 from auth_diameter._core.path.verify cimport Judge
 from auth_diameter._core.state.users cimport KINDS, Kind, borrow_key, key_tuple, kind_of, value_bytes
 from auth_diameter._core.state.values cimport Key, copy_span
@@ -41,31 +38,12 @@ cdef enum:
     MOST_ROUNDS = 100_000   # of judging again while attempts wait for the verdicts of other threads
 
 
-cdef inline int malformed_of(int status) noexcept nogil:
-    """The outcome for credentials with this status; 0 for good ones, and without any."""
-    if status == GOOD_CREDENTIALS or status == NO_CREDENTIALS:
-        return 0
-    if status == BAD_QOP:
-        return MALFORMED_QOP
-    return MALFORMED_RESPONSE if status == BAD_RESPONSE else MALFORMED_CREDENTIALS
-
-
-cdef void inquiry_of_request(AaRequest request, Inquiry *out) noexcept:
-    """Fills in the inquiry of an AA-Request, whose bytes it borrows."""
-    out.credentials = &request.fields if request.status == GOOD_CREDENTIALS else NULL
-    out.told = request.view.told
-    out.malformed = malformed_of(request.status)
-    out.is_group_check = request.view.service_type == SERVICE_GROUP_CHECK
-    out.extended = request.view.told.serial != 0
-    out.one_challenge = request.one_challenge
-
-
 @cython.final
 cdef class Batch:
     """Questions that are judged together; for one thread at a time.
 
     Args:
-        requests: list of AaRequest; it must not change.
+        requests: list of AaRequest, or of Question about a SipRequest; it must not change.
         now: seconds since 1970.
 
     Attributes:
@@ -74,22 +52,25 @@ cdef class Batch:
     """
 
     def __init__(self, list requests not None, double now):
-        cdef size_t n = <size_t>len(requests), i
-        cdef AaRequest request
-        if self.requests is not None:
+        cdef Case *case
+        if self.work.cases != NULL:
             raise TypeError("a Batch is made once")
-        self.work.cases = <Case *>PyMem_RawMalloc((n or 1) * sizeof(Case))
-        if self.work.cases == NULL:
-            raise MemoryError()
-        self.work.now = now
-        for i in range(n):
-            request = requests[i]
-            if request is None:
-                raise TypeError("requests: expected AaRequest, not None")
-            begin_case(&self.work.cases[i])
-            inquiry_of_request(request, &self.work.cases[i].ask)
-        self.work.count = n
         self.requests = requests
+        begin_work(self, <size_t>len(requests), now)
+        for request in requests:
+            case = self.add()
+            if type(request) is AaRequest:
+                inquiry_of_request(<AaRequest>request, &case.ask)
+            elif type(request) is Question:
+                inquiry_of_question(<Question>request, &self.work.scratch, &case.ask)
+            else:
+                raise TypeError(f"requests: expected AaRequest or Question, not {type(request).__name__}")
+
+    cdef Case *add(self) noexcept nogil:
+        cdef Case *case = &self.work.cases[self.work.count]
+        begin_case(case)
+        self.work.count += 1
+        return case
 
     def __dealloc__(self):
         ad_scratch_release(&self.work.scratch)
@@ -107,14 +88,14 @@ cdef class Batch:
             Bool: `is_done`.
         """
         cdef size_t i
-        cdef AaRequest request
-        if judge.users is None or self.requests is None:
+        cdef Case *case
+        if judge.users is None or self.work.cases == NULL:
             raise TypeError("judge: made without its parts")
         for i in range(self.work.count):
-            request = self.requests[i]
-            if request.view.fault and self.work.cases[i].stage != STAGE_DONE:
-                judge.end(&self.work.cases[i], MALFORMED)
-                self.work.cases[i].answer.code = request.view.fault
+            case = &self.work.cases[i]
+            if case.ask.fault and case.stage != STAGE_DONE:
+                judge.end(case, MALFORMED)
+                case.answer.code = case.ask.fault
         try:
             self.judge_all(judge)
         except Exception as error:
@@ -221,7 +202,7 @@ cdef class Batch:
             every: whether `named` has all questions, and not refusals alone.
 
         Returns:
-            Tuple of lists: `tally`, (outcome by its number, count); `named`, (AaRequest, outcome by its number);
+            Tuple of lists: `tally`, (outcome by its number, count); `named`, (request, outcome by its number);
             `mistakes`, the errors because of which questions failed, one for each of these questions.
         """
         cdef list tally = [], named = [], mistakes = []
@@ -241,11 +222,21 @@ cdef class Batch:
                 tally.append((i, counts[i]))
         return tally, named, mistakes
 
+    def answers(self):
+        """The answers to all questions, list of Answer.
+
+        Raises:
+            ValueError: the batch is not done.
+        """
+        if not self.is_done:
+            raise ValueError("a batch has answers once it is done")
+        return [new_answer(&self.work.cases[i].answer) for i in range(self.work.count)]
+
     def write(self, Py_ssize_t start, Py_ssize_t stop, bytearray out not None):
         """Appends the AA-Answers to some of the requests, in order.
 
         Args:
-            start: index of the first request.
+            start: index of the first request, which are AaRequest.
             stop: index behind the last.
             out: bytearray.
         """
@@ -255,6 +246,8 @@ cdef class Batch:
         if not (self.is_done and 0 <= start <= stop <= <Py_ssize_t>self.work.count):
             raise ValueError("a batch has answers once it is done, one for each request")
         for i in range(start, stop):
+            if type(self.requests[i]) is not AaRequest:
+                raise TypeError("write: a Question has no message to be answered")
             size += whole_answer_size(&(<AaRequest>self.requests[i]).view, &self.work.cases[i].answer)
         PyByteArray_Resize(out, before + <Py_ssize_t>size)
         q = <uint8_t *>PyByteArray_AS_STRING(out) + before
@@ -266,3 +259,19 @@ cdef class Batch:
 
     def __repr__(self):
         return f"<Batch of {self.work.count} is_done={self.is_done}>"
+
+
+cdef Batch new_batch(size_t room, double now):
+    """A batch of the caller's own cases."""
+    cdef Batch batch = Batch.__new__(Batch)
+    begin_work(batch, room, now)
+    return batch
+
+
+cdef int begin_work(Batch batch, size_t room, double now) except -1:
+    batch.work.cases = <Case *>PyMem_RawMalloc((room or 1) * sizeof(Case))
+    if batch.work.cases == NULL:
+        raise MemoryError()
+    batch.work.now = now
+    batch.room = room
+    return 0

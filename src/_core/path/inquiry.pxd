@@ -1,14 +1,17 @@
 """A question as it is judged, wherever it comes from: a message of DISC, or a SIP request."""
 
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memset
 
 from auth_diameter._core.auth.answer cimport AnswerFields
-from auth_diameter._core.auth.question cimport Told
+from auth_diameter._core.auth.question cimport Question, Told
 from auth_diameter._core.base.scratch cimport ad_scratch
 from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.digest.params cimport DigestFields
+from auth_diameter._core.diameter.disc cimport AaRequest
+from auth_diameter._core.path.decide cimport Asking
 from auth_diameter._core.path.findings cimport Findings
+from auth_diameter._core.sip.parse cimport SipMessage
 from auth_diameter._core.state.tallies cimport Trial
 from auth_diameter._core.state.users cimport Candidates
 
@@ -16,10 +19,9 @@ from auth_diameter._core.state.users cimport Candidates
 cdef struct Inquiry:
     # All that a question says, as spans into bytes that the caller keeps
     const DigestFields *credentials     # NULL: none, or they are malformed
-    # With session and serial, which only a retransmission of its request shares. The 16 bytes of a SipMessage's
-    # fingerprint do for session, and their first word, or 1, for serial.
-    Told told
+    Told told               # with session and serial, which only a retransmission of its request shares
     int malformed           # MALFORMED_… of credentials that cannot be read; 0: they can, or there are none
+    uint32_t fault          # the Result-Code for a message that cannot be read; 0: it can
     bint is_group_check
     bint extended           # whether the client supports more than OpenSER's module
     bint one_challenge      # whether it can use one challenge only
@@ -78,3 +80,9 @@ cdef struct Work:
 cdef inline void begin_case(Case *case) noexcept nogil:
     """Makes a case new; `ask` is filled in afterwards."""
     memset(case, 0, sizeof(Case) - sizeof(AnswerFields))
+
+
+cdef void inquiry_of_request(AaRequest request, Inquiry *out) noexcept
+cdef int inquiry_of_question(Question question, ad_scratch *scratch, Inquiry *out) except -1
+cdef bint inquiry_of_message(const SipMessage *m, const Asking *asking, Span source, const uint64_t *fingerprint,
+                             ad_scratch *scratch, Inquiry *out) noexcept nogil

@@ -30,7 +30,7 @@ cdef struct Rules:
     UriPolicy uri_policy
     uint32_t nonce_uses
     uint32_t max_challenges
-    bint penalty
+    bint penalty            # whether guesses are counted; set by the Judge
     bint limit_accounts
     bint bind_source
     bint userhash

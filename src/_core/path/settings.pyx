@@ -55,7 +55,6 @@ cdef int set_rules(Rules *rules, config) except -1:
     rules.uri_policy = policy_of(config.uri_policy)
     rules.nonce_uses = min(config.nonce_uses, 0xFFFFFFFF)
     rules.max_challenges = min(config.max_challenges, 0xFFFFFFFE)
-    rules.penalty = config.penalty
     rules.limit_accounts = config.limit_accounts
     rules.bind_source = config.bind_source
     rules.userhash = config.userhash

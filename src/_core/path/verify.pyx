@@ -82,13 +82,14 @@ cdef class Judge:
         users: Users, what the store has said.
         nonces: Nonces, which makes and recognises nonces.
         uses: NonceUses, the counts of nonces.
+        penalties: Penalties, or None: guesses are not counted.
         config: VerifierConfig.
         wrong_room: bytes for the numbers of wrong credentials in a row, with `rechallenge`.
         following_room: bytes for the next nonces that were told, with `authentication_info`.
     """
 
-    def __init__(self, Users users not None, Nonces nonces not None, NonceUses uses not None, config not None,
-                 size_t wrong_room, size_t following_room):
+    def __init__(self, Users users not None, Nonces nonces not None, NonceUses uses not None, Penalties penalties,
+                 config not None, size_t wrong_room, size_t following_room):
         cdef uint64_t secret[2]
         if self.users is not None:
             raise TypeError("a Judge is made once")
@@ -98,7 +99,8 @@ cdef class Judge:
         if not (values_init(&self.wrong_in_a_row, wrong_room if config.rechallenge else 0, secret)
                 and values_init(&self.following, following_room if config.authentication_info else 0, secret)):
             raise MemoryError()
-        self.penalties = Penalties() if config.penalty else None
+        self.rules.penalty = penalties is not None
+        self.penalties = penalties
         self.users = users
         self.nonces = nonces
         self.uses = uses

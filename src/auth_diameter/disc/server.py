@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Coroutine
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from auth_diameter._core import AaRequest, Batch, Nonces, Question, mark_asker
 from auth_diameter.logs import Sparing, one_word
 from auth_diameter.refusals import Refusals, account_of
-from auth_diameter.store.cache import Cache
-from auth_diameter.store.store import KEYS, Key, Store, StoreError
+from auth_diameter.store.store import Store, StoreError
 from auth_diameter.verifier.config import VerifierConfig
+from auth_diameter.verifier.driver import Driver, at_once
 from auth_diameter.verifier.outcome import PROVEN_REFUSALS, REFUSALS, Outcome
-from auth_diameter.verifier.verifier import Verifier
 
 log = logging.getLogger("auth_diameter.disc")
 
@@ -62,9 +60,8 @@ class Disc:
     ) -> None:
         self._config = config if config is not None else VerifierConfig()
         self._store = store
-        self._cache = Cache(store, self)
-        self._verifier = Verifier(self._cache, self, self._config, nonces)
-        self.counts = self._verifier.counts
+        self._driver = Driver(store, self, self._config, nonces)
+        self.counts = self._driver.verifier.counts
         self._sparing = Sparing(log)
         self._refusals = Refusals(logging.getLogger("auth_diameter.refused"))
 
@@ -81,8 +78,7 @@ class Disc:
             The batch, which may lack keys.
         """
         batch = Batch(requests, now)
-        if not self._cache.is_due(now):
-            self._verifier.judge(batch)
+        self._driver.begin(batch, now)
         return batch
 
     async def finish(self, batch: Batch, now: float) -> None:
@@ -92,35 +88,7 @@ class Disc:
             batch: the batch.
             now: seconds since 1970.
         """
-        if self._cache.is_due(now):
-            try:
-                await self._cache.check(now)
-            except Exception as error:  # noqa: BLE001 - the cache is empty then, and all keys are fetched
-                self.mistaken(error)
-        while not batch.is_done:
-            lacking = self._verifier.lacking(batch)
-            if lacking:
-                await self._fetch(batch, [KEYS[parts[-1]](*parts) for parts in lacking])
-            self._verifier.judge(batch)
-
-    async def _fetch(self, batch: Batch, keys: list[Key]) -> None:
-        try:
-            found = await self._cache.fetch(keys)
-        except StoreError as error:
-            for key in keys:
-                batch.fail(key, error, of_store=True)
-        except Exception:  # noqa: BLE001 - an error for one key must not affect the other questions
-            for key in keys:
-                await self._fetch_alone(batch, key)
-        else:
-            for key in keys:
-                batch.put(key, found[key])
-
-    async def _fetch_alone(self, batch: Batch, key: Key) -> None:
-        try:
-            batch.put(key, (await self._cache.fetch([key]))[key])
-        except Exception as error:  # noqa: BLE001 - the Verifier reports it for the question with this key
-            batch.fail(key, error, of_store=isinstance(error, StoreError))
+        await self._driver.finish(batch, now)
 
     def write(self, batch: Batch, start: int, stop: int, out: bytearray) -> None:
         """Appends the answers to some requests of a batch to `out`, in order.
@@ -150,19 +118,19 @@ class Disc:
         mark_asker(requests, asker, asker.one_challenge)
         batch = self.begin(requests, now)
         if not batch.is_done:
-            _at_once(self.finish(batch, now))
+            at_once(self.finish(batch, now))
         self.write(batch, 0, len(requests), out)
 
-    # ------------------------------------------------------------------ reports of Verifier and Cache
+    # ------------------------------------------------------------------ what the driver tells
 
     @property
     def wants_every_outcome(self) -> bool:
         """Whether each question is logged: with ``--log-level debug``."""
         return log.isEnabledFor(logging.DEBUG)
 
-    def noted(self, request: AaRequest, outcome: Outcome) -> None:
+    def noted(self, request: AaRequest | Question, outcome: Outcome) -> None:
         """Logs a refusal; with ``--log-level debug``, logs each question."""
-        question = request.question
+        question = request.question if isinstance(request, AaRequest) else request
         if outcome in REFUSALS:
             self._note_refusal(question, outcome)
         if self.wants_every_outcome:
@@ -201,13 +169,3 @@ class Disc:
     def store_recovered(self) -> None:
         """Logs that the store can be read again."""
         log.warning("%s: can be read again", self._store.name)
-
-
-def _at_once(work: Coroutine[Any, Any, None]) -> None:
-    """Runs a coroutine that never waits."""
-    try:
-        work.send(None)
-    except StopIteration:
-        return
-    work.close()
-    raise RuntimeError("the store waits")

@@ -9,7 +9,16 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, Protocol
 
-from auth_diameter._core import CLOCK_DRIFT, AaRequest, Batch, Judge, Nonces, NonceUses
+from auth_diameter._core import (
+    CLOCK_DRIFT,
+    AaRequest,
+    Batch,
+    Judge,
+    Nonces,
+    NonceUses,
+    Penalties,
+    Question,
+)
 from auth_diameter.store.cache import Cache
 from auth_diameter.verifier.config import VerifierConfig
 from auth_diameter.verifier.outcome import Outcome
@@ -28,11 +37,30 @@ class Observer(Protocol):
     def wants_every_outcome(self) -> bool:
         """Whether it is told every outcome, and not refusals alone."""
 
-    def noted(self, request: AaRequest, outcome: Outcome) -> None:
+    def noted(self, request: AaRequest | Question, outcome: Outcome) -> None:
         """Is told the outcome of a question."""
 
     def mistaken(self, error: Exception) -> None:
         """Is told an internal error because of which a question could not be answered."""
+
+
+class Remembered:
+    """What is remembered of credentials: the nonces that were used, and guesses.
+
+    It lies in memory that forked processes share: whoever uses it after a fork counts together with the others.
+
+    Args:
+        config: the settings.
+
+    Attributes:
+        uses: the nonces that were used, and their counts.
+        penalties: the guesses; None: they are not counted.
+    """
+
+    def __init__(self, config: VerifierConfig) -> None:
+        lifetime = config.nonce_lifetime + CLOCK_DRIFT
+        self.uses = NonceUses(lifetime, config.max_nonces, config.nonce_uses, CLOCK_DRIFT)
+        self.penalties = Penalties() if config.penalty else None
 
 
 class Verifier:
@@ -43,9 +71,11 @@ class Verifier:
         observer: is told refusals, or each outcome, and each internal error.
         config: the settings; None for the defaults.
         nonces: makes and recognises the nonces; None for nonces with a random key.
+        remembered: what is remembered of credentials; None: nothing so far.
 
     Attributes:
         counts: the number of questions by `Outcome`.
+        compiled: the rules, for compiled code.
         nonces: makes and recognises the nonces.
         uses: the nonces that were used, and their counts.
     """
@@ -56,17 +86,21 @@ class Verifier:
         observer: Observer,
         config: VerifierConfig | None = None,
         nonces: Nonces | None = None,
+        remembered: Remembered | None = None,
     ) -> None:
         config = config if config is not None else VerifierConfig()
         self._observer = observer
         self.nonces = nonces if nonces is not None else Nonces(lifetime=config.nonce_lifetime)
-        self.uses = NonceUses(self.nonces.remembered, config.max_nonces, config.nonce_uses, CLOCK_DRIFT)
-        self._judge = Judge(cache.users, self.nonces, self.uses, config, _WRONG_ROOM, _FOLLOWING_ROOM)
+        remembered = remembered if remembered is not None else Remembered(config)
+        self.uses = remembered.uses
+        self.compiled = Judge(
+            cache.users, self.nonces, self.uses, remembered.penalties, config, _WRONG_ROOM, _FOLLOWING_ROOM
+        )
         self.counts: Counter[Outcome] = Counter()
 
     def judge(self, batch: Batch) -> None:
         """Answers the questions whose values are known, and tells the observer once all are answered."""
-        if batch.judge(self._judge):
+        if batch.judge(self.compiled):
             try:
                 self._report(batch)
             except Exception as error:  # noqa: BLE001 - the questions have their answers
@@ -74,7 +108,7 @@ class Verifier:
 
     def lacking(self, batch: Batch) -> list[tuple[str, ...]]:
         """The keys that are missing: the parts of each, and the name of its kind."""
-        return batch.lacking(self._judge)
+        return batch.lacking(self.compiled)
 
     def _report(self, batch: Batch) -> None:
         tally, named, mistakes = batch.report(self._observer.wants_every_outcome)
