@@ -78,7 +78,7 @@ from auth_diameter._core.auth.question cimport Flight
 from auth_diameter._core.path.counts cimport Decisions
 from auth_diameter._core.path.in_flight cimport InFlight
 from auth_diameter._core.path.wire cimport Wire
-from auth_diameter._core.path.requests cimport RequestPath
+from auth_diameter._core.path.remote_requests cimport RemoteRequests
 from auth_diameter._core.state.keys cimport Network, account_of, network_of_text, source_key, user_key
 from auth_diameter._core.state.penalties cimport Penalties
 from auth_diameter._core.state.transactions cimport Transactions
@@ -867,7 +867,7 @@ cdef class Site:
     cdef InFlight in_flight
     cdef Transactions transactions
     cdef Decisions decisions
-    cdef RequestPath path
+    cdef RemoteRequests path
     cdef list wires
     cdef list adopted       # the Questions that requests became
     cdef list sizes         # of the datagrams; the address of each has its number
@@ -882,9 +882,9 @@ cdef class Site:
         self.decisions = Decisions()
         self.adopted = []
         self.sizes = []
-        self.path = RequestPath(
-            -1, self.in_flight, self.transactions, self.decisions, Penalties(1.0, 100, 100), None,
-            self.adopted.append, realm="$fd", timeout=4.0, max_size=65535, max_headers=64, max_question=4096,
+        self.path = RemoteRequests(
+            -1, self.transactions, self.decisions, self.adopted.append, self.in_flight,
+            Penalties(1.0, 100, 100), None, realm="$fd", timeout=4.0, max_size=65535, max_headers=64, max_question=4096,
             tells_source=True, amplification=2, one_challenge=512)
         self.wires = [self.connect(), self.connect()]
 

@@ -25,6 +25,7 @@ ORDER = [
     "signals",
     "addresses",
     "decision",
+    "verifier.config",
     "config",
     "logs",
     "refusals",

@@ -47,7 +47,11 @@ from auth_diameter._core.path.counts import Decisions
 from auth_diameter._core.path.decide import ask, judge
 from auth_diameter._core.path.digest_uri import fits as uri_fits
 from auth_diameter._core.path.in_flight import InFlight
+from auth_diameter._core.path.local_objects import LocalObjects
+from auth_diameter._core.path.local_requests import LocalRequests
 from auth_diameter._core.path.objects import ObjectPath, pending
+from auth_diameter._core.path.remote_objects import RemoteObjects
+from auth_diameter._core.path.remote_requests import RemoteRequests
 from auth_diameter._core.path.requests import RequestPath
 from auth_diameter._core.path.verify import Judge
 from auth_diameter._core.path.wire import Wire, restart_msgids
@@ -93,6 +97,8 @@ __all__ = [
     "Headers",
     "InFlight",
     "Judge",
+    "LocalObjects",
+    "LocalRequests",
     "Message",
     "NameAddr",
     "NonceIssuers",
@@ -104,6 +110,8 @@ __all__ = [
     "Part",
     "Penalties",
     "Question",
+    "RemoteObjects",
+    "RemoteRequests",
     "RequestPath",
     "RequestStream",
     "Role",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -9,15 +10,17 @@ from typing import Final
 from auth_diameter._core import ConfigError
 from auth_diameter.addresses import parse_peers
 from auth_diameter.decision import UNAVAILABLE
+from auth_diameter.verifier.config import VerifierConfig
 
 DEFAULT_PORT: Final = 3000  # of DISC, as in OpenSER's module
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
-    """How to reach DISC, and how to reply when it cannot be reached.
+class Config(VerifierConfig):
+    """How to reach DISC, and how to reply when it cannot be reached; or, with `db`, how to do without DISC.
 
-    The first three are the parameters of OpenSER's module, with the same names and defaults.
+    The first three are the parameters of OpenSER's module, with the same names and defaults. With `db` the
+    settings of DISC's Verifier apply here, which are fields as well: see `VerifierConfig`.
 
     Raises:
         ConfigError: a value cannot be used; the message names the field.
@@ -35,6 +38,14 @@ class Config:
 
     peers: Sequence[tuple[str, int]] | None = None
     """The DISC servers as (host, port); None: those of the two fields above."""
+
+    db: str | None = None
+    """Database of the subscribers, a path or ``sqlite:///PATH``. With it, credentials are verified in this
+    process, and no DISC is asked."""
+
+    nonce_key: bytes | Sequence[bytes] | None = dataclasses.field(default=None, repr=False)
+    """Secret key of the nonces, with `db`: 16 bytes or more. Servers with the same one accept each other's
+    challenges. Of several keys the first makes nonces, and all are accepted. None: a random key."""
 
     timeout: float = 2.0
     """Seconds from a question to its answer, connecting included; the C module's limit. Until
@@ -68,11 +79,12 @@ class Config:
 
     tell_source: bool = False
     """Whether DISC is told the address that a request came from, in a Calling-Station-Id AVP. Our
-    DISC needs it to bind nonces to a source and to count guesses. The original DISC does not know the AVP."""
+    DISC needs it to bind nonces to a source and to count guesses. The original DISC does not know the AVP.
+    With `db` the address is known in any case."""
 
     penalty: bool = True
-    """Whether credentials are refused for up to a minute, without asking DISC, after many wrong ones of the
-    same user or source, so that passwords cannot be guessed. It applies only if the source is known."""
+    """Whether credentials are refused unseen for up to a minute after many wrong ones of the same user or
+    source, so that passwords cannot be guessed. It applies only if the source is known."""
 
     max_sip_message: int = 65_535
     """Bytes that a SIP request may have: what UDP can carry."""
@@ -86,6 +98,8 @@ class Config:
     question has some 600. A connection on which a longer answer begins is closed."""
 
     def __post_init__(self) -> None:
+        VerifierConfig.__post_init__(self)
+        self._check_back_end()
         if not isinstance(self.use_domain, int):  # a number in OpenSER
             raise ConfigError(f"use_domain: expected True or False, not {self.use_domain!r}")
         object.__setattr__(self, "use_domain", bool(self.use_domain))
@@ -121,6 +135,27 @@ class Config:
         if not isinstance(self.retry_after, int) or not 0 <= self.retry_after <= 3600:
             raise ConfigError(f"retry_after: expected whole seconds up to 3600, not {self.retry_after!r}")
 
+    def _check_back_end(self) -> None:
+        """Refuses settings of the back end that is not used."""
+        if self.db is None:
+            others: tuple[str, ...] = ("nonce_key", *_OF_VERIFIER)
+            what = "a setting of DISC, or of the local back end: db is missing"
+        else:
+            if not isinstance(self.db, str) or not self.db:
+                raise ConfigError(f"db: expected the path of a database, not {self.db!r}")
+            others = ("diameter_client_host", "diameter_client_port", "peers")
+            what = "no DISC is asked with db"
+        for name in others:
+            if getattr(self, name) != type(self).__dataclass_fields__[name].default:
+                raise ConfigError(f"{name}: {what}")
+        if self.nonce_key is not None:
+            keys = (self.nonce_key,) if isinstance(self.nonce_key, bytes) else self.nonce_key
+            if not isinstance(keys, tuple | list) or not keys or not all(map(_is_key, keys)):
+                raise ConfigError(
+                    f"nonce_key: expected {_LEAST_KEY} secret bytes or more, or several such keys"
+                )
+            object.__setattr__(self, "nonce_key", tuple(keys))
+
     def addresses(self) -> Sequence[tuple[str, int]]:
         """Each DISC as (host, port): those of `peers`, or of the host and port fields."""
         if self.peers is not None:
@@ -128,11 +163,18 @@ class Config:
         return parse_peers(self.diameter_client_host, self.diameter_client_port)
 
 
+# `penalty` is a setting of both back ends.
+_OF_VERIFIER = tuple(field.name for field in dataclasses.fields(VerifierConfig) if field.name != "penalty")
+_LEAST_KEY = 16  # bytes
 _SIZES = (
     ("max_sip_message", 256, 1 << 24),
     ("max_sip_headers", 8, 1 << 16),
     ("max_diameter_message", 256, (1 << 24) - 1),
 )  # name, least, most; Message Length has 24 bits (RFC 6733, 3)
+
+
+def _is_key(key: object) -> bool:
+    return isinstance(key, bytes) and len(key) >= _LEAST_KEY
 
 
 def _checked_peers(peers: object) -> tuple[tuple[str, int], ...]:

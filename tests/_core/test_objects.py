@@ -76,7 +76,7 @@ def compiled_classes() -> list[type]:
 
 
 # Those whose `__new__` wants objects, each of its class: there is none that nobody filled.
-FILLED = {"ObjectPath", "RequestPath"}
+FILLED = {"LocalObjects", "LocalRequests", "RemoteObjects", "RemoteRequests", "RequestPath"}
 CLASSES = [kind for kind in compiled_classes() if kind.__name__ not in FILLED]
 
 

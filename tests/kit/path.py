@@ -15,7 +15,7 @@ from auth_diameter._core import (
     InFlight,
     Penalties,
     Question,
-    RequestPath,
+    RemoteRequests,
     Transactions,
     Wire,
 )
@@ -64,14 +64,14 @@ def challenge_to(question: Message | int, value: bytes = CHALLENGE_VALUE, **more
 
 
 class Way:
-    """A `RequestPath` with all that it needs.
+    """A `RemoteRequests` with all that it needs.
 
     Args:
         wires: how many connections there are.
         fd: of a socket; -1: there is none, and up to 256 replies wait until `replies` takes them.
         room: bytes for replies.
         most: questions in flight on one connection.
-        adopt: see `RequestPath`; None: the Questions go to `adopted`.
+        adopt: see `RemoteRequests`; None: the Questions go to `adopted`.
         settings: in place of SETTINGS.
 
     Attributes:
@@ -98,14 +98,14 @@ class Way:
         self.transactions = Transactions(room)
         self.decisions = Decisions()
         self.adopted: list[Question] = []
-        self.path = RequestPath(
+        self.path = RemoteRequests(
             fd,
-            self.in_flight,
             self.transactions,
             self.decisions,
+            adopt or self.adopted.append,
+            self.in_flight,
             penalties,
             watch,
-            adopt or self.adopted.append,
             **SETTINGS | settings,
         )
 

@@ -22,3 +22,5 @@ cdef class Batch:
 
 # A batch without cases so far, which the caller adds
 cdef Batch new_batch(size_t room, double now)
+# Removes all cases, and wipes what was made for them
+cdef void empty_batch(Batch batch) noexcept

@@ -27,7 +27,9 @@ from auth_diameter._core.auth.question cimport Question
 from auth_diameter._core.diameter.disc cimport AaRequest
 from auth_diameter._core.diameter.disc_answer cimport put_whole_answer, whole_answer_size
 from auth_diameter._core.path.findings cimport Finding, add_finding, find_finding
-from auth_diameter._core.path.inquiry cimport STAGE_CHECK, STAGE_DONE, STAGE_HELD, Case, begin_case, inquiry_of_question, inquiry_of_request
+from auth_diameter._core.path.inquiry cimport (
+    STAGE_CHECK, STAGE_DONE, STAGE_HELD, Case, begin_case, inquiry_of_question, inquiry_of_request,
+)
 from auth_diameter._core.path.outcome cimport FAILED, MALFORMED, OUTCOMES, STORE_FAILED, is_refusal
 from auth_diameter._core.path.verify cimport Judge
 from auth_diameter._core.state.users cimport KINDS, Kind, borrow_key, key_tuple, kind_of, value_bytes
@@ -199,7 +201,7 @@ cdef class Batch:
         """What became of the questions, for counts and logs.
 
         Args:
-            every: whether `named` has all questions, and not refusals alone.
+            every: whether `named` has all questions, and not refusals alone; without `requests` it has none.
 
         Returns:
             Tuple of lists: `tally`, (outcome by its number, count); `named`, (request, outcome by its number);
@@ -213,7 +215,7 @@ cdef class Batch:
         for i in range(self.work.count):
             case = &self.work.cases[i]
             counts[case.outcome] += 1
-            if every or is_refusal(case.outcome):
+            if self.requests is not None and (every or is_refusal(case.outcome)):
                 named.append((self.requests[i], case.outcome))
             if case.error:
                 mistakes.append(self.errors[case.error - 1])
@@ -275,3 +277,11 @@ cdef int begin_work(Batch batch, size_t room, double now) except -1:
     batch.work.now = now
     batch.room = room
     return 0
+
+
+cdef void empty_batch(Batch batch) noexcept:
+    ad_scratch_release(&batch.work.scratch)
+    batch.work.found.buckets = NULL
+    batch.work.count = 0
+    batch.is_done = False
+    batch.errors = None

@@ -12,7 +12,7 @@ cdef enum:
 
 cdef struct Note:
     # A refusal for the log, and how often it came
-    int cause
+    int cause               # a CAUSE_…, or an outcome
     uint64_t times
     uint8_t account[ACCOUNT_ROOM]
     size_t account_size
@@ -22,6 +22,7 @@ cdef struct Note:
 
 cdef class Notes:
     cdef Note notes[MOST_NOTES]
+    cdef tuple names                # what each `cause` stands for
     cdef readonly int count
     cdef uint64_t others            # refusals without a place in `notes`
 

@@ -21,6 +21,9 @@ cdef class Notes:
         count: int, the number of those that are told apart.
     """
 
+    def __cinit__(self):
+        self.names = CAUSES
+
     cdef void add(self, const Slot *s, int cause) noexcept nogil:
         """Notes a refusal for the log."""
         cdef uint8_t account[2 * MAX_PARAMETER + 1]
@@ -51,7 +54,7 @@ cdef class Notes:
         """Removes the refusals noted for the log.
 
         Returns:
-            (list of (Cause, account, host, times), others): str, str and int; and int, the refusals that are not
+            (list of (Cause or Outcome, account, host, times), others): str, str and int; and int, the refusals that are not
             in the list because it has room for 16.
         """
         cdef list found = []
@@ -60,7 +63,7 @@ cdef class Notes:
         cdef int i
         for i in range(self.count):
             note = &self.notes[i]
-            found.append((CAUSES[note.cause], text_of(Span(&note.account[0], note.account_size)),
+            found.append((self.names[note.cause], text_of(Span(&note.account[0], note.account_size)),
                           note.host[:note.host_size].decode("ascii"), note.times))
         self.count = 0
         self.others = 0

@@ -1,41 +1,24 @@
-"""The way of a SipRequest through a client of asyncio: from the call of a function to its Decision.
+"""The way of a SipRequest through a client: from the call of a function to its Decision.
 
 ::
 
-    authorize(request, realm) ─► ask_about ─► Penalties ─► Question ─► Wire      answer ─► cause_of ─► Penalties
-                                     │            │           │ none takes it               │            │
-                                     ▼            ▼           ▼                             ▼            ▼
-                                  policy: refuse, hold, place                            policy       Decision
-                                                                                                         │
-                                                                                                         ▼
-                                                                                                     callback
+    authorize(request, realm) ─► begin ─┬─► Decision                                        ─► callback
+                                        └─► a remote back end is asked ─► … ─► Decision ─► callback
 
-Here is what happens for right credentials. The policy, an object of Python, decides all else: it refuses, holds
-and places questions, and takes the Answers that let nobody in. It uses the same functions on the same structs.
+`RemoteObjects` asks DISC, `LocalObjects` judges here. The policy, an object of Python, decides what is out of the
+ordinary: it uses the same functions on the same structs.
 """
 
 cimport cython
-from cpython.ref cimport PyObject
-from libc.stdint cimport uint8_t
 from libc.string cimport memcmp
 
-from auth_diameter._core.auth.answer cimport AnswerFields
 from auth_diameter._core.auth.decision cimport Decision
-from auth_diameter._core.auth.question cimport Question, new_question
 from auth_diameter._core.auth.rulings cimport CAUSE_AUTHORIZED, CAUSES
 from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.base.text cimport borrow, span_of_bytes, text_of
-from auth_diameter._core.diameter.disc cimport room_of
-from auth_diameter._core.digest.credentials cimport Credentials, new_credentials
-from auth_diameter._core.digest.params cimport MAX_PARAMETER, NONCE, plain_value
-from auth_diameter._core.path.counts cimport Decisions, count
-from auth_diameter._core.path.decide cimport ASK, Asking, ask_about, cause_of, domain_of_user, is_bypassed
-from auth_diameter._core.path.in_flight cimport InFlight
-from auth_diameter._core.path.wire cimport Wire
-from auth_diameter._core.sip.parse cimport SipMessage
+from auth_diameter._core.digest.credentials cimport Credentials
+from auth_diameter._core.path.decide cimport Asking, domain_of_user
 from auth_diameter._core.sip.request cimport SipRequest
-from auth_diameter._core.state.nonce_watch cimport NonceIssuers
-from auth_diameter._core.state.penalties cimport Attempt, Penalties
 
 from auth_diameter._core.auth.causes import RULINGS as _RULINGS
 
@@ -47,64 +30,35 @@ cdef enum:
     MOST_REALMS = 1024      # texts of realms that are remembered
 
 
-@cython.final
 cdef class ObjectPath(Concluder):
-    """The way of SipRequests through one client of asyncio. Not for use by several threads at once.
+    """The way of SipRequests through one client; the methods that differ are those of an abstract class.
 
     Args:
-        policy: what Python decides. Its methods are
+        policy: what Python decides. The methods used here are
 
             - read(request): the SipRequest for bytes, or the Decision for bytes that are none;
             - compile(realm): the function of a SipRequest that gives the realm as str, or None;
-            - refuse(request, realm, proxy, now): the Decision on a request that is not asked about;
-            - refuse_penalized(question): the Decision on credentials that are refused because of guesses;
-            - place(question): takes a Question with its callback that no connection takes at once;
-            - written(): has the bytes of the Wires sent soon, and then sets `is_sending` to False;
             - report(error): takes the exception of a callback;
             - get_loop(): the running event loop.
 
-        in_flight: InFlight of the client; this becomes its `concluder`.
         decisions: Decisions, in which the decisions are counted.
-        penalties: Penalties, or None: guesses are not counted.
-        watch: NonceIssuers, or None with a single DISC.
-        most_bytes: bytes of the requests in flight from which on the policy places the next one.
-        timeout: seconds that a question may take.
-        max_question: bytes that a question may have.
-        tells_source: whether DISC is told where a request came from.
-
-    Attributes:
-        is_sending: bool, whether what was written is going to be sent.
     """
 
-    def __cinit__(self, policy, InFlight in_flight not None, Decisions decisions not None, Penalties penalties,
-                  NonceIssuers watch, *, Py_ssize_t most_bytes, double timeout, size_t max_question,
-                  bint tells_source):
+    def __cinit__(self, policy, *args, **settings):
         self.policy = policy
-        self.in_flight = in_flight
-        self.decisions = decisions
-        self.penalties = penalties
-        self.watch = watch
-        self.most_bytes = most_bytes
-        self.timeout = timeout
-        self.max_question = max_question
-        self.tells_source = tells_source
         self.realms = {}
-        self.decided = []
         self.last_realm = ""
         self.last_bytes = b""
-        in_flight.concluder = self
-
-    # ------------------------------------------------------------------ asking
 
     def ask(self, request, realm, bint proxy, callback, double now):
-        """Asks DISC about a request.
+        """Asks about a request.
 
         Args:
             request: SipRequest or bytes.
             realm: str, which may contain pseudo-variables.
             proxy: whether a proxy authenticates, not a UAS.
             callback: function of the Decision, or a future of asyncio, whose result it becomes. It is called at
-                once, if DISC is not asked.
+                once, if no remote back end is asked.
             now: seconds, monotonic.
 
         Raises:
@@ -122,7 +76,7 @@ cdef class ObjectPath(Concluder):
             self.call(callback, decision)
 
     def ask_many(self, requests, realm, bint proxy, future, double now):
-        """Asks DISC about several requests.
+        """Asks about several requests.
 
         Args:
             requests: iterable of SipRequest or bytes.
@@ -153,37 +107,9 @@ cdef class ObjectPath(Concluder):
         """Begins to ask about a request.
 
         Returns:
-            The Decision, if DISC is not asked; None: `finish` will be called.
+            The Decision, which is not counted so far; None: it will come.
         """
-        cdef const SipMessage *m = &request.m
-        cdef Asking asking
-        cdef Question question
-        cdef Credentials credentials = None
-        asking.proxy = proxy
-        asking.has_credentials = False
-        _kept = self.realm_of(request, realm, &asking)
-        if is_bypassed(m) or ask_about(m, &asking) != ASK:
-            return self.policy.refuse(request, realm, proxy, now)
-        if asking.has_credentials:
-            credentials = new_credentials(request.data, &asking.credentials)
-        question = new_question(request, self.realm_text(asking.realm), credentials, proxy, self.tells_source)
-        if room_of(question) > self.max_question:
-            return self.policy.refuse(request, realm, proxy, now)
-        if credentials is not None and self.penalties is not None:
-            question.attempt = self.penalties.begin(
-                credentials, question.realm_name, request.source, now, question)
-            if question.attempt is not None and (<Attempt>question.attempt).is_refused:
-                question.attempt = None
-                return self.policy.refuse_penalized(question)
-        question.callback = callback
-        self.in_flight.size += <Py_ssize_t>m.size
-        if self.in_flight.size <= self.most_bytes and self.may_write(question, now):
-            if not self.is_sending:
-                self.is_sending = True
-                self.policy.written()
-        else:
-            self.policy.place(question)
-        return None
+        raise NotImplementedError
 
     cdef object realm_of(self, SipRequest request, object realm, Asking *asking):
         """Finds the realm of a request; an empty one is missing.
@@ -217,80 +143,20 @@ cdef class ObjectPath(Concluder):
             self.last_bytes = realm.p[:realm.n]
         return self.last_realm
 
-    cdef bint may_write(self, Question question, double now) except -1:
-        """Writes a question, unless it must wait, or the state machine of its connection must know.
-
-        Returns:
-            Whether it was written.
-        """
-        cdef PyObject *found
-        if question.attempt is not None and (<Attempt>question.attempt).is_held:
-            return False
-        found = self.in_flight.best()
-        if found == NULL or not takes_one(<Wire>found):
-            return False
-        question.flight.deadline = now + self.timeout
-        self.in_flight.put(<Wire>found, question, now)
-        return True
-
-    # ------------------------------------------------------------------ answers
-
-    cdef bint conclude(self, Question question, const AnswerFields *says, double now) except -1:
-        cdef Decision decision
-        cdef Credentials credentials = question.credentials
-        if credentials is None or question.is_group_check or question.callback is None:
-            return False
-        if says.response_auth.p != NULL or says.nextnonce.p != NULL or says.user_name.p != NULL:
-            return False
-        if cause_of(says, &credentials.fields, False) != CAUSE_AUTHORIZED:
-            return False
-        question.request.mark_authorized(credentials, question.proxy)
-        self.note_login(question, now)
-        decision = Decision.__new__(Decision)
+    cdef Decision authorized(self, SipRequest request, Credentials credentials, str realm, bint proxy):
+        """The decision that lets a request in; its credentials are marked as right."""
+        cdef Decision decision = Decision.__new__(Decision)
+        request.mark_authorized(credentials, proxy)
         decision.return_code = AUTHORIZED_CODE
         decision.cause = AUTHORIZED
         decision.username = credentials.user()
-        decision.realm = question.realm_name
+        decision.realm = realm
         decision.headers = ()
-        count(self.decisions, CAUSE_AUTHORIZED)
-        # Its callback may ask again, so it is called once all answers of the read are taken.
-        self.decided.append(question)
-        self.decided.append(decision)
-        return True
+        return decision
 
-    def deliver(self):
-        """Hands out the decisions on the answers of one read."""
-        cdef list decided = self.decided
-        cdef Py_ssize_t i
-        if not decided:
-            return
-        self.decided = []
-        for i in range(0, len(decided), 2):
-            self.finish(decided[i], decided[i + 1])
-
-    cdef int note_login(self, Question question, double now) except -1:
-        """Notes that credentials were right: for the penalties and for the watch on nonces."""
-        cdef uint8_t room[MAX_PARAMETER]
-        if question.attempt is not None:
-            self.penalties.right(question.attempt, now)
-            question.attempt = None
-        if self.watch is not None:
-            self.watch.saw_authorized(plain_value(&question.credentials.fields, NONCE, room),
-                                      (<Wire>question.connection).peer_number, now)
-        return 0
-
-    cdef int finish(self, Question question, Decision decision) except -1:
-        """Ends a question with its decision."""
-        callback = question.callback
-        question.callback = None
-        self.in_flight.size -= <Py_ssize_t>question.request.m.size
+    def hand_out(self, callback, Decision decision not None):
+        """Hands a decision to a function, or to a future of asyncio whose result it becomes."""
         self.call(callback, decision)
-        return 0
-
-    def end(self, Question question not None, Decision decision not None):
-        """Ends a question with the decision that Python has made."""
-        self.decisions.add(decision.cause)
-        self.finish(question, decision)
 
     cdef int call(self, object callback, Decision decision) except -1:
         """Hands a decision to whoever waits for it: a future, a place among several, or a function."""
@@ -316,11 +182,6 @@ cdef class ObjectPath(Concluder):
         if not future.done():
             future.set_result(result)
         return 0
-
-
-cdef inline bint takes_one(Wire wire) noexcept nogil:
-    """Whether one more question on a connection changes nothing else."""
-    return wire.is_calm and wire.out_size <= wire.room
 
 
 @cython.final

@@ -1,56 +1,43 @@
-"""The way of a request through a SIP server with the default route: from datagram to reply, in two calls.
+"""The way of a request through a SIP server with the default route: from datagram to reply.
 
 ::
 
-    datagrams of one read                                                      answers of one read
-            │  recvmmsg, straight into slots                                           │
-            ▼                                                                          ▼
-    parse_request ─► fingerprint ─► Transactions ─► ask_about ─► Penalties      cause_of ─► Penalties
-                                        │known          │           │refused           │
-                                        │               ▼           │                  │
-                                        │    put_authentication     │                  ▼
-                                        │      into the Wire        │     the reply, written where
-                                        ▼                           ▼     Transactions keep it
-                                    Departures ◄────────────────────┴──────────────────┘
-                                        │  sendmmsg
-                                        ▼
-                                     replies
+    datagrams of one read ─► parse_request ─► fingerprint ─► Transactions ─► ask_about ─► ask
+        recvmmsg, straight into slots                            │known         │           │ by the back end
+                                                                 │              │refused    ▼
+                                                                 │              │      conclude ─► the reply, written
+                                                                 ▼              ▼                where Transactions
+                                                             Departures ◄───────┴──────────────  keep it
+                                                                 │  sendmmsg
+                                                                 ▼
+                                                              replies
 
-`RequestPath.receive` is the left half; `InFlight.received` calls the right one, `conclude`. Neither needs the GIL.
+A `RemoteRequests` asks DISC, a `LocalRequests` judges here. Neither needs the GIL.
 
 What is out of the ordinary is odd, and goes to Python: a request as SipRequest, by `take_odd`; a request that
-DISC is asked about as Question, by `adopt`. Odd are malformed requests and credentials, qop=auth-int,
-Authentication-Info, hashed usernames that DISC names, attempts that are held, a reply that is too large, whatever
-finds no connection that takes it at once, and failures of DISC. Python uses the same functions on the same
+is asked about as Question. Odd are malformed requests and credentials, qop=auth-int, Authentication-Info, hashed
+usernames, a reply that is too large, and failures of the back end. Python uses the same functions on the same
 structs.
 """
 
-cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from cpython.ref cimport PyObject
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 from auth_diameter._core.auth.answer cimport AnswerFields
-from auth_diameter._core.auth.question cimport Flight, Question
+from auth_diameter._core.auth.question cimport Question, new_question
 from auth_diameter._core.auth.rulings cimport (
-    CAUSE_AUTHORIZED, CAUSE_BYPASSED, CAUSE_CHALLENGED, CAUSE_DISC_REFUSED, CAUSE_DISC_UNUSABLE, CAUSE_PENALIZED,
-    CAUSE_RECHALLENGED, challenge_header, phrase_of, status_of,
+    CAUSE_AUTHORIZED, CAUSE_BYPASSED, CAUSE_CHALLENGED, CAUSE_RECHALLENGED, challenge_header, phrase_of, status_of,
 )
 from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.base.text cimport span_of_bytes, text_of
-from auth_diameter._core.diameter.disc_answer cimport AnswerView
-from auth_diameter._core.diameter.disc_question cimport Asked, authentication_room, put_authentication
-from auth_diameter._core.digest.params cimport MAX_PARAMETER, NONCE, QOP_AUTH_INT, plain_value
-from auth_diameter._core.net.addresses cimport (
-    Address, flow_of, is_ipv4, port_of, put_host, scope_of, set_port, source_of,
-)
+from auth_diameter._core.digest.credentials cimport Credentials
+from auth_diameter._core.digest.params cimport QOP_AUTH_INT
+from auth_diameter._core.net.addresses cimport Address, flow_of, port_of, put_host, scope_of, set_port, source_of
 from auth_diameter._core.net.departures cimport Departures
 from auth_diameter._core.path.counts cimport Decisions, count
-from auth_diameter._core.path.decide cimport ASK, ask_about, cause_of, domain_of_user, is_guess
-from auth_diameter._core.path.in_flight cimport InFlight
-from auth_diameter._core.path.wire cimport Wire
+from auth_diameter._core.path.decide cimport ASK, ask_about, domain_of_user
 from auth_diameter._core.path.notes cimport Notes
 from auth_diameter._core.path.slot cimport Slot
 from auth_diameter._core.path.slots cimport Slots
@@ -63,52 +50,32 @@ from auth_diameter._core.sip.reply cimport (
     can_reply, put_reply_end, put_reply_header, put_reply_start, reply_room,
 )
 from auth_diameter._core.sip.request cimport SipRequest
-from auth_diameter._core.state.keys cimport Network, account_of, network_of_ipv4, network_of_ipv6
-from auth_diameter._core.state.nonce_watch cimport NonceIssuers
-from auth_diameter._core.state.penalties cimport ADMITTED, MUST_WAIT, REFUSED, Penalties
 from auth_diameter._core.state.transactions cimport MOST_KEPT, Entry, Transactions
 
-from auth_diameter._core.auth.question import authentication
 from auth_diameter._core.errors import ParseError
-
-cdef enum:
-    # What became of a datagram
-    DONE, IN_FLIGHT, ODD
 
 cdef enum:
     # Where the realm comes from
     REALM_FROM, REALM_TO, REALM_REQUEST, REALM_OF_USER, REALM_TEXT, REALM_UNKNOWN
-
-cdef enum:
-    MOST_SLOTS = 4096           # in flight, 5 KiB each
-    MOST_BYTES = 16 << 20       # of the requests that are asked about, those of Python included
 
 cdef dict _REALMS = {
     "$fd": REALM_FROM, "$td": REALM_TO, "$rd": REALM_REQUEST, "$od": REALM_REQUEST, "": REALM_OF_USER,
 }
 
 
-@cython.final
 cdef class RequestPath(SlotOwner):
-    """The way of the requests of one UDP socket through the default route.
+    """The way of the requests of one UDP socket through the default route; its back end is a subclass's.
 
     Args:
         fd: file descriptor of the non-blocking UDP socket; the caller keeps it open. -1: there is none; then the
             caller hands datagrams in with `take`, and takes the replies from `departures`.
-        in_flight: InFlight, the questions of the client.
         transactions: Transactions.
         decisions: Decisions, in which the decisions are counted.
-        watch: NonceIssuers, or None with a single DISC.
-        penalties: Penalties, or None: guesses are not counted.
-        adopt: function of a Question that a request became, with its deadline. It sets the callback, and must not
-            raise.
+        adopt: function of a Question that a request became. It must not raise.
         realm: the realm, str: "" for the domain of the user, "$fd", "$td" or "$rd" for that of From, To or the
             Request-URI, or text without pseudo-variables. With any other, all requests are odd.
-        timeout: seconds that a question may take.
         max_size: bytes that a request may have.
         max_headers: header fields that a request may have.
-        max_question: bytes that a question may have.
-        tells_source: whether DISC is told where a request came from.
         amplification: bytes that a refusal may have, in times those of its request.
         one_challenge: bytes that a refusal with a single challenge may always have.
 
@@ -118,26 +85,19 @@ cdef class RequestPath(SlotOwner):
         received: int, the datagrams that came.
         retransmissions: int, the requests that came again.
         slow: int, the requests and answers that Python handled.
-        in_slots: int, the requests that DISC is asked about.
+        in_slots: int, the requests that a back end is asked about.
     """
 
-    def __cinit__(self, int fd, InFlight in_flight not None, Transactions transactions not None,
-                  Decisions decisions not None, Penalties penalties, NonceIssuers watch, adopt, *,
-                  str realm not None, double timeout, size_t max_size, int max_headers, size_t max_question,
-                  bint tells_source, size_t amplification, size_t one_challenge):
+    def __cinit__(self, int fd, Transactions transactions not None, Decisions decisions not None, adopt, *args,
+                  str realm not None, size_t max_size, int max_headers, size_t amplification,
+                  size_t one_challenge, **settings):
         self.fd = fd
-        self.in_flight = in_flight
         self.transactions = transactions
         self.decisions = decisions
-        self.penalties = penalties
-        self.watch = watch
         self.adopt = adopt
         self.departures = Departures(fd)
-        self.timeout = timeout
         self.max_size = max_size
         self.max_headers = max_headers
-        self.max_question = max_question
-        self.tells_source = tells_source
         self.amplification = amplification
         self.one_challenge = one_challenge
         self.realm_from = _REALMS.get(realm, REALM_UNKNOWN if "$" in realm else REALM_TEXT)
@@ -147,18 +107,15 @@ cdef class RequestPath(SlotOwner):
         self.notes = Notes()
         self.slots = Slots()
         self.slots.fill(self)
-        in_flight.owners.append(self)
 
     def close(self):
         """Ends the way, which must be open no more.
 
         Raises:
-            ValueError: DISC is still asked about requests; see `take_back`.
+            ValueError: a back end is still asked about requests; see `take_back`.
         """
         if self.in_slots:
-            raise ValueError(f"close: DISC is asked about {self.in_slots} requests")
-        if self in self.in_flight.owners:
-            self.in_flight.owners.remove(self)
+            raise ValueError(f"close: the back end is asked about {self.in_slots} requests")
 
     # ------------------------------------------------------------------ from the datagram to the question
 
@@ -177,12 +134,15 @@ cdef class RequestPath(SlotOwner):
             OSError: the socket cannot be read.
         """
         cdef int i, n, error
+        self.begin_turn()
         with nogil:
             n = self.slots.receive(self.fd)
             error = errno
             for i in range(n):
                 self.take_datagram(i, now)
+            self.judge_turn(now)
             self.end_read()
+        self.end_turn(now)
         if n >= 0:
             return n
         if error == EAGAIN or error == EINTR:
@@ -200,9 +160,31 @@ cdef class RequestPath(SlotOwner):
         Raises:
             ValueError: `data` is too long, or `source` has no IP address.
         """
+        self.begin_turn()
         self.slots.put(data, source)
         self.take_datagram(0, now)
+        self.judge_turn(now)
         self.end_read()
+        self.end_turn(now)
+
+    cdef int begin_turn(self) except -1:
+        """Gets ready for the datagrams of one read."""
+        return 0
+
+    cdef void judge_turn(self, double now) noexcept nogil:
+        """Judges what was asked about the datagrams of one read, if that is done together."""
+
+    cdef int end_turn(self, double now) except -1:
+        """Does what is left of one read."""
+        return 0
+
+    cdef int ask(self, Slot *s, double now) noexcept nogil:
+        """Asks the back end about a request.
+
+        Returns:
+            IN_FLIGHT; DONE if the request has its reply; or ODD.
+        """
+        return ODD
 
     cdef void take_datagram(self, int i, double now) noexcept nogil:
         """Takes the datagram of that number in the last read as far as it goes."""
@@ -217,9 +199,6 @@ cdef class RequestPath(SlotOwner):
         elif result == ODD:
             self.slow += 1
             self.slots.add_odd(s)
-
-    cdef void release(self, Flight *flight) noexcept nogil:
-        self.slots.give_back(<Slot *>flight)
 
     cdef int begin(self, Slot *s, double now) noexcept nogil:
         """Parses a datagram, and answers a retransmission.
@@ -288,121 +267,7 @@ cdef class RequestPath(SlotOwner):
         else:
             s.asking.realm = Span(NULL, 0)
 
-    cdef int ask(self, Slot *s, double now) noexcept nogil:
-        """Writes the question about a request to the Wire with the fewest questions.
-
-        Returns:
-            IN_FLIGHT; DONE if the request is refused because of guesses; or ODD.
-        """
-        cdef PyObject *found
-        cdef Asked asked
-        cdef uint32_t msgid
-        cdef uint8_t *out
-        cdef size_t room
-        cdef int admitted
-        memset(&asked, 0, sizeof(asked))
-        asked.request = &s.message
-        asked.credentials = &s.asking.credentials if s.asking.has_credentials else NULL
-        asked.realm = s.asking.realm
-        if self.tells_source:
-            asked.source = host_of(s)
-            memcpy(asked.session, s.fingerprint, sizeof(asked.session))
-        asked.end_to_end = <uint32_t>s.fingerprint[0] or 1
-        room = authentication_room(&asked)
-        if self.in_flight.in_slots >= MOST_SLOTS or self.in_flight.size > MOST_BYTES:
-            return ODD
-        found = self.in_flight.best()
-        if found == NULL or room > self.max_question or not takes_one(<Wire>found):
-            return ODD
-        out = (<Wire>found).reserve(room)
-        if out == NULL or not self.in_flight.claim_msgid(&msgid):
-            return ODD
-        admitted = self.admit(s, now)
-        if admitted != IN_FLIGHT:
-            return admitted
-        asked.msgid = msgid
-        written(<Wire>found, put_authentication(out, &asked))
-        s.flight.deadline = now + self.timeout
-        s.flight.attempts = 0
-        self.in_flight.enter(&s.flight, <Wire>found, msgid, now)
-        self.in_slots += 1
-        self.in_flight.size += <Py_ssize_t>s.size
-        return IN_FLIGHT
-
-    cdef int admit(self, Slot *s, double now) noexcept nogil:
-        """Counts the attempt to verify the credentials.
-
-        Returns:
-            IN_FLIGHT if DISC may be asked; DONE if the request was refused because of guesses; or ODD.
-        """
-        cdef uint8_t room[MAX_PARAMETER]
-        cdef Network network
-        cdef int state
-        s.trial.state = 0
-        if self.penalties is None or not s.asking.has_credentials:
-            return IN_FLIGHT
-        if is_ipv4(&s.source):
-            network = network_of_ipv4(<const uint8_t *>&s.source.four.sin_addr)
-        else:
-            network = network_of_ipv6(s.source.six.sin6_addr.s6_addr)
-        state = self.penalties.begin_trial(account_of(&s.asking.credentials, room), s.asking.realm, network, now,
-                                           &s.trial)
-        if state == MUST_WAIT:
-            return ODD
-        if state != REFUSED:
-            return IN_FLIGHT
-        if not self.reply(s, CAUSE_PENALIZED, NULL):
-            return ODD
-        count(self.decisions, CAUSE_PENALIZED)
-        self.notes.add(s, CAUSE_PENALIZED)
-        return DONE
-
-    # ------------------------------------------------------------------ from the answer to the reply
-
-    cdef bint conclude(self, Flight *flight, const AnswerView *view, double now) noexcept nogil:
-        cdef Slot *s = <Slot *>flight
-        cdef const AnswerFields *says = &view.says
-        cdef int cause
-        if says.response_auth.p != NULL or says.nextnonce.p != NULL or says.user_name.p != NULL:
-            return False
-        cause = cause_of(says, &s.asking.credentials if s.asking.has_credentials else NULL, False)
-        if cause == CAUSE_DISC_UNUSABLE or cause == CAUSE_DISC_REFUSED or not self.reply(s, cause, says):
-            return False
-        self.ended(s)
-        self.end_trial(s, cause, says.refused, now)
-        if self.watch is not None:
-            self.note_nonces(s, cause, says, now)
-        count(self.decisions, cause)
-        if cause != CAUSE_AUTHORIZED and cause != CAUSE_CHALLENGED:
-            self.notes.add(s, cause)
-        return True
-
-    cdef void ended(self, const Slot *s) noexcept nogil:
-        """Counts one request less that DISC is asked about."""
-        self.in_slots -= 1
-        self.in_flight.size -= <Py_ssize_t>s.size
-
-    cdef void end_trial(self, Slot *s, int cause, int refused, double now) noexcept nogil:
-        if self.penalties is None or s.trial.state != ADMITTED:
-            return
-        if cause == CAUSE_AUTHORIZED:
-            self.penalties.right_trial(&s.trial, now)
-        elif is_guess(cause, refused):
-            self.penalties.wrong_trial(&s.trial, now)
-        else:
-            self.penalties.neither_trial(&s.trial, now)
-
-    cdef void note_nonces(self, const Slot *s, int cause, const AnswerFields *says, double now) noexcept nogil:
-        """Notes which DISC issued and which accepted a nonce."""
-        cdef uint8_t room[MAX_PARAMETER]
-        cdef Span used = Span(NULL, 0)
-        if s.asking.has_credentials:
-            used = plain_value(&s.asking.credentials, NONCE, room)
-        if cause == CAUSE_AUTHORIZED:
-            self.watch.saw_authorized(used, (<Wire>s.flight.wire).peer_number, now)
-        elif cause == CAUSE_CHALLENGED or cause == CAUSE_RECHALLENGED:
-            self.watch.saw_challenges(used, (<Wire>s.flight.wire).peer_number, says.challenge,
-                                      <size_t>says.challenges, now)
+    # ------------------------------------------------------------------ the reply
 
     cdef bint reply(self, Slot *s, int cause, const AnswerFields *says) noexcept nogil:
         """Writes the reply where the Transactions keep it, and has it sent.
@@ -513,23 +378,6 @@ cdef class RequestPath(SlotOwner):
             s = self.slots.next_odd()
         return found
 
-    def take_back(self):
-        """Removes the requests that DISC is asked about, since the server is closed.
-
-        Returns:
-            List of Question, in the order of deadlines; each went to `adopt`.
-        """
-        cdef Flight *flight = self.in_flight.first
-        cdef Flight *after
-        cdef list found = []
-        while flight != NULL:
-            after = flight.after
-            if flight.in_slot and flight.owner == <PyObject *>self:
-                self.in_flight.expect_late(flight.msgid)
-                found.append(self.in_flight.take_question(flight))
-            flight = after
-        return found
-
     cdef SipRequest request_of(self, Slot *s):
         cdef bytes data = PyBytes_FromStringAndSize(<const char *>s.data, <Py_ssize_t>s.size)
         cdef SipRequest request = SipRequest(
@@ -537,33 +385,13 @@ cdef class RequestPath(SlotOwner):
         request.known_fingerprint = s.fingerprint
         return request
 
-    cdef Question question_of(self, Flight *flight):
-        cdef Slot *s = <Slot *>flight
-        cdef SipRequest request
-        cdef Question question = None
-        self.slow += 1
-        self.ended(s)
-        try:
-            request = self.request_of(s)
-            realm = text_of(s.asking.realm)
-            credentials = request.credentials(realm, s.asking.proxy) if s.asking.has_credentials else None
-            question = authentication(request, realm, credentials, s.asking.proxy, self.tells_source)
-            question.flight.deadline = flight.deadline
-            question.flight.attempts = flight.attempts
-            question.flight.msgid = flight.msgid
-            if self.penalties is not None and s.trial.state == ADMITTED:
-                question.attempt = self.penalties.attempt_of(&s.trial)
-            self.adopt(question)
-            return question
-        except BaseException:
-            # The request gets no reply. An attempt without an end would hold up its user's next ones for ever.
-            if question is not None and question.attempt is not None:
-                self.penalties.neither(question.attempt, flight.deadline)
-            elif self.penalties is not None:
-                self.penalties.neither_trial(&s.trial, flight.deadline)
-            raise
-        finally:
-            self.release(flight)
+    cdef Question question_about(self, Slot *s, bint tells_source):
+        """The question about a request, as an object."""
+        cdef SipRequest request = self.request_of(s)
+        cdef Credentials credentials = None
+        if s.asking.has_credentials:
+            credentials = request.credentials(text_of(s.asking.realm), s.asking.proxy)
+        return new_question(request, text_of(s.asking.realm), credentials, s.asking.proxy, tells_source)
 
     # ------------------------------------------------------------------ refusals for the log
 
@@ -576,15 +404,10 @@ cdef class RequestPath(SlotOwner):
         """Removes the refusals noted for the log; the same as `Notes.take`."""
         return self.notes.take()
 
+    def take_back(self):
+        """Removes the requests that a back end is asked about, since the server is closed.
 
-cdef inline Span host_of(const Slot *s) noexcept nogil:
-    return Span(<const uint8_t *>s.host, s.host_size)
-
-
-cdef inline bint takes_one(Wire wire) noexcept nogil:
-    """Whether one more question on a connection changes nothing else."""
-    return wire.is_calm and wire.out_size <= wire.room
-
-
-cdef inline void written(Wire wire, size_t n) noexcept nogil:
-    wire.out_size += n
+        Returns:
+            List of Question, in the order of deadlines; each went to `adopt`.
+        """
+        return []

@@ -16,6 +16,7 @@ cdef class Judge:
     cdef readonly NonceUses uses
     cdef Penalties penalties        # None: guesses are not counted
     cdef Rules rules
+    cdef public double check_at     # see may_judge
     cdef Values wrong_in_a_row      # by username, realm and source: 32 bits
     cdef Values following           # the next nonce by nonce and count, for retransmissions
 
@@ -24,6 +25,8 @@ cdef class Judge:
     # Judges all cases as far as they do not lack keys. False: no memory; then those at STAGE_CHECK are unanswered.
     # Those at STAGE_HELD wait for verdicts of other threads, which take no longer than a digest: judge again.
     cdef bint judge_work(self, Work *work) noexcept nogil
+    # Whether that may be called without a look at the store before; the driver's caller sets `check_at`
+    cdef bint may_judge(self, double now) noexcept nogil
     # Ends a case with an answer that has no other values than its outcome gives it
     cdef void end(self, Case *case, int outcome) noexcept nogil
     # Ends the attempt of a case without a verdict

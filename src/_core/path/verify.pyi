@@ -17,6 +17,7 @@ class Judge:
         wrong_room: int,
         following_room: int,
     ) -> None: ...
+    check_at: float
     @property
     def users(self) -> Users: ...
     @property

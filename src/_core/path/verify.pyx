@@ -62,6 +62,8 @@ from auth_diameter._core.state.values cimport (
 # Seconds for which a nonce proves its source; later another host may have the address
 cdef double PROOF = 3600.0
 
+cdef double CHECK_SECONDS = 0.5     # between two looks at the store, as in auth_diameter.store.cache
+
 cdef enum:
     CHALLENGE_ROOM = 128    # bytes of a challenge besides the values in it
 
@@ -86,6 +88,10 @@ cdef class Judge:
         config: VerifierConfig.
         wrong_room: bytes for the numbers of wrong credentials in a row, with `rechallenge`.
         following_room: bytes for the next nonces that were told, with `authentication_info`.
+
+    Attributes:
+        check_at: float, when the store is to be looked at again, seconds since 1970: until then `users` may be
+            believed. For compiled code that asks `may_judge`; 0 at first.
     """
 
     def __init__(self, Users users not None, Nonces nonces not None, NonceUses uses not None, Penalties penalties,
@@ -108,6 +114,10 @@ cdef class Judge:
     def __dealloc__(self):
         values_free(&self.wrong_in_a_row)
         values_free(&self.following)
+
+    cdef bint may_judge(self, double now) noexcept nogil:
+        # After a step back of the clock the time is too far ahead, and does not count.
+        return self.check_at - CHECK_SECONDS <= now < self.check_at
 
     cdef bint judge_work(self, Work *work) noexcept nogil:
         """Judges all cases that have no answer, as far as they do not lack keys; False without memory."""

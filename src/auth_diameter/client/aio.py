@@ -12,18 +12,22 @@ from auth_diameter._core import (
     Decisions,
     ObjectPath,
     Question,
+    RemoteObjects,
+    RemoteRequests,
     RequestPath,
     SipRequest,
     Transactions,
     pending,
 )
 from auth_diameter.client.authorizer import Authorizer, Request, is_held, is_refused
+from auth_diameter.client.local import JUDGED, LocalBackEnd
 from auth_diameter.client.pseudovars import compile_template
 from auth_diameter.config import Config
 from auth_diameter.decision import Cause, Decision
 from auth_diameter.diameter import forks
 from auth_diameter.diameter.aio import AioTransport
-from auth_diameter.diameter.stats import PoolStats
+from auth_diameter.diameter.stats import PoolStats, no_pool
+from auth_diameter.verifier.outcome import PROVEN_REFUSALS, Outcome
 
 # Limit on the bytes of all requests under way. With their questions they take three times as much memory.
 _MOST_BYTES = 16 << 20
@@ -41,6 +45,9 @@ class AsyncAuthDiameter:
     belongs to one event loop. It opens connections when they are first needed. A forked process opens its
     own.
 
+    With `Config.db` no DISC is asked: the credentials are verified in this process. Processes that are forked
+    later share the nonce key, the nonce counts and the guesses.
+
     Args:
         config: the settings; None: their defaults.
 
@@ -48,6 +55,9 @@ class AsyncAuthDiameter:
         config: the settings in use.
         decisions: counts the decisions of the three functions and of `ask`. A caller that takes decisions
             from `authorizer` itself may add them.
+
+    Raises:
+        ConfigError: the database of `Config.db` cannot be used.
     """
 
     def __init__(self, config: Config | None = None) -> None:
@@ -55,21 +65,29 @@ class AsyncAuthDiameter:
         self.decisions = Decisions()
         self._authorizer = Authorizer(self.config)
         self._transport = AioTransport(self.config, self._answered, self._failed, self._ended)
-        self._objects = self._new_path()
-        self._releasing = False
+        self._local: LocalBackEnd | None = None
+        if self.config.db is not None:
+            self._local = LocalBackEnd(self.config, self._authorizer, self.decisions)
+        self._begin()
         forks.register(self)
 
     def _after_fork(self) -> None:
         """Starts afresh in the child; the questions and connections stay with the parent."""
         self._transport.after_fork()
         self._authorizer.after_fork()
-        self._objects = self._new_path()
+        if self._local is not None:
+            self._local.after_fork()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._remote = self._new_path()
+        self._objects: ObjectPath = self._remote if self._local is None else self._local.path
         self._releasing = False
 
-    def _new_path(self) -> ObjectPath:
+    def _new_path(self) -> RemoteObjects:
         config, authorizer = self.config, self._authorizer
         policy = self._policy = _Policy(authorizer, self._transport)
-        policy.path = ObjectPath(
+        policy.path = RemoteObjects(
             policy,
             self._transport.pool.in_flight,
             self.decisions,
@@ -190,6 +208,11 @@ class AsyncAuthDiameter:
         Raises:
             DiscError: this client is closed.
         """
+        if self._local is not None:
+            [decision] = self._local.decide_on([question])
+            self.decisions.add(decision.cause)
+            self._objects.hand_out(callback, decision)
+            return
         question.callback = callback
         self._transport.pool.in_flight.size += question.request.data_size
         self._policy.place(question)
@@ -259,20 +282,29 @@ class AsyncAuthDiameter:
             amplification: bytes that a refusal may have, in times those of its request.
             one_challenge: bytes that a refusal with a single challenge may always have.
         """
+        config = self.config
+        if self._local is not None:
+            return self._local.request_path(
+                fd,
+                transactions,
+                ended,
+                realm=realm,
+                amplification=amplification,
+                one_challenge=one_challenge,
+            )
 
         def adopt(question: Question) -> None:
             question.callback = ended(question)
             self._transport.pool.in_flight.size += question.request.data_size
 
-        config = self.config
-        return RequestPath(
+        return RemoteRequests(
             fd,
-            self._transport.pool.in_flight,
             transactions,
             self.decisions,
+            adopt,
+            self._transport.pool.in_flight,
             self._authorizer.penalties,
             self._authorizer.watch.issuers if self._authorizer.watch is not None else None,
-            adopt,
             realm=realm,
             timeout=config.timeout,
             max_size=config.max_sip_message,
@@ -283,13 +315,22 @@ class AsyncAuthDiameter:
             one_challenge=one_challenge,
         )
 
+    def has_logged(self, cause: Cause) -> bool:
+        """Whether this client has logged a refusal with that cause itself: the local back end does."""
+        return self._local is not None and cause in JUDGED
+
+    def proves(self, outcome: Cause | Outcome) -> bool:
+        """Whether a refusal that a `RequestPath` noted proves where its request came from; see `refusals`."""
+        return self._local is not None and self.config.bind_source and outcome in PROVEN_REFUSALS
+
     def connect(self) -> None:
         """Begins to open a connection to each DISC, so that the first requests need not wait for one.
 
         Raises:
             DiscError: this client is closed.
         """
-        self._transport.connect()
+        if self._local is None:
+            self._transport.connect()
 
     def send_questions(self) -> None:
         """Sends the questions that a `RequestPath` has written.
@@ -315,9 +356,18 @@ class AsyncAuthDiameter:
         """The decisions without the transport, for callers of `ask`."""
         return self._authorizer
 
+    def use_nonce_keys(self, keys: Sequence[bytes]) -> None:
+        """Replaces the keys of the nonces of the local back end; see `Config.nonce_key`.
+
+        Args:
+            keys: the keys; the first makes nonces, all are accepted.
+        """
+        if self._local is not None:
+            self._local.use_nonce_keys(keys)
+
     def stats(self) -> PoolStats:
         """Counts of the questions asked and their outcomes, and the state of each DISC."""
-        return self._transport.stats()
+        return self._transport.stats() if self._local is None else no_pool()
 
     async def unreachable(self) -> list[tuple[str, str]]:
         """Tries to connect to each DISC; closes the connections again.
@@ -325,7 +375,7 @@ class AsyncAuthDiameter:
         Returns:
             The HOST:PORT of each DISC that cannot be reached, and the reason.
         """
-        return await self._transport.unreachable()
+        return await self._transport.unreachable() if self._local is None else []
 
     # ------------------------------------------------------------------ how questions end
 
@@ -347,7 +397,7 @@ class AsyncAuthDiameter:
 
     def _ended(self, now: float) -> None:
         """Hands out decisions, and asks the held questions that are released now that others have ended."""
-        self._objects.deliver()
+        self._remote.deliver()
         if self._releasing:
             return  # the call already in this loop looks again
         self._releasing = True
@@ -362,7 +412,7 @@ class AsyncAuthDiameter:
             self._releasing = False
 
     def _finish(self, question: Question, decision: Decision) -> None:
-        self._objects.end(question, decision)
+        self._remote.end(question, decision)
 
     # ------------------------------------------------------------------ closing
 
@@ -370,6 +420,8 @@ class AsyncAuthDiameter:
         """Closes all connections; the questions under way end with 503."""
         self._releasing = True  # held questions are not asked any more
         await self._transport.aclose()
+        if self._local is not None:
+            self._local.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -384,13 +436,13 @@ class AsyncAuthDiameter:
 
 
 class _Policy:
-    """What `ObjectPath` leaves to Python: refusals, and questions that no connection takes at once.
+    """What `RemoteObjects` leaves to Python: refusals, and questions that no connection takes at once.
 
     Attributes:
-        path: the ObjectPath.
+        path: the RemoteObjects.
     """
 
-    path: ObjectPath
+    path: RemoteObjects
 
     def __init__(self, authorizer: Authorizer, transport: AioTransport) -> None:
         self._authorizer = authorizer

@@ -12,6 +12,7 @@ that it is malformed, and a negative code refuses it for a reason that the funct
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -70,7 +71,7 @@ class Authorizer:
 
     Attributes:
         use_domain: whether a group check names the user as ``user@domain``.
-        penalties: the attempts to verify credentials; None: they are not counted.
+        penalties: the attempts to verify credentials; None: they are not counted here.
         watch: notes which DISC accepts which nonces; None: there is one DISC only.
     """
 
@@ -78,9 +79,10 @@ class Authorizer:
         self.use_domain = config.use_domain
         self._max_size = config.max_sip_message
         self._max_headers = config.max_sip_headers
-        self._max_question = config.max_diameter_message
+        self._max_question = config.max_diameter_message if config.db is None else sys.maxsize
         self._tell_source = config.tell_source
-        self.penalties = Penalties() if config.penalty else None
+        # The local back end counts guesses itself, as DISC does.
+        self.penalties = Penalties() if config.penalty and config.db is None else None
         addresses = config.addresses()
         self.watch = NonceWatch(addresses) if len(addresses) > 1 else None
         self._unavailable_status = config.unavailable_status

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Self
 
-from auth_diameter._core import Answer, Question
+from auth_diameter._core import Answer, Decisions, Question
 from auth_diameter.client.authorizer import Authorizer, Request, is_held, is_refused
+from auth_diameter.client.local import LocalBackEnd
 from auth_diameter.config import Config
 from auth_diameter.decision import Cause, Decision
 from auth_diameter.diameter import forks
-from auth_diameter.diameter.stats import PoolStats
+from auth_diameter.diameter.stats import PoolStats, no_pool
 from auth_diameter.diameter.sync import SyncTransport, Waiter, wake_up
 
 
@@ -29,18 +30,28 @@ class AuthDiameter:
     serves any number of threads. A call blocks its own thread for `Config.timeout` at most. Connections are
     opened when they are first needed. A forked process opens its own.
 
+    With `Config.db` no DISC is asked: the credentials are verified in this process. Processes that are forked
+    later share the nonce key, the nonce counts and the guesses.
+
     Args:
         config: the settings; None: their defaults.
 
     Attributes:
         config: the settings in use.
         counts: number of decisions by `Cause`.
+
+    Raises:
+        ConfigError: the database of `Config.db` cannot be used.
     """
 
     def __init__(self, config: Config | None = None) -> None:
         self.config = config if config is not None else Config()
         self._authorizer = Authorizer(self.config)
         self._transport = SyncTransport(self.config)
+        self._judged = Decisions()  # those of the local back end
+        self._local: LocalBackEnd | None = None
+        if self.config.db is not None:
+            self._local = LocalBackEnd(self.config, self._authorizer, self._judged)
         self._counts: dict[Cause, int] = dict.fromkeys(Cause, 0)
         self._counts_lock = threading.Lock()
         forks.register(self)
@@ -49,6 +60,8 @@ class AuthDiameter:
         """Starts afresh in the child; the questions and connections stay with the parent."""
         self._transport.after_fork()
         self._authorizer.after_fork()
+        if self._local is not None:
+            self._local.after_fork()
         self._counts_lock = threading.Lock()
 
     # ------------------------------------------------------------------ the functions
@@ -68,6 +81,8 @@ class AuthDiameter:
         Raises:
             ConfigError: `realm` has an unknown pseudo-variable.
         """
+        if self._local is not None:
+            return self._local.path.decide(request, realm, proxy=False)
         return self._decide(self._authorizer.www_authorize(request, realm, time.monotonic()))
 
     def diameter_proxy_authorize(self, request: Request, realm: str) -> Decision:
@@ -83,6 +98,8 @@ class AuthDiameter:
         Raises:
             ConfigError: `realm` has an unknown pseudo-variable.
         """
+        if self._local is not None:
+            return self._local.path.decide(request, realm, proxy=True)
         return self._decide(self._authorizer.proxy_authorize(request, realm, time.monotonic()))
 
     def diameter_is_user_in(self, request: Request, who: str, group: str) -> Decision:
@@ -107,6 +124,9 @@ class AuthDiameter:
     def _decide(self, outcome: Question | Decision) -> Decision:
         if type(outcome) is Decision:
             decision = outcome
+        elif self._local is not None:
+            assert isinstance(outcome, Question)
+            [decision] = self._local.decide_on([outcome])
         else:
             assert isinstance(outcome, Question)
             try:
@@ -137,6 +157,8 @@ class AuthDiameter:
         Raises:
             ConfigError: `realm` has an unknown pseudo-variable.
         """
+        if self._local is not None:
+            return self._local.path.decide_many(requests, realm, proxy=False)
         return self._decide_many(self._authorizer.www_authorize, requests, realm)
 
     def diameter_proxy_authorize_many(self, requests: Iterable[Request], realm: str) -> list[Decision]:
@@ -152,6 +174,8 @@ class AuthDiameter:
         Raises:
             ConfigError: `realm` has an unknown pseudo-variable.
         """
+        if self._local is not None:
+            return self._local.path.decide_many(requests, realm, proxy=True)
         return self._decide_many(self._authorizer.proxy_authorize, requests, realm)
 
     def _decide_many(
@@ -219,16 +243,19 @@ class AuthDiameter:
     @property
     def counts(self) -> dict[Cause, int]:
         """Number of decisions by `Cause`; a consistent copy."""
+        judged = self._judged.as_dict()
         with self._counts_lock:
-            return dict(self._counts)
+            return {cause: count + judged[cause] for cause, count in self._counts.items()}
 
     def stats(self) -> PoolStats:
         """Counts of the questions asked and their outcomes, and the state of each DISC."""
-        return self._transport.stats()
+        return self._transport.stats() if self._local is None else no_pool()
 
     def close(self) -> None:
         """Closes all connections; the questions under way end with 503."""
         self._transport.close()
+        if self._local is not None:
+            self._local.close()
 
     def __enter__(self) -> Self:
         return self

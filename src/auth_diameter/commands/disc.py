@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-import auth_diameter as ad
 from auth_diameter.addresses import show
-from auth_diameter.commands.files import warn_if_others_can_read
+from auth_diameter.commands.files import nonce_keys, warn_if_others_can_read
 from auth_diameter.commands.options import (
     db_option,
     listen_option,
     log_options,
     metrics_option,
+    nonce_key_option,
     settings,
     settings_of,
 )
@@ -47,13 +47,7 @@ _OPEN = "anybody who reaches %s may ask: name the networks of your SIP servers w
 @click.command()
 @listen_option(f"127.0.0.1:{DEFAULT_PORT}")
 @db_option
-@click.option(
-    "--nonce-key",
-    multiple=True,
-    metavar="FILE",
-    help="File of 16 secret bytes or more; several DISC with the same one accept each other's challenges. "
-    "May be repeated: the first makes challenges, all are accepted.",
-)
+@nonce_key_option
 @metrics_option
 @log_options
 @settings_of(VerifierConfig)
@@ -80,7 +74,7 @@ def disc(
     config = settings(VerifierConfig, options)
     limits = settings(ListenerConfig, options)
     reopen = log_to(log_format, log_file)
-    nonces = Nonces(_nonce_keys(nonce_key) or None, config.nonce_lifetime)
+    nonces = Nonces(nonce_keys(nonce_key, log) or None, config.nonce_lifetime)
     exports = bind_metrics(metrics_at)
 
     async def work() -> int:
@@ -117,7 +111,7 @@ def _reread_keys(nonces: Nonces, files: tuple[str, ...]) -> list[Part]:
     """The part of a SIGHUP that reads the key files again; none without key files."""
 
     def part() -> Callable[[], object]:
-        keys = _nonce_keys(files)
+        keys = nonce_keys(files, log)
         return lambda: nonces.use(keys)
 
     return [part] if files else []
@@ -131,19 +125,3 @@ def _reread_networks(listener: Listener, options: Mapping[str, Any]) -> Part:
         return lambda: listener.use(limits)
 
     return part
-
-
-def _nonce_keys(files: tuple[str, ...]) -> list[bytes]:
-    return [_nonce_key(file) for file in files]
-
-
-def _nonce_key(file: str) -> bytes:
-    try:
-        with open(file, "rb") as source:
-            key = source.read(4096)  # limited, in case the file is a device without an end
-    except OSError as error:
-        raise ad.ConfigError(f"--nonce-key {file}: {error.strerror}") from None
-    if len(key) < 16:
-        raise ad.ConfigError(f"--nonce-key {file}: expected 16 secret bytes or more, not {len(key)}")
-    warn_if_others_can_read(file, log)
-    return key

@@ -6,6 +6,9 @@ import logging
 import os
 import shlex
 import stat
+from collections.abc import Sequence
+
+import auth_diameter as ad
 
 #: Permission of the group and of others to read and write.
 _OTHERS = stat.S_IRGRP | stat.S_IWGRP | stat.S_IROTH | stat.S_IWOTH
@@ -32,6 +35,31 @@ def warn_if_others_can_read(path: str, log: logging.Logger) -> None:
     log.warning(
         "%s: users other than its owner can %s it (mode %03o): %s", opened[0], can, modes[opened[0]], command
     )
+
+
+def nonce_keys(files: Sequence[str], log: logging.Logger) -> list[bytes]:
+    """Reads the files of ``--nonce-key``; warns if others can read one.
+
+    Args:
+        files: the paths.
+        log: where warnings go.
+
+    Raises:
+        ConfigError: a file cannot be read, or is too short.
+    """
+    return [_nonce_key(file, log) for file in files]
+
+
+def _nonce_key(file: str, log: logging.Logger) -> bytes:
+    try:
+        with open(file, "rb") as source:
+            key = source.read(4096)  # limited, in case the file is a device without an end
+    except OSError as error:
+        raise ad.ConfigError(f"--nonce-key {file}: {error.strerror}") from None
+    if len(key) < 16:
+        raise ad.ConfigError(f"--nonce-key {file}: expected 16 secret bytes or more, not {len(key)}")
+    warn_if_others_can_read(file, log)
+    return key
 
 
 def _mode(path: str) -> int:

@@ -191,7 +191,9 @@ def settings_of(
         presets: defaults that differ from those of the class.
     """
     hints, docs = get_type_hints(kind), _docs(kind)
-    fields = [field for field in dataclasses.fields(kind) if field.name not in without]
+    own = kind.__annotations__  # its own options come before those of its bases
+    fields = sorted(dataclasses.fields(kind), key=lambda field: field.name not in own)
+    fields = [field for field in fields if field.name not in without]
 
     def decorate(command: _Command) -> _Command:
         for field in reversed(fields):  # the last decorator is the first option in --help
@@ -261,7 +263,15 @@ def _option(name: str, hint: object, default: object, text: str) -> Callable[[_C
 
 
 def _docs(kind: type) -> dict[str, str]:
-    """The first sentence of the documentation below each field in the source."""
+    """The first sentence of the documentation below each field in the source, of its bases as well."""
+    found: dict[str, str] = {}
+    for each in reversed(kind.__mro__):
+        if dataclasses.is_dataclass(each):
+            found |= _own_docs(each)
+    return found
+
+
+def _own_docs(kind: type) -> dict[str, str]:
     try:
         source = inspect.getsource(kind)
     except OSError:  # the source is not installed, so the options have no help
@@ -294,6 +304,14 @@ def listen_option(default: str) -> Callable[[_Command], _Command]:
         help="Address to listen on; port 0: any free port.",
     )
 
+
+nonce_key_option = click.option(
+    "--nonce-key",
+    multiple=True,
+    metavar="FILE",
+    help="File of 16 secret bytes or more; servers with the same one accept each other's challenges. "
+    "May be repeated: the first makes challenges, all are accepted.",
+)
 
 disc_option = click.option(
     "--disc",

@@ -15,11 +15,14 @@ import auth_diameter as ad
 from auth_diameter.addresses import show
 from auth_diameter.client.pseudovars import compile_template
 from auth_diameter.client.realm import DEFAULT_REALM
+from auth_diameter.commands.files import nonce_keys, warn_if_others_can_read
 from auth_diameter.commands.options import (
+    database,
     disc_option,
     listen_option,
     log_options,
     metrics_option,
+    nonce_key_option,
     settings,
     settings_of,
 )
@@ -37,7 +40,8 @@ from auth_diameter.commands.process import (
 if TYPE_CHECKING:
     from auth_diameter.host.route import Route
 
-_BY_HAND = ("diameter_client_host", "diameter_client_port", "peers")  # set by --disc
+# Set by --disc, --db and --nonce-key.
+_BY_HAND = ("diameter_client_host", "diameter_client_port", "peers", "db", "nonce_key")
 
 # These differ from the library. Our DISC counts wrong passwords by source, so it is told the source. And a
 # user must not pass for one of the same name in another domain.
@@ -49,6 +53,13 @@ log = logging.getLogger("auth_diameter.serve")
 @click.command()
 @listen_option("127.0.0.1:5060")
 @disc_option
+@click.option(
+    "--db",
+    type=database,
+    metavar="FILE",
+    help="Verify credentials here, with the users of this SQLite database, and ask no DISC.",
+)
+@nonce_key_option
 @click.option("--route", metavar="FILE.py", help="Python file with async def request_route(request, auth).")
 @click.option(
     "--realm",
@@ -70,6 +81,8 @@ log = logging.getLogger("auth_diameter.serve")
 def serve(
     listen: tuple[str, int],
     disc_hosts: str,
+    db: str | None,
+    nonce_key: tuple[str, ...],
     route: str | None,
     realm: str | None,
     workers: int,
@@ -78,26 +91,38 @@ def serve(
     log_file: str | None,
     **options: Any,
 ) -> None:
-    """Run a SIP/UDP server that asks DISC about each request.
+    """Run a SIP/UDP server that asks DISC about each request, or verifies credentials itself (--db).
 
     It stores no bindings: its 200 to a REGISTER only repeats the Contacts with their expiry. SIGHUP reloads
-    the --route script and reopens the --log-file, without losing a request.
+    the --route script and the files of --nonce-key and reopens the --log-file, without losing a request.
 
     If all requests come from the address of one proxy, use --no-penalty, or one guesser delays everybody.
     DISC is then told no source either, unless --tell-source is given.
+
+    The settings from --algorithms on are those of `auth-diameter disc`, and need --db.
     """
     from auth_diameter.host.bind import bind
     from auth_diameter.host.workers import Workers
 
+    if db is not None and _is_given("disc_hosts"):
+        raise click.UsageError("--db: no DISC is asked with it; leave --disc out")
+    if nonce_key and db is None:
+        raise click.UsageError("--nonce-key is for --db; without it, DISC makes the nonces")
     if route is not None and realm is not None:
         raise click.UsageError("--realm is for the default route; a --route script names its own")
     compile_template(realm or DEFAULT_REALM)  # an error in the realm is reported at once
     if not options["penalty"] and not _is_given("tell_source"):
         # All requests come from one address, which DISC must not penalize either.
         options["tell_source"] = False
-    config = settings(ad.Config, options, diameter_client_host=disc_hosts)
     reopen = log_to(log_format, log_file)
-    serving = _Serving(config, route, realm or DEFAULT_REALM, reopen)
+    if db is None:
+        config = settings(ad.Config, options, diameter_client_host=disc_hosts)
+        asking = f"asking DISC at {disc_hosts}"
+    else:
+        config = settings(ad.Config, options, db=db, nonce_key=nonce_keys(nonce_key, log) or None)
+        warn_if_others_can_read(db, log)
+        asking = f"users from {db}"
+    serving = _Serving(config, nonce_key, route, realm or DEFAULT_REALM, reopen)
     with listening(show(*listen)):
         serving.sockets = sockets = bind(*listen, workers)
     serving.exports = bind_metrics(metrics_at, workers)  # each worker has a port of its own, in a row
@@ -105,14 +130,14 @@ def serve(
 
     def say_ready() -> None:
         of = f" in {workers} processes" if workers > 1 else ""
-        print(f"SIP/UDP listening on {at}{of}, asking DISC at {disc_hosts}", flush=True)
+        print(f"SIP/UDP listening on {at}{of}, {asking}", flush=True)
 
     if workers == 1:
         sys.exit(run_loop(serving.work(sockets[0], None, say_ready)))
     family = Workers(
         sockets,
         lambda sock, parent, up: run_loop(serving.work(sock, parent, up)),
-        lambda: reload([*serving.read_route(serving.use_route), *reopen]),
+        lambda: reload([*serving.read_route(serving.use_route), *serving.read_keys(), *reopen]),
     )
     family.start()
     say_ready()
@@ -123,7 +148,8 @@ class _Serving:
     """What the processes of one `serve` have in common, and what each of them does.
 
     Args:
-        config: how DISC is asked.
+        config: how DISC is asked, or what the local back end does.
+        nonce_key: the files of the nonce keys.
         route: path of the route script, or None for the default route.
         realm: realm of the default route.
         reopen: what SIGHUP does besides reading the route script again.
@@ -133,10 +159,19 @@ class _Serving:
         exports: sockets for metrics, one for each process, or none.
     """
 
-    def __init__(self, config: ad.Config, route: str | None, realm: str, reopen: Sequence[Part]) -> None:
+    def __init__(
+        self,
+        config: ad.Config,
+        nonce_key: Sequence[str],
+        route: str | None,
+        realm: str,
+        reopen: Sequence[Part],
+    ) -> None:
         from auth_diameter.host.route import load_route
 
-        self._config = config
+        # Made before the processes are forked, which share what the local back end remembers.
+        self._auth = ad.AsyncAuthDiameter(config)
+        self._nonce_key = nonce_key
         self._path = route
         self._realm = realm
         self._reopen = reopen
@@ -157,6 +192,15 @@ class _Serving:
 
         return [part]
 
+    def read_keys(self) -> list[Part]:
+        """The part of a SIGHUP that reads the key files again; none without key files."""
+
+        def part() -> Callable[[], object]:
+            keys = nonce_keys(self._nonce_key, log)
+            return lambda: self._auth.use_nonce_keys(keys)
+
+        return [part] if self._nonce_key else []
+
     def use_route(self, found: Route) -> None:
         """Keeps a new route for workers that are started later."""
         self._route = found
@@ -171,10 +215,10 @@ class _Serving:
         """
         from auth_diameter.host.server import Host
 
-        async with ad.AsyncAuthDiameter(self._config) as auth:
+        async with self._auth as auth:
             host = Host(sock, auth, self._route, self._realm)
             stop = on_stop(parent)
-            parts = [*self.read_route(host.use_route), *self._reopen]
+            parts = [*self.read_route(host.use_route), *self.read_keys(), *self._reopen]
             on_hup(parts, logging.INFO if parent is None else logging.DEBUG)
             if self.exports:
                 from auth_diameter import metrics

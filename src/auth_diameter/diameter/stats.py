@@ -99,3 +99,8 @@ class Counts:
             peers=peers,
             **asdict(self),
         )
+
+
+def no_pool() -> PoolStats:
+    """The statistics of a client that asks no DISC."""
+    return Counts().stats(InFlight(), 0, ())

@@ -7,16 +7,13 @@ Result-Code of each verdict. A malformed message gets the Result-Code of RFC 673
 from __future__ import annotations
 
 import logging
-import time
 from typing import NamedTuple
 
-from auth_diameter._core import AaRequest, Batch, Nonces, Question, mark_asker
-from auth_diameter.logs import Sparing, one_word
-from auth_diameter.refusals import Refusals, account_of
-from auth_diameter.store.store import Store, StoreError
+from auth_diameter._core import AaRequest, Batch, Nonces, mark_asker
+from auth_diameter.store.store import Store
 from auth_diameter.verifier.config import VerifierConfig
 from auth_diameter.verifier.driver import Driver, at_once
-from auth_diameter.verifier.outcome import PROVEN_REFUSALS, REFUSALS, Outcome
+from auth_diameter.verifier.reports import Reports
 
 log = logging.getLogger("auth_diameter.disc")
 
@@ -58,12 +55,10 @@ class Disc:
     def __init__(
         self, store: Store, config: VerifierConfig | None = None, nonces: Nonces | None = None
     ) -> None:
-        self._config = config if config is not None else VerifierConfig()
-        self._store = store
-        self._driver = Driver(store, self, self._config, nonces)
+        config = config if config is not None else VerifierConfig()
+        reports = Reports(log, store.name, "questions get 5012 (unable to comply)", config)
+        self._driver = Driver(store, reports, config, nonces)
         self.counts = self._driver.verifier.counts
-        self._sparing = Sparing(log)
-        self._refusals = Refusals(logging.getLogger("auth_diameter.refused"))
 
     def begin(self, requests: list[AaRequest], now: float) -> Batch:
         """Judges requests as far as the cached values allow.
@@ -120,52 +115,3 @@ class Disc:
         if not batch.is_done:
             at_once(self.finish(batch, now))
         self.write(batch, 0, len(requests), out)
-
-    # ------------------------------------------------------------------ what the driver tells
-
-    @property
-    def wants_every_outcome(self) -> bool:
-        """Whether each question is logged: with ``--log-level debug``."""
-        return log.isEnabledFor(logging.DEBUG)
-
-    def noted(self, request: AaRequest | Question, outcome: Outcome) -> None:
-        """Logs a refusal; with ``--log-level debug``, logs each question."""
-        question = request.question if isinstance(request, AaRequest) else request
-        if outcome in REFUSALS:
-            self._note_refusal(question, outcome)
-        if self.wants_every_outcome:
-            self._log_question(question, outcome)
-
-    def _log_question(self, question: Question, outcome: Outcome) -> None:
-        has_credentials = question.credentials is not None or question.error is not None
-        log.debug(
-            "%s about='%s' source=%s server=%s %s",
-            outcome.name,
-            one_word(question.user_name),
-            one_word(question.source) or "-",
-            question.asker.address or "-",
-            f"group='{one_word(question.group or '')}'"
-            if question.is_group_check
-            else f"credentials={'yes' if has_credentials else 'no'}",
-        )
-
-    def _note_refusal(self, question: Question, outcome: Outcome) -> None:
-        credentials = question.credentials
-        account = account_of(credentials.username, credentials.realm) if credentials is not None else ""
-        proven = self._config.bind_source and outcome in PROVEN_REFUSALS
-        now = time.monotonic()
-        self._refusals.note(
-            account, question.source, outcome.name, proven=proven, now=now, server=question.asker.address
-        )
-
-    def mistaken(self, error: Exception) -> None:
-        """Logs an internal error."""
-        self._sparing.exception(error, time.monotonic(), "a question could not be answered")
-
-    def store_failed(self, error: StoreError) -> None:
-        """Logs that the store cannot be read."""
-        log.error("%s; questions get 5012 (unable to comply)", error)
-
-    def store_recovered(self) -> None:
-        """Logs that the store can be read again."""
-        log.warning("%s: can be read again", self._store.name)

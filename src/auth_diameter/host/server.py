@@ -262,7 +262,8 @@ class Host:
         now = self._loop.time()
         notes, others = path.take_notes()
         for cause, account, source, times in notes:
-            self._refusals.note(account, source, cause.name, now, proven=False, times=times)
+            proven = self._auth.proves(cause)
+            self._refusals.note(account, source, cause.name, now, proven=proven, times=times)
         self._refusals.leave_out(others)
 
     def _adopt(self, question: Question) -> Callable[[Decision], object]:
@@ -423,7 +424,7 @@ class Host:
     def _note(self, request: SipRequest, decision: Decision) -> None:
         """Logs a refusal, but not a challenge, with which every authentication begins."""
         cause = decision.cause
-        if cause is Cause.CHALLENGED or self._closed:
+        if cause is Cause.CHALLENGED or self._closed or self._auth.has_logged(cause):
             return
         if cause in _TROUBLES:
             self._sparing.warning(cause, self._loop.time(), "%s", cause.value)

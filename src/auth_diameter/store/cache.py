@@ -49,6 +49,7 @@ class Cache:
 
     Attributes:
         users: the cached values.
+        check_at: when the store is to be checked again; seconds since 1970.
     """
 
     def __init__(self, store: Store, watcher: Watcher) -> None:
@@ -62,7 +63,7 @@ class Cache:
                 "algorithms": _ALGORITHMS_ROOM,
             }
         )
-        self._check_at = 0.0
+        self.check_at = 0.0
         self._version: int | None = -1
         self._cleared_at = 0.0
         self._era = 0  # the number of times that the cache was cleared
@@ -79,7 +80,7 @@ class Cache:
         Args:
             now: seconds since 1970.
         """
-        return not self._check_at - CHECK_SECONDS <= now < self._check_at
+        return not self.check_at - CHECK_SECONDS <= now < self.check_at
 
     async def check(self, now: float) -> None:
         """Clears the cache if the store has changed or cannot be read.
@@ -89,7 +90,7 @@ class Cache:
         Args:
             now: seconds since 1970.
         """
-        self._check_at = now + CHECK_SECONDS
+        self.check_at = now + CHECK_SECONDS
         self._failure = None
         version: int | None = -1
         try:

@@ -47,7 +47,7 @@ class Observer(Protocol):
 class Remembered:
     """What is remembered of credentials: the nonces that were used, and guesses.
 
-    It lies in memory that forked processes share: whoever uses it after a fork counts together with the others.
+    Forked processes share the memory that it lies in, and so count together.
 
     Args:
         config: the settings.

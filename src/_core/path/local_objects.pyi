@@ -1,0 +1,33 @@
+from collections.abc import Callable, Iterable
+from typing import Protocol, final
+
+from auth_diameter._core.auth.answer import Answer
+from auth_diameter._core.auth.decision import Decision
+from auth_diameter._core.auth.question import Question
+from auth_diameter._core.errors import ParseError
+from auth_diameter._core.path.batch import Batch
+from auth_diameter._core.path.counts import Decisions
+from auth_diameter._core.path.objects import ObjectPath, Policy, Request
+from auth_diameter._core.path.verify import Judge
+from auth_diameter._core.sip.request import SipRequest
+
+class _Policy(Policy, Protocol):
+    def decide(self, request: SipRequest, realm: str, proxy: bool) -> Decision: ...
+    def malformed(self, error: ParseError) -> Decision: ...
+    def finish(self, batch: Batch, now: float) -> None: ...
+    def conclude(self, question: Question, answer: Answer, outcome: int) -> Decision: ...
+
+@final
+class LocalObjects(ObjectPath):
+    def __new__(
+        cls,
+        policy: _Policy,
+        judge: Judge,
+        decisions: Decisions,
+        clock: Callable[[], float],
+        *,
+        max_size: int,
+        max_headers: int,
+    ) -> LocalObjects: ...
+    def decide(self, request: Request, realm: str, proxy: bool) -> Decision: ...
+    def decide_many(self, requests: Iterable[Request], realm: str, proxy: bool) -> list[Decision]: ...

@@ -1,0 +1,35 @@
+from typing import Protocol, final
+
+from auth_diameter._core.auth.decision import Decision
+from auth_diameter._core.auth.question import Question
+from auth_diameter._core.path.counts import Decisions
+from auth_diameter._core.path.in_flight import InFlight
+from auth_diameter._core.path.objects import ObjectPath, Policy
+from auth_diameter._core.sip.request import SipRequest
+from auth_diameter._core.state.nonce_watch import NonceIssuers
+from auth_diameter._core.state.penalties import Penalties
+
+class _Policy(Policy, Protocol):
+    def refuse(self, request: SipRequest, realm: str, proxy: bool, now: float) -> Decision: ...
+    def refuse_penalized(self, question: Question) -> Decision: ...
+    def place(self, question: Question) -> None: ...
+    def written(self) -> None: ...
+
+@final
+class RemoteObjects(ObjectPath):
+    def __new__(
+        cls,
+        policy: _Policy,
+        in_flight: InFlight,
+        decisions: Decisions,
+        penalties: Penalties | None,
+        watch: NonceIssuers | None,
+        *,
+        most_bytes: int,
+        timeout: float,
+        max_question: int,
+        tells_source: bool,
+    ) -> RemoteObjects: ...
+    is_sending: bool
+    def deliver(self) -> None: ...
+    def end(self, question: Question, decision: Decision) -> None: ...

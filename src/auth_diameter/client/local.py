@@ -1,0 +1,189 @@
+"""The local back end: what DISC does, in this process, for ``Config(db=...)``.
+
+The same Verifier judges, by the same rules and from the same databases. Requests whose values are cached are
+decided in compiled code, by `LocalObjects` and `LocalRequests`. Here is what is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from auth_diameter._core import (
+    Answer,
+    Batch,
+    Decisions,
+    DiscError,
+    LocalObjects,
+    LocalRequests,
+    Nonces,
+    Question,
+    SipRequest,
+    Transactions,
+)
+from auth_diameter.client.authorizer import Authorizer, malformed
+from auth_diameter.client.pseudovars import compile_template
+from auth_diameter.config import Config
+from auth_diameter.decision import Cause, Decision
+from auth_diameter.store.per_process import PerProcessStore
+from auth_diameter.verifier.driver import Driver, at_once
+from auth_diameter.verifier.outcome import REFUSALS, Outcome
+from auth_diameter.verifier.reports import Reports
+from auth_diameter.verifier.verifier import Remembered
+
+_log = logging.getLogger("auth_diameter.local")
+
+_OUTCOMES = (None, *Outcome)  # by their values
+
+#: The causes of refusals that come from an answer: `Reports` logs these, by their outcomes.
+JUDGED = frozenset(
+    {
+        Cause.RECHALLENGED,
+        Cause.FORBIDDEN,
+        Cause.UNKNOWN_ALGORITHM,
+        Cause.UNKNOWN_QOP,
+        Cause.REALM_NOT_SERVED,
+        Cause.PENALIZED,
+    }
+)
+
+
+class LocalBackEnd:
+    """The users of one client, and the decisions about its requests; thread-safe.
+
+    Forked processes go on with the same nonce key, nonce counts and guesses: a replay at another process is
+    refused. Each opens the database for itself.
+
+    Args:
+        config: the settings, with `Config.db`.
+        authorizer: the decisions of the client.
+        decisions: counts the decisions of `path`.
+
+    Attributes:
+        path: the compiled way of requests, whose policy this is.
+
+    Raises:
+        ConfigError: the database cannot be used.
+    """
+
+    def __init__(self, config: Config, authorizer: Authorizer, decisions: Decisions) -> None:
+        assert config.db is not None
+        self._config = config
+        self._authorizer = authorizer
+        self._decisions = decisions
+        self._keys: bytes | Sequence[bytes] = config.nonce_key or os.urandom(32)
+        self._remembered = Remembered(config)
+        self._store = PerProcessStore(config.db)
+        self._reports = Reports(_log, self._store.name, "requests get 500", config)
+        self._closed = False
+        self.read = authorizer.read_or_refuse
+        self.compile = compile_template
+        self.get_loop = asyncio.get_running_loop
+        self.malformed = malformed
+        self._begin()
+
+    def _begin(self) -> None:
+        self._lock = threading.Lock()  # of the store, and of the log
+        nonces = Nonces(self._keys, self._config.nonce_lifetime)
+        self._driver = Driver(self._store, self._reports, self._config, nonces, self._remembered)
+        self.path = LocalObjects(
+            self,
+            self._driver.verifier.compiled,
+            self._decisions,
+            time.time,
+            max_size=self._config.max_sip_message,
+            max_headers=self._config.max_sip_headers,
+        )
+
+    def after_fork(self) -> None:
+        """Opens the database anew in the child; what is remembered stays shared with the parent."""
+        self._store.after_fork()
+        self._begin()
+
+    def use_nonce_keys(self, keys: Sequence[bytes]) -> None:
+        """Replaces the keys; the nonces of a key that is not among them become foreign."""
+        self._keys = keys
+        self._driver.verifier.nonces.use(keys)
+
+    def request_path(
+        self,
+        fd: int,
+        transactions: Transactions,
+        ended: Callable[[Question], Callable[[Decision], object]],
+        *,
+        realm: str,
+        amplification: int,
+        one_challenge: int,
+    ) -> LocalRequests:
+        """The compiled way of the requests of a UDP socket; see `AsyncAuthDiameter.request_path`."""
+        return LocalRequests(
+            fd,
+            transactions,
+            self._decisions,
+            ended,
+            self,
+            self._driver.verifier.compiled,
+            time.time,
+            _OUTCOMES,
+            realm=realm,
+            max_size=self._config.max_sip_message,
+            max_headers=self._config.max_sip_headers,
+            amplification=amplification,
+            one_challenge=one_challenge,
+        )
+
+    # ------------------------------------------------------------------ decisions
+
+    def decide(self, request: SipRequest, realm: str, proxy: bool) -> Decision:
+        """The decision on a request, by way of a Question if there is one."""
+        authorizer = self._authorizer
+        outcome = (authorizer.proxy_authorize if proxy else authorizer.www_authorize)(request, realm, 0.0)
+        return self.decide_on([outcome])[0] if isinstance(outcome, Question) else outcome
+
+    def decide_on(self, questions: Sequence[Question]) -> list[Decision]:
+        """The decisions on questions of the `authorizer`, in their order; they are not counted."""
+        now = time.time()
+        batch = Batch(list(questions), now)
+        self.finish(batch, now)
+        return [
+            self._authorizer.conclude(question, answer, now)
+            for question, answer in zip(questions, batch.answers(), strict=True)
+        ]
+
+    def finish(self, batch: Batch, now: float) -> None:
+        """Judges what is left of a batch, with what the store says.
+
+        Raises:
+            DiscError: this client is closed.
+        """
+        with self._lock:
+            if self._closed:
+                raise DiscError("this client is closed")
+            at_once(self._driver.finish(batch, now))
+            self._driver.verifier.compiled.check_at = self._driver.cache.check_at
+
+    def conclude(self, question: Question, answer: Answer, outcome: int) -> Decision:
+        """The decision on a question that `path` has judged."""
+        found = _OUTCOMES[outcome]
+        if found in REFUSALS:
+            assert found is not None
+            with self._lock:
+                self._reports.noted(question, found)
+        return self._authorizer.conclude(question, answer, time.time())
+
+    def report(self, error: Exception) -> None:
+        """Logs what the callback of a decision raised."""
+        self._reports.mistaken(error)
+
+    # ------------------------------------------------------------------ closing
+
+    def close(self) -> None:
+        """Closes the database."""
+        with self._lock:
+            self._closed = True
+            self._store.close()
+            self._driver.verifier.compiled.check_at = 0.0  # nothing is judged without the store any more
