@@ -21,34 +21,52 @@ except ModuleNotFoundError:  # an extra, and not for every platform
     uvloop = None
 
 
+_NEEDS_UVLOOP = pytest.mark.skipif(not uvloop, reason="no uvloop")
+
+
 @pytest.fixture(
-    params=["asyncio", pytest.param("uvloop", marks=pytest.mark.skipif(not uvloop, reason="no uvloop"))]
+    params=[
+        "asyncio",
+        pytest.param("uvloop", marks=_NEEDS_UVLOOP),
+        pytest.param("local", marks=_NEEDS_UVLOOP),
+    ]
 )
-def run(request):
-    """Run `scenario(host, phone)` on an event loop, with DISC, a host and a telephone on loopback."""
+def run(request, tmp_path):
+    """Run `scenario(host, phone)` on an event loop, with a host and a telephone on loopback.
+
+    The host asks a DISC; or, on uvloop, it has the users itself: the same tests play both.
+    """
+    local = request.param == "local"
 
     def play(scenario, route=None, address="127.0.0.1", disc_down=False, **settings):
+        if local and disc_down:
+            pytest.skip("there is no DISC")
+
         async def whole():
             async with contextlib.AsyncExitStack() as stack:
-                store = stack.enter_context(Accounts.open(":memory:", writable=True))
+                db = str(tmp_path / "host.sqlite") if local else ":memory:"
+                store = stack.enter_context(Accounts.create(db))
                 store.add_user("alice", DOMAIN, PASSWORD)
                 store.add_group("alice", DOMAIN, "voicemail")
-                listener = await listen(Disc(SqliteStore(store.database)), "127.0.0.1", 0)
-                stack.push_async_callback(listener.aclose)
-                if disc_down:
-                    await listener.aclose()
-                peers = [listener.address]
-                config = ad.Config(peers=peers, **{"timeout": PATIENCE, **settings})
+                back_end = {"db": db}
+                if not local:
+                    listener = await listen(Disc(SqliteStore(store.database)), "127.0.0.1", 0)
+                    stack.push_async_callback(listener.aclose)
+                    if disc_down:
+                        await listener.aclose()
+                    back_end = {"peers": [listener.address]}
+                config = ad.Config(**back_end, **{"timeout": PATIENCE, **settings})
                 auth = await stack.enter_async_context(ad.AsyncAuthDiameter(config))
                 host = await serve(auth, address, 0, route)
                 stack.push_async_callback(host.aclose)
                 phone = stack.enter_context(await AsyncUac.open(host.address, address))
                 return await scenario(host, phone)
 
-        factory = uvloop.new_event_loop if request.param == "uvloop" else None
+        factory = None if request.param == "asyncio" else uvloop.new_event_loop
         with asyncio.Runner(loop_factory=factory) as runner:
             return runner.run(asyncio.wait_for(whole(), 2 * PATIENCE))
 
+    play.local = local
     return play
 
 
@@ -78,8 +96,10 @@ class Counted(Disc):
 
 
 @pytest.fixture
-def counted(monkeypatch):
-    """The DISC of `run`, which counts."""
+def counted(run, monkeypatch):
+    """The DISC of `run`, which counts; without one there is nothing to count, and the test is not played."""
+    if run.local:
+        pytest.skip("there is no DISC")
     made = []
     monkeypatch.setitem(globals(), "Disc", lambda store: made.append(Counted(store)) or made[0])
     return made

@@ -90,6 +90,7 @@ def test_the_end_does_not_wait_for_ever_and_leaves_nobody_without_a_reply(
 def test_retry_after_of_the_host_is_that_of_the_configuration(run, seconds, value):
     async def scenario(host, phone):
         host._draining = True
+        host._path.is_open = False
         phone.send(phone.request())
         reply = await phone.receive()
         host._draining = False  # it is closed as usual
