@@ -691,7 +691,8 @@ _users.put(("siphub.net", "realm"), ("siphub.net",))
 for _name in _NAMES:
     _users.put(("alice", "siphub.net", _name, "user"), (True, "0" * (32 if _name == "MD5" else 64)))
 _users.put(("alice", "siphub.net", "algorithms"), (("MD5",), _NAMES))
-cdef Judge _judge = Judge(_users, Nonces(b"sixteen secret bytes"), NonceUses(), Penalties(), _CONFIG, 1 << 16, 1 << 16)
+cdef Judge _judge = Judge(
+    _users, Nonces(b"sixteen secret bytes"), NonceUses(), Penalties(), _CONFIG, 1 << 16, 1 << 16)
 
 
 cdef Span CHALLENGE = span_of('Digest realm="siphub.net", nonce="0123456789abcdef", algorithm=MD5, qop="auth"')
@@ -884,8 +885,8 @@ cdef class Site:
         self.sizes = []
         self.path = RemoteRequests(
             -1, self.transactions, self.decisions, self.adopted.append, self.in_flight,
-            Penalties(1.0, 100, 100), None, realm="$fd", timeout=4.0, max_size=65535, max_headers=64, max_question=4096,
-            tells_source=True, amplification=2, one_challenge=512)
+            Penalties(1.0, 100, 100), None, realm="$fd", timeout=4.0, max_size=65535, max_headers=64,
+            max_question=4096, tells_source=True, amplification=2, one_challenge=512)
         self.wires = [self.connect(), self.connect()]
 
     cdef Wire connect(self):

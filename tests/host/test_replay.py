@@ -148,7 +148,7 @@ _AT_ONCE = {
     Cause.TOO_LARGE,
 }
 _FAILURES = {Cause.DISC_REFUSED, Cause.DISC_UNUSABLE, Cause.DISC_TIMEOUT}
-_SELDOM = {"right, with Authentication-Info", "right, with the name"}
+_SELDOM = {"right, with Authentication-Info"}
 
 
 def why_odd(answer: str, script: Played) -> str:

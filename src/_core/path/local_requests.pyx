@@ -2,7 +2,7 @@
 
 ::
 
-    ask_about of each ─► Judge, once for all of one read ─► cause_of ─► the reply, written where Transactions keep it
+    ask_about of each ─► Judge, once for all of one read ─► cause_of ─► the reply, where Transactions keep it
                            │ lacks keys
                            ▼
                          policy: finish
@@ -15,7 +15,7 @@ cimport cython
 from auth_diameter._core.auth.answer cimport AnswerFields, new_answer
 from auth_diameter._core.auth.rulings cimport CAUSE_DISC_REFUSED, CAUSE_DISC_UNUSABLE
 from auth_diameter._core.net.departures cimport BATCH
-from auth_diameter._core.path.batch cimport Batch, empty_batch, new_batch
+from auth_diameter._core.path.batch cimport empty_batch, new_batch
 from auth_diameter._core.path.counts cimport Decisions, count
 from auth_diameter._core.path.decide cimport cause_of
 from auth_diameter._core.path.inquiry cimport STAGE_DONE, Case, inquiry_of_message
@@ -110,7 +110,7 @@ cdef class LocalRequests(RequestPath):
         cdef const Case *case = &self.batch.work.cases[i]
         cdef const AnswerFields *says = &case.answer
         cdef int cause
-        if says.response_auth.p != NULL or says.nextnonce.p != NULL or says.user_name.p != NULL:
+        if says.response_auth.p != NULL or says.nextnonce.p != NULL:
             return False
         cause = cause_of(says, &s.asking.credentials if s.asking.has_credentials else NULL, False)
         if cause == CAUSE_DISC_UNUSABLE or cause == CAUSE_DISC_REFUSED or not self.reply(s, cause, says):

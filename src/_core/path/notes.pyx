@@ -54,8 +54,8 @@ cdef class Notes:
         """Removes the refusals noted for the log.
 
         Returns:
-            (list of (Cause or Outcome, account, host, times), others): str, str and int; and int, the refusals that are not
-            in the list because it has room for 16.
+            (list of (Cause or Outcome, account, host, times), others): str, str and int; and int, the refusals
+            that are not in the list because it has room for 16.
         """
         cdef list found = []
         cdef uint64_t others = self.others

@@ -164,7 +164,7 @@ cdef class RemoteRequests(RequestPath):
         cdef Slot *s = <Slot *>flight
         cdef const AnswerFields *says = &view.says
         cdef int cause
-        if says.response_auth.p != NULL or says.nextnonce.p != NULL or says.user_name.p != NULL:
+        if says.response_auth.p != NULL or says.nextnonce.p != NULL:
             return False
         cause = cause_of(says, &s.asking.credentials if s.asking.has_credentials else NULL, False)
         if cause == CAUSE_DISC_UNUSABLE or cause == CAUSE_DISC_REFUSED or not self.reply(s, cause, says):

@@ -2,12 +2,13 @@
 
 ::
 
-    datagrams of one read ─► parse_request ─► fingerprint ─► Transactions ─► ask_about ─► ask
-        recvmmsg, straight into slots                            │known         │           │ by the back end
+    datagrams of one read ─► parse_request ─► fingerprint ─► Transactions ─► ask_about ─► ask, the back end
+      recvmmsg, straight into slots                              │known         │           │
                                                                  │              │refused    ▼
-                                                                 │              │      conclude ─► the reply, written
-                                                                 ▼              ▼                where Transactions
-                                                             Departures ◄───────┴──────────────  keep it
+                                                                 │              ▼        conclude
+                                                                 │         the reply, where │
+                                                                 ▼       Transactions keep it
+                                                             Departures ◄───────┴───────────┘
                                                                  │  sendmmsg
                                                                  ▼
                                                               replies
@@ -15,9 +16,8 @@
 A `RemoteRequests` asks DISC, a `LocalRequests` judges here. Neither needs the GIL.
 
 What is out of the ordinary is odd, and goes to Python: a request as SipRequest, by `take_odd`; a request that
-is asked about as Question. Odd are malformed requests and credentials, qop=auth-int, Authentication-Info, hashed
-usernames, a reply that is too large, and failures of the back end. Python uses the same functions on the same
-structs.
+is asked about as Question. Odd are malformed requests and credentials, qop=auth-int, Authentication-Info, a reply
+that is too large, and failures of the back end. Python uses the same functions on the same structs.
 """
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
