@@ -764,7 +764,7 @@ cdef void judge(const QuestionView *q, const DigestFields *credentials, int malf
     work.cases = &case
     work.count = 1
     work.now = 1_800_000_000.0
-    hold(_judge.judge_work(&work), "there is memory")
+    hold(_judge.judge_to_the_end(&work), "there is memory")
     check_case(&case, q)
     ad_scratch_release(&work.scratch)
 

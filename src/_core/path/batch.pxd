@@ -15,7 +15,6 @@ cdef class Batch:
     cdef readonly bint is_done
     cdef list errors                # of keys that could not be fetched, and of memory
 
-    cdef int judge_all(self, Judge judge) except -1
     cdef int give_up(self, Judge judge, object error) except -1
     cdef int add_error(self, object error) except -1
     cdef Finding *finding_of(self, tuple key) except NULL

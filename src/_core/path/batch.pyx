@@ -37,10 +37,6 @@ from auth_diameter._core.state.users cimport KINDS, Kind, borrow_key, key_tuple,
 from auth_diameter._core.state.values cimport Key, copy_span
 
 
-cdef enum:
-    MOST_ROUNDS = 100_000   # of judging again while attempts wait for the verdicts of other threads
-
-
 cdef inline int malformed_of(int status) noexcept nogil:
     """The outcome for credentials with this status; 0 for good ones, and without any."""
     if status == GOOD_CREDENTIALS or status == NO_CREDENTIALS:
@@ -107,6 +103,7 @@ cdef class Batch:
             Bool: `is_done`.
         """
         cdef size_t i
+        cdef bint done
         cdef AaRequest request
         if judge.users is None or self.requests is None:
             raise TypeError("judge: made without its parts")
@@ -115,32 +112,15 @@ cdef class Batch:
             if request.view.fault and self.work.cases[i].stage != STAGE_DONE:
                 judge.end(&self.work.cases[i], MALFORMED)
                 self.work.cases[i].answer.code = request.view.fault
-        try:
-            self.judge_all(judge)
-        except Exception as error:
-            self.give_up(judge, error)
+        with nogil:
+            done = judge.judge_to_the_end(&self.work)
+        if not done:
+            self.give_up(judge, MemoryError())
         self.is_done = True
         for i in range(self.work.count):
             if self.work.cases[i].stage != STAGE_DONE:
                 self.is_done = False
         return self.is_done
-
-    cdef int judge_all(self, Judge judge) except -1:
-        cdef bint done = True, held = True
-        cdef size_t j
-        with nogil:
-            for _i in range(MOST_ROUNDS):
-                done = done and judge.judge_work(&self.work)
-                held = False
-                for j in range(self.work.count):
-                    held |= self.work.cases[j].stage == STAGE_HELD
-                if not held or not done:
-                    break
-        if not done:
-            raise MemoryError()
-        if held:
-            raise RuntimeError("a verdict does not come")
-        return 0
 
     cdef int give_up(self, Judge judge, object error) except -1:
         """Ends the questions whose digests could not be verified."""
