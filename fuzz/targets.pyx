@@ -692,7 +692,7 @@ for _name in _NAMES:
     _users.put(("alice", "siphub.net", _name, "user"), (True, "0" * (32 if _name == "MD5" else 64)))
 _users.put(("alice", "siphub.net", "algorithms"), (("MD5",), _NAMES))
 cdef Judge _judge = Judge(
-    _users, Nonces(b"sixteen secret bytes"), NonceUses(), Penalties(), _CONFIG, 1 << 16, 1 << 16)
+    _users, Nonces(b"sixteen secret bytes"), NonceUses(), Penalties(shared=True), _CONFIG, 1 << 16, 1 << 16)
 
 
 cdef Span CHALLENGE = span_of('Digest realm="siphub.net", nonce="0123456789abcdef", algorithm=MD5, qop="auth"')
@@ -765,7 +765,7 @@ cdef void judge(const QuestionView *q, const DigestFields *credentials, int malf
     work.cases = &case
     work.count = 1
     work.now = 1_800_000_000.0
-    hold(_judge.judge_work(&work), "there is memory")
+    hold(_judge.judge_to_the_end(&work), "there is memory")
     check_case(&case, q)
     ad_scratch_release(&work.scratch)
 

@@ -33,6 +33,7 @@ from auth_diameter.lab.uac import authorization, make_request, parse_reply
 from auth_diameter.logs import Formatter
 from auth_diameter.refusals import Refusals
 from auth_diameter.store.accounts import Accounts
+from auth_diameter.verifier.config import VerifierConfig
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -69,7 +70,7 @@ def code(text):
     return re.findall(r"`([^`]+)`", text.replace("\\|", "|"))
 
 
-SERVER, ASYNCIO, BELOW, ROUTE = blocks("python")
+SERVER, ASYNCIO, LOCAL, BELOW, ROUTE = blocks("python")
 
 
 ALICE = Account()
@@ -147,6 +148,15 @@ def test_asyncio_judges_many_at_once(disc):
     ]
     decisions = asyncio.run(names["judge"]([invite(("Proxy-Authorization", value)) for value in values]))
     assert {decision.cause for decision in decisions} == {ad.Cause.MEMBER}
+
+
+def test_without_disc_alice_is_challenged(db, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "users.sqlite").symlink_to(db)
+    found = {"datagram": register()}
+    exec(LOCAL, found)
+    reply = parse_reply(found["decision"].reply)
+    assert [challenge.algorithm for challenge in reply.challenges()] == ["SHA-256", "MD5"]
 
 
 def test_the_codecs_print_what_their_comments_say(capsys):
@@ -336,18 +346,24 @@ def test_csv_is_read_as_shown(tmp_path, db):
 # --- names ----------------------------------------------------------------------------------------------
 
 
+def own_fields():
+    """The fields of Config with their defaults, without those that it shares with DISC."""
+    fields = ad.Config.__dataclass_fields__
+    return {name: fields[name].default for name in ad.Config.__annotations__}
+
+
 def test_parameters_are_those_of_config():
     rows = [(code(name)[0], code(default)[0]) for name, default, _ in table("parameter")]
-    assert rows == [
-        (field.name, repr(field.default).replace("'", '"')) for field in dataclasses.fields(ad.Config)
-    ]
+    assert rows == [(name, repr(default).replace("'", '"')) for name, default in own_fields().items()]
 
 
 def test_serve_has_the_parameters_as_options():
-    """But for those that --disc has; and it says which of them differ."""
+    """But for those that --disc has; and it says which of them differ. Those of DISC are options as well."""
     (sentence,) = re.findall(r"`serve` has an option for each,[^.]*\.", TEXT)
     options = {option.name: option for option in command("serve").params}
-    fields = {field.name: field.default for field in dataclasses.fields(ad.Config)}
+    assert {field.name for field in dataclasses.fields(VerifierConfig)} <= set(options)
+    fields = {name: default for name, default in own_fields().items() if name not in ("db", "nonce_key")}
+    assert {"db", "nonce_key"} <= set(options)
     assert set(fields) - set(options) == {"diameter_client_host", "diameter_client_port", "peers"}
     other = {name for name, default in fields.items() if name in options and options[name].default != default}
     assert other == {name.lstrip("-").replace("-", "_") for name in code(sentence.rpartition(";")[2])} - {

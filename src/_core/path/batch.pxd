@@ -14,7 +14,6 @@ cdef class Batch:
 
     # The next case, whose `ask` the caller fills in; there are `room` of them
     cdef Case *add(self) noexcept nogil
-    cdef int judge_all(self, Judge judge) except -1
     cdef int give_up(self, Judge judge, object error) except -1
     cdef int add_error(self, object error) except -1
     cdef Finding *finding_of(self, tuple key) except NULL

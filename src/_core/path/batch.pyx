@@ -36,8 +36,6 @@ from auth_diameter._core.state.users cimport KINDS, Kind, borrow_key, key_tuple,
 from auth_diameter._core.state.values cimport Key, copy_span
 
 
-cdef enum:
-    MOST_ROUNDS = 100_000   # of judging again while attempts wait for the verdicts of other threads
 
 
 @cython.final
@@ -90,6 +88,7 @@ cdef class Batch:
             Bool: `is_done`.
         """
         cdef size_t i
+        cdef bint done
         cdef Case *case
         if judge.users is None or self.work.cases == NULL:
             raise TypeError("judge: made without its parts")
@@ -98,32 +97,15 @@ cdef class Batch:
             if case.ask.fault and case.stage != STAGE_DONE:
                 judge.end(case, MALFORMED)
                 case.answer.code = case.ask.fault
-        try:
-            self.judge_all(judge)
-        except Exception as error:
-            self.give_up(judge, error)
+        with nogil:
+            done = judge.judge_to_the_end(&self.work)
+        if not done:
+            self.give_up(judge, MemoryError())
         self.is_done = True
         for i in range(self.work.count):
             if self.work.cases[i].stage != STAGE_DONE:
                 self.is_done = False
         return self.is_done
-
-    cdef int judge_all(self, Judge judge) except -1:
-        cdef bint done = True, held = True
-        cdef size_t j
-        with nogil:
-            for _i in range(MOST_ROUNDS):
-                done = done and judge.judge_work(&self.work)
-                held = False
-                for j in range(self.work.count):
-                    held |= self.work.cases[j].stage == STAGE_HELD
-                if not held or not done:
-                    break
-        if not done:
-            raise MemoryError()
-        if held:
-            raise RuntimeError("a verdict does not come")
-        return 0
 
     cdef int give_up(self, Judge judge, object error) except -1:
         """Ends the questions whose digests could not be verified."""

@@ -193,7 +193,7 @@ cdef class LocalObjects(ObjectPath):
                 batch.work.count -= 1
         if not self.judge.may_judge(batch.work.now):
             return batch.work.count == 0
-        if not self.judge.judge_work(&batch.work):
+        if not self.judge.judge_to_the_end(&batch.work):
             return False
         for i in range(batch.work.count):
             if batch.work.cases[i].stage != STAGE_DONE:

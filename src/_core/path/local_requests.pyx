@@ -18,7 +18,7 @@ from auth_diameter._core.net.departures cimport BATCH
 from auth_diameter._core.path.batch cimport empty_batch, new_batch
 from auth_diameter._core.path.counts cimport Decisions, count
 from auth_diameter._core.path.decide cimport cause_of
-from auth_diameter._core.path.inquiry cimport STAGE_DONE, Case, inquiry_of_message
+from auth_diameter._core.path.inquiry cimport STAGE_DONE, Case, Work, inquiry_of_message
 from auth_diameter._core.path.outcome cimport is_refusal
 from auth_diameter._core.path.requests cimport IN_FLIGHT, ODD, RequestPath, host_of
 from auth_diameter._core.path.slot cimport Slot
@@ -76,7 +76,8 @@ cdef class LocalRequests(RequestPath):
         return IN_FLIGHT
 
     cdef void judge_turn(self, double now) noexcept nogil:
-        if self.in_slots and self.rules.may_judge(self.batch.work.now) and self.rules.judge_work(&self.batch.work):
+        cdef Work *work = &self.batch.work
+        if self.in_slots and self.rules.may_judge(work.now) and self.rules.judge_to_the_end(work):
             self.conclude_done()
 
     cdef int end_turn(self, double now) except -1:

@@ -23,10 +23,13 @@ cdef class Judge:
     # Any thread may call these without the GIL at any time, each on a Work of its own.
 
     # Judges all cases as far as they do not lack keys. False: no memory; then those at STAGE_CHECK are unanswered.
-    # Those at STAGE_HELD wait for verdicts of other threads, which take no longer than a digest: judge again.
+    # Those at STAGE_HELD wait for verdicts of other threads or processes, which take no longer than a digest.
     cdef bint judge_work(self, Work *work) noexcept nogil
     # Whether that may be called without a look at the store before; the driver's caller sets `check_at`
     cdef bint may_judge(self, double now) noexcept nogil
+    # The same, and none is left at STAGE_HELD. If no verdict comes for a tenth of a second, because a process was
+    # killed before it, the attempts that others wait for are given up.
+    cdef bint judge_to_the_end(self, Work *work) noexcept nogil
     # Ends a case with an answer that has no other values than its outcome gives it
     cdef void end(self, Case *case, int outcome) noexcept nogil
     # Ends the attempt of a case without a verdict
@@ -35,11 +38,13 @@ cdef class Judge:
     cdef Key key_of(self, const Case *case, Kind kind) noexcept nogil
 
     cdef bint verify(self, Work *work) noexcept nogil
+    cdef bint verify_in_turn(self, Work *work) noexcept nogil
     cdef bint begin_held(self, Work *work) noexcept nogil
     cdef bint is_counted(self, const Case *case) noexcept nogil
     cdef Span account_of(self, Work *work, const Case *case) noexcept nogil
     cdef void look_at(self, Work *work, Case *case) noexcept nogil
     cdef void begin_attempt(self, Work *work, Case *case) noexcept nogil
+    cdef void begin_at_last(self, Work *work, Case *case) noexcept nogil
     cdef void end_attempt(self, const Work *work, Case *case) noexcept nogil
     cdef size_t put_checks(self, Case *case, Check *checks) noexcept nogil
     cdef void conclude(self, Work *work, Case *case, const Check *checks) noexcept nogil

@@ -23,6 +23,7 @@ from libc.string cimport memcmp, memcpy, memset
 
 from auth_diameter._core.auth.answer cimport VERDICT_CHALLENGE
 from auth_diameter._core.base.scratch cimport ad_scratch_take, ad_scratch_take_plain
+from auth_diameter._core.base.shared cimport ad_shared_wait
 from auth_diameter._core.base.span cimport Span, lower
 from auth_diameter._core.digest.algorithms cimport ALGORITHM_UNKNOWN
 from auth_diameter._core.digest.lanes cimport Check, verify_responses
@@ -68,6 +69,15 @@ cdef enum:
     CHALLENGE_ROOM = 128    # bytes of a challenge besides the values in it
 
 
+cdef inline Case *first_held(const Work *work) noexcept nogil:
+    """The first case that waits for verdicts, or NULL."""
+    cdef size_t i
+    for i in range(work.count):
+        if work.cases[i].stage == STAGE_HELD:
+            return &work.cases[i]
+    return NULL
+
+
 cdef inline Span nothing() noexcept nogil:
     """Text of no bytes."""
     return Span(<const uint8_t *>b"", 0)
@@ -84,7 +94,7 @@ cdef class Judge:
         users: Users, what the store has said.
         nonces: Nonces, which makes and recognises nonces.
         uses: NonceUses, the counts of nonces.
-        penalties: Penalties, or None: guesses are not counted.
+        penalties: Penalties that are shared, or None: guesses are not counted.
         config: VerifierConfig.
         wrong_room: bytes for the numbers of wrong credentials in a row, with `rechallenge`.
         following_room: bytes for the next nonces that were told, with `authentication_info`.
@@ -99,6 +109,8 @@ cdef class Judge:
         cdef uint64_t secret[2]
         if self.users is not None:
             raise TypeError("a Judge is made once")
+        if penalties is not None and not penalties.shared:
+            raise TypeError("penalties: expected shared ones")
         set_rules(&self.rules, config)
         secret[0] = <uint64_t>int.from_bytes(os.urandom(8), "little")
         secret[1] = <uint64_t>int.from_bytes(os.urandom(8), "little")
@@ -131,6 +143,24 @@ cdef class Judge:
                 self.challenge_at_last(work, case)
             if case.stage == STAGE_CHECK:
                 self.begin_attempt(work, case)
+        return self.verify_in_turn(work)
+
+    cdef bint judge_to_the_end(self, Work *work) noexcept nogil:
+        """Judges as `judge_work` does, and waits for verdicts of other threads and processes."""
+        cdef bint done = self.judge_work(work)
+        cdef Case *held = first_held(work)
+        cdef int rounds = 0
+        while done and held != NULL:
+            if not ad_shared_wait(&rounds):
+                self.begin_at_last(work, held)
+            elif self.begin_held(work):
+                rounds = 0          # verdicts do come
+            done = self.verify_in_turn(work)
+            held = first_held(work)
+        return done
+
+    cdef bint verify_in_turn(self, Work *work) noexcept nogil:
+        """Verifies all digests that need no verdict of others; False without memory."""
         while self.verify(work):
             if not self.begin_held(work):
                 return True
@@ -204,6 +234,14 @@ cdef class Judge:
             self.end(case, PENALIZED)
         elif state == MUST_WAIT:
             case.stage = STAGE_HELD
+
+    cdef void begin_at_last(self, Work *work, Case *case) noexcept nogil:
+        """Begins an attempt that waits for a verdict that does not come: its process was killed, or stopped."""
+        case.stage = STAGE_CHECK
+        if self.penalties.begin_trial_at_last(
+                self.account_of(work, case), case.realm, self.penalties.network_of(case.ask.told.source), work.now,
+                &case.trial) == REFUSED:
+            self.end(case, PENALIZED)
 
     cdef void end_attempt(self, const Work *work, Case *case) noexcept nogil:
         """Ends an attempt with the verdict on the credentials."""

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from auth_diameter._core.base.lock cimport ad_lock
+from auth_diameter._core.base.shared cimport ad_shared_lock
 from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.state.nonces cimport Binding
 
@@ -37,19 +37,28 @@ cdef struct UsedNonce:
     uint32_t replays    # since the latest mark
 
 
+cdef struct Book:
+    # All that changes, in memory that is shared over a fork. Behind it lie the index and the ring.
+    ad_shared_lock lock
+    double forgotten        # the latest creation time of a forgotten nonce
+    double latest           # that of a remembered or forgotten one
+    uint64_t room           # places of the ring, a power of two
+    uint64_t first          # the place of the oldest, counted up until the ring grows
+    uint64_t end            # behind the newest
+    bint lost               # all was forgotten, and `forgotten` does not say so yet
+
+
 cdef class NonceUses:
-    # Any thread may call the functions without the GIL at any time.
-    cdef ad_lock lock
+    # Any thread may call the functions without the GIL at any time, and so may any process that was forked since.
+    # What follows is set before a fork, and never changes: all processes have the same secret and settings.
     cdef double lifetime, ahead
     cdef uint64_t most
     cdef uint32_t limit
-    cdef double forgotten       # the latest creation time of a forgotten nonce
     cdef uint64_t secret[2]
-    cdef UsedNonce *ring        # in the order in which they were first used
-    cdef uint64_t room          # places of the ring, a power of two
-    cdef uint64_t first         # the place of the oldest, counted up for ever
-    cdef uint64_t end           # behind the newest
+    cdef uint64_t largest       # places that there is room for, a power of two
+    cdef Book *book             # NULL until there is memory
     cdef uint32_t *index        # 2 × room places, by hash: place in the ring + 1, 0 for none
+    cdef UsedNonce *ring        # in the order in which they were first used
 
     cdef int take_use(self, Span nonce, const Binding *bound, uint32_t count, uint64_t mark,
                       double now) noexcept nogil
@@ -57,8 +66,16 @@ cdef class NonceUses:
                      double made) noexcept nogil
     cdef uint64_t mark_of(self, uint32_t serial, Span session, Span response) noexcept nogil
     cdef void name_of(self, Span nonce, uint64_t *out) noexcept nogil
+    cdef size_t size(self) noexcept nogil
+    cdef void take_lock(self) noexcept nogil
+    cdef void give_lock(self) noexcept nogil
+    cdef void forget_all(self) noexcept nogil
+    cdef bint is_forgotten(self, double made, double now) noexcept nogil
+    cdef uint64_t mask(self) noexcept nogil
+    cdef UsedNonce *at(self, uint64_t place) noexcept nogil
     cdef UsedNonce *find(self, const uint64_t *name) noexcept nogil
     cdef UsedNonce *append(self, const uint64_t *name) noexcept nogil
     cdef bint grow(self) noexcept nogil
+    cdef void put_index(self, const UsedNonce *found, uint64_t place) noexcept nogil
     cdef void make_room(self, double now) noexcept nogil
     cdef void forget_first(self) noexcept nogil

@@ -3,17 +3,23 @@
 A nonce, and what it is bound to, is remembered as a keyed hash of 128 bits: nobody without the key can make two
 alike, and they do not by accident. The nonces are a ring in the order of their first use, and an index of hashes
 finds one in it.
+
+All of them are in memory that forked processes share, so that a replay is found out by whichever process it comes
+to. Ring and index use as much of it as they need, and grow to the double in place: a small load stays in cache.
+If a process is killed in the middle of a change, all nonces are forgotten: nobody knows what was changed.
 """
 
 import enum
 import os
 
 cimport cython
-from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc
-from libc.stdint cimport uint32_t, uint64_t
-from libc.string cimport memset
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
 
-from auth_diameter._core.base.lock cimport ad_lock_give, ad_lock_take
+from auth_diameter._core.base.shared cimport (
+    ad_shared_lines, ad_shared_lock_give, ad_shared_lock_init, ad_shared_lock_repaired, ad_shared_lock_take,
+    ad_shared_map, ad_shared_unmap,
+)
 from auth_diameter._core.base.siphash cimport (
     ad_siphash, ad_siphash_begin, ad_siphash_bytes, ad_siphash_end, ad_siphash_word,
 )
@@ -97,18 +103,21 @@ cdef bint is_again(const UsedNonce *found, uint32_t count, uint64_t mark, double
 cdef class NonceUses:
     """The nonces that were used with correct credentials, and their counts; thread-safe.
 
-    It keeps the highest count of each nonce and the 64 below it: requests may come out of order, but none
-    twice. Memory is bounded. Once a nonce is forgotten, no nonce of its age counts as unused, so that a full
-    memory never lets a replay in.
+    Processes that are forked later have them in common: what one has seen, all have seen.
+
+    It keeps the highest count of each nonce and the 64 below it: requests may come out of order, but none twice.
+    Memory is bounded. Once a nonce is forgotten, no nonce of its age counts as unused, so that a full memory never
+    lets a replay in.
 
     Args:
         lifetime: seconds in which a nonce may be used, and is remembered.
-        most: nonces to remember, from 1 on; each takes some 200 bytes.
+        most: nonces to remember, from 1 on; each takes some 200 bytes, once there are as many.
         limit: how often a nonce may be used; 0 for no limit.
         ahead: seconds that the clock which made a nonce may be ahead of ours.
 
     Raises:
         ConfigError: `most` is below 1.
+        MemoryError: there are no addresses for as many.
     """
 
     def __cinit__(self, double lifetime=300.0, Py_ssize_t most=131_072, uint32_t limit=0, double ahead=0.0):
@@ -120,13 +129,24 @@ cdef class NonceUses:
         self.limit = limit
         self.secret[0] = <uint64_t>int.from_bytes(os.urandom(8), "little")
         self.secret[1] = <uint64_t>int.from_bytes(os.urandom(8), "little")
+        self.largest = SMALLEST
+        while self.largest < self.most and self.largest < LARGEST:
+            self.largest *= 2
+        self.book = <Book *>ad_shared_map(self.size())
+        if self.book == NULL or not ad_shared_lock_init(&self.book.lock):
+            raise MemoryError()
+        self.index = <uint32_t *>(<uint8_t *>self.book + ad_shared_lines(sizeof(Book)))
+        self.ring = <UsedNonce *>(self.index + 2 * self.largest)
+        self.book.room = SMALLEST
 
     def __dealloc__(self):
-        PyMem_RawFree(self.ring)
-        PyMem_RawFree(self.index)
+        ad_shared_unmap(self.book, self.size())
 
     def __len__(self):
-        return <Py_ssize_t>(self.end - self.first)
+        self.take_lock()
+        count = self.book.end - self.book.first
+        self.give_lock()
+        return <Py_ssize_t>count
 
     def take(self, str nonce not None, str realm not None, str algorithm not None, str source not None,
              uint32_t count, uint64_t mark, double now):
@@ -173,11 +193,11 @@ cdef class NonceUses:
         cdef int how = USE_UNKNOWN
         self.name_of(nonce, name)
         bound_of(self.secret, bound, binding)
-        ad_lock_take(&self.lock)
+        self.take_lock()
         found = self.find(name)
         if found != NULL and found.bound[0] == binding[0] and found.bound[1] == binding[1]:
             how = USE_EXPIRED if now - found.made > self.lifetime else use(found, count, mark, now, self.limit)
-        ad_lock_give(&self.lock)
+        self.give_lock()
         return how
 
     cdef int add_use(self, Span nonce, const Binding *bound, uint32_t count, uint64_t mark, double now,
@@ -187,11 +207,12 @@ cdef class NonceUses:
         cdef UsedNonce *found
         cdef int how = USE_REPLAYED
         self.name_of(nonce, name)
-        ad_lock_take(&self.lock)
+        self.take_lock()
         found = self.find(name)
-        # One that is remembered is bound to the same realm in another spelling; its uses count all the same. Else
-        # it may have been used before, unless the clock stepped back: then `forgotten` is in the future.
-        if found == NULL and not made <= self.forgotten <= now + self.ahead:
+        # One that is remembered is bound to the same realm in another spelling; its uses count all the same.
+        if found == NULL and not self.is_forgotten(made, now):
+            if made > self.book.latest:
+                self.book.latest = made
             self.make_room(now)
             found = self.append(name)
             if found != NULL:
@@ -199,7 +220,7 @@ cdef class NonceUses:
                 found.made = made
         if found != NULL:
             how = use(found, count, mark, now, self.limit)
-        ad_lock_give(&self.lock)
+        self.give_lock()
         return how
 
     cdef uint64_t mark_of(self, uint32_t serial, Span session, Span response) noexcept nogil:
@@ -225,92 +246,133 @@ cdef class NonceUses:
         ad_siphash_bytes(&s, nonce.p, nonce.n)
         ad_siphash_end(&s, out)
 
-    # For a caller that has the lock
+    cdef size_t size(self) noexcept nogil:
+        """The bytes of the shared memory."""
+        return ad_shared_lines(sizeof(Book)) + self.largest * (2 * sizeof(uint32_t) + sizeof(UsedNonce))
+
+    cdef void take_lock(self) noexcept nogil:
+        if ad_shared_lock_take(&self.book.lock):
+            self.forget_all()
+            ad_shared_lock_repaired(&self.book.lock)
+
+    cdef void give_lock(self) noexcept nogil:
+        ad_shared_lock_give(&self.book.lock)
+
+    # For a caller that has the lock. Whatever the memory holds, nothing is read or written beyond it, and no loop
+    # is longer than the index.
+
+    cdef void forget_all(self) noexcept nogil:
+        """Forgets all nonces, after a process was killed in the middle of a change."""
+        self.book.lost = True
+        self.book.first = self.book.end = 0
+        self.book.room = SMALLEST
+        memset(self.index, 0, 2 * SMALLEST * sizeof(uint32_t))
+
+    cdef bint is_forgotten(self, double made, double now) noexcept nogil:
+        """Whether a nonce that is not remembered may have been used before."""
+        cdef Book *book = self.book
+        if book.lost:
+            # `latest` was set before any nonce of that time was good, with one store, so it is whole. But it may
+            # be in the future, if the clock stepped back. No good nonce was made later than `ahead` from now.
+            book.forgotten = book.latest if book.latest <= now + self.ahead else now + self.ahead
+            book.lost = False
+        # If the clock stepped back, `forgotten` is in the future.
+        return made <= book.forgotten <= now + self.ahead
+
+    cdef inline uint64_t mask(self) noexcept nogil:
+        """The places of the index less one."""
+        return (2 * self.book.room - 1) & (2 * self.largest - 1)
+
+    cdef inline UsedNonce *at(self, uint64_t place) noexcept nogil:
+        """A place of the ring."""
+        return &self.ring[place & (self.largest - 1)]
 
     cdef UsedNonce *find(self, const uint64_t *name) noexcept nogil:
         """The nonce with that hash, or NULL."""
-        cdef uint64_t mask = 2 * self.room - 1, at = name[0] & mask
+        cdef uint64_t mask = self.mask(), at = name[0] & mask
         cdef UsedNonce *found
-        if not self.room:
-            return NULL
-        while self.index[at]:
-            found = &self.ring[self.index[at] - 1]
+        for _i in range(mask):
+            if not self.index[at]:
+                break
+            found = self.at(self.index[at] - 1)
             if found.name[0] == name[0] and found.name[1] == name[1]:
                 return found
             at = (at + 1) & mask
         return NULL
 
     cdef UsedNonce *append(self, const uint64_t *name) noexcept nogil:
-        """A new nonce behind all others, with zeros; NULL if there is no memory for it."""
+        """A new nonce behind all others, with zeros; NULL if there is no room for it."""
+        cdef Book *book = self.book
         cdef UsedNonce *found
         cdef uint64_t place
-        if self.end - self.first == self.room and not self.grow():
+        if book.end - book.first == book.room and not self.grow():
             return NULL
-        place = self.end & (self.room - 1)
-        self.end += 1
-        found = &self.ring[place]
+        place = book.end & (book.room - 1)
+        book.end += 1
+        found = self.at(place)
         memset(found, 0, sizeof(UsedNonce))
         found.name[0] = name[0]
         found.name[1] = name[1]
-        put_index(self.index, 2 * self.room, found, place)
+        self.put_index(found, place)
         return found
 
     cdef bint grow(self) noexcept nogil:
-        """Doubles the ring and the index; False if there is no memory for it."""
-        cdef uint64_t room = 2 * self.room if self.room else SMALLEST, count = self.end - self.first, i
-        cdef UsedNonce *ring
-        cdef uint32_t *index
-        if room > LARGEST:
+        """Doubles the room of a full ring and its index; False if there is no more.
+
+        The oldest nonce stays where it is. Those that were wrapped around, to places before it, move behind.
+        """
+        cdef Book *book = self.book
+        cdef uint64_t before = book.room, first = book.first & (before - 1), i
+        if not SMALLEST <= before <= self.largest // 2:
             return False
-        ring = <UsedNonce *>PyMem_RawMalloc(room * sizeof(UsedNonce))
-        index = <uint32_t *>PyMem_RawCalloc(2 * room, sizeof(uint32_t))
-        if ring == NULL or index == NULL:
-            PyMem_RawFree(ring)
-            PyMem_RawFree(index)
-            return False
-        for i in range(count):
-            ring[i] = self.ring[(self.first + i) & (self.room - 1)]
-            put_index(index, 2 * room, &ring[i], i)
-        PyMem_RawFree(self.ring)
-        PyMem_RawFree(self.index)
-        self.ring = ring
-        self.index = index
-        self.room = room
-        self.first = 0
-        self.end = count
+        memcpy(self.ring + before, self.ring, first * sizeof(UsedNonce))
+        book.room = 2 * before
+        book.first = first
+        book.end = first + before
+        memset(self.index, 0, 2 * book.room * sizeof(uint32_t))
+        for i in range(first, first + before):
+            self.put_index(&self.ring[i], i)
         return True
+
+    cdef void put_index(self, const UsedNonce *found, uint64_t place) noexcept nogil:
+        cdef uint64_t mask = self.mask(), at = found.name[0] & mask
+        for _i in range(mask):
+            if not self.index[at]:
+                break
+            at = (at + 1) & mask
+        self.index[at] = <uint32_t>(place + 1)
 
     cdef void make_room(self, double now) noexcept nogil:
         """Makes room for another nonce: at most two go at a time, expired ones and then the oldest."""
+        cdef Book *book = self.book
         for _i in range(2):
-            if self.end == self.first or (self.end - self.first < self.most and now - self.ring[
-                    self.first & (self.room - 1)].made <= self.lifetime):
+            if book.end == book.first or (
+                    book.end - book.first < self.most
+                    and now - self.at(book.first & (book.room - 1)).made <= self.lifetime):
                 return
             self.forget_first()
 
     cdef void forget_first(self) noexcept nogil:
         """Forgets the oldest nonce."""
-        cdef uint64_t mask = 2 * self.room - 1, place = self.first & (self.room - 1)
-        cdef UsedNonce *oldest = &self.ring[place]
+        cdef Book *book = self.book
+        cdef uint64_t mask = self.mask(), place = book.first & (book.room - 1)
+        cdef UsedNonce *oldest = self.at(place)
         cdef uint64_t hole = oldest.name[0] & mask, at, home
-        while self.index[hole] != place + 1:
+        for _i in range(mask):
+            if self.index[hole] == place + 1:
+                break
             hole = (hole + 1) & mask
         # What follows moves up, unless it would come before the place that its hash gives it.
         at = (hole + 1) & mask
-        while self.index[at]:
-            home = self.ring[self.index[at] - 1].name[0] & mask
+        for _i in range(mask):
+            if not self.index[at]:
+                break
+            home = self.at(self.index[at] - 1).name[0] & mask
             if ((at - home) & mask) >= ((at - hole) & mask):
                 self.index[hole] = self.index[at]
                 hole = at
             at = (at + 1) & mask
         self.index[hole] = 0
-        self.first += 1
-        if oldest.made > self.forgotten:
-            self.forgotten = oldest.made
-
-
-cdef inline void put_index(uint32_t *index, uint64_t size, const UsedNonce *found, uint64_t place) noexcept nogil:
-    cdef uint64_t at = found.name[0] & (size - 1)
-    while index[at]:
-        at = (at + 1) & (size - 1)
-    index[at] = <uint32_t>(place + 1)
+        book.first += 1
+        if oldest.made > book.forgotten:
+            book.forgotten = oldest.made

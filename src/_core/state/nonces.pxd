@@ -28,11 +28,12 @@ cdef tuple bind(Binding *out, str realm, str algorithm, str source)
 
 
 cdef class Nonces:
-    # Any thread may call the functions without the GIL at any time.
+    # Any thread may call the functions without the GIL at any time. `use` changes the keys of one process alone.
     cdef ad_lock lock
     cdef ad_hmac_key *keys      # the first makes nonces, all recognise them
     cdef size_t count
-    cdef uint64_t salt          # of the next nonce
+    # The salt of the next nonce, in memory that is shared over a fork: no two processes use one twice
+    cdef uint64_t *salt
     cdef readonly double lifetime
     cdef readonly double remembered
 

@@ -33,6 +33,7 @@ from auth_diameter._core.base.sha2 cimport (
     ad_hmac_begin, ad_hmac_end, ad_hmac_key, ad_hmac_prepare, ad_sha256, ad_sha256_update,
     ad_sha256_use_instructions,
 )
+from auth_diameter._core.base.shared cimport ad_shared_map, ad_shared_next, ad_shared_unmap
 from auth_diameter._core.base.span cimport Span, lower
 from auth_diameter._core.base.text cimport borrow, text_of
 
@@ -126,7 +127,7 @@ cdef bint put_mac(uint8_t *out, const ad_hmac_key *key, Span stamp, const Bindin
 
 @cython.final
 cdef class Nonces:
-    """Makes and recognises nonces; thread-safe.
+    """Makes and recognises nonces; thread-safe. Processes that are forked later make different ones.
 
     Args:
         keys: one secret key of at least 16 bytes, or a sequence of several. The first makes nonces; all are
@@ -140,16 +141,20 @@ cdef class Nonces:
 
     def __cinit__(self, keys=None, double lifetime=DEFAULT_LIFETIME):
         self.use(keys if keys is not None else os.urandom(32))
+        self.salt = <uint64_t *>ad_shared_map(sizeof(uint64_t))
+        if self.salt == NULL:
+            raise MemoryError()
         # The mac makes a nonce unpredictable; the salt only has to be unique.
-        self.salt = <uint64_t>int.from_bytes(os.urandom(8), "little")
+        self.salt[0] = <uint64_t>int.from_bytes(os.urandom(8), "little")
         self.lifetime = lifetime
         self.remembered = lifetime + DRIFT
 
     def __dealloc__(self):
         drop_keys(self.keys, self.count)
+        ad_shared_unmap(self.salt, sizeof(uint64_t))
 
     def use(self, keys):
-        """Replaces the keys. Nonces of keys that are not among the new ones become foreign.
+        """Replaces the keys, in this process. Nonces of keys that are not among the new ones become foreign.
 
         Args:
             keys: as for the constructor, but not None.
@@ -214,14 +219,9 @@ cdef class Nonces:
     cdef void put_nonce(self, uint8_t *out, const Binding *bound, double now) noexcept nogil:
         """Writes a new nonce, NONCE_SIZE bytes."""
         cdef ad_hmac_key key
-        cdef uint64_t salt
-        ad_lock_take(&self.lock)
-        key = self.keys[0]
-        salt = self.salt
-        self.salt += 1
-        ad_lock_give(&self.lock)
+        self.copy_key(0, &key)
         put_digits(out, <uint32_t><int64_t>now, 8)
-        put_digits(out + 8, salt, 16)
+        put_digits(out + 8, ad_shared_next(self.salt), 16)
         if not put_mac(out + STAMP, &key, Span(out, STAMP), bound):
             put_digits(out + STAMP, 0, NONCE_SIZE - STAMP)      # nobody will accept it
         ad_wipe(&key, sizeof(key))

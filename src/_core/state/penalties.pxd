@@ -3,6 +3,7 @@
 from libc.stdint cimport uint64_t
 
 from auth_diameter._core.base.lock cimport ad_lock
+from auth_diameter._core.base.shared cimport ad_shared_lock
 from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.state.keys cimport Network
 from auth_diameter._core.state.tallies cimport Table, Tally, Trial, Waiting
@@ -24,14 +25,24 @@ cdef class Attempt:
     cdef object item        # while held, the object that `take_released` gives back
 
 
+cdef struct Tables:
+    # In one memory, with the keys and tallies behind it
+    ad_shared_lock lock     # if they are shared
+    Table users             # a user at a source
+    Table sources
+
+
 cdef class Penalties:
-    # Each function without the GIL takes the lock itself, so that any thread may call it at any time. The tables
-    # neither move nor grow: a Trial is valid until the Penalties are gone.
-    cdef ad_lock lock
-    cdef Table users        # a user at a source
-    cdef Table sources
+    # Each function without the GIL takes the lock itself, so that any thread may call it at any time; if the
+    # tables are shared, so may any process that was forked since. The tables neither move nor grow: a Trial is
+    # valid in its process until the Penalties are gone.
+    cdef ad_lock lock       # if the tables are not shared
+    cdef bint shared
+    cdef Tables *tables     # NULL until there is memory
+    cdef size_t size        # bytes of the memory
     cdef Waiting *released  # the row of those that are no longer held
     cdef uint64_t waiting   # in any row
+    # Set before a fork, and never changed: all processes count with the same keys.
     cdef double first       # seconds of the first penalty
     cdef uint64_t secret[2]
 
@@ -39,6 +50,10 @@ cdef class Penalties:
     # Returns ADMITTED, REFUSED, UNCOUNTED or MUST_WAIT; `out` is filled in any case. One that is ADMITTED must be
     # ended by one of the three functions below. To end one again, or one that was not admitted, does nothing.
     cdef int begin_trial(self, Span account, Span realm, Network source, double now, Trial *out) noexcept nogil
+    # The same for shared tables, after a long wait, and never MUST_WAIT: the attempts in flight are given up
+    # instead, as those of a process that was killed. It does no harm if one of them ends later.
+    cdef int begin_trial_at_last(self, Span account, Span realm, Network source, double now,
+                                 Trial *out) noexcept nogil
     cdef void right_trial(self, Trial *trial, double now) noexcept nogil
     cdef void wrong_trial(self, Trial *trial, double now) noexcept nogil
     cdef void neither_trial(self, Trial *trial, double now) noexcept nogil
@@ -49,8 +64,12 @@ cdef class Penalties:
     # An Attempt that goes on with the trial, which is ended here without an end.
     cdef Attempt attempt_of(self, Trial *trial)
 
+    cdef void take_lock(self) noexcept nogil
+    cdef void give_lock(self) noexcept nogil
+
     # For a caller that has the lock
     cdef int start(self, uint64_t key, Network network, double now, Trial *trial, Waiting *place) noexcept nogil
+    cdef bint is_counted(self, Trial *trial) noexcept nogil
     cdef void end(self, Trial *trial, double now) noexcept nogil
     cdef void release(self, Tally *waited, double now) noexcept nogil
     cdef void forget(self, Trial *trial) noexcept nogil

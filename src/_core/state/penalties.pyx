@@ -31,6 +31,10 @@ and locks nobody out.
 
 Attempts are counted without Python objects and without the GIL (penalties.pxd). An Attempt is an object with a
 Trial in it, which can wait in a row.
+
+Processes that are forked may share the tables, so that a guesser has no five attempts at each of them. Then there
+are trials alone, since a row is of objects of one process. A process may be killed with a trial in flight. That
+leaves a place taken for ever: `begin_trial_at_last` gives it up.
 """
 
 import os
@@ -38,16 +42,22 @@ import os
 cimport cython
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport uint8_t, uint64_t
+from libc.stdlib cimport calloc, free
 
 from auth_diameter._core.base.lock cimport ad_lock_give, ad_lock_take, ad_look, ad_show
+from auth_diameter._core.base.shared cimport (
+    ad_shared_lines, ad_shared_lock_give, ad_shared_lock_init, ad_shared_lock_repaired, ad_shared_lock_take,
+    ad_shared_map, ad_shared_unmap,
+)
 from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.base.text cimport borrow
 from auth_diameter._core.digest.credentials cimport Credentials
 from auth_diameter._core.digest.params cimport MAX_PARAMETER
 from auth_diameter._core.state.keys cimport UNKNOWN, Network, account_of, network_of_text, source_key, user_key
 from auth_diameter._core.state.tallies cimport (
-    MOST_LOGINS, SOURCE_TRIES, USER_TRIES, Tally, Trial, Waiting, add_wrong, any_held, clear, drop_idle, find,
-    has_room, is_penalized, is_recent, make, put_first, put_last, table_free, table_init, take_one_back, take_out,
+    MOST_LOGINS, SOURCE_TRIES, USER_TRIES, Tally, Trial, Waiting, add_wrong, any_held, clear, count_down,
+    drop_idle, find, find_blocked, give_up_attempts, is_recent, is_refused, make, put_first, put_last, recount,
+    table_place, table_size, take_one_back, take_out,
 )
 
 from auth_diameter._core.errors import ConfigError
@@ -91,38 +101,51 @@ cdef class Penalties:
         most_sources: sources to remember, 1.3 MB for the default.
         most_users: users at their sources to remember, 16 MB for the default. Memory that was never needed is
             not taken from the system.
+        shared: whether processes that are forked later have them in common. Then they are for compiled code alone,
+            and there are no objects of attempts.
 
     Raises:
         ConfigError: a number is out of range.
+        MemoryError: there is no memory for as many.
     """
 
-    def __cinit__(self, double first=1.0, Py_ssize_t most_sources=20_000, Py_ssize_t most_users=250_000):
+    def __cinit__(self, double first=1.0, Py_ssize_t most_sources=20_000, Py_ssize_t most_users=250_000, *,
+                  bint shared=False):
+        cdef uint8_t *memory
         for name, most in (("most_sources", most_sources), ("most_users", most_users)):
             if not 1 <= most <= MOST:
                 raise ConfigError(f"{name} {most}: expected 1 to {MOST}")
         self.first = first
         self.secret[0] = int.from_bytes(os.urandom(8), "little")
         self.secret[1] = int.from_bytes(os.urandom(8), "little")
-        if not table_init(&self.sources, most_sources) or not table_init(&self.users, most_users):
+        self.shared = shared
+        self.size = ad_shared_lines(sizeof(Tables)) + table_size(most_sources) + table_size(most_users)
+        self.tables = <Tables *>(ad_shared_map(self.size) if shared else calloc(1, self.size))
+        if self.tables == NULL or (shared and not ad_shared_lock_init(&self.tables.lock)):
             raise MemoryError()
+        memory = <uint8_t *>self.tables + ad_shared_lines(sizeof(Tables))
+        table_place(&self.tables.sources, most_sources, memory)
+        table_place(&self.tables.users, most_users, memory + table_size(most_sources))
 
     def __dealloc__(self):
         cdef Waiting *one
         while self.waiting:
-            one = self.released or any_held(&self.users) or any_held(&self.sources)
+            one = self.released or any_held(&self.tables.users) or any_held(&self.tables.sources)
             self.waiting -= 1
             take_out(one)
             one.trial.state = ENDED
             Py_DECREF(<Attempt>one.attempt)
-        table_free(&self.users)
-        table_free(&self.sources)
+        if self.shared:
+            ad_shared_unmap(self.tables, self.size)
+        else:
+            free(self.tables)
 
     def __len__(self):
         """The number of users and sources that are remembered."""
         cdef uint64_t count
-        ad_lock_take(&self.lock)
-        count = self.users.count + self.sources.count
-        ad_lock_give(&self.lock)
+        self.take_lock()
+        count = self.tables.users.count + self.tables.sources.count
+        self.give_lock()
         return count
 
     # ------------------------------------------------------------------ objects
@@ -139,6 +162,9 @@ cdef class Penalties:
 
         Returns:
             Attempt, or None without an address.
+
+        Raises:
+            TypeError: the Penalties are shared.
         """
         cdef uint8_t room[MAX_PARAMETER]
         cdef Span domain, host
@@ -162,6 +188,9 @@ cdef class Penalties:
 
         Returns:
             Attempt.
+
+        Raises:
+            TypeError: the Penalties are shared.
         """
         cdef Span name, domain, host
         _name_kept = borrow(account, &name, "account")
@@ -187,14 +216,14 @@ cdef class Penalties:
         cdef bint held
         if attempt.owner != self.secret[0]:
             return
-        ad_lock_take(&self.lock)
+        self.take_lock()
         held = attempt.place.trial.state == HELD
         if held:
             take_out(&attempt.place)
             self.waiting -= 1
             ad_show(&attempt.place.trial.state, ENDED)
             self.forget(&attempt.place.trial)
-        ad_lock_give(&self.lock)
+        self.give_lock()
         if held:
             attempt.item = None         # it may be large
             Py_DECREF(attempt)
@@ -216,12 +245,12 @@ cdef class Penalties:
         cdef Waiting *one
         cdef Attempt attempt
         while True:
-            ad_lock_take(&self.lock)
+            self.take_lock()
             one = self.released
             if one != NULL:
                 take_out(one)
                 self.waiting -= 1
-            ad_lock_give(&self.lock)
+            self.give_lock()
             if one == NULL:
                 return found
             attempt = <Attempt>one.attempt
@@ -233,16 +262,18 @@ cdef class Penalties:
         cdef Trial trial
         cdef Attempt attempt
         cdef int state
+        if self.shared:
+            raise TypeError("shared Penalties have no Attempts: one that is held waits in one process")
         if self.begin_trial(account, realm, network, now, &trial) != MUST_WAIT:
             return self.attempt_of(&trial)
         attempt = self.attempt_of(&trial)
         attempt.item = item
         attempt.place.attempt = <void *>attempt
         Py_INCREF(attempt)          # for the row
-        ad_lock_take(&self.lock)
+        self.take_lock()
         state = self.start(user_key(self.secret, account, realm, network), network, now,
                            &attempt.place.trial, &attempt.place)
-        ad_lock_give(&self.lock)
+        self.give_lock()
         if state != HELD:           # one before it has ended meanwhile
             attempt.item = None
             Py_DECREF(attempt)
@@ -263,15 +294,28 @@ cdef class Penalties:
     cdef int begin_trial(self, Span account, Span realm, Network source, double now, Trial *out) noexcept nogil:
         cdef uint64_t key = user_key(self.secret, account, realm, source)
         cdef int state
-        ad_lock_take(&self.lock)
+        self.take_lock()
         state = self.start(key, source, now, out, NULL)
-        ad_lock_give(&self.lock)
+        self.give_lock()
+        return state
+
+    cdef int begin_trial_at_last(self, Span account, Span realm, Network source, double now,
+                                 Trial *out) noexcept nogil:
+        cdef uint64_t key = user_key(self.secret, account, realm, source)
+        cdef int state
+        self.take_lock()
+        state = self.start(key, source, now, out, NULL)
+        for _i in range(2):     # the user and the source may have no room
+            if state == MUST_WAIT:
+                give_up_attempts(find_blocked(out, NULL))
+                state = self.start(key, source, now, out, NULL)
+        self.give_lock()
         return state
 
     cdef void right_trial(self, Trial *trial, double now) noexcept nogil:
         cdef Tally *user
-        ad_lock_take(&self.lock)
-        if trial.state == ADMITTED:
+        self.take_lock()
+        if self.is_counted(trial):
             user = trial.user
             if trial.source != NULL and not is_recent(user, now):
                 take_one_back(trial.source, now)
@@ -280,29 +324,46 @@ cdef class Penalties:
             if user.logins < MOST_LOGINS:
                 user.logins += 1
             self.end(trial, now)
-        ad_lock_give(&self.lock)
+        self.give_lock()
 
     cdef void wrong_trial(self, Trial *trial, double now) noexcept nogil:
-        ad_lock_take(&self.lock)
-        if trial.state == ADMITTED:
+        self.take_lock()
+        if self.is_counted(trial):
             if trial.source != NULL and not trial.user.wrong:
                 add_wrong(trial.source, SOURCE_TRIES, now, self.first)
             add_wrong(trial.user, USER_TRIES, now, self.first)
             self.end(trial, now)
-        ad_lock_give(&self.lock)
+        self.give_lock()
 
     cdef void neither_trial(self, Trial *trial, double now) noexcept nogil:
-        ad_lock_take(&self.lock)
-        if trial.state == ADMITTED:
+        self.take_lock()
+        if self.is_counted(trial):
             self.end(trial, now)
-        ad_lock_give(&self.lock)
+        self.give_lock()
 
     cdef bint any_released(self) noexcept nogil:
         cdef bint found
-        ad_lock_take(&self.lock)
+        self.take_lock()
         found = self.released != NULL
-        ad_lock_give(&self.lock)
+        self.give_lock()
         return found
+
+    # ------------------------------------------------------------------ the lock
+
+    cdef inline void take_lock(self) noexcept nogil:
+        if not self.shared:
+            ad_lock_take(&self.lock)
+        elif ad_shared_lock_take(&self.tables.lock):
+            # Guesses are not forgotten: whoever can make a process crash must gain nothing by it.
+            recount(&self.tables.users)
+            recount(&self.tables.sources)
+            ad_shared_lock_repaired(&self.tables.lock)
+
+    cdef inline void give_lock(self) noexcept nogil:
+        if self.shared:
+            ad_shared_lock_give(&self.tables.lock)
+        else:
+            ad_lock_give(&self.lock)
 
     # ------------------------------------------------------------------ under the lock
 
@@ -319,14 +380,14 @@ cdef class Penalties:
         Returns:
             The state, or MUST_WAIT.
         """
-        cdef Tally *user = find(&self.users, key, now)
+        cdef Tally *user = find(&self.tables.users, key, now)
         cdef Tally *source = NULL
         cdef Tally *blocked
         cdef uint64_t where = 0
         cdef bint alone = network.kind == UNKNOWN or (user != NULL and is_recent(user, now))
         if not alone:
             where = source_key(self.secret, network)
-            source = find(&self.sources, where, now)
+            source = find(&self.tables.sources, where, now)
         trial.user = user
         trial.source = source
         if is_refused(trial, now):
@@ -338,15 +399,17 @@ cdef class Penalties:
             return MUST_WAIT
         # Up to here nobody lost an entry to this attempt.
         if user == NULL:
-            trial.user = make(&self.users, key, now)
+            trial.user = make(&self.tables.users, key, now)
             if trial.user == NULL:
                 trial.state = UNCOUNTED
                 return UNCOUNTED
         if source == NULL and not alone:
-            trial.source = make(&self.sources, where, now)
+            trial.source = make(&self.tables.sources, where, now)
         trial.user.attempts += 1
+        trial.user_holder = trial.user.holder
         if trial.source != NULL:
             trial.source.attempts += 1
+            trial.source_holder = trial.source.holder
         if blocked == NULL:
             admit(trial)
             return ADMITTED
@@ -355,12 +418,26 @@ cdef class Penalties:
         self.waiting += 1
         return HELD
 
+    cdef bint is_counted(self, Trial *trial) noexcept nogil:
+        """Whether an attempt is in flight. One that was given up loses the tallies that others have now."""
+        if trial.state != ADMITTED:
+            return False
+        if trial.source != NULL and trial.source.holder != trial.source_holder:
+            trial.source = NULL
+        if trial.user.holder == trial.user_holder:
+            return True
+        trial.state = ENDED
+        if trial.source != NULL:
+            count_down(trial.source)
+            self.forget_source(trial)
+        return False
+
     cdef void end(self, Trial *trial, double now) noexcept nogil:
         """Ends an attempt in flight and releases those that waited for it."""
         ad_show(&trial.state, ENDED)
-        trial.user.in_flight -= 1
+        count_down(trial.user)
         if trial.source != NULL:
-            trial.source.in_flight -= 1
+            count_down(trial.source)
         if trial.user.held != NULL:
             self.release(trial.user, now)
         if trial.source != NULL and trial.source.held != NULL:
@@ -393,39 +470,17 @@ cdef class Penalties:
 
     cdef void forget(self, Trial *trial) noexcept nogil:
         """Removes an attempt from its tallies, and drops tallies that hold nothing any more."""
-        trial.user.attempts -= 1
-        drop_idle(&self.users, trial.user)
+        trial.user.attempts -= trial.user.attempts > 0      # none are left if they were given up
+        drop_idle(&self.tables.users, trial.user)
         trial.user = NULL
         if trial.source != NULL:
             self.forget_source(trial)
 
     cdef void forget_source(self, Trial *trial) noexcept nogil:
         """Removes an attempt from the tally of its source."""
-        trial.source.attempts -= 1
-        drop_idle(&self.sources, trial.source)
+        trial.source.attempts -= trial.source.attempts > 0
+        drop_idle(&self.tables.sources, trial.source)
         trial.source = NULL
-
-
-cdef inline bint is_refused(const Trial *trial, double now) noexcept nogil:
-    """Whether there is a penalty for the user, or for the source."""
-    return (trial.user != NULL and is_penalized(trial.user, now)) or (
-        trial.source != NULL and is_penalized(trial.source, now))
-
-
-cdef inline Tally *find_blocked(const Trial *trial, const Tally *waited) noexcept nogil:
-    """The tally that has no room for an attempt, or whose held attempts it would overtake; NULL: it may go on.
-
-    Args:
-        trial: the attempt.
-        waited: the tally of whose held attempts it is the first, or NULL.
-    """
-    cdef Tally *user = trial.user
-    cdef Tally *source = trial.source
-    if user != NULL and (not has_room(user, USER_TRIES) or (user.held != NULL and user != waited)):
-        return user
-    if source != NULL and (not has_room(source, SOURCE_TRIES) or (source.held != NULL and source != waited)):
-        return source
-    return NULL
 
 
 cdef inline void admit(Trial *trial) noexcept nogil:

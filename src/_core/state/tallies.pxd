@@ -1,7 +1,7 @@
 """Tallies of attempts and the table they lie in, for compiled code; penalties.pyx has the rules."""
 
 from libc.math cimport INFINITY
-from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef enum:
     WAYS = 8                # tallies of a set; their keys fill a cache line
@@ -30,12 +30,15 @@ cdef struct Tally:
     int wrong               # in a row; of a source: users with wrong ones
     uint16_t in_flight
     uint16_t logins         # since the last wrong one, up to MOST_LOGINS
+    uint32_t holder         # a number of the key that has it: another one once it is dropped or replaced
 
 
 cdef struct Trial:
-    # An attempt without a Python object. The tallies stay where they are until it has ended.
+    # An attempt without a Python object. The tallies stay where they are until it has ended, or was given up.
     Tally *user
     Tally *source           # NULL if the user logged in from there recently, or the source is not known
+    uint32_t user_holder    # of the tallies when it began
+    uint32_t source_holder
     int state               # see penalties.pxd
 
 
@@ -49,7 +52,8 @@ cdef struct Waiting:
 
 
 cdef struct Table:
-    # Tallies by key, in sets. A hash selects the set, and nobody can choose it.
+    # Tallies by key, in sets. A hash selects the set, and nobody can choose it. Whatever change a killed process
+    # leaves unfinished in shared memory: each key has a tally of its own, and only `count` may be wrong.
     uint64_t *keys          # apart from the tallies, so that those of a set fit into a cache line; 0: free
     Tally *tallies          # of the keys
     uint64_t sets
@@ -57,8 +61,9 @@ cdef struct Table:
     uint32_t clock          # searches that found something; it may wrap around
 
 
-cdef bint table_init(Table *table, uint64_t most) noexcept nogil
-cdef void table_free(Table *table) noexcept nogil
+cdef size_t table_size(uint64_t most) noexcept nogil
+cdef void table_place(Table *table, uint64_t most, uint8_t *memory) noexcept nogil
+cdef void recount(Table *table) noexcept nogil
 cdef Tally *make(Table *table, uint64_t key, double now) noexcept nogil
 cdef void drop(Table *table, Tally *tally) noexcept nogil
 cdef Waiting *any_held(const Table *table) noexcept nogil
@@ -114,7 +119,40 @@ cdef inline Tally *find(Table *table, uint64_t key, double now) noexcept nogil:
     return NULL
 
 
+cdef inline void give_up_attempts(Tally *tally) noexcept nogil:
+    """Forgets the attempts in flight, where none is held."""
+    tally.in_flight = 0
+    tally.attempts = 0
+
+
 cdef inline void drop_idle(Table *table, Tally *tally) noexcept nogil:
     """Forgets a tally that says nothing."""
     if not tally.wrong and not tally.attempts and tally.login_at == -INFINITY:
         drop(table, tally)
+
+
+cdef inline bint is_refused(const Trial *trial, double now) noexcept nogil:
+    """Whether there is a penalty for the user, or for the source."""
+    return (trial.user != NULL and is_penalized(trial.user, now)) or (
+        trial.source != NULL and is_penalized(trial.source, now))
+
+
+cdef inline Tally *find_blocked(const Trial *trial, const Tally *waited) noexcept nogil:
+    """The tally that has no room for an attempt, or whose held attempts it would overtake; NULL: it may go on.
+
+    Args:
+        trial: the attempt.
+        waited: the tally of whose held attempts it is the first, or NULL.
+    """
+    cdef Tally *user = trial.user
+    cdef Tally *source = trial.source
+    if user != NULL and (not has_room(user, USER_TRIES) or (user.held != NULL and user != waited)):
+        return user
+    if source != NULL and (not has_room(source, SOURCE_TRIES) or (source.held != NULL and source != waited)):
+        return source
+    return NULL
+
+
+cdef inline void count_down(Tally *tally) noexcept nogil:
+    """Takes one attempt out of flight; there is none if all were given up."""
+    tally.in_flight -= tally.in_flight > 0

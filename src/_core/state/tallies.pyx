@@ -6,28 +6,32 @@ who logged in within the hour goes last. If all have attempts, there is no place
 """
 
 from libc.math cimport INFINITY
-from libc.stdint cimport uint32_t, uint64_t
-from libc.stdlib cimport calloc, free
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
+
+from auth_diameter._core.base.shared cimport ad_shared_order
 
 # ---------------------------------------------------------------------------------- the table
 
 
-cdef bint table_init(Table *table, uint64_t most) noexcept nogil:
-    """Allocates room for so many tallies. The system gives memory only to pages that are used.
+cdef size_t table_size(uint64_t most) noexcept nogil:
+    """The bytes of a table with room for so many tallies, a multiple of 64."""
+    return (most // WAYS or 1) * WAYS * (sizeof(uint64_t) + sizeof(Tally))
 
-    Returns:
-        False without memory.
-    """
+
+cdef void table_place(Table *table, uint64_t most, uint8_t *memory) noexcept nogil:
+    """Makes a table in memory of zeros, as much as `table_size` says."""
     table.sets = most // WAYS or 1
-    table.keys = <uint64_t *>calloc(table.sets * WAYS, sizeof(uint64_t))
-    table.tallies = <Tally *>calloc(table.sets * WAYS, sizeof(Tally))
-    return table.keys != NULL and table.tallies != NULL
+    table.keys = <uint64_t *>memory
+    table.tallies = <Tally *>(table.keys + table.sets * WAYS)
 
 
-cdef void table_free(Table *table) noexcept nogil:
-    free(table.keys)
-    free(table.tallies)
+cdef void recount(Table *table) noexcept nogil:
+    """Counts the keys anew."""
+    cdef uint64_t i
+    table.count = 0
+    for i in range(table.sets * WAYS):
+        table.count += table.keys[i] != 0
 
 
 cdef Tally *make(Table *table, uint64_t key, double now) noexcept nogil:
@@ -35,17 +39,22 @@ cdef Tally *make(Table *table, uint64_t key, double now) noexcept nogil:
     cdef uint64_t at = first_of_set(table, key)
     cdef int way = choose_way(table, at, now)
     cdef Tally *tally
+    cdef uint32_t holder
     if way < 0:
         return NULL
-    if not table.keys[at + way]:
-        table.count += 1
-    table.keys[at + way] = key
     tally = table.tallies + at + way
+    if table.keys[at + way]:
+        drop(table, tally)
+    holder = tally.holder
     memset(tally, 0, sizeof(Tally))
+    tally.holder = holder
     tally.login_at = -INFINITY
     clear(tally)
     table.clock += 1
     tally.used = table.clock
+    ad_shared_order()       # a key never has the tally of another one
+    table.keys[at + way] = key
+    table.count += 1
     return tally
 
 
@@ -73,6 +82,8 @@ cdef void drop(Table *table, Tally *tally) noexcept nogil:
     """Forgets a tally."""
     table.keys[tally - table.tallies] = 0
     table.count -= 1
+    tally.holder += 1       # a trial that was given up knows by it that this is not its tally any more
+    ad_shared_order()
 
 
 cdef Waiting *any_held(const Table *table) noexcept nogil:

@@ -60,7 +60,7 @@ class Remembered:
     def __init__(self, config: VerifierConfig) -> None:
         lifetime = config.nonce_lifetime + CLOCK_DRIFT
         self.uses = NonceUses(lifetime, config.max_nonces, config.nonce_uses, CLOCK_DRIFT)
-        self.penalties = Penalties() if config.penalty else None
+        self.penalties = Penalties(shared=True) if config.penalty else None
 
 
 class Verifier:

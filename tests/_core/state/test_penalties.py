@@ -403,3 +403,15 @@ def test_where_the_source_is_not_known_nothing_is_counted():
     penalties = _core.Penalties()
     assert penalties.begin(credentials("alice"), "siphub.net", None, 0.0, None) is None
     assert len(penalties) == 0
+
+
+def test_those_that_processes_share_have_no_attempts_as_objects():
+    """One that is held waits in a row of its process, where no other one could release it."""
+    penalties = Penalties(shared=True)
+    with pytest.raises(TypeError, match="shared"):
+        penalties.begin(*ALICE, 0.0)
+    with pytest.raises(TypeError, match="shared"):
+        penalties.whole.begin_for(*ALICE, 0.0, None)
+    assert len(penalties) == 0
+    assert not penalties.whole.has_released
+    assert penalties.whole.take_released() == []
