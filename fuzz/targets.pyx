@@ -35,7 +35,7 @@ from auth_diameter._core.digest.params cimport (
 )
 from auth_diameter._core.diameter.disc cimport GOOD_CREDENTIALS, NO_CREDENTIALS, read_response
 from auth_diameter._core.diameter.disc_answer cimport (
-    MAX_CHALLENGE, AnswerView, answer_size, challenge_size, put_answer, put_challenge, put_whole_answer,
+    MAX_CHALLENGE, AnswerView, Known, answer_size, challenge_size, put_answer, put_challenge, put_whole_answer,
     read_answer, whole_answer_size,
 )
 from auth_diameter._core.diameter.disc_question cimport (
@@ -333,7 +333,7 @@ cdef int digest(const uint8_t *data, size_t size) noexcept nogil:
     # What is malformed, too, is for nobody twice.
     hold(not is_of_other_realm(text, span_of("a")) or is_of_other_realm(text, span_of("A")),
          "a realm is compared in any case")
-    if is_challenge(text):
+    if is_challenge(text, NULL):
         hold(ad_find_control(data, end) == end, "a challenge has no control character")
         hold(status != OTHER_SCHEME, "a challenge is of the Digest scheme")
     return 0
@@ -711,7 +711,7 @@ cdef void check_answer(const QuestionView *question, uint32_t result_code, int c
     hold(q == out + n, "an answer has the size it says")
     hold(n >= DEFAULT_LIMIT or frame(out, n, DEFAULT_LIMIT) == <Py_ssize_t>n, "an answer is a message")
     hold(not out[4] & FLAG_REQUEST, "and no question")
-    read_answer(out, n, &answer)
+    read_answer(out, n, NULL, &answer)
     hold((answer.says.service == SERVICE_OF_AUTHENTICATION) == (question.service_type == SERVICE_AUTHENTICATION)
          and (answer.says.service == SERVICE_UNKNOWN) == (question.service_type == 0),
          "the Service-Type is repeated")
@@ -744,7 +744,7 @@ cdef void check_case(const Case *case, const QuestionView *q) noexcept nogil:
     hold(put_whole_answer(out, q, &case.answer) == out + n, "an answer has the size it says")
     if n < DEFAULT_LIMIT:
         hold(frame(out, n, DEFAULT_LIMIT) == <Py_ssize_t>n, "an answer is a message")
-        read_answer(out, n, &answer)
+        read_answer(out, n, NULL, &answer)
         hold(answer.says.challenges == case.answer.challenges or answer.says.fault != NULL,
              "the Challenges come through")
     free(out)
@@ -823,16 +823,22 @@ if not parse_request(&_request, REQUEST.p, REQUEST.n, DEFAULT_MAX_SIZE, DEFAULT_
     raise AssertionError("the request is none")
 
 
+# What the reader remembers, from one input to the next one.
+cdef Known _known
+
+
 cdef void answer_client(const uint8_t *p, size_t n) noexcept nogil:
     """A message that our client gets: what is in an answer, and the SIP reply that carries its Challenges."""
-    cdef AnswerView answer
+    cdef AnswerView answer, same
     cdef const uint8_t *end = p + n
     cdef Span text
     cdef size_t total = 0
     cdef int i
     if p[4] & FLAG_REQUEST:
         return
-    read_answer(p, n, &answer)
+    read_answer(p, n, NULL, &answer)
+    read_answer(p, n, &_known, &same)
+    hold(memcmp(&answer, &same, sizeof(answer)) == 0, "what is remembered changes nothing")
     hold(inside(answer.says.response_auth, p, end) and inside(answer.says.nextnonce, p, end)
          and inside(answer.says.user_name, p, end), "what comes with a success lies inside the message")
     if answer.says.nextnonce.p != NULL:

@@ -25,6 +25,7 @@ from auth_diameter._core.auth.verdict import Part, Service, Verdict
 from auth_diameter._core.diameter.avp import Avp
 from auth_diameter._core.diameter.disc import (
     AaRequest,
+    AnswerReader,
     RequestStream,
     append_answer,
     append_question,
@@ -80,6 +81,7 @@ __all__ = [
     "AaRequest",
     "Algorithm",
     "Answer",
+    "AnswerReader",
     "Attempt",
     "Avp",
     "Batch",

@@ -1,6 +1,8 @@
 """The answer of a back end: a value, independent of the protocol."""
 
 cimport cython
+from cpython.ref cimport Py_INCREF
+from cpython.tuple cimport PyTuple_New, PyTuple_SET_ITEM
 from libc.stdint cimport uint32_t
 from libc.string cimport memset
 
@@ -63,9 +65,11 @@ cdef Answer new_answer(const AnswerFields *fields):
     a.refused_code = fields.refused
     a.refused = PARTS[fields.refused]
     a.code = fields.code
-    a.challenges = ()
+    a.challenges = PyTuple_New(fields.challenges)
     for i in range(fields.challenges):
-        a.challenges += (plain(fields.challenge[i]),)
+        challenge = plain(fields.challenge[i])
+        Py_INCREF(challenge)    # the tuple takes a reference
+        PyTuple_SET_ITEM(a.challenges, i, challenge)
     a.response_auth = plain(fields.response_auth)
     a.nextnonce = plain(fields.nextnonce)
     a.user_name = plain(fields.user_name)

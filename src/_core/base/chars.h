@@ -13,9 +13,9 @@
 
 enum {
     AD_TOKEN = 1,   /* token */
-    AD_USER = 2,    /* user, password: unreserved / user-unreserved / "%", and "#" */
-    AD_PARAM = 4,   /* paramchar of a URI parameter, "%" included */
-    AD_HNAME = 8,   /* hname, hvalue of a URI header, "%" included */
+    AD_USER = 2,    /* user, password, without "%", which begins an escape: unreserved / user-unreserved, and "#" */
+    AD_PARAM = 4,   /* paramchar of a URI parameter, without "%" */
+    AD_HNAME = 8,   /* hname, hvalue of a URI header, without "%" */
     AD_URIC = 16,   /* any URI: reserved / unreserved / "%" */
     AD_HOST = 32,   /* hostname; "_" too, which container networks put into names */
     AD_HEX = 64,
@@ -29,7 +29,7 @@ static const uint8_t ad_class[256] = {
     ['!'] = AD_TOKEN | AD_UNRESERVED,
     ['#'] = AD_USER, /* not in the RFC, but door stations and trunks send it unescaped */
     ['$'] = AD_UNRESERVED,
-    ['%'] = AD_TOKEN | AD_UNRESERVED,
+    ['%'] = AD_TOKEN | AD_URIC,
     ['&'] = AD_USER | AD_PARAM | AD_URIC,
     ['\''] = AD_TOKEN | AD_UNRESERVED,
     ['('] = AD_UNRESERVED, [')'] = AD_UNRESERVED,
@@ -105,16 +105,19 @@ static inline void ad_copy(uint8_t *to, const uint8_t *from, size_t n)
 /* The first byte at or after p that is not of the class `set`, or end. */
 static inline const uint8_t *ad_skip_class(const uint8_t *p, const uint8_t *end, int set)
 {
-    while (end - p >= 4) {      /* one comparison with the end for four bytes */
-        if (!(ad_class[p[0]] & set))
-            return p;
-        if (!(ad_class[p[1]] & set))
-            return p + 1;
-        if (!(ad_class[p[2]] & set))
-            return p + 2;
-        if (!(ad_class[p[3]] & set))
-            return p + 3;
-        p += 4;
+    if (end - p >= 4) {
+        const uint8_t *last = end - 4;
+        do {        /* one comparison with the end for four bytes */
+            if (!(ad_class[p[0]] & set))
+                return p;
+            if (!(ad_class[p[1]] & set))
+                return p + 1;
+            if (!(ad_class[p[2]] & set))
+                return p + 2;
+            if (!(ad_class[p[3]] & set))
+                return p + 3;
+            p += 4;
+        } while (p <= last);
     }
     while (p < end && ad_class[*p] & set)
         p++;
@@ -151,10 +154,34 @@ static inline int ad_is_word(const uint8_t *p, size_t n, const char *word, size_
         memcpy(&d, word + m - 4, 4);
         return (((a | bit5) ^ (b | bit5)) | ((c | bit5) ^ (d | bit5))) == 0;
     }
-    for (size_t i = 0; i < m; i++)
-        if ((p[i] | 0x20) != (word[i] | 0x20))
+    if (m >= 2) {
+        uint16_t a, b, c, d;
+        const uint16_t bit5 = 0x2020u;
+        memcpy(&a, p, 2);
+        memcpy(&b, word, 2);
+        memcpy(&c, p + m - 2, 2);
+        memcpy(&d, word + m - 2, 2);
+        return (((a | bit5) ^ (b | bit5)) | ((c | bit5) ^ (d | bit5))) == 0;
+    }
+    return m == 0 || (p[0] | 0x20) == (word[0] | 0x20);
+}
+
+/* Whether all n bytes are hexadecimal digits. */
+static inline int ad_is_hex(const uint8_t *p, size_t n)
+{
+#if defined(__SSE2__)
+    const __m128i bit5 = _mm_set1_epi8(0x20), nine = _mm_set1_epi8(9), five = _mm_set1_epi8(5);
+    for (; 16 <= n; p += 16, n -= 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)p);
+        __m128i digit = _mm_sub_epi8(v, _mm_set1_epi8('0'));
+        __m128i letter = _mm_sub_epi8(_mm_or_si128(v, bit5), _mm_set1_epi8('a'));
+        __m128i good = _mm_or_si128(_mm_cmpeq_epi8(_mm_min_epu8(digit, nine), digit),   /* unsigned digit <= 9 */
+                                    _mm_cmpeq_epi8(_mm_min_epu8(letter, five), letter));
+        if (_mm_movemask_epi8(good) != 0xffff)
             return 0;
-    return 1;
+    }
+#endif
+    return ad_skip_class(p, p + n, AD_HEX) == p + n;
 }
 
 /* The first control character except HTAB at or after p, or end. */

@@ -11,6 +11,7 @@ cdef extern from "base/chars.h" nogil:
     void ad_copy(uint8_t *to, const uint8_t *start, size_t n) noexcept
     const uint8_t *ad_skip_class(const uint8_t *p, const uint8_t *end, int set) noexcept
     bint ad_is_word(const uint8_t *p, size_t n, const char *word, size_t m) noexcept
+    bint ad_is_hex(const uint8_t *p, size_t n) noexcept
     const uint8_t *ad_find_control(const uint8_t *p, const uint8_t *end) noexcept
     const uint8_t *ad_find_quote(const uint8_t *p, const uint8_t *end) noexcept
 

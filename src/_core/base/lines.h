@@ -7,6 +7,8 @@
 #ifndef AUTH_DIAMETER_LINES_H
 #define AUTH_DIAMETER_LINES_H
 
+#include <string.h>
+
 #include "vectors.h"
 
 typedef struct {
@@ -24,8 +26,8 @@ __attribute__((target("avx2,bmi"))) static inline const uint8_t *ad_split_line(c
                                                                                ad_line *out)
 {
     __m256i v = _mm256_loadu_si256((const __m256i *)p);
-    uint32_t name = _tzcnt_u32(ad_other_than_token(v)), hits;
-    if (name == 0 || name == 32 || p[name] != ':')
+    uint32_t name = _tzcnt_u32(ad_other_than_token(v) | 1u << 31), hits;     /* so that p[name] is in the vector */
+    if (name == 0 || p[name] != ':')
         return NULL;
     const uint8_t *value = p + name + 1, *q = p;
     while ((hits = ad_controls(v)) == 0) {
@@ -35,7 +37,7 @@ __attribute__((target("avx2,bmi"))) static inline const uint8_t *ad_split_line(c
         v = _mm256_loadu_si256((const __m256i *)q);
     }
     q += _tzcnt_u32(hits);
-    if (last + 32 - q < 3 || q[0] != '\r' || q[1] != '\n' || q[2] == ' ' || q[2] == '\t')
+    if (q > last + 29 || memcmp(q, "\r\n", 2) != 0 || q[2] == ' ' || q[2] == '\t')
         return NULL;
     out->name = p;
     out->name_end = p + name;

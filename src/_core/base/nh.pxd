@@ -7,4 +7,6 @@ cdef extern from "base/nh.h" nogil:
     enum:
         AD_NH_BLOCK, AD_NH_KEY
 
-    void ad_nh(const uint64_t *key, const void *data, size_t size, uint64_t *out) noexcept
+    bint ad_has_clnh() noexcept
+    void ad_nh_twice(const uint64_t *key, const void *data, size_t size, uint64_t *out) noexcept
+    void ad_clnh_twice(const uint64_t *key, const void *data, size_t size, uint64_t *out) noexcept

@@ -47,9 +47,9 @@ __attribute__((target("avx2,bmi"))) static inline const uint8_t *ad_skip_to_quot
 }
 
 /* Splits the parameter at p, before the end. It returns where the next one begins, or NULL if the parameter has not
- * the common form. */
+ * the common form or its value more than `most` bytes. */
 __attribute__((target("avx2,bmi"))) static inline const uint8_t *ad_split_param(const uint8_t *p, const uint8_t *last,
-                                                                                ad_param *out)
+                                                                                size_t most, ad_param *out)
 {
     const uint8_t *end = last + 32, *at = p < last ? p : last, *q = p;
     __m256i v = _mm256_loadu_si256((const __m256i *)at);
@@ -60,8 +60,9 @@ __attribute__((target("avx2,bmi"))) static inline const uint8_t *ad_split_param(
     if (q == p || at + 32 - q < 2 || *q != '=')     /* the first byte of the value is in the vector, too */
         return NULL;
     q++;
+    const uint8_t *value = q;
     if (*q == '"') {
-        out->value = ++q;
+        value = ++q;
         q += ad_next_hit(ad_quotes_and_controls(v), (size_t)(q - at));
         if (q == at + 32)
             q = ad_skip_to_quote(q, last);
@@ -69,12 +70,14 @@ __attribute__((target("avx2,bmi"))) static inline const uint8_t *ad_split_param(
             return NULL;
         out->value_end = q++;
     } else {
-        out->value = q;
         q += ad_next_hit(others, (size_t)(q - at));
-        if (q == out->value || (q == at + 32 && q != end))
+        if (q == value || (q == at + 32 && q != end))
             return NULL;
         out->value_end = q;
     }
+    out->value = value;
+    if ((size_t)(out->value_end - value) > most)
+        return NULL;
     if (q == end)
         return q;
     if (*q != ',')
@@ -95,8 +98,7 @@ __attribute__((target("avx2,bmi"))) static inline int ad_split_params(const uint
     if (end - start < 32)
         return 0;
     const uint8_t *last = end - 32;     /* the last place to read 32 bytes at */
-    while (n < AD_PARAMS && at < end && (next = ad_split_param(at, last, &out[n])) != NULL
-           && (size_t)(out[n].value_end - out[n].value) <= most) {
+    while (n < AD_PARAMS && at < end && (next = ad_split_param(at, last, most, &out[n])) != NULL) {
         at = next;
         n++;
     }

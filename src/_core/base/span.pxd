@@ -15,6 +15,7 @@ number: it is in SipMessage, AnswerView or QuestionView.
 """
 
 from libc.stdint cimport uint8_t, uint32_t
+from libc.string cimport memcmp
 
 
 cdef struct Span:
@@ -64,6 +65,8 @@ cdef inline bint equal_nocase(Span a, Span b) noexcept nogil:
     cdef size_t i
     if a.n != b.n:
         return False
+    if a.n == 0 or memcmp(a.p, b.p, a.n) == 0:      # nearly all that are equal are so to the letter
+        return True
     for i in range(a.n):
         if a.p[i] != b.p[i] and lower(a.p[i]) != lower(b.p[i]):
             return False

@@ -27,7 +27,7 @@ cimport cython
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
 from auth_diameter._core.auth.answer cimport Answer, AnswerFields, borrow_answer, new_answer
@@ -38,7 +38,7 @@ from auth_diameter._core.digest.credentials cimport (
 )
 from auth_diameter._core.digest.params cimport OK, REALM, DigestFields, parse_error, parse_params
 from auth_diameter._core.diameter.disc_answer cimport (
-    AnswerView, put_whole_answer, read_answer, whole_answer_size,
+    AnswerView, Known, put_whole_answer, read_answer, whole_answer_size,
 )
 from auth_diameter._core.diameter.disc_question cimport (
     Asked, QuestionView, authentication_room, group_check_room, put_authentication, put_group_check, read_question,
@@ -148,19 +148,35 @@ def decode_answer(data):
     Raises:
         ParseError: it is not framed as one.
     """
+    return answer_of(data, NULL)
+
+
+@cython.final
+cdef class AnswerReader:
+    """Reads the AA-Answers of one DISC, and of a challenge only what is new since the one before.
+
+    What it says of an answer is the same as what `decode_answer` says.
+    """
+
+    cdef Known known
+
+    def decode(self, data):
+        """Reads one whole AA-Answer (bytes-like).
+
+        Raises:
+            ParseError: it is not framed as one.
+        """
+        return answer_of(data, &self.known)
+
+
+cdef Answer answer_of(object data, Known *known):
+    """The Answer in one whole message, bytes-like."""
     cdef bytes message = data if type(data) is bytes else bytes(memoryview(data))
     cdef const uint8_t *p = <const uint8_t *>PyBytes_AS_STRING(message)
     cdef size_t n = <size_t>PyBytes_GET_SIZE(message)
-    cdef int64_t msgid
-    check_one_message(p, n, DEFAULT_LIMIT)
-    return answer_of(p, n, &msgid)
-
-
-cdef Answer answer_of(const uint8_t *p, size_t n, int64_t *msgid):
-    """The Answer in one whole message; `msgid` is -1 if it does not say which question it answers."""
     cdef AnswerView view
-    read_answer(p, n, &view)
-    msgid[0] = view.msgid
+    check_one_message(p, n, DEFAULT_LIMIT)
+    read_answer(p, n, known, &view)
     return new_answer(&view.says)
 
 

@@ -8,12 +8,14 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t
 
 from auth_diameter._core.auth.answer cimport AnswerFields
 from auth_diameter._core.diameter.disc_question cimport QuestionView
+from auth_diameter._core.digest.challenge cimport KnownChallenge
 from auth_diameter._core.base.span cimport Span
 
 
 cdef enum:
     MAX_CHALLENGE = 4096    # bytes of all challenges; they become headers of a reply that should fit a datagram
     MAX_NEXTNONCE = 256     # bytes
+    KNOWN_CHALLENGES = 2    # that a reader remembers: our DISC sends one, or one for SHA-256 and one for MD5
 
 
 cdef struct AnswerView:
@@ -21,7 +23,12 @@ cdef struct AnswerView:
     AnswerFields says       # its `code` is the Result-Code
 
 
-cdef bint read_answer(const uint8_t *p, size_t n, AnswerView *out) noexcept nogil
+cdef struct Known:
+    # What a reader remembers of the answers of one client; all zeros at first
+    KnownChallenge challenge[KNOWN_CHALLENGES]      # by their place in an answer
+
+
+cdef bint read_answer(const uint8_t *p, size_t n, Known *known, AnswerView *out) noexcept nogil
 cdef uint32_t failed_avp_of(int part) noexcept nogil
 cdef size_t answer_size(const QuestionView *question) noexcept nogil
 cdef size_t put_answer(uint8_t *out, const QuestionView *question, uint32_t result_code,

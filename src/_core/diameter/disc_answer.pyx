@@ -1,7 +1,7 @@
 """Answers of the DISC dialect on the wire. The format is in disc.pyx."""
 
 from libc.stdint cimport uint8_t, uint32_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
 from auth_diameter._core.auth.answer cimport (
     MAX_CHALLENGES, PART_ALGORITHM, PART_CREDENTIALS, PART_NONCE_COUNT, PART_NONE, PART_QOP, PART_REALM,
@@ -21,12 +21,13 @@ from auth_diameter._core.diameter.codes cimport (
     RESULT_SUCCESS, RESULT_UNABLE_TO_COMPLY, SERVICE_AUTHENTICATION, SERVICE_GROUP_CHECK,
 )
 from auth_diameter._core.diameter.disc_question cimport QuestionView
-from auth_diameter._core.digest.challenge cimport is_challenge
+from auth_diameter._core.digest.challenge cimport KnownChallenge, is_challenge
 from auth_diameter._core.digest.credentials cimport is_response
 from auth_diameter._core.diameter.header cimport (
     DIAMETER_VERSION, HEADER_SIZE, Header, get_u32, header_get, header_put,
 )
 from auth_diameter._core.base.span cimport Reader, Span
+from auth_diameter._core.base.zero cimport ad_zero
 
 
 # ---------------------------------------------------------------------------------- read
@@ -40,8 +41,14 @@ cdef struct Seen:
     size_t challenge_bytes
 
 
-cdef bint read_answer(const uint8_t *p, size_t n, AnswerView *out) noexcept nogil:
+cdef bint read_answer(const uint8_t *p, size_t n, Known *known, AnswerView *out) noexcept nogil:
     """Reads one whole message, as framed.
+
+    Args:
+        p: the message.
+        n: its size.
+        known: what is remembered from one answer to the next one, which changes no result; or NULL.
+        out: where it is written.
 
     Returns:
         Whether the answer may be used; if not, `out.says.fault` is the reason.
@@ -52,8 +59,8 @@ cdef bint read_answer(const uint8_t *p, size_t n, AnswerView *out) noexcept nogi
     cdef Seen seen
     cdef int status
     cdef AnswerFields *says = &out.says
-    memset(out, 0, sizeof(AnswerView))
-    memset(&seen, 0, sizeof(Seen))
+    ad_zero(out, sizeof(AnswerView))
+    ad_zero(&seen, sizeof(Seen))
     header_get(p, &header)
     out.msgid = header.hop_by_hop
     r.p = p + HEADER_SIZE
@@ -65,7 +72,7 @@ cdef bint read_answer(const uint8_t *p, size_t n, AnswerView *out) noexcept nogi
         if status <= 0:
             break
         if not avp.vendor_id:
-            read_answer_avp(&avp, &seen, out)
+            read_answer_avp(&avp, &seen, known, out)
     if status < 0:
         says.fault = "malformed AVP"
     elif not seen.result_code and says.fault == NULL:
@@ -124,7 +131,7 @@ cdef inline int part_of(uint32_t code) noexcept nogil:
     return PART_CREDENTIALS if code else PART_NONE
 
 
-cdef inline void read_answer_avp(const AvpView *avp, Seen *seen, AnswerView *out) noexcept nogil:
+cdef inline void read_answer_avp(const AvpView *avp, Seen *seen, Known *known, AnswerView *out) noexcept nogil:
     """Reads one AVP of an answer; unknown ones are passed over."""
     cdef AnswerFields *says = &out.says
     if avp.code == AVP_SIP_MSGID:
@@ -146,7 +153,7 @@ cdef inline void read_answer_avp(const AvpView *avp, Seen *seen, AnswerView *out
         else:
             seen.service_type = avp.data.p[0]
     elif avp.code == AVP_CHALLENGE:
-        add_challenge(avp.data, seen, says)
+        add_challenge(avp.data, seen, known, says)
     elif avp.code == AVP_DIGEST_RESPONSE_AUTH:
         if not is_response(avp.data) or says.response_auth.p != NULL:
             says.fault = "Digest-Response-Auth is no response, or given twice"
@@ -168,15 +175,18 @@ cdef inline void read_answer_avp(const AvpView *avp, Seen *seen, AnswerView *out
             says.user_name = avp.data
 
 
-cdef inline void add_challenge(Span text, Seen *seen, AnswerFields *says) noexcept nogil:
+cdef inline void add_challenge(Span text, Seen *seen, Known *known, AnswerFields *says) noexcept nogil:
     """Keeps a Challenge, which becomes a header field of the reply."""
+    cdef KnownChallenge *same_place = NULL
+    if known != NULL and says.challenges < KNOWN_CHALLENGES:
+        same_place = &known.challenge[says.challenges]
     # DISC ends it with CRLF, see put_challenge.
     while text.n and is_lws(text.p[text.n - 1]):
         text.n -= 1
     seen.challenge_bytes += text.n
     if says.challenges == MAX_CHALLENGES or seen.challenge_bytes > MAX_CHALLENGE:
         says.fault = "more Challenges than fit into a reply"
-    elif not is_challenge(text):
+    elif not is_challenge(text, same_place):
         says.fault = "Challenge is not one line of the Digest scheme"
     else:
         says.challenge[says.challenges] = text

@@ -1,7 +1,7 @@
 """Questions of the DISC dialect on the wire. The format is in disc.pyx."""
 
 from libc.stdint cimport uint8_t, uint32_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memchr, memcpy
 
 from auth_diameter._core.diameter.avp cimport AVP_HEADER, AvpView, avp_next, avp_put, avp_put_in_place
 from auth_diameter._core.base.chars cimport ad_find_control, is_lws
@@ -19,6 +19,7 @@ from auth_diameter._core.base.hex cimport ad_put_hex
 from auth_diameter._core.diameter.header cimport DIAMETER_VERSION, HEADER_SIZE, Header, header_get, header_put
 from auth_diameter._core.sip.parse cimport SipMessage, identity
 from auth_diameter._core.base.span cimport Reader, Span, put_u32
+from auth_diameter._core.base.zero cimport ad_zero
 from auth_diameter._core.sip.uri cimport SipUri, put_address, put_address_and_port
 
 cdef enum:
@@ -144,7 +145,6 @@ cdef uint8_t *put_username_avp(uint8_t *q, const DigestFields *credentials) noex
     cdef uint8_t *p
     cdef uint8_t room[MAX_PARAMETER]
     cdef Span name
-    cdef bint qualified = False
     if credentials.value[USERNAME_STAR].p == NULL:
         name = plain_value(credentials, USERNAME, room)
         if name.n:
@@ -152,22 +152,17 @@ cdef uint8_t *put_username_avp(uint8_t *q, const DigestFields *credentials) noex
         at += name.n
     else:
         at = put_ext_value(at, plain_value(credentials, USERNAME_STAR, room))
-    p = start
-    while p < at:
-        qualified = qualified or p[0] == c'@'
-        p += 1
-    if not qualified:
+    if memchr(start, c'@', <size_t>(at - start)) == NULL:
         at[0] = c'@'
         at += 1
         name = plain_value(credentials, REALM, room)
         if name.n:
             memcpy(at, name.p, name.n)
         at += name.n
-    p = start
-    while p < at:
-        if p[0] == 0:
-            p[0] = c'?'
-        p += 1
+    p = <uint8_t *>memchr(start, 0, <size_t>(at - start))
+    while p != NULL:
+        p[0] = c'?'
+        p = <uint8_t *>memchr(p, 0, <size_t>(at - p))
     return avp_put_in_place(q, AVP_USER_NAME, <size_t>(at - start))
 
 
@@ -214,7 +209,7 @@ cdef bint read_question(const uint8_t *p, size_t n, QuestionView *out) noexcept 
     cdef int status
     cdef Span service
     cdef Span *place
-    memset(out, 0, sizeof(QuestionView))
+    ad_zero(out, sizeof(QuestionView))
     service.p = NULL
     service.n = 0
     header_get(p, &out.header)
@@ -303,8 +298,4 @@ cdef inline void cut_nuls(Span *s) noexcept nogil:
 
 
 cdef inline bint holds_nul(Span s) noexcept nogil:
-    cdef size_t i
-    for i in range(s.n):
-        if s.p[i] == 0:
-            return True
-    return False
+    return s.n > 0 and memchr(s.p, 0, s.n) != NULL

@@ -4,6 +4,7 @@ import re
 
 cimport cython
 from libc.stdint cimport uint8_t
+from libc.string cimport memcmp, memcpy
 
 from auth_diameter._core.base.chars cimport ad_find_control, ad_find_quote
 from auth_diameter._core.base.span cimport Span
@@ -95,10 +96,48 @@ cdef class Challenge:
         return f"<Challenge realm={self.realm!r} algorithm={self.algorithm} qop={self.qop} stale={self.stale}>"
 
 
-cdef bint is_challenge(Span text) noexcept nogil:
-    """Whether a Challenge from DISC may become a header field: one line of the Digest scheme."""
+cdef bint is_challenge(Span text, KnownChallenge *known) noexcept nogil:
+    """Whether a Challenge from DISC may become a header field: one line of the Digest scheme.
+
+    Args:
+        known: what this says of the challenge before, and now of this one, or NULL. DISC's challenges often
+            differ in their nonces alone, so that the rest needs no second look.
+    """
     cdef DigestFields fields
-    return ad_find_control(text.p, text.p + text.n) == text.p + text.n and read_challenge(text, &fields)
+    if known != NULL and is_known_but_for_nonce(text, known):
+        return True
+    if ad_find_control(text.p, text.p + text.n) != text.p + text.n or not read_challenge(text, &fields):
+        return False
+    if known != NULL:
+        remember_challenge(text, &fields, known)
+    return True
+
+
+cdef inline bint is_known_but_for_nonce(Span text, const KnownChallenge *known) noexcept nogil:
+    """Whether a challenge is that one, or the same with another nonce of that length.
+
+    The grammar reads both alike then, up to the nonce, over it and behind it: between the quotes are neither
+    quotes nor backslashes nor control characters.
+    """
+    cdef const uint8_t *nonce
+    cdef const uint8_t *behind
+    if text.n != known.n or known.n == 0:
+        return False
+    nonce = text.p + known.nonce
+    behind = nonce + known.nonce_size
+    return (memcmp(text.p, known.text, known.nonce) == 0
+            and memcmp(behind, known.text + (behind - text.p), <size_t>(text.p + text.n - behind)) == 0
+            and ad_find_quote(nonce, behind) == behind)
+
+
+cdef inline void remember_challenge(Span text, const DigestFields *fields, KnownChallenge *known) noexcept nogil:
+    """Keeps an accepted challenge, unless it is long or its nonce is no plain quoted string."""
+    cdef Span nonce = fields.value[NONCE]
+    if text.n <= MOST_KNOWN and (nonce.p - 1)[0] == c'"' and not fields.escaped & (1u << NONCE):
+        memcpy(known.text, text.p, text.n)
+        known.n = text.n
+        known.nonce = <size_t>(nonce.p - text.p)
+        known.nonce_size = nonce.n
 
 
 cdef bint read_challenge(Span text, DigestFields *out) noexcept nogil:

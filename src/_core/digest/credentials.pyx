@@ -13,7 +13,8 @@ from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy
 
 from auth_diameter._core.base.chars cimport (
-    AD_HEX, AD_TOKEN, ad_find_quote, hex_value, is_all, is_lws, is_word, skip_byte, skip_lws, take_class, unquote,
+    AD_TOKEN, ad_find_quote, ad_is_hex, hex_value, is_all, is_lws, is_word, skip_byte, skip_lws, take_class,
+    unquote,
 )
 from auth_diameter._core.base.span cimport Reader, Span, between, equal_nocase, reader_of
 from auth_diameter._core.base.text cimport span_of_bytes, text_of
@@ -57,7 +58,7 @@ cdef int check_credentials(Span text, DigestFields *out, size_t *offset) noexcep
             out.algorithm != ALGORITHM_UNKNOWN and response.n != ad_algorithms[out.algorithm].digits):
         offset[0] = <size_t>(response.p - text.p)
         return BAD_RESPONSE
-    if nc.p != NULL and (nc.n != 8 or not is_all(nc, AD_HEX)):
+    if nc.p != NULL and (nc.n != 8 or not ad_is_hex(nc.p, nc.n)):
         offset[0] = <size_t>(nc.p - text.p)
         return BAD_NC
     out.qop = QOP_NONE
@@ -77,7 +78,7 @@ cdef int check_credentials(Span text, DigestFields *out, size_t *offset) noexcep
 
 cdef bint is_response(Span s) noexcept nogil:
     """Whether it has the form of a response: 32 (MD5) or 64 (SHA-2) hexadecimal digits."""
-    return (s.n == MD5_DIGITS or s.n == SHA_2_DIGITS) and is_all(s, AD_HEX)
+    return (s.n == MD5_DIGITS or s.n == SHA_2_DIGITS) and ad_is_hex(s.p, s.n)
 
 
 cdef bint answers_nothing(const DigestFields *fields) noexcept nogil:

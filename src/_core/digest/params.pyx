@@ -13,7 +13,6 @@ Parsing fills spans and touches no Python object. A value becomes ``str`` when i
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t
-from libc.string cimport memset
 
 from auth_diameter._core.base.chars cimport (
     AD_TOKEN, ad_find_control, ad_is, escaped_byte, is_escape, is_lws, is_word, skip_lws, take_class, take_quoted,
@@ -23,6 +22,7 @@ from auth_diameter._core.base.params cimport AD_PARAMS, ad_param, ad_split_param
 from auth_diameter._core.base.span cimport Reader, Span, between, equal_nocase, lower, reader_of
 from auth_diameter._core.base.text cimport as_bytes, span_of_bytes, text_of
 from auth_diameter._core.base.vectors cimport SCAN_BYTES, SCAN_VECTORS, Scan, ad_has_vectors, best_scan
+from auth_diameter._core.base.zero cimport ad_zero
 from auth_diameter._core.digest.algorithms cimport ALGORITHM_UNKNOWN, MD5, AlgorithmIndex, ad_algorithms
 
 from auth_diameter._core.errors import ParseError
@@ -92,7 +92,7 @@ cdef int parse_params_by(Span text, DigestFields *out, size_t *offset, Scan scan
     cdef Extensions extensions
     cdef bint escaped
     cdef int status = NO_PARAMETER, found
-    memset(out, 0, sizeof(DigestFields))
+    ad_zero(out, sizeof(DigestFields))
     extensions.count = 0
     out.raw = text
     trim(&out.raw)

@@ -5,7 +5,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from auth_diameter._core.auth.answer cimport AnswerFields
 from auth_diameter._core.auth.question cimport Flight, Question
-from auth_diameter._core.diameter.disc_answer cimport AnswerView
+from auth_diameter._core.diameter.disc_answer cimport AnswerView, Known
 from auth_diameter._core.path.wire cimport Wire
 
 
@@ -44,6 +44,7 @@ cdef class InFlight:
     cdef readonly double answered_deadline      # deadline of the question that was answered last
     cdef dict expected_late         # msgids of questions that ended without an answer, the newest last
     cdef list owners                # SlotOwners
+    cdef Known known                # of the answers so far, for the next ones
 
     cdef int copy_ready(self) except -1
     cdef PyObject *best(self) noexcept nogil

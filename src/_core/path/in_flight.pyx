@@ -396,7 +396,7 @@ cdef class InFlight:
             size = frame(p + at[0], n - at[0], limit)
             if size <= 0 or p[at[0] + 4] & FLAG_REQUEST:
                 return size
-            read_answer(p + at[0], <size_t>size, &view)
+            read_answer(p + at[0], <size_t>size, &self.known, &view)
             flight = self.find(view.msgid)
             if flight == NULL or not flight.in_slot or not (<SlotOwner>flight.owner).conclude(flight, &view, now):
                 return size
@@ -420,7 +420,7 @@ cdef class InFlight:
         cdef Question question
         view.msgid = -1
         if not p[4] & FLAG_REQUEST:
-            read_answer(p, n, &view)
+            read_answer(p, n, &self.known, &view)
             flight = self.find(view.msgid)
         if flight != NULL and only is not None and flight.wire != <PyObject *>only:
             flight = NULL

@@ -47,13 +47,9 @@ cdef inline int first_of(const SipMessage *m, Header header) noexcept nogil:
 
 cdef bint is_star_contact(const SipMessage *m) noexcept nogil:
     """Whether the only Contact field is "*"."""
-    cdef int first = first_of(m, CONTACT), i
-    if first < 0 or m.lines[first].value.n != 1 or m.lines[first].value.p[0] != c'*':
-        return False
-    for i in range(first + 1, m.line_count):
-        if m.lines[i].id == CONTACT:
-            return False
-    return True
+    cdef int first = first_of(m, CONTACT)
+    return (first >= 0 and m.behind[CONTACT] == first + 1 and m.lines[first].value.n == 1
+            and m.lines[first].value.p[0] == c'*')
 
 
 cdef inline Walk walk_contacts(const SipMessage *m) noexcept nogil:
@@ -62,7 +58,7 @@ cdef inline Walk walk_contacts(const SipMessage *m) noexcept nogil:
     walk.m = m
     walk.r.p = NULL
     walk.r.end = NULL
-    walk.line = m.line_count if first_of(m, CONTACT) < 0 or is_star_contact(m) else m.first[CONTACT]
+    walk.line = m.behind[CONTACT] if first_of(m, CONTACT) < 0 or is_star_contact(m) else m.first[CONTACT]
     walk.count = 0
     return walk
 
@@ -75,7 +71,7 @@ cdef int next_address(Walk *walk, Address *out, size_t *offset) noexcept nogil:
     """
     cdef const SipMessage *m = walk.m
     while walk.r.p == NULL:
-        if walk.line == m.line_count:
+        if walk.line == m.behind[CONTACT]:
             return 0
         if m.lines[walk.line].id == CONTACT:
             walk.r = reader_of(m.lines[walk.line].value)
@@ -115,7 +111,7 @@ cdef int read_bindings(const SipMessage *m, Binding *out, int room, size_t *offs
     cdef Address address
     cdef Binding found
     cdef int n = 0, i, status
-    if usual and walk.line == m.line_count and is_star_contact(m):
+    if usual and walk.line == m.behind[CONTACT] and is_star_contact(m):
         offset[0] = 0
         return STAR_WITHOUT_EXPIRES
     while True:

@@ -8,13 +8,14 @@
 """
 
 from libc.stdint cimport uint8_t
-from libc.string cimport memcmp, memset
+from libc.string cimport memcmp
 
 from auth_diameter._core.base.chars cimport (
     AD_HEX, AD_HOST, AD_TOKEN, ad_is, ad_is_control, ad_skip_class, is_lws, is_word, skip_byte, skip_lws,
     take_class, take_quoted, trim,
 )
 from auth_diameter._core.base.span cimport Reader, Span, between, lower
+from auth_diameter._core.base.zero cimport ad_zero
 from auth_diameter._core.sip.uri cimport URI_BARE, URI_IN_BRACKETS, take_host, take_port, take_uri
 
 
@@ -165,7 +166,7 @@ cdef bint begins_as_uri(Reader r) noexcept nogil:
 
 cdef bint take_address(Reader *r, Place place, Address *out) noexcept nogil:
     """The whole value of From or To, or one element of Contact up to a comma (RFC 3261, 20.10, 20.20, 20.39)."""
-    memset(out, 0, sizeof(Address))
+    ad_zero(out, sizeof(Address))
     skip_lws(r)
     if not take_name(r, place, out):
         return False
@@ -184,7 +185,7 @@ cdef bint take_address(Reader *r, Place place, Address *out) noexcept nogil:
 cdef bint take_via(Reader *r, TopVia *out) noexcept nogil:
     """One via-parm, up to a comma or the end."""
     cdef const uint8_t *start
-    memset(out, 0, sizeof(TopVia))
+    ad_zero(out, sizeof(TopVia))
     skip_lws(r)
     start = r.p
     if not take_sent_protocol(r) or not take_sent_by(r, out):

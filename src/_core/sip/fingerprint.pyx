@@ -1,8 +1,8 @@
 """The fingerprint of a SIP request: a keyed hash of all its bytes and its source, 128 bits.
 
-Two hashes stand behind each other. NH (nh.h), done twice, is fast and makes 32 bytes of each block of 1024.
-SipHash (siphash.h) is pseudorandom and makes the fingerprint of these, of all sizes and of the source. A sender
-who does not know the keys can neither make two requests with one fingerprint nor predict one:
+Two hashes stand behind each other. NH or CLNH (nh.h), done twice, is fast and makes 32 bytes of each block of
+1024. SipHash (siphash.h) is pseudorandom and makes the fingerprint of these, of all sizes and of the source. A
+sender who does not know the keys can neither make two requests with one fingerprint nor predict one:
 
 - The input of SipHash can be read in one way only: three words of sizes and numbers, the host, then the sums of
   the blocks. So requests of different sizes, or from different sources, differ in what SipHash gets, whatever
@@ -20,7 +20,7 @@ import os
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from auth_diameter._core.base.nh cimport AD_NH_BLOCK, AD_NH_KEY, ad_nh
+from auth_diameter._core.base.nh cimport AD_NH_BLOCK, AD_NH_KEY, ad_clnh_twice, ad_has_clnh, ad_nh_twice
 from auth_diameter._core.base.siphash cimport (
     ad_siphash, ad_siphash_begin, ad_siphash_bytes, ad_siphash_end, ad_siphash_word,
 )
@@ -68,8 +68,10 @@ cdef void fingerprint_of(const uint8_t *data, size_t n, Span host, uint32_t port
     ad_siphash_bytes(&s, host.p, host.n)
     while n:
         size = n if n < AD_NH_BLOCK else <size_t>AD_NH_BLOCK
-        ad_nh(_nh_key, data, size, sums)
-        ad_nh(_nh_key + 2, data, size, sums + 2)
+        if ad_has_clnh():
+            ad_clnh_twice(_nh_key, data, size, sums)
+        else:
+            ad_nh_twice(_nh_key, data, size, sums)
         for i in range(4):
             ad_siphash_word(&s, sums[i])
         data += size

@@ -46,6 +46,7 @@ cdef struct SipMessage:
     Header error_header
     int error_status            # SIP status of the reply
     int first[HEADER_COUNT]     # index of the first line of that id, -1 for none
+    int behind[HEADER_COUNT]    # index behind the last line of that id, 0 for none
     Line *lines                 # inline_lines, or a block of the heap
     int line_count, line_room, max_lines
     Line inline_lines[INLINE_LINES]

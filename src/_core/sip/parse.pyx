@@ -72,7 +72,7 @@ cdef bint parse_request_by(SipMessage *m, const uint8_t *data, size_t n, size_t 
     m.start = data
     m.size = n
     m.lines = m.inline_lines
-    m.line_room = INLINE_LINES
+    m.line_room = INLINE_LINES if INLINE_LINES < max_lines else max_lines
     m.max_lines = max_lines
     for i in range(HEADER_COUNT):
         m.first[i] = -1
@@ -116,6 +116,8 @@ cdef inline const uint8_t *parse_request_line(SipMessage *m, const uint8_t *p, c
     # The Request-URI ends at the last space. A space in the URI itself (RFC 4475, 3.1.2.8) is then an
     # error of the URI.
     version.p = r.end
+    if 8 <= r.end - uri.p and memcmp(r.end - 8, b" SIP/2.0", 8) == 0:   # as nearly all write it
+        version.p = r.end - 7
     while version.p > uri.p and (version.p - 1)[0] != c' ':
         version.p -= 1
     version.n = <size_t>(r.end - version.p)
@@ -226,40 +228,43 @@ cdef inline const uint8_t *find_value_end(SipMessage *m, const uint8_t *start, c
 
 cdef inline bint keep_line(SipMessage *m, Span name, Span value) noexcept nogil:
     """Appends a header field; False, and an error, if the limit is reached."""
-    if add_line(m, name, value):
-        return True
-    if m.error == NULL:
-        m.error_limit = <size_t>m.max_lines
-    fail(m, "more header fields than the limit", name.p, HEADER_OTHER)
-    return False
-
-
-cdef inline bint add_line(SipMessage *m, Span name, Span value) noexcept nogil:
-    """Appends a header field; False if the limit is reached."""
-    cdef Line *more
+    cdef Header header
     cdef Line *line
+    cdef int at = m.line_count
+    if at == m.line_room and not make_room(m):
+        if m.error == NULL:
+            m.error_limit = <size_t>m.max_lines
+        fail(m, "more header fields than the limit", name.p, HEADER_OTHER)
+        return False
+    m.line_count = at + 1
+    header = header_of(name)
+    line = &m.lines[at]
+    line.name = name
+    line.value = value
+    line.id = header
+    if header != HEADER_OTHER:
+        m.behind[header] = at + 1
+        if m.first[header] < 0:
+            m.first[header] = at
+        elif is_once(header):
+            fail(m, "given twice", name.p, header)
+    return True
+
+
+cdef bint make_room(SipMessage *m) noexcept nogil:
+    """Makes room for more header fields; False if the limit is reached."""
+    cdef Line *more
     cdef int room
     if m.line_count == m.max_lines:
         return False
-    if m.line_count == m.line_room:
-        room = m.max_lines if m.max_lines < 8 * m.line_room else 8 * m.line_room
-        more = <Line *>malloc(room * sizeof(Line))
-        if more == NULL:
-            return False
-        memcpy(more, m.lines, m.line_count * sizeof(Line))
-        release_request(m)
-        m.lines = more
-        m.line_room = room
-    line = &m.lines[m.line_count]
-    line.name = name
-    line.value = value
-    line.id = header_of(name)
-    if line.id != HEADER_OTHER:
-        if m.first[line.id] < 0:
-            m.first[line.id] = m.line_count
-        elif is_once(line.id):
-            fail(m, "given twice", name.p, line.id)
-    m.line_count += 1
+    room = m.max_lines if m.max_lines < 8 * m.line_room else 8 * m.line_room
+    more = <Line *>malloc(room * sizeof(Line))
+    if more == NULL:
+        return False
+    memcpy(more, m.lines, m.line_count * sizeof(Line))
+    release_request(m)
+    m.lines = more
+    m.line_room = room
     return True
 
 
@@ -293,7 +298,7 @@ cdef inline bint check_vias(SipMessage *m) noexcept nogil:
     cdef Reader r
     cdef TopVia via
     cdef int i
-    for i in range(m.first[VIA], m.line_count):
+    for i in range(m.first[VIA], m.behind[VIA]):
         if m.lines[i].id != VIA:
             continue
         r = reader_of(m.lines[i].value)
@@ -433,7 +438,7 @@ cdef int find_credentials(const SipMessage *m, Header header, Span realm, Digest
     cdef int i, status, fault = OTHER_SCHEME
     if m.first[header] < 0:
         return OTHER_SCHEME
-    for i in range(m.first[header], m.line_count):
+    for i in range(m.first[header], m.behind[header]):
         if m.lines[i].id != header:
             continue
         value = m.lines[i].value

@@ -184,7 +184,7 @@ cdef uint8_t *put_reply_start(uint8_t *q, const SipMessage *m, int code, Span re
     q[2] = <uint8_t>(c'0' + code % 10)
     q[3] = c' '
     q = put_line(q + 4, reason)
-    for i in range(m.first[VIA], m.line_count):
+    for i in range(m.first[VIA], m.behind[VIA]):
         line = &m.lines[i]
         if line.id == VIA:
             q = put(q, b"Via: ", 5)

@@ -14,7 +14,7 @@ part, which door stations and trunks send (9901#1) and every other server accept
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
 from auth_diameter._core.base.chars cimport (
     AD_DIGIT, AD_HEX, AD_HNAME, AD_HOST, AD_PARAM, AD_URIC, AD_USER, ad_is, ad_skip_class, escaped_byte, is_escape,
@@ -22,6 +22,7 @@ from auth_diameter._core.base.chars cimport (
 )
 from auth_diameter._core.base.span cimport Reader, Span, between, reader_of
 from auth_diameter._core.base.text cimport as_bytes, span_of_bytes, text_of
+from auth_diameter._core.base.zero cimport ad_zero
 
 from auth_diameter._core.errors import ParseError
 
@@ -29,19 +30,17 @@ _SCHEMES = {SCHEME_SIP: "sip", SCHEME_SIPS: "sips", SCHEME_TEL: "tel"}
 
 
 cdef inline bint take_escaped(Reader *r, int set, Span *out) noexcept nogil:
-    """*(characters of `set`); each "%" begins an escape with two hexadecimal digits."""
-    cdef const uint8_t *p = r.p
+    """*(characters of `set` / escape), an escape being "%" and two hexadecimal digits."""
+    cdef const uint8_t *start = r.p
+    cdef const uint8_t *p = ad_skip_class(start, r.end, set)
     cdef bint good = True
-    out.p = p
-    while p < r.end and ad_is(p[0], set):
-        if p[0] == c'%':
-            if not is_escape(p, r.end):
-                good = False
-                break
-            p += 2
-        p += 1
+    while p < r.end and p[0] == c'%':
+        good = is_escape(p, r.end)
+        if not good:
+            break
+        p = ad_skip_class(p + 3, r.end, set)
     r.p = p
-    out.n = <size_t>(p - out.p)
+    out[0] = between(start, p)
     return good
 
 
@@ -176,7 +175,7 @@ cdef bint take_uri(Reader *r, UriForm form, SipUri *out) noexcept nogil:
     """A URI, up to the first byte that cannot be part of it."""
     cdef const uint8_t *start = r.p
     cdef Span scheme
-    memset(out, 0, sizeof(SipUri))
+    ad_zero(out, sizeof(SipUri))
     out.text.p = start
     if not take_scheme(r, &scheme):
         r.p = start
@@ -240,15 +239,20 @@ cdef inline bint take_userinfo(Reader *r, UriForm form, SipUri *out) noexcept no
     none of ";?," (RFC 3261, 20): the URI ends there, and what follows, in a quoted string perhaps, is no
     part of it.
     """
-    # Without a ";?," to look for, the characters of a user cannot end the search.
-    cdef const uint8_t *at = r.p if form == URI_BARE else ad_skip_class(r.p, r.end, AD_USER)
-    cdef Span password
+    cdef const uint8_t *start = r.p
+    cdef const uint8_t *at = start
+    cdef Span user, password
+    cdef bint good = take_escaped(r, AD_USER, &user)
+    if form != URI_BARE:
+        at = r.p    # among the characters of a user is nothing to look for
     while at < r.end and at[0] != c'@' and not is_lws(at[0]) and at[0] != c'>' and not (
             form == URI_BARE and ends_bare_uri(at[0])):
         at += 1
     if at == r.end or at[0] != c'@':
+        r.p = start
         return True
-    if not take_escaped(r, AD_USER, &out.user) or out.user.n == 0:
+    out.user = user
+    if not good or user.n == 0:
         return False
     if r.p[0] == c':':
         r.p += 1

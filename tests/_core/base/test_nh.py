@@ -1,4 +1,4 @@
-"""NH with 64-bit words, twice (src/_core/base/nh.h), against NH written down once more, in Python."""
+"""NH and CLNH with 64-bit words, twice (src/_core/base/nh.h), against both once more in Python."""
 
 import os
 import shlex
@@ -28,6 +28,18 @@ def nh(key: list[int], message: bytes) -> int:
     return total % 2**128
 
 
+def clnh(key: list[int], message: bytes) -> int:
+    """The same without carries: what is added is an exclusive or, in a product, too."""
+    m = words(message + b"\0" * (-len(message) % 16))
+    total = 0
+    for i in range(0, len(m), 2):
+        a, b = m[i] ^ key[i], m[i + 1] ^ key[i + 1]
+        while b:
+            total ^= a * (b & -b)  # a times one power of two
+            b &= b - 1
+    return total
+
+
 def generator() -> Iterator[int]:
     """The bytes of nh_test.c."""
     state = 1
@@ -54,7 +66,9 @@ def test_the_one_in_c_is_the_same(tmp_path: Path, options: tuple[str, ...]) -> N
     stream = generator()
     key = words(bytes(islice(stream, BLOCK + 16)))
     assert len(lines) == BLOCK + 1
-    for size, (low, high, second_low, second_high) in enumerate(lines):
+    for size, line in enumerate(lines):
         message = bytes(islice(stream, size))
-        assert low | high << 64 == nh(key, message)
-        assert second_low | second_high << 64 == nh(key[2:], message)
+        sums = [low | high << 64 for low, high in zip(line[::2], line[1::2], strict=True)]
+        assert sums[:2] == [nh(key, message), nh(key[2:], message)]
+        if sums[2:] and (size % 16 in (0, 1, 15) or size < 100):  # slow in Python
+            assert sums[2:] == [clnh(key, message), clnh(key[2:], message)]

@@ -31,6 +31,7 @@ from kit.dialect import (
 
 from auth_diameter._core import (
     Answer,
+    AnswerReader,
     Avp,
     Message,
     ParseError,
@@ -132,6 +133,65 @@ def test_faults_of_an_answer(avps: list[tuple[int, bytes]], fault: str) -> None:
 
 def test_an_answer_to_something_else() -> None:
     assert decode_answer(answer(SUCCESS, command=271)).fault == "not an AA-Answer"
+
+
+# What is remembered of challenges
+
+NONCES = ["bm9uY2U=", "bm9uY2V=", "bm9uY2U=x", "", "a\tb 'c'+", "\xe9\xe9\xe9\xe9", 'b\\"9uY2U', "bm9uY2\\\\"]
+NEEDS = f'Digest realm="siphub.net", nonce="{NONCES[0]}", stale=true, algorithm=SHA-256, qop="auth"'.encode()
+
+
+def fields(a: Answer) -> tuple[object, ...]:
+    return a.verdict, a.code, a.service, a.challenges, a.fault
+
+
+def same(reader: AnswerReader, *values: bytes) -> bool:
+    """Whether a reader reads an answer with these challenges like one that has read none before."""
+    data = answer(REJECTED, MSGID, SERVICE, *((CHALLENGE, value) for value in values))
+    return fields(reader.decode(data)) == fields(decode_answer(data))
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        NEEDS,
+        b'Digest nonce="",realm=x',
+        b'digest REALM="a\\"b",\tNonce = "0123456789abcdef"  ,x=y',
+        b'Digest realm="r", nonce=token, qop="auth"',  # no quoted string: not remembered
+        b'Digest realm="r", nonce="a\\"b", qop="auth"',  # a quoted-pair: the same
+        b'Digest realm="nonce=", opaque=" nonce=", nonce="x", cnonce="y"',
+    ],
+)
+def test_another_byte_anywhere_reads_as_if_nothing_was_remembered(known: bytes) -> None:
+    for at in range(len(known)):
+        for byte in range(256):
+            reader = AnswerReader()
+            assert same(reader, known)
+            assert same(reader, known[:at] + bytes([byte]) + known[at + 1 :]), (at, byte)
+            assert same(reader, known)
+        reader = AnswerReader()
+        for other in (known, known[:at], known[:at] + known[at + 1 :], known[:at] + b'"' + known[at:], known):
+            assert same(reader, other), (at, other)
+
+
+def test_other_nonces_read_as_if_nothing_was_remembered() -> None:
+    reader = AnswerReader()
+    for first in NONCES:
+        for second in NONCES:
+            for nonce in (first, second, first):
+                value = f'Digest realm="siphub.net", nonce="{nonce}", qop="auth"'.encode("latin-1")
+                assert same(reader, value)
+
+
+def test_challenges_are_remembered_by_their_place() -> None:
+    """A fault in one does not hide behind another that was good at that place before."""
+    bad = NEEDS.replace(b"nonce", b"nunce")
+    long = NEEDS + b', opaque="' + b"x" * 300 + b'"'
+    pool = [NEEDS, NEEDS.replace(b"bm9u", b"xxxx"), VALUE, bad, long, long[:-2] + b"\\x", b"", NEEDS[:-1]]
+    pick = random.Random(5)
+    reader = AnswerReader()
+    for _ in range(5000):
+        assert same(reader, *pick.choices(pool, (9, 9, 9, 1, 3, 1, 1, 1), k=pick.randint(0, 4)))
 
 
 def test_avps_of_vendors_are_others() -> None:
