@@ -35,7 +35,7 @@ from kit.wire import (
 )
 
 import auth_diameter as ad
-from auth_diameter.disc.server import Disc, Outcome, VerifierConfig
+from auth_diameter.disc.server import Disc, VerifierConfig
 from auth_diameter.lab.uac import authorization
 from auth_diameter.store import cache
 from auth_diameter.store.accounts import Accounts
@@ -44,6 +44,7 @@ from auth_diameter.store.sqlite import SqliteStore
 from auth_diameter.store.store import Realm, StoreError
 from auth_diameter.verifier import verifier as verifier_module
 from auth_diameter.verifier.nonces import Nonces
+from auth_diameter.verifier.outcome import Outcome
 
 REALM = DOMAIN
 

@@ -1,0 +1,211 @@
+"""The local back end: what forked processes share, and what becomes of the database.
+
+That it decides as DISC does, `test_back_ends` shows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from kit.forked import in_child
+from kit.sip import DOMAIN
+from kit.uac import Account
+
+import auth_diameter as ad
+from auth_diameter import Cause
+from auth_diameter.lab.uac import parse_reply
+from auth_diameter.store.accounts import Accounts
+from auth_diameter.store.sqlite import SqliteStore
+
+HERE = ("192.0.2.1", 5060)
+ALICE = Account()
+
+
+@pytest.fixture
+def auth(db: Path):
+    with ad.AuthDiameter(ad.Config(db=str(db))) as auth:
+        yield auth
+
+
+def send(auth: ad.AuthDiameter, *headers: tuple[str, str], source: tuple[str, int] = HERE) -> ad.Decision:
+    return auth.diameter_www_authorize(ad.SipRequest(ALICE.request("REGISTER", *headers), source), "$fd")
+
+
+def challenge_of(auth: ad.AuthDiameter) -> ad.Challenge:
+    decision = send(auth)
+    assert decision.reply is not None
+    challenge = parse_reply(decision.reply).challenge()
+    assert challenge is not None
+    return challenge
+
+
+# ------------------------------------------------------------------ processes
+
+
+def test_a_nonce_count_that_another_process_has_seen_is_a_replay(auth: ad.AuthDiameter) -> None:
+    challenge = challenge_of(auth)
+    assert in_child(lambda: send(auth, ALICE.answer(challenge, nc=2)).cause.name) == "AUTHORIZED"
+    assert send(auth, ALICE.answer(challenge, nc=2)).cause is Cause.CHALLENGED
+    assert send(auth, ALICE.answer(challenge, nc=3)).cause is Cause.AUTHORIZED
+    assert in_child(lambda: send(auth, ALICE.answer(challenge, nc=3)).cause.name) == "CHALLENGED"
+
+
+def test_a_challenge_of_one_process_is_good_at_another(auth: ad.AuthDiameter) -> None:
+    """They have the random nonce key in common."""
+    nonce = in_child(lambda: challenge_of(auth).nonce)
+    challenge = ad.Challenge.parse(f'Digest realm="{DOMAIN}", nonce="{nonce}", qop="auth", algorithm=MD5')
+    assert send(auth, ALICE.answer(challenge)).cause is Cause.AUTHORIZED
+
+
+def test_no_two_processes_make_the_same_nonce(auth: ad.AuthDiameter) -> None:
+    """In the same second, for the same realm: its counts would get in each other's way."""
+    challenge_of(auth)
+    nonces = [in_child(lambda: challenge_of(auth).nonce) for _ in range(8)]
+    assert len({*nonces, challenge_of(auth).nonce}) == 9
+
+
+def test_guesses_count_over_all_processes(auth: ad.AuthDiameter) -> None:
+    challenge = challenge_of(auth)
+
+    def guess(nc: int) -> str:
+        return send(auth, ALICE.answer(challenge, nc=nc, password="guess")).cause.name
+
+    assert [in_child(lambda nc=nc: guess(nc)) for nc in range(1, 6)] == ["FORBIDDEN"] * 5
+    assert send(auth, ALICE.answer(challenge, nc=6)).cause is Cause.PENALIZED
+
+
+def test_each_process_opens_the_database_for_itself(
+    auth: ad.AuthDiameter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite's connections must not cross a fork; the parent's goes on."""
+    opened: list[int] = []
+    real = SqliteStore.open.__func__  # type: ignore[attr-defined]
+
+    def watched(kind: type[SqliteStore], path: str) -> SqliteStore:
+        opened.append(os.getpid())
+        return real(kind, path)
+
+    monkeypatch.setattr(SqliteStore, "open", classmethod(watched))
+    challenge = challenge_of(auth)
+    assert opened == [os.getpid()]
+
+    def child() -> list[bool]:
+        opened.clear()
+        return [send(auth, ALICE.answer(challenge)).authorized, opened == [os.getpid()]]
+
+    assert in_child(child) == [True, True]
+    assert send(auth, ALICE.answer(challenge, nc=2))
+
+
+# ------------------------------------------------------------------ threads
+
+
+def test_threads_share_one_client(auth: ad.AuthDiameter) -> None:
+    """Each count of a nonce is let in once, whichever threads send it."""
+    challenge = challenge_of(auth)
+    headers = [ALICE.answer(challenge, nc=nc) for nc in range(1, 41)]
+    found: list[Cause] = []
+
+    def work() -> None:
+        for header in headers:
+            requests = [ALICE.request("REGISTER", header), ALICE.request("OPTIONS")]
+            found.extend(d.cause for d in auth.diameter_www_authorize_many(requests, "$fd")[:1])
+
+    crowd = [threading.Thread(target=work) for _ in range(4)]
+    for one in crowd:
+        one.start()
+    for one in crowd:
+        one.join()
+    assert Counter(found) == {Cause.AUTHORIZED: 40, Cause.CHALLENGED: 120}
+    assert auth.counts[Cause.AUTHORIZED] == 40
+
+
+# ------------------------------------------------------------------ the database, and the end
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda path: path, "there is no such database"),
+        (lambda path: path.write_text("no database at all, but long enough") and path, "not a database"),
+        (lambda path: path.mkdir() or path, "unable to open"),
+    ],
+    ids=["missing", "text", "folder"],
+)
+@pytest.mark.parametrize("kind", [ad.AuthDiameter, ad.AsyncAuthDiameter])
+def test_a_database_that_cannot_be_used_is_told_at_once(
+    tmp_path: Path, kind: type, make: Callable[[Path], Path], says: str
+) -> None:
+    """In one line that names it."""
+    path = make(tmp_path / "users.sqlite")
+    with pytest.raises(ad.ConfigError) as caught:
+        kind(ad.Config(db=str(path)))
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_database_that_is_gone_when_a_process_opens_it(auth: ad.AuthDiameter, db: Path) -> None:
+    """500, and nobody is let in."""
+    db.rename(db.with_suffix(".away"))
+    assert send(auth).cause is Cause.DISC_REFUSED
+    db.with_suffix(".away").rename(db)
+
+
+def test_a_closed_client_is_the_callers_mistake(db: Path) -> None:
+    auth = ad.AuthDiameter(ad.Config(db=str(db)))
+    challenge = challenge_of(auth)
+    auth.close()
+    auth.close()
+    with pytest.raises(ad.DiscError, match="closed"):
+        send(auth, ALICE.answer(challenge))
+
+
+def test_nothing_in_its_memory_is_shown(auth: ad.AuthDiameter, db: Path) -> None:
+    config = ad.Config(db=str(db), nonce_key=b"a secret of many bytes")
+    assert "secret" not in repr(config)
+    assert "secret" not in repr(auth)
+
+
+def test_the_module_functions(db: Path) -> None:
+    """`configure(db=...)`, and back."""
+    with contextlib.ExitStack() as stack:
+        stack.callback(ad.configure)
+        ad.configure(db=str(db))
+        assert ad.diameter_www_authorize(ALICE.request(), "$fd").cause is Cause.CHALLENGED
+        assert ad.diameter_is_user_in(ALICE.request(), "From", "voicemail").cause is Cause.MEMBER
+
+
+def test_several_keys(db: Path) -> None:
+    """A change of keys: the first makes nonces, all are accepted."""
+    old, new = b"the old key of all", b"the new key of all"
+    with ad.AuthDiameter(ad.Config(db=str(db), nonce_key=old)) as before:
+        challenge = challenge_of(before)
+    with ad.AuthDiameter(ad.Config(db=str(db), nonce_key=[new, old])) as between:
+        assert send(between, ALICE.answer(challenge))
+        later = challenge_of(between)
+    with ad.AuthDiameter(ad.Config(db=str(db), nonce_key=new)) as after:
+        assert send(after, ALICE.answer(later))
+        assert send(after, ALICE.answer(challenge, nc=2)).cause is Cause.CHALLENGED
+
+
+def test_users_of_many_in_one_call(db: Path) -> None:
+    """More than are judged together; most of them are asked for for the first time."""
+    with Accounts.open(str(db), writable=True) as accounts:
+        for number in range(150):
+            accounts.add_user(f"u{number}", DOMAIN, f"password of {number}")
+    with ad.AuthDiameter(ad.Config(db=str(db))) as auth:
+        phones = [Account(name=f"u{number}", password=f"password of {number}") for number in range(150)]
+        first = auth.diameter_www_authorize_many((phone.request() for phone in phones), "$fd")
+        assert {decision.cause for decision in first} == {Cause.CHALLENGED}
+        requests = [
+            phone.request("REGISTER", phone.answer(decision.reply))
+            for phone, decision in zip(phones, first, strict=True)
+        ]
+        decisions = auth.diameter_www_authorize_many(requests, "$fd")
+        assert [decision.username for decision in decisions] == [phone.name for phone in phones]
