@@ -36,7 +36,7 @@ fuzz_one() { # TARGET: runs it to its end; what it said goes to its log
     local target=$1 dictionary=sip most=1024
     case $target in
     diameter | disc_session | client_answers) dictionary=diameter ;;
-    sip | request_path) most=4096 ;;
+    sip | request_path | local_path) most=4096 ;;
     esac
     mkdir -p "$cache/corpus/$target" "$cache/crashes" "$cache/logs"
     "$python" fuzz/seeds.py "$target" "$cache/seeds/$target"

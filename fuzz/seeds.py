@@ -134,7 +134,35 @@ def sites() -> Iterator[bytes]:
     )
 
 
+def datagrams() -> Iterator[bytes]:
+    """Requests from an IPv4 and from an IPv6 address, also with credentials for what the SIP server knows."""
+    for request in requests():
+        yield from (b"\0" + request, b"\1" + request)
+    for digest in _FOR_ALICE:
+        for method, header in ((b"REGISTER", b"Authorization"), (b"INVITE", b"Proxy-Authorization")):
+            yield b"\0" + _CALL % (method, method, header, digest)
+
+
+_CALL = (
+    b"%b sip:siphub.net SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\n"
+    b"From: <sip:alice@siphub.net>;tag=1\r\nTo: <sip:alice@siphub.net>\r\n"
+    b"Call-ID: 1\r\nCSeq: 1 %b\r\n%b: %b\r\n\r\n"
+)
+_FOR_ALICE = [
+    b'Digest username="%b", realm="siphub.net", nonce="%b", uri="sip:siphub.net", response="%b", '
+    b"algorithm=%b%b" % (name, b"0" * 56, b"0" * digits, algorithm, more)
+    for name in (b"alice", b"bob")
+    for algorithm, digits in ((b"MD5", 32), (b"SHA-256", 64), (b"SHA-512-256-sess", 64))
+    for more in (
+        b"",
+        b', qop=auth, nc=00000001, cnonce="0a"',
+        b', userhash=true, qop=auth, nc=1, cnonce="0a"',
+    )
+]
+
+
 SEEDS = {
+    "local_path": datagrams,
     "request_path": sites,
     "sip": requests,
     "digest": digests,

@@ -14,7 +14,7 @@ import types
 from libc.stdint cimport uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.stdio cimport fprintf, stderr
 from libc.stdlib cimport abort, free, malloc
-from libc.string cimport memcmp, memset, strlen
+from libc.string cimport memcmp, memcpy, memset, strlen
 
 from auth_diameter._core.auth.answer cimport SERVICE_OF_AUTHENTICATION, SERVICE_UNKNOWN, VERDICT_SUCCESS
 from auth_diameter._core.diameter.avp cimport (
@@ -75,10 +75,13 @@ from auth_diameter._core.sip.uri cimport (
     take_uri,
 )
 from auth_diameter._core.auth.question cimport Flight
+from auth_diameter._core.net.addresses cimport Address, put_address
 from auth_diameter._core.path.counts cimport Decisions
 from auth_diameter._core.path.in_flight cimport InFlight
 from auth_diameter._core.path.wire cimport Wire
+from auth_diameter._core.path.local_requests cimport LocalRequests
 from auth_diameter._core.path.remote_requests cimport RemoteRequests
+from auth_diameter._core.path.slot cimport INLINE, Slot
 from auth_diameter._core.state.keys cimport Network, account_of, network_of_text, source_key, user_key
 from auth_diameter._core.state.penalties cimport Penalties
 from auth_diameter._core.state.transactions cimport Transactions
@@ -985,6 +988,64 @@ cdef int request_path(const uint8_t *data, size_t size) noexcept nogil:
     return 0
 
 
+# ---------------------------------------------------------------------------------- local_path
+
+cdef double NOW = 1_800_000_000.0
+_judge.check_at = NOW + 0.1     # the store need not be looked at
+cdef LocalRequests _local = LocalRequests(
+    -1, Transactions(1 << 20), Decisions(), None, None, _judge, None, tuple(range(64)), realm="$fd",
+    max_size=65535, max_headers=64, amplification=2, one_challenge=512)
+cdef Address _sources[2]
+put_address(("192.0.2.1", 5060), &_sources[0])
+put_address(("2001:db8::1", 5060, 0, 0), &_sources[1])
+
+
+cdef void check_local_replies(size_t size) noexcept nogil:
+    """A reply is one, and within its limit: nobody knows a password."""
+    cdef const uint8_t *p
+    cdef size_t n
+    hold(_local.departures.count <= 1, "a request has one reply")
+    if _local.departures.count:
+        p = <const uint8_t *>_local.departures.parts[0].iov_base
+        n = _local.departures.parts[0].iov_len
+        hold(n > 12 and memcmp(p, b"SIP/2.0 ", 8) == 0, "a reply is one")
+        check_lines(p, p + n)
+        hold(n <= max(2 * size, <size_t>512) or memcmp(p + 8, b"200", 3) == 0, "a reply has its limit")
+    _local.departures.count = 0
+
+
+cdef int local_path(const uint8_t *data, size_t size) noexcept nogil:
+    """The way of a datagram through a SIP server that verifies itself: where it comes from, and its bytes."""
+    cdef Slot *s = _local.slots.batch[0]
+    cdef size_t n = size - 1, i
+    if not 1 <= size <= INLINE:
+        return 0
+    s.source = _sources[data[0] & 1]
+    memcpy(s.inline_data, data + 1, n)
+    _local.slots.messages[0].msg_len = <unsigned int>n
+    _local.batch.work.now = NOW
+    _local.take_datagram(0, 0.0)
+    _local.judge_turn(0.0)
+    check_local_replies(n)
+    hold(_local.batch.work.count <= 1, "one question for one request")
+    for i in range(_local.batch.work.count):
+        if _local.asked[i] != NULL:
+            hold(_local.batch.work.cases[i].lacks or _local.batch.work.cases[i].stage == STAGE_DONE,
+                 "what is left lacks a key, or has an answer")
+            _local.slots.give_back(_local.asked[i])
+            _local.asked[i] = NULL
+    s = _local.slots.next_odd()
+    if s != NULL:
+        _local.slots.give_back(s)
+    hold(_local.slots.next_odd() == NULL, "one request is odd once")
+    _local.in_slots = 0
+    _local.notes.count = 0
+    _local.batch.work.count = 0
+    _local.batch.work.found.buckets = NULL
+    ad_scratch_release(&_local.batch.work.scratch)
+    return 0
+
+
 TARGETS = {
     "sip": <uintptr_t>&sip,
     "digest": <uintptr_t>&digest,
@@ -994,4 +1055,5 @@ TARGETS = {
     "disc_session": <uintptr_t>&disc_session,
     "client_answers": <uintptr_t>&client_answers,
     "request_path": <uintptr_t>&request_path,
+    "local_path": <uintptr_t>&local_path,
 }
