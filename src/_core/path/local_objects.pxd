@@ -34,6 +34,7 @@ cdef class LocalObjects(ObjectPath):
 
     cdef int decide_some(self, list requests, Py_ssize_t start, size_t n, object realm, bint proxy,
                          list decisions) except -1
+    cdef Decision decide_one(self, object request, object realm, bint proxy)
     cdef SipRequest take(self, object request, Asked *one)
     cdef void read(self, Asked *asked, size_t n) noexcept nogil
     cdef bint judge_some(self, Asked *asked, size_t n, Batch batch) noexcept nogil

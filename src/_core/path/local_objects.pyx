@@ -75,7 +75,9 @@ cdef class LocalObjects(ObjectPath):
         Raises:
             ConfigError: `realm` has an unknown pseudo-variable.
         """
-        return self.decide_many([request], realm, proxy)[0]
+        cdef Decision decision = self.decide_one(request, realm, proxy)
+        self.decisions.add(decision.cause)
+        return decision
 
     def decide_many(self, requests, realm, bint proxy):
         """The Decisions on several requests, in their order, list.
@@ -101,9 +103,20 @@ cdef class LocalObjects(ObjectPath):
         self.settle(future, self.decide_many(requests, realm, proxy))
 
     cdef object begin(self, SipRequest request, object realm, bint proxy, object callback, double now):
-        cdef list decisions = []
-        self.decide_some([request], 0, 1, realm, proxy, decisions)
-        return decisions[0]
+        return self.decide_one(request, realm, proxy)
+
+    cdef Decision decide_one(self, object request, object realm, bint proxy):
+        """The Decision on one request, with the GIL: to give it away takes longer than to judge."""
+        cdef Asked one
+        cdef Batch batch = new_batch(1, self.clock())
+        one.asking.proxy = proxy
+        taken = self.take(request, &one)
+        self.read(&one, 1)
+        if not one.is_malformed:
+            _kept = self.realm_of(taken, realm, &one.asking)
+        if not self.judge_some(&one, 1, batch):
+            self.policy.finish(batch, batch.work.now)
+        return self.decision_of(&one, realm, proxy)
 
     cdef int decide_some(self, list requests, Py_ssize_t start, size_t n, object realm, bint proxy,
                          list decisions) except -1:
@@ -116,19 +129,13 @@ cdef class LocalObjects(ObjectPath):
         for i in range(n):
             asked[i].asking.proxy = proxy
             kept.append(self.take(requests[start + <Py_ssize_t>i], &asked[i]))
-        if n == 1:
+        with nogil:
             self.read(asked, n)
-        else:
-            with nogil:
-                self.read(asked, n)
         for i in range(n):
             if not asked[i].is_malformed:
                 kept.append(self.realm_of(<SipRequest>asked[i].request, realm, &asked[i].asking))
-        if n == 1:
+        with nogil:
             done = self.judge_some(asked, n, batch)
-        else:
-            with nogil:
-                done = self.judge_some(asked, n, batch)
         if not done:
             self.policy.finish(batch, batch.work.now)
         for i in range(n):

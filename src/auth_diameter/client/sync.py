@@ -82,7 +82,7 @@ class AuthDiameter:
             ConfigError: `realm` has an unknown pseudo-variable.
         """
         if self._local is not None:
-            return self._local.path.decide(request, realm, proxy=False)
+            return self._local.path.decide(request, realm, False)
         return self._decide(self._authorizer.www_authorize(request, realm, time.monotonic()))
 
     def diameter_proxy_authorize(self, request: Request, realm: str) -> Decision:
@@ -99,7 +99,7 @@ class AuthDiameter:
             ConfigError: `realm` has an unknown pseudo-variable.
         """
         if self._local is not None:
-            return self._local.path.decide(request, realm, proxy=True)
+            return self._local.path.decide(request, realm, True)
         return self._decide(self._authorizer.proxy_authorize(request, realm, time.monotonic()))
 
     def diameter_is_user_in(self, request: Request, who: str, group: str) -> Decision:
