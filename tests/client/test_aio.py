@@ -345,11 +345,12 @@ def test_a_loop_that_was_held_up_does_not_blame_disc(fake_disc, run, turns):
 
     async def main():
         async with new_client(disc, connect_timeout=0.1) as client:
-            client.connect()
-            for _ in range(turns):
+            connecting = asyncio.create_task(client.connect())
+            for _ in range(1 + turns):
                 await asyncio.sleep(0)
             time.sleep(0.3)
             assert await ask(client)
+            await connecting
 
     run(main)
 

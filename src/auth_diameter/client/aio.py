@@ -323,14 +323,17 @@ class AsyncAuthDiameter:
         """Whether a refusal that a `RequestPath` noted proves where its request came from; see `refusals`."""
         return self._local is not None and self.config.bind_source and outcome in PROVEN_REFUSALS
 
-    def connect(self) -> None:
-        """Begins to open a connection to each DISC, so that the first requests need not wait for one.
+    async def connect(self) -> None:
+        """Opens a connection to each DISC, so that the first requests need not wait for one.
+
+        It returns when each is open, or cannot be opened.
 
         Raises:
             DiscError: this client is closed.
         """
         if self._local is None:
             self._transport.connect()
+            await self._transport.opened()
 
     def send_questions(self) -> None:
         """Sends the questions that a `RequestPath` has written.

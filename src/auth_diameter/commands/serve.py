@@ -47,6 +47,8 @@ _BY_HAND = ("diameter_client_host", "diameter_client_port", "peers", "db", "nonc
 # user must not pass for one of the same name in another domain.
 _PRESETS = {"tell_source": True, "use_domain": True}
 
+_AT_START = 0.5  # seconds for a connection to DISC before `serve` says that it is ready
+
 log = logging.getLogger("auth_diameter.serve")
 
 
@@ -225,9 +227,10 @@ class _Serving:
 
                 export = self.exports[self.sockets.index(sock)]
                 metrics.Exporter(export, metrics.client(auth), metrics.host(host))
+            at_start = asyncio.create_task(_connect(auth, tell=sock is self.sockets[0]))
+            if parent is None:  # else others wait until this worker is ready
+                await asyncio.wait([at_start], timeout=_AT_START)
             ready()
-            is_first = sock is self.sockets[0]
-            at_start = asyncio.create_task(_connect(auth, tell=is_first))
             await stop.wait()
             at_start.cancel()
             await host.aclose()
@@ -238,7 +241,7 @@ async def _connect(auth: ad.AsyncAuthDiameter, *, tell: bool) -> None:
     """Opens a connection to each DISC, if each can be reached; `tell`: logs those that cannot."""
     unreachable = await auth.unreachable()
     if not unreachable:
-        auth.connect()
+        await auth.connect()
     for address, why in unreachable if tell else ():
         log.warning(
             "DISC at %s cannot be reached: %s; start auth-diameter disc there, or name another with --disc",

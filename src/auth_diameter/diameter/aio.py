@@ -256,6 +256,11 @@ class AioTransport:
         self.pool.connect(now)
         self._act(now)
 
+    async def opened(self) -> None:
+        """Waits until the attempts to connect that are under way have ended."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
     def _start_opening(self, peer: Peer) -> None:
         assert self._loop is not None
         task = self._loop.create_task(self._open(peer))
