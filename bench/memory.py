@@ -1,9 +1,10 @@
-"""Row 12: resident memory of `serve`, its client included, and of `disc`, while requests go through them.
+"""Row 12: resident memory of `serve`, with DISC and with `--db`, and of `disc`, under many requests.
 
 Each is warmed up first, then loaded in ten parts; growth is the last reading less that after the warm-up. In
 the warm-up `serve` fills its memory of retransmissions, 48 MiB of replies and an index of 10 MiB, which takes
 130,000 requests: each is a new one, and each reply has some 400 bytes. `disc` remembers each nonce that came
-back, in 400 bytes, so there are few. A long run: --count 5000000.
+back, in 400 bytes, so there are few; `serve --db` gets many, and remembers 10,000 of them. A long run:
+--count 5000000.
 """
 
 from __future__ import annotations
@@ -13,11 +14,14 @@ from typing import Any
 
 import common
 import disc_load
+import serve_db
 
 PARTS = 10
 MIB = 1 << 20
 USERS = 10_000
 NONCES = 16  # of each part
+REMEMBERED = 10_000  # nonces, of `serve --db`
+ACTIVE = 1_000  # of its users, each with one nonce at a time
 
 
 def watch(program: common.Program, load: Callable[[int], object], warmup: int, count: int) -> list[float]:
@@ -37,7 +41,7 @@ def main() -> None:
     options = parser.parse_args()
     results: dict[str, Any] = {}
     with (
-        common.tools("sipload", "discstub", "discload") as folder,
+        common.tools("sipload", "discstub", "discload", "digestload") as folder,
         disc_load.databases(None) as where,
     ):
         with common.Stub(folder) as stub, common.serve(stub.port) as host:
@@ -47,7 +51,19 @@ def main() -> None:
                 options.warmup,
                 options.count,
             )
-        with disc_load.disc(disc_load.database(where, USERS)) as disc:
+        database = disc_load.database(where, USERS)
+        command = [
+            *common.OURS, "serve", "--listen", f"{common.LOOPBACK}:0", "--db", database,
+            "--max-nonces", str(REMEMBERED),
+        ]  # fmt: skip
+        with common.Program(command) as server:
+            results["serve --db"] = watch(
+                server,
+                lambda count: serve_db.load(folder, server, count, ACTIVE),
+                options.warmup,
+                options.count,
+            )
+        with disc_load.disc(database) as disc:
             results["disc"] = watch(
                 disc,
                 lambda count: disc_load.measure(folder, disc, count, USERS, nonces=NONCES),
