@@ -110,7 +110,7 @@ class AuthDiameter:
         else:
             assert isinstance(outcome, Question)
             try:
-                result = (self._wait_for_turn(outcome) if is_held(outcome) else None) or self._ask(outcome)
+                result = (None if _may_be_asked(outcome) else self._wait_for_turn(outcome)) or self._ask(outcome)
             except BaseException:
                 self._end(outcome, Cause.DISC_LOST)
                 raise
@@ -165,7 +165,7 @@ class AuthDiameter:
         try:
             for request in requests:
                 outcomes.append(begin(request, realm, now))
-            together = [one for one in outcomes if isinstance(one, Question) and not is_held(one)]
+            together = [one for one in outcomes if isinstance(one, Question) and _may_be_asked(one)]
             results = self._transport.ask_together(together)
         except BaseException:
             for outcome in outcomes:
@@ -196,7 +196,7 @@ class AuthDiameter:
         return decision
 
     def _wait_for_turn(self, question: Question) -> Cause | None:
-        """Waits until the questions before this one have their verdict.
+        """Waits until the questions before this one have their verdict, unless they have it already.
 
         Returns:
             None: the question may be asked. Otherwise the Cause why it may not.
@@ -240,3 +240,8 @@ class AuthDiameter:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _may_be_asked(question: Question) -> bool:
+    """Whether a question may be asked at once; one that was held may have been refused meanwhile."""
+    return not is_held(question) and not is_refused(question)
