@@ -7,6 +7,7 @@
 #define AUTH_DIAMETER_LOCK_H
 
 #include <sched.h>
+#include <stdint.h>
 
 typedef struct {
     int taken;
@@ -42,6 +43,18 @@ static inline int ad_look(const int *number)
 static inline void ad_show(int *number, int value)
 {
     __atomic_store_n(number, value, __ATOMIC_RELEASE);
+}
+
+/* A number that any thread adds to and looks at. It orders nothing else. */
+
+static inline void ad_count(uint64_t *number)
+{
+    __atomic_fetch_add(number, 1, __ATOMIC_RELAXED);
+}
+
+static inline uint64_t ad_counted(const uint64_t *number)
+{
+    return __atomic_load_n(number, __ATOMIC_RELAXED);
 }
 
 #endif

@@ -126,7 +126,11 @@ cdef class NonceUses:
         PyMem_RawFree(self.index)
 
     def __len__(self):
-        return <Py_ssize_t>(self.end - self.first)
+        cdef uint64_t count
+        ad_lock_take(&self.lock)
+        count = self.end - self.first
+        ad_lock_give(&self.lock)
+        return <Py_ssize_t>count
 
     def take(self, str nonce not None, str realm not None, str algorithm not None, str source not None,
              uint32_t count, uint64_t mark, double now):

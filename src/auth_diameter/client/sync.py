@@ -14,7 +14,7 @@ from auth_diameter.config import Config
 from auth_diameter.decision import Cause, Decision
 from auth_diameter.diameter import forks
 from auth_diameter.diameter.stats import PoolStats
-from auth_diameter.diameter.sync import SyncTransport, Waiter, wake_up
+from auth_diameter.diameter.sync import SyncTransport
 
 
 class AuthDiameter:
@@ -110,7 +110,8 @@ class AuthDiameter:
         else:
             assert isinstance(outcome, Question)
             try:
-                result = (None if _may_be_asked(outcome) else self._wait_for_turn(outcome)) or self._ask(outcome)
+                cause = None if _may_be_asked(outcome) else self._wait_for_turn(outcome)
+                result = cause or self._ask(outcome)
             except BaseException:
                 self._end(outcome, Cause.DISC_LOST)
                 raise
@@ -191,8 +192,8 @@ class AuthDiameter:
             decision = self._authorizer.conclude(question, result, now)
         else:
             decision = self._authorizer.fail(question, result, now)
-        for released in self._authorizer.released():
-            wake_up(released)
+        if released := self._authorizer.released():
+            self._transport.wake(released)
         return decision
 
     def _wait_for_turn(self, question: Question) -> Cause | None:
@@ -202,13 +203,13 @@ class AuthDiameter:
             None: the question may be asked. Otherwise the Cause why it may not.
         """
         question.deadline = time.monotonic() + self.config.timeout
-        waiter = question.callback = Waiter()
+        waiter = self._transport.add_waiter(question)
         while is_held(question):
             left = question.deadline - time.monotonic()
             if left <= 0:
                 return Cause.DISC_TIMEOUT
             waiter.wake.acquire(timeout=left)
-        question.callback = None
+        self._transport.remove_waiter(question)
         if is_refused(question):
             return Cause.PENALIZED
         # The client may have been closed meanwhile.
