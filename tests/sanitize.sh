@@ -5,6 +5,8 @@
 #                                                        or written too far, a signed overflow or a misaligned access
 #     tests/sanitize.sh thread [PYTEST ARGUMENT ...]     ThreadSanitizer: two threads at the same memory at once
 #     CC=clang tests/sanitize.sh ...                     with another compiler than gcc
+#     PYTHON=... tests/sanitize.sh thread                without the GIL, by an interpreter that was itself built for that
+#                                                        (configure --disable-gil --with-thread-sanitizer)
 #
 # Any of these ends the run with a stack trace. By default: `address` runs the tests of src/_core/*/*.pyx, and `thread`
 # those in which threads meet in the core. tests/_core/base/test_md5.py is not among the first: it builds md5.c with them itself.

@@ -11,6 +11,7 @@ thread`` runs them under ThreadSanitizer, which also finds a race that went well
 from __future__ import annotations
 
 import itertools
+import sysconfig
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from typing import Any
 
 import pytest
 from kit.disc import CHALLENGE_VALUE
-from kit.process import Server
+from kit.process import Server, run_python
 from kit.sip import DOMAIN, PASSWORD, SOURCE, build_credentials, build_request
 from kit.sync_client import new_client, until_let_through
 from kit.threads import THREADS, hurried_switches, in_turns, together
@@ -66,6 +67,14 @@ def _threads_meet() -> Iterator[None]:
         yield
 
 
+def test_without_the_gil_the_package_leaves_it_off():
+    """A module that does not declare that it can do without switches it on, for the whole process."""
+    if not sysconfig.get_config_var("Py_GIL_DISABLED"):
+        pytest.skip("this interpreter has the GIL")
+    done = run_python("import sys, auth_diameter.cli; print(sys._is_gil_enabled())")
+    assert done == (0, "False\n", "")
+
+
 # ------------------------------------------------------------------ values: a SIP request
 
 VALUE = build_credentials(
@@ -100,7 +109,6 @@ def values_of(thing: Any) -> list[Any]:
 READS: dict[str, Callable[[SipRequest], Any]] = {
     "properties": lambda request: repr(values_of(request)),
     "credentials": lambda request: [values_of(request.credentials(DOMAIN, p)) for p in (False, True)],
-    "fingerprint": lambda request: request.reply(401, "Unauthorized"),  # the tag in To is made of it
     "contacts": lambda request: (repr(request.contacts), request.contact_headers()),
     "headers": lambda request: (request.header("supported"), request.headers("m"), request.header("X-None")),
     "uris": lambda request: [values_of(request.uri(part)) for part in ("request", "from", "to")],
@@ -119,6 +127,15 @@ def test_a_value_of_a_request_is_the_same_for_whoever_reads_it_first(read):
     requests = [SipRequest(DATA, SOURCE) for _ in range(TURNS)]
     for found in in_turns(lambda turn, _: read(requests[turn]), TURNS):
         assert found == [expected] * THREADS
+
+
+def test_the_fingerprint_is_the_same_for_whoever_needs_it_first():
+    """It makes the tag in To, which a retransmission must get again; a large request takes a while."""
+    data = build_request(body="x" * 60_000)
+    expected = SipRequest(data, SOURCE).reply(401, "Unauthorized")
+    requests = [SipRequest(data, SOURCE) for _ in range(10 * TURNS)]
+    for found in together(lambda _: {request.reply(401, "Unauthorized") for request in requests}):
+        assert found == {expected}
 
 
 @pytest.mark.parametrize("value", [VALUE, STAR], ids=["username", "username*"])
@@ -232,23 +249,25 @@ def test_no_nonce_is_made_twice_and_all_are_recognised_while_keys_change():
 
 def test_of_all_who_use_a_count_of_a_nonce_one_is_the_first():
     """RFC 7616, 3.4: a second request with the same count is a replay, whichever thread has it."""
-    uses = NonceUses(most=64)
-    nonces = [f"nonce{number}" for number in range(4 * TURNS)]
+    uses = NonceUses(most=1000)
+    shared = [f"nonce{number}" for number in range(60)]
 
-    def use(_: int) -> Counter[tuple[str, int]]:
+    def use(number: int) -> Counter[tuple[str, int]]:
         first: Counter[tuple[str, int]] = Counter()
-        for at, nonce in enumerate(nonces[:60]):
+        for at, nonce in enumerate(shared):
             for count in range(1, 9):
                 found = uses.take(nonce, DOMAIN, "MD5", "", count, 0, NOW)
                 if found is Use.UNKNOWN:
-                    found = uses.add(nonce, DOMAIN, "MD5", "", count, 0, NOW, NOW - 60 + at)
+                    found = uses.add(nonce, DOMAIN, "MD5", "", count, 0, NOW, NOW)
                 assert found in (Use.FIRST, Use.REPLAYED)
                 first[nonce, count] += found is Use.FIRST
-            assert 1 <= len(uses) <= 64
+            assert uses.add(f"{number}x{at}", DOMAIN, "MD5", "", 1, 0, NOW, NOW) is Use.FIRST
+            assert len(uses) > at
         return first
 
     first = sum(together(use), Counter())
-    assert first == Counter(itertools.product(nonces[:60], range(1, 9)))
+    assert first == Counter(itertools.product(shared, range(1, 9)))
+    assert len(uses) == len(shared) * (1 + THREADS)
 
 
 def test_the_watch_on_nonces_warns_once():
