@@ -5,6 +5,8 @@
 #                                                        or written too far, a signed overflow or a misaligned access
 #     tests/sanitize.sh thread [PYTEST ARGUMENT ...]     ThreadSanitizer: two threads at the same memory at once
 #     CC=clang tests/sanitize.sh ...                     with another compiler than gcc
+#     PYTHON=... tests/sanitize.sh thread                without the GIL, by an interpreter that was itself built for that
+#                                                        (configure --disable-gil --with-thread-sanitizer)
 #
 # Any of these ends the run with a stack trace. By default: `address` runs the tests of src/_core/*/*.pyx, and `thread`
 # those in which threads meet in the core. tests/_core/base/test_md5.py is not among the first: it builds md5.c with them itself.
@@ -53,7 +55,7 @@ thread)
     else
         preload=$(library libtsan.so)
     fi
-    tests=(tests/client/test_sync*.py tests/test_api.py tests/_core/net/test_sockets.py tests/_core/digest/test_compute.py
+    tests=(tests/test_free_threading.py tests/client/test_sync*.py tests/test_api.py tests/_core/net/test_sockets.py tests/_core/digest/test_compute.py
         "tests/faults/test_rows.py::test_row[threads-256]")
     run=(setarch --addr-no-randomize)   # its shadow memory has fixed places
     ;;
@@ -68,7 +70,7 @@ esac
 work=${SANITIZE_CACHE:-build/sanitize}/$kind-$(basename "$CC")
 mkdir -p "$work"
 work=$(cd "$work" && pwd)
-"$python" -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --upgrade \
+TSAN_OPTIONS=report_bugs=0 "${run[@]}" "$python" -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --upgrade \
     --target "$work/site" . -C build-dir="$work/build" -C cmake.build-type=Debug \
     -C "cmake.define.CMAKE_C_FLAGS=$sanitize -fno-omit-frame-pointer" -C "cmake.define.CMAKE_C_FLAGS_DEBUG=-O1 -g1"
 
@@ -77,11 +79,14 @@ cat >"$work/site/sitecustomize.py" <<'END'
 import sys
 sys.meta_path[:] = [finder for finder in sys.meta_path if "ScikitBuild" not in type(finder).__name__]
 END
-export PYTHONPATH="$work/site" PYTHONMALLOC=malloc PYTHONDONTWRITEBYTECODE=1
+export PYTHONPATH="$work/site" PYTHONDONTWRITEBYTECODE=1
+# Without the GIL, Python has one allocator only.
+threaded=$("${run[@]}" "$python" -c 'import sysconfig as s; print(s.get_config_var("Py_GIL_DISABLED") or "")')
+[[ $threaded ]] || export PYTHONMALLOC=malloc
 export ASAN_OPTIONS="detect_leaks=0:abort_on_error=1:allocator_may_return_null=1"
 export UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1"
 export TSAN_OPTIONS="halt_on_error=1:die_after_fork=0"     # tests fork while threads run
-where=$("$python" -P -c 'import importlib.util as u; print(u.find_spec("auth_diameter").origin)')
+where=$("${run[@]}" "$python" -P -c 'import importlib.util as u; print(u.find_spec("auth_diameter").origin)')
 [[ $where == "$work"/* ]] || { echo "tests would run against $where"; exit 1; }
 # --capture=sys: a report goes out past pytest, which would keep it to itself when the process ends there.
 LD_PRELOAD="$preload" "${run[@]}" "$python" -P -m pytest --capture=sys \

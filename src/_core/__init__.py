@@ -19,7 +19,7 @@ from auth_diameter._core.auth.causes import (
     Role,
     Ruling,
 )
-from auth_diameter._core.auth.decision import Decision, mark_authorized
+from auth_diameter._core.auth.decision import Decision, authorized_as, mark_authorized
 from auth_diameter._core.auth.question import Question, authentication, group_check
 from auth_diameter._core.auth.verdict import Part, Service, Verdict
 from auth_diameter._core.diameter.avp import Avp
@@ -130,6 +130,7 @@ __all__ = [
     "append_question",
     "ask",
     "authentication",
+    "authorized_as",
     "body_hash",
     "decode_answer",
     "digest_response",

@@ -107,6 +107,25 @@ def test_of_a_burst_of_guesses_disc_judges_five(fake_disc, ask):
     assert asked(disc) == 5
 
 
+@pytest.mark.parametrize("threads", [False, True])
+def test_of_many_guesses_in_one_call_disc_judges_five(fake_disc, threads):
+    """By the time it is the turn of those that are held, the others are answered."""
+    disc = fake_disc(refuse)
+    config = Config(**{"timeout": 5.0, **disc.settings})
+
+    async def with_a_task():
+        async with AsyncAuthDiameter(config) as client:
+            return await client.diameter_www_authorize_many(requests(100), "$fd")
+
+    if threads:
+        with AuthDiameter(config) as client:
+            decisions = client.diameter_www_authorize_many(requests(100), "$fd")
+    else:
+        decisions = asyncio.run(with_a_task())
+    assert causes(decisions) == {Cause.FORBIDDEN: 5, Cause.PENALIZED: 95}
+    assert asked(disc) == 5
+
+
 @BOTH
 def test_of_a_trunk_with_many_calls_at_once_all_get_through(fake_disc, ask):
     assert causes(ask(fake_disc(), 400)) == {Cause.AUTHORIZED: 400}

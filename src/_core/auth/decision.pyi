@@ -4,8 +4,11 @@ from typing import final
 from auth_diameter._core.auth.answer import Answer
 from auth_diameter._core.auth.causes import Cause
 from auth_diameter._core.auth.question import Question
+from auth_diameter._core.digest.credentials import Credentials
+from auth_diameter._core.sip.request import SipRequest
 
 def mark_authorized(question: Question, answer: Answer) -> str: ...
+def authorized_as(request: SipRequest) -> tuple[Credentials, str] | tuple[None, None]: ...
 
 @final
 class Decision:

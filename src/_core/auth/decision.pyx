@@ -4,6 +4,7 @@ cimport cython
 
 from auth_diameter._core.auth.answer cimport Answer
 from auth_diameter._core.auth.question cimport Question
+from auth_diameter._core.sip.request cimport SipRequest
 
 
 def mark_authorized(Question question not None, Answer answer not None):
@@ -21,6 +22,18 @@ def mark_authorized(Question question not None, Answer answer not None):
         name = answer.user_name.decode("utf-8", "surrogateescape")
     question.request.mark_authorized(question.credentials, question.proxy, name)
     return name if name is not None else question.credentials.username
+
+
+def authorized_as(SipRequest request not None):
+    """The verified credentials of a request with the name of their user, whatever another thread marks meanwhile.
+
+    Args:
+        request: SipRequest.
+
+    Returns:
+        (Credentials, str), or (None, None).
+    """
+    return request.verified()
 
 
 @cython.final

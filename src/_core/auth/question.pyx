@@ -25,6 +25,8 @@ cdef object GROUP_CHECK = Service.GROUP_CHECK
 cdef class Question:
     """A question about one SIP request, made by `authentication` or `group_check`, or read from a message.
 
+    It belongs to one thread. Others use only what the owner of the connections has them use, under its lock.
+
     Attributes:
         request: SipRequest; None for a question received over a connection.
         credentials: Credentials to verify; None: a challenge is asked for.

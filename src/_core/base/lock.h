@@ -7,6 +7,7 @@
 #define AUTH_DIAMETER_LOCK_H
 
 #include <sched.h>
+#include <stdint.h>
 
 typedef struct {
     int taken;
@@ -32,6 +33,20 @@ static inline void ad_lock_give(ad_lock *lock)
     __atomic_store_n(&lock->taken, 0, __ATOMIC_RELEASE);
 }
 
+/* A time, or another double, that threads set and look at without a lock. */
+
+static inline double ad_look_at(const double *time)
+{
+    double found;
+    __atomic_load(time, &found, __ATOMIC_ACQUIRE);
+    return found;
+}
+
+static inline void ad_show_at(double *time, double value)
+{
+    __atomic_store(time, &value, __ATOMIC_RELEASE);
+}
+
 /* A number that its owner changes under a lock, and that others look at without it. */
 
 static inline int ad_look(const int *number)
@@ -42,6 +57,18 @@ static inline int ad_look(const int *number)
 static inline void ad_show(int *number, int value)
 {
     __atomic_store_n(number, value, __ATOMIC_RELEASE);
+}
+
+/* A number that any thread adds to and looks at. It orders nothing else. */
+
+static inline void ad_count(uint64_t *number)
+{
+    __atomic_fetch_add(number, 1, __ATOMIC_RELAXED);
+}
+
+static inline uint64_t ad_counted(const uint64_t *number)
+{
+    return __atomic_load_n(number, __ATOMIC_RELAXED);
 }
 
 #endif

@@ -277,7 +277,7 @@ def mark_asker(list requests not None, asker, bint one_challenge):
 
 @cython.final
 cdef class RequestStream(MessageStream):
-    """The questions from one connection of a SIP server.
+    """The questions from one connection of a SIP server. Not for use by several threads at once.
 
     Args:
         limit: bytes a message may have, 20 to 2**24; 64 KiB by default.

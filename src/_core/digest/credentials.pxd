@@ -14,7 +14,6 @@ cdef bint is_of_other_realm(Span text, Span realm) noexcept nogil
 cdef class Credentials:
     cdef object owner           # keeps the bytes of `fields` alive
     cdef DigestFields fields
-    cdef str name               # the username, once it was read
 
     cdef str text(self, Field field)
     cdef str user(self)

@@ -212,13 +212,9 @@ cdef class Credentials:
     cdef str user(self):
         cdef uint8_t room[MAX_PARAMETER]
         cdef uint8_t plain[MAX_PARAMETER]
-        if self.name is None:
-            if self.fields.value[USERNAME_STAR].p == NULL:
-                self.name = self.text(USERNAME) or ""   # of an object that nobody filled, too
-            else:
-                self.name = text_of(
-                    between(plain, put_ext_value(plain, plain_value(&self.fields, USERNAME_STAR, room))))
-        return self.name
+        if self.fields.value[USERNAME_STAR].p == NULL:
+            return self.text(USERNAME) or ""    # of an object that nobody filled, too
+        return text_of(between(plain, put_ext_value(plain, plain_value(&self.fields, USERNAME_STAR, room))))
 
     @property
     def username(self):

@@ -31,7 +31,7 @@ cdef enum:
 @cython.final
 cdef class Departures:
     """Departures(fd, segments=True)\n--\n
-    Datagrams that wait to be sent on one non-blocking UDP socket.
+    Datagrams that wait to be sent on one non-blocking UDP socket. Not for use by several threads at once.
 
     Args:
         fd: the socket's file descriptor; the caller keeps it open.

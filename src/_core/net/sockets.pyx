@@ -26,7 +26,7 @@ cdef enum:
 
 @cython.final
 cdef class DatagramBatch:
-    """Receives and sends on one non-blocking UDP socket.
+    """Receives and sends on one non-blocking UDP socket. Not for use by several threads at once.
 
     Args:
         fd: the socket's file descriptor; the caller keeps it open.

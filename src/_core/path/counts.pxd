@@ -3,6 +3,7 @@
 from libc.stdint cimport uint64_t
 
 from auth_diameter._core.auth.rulings cimport CAUSE_COUNT
+from auth_diameter._core.base.lock cimport ad_count
 
 
 cdef class Decisions:
@@ -11,4 +12,4 @@ cdef class Decisions:
 
 cdef inline void count(Decisions decisions, int cause) noexcept nogil:
     """Counts one decision with that CAUSE_…."""
-    decisions.by_cause[cause] += 1
+    ad_count(&decisions.by_cause[cause])

@@ -20,7 +20,7 @@ cdef struct Asked:
     SipMessage *message     # its own
     Span unread             # its bytes, until they are parsed
     bint is_malformed       # whether they cannot be
-    uint64_t *fingerprint   # its own
+    uint64_t fingerprint[2]
     Span source             # the host that it came from
     Asking asking
     Case *case              # NULL: the policy decides

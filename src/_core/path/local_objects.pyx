@@ -15,6 +15,7 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.ref cimport PyObject
 from libc.stdint cimport uint8_t
+from libc.string cimport memcpy
 
 from auth_diameter._core.auth.answer cimport AnswerFields, new_answer
 from auth_diameter._core.auth.decision cimport Decision
@@ -151,7 +152,7 @@ cdef class LocalObjects(ObjectPath):
         one.source = Span(<const uint8_t *>b"", 0)
         if type(request) is SipRequest:
             taken = request
-            taken.fingerprint()
+            memcpy(one.fingerprint, taken.fingerprint(), sizeof(one.fingerprint))
             if taken.source is not None:
                 borrow(taken.source[0], &one.source, "source")      # of ASCII, so it is the source's own text
         else:
@@ -161,7 +162,6 @@ cdef class LocalObjects(ObjectPath):
             one.unread.n = <size_t>PyBytes_GET_SIZE(taken.data)
         one.request = <PyObject *>taken
         one.message = &taken.m
-        one.fingerprint = taken.known_fingerprint
         return taken
 
     cdef void read(self, Asked *asked, size_t n) noexcept nogil:

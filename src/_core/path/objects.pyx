@@ -200,7 +200,7 @@ cdef class PlaceAmongSeveral:
 cdef class Pending:
     """A decision to come, or several; awaited like a coroutine, which it is to asyncio.
 
-    The questions are asked when it is awaited, or begun as a task.
+    The questions are asked when it is awaited, or begun as a task. It belongs to one event loop.
     """
 
     def __init__(self):

@@ -66,6 +66,8 @@ cdef dict _REALMS = {
 cdef class RequestPath(SlotOwner):
     """The way of the requests of one UDP socket through the default route; its back end is a subclass's.
 
+    Not for use by several threads at once.
+
     Args:
         fd: file descriptor of the non-blocking UDP socket; the caller keeps it open. -1: there is none; then the
             caller hands datagrams in with `take`, and takes the replies from `departures`.
@@ -382,7 +384,7 @@ cdef class RequestPath(SlotOwner):
         cdef bytes data = PyBytes_FromStringAndSize(<const char *>s.data, <Py_ssize_t>s.size)
         cdef SipRequest request = SipRequest(
             data, source_of(&s.source), max_size=self.max_size, max_headers=self.max_headers)
-        request.known_fingerprint = s.fingerprint
+        request.keep_fingerprint(s.fingerprint)
         return request
 
     cdef Question question_about(self, Slot *s, bint tells_source):

@@ -16,7 +16,7 @@ cdef class Judge:
     cdef readonly NonceUses uses
     cdef Penalties penalties        # None: guesses are not counted
     cdef Rules rules
-    cdef public double check_at     # see may_judge
+    cdef double look_at_store       # when the store is to be looked at again; see may_judge
     cdef Values wrong_in_a_row      # by username, realm and source: 32 bits
     cdef Values following           # the next nonce by nonce and count, for retransmissions
 
@@ -25,7 +25,7 @@ cdef class Judge:
     # Judges all cases as far as they do not lack keys. False: no memory; then those at STAGE_CHECK are unanswered.
     # Those at STAGE_HELD wait for verdicts of other threads or processes, which take no longer than a digest.
     cdef bint judge_work(self, Work *work) noexcept nogil
-    # Whether that may be called without a look at the store before; the driver's caller sets `check_at`
+    # Whether that may be called without a look at the store before; the driver's caller sets it by `check_at`
     cdef bint may_judge(self, double now) noexcept nogil
     # The same, and none is left at STAGE_HELD. If no verdict comes for a tenth of a second, because a process was
     # killed before it, the attempts that others wait for are given up.

@@ -22,6 +22,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
 from auth_diameter._core.auth.answer cimport VERDICT_CHALLENGE
+from auth_diameter._core.base.lock cimport ad_look_at, ad_show_at
 from auth_diameter._core.base.scratch cimport ad_scratch_take, ad_scratch_take_plain
 from auth_diameter._core.base.shared cimport ad_shared_wait
 from auth_diameter._core.base.span cimport Span, lower
@@ -123,13 +124,23 @@ cdef class Judge:
         self.nonces = nonces
         self.uses = uses
 
+    @property
+    def check_at(self):
+        """When the store is to be looked at again, float."""
+        return ad_look_at(&self.look_at_store)
+
+    @check_at.setter
+    def check_at(self, double when):
+        ad_show_at(&self.look_at_store, when)
+
     def __dealloc__(self):
         values_free(&self.wrong_in_a_row)
         values_free(&self.following)
 
     cdef bint may_judge(self, double now) noexcept nogil:
+        cdef double when = ad_look_at(&self.look_at_store)
         # After a step back of the clock the time is too far ahead, and does not count.
-        return self.check_at - CHECK_SECONDS <= now < self.check_at
+        return when - CHECK_SECONDS <= now < when
 
     cdef bint judge_work(self, Work *work) noexcept nogil:
         """Judges all cases that have no answer, as far as they do not lack keys; False without memory."""

@@ -53,6 +53,8 @@ cdef class Wire(MessageStream):
     """Wire(limit=65536)\n--\n
     One connection to a peer without its socket: the bytes to be sent, and the answers that come.
 
+    Not for use by several threads at once.
+
     Args:
         limit: bytes an answer may have, 20 to 2**24; 64 KiB by default.
 

@@ -2,6 +2,7 @@
 
 from libc.stdint cimport uint64_t
 
+from auth_diameter._core.base.lock cimport ad_lock
 from auth_diameter._core.digest.credentials cimport Credentials
 from auth_diameter._core.sip.fields cimport Header
 from auth_diameter._core.sip.parse cimport DEFAULT_MAX_LINES, DEFAULT_MAX_SIZE, SipMessage
@@ -10,13 +11,19 @@ from auth_diameter._core.sip.parse cimport DEFAULT_MAX_LINES, DEFAULT_MAX_SIZE, 
 cdef class SipRequest:
     cdef bytes data                         # every span points in here
     cdef readonly tuple source              # (host, port, …) the request came from, or None
-    cdef uint64_t known_fingerprint[2]      # zeros before the first call
-    cdef object marked_www, marked_proxy    # Credentials that an authorize call verified
+    # Any thread may be the first to need the fingerprint. It is written once, under the lock.
+    cdef uint64_t known_fingerprint[2]
+    cdef int has_fingerprint
+    cdef ad_lock fingerprint_lock
+    # What an authorize call verified, which any thread may do: only in a critical section of the request
+    cdef Credentials marked_www, marked_proxy
     cdef str name_www, name_proxy           # the user, if they hold only a hash
     cdef SipMessage m
 
     cdef const uint64_t *fingerprint(self) except NULL
+    cdef void keep_fingerprint(self, const uint64_t *fingerprint) noexcept
     cdef object refusal(self)
     cpdef mark_authorized(self, Credentials credentials, bint proxy=*, str username=*)
+    cdef tuple verified(self)
     cdef list find(self, str name, int enough)
     cdef object party(self, Header header)

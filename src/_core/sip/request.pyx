@@ -8,6 +8,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from auth_diameter._core.base.chars cimport AD_HOST, ad_is
+from auth_diameter._core.base.lock cimport ad_lock_give, ad_lock_take, ad_look, ad_show
 from auth_diameter._core.digest.credentials cimport Credentials, new_credentials
 from auth_diameter._core.digest.params cimport OK, OTHER_SCHEME, DigestFields, parse_error
 from auth_diameter._core.sip.contacts cimport contact_addresses, contact_headers, is_star_contact
@@ -90,7 +91,8 @@ cdef class SipRequest:
         """That of all bytes of the request and its source, two words, computed once: `fingerprint_of`."""
         cdef Span host
         cdef uint32_t port = 0, flow = 0, scope = 0
-        if self.known_fingerprint[0] or self.known_fingerprint[1]:
+        cdef uint64_t found[2]
+        if ad_look(&self.has_fingerprint):
             return self.known_fingerprint
         host.p = NULL
         host.n = 0
@@ -100,8 +102,18 @@ cdef class SipRequest:
             if len(self.source) == 4:
                 flow = self.source[2]
                 scope = self.source[3]
-        fingerprint_of(self.m.start, self.m.size, host, port, flow, scope, self.known_fingerprint)
+        fingerprint_of(self.m.start, self.m.size, host, port, flow, scope, found)
+        self.keep_fingerprint(found)
         return self.known_fingerprint
+
+    cdef void keep_fingerprint(self, const uint64_t *fingerprint) noexcept:
+        """Keeps the fingerprint, unless another thread has."""
+        ad_lock_take(&self.fingerprint_lock)
+        if not self.has_fingerprint:
+            self.known_fingerprint[0] = fingerprint[0]
+            self.known_fingerprint[1] = fingerprint[1]
+            ad_show(&self.has_fingerprint, True)
+        ad_lock_give(&self.fingerprint_lock)
 
     cdef object refusal(self):
         """The ParseError for a request that was refused."""
@@ -370,24 +382,38 @@ cdef class SipRequest:
             proxy: whether they are from Proxy-Authorization.
             username: the user's name, str, if the credentials hold only its hash (RFC 7616, 3.4.4).
         """
-        if proxy:
-            self.marked_proxy = credentials
-            self.name_proxy = username
-        else:
-            self.marked_www = credentials
-            self.name_www = username
+        with cython.critical_section(self):
+            if proxy:
+                self.marked_proxy = credentials
+                self.name_proxy = username
+            else:
+                self.marked_www = credentials
+                self.name_www = username
+
+    cdef tuple verified(self):
+        """`authorized` and `authorized_username`, read at once."""
+        cdef Credentials found
+        cdef str name
+        with cython.critical_section(self):
+            found = self.marked_www
+            name = self.name_www
+            if found is None:
+                found = self.marked_proxy
+                name = self.name_proxy
+        return found, name if name is not None or found is None else found.user()
 
     @property
     def authorized(self):
         """The verified credentials, those of Authorization first, Credentials; None before an authorize call."""
-        return self.marked_www if self.marked_www is not None else self.marked_proxy
+        cdef Credentials found
+        with cython.critical_section(self):
+            found = self.marked_www if self.marked_www is not None else self.marked_proxy
+        return found
 
     @property
     def authorized_username(self):
         """The user's name in the verified credentials, str; None before an authorize call."""
-        cdef Credentials found = self.authorized
-        cdef str name = self.name_www if self.marked_www is not None else self.name_proxy
-        return name if name is not None or found is None else found.username
+        return self.verified()[1]
 
     # ------------------------------------------------------------------ replies
 

@@ -143,6 +143,7 @@ cdef class NonceUses:
         ad_shared_unmap(self.book, self.size())
 
     def __len__(self):
+        cdef uint64_t count
         self.take_lock()
         count = self.book.end - self.book.first
         self.give_lock()

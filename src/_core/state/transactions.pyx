@@ -31,7 +31,7 @@ cdef enum:
 
 @cython.final
 cdef class Transactions:
-    """The recent requests and their replies.
+    """The recent requests and their replies. Not for use by several threads at once.
 
     Args:
         room: bytes of memory for replies, 1 MiB to 1 TiB; the index takes a fifth of that in addition.

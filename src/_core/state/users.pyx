@@ -17,7 +17,7 @@ from auth_diameter._core.digest.algorithms cimport (
     ALGORITHM_UNKNOWN, ad_algorithms, algorithm_name, algorithm_of,
 )
 from auth_diameter._core.state.values cimport (
-    Key, values_clear, values_copy, values_free, values_init, values_put,
+    Key, values_clear, values_copy, values_count, values_free, values_init, values_put,
 )
 
 cdef dict _KINDS = {
@@ -220,8 +220,7 @@ cdef class Users:
 
     def count(self, str kind not None):
         """The number of keys of a kind; one that is in use and old may count twice."""
-        cdef Kind each = _KINDS[kind]
-        return self.kept[each].young.count + self.kept[each].old.count
+        return values_count(&self.kept[<Kind>_KINDS[kind]])
 
     cdef int look_up(self, Kind kind, const Key *key, ad_scratch *scratch, Span *out) noexcept nogil:
         """Copies the value of a key: 1, or 0 if it is not at hand, or -1 without memory."""

@@ -36,6 +36,7 @@ cdef int values_copy(Values *values, const Key *key, ad_scratch *scratch, Span *
 cdef bint values_put(Values *values, const Key *key, Span value) noexcept nogil
 cdef void values_drop(Values *values, const Key *key) noexcept nogil
 cdef void values_clear(Values *values) noexcept nogil
+cdef uint64_t values_count(Values *values) noexcept nogil
 cdef uint64_t hash_of(const uint64_t *secret, const Key *key) noexcept nogil
 cdef bint copy_span(ad_scratch *scratch, Span text, Span *out) noexcept nogil
 cdef bint same_key(const Key *a, const Key *b) noexcept nogil

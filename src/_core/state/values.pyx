@@ -258,6 +258,15 @@ cdef void values_clear(Values *values) noexcept nogil:
     ad_lock_give(&values.lock)
 
 
+cdef uint64_t values_count(Values *values) noexcept nogil:
+    """The number of entries; one in both halves, or one that was removed, may count."""
+    cdef uint64_t count
+    ad_lock_take(&values.lock)
+    count = <uint64_t>values.young.count + values.old.count
+    ad_lock_give(&values.lock)
+    return count
+
+
 @cython.final
 cdef class BoundedValues:
     """A table of values by keys of at most `max_bytes`, for Python; thread-safe.
@@ -280,7 +289,7 @@ cdef class BoundedValues:
 
     def __len__(self):
         """The number of entries; one in both halves, or one that was removed, may count."""
-        return self.values.young.count + self.values.old.count
+        return <Py_ssize_t>values_count(&self.values)
 
     def get(self, tuple key not None):
         """The value of a key, bytes; None if it is not kept.

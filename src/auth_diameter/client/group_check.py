@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from auth_diameter._core import ConfigError, ParseError, Question, SipRequest, group_check
+from auth_diameter._core import ConfigError, ParseError, Question, SipRequest, authorized_as, group_check
 from auth_diameter.client.pseudovars import check_text
 from auth_diameter.decision import FIELD_CODES, RULINGS, Cause, Decision
 
@@ -63,7 +63,7 @@ def ask(request: SipRequest, source: str, group: str, *, use_domain: bool) -> Qu
         The Question; or the Decision, if the request names no user.
     """
     if source == "credentials":
-        credentials, username = request.authorized, request.authorized_username
+        credentials, username = authorized_as(request)
         if credentials is None or username is None:
             return decide(Cause.NOT_AUTHORIZED)
         user = username.partition("@")[0]

@@ -15,7 +15,7 @@ from auth_diameter.config import Config
 from auth_diameter.decision import Cause, Decision
 from auth_diameter.diameter import forks
 from auth_diameter.diameter.stats import PoolStats, no_pool
-from auth_diameter.diameter.sync import SyncTransport, Waiter, wake_up
+from auth_diameter.diameter.sync import SyncTransport
 
 
 class AuthDiameter:
@@ -130,7 +130,8 @@ class AuthDiameter:
         else:
             assert isinstance(outcome, Question)
             try:
-                result = (self._wait_for_turn(outcome) if is_held(outcome) else None) or self._ask(outcome)
+                cause = None if _may_be_asked(outcome) else self._wait_for_turn(outcome)
+                result = cause or self._ask(outcome)
             except BaseException:
                 self._end(outcome, Cause.DISC_LOST)
                 raise
@@ -189,7 +190,7 @@ class AuthDiameter:
         try:
             for request in requests:
                 outcomes.append(begin(request, realm, now))
-            together = [one for one in outcomes if isinstance(one, Question) and not is_held(one)]
+            together = [one for one in outcomes if isinstance(one, Question) and _may_be_asked(one)]
             results = self._transport.ask_together(together)
         except BaseException:
             for outcome in outcomes:
@@ -215,24 +216,24 @@ class AuthDiameter:
             decision = self._authorizer.conclude(question, result, now)
         else:
             decision = self._authorizer.fail(question, result, now)
-        for released in self._authorizer.released():
-            wake_up(released)
+        if released := self._authorizer.released():
+            self._transport.wake(released)
         return decision
 
     def _wait_for_turn(self, question: Question) -> Cause | None:
-        """Waits until the questions before this one have their verdict.
+        """Waits until the questions before this one have their verdict, unless they have it already.
 
         Returns:
             None: the question may be asked. Otherwise the Cause why it may not.
         """
         question.deadline = time.monotonic() + self.config.timeout
-        waiter = question.callback = Waiter()
+        waiter = self._transport.add_waiter(question)
         while is_held(question):
             left = question.deadline - time.monotonic()
             if left <= 0:
                 return Cause.DISC_TIMEOUT
             waiter.wake.acquire(timeout=left)
-        question.callback = None
+        self._transport.remove_waiter(question)
         if is_refused(question):
             return Cause.PENALIZED
         # The client may have been closed meanwhile.
@@ -267,3 +268,8 @@ class AuthDiameter:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _may_be_asked(question: Question) -> bool:
+    """Whether a question may be asked at once; one that was held may have been refused meanwhile."""
+    return not is_held(question) and not is_refused(question)

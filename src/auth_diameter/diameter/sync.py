@@ -32,7 +32,9 @@ _TOLERANCE = 0.01  # seconds by which a call may exceed its time limit
 
 
 class Waiter:
-    """A thread that waits; it is `Question.callback` while the question has no connection.
+    """A thread that waits; it is `Question.callback` while the question is held, or has no connection.
+
+    It becomes that, is looked at and is woken under the lock of the transport: any thread may wake it.
 
     Attributes:
         wake: a lock that the thread acquires to wait; see `wake_up`.
@@ -48,7 +50,7 @@ class Waiter:
 
 
 def wake_up(question: Question) -> None:
-    """Wakes the thread that waits for `question`, if there is one."""
+    """Wakes the thread that waits for `question`, if there is one; for the owner of the lock."""
     waiter = question.callback
     if isinstance(waiter, Waiter) and waiter.wake.locked():
         waiter.wake.release()
@@ -94,6 +96,26 @@ class SyncTransport:
         """Counts of the questions asked and their outcomes, and the state of each peer."""
         with self._lock:
             return self.pool.stats()
+
+    # ------------------------------------------------------------------ questions that are held
+
+    def add_waiter(self, question: Question) -> Waiter:
+        """Makes the thread of a question that is held its waiter."""
+        waiter = Waiter()
+        with self._lock:
+            question.callback = waiter
+        return waiter
+
+    def remove_waiter(self, question: Question) -> None:
+        """Ends that."""
+        with self._lock:
+            question.callback = None
+
+    def wake(self, questions: Iterable[Question]) -> None:
+        """Wakes the threads of questions that are no longer held."""
+        with self._lock:
+            for question in questions:
+                wake_up(question)
 
     # ------------------------------------------------------------------ one question
 

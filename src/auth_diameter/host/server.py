@@ -92,7 +92,7 @@ def _challenged(request: SipRequest, decision: Decision) -> tuple[bytes, int]:
 
 
 class Host:
-    """A UDP socket with a route; made by `serve`, or with a socket of `bind.bind`.
+    """A UDP socket with a route, of one event loop; made by `serve`, or with a socket of `bind.bind`.
 
     Args:
         sock: the bound socket.

@@ -64,7 +64,7 @@ class Remembered:
 
 
 class Verifier:
-    """Judges questions by what the store knows about the subscribers.
+    """Judges questions by what the store knows about the subscribers; for one event loop.
 
     Args:
         cache: what the store has said.
