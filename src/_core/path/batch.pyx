@@ -36,8 +36,6 @@ from auth_diameter._core.state.users cimport KINDS, Kind, borrow_key, key_tuple,
 from auth_diameter._core.state.values cimport Key, copy_span
 
 
-
-
 @cython.final
 cdef class Batch:
     """Questions that are judged together; for one thread at a time.
