@@ -102,6 +102,13 @@ def test_a_limit_for_the_delay_may_be_left_out():
         ({"retry_after": -1}, "retry_after"),
         ({"penalty": 1}, "penalty"),
         ({"retry_after": 2.5}, "retry_after"),
+        ({"algorithms": (["MD5"],), "db": "users"}, "algorithms"),
+        ({"qop": ("auth", "auth"), "db": "users"}, "qop"),
+        ({"bind_source": "no", "db": "users"}, "bind_source"),
+        ({"userhash": 1, "db": "users"}, "userhash"),
+        ({"authentication_info": None, "db": "users"}, "authentication_info"),
+        ({"rechallenge": 0, "db": "users"}, "rechallenge"),
+        ({"limit_accounts": "yes", "db": "users"}, "limit_accounts"),
     ],
     ids=str,
 )

@@ -103,7 +103,7 @@ class Config(VerifierConfig):
         if not isinstance(self.use_domain, int):  # a number in OpenSER
             raise ConfigError(f"use_domain: expected True or False, not {self.use_domain!r}")
         object.__setattr__(self, "use_domain", bool(self.use_domain))
-        for name in ("tell_source", "penalty"):
+        for name in _SWITCHES:
             value = getattr(self, name)
             if not isinstance(value, bool):
                 raise ConfigError(f"{name}: expected True or False, not {value!r}")
@@ -165,6 +165,10 @@ class Config(VerifierConfig):
 
 # `penalty` is a setting of both back ends.
 _OF_VERIFIER = tuple(field.name for field in dataclasses.fields(VerifierConfig) if field.name != "penalty")
+_SWITCHES = (
+    "tell_source",
+    *(field.name for field in dataclasses.fields(VerifierConfig) if isinstance(field.default, bool)),
+)
 _LEAST_KEY = 16  # bytes
 _SIZES = (
     ("max_sip_message", 256, 1 << 24),

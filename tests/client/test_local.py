@@ -6,22 +6,27 @@ That it decides as DISC does, `test_back_ends` shows.
 from __future__ import annotations
 
 import contextlib
+import gc
+import logging
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
 from kit.forked import in_child
+from kit.machine import PATIENCE, wait_until
 from kit.sip import DOMAIN
 from kit.uac import Account
 
 import auth_diameter as ad
 from auth_diameter import Cause
+from auth_diameter._core import Batch
 from auth_diameter.lab.uac import parse_reply
 from auth_diameter.store.accounts import Accounts
 from auth_diameter.store.sqlite import SqliteStore
+from auth_diameter.store.store import Found, Key
 
 HERE = ("192.0.2.1", 5060)
 ALICE = Account()
@@ -126,7 +131,107 @@ def test_threads_share_one_client(auth: ad.AuthDiameter) -> None:
     assert auth.counts[Cause.AUTHORIZED] == 40
 
 
+@contextlib.contextmanager
+def log_handler(emit: Callable[[logging.LogRecord], object]):
+    """A handler of all log lines, which holds its lock as `logging` has it."""
+    handler, logger = logging.Handler(), logging.getLogger("auth_diameter")
+    handler.emit = emit  # type: ignore[method-assign]
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield handler
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
+
+
+def test_the_list_of_requests_may_change_meanwhile(auth: ad.AuthDiameter) -> None:
+    """Other threads run while requests are judged; here it is a log handler that empties the list."""
+    guess = ad.SipRequest(ALICE.request("REGISTER", ALICE.answer(challenge_of(auth), password="guess")), HERE)
+    requests = [guess, *[ad.SipRequest(ALICE.request()) for _ in range(500)]]
+    with log_handler(lambda record: requests.clear()):
+        decisions = auth.diameter_www_authorize_many(requests, "$fd")
+    assert requests == []
+    assert Counter(decision.cause for decision in decisions) == {Cause.FORBIDDEN: 1, Cause.CHALLENGED: 500}
+
+
+@pytest.mark.parametrize("many", [False, True], ids=["one", "many"])
+def test_a_log_handler_may_ask_the_client(auth: ad.AuthDiameter, many: bool) -> None:
+    """No lock is held while a line is logged, neither for the thread that logs it nor for others."""
+    guess = ad.SipRequest(ALICE.request("REGISTER", ALICE.answer(challenge_of(auth), password="guess")), HERE)
+    found: list[Cause] = []
+
+    def ask() -> None:
+        found.append(auth.diameter_is_user_in(ALICE.request(), "From", "voicemail").cause)
+
+    def emit(record: logging.LogRecord) -> None:
+        ask()
+        other = threading.Thread(target=ask, daemon=True)
+        other.start()
+        other.join(PATIENCE)
+
+    def work() -> None:
+        if many:
+            auth.diameter_www_authorize_many([guess], "$fd")
+        else:
+            auth.diameter_www_authorize(guess, "$fd")
+
+    with log_handler(emit):
+        one = threading.Thread(target=work, daemon=True)
+        one.start()
+        one.join(2 * PATIENCE)
+    assert found == [Cause.MEMBER, Cause.MEMBER]
+    assert not one.is_alive()
+
+
+def test_lines_of_the_log_wait_for_no_handler(auth: ad.AuthDiameter) -> None:
+    """A thread whose line waits for a handler does not hold up others; the line is written later."""
+    challenge = challenge_of(auth)
+    lines: list[str] = []
+
+    def guess(name: str) -> None:
+        send(auth, ALICE.answer(challenge, username=name, password="guess"))
+
+    with log_handler(lambda record: lines.append(record.getMessage())) as handler:
+        with handler.lock or contextlib.nullcontext():
+            one = threading.Thread(target=guess, args=("mallory",), daemon=True)
+            one.start()
+            assert auth._local is not None
+            wait_until(auth._local._log._telling.locked)
+            guess("trudy")  # this thread has the lock of the handler, and would never get that of the log
+        one.join(PATIENCE)
+    assert not one.is_alive()
+    assert sorted(line.split("'")[1] for line in lines) == [f"mallory@{DOMAIN}", f"trudy@{DOMAIN}"]
+
+
 # ------------------------------------------------------------------ the database, and the end
+
+
+def test_an_error_leaves_nothing_in_memory(auth: ad.AuthDiameter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was looked up for other requests of the call goes with it, and does not wait for the collector."""
+    real = SqliteStore.fetch
+
+    async def broken(store: SqliteStore, keys: Collection[Key]) -> Found:
+        if any(key[0] == "mallory" for key in keys):
+            raise RuntimeError("a bug")
+        return await real(store, keys)
+
+    monkeypatch.setattr(SqliteStore, "fetch", broken)
+    challenge = challenge_of(auth)
+    requests = [
+        ALICE.request("REGISTER", ALICE.answer(challenge, username=name)) for name in ("alice", "mallory")
+    ]
+    gc.disable()
+    logging.disable()  # a handler may keep the error itself
+    try:
+        decisions = auth.diameter_www_authorize_many(requests, "$fd")
+        left = [one for one in gc.get_objects() if isinstance(one, Batch)]
+    finally:
+        logging.disable(logging.NOTSET)
+        gc.enable()
+    assert [decision.cause for decision in decisions] == [Cause.AUTHORIZED, Cause.DISC_REFUSED]
+    assert left == []
 
 
 @pytest.mark.parametrize(
@@ -192,6 +297,12 @@ def test_several_keys(db: Path) -> None:
     with ad.AuthDiameter(ad.Config(db=str(db), nonce_key=new)) as after:
         assert send(after, ALICE.answer(later))
         assert send(after, ALICE.answer(challenge, nc=2)).cause is Cause.CHALLENGED
+
+
+def test_more_uses_than_there_are_counts(db: Path) -> None:
+    """As many uses of a nonce as there can be counts."""
+    with ad.AuthDiameter(ad.Config(db=str(db), nonce_uses=1 << 70)) as auth:
+        assert send(auth, ALICE.answer(challenge_of(auth))).cause is Cause.AUTHORIZED
 
 
 def test_users_of_many_in_one_call(db: Path) -> None:

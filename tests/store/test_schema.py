@@ -318,6 +318,13 @@ def test_a_database_is_named_by_its_path_or_a_url_of_sqlite(name, path):
     assert schema.database_path(name) == path
 
 
+@pytest.mark.parametrize("name", ["users\0", "users\ud800", "sqlite:///users\0"], ids=ascii)
+def test_a_name_that_no_file_can_have(name):
+    for use in (schema.database_path, SqliteStore.open, Accounts.create):
+        with pytest.raises(ConfigError, match="no file can have this name"):
+            use(name)
+
+
 @pytest.mark.parametrize(
     ("url", "shown"),
     [

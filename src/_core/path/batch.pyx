@@ -178,7 +178,10 @@ cdef class Batch:
         return found
 
     def report(self, bint every=False):
-        """What became of the questions, for counts and logs.
+        """What became of the questions, for counts and logs. The batch keeps the errors no longer.
+
+        The traceback of an error holds the batch. As long as both hold each other, what was made for the questions
+        is not wiped.
 
         Args:
             every: whether `named` has all questions, and not refusals alone; without `requests` it has none.
@@ -189,7 +192,7 @@ cdef class Batch:
         """
         cdef list tally = [], named = [], mistakes = []
         cdef size_t counts[OUTCOMES]
-        cdef const Case *case
+        cdef Case *case
         cdef size_t i
         memset(counts, 0, sizeof(counts))
         for i in range(self.work.count):
@@ -199,6 +202,8 @@ cdef class Batch:
                 named.append((self.requests[i], case.outcome))
             if case.error:
                 mistakes.append(self.errors[case.error - 1])
+                case.error = 0
+        self.errors = None
         for i in range(<size_t>OUTCOMES):
             if counts[i]:
                 tally.append((i, counts[i]))

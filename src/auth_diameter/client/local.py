@@ -11,9 +11,12 @@ import logging
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from auth_diameter._core import (
+    AaRequest,
     Answer,
     Batch,
     Decisions,
@@ -30,6 +33,7 @@ from auth_diameter.client.pseudovars import compile_template
 from auth_diameter.config import Config
 from auth_diameter.decision import Cause, Decision
 from auth_diameter.store.per_process import PerProcessStore
+from auth_diameter.store.store import StoreError
 from auth_diameter.verifier.driver import Driver, at_once
 from auth_diameter.verifier.outcome import REFUSALS, Outcome
 from auth_diameter.verifier.reports import Reports
@@ -38,6 +42,7 @@ from auth_diameter.verifier.verifier import Remembered
 _log = logging.getLogger("auth_diameter.local")
 
 _OUTCOMES = (None, *Outcome)  # by their values
+_MOST_UNTOLD = 1000  # lines that wait for a handler of the log that takes long; then the oldest are left out
 
 #: The causes of refusals that come from an answer: `Reports` logs these, by their outcomes.
 JUDGED = frozenset(
@@ -87,9 +92,11 @@ class LocalBackEnd:
         self._begin()
 
     def _begin(self) -> None:
-        self._lock = threading.Lock()  # of the store, and of the log
+        # Of the store. A signal handler, or a handler of the store's own lines, may call this client again.
+        self._lock = threading.RLock()
+        self._log = _Later(self._reports)
         nonces = Nonces(self._keys, self._config.nonce_lifetime)
-        self._driver = Driver(self._store, self._reports, self._config, nonces, self._remembered)
+        self._driver = Driver(self._store, self._log, self._config, nonces, self._remembered)
         self.path = LocalObjects(
             self,
             self._driver.verifier.compiled,
@@ -160,24 +167,29 @@ class LocalBackEnd:
         Raises:
             DiscError: this client is closed.
         """
-        with self._lock:
-            if self._closed:
-                raise DiscError("this client is closed")
-            at_once(self._driver.finish(batch, now))
-            self._driver.verifier.compiled.check_at = self._driver.cache.check_at
+        try:
+            with self._lock:
+                if self._closed:
+                    raise DiscError("this client is closed")
+                at_once(self._driver.finish(batch, now))
+                if not self._closed:  # a signal handler may have closed it meanwhile
+                    self._driver.verifier.compiled.check_at = self._driver.cache.check_at
+        finally:
+            self._log.tell()
 
     def conclude(self, question: Question, answer: Answer, outcome: int) -> Decision:
         """The decision on a question that `path` has judged."""
         found = _OUTCOMES[outcome]
         if found in REFUSALS:
             assert found is not None
-            with self._lock:
-                self._reports.noted(question, found)
+            self._log.noted(question, found)
+            self._log.tell()
         return self._authorizer.conclude(question, answer, time.time())
 
     def report(self, error: Exception) -> None:
         """Logs what the callback of a decision raised."""
-        self._reports.mistaken(error)
+        self._log.mistaken(error)
+        self._log.tell()
 
     # ------------------------------------------------------------------ closing
 
@@ -187,3 +199,54 @@ class LocalBackEnd:
             self._closed = True
             self._store.close()
             self._driver.verifier.compiled.check_at = 0.0  # nothing is judged without the store any more
+
+
+class _Later:
+    """The listener of a Driver that writes its log when no lock is held.
+
+    A handler of the log is anybody's code: it may call the client, or wait for a thread that calls it.
+
+    Args:
+        reports: writes the log.
+    """
+
+    def __init__(self, reports: Reports) -> None:
+        self._reports = reports
+        self._untold: deque[Callable[[], None]] = deque(maxlen=_MOST_UNTOLD)
+        self._telling = threading.Lock()  # never waited for
+
+    @property
+    def wants_every_outcome(self) -> bool:
+        """As `Reports.wants_every_outcome`."""
+        return self._reports.wants_every_outcome
+
+    def noted(self, request: AaRequest | Question, outcome: Outcome) -> None:
+        """As `Reports.noted`, later."""
+        self._untold.append(partial(self._reports.noted, request, outcome))
+
+    def mistaken(self, error: Exception) -> None:
+        """As `Reports.mistaken`, later."""
+        self._untold.append(partial(self._reports.mistaken, error))
+
+    def store_failed(self, error: StoreError) -> None:
+        """As `Reports.store_failed`, later."""
+        self._untold.append(partial(self._reports.store_failed, error))
+
+    def store_recovered(self) -> None:
+        """As `Reports.store_recovered`, later."""
+        self._untold.append(self._reports.store_recovered)
+
+    def tell(self) -> None:
+        """Writes what is untold, in order, unless another thread or a caller of this one is at it."""
+        while self._untold and self._telling.acquire(blocking=False):
+            try:
+                while self._untold:
+                    self._tell_one(self._untold.popleft())
+            finally:
+                self._telling.release()
+
+    def _tell_one(self, tell: Callable[[], None]) -> None:
+        try:
+            tell()
+        except Exception as error:  # noqa: BLE001 - the requests have their decisions
+            self._reports.mistaken(error)

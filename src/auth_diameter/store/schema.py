@@ -113,16 +113,16 @@ def database_path(name: str) -> str:
     URL of ``/var/lib/users.sqlite`` has four slashes.
 
     Raises:
-        ConfigError: the URL is of another kind. The message shows no password: user information is cut, and
-            so is any part that may contain a password.
+        ConfigError: no file can have this path, or the URL is of another kind. The message shows no password:
+            user information is cut, and so is any part that may contain a password.
     """
     url = _URL.fullmatch(name)
     if url is None:
-        return name
+        return _possible(name)
     scheme, rest = url[1].lower(), url[2]
     if scheme == "sqlite":
         if rest[:1] == "/" and rest[1:] and not {"?", "#"} & set(rest):
-            return rest[1:]
+            return _possible(rest[1:])
         why = "expected sqlite:///PATH, with four slashes for a path from the root, and no options"
     else:
         why = "such a database cannot be used yet; name a file of SQLite, by its path or as sqlite:///PATH"
@@ -130,6 +130,21 @@ def database_path(name: str) -> str:
     if not _SHOWN.fullmatch(shown):
         shown = "…"
     raise ConfigError(f"{scheme}://{shown}: {why}")
+
+
+def _possible(path: str) -> str:
+    """`path`, if a file could have it.
+
+    Raises:
+        ConfigError: it has a NUL, or what no byte was decoded to.
+    """
+    try:
+        possible = b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        possible = False
+    if not possible:
+        raise ConfigError(f"{path!r}: no file can have this name")
+    return path
 
 
 def describe(error: sqlite3.Error) -> str:

@@ -80,11 +80,13 @@ class VerifierConfig:
     def __post_init__(self) -> None:
         for name, known in (("algorithms", ALGORITHMS), ("qop", QOPS)):
             value = getattr(self, name)
-            if not isinstance(value, tuple) or not value or len(set(value)) != len(value):
+            if not isinstance(value, tuple) or not value:
                 raise ConfigError(f"{name}: expected one at least, each once, not {value!r}")
             for item in value:
-                if item not in known:
+                if item not in tuple(known):  # it may be unhashable
                     raise ConfigError(f"{name}: expected {', '.join(known)}, not {item!r}")
+            if len(set(value)) != len(value):
+                raise ConfigError(f"{name}: expected one at least, each once, not {value!r}")
         if not isinstance(self.nonce_lifetime, int | float) or not 0 < self.nonce_lifetime <= 86400:
             raise ConfigError(
                 f"nonce_lifetime: expected seconds above 0, up to a day, not {self.nonce_lifetime!r}"

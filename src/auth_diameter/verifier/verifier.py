@@ -27,6 +27,10 @@ from auth_diameter.verifier.outcome import Outcome
 _WRONG_ROOM = 6 << 20  # the numbers of wrong credentials in a row
 _FOLLOWING_ROOM = 6 << 20  # the next nonces that were told, since a retransmission must get the same
 
+# More is as good as no limit.
+MOST_NONCES = 1 << 31
+MOST_USES = 0xFFFFFFFF  # the highest nonce count (RFC 7616, 3.4)
+
 _OUTCOMES: Any = (None, *Outcome)  # by their values
 
 
@@ -59,7 +63,8 @@ class Remembered:
 
     def __init__(self, config: VerifierConfig) -> None:
         lifetime = config.nonce_lifetime + CLOCK_DRIFT
-        self.uses = NonceUses(lifetime, config.max_nonces, config.nonce_uses, CLOCK_DRIFT)
+        most, limit = min(config.max_nonces, MOST_NONCES), min(config.nonce_uses, MOST_USES)
+        self.uses = NonceUses(lifetime, most, limit, CLOCK_DRIFT)
         self.penalties = Penalties(shared=True) if config.penalty else None
 
 
