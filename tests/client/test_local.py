@@ -108,6 +108,19 @@ def test_each_process_opens_the_database_for_itself(
     assert send(auth, ALICE.answer(challenge, nc=2))
 
 
+def test_a_relative_path_is_that_of_the_folder_in_which_the_client_was_made(
+    db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(db.parent)
+    with ad.AuthDiameter(ad.Config(db=db.name)) as auth:
+
+        def elsewhere() -> str:
+            os.chdir("/")
+            return send(auth).cause.name
+
+        assert in_child(elsewhere) == "CHALLENGED"
+
+
 # ------------------------------------------------------------------ threads
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 
 from auth_diameter._core import ConfigError
+from auth_diameter.store.schema import MEMORY, database_path
 from auth_diameter.store.sqlite import SqliteStore
 from auth_diameter.store.store import Found, Key, StoreError
 
@@ -23,7 +25,9 @@ class PerProcessStore:
     """
 
     def __init__(self, path: str) -> None:
-        self._path = path
+        name = database_path(path)
+        # Another process may have another folder.
+        self._path = name if name == MEMORY else os.path.abspath(name)
         self._store: SqliteStore | None = None
         with SqliteStore.open(path) as store:  # an error is told now, and a fork inherits no connection
             self.name = store.name
