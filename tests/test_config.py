@@ -115,3 +115,75 @@ def test_a_limit_for_the_delay_may_be_left_out():
 def test_what_cannot_be_used_is_named(settings, named):
     with pytest.raises(ConfigError, match=f"^{named}"):
         Config(**settings)
+
+
+# ------------------------------------------------------------------ the local back end
+
+KEY = b"sixteen secret b"
+
+
+@pytest.mark.parametrize("keys", [KEY, [KEY], (KEY, KEY + b"ytes")], ids=["one", "list", "several"])
+def test_keys_of_nonces_are_kept_as_a_tuple(keys):
+    """A list of the caller may change later."""
+    expected = (KEY,) if keys is KEY else tuple(keys)
+    assert Config(db="users.sqlite", nonce_key=keys).nonce_key == expected
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        b"",
+        KEY[:-1],
+        [],
+        [KEY, KEY[:-1]],
+        [KEY, None],
+        KEY.decode(),
+        [KEY.decode()],
+        bytearray(KEY),
+        {KEY},
+        16,
+    ],
+    ids=repr,
+)
+def test_a_key_that_could_be_guessed_is_none(keys):
+    """16 bytes at least, each of them; and the message does not repeat what may be a secret."""
+    with pytest.raises(ConfigError, match=r"^nonce_key: expected 16 secret bytes or more") as caught:
+        Config(db="users.sqlite", nonce_key=keys)
+    assert "sixteen" not in str(caught.value)
+
+
+@pytest.mark.parametrize("db", ["", b"users.sqlite", 1, True])
+def test_a_database_is_named_by_its_path(db):
+    with pytest.raises(ConfigError, match=r"^db: expected the path of a database"):
+        Config(db=db)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"diameter_client_host": "disc.example"}, {"diameter_client_port": 3001}, {"peers": [("a", 1)]}],
+    ids=str,
+)
+def test_where_disc_is_has_no_meaning_with_a_database(settings):
+    """A caller who names both has one of them wrong: which users are let in must not be a guess."""
+    (name,) = settings
+    with pytest.raises(ConfigError, match=rf"^{name}: no DISC is asked with db"):
+        Config(db="users.sqlite", **settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"nonce_key": KEY},
+        {"algorithms": ("SHA-256",)},
+        {"qop": ("auth-int",)},
+        {"bind_source": True},
+        {"nonce_lifetime": 60.0},
+    ],
+    ids=str,
+)
+def test_settings_of_the_verifier_have_no_meaning_without_a_database(settings):
+    """A caller would believe that nonces are bound to a source, and no DISC does it because of that."""
+    (name,) = settings
+    with pytest.raises(ConfigError, match=rf"^{name}: a setting of DISC, or of the local back end"):
+        Config(**settings)
+    Config(db="users.sqlite", **settings)

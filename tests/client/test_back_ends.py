@@ -203,6 +203,33 @@ def test_auth_int_covers_the_body(open_door: Open) -> None:
     assert phone.answer(challenge, qop="auth-int", nc=2, body=b"v=0", sent_body=b"v=1").status == 403
 
 
+def test_auth_int_binds_to_the_source_and_counts_guesses_by_it(open_door: Open) -> None:
+    """As with auth, though its requests take another way here: Python hashes the body."""
+    phone = open_door(qop=("auth-int",), bind_source=True)
+    challenge = phone.challenge()
+    for nc in range(1, 6):
+        assert phone.answer(challenge, qop="auth-int", nc=nc, password="wrong").cause is Cause.FORBIDDEN
+    assert phone.answer(challenge, qop="auth-int", nc=6).cause is Cause.PENALIZED
+    phone.source = THERE
+    assert is_stale(phone.answer(challenge, qop="auth-int", nc=7))
+    assert phone.logs_in(qop="auth-int")
+
+
+def test_who_has_md5_alone_is_offered_nothing_else(open_door: Open, db: Path) -> None:
+    """A challenge is for the user in From or To (RFC 8760, 2.3): others are offered what they have."""
+    with Accounts.open(str(db), writable=True) as accounts:
+        accounts.add_user("bob", DOMAIN, "builder")
+    with contextlib.closing(sqlite3.connect(db, isolation_level=None)) as other:
+        other.execute("UPDATE subscriber SET ha1_sha256 = '' WHERE username = 'bob'")
+    phone = open_door(algorithms=SHA)
+    for name, expected in (("alice", list(SHA)), ("bob", ["MD5"])):
+        for method in ("REGISTER", "INVITE"):
+            decision = phone.resend(Account(name).request(method), proxy=method == "INVITE")
+            assert decision.reply is not None
+            offered = [challenge.algorithm for challenge in parse_reply(decision.reply).challenges()]
+            assert offered == expected, (name, method)
+
+
 def test_a_nonce_may_have_a_number_of_uses(open_door: Open) -> None:
     phone = open_door(nonce_uses=2)
     challenge = phone.challenge()
@@ -240,11 +267,33 @@ def test_the_servers_own_proof(open_door: Open) -> None:
     )
 
 
+def test_the_servers_own_proof_alone(open_door: Open) -> None:
+    """A nonce that is still good has no successor, but each reply has its rspauth."""
+    phone = open_door(authentication_info=True)
+    challenge = phone.challenge()
+    for nc in (1, 2):
+        decision = phone.answer(challenge, nc=nc)
+        ((name, value),) = decision.headers
+        assert name == "Authentication-Info"
+        assert "rspauth=" in value
+        assert "nextnonce" not in value
+
+
 @pytest.mark.parametrize(("policy", "let_in"), [("off", True), ("host", False)])
 def test_the_digest_uri(open_door: Open, policy: str, let_in: bool) -> None:
     """RFC 7616, 3.4.6: it names the resource that was asked for."""
     phone = open_door(uri_policy=policy)
     assert phone.logs_in(uri="sip:elsewhere.example") is let_in
+
+
+@pytest.mark.parametrize(
+    ("port", "named", "let_in"), [("", "", True), (":5070", ":5070", True), (":5070", "", False)]
+)
+def test_a_strict_digest_uri_has_the_port(open_door: Open, port: str, named: str, *, let_in: bool) -> None:
+    """`uri_policy`: what was asked for, with its port, is what the digest is for."""
+    phone = open_door(uri_policy="strict")
+    header = ALICE.answer(phone.challenge(), uri=f"sip:{DOMAIN}{named}")
+    assert phone.resend(ALICE.request("REGISTER", header, uri=f"sip:{DOMAIN}{port}")).authorized is let_in
 
 
 def test_rechallenge(open_door: Open) -> None:
@@ -338,3 +387,18 @@ def test_what_goes_on_while_the_password_is_guessed(open_door: Open) -> None:
     decision = phone.answer(phone.challenge(), password="wrong")
     for text in (repr(decision), repr(phone.request)):
         assert PASSWORD not in text
+
+
+def test_each_decision_is_counted_once(open_door: Open) -> None:
+    """`counts`, by causes; the requests of others in the same call are left out here."""
+    phone = open_door(qop=("auth", "auth-int"))
+    challenge = phone.challenge()
+    assert phone.answer(challenge)
+    assert phone.answer(challenge, qop="auth-int", nc=2)
+    assert not phone.answer(challenge, nc=3, password="wrong")
+    assert phone.send(method="ACK")
+    assert phone.door.is_user_in(phone.request, "From", "voicemail")
+    counts = {cause: count for cause, count in phone.door.auth.counts.items() if count}
+    counts.pop(Cause.MALFORMED_REQUEST, None)
+    expected = [Cause.CHALLENGED, Cause.FORBIDDEN, Cause.BYPASSED, Cause.MEMBER]
+    assert counts == {Cause.AUTHORIZED: 2, **dict.fromkeys(expected, 1)}

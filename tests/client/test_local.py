@@ -5,11 +5,13 @@ That it decides as DISC does, `test_back_ends` shows.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import logging
 import os
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -121,6 +123,22 @@ def test_a_relative_path_is_that_of_the_folder_in_which_the_client_was_made(
         assert in_child(elsewhere) == "CHALLENGED"
 
 
+def test_a_process_that_is_forked_after_a_change_of_keys_has_the_new_ones(db: Path) -> None:
+    """As a worker that is started later, in place of one that was killed."""
+    old, new = b"the old key of all", b"the new key of all"
+    with ad.AuthDiameter(ad.Config(db=str(db), nonce_key=new)) as another:
+        header = ALICE.answer(challenge_of(another))
+    auth = ad.AsyncAuthDiameter(ad.Config(db=str(db), nonce_key=old))
+
+    async def ask() -> str:
+        return (await auth.diameter_www_authorize(ALICE.request("REGISTER", header), "$fd")).cause.name
+
+    assert in_child(lambda: asyncio.run(ask())) == "CHALLENGED"
+    auth.use_nonce_keys([new])
+    assert in_child(lambda: asyncio.run(ask())) == "AUTHORIZED"
+    asyncio.run(auth.aclose())
+
+
 # ------------------------------------------------------------------ threads
 
 
@@ -218,6 +236,105 @@ def test_lines_of_the_log_wait_for_no_handler(auth: ad.AuthDiameter) -> None:
     assert sorted(line.split("'")[1] for line in lines) == [f"mallory@{DOMAIN}", f"trudy@{DOMAIN}"]
 
 
+# ------------------------------------------------------------------ the log
+
+
+def refusals(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "auth_diameter.refused"]
+
+
+@pytest.mark.parametrize("bind_source", [False, True])
+def test_each_refusal_is_a_line_with_what_the_store_knows(
+    db: Path, caplog: pytest.LogCaptureFixture, *, bind_source: bool
+) -> None:
+    """Of the store's users, and the request's source, which a nonce that is bound to it proves."""
+    caplog.set_level(logging.INFO, "auth_diameter.refused")
+    with ad.AuthDiameter(ad.Config(db=str(db), bind_source=bind_source)) as auth:
+        challenge = challenge_of(auth)
+        assert send(auth, ALICE.answer(challenge)).authorized
+        assert send(auth, ALICE.answer(challenge, nc=2, password="guess")).status == 403
+        assert send(auth, ALICE.answer(challenge, nc=3, username="mallory")).status == 403
+    proven = "yes" if bind_source else "no"
+    assert refusals(caplog) == [
+        f"refused user='alice@{DOMAIN}' source=192.0.2.1 cause=WRONG_DIGEST proven={proven}",
+        f"refused user='mallory@{DOMAIN}' source=192.0.2.1 cause=UNKNOWN_USER proven={proven}",
+    ]
+
+
+# ------------------------------------------------------------------ when the database is asked
+
+
+class Clock:
+    """The time that the client has, set by hand."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = time.time()
+        monkeypatch.setattr(time, "time", lambda: self.now)
+
+
+def test_users_who_are_known_are_judged_without_python(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until the store is to be looked at again, half a second later."""
+    clock = Clock(monkeypatch)
+    with ad.AuthDiameter(ad.Config(db=str(db))) as auth:
+        assert send(auth, ALICE.answer(challenge_of(auth)))
+        local, looks = auth._local, []
+        assert local is not None
+        finish = local.finish
+        monkeypatch.setattr(local, "finish", lambda batch, now: looks.append(now) or finish(batch, now))
+        for _ in range(2):
+            clock.now += 0.2
+            assert send(auth, ALICE.answer(challenge_of(auth)))
+        assert looks == []
+        clock.now += 0.2
+        assert send(auth, ALICE.answer(challenge_of(auth)))
+        assert looks == [clock.now]
+
+
+def test_a_clock_that_steps_back_hides_no_change(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store is to be looked at half a second after the last time, and that is an hour ahead now."""
+    clock = Clock(monkeypatch)
+    with ad.AuthDiameter(ad.Config(db=str(db))) as auth:
+        assert send(auth, ALICE.answer(challenge_of(auth)))
+        clock.now -= 3600
+        with Accounts.open(str(db), writable=True) as accounts:
+            accounts.delete_user("alice", DOMAIN)
+            accounts.add_user("bob", DOMAIN, "builder")
+        assert send(auth, ALICE.answer(challenge_of(auth))).cause is Cause.FORBIDDEN
+
+
+def test_questions_that_are_judged_together_keep_their_order(auth: ad.AuthDiameter) -> None:
+    """None gets the answer of another."""
+    local, challenge = auth._local, challenge_of(auth)
+    assert local is not None
+    headers = [
+        (),
+        (ALICE.answer(challenge),),
+        (ALICE.answer(challenge, password="guess"),),
+        (ALICE.answer(challenge, nc=2),),
+    ]
+    questions = [
+        local._authorizer.www_authorize(ad.SipRequest(ALICE.request("REGISTER", *one), HERE), "$fd", 0.0)
+        for one in headers
+    ]
+    assert [decision.cause.name for decision in local.decide_on(questions)] == [
+        "CHALLENGED",
+        "AUTHORIZED",
+        "FORBIDDEN",
+        "AUTHORIZED",
+    ]
+
+
+@pytest.mark.parametrize(("size", "cause"), [(1000, Cause.CHALLENGED), (1001, Cause.MALFORMED_REQUEST)])
+def test_the_size_of_a_request_is_limited(db: Path, size: int, cause: Cause) -> None:
+    """`Config.max_sip_message`, for bytes that the client parses itself."""
+    data = ALICE.request()
+    data = data.replace(b"\r\n\r\n", b"\r\nX: " + bytes([120]) * (size - len(data) - 5) + b"\r\n\r\n")
+    assert len(data) == size
+    with ad.AuthDiameter(ad.Config(db=str(db), max_sip_message=1000)) as auth:
+        assert auth.diameter_www_authorize(data, "$fd").cause is cause
+        assert [one.cause for one in auth.diameter_www_authorize_many([data] * 2, "$fd")] == [cause] * 2
+
+
 # ------------------------------------------------------------------ the database, and the end
 
 
@@ -276,12 +393,15 @@ def test_a_database_that_is_gone_when_a_process_opens_it(auth: ad.AuthDiameter, 
 
 
 def test_a_closed_client_is_the_callers_mistake(db: Path) -> None:
+    """Also if it knows all that the request needs."""
     auth = ad.AuthDiameter(ad.Config(db=str(db)))
     challenge = challenge_of(auth)
+    assert send(auth, ALICE.answer(challenge))
     auth.close()
     auth.close()
-    with pytest.raises(ad.DiscError, match="closed"):
-        send(auth, ALICE.answer(challenge))
+    for headers in ((), (ALICE.answer(challenge, nc=2),)):
+        with pytest.raises(ad.DiscError, match="closed"):
+            send(auth, *headers)
 
 
 def test_nothing_in_its_memory_is_shown(auth: ad.AuthDiameter, db: Path) -> None:

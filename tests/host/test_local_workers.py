@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 from kit.machine import wait_until
 from kit.process import Server, run_ours
 from kit.uac import Uac
+
+import auth_diameter as ad
 
 COUNT = 3
 
@@ -101,6 +104,29 @@ def test_the_nonce_key_outlives_the_server(serve: Serve, tmp_path: Path, phones:
         assert phone.call("REGISTER", header).status == 401
 
 
+def test_a_worker_that_is_started_after_a_change_of_keys_has_the_new_one(
+    serve: Serve, tmp_path: Path, phones: list[Uac]
+) -> None:
+    key = tmp_path / "nonce.key"
+    key.write_bytes(b"sixteen secret bytes")
+    key.chmod(0o600)
+    server = serve("--nonce-key", key)
+    at(server, phones)
+    key.write_bytes(b"another sixteen bytes")
+    server.send(signal.SIGHUP)
+    server.wait_for_line("everything was reloaded")
+    workers = set(server.children())
+    for pid in workers:
+        os.kill(pid, signal.SIGKILL)
+        server.wait_for_line(rf"process {pid}\) was ended by SIGKILL")
+    wait_until(lambda: len(server.children()) == COUNT and not workers & set(server.children()))
+    with ad.AuthDiameter(ad.Config(db=str(tmp_path / "users.sqlite"), nonce_key=key.read_bytes())) as other:
+        challenged = other.diameter_www_authorize(phones[0].request(), "$fd").reply
+    assert challenged is not None
+    for nc, phone in enumerate(phones, 1):
+        assert phone.call("REGISTER", phone.answer(challenged, nc=nc)).status == 200
+
+
 def new_key_in_all(phones: list[Uac]) -> bool:
     """Whether a challenge of the first telephone's worker is good at those of all."""
     challenged = phones[0].call()
@@ -108,6 +134,38 @@ def new_key_in_all(phones: list[Uac]) -> bool:
         phone.call("REGISTER", phones[0].answer(challenged, nc=nc)) for nc, phone in enumerate(phones, 1)
     ]
     return {reply.status for reply in found} == {200}
+
+
+ROUTE = """\
+async def request_route(request, auth):
+    decision = await auth.diameter_www_authorize(request, "$fd")
+    return request.reply(200, "OK") if decision else decision
+"""
+
+
+@pytest.mark.parametrize("with_route", [False, True])
+@pytest.mark.parametrize("bind_source", [False, True])
+def test_who_was_refused_is_a_line(
+    serve: Serve, tmp_path: Path, phones: list[Uac], *, with_route: bool, bind_source: bool
+) -> None:
+    """One, with the outcome; a nonce that is bound to the source proves it."""
+    path = tmp_path / "route.py"
+    path.write_text(ROUTE)
+    options = [*(("--route", path) if with_route else ()), *(("--bind-source",) if bind_source else ())]
+    server = serve(*options, count=1)
+    at(server, phones)
+    challenged = phones[0].call()
+    assert phones[0].call("REGISTER", phones[0].answer(challenged)).status == 200
+    assert phones[0].call("REGISTER", phones[0].answer(challenged, nc=2, password="guess")).status == 403
+    proven = "yes" if bind_source else "no"
+    line = rf"INFO refused user='alice@siphub\.net' source=127\.0\.0\.1 cause=WRONG_DIGEST proven={proven}"
+    assert re.fullmatch(rf"\S+ \S+ {line}\n", server.stop().err)
+
+
+def test_a_database_that_others_can_read_is_told(db: Path, serve: Serve) -> None:
+    """It has the passwords, or what serves in place of them."""
+    db.chmod(0o644)
+    assert str(db) in serve(count=1).wait_for_line(r"WARNING .*read.*\n").group()
 
 
 def test_it_counts_no_slow_requests(serve: Serve, phones: list[Uac]) -> None:

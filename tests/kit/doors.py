@@ -21,7 +21,13 @@ _OF_DISC = set(VerifierConfig.__dataclass_fields__)
 
 
 class Door:
-    """A client; `authorize` and the two others return a Decision, of whatever kind the client is."""
+    """A client; `authorize` and the two others return a Decision, of whatever kind the client is.
+
+    Attributes:
+        auth: the client.
+    """
+
+    auth: ad.AuthDiameter | ad.AsyncAuthDiameter
 
     def authorize(
         self, request: ad.SipRequest | bytes, realm: str = "$fd", *, proxy: bool = False

@@ -5,6 +5,7 @@ The other side of most tests is DISC itself, in this process: the replies of bot
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -20,9 +21,11 @@ from kit.uac import Account
 import auth_diameter as ad
 from auth_diameter import Cause
 from auth_diameter._core import Question, RequestStream, SipRequest, Transactions
+from auth_diameter.bench.programs import resident_bytes
 from auth_diameter.client.aio import AsyncAuthDiameter
 from auth_diameter.disc.server import Disc
 from auth_diameter.lab.uac import parse_reply
+from auth_diameter.store.accounts import Accounts
 from auth_diameter.store.sqlite import SqliteStore
 from auth_diameter.store.store import StoreError
 from auth_diameter.verifier.config import VerifierConfig
@@ -175,6 +178,40 @@ def test_what_the_store_is_asked_for_needs_no_request_in_python(db: Path) -> Non
     assert way.path.slow == 0
 
 
+def test_each_read_has_the_time_of_its_own(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nonces grow old, and what the store says counts for half a second."""
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now)
+    way = LocalWay(db, nonce_lifetime=300)
+    data = login(way)
+    now += 400
+    challenge = parse_reply(way.ask(data)).challenge()
+    assert challenge is not None
+    assert challenge.stale
+    with Accounts.open(str(db), writable=True) as accounts:
+        accounts.add_user("alice", DOMAIN, "through the looking-glass", replace=True)
+    now += 0.5
+    assert status(way.ask(login(way))) == 403
+
+
+@pytest.mark.parametrize("settings", [{}, {"authentication_info": True}], ids=["compiled", "in Python"])
+def test_many_requests_leave_nothing_behind(db: Path, settings: dict[str, Any]) -> None:
+    """Each gives its slot back, and what was worked out for it: some kilobytes."""
+    way = LocalWay(db, **settings)
+    challenged = way.ask(ALICE.request())
+
+    def serve(start: int, stop: int) -> None:
+        for nc in range(start, stop):
+            way.take(ALICE.request("REGISTER", ALICE.answer(challenged, nc=nc)))
+            way.ended.clear()
+
+    serve(1, 1000)
+    before = resident_bytes([os.getpid()])
+    serve(1000, 6000)
+    assert resident_bytes([os.getpid()]) - before < 5_000_000
+    assert way.counts == {Cause.CHALLENGED: 1, Cause.AUTHORIZED: 5999}
+
+
 # ------------------------------------------------------------------ what does
 
 
@@ -187,6 +224,7 @@ def test_authentication_info(db: Path) -> None:
     assert [name for name, _ in decision.headers] == ["Proxy-Authentication-Info"]
     assert question.request.source == SOURCE
     assert (way.path.slow, way.path.in_slots) == (1, 0)
+    assert way.counts == {Cause.CHALLENGED: 1, Cause.AUTHORIZED: 1}
 
 
 def test_auth_int(db: Path) -> None:

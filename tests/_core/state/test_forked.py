@@ -108,6 +108,19 @@ def test_growth_keeps_every_nonce(seed: int) -> None:
                 assert uses.take(name, "r", "MD5", "", 1, 0, now) is good, name
 
 
+def test_growth_keeps_the_nonces_that_were_wrapped_around() -> None:
+    """Some expire before the ring is full, so that its newest lie before its oldest one when it grows."""
+    uses = NonceUses(100.0, 1000)
+    for number in range(60):
+        assert uses.add(f"old{number}", "r", "MD5", "", 1, 0, NOW, NOW) is Use.FIRST
+    now = NOW + 101
+    names = [f"new{number}" for number in range(300)]
+    for name in names:
+        assert uses.add(name, "r", "MD5", "", 1, 0, now, now) is Use.FIRST
+    assert len(uses) == 300
+    assert {uses.take(name, "r", "MD5", "", 1, 0, now) for name in names} == {Use.REPLAYED}
+
+
 # ------------------------------------------------------------------ a process that is killed
 
 
