@@ -91,7 +91,7 @@ cdef class LocalObjects(ObjectPath):
         Raises:
             ConfigError: `realm` has an unknown pseudo-variable.
         """
-        cdef list all_requests = requests if type(requests) is list else list(requests), decisions = []
+        cdef list all_requests = list(requests), decisions = []     # a copy: other threads may change the caller's
         cdef Py_ssize_t count = len(all_requests), start
         for start in range(0, count, MOST):
             self.decide_some(all_requests, start, <size_t>min(count - start, MOST), realm, proxy, decisions)
