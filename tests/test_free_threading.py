@@ -628,3 +628,42 @@ def test_all_threads_use_one_client_that_has_the_users_itself(tmp_path):
         assert found.total() == asked
         assert len(values) <= found[Cause.AUTHORIZED] <= THREADS * len(values)
         assert sum(client.counts.values()) == asked + 1
+
+
+@pytest.fixture
+def local(tmp_path) -> Iterator[ad.AuthDiameter]:
+    """A client that has the users itself; none so far."""
+    path = tmp_path / "users.sqlite"
+    Accounts.open(str(path), writable=True).close()
+    with ad.AuthDiameter(ad.Config(db=str(path))) as client:
+        yield client
+
+
+ACK = build_request("ACK")  # of which nothing is asked, but the realm is looked at
+
+
+def test_all_threads_write_more_realms_than_are_remembered(local):
+    """Each is compiled by whichever thread has it first, and forgotten while others use it."""
+
+    def ask(number: int) -> set[Cause]:
+        realms = [f"{turn}.$fd" for turn in range(1100)]
+        return {local.diameter_www_authorize(ACK, realm).cause for realm in realms}
+
+    assert together(ask) == [{Cause.BYPASSED}] * THREADS
+
+
+def test_a_list_of_requests_may_change_while_they_are_asked(local):
+    """It is copied at first: the requests are decided in several parts, and without the GIL between them."""
+    requests = [ACK] * 300
+    shared = requests.copy()
+
+    def ask_or_change(number: int) -> None:
+        for _ in range(TURNS):
+            if number % 4 == 0:
+                shared.clear()
+                shared.extend(requests)
+            else:
+                decisions = local.diameter_www_authorize_many(shared, "$fd")
+                assert {decision.cause for decision in decisions} <= {Cause.BYPASSED}
+
+    together(ask_or_change)

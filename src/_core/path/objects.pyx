@@ -117,7 +117,9 @@ cdef class ObjectPath(Concluder):
         Returns:
             The owner of its bytes.
         """
-        cdef object expand = self.realms.get(realm)
+        cdef object expand
+        with cython.critical_section(self.realms):      # another thread may put or forget one
+            expand = self.realms.get(realm)
         if expand is None:
             expand = FROM_HOST if realm == "$fd" else self.policy.compile(realm)
             if len(self.realms) >= MOST_REALMS:
