@@ -356,7 +356,8 @@ def test_an_error_leaves_nothing_in_memory(auth: ad.AuthDiameter, monkeypatch: p
     logging.disable()  # a handler may keep the error itself
     try:
         decisions = auth.diameter_www_authorize_many(requests, "$fd")
-        left = [one for one in gc.get_objects() if isinstance(one, Batch)]
+        # That of a SIP server in another test is empty.
+        left = [one for one in gc.get_objects() if isinstance(one, Batch) and len(one)]
     finally:
         logging.disable(logging.NOTSET)
         gc.enable()
