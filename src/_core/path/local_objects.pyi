@@ -7,11 +7,11 @@ from auth_diameter._core.auth.question import Question
 from auth_diameter._core.errors import ParseError
 from auth_diameter._core.path.batch import Batch
 from auth_diameter._core.path.counts import Decisions
-from auth_diameter._core.path.objects import ObjectPath, Policy, Request
+from auth_diameter._core.path.objects import ObjectPath, _Policy, _Request
 from auth_diameter._core.path.verify import Judge
 from auth_diameter._core.sip.request import SipRequest
 
-class _Policy(Policy, Protocol):
+class _LocalPolicy(_Policy, Protocol):
     def decide(self, request: SipRequest, realm: str, proxy: bool) -> Decision: ...
     def malformed(self, error: ParseError) -> Decision: ...
     def finish(self, batch: Batch, now: float) -> None: ...
@@ -21,7 +21,7 @@ class _Policy(Policy, Protocol):
 class LocalObjects(ObjectPath):
     def __new__(
         cls,
-        policy: _Policy,
+        policy: _LocalPolicy,
         judge: Judge,
         decisions: Decisions,
         clock: Callable[[], float],
@@ -29,5 +29,5 @@ class LocalObjects(ObjectPath):
         max_size: int,
         max_headers: int,
     ) -> LocalObjects: ...
-    def decide(self, request: Request, realm: str, proxy: bool) -> Decision: ...
-    def decide_many(self, requests: Iterable[Request], realm: str, proxy: bool) -> list[Decision]: ...
+    def decide(self, request: _Request, realm: str, proxy: bool) -> Decision: ...
+    def decide_many(self, requests: Iterable[_Request], realm: str, proxy: bool) -> list[Decision]: ...

@@ -8,10 +8,10 @@ from auth_diameter._core.auth.decision import Decision
 from auth_diameter._core.path.in_flight import Concluder
 from auth_diameter._core.sip.request import SipRequest
 
-Request = SipRequest | bytes | bytearray | memoryview
+_Request = SipRequest | bytes | bytearray | memoryview
 
-class Policy(Protocol):
-    def read(self, request: Request) -> SipRequest | Decision: ...
+class _Policy(Protocol):
+    def read(self, request: _Request) -> SipRequest | Decision: ...
     def compile(self, realm: str) -> Callable[[SipRequest], str | None]: ...
     def report(self, error: Exception) -> None: ...
     def get_loop(self) -> asyncio.AbstractEventLoop: ...
@@ -19,11 +19,11 @@ class Policy(Protocol):
 @disjoint_base
 class ObjectPath(Concluder):
     def ask(
-        self, request: Request, realm: str, proxy: bool, callback: Callable[[Decision], object], now: float
+        self, request: _Request, realm: str, proxy: bool, callback: Callable[[Decision], object], now: float
     ) -> None: ...
     def ask_many(
         self,
-        requests: Iterable[Request],
+        requests: Iterable[_Request],
         realm: str,
         proxy: bool,
         future: asyncio.Future[list[Decision]],
@@ -48,5 +48,5 @@ class Pending:
     def close(self) -> None: ...
 
 def pending(
-    path: ObjectPath, asked: Request | Iterable[Request], realm: str, proxy: bool, many: bool
+    path: ObjectPath, asked: _Request | Iterable[_Request], realm: str, proxy: bool, many: bool
 ) -> Coroutine[Any, Any, Any]: ...

@@ -4,12 +4,12 @@ from auth_diameter._core.auth.decision import Decision
 from auth_diameter._core.auth.question import Question
 from auth_diameter._core.path.counts import Decisions
 from auth_diameter._core.path.in_flight import InFlight
-from auth_diameter._core.path.objects import ObjectPath, Policy
+from auth_diameter._core.path.objects import ObjectPath, _Policy
 from auth_diameter._core.sip.request import SipRequest
 from auth_diameter._core.state.nonce_watch import NonceIssuers
 from auth_diameter._core.state.penalties import Penalties
 
-class _Policy(Policy, Protocol):
+class _RemotePolicy(_Policy, Protocol):
     def refuse(self, request: SipRequest, realm: str, proxy: bool, now: float) -> Decision: ...
     def refuse_penalized(self, question: Question) -> Decision: ...
     def place(self, question: Question) -> None: ...
@@ -19,7 +19,7 @@ class _Policy(Policy, Protocol):
 class RemoteObjects(ObjectPath):
     def __new__(
         cls,
-        policy: _Policy,
+        policy: _RemotePolicy,
         in_flight: InFlight,
         decisions: Decisions,
         penalties: Penalties | None,
