@@ -75,7 +75,7 @@ from auth_diameter._core.sip.uri cimport (
     take_uri,
 )
 from auth_diameter._core.auth.question cimport Flight
-from auth_diameter._core.net.addresses cimport Address, put_address
+from auth_diameter._core.net.addresses cimport Address as Source, put_address as put_source
 from auth_diameter._core.path.counts cimport Decisions
 from auth_diameter._core.path.in_flight cimport InFlight
 from auth_diameter._core.path.wire cimport Wire
@@ -995,9 +995,9 @@ _judge.check_at = NOW + 0.1     # the store need not be looked at
 cdef LocalRequests _local = LocalRequests(
     -1, Transactions(1 << 20), Decisions(), None, None, _judge, None, tuple(range(64)), realm="$fd",
     max_size=65535, max_headers=64, amplification=2, one_challenge=512)
-cdef Address _sources[2]
-put_address(("192.0.2.1", 5060), &_sources[0])
-put_address(("2001:db8::1", 5060, 0, 0), &_sources[1])
+cdef Source _sources[2]
+put_source(("192.0.2.1", 5060), &_sources[0])
+put_source(("2001:db8::1", 5060, 0, 0), &_sources[1])
 
 
 cdef void check_local_replies(size_t size) noexcept nogil:
