@@ -64,8 +64,8 @@ thread)
     exit 2
     ;;
 esac
-# Not those that hold times against a limit: all is several times slower here, and each realloc copies.
-(( $# )) || set -- -q -k "not proportion and not both_disc_are_killed" "${tests[@]}"
+# Not those that hold times or memory against a limit: all is several times slower and larger here, and each realloc copies.
+(( $# )) || set -- -q -k "not proportion and not both_disc_are_killed and not leave_nothing_behind" "${tests[@]}"
 
 work=${SANITIZE_CACHE:-build/sanitize}/$kind-$(basename "$CC")
 mkdir -p "$work"
