@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,16 @@ SOURCE6 = ("2001:db8::7", 5060, 0, 0)
 ALICE = Account()
 
 
+_OPEN: list[Callable[[], None]] = []  # what closes the databases of a test
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    yield
+    while _OPEN:
+        _OPEN.pop()()
+
+
 class LocalWay:
     """A `LocalRequests` with the users of a database; a test hands datagrams in, and takes the replies.
 
@@ -46,6 +56,8 @@ class LocalWay:
 
     def __init__(self, db: Path, *, realm: str = "$fd", **settings: Any) -> None:
         self.auth = AsyncAuthDiameter(ad.Config(db=str(db), nonce_key=KEY, **settings))
+        assert self.auth._local is not None
+        _OPEN.append(self.auth._local.close)
         self.ended: list[tuple[Question, ad.Decision]] = []
         self.path = self.auth.request_path(
             -1,
@@ -75,6 +87,7 @@ class DiscWay:
 
     def __init__(self, db: Path, *, realm: str = "$fd", penalty: bool = True, **settings: Any) -> None:
         self.store = SqliteStore.open(db)
+        _OPEN.append(self.store.close)
         self.disc = Disc(self.store, VerifierConfig(penalty=penalty, **settings), Nonces(KEY))
         self.way = Way(realm=realm, tells_source=True)
 
