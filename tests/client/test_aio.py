@@ -338,6 +338,17 @@ def test_a_loop_that_was_held_up_takes_no_stale_answers(fake_disc, run):
     run(main)
 
 
+def test_who_has_connected_has_a_connection(fake_disc, run):
+    """So that `serve` has one before it says that it is ready."""
+
+    async def main():
+        async with new_client(fake_disc()) as client:
+            await client.connect()
+            assert len(client._transport.pool.connections) == 1
+
+    run(main)
+
+
 @pytest.mark.parametrize("turns", range(5))
 def test_a_loop_that_was_held_up_does_not_blame_disc(fake_disc, run, turns):
     """As after SIGSTOP: the time limit of an attempt to connect has passed, and nobody looked meanwhile."""
