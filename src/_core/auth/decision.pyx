@@ -64,7 +64,7 @@ cdef class Decision:
     @property
     def authorized(self):
         """Whether the request is let through, bool."""
-        return bool(self)
+        return self.return_code == 1
 
     def __bool__(self):
         return self.return_code == 1

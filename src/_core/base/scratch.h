@@ -9,7 +9,10 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-enum { AD_SCRATCH_BLOCK = 16384 };     /* bytes of a block, if nothing larger is asked for */
+enum {
+    AD_SCRATCH_BLOCK = 16384,           /* bytes of a block, if nothing larger is asked for */
+    AD_SCRATCH_LITTLE = 2048            /* up to so many bytes it costs less to wipe them than to allocate a block */
+};
 
 typedef struct ad_scratch_block {
     struct ad_scratch_block *next;
@@ -50,6 +53,8 @@ static inline void *ad_scratch_take(ad_scratch *scratch, size_t n)
 /* The same for what holds no secret, or is wiped by whoever takes it. */
 static inline void *ad_scratch_take_plain(ad_scratch *scratch, size_t n)
 {
+    if (n <= AD_SCRATCH_LITTLE)
+        return ad_scratch_take(scratch, n);
     ad_scratch_block *block = n <= SIZE_MAX / 2 ? malloc(sizeof *block + n) : NULL;
     ad_scratch_block **place = scratch->blocks ? &scratch->blocks->next : &scratch->blocks;
     if (!block)
@@ -61,6 +66,7 @@ static inline void *ad_scratch_take_plain(ad_scratch *scratch, size_t n)
     return block + 1;
 }
 
+/* Takes all pieces back, wipes them and frees the memory. */
 static inline void ad_scratch_release(ad_scratch *scratch)
 {
     while (scratch->blocks) {
@@ -68,6 +74,22 @@ static inline void ad_scratch_release(ad_scratch *scratch)
         scratch->blocks = block->next;
         ad_wipe(block + 1, block->is_plain ? 0 : block->used);
         free(block);
+    }
+}
+
+/* The same, but a block of the usual size stays for the next batch, if it is the one that is taken from. */
+static inline void ad_scratch_empty(ad_scratch *scratch)
+{
+    ad_scratch_block *kept = scratch->blocks;
+    if (kept && !kept->is_plain && kept->size == AD_SCRATCH_BLOCK) {
+        scratch->blocks = kept->next;
+        ad_scratch_release(scratch);
+        ad_wipe(kept + 1, kept->used);
+        kept->next = NULL;
+        kept->used = 0;
+        scratch->blocks = kept;
+    } else {
+        ad_scratch_release(scratch);
     }
 }
 

@@ -7,3 +7,4 @@ cdef extern from "base/scratch.h" nogil:
     void *ad_scratch_take(ad_scratch *scratch, size_t n) noexcept
     void *ad_scratch_take_plain(ad_scratch *scratch, size_t n) noexcept
     void ad_scratch_release(ad_scratch *scratch) noexcept
+    void ad_scratch_empty(ad_scratch *scratch) noexcept

@@ -18,4 +18,6 @@ cdef class Credentials:
     cdef str text(self, Field field)
     cdef str user(self)
 
+# The username of credentials that are accepted, decoded where it is username*
+cdef str user_text(const DigestFields *fields)
 cdef Credentials new_credentials(object owner, const DigestFields *fields)

@@ -210,11 +210,7 @@ cdef class Credentials:
         return text_value(&self.fields, field)
 
     cdef str user(self):
-        cdef uint8_t room[MAX_PARAMETER]
-        cdef uint8_t plain[MAX_PARAMETER]
-        if self.fields.value[USERNAME_STAR].p == NULL:
-            return self.text(USERNAME) or ""    # of an object that nobody filled, too
-        return text_of(between(plain, put_ext_value(plain, plain_value(&self.fields, USERNAME_STAR, room))))
+        return user_text(&self.fields)
 
     @property
     def username(self):
@@ -306,6 +302,14 @@ cdef class Credentials:
     def __repr__(self):
         return (f"<Credentials username={self.username!r} realm={self.realm!r} "
                 f"algorithm={self.algorithm or 'MD5'} qop={self.qop}>")
+
+
+cdef str user_text(const DigestFields *fields):
+    cdef uint8_t room[MAX_PARAMETER]
+    cdef uint8_t plain[MAX_PARAMETER]
+    if fields.value[USERNAME_STAR].p == NULL:
+        return text_value(fields, USERNAME) or ""    # of an object that nobody filled, too
+    return text_of(between(plain, put_ext_value(plain, plain_value(fields, USERNAME_STAR, room))))
 
 
 cdef Credentials new_credentials(object owner, const DigestFields *fields):

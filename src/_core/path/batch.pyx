@@ -19,7 +19,7 @@ from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memset
 
-from auth_diameter._core.base.scratch cimport ad_scratch_release
+from auth_diameter._core.base.scratch cimport ad_scratch_empty, ad_scratch_release
 from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.base.text cimport borrow
 from auth_diameter._core.auth.answer cimport new_answer
@@ -265,7 +265,7 @@ cdef int begin_work(Batch batch, size_t room, double now) except -1:
 
 
 cdef void empty_batch(Batch batch) noexcept:
-    ad_scratch_release(&batch.work.scratch)
+    ad_scratch_empty(&batch.work.scratch)
     batch.work.found.buckets = NULL
     batch.work.count = 0
     batch.is_done = False

@@ -1,6 +1,5 @@
 """The way of a SipRequest through a client that has the users itself, for compiled code."""
 
-from cpython.ref cimport PyObject
 from libc.stdint cimport uint64_t
 
 from auth_diameter._core.auth.decision cimport Decision
@@ -9,16 +8,19 @@ from auth_diameter._core.path.decide cimport Asking
 from auth_diameter._core.path.batch cimport Batch
 from auth_diameter._core.path.inquiry cimport Case
 from auth_diameter._core.path.objects cimport ObjectPath
+from auth_diameter._core.path.realm cimport Realm
 from auth_diameter._core.path.verify cimport Judge
 from auth_diameter._core.sip.parse cimport SipMessage
 from auth_diameter._core.sip.request cimport SipRequest
 
+cdef enum:
+    MOST = 64               # requests that are decided on together
+
 
 cdef struct Asked:
     # A request that is decided on
-    PyObject *request       # SipRequest, which the caller keeps
-    SipMessage *message     # its own
-    Span unread             # its bytes, until they are parsed
+    SipMessage *message     # that of its SipRequest, or one of the round's
+    Span unread             # its bytes, if they are to be parsed; otherwise p is NULL
     bint is_malformed       # whether they cannot be
     uint64_t fingerprint[2]
     Span source             # the host that it came from
@@ -26,16 +28,35 @@ cdef struct Asked:
     Case *case              # NULL: the policy decides
 
 
+cdef class Round:
+    # Requests that are decided on together
+    cdef Round next                 # in a chain of spare ones
+    cdef size_t count
+    cdef bint proxy                 # whether a proxy authenticates, not a UAS
+    cdef object realm_text          # as the caller gave it
+    cdef Realm realm
+    cdef Batch batch
+    cdef list requests              # of MOST places: each the SipRequest, or its bytes
+    cdef list realms                # of MOST places: the owners of the realms
+    cdef Asked asked[MOST]
+    cdef SipMessage messages[MOST]  # of those that are bytes
+
+    cdef SipRequest request_at(self, size_t i)
+
+
 cdef class LocalObjects(ObjectPath):
     cdef Judge judge
     cdef object clock               # function that returns seconds since 1970
     cdef size_t max_size            # bytes of a request
     cdef int max_headers            # header fields of a request
+    # Rounds for the next calls, of any thread: only in a critical section
+    cdef Round spare                # the first of a chain, or None
+    cdef int spares
 
-    cdef int decide_some(self, list requests, Py_ssize_t start, size_t n, object realm, bint proxy,
-                         list decisions) except -1
+    cdef Round begin_round(self, object realm, bint proxy)
+    cdef int end_round(self, Round round) except -1
     cdef Decision decide_one(self, object request, object realm, bint proxy)
-    cdef SipRequest take(self, object request, Asked *one)
-    cdef void read(self, Asked *asked, size_t n) noexcept nogil
-    cdef bint judge_some(self, Asked *asked, size_t n, Batch batch) noexcept nogil
-    cdef Decision decision_of(self, const Asked *one, object realm, bint proxy)
+    cdef int take(self, Round round, object request) except -1
+    cdef void read(self, Round round) noexcept nogil
+    cdef bint judge_round(self, Round round) noexcept nogil
+    cdef Decision decision_at(self, Round round, size_t i)

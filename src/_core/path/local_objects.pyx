@@ -7,13 +7,12 @@
                                   ▼          ▼              ▼
                        policy: decide      finish        conclude
 
-All requests of one call are parsed and judged together, without the GIL. Right credentials need no more than
-this. The policy, an object of Python, decides all else by the same functions on the same structs.
+The requests of one call are parsed and judged together in a Round, without the GIL. Right credentials need no more
+than this, and bytes no SipRequest. The policy, an object of Python, decides all else by the same functions on the
+same structs.
 """
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cpython.ref cimport PyObject
 from libc.stdint cimport uint8_t
 from libc.string cimport memcpy
 
@@ -22,20 +21,21 @@ from auth_diameter._core.auth.decision cimport Decision
 from auth_diameter._core.auth.question cimport new_question
 from auth_diameter._core.auth.rulings cimport CAUSE_AUTHORIZED
 from auth_diameter._core.base.span cimport Span
-from auth_diameter._core.base.text cimport borrow, text_of
-from auth_diameter._core.digest.credentials cimport Credentials, new_credentials
+from auth_diameter._core.base.text cimport borrow, span_of_bytes, text_of
+from auth_diameter._core.digest.credentials cimport Credentials, new_credentials, user_text
 from auth_diameter._core.digest.params cimport QOP_AUTH_INT
-from auth_diameter._core.path.batch cimport Batch, new_batch
+from auth_diameter._core.path.batch cimport empty_batch, new_batch
 from auth_diameter._core.path.counts cimport Decisions
 from auth_diameter._core.path.decide cimport ASK, ask_about, cause_of, is_bypassed
-from auth_diameter._core.path.inquiry cimport STAGE_DONE, inquiry_of_message
+from auth_diameter._core.path.inquiry cimport STAGE_DONE, Case, Work, inquiry_of_message
+from auth_diameter._core.path.realm cimport REALM_TEMPLATE, Realm, set_realm
 from auth_diameter._core.path.verify cimport Judge
 from auth_diameter._core.sip.fingerprint cimport fingerprint_of
-from auth_diameter._core.sip.parse cimport parse_request
-from auth_diameter._core.sip.request cimport SipRequest
+from auth_diameter._core.sip.parse cimport clear_request, parse_request, release_request
+from auth_diameter._core.sip.request cimport SipRequest, request_with
 
 cdef enum:
-    MOST = 64               # requests that are judged together
+    MOST_SPARE = 16         # rounds that are kept for the next calls
 
 
 @cython.final
@@ -77,7 +77,7 @@ cdef class LocalObjects(ObjectPath):
             ConfigError: `realm` has an unknown pseudo-variable.
         """
         cdef Decision decision = self.decide_one(request, realm, proxy)
-        self.decisions.add(decision.cause)
+        self.add_up(decision)
         return decision
 
     def decide_many(self, requests, realm, bint proxy):
@@ -93,11 +93,25 @@ cdef class LocalObjects(ObjectPath):
         """
         # A copy: another thread may change the caller's list meanwhile.
         cdef list all_requests = list(requests), decisions = []
-        cdef Py_ssize_t count = len(all_requests), start
-        for start in range(0, count, MOST):
-            self.decide_some(all_requests, start, <size_t>min(count - start, MOST), realm, proxy, decisions)
+        cdef Py_ssize_t start, i
+        cdef Round round
+        cdef bint done
+        for start in range(0, len(all_requests), MOST):
+            round = self.begin_round(realm, proxy)
+            try:
+                for i in range(start, min(start + MOST, len(all_requests))):
+                    self.take(round, all_requests[i])
+                with nogil:
+                    self.read(round)
+                    done = self.judge_round(round)
+                if not done:
+                    self.policy.finish(round.batch, round.batch.work.now)
+                for i in range(<Py_ssize_t>round.count):
+                    decisions.append(self.decision_at(round, <size_t>i))
+            finally:
+                self.end_round(round)
         for decision in decisions:
-            self.decisions.add((<Decision>decision).cause)
+            self.add_up(decision)
         return decisions
 
     def ask_many(self, requests, realm, bint proxy, future, double now):
@@ -109,119 +123,169 @@ cdef class LocalObjects(ObjectPath):
 
     cdef Decision decide_one(self, object request, object realm, bint proxy):
         """The Decision on one request, with the GIL: to give it away takes longer than to judge."""
-        cdef Asked one
-        cdef Batch batch = new_batch(1, self.clock())
-        one.asking.proxy = proxy
-        taken = self.take(request, &one)
-        self.read(&one, 1)
-        if not one.is_malformed:
-            _kept = self.realm_of(taken, realm, &one.asking)
-        if not self.judge_some(&one, 1, batch):
-            self.policy.finish(batch, batch.work.now)
-        return self.decision_of(&one, realm, proxy)
+        cdef Round round = self.begin_round(realm, proxy)
+        try:
+            self.take(round, request)
+            self.read(round)
+            if not self.judge_round(round):
+                self.policy.finish(round.batch, round.batch.work.now)
+            return self.decision_at(round, 0)
+        finally:
+            self.end_round(round)
 
-    cdef int decide_some(self, list requests, Py_ssize_t start, size_t n, object realm, bint proxy,
-                         list decisions) except -1:
-        """Appends the Decisions on `n` requests, MOST at most."""
-        cdef Asked asked[MOST]
-        cdef Batch batch = new_batch(n, self.clock())
-        cdef list kept = []     # what the structs borrow from
-        cdef bint done
+    cdef Round begin_round(self, object realm, bint proxy):
+        """A round without requests so far; `end_round` takes it back."""
+        cdef Realm named = self.realm_named(realm)
+        cdef Round round
+        with cython.critical_section(self):
+            round = self.spare
+            if round is not None:
+                self.spare = round.next
+                self.spares -= 1
+        if round is None:
+            round = Round.__new__(Round)
+        round.batch.work.now = self.clock()
+        round.realm_text = realm
+        round.realm = named
+        round.proxy = proxy
+        return round
+
+    cdef int end_round(self, Round round) except -1:
+        """Lets go of what belongs to the requests, and keeps the round for another call."""
         cdef size_t i
-        for i in range(n):
-            asked[i].asking.proxy = proxy
-            kept.append(self.take(requests[start + <Py_ssize_t>i], &asked[i]))
-        with nogil:
-            self.read(asked, n)
-        for i in range(n):
-            if not asked[i].is_malformed:
-                kept.append(self.realm_of(<SipRequest>asked[i].request, realm, &asked[i].asking))
-        with nogil:
-            done = self.judge_some(asked, n, batch)
-        if not done:
-            self.policy.finish(batch, batch.work.now)
-        for i in range(n):
-            decisions.append(self.decision_of(&asked[i], realm, proxy))
+        for i in range(round.count):
+            if round.asked[i].unread.p != NULL:
+                release_request(&round.messages[i])
+            round.requests[i] = None
+            round.realms[i] = None
+        round.count = 0
+        round.realm_text = round.realm = None
+        empty_batch(round.batch)
+        with cython.critical_section(self):
+            if self.spares < MOST_SPARE:
+                round.next = self.spare
+                self.spare = round
+                self.spares += 1
         return 0
 
-    cdef SipRequest take(self, object request, Asked *one):
-        """Begins with a request: one made of bytes is read later."""
+    cdef int take(self, Round round, object request) except -1:
+        """Adds a request; one of bytes is read later, unless Python needs it for the realm."""
+        cdef size_t i = round.count
+        cdef Asked *one = &round.asked[i]
         cdef SipRequest taken
+        cdef bytes data
+        if type(request) is not SipRequest:
+            data = request if type(request) is bytes else bytes(memoryview(request))
+            request = data
+            if round.realm.origin == REALM_TEMPLATE:
+                read = self.policy.read(data)
+                if type(read) is SipRequest:
+                    request = read
         one.case = NULL
         one.is_malformed = False
         one.unread = Span(NULL, 0)
         one.source = Span(<const uint8_t *>b"", 0)
+        one.asking.proxy = round.proxy
+        one.asking.realm = Span(NULL, 0)
         if type(request) is SipRequest:
             taken = request
+            one.message = &taken.m
             memcpy(one.fingerprint, taken.fingerprint(), sizeof(one.fingerprint))
             if taken.source is not None:
                 borrow(taken.source[0], &one.source, "source")      # of ASCII, so it is the source's own text
+            if round.realm.origin == REALM_TEMPLATE:
+                round.realms[i] = self.expand_realm(round.realm, taken, &one.asking)
         else:
-            taken = SipRequest.__new__(SipRequest)
-            taken.data = request if type(request) is bytes else bytes(memoryview(request))
-            one.unread.p = <const uint8_t *>PyBytes_AS_STRING(taken.data)
-            one.unread.n = <size_t>PyBytes_GET_SIZE(taken.data)
-        one.request = <PyObject *>taken
-        one.message = &taken.m
-        return taken
+            one.message = &round.messages[i]
+            one.unread = span_of_bytes(data)
+        round.requests[i] = request
+        round.count += 1
+        return 0
 
-    cdef void read(self, Asked *asked, size_t n) noexcept nogil:
-        """Parses the requests that are bytes."""
+    cdef void read(self, Round round) noexcept nogil:
+        """Parses the requests that are bytes, and finds the realms."""
         cdef Asked *one
         cdef size_t i
-        for i in range(n):
-            one = &asked[i]
-            if one.unread.p == NULL:
-                continue
-            one.is_malformed = not parse_request(
-                one.message, one.unread.p, one.unread.n, self.max_size, self.max_headers)
-            if not one.is_malformed:
+        for i in range(round.count):
+            one = &round.asked[i]
+            if one.unread.p != NULL:
+                clear_request(one.message)
+                one.is_malformed = not parse_request(
+                    one.message, one.unread.p, one.unread.n, self.max_size, self.max_headers)
+                if one.is_malformed:
+                    continue
                 fingerprint_of(one.message.start, one.message.size, Span(NULL, 0), 0, 0, 0, one.fingerprint)
+            if round.realm.origin != REALM_TEMPLATE:
+                set_realm(round.realm, one.message, &one.asking)
 
-    cdef bint judge_some(self, Asked *asked, size_t n, Batch batch) noexcept nogil:
+    cdef bint judge_round(self, Round round) noexcept nogil:
         """Judges what is asked about the requests.
 
         Returns:
             False if the policy is to finish it: keys are missing, or the store is to be looked at.
         """
+        cdef Work *work = &round.batch.work
         cdef Asked *one
         cdef Case *case
         cdef size_t i
-        for i in range(n):
-            one = &asked[i]
+        for i in range(round.count):
+            one = &round.asked[i]
             if one.is_malformed or is_bypassed(one.message) or ask_about(one.message, &one.asking) != ASK:
                 continue
             if one.asking.has_credentials and one.asking.credentials.qop == QOP_AUTH_INT:
                 continue
-            case = batch.add()
-            if inquiry_of_message(one.message, &one.asking, one.source, one.fingerprint, &batch.work.scratch,
+            case = round.batch.add()
+            if inquiry_of_message(one.message, &one.asking, one.source, one.fingerprint, &work.scratch,
                                   &case.ask):
                 one.case = case
             else:
-                batch.work.count -= 1
-        if not self.judge.may_judge(batch.work.now):
-            return batch.work.count == 0
-        if not self.judge.judge_to_the_end(&batch.work):
+                work.count -= 1
+        if not self.judge.may_judge(work.now):
+            return work.count == 0
+        if not self.judge.judge_to_the_end(work):
             return False
-        for i in range(batch.work.count):
-            if batch.work.cases[i].stage != STAGE_DONE:
+        for i in range(work.count):
+            if work.cases[i].stage != STAGE_DONE:
                 return False
         return True
 
-    cdef Decision decision_of(self, const Asked *one, object realm, bint proxy):
-        """The Decision on a request."""
-        cdef SipRequest request = <SipRequest>one.request
+    cdef Decision decision_at(self, Round round, size_t i):
+        """The Decision on a request of a round."""
+        cdef const Asked *one = &round.asked[i]
         cdef const AnswerFields *says
         cdef Credentials credentials = None
+        cdef SipRequest request
         if one.is_malformed:
-            return self.policy.malformed(request.refusal())
+            return self.policy.malformed(round.request_at(i).refusal())
         if one.case == NULL:
-            return self.policy.decide(request, realm, proxy)
+            return self.policy.decide(round.request_at(i), round.realm_text, round.proxy)
         says = &one.case.answer
+        if one.asking.has_credentials and says.response_auth.p == NULL and says.nextnonce.p == NULL and (
+                says.user_name.p == NULL and cause_of(says, &one.asking.credentials, False) == CAUSE_AUTHORIZED):
+            if one.unread.p == NULL:    # otherwise nobody has the request as an object
+                request = round.request_at(i)
+                request.mark_authorized(new_credentials(request.data, &one.asking.credentials), round.proxy)
+            return self.authorized(user_text(&one.asking.credentials), text_of(one.asking.realm))
+        request = round.request_at(i)
         if one.asking.has_credentials:
             credentials = new_credentials(request.data, &one.asking.credentials)
-            if says.response_auth.p == NULL and says.nextnonce.p == NULL and says.user_name.p == NULL and (
-                    cause_of(says, &one.asking.credentials, False) == CAUSE_AUTHORIZED):
-                return self.authorized(request, credentials, text_of(one.asking.realm), proxy)
-        question = new_question(request, text_of(one.asking.realm), credentials, proxy, False)
+        question = new_question(request, text_of(one.asking.realm), credentials, round.proxy, False)
         return self.policy.conclude(question, new_answer(says), one.case.outcome)
+
+
+@cython.final
+cdef class Round:
+    """Requests that are decided on together; for one thread at a time."""
+
+    def __cinit__(self):
+        self.batch = new_batch(MOST, 0.0)
+        self.requests = [None] * MOST
+        self.realms = [None] * MOST
+
+    cdef SipRequest request_at(self, size_t i):
+        """The SipRequest of that number; one of bytes is made now."""
+        cdef const Asked *one = &self.asked[i]
+        if type(self.requests[i]) is not SipRequest:
+            self.requests[i] = request_with(
+                self.requests[i], one.message, NULL if one.is_malformed else one.fingerprint)
+        return self.requests[i]

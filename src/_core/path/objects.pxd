@@ -2,24 +2,26 @@
 
 from auth_diameter._core.auth.decision cimport Decision
 from auth_diameter._core.base.span cimport Span
-from auth_diameter._core.digest.credentials cimport Credentials
 from auth_diameter._core.path.counts cimport Decisions
 from auth_diameter._core.path.decide cimport Asking
 from auth_diameter._core.path.in_flight cimport Concluder
+from auth_diameter._core.path.realm cimport Realm
 from auth_diameter._core.sip.request cimport SipRequest
 
 
 cdef class ObjectPath(Concluder):
     cdef object policy              # what Python decides, see objects.pyx
     cdef Decisions decisions
-    cdef dict realms                # for each realm a REALM_…, or the function that expands it
+    cdef dict realms                # the Realm of each text
     cdef str last_realm             # the realm of the last question
     cdef bytes last_bytes           # the same; as text it may hold what UTF-8 cannot
 
     cdef object begin(self, SipRequest request, object realm, bint proxy, object callback, double now)
-    cdef object realm_of(self, SipRequest request, object realm, Asking *asking)
+    cdef Realm realm_named(self, object text)
+    cdef object expand_realm(self, Realm realm, SipRequest request, Asking *asking)
     cdef str realm_text(self, Span realm)
-    cdef Decision authorized(self, SipRequest request, Credentials credentials, str realm, bint proxy)
+    cdef Decision authorized(self, str username, str realm)
+    cdef int add_up(self, Decision decision) except -1
     cdef int call(self, object callback, Decision decision) except -1
     cdef int settle(self, object future, object result) except -1
 

@@ -16,15 +16,15 @@ from auth_diameter._core.auth.decision cimport Decision
 from auth_diameter._core.auth.rulings cimport CAUSE_AUTHORIZED, CAUSES
 from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.base.text cimport borrow, span_of_bytes, text_of
-from auth_diameter._core.digest.credentials cimport Credentials
+from auth_diameter._core.path.counts cimport count
 from auth_diameter._core.path.decide cimport Asking, domain_of_user
+from auth_diameter._core.path.realm cimport REALM_TEMPLATE, Realm, new_realm, set_realm
 from auth_diameter._core.sip.request cimport SipRequest
 
 from auth_diameter._core.auth.causes import RULINGS as _RULINGS
 
 cdef object AUTHORIZED = CAUSES[CAUSE_AUTHORIZED]
 cdef int AUTHORIZED_CODE = _RULINGS[AUTHORIZED].return_code
-cdef object FROM_HOST = object()    # the realm "$fd"
 
 cdef enum:
     MOST_REALMS = 1024      # texts of realms that are remembered
@@ -72,7 +72,7 @@ cdef class ObjectPath(Concluder):
         if decision is None:
             decision = self.begin(request, realm, proxy, callback, now)
         if decision is not None:
-            self.decisions.add((<Decision>decision).cause)
+            self.add_up(decision)
             self.call(callback, decision)
 
     def ask_many(self, requests, realm, bint proxy, future, double now):
@@ -111,24 +111,28 @@ cdef class ObjectPath(Concluder):
         """
         raise NotImplementedError
 
-    cdef object realm_of(self, SipRequest request, object realm, Asking *asking):
-        """Finds the realm of a request; an empty one is missing.
+    cdef Realm realm_named(self, object text):
+        """The Realm for a text that may have pseudo-variables."""
+        cdef Realm realm
+        with cython.critical_section(self.realms):      # another thread may put or forget one
+            realm = self.realms.get(text)
+        if realm is None:
+            realm = new_realm(text, self.policy.compile(text))
+            if len(self.realms) >= MOST_REALMS:
+                self.realms.clear()
+            self.realms[text] = realm
+        return realm
+
+    cdef object expand_realm(self, Realm realm, SipRequest request, Asking *asking):
+        """Sets the realm for a request; an empty one is missing.
 
         Returns:
             The owner of its bytes.
         """
-        cdef object expand
-        with cython.critical_section(self.realms):      # another thread may put or forget one
-            expand = self.realms.get(realm)
-        if expand is None:
-            expand = FROM_HOST if realm == "$fd" else self.policy.compile(realm)
-            if len(self.realms) >= MOST_REALMS:
-                self.realms.clear()
-            self.realms[realm] = expand
-        if expand is FROM_HOST:
-            asking.realm = request.m.from_.host
-            return None
-        text = expand(request)
+        if realm.origin != REALM_TEMPLATE:
+            set_realm(realm, &request.m, asking)
+            return realm
+        text = realm.expand(request)
         if text is None:
             asking.realm = Span(NULL, 0)
             return None
@@ -145,16 +149,23 @@ cdef class ObjectPath(Concluder):
             self.last_bytes = realm.p[:realm.n]
         return self.last_realm
 
-    cdef Decision authorized(self, SipRequest request, Credentials credentials, str realm, bint proxy):
-        """The decision that lets a request in; its credentials are marked as right."""
+    cdef Decision authorized(self, str username, str realm):
+        """The decision that lets a request in."""
         cdef Decision decision = Decision.__new__(Decision)
-        request.mark_authorized(credentials, proxy)
         decision.return_code = AUTHORIZED_CODE
         decision.cause = AUTHORIZED
-        decision.username = credentials.user()
+        decision.username = username
         decision.realm = realm
         decision.headers = ()
         return decision
+
+    cdef int add_up(self, Decision decision) except -1:
+        """Counts a decision."""
+        if decision.cause is AUTHORIZED:
+            count(self.decisions, CAUSE_AUTHORIZED)
+        else:
+            self.decisions.add(decision.cause)
+        return 0
 
     def hand_out(self, callback, Decision decision not None):
         """Hands a decision to a function, or to a future of asyncio whose result it becomes."""

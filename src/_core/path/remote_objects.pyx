@@ -83,7 +83,7 @@ cdef class RemoteObjects(ObjectPath):
         cdef Credentials credentials = None
         asking.proxy = proxy
         asking.has_credentials = False
-        _kept = self.realm_of(request, realm, &asking)
+        _kept = self.expand_realm(self.realm_named(realm), request, &asking)
         if is_bypassed(m) or ask_about(m, &asking) != ASK:
             return self.policy.refuse(request, realm, proxy, now)
         if asking.has_credentials:
@@ -135,7 +135,8 @@ cdef class RemoteObjects(ObjectPath):
         if cause_of(says, &credentials.fields, False) != CAUSE_AUTHORIZED:
             return False
         self.note_login(question, now)
-        decision = self.authorized(question.request, credentials, question.realm_name, question.proxy)
+        question.request.mark_authorized(credentials, question.proxy)
+        decision = self.authorized(credentials.user(), question.realm_name)
         count(self.decisions, CAUSE_AUTHORIZED)
         # Its callback may ask again, so it is called once all answers of the read are taken.
         self.decided.append(question)

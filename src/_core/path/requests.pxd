@@ -9,6 +9,7 @@ from auth_diameter._core.net.departures cimport Departures
 from auth_diameter._core.path.counts cimport Decisions
 from auth_diameter._core.path.in_flight cimport SlotOwner
 from auth_diameter._core.path.notes cimport Notes
+from auth_diameter._core.path.realm cimport Realm
 from auth_diameter._core.path.slot cimport Slot
 from auth_diameter._core.path.slots cimport Slots
 from auth_diameter._core.sip.contacts cimport MOST_CONTACTS, Binding
@@ -31,9 +32,7 @@ cdef class RequestPath(SlotOwner):
     cdef int max_headers            # header fields of a request
     cdef size_t amplification       # bytes of a refusal, in times those of its request
     cdef size_t one_challenge       # bytes that a refusal with one challenge may always have
-    cdef int realm_from             # a REALM_… of requests.pyx
-    cdef bytes realm_text           # the realm, where it is always the same
-    cdef Span realm_span            # its bytes
+    cdef Realm realm
     cdef public bint is_open        # whether new requests are judged here; if not, all are odd
     # Working memory
     cdef Slots slots
@@ -55,7 +54,6 @@ cdef class RequestPath(SlotOwner):
     cdef void take_datagram(self, int i, double now) noexcept nogil
     cdef int begin(self, Slot *s, double now) noexcept nogil
     cdef int judge(self, Slot *s, double now) noexcept nogil
-    cdef void set_realm(self, Slot *s) noexcept nogil
     cdef bint reply(self, Slot *s, int cause, const AnswerFields *says) noexcept nogil
     cdef uint8_t *reserve(self, size_t room, uint64_t *at) noexcept nogil
     cdef void send(self, const Slot *s, const uint8_t *reply, uint64_t at, size_t size, int port) noexcept nogil

@@ -23,7 +23,6 @@ that is too large, and failures of the back end. Python uses the same functions 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.string cimport memset
 
 from auth_diameter._core.auth.answer cimport AnswerFields
 from auth_diameter._core.auth.question cimport Question, new_question
@@ -31,20 +30,21 @@ from auth_diameter._core.auth.rulings cimport (
     CAUSE_AUTHORIZED, CAUSE_BYPASSED, CAUSE_CHALLENGED, CAUSE_RECHALLENGED, challenge_header, phrase_of, status_of,
 )
 from auth_diameter._core.base.span cimport Span
-from auth_diameter._core.base.text cimport span_of_bytes, text_of
+from auth_diameter._core.base.text cimport text_of
 from auth_diameter._core.digest.credentials cimport Credentials
 from auth_diameter._core.digest.params cimport QOP_AUTH_INT
 from auth_diameter._core.net.addresses cimport Address, flow_of, port_of, put_host, scope_of, set_port, source_of
 from auth_diameter._core.net.departures cimport Departures
 from auth_diameter._core.path.counts cimport Decisions, count
-from auth_diameter._core.path.decide cimport ASK, ask_about, domain_of_user
+from auth_diameter._core.path.decide cimport ASK, ask_about
 from auth_diameter._core.path.notes cimport Notes
+from auth_diameter._core.path.realm cimport new_realm, set_realm
 from auth_diameter._core.path.slot cimport Slot
 from auth_diameter._core.path.slots cimport Slots
 from auth_diameter._core.sip.contacts cimport MOST_CONTACTS, bindings_room, put_bindings, read_bindings
 from auth_diameter._core.sip.fingerprint cimport fingerprint_of
 from auth_diameter._core.sip.parse cimport (
-    METHOD_ACK, METHOD_CANCEL, METHOD_REGISTER, SipMessage, parse_request,
+    METHOD_ACK, METHOD_CANCEL, METHOD_REGISTER, SipMessage, clear_request, parse_request,
 )
 from auth_diameter._core.sip.reply cimport (
     can_reply, put_reply_end, put_reply_header, put_reply_start, reply_room,
@@ -53,15 +53,6 @@ from auth_diameter._core.sip.request cimport SipRequest
 from auth_diameter._core.state.transactions cimport MOST_KEPT, Entry, Transactions
 
 from auth_diameter._core.errors import ParseError
-
-cdef enum:
-    # Where the realm comes from
-    REALM_FROM, REALM_TO, REALM_REQUEST, REALM_OF_USER, REALM_TEXT, REALM_UNKNOWN
-
-cdef dict _REALMS = {
-    "$fd": REALM_FROM, "$td": REALM_TO, "$rd": REALM_REQUEST, "$od": REALM_REQUEST, "": REALM_OF_USER,
-}
-
 
 cdef class RequestPath(SlotOwner):
     """The way of the requests of one UDP socket through the default route; its back end is a subclass's.
@@ -102,9 +93,7 @@ cdef class RequestPath(SlotOwner):
         self.max_headers = max_headers
         self.amplification = amplification
         self.one_challenge = one_challenge
-        self.realm_from = _REALMS.get(realm, REALM_UNKNOWN if "$" in realm else REALM_TEXT)
-        self.realm_text = realm.encode("utf-8", "surrogateescape")
-        self.realm_span = span_of_bytes(self.realm_text)
+        self.realm = new_realm(realm, None)
         self.is_open = True
         self.notes = Notes()
         self.slots = Slots()
@@ -211,8 +200,7 @@ cdef class RequestPath(SlotOwner):
         cdef SipMessage *m = &s.message
         cdef const Entry *entry
         s.fingerprint[0] = s.fingerprint[1] = 0
-        # All but the lines, of which the parser writes those that there are.
-        memset(m, 0, <size_t>(<uint8_t *>m.inline_lines - <uint8_t *>m))
+        clear_request(m)
         if not parse_request(m, s.data, s.size, self.max_size, self.max_headers):
             return ODD
         if m.method == METHOD_ACK:
@@ -246,28 +234,12 @@ cdef class RequestPath(SlotOwner):
             count(self.decisions, CAUSE_BYPASSED)
             return DONE
         s.asking.proxy = s.message.method != METHOD_REGISTER
-        self.set_realm(s)
+        set_realm(self.realm, &s.message, &s.asking)
         if ask_about(&s.message, &s.asking) != ASK:
             return ODD
         if s.asking.has_credentials and s.asking.credentials.qop == QOP_AUTH_INT:
             return ODD
         return self.ask(s, now)
-
-    cdef void set_realm(self, Slot *s) noexcept nogil:
-        """Sets the realm; an empty one is a missing one here, and odd."""
-        cdef const SipMessage *m = &s.message
-        if self.realm_from == REALM_FROM:
-            s.asking.realm = m.from_.host
-        elif self.realm_from == REALM_TO:
-            s.asking.realm = m.to.host
-        elif self.realm_from == REALM_REQUEST:
-            s.asking.realm = m.request_uri.host
-        elif self.realm_from == REALM_OF_USER:
-            s.asking.realm = domain_of_user(m, s.asking.proxy)
-        elif self.realm_from == REALM_TEXT:
-            s.asking.realm = self.realm_span
-        else:
-            s.asking.realm = Span(NULL, 0)
 
     # ------------------------------------------------------------------ the reply
 

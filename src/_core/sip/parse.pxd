@@ -4,6 +4,7 @@ Nothing here touches a Python object: parsers fill a struct that the caller owns
 """
 
 from libc.stdint cimport uint8_t, uint32_t
+from libc.string cimport memset
 
 from auth_diameter._core.digest.params cimport DigestFields
 from auth_diameter._core.sip.fields cimport HEADER_COUNT, Header, TopVia
@@ -60,6 +61,11 @@ cdef bint same_request(const SipMessage *a, const SipMessage *b) noexcept nogil
 cdef void release_request(SipMessage *m) noexcept nogil
 cdef int find_credentials(const SipMessage *m, Header header, Span realm, DigestFields *out,
                           size_t *offset) noexcept nogil
+
+
+cdef inline void clear_request(SipMessage *m) noexcept nogil:
+    """Makes `m` ready for `parse_request`: all but the lines, of which that writes those that there are."""
+    memset(m, 0, <size_t>(<uint8_t *>m.inline_lines - <uint8_t *>m))
 
 
 cdef inline const SipUri *identity(const SipMessage *m) noexcept nogil:

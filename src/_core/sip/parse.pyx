@@ -54,7 +54,7 @@ cdef bint parse_request(SipMessage *m, const uint8_t *data, size_t n, size_t max
                         int max_lines) noexcept nogil:
     """Parses a request of `n` bytes at `data`.
 
-    `m` is all zeros before, does not move, and goes to `release_request` in the end. After an error the
+    `m` was cleared before, stays in place, and goes to `release_request` in the end. After an error the
     header fields are still split, so that a reply can be made.
 
     Returns:

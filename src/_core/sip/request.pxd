@@ -27,3 +27,7 @@ cdef class SipRequest:
     cdef tuple verified(self)
     cdef list find(self, str name, int enough)
     cdef object party(self, Header header)
+
+
+# The SipRequest for a message that was parsed from `data`; the message moves into it
+cdef SipRequest request_with(bytes data, SipMessage *m, const uint64_t *fingerprint)

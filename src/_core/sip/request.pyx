@@ -6,6 +6,7 @@ A Python object for a value is made when the value is read.
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 from auth_diameter._core.base.chars cimport AD_HOST, ad_is
 from auth_diameter._core.base.lock cimport ad_lock_give, ad_lock_take, ad_look, ad_show
@@ -475,3 +476,22 @@ cdef tuple address_of(object source):
     if len(parts) == 4 and not (0 <= parts[2] <= 0xFFFFF and 0 <= parts[3] <= 0xFFFFFFFF):
         raise ConfigError(f"source {source!r}: expected a flow of 20 bits and a scope of 32")
     return parts
+
+
+cdef SipRequest request_with(bytes data, SipMessage *m, const uint64_t *fingerprint):
+    """The SipRequest for a message that was parsed from `data`, whether it was refused or not.
+
+    Args:
+        data: the bytes, into which the spans of `m` point.
+        m: the message. It moves: `m` has no lines of its own any more.
+        fingerprint: that of the request, NULL if it was refused.
+    """
+    cdef SipRequest request = SipRequest.__new__(SipRequest)
+    request.data = data
+    memcpy(&request.m, m, sizeof(SipMessage))
+    if m.lines == m.inline_lines:
+        request.m.lines = request.m.inline_lines
+    m.lines = m.inline_lines
+    if fingerprint != NULL:
+        request.keep_fingerprint(fingerprint)
+    return request
