@@ -47,8 +47,6 @@ cdef class Round:
 cdef class LocalObjects(ObjectPath):
     cdef Judge judge
     cdef object clock               # function that returns seconds since 1970
-    cdef size_t max_size            # bytes of a request
-    cdef int max_headers            # header fields of a request
     # Rounds for the next calls, of any thread: only in a critical section
     cdef Round spare                # the first of a chain, or None
     cdef int spares

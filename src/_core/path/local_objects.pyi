@@ -4,7 +4,6 @@ from typing import Protocol, final
 from auth_diameter._core.auth.answer import Answer
 from auth_diameter._core.auth.decision import Decision
 from auth_diameter._core.auth.question import Question
-from auth_diameter._core.errors import ParseError
 from auth_diameter._core.path.batch import Batch
 from auth_diameter._core.path.counts import Decisions
 from auth_diameter._core.path.objects import ObjectPath, _Policy, _Request
@@ -13,7 +12,6 @@ from auth_diameter._core.sip.request import SipRequest
 
 class _LocalPolicy(_Policy, Protocol):
     def decide(self, request: SipRequest, realm: str, proxy: bool) -> Decision: ...
-    def malformed(self, error: ParseError) -> Decision: ...
     def finish(self, batch: Batch, now: float) -> None: ...
     def conclude(self, question: Question, answer: Answer, outcome: int) -> Decision: ...
 

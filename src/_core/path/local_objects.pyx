@@ -46,7 +46,6 @@ cdef class LocalObjects(ObjectPath):
         policy: what Python decides. Its methods are those of `ObjectPath`, and
 
             - decide(request, realm, proxy): the Decision on a request that is not judged here;
-            - malformed(error): the Decision on bytes that are no SIP request;
             - finish(batch, now): judges the questions of a batch that `Judge.may_judge` left, or that lack keys;
             - conclude(question, answer, outcome): the Decision on a question with this Answer.
 
@@ -57,13 +56,10 @@ cdef class LocalObjects(ObjectPath):
         max_headers: header fields that a request may have.
     """
 
-    def __cinit__(self, policy, Judge judge not None, Decisions decisions not None, clock, *, size_t max_size,
-                  int max_headers):
+    def __cinit__(self, policy, Judge judge not None, Decisions decisions not None, clock, **settings):
         self.judge = judge
         self.decisions = decisions
         self.clock = clock
-        self.max_size = max_size
-        self.max_headers = max_headers
 
     def decide(self, request, realm, bint proxy):
         """The Decision on a request.
@@ -178,9 +174,9 @@ cdef class LocalObjects(ObjectPath):
             data = request if type(request) is bytes else bytes(memoryview(request))
             request = data
             if round.realm.origin == REALM_TEMPLATE:
-                read = self.policy.read(data)
-                if type(read) is SipRequest:
-                    request = read
+                taken = SipRequest.__new__(SipRequest)
+                if taken.read(data, self.max_size, self.max_headers):
+                    request = taken
         one.case = NULL
         one.is_malformed = False
         one.unread = Span(NULL, 0)

@@ -12,6 +12,8 @@ from auth_diameter._core.sip.request cimport SipRequest
 cdef class ObjectPath(Concluder):
     cdef object policy              # what Python decides, see objects.pyx
     cdef Decisions decisions
+    cdef size_t max_size            # bytes of a request
+    cdef int max_headers            # header fields of a request
     cdef dict realms                # the Realm of each text
     cdef str last_realm             # the realm of the last question
     cdef bytes last_bytes           # the same; as text it may hold what UTF-8 cannot

@@ -36,16 +36,20 @@ cdef class ObjectPath(Concluder):
     Args:
         policy: what Python decides. The methods used here are
 
-            - read(request): the SipRequest for bytes, or the Decision for bytes that are none;
+            - malformed(error): the Decision on bytes that are no SIP request;
             - compile(realm): the function of a SipRequest that gives the realm as str, or None;
             - report(error): takes the exception of a callback;
             - get_loop(): the running event loop.
 
         decisions: Decisions, in which the decisions are counted.
+        max_size: bytes that a request may have.
+        max_headers: header fields that a request may have.
     """
 
-    def __cinit__(self, policy, *args, **settings):
+    def __cinit__(self, policy, *args, size_t max_size, int max_headers, **settings):
         self.policy = policy
+        self.max_size = max_size
+        self.max_headers = max_headers
         self.realms = {}
         self.last_realm = ""
         self.last_bytes = b""
@@ -65,10 +69,12 @@ cdef class ObjectPath(Concluder):
             ConfigError: `realm` has an unknown pseudo-variable.
         """
         cdef object decision = None
+        cdef SipRequest read
         if type(request) is not SipRequest:
-            request = self.policy.read(request)
-            if type(request) is Decision:
-                decision = request
+            read = SipRequest.__new__(SipRequest)
+            if not read.read(request, self.max_size, self.max_headers):
+                decision = self.policy.malformed(read.refusal())
+            request = read
         if decision is None:
             decision = self.begin(request, realm, proxy, callback, now)
         if decision is not None:

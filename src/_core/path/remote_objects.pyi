@@ -29,6 +29,8 @@ class RemoteObjects(ObjectPath):
         timeout: float,
         max_question: int,
         tells_source: bool,
+        max_size: int,
+        max_headers: int,
     ) -> RemoteObjects: ...
     is_sending: bool
     def deliver(self) -> None: ...

@@ -62,7 +62,7 @@ cdef class RemoteObjects(ObjectPath):
 
     def __cinit__(self, policy, InFlight in_flight not None, Decisions decisions not None, Penalties penalties,
                   NonceIssuers watch, *, Py_ssize_t most_bytes, double timeout, size_t max_question,
-                  bint tells_source):
+                  bint tells_source, **settings):
         self.in_flight = in_flight
         self.decisions = decisions
         self.penalties = penalties
@@ -91,7 +91,7 @@ cdef class RemoteObjects(ObjectPath):
         question = new_question(request, self.realm_text(asking.realm), credentials, proxy, self.tells_source)
         if room_of(question) > self.max_question:
             return self.policy.refuse(request, realm, proxy, now)
-        if credentials is not None and self.penalties is not None:
+        if credentials is not None and self.penalties is not None and request.source is not None:
             question.attempt = self.penalties.begin(
                 credentials, question.realm_name, request.source, now, question)
             if question.attempt is not None and (<Attempt>question.attempt).is_refused:

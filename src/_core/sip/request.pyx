@@ -81,12 +81,16 @@ cdef class SipRequest:
             raise TypeError("a SipRequest is read once")    # its spans point into the first data
         if max_headers < 0:
             raise ConfigError(f"max_headers {max_headers}: expected 0 or more")
-        self.data = data if type(data) is bytes else bytes(memoryview(data))
         if source is not None:
             self.source = address_of(source)
-        if not parse_request(&self.m, <const uint8_t *>PyBytes_AS_STRING(self.data),
-                             <size_t>PyBytes_GET_SIZE(self.data), max_size, max_headers):
+        if not self.read(data, max_size, max_headers):
             raise self.refusal()
+
+    cdef bint read(self, data, size_t max_size, int max_headers) except -1:
+        """Parses a request that has none so far; if it is malformed, `refusal` has the reason."""
+        self.data = data if type(data) is bytes else bytes(memoryview(data))
+        return parse_request(&self.m, <const uint8_t *>PyBytes_AS_STRING(self.data),
+                             <size_t>PyBytes_GET_SIZE(self.data), max_size, max_headers)
 
     cdef const uint64_t *fingerprint(self) except NULL:
         """That of all bytes of the request and its source, two words, computed once: `fingerprint_of`."""

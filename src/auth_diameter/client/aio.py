@@ -19,7 +19,7 @@ from auth_diameter._core import (
     Transactions,
     pending,
 )
-from auth_diameter.client.authorizer import Authorizer, Request, is_held, is_refused
+from auth_diameter.client.authorizer import Authorizer, Request, is_held, is_refused, malformed
 from auth_diameter.client.local import JUDGED, LocalBackEnd
 from auth_diameter.client.pseudovars import compile_template
 from auth_diameter.config import Config
@@ -97,6 +97,8 @@ class AsyncAuthDiameter:
             timeout=config.timeout,
             max_question=config.max_diameter_message,
             tells_source=config.tell_source,
+            max_size=config.max_sip_message,
+            max_headers=config.max_sip_headers,
         )
         return policy.path
 
@@ -451,11 +453,9 @@ class _Policy:
         self._authorizer = authorizer
         self._transport = transport
         self.compile = compile_template
+        self.malformed = malformed
         self.get_loop = asyncio.get_running_loop
         self.refuse_penalized = authorizer.refuse_penalized
-
-    def read(self, request: Request) -> SipRequest | Decision:
-        return self._authorizer.read_or_refuse(request)
 
     def refuse(self, request: SipRequest, realm: str, proxy: bool, now: float) -> Decision:
         authorizer = self._authorizer

@@ -85,7 +85,6 @@ class LocalBackEnd:
         self._store = PerProcessStore(config.db)
         self._reports = Reports(_log, self._store.name, "requests get 500", config)
         self._closed = False
-        self.read = authorizer.read_or_refuse
         self.compile = compile_template
         self.get_loop = asyncio.get_running_loop
         self.malformed = malformed
