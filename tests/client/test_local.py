@@ -335,6 +335,100 @@ def test_the_size_of_a_request_is_limited(db: Path, size: int, cause: Cause) -> 
         assert [one.cause for one in auth.diameter_www_authorize_many([data] * 2, "$fd")] == [cause] * 2
 
 
+# ------------------------------------------------------------------ requests as bytes
+
+
+def many_fields(count: int) -> tuple[tuple[str, str], ...]:
+    """Header fields; a message has room for 32 by itself."""
+    return tuple((f"X-{number}", "value") for number in range(count))
+
+
+@pytest.mark.parametrize("realm", ["$fd", "$td", "$rd", "", DOMAIN, "$hdr(X-Realm)"])
+@pytest.mark.parametrize(
+    "kind", ["none", "right", "guess", "stranger", "malformed", "long", "ack", "auth-int"]
+)
+def test_bytes_get_the_same_decision_as_a_request_object(
+    auth: ad.AuthDiameter, realm: str, kind: str
+) -> None:
+    """The client makes no `SipRequest` of bytes, unless it needs one."""
+    challenge = challenge_of(auth)
+    fields = [("X-Realm", DOMAIN), *many_fields(40 if kind == "long" else 0)]
+
+    def request(nc: int) -> bytes:
+        return ALICE.request("ACK" if kind == "ack" else "REGISTER", *fields, *credentials(nc))
+
+    def credentials(nc: int) -> list[tuple[str, str]]:
+        if kind in ("none", "ack"):
+            return []
+        changes: dict[str, object] = {
+            "guess": {"password": "guess"},
+            "stranger": {"username": "nobody"},
+            "auth-int": {"qop": "auth-int"},
+        }.get(kind, {})
+        return [ALICE.answer(challenge, nc=nc, **changes)]
+
+    def said(decision: ad.Decision) -> tuple[object, ...]:
+        line = decision.reply and decision.reply.partition(b"\r\n")[0]
+        return decision.cause, decision.status, decision.username, decision.realm, decision.headers[1:], line
+
+    of_object = said(auth.diameter_www_authorize(ad.SipRequest(request(1)), realm))
+    assert said(auth.diameter_www_authorize(request(2), realm)) == of_object
+    assert said(auth.diameter_www_authorize(bytearray(request(3)), realm)) == of_object
+    many = [request(4), ad.SipRequest(request(5)), request(6)]
+    assert list(map(said, auth.diameter_www_authorize_many(many, realm))) == [of_object] * 3
+
+
+@pytest.mark.parametrize("realm", ["$fd", "$hdr(X-Realm)"])
+def test_malformed_bytes_among_others(auth: ad.AuthDiameter, realm: str) -> None:
+    """Bytes to which no reply is possible, and a request that gets a 400."""
+    good = ALICE.request("REGISTER", ("X-Realm", DOMAIN))
+    bad = good.replace(b"CSeq", b"Xseq")
+    one, other, last = auth.diameter_www_authorize_many([b"junk", bad, good], realm)
+    assert one.cause is other.cause is Cause.MALFORMED_REQUEST
+    assert one.reply is None
+    assert other.reply is not None
+    assert other.reply.startswith(b"SIP/2.0 400 ")
+    assert last.cause is auth.diameter_www_authorize(good, realm).cause is Cause.CHALLENGED
+
+
+def test_a_request_object_knows_who_was_let_in_and_bytes_need_not(auth: ad.AuthDiameter) -> None:
+    challenge = challenge_of(auth)
+    request = ad.SipRequest(ALICE.request("REGISTER", ALICE.answer(challenge)), HERE)
+    data = ALICE.request("REGISTER", ALICE.answer(challenge, nc=2))
+    decisions = auth.diameter_www_authorize_many([request, data], "$fd")
+    assert [decision.username for decision in decisions] == [ALICE.name] * 2
+    assert request.authorized_username == ALICE.name
+
+
+def test_what_fails_in_the_middle_leaves_nothing_behind(
+    auth: ad.AuthDiameter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The memory of a call serves the next one."""
+    challenge, local = challenge_of(auth), auth._local
+    assert local is not None
+
+    def broken(*_: object) -> ad.Decision:
+        raise RuntimeError("broken")
+
+    mixed = [
+        ALICE.request("REGISTER", *many_fields(40)),
+        ALICE.request("REGISTER", ALICE.answer(challenge, password="guess")),
+    ]
+    with monkeypatch.context() as patch:
+        patch.setattr(local, "conclude", broken)
+        for _ in range(3):
+            with pytest.raises(RuntimeError, match="broken"):
+                auth.diameter_www_authorize_many(mixed, "$fd")
+            with pytest.raises(RuntimeError, match="broken"):
+                auth.diameter_www_authorize(mixed[0], "$fd")
+    right = ALICE.request("REGISTER", ALICE.answer(challenge, nc=2))
+    assert [one.cause.name for one in auth.diameter_www_authorize_many([*mixed, right], "$fd")] == [
+        "CHALLENGED",
+        "FORBIDDEN",
+        "AUTHORIZED",
+    ]
+
+
 # ------------------------------------------------------------------ the database, and the end
 
 
