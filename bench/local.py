@@ -200,8 +200,8 @@ def report(found: dict[str, list[float]]) -> dict[str, float]:
 
 def main() -> None:
     parser = common.arguments(__doc__)
-    parser.add_argument("--turns", type=int, default=15, help="of each side")
-    parser.add_argument("--count", type=int, default=64 * 64, help="decisions of a turn")
+    parser.add_argument("--turns", type=int, default=7, help="of each side")
+    parser.add_argument("--count", type=int, default=256 * 64, help="decisions of a turn")
     options = parser.parse_args()
     if not hasattr(ad.Config, "db"):
         raise SystemExit("bench: row 13 needs Config(db=...), which this version does not have")
