@@ -25,6 +25,7 @@ from kit.uac import Account
 import auth_diameter as ad
 from auth_diameter import Cause
 from auth_diameter._core import Batch
+from auth_diameter.bench.programs import resident_bytes
 from auth_diameter.lab.uac import parse_reply
 from auth_diameter.store.accounts import Accounts
 from auth_diameter.store.sqlite import SqliteStore
@@ -427,6 +428,16 @@ def test_what_fails_in_the_middle_leaves_nothing_behind(
         "FORBIDDEN",
         "AUTHORIZED",
     ]
+
+
+def test_long_requests_leave_nothing_behind(auth: ad.AuthDiameter) -> None:
+    """A message with many header fields takes more memory than it has by itself."""
+    requests = [ALICE.request("REGISTER", *many_fields(100)), b"REGISTER x", ALICE.request()] * 20
+    auth.diameter_www_authorize_many(requests, "$fd")
+    before = resident_bytes([os.getpid()])
+    for _ in range(100):
+        auth.diameter_www_authorize_many(requests, "$fd")
+    assert resident_bytes([os.getpid()]) - before < 5_000_000
 
 
 # ------------------------------------------------------------------ the database, and the end
