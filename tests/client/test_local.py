@@ -379,6 +379,31 @@ def test_bytes_get_the_same_decision_as_a_request_object(
     assert list(map(said, auth.diameter_www_authorize_many(many, realm))) == [of_object] * 3
 
 
+@pytest.mark.parametrize(
+    ("realm", "proxy", "host"),
+    [
+        ("$fd", False, "from.example"),
+        ("$td", False, "to.example"),
+        ("$rd", False, "uri.example"),
+        ("$od", True, "uri.example"),
+        ("", False, "to.example"),
+        ("", True, "from.example"),
+        ("$td.", False, "to.example."),
+        ("text.example", True, "text.example"),
+    ],
+)
+def test_where_the_realm_comes_from(auth: ad.AuthDiameter, realm: str, proxy: bool, host: str) -> None:
+    """Of a REGISTER, whose three URIs have different hosts."""
+    lines = ALICE.request("REGISTER").split(b"\r\n")
+    for start, other in ((b"REGISTER", b"uri"), (b"From:", b"from"), (b"To:", b"to")):
+        [at] = [number for number, line in enumerate(lines) if line.startswith(start)]
+        lines[at] = lines[at].replace(DOMAIN.encode(), other + b".example")
+    data = b"\r\n".join(lines)
+    decide = auth.diameter_proxy_authorize if proxy else auth.diameter_www_authorize
+    for request in (data, ad.SipRequest(data)):
+        assert decide(request, realm).realm == host
+
+
 @pytest.mark.parametrize("realm", ["$fd", "$hdr(X-Realm)"])
 def test_malformed_bytes_among_others(auth: ad.AuthDiameter, realm: str) -> None:
     """Bytes to which no reply is possible, and a request that gets a 400."""
