@@ -1,8 +1,5 @@
 """NH and CLNH with 64-bit words, twice (src/_core/base/nh.h), against both once more in Python."""
 
-import os
-import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from kit.places import ROOT
+from kit.compiled import compiled
 
 BLOCK = 1024
 
@@ -51,17 +48,9 @@ def generator() -> Iterator[int]:
 @pytest.mark.parametrize("options", [(), ("-U__SIZEOF_INT128__",)], ids=["128 bits", "64 bits"])
 def test_the_one_in_c_is_the_same(tmp_path: Path, options: tuple[str, ...]) -> None:
     """For every size, and without numbers of 128 bits, too. The second sum has the key from word 2 on."""
-    compiler = shlex.split(os.environ.get("CC", "cc"))
-    if shutil.which(compiler[0]) is None:
-        pytest.skip(f"no C compiler: {compiler[0]} is not found")
-    program = tmp_path / "nh_test"
-    command = [
-        *compiler, "-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", *options,
-        f"-I{ROOT / 'src/_core/base'}", "-o", program,
-        ROOT / "tests/c/nh_test.c",
-    ]  # fmt: skip
-    subprocess.run(command, check=True)
-    done = subprocess.run([program], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [compiled(tmp_path, "nh_test", *options)], capture_output=True, text=True, check=True
+    )
     lines = [[int(word, 16) for word in line.split()] for line in done.stdout.splitlines()]
     stream = generator()
     key = words(bytes(islice(stream, BLOCK + 16)))

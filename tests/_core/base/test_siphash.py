@@ -6,14 +6,12 @@ hash of bytes is SipHash-1-3 with a key of zeros where PYTHONHASHSEED is 0.
 """
 
 import os
-import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from kit.places import ROOT
+from kit.compiled import compiled
 
 KEY = bytes(range(16))
 MASK = (1 << 64) - 1
@@ -87,17 +85,7 @@ def test_one_round_a_word_is_what_python_does() -> None:
 
 @pytest.mark.skipif(sys.byteorder != "little", reason="it reads words as the machine has them")
 def test_the_one_in_c_is_the_same(tmp_path: Path) -> None:
-    compiler = shlex.split(os.environ.get("CC", "cc"))
-    if shutil.which(compiler[0]) is None:
-        pytest.skip(f"no C compiler: {compiler[0]} is not found")
-    program = tmp_path / "siphash_test"
-    command = [
-        *compiler, "-std=c11", "-O2", "-Wall", "-Wextra", "-Werror",
-        f"-I{ROOT / 'src/_core/base'}", "-o", program,
-        ROOT / "tests/c/siphash_test.c",
-    ]  # fmt: skip
-    subprocess.run(command, check=True)
-    done = subprocess.run([program], capture_output=True, text=True, check=True)
+    done = subprocess.run([compiled(tmp_path, "siphash_test")], capture_output=True, text=True, check=True)
     found = [
         b"".join(int(half, 16).to_bytes(8, "little") for half in line.split())
         for line in done.stdout.splitlines()
