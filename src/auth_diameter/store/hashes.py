@@ -88,5 +88,7 @@ def candidates(places: Sequence[str | None], algorithm: str) -> Candidates:
         places: one or two HA1 in hex digits; None for a missing one.
         algorithm: ``"MD5"``, ``"SHA-256"`` or ``"SHA-512-256"``.
     """
-    nobodys = _NOBODYS[algorithm]
-    return Candidates(any(places), "".join([ha1 or nobodys for ha1 in places]).lower())
+    ha1s = ""
+    for ha1 in places:
+        ha1s += ha1 or _NOBODYS[algorithm]
+    return Candidates(any(places), ha1s.lower())

@@ -14,6 +14,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 from itertools import chain
 from types import TracebackType
 from typing import Any, Final, Self
@@ -173,26 +174,33 @@ class SqliteStore:
     # -- for each kind of key: ask for the rows needed, and return a function that makes the value of them --
 
     def _ask_user(self, users: _Users, key: User) -> Callable[[], Candidates]:
-        username, realm, algorithm, _ = key
+        username, realm, _, _ = key
         spellings = self.spellings.under(realm)
         # Always both lookups, so that the time does not tell whether the part before the "@" exists.
         own = users.ask(username, spellings)
         part = user_part(username, realm)
-        other = None if part is None else users.ask(part, spellings, below=True)
+        if part is None:
+            return partial(self._candidates, key, users, own)
+        other = users.ask(part, spellings, below=1)
+        return partial(self._candidates_of_two, key, users, own, part, other)
 
-        def value() -> Candidates:
-            row = users.row(own)
-            ha1 = self._ha1(username, realm, row, algorithm)
-            alone = ha1 if row[_KNOWN] else None
-            if part is None or other is None:
-                return candidates((alone,), algorithm)
-            # The username is ``user@domain``, or else one that contains an "@" of its own.
-            row = users.row(other)
-            whole = self._ha1b(username, part, realm, row, algorithm)
-            ha1 = self._ha1(part, realm, row, algorithm)
-            return candidates((whole, ha1) if row[_KNOWN] else (alone, None), algorithm)
+    def _candidates(self, key: User, users: _Users, own: range) -> Candidates:
+        """The HA1 of a username without the realm."""
+        username, realm, algorithm, _ = key
+        row = users.row(own)
+        ha1 = self._ha1(username, realm, row, algorithm)
+        return candidates((ha1 if row[_KNOWN] else None,), algorithm)
 
-        return value
+    def _candidates_of_two(self, key: User, users: _Users, own: range, part: str, other: range) -> Candidates:
+        """The HA1 of a username that is ``part@realm``, or else contains an "@" of its own."""
+        username, realm, algorithm, _ = key
+        row = users.row(own)
+        ha1 = self._ha1(username, realm, row, algorithm)
+        alone = ha1 if row[_KNOWN] else None
+        row = users.row(other)
+        whole = self._ha1b(username, part, realm, row, algorithm)
+        ha1 = self._ha1(part, realm, row, algorithm)
+        return candidates((whole, ha1) if row[_KNOWN] else (alone, None), algorithm)
 
     def _ask_hashed(self, users: _Users, key: HashedUser) -> Callable[[], HashedCandidates]:
         """Asks for the user with this hash, or for a neighbour if there is no such user."""
@@ -327,20 +335,20 @@ class _Users:
         self._asked: list[_Asked] = []
         self._rows: list[_Row | None] = []
 
-    def ask(self, username: str, spellings: Iterable[str], *, below: bool = False) -> range:
+    def ask(self, username: str, spellings: Iterable[str], *, below: int = 0) -> range:
         """Adds a user under every spelling of the realm, so that the time does not tell which one exists.
 
         Args:
             username: the username to look up.
             spellings: the spellings of the realm.
-            below: whether an unknown user gets the row of the next lower name; else of the next higher.
+            below: 1 if an unknown user gets the row of the next lower name; 0: of the next higher.
 
         Returns:
             The argument for :meth:`row`.
         """
         before = len(self._asked)
         for domain in spellings:
-            self._asked.append((int(below), username, domain))
+            self._asked.append((below, username, domain))
         return range(before, len(self._asked))
 
     def look_up(self) -> None:
@@ -357,8 +365,9 @@ class _Users:
 
     def row(self, asked: range) -> _Row:
         """The user's row, under the first spelling that has one; else a neighbour's."""
-        found = self._rows[asked.start]
-        for row in self._rows[asked.start + 1 : asked.stop]:
+        found: _Row | None = None
+        for number in asked:
+            row = self._rows[number]
             if found is None or (row is not None and row[_KNOWN] and not found[_KNOWN]):
                 found = row
         return _NOBODY if found is None else found
