@@ -88,7 +88,7 @@ def candidates(places: Sequence[str | None], algorithm: str) -> Candidates:
         places: one or two HA1 in hex digits; None for a missing one.
         algorithm: ``"MD5"``, ``"SHA-256"`` or ``"SHA-512-256"``.
     """
-    ha1s = ""
+    ha1s, nobodys = "", _NOBODYS[algorithm]  # looked up whether it is needed or not
     for ha1 in places:
-        ha1s += ha1 or _NOBODYS[algorithm]
+        ha1s += ha1 or nobodys
     return Candidates(any(places), ha1s.lower())
