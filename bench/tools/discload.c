@@ -41,6 +41,7 @@ typedef struct {
 
 typedef struct {
     char text[MAX_NONCE];
+    size_t size;
     uint32_t count;
 } nonce;
 
@@ -84,27 +85,64 @@ static void md5_hex(const char *text, size_t size, char to[32])
     hex(digest, to);
 }
 
+/* Text and numbers of a question are put together without snprintf, which took half of the time for a question. */
+static char *put_text(char *to, const char *text, size_t n)
+{
+    memcpy(to, text, n);
+    return to + n;
+}
+
+#define PUT(to, text) put_text(to, text, sizeof(text) - 1)
+
+static inline char *put_number(char *to, unsigned long number, unsigned base, int digits)
+{
+    for (int i = digits; i--; number /= base)
+        to[i] = "0123456789abcdef"[number % base];
+    return to + digits;
+}
+
+/* What the response is the hash of (RFC 7616, 3.4.1). */
+static char *put_hashed(char *to, const char *user_ha1, const nonce *with)
+{
+    to = put_text(to, user_ha1, 32);
+    to = PUT(to, ":");
+    to = put_text(to, with->text, with->size);
+    to = PUT(to, ":");
+    to = put_number(to, with->count, 16, 8);
+    to = PUT(to, ":0a4f113b:auth:");
+    return put_text(to, ha2, 32);
+}
+
+static char *put_credentials(char *to, long user, const nonce *with, const char response[32])
+{
+    to = PUT(to, "Digest username=\"u");
+    to = put_number(to, (unsigned long)user, 10, 7);
+    to = PUT(to, "\", realm=\"" REALM "\", nonce=\"");
+    to = put_text(to, with->text, with->size);
+    to = PUT(to, "\", uri=\"" URI "\", response=\"");
+    to = put_text(to, response, 32);
+    to = PUT(to, "\", algorithm=MD5, cnonce=\"0a4f113b\", qop=auth, nc=");
+    return put_number(to, with->count, 16, 8);
+}
+
 /* Writes a question to `to`; its size. `user` below 0: without credentials. */
 static size_t write_question(unsigned char *to, uint32_t msgid, long user)
 {
     unsigned char id[4], *q = to + 20;
-    char text[QUESTION], response[32];
+    char text[QUESTION], response[32], *end;
     put(id, msgid);
     q = put_avp(q, RESOURCE, MANDATORY, REALM, strlen(REALM));
     q = put_avp(q, DESTINATION_REALM, MANDATORY, REALM, strlen(REALM));
     q = put_avp(q, SERVICE_TYPE, MANDATORY, "6", 1);
     q = put_avp(q, SIP_MSGID, 0, id, 4);
-    int n = snprintf(text, sizeof text, "u%07ld@" REALM, user < 0 ? 0 : user);
-    q = put_avp(q, USER_NAME, MANDATORY, text, (size_t)n);
+    end = PUT(put_number(PUT(text, "u"), user < 0 ? 0 : (unsigned long)user, 10, 7), "@" REALM);
+    q = put_avp(q, USER_NAME, MANDATORY, text, (size_t)(end - text));
     if (user >= 0) {
         nonce *with = &nonces[draw((uint64_t)nonce_count)];
-        uint32_t nc = ++with->count;
-        n = snprintf(text, sizeof text, "%.32s:%s:%08x:0a4f113b:auth:%.32s", ha1s[user], with->text, nc, ha2);
-        md5_hex(text, (size_t)n, response);
-        n = snprintf(text, sizeof text,
-                     "Digest username=\"u%07ld\", realm=\"" REALM "\", nonce=\"%s\", uri=\"" URI "\", response=\"%.32s\", "
-                     "algorithm=MD5, cnonce=\"0a4f113b\", qop=auth, nc=%08x", user, with->text, response, nc);
-        q = put_avp(q, RESPONSE, MANDATORY, text, (size_t)n);
+        with->count++;
+        md5_hex(text, (size_t)(put_hashed(text, (const char *)ha1s[user], with) - text), response);
+        end = put_credentials(text, user, with, response);
+        q = put_avp(q, RESPONSE, MANDATORY, text, (size_t)(end - text));
         q = put_avp(q, METHOD, MANDATORY, "REGISTER", 8);
     }
     put(to, 1u << 24 | (uint32_t)(q - to));
@@ -142,8 +180,11 @@ static uint32_t read_answer(const unsigned char *p, size_t size, uint32_t *msgid
         else if (get(p) == CHALLENGE && nonce_count < nonces_wanted) {
             const char *start = memmem(p + 8, n - 8, "nonce=\"", 7);
             const char *stop = start ? memchr(start + 7, '"', (size_t)((const char *)p + n - start - 7)) : NULL;
-            if (stop && stop - start - 7 < MAX_NONCE)
-                memcpy(nonces[nonce_count++].text, start + 7, (size_t)(stop - start - 7));
+            if (stop && stop - start - 7 < MAX_NONCE) {
+                nonces[nonce_count].size = (size_t)(stop - start - 7);
+                memcpy(nonces[nonce_count].text, start + 7, nonces[nonce_count].size);
+                nonce_count++;
+            }
         }
         p += padded;
     }

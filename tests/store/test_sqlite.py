@@ -287,6 +287,27 @@ def test_a_database_without_groups_has_no_members(tmp_path):
         assert Accounts(store.database).groups("alice", "siphub.net") == ()
 
 
+def test_a_column_that_holds_no_text_is_as_if_it_were_empty(tmp_path):
+    path = tmp_path / "plain.sqlite"
+    run_sql(
+        path,
+        "CREATE TABLE subscriber (username, domain, ha1, password);"
+        " INSERT INTO subscriber VALUES ('alice', 'siphub.net', 5, 'secret'), ('bob', 'siphub.net', NULL, 7)",
+    )
+    with SqliteStore.open(path) as store:
+        assert ha1(store, "alice", "siphub.net") == HA1
+        assert ha1(store, "bob", "siphub.net") is None
+        assert algorithms(store, "alice", "siphub.net") == ("MD5", "SHA-256", "SHA-512-256")
+
+
+def test_a_name_that_utf_8_cannot_encode_is_in_no_group_and_takes_no_other_along(store):
+    store.add_user("alice", "a.net", "secret")
+    store.add_group("alice", "a.net", "staff")
+    keys = [Member("\udcff", "a.net", "staff"), Member("alice", "a.net", "staff"), Member("a", "", "\udcff")]
+    found = at_once(SqliteStore(store.database).fetch(keys))
+    assert [found[key] for key in keys] == [False, True, False]
+
+
 # --- usernames with a domain ----------------------------------------------------------------------
 
 

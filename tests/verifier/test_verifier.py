@@ -139,6 +139,23 @@ def test_a_realm_that_is_not_served_is_refused(disc):
     assert disc.counts == Counter({Outcome.REALM_NOT_SERVED: 1})
 
 
+@pytest.mark.parametrize("at_hand", [False, True], ids=["fetched", "at hand"])
+def test_each_question_of_a_batch_is_judged_by_its_own_realm(path, at_hand):
+    """The spelling in the answer tells which realm it was judged by."""
+    with Accounts.open(path, writable=True) as store:
+        store.add_user("alice", "example.org", PASSWORD)
+    realms = [REALM, REALM, "example.org", "nowhere.net", "nowhere.net", REALM, "EXAMPLE.org", "x", REALM]
+    with SqliteStore.open(path) as store:
+        disc = Disc(store, VerifierConfig(rechallenge=True, max_challenges=100))
+        if at_hand:
+            for realm in realms:
+                ask(disc, with_credentials(respond(disc, password="wrong").replace(REALM, realm)))
+        wrong = respond(disc, password="wrong")
+        answers = ask_all(disc, b"".join(with_credentials(wrong.replace(REALM, realm)) for realm in realms))
+    found = [challenge_of(answer).realm if answer.find(CHALLENGE) else None for answer in answers]
+    assert found == [realm.lower() if "." in realm and realm != "nowhere.net" else None for realm in realms]
+
+
 def test_a_realm_that_is_not_utf_8_is_no_error(disc):
     assert result_code(ask(disc, question(ad.Avp(DESTINATION_REALM, b"\xff\xfe.net")))) == 5003
 

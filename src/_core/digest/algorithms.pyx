@@ -17,6 +17,7 @@ ALGORITHMS = {one.name: one for one in _PLAIN + _SESS}
 cdef tuple _PLAIN_NAMES = (*[one.name for one in _PLAIN], None)
 cdef tuple _SESS_NAMES = (*[one.name for one in _SESS], None)
 cdef dict _INDICES = {one.name.lower(): i for i, one in enumerate(_PLAIN)}
+cdef dict _AS_SPELLED = {one.name: i for i, one in enumerate(_PLAIN)}
 
 
 cdef str algorithm_name(AlgorithmIndex algorithm, bint sess):
@@ -30,7 +31,12 @@ cdef AlgorithmIndex algorithm_of(str name, bint *sess) except -1:
     Raises:
         ConfigError: the algorithm is unknown.
     """
-    cdef str base = name.lower()
+    cdef str base
+    index = _AS_SPELLED.get(name)       # in most cases
+    if index is not None:
+        sess[0] = False
+        return index
+    base = name.lower()
     sess[0] = base.endswith("-sess")
     if sess[0]:
         base = base.removesuffix("-sess")

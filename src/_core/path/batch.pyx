@@ -32,7 +32,7 @@ from auth_diameter._core.path.inquiry cimport (
 )
 from auth_diameter._core.path.outcome cimport FAILED, MALFORMED, OUTCOMES, STORE_FAILED, is_refusal
 from auth_diameter._core.path.verify cimport Judge
-from auth_diameter._core.state.users cimport KINDS, Kind, borrow_key, key_tuple, kind_of, value_bytes
+from auth_diameter._core.state.users cimport KINDS, Kind, borrow_key, key_tuple, kind_of, parts_of, value_bytes
 from auth_diameter._core.state.values cimport Key, copy_span
 
 
@@ -143,7 +143,7 @@ cdef class Batch:
     def put(self, key not None, value):
         """Sets the value of a key, as the store has it."""
         cdef Span text
-        cdef tuple parts = tuple(key)
+        cdef tuple parts = parts_of(key)
         cdef bytes data = value_bytes(parts, value)
         cdef Finding *found = self.finding_of(parts)
         borrow(data, &text, "value")
@@ -158,7 +158,7 @@ cdef class Batch:
             error: the exception.
             of_store: whether the store could not be read; else the error is one of `errors`.
         """
-        cdef Finding *found = self.finding_of(tuple(key))
+        cdef Finding *found = self.finding_of(parts_of(key))
         found.failure = STORE_FAILED if of_store else FAILED
         found.error = 0 if of_store else self.add_error(error)
 

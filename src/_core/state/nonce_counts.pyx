@@ -21,7 +21,7 @@ from auth_diameter._core.base.shared cimport (
     ad_shared_map, ad_shared_unmap,
 )
 from auth_diameter._core.base.siphash cimport (
-    ad_siphash, ad_siphash_begin, ad_siphash_bytes, ad_siphash_end, ad_siphash_word,
+    ad_siphash, ad_siphash_begin, ad_siphash_bytes, ad_siphash_end, ad_siphash_end_64, ad_siphash_word,
 )
 from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.base.text cimport borrow
@@ -227,7 +227,6 @@ cdef class NonceUses:
     cdef uint64_t mark_of(self, uint32_t serial, Span session, Span response) noexcept nogil:
         """The mark of a request, which only its retransmission shares; 0 without a serial."""
         cdef ad_siphash s
-        cdef uint64_t out[2]
         if not serial:
             return 0
         ad_siphash_begin(&s, self.secret)
@@ -236,8 +235,7 @@ cdef class NonceUses:
         ad_siphash_word(&s, <uint64_t>session.n << 32 | response.n)
         ad_siphash_bytes(&s, session.p, session.n)
         ad_siphash_bytes(&s, response.p, response.n)
-        ad_siphash_end(&s, out)
-        return out[0] or 1
+        return ad_siphash_end_64(&s) or 1
 
     cdef void name_of(self, Span nonce, uint64_t *out) noexcept nogil:
         """A hash of the text of a nonce."""

@@ -37,6 +37,7 @@ cdef inline bint read_member(Span value) noexcept nogil:
 
 
 cdef Kind kind_of(tuple key) except -1
+cdef tuple parts_of(object key)
 cdef list borrow_key(tuple key, Key *out)
 cdef bytes value_bytes(tuple key, object value)
 cdef tuple key_tuple(Kind kind, const Key *key)

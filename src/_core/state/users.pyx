@@ -7,12 +7,13 @@ is kept in the same way as a known one, with as many HA1.
 import os
 
 cimport cython
-from libc.stdint cimport uint64_t
-from libc.string cimport memset
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.stdint cimport uint8_t, uint64_t
+from libc.string cimport memcpy, memset
 
 from auth_diameter._core.base.scratch cimport ad_scratch, ad_scratch_release
 from auth_diameter._core.base.span cimport Span
-from auth_diameter._core.base.text cimport borrow, text_of
+from auth_diameter._core.base.text cimport PyUnicode_IS_ASCII, borrow, text_of
 from auth_diameter._core.digest.algorithms cimport (
     ALGORITHM_UNKNOWN, ad_algorithms, algorithm_name, algorithm_of,
 )
@@ -25,7 +26,7 @@ cdef dict _KINDS = {
     "member": KIND_MEMBER,
 }
 cdef tuple _NAMES = tuple(_KINDS)
-cdef tuple _PARTS = (1, 3, 3, 2, 3)     # of the keys of each kind
+cdef int *_PARTS = [1, 3, 3, 2, 3]      # of the keys of each kind
 
 
 # ---------------------------------------------------------------------------------- values
@@ -83,12 +84,26 @@ cdef tuple algorithm_names(int bits):
     return tuple([algorithm_name(i, False) for i in range(ALGORITHM_UNKNOWN) if bits >> i & 1])
 
 
-cdef bytes candidates_bytes(known, matches, str ha1s, size_t digits, str username):
-    cdef bytes name = username.encode("utf-8", "surrogateescape")
-    cdef Py_ssize_t count = len(ha1s) // <Py_ssize_t>digits
-    if not 1 <= count <= MAX_HA1S or count * <Py_ssize_t>digits != len(ha1s) or len(name) > 0xFFFF:
+cdef bytes candidates_bytes(bint known, bint matches, str ha1s, size_t digits, str username):
+    cdef Span text, name
+    cdef size_t count
+    cdef bytes out
+    cdef uint8_t *q
+    _kept = borrow(ha1s, &text, "ha1s"), borrow(username, &name, "username")
+    count = text.n // digits
+    if (not 1 <= count <= MAX_HA1S or count * digits != text.n or not PyUnicode_IS_ASCII(ha1s)
+            or name.n > 0xFFFF):
         raise ValueError("candidates: expected one or two HA1 of the algorithm")
-    return bytes((known, matches, count, len(name) >> 8, len(name) & 255)) + ha1s.encode("ascii") + name
+    out = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>(CANDIDATES_HEAD + text.n + name.n))
+    q = <uint8_t *>PyBytes_AS_STRING(out)
+    q[0] = known
+    q[1] = matches
+    q[2] = <uint8_t>count
+    q[3] = <uint8_t>(name.n >> 8)
+    q[4] = <uint8_t>name.n
+    memcpy(q + CANDIDATES_HEAD, text.p, text.n)
+    memcpy(q + CANDIDATES_HEAD + text.n, name.p, name.n)
+    return out
 
 
 cdef bytes value_bytes(tuple key, object value):
@@ -140,15 +155,20 @@ cdef Kind kind_of(tuple key) except -1:
     if not key:
         raise ValueError("key: without a kind")
     kind = _KINDS[key[len(key) - 1]]
-    if len(key) != <Py_ssize_t>_PARTS[kind] + 1:
+    if len(key) != _PARTS[kind] + 1:
         raise ValueError("key: too many or too few parts")
     return kind
+
+
+cdef tuple parts_of(object key):
+    """A key of store.py as a tuple: it is one, of a class of its own, and is not copied."""
+    return <tuple>key if isinstance(key, tuple) else tuple(key)
 
 
 cdef list borrow_key(tuple key, Key *out):
     """Fills in the key of a key of store.py; the caller keeps the objects returned, which own its bytes."""
     cdef list kept = []
-    cdef Py_ssize_t i
+    cdef int i
     memset(out, 0, sizeof(Key))
     for i in range(_PARTS[kind_of(key)]):
         kept.append(borrow(key[i], &out.part[i], "key"))
@@ -157,7 +177,12 @@ cdef list borrow_key(tuple key, Key *out):
 
 cdef tuple key_tuple(Kind kind, const Key *key):
     """The parts of a key as text, and the name of its kind."""
-    return (*[text_of(key.part[i]) for i in range(_PARTS[kind])], _NAMES[kind])
+    cdef list parts = []
+    cdef int i
+    for i in range(_PARTS[kind]):
+        parts.append(text_of(key.part[i]))
+    parts.append(_NAMES[kind])
+    return tuple(parts)
 
 
 @cython.final
@@ -186,7 +211,7 @@ cdef class Users:
 
     def get(self, key not None):
         """The value of a key; None if it is not at hand."""
-        cdef tuple parts = tuple(key)
+        cdef tuple parts = parts_of(key)
         cdef Kind kind = kind_of(parts)
         cdef Key place
         cdef Span found
@@ -200,7 +225,7 @@ cdef class Users:
 
     def put(self, key not None, value):
         """Keeps the value of a key, if it is not too large."""
-        cdef tuple parts = tuple(key)
+        cdef tuple parts = parts_of(key)
         cdef Key place
         cdef Span text
         cdef bytes data = value_bytes(parts, value)

@@ -81,15 +81,14 @@ class _Connection(asyncio.Protocol):
             self.abort()  # `allow` has changed since the connection was accepted
 
     def data_received(self, data: bytes) -> None:
-        transport = self._transport
-        assert transport is not None
-        if self._stream.fault is not None:
+        stream = self._stream
+        if stream.fault is not None:
             return
         if self._last is not None:
             if not self._last:
                 return
             self._last = max(self._last - len(data), 0)
-        requests = self._stream.feed(data)
+        requests = stream.feed(data)
         if requests:
             self._asked_at = time.time()
             self._unanswered += len(requests)
@@ -99,10 +98,10 @@ class _Connection(asyncio.Protocol):
                 self._paused = True
             if self._paused or self._admission.is_busy:
                 self.pause_or_resume()  # a new connection was not there when the others were paused
-        if self._stream.fault is not None:
-            self._note(ConnectionEvent.BAD_FRAMING, str(self._stream.fault))
-        if self.unfinished or self._stream.pending:
-            self._bound_the_unfinished(self._stream.pending, another=bool(requests))
+        if stream.fault is not None:
+            self._note(ConnectionEvent.BAD_FRAMING, str(stream.fault))
+        if self.unfinished or stream.pending:
+            self._bound_the_unfinished(stream.pending, another=bool(requests))
         if not self._unanswered:
             self._end_what_is_answered()
 

@@ -67,9 +67,13 @@ class Turns:
         mark_asker(requests, asker, asker.one_challenge)
         if not self._gathered:
             self._loop.call_soon(self._end_turn)
-        for start in range(0, len(requests), _MOST):
-            self._gathered.append((connection, requests[start : start + _MOST]))
-        self._size += len(requests)
+        size = len(requests)
+        if size <= _MOST:
+            self._gathered.append((connection, requests))
+        else:
+            for start in range(0, size, _MOST):
+                self._gathered.append((connection, requests[start : start + _MOST]))
+        self._size += size
         if self._size >= _MOST:
             self._end_turn()
 
@@ -85,10 +89,9 @@ class Turns:
             self._judge(part, now)
 
     def _judge(self, gathered: _Gathered, now: float) -> None:
-        if len(gathered) == 1:
-            requests = gathered[0][1]
-        else:
-            requests = [request for _, each in gathered for request in each]
+        requests: list[AaRequest] = []
+        for _, each in gathered:
+            requests += each
         try:
             batch = self._disc.begin(requests, now)
         except Exception as error:  # noqa: BLE001 - the other questions of this turn of the loop get answers

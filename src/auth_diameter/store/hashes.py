@@ -74,7 +74,8 @@ HA1_LENGTHS: Final = {
 #: The form of an HA1 in a table, by its number of digits.
 HEX_DIGITS: Final = {digits: re.compile(rb"[0-9A-Fa-f]{%d}" % digits) for digits in HA1_DIGITS.values()}
 
-_NOBODYS: Final = secrets.token_hex(max(HA1_DIGITS.values()) // 2)
+#: An HA1 that matches no password, by algorithm.
+_NOBODYS: Final = {algorithm: secrets.token_hex(digits // 2) for algorithm, digits in HA1_DIGITS.items()}
 
 
 def candidates(places: Sequence[str | None], algorithm: str) -> Candidates:
@@ -87,5 +88,7 @@ def candidates(places: Sequence[str | None], algorithm: str) -> Candidates:
         places: one or two HA1 in hex digits; None for a missing one.
         algorithm: ``"MD5"``, ``"SHA-256"`` or ``"SHA-512-256"``.
     """
-    nobodys = _NOBODYS[: HA1_DIGITS[algorithm]]
-    return Candidates(any(places), "".join([ha1 or nobodys for ha1 in places]).lower())
+    ha1s, nobodys = "", _NOBODYS[algorithm]  # looked up whether it is needed or not
+    for ha1 in places:
+        ha1s += ha1 or nobodys
+    return Candidates(any(places), ha1s.lower())

@@ -13,9 +13,11 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
+from itertools import chain
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, Self
 
 from auth_diameter.store.hashes import HA1_COLUMNS, HA1_LENGTHS, HEX_DIGITS, candidates, compute_ha1
 from auth_diameter.store.names import user_part
@@ -51,21 +53,21 @@ _ALGORITHMS: Final = tuple(
 )
 
 
-class _Secrets(NamedTuple):
-    """The password and the hashes of a row of ``subscriber``; any of them may be empty."""
+# A row of `Statements.secrets`: the index of the user, whether the row is the user's, then `SECRET_COLUMNS`.
+_Row = tuple[Any, ...]
+_KNOWN: Final = 1
+_PLACE: Final = {column: place for place, column in enumerate(SECRET_COLUMNS, _KNOWN + 1)}
+_NOBODY: Final[_Row] = (0, 0, *[b""] * len(SECRET_COLUMNS))
 
-    known: bool  # whether the row is the user's; else it is a neighbour's
-    ha1: bytes
-    ha1b: bytes
-    ha1_sha256: bytes
-    ha1_sha512t256: bytes
-    password: bytes
-
-    def __repr__(self) -> str:
-        return "_Secrets(...)"
+# What is looked up: as many values as ASKED_WIDTH, of types that SQLite's module takes without a conversion.
+_Asked = tuple[str | int | None, ...]
+_NO_NAME: Final[_Asked] = (None,) * ASKED_WIDTH
 
 
-_NOBODY: Final = _Secrets(known=False, **dict.fromkeys(SECRET_COLUMNS, b""))
+def _secret(row: _Row, column: str) -> bytes:
+    """A password or a hash in a row; empty if the column holds anything but text, such as NULL."""
+    value = row[_PLACE[column]]
+    return value if isinstance(value, bytes) else b""
 
 
 class SqliteStore:
@@ -172,26 +174,33 @@ class SqliteStore:
     # -- for each kind of key: ask for the rows needed, and return a function that makes the value of them --
 
     def _ask_user(self, users: _Users, key: User) -> Callable[[], Candidates]:
-        username, realm, algorithm, _ = key
+        username, realm, _, _ = key
         spellings = self.spellings.under(realm)
         # Always both lookups, so that the time does not tell whether the part before the "@" exists.
         own = users.ask(username, spellings)
         part = user_part(username, realm)
-        other = None if part is None else users.ask(part, spellings, below=True)
+        if part is None:
+            return partial(self._candidates, key, users, own)
+        other = users.ask(part, spellings, below=1)
+        return partial(self._candidates_of_two, key, users, own, part, other)
 
-        def value() -> Candidates:
-            secrets = users.row(own)
-            ha1 = self._ha1(username, realm, secrets, algorithm)
-            alone = ha1 if secrets.known else None
-            if part is None or other is None:
-                return candidates((alone,), algorithm)
-            # The username is ``user@domain``, or else one that contains an "@" of its own.
-            secrets = users.row(other)
-            whole = self._ha1b(username, part, realm, secrets, algorithm)
-            ha1 = self._ha1(part, realm, secrets, algorithm)
-            return candidates((whole, ha1) if secrets.known else (alone, None), algorithm)
+    def _candidates(self, key: User, users: _Users, own: range) -> Candidates:
+        """The HA1 of a username without the realm."""
+        username, realm, algorithm, _ = key
+        row = users.row(own)
+        ha1 = self._ha1(username, realm, row, algorithm)
+        return candidates((ha1 if row[_KNOWN] else None,), algorithm)
 
-        return value
+    def _candidates_of_two(self, key: User, users: _Users, own: range, part: str, other: range) -> Candidates:
+        """The HA1 of a username that is ``part@realm``, or else contains an "@" of its own."""
+        username, realm, algorithm, _ = key
+        row = users.row(own)
+        ha1 = self._ha1(username, realm, row, algorithm)
+        alone = ha1 if row[_KNOWN] else None
+        row = users.row(other)
+        whole = self._ha1b(username, part, realm, row, algorithm)
+        ha1 = self._ha1(part, realm, row, algorithm)
+        return candidates((whole, ha1) if row[_KNOWN] else (alone, None), algorithm)
 
     def _ask_hashed(self, users: _Users, key: HashedUser) -> Callable[[], HashedCandidates]:
         """Asks for the user with this hash, or for a neighbour if there is no such user."""
@@ -211,13 +220,13 @@ class SqliteStore:
         asked = users.ask(username if part is None else part, self.spellings.under(realm))
 
         def value() -> Offer:
-            secrets = users.row(asked)
+            row = users.row(asked)
             has = 0
             for place, column in enumerate(HA1_COLUMNS.values()):
-                has |= bool(secrets.password or getattr(secrets, column)) << place
+                has |= bool(_secret(row, "password") or _secret(row, column)) << place
             usual = self._usual.of(realm)
             # Both offers are made for any user: the time to read an object depends on where it is in memory.
-            return Offer((usual, _ALGORITHMS[has])[secrets.known & (has != 0)], usual)
+            return Offer((usual, _ALGORITHMS[has])[(row[_KNOWN] == 1) & (has != 0)], usual)
 
         return value
 
@@ -236,25 +245,29 @@ class SqliteStore:
 
     # -- HA1 of a row --
 
-    def _ha1b(self, username: str, user: str, realm: str, secrets: _Secrets, algorithm: str) -> str | None:
+    def _ha1b(self, username: str, user: str, realm: str, row: _Row, algorithm: str) -> str | None:
         """The HA1 of ``user@domain``, which is `username` (RFC 7616, 3.4.2); None if there is none."""
-        if algorithm == "MD5" and secrets.ha1b:
-            return self._usable(secrets.ha1b, "ha1b", user, realm, known=secrets.known)
-        return compute_ha1(username, realm, secrets.password, algorithm) if secrets.password else None
+        stored = _secret(row, "ha1b")
+        if algorithm == "MD5" and stored:
+            return self._usable(stored, "ha1b", user, realm, row)
+        password = _secret(row, "password")
+        return compute_ha1(username, realm, password, algorithm) if password else None
 
-    def _ha1(self, user: str, realm: str, secrets: _Secrets, algorithm: str) -> str | None:
+    def _ha1(self, user: str, realm: str, row: _Row, algorithm: str) -> str | None:
         """The HA1 of ``user`` alone; None if there is none; computed for a neighbour's row, too."""
         column = HA1_COLUMNS[algorithm]
-        stored: bytes = getattr(secrets, column)
+        stored = _secret(row, column)
         if stored:
-            return self._usable(stored, column, user, realm, known=secrets.known)
-        return compute_ha1(user, realm, secrets.password, algorithm) if secrets.password else None
+            return self._usable(stored, column, user, realm, row)
+        password = _secret(row, "password")
+        return compute_ha1(user, realm, password, algorithm) if password else None
 
-    def _usable(self, stored: bytes, column: str, username: str, realm: str, *, known: bool) -> str | None:
+    def _usable(self, stored: bytes, column: str, username: str, realm: str, row: _Row) -> str | None:
+        """A stored HA1 as text, if it is one; its digits may be of either case."""
         length = HA1_LENGTHS[column]
         if HEX_DIGITS[length].fullmatch(stored):
-            return stored.decode().lower()
-        if known and (username, realm) not in self._warned and len(self._warned) < _MAX_WARNINGS:
+            return stored.decode()
+        if row[_KNOWN] and (username, realm) not in self._warned and len(self._warned) < _MAX_WARNINGS:
             self._warned.add((username, realm))
             _log.warning(
                 "%s: %s of user %r in realm %r is not %d hex digits; the user cannot authenticate",
@@ -314,27 +327,28 @@ class _Users:
 
         asked = users.ask(username, spellings)
         users.look_up()
-        secrets = users.row(asked)
+        row = users.row(asked)
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._asked: list[tuple[str | bool, ...]] = []
-        self._rows: list[tuple[Any, ...] | None] = []
+        self._asked: list[_Asked] = []
+        self._rows: list[_Row | None] = []
 
-    def ask(self, username: str, spellings: Iterable[str], *, below: bool = False) -> range:
+    def ask(self, username: str, spellings: Iterable[str], *, below: int = 0) -> range:
         """Adds a user under every spelling of the realm, so that the time does not tell which one exists.
 
         Args:
             username: the username to look up.
             spellings: the spellings of the realm.
-            below: whether an unknown user gets the row of the next lower name; else of the next higher.
+            below: 1 if an unknown user gets the row of the next lower name; 0: of the next higher.
 
         Returns:
             The argument for :meth:`row`.
         """
         before = len(self._asked)
-        self._asked += [(below, username, domain) for domain in spellings]
+        for domain in spellings:
+            self._asked.append((below, username, domain))
         return range(before, len(self._asked))
 
     def look_up(self) -> None:
@@ -343,59 +357,52 @@ class _Users:
         Raises:
             StoreError: the database could not be read.
         """
-        self._rows = [None] * len(self._asked)
-        for number, *row in _ask(self._database, self._database.statements.secrets, self._asked):
-            if self._rows[number] is None:
-                self._rows[number] = tuple(row)
+        rows: list[_Row | None] = [None] * len(self._asked)
+        self._rows = rows
+        for row in _ask(self._database, self._database.statements.secrets, self._asked):
+            if rows[row[0]] is None:
+                rows[row[0]] = row
 
-    def row(self, asked: range) -> _Secrets:
-        """The secrets of the user's row, under the first spelling that has one; else a neighbour's."""
-        found = self._rows[asked.start]
-        for row in self._rows[asked.start + 1 : asked.stop]:
-            if found is None or (row is not None and row[0] and not found[0]):
+    def row(self, asked: range) -> _Row:
+        """The user's row, under the first spelling that has one; else a neighbour's."""
+        found: _Row | None = None
+        for number in asked:
+            row = self._rows[number]
+            if found is None or (row is not None and row[_KNOWN] and not found[_KNOWN]):
                 found = row
-        if found is None:
-            return _NOBODY
-        known, *stored = found
-        return _Secrets(known == 1, *[value if isinstance(value, bytes) else b"" for value in stored])
+        return _NOBODY if found is None else found
 
 
-def _ask(
-    database: Database, statement: Callable[[int], str], names: Sequence[tuple[str | bool, ...]]
-) -> list[tuple[Any, ...]]:
+def _ask(database: Database, statement: Callable[[int], str], names: Sequence[_Asked]) -> list[_Row]:
     """The rows of a statement for several names, each row with the index of its name.
 
     There is a statement for each power of two, so SQLite compiles only a few. More names than the largest
-    statement takes are looked up in parts. A name that UTF-8 cannot encode has no row, and is left out.
+    statement takes are looked up in parts. A name that UTF-8 cannot encode is nobody's, and so is no name.
 
     Raises:
         StoreError: the database could not be read.
     """
     try:
-        return list(_rows(database, statement, names, range(len(names))))
+        return _rows(database, statement, names)
     except UnicodeEncodeError:
-        numbers = [number for number, name in enumerate(names) if _is_utf8(name)]
-        return list(_rows(database, statement, [names[number] for number in numbers], numbers))
+        return _rows(database, statement, [name if _is_utf8(name) else _NO_NAME for name in names])
 
 
-def _rows(
-    database: Database,
-    statement: Callable[[int], str],
-    names: Sequence[tuple[str | bool, ...]],
-    numbers: Sequence[int],
-) -> Iterator[tuple[Any, ...]]:
+def _rows(database: Database, statement: Callable[[int], str], names: Sequence[_Asked]) -> list[_Row]:
+    rows: list[_Row] = []
     for start in range(0, len(names), MAX_ASKED):
         part = names[start : start + MAX_ASKED]
         room = 1 << (len(part) - 1).bit_length()
-        parameters: list[str | bool | int | None] = [one for name in part for one in name]
-        parameters += [None] * (ASKED_WIDTH * (room - len(part)))
+        parameters = list(chain.from_iterable(part))
+        parameters += [0] * (ASKED_WIDTH * (room - len(part)))
         parameters.append(len(part))
         with database.reading() as connection:
-            for number, *row in connection.execute(statement(room), parameters):
-                yield numbers[start + number], *row
+            found = connection.execute(statement(room), parameters).fetchall()
+        rows += [(start + number, *row) for number, *row in found] if start else found
+    return rows
 
 
-def _is_utf8(name: tuple[str | bool, ...]) -> bool:
+def _is_utf8(name: _Asked) -> bool:
     try:
         "".join(map(str, name)).encode()
     except UnicodeEncodeError:
