@@ -115,9 +115,9 @@ def test_no_more_routes_run_than_there_is_room_for(run, script, monkeypatch):
         for call_id in ("1", "2", "3", "4", "5"):
             phone.send(phone.request(call_id=call_id))
         refused = [await phone.receive() for _ in range(2)]
-        ended = next(iter(host._tasks))
-        ended.cancel()
-        while ended in host._tasks:
+        ended = host._scripts.calls[0]
+        ended.task.cancel()
+        while ended in host._scripts.calls:
             await asyncio.sleep(0)
         phone.send(phone.request(call_id="go"))
         return refused, await phone.receive(), [await phone.receive() for _ in range(3)]

@@ -27,3 +27,6 @@ cdef class SipRequest:
     cdef tuple verified(self)
     cdef list find(self, str name, int enough)
     cdef object party(self, Header header)
+
+
+cdef SipRequest new_request(bytes data, tuple source, size_t max_size, int max_headers)

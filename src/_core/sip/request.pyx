@@ -456,6 +456,21 @@ cdef class SipRequest:
         return f"<SipRequest {self.method} {without_password(&self.m.request_uri)} call_id={self.call_id!r}>"
 
 
+cdef SipRequest new_request(bytes data, tuple source, size_t max_size, int max_headers):
+    """As `SipRequest`, with the source that the kernel has named.
+
+    Raises:
+        ParseError: as there.
+    """
+    cdef SipRequest request = SipRequest.__new__(SipRequest)
+    request.data = data
+    request.source = source
+    if not parse_request(&request.m, <const uint8_t *>PyBytes_AS_STRING(data), <size_t>PyBytes_GET_SIZE(data),
+                         max_size, max_headers):
+        raise request.refusal()
+    return request
+
+
 cdef tuple address_of(object source):
     """The source of a request, checked: replies repeat it."""
     cdef tuple parts = tuple(source)
