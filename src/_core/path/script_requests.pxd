@@ -6,9 +6,13 @@ from auth_diameter._core.path.slot cimport Slot
 from auth_diameter._core.sip.request cimport SipRequest
 
 
+cdef class ScriptCall
+
+
 cdef class ScriptRequests(DatagramPath):
     cdef object policy              # what Python decides, see script_requests.pyx
-    cdef object create_task         # of the event loop
+    cdef object loop                # of asyncio
+    cdef object auth                # the client that the script asks
     cdef public object route        # the function of the script
     cdef public Py_ssize_t room     # calls that may still begin before `room` is set anew
     cdef Py_ssize_t most_calls      # at a time
@@ -25,6 +29,7 @@ cdef class ScriptRequests(DatagramPath):
     cdef tuple source_of(self, const Address *address)
     cdef bint has_room(self, size_t size)
     cdef int begin(self, SipRequest request, const Address *source) except -1
+    cdef object new_task(self, ScriptCall call)
 
 
 cdef class ScriptCall:

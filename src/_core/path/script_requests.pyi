@@ -19,15 +19,16 @@ class _Policy(Protocol):
 
 @final
 class ScriptRequests(DatagramPath):
-    route: Callable[[SipRequest], Awaitable[Any]]
+    route: Callable[[SipRequest, Any], Awaitable[Any]]
     room: int
     def __new__(
         cls,
         fd: int,
         transactions: Transactions,
         policy: _Policy,
-        create_task: Callable[[Any], Any],
-        route: Callable[[SipRequest], Awaitable[Any]],
+        loop: asyncio.AbstractEventLoop,
+        route: Callable[[SipRequest, Any], Awaitable[Any]],
+        auth: object,
         *,
         most_calls: int,
         most_bytes: int,

@@ -36,7 +36,9 @@ cdef extern from "Python.h":
     int PyIter_Send(object iterator, object value, PyObject **result) except -1
 
 cdef object CancelledError = asyncio.CancelledError
+cdef object Task = asyncio.Task
 cdef object CoroutineType = _CoroutineType
+cdef str NAME = "request_route"     # of each task
 cdef str FAILED = _REASONS[500]
 
 
@@ -57,8 +59,9 @@ cdef class ScriptRequests(DatagramPath):
             - report(error): takes any other exception;
             - send_soon(): has `flush` called in this turn of the loop.
 
-        create_task: the method of the event loop.
-        route: function of a SipRequest that returns the awaitable of its result.
+        loop: the event loop of asyncio.
+        route: the function of the script; it takes a SipRequest and `auth`, and returns the awaitable of its result.
+        auth: the client that the script asks.
         most_calls: routes that may run at a time.
         most_bytes: bytes of the requests that may be without a reply.
         max_size: int.
@@ -71,12 +74,13 @@ cdef class ScriptRequests(DatagramPath):
         under_way: int, the number of requests without a reply so far.
     """
 
-    def __cinit__(self, int fd, Transactions transactions not None, policy, create_task, route, *,
+    def __cinit__(self, int fd, Transactions transactions not None, policy, loop, route, auth, *,
                   Py_ssize_t most_calls, size_t most_bytes, size_t max_size, int max_headers,
                   size_t amplification):
         self.policy = policy
-        self.create_task = create_task
+        self.loop = loop
         self.route = route
+        self.auth = auth
         self.most_calls = most_calls
         self.most_bytes = most_bytes
         self.room = most_calls
@@ -156,7 +160,7 @@ cdef class ScriptRequests(DatagramPath):
         self.size += request.m.size
         self.room -= 1
         try:
-            task = self.create_task(call)
+            task = self.new_task(call)
         except Exception as error:
             self.policy.report(error)
             call.fail(None)
@@ -164,6 +168,13 @@ cdef class ScriptRequests(DatagramPath):
         if not call.has_ended:      # a task factory may run it at once
             call.task = task
         return 0
+
+    cdef object new_task(self, ScriptCall call):
+        """The task of a call."""
+        if self.loop.get_task_factory() is not None:
+            return self.loop.create_task(call)
+        # As the loop does, but without a number in the name, which takes as long to write as a reply.
+        return Task(call, loop=self.loop, name=NAME)
 
     # ------------------------------------------------------------------ what Python handles
 
@@ -276,7 +287,7 @@ cdef class ScriptCall:
         """Begins the script's coroutine."""
         cdef object route = self.route
         self.route = None
-        self.coroutine = route(self.request)
+        self.coroutine = route(self.request, self.path.auth)
         if type(self.coroutine) is not CoroutineType:
             self.coroutine = self.path.policy.wrap(self.coroutine)
         return 0

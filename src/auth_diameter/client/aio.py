@@ -453,6 +453,7 @@ class _Policy:
         self.compile = compile_template
         self.get_loop = asyncio.get_running_loop
         self.refuse_penalized = authorizer.refuse_penalized
+        self.is_in_task = transport.is_in_task
 
     def read(self, request: Request) -> SipRequest | Decision:
         return self._authorizer.read_or_refuse(request)

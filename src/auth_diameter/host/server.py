@@ -146,18 +146,15 @@ class Host:
                 fd,
                 self._transactions,
                 _ScriptPolicy(self),
-                self._loop.create_task,
-                self._call_of(route),
+                self._loop,
+                route,
+                self._auth,
                 most_calls=MOST_ROUTES,
                 most_bytes=MOST_BYTES,
                 max_size=self._auth.config.max_sip_message,
                 max_headers=self._auth.config.max_sip_headers,
                 amplification=AMPLIFICATION,
             )
-
-    def _call_of(self, route: Route) -> Callable[[SipRequest], Awaitable[Any]]:
-        auth = self._auth
-        return lambda request: route(request, auth)
 
     @property
     def received(self) -> int:
@@ -192,7 +189,7 @@ class Host:
     def use_route(self, route: Route) -> None:
         """Sets another route for new requests; those under way end with the route they began with."""
         assert self._scripts is not None
-        self._scripts.route = self._call_of(route)
+        self._scripts.route = route
 
     # ------------------------------------------------------------------ requests
 
