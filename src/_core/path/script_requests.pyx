@@ -9,9 +9,9 @@
                                                                ▼
                                                           Departures
 
-The task is one of asyncio, made by the event loop: all that asyncio offers a coroutine works in a script. The
-`ScriptCall` is the coroutine of that task. It drives the script's coroutine, and ends the request with its result. So a
-request needs one task, and no other coroutine, future or callback.
+The task is one of asyncio, so that all that asyncio offers works in a script. The `ScriptCall` is its coroutine:
+it drives that of the script, and ends the request with the result. A request needs no other coroutine, no future
+and no callback.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.ref cimport Py_DECREF, PyObject
 from libc.string cimport memcmp
 
-from auth_diameter._core.net.addresses cimport Address, port_of, size_of, source_of
+from auth_diameter._core.net.addresses cimport Address, size_of, source_of as new_source
 from auth_diameter._core.path.slot cimport Slot
 from auth_diameter._core.sip.parse cimport METHOD_ACK
 from auth_diameter._core.sip.request cimport SipRequest, new_request
@@ -60,7 +60,7 @@ cdef class ScriptRequests(DatagramPath):
             - send_soon(): has `flush` called in this turn of the loop.
 
         loop: the event loop of asyncio.
-        route: the function of the script; it takes a SipRequest and `auth`, and returns the awaitable of its result.
+        route: the function of the script: it takes a SipRequest and `auth`, and returns an awaitable.
         auth: the client that the script asks.
         most_calls: routes that may run at a time.
         most_bytes: bytes of the requests that may be without a reply.
@@ -139,7 +139,7 @@ cdef class ScriptRequests(DatagramPath):
     cdef tuple source_of(self, const Address *address):
         """The source of a request as Python has it."""
         if self.last_source is None or memcmp(&self.last_address, address, size_of(address)) != 0:
-            self.last_source = source_of(address)
+            self.last_source = new_source(address)
             self.last_address = address[0]
         return self.last_source
 

@@ -1,10 +1,10 @@
 """What a task of asyncio awaits until its decision is there.
 
-A future of asyncio would do the same, but has its task wait for another turn of the event loop, with a handle for the
-call. Where no task runs, as in the callback of a connection, a `Waiter` lets its task go on at once.
+A future of asyncio would do the same, but has its task wait for another turn of the event loop. Where no task
+runs, as in the callback of a connection, a `Waiter` lets its task go on at once.
 
-To a task it is a future, by the protocol that asyncio has for futures that are not its own
-(`_asyncio_future_blocking`, `get_loop`, `add_done_callback`, `result` and `cancel`). It has one callback, that of the task.
+To a task it is a future, by the protocol that asyncio has for futures of others: `_asyncio_future_blocking`,
+`get_loop`, `add_done_callback`, `result` and `cancel`. It has one callback, that of the task.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ cdef class Waiter:
         found = self.go_on()
         if self.is_done:
             PyErr_SetObject(StopIteration, found)
-            raise StopIteration     # the exception above; without a traceback, which takes longer than all else here
+            raise StopIteration     # the exception above, without a traceback, which takes longer than all else
         return found
 
     def send(self, value):
@@ -149,13 +149,13 @@ cdef class Waiter:
         try:
             callback(self)
         except BaseException as error:      # sys.exit() in a task: the loop ends, and not only what called this
-            self.loop.call_soon(reraise, error)
+            self.loop.call_soon(_reraise, error)
         finally:
             PyContext_Exit(context)
         return 0
 
 
-def reraise(error):
+def _reraise(error):
     """Raises an exception where the event loop sees it."""
     raise error
 
