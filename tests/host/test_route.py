@@ -330,12 +330,11 @@ def test_a_task_factory_of_the_script_makes_the_tasks(run, at_once):
     made = []
 
     def factory(loop, coroutine, **settings):
-        make = (
-            asyncio.eager_task_factory
-            if at_once
-            else lambda loop, *args, **more: asyncio.Task(*args, loop=loop, **more)
-        )
-        made.append(make(loop, coroutine, **settings))
+        settings.pop("eager_start", None)  # uvloop's, which not every factory of asyncio knows
+        if at_once:
+            made.append(asyncio.eager_task_factory(loop, coroutine, **settings))
+        else:
+            made.append(asyncio.Task(coroutine, loop=loop, **settings))
         return made[-1]
 
     async def route(request, auth):

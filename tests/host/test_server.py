@@ -319,6 +319,7 @@ def test_a_request_without_a_task_gets_500_and_does_not_cost_those_that_came_wit
         def fail_at_bad(loop, coroutine, **settings):
             if getattr(coroutine, "request", None) and coroutine.request.call_id.startswith("bad"):
                 raise RuntimeError("a mistake")
+            settings.pop("eager_start", None)  # uvloop's, from Python 3.12 on
             return asyncio.Task(coroutine, loop=loop, **settings)
 
         loop.set_task_factory(fail_at_bad)
