@@ -54,6 +54,7 @@ from auth_diameter._core.path.objects import ObjectPath, pending
 from auth_diameter._core.path.remote_objects import RemoteObjects
 from auth_diameter._core.path.remote_requests import RemoteRequests
 from auth_diameter._core.path.requests import RequestPath
+from auth_diameter._core.path.script_requests import ScriptRequests
 from auth_diameter._core.path.verify import Judge
 from auth_diameter._core.path.wire import Wire, restart_msgids
 from auth_diameter._core.sip.name_addr import NameAddr
@@ -118,6 +119,7 @@ __all__ = [
     "RequestStream",
     "Role",
     "Ruling",
+    "ScriptRequests",
     "Service",
     "SipRequest",
     "Transactions",

@@ -76,7 +76,10 @@ def compiled_classes() -> list[type]:
 
 
 # Those whose `__new__` wants objects, each of its class: there is none that nobody filled.
-FILLED = {"LocalObjects", "LocalRequests", "RemoteObjects", "RemoteRequests", "RequestPath"}
+FILLED = {
+    "DatagramPath", "LocalObjects", "LocalRequests", "RemoteObjects", "RemoteRequests", "RequestPath",
+    "ScriptRequests",
+}  # fmt: skip
 CLASSES = [kind for kind in compiled_classes() if kind.__name__ not in FILLED]
 
 

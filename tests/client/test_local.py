@@ -404,6 +404,14 @@ def test_where_the_realm_comes_from(auth: ad.AuthDiameter, realm: str, proxy: bo
         assert decide(request, realm).realm == host
 
 
+@pytest.mark.parametrize("realm", ["$rd", "$od"])
+def test_a_request_uri_without_a_host_names_no_realm(auth: ad.AuthDiameter, realm: str) -> None:
+    """As with an empty realm, the user's domain is taken."""
+    data = ALICE.request("INVITE", uri="urn:service:sos")
+    for request in (data, ad.SipRequest(data)):
+        assert auth.diameter_proxy_authorize(request, realm).realm == DOMAIN
+
+
 @pytest.mark.parametrize("realm", ["$fd", "$hdr(X-Realm)"])
 def test_malformed_bytes_among_others(auth: ad.AuthDiameter, realm: str) -> None:
     """Bytes to which no reply is possible, and a request that gets a 400."""

@@ -7,8 +7,6 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Self
 
-from kit.host import Recorder
-
 import auth_diameter as ad
 from auth_diameter._core import restart_msgids
 from auth_diameter.host.bind import bind
@@ -76,11 +74,9 @@ class Replaying:
         self._connection = transport.pool.opened(peer, self, asyncio.get_running_loop().time())
         route: Route | None = self._route if by_script else None
         self.host = Host(bind("127.0.0.1", 0)[0], self.auth, route, realm)
-        self.host._datagrams = _Sent(self._sent)  # type: ignore[assignment]
         self.host._refusals = self  # type: ignore[assignment]
-        self.path = None
-        if not by_script:
-            self.path = self.host._path = self.host._new_path(-1)
+        self.host._begin_path(-1, route)
+        self.path = self.host._path
 
     async def __aenter__(self) -> Self:
         return self
@@ -147,25 +143,21 @@ class Replaying:
 
     async def _take(self, data: bytes, source: Address) -> None:
         now = self.host._loop.time()
-        if self.path is not None:
-            self.path.take(data, source, now)
-            self.host._serve_odd(self.path, now)
-        else:
-            self.host._serve_datagram((data, source), now)
+        self.path.take(data, source, now)
+        self.host._serve_odd(now)
         await self._end_turn()
 
     async def _end_turn(self) -> None:
         """Lets a route script go on, has the questions written, and takes what is sent."""
-        turns = 2 if self.host._tasks else 0
+        turns = 2 if self.host._scripts is not None and self.host._scripts.calls else 0
         if self._is_closing or self.auth._transport.pool.waiting:
             turns = _TURNS_TO_RECONNECT
         for _ in range(turns):
             await asyncio.sleep(0)
         self.auth.send_questions()
-        self.host._flush()
-        if self.path is not None:
-            self._sent += self.path.departures.take()
-            self.host._log_notes(self.path)
+        self._sent += self.path.departures.take()
+        if self.host._default is not None:
+            self.host._log_notes(self.host._default)
 
     def _reply_to(self, question: bytes) -> None:
         if self.answer is None:
@@ -234,11 +226,3 @@ def stopped_clock() -> Iterator[None]:
         yield
     finally:
         del loop.time  # type: ignore[misc]
-
-
-class _Sent(Recorder):
-    """In the place of the datagrams of a host: keeps what is sent, and where to."""
-
-    def send(self, replies: list[tuple[bytes, Any]]) -> int:
-        self.sent += replies
-        return len(replies)

@@ -1,9 +1,13 @@
 """Route scripts: what they may do, what becomes of those that fail, how they are loaded."""
 
 import asyncio
+import contextvars
+import gc
 import sys
+import weakref
 
 import pytest
+from kit.machine import until
 
 import auth_diameter as ad
 from auth_diameter.host import server as host_module
@@ -115,9 +119,9 @@ def test_no_more_routes_run_than_there_is_room_for(run, script, monkeypatch):
         for call_id in ("1", "2", "3", "4", "5"):
             phone.send(phone.request(call_id=call_id))
         refused = [await phone.receive() for _ in range(2)]
-        ended = next(iter(host._tasks))
-        ended.cancel()
-        while ended in host._tasks:
+        ended = host._scripts.calls[0]
+        ended.task.cancel()
+        while ended in host._scripts.calls:
             await asyncio.sleep(0)
         phone.send(phone.request(call_id="go"))
         return refused, await phone.receive(), [await phone.receive() for _ in range(3)]
@@ -200,6 +204,189 @@ def test_routes_are_bounded_by_the_bytes_of_their_requests(run, monkeypatch):
 
     go_on = asyncio.Event()
     assert run(scenario, route) == ([503] + 12 * [200], 1)
+
+
+# --- asyncio in a script --------------------------------------------------------------------------------
+
+# Each is the body of a script; `ask()` is one decision.
+ASYNCIO = {
+    "sleep": "await asyncio.sleep(0)\n    return await ask()",
+    "timeout": "async with asyncio.timeout(60):\n        return await ask()",
+    "wait_for": "return await asyncio.wait_for(ask(), 60)",
+    "gather": "return (await asyncio.gather(ask(), ask()))[1]",
+    "shield": "return await asyncio.shield(ask())",
+    "create_task": "return await asyncio.create_task(ask())",
+    "TaskGroup": "async with asyncio.TaskGroup() as group:\n"
+    "        task = group.create_task(ask())\n"
+    "    return task.result()",
+    "wait": "done, _ = await asyncio.wait([asyncio.ensure_future(ask())])\n    return done.pop().result()",
+    "to_thread": "await asyncio.to_thread(len, 'x')\n    return await ask()",
+    "Lock": "async with asyncio.Lock():\n        return await ask()",
+    "as_completed": "return await next(iter(asyncio.as_completed([ask()])))",
+}
+
+
+@pytest.mark.parametrize("body", ASYNCIO)
+def test_all_of_asyncio_works_in_a_script(run, script, body):
+    text = (
+        "import asyncio\n"
+        "async def request_route(request, auth):\n"
+        "    def ask():\n"
+        "        return auth.diameter_proxy_authorize(request, '$fd')\n"
+        f"    {ASYNCIO[body]}\n"
+    )
+    assert run(lambda host, phone: phone.call("INVITE"), load_route(script(text))).status == 407
+
+
+def test_a_script_runs_in_a_task_of_asyncio_with_a_context_of_its_own(run):
+    number = contextvars.ContextVar("number", default="none")
+    tasks = {}
+
+    async def route(request, auth):
+        task = asyncio.current_task()
+        before = number.get()
+        number.set(request.call_id)
+        await auth.diameter_proxy_authorize(request, "$fd")
+        assert asyncio.current_task() is task
+        assert task in asyncio.all_tasks()
+        tasks[task] = before, number.get() == request.call_id
+        return request.reply(200, "OK")
+
+    async def scenario(host, phone):
+        for call_id in ("one", "two"):
+            phone.send(phone.request(call_id=call_id))
+        statuses = [(await phone.receive()).status for _ in range(2)]
+        for task in tasks:
+            assert type(task) is asyncio.Task
+            assert task.get_name() == "request_route"
+            await task  # it has ended, and raised nothing
+        return statuses
+
+    assert run(scenario, route) == [200, 200]
+    assert list(tasks.values()) == [("none", True)] * 2
+
+
+def test_a_timeout_in_a_script(run):
+    async def route(request, auth):
+        try:
+            async with asyncio.timeout(0.01):
+                await asyncio.Event().wait()
+        except TimeoutError:
+            return request.reply(480, "Late")
+
+    assert run(lambda host, phone: phone.call(), route).status == 480
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_script_that_is_cancelled_gets_its_request_500(run, caplog, begun):
+    """Also before its first step; nothing is logged, since nothing failed."""
+    steps = []
+
+    async def route(request, auth):
+        steps.append(request)
+        await asyncio.Event().wait()
+
+    async def scenario(host, phone):
+        loop = asyncio.get_running_loop()
+        if begun:
+            phone.send(phone.request())
+            await until(lambda: steps)
+        else:
+            host._path.take(phone.request(), phone.local, loop.time())
+        [call] = host._scripts.calls
+        call.task.cancel()
+        reply = await phone.receive()
+        return reply.status, host._scripts.calls, host.under_way
+
+    assert run(scenario, route) == (500, [], 0)
+    assert len(steps) == begun
+    assert not caplog.records
+
+
+def test_a_route_may_return_any_awaitable(run):
+    """It need not be a coroutine."""
+
+    def route(request, auth):
+        return auth.diameter_proxy_authorize(request, "$fd")
+
+    def cancelled(request, auth):
+        future = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_soon(future.cancel)
+        return future
+
+    async def scenario(host, phone):
+        statuses = [(await phone.call("INVITE")).status]
+        host.use_route(cancelled)
+        return [*statuses, (await phone.call("INVITE")).status]
+
+    assert run(scenario, route) == [407, 500]
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_task_factory_of_the_script_makes_the_tasks(run, at_once):
+    """Such as that of Python 3.12, whose tasks run at once."""
+    if at_once and not hasattr(asyncio, "eager_task_factory"):
+        pytest.skip("needs Python 3.12")
+    made = []
+
+    def factory(loop, coroutine, **settings):
+        settings.pop("eager_start", None)  # uvloop's, which not every factory of asyncio knows
+        if at_once:
+            made.append(asyncio.eager_task_factory(loop, coroutine, **settings))
+        else:
+            made.append(asyncio.Task(coroutine, loop=loop, **settings))
+        return made[-1]
+
+    async def route(request, auth):
+        return request.reply(200, "OK")
+
+    async def scenario(host, phone):
+        asyncio.get_running_loop().set_task_factory(factory)
+        status = (await phone.call()).status
+        asyncio.get_running_loop().set_task_factory(None)
+        return status, host._scripts.calls
+
+    assert run(scenario, route) == (200, [])
+    assert made
+
+
+def test_a_task_of_a_script_that_has_ended_needs_no_collector(run):
+    ended = []
+
+    async def route(request, auth):
+        task = asyncio.current_task()
+        ended.append(weakref.ref(task))
+        return await auth.diameter_proxy_authorize(request, "$fd")
+
+    async def scenario(host, phone):
+        gc.disable()
+        try:
+            await phone.call("INVITE")
+            await until(lambda: ended[0]() is None)
+        finally:
+            gc.enable()
+
+    run(scenario, route)
+
+
+def test_a_call_that_has_ended_does_not_go_on(run):
+    async def route(request, auth):
+        return await asyncio.Event().wait()
+
+    async def scenario(host, phone):
+        phone.send(phone.request())
+        await until(lambda: host._scripts.calls)
+        [call] = host._scripts.calls
+        call.task.cancel()
+        assert (await phone.receive()).status == 500
+        with pytest.raises(RuntimeError, match="has ended"):
+            call.send(None)
+        call.give_up(b"too late")
+        await asyncio.sleep(0.01)
+        assert phone.replies.empty()
+        assert host.under_way == 0
+
+    run(scenario, route)
 
 
 # --- loading a script ----------------------------------------------------------------------------------

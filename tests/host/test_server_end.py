@@ -74,7 +74,7 @@ def test_the_end_does_not_wait_for_ever_and_leaves_nobody_without_a_reply(
     async def scenario(host, phone):
         for number in range(3):
             phone.send(phone.request(call_id=f"c{number}"))
-        await until(lambda: len(host._pending) == 3)
+        await until(lambda: host.under_way == 3)
         await host.aclose()
         await phone.receive()
         replies = [await phone.receive() for _ in range(2)]

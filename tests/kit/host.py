@@ -69,33 +69,12 @@ async def replies_of(
         AnsweringTransport(auth, answer)
         host = Host(bind("127.0.0.1", 0)[0], auth, route)
         sent: list[bytes] = []
-        host._datagrams = Recorder(sent)  # type: ignore[assignment]
-        path = None
-        if host._path is not None:
-            path = host._path = host._new_path(-1)
+        host._begin_path(-1, route)
         for datagram in datagrams:
-            if path is None:
-                host._serve_datagram((datagram, source), 0.0)
-            else:
-                path.take(datagram, source, host._loop.time())
-                host._serve_odd(path, host._loop.time())
+            host._path.take(datagram, source, host._loop.time())
+            host._serve_odd(host._loop.time())
             for _ in range(5):
                 await asyncio.sleep(0)
-            if path is not None:
-                sent += [reply for reply, _ in path.departures.take()]
+            sent += [reply for reply, _ in host._path.departures.take()]
         await host.aclose()
         return sent
-
-
-class Recorder:
-    """In the place of the datagrams of a host: keeps what is sent."""
-
-    def __init__(self, sent: list[bytes]) -> None:
-        self.sent = sent
-
-    def receive(self) -> list[Any]:
-        return []
-
-    def send(self, replies: list[tuple[bytes, Any]]) -> int:
-        self.sent += [reply for reply, _ in replies]
-        return len(replies)

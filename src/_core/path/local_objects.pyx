@@ -112,7 +112,7 @@ cdef class LocalObjects(ObjectPath):
 
     def ask_many(self, requests, realm, bint proxy, future, double now):
         """As `ObjectPath.ask_many`; the requests are judged together."""
-        self.settle(future, self.decide_many(requests, realm, proxy))
+        self.settle(future, self.decide_many(requests, realm, proxy), False)
 
     cdef object begin(self, SipRequest request, object realm, bint proxy, object callback, double now):
         return self.decide_one(request, realm, proxy)

@@ -6,6 +6,7 @@ from auth_diameter._core.path.counts cimport Decisions
 from auth_diameter._core.path.decide cimport Asking
 from auth_diameter._core.path.in_flight cimport Concluder
 from auth_diameter._core.path.realm cimport Realm
+from auth_diameter._core.path.waiter cimport Waiter
 from auth_diameter._core.sip.request cimport SipRequest
 
 
@@ -14,6 +15,7 @@ cdef class ObjectPath(Concluder):
     cdef Decisions decisions
     cdef size_t max_size            # bytes of a request
     cdef int max_headers            # header fields of a request
+    cdef object loop                # of asyncio, that ran last
     cdef dict realms                # the Realm of each text
     cdef str last_realm             # the realm of the last question
     cdef bytes last_bytes           # the same; as text it may hold what UTF-8 cannot
@@ -24,15 +26,16 @@ cdef class ObjectPath(Concluder):
     cdef str realm_text(self, Span realm)
     cdef Decision authorized(self, str username, str realm)
     cdef int add_up(self, Decision decision) except -1
-    cdef int call(self, object callback, Decision decision) except -1
-    cdef int settle(self, object future, object result) except -1
+    cdef object loop_now(self)
+    cdef int call(self, object callback, Decision decision, bint at_once) except -1
+    cdef int settle(self, object future, object result, bint at_once) except -1
 
 
 cdef class Several:
     # Decisions that are waited for together
     cdef list decisions             # None where there is none so far
     cdef Py_ssize_t left
-    cdef object future              # of asyncio; the list is its result
+    cdef object future              # Waiter, or future of asyncio; the list is its result
 
 
 cdef class PlaceAmongSeveral:
@@ -44,7 +47,8 @@ cdef class Pending:
     cdef ObjectPath path
     cdef object asked               # SipRequest or bytes, or with `many` an iterable of them
     cdef object realm
-    cdef object iterator            # of the future, once it has begun
+    cdef Waiter waiter              # once it has begun
     cdef bint proxy, many
+    cdef bint is_over               # whether an exception came first
 
-    cdef object begin(self)
+    cdef Waiter begin(self)

@@ -19,6 +19,7 @@ from auth_diameter._core.base.text cimport borrow, span_of_bytes, text_of
 from auth_diameter._core.path.counts cimport count
 from auth_diameter._core.path.decide cimport Asking, domain_of_user
 from auth_diameter._core.path.realm cimport REALM_TEMPLATE, Realm, new_realm, set_realm
+from auth_diameter._core.path.waiter cimport Waiter, new_waiter
 from auth_diameter._core.sip.request cimport SipRequest
 
 from auth_diameter._core.auth.causes import RULINGS as _RULINGS
@@ -61,8 +62,8 @@ cdef class ObjectPath(Concluder):
             request: SipRequest or bytes.
             realm: str, which may contain pseudo-variables.
             proxy: whether a proxy authenticates, not a UAS.
-            callback: function of the Decision, or a future of asyncio, whose result it becomes. It is called at
-                once, if no remote back end is asked.
+            callback: function of the Decision, or a Waiter or a future of asyncio, whose result it becomes. It is
+                called at once, if no remote back end is asked.
             now: seconds, monotonic.
 
         Raises:
@@ -79,7 +80,7 @@ cdef class ObjectPath(Concluder):
             decision = self.begin(request, realm, proxy, callback, now)
         if decision is not None:
             self.add_up(decision)
-            self.call(callback, decision)
+            self.call(callback, decision, False)
 
     def ask_many(self, requests, realm, bint proxy, future, double now):
         """Asks about several requests.
@@ -88,7 +89,8 @@ cdef class ObjectPath(Concluder):
             requests: iterable of SipRequest or bytes.
             realm: as in `ask`.
             proxy: as in `ask`.
-            future: future of asyncio, whose result becomes the list of Decisions, in the order of the requests.
+            future: Waiter, or future of asyncio, whose result becomes the list of Decisions, in the order of the
+                requests.
             now: seconds, monotonic.
 
         Raises:
@@ -102,7 +104,7 @@ cdef class ObjectPath(Concluder):
         several.decisions = [None] * several.left
         several.future = future
         if not all_requests:
-            future.set_result([])
+            self.settle(future, [], False)
         for i in range(len(all_requests)):
             place = PlaceAmongSeveral.__new__(PlaceAmongSeveral)
             place.several = several
@@ -175,10 +177,20 @@ cdef class ObjectPath(Concluder):
 
     def hand_out(self, callback, Decision decision not None):
         """Hands a decision to a function, or to a future of asyncio whose result it becomes."""
-        self.call(callback, decision)
+        self.call(callback, decision, False)
 
-    cdef int call(self, object callback, Decision decision) except -1:
-        """Hands a decision to whoever waits for it: a future, a place among several, or a function."""
+    cdef object loop_now(self):
+        """The running event loop. To ask asyncio costs a system call in Python 3.11."""
+        if self.loop is None or not self.loop.is_running():
+            self.loop = self.policy.get_loop()
+        return self.loop
+
+    cdef int call(self, object callback, Decision decision, bint at_once) except -1:
+        """Hands a decision to whoever waits for it: a task, a place among several, or a function.
+
+        Args:
+            at_once: whether a task may go on before this returns: no task runs.
+        """
         cdef PlaceAmongSeveral place
         if type(callback) is PlaceAmongSeveral:
             place = callback
@@ -186,9 +198,9 @@ cdef class ObjectPath(Concluder):
             place.several.left -= 1
             if place.several.left:
                 return 0
-            self.settle(place.several.future, place.several.decisions)
-        elif not callable(callback):
-            self.settle(callback, decision)
+            self.settle(place.several.future, place.several.decisions, at_once)
+        elif type(callback) is Waiter or not callable(callback):
+            self.settle(callback, decision, at_once)
         else:
             try:
                 callback(decision)
@@ -196,9 +208,11 @@ cdef class ObjectPath(Concluder):
                 self.policy.report(error)
         return 0
 
-    cdef int settle(self, object future, object result) except -1:
-        """Sets the result of a future, unless the task that awaited it was cancelled."""
-        if not future.done():
+    cdef int settle(self, object future, object result, bint at_once) except -1:
+        """Sets the result of a Waiter or a future, unless the task that awaited it was cancelled."""
+        if type(future) is Waiter:
+            (<Waiter>future).settle(result, at_once)
+        elif not future.done():
             future.set_result(result)
         return 0
 
@@ -228,37 +242,34 @@ cdef class Pending:
     def __await__(self):
         return self.begin()
 
-    cdef object begin(self):
-        """Asks the questions; the iterator of the future of their decisions."""
-        if self.path is None or self.iterator is not None:
+    cdef Waiter begin(self):
+        """Asks the questions; what the task waits for, and the iterator of its await."""
+        if self.path is None or self.waiter is not None or self.is_over:
             raise RuntimeError("a decision to come is awaited once")
-        cdef object loop = self.path.policy.get_loop()
-        cdef object future = loop.create_future()
+        cdef object loop = self.path.loop_now()
+        cdef Waiter waiter = new_waiter(loop)
         if self.many:
-            self.path.ask_many(self.asked, self.realm, self.proxy, future, loop.time())
+            self.path.ask_many(self.asked, self.realm, self.proxy, waiter, loop.time())
         else:
-            self.path.ask(self.asked, self.realm, self.proxy, future, loop.time())
+            self.path.ask(self.asked, self.realm, self.proxy, waiter, loop.time())
         self.asked = None
-        self.iterator = iter(future)
-        return self.iterator
+        self.waiter = waiter
+        return waiter
 
     def send(self, value):
         """As `send` of a coroutine."""
-        if self.iterator is None:
+        if self.waiter is None:
             self.begin()
-        return self.iterator.send(value)
+        return self.waiter.send(value)
 
     def throw(self, kind, value=None, traceback=None):
         """As `throw` of a coroutine."""
-        if self.iterator is None:
-            self.iterator = iter(())
-            raise kind if value is None else value
-        return self.iterator.throw(kind if value is None else value)
+        self.is_over = True
+        raise kind if value is None else value
 
     def close(self):
         """As `close` of a coroutine."""
-        if self.iterator is not None:
-            self.iterator.close()
+        self.is_over = True
 
 
 def pending(ObjectPath path not None, asked, realm, bint proxy, bint many):

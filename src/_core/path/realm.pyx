@@ -40,6 +40,8 @@ cdef void set_realm(Realm realm, const SipMessage *m, Asking *asking) noexcept n
         asking.realm = m.to.host
     elif realm.origin == REALM_REQUEST:
         asking.realm = m.request_uri.host
+        if asking.realm.n == 0:     # such as tel: or urn:, for which Python expands it to an empty text
+            asking.realm = domain_of_user(m, asking.proxy)
     elif realm.origin == REALM_OF_USER:
         asking.realm = domain_of_user(m, asking.proxy)
     elif realm.origin == REALM_TEXT:

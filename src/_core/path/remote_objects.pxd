@@ -21,4 +21,4 @@ cdef class RemoteObjects(ObjectPath):
 
     cdef bint may_write(self, Question question, double now) except -1
     cdef int note_login(self, Question question, double now) except -1
-    cdef int finish(self, Question question, Decision decision) except -1
+    cdef int finish(self, Question question, Decision decision, bint at_once) except -1

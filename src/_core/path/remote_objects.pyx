@@ -45,6 +45,7 @@ cdef class RemoteObjects(ObjectPath):
             - refuse(request, realm, proxy, now): the Decision on a request that is not asked about;
             - refuse_penalized(question): the Decision on credentials that are refused because of guesses;
             - place(question): takes a Question with its callback that no connection takes at once;
+            - is_in_task(): whether this is called in a task of asyncio, so that no other may go on;
             - written(): has the bytes of the Wires sent soon, and then sets `is_sending` to False.
 
         in_flight: InFlight of the client; this becomes its `concluder`.
@@ -147,11 +148,13 @@ cdef class RemoteObjects(ObjectPath):
         """Hands out the decisions on the answers of one read."""
         cdef list decided = self.decided
         cdef Py_ssize_t i
+        cdef bint at_once
         if not decided:
             return
         self.decided = []
+        at_once = not self.policy.is_in_task()
         for i in range(0, len(decided), 2):
-            self.finish(decided[i], decided[i + 1])
+            self.finish(decided[i], decided[i + 1], at_once)
 
     cdef int note_login(self, Question question, double now) except -1:
         """Notes that credentials were right: for the penalties and for the watch on nonces."""
@@ -164,18 +167,18 @@ cdef class RemoteObjects(ObjectPath):
                                       (<Wire>question.connection).peer_number, now)
         return 0
 
-    cdef int finish(self, Question question, Decision decision) except -1:
-        """Ends a question with its decision."""
+    cdef int finish(self, Question question, Decision decision, bint at_once) except -1:
+        """Ends a question with its decision; `at_once` as for `call`."""
         callback = question.callback
         question.callback = None
         self.in_flight.size -= <Py_ssize_t>question.request.m.size
-        self.call(callback, decision)
+        self.call(callback, decision, at_once)
         return 0
 
     def end(self, Question question not None, Decision decision not None):
         """Ends a question with the decision that Python has made."""
         self.decisions.add(decision.cause)
-        self.finish(question, decision)
+        self.finish(question, decision, False)
 
 
 cdef inline bint takes_one(Wire wire) noexcept nogil:

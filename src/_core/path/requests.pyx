@@ -21,7 +21,6 @@ that is too large, and failures of the back end. Python uses the same functions 
 """
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from auth_diameter._core.auth.answer cimport AnswerFields
@@ -33,14 +32,13 @@ from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.base.text cimport text_of
 from auth_diameter._core.digest.credentials cimport Credentials
 from auth_diameter._core.digest.params cimport QOP_AUTH_INT
-from auth_diameter._core.net.addresses cimport Address, flow_of, port_of, put_host, scope_of, set_port, source_of
-from auth_diameter._core.net.departures cimport Departures
+from auth_diameter._core.net.addresses cimport flow_of, port_of, put_host, scope_of, source_of
 from auth_diameter._core.path.counts cimport Decisions, count
+from auth_diameter._core.path.datagrams cimport DatagramPath
 from auth_diameter._core.path.decide cimport ASK, ask_about
 from auth_diameter._core.path.notes cimport Notes
 from auth_diameter._core.path.realm cimport new_realm, set_realm
 from auth_diameter._core.path.slot cimport Slot
-from auth_diameter._core.path.slots cimport Slots
 from auth_diameter._core.sip.contacts cimport MOST_CONTACTS, bindings_room, put_bindings, read_bindings
 from auth_diameter._core.sip.fingerprint cimport fingerprint_of
 from auth_diameter._core.sip.parse cimport (
@@ -49,55 +47,38 @@ from auth_diameter._core.sip.parse cimport (
 from auth_diameter._core.sip.reply cimport (
     can_reply, put_reply_end, put_reply_header, put_reply_start, reply_room,
 )
-from auth_diameter._core.sip.request cimport SipRequest
+from auth_diameter._core.sip.request cimport SipRequest, new_request
 from auth_diameter._core.state.transactions cimport MOST_KEPT, Entry, Transactions
 
 from auth_diameter._core.errors import ParseError
 
-cdef class RequestPath(SlotOwner):
+
+cdef class RequestPath(DatagramPath):
     """The way of the requests of one UDP socket through the default route; its back end is a subclass's.
 
-    Not for use by several threads at once.
-
     Args:
-        fd: file descriptor of the non-blocking UDP socket; the caller keeps it open. -1: there is none; then the
-            caller hands datagrams in with `take`, and takes the replies from `departures`.
+        fd: as for `DatagramPath`, and so are those without a line here.
         transactions: Transactions.
         decisions: Decisions, in which the decisions are counted.
         adopt: function of a Question that a request became. It must not raise.
         realm: the realm, str: "" for the domain of the user, "$fd", "$td" or "$rd" for that of From, To or the
             Request-URI, or text without pseudo-variables. With any other, all requests are odd.
-        max_size: bytes that a request may have.
-        max_headers: header fields that a request may have.
-        amplification: bytes that a refusal may have, in times those of its request.
+        max_size: int.
+        max_headers: int.
+        amplification: int.
         one_challenge: bytes that a refusal with a single challenge may always have.
 
     Attributes:
-        departures: Departures, the replies that wait to be sent.
-        is_open: bool, whether new requests are judged here; if not, all are odd.
-        received: int, the datagrams that came.
-        retransmissions: int, the requests that came again.
-        slow: int, the requests and answers that Python handled.
         in_slots: int, the requests that a back end is asked about.
     """
 
     def __cinit__(self, int fd, Transactions transactions not None, Decisions decisions not None, adopt, *args,
-                  str realm not None, size_t max_size, int max_headers, size_t amplification,
-                  size_t one_challenge, **settings):
-        self.fd = fd
-        self.transactions = transactions
+                  str realm not None, size_t one_challenge, **settings):
         self.decisions = decisions
         self.adopt = adopt
-        self.departures = Departures(fd)
-        self.max_size = max_size
-        self.max_headers = max_headers
-        self.amplification = amplification
         self.one_challenge = one_challenge
         self.realm = new_realm(realm, None)
-        self.is_open = True
         self.notes = Notes()
-        self.slots = Slots()
-        self.slots.fill(self)
 
     def close(self):
         """Ends the way, which must be open no more.
@@ -107,67 +88,9 @@ cdef class RequestPath(SlotOwner):
         """
         if self.in_slots:
             raise ValueError(f"close: the back end is asked about {self.in_slots} requests")
+        DatagramPath.close(self)
 
     # ------------------------------------------------------------------ from the datagram to the question
-
-    def receive(self, double now):
-        """Receives up to 64 datagrams that have arrived, and takes each as far as it goes.
-
-        Afterwards the questions are in their Wires, and the caller drains `take_odd` and `take_notes`.
-
-        Args:
-            now: seconds, monotonic.
-
-        Returns:
-            Int, the number of datagrams.
-
-        Raises:
-            OSError: the socket cannot be read.
-        """
-        cdef int i, n, error
-        self.begin_turn()
-        with nogil:
-            n = self.slots.receive(self.fd)
-            error = errno
-            for i in range(n):
-                self.take_datagram(i, now)
-            self.judge_turn(now)
-            self.end_read()
-        self.end_turn(now)
-        if n >= 0:
-            return n
-        if error == EAGAIN or error == EINTR:
-            return 0
-        raise OSError(error, "receiving datagrams")
-
-    def take(self, bytes data not None, tuple source not None, double now):
-        """Takes one datagram, as `receive` takes those of its socket.
-
-        Args:
-            data: bytes, up to 65,535.
-            source: the address it came from, (host, port, …).
-            now: seconds, monotonic.
-
-        Raises:
-            ValueError: `data` is too long, or `source` has no IP address.
-        """
-        self.begin_turn()
-        self.slots.put(data, source)
-        self.take_datagram(0, now)
-        self.judge_turn(now)
-        self.end_read()
-        self.end_turn(now)
-
-    cdef int begin_turn(self) except -1:
-        """Gets ready for the datagrams of one read."""
-        return 0
-
-    cdef void judge_turn(self, double now) noexcept nogil:
-        """Judges what was asked about the datagrams of one read, if that is done together."""
-
-    cdef int end_turn(self, double now) except -1:
-        """Does what is left of one read."""
-        return 0
 
     cdef int ask(self, Slot *s, double now) noexcept nogil:
         """Asks the back end about a request.
@@ -213,11 +136,7 @@ cdef class RequestPath(SlotOwner):
         entry = self.transactions.known(s.fingerprint, now)
         if entry == NULL:
             return self.judge(s, now)
-        # RFC 3261, 17.2.2: the same reply again; nothing as long as there is none.
-        self.retransmissions += 1
-        if entry.reply_size:
-            self.send(s, self.transactions.reply_of(entry), entry.reply_at, entry.reply_size,
-                      <int>entry.reply_port)
+        self.send_again(entry, &s.source)
         return DONE
 
     cdef int judge(self, Slot *s, double now) noexcept nogil:
@@ -291,43 +210,10 @@ cdef class RequestPath(SlotOwner):
         if not m.via.has_rport and m.via.protocol_and_host.p != NULL:
             port = m.via.port or 5060       # RFC 3261, 18.2.2
         self.transactions.keep(s.fingerprint, place, size, port)
-        self.send(s, place, at, size, port)
+        self.send(place, at, size, &s.source, port)
         return True
 
-    cdef uint8_t *reserve(self, size_t room, uint64_t *at) noexcept nogil:
-        """Makes room for a reply; first sends those that wait, if it could overwrite one of them.
-
-        Args:
-            room: bytes, MOST_KEPT at most.
-            at: set to a position in the ring, that of the reply or an earlier one.
-
-        Returns:
-            The place.
-        """
-        at[0] = self.transactions.head
-        # What does not fit at the end of the ring goes to its start.
-        if self.departures.count and at[0] + 2 * (room + 8) - self.unsent_from > self.transactions.room:
-            self.end_read()
-        return self.transactions.reserve(room)
-
-    cdef void send(self, const Slot *s, const uint8_t *reply, uint64_t at, size_t size, int port) noexcept nogil:
-        """Has a reply sent that stays in place, at that position in the ring of the Transactions or behind it."""
-        cdef Address to = s.source
-        set_port(&to, port)
-        if self.departures.count == 0 or at < self.unsent_from:
-            self.unsent_from = at
-        self.departures.add(<uint8_t *>reply, size, &to)
-
-    cdef void end_read(self) noexcept nogil:
-        if self.fd >= 0:
-            self.departures.flush()
-
     # ------------------------------------------------------------------ what Python handles
-
-    @property
-    def replied(self):
-        """The number of replies that were sent from here, int."""
-        return self.departures.sent
 
     @property
     def has_odd(self):
@@ -354,8 +240,7 @@ cdef class RequestPath(SlotOwner):
 
     cdef SipRequest request_of(self, Slot *s):
         cdef bytes data = PyBytes_FromStringAndSize(<const char *>s.data, <Py_ssize_t>s.size)
-        cdef SipRequest request = SipRequest(
-            data, source_of(&s.source), max_size=self.max_size, max_headers=self.max_headers)
+        cdef SipRequest request = new_request(data, source_of(&s.source), self.max_size, self.max_headers)
         request.keep_fingerprint(s.fingerprint)
         return request
 

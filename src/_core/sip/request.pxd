@@ -32,3 +32,4 @@ cdef class SipRequest:
 
 # The SipRequest for a message that was parsed from `data`; the message moves into it
 cdef SipRequest request_with(bytes data, SipMessage *m, const uint64_t *fingerprint)
+cdef SipRequest new_request(bytes data, tuple source, size_t max_size, int max_headers)

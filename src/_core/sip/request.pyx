@@ -461,6 +461,19 @@ cdef class SipRequest:
         return f"<SipRequest {self.method} {without_password(&self.m.request_uri)} call_id={self.call_id!r}>"
 
 
+cdef SipRequest new_request(bytes data, tuple source, size_t max_size, int max_headers):
+    """As `SipRequest`, with the source that the kernel has named.
+
+    Raises:
+        ParseError: as there.
+    """
+    cdef SipRequest request = SipRequest.__new__(SipRequest)
+    request.source = source
+    if not request.read(data, max_size, max_headers):
+        raise request.refusal()
+    return request
+
+
 cdef tuple address_of(object source):
     """The source of a request, checked: replies repeat it."""
     cdef tuple parts = tuple(source)

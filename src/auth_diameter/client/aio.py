@@ -456,6 +456,7 @@ class _Policy:
         self.malformed = malformed
         self.get_loop = asyncio.get_running_loop
         self.refuse_penalized = authorizer.refuse_penalized
+        self.is_in_task = transport.is_in_task
 
     def refuse(self, request: SipRequest, realm: str, proxy: bool, now: float) -> Decision:
         authorizer = self._authorizer

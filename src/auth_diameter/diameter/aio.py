@@ -159,6 +159,10 @@ class AioTransport:
         """Counts of the questions asked and their outcomes, and the state of each peer."""
         return self.pool.stats()
 
+    def is_in_task(self) -> bool:
+        """Whether a task of the loop runs now, and not only the callback of a connection or of a timer."""
+        return asyncio.current_task(self._loop) is not None
+
     # ------------------------------------------------------------------ events of the pool
 
     def _act(self, now: float) -> None:

@@ -9,7 +9,8 @@ from typing import Final
 
 MOST_ROUTES: Final = 10_000  # at a time, with some 10 KiB each besides the request; more get a 503
 MOST_BYTES: Final = 16 << 20  # of the requests of those routes
-MOST_READS: Final = 64  # in one turn of the loop, of 64 datagrams each
+BATCH: Final = 64  # datagrams that one read brings; with fewer, no other has come
+MOST_READS: Final = 64  # in one turn of the loop
 
 AMPLIFICATION: Final = 2  # limit on the bytes of a reply, in times those of its request
 ONE_CHALLENGE: Final = 512  # bytes that a reply with a single challenge may always have

@@ -19,18 +19,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TypeAlias
+from typing import Any
 
-from auth_diameter._core import (
-    DatagramBatch,
-    ParseError,
-    Question,
-    RequestPath,
-    SipRequest,
-    Transactions,
-)
+from auth_diameter._core import ParseError, Question, RequestPath, ScriptRequests, SipRequest, Transactions
 from auth_diameter.client.aio import AsyncAuthDiameter
 from auth_diameter.client.realm import DEFAULT_REALM
 from auth_diameter.decision import PROXY, REASONS, UAS, UNAVAILABLE, Cause, Decision, refuse, retry_after
@@ -38,6 +31,7 @@ from auth_diameter.host.bind import bind
 from auth_diameter.host.limits import (
     AMPLIFICATION,
     BACKLOG,
+    BATCH,
     LOOK_AGAIN,
     MOST_BYTES,
     MOST_READS,
@@ -54,10 +48,6 @@ from auth_diameter.refusals import Refusals, account_of
 
 log = logging.getLogger("auth_diameter.host")
 
-Address: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
-Datagram: TypeAlias = tuple[bytes, Address]  # the data, and where it came from or goes to
-
-
 _TROUBLES = frozenset(
     {
         Cause.DISC_REFUSED,
@@ -68,6 +58,7 @@ _TROUBLES = frozenset(
         Cause.OVERLOADED,
     }
 )  # failures of DISC, not of the request
+_BYTES_LIKE = (bytes, bytearray, memoryview)
 _OK = REASONS[200]
 _TOO_SHORT = "Request Too Short For Its Reply"
 
@@ -112,77 +103,93 @@ class Host:
         self, sock: socket.socket, auth: AsyncAuthDiameter, route: Route | None, realm: str = DEFAULT_REALM
     ) -> None:
         self._socket = sock
-        self._datagrams = DatagramBatch(sock.fileno())
-        self._replies: list[Datagram] = []  # to be sent in this turn of the loop
         self._auth = auth
         self._authorizer = auth.authorizer()
         self._retry_after = retry_after(auth.config.retry_after)
-        self._route = route
         self._realm = realm
-        self._tasks: set[asyncio.Task[None]] = set()
         self._transactions = Transactions()
-        self._pending: set[SipRequest] = set()  # the requests without a reply so far
-        self._pending_size = 0  # bytes
+        self._pending: set[SipRequest] = set()  # the requests without a reply that Python handles
         self._loop = asyncio.get_running_loop()
         name = sock.getsockname()
         self.address: tuple[str, int] = (name[0], name[1])
         self.malformed = 0
         self.oversize = 0
         self.refused = 0
-        self._received = 0
-        self._replied = 0
-        self._retransmissions = 0
         self._draining = False
         self._closed = False
         self._sparing = Sparing(log)
         self._refusals = Refusals(logging.getLogger("auth_diameter.refused"))
         self._unreadable = 0  # number of failed receives in a row
         self._turn_limit = TurnLimit()
-        self._taken = 0  # number of routes begun in this turn of the loop
-        self._path = self._new_path(sock.fileno()) if route is None else None
+        self._sending = False  # whether `_flush` runs in this turn of the loop
         self._noting: asyncio.TimerHandle | None = None
+        self._begin_path(sock.fileno(), route)
         self._reader: Callable[[], object] = self._read if route is None else self._read_all
         self._loop.add_reader(sock.fileno(), self._reader)
 
-    def _new_path(self, fd: int) -> RequestPath:
-        return self._auth.request_path(
-            fd,
-            self._transactions,
-            self._adopt,
-            realm=self._realm,
-            amplification=AMPLIFICATION,
-            one_challenge=ONE_CHALLENGE,
-        )
+    def _begin_path(self, fd: int, route: Route | None) -> None:
+        """Makes the compiled way of the requests: that of the default route, or that to the script."""
+        self._default: RequestPath | None = None
+        self._scripts: ScriptRequests | None = None
+        self._path: RequestPath | ScriptRequests
+        if route is None:
+            self._path = self._default = self._auth.request_path(
+                fd,
+                self._transactions,
+                self._adopt,
+                realm=self._realm,
+                amplification=AMPLIFICATION,
+                one_challenge=ONE_CHALLENGE,
+            )
+        else:
+            self._path = self._scripts = ScriptRequests(
+                fd,
+                self._transactions,
+                _ScriptPolicy(self),
+                self._loop,
+                route,
+                self._auth,
+                most_calls=MOST_ROUTES,
+                most_bytes=MOST_BYTES,
+                max_size=self._auth.config.max_sip_message,
+                max_headers=self._auth.config.max_sip_headers,
+                amplification=AMPLIFICATION,
+            )
 
     @property
     def received(self) -> int:
         """Number of datagrams that came."""
-        return self._received if self._path is None else self._path.received
+        return self._path.received
 
     @property
     def replied(self) -> int:
         """Number of replies that were sent."""
-        return self._replied if self._path is None else self._replied + self._path.replied
+        return self._path.replied
 
     @property
     def retransmissions(self) -> int:
         """Number of retransmissions, whether absorbed or answered with the reply of their request."""
-        return self._retransmissions if self._path is None else self._path.retransmissions
+        return self._path.retransmissions
 
     @property
     def slow(self) -> int:
         """Number of requests and answers that the compiled way of the default route left to Python."""
-        return self._received if self._path is None else self._path.slow
+        return self._path.slow
 
     @property
     def under_way(self) -> int:
         """Number of requests without a reply so far."""
-        return len(self._pending) if self._path is None else len(self._pending) + self._path.in_slots
+        under_way = len(self._pending)
+        if self._default is not None:
+            under_way += self._default.in_slots
+        if self._scripts is not None:
+            under_way += self._scripts.under_way
+        return under_way
 
     def use_route(self, route: Route) -> None:
         """Sets another route for new requests; those under way end with the route they began with."""
-        assert self._route is not None
-        self._route = route
+        assert self._scripts is not None
+        self._scripts.route = route
 
     # ------------------------------------------------------------------ requests
 
@@ -194,67 +201,36 @@ class Host:
         """
         now = self._loop.time()
         try:
-            number = self._receive(now) if self._path is None else self._take_path(self._path, now)
+            number = self._path.receive(now)
         except OSError as error:
             self._rest(error)
             return 0
+        self._serve_odd(now)
         self._unreadable = 0
         return number
 
-    def _receive(self, now: float) -> int:
-        """Receives requests for the route script.
-
-        Raises:
-            OSError: the socket cannot be read.
-        """
-        datagrams = self._datagrams.receive()
-        self._received += len(datagrams)
-        for datagram in datagrams:
-            self._serve_datagram(datagram, now)
-        return len(datagrams)
-
-    def _serve_datagram(self, datagram: Datagram, now: float) -> None:
-        """Serves one datagram by the route script."""
-        try:
-            request = self._new_request(datagram, now)
-        except ParseError as error:
-            self._refuse_malformed(error)
-        except Exception as error:  # noqa: BLE001 - one datagram must not hold up the others
-            self._sparing.exception(error, now, "a request could not be handled")
-        else:
-            if request is not None:
-                self._begin(request, now, full=False)
-
-    def _take_path(self, path: RequestPath, now: float) -> int:
-        """Receives requests for the default route, and serves those that are odd.
-
-        Raises:
-            OSError: the socket cannot be read.
-        """
-        number = path.receive(now)
-        self._serve_odd(path, now)
-        return number
-
-    def _serve_odd(self, path: RequestPath, now: float) -> None:
+    def _serve_odd(self, now: float) -> None:
         """Serves the requests that the compiled way left, and sends the questions that it wrote."""
+        path, default = self._path, self._default
         if path.has_odd:
-            full = self._auth.is_full()
+            full = default is not None and self._auth.is_full()
             for request in path.take_odd():
                 if isinstance(request, SipRequest):
                     self._begin(request, now, full=full)
                 else:
                     self._refuse_malformed(request)
-        self._auth.send_questions()
-        if self._noting is None:
-            self._noting = self._loop.call_later(NOTE_AFTER, self._tell_notes)
+        if default is not None:
+            self._auth.send_questions()
+            if self._noting is None:
+                self._noting = self._loop.call_later(NOTE_AFTER, self._tell_notes)
 
     def _tell_notes(self) -> None:
         """Logs what was noted without Python; again later, while more may come."""
-        assert self._path is not None
+        assert self._default is not None
         self._noting = None
-        self._log_notes(self._path)
+        self._log_notes(self._default)
         self._auth.tell_watch()
-        if self._path.in_slots and not self._closed:
+        if self._default.in_slots and not self._closed:
             self._noting = self._loop.call_later(NOTE_AFTER, self._tell_notes)
 
     def _log_notes(self, path: RequestPath) -> None:
@@ -270,7 +246,6 @@ class Host:
         """Takes on a request of the default route whose question became odd."""
         request = question.request
         self._pending.add(request)
-        self._pending_size += request.data_size
         return partial(self._conclude, request)
 
     def _read_all(self) -> None:
@@ -279,13 +254,15 @@ class Host:
         A route may keep the loop for long, so requests that are to be refused must not wait in the kernel's
         queue.
         """
-        self._taken = 0
+        assert self._scripts is not None
+        room = self._scripts.room = self._turn_limit.room
         for _ in range(MOST_READS):
-            if not self._read():
+            if self._read() < BATCH:
                 break
-        if self._taken:
+        taken = room - self._scripts.room
+        if taken:
             # Runs after the first step of each route of this turn.
-            self._loop.call_soon(self._end_turn, self._taken, self._loop.time())
+            self._loop.call_soon(self._end_turn, taken, self._loop.time())
 
     def _end_turn(self, taken: int, began: float) -> None:
         self._turn_limit.ended(taken, self._loop.time() - began)
@@ -305,38 +282,15 @@ class Host:
         if not self._closed:
             self._loop.add_reader(self._socket.fileno(), self._reader)
 
-    def _new_request(self, datagram: Datagram, now: float) -> SipRequest | None:
-        """Parses a datagram, and answers a retransmission.
-
-        Returns:
-            The request; None: it is a retransmission.
-
-        Raises:
-            ParseError: the datagram is no SIP request.
-        """
-        request = self._authorizer.read(*datagram)
-        # An ACK has no transaction of its own: each ACK belongs to one copy of a retransmitted reply.
-        if request.is_ack_or_cancel and request.method == "ACK":
-            return request
-        again = self._transactions.begin(request, now)
-        if again is None:
-            return request
-        # RFC 3261, 17.2.2: the same reply again; nothing as long as there is none.
-        self._retransmissions += 1
-        if again[0]:
-            self._queue(again)
-        return None
-
     def _refuse_malformed(self, error: ParseError) -> None:
         """Counts a datagram that is no SIP request; answers it if a reply can be addressed."""
         self.malformed += 1
         if error.request is not None:
-            self._send(error.request.reply(error.status, REASONS[error.status]), error.request)
+            self._send(error.request, error.request.reply(error.status, REASONS[error.status]))
 
     def _begin(self, request: SipRequest, now: float, *, full: bool) -> None:
         """Serves a new request; `full`: whether DISC is overloaded."""
         self._pending.add(request)
-        self._pending_size += request.data_size
         try:
             self._judge(request, now, full)
         except Exception as error:  # noqa: BLE001 - the request must get a reply, and one must not hold up others
@@ -344,16 +298,10 @@ class Host:
             self._answer(request, request.reply(500, REASONS[500]))
 
     def _judge(self, request: SipRequest, now: float, full: bool) -> None:
-        """Begins the route of a new request, or refuses it with 503."""
-        if self._draining or (self._route is not None and not self._has_room()):
+        """Judges a new request by the default route, or refuses it with 503."""
+        if self._draining or self._scripts is not None:
             self.refused += 1
             self._answer(request, self._unavailable(request))
-            return
-        if self._route is not None:
-            self._taken += 1
-            task = self._loop.create_task(self._run(self._route, request))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
             return
         if full and not request.is_ack_or_cancel:
             refusal = self._auth.refusal(request)
@@ -369,14 +317,6 @@ class Host:
         else:
             self._auth.decisions.add(outcome.cause)
             self._conclude(request, outcome)
-
-    def _has_room(self) -> bool:
-        """Whether one more route may run."""
-        return (
-            self._taken < self._turn_limit.room
-            and len(self._tasks) < MOST_ROUTES
-            and self._pending_size <= MOST_BYTES
-        )
 
     def _unavailable(self, request: SipRequest) -> bytes:
         """The 503 of the host itself, which is busy or about to close."""
@@ -400,27 +340,6 @@ class Host:
             return request.reply(400, REASONS[400])
         return request.reply(200, _OK, [*decision.headers, *contacts] if decision.headers else contacts)
 
-    async def _run(self, route: Route, request: SipRequest) -> None:
-        """Runs a route script for a request, and sends the reply."""
-        most = 0
-        try:
-            result = await route(request, self._auth)
-            if isinstance(result, Decision):
-                if not result:
-                    self._note(request, result)
-                result, most = _challenged(request, result)
-            if result is not None and not isinstance(result, bytes | bytearray | memoryview):
-                # Not the value itself, which may contain credentials.
-                kind = type(result).__name__
-                raise TypeError(f"request_route returned {kind}, not bytes, a Decision or None")
-            reply = bytes(result) if result is not None else b""
-        except asyncio.CancelledError:
-            reply = request.reply(500, REASONS[500])
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - sys.exit() in a script must not end the server
-            self._sparing.exception(error, self._loop.time(), "the route script failed")
-            reply = request.reply(500, REASONS[500])
-        self._answer(request, reply, most)
-
     def _note(self, request: SipRequest, decision: Decision) -> None:
         """Logs a refusal, but not a challenge, with which every authentication begins."""
         cause = decision.cause
@@ -429,8 +348,8 @@ class Host:
         if cause in _TROUBLES:
             self._sparing.warning(cause, self._loop.time(), "%s", cause.value)
             return
-        if self._path is not None and self._path.has_notes:
-            self._log_notes(self._path)  # they came first
+        if self._default is not None and self._default.has_notes:
+            self._log_notes(self._default)  # they came first
         # proven=False: the source of a datagram can be forged.
         source = request.source[0] if request.source is not None else ""
         account = account_of(decision.username, decision.realm)
@@ -448,52 +367,38 @@ class Host:
         """
         try:
             self._pending.remove(request)
-            self._pending_size -= request.data_size
         except KeyError:
             return
-        reply, address = self._send(reply, request, most)
-        self._transactions.complete(request, reply, address[1])
+        self._send(request, reply, most)
 
-    def _send(self, reply: bytes, request: SipRequest, most: int = 0) -> Datagram:
+    def _send(self, request: SipRequest, reply: bytes, most: int = 0) -> None:
         """Sends a reply, unless it is too large for its request.
 
-        A request that was not let through gets at most twice its own bytes, or `most` if that is more. A
-        larger reply is replaced by a short 400, or by nothing.
-
-        Args:
-            reply: the reply; b"": none.
-            request: the request.
-            most: bytes that the reply may always have.
-
-        Returns:
-            The reply that was sent, and its address.
+        A request that was not let through gets at most twice its own bytes, or `most` if that is more.
         """
-        if len(reply) > max(AMPLIFICATION * request.data_size, most) and request.authorized is None:
-            self.oversize += 1
-            self._sparing.warning(
-                _TOO_SHORT, self._loop.time(), "a reply would be more than twice as large as its request"
-            )
-            reply = request.reply(400, _TOO_SHORT)
-            if len(reply) > AMPLIFICATION * request.data_size:
-                reply = b""
-        address = request.reply_address
-        assert address is not None
-        addressed = reply, address
-        if reply:
-            self._queue(addressed)
-        return addressed
+        self._send_soon()
+        if not self._path.answer(request, reply, most):
+            self._shorten(request)
 
-    def _queue(self, addressed: Datagram) -> None:
-        """Has a reply sent in this turn of the loop, together with the others."""
-        if not self._replies:
+    def _shorten(self, request: SipRequest) -> None:
+        """Ends a request whose reply is too large with a short 400, or with nothing."""
+        self.oversize += 1
+        self._sparing.warning(
+            _TOO_SHORT, self._loop.time(), "a reply would be more than twice as large as its request"
+        )
+        self._send_soon()
+        if not self._path.answer(request, request.reply(400, _TOO_SHORT)):
+            self._path.answer(request, b"")
+
+    def _send_soon(self) -> None:
+        """Has the replies of this turn of the loop sent together, at its end."""
+        if not self._sending:
+            self._sending = True
             self._loop.call_soon(self._flush)
-        self._replies.append(addressed)
 
     def _flush(self) -> None:
-        replies, self._replies = self._replies, []
-        if not self._closed:
-            # A reply that the kernel refuses is lost, as on the network: the client retransmits.
-            self._replied += self._datagrams.send(replies)
+        self._sending = False
+        self._path.flush()
 
     # ------------------------------------------------------------------ closing
 
@@ -508,18 +413,15 @@ class Host:
         while self._read() and self._loop.time() < until:
             await asyncio.sleep(0)  # other callbacks run in between, such as those for answers of DISC
         self._draining = True
-        if self._path is not None:
-            self._path.is_open = False
+        self._path.is_open = False
         until = self._loop.time() + PATIENCE
         while self.under_way and self._loop.time() < until:
             await asyncio.sleep(LOOK_AGAIN)
-        left = self._path.take_back() if self._path is not None else []
+        left = self._default.take_back() if self._default is not None else []
         for request in list(self._pending):
             self._answer(request, self._unavailable(request))
         self._auth.abandon(left)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._end_calls()
         until = self._loop.time() + BACKLOG
         while self._read() and self._loop.time() < until:
             pass
@@ -528,10 +430,49 @@ class Host:
             self._noting.cancel()
             self._tell_notes()
         self._closed = True
-        if self._path is not None:
-            self._path.close()
+        self._path.close()
         self._loop.remove_reader(self._socket.fileno())
         self._socket.close()
+
+    async def _end_calls(self) -> None:
+        """Refuses the requests whose route scripts have not ended, and cancels those."""
+        calls = self._scripts.calls if self._scripts is not None else []
+        tasks = [call.task for call in calls if call.task is not None]
+        for call in calls:
+            call.give_up(self._unavailable(call.request))
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class _ScriptPolicy:
+    """What `ScriptRequests` leaves to Python."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self.shorten = host._shorten
+        self.send_soon = host._send_soon
+
+    async def wrap(self, awaitable: Awaitable[Any]) -> Any:
+        return await awaitable
+
+    def conclude(self, request: SipRequest, result: object) -> tuple[bytes, int]:
+        """The reply for what a script returned, and the bytes that it may always have."""
+        if isinstance(result, Decision):
+            if not result:
+                self._host._note(request, result)
+            return _challenged(request, result)
+        if not isinstance(result, _BYTES_LIKE):
+            # Not the value itself, which may contain credentials.
+            kind = type(result).__name__
+            raise TypeError(f"request_route returned {kind}, not bytes, a Decision or None")
+        return bytes(result), 0
+
+    def fail(self, error: BaseException) -> None:
+        self._host._sparing.exception(error, self._host._loop.time(), "the route script failed")
+
+    def report(self, error: Exception) -> None:
+        self._host._sparing.exception(error, self._host._loop.time(), "a request could not be handled")
 
 
 async def serve(auth: AsyncAuthDiameter, host: str, port: int, route: Route | None = None) -> Host:
