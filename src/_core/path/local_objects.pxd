@@ -30,7 +30,6 @@ cdef struct Asked:
 
 cdef class Round:
     # Requests that are decided on together
-    cdef Round next                 # in a chain of spare ones
     cdef size_t count
     cdef bint proxy                 # whether a proxy authenticates, not a UAS
     cdef object realm_text          # as the caller gave it
@@ -47,9 +46,7 @@ cdef class Round:
 cdef class LocalObjects(ObjectPath):
     cdef Judge judge
     cdef object clock               # function that returns seconds since 1970
-    # Rounds for the next calls, of any thread: only in a critical section
-    cdef Round spare                # the first of a chain, or None
-    cdef int spares
+    cdef list spare                 # Rounds for the next calls, or None; each thread has a place of its own, mostly
 
     cdef Round begin_round(self, object realm, bint proxy)
     cdef int end_round(self, Round round) except -1
