@@ -3,7 +3,7 @@
 Each is warmed up first, then loaded in ten parts; growth is the last reading less that after the warm-up. In
 the warm-up `serve` fills its memory of retransmissions, 48 MiB of replies and an index of 10 MiB, which takes
 130,000 requests: each is a new one, and each reply has some 400 bytes. `disc` remembers each nonce that came
-back, in 400 bytes, so there are few; `serve --db` gets many, and remembers 10,000 of them. A long run:
+back, in 400 bytes, so there are few; `serve --db` gets many, and remembers 32,768 of them. A long run:
 --count 5000000.
 """
 
@@ -20,7 +20,7 @@ PARTS = 10
 MIB = 1 << 20
 USERS = 10_000
 NONCES = 16  # of each part
-REMEMBERED = 10_000  # nonces, of `serve --db`
+REMEMBERED = 32_768  # nonces, of `serve --db`; those of a second must fit, or new ones are refused, too
 ACTIVE = 1_000  # of its users, each with one nonce at a time
 
 
@@ -37,7 +37,7 @@ def watch(program: common.Program, load: Callable[[int], object], warmup: int, c
 def main() -> None:
     parser = common.arguments(__doc__)
     parser.add_argument("--count", type=int, default=200_000, help="requests after the warm-up")
-    parser.add_argument("--warmup", type=int, default=200_000, help="requests before the first reading")
+    parser.add_argument("--warmup", type=int, default=500_000, help="requests before the first reading")
     options = parser.parse_args()
     results: dict[str, Any] = {}
     with (

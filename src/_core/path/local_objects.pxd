@@ -46,7 +46,7 @@ cdef class Round:
 cdef class LocalObjects(ObjectPath):
     cdef Judge judge
     cdef object clock               # function that returns seconds since 1970
-    cdef list spare                 # Rounds for the next calls, or None; each thread has a place of its own, mostly
+    cdef list spare                 # Rounds for the next calls, or None; most threads have a place of their own
 
     cdef Round begin_round(self, object realm, bint proxy)
     cdef int end_round(self, Round round) except -1
