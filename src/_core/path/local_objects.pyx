@@ -29,6 +29,7 @@ from auth_diameter._core.path.batch cimport empty_batch, new_batch
 from auth_diameter._core.path.counts cimport Decisions
 from auth_diameter._core.path.decide cimport ASK, ask_about, cause_of, is_bypassed
 from auth_diameter._core.path.inquiry cimport STAGE_DONE, Case, Work, inquiry_of_message
+from auth_diameter._core.path.objects cimport bytes_of
 from auth_diameter._core.path.realm cimport REALM_TEMPLATE, Realm, set_realm
 from auth_diameter._core.path.verify cimport Judge
 from auth_diameter._core.sip.fingerprint cimport fingerprint_of
@@ -173,7 +174,7 @@ cdef class LocalObjects(ObjectPath):
         cdef SipRequest taken
         cdef bytes data
         if type(request) is not SipRequest:
-            data = request if type(request) is bytes else bytes(memoryview(request))
+            data = bytes_of(request)
             request = data
             if round.realm.origin == REALM_TEMPLATE:
                 taken = SipRequest.__new__(SipRequest)
@@ -282,7 +283,7 @@ cdef class Round:
 
     cdef SipRequest request_at(self, size_t i):
         """The SipRequest of that number; one of bytes is made now."""
-        cdef const Asked *one = &self.asked[i]
+        cdef Asked *one = &self.asked[i]
         if type(self.requests[i]) is not SipRequest:
             self.requests[i] = request_with(
                 self.requests[i], one.message, NULL if one.is_malformed else one.fingerprint)

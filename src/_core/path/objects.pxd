@@ -52,3 +52,8 @@ cdef class Pending:
     cdef bint is_over               # whether an exception came first
 
     cdef Waiter begin(self)
+
+
+cdef inline bytes bytes_of(object request):
+    """The bytes of a request that is no SipRequest."""
+    return request if type(request) is bytes else bytes(memoryview(request))

@@ -73,7 +73,7 @@ cdef class ObjectPath(Concluder):
         cdef SipRequest read
         if type(request) is not SipRequest:
             read = SipRequest.__new__(SipRequest)
-            if not read.read(request, self.max_size, self.max_headers):
+            if not read.read(bytes_of(request), self.max_size, self.max_headers):
                 decision = self.policy.malformed(read.refusal())
             request = read
         if decision is None:

@@ -20,7 +20,7 @@ cdef class SipRequest:
     cdef str name_www, name_proxy           # the user, if they hold only a hash
     cdef SipMessage m
 
-    cdef bint read(self, data, size_t max_size, int max_headers) except -1
+    cdef bint read(self, bytes data, size_t max_size, int max_headers) noexcept
     cdef const uint64_t *fingerprint(self) except NULL
     cdef void keep_fingerprint(self, const uint64_t *fingerprint) noexcept
     cdef object refusal(self)

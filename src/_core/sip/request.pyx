@@ -81,14 +81,15 @@ cdef class SipRequest:
             raise TypeError("a SipRequest is read once")    # its spans point into the first data
         if max_headers < 0:
             raise ConfigError(f"max_headers {max_headers}: expected 0 or more")
+        self.data = data if type(data) is bytes else bytes(memoryview(data))
         if source is not None:
-            self.source = address_of(source)
-        if not self.read(data, max_size, max_headers):
+            self.source = address_of(source)    # which may call `__init__` again
+        if not self.read(self.data, max_size, max_headers):
             raise self.refusal()
 
-    cdef bint read(self, data, size_t max_size, int max_headers) except -1:
-        """Parses a request that has none so far; if it is malformed, `refusal` has the reason."""
-        self.data = data if type(data) is bytes else bytes(memoryview(data))
+    cdef bint read(self, bytes data, size_t max_size, int max_headers) noexcept:
+        """Parses the data of a request that is new; if it is malformed, `refusal` has the reason."""
+        self.data = data
         return parse_request(&self.m, <const uint8_t *>PyBytes_AS_STRING(self.data),
                              <size_t>PyBytes_GET_SIZE(self.data), max_size, max_headers)
 
