@@ -270,6 +270,44 @@ def test_a_callback_that_fails_keeps_no_other_from_its_decision(fake_disc, run):
     run(main)
 
 
+def test_a_callback_that_ends_the_loop_keeps_no_other_from_its_decision(fake_disc):
+    """The exception is the loop's; what another task waits for is there before."""
+    decisions = []
+
+    async def main():
+        async with new_client(fake_disc()) as client:
+            assert await ask(client)
+
+            def leave(decision):
+                decisions.append(decision)
+                raise SystemExit(3)
+
+            for callback in (decisions.append, leave, decisions.append):
+                client.ask_about(client.authorizer().www_authorize(RIGHT, "$fd", 0.0), callback)
+            await asyncio.Event().wait()
+
+    with pytest.raises(SystemExit, match="3"):
+        asyncio.run(main())
+    assert len(decisions) == 3
+    assert all(decisions)
+
+
+def test_a_decision_that_was_not_awaited_is_neither_true_nor_false(fake_disc, run):
+    """`if auth.diameter_www_authorize(…):` without `await` must not let everybody in."""
+
+    async def main():
+        async with new_client(fake_disc()) as client:
+            for pending in (
+                client.diameter_www_authorize(RIGHT, "$fd"),
+                client.diameter_www_authorize_many([RIGHT], "$fd"),
+            ):
+                with pytest.raises(TypeError, match="await it"):
+                    bool(pending)
+                assert await pending
+
+    run(main)
+
+
 def test_a_callback_may_ask_again(fake_disc, run):
     async def main():
         async with new_client(fake_disc(), max_in_flight=2, max_connections=1) as client:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import enum
 import gc
 import logging
 import os
@@ -461,6 +462,45 @@ def test_what_fails_in_the_middle_leaves_nothing_behind(
         "FORBIDDEN",
         "AUTHORIZED",
     ]
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_question_that_was_not_judged_lets_nobody_in(
+    auth: ad.AuthDiameter, monkeypatch: pytest.MonkeyPatch, many: bool
+) -> None:
+    """Its memory still holds the answer to an earlier request."""
+    challenge, local = challenge_of(auth), auth._local
+    assert local is not None
+    right, other = (ALICE.request("REGISTER", ALICE.answer(challenge, nc=nc)) for nc in (1, 2))
+    assert auth.diameter_www_authorize(right, "$fd")
+    local._driver.verifier.compiled.check_at = 0.0  # the store is to be looked at
+    monkeypatch.setattr(local, "finish", lambda batch, now: None)
+    other = other.replace(b'username="alice"', b'username="mallory"')
+    decide = auth.diameter_www_authorize_many if many else auth.diameter_www_authorize
+    with pytest.raises(RuntimeError, match="not finished"):
+        decide([other] if many else other, "$fd")  # type: ignore[operator]
+
+
+class Name(enum.StrEnum):
+    """A realm may be of a subclass of str."""
+
+    OURS = DOMAIN
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_the_realm_may_be_of_a_subclass_of_str(db: Path, known: bool) -> None:
+    """Whether or not the same text came before."""
+    with ad.AuthDiameter(ad.Config(db=str(db))) as auth:
+        if known:
+            auth.diameter_www_authorize(ALICE.request(), DOMAIN)
+        decision = auth.diameter_www_authorize(ALICE.request(), Name.OURS)
+    assert (decision.cause, decision.realm) == (Cause.CHALLENGED, DOMAIN)
+
+
+@pytest.mark.parametrize("realm", [5, b"siphub.net", None])
+def test_a_realm_that_is_no_text_is_the_callers_mistake(auth: ad.AuthDiameter, realm: object) -> None:
+    with pytest.raises((ad.ConfigError, TypeError)):
+        auth.diameter_www_authorize(ALICE.request(), realm)  # type: ignore[arg-type]
 
 
 def test_long_requests_leave_nothing_behind(auth: ad.AuthDiameter) -> None:

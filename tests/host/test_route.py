@@ -1,8 +1,10 @@
 """Route scripts: what they may do, what becomes of those that fail, how they are loaded."""
 
 import asyncio
+import contextlib
 import contextvars
 import gc
+import logging
 import sys
 import weakref
 
@@ -301,6 +303,81 @@ def test_a_script_that_is_cancelled_gets_its_request_500(run, caplog, begun):
     assert run(scenario, route) == (500, [], 0)
     assert len(steps) == begun
     assert not caplog.records
+
+
+class Panic(BaseException):
+    """As extensions in other languages raise it; no Exception."""
+
+
+def test_whatever_ends_a_script_its_request_is_ended(run, caplog):
+    """A place that is never given back would be missing for ever."""
+
+    async def panic(request, auth):
+        raise Panic
+
+    async def exhausted(request, auth):
+        raise GeneratorExit
+
+    async def closes_itself(request, auth):
+        with contextlib.suppress(ValueError):  # it runs
+            asyncio.current_task().get_coro().close()
+        await asyncio.sleep(0)
+        return request.reply(480, "Still Here")
+
+    async def scenario(host, phone):
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+        statuses = []
+        for route in (panic, exhausted, closes_itself):
+            host.use_route(route)
+            statuses.append((await phone.call()).status)
+        return statuses, host._scripts.calls, host.under_way
+
+    assert run(scenario, closes_itself) == ([500, 500, 480], [], 0)
+
+
+def test_a_log_that_fails_costs_no_request_its_end(run):
+    async def fails(request, auth):
+        raise ValueError("of the script")
+
+    async def too_large(request, auth):
+        return b"x" * 60_000
+
+    class Broken(logging.Filter):
+        def filter(self, record):
+            raise RuntimeError("of the log")
+
+    async def scenario(host, phone):
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+        broken = Broken()
+        logging.getLogger("auth_diameter.host").addFilter(broken)
+        try:
+            statuses = []
+            for route in (fails, too_large):
+                host.use_route(route)
+                statuses.append((await phone.call()).status)
+            return statuses, host._scripts.calls, host.under_way
+        finally:
+            logging.getLogger("auth_diameter.host").removeFilter(broken)
+
+    assert run(scenario, fails) == ([500, 400], [], 0)
+
+
+def test_the_task_of_a_script_shows_its_stack(run):
+    """For those who look why it hangs."""
+    begun = asyncio.Event()
+
+    async def waits(request, auth):
+        begun.set()
+        await asyncio.Event().wait()
+
+    async def scenario(host, phone):
+        phone.send(phone.request())
+        await begun.wait()
+        [call] = host._scripts.calls
+        [frame] = call.task.get_stack()
+        return frame.f_code.co_name, "waits" in repr(call.task)
+
+    assert run(scenario, waits) == ("waits", True)
 
 
 def test_a_route_may_return_any_awaitable(run):

@@ -258,6 +258,8 @@ cdef class LocalObjects(ObjectPath):
             return self.policy.malformed(round.request_at(i).refusal())
         if one.case == NULL:
             return self.policy.decide(round.request_at(i), round.realm_text, round.proxy)
+        if one.case.stage != STAGE_DONE:    # its answer would be that of an earlier request
+            raise RuntimeError("the policy has not finished its batch")
         says = &one.case.answer
         if one.asking.has_credentials and says.response_auth.p == NULL and says.nextnonce.p == NULL and (
                 says.user_name.p == NULL and cause_of(says, &one.asking.credentials, False) == CAUSE_AUTHORIZED):

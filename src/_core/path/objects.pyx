@@ -19,7 +19,7 @@ from auth_diameter._core.base.text cimport borrow, span_of_bytes, text_of
 from auth_diameter._core.path.counts cimport count
 from auth_diameter._core.path.decide cimport Asking, domain_of_user
 from auth_diameter._core.path.realm cimport REALM_TEMPLATE, Realm, new_realm, set_realm
-from auth_diameter._core.path.waiter cimport Waiter, new_waiter
+from auth_diameter._core.path.waiter cimport Waiter, new_waiter, raise_later
 from auth_diameter._core.sip.request cimport SipRequest
 
 from auth_diameter._core.auth.causes import RULINGS as _RULINGS
@@ -125,7 +125,9 @@ cdef class ObjectPath(Concluder):
         with cython.critical_section(self.realms):      # another thread may put or forget one
             realm = self.realms.get(text)
         if realm is None:
-            realm = new_realm(text, self.policy.compile(text))
+            expand = self.policy.compile(text)
+            text = str.__str__(text)        # of a subclass, too
+            realm = new_realm(text, expand)
             if len(self.realms) >= MOST_REALMS:
                 self.realms.clear()
             self.realms[text] = realm
@@ -206,6 +208,10 @@ cdef class ObjectPath(Concluder):
                 callback(decision)
             except Exception as error:  # one callback must not hold up the others
                 self.policy.report(error)
+            except BaseException as error:
+                if not at_once:
+                    raise
+                raise_later(self.loop_now(), error)
         return 0
 
     cdef int settle(self, object future, object result, bint at_once) except -1:
@@ -241,6 +247,10 @@ cdef class Pending:
 
     def __await__(self):
         return self.begin()
+
+    def __bool__(self):
+        """It says nothing: a Decision that was not awaited must not let a request in."""
+        raise TypeError("a decision to come is neither true nor false: await it")
 
     cdef Waiter begin(self):
         """Asks the questions; what the task waits for, and the iterator of its await."""

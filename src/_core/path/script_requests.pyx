@@ -237,9 +237,32 @@ cdef class ScriptCall:
 
     def close(self):
         """As `close` of a coroutine."""
-        self.has_ended = True
         if self.coroutine is not None:
-            self.coroutine.close()
+            self.coroutine.close()      # raises if it runs
+        if not self.has_ended and self.path is not None:
+            self.fail(None)
+
+    # What asyncio shows of a coroutine: in the stack of its task, and in warnings of the debug mode
+
+    @property
+    def cr_frame(self):
+        return getattr(self.coroutine, "cr_frame", None)
+
+    @property
+    def cr_code(self):
+        return getattr(self.coroutine, "cr_code", None)
+
+    @property
+    def cr_running(self):
+        return getattr(self.coroutine, "cr_running", False)
+
+    @property
+    def cr_await(self):
+        return getattr(self.coroutine, "cr_await", None)
+
+    @property
+    def __qualname__(self):
+        return getattr(self.coroutine, "__qualname__", NAME)
 
     def give_up(self, bytes reply not None):
         """Ends the request with this reply, whatever the script still returns."""
@@ -281,6 +304,9 @@ cdef class ScriptCall:
             self.fail(None)
         except (Exception, SystemExit) as failure:  # sys.exit() in a script must not end the server
             self.fail(failure)
+        except BaseException:
+            self.fail(None)
+            raise
         return None
 
     cdef int begin(self) except -1:
@@ -311,9 +337,9 @@ cdef class ScriptCall:
             error: the exception for the log, or None.
         """
         self.leave()
-        if error is not None:
-            self.path.policy.fail(error)
         self.answer(self.request.reply(500, FAILED), 0)
+        if error is not None:
+            self.path.policy.fail(error)    # a handler of the log may raise
         return 0
 
     cdef int leave(self) except -1:

@@ -15,3 +15,4 @@ cdef class Waiter:
 
 
 cdef Waiter new_waiter(object loop)
+cdef int raise_later(object loop, object error) except -1

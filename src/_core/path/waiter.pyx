@@ -149,14 +149,20 @@ cdef class Waiter:
         try:
             callback(self)
         except BaseException as error:      # sys.exit() in a task: the loop ends, and not only what called this
-            self.loop.call_soon(_reraise, error)
+            raise_later(self.loop, error)
         finally:
             PyContext_Exit(context)
         return 0
 
 
+cdef int raise_later(object loop, object error) except -1:
+    """Has an exception raised where the event loop sees it."""
+    loop.call_soon(_reraise, error)
+    return 0
+
+
 def _reraise(error):
-    """Raises an exception where the event loop sees it."""
+    """Raises an exception."""
     raise error
 
 

@@ -383,12 +383,12 @@ class Host:
     def _shorten(self, request: SipRequest) -> None:
         """Ends a request whose reply is too large with a short 400, or with nothing."""
         self.oversize += 1
-        self._sparing.warning(
-            _TOO_SHORT, self._loop.time(), "a reply would be more than twice as large as its request"
-        )
         self._send_soon()
         if not self._path.answer(request, request.reply(400, _TOO_SHORT)):
             self._path.answer(request, b"")
+        self._sparing.warning(
+            _TOO_SHORT, self._loop.time(), "a reply would be more than twice as large as its request"
+        )
 
     def _send_soon(self) -> None:
         """Has the replies of this turn of the loop sent together, at its end."""

@@ -54,10 +54,18 @@ _ALGORITHMS: Final = tuple(
 
 
 # A row of `Statements.secrets`: the index of the user, whether the row is the user's, then `SECRET_COLUMNS`.
-_Row = tuple[Any, ...]
+class _Row(tuple[Any, ...]):
+    """A row, which does not show its secrets."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "_Row(...)"
+
+
 _KNOWN: Final = 1
 _PLACE: Final = {column: place for place, column in enumerate(SECRET_COLUMNS, _KNOWN + 1)}
-_NOBODY: Final[_Row] = (0, 0, *[b""] * len(SECRET_COLUMNS))
+_NOBODY: Final = _Row((0, 0, *[b""] * len(SECRET_COLUMNS)))
 
 # What is looked up: as many values as ASKED_WIDTH, of types that SQLite's module takes without a conversion.
 _Asked = tuple[str | int | None, ...]
@@ -361,7 +369,7 @@ class _Users:
         self._rows = rows
         for row in _ask(self._database, self._database.statements.secrets, self._asked):
             if rows[row[0]] is None:
-                rows[row[0]] = row
+                rows[row[0]] = _Row(row)
 
     def row(self, asked: range) -> _Row:
         """The user's row, under the first spelling that has one; else a neighbour's."""
@@ -373,7 +381,9 @@ class _Users:
         return _NOBODY if found is None else found
 
 
-def _ask(database: Database, statement: Callable[[int], str], names: Sequence[_Asked]) -> list[_Row]:
+def _ask(
+    database: Database, statement: Callable[[int], str], names: Sequence[_Asked]
+) -> list[tuple[Any, ...]]:
     """The rows of a statement for several names, each row with the index of its name.
 
     There is a statement for each power of two, so SQLite compiles only a few. More names than the largest
@@ -388,8 +398,10 @@ def _ask(database: Database, statement: Callable[[int], str], names: Sequence[_A
         return _rows(database, statement, [name if _is_utf8(name) else _NO_NAME for name in names])
 
 
-def _rows(database: Database, statement: Callable[[int], str], names: Sequence[_Asked]) -> list[_Row]:
-    rows: list[_Row] = []
+def _rows(
+    database: Database, statement: Callable[[int], str], names: Sequence[_Asked]
+) -> list[tuple[Any, ...]]:
+    rows: list[tuple[Any, ...]] = []
     for start in range(0, len(names), MAX_ASKED):
         part = names[start : start + MAX_ASKED]
         room = 1 << (len(part) - 1).bit_length()
