@@ -33,6 +33,7 @@ from auth_diameter.commands.process import (
 )
 from auth_diameter.config import DEFAULT_PORT
 from auth_diameter.disc.config import ListenerConfig
+from auth_diameter.store.url import DatabaseName
 from auth_diameter.verifier.config import VerifierConfig
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ _OPEN = "anybody who reaches %s may ask: name the networks of your SIP servers w
 @settings_of(ListenerConfig)
 def disc(
     listen: tuple[str, int],
-    db: str,
+    db: DatabaseName,
     nonce_key: tuple[str, ...],
     metrics_at: tuple[str, int] | None,
     log_format: str,
@@ -78,8 +79,8 @@ def disc(
     exports = bind_metrics(metrics_at)
 
     async def work() -> int:
-        with SqliteStore.open(db) as store:
-            warn_if_others_can_read(db, log)
+        with SqliteStore.open(db.text) as store:
+            warn_if_others_can_read(db.text, log)
             server = Disc(store, config, nonces)
             with listening(show(*listen)):
                 listener = await start(server, *listen, limits)
@@ -100,7 +101,7 @@ def disc(
     sys.exit(run_loop(work()))
 
 
-def _say_ready(listener: Listener, limits: ListenerConfig, db: str) -> None:
+def _say_ready(listener: Listener, limits: ListenerConfig, db: DatabaseName) -> None:
     addresses = " and ".join(show(*address) for address in listener.addresses)
     if not limits.allow and not all(ip_address(host).is_loopback for host, _ in listener.addresses):
         log.warning(_OPEN, addresses)

@@ -16,6 +16,7 @@ import click
 import auth_diameter as ad
 from auth_diameter.addresses import parse_address, show
 from auth_diameter.config import DEFAULT_PORT
+from auth_diameter.store.url import DatabaseName, database_name
 
 Network = IPv4Network | IPv6Network
 
@@ -147,18 +148,16 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(","))
 
 
-def database(text: str) -> str:
-    """The path of the database that --db names.
+def database(text: str) -> DatabaseName:
+    """The database that --db names.
 
     Raises:
         click.BadParameter: it names none.
     """
-    from auth_diameter.store.schema import database_path  # imported late: not every command needs SQLite
-
     if not text:
         raise click.BadParameter("the name of the database is empty")
     try:
-        return database_path(text)
+        return database_name(text)
     except ad.ConfigError as error:
         raise click.BadParameter(str(error)) from None
 

@@ -36,6 +36,7 @@ from auth_diameter.commands.process import (
     reload,
     run_loop,
 )
+from auth_diameter.store.url import DatabaseName
 
 if TYPE_CHECKING:
     from auth_diameter.host.route import Route
@@ -83,7 +84,7 @@ log = logging.getLogger("auth_diameter.serve")
 def serve(
     listen: tuple[str, int],
     disc_hosts: str,
-    db: str | None,
+    db: DatabaseName | None,
     nonce_key: tuple[str, ...],
     route: str | None,
     realm: str | None,
@@ -121,8 +122,8 @@ def serve(
         config = settings(ad.Config, options, diameter_client_host=disc_hosts)
         asking = f"asking DISC at {disc_hosts}"
     else:
-        config = settings(ad.Config, options, db=db, nonce_key=nonce_keys(nonce_key, log) or None)
-        warn_if_others_can_read(db, log)
+        config = settings(ad.Config, options, db=db.text, nonce_key=nonce_keys(nonce_key, log) or None)
+        warn_if_others_can_read(db.text, log)
         asking = f"users from {db}"
     serving = _Serving(config, nonce_key, route, realm or DEFAULT_REALM, reopen)
     with listening(show(*listen)):

@@ -16,6 +16,7 @@ from auth_diameter.commands.files import warn_if_others_can_read
 from auth_diameter.commands.options import Group, db_option
 from auth_diameter.commands.terminal import fail
 from auth_diameter.logs import visible
+from auth_diameter.store.url import DatabaseName
 
 _log = logging.getLogger(__name__)
 
@@ -30,17 +31,17 @@ def user() -> None:
 @click.option("--password-stdin", is_flag=True, help="Read the password from stdin, one line.")
 @click.option("--replace", is_flag=True, help="Change the password of an existing user.")
 @db_option
-def user_add(account: str, password_stdin: bool, replace: bool, db: str) -> None:
+def user_add(account: str, password_stdin: bool, replace: bool, db: DatabaseName) -> None:
     """Add a subscriber; the file is created if there is none. HA1 is stored, never the password."""
     from auth_diameter.store.accounts import Accounts
     from auth_diameter.store.names import split_account
 
     name, domain = split_account(account)
     password = _password(account, from_stdin=password_stdin)
-    with Accounts.open(db, writable=True) as accounts:
+    with Accounts.open(db.text, writable=True) as accounts:
         new = accounts.add_user(name, domain, password, replace=replace)
         realm, algorithms = accounts.spelling_for(domain), ", ".join(accounts.stored_algorithms)
-    warn_if_others_can_read(db, _log)  # once it is closed, SQLite's files beside it are gone
+    warn_if_others_can_read(db.text, _log)  # once it is closed, SQLite's files beside it are gone
     typed = f" (not {domain}: challenges have the spelling of the database)" if realm != domain else ""
     done = "added" if new else "changed"
     print(visible(f"{done} {name}@{realm}: HA1 for {algorithms} in realm {realm}{typed}"))
@@ -65,14 +66,14 @@ def _password(account: str, *, from_stdin: bool) -> str:
 @user.command("del")
 @click.argument("account", metavar="USER@DOMAIN")
 @db_option
-def user_del(account: str, db: str) -> None:
+def user_del(account: str, db: DatabaseName) -> None:
     """Delete a subscriber and all memberships."""
     from auth_diameter.store.accounts import Accounts
     from auth_diameter.store.names import split_account
 
     name, domain = split_account(account)
     _must_exist(db)
-    with Accounts.open(db, writable=True) as accounts:
+    with Accounts.open(db.text, writable=True) as accounts:
         if not accounts.delete_user(name, domain):
             raise ad.ConfigError(f"no user {account} in {db}")
     print(f"deleted {account}")
@@ -81,7 +82,7 @@ def user_del(account: str, db: str) -> None:
 @user.command("list")
 @click.argument("domain", required=False)
 @db_option
-def user_list(domain: str | None, db: str) -> None:
+def user_list(domain: str | None, db: DatabaseName) -> None:
     """List subscribers, all or of one domain, with their groups."""
     from auth_diameter.store.accounts import Accounts
 
@@ -90,7 +91,7 @@ def user_list(domain: str | None, db: str) -> None:
         raise ad.ConfigError(f"{domain}: expected DOMAIN; auth-diameter user list {rest} lists its users")
 
     count = 0
-    with Accounts.open(db) as accounts:
+    with Accounts.open(db.text) as accounts:
         for count, found in enumerate(accounts.users(domain), 1):  # noqa: B007 - shown at the end
             print(visible(" ".join([str(found), *accounts.groups(found.username, found.domain)])))
     # On stderr, so that stdout has only users.
@@ -101,7 +102,7 @@ def user_list(domain: str | None, db: str) -> None:
 @click.argument("file", metavar="FILE.csv|-")
 @click.option("--replace", is_flag=True, help="Change existing users instead of refusing the file.")
 @db_option
-def user_import(file: str, replace: bool, db: str) -> None:
+def user_import(file: str, replace: bool, db: DatabaseName) -> None:
     """Import subscribers from CSV.
 
     The header line names the columns: username,domain,password or username,domain,ha1[,ha1b], and with either
@@ -117,7 +118,7 @@ def user_import(file: str, replace: bool, db: str) -> None:
     try:
         with (
             _open_source(file) as source,
-            Accounts.open(db, writable=True) as accounts,
+            Accounts.open(db.text, writable=True) as accounts,
             _progress_bar() as progress,
         ):
             done = import_csv(accounts, source, name=name, replace=replace, progress=progress)
@@ -125,7 +126,7 @@ def user_import(file: str, replace: bool, db: str) -> None:
         for problem in error.problems[:20]:
             print(visible(problem), file=sys.stderr)
         fail(f"{name}: nothing was imported")
-    warn_if_others_can_read(db, _log)
+    warn_if_others_can_read(db.text, _log)
     if done.not_used:
         print(visible(f"{name}: columns not used: {', '.join(done.not_used)}"), file=sys.stderr)
     there = f", {done.unchanged} there already" if done.unchanged else ""
@@ -177,15 +178,15 @@ def group() -> None:
 @click.argument("account", metavar="USER@DOMAIN")
 @click.argument("name", metavar="GROUP")
 @db_option
-def group_add(account: str, name: str, db: str) -> None:
+def group_add(account: str, name: str, db: DatabaseName) -> None:
     """Put a subscriber into a group."""
     from auth_diameter.store.accounts import Accounts
     from auth_diameter.store.names import split_account
 
     _must_exist(db)
-    with Accounts.open(db, writable=True) as accounts:
+    with Accounts.open(db.text, writable=True) as accounts:
         new = accounts.add_group(*split_account(account), name)
-    warn_if_others_can_read(db, _log)
+    warn_if_others_can_read(db.text, _log)
     print(f"{account} is {'now' if new else 'already'} in {name}")
 
 
@@ -193,13 +194,13 @@ def group_add(account: str, name: str, db: str) -> None:
 @click.argument("account", metavar="USER@DOMAIN")
 @click.argument("name", metavar="GROUP")
 @db_option
-def group_del(account: str, name: str, db: str) -> None:
+def group_del(account: str, name: str, db: DatabaseName) -> None:
     """Take a subscriber out of a group."""
     from auth_diameter.store.accounts import Accounts
     from auth_diameter.store.names import split_account
 
     _must_exist(db)
-    with Accounts.open(db, writable=True) as accounts:
+    with Accounts.open(db.text, writable=True) as accounts:
         if not accounts.delete_group(*split_account(account), name):
             raise ad.ConfigError(f"{account} is not in {name}")
     print(f"{account} is no longer in {name}")
@@ -208,12 +209,12 @@ def group_del(account: str, name: str, db: str) -> None:
 @group.command("list")
 @click.argument("account", metavar="USER@DOMAIN")
 @db_option
-def group_list(account: str, db: str) -> None:
+def group_list(account: str, db: DatabaseName) -> None:
     """List the groups of a subscriber."""
     from auth_diameter.store.accounts import Accounts
     from auth_diameter.store.names import split_account
 
-    with Accounts.open(db) as accounts:
+    with Accounts.open(db.text) as accounts:
         groups = accounts.groups(*split_account(account))
         if not groups and accounts.stored_domain(*split_account(account)) is None:
             raise ad.ConfigError(f"no user {account} in {db}")
@@ -221,6 +222,6 @@ def group_list(account: str, db: str) -> None:
         print(visible(name))
 
 
-def _must_exist(db: str) -> None:
-    if not Path(db).exists():
+def _must_exist(db: DatabaseName) -> None:
+    if not Path(db.text).exists():
         raise ad.ConfigError(f"{db}: no such file; auth-diameter user add creates it")

@@ -6,9 +6,9 @@ import os
 from collections.abc import Collection
 
 from auth_diameter._core import ConfigError
-from auth_diameter.store.schema import MEMORY, database_path
 from auth_diameter.store.sqlite import SqliteStore
 from auth_diameter.store.store import Found, Key, StoreError
+from auth_diameter.store.url import MEMORY, database_name
 
 # The stores that forked processes inherited, where they must be neither used nor closed.
 _inherited: list[SqliteStore] = []
@@ -25,7 +25,7 @@ class PerProcessStore:
     """
 
     def __init__(self, path: str) -> None:
-        name = database_path(path)
+        name = database_name(path).text
         # Another process may have another folder.
         self._path = name if name == MEMORY else os.path.abspath(name)
         self._store: SqliteStore | None = None

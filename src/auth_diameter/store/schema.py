@@ -15,22 +15,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import re
 import sqlite3
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from auth_diameter._core import ConfigError
+from auth_diameter.store.url import MEMORY
 
 _log = logging.getLogger("auth_diameter.disc.schema")
-
-#: SQLite's name for a database in memory, which ends with its connection.
-MEMORY: Final = ":memory:"
-
-# RFC 3986, 3.1. A colon alone does not make a URL: the name of a file may contain one.
-_URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
-# The parts of a URL that may be shown: host, port and path. Any other part may contain a password.
-_SHOWN: Final = re.compile(r"[A-Za-z0-9._~:/\[\]-]*")
 
 #: Seconds for which a reader waits for a lock. Only a database with a rollback journal makes readers
 #: wait. A SIP client's first retransmission comes after 0.5 s (T1 of RFC 3261).
@@ -104,47 +96,6 @@ _WHAT_HAPPENED: Final = {
     "and the medium",
     sqlite3.SQLITE_NOTADB: "is not an SQLite database",
 }
-
-
-def database_path(name: str) -> str:
-    """The path of an SQLite database given as a path or as ``sqlite:///PATH``.
-
-    The path is what follows the three slashes. It is relative unless it begins with a slash of its own: the
-    URL of ``/var/lib/users.sqlite`` has four slashes.
-
-    Raises:
-        ConfigError: no file can have this path, or the URL is of another kind. The message shows no password:
-            user information is cut, and so is any part that may contain a password.
-    """
-    url = _URL.fullmatch(name)
-    if url is None:
-        return _possible(name)
-    scheme, rest = url[1].lower(), url[2]
-    if scheme == "sqlite":
-        if rest[:1] == "/" and rest[1:] and not {"?", "#"} & set(rest):
-            return _possible(rest[1:])
-        why = "expected sqlite:///PATH, with four slashes for a path from the root, and no options"
-    else:
-        why = "such a database cannot be used yet; name a file of SQLite, by its path or as sqlite:///PATH"
-    shown = rest.rpartition("@")[2]
-    if not _SHOWN.fullmatch(shown):
-        shown = "…"
-    raise ConfigError(f"{scheme}://{shown}: {why}")
-
-
-def _possible(path: str) -> str:
-    """`path`, if a file could have it.
-
-    Raises:
-        ConfigError: it has a NUL, or what no byte was decoded to.
-    """
-    try:
-        possible = b"\0" not in os.fsencode(path)
-    except UnicodeEncodeError:
-        possible = False
-    if not possible:
-        raise ConfigError(f"{path!r}: no file can have this name")
-    return path
 
 
 def describe(error: sqlite3.Error) -> str:

@@ -20,6 +20,7 @@ from auth_diameter.store import schema
 from auth_diameter.store.schema import describe
 from auth_diameter.store.statements import Statements
 from auth_diameter.store.store import StoreError
+from auth_diameter.store.url import MEMORY, database_name
 
 _log = logging.getLogger("auth_diameter.disc.database")
 
@@ -90,8 +91,8 @@ class Database:
             ConfigError: the database cannot be used. The message is one line with the file, the cause and a
                 remedy.
         """
-        name = schema.database_path(os.fspath(path))
-        if writable or name == schema.MEMORY:
+        name = _path_of(path)
+        if writable or name == MEMORY:
             return cls._finish(name, schema.open_for_writing(name), writable=True)
         # Before opening, so that no change is missed.
         stamps = _stamp(name, immutable=False), _stamp(name, immutable=True)
@@ -111,7 +112,7 @@ class Database:
         Raises:
             ConfigError: the file exists, or cannot be created.
         """
-        name = schema.database_path(os.fspath(path))
+        name = _path_of(path)
         return cls._finish(name, schema.open_for_writing(name, exist_ok=False), writable=True)
 
     @classmethod
@@ -273,6 +274,18 @@ class Database:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             self._doubtful = True
         return StoreError(f"{self.path}: {describe(error)}")
+
+
+def _path_of(path: str | os.PathLike[str]) -> str:
+    """The path of an SQLite file.
+
+    Raises:
+        ConfigError: it names no such file.
+    """
+    name = database_name(os.fspath(path))
+    if name.kind != "sqlite":
+        raise ConfigError(f"{name}: expected a file of SQLite")
+    return name.text
 
 
 @contextlib.contextmanager
