@@ -217,6 +217,7 @@ class Failing:
 
     def __init__(self, store, kind, error):
         self.name = store.name
+        self.waits = False
         self.version = store.version
         self._store = store
         self._kind = kind

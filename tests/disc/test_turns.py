@@ -22,6 +22,7 @@ class Counted:
 
     def __init__(self, store):
         self.name = store.name
+        self.waits = True
         self.version = store.version
         self.asked = []
         self._store = store

@@ -560,6 +560,7 @@ class Failing:
     """A store that fails when told so, and counts how often it is asked."""
 
     name = "disc.sqlite"
+    waits = False
 
     def __init__(self, store):
         self.store = store

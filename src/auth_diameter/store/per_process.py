@@ -24,6 +24,8 @@ class PerProcessStore:
         ConfigError: the database cannot be used.
     """
 
+    waits = False
+
     def __init__(self, path: str) -> None:
         name = database_name(path).text
         # Another process may have another folder.

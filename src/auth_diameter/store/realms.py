@@ -24,6 +24,29 @@ _MAX_DOMAINS: Final = 1000
 _MAX_DOMAIN: Final = 255
 
 
+class EveryRealm:
+    """The spellings where users have no domain: every realm is served, as it is spelled.
+
+    Attributes:
+        pace: as that of `Spellings`.
+    """
+
+    def __init__(self) -> None:
+        self.pace = Pace()
+
+    def canonical(self, realm: str) -> str | None:
+        """The realm itself."""
+        return realm
+
+    def known(self, *, now: bool = False) -> Mapping[str, tuple[str, ...]]:
+        """One realm without a name."""
+        return {"": ("",)}
+
+    def under(self, domain: str) -> tuple[str, ...]:
+        """One spelling, which no lookup looks at."""
+        return ("",)
+
+
 class Spellings:
     """The domains of one table in all their spellings.
 

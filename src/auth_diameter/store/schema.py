@@ -114,16 +114,15 @@ class Opened(NamedTuple):
     immutable: bool  # whether SQLite ignores changes of the file, so that the caller must watch for them
 
 
-def open_for_reading(path: str) -> Opened:
-    """Opens an existing database with a ``subscriber`` table for reading; nothing is created.
+def open_for_reading(path: str, table: str = "subscriber") -> Opened:
+    """Opens an existing database with a table of subscribers for reading; nothing is created.
 
     The connection may repair what a killed writer left behind, if permissions allow it, but it executes no
     statement that writes. A WAL database is opened immutable if its ``-shm`` file cannot be created, as on a
     read-only medium.
 
     Raises:
-        ConfigError: the file is missing, unreadable, locked, damaged, not a database, or has no table
-            ``subscriber``.
+        ConfigError: the file is missing, unreadable, locked, damaged, not a database, or has no such table.
     """
     _require_file(path)
     try:
@@ -142,9 +141,9 @@ def open_for_reading(path: str) -> Opened:
     except sqlite3.Error as error:
         connection.close()
         raise ConfigError(f"{path}: {describe(error)}") from None
-    if "subscriber" not in found:
+    if table.lower() not in found:
         connection.close()
-        raise ConfigError(f"{path}: has no table 'subscriber'; add a first user, or name Kamailio's database")
+        raise ConfigError(f"{path}: has no table {table!r}; add a first user, or name Kamailio's database")
     return opened
 
 

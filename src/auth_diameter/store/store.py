@@ -171,11 +171,14 @@ class Store(Protocol):
     def name(self) -> str:
         """The name of the store in the log: a path, or a URL without its password."""
 
-    async def version(self) -> int | None:
+    @property
+    def waits(self) -> bool:
+        """Whether the two methods below wait for I/O; if not, they never yield to the event loop."""
+
+    async def version(self) -> int:
         """A number that changes when results of :meth:`fetch` may have changed.
 
-        The cache calls this every half second. None means that the store cannot tell, so that cached values
-        expire after a while.
+        The cache calls this every half second. A store that cannot tell changes it every second.
 
         Raises:
             StoreError: the store could not be read.

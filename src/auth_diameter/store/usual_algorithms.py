@@ -14,7 +14,7 @@ from typing import Final
 from auth_diameter.store.hashes import HA1_COLUMNS
 from auth_diameter.store.names import fold_realm
 from auth_diameter.store.pace import Pace
-from auth_diameter.store.realms import Spellings
+from auth_diameter.store.realms import EveryRealm, Spellings
 from auth_diameter.store.schema import text
 from auth_diameter.store.sqlite_file import Database
 from auth_diameter.store.statements import Statements
@@ -39,7 +39,7 @@ class UsualAlgorithms:
         pace: the limit to sampling, by the time of all samples since the last change.
     """
 
-    def __init__(self, database: Database, spellings: Spellings) -> None:
+    def __init__(self, database: Database, spellings: Spellings | EveryRealm) -> None:
         self.pace = Pace()
         self._database = database
         self._spellings = spellings
