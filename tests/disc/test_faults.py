@@ -223,6 +223,9 @@ class Failing:
         self._kind = kind
         self._error = error
 
+    def watch(self, changed):
+        pass
+
     async def fetch(self, keys):
         if any(isinstance(key, self._kind) for key in keys):
             raise self._error

@@ -27,6 +27,9 @@ class Counted:
         self.asked = []
         self._store = store
 
+    def watch(self, changed):
+        pass
+
     async def fetch(self, keys):
         self.asked.append(list(keys))
         await asyncio.sleep(0)

@@ -28,6 +28,9 @@ class Told:
     def store_recovered(self):
         self.states.append("recovered")
 
+    def watch(self, changed):
+        pass
+
     async def version(self):
         if self.error is not None:
             raise self.error

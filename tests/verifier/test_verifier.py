@@ -567,6 +567,9 @@ class Failing:
         self.failing = True
         self.asked = 0
 
+    def watch(self, changed):
+        pass
+
     async def version(self):
         return await self._ask(self.store.version)
 

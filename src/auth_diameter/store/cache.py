@@ -76,6 +76,7 @@ class Cache:
         self._failing_since: float | None = None
         self._failure: StoreError | None = None  # raised by all fetches until the next check
         self._reported: str | None = None  # the failure that was last reported to the watcher
+        store.watch(self._changed)
 
     @property
     def is_failing(self) -> bool:
@@ -149,6 +150,10 @@ class Cache:
             for key, value in found.items():
                 self.users.put(key, value)
         return found
+
+    def _changed(self) -> None:
+        """Takes a change that the store has told."""
+        self._forget(self.check_at - CHECK_SECONDS)
 
     def _forget(self, now: float) -> None:
         self._changes += 1

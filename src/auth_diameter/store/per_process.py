@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from auth_diameter._core import ConfigError
 from auth_diameter.store.sqlite import SqliteStore
@@ -53,6 +53,9 @@ class PerProcessStore:
             except ConfigError as error:
                 raise StoreError(str(error)) from None
         return self._store
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """SQLite tells nothing; see `version`."""
 
     async def version(self) -> int:
         """As `SqliteStore.version`.

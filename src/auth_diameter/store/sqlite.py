@@ -94,6 +94,9 @@ class SqliteStore:
         """The path of the database."""
         return self.database.path
 
+    def watch(self, changed: Callable[[], None]) -> None:
+        """SQLite tells nothing; see `version`."""
+
     async def version(self) -> int:
         """A number that changes with the database, and when a former result can be renewed.
 

@@ -14,7 +14,7 @@ Every store keeps these rules:
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, Literal, NamedTuple, Protocol
 
 from auth_diameter._core import DiscError
@@ -174,6 +174,9 @@ class Store(Protocol):
     @property
     def waits(self) -> bool:
         """Whether the two methods below wait for I/O; if not, they never yield to the event loop."""
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Has `changed()` called when the database tells that it has changed; most tell nothing."""
 
     async def version(self) -> int:
         """A number that changes when results of :meth:`fetch` may have changed.
