@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from auth_diameter.host.route import Route
 
 # Set by --disc, --db and --nonce-key.
-_BY_HAND = ("diameter_client_host", "diameter_client_port", "peers", "db", "nonce_key")
+_BY_HAND = ("diameter_client_host", "diameter_client_port", "peers", "db", "db_password", "nonce_key")
 
 # These differ from the library. Our DISC counts wrong passwords by source, so it is told the source. And a
 # user must not pass for one of the same name in another domain.
@@ -60,7 +60,7 @@ log = logging.getLogger("auth_diameter.serve")
     "--db",
     type=database,
     metavar="FILE",
-    help="Verify credentials here, with the users of this SQLite database, and ask no DISC.",
+    help="Verify credentials here, with the users of this database, and ask no DISC.",
 )
 @nonce_key_option
 @click.option("--route", metavar="FILE.py", help="Python file with async def request_route(request, auth).")
@@ -123,7 +123,8 @@ def serve(
         asking = f"asking DISC at {disc_hosts}"
     else:
         config = settings(ad.Config, options, db=db.text, nonce_key=nonce_keys(nonce_key, log) or None)
-        warn_if_others_can_read(db.text, log)
+        if db.is_file:
+            warn_if_others_can_read(db.text, log)
         asking = f"users from {db}"
     serving = _Serving(config, nonce_key, route, realm or DEFAULT_REALM, reopen)
     with listening(show(*listen)):

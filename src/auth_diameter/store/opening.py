@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 async def open_store(
     name: DatabaseName, config: StoreConfig, *, in_background: bool = True
 ) -> SqliteStore | ServerStore:
-    """Opens a store for lookups; the caller closes it.
+    """Opens a store for lookups, and connects to its database; the caller closes it.
 
     Args:
         name: the database.
@@ -27,17 +27,29 @@ async def open_store(
     Raises:
         ConfigError: the database cannot be used. The message is one line.
     """
+    store = new_store(name, config, in_background=in_background)
+    if not isinstance(store, SqliteStore):
+        try:
+            await store.open()
+        except BaseException:
+            store.close()
+            raise
+    return store
+
+
+def new_store(
+    name: DatabaseName, config: StoreConfig, *, in_background: bool = True
+) -> SqliteStore | ServerStore:
+    """As `open_store`, but a database server is connected to when it is first asked.
+
+    Raises:
+        ConfigError: an SQLite file cannot be used.
+    """
     if name.kind == "sqlite":
         return SqliteStore.open(name.text, config)
     from auth_diameter.store.server import ServerStore
 
-    store = ServerStore(_dialect(name), name, config, in_background=in_background)
-    try:
-        await store.open()
-    except BaseException:
-        store.close()
-        raise
-    return store
+    return ServerStore(_dialect(name), name, config, in_background=in_background)
 
 
 def _dialect(name: DatabaseName) -> Dialect:
