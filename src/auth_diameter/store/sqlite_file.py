@@ -17,6 +17,7 @@ from typing import Any, Final, Self
 
 from auth_diameter._core import ConfigError
 from auth_diameter.store import schema
+from auth_diameter.store.config import StoreConfig
 from auth_diameter.store.schema import describe
 from auth_diameter.store.statements import Statements
 from auth_diameter.store.store import StoreError
@@ -93,7 +94,7 @@ class Database:
         """
         name = _path_of(path)
         if writable or name == MEMORY:
-            return cls._finish(name, schema.open_for_writing(name), writable=True)
+            return cls._create(name, exist_ok=True)
         # Before opening, so that no change is missed.
         stamps = _stamp(name, immutable=False), _stamp(name, immutable=True)
         opened = schema.open_for_reading(name)
@@ -112,8 +113,14 @@ class Database:
         Raises:
             ConfigError: the file exists, or cannot be created.
         """
-        name = _path_of(path)
-        return cls._finish(name, schema.open_for_writing(name, exist_ok=False), writable=True)
+        return cls._create(_path_of(path), exist_ok=False)
+
+    @classmethod
+    def _create(cls, path: str, *, exist_ok: bool) -> Self:
+        # Here, since who only looks up needs no SQLAlchemy.
+        from auth_diameter.store.creation import open_for_writing
+
+        return cls._finish(path, open_for_writing(path, StoreConfig(), exist_ok=exist_ok), writable=True)
 
     @classmethod
     def _finish(cls, path: str, connection: sqlite3.Connection, *, writable: bool) -> Self:
