@@ -11,7 +11,7 @@ import re
 import types
 from collections.abc import Callable, Collection, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import click
 
@@ -28,8 +28,6 @@ _T = TypeVar("_T")
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _log = logging.getLogger(__name__)
-
-_PASSWORD: Final = "AUTH_DIAMETER_DB_PASSWORD"  # noqa: S105 - the name of the variable
 
 
 # ---------------------------------------------------------------------------------- values
@@ -334,45 +332,52 @@ disc_option = click.option(
 
 
 def db_options(
-    *, required: bool = True, what: str = "Database with the subscribers"
+    *, required: bool = True, what: str = "Database with the subscribers", option: str = "--db"
 ) -> Callable[[_Command], _Command]:
     """The options --db and --db-password-file; `db` is a `DatabaseName` with its password, or None.
 
     Args:
         required: whether there must be a database.
         what: how the help of --db begins.
+        option: another name for --db, and the parameter and the environment variables with it.
     """
+    variable = f"AUTH_DIAMETER_{option[2:].upper()}"
     name = click.option(
-        "--db",
+        option,
+        f"{option[2:]}_name" if option != "--db" else "db",
         type=database,
         callback=_with_password,
         required=required,
         metavar="FILE|URL",
-        envvar="AUTH_DIAMETER_DB",
+        envvar=variable,
         help=f"{what}: the path of an SQLite file, or postgresql://USER@HOST/DATABASE or "
-        "mysql://USER@HOST/DATABASE (MariaDB, too). [env: AUTH_DIAMETER_DB]",
+        f"mysql://USER@HOST/DATABASE (MariaDB, too). [env: {variable}]",
     )
     password = click.option(
-        "--db-password-file",
+        f"{option}-password-file",
         metavar="FILE",
         is_eager=True,  # before --db, which takes the password along
         expose_value=False,
         callback=_keep_password,
-        help="File with the password for --db, which `ps` shows in a URL. [env: AUTH_DIAMETER_DB_PASSWORD: "
-        "the password itself]",
+        help=f"File with the password for {option}, which `ps` shows in a URL. "
+        f"[env: {variable}_PASSWORD: the password itself]",
     )
     return lambda command: name(password(command))
 
 
-def _keep_password(ctx: click.Context, _: click.Parameter, file: str | None) -> None:
-    ctx.meta[_PASSWORD] = os.environ.get(_PASSWORD) if file is None else _first_line(file)
+def _keep_password(ctx: click.Context, parameter: click.Parameter, file: str | None) -> None:
+    option = parameter.opts[0].removesuffix("-password-file")
+    variable = f"AUTH_DIAMETER_{option[2:].upper()}_PASSWORD"
+    ctx.meta[option] = os.environ.get(variable) if file is None else _first_line(parameter.opts[0], file)
 
 
-def _with_password(ctx: click.Context, _: click.Parameter, name: DatabaseName | None) -> DatabaseName | None:
-    return name and dataclasses.replace(name, password=ctx.meta[_PASSWORD])
+def _with_password(
+    ctx: click.Context, parameter: click.Parameter, name: DatabaseName | None
+) -> DatabaseName | None:
+    return name and dataclasses.replace(name, password=ctx.meta[parameter.opts[0]])
 
 
-def _first_line(file: str) -> str:
+def _first_line(option: str, file: str) -> str:
     """The password in a file: its first line.
 
     Raises:
@@ -382,11 +387,11 @@ def _first_line(file: str) -> str:
         with open(file, "rb") as source:
             line = source.readline(4096).rstrip(b"\r\n").decode()
     except UnicodeDecodeError:
-        raise ad.ConfigError(f"--db-password-file {file}: is not UTF-8") from None
+        raise ad.ConfigError(f"{option} {file}: is not UTF-8") from None
     except (OSError, ValueError) as error:
-        raise ad.ConfigError(f"--db-password-file {file}: {getattr(error, 'strerror', error)}") from None
+        raise ad.ConfigError(f"{option} {file}: {getattr(error, 'strerror', error)}") from None
     if not line:
-        raise ad.ConfigError(f"--db-password-file {file}: its first line is empty")
+        raise ad.ConfigError(f"{option} {file}: its first line is empty")
     warn_if_others_can_read(file, _log)
     return line
 

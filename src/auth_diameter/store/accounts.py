@@ -27,7 +27,7 @@ from auth_diameter.store.names import (
 )
 from auth_diameter.store.sqlite_file import Database
 from auth_diameter.store.store import StoreError
-from auth_diameter.store.tables import Tables, Text, exact, is_exactly
+from auth_diameter.store.tables import Tables, column_or_nothing, exact, is_exactly
 from auth_diameter.store.url import DatabaseName, database_name
 
 _DEFAULTS: Final = StoreConfig()
@@ -169,12 +169,12 @@ class Accounts:
         plain = tables.counting if self.config.calculate_ha1 else tables.secrets.get("password")
         if plain is ha1:
             plain = None
-        stored_domain = _column_or_nothing(tables.stored_domain)
+        stored_domain = column_or_nothing(tables.stored_domain)
         statement = sa.select(
             tables.username,
             stored_domain,
-            _column_or_nothing(ha1),
-            sa.func.coalesce(_column_or_nothing(plain), "") != "",
+            column_or_nothing(ha1),
+            sa.func.coalesce(column_or_nothing(plain), "") != "",
         ).order_by(*_in_order(tables.stored_domain, tables.username))
         if domain is not None:
             if tables.stored_domain is None:
@@ -215,12 +215,12 @@ class Accounts:
         grp = self.tables.grp
         if grp is None or not is_text(username + domain):
             return ()
-        statement = sa.select(_column_or_nothing(grp.c.get("domain")), grp.c.grp)
+        statement = sa.select(column_or_nothing(grp.c.get("domain")), grp.c.grp)
         statement = statement.where(is_exactly(grp.c.username, username))
         with self.session.reading() as connection:
             rows = connection.execute(statement).all()
         return tuple(
-            sorted({group for its_domain, group in rows if not domain or self._same(its_domain, domain)})
+            sorted({group for its_domain, group in rows if not domain or self.same(its_domain, domain)})
         )
 
     def spellings(self) -> Mapping[str, tuple[str, ...]]:
@@ -345,7 +345,7 @@ class Accounts:
         domains = connection.scalars(sa.select(grp.c.domain).where(which)).all()
         return sum(
             connection.execute(sa.delete(grp).where(which, is_exactly(grp.c.domain, each))).rowcount
-            for each in {each for each in domains if self._same(each, domain)}
+            for each in {each for each in domains if self.same(each, domain)}
         )
 
     # -- the steps of a change, inside Session.changing(); csvimport uses them, too --
@@ -381,7 +381,7 @@ class Accounts:
         if not is_text(username + domain):
             return ()
         tables = self.tables
-        statement = sa.select(_column_or_nothing(tables.stored_domain))
+        statement = sa.select(column_or_nothing(tables.stored_domain))
         with self.session.reading() as connection:
             found = connection.scalars(statement.where(is_exactly(tables.username, username))).all()
         if tables.domain is None:
@@ -395,7 +395,7 @@ class Accounts:
         same = [each for each in found if fold_realm(each) == folded]
         return sorted(same, key=lambda each: (each != folded, each))
 
-    def _same(self, domain: str, other: str) -> bool:
+    def same(self, domain: str, other: str) -> bool:
         """Whether two domains are the same, or do not count."""
         return self.tables.domain is None or fold_realm(domain) == fold_realm(other)
 
@@ -450,7 +450,7 @@ class Accounts:
     def alike(self, username: str, domain: str) -> str | None:
         """That the table's collation takes this user for another one, as a sentence; None if it does not."""
         tables = self.tables
-        columns = [tables.username, _column_or_nothing(tables.stored_domain)]
+        columns = [tables.username, column_or_nothing(tables.stored_domain)]
         statement = sa.select(*columns).where(tables.username == username)
         if tables.domain is not None:
             statement = statement.where(tables.domain == domain)
@@ -505,11 +505,6 @@ def _named(name: DatabaseName | str | os.PathLike[str]) -> DatabaseName:
 
 def _account(username: str, domain: str) -> str:
     return f"{username}@{domain}" if domain else username
-
-
-def _column_or_nothing(column: sa.ColumnElement[str] | None) -> sa.ColumnElement[str]:
-    """A column, or "" in its place."""
-    return sa.literal("", Text()) if column is None else column
 
 
 def _in_order(*columns: sa.ColumnElement[str] | None) -> list[sa.ColumnElement[str]]:

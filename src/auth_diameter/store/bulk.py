@@ -8,15 +8,14 @@ Each function takes one batch: some thousand rows at most.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import mysql, postgresql
 
 from auth_diameter.store.accounts import Accounts
 from auth_diameter.store.names import fold_realm
-from auth_diameter.store.tables import exact
+from auth_diameter.store.tables import column_or_nothing, exact
 
 #: A username and a domain as a row spells it.
 Name = tuple[str, str]
@@ -54,30 +53,45 @@ def find(accounts: Accounts, names: Sequence[Name]) -> list[Row]:
     Raises:
         StoreError: the database could not be read.
     """
-    tables = accounts.tables
     if not names:
         return []
-    domain = sa.literal("") if tables.stored_domain is None else tables.stored_domain
-    secrets = list(
-        {column.name: column for column in (*tables.secrets.values(), tables.counting) if column is not None}
-    )
-    columns = [tables.username, domain, *(tables.subscriber.c[name] for name in secrets), *tables.key]
-    statement = sa.select(*columns).where(_among(accounts, _key(accounts), _keys(accounts, names)))
+    where = _among(accounts, _key(accounts), _keys(accounts, names))
     with accounts.session.reading() as connection:
-        rows: list[Sequence[Any]] = list(connection.execute(statement))
-    if tables.stored_domain is None:
-        rows = [(row[0], "", *row[2:]) for row in rows]
+        return list(_rows(accounts, connection.execute(_select(accounts).where(where))))
+
+
+def all_rows(accounts: Accounts) -> Iterator[Row]:
+    """All rows, in the order of domains and usernames. Other statements may come between.
+
+    Raises:
+        StoreError: the database could not be read.
+    """
+    tables = accounts.tables
+    order = [exact(column) for column in (tables.stored_domain, tables.username) if column is not None]
+    return _rows(accounts, accounts.session.stream(_select(accounts).order_by(*order)))
+
+
+def _secrets(accounts: Accounts) -> list[sa.Column[str]]:
+    """The columns with a secret."""
+    tables = accounts.tables
+    columns = [*tables.secrets.values(), *([tables.counting] if tables.counting is not None else [])]
+    return list({column.name: column for column in columns}.values())
+
+
+def _select(accounts: Accounts) -> sa.Select[*tuple[Any, ...]]:
+    tables = accounts.tables
+    names: list[Any] = [tables.username, column_or_nothing(tables.stored_domain)]
+    return sa.select(*names, *_secrets(accounts), *tables.key)
+
+
+def _rows(accounts: Accounts, found: Iterable[Sequence[Any]]) -> Iterator[Row]:
+    """What `_select` reads."""
+    secrets = [column.name for column in _secrets(accounts)]
+    keys = [column.name for column in accounts.tables.key]
     first_key = 2 + len(secrets)
-    key_names = [column.name for column in tables.key]
-    return [
-        Row(
-            row[0],
-            row[1],
-            dict(zip(secrets, row[2:first_key], strict=True)),
-            dict(zip(key_names, row[first_key:], strict=True)),
-        )
-        for row in rows
-    ]
+    for row in found:
+        contents = dict(zip(secrets, row[2:first_key], strict=True))
+        yield Row(row[0], row[1], contents, dict(zip(keys, row[first_key:], strict=True)))
 
 
 def insert(accounts: Accounts, users: Sequence[tuple[Name, Mapping[str, str]]]) -> None:
@@ -136,32 +150,36 @@ def replace(accounts: Accounts, users: Sequence[tuple[Row, Mapping[str, str]]]) 
         where = tables.is_user(given.c.username, given.c.domain)
         connection.execute(sa.update(table).where(where).values(new))
         return
-    if tables.key and not tables.needed({*columns, *users[0][0].key}) and connection.dialect.name != "sqlite":
+    whole = [{**row.key, **_names(accounts, row), **contents} for row, contents in users]
+    if connection.dialect.name != "sqlite" and tables.key and not tables.needed(whole[0]):
         # MariaDB has no other way to change many rows, each in its own way, with one statement. The primary
         # key is there, so that no row is inserted.
-        statement = mysql.insert(table)
-        again = {name: statement.inserted[name] for name in columns}
-        connection.execute(
-            statement.on_duplicate_key_update(again), [{**row.key, **contents} for row, contents in users]
-        )
+        from sqlalchemy.dialects.mysql import insert as mysql_insert
+
+        insertion = mysql_insert(table)
+        again = {name: insertion.inserted[name] for name in columns}
+        connection.execute(insertion.on_duplicate_key_update(again), whole)
         return
-    parameters: dict[str, sa.BindParameter[str]] = {name: sa.bindparam(f"new_{number}") for number, name in enumerate(columns)}
-    statement_of_each = (
-        sa.update(table)
-        .where(tables.is_user(sa.bindparam("its_username"), sa.bindparam("its_domain")))
-        .values(parameters)
-    )
+    its_name = tables.is_user(sa.bindparam("its_username"), sa.bindparam("its_domain"))
+    parameters: dict[str, Any] = {name: sa.bindparam(f"new_{n}") for n, name in enumerate(columns)}
     connection.execute(
-        statement_of_each,
+        sa.update(table).where(its_name).values(parameters),
         [
             {
                 "its_username": row.username,
                 "its_domain": row.domain,
-                **{f"new_{number}": contents[name] for number, name in enumerate(columns)},
+                **{f"new_{n}": contents[name] for n, name in enumerate(columns)},
             }
             for row, contents in users
         ],
     )
+
+
+def _names(accounts: Accounts, row: Row) -> dict[str, str]:
+    """The names of a row, by the names of their columns."""
+    columns = (accounts.tables.username, accounts.tables.stored_domain)
+    values = (row.username, row.domain)
+    return {column.name: value for column, value in zip(columns, values, strict=True) if column is not None}
 
 
 def delete(accounts: Accounts, names: Sequence[Name]) -> int:
@@ -224,15 +242,37 @@ def memberships(
     columns = [grp.c.username, *([grp.c.domain] if has_domains else [])]
     found: list[Member] = []
     rows = sorted(wanted)
-    its_domain = grp.c.domain if "domain" in grp.c else sa.literal("")
+    its_domain = column_or_nothing(grp.c.get("domain"))
     for start in range(0, len(rows), BATCH):
         batch = rows[start : start + BATCH]
         statement = sa.select(grp.c.username, its_domain, grp.c.grp).where(_among(accounts, columns, batch))
         with accounts.session.reading() as connection:
             for username, domain, group in connection.execute(statement):
                 if (username, domain)[: len(columns)] in wanted:
-                    found.append(Member(username, domain if isinstance(domain, str) else "", group))
+                    found.append(Member(username, domain, group))
     return found
+
+
+def groups_of(
+    accounts: Accounts, names: Sequence[Name], spellings: Mapping[str, tuple[str, ...]]
+) -> list[list[str]]:
+    """The groups of each user, sorted.
+
+    Args:
+        accounts: the open database.
+        names: the usernames and domains.
+        spellings: what `Accounts.group_spellings` gives.
+
+    Raises:
+        StoreError: the database could not be read.
+    """
+    found: dict[str, list[Member]] = {}
+    for member in memberships(accounts, names, spellings):
+        found.setdefault(member.username, []).append(member)
+    return [
+        sorted({each.group for each in found.get(username, ()) if accounts.same(each.domain, domain)})
+        for username, domain in names
+    ]
 
 
 def insert_members(accounts: Accounts, members: Sequence[Member]) -> None:
@@ -276,7 +316,7 @@ def _given(
     """A batch as a table of PostgreSQL."""
     columns = list(zip(*rows, strict=True))
     arrays = [
-        sa.bindparam(None, list(values), type_=postgresql.ARRAY(_array_type(kind)))
+        sa.bindparam(None, list(values), type_=sa.ARRAY(_array_type(kind)))
         for kind, values in zip(types, columns, strict=True)
     ]
     table = sa.func.unnest(*arrays).table_valued(

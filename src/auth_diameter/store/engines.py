@@ -76,6 +76,12 @@ class Session:
     #: Whether many changes are one transaction: readers of a server do not wait for it.
     all_or_nothing = True
 
+    #: What it means if a change is not permitted.
+    denied = (
+        "the user may not change the tables; GRANT SELECT, INSERT, UPDATE, DELETE ON them lets it (and, in"
+        " PostgreSQL, GRANT USAGE ON their sequences)"
+    )
+
     def __init__(self, name: DatabaseName, engine: sa.Engine, *, writable: bool) -> None:
         self.name: Final = name
         self.writable: Final = writable
@@ -297,10 +303,7 @@ class _Server(Session):
     def describe(self, error: BaseException) -> str:
         """What an error of the server means for the operator."""
         if self.writable and _is_denied(error):
-            return (
-                "the user may not change the tables; GRANT SELECT, INSERT, UPDATE, DELETE ON them lets it"
-                + (", and GRANT USAGE ON their sequences" if self.name.kind == "postgresql" else "")
-            )
+            return self.denied
         words: str = self._module.describe(error)
         return words
 

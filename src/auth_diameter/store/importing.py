@@ -129,6 +129,9 @@ class Source(Protocol):
     def rows(self) -> Iterator[Given | Flawed]:
         """The rows."""
 
+    def named(self, row: Given) -> str:
+        """How a flaw of a row begins: with the user, if the number alone would not help to find the row."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -224,7 +227,7 @@ class _Check:
                 try:
                     batch.append(self._checked(row))
                 except _Flaw as flaw:
-                    self._problem(row.number, flaw)
+                    self._problem(row.number, self._source.named(row) + str(flaw))
             if len(batch) >= size:
                 total += self._stage(batch)
                 batch = []

@@ -84,6 +84,11 @@ def is_exactly(column: sa.ColumnElement[str], value: Any) -> sa.ColumnElement[bo
     return sa.and_(column == value, exact(column) == value)
 
 
+def column_or_nothing(column: sa.ColumnElement[str] | None) -> sa.ColumnElement[str]:
+    """A column, or "" in its place."""
+    return sa.literal("", Text()) if column is None else column
+
+
 class Column(NamedTuple):
     """A column that a table has.
 
@@ -158,24 +163,18 @@ def _find_in_sqlite(connection: sa.Connection, schema: str, table: str) -> Found
     return Found(found, key) if found else None
 
 
-def make_table(name: str, *columns: sa.Column[Any]) -> sa.Table:
+def make_table(name: str, *columns: sa.Column[Any], **options: Any) -> sa.Table:
     """A table whose names are taken as they are, reserved words too.
 
     Args:
         name: the name, or SCHEMA.TABLE.
         *columns: its columns.
+        **options: of SQLAlchemy's `Table`.
     """
     schema, _, table = name.rpartition(".")
-    return sa.Table(
-        table,
-        sa.MetaData(),
-        *columns,
-        schema=schema or None,
-        quote=True,
-        quote_schema=bool(schema) or None,
-        mysql_charset="utf8mb4",
-        mysql_collate="utf8mb4_bin",  # to tell U1 and u1 apart, as SIP does
-    )
+    if schema:
+        options |= {"schema": schema, "quote_schema": True}
+    return sa.Table(table, sa.MetaData(), *columns, quote=True, **options)
 
 
 class Tables:
@@ -232,7 +231,9 @@ class Tables:
     def _first_lacking(self, found: Found | None) -> str | None:
         config = self.config
         if found is None:
-            return f"has no table {config.table!r}; see --table"
+            return (
+                f"has no table {config.table!r}; see --table, or auth-diameter db upgrade, which creates it"
+            )
         options = [("--user-column", config.user_column)]
         if config.domain:
             options.append(
@@ -326,6 +327,10 @@ _SECONDS: Final = sa.DateTime().with_variant(
 # --- tables that are created ----------------------------------------------------------------------
 
 
+#: MariaDB is to tell U1 and u1 apart, as SIP does.
+_EXACT: Final = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
+
+
 def new_tables(config: StoreConfig) -> dict[str, sa.Table]:
     """Kamailio's tables, with OpenSIPS' columns for SHA-2 and the names of the settings.
 
@@ -349,12 +354,14 @@ def new_tables(config: StoreConfig) -> dict[str, sa.Table]:
         *(_filled(name, sa.VARCHAR(_NAME_LENGTH)) for name in names),
         *(_filled(name, sa.VARCHAR(length)) for name, length in secrets.items()),
         *map(sha_2_column, SHA_2_COLUMNS),
+        **_EXACT,
     )
     grp = make_table(
         config.group_table,
         sa.Column("id", sa.Integer, primary_key=True),
         *(_filled(name, sa.VARCHAR(_NAME_LENGTH)) for name in ("username", "domain", "grp")),
         sa.Column("last_modified", sa.DateTime, nullable=False, server_default="2000-01-01 00:00:01"),
+        **_EXACT,
     )
     version = make_table(
         "version",
