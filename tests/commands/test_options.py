@@ -2,13 +2,22 @@
 
 import dataclasses
 
+import click
 import pytest
 from kit.process import assert_one_line
 
 import auth_diameter as ad
 from auth_diameter.cli import main
-from auth_diameter.commands.options import NetworkText, networks, option_name, settings
+from auth_diameter.commands.options import (
+    NetworkText,
+    db_option,
+    networks,
+    option_name,
+    settings,
+    table_options,
+)
 from auth_diameter.disc.config import ListenerConfig
+from auth_diameter.store.config import StoreConfig
 from auth_diameter.verifier.config import VerifierConfig
 
 
@@ -198,3 +207,67 @@ def test_a_url_of_sqlite_is_its_path(cli, db, monkeypatch, slashes):
     monkeypatch.chdir(db.parent)
     assert cli("user", "list", "--db", f"{slashes}{db.name}").err == "1 user\n"
     assert cli("group", "add", "alice@siphub.net", "x", "--db", f"{slashes}{db.name}").status == 0
+
+
+# --- the password of a database server -----------------------------------------------------------------
+
+SERVER = "postgresql://ours@db.example.net/kamailio"
+
+
+@pytest.fixture
+def given():
+    """Runs a command with --db and the options of tables; gives their values."""
+    found = []
+
+    @click.command()
+    @db_option
+    @table_options
+    def command(db, **options):
+        found.append((db, settings(StoreConfig, options)))
+
+    def run(*words):
+        command.main(list(words), standalone_mode=False)
+        return found.pop()
+
+    return run
+
+
+def test_a_password_comes_from_a_file_or_the_environment_and_is_not_shown(given, tmp_path, monkeypatch):
+    assert given("--db", SERVER)[0].password is None
+    monkeypatch.setenv("AUTH_DIAMETER_DB_PASSWORD", "hushhush")
+    name, _ = given("--db", SERVER)
+    assert name.password == "hushhush"
+    assert "hushhush" not in repr(name)
+    path = tmp_path / "password"
+    path.write_bytes(b" open sesame\r\nmore\n")
+    path.chmod(0o600)
+    for words in (("--db", SERVER, "--db-password-file", path), ("--db-password-file", path, "--db", SERVER)):
+        assert given(*map(str, words))[0].password == " open sesame"
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [(None, "No such file"), (b"", "its first line is empty"), (b"caf\xe9\n", "is not UTF-8")],
+)
+def test_a_file_without_a_password_is_named(given, tmp_path, content, what):
+    path = tmp_path / "password"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ad.ConfigError, match=what) as error:
+        given("--db", SERVER, "--db-password-file", str(path))
+    assert str(error.value).startswith(f"--db-password-file {path}: ")
+
+
+def test_a_password_that_others_can_read_is_a_warning(given, tmp_path, caplog):
+    path = tmp_path / "password"
+    path.write_bytes(b"hushhush\n")
+    path.chmod(0o644)
+    given("--db", SERVER, "--db-password-file", str(path))
+    assert "users other than its owner can read it" in caplog.text
+
+
+def test_tables_and_columns_are_named_by_options(given):
+    _, config = given("--db", "x", "--table", "users", "--no-domain", "--calculate-ha1")
+    assert config == StoreConfig(table="users", domain=False, calculate_ha1=True)
+    with pytest.raises(click.BadParameter, match="expected a name of letters"):
+        given("--db", "x", "--user-column", "a b")

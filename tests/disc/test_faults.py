@@ -78,7 +78,7 @@ def ask(disc, questions, now):
 def made(tmp_path_factory):
     """A database of some pages."""
     path = tmp_path_factory.mktemp("made") / "users.sqlite"
-    with Accounts.create(path) as store, store.database.changing():
+    with Accounts.create(path) as store, store.session.changing():
         for number in range(2000):
             store.put(f"u{number}", REALM, Hashes(f"{number:032x}"), exists=False)
             store.put_group(f"u{number}", REALM, "staff")

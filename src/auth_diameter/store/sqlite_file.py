@@ -108,7 +108,7 @@ class Database:
         """
         name = _path_of(path)
         if writable or name == MEMORY:
-            return cls._finish(name, schema.open_for_writing(name), writable=True, config=config)
+            return cls._create(name, config, exist_ok=True)
         # Before opening, so that no change is missed.
         stamps = _stamp(name, immutable=False), _stamp(name, immutable=True)
         config = config or StoreConfig()
@@ -128,8 +128,15 @@ class Database:
         Raises:
             ConfigError: the file exists, or cannot be created.
         """
-        name = _path_of(path)
-        return cls._finish(name, schema.open_for_writing(name, exist_ok=False), writable=True)
+        return cls._create(_path_of(path), None, exist_ok=False)
+
+    @classmethod
+    def _create(cls, path: str, config: StoreConfig | None, *, exist_ok: bool) -> Self:
+        # Here, since who only looks up needs no SQLAlchemy.
+        from auth_diameter.store.creation import open_for_writing
+
+        connection = open_for_writing(path, config or StoreConfig(), exist_ok=exist_ok)
+        return cls._finish(path, connection, writable=True, config=config)
 
     @classmethod
     def _finish(
