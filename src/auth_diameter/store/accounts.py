@@ -415,7 +415,7 @@ class Accounts:
     def put(self, username: str, domain: str, hashes: Hashes, password: str = "", *, exists: bool) -> None:
         """Writes the row with exactly these names; nothing is left of an existing user's former password."""
         tables = self.tables
-        contents = tables.contents(hashes, password)
+        contents = dict(zip(tables.written, tables.contents(hashes, password), strict=True))
         connection = self.session.connection
         if exists:
             statement = sa.update(tables.subscriber).where(tables.is_user(username, domain))
@@ -437,7 +437,7 @@ class Accounts:
         """Why a new row was refused, if the reason is a column that is not ours; else None."""
         tables = self.tables
         names = [column.name for column in (tables.username, tables.stored_domain) if column is not None]
-        needed = tables.needed({*names, *tables.contents(Hashes(""), "")})
+        needed = tables.needed({*names, *tables.written})
         arguments = error.orig.args if error.orig is not None else ()
         refused = isinstance(error, sa.exc.IntegrityError) or arguments[:1] == (_NO_DEFAULT,)
         if not needed or not refused:

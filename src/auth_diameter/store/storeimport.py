@@ -49,8 +49,9 @@ class StoreSource:
 
     def _values(self, row: bulk.Row) -> dict[str, str]:
         tables, config = self._accounts.tables, self._accounts.config
-        columns = {name: row.contents[column.name] for name, column in tables.secrets.items()}
-        counting = "" if tables.counting is None else row.contents[tables.counting.name]
+        contents = dict(zip(tables.written, row.contents, strict=True))
+        columns = {name: contents[column.name] for name, column in tables.secrets.items()}
+        counting = "" if tables.counting is None else contents[tables.counting.name]
         ha1, password = counting, columns.get("password", "")
         if config.calculate_ha1:
             ha1, password = "", counting

@@ -9,7 +9,7 @@ for ``u1``. :func:`is_exactly` compares twice, once so that an index is used, an
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
@@ -49,10 +49,13 @@ class Text(sa.types.TypeDecorator[str]):
         super().__init__(length)
         self.padded = padded
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> str:
-        """The value of a row as a string."""
-        found = text(value)
-        return found.rstrip(" ") if self.padded else found
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], str]:
+        """What makes a string of the value of a row."""
+        return _without_padding if self.padded else text
+
+
+def _without_padding(value: object) -> str:
+    return text(value).rstrip(" ")
 
 
 class exact(FunctionElement[str]):  # noqa: N801 - it is a function of SQL
@@ -177,6 +180,11 @@ def make_table(name: str, *columns: sa.Column[Any], **options: Any) -> sa.Table:
     return sa.Table(table, sa.MetaData(), *columns, quote=True, **options)
 
 
+# What `Tables.contents` writes: a hash, by its place in `Hashes`, or one of these.
+_NOTHING: Final = len(Hashes._fields)
+_PASSWORD: Final = _NOTHING + 1
+
+
 class Tables:
     """The operator's tables, with the columns that are used.
 
@@ -190,6 +198,7 @@ class Tables:
         username: its column with the username.
         stored_domain: its column with the domain, whether it counts or not; None if there is none.
         secrets: its columns with a hash or a password, by the names in `Hashes` and "password".
+        written: the names of all its columns with a secret.
         grp: the table of memberships, with the keys ``username``, ``domain``, ``grp`` and ``last_modified``;
             None: there is none.
         lacking: what is missing, as the end of a sentence; None if nothing is.
@@ -227,6 +236,13 @@ class Tables:
         )
         self.secrets = {name: self._column(name) for name in (*Hashes._fields, "password") if name in columns}
         self.grp = self._group_table(find_table(connection, config.group_table))
+        places = {
+            column.name: Hashes._fields.index(name) if name in Hashes._fields else _NOTHING
+            for name, column in self.secrets.items()
+        }
+        if self.counting is not None:
+            places[self.counting.name] = _PASSWORD if config.calculate_ha1 else 0
+        self.written, self._places = tuple(places), tuple(places.values())
 
     def _first_lacking(self, found: Found | None) -> str | None:
         config = self.config
@@ -295,18 +311,16 @@ class Tables:
         same = is_exactly(self.username, username)
         return same if self.domain is None else sa.and_(same, is_exactly(self.domain, domain))
 
-    def contents(self, hashes: Hashes, password: str) -> dict[str, str]:
-        """The contents of all columns with a secret, by their names: nothing is left of a former password.
+    def contents(self, hashes: Hashes, password: str) -> tuple[str, ...]:
+        """The contents of the columns `written`: nothing is left of a former password.
 
         Args:
             hashes: the hashes of the password.
             password: the password; it is stored if HA1 is calculated from it, and only then.
         """
-        values = {column.name: getattr(hashes, name, "") for name, column in self.secrets.items()}
-        counting = self.counting
-        if counting is not None:
-            values[counting.name] = password if self.config.calculate_ha1 else hashes.ha1
-        return values
+        # An import calls this for each of its rows.
+        every = (*hashes, "", password)
+        return tuple([every[place] for place in self._places])
 
 
 def _typed(column: Column) -> sa.Column[Any]:
