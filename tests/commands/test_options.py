@@ -84,7 +84,11 @@ def test_the_database_can_be_named_in_the_environment(cli, db, monkeypatch):
 
 SETTINGS = [
     # --disc has the first three; what is named in another way is not derived.
-    ("serve", ad.Config, {"diameter_client_host", "diameter_client_port", "peers", "db", "nonce_key"}),
+    (
+        "serve",
+        ad.Config,
+        {"diameter_client_host", "diameter_client_port", "peers", "db", "db_password", "nonce_key"},
+    ),
     ("disc", VerifierConfig, set()),
     ("disc", ListenerConfig, set()),
 ]

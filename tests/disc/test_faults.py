@@ -217,10 +217,14 @@ class Failing:
 
     def __init__(self, store, kind, error):
         self.name = store.name
+        self.waits = False
         self.version = store.version
         self._store = store
         self._kind = kind
         self._error = error
+
+    def watch(self, changed):
+        pass
 
     async def fetch(self, keys):
         if any(isinstance(key, self._kind) for key in keys):

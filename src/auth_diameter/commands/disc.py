@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from collections.abc import Callable, Mapping
@@ -33,6 +34,7 @@ from auth_diameter.commands.process import (
 )
 from auth_diameter.config import DEFAULT_PORT
 from auth_diameter.disc.config import ListenerConfig
+from auth_diameter.store.config import StoreConfig
 from auth_diameter.store.url import DatabaseName
 from auth_diameter.verifier.config import VerifierConfig
 
@@ -51,6 +53,7 @@ _OPEN = "anybody who reaches %s may ask: name the networks of your SIP servers w
 @nonce_key_option
 @metrics_option
 @log_options
+@settings_of(StoreConfig)
 @settings_of(VerifierConfig)
 @settings_of(ListenerConfig)
 def disc(
@@ -69,19 +72,21 @@ def disc(
     """
     from auth_diameter.disc.listener import listen as start
     from auth_diameter.disc.server import Disc
-    from auth_diameter.store.sqlite import SqliteStore
+    from auth_diameter.store.opening import open_store
     from auth_diameter.verifier.nonces import Nonces
 
     config = settings(VerifierConfig, options)
     limits = settings(ListenerConfig, options)
+    tables = settings(StoreConfig, options)
     reopen = log_to(log_format, log_file)
     nonces = Nonces(nonce_keys(nonce_key, log) or None, config.nonce_lifetime)
     exports = bind_metrics(metrics_at)
 
     async def work() -> int:
-        with SqliteStore.open(db.text) as store:
-            warn_if_others_can_read(db.text, log)
-            server = Disc(store, config, nonces)
+        with contextlib.closing(await open_store(db, tables)) as store:
+            if db.is_file:
+                warn_if_others_can_read(db.text, log)
+            server = Disc(store, config, nonces, tables.stale_for)
             with listening(show(*listen)):
                 listener = await start(server, *listen, limits)
             stop = on_stop()  # before the address is printed, so that a signal after that is handled

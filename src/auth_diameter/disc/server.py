@@ -47,17 +47,22 @@ class Disc:
         store: the store of the subscribers.
         config: the settings of the verifier; None for the defaults.
         nonces: makes and recognises the nonces; None for nonces with a random key.
+        stale_for: seconds for which users at hand go on while the store cannot be read.
 
     Attributes:
         counts: the number of questions by `Outcome`.
     """
 
     def __init__(
-        self, store: Store, config: VerifierConfig | None = None, nonces: Nonces | None = None
+        self,
+        store: Store,
+        config: VerifierConfig | None = None,
+        nonces: Nonces | None = None,
+        stale_for: float = 0.0,
     ) -> None:
         config = config if config is not None else VerifierConfig()
         reports = Reports(log, store.name, "questions get 5012 (unable to comply)", config)
-        self._driver = Driver(store, reports, config, nonces)
+        self._driver = Driver(store, reports, config, nonces, stale_for=stale_for)
         self.counts = self._driver.verifier.counts
 
     def begin(self, requests: list[AaRequest], now: float) -> Batch:
