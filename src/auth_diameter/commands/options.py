@@ -332,6 +332,14 @@ db_option = click.option(
     help="SQLite database with Kamailio's tables, a path or sqlite:///PATH. [env: AUTH_DIAMETER_DB]",
 )
 
+state_option = click.option(
+    "--state",
+    metavar="URL",
+    envvar="AUTH_DIAMETER_STATE",
+    help="Redis or Valkey in which servers with the same --nonce-key and settings count nonces and guesses "
+    "together: redis://HOST:PORT/N, rediss://…, valkey://…, unix:///PATH. [env: AUTH_DIAMETER_STATE]",
+)
+
 metrics_option = click.option(
     "--metrics",
     "metrics_at",

@@ -14,6 +14,7 @@ from auth_diameter.store.store import Store
 from auth_diameter.verifier.config import VerifierConfig
 from auth_diameter.verifier.driver import Driver, at_once
 from auth_diameter.verifier.reports import Reports
+from auth_diameter.verifier.state import SharedState
 
 log = logging.getLogger("auth_diameter.disc")
 
@@ -47,17 +48,24 @@ class Disc:
         store: the store of the subscribers.
         config: the settings of the verifier; None for the defaults.
         nonces: makes and recognises the nonces; None for nonces with a random key.
+        state: counts nonces and guesses with other DISC; None: this one counts alone.
 
     Attributes:
         counts: the number of questions by `Outcome`.
+        state: as above.
     """
 
     def __init__(
-        self, store: Store, config: VerifierConfig | None = None, nonces: Nonces | None = None
+        self,
+        store: Store,
+        config: VerifierConfig | None = None,
+        nonces: Nonces | None = None,
+        state: SharedState | None = None,
     ) -> None:
         config = config if config is not None else VerifierConfig()
         reports = Reports(log, store.name, "questions get 5012 (unable to comply)", config)
-        self._driver = Driver(store, reports, config, nonces)
+        self.state = state
+        self._driver = Driver(store, reports, config, nonces, state=state)
         self.counts = self._driver.verifier.counts
 
     def begin(self, requests: list[AaRequest], now: float) -> Batch:

@@ -9,6 +9,7 @@ from auth_diameter._core import Batch, Nonces
 from auth_diameter.store.cache import Cache, Watcher
 from auth_diameter.store.store import KEYS, Key, Store, StoreError
 from auth_diameter.verifier.config import VerifierConfig
+from auth_diameter.verifier.state import SharedState
 from auth_diameter.verifier.verifier import Observer, Remembered, Verifier
 
 
@@ -24,7 +25,7 @@ class Driver:
         batch = Batch(requests, now)
         driver.begin(batch, now)              # answers what the cached values allow
         if not batch.is_done:
-            await driver.finish(batch, now)   # fetches the missing keys from the store, and answers the rest
+            await driver.finish(batch, now)   # fetches what is missing, has it counted, and answers the rest
 
     Args:
         store: the store of the subscribers.
@@ -32,6 +33,7 @@ class Driver:
         config: the settings.
         nonces: makes and recognises the nonces.
         remembered: what is remembered of credentials; None: nothing so far.
+        state: counts nonces and guesses with other back ends; None: this one counts alone.
 
     Attributes:
         cache: what the store has said.
@@ -45,10 +47,14 @@ class Driver:
         config: VerifierConfig,
         nonces: Nonces | None = None,
         remembered: Remembered | None = None,
+        state: SharedState | None = None,
     ) -> None:
         self._listener = listener
+        self._state = state
         self.cache = Cache(store, listener)
         self.verifier = Verifier(self.cache, listener, config, nonces, remembered)
+        if state is not None:
+            self.verifier.compiled.sharing = state.sharing
 
     def begin(self, batch: Batch, now: float) -> None:
         """Judges the questions of a batch as far as the cached values allow.
@@ -63,6 +69,8 @@ class Driver:
     async def finish(self, batch: Batch, now: float) -> None:
         """Fetches the missing keys of a batch, and judges the rest of its questions.
 
+        What shared state is to count is told to it once, when no key is missing any more.
+
         Args:
             batch: the batch.
             now: seconds since 1970.
@@ -73,7 +81,15 @@ class Driver:
             lacking = self.verifier.lacking(batch)
             if lacking:
                 await self._fetch(batch, [KEYS[parts[-1]](*parts) for parts in lacking])
+            elif self._state is not None:
+                await self._share(batch, self._state)
             self.verifier.judge(batch)
+
+    async def _share(self, batch: Batch, state: SharedState) -> None:
+        judge = self.verifier.compiled
+        records = batch.to_share(judge)
+        if records:
+            batch.shared(judge, records, await state.count(records))
 
     async def check(self, now: float) -> None:
         """Forgets what the store has said if the store has changed or cannot be read.

@@ -1,0 +1,385 @@
+"""Shared state in Redis or Valkey: one script counts all questions of a turn.
+
+::
+
+    connecting ──► catching up ──► reachable        a command for each turn
+        ▲               │              │
+        └──── away ◄────┴──────────────┘            closed, an error, or no answer within 50 ms
+
+While it is away, or catching up, nobody waits for it: each turn is answered by the memory of this process, and its
+records are kept. They are written when it is back, before it is asked again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import Callable
+from importlib.resources import files
+from string import Template
+from typing import Final
+
+from auth_diameter._core import PENALTY_RULES, RECORDS, Sharing
+from auth_diameter.verifier.state.resp import Link, Reply, ServerError, command
+from auth_diameter.verifier.state.state import StateStats
+from auth_diameter.verifier.state.urls import StateUrl
+
+log = logging.getLogger("auth_diameter.state")
+
+SCRIPT: Final = (
+    Template((files(__package__) / "count.lua").read_text(encoding="utf-8"))
+    .substitute(PENALTY_RULES, **RECORDS)
+    .encode()
+)
+_SHA: Final = hashlib.sha1(SCRIPT, usedforsecurity=False).hexdigest()  # how EVALSHA names a script
+_HEADER: Final = RECORDS["HEADER"]
+_RECORD: Final = RECORDS["RECORD"]
+_EVALSHA: Final = b"*5\r\n$7\r\nEVALSHA\r\n$40\r\n%s\r\n$1\r\n0\r\n" % _SHA.encode()
+_NOT_LATE: Final = b"$1\r\n0\r\n"
+
+DEADLINE: Final = 0.05  # seconds for the answer to a turn; a SIP client sends again after 0.5 (RFC 3261, 17.1.1.1)
+_CONNECT: Final = 1.0  # seconds to connect, and for a command that nobody waits for
+_GRACE: Final = 0.002  # seconds in which an answer is read that came while this process was busy
+_BACK_OFF: Final = (0.1, 1.0)  # seconds between attempts: the first, and the longest
+_STEADY: Final = 5.0  # seconds after which a connection counts as good
+_CHUNK: Final = 256  # records written late at once
+_MOST: Final = 200_000  # records that are kept, 10 MB
+
+
+class _Trouble(Exception):  # noqa: N818 - it never leaves this module
+    """The server cannot be used; the text says why."""
+
+
+class _Turn:
+    """The records of a turn that the server was sent.
+
+    Attributes:
+        records: with their header.
+        answer: the reply, or None.
+        deadline: seconds of the loop.
+    """
+
+    __slots__ = ("answer", "deadline", "records")
+
+    def __init__(self, records: bytes, answer: asyncio.Future[bytes | None], deadline: float) -> None:
+        self.records = records
+        self.answer = answer
+        self.deadline = deadline
+
+
+class RedisState:
+    """Shared state in a Redis or Valkey server; for one event loop.
+
+    ::
+
+        async with RedisState(parse_url("redis://localhost/1"), sharing) as state:
+            reply = await state.count(records)
+
+    It is entered also if the server cannot be reached: then it is away.
+
+    Args:
+        url: where the server is.
+        sharing: how questions are told to it.
+        clock: seconds since 1970.
+
+    Attributes:
+        sharing: as above.
+        stats: what it was told.
+    """
+
+    def __init__(self, url: StateUrl, sharing: Sharing, clock: Callable[[], float] = time.time) -> None:
+        self.sharing = sharing
+        self.stats = StateStats()
+        self._url = url
+        self._tls = url.tls_context()
+        self._clock = clock
+        self._link: Link | None = None  # None while it is away
+        self._turns: deque[_Turn] = deque()  # that have no answer
+        self._kept: deque[bytes] = deque()  # records that are to be written, in turns, without headers
+        self._timer: asyncio.TimerHandle | None = None
+        self._over = asyncio.Event()  # of the connection
+        self._tried = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._told: bool | None = None  # whether the log says that it is there; None: it says nothing
+        self._late = self._dropped = 0  # of `stats`, when the log said last that it is away
+        self._warned = False
+
+    async def __aenter__(self) -> RedisState:
+        self._task = asyncio.get_running_loop().create_task(self._stay_connected())
+        await self._tried.wait()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Closes the connection; what is kept is lost."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+        link = self._link
+        self._leave()
+        if link is not None:
+            link.close()
+        if self._kept:
+            self._drop(len(self._kept))
+            log.warning("%s: records of %d questions were not written", self._url.name, self.stats.dropped)
+
+    async def count(self, records: bytes) -> bytes | None:
+        """As `SharedState.count`: waits 50 ms at most."""
+        link = self._link
+        if link is None:
+            self._keep(records)
+            return None
+        loop = asyncio.get_running_loop()
+        turn = _Turn(records, loop.create_future(), loop.time() + DEADLINE)
+        self._turns.append(turn)
+        if self._timer is None:
+            self._timer = loop.call_later(DEADLINE, self._look_at_deadline, loop, None)
+        self._ask(link, turn)
+        return await turn.answer
+
+    def _ask(self, link: Link, turn: _Turn) -> None:
+        records = turn.records
+        link.ask(b"%s$%d\r\n%s\r\n%s" % (_EVALSHA, len(records), records, _NOT_LATE), self._answered)
+
+    def _answered(self, reply: Reply) -> None:
+        """Takes the reply to the oldest turn. None: `_leave` has answered it."""
+        if reply is None or not self._turns:
+            return
+        turn = self._turns[0]
+        if isinstance(reply, ServerError):
+            if reply.text.startswith("NOSCRIPT") and self._link is not None:
+                # The server was restarted, or its scripts were flushed. Replies come in the order of commands, so
+                # the turns behind this one are behind it here too.
+                self._turns.rotate(-1)
+                self._link.ask(command("EVAL", SCRIPT, 0, turn.records, 0), self._answered)
+            else:
+                self._lose(reply.text)
+            return
+        self._turns.popleft()
+        self.stats.turns += 1
+        self.stats.records += (len(turn.records) - _HEADER) // _RECORD
+        if not turn.answer.done():
+            turn.answer.set_result(reply)
+
+    # ------------------------------------------------------------------ away and back
+
+    def _look_at_deadline(self, loop: asyncio.AbstractEventLoop, late: _Turn | None) -> None:
+        """Gives the server up if the oldest turn is late; `late`: that turn, if it was late before."""
+        self._timer = None
+        if not self._turns:
+            return
+        turn = min(self._turns, key=lambda each: each.deadline)
+        left = turn.deadline - loop.time()
+        if left > 0:
+            self._timer = loop.call_later(left, self._look_at_deadline, loop, None)
+        elif turn is late:
+            self._lose(f"no answer within {DEADLINE * 1000:.0f} ms")
+        else:
+            # If it is this process that was late, the answer is there to be read.
+            self._timer = loop.call_later(_GRACE, self._look_at_deadline, loop, turn)
+
+    def _lose(self, reason: str) -> None:
+        link = self._link
+        if link is not None:
+            self._lost(link, reason)
+            link.close()
+
+    def _lost(self, link: Link, reason: str) -> None:
+        if link is self._link:
+            self._leave()
+            self._tell(reason)
+            self._over.set()
+
+    def _leave(self) -> None:
+        """Goes on without the server. What it was sent last, it may count twice."""
+        self._link = None
+        self.sharing.is_reachable = self.stats.reachable = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        turns, self._turns = self._turns, deque()
+        for turn in turns:
+            self._keep(turn.records)
+            if not turn.answer.done():
+                turn.answer.set_result(None)
+
+    def _keep(self, records: bytes) -> None:
+        self._kept.append(records[_HEADER:])
+        count = (len(records) - _HEADER) // _RECORD
+        self.stats.alone += count
+        self.stats.kept += count
+        while self.stats.kept > _MOST and self._kept:
+            self._drop(1)
+
+    def _drop(self, turns: int) -> None:
+        for _ in range(turns):
+            count = len(self._kept.popleft()) // _RECORD
+            self.stats.kept -= count
+            self.stats.dropped += count
+
+    def _tell(self, reason: str | None) -> None:
+        """Logs once that the server is away, or is back; `reason`: None: it is back."""
+        stats = self.stats
+        if reason is not None and self._told is not False:
+            log.error(
+                "%s: is away: %s; counting in this process alone: a replay may pass once more at each DISC, "
+                "and guesses count at each",
+                self._url.name,
+                reason,
+            )
+            self._late, self._dropped = stats.late, stats.dropped
+        elif reason is None and self._told is False:
+            log.warning(
+                "%s: is back; records written late: %d, lost: %d",
+                self._url.name,
+                stats.late - self._late,
+                stats.dropped - self._dropped,
+            )
+        self._told = reason is None
+
+    # ------------------------------------------------------------------ connecting
+
+    async def _stay_connected(self) -> None:
+        loop = asyncio.get_running_loop()
+        pause = _BACK_OFF[0]
+        while True:
+            began = loop.time()
+            try:
+                link = await self._connect()
+                self._tried.set()
+                while self._kept and not self._over.is_set():
+                    await self._write_chunk(link)
+            except _Trouble as error:
+                self._lose(str(error))
+                self._tell(str(error))
+            except Exception as error:  # noqa: BLE001 - it is tried again
+                self._lose(type(error).__name__)
+                self._tell(f"{type(error).__name__}: {error}")
+            else:
+                await self._over.wait()
+            self._tried.set()
+            if loop.time() - began > _STEADY:
+                pause = _BACK_OFF[0]
+            await asyncio.sleep(pause * random.uniform(0.75, 1.25))  # noqa: S311 - no secret
+            pause = min(2 * pause, _BACK_OFF[1])
+
+    async def _connect(self) -> Link:
+        """Connects, writes what was kept, and has the turns counted there from then on; returns the connection.
+
+        Raises:
+            _Trouble: the server cannot be used.
+        """
+        self._over.clear()
+        broken: list[str] = []
+
+        def lost(link: Link, reason: str) -> None:
+            broken.append(reason)
+            self._lost(link, reason)
+
+        link = Link(lost)
+        try:
+            await self._dial(link)
+            await self._greet(link)
+            chunks = 2 * _MOST // _CHUNK  # this process may answer faster than they are written
+            while self._kept and chunks:
+                await self._write_chunk(link)
+                chunks -= 1
+            if broken:
+                raise _Trouble(broken[0])
+        except BaseException:
+            link.close()
+            raise
+        self._link = link
+        self.sharing.is_reachable = self.stats.reachable = True
+        self._tell(None)
+        return link
+
+    async def _dial(self, link: Link) -> None:
+        loop = asyncio.get_running_loop()
+        url = self._url
+        try:
+            async with asyncio.timeout(_CONNECT):
+                if url.path:
+                    await loop.create_unix_connection(lambda: link, url.path)
+                else:
+                    await loop.create_connection(lambda: link, url.host, url.port, ssl=self._tls)
+        except TimeoutError:
+            raise _Trouble(f"no connection within {_CONNECT:.0f} s") from None
+        except OSError as error:
+            raise _Trouble(error.strerror or str(error) or type(error).__name__) from None
+
+    async def _greet(self, link: Link) -> None:
+        """Logs in, and tries whether the script may count."""
+        url = self._url
+        if url.password:
+            who = (url.username,) if url.username else ()
+            await self._ask_alone(link, command("AUTH", *who, url.password))
+        if url.database:
+            await self._ask_alone(link, command("SELECT", url.database))
+        await self._ask_alone(link, command("EVAL", SCRIPT, 0, self.sharing.header(self._clock()), 0))
+        if not self._warned:
+            self._warned = True
+            with contextlib.suppress(_Trouble):  # it may be forbidden
+                self._warn_of_eviction(await self._ask_alone(link, command("INFO", "memory")))
+
+    def _warn_of_eviction(self, info: bytes) -> None:
+        policy = info.partition(b"maxmemory_policy:")[2].split(b"\r\n")[0].decode("ascii", "replace")
+        if policy and policy != "noeviction":
+            log.warning(
+                "%s: maxmemory-policy is %s: a nonce that it evicts can be used again, and a guesser goes free; "
+                "set noeviction",
+                self._url.name,
+                policy,
+            )
+
+    async def _write_chunk(self, link: Link) -> None:
+        """Writes the oldest of what was kept."""
+        chunk: list[bytes] = []
+        count = 0
+        while self._kept and count < _CHUNK:
+            chunk.append(self._kept.popleft())
+            count += len(chunk[-1]) // _RECORD
+        data = self.sharing.header(self._clock()) + b"".join(chunk)
+        try:
+            await self._ask_alone(link, command("EVALSHA", _SHA, 0, data, 1))
+        except BaseException:
+            self._kept.extendleft(reversed(chunk))
+            raise
+        self.stats.kept -= count
+        self.stats.late += count
+
+    async def _ask_alone(self, link: Link, data: bytes) -> bytes:
+        """Asks what no turn waits for.
+
+        Raises:
+            _Trouble: there is no answer, or an error.
+        """
+        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+
+        def done(reply: Reply) -> None:
+            if not answer.done():
+                answer.set_result(reply)
+
+        link.ask(data, done)
+        try:
+            async with asyncio.timeout(_CONNECT):
+                reply = await answer
+        except TimeoutError:
+            raise _Trouble(f"no answer within {_CONNECT:.0f} s") from None
+        if reply is None:
+            raise _Trouble("the connection was closed")
+        if isinstance(reply, ServerError):
+            raise _Trouble(reply.text)
+        return reply
+
+    def __repr__(self) -> str:
+        return f"<RedisState {self._url.name} reachable={self.stats.reachable}>"

@@ -1,0 +1,56 @@
+"""What shared state is, for a `Driver`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from auth_diameter._core import Sharing
+
+
+@dataclass(slots=True)
+class StateStats:
+    """What a back end has told shared state; all but the first two count since the start."""
+
+    reachable: bool = False
+    """Whether the state answers."""
+
+    kept: int = 0
+    """Records that wait until the state is back."""
+
+    turns: int = 0
+    """Commands that were answered, one for all questions of a turn."""
+
+    records: int = 0
+    """Questions that were counted by the state before they were answered."""
+
+    alone: int = 0
+    """Questions that were answered by the memory of this process alone."""
+
+    late: int = 0
+    """Records of those that were written later."""
+
+    dropped: int = 0
+    """Records of those that were never written: too many were kept, or the process ended."""
+
+
+class SharedState(Protocol):
+    """State that several back ends share.
+
+    Attributes:
+        sharing: how questions are told to it.
+        stats: what it was told.
+    """
+
+    sharing: Sharing
+    stats: StateStats
+
+    async def count(self, records: bytes) -> bytes | None:
+        """Counts questions, and says what others know about them.
+
+        Args:
+            records: a header and records, as `_core/state/sharing.pyx` has them.
+
+        Returns:
+            The reply, as it has it there. None: the state is away, and the records are written later.
+        """
