@@ -41,7 +41,7 @@ from auth_diameter.verifier.config import VerifierConfig
 if TYPE_CHECKING:
     from auth_diameter.disc.listener import Listener
     from auth_diameter.verifier.nonces import Nonces
-    from auth_diameter.verifier.state import RedisState
+    from auth_diameter.verifier.state.redis import RedisState
 
 log = logging.getLogger("auth_diameter.disc")
 

@@ -20,7 +20,7 @@ from auth_diameter.logs import Formatter, JsonFormatter, LogFile
 
 if TYPE_CHECKING:
     from auth_diameter.verifier.config import VerifierConfig
-    from auth_diameter.verifier.state import RedisState
+    from auth_diameter.verifier.state.redis import RedisState
 
 log = logging.getLogger("auth_diameter.process")
 
@@ -176,7 +176,8 @@ def shared_state(url: str | None, keys: Sequence[bytes], config: VerifierConfig)
     """
     if url is None:
         return None
-    from auth_diameter.verifier.state import RedisState, parse_url
+    from auth_diameter.verifier.state.redis import RedisState
+    from auth_diameter.verifier.state.urls import parse_url
     from auth_diameter.verifier.verifier import sharing_of
 
     if not keys:

@@ -14,7 +14,7 @@ from auth_diameter.store.store import Store
 from auth_diameter.verifier.config import VerifierConfig
 from auth_diameter.verifier.driver import Driver, at_once
 from auth_diameter.verifier.reports import Reports
-from auth_diameter.verifier.state import SharedState
+from auth_diameter.verifier.state.state import SharedState
 
 log = logging.getLogger("auth_diameter.disc")
 

@@ -9,7 +9,7 @@ from auth_diameter._core import Batch, Nonces
 from auth_diameter.store.cache import Cache, Watcher
 from auth_diameter.store.store import KEYS, Key, Store, StoreError
 from auth_diameter.verifier.config import VerifierConfig
-from auth_diameter.verifier.state import SharedState
+from auth_diameter.verifier.state.state import SharedState
 from auth_diameter.verifier.verifier import Observer, Remembered, Verifier
 
 

@@ -4,9 +4,3 @@ Each back end judges by its own memory first. What that would let in, and what c
 state before it is answered: all questions of one turn in one command. While the state is away, each goes on with
 its own memory alone.
 """
-
-from auth_diameter.verifier.state.redis import RedisState
-from auth_diameter.verifier.state.state import SharedState, StateStats
-from auth_diameter.verifier.state.urls import parse_url
-
-__all__ = ["RedisState", "SharedState", "StateStats", "parse_url"]
