@@ -8,7 +8,7 @@
         for key in batch.lacking(judge):
             batch.put(key, value)       # from the store; or batch.fail(key, error, …)
         records = batch.to_share(judge)             # with shared state; when no key is lacking
-        batch.shared(judge, records, reply)         # by that; None: it does not answer
+        batch.shared(judge, reply)                  # to that; None: it does not answer
         batch.judge(judge)
     batch.write(start, stop, out)       # of AA-Requests; or batch.answers(), of Questions
 """
@@ -17,13 +17,11 @@ import os
 
 cimport cython
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memset
 
 from auth_diameter._core.base.scratch cimport ad_scratch_empty, ad_scratch_release
-from auth_diameter._core.base.secret cimport ad_wipe
 from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.base.text cimport borrow
 from auth_diameter._core.auth.answer cimport new_answer
@@ -32,11 +30,11 @@ from auth_diameter._core.diameter.disc cimport AaRequest
 from auth_diameter._core.diameter.disc_answer cimport put_whole_answer, whole_answer_size
 from auth_diameter._core.path.findings cimport Finding, add_finding, find_finding
 from auth_diameter._core.path.inquiry cimport (
-    STAGE_CHECK, STAGE_DONE, STAGE_HELD, STAGE_SHARE, Case, begin_case, inquiry_of_question, inquiry_of_request,
+    STAGE_CHECK, STAGE_DONE, STAGE_HELD, Case, begin_case, inquiry_of_question, inquiry_of_request,
 )
 from auth_diameter._core.path.outcome cimport FAILED, MALFORMED, OUTCOMES, STORE_FAILED, is_refusal
+from auth_diameter._core.path.share cimport end_shares, is_reply_to, records_of
 from auth_diameter._core.path.verify cimport Judge
-from auth_diameter._core.state.sharing cimport HEADER_SIZE, RECORD_SIZE, Shared, is_reply, read_reply
 from auth_diameter._core.state.users cimport KINDS, Kind, borrow_key, key_tuple, kind_of, parts_of, value_bytes
 from auth_diameter._core.state.values cimport Key, copy_span
 
@@ -186,69 +184,30 @@ cdef class Batch:
         """The records of all questions that are decided here, and are to be counted by shared state.
 
         Returns:
-            Bytes, a header and the records (sharing.pyx); empty if there are none.
+            Bytes (_core/state/sharing.pyx); empty if there are none. `shared` is to follow before anything else.
         """
-        cdef size_t count = 0, i
-        cdef uint64_t secret[2]
-        cdef Case *case
-        cdef bytes records
-        cdef uint8_t *q
-        for i in range(self.work.count):
-            count += self.work.cases[i].stage == STAGE_SHARE
-        if not count or judge.sharing is None:
-            return b""
-        records = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>(HEADER_SIZE + count * RECORD_SIZE))
-        q = <uint8_t *>PyBytes_AS_STRING(records)
-        judge.sharing.copy_secret(secret)
-        judge.sharing.put_header(q, self.work.now)
-        q += HEADER_SIZE
-        for i in range(self.work.count):
-            case = &self.work.cases[i]
-            if case.stage == STAGE_SHARE:
-                judge.put_share(&self.work, case, secret, q)
-                q += RECORD_SIZE
-        ad_wipe(secret, sizeof(secret))
-        return records
+        return records_of(judge, &self.work, &self.shares)
 
-    def shared(self, Judge judge not None, bytes records not None, bytes reply):
-        """Answers the questions whose records were counted, or could not be.
+    def shared(self, Judge judge not None, bytes reply):
+        """Answers the questions that `to_share` told of.
 
         A reply that does not fit the records lets nobody in: these questions fail.
 
         Args:
             judge: Judge, the same each time.
-            records: what `to_share` returned last.
             reply: what shared state says about them; None: it does not answer, and what was decided here holds.
         """
-        cdef size_t count = 0, details = 0, i, at = 0
-        cdef const uint8_t *told = <const uint8_t *>PyBytes_AS_STRING(records) + HEADER_SIZE
-        cdef const uint8_t *says = NULL
-        cdef Shared said
+        cdef size_t i
         cdef Case *case
-        cdef int error = 0
-        for i in range(self.work.count):
-            count += self.work.cases[i].stage == STAGE_SHARE
-        if not count:
-            return
-        if <size_t>PyBytes_GET_SIZE(records) != HEADER_SIZE + count * RECORD_SIZE or judge.sharing is None:
-            raise ValueError("records: not those of this batch")
-        if reply is not None:
-            says = <const uint8_t *>PyBytes_AS_STRING(reply)
-            if not is_reply(told, count, says, <size_t>PyBytes_GET_SIZE(reply)):
-                error = self.add_error(ValueError(f"shared state: an unusable reply to {count} records"))
-        for i in range(self.work.count):
-            case = &self.work.cases[i]
-            if case.stage != STAGE_SHARE:
-                continue
-            if error:
+        if reply is None or is_reply_to(&self.shares, reply):
+            end_shares(judge, &self.work, &self.shares, reply)
+        else:
+            error = self.add_error(ValueError(f"shared state: an unusable reply to {self.shares.count} records"))
+            for i in range(self.shares.count):
+                case = self.shares.at[i].case
                 judge.end(case, FAILED)
                 case.error = error
-            elif says == NULL:
-                judge.end_shared(&self.work, case, NULL)
-            else:
-                details = read_reply(says, count, at, details, &said)
-                judge.end_shared(&self.work, case, &said)
-            at += 1
+        self.shares.count = 0
 
     def report(self, bint every=False):
         """What became of the questions, for counts and logs. The batch keeps the errors no longer.
@@ -341,5 +300,6 @@ cdef void empty_batch(Batch batch) noexcept:
     ad_scratch_empty(&batch.work.scratch)
     batch.work.found.buckets = NULL
     batch.work.count = 0
+    batch.shares.count = 0
     batch.is_done = False
     batch.errors = None

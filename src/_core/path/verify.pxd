@@ -1,6 +1,6 @@
 """The rules by which questions are judged, for compiled code."""
 
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint64_t
 
 from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.digest.lanes cimport Check
@@ -9,7 +9,7 @@ from auth_diameter._core.path.settings cimport Offered, Rules
 from auth_diameter._core.state.nonce_counts cimport NonceUses
 from auth_diameter._core.state.nonces cimport Binding, Nonces
 from auth_diameter._core.state.penalties cimport Penalties
-from auth_diameter._core.state.sharing cimport Shared, Sharing
+from auth_diameter._core.state.sharing cimport Sharing
 from auth_diameter._core.state.users cimport Kind, Users
 from auth_diameter._core.state.values cimport Key, Values
 
@@ -38,18 +38,20 @@ cdef class Judge:
     cdef void end(self, Case *case, int outcome) noexcept nogil
     # Ends the attempt of a case without a verdict
     cdef void forget_attempt(self, const Work *work, Case *case) noexcept nogil
-    # Writes the record of a case at STAGE_SHARE, RECORD_SIZE bytes
-    cdef void put_share(self, Work *work, Case *case, const uint64_t *secret, uint8_t *out) noexcept nogil
-    # Ends a case at STAGE_SHARE by what the state says; NULL: it says nothing, and what was decided here holds
-    cdef void end_shared(self, Work *work, Case *case, const Shared *says) noexcept nogil
+    # Answers a case whose digest was verified, by the outcome that was decided
+    cdef void settle(self, Work *work, Case *case) noexcept nogil
+    # What a retransmission of the question is known by here
+    cdef uint64_t mark_of(self, const Case *case) noexcept nogil
+    # Whether credentials that are wrong count as a guess
+    cdef bint is_counted(self, const Case *case) noexcept nogil
+    # The account at which they do
+    cdef Span account_of(self, Work *work, const Case *case) noexcept nogil
     # The key of this kind that a case lacks
     cdef Key key_of(self, const Case *case, Kind kind) noexcept nogil
 
     cdef bint verify(self, Work *work) noexcept nogil
     cdef bint verify_in_turn(self, Work *work) noexcept nogil
     cdef bint begin_held(self, Work *work) noexcept nogil
-    cdef bint is_counted(self, const Case *case) noexcept nogil
-    cdef Span account_of(self, Work *work, const Case *case) noexcept nogil
     cdef void look_at(self, Work *work, Case *case) noexcept nogil
     cdef void begin_attempt(self, Work *work, Case *case) noexcept nogil
     cdef void begin_at_last(self, Work *work, Case *case) noexcept nogil
@@ -65,8 +67,6 @@ cdef class Judge:
     cdef bint is_shared(self, const Case *case) noexcept nogil
     cdef int weigh(self, Work *work, Case *case) noexcept nogil
     cdef int use(self, const Work *work, Case *case) noexcept nogil
-    cdef uint64_t mark_of(self, const Case *case) noexcept nogil
-    cdef void settle(self, Work *work, Case *case) noexcept nogil
     cdef void let_in(self, Work *work, Case *case) noexcept nogil
     cdef void put_authentication_info(self, Work *work, Case *case) noexcept nogil
     cdef void refuse(self, Work *work, Case *case, int outcome) noexcept nogil

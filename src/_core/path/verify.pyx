@@ -12,7 +12,7 @@ A question goes through these steps; `Batch` goes through them with all of its q
                                                                       └─► a challenge that lacks a key
                                                                           ─► challenge_at_last ─► done
 
-With shared state, `conclude` decides and stores what it decides, but what was verified is answered by `end_shared`,
+With shared state, `conclude` decides and stores what it decides, but what was verified is answered by path/share.pyx,
 once the state has counted it. Until then nobody learns whether the digest is right. The state may know of a penalty
 or of a replay that this back end has not seen.
 
@@ -55,12 +55,8 @@ from auth_diameter._core.state.nonce_counts cimport (
 from auth_diameter._core.state.nonces cimport (
     NONCE_EXPIRED, NONCE_FOREIGN, NONCE_FRESH, NONCE_SIZE, Binding, Nonces, nonce_made_at,
 )
-from auth_diameter._core.state.keys cimport UNKNOWN, Network, network_of_text, source_key, user_key
+from auth_diameter._core.state.keys cimport Network
 from auth_diameter._core.state.penalties cimport ADMITTED, MUST_WAIT, REFUSED, Penalties
-from auth_diameter._core.state.sharing cimport (
-    SHARE_LOGIN, SHARE_NEITHER, SHARE_RIGHT, SHARE_WRONG, SHARED_AGAIN, SHARED_EXPIRED, SHARED_FIRST,
-    SHARED_PENALIZED, SHARED_REPLAYED, SHARED_WRONG, Shared, Sharing, put_record, put_use,
-)
 from auth_diameter._core.state.users cimport (
     KIND_ALGORITHMS, KIND_HASHED, KIND_MEMBER, KIND_REALM, KIND_USER, MAX_HA1S, Kind, Users,
     read_candidates, read_member, read_realm,
@@ -71,9 +67,6 @@ from auth_diameter._core.state.values cimport (
 
 # Seconds for which a nonce proves its source; later another host may have the address
 cdef double PROOF = 3600.0
-
-# Seconds for which the others need not be told of another login of the user from there
-cdef double LOGIN_KNOWN = 600.0
 
 cdef double CHECK_SECONDS = 0.5     # between two looks at the store, as in auth_diameter.store.cache
 
@@ -527,54 +520,6 @@ cdef class Judge:
         """What a retransmission of the question is known by here."""
         return self.uses.mark_of(
             case.ask.told.serial, case.ask.told.session, case.ask.credentials.value[RESPONSE])
-
-    cdef void put_share(self, Work *work, Case *case, const uint64_t *secret, uint8_t *out) noexcept nogil:
-        cdef bint lets_in = case.outcome == AUTHORIZED or case.outcome == RETRANSMITTED
-        cdef int kind = SHARE_WRONG if case.wrong else SHARE_RIGHT if lets_in else SHARE_NEITHER
-        cdef uint64_t user = 0, source = 0
-        cdef Span account
-        cdef Network network
-        if self.is_counted(case):
-            account = self.account_of(work, case)
-            network = network_of_text(secret, case.ask.told.source)
-            user = user_key(secret, account, case.realm, network)
-            if network.kind != UNKNOWN:
-                source = source_key(secret, network)
-            if case.outcome == AUTHORIZED and self.penalties.lacks_login(
-                    account, case.realm, self.penalties.network_of(case.ask.told.source), LOGIN_KNOWN, work.now):
-                kind |= SHARE_LOGIN
-        put_record(out, kind, user, source)
-        if lets_in:
-            put_use(out, case.nonce, case.count, case.ask.told.serial, case.ask.told.session,
-                    case.ask.credentials.value[RESPONSE])
-
-    cdef void end_shared(self, Work *work, Case *case, const Shared *says) noexcept nogil:
-        cdef Network network
-        cdef Span account
-        if says != NULL:
-            if says.code == SHARED_PENALIZED:
-                case.outcome = PENALIZED
-            elif says.code == SHARED_FIRST:
-                case.outcome = AUTHORIZED
-            elif says.code == SHARED_AGAIN:
-                case.outcome = RETRANSMITTED
-            elif says.code == SHARED_REPLAYED:
-                self.uses.disown_use(case.nonce, case.count, self.mark_of(case))
-                case.outcome = REPLAYED
-            elif says.code == SHARED_EXPIRED:
-                case.outcome = STALE
-        if self.is_counted(case):
-            account = self.account_of(work, case)
-            network = self.penalties.network_of(case.ask.told.source)
-            if says != NULL and (says.code == SHARED_PENALIZED or says.code == SHARED_WRONG):
-                self.penalties.note_standings(
-                    account, case.realm, network, &says.user, &says.source, work.now)
-            elif case.outcome == AUTHORIZED:
-                self.penalties.note_login(account, case.realm, network, work.now)
-        if case.outcome == PENALIZED:
-            self.end(case, PENALIZED)
-        else:
-            self.settle(work, case)
 
     cdef void put_authentication_info(self, Work *work, Case *case) noexcept nogil:
         """Adds rspauth to a success, and the next nonce if this one is soon at its end (RFC 7616, 3.5).

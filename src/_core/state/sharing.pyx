@@ -1,14 +1,20 @@
 """Records for the state that several back ends share, and what it says about them.
 
-A record tells no name, no address, no nonce and no response: all of these are keyed hashes. Integers are
-little-endian. The records of the questions that were judged together stand behind one header::
+They tell no name, no address, no nonce and no response: all of these are keyed hashes. Integers are little-endian.
+The records of the questions that were judged together are one piece, in columns, so that a script can take a column
+apart at once::
 
-    header   version (1 byte)  zeros (3)  now (4: seconds since 1970)
-             lifetime (4: seconds for which a nonce may be used)  limit (4: uses of a nonce; 0: none)
-    record   kind (1: SHARE_…)  user at a source (8)  source (8)  nonce (16)  count (4)  mark (8)
-             made (4: when the nonce was made, seconds since 1970)
+    header   version (1 byte)  flags (1: FLAG_…)  records (2)  uses (2)  logins (2)  runs (2)  zeros (2)
+             now (4: seconds since 1970)  lifetime (4: seconds for which a nonce may be used)
+             limit (4: uses of a nonce; 0: none)
+    runs     slot (4: its nonces were made in these eight seconds, since 1970)  uses (2); for each run of uses
+    kinds    (1: SHARE_…), for each record; those with a use come first, in the order of the runs
+    uses     nonce (16)  count (4)  mark (8)  now (4), for each use
+    made     (4: when the nonce was made, seconds since 1970), for each use
+    logins   user at a source (8)  "1", for each record with SHARE_LOGIN
+    tallies  "adu"  user at a source (8)  "ads"  source (8), for each record, with FLAG_COUNTED
 
-A user or a source of zeros is not counted. The nonce and what follows are zeros unless the kind is SHARE_RIGHT.
+A user or a source of zeros is not counted.
 
 The hashes of users and sources are keyed with a secret made of the first nonce key. The hashes of a nonce are keyed
 with its own mac, which only those know who have the key of the nonce, or the nonce: so they are the same at all
@@ -42,6 +48,7 @@ cdef enum:
     VERSION = 1
     STAMP = 24              # hex digits of a nonce before its mac
     OF_NONCE, OF_MARK       # what a hash under the mac of a nonce is of
+    SLOT = 8                # seconds
 
 #: The rules of penalties.pyx and nonce_counts.pyx, for whoever counts records; seconds.
 PENALTY_RULES = {
@@ -57,7 +64,18 @@ PENALTY_RULES = {
 RECORDS = {
     "VERSION": VERSION,
     "HEADER": HEADER_SIZE,
-    "RECORD": RECORD_SIZE,
+    "RUN": RUN_SIZE,
+    "USE": USE_SIZE,
+    "NONCE": 16,
+    "FIELD": FIELD_SIZE,
+    "MARK": USE_SIZE - FIELD_SIZE,
+    "MADE": MADE_SIZE,
+    "LOGGED_IN": LOGIN_SIZE,
+    "USER": USER_SIZE,
+    "TALLY": TALLY_SIZE,
+    "SLOT": SLOT,
+    "COUNTED": FLAG_COUNTED,
+    "PLAIN": FLAG_PLAIN,
     "STANDINGS": STANDINGS_SIZE,
     "RIGHT": SHARE_RIGHT,
     "WRONG": SHARE_WRONG,
@@ -109,13 +127,15 @@ cdef class Sharing:
         ad_show(&self.reachable, value)
 
     def header(self, double now):
-        """The header of records that are told now, bytes.
+        """What is told without any record, bytes.
 
         Args:
             now: seconds since 1970.
         """
         cdef uint8_t out[HEADER_SIZE]
-        self.put_header(out, now)
+        cdef Columns columns
+        memset(&columns, 0, sizeof(columns))
+        self.put_header(out, &columns, now)
         return out[:HEADER_SIZE]
 
     cdef void copy_secret(self, uint64_t *out) noexcept nogil:
@@ -123,12 +143,18 @@ cdef class Sharing:
         memcpy(out, self.secret, sizeof(self.secret))
         ad_lock_give(&self.lock)
 
-    cdef void put_header(self, uint8_t *out, double now) noexcept nogil:
+    cdef void put_header(self, uint8_t *out, const Columns *columns, double now) noexcept nogil:
         memset(out, 0, HEADER_SIZE)
         out[0] = VERSION
-        put_32(out + 4, <uint32_t>now)
-        put_32(out + 8, self.lifetime)
-        put_32(out + 12, self.limit)
+        out[1] = <uint8_t>((FLAG_COUNTED if columns.counted else 0)
+                           | (FLAG_PLAIN if columns.uses == columns.records else 0))
+        put_16(out + 2, columns.records)
+        put_16(out + 4, columns.uses)
+        put_16(out + 6, columns.logins)
+        put_16(out + 8, columns.runs)
+        put_32(out + 12, <uint32_t>now)
+        put_32(out + 16, self.lifetime)
+        put_32(out + 20, self.limit)
 
     def __repr__(self):
         return f"<Sharing is_reachable={self.is_reachable}>"
@@ -140,36 +166,77 @@ cdef inline void put_32(uint8_t *out, uint32_t value) noexcept nogil:
         out[i] = <uint8_t>(value >> 8 * i)
 
 
+cdef inline void put_16(uint8_t *out, uint32_t value) noexcept nogil:
+    out[0] = <uint8_t>value
+    out[1] = <uint8_t>(value >> 8)
+
+
 cdef inline uint16_t read_16(const uint8_t *p) noexcept nogil:
     return <uint16_t>(p[0] | p[1] << 8)
 
 
-cdef void put_record(uint8_t *out, int kind, uint64_t user, uint64_t source) noexcept nogil:
-    """Writes a record without a use; a user or a source of 0 is not counted."""
-    memset(out, 0, RECORD_SIZE)
-    out[0] = <uint8_t>kind
-    memcpy(out + 1, &user, sizeof(user))
-    memcpy(out + 9, &source, sizeof(source))
+cdef size_t columns_size(const Columns *columns) noexcept nogil:
+    """The bytes of all columns, with the header."""
+    return (HEADER_SIZE + columns.runs * RUN_SIZE + columns.records + columns.uses * (USE_SIZE + MADE_SIZE)
+            + columns.logins * LOGIN_SIZE + (columns.records * TALLY_SIZE if columns.counted else 0))
 
 
-cdef void put_use(uint8_t *out, Span nonce, uint32_t count, uint32_t serial, Span session,
-                  Span response) noexcept nogil:
-    """Adds the use of a nonce to a record.
+cdef uint32_t slot_of(Span nonce) noexcept nogil:
+    """The slot of the uses of a nonce of ours."""
+    return <uint32_t>nonce_made_at(nonce) // SLOT
+
+
+cdef void begin_columns(Columns *columns, uint8_t *out) noexcept nogil:
+    """Lays the columns out behind the header at `out`; how many of everything there are is known."""
+    columns.run = out + HEADER_SIZE
+    columns.kind = columns.run + columns.runs * RUN_SIZE
+    columns.use = columns.kind + columns.records
+    columns.made = columns.use + columns.uses * USE_SIZE
+    columns.login = columns.made + columns.uses * MADE_SIZE
+    columns.tally = columns.login + columns.logins * LOGIN_SIZE
+
+
+cdef void put_run(Columns *columns, uint32_t slot, uint32_t uses) noexcept nogil:
+    """Adds a run of uses, which are put next."""
+    put_32(columns.run, slot)
+    put_16(columns.run + 4, uses)
+    columns.run += RUN_SIZE
+
+
+cdef void put_record(Columns *columns, int kind, uint64_t user, uint64_t source) noexcept nogil:
+    """Adds a record; its use, if it has one, is put next. A user or a source of 0 is not counted."""
+    columns.kind[0] = <uint8_t>kind
+    columns.kind += 1
+    if kind & SHARE_LOGIN:
+        memcpy(columns.login, &user, USER_SIZE)
+        columns.login[USER_SIZE] = c'1'
+        columns.login += LOGIN_SIZE
+    if columns.counted:
+        memcpy(columns.tally, b"adu", 3)
+        memcpy(columns.tally + 3, &user, sizeof(user))
+        memcpy(columns.tally + 11, b"ads", 3)
+        memcpy(columns.tally + 14, &source, sizeof(source))
+        columns.tally += TALLY_SIZE
+
+
+cdef void put_use(Columns *columns, Span nonce, uint32_t count, uint32_t serial, Span session, Span response,
+                  double now) noexcept nogil:
+    """Adds the use of a nonce.
 
     Args:
-        out: the record.
+        columns: the columns.
         nonce: one of ours, NONCE_SIZE bytes, which was verified.
         count: the nonce count.
         serial: the same for a retransmission; 0: nothing is a retransmission of this.
         session: the same for a retransmission.
         response: of the credentials.
+        now: seconds since 1970.
     """
     cdef ad_siphash s
     cdef uint64_t key[2]
     cdef uint64_t value[2]
+    cdef uint8_t *out = columns.use
     cdef int i
-    if nonce.n != NONCE_SIZE:
-        return
     key[0] = key[1] = 0
     for i in range(NONCE_SIZE - STAMP):
         key[i // 16] = key[i // 16] << 4 | <uint64_t>hex_value(nonce.p[STAMP + i]) & 15
@@ -177,8 +244,9 @@ cdef void put_use(uint8_t *out, Span nonce, uint32_t count, uint32_t serial, Spa
     ad_siphash_word(&s, OF_NONCE)
     ad_siphash_bytes(&s, nonce.p, STAMP)
     ad_siphash_end(&s, value)
-    memcpy(out + 17, value, 16)
-    put_32(out + 33, count)
+    memcpy(out, value, 16)
+    put_32(out + 16, count)
+    value[0] = 0
     if serial:
         ad_siphash_begin(&s, key)
         ad_siphash_word(&s, <uint64_t>serial << 32 | OF_MARK)
@@ -186,36 +254,16 @@ cdef void put_use(uint8_t *out, Span nonce, uint32_t count, uint32_t serial, Spa
         ad_siphash_bytes(&s, session.p, session.n)
         ad_siphash_bytes(&s, response.p, response.n)
         value[0] = ad_siphash_end_64(&s) or 1
-        memcpy(out + 37, value, 8)
-    put_32(out + 45, <uint32_t>nonce_made_at(nonce))
+    memcpy(out + 20, value, 8)
+    put_32(out + 28, <uint32_t>now)
+    put_32(columns.made, <uint32_t>nonce_made_at(nonce))
+    columns.use += USE_SIZE
+    columns.made += MADE_SIZE
     ad_wipe(key, sizeof(key))
 
 
-cdef bint fits(int kind, int code) noexcept nogil:
-    """Whether a record of this kind can get this code."""
-    if code == SHARED_PENALIZED:
-        return True
-    if kind == SHARE_WRONG:
-        return code == SHARED_WRONG
-    if kind == SHARE_NEITHER:
-        return code == SHARED_NOTHING
-    return SHARED_FIRST <= code <= SHARED_EXPIRED
-
-
-cdef bint is_reply(const uint8_t *records, size_t count, const uint8_t *reply, size_t size) noexcept nogil:
-    """Whether a reply is one to these records; nothing of another one may be believed."""
-    cdef size_t i, details = 0
-    if size < count:
-        return False
-    for i in range(count):
-        if not fits(records[i * RECORD_SIZE] & ~SHARE_LOGIN, reply[i]):
-            return False
-        details += reply[i] == SHARED_PENALIZED or reply[i] == SHARED_WRONG
-    return size == count + details * STANDINGS_SIZE
-
-
 cdef size_t read_reply(const uint8_t *reply, size_t count, size_t i, size_t details, Shared *out) noexcept nogil:
-    """What a reply, which `is_reply`, says about a record.
+    """What a reply that fits says about a record.
 
     Args:
         reply: the reply.
@@ -230,7 +278,7 @@ cdef size_t read_reply(const uint8_t *reply, size_t count, size_t i, size_t deta
     cdef const uint8_t *p = reply + count + details * STANDINGS_SIZE
     memset(out, 0, sizeof(Shared))
     out.code = reply[i]
-    if out.code != SHARED_PENALIZED and out.code != SHARED_WRONG:
+    if not has_standings(out.code):
         return details
     read_standing(p, &out.user)
     read_standing(p + STANDINGS_SIZE // 2, &out.source)

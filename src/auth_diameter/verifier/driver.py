@@ -89,7 +89,7 @@ class Driver:
         judge = self.verifier.compiled
         records = batch.to_share(judge)
         if records:
-            batch.shared(judge, records, await state.count(records))
+            batch.shared(judge, await state.count(records))
 
     async def check(self, now: float) -> None:
         """Forgets what the store has said if the store has changed or cannot be read.

@@ -37,8 +37,7 @@ SCRIPT: Final = (
     .encode()
 )
 _SHA: Final = hashlib.sha1(SCRIPT, usedforsecurity=False).hexdigest()  # how EVALSHA names a script
-_HEADER: Final = RECORDS["HEADER"]
-_RECORD: Final = RECORDS["RECORD"]
+_COUNT: Final = slice(2, 4)  # of records, in their header
 _EVALSHA: Final = b"*5\r\n$7\r\nEVALSHA\r\n$40\r\n%s\r\n$1\r\n0\r\n" % _SHA.encode()
 _NOT_LATE: Final = b"$1\r\n0\r\n"
 
@@ -49,6 +48,10 @@ _BACK_OFF: Final = (0.1, 1.0)  # seconds between attempts: the first, and the lo
 _STEADY: Final = 5.0  # seconds after which a connection counts as good
 _CHUNK: Final = 256  # records written late at once
 _MOST: Final = 200_000  # records that are kept, 10 MB
+
+
+def _count(records: bytes) -> int:
+    return int.from_bytes(records[_COUNT], "little")
 
 
 class _Trouble(Exception):  # noqa: N818 - it never leaves this module
@@ -100,7 +103,7 @@ class RedisState:
         self._clock = clock
         self._link: Link | None = None  # None while it is away
         self._turns: deque[_Turn] = deque()  # that have no answer
-        self._kept: deque[bytes] = deque()  # records that are to be written, in turns, without headers
+        self._kept: deque[bytes] = deque()  # records that are to be written, in turns
         self._timer: asyncio.TimerHandle | None = None
         self._over = asyncio.Event()  # of the connection
         self._tried = asyncio.Event()
@@ -166,7 +169,7 @@ class RedisState:
             return
         self._turns.popleft()
         self.stats.turns += 1
-        self.stats.records += (len(turn.records) - _HEADER) // _RECORD
+        self.stats.records += _count(turn.records)
         if not turn.answer.done():
             turn.answer.set_result(reply)
 
@@ -213,8 +216,8 @@ class RedisState:
                 turn.answer.set_result(None)
 
     def _keep(self, records: bytes) -> None:
-        self._kept.append(records[_HEADER:])
-        count = (len(records) - _HEADER) // _RECORD
+        self._kept.append(records)
+        count = _count(records)
         self.stats.alone += count
         self.stats.kept += count
         while self.stats.kept > _MOST and self._kept:
@@ -222,7 +225,7 @@ class RedisState:
 
     def _drop(self, turns: int) -> None:
         for _ in range(turns):
-            count = len(self._kept.popleft()) // _RECORD
+            count = _count(self._kept.popleft())
             self.stats.kept -= count
             self.stats.dropped += count
 
@@ -344,13 +347,17 @@ class RedisState:
     async def _write_chunk(self, link: Link) -> None:
         """Writes the oldest of what was kept."""
         chunk: list[bytes] = []
-        count = 0
+        count, now = 0, int(self._clock())
         while self._kept and count < _CHUNK:
             chunk.append(self._kept.popleft())
-            count += len(chunk[-1]) // _RECORD
-        data = self.sharing.header(self._clock()) + b"".join(chunk)
+            count += _count(chunk[-1])
         try:
-            await self._ask_alone(link, command("EVALSHA", _SHA, 0, data, 1))
+            async with asyncio.TaskGroup() as tasks:
+                for records in chunk:
+                    tasks.create_task(self._ask_alone(link, command("EVALSHA", _SHA, 0, records, now)))
+        except BaseExceptionGroup as errors:
+            self._kept.extendleft(reversed(chunk))
+            raise _Trouble(str(errors.exceptions[0])) from None
         except BaseException:
             self._kept.extendleft(reversed(chunk))
             raise
