@@ -12,7 +12,7 @@ from auth_diameter._core.base.scratch cimport ad_scratch_take_plain
 from auth_diameter._core.base.secret cimport ad_wipe
 from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.digest.params cimport RESPONSE
-from auth_diameter._core.path.inquiry cimport STAGE_SHARE, Case, Work
+from auth_diameter._core.path.inquiry cimport STAGE_DONE, STAGE_SHARE, Case, Work
 from auth_diameter._core.path.outcome cimport AUTHORIZED, PENALIZED, REPLAYED, RETRANSMITTED, STALE
 from auth_diameter._core.path.verify cimport Judge
 from auth_diameter._core.state.keys cimport UNKNOWN, Network, network_of_text, source_key, user_key
@@ -27,7 +27,7 @@ cdef double LOGIN_KNOWN = 600.0
 
 
 cdef bytes records_of(Judge judge, Work *work, Shares *out):
-    """The records of all cases at STAGE_SHARE; empty if there are none.
+    """The records of all cases at STAGE_SHARE; empty if there are none, or if another case lacks keys.
 
     Raises:
         MemoryError: there is no memory.
@@ -38,10 +38,14 @@ cdef bytes records_of(Judge judge, Work *work, Shares *out):
     cdef bytes records
     cdef Share *plain
     out.count = 0
-    for i in range(work.count):
-        out.count += work.cases[i].stage == STAGE_SHARE
     if judge.sharing is None:
-        out.count = 0
+        return b""
+    for i in range(work.count):
+        if work.cases[i].stage == STAGE_SHARE:
+            out.count += 1
+        elif work.cases[i].stage != STAGE_DONE:
+            out.count = 0
+            return b""
     if not out.count:
         return b""
     plain = <Share *>ad_scratch_take_plain(&work.scratch, 2 * out.count * sizeof(Share))

@@ -7,6 +7,7 @@ Result-Code of each verdict. A malformed message gets the Result-Code of RFC 673
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import NamedTuple
 
 from auth_diameter._core import AaRequest, Batch, Nonces, mark_asker
@@ -83,6 +84,10 @@ class Disc:
         batch = Batch(requests, now)
         self._driver.begin(batch, now)
         return batch
+
+    def share(self, batch: Batch, done: Callable[[], object]) -> bool:
+        """As `Driver.share`."""
+        return self._driver.share(batch, done)
 
     async def finish(self, batch: Batch, now: float) -> None:
         """Fetches the missing keys of a batch, and judges the rest of its questions.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+import asyncio
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from auth_diameter._core import Batch, Nonces
@@ -82,14 +83,35 @@ class Driver:
             if lacking:
                 await self._fetch(batch, [KEYS[parts[-1]](*parts) for parts in lacking])
             elif self._state is not None:
-                await self._share(batch, self._state)
+                shared = asyncio.Event()
+                if self.share(batch, shared.set):
+                    await shared.wait()
+                    continue
             self.verifier.judge(batch)
 
-    async def _share(self, batch: Batch, state: SharedState) -> None:
+    def share(self, batch: Batch, done: Callable[[], object]) -> bool:
+        """Has the questions of a batch counted by shared state, if nothing else is missing.
+
+        Args:
+            batch: the batch.
+            done: called when they are answered, at once or later. Then the batch may lack keys.
+
+        Returns:
+            Whether it does so.
+        """
         judge = self.verifier.compiled
-        records = batch.to_share(judge)
-        if records:
-            batch.shared(judge, await state.count(records))
+        records = batch.to_share(judge) if self._state is not None else b""
+        if not records:
+            return False
+
+        def answer(reply: bytes | None) -> None:
+            batch.shared(judge, reply)
+            self.verifier.judge(batch)
+            done()
+
+        assert self._state is not None
+        self._state.tell(records, answer)
+        return True
 
     async def check(self, now: float) -> None:
         """Forgets what the store has said if the store has changed or cannot be read.

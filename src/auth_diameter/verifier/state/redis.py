@@ -62,16 +62,16 @@ class _Turn:
     """The records of a turn that the server was sent.
 
     Attributes:
-        records: with their header.
-        answer: the reply, or None.
+        records: the records.
+        done: gets the reply, or None.
         deadline: seconds of the loop.
     """
 
-    __slots__ = ("answer", "deadline", "records")
+    __slots__ = ("deadline", "done", "records")
 
-    def __init__(self, records: bytes, answer: asyncio.Future[bytes | None], deadline: float) -> None:
+    def __init__(self, records: bytes, done: Callable[[bytes | None], object], deadline: float) -> None:
         self.records = records
-        self.answer = answer
+        self.done = done
         self.deadline = deadline
 
 
@@ -81,7 +81,7 @@ class RedisState:
     ::
 
         async with RedisState(parse_url("redis://localhost/1"), sharing) as state:
-            reply = await state.count(records)
+            state.tell(records, done)
 
     It is entered also if the server cannot be reached: then it is away.
 
@@ -135,22 +135,17 @@ class RedisState:
             self._drop(len(self._kept))
             log.warning("%s: records of %d questions were not written", self._url.name, self.stats.dropped)
 
-    async def count(self, records: bytes) -> bytes | None:
-        """As `SharedState.count`: waits 50 ms at most."""
+    def tell(self, records: bytes, done: Callable[[bytes | None], object]) -> None:
+        """As `SharedState.tell`; `done` is called after 50 ms at most."""
         link = self._link
         if link is None:
             self._keep(records)
-            return None
+            done(None)
+            return
         loop = asyncio.get_running_loop()
-        turn = _Turn(records, loop.create_future(), loop.time() + DEADLINE)
-        self._turns.append(turn)
+        self._turns.append(_Turn(records, done, loop.time() + DEADLINE))
         if self._timer is None:
             self._timer = loop.call_later(DEADLINE, self._look_at_deadline, loop, None)
-        self._ask(link, turn)
-        return await turn.answer
-
-    def _ask(self, link: Link, turn: _Turn) -> None:
-        records = turn.records
         link.ask(b"%s$%d\r\n%s\r\n%s" % (_EVALSHA, len(records), records, _NOT_LATE), self._answered)
 
     def _answered(self, reply: Reply) -> None:
@@ -170,8 +165,7 @@ class RedisState:
         self._turns.popleft()
         self.stats.turns += 1
         self.stats.records += _count(turn.records)
-        if not turn.answer.done():
-            turn.answer.set_result(reply)
+        turn.done(reply)
 
     # ------------------------------------------------------------------ away and back
 
@@ -212,8 +206,8 @@ class RedisState:
         turns, self._turns = self._turns, deque()
         for turn in turns:
             self._keep(turn.records)
-            if not turn.answer.done():
-                turn.answer.set_result(None)
+        for turn in turns:
+            turn.done(None)
 
     def _keep(self, records: bytes) -> None:
         self._kept.append(records)

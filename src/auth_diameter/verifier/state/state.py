@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -45,12 +46,10 @@ class SharedState(Protocol):
     sharing: Sharing
     stats: StateStats
 
-    async def count(self, records: bytes) -> bytes | None:
-        """Counts questions, and says what others know about them.
+    def tell(self, records: bytes, done: Callable[[bytes | None], object]) -> None:
+        """Has questions counted; `done` is called with what others know about them, at once or later.
 
         Args:
-            records: a header and records, as `_core/state/sharing.pyx` has them.
-
-        Returns:
-            The reply, as it has it there. None: the state is away, and the records are written later.
+            records: as `_core/state/sharing.pyx` has them.
+            done: gets the reply, as it has it there. None: the state is away, and the records are written later.
         """
