@@ -22,8 +22,8 @@ from auth_diameter._core.state.sharing cimport (
     has_standings, put_record, put_run, put_use, read_reply, slot_of,
 )
 
-# Seconds for which the others need not be told of another login of the user from there
-cdef double LOGIN_KNOWN = 600.0
+# Seconds of a period: the others are told of the first login of a user from somewhere in each
+cdef double LOGIN_PERIOD = 600.0
 
 
 cdef bytes records_of(Judge judge, Work *work, Shares *out):
@@ -89,8 +89,8 @@ cdef void plan(Judge judge, Work *work, Case *case, const uint64_t *secret, Shar
     out.user = user_key(secret, account, case.realm, network)
     if network.kind != UNKNOWN:
         out.source = source_key(secret, network)
-    if case.outcome == AUTHORIZED and judge.penalties.lacks_login(
-            account, case.realm, judge.penalties.network_of(case.ask.told.source), LOGIN_KNOWN, work.now):
+    if case.outcome == AUTHORIZED and judge.penalties.is_first_login(
+            account, case.realm, judge.penalties.network_of(case.ask.told.source), LOGIN_PERIOD, work.now):
         out.kind |= SHARE_LOGIN
         columns.logins += 1
 

@@ -63,9 +63,9 @@ cdef class Penalties:
                                 Trial *out) noexcept nogil
     # Notes a login that shared state has let in, whose attempt has ended.
     cdef void note_login(self, Span account, Span realm, Network source, double now) noexcept nogil
-    # Whether no login of the user from there was noted within the last `seconds`.
-    cdef bint lacks_login(self, Span account, Span realm, Network source, double seconds,
-                          double now) noexcept nogil
+    # Whether a login would be the user's first from there in this period; time is cut into periods of so many seconds.
+    cdef bint is_first_login(self, Span account, Span realm, Network source, double period,
+                             double now) noexcept nogil
     # Notes what shared state knows about a user and a source.
     cdef void note_standings(self, Span account, Span realm, Network source, const Standing *of_user,
                              const Standing *of_source, double now) noexcept nogil

@@ -41,6 +41,7 @@ import os
 
 cimport cython
 from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.math cimport INFINITY, floor
 from libc.stdint cimport uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
 
@@ -363,16 +364,17 @@ cdef class Penalties:
                 drop_idle(&self.tables.sources, where)
         self.give_lock()
 
-    cdef bint lacks_login(self, Span account, Span realm, Network source, double seconds,
-                          double now) noexcept nogil:
+    cdef bint is_first_login(self, Span account, Span realm, Network source, double period,
+                             double now) noexcept nogil:
         cdef uint64_t key = user_key(self.secret, account, realm, source)
         cdef Tally *user
-        cdef bint lacking
+        cdef double login_at = -INFINITY
         self.take_lock()
         user = find(&self.tables.users, key, now)
-        lacking = user == NULL or not 0 <= now - user.login_at < seconds
+        if user != NULL:
+            login_at = user.login_at
         self.give_lock()
-        return lacking
+        return floor(login_at / period) != floor(now / period)
 
     cdef void note_standings(self, Span account, Span realm, Network source, const Standing *of_user,
                              const Standing *of_source, double now) noexcept nogil:

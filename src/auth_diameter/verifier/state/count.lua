@@ -118,7 +118,8 @@ if free then
   end
   if free then
     if logins > 0 then
-      put_logins(call('TIME')[1], column('c8c1', logins, at_logins))
+      local time = call('TIME')
+      put_logins(time[1], column('c8c1', logins, at_logins))
     end
     return rep('\$IS_FIRST', count)
   end

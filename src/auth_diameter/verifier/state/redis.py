@@ -31,11 +31,14 @@ from auth_diameter.verifier.state.urls import StateUrl
 
 log = logging.getLogger("auth_diameter.state")
 
-SCRIPT: Final = (
-    Template((files(__package__) / "count.lua").read_text(encoding="utf-8"))
-    .substitute(PENALTY_RULES, **RECORDS)
-    .encode()
-)
+
+
+def source() -> str:
+    """The script, with the names of rules and of sizes in it."""
+    return (files(__package__) / "count.lua").read_text(encoding="utf-8")
+
+
+SCRIPT: Final = Template(source()).substitute(PENALTY_RULES, **RECORDS).encode()
 _SHA: Final = hashlib.sha1(SCRIPT, usedforsecurity=False).hexdigest()  # how EVALSHA names a script
 _COUNT: Final = slice(2, 4)  # of records, in their header
 _EVALSHA: Final = b"*5\r\n$7\r\nEVALSHA\r\n$40\r\n%s\r\n$1\r\n0\r\n" % _SHA.encode()
