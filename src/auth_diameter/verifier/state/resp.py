@@ -28,7 +28,8 @@ class ServerError:
     __slots__ = ("text",)
 
     def __init__(self, line: bytes) -> None:
-        text = line[:160].decode("ascii", "replace")
+        # Of a script's error, where in the script it was made is left out.
+        text = line[:160].decode("ascii", "replace").partition(" script: ")[0]
         self.text = "".join(c if c.isprintable() and c.isascii() else "?" for c in text)
 
 
