@@ -20,7 +20,7 @@ import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,8 +31,8 @@ from auth_diameter.disc.server import Disc
 from auth_diameter.lab.uac import authorization
 from auth_diameter.store.accounts import Accounts
 from auth_diameter.store.hashes import HA1_DIGITS
-from auth_diameter.store.sqlite import SqliteStore, _Users
-from auth_diameter.store.store import Candidates, HashedCandidates, HashedUser, User
+from auth_diameter.store.sqlite import SqliteStore
+from auth_diameter.store.store import Candidates, Found, HashedCandidates, HashedUser, Key, User
 from auth_diameter.verifier.config import VerifierConfig
 
 CONFIG = VerifierConfig(algorithms=("SHA-256", "MD5"), userhash=True)
@@ -187,18 +187,14 @@ def challenged(disc: Disc, shape: str, users: int, samples: int, seed: int) -> f
 class OtherDigests(SqliteStore):
     """Has two HA1 of an unknown user where a known one has one, and one for two."""
 
-    def _ask_user(self, users: _Users, key: User) -> Callable[[], Candidates]:
-        look_up = super()._ask_user(users, key)
-        return lambda: Candidates(*other_number(look_up(), HA1_DIGITS[key.algorithm]))
-
-    def _ask_hashed(self, users: _Users, key: HashedUser) -> Callable[[], HashedCandidates]:
-        look_up = super()._ask_hashed(users, key)
-
-        def value() -> HashedCandidates:
-            found = look_up()
-            return found._replace(ha1s=other_number(found, HA1_DIGITS[key.algorithm])[1])
-
-        return value
+    async def fetch(self, keys: Collection[Key]) -> Found:
+        found = await super().fetch(keys)
+        for key, value in found.items():
+            if isinstance(key, User):
+                found[key] = Candidates(*other_number(value, HA1_DIGITS[key.algorithm]))
+            elif isinstance(key, HashedUser):
+                found[key] = value._replace(ha1s=other_number(value, HA1_DIGITS[key.algorithm])[1])
+        return found
 
 
 def other_number(found: Candidates | HashedCandidates, digits: int) -> tuple[bool, str]:
@@ -215,10 +211,9 @@ def other_digests(store: SqliteStore) -> Disc:
 class NoNeighbour(SqliteStore):
     """Looks a hash of nobody up as a name."""
 
-    def _ask_hashed(self, users: _Users, key: HashedUser) -> Callable[[], HashedCandidates]:
-        username, matches = self._scan(key.realm, key.algorithm).find(key.hashed)
-        theirs = self._ask_user(users, User(username if matches else key.hashed, key.realm, key.algorithm))
-        return lambda: HashedCandidates(*theirs(), username, matches)
+    def unhashed(self, key: HashedUser) -> tuple[str, bool]:
+        username, matches = super().unhashed(key)
+        return username if matches else key.hashed, matches
 
 
 def missing_sooner(store: SqliteStore) -> Disc:

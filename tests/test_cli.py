@@ -96,7 +96,7 @@ def test_an_error_that_nobody_expected_is_not_hidden(cli, monkeypatch):
 
 def test_a_reader_that_has_seen_enough_is_no_traceback(db):
     """auth-diameter user list | head -1"""
-    with Accounts.open(db, writable=True) as store, store.database.changing():
+    with Accounts.open(db, writable=True) as store, store.session.changing():
         for number in range(20_000):  # more than any buffer, Python 3.14's of 128 KiB among them
             store.put(f"user{number}", "siphub.net", Hashes("0" * 32, "0" * 32), exists=False)
     with subprocess.Popen(

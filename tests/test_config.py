@@ -154,7 +154,7 @@ def test_a_key_that_could_be_guessed_is_none(keys):
 
 @pytest.mark.parametrize("db", ["", b"users.sqlite", 1, True])
 def test_a_database_is_named_by_its_path(db):
-    with pytest.raises(ConfigError, match=r"^db: expected the path of a database"):
+    with pytest.raises(ConfigError, match=r"^db: expected the path or the URL of a database"):
         Config(db=db)
 
 

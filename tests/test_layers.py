@@ -25,6 +25,8 @@ ORDER = [
     "signals",
     "addresses",
     "decision",
+    "store.url",
+    "store.config",
     "verifier.config",
     "config",
     "logs",

@@ -15,7 +15,7 @@ def main() -> None:
 
         run()
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in ("click", "rich"):
+        if (error.name or "").partition(".")[0] not in ("click", "rich", "sqlalchemy"):
             raise
         print(
             f"auth-diameter: the command needs {error.name}; pip install 'auth-diameter[server]'",

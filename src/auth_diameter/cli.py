@@ -14,7 +14,7 @@ import click
 
 import auth_diameter as ad
 from auth_diameter import signals
-from auth_diameter.commands import bench, check, decode, demo, disc, serve, subscribers
+from auth_diameter.commands import bench, check, db, decode, demo, disc, serve, subscribers
 from auth_diameter.commands.options import Group
 from auth_diameter.commands.terminal import fail, write_plainly
 from auth_diameter.logs import Formatter
@@ -71,6 +71,7 @@ def main(verbose: bool) -> None:
 for command in (
     bench.bench,
     check.check,
+    db.db,
     decode.decode,
     demo.demo,
     disc.disc,

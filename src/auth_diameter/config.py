@@ -10,13 +10,14 @@ from typing import Final
 from auth_diameter._core import ConfigError
 from auth_diameter.addresses import parse_peers
 from auth_diameter.decision import UNAVAILABLE
+from auth_diameter.store.config import StoreConfig
 from auth_diameter.verifier.config import VerifierConfig
 
 DEFAULT_PORT: Final = 3000  # of DISC, as in OpenSER's module
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config(VerifierConfig):
+class Config(VerifierConfig, StoreConfig):
     """How to reach DISC, and how to reply when it cannot be reached; or, with `db`, how to do without DISC.
 
     The first three are the parameters of OpenSER's module, with the same names and defaults. With `db` the
@@ -40,8 +41,12 @@ class Config(VerifierConfig):
     """The DISC servers as (host, port); None: those of the two fields above."""
 
     db: str | None = None
-    """Database of the subscribers, a path or ``sqlite:///PATH``. With it, credentials are verified in this
-    process, and no DISC is asked."""
+    """Database of the subscribers: a path of SQLite, or a URL such as ``postgresql://user@host/kamailio`` or
+    ``mysql://user@host/kamailio``. With it, credentials are verified in this process, and no DISC is
+    asked."""
+
+    db_password: str | None = dataclasses.field(default=None, repr=False)
+    """Password of a database server, with `db`, if its URL has none."""
 
     nonce_key: bytes | Sequence[bytes] | None = dataclasses.field(default=None, repr=False)
     """Secret key of the nonces, with `db`: 16 bytes or more. Servers with the same one accept each other's
@@ -99,6 +104,7 @@ class Config(VerifierConfig):
 
     def __post_init__(self) -> None:
         VerifierConfig.__post_init__(self)
+        StoreConfig.__post_init__(self)
         self._check_back_end()
         if not isinstance(self.use_domain, int):  # a number in OpenSER
             raise ConfigError(f"use_domain: expected True or False, not {self.use_domain!r}")
@@ -138,11 +144,11 @@ class Config(VerifierConfig):
     def _check_back_end(self) -> None:
         """Refuses settings of the back end that is not used."""
         if self.db is None:
-            others: tuple[str, ...] = ("nonce_key", *_OF_VERIFIER)
+            others: tuple[str, ...] = ("db_password", "nonce_key", *_OF_VERIFIER, *_OF_STORE)
             what = "a setting of DISC, or of the local back end: db is missing"
         else:
             if not isinstance(self.db, str) or not self.db:
-                raise ConfigError(f"db: expected the path of a database, not {self.db!r}")
+                raise ConfigError("db: expected the path or the URL of a database")
             others = ("diameter_client_host", "diameter_client_port", "peers")
             what = "no DISC is asked with db"
         for name in others:
@@ -165,6 +171,7 @@ class Config(VerifierConfig):
 
 # `penalty` is a setting of both back ends.
 _OF_VERIFIER = tuple(field.name for field in dataclasses.fields(VerifierConfig) if field.name != "penalty")
+_OF_STORE = tuple(field.name for field in dataclasses.fields(StoreConfig))
 _SWITCHES = (
     "tell_source",
     *(field.name for field in dataclasses.fields(VerifierConfig) if isinstance(field.default, bool)),

@@ -368,8 +368,8 @@ def test_a_new_password_counts_within_a_second(open_door: Open, db: Path) -> Non
 
 
 def test_a_store_that_cannot_be_read_lets_nobody_in(open_door: Open, db: Path) -> None:
-    """500, and nothing from before is believed; then all goes on."""
-    phone = open_door(penalty=False)
+    """500, and with `stale_for=0` nothing from before is believed; then all goes on."""
+    phone = open_door(penalty=False, stale_for=0.0)
     challenge = phone.challenge()
     assert phone.answer(challenge)
     other = sqlite3.connect(db, isolation_level=None)
@@ -377,6 +377,24 @@ def test_a_store_that_cannot_be_read_lets_nobody_in(open_door: Open, db: Path) -
         other.execute("ALTER TABLE subscriber RENAME TO away")
         within_a_second(lambda: phone.answer(challenge, nc=2).cause is Cause.DISC_REFUSED)
         assert phone.send().status == 500
+        other.execute("ALTER TABLE away RENAME TO subscriber")
+    within_a_second(phone.logs_in)
+
+
+def test_users_at_hand_go_on_while_the_store_cannot_be_read(open_door: Open, db: Path) -> None:
+    """With the default of `stale_for`; others get 500, and a wrong password lets nobody in."""
+    with Accounts.open(str(db), writable=True) as accounts:
+        accounts.add_user("bob", DOMAIN, "builder")
+    phone = open_door(penalty=False)
+    assert phone.logs_in()
+    other = sqlite3.connect(db, isolation_level=None)
+    with contextlib.closing(other):
+        other.execute("ALTER TABLE subscriber RENAME TO away")
+        bob = Account("bob", password="builder")
+        challenge = phone.challenge()
+        within_a_second(lambda: phone.resend(bob.request("REGISTER", bob.answer(challenge))).status == 500)
+        assert phone.logs_in()
+        assert not phone.logs_in(password="wrong")
         other.execute("ALTER TABLE away RENAME TO subscriber")
     within_a_second(phone.logs_in)
 

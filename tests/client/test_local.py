@@ -29,6 +29,7 @@ from auth_diameter._core import Batch
 from auth_diameter.bench.programs import resident_bytes
 from auth_diameter.lab.uac import parse_reply
 from auth_diameter.store.accounts import Accounts
+from auth_diameter.store.config import StoreConfig
 from auth_diameter.store.sqlite import SqliteStore
 from auth_diameter.store.store import Found, Key
 
@@ -96,9 +97,9 @@ def test_each_process_opens_the_database_for_itself(
     opened: list[int] = []
     real = SqliteStore.open.__func__  # type: ignore[attr-defined]
 
-    def watched(kind: type[SqliteStore], path: str) -> SqliteStore:
+    def watched(kind: type[SqliteStore], path: str, config: StoreConfig | None = None) -> SqliteStore:
         opened.append(os.getpid())
-        return real(kind, path)
+        return real(kind, path, config)
 
     monkeypatch.setattr(SqliteStore, "open", classmethod(watched))
     challenge = challenge_of(auth)

@@ -2,13 +2,22 @@
 
 import dataclasses
 
+import click
 import pytest
 from kit.process import assert_one_line
 
 import auth_diameter as ad
 from auth_diameter.cli import main
-from auth_diameter.commands.options import NetworkText, networks, option_name, settings
+from auth_diameter.commands.options import (
+    NetworkText,
+    db_option,
+    networks,
+    option_name,
+    settings,
+    table_options,
+)
 from auth_diameter.disc.config import ListenerConfig
+from auth_diameter.store.config import StoreConfig
 from auth_diameter.verifier.config import VerifierConfig
 
 
@@ -75,7 +84,11 @@ def test_the_database_can_be_named_in_the_environment(cli, db, monkeypatch):
 
 SETTINGS = [
     # --disc has the first three; what is named in another way is not derived.
-    ("serve", ad.Config, {"diameter_client_host", "diameter_client_port", "peers", "db", "nonce_key"}),
+    (
+        "serve",
+        ad.Config,
+        {"diameter_client_host", "diameter_client_port", "peers", "db", "db_password", "nonce_key"},
+    ),
     ("disc", VerifierConfig, set()),
     ("disc", ListenerConfig, set()),
 ]
@@ -175,19 +188,15 @@ WITH_A_DATABASE = [
 
 @pytest.mark.parametrize("how", ["option", "environment"])
 @pytest.mark.parametrize("command", WITH_A_DATABASE, ids=lambda command: " ".join(command[:2]))
-def test_a_url_that_is_not_understood_yet_is_said_without_its_password(
-    cli, tmp_path, monkeypatch, command, how
-):
+def test_a_url_of_no_known_database_is_said_without_its_password(cli, tmp_path, monkeypatch, command, how):
     monkeypatch.chdir(tmp_path)
-    url = "mysql://kamailio:hushhush@db.example.net:3306/kamailio"
+    url = "ldap://kamailio:hushhush@db.example.net:389/kamailio"
     if how == "option":
         done = cli(*command, "--db", url, stdin=b"x\n")
     else:
         monkeypatch.setenv("AUTH_DIAMETER_DB", url)
         done = cli(*command, stdin=b"x\n")
-    assert_one_line(
-        done, "'--db'", "mysql://db.example.net:3306/kamailio", "cannot be used yet", "sqlite:///"
-    )
+    assert_one_line(done, "'--db'", "ldap://db.example.net:389/kamailio", "postgresql, mysql or redis")
     assert "hushhush" not in done.err
     assert list(tmp_path.iterdir()) == []
 
@@ -198,3 +207,67 @@ def test_a_url_of_sqlite_is_its_path(cli, db, monkeypatch, slashes):
     monkeypatch.chdir(db.parent)
     assert cli("user", "list", "--db", f"{slashes}{db.name}").err == "1 user\n"
     assert cli("group", "add", "alice@siphub.net", "x", "--db", f"{slashes}{db.name}").status == 0
+
+
+# --- the password of a database server -----------------------------------------------------------------
+
+SERVER = "postgresql://ours@db.example.net/kamailio"
+
+
+@pytest.fixture
+def given():
+    """Runs a command with --db and the options of tables; gives their values."""
+    found = []
+
+    @click.command()
+    @db_option
+    @table_options
+    def command(db, **options):
+        found.append((db, settings(StoreConfig, options)))
+
+    def run(*words):
+        command.main(list(words), standalone_mode=False)
+        return found.pop()
+
+    return run
+
+
+def test_a_password_comes_from_a_file_or_the_environment_and_is_not_shown(given, tmp_path, monkeypatch):
+    assert given("--db", SERVER)[0].password is None
+    monkeypatch.setenv("AUTH_DIAMETER_DB_PASSWORD", "hushhush")
+    name, _ = given("--db", SERVER)
+    assert name.password == "hushhush"
+    assert "hushhush" not in repr(name)
+    path = tmp_path / "password"
+    path.write_bytes(b" open sesame\r\nmore\n")
+    path.chmod(0o600)
+    for words in (("--db", SERVER, "--db-password-file", path), ("--db-password-file", path, "--db", SERVER)):
+        assert given(*map(str, words))[0].password == " open sesame"
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [(None, "No such file"), (b"", "its first line is empty"), (b"caf\xe9\n", "is not UTF-8")],
+)
+def test_a_file_without_a_password_is_named(given, tmp_path, content, what):
+    path = tmp_path / "password"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ad.ConfigError, match=what) as error:
+        given("--db", SERVER, "--db-password-file", str(path))
+    assert str(error.value).startswith(f"--db-password-file {path}: ")
+
+
+def test_a_password_that_others_can_read_is_a_warning(given, tmp_path, caplog):
+    path = tmp_path / "password"
+    path.write_bytes(b"hushhush\n")
+    path.chmod(0o644)
+    given("--db", SERVER, "--db-password-file", str(path))
+    assert "users other than its owner can read it" in caplog.text
+
+
+def test_tables_and_columns_are_named_by_options(given):
+    _, config = given("--db", "x", "--table", "users", "--no-domain", "--calculate-ha1")
+    assert config == StoreConfig(table="users", domain=False, calculate_ha1=True)
+    with pytest.raises(click.BadParameter, match="expected a name of letters"):
+        given("--db", "x", "--user-column", "a b")

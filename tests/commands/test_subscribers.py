@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 import pytest
-from kit.lookups import ha1, is_member
+from kit.lookups import accounts_of, ha1, is_member
 from kit.machine import PATIENCE
 from kit.process import OURS, assert_one_line
 from kit.sip import ACCOUNT
@@ -200,7 +200,7 @@ def test_user_import(cli, db, tmp_path, source):
     # No progress bar where there is no terminal.
     assert done == (0, "2 added, 0 changed, 2 group memberships\n", "")
     with SqliteStore.open(db) as store:
-        assert Accounts(store.database).groups("bob", "siphub.net") == ("managers", "voicemail")
+        assert accounts_of(store).groups("bob", "siphub.net") == ("managers", "voicemail")
 
 
 def test_user_import_names_the_line_of_each_bad_row_and_writes_nothing(cli, db, tmp_path):

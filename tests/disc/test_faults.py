@@ -78,7 +78,7 @@ def ask(disc, questions, now):
 def made(tmp_path_factory):
     """A database of some pages."""
     path = tmp_path_factory.mktemp("made") / "users.sqlite"
-    with Accounts.create(path) as store, store.database.changing():
+    with Accounts.create(path) as store, store.session.changing():
         for number in range(2000):
             store.put(f"u{number}", REALM, Hashes(f"{number:032x}"), exists=False)
             store.put_group(f"u{number}", REALM, "staff")
@@ -217,10 +217,14 @@ class Failing:
 
     def __init__(self, store, kind, error):
         self.name = store.name
+        self.waits = False
         self.version = store.version
         self._store = store
         self._kind = kind
         self._error = error
+
+    def watch(self, changed):
+        pass
 
     async def fetch(self, keys):
         if any(isinstance(key, self._kind) for key in keys):

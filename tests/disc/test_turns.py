@@ -22,9 +22,13 @@ class Counted:
 
     def __init__(self, store):
         self.name = store.name
+        self.waits = True
         self.version = store.version
         self.asked = []
         self._store = store
+
+    def watch(self, changed):
+        pass
 
     async def fetch(self, keys):
         self.asked.append(list(keys))

@@ -22,7 +22,7 @@ from kit.canaries import (
     secrets_in,
     told,
 )
-from kit.lookups import fetch, ha1, ha1_candidates
+from kit.lookups import accounts_of, fetch, ha1, ha1_candidates
 from kit.process import Server, run_ours
 from kit.sip import ACCOUNT, DOMAIN, build_credentials, build_request
 from kit.wire import NOW, build_answer
@@ -37,8 +37,9 @@ from auth_diameter._core import (
 from auth_diameter.client.authorizer import Authorizer
 from auth_diameter.disc.server import Disc
 from auth_diameter.store.accounts import Accounts
-from auth_diameter.store.csvimport import CsvError, import_csv
+from auth_diameter.store.csvimport import import_csv
 from auth_diameter.store.hashes import Hashes
+from auth_diameter.store.importing import BadRowsError
 from auth_diameter.store.sqlite import SqliteStore
 from auth_diameter.store.store import User
 from auth_diameter.verifier.nonces import Nonces
@@ -103,7 +104,7 @@ def test_the_store(store, tmp_path):
         silent(errors(store.add_user, "new:user", DOMAIN, password))
     store.close()
     with SqliteStore.open(tmp_path / "users.sqlite") as reader:
-        silent(errors(Accounts(reader.database).add_user, "eve", DOMAIN, PASSWORDS[4]))
+        silent(errors(accounts_of(reader).add_user, "eve", DOMAIN, PASSWORDS[4]))
         reader.database.connection.execute("PRAGMA query_only = off")
     silent(errors(ha1_candidates, reader, "alice", DOMAIN))
 
@@ -144,7 +145,7 @@ BAD_FILES = [
 @pytest.mark.parametrize("number", range(len(BAD_FILES)))
 def test_csv_files_with_errors(store, number):
     data = io.BytesIO(BAD_FILES[number].encode("utf-8", "surrogateescape"))
-    with pytest.raises(CsvError) as caught:
+    with pytest.raises(BadRowsError) as caught:
         import_csv(store, data, name="users.csv")
     silent([told(caught.value), *caught.value.problems])
 

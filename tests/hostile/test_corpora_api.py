@@ -131,7 +131,7 @@ def test_a_known_answer(row):
     off: never.
     """
     with Accounts.create(":memory:") as store:
-        with store.database.changing():
+        with store.session.changing():
             store.put(row["username"], row["realm"], Hashes(row["ha1"]), exists=False)
         # Nine digits of nc, which a telephone once sent, are a digit too many.
         offered = (

@@ -15,9 +15,10 @@ from typing import Any
 from kit.process import Server
 
 import auth_diameter as ad
+from auth_diameter.store.config import StoreConfig
 from auth_diameter.verifier.config import VerifierConfig
 
-_OF_DISC = set(VerifierConfig.__dataclass_fields__)
+_OF_DISC = set(VerifierConfig.__dataclass_fields__) | set(StoreConfig.__dataclass_fields__)
 
 
 class Door:

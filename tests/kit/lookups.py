@@ -1,8 +1,11 @@
 """A store, asked for one thing at a time."""
 
+from auth_diameter.store.accounts import Accounts
+from auth_diameter.store.engines import SqliteSession
 from auth_diameter.store.hashes import candidates
 from auth_diameter.store.sqlite import SqliteStore
 from auth_diameter.store.store import Algorithms, Member, Realm, User
+from auth_diameter.store.url import DatabaseName
 
 
 def at_once(work):
@@ -59,7 +62,15 @@ def canonical_realm(store, realm):
 
 def served_realms(store):
     """All realms that are served."""
-    return {names[0] for names in store.spellings.known().values()}
+    spellings = store.spellings() if callable(store.spellings) else store.spellings.known()
+    return {names[0] for names in spellings.values()}
+
+
+def accounts_of(store):
+    """The accounts of a store of SQLite, over its own connection."""
+    database = store.database
+    name = DatabaseName("sqlite", database.path, database.path)
+    return Accounts(SqliteSession(name, database.connection, writable=database.writable))
 
 
 def version(store):

@@ -83,7 +83,7 @@ def test_no_repr_shows_a_hash(store):
 def test_a_new_password_leaves_nothing_of_the_old_one(store):
     """Or the old password would still get in by another algorithm."""
     store.add_user("alice", "siphub.net", "secret")
-    with store.database.changing():
+    with store.session.changing():
         store.put("alice", "siphub.net", Hashes(compute_ha1("alice", "siphub.net", "new")), exists=True)
     assert algorithms(store, "alice", "siphub.net") == ("MD5",)
     assert ha1(store, "alice", "siphub.net", "SHA-256") is None

@@ -13,7 +13,7 @@ import time
 import tracemalloc
 
 import pytest
-from kit.lookups import algorithms, ha1, ha1_candidates, served_realms
+from kit.lookups import accounts_of, algorithms, ha1, ha1_candidates, served_realms
 from kit.process import OURS
 from kit.tables import HA1, HA1B
 
@@ -22,27 +22,23 @@ from auth_diameter._core import RequestStream
 from auth_diameter._core.errors import ConfigError
 from auth_diameter.disc.server import Disc
 from auth_diameter.lab.uac import authorization
-from auth_diameter.store import csvimport, schema
+from auth_diameter.store import importing, schema
 from auth_diameter.store.accounts import Accounts
-from auth_diameter.store.csvimport import (
-    MAX_LINE,
-    MAX_PROBLEMS,
-    CsvError,
-    Imported,
-    import_csv,
-)
+from auth_diameter.store.csvform import MAX_LINE
+from auth_diameter.store.csvimport import import_csv
 from auth_diameter.store.hashes import Hashes, compute_ha1
+from auth_diameter.store.importing import MAX_PROBLEMS, BadRowsError, Imported, Options
 from auth_diameter.store.sqlite import SqliteStore
 from auth_diameter.verifier.config import VerifierConfig
 
 
 def run(store, content, **options):
     data = content if isinstance(content, bytes) else content.encode()
-    return import_csv(store, io.BytesIO(data), name="users.csv", **options)
+    return import_csv(store, io.BytesIO(data), name="users.csv", options=Options(**options))
 
 
 def problems(store, content, **options):
-    with pytest.raises(CsvError) as error:
+    with pytest.raises(BadRowsError) as error:
         run(store, content, **options)
     assert "\n" not in str(error.value)
     return error.value.problems
@@ -129,7 +125,7 @@ def test_existing_users_are_replaced_when_asked_for_and_keep_their_groups(store)
 
 
 def test_users_join_a_realm_in_the_spelling_it_has(store):
-    with store.database.changing():
+    with store.session.changing():
         store.put("bob", "SIPHub.NET", Hashes(HA1), exists=False)
     run(store, "username,domain,password\nalice,siphub.net,secret\n")
     assert served_realms(store) == {"SIPHub.NET"}
@@ -251,7 +247,7 @@ def test_good_batches_before_a_bad_row_are_not_written(store):
 
 
 def test_a_store_open_for_reading_takes_no_import(store, path):
-    with SqliteStore.open(path) as reader, pytest.raises(ConfigError, match="for reading only"):
+    with Accounts.open(path) as reader, pytest.raises(ConfigError, match="for reading only"):
         run(reader, "username,domain,password\n")
 
 
@@ -271,7 +267,7 @@ class Rows(io.RawIOBase):
 
 def test_progress_is_reported_after_each_batch(store):
     seen = []
-    import_csv(store, Rows(250), name="-", batch=100, progress=lambda *now: seen.append(now))
+    import_csv(store, Rows(250), name="-", options=Options(batch=100, progress=lambda *now: seen.append(now)))
     assert seen == [
         ("check", 100, None),
         ("check", 200, None),
@@ -300,9 +296,9 @@ def test_readers_go_on_during_an_import(store, path):
 
         def look(stage, done, total):
             assert ha1(reader, "alice", "siphub.net") == HA1
-            counts.append((stage, Accounts(reader.database).count_users() - 1))
+            counts.append((stage, accounts_of(reader).count_users() - 1))
 
-        import_csv(store, Rows(300), name="-", batch=100, progress=look)
+        import_csv(store, Rows(300), name="-", options=Options(batch=100, progress=look))
     assert counts == [("check", 0)] * 4 + [("write", 100), ("write", 200), ("write", 300)]
 
 
@@ -315,7 +311,7 @@ def test_a_lock_in_the_second_pass_says_how_far_it_came(path, monkeypatch):
                 other.database.connection.execute("BEGIN IMMEDIATE")
 
         with pytest.raises(ConfigError, match=r"locked .*\(100 of 300 users are imported\)"):
-            import_csv(store, Rows(300), name="-", batch=100, progress=lock)
+            import_csv(store, Rows(300), name="-", options=Options(batch=100, progress=lock))
         other.database.connection.execute("ROLLBACK")
         assert store.count_users() == 100
         result = import_csv(store, Rows(300), name="-")
@@ -330,22 +326,23 @@ def test_a_user_who_appears_between_the_passes_stops_the_import(store, path):
                 other.add_user("user1", "siphub.net", "theirs")
 
         with pytest.raises(ConfigError, match=r"refuses a row.*\(0 of 3 users are imported\)"):
-            import_csv(store, Rows(3), name="-", progress=add)
+            import_csv(store, Rows(3), name="-", options=Options(progress=add))
     assert store.count_users() == 1
 
 
 _KILLED = """
 import os, signal, sys
 from auth_diameter.store.csvimport import import_csv
+from auth_diameter.store.importing import Options
 from auth_diameter.store.accounts import Accounts
-from auth_diameter.store.sqlite import SqliteStore
 
 def kill(stage, done, total):
     if stage == "write" and done == 200:
         os.kill(os.getpid(), signal.SIGKILL)
 
 store = Accounts.open(sys.argv[1], writable=True)
-import_csv(store, open(sys.argv[2], "rb"), name="-", batch=100, progress=kill)
+options = Options(batch=100, progress=kill)
+import_csv(store, open(sys.argv[2], "rb"), name="-", options=options)
 """
 
 
@@ -504,7 +501,7 @@ def test_two_spellings_of_a_realm_in_one_file(store, path):
 
 
 def test_spellings_are_remembered_however_many_realms_a_file_has(store, monkeypatch):
-    monkeypatch.setattr(csvimport, "_MAX_DOMAINS", 3)
+    monkeypatch.setattr(importing, "_MAX_DOMAINS", 3)
     rows = "".join(f"u,Realm{n}.net,{HA1}\n" for n in range(10))
     found = problems(store, f"username,domain,ha1\n{rows}v,realm0.net,{HA1}\n")
     assert [problem.partition(" has this")[0] for problem in found] == [
@@ -514,7 +511,7 @@ def test_spellings_are_remembered_however_many_realms_a_file_has(store, monkeypa
 
 def test_a_password_in_a_row_of_another_spelling_is_hashed_for_what_is_challenged(store, path):
     """Tables of other programs may have a realm in two spellings; a challenge has one of them."""
-    with store.database.changing():
+    with store.session.changing():
         store.put("alice", "SIPHub.NET", Hashes(HA1), exists=False)
         store.put("bob", "siphub.net", Hashes(HA1), exists=False)
     store.add_user("alice", "siphub.net", "secret", replace=True)

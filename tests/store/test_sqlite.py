@@ -5,6 +5,7 @@ import logging
 
 import pytest
 from kit.lookups import (
+    accounts_of,
     algorithms,
     at_once,
     canonical_realm,
@@ -50,9 +51,7 @@ def test_a_name_that_nobody_can_have_is_just_unknown(store, name):
 def test_kamailios_table_is_read_as_it_is(kamailio):
     store = kamailio(("alice", "siphub.net", "secret", HA1, HA1B))
     assert ha1(store, "alice", "siphub.net") == HA1
-    assert list(Accounts(store.database).users()) == [
-        Account("alice", "siphub.net", HA1, plain_password=True)
-    ]
+    assert list(accounts_of(store).users()) == [Account("alice", "siphub.net", HA1, plain_password=True)]
 
 
 def test_ha1_comes_from_a_plain_password_where_there_is_no_hash(kamailio):
@@ -86,7 +85,7 @@ def test_an_unusable_hash_is_no_user_and_one_warning_without_it(kamailio, caplog
     (record,) = caplog.records
     assert "ha1 of user 'alice' in realm 'siphub.net' is not 32 hex digits" in record.message
     assert str(stored) not in record.message
-    assert [user.ha1 for user in Accounts(store.database).users()] == [""]
+    assert [user.ha1 for user in accounts_of(store).users()] == [""]
 
 
 def test_a_password_that_is_not_utf_8_is_never_quoted(kamailio):
@@ -97,7 +96,7 @@ def test_a_password_that_is_not_utf_8_is_never_quoted(kamailio):
         " VALUES ('alice', 'siphub.net', CAST(x'67FC6E' AS TEXT))",
     )
     assert ha1(store, "alice", "siphub.net") == compute_ha1("alice", "siphub.net", b"g\xfcn")
-    assert len(list(Accounts(store.database).users())) == 1
+    assert len(list(accounts_of(store).users())) == 1
 
 
 TABLES = {
@@ -284,7 +283,7 @@ def test_a_database_without_groups_has_no_members(tmp_path):
     run_sql(path, "CREATE TABLE subscriber (username TEXT, domain TEXT, password TEXT)")
     with SqliteStore.open(path) as store:
         assert is_member(store, "alice", "siphub.net", "staff") is False
-        assert Accounts(store.database).groups("alice", "siphub.net") == ()
+        assert accounts_of(store).groups("alice", "siphub.net") == ()
 
 
 def test_a_column_that_holds_no_text_is_as_if_it_were_empty(tmp_path):
@@ -391,7 +390,7 @@ def test_groups_in_kamailios_table_are_found_in_any_spelling(kamailio):
     )
     assert is_member(store, "alice", "siphub.net", "staff")
     assert is_member(store, "alice", "SIPHUB.net", "guests")
-    assert Accounts(store.database).groups("alice", "siphub.net") == ("guests", "staff")
+    assert accounts_of(store).groups("alice", "siphub.net") == ("guests", "staff")
 
 
 # --- HA1 by SHA-2 ---------------------------------------------------------------------------------

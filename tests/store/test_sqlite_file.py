@@ -8,7 +8,7 @@ import sys
 import threading
 
 import pytest
-from kit.lookups import canonical_realm, ha1, version
+from kit.lookups import accounts_of, canonical_realm, ha1, version
 from kit.tables import HA1, HA1B, select
 
 from auth_diameter._core.errors import ConfigError, DiscError
@@ -36,7 +36,7 @@ def test_a_change_by_anybody_changes_the_data_version(store, path):
 def test_a_reader_does_not_wait_for_a_writer_and_sees_whole_changes(store, path):
     store.add_user("alice", "siphub.net", "secret")
     with SqliteStore.open(path) as reader:
-        with store.database.changing():
+        with store.session.changing():
             store.put("bob", "siphub.net", Hashes(HA1, HA1B), exists=False)
             assert ha1(reader, "alice", "siphub.net") == HA1
             assert ha1(reader, "bob", "siphub.net") is None
@@ -45,7 +45,7 @@ def test_a_reader_does_not_wait_for_a_writer_and_sees_whole_changes(store, path)
 
 def test_a_change_that_fails_leaves_nothing(store):
     def fail_half_way():
-        with store.database.changing():
+        with store.session.changing():
             store.put("bob", "siphub.net", Hashes(HA1, HA1B), exists=False)
             raise RuntimeError
 
@@ -102,7 +102,7 @@ def test_a_killed_writer_leaves_the_last_whole_change(store, path):
     done = subprocess.run([sys.executable, "-c", script, path], check=False)
     assert done.returncode == -9
     with SqliteStore.open(path) as reader:
-        assert [str(user) for user in Accounts(reader.database).users()] == ["alice@siphub.net"]
+        assert [str(user) for user in accounts_of(reader).users()] == ["alice@siphub.net"]
     assert select(path, "PRAGMA integrity_check") == [("ok",)]
 
 
@@ -112,7 +112,7 @@ def test_a_killed_writer_leaves_the_last_whole_change(store, path):
 def test_a_reader_cannot_change_anything(store, path):
     with SqliteStore.open(path) as reader:
         with pytest.raises(ConfigError, match="opened for reading only"):
-            Accounts(reader.database).add_user("alice", "siphub.net", "secret")
+            accounts_of(reader).add_user("alice", "siphub.net", "secret")
         with pytest.raises(sqlite3.OperationalError):
             reader.database.connection.execute("DELETE FROM subscriber")
 
@@ -134,7 +134,7 @@ def test_a_lookup_in_a_locked_database_ends_soon_with_a_store_error(kamailio):
 def test_a_change_in_a_locked_database_is_a_config_error(path, monkeypatch):
     monkeypatch.setattr(schema, "WRITER_WAIT", 0.05)
     with Accounts.create(path) as store, Accounts.open(path, writable=True) as other:
-        with other.database.changing(), pytest.raises(ConfigError, match="locked by another process"):
+        with other.session.changing(), pytest.raises(ConfigError, match="locked by another process"):
             store.add_user("alice", "siphub.net", "secret")
         store.add_user("alice", "siphub.net", "secret")
 
@@ -151,7 +151,7 @@ def test_a_lookup_in_a_damaged_database_is_a_store_error(path):
         with pytest.raises(StoreError, match="is damaged") as error:
             [ha1(store, f"user{number}", "siphub.net") for number in range(500)]
         with pytest.raises(StoreError, match="is damaged"):
-            list(Accounts(store.database).users())
+            list(accounts_of(store).users())
     assert "\n" not in str(error.value)
 
 
@@ -159,7 +159,7 @@ def test_a_full_disk_is_a_config_error(store):
     store.database.connection.execute("PRAGMA max_page_count = 1")
 
     def fill():
-        with store.database.changing():
+        with store.session.changing():
             for number in range(1000):
                 store.put(f"u{number}", "siphub.net", Hashes(HA1, HA1B), exists=False)
 
@@ -170,10 +170,11 @@ def test_a_full_disk_is_a_config_error(store):
 
 def test_a_closed_store_says_so(path):
     store = Accounts.create(path)
+    lookups = SqliteStore(store.database)
     store.close()
     store.close()
     with pytest.raises(StoreError, match="closed"):
-        ha1(store, "alice", "siphub.net")
+        ha1(lookups, "alice", "siphub.net")
     with pytest.raises(ConfigError, match="closed"):
         store.add_user("alice", "siphub.net", "secret")
 

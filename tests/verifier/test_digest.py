@@ -34,7 +34,7 @@ def store(tmp_path):
     with Accounts.create(path) as store:
         store.add_user("alice", REALM, PASSWORD)
         store.add_user("bob", REALM, "builder")
-        with store.database.changing():
+        with store.session.changing():
             store.put("mary", REALM, Hashes(compute_ha1("mary", REALM, "lamb")), exists=False)
     with SqliteStore.open(path) as opened:
         yield opened
@@ -195,7 +195,7 @@ def test_the_user_is_known_whatever_domain_the_request_is_from(make):
 @pytest.mark.parametrize("majority", ["MD5", "all"])
 def test_nobody_learns_from_challenges_who_exists(make, store, majority):
     """An unknown name is offered what most users of its realm are."""
-    with Accounts.open(store.name, writable=True) as writer, writer.database.changing():
+    with Accounts.open(store.name, writable=True) as writer, writer.session.changing():
         for number in range(5 if majority == "MD5" else 0):
             ha1 = compute_ha1(f"old{number}", REALM, "x")
             writer.put(f"old{number}", REALM, Hashes(ha1), exists=False)
@@ -215,7 +215,7 @@ def test_who_can_use_nothing_that_is_offered_looks_like_anybody(make, store):
     """With strong algorithms alone a user with MD5 is challenged as one who does not exist."""
     server = make(algorithms=ALL[:2])
     assert list(server.challenges(user="mary")) == list(server.challenges(user="nobody")) == list(ALL[:2])
-    with Accounts.open(store.name, writable=True) as writer, writer.database.changing():
+    with Accounts.open(store.name, writable=True) as writer, writer.session.changing():
         for name in ("old1", "old2", "old3"):
             hashes = Hashes(
                 compute_ha1(name, REALM, "x"), ha1_sha256=compute_ha1(name, REALM, "x", "SHA-256")

@@ -560,11 +560,15 @@ class Failing:
     """A store that fails when told so, and counts how often it is asked."""
 
     name = "disc.sqlite"
+    waits = False
 
     def __init__(self, store):
         self.store = store
         self.failing = True
         self.asked = 0
+
+    def watch(self, changed):
+        pass
 
     async def version(self):
         return await self._ask(self.store.version)

@@ -16,7 +16,7 @@ cdef class Batch:
 
     # The next case, whose `ask` the caller fills in; there are `room` of them
     cdef Case *add(self) noexcept nogil
-    cdef int give_up(self, Judge judge, object error) except -1
+    cdef int fail_cases(self, Judge judge, object error, bint every) except -1
     cdef int add_error(self, object error) except -1
     cdef Finding *finding_of(self, tuple key) except NULL
 

@@ -101,20 +101,30 @@ cdef class Batch:
         with nogil:
             done = judge.judge_to_the_end(&self.work)
         if not done:
-            self.give_up(judge, MemoryError())
+            self.fail_cases(judge, MemoryError(), False)
         self.is_done = True
         for i in range(self.work.count):
             if self.work.cases[i].stage != STAGE_DONE:
                 self.is_done = False
         return self.is_done
 
-    cdef int give_up(self, Judge judge, object error) except -1:
-        """Ends the questions whose digests could not be verified."""
+    def give_up(self, Judge judge not None, error):
+        """Ends the questions that have no answer as failed, because of an error of ours.
+
+        Args:
+            judge: Judge, the same as for `judge`.
+            error: the exception.
+        """
+        self.fail_cases(judge, error, True)
+        self.is_done = True
+
+    cdef int fail_cases(self, Judge judge, object error, bint every) except -1:
+        """Ends the questions whose digests could not be verified, or every one that has no answer."""
         cdef Case *case
         cdef size_t i
         for i in range(self.work.count):
             case = &self.work.cases[i]
-            if case.stage == STAGE_CHECK or case.stage == STAGE_HELD:
+            if case.stage == STAGE_CHECK or case.stage == STAGE_HELD or (every and case.stage != STAGE_DONE):
                 judge.forget_attempt(&self.work, case)
                 judge.end(case, FAILED)
                 case.error = self.add_error(error)

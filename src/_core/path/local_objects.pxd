@@ -35,10 +35,11 @@ cdef class Round:
     cdef object realm_text          # as the caller gave it
     cdef Realm realm
     cdef Batch batch
-    cdef list requests              # of MOST places: each the SipRequest, or its bytes
-    cdef list realms                # of MOST places: the owners of the realms
-    cdef Asked asked[MOST]
-    cdef SipMessage messages[MOST]  # of those that are bytes
+    cdef list requests              # of `room` places: each the SipRequest, or its bytes
+    cdef list realms                # of `room` places: the owners of the realms
+    cdef size_t room                # for requests
+    cdef Asked *asked
+    cdef SipMessage *messages       # of those that are bytes
 
     cdef SipRequest request_at(self, size_t i)
 
@@ -46,10 +47,15 @@ cdef class Round:
 cdef class LocalObjects(ObjectPath):
     cdef Judge judge
     cdef object clock               # function that returns seconds since 1970
+    cdef bint waits                 # whether the store waits
     cdef list spare                 # Rounds for the next calls, or None; most threads have a place of their own
+    cdef list small                 # Rounds of one request, if the store waits
 
     cdef Round begin_round(self, object realm, bint proxy)
+    cdef int fill_round(self, Round round, object realm, bint proxy) except -1
+    cdef int empty_round(self, Round round) except -1
     cdef int end_round(self, Round round) except -1
+    cdef int put_away(self, Round round) except -1
     cdef Decision decide_one(self, object request, object realm, bint proxy)
     cdef int take(self, Round round, object request) except -1
     cdef void read(self, Round round) noexcept nogil

@@ -12,7 +12,10 @@ than this, and bytes no SipRequest. The policy, an object of Python, decides all
 same structs.
 """
 
+from functools import partial
+
 cimport cython
+from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
 from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy
@@ -33,7 +36,7 @@ from auth_diameter._core.path.objects cimport bytes_of
 from auth_diameter._core.path.realm cimport REALM_TEMPLATE, Realm, set_realm
 from auth_diameter._core.path.verify cimport Judge
 from auth_diameter._core.sip.fingerprint cimport fingerprint_of
-from auth_diameter._core.sip.parse cimport clear_request, parse_request, release_request
+from auth_diameter._core.sip.parse cimport SipMessage, clear_request, parse_request, release_request
 from auth_diameter._core.sip.request cimport SipRequest, request_with
 
 cdef enum:
@@ -54,20 +57,24 @@ cdef class LocalObjects(ObjectPath):
 
             - decide(request, realm, proxy): the Decision on a request that is not judged here;
             - finish(batch, now): judges the questions of a batch that `Judge.may_judge` left, or that lack keys;
+            - place(batch, done): the same for `ask` if the store waits: calls `done()` once the batch is done;
             - conclude(question, answer, outcome): the Decision on a question with this Answer.
 
         judge: Judge, the rules.
         decisions: Decisions, in which the decisions are counted.
         clock: function that returns seconds since 1970.
+        waits: whether the store waits; then `ask` and `ask_many` leave what lacks keys to `place`.
         max_size: bytes that a request may have.
         max_headers: header fields that a request may have.
     """
 
-    def __cinit__(self, policy, Judge judge not None, Decisions decisions not None, clock, **settings):
+    def __cinit__(self, policy, Judge judge not None, Decisions decisions not None, clock, *, bint waits, **settings):
         self.judge = judge
         self.decisions = decisions
         self.clock = clock
+        self.waits = waits
         self.spare = [None] * (1 << SPARE_BITS)
+        self.small = []
 
     def decide(self, request, realm, bint proxy):
         """The Decision on a request.
@@ -120,10 +127,46 @@ cdef class LocalObjects(ObjectPath):
 
     def ask_many(self, requests, realm, bint proxy, future, double now):
         """As `ObjectPath.ask_many`; the requests are judged together."""
-        self.settle(future, self.decide_many(requests, realm, proxy), False)
+        if self.waits:
+            ObjectPath.ask_many(self, requests, realm, proxy, future, now)
+        else:
+            self.settle(future, self.decide_many(requests, realm, proxy), False)
 
     cdef object begin(self, SipRequest request, object realm, bint proxy, object callback, double now):
-        return self.decide_one(request, realm, proxy)
+        cdef Round round
+        cdef bint placed = False
+        if not self.waits:
+            return self.decide_one(request, realm, proxy)
+        round = self.small.pop() if self.small else new_round(1)
+        self.fill_round(round, realm, proxy)
+        try:
+            self.take(round, request)
+            self.read(round)
+            if self.judge_round(round):
+                return self.decision_at(round, 0)
+            placed = True
+        finally:
+            if not placed:
+                self.put_away(round)
+        self.policy.place(round.batch, partial(self.conclude_round, round, callback))
+        return None
+
+    def conclude_round(self, Round round not None, callback):
+        """Hands out the Decision on the request of a round whose batch is done; it was placed before."""
+        cdef Decision decision
+        try:
+            decision = self.decision_at(round, 0)
+        finally:
+            self.put_away(round)
+        self.add_up(decision)
+        self.call(callback, decision, False)
+
+    cdef int put_away(self, Round round) except -1:
+        """Keeps a round of one request for another call."""
+        self.empty_round(round)
+        if len(self.small) < MOST:
+            self.small.append(round)
+        return 0
 
     cdef Decision decide_one(self, object request, object realm, bint proxy):
         """The Decision on one request, with the GIL: to give it away takes longer than to judge."""
@@ -139,22 +182,32 @@ cdef class LocalObjects(ObjectPath):
 
     cdef Round begin_round(self, object realm, bint proxy):
         """A round without requests so far; `end_round` takes it back."""
-        cdef Realm named = self.realm_named(realm)
         cdef Round round
         cdef Py_ssize_t place = place_of_thread()
         with cython.critical_section(self.spare):
             round = self.spare[place]
             self.spare[place] = None
         if round is None:
-            round = Round.__new__(Round)
-        round.batch.work.now = self.clock()
-        round.realm_text = realm
-        round.realm = named
-        round.proxy = proxy
+            round = new_round(MOST)
+        self.fill_round(round, realm, proxy)
         return round
 
+    cdef int fill_round(self, Round round, object realm, bint proxy) except -1:
+        """Makes a round ready for requests."""
+        round.realm = self.realm_named(realm)
+        round.batch.work.now = self.clock()
+        round.realm_text = realm
+        round.proxy = proxy
+        return 0
+
     cdef int end_round(self, Round round) except -1:
-        """Lets go of what belongs to the requests, and keeps the round for another call."""
+        """Keeps a round for another call."""
+        self.empty_round(round)
+        self.spare[place_of_thread()] = round
+        return 0
+
+    cdef int empty_round(self, Round round) except -1:
+        """Lets go of what belongs to the requests."""
         cdef size_t i
         for i in range(round.count):
             if round.asked[i].unread.p != NULL:
@@ -164,7 +217,6 @@ cdef class LocalObjects(ObjectPath):
         round.count = 0
         round.realm_text = round.realm = None
         empty_batch(round.batch)
-        self.spare[place_of_thread()] = round
         return 0
 
     cdef int take(self, Round round, object request) except -1:
@@ -278,10 +330,9 @@ cdef class LocalObjects(ObjectPath):
 cdef class Round:
     """Requests that are decided on together; for one thread at a time."""
 
-    def __cinit__(self):
-        self.batch = new_batch(MOST, 0.0)
-        self.requests = [None] * MOST
-        self.realms = [None] * MOST
+    def __dealloc__(self):
+        PyMem_RawFree(self.asked)
+        PyMem_RawFree(self.messages)
 
     cdef SipRequest request_at(self, size_t i):
         """The SipRequest of that number; one of bytes is made now."""
@@ -290,3 +341,16 @@ cdef class Round:
             self.requests[i] = request_with(
                 self.requests[i], one.message, NULL if one.is_malformed else one.fingerprint)
         return self.requests[i]
+
+
+cdef Round new_round(size_t room):
+    cdef Round round = Round.__new__(Round)
+    round.batch = new_batch(room, 0.0)
+    round.requests = [None] * <Py_ssize_t>room
+    round.realms = [None] * <Py_ssize_t>room
+    round.asked = <Asked *>PyMem_RawCalloc(room, sizeof(Asked))
+    round.messages = <SipMessage *>PyMem_RawCalloc(room, sizeof(SipMessage))
+    if round.asked == NULL or round.messages == NULL:
+        raise MemoryError()
+    round.room = room
+    return round

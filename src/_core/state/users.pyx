@@ -18,7 +18,8 @@ from auth_diameter._core.digest.algorithms cimport (
     ALGORITHM_UNKNOWN, ad_algorithms, algorithm_name, algorithm_of,
 )
 from auth_diameter._core.state.values cimport (
-    Key, values_clear, values_copy, values_count, values_free, values_init, values_put,
+    Key, values_accept_from, values_begin_era, values_clear, values_copy, values_count, values_free, values_init,
+    values_put,
 )
 
 cdef dict _KINDS = {
@@ -242,6 +243,27 @@ cdef class Users:
         for each in range(KINDS):
             if kind is None or _KINDS[kind] == each:
                 values_clear(&self.kept[each])
+
+    def begin_era(self):
+        """Begins a new era: what was put before is not found any more.
+
+        Returns:
+            The number of the new era, int; the first was 0.
+        """
+        cdef Kind each
+        for each in range(KINDS):
+            values_begin_era(&self.kept[each])
+        return self.kept[0].era
+
+    def accept_from(self, uint64_t era):
+        """Lets what was put in that era or later be found, if it is still there.
+
+        Args:
+            era: int, up to the current one.
+        """
+        cdef Kind each
+        for each in range(KINDS):
+            values_accept_from(&self.kept[each], era)
 
     def count(self, str kind not None):
         """The number of keys of a kind; one that is in use and old may count twice."""

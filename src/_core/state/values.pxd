@@ -28,6 +28,8 @@ cdef struct Values:
     Half old
     size_t room             # bytes of data in each half
     uint32_t places         # of the index of each half, a power of two; 0: nothing is kept
+    uint64_t era            # of new entries
+    uint64_t valid_from     # the first era whose entries are found
 
 
 cdef bint values_init(Values *values, size_t max_bytes, const uint64_t *secret) noexcept nogil
@@ -36,6 +38,8 @@ cdef int values_copy(Values *values, const Key *key, ad_scratch *scratch, Span *
 cdef bint values_put(Values *values, const Key *key, Span value) noexcept nogil
 cdef void values_drop(Values *values, const Key *key) noexcept nogil
 cdef void values_clear(Values *values) noexcept nogil
+cdef void values_begin_era(Values *values) noexcept nogil
+cdef void values_accept_from(Values *values, uint64_t era) noexcept nogil
 cdef uint64_t values_count(Values *values) noexcept nogil
 cdef uint64_t hash_of(const uint64_t *secret, const Key *key) noexcept nogil
 cdef bint copy_span(ad_scratch *scratch, Span text, Span *out) noexcept nogil

@@ -4,6 +4,9 @@ It has a young half and an old half. A new entry goes into the young half. When 
 the old half, and what was in the old half is wiped. An entry that is found in the old half is copied to the young
 half. So entries in use stay, even if strangers fill the table with others.
 
+Each entry is of the era in which it was put. A new era makes all entries invalid at once, and those of former eras
+can be made valid again.
+
 All memory is asked for at the start, and the system gives a page when it is first written. The hash has a secret,
 so that a stranger cannot make many keys collide.
 """
@@ -34,6 +37,7 @@ cdef struct Entry:
     uint64_t hash           # never 0; 0: it was dropped
     uint32_t key_size
     uint32_t value_size
+    uint64_t era            # in which the value was put
     # The parts of the key follow, each behind its size in 32 bits, then the value.
 
 
@@ -160,7 +164,7 @@ cdef void empty(const Values *values, Half *half) noexcept nogil:
     half.count = 0
 
 
-cdef bint append(Values *values, uint64_t hash, const Key *key, Span value) noexcept nogil:
+cdef bint append(Values *values, uint64_t hash, const Key *key, Span value, uint64_t era) noexcept nogil:
     """Adds an entry to the young half, which has none of that key; False if it is too large to be kept."""
     cdef Half *half = &values.young
     cdef size_t n = key_size(key), size = entry_size(n, value.n)
@@ -177,6 +181,7 @@ cdef bint append(Values *values, uint64_t hash, const Key *key, Span value) noex
     entry.hash = hash
     entry.key_size = <uint32_t>n
     entry.value_size = <uint32_t>value.n
+    entry.era = era
     p = bytes_of(entry)
     for i in range(KEY_PARTS):
         part = <uint32_t>key.part[i].n
@@ -200,18 +205,19 @@ cdef int values_copy(Values *values, const Key *key, ad_scratch *scratch, Span *
     Returns:
         1: found. 0: it is not kept. -1: no memory.
     """
-    cdef uint64_t hash = hash_of(values.secret, key)
+    cdef uint64_t hash = hash_of(values.secret, key), era
     cdef Entry *entry
     cdef int status = 0
     ad_lock_take(&values.lock)
     entry = find(values, &values.young, hash, key)
     if entry == NULL:
         entry = find(values, &values.old, hash, key)
-        if entry != NULL:
+        if entry != NULL and entry.era >= values.valid_from:
+            era = entry.era
             status = 1 if copy_span(scratch, value_of(entry), out) else -1
             if status == 1:
-                append(values, hash, key, out[0])       # which may wipe the old half
-    else:
+                append(values, hash, key, out[0], era)      # which may wipe the old half
+    elif entry.era >= values.valid_from:
         status = 1 if copy_span(scratch, value_of(entry), out) else -1
     ad_lock_give(&values.lock)
     return status
@@ -226,10 +232,11 @@ cdef bint values_put(Values *values, const Key *key, Span value) noexcept nogil:
     entry = find(values, &values.young, hash, key)
     if entry != NULL and entry.value_size == value.n:
         memcpy(bytes_of(entry) + entry.key_size, value.p, value.n)
+        entry.era = values.era
         done = True
     else:
         drop_all(values, hash, key)
-        done = append(values, hash, key, value)
+        done = append(values, hash, key, value, values.era)
     ad_lock_give(&values.lock)
     return done
 
@@ -255,6 +262,21 @@ cdef void values_clear(Values *values) noexcept nogil:
     ad_lock_take(&values.lock)
     empty(values, &values.young)
     empty(values, &values.old)
+    ad_lock_give(&values.lock)
+
+
+cdef void values_begin_era(Values *values) noexcept nogil:
+    """Begins a new era. What was put before is not found any more, but stays until its memory is needed."""
+    ad_lock_take(&values.lock)
+    values.era += 1
+    values.valid_from = values.era
+    ad_lock_give(&values.lock)
+
+
+cdef void values_accept_from(Values *values, uint64_t era) noexcept nogil:
+    """Lets what was put in that era or later be found, if it is still there."""
+    ad_lock_take(&values.lock)
+    values.valid_from = era
     ad_lock_give(&values.lock)
 
 

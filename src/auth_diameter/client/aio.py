@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -67,7 +68,7 @@ class AsyncAuthDiameter:
         self._transport = AioTransport(self.config, self._answered, self._failed, self._ended)
         self._local: LocalBackEnd | None = None
         if self.config.db is not None:
-            self._local = LocalBackEnd(self.config, self._authorizer, self.decisions)
+            self._local = LocalBackEnd(self.config, self._authorizer, self.decisions, in_loop=True)
         self._begin()
         forks.register(self)
 
@@ -210,6 +211,9 @@ class AsyncAuthDiameter:
         Raises:
             DiscError: this client is closed.
         """
+        if self._local is not None and self._local.waits:
+            self._local.place_question(question, partial(self._decided, callback))
+            return
         if self._local is not None:
             [decision] = self._local.decide_on([question])
             self.decisions.add(decision.cause)
@@ -218,6 +222,12 @@ class AsyncAuthDiameter:
         question.callback = callback
         self._transport.pool.in_flight.size += question.request.data_size
         self._policy.place(question)
+
+    def _decided(
+        self, callback: Callable[[Decision], object] | asyncio.Future[Decision], decision: Decision
+    ) -> None:
+        self.decisions.add(decision.cause)
+        self._objects.hand_out(callback, decision)
 
     def ask(
         self, request: Request, realm: str, callback: Callable[[Decision], object], *, proxy: bool = False
@@ -347,6 +357,8 @@ class AsyncAuthDiameter:
 
     def abandon(self, questions: Sequence[Question]) -> None:
         """Ends questions of a `RequestPath` that nobody waits for any more."""
+        if self._local is not None:
+            return
         self._transport.pool.counts.abandoned += len(questions)
         for question in questions:
             question.callback = _ignore

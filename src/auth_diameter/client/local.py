@@ -30,10 +30,12 @@ from auth_diameter._core import (
 )
 from auth_diameter.client.authorizer import Authorizer, malformed
 from auth_diameter.client.pseudovars import compile_template
+from auth_diameter.client.together import Together
 from auth_diameter.config import Config
 from auth_diameter.decision import Cause, Decision
 from auth_diameter.store.per_process import PerProcessStore
 from auth_diameter.store.store import StoreError
+from auth_diameter.store.url import database_name
 from auth_diameter.verifier.driver import Driver, at_once
 from auth_diameter.verifier.outcome import REFUSALS, Outcome
 from auth_diameter.verifier.reports import Reports
@@ -67,22 +69,28 @@ class LocalBackEnd:
         config: the settings, with `Config.db`.
         authorizer: the decisions of the client.
         decisions: counts the decisions of `path`.
+        in_loop: whether the client belongs to an event loop, so that it must not wait otherwise.
 
     Attributes:
         path: the compiled way of requests, whose policy this is.
+        waits: whether questions are placed, since they may have to wait for a database server.
 
     Raises:
         ConfigError: the database cannot be used.
     """
 
-    def __init__(self, config: Config, authorizer: Authorizer, decisions: Decisions) -> None:
+    def __init__(
+        self, config: Config, authorizer: Authorizer, decisions: Decisions, *, in_loop: bool
+    ) -> None:
         assert config.db is not None
         self._config = config
         self._authorizer = authorizer
         self._decisions = decisions
         self._keys: bytes | Sequence[bytes] = config.nonce_key or os.urandom(32)
         self._remembered = Remembered(config)
-        self._store = PerProcessStore(config.db)
+        name = database_name(config.db, config.db_password)
+        self._store = PerProcessStore(name, config, in_background=in_loop)
+        self.waits = in_loop and self._store.waits
         self._reports = Reports(_log, self._store.name, "requests get 500", config)
         self._closed = False
         self.compile = compile_template
@@ -95,12 +103,24 @@ class LocalBackEnd:
         self._lock = threading.RLock()
         self._log = _Later(self._reports)
         nonces = Nonces(self._keys, self._config.nonce_lifetime)
-        self._driver = Driver(self._store, self._log, self._config, nonces, self._remembered)
+        self._driver = Driver(
+            self._store,
+            self._log,
+            self._config,
+            nonces,
+            self._remembered,
+            self._config.stale_for,
+            in_background=self.waits,
+        )
+        self._together = Together(self._driver) if self._store.waits and not self.waits else None
+        self._placed: list[tuple[Batch, Callable[[], object]]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
         self.path = LocalObjects(
             self,
             self._driver.verifier.compiled,
             self._decisions,
             time.time,
+            waits=self.waits,
             max_size=self._config.max_sip_message,
             max_headers=self._config.max_sip_headers,
         )
@@ -135,6 +155,7 @@ class LocalBackEnd:
             self._driver.verifier.compiled,
             time.time,
             _OUTCOMES,
+            waits=self.waits,
             realm=realm,
             max_size=self._config.max_sip_message,
             max_headers=self._config.max_sip_headers,
@@ -167,14 +188,67 @@ class LocalBackEnd:
             DiscError: this client is closed.
         """
         try:
-            with self._lock:
-                if self._closed:
-                    raise DiscError("this client is closed")
-                at_once(self._driver.finish(batch, now))
-                if not self._closed:  # a signal handler may have closed it meanwhile
-                    self._driver.verifier.compiled.check_at = self._driver.cache.check_at
+            if self._together is not None:
+                self._together.finish(batch, now, self._require_open)
+            else:
+                with self._lock:
+                    self._require_open()
+                    at_once(self._driver.finish(batch, now))
+            if self._closed:  # meanwhile, by a signal handler or another thread
+                self._driver.verifier.compiled.check_at = 0.0
         finally:
             self._log.tell()
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise DiscError("this client is closed")
+
+    def place(self, batch: Batch, done: Callable[[], object]) -> None:
+        """Judges what is left of a batch while the event loop goes on; then calls `done`.
+
+        All batches of a turn of the loop ask the store together.
+
+        Raises:
+            DiscError: this client is closed.
+        """
+        self._require_open()
+        if not self._placed:
+            asyncio.get_running_loop().call_soon(self._end_turn)
+        self._placed.append((batch, done))
+
+    def place_question(self, question: Question, done: Callable[[Decision], object]) -> None:
+        """Decides on a question of the `authorizer` while the event loop goes on; it is not counted.
+
+        Raises:
+            DiscError: this client is closed.
+        """
+        batch = Batch([question], time.time())
+
+        def conclude() -> None:
+            done(self._authorizer.conclude(question, batch.answers()[0], time.time()))
+
+        self.place(batch, conclude)
+
+    def _end_turn(self) -> None:
+        placed, self._placed = self._placed, []
+        task = asyncio.get_running_loop().create_task(self._finish_placed(placed))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _finish_placed(self, placed: list[tuple[Batch, Callable[[], object]]]) -> None:
+        try:
+            await self._driver.finish_together([batch for batch, _ in placed], time.time())
+        except Exception as error:  # noqa: BLE001 - each request gets a decision
+            self._log.mistaken(error)
+            for batch, _ in placed:
+                if not batch.is_done:
+                    self._driver.give_up(batch, error)
+        for _, done in placed:
+            try:
+                done()
+            except Exception as error:  # noqa: BLE001 - one must not hold up the others
+                self._log.mistaken(error)
+        self._log.tell()
 
     def conclude(self, question: Question, answer: Answer, outcome: int) -> Decision:
         """The decision on a question that `path` has judged."""
@@ -194,10 +268,13 @@ class LocalBackEnd:
 
     def close(self) -> None:
         """Closes the database."""
-        with self._lock:
-            self._closed = True
-            self._store.close()
-            self._driver.verifier.compiled.check_at = 0.0  # nothing is judged without the store any more
+        self._closed = True
+        if self._together is not None:
+            self._together.close(self._store.close)
+        else:
+            with self._lock:
+                self._store.close()
+        self._driver.verifier.compiled.check_at = 0.0  # nothing is judged without the store any more
 
 
 class _Later:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,8 @@ from auth_diameter.commands.process import (
 )
 from auth_diameter.config import DEFAULT_PORT
 from auth_diameter.disc.config import ListenerConfig
+from auth_diameter.store.config import StoreConfig
+from auth_diameter.store.url import DatabaseName
 from auth_diameter.verifier.config import VerifierConfig
 
 if TYPE_CHECKING:
@@ -55,11 +57,12 @@ _OPEN = "anybody who reaches %s may ask: name the networks of your SIP servers w
 @state_option
 @metrics_option
 @log_options
+@settings_of(StoreConfig)
 @settings_of(VerifierConfig)
 @settings_of(ListenerConfig)
 def disc(
     listen: tuple[str, int],
-    db: str,
+    db: DatabaseName,
     nonce_key: tuple[str, ...],
     state: str | None,
     metrics_at: tuple[str, int] | None,
@@ -74,11 +77,12 @@ def disc(
     """
     from auth_diameter.disc.listener import listen as start
     from auth_diameter.disc.server import Disc
-    from auth_diameter.store.sqlite import SqliteStore
+    from auth_diameter.store.opening import open_store
     from auth_diameter.verifier.nonces import Nonces
 
     config = settings(VerifierConfig, options)
     limits = settings(ListenerConfig, options)
+    tables = settings(StoreConfig, options)
     reopen = log_to(log_format, log_file)
     keys = nonce_keys(nonce_key, log)
     nonces = Nonces(keys or None, config.nonce_lifetime)
@@ -86,12 +90,13 @@ def disc(
     exports = bind_metrics(metrics_at)
 
     async def work() -> int:
-        async with AsyncExitStack() as stack:
-            store = stack.enter_context(SqliteStore.open(db))
-            warn_if_others_can_read(db, log)
+        async with contextlib.AsyncExitStack() as stack:
+            store = stack.enter_context(contextlib.closing(await open_store(db, tables)))
+            if db.is_file:
+                warn_if_others_can_read(db.text, log)
             if shared is not None:
                 await stack.enter_async_context(shared)
-            server = Disc(store, config, nonces, shared)
+            server = Disc(store, config, nonces, shared, tables.stale_for)
             with listening(show(*listen)):
                 listener = await start(server, *listen, limits)
             stop = on_stop()  # before the address is printed, so that a signal after that is handled
@@ -111,7 +116,7 @@ def disc(
     sys.exit(run_loop(work()))
 
 
-def _say_ready(listener: Listener, limits: ListenerConfig, db: str) -> None:
+def _say_ready(listener: Listener, limits: ListenerConfig, db: DatabaseName) -> None:
     addresses = " and ".join(show(*address) for address in listener.addresses)
     if not limits.allow and not all(ip_address(host).is_loopback for host, _ in listener.addresses):
         log.warning(_OPEN, addresses)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
+import logging
+import os
 import re
 import types
 from collections.abc import Callable, Collection, Mapping
@@ -15,12 +17,17 @@ import click
 
 import auth_diameter as ad
 from auth_diameter.addresses import parse_address, show
+from auth_diameter.commands.files import warn_if_others_can_read
 from auth_diameter.config import DEFAULT_PORT
+from auth_diameter.store.config import StoreConfig
+from auth_diameter.store.url import DatabaseName, database_name
 
 Network = IPv4Network | IPv6Network
 
 _T = TypeVar("_T")
 _Command = TypeVar("_Command", bound=Callable[..., Any])
+
+_log = logging.getLogger(__name__)
 
 
 # ---------------------------------------------------------------------------------- values
@@ -147,18 +154,16 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(","))
 
 
-def database(text: str) -> str:
-    """The path of the database that --db names.
+def database(text: str) -> DatabaseName:
+    """The database that --db names.
 
     Raises:
         click.BadParameter: it names none.
     """
-    from auth_diameter.store.schema import database_path  # imported late: not every command needs SQLite
-
     if not text:
         raise click.BadParameter("the name of the database is empty")
     try:
-        return database_path(text)
+        return database_name(text)
     except ad.ConfigError as error:
         raise click.BadParameter(str(error)) from None
 
@@ -245,6 +250,8 @@ def _option(name: str, hint: object, default: object, text: str) -> Callable[[_C
         option, kind = f"{option}/--no-{option[2:]}", None
     elif get_origin(hint) is Literal:
         kind = click.Choice(get_args(hint))
+    elif hint is str:
+        kind, more = str, {"metavar": "NAME"}
     elif hint == tuple[str, ...]:
         kind, more = names, {"metavar": "NAME[,…]"}
         default = ",".join(default) if isinstance(default, tuple) else default
@@ -258,7 +265,7 @@ def _option(name: str, hint: object, default: object, text: str) -> Callable[[_C
         unit = text.partition(" ")[0].upper()
         kind, more = hint, {"metavar": unit if unit in ("SECONDS", "BYTES") else "N"}
     return click.option(
-        option, name, type=kind, default=default, show_default=default != (), help=text, **more
+        option, name, type=kind, default=default, show_default=default not in ((), ""), help=text, **more
     )
 
 
@@ -323,14 +330,76 @@ disc_option = click.option(
     help="DISC to ask; several, separated by commas.",
 )
 
-db_option = click.option(
-    "--db",
-    type=database,
-    required=True,
-    metavar="FILE",
-    envvar="AUTH_DIAMETER_DB",
-    help="SQLite database with Kamailio's tables, a path or sqlite:///PATH. [env: AUTH_DIAMETER_DB]",
-)
+
+def db_options(
+    *, required: bool = True, what: str = "Database with the subscribers", option: str = "--db"
+) -> Callable[[_Command], _Command]:
+    """The options --db and --db-password-file; `db` is a `DatabaseName` with its password, or None.
+
+    Args:
+        required: whether there must be a database.
+        what: how the help of --db begins.
+        option: another name for --db, and the parameter and the environment variables with it.
+    """
+    variable = f"AUTH_DIAMETER_{option[2:].upper()}"
+    name = click.option(
+        option,
+        f"{option[2:]}_name" if option != "--db" else "db",
+        type=database,
+        callback=_with_password,
+        required=required,
+        metavar="FILE|URL",
+        envvar=variable,
+        help=f"{what}: the path of an SQLite file, or postgresql://USER@HOST/DATABASE or "
+        f"mysql://USER@HOST/DATABASE (MariaDB, too). [env: {variable}]",
+    )
+    password = click.option(
+        f"{option}-password-file",
+        metavar="FILE",
+        is_eager=True,  # before --db, which takes the password along
+        expose_value=False,
+        callback=_keep_password,
+        help=f"File with the password for {option}, which `ps` shows in a URL. "
+        f"[env: {variable}_PASSWORD: the password itself]",
+    )
+    return lambda command: name(password(command))
+
+
+def _keep_password(ctx: click.Context, parameter: click.Parameter, file: str | None) -> None:
+    option = parameter.opts[0].removesuffix("-password-file")
+    variable = f"AUTH_DIAMETER_{option[2:].upper()}_PASSWORD"
+    ctx.meta[option] = os.environ.get(variable) if file is None else _first_line(parameter.opts[0], file)
+
+
+def _with_password(
+    ctx: click.Context, parameter: click.Parameter, name: DatabaseName | None
+) -> DatabaseName | None:
+    return name and dataclasses.replace(name, password=ctx.meta[parameter.opts[0]])
+
+
+def _first_line(option: str, file: str) -> str:
+    """The password in a file: its first line.
+
+    Raises:
+        ConfigError: the file cannot be read, or has no password.
+    """
+    try:
+        with open(file, "rb") as source:
+            line = source.readline(4096).rstrip(b"\r\n").decode()
+    except UnicodeDecodeError:
+        raise ad.ConfigError(f"{option} {file}: is not UTF-8") from None
+    except (OSError, ValueError) as error:
+        raise ad.ConfigError(f"{option} {file}: {getattr(error, 'strerror', error)}") from None
+    if not line:
+        raise ad.ConfigError(f"{option} {file}: its first line is empty")
+    warn_if_others_can_read(file, _log)
+    return line
+
+
+db_option = db_options()
+
+#: What a command that only manages users needs of `StoreConfig`: tables and columns.
+table_options = settings_of(StoreConfig, without=("db_timeout", "stale_for"))
 
 state_option = click.option(
     "--state",

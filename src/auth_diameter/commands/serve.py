@@ -17,7 +17,7 @@ from auth_diameter.client.pseudovars import compile_template
 from auth_diameter.client.realm import DEFAULT_REALM
 from auth_diameter.commands.files import nonce_keys, warn_if_others_can_read
 from auth_diameter.commands.options import (
-    database,
+    db_options,
     disc_option,
     listen_option,
     log_options,
@@ -36,12 +36,13 @@ from auth_diameter.commands.process import (
     reload,
     run_loop,
 )
+from auth_diameter.store.url import DatabaseName
 
 if TYPE_CHECKING:
     from auth_diameter.host.route import Route
 
 # Set by --disc, --db and --nonce-key.
-_BY_HAND = ("diameter_client_host", "diameter_client_port", "peers", "db", "nonce_key")
+_BY_HAND = ("diameter_client_host", "diameter_client_port", "peers", "db", "db_password", "nonce_key")
 
 # These differ from the library. Our DISC counts wrong passwords by source, so it is told the source. And a
 # user must not pass for one of the same name in another domain.
@@ -55,12 +56,7 @@ log = logging.getLogger("auth_diameter.serve")
 @click.command()
 @listen_option("127.0.0.1:5060")
 @disc_option
-@click.option(
-    "--db",
-    type=database,
-    metavar="FILE",
-    help="Verify credentials here, with the users of this SQLite database, and ask no DISC.",
-)
+@db_options(required=False, what="Verify credentials here, and ask no DISC. Database with the subscribers")
 @nonce_key_option
 @click.option("--route", metavar="FILE.py", help="Python file with async def request_route(request, auth).")
 @click.option(
@@ -83,7 +79,7 @@ log = logging.getLogger("auth_diameter.serve")
 def serve(
     listen: tuple[str, int],
     disc_hosts: str,
-    db: str | None,
+    db: DatabaseName | None,
     nonce_key: tuple[str, ...],
     route: str | None,
     realm: str | None,
@@ -121,8 +117,15 @@ def serve(
         config = settings(ad.Config, options, diameter_client_host=disc_hosts)
         asking = f"asking DISC at {disc_hosts}"
     else:
-        config = settings(ad.Config, options, db=db, nonce_key=nonce_keys(nonce_key, log) or None)
-        warn_if_others_can_read(db, log)
+        config = settings(
+            ad.Config,
+            options,
+            db=db.text,
+            db_password=db.password,
+            nonce_key=nonce_keys(nonce_key, log) or None,
+        )
+        if db.is_file:
+            warn_if_others_can_read(db.text, log)
         asking = f"users from {db}"
     serving = _Serving(config, nonce_key, route, realm or DEFAULT_REALM, reopen)
     with listening(show(*listen)):

@@ -50,6 +50,7 @@ class Disc:
         config: the settings of the verifier; None for the defaults.
         nonces: makes and recognises the nonces; None for nonces with a random key.
         state: counts nonces and guesses with other DISC; None: this one counts alone.
+        stale_for: seconds for which users at hand go on while the store cannot be read.
 
     Attributes:
         counts: the number of questions by `Outcome`.
@@ -62,11 +63,12 @@ class Disc:
         config: VerifierConfig | None = None,
         nonces: Nonces | None = None,
         state: SharedState | None = None,
+        stale_for: float = 0.0,
     ) -> None:
         config = config if config is not None else VerifierConfig()
         reports = Reports(log, store.name, "questions get 5012 (unable to comply)", config)
         self.state = state
-        self._driver = Driver(store, reports, config, nonces, state=state)
+        self._driver = Driver(store, reports, config, nonces, state=state, stale_for=stale_for)
         self.counts = self._driver.verifier.counts
 
     def begin(self, requests: list[AaRequest], now: float) -> Batch:

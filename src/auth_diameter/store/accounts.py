@@ -1,4 +1,4 @@
-"""The subscribers and groups of an SQLite database, as the operator's commands list and change them.
+"""The subscribers and groups of a database, as the operator's commands list and change them.
 
 The verifier only looks subscribers up; see :mod:`auth_diameter.store.sqlite`.
 """
@@ -6,13 +6,16 @@ The verifier only looks subscribers up; see :mod:`auth_diameter.store.sqlite`.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import Any, Final, Self
+
+import sqlalchemy as sa
 
 from auth_diameter._core import ConfigError
-from auth_diameter.store import statements
+from auth_diameter.store.config import StoreConfig
+from auth_diameter.store.engines import Session, SqliteSession, open_session
 from auth_diameter.store.hashes import HA1_COLUMNS, HA1_LENGTHS, HEX_DIGITS, Hashes
 from auth_diameter.store.names import (
     domain_flaw,
@@ -22,9 +25,14 @@ from auth_diameter.store.names import (
     password_flaw,
     username_flaw,
 )
-from auth_diameter.store.realms import Spellings
-from auth_diameter.store.schema import text
 from auth_diameter.store.sqlite_file import Database
+from auth_diameter.store.store import StoreError
+from auth_diameter.store.tables import Tables, column_or_nothing, exact, is_exactly
+from auth_diameter.store.url import DatabaseName, database_name
+
+_DEFAULTS: Final = StoreConfig()
+#: MariaDB's number for a column without a default.
+_NO_DEFAULT: Final = 1364
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,55 +47,90 @@ class Account:
     plain_password: bool = False
 
     def __str__(self) -> str:
-        return f"{self.username}@{self.domain}"
+        return f"{self.username}@{self.domain}" if self.domain else self.username
 
 
 class Accounts:
     """The subscribers and groups of a database. Use it as a context manager, or :meth:`close` it.
 
-    Lists raise :class:`StoreError`. Changes and opening raise :class:`ConfigError`.
+    Lists raise :class:`StoreError`. Changes and opening raise :class:`ConfigError`. A database of a server is
+    used inside :func:`auth_diameter.store.engines.run` alone.
 
     Args:
-        database: the open database; `Accounts` closes it.
+        session: the open database; `Accounts` closes it.
+        config: the names of its tables and columns, and which secret counts.
 
     Attributes:
-        spellings: the realms that have a subscriber.
+        tables: its tables.
     """
 
-    def __init__(self, database: Database) -> None:
-        self.database = database
-        self.spellings = Spellings(database, "subscriber")
+    def __init__(self, session: Session, config: StoreConfig = _DEFAULTS) -> None:
+        """Reads which columns the tables have.
+
+        Raises:
+            ConfigError: a table or a column is missing.
+        """
+        self.session = session
+        self.config = config
+        with session.reading(ConfigError) as connection:
+            self.tables = Tables(connection, config)
+        if self.tables.lacking is not None:
+            raise ConfigError(f"{session.name}: {self.tables.lacking}")
+        if session.writable and self.tables.counting is None:
+            raise ConfigError(
+                f"{session.name}: table {config.table!r} has no column {self.tables.counts!r} to write to"
+            )
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], *, writable: bool = False) -> Self:
-        """Opens a database: an existing one for reading; for writing, a missing one is created.
+    def open(
+        cls,
+        name: DatabaseName | str | os.PathLike[str],
+        config: StoreConfig = _DEFAULTS,
+        *,
+        writable: bool = False,
+    ) -> Self:
+        """Opens a database for reading or writing. For writing, a missing file of SQLite is created.
 
         Args:
-            path: the path of the file, or ``sqlite:///PATH``, or ``":memory:"``.
+            name: the database; or the path of a file, or ``":memory:"``.
+            config: the names of its tables and columns, and which secret counts.
             writable: whether to open it for writing.
 
         Raises:
-            ConfigError: the database cannot be used. The message is one line with the file, the cause and a
-                remedy.
+            ConfigError: the database cannot be used. The message is one line with the database, the cause and
+                a remedy.
         """
-        return cls(Database.open(path, writable=writable))
+        return cls._of(_named(name), config, writable=writable)
 
     @classmethod
-    def create(cls, path: str | os.PathLike[str]) -> Self:
-        """Creates a new database and opens it for writing.
+    def create(cls, path: str | os.PathLike[str], config: StoreConfig = _DEFAULTS) -> Self:
+        """Creates a new database of SQLite and opens it for writing.
 
         Args:
             path: the path of the new file, or ``sqlite:///PATH``, or ``":memory:"`` for a database that ends
                 with its connection.
+            config: the names of its tables and columns.
 
         Raises:
             ConfigError: the file exists, or cannot be created.
         """
-        return cls(Database.create(path))
+        name = _named(path)
+        if name.kind != "sqlite":
+            raise ConfigError(f"{name}: expected a file of SQLite")
+        return cls._of(name, config, writable=True, new=True)
+
+    @classmethod
+    def _of(cls, name: DatabaseName, config: StoreConfig, *, writable: bool, new: bool = False) -> Self:
+        session = open_session(name, config, writable=writable, new=new)
+        try:
+            return cls(session, config)
+        except BaseException:
+            session.close()
+            raise
 
     def close(self) -> None:
         """Closes the database. A second call does nothing; any other use raises from then on."""
-        self.database.close()
+        self.session.close()
 
     def __enter__(self) -> Self:
         return self
@@ -99,6 +142,12 @@ class Accounts:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    @property
+    def database(self) -> Database:
+        """A database of SQLite, for lookups over the same connection; one in memory has no other."""
+        assert isinstance(self.session, SqliteSession)
+        return self.session.database
 
     # -- lists --
 
@@ -115,19 +164,33 @@ class Accounts:
         Raises:
             StoreError: the database could not be read.
         """
-        if domain is not None and not is_text(domain):
-            return
-        statement = self.database.statements.users(of_domain=domain is not None)
-        with self.database.reading() as connection:
-            rows = connection.execute(statement, () if domain is None else (domain,))
-            for username, stored_domain, stored, plain in rows:
-                usable = isinstance(stored, bytes) and HEX_DIGITS[HA1_LENGTHS["ha1"]].fullmatch(stored)
-                yield Account(
-                    username=text(username),
-                    domain=text(stored_domain),
-                    ha1=stored.decode().lower() if usable else "",
-                    plain_password=bool(plain),
-                )
+        tables = self.tables
+        ha1 = tables.secrets.get("ha1") if self.config.calculate_ha1 else tables.counting
+        plain = tables.counting if self.config.calculate_ha1 else tables.secrets.get("password")
+        if plain is ha1:
+            plain = None
+        stored_domain = column_or_nothing(tables.stored_domain)
+        statement = sa.select(
+            tables.username,
+            stored_domain,
+            column_or_nothing(ha1),
+            sa.func.coalesce(column_or_nothing(plain), "") != "",
+        ).order_by(*_in_order(tables.stored_domain, tables.username))
+        if domain is not None:
+            if tables.stored_domain is None:
+                return
+            spellings = self.spellings().get(fold_realm(domain), ())
+            statement = statement.where(
+                sa.or_(sa.false(), *(is_exactly(tables.stored_domain, each) for each in spellings))
+            )
+        for username, its_domain, stored, has_password in self.session.stream(statement):
+            digits = stored.encode()
+            yield Account(
+                username=username,
+                domain=its_domain,
+                ha1=stored.lower() if HEX_DIGITS[HA1_LENGTHS["ha1"]].fullmatch(digits) else "",
+                plain_password=bool(has_password),
+            )
 
     def count_users(self) -> int:
         """The number of subscribers.
@@ -135,8 +198,9 @@ class Accounts:
         Raises:
             StoreError: the database could not be read.
         """
-        row = self.database.first(statements.COUNT_USERS, ())
-        return int(row[0]) if row else 0
+        statement = sa.select(sa.func.count()).select_from(self.tables.subscriber)
+        with self.session.reading() as connection:
+            return int(connection.scalar(statement) or 0)
 
     def groups(self, username: str, domain: str) -> tuple[str, ...]:
         """The names of the user's groups, sorted.
@@ -148,16 +212,49 @@ class Accounts:
         Raises:
             StoreError: the database could not be read.
         """
-        if not self.database.statements.grp or not is_text(username + domain):
+        grp = self.tables.grp
+        if grp is None or not is_text(username + domain):
             return ()
-        with self.database.reading() as connection:
-            rows = connection.execute(statements.GROUPS, (username, domain, domain))
-            return tuple(text(group) for (group,) in rows)
+        statement = sa.select(column_or_nothing(grp.c.get("domain")), grp.c.grp)
+        statement = statement.where(is_exactly(grp.c.username, username))
+        with self.session.reading() as connection:
+            rows = connection.execute(statement).all()
+        return tuple(
+            sorted({group for its_domain, group in rows if not domain or self.same(its_domain, domain)})
+        )
+
+    def spellings(self) -> Mapping[str, tuple[str, ...]]:
+        """All domains: each folded domain with all its spellings, the canonical one first.
+
+        Raises:
+            StoreError: the database could not be read.
+        """
+        return self._spellings(self.tables.domain)
+
+    def group_spellings(self) -> Mapping[str, tuple[str, ...]]:
+        """The same for the domains of memberships."""
+        grp = self.tables.grp
+        counts = grp is not None and self.tables.domain is not None
+        return self._spellings(grp.c.get("domain") if grp is not None and counts else None)
+
+    def _spellings(self, domain: sa.ColumnElement[str] | None) -> Mapping[str, tuple[str, ...]]:
+        if domain is None:
+            return {}
+        known: dict[str, list[str]] = {}
+        with self.session.reading() as connection:
+            for name in connection.scalars(sa.select(exact(domain)).distinct()):
+                known.setdefault(fold_realm(name), []).append(name)
+        return {
+            folded: tuple(sorted(names, key=lambda name: (name != folded, name)))
+            for folded, names in known.items()
+        }
 
     # -- changes --
 
     def add_user(self, username: str, domain: str, password: str, *, replace: bool = False) -> bool:
-        """Adds a subscriber with an HA1 for every algorithm. The password itself is not stored.
+        """Adds a subscriber with an HA1 for every algorithm.
+
+        The password itself is stored only if the settings say that HA1 is calculated from it.
 
         Args:
             username: the username, without the domain.
@@ -173,20 +270,26 @@ class Accounts:
                 database cannot be written.
         """
         _require("username", username, username_flaw(username))
-        _require("domain", domain, domain_flaw(domain))
+        account = _account(username, domain)
+        if domain or self.tables.domain is not None:
+            _require("domain", domain, domain_flaw(domain))
+        elif not self.config.calculate_ha1:
+            raise ConfigError(f"user {account}: must be written user@domain, since HA1 is of a realm")
         flaw = password_flaw(password)
         if flaw:
-            raise ConfigError(f"password of {username}@{domain} {flaw}")
-        with self.database.changing():
+            raise ConfigError(f"password of {account} {flaw}")
+        with self.session.changing():
             existing = self.stored_domain(username, domain)
             if existing is not None and not replace:
                 raise ConfigError(
-                    f"user {username}@{existing} exists already; use --replace to change the password"
+                    f"user {_account(username, existing)} exists already;"
+                    " use --replace to change the password"
                 )
             # The row of an existing user may have another spelling of the realm than challenges have.
             realm = self.spelling_for(domain)
-            hashes = Hashes.of(username, realm, password)
-            self.put(username, existing or realm, hashes, exists=existing is not None)
+            hashes = Hashes.of(username, realm, password) if realm else Hashes("")
+            stored = realm if existing is None else existing
+            self.put(username, stored, hashes, password, exists=existing is not None)
         return existing is None
 
     def delete_user(self, username: str, domain: str) -> bool:
@@ -195,9 +298,13 @@ class Accounts:
         Raises:
             ConfigError: the database cannot be written.
         """
-        with self.database.changing() as connection:
-            found = connection.execute(statements.DELETE_USER, (username, domain)).rowcount
-            connection.execute(statements.DELETE_GROUPS, (username, domain))
+        self._require_utf_8(username + domain)
+        found = 0
+        with self.session.changing() as connection:
+            for each in self._stored_domains(username, domain):
+                statement = sa.delete(self.tables.subscriber).where(self.tables.is_user(username, each))
+                found += connection.execute(statement).rowcount
+            self._delete_groups(connection, username, domain)
         return found > 0
 
     def add_group(self, username: str, domain: str, group: str) -> bool:
@@ -208,10 +315,11 @@ class Accounts:
                 written.
         """
         _require("group", group, group_flaw(group))
-        with self.database.changing():
+        self._require_utf_8(username + domain)
+        with self.session.changing():
             stored = self.stored_domain(username, domain)
             if stored is None:
-                raise ConfigError(f"user {username}@{domain} does not exist; add it first")
+                raise ConfigError(f"user {_account(username, domain)} does not exist; add it first")
             return self.put_group(username, stored, group)
 
     def delete_group(self, username: str, domain: str, group: str) -> bool:
@@ -220,11 +328,27 @@ class Accounts:
         Raises:
             ConfigError: the database cannot be written.
         """
-        with self.database.changing() as connection:
-            found = connection.execute(statements.DELETE_GROUP, (username, domain, group)).rowcount
-        return found > 0
+        self._require_utf_8(username + domain + group)
+        with self.session.changing() as connection:
+            return self._delete_groups(connection, username, domain, group) > 0
 
-    # -- the steps of a change, inside Database.changing(); csvimport uses them, too --
+    def _delete_groups(
+        self, connection: sa.Connection, username: str, domain: str, group: str | None = None
+    ) -> int:
+        grp = self.tables.grp
+        if grp is None or not is_text(username + domain):
+            return 0
+        of_user = is_exactly(grp.c.username, username)
+        which = of_user if group is None else sa.and_(of_user, is_exactly(grp.c.grp, group))
+        if "domain" not in grp.c:
+            return connection.execute(sa.delete(grp).where(which)).rowcount
+        domains = connection.scalars(sa.select(grp.c.domain).where(which)).all()
+        return sum(
+            connection.execute(sa.delete(grp).where(which, is_exactly(grp.c.domain, each))).rowcount
+            for each in {each for each in domains if self.same(each, domain)}
+        )
+
+    # -- the steps of a change, inside Session.changing(); csvimport uses them, too --
 
     def spelling_for(self, domain: str) -> str:
         """The spelling of a domain with which HA1 is computed and new rows are stored.
@@ -232,56 +356,159 @@ class Accounts:
         It is the canonical spelling, which challenges have. A new realm gets its folded spelling.
         """
         folded = fold_realm(domain)
-        if self.database.first(statements.IS_SERVED, (folded,)) is not None:
+        column = self.tables.domain
+        if column is None:
             return folded
-        known = self.spellings.known(now=True).get(folded)
+        statement = sa.select(sa.literal(1)).select_from(self.tables.subscriber)
+        with self.session.reading() as connection:
+            if connection.scalar(statement.where(is_exactly(column, folded)).limit(1)) is not None:
+                return folded
+        known = self.spellings().get(folded)
         return known[0] if known else folded
 
     def stored_domain(self, username: str, domain: str) -> str | None:
         """The domain of an existing user as its row spells it; None if there is no such user.
 
         If several rows match, the one with the folded spelling is taken.
+
+        Raises:
+            ConfigError: domains do not count, and several rows have the username.
         """
+        found = self._stored_domains(username, domain)
+        return found[0] if found else None
+
+    def _stored_domains(self, username: str, domain: str) -> Sequence[str]:
+        if not is_text(username + domain):
+            return ()
+        tables = self.tables
+        statement = sa.select(column_or_nothing(tables.stored_domain))
+        with self.session.reading() as connection:
+            found = connection.scalars(statement.where(is_exactly(tables.username, username))).all()
+        if tables.domain is None:
+            if len(found) > 1:
+                raise ConfigError(
+                    f"{self.session.name}: {len(found)} rows have the username {username!r}; domains tell"
+                    " them apart, so leave --no-domain out"
+                )
+            return found
         folded = fold_realm(domain)
-        row = self.database.first(statements.STORED_DOMAIN, (username, folded, folded))
-        return text(row[0]) if row else None
+        same = [each for each in found if fold_realm(each) == folded]
+        return sorted(same, key=lambda each: (each != folded, each))
+
+    def same(self, domain: str, other: str) -> bool:
+        """Whether two domains are the same, or do not count."""
+        return self.tables.domain is None or fold_realm(domain) == fold_realm(other)
 
     @property
     def stored_algorithms(self) -> tuple[str, ...]:
         """The algorithms for which the table can store an HA1, the weakest first."""
-        columns = self.database.statements.subscriber
-        return tuple(name for name, column in HA1_COLUMNS.items() if column in columns)
+        if self.config.calculate_ha1:
+            return tuple(HA1_COLUMNS)
+        there = {*self.tables.secrets, "ha1"}
+        return tuple(name for name, column in HA1_COLUMNS.items() if column in there)
 
     @property
-    def hash_columns(self) -> tuple[str, ...]:
-        """The columns of :class:`Hashes` that the table has."""
-        columns = self.database.statements.subscriber
-        return tuple(column for column in Hashes._fields if column in columns)
+    def lacks_sha_2(self) -> bool:
+        """Whether the table has no columns for HA1 by SHA-2, and needs them."""
+        return len(self.stored_algorithms) < len(HA1_COLUMNS)
 
-    def holds(self, username: str, domain: str, hashes: Hashes) -> bool:
-        """Whether the row with exactly these names already has what :meth:`put` would write."""
-        columns, values = self._put_columns(hashes)
-        statement = self.database.statements.holds(columns)
-        return self.database.first(statement, (username, domain, *values)) is not None
-
-    def put(self, username: str, domain: str, hashes: Hashes, *, exists: bool) -> None:
+    def put(self, username: str, domain: str, hashes: Hashes, password: str = "", *, exists: bool) -> None:
         """Writes the row with exactly these names; nothing is left of an existing user's former password."""
-        columns, values = self._put_columns(hashes)
-        fitting = self.database.statements
-        statement = fitting.update_user(columns) if exists else fitting.insert_user(columns)
-        self.database.connection.execute(statement, (*values, username, domain))
+        tables = self.tables
+        contents = tables.contents(hashes, password)
+        connection = self.session.connection
+        if exists:
+            statement = sa.update(tables.subscriber).where(tables.is_user(username, domain))
+            connection.execute(statement.values(contents))
+            return
+        names = {tables.username.name: username}
+        if tables.stored_domain is not None:
+            names[tables.stored_domain.name] = domain
+        try:
+            connection.execute(sa.insert(tables.subscriber).values(names | contents))
+        except sa.exc.DBAPIError as error:
+            why = self.needs_a_value(error)
+            if why is None and isinstance(error, sa.exc.IntegrityError):
+                alike = self.alike(username, domain)
+                why = None if alike is None else ConfigError(f"{self.session.name}: {alike}")
+            raise why or error from None
+
+    def needs_a_value(self, error: sa.exc.DBAPIError) -> ConfigError | None:
+        """Why a new row was refused, if the reason is a column that is not ours; else None."""
+        tables = self.tables
+        names = [column.name for column in (tables.username, tables.stored_domain) if column is not None]
+        needed = tables.needed({*names, *tables.contents(Hashes(""), "")})
+        arguments = error.orig.args if error.orig is not None else ()
+        refused = isinstance(error, sa.exc.IntegrityError) or arguments[:1] == (_NO_DEFAULT,)
+        if not needed or not refused:
+            return None
+        return ConfigError(
+            f"{self.session.name}: table {self.config.table!r} needs a value in column {needed[0]!r}; give"
+            " that column a default"
+        )
+
+    def alike(self, username: str, domain: str) -> str | None:
+        """That the table's collation takes this user for another one, as a sentence; None if it does not."""
+        tables = self.tables
+        columns = [tables.username, column_or_nothing(tables.stored_domain)]
+        statement = sa.select(*columns).where(tables.username == username)
+        if tables.domain is not None:
+            statement = statement.where(tables.domain == domain)
+        try:
+            with self.session.reading() as connection:
+                row = connection.execute(statement).first()
+        except StoreError:  # of PostgreSQL: a transaction that failed reads nothing
+            return None
+        if row is None or row[0] == username:
+            return None
+        return (
+            f"to the collation of table {self.config.table!r}, {_account(username, domain)} is the same user"
+            f" as {_account(row[0], row[1])}"
+        )
 
     def put_group(self, username: str, domain: str, group: str) -> bool:
         """Writes a row of ``grp`` unless it exists; returns whether it was written."""
-        statement = self.database.statements.insert_group()
-        return self.database.connection.execute(statement, (username, domain, group) * 2).rowcount > 0
+        grp = self.require_groups()
+        if group in self.groups(username, domain):
+            return False
+        values: dict[str, Any] = {"username": username, "grp": group}
+        if "domain" in grp.c:
+            values["domain"] = domain
+        if "last_modified" in grp.c:
+            values["last_modified"] = self.session.now()
+        self.session.connection.execute(sa.insert(grp).values(values))
+        return True
 
-    def _put_columns(self, hashes: Hashes) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The names and contents of the columns that :meth:`put` writes and the table has."""
-        contents = {"password": "", **hashes._asdict()}
-        columns = self.database.statements.subscriber
-        there = {column: value for column, value in contents.items() if column in columns}
-        return tuple(there), tuple(there.values())
+    def require_groups(self) -> sa.Table:
+        """The table of memberships.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        if self.tables.grp is None:
+            raise ConfigError(
+                f"{self.session.name}: has no table {self.config.group_table!r}; see --group-table, or let"
+                " auth-diameter db upgrade create it"
+            )
+        return self.tables.grp
+
+    def _require_utf_8(self, names: str) -> None:
+        try:
+            names.encode()
+        except UnicodeEncodeError:
+            raise ConfigError(f"{self.session.name}: a name that is not UTF-8 cannot be in it") from None
+
+
+def _named(name: DatabaseName | str | os.PathLike[str]) -> DatabaseName:
+    return name if isinstance(name, DatabaseName) else database_name(os.fspath(name))
+
+
+def _account(username: str, domain: str) -> str:
+    return f"{username}@{domain}" if domain else username
+
+
+def _in_order(*columns: sa.ColumnElement[str] | None) -> list[sa.ColumnElement[str]]:
+    return [exact(column) for column in columns if column is not None]
 
 
 def _require(what: str, value: str, flaw: str | None) -> None:

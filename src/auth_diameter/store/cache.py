@@ -6,6 +6,7 @@ memory. `auth_diameter._core.Users` keeps the values, and forgets those used lea
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection
 from typing import Any, Protocol
 
@@ -13,7 +14,6 @@ from auth_diameter._core import Users
 from auth_diameter.store.store import Found, Key, Store, StoreError
 
 CHECK_SECONDS = 0.5  # between two checks whether the store has changed
-MAX_AGE = 1.0  # seconds for which values are kept if the store cannot report changes
 # Bytes for each kind of key.
 _USERS_ROOM = 32 << 20  # some 100,000 users with their HA1
 _HASHED_ROOM = 8 << 20
@@ -38,23 +38,29 @@ class Cache:
 
         if cache.is_due(now):
             await cache.check(now)
-        value = cache.get(key)                      # None: not cached
-        found = await cache.fetch([key, …])         # one call for all missing keys
+        value = cache.get(key)                          # None: not cached
+        found = await cache.fetch([key, …], now)        # one call for all missing keys
 
     Group memberships are not cached: the store is asked each time.
+
+    While the store cannot be read, values go on for `stale_for` seconds: those that were valid within as many
+    seconds before. A change of the store makes all values invalid, but it is not known whose they were.
 
     Args:
         store: the store to ask.
         watcher: is told when the store cannot be read, and when it can be read again.
+        stale_for: seconds; 0: no value goes on, as the user may have been deleted.
 
     Attributes:
         users: the cached values.
         check_at: when the store is to be checked again; seconds since 1970.
+        is_failing: whether the store could not be read the last time.
     """
 
-    def __init__(self, store: Store, watcher: Watcher) -> None:
+    def __init__(self, store: Store, watcher: Watcher, stale_for: float = 0.0) -> None:
         self._store = store
         self._watcher = watcher
+        self._stale_for = stale_for
         self.users = Users(
             {
                 "realm": _REALMS_ROOM,
@@ -64,11 +70,18 @@ class Cache:
             }
         )
         self.check_at = 0.0
-        self._version: int | None = -1
-        self._cleared_at = 0.0
-        self._era = 0  # the number of times that the cache was cleared
+        self._version = -1
+        self._changes = 0  # the number of times that all values became invalid
+        self._eras: deque[tuple[int, float]] = deque()  # eras of values, and when each ended
+        self._failing_since: float | None = None
         self._failure: StoreError | None = None  # raised by all fetches until the next check
         self._reported: str | None = None  # the failure that was last reported to the watcher
+        store.watch(self._changed)
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the store could not be read the last time."""
+        return self._failing_since is not None
 
     def get(self, key: Key) -> Any | None:
         """The value of `key` as a plain tuple or a bool; None if it is not cached."""
@@ -83,36 +96,26 @@ class Cache:
         return not self.check_at - CHECK_SECONDS <= now < self.check_at
 
     async def check(self, now: float) -> None:
-        """Clears the cache if the store has changed or cannot be read.
-
-        While the store cannot be read, no cached value is used: the user may have been deleted.
+        """Makes all values invalid if the store has changed, or could not be read.
 
         Args:
             now: seconds since 1970.
         """
         self.check_at = now + CHECK_SECONDS
         self._failure = None
-        version: int | None = -1
         try:
             version = await self._store.version()
         except StoreError as error:
-            self._note(error)
+            self._fail(error, now)
+            return
         except BaseException:
             self._forget(now)
             raise
-        if version is None:
-            if not self._cleared_at <= now < self._cleared_at + MAX_AGE:
-                self._forget(now)
-        elif version != self._version:
+        if version != self._version or self.is_failing:
             self._version = version
             self._forget(now)
 
-    def _forget(self, now: float) -> None:
-        self._cleared_at = now
-        self._era += 1
-        self.users.clear()
-
-    async def fetch(self, keys: Collection[Key]) -> Found:
+    async def fetch(self, keys: Collection[Key], now: float) -> Found:
         """Fetches all these keys from the store, and caches their values.
 
         After a failure, every fetch fails until the next check: each attempt on a locked database would take
@@ -120,31 +123,65 @@ class Cache:
 
         Args:
             keys: the keys to fetch.
+            now: seconds since 1970.
 
         Returns:
             A value for each key.
 
         Raises:
-            StoreError: the store cannot be read.
+            StoreError: the store cannot be read. `get` may have values that go on.
         """
         if self._failure is not None:
             raise StoreError(*self._failure.args)  # a new one, since each raise adds to the traceback
-        era = self._era
+        before = self._changes
         try:
             found = await self._store.fetch(keys)
         except StoreError as error:
-            self._note(error)
+            self._fail(error, now)
             raise
+        is_current = before == self._changes  # else a change was noticed that they may be older than
+        if self.is_failing:
+            self._failing_since = None
+            self._forget(now)
         if self._reported is not None:
             self._reported = None
             self._watcher.store_recovered()
-        if era == self._era:  # else the values may be older than a change that was noticed meanwhile
+        if is_current:
             for key, value in found.items():
                 self.users.put(key, value)
         return found
 
-    def _note(self, error: StoreError) -> None:
+    def _changed(self) -> None:
+        """Takes a change that the store has told."""
+        self._forget(self.check_at - CHECK_SECONDS)
+
+    def _forget(self, now: float) -> None:
+        self._changes += 1
+        if not self._stale_for:
+            self.users.clear()
+            return
+        era = self.users.begin_era()
+        self._eras.append((era - 1, now))
+        self._drop_old_eras(now)
+
+    def _drop_old_eras(self, now: float) -> None:
+        # Until a failure ends, those count that were valid when it began.
+        oldest = (now if self._failing_since is None else self._failing_since) - self._stale_for
+        while self._eras and not oldest <= self._eras[0][1] <= now:  # the clock may have stepped back
+            self._eras.popleft()
+
+    def _fail(self, error: StoreError, now: float) -> None:
         self._failure = error
+        if self._failing_since is None or now < self._failing_since:
+            self._failing_since = now
+        if now < self._failing_since + self._stale_for:
+            self._drop_old_eras(now)
+            if self._eras:
+                self.users.accept_from(self._eras[0][0])
+        else:
+            self._changes += 1
+            self.users.clear()
+            self._eras.clear()
         if str(error) != self._reported:
             self._reported = str(error)
             self._watcher.store_failed(error)

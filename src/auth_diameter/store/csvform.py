@@ -139,12 +139,13 @@ def separator_line(line: str) -> str | None:
     return found[1]
 
 
-def form_of(line: str, separator: str | None = None) -> Form:
+def form_of(line: str, separator: str | None = None, *, domains: bool = True) -> Form:
     """The form of a file, from its header or from the first row of a known table.
 
     Args:
         line: the first line, after a line ``sep=`` if there is one.
         separator: the separator from a line ``sep=``; None if there is none.
+        domains: whether there must be a column with the domain.
 
     Raises:
         FormFlaw: the line is neither a header nor a row of a known table. The text says what to write.
@@ -159,7 +160,7 @@ def form_of(line: str, separator: str | None = None) -> Form:
     # The separator that yields the most known titles; if none yields any, there is no header.
     best = max(cells, key=lambda one: len(_COLUMNS & set(map(_folded, cells[one]))))
     if _COLUMNS & set(map(_folded, cells[best])):
-        return _by_header(cells[best], best, line)
+        return _by_header(cells[best], best, line, domains=domains)
     if not any(one in line for one in cells):
         raise FormFlaw("holds neither comma nor semicolon nor tab; write username,domain,password")
     # The message does not quote the line, which may contain a password.
@@ -184,14 +185,14 @@ def _is_plain(separator: str, line: str) -> bool:
     return separator == "\t" and not line.startswith('"')
 
 
-def _by_header(titles: list[str], separator: str, line: str) -> Form:
+def _by_header(titles: list[str], separator: str, line: str, *, domains: bool) -> Form:
     column: dict[str, int] = {}
     for index, title in enumerate(map(_folded, titles)):
         if title in column:
             raise FormFlaw(f"column {title}: is there twice")
         if title in _COLUMNS:
             column[title] = index
-    for name in ("username", "domain"):
+    for name in ("username", "domain") if domains else ("username",):
         if name not in column:
             raise FormFlaw(
                 f"column {name}: is missing in the header, which names the columns,"

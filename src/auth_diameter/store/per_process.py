@@ -1,36 +1,51 @@
-"""A store that each process opens for itself: SQLite's connections must not cross a fork."""
+"""A store that each process opens for itself: connections must not cross a fork."""
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Collection
+import threading
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from auth_diameter._core import ConfigError
-from auth_diameter.store.schema import MEMORY, database_path
+from auth_diameter.store.config import StoreConfig
+from auth_diameter.store.opening import new_store, open_store
 from auth_diameter.store.sqlite import SqliteStore
 from auth_diameter.store.store import Found, Key, StoreError
+from auth_diameter.store.url import DatabaseName
+
+if TYPE_CHECKING:
+    from auth_diameter.store.server import ServerStore
 
 # The stores that forked processes inherited, where they must be neither used nor closed.
-_inherited: list[SqliteStore] = []
+_inherited: list[SqliteStore | ServerStore] = []
 
 
 class PerProcessStore:
-    """A :class:`~auth_diameter.store.store.Store` in an SQLite database, opened when it is first asked.
+    """A :class:`~auth_diameter.store.store.Store`, opened when it is first asked.
 
     Args:
-        path: the path of the database, or ``sqlite:///PATH``.
+        name: the database.
+        config: the names of the tables and of their columns, and the time limits.
+        in_background: whether the event loop goes on between fetches.
 
     Raises:
         ConfigError: the database cannot be used.
     """
 
-    def __init__(self, path: str) -> None:
-        name = database_path(path)
-        # Another process may have another folder.
-        self._path = name if name == MEMORY else os.path.abspath(name)
-        self._store: SqliteStore | None = None
-        with SqliteStore.open(path) as store:  # an error is told now, and a fork inherits no connection
-            self.name = store.name
+    def __init__(self, name: DatabaseName, config: StoreConfig, *, in_background: bool) -> None:
+        if name.is_file:
+            name = replace(name, text=os.path.abspath(name.text))  # another process may have another folder
+        self.name = name.shown
+        self.waits = name.kind != "sqlite"
+        self._url = name
+        self._config = config
+        self._in_background = in_background
+        self._store: SqliteStore | ServerStore | None = None
+        self._changed: Callable[[], None] = _nobody
+        _try(name, config)  # an error is told now, and a fork inherits no connection
 
     def after_fork(self) -> None:
         """Starts afresh in the child."""
@@ -44,16 +59,21 @@ class PerProcessStore:
             self._store.close()
             self._store = None
 
-    def _opened(self) -> SqliteStore:
+    def watch(self, changed: Callable[[], None]) -> None:
+        """As `Store.watch`."""
+        self._changed = changed
+
+    def _opened(self) -> SqliteStore | ServerStore:
         if self._store is None:
             try:
-                self._store = SqliteStore.open(self._path)
+                self._store = new_store(self._url, self._config, in_background=self._in_background)
             except ConfigError as error:
                 raise StoreError(str(error)) from None
+            self._store.watch(self._changed)
         return self._store
 
     async def version(self) -> int:
-        """As `SqliteStore.version`.
+        """As `Store.version`.
 
         Raises:
             StoreError: the database could not be read.
@@ -61,7 +81,7 @@ class PerProcessStore:
         return await self._opened().version()
 
     async def fetch(self, keys: Collection[Key]) -> Found:
-        """As `SqliteStore.fetch`.
+        """As `Store.fetch`.
 
         Args:
             keys: the keys to look up.
@@ -73,3 +93,29 @@ class PerProcessStore:
             StoreError: the database could not be read.
         """
         return await self._opened().fetch(keys)
+
+
+def _try(name: DatabaseName, config: StoreConfig) -> None:
+    """Opens a database and closes it again.
+
+    Raises:
+        ConfigError: the database cannot be used.
+    """
+    failures: list[ConfigError] = []
+
+    async def work() -> None:
+        try:
+            (await open_store(name, config, in_background=False)).close()
+        except ConfigError as error:
+            failures.append(error)
+
+    # A thread of its own, for this one may run an event loop.
+    thread = threading.Thread(target=lambda: asyncio.run(work()), name="auth-diameter-opens")
+    thread.start()
+    thread.join()
+    if failures:
+        raise failures[0]
+
+
+def _nobody() -> None:
+    pass

@@ -8,7 +8,7 @@ stored in lower case. A realm that a table already has keeps its spelling.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, Literal
 
 from auth_diameter.store.names import fold_realm
@@ -22,6 +22,44 @@ _AGE: Final = 0.5
 #: Domains whose spellings are cached, and characters of one domain. Untrusted peers choose them.
 _MAX_DOMAINS: Final = 1000
 _MAX_DOMAIN: Final = 255
+
+
+#: Each folded domain with all its spellings, the canonical one first.
+Spelled = dict[str, tuple[str, ...]]
+
+
+def spelled(domains: Iterable[str]) -> Spelled:
+    """Gathers the spellings of domains; the folded spelling of a domain, if there is one, is canonical."""
+    found: dict[str, list[str]] = {}
+    for name in domains:
+        found.setdefault(fold_realm(name), []).append(name)
+    return {
+        folded: tuple(sorted(names, key=lambda name: (name != folded, name)))
+        for folded, names in found.items()
+    }
+
+
+class EveryRealm:
+    """The spellings where users have no domain: every realm is served, as it is spelled.
+
+    Attributes:
+        pace: as that of `Spellings`.
+    """
+
+    def __init__(self) -> None:
+        self.pace = Pace()
+
+    def canonical(self, realm: str) -> str | None:
+        """The realm itself."""
+        return realm
+
+    def known(self, *, now: bool = False) -> Mapping[str, tuple[str, ...]]:
+        """One realm without a name."""
+        return {"": ("",)}
+
+    def under(self, domain: str) -> tuple[str, ...]:
+        """One spelling, which no lookup looks at."""
+        return ("",)
 
 
 class Spellings:
@@ -41,7 +79,7 @@ class Spellings:
         self._table = table
         self._statements: Statements | None = None  # the database's statements at the last scan
         self._version = -1  # the database's version at the last scan
-        self._known: dict[str, tuple[str, ...]] = {}
+        self._known: Spelled = {}
         self._kept: dict[str, tuple[str, ...]] = {}
         self._kept_until = 0.0
         self._kept_version = -1
@@ -76,16 +114,11 @@ class Spellings:
 
     def _scan(self, query: str | None) -> None:
         started = time.thread_time()
-        known: dict[str, list[str]] = {}
+        names: list[str] = []
         if query is not None:
             with self._database.reading() as connection:
-                for (value,) in connection.execute(query):
-                    name = text(value)
-                    known.setdefault(fold_realm(name), []).append(name)
-        self._known = {
-            folded: tuple(sorted(names, key=lambda name: (name != folded, name)))
-            for folded, names in known.items()
-        }
+                names = [text(value) for (value,) in connection.execute(query)]
+        self._known = spelled(names)
         self.pace.done(time.thread_time() - started)
 
     def under(self, domain: str) -> tuple[str, ...]:

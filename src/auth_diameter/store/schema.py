@@ -1,10 +1,6 @@
-"""The schema of the SQLite database, how it is opened, and SQLite's errors in words.
+"""What a database of SQLite has, how it is opened for reading, and SQLite's errors in words.
 
-The tables are those that Kamailio 5.x creates for its modules ``auth_db`` (``subscriber``, table version 7)
-and ``group`` (``grp``, table version 2), with the ``version`` table that Kamailio checks before it uses
-either. Next to Kamailio's columns are those of OpenSIPS for HA1 by SHA-256 and SHA-512/256, which Kamailio
-ignores. A database that Kamailio's own scripts created is used as it is: its indexes and its journal mode are
-not changed. The two columns are added when it is first opened for writing, and the log says so.
+:mod:`auth_diameter.store.creation` opens it for writing.
 
 Every failure here is a :class:`ConfigError` of one line: the file, the cause and a remedy. None of these
 lines contains a value of a row.
@@ -12,25 +8,13 @@ lines contains a value of a row.
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import os
-import re
 import sqlite3
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from auth_diameter._core import ConfigError
-
-_log = logging.getLogger("auth_diameter.disc.schema")
-
-#: SQLite's name for a database in memory, which ends with its connection.
-MEMORY: Final = ":memory:"
-
-# RFC 3986, 3.1. A colon alone does not make a URL: the name of a file may contain one.
-_URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
-# The parts of a URL that may be shown: host, port and path. Any other part may contain a password.
-_SHOWN: Final = re.compile(r"[A-Za-z0-9._~:/\[\]-]*")
+from auth_diameter.store.url import MEMORY
 
 #: Seconds for which a reader waits for a lock. Only a database with a rollback journal makes readers
 #: wait. A SIP client's first retransmission comes after 0.5 s (T1 of RFC 3261).
@@ -38,57 +22,6 @@ READER_WAIT: Final = 0.25
 
 #: Seconds for which a writer waits for another writer: some batches of an import.
 WRITER_WAIT: Final = 5.0
-
-#: The tables and the ``table_version`` that Kamailio 5.x requires of them.
-TABLE_VERSIONS: Final = {"version": 1, "subscriber": 7, "grp": 2}
-
-# Kamailio has a second index on subscriber.username, with which its unique index begins anyway. Here an
-# index that begins with the domain takes its place: to list a domain, and to find all domains without a
-# scan. Kamailio does not check the indexes.
-_TABLES: Final = {
-    "version": (
-        """
-        CREATE TABLE version (
-            id INTEGER PRIMARY KEY NOT NULL,
-            table_name VARCHAR(32) NOT NULL,
-            table_version INTEGER NOT NULL DEFAULT 0,
-            CONSTRAINT version_table_name_idx UNIQUE (table_name)
-        )
-        """,
-    ),
-    "subscriber": (
-        """
-        CREATE TABLE subscriber (
-            id INTEGER PRIMARY KEY NOT NULL,
-            username VARCHAR(64) NOT NULL DEFAULT '',
-            domain VARCHAR(64) NOT NULL DEFAULT '',
-            password VARCHAR(64) NOT NULL DEFAULT '',
-            ha1 VARCHAR(128) NOT NULL DEFAULT '',
-            ha1b VARCHAR(128) NOT NULL DEFAULT '',
-            ha1_sha256 CHAR(64) NOT NULL DEFAULT '',
-            ha1_sha512t256 CHAR(64) NOT NULL DEFAULT '',
-            CONSTRAINT subscriber_account_idx UNIQUE (username, domain)
-        )
-        """,
-        "CREATE INDEX subscriber_domain_idx ON subscriber (domain, username)",
-    ),
-    "grp": (
-        """
-        CREATE TABLE grp (
-            id INTEGER PRIMARY KEY NOT NULL,
-            username VARCHAR(64) NOT NULL DEFAULT '',
-            domain VARCHAR(64) NOT NULL DEFAULT '',
-            grp VARCHAR(64) NOT NULL DEFAULT '',
-            last_modified TIMESTAMP WITHOUT TIME ZONE NOT NULL DEFAULT '2000-01-01 00:00:01',
-            CONSTRAINT grp_account_group_idx UNIQUE (username, domain, grp)
-        )
-        """,
-        "CREATE INDEX grp_domain_idx ON grp (domain)",
-    ),
-}
-
-#: Columns that an older table may not have.
-_MORE_COLUMNS: Final = frozenset({"ha1_sha256", "ha1_sha512t256"})
 
 # Primary result codes, https://www.sqlite.org/rescode.html
 _WHAT_HAPPENED: Final = {
@@ -104,47 +37,6 @@ _WHAT_HAPPENED: Final = {
     "and the medium",
     sqlite3.SQLITE_NOTADB: "is not an SQLite database",
 }
-
-
-def database_path(name: str) -> str:
-    """The path of an SQLite database given as a path or as ``sqlite:///PATH``.
-
-    The path is what follows the three slashes. It is relative unless it begins with a slash of its own: the
-    URL of ``/var/lib/users.sqlite`` has four slashes.
-
-    Raises:
-        ConfigError: no file can have this path, or the URL is of another kind. The message shows no password:
-            user information is cut, and so is any part that may contain a password.
-    """
-    url = _URL.fullmatch(name)
-    if url is None:
-        return _possible(name)
-    scheme, rest = url[1].lower(), url[2]
-    if scheme == "sqlite":
-        if rest[:1] == "/" and rest[1:] and not {"?", "#"} & set(rest):
-            return _possible(rest[1:])
-        why = "expected sqlite:///PATH, with four slashes for a path from the root, and no options"
-    else:
-        why = "such a database cannot be used yet; name a file of SQLite, by its path or as sqlite:///PATH"
-    shown = rest.rpartition("@")[2]
-    if not _SHOWN.fullmatch(shown):
-        shown = "…"
-    raise ConfigError(f"{scheme}://{shown}: {why}")
-
-
-def _possible(path: str) -> str:
-    """`path`, if a file could have it.
-
-    Raises:
-        ConfigError: it has a NUL, or what no byte was decoded to.
-    """
-    try:
-        possible = b"\0" not in os.fsencode(path)
-    except UnicodeEncodeError:
-        possible = False
-    if not possible:
-        raise ConfigError(f"{path!r}: no file can have this name")
-    return path
 
 
 def describe(error: sqlite3.Error) -> str:
@@ -163,25 +55,28 @@ class Opened(NamedTuple):
     immutable: bool  # whether SQLite ignores changes of the file, so that the caller must watch for them
 
 
-def open_for_reading(path: str) -> Opened:
-    """Opens an existing database with a ``subscriber`` table for reading; nothing is created.
+def open_for_reading(path: str, table: str = "subscriber") -> Opened:
+    """Opens an existing database with a table of subscribers for reading; nothing is created.
 
     The connection may repair what a killed writer left behind, if permissions allow it, but it executes no
     statement that writes. A WAL database is opened immutable if its ``-shm`` file cannot be created, as on a
     read-only medium.
 
+    Args:
+        path: the path of the file.
+        table: the name of the table.
+
     Raises:
-        ConfigError: the file is missing, unreadable, locked, damaged, not a database, or has no table
-            ``subscriber``.
+        ConfigError: the file is missing, unreadable, locked, damaged, not a database, or has no such table.
     """
     _require_file(path)
     try:
-        opened = Opened(_connect(path, "mode=rw", READER_WAIT), immutable=False)
+        opened = Opened(connect(path, "mode=rw", READER_WAIT), immutable=False)
     except sqlite3.Error as error:
         if not _is_quiet_wal(path):
             raise ConfigError(f"{path}: {describe(error)}") from None
         try:
-            opened = Opened(_connect(path, "mode=ro&immutable=1", READER_WAIT), immutable=True)
+            opened = Opened(connect(path, "mode=ro&immutable=1", READER_WAIT), immutable=True)
         except sqlite3.Error as second:
             raise ConfigError(f"{path}: {describe(second)}") from None
     connection = opened.connection
@@ -191,42 +86,10 @@ def open_for_reading(path: str) -> Opened:
     except sqlite3.Error as error:
         connection.close()
         raise ConfigError(f"{path}: {describe(error)}") from None
-    if "subscriber" not in found:
+    if table.rpartition(".")[2].lower() not in found:
         connection.close()
-        raise ConfigError(f"{path}: has no table 'subscriber'; add a first user, or name Kamailio's database")
+        raise ConfigError(f"{path}: has no table {table!r}; add a first user, or name Kamailio's database")
     return opened
-
-
-def open_for_writing(path: str, *, exist_ok: bool = True) -> sqlite3.Connection:
-    """Opens a database for writing; a missing file and missing tables are created.
-
-    Only its owner can read a new file, since an HA1 is equivalent to the password. A new file has a
-    write-ahead log, so that its readers never wait. Tables are added only to an empty database or to one of
-    Kamailio's.
-
-    Args:
-        path: the path of the file, or ``":memory:"``.
-        exist_ok: whether the file may exist.
-
-    Raises:
-        ConfigError: the file cannot be created or written, is locked, damaged, not a database, or of another
-            application; or it exists and ``exist_ok`` is false.
-    """
-    if path != MEMORY:
-        _create_file(path, exist_ok=exist_ok)
-    connection: sqlite3.Connection | None = None
-    try:
-        connection = _connect(path, "mode=rw", WRITER_WAIT)
-        _complete_schema(path, connection)
-    except sqlite3.Error as error:
-        if connection is not None:
-            connection.close()
-        raise ConfigError(f"{path}: {describe(error)}") from None
-    except BaseException:
-        if connection is not None:
-            connection.close()
-        raise
-    return connection
 
 
 def table_names(connection: sqlite3.Connection) -> frozenset[str]:
@@ -271,18 +134,17 @@ def _require_file(path: str) -> None:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def _create_file(path: str, *, exist_ok: bool) -> None:
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-    except FileExistsError:
-        if not exist_ok:
-            raise ConfigError(f"{path}: exists already; name a new file") from None
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be created: {error.strerror}") from None
+def connect(path: str, mode: str, wait: float) -> sqlite3.Connection:
+    """Connects and executes a first query, since SQLite opens the file only then.
 
+    Args:
+        path: the path of the file, or ``":memory:"``.
+        mode: parameters of the file's URI.
+        wait: seconds to wait for a lock.
 
-def _connect(path: str, mode: str, wait: float) -> sqlite3.Connection:
-    """Connects and executes a first query, since SQLite opens the file only then."""
+    Raises:
+        sqlite3.Error: the database cannot be used.
+    """
     target = path if path == MEMORY else f"{Path(path).absolute().as_uri()}?{mode}"
     # isolation_level=None: transactions begin and end with explicit statements, on every Python version.
     # check_same_thread=False: a store may move to another thread; see Database.
@@ -318,41 +180,3 @@ def wal_size(path: str) -> int:
         return os.stat(path + "-wal").st_size
     except OSError:
         return 0
-
-
-def _complete_schema(path: str, connection: sqlite3.Connection) -> None:
-    if not table_names(connection):
-        # If two processes create the file at once, the second gets "busy" and the first sets the mode.
-        # On a file system without shared memory the rollback journal stays.
-        with contextlib.suppress(sqlite3.OperationalError):
-            connection.execute("PRAGMA journal_mode = WAL").fetchone()
-    connection.execute("BEGIN IMMEDIATE")  # fails if the file cannot be written
-    try:
-        found = table_names(connection)
-        missing = [table for table in _TABLES if table not in found]
-        if missing and found and not found & {"version", "subscriber"}:
-            raise ConfigError(f"{path}: is a database for something else; name another file")
-        if "subscriber" in found and "ha1" not in column_names(connection, "subscriber"):
-            raise ConfigError(f"{path}: table 'subscriber' has no column 'ha1' to write to")
-        for table in missing:
-            for statement in _TABLES[table]:
-                connection.execute(statement)
-            connection.execute(
-                "INSERT INTO version (table_name, table_version) SELECT ?, ?"
-                " WHERE NOT EXISTS (SELECT 1 FROM version WHERE table_name = ?)",
-                (table, TABLE_VERSIONS[table], table),
-            )
-        added = _MORE_COLUMNS - column_names(connection, "subscriber")
-        for column in sorted(added):
-            connection.execute(f"ALTER TABLE subscriber ADD COLUMN {column} CHAR(64) NOT NULL DEFAULT ''")
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-    if added:
-        _log.warning(
-            "%s: table 'subscriber' now has the columns %s; its users have MD5 alone as yet",
-            path,
-            ", ".join(sorted(added)),
-        )

@@ -17,9 +17,11 @@ from typing import Any, Final, Self
 
 from auth_diameter._core import ConfigError
 from auth_diameter.store import schema
+from auth_diameter.store.config import StoreConfig
 from auth_diameter.store.schema import describe
 from auth_diameter.store.statements import Statements
 from auth_diameter.store.store import StoreError
+from auth_diameter.store.url import MEMORY, database_name
 
 _log = logging.getLogger("auth_diameter.disc.database")
 
@@ -37,6 +39,7 @@ class Database:
         path: the path of the file, or ``":memory:"``.
         connection: an open connection to it.
         writable: whether the connection is for writing.
+        config: the names of the tables and of their columns.
 
     Attributes:
         connection: the connection to the current file.
@@ -46,9 +49,17 @@ class Database:
 
     statements: Statements
 
-    def __init__(self, path: str, connection: sqlite3.Connection, *, writable: bool) -> None:
+    def __init__(
+        self,
+        path: str,
+        connection: sqlite3.Connection,
+        *,
+        writable: bool,
+        config: StoreConfig | None = None,
+    ) -> None:
         self.path: Final = path
         self.writable: Final = writable
+        self.config: Final = config or StoreConfig()
         self._closed = False
         self._immutable = False
         self._stamp: tuple[int, ...] | None = None
@@ -67,36 +78,42 @@ class Database:
             ConfigError: its database has no usable table of subscribers. The former connection stays in use.
         """
         try:
-            statements = Statements(connection)
+            statements = Statements(connection, self.config)
             schema_version = connection.execute("PRAGMA schema_version").fetchone()
         except sqlite3.Error as error:
             raise ConfigError(f"{self.path}: {describe(error)}") from None
         if statements.lacking:
-            raise ConfigError(f"{self.path}: table 'subscriber' has no column {statements.lacking!r}")
+            raise ConfigError(
+                f"{self.path}: table {self.config.table!r} has no column {statements.lacking!r}"
+            )
         self.statements, self._schema_version = statements, schema_version
         self.connection = connection
 
     # -- open and close --
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], *, writable: bool = False) -> Self:
+    def open(
+        cls, path: str | os.PathLike[str], *, writable: bool = False, config: StoreConfig | None = None
+    ) -> Self:
         """Opens a database: an existing one for reading; for writing, a missing one is created.
 
         Args:
             path: the path of the file, or ``sqlite:///PATH``, or ``":memory:"``.
             writable: whether to open it for writing; a database in memory always is.
+            config: the names of the tables and of their columns; None for the usual ones.
 
         Raises:
             ConfigError: the database cannot be used. The message is one line with the file, the cause and a
                 remedy.
         """
-        name = schema.database_path(os.fspath(path))
-        if writable or name == schema.MEMORY:
-            return cls._finish(name, schema.open_for_writing(name), writable=True)
+        name = _path_of(path)
+        if writable or name == MEMORY:
+            return cls._create(name, config, exist_ok=True)
         # Before opening, so that no change is missed.
         stamps = _stamp(name, immutable=False), _stamp(name, immutable=True)
-        opened = schema.open_for_reading(name)
-        database = cls._finish(name, opened.connection, writable=False)
+        config = config or StoreConfig()
+        opened = schema.open_for_reading(name, config.table)
+        database = cls._finish(name, opened.connection, writable=False, config=config)
         database._immutable, database._stamp = opened.immutable, stamps[opened.immutable]
         return database
 
@@ -111,13 +128,27 @@ class Database:
         Raises:
             ConfigError: the file exists, or cannot be created.
         """
-        name = schema.database_path(os.fspath(path))
-        return cls._finish(name, schema.open_for_writing(name, exist_ok=False), writable=True)
+        return cls._create(_path_of(path), None, exist_ok=False)
 
     @classmethod
-    def _finish(cls, path: str, connection: sqlite3.Connection, *, writable: bool) -> Self:
+    def _create(cls, path: str, config: StoreConfig | None, *, exist_ok: bool) -> Self:
+        # Here, since who only looks up needs no SQLAlchemy.
+        from auth_diameter.store.creation import open_for_writing
+
+        connection = open_for_writing(path, config or StoreConfig(), exist_ok=exist_ok)
+        return cls._finish(path, connection, writable=True, config=config)
+
+    @classmethod
+    def _finish(
+        cls,
+        path: str,
+        connection: sqlite3.Connection,
+        *,
+        writable: bool,
+        config: StoreConfig | None = None,
+    ) -> Self:
         try:
-            return cls(path, connection, writable=writable)
+            return cls(path, connection, writable=writable, config=config)
         except BaseException:
             connection.close()
             raise
@@ -187,7 +218,7 @@ class Database:
         former = self.connection
         stamps = _stamp(self.path, immutable=False), _stamp(self.path, immutable=True)
         try:
-            opened = schema.open_for_reading(self.path)
+            opened = schema.open_for_reading(self.path, self.config.table)
             try:
                 self._use(opened.connection)
             except BaseException:
@@ -273,6 +304,18 @@ class Database:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             self._doubtful = True
         return StoreError(f"{self.path}: {describe(error)}")
+
+
+def _path_of(path: str | os.PathLike[str]) -> str:
+    """The path of an SQLite file.
+
+    Raises:
+        ConfigError: it names no such file.
+    """
+    name = database_name(os.fspath(path))
+    if name.kind != "sqlite":
+        raise ConfigError(f"{name}: expected a file of SQLite")
+    return name.text
 
 
 @contextlib.contextmanager

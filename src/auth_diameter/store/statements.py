@@ -11,19 +11,20 @@ No value is ever part of a statement. The names in a statement are constants of 
 from __future__ import annotations
 
 import sqlite3
-from typing import Final
+from typing import Final, Literal
 
 from auth_diameter.store import schema
-from auth_diameter.store.hashes import HA1_COLUMNS, Hashes
+from auth_diameter.store.columns import Columns, columns_of
+from auth_diameter.store.config import StoreConfig
+from auth_diameter.store.hashes import HA1_COLUMNS
 
-#: The columns of ``subscriber`` with the hashes and the password.
-SECRET_COLUMNS: Final = (*Hashes._fields, "password")
+_USUAL: Final = StoreConfig()
+
 #: Parameters for each name in `Statements.secrets` and `Statements.members`.
 ASKED_WIDTH: Final = 3
 #: Names that one statement looks up at most.
 MAX_ASKED: Final = 256
 
-USERNAMES: Final = "SELECT username FROM subscriber WHERE domain = ? COLLATE NOCASE"
 COUNT_USERS: Final = "SELECT count(*) FROM subscriber"
 IS_SERVED: Final = "SELECT 1 FROM subscriber WHERE domain = ? LIMIT 1"
 #: The domain of an existing user as its row spells it, the folded spelling first. Parameters: the username,
@@ -45,75 +46,92 @@ class Statements:
 
     Args:
         connection: a connection to the database.
+        config: the names of the tables and of their columns.
 
     Attributes:
-        subscriber: the columns of ``subscriber``, in lower case.
-        grp: the columns of ``grp``, in lower case; empty if there is no such table.
+        columns: the columns of the table of subscribers; None if one is missing.
+        subscriber: the names of all its columns, in lower case.
+        grp: the columns of the table of groups, in lower case; empty if there is no such table.
         lacking: the first required column that is missing; None if all exist.
+        usernames: all usernames of a realm. Parameter: the domain, in any case of its letters; with
+            ``domain=False`` it does not count.
         usual_of_realm: the domain of some users of a realm, and for each algorithm whether they have an HA1.
-            Parameters: the domain, the number of users. None if there is no index on ``domain``.
+            Parameters: the domain, the number of users. None if there is no index on the domain.
         usual_first: the same for the first users of the table. Parameter: the number of users.
         usual_all_over: the same for users at random places in the table, whose rows must have a rowid.
             Parameter: the number of users.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, config: StoreConfig = _USUAL) -> None:
         """Reads the tables' columns and indexes.
 
         Raises:
             sqlite3.Error: the database could not be read.
         """
-        self.subscriber = schema.column_names(connection, "subscriber")
-        self.grp = schema.column_names(connection, "grp")
-        lacking = sorted({"username", "domain"} - self.subscriber)
-        if not self.subscriber & {"ha1", "password"}:
-            lacking.append("ha1")
-        self.lacking = lacking[0] if lacking else None
-        # OpenSIPS has no ha1b and Kamailio no SHA-2. If Kamailio calculates HA1, more may have been dropped.
-        chosen = {name: name if name in self.subscriber else "''" for name in SECRET_COLUMNS}
-        self._secret_columns = ", ".join(chosen.values())
-        self._row = None if lacking else _even_row(connection)
+        self.subscriber = schema.column_names(connection, config.table)
+        self.grp = schema.column_names(connection, config.group_table)
+        found = columns_of(config, self.subscriber)
+        self.columns = None if isinstance(found, str) else found
+        self.lacking = found if isinstance(found, str) else None
+        self._table, self._group_table = _quoted(config.table), _quoted(config.group_table)
         self._secrets: dict[int, str] = {}
-        self._domains = {
-            table: _domains(table, schema.has_index_on(connection, table, "domain"))
-            for table, columns in (("subscriber", self.subscriber), ("grp", self.grp))
-            if columns
-        }
+        self._domains: dict[str, str] = {}
+        if self.grp:
+            indexed = schema.has_index_on(connection, config.group_table, "domain")
+            self._domains["grp"] = _domains(self._group_table, "domain", indexed)
+        columns = self.columns
+        if columns is None:
+            return
+        # OpenSIPS has no ha1b and Kamailio no SHA-2. If Kamailio calculates HA1, more may have been dropped.
+        chosen = {name: _quoted(column) if column else "''" for name, column in columns.secrets.items()}
+        self._secret_columns = ", ".join(chosen.values())
+        self._username = _quoted(columns.username)
+        self._row = _even_row(connection, config.table, columns)
+        of_realm = "?1 IS NOT NULL"
+        domain, indexed = "''", False
+        self._place = f"s.{self._username} = asked.username"
+        if columns.domain is not None:
+            domain = _quoted(columns.domain)
+            indexed = schema.has_index_on(connection, config.table, columns.domain)
+            of_realm = f"{domain} = ?1 COLLATE NOCASE"
+            self._domains["subscriber"] = _domains(self._table, domain, indexed)
+            self._place += f" AND s.{domain} = asked.domain"
+        self.usernames = f"SELECT {self._username} FROM {self._table} WHERE {of_realm}"
         ha1, password = chosen["ha1"], chosen["password"]
-        self._users = f"SELECT username, domain, {ha1}, {password} <> '' FROM subscriber"
+        self._users = f"SELECT {self._username}, {domain}, {ha1}, {password} <> '' FROM {self._table}"
         has = ", ".join(
             f"coalesce(nullif({password}, ''), nullif({chosen[one]}, '')) IS NOT NULL"
             for one in HA1_COLUMNS.values()
         )
-        self.usual_of_realm = None
-        if schema.has_index_on(connection, "subscriber", "domain"):
-            self.usual_of_realm = f"SELECT domain, {has} FROM subscriber WHERE domain = ? LIMIT ?"
-        self.usual_first = f"SELECT domain, {has} FROM subscriber LIMIT ?"
-        self.usual_all_over = _all_over(has)
+        self.usual_of_realm = (
+            f"SELECT {domain}, {has} FROM {self._table} WHERE {domain} = ? LIMIT ?" if indexed else None
+        )
+        self.usual_first = f"SELECT {domain}, {has} FROM {self._table} LIMIT ?"
+        self.usual_all_over = _all_over(self._table, f"{domain}, {has}")
 
     # -- lookups --
 
-    def domains(self, table: str) -> str | None:
-        """The statement for all domains of a table; None if there is no such table."""
+    def domains(self, table: Literal["subscriber", "grp"]) -> str | None:
+        """The statement for all domains of the subscribers or of the groups; None if there are none."""
         return self._domains.get(table)
 
     def secrets(self, asked: int) -> str:
         """The statement for the secrets of several users, with the same steps for known and unknown.
 
         Parameters: for each user whether the neighbour is the next lower name, the username and the domain;
-        then the number of users that count. Columns of a row: the index of the user; whether the row is the
-        user's; `SECRET_COLUMNS`. For an unknown user there is a neighbour's row, or none.
+        then the number of users that count. Columns of a row: those of `Row`. For an unknown user there is a
+        neighbour's row, or none.
 
         Args:
             asked: the number of users that the statement has parameters for.
         """
         statement = self._secrets.get(asked)
         if statement is None:
-            is_it, place = self._row or ("1", "(s.username = asked.username) AND (s.domain = asked.domain)")
+            is_it, place = self._row or ("1", self._place)
             statement = self._secrets[asked] = (
                 f"{_asked(asked, 'below, username, domain')}"
                 f" SELECT asked.n, {is_it}, {self._secret_columns}"
-                f" FROM asked CROSS JOIN subscriber AS s WHERE {place}"
+                f" FROM asked CROSS JOIN {self._table} AS s WHERE {place}"
             )
         return statement
 
@@ -126,7 +144,9 @@ class Statements:
         Args:
             asked: the number of names that the statement has parameters for.
         """
-        there = "SELECT 1 FROM grp AS g WHERE g.username = asked.username AND g.grp = asked.grp"
+        there = (
+            f"SELECT 1 FROM {self._group_table} AS g WHERE g.username = asked.username AND g.grp = asked.grp"
+        )
         return (
             f"{_asked(asked, 'username, domain, grp')} SELECT n FROM asked WHERE CASE WHEN domain = ''"
             f" THEN EXISTS ({there}) ELSE EXISTS ({there} AND g.domain = asked.domain) END"
@@ -180,7 +200,12 @@ def _asked(rows: int, columns: str) -> str:
     return f"WITH asked(n, {columns}) AS (SELECT * FROM (VALUES {values}) LIMIT ?)"
 
 
-def _even_row(connection: sqlite3.Connection) -> tuple[str, str] | None:
+def _quoted(name: str) -> str:
+    """The name of a table, with that of its database before a dot or without, or of a column."""
+    return ".".join(f'"{part}"' for part in name.split("."))
+
+
+def _even_row(connection: sqlite3.Connection, table: str, columns: Columns) -> tuple[str, str] | None:
     """The SQL that selects a user's row, with the same steps for a user who does not exist.
 
     The SQL selects the row at the name's place in the index, or else the next row. At the end of the index it
@@ -191,29 +216,40 @@ def _even_row(connection: sqlite3.Connection) -> tuple[str, str] | None:
         An expression for whether the row is the user's, and a condition for the row. None if there is no
         suitable index or the rows have no rowid; then the time of a lookup tells whether the user exists.
     """
+    username, name = _quoted(columns.username), _quoted(table)
+    same = f"(s.{username} = asked.username)"
     # With these expressions SQLite takes the same number of steps for a known user and an unknown one.
-    if schema.has_index_on(connection, "subscriber", "domain", "username"):
-        is_it = "(s.domain <> asked.domain) + (s.username <> asked.username) = 0"
-        place = "p.domain = asked.domain AND p.username {at} asked.username ORDER BY p.username {order}"
-    elif schema.has_index_on(connection, "subscriber", "username", "domain"):  # Kamailio's only such index
-        # In this index SQLite recognises a neighbour in fewer steps. Three comparisons of the username
-        # compensate for that.
-        same = "(s.username = asked.username)"
-        is_it = f"(s.domain = asked.domain) + {same} + {same} + {same} = 4"
-        place = (
-            "(p.username, p.domain) {at} (asked.username, asked.domain)"
-            " ORDER BY p.username {order}, p.domain {order}"
-        )
+    if columns.domain is None:
+        if not schema.has_index_on(connection, table, columns.username):
+            return None
+        is_it = same
+        place = f"p.{username} {{at}} asked.username ORDER BY p.{username} {{order}}"
     else:
-        return None
+        domain = _quoted(columns.domain)
+        if schema.has_index_on(connection, table, columns.domain, columns.username):
+            is_it = f"(s.{domain} <> asked.domain) + (s.{username} <> asked.username) = 0"
+            place = (
+                f"p.{domain} = asked.domain AND p.{username} {{at}} asked.username"
+                f" ORDER BY p.{username} {{order}}"
+            )
+        elif schema.has_index_on(connection, table, columns.username, columns.domain):
+            # Kamailio's only such index. In it SQLite recognises a neighbour in fewer steps. Three
+            # comparisons of the username compensate for that.
+            is_it = f"(s.{domain} = asked.domain) + {same} + {same} + {same} = 4"
+            place = (
+                f"(p.{username}, p.{domain}) {{at}} (asked.username, asked.domain)"
+                f" ORDER BY p.{username} {{order}}, p.{domain} {{order}}"
+            )
+        else:
+            return None
     above, below = (
-        f"(SELECT p.rowid FROM subscriber AS p WHERE {place.format(at=at, order=order)} LIMIT 1)"
+        f"(SELECT p.rowid FROM {name} AS p WHERE {place.format(at=at, order=order)} LIMIT 1)"
         for at, order in ((">=", "ASC"), ("<=", "DESC"))
     )
     at = f"CASE asked.below WHEN 0 THEN {above} ELSE {below} END"
-    row = f"s.rowid = coalesce({at}, (SELECT rowid FROM subscriber LIMIT 1))"
+    row = f"s.rowid = coalesce({at}, (SELECT rowid FROM {name} LIMIT 1))"
     try:
-        connection.execute("EXPLAIN SELECT rowid FROM subscriber")
+        connection.execute(f"EXPLAIN SELECT rowid FROM {name}")
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
             raise
@@ -221,26 +257,26 @@ def _even_row(connection: sqlite3.Connection) -> tuple[str, str] | None:
     return is_it, row
 
 
-def _domains(table: str, indexed: bool) -> str:
+def _domains(table: str, domain: str, indexed: bool) -> str:
     if not indexed:
-        return f"SELECT DISTINCT domain FROM {table} WHERE domain IS NOT NULL"
+        return f"SELECT DISTINCT {domain} FROM {table} WHERE {domain} IS NOT NULL"
     # Each step goes from one domain straight to the next: as many steps as there are domains.
     return (
-        f"WITH RECURSIVE d(name) AS (SELECT min(domain) FROM {table} UNION ALL"
-        f" SELECT (SELECT min(domain) FROM {table} WHERE domain > d.name) FROM d"
+        f"WITH RECURSIVE d(name) AS (SELECT min({domain}) FROM {table} UNION ALL"
+        f" SELECT (SELECT min({domain}) FROM {table} WHERE {domain} > d.name) FROM d"
         " WHERE d.name IS NOT NULL) SELECT name FROM d WHERE name IS NOT NULL"
     )
 
 
-def _all_over(has: str) -> str:
+def _all_over(table: str, selected: str) -> str:
     # A Lehmer generator chooses the places: rows at even distances may all be of one realm or kind.
     return (
         "WITH RECURSIVE ends(low, high) AS"
-        " (SELECT (SELECT min(rowid) FROM subscriber), (SELECT max(rowid) FROM subscriber)),"
+        f" (SELECT (SELECT min(rowid) FROM {table}), (SELECT max(rowid) FROM {table})),"
         " draw(number, seed) AS (VALUES (1, 1) UNION ALL"
         " SELECT number + 1, seed * 48271 % 2147483647 FROM draw WHERE number < ?),"
         " place(at) AS"
         " (SELECT low + CAST((high - low) * (seed / 2147483647.0) AS INTEGER) FROM draw, ends)"
-        f" SELECT domain, {has} FROM subscriber WHERE rowid IN"
-        " (SELECT (SELECT rowid FROM subscriber WHERE rowid >= at ORDER BY rowid LIMIT 1) FROM place)"
+        f" SELECT {selected} FROM {table} WHERE rowid IN"
+        f" (SELECT (SELECT rowid FROM {table} WHERE rowid >= at ORDER BY rowid LIMIT 1) FROM place)"
     )

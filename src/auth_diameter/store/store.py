@@ -14,7 +14,7 @@ Every store keeps these rules:
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, Literal, NamedTuple, Protocol
 
 from auth_diameter._core import DiscError
@@ -171,11 +171,17 @@ class Store(Protocol):
     def name(self) -> str:
         """The name of the store in the log: a path, or a URL without its password."""
 
-    async def version(self) -> int | None:
+    @property
+    def waits(self) -> bool:
+        """Whether the two methods below wait for I/O; if not, they never yield to the event loop."""
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Has `changed()` called when the database tells that it has changed; most tell nothing."""
+
+    async def version(self) -> int:
         """A number that changes when results of :meth:`fetch` may have changed.
 
-        The cache calls this every half second. None means that the store cannot tell, so that cached values
-        expire after a while.
+        The cache calls this every half second. A store that cannot tell changes it every second.
 
         Raises:
             StoreError: the store could not be read.

@@ -9,12 +9,13 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from typing import Final
 
 from auth_diameter.store.hashes import HA1_COLUMNS
 from auth_diameter.store.names import fold_realm
 from auth_diameter.store.pace import Pace
-from auth_diameter.store.realms import Spellings
+from auth_diameter.store.realms import EveryRealm, Spellings
 from auth_diameter.store.schema import text
 from auth_diameter.store.sqlite_file import Database
 from auth_diameter.store.statements import Statements
@@ -26,6 +27,8 @@ _SAMPLE: Final = 400
 _ENOUGH: Final = 30
 
 _Algorithms = tuple[str, ...]
+#: The number of users by the algorithms for which they have an HA1.
+Counts = Counter[_Algorithms]
 
 
 class UsualAlgorithms:
@@ -39,7 +42,7 @@ class UsualAlgorithms:
         pace: the limit to sampling, by the time of all samples since the last change.
     """
 
-    def __init__(self, database: Database, spellings: Spellings) -> None:
+    def __init__(self, database: Database, spellings: Spellings | EveryRealm) -> None:
         self.pace = Pace()
         self._database = database
         self._spellings = spellings
@@ -47,7 +50,7 @@ class UsualAlgorithms:
         self._version = -1
         self._took = 0.0
         self._known: dict[str, _Algorithms] = {}
-        self._table: dict[str, Counter[_Algorithms]] | None = None
+        self._table: dict[str, Counts] | None = None
 
     def of(self, realm: str) -> _Algorithms:
         """The algorithms of a realm, the weakest first; empty for a realm without subscribers.
@@ -68,7 +71,7 @@ class UsualAlgorithms:
             self._forget_old()
             started = time.thread_time()
             with self._database.reading() as connection:
-                found = self._known[folded] = _most(self._count(connection, folded, spellings))
+                found = self._known[folded] = most(self._count(connection, folded, spellings))
             self._took += time.thread_time() - started
             self.pace.done(self._took)
         return found
@@ -81,16 +84,14 @@ class UsualAlgorithms:
             self._statements, self._version, self._took = statements, version, 0.0
             self.pace.forget()
 
-    def _count(
-        self, connection: sqlite3.Connection, folded: str, spellings: tuple[str, ...]
-    ) -> Counter[_Algorithms]:
+    def _count(self, connection: sqlite3.Connection, folded: str, spellings: tuple[str, ...]) -> Counts:
         """Counts a sample of the realm's users by their algorithms."""
-        first: Counter[_Algorithms] = Counter()
+        first: Counts = Counter()
         of_realm = self._database.statements.usual_of_realm
         if of_realm is not None:
             for spelling in spellings:
                 left = _SAMPLE - first.total()
-                first.update(_having(row) for row in connection.execute(of_realm, (spelling, left)))
+                first.update(having(row) for row in connection.execute(of_realm, (spelling, left)))
             if first.total() < _SAMPLE:
                 return first
         if self._table is None:
@@ -100,7 +101,7 @@ class UsualAlgorithms:
             return first
         return sample or sum(self._table.values(), Counter())
 
-    def _look_all_over(self, connection: sqlite3.Connection) -> dict[str, Counter[_Algorithms]]:
+    def _look_all_over(self, connection: sqlite3.Connection) -> dict[str, Counts]:
         """Counts a sample of the whole table by realm and algorithms; a small table is counted whole."""
         rows = connection.execute(self._database.statements.usual_first, (_SAMPLE,)).fetchall()
         if len(rows) == _SAMPLE:
@@ -109,17 +110,18 @@ class UsualAlgorithms:
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
                     raise  # SQLITE_ERROR here means: no such column, rowid
-        table: dict[str, Counter[_Algorithms]] = defaultdict(Counter)
+        table: dict[str, Counts] = defaultdict(Counter)
         for row in rows:
-            table[fold_realm(text(row[0]))][_having(row)] += 1
+            table[fold_realm(text(row[0]))][having(row)] += 1
         return dict(table)
 
 
-def _having(row: tuple[object, ...]) -> _Algorithms:
+def having(row: Sequence[object]) -> _Algorithms:
+    """The algorithms of a row of a sample: a domain, and for each algorithm whether the user has an HA1."""
     return tuple(algorithm for algorithm, has in zip(HA1_COLUMNS, row[1:], strict=True) if has)
 
 
-def _most(users: Counter[_Algorithms]) -> _Algorithms:
+def most(users: Counts) -> _Algorithms:
     """The most frequent algorithms, apart from none; of two as frequent, always the same one."""
     del users[()]
     return max(users, key=lambda algorithms: (users[algorithms], algorithms), default=())

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
 from auth_diameter._core import Batch, Nonces
-from auth_diameter.store.cache import Cache, Watcher
+from auth_diameter.store.cache import CHECK_SECONDS, Cache, Watcher
 from auth_diameter.store.store import KEYS, Key, Store, StoreError
 from auth_diameter.verifier.config import VerifierConfig
 from auth_diameter.verifier.state.state import SharedState
@@ -35,6 +35,9 @@ class Driver:
         nonces: makes and recognises the nonces.
         remembered: what is remembered of credentials; None: nothing so far.
         state: counts nonces and guesses with other back ends; None: this one counts alone.
+        stale_for: seconds for which cached values go on while the store cannot be read.
+        in_background: whether the event loop goes on between calls, so that a store that waits can be checked
+            meanwhile.
 
     Attributes:
         cache: what the store has said.
@@ -49,10 +52,16 @@ class Driver:
         nonces: Nonces | None = None,
         remembered: Remembered | None = None,
         state: SharedState | None = None,
+        stale_for: float = 0.0,
+        *,
+        in_background: bool = True,
     ) -> None:
         self._listener = listener
         self._state = state
-        self.cache = Cache(store, listener)
+        self._waits = store.waits
+        self._in_background = store.waits and in_background
+        self._checking: asyncio.Task[None] | None = None
+        self.cache = Cache(store, listener, stale_for)
         self.verifier = Verifier(self.cache, listener, config, nonces, remembered)
         if state is not None:
             self.verifier.compiled.sharing = state.sharing
@@ -64,7 +73,7 @@ class Driver:
             batch: the batch.
             now: seconds since 1970.
         """
-        if not self.cache.is_due(now):
+        if self._is_ready(now):
             self.verifier.judge(batch)
 
     async def finish(self, batch: Batch, now: float) -> None:
@@ -76,18 +85,44 @@ class Driver:
             batch: the batch.
             now: seconds since 1970.
         """
-        if self.cache.is_due(now):
+        await self.finish_together([batch], now)
+
+    async def finish_together(self, batches: Sequence[Batch], now: float) -> None:
+        """As `finish`, with one fetch for the missing keys of several batches.
+
+        Args:
+            batches: the batches.
+            now: seconds since 1970.
+        """
+        if not self._is_ready(now):
             await self.check(now)
-        while not batch.is_done:
-            lacking = self.verifier.lacking(batch)
+        verifier = self.verifier
+        while unfinished := [batch for batch in batches if not batch.is_done]:
+            lacking: dict[Key, list[Batch]] = {}
+            for batch in unfinished:
+                for parts in verifier.lacking(batch):
+                    lacking.setdefault(KEYS[parts[-1]](*parts), []).append(batch)
             if lacking:
-                await self._fetch(batch, [KEYS[parts[-1]](*parts) for parts in lacking])
-            elif self._state is not None:
-                shared = asyncio.Event()
-                if self.share(batch, shared.set):
-                    await shared.wait()
-                    continue
-            self.verifier.judge(batch)
+                await self._fetch(lacking, now)
+            elif self._state is not None and await self._share(unfinished):
+                continue
+            for batch in unfinished:
+                verifier.judge(batch)
+
+    def give_up(self, batch: Batch, error: Exception) -> None:
+        """Ends the questions of a batch that have no answer, because of an error of ours."""
+        self.verifier.give_up(batch, error)
+
+    def _is_ready(self, now: float) -> bool:
+        """Whether the cached values count. A store that waits is checked in the background meanwhile."""
+        if not self.cache.is_due(now):
+            return True
+        if not self._in_background:
+            return False
+        if self._checking is None or self._checking.done():
+            self._checking = asyncio.get_running_loop().create_task(self.check(now))
+        self.cache.check_at = self.verifier.compiled.check_at = now + CHECK_SECONDS
+        return True
 
     def share(self, batch: Batch, done: Callable[[], object]) -> bool:
         """Has the questions of a batch counted by shared state, if nothing else is missing.
@@ -113,35 +148,70 @@ class Driver:
         self._state.tell(records, answer)
         return True
 
+    async def _share(self, batches: Sequence[Batch]) -> bool:
+        """Has all batches counted that need nothing else; returns whether there is one."""
+        counted = asyncio.Event()
+        waiting = 1
+
+        def done() -> None:
+            nonlocal waiting
+            waiting -= 1
+            if not waiting:
+                counted.set()
+
+        told = 0
+        for batch in batches:
+            waiting += 1
+            if self.share(batch, done):
+                told += 1
+            else:
+                waiting -= 1
+        done()
+        await counted.wait()
+        return told > 0
+
     async def check(self, now: float) -> None:
         """Forgets what the store has said if the store has changed or cannot be read.
 
         Args:
             now: seconds since 1970.
         """
+        if self._waits:  # meanwhile others go on with what is cached
+            self.verifier.compiled.check_at = now + CHECK_SECONDS
         try:
             await self.cache.check(now)
         except Exception as error:  # noqa: BLE001 - the cache is empty then, and all keys are fetched
             self._listener.mistaken(error)
+        self.verifier.compiled.check_at = self.cache.check_at
 
-    async def _fetch(self, batch: Batch, keys: list[Key]) -> None:
+    async def _fetch(self, lacking: dict[Key, list[Batch]], now: float) -> None:
         try:
-            found = await self.cache.fetch(keys)
+            found = await self.cache.fetch(lacking, now)
         except StoreError as error:
-            for key in keys:
-                batch.fail(key, error, of_store=True)
+            for key, batches in lacking.items():
+                value = self.cache.get(key)  # which may go on although the store cannot be read
+                for batch in batches:
+                    if value is not None:
+                        batch.put(key, value)
+                    else:
+                        batch.fail(key, error, of_store=True)
         except Exception:  # noqa: BLE001 - an error for one key must not affect the other questions
-            for key in keys:
-                await self._fetch_alone(batch, key)
+            for key, batches in lacking.items():
+                await self._fetch_alone(key, batches, now)
         else:
-            for key in keys:
-                batch.put(key, found[key])
+            for key, batches in lacking.items():
+                for batch in batches:
+                    batch.put(key, found[key])
 
-    async def _fetch_alone(self, batch: Batch, key: Key) -> None:
+    async def _fetch_alone(self, key: Key, batches: list[Batch], now: float) -> None:
         try:
-            batch.put(key, (await self.cache.fetch([key]))[key])
+            value = (await self.cache.fetch([key], now))[key]
         except Exception as error:  # noqa: BLE001 - the Verifier reports it for the question with this key
-            batch.fail(key, error, of_store=isinstance(error, StoreError))
+            for batch in batches:
+                batch.fail(key, error, of_store=isinstance(error, StoreError))
+        else:
+            for batch in batches:
+                batch.put(key, value)
 
 
 def at_once(work: Coroutine[Any, Any, None]) -> None:

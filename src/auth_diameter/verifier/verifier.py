@@ -118,14 +118,22 @@ class Verifier:
     def judge(self, batch: Batch) -> None:
         """Answers the questions whose values are known, and tells the observer once all are answered."""
         if batch.judge(self.compiled):
-            try:
-                self._report(batch)
-            except Exception as error:  # noqa: BLE001 - the questions have their answers
-                self._observer.mistaken(error)
+            self._tell(batch)
+
+    def give_up(self, batch: Batch, error: Exception) -> None:
+        """Ends the questions that have no answer as failed, because of an error of ours."""
+        batch.give_up(self.compiled, error)
+        self._tell(batch)
 
     def lacking(self, batch: Batch) -> list[tuple[str, ...]]:
         """The keys that are missing: the parts of each, and the name of its kind."""
         return batch.lacking(self.compiled)
+
+    def _tell(self, batch: Batch) -> None:
+        try:
+            self._report(batch)
+        except Exception as error:  # noqa: BLE001 - the questions have their answers
+            self._observer.mistaken(error)
 
     def _report(self, batch: Batch) -> None:
         tally, named, mistakes = batch.report(self._observer.wants_every_outcome)

@@ -1,0 +1,65 @@
+"""How a store is opened, whatever database it is in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from auth_diameter._core import ConfigError
+from auth_diameter.store.config import StoreConfig
+from auth_diameter.store.sqlite import SqliteStore
+from auth_diameter.store.url import DatabaseName
+
+if TYPE_CHECKING:
+    from auth_diameter.store.dialect import Dialect
+    from auth_diameter.store.server import ServerStore
+
+
+async def open_store(
+    name: DatabaseName, config: StoreConfig, *, in_background: bool = True
+) -> SqliteStore | ServerStore:
+    """Opens a store for lookups, and connects to its database; the caller closes it.
+
+    Args:
+        name: the database.
+        config: the names of the tables and of their columns, and the time limits.
+        in_background: whether the event loop goes on between fetches.
+
+    Raises:
+        ConfigError: the database cannot be used. The message is one line.
+    """
+    store = new_store(name, config, in_background=in_background)
+    if not isinstance(store, SqliteStore):
+        try:
+            await store.open()
+        except BaseException:
+            store.close()
+            raise
+    return store
+
+
+def new_store(
+    name: DatabaseName, config: StoreConfig, *, in_background: bool = True
+) -> SqliteStore | ServerStore:
+    """As `open_store`, but a database server is connected to when it is first asked.
+
+    Raises:
+        ConfigError: an SQLite file cannot be used.
+    """
+    if name.kind == "sqlite":
+        return SqliteStore.open(name.text, config)
+    from auth_diameter.store.server import ServerStore
+
+    return ServerStore(_dialect(name), name, config, in_background=in_background)
+
+
+def _dialect(name: DatabaseName) -> Dialect:
+    """The kind of server, with its driver, which is imported now."""
+    if name.kind == "postgresql":
+        from auth_diameter.store.postgresql_lookups import PostgreSql
+
+        return PostgreSql()
+    if name.kind == "mysql":
+        from auth_diameter.store.mysql_lookups import MySql
+
+        return MySql()
+    raise ConfigError(f"{name}: no store can be in such a database")
