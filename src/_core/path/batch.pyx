@@ -8,7 +8,7 @@
         for key in batch.lacking(judge):
             batch.put(key, value)       # from the store; or batch.fail(key, error, …)
         records = batch.to_share(judge)             # with shared state; when no key is lacking
-        batch.shared(judge, reply)                  # to that; None: it does not answer
+        batch.shared(judge, records, reply)         # None: it does not answer
         batch.judge(judge)
     batch.write(start, stop, out)       # of AA-Requests; or batch.answers(), of Questions
 """
@@ -115,6 +115,7 @@ cdef class Batch:
             judge: Judge, the same as for `judge`.
             error: the exception.
         """
+        self.told = None
         self.fail_cases(judge, error, True)
         self.is_done = True
 
@@ -197,19 +198,25 @@ cdef class Batch:
             Bytes (_core/state/sharing.pyx); empty if there are none, or if keys are missing for others. `shared` is
             to follow before anything else.
         """
-        return records_of(judge, &self.work, &self.shares)
+        self.told = records_of(judge, &self.work, &self.shares)
+        return self.told
 
-    def shared(self, Judge judge not None, bytes reply):
+    def shared(self, Judge judge not None, bytes records not None, bytes reply):
         """Answers the questions that `to_share` told of.
 
-        A reply that does not fit the records lets nobody in: these questions fail.
+        A reply that does not fit the records lets nobody in: these questions fail. One that comes when they were
+        given up, or the batch is used for others, is nobody's.
 
         Args:
             judge: Judge, the same each time.
+            records: the object that `to_share` returned.
             reply: what shared state says about them; None: it does not answer, and what was decided here holds.
         """
         cdef size_t i
         cdef Case *case
+        if records is not self.told:
+            return
+        self.told = None
         if reply is None or is_reply_to(&self.shares, reply):
             end_shares(judge, &self.work, &self.shares, reply)
         else:
@@ -218,7 +225,6 @@ cdef class Batch:
                 case = self.shares.at[i].case
                 judge.end(case, FAILED)
                 case.error = error
-        self.shares.count = 0
 
     def report(self, bint every=False):
         """What became of the questions, for counts and logs. The batch keeps the errors no longer.
@@ -311,6 +317,6 @@ cdef void empty_batch(Batch batch) noexcept:
     ad_scratch_empty(&batch.work.scratch)
     batch.work.found.buckets = NULL
     batch.work.count = 0
-    batch.shares.count = 0
+    batch.told = None
     batch.is_done = False
     batch.errors = None

@@ -140,8 +140,9 @@ class Driver:
             return False
 
         def answer(reply: bytes | None) -> None:
-            batch.shared(judge, reply)
-            self.verifier.judge(batch)
+            if not batch.is_done:  # otherwise it was given up
+                batch.shared(judge, records, reply)
+                self.verifier.judge(batch)
             done()
 
         assert self._state is not None
