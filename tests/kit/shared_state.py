@@ -13,14 +13,14 @@ from kit.wire import NOW
 
 from auth_diameter._core import PENALTY_RULES, RECORDS
 from auth_diameter.verifier.config import VerifierConfig
-from auth_diameter.verifier.state import redis
+from auth_diameter.verifier.state import script as of_state
 from auth_diameter.verifier.state.state import StateStats
 from auth_diameter.verifier.verifier import sharing_of
 
 
 def script(**rules: int) -> bytes:
     """The script, with other rules, and with the time as its third argument."""
-    text = redis.source().replace("call('TIME')", "{math.floor(ARGV[3]), ARGV[3] % 1 * 1000000}")
+    text = of_state.source().replace("call('TIME')", "{math.floor(ARGV[3]), ARGV[3] % 1 * 1000000}")
     assert text.count("ARGV[3]") >= 2, "it asks for the time otherwise"
     return Template(text).substitute(PENALTY_RULES | rules, **RECORDS).encode()
 

@@ -19,7 +19,7 @@ from auth_diameter.store.accounts import Accounts
 from auth_diameter.store.sqlite import SqliteStore
 from auth_diameter.verifier.config import VerifierConfig
 from auth_diameter.verifier.outcome import Outcome
-from auth_diameter.verifier.state import redis as module
+from auth_diameter.verifier.state import kept as module
 from auth_diameter.verifier.state.redis import RedisState
 from auth_diameter.verifier.state.urls import parse_url
 from auth_diameter.verifier.verifier import sharing_of
@@ -190,7 +190,7 @@ def test_a_server_that_is_killed_and_started_again(redis, peers, play, caplog):
 
     play(scenario())
     assert len(lines(caplog, "is away")) == 2
-    assert [record.levelname for record in lines(caplog, "records written late: 1, lost: 0")] == ["WARNING"]
+    assert [record.levelname for record in lines(caplog, "questions written late: 1, lost: 0")] == ["WARNING"]
 
 
 def test_nobody_is_there_at_the_start(free_port, peers, play, caplog):
@@ -202,7 +202,7 @@ def test_nobody_is_there_at_the_start(free_port, peers, play, caplog):
     play(scenario())
     (away,) = lines(caplog, "is away")
     assert "efused" in away.getMessage() or "onnect call failed" in away.getMessage()
-    assert lines(caplog, "records of 1 questions were not written")
+    assert lines(caplog, "what was counted while it was away is lost")
 
 
 def test_flushed_scripts_are_loaded_again(redis, peers, play, caplog):
@@ -282,7 +282,7 @@ def test_more_than_can_be_kept_is_dropped_from_the_oldest(free_port, peers, play
             assert (stats.alone, stats.kept, stats.dropped) == (15, 10, 5)
 
     play(scenario())
-    assert lines(caplog, "records of 15 questions were not written")
+    assert lines(caplog, "what was counted while it was away is lost")
 
 
 # --- a server that says anything ----------------------------------------------------------------------------

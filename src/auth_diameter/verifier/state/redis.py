@@ -14,47 +14,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
-import logging
 import random
 import time
 from collections import deque
 from collections.abc import Callable
-from importlib.resources import files
-from string import Template
 from typing import Final
 
-from auth_diameter._core import PENALTY_RULES, RECORDS, Sharing
+from auth_diameter._core import Sharing
+from auth_diameter.verifier.state import script
+from auth_diameter.verifier.state.kept import Kept, count_of, log
 from auth_diameter.verifier.state.resp import Link, Reply, ServerError, command
 from auth_diameter.verifier.state.state import StateStats
 from auth_diameter.verifier.state.urls import StateUrl
 
-log = logging.getLogger("auth_diameter.state")
-
-
-
-def source() -> str:
-    """The script, with the names of rules and of sizes in it."""
-    return (files(__package__) / "count.lua").read_text(encoding="utf-8")
-
-
-SCRIPT: Final = Template(source()).substitute(PENALTY_RULES, **RECORDS).encode()
-_SHA: Final = hashlib.sha1(SCRIPT, usedforsecurity=False).hexdigest()  # how EVALSHA names a script
-_COUNT: Final = slice(2, 4)  # of records, in their header
-_EVALSHA: Final = b"*5\r\n$7\r\nEVALSHA\r\n$40\r\n%s\r\n$1\r\n0\r\n" % _SHA.encode()
-_NOT_LATE: Final = b"$1\r\n0\r\n"
 
 DEADLINE: Final = 0.05  # seconds for the answer to a turn; a SIP client sends again after 0.5 (RFC 3261, 17.1.1.1)
 _CONNECT: Final = 1.0  # seconds to connect, and for a command that nobody waits for
 _GRACE: Final = 0.002  # seconds in which an answer is read that came while this process was busy
 _BACK_OFF: Final = (0.1, 1.0)  # seconds between attempts: the first, and the longest
+_CATCH_UP: Final = 2_000  # chunks that are written late before the state is asked again
 _STEADY: Final = 5.0  # seconds after which a connection counts as good
-_CHUNK: Final = 256  # records written late at once
-_MOST: Final = 200_000  # records that are kept, 10 MB
-
-
-def _count(records: bytes) -> int:
-    return int.from_bytes(records[_COUNT], "little")
 
 
 class _Trouble(Exception):  # noqa: N818 - it never leaves this module
@@ -106,13 +85,11 @@ class RedisState:
         self._clock = clock
         self._link: Link | None = None  # None while it is away
         self._turns: deque[_Turn] = deque()  # that have no answer
-        self._kept: deque[bytes] = deque()  # records that are to be written, in turns
+        self._kept = Kept(url.name, self.stats)
         self._timer: asyncio.TimerHandle | None = None
         self._over = asyncio.Event()  # of the connection
         self._tried = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._told: bool | None = None  # whether the log says that it is there; None: it says nothing
-        self._late = self._dropped = 0  # of `stats`, when the log said last that it is away
         self._warned = False
 
     async def __aenter__(self) -> RedisState:
@@ -134,22 +111,20 @@ class RedisState:
         self._leave()
         if link is not None:
             link.close()
-        if self._kept:
-            self._drop(len(self._kept))
-            log.warning("%s: records of %d questions were not written", self._url.name, self.stats.dropped)
+        self._kept.drop()
 
     def tell(self, records: bytes, done: Callable[[bytes | None], object]) -> None:
         """As `SharedState.tell`; `done` is called after 50 ms at most."""
         link = self._link
         if link is None:
-            self._keep(records)
+            self._kept.keep(records)
             done(None)
             return
         loop = asyncio.get_running_loop()
         self._turns.append(_Turn(records, done, loop.time() + DEADLINE))
         if self._timer is None:
             self._timer = loop.call_later(DEADLINE, self._look_at_deadline, loop, None)
-        link.ask(b"%s$%d\r\n%s\r\n%s" % (_EVALSHA, len(records), records, _NOT_LATE), self._answered)
+        link.ask(script.count(records), self._answered)
 
     def _answered(self, reply: Reply) -> None:
         """Takes the reply to the oldest turn. None: `_leave` has answered it."""
@@ -157,17 +132,17 @@ class RedisState:
             return
         turn = self._turns[0]
         if isinstance(reply, ServerError):
-            if reply.text.startswith("NOSCRIPT") and self._link is not None:
+            if script.is_unknown(reply.text) and self._link is not None:
                 # The server was restarted, or its scripts were flushed. Replies come in the order of commands, so
                 # the turns behind this one are behind it here too.
                 self._turns.rotate(-1)
-                self._link.ask(command("EVAL", SCRIPT, 0, turn.records, 0), self._answered)
+                self._link.ask(script.load_and_count(turn.records), self._answered)
             else:
                 self._lose(reply.text)
             return
         self._turns.popleft()
         self.stats.turns += 1
-        self.stats.records += _count(turn.records)
+        self.stats.records += count_of(turn.records)
         turn.done(reply)
 
     # ------------------------------------------------------------------ away and back
@@ -196,7 +171,7 @@ class RedisState:
     def _lost(self, link: Link, reason: str) -> None:
         if link is self._link:
             self._leave()
-            self._tell(reason)
+            self._kept.say_away(reason)
             self._over.set()
 
     def _leave(self) -> None:
@@ -208,43 +183,9 @@ class RedisState:
             self._timer = None
         turns, self._turns = self._turns, deque()
         for turn in turns:
-            self._keep(turn.records)
+            self._kept.keep(turn.records)
         for turn in turns:
             turn.done(None)
-
-    def _keep(self, records: bytes) -> None:
-        self._kept.append(records)
-        count = _count(records)
-        self.stats.alone += count
-        self.stats.kept += count
-        while self.stats.kept > _MOST and self._kept:
-            self._drop(1)
-
-    def _drop(self, turns: int) -> None:
-        for _ in range(turns):
-            count = _count(self._kept.popleft())
-            self.stats.kept -= count
-            self.stats.dropped += count
-
-    def _tell(self, reason: str | None) -> None:
-        """Logs once that the server is away, or is back; `reason`: None: it is back."""
-        stats = self.stats
-        if reason is not None and self._told is not False:
-            log.error(
-                "%s: is away: %s; counting in this process alone: a replay may pass once more at each DISC, "
-                "and guesses count at each",
-                self._url.name,
-                reason,
-            )
-            self._late, self._dropped = stats.late, stats.dropped
-        elif reason is None and self._told is False:
-            log.warning(
-                "%s: is back; records written late: %d, lost: %d",
-                self._url.name,
-                stats.late - self._late,
-                stats.dropped - self._dropped,
-            )
-        self._told = reason is None
 
     # ------------------------------------------------------------------ connecting
 
@@ -260,10 +201,10 @@ class RedisState:
                     await self._write_chunk(link)
             except _Trouble as error:
                 self._lose(str(error))
-                self._tell(str(error))
+                self._kept.say_away(str(error))
             except Exception as error:  # noqa: BLE001 - it is tried again
                 self._lose(type(error).__name__)
-                self._tell(f"{type(error).__name__}: {error}")
+                self._kept.say_away(f"{type(error).__name__}: {error}")
             else:
                 await self._over.wait()
             self._tried.set()
@@ -289,7 +230,7 @@ class RedisState:
         try:
             await self._dial(link)
             await self._greet(link)
-            chunks = 2 * _MOST // _CHUNK  # this process may answer faster than they are written
+            chunks = _CATCH_UP  # this process may answer faster than they are written
             while self._kept and chunks:
                 await self._write_chunk(link)
                 chunks -= 1
@@ -300,7 +241,7 @@ class RedisState:
             raise
         self._link = link
         self.sharing.is_reachable = self.stats.reachable = True
-        self._tell(None)
+        self._kept.say_back()
         return link
 
     async def _dial(self, link: Link) -> None:
@@ -319,13 +260,9 @@ class RedisState:
 
     async def _greet(self, link: Link) -> None:
         """Logs in, and tries whether the script may count."""
-        url = self._url
-        if url.password:
-            who = (url.username,) if url.username else ()
-            await self._ask_alone(link, command("AUTH", *who, url.password))
-        if url.database:
-            await self._ask_alone(link, command("SELECT", url.database))
-        await self._ask_alone(link, command("EVAL", SCRIPT, 0, self.sharing.header(self._clock()), 0))
+        # One after the other, since an error says which of them it is about.
+        for each in script.greeting(self._url, self.sharing.header(self._clock())):
+            await self._ask_alone(link, each)
         if not self._warned:
             self._warned = True
             with contextlib.suppress(_Trouble):  # it may be forbidden
@@ -343,23 +280,18 @@ class RedisState:
 
     async def _write_chunk(self, link: Link) -> None:
         """Writes the oldest of what was kept."""
-        chunk: list[bytes] = []
-        count, now = 0, int(self._clock())
-        while self._kept and count < _CHUNK:
-            chunk.append(self._kept.popleft())
-            count += _count(chunk[-1])
+        chunk, now = self._kept.take_chunk(), self._clock()
         try:
             async with asyncio.TaskGroup() as tasks:
                 for records in chunk:
-                    tasks.create_task(self._ask_alone(link, command("EVALSHA", _SHA, 0, records, now)))
+                    tasks.create_task(self._ask_alone(link, script.count_late(records, now)))
         except BaseExceptionGroup as errors:
-            self._kept.extendleft(reversed(chunk))
+            self._kept.put_back(chunk)
             raise _Trouble(str(errors.exceptions[0])) from None
         except BaseException:
-            self._kept.extendleft(reversed(chunk))
+            self._kept.put_back(chunk)
             raise
-        self.stats.kept -= count
-        self.stats.late += count
+        self._kept.written(chunk)
 
     async def _ask_alone(self, link: Link, data: bytes) -> bytes:
         """Asks what no turn waits for.

@@ -11,7 +11,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, TypeAlias, cast
 
-_MOST: Final = 1 << 20  # bytes of a reply; those to a turn have some thousand
+_MOST: Final = 1 << 20  # bytes of a reply that is not complete; those to a turn have some thousand
+_DIGITS: Final = 6  # of the size of a bulk string
 
 #: What a command gets: the reply, the error of the server, or None: the connection was lost before.
 Reply: TypeAlias = "bytes | ServerError | None"
@@ -42,6 +43,41 @@ def command(*words: bytes | str | int) -> bytes:
     return b"".join(parts)
 
 
+class Replies:
+    """Takes a stream of replies apart."""
+
+    def __init__(self) -> None:
+        self._data = b""
+
+    def feed(self, data: bytes) -> tuple[list[bytes | ServerError], bool]:
+        """Adds bytes of the stream.
+
+        Returns:
+            The replies that are complete, and whether what follows is none.
+        """
+        data = self._data + data if self._data else bytes(data)
+        replies: list[bytes | ServerError] = []
+        at = 0
+        while (end := data.find(b"\r\n", at)) >= 0:
+            kind, line, after = data[at : at + 1], data[at + 1 : end], end + 2
+            if kind == b"$":
+                if not line.isdigit() or len(line) > _DIGITS:
+                    return replies, True
+                start, after = after, after + int(line) + 2
+                if len(data) < after:
+                    break
+                replies.append(data[start : after - 2])
+            elif kind in (b"+", b":"):
+                replies.append(line)
+            elif kind == b"-":
+                replies.append(ServerError(line))
+            else:
+                return replies, True
+            at = after
+        self._data = data[at:]
+        return replies, len(self._data) > _MOST
+
+
 class Link(asyncio.Protocol):
     """A connection to the server.
 
@@ -52,7 +88,7 @@ class Link(asyncio.Protocol):
     def __init__(self, lost: Callable[[Link, str], object]) -> None:
         self._lost = lost
         self._transport: asyncio.Transport | None = None
-        self._data = b""
+        self._replies = Replies()
         self._waiting: deque[Callback] = deque()
         self._over = False
 
@@ -76,38 +112,16 @@ class Link(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """As `asyncio.Protocol`."""
-        if self._over:
-            return
-        data = self._data + data if self._data else bytes(data)
-        at = 0
-        while (end := data.find(b"\r\n", at)) >= 0:
-            kind, line, after = data[at : at + 1], data[at + 1 : end], end + 2
-            reply: Reply
-            if kind == b"$":
-                if not line.isdigit() or int(line) > _MOST:
-                    self._end("its reply is no bulk string")
-                    return
-                start, after = after, after + int(line) + 2
-                if len(data) < after:
-                    break
-                reply = data[start : after - 2]
-            elif kind in (b"+", b":"):
-                reply = line
-            elif kind == b"-":
-                reply = ServerError(line)
-            else:
-                self._end("its reply is not of RESP2")
+        replies, garbled = self._replies.feed(data)
+        for reply in replies:
+            if self._over:
                 return
             if not self._waiting:
                 self._end("it answers what was not asked")
                 return
             self._waiting.popleft()(reply)
-            if self._over:
-                return
-            at = after
-        self._data = data[at:]
-        if len(self._data) > _MOST + 32:
-            self._end("its reply has no end")
+        if garbled:
+            self._end("its reply is not of RESP2")
 
     def _end(self, reason: str | None) -> None:
         if self._over:
