@@ -89,6 +89,9 @@ class State:
     def away(self, value: bool) -> None:
         self.sharing.is_reachable = not value
 
+    async def ready(self) -> None:
+        """As `SharedState`."""
+
     def tell(self, records: bytes, done: Callable[[bytes | None], object]) -> None:
         """As `SharedState`."""
         if self.away:

@@ -441,6 +441,9 @@ def test_no_reply_but_the_right_codes_lets_in(users, reply):
         def __init__(self, of):
             self.sharing, self.stats = of.sharing, of.stats
 
+        async def ready(self):
+            pass
+
         def tell(self, records, done):
             done(reply)
 

@@ -50,6 +50,8 @@ def client(auth: AuthDiameter | AsyncAuthDiameter) -> Collector:
         yield from _questions(stats)
         yield from _connections(stats)
         yield from _peers(stats)
+        if auth.state is not None:
+            yield from _state(auth.state)
 
     return _Collector(read)
 

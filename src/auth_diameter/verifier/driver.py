@@ -104,7 +104,7 @@ class Driver:
                     lacking.setdefault(KEYS[parts[-1]](*parts), []).append(batch)
             if lacking:
                 await self._fetch(lacking, now)
-            elif self._state is not None and await self._share(unfinished):
+            elif self._state is not None and await self._share(unfinished, self._state):
                 continue
             for batch in unfinished:
                 verifier.judge(batch)
@@ -149,8 +149,9 @@ class Driver:
         self._state.tell(records, answer)
         return True
 
-    async def _share(self, batches: Sequence[Batch]) -> bool:
+    async def _share(self, batches: Sequence[Batch], state: SharedState) -> bool:
         """Has all batches counted that need nothing else; returns whether there is one."""
+        await state.ready()
         counted = asyncio.Event()
         waiting = 1
 

@@ -24,14 +24,12 @@ from auth_diameter._core import Sharing
 from auth_diameter.verifier.state import script
 from auth_diameter.verifier.state.kept import Kept, count_of, log
 from auth_diameter.verifier.state.resp import Link, Reply, ServerError, command
-from auth_diameter.verifier.state.state import StateStats
+from auth_diameter.verifier.state.state import BACK_OFF, DEADLINE, StateStats
 from auth_diameter.verifier.state.urls import StateUrl
 
 
-DEADLINE: Final = 0.05  # seconds for the answer to a turn; a SIP client sends again after 0.5 (RFC 3261, 17.1.1.1)
 _CONNECT: Final = 1.0  # seconds to connect, and for a command that nobody waits for
 _GRACE: Final = 0.002  # seconds in which an answer is read that came while this process was busy
-_BACK_OFF: Final = (0.1, 1.0)  # seconds between attempts: the first, and the longest
 _CATCH_UP: Final = 2_000  # chunks that are written late before the state is asked again
 _STEADY: Final = 5.0  # seconds after which a connection counts as good
 
@@ -90,28 +88,41 @@ class RedisState:
         self._over = asyncio.Event()  # of the connection
         self._tried = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._closed = False
         self._warned = False
 
     async def __aenter__(self) -> RedisState:
-        self._task = asyncio.get_running_loop().create_task(self._stay_connected())
-        await self._tried.wait()
+        await self.ready()
         return self
 
     async def __aexit__(self, *error: object) -> None:
         await self.aclose()
 
-    async def aclose(self) -> None:
+    async def ready(self) -> None:
+        """As `SharedState.ready`."""
+        if self._task is None and not self._closed:
+            self._task = asyncio.get_running_loop().create_task(self._stay_connected())
+        if not self._tried.is_set():
+            await self._tried.wait()
+
+    def close(self) -> None:
         """Closes the connection; what is kept is lost."""
+        self._closed = True
+        self._tried.set()
         if self._task is not None:
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
         link = self._link
         self._leave()
         if link is not None:
             link.close()
         self._kept.drop()
+
+    async def aclose(self) -> None:
+        """The same, and waits until it is done."""
+        self.close()
+        if self._task is not None:
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
 
     def tell(self, records: bytes, done: Callable[[bytes | None], object]) -> None:
         """As `SharedState.tell`; `done` is called after 50 ms at most."""
@@ -191,7 +202,7 @@ class RedisState:
 
     async def _stay_connected(self) -> None:
         loop = asyncio.get_running_loop()
-        pause = _BACK_OFF[0]
+        pause = BACK_OFF[0]
         while True:
             began = loop.time()
             try:
@@ -209,9 +220,9 @@ class RedisState:
                 await self._over.wait()
             self._tried.set()
             if loop.time() - began > _STEADY:
-                pause = _BACK_OFF[0]
+                pause = BACK_OFF[0]
             await asyncio.sleep(pause * random.uniform(0.75, 1.25))  # noqa: S311 - no secret
-            pause = min(2 * pause, _BACK_OFF[1])
+            pause = min(2 * pause, BACK_OFF[1])
 
     async def _connect(self) -> Link:
         """Connects, writes what was kept, and has the turns counted there from then on; returns the connection.

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from auth_diameter._core import Sharing
+
+
+DEADLINE: Final = 0.05  # seconds for the answer to a turn; a SIP client sends again after 0.5 (RFC 3261, 17.1.1.1)
+BACK_OFF: Final = (0.1, 1.0)  # seconds between attempts to connect: the first, and the longest
 
 
 @dataclass(slots=True)
@@ -45,6 +49,9 @@ class SharedState(Protocol):
 
     sharing: Sharing
     stats: StateStats
+
+    async def ready(self) -> None:
+        """Waits for the first attempt to connect, and begins it if that is to be done."""
 
     def tell(self, records: bytes, done: Callable[[bytes | None], object]) -> None:
         """Has questions counted; `done` is called with what others know about them, at once or later.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import ssl
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from auth_diameter._core import ConfigError
+
+if TYPE_CHECKING:
+    import ssl
 
 PORT: Final = 6379
 _PLAIN: Final = ("redis", "valkey")
@@ -49,6 +51,8 @@ class StateUrl:
         """
         if not self.tls:
             return None
+        import ssl  # it takes long
+
         try:
             return ssl.create_default_context(cafile=self.ca or None)
         except OSError as error:  # an SSLError is one
