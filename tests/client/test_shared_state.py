@@ -215,13 +215,26 @@ def test_a_server_that_forgets_the_script(client, redis):
     assert here.auth.state.records == 2
 
 
-def test_keys_are_replaced(client):
-    first, second = client(), client()
-    for each in (first, second):
-        each.auth.use_nonce_keys([b"another key for all hosts"])
-    for number in range(5):
-        attempt((first, second)[number % 2], "guess")
-    assert attempt(first) is attempt(second) is Cause.PENALIZED
+def test_keys_are_replaced(config):
+    with contextlib.ExitStack() as stack:
+        two = [Loop(config()) for _ in range(2)]
+        for each in two:
+            stack.callback(each.close)
+            each.auth.use_nonce_keys([b"another key for all hosts"])
+        for number in range(5):
+            attempt(two[number % 2], "guess")
+        assert attempt(two[0]) is attempt(two[1]) is Cause.PENALIZED
+
+
+@pytest.mark.parametrize("kind", [Threads, Loop])
+def test_a_server_that_evicts_is_warned_about_once(kind, config, redis, caplog):
+    redis.say("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    here = kind(config())
+    try:
+        attempt(here)
+    finally:
+        here.close()
+    assert sum("maxmemory-policy is allkeys-lru" in message for message in caplog.messages) == 1
 
 
 def test_a_child_has_a_connection_of_its_own(config):
@@ -246,7 +259,8 @@ def test_threads_ask_at_once(config):
     with ad.AuthDiameter(config()) as auth, ad.AuthDiameter(config()) as other:
         here = Threads.__new__(Threads)
         here.auth = auth
-        used = [request(credentials(here)) for _ in range(40)]
+        headers = [credentials(here) for _ in range(40)]
+        used = [request(each) for each in headers]
         causes = []
 
         def work(mine):
@@ -259,9 +273,7 @@ def test_threads_ask_at_once(config):
             thread.join(PATIENCE)
         assert causes == [Cause.AUTHORIZED] * 40
         here.auth = other
-        assert {here.ask(ad.SipRequest(each.data + b"", ("192.0.2.7", 5060))).cause for each in used} == {
-            Cause.CHALLENGED
-        }
+        assert {here.ask(request(each)).cause for each in headers} == {Cause.CHALLENGED}
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,10 @@ class LocalBackEnd:
         self.waits = in_loop and (self._store.waits or self._state_url is not None)
         self._reports = Reports(_log, self._store.name, "requests get 500", config)
         self._closed = False
+        if self._state_url is not None:
+            from auth_diameter.verifier.state.blocking import begin_state  # imported late: few have one
+
+            begin_state(self._state_url, sharing_of(config, self._first_key()))
         self.compile = compile_template
         self.get_loop = asyncio.get_running_loop
         self.malformed = malformed
@@ -144,9 +148,13 @@ class LocalBackEnd:
         from auth_diameter.verifier.state.blocking import BlockingRedisState
         from auth_diameter.verifier.state.redis import RedisState
 
-        key = self._keys if isinstance(self._keys, bytes) else self._keys[0]
-        kind = RedisState if self._in_loop else BlockingRedisState
-        return kind(self._state_url, sharing_of(self._config, key))
+        sharing = sharing_of(self._config, self._first_key())
+        if self._in_loop:
+            return RedisState(self._state_url, sharing, warns=False)
+        return BlockingRedisState(self._state_url, sharing)
+
+    def _first_key(self) -> bytes:
+        return self._keys if isinstance(self._keys, bytes) else self._keys[0]
 
     @property
     def state(self) -> StateStats | None:

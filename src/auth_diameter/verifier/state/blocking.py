@@ -25,7 +25,7 @@ from typing import Any, Final
 
 from auth_diameter._core import Sharing
 from auth_diameter.verifier.state import script
-from auth_diameter.verifier.state.kept import Kept, count_of
+from auth_diameter.verifier.state.kept import Kept, count_of, warn_of_eviction
 from auth_diameter.verifier.state.resp import Replies, ServerError
 from auth_diameter.verifier.state.state import BACK_OFF, DEADLINE, StateStats
 from auth_diameter.verifier.state.urls import StateUrl
@@ -36,6 +36,25 @@ class _Trouble(Exception):  # noqa: N818 - it never leaves this module
 
 
 _CONNECT: Final = 1.0  # seconds until the connection must be usable
+
+
+def begin_state(url: StateUrl, sharing: Sharing) -> None:
+    """Has an empty state begin now, if the server is there; waits for it a second at most.
+
+    Nonces made before a state has begun may have been used before: they get a new challenge. So this comes before the
+    first nonce is made. It also warns if the server evicts keys.
+
+    Args:
+        url: where the server is.
+        sharing: how questions are told to it.
+    """
+    state = BlockingRedisState(url, sharing)
+    with contextlib.suppress(_Trouble, OSError):  # whoever is told something first will say so
+        if state.connect(_CONNECT):
+            info = state.ask(script.MEMORY, _CONNECT)
+            if isinstance(info, bytes):
+                warn_of_eviction(url.name, info)
+    state.hang_up()
 
 
 class BlockingRedisState:
@@ -89,7 +108,7 @@ class BlockingRedisState:
 
     def close(self) -> None:
         """Closes the connection; what is kept is lost."""
-        self._hang_up()
+        self.hang_up()
         self._again_at = float("inf")
         self._kept.drop()
 
@@ -97,11 +116,11 @@ class BlockingRedisState:
         try:
             if not self.stats.reachable:
                 wait, self._is_new = DEADLINE if self._is_new else 0.0, False
-                if not self._connect(wait):
+                if not self.connect(wait):
                     return None
-            reply = self._ask(script.count(records), DEADLINE)
+            reply = self.ask(script.count(records), DEADLINE)
             if isinstance(reply, ServerError) and script.is_unknown(reply.text):
-                reply = self._ask(script.load_and_count(records), DEADLINE)
+                reply = self.ask(script.load_and_count(records), DEADLINE)
             if isinstance(reply, ServerError):
                 raise _Trouble(reply.text)
         except _Trouble as error:
@@ -112,7 +131,7 @@ class BlockingRedisState:
             return None
         return reply
 
-    def _ask(self, command: bytes, seconds: float) -> bytes | ServerError:
+    def ask(self, command: bytes, seconds: float) -> bytes | ServerError:
         """Asks one thing, and waits for the reply.
 
         Raises:
@@ -148,12 +167,13 @@ class BlockingRedisState:
     # ------------------------------------------------------------------ away and back
 
     def _lose(self, reason: str) -> None:
-        self._hang_up()
+        self.hang_up()
         self._kept.say_away(reason)
         self._again_at = time.monotonic() + self._pause * random.uniform(0.75, 1.25)  # noqa: S311 - no secret
         self._pause = min(2 * self._pause, BACK_OFF[1])
 
-    def _hang_up(self) -> None:
+    def hang_up(self) -> None:
+        """Closes the connection."""
         self.sharing.is_reachable = self.stats.reachable = False
         sock, self._sock, self._next = self._sock, None, None
         self._replies = Replies()
@@ -161,7 +181,7 @@ class BlockingRedisState:
             with contextlib.suppress(OSError):
                 sock.close()
 
-    def _connect(self, wait: float) -> bool:
+    def connect(self, wait: float) -> bool:
         """Goes on connecting, and waits for so many seconds; returns whether the server can be asked.
 
         Raises:
@@ -263,7 +283,7 @@ class BlockingRedisState:
         chunk, now = self._kept.take_chunk(), self._clock()
         try:
             for records in chunk:
-                reply = self._ask(script.count_late(records, now), DEADLINE)
+                reply = self.ask(script.count_late(records, now), DEADLINE)
                 if isinstance(reply, ServerError):
                     raise _Trouble(reply.text)
         except BaseException:

@@ -20,6 +20,23 @@ def count_of(records: bytes) -> int:
     return int.from_bytes(records[_COUNT], "little")
 
 
+def warn_of_eviction(name: str, info: bytes) -> None:
+    """Warns if a server may evict keys, as its INFO says.
+
+    Args:
+        name: of the server, without a password.
+        info: the section ``memory``.
+    """
+    policy = info.partition(b"maxmemory_policy:")[2].split(b"\r\n")[0].decode("ascii", "replace")
+    if policy and policy != "noeviction":
+        log.warning(
+            "%s: maxmemory-policy is %s: a nonce that it evicts can be used again, and a guesser goes free; "
+            "set noeviction",
+            name,
+            policy,
+        )
+
+
 class Kept:
     """The records of questions that were answered without the state, in the order of their turns.
 

@@ -22,8 +22,8 @@ from typing import Final
 
 from auth_diameter._core import Sharing
 from auth_diameter.verifier.state import script
-from auth_diameter.verifier.state.kept import Kept, count_of, log
-from auth_diameter.verifier.state.resp import Link, Reply, ServerError, command
+from auth_diameter.verifier.state.kept import Kept, count_of, warn_of_eviction
+from auth_diameter.verifier.state.resp import Link, Reply, ServerError
 from auth_diameter.verifier.state.state import BACK_OFF, DEADLINE, StateStats
 from auth_diameter.verifier.state.urls import StateUrl
 
@@ -69,13 +69,16 @@ class RedisState:
         url: where the server is.
         sharing: how questions are told to it.
         clock: seconds since 1970.
+        warns: whether it warns of a server that evicts keys, once.
 
     Attributes:
         sharing: as above.
         stats: what it was told.
     """
 
-    def __init__(self, url: StateUrl, sharing: Sharing, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, url: StateUrl, sharing: Sharing, clock: Callable[[], float] = time.time, *, warns: bool = True
+    ) -> None:
         self.sharing = sharing
         self.stats = StateStats()
         self._url = url
@@ -89,7 +92,7 @@ class RedisState:
         self._tried = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closed = False
-        self._warned = False
+        self._warned = not warns
 
     async def __aenter__(self) -> RedisState:
         await self.ready()
@@ -277,17 +280,7 @@ class RedisState:
         if not self._warned:
             self._warned = True
             with contextlib.suppress(_Trouble):  # it may be forbidden
-                self._warn_of_eviction(await self._ask_alone(link, command("INFO", "memory")))
-
-    def _warn_of_eviction(self, info: bytes) -> None:
-        policy = info.partition(b"maxmemory_policy:")[2].split(b"\r\n")[0].decode("ascii", "replace")
-        if policy and policy != "noeviction":
-            log.warning(
-                "%s: maxmemory-policy is %s: a nonce that it evicts can be used again, and a guesser goes free; "
-                "set noeviction",
-                self._url.name,
-                policy,
-            )
+                warn_of_eviction(self._url.name, await self._ask_alone(link, script.MEMORY))
 
     async def _write_chunk(self, link: Link) -> None:
         """Writes the oldest of what was kept."""

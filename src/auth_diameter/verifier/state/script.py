@@ -22,6 +22,10 @@ _SHA: Final = hashlib.sha1(_SCRIPT, usedforsecurity=False).hexdigest()  # how EV
 _EVALSHA: Final = b"*5\r\n$7\r\nEVALSHA\r\n$40\r\n%s\r\n$1\r\n0\r\n" % _SHA.encode()
 
 
+#: The command for what `warn_of_eviction` reads.
+MEMORY: Final = command("INFO", "memory")
+
+
 def count(records: bytes) -> bytes:
     """The command for the records of a turn."""
     return b"%s$%d\r\n%s\r\n$1\r\n0\r\n" % (_EVALSHA, len(records), records)
