@@ -126,9 +126,7 @@ def test_a_client_and_a_disc_count_together(client, db, redis, tmp_path):
     here = client()
     with (
         Server("disc", "--db", db, "--nonce-key", key, "--state", redis.url) as disc,
-        ad.AuthDiameter(
-            ad.Config(diameter_client_host=disc.where, tell_source=True, penalty=False)
-        ) as there,
+        ad.AuthDiameter(ad.Config(diameter_client_host=disc.where, tell_source=True, penalty=False)) as there,
     ):
         for number in range(5):
             asked = request(credentials(here, "guess"))
