@@ -111,11 +111,11 @@ class Session:
         """A block that reads.
 
         Args:
-            kind: the error if the database could not be read.
+            kind: the error if the database could not be read. In a transaction it is a ConfigError.
         """
         inside = self._is_inside()
         try:
-            with self._failing(kind):
+            with self._failing(ConfigError if inside else kind):
                 yield self.connection
         finally:
             if not inside:
