@@ -1,4 +1,4 @@
-"""`Config.state`: what the clients of several hosts have seen, all have seen. With threads and with an event loop."""
+"""`Config.state`: what one client has seen, those of all hosts have seen. With threads and with a loop."""
 
 import asyncio
 import contextlib
@@ -126,9 +126,7 @@ def test_a_client_and_a_disc_count_together(client, db, redis, tmp_path):
     here = client()
     with (
         Server("disc", "--db", db, "--nonce-key", key, "--state", redis.url) as disc,
-        ad.AuthDiameter(
-            ad.Config(diameter_client_host=disc.where, tell_source=True, penalty=False)
-        ) as there,
+        ad.AuthDiameter(ad.Config(diameter_client_host=disc.where, tell_source=True, penalty=False)) as there,
     ):
         for number in range(5):
             asked = request(credentials(here, "guess"))

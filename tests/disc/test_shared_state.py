@@ -39,7 +39,9 @@ def start(db, key, redis):
     with contextlib.ExitStack() as stack:
         yield lambda count, *options: [
             stack.enter_context(
-                Server("disc", "--db", db, "--nonce-key", key, "--state", redis.url, "--metrics", "0", *options)
+                Server(
+                    "disc", "--db", db, "--nonce-key", key, "--state", redis.url, "--metrics", "0", *options
+                )
             )
             for _ in range(count)
         ]
@@ -68,7 +70,9 @@ class Node:
         return self.ask(self.answer(password)).cause.name
 
     def metric(self, name):
-        found = re.search(rf"^auth_diameter_state_{re.escape(name)} (\S+)$", self.server.metrics(), re.MULTILINE)
+        found = re.search(
+            rf"^auth_diameter_state_{re.escape(name)} (\S+)$", self.server.metrics(), re.MULTILINE
+        )
         return float(found[1])
 
 
@@ -88,7 +92,9 @@ def test_a_replay_at_another_disc_is_challenged_anew(nodes):
 
 def test_guesses_at_three_disc_add_up(nodes):
     three = nodes(3)
-    assert [node.attempt("guess") for node in itertools.islice(itertools.cycle(three), 5)] == ["FORBIDDEN"] * 5
+    assert [node.attempt("guess") for node in itertools.islice(itertools.cycle(three), 5)] == [
+        "FORBIDDEN"
+    ] * 5
     assert [node.attempt() for node in three] == ["PENALIZED"] * 3
 
 

@@ -10,8 +10,8 @@ from kit.asker import KEY, REALM, Asker
 from kit.redis_server import RedisServer
 from kit.shared_state import Server
 from kit.sip import PASSWORD
-from kit.wire import challenges_of, failed, result_code
 from kit.wire import ask as ask_wire
+from kit.wire import challenges_of, failed, result_code
 
 from auth_diameter.lab.uac import authorization
 from auth_diameter.store.accounts import Accounts
@@ -114,7 +114,9 @@ def test_a_replay_is_refused_by_every_disc(world):
 def test_a_replay_that_another_disc_knows_is_refused_the_second_time_without_a_question(world):
     w = world(2)
     first, second = w.discs
-    first.limit_source = second.source = first.source = ""  # nobody is counted, so nothing else is to be asked
+    first.limit_source = second.source = first.source = (
+        ""  # nobody is counted, so nothing else is to be asked
+    )
     credentials = first.respond()
     outcome_of(first, first.question(credentials))
     outcome_of(second, second.question(credentials))
@@ -180,7 +182,7 @@ def test_challenges_and_group_checks_are_not_told(world):
     w = world(1)
     (disc,) = w.discs
     disc.challenges()
-    from kit.wire import aa_request, group_avps  # noqa: PLC0415
+    from kit.wire import aa_request, group_avps
 
     outcome_of(disc, aa_request(*group_avps(f"alice@{REALM}", "staff")))
     assert w.server.turns == []
@@ -202,7 +204,10 @@ def test_the_limit_on_uses_holds_over_all(world):
     first, second, third = w.discs
     (challenge,) = first.challenges().values()
     asked = [
-        (disc, disc.question(authorization(challenge, "alice", PASSWORD, "REGISTER", f"sip:{REALM}", nc=count)))
+        (
+            disc,
+            disc.question(authorization(challenge, "alice", PASSWORD, "REGISTER", f"sip:{REALM}", nc=count)),
+        )
         for disc, count in ((first, 1), (second, 2), (third, 3))
     ]
     assert [outcome_of(disc, question) for disc, question in asked] == [
@@ -261,7 +266,9 @@ def test_a_penalty_hides_that_the_password_is_right(world, flaw):
     credentials = authorization(challenge, "alice", PASSWORD, "REGISTER", uri, nc=count)
     assert outcome_of(other, other.question(credentials)) == {"PENALIZED": 1}
     w.sleep(1)
-    assert outcome_of(other, other.question(credentials)) == {"OTHER_URI" if flaw == "uri" else "COUNT_ZERO": 1}
+    assert outcome_of(other, other.question(credentials)) == {
+        "OTHER_URI" if flaw == "uri" else "COUNT_ZERO": 1
+    }
 
 
 def test_a_penalty_hides_it_also_with_a_stale_nonce(world):
@@ -456,7 +463,7 @@ def test_no_reply_but_the_right_codes_lets_in(users, reply):
 
 class _NoServer:
     def state(self):
-        from kit.shared_state import State  # noqa: PLC0415
+        from kit.shared_state import State
 
         state = State(None)
         state.away = False

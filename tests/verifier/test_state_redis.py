@@ -357,7 +357,18 @@ def test_a_reply_to_other_questions_lets_nobody_in(reply, peers, play):
 @pytest.fixture
 def certificate(tmp_path):
     key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=localhost",
+    ]
     command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(cert)]
     try:
         subprocess.run(command, capture_output=True, check=True)
@@ -367,7 +378,7 @@ def certificate(tmp_path):
 
 
 def test_tls(certificate, tmp_path, users, play, caplog):
-    import ssl  # noqa: PLC0415
+    import ssl
 
     key, cert = certificate
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

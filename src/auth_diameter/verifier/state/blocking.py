@@ -1,4 +1,4 @@
-"""Shared state in Redis or Valkey for threads, without an event loop: who tells it something waits 50 ms at most.
+"""Shared state in Redis or Valkey for threads, without an event loop: to tell it something takes 50 ms at most.
 
 ::
 
@@ -6,8 +6,8 @@
      ▲                                                       │
      └───────────────────────────────────────────────────────┘     closed, an error, or no answer within 50 ms
 
-There is nobody to connect meanwhile, so each question moves the connection on without waiting for it. Only the first
-one waits until the server is there.
+There is nobody to connect meanwhile, so each question moves the connection on without waiting for it. Only
+the first one waits until the server is there.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ _CONNECT: Final = 1.0  # seconds until the connection must be usable
 def begin_state(url: StateUrl, sharing: Sharing) -> None:
     """Has an empty state begin now, if the server is there; waits for it a second at most.
 
-    Nonces made before a state has begun may have been used before: they get a new challenge. So this comes before the
-    first nonce is made. It also warns if the server evicts keys.
+    Nonces made before a state has begun may have been used before: they get a new challenge. So this comes
+    before the first nonce is made. It also warns if the server evicts keys.
 
     Args:
         url: where the server is.
@@ -219,10 +219,12 @@ class BlockingRedisState:
 
     def _dial(self) -> None:
         url = self._url
+        address: Any
         if url.path:
             family, address = socket.AF_UNIX, url.path
         else:
-            family, _, _, _, address = socket.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)[0]
+            found = socket.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)[0]
+            family, address = found[0], found[4]
         self._sock = socket.socket(family, socket.SOCK_STREAM)
         self._sock.setblocking(False)
         code = self._sock.connect_ex(address)

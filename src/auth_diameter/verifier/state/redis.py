@@ -6,8 +6,8 @@
         ▲               │              │
         └──── away ◄────┴──────────────┘            closed, an error, or no answer within 50 ms
 
-While it is away, or catching up, nobody waits for it: each turn is answered by the memory of this process, and its
-records are kept. They are written when it is back, before it is asked again.
+While it is away, or catching up, nobody waits for it: each turn is answered by the memory of this process,
+and its records are kept. They are written when it is back, before it is asked again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from auth_diameter.verifier.state.kept import Kept, count_of, warn_of_eviction
 from auth_diameter.verifier.state.resp import Link, Reply, ServerError
 from auth_diameter.verifier.state.state import BACK_OFF, DEADLINE, StateStats
 from auth_diameter.verifier.state.urls import StateUrl
-
 
 _CONNECT: Final = 1.0  # seconds to connect, and for a command that nobody waits for
 _GRACE: Final = 0.002  # seconds in which an answer is read that came while this process was busy
@@ -147,8 +146,8 @@ class RedisState:
         turn = self._turns[0]
         if isinstance(reply, ServerError):
             if script.is_unknown(reply.text) and self._link is not None:
-                # The server was restarted, or its scripts were flushed. Replies come in the order of commands, so
-                # the turns behind this one are behind it here too.
+                # The server was restarted, or its scripts were flushed. Replies come in the order of commands:
+                # this turn is behind all others now.
                 self._turns.rotate(-1)
                 self._link.ask(script.load_and_count(turn.records), self._answered)
             else:
@@ -228,7 +227,10 @@ class RedisState:
             pause = min(2 * pause, BACK_OFF[1])
 
     async def _connect(self) -> Link:
-        """Connects, writes what was kept, and has the turns counted there from then on; returns the connection.
+        """Connects, writes what was kept, and has the turns counted there from then on.
+
+        Returns:
+            The connection.
 
         Raises:
             _Trouble: the server cannot be used.

@@ -1,7 +1,7 @@
 """RESP, the protocol of Redis and Valkey, as far as shared state needs it; for one event loop.
 
 A client library costs some 80 µs for a command, as much as everything else that DISC does for a turn of 30
-questions. This reads simple strings, errors, integers and bulk strings (RESP2), and answers callbacks in order.
+questions. This reads simple strings, errors, integers and bulk strings (RESP2), and calls back in order.
 """
 
 from __future__ import annotations
