@@ -674,6 +674,22 @@ def test_uses_are_kept_as_long_as_any_disc_needs_them(world, redis):
     assert outcome_of(other, other.question(credentials)) == {"REPLAYED": 1}
 
 
+def test_a_disc_that_needs_uses_for_longer_says_so(world, redis):
+    """Also if another one has made their hash."""
+    w = world(0)
+    short, long = (
+        Asker(w._users, Nonces(KEY, seconds), w.server.state(nonce_lifetime=seconds), nonce_lifetime=seconds)
+        for seconds in (300, 1000)
+    )
+    for disc in (short, long):
+        assert outcome_of(disc, disc.question(disc.respond())) == {"AUTHORIZED": 1}
+    assert len(hashes(redis, b"adn")) == 1
+    w.server.now += 400
+    short.now += 400
+    assert outcome_of(short, short.question(short.respond())) == {"AUTHORIZED": 1}
+    assert len(hashes(redis, b"adn")) == 2
+
+
 def test_logins_that_are_long_ago_are_dropped(world, redis):
     w = world(1)
     w.attempt(w.discs[0])
