@@ -5,8 +5,8 @@ questions under way on 4 connections; every answer must be 2001, and DISC must h
 one. Users are drawn at random: from a hot set of 10,000, and from all. The databases, one of 10,000
 subscribers and one of a million, are made with `user import` in a temporary folder, or kept in `--keep` for
 the next time. With --base an older version has its turns, too, with databases that it made itself: `pip
-install --target FOLDER CHECKOUT[server]` brings it there. With --state the hot set is also asked of a DISC that
-shares its state in that Redis or Valkey; `--state auto` starts a redis-server for it.
+install --target FOLDER CHECKOUT[server]` brings it there. With --state the hot set is also asked of a DISC
+that shares its state in that Redis or Valkey; `--state auto` starts a redis-server for it.
 """
 
 from __future__ import annotations
@@ -176,9 +176,7 @@ def report(found: Turns, hot: str, cold: str) -> None:
         print("\nskipped: the comparison with an older version, which --base names")
 
 
-def ratio(
-    sides: dict[str, list[dict[str, Any]]], key: str, of: str = "ours", to: str = "base"
-) -> float:
+def ratio(sides: dict[str, list[dict[str, Any]]], key: str, of: str = "ours", to: str = "base") -> float:
     """The median of the ratios of turns of one side to another."""
     pairs = zip(sides[of], sides[to], strict=True)
     return statistics.median(ours[key] / theirs[key] for ours, theirs in pairs)
