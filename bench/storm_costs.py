@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import os
+import shutil
 import statistics
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,7 @@ from typing import Any, NamedTuple
 import common
 from disc_load import REALM
 from kit.databases import PASSWORD, DatabaseServer, MariaDb, PostgreSql
+from kit.redis_server import PROGRAMS, RedisServer
 
 from auth_diameter.bench.programs import cpu_seconds
 
@@ -191,12 +193,9 @@ def shared_state(folder: Path, plain: Side | str, stack: contextlib.ExitStack) -
     key = folder / "nonce.key"
     key.write_bytes(b"the key of a benchmark, no secret")
     key.chmod(0o600)
-    told = subprocess.run([*common.OURS, "disc", "--help"], capture_output=True, text=True, check=True)
-    if "--state " not in told.stdout:
-        print("skipped: shared state: this version has none")
+    if not any(map(shutil.which, PROGRAMS)):
+        print(f"skipped: shared state: {' or '.join(PROGRAMS)} is not installed")
         return {}
-    from kit.redis_server import RedisServer
-
     program = stack.enter_context(RedisServer())
     more = ("--nonce-key", key, "--state", program.url)
     return {"SQLite, shared state": Side((*plain.options, *more), {}, lambda: [program.process.pid])}
