@@ -37,19 +37,19 @@ COSTS = {
     "Kamailio: a request": Cost(87.6, "bench/end_to_end.py, 64 addresses: 11,420 requests/s of two workers"),
     "Kamailio: datagrams that wait": Cost(417, "number; that of serve × 256 KiB / 4 MiB, its buffer to ours"),
     # DISC.
-    "DISC: a challenge": Cost(0.48, "bench/storm_costs.py, SQLite: challenge"),
-    "DISC: verified, user at hand": Cost(0.87, "bench/storm_costs.py, SQLite: at hand"),
-    "DISC: lookup in SQLite": Cost(19.92, "bench/storm_costs.py, SQLite: lookup: DISC"),
-    "DISC: lookup in PostgreSQL": Cost(17.27, "the same, PostgreSQL"),
-    "DISC: lookup in MariaDB": Cost(20.59, "the same, MariaDB"),
-    "DISC: sharing its state": Cost(1.61, "bench/storm_costs.py, at hand: SQLite, shared state − SQLite"),
+    "DISC: a challenge": Cost(0.57, "bench/storm_costs.py, SQLite: challenge"),
+    "DISC: verified, user at hand": Cost(1.28, "bench/storm_costs.py, SQLite: at hand"),
+    "DISC: lookup in SQLite": Cost(18.88, "bench/storm_costs.py, SQLite: lookup: DISC"),
+    "DISC: lookup in PostgreSQL": Cost(15.69, "the same, PostgreSQL"),
+    "DISC: lookup in MariaDB": Cost(15.02, "the same, MariaDB"),
+    "DISC: sharing its state": Cost(1.22, "bench/storm_costs.py, at hand: SQLite, shared state − SQLite"),
     # The servers beside DISC.
-    "PostgreSQL: a lookup": Cost(11.05, "bench/storm_costs.py, PostgreSQL: lookup: server"),
-    "PostgreSQL: a lookup takes": Cost(195.8, "bench/storm_costs.py, PostgreSQL: lookup alone takes; time"),
-    "MariaDB: a lookup": Cost(11.62, "as PostgreSQL"),
-    "MariaDB: a lookup takes": Cost(380.6, "as PostgreSQL; time"),
-    "Redis: a verified question": Cost(3.07, "bench/storm_costs.py, SQLite, shared state: lookup: server"),
-    "Redis: a question takes": Cost(62.6, "bench/storm_costs.py, question alone: shared − without; time"),
+    "PostgreSQL: a lookup": Cost(10.70, "bench/storm_costs.py, PostgreSQL: lookup: server"),
+    "PostgreSQL: a lookup takes": Cost(341.8, "bench/storm_costs.py, PostgreSQL: lookup alone takes; time"),
+    "MariaDB: a lookup": Cost(11.21, "as PostgreSQL"),
+    "MariaDB: a lookup takes": Cost(298.4, "as PostgreSQL; time"),
+    "Redis: a verified question": Cost(3.13, "bench/storm_costs.py, SQLite, shared state: lookup: server"),
+    "Redis: a question takes": Cost(113.5, "bench/storm_costs.py, question alone: shared − without; time"),
 }  # fmt: skip
 
 DISCS = (1, 2, 5, 10, 20, 50, 100)
