@@ -100,8 +100,7 @@ class MySql:
             "users": users,
             "domains": f"SELECT DISTINCT {domain} FROM {table} WHERE {domain} IS NOT NULL",
             "some": f"SELECT {selected} FROM {table} LIMIT {_SMALL}",
-            "usernames": f"SELECT {quoted(columns.username)} FROM {table}"
-            + (f" WHERE {domain} IN %s" if columns.domain is not None else " WHERE %s IS NOT NULL"),
+            "usernames": f"SELECT {quoted(columns.username)} FROM {table}",
         }
         if has_groups:
             statements["users and members"] = (
@@ -171,7 +170,11 @@ class MySql:
 
     async def usernames(self, connection: Any, tables: Tables, spellings: Sequence[str]) -> list[str]:
         """As `Dialect.usernames`."""
-        found = await _fetch(connection, tables.statements["usernames"], [sendable(list(spellings))])
+        statement, names = tables.statements["usernames"], []
+        if tables.columns.domain is not None:
+            names = sendable(list(spellings))
+            statement += f" WHERE {quoted(tables.columns.domain)} IN ({', '.join(['%s'] * len(names))})"
+        found = await _fetch(connection, statement, names)
         return [name for (name,) in found]
 
     # ------------------------------------------------------------------ changes

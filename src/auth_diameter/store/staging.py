@@ -103,12 +103,14 @@ class Staging:
     def repeats(self, limit: int) -> list[tuple[str, str, int, int]]:
         """Users who were added twice: the names, the number of the first row, and of the last.
 
+        The domain is "" if domains do not count.
+
         Call it once, after all users were added: to build the index then is faster than to update it.
         """
         with _failing():
             self._connection.execute("CREATE INDEX incoming_idx ON incoming (username, folded)")
             return self._connection.execute(
-                "SELECT username, domain, min(number), max(number) FROM incoming"
+                "SELECT username, iif(folded = '', '', domain), min(number), max(number) FROM incoming"
                 " GROUP BY username, folded HAVING count(*) > 1 ORDER BY 4 LIMIT ?",
                 (limit,),
             ).fetchall()
@@ -134,7 +136,7 @@ class Staging:
 
     def _staged(self, number: int, username: str, folded: str, domain: str, *rest: str) -> Staged:
         *hashes, password, groups, state = rest
-        clear = self._masked(number, password).decode()  # type: ignore[arg-type]  # a BLOB
+        clear = self._masked(number, password).decode() if password else ""  # type: ignore[arg-type]  # a BLOB
         return Staged(number, username, folded, domain, Hashes(*hashes), clear, groups, state)  # type: ignore[arg-type]
 
     def _masked(self, number: int, password: bytes) -> bytes:

@@ -117,8 +117,8 @@ class Driver:
         """Whether the cached values count. A store that waits is checked in the background meanwhile."""
         if not self.cache.is_due(now):
             return True
-        if not self._in_background:
-            return False
+        if not self._in_background or not self.cache.check_at:
+            return False  # the first check is waited for: what is fetched beside it would not be kept
         if self._checking is None or self._checking.done():
             self._checking = asyncio.get_running_loop().create_task(self.check(now))
         self.cache.check_at = self.verifier.compiled.check_at = now + CHECK_SECONDS

@@ -1,0 +1,153 @@
+"""Databases of every kind for the tests of stores: each is a fresh one, with Kamailio's tables."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import pytest
+from kit.databases import DatabaseServer, MariaDb, PostgreSql
+from kit.tables import KAMAILIO
+
+from auth_diameter.store.config import StoreConfig
+from auth_diameter.store.hashes import compute_ha1
+from auth_diameter.store.opening import open_store
+from auth_diameter.store.url import database_name
+
+KINDS = ("SQLite", "PostgreSQL", "MariaDB")
+DOMAIN = "siphub.net"
+
+T = TypeVar("T")
+
+
+class Database:
+    """A database with Kamailio's tables; `insert` and `run` are those of its administrator.
+
+    Attributes:
+        url: names it, for our programs.
+    """
+
+    kind: ClassVar[str]
+    url: str
+
+    def run(self, sql: str) -> None:
+        """Executes SQL."""
+        raise NotImplementedError
+
+    def insert(self, table: str, **columns: str | None) -> None:
+        """Inserts a row."""
+        names = ", ".join(columns)
+        values = ", ".join("NULL" if value is None else self.quoted(value) for value in columns.values())
+        self.run(f"INSERT INTO {table} ({names}) VALUES ({values})")
+
+    def select(self, sql: str) -> list[tuple[str, ...]]:
+        """The rows of a query, all values as text."""
+        raise NotImplementedError
+
+    @staticmethod
+    def quoted(value: str) -> str:
+        """A value as SQL has it."""
+        return "'" + value.replace("'", "''") + "'"
+
+    def add(self, username: str, password: str = "secret", domain: str = DOMAIN) -> None:
+        """Inserts a subscriber as `kamctl` does, without the password."""
+        self.insert(
+            "subscriber",
+            username=username,
+            domain=domain,
+            ha1=compute_ha1(username, domain, password),
+            ha1b=compute_ha1(f"{username}@{domain}", domain, password),
+        )
+
+    def with_store(self, work: Callable[[Any], Awaitable[T]], **config: Any) -> T:
+        """What `work` returns for the open store."""
+
+        async def run() -> T:
+            store = await open_store(database_name(self.url), StoreConfig(**config))
+            with contextlib.closing(store):
+                return await work(store)
+
+        return asyncio.run(run())
+
+    def fetch(self, *keys: Any, **config: Any) -> list[Any]:
+        """The values of these keys, looked up together."""
+
+        async def work(store: Any) -> list[Any]:
+            found = await store.fetch(keys)
+            return [found[key] for key in keys]
+
+        return self.with_store(work, **config)
+
+
+class SqliteDatabase(Database):
+    kind = "SQLite"
+
+    def __init__(self, path: Path, *, tables: bool = True) -> None:
+        self.path = path
+        self.url = str(path)
+        path.touch()
+        if tables:
+            self.run(KAMAILIO)
+
+    def run(self, sql: str) -> None:
+        with contextlib.closing(sqlite3.connect(self.path)) as connection:
+            connection.executescript(sql)
+
+    def select(self, sql: str) -> list[tuple[str, ...]]:
+        with contextlib.closing(sqlite3.connect(self.path)) as connection:
+            return [tuple(map(str, row)) for row in connection.execute(sql)]
+
+
+class ServerDatabase(Database):
+    def __init__(self, server: DatabaseServer, *, tables: bool = True) -> None:
+        self.kind = "PostgreSQL" if isinstance(server, PostgreSql) else "MariaDB"  # type: ignore[misc]
+        self.server = server
+        self.name = server.database(tables=tables)
+        self.url = server.url(self.name)
+
+    def run(self, sql: str) -> None:
+        self.server.run(sql, self.name)
+        if self.kind == "PostgreSQL" and "CREATE" in sql:  # as `DatabaseServer.database` grants it
+            self.server.run(
+                "GRANT ALL ON ALL TABLES IN SCHEMA public TO ours;"
+                "GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO ours;",
+                self.name,
+            )
+
+    def select(self, sql: str) -> list[tuple[str, ...]]:
+        return [tuple(line.split("\t")) for line in self.server.run(sql, self.name).splitlines()]
+
+
+_servers: dict[str, DatabaseServer] = {}
+_stack = contextlib.ExitStack()
+
+
+def server_of(kind: str) -> DatabaseServer:
+    """The server of that kind, which all tests of this process share; the test is skipped without one."""
+    program = PostgreSql if kind == "PostgreSQL" else MariaDb
+    why = program.missing()
+    if why is not None:
+        pytest.skip(why)
+    if kind not in _servers or not _servers[kind].running:
+        _servers[kind] = _stack.enter_context(program())
+    return _servers[kind]
+
+
+def end_servers() -> None:
+    """Ends what `server_of` has started; for the end of the session."""
+    _stack.close()
+
+
+@contextlib.contextmanager
+def fresh(kind: str, *, tables: bool = True) -> Iterator[Database]:
+    """A database of this kind, without subscribers."""
+    if kind == "SQLite":
+        with tempfile.TemporaryDirectory(prefix="auth-diameter-") as folder:
+            yield SqliteDatabase(Path(folder) / "users.sqlite", tables=tables)
+    else:
+        yield ServerDatabase(server_of(kind), tables=tables)
