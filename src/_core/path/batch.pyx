@@ -220,7 +220,8 @@ cdef class Batch:
         if reply is None or is_reply_to(&self.shares, reply):
             end_shares(judge, &self.work, &self.shares, reply)
         else:
-            error = self.add_error(ValueError(f"shared state: an unusable reply to {self.shares.count} records"))
+            error = self.add_error(
+                ValueError(f"shared state: an unusable reply to {self.shares.count} records"))
             for i in range(self.shares.count):
                 case = self.shares.at[i].case
                 judge.end(case, FAILED)
