@@ -76,10 +76,8 @@ class Accounts:
             self.tables = Tables(connection, config)
         if self.tables.lacking is not None:
             raise ConfigError(f"{session.name}: {self.tables.lacking}")
-        if session.writable and self.tables.counting is None:
-            raise ConfigError(
-                f"{session.name}: table {config.table!r} has no column {self.tables.counts!r} to write to"
-            )
+        if session.writable and self.tables.counting is None:  # there is only a password
+            raise ConfigError(f"{session.name}: table {config.table!r} has no column 'ha1' to write to")
 
     @classmethod
     def open(
@@ -165,17 +163,17 @@ class Accounts:
             StoreError: the database could not be read.
         """
         tables = self.tables
-        ha1 = tables.secrets.get("ha1") if self.config.calculate_ha1 else tables.counting
-        plain = tables.counting if self.config.calculate_ha1 else tables.secrets.get("password")
-        if plain is ha1:
-            plain = None
+        ha1, plain = (
+            column_or_nothing(
+                None if (its := tables.columns.secrets[name]) is None else tables.subscriber.c[its]
+            )
+            for name in ("ha1", "password")
+        )
+        has_password = sa.func.coalesce(plain, "") != ""
         stored_domain = column_or_nothing(tables.stored_domain)
-        statement = sa.select(
-            tables.username,
-            stored_domain,
-            column_or_nothing(ha1),
-            sa.func.coalesce(column_or_nothing(plain), "") != "",
-        ).order_by(*_in_order(tables.stored_domain, tables.username))
+        statement = sa.select(tables.username, stored_domain, ha1, has_password).order_by(
+            *_in_order(tables.stored_domain, tables.username)
+        )
         if domain is not None:
             if tables.stored_domain is None:
                 return
@@ -183,13 +181,13 @@ class Accounts:
             statement = statement.where(
                 sa.or_(sa.false(), *(is_exactly(tables.stored_domain, each) for each in spellings))
             )
-        for username, its_domain, stored, has_password in self.session.stream(statement):
+        for username, its_domain, stored, has_plain in self.session.stream(statement):
             digits = stored.encode()
             yield Account(
                 username=username,
                 domain=its_domain,
                 ha1=stored.lower() if HEX_DIGITS[HA1_LENGTHS["ha1"]].fullmatch(digits) else "",
-                plain_password=bool(has_password),
+                plain_password=bool(has_plain),
             )
 
     def count_users(self) -> int:
@@ -404,8 +402,8 @@ class Accounts:
         """The algorithms for which the table can store an HA1, the weakest first."""
         if self.config.calculate_ha1:
             return tuple(HA1_COLUMNS)
-        there = {*self.tables.secrets, "ha1"}
-        return tuple(name for name, column in HA1_COLUMNS.items() if column in there)
+        counts = self.tables.columns.secrets
+        return tuple(name for name, column in HA1_COLUMNS.items() if counts[column] is not None)
 
     @property
     def lacks_sha_2(self) -> bool:
@@ -415,7 +413,7 @@ class Accounts:
     def put(self, username: str, domain: str, hashes: Hashes, password: str = "", *, exists: bool) -> None:
         """Writes the row with exactly these names; nothing is left of an existing user's former password."""
         tables = self.tables
-        contents = tables.contents(hashes, password)
+        contents = dict(zip(tables.written, tables.contents(hashes, password), strict=True))
         connection = self.session.connection
         if exists:
             statement = sa.update(tables.subscriber).where(tables.is_user(username, domain))
@@ -437,7 +435,7 @@ class Accounts:
         """Why a new row was refused, if the reason is a column that is not ours; else None."""
         tables = self.tables
         names = [column.name for column in (tables.username, tables.stored_domain) if column is not None]
-        needed = tables.needed({*names, *tables.contents(Hashes(""), "")})
+        needed = tables.needed({*names, *tables.written})
         arguments = error.orig.args if error.orig is not None else ()
         refused = isinstance(error, sa.exc.IntegrityError) or arguments[:1] == (_NO_DEFAULT,)
         if not needed or not refused:

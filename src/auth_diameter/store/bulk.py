@@ -1,24 +1,31 @@
 """Many users at once: which of them a table has, and how they are written with few statements.
 
-A server must not be asked for each row. PostgreSQL gets a batch as arrays, which it takes apart. MariaDB and
-SQLite get lists of names, and MariaDB's driver writes many rows with one statement.
+A server must not be asked for each row. PostgreSQL gets a batch as arrays, which it takes apart, and SQLite
+as JSON. MariaDB gets lists of names, and its driver writes many rows with one statement.
 
 Each function takes one batch: some thousand rows at most.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
 from auth_diameter.store.accounts import Accounts
 from auth_diameter.store.names import fold_realm
-from auth_diameter.store.tables import column_or_nothing, exact
+from auth_diameter.store.tables import Text, column_or_nothing, exact, is_exactly
 
 #: A username and a domain as a row spells it.
 Name = tuple[str, str]
+
+#: The same, and what is to be in the columns with a secret, `Tables.written`.
+User = tuple[str, ...]
+
+_Select = sa.Select[*tuple[Any, ...]]
 
 #: Rows in one statement.
 BATCH: Final = 1000
@@ -30,14 +37,14 @@ class Row(NamedTuple):
     Attributes:
         username: the username.
         domain: the domain as the row spells it; "" if the table has none.
-        contents: what is in the columns with a secret, by their names.
-        key: what is in the columns of the primary key, by their names.
+        contents: what is in the columns with a secret, `Tables.written`.
+        key: what is in the columns of the primary key, `Tables.key`.
     """
 
     username: str
     domain: str
-    contents: dict[str, str]
-    key: dict[str, Any]
+    contents: tuple[str, ...]
+    key: tuple[Any, ...]
 
     def __repr__(self) -> str:
         return f"Row({self.username!r}, {self.domain!r})"
@@ -55,9 +62,9 @@ def find(accounts: Accounts, names: Sequence[Name]) -> list[Row]:
     """
     if not names:
         return []
-    where = _among(accounts, _key(accounts), _keys(accounts, names))
+    statement = _of(accounts, _select(accounts), _key(accounts), _keys(accounts, names))
     with accounts.session.reading() as connection:
-        return list(_rows(accounts, connection.execute(_select(accounts).where(where))))
+        return list(_rows(accounts, connection.execute(statement)))
 
 
 def all_rows(accounts: Accounts) -> Iterator[Row]:
@@ -71,35 +78,25 @@ def all_rows(accounts: Accounts) -> Iterator[Row]:
     return _rows(accounts, accounts.session.stream(_select(accounts).order_by(*order)))
 
 
-def _secrets(accounts: Accounts) -> list[sa.Column[str]]:
-    """The columns with a secret."""
-    tables = accounts.tables
-    columns = [*tables.secrets.values(), *([tables.counting] if tables.counting is not None else [])]
-    return list({column.name: column for column in columns}.values())
-
-
-def _select(accounts: Accounts) -> sa.Select[*tuple[Any, ...]]:
+def _select(accounts: Accounts) -> _Select:
     tables = accounts.tables
     names: list[Any] = [tables.username, column_or_nothing(tables.stored_domain)]
-    return sa.select(*names, *_secrets(accounts), *tables.key)
+    return sa.select(*names, *(tables.subscriber.c[name] for name in tables.written), *tables.key)
 
 
 def _rows(accounts: Accounts, found: Iterable[Sequence[Any]]) -> Iterator[Row]:
     """What `_select` reads."""
-    secrets = [column.name for column in _secrets(accounts)]
-    keys = [column.name for column in accounts.tables.key]
-    first_key = 2 + len(secrets)
+    first_key = 2 + len(accounts.tables.written)
     for row in found:
-        contents = dict(zip(secrets, row[2:first_key], strict=True))
-        yield Row(row[0], row[1], contents, dict(zip(keys, row[first_key:], strict=True)))
+        yield Row(row[0], row[1], tuple(row[2:first_key]), tuple(row[first_key:]))
 
 
-def insert(accounts: Accounts, users: Sequence[tuple[Name, Mapping[str, str]]]) -> None:
+def insert(accounts: Accounts, users: Sequence[User]) -> None:
     """Writes rows of new users.
 
     Args:
         accounts: the open database, in a transaction.
-        users: the names of each, and the contents of the columns with a secret.
+        users: the users.
 
     Raises:
         sqlalchemy.exc.DBAPIError: the table refuses one.
@@ -107,11 +104,12 @@ def insert(accounts: Accounts, users: Sequence[tuple[Name, Mapping[str, str]]]) 
     if not users:
         return
     tables = accounts.tables
-    names = [tables.username.name]
-    if tables.stored_domain is not None:
-        names.append(tables.stored_domain.name)
-    columns = [*names, *users[0][1]]
-    rows = [(*name[: len(names)], *contents.values()) for name, contents in users]
+    columns = [tables.username.name, *tables.written]
+    rows: Sequence[tuple[str, ...]] = users
+    if tables.stored_domain is None:
+        rows = [(user[0], *user[2:]) for user in users]
+    else:
+        columns.insert(1, tables.stored_domain.name)
     _insert(accounts, tables.subscriber, columns, rows)
 
 
@@ -120,90 +118,122 @@ def _insert(
 ) -> None:
     connection = accounts.session.connection
     if connection.dialect.name == "postgresql":
-        given = _given(columns, [table.c[name].type for name in columns], rows)
         into = [table.c[name] for name in columns]
-        connection.execute(sa.insert(table).from_select(into, sa.select(*given.c)))
+        given = _given(accounts, columns, rows, [column.type for column in into])
+        values = [given[name] for name in columns]
+        connection.execute(sa.insert(table).from_select(into, sa.select(*values)))
         return
-    keys = [table.c[name].key for name in columns]
-    connection.execute(sa.insert(table), [dict(zip(keys, row, strict=True)) for row in rows])
+    if all(isinstance(table.c[name].type, Text) for name in columns):
+        # As SQL: SQLAlchemy would need a dict for each row, and look at each value.
+        compiled = sa.insert(table).compile(connection, column_keys=list(columns))
+        order = itemgetter(*(columns.index(name) for name in compiled.positiontup or ()))
+        connection.exec_driver_sql(str(compiled), list(map(order, rows)))
+        return
+    connection.execute(sa.insert(table), [dict(zip(columns, row, strict=True)) for row in rows])
 
 
-def replace(accounts: Accounts, users: Sequence[tuple[Row, Mapping[str, str]]]) -> None:
-    """Writes other contents into rows that exist.
+def replace(accounts: Accounts, users: Sequence[User]) -> None:
+    """Writes other contents into rows that exist. A user who was deleted meanwhile is left out.
 
     Args:
         accounts: the open database, in a transaction.
-        users: the row of each, and the new contents of the columns with a secret.
+        users: the users; the domain of each is as its row spells it.
 
     Raises:
         sqlalchemy.exc.DBAPIError: the table refuses one.
+        StoreError: the database could not be read.
     """
     if not users:
         return
     tables, connection = accounts.tables, accounts.session.connection
-    table, columns = tables.subscriber, list(users[0][1])
+    names = ["its_username", "its_domain", *(f"new_{n}" for n in range(len(tables.written)))]
+    new: Mapping[str, Any] = {name: sa.bindparam(name) for name in names}
     if connection.dialect.name == "postgresql":
-        names = ["username", "domain", *(f"new_{number}" for number in range(len(columns)))]
-        rows = [(row.username, row.domain, *contents.values()) for row, contents in users]
-        given = _given(names, [sa.String()] * len(names), rows)
-        new = {column: given.c[name] for column, name in zip(columns, names[2:], strict=True)}
-        where = tables.is_user(given.c.username, given.c.domain)
-        connection.execute(sa.update(table).where(where).values(new))
-        return
-    whole = [{**row.key, **_names(accounts, row), **contents} for row, contents in users]
-    if connection.dialect.name != "sqlite" and tables.key and not tables.needed(whole[0]):
-        # MariaDB has no other way to change many rows, each in its own way, with one statement. The primary
-        # key is there, so that no row is inserted.
-        from sqlalchemy.dialects.mysql import insert as mysql_insert
-
-        insertion = mysql_insert(table)
-        again = {name: insertion.inserted[name] for name in columns}
-        connection.execute(insertion.on_duplicate_key_update(again), whole)
-        return
-    its_name = tables.is_user(sa.bindparam("its_username"), sa.bindparam("its_domain"))
-    parameters: dict[str, Any] = {name: sa.bindparam(f"new_{n}") for n, name in enumerate(columns)}
-    connection.execute(
-        sa.update(table).where(its_name).values(parameters),
-        [
-            {
-                "its_username": row.username,
-                "its_domain": row.domain,
-                **{f"new_{n}": contents[name] for n, name in enumerate(columns)},
-            }
-            for row, contents in users
-        ],
+        new = _given(accounts, names, users)
+    statement = sa.update(tables.subscriber).where(tables.is_user(new[names[0]], new[names[1]]))
+    statement = statement.values(
+        {name: new[its] for name, its in zip(tables.written, names[2:], strict=True)}
     )
+    if connection.dialect.name == "postgresql":
+        connection.execute(statement)
+    elif connection.dialect.name == "sqlite" or not _replace_by_key(accounts, users):
+        connection.execute(statement, [dict(zip(names, user, strict=True)) for user in users])
 
 
-def _names(accounts: Accounts, row: Row) -> dict[str, str]:
-    """The names of a row, by the names of their columns."""
-    columns = (accounts.tables.username, accounts.tables.stored_domain)
-    values = (row.username, row.domain)
-    return {column.name: value for column, value in zip(columns, values, strict=True) if column is not None}
+def _replace_by_key(accounts: Accounts, users: Sequence[User]) -> bool:
+    """Replaces contents in MariaDB with one statement; returns whether the table is fit for it.
+
+    MariaDB has no other way to change many rows, each in its own way. The primary keys are there, so that no
+    row is inserted.
+    """
+    from sqlalchemy.dialects.mysql import insert as insert_in_mysql
+
+    tables = accounts.tables
+    names = [column.name for column in (tables.username, tables.stored_domain) if column is not None]
+    columns = list(dict.fromkeys([*names, *tables.written, *(column.name for column in tables.key)]))
+    if not tables.key or tables.needed(columns):
+        return False
+    contents = {user[:2]: user[2:] for user in users}
+    rows = []
+    for row in find(accounts, [(user[0], user[1]) for user in users]):
+        new = contents.get((row.username, row.domain))
+        if new is not None:
+            values = dict(zip((column.name for column in tables.key), row.key, strict=True))
+            values |= zip(names, (row.username, row.domain), strict=False)
+            values |= zip(tables.written, new, strict=True)
+            rows.append(values)
+    if rows:
+        insertion = insert_in_mysql(tables.subscriber)
+        again = {name: insertion.inserted[name] for name in tables.written}
+        accounts.session.connection.execute(insertion.on_duplicate_key_update(again), rows)
+    return True
 
 
-def delete(accounts: Accounts, names: Sequence[Name]) -> int:
+def delete(accounts: Accounts, names: Sequence[Name], spellings: Mapping[str, tuple[str, ...]]) -> int:
     """Deletes users and their memberships.
 
     Args:
         accounts: the open database, in a transaction.
         names: the usernames, and the domains as the rows spell them.
+        spellings: what `Accounts.group_spellings` gives.
 
     Returns:
         The number of users.
     """
     if not names:
         return 0
-    tables, connection = accounts.tables, accounts.session.connection
-    members = memberships(accounts, names)
-    where = _among(accounts, _key(accounts), _keys(accounts, names), exactly=True)
-    found = connection.execute(sa.delete(tables.subscriber).where(where)).rowcount
+    tables = accounts.tables
+    members = memberships(accounts, names, spellings)
+    found = _delete(accounts, tables.subscriber, _key(accounts), _keys(accounts, names))
     grp = tables.grp
     if grp is not None and members:
         key = [grp.c.username, grp.c.domain] if "domain" in grp.c else [grp.c.username]
         rows = sorted({(member.username, member.domain)[: len(key)] for member in members})
-        connection.execute(sa.delete(grp).where(_among(accounts, key, rows, exactly=True)))
+        _delete(accounts, grp, key, rows)
     return found
+
+
+def _delete(
+    accounts: Accounts,
+    table: sa.Table,
+    columns: Sequence[sa.Column[str]],
+    rows: Sequence[tuple[str, ...]],
+) -> int:
+    """Deletes the rows whose columns have exactly these values; returns their number."""
+    connection = accounts.session.connection
+    statement = sa.delete(table)
+    match connection.dialect.name:
+        case "postgresql":
+            given = _given(accounts, [column.key for column in columns], rows)
+            same = [is_exactly(column, given[column.key]) for column in columns]
+            return connection.execute(statement.where(*same)).rowcount
+        case "sqlite":
+            same = [is_exactly(column, sa.bindparam(f"old_{n}")) for n, column in enumerate(columns)]
+            old = [{f"old_{n}": value for n, value in enumerate(row)} for row in rows]
+            return connection.execute(statement.where(*same), old).rowcount
+    there = sa.tuple_(*columns).in_(rows)
+    exactly = sa.tuple_(*map(exact, columns)).in_(rows)
+    return connection.execute(statement.where(there, exactly)).rowcount
 
 
 class Member(NamedTuple):
@@ -245,7 +275,7 @@ def memberships(
     its_domain = column_or_nothing(grp.c.get("domain"))
     for start in range(0, len(rows), BATCH):
         batch = rows[start : start + BATCH]
-        statement = sa.select(grp.c.username, its_domain, grp.c.grp).where(_among(accounts, columns, batch))
+        statement = _of(accounts, sa.select(grp.c.username, its_domain, grp.c.grp), columns, batch)
         with accounts.session.reading() as connection:
             for username, domain, group in connection.execute(statement):
                 if (username, domain)[: len(columns)] in wanted:
@@ -311,46 +341,44 @@ def _keys(accounts: Accounts, names: Iterable[Name]) -> list[tuple[str, ...]]:
 
 
 def _given(
-    names: Sequence[str], types: Sequence[sa.types.TypeEngine[Any]], rows: Sequence[Sequence[Any]]
-) -> sa.TableValuedAlias:
-    """A batch as a table of PostgreSQL."""
-    columns = list(zip(*rows, strict=True))
-    arrays = [
-        sa.bindparam(None, list(values), type_=sa.ARRAY(_array_type(kind)))
-        for kind, values in zip(types, columns, strict=True)
-    ]
-    table = sa.func.unnest(*arrays).table_valued(
-        *(sa.column(name, kind) for name, kind in zip(names, types, strict=True)), name="given"
-    )
-    return table.render_derived()
-
-
-def _array_type(kind: sa.types.TypeEngine[Any]) -> sa.types.TypeEngine[Any]:
-    return sa.DateTime() if isinstance(kind, sa.DateTime) else sa.Text()
-
-
-def _among(
     accounts: Accounts,
-    columns: Sequence[sa.Column[str]],
-    rows: Sequence[tuple[str, ...]],
-    *,
-    exactly: bool = False,
-) -> sa.ColumnElement[bool]:
-    """The condition that the columns have the values of one of these rows.
+    names: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    types: Sequence[sa.types.TypeEngine[Any]] = (),
+) -> Mapping[str, sa.ColumnElement[Any]]:
+    """A batch as a table of PostgreSQL or SQLite: its columns, by their names.
 
     Args:
         accounts: the open database.
-        columns: the columns.
+        names: the names of the columns.
         rows: their values.
-        exactly: whether the condition compares byte for byte; otherwise what is found must be compared again.
+        types: their types; text, if there is none.
     """
-    if accounts.session.connection.dialect.name == "postgresql":
-        given = _given([column.key for column in columns], [sa.String()] * len(columns), rows)
-        same = [column == its for column, its in zip(columns, given.c, strict=True)]
-        if exactly:
-            same += [exact(column) == its for column, its in zip(columns, given.c, strict=True)]
-        return sa.exists().select_from(given).where(*same)
-    condition: sa.ColumnElement[bool] = sa.tuple_(*columns).in_(rows)
-    if exactly:
-        condition = sa.and_(condition, sa.tuple_(*map(exact, columns)).in_(rows))
-    return condition
+    if accounts.session.connection.dialect.name == "sqlite":
+        batch = sa.func.json_each(json.dumps(rows)).table_valued("value", name="given")
+        return {name: sa.func.json_extract(batch.c.value, f"$[{n}]") for n, name in enumerate(names)}
+    kinds = [sa.DateTime() if isinstance(kind, sa.DateTime) else sa.Text() for kind in types]
+    kinds = kinds or [sa.Text()] * len(names)
+    arrays = [
+        sa.bindparam(None, list(values), type_=sa.ARRAY(kind))
+        for kind, values in zip(kinds, zip(*rows, strict=True), strict=True)
+    ]
+    columns = [sa.column(name, kind) for name, kind in zip(names, kinds, strict=True)]
+    batch = sa.func.unnest(*arrays).table_valued(*columns, name="given").render_derived()
+    return {name: batch.c[name] for name in names}
+
+
+def _of(
+    accounts: Accounts,
+    statement: _Select,
+    columns: Sequence[sa.Column[str]],
+    rows: Sequence[tuple[str, ...]],
+) -> _Select:
+    """A statement for the rows whose columns have the values of one of these.
+
+    To the collation of the table: what is found must be compared again.
+    """
+    if accounts.session.connection.dialect.name == "mysql":
+        return statement.where(sa.tuple_(*columns).in_(rows))
+    given = _given(accounts, [column.key for column in columns], rows)
+    return statement.where(*(column == given[column.key] for column in columns))

@@ -444,7 +444,7 @@ def _write(
                 counts.done += len(batch)
                 options.progress("write", counts.done, counts.total)
             if counts.gone:
-                _delete(accounts, staging, counts, options, part)
+                _delete(accounts, staging, counts, options, spellings, part)
     except ConfigError as error:
         how_far = "nothing is imported" if session.all_or_nothing else counts
         raise ConfigError(f"{error} ({how_far})") from None
@@ -459,16 +459,13 @@ def _write(
 
 
 def _write_users(accounts: Accounts, batch: Iterable[Staged]) -> None:
-    existing = [(user.username, user.domain) for user in batch if user.state != NEW]
-    # Another process may have deleted a user since the first pass.
-    still = {_key(accounts, row.username, row.domain): row for row in bulk.find(accounts, existing)}
-    new, replaced = [], []
+    # A user who was deleted since the first pass stays deleted: it was after the import.
+    new: list[bulk.User] = []
+    replaced: list[bulk.User] = []
     for user in batch:
-        row = still.get(_key(accounts, user.username, user.domain)) if user.state != NEW else None
-        if row is None:
-            new.append(((user.username, user.domain), accounts.tables.contents(user.hashes, user.password)))
-        elif user.state == REPLACED:
-            replaced.append((row, accounts.tables.contents(user.hashes, user.password)))
+        if user.state != THERE:
+            contents = accounts.tables.contents(user.hashes, user.password)
+            (new if user.state == NEW else replaced).append((user.username, user.domain, *contents))
     try:
         bulk.insert(accounts, new)
     except sa.exc.DBAPIError as error:
@@ -511,11 +508,12 @@ def _delete(
     staging: Staging,
     counts: _Counts,
     options: Options,
+    spellings: Mapping[str, tuple[str, ...]],
     part: Callable[[], contextlib.AbstractContextManager[object]],
 ) -> None:
     if options.dry_run:
         return
     for names in staging.gone(options.batch):
         with part():
-            counts.deleted += bulk.delete(accounts, names)
+            counts.deleted += bulk.delete(accounts, names, spellings)
         options.progress("delete", counts.deleted, counts.gone)

@@ -134,7 +134,7 @@ class Staging:
 
     def _staged(self, number: int, username: str, folded: str, domain: str, *rest: str) -> Staged:
         *hashes, password, groups, state = rest
-        clear = self._masked(number, password).decode()  # type: ignore[arg-type]  # a BLOB
+        clear = self._masked(number, password).decode() if password else ""  # type: ignore[arg-type]  # a BLOB
         return Staged(number, username, folded, domain, Hashes(*hashes), clear, groups, state)  # type: ignore[arg-type]
 
     def _masked(self, number: int, password: bytes) -> bytes:

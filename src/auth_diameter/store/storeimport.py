@@ -48,18 +48,13 @@ class StoreSource:
                 yield Given(number, self._values(row), its)
 
     def _values(self, row: bulk.Row) -> dict[str, str]:
-        tables, config = self._accounts.tables, self._accounts.config
-        columns = {name: row.contents[column.name] for name, column in tables.secrets.items()}
-        counting = "" if tables.counting is None else row.contents[tables.counting.name]
-        ha1, password = counting, columns.get("password", "")
-        if config.calculate_ha1:
-            ha1, password = "", counting
-        values = {"username": row.username, "domain": row.domain, "password": password, "ha1": ""}
+        tables = self._accounts.tables
+        contents = dict(zip(tables.written, row.contents, strict=True))
+        counts = {name: contents[its] if its else "" for name, its in tables.columns.secrets.items()}
+        names = {"username": row.username, "domain": row.domain}
+        ha1, password = counts["ha1"], counts["password"]
         agree = password and compute_ha1(row.username, row.domain, password) == ha1.lower()
-        if is_digest("ha1", ha1) and not agree:
-            values |= {"password": "", "ha1": ha1}
-            # Of a user's other hashes, those count that can be hashes.
-            for name in Hashes._fields[1:]:
-                if is_digest(name, columns.get(name, "")) and not (name == "ha1b" and config.password_column):
-                    values[name] = columns[name]
-        return values
+        if not is_digest("ha1", ha1) or agree:
+            return {**names, "password": password, "ha1": ""}
+        hashes = {name: counts[name] for name in Hashes._fields if is_digest(name, counts[name])}
+        return {**names, "password": "", **hashes}

@@ -9,16 +9,17 @@ for ``u1``. :func:`is_exactly` compares twice, once so that an index is used, an
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.engine.interfaces import Dialect
+from sqlalchemy.engine.interfaces import Dialect, ReflectedColumn
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
+from auth_diameter.store.columns import Columns, columns_of
 from auth_diameter.store.config import StoreConfig
 from auth_diameter.store.hashes import HA1_COLUMNS, HA1_LENGTHS, Hashes
 from auth_diameter.store.schema import text
@@ -49,10 +50,13 @@ class Text(sa.types.TypeDecorator[str]):
         super().__init__(length)
         self.padded = padded
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> str:
-        """The value of a row as a string."""
-        found = text(value)
-        return found.rstrip(" ") if self.padded else found
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], str]:
+        """What makes a string of the value of a row."""
+        return _without_padding if self.padded else text
+
+
+def _without_padding(value: object) -> str:
+    return text(value).rstrip(" ")
 
 
 class exact(FunctionElement[str]):  # noqa: N801 - it is a function of SQL
@@ -109,16 +113,20 @@ class Found(NamedTuple):
     """A table that exists.
 
     Attributes:
+        name: its name, or SCHEMA.TABLE.
         columns: its columns, by their names in lower case.
         key: the columns of its primary key.
     """
 
+    name: str
     columns: dict[str, Column]
     key: tuple[str, ...]
 
 
 def find_table(connection: sa.Connection, name: str) -> Found | None:
     """Reads which columns a table has; None if there is no such table.
+
+    A server may spell the name in lower case, as SQL does without quotation marks.
 
     Args:
         connection: a connection to the database.
@@ -127,40 +135,50 @@ def find_table(connection: sa.Connection, name: str) -> Found | None:
     Raises:
         sqlalchemy.exc.DBAPIError: the database could not be read.
     """
-    schema, _, table = name.rpartition(".")
     if connection.dialect.name == "sqlite":
-        return _find_in_sqlite(connection, schema or "main", table)
+        return _find_in_sqlite(connection, name)
     inspector = sa.inspect(connection)
-    try:
-        columns = inspector.get_columns(table, schema=schema or None)
-        key = inspector.get_pk_constraint(table, schema=schema or None)["constrained_columns"]
-    except sa.exc.NoSuchTableError:
-        return None
-    found = {}
-    for each in columns:
-        kind = each["type"]
-        found[each["name"].lower()] = Column(
-            name=each["name"],
-            padded=isinstance(kind, sa.CHAR),
-            needed=not each["nullable"]
-            and each.get("default") is None
-            and not (each.get("autoincrement") is True or each.get("identity") or each.get("computed")),
-            is_time=isinstance(kind, sa.DateTime),
-        )
-    return Found(found, tuple(key))
+    for spelled in dict.fromkeys((name, name.lower())):
+        schema, _, table = spelled.rpartition(".")
+        try:
+            columns = inspector.get_columns(table, schema=schema or None)
+            key = inspector.get_pk_constraint(table, schema=schema or None)["constrained_columns"]
+        except sa.exc.NoSuchTableError:
+            continue
+        return Found(spelled, {each["name"].lower(): _reflected(each) for each in columns}, tuple(key))
+    return None
 
 
-def _find_in_sqlite(connection: sa.Connection, schema: str, table: str) -> Found | None:
+def _reflected(column: ReflectedColumn) -> Column:
+    kind = column["type"]
+    has_value = (
+        column["nullable"]
+        or column.get("default") is not None
+        or column.get("autoincrement") is True
+        or column.get("identity")
+        or column.get("computed")
+    )
+    return Column(
+        name=column["name"],
+        padded=isinstance(kind, sa.CHAR),
+        needed=not has_value,
+        is_time=isinstance(kind, sa.DateTime),
+    )
+
+
+def _find_in_sqlite(connection: sa.Connection, name: str) -> Found | None:
+    schema, _, table = name.rpartition(".")
     # SQLAlchemy's own way takes names to be strings; our connections return bytes.
     rows = connection.exec_driver_sql(
-        'SELECT name, "notnull", dflt_value IS NULL, pk FROM pragma_table_info(?, ?)', (table, schema)
+        'SELECT name, "notnull", dflt_value IS NULL, pk FROM pragma_table_info(?, ?)',
+        (table, schema or "main"),
     ).all()
     found = {
-        text(name).lower(): Column(text(name), needed=bool(not_null and no_default and not key))
-        for name, not_null, no_default, key in rows
+        text(its).lower(): Column(text(its), needed=bool(not_null and no_default and not key))
+        for its, not_null, no_default, key in rows
     }
-    key = tuple(text(name) for name, _, _, place in sorted(rows, key=lambda row: row[3]) if place)
-    return Found(found, key) if found else None
+    key = tuple(text(its) for its, _, _, place in sorted(rows, key=lambda row: row[3]) if place)
+    return Found(name, found, key) if found else None
 
 
 def make_table(name: str, *columns: sa.Column[Any], **options: Any) -> sa.Table:
@@ -177,6 +195,12 @@ def make_table(name: str, *columns: sa.Column[Any], **options: Any) -> sa.Table:
     return sa.Table(table, sa.MetaData(), *columns, quote=True, **options)
 
 
+# What `Tables.contents` writes: a hash, by its place in `Hashes`, or one of these.
+_PLACES: Final = {name: place for place, name in enumerate(Hashes._fields)}
+_NOTHING: Final = len(Hashes._fields)
+_PASSWORD: Final = _NOTHING + 1
+
+
 class Tables:
     """The operator's tables, with the columns that are used.
 
@@ -189,12 +213,15 @@ class Tables:
         subscriber: the table of subscribers.
         username: its column with the username.
         stored_domain: its column with the domain, whether it counts or not; None if there is none.
-        secrets: its columns with a hash or a password, by the names in `Hashes` and "password".
+        columns: the columns that count.
+        counting: the name of the column with the HA1 (MD5), or the password that HA1 is calculated from.
+        written: the names of all its columns with a secret, whether it counts or not.
         grp: the table of memberships, with the keys ``username``, ``domain``, ``grp`` and ``last_modified``;
             None: there is none.
         lacking: what is missing, as the end of a sentence; None if nothing is.
     """
 
+    columns: Columns
     subscriber: sa.Table
     username: sa.Column[str]
 
@@ -206,48 +233,50 @@ class Tables:
         """
         self.config = config
         found = find_table(connection, config.table)
-        self._found = found or Found({}, ())
-        self.lacking = self._first_lacking(found)
-        if self.lacking is not None:
+        self._found = found or Found("", {}, ())
+        columns = columns_of(config, [column.name for column in self._found.columns.values()])
+        self.lacking = self._first_lacking(found, columns)
+        if isinstance(columns, str) or found is None:
             return
-        columns = self._found.columns
-        wanted = [
-            config.user_column,
-            config.domain_column,
-            config.password_column,
-            *Hashes._fields,
-            "password",
-        ]
-        named = dict.fromkeys(columns[name.lower()] for name in wanted if name.lower() in columns)
-        key = [Column(name) for name in self._found.key if name not in {column.name for column in named}]
-        self.subscriber = make_table(config.table, *map(_typed, named), *map(_untyped, key))
-        self.username = self._column(config.user_column)
-        self.stored_domain = (
-            self._column(config.domain_column) if config.domain_column.lower() in columns else None
+        self.columns = columns
+        names = [columns.username, *self._named(config.domain_column)]
+        ours = {name: its for name in (*Hashes._fields, "password") for its in self._named(name)}
+        counting = columns.secrets["password" if config.calculate_ha1 else "ha1"]
+        self.counting = counting
+        # What is written: by the place in `Hashes`, and after these nothing, and the password.
+        places = {its: _PLACES.get(name, _NOTHING) for name, its in ours.items()}
+        if counting is not None:
+            places[counting] = _PASSWORD if config.calculate_ha1 else 0
+        self.written, self._places = tuple(places), tuple(places.values())
+        typed = {column.name: column for column in found.columns.values()}
+        known = dict.fromkeys([*names, *places])
+        self.subscriber = make_table(
+            found.name,
+            *(_typed(typed[name]) for name in known),
+            *(sa.Column(name, sa.types.NullType(), quote=True) for name in found.key if name not in known),
         )
-        self.secrets = {name: self._column(name) for name in (*Hashes._fields, "password") if name in columns}
+        self.username = self.subscriber.c[columns.username]
+        self.stored_domain = self.subscriber.c[names[1]] if len(names) > 1 else None
         self.grp = self._group_table(find_table(connection, config.group_table))
 
-    def _first_lacking(self, found: Found | None) -> str | None:
+    def _named(self, name: str) -> list[str]:
+        """A column as the table spells it, if the table has it."""
+        found = self._found.columns.get(name.lower())
+        return [] if found is None else [found.name]
+
+    def _first_lacking(self, found: Found | None, columns: Columns | str) -> str | None:
         config = self.config
         if found is None:
             return (
                 f"has no table {config.table!r}; see --table, or auth-diameter db upgrade, which creates it"
             )
-        options = [("--user-column", config.user_column)]
-        if config.domain:
-            options.append(
-                ("--domain-column, or --no-domain for a table without domains", config.domain_column)
-            )
-        if config.password_column or self.counts != "ha1" or "password" not in found.columns:
-            options.append(("--password-column", self.counts))
-        for option, name in options:
-            if name.lower() not in found.columns:
-                return f"table {config.table!r} has no column {name!r}; see {option}"
-        return None
-
-    def _column(self, name: str) -> sa.Column[Any]:
-        return self.subscriber.c[self._found.columns[name.lower()].name]
+        if not isinstance(columns, str):
+            return None
+        option = {
+            config.user_column: "--user-column",
+            config.domain_column: "--domain-column, or --no-domain for a table without domains",
+        }.get(columns, "--password-column")
+        return f"table {config.table!r} has no column {columns!r}; see {option}"
 
     def _group_table(self, found: Found | None) -> sa.Table | None:
         names = ("username", "domain", "grp", "last_modified")
@@ -261,23 +290,12 @@ class Tables:
                     columns.append(sa.Column(column.name, _SECONDS, key=name))
             elif column is not None:
                 columns.append(sa.Column(column.name, Text(padded=column.padded), key=name, quote=True))
-        return make_table(self.config.group_table, *columns)
-
-    @property
-    def counts(self) -> str:
-        """The name of the column whose secret counts."""
-        return self.config.password_column or ("password" if self.config.calculate_ha1 else "ha1")
+        return make_table(found.name, *columns)
 
     @property
     def domain(self) -> sa.Column[str] | None:
         """The column by which users of one name are told apart; None: there is only one of a name."""
-        return self.stored_domain if self.config.domain else None
-
-    @property
-    def counting(self) -> sa.Column[str] | None:
-        """The column whose secret counts; None if the table has none."""
-        found = self._found.columns.get(self.counts.lower())
-        return None if found is None else self.subscriber.c[found.name]
+        return None if self.columns.domain is None else self.stored_domain
 
     @property
     def key(self) -> tuple[sa.Column[Any], ...]:
@@ -295,26 +313,20 @@ class Tables:
         same = is_exactly(self.username, username)
         return same if self.domain is None else sa.and_(same, is_exactly(self.domain, domain))
 
-    def contents(self, hashes: Hashes, password: str) -> dict[str, str]:
-        """The contents of all columns with a secret, by their names: nothing is left of a former password.
+    def contents(self, hashes: Hashes, password: str) -> tuple[str, ...]:
+        """The contents of the columns `written`: nothing is left of a former password.
 
         Args:
             hashes: the hashes of the password.
             password: the password; it is stored if HA1 is calculated from it, and only then.
         """
-        values = {column.name: getattr(hashes, name, "") for name, column in self.secrets.items()}
-        counting = self.counting
-        if counting is not None:
-            values[counting.name] = password if self.config.calculate_ha1 else hashes.ha1
-        return values
+        # An import calls this for each of its rows.
+        every = (*hashes, "", password)
+        return tuple([every[place] for place in self._places])
 
 
 def _typed(column: Column) -> sa.Column[Any]:
     return sa.Column(column.name, Text(padded=column.padded), quote=True)
-
-
-def _untyped(column: Column) -> sa.Column[Any]:
-    return sa.Column(column.name, sa.types.NullType(), quote=True)
 
 
 #: A point in time to the second, in SQLite as Kamailio writes it.
