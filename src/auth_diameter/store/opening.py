@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from auth_diameter._core import ConfigError
 from auth_diameter.store.config import StoreConfig
 from auth_diameter.store.sqlite import SqliteStore
 from auth_diameter.store.url import DatabaseName
@@ -43,17 +42,21 @@ def new_store(
     """As `open_store`, but a database server is connected to when it is first asked.
 
     Raises:
-        ConfigError: an SQLite file cannot be used.
+        ConfigError: an SQLite file cannot be used, or a setting does not apply to such a database.
     """
     if name.kind == "sqlite":
         return SqliteStore.open(name.text, config)
     from auth_diameter.store.server import ServerStore
 
-    return ServerStore(_dialect(name), name, config, in_background=in_background)
+    return ServerStore(_dialect(name, config), name, config, in_background=in_background)
 
 
-def _dialect(name: DatabaseName) -> Dialect:
-    """The kind of server, with its driver, which is imported now."""
+def _dialect(name: DatabaseName, config: StoreConfig) -> Dialect:
+    """The kind of server, with its driver, which is imported now.
+
+    Raises:
+        ConfigError: a setting does not apply to it.
+    """
     if name.kind == "postgresql":
         from auth_diameter.store.postgresql_lookups import PostgreSql
 
@@ -62,4 +65,9 @@ def _dialect(name: DatabaseName) -> Dialect:
         from auth_diameter.store.mysql_lookups import MySql
 
         return MySql()
-    raise ConfigError(f"{name}: no store can be in such a database")
+    assert name.kind == "redis"
+    from auth_diameter.store.redis import require_no_tables
+    from auth_diameter.store.redis_lookups import Redis
+
+    require_no_tables(name, config)
+    return Redis()
