@@ -45,6 +45,10 @@ class Database:
         values = ", ".join("NULL" if value is None else self.quoted(value) for value in columns.values())
         self.run(f"INSERT INTO {table} ({names}) VALUES ({values})")
 
+    def select(self, sql: str) -> list[tuple[str, ...]]:
+        """The rows of a query, all values as text."""
+        raise NotImplementedError
+
     @staticmethod
     def quoted(value: str) -> str:
         """A value as SQL has it."""
@@ -94,6 +98,10 @@ class SqliteDatabase(Database):
         with contextlib.closing(sqlite3.connect(self.path)) as connection:
             connection.executescript(sql)
 
+    def select(self, sql: str) -> list[tuple[str, ...]]:
+        with contextlib.closing(sqlite3.connect(self.path)) as connection:
+            return [tuple(map(str, row)) for row in connection.execute(sql)]
+
 
 class ServerDatabase(Database):
     def __init__(self, server: DatabaseServer, *, tables: bool = True) -> None:
@@ -104,6 +112,15 @@ class ServerDatabase(Database):
 
     def run(self, sql: str) -> None:
         self.server.run(sql, self.name)
+        if self.kind == "PostgreSQL" and "CREATE" in sql:  # as `DatabaseServer.database` grants it
+            self.server.run(
+                "GRANT ALL ON ALL TABLES IN SCHEMA public TO ours;"
+                "GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO ours;",
+                self.name,
+            )
+
+    def select(self, sql: str) -> list[tuple[str, ...]]:
+        return [tuple(line.split("\t")) for line in self.server.run(sql, self.name).splitlines()]
 
 
 _servers: dict[str, DatabaseServer] = {}

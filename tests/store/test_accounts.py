@@ -1,13 +1,12 @@
 """The store: users and groups listed and changed."""
 
 import pytest
-from kit.lookups import algorithms, canonical_realm, fetch, ha1, ha1_candidates, is_member, version
-from kit.tables import HA1, HA1B, KAMAILIO, SHA_256, run_sql, select
+from kit.lookups import algorithms, canonical_realm, fetch, ha1, ha1_candidates, is_member
+from kit.tables import HA1, HA1B, run_sql, select
 
 from auth_diameter._core.errors import ConfigError
 from auth_diameter.store.accounts import Accounts
 from auth_diameter.store.hashes import Hashes, compute_ha1
-from auth_diameter.store.sqlite import SqliteStore
 from auth_diameter.store.store import User
 
 # --- users ----------------------------------------------------------------------------------------
@@ -113,37 +112,6 @@ def test_a_table_without_ha1b_serves_and_is_written(tmp_path):
     with Accounts.open(path, writable=True) as store:
         store.add_user("alice", "siphub.net", "secret")
         assert ha1_candidates(store, "alice@siphub.net", "siphub.net") == (HA1,)
-
-
-def test_an_older_table_is_brought_forward_and_the_log_says_so(path, caplog):
-    run_sql(path, KAMAILIO)
-    row = f"'alice', 'siphub.net', '{HA1}'"
-    run_sql(path, f"INSERT INTO subscriber (username, domain, ha1) VALUES ({row})")
-    with SqliteStore.open(path) as store:  # reading changes nothing
-        assert algorithms(store, "alice", "siphub.net") == ("MD5",)
-    assert "ha1_sha256" not in str(select(path, "SELECT sql FROM sqlite_master"))
-    with Accounts.open(path, writable=True) as store:
-        assert "now has the columns ha1_sha256, ha1_sha512t256" in caplog.text
-        store.add_user("alice", "siphub.net", "secret", replace=True)
-        assert ha1(store, "alice", "siphub.net", "SHA-256") == SHA_256
-    caplog.clear()
-    with Accounts.open(path, writable=True):
-        assert caplog.text == ""
-    assert select(path, "SELECT table_version FROM version WHERE table_name = 'subscriber'") == [(7,)]
-
-
-def test_who_reads_an_older_table_sees_when_it_is_brought_forward(path):
-    """A DISC that runs needs no restart to challenge those who have a new password with SHA-2."""
-    run_sql(path, KAMAILIO)
-    run_sql(path, f"INSERT INTO subscriber (username, domain, ha1) VALUES ('alice', 'siphub.net', '{HA1}')")
-    with SqliteStore.open(path) as reader:
-        assert ha1(reader, "alice", "siphub.net", "SHA-256") is None
-        before = version(reader)
-        with Accounts.open(path, writable=True) as store:
-            store.add_user("alice", "siphub.net", "secret", replace=True)
-        assert version(reader) > before
-        assert ha1(reader, "alice", "siphub.net", "SHA-256") == SHA_256
-        assert algorithms(reader, "alice", "siphub.net") == ("MD5", "SHA-256", "SHA-512-256")
 
 
 # --- groups ---------------------------------------------------------------------------------------

@@ -63,7 +63,7 @@ def db_upgrade(yes: bool, dry_run: bool, notify: bool, db: DatabaseName, **optio
             raise ad.ConfigError(f"{db}: nothing was changed")
 
     def change() -> None:
-        with open_session(db, config, writable=True) as session:
+        with open_session(db, config, writable=True, tables=False) as session:
             apply(session, steps)
 
     run(change, db)

@@ -455,7 +455,7 @@ class Accounts:
         try:
             with self.session.reading() as connection:
                 row = connection.execute(statement).first()
-        except StoreError:  # of PostgreSQL: a transaction that failed reads nothing
+        except (ConfigError, StoreError):  # of PostgreSQL: a transaction that failed reads nothing
             return None
         if row is None or row[0] == username:
             return None

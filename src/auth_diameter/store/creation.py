@@ -25,7 +25,7 @@ from auth_diameter.store.tables import new_tables, rows_of
 from auth_diameter.store.url import MEMORY
 
 
-def open_for_writing(path: str, config: StoreConfig, *, exist_ok: bool = True) -> sqlite3.Connection:
+def open_for_writing(path: str, config: StoreConfig | None, *, exist_ok: bool = True) -> sqlite3.Connection:
     """Opens a database for writing; a missing file and missing tables are created.
 
     Only its owner can read a new file, since an HA1 is equivalent to the password. A new file has a
@@ -34,7 +34,7 @@ def open_for_writing(path: str, config: StoreConfig, *, exist_ok: bool = True) -
 
     Args:
         path: the path of the file, or ``":memory:"``.
-        config: the names of the tables and columns.
+        config: the names of the tables and columns; None: no table is created.
         exist_ok: whether the file may exist.
 
     Raises:
@@ -46,7 +46,8 @@ def open_for_writing(path: str, config: StoreConfig, *, exist_ok: bool = True) -
     connection: sqlite3.Connection | None = None
     try:
         connection = schema.connect(path, "mode=rw", schema.WRITER_WAIT)
-        _complete_schema(path, connection, config)
+        if config is not None:
+            _complete_schema(path, connection, config)
     except sqlite3.Error as error:
         if connection is not None:
             connection.close()

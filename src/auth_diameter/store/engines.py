@@ -111,11 +111,11 @@ class Session:
         """A block that reads.
 
         Args:
-            kind: the error if the database could not be read.
+            kind: the error if the database could not be read. In a transaction it is a ConfigError.
         """
         inside = self._is_inside()
         try:
-            with self._failing(kind):
+            with self._failing(ConfigError if inside else kind):
                 yield self.connection
         finally:
             if not inside:
@@ -316,7 +316,9 @@ def _is_denied(error: BaseException) -> bool:
     return getattr(error, "sqlstate", None) in _DENIED or bool(error.args and error.args[0] in _DENIED)
 
 
-def open_session(name: DatabaseName, config: StoreConfig, *, writable: bool, new: bool = False) -> Session:
+def open_session(
+    name: DatabaseName, config: StoreConfig, *, writable: bool, new: bool = False, tables: bool = True
+) -> Session:
     """Opens a database. That of a server must be opened inside :func:`run`.
 
     Args:
@@ -324,6 +326,7 @@ def open_session(name: DatabaseName, config: StoreConfig, *, writable: bool, new
         config: the names of its tables.
         writable: whether it will be changed. A missing file of SQLite is created then, with its tables.
         new: whether the file of SQLite must be missing.
+        tables: whether tables are created with a file of SQLite that is opened for writing.
 
     Raises:
         ConfigError: the database cannot be used.
@@ -331,7 +334,7 @@ def open_session(name: DatabaseName, config: StoreConfig, *, writable: bool, new
     match name.kind:
         case "sqlite":
             if writable or new or name.text == MEMORY:
-                raw = creation.open_for_writing(name.text, config, exist_ok=not new)
+                raw = creation.open_for_writing(name.text, config if tables else None, exist_ok=not new)
                 return SqliteSession(name, raw, writable=True)
             return SqliteSession(
                 name, schema.open_for_reading(name.text, config.table).connection, writable=False

@@ -37,6 +37,7 @@ _WHAT_HAPPENED: Final = {
     1205: "another transaction holds a lock for too long; try again",
     1213: "another transaction was in the way; try again",
     1226: "this user has too many connections; see max_user_connections",
+    1267: "a name has characters that its column cannot have",
     1290: "the server cannot be written to; is it a replica?",
     1364: "a column without a default needs a value",
     1366: "a value has characters that its column cannot have",

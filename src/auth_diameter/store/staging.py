@@ -103,12 +103,14 @@ class Staging:
     def repeats(self, limit: int) -> list[tuple[str, str, int, int]]:
         """Users who were added twice: the names, the number of the first row, and of the last.
 
+        The domain is "" if domains do not count.
+
         Call it once, after all users were added: to build the index then is faster than to update it.
         """
         with _failing():
             self._connection.execute("CREATE INDEX incoming_idx ON incoming (username, folded)")
             return self._connection.execute(
-                "SELECT username, domain, min(number), max(number) FROM incoming"
+                "SELECT username, iif(folded = '', '', domain), min(number), max(number) FROM incoming"
                 " GROUP BY username, folded HAVING count(*) > 1 ORDER BY 4 LIMIT ?",
                 (limit,),
             ).fetchall()
