@@ -351,7 +351,7 @@ def db_options(
         metavar="FILE|URL",
         envvar=variable,
         help=f"{what}: the path of an SQLite file, or postgresql://USER@HOST/DATABASE or "
-        f"mysql://USER@HOST/DATABASE (MariaDB, too). [env: {variable}]",
+        f"mysql://USER@HOST/DATABASE (MariaDB, too) or redis://HOST/NUMBER (Valkey, too). [env: {variable}]",
     )
     password = click.option(
         f"{option}-password-file",

@@ -11,6 +11,7 @@ from auth_diameter.store.url import DatabaseName
 if TYPE_CHECKING:
     from auth_diameter.store.dialect import Dialect
     from auth_diameter.store.server import ServerStore
+    from auth_diameter.store.subscribers import Subscribers
 
 
 async def open_store(
@@ -34,6 +35,29 @@ async def open_store(
             store.close()
             raise
     return store
+
+
+def open_subscribers(name: DatabaseName, config: StoreConfig, *, writable: bool = False) -> Subscribers:
+    """Opens a database for the operator's commands; the caller closes it.
+
+    That of PostgreSQL or MariaDB must be opened inside :func:`auth_diameter.store.engines.run`.
+
+    Args:
+        name: the database.
+        config: the names of its tables and columns, and which secret counts.
+        writable: whether to open it for writing. A missing file of SQLite is created then.
+
+    Raises:
+        ConfigError: the database cannot be used. The message is one line with the database, the cause and a
+            remedy.
+    """
+    if name.kind == "redis":
+        from auth_diameter.store.redis_accounts import RedisAccounts
+
+        return RedisAccounts.open(name, config, writable=writable)
+    from auth_diameter.store.accounts import Accounts
+
+    return Accounts.open(name, config, writable=writable)
 
 
 def new_store(

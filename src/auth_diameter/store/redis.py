@@ -11,8 +11,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import redis.asyncio.connection as connections
 from redis import exceptions
+from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from auth_diameter._core import ConfigError
 from auth_diameter.store.config import StoreConfig
@@ -29,7 +29,7 @@ _CLUSTER: Final = "is a cluster; subscribers need a server that has all keys"
 _WHAT_HAPPENED: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (
         exceptions.NoPermissionError,
-        "the user may not do this; the ACL +@read +@write +@transaction +@pubsub ~ad:* &* lets it read and write",
+        "the user may not do this; an ACL with +@read +@write +@transaction +@pubsub ~ad:* &* lets it",
     ),
     (exceptions.AuthenticationError, "the password is wrong, or there is no such user"),
     (exceptions.BusyLoadingError, "the server has started, and is reading its data"),
@@ -138,9 +138,7 @@ class Link:
         timeout: seconds in which the server should answer a command.
     """
 
-    def __init__(
-        self, connection: connections.AbstractConnection, database: int, timeout: float
-    ) -> None:
+    def __init__(self, connection: connections.AbstractConnection, database: int, timeout: float) -> None:
         self.database = database
         self.timeout = timeout
         self._connection = connection
@@ -178,7 +176,7 @@ class Link:
         """Closes the connection at once."""
         for task in self._tasks:
             task.cancel()
-        self._connection._close()  # its public way needs an event loop that runs
+        self._connection._close()  # type: ignore[no-untyped-call]  # the public way needs an event loop that runs
 
 
 async def connect(name: DatabaseName, *, timeout: float) -> Link:
@@ -207,9 +205,9 @@ async def connect(name: DatabaseName, *, timeout: float) -> Link:
         socket_timeout=None,
     )
     try:
-        await connection.connect()
+        await connection.connect()  # type: ignore[no-untyped-call]
     except BaseException:
-        connection._close()
+        connection._close()  # type: ignore[no-untyped-call]
         raise
     return Link(connection, target.database, timeout)
 
@@ -239,3 +237,8 @@ def describe(error: BaseException) -> str:
         return "the connection is lost"
     code = text.partition(" ")[0]
     return f"error {code if code.isascii() and code.isupper() else type(error).__name__}"
+
+
+def literal(text: str) -> str:
+    """A pattern of keys for this text alone."""
+    return "".join(f"\\{character}" if character in "*?[]^-\\" else character for character in text)

@@ -166,7 +166,7 @@ class Redis:
             cursor: bytes | int = 0
             while True:
                 async with asyncio.timeout(connection.timeout):  # for each part, as there may be many
-                    cursor, keys = await _scan(connection, cursor, f"{_literal(user_key('', domain))}*")
+                    cursor, keys = await _scan(connection, cursor, f"{redis.literal(user_key('', domain))}*")
                 names = map(name_of, keys)
                 found.update(username for username, its in names if its == domain)
                 if int(cursor) == 0:
@@ -253,13 +253,8 @@ def _password_alone(secrets: Sequence[bytes]) -> list[bytes]:
 
 
 async def _scan(connection: Link, cursor: bytes | int, pattern: str) -> tuple[bytes, list[bytes]]:
-    cursor, keys = await connection.say("SCAN", cursor, "MATCH", pattern, "COUNT", _PAGE)
-    return cursor, keys
-
-
-def _literal(text: str) -> str:
-    """A pattern for this text alone."""
-    return "".join(f"\\{character}" if character in "*?[]^-\\" else character for character in text)
+    following, keys = await connection.say("SCAN", cursor, "MATCH", pattern, "COUNT", _PAGE)
+    return following, keys
 
 
 def _text(value: bytes) -> str:
