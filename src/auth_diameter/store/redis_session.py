@@ -18,7 +18,6 @@ from typing import Any, Final
 
 import redis as client
 from redis.backoff import NoBackoff
-from redis.connection import AbstractConnection
 from redis.exceptions import WatchError
 from redis.retry import Retry
 
@@ -38,7 +37,7 @@ _LOOK: Final = 0.02
 #: Keys that one command looks at.
 _PAGE: Final = 1000
 
-_KINDS: Final[dict[str, type[AbstractConnection]]] = {
+_KINDS: Final[dict[str, Any]] = {
     "tcp": client.Connection,
     "tls": client.SSLConnection,
     "unix": client.UnixDomainSocketConnection,
