@@ -5,7 +5,8 @@ questions under way on 4 connections; every answer must be 2001, and DISC must h
 one. Users are drawn at random: from a hot set of 10,000, and from all. The databases, one of 10,000
 subscribers and one of a million, are made with `user import` in a temporary folder, or kept in `--keep` for
 the next time. With --base an older version has its turns, too, with databases that it made itself: `pip
-install --target FOLDER CHECKOUT[server]` brings it there.
+install --target FOLDER CHECKOUT[server]` brings it there. With --state the hot set is also asked of a DISC that
+shares its state in that Redis or Valkey; `--state auto` starts a redis-server for it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import common
 
 REALM = "siphub.net"
 HOT = 10_000
+WITH_STATE = "with state"
 _LET_IN = 'auth_diameter_disc_answers_total{outcome="authorized"}'
 _CHALLENGED = 'auth_diameter_disc_answers_total{outcome="challenged"}'
 
@@ -75,10 +77,31 @@ def databases(keep: Path | None) -> Iterator[Path]:
         yield Path(folder)
 
 
-def disc(db: Path, base: str | None = None) -> common.Program:
+def disc(db: Path, base: str | None = None, *options: str | Path) -> common.Program:
     """Our DISC over that database; that of another installation, if one is named."""
     listen = ("--listen", f"{common.LOOPBACK}:0")
-    return common.Program([*common.command_of(base), "disc", *listen, "--db", db, *common.COUNTING])
+    return common.Program([*common.command_of(base), "disc", *listen, "--db", db, *common.COUNTING, *options])
+
+
+@contextlib.contextmanager
+def state_options(url: str | None, folder: Path) -> Iterator[tuple[str | Path, ...]]:
+    """The options of a DISC whose state is there; of a redis-server of its own for `auto`."""
+    key = folder / "nonce.key"
+    key.write_bytes(b"the key of a benchmark, no secret")
+    key.chmod(0o600)
+    options = ("--nonce-key", key, "--state")
+    if url != "auto":
+        yield (*options, url or "")
+        return
+    path = folder / "redis.sock"
+    command = ["redis-server", "--port", "0", "--unixsocket", str(path), "--save", "", "--dir", str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
+        try:
+            while not path.exists():
+                time.sleep(0.01)
+            yield (*options, f"unix://{path}")
+        finally:
+            server.terminate()
 
 
 def measure(
@@ -142,13 +165,22 @@ def report(found: Turns, hot: str, cold: str) -> None:
         ]
     print()
     common.table(("row 11", "here", "target", ""), rows)
+    if WITH_STATE in found[hot]:
+        kept = ratio(found[hot], "per_s", WITH_STATE, "ours")
+        print()
+        common.table(
+            ("shared state", "here", "target", ""),
+            [("answers/s, hot, to the same without", f"{kept:.2f}", "≥ 0.7", common.verdict(kept, 0.7))],
+        )
     if "base" not in found[hot]:
         print("\nskipped: the comparison with an older version, which --base names")
 
 
-def ratio(sides: dict[str, list[dict[str, Any]]], key: str) -> float:
-    """The median of the ratios of turns, ours to the base."""
-    pairs = zip(sides["ours"], sides["base"], strict=True)
+def ratio(
+    sides: dict[str, list[dict[str, Any]]], key: str, of: str = "ours", to: str = "base"
+) -> float:
+    """The median of the ratios of turns of one side to another."""
+    pairs = zip(sides[of], sides[to], strict=True)
     return statistics.median(ours[key] / theirs[key] for ours, theirs in pairs)
 
 
@@ -159,19 +191,28 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=200_000, help="questions of a turn")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where to make, and find, the databases")
     parser.add_argument("--base", metavar="FOLDER", help="an older installation to compare with")
+    parser.add_argument("--state", metavar="URL", help="shared state to measure the hot set with, or auto")
     options = parser.parse_args()
     hot, cold = f"{options.users:,}, {HOT:,} of them hot", f"{options.users:,}, all at random"
     cases = {f"{HOT:,}": (HOT, 0), hot: (options.users, HOT), cold: (options.users, 0)}
     sides = {"ours": None} | ({"base": options.base} if options.base else {})
     found: Turns = {case: {side: [] for side in sides} for case in cases}
-    with common.tools("discload") as folder, databases(options.keep) as where:
+    if options.state:
+        found[hot][WITH_STATE] = []
+    with (
+        common.tools("discload") as folder,
+        databases(options.keep) as where,
+        state_options(options.state, folder) as shared,
+    ):
         for base in sides.values():
             for users in (HOT, options.users):
                 database(where, users, base)
         for _ in range(options.turns):
             for case, (users, of) in cases.items():
-                for side, base in sides.items():
-                    with disc(database(where, users, base), base) as program:
+                for side in found[case]:
+                    base = sides.get(side)
+                    more = shared if side == WITH_STATE else ()
+                    with disc(database(where, users, base), base, *more) as program:
                         # Once over the hot users, so that they are where they are when DISC has run for long.
                         measure(folder, program, 5 * HOT, users, of or HOT)
                         found[case][side].append(measure(folder, program, options.count, users, of))

@@ -65,6 +65,7 @@ from auth_diameter._core.state.nonce_counts import NonceUses, Use
 from auth_diameter._core.state.nonce_watch import NonceIssuers
 from auth_diameter._core.state.nonces import CLOCK_DRIFT, Nonces, NonceState
 from auth_diameter._core.state.penalties import Attempt, Penalties
+from auth_diameter._core.state.sharing import PENALTY_RULES, RECORDS, Sharing
 from auth_diameter._core.state.transactions import Transactions
 from auth_diameter._core.state.users import Users
 from auth_diameter._core.state.values import BoundedValues
@@ -73,9 +74,11 @@ __all__ = [
     "ALGORITHMS",
     "CLOCK_DRIFT",
     "FIELD_CODES",
+    "PENALTY_RULES",
     "PROXY",
     "QOPS",
     "REASONS",
+    "RECORDS",
     "RULINGS",
     "UAS",
     "UNAVAILABLE",
@@ -121,6 +124,7 @@ __all__ = [
     "Ruling",
     "ScriptRequests",
     "Service",
+    "Sharing",
     "SipRequest",
     "Transactions",
     "Uri",

@@ -52,6 +52,11 @@ class Config(VerifierConfig, StoreConfig):
     """Secret key of the nonces, with `db`: 16 bytes or more. Servers with the same one accept each other's
     challenges. Of several keys the first makes nonces, and all are accepted. None: a random key."""
 
+    state: str | None = dataclasses.field(default=None, repr=False)
+    """URL of a Redis or Valkey in which servers with the same `nonce_key` and settings count nonces and guesses
+    together, with `db`: ``redis://host:6379/0``, ``rediss://…``, ``valkey://…``, ``unix:///path``. None: this one
+    counts alone."""
+
     timeout: float = 2.0
     """Seconds from a question to its answer, connecting included; the C module's limit. Until
     then a telephone has sent its request three times (RFC 3261, 17.1.2.2)."""
@@ -144,7 +149,7 @@ class Config(VerifierConfig, StoreConfig):
     def _check_back_end(self) -> None:
         """Refuses settings of the back end that is not used."""
         if self.db is None:
-            others: tuple[str, ...] = ("db_password", "nonce_key", *_OF_VERIFIER, *_OF_STORE)
+            others: tuple[str, ...] = ("db_password", "nonce_key", "state", *_OF_VERIFIER, *_OF_STORE)
             what = "a setting of DISC, or of the local back end: db is missing"
         else:
             if not isinstance(self.db, str) or not self.db:
@@ -161,6 +166,11 @@ class Config(VerifierConfig, StoreConfig):
                     f"nonce_key: expected {_LEAST_KEY} secret bytes or more, or several such keys"
                 )
             object.__setattr__(self, "nonce_key", tuple(keys))
+        if self.state is not None:
+            if not isinstance(self.state, str) or not self.state:
+                raise ConfigError("state: expected the URL of a Redis or Valkey")
+            if self.nonce_key is None:
+                raise ConfigError("state: needs a nonce_key, the same for all, or they refuse each other's nonces")
 
     def addresses(self) -> Sequence[tuple[str, int]]:
         """Each DISC as (host, port): those of `peers`, or of the host and port fields."""

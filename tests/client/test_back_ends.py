@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kit.doors import BACK_ENDS, DOORS, Door
+from kit.doors import BACK_ENDS, DOORS
 from kit.machine import PATIENCE
+from kit.phone import ALICE, HERE, THERE, Phone, is_stale
 from kit.sip import DOMAIN, PASSWORD
 from kit.uac import Account
 
@@ -23,55 +24,9 @@ from auth_diameter import Cause
 from auth_diameter.lab.uac import parse_reply
 from auth_diameter.store.accounts import Accounts
 
-HERE = ("192.0.2.1", 5060)
-THERE = ("198.51.100.7", 5060)
-ALICE = Account()
 SHA = ("SHA-256", "MD5")
 
-Open = Callable[..., "Phone"]
-
-
-class Phone:
-    """Alice's telephone behind a door; what it sends comes from `source`."""
-
-    def __init__(self, door: Door) -> None:
-        self.door = door
-        self.source: tuple[str, int] | None = HERE
-
-    def send(self, *headers: tuple[str, str], method: str = "REGISTER", body: bytes = b"") -> ad.Decision:
-        head, length, _ = ALICE.request(method, *headers).partition(b"Content-Length: ")
-        data = head + length + b"%d\r\n\r\n" % len(body) + body
-        return self.resend(data, proxy=method != "REGISTER")
-
-    def resend(self, data: bytes, *, proxy: bool = False) -> ad.Decision:
-        self.request = ad.SipRequest(data, self.source)
-        return self.door.authorize(self.request, proxy=proxy)
-
-    def challenges(self, method: str = "REGISTER") -> list[ad.Challenge]:
-        decision = self.send(method=method)
-        assert decision.cause is Cause.CHALLENGED
-        assert decision.reply is not None
-        return parse_reply(decision.reply).challenges()
-
-    def challenge(self, method: str = "REGISTER") -> ad.Challenge:
-        return self.challenges(method)[0]
-
-    def answer(self, challenge: ad.Challenge, method: str = "REGISTER", **changes: Any) -> ad.Decision:
-        body = changes.pop("sent_body", changes.get("body", b""))
-        return self.send(ALICE.answer(challenge, method, **changes), method=method, body=body)
-
-    def logs_in(self, **changes: Any) -> bool:
-        decision = self.send()
-        if decision.cause is not Cause.CHALLENGED:
-            return False
-        assert decision.reply is not None
-        return self.answer(parse_reply(decision.reply).challenges()[0], **changes).authorized
-
-
-def is_stale(decision: ad.Decision) -> bool:
-    """Whether it is a challenge that says that the digest was right (RFC 7616, 3.3)."""
-    assert decision.reply is not None
-    return decision.cause is Cause.CHALLENGED and parse_reply(decision.reply).challenges()[0].stale
+Open = Callable[..., Phone]
 
 
 # The other ways to DISC have tests of their own.

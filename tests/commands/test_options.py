@@ -87,7 +87,7 @@ SETTINGS = [
     (
         "serve",
         ad.Config,
-        {"diameter_client_host", "diameter_client_port", "peers", "db", "db_password", "nonce_key"},
+        {"diameter_client_host", "diameter_client_port", "peers", "db", "db_password", "nonce_key", "state"},
     ),
     ("disc", VerifierConfig, set()),
     ("disc", ListenerConfig, set()),
@@ -115,7 +115,7 @@ def test_defaults_of_serve_are_those_of_a_library_but_for_two():
         for field in dataclasses.fields(ad.Config)
         if field.name in options
         and field.name in ad.Config.__annotations__  # the others are of disc, too
-        and field.name not in ("db", "nonce_key")
+        and field.name not in ("db", "nonce_key", "state")
         and options[field.name].default != field.default
     }
     assert other == {"tell_source", "use_domain"}

@@ -27,6 +27,7 @@ from auth_diameter.lab.uac import authorization
 from auth_diameter.store.sqlite import SqliteStore
 from auth_diameter.verifier.config import VerifierConfig
 from auth_diameter.verifier.nonces import Nonces
+from auth_diameter.verifier.state.state import SharedState
 
 REALM = "siphub.net"
 KEY = b"sixteen secret bytes"
@@ -42,8 +43,14 @@ class Asker:
         source: the address of the UAC as it is told; "": it is not.
     """
 
-    def __init__(self, store: SqliteStore, nonces: Nonces | None = None, **settings: Any) -> None:
-        self.disc = Disc(store, VerifierConfig(**settings), nonces or Nonces(KEY))
+    def __init__(
+        self,
+        store: SqliteStore,
+        nonces: Nonces | None = None,
+        state: SharedState | None = None,
+        **settings: Any,
+    ) -> None:
+        self.disc = Disc(store, VerifierConfig(**settings), nonces or Nonces(KEY), state)
         self.now = NOW
         self.end_to_end: int | None = None
         self.session = ""

@@ -104,6 +104,10 @@ class DatabaseServer(Program):
         """A new database, with Kamailio's tables; its name."""
         raise NotImplementedError
 
+    def end_sessions(self) -> None:
+        """Ends the connections of our programs."""
+        raise NotImplementedError
+
     def _run(self, command: Any) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [str(word) for word in command],
@@ -214,6 +218,9 @@ class PostgreSql(DatabaseServer):
         except AssertionError:
             return False
 
+    def end_sessions(self) -> None:
+        self.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'ours'")
+
     def set_up(self) -> None:
         self.run(f"CREATE ROLE ours LOGIN PASSWORD '{PASSWORD}'")
 
@@ -263,7 +270,7 @@ class MariaDb(DatabaseServer):
             f"--port={self.port}", "--bind-address=127.0.0.1", f"--socket={self.folder}/sock",
             f"--pid-file={self.folder}/pid",
             f"--tmpdir={self.folder}", "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=512M",
-            "--max-connections=40", "--skip-name-resolve", "--character-set-server=utf8mb4",
+            "--max-connections=40", "--skip-name-resolve", "--character-set-server=utf8mb4", "--log-warnings=0",
         ]  # fmt: skip
 
     def is_up(self) -> bool:
@@ -271,6 +278,9 @@ class MariaDb(DatabaseServer):
             return self.run("SELECT 1") == "1\n"
         except AssertionError:
             return False
+
+    def end_sessions(self) -> None:
+        self.run("KILL USER ours")
 
     def set_up(self) -> None:
         self.run(f"CREATE USER ours@'%' IDENTIFIED BY '{PASSWORD}'")

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Self
 
 import pytest
-
 from kit.process import Program
 
 PROGRAMS = ("redis-server", "valkey-server")
@@ -52,7 +51,13 @@ class RedisServer:
         self.process = self._start()
 
     def _start(self) -> Program:
-        words = {"port": self.port, "bind": "127.0.0.1", "save": "", "dir": self.folder, "dbfilename": "d.rdb"}
+        words = {
+            "port": self.port,
+            "bind": "127.0.0.1",
+            "save": "",
+            "dir": self.folder,
+            "dbfilename": "d.rdb",
+        }
         words["unixsocket"] = self.socket
         for name, value in self._options.items():
             words[name.replace("_", "-")] = value

@@ -218,6 +218,7 @@ def test_every_cause_and_outcome_is_there_from_the_beginning():
 
     class Nothing:
         counts = dict.fromkeys((*Outcome, *ConnectionEvent), 0)
+        state = None
         open = 0
 
     async def host():

@@ -19,7 +19,8 @@ class Told:
         self.number = 0
         self.asked = []
         self.error = None
-        self.meanwhile = None  # what happens while it is asked
+        self.meanwhile = None  # what happens while it is asked for keys
+        self.while_checked = None  # what happens while it is asked for its version
         self.states = []  # as a watcher is told
 
     def store_failed(self, error):
@@ -32,6 +33,8 @@ class Told:
         pass
 
     async def version(self):
+        if self.while_checked is not None:
+            await self.while_checked()
         if self.error is not None:
             raise self.error
         return self.number
@@ -154,6 +157,38 @@ def test_what_was_forgotten_because_of_a_change_just_before_goes_on_as_well(pati
     assert patient.get(A) is None
     told.error = StoreError("told: hangs")
     fail(patient, NOW + 1.1)
+    assert patient.get(A) == Spelling("a.net")
+
+
+def test_a_check_that_succeeds_while_a_fetch_fails_takes_nothing_away(patient, told):
+    """Else all fetches would fail until the next check, and nobody would go on meanwhile."""
+    at_once(patient.fetch([A], NOW))
+    told.error = StoreError("told: hangs")
+    fail(patient, NOW + 0.1)
+    told.error = None
+
+    async def fails_meanwhile():
+        told.error = StoreError("told: hangs")
+        with pytest.raises(StoreError):
+            await patient.fetch([B], NOW + 0.5)
+        told.error = None
+
+    told.while_checked = fails_meanwhile
+    at_once(patient.check(NOW + 0.5))
+    fail(patient, NOW + 0.6)
+    assert patient.get(A) == Spelling("a.net")
+
+
+def test_a_fetch_that_fails_late_takes_nothing_from_others(patient, told):
+    """`now` is when its turn began; a change was noticed meanwhile."""
+    for second in (70, 71):
+        told.number += 1
+        at_once(patient.check(NOW + second))
+        at_once(patient.fetch([A], NOW + second))
+    told.number += 1
+    at_once(patient.check(NOW + 140.5))
+    told.error = StoreError("told: hangs")
+    fail(patient, NOW + 140)
     assert patient.get(A) == Spelling("a.net")
 
 

@@ -99,7 +99,7 @@ def test_many_users_are_looked_up_together(database):
 
 
 def test_for_an_unknown_user_there_is_the_same_work_and_an_ha1_of_nobody(database):
-    """The number of HA1 depends on the name alone. The names are before, between and behind those there are."""
+    """The number of HA1 depends on the name alone. There are users before, between and behind these."""
     for name in ("bob", "mallory"):
         database.add(name)
     for name in ("alice", "carol", "zoe"):

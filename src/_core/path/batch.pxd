@@ -2,6 +2,7 @@
 
 from auth_diameter._core.path.findings cimport Finding
 from auth_diameter._core.path.inquiry cimport Case, Work
+from auth_diameter._core.path.share cimport Shares
 from auth_diameter._core.path.verify cimport Judge
 
 
@@ -10,6 +11,8 @@ cdef class Batch:
     cdef size_t room                # cases that there is memory for
     cdef readonly list requests     # one for each case, whose bytes the cases borrow; None in `new_batch`
     cdef readonly bint is_done
+    cdef Shares shares              # those of `told`
+    cdef bytes told                 # the records that `shared` is to answer; None: there are none
     cdef list errors                # of keys that could not be fetched, and of memory
 
     # The next case, whose `ask` the caller fills in; there are `room` of them

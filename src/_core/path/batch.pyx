@@ -7,6 +7,8 @@
     while not batch.is_done:
         for key in batch.lacking(judge):
             batch.put(key, value)       # from the store; or batch.fail(key, error, …)
+        records = batch.to_share(judge)             # with shared state; when no key is lacking
+        batch.shared(judge, records, reply)         # None: it does not answer
         batch.judge(judge)
     batch.write(start, stop, out)       # of AA-Requests; or batch.answers(), of Questions
 """
@@ -31,6 +33,7 @@ from auth_diameter._core.path.inquiry cimport (
     STAGE_CHECK, STAGE_DONE, STAGE_HELD, Case, begin_case, inquiry_of_question, inquiry_of_request,
 )
 from auth_diameter._core.path.outcome cimport FAILED, MALFORMED, OUTCOMES, STORE_FAILED, is_refusal
+from auth_diameter._core.path.share cimport end_shares, is_reply_to, records_of
 from auth_diameter._core.path.verify cimport Judge
 from auth_diameter._core.state.users cimport KINDS, Kind, borrow_key, key_tuple, kind_of, parts_of, value_bytes
 from auth_diameter._core.state.values cimport Key, copy_span
@@ -112,6 +115,7 @@ cdef class Batch:
             judge: Judge, the same as for `judge`.
             error: the exception.
         """
+        self.told = None
         self.fail_cases(judge, error, True)
         self.is_done = True
 
@@ -186,6 +190,41 @@ cdef class Batch:
         if found == NULL:
             raise MemoryError()
         return found
+
+    def to_share(self, Judge judge not None):
+        """The records of all questions that are decided here, and are to be counted by shared state.
+
+        Returns:
+            Bytes (_core/state/sharing.pyx); empty if there are none, or if keys are missing for others. `shared` is
+            to follow before anything else.
+        """
+        self.told = records_of(judge, &self.work, &self.shares)
+        return self.told
+
+    def shared(self, Judge judge not None, bytes records not None, bytes reply):
+        """Answers the questions that `to_share` told of.
+
+        A reply that does not fit the records lets nobody in: these questions fail. One that comes when they were
+        given up, or the batch is used for others, is nobody's.
+
+        Args:
+            judge: Judge, the same each time.
+            records: the object that `to_share` returned.
+            reply: what shared state says about them; None: it does not answer, and what was decided here holds.
+        """
+        cdef size_t i
+        cdef Case *case
+        if records is not self.told:
+            return
+        self.told = None
+        if reply is None or is_reply_to(&self.shares, reply):
+            end_shares(judge, &self.work, &self.shares, reply)
+        else:
+            error = self.add_error(ValueError(f"shared state: an unusable reply to {self.shares.count} records"))
+            for i in range(self.shares.count):
+                case = self.shares.at[i].case
+                judge.end(case, FAILED)
+                case.error = error
 
     def report(self, bint every=False):
         """What became of the questions, for counts and logs. The batch keeps the errors no longer.
@@ -278,5 +317,6 @@ cdef void empty_batch(Batch batch) noexcept:
     ad_scratch_empty(&batch.work.scratch)
     batch.work.found.buckets = NULL
     batch.work.count = 0
+    batch.told = None
     batch.is_done = False
     batch.errors = None

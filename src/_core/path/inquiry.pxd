@@ -33,6 +33,7 @@ cdef enum:
     STAGE_NEW           # to be judged from the start
     STAGE_CHECK         # everything is known, and the digest is to be verified
     STAGE_HELD          # the same, behind the verdicts on other attempts
+    STAGE_SHARE         # decided here, and to be counted by the state that other back ends share
     STAGE_CHALLENGE     # to be challenged, and the algorithms to offer are not known
     STAGE_DONE          # there is an answer
 

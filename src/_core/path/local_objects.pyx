@@ -58,6 +58,8 @@ cdef class LocalObjects(ObjectPath):
             - decide(request, realm, proxy): the Decision on a request that is not judged here;
             - finish(batch, now): judges the questions of a batch that `Judge.may_judge` left, or that lack keys;
             - place(batch, done): the same for `ask` if the store waits: calls `done()` once the batch is done;
+            - decide_later(request, realm, proxy, done): the Decision on a request that compiled code does not judge,
+              for `ask` if the store waits; or None, and later it calls `done(decision)`;
             - conclude(question, answer, outcome): the Decision on a question with this Answer.
 
         judge: Judge, the rules.
@@ -143,6 +145,9 @@ cdef class LocalObjects(ObjectPath):
             self.take(round, request)
             self.read(round)
             if self.judge_round(round):
+                if round.asked[0].case == NULL and not round.asked[0].is_malformed:
+                    return self.policy.decide_later(round.request_at(0), realm, proxy,
+                                                    partial(self.call_later, callback))
                 return self.decision_at(round, 0)
             placed = True
         finally:
@@ -150,6 +155,11 @@ cdef class LocalObjects(ObjectPath):
                 self.put_away(round)
         self.policy.place(round.batch, partial(self.conclude_round, round, callback))
         return None
+
+    def call_later(self, callback, Decision decision not None):
+        """Hands out a Decision that the policy was to make later."""
+        self.add_up(decision)
+        self.call(callback, decision, False)
 
     def conclude_round(self, Round round not None, callback):
         """Hands out the Decision on the request of a round whose batch is done; it was placed before."""

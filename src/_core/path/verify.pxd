@@ -1,5 +1,7 @@
 """The rules by which questions are judged, for compiled code."""
 
+from libc.stdint cimport uint64_t
+
 from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.digest.lanes cimport Check
 from auth_diameter._core.path.inquiry cimport Case, Work
@@ -7,6 +9,7 @@ from auth_diameter._core.path.settings cimport Offered, Rules
 from auth_diameter._core.state.nonce_counts cimport NonceUses
 from auth_diameter._core.state.nonces cimport Binding, Nonces
 from auth_diameter._core.state.penalties cimport Penalties
+from auth_diameter._core.state.sharing cimport Sharing
 from auth_diameter._core.state.users cimport Kind, Users
 from auth_diameter._core.state.values cimport Key, Values
 
@@ -15,6 +18,7 @@ cdef class Judge:
     cdef readonly Nonces nonces
     cdef readonly NonceUses uses
     cdef Penalties penalties        # None: guesses are not counted
+    cdef public Sharing sharing     # None: there is no shared state
     cdef Rules rules
     cdef double look_at_store       # when the store is to be looked at again; see may_judge
     cdef Values wrong_in_a_row      # by username, realm and source: 32 bits
@@ -34,14 +38,20 @@ cdef class Judge:
     cdef void end(self, Case *case, int outcome) noexcept nogil
     # Ends the attempt of a case without a verdict
     cdef void forget_attempt(self, const Work *work, Case *case) noexcept nogil
+    # Answers a case whose digest was verified, by the outcome that was decided
+    cdef void settle(self, Work *work, Case *case) noexcept nogil
+    # What a retransmission of the question is known by here
+    cdef uint64_t mark_of(self, const Case *case) noexcept nogil
+    # Whether credentials that are wrong count as a guess
+    cdef bint is_counted(self, const Case *case) noexcept nogil
+    # The account at which they do
+    cdef Span account_of(self, Work *work, const Case *case) noexcept nogil
     # The key of this kind that a case lacks
     cdef Key key_of(self, const Case *case, Kind kind) noexcept nogil
 
     cdef bint verify(self, Work *work) noexcept nogil
     cdef bint verify_in_turn(self, Work *work) noexcept nogil
     cdef bint begin_held(self, Work *work) noexcept nogil
-    cdef bint is_counted(self, const Case *case) noexcept nogil
-    cdef Span account_of(self, Work *work, const Case *case) noexcept nogil
     cdef void look_at(self, Work *work, Case *case) noexcept nogil
     cdef void begin_attempt(self, Work *work, Case *case) noexcept nogil
     cdef void begin_at_last(self, Work *work, Case *case) noexcept nogil
@@ -54,9 +64,11 @@ cdef class Judge:
     cdef int find_realm(self, Work *work, Case *case) noexcept nogil
     cdef void collect(self, Work *work, Case *case) noexcept nogil
     cdef bint is_foreign(self, const Work *work, const Case *case) noexcept nogil
-    cdef void let_through(self, Work *work, Case *case) noexcept nogil
+    cdef bint is_shared(self, const Case *case) noexcept nogil
+    cdef int weigh(self, Work *work, Case *case) noexcept nogil
     cdef int use(self, const Work *work, Case *case) noexcept nogil
-    cdef void put_authentication_info(self, Work *work, Case *case, int how) noexcept nogil
+    cdef void let_in(self, Work *work, Case *case) noexcept nogil
+    cdef void put_authentication_info(self, Work *work, Case *case) noexcept nogil
     cdef void refuse(self, Work *work, Case *case, int outcome) noexcept nogil
     cdef void challenge(self, Work *work, Case *case, Span name, Span realm, int outcome) noexcept nogil
     cdef bint add_challenge(self, Work *work, Case *case, const Offered *one) noexcept nogil

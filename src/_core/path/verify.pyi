@@ -3,6 +3,7 @@ from typing import Any, final
 from auth_diameter._core.state.nonce_counts import NonceUses
 from auth_diameter._core.state.nonces import Nonces
 from auth_diameter._core.state.penalties import Penalties
+from auth_diameter._core.state.sharing import Sharing
 from auth_diameter._core.state.users import Users
 
 @final
@@ -18,6 +19,7 @@ class Judge:
         following_room: int,
     ) -> None: ...
     check_at: float
+    sharing: Sharing | None
     @property
     def users(self) -> Users: ...
     @property

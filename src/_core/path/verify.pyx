@@ -12,6 +12,10 @@ A question goes through these steps; `Batch` goes through them with all of its q
                                                                       └─► a challenge that lacks a key
                                                                           ─► challenge_at_last ─► done
 
+With shared state, `conclude` decides and stores what it decides, but what was verified is answered by path/share.pyx,
+once the state has counted it. Until then nobody learns whether the digest is right. The state may know of a penalty
+or of a replay that this back end has not seen.
+
 Nothing is stored about a question before its answer lacks no key, or only that for the algorithms to offer.
 """
 
@@ -22,7 +26,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
 from auth_diameter._core.auth.answer cimport VERDICT_CHALLENGE
-from auth_diameter._core.base.lock cimport ad_look_at, ad_show_at
+from auth_diameter._core.base.lock cimport ad_look, ad_look_at, ad_show_at
 from auth_diameter._core.base.scratch cimport ad_scratch_take, ad_scratch_take_plain
 from auth_diameter._core.base.shared cimport ad_shared_wait
 from auth_diameter._core.base.span cimport Span, lower
@@ -36,7 +40,7 @@ from auth_diameter._core.path.case cimport (
 from auth_diameter._core.path.digest_uri cimport uri_fits
 from auth_diameter._core.path.findings cimport Finding, find_finding
 from auth_diameter._core.path.inquiry cimport (
-    STAGE_CHALLENGE, STAGE_CHECK, STAGE_DONE, STAGE_HELD, STAGE_NEW, Case, Work,
+    STAGE_CHALLENGE, STAGE_CHECK, STAGE_DONE, STAGE_HELD, STAGE_NEW, STAGE_SHARE, Case, Work,
 )
 from auth_diameter._core.path.outcome cimport (
     ALGORITHM_NOT_OFFERED, AUTHORIZED, CHALLENGED, COUNT_ZERO, FAILED, FOREIGN_NONCE, MEMBER, NOT_MEMBER,
@@ -107,6 +111,7 @@ cdef class Judge:
         following_room: bytes for the next nonces that were told, with `authentication_info`.
 
     Attributes:
+        sharing: Sharing, how questions are told to the state that other back ends share; None: there is none.
         check_at: float, when the store is to be looked at again, seconds since 1970: until then `users` may be
             believed. For compiled code that asks `may_judge`; 0 at first.
     """
@@ -245,8 +250,12 @@ cdef class Judge:
         if not self.is_counted(case):
             return
         source = self.penalties.network_of(case.ask.told.source)
-        state = self.penalties.begin_trial(
-            self.account_of(work, case), case.realm, source, work.now, &case.trial)
+        if self.sharing is not None and ad_look(&self.sharing.reachable):
+            state = self.penalties.begin_shared_trial(
+                self.account_of(work, case), case.realm, source, work.now, &case.trial)
+        else:
+            state = self.penalties.begin_trial(
+                self.account_of(work, case), case.realm, source, work.now, &case.trial)
         if state == REFUSED:
             self.end(case, PENALIZED)
         elif state == MUST_WAIT:
@@ -436,46 +445,68 @@ cdef class Judge:
         case.wrong = not matched & case.found.known
         if case.wrong:
             # The same time for both
-            self.refuse(work, case, UNKNOWN_USER + (WRONG_DIGEST - UNKNOWN_USER) * case.found.known)
+            case.outcome = UNKNOWN_USER + (WRONG_DIGEST - UNKNOWN_USER) * case.found.known
         else:
-            self.let_through(work, case)
+            case.outcome = self.weigh(work, case)
+        if self.is_shared(case):
+            case.stage = STAGE_SHARE
+        else:
+            self.settle(work, case)
 
-    cdef void let_through(self, Work *work, Case *case) noexcept nogil:
-        """Answers credentials whose digest is right: checks the digest-uri, the nonce and the nonce count."""
+    cdef bint is_shared(self, const Case *case) noexcept nogil:
+        """Whether shared state is to be asked before credentials whose digest was verified are answered.
+
+        Whoever may have a penalty there must not learn that the digest is right, from whatever refusal.
+        """
+        return self.sharing is not None and (
+            self.is_counted(case) or case.outcome == AUTHORIZED or case.outcome == RETRANSMITTED)
+
+    cdef int weigh(self, Work *work, Case *case) noexcept nogil:
+        """The outcome for credentials whose digest is right: by the digest-uri, the nonce and the nonce count."""
         cdef Span resource = case.ask.told.resource
         cdef bint same = (case.uri.n == resource.n + 4 and memcmp(case.uri.p, b"sip:", 4) == 0
                           and memcmp(case.uri.p + 4, resource.p, resource.n) == 0)
-        cdef Key key
         cdef int how
         if not same and not uri_fits(self.rules.uri_policy, case.uri, resource, case.realm):
-            self.refuse(work, case, OTHER_URI)
-            return
+            return OTHER_URI
         if not case.count:
-            self.refuse(work, case, COUNT_ZERO)
-            return
+            return COUNT_ZERO
         how = self.use(work, case)
-        case.again = how == USE_AGAIN
-        if how != USE_FIRST and how != USE_AGAIN:
-            self.challenge(work, case, true_name(case), case.realm, STALE if how == USE_EXPIRED else
-                           REPLAYED if how == USE_REPLAYED else FOREIGN_NONCE)
-            return
-        if self.rules.rechallenge and how == USE_FIRST:
+        if how == USE_FIRST:
+            return AUTHORIZED
+        if how == USE_AGAIN:
+            return RETRANSMITTED
+        return STALE if how == USE_EXPIRED else REPLAYED if how == USE_REPLAYED else FOREIGN_NONCE
+
+    cdef void settle(self, Work *work, Case *case) noexcept nogil:
+        """Answers credentials whose digest was verified, by the outcome that was decided."""
+        if case.outcome == AUTHORIZED or case.outcome == RETRANSMITTED:
+            self.let_in(work, case)
+        elif case.outcome == STALE or case.outcome == REPLAYED or case.outcome == FOREIGN_NONCE:
+            self.challenge(work, case, true_name(case), case.realm, case.outcome)
+        else:
+            self.refuse(work, case, case.outcome)
+
+    cdef void let_in(self, Work *work, Case *case) noexcept nogil:
+        """Ends a case with a success: AUTHORIZED or RETRANSMITTED."""
+        cdef Key key
+        case.again = case.outcome == RETRANSMITTED
+        if self.rules.rechallenge and not case.again:
             key = self.wrong_key(case)
             values_drop(&self.wrong_in_a_row, &key)
-        self.end(case, AUTHORIZED if how == USE_FIRST else RETRANSMITTED)
+        self.end(case, case.outcome)
         if case.ask.extended:
             # The SIP server knows only the hash of the username (RFC 7616, 3.4.4), so the answer has the name.
             if case.userhash:
                 case.answer.user_name = case.found.username
             if self.rules.authentication_info:
-                self.put_authentication_info(work, case, how)
+                self.put_authentication_info(work, case)
 
     cdef int use(self, const Work *work, Case *case) noexcept nogil:
         """Records a use of the nonce; returns one of USE_…, USE_UNKNOWN for a foreign nonce."""
         cdef Binding bound = self.binding_of(
             case, case.realm, name_of_algorithm(case.ask.credentials.algorithm, case.ask.credentials.sess))
-        cdef uint64_t mark = self.uses.mark_of(
-            case.ask.told.serial, case.ask.told.session, case.ask.credentials.value[RESPONSE])
+        cdef uint64_t mark = self.mark_of(case)
         cdef int how = self.uses.take_use(case.nonce, &bound, case.count, mark, work.now)
         cdef int state
         if how != USE_UNKNOWN:
@@ -485,7 +516,12 @@ cdef class Judge:
             return self.uses.add_use(case.nonce, &bound, case.count, mark, work.now, nonce_made_at(case.nonce))
         return USE_EXPIRED if state == NONCE_EXPIRED else USE_UNKNOWN
 
-    cdef void put_authentication_info(self, Work *work, Case *case, int how) noexcept nogil:
+    cdef uint64_t mark_of(self, const Case *case) noexcept nogil:
+        """What a retransmission of the question is known by here."""
+        return self.uses.mark_of(
+            case.ask.told.serial, case.ask.told.session, case.ask.credentials.value[RESPONSE])
+
+    cdef void put_authentication_info(self, Work *work, Case *case) noexcept nogil:
         """Adds rspauth to a success, and the next nonce if this one is soon at its end (RFC 7616, 3.5).
 
         With auth-int the proof is for a reply without a body, as the reply is not known here.
@@ -506,7 +542,7 @@ cdef class Judge:
         memset(&key, 0, sizeof(key))
         key.part[0] = case.nonce
         key.part[1] = Span(<const uint8_t *>&case.count, sizeof(case.count))
-        if how == USE_FIRST and (used_up or work.now - nonce_made_at(case.nonce) > self.nonces.lifetime / 2):
+        if not case.again and (used_up or work.now - nonce_made_at(case.nonce) > self.nonces.lifetime / 2):
             bound = self.binding_of(case, case.realm, name_of_algorithm(proof.algorithm, proof.sess))
             case.answer.nextnonce = Span(room + MAX_DIGITS, NONCE_SIZE)
             self.nonces.put_nonce(room + MAX_DIGITS, &bound, work.now)

@@ -15,6 +15,7 @@ cdef enum:
     USE_EXPIRED
 
 cdef enum:
+    RETRANSMITTED = 32  # seconds in which a request is retransmitted: 64 × T1 (RFC 3261, 17.1.2.2)
     MARKS = 4           # latest uses of a nonce whose retransmissions are known
 
 
@@ -64,6 +65,8 @@ cdef class NonceUses:
                       double now) noexcept nogil
     cdef int add_use(self, Span nonce, const Binding *bound, uint32_t count, uint64_t mark, double now,
                      double made) noexcept nogil
+    # Forgets what retransmissions of a use are known by: shared state knows the count from elsewhere
+    cdef void disown_use(self, Span nonce, uint32_t count, uint64_t mark) noexcept nogil
     cdef uint64_t mark_of(self, uint32_t serial, Span session, Span response) noexcept nogil
     cdef void name_of(self, Span nonce, uint64_t *out) noexcept nogil
     cdef size_t size(self) noexcept nogil

@@ -36,8 +36,6 @@ cdef enum:
 
 cdef uint64_t LARGEST = 1 << 31     # places of the ring at most
 
-cdef double RETRANSMITTED = 32.0    # seconds in which a request is retransmitted: 64 × T1 (RFC 3261, 17.1.2.2)
-
 
 class Use(enum.Enum):
     """The meaning of a nonce with a count."""
@@ -223,6 +221,19 @@ cdef class NonceUses:
             how = use(found, count, mark, now, self.limit)
         self.give_lock()
         return how
+
+    cdef void disown_use(self, Span nonce, uint32_t count, uint64_t mark) noexcept nogil:
+        cdef uint64_t name[2]
+        cdef UsedNonce *found
+        cdef int i
+        self.name_of(nonce, name)
+        self.take_lock()
+        found = self.find(name)
+        if found != NULL:
+            for i in range(MARKS):
+                if found.marks[i].mark == mark and found.marks[i].count == count:
+                    found.marks[i].mark = 0
+        self.give_lock()
 
     cdef uint64_t mark_of(self, uint32_t serial, Span session, Span response) noexcept nogil:
         """The mark of a request, which only its retransmission shares; 0 without a serial."""

@@ -6,7 +6,7 @@ from auth_diameter._core.base.lock cimport ad_lock
 from auth_diameter._core.base.shared cimport ad_shared_lock
 from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.state.keys cimport Network
-from auth_diameter._core.state.tallies cimport Table, Tally, Trial, Waiting
+from auth_diameter._core.state.tallies cimport Standing, Table, Tally, Trial, Waiting
 
 cdef enum:
     # The state of an attempt
@@ -57,6 +57,18 @@ cdef class Penalties:
     cdef void right_trial(self, Trial *trial, double now) noexcept nogil
     cdef void wrong_trial(self, Trial *trial, double now) noexcept nogil
     cdef void neither_trial(self, Trial *trial, double now) noexcept nogil
+    # With shared state, which decides on the penalty of a source: there others know which users logged in. The same
+    # as `begin_trial`, but an attempt that only the source's penalty refuses is UNCOUNTED.
+    cdef int begin_shared_trial(self, Span account, Span realm, Network source, double now,
+                                Trial *out) noexcept nogil
+    # Notes a login that shared state has let in, whose attempt has ended.
+    cdef void note_login(self, Span account, Span realm, Network source, double now) noexcept nogil
+    # Whether a login would be the user's first from there in this period; time is cut into periods of so many seconds.
+    cdef bint is_first_login(self, Span account, Span realm, Network source, double period,
+                             double now) noexcept nogil
+    # Notes what shared state knows about a user and a source.
+    cdef void note_standings(self, Span account, Span realm, Network source, const Standing *of_user,
+                             const Standing *of_source, double now) noexcept nogil
     # The network that the text of an address is counted under; "" is an unknown one.
     cdef Network network_of(self, Span address) noexcept nogil
     # Whether held attempts were released; `take_released` returns them.
@@ -69,6 +81,7 @@ cdef class Penalties:
 
     # For a caller that has the lock
     cdef int start(self, uint64_t key, Network network, double now, Trial *trial, Waiting *place) noexcept nogil
+    cdef void log_in(self, Tally *user, Tally *source, double now) noexcept nogil
     cdef bint is_counted(self, Trial *trial) noexcept nogil
     cdef void end(self, Trial *trial, double now) noexcept nogil
     cdef void release(self, Tally *waited, double now) noexcept nogil

@@ -41,6 +41,7 @@ import os
 
 cimport cython
 from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.math cimport INFINITY, floor
 from libc.stdint cimport uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
 
@@ -55,9 +56,9 @@ from auth_diameter._core.digest.credentials cimport Credentials
 from auth_diameter._core.digest.params cimport MAX_PARAMETER
 from auth_diameter._core.state.keys cimport UNKNOWN, Network, account_of, network_of_text, source_key, user_key
 from auth_diameter._core.state.tallies cimport (
-    MOST_LOGINS, SOURCE_TRIES, USER_TRIES, Tally, Trial, Waiting, add_wrong, any_held, clear, count_down,
-    drop_idle, find, find_blocked, give_up_attempts, is_recent, is_refused, make, put_first, put_last, recount,
-    table_place, table_size, take_one_back, take_out,
+    MOST_LOGINS, SOURCE_TRIES, USER_TRIES, Standing, Tally, Trial, Waiting, add_wrong, any_held, clear, count_down,
+    drop_idle, find, find_blocked, give_up_attempts, is_penalized, is_recent, is_refused, make, put_first, put_last,
+    put_standing, recount, table_place, table_size, take_one_back, take_out,
 )
 
 from auth_diameter._core.errors import ConfigError
@@ -313,16 +314,9 @@ cdef class Penalties:
         return state
 
     cdef void right_trial(self, Trial *trial, double now) noexcept nogil:
-        cdef Tally *user
         self.take_lock()
         if self.is_counted(trial):
-            user = trial.user
-            if trial.source != NULL and not is_recent(user, now):
-                take_one_back(trial.source, now)
-            clear(user)
-            user.login_at = now
-            if user.logins < MOST_LOGINS:
-                user.logins += 1
+            self.log_in(trial.user, trial.source, now)
             self.end(trial, now)
         self.give_lock()
 
@@ -339,6 +333,56 @@ cdef class Penalties:
         self.take_lock()
         if self.is_counted(trial):
             self.end(trial, now)
+        self.give_lock()
+
+    # ------------------------------------------------------------------ with shared state
+
+    cdef int begin_shared_trial(self, Span account, Span realm, Network source, double now,
+                                Trial *out) noexcept nogil:
+        cdef uint64_t key = user_key(self.secret, account, realm, source)
+        cdef int state
+        self.take_lock()
+        state = self.start(key, source, now, out, NULL)
+        if state == REFUSED and (out.user == NULL or not is_penalized(out.user, now)):
+            out.state = state = UNCOUNTED
+        self.give_lock()
+        return state
+
+    cdef void note_login(self, Span account, Span realm, Network source, double now) noexcept nogil:
+        cdef uint64_t key = user_key(self.secret, account, realm, source)
+        cdef Tally *user
+        cdef Tally *where = NULL
+        self.take_lock()
+        user = find(&self.tables.users, key, now)
+        if user == NULL:
+            user = make(&self.tables.users, key, now)
+        if user != NULL:
+            if source.kind != UNKNOWN:
+                where = find(&self.tables.sources, source_key(self.secret, source), now)
+            self.log_in(user, where, now)
+            if where != NULL:
+                drop_idle(&self.tables.sources, where)
+        self.give_lock()
+
+    cdef bint is_first_login(self, Span account, Span realm, Network source, double period,
+                             double now) noexcept nogil:
+        cdef uint64_t key = user_key(self.secret, account, realm, source)
+        cdef Tally *user
+        cdef double login_at = -INFINITY
+        self.take_lock()
+        user = find(&self.tables.users, key, now)
+        if user != NULL:
+            login_at = user.login_at
+        self.give_lock()
+        return floor(login_at / period) != floor(now / period)
+
+    cdef void note_standings(self, Span account, Span realm, Network source, const Standing *of_user,
+                             const Standing *of_source, double now) noexcept nogil:
+        cdef uint64_t key = user_key(self.secret, account, realm, source)
+        self.take_lock()
+        put_standing(&self.tables.users, key, of_user, now)
+        if source.kind != UNKNOWN:
+            put_standing(&self.tables.sources, source_key(self.secret, source), of_source, now)
         self.give_lock()
 
     cdef bint any_released(self) noexcept nogil:
@@ -417,6 +461,15 @@ cdef class Penalties:
         put_last(&blocked.held, place)
         self.waiting += 1
         return HELD
+
+    cdef void log_in(self, Tally *user, Tally *source, double now) noexcept nogil:
+        """Counts a login; `source` is NULL if the source is not counted."""
+        if source != NULL and not is_recent(user, now):
+            take_one_back(source, now)
+        clear(user)
+        user.login_at = now
+        if user.logins < MOST_LOGINS:
+            user.logins += 1
 
     cdef bint is_counted(self, Trial *trial) noexcept nogil:
         """Whether an attempt is in flight. One that was given up loses the tallies that others have now."""

@@ -42,6 +42,13 @@ cdef struct Trial:
     int state               # see penalties.pxd
 
 
+cdef struct Standing:
+    # What shared state knows about a user at a source, or about a source
+    int wrong               # in a row; of a source: users with wrong ones
+    float delay             # seconds of the last penalty; 0: there was none
+    double left             # seconds of it that are left
+
+
 cdef struct Waiting:
     # An attempt's place in a row, which is a circle
     Waiting *next
@@ -70,6 +77,7 @@ cdef Waiting *any_held(const Table *table) noexcept nogil
 
 cdef void add_wrong(Tally *tally, int tries, double now, double first) noexcept nogil
 cdef void take_one_back(Tally *source, double now) noexcept nogil
+cdef void put_standing(Table *table, uint64_t key, const Standing *standing, double now) noexcept nogil
 
 cdef void put_last(Waiting **row, Waiting *one) noexcept nogil
 cdef void put_first(Waiting **row, Waiting *one) noexcept nogil

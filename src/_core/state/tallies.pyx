@@ -121,6 +121,24 @@ cdef void take_one_back(Tally *source, double now) noexcept nogil:
         source.delay = 0
 
 
+cdef void put_standing(Table *table, uint64_t key, const Standing *standing, double now) noexcept nogil:
+    """Makes the tally of a key say what shared state knows."""
+    cdef Tally *tally = find(table, key, now)
+    if tally == NULL:
+        if not standing.wrong:
+            return
+        tally = make(table, key, now)
+        if tally == NULL:
+            return
+    tally.wrong = standing.wrong
+    tally.delay = standing.delay
+    tally.until = now + standing.left if standing.left > 0 else -INFINITY
+    tally.forgotten_at = now + standing.left + WINDOW
+    if standing.wrong:
+        tally.logins = 0
+    drop_idle(table, tally)
+
+
 # ---------------------------------------------------------------------------------- rows
 
 

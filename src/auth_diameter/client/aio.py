@@ -29,6 +29,7 @@ from auth_diameter.diameter import forks
 from auth_diameter.diameter.aio import AioTransport
 from auth_diameter.diameter.stats import PoolStats, no_pool
 from auth_diameter.verifier.outcome import PROVEN_REFUSALS, Outcome
+from auth_diameter.verifier.state.state import StateStats
 
 # Limit on the bytes of all requests under way. With their questions they take three times as much memory.
 _MOST_BYTES = 16 << 20
@@ -430,6 +431,11 @@ class AsyncAuthDiameter:
 
     def _finish(self, question: Question, decision: Decision) -> None:
         self._remote.end(question, decision)
+
+    @property
+    def state(self) -> StateStats | None:
+        """What the shared state of `Config.state` was told; None: there is none."""
+        return self._local.state if self._local is not None else None
 
     # ------------------------------------------------------------------ closing
 

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from auth_diameter._core import (
     AaRequest,
@@ -39,7 +40,13 @@ from auth_diameter.store.url import database_name
 from auth_diameter.verifier.driver import Driver, at_once
 from auth_diameter.verifier.outcome import REFUSALS, Outcome
 from auth_diameter.verifier.reports import Reports
-from auth_diameter.verifier.verifier import Remembered
+from auth_diameter.verifier.state.state import StateStats
+from auth_diameter.verifier.state.urls import parse_url
+from auth_diameter.verifier.verifier import Remembered, sharing_of
+
+if TYPE_CHECKING:
+    from auth_diameter.verifier.state.blocking import BlockingRedisState
+    from auth_diameter.verifier.state.redis import RedisState
 
 _log = logging.getLogger("auth_diameter.local")
 
@@ -76,7 +83,7 @@ class LocalBackEnd:
         waits: whether questions are placed, since they may have to wait for a database server.
 
     Raises:
-        ConfigError: the database cannot be used.
+        ConfigError: the database cannot be used, or the URL of the state.
     """
 
     def __init__(
@@ -90,9 +97,15 @@ class LocalBackEnd:
         self._remembered = Remembered(config)
         name = database_name(config.db, config.db_password)
         self._store = PerProcessStore(name, config, in_background=in_loop)
-        self.waits = in_loop and self._store.waits
+        self._state_url = parse_url(config.state) if config.state is not None else None
+        self._in_loop = in_loop
+        self.waits = in_loop and (self._store.waits or self._state_url is not None)
         self._reports = Reports(_log, self._store.name, "requests get 500", config)
         self._closed = False
+        if self._state_url is not None:
+            from auth_diameter.verifier.state.blocking import begin_state  # imported late: few have one
+
+            begin_state(self._state_url, sharing_of(config, self._first_key()))
         self.compile = compile_template
         self.get_loop = asyncio.get_running_loop
         self.malformed = malformed
@@ -103,12 +116,14 @@ class LocalBackEnd:
         self._lock = threading.RLock()
         self._log = _Later(self._reports)
         nonces = Nonces(self._keys, self._config.nonce_lifetime)
+        self._state = self._new_state()
         self._driver = Driver(
             self._store,
             self._log,
             self._config,
             nonces,
             self._remembered,
+            self._state,
             self._config.stale_for,
             in_background=self.waits,
         )
@@ -125,6 +140,27 @@ class LocalBackEnd:
             max_headers=self._config.max_sip_headers,
         )
 
+    def _new_state(self) -> RedisState | BlockingRedisState | None:
+        """Shared state, which is not connected so far: a fork inherits no connection."""
+        if self._state_url is None:
+            return None
+        # Imported late: few have one.
+        from auth_diameter.verifier.state.blocking import BlockingRedisState
+        from auth_diameter.verifier.state.redis import RedisState
+
+        sharing = sharing_of(self._config, self._first_key())
+        if self._in_loop:
+            return RedisState(self._state_url, sharing, warns=False)
+        return BlockingRedisState(self._state_url, sharing)
+
+    def _first_key(self) -> bytes:
+        return self._keys if isinstance(self._keys, bytes) else self._keys[0]
+
+    @property
+    def state(self) -> StateStats | None:
+        """What shared state was told; None: there is none."""
+        return self._state.stats if self._state is not None else None
+
     def after_fork(self) -> None:
         """Opens the database anew in the child; what is remembered stays shared with the parent."""
         self._store.after_fork()
@@ -133,6 +169,8 @@ class LocalBackEnd:
     def use_nonce_keys(self, keys: Sequence[bytes]) -> None:
         """Replaces the keys; the nonces of a key that is not among them become foreign."""
         self._keys = keys
+        if self._state is not None:
+            self._state.sharing.use_key(keys[0])
         self._driver.verifier.nonces.use(keys)
 
     def request_path(
@@ -170,6 +208,17 @@ class LocalBackEnd:
         authorizer = self._authorizer
         outcome = (authorizer.proxy_authorize if proxy else authorizer.www_authorize)(request, realm, 0.0)
         return self.decide_on([outcome])[0] if isinstance(outcome, Question) else outcome
+
+    def decide_later(
+        self, request: SipRequest, realm: str, proxy: bool, done: Callable[[Decision], object]
+    ) -> Decision | None:
+        """The decision on a request; None: it needs the store, and `done` gets it later."""
+        authorizer = self._authorizer
+        outcome = (authorizer.proxy_authorize if proxy else authorizer.www_authorize)(request, realm, 0.0)
+        if not isinstance(outcome, Question):
+            return outcome
+        self.place_question(outcome, done)
+        return None
 
     def decide_on(self, questions: Sequence[Question]) -> list[Decision]:
         """The decisions on questions of the `authorizer`, in their order; they are not counted."""
@@ -274,6 +323,8 @@ class LocalBackEnd:
         else:
             with self._lock:
                 self._store.close()
+        if self._state is not None:
+            self._state.close()
         self._driver.verifier.compiled.check_at = 0.0  # nothing is judged without the store any more
 
 

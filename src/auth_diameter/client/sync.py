@@ -16,6 +16,7 @@ from auth_diameter.decision import Cause, Decision
 from auth_diameter.diameter import forks
 from auth_diameter.diameter.stats import PoolStats, no_pool
 from auth_diameter.diameter.sync import SyncTransport
+from auth_diameter.verifier.state.state import StateStats
 
 
 class AuthDiameter:
@@ -251,6 +252,11 @@ class AuthDiameter:
     def stats(self) -> PoolStats:
         """Counts of the questions asked and their outcomes, and the state of each DISC."""
         return self._transport.stats() if self._local is None else no_pool()
+
+    @property
+    def state(self) -> StateStats | None:
+        """What the shared state of `Config.state` was told; None: there is none."""
+        return self._local.state if self._local is not None else None
 
     def close(self) -> None:
         """Closes all connections; the questions under way end with 503."""

@@ -21,6 +21,7 @@ from auth_diameter.commands.options import (
     nonce_key_option,
     settings,
     settings_of,
+    state_option,
 )
 from auth_diameter.commands.process import (
     Part,
@@ -31,6 +32,7 @@ from auth_diameter.commands.process import (
     on_hup,
     on_stop,
     run_loop,
+    shared_state,
 )
 from auth_diameter.config import DEFAULT_PORT
 from auth_diameter.disc.config import ListenerConfig
@@ -41,6 +43,7 @@ from auth_diameter.verifier.config import VerifierConfig
 if TYPE_CHECKING:
     from auth_diameter.disc.listener import Listener
     from auth_diameter.verifier.nonces import Nonces
+    from auth_diameter.verifier.state.redis import RedisState
 
 log = logging.getLogger("auth_diameter.disc")
 
@@ -51,6 +54,7 @@ _OPEN = "anybody who reaches %s may ask: name the networks of your SIP servers w
 @listen_option(f"127.0.0.1:{DEFAULT_PORT}")
 @db_option
 @nonce_key_option
+@state_option
 @metrics_option
 @log_options
 @settings_of(StoreConfig)
@@ -60,6 +64,7 @@ def disc(
     listen: tuple[str, int],
     db: DatabaseName,
     nonce_key: tuple[str, ...],
+    state: str | None,
     metrics_at: tuple[str, int] | None,
     log_format: str,
     log_file: str | None,
@@ -79,18 +84,23 @@ def disc(
     limits = settings(ListenerConfig, options)
     tables = settings(StoreConfig, options)
     reopen = log_to(log_format, log_file)
-    nonces = Nonces(nonce_keys(nonce_key, log) or None, config.nonce_lifetime)
+    keys = nonce_keys(nonce_key, log)
+    nonces = Nonces(keys or None, config.nonce_lifetime)
+    shared = shared_state(state, keys, config)
     exports = bind_metrics(metrics_at)
 
     async def work() -> int:
-        with contextlib.closing(await open_store(db, tables)) as store:
+        async with contextlib.AsyncExitStack() as stack:
+            store = stack.enter_context(contextlib.closing(await open_store(db, tables)))
             if db.is_file:
                 warn_if_others_can_read(db.text, log)
-            server = Disc(store, config, nonces, tables.stale_for)
+            if shared is not None:
+                await stack.enter_async_context(shared)
+            server = Disc(store, config, nonces, shared, tables.stale_for)
             with listening(show(*listen)):
                 listener = await start(server, *listen, limits)
             stop = on_stop()  # before the address is printed, so that a signal after that is handled
-            on_hup([*_reread_keys(nonces, nonce_key), _reread_networks(listener, options), *reopen])
+            on_hup([*_reread_keys(nonces, shared, nonce_key), _reread_networks(listener, options), *reopen])
             if exports:
                 from auth_diameter import metrics
 
@@ -113,12 +123,18 @@ def _say_ready(listener: Listener, limits: ListenerConfig, db: DatabaseName) -> 
     print(f"DISC listening on {addresses}, users from {db}", flush=True)
 
 
-def _reread_keys(nonces: Nonces, files: tuple[str, ...]) -> list[Part]:
+def _reread_keys(nonces: Nonces, shared: RedisState | None, files: tuple[str, ...]) -> list[Part]:
     """The part of a SIGHUP that reads the key files again; none without key files."""
 
     def part() -> Callable[[], object]:
         keys = nonce_keys(files, log)
-        return lambda: nonces.use(keys)
+
+        def use() -> None:
+            nonces.use(keys)
+            if shared is not None:
+                shared.sharing.use_key(keys[0])
+
+        return use
 
     return [part] if files else []
 

@@ -401,6 +401,14 @@ db_option = db_options()
 #: What a command that only manages users needs of `StoreConfig`: tables and columns.
 table_options = settings_of(StoreConfig, without=("db_timeout", "stale_for"))
 
+state_option = click.option(
+    "--state",
+    metavar="URL",
+    envvar="AUTH_DIAMETER_STATE",
+    help="Redis or Valkey in which servers with the same --nonce-key and settings count nonces and guesses "
+    "together: redis://HOST:PORT/N, rediss://…, valkey://…, unix:///PATH. [env: AUTH_DIAMETER_STATE]",
+)
+
 metrics_option = click.option(
     "--metrics",
     "metrics_at",

@@ -11,12 +11,16 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import auth_diameter as ad
 from auth_diameter import signals
 from auth_diameter.addresses import show
 from auth_diameter.logs import Formatter, JsonFormatter, LogFile
+
+if TYPE_CHECKING:
+    from auth_diameter.verifier.config import VerifierConfig
+    from auth_diameter.verifier.state.redis import RedisState
 
 log = logging.getLogger("auth_diameter.process")
 
@@ -157,6 +161,31 @@ def listening(text: str, option: str = "--listen") -> Iterator[None]:
         if error.errno == errno.EACCES:
             raise ad.ConfigError(f"{text}: permission denied; ports below 1024 need root") from None
         raise ad.ConfigError(f"cannot listen on {text}: {error.strerror or error}") from None
+
+
+def shared_state(url: str | None, keys: Sequence[bytes], config: VerifierConfig) -> RedisState | None:
+    """The state of --state, which is not connected so far; None without it.
+
+    Args:
+        url: the value of the option.
+        keys: those of --nonce-key.
+        config: the settings of the verifier.
+
+    Raises:
+        ConfigError: the URL cannot be used, or there is no key.
+    """
+    if url is None:
+        return None
+    from auth_diameter.verifier.state.redis import RedisState
+    from auth_diameter.verifier.state.urls import parse_url
+    from auth_diameter.verifier.verifier import sharing_of
+
+    if not keys:
+        raise ad.ConfigError("--state: needs a --nonce-key, the same for all, or they refuse each other's nonces")
+    try:
+        return RedisState(parse_url(url), sharing_of(config, keys[0]))
+    except ad.ConfigError as error:
+        raise ad.ConfigError(f"--{error}") from None
 
 
 def bind_metrics(at: tuple[str, int] | None, count: int = 1) -> list[socket.socket]:

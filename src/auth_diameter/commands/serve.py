@@ -25,6 +25,7 @@ from auth_diameter.commands.options import (
     nonce_key_option,
     settings,
     settings_of,
+    state_option,
 )
 from auth_diameter.commands.process import (
     Part,
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from auth_diameter.host.route import Route
 
 # Set by --disc, --db and --nonce-key.
-_BY_HAND = ("diameter_client_host", "diameter_client_port", "peers", "db", "db_password", "nonce_key")
+_BY_HAND = ("diameter_client_host", "diameter_client_port", "peers", "db", "db_password", "nonce_key", "state")
 
 # These differ from the library. Our DISC counts wrong passwords by source, so it is told the source. And a
 # user must not pass for one of the same name in another domain.
@@ -58,6 +59,7 @@ log = logging.getLogger("auth_diameter.serve")
 @disc_option
 @db_options(required=False, what="Verify credentials here, and ask no DISC. Database with the subscribers")
 @nonce_key_option
+@state_option
 @click.option("--route", metavar="FILE.py", help="Python file with async def request_route(request, auth).")
 @click.option(
     "--realm",
@@ -81,6 +83,7 @@ def serve(
     disc_hosts: str,
     db: DatabaseName | None,
     nonce_key: tuple[str, ...],
+    state: str | None,
     route: str | None,
     realm: str | None,
     workers: int,
@@ -106,6 +109,8 @@ def serve(
         raise click.UsageError("--db: no DISC is asked with it; leave --disc out")
     if nonce_key and db is None:
         raise click.UsageError("--nonce-key is for --db; without it, DISC makes the nonces")
+    if state is not None and db is None:
+        raise click.UsageError("--state is for --db; without it, DISC counts")
     if route is not None and realm is not None:
         raise click.UsageError("--realm is for the default route; a --route script names its own")
     compile_template(realm or DEFAULT_REALM)  # an error in the realm is reported at once
@@ -123,6 +128,7 @@ def serve(
             db=db.text,
             db_password=db.password,
             nonce_key=nonce_keys(nonce_key, log) or None,
+            state=state,
         )
         if db.is_file:
             warn_if_others_can_read(db.text, log)

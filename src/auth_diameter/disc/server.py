@@ -7,6 +7,7 @@ Result-Code of each verdict. A malformed message gets the Result-Code of RFC 673
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import NamedTuple
 
 from auth_diameter._core import AaRequest, Batch, Nonces, mark_asker
@@ -14,6 +15,7 @@ from auth_diameter.store.store import Store
 from auth_diameter.verifier.config import VerifierConfig
 from auth_diameter.verifier.driver import Driver, at_once
 from auth_diameter.verifier.reports import Reports
+from auth_diameter.verifier.state.state import SharedState
 
 log = logging.getLogger("auth_diameter.disc")
 
@@ -47,10 +49,12 @@ class Disc:
         store: the store of the subscribers.
         config: the settings of the verifier; None for the defaults.
         nonces: makes and recognises the nonces; None for nonces with a random key.
+        state: counts nonces and guesses with other DISC; None: this one counts alone.
         stale_for: seconds for which users at hand go on while the store cannot be read.
 
     Attributes:
         counts: the number of questions by `Outcome`.
+        state: as above.
     """
 
     def __init__(
@@ -58,11 +62,13 @@ class Disc:
         store: Store,
         config: VerifierConfig | None = None,
         nonces: Nonces | None = None,
+        state: SharedState | None = None,
         stale_for: float = 0.0,
     ) -> None:
         config = config if config is not None else VerifierConfig()
         reports = Reports(log, store.name, "questions get 5012 (unable to comply)", config)
-        self._driver = Driver(store, reports, config, nonces, stale_for=stale_for)
+        self.state = state
+        self._driver = Driver(store, reports, config, nonces, state=state, stale_for=stale_for)
         self.counts = self._driver.verifier.counts
 
     def begin(self, requests: list[AaRequest], now: float) -> Batch:
@@ -80,6 +86,10 @@ class Disc:
         batch = Batch(requests, now)
         self._driver.begin(batch, now)
         return batch
+
+    def share(self, batch: Batch, done: Callable[[], object]) -> bool:
+        """As `Driver.share`."""
+        return self._driver.share(batch, done)
 
     async def finish(self, batch: Batch, now: float) -> None:
         """Fetches the missing keys of a batch, and judges the rest of its questions.

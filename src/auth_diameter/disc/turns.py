@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from functools import partial
 from typing import Final, Protocol
 
 from auth_diameter._core import AaRequest, Batch, mark_asker
@@ -39,6 +40,10 @@ _Gathered = list[tuple[Connection, list[AaRequest]]]
 
 #: Requests judged together at most. This bounds the memory for the answers; a store gains nothing from more.
 _MOST: Final = 256
+
+#: Requests that are told to shared state together at least, if there are as many. A larger turn goes to it in two
+#: parts, so that it counts the first while the second is judged.
+_SHARED: Final = 32
 
 
 class Turns:
@@ -79,11 +84,12 @@ class Turns:
 
     def _end_turn(self) -> None:
         gathered, self._gathered = self._gathered, deque()
+        most = _MOST if self._disc.state is None else min(_MOST, max(_SHARED, (self._size + 1) // 2))
         self._size = 0
         now = time.time()
         while gathered:
             part, size = [], 0
-            while gathered and size + len(gathered[0][1]) <= _MOST:
+            while gathered and (not part or size + len(gathered[0][1]) <= most):
                 part.append(gathered.popleft())
                 size += len(part[-1][1])
             self._judge(part, now)
@@ -97,6 +103,13 @@ class Turns:
         except Exception as error:  # noqa: BLE001 - the other questions of this turn of the loop get answers
             self._give_up(gathered, error)
             return
+        if batch.is_done:
+            self._hand_out(gathered, batch)
+        elif not self._disc.share(batch, partial(self._go_on, gathered, batch, now)):
+            self._go_on(gathered, batch, now)
+
+    def _go_on(self, gathered: _Gathered, batch: Batch, now: float) -> None:
+        """Answers the requests of a batch that need nothing more, or fetches what they need."""
         if batch.is_done:
             self._hand_out(gathered, batch)
             return

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from auth_diameter.disc.listener import Listener
     from auth_diameter.disc.server import Disc
     from auth_diameter.host.server import Host
+    from auth_diameter.verifier.state.state import StateStats
 
 
 class _Collector(Collector):
@@ -49,6 +50,8 @@ def client(auth: AuthDiameter | AsyncAuthDiameter) -> Collector:
         yield from _questions(stats)
         yield from _connections(stats)
         yield from _peers(stats)
+        if auth.state is not None:
+            yield from _state(auth.state)
 
     return _Collector(read)
 
@@ -172,8 +175,32 @@ def disc(server: Disc, listener: Listener) -> Collector:
             {event.name.lower(): listener.counts[event] for event in ConnectionEvent},
         )
         yield _gauge("auth_diameter_disc_connections", "Open connections to DISC", listener.open)
+        if server.state is not None:
+            yield from _state(server.state.stats)
 
     return _Collector(read)
+
+
+def _state(stats: StateStats) -> Iterator[Metric]:
+    yield _gauge("auth_diameter_state_up", "1 if shared state answers; 0 if not", stats.reachable)
+    yield _count(
+        "auth_diameter_state_turns_total", "Commands that shared state has answered", stats.turns
+    )
+    yield _counts(
+        "auth_diameter_state_questions_total",
+        "Questions that were counted, by who had counted them when they were answered",
+        "by",
+        {"state": stats.records, "alone": stats.alone},
+    )
+    yield _gauge(
+        "auth_diameter_state_kept", "Questions to be written when shared state is back", stats.kept
+    )
+    yield _counts(
+        "auth_diameter_state_late_total",
+        "Questions that were counted alone, by what became of their records",
+        "outcome",
+        {"written": stats.late, "dropped": stats.dropped},
+    )
 
 
 def _count(name: str, text: str, value: int) -> Metric:

@@ -111,6 +111,8 @@ class Cache:
         except BaseException:
             self._forget(now)
             raise
+        if self._failure is not None:
+            return  # a fetch has failed meanwhile, so that this says nothing
         if version != self._version or self.is_failing:
             self._version = version
             self._forget(now)
@@ -167,7 +169,9 @@ class Cache:
     def _drop_old_eras(self, now: float) -> None:
         # Until a failure ends, those count that were valid when it began.
         oldest = (now if self._failing_since is None else self._failing_since) - self._stale_for
-        while self._eras and not oldest <= self._eras[0][1] <= now:  # the clock may have stepped back
+        # The fetch of a turn that began earlier may fail later. Beyond that, the clock has stepped back.
+        newest = now + self._stale_for
+        while self._eras and not oldest <= self._eras[0][1] <= newest:
             self._eras.popleft()
 
     def _fail(self, error: StoreError, now: float) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
 from auth_diameter._core import Batch, Nonces
 from auth_diameter.store.cache import CHECK_SECONDS, Cache, Watcher
 from auth_diameter.store.store import KEYS, Key, Store, StoreError
 from auth_diameter.verifier.config import VerifierConfig
+from auth_diameter.verifier.state.state import SharedState
 from auth_diameter.verifier.verifier import Observer, Remembered, Verifier
 
 
@@ -25,7 +26,7 @@ class Driver:
         batch = Batch(requests, now)
         driver.begin(batch, now)              # answers what the cached values allow
         if not batch.is_done:
-            await driver.finish(batch, now)   # fetches the missing keys from the store, and answers the rest
+            await driver.finish(batch, now)   # fetches what is missing, has it counted, and answers the rest
 
     Args:
         store: the store of the subscribers.
@@ -33,6 +34,7 @@ class Driver:
         config: the settings.
         nonces: makes and recognises the nonces.
         remembered: what is remembered of credentials; None: nothing so far.
+        state: counts nonces and guesses with other back ends; None: this one counts alone.
         stale_for: seconds for which cached values go on while the store cannot be read.
         in_background: whether the event loop goes on between calls, so that a store that waits can be checked
             meanwhile.
@@ -49,16 +51,20 @@ class Driver:
         config: VerifierConfig,
         nonces: Nonces | None = None,
         remembered: Remembered | None = None,
+        state: SharedState | None = None,
         stale_for: float = 0.0,
         *,
         in_background: bool = True,
     ) -> None:
         self._listener = listener
+        self._state = state
         self._waits = store.waits
         self._in_background = store.waits and in_background
         self._checking: asyncio.Task[None] | None = None
         self.cache = Cache(store, listener, stale_for)
         self.verifier = Verifier(self.cache, listener, config, nonces, remembered)
+        if state is not None:
+            self.verifier.compiled.sharing = state.sharing
 
     def begin(self, batch: Batch, now: float) -> None:
         """Judges the questions of a batch as far as the cached values allow.
@@ -72,6 +78,8 @@ class Driver:
 
     async def finish(self, batch: Batch, now: float) -> None:
         """Fetches the missing keys of a batch, and judges the rest of its questions.
+
+        What shared state is to count is told to it once, when no key is missing any more.
 
         Args:
             batch: the batch.
@@ -96,6 +104,8 @@ class Driver:
                     lacking.setdefault(KEYS[parts[-1]](*parts), []).append(batch)
             if lacking:
                 await self._fetch(lacking, now)
+            elif self._state is not None and await self._share(unfinished, self._state):
+                continue
             for batch in unfinished:
                 verifier.judge(batch)
 
@@ -107,12 +117,60 @@ class Driver:
         """Whether the cached values count. A store that waits is checked in the background meanwhile."""
         if not self.cache.is_due(now):
             return True
-        if not self._in_background:
-            return False
+        if not self._in_background or not self.cache.check_at:
+            return False  # the first check is waited for: what is fetched beside it would not be kept
         if self._checking is None or self._checking.done():
             self._checking = asyncio.get_running_loop().create_task(self.check(now))
         self.cache.check_at = self.verifier.compiled.check_at = now + CHECK_SECONDS
         return True
+
+    def share(self, batch: Batch, done: Callable[[], object]) -> bool:
+        """Has the questions of a batch counted by shared state, if nothing else is missing.
+
+        Args:
+            batch: the batch.
+            done: called when they are answered, at once or later. Then the batch may lack keys.
+
+        Returns:
+            Whether it does so.
+        """
+        judge = self.verifier.compiled
+        records = batch.to_share(judge) if self._state is not None else b""
+        if not records:
+            return False
+
+        def answer(reply: bytes | None) -> None:
+            if not batch.is_done:  # otherwise it was given up
+                batch.shared(judge, records, reply)
+                self.verifier.judge(batch)
+            done()
+
+        assert self._state is not None
+        self._state.tell(records, answer)
+        return True
+
+    async def _share(self, batches: Sequence[Batch], state: SharedState) -> bool:
+        """Has all batches counted that need nothing else; returns whether there is one."""
+        await state.ready()
+        counted = asyncio.Event()
+        waiting = 1
+
+        def done() -> None:
+            nonlocal waiting
+            waiting -= 1
+            if not waiting:
+                counted.set()
+
+        told = 0
+        for batch in batches:
+            waiting += 1
+            if self.share(batch, done):
+                told += 1
+            else:
+                waiting -= 1
+        done()
+        await counted.wait()
+        return told > 0
 
     async def check(self, now: float) -> None:
         """Forgets what the store has said if the store has changed or cannot be read.

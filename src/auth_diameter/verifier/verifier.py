@@ -18,6 +18,7 @@ from auth_diameter._core import (
     NonceUses,
     Penalties,
     Question,
+    Sharing,
 )
 from auth_diameter.store.cache import Cache
 from auth_diameter.verifier.config import VerifierConfig
@@ -32,6 +33,17 @@ MOST_NONCES = 1 << 31
 MOST_USES = 0xFFFFFFFF  # the highest nonce count (RFC 7616, 3.4)
 
 _OUTCOMES: Any = (None, *Outcome)  # by their values
+
+
+def sharing_of(config: VerifierConfig, key: bytes) -> Sharing:
+    """How questions are told to shared state.
+
+    Args:
+        config: the settings, the same at all back ends.
+        key: the first nonce key.
+    """
+    # A nonce may be used at a back end whose clock is late, and was made at one whose clock is early.
+    return Sharing(key, config.nonce_lifetime + 2 * CLOCK_DRIFT, min(config.nonce_uses, MOST_USES))
 
 
 class Observer(Protocol):

@@ -1,5 +1,5 @@
 """All rows of the table of faults; importing this registers them."""
 
-from faults.rows import answers, clients, descriptors, disc, process, reach, sip, store
+from faults.rows import answers, clients, descriptors, disc, process, reach, servers, sip, store
 
-__all__ = ["answers", "clients", "descriptors", "disc", "process", "reach", "sip", "store"]
+__all__ = ["answers", "clients", "descriptors", "disc", "process", "reach", "servers", "sip", "store"]
