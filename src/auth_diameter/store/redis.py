@@ -25,7 +25,8 @@ _TLS: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostnam
 _USAGE: Final = "expected redis://HOST:PORT/NUMBER or unix:///PATH?db=NUMBER"
 
 _CLUSTER: Final = "is a cluster; subscribers need a server that has all keys"
-# The client makes classes of some errors of the server, and leaves their first word out then.
+# The client makes classes of some errors of the server, and leaves their first word out then; early versions do
+# so for fewer.
 _WHAT_HAPPENED: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (
         exceptions.NoPermissionError,
@@ -35,10 +36,6 @@ _WHAT_HAPPENED: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (exceptions.BusyLoadingError, "the server has started, and is reading its data"),
     (exceptions.OutOfMemoryError, "the server's memory is full; see maxmemory"),
     (exceptions.ReadOnlyError, "the server cannot be written to; is it a replica?"),
-    (exceptions.MasterDownError, "the server is a replica that has lost its master"),
-    (exceptions.ClusterCrossSlotError, _CLUSTER),
-    (exceptions.MovedError, _CLUSTER),
-    (exceptions.ClusterDownError, _CLUSTER),
     (exceptions.ExecAbortError, "the server has refused a change"),
     (exceptions.TimeoutError, "does not answer"),
     (ssl.SSLError, "TLS failed: check ssl_ca_certs"),
@@ -51,11 +48,15 @@ _WHAT_HAPPENED: Final[tuple[tuple[type[BaseException], str], ...]] = (
 # What others begin with.
 _BEGINNINGS: Final = {
     "Authentication required": "needs a password; see --db-password-file",
+    "MASTERDOWN": "the server is a replica that has lost its master",
+    "CROSSSLOT": _CLUSTER,
+    "MOVED": _CLUSTER,
+    "CLUSTERDOWN": _CLUSTER,
     "NOAUTH": "needs a password; see --db-password-file",
     "MISCONF": "the server takes no changes, since it cannot save them to its disk",
     "NOREPLICAS": "the server takes no changes, since it has too few replicas",
     "max number of clients": "the server has too many connections; see maxclients",
-    "Invalid Database": "has no database of this number",
+    "DB index": "has no database of this number",
     "invalid username-password": "the password is wrong, or there is no such user",
 }
 
@@ -222,8 +223,9 @@ def is_lost(error: BaseException) -> bool:
 def describe(error: BaseException) -> str:
     """What an error means for the operator, in one line, without any value."""
     text = str(error)
+    code = getattr(error, "status_code", None) or ""  # later versions of the client have it
     for beginning, words in _BEGINNINGS.items():
-        if text.startswith(beginning):
+        if text.startswith(beginning) or code == beginning:
             return words
     # The client makes a text of an OSError; the error itself is the context.
     its = error.__context__ if type(error) is exceptions.ConnectionError else None
@@ -235,8 +237,8 @@ def describe(error: BaseException) -> str:
             return each.strerror.lower()
     if isinstance(error, exceptions.ConnectionError):
         return "the connection is lost"
-    code = text.partition(" ")[0]
-    return f"error {code if code.isascii() and code.isupper() else type(error).__name__}"
+    first = code or text.partition(" ")[0]
+    return f"error {first if first.isascii() and first.isupper() else 'ERR'}"
 
 
 def literal(text: str) -> str:
