@@ -355,8 +355,9 @@ def db_options(
         required=required,
         metavar="FILE|URL",
         envvar=variable if in_environment else None,
-        help=f"{what}: the path of an SQLite file, or postgresql://USER@HOST/DATABASE or "
-        f"mysql://USER@HOST/DATABASE (MariaDB, too)." + (f" [env: {variable}]" if in_environment else ""),
+        help=f"{what}: the path of an SQLite file, or postgresql://USER@HOST/DATABASE, "
+        "mysql://USER@HOST/DATABASE (MariaDB, too) or redis://HOST/NUMBER (Valkey, too)."
+        + (f" [env: {variable}]" if in_environment else ""),
     )
     password = click.option(
         f"{option}-password-file",
