@@ -365,7 +365,7 @@ def test_serve_has_the_parameters_as_options():
     fields = {
         name: default
         for name, default in own_fields().items()
-        if name not in ("db", "db_password", "nonce_key")
+        if name not in ("db", "db_password", "nonce_key", "state")
     }
     assert {"db", "nonce_key"} <= set(options)
     assert set(fields) - set(options) == {"diameter_client_host", "diameter_client_port", "peers"}
