@@ -195,8 +195,8 @@ cdef class Batch:
         """The records of all questions that are decided here, and are to be counted by shared state.
 
         Returns:
-            Bytes (_core/state/sharing.pyx); empty if there are none, or if keys are missing for others. `shared` is
-            to follow before anything else.
+            Bytes (_core/state/sharing.pyx); empty if there are none, or if keys are missing for others. `shared`
+            is to follow before anything else.
         """
         self.told = records_of(judge, &self.work, &self.shares)
         return self.told
