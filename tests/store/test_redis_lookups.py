@@ -11,7 +11,6 @@ import subprocess
 import pytest
 from kit.redis_server import RedisServer
 from kit.tables import HA1, HA1B, SHA_256, SHA_512
-from redis import exceptions
 from redis.asyncio.connection import Connection
 
 from auth_diameter import ConfigError
@@ -156,7 +155,7 @@ def test_keys_of_others_are_left_alone(server):
 
 
 def told(server, work):
-    """How often `changed` was called, after `work` and a look at the version; with a connection that listens."""
+    """How often `changed` was called in `work`, by a store that listens."""
 
     async def run(store):
         calls = []
