@@ -53,9 +53,9 @@ class Config(VerifierConfig, StoreConfig):
     challenges. Of several keys the first makes nonces, and all are accepted. None: a random key."""
 
     state: str | None = dataclasses.field(default=None, repr=False)
-    """URL of a Redis or Valkey in which servers with the same `nonce_key` and settings count nonces and guesses
-    together, with `db`: ``redis://host:6379/0``, ``rediss://…``, ``valkey://…``, ``unix:///path``. None: this one
-    counts alone."""
+    """URL of a Redis or Valkey in which servers with the same `nonce_key` and settings count nonces and
+    guesses together, with `db`: ``redis://host:6379/0``, ``rediss://…``, ``valkey://…``, ``unix:///path``.
+    None: this one counts alone."""
 
     timeout: float = 2.0
     """Seconds from a question to its answer, connecting included; the C module's limit. Until
@@ -170,7 +170,9 @@ class Config(VerifierConfig, StoreConfig):
             if not isinstance(self.state, str) or not self.state:
                 raise ConfigError("state: expected the URL of a Redis or Valkey")
             if self.nonce_key is None:
-                raise ConfigError("state: needs a nonce_key, the same for all, or they refuse each other's nonces")
+                raise ConfigError(
+                    "state: needs a nonce_key, the same for all, or they refuse each other's nonces"
+                )
 
     def addresses(self) -> Sequence[tuple[str, int]]:
         """Each DISC as (host, port): those of `peers`, or of the host and port fields."""

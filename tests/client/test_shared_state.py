@@ -1,4 +1,4 @@
-"""`Config.state`: what the clients of several hosts have seen, all have seen. With threads and with an event loop."""
+"""`Config.state`: what one client has seen, those of all hosts have seen. With threads and with a loop."""
 
 import asyncio
 import contextlib

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
 import subprocess
 import sys
 
 import pytest
-from kit.process import assert_one_line
+from kit.machine import PATIENCE
+from kit.process import OURS, assert_one_line
 from kit.sip import ACCOUNT
 from kit.stores import KINDS, end_servers, fresh
 from kit.tables import HA1, KAMAILIO, run_sql, select
@@ -126,6 +128,22 @@ def test_sync_asks_first(cli, database, tmp_path):
     assert cli(*sync, "--yes").out == "1 added, 1 changed, 1 deleted, 1 group memberships\n"
     assert sorted(database.select("SELECT username FROM subscriber")) == [("bob",), ("carol",)]
     assert cli(*sync).out == "0 added, 0 changed, 2 there already, 0 deleted, 0 group memberships\n"
+
+
+def test_ctrl_c_ends_an_import_at_once_and_nothing_is_imported(server, ctrl_c_is_heeded):
+    """Also while the file is read, and the server is asked nothing."""
+    command = [*OURS, "user", "import", "-", "--db", server.url]
+    rows = "".join(f"u{n},siphub.net,{'x' * 60}\n" for n in range(10_000))
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdin.write(f"username,domain,password\n{rows}".encode())
+        process.stdin.flush()  # more than the pipe holds, so it reads, and waits for more
+        process.send_signal(signal.SIGINT)
+        try:
+            assert process.wait(PATIENCE) == 130
+        finally:
+            process.kill()
+        assert b"Traceback" not in process.stderr.read()
+    assert server.select("SELECT count(*) FROM subscriber") == [("0",)]
 
 
 def test_a_dry_run_makes_no_file(cli, tmp_path):

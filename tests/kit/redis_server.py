@@ -1,4 +1,4 @@
-"""A redis-server, or a valkey-server, of the test's own: in a temporary folder, on a free port of loopback."""
+"""A redis-server or valkey-server of the test's own, in a temporary folder, on a free port of loopback."""
 
 from __future__ import annotations
 

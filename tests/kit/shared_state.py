@@ -1,4 +1,4 @@
-"""Shared state without an event loop: the script that counts, in a real server, with a clock of the test's own."""
+"""Shared state without an event loop: the script that counts, in a real server, with the test's own clock."""
 
 from __future__ import annotations
 

@@ -288,6 +288,21 @@ def test_sync_takes_another_spelling_of_the_domain_for_the_same_user(database):
     assert imported(database, content, how=Options(sync=True)).deleted == 0
 
 
+def test_sync_deletes_nobody_else_with_a_user(database):
+    """MariaDB's collation takes ``U1`` for ``u1``."""
+    if database.kind == "MariaDB":
+        database.run(
+            "ALTER TABLE subscriber DROP INDEX account_idx; ALTER TABLE grp DROP INDEX account_group_idx"
+        )
+    for name in ("u1", "U1"):
+        database.add(name)
+        database.insert("grp", username=name, domain=DOMAIN, grp="staff")
+    content = f"username,domain,ha1\nU1,{DOMAIN},{compute_ha1('U1', DOMAIN, 'secret')}\n"
+    assert imported(database, content, how=Options(sync=True)).deleted == 1
+    assert names(database) == [f"U1@{DOMAIN}"]
+    assert database.select("SELECT username FROM grp") == [("U1",)]
+
+
 # --- --dry-run --------------------------------------------------------------------------------------------
 
 

@@ -185,11 +185,12 @@ def test_a_server_that_is_killed_and_started_again(redis, peers, play, caplog):
             await first.until(True)
             await second.until(True)
             assert first.state.stats.late == 1
+            assert second.state.stats.alone == 0
             assert await second.ask(question) == {"RETRANSMITTED": 1}
             assert await second.ask(second.question()) == {"AUTHORIZED": 1}
 
     play(scenario())
-    assert len(lines(caplog, "is away")) == 2
+    assert lines(caplog, "is away: the connection was closed")
     assert [record.levelname for record in lines(caplog, "questions written late: 1, lost: 0")] == ["WARNING"]
 
 

@@ -42,7 +42,7 @@ def test_user_and_password_are_in_no_text():
     ],
 )  # fmt: skip
 def test_what_is_no_url_of_a_state(text):
-    with pytest.raises(ConfigError, match="^state: expected "):
+    with pytest.raises(ConfigError, match=r"^state: expected "):
         parse_url(text)
 
 

@@ -12,9 +12,9 @@ A question goes through these steps; `Batch` goes through them with all of its q
                                                                       └─► a challenge that lacks a key
                                                                           ─► challenge_at_last ─► done
 
-With shared state, `conclude` decides and stores what it decides, but what was verified is answered by path/share.pyx,
-once the state has counted it. Until then nobody learns whether the digest is right. The state may know of a penalty
-or of a replay that this back end has not seen.
+With shared state, `conclude` decides and stores what it decides, but what was verified is answered by
+path/share.pyx, once the state has counted it. Until then nobody learns whether the digest is right: the state may
+know of a penalty or of a replay that this back end has not seen.
 
 Nothing is stored about a question before its answer lacks no key, or only that for the algorithms to offer.
 """

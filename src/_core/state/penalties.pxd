@@ -57,13 +57,14 @@ cdef class Penalties:
     cdef void right_trial(self, Trial *trial, double now) noexcept nogil
     cdef void wrong_trial(self, Trial *trial, double now) noexcept nogil
     cdef void neither_trial(self, Trial *trial, double now) noexcept nogil
-    # With shared state, which decides on the penalty of a source: there others know which users logged in. The same
-    # as `begin_trial`, but an attempt that only the source's penalty refuses is UNCOUNTED.
+    # With shared state, which decides on the penalty of a source: there others know which users logged in. The
+    # same as `begin_trial`, but an attempt that only the source's penalty refuses is UNCOUNTED.
     cdef int begin_shared_trial(self, Span account, Span realm, Network source, double now,
                                 Trial *out) noexcept nogil
     # Notes a login that shared state has let in, whose attempt has ended.
     cdef void note_login(self, Span account, Span realm, Network source, double now) noexcept nogil
-    # Whether a login would be the user's first from there in this period; time is cut into periods of so many seconds.
+    # Whether a login would be the user's first from there in this period; time is cut into periods of so many
+    # seconds.
     cdef bint is_first_login(self, Span account, Span realm, Network source, double period,
                              double now) noexcept nogil
     # Notes what shared state knows about a user and a source.

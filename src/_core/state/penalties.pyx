@@ -57,8 +57,8 @@ from auth_diameter._core.digest.params cimport MAX_PARAMETER
 from auth_diameter._core.state.keys cimport UNKNOWN, Network, account_of, network_of_text, source_key, user_key
 from auth_diameter._core.state.tallies cimport (
     MOST_LOGINS, SOURCE_TRIES, USER_TRIES, Standing, Tally, Trial, Waiting, add_wrong, any_held, clear, count_down,
-    drop_idle, find, find_blocked, give_up_attempts, is_penalized, is_recent, is_refused, make, put_first, put_last,
-    put_standing, recount, table_place, table_size, take_one_back, take_out,
+    drop_idle, find, find_blocked, give_up_attempts, is_penalized, is_recent, is_refused, make, put_first,
+    put_last, put_standing, recount, table_place, table_size, take_one_back, take_out,
 )
 
 from auth_diameter._core.errors import ConfigError

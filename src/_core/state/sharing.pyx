@@ -1,8 +1,8 @@
 """Records for the state that several back ends share, and what it says about them.
 
-They tell no name, no address, no nonce and no response: all of these are keyed hashes. Integers are little-endian.
-The records of the questions that were judged together are one piece, in columns, so that a script can take a column
-apart at once::
+They tell no name, no address, no nonce and no response: all of these are keyed hashes. Integers are
+little-endian. The records of the questions that were judged together are one piece, in columns, so that a script
+can take a column apart at once::
 
     header   version (1 byte)  flags (1: FLAG_…)  records (2)  uses (2)  logins (2)  runs (2)  zeros (2)
              now (4: seconds since 1970)  lifetime (4: seconds for which a nonce may be used)
@@ -16,9 +16,9 @@ apart at once::
 
 A user or a source of zeros is not counted.
 
-The hashes of users and sources are keyed with a secret made of the first nonce key. The hashes of a nonce are keyed
-with its own mac, which only those know who have the key of the nonce, or the nonce: so they are the same at all
-back ends that accept it, also while their keys are being changed.
+The hashes of users and sources are keyed with a secret made of the first nonce key. The hashes of a nonce are
+keyed with its own mac, which only those know who have the key of the nonce, or the nonce: so they are the same at
+all back ends that accept it, also while their keys are being changed.
 
 The reply has a code for each record (1 byte: SHARED_…). Behind all codes follow, for each SHARED_PENALIZED and
 SHARED_WRONG, the standings of the user and of the source::
@@ -49,6 +49,9 @@ cdef enum:
     STAMP = 24              # hex digits of a nonce before its mac
     OF_NONCE, OF_MARK       # what a hash under the mac of a nonce is of
     SLOT = 8                # seconds
+
+# What the first nonce key is hashed with
+LABEL = b"auth-diameter: users and sources in shared state"
 
 #: The rules of penalties.pyx and nonce_counts.pyx, for whoever counts records; seconds.
 PENALTY_RULES = {
@@ -112,7 +115,7 @@ cdef class Sharing:
 
     def use_key(self, key not None):
         """Replaces the first nonce key. From then on users and sources have other hashes."""
-        cdef bytes made = hmac.new(key, b"auth-diameter: users and sources in shared state", hashlib.sha256).digest()
+        cdef bytes made = hmac.new(key, LABEL, hashlib.sha256).digest()
         ad_lock_take(&self.lock)
         memcpy(self.secret, <const uint8_t *>made, sizeof(self.secret))
         ad_lock_give(&self.lock)

@@ -53,6 +53,9 @@ _log = logging.getLogger("auth_diameter.local")
 _OUTCOMES = (None, *Outcome)  # by their values
 _MOST_UNTOLD = 1000  # lines that wait for a handler of the log that takes long; then the oldest are left out
 
+# The shared states that forked processes inherited, whose connections they must neither use nor close.
+_inherited: list[object] = []
+
 #: The causes of refusals that come from an answer: `Reports` logs these, by their outcomes.
 JUDGED = frozenset(
     {
@@ -164,6 +167,8 @@ class LocalBackEnd:
     def after_fork(self) -> None:
         """Opens the database anew in the child; what is remembered stays shared with the parent."""
         self._store.after_fork()
+        if self._state is not None:
+            _inherited.append(self._state)
         self._begin()
 
     def use_nonce_keys(self, keys: Sequence[bytes]) -> None:

@@ -181,7 +181,9 @@ def shared_state(url: str | None, keys: Sequence[bytes], config: VerifierConfig)
     from auth_diameter.verifier.verifier import sharing_of
 
     if not keys:
-        raise ad.ConfigError("--state: needs a --nonce-key, the same for all, or they refuse each other's nonces")
+        raise ad.ConfigError(
+            "--state: needs a --nonce-key, the same for all, or they refuse each other's nonces"
+        )
     try:
         return RedisState(parse_url(url), sharing_of(config, keys[0]))
     except ad.ConfigError as error:

@@ -43,7 +43,15 @@ if TYPE_CHECKING:
     from auth_diameter.host.route import Route
 
 # Set by --disc, --db and --nonce-key.
-_BY_HAND = ("diameter_client_host", "diameter_client_port", "peers", "db", "db_password", "nonce_key", "state")
+_BY_HAND = (
+    "diameter_client_host",
+    "diameter_client_port",
+    "peers",
+    "db",
+    "db_password",
+    "nonce_key",
+    "state",
+)
 
 # These differ from the library. Our DISC counts wrong passwords by source, so it is told the source. And a
 # user must not pass for one of the same name in another domain.

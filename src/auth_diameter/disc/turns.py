@@ -41,8 +41,8 @@ _Gathered = list[tuple[Connection, list[AaRequest]]]
 #: Requests judged together at most. This bounds the memory for the answers; a store gains nothing from more.
 _MOST: Final = 256
 
-#: Requests that are told to shared state together at least, if there are as many. A larger turn goes to it in two
-#: parts, so that it counts the first while the second is judged.
+#: Requests that are told to shared state together at least, if there are as many. A larger turn goes to it in
+#: two parts, so that it counts the first while the second is judged.
 _SHARED: Final = 32
 
 
@@ -88,7 +88,8 @@ class Turns:
         self._size = 0
         now = time.time()
         while gathered:
-            part, size = [], 0
+            part: _Gathered = []
+            size = 0
             while gathered and (not part or size + len(gathered[0][1]) <= most):
                 part.append(gathered.popleft())
                 size += len(part[-1][1])

@@ -183,18 +183,14 @@ def disc(server: Disc, listener: Listener) -> Collector:
 
 def _state(stats: StateStats) -> Iterator[Metric]:
     yield _gauge("auth_diameter_state_up", "1 if shared state answers; 0 if not", stats.reachable)
-    yield _count(
-        "auth_diameter_state_turns_total", "Commands that shared state has answered", stats.turns
-    )
+    yield _count("auth_diameter_state_turns_total", "Commands that shared state has answered", stats.turns)
     yield _counts(
         "auth_diameter_state_questions_total",
         "Questions that were counted, by who had counted them when they were answered",
         "by",
         {"state": stats.records, "alone": stats.alone},
     )
-    yield _gauge(
-        "auth_diameter_state_kept", "Questions to be written when shared state is back", stats.kept
-    )
+    yield _gauge("auth_diameter_state_kept", "Questions to be written when shared state is back", stats.kept)
     yield _counts(
         "auth_diameter_state_late_total",
         "Questions that were counted alone, by what became of their records",

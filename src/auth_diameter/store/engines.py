@@ -56,7 +56,9 @@ def run(work: Callable[[], _Result], *names: DatabaseName) -> _Result:
         async with AsyncSession() as session:
             return await session.run_sync(lambda _: work())
 
-    return asyncio.run(main())
+    with asyncio.Runner() as runner:
+        # Not Runner.run, with which Ctrl-C would wait for the next answer of a server.
+        return runner.get_loop().run_until_complete(main())
 
 
 class Session:

@@ -140,9 +140,13 @@ class Driver:
             return False
 
         def answer(reply: bytes | None) -> None:
-            if not batch.is_done:  # otherwise it was given up
-                batch.shared(judge, records, reply)
-                self.verifier.judge(batch)
+            try:
+                if not batch.is_done:  # otherwise it was given up
+                    batch.shared(judge, records, reply)
+                    self.verifier.judge(batch)
+            except Exception as error:  # noqa: BLE001 - others wait for their answers
+                self._listener.mistaken(error)
+                self.give_up(batch, error)
             done()
 
         assert self._state is not None

@@ -1,4 +1,4 @@
-"""Shared state in Redis or Valkey for threads, without an event loop: who tells it something waits 50 ms at most.
+"""Shared state in Redis or Valkey for threads, without an event loop: a turn takes 50 ms at most.
 
 ::
 
@@ -6,8 +6,8 @@
      ▲                                                       │
      └───────────────────────────────────────────────────────┘     closed, an error, or no answer within 50 ms
 
-There is nobody to connect meanwhile, so each question moves the connection on without waiting for it. Only the first
-one waits until the server is there.
+There is nobody to connect meanwhile, so each question moves the connection on without waiting for it. Only
+the first one waits until the server is there.
 """
 
 from __future__ import annotations
@@ -35,14 +35,18 @@ class _Trouble(Exception):  # noqa: N818 - it never leaves this module
     """The server cannot be used; the text says why."""
 
 
+class _ClosedError(_Trouble):
+    """The server has closed the connection."""
+
+
 _CONNECT: Final = 1.0  # seconds until the connection must be usable
 
 
 def begin_state(url: StateUrl, sharing: Sharing) -> None:
     """Has an empty state begin now, if the server is there; waits for it a second at most.
 
-    Nonces made before a state has begun may have been used before: they get a new challenge. So this comes before the
-    first nonce is made. It also warns if the server evicts keys.
+    Nonces made before a state has begun may have been used before: they get a new challenge. So this comes
+    before the first nonce is made. It also warns if the server evicts keys.
 
     Args:
         url: where the server is.
@@ -113,22 +117,32 @@ class BlockingRedisState:
         self._kept.drop()
 
     def _count(self, records: bytes) -> bytes | None:
+        was_reachable = self.stats.reachable
         try:
-            if not self.stats.reachable:
-                wait, self._is_new = DEADLINE if self._is_new else 0.0, False
-                if not self.connect(wait):
-                    return None
-            reply = self.ask(script.count(records), DEADLINE)
-            if isinstance(reply, ServerError) and script.is_unknown(reply.text):
-                reply = self.ask(script.load_and_count(records), DEADLINE)
-            if isinstance(reply, ServerError):
-                raise _Trouble(reply.text)
+            try:
+                return self._try(records)
+            except (_ClosedError, ConnectionError):
+                if not was_reachable:
+                    raise
+                self.hang_up()  # servers close connections that nobody uses
+                self._is_new = True
+                return self._try(records)
         except _Trouble as error:
             self._lose(str(error))
-            return None
         except OSError as error:
             self._lose(error.strerror or str(error) or type(error).__name__)
-            return None
+        return None
+
+    def _try(self, records: bytes) -> bytes | None:
+        if not self.stats.reachable:
+            wait, self._is_new = DEADLINE if self._is_new else 0.0, False
+            if not self.connect(wait):
+                return None
+        reply = self.ask(script.count(records), DEADLINE)
+        if isinstance(reply, ServerError) and script.is_unknown(reply.text):
+            reply = self.ask(script.load_and_count(records), DEADLINE)
+        if isinstance(reply, ServerError):
+            raise _Trouble(reply.text)
         return reply
 
     def ask(self, command: bytes, seconds: float) -> bytes | ServerError:
@@ -158,7 +172,7 @@ class BlockingRedisState:
     def _read(self) -> list[bytes | ServerError]:
         data = self._sock.recv(1 << 16)
         if not data:
-            raise _Trouble("the connection was closed")
+            raise _ClosedError("the connection was closed")
         replies, garbled = self._replies.feed(data)
         if garbled:
             raise _Trouble("its reply is not of RESP2")
@@ -219,10 +233,12 @@ class BlockingRedisState:
 
     def _dial(self) -> None:
         url = self._url
+        address: Any
         if url.path:
             family, address = socket.AF_UNIX, url.path
         else:
-            family, _, _, _, address = socket.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)[0]
+            found = socket.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)[0]
+            family, address = found[0], found[4]
         self._sock = socket.socket(family, socket.SOCK_STREAM)
         self._sock.setblocking(False)
         code = self._sock.connect_ex(address)

@@ -6,8 +6,8 @@
         ▲               │              │
         └──── away ◄────┴──────────────┘            closed, an error, or no answer within 50 ms
 
-While it is away, or catching up, nobody waits for it: each turn is answered by the memory of this process, and its
-records are kept. They are written when it is back, before it is asked again.
+While it is away, or catching up, nobody waits for it: each turn is answered by the memory of this process,
+and its records are kept. They are written when it is back, before it is asked again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from auth_diameter.verifier.state.kept import Kept, count_of, warn_of_eviction
 from auth_diameter.verifier.state.resp import Link, Reply, ServerError
 from auth_diameter.verifier.state.state import BACK_OFF, DEADLINE, StateStats
 from auth_diameter.verifier.state.urls import StateUrl
-
 
 _CONNECT: Final = 1.0  # seconds to connect, and for a command that nobody waits for
 _GRACE: Final = 0.002  # seconds in which an answer is read that came while this process was busy
@@ -92,6 +91,7 @@ class RedisState:
         self._tried = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closed = False
+        self._reason = "it is not connected"  # why it is away
         self._warned = not warns
 
     async def __aenter__(self) -> RedisState:
@@ -131,6 +131,7 @@ class RedisState:
         """As `SharedState.tell`; `done` is called after 50 ms at most."""
         link = self._link
         if link is None:
+            self._kept.say_away(self._reason)
             self._kept.keep(records)
             done(None)
             return
@@ -147,8 +148,8 @@ class RedisState:
         turn = self._turns[0]
         if isinstance(reply, ServerError):
             if script.is_unknown(reply.text) and self._link is not None:
-                # The server was restarted, or its scripts were flushed. Replies come in the order of commands, so
-                # the turns behind this one are behind it here too.
+                # The server was restarted, or its scripts were flushed. Replies come in the order of
+                # commands: this turn is behind all others now.
                 self._turns.rotate(-1)
                 self._link.ask(script.load_and_count(turn.records), self._answered)
             else:
@@ -179,13 +180,16 @@ class RedisState:
     def _lose(self, reason: str) -> None:
         link = self._link
         if link is not None:
+            self._kept.say_away(reason)
             self._lost(link, reason)
             link.close()
 
     def _lost(self, link: Link, reason: str) -> None:
         if link is self._link:
+            self._reason = reason
+            if self._turns or link.is_garbled:
+                self._kept.say_away(reason)
             self._leave()
-            self._kept.say_away(reason)
             self._over.set()
 
     def _leave(self) -> None:
@@ -224,11 +228,16 @@ class RedisState:
             self._tried.set()
             if loop.time() - began > _STEADY:
                 pause = BACK_OFF[0]
+                if not self._kept:
+                    continue  # servers close connections that nobody uses
             await asyncio.sleep(pause * random.uniform(0.75, 1.25))  # noqa: S311 - no secret
             pause = min(2 * pause, BACK_OFF[1])
 
     async def _connect(self) -> Link:
-        """Connects, writes what was kept, and has the turns counted there from then on; returns the connection.
+        """Connects, writes what was kept, and has the turns counted there from then on.
+
+        Returns:
+            The connection.
 
         Raises:
             _Trouble: the server cannot be used.

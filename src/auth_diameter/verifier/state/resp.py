@@ -1,7 +1,7 @@
 """RESP, the protocol of Redis and Valkey, as far as shared state needs it; for one event loop.
 
 A client library costs some 80 µs for a command, as much as everything else that DISC does for a turn of 30
-questions. This reads simple strings, errors, integers and bulk strings (RESP2), and answers callbacks in order.
+questions. This reads simple strings, errors, integers and bulk strings (RESP2), and calls back in order.
 """
 
 from __future__ import annotations
@@ -83,6 +83,9 @@ class Link(asyncio.Protocol):
 
     Args:
         lost: called once when it is over, with the reason; not after `close`.
+
+    Attributes:
+        is_garbled: whether it is over because the server said what is no reply.
     """
 
     def __init__(self, lost: Callable[[Link, str], object]) -> None:
@@ -91,6 +94,7 @@ class Link(asyncio.Protocol):
         self._replies = Replies()
         self._waiting: deque[Callback] = deque()
         self._over = False
+        self.is_garbled = False
 
     def ask(self, data: bytes, done: Callback) -> None:
         """Sends a command; `done` gets the reply, later."""
@@ -117,10 +121,12 @@ class Link(asyncio.Protocol):
             if self._over:
                 return
             if not self._waiting:
+                self.is_garbled = True
                 self._end("it answers what was not asked")
                 return
             self._waiting.popleft()(reply)
         if garbled:
+            self.is_garbled = True
             self._end("its reply is not of RESP2")
 
     def _end(self, reason: str | None) -> None:

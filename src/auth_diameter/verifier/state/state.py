@@ -8,8 +8,9 @@ from typing import Final, Protocol
 
 from auth_diameter._core import Sharing
 
-
-DEADLINE: Final = 0.05  # seconds for the answer to a turn; a SIP client sends again after 0.5 (RFC 3261, 17.1.1.1)
+DEADLINE: Final = (
+    0.05  # seconds for the answer to a turn; a SIP client sends again after 0.5 (RFC 3261, 17.1.1.1)
+)
 BACK_OFF: Final = (0.1, 1.0)  # seconds between attempts to connect: the first, and the longest
 
 
@@ -58,5 +59,6 @@ class SharedState(Protocol):
 
         Args:
             records: as `_core/state/sharing.pyx` has them.
-            done: gets the reply, as it has it there. None: the state is away, and the records are written later.
+            done: gets the reply, as it has it there. None: the state is away, and the records are written
+                later.
         """
