@@ -90,7 +90,7 @@ def test_the_password_is_stored_where_ha1_is_calculated(server):
 def test_another_password_leaves_the_groups_and_nothing_of_the_former(server):
     using(server, add("alice", password="old"), calculate_ha1=True)
     using(server, lambda a: a.add_group("alice", DOMAIN, "staff"))
-    with pytest.raises(ConfigError, match="alice@siphub.net exists already; use --replace"):
+    with pytest.raises(ConfigError, match=r"alice@siphub\.net exists already; use --replace"):
         using(server, add("alice"))
     assert using(server, add("alice", domain="SIPHUB.net", replace=True)) == [False]
     assert contents(server)[f"u:{DOMAIN}:alice"] == f"{HASHES}\t\tstaff"
@@ -167,7 +167,7 @@ def test_groups_are_with_the_user_and_by_the_name_alone(server):
 
 
 def test_only_a_user_who_exists_is_in_a_group(server):
-    with pytest.raises(ConfigError, match="bob@siphub.net does not exist"):
+    with pytest.raises(ConfigError, match=r"bob@siphub\.net does not exist"):
         using(server, lambda a: a.add_group("bob", DOMAIN, "staff"))
     assert contents(server) == {}
 
@@ -261,7 +261,7 @@ def test_existing_users_are_refused_by_line_or_replaced(server):
     using(server, add("alice"))
     using(server, lambda a: a.add_group("alice", DOMAIN, "old"))
     rows = f"{CSV}bob,{DOMAIN},x,\nalice,{DOMAIN},y,new\n"
-    with pytest.raises(BadRowsError, match="line 3: .*alice@siphub.net exists already"):
+    with pytest.raises(BadRowsError, match=r"line 3: .*alice@siphub\.net exists already"):
         imported(server, rows)
     assert f"u:{DOMAIN}:bob" not in contents(server)
     assert imported(server, rows, replace=True) == Imported(1, 1, 0, 1)

@@ -155,7 +155,7 @@ def test_keys_of_others_are_left_alone(server):
 
 
 def told(server, work):
-    """How often `changed` was called, after `work` and a look at the version; with a connection that listens."""
+    """How often `changed` was called in `work`, by a store that listens."""
 
     async def run(store):
         calls = []

@@ -25,8 +25,7 @@ _TLS: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostnam
 _USAGE: Final = "expected redis://HOST:PORT/NUMBER or unix:///PATH?db=NUMBER"
 
 _CLUSTER: Final = "is a cluster; subscribers need a server that has all keys"
-# The client makes classes of some errors of the server, and leaves their first word out then; early versions do
-# so for fewer.
+# The client makes classes of some errors of the server, and leaves their first word out then.
 _WHAT_HAPPENED: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (
         exceptions.NoPermissionError,
@@ -143,6 +142,8 @@ class Link:
         self.database = database
         self.timeout = timeout
         self._connection = connection
+        assert connection._writer is not None
+        self._transport = connection._writer.transport
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -177,7 +178,8 @@ class Link:
         """Closes the connection at once."""
         for task in self._tasks:
             task.cancel()
-        self._connection._close()  # type: ignore[no-untyped-call]  # the public way needs an event loop that runs
+        self._transport.abort()  # TLS would wait for the server
+        _close(self._connection)
 
 
 async def connect(name: DatabaseName, *, timeout: float) -> Link:
@@ -208,9 +210,13 @@ async def connect(name: DatabaseName, *, timeout: float) -> Link:
     try:
         await connection.connect()  # type: ignore[no-untyped-call]
     except BaseException:
-        connection._close()  # type: ignore[no-untyped-call]
+        _close(connection)
         raise
     return Link(connection, target.database, timeout)
+
+
+def _close(connection: connections.AbstractConnection) -> None:
+    connection._close()  # type: ignore[no-untyped-call]  # the public way needs an event loop that runs
 
 
 def is_lost(error: BaseException) -> bool:
