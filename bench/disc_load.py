@@ -4,7 +4,8 @@ A load in C asks for challenges, computes right responses over the nonces that i
 questions under way on 4 connections; every answer must be 2001, and DISC must have let in each as a new
 one. Users are drawn at random: from a hot set of 10,000, and from all. The databases, one of 10,000
 subscribers and one of a million, are made with `user import` in a temporary folder, or kept in `--keep` for
-the next time. With --base an older version has its turns, too, with databases that it made itself: `pip
+the next time. With --db a database server of that kind has its turns, with the same million of subscribers.
+With --base an older version has its turns, too, with databases that it made itself: `pip
 install --target FOLDER CHECKOUT[server]` brings it there. With --state the hot set is also asked of a DISC
 that shares its state in that Redis or Valkey; `--state auto` starts a redis-server for it.
 """
@@ -17,7 +18,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import md5
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ import common
 
 REALM = "siphub.net"
 HOT = 10_000
+# Of each kind of database server: the least ratio of its rate at random to that of the base on SQLite
+SERVERS = {"postgresql": 1.2, "mysql": 0.8, "redis": 1.2}
 WITH_STATE = "with state"
 _LET_IN = 'auth_diameter_disc_answers_total{outcome="authorized"}'
 _CHALLENGED = 'auth_diameter_disc_answers_total{outcome="challenged"}'
@@ -44,15 +47,7 @@ def database(folder: Path, users: int, base: str | None = None) -> Path:
     if path.exists():
         return path
     start = time.monotonic()
-    rows = folder / "subscribers.csv"
-    with rows.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("username", "domain", "ha1", "ha1b"))
-        for i in range(users):
-            name, password = f"u{i:07d}", f"p{i:07d}"
-            ha1 = md5(f"{name}:{REALM}:{password}".encode()).hexdigest()
-            ha1b = md5(f"{name}@{REALM}:{REALM}:{password}".encode()).hexdigest()
-            writer.writerow((name, REALM, ha1, ha1b))
+    rows = csv_of(folder, users)
     unfinished = path.with_suffix(".part")
     command = [*common.command_of(base), "user", "import", str(rows), "--db", str(unfinished)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -66,6 +61,20 @@ def database(folder: Path, users: int, base: str | None = None) -> Path:
     return path
 
 
+def csv_of(folder: Path, users: int) -> Path:
+    """A CSV file of the same subscribers."""
+    rows = folder / "subscribers.csv"
+    with rows.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("username", "domain", "ha1", "ha1b"))
+        for i in range(users):
+            name, password = f"u{i:07d}", f"p{i:07d}"
+            ha1 = md5(f"{name}:{REALM}:{password}".encode()).hexdigest()
+            ha1b = md5(f"{name}@{REALM}:{REALM}:{password}".encode()).hexdigest()
+            writer.writerow((name, REALM, ha1, ha1b))
+    return rows
+
+
 @contextlib.contextmanager
 def databases(keep: Path | None) -> Iterator[Path]:
     """The folder that they are in."""
@@ -77,7 +86,7 @@ def databases(keep: Path | None) -> Iterator[Path]:
         yield Path(folder)
 
 
-def disc(db: Path, base: str | None = None, *options: str | Path) -> common.Program:
+def disc(db: Path | str, base: str | None = None, *options: str | Path) -> common.Program:
     """Our DISC over that database; that of another installation, if one is named."""
     listen = ("--listen", f"{common.LOOPBACK}:0")
     return common.Program([*common.command_of(base), "disc", *listen, "--db", db, *common.COUNTING, *options])
@@ -102,6 +111,31 @@ def state_options(url: str | None, folder: Path) -> Iterator[tuple[str | Path, .
             yield (*options, f"unix://{path}")
         finally:
             server.terminate()
+
+
+@contextlib.contextmanager
+def servers(kinds: Sequence[str], rows: Callable[[], Path]) -> Iterator[dict[str, str]]:
+    """The URLs of these kinds of database servers, by kind, each with all subscribers of a CSV file."""
+    urls: dict[str, str] = {}
+    with contextlib.ExitStack() as stack:
+        for kind in kinds:
+            if kind == "redis":
+                from kit.redis_server import RedisServer
+
+                url = stack.enter_context(RedisServer()).url
+            else:
+                from kit.databases import MariaDb, PostgreSql
+
+                server = stack.enter_context(PostgreSql() if kind == "postgresql" else MariaDb())
+                url = server.url(server.database())
+            start = time.monotonic()
+            command = [*common.OURS, "user", "import", str(rows()), "--db", url]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                raise SystemExit(f"bench: user import failed: {done.stdout}{done.stderr}")
+            print(f"{kind}: imported in {time.monotonic() - start:.0f} s", flush=True)
+            urls[kind] = url
+        yield urls
 
 
 def measure(
@@ -172,8 +206,40 @@ def report(found: Turns, hot: str, cold: str) -> None:
             ("shared state", "here", "target", ""),
             [("answers/s, hot, to the same without", f"{kept:.2f}", "≥ 0.7", common.verdict(kept, 0.7))],
         )
+    report_servers(found, hot, cold)
     if "base" not in found[hot]:
         print("\nskipped: the comparison with an older version, which --base names")
+
+
+def report_servers(found: Turns, hot: str, cold: str) -> None:
+    """Prints the table of targets of database servers."""
+    rows: list[tuple[str, str, str, str]] = []
+    for kind, least in SERVERS.items():
+        if kind not in found[hot]:
+            continue
+        kept = ratio(found[hot], "per_s", kind, "ours")
+        rows.append(
+            (f"{kind}: answers/s, hot, to SQLite", f"{kept:.2f}", "≥ 0.95", common.verdict(kept, 0.95))
+        )
+        if "base" in found[cold]:
+            rate, cpu = (ratio(found[cold], key, kind) for key in ("per_s", "cpu_us"))
+            target = f"≥ {least}"
+            rows.append(
+                (
+                    f"{kind}: answers/s, at random, to the base",
+                    f"{rate:.2f}",
+                    target,
+                    common.verdict(rate, least),
+                )
+            )
+            if kind == "postgresql":
+                verdict = common.verdict(cpu, 0.65, at_most=True)
+                rows.append(
+                    (f"{kind}: CPU a question, at random, to the base", f"{cpu:.2f}", "≤ 0.65", verdict)
+                )
+    if rows:
+        print()
+        common.table(("database servers", "here", "target", ""), rows)
 
 
 def ratio(sides: dict[str, list[dict[str, Any]]], key: str, of: str = "ours", to: str = "base") -> float:
@@ -189,6 +255,13 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=200_000, help="questions of a turn")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where to make, and find, the databases")
     parser.add_argument("--base", metavar="FOLDER", help="an older installation to compare with")
+    parser.add_argument(
+        "--db",
+        action="append",
+        choices=SERVERS,
+        default=[],
+        help="a database server to measure, too; repeatable",
+    )
     parser.add_argument("--state", metavar="URL", help="shared state to measure the hot set with, or auto")
     options = parser.parse_args()
     hot, cold = f"{options.users:,}, {HOT:,} of them hot", f"{options.users:,}, all at random"
@@ -201,7 +274,10 @@ def main() -> None:
         common.tools("discload") as folder,
         databases(options.keep) as where,
         state_options(options.state, folder) as shared,
+        servers(options.db, lambda: csv_of(where, options.users)) as urls,
     ):
+        for kind in urls:
+            found[hot][kind], found[cold][kind] = [], []
         for base in sides.values():
             for users in (HOT, options.users):
                 database(where, users, base)
@@ -210,7 +286,8 @@ def main() -> None:
                 for side in found[case]:
                     base = sides.get(side)
                     more = shared if side == WITH_STATE else ()
-                    with disc(database(where, users, base), base, *more) as program:
+                    db = urls.get(side) or database(where, users, base)
+                    with disc(db, base, *more) as program:
                         # Once over the hot users, so that they are where they are when DISC has run for long.
                         measure(folder, program, 5 * HOT, users, of or HOT)
                         found[case][side].append(measure(folder, program, options.count, users, of))

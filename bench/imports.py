@@ -43,7 +43,10 @@ def timed(what: str, *words: object) -> None:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     said = done.stdout.strip() if done.returncode == 0 else done.stderr.strip()
-    print(f"{what:28} {took:6.1f} s  {cpu:6.1f} s CPU  {after.ru_maxrss / 1024:5.0f} MiB  {said[-90:]}", flush=True)
+    print(
+        f"{what:28} {took:6.1f} s  {cpu:6.1f} s CPU  {after.ru_maxrss / 1024:5.0f} MiB  {said[-90:]}",
+        flush=True,
+    )
 
 
 @contextlib.contextmanager
@@ -79,7 +82,9 @@ def main() -> None:
                 timed("  the same again", "user", "import", files["all"], "--db", db)
                 timed("  the same, --dry-run", "user", "import", files["all"], "--db", db, "--dry-run")
                 timed("  other passwords, --replace", "user", "import", files["new"], "--db", db, "--replace")
-                timed("  half of them, --sync", "user", "import", files["half"], "--db", db, "--sync", "--yes")
+                timed(
+                    "  half of them, --sync", "user", "import", files["half"], "--db", db, "--sync", "--yes"
+                )
 
 
 if __name__ == "__main__":

@@ -270,7 +270,8 @@ class MariaDb(DatabaseServer):
             f"--port={self.port}", "--bind-address=127.0.0.1", f"--socket={self.folder}/sock",
             f"--pid-file={self.folder}/pid",
             f"--tmpdir={self.folder}", "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=512M",
-            "--max-connections=40", "--skip-name-resolve", "--character-set-server=utf8mb4", "--log-warnings=0",
+            "--max-connections=40", "--skip-name-resolve", "--log-warnings=0",
+            "--character-set-server=utf8mb4",
         ]  # fmt: skip
 
     def is_up(self) -> bool:

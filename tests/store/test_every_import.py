@@ -11,7 +11,7 @@ from kit.stores import DOMAIN, KINDS, fresh
 from kit.tables import HA1, HA1B, SHA_256, SHA_512
 
 from auth_diameter import ConfigError
-from auth_diameter.store import bulk
+from auth_diameter.store import storeimport
 from auth_diameter.store.accounts import Accounts
 from auth_diameter.store.csvimport import import_csv
 from auth_diameter.store.engines import run
@@ -288,6 +288,21 @@ def test_sync_takes_another_spelling_of_the_domain_for_the_same_user(database):
     assert imported(database, content, how=Options(sync=True)).deleted == 0
 
 
+def test_sync_deletes_nobody_else_with_a_user(database):
+    """MariaDB's collation takes ``U1`` for ``u1``."""
+    if database.kind == "MariaDB":
+        database.run(
+            "ALTER TABLE subscriber DROP INDEX account_idx; ALTER TABLE grp DROP INDEX account_group_idx"
+        )
+    for name in ("u1", "U1"):
+        database.add(name)
+        database.insert("grp", username=name, domain=DOMAIN, grp="staff")
+    content = f"username,domain,ha1\nU1,{DOMAIN},{compute_ha1('U1', DOMAIN, 'secret')}\n"
+    assert imported(database, content, how=Options(sync=True)).deleted == 1
+    assert names(database) == [f"U1@{DOMAIN}"]
+    assert database.select("SELECT username FROM grp") == [("U1",)]
+
+
 # --- --dry-run --------------------------------------------------------------------------------------------
 
 
@@ -325,7 +340,7 @@ def source(request):
 
 @pytest.mark.parametrize("into", KINDS)
 def test_users_and_groups_of_another_store(source, into, monkeypatch):
-    monkeypatch.setattr(bulk, "BATCH", 2)
+    monkeypatch.setattr(storeimport, "BATCH", 2)
     hashed = compute_ha1("bob", "Realm.net", "x")
     source.insert("subscriber", username="alice", domain=DOMAIN, password="secret", ha1=HA1)
     source.insert("subscriber", username="bob", domain="Realm.net", ha1=hashed)

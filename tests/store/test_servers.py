@@ -1,0 +1,284 @@
+"""What only database servers have: changes that are told, plans, connections, and statements for a turn."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import re
+
+import pytest
+from kit.process import run_ours
+from kit.stores import DOMAIN, fresh
+from kit.tables import HA1
+
+from auth_diameter import ConfigError
+from auth_diameter.store.config import StoreConfig
+from auth_diameter.store.lookups import AskedUser
+from auth_diameter.store.mysql_lookups import MySql
+from auth_diameter.store.opening import open_store
+from auth_diameter.store.postgresql_lookups import PostgreSql
+from auth_diameter.store.store import Member, StoreError, User
+from auth_diameter.store.url import database_name
+
+PATIENCE = 30
+
+
+@pytest.fixture(params=["PostgreSQL", "MariaDB"])
+def database(request):
+    with fresh(request.param) as found:
+        yield found
+
+
+@pytest.fixture
+def postgresql():
+    with fresh("PostgreSQL") as found:
+        yield found
+
+
+@pytest.fixture
+def mariadb():
+    with fresh("MariaDB") as found:
+        yield found
+
+
+# --- changes ------------------------------------------------------------------------------------------
+
+
+def upgrade(database):
+    for table in ("subscriber", "grp", "version"):
+        database.run(f"ALTER TABLE {table} OWNER TO ours")
+    done = run_ours("db", "upgrade", "--yes", "--db", database.url)
+    assert done.status == 0, done.err
+
+
+def test_a_change_is_told_at_once_where_db_upgrade_has_made_triggers(postgresql):
+    """NOTIFY, whatever changes the tables; nobody has to ask."""
+    postgresql.add("alice")
+    upgrade(postgresql)
+    changes = [
+        "UPDATE subscriber SET ha1 = ''",
+        f"INSERT INTO grp (username, domain, grp) VALUES ('alice', '{DOMAIN}', 'staff')",
+        "DELETE FROM subscriber",
+        "TRUNCATE grp",
+    ]
+
+    async def work(store):
+        told = asyncio.Event()
+        store.watch(told.set)
+        await store.version()
+        for change in changes:
+            told.clear()
+            before = await store.version()
+            await asyncio.to_thread(postgresql.run, change)
+            async with asyncio.timeout(PATIENCE):
+                await told.wait()
+            assert await store.version() != before
+
+    postgresql.with_store(work)
+
+
+def test_a_change_while_nobody_listened_is_not_missed(postgresql):
+    """The connection that listens is lost with all others; what happened meanwhile is not told."""
+    postgresql.add("alice")
+    upgrade(postgresql)
+
+    async def work(store):
+        await store.version()
+        before = await store.version()
+        told = asyncio.Event()
+        store.watch(told.set)
+        await asyncio.to_thread(postgresql.server.end_sessions)
+        async with asyncio.timeout(PATIENCE):
+            await told.wait()
+            while True:
+                with contextlib.suppress(StoreError):
+                    if await store.version() != before:
+                        return True
+                await asyncio.sleep(0.05)
+
+    assert postgresql.with_store(work)
+
+
+def test_a_database_in_which_nothing_changes_is_not_asked_again(database):
+    """What was looked up stays valid; MariaDB is asked again after ten seconds."""
+    database.add("alice")
+
+    async def work(store):
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                before = await store.version()
+                await asyncio.sleep(1.2)
+                if await store.version() == before:
+                    return True
+
+    assert database.with_store(work)
+
+
+# --- the same work for known and unknown users ------------------------------------------------------------
+
+
+def names_of(shape):
+    return [shape.format(number) for number in range(0, 2000, 20)]
+
+
+async def look_up(dialect, url, names):
+    """The number of rows for these users, and what the server counts of its work."""
+    connection = await dialect.connect(database_name(url), 5.0)
+    try:
+        tables = await dialect.tables(connection, StoreConfig())
+        await dialect.sample(connection, tables)
+        users = [AskedUser(0, name, DOMAIN) for name in names]
+        rows, _ = await dialect.look_up(connection, tables, users, [])
+        if isinstance(dialect, PostgreSql):
+            statement = (
+                "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON, COSTS OFF, TIMING OFF) " + tables.statements["users"]
+            )
+            plan = json.loads(await connection.fetchval(statement, names, [DOMAIN] * len(names)))[0]["Plan"]
+            return rows, plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+        cursor = connection.cursor()
+
+        async def reads():
+            await cursor.execute("SHOW SESSION STATUS LIKE 'Handler_read%'")
+            return {name: int(count) for name, count in await cursor.fetchall()}
+
+        before = await reads()
+        await dialect.look_up(connection, tables, users, [])
+        after = await reads()
+        return rows, sum(after.values()) - sum(before.values())
+    finally:
+        dialect.discard(connection)
+
+
+def test_known_and_unknown_users_cost_the_same(database):
+    """Rows to the client, and reads in the server: pages of PostgreSQL, rows of MariaDB."""
+    rows = ", ".join(f"('u{number:04d}', '{DOMAIN}', '{HA1}')" for number in range(0, 4000, 2))
+    database.run(f"INSERT INTO subscriber (username, domain, ha1) VALUES {rows}")
+    dialect = PostgreSql() if database.kind == "PostgreSQL" else MySql()
+    known, reads_known = asyncio.run(look_up(dialect, database.url, names_of("u{:04d}")))
+    unknown, reads_unknown = asyncio.run(
+        look_up(dialect, database.url, [f"{name}x" for name in names_of("u{:04d}")])
+    )
+    assert {row[1] for row in known} == {True}
+    assert {row[1] for row in unknown} == {False}
+    assert len(known) == len(unknown) == 100
+    assert abs(reads_known - reads_unknown) <= reads_known * 0.02
+
+
+# --- statements ---------------------------------------------------------------------------------------
+
+
+def test_what_a_turn_lacks_is_one_statement(database):
+    """Users, users with a domain, and groups; and no other statement before or after it."""
+    database.add("alice")
+    database.insert("grp", username="alice", domain=DOMAIN, grp="staff")
+    keys = [User("alice", DOMAIN, "MD5"), User(f"bob@{DOMAIN}", DOMAIN, "MD5"), Member("alice", "", "staff")]
+
+    async def work(store):
+        await store.fetch(keys)
+        statements = []
+        dialect = store._dialect
+        real = dialect.look_up
+
+        async def counted(*arguments):
+            statements.append(arguments)
+            return await real(*arguments)
+
+        dialect.look_up = counted
+        await store.fetch(keys)
+        return len(statements)
+
+    assert database.with_store(work) == 1
+
+
+def test_while_all_connections_are_busy_further_turns_are_gathered(database):
+    for number in range(50):
+        database.add(f"u{number}")
+
+    async def work(store):
+        sizes = []
+        dialect = store._dialect
+        real = dialect.look_up
+
+        async def counted(connection, tables, users, members):
+            sizes.append(len(users))
+            return await real(connection, tables, users, members)
+
+        dialect.look_up = counted
+        keys = [User(f"u{number}", DOMAIN, "MD5") for number in range(50)]
+        found = await asyncio.gather(*(store.fetch([key]) for key in keys))
+        assert all(value[key].known for key, value in zip(keys, found, strict=True))
+        return sizes
+
+    sizes = database.with_store(work)
+    assert sum(sizes) == 50
+    assert len(sizes) <= 8
+
+
+# --- what cannot be used ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            lambda url: url.replace("correct%20horse", "wrong"),
+            "the password is wrong, or there is no such user",
+        ),
+        (lambda url: re.sub(r"/kamailio\d+", "/nothing", url), "database"),
+        (lambda url: re.sub(r":\d+/", ":1/", url), "nothing listens there"),
+        (lambda url: url.replace("127.0.0.1", "no.such.host.invalid"), ""),
+        (lambda url: url + "?no_such_option=1", ""),
+    ],
+    ids=["password", "database", "port", "host", "option"],
+)
+def test_a_server_that_cannot_be_used_is_said_in_one_line(database, change, words):
+    async def work():
+        await open_store(database_name(change(database.url)), StoreConfig())
+
+    with pytest.raises(ConfigError) as error:
+        asyncio.run(work())
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+    assert "horse" not in str(error.value)
+    assert "wrong@" not in str(error.value)
+
+
+def test_a_database_of_another_encoding_is_refused(postgresql):
+    """A name that its encoding has not would fail the statement for all users in it."""
+    postgresql.server.run(
+        "CREATE DATABASE latin1 ENCODING LATIN1 TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+    )
+
+    async def work():
+        await open_store(database_name(postgresql.server.url("latin1")), StoreConfig())
+
+    try:
+        with pytest.raises(ConfigError, match="its encoding is LATIN1; createdb --encoding UTF8"):
+            asyncio.run(work())
+    finally:
+        postgresql.server.run("DROP DATABASE latin1")
+
+
+def test_tables_of_another_character_set_are_read_by_their_index(mariadb):
+    """kamdbctl makes them with latin1. Compared in another one, each lookup would read the whole table."""
+    mariadb.run("ALTER TABLE subscriber CONVERT TO CHARACTER SET latin1")
+    rows = ", ".join(f"('u{number:04d}', '{DOMAIN}', '{HA1}')" for number in range(2000))
+    mariadb.run(f"INSERT INTO subscriber (username, domain, ha1) VALUES {rows}")
+    mariadb.add("müller")
+    found, reads = asyncio.run(
+        look_up(MySql(), mariadb.url, ["u0001", "müller", "muller", "\U0001f600", "u0002"])
+    )
+    assert [row[1] for row in sorted(found)] == [True, True, False, False, True]
+    assert reads < 100
+
+
+def test_our_connections_can_change_nothing(postgresql):
+    async def work(store):
+        async def write(connection):
+            await connection.execute("DELETE FROM subscriber")
+
+        with pytest.raises(StoreError, match="cannot be written to"):
+            await store._connections.run(write)
+
+    postgresql.with_store(work)
