@@ -111,10 +111,6 @@ def test_a_wrong_password_is_not_shown(cli, server, tmp_path):
         assert "hush" not in done.err
 
 
-def test_users_in_redis_are_not_ours_to_change(cli):
-    assert_one_line(cli("user", "list", "--db", "redis://127.0.0.1/0"), "redis://127.0.0.1/0", "PostgreSQL")
-
-
 # --- import -----------------------------------------------------------------------------------------------
 
 

@@ -1,9 +1,10 @@
-"""Databases of every kind for the tests of stores: each is a fresh one, with Kamailio's tables."""
+"""Databases of every kind for the tests of stores: each is a fresh one, those with tables with Kamailio's."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import sqlite3
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
@@ -12,14 +13,18 @@ from typing import Any, ClassVar, TypeVar
 
 import pytest
 from kit.databases import DatabaseServer, MariaDb, PostgreSql
+from kit.redis_server import RedisServer
 from kit.tables import KAMAILIO
 
 from auth_diameter.store.config import StoreConfig
-from auth_diameter.store.hashes import compute_ha1
-from auth_diameter.store.opening import open_store
+from auth_diameter.store.hashes import Hashes, compute_ha1
+from auth_diameter.store.opening import open_store, open_subscribers
+from auth_diameter.store.redis_accounts import RedisAccounts
 from auth_diameter.store.url import database_name
 
+#: Those with tables.
 KINDS = ("SQLite", "PostgreSQL", "MariaDB")
+EVERY_KIND = (*KINDS, "Redis")
 DOMAIN = "siphub.net"
 
 T = TypeVar("T")
@@ -48,6 +53,10 @@ class Database:
     def select(self, sql: str) -> list[tuple[str, ...]]:
         """The rows of a query, all values as text."""
         raise NotImplementedError
+
+    def set_ha1(self, username: str, ha1: str) -> None:
+        """Gives a user of `DOMAIN` another HA1."""
+        self.run(f"UPDATE subscriber SET ha1 = '{ha1}' WHERE username = '{username}'")
 
     @staticmethod
     def quoted(value: str) -> str:
@@ -123,7 +132,46 @@ class ServerDatabase(Database):
         return [tuple(line.split("\t")) for line in self.server.run(sql, self.name).splitlines()]
 
 
+class RedisDatabase(Database):
+    """One of the databases of a Redis. What needs tables or columns of one's own is skipped."""
+
+    kind = "Redis"
+    _numbers = itertools.count(1)
+
+    def __init__(self, server: RedisServer) -> None:
+        self.server = server
+        self.number = next(self._numbers)
+        self.url = server.url.removesuffix("0") + str(self.number)
+
+    def run(self, sql: str) -> None:
+        pytest.skip("Redis has no tables")
+
+    def insert(self, table: str, **columns: str | None) -> None:
+        username, domain = columns.pop("username"), columns.pop("domain")
+        assert username
+        if not domain:
+            pytest.skip("in Redis a user has a domain")
+        with open_subscribers(database_name(self.url), StoreConfig(), writable=True) as found:
+            assert isinstance(found, RedisAccounts)
+            if table == "grp":
+                found.add_group(username, domain, columns["grp"] or "")
+                return
+            values = {name: value or "" for name, value in columns.items()}
+            password = values.pop("password", "")
+            with found.session.changing():
+                found.insert([(username, domain, *Hashes(**{"ha1": "", **values}), password)])
+
+    def set_ha1(self, username: str, ha1: str) -> None:
+        self.insert("subscriber", username=username, domain=DOMAIN, ha1=ha1)
+
+    def with_store(self, work: Callable[[Any], Awaitable[T]], **config: Any) -> T:
+        if config.keys() - {"calculate_ha1"}:
+            pytest.skip("Redis has no tables, and its users have domains")
+        return super().with_store(work, **config)
+
+
 _servers: dict[str, DatabaseServer] = {}
+_redis: list[RedisServer] = []
 _stack = contextlib.ExitStack()
 
 
@@ -138,6 +186,13 @@ def server_of(kind: str) -> DatabaseServer:
     return _servers[kind]
 
 
+def redis_server() -> RedisServer:
+    """The Redis that all tests of this process share; the test is skipped without one."""
+    if not _redis or not _redis[0].process.running:
+        _redis[:] = [_stack.enter_context(RedisServer(databases="10000"))]
+    return _redis[0]
+
+
 def end_servers() -> None:
     """Ends what `server_of` has started; for the end of the session."""
     _stack.close()
@@ -149,5 +204,7 @@ def fresh(kind: str, *, tables: bool = True) -> Iterator[Database]:
     if kind == "SQLite":
         with tempfile.TemporaryDirectory(prefix="auth-diameter-") as folder:
             yield SqliteDatabase(Path(folder) / "users.sqlite", tables=tables)
+    elif kind == "Redis":
+        yield RedisDatabase(redis_server())
     else:
         yield ServerDatabase(server_of(kind), tables=tables)

@@ -11,7 +11,7 @@ from kit.stores import DOMAIN, KINDS, fresh
 from kit.tables import HA1, HA1B, SHA_256, SHA_512
 
 from auth_diameter import ConfigError
-from auth_diameter.store import bulk
+from auth_diameter.store import storeimport
 from auth_diameter.store.accounts import Accounts
 from auth_diameter.store.csvimport import import_csv
 from auth_diameter.store.engines import run
@@ -340,7 +340,7 @@ def source(request):
 
 @pytest.mark.parametrize("into", KINDS)
 def test_users_and_groups_of_another_store(source, into, monkeypatch):
-    monkeypatch.setattr(bulk, "BATCH", 2)
+    monkeypatch.setattr(storeimport, "BATCH", 2)
     hashed = compute_ha1("bob", "Realm.net", "x")
     source.insert("subscriber", username="alice", domain=DOMAIN, password="secret", ha1=HA1)
     source.insert("subscriber", username="bob", domain="Realm.net", ha1=hashed)

@@ -42,6 +42,10 @@ def db_upgrade(yes: bool, dry_run: bool, notify: bool, db: DatabaseName, **optio
     if db.is_file and not Path(db.text).exists():
         raise ad.ConfigError(f"{db}: no such file; auth-diameter user add creates it")
 
+    if db.kind == "redis":
+        print(f"{db}: has no tables, so there is nothing to upgrade")
+        return
+
     def find() -> Any:
         with open_session(db, config, writable=False) as session:
             return plan(session, config, notify=notify)

@@ -21,8 +21,8 @@ from auth_diameter.store.config import StoreConfig
 from auth_diameter.store.url import MEMORY, DatabaseName
 
 if TYPE_CHECKING:  # SQLAlchemy takes a moment, and no other command needs it
-    from auth_diameter.store.accounts import Accounts
     from auth_diameter.store.importing import Imported, Source
+    from auth_diameter.store.subscribers import Subscribers
 
 _log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def user_add(account: str, password_stdin: bool, replace: bool, db: DatabaseName
     name, domain = _split(account, config)
     password = _password(account, from_stdin=password_stdin)
 
-    def add(accounts: Accounts) -> str:
+    def add(accounts: Subscribers) -> str:
         new = accounts.add_user(name, domain, password, replace=replace)
         realm = accounts.spelling_for(domain) if domain else ""
         _note_sha_2(accounts)
@@ -88,7 +88,7 @@ def user_del(account: str, db: DatabaseName, **options: Any) -> None:
     name, domain = _split(account, config)
     _must_exist(db)
 
-    def delete(accounts: Accounts) -> None:
+    def delete(accounts: Subscribers) -> None:
         if not accounts.delete_user(name, domain):
             raise ad.ConfigError(f"no user {account} in {db}")
 
@@ -106,14 +106,14 @@ def user_list(only: str | None, db: DatabaseName, **options: Any) -> None:
         rest = only.rpartition("@")[2]
         raise ad.ConfigError(f"{only}: expected DOMAIN; auth-diameter user list {rest} lists its users")
 
-    def show(accounts: Accounts) -> int:
-        from auth_diameter.store.bulk import BATCH, groups_of
+    def show(accounts: Subscribers) -> int:
+        from auth_diameter.store.subscribers import BATCH
 
         count = 0
         spellings = accounts.group_spellings()
         found = accounts.users(only)
         while batch := list(islice(found, BATCH)):
-            groups = groups_of(accounts, [(each.username, each.domain) for each in batch], spellings)
+            groups = accounts.groups_of([(each.username, each.domain) for each in batch], spellings)
             for each, its in zip(batch, groups, strict=True):
                 print(visible(" ".join([str(each), *its])))
             count += len(batch)
@@ -152,8 +152,8 @@ def user_import(
     semicolon or a tab; several groups are separated by semicolons, or by commas if semicolons separate the
     columns. If a row is bad, nothing is imported and its line is named.
 
-    In PostgreSQL and MariaDB all is imported or nothing. In SQLite an import may be interrupted: to complete
-    it, repeat the command.
+    In PostgreSQL and MariaDB all is imported or nothing. In SQLite and Redis an import may be
+    interrupted: to complete it, repeat the command.
     """
     from auth_diameter.store.importing import BadRowsError, import_users
     from auth_diameter.store.importing import Options as How
@@ -180,7 +180,7 @@ def user_import(
         stream = None if file is None else stack.enter_context(_open_source(file))
         stack.enter_context(bar)
 
-        def work(accounts: Accounts) -> Imported:
+        def work(accounts: Subscribers) -> Imported:
             _note_sha_2(accounts)
             with _source(accounts, stream, name, from_name) as source:
                 return import_users(accounts, source, how)
@@ -204,19 +204,19 @@ def user_import(
 
 @contextlib.contextmanager
 def _source(
-    accounts: Accounts, stream: BinaryIO | None, name: str, other: DatabaseName | None
+    accounts: Subscribers, stream: BinaryIO | None, name: str, other: DatabaseName | None
 ) -> Iterator[Source]:
     """The rows of a CSV file, or of another database."""
     if other is None:
         from auth_diameter.store.csvimport import CsvSource
 
         assert stream is not None
-        yield CsvSource(stream, name, domains=accounts.tables.domain is not None)
+        yield CsvSource(stream, name, domains=accounts.has_domains)
         return
-    from auth_diameter.store.accounts import Accounts
+    from auth_diameter.store.opening import open_subscribers
     from auth_diameter.store.storeimport import StoreSource
 
-    with Accounts.open(other) as others:
+    with open_subscribers(other, StoreConfig()) as others:
         yield StoreSource(others)
 
 
@@ -315,7 +315,7 @@ def group_list(account: str, db: DatabaseName, **options: Any) -> None:
     config = settings(StoreConfig, options)
     names = _split(account, config)
 
-    def find(accounts: Accounts) -> tuple[str, ...]:
+    def find(accounts: Subscribers) -> tuple[str, ...]:
         groups = accounts.groups(*names)
         if not groups and accounts.stored_domain(*names) is None:
             raise ad.ConfigError(f"no user {account} in {db}")
@@ -326,7 +326,7 @@ def group_list(account: str, db: DatabaseName, **options: Any) -> None:
 
 
 def _use(
-    work: Callable[[Accounts], Any],
+    work: Callable[[Subscribers], Any],
     db: DatabaseName,
     config: StoreConfig,
     *others: DatabaseName,
@@ -344,11 +344,11 @@ def _use(
     Returns:
         What `work` returns.
     """
-    from auth_diameter.store.accounts import Accounts
     from auth_diameter.store.engines import run
+    from auth_diameter.store.opening import open_subscribers
 
     def use() -> Any:
-        with Accounts.open(db, config, writable=writable) as accounts:
+        with open_subscribers(db, config, writable=writable) as accounts:
             return work(accounts)
 
     found = run(use, db, *others)
@@ -357,7 +357,7 @@ def _use(
     return found
 
 
-def _note_sha_2(accounts: Accounts) -> None:
+def _note_sha_2(accounts: Subscribers) -> None:
     if accounts.lacks_sha_2 and accounts.session.writable:
         _log.warning(
             "%s: table '%s' has no columns for HA1 by SHA-2, so its users have MD5 alone; auth-diameter db "

@@ -1,4 +1,4 @@
-"""The subscribers and groups of a database, as the operator's commands list and change them.
+"""The subscribers and groups of a database with tables, as the operator's commands list and change them.
 
 The verifier only looks subscribers up; see :mod:`auth_diameter.store.sqlite`.
 """
@@ -6,27 +6,20 @@ The verifier only looks subscribers up; see :mod:`auth_diameter.store.sqlite`.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from types import TracebackType
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Self
 
 import sqlalchemy as sa
 
 from auth_diameter._core import ConfigError
+from auth_diameter.store import bulk
 from auth_diameter.store.config import StoreConfig
 from auth_diameter.store.engines import Session, SqliteSession, open_session
 from auth_diameter.store.hashes import HA1_COLUMNS, HA1_LENGTHS, HEX_DIGITS, Hashes
-from auth_diameter.store.names import (
-    domain_flaw,
-    fold_realm,
-    group_flaw,
-    is_text,
-    password_flaw,
-    username_flaw,
-)
+from auth_diameter.store.names import fold_realm, is_text
 from auth_diameter.store.sqlite_file import Database
 from auth_diameter.store.store import StoreError
+from auth_diameter.store.subscribers import Account, Member, Name, Row, Spellings, Subscribers, User, account
 from auth_diameter.store.tables import Tables, column_or_nothing, exact, is_exactly
 from auth_diameter.store.url import DatabaseName, database_name
 
@@ -35,26 +28,10 @@ _DEFAULTS: Final = StoreConfig()
 _NO_DEFAULT: Final = 1364
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
-    """One subscriber, as :meth:`Accounts.users` lists them."""
+class Accounts(Subscribers):
+    """The subscribers and groups of a database with tables, as :class:`Subscribers`.
 
-    username: str
-    domain: str
-    #: 32 lower-case hex digits; "" if the row has no usable HA1.
-    ha1: str = field(repr=False)
-    #: Whether the row holds the password in plain text, as ``kamctl`` writes it by default.
-    plain_password: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.username}@{self.domain}" if self.domain else self.username
-
-
-class Accounts:
-    """The subscribers and groups of a database. Use it as a context manager, or :meth:`close` it.
-
-    Lists raise :class:`StoreError`. Changes and opening raise :class:`ConfigError`. A database of a server is
-    used inside :func:`auth_diameter.store.engines.run` alone.
+    A database of a server is used inside :func:`auth_diameter.store.engines.run` alone.
 
     Args:
         session: the open database; `Accounts` closes it.
@@ -63,6 +40,8 @@ class Accounts:
     Attributes:
         tables: its tables.
     """
+
+    session: Session
 
     def __init__(self, session: Session, config: StoreConfig = _DEFAULTS) -> None:
         """Reads which columns the tables have.
@@ -126,26 +105,16 @@ class Accounts:
             session.close()
             raise
 
-    def close(self) -> None:
-        """Closes the database. A second call does nothing; any other use raises from then on."""
-        self.session.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     @property
     def database(self) -> Database:
         """A database of SQLite, for lookups over the same connection; one in memory has no other."""
         assert isinstance(self.session, SqliteSession)
         return self.session.database
+
+    @property
+    def has_domains(self) -> bool:
+        """As `Subscribers.has_domains`."""
+        return self.tables.domain is not None
 
     # -- lists --
 
@@ -249,47 +218,6 @@ class Accounts:
 
     # -- changes --
 
-    def add_user(self, username: str, domain: str, password: str, *, replace: bool = False) -> bool:
-        """Adds a subscriber with an HA1 for every algorithm.
-
-        The password itself is stored only if the settings say that HA1 is calculated from it.
-
-        Args:
-            username: the username, without the domain.
-            domain: the realm; HA1 is computed with the spelling that challenges have.
-            password: the password in plain text.
-            replace: give an existing user this password, and remove a password stored in plain text.
-
-        Returns:
-            True for a new user, False for a replaced password.
-
-        Raises:
-            ConfigError: a name or the password is not valid; the user exists and ``replace`` is false; or the
-                database cannot be written.
-        """
-        _require("username", username, username_flaw(username))
-        account = _account(username, domain)
-        if domain or self.tables.domain is not None:
-            _require("domain", domain, domain_flaw(domain))
-        elif not self.config.calculate_ha1:
-            raise ConfigError(f"user {account}: must be written user@domain, since HA1 is of a realm")
-        flaw = password_flaw(password)
-        if flaw:
-            raise ConfigError(f"password of {account} {flaw}")
-        with self.session.changing():
-            existing = self.stored_domain(username, domain)
-            if existing is not None and not replace:
-                raise ConfigError(
-                    f"user {_account(username, existing)} exists already;"
-                    " use --replace to change the password"
-                )
-            # The row of an existing user may have another spelling of the realm than challenges have.
-            realm = self.spelling_for(domain)
-            hashes = Hashes.of(username, realm, password) if realm else Hashes("")
-            stored = realm if existing is None else existing
-            self.put(username, stored, hashes, password, exists=existing is not None)
-        return existing is None
-
     def delete_user(self, username: str, domain: str) -> bool:
         """Deletes a subscriber and its group memberships; returns False if there is no such subscriber.
 
@@ -304,21 +232,6 @@ class Accounts:
                 found += connection.execute(statement).rowcount
             self._delete_groups(connection, username, domain)
         return found > 0
-
-    def add_group(self, username: str, domain: str, group: str) -> bool:
-        """Adds an existing user to a group; returns False if it is a member already.
-
-        Raises:
-            ConfigError: there is no such user, the group's name is not valid, or the database cannot be
-                written.
-        """
-        _require("group", group, group_flaw(group))
-        self._require_utf_8(username + domain)
-        with self.session.changing():
-            stored = self.stored_domain(username, domain)
-            if stored is None:
-                raise ConfigError(f"user {_account(username, domain)} does not exist; add it first")
-            return self.put_group(username, stored, group)
 
     def delete_group(self, username: str, domain: str, group: str) -> bool:
         """Removes a user from a group; returns False if it was not a member.
@@ -393,10 +306,6 @@ class Accounts:
         same = [each for each in found if fold_realm(each) == folded]
         return sorted(same, key=lambda each: (each != folded, each))
 
-    def same(self, domain: str, other: str) -> bool:
-        """Whether two domains are the same, or do not count."""
-        return self.tables.domain is None or fold_realm(domain) == fold_realm(other)
-
     @property
     def stored_algorithms(self) -> tuple[str, ...]:
         """The algorithms for which the table can store an HA1, the weakest first."""
@@ -404,11 +313,6 @@ class Accounts:
             return tuple(HA1_COLUMNS)
         counts = self.tables.columns.secrets
         return tuple(name for name, column in HA1_COLUMNS.items() if counts[column] is not None)
-
-    @property
-    def lacks_sha_2(self) -> bool:
-        """Whether the table has no columns for HA1 by SHA-2, and needs them."""
-        return len(self.stored_algorithms) < len(HA1_COLUMNS)
 
     def put(self, username: str, domain: str, hashes: Hashes, password: str = "", *, exists: bool) -> None:
         """Writes the row with exactly these names; nothing is left of an existing user's former password."""
@@ -460,8 +364,8 @@ class Accounts:
         if row is None or row[0] == username:
             return None
         return (
-            f"to the collation of table {self.config.table!r}, {_account(username, domain)} is the same user"
-            f" as {_account(row[0], row[1])}"
+            f"to the collation of table {self.config.table!r}, {account(username, domain)} is the same user"
+            f" as {account(row[0], row[1])}"
         )
 
     def put_group(self, username: str, domain: str, group: str) -> bool:
@@ -490,25 +394,52 @@ class Accounts:
             )
         return self.tables.grp
 
-    def _require_utf_8(self, names: str) -> None:
+    # -- many at once, see `bulk` --
+
+    def contents(self, hashes: Hashes, password: str) -> tuple[str, ...]:
+        """As `Subscribers.contents`."""
+        return self.tables.contents(hashes, password)
+
+    def secrets(self, row: Row) -> Mapping[str, str]:
+        """As `Subscribers.secrets`."""
+        contents = dict(zip(self.tables.written, row.contents, strict=True))
+        return {name: contents[its] if its else "" for name, its in self.tables.columns.secrets.items()}
+
+    def rows(self) -> Iterator[Row]:
+        """As `Subscribers.rows`."""
+        return bulk.all_rows(self)
+
+    def find(self, names: Sequence[Name]) -> list[Row]:
+        """As `Subscribers.find`."""
+        return bulk.find(self, names)
+
+    def insert(self, users: Sequence[User]) -> None:
+        """As `Subscribers.insert`."""
         try:
-            names.encode()
-        except UnicodeEncodeError:
-            raise ConfigError(f"{self.session.name}: a name that is not UTF-8 cannot be in it") from None
+            bulk.insert(self, users)
+        except sa.exc.DBAPIError as error:
+            raise self.needs_a_value(error) or error from None
+
+    def replace(self, users: Sequence[User]) -> None:
+        """As `Subscribers.replace`."""
+        bulk.replace(self, users)
+
+    def delete(self, names: Sequence[Name], spellings: Spellings) -> int:
+        """As `Subscribers.delete`."""
+        return bulk.delete(self, names, spellings)
+
+    def memberships(self, names: Iterable[Name], spellings: Spellings) -> list[Member]:
+        """As `Subscribers.memberships`."""
+        return bulk.memberships(self, names, spellings)
+
+    def insert_members(self, members: Sequence[Member]) -> None:
+        """As `Subscribers.insert_members`."""
+        bulk.insert_members(self, members)
 
 
 def _named(name: DatabaseName | str | os.PathLike[str]) -> DatabaseName:
     return name if isinstance(name, DatabaseName) else database_name(os.fspath(name))
 
 
-def _account(username: str, domain: str) -> str:
-    return f"{username}@{domain}" if domain else username
-
-
 def _in_order(*columns: sa.ColumnElement[str] | None) -> list[sa.ColumnElement[str]]:
     return [exact(column) for column in columns if column is not None]
-
-
-def _require(what: str, value: str, flaw: str | None) -> None:
-    if flaw:
-        raise ConfigError(f"{what} {value!r}: {flaw}")

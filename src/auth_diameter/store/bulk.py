@@ -11,43 +11,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from auth_diameter.store.accounts import Accounts
 from auth_diameter.store.names import fold_realm
+from auth_diameter.store.subscribers import BATCH, Member, Name, Row, User
 from auth_diameter.store.tables import Text, column_or_nothing, exact, is_exactly
 
-#: A username and a domain as a row spells it.
-Name = tuple[str, str]
-
-#: The same, and what is to be in the columns with a secret, `Tables.written`.
-User = tuple[str, ...]
+if TYPE_CHECKING:
+    from auth_diameter.store.accounts import Accounts
 
 _Select = sa.Select[*tuple[Any, ...]]
-
-#: Rows in one statement.
-BATCH: Final = 1000
-
-
-class Row(NamedTuple):
-    """A row that exists.
-
-    Attributes:
-        username: the username.
-        domain: the domain as the row spells it; "" if the table has none.
-        contents: what is in the columns with a secret, `Tables.written`.
-        key: what is in the columns of the primary key, `Tables.key`.
-    """
-
-    username: str
-    domain: str
-    contents: tuple[str, ...]
-    key: tuple[Any, ...]
-
-    def __repr__(self) -> str:
-        return f"Row({self.username!r}, {self.domain!r})"
 
 
 def find(accounts: Accounts, names: Sequence[Name]) -> list[Row]:
@@ -236,14 +211,6 @@ def _delete(
     return connection.execute(statement.where(there, exactly)).rowcount
 
 
-class Member(NamedTuple):
-    """A membership: the names as its row spells them."""
-
-    username: str
-    domain: str
-    group: str
-
-
 def memberships(
     accounts: Accounts, names: Iterable[Name], spellings: Mapping[str, tuple[str, ...]] | None = None
 ) -> list[Member]:
@@ -281,28 +248,6 @@ def memberships(
                 if (username, domain)[: len(columns)] in wanted:
                     found.append(Member(username, domain, group))
     return found
-
-
-def groups_of(
-    accounts: Accounts, names: Sequence[Name], spellings: Mapping[str, tuple[str, ...]]
-) -> list[list[str]]:
-    """The groups of each user, sorted.
-
-    Args:
-        accounts: the open database.
-        names: the usernames and domains.
-        spellings: what `Accounts.group_spellings` gives.
-
-    Raises:
-        StoreError: the database could not be read.
-    """
-    found: dict[str, list[Member]] = {}
-    for member in memberships(accounts, names, spellings):
-        found.setdefault(member.username, []).append(member)
-    return [
-        sorted({each.group for each in found.get(username, ()) if accounts.same(each.domain, domain)})
-        for username, domain in names
-    ]
 
 
 def insert_members(accounts: Accounts, members: Sequence[Member]) -> None:

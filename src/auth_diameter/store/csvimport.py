@@ -22,7 +22,6 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import BinaryIO, Final
 
-from auth_diameter.store.accounts import Accounts
 from auth_diameter.store.csvform import (
     MAX_LINE,
     Form,
@@ -33,11 +32,14 @@ from auth_diameter.store.csvform import (
     separator_line,
 )
 from auth_diameter.store.importing import Flawed, Given, Imported, Options, import_users
+from auth_diameter.store.subscribers import Subscribers
 
 _DEFAULTS: Final = Options()
 
 
-def import_csv(accounts: Accounts, source: BinaryIO, *, name: str, options: Options = _DEFAULTS) -> Imported:
+def import_csv(
+    accounts: Subscribers, source: BinaryIO, *, name: str, options: Options = _DEFAULTS
+) -> Imported:
     """Imports the subscribers of a CSV file into a store.
 
     Args:
@@ -53,9 +55,7 @@ def import_csv(accounts: Accounts, source: BinaryIO, *, name: str, options: Opti
         BadRowsError: rows are bad. Nothing was written.
         ConfigError: the database cannot be written; see `import_users`.
     """
-    return import_users(
-        accounts, CsvSource(source, name, domains=accounts.tables.domain is not None), options
-    )
+    return import_users(accounts, CsvSource(source, name, domains=accounts.has_domains), options)
 
 
 class CsvSource:

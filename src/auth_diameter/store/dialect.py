@@ -26,6 +26,7 @@ class Tables:
         tells_changes: whether the database tells each change at once; `db upgrade` offers that.
         statements: the statements of the dialect, by its own names.
         more: what the dialect needs besides.
+        tells_all: whether nothing changes that is not told. If not, `Dialect.state` counts as well.
     """
 
     columns: Columns
@@ -33,6 +34,7 @@ class Tables:
     tells_changes: bool
     statements: Mapping[str, str]
     more: dict[str, Any] = field(default_factory=dict, compare=False)
+    tells_all: bool = True
 
 
 class UnusableError(Exception):

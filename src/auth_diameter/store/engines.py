@@ -47,7 +47,7 @@ def run(work: Callable[[], _Result], *names: DatabaseName) -> _Result:
     Returns:
         What it returns.
     """
-    if all(name.kind == "sqlite" for name in names):
+    if all(name.kind in ("sqlite", "redis") for name in names):
         return work()
     from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -351,7 +351,7 @@ def open_session(
             from auth_diameter.store import mysql
 
             return _Server(name, mysql, "mysql+asyncmy://", writable=writable)
-    raise ConfigError(f"{name}: users are managed in SQLite, PostgreSQL and MariaDB alone")
+    raise ConfigError(f"{name}: has no tables")
 
 
 async def _strict(connection: Any) -> None:

@@ -19,11 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, Protocol
 
-import sqlalchemy as sa
-
 from auth_diameter._core import ConfigError
-from auth_diameter.store import bulk
-from auth_diameter.store.accounts import Accounts
 from auth_diameter.store.csvform import is_digest
 from auth_diameter.store.hashes import HA1_LENGTHS, Hashes
 from auth_diameter.store.names import (
@@ -34,6 +30,7 @@ from auth_diameter.store.names import (
     username_flaw,
 )
 from auth_diameter.store.staging import NEW, REPLACED, THERE, Staged, Staging, State
+from auth_diameter.store.subscribers import BATCH, Member, Row, Subscribers, User
 
 #: A callback after each batch. Arguments: the pass, the users done so far, and all users (None: not known).
 Progress = Callable[[Literal["check", "write", "delete"], int, int | None], None]
@@ -41,8 +38,6 @@ Progress = Callable[[Literal["check", "write", "delete"], int, int | None], None
 #: A question before users are deleted. Arguments: how many, and how many users the source has.
 Confirm = Callable[[int, int], bool]
 
-#: Users in one batch: some 10 ms of work, during which other writers of SQLite wait.
-BATCH: Final = bulk.BATCH
 #: Bad rows after which the rest of the source is not read.
 MAX_PROBLEMS: Final = 20
 
@@ -155,7 +150,7 @@ class Options:
     confirm: Confirm = lambda deleted, total: True
 
 
-def import_users(accounts: Accounts, source: Source, options: Options) -> Imported:
+def import_users(accounts: Subscribers, source: Source, options: Options) -> Imported:
     """Imports subscribers into a store.
 
     Args:
@@ -203,7 +198,7 @@ class _Realm(NamedTuple):
 class _Check:
     """The first pass: reads, checks and hashes the rows, and puts them into the temporary tables."""
 
-    def __init__(self, accounts: Accounts, staging: Staging, source: Source, options: Options) -> None:
+    def __init__(self, accounts: Subscribers, staging: Staging, source: Source, options: Options) -> None:
         self._accounts = accounts
         self._staging = staging
         self._source = source
@@ -212,7 +207,7 @@ class _Check:
         self._problems: list[tuple[int, str]] = []
         self._is_empty = accounts.count_users() == 0
         self._spellings = accounts.spellings()
-        self._has_domains = accounts.tables.domain is not None
+        self._has_domains = accounts.has_domains
         self._realms: dict[str, _Realm] = {}
 
     def run(self) -> int:
@@ -357,8 +352,8 @@ class _Check:
         names = [(user.username, each) for user in batch for each in self._spellings.get(user.folded, ())]
         if not self._has_domains:
             names = [(user.username, "") for user in batch]
-        found: dict[tuple[str, str], list[bulk.Row]] = {}
-        for row in bulk.find(accounts, names):
+        found: dict[tuple[str, str], list[Row]] = {}
+        for row in accounts.find(names):
             folded = fold_realm(row.domain) if self._has_domains else ""
             found.setdefault((row.username, folded), []).append(row)
         asked = {(user.username, user.folded) for user in batch}
@@ -377,8 +372,8 @@ class _Check:
             staged.append(user)
         return staged
 
-    def _existing(self, user: Staged, row: bulk.Row) -> Staged:
-        same = row.contents == self._accounts.tables.contents(user.hashes, user.password)
+    def _existing(self, user: Staged, row: Row) -> Staged:
+        same = row.contents == self._accounts.contents(user.hashes, user.password)
         if not same and not self._replace:
             name = f"{row.username}@{row.domain}" if row.domain else row.username
             self._problem(user.number, f"column username: user {name} exists already with another password")
@@ -393,7 +388,7 @@ def _digest(column: str, value: str) -> str:
     return value.lower()
 
 
-def _find_gone(accounts: Accounts, staging: Staging, source: Source, total: int) -> int:
+def _find_gone(accounts: Subscribers, staging: Staging, source: Source, total: int) -> int:
     """Finds the users of the database who are not in the source; returns their number.
 
     Raises:
@@ -401,7 +396,7 @@ def _find_gone(accounts: Accounts, staging: Staging, source: Source, total: int)
     """
     if not total:
         raise ConfigError(f"{source.name}: has no users, and --sync would delete all; nothing was imported")
-    has_domains = accounts.tables.domain is not None
+    has_domains = accounts.has_domains
     staging.add_existing(
         (user.username, fold_realm(user.domain) if has_domains else "", user.domain)
         for user in accounts.users()
@@ -425,7 +420,7 @@ class _Counts:
 
 
 def _write(
-    accounts: Accounts, staging: Staging, counts: _Counts, options: Options, not_used: tuple[str, ...]
+    accounts: Subscribers, staging: Staging, counts: _Counts, options: Options, not_used: tuple[str, ...]
 ) -> Imported:
     session = accounts.session
     whole = contextlib.nullcontext if options.dry_run or not session.all_or_nothing else session.changing
@@ -458,27 +453,24 @@ def _write(
     )
 
 
-def _write_users(accounts: Accounts, batch: Iterable[Staged]) -> None:
+def _write_users(accounts: Subscribers, batch: Iterable[Staged]) -> None:
     # A user who was deleted since the first pass stays deleted: it was after the import.
-    new: list[bulk.User] = []
-    replaced: list[bulk.User] = []
+    new: list[User] = []
+    replaced: list[User] = []
     for user in batch:
         if user.state != THERE:
-            contents = accounts.tables.contents(user.hashes, user.password)
+            contents = accounts.contents(user.hashes, user.password)
             (new if user.state == NEW else replaced).append((user.username, user.domain, *contents))
-    try:
-        bulk.insert(accounts, new)
-    except sa.exc.DBAPIError as error:
-        raise accounts.needs_a_value(error) or error from None
-    bulk.replace(accounts, replaced)
+    accounts.insert(new)
+    accounts.replace(replaced)
 
 
 def _write_members(
-    accounts: Accounts, batch: Iterable[Staged], spellings: Mapping[str, tuple[str, ...]], *, dry_run: bool
+    accounts: Subscribers, batch: Iterable[Staged], spellings: Mapping[str, tuple[str, ...]], *, dry_run: bool
 ) -> int:
     """Writes the memberships that do not exist yet; returns their number."""
     members = [
-        bulk.Member(user.username, user.domain, group)
+        Member(user.username, user.domain, group)
         for user in batch
         for group in dict.fromkeys(filter(None, user.groups.split(";")))
     ]
@@ -487,7 +479,7 @@ def _write_members(
     names = [(member.username, member.domain) for member in members]
     there = {
         (*_key(accounts, member.username, fold_realm(member.domain)), member.group)
-        for member in bulk.memberships(accounts, names, spellings)
+        for member in accounts.memberships(names, spellings)
     }
     missing = [
         member
@@ -495,16 +487,16 @@ def _write_members(
         if (*_key(accounts, member.username, fold_realm(member.domain)), member.group) not in there
     ]
     if not dry_run:
-        bulk.insert_members(accounts, missing)
+        accounts.insert_members(missing)
     return len(missing)
 
 
-def _key(accounts: Accounts, username: str, domain: str) -> tuple[str, str]:
-    return username, "" if accounts.tables.domain is None else domain
+def _key(accounts: Subscribers, username: str, domain: str) -> tuple[str, str]:
+    return username, domain if accounts.has_domains else ""
 
 
 def _delete(
-    accounts: Accounts,
+    accounts: Subscribers,
     staging: Staging,
     counts: _Counts,
     options: Options,
@@ -515,5 +507,5 @@ def _delete(
         return
     for names in staging.gone(options.batch):
         with part():
-            counts.deleted += bulk.delete(accounts, names, spellings)
+            counts.deleted += accounts.delete(names, spellings)
         options.progress("delete", counts.deleted, counts.gone)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from auth_diameter._core import ConfigError
 from auth_diameter.store.config import StoreConfig
 from auth_diameter.store.sqlite import SqliteStore
 from auth_diameter.store.url import DatabaseName
@@ -12,6 +11,7 @@ from auth_diameter.store.url import DatabaseName
 if TYPE_CHECKING:
     from auth_diameter.store.dialect import Dialect
     from auth_diameter.store.server import ServerStore
+    from auth_diameter.store.subscribers import Subscribers
 
 
 async def open_store(
@@ -37,23 +37,50 @@ async def open_store(
     return store
 
 
+def open_subscribers(name: DatabaseName, config: StoreConfig, *, writable: bool = False) -> Subscribers:
+    """Opens a database for the operator's commands; the caller closes it.
+
+    That of PostgreSQL or MariaDB must be opened inside :func:`auth_diameter.store.engines.run`.
+
+    Args:
+        name: the database.
+        config: the names of its tables and columns, and which secret counts.
+        writable: whether to open it for writing. A missing file of SQLite is created then.
+
+    Raises:
+        ConfigError: the database cannot be used. The message is one line with the database, the cause and a
+            remedy.
+    """
+    if name.kind == "redis":
+        from auth_diameter.store.redis_accounts import RedisAccounts
+
+        return RedisAccounts.open(name, config, writable=writable)
+    from auth_diameter.store.accounts import Accounts
+
+    return Accounts.open(name, config, writable=writable)
+
+
 def new_store(
     name: DatabaseName, config: StoreConfig, *, in_background: bool = True
 ) -> SqliteStore | ServerStore:
     """As `open_store`, but a database server is connected to when it is first asked.
 
     Raises:
-        ConfigError: an SQLite file cannot be used.
+        ConfigError: an SQLite file cannot be used, or a setting does not apply to such a database.
     """
     if name.kind == "sqlite":
         return SqliteStore.open(name.text, config)
     from auth_diameter.store.server import ServerStore
 
-    return ServerStore(_dialect(name), name, config, in_background=in_background)
+    return ServerStore(_dialect(name, config), name, config, in_background=in_background)
 
 
-def _dialect(name: DatabaseName) -> Dialect:
-    """The kind of server, with its driver, which is imported now."""
+def _dialect(name: DatabaseName, config: StoreConfig) -> Dialect:
+    """The kind of server, with its driver, which is imported now.
+
+    Raises:
+        ConfigError: a setting does not apply to it.
+    """
     if name.kind == "postgresql":
         from auth_diameter.store.postgresql_lookups import PostgreSql
 
@@ -62,4 +89,9 @@ def _dialect(name: DatabaseName) -> Dialect:
         from auth_diameter.store.mysql_lookups import MySql
 
         return MySql()
-    raise ConfigError(f"{name}: no store can be in such a database")
+    assert name.kind == "redis"
+    from auth_diameter.store.redis import require_no_tables
+    from auth_diameter.store.redis_lookups import Redis
+
+    require_no_tables(name, config)
+    return Redis()

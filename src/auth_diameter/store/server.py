@@ -1,4 +1,4 @@
-"""A store in PostgreSQL, MariaDB or MySQL.
+"""A store in PostgreSQL, MariaDB, MySQL, Redis or Valkey.
 
 One statement looks up all that a turn of the event loop lacks. While all connections are busy, what further
 turns lack is gathered, and is the next statement. The tables as a whole are surveyed now and then, by a
@@ -181,7 +181,9 @@ class ServerStore:
             if hashed.version != self._version and hashed.pace.allows():
                 version, names = self._version, []
                 if spellings := survey.spellings(key.realm):
-                    names = await self._connections.run(partial(self._usernames, survey.tables, spellings))
+                    names = await self._connections.run(
+                        partial(self._usernames, survey.tables, spellings), timeout=_LONGEST_SURVEY
+                    )
                 started = time.thread_time()
                 survey.hashed[realm, key.algorithm] = HashedNames(names, realm, key.algorithm)
                 hashed.pace.done(time.thread_time() - started)
@@ -250,7 +252,7 @@ class ServerStore:
             await self._listen()
         state = await self._connections.run(lambda connection: self._dialect.state(connection, tables))
         now = time.monotonic()
-        if self._listening is None:
+        if self._listening is None or not tables.tells_all:
             self._may_have_changed |= state is None or state != self._state
         self._state = state
         # A database with many changes is not asked for all users all the time.

@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 
-from auth_diameter.store import bulk
-from auth_diameter.store.accounts import Accounts
 from auth_diameter.store.csvform import is_digest
 from auth_diameter.store.hashes import Hashes, compute_ha1
 from auth_diameter.store.importing import Flawed, Given
+from auth_diameter.store.subscribers import BATCH, Row, Subscribers
 
 
 class StoreSource:
@@ -27,7 +26,7 @@ class StoreSource:
     unit = "row"
     not_used: tuple[str, ...] = ()
 
-    def __init__(self, accounts: Accounts) -> None:
+    def __init__(self, accounts: Subscribers) -> None:
         self.name = str(accounts.session.name)
         self._accounts = accounts
 
@@ -38,19 +37,17 @@ class StoreSource:
     def rows(self) -> Iterator[Given | Flawed]:
         """The rows, with their groups."""
         spellings = self._accounts.group_spellings()
-        rows = bulk.all_rows(self._accounts)
+        rows = self._accounts.rows()
         number = 0
-        while batch := list(islice(rows, bulk.BATCH)):
+        while batch := list(islice(rows, BATCH)):
             names = [(row.username, row.domain) for row in batch]
-            groups = bulk.groups_of(self._accounts, names, spellings)
+            groups = self._accounts.groups_of(names, spellings)
             for row, its in zip(batch, groups, strict=True):
                 number += 1
                 yield Given(number, self._values(row), its)
 
-    def _values(self, row: bulk.Row) -> dict[str, str]:
-        tables = self._accounts.tables
-        contents = dict(zip(tables.written, row.contents, strict=True))
-        counts = {name: contents[its] if its else "" for name, its in tables.columns.secrets.items()}
+    def _values(self, row: Row) -> dict[str, str]:
+        counts = self._accounts.secrets(row)
         names = {"username": row.username, "domain": row.domain}
         ha1, password = counts["ha1"], counts["password"]
         agree = password and compute_ha1(row.username, row.domain, password) == ha1.lower()

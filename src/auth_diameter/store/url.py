@@ -30,6 +30,7 @@ _KINDS: Final[dict[str, Kind]] = {
     "rediss": "redis",
     "valkey": "redis",
     "valkeys": "redis",
+    "unix": "redis",
 }
 # The modules that a kind needs, and the extra that brings them.
 _DRIVERS: Final[dict[Kind, tuple[str, ...]]] = {
