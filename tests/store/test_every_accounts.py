@@ -522,7 +522,22 @@ def test_text_of_another_encoding():
         name = database_name(program.url(odd))
         with pytest.raises(StoreError) as error:
             using_name(name, lambda accounts: list(accounts.users()), writable=False)
-        assert str(error.value) == f"{name}: has text that is not UTF-8; see its ENCODING"
+        assert str(error.value) == f"{name}: has text that is not UTF-8; see the ENCODING of the database"
+
+
+def test_a_name_that_the_encoding_of_the_database_cannot_have():
+    with fresh("PostgreSQL") as database:
+        latin = f"{database.name}_latin"
+        program = database.server
+        program.run(f"CREATE DATABASE {latin} ENCODING 'LATIN1' TEMPLATE template0 OWNER ours")
+        program.run(
+            "CREATE TABLE subscriber (username TEXT, domain TEXT, ha1 TEXT); GRANT ALL ON subscriber TO ours",
+            latin,
+        )
+        name = database_name(program.url(latin))
+        assert using_name(name, add("é")) is True
+        with pytest.raises(ConfigError, match="characters that the ENCODING of the database cannot have"):
+            using_name(name, add("日本"))
 
 
 def test_a_server_that_lets_nobody_in(server):

@@ -192,8 +192,6 @@ class Session:
             self._fail(kind, (cause and cause.__cause__) or cause or error)
         except self.errors() as error:
             self._fail(kind, error)
-        except UnicodeDecodeError:  # of PostgreSQL with SQL_ASCII, which checks nothing
-            raise kind(f"{self.name}: has text that is not UTF-8; see its ENCODING") from None
         except sa.exc.SQLAlchemyError as error:
             raise kind(f"{self.name}: {type(error).__name__}") from None
 
