@@ -16,11 +16,13 @@ from redis.asyncio.connection import Connection
 from auth_diameter import ConfigError
 from auth_diameter.store import redis
 from auth_diameter.store.config import StoreConfig
-from auth_diameter.store.opening import open_store
+from auth_diameter.store.opening import open_store, open_subscribers
 from auth_diameter.store.store import Algorithms, Member, Realm, StoreError, User
 from auth_diameter.store.url import database_name
 
 DOMAIN = "siphub.net"
+#: The rights without which nothing can be looked up.
+READING = ("+get", "+mget", "+smembers", "+scan")
 ALICE = User("alice", DOMAIN, "MD5")
 
 
@@ -239,7 +241,7 @@ def test_as_long_as_nobody_writes_values_go_on(server):
 def test_a_user_with_few_rights_can_read(server):
     """Without INFO, CONFIG and SUBSCRIBE, values count for a second."""
     serve(server, alice=HA1)
-    server.say("ACL", "SETUSER", "ours", "on", ">horse", "~ad:*", "+get", "+mget", "+smembers", "+scan")
+    server.say("ACL", "SETUSER", "ours", "on", ">horse", "~ad:*", *READING)
 
     async def work(store):
         first = await store.version()
@@ -249,6 +251,36 @@ def test_a_user_with_few_rights_can_read(server):
 
     url = f"redis://ours@127.0.0.1:{server.port}/0"
     assert with_store(server, work, url=url, password="horse") == HA1
+
+
+def test_the_rights_that_the_documentation_names(server):
+    more = ("+dbsize", "+info", "+config|get", "+subscribe", "+psubscribe")
+    server.say("ACL", "SETUSER", "disc", "on", ">horse", "~ad:*", "&*", *READING, *more)
+    url = f"redis://disc@127.0.0.1:{server.port}/0"
+
+    async def work(store):
+        told = asyncio.Event()
+        store.watch(told.set)
+        await store.version()
+        told.clear()
+        with open_subscribers(database_name(commands, "horse"), StoreConfig(), writable=True) as accounts:
+            accounts.add_user("alice", DOMAIN, "secret")
+            accounts.add_group("alice", DOMAIN, "staff")
+            accounts.delete_user("alice", DOMAIN)
+        async with asyncio.timeout(60):
+            await told.wait()
+
+    writing = ("+@read", "+@write", "+@transaction", "+@connection", "+publish")
+    server.say("ACL", "SETUSER", "commands", "on", ">horse", "~ad:*", "&ad:*", *writing)
+    commands = f"redis://commands@127.0.0.1:{server.port}/0"
+    with_store(server, work, url=url, password="horse")
+    server.say("ACL", "SETUSER", "commands", "-publish")
+    with (
+        pytest.raises(ConfigError, match="the user may not do this"),
+        open_subscribers(database_name(commands, "horse"), StoreConfig(), writable=True) as accounts,
+    ):
+        accounts.add_user("alice", DOMAIN, "secret")
+    assert server.say("KEYS", "ad:u:*") == []
 
 
 # --- how it is reached --------------------------------------------------------------------------------
