@@ -16,7 +16,9 @@ from redis.asyncio.connection import Connection
 from auth_diameter import ConfigError
 from auth_diameter.store import redis
 from auth_diameter.store.config import StoreConfig
+from auth_diameter.store.lookups import AskedUser
 from auth_diameter.store.opening import open_store, open_subscribers
+from auth_diameter.store.redis_lookups import Redis
 from auth_diameter.store.store import Algorithms, Member, Realm, StoreError, User
 from auth_diameter.store.url import database_name
 
@@ -146,6 +148,20 @@ def test_one_command_for_all_users_and_memberships(server):
     assert not {b"cmdstat_get:", b"cmdstat_scan:"} & set(stats.split())
 
 
+def test_an_unknown_user_gets_the_value_of_a_stranger(server):
+    """So that the same is done with it as with that of a known one."""
+    serve(server, alice=f"{HA1}\t{HA1B}")
+
+    async def work(store):
+        await store.fetch([ALICE])
+        asked = [AskedUser(0, name, DOMAIN) for name in ("nobody", "alice")]
+        (connection, tables) = store._connections._free[0], store._survey.tables
+        return (await Redis().look_up(connection, tables, asked, []))[0]
+
+    (_, known, *unknowns), (_, _, *alices) = with_store(server, work)
+    assert (known, unknowns) == (False, alices)
+
+
 def test_keys_of_others_are_left_alone(server):
     for number in range(20):
         server.say("SET", f"other:{number}", "x")
@@ -211,6 +227,7 @@ def test_a_database_that_is_emptied_is_noticed(server, flags):
 
     async def work(store):
         before = await store.version()
+        store._surveyed_version = before  # the next survey, which would see it, is not due
         server.say("FLUSHDB")
         async with asyncio.timeout(60):
             while await store.version() == before:
@@ -457,8 +474,12 @@ def test_a_server_that_was_killed_is_used_again_when_it_is_back():
     with RedisServer() as server:
 
         async def work(store):
+            lost = asyncio.Event()
             await store.version()
+            store.watch(lost.set)
             server.kill()
+            async with asyncio.timeout(60):
+                await lost.wait()  # what happens meanwhile is not told
             with pytest.raises(StoreError):
                 await store.fetch([ALICE])
             server.start()

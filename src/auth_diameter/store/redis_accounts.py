@@ -99,9 +99,7 @@ class RedisAccounts(Subscribers):
         """The names of all users, or of those of one folded domain; domains are folded."""
         pattern = f"{USER_PREFIX}*" if domain is None else f"{literal(user_key('', domain))}*"
         found = {name_of(key) for keys in self.session.scan(pattern) for key in keys}
-        return {
-            (username, its) for username, its in found if domain in (None, its) and is_text(username + its)
-        }
+        return {(username, its) for username, its in found if domain in (None, its)}
 
     def _read(self, names: Sequence[Name]) -> list[Row]:
         """The rows of users who exist, with these names."""
