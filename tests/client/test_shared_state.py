@@ -16,6 +16,7 @@ import auth_diameter as ad
 from auth_diameter import Cause
 from auth_diameter.lab.uac import parse_reply
 from auth_diameter.store.accounts import Accounts
+from auth_diameter.verifier.state.blocking import BlockingRedisState
 
 HERE = ("192.0.2.1", 5060)
 ALICE = Account()
@@ -251,6 +252,47 @@ def test_a_child_has_a_connection_of_its_own(config):
         assert in_child(child) is True
         assert attempt(here) is Cause.AUTHORIZED
         assert auth.state.reachable
+
+
+def test_who_is_interrupted_leaves_no_reply_to_others(config, monkeypatch):
+    with ad.AuthDiameter(config()) as auth, ad.AuthDiameter(config()) as other:
+        here, there = Threads.__new__(Threads), Threads.__new__(Threads)
+        here.auth, there.auth = auth, other
+        attempt(here)
+        used = credentials(there)
+        assert there.ask(request(used)).cause is Cause.AUTHORIZED
+        interrupted = request(credentials(here))
+
+        def ctrl_c(self):
+            monkeypatch.undo()
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(BlockingRedisState, "_read", ctrl_c)
+        with pytest.raises(KeyboardInterrupt):
+            here.ask(interrupted)
+        assert here.ask(request(used)).cause is Cause.CHALLENGED
+        assert here.auth.state.reachable
+
+
+def test_with_many_files_open(config):
+    """select() knows the first 1,024 only."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 3000:
+        pytest.skip("this machine permits too few")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3000, hard))
+    files = [open("/dev/null") for _ in range(1100)]  # noqa: SIM115
+    try:
+        with ad.AuthDiameter(config()) as auth:
+            here = Threads.__new__(Threads)
+            here.auth = auth
+            assert attempt(here) is Cause.AUTHORIZED
+            assert auth.state.records == 1
+    finally:
+        for file in files:
+            file.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_threads_ask_at_once(config):

@@ -65,10 +65,10 @@ def store(tmp_path):
     """Every kind of row there is: hashed, in plain text, and with an HA1 that is none."""
     with Accounts.create(tmp_path / "users.sqlite") as store:
         store.add_user("alice", DOMAIN, PASSWORDS[0])
-        with store.database.changing() as connection:
+        with store.session.changing() as connection:
             store.put("bob", DOMAIN, Hashes(HA1S[0], HA1S[1]), exists=False)
             insert = "INSERT INTO subscriber (username, domain, password, ha1) VALUES (?, ?, ?, ?)"
-            connection.execute(insert, ("carol", DOMAIN, PASSWORDS[1], ""))
+            connection.exec_driver_sql(insert, ("carol", DOMAIN, PASSWORDS[1], ""))
             connection.execute(insert, ("dave", DOMAIN, PASSWORDS[2], HA1S[2] + "x"))
         yield store
 

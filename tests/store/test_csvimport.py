@@ -226,8 +226,8 @@ def test_a_user_who_is_there_just_as_in_the_file_is_no_conflict(store):
 def test_a_plain_password_in_the_row_is_a_conflict(store):
     """Else it would stay there after an import that stores hashes alone."""
     run(store, "username,domain,password\nalice,siphub.net,secret\n")
-    with store.database.changing() as connection:
-        connection.execute("UPDATE subscriber SET password = 'secret'")
+    with store.session.changing() as connection:
+        connection.exec_driver_sql("UPDATE subscriber SET password = 'secret'")
     (problem,) = problems(store, "username,domain,password\nalice,siphub.net,secret\n")
     assert "exists already" in problem
 

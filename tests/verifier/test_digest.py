@@ -232,8 +232,8 @@ def test_after_a_change_a_user_is_offered_what_he_has_now(make, store):
     assert list(server.challenges(user="nobody")) == list(ALL)
     with Accounts.open(store.name, writable=True) as writer:
         writer.add_user("mary", REALM, "lamb", replace=True)
-        with writer.database.changing() as connection:
-            connection.execute("UPDATE subscriber SET ha1_sha256 = '' WHERE username <> 'mary'")
+        with writer.session.changing() as connection:
+            connection.exec_driver_sql("UPDATE subscriber SET ha1_sha256 = '' WHERE username <> 'mary'")
     server.now += 0.5
     assert list(server.challenges(user="mary")) == list(ALL)
     assert list(server.challenges(user="nobody")) == [ALL[0], "MD5"]

@@ -116,9 +116,8 @@ def test_a_replay_is_refused_by_every_disc(world):
 def test_a_replay_that_another_disc_knows_is_refused_the_second_time_without_a_question(world):
     w = world(2)
     first, second = w.discs
-    first.limit_source = second.source = first.source = (
-        ""  # nobody is counted, so nothing else is to be asked
-    )
+    first.source = second.source = ""  # nobody is counted: there is nothing else to be asked
+    second.end_to_end = 4712  # the second time it looks like a retransmission
     credentials = first.respond()
     outcome_of(first, first.question(credentials))
     outcome_of(second, second.question(credentials))

@@ -195,8 +195,8 @@ cdef class Batch:
         """The records of all questions that are decided here, and are to be counted by shared state.
 
         Returns:
-            Bytes (_core/state/sharing.pyx); empty if there are none, or if keys are missing for others. `shared` is
-            to follow before anything else.
+            Bytes (_core/state/sharing.pyx); empty if there are none, or if keys are missing for others. `shared`
+            is to follow before anything else.
         """
         self.told = records_of(judge, &self.work, &self.shares)
         return self.told
@@ -220,7 +220,8 @@ cdef class Batch:
         if reply is None or is_reply_to(&self.shares, reply):
             end_shares(judge, &self.work, &self.shares, reply)
         else:
-            error = self.add_error(ValueError(f"shared state: an unusable reply to {self.shares.count} records"))
+            error = self.add_error(
+                ValueError(f"shared state: an unusable reply to {self.shares.count} records"))
             for i in range(self.shares.count):
                 case = self.shares.at[i].case
                 judge.end(case, FAILED)

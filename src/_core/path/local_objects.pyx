@@ -33,7 +33,7 @@ from auth_diameter._core.path.counts cimport Decisions
 from auth_diameter._core.path.decide cimport ASK, ask_about, cause_of, is_bypassed
 from auth_diameter._core.path.inquiry cimport STAGE_DONE, Case, Work, inquiry_of_message
 from auth_diameter._core.path.objects cimport bytes_of
-from auth_diameter._core.path.realm cimport REALM_TEMPLATE, Realm, set_realm
+from auth_diameter._core.path.realm cimport REALM_TEMPLATE, set_realm
 from auth_diameter._core.path.verify cimport Judge
 from auth_diameter._core.sip.fingerprint cimport fingerprint_of
 from auth_diameter._core.sip.parse cimport SipMessage, clear_request, parse_request, release_request
@@ -58,8 +58,8 @@ cdef class LocalObjects(ObjectPath):
             - decide(request, realm, proxy): the Decision on a request that is not judged here;
             - finish(batch, now): judges the questions of a batch that `Judge.may_judge` left, or that lack keys;
             - place(batch, done): the same for `ask` if the store waits: calls `done()` once the batch is done;
-            - decide_later(request, realm, proxy, done): the Decision on a request that compiled code does not judge,
-              for `ask` if the store waits; or None, and later it calls `done(decision)`;
+            - decide_later(request, realm, proxy, done): the Decision on a request that compiled code does not
+              judge, for `ask` if the store waits; or None, and later it calls `done(decision)`;
             - conclude(question, answer, outcome): the Decision on a question with this Answer.
 
         judge: Judge, the rules.
@@ -70,7 +70,8 @@ cdef class LocalObjects(ObjectPath):
         max_headers: header fields that a request may have.
     """
 
-    def __cinit__(self, policy, Judge judge not None, Decisions decisions not None, clock, *, bint waits, **settings):
+    def __cinit__(self, policy, Judge judge not None, Decisions decisions not None, clock, *, bint waits,
+                  **settings):
         self.judge = judge
         self.decisions = decisions
         self.clock = clock

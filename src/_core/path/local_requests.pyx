@@ -80,7 +80,8 @@ cdef class LocalRequests(RequestPath):
         if self.in_slots >= MOST_SLOTS:
             return ODD
         case = self.turn.batch.add()
-        if not inquiry_of_message(&s.message, &s.asking, host_of(s), s.fingerprint, &asked.work.scratch, &case.ask):
+        if not inquiry_of_message(&s.message, &s.asking, host_of(s), s.fingerprint, &asked.work.scratch,
+                                  &case.ask):
             asked.work.count = i
             return ODD
         asked.slots[i] = s

@@ -51,7 +51,7 @@ cdef enum:
     SLOT = 8                # seconds
 
 # What the first nonce key is hashed with
-LABEL = b"auth-diameter: users and sources in shared state"
+cdef bytes LABEL = b"auth-diameter: users and sources in shared state"
 
 #: The rules of penalties.pyx and nonce_counts.pyx, for whoever counts records; seconds.
 PENALTY_RULES = {

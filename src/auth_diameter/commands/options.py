@@ -332,7 +332,11 @@ disc_option = click.option(
 
 
 def db_options(
-    *, required: bool = True, what: str = "Database with the subscribers", option: str = "--db"
+    *,
+    required: bool = True,
+    what: str = "Database with the subscribers",
+    option: str = "--db",
+    in_environment: bool = True,
 ) -> Callable[[_Command], _Command]:
     """The options --db and --db-password-file; `db` is a `DatabaseName` with its password, or None.
 
@@ -340,6 +344,7 @@ def db_options(
         required: whether there must be a database.
         what: how the help of --db begins.
         option: another name for --db, and the parameter and the environment variables with it.
+        in_environment: whether the environment may name the database, too.
     """
     variable = f"AUTH_DIAMETER_{option[2:].upper()}"
     name = click.option(
@@ -349,9 +354,10 @@ def db_options(
         callback=_with_password,
         required=required,
         metavar="FILE|URL",
-        envvar=variable,
-        help=f"{what}: the path of an SQLite file, or postgresql://USER@HOST/DATABASE or "
-        f"mysql://USER@HOST/DATABASE (MariaDB, too) or redis://HOST/NUMBER (Valkey, too). [env: {variable}]",
+        envvar=variable if in_environment else None,
+        help=f"{what}: the path of an SQLite file, or postgresql://USER@HOST/DATABASE, "
+        "mysql://USER@HOST/DATABASE (MariaDB, too) or redis://HOST/NUMBER (Valkey, too)."
+        + (f" [env: {variable}]" if in_environment else ""),
     )
     password = click.option(
         f"{option}-password-file",

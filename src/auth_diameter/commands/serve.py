@@ -65,7 +65,11 @@ log = logging.getLogger("auth_diameter.serve")
 @click.command()
 @listen_option("127.0.0.1:5060")
 @disc_option
-@db_options(required=False, what="Verify credentials here, and ask no DISC. Database with the subscribers")
+@db_options(
+    required=False,
+    what="Verify credentials here, and ask no DISC. Database with the subscribers",
+    in_environment=False,
+)
 @nonce_key_option
 @state_option
 @click.option("--route", metavar="FILE.py", help="Python file with async def request_route(request, auth).")

@@ -235,40 +235,6 @@ class Database:
         self.seen_version += 1
         self._pragma_version = -1
 
-    # -- transactions --
-
-    @contextlib.contextmanager
-    def changing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction, committed when the block ends and rolled back when it raises.
-
-        Raises:
-            ConfigError: the database is open for reading, or cannot be written.
-        """
-        if not self.writable:
-            raise ConfigError(f"{self.path}: was opened for reading only")
-        try:
-            with _transaction(self.connection, "BEGIN IMMEDIATE"):
-                yield self.connection
-        except sqlite3.Error as error:
-            raise ConfigError(f"{self.path}: {describe(error)}") from None
-        except UnicodeEncodeError:
-            raise ConfigError(f"{self.path}: a name that is not UTF-8 cannot be in it") from None
-        finally:
-            self.seen_version += 1
-
-    @contextlib.contextmanager
-    def scratch(self) -> Iterator[sqlite3.Connection]:
-        """One transaction on temporary tables, which does not touch the database itself.
-
-        Raises:
-            ConfigError: there is no room for the tables.
-        """
-        try:
-            with _transaction(self.connection, "BEGIN"):
-                yield self.connection
-        except sqlite3.Error as error:
-            raise ConfigError(f"temporary tables: {describe(error)}") from None
-
     # -- reading --
 
     def first(self, query: str, parameters: Sequence[str | int | None]) -> tuple[Any, ...] | None:
@@ -316,19 +282,6 @@ def _path_of(path: str | os.PathLike[str]) -> str:
     if name.kind != "sqlite":
         raise ConfigError(f"{name}: expected a file of SQLite")
     return name.text
-
-
-@contextlib.contextmanager
-def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
-    """A transaction, committed when the block ends and rolled back when it raises."""
-    connection.execute(begin)
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
 
 
 def _stamp(path: str, *, immutable: bool) -> tuple[int, ...] | None:

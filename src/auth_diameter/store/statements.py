@@ -1,10 +1,10 @@
-"""All SQL with which the SQLite store reads and changes subscribers and groups.
+"""All SQL with which the SQLite store looks subscribers and groups up.
 
 The statements fit the tables of the database: Kamailio's, OpenSIPS', our own, and tables without an index or
-a column. :mod:`auth_diameter.store.schema` has the statements that create tables, and
-:mod:`auth_diameter.store.csvimport` those for its temporary tables.
+a column. :mod:`auth_diameter.store.accounts` changes them, through SQLAlchemy.
 
-No value is ever part of a statement. The names in a statement are constants of these modules.
+No value is ever part of a statement. The names in a statement are constants of this module, or checked names
+of the settings.
 """
 # ruff: noqa: S608 -- the names are constants and columns of the database, see above
 
@@ -24,21 +24,6 @@ _USUAL: Final = StoreConfig()
 ASKED_WIDTH: Final = 3
 #: Names that one statement looks up at most.
 MAX_ASKED: Final = 256
-
-COUNT_USERS: Final = "SELECT count(*) FROM subscriber"
-IS_SERVED: Final = "SELECT 1 FROM subscriber WHERE domain = ? LIMIT 1"
-#: The domain of an existing user as its row spells it, the folded spelling first. Parameters: the username,
-#: and twice the folded domain.
-STORED_DOMAIN: Final = (
-    "SELECT domain FROM subscriber WHERE username = ? AND domain = ? COLLATE NOCASE"
-    " ORDER BY domain <> ?, domain LIMIT 1"
-)
-DELETE_USER: Final = "DELETE FROM subscriber WHERE username = ? AND domain = ? COLLATE NOCASE"
-GROUPS: Final = (
-    "SELECT DISTINCT grp FROM grp WHERE username = ? AND (? = '' OR domain = ? COLLATE NOCASE) ORDER BY grp"
-)
-DELETE_GROUPS: Final = "DELETE FROM grp WHERE username = ? AND domain = ? COLLATE NOCASE"
-DELETE_GROUP: Final = f"{DELETE_GROUPS} AND grp = ?"
 
 
 class Statements:
@@ -150,43 +135,6 @@ class Statements:
         return (
             f"{_asked(asked, 'username, domain, grp')} SELECT n FROM asked WHERE CASE WHEN domain = ''"
             f" THEN EXISTS ({there}) ELSE EXISTS ({there} AND g.domain = asked.domain) END"
-        )
-
-    # -- lists and changes --
-
-    def users(self, *, of_domain: bool) -> str:
-        """The statement for all users, or those of one domain, ordered by domain and username."""
-        where = " WHERE domain = ? COLLATE NOCASE" if of_domain else ""
-        return f"{self._users}{where} ORDER BY domain, username"
-
-    def holds(self, columns: tuple[str, ...]) -> str:
-        """The statement that finds a row with these contents.
-
-        Parameters: username, domain, contents.
-        """
-        same = "".join(f" AND {column} = ?" for column in columns)
-        return f"SELECT 1 FROM subscriber WHERE username = ? AND domain = ?{same}"
-
-    def update_user(self, columns: tuple[str, ...]) -> str:
-        """The statement that updates a row. Parameters: contents, username, domain."""
-        assignments = ", ".join(f"{column} = ?" for column in columns)
-        return f"UPDATE subscriber SET {assignments} WHERE username = ? AND domain = ?"
-
-    def insert_user(self, columns: tuple[str, ...]) -> str:
-        """The statement that inserts a row. Parameters: contents, username, domain."""
-        names = (*columns, "username", "domain")
-        return f"INSERT INTO subscriber ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
-
-    def insert_group(self) -> str:
-        """The statement that inserts a row of ``grp`` unless it exists.
-
-        Parameters: username, domain, group, and the same three again.
-        """
-        stamp = "last_modified" in self.grp
-        return (
-            f"INSERT INTO grp (username, domain, grp{', last_modified' if stamp else ''})"
-            f" SELECT ?, ?, ?{', datetime()' if stamp else ''} WHERE NOT EXISTS"
-            " (SELECT 1 FROM grp WHERE username = ? AND domain = ? COLLATE NOCASE AND grp = ?)"
         )
 
 

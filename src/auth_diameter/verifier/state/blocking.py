@@ -88,7 +88,7 @@ class BlockingRedisState:
         self._usable_by = 0.0  # seconds, monotonic
         self._again_at = 0.0  # the same, when it is down
         self._pause = BACK_OFF[0]
-        self._is_new = True  # nobody has asked it
+        self._is_new = True  # whether the next turn waits for the connection
         self._busy = False  # whether it is told something: a signal handler may come in between
 
     async def ready(self) -> None:
@@ -101,6 +101,10 @@ class BlockingRedisState:
             self._busy = True
             try:
                 reply = self._count(records)
+            except BaseException:
+                self.hang_up()  # the next turn must not get the reply to this one
+                self._is_new = True
+                raise
             finally:
                 self._busy = False
         if reply is None:
@@ -137,6 +141,7 @@ class BlockingRedisState:
         if not self.stats.reachable:
             wait, self._is_new = DEADLINE if self._is_new else 0.0, False
             if not self.connect(wait):
+                self._kept.say_away("it is not connected")
                 return None
         reply = self.ask(script.count(records), DEADLINE)
         if isinstance(reply, ServerError) and script.is_unknown(reply.text):
@@ -226,10 +231,12 @@ class BlockingRedisState:
         self._kept.say_back()
         return True
 
-    def _wait(self, seconds: float) -> None:
-        is_connecting = self._next == self._finish_dialling
-        reading, writing = ([], [self._sock]) if is_connecting else ([self._sock], [])
-        select.select(reading, writing, [], seconds)
+    def _wait(self, seconds: float) -> bool:
+        """Waits until the next step can be done; returns whether it can."""
+        event = select.POLLOUT if self._next == self._finish_dialling else select.POLLIN
+        poll = select.poll()  # select() is for few file descriptors
+        poll.register(self._sock, event)
+        return bool(poll.poll(seconds * 1000))
 
     def _dial(self) -> None:
         url = self._url
@@ -247,7 +254,7 @@ class BlockingRedisState:
         self._next = self._finish_dialling
 
     def _finish_dialling(self) -> bool:
-        if not select.select([], [self._sock], [], 0)[1]:
+        if not self._wait(0):
             return False
         code = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:

@@ -1,0 +1,200 @@
+"""`storm.py`'s model beside a real storm: `serve` with a DISC that answers so many questions a second.
+
+The telephones are one Python thread on loopback. Each begins within the first second, sends a REGISTER
+without credentials and then one with them, sends again by the timers of RFC 3261, and waits as a 503's
+Retry-After says. The DISC is our stub, which answers at a fixed rate; so the machine is not the limit, and
+the model knows the only cost.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+import re
+import select
+import socket
+import time
+from collections import Counter
+from typing import Any, NamedTuple
+
+import common
+from storm_model import CHALLENGED, LET_IN, REFUSED, T1, T2, Result, Setup, Storm
+
+REGISTER = (
+    "REGISTER sip:siphub.net SIP/2.0\r\n"
+    "Via: SIP/2.0/UDP {source};branch=z9hG4bK-{call}\r\n"
+    "Max-Forwards: 70\r\n"
+    "From: <sip:u{number:07d}@siphub.net>;tag={call}\r\n"
+    "To: <sip:u{number:07d}@siphub.net>\r\n"
+    "Call-ID: {call}\r\n"
+    "CSeq: 1 REGISTER\r\n"
+    "Contact: <sip:u{number:07d}@{source}>;expires=3600\r\n"
+    "{credentials}Content-Length: 0\r\n\r\n"
+)
+# The stub verifies nothing.
+CREDENTIALS = (
+    'Authorization: Digest username="u{number:07d}", realm="siphub.net", nonce="66f1c2a09b3d5e7f", '
+    'uri="sip:siphub.net", response="0123456789abcdef0123456789abcdef", algorithm=MD5, cnonce="0a4f113b", '
+    "qop=auth, nc=00000001\r\n"
+)
+_REPLY = re.compile(rb"SIP/2\.0 (\d{3}) .*?\r\nCall-ID: (\S+)\r\n", re.DOTALL)
+_RETRY_AFTER = re.compile(rb"\r\nRetry-After: (\d+)")
+
+
+class Transaction(NamedTuple):
+    """A request under way.
+
+    Attributes:
+        number: of the telephone.
+        step: what it is to bring.
+        begun: seconds, monotonic.
+        data: the request.
+    """
+
+    number: int
+    step: int
+    begun: float
+    data: bytes
+
+
+class Telephones:
+    """Telephones behind one socket, until all are registered or have given up."""
+
+    def __init__(self, port: int, count: int, seed: int) -> None:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        self._socket.bind((common.LOOPBACK, 0))
+        self._socket.connect((common.LOOPBACK, port))
+        self._socket.setblocking(False)
+        self._source = "{}:{}".format(*self._socket.getsockname())
+        self._count = count
+        self._random = random.Random(seed)
+        self._calls = 0
+        self._under_way: dict[str, Transaction] = {}
+        self._timers: list[tuple[float, int, str, int, float]] = []
+        self.counts: Counter[str] = Counter()
+        self.registered: list[float] = []
+        self.given_up = 0
+        self.late = 0.0  # seconds by which this thread was late at the most
+
+    def run(self) -> None:
+        """Plays the storm; `registered` has seconds from its begin."""
+        self._start = time.monotonic()
+        for number in range(self._count):
+            self._later(self._start + self._random.random(), "", number, CHALLENGED)
+        while len(self.registered) + self.given_up < self._count:
+            now = time.monotonic()
+            while self._timers and self._timers[0][0] <= now:
+                due, _, call, number, interval = heapq.heappop(self._timers)
+                self.late = max(self.late, now - due)
+                self._due(call, number, interval)
+            wait = max(0.0, self._timers[0][0] - now) if self._timers else 1.0
+            if select.select([self._socket], [], [], wait)[0]:
+                self._receive()
+        self._socket.close()
+
+    def _later(self, when: float, call: str, number: int, interval: float) -> None:
+        self._calls += 1
+        heapq.heappush(self._timers, (when, self._calls, call, number, interval))
+
+    def _due(self, call: str, number: int, interval: float) -> None:
+        """A telephone begins a request, `interval` being its step; or sends one again."""
+        now = time.monotonic()
+        if not call:
+            self._begin(number, int(interval), now)
+        elif (transaction := self._under_way.get(call)) is not None:
+            if now < transaction.begun + 64 * T1:
+                self._send(call, transaction, interval, now)
+            else:
+                del self._under_way[call]
+                self.given_up += 1
+
+    def _begin(self, number: int, step: int, now: float) -> None:
+        self._calls += 1
+        call = f"{number}-{self._calls}"
+        credentials = CREDENTIALS.format(number=number) if step == LET_IN else ""
+        data = REGISTER.format(source=self._source, call=call, number=number, credentials=credentials)
+        transaction = self._under_way[call] = Transaction(number, step, now, data.encode())
+        self._send(call, transaction, T1, now)
+
+    def _send(self, call: str, transaction: Transaction, interval: float, now: float) -> None:
+        self._socket.send(transaction.data)
+        self.counts["sent"] += 1
+        when = min(now + interval, transaction.begun + 64 * T1)
+        self._later(when, call, transaction.number, min(2 * interval, T2))
+
+    def _receive(self) -> None:
+        for _ in range(256):
+            try:
+                reply = self._socket.recv(65535)
+            except BlockingIOError:
+                return
+            found = _REPLY.match(reply)
+            if found is None:
+                raise SystemExit(f"bench: not a reply: {reply!r}")
+            transaction = self._under_way.pop(found[2].decode(), None)
+            if transaction is None:  # the reply to a retransmission
+                continue
+            now, status = time.monotonic(), int(found[1])
+            self.counts[str(status)] += 1
+            if status == CHALLENGED:
+                self._begin(transaction.number, LET_IN, now)
+            elif status == LET_IN:
+                self.registered.append(now - self._start)
+            elif status == REFUSED and (seconds := _RETRY_AFTER.search(reply)):
+                self._later(now + int(seconds[1]), "", transaction.number, transaction.step)
+            else:
+                raise SystemExit(f"bench: an unexpected reply: {reply!r}")
+
+
+def modelled(count: int, capacity: float, seed: int) -> Result:
+    """The same in the model."""
+    each = 1 / capacity
+    return Storm(
+        Setup(telephones=count, weight=1, servers=1, link=0.0, challenge=each, verify=each, seed=seed)
+    ).run()
+
+
+def main() -> None:
+    parser = common.arguments(__doc__)
+    parser.add_argument("--telephones", type=int, default=5_000)
+    parser.add_argument(
+        "--capacity", type=float, default=1_000.0, help="questions a second that DISC answers"
+    )
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    with (
+        common.tools("discstub") as folder,
+        common.Stub(folder, "-c", options.capacity) as stub,
+        common.serve(stub.port, "--no-penalty") as host,  # all telephones have one address
+    ):
+        phones = Telephones(host.port, options.telephones, options.seed)
+        phones.run()
+        asked = stub.asked()
+    model = modelled(options.telephones, options.capacity, options.seed)
+    total = options.telephones
+    pairs: list[tuple[str, float, float]] = [
+        (f"{share:.0%} registered after, s", phones.registered[round(share * total) - 1], until)
+        for share in (0.5, 0.99, 1.0)
+        if (until := model.until(share)) is not None and len(phones.registered) >= share * total
+    ]
+    pairs += [
+        ("requests a telephone", phones.counts["sent"] / total, model.counts["sent"] / total),
+        ("503 a telephone", phones.counts["503"] / total, model.counts["503"] / total),
+        ("questions to DISC a telephone", asked / total, model.counts["questions"] / total),
+    ]
+    rows = [
+        (what, f"{real:.2f}", f"{said:.2f}", f"{said / real if real else 1:.2f}")
+        for what, real, said in pairs
+    ]
+    common.table(("what", "real", "model", "model / real"), rows)
+    print(
+        f"given up: {phones.given_up} and {model.given_up}; "
+        f"the load was late by {phones.late * 1000:.0f} ms at most"
+    )
+    figures: dict[str, Any] = {what: {"real": real, "model": said} for what, real, said in pairs}
+    common.finish(options, {"figures": figures})
+
+
+if __name__ == "__main__":
+    main()
