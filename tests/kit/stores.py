@@ -188,7 +188,7 @@ def server_of(kind: str) -> DatabaseServer:
 
 def redis_server() -> RedisServer:
     """The Redis that all tests of this process share; the test is skipped without one."""
-    if not _redis or not _redis[0].process.running:
+    if not _redis or not _redis[0].running:
         _redis[:] = [_stack.enter_context(RedisServer(databases="10000"))]
     return _redis[0]
 
