@@ -20,6 +20,7 @@ from auth_diameter.store.config import StoreConfig
 from auth_diameter.store.hashes import Hashes, compute_ha1
 from auth_diameter.store.opening import open_store, open_subscribers
 from auth_diameter.store.redis_accounts import RedisAccounts
+from auth_diameter.store.redis_layout import Record, user_key
 from auth_diameter.store.url import database_name
 
 #: Those with tables.
@@ -158,8 +159,11 @@ class RedisDatabase(Database):
                 return
             values = {name: value or "" for name, value in columns.items()}
             password = values.pop("password", "")
+            groups = found.groups(username, domain)
+            record = Record(Hashes(**{"ha1": "", **values}), password, groups)
             with found.session.changing():
-                found.insert([(username, domain, *Hashes(**{"ha1": "", **values}), password)])
+                found.session.write(user_key(username, domain), record.text())
+                found.session.serve(domain)
 
     def set_ha1(self, username: str, ha1: str) -> None:
         self.insert("subscriber", username=username, domain=DOMAIN, ha1=ha1)

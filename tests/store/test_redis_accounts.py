@@ -305,6 +305,16 @@ def test_sync_deletes_who_is_no_longer_in_the_file(server):
     assert realms(server) == [DOMAIN]
 
 
+def test_a_user_who_appears_between_the_passes_stops_the_import(server):
+    def progress(stage, done, total):
+        server.say("SET", f"ad:u:{DOMAIN}:bob", HA1)
+
+    rows = f"{CSV}alice,{DOMAIN},x,\nbob,{DOMAIN},x,\n"
+    with pytest.raises(ConfigError, match=r"bob@siphub\.net exists already.*0 of 2 users are imported"):
+        imported(server, rows, replace=True, progress=progress)
+    assert contents(server) == {f"u:{DOMAIN}:bob": HA1}
+
+
 def test_a_user_who_is_deleted_between_the_passes_stays_so(server):
     using(server, add("alice", "bob"))
 

@@ -60,9 +60,11 @@ _CHANGES: Final = (
     "run_id",
     "rdb_changes_since_last_save",
     "rdb_last_save_time",
+    "rdb_saves",
     "expired_keys",
     "evicted_keys",
     "master_link_status",
+    "slave_repl_offset",
 )
 
 
