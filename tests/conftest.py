@@ -39,6 +39,12 @@ def pytest_runtest_makereport(item, call):
     return report
 
 
+def pytest_sessionfinish():
+    """Database servers that tests share end with the session, in each process of it."""
+    if "kit.stores" in sys.modules:
+        sys.modules["kit.stores"].end_servers()
+
+
 @pytest.fixture(autouse=True)
 def _no_secret_in_the_log():
     """Whatever a test is about: no log record of it holds a secret."""

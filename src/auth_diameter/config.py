@@ -41,9 +41,9 @@ class Config(VerifierConfig, StoreConfig):
     """The DISC servers as (host, port); None: those of the two fields above."""
 
     db: str | None = None
-    """Database of the subscribers: a path of SQLite, or a URL such as ``postgresql://user@host/kamailio`` or
-    ``mysql://user@host/kamailio``. With it, credentials are verified in this process, and no DISC is
-    asked."""
+    """Database of the subscribers: a path of SQLite, or a URL such as ``postgresql://user@host/kamailio``,
+    ``mysql://user@host/kamailio`` or ``redis://host/0``. With it, credentials are verified in this process,
+    and no DISC is asked."""
 
     db_password: str | None = dataclasses.field(default=None, repr=False)
     """Password of a database server, with `db`, if its URL has none."""

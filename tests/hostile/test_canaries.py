@@ -69,7 +69,7 @@ def store(tmp_path):
             store.put("bob", DOMAIN, Hashes(HA1S[0], HA1S[1]), exists=False)
             insert = "INSERT INTO subscriber (username, domain, password, ha1) VALUES (?, ?, ?, ?)"
             connection.exec_driver_sql(insert, ("carol", DOMAIN, PASSWORDS[1], ""))
-            connection.execute(insert, ("dave", DOMAIN, PASSWORDS[2], HA1S[2] + "x"))
+            connection.exec_driver_sql(insert, ("dave", DOMAIN, PASSWORDS[2], HA1S[2] + "x"))
         yield store
 
 

@@ -114,6 +114,19 @@ class RedisServer:
             found[key] = value if isinstance(value, bytes) else b""
         return found
 
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self.process.running
+
+    def freeze(self) -> None:
+        """Stops it: its kernel takes what is sent to it, and nothing comes back."""
+        self.process.freeze()
+
+    def thaw(self) -> None:
+        """Lets it go on after `freeze`."""
+        self.process.thaw()
+
     def kill(self) -> None:
         """Kills it; nothing is saved."""
         self.process.kill()

@@ -20,6 +20,7 @@ from auth_diameter.store.config import StoreConfig
 from auth_diameter.store.hashes import Hashes, compute_ha1
 from auth_diameter.store.opening import open_store, open_subscribers
 from auth_diameter.store.redis_accounts import RedisAccounts
+from auth_diameter.store.redis_layout import Record, user_key
 from auth_diameter.store.url import database_name
 
 #: Those with tables.
@@ -158,8 +159,11 @@ class RedisDatabase(Database):
                 return
             values = {name: value or "" for name, value in columns.items()}
             password = values.pop("password", "")
+            groups = found.groups(username, domain)
+            record = Record(Hashes(**{"ha1": "", **values}), password, groups)
             with found.session.changing():
-                found.insert([(username, domain, *Hashes(**{"ha1": "", **values}), password)])
+                found.session.write(user_key(username, domain), record.text())
+                found.session.serve(domain)
 
     def set_ha1(self, username: str, ha1: str) -> None:
         self.insert("subscriber", username=username, domain=DOMAIN, ha1=ha1)
@@ -188,7 +192,7 @@ def server_of(kind: str) -> DatabaseServer:
 
 def redis_server() -> RedisServer:
     """The Redis that all tests of this process share; the test is skipped without one."""
-    if not _redis or not _redis[0].process.running:
+    if not _redis or not _redis[0].running:
         _redis[:] = [_stack.enter_context(RedisServer(databases="10000"))]
     return _redis[0]
 

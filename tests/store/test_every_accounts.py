@@ -10,7 +10,7 @@ from kit.tables import HA1, HA1B, SHA_256, SHA_512
 from auth_diameter import ConfigError
 from auth_diameter.store.hashes import compute_ha1
 from auth_diameter.store.names import username_flaw
-from auth_diameter.store.store import Member, User
+from auth_diameter.store.store import Member, StoreError, User
 from auth_diameter.store.url import database_name
 
 SERVERS = KINDS[1:]
@@ -506,6 +506,38 @@ def test_a_name_that_its_column_cannot_have(mariadb):
     assert [str(user) for user in using(mariadb, lambda a: list(a.users()), writable=False)] == [
         "é@siphub.net"
     ]
+
+
+def test_text_of_another_encoding():
+    """SQL_ASCII keeps whatever bytes it is given."""
+    with fresh("PostgreSQL") as database:
+        odd = f"{database.name}_odd"
+        program = database.server
+        program.run(f"CREATE DATABASE {odd} ENCODING 'SQL_ASCII' TEMPLATE template0 OWNER ours")
+        program.run(
+            "CREATE TABLE subscriber (username TEXT, domain TEXT, ha1 TEXT); GRANT ALL ON subscriber TO ours;"
+            r"INSERT INTO subscriber VALUES (E'caf\351', 'siphub.net', '')",
+            odd,
+        )
+        name = database_name(program.url(odd))
+        with pytest.raises(StoreError) as error:
+            using_name(name, lambda accounts: list(accounts.users()), writable=False)
+        assert str(error.value) == f"{name}: has text that is not UTF-8; see the ENCODING of the database"
+
+
+def test_a_name_that_the_encoding_of_the_database_cannot_have():
+    with fresh("PostgreSQL") as database:
+        latin = f"{database.name}_latin"
+        program = database.server
+        program.run(f"CREATE DATABASE {latin} ENCODING 'LATIN1' TEMPLATE template0 OWNER ours")
+        program.run(
+            "CREATE TABLE subscriber (username TEXT, domain TEXT, ha1 TEXT); GRANT ALL ON subscriber TO ours",
+            latin,
+        )
+        name = database_name(program.url(latin))
+        assert using_name(name, add("é")) is True
+        with pytest.raises(ConfigError, match="characters that the ENCODING of the database cannot have"):
+            using_name(name, add("日本"))
 
 
 def test_a_server_that_lets_nobody_in(server):

@@ -206,19 +206,42 @@ def test_a_command_that_took_too_long_writes_nothing(server):
 
 def test_a_lock_of_a_command_that_was_killed_ends(server):
     server.say("SET", LOCK, "its", "PX", 50)
-    using(server, add("alice"))
+
+    def work(accounts):
+        with accounts.session.changing():
+            assert 0 < server.say("PTTL", LOCK) <= 10_000
+            accounts.insert([("alice", DOMAIN, HA1, "", "", "", "")])
+
+    using(server, work)
     assert server.say("GET", LOCK) is None
+    assert list(contents(server)) == [f"u:{DOMAIN}:alice"]
 
 
 def test_nothing_is_written_by_a_block_that_raises(server):
     def work(accounts):
-        with accounts.session.changing():
-            accounts.insert([("alice", DOMAIN, HA1, "", "", "", "")])
-            raise KeyError
+        def fail():
+            with accounts.session.changing():
+                accounts.insert([("alice", DOMAIN, HA1, "", "", "", "")])
+                raise KeyError
 
-    with pytest.raises(KeyError):
-        using(server, work)
-    assert server.say("KEYS", "*") == []
+        with pytest.raises(KeyError):
+            fail()
+        assert server.say("KEYS", "*") == []
+        accounts.add_user("bob", DOMAIN, "x")
+
+    using(server, work)
+    assert list(contents(server)) == [f"u:{DOMAIN}:bob"]
+
+
+def test_each_change_reads_anew(server):
+    def work(accounts):
+        add("alice")(accounts)
+        accounts.add_group("alice", DOMAIN, "one")
+        server.say("SET", f"ad:u:{DOMAIN}:alice", f"{HA1}\t\t\t\t\tone;by hand")
+        accounts.add_group("alice", DOMAIN, "two")
+        assert accounts.groups("alice", DOMAIN) == ("by hand", "one", "two")
+
+    using(server, work)
 
 
 def test_a_server_that_takes_no_changes(server):
@@ -280,6 +303,16 @@ def test_sync_deletes_who_is_no_longer_in_the_file(server):
     assert imported(server, rows, sync=True) == Imported(0, 0, 1, 0, deleted=2)
     assert list(contents(server)) == [f"u:{DOMAIN}:bob"]
     assert realms(server) == [DOMAIN]
+
+
+def test_a_user_who_appears_between_the_passes_stops_the_import(server):
+    def progress(stage, done, total):
+        server.say("SET", f"ad:u:{DOMAIN}:bob", HA1)
+
+    rows = f"{CSV}alice,{DOMAIN},x,\nbob,{DOMAIN},x,\n"
+    with pytest.raises(ConfigError, match=r"bob@siphub\.net exists already.*0 of 2 users are imported"):
+        imported(server, rows, replace=True, progress=progress)
+    assert contents(server) == {f"u:{DOMAIN}:bob": HA1}
 
 
 def test_a_user_who_is_deleted_between_the_passes_stays_so(server):

@@ -16,11 +16,15 @@ from redis.asyncio.connection import Connection
 from auth_diameter import ConfigError
 from auth_diameter.store import redis
 from auth_diameter.store.config import StoreConfig
-from auth_diameter.store.opening import open_store
+from auth_diameter.store.lookups import AskedUser
+from auth_diameter.store.opening import open_store, open_subscribers
+from auth_diameter.store.redis_lookups import Redis
 from auth_diameter.store.store import Algorithms, Member, Realm, StoreError, User
 from auth_diameter.store.url import database_name
 
 DOMAIN = "siphub.net"
+#: The rights without which nothing can be looked up.
+READING = ("+get", "+mget", "+smembers", "+scan")
 ALICE = User("alice", DOMAIN, "MD5")
 
 
@@ -144,6 +148,20 @@ def test_one_command_for_all_users_and_memberships(server):
     assert not {b"cmdstat_get:", b"cmdstat_scan:"} & set(stats.split())
 
 
+def test_an_unknown_user_gets_the_value_of_a_stranger(server):
+    """So that the same is done with it as with that of a known one."""
+    serve(server, alice=f"{HA1}\t{HA1B}")
+
+    async def work(store):
+        await store.fetch([ALICE])
+        asked = [AskedUser(0, name, DOMAIN) for name in ("nobody", "alice")]
+        (connection, tables) = store._connections._free[0], store._survey.tables
+        return (await Redis().look_up(connection, tables, asked, []))[0]
+
+    (_, known, *unknowns), (_, _, *alices) = with_store(server, work)
+    assert (known, unknowns) == (False, alices)
+
+
 def test_keys_of_others_are_left_alone(server):
     for number in range(20):
         server.say("SET", f"other:{number}", "x")
@@ -209,6 +227,7 @@ def test_a_database_that_is_emptied_is_noticed(server, flags):
 
     async def work(store):
         before = await store.version()
+        store._surveyed_version = before  # the next survey, which would see it, is not due
         server.say("FLUSHDB")
         async with asyncio.timeout(60):
             while await store.version() == before:
@@ -239,7 +258,7 @@ def test_as_long_as_nobody_writes_values_go_on(server):
 def test_a_user_with_few_rights_can_read(server):
     """Without INFO, CONFIG and SUBSCRIBE, values count for a second."""
     serve(server, alice=HA1)
-    server.say("ACL", "SETUSER", "ours", "on", ">horse", "~ad:*", "+get", "+mget", "+smembers", "+scan")
+    server.say("ACL", "SETUSER", "ours", "on", ">horse", "~ad:*", *READING)
 
     async def work(store):
         first = await store.version()
@@ -249,6 +268,36 @@ def test_a_user_with_few_rights_can_read(server):
 
     url = f"redis://ours@127.0.0.1:{server.port}/0"
     assert with_store(server, work, url=url, password="horse") == HA1
+
+
+def test_the_rights_that_the_documentation_names(server):
+    more = ("+dbsize", "+info", "+config|get", "+subscribe", "+psubscribe")
+    server.say("ACL", "SETUSER", "disc", "on", ">horse", "~ad:*", "&*", *READING, *more)
+    url = f"redis://disc@127.0.0.1:{server.port}/0"
+
+    async def work(store):
+        told = asyncio.Event()
+        store.watch(told.set)
+        await store.version()
+        told.clear()
+        with open_subscribers(database_name(commands, "horse"), StoreConfig(), writable=True) as accounts:
+            accounts.add_user("alice", DOMAIN, "secret")
+            accounts.add_group("alice", DOMAIN, "staff")
+            accounts.delete_user("alice", DOMAIN)
+        async with asyncio.timeout(60):
+            await told.wait()
+
+    writing = ("+@read", "+@write", "+@transaction", "+@connection", "+publish")
+    server.say("ACL", "SETUSER", "commands", "on", ">horse", "~ad:*", "&ad:*", *writing)
+    commands = f"redis://commands@127.0.0.1:{server.port}/0"
+    with_store(server, work, url=url, password="horse")
+    server.say("ACL", "SETUSER", "commands", "-publish")
+    with (
+        pytest.raises(ConfigError, match="the user may not do this"),
+        open_subscribers(database_name(commands, "horse"), StoreConfig(), writable=True) as accounts,
+    ):
+        accounts.add_user("alice", DOMAIN, "secret")
+    assert server.say("KEYS", "ad:u:*") == []
 
 
 # --- how it is reached --------------------------------------------------------------------------------
@@ -425,8 +474,12 @@ def test_a_server_that_was_killed_is_used_again_when_it_is_back():
     with RedisServer() as server:
 
         async def work(store):
+            lost = asyncio.Event()
             await store.version()
+            store.watch(lost.set)
             server.kill()
+            async with asyncio.timeout(60):
+                await lost.wait()  # what happens meanwhile is not told
             with pytest.raises(StoreError):
                 await store.fetch([ALICE])
             server.start()

@@ -28,6 +28,11 @@ _WHAT_HAPPENED: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (asyncpg.ReadOnlySQLTransactionError, "the server cannot be written to; is it a standby?"),
     (asyncpg.UniqueViolationError, "the table refuses a row that is there already"),
     (asyncpg.StringDataRightTruncationError, "a value is too long for its column"),
+    (asyncpg.CharacterNotInRepertoireError, "has text that is not UTF-8; see the ENCODING of the database"),
+    (
+        asyncpg.UntranslatableCharacterError,
+        "a name has characters that the ENCODING of the database cannot have",
+    ),
     (asyncpg.NotNullViolationError, "a column without a default needs a value"),
     (asyncpg.DiskFullError, "the server's disk is full"),
     (asyncpg.QueryCanceledError, "the server took too long"),

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final, Self
 
+from auth_diameter._core import ConfigError
 from auth_diameter.store.config import StoreConfig
 from auth_diameter.store.hashes import HA1_LENGTHS, HEX_DIGITS, Hashes
 from auth_diameter.store.lookups import SECRETS
@@ -35,6 +36,7 @@ from auth_diameter.store.subscribers import (
     Spellings,
     Subscribers,
     User,
+    account,
 )
 from auth_diameter.store.url import DatabaseName
 
@@ -99,9 +101,7 @@ class RedisAccounts(Subscribers):
         """The names of all users, or of those of one folded domain; domains are folded."""
         pattern = f"{USER_PREFIX}*" if domain is None else f"{literal(user_key('', domain))}*"
         found = {name_of(key) for keys in self.session.scan(pattern) for key in keys}
-        return {
-            (username, its) for username, its in found if domain in (None, its) and is_text(username + its)
-        }
+        return {(username, its) for username, its in found if domain in (None, its)}
 
     def _read(self, names: Sequence[Name]) -> list[Row]:
         """The rows of users who exist, with these names."""
@@ -176,7 +176,7 @@ class RedisAccounts(Subscribers):
 
     def put(self, username: str, domain: str, hashes: Hashes, password: str = "", *, exists: bool) -> None:
         """As `Subscribers.put`."""
-        self.insert([(username, domain, *self.contents(hashes, password))])
+        self._write([(username, domain, *self.contents(hashes, password))])
 
     def put_group(self, username: str, domain: str, group: str) -> bool:
         """As `Subscribers.put_group`."""
@@ -197,7 +197,16 @@ class RedisAccounts(Subscribers):
         return self._read(names)
 
     def insert(self, users: Sequence[User]) -> None:
-        """As `Subscribers.insert`. A user who is there already keeps the groups."""
+        """As `Subscribers.insert`."""
+        for row in self._read([(user[0], user[1]) for user in users]):
+            raise ConfigError(
+                f"{self.session.name}: user {account(row.username, row.domain)} exists already: was added"
+                " meanwhile, or its realm is not in ad:realms"
+            )
+        self._write(users)
+
+    def _write(self, users: Sequence[User]) -> None:
+        """Writes users. One who is there already keeps the groups."""
         keys = [user_key(username, domain) for username, domain, *_ in users]
         for key, value, user in zip(keys, self.session.read(keys), users, strict=True):
             groups = () if value is None else Record.parsed(value).groups
@@ -209,7 +218,7 @@ class RedisAccounts(Subscribers):
     def replace(self, users: Sequence[User]) -> None:
         """As `Subscribers.replace`."""
         there = {(row.username, row.domain) for row in self._read([(user[0], user[1]) for user in users])}
-        self.insert([user for user in users if user[:2] in there])
+        self._write([user for user in users if user[:2] in there])
 
     def delete(self, names: Sequence[Name], spellings: Spellings) -> int:
         """As `Subscribers.delete`. A realm without users is no longer served."""

@@ -1,8 +1,9 @@
 """How subscribers are read from Redis or Valkey: one MGET for all users and memberships of a turn.
 
 The time of a lookup: MGET asks for as many keys of the same form, known or unknown. Of an unknown user the
-server sends no value, and a stranger's takes its place here, so everything behind that is the same. What is
-left is the time to send and to parse one value, some 0.1 µs.
+server has no value to read and to send. A stranger's takes its place here, so everything behind that is the
+same. What is left is the time of the server for one value: measured, 0.1 µs, and 1 µs where a million values
+are not in the caches of the processor. A server-side script would even out the sending alone.
 """
 
 from __future__ import annotations
@@ -59,9 +60,11 @@ _CHANGES: Final = (
     "run_id",
     "rdb_changes_since_last_save",
     "rdb_last_save_time",
+    "rdb_saves",
     "expired_keys",
     "evicted_keys",
     "master_link_status",
+    "slave_repl_offset",
 )
 
 

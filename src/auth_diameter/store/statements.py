@@ -82,8 +82,7 @@ class Statements:
             self._domains["subscriber"] = _domains(self._table, domain, indexed)
             self._place += f" AND s.{domain} = asked.domain"
         self.usernames = f"SELECT {self._username} FROM {self._table} WHERE {of_realm}"
-        ha1, password = chosen["ha1"], chosen["password"]
-        self._users = f"SELECT {self._username}, {domain}, {ha1}, {password} <> '' FROM {self._table}"
+        password = chosen["password"]
         has = ", ".join(
             f"coalesce(nullif({password}, ''), nullif({chosen[one]}, '')) IS NOT NULL"
             for one in HA1_COLUMNS.values()
