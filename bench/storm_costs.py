@@ -58,9 +58,9 @@ def write_users(path: Path, users: int) -> None:
 
 
 def import_users(rows: Path, side: Side) -> None:
-    """Puts them into the store of a side."""
+    """Puts them into the store of a side, whose first two words name it."""
     done = subprocess.run(
-        [*common.OURS, "user", "import", str(rows), *map(str, side.options)],
+        [*common.OURS, "user", "import", str(rows), *map(str, side.options[:2])],
         capture_output=True,
         text=True,
         check=False,
@@ -149,32 +149,60 @@ def server(kind: type[DatabaseServer], stack: contextlib.ExitStack) -> Side | st
     return Side(("--db", url), {"AUTH_DIAMETER_DB_PASSWORD": PASSWORD}, program._all)
 
 
+def redis_server(stack: contextlib.ExitStack) -> RedisServer | str:
+    """A Redis of its own; or why there is none."""
+    if not any(map(shutil.which, PROGRAMS)):
+        return f"{' or '.join(PROGRAMS)} is not installed"
+    return stack.enter_context(RedisServer())
+
+
+def make_side(name: str, folder: Path, stack: contextlib.ExitStack) -> Side | str:
+    """The side of that name, with no users; or why it cannot be here."""
+    if name == "SQLite":
+        return sqlite(folder)
+    if name in ("PostgreSQL", "MariaDB"):
+        return server(PostgreSql if name == "PostgreSQL" else MariaDb, stack)
+    redis = redis_server(stack)
+    if isinstance(redis, str):
+        return redis
+    if name == "Redis":
+        return Side(("--db", redis.url), {}, lambda: [redis.process.pid])
+    key = folder / "nonce.key"
+    key.write_bytes(b"the key of a benchmark, no secret")
+    key.chmod(0o600)
+    shared = folder / "shared"
+    shared.mkdir()
+    options = (*sqlite(shared).options, "--nonce-key", key, "--state", redis.url)
+    return Side(options, {}, lambda: [redis.process.pid])
+
+
+SIDES = ("SQLite", "PostgreSQL", "MariaDB", "Redis", "SQLite, shared state")
+
+
 def main() -> None:
     parser = common.arguments(__doc__)
     parser.add_argument("--users", type=int, default=200_000, help="of each store")
     parser.add_argument("--count", type=int, default=50_000, help="questions of a load")
     parser.add_argument("--turns", type=int, default=3, help="of each side")
+    parser.add_argument(
+        "--sides", type=lambda text: text.split(";"), default=";".join(SIDES), metavar="NAME;…"
+    )
     options = parser.parse_args()
+    sides: dict[str, Side] = {}
     with common.tools("discload") as folder, contextlib.ExitStack() as stack:
-        sides: dict[str, Side | str] = {
-            "SQLite": sqlite(folder),
-            "PostgreSQL": server(PostgreSql, stack),
-            "MariaDB": server(MariaDb, stack),
-        }
         rows = folder / "subscribers.csv"
         write_users(rows, options.users)
-        for name, side in list(sides.items()):
+        for name in options.sides:
+            side = make_side(name, folder, stack)
             if isinstance(side, str):
                 print(f"skipped: {name}: {side}")
-                del sides[name]
             else:
                 import_users(rows, side)
-        sides |= shared_state(folder, sides["SQLite"], stack)
+                sides[name] = side
         load = Load(folder, options.users)
         found: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
         for _ in range(options.turns):
             for name, side in sides.items():
-                assert isinstance(side, Side)
                 found[name].append(load.measure(side, options.count))
     keys = ("challenge_us", "at_hand_us", "lookup_us", "store_us", "beside_us", "wait_us", "lone_us")
     common.table(
@@ -185,20 +213,6 @@ def main() -> None:
     )  # fmt: skip
     print("µs: CPU time of a question or of a lookup, and in the last two columns time in the median")
     common.finish(options, {"sides": found})
-
-
-def shared_state(folder: Path, plain: Side | str, stack: contextlib.ExitStack) -> dict[str, Side | str]:
-    """The SQLite side with its state in a redis-server; none where there is none, with a message."""
-    assert isinstance(plain, Side)
-    key = folder / "nonce.key"
-    key.write_bytes(b"the key of a benchmark, no secret")
-    key.chmod(0o600)
-    if not any(map(shutil.which, PROGRAMS)):
-        print(f"skipped: shared state: {' or '.join(PROGRAMS)} is not installed")
-        return {}
-    program = stack.enter_context(RedisServer())
-    more = ("--nonce-key", key, "--state", program.url)
-    return {"SQLite, shared state": Side((*plain.options, *more), {}, lambda: [program.process.pid])}
 
 
 if __name__ == "__main__":
