@@ -96,7 +96,7 @@ def front_costs(front: str) -> dict[str, Any]:
 
 HEADER = (
     "DISC", "store", *(f"{share:.0%} after, s" for share in SHARES), "longest wait for DISC, s",
-    "refused, 503", "requests a telephone", "lost", "store works", "DISC works",
+    "refused, 503", "requests a telephone", "lost", "DISC works", "store works", "state late",
 )  # fmt: skip
 
 
@@ -112,8 +112,9 @@ def row(discs: int, store: str, result: Result) -> list[str]:
         f"{counts['503'] / max(1, counts['replied']):.0%}",
         f"{counts['sent'] / counts['telephones']:.1f}",
         f"{counts['lost'] / max(1, counts['sent']):.1%}",
-        f"{result.load('store'):.0%}" if "SQLite" not in store else "–",
         f"{result.load('DISC'):.0%}",
+        f"{result.load('store'):.0%}" if "SQLite" not in store else "–",
+        f"{counts['alone'] / max(1, counts['200']):.0%}" if "shared" in store else "–",
     ]
 
 

@@ -20,6 +20,8 @@ from typing import Any, NamedTuple
 import common
 from storm_model import CHALLENGED, LET_IN, REFUSED, T1, T2, Result, Setup, Storm
 
+import auth_diameter as ad
+
 REGISTER = (
     "REGISTER sip:siphub.net SIP/2.0\r\n"
     "Via: SIP/2.0/UDP {source};branch=z9hG4bK-{call}\r\n"
@@ -31,14 +33,13 @@ REGISTER = (
     "Contact: <sip:u{number:07d}@{source}>;expires=3600\r\n"
     "{credentials}Content-Length: 0\r\n\r\n"
 )
-# The stub verifies nothing.
 CREDENTIALS = (
-    'Authorization: Digest username="u{number:07d}", realm="siphub.net", nonce="66f1c2a09b3d5e7f", '
-    'uri="sip:siphub.net", response="0123456789abcdef0123456789abcdef", algorithm=MD5, cnonce="0a4f113b", '
-    "qop=auth, nc=00000001\r\n"
+    'Authorization: Digest username="u{number:07d}", realm="siphub.net", nonce="{nonce}", '
+    'uri="sip:siphub.net", response="{response}", algorithm=MD5, cnonce="0a4f113b", qop=auth, nc={nc}\r\n'
 )
 _REPLY = re.compile(rb"SIP/2\.0 (\d{3}) .*?\r\nCall-ID: (\S+)\r\n", re.DOTALL)
 _RETRY_AFTER = re.compile(rb"\r\nRetry-After: (\d+)")
+_NONCE = re.compile(rb'nonce="([^"]+)"')
 
 
 class Transaction(NamedTuple):
@@ -58,7 +59,11 @@ class Transaction(NamedTuple):
 
 
 class Telephones:
-    """Telephones behind one socket, until all are registered or have given up."""
+    """Telephones behind one socket, until all are registered or have given up.
+
+    They are the users of `discload`, and answer a challenge right. After a 503 to credentials they use the
+    same nonce again, with the next count.
+    """
 
     def __init__(self, port: int, count: int, seed: int) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -71,6 +76,7 @@ class Telephones:
         self._random = random.Random(seed)
         self._calls = 0
         self._under_way: dict[str, Transaction] = {}
+        self._nonces: dict[int, tuple[str, int]] = {}  # of a telephone, with its last count
         self._timers: list[tuple[float, int, str, int, float]] = []
         self.counts: Counter[str] = Counter()
         self.registered: list[float] = []
@@ -112,10 +118,20 @@ class Telephones:
     def _begin(self, number: int, step: int, now: float) -> None:
         self._calls += 1
         call = f"{number}-{self._calls}"
-        credentials = CREDENTIALS.format(number=number) if step == LET_IN else ""
+        credentials = self._credentials(number) if step == LET_IN else ""
         data = REGISTER.format(source=self._source, call=call, number=number, credentials=credentials)
         transaction = self._under_way[call] = Transaction(number, step, now, data.encode())
         self._send(call, transaction, T1, now)
+
+    def _credentials(self, number: int) -> str:
+        nonce, count = self._nonces[number]
+        self._nonces[number] = nonce, count + 1
+        nc = f"{count + 1:08x}"
+        ha1 = ad.ha1(f"u{number:07d}", "siphub.net", f"p{number:07d}")
+        response = ad.digest_response(
+            ha1, "REGISTER", "sip:siphub.net", nonce, qop="auth", nc=nc, cnonce="0a4f113b"
+        )
+        return CREDENTIALS.format(number=number, nonce=nonce, response=response, nc=nc)
 
     def _send(self, call: str, transaction: Transaction, interval: float, now: float) -> None:
         self._socket.send(transaction.data)
@@ -137,7 +153,8 @@ class Telephones:
                 continue
             now, status = time.monotonic(), int(found[1])
             self.counts[str(status)] += 1
-            if status == CHALLENGED:
+            if status == CHALLENGED and (nonce := _NONCE.search(reply)):
+                self._nonces[transaction.number] = nonce[1].decode(), 0
                 self._begin(transaction.number, LET_IN, now)
             elif status == LET_IN:
                 self.registered.append(now - self._start)
@@ -147,12 +164,37 @@ class Telephones:
                 raise SystemExit(f"bench: an unexpected reply: {reply!r}")
 
 
-def modelled(count: int, capacity: float, seed: int) -> Result:
-    """The same in the model."""
-    each = 1 / capacity
-    return Storm(
-        Setup(telephones=count, weight=1, servers=1, link=0.0, challenge=each, verify=each, seed=seed)
-    ).run()
+def report(
+    phones: Telephones, count: int, model: Result, more: list[tuple[str, float, float]]
+) -> dict[str, Any]:
+    """Prints both sides; the figures.
+
+    Args:
+        phones: those that have played the storm.
+        count: how many they are.
+        model: the same in the model.
+        more: further figures of both, by their names.
+    """
+    pairs: list[tuple[str, float, float]] = [
+        (f"{share:.0%} registered after, s", phones.registered[round(share * count) - 1], until)
+        for share in (0.5, 0.99, 1.0)
+        if (until := model.until(share)) is not None and len(phones.registered) >= share * count
+    ]
+    pairs += [
+        ("requests a telephone", phones.counts["sent"] / count, model.counts["sent"] / count),
+        ("503 a telephone", phones.counts["503"] / count, model.counts["503"] / count),
+        *more,
+    ]
+    rows = [
+        (what, f"{real:.2f}", f"{said:.2f}", f"{said / real if real else 1:.2f}")
+        for what, real, said in pairs
+    ]
+    common.table(("what", "real", "model", "model / real"), rows)
+    print(
+        f"given up: {phones.given_up} and {model.given_up}; "
+        f"the load was late by {phones.late * 1000:.0f} ms at most"
+    )
+    return {what: {"real": real, "model": said} for what, real, said in pairs}
 
 
 def main() -> None:
@@ -171,29 +213,12 @@ def main() -> None:
         phones = Telephones(host.port, options.telephones, options.seed)
         phones.run()
         asked = stub.asked()
-    model = modelled(options.telephones, options.capacity, options.seed)
-    total = options.telephones
-    pairs: list[tuple[str, float, float]] = [
-        (f"{share:.0%} registered after, s", phones.registered[round(share * total) - 1], until)
-        for share in (0.5, 0.99, 1.0)
-        if (until := model.until(share)) is not None and len(phones.registered) >= share * total
-    ]
-    pairs += [
-        ("requests a telephone", phones.counts["sent"] / total, model.counts["sent"] / total),
-        ("503 a telephone", phones.counts["503"] / total, model.counts["503"] / total),
-        ("questions to DISC a telephone", asked / total, model.counts["questions"] / total),
-    ]
-    rows = [
-        (what, f"{real:.2f}", f"{said:.2f}", f"{said / real if real else 1:.2f}")
-        for what, real, said in pairs
-    ]
-    common.table(("what", "real", "model", "model / real"), rows)
-    print(
-        f"given up: {phones.given_up} and {model.given_up}; "
-        f"the load was late by {phones.late * 1000:.0f} ms at most"
-    )
-    figures: dict[str, Any] = {what: {"real": real, "model": said} for what, real, said in pairs}
-    common.finish(options, {"figures": figures})
+    each, count = 1 / options.capacity, options.telephones
+    model = Storm(
+        Setup(telephones=count, weight=1, servers=1, link=0.0, challenge=each, verify=each, seed=options.seed)
+    ).run()
+    questions = ("questions to DISC a telephone", asked / count, model.counts["questions"] / count)
+    common.finish(options, {"figures": report(phones, count, model, [questions])})
 
 
 if __name__ == "__main__":

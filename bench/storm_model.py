@@ -37,7 +37,6 @@ LEAST: Final = 128  # questions under way that a client always allows (`Pool`)
 TIMEOUT: Final = 2.0  # seconds from question to answer (`Config.timeout`)
 STATEMENTS: Final = 4  # of one DISC at a time (`store.connections.MOST`)
 KEYS: Final = 256  # users that one statement looks up (`store.server._MOST_KEYS`)
-DB_TIMEOUT: Final = 1.0  # seconds for a statement (`StoreConfig.db_timeout`)
 STORE_REST: Final = 0.5  # seconds without statements after one has failed (`store.cache.CHECK_SECONDS`)
 STATE_DEADLINE: Final = 0.05  # seconds that DISC waits for shared state, then it decides alone
 
@@ -72,6 +71,7 @@ class Setup:
         store: cost of a lookup to the database server; 0: there is none beside DISC.
         store_cores: cores of that server.
         store_wait: seconds that a lookup takes if nothing else is done.
+        db_timeout: seconds for a statement (`StoreConfig.db_timeout`).
         state: cost of verified credentials to the server of shared state; 0: state is not shared.
         state_verify: what they cost DISC besides.
         state_wait: seconds that shared state takes if nothing else is done.
@@ -101,6 +101,7 @@ class Setup:
     store: float = 0.0
     store_cores: int = 4
     store_wait: float = 0.0
+    db_timeout: float = 1.0
     state: float = 0.0
     state_verify: float = 0.0
     state_wait: float = 0.0
@@ -438,8 +439,8 @@ class Storm:
         done = max(self.now, free) + took
         heapq.heapreplace(self._store_free, done)
         done += setup.store_wait
-        if done - self.now > DB_TIMEOUT:
-            self._at(self.now + DB_TIMEOUT, self._looked_up, questions, False)
+        if done - self.now > setup.db_timeout:
+            self._at(self.now + setup.db_timeout, self._looked_up, questions, False)
         else:
             self._at(done, self._looked_up, questions, True)
 

@@ -9,6 +9,7 @@ import shutil
 import sys
 
 import pytest
+from kit.databases import PostgreSql
 from kit.places import ROOT
 
 BENCH = ROOT / "bench"
@@ -297,6 +298,22 @@ def test_kamailio_has_its_own_costs(model, storm):
     one = {"servers": 1, "discs": 1}
     slow, fast = (model.Storm(dataclasses.replace(each, **one)).run() for each in (setup, serve))
     assert slow.until(0.5) > 2 * fast.until(0.5)
+
+
+def test_a_small_storm_before_a_slow_database_lets_everybody_in(bench, monkeypatch, capsys, tmp_path):
+    """Right digests, real DISC: each telephone is looked up."""
+    if (why := PostgreSql.missing()) is not None:
+        pytest.skip(why)
+    if not (os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")):
+        pytest.skip("no C compiler")
+    file = tmp_path / "store.json"
+    options = ("--telephones", 400, "--lookups", 4000, "--discs", "1,2", "--json", file)
+    play(bench, monkeypatch, "storm_store", *options)
+    figures = json.loads(file.read_text())["figures"]
+    assert figures.keys() == {"1", "2"}
+    for discs in figures.values():
+        assert discs["lookups a telephone"]["real"] == pytest.approx(1, rel=0.25)
+    assert capsys.readouterr().out.count("given up: 0 and 0") == 2
 
 
 def test_a_small_storm_for_real_asks_disc_what_the_model_says(bench, monkeypatch, capsys, tmp_path):
