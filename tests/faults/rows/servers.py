@@ -120,7 +120,7 @@ def _frozen(server: DatabaseServer) -> Iterator[None]:
 @row(
     "database-killed",
     "PostgreSQL, MariaDB killed, and started again",
-    "the same; at most 5 connections to the server that is back",
+    "the same",
     seconds=10.0,
     kinds=_ALL,
 )
@@ -178,8 +178,8 @@ def fails_over(world: World, report: Report, *, seconds: float = 3.0, kinds: _Ki
 
 @row(
     "database-refuses",
-    "PostgreSQL, MariaDB: no more connections, another password, the table is gone",
-    "the same, and DISC says which it is",
+    "PostgreSQL, MariaDB: the user may not connect any more, the table is gone",
+    "the same",
     seconds=5.0,
     kinds=_ALL,
 )
@@ -194,7 +194,7 @@ def refuses(world: World, report: Report, *, seconds: float = 1.5, kinds: _Kinds
             else ("RENAME TABLE subscriber TO away", "RENAME TABLE away TO subscriber")
         )
         faults = {
-            "no more connections": (
+            "no connection": (
                 ("ALTER ROLE ours CONNECTION LIMIT 0", "ALTER ROLE ours CONNECTION LIMIT -1")
                 if postgresql
                 else ("ALTER USER ours ACCOUNT LOCK", "ALTER USER ours ACCOUNT UNLOCK")
