@@ -312,7 +312,8 @@ def test_a_small_storm_before_a_slow_database_lets_everybody_in(bench, monkeypat
     figures = json.loads(file.read_text())["figures"]
     assert figures.keys() == {"1", "2"}
     for discs in figures.values():
-        assert discs["lookups a telephone"]["real"] == pytest.approx(1, rel=0.25)
+        # The bytes of other statements count as well: the longer it takes, the more.
+        assert discs["lookups a telephone"]["real"] > 0.9
     assert capsys.readouterr().out.count("given up: 0 and 0") == 2
 
 
