@@ -166,6 +166,7 @@ def test_a_child_has_connections_of_its_own(auth: ad.AuthDiameter, database: Dat
     assert send(auth, bob, challenge, nc=3)
 
 
+@pytest.mark.usefixtures("ctrl_c_is_heeded")
 def test_who_interrupts_a_thread_that_waits_breaks_nothing(
     auth: ad.AuthDiameter, server: DatabaseServer | RedisServer
 ) -> None:
