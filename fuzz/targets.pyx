@@ -993,8 +993,8 @@ cdef int request_path(const uint8_t *data, size_t size) noexcept nogil:
 cdef double NOW = 1_800_000_000.0
 _judge.check_at = NOW + 0.1     # the store need not be looked at
 cdef LocalRequests _local = LocalRequests(
-    -1, Transactions(1 << 20), Decisions(), None, None, _judge, None, tuple(range(64)), realm="$fd",
-    max_size=65535, max_headers=64, amplification=2, one_challenge=512)
+    -1, Transactions(1 << 20), Decisions(), None, None, _judge, None, tuple(range(64)), waits=False,
+    realm="$fd", max_size=65535, max_headers=64, amplification=2, one_challenge=512)
 cdef Source _sources[2]
 put_source(("192.0.2.1", 5060), &_sources[0])
 put_source(("2001:db8::1", 5060, 0, 0), &_sources[1])
@@ -1017,32 +1017,32 @@ cdef void check_local_replies(size_t size) noexcept nogil:
 cdef int local_path(const uint8_t *data, size_t size) noexcept nogil:
     """The way of a datagram through a SIP server that verifies itself: where it comes from, and its bytes."""
     cdef Slot *s = _local.slots.batch[0]
+    cdef Work *work = _local.asked.work
     cdef size_t n = size - 1, i
     if not 1 <= size <= INLINE:
         return 0
     s.source = _sources[data[0] & 1]
     memcpy(s.inline_data, data + 1, n)
     _local.slots.messages[0].msg_len = <unsigned int>n
-    _local.batch.work.now = NOW
+    work.now = NOW
     _local.take_datagram(0, 0.0)
     _local.judge_turn(0.0)
     check_local_replies(n)
-    hold(_local.batch.work.count <= 1, "one question for one request")
-    for i in range(_local.batch.work.count):
-        if _local.asked[i] != NULL:
-            hold(_local.batch.work.cases[i].lacks or _local.batch.work.cases[i].stage == STAGE_DONE,
+    hold(work.count <= 1, "one question for one request")
+    for i in range(work.count):
+        if _local.asked.slots[i] != NULL:
+            hold(work.cases[i].lacks or work.cases[i].stage == STAGE_DONE,
                  "what is left lacks a key, or has an answer")
-            _local.slots.give_back(_local.asked[i])
-            _local.asked[i] = NULL
+            _local.slots.give_back(_local.take_slot(_local.asked, i))
+    hold(_local.asked.left == 0 and _local.in_slots == 0, "each slot is given back")
     s = _local.slots.next_odd()
     if s != NULL:
         _local.slots.give_back(s)
     hold(_local.slots.next_odd() == NULL, "one request is odd once")
-    _local.in_slots = 0
     _local.notes.count = 0
-    _local.batch.work.count = 0
-    _local.batch.work.found.buckets = NULL
-    ad_scratch_release(&_local.batch.work.scratch)
+    work.count = 0
+    work.found.buckets = NULL
+    ad_scratch_release(&work.scratch)
     return 0
 
 
