@@ -72,13 +72,13 @@ class Statements:
         self._secret_columns = ", ".join(chosen.values())
         self._username = _quoted(columns.username)
         self._row = _even_row(connection, config.table, columns)
-        of_realm = "?1 IS NOT NULL"
+        of_realm = "? IS NOT NULL"
         domain, indexed = "''", False
         self._place = f"s.{self._username} = asked.username"
         if columns.domain is not None:
             domain = _quoted(columns.domain)
             indexed = schema.has_index_on(connection, config.table, columns.domain)
-            of_realm = f"{domain} = ?1 COLLATE NOCASE"
+            of_realm = f"{domain} = ? COLLATE NOCASE"
             self._domains["subscriber"] = _domains(self._table, domain, indexed)
             self._place += f" AND s.{domain} = asked.domain"
         self.usernames = f"SELECT {self._username} FROM {self._table} WHERE {of_realm}"
