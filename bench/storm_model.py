@@ -191,7 +191,7 @@ class _Disc:
     free_at: float = 0.0
     users: dict[int, None] = field(default_factory=dict)  # at hand, those looked up last at the end
     statements: int = 0
-    waiting: deque[_Question] = field(default_factory=deque)
+    waiting: deque[tuple[float, _Question]] = field(default_factory=deque)  # since when, and what
     rests_until: float = 0.0
 
 
@@ -426,7 +426,7 @@ class Storm:
         elif disc.statements < STATEMENTS:
             self._execute([question])
         else:
-            disc.waiting.append(question)
+            disc.waiting.append((self.now, question))
 
     def _execute(self, questions: list[_Question]) -> None:
         """Has the store look up the users of these questions, with one statement."""
@@ -449,18 +449,24 @@ class Storm:
         disc.statements -= 1
         if not found:
             disc.rests_until = self.now + STORE_REST
-            questions += disc.waiting
+            questions += [question for _, question in disc.waiting]
             disc.waiting.clear()
         for question in questions:
             if found:
                 self._keep(question)
                 self._share(question)
             else:
-                self._count("failed")
-                self._answer(question, FAILED)
+                self._fail_lookup(question)
+        # What has waited for half of its time is given up, as the other half is for the statement.
+        while disc.waiting and disc.waiting[0][0] < self.now - self.setup.db_timeout / 2:
+            self._fail_lookup(disc.waiting.popleft()[1])
         if disc.waiting:
             several = max(1, KEYS // weight)
-            self._execute([disc.waiting.popleft() for _ in range(min(several, len(disc.waiting)))])
+            self._execute([disc.waiting.popleft()[1] for _ in range(min(several, len(disc.waiting)))])
+
+    def _fail_lookup(self, question: _Question) -> None:
+        self._count("failed")
+        self._answer(question, FAILED)
 
     def _keep(self, question: _Question) -> None:
         users = question.disc.users

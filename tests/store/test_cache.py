@@ -4,7 +4,7 @@ import pytest
 from kit.lookups import at_once
 
 from auth_diameter.store.cache import Cache
-from auth_diameter.store.store import HashedUser, Member, Realm, Spelling, StoreError, User
+from auth_diameter.store.store import HashedUser, Member, Realm, Spelling, StoreBusyError, StoreError, User
 
 # --- in front of a store --------------------------------------------------------------------------------
 
@@ -122,6 +122,18 @@ def test_a_store_that_fails_is_left_alone_until_the_next_check(cache, told):
     at_once(cache.check(NOW + 1.0))
     assert at_once(cache.fetch([B], NOW)) == {B: Spelling("b.net")}
     assert told.states == ["told: hangs", "recovered"]
+
+
+def test_a_store_that_is_too_busy_for_some_goes_on_for_others(cache, told):
+    """Otherwise a database with too much to do would have half a second without any."""
+    at_once(cache.fetch([A], NOW))
+    told.error = StoreBusyError("told: is too slow")
+    with pytest.raises(StoreBusyError):
+        at_once(cache.fetch([B], NOW))
+    told.error = None
+    assert cache.get(A) is not None
+    assert at_once(cache.fetch([B], NOW)) == {B: Spelling("b.net")}
+    assert told.states == []
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from auth_diameter.store.lookups import AskedUser
 from auth_diameter.store.mysql_lookups import MySql
 from auth_diameter.store.opening import open_store
 from auth_diameter.store.postgresql_lookups import PostgreSql
-from auth_diameter.store.store import Member, StoreError, User
+from auth_diameter.store.store import Member, StoreBusyError, StoreError, User
 from auth_diameter.store.url import database_name
 
 PATIENCE = 30
@@ -213,6 +213,44 @@ def test_while_all_connections_are_busy_further_turns_are_gathered(database):
     sizes = database.with_store(work)
     assert sum(sizes) == 50
     assert len(sizes) <= 8
+
+
+def test_lookups_that_a_slow_database_cannot_do_in_time_are_given_up(database, caplog):
+    """The others get their values, and the database is not asked for what nobody waits for any more."""
+    for number in range(2):
+        database.add(f"u{number}")
+
+    async def work(store):
+        statements = []
+        dialect = store._dialect
+        real = dialect.look_up
+
+        async def slow(connection, tables, users, members):
+            statements.append(len(users))
+            await asyncio.sleep(0.3)
+            return await real(connection, tables, users, members)
+
+        dialect.look_up = slow
+        fetches = [store.fetch([User(f"u{number}", DOMAIN, "MD5")]) for number in range(5000)]
+        found = await asyncio.gather(*fetches, return_exceptions=True)
+        before = len(statements)
+        dialect.look_up = real
+        again = await store.fetch([User("u1", DOMAIN, "MD5")])
+        return found, before, sum(statements), again
+
+    found, statements, asked, again = database.with_store(work, db_timeout=1.0)
+    given_up = [value for value in found if isinstance(value, Exception)]
+    assert {type(error) for error in given_up} == {StoreBusyError}
+    assert {str(error).partition(": ")[2] for error in given_up} == {
+        "is too slow for all lookups; some are given up"
+    }
+    assert len(found) - len(given_up) == asked
+    assert found[0][User("u0", DOMAIN, "MD5")].known
+    # At once, after 0.3 s, and at most once more before those that are left have waited for half a second.
+    assert statements <= 12
+    assert again[User("u1", DOMAIN, "MD5")].known
+    assert len(caplog.records) == 1
+    assert "correct" not in caplog.text
 
 
 # --- what cannot be used ------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from typing import Any, Protocol
 
 from auth_diameter._core import Users
-from auth_diameter.store.store import Found, Key, Store, StoreError
+from auth_diameter.store.store import Found, Key, Store, StoreBusyError, StoreError
 
 CHECK_SECONDS = 0.5  # between two checks whether the store has changed
 # Bytes for each kind of key.
@@ -138,6 +138,8 @@ class Cache:
         before = self._changes
         try:
             found = await self._store.fetch(keys)
+        except StoreBusyError:
+            raise  # the store goes on for others
         except StoreError as error:
             self._fail(error, now)
             raise

@@ -8,11 +8,12 @@ statement that no question waits for.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from auth_diameter._core import ConfigError
 from auth_diameter.store.config import StoreConfig
@@ -21,10 +22,12 @@ from auth_diameter.store.dialect import Dialect, Tables
 from auth_diameter.store.lookups import Lookup, Warnings
 from auth_diameter.store.names import fold_realm
 from auth_diameter.store.pace import Pace
-from auth_diameter.store.store import Found, HashedUser, Key, Member, StoreError
+from auth_diameter.store.store import Found, HashedUser, Key, Member, StoreBusyError, StoreError
 from auth_diameter.store.survey import ServerSurvey
 from auth_diameter.store.url import DatabaseName
 from auth_diameter.store.userhash import HashedNames
+
+_log = logging.getLogger("auth_diameter.disc.database")
 
 #: Keys that one statement looks up at most.
 _MOST_KEYS: Final = 256
@@ -35,6 +38,22 @@ _SURVEY_SHARE: Final = 50
 _AGE: Final = 0.95
 #: Seconds that the first survey may take, and one in the background.
 _LONGEST_SURVEY: Final = 60.0
+#: Seconds between two lines in the log about lookups that were given up.
+_BUSY_PAUSE: Final = 10.0
+
+
+class _Waiting(NamedTuple):
+    """A fetch that waits for a connection.
+
+    Attributes:
+        keys: what it looks up.
+        found: the values, or an error.
+        since: seconds of the monotonic clock.
+    """
+
+    keys: Collection[Key]
+    found: asyncio.Future[Found]
+    since: float
 
 
 class ServerStore:
@@ -71,7 +90,8 @@ class ServerStore:
         self._may_have_changed = False
         self._changed_at = 0.0
         self._busy = 0
-        self._waiting: deque[tuple[Collection[Key], asyncio.Future[Found]]] = deque()
+        self._waiting: deque[_Waiting] = deque()
+        self._said_busy = -_BUSY_PAUSE
         self._working: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
@@ -103,9 +123,7 @@ class ServerStore:
     async def fetch(self, keys: Collection[Key]) -> Found:
         """As `Store.fetch`: one statement for all keys."""
         if self._busy >= MOST:
-            future: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
-            self._waiting.append((keys, future))
-            return await future
+            return await self._wait(keys)
         self._busy += 1
         try:
             return await self._look_up(keys)
@@ -116,34 +134,71 @@ class ServerStore:
                 self._working.add(task)
                 task.add_done_callback(self._working.discard)
 
+    async def _wait(self, keys: Collection[Key]) -> Found:
+        """Looks up keys once a connection is free, together with what else waits for it."""
+        waiting = _Waiting(keys, asyncio.get_running_loop().create_future(), time.monotonic())
+        self._waiting.append(waiting)
+        try:
+            async with asyncio.timeout(self._config.db_timeout):
+                return await waiting.found
+        except TimeoutError:
+            raise self._too_busy() from None
+
     async def _work_off(self) -> None:
         """Looks up what has been gathered, as long as there is something."""
         self._busy += 1
         try:
-            while self._waiting:
-                part = [self._waiting.popleft()]
-                size = len(part[0][0])
-                while self._waiting and size + len(self._waiting[0][0]) <= _MOST_KEYS:
-                    part.append(self._waiting.popleft())
-                    size += len(part[-1][0])
+            while part := self._take_waiting():
                 await self._look_up_together(part)
         finally:
             self._busy -= 1
 
-    async def _look_up_together(self, part: list[tuple[Collection[Key], asyncio.Future[Found]]]) -> None:
+    def _take_waiting(self) -> list[_Waiting]:
+        """Takes the oldest fetches for one statement; none if there are none.
+
+        Those that have waited for half of their time are given up: the other half is for the statement.
+        Otherwise a database with too much to do would be asked for what nobody waits for any more.
+        """
+        oldest = time.monotonic() - self._config.db_timeout / 2
+        part: list[_Waiting] = []
+        size = 0
+        while self._waiting:
+            first = self._waiting[0]
+            if part and size + len(first.keys) > _MOST_KEYS:
+                break
+            self._waiting.popleft()
+            if first.found.done():
+                continue
+            if first.since < oldest:
+                first.found.set_exception(self._too_busy())
+            else:
+                part.append(first)
+                size += len(first.keys)
+        return part
+
+    def _too_busy(self) -> StoreBusyError:
+        now = time.monotonic()
+        error = StoreBusyError(f"{self.name}: is too slow for all lookups; some are given up")
+        if now >= self._said_busy + _BUSY_PAUSE:
+            self._said_busy = now
+            _log.warning("%s", error)
+        return error
+
+    async def _look_up_together(self, part: list[_Waiting]) -> None:
         try:
-            found = await self._look_up(dict.fromkeys(key for keys, _ in part for key in keys))
+            found = await self._look_up(dict.fromkeys(key for each in part for key in each.keys))
         except BaseException as error:
-            for _, future in part:
-                if not future.done():
+            for each in part:
+                if not each.found.done():
                     # A new one each: an exception that is raised in several tasks keeps all their frames.
-                    future.set_exception(StoreError(*error.args) if isinstance(error, StoreError) else error)
+                    its = StoreError(*error.args) if isinstance(error, StoreError) else error
+                    each.found.set_exception(its)
             if not isinstance(error, Exception):
                 raise
         else:
-            for keys, future in part:
-                if not future.done():
-                    future.set_result({key: found[key] for key in keys})
+            for each in part:
+                if not each.found.done():
+                    each.found.set_result({key: found[key] for key in each.keys})
 
     async def _look_up(self, keys: Collection[Key]) -> Found:
         survey = await self._surveyed()

@@ -164,6 +164,10 @@ class StoreError(DiscError):
     """
 
 
+class StoreBusyError(StoreError):
+    """The store can be read, but not fast enough for these keys; others may have values."""
+
+
 class Store(Protocol):
     """A source of subscribers. Only one event loop may use a store at a time."""
 
