@@ -23,6 +23,7 @@ ORDER = [
     "_core.path",
     "_core",
     "signals",
+    "closing",
     "addresses",
     "decision",
     "store.url",

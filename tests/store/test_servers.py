@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import json
 import re
+import time
+from types import SimpleNamespace
 
 import pytest
 from kit.process import run_ours
@@ -215,42 +217,75 @@ def test_while_all_connections_are_busy_further_turns_are_gathered(database):
     assert len(sizes) <= 8
 
 
-def test_lookups_that_a_slow_database_cannot_do_in_time_are_given_up(database, caplog):
-    """The others get their values, and the database is not asked for what nobody waits for any more."""
-    for number in range(2):
-        database.add(f"u{number}")
+def hold(store):
+    """Makes each statement wait for a release; returns the semaphore, and the sizes of the statements so far."""
+    go, sizes = asyncio.Semaphore(0), []
+    dialect = store._dialect
+    real = dialect.look_up
+
+    async def held(connection, tables, users, members):
+        sizes.append(len(users))
+        await go.acquire()
+        return await real(connection, tables, users, members)
+
+    dialect.look_up = held
+    return go, sizes
+
+
+def test_lookups_that_wait_for_a_slow_database_for_too_long_are_given_up(database, caplog, monkeypatch):
+    """It is not asked for what nobody waits for any more, and others get their values."""
+    later = 0.0
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + later, thread_time=time.thread_time)
+    monkeypatch.setattr("auth_diameter.store.server.time", clock)
+    keys = [User(f"u{number}", DOMAIN, "MD5") for number in range(100)]
+    database.add("u0")
+    database.add("u99")
 
     async def work(store):
-        statements = []
-        dialect = store._dialect
-        real = dialect.look_up
+        nonlocal later
+        go, sizes = hold(store)
 
-        async def slow(connection, tables, users, members):
-            statements.append(len(users))
-            await asyncio.sleep(0.3)
-            return await real(connection, tables, users, members)
+        def ask(some):
+            return [asyncio.ensure_future(store.fetch([key])) for key in some]
 
-        dialect.look_up = slow
-        fetches = [store.fetch([User(f"u{number}", DOMAIN, "MD5")]) for number in range(5000)]
-        found = await asyncio.gather(*fetches, return_exceptions=True)
-        before = len(statements)
-        dialect.look_up = real
-        again = await store.fetch([User("u1", DOMAIN, "MD5")])
-        return found, before, sum(statements), again
+        asked, late = ask(keys[:4]), ask(keys[4:99])
+        while len(sizes) < 4:
+            await asyncio.sleep(0.01)
+        later = 16.0  # more than half of the time of those that wait
+        in_time = ask(keys[99:])
+        await asyncio.sleep(0)
+        for _ in keys:
+            go.release()
+        return (
+            await asyncio.gather(*asked, *in_time),
+            await asyncio.gather(*late, return_exceptions=True),
+            sizes,
+        )
 
-    found, statements, asked, again = database.with_store(work, db_timeout=1.0)
-    given_up = [value for value in found if isinstance(value, Exception)]
+    found, given_up, sizes = database.with_store(work, db_timeout=30.0)
+    assert [value.known for values in found for value in values.values()] == [True, False, False, False, True]
     assert {type(error) for error in given_up} == {StoreBusyError}
-    assert {str(error).partition(": ")[2] for error in given_up} == {
+    assert sum(sizes) == 5
+    assert [record.getMessage().partition(": ")[2] for record in caplog.records] == [
         "is too slow for all lookups; some are given up"
-    }
-    assert len(found) - len(given_up) == asked
-    assert found[0][User("u0", DOMAIN, "MD5")].known
-    # At once, after 0.3 s, and at most once more before those that are left have waited for half a second.
-    assert statements <= 12
-    assert again[User("u1", DOMAIN, "MD5")].known
-    assert len(caplog.records) == 1
+    ]
     assert "correct" not in caplog.text
+
+
+def test_a_lookup_has_one_time_limit_for_its_waiting_and_its_statement(database):
+    async def work(store):
+        go, sizes = hold(store)
+        first = [store.fetch([User(f"u{number}", DOMAIN, "MD5")]) for number in range(4)]
+        waits = store.fetch([User("u4", DOMAIN, "MD5")])
+        tasks = [asyncio.ensure_future(fetch) for fetch in (*first, waits)]
+        while len(sizes) < 4:
+            await asyncio.sleep(0.01)
+        for _ in range(4):  # and no more: its own statement would have a second of its own
+            go.release()
+        return await asyncio.gather(tasks[4], return_exceptions=True)
+
+    (error,) = database.with_store(work, db_timeout=1.0)
+    assert type(error) is StoreBusyError
 
 
 # --- what cannot be used ------------------------------------------------------------------------------

@@ -5,12 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
-from types import TracebackType
-from typing import Self
 
 from auth_diameter._core import Answer, Decisions, Question
 from auth_diameter.client.authorizer import Authorizer, Request, is_held, is_refused
 from auth_diameter.client.local import LocalBackEnd
+from auth_diameter.closing import Closing
 from auth_diameter.config import Config
 from auth_diameter.decision import Cause, Decision
 from auth_diameter.diameter import forks
@@ -19,7 +18,7 @@ from auth_diameter.diameter.sync import SyncTransport
 from auth_diameter.verifier.state.state import StateStats
 
 
-class AuthDiameter:
+class AuthDiameter(Closing):
     """The three functions for threads: each returns a `Decision`.
 
     ::
@@ -263,17 +262,6 @@ class AuthDiameter:
         self._transport.close()
         if self._local is not None:
             self._local.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _may_be_asked(question: Question) -> bool:

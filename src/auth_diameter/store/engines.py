@@ -16,13 +16,14 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
-from types import ModuleType, TracebackType
-from typing import Any, Final, NoReturn, Self, TypeVar
+from types import ModuleType
+from typing import Any, Final, NoReturn, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.pool import NullPool, StaticPool
 
 from auth_diameter._core import ConfigError
+from auth_diameter.closing import Closing
 from auth_diameter.store import creation, schema
 from auth_diameter.store.config import StoreConfig
 from auth_diameter.store.sqlite_file import Database
@@ -61,7 +62,7 @@ def run(work: Callable[[], _Result], *names: DatabaseName) -> _Result:
         return runner.get_loop().run_until_complete(main())
 
 
-class Session:
+class Session(Closing):
     """An open database. Use it as a context manager, or :meth:`close` it.
 
     Reading raises :class:`StoreError`, changing and opening raise :class:`ConfigError`.
@@ -96,17 +97,6 @@ class Session:
         with contextlib.suppress(sa.exc.SQLAlchemyError, *self.errors()):
             self.connection.close()
         self._engine.dispose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     @contextlib.contextmanager
     def reading(self, kind: type[ConfigError] | type[StoreError] = StoreError) -> Iterator[sa.Connection]:

@@ -14,9 +14,9 @@ import os
 import time
 from collections.abc import Callable, Collection, Sequence
 from itertools import chain
-from types import TracebackType
 from typing import Any, Final, Self
 
+from auth_diameter.closing import Closing
 from auth_diameter.store.config import StoreConfig
 from auth_diameter.store.lookups import Lookup, Warnings
 from auth_diameter.store.pace import Pace
@@ -33,7 +33,7 @@ _Asked = tuple[str | int | None, ...]
 _NO_NAME: Final[_Asked] = (None,) * ASKED_WIDTH
 
 
-class SqliteStore:
+class SqliteStore(Closing):
     """A :class:`~auth_diameter.store.store.Store` in an SQLite database.
 
     A fetch queries the database in the event loop's thread, within microseconds, and does not yield. It sees
@@ -75,17 +75,6 @@ class SqliteStore:
     def close(self) -> None:
         """Closes the database; any other use raises from then on."""
         self.database.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     waits = False
 

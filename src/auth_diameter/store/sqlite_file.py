@@ -12,10 +12,10 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from types import TracebackType
 from typing import Any, Final, Self
 
 from auth_diameter._core import ConfigError
+from auth_diameter.closing import Closing
 from auth_diameter.store import schema
 from auth_diameter.store.config import StoreConfig
 from auth_diameter.store.schema import describe
@@ -29,7 +29,7 @@ _log = logging.getLogger("auth_diameter.disc.database")
 _RETRY_AFTER: Final = 1.0
 
 
-class Database:
+class Database(Closing):
     """A connection to a database. Use it as a context manager, or :meth:`close` it.
 
     Reading raises :class:`StoreError`. Changing and opening raise :class:`ConfigError`. A database may move
@@ -157,17 +157,6 @@ class Database:
         """Closes the database. A second call does nothing; any other use raises from then on."""
         self._closed = True
         self.connection.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.path!r}, writable={self.writable})"

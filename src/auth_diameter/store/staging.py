@@ -12,10 +12,10 @@ import hashlib
 import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator
-from types import TracebackType
-from typing import Final, Literal, NamedTuple, Self
+from typing import Final, Literal, NamedTuple
 
 from auth_diameter._core import ConfigError
+from auth_diameter.closing import Closing
 from auth_diameter.store.hashes import Hashes
 from auth_diameter.store.schema import describe
 
@@ -55,7 +55,7 @@ class Staged(NamedTuple):
         return f"Staged({self.number}, {self.username!r}, {self.domain!r})"
 
 
-class Staging:
+class Staging(Closing):
     """The temporary tables. Use it as a context manager.
 
     Methods raise :class:`ConfigError` if there is no room for the tables.
@@ -77,15 +77,8 @@ class Staging:
                 """
             )
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """As `Closing.close`; the tables are gone."""
         self._connection.close()
 
     # -- users --

@@ -11,10 +11,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Final, NamedTuple, Protocol, Self
+from typing import Any, Final, NamedTuple, Protocol
 
 from auth_diameter._core import ConfigError
+from auth_diameter.closing import Closing
 from auth_diameter.store.config import StoreConfig
 from auth_diameter.store.hashes import HA1_COLUMNS, Hashes
 from auth_diameter.store.names import domain_flaw, fold_realm, group_flaw, password_flaw, username_flaw
@@ -107,7 +107,7 @@ class Session(Protocol):
         """Closes it. A second call does nothing."""
 
 
-class Subscribers(ABC):
+class Subscribers(Closing, ABC):
     """The subscribers and groups of a database. Use it as a context manager, or :meth:`close` it.
 
     Lists raise :class:`StoreError`. Changes and opening raise :class:`ConfigError`.
@@ -123,17 +123,6 @@ class Subscribers(ABC):
     def close(self) -> None:
         """Closes the database. A second call does nothing; any other use raises from then on."""
         self.session.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     # -- what there is --
 
