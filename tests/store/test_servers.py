@@ -218,7 +218,7 @@ def test_while_all_connections_are_busy_further_turns_are_gathered(database):
 
 
 def hold(store):
-    """Makes each statement wait for a release; returns the semaphore, and the sizes of the statements so far."""
+    """Makes each statement wait for a release; returns the semaphore, and the sizes of the statements."""
     go, sizes = asyncio.Semaphore(0), []
     dialect = store._dialect
     real = dialect.look_up
