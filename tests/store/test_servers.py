@@ -136,7 +136,8 @@ async def look_up(dialect, url, names):
             statement = (
                 "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON, COSTS OFF, TIMING OFF) " + tables.statements["users"]
             )
-            plan = json.loads(await connection.fetchval(statement, names, [DOMAIN] * len(names)))[0]["Plan"]
+            arguments = "\n".join(names), "\n".join([DOMAIN] * len(names))
+            plan = json.loads(await connection.fetchval(statement, *arguments))[0]["Plan"]
             return rows, plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
         cursor = connection.cursor()
 

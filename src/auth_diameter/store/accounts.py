@@ -151,11 +151,10 @@ class Accounts(Subscribers):
                 sa.or_(sa.false(), *(is_exactly(tables.stored_domain, each) for each in spellings))
             )
         for username, its_domain, stored, has_plain in self.session.stream(statement):
-            digits = stored.encode()
             yield Account(
                 username=username,
                 domain=its_domain,
-                ha1=stored.lower() if HEX_DIGITS[HA1_LENGTHS["ha1"]].fullmatch(digits) else "",
+                ha1=stored.lower() if HEX_DIGITS[HA1_LENGTHS["ha1"]].fullmatch(stored) else "",
                 plain_password=bool(has_plain),
             )
 

@@ -72,7 +72,7 @@ HA1_LENGTHS: Final = {
     **{column: HA1_DIGITS[algorithm] for algorithm, column in HA1_COLUMNS.items()},
 }
 #: The form of an HA1 in a table, by its number of digits.
-HEX_DIGITS: Final = {digits: re.compile(rb"[0-9A-Fa-f]{%d}" % digits) for digits in HA1_DIGITS.values()}
+HEX_DIGITS: Final = {digits: re.compile(rf"[0-9A-Fa-f]{{{digits}}}") for digits in HA1_DIGITS.values()}
 
 #: An HA1 that matches no password, by algorithm.
 _NOBODYS: Final = {algorithm: secrets.token_hex(digits // 2) for algorithm, digits in HA1_DIGITS.items()}
@@ -91,4 +91,4 @@ def candidates(places: Sequence[str | None], algorithm: str) -> Candidates:
     ha1s, nobodys = "", _NOBODYS[algorithm]  # looked up whether it is needed or not
     for ha1 in places:
         ha1s += ha1 or nobodys
-    return Candidates(any(places), ha1s.lower())
+    return Candidates._make((any(places), ha1s.lower()))

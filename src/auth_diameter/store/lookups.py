@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
-from functools import partial
 from typing import Any, Final, NamedTuple, Protocol
 
 from auth_diameter.store.hashes import (
@@ -32,7 +31,6 @@ from auth_diameter.store.store import (
     Key,
     Member,
     Offer,
-    Realm,
     Spelling,
     User,
 )
@@ -66,7 +64,7 @@ class Row(tuple[Any, ...]):
 
 _NUMBER: Final = 0
 _KNOWN: Final = 1
-_PLACE: Final = {column: place for place, column in enumerate(SECRETS, _KNOWN + 1)}
+_PASSWORD: Final = _KNOWN + 1 + SECRETS.index("password")
 _NOBODY: Final = Row((0, 0, *[b""] * len(SECRETS)))
 
 
@@ -83,6 +81,45 @@ class AskedUser(NamedTuple):
     below: int
     username: str
     domain: str
+
+
+class _Asked(NamedTuple):
+    """Where the rows are that a user's key needs.
+
+    Attributes:
+        key: the key.
+        first: the number of the first row.
+        count: how many there are, one for each spelling of the realm.
+        part: the username without the realm that it ends with, whose rows follow; None: it has none.
+    """
+
+    key: Any
+    first: int
+    count: int
+    part: str | None
+
+
+class _Stored(NamedTuple):
+    """A column with an HA1.
+
+    Attributes:
+        column: its name.
+        place: its place in a `Row`.
+        fullmatch: tells whether a text is an HA1.
+    """
+
+    column: str
+    place: int
+    fullmatch: Callable[[str], object]
+
+    @classmethod
+    def of(cls, column: str) -> _Stored:
+        place = _KNOWN + 1 + SECRETS.index(column)
+        return cls(column, place, HEX_DIGITS[HA1_LENGTHS[column]].fullmatch)
+
+
+_HA1B: Final = _Stored.of("ha1b")
+_STORED: Final = {algorithm: _Stored.of(column) for algorithm, column in HA1_COLUMNS.items()}
 
 
 class Survey(Protocol):
@@ -168,146 +205,150 @@ class Lookup:
         self.members: list[Member] = []
         self._survey = survey
         self._warnings = warnings
-        self._rows: list[Row | None] = []
+        self._rows: list[Row] = []
         self._known: Found = {}
-        self._later: list[tuple[Key, Callable[[], object]]] = []
+        self._asked: list[_Asked] = []
+        self._hashed: list[tuple[HashedUser, bool, _Asked]] = []
+        self._offers: list[tuple[Algorithms, _Asked]] = []
+        spellings: dict[str, Sequence[str]] = {}  # of the realms, of which the keys of a turn have few
         for key in keys:
-            if isinstance(key, User):
-                self._later.append((key, self._ask_user(key)))
-            elif isinstance(key, Realm):
+            kind = key[-1]
+            if kind == "user":
+                self._asked.append(self._ask_user(key, spellings))
+            elif kind == "realm":
                 self._known[key] = Spelling(survey.canonical(key.name))
-            elif isinstance(key, HashedUser):
-                self._later.append((key, self._ask_hashed(key)))
-            elif isinstance(key, Algorithms):
-                self._later.append((key, self._ask_algorithms(key)))
+            elif kind == "hashed":
+                username, matches = survey.unhashed(key)
+                user = User(username, key.realm, key.algorithm)
+                self._hashed.append((key, matches, self._ask_user(user, spellings)))
+            elif kind == "algorithms":
+                username, realm, _ = key
+                part = user_part(username, realm)
+                name = username if part is None else part
+                asked = _Asked(key, *self._ask(name, realm, spellings), None)
+                self._offers.append((key, asked))
             else:
                 self.members.append(key)
 
     def take(self, rows: Iterable[tuple[Any, ...]]) -> None:
         """Takes the rows of `users`, as `Row` has them; of several for one user the first counts."""
-        found: list[Row | None] = [None] * len(self.users)
+        found = [_NOBODY] * len(self.users)
         for row in rows:
             number = row[_NUMBER]
-            if found[number] is None:
+            if found[number] is _NOBODY:
                 found[number] = Row(row)
         self._rows = found
 
     def found(self) -> Found:
         """A value for each key, apart from `members`."""
         found = self._known
-        for key, value in self._later:
-            found[key] = value()
+        for asked in self._asked:
+            found[asked[0]] = self._candidates(asked)
+        for hashed, matches, asked in self._hashed:
+            known, ha1s = self._candidates(asked)
+            found[hashed] = HashedCandidates(known & matches, ha1s, asked.key.username, matches)
+        for key, asked in self._offers:
+            found[key] = self._offer(key, asked)
         return found
 
-    def _ask(self, username: str, spellings: Iterable[str], *, below: int = 0) -> range:
+    # -- the rows that a key needs --
+
+    def _ask(
+        self, username: str, realm: str, spellings: dict[str, Sequence[str]], below: int = 0
+    ) -> tuple[int, int]:
         """Adds a user under every spelling of the realm, so that the time does not tell which one exists.
 
         Returns:
-            The argument for :meth:`_row`.
+            The number of the first, and how many there are.
         """
-        before = len(self.users)
-        for domain in spellings:
-            self.users.append(AskedUser(below, username, domain))
-        return range(before, len(self.users))
+        domains = spellings.get(realm)
+        if domains is None:
+            domains = spellings[realm] = self._survey.under(realm)
+        first = len(self.users)
+        for domain in domains:
+            self.users.append(AskedUser._make((below, username, domain)))
+        return first, len(domains)
 
-    def _row(self, asked: range) -> Row:
-        """The user's row, under the first spelling that has one; else a neighbour's."""
-        found: Row | None = None
-        for number in asked:
-            row = self._rows[number]
-            if found is None or (row is not None and row[_KNOWN] and not found[_KNOWN]):
-                found = row
-        return _NOBODY if found is None else found
-
-    # -- for each kind of key: ask for the rows needed, and return a function that makes the value of them --
-
-    def _ask_user(self, key: User) -> Callable[[], Candidates]:
+    def _ask_user(self, key: User, spellings: dict[str, Sequence[str]]) -> _Asked:
         username, realm, _, _ = key
-        spellings = self._survey.under(realm)
         # Always both lookups, so that the time does not tell whether the part before the "@" exists.
-        own = self._ask(username, spellings)
+        first, count = self._ask(username, realm, spellings)
         part = user_part(username, realm)
-        if part is None:
-            return partial(self._candidates, key, own)
-        other = self._ask(part, spellings, below=1)
-        return partial(self._candidates_of_two, key, own, part, other)
+        if part is not None:
+            self._ask(part, realm, spellings, below=1)
+        return _Asked._make((key, first, count, part))
 
-    def _candidates(self, key: User, own: range) -> Candidates:
-        """The HA1 of a username without the realm."""
-        username, realm, algorithm, _ = key
-        row = self._row(own)
-        ha1 = self._ha1(username, realm, row, algorithm)
-        return candidates((ha1 if row[_KNOWN] else None,), algorithm)
+    def _row(self, first: int, count: int) -> Row:
+        """The user's row, under the first spelling that has one; else a neighbour's."""
+        found = self._rows[first]
+        for number in range(first + 1, first + count):
+            row = self._rows[number]
+            if found is _NOBODY or (row[_KNOWN] and not found[_KNOWN]):
+                found = row
+        return found
 
-    def _candidates_of_two(self, key: User, own: range, part: str, other: range) -> Candidates:
-        """The HA1 of a username that is ``part@realm``, or else contains an "@" of its own."""
-        username, realm, algorithm, _ = key
-        row = self._row(own)
+    # -- the values --
+
+    def _candidates(self, asked: _Asked) -> Candidates:
+        (username, realm, algorithm, _), first, count, part = asked
+        row = self._row(first, count)
         ha1 = self._ha1(username, realm, row, algorithm)
         alone = ha1 if row[_KNOWN] else None
-        row = self._row(other)
+        if part is None:
+            return candidates((alone,), algorithm)
+        # A username that is ``part@realm``, or else contains an "@" of its own.
+        row = self._row(first + count, count)
         whole = self._ha1b(username, part, realm, row, algorithm)
         ha1 = self._ha1(part, realm, row, algorithm)
         return candidates((whole, ha1) if row[_KNOWN] else (alone, None), algorithm)
 
-    def _ask_hashed(self, key: HashedUser) -> Callable[[], HashedCandidates]:
-        """Asks for the user with this hash, or for a neighbour if there is no such user."""
-        username, matches = self._survey.unhashed(key)
-        theirs = self._ask_user(User(username, key.realm, key.algorithm))
-
-        def value() -> HashedCandidates:
-            known, ha1s = theirs()
-            return HashedCandidates(known & matches, ha1s, username, matches)
-
-        return value
-
-    def _ask_algorithms(self, key: Algorithms) -> Callable[[], Offer]:
-        username, realm, _ = key
-        part = user_part(username, realm)
-        asked = self._ask(username if part is None else part, self._survey.under(realm))
-
-        def value() -> Offer:
-            row = self._row(asked)
-            has = 0
-            for place, column in enumerate(HA1_COLUMNS.values()):
-                has |= bool(_secret(row, "password") or _secret(row, column)) << place
-            usual = self._survey.usual(realm)
-            # Both offers are made for any user: the time to read an object depends on where it is in memory.
-            return Offer((usual, _ALGORITHMS[has])[(row[_KNOWN] == 1) & (has != 0)], usual)
-
-        return value
+    def _offer(self, key: Algorithms, asked: _Asked) -> Offer:
+        row = self._row(asked.first, asked.count)
+        password, has = _text(row[_PASSWORD]), 0
+        for place, stored in enumerate(_STORED.values()):
+            has |= bool(password or _text(row[stored.place])) << place
+        usual = self._survey.usual(key.realm)
+        # Both offers are made for any user: the time to read an object depends on where it is in memory.
+        return Offer((usual, _ALGORITHMS[has])[(row[_KNOWN] == 1) & (has != 0)], usual)
 
     # -- HA1 of a row --
 
     def _ha1b(self, username: str, user: str, realm: str, row: Row, algorithm: str) -> str | None:
         """The HA1 of ``user@domain``, which is `username` (RFC 7616, 3.4.2); None if there is none."""
-        stored = _secret(row, "ha1b")
-        if algorithm == "MD5" and stored:
-            return self._usable(stored, "ha1b", user, realm, row)
-        password = _secret(row, "password")
-        return compute_ha1(username, realm, password, algorithm) if password else None
+        ha1b = _text(row[_HA1B.place])
+        if algorithm == "MD5" and ha1b:
+            return self._usable(ha1b, _HA1B, user, realm, row)
+        return _computed(row, username, realm, algorithm)
 
     def _ha1(self, user: str, realm: str, row: Row, algorithm: str) -> str | None:
         """The HA1 of ``user`` alone; None if there is none; computed for a neighbour's row, too."""
-        column = HA1_COLUMNS[algorithm]
-        stored = _secret(row, column)
-        if stored:
-            return self._usable(stored, column, user, realm, row)
-        password = _secret(row, "password")
-        return compute_ha1(user, realm, password, algorithm) if password else None
+        stored = _STORED[algorithm]
+        ha1 = _text(row[stored.place])
+        if ha1:
+            return self._usable(ha1, stored, user, realm, row)
+        return _computed(row, user, realm, algorithm)
 
-    def _usable(self, stored: bytes, column: str, username: str, realm: str, row: Row) -> str | None:
-        """A stored HA1 as text, if it is one; its digits may be of either case."""
-        if HEX_DIGITS[HA1_LENGTHS[column]].fullmatch(stored):
-            return stored.decode()
+    def _usable(self, ha1: str, stored: _Stored, username: str, realm: str, row: Row) -> str | None:
+        """A stored HA1, if it is one; its digits may be of either case."""
+        if stored.fullmatch(ha1):
+            return ha1
         if row[_KNOWN]:
-            self._warnings.invalid(self._survey.name, column, username, realm)
+            self._warnings.invalid(self._survey.name, stored.column, username, realm)
         return None
 
 
-def _secret(row: Row, column: str) -> bytes:
-    """A password or a hash in a row; empty if the column holds anything but text, such as NULL."""
-    value = row[_PLACE[column]]
-    if isinstance(value, bytes):
+def _text(value: object) -> str:
+    """A hash in a row, or whether there is a password; empty if the column holds anything but text."""
+    if isinstance(value, str):
         return value
-    return value.encode("utf-8", "surrogateescape") if isinstance(value, str) else b""
+    return value.decode("latin-1") if isinstance(value, bytes) else ""
+
+
+def _computed(row: Row, username: str, realm: str, algorithm: str) -> str | None:
+    """The HA1 of the password in a row; None if there is none."""
+    password = row[_PASSWORD]
+    if isinstance(password, str):
+        password = password.encode("utf-8", "surrogateescape")
+    if not isinstance(password, bytes) or not password:
+        return None
+    return compute_ha1(username, realm, password, algorithm)

@@ -39,6 +39,8 @@ _TRIGGERS: Final = (
 _ROWS: Final = "SELECT reltuples FROM pg_class WHERE oid = to_regclass($1)"
 _SAMPLE: Final = 400  # rows, as of SQLite
 _MOST: Final = 4000  # rows of a sample, whatever the statistics say
+#: Between names. Neither credentials nor a SIP URI have it (RFC 3261, 25.1).
+_SEPARATOR: Final = "\n"
 _LOST: Final = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
@@ -122,15 +124,15 @@ class PostgreSql:
         self, connection: Any, tables: Tables, users: Sequence[AskedUser], members: Sequence[Member]
     ) -> tuple[list[tuple[Any, ...]], list[Membership]]:
         """As `Dialect.look_up`."""
-        names = sendable([user.username for user in users])
-        domains = sendable([user.domain for user in users])
+        names = _joined([user.username for user in users])
+        domains = _joined([user.domain for user in users])
         if members:
             found = await connection.fetch(
                 tables.statements["users and members"],
                 names,
                 domains,
-                sendable([member.username for member in members]),
-                sendable([member.group for member in members]),
+                _joined([member.username for member in members]),
+                _joined([member.group for member in members]),
             )
         else:
             found = await connection.fetch(tables.statements["users"], names, domains)
@@ -176,6 +178,16 @@ class PostgreSql:
         await connection.add_listener(CHANNEL, lambda *_: changed())
 
 
+def _joined(names: list[str]) -> str:
+    """The names as one argument, which costs the driver less than an array; no name has a line feed."""
+    return _SEPARATOR.join(sendable(names, but=_SEPARATOR))
+
+
+def _split(number: int) -> str:
+    """The names again, in SQL."""
+    return f"string_to_array(${number}::text, E'\\n')"
+
+
 def _has(columns: Columns) -> str:
     """For each algorithm whether a row has an HA1."""
     secrets = columns.secrets
@@ -188,7 +200,7 @@ def _has(columns: Columns) -> str:
 
 
 def _users(table: str, columns: Columns, indexes: set[tuple[str, ...]]) -> str:
-    """The statement for users: $1 usernames, $2 domains.
+    """The statement for users: $1 usernames, $2 domains, each as `_joined` has them.
 
     For an unknown user it reads the next row in the index with the same steps, and behind the last row the
     first.
@@ -215,7 +227,7 @@ def _users(table: str, columns: Columns, indexes: set[tuple[str, ...]]) -> str:
         )
     names = ", ".join(f"c{number}" for number in range(2 + len(SECRETS)))
     return (
-        f"SELECT a.n, {names} FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS a(u, d, n)"
+        f"SELECT a.n, {names} FROM unnest({_split(1)}, {_split(2)}) WITH ORDINALITY AS a(u, d, n)"
         f" CROSS JOIN LATERAL ({found}) AS f({names})"
     )
 
@@ -225,7 +237,7 @@ def _members(table: str) -> str:
     rest = ", ''" * (len(SECRETS) - 1)
     return (
         f"SELECT -m.n, g.username::text, g.domain::text, g.grp::text{rest}"
-        " FROM unnest($3::text[], $4::text[]) WITH ORDINALITY AS m(u, g, n)"
+        f" FROM unnest({_split(3)}, {_split(4)}) WITH ORDINALITY AS m(u, g, n)"
         f" JOIN {table} g ON g.username = m.u AND g.grp = m.g"
     )
 

@@ -78,11 +78,12 @@ class RedisAccounts(Subscribers):
         """As `Subscribers.users`. All their names are in memory, some 200 bytes each."""
         for row in self._rows(None if domain is None else fold_realm(domain)):
             secrets = self.secrets(row)
-            digits = secrets["ha1"].encode("utf-8", "replace")
             yield Account(
                 username=row.username,
                 domain=row.domain,
-                ha1=secrets["ha1"].lower() if HEX_DIGITS[HA1_LENGTHS["ha1"]].fullmatch(digits) else "",
+                ha1=secrets["ha1"].lower()
+                if HEX_DIGITS[HA1_LENGTHS["ha1"]].fullmatch(secrets["ha1"])
+                else "",
                 plain_password=bool(secrets["password"]),
             )
 

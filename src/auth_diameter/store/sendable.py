@@ -14,15 +14,20 @@ _LONGEST: Final = 255
 _NOBODY: Final = ""
 
 
-def sendable(names: list[str]) -> list[str]:
-    """The names, with "" in place of each that nobody can have."""
-    if _is_sendable("".join(names)) and max(map(len, names), default=0) <= _LONGEST:
+def sendable(names: list[str], but: str = "\0") -> list[str]:
+    """The names, with "" in place of each that nobody can have.
+
+    Args:
+        names: the names.
+        but: a character that no name has, besides NUL.
+    """
+    if _is_sendable("".join(names), but) and max(map(len, names), default=0) <= _LONGEST:
         return names
-    return [name if len(name) <= _LONGEST and _is_sendable(name) else _NOBODY for name in names]
+    return [name if len(name) <= _LONGEST and _is_sendable(name, but) else _NOBODY for name in names]
 
 
-def _is_sendable(text: str) -> bool:
+def _is_sendable(text: str, but: str) -> bool:
     try:
-        return b"\0" not in text.encode()
+        return b"\0" not in text.encode() and but not in text
     except UnicodeEncodeError:
         return False

@@ -202,8 +202,8 @@ class ServerStore:
 
     async def _look_up(self, keys: Collection[Key]) -> Found:
         survey = await self._surveyed()
-        if any(isinstance(key, HashedUser) for key in keys):
-            await self._hash_usernames(survey, keys)
+        if hashed := [key for key in keys if isinstance(key, HashedUser)]:
+            await self._hash_usernames(survey, hashed)
         lookup = Lookup(keys, survey, self._warnings)
         members = lookup.members if survey.tables.has_groups else []
         found: Found = {}
@@ -223,14 +223,12 @@ class ServerStore:
         found.update(lookup.found())
         return found
 
-    async def _hash_usernames(self, survey: ServerSurvey, keys: Collection[Key]) -> None:
+    async def _hash_usernames(self, survey: ServerSurvey, keys: Sequence[HashedUser]) -> None:
         """Reads and hashes all usernames of the realms of hashed users.
 
         If hashing takes long, a former result is used for a while.
         """
         for key in keys:
-            if not isinstance(key, HashedUser):
-                continue
             realm = survey.canonical(key.realm) or ""
             hashed = self._hashed.setdefault((realm, key.algorithm), _Hashed())
             if hashed.version != self._version and hashed.pace.allows():

@@ -101,7 +101,7 @@ class Driver:
             lacking: dict[Key, list[Batch]] = {}
             for batch in unfinished:
                 for parts in verifier.lacking(batch):
-                    lacking.setdefault(KEYS[parts[-1]](*parts), []).append(batch)
+                    lacking.setdefault(KEYS[parts[-1]]._make(parts), []).append(batch)
             if lacking:
                 await self._fetch(lacking, now)
             elif self._state is not None and await self._share(unfinished, self._state):
