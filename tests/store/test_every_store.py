@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from kit.stores import DOMAIN, EVERY_KIND, fresh
+from kit.stores import DOMAIN, EVERY_KIND, KINDS, fresh
 from kit.tables import HA1, HA1B, SHA_256, SHA_512
 
 from auth_diameter import ConfigError
@@ -84,6 +84,9 @@ def test_a_name_that_nobody_can_have_is_unknown_and_holds_up_no_other(database):
         "{}",
         "ü" * 70,
         "\U0001f600",
+        "alice\n",
+        "\n",
+        "bob\nalice",
     ]
     found = ha1s(database, *map(user, odd), user("alice"), *(user("alice", name) for name in odd))
     assert found == [""] * len(odd) + [HA1] + [""] * len(odd)
@@ -132,6 +135,54 @@ def test_the_columns_of_opensips_for_sha_2(database):
     alice, bob = database.fetch(Algorithms("alice", DOMAIN), Algorithms("bob", DOMAIN))
     assert alice.own == algorithms
     assert bob.own == ("MD5",)
+
+
+# As OpenSIPS' scripts of 2.2 to 3.1 have it, and those from 3.2 on: without `ha1b`, all of it CHAR in MySQL.
+OLDER = ("email_address", "ha1", "ha1b")
+NEWER = ("ha1", "ha1_sha256", "ha1_sha512t256")
+
+
+@pytest.mark.parametrize("columns", [OLDER, NEWER], ids=["older", "newer"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_tables_of_opensips_are_used_as_they_are(kind, columns):
+    """Its own scripts make CHAR columns in MySQL, and a group table of MyISAM."""
+    identity, text, engines = {
+        "SQLite": ("INTEGER PRIMARY KEY", "CHAR", ("", "")),
+        "PostgreSQL": ("SERIAL PRIMARY KEY", "VARCHAR", ("", "")),
+        "MariaDB": (
+            "INT(10) UNSIGNED AUTO_INCREMENT PRIMARY KEY",
+            "CHAR",
+            (" ENGINE=InnoDB", " ENGINE=MyISAM"),
+        ),
+    }[kind]
+
+    def table(name, texts, key, engine):
+        wide = ", ".join(f"{each} {text}(64) DEFAULT '' NOT NULL" for each in texts)
+        unique = f"CONSTRAINT {name}_account_idx UNIQUE ({key})"
+        return f"CREATE TABLE {name} (id {identity} NOT NULL, {wide}, {unique}){engine};"
+
+    with fresh(kind, tables=False) as database:
+        names = ("username", "domain", "password", *columns)
+        database.run(
+            table("subscriber", names, "username, domain", engines[0])
+            + table("grp", ("username", "domain", "grp"), "username, domain, grp", engines[1])
+        )
+        hashed = {"ha1": HA1, "ha1b": HA1B, "ha1_sha256": SHA_256, "ha1_sha512t256": SHA_512.upper()}
+        values = {column: hashed.get(column, "") for column in columns}
+        database.insert("subscriber", username="alice", domain=DOMAIN, **values)
+        database.insert("subscriber", username="bob", domain=DOMAIN, password="builder")
+        database.insert("grp", username="alice", domain=DOMAIN, grp="staff")
+        assert ha1s(database, user("alice"), user("alice "), user("bob")) == [
+            HA1,
+            "",
+            compute_ha1("bob", DOMAIN, "builder"),
+        ]
+        by_sha = ha1s(database, *(user("alice", DOMAIN, name) for name in ("SHA-256", "SHA-512-256")))
+        assert by_sha == (["", ""] if columns is OLDER else [SHA_256, SHA_512])
+        assert database.fetch(Member("alice", DOMAIN, "staff"), Member("bob", DOMAIN, "staff")) == [
+            True,
+            False,
+        ]
 
 
 def test_a_hash_that_is_none_lets_nobody_in_and_is_named_once(database, caplog):
