@@ -21,12 +21,26 @@ import pytest
 from kit.process import Program, living
 
 KAMAILIO_SQL = Path("/usr/share/kamailio")
+_TEMPLATE = "kamailio"  # a database with Kamailio's tables; the others of PostgreSQL are copies of it
 PASSWORD = "correct horse"  # of the user that our programs connect as
 
 
 def _which(name: str, *folders: str) -> str | None:
     """The path of a program; daemons are not on everybody's PATH."""
     return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), *folders]))
+
+
+def _no_tables(kind: str) -> str | None:
+    """Why Kamailio's tables cannot be made; None if they can."""
+    if (KAMAILIO_SQL / kind).is_dir():
+        return None
+    return f"Kamailio's tables are not there: apt install kamailio-{kind}-modules"
+
+
+def _kamailio(kind: str) -> str:
+    """The SQL that makes Kamailio's tables."""
+    folder = KAMAILIO_SQL / kind
+    return "".join((folder / f"{part}-create.sql").read_text() for part in ("standard", "auth_db", "group"))
 
 
 def _unused_port() -> int:
@@ -181,20 +195,16 @@ class PostgreSql(DatabaseServer):
 
     @staticmethod
     def _program(name: str) -> str | None:
+        # Debian's /usr/bin/psql is a script, which takes longer than the program that it starts.
         folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-        return (
-            _which(name, *map(str, folders))
-            if name == "psql"
-            else next(
-                (str(folder / name) for folder in folders if (folder / name).exists()), shutil.which(name)
-            )
-        )
+        there = (str(folder / name) for folder in folders if (folder / name).exists())
+        return next(there, shutil.which(name))
 
     @classmethod
     def missing(cls) -> str | None:
-        if all(map(cls._program, ("postgres", "initdb", "psql"))):
-            return None
-        return "PostgreSQL is not installed: apt install postgresql"
+        if not all(map(cls._program, ("postgres", "initdb", "psql"))):
+            return "PostgreSQL is not installed: apt install postgresql"
+        return _no_tables("postgres")
 
     def prepare(self) -> None:
         self._call(
@@ -220,6 +230,11 @@ class PostgreSql(DatabaseServer):
 
     def set_up(self) -> None:
         self.run(f"CREATE ROLE ours LOGIN PASSWORD '{PASSWORD}'")
+        self.run(f"CREATE DATABASE {_TEMPLATE}")
+        granted = "".join(
+            f"GRANT ALL ON ALL {what} IN SCHEMA public TO ours;" for what in ("TABLES", "SEQUENCES")
+        )
+        self.run(_kamailio("postgres") + granted, _TEMPLATE)
 
     def run(self, sql: str, database: str | None = None) -> str:
         return self._call(
@@ -230,12 +245,8 @@ class PostgreSql(DatabaseServer):
     def database(self, *, tables: bool = True) -> str:
         self._databases += 1
         name = f"kamailio{self._databases}"
-        self.run(f"CREATE DATABASE {name} OWNER ours")
-        if tables:
-            for part in ("standard", "auth_db", "group"):
-                self.run((KAMAILIO_SQL / "postgres" / f"{part}-create.sql").read_text(), name)
-            self.run("GRANT ALL ON ALL TABLES IN SCHEMA public TO ours;"
-                     "GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO ours;", name)  # fmt: skip
+        template = _TEMPLATE if tables else "template1"
+        self.run(f"CREATE DATABASE {name} OWNER ours TEMPLATE {template}")
         return name
 
 
@@ -251,9 +262,9 @@ class MariaDb(DatabaseServer):
 
     @classmethod
     def missing(cls) -> str | None:
-        if all(map(cls._program, ("mariadbd", "mariadb-install-db", "mariadb"))):
-            return None
-        return "MariaDB is not installed: apt install mariadb-server"
+        if not all(map(cls._program, ("mariadbd", "mariadb-install-db", "mariadb"))):
+            return "MariaDB is not installed: apt install mariadb-server"
+        return _no_tables("mysql")
 
     def prepare(self) -> None:
         self._call(
@@ -290,8 +301,7 @@ class MariaDb(DatabaseServer):
         name = f"kamailio{self._databases}"
         self.run(f"CREATE DATABASE {name} CHARACTER SET utf8mb4; GRANT ALL ON {name}.* TO ours@'%'")
         if tables:
-            for part in ("standard", "auth_db", "group"):
-                self.run((KAMAILIO_SQL / "mysql" / f"{part}-create.sql").read_text(), name)
+            self.run(_kamailio("mysql"), name)
         return name
 
 
