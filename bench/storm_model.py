@@ -193,6 +193,7 @@ class _Disc:
     statements: int = 0
     waiting: deque[tuple[float, _Question]] = field(default_factory=deque)  # since when, and what
     rests_until: float = 0.0
+    took: float = 0.0  # seconds of the last statement
 
 
 class _Question:
@@ -424,13 +425,13 @@ class Storm:
             self._count("failed")
             self._answer(question, FAILED)
         elif disc.statements < STATEMENTS:
-            self._execute([question])
+            self._execute([(self.now, question)])
         else:
             disc.waiting.append((self.now, question))
 
-    def _execute(self, questions: list[_Question]) -> None:
+    def _execute(self, questions: list[tuple[float, _Question]]) -> None:
         """Has the store look up the users of these questions, with one statement."""
-        setup, disc = self.setup, questions[0].disc
+        setup, disc = self.setup, questions[0][1].disc
         disc.statements += 1
         took = len(questions) * setup.weight * setup.store
         self.busy["store"] += took
@@ -442,27 +443,29 @@ class Storm:
         if done - self.now > setup.db_timeout:
             self._at(self.now + setup.db_timeout, self._looked_up, questions, False)
         else:
+            disc.took = done - self.now
             self._at(done, self._looked_up, questions, True)
 
-    def _looked_up(self, questions: list[_Question], found: bool) -> None:
-        disc, weight = questions[0].disc, self.setup.weight
+    def _looked_up(self, questions: list[tuple[float, _Question]], found: bool) -> None:
+        disc, weight, limit = questions[0][1].disc, self.setup.weight, self.setup.db_timeout
         disc.statements -= 1
         if not found:
             disc.rests_until = self.now + STORE_REST
-            questions += [question for _, question in disc.waiting]
+            questions += disc.waiting
             disc.waiting.clear()
-        for question in questions:
+        for since, question in questions:
             if found:
                 self._keep(question)
+            if found and self.now <= since + limit:
                 self._share(question)
             else:
                 self._fail_lookup(question)
-        # What has waited for half of its time is given up, as the other half is for the statement.
-        while disc.waiting and disc.waiting[0][0] < self.now - self.setup.db_timeout / 2:
+        # What would be late if it took as long as the last statement is given up.
+        while disc.waiting and disc.waiting[0][0] < self.now + disc.took - limit:
             self._fail_lookup(disc.waiting.popleft()[1])
         if disc.waiting:
             several = max(1, KEYS // weight)
-            self._execute([disc.waiting.popleft()[1] for _ in range(min(several, len(disc.waiting)))])
+            self._execute([disc.waiting.popleft() for _ in range(min(several, len(disc.waiting)))])
 
     def _fail_lookup(self, question: _Question) -> None:
         self._count("failed")

@@ -252,7 +252,7 @@ def test_lookups_that_wait_for_a_slow_database_for_too_long_are_given_up(databas
         asked, late = ask(keys[:4]), ask(keys[4:99])
         while len(sizes) < 4:
             await asyncio.sleep(0.01)
-        later = 16.0  # more than half of the time of those that wait
+        later = 16.0  # what these take; for those that wait, less than that is left
         in_time = ask(keys[99:])
         await asyncio.sleep(0)
         for _ in keys:

@@ -92,6 +92,7 @@ class ServerStore:
         self._busy = 0
         self._waiting: deque[_Waiting] = deque()
         self._said_busy = -_BUSY_PAUSE
+        self._took = 0.0  # seconds of the last statement
         self._working: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
@@ -156,10 +157,10 @@ class ServerStore:
     def _take_waiting(self) -> list[_Waiting]:
         """Takes the oldest fetches for one statement; none if there are none.
 
-        Those that have waited for half of their time are given up: the other half is for the statement.
-        Otherwise a database with too much to do would be asked for what nobody waits for any more.
+        Those for which too little time is left, as the last statement took longer, are given up. Otherwise a
+        database with too much to do would be asked for what nobody waits for any more.
         """
-        oldest = time.monotonic() - self._config.db_timeout / 2
+        oldest = time.monotonic() + self._took - self._config.db_timeout
         part: list[_Waiting] = []
         size = 0
         while self._waiting:
@@ -208,9 +209,11 @@ class ServerStore:
         members = lookup.members if survey.tables.has_groups else []
         found: Found = {}
         if lookup.users or members:
+            began = time.monotonic()
             rows, memberships = await self._connections.run(
                 lambda connection: self._dialect.look_up(connection, survey.tables, lookup.users, members)
             )
+            self._took = time.monotonic() - began
             lookup.take(rows)
             there = {
                 members[row.number]
