@@ -22,6 +22,7 @@ class Told:
         self.meanwhile = None  # what happens while it is asked for keys
         self.while_checked = None  # what happens while it is asked for its version
         self.states = []  # as a watcher is told
+        self.tell = None  # tells a change
 
     def store_failed(self, error):
         self.states.append(str(error))
@@ -30,7 +31,7 @@ class Told:
         self.states.append("recovered")
 
     def watch(self, changed):
-        pass
+        self.tell = changed
 
     async def version(self):
         if self.while_checked is not None:
@@ -91,6 +92,30 @@ def test_a_change_is_looked_for_every_half_second(cache, told):
     assert cache.get(A) is not None
     told.number += 1
     at_once(cache.check(NOW + 1.0))
+    assert cache.get(A) is None
+
+
+def test_a_change_that_the_store_tells_counts_at_once(cache, told):
+    at_once(cache.fetch([A], NOW))
+    told.tell()
+    assert cache.get(A) is None
+
+
+def test_what_was_asked_for_before_a_change_is_told_is_not_kept(cache, told):
+    async def change():
+        told.tell()
+
+    told.meanwhile = change
+    assert at_once(cache.fetch([A], NOW)) == {A: Spelling("a.net")}
+    assert cache.get(A) is None
+
+
+def test_a_check_that_ends_with_an_error_of_ours_leaves_nothing(cache, told):
+    """Nobody knows whether the store has changed."""
+    at_once(cache.fetch([A], NOW))
+    told.error = RuntimeError("a bug")
+    with pytest.raises(RuntimeError):
+        at_once(cache.check(NOW + 0.5))
     assert cache.get(A) is None
 
 

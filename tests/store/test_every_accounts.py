@@ -117,6 +117,16 @@ def test_a_realm_keeps_the_spelling_that_it_has(database):
     ]
 
 
+def test_a_row_in_another_spelling_gets_the_ha1_of_the_one_that_challenges_have(database):
+    """The row keeps its own."""
+    database.add("bob")
+    database.add("alice", "old", "SIPHub.NET")
+    assert using(database, add(replace=True)) is False
+    assert database.select("SELECT domain, ha1 FROM subscriber WHERE username = 'alice'") == [
+        ("SIPHub.NET", HA1)
+    ]
+
+
 HOSTILE = [
     "' OR 1=1 --",
     'a"b`c',

@@ -99,6 +99,21 @@ def test_existing_users_keep_their_row(database):
     ]
 
 
+@pytest.mark.parametrize("kind", ["SQLite", "PostgreSQL"])
+def test_of_two_rows_of_one_user_the_one_that_counts_is_replaced(kind):
+    """That in the canonical spelling of the realm. MariaDB's unique index has both for one."""
+    with fresh(kind) as database:
+        for domain in ("siphub.net", "SIPHub.net", "zIPHub.net"):
+            database.add("alice", "old", domain)
+        database.add("alice", "old", "ZIPHub.net")
+        content = "username,domain,password\nalice,SIPHUB.net,secret\n"
+        assert imported(database, content, how=Options(replace=True)).replaced == 1
+        changed = "SELECT domain FROM subscriber WHERE ha1 = '{}'"
+        assert database.select(changed.format(HA1)) == [("siphub.net",)]
+        (found,) = database.fetch(User("alice", DOMAIN, "MD5"))
+        assert found.ha1s == HA1
+
+
 def test_a_row_is_replaced_whatever_the_columns_of_its_key(server):
     """MariaDB replaces many rows by their primary key, or one by one without one."""
     server.run("ALTER TABLE subscriber DROP COLUMN id")
@@ -368,6 +383,27 @@ def test_users_and_groups_of_another_store(source, into, monkeypatch):
             ("dave", DOMAIN, "", compute_ha1("dave", DOMAIN, "old"), ""),  # what counts in the source
         ]
         assert target.select("SELECT username, grp FROM grp") == [("alice", "of alice")]
+
+
+def test_users_of_one_name_in_another_store_keep_each_their_own_groups(source):
+    """A group of the one must not become a right of the other."""
+    for domain, group in (("a.net", "staff"), ("b.net", "guests")):
+        source.add("100", domain=domain)
+        source.insert("grp", username="100", domain=domain, grp=group)
+    with fresh("SQLite") as target:
+        assert copied(source, target) == Imported(2, 0, 0, 2)
+        assert target.select("SELECT username, domain, grp FROM grp ORDER BY domain") == [
+            ("100", "a.net", "staff"),
+            ("100", "b.net", "guests"),
+        ]
+
+
+def test_the_password_counts_if_it_agrees_with_a_hash_in_capitals(source):
+    source.insert("subscriber", username="alice", domain=DOMAIN, password="secret", ha1=HA1.upper())
+    with fresh("SQLite") as target:
+        add_sha_2(target)
+        copied(source, target)
+        assert target.select("SELECT ha1, ha1_sha256 FROM subscriber") == [(HA1, SHA_256)]
 
 
 def test_a_row_of_another_store_that_cannot_be_imported_is_named(source):

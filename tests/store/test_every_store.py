@@ -287,6 +287,21 @@ def test_a_row_counts_as_auth_db_has_it(database, row, config):
     assert ha1s(database, user("alice"), user("bob"), **config) == [HA1, ""]
 
 
+@pytest.mark.parametrize(
+    ("row", "config"),
+    [
+        ({"password": "secret"}, {"password_column": "ha1"}),
+        ({"ha1": HA1, "ha1b": HA1B}, {"calculate_ha1": True}),
+        ({"password": "secret", "ha1": HA1}, {"calculate_ha1": True, "password_column": "ha1b"}),
+    ],
+    ids=str,
+)
+def test_what_does_not_count_lets_nobody_in(database, row, config):
+    """The columns beside the one that is named, and a hash where HA1 is calculated."""
+    database.insert("subscriber", **{"username": "alice", "domain": DOMAIN, **row})
+    assert ha1s(database, user("alice"), user(f"alice@{DOMAIN}"), **config) == [""] * 2
+
+
 def test_without_domains_every_realm_is_served_as_it_is_spelled(database):
     database.insert("subscriber", username="alice", domain="", password="secret")
     config = {"domain": False, "calculate_ha1": True}
@@ -349,6 +364,22 @@ def test_a_change_is_noticed_within_a_second(database):
         return (await store.fetch([user("alice")]))[user("alice")].ha1s
 
     assert database.with_store(work) == OLD
+
+
+def test_a_hashed_username_of_a_new_user_is_found_some_time_after(database):
+    database.add("alice")
+    bob = HashedUser(user_hash("bob", DOMAIN, "MD5"), DOMAIN, "MD5")
+
+    async def work(store):
+        assert not (await store.fetch([bob]))[bob].known
+        database.add("bob")
+        async with asyncio.timeout(30):
+            while not (await store.fetch([bob]))[bob].known:
+                await store.version()
+                await asyncio.sleep(0.05)
+        return True
+
+    assert database.with_store(work)
 
 
 def test_a_new_realm_is_served_some_time_after(database):

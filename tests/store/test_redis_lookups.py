@@ -18,6 +18,7 @@ from auth_diameter.store import redis
 from auth_diameter.store.config import StoreConfig
 from auth_diameter.store.lookups import AskedUser
 from auth_diameter.store.opening import open_store, open_subscribers
+from auth_diameter.store.per_process import PerProcessStore
 from auth_diameter.store.redis_lookups import Redis
 from auth_diameter.store.store import Algorithms, Member, Realm, StoreError, User
 from auth_diameter.store.url import database_name
@@ -205,6 +206,32 @@ def test_changes_of_keys_are_told_where_the_server_has_them_on(server, flags):
         await until(lambda: calls)
 
     assert told(server, work) == 1
+
+
+@pytest.mark.parametrize("flags", ["", "EA", "g$sxe", "K$", "K$sxe", "Kg$sx"])
+def test_notices_that_leave_out_some_changes_are_not_trusted(server, flags):
+    """Those of other channels, and those without deleted or expired keys."""
+    server.say("CONFIG", "SET", "notify-keyspace-events", flags)
+
+    async def work(store):
+        return store._survey.tables.more["tells"]
+
+    assert with_store(server, work) is False
+
+
+def test_changes_are_told_through_the_store_of_a_process(server):
+    async def work():
+        store = PerProcessStore(database_name(server.url), StoreConfig(), in_background=True)
+        with contextlib.closing(store):
+            told = asyncio.Event()
+            store.watch(told.set)
+            await store.version()
+            told.clear()
+            server.say("PUBLISH", "ad:changed", "")
+            async with asyncio.timeout(60):
+                await told.wait()
+
+    asyncio.run(work())
 
 
 def test_many_changes_are_told_together(server):

@@ -15,12 +15,14 @@ from kit.stores import DOMAIN, fresh
 from kit.tables import HA1
 
 from auth_diameter import ConfigError
+from auth_diameter._core import user_hash
 from auth_diameter.store.config import StoreConfig
+from auth_diameter.store.dialect import UnusableError
 from auth_diameter.store.lookups import AskedUser
 from auth_diameter.store.mysql_lookups import MySql
 from auth_diameter.store.opening import open_store
 from auth_diameter.store.postgresql_lookups import PostgreSql
-from auth_diameter.store.store import Member, StoreBusyError, StoreError, User
+from auth_diameter.store.store import HashedUser, Member, StoreBusyError, StoreError, User
 from auth_diameter.store.url import database_name
 
 PATIENCE = 30
@@ -100,6 +102,69 @@ def test_a_change_while_nobody_listened_is_not_missed(postgresql):
                 await asyncio.sleep(0.05)
 
     assert postgresql.with_store(work)
+
+
+def test_a_change_before_it_listens_again_is_not_missed(postgresql):
+    """Nobody was told of it, and who listens does not look at the state of the tables."""
+    postgresql.add("alice")
+    upgrade(postgresql)
+
+    async def work(store):
+        await store.version()
+        lost = asyncio.Event()
+        store.watch(lost.set)
+        await asyncio.to_thread(postgresql.server.end_sessions)
+        async with asyncio.timeout(PATIENCE):
+            await lost.wait()
+            before = store._version
+            await asyncio.to_thread(postgresql.set_ha1, "alice", "0" * 32)
+            while True:
+                with contextlib.suppress(StoreError):
+                    return await store.version() != before
+                await asyncio.sleep(0.05)
+
+    assert postgresql.with_store(work)
+
+
+@pytest.mark.parametrize("how", ["DISABLE TRIGGER", "ENABLE REPLICA TRIGGER"])
+def test_triggers_that_are_switched_off_tell_nothing_and_are_not_trusted(postgresql, how):
+    postgresql.add("alice")
+    upgrade(postgresql)
+
+    async def work(store):
+        return store._survey.tables.tells_changes
+
+    assert postgresql.with_store(work) is True
+    postgresql.run(f"ALTER TABLE subscriber {how} auth_diameter_changed")
+    assert postgresql.with_store(work) is False
+
+
+async def state(store):
+    """What the database says of changes; None: nothing that can be trusted."""
+    tables = store._survey.tables
+    return await store._connections.run(lambda connection: store._dialect.state(connection, tables))
+
+
+def test_a_table_that_was_just_changed_may_be_changed_again_in_the_same_second(mariadb):
+    """The server keeps the time of a change in seconds, so the second one would not show."""
+    mariadb.add("alice")
+    assert mariadb.with_store(state) is None
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE VIEW users AS SELECT * FROM subscriber",
+        "CREATE TABLE users ENGINE=Aria SELECT * FROM subscriber",
+    ],
+    ids=["view", "engine"],
+)
+def test_the_time_of_a_change_is_trusted_of_a_table_of_innodb_alone(mariadb, sql):
+    """Of a view the server knows none."""
+    mariadb.run(sql)
+    time.sleep(3.5)  # no table was changed just now
+    assert mariadb.with_store(state) is not None
+    assert mariadb.with_store(state, table="users") is None
 
 
 def test_a_database_in_which_nothing_changes_is_not_asked_again(database):
@@ -287,6 +352,61 @@ def test_a_lookup_has_one_time_limit_for_its_waiting_and_its_statement(database)
 
     (error,) = database.with_store(work, db_timeout=1.0)
     assert type(error) is StoreBusyError
+
+
+def test_a_statement_has_some_hundred_users_at_most(database):
+    """One that has all who wait for a slow database would be slow itself."""
+
+    async def work(store):
+        go, sizes = hold(store)
+        tasks = [
+            asyncio.ensure_future(
+                store.fetch([User(f"u{part}-{number}", DOMAIN, "MD5") for number in range(100)])
+            )
+            for part in range(9)
+        ]
+        while len(sizes) < 4:
+            await asyncio.sleep(0.01)
+        for _ in tasks:
+            go.release()
+        await asyncio.gather(*tasks)
+        return sizes
+
+    sizes = database.with_store(work, db_timeout=30.0)
+    assert (sizes[:4], sorted(sizes[4:])) == ([100] * 4, [100, 200, 200])
+
+
+def test_a_statement_that_fails_is_told_to_all_who_wait_for_it(database):
+    async def work(store):
+        go, sizes = hold(store)
+        tasks = [asyncio.ensure_future(store.fetch([User(f"u{n}", DOMAIN, "MD5")])) for n in range(7)]
+        while len(sizes) < 4:
+            await asyncio.sleep(0.01)
+
+        async def fails(*arguments):
+            raise UnusableError("is gone")
+
+        store._dialect.look_up = fails
+        for _ in range(4):
+            go.release()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    errors = database.with_store(work, db_timeout=30.0)[4:]
+    assert [(type(error), str(error).partition(": ")[2]) for error in errors] == [(StoreError, "is gone")] * 3
+    assert len(set(map(id, errors))) == 3, "one that is raised in several tasks keeps all their frames"
+
+
+def test_hashed_usernames_outlast_a_survey(database):
+    """They are read again at a pace of their own."""
+    database.add("alice")
+    alice = HashedUser(user_hash("alice", DOMAIN, "MD5"), DOMAIN, "MD5")
+
+    async def work(store):
+        await store.fetch([alice])
+        await store._make_survey()
+        return (await store.fetch([alice]))[alice].username
+
+    assert database.with_store(work) == "alice"
 
 
 # --- what cannot be used ------------------------------------------------------------------------------
