@@ -38,7 +38,10 @@ class Server:
         self._script = script(**rules)
         self.now = NOW
         self.turns: list[bytes] = []
-        self._sock = socket.create_connection(("127.0.0.1", redis.port), 10)
+        self._connect()
+
+    def _connect(self) -> None:
+        self._sock = socket.create_connection(("127.0.0.1", self._redis.port), 10)
         self._replies = self._sock.makefile("rb")
 
     def count(self, records: bytes, late: object = 0) -> bytes:
@@ -48,6 +51,13 @@ class Server:
         reply = read(self._replies)
         assert isinstance(reply, bytes), reply
         return reply
+
+    def crash(self) -> None:
+        """Kills the server and starts it again: it has what its last snapshot has."""
+        self.close()
+        self._redis.kill()
+        self._redis.start()
+        self._connect()
 
     def forget(self) -> None:
         """Makes the server empty, as a restart does."""

@@ -53,6 +53,11 @@ def test_a_name_that_no_file_can_have(name):
         ("postgresql://host/x?user=a@b&password=hush", "postgresql://…"),
         ("mysql://host/x;password=hush", "mysql://…"),
         ("mysql://user:hush@host/a\nb", "mysql://…"),
+        ("mysql://user:hush", "mysql://…"),
+        ("postgresql://user:hush/kamailio", "postgresql://…"),
+        ("mysql://user:hush:127.0.0.1/kamailio", "mysql://…"),
+        ("redis://:hush/0", "redis://…"),
+        ("postgresql://a,user:hush/x", "postgresql://…"),
     ],
 )
 def test_a_url_is_shown_without_its_password(url, shown):
@@ -60,6 +65,22 @@ def test_a_url_is_shown_without_its_password(url, shown):
     assert name.text == url
     assert str(name) == shown
     assert "hush" not in repr(name)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"postgresql://user:hush@host/kamailio"',
+        " postgresql://user:hush@host/kamailio",
+        "jdbc:postgresql://user:hush@host/kamailio",
+        "postgresql:/user:hush@host/kamailio",
+        "AUTH_DIAMETER_DB=mysql://user:hush@host/kamailio",
+    ],
+)
+def test_what_is_nearly_a_url_is_no_file_and_is_not_shown(text):
+    with pytest.raises(ConfigError, match="neither a path nor a URL") as error:
+        database_name(text)
+    assert "hush" not in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -81,22 +81,29 @@ class Connections:
             self._failure, self._pause = None, _FIRST_PAUSE
         return result
 
-    async def dedicate(self, work: Callable[[Any], Awaitable[object]]) -> Any:
+    async def dedicate(self, work: Callable[[Any], Awaitable[bool]]) -> Any | None:
         """Opens a connection that is not one of these, and does work with it.
 
+        Args:
+            work: function of the connection; it says whether the connection is still needed.
+
         Returns:
-            The connection, which the caller closes.
+            The connection, which the caller closes; None if it is not needed.
 
         Raises:
             StoreError: the server failed.
         """
+        connection, needed = None, False
         try:
             async with asyncio.timeout(self._timeout):
                 connection = await self._dialect.connect(self._name, self._timeout)
-                await work(connection)
+                needed = await work(connection)
         except self._failures as error:
             raise self._failed(error) from None
-        return connection
+        finally:
+            if connection is not None and not needed:
+                self._discard(connection)
+        return connection if needed else None
 
     async def _work(self, work: Callable[[Any], Awaitable[_T]]) -> _T:
         while self._free:

@@ -99,8 +99,12 @@ class Dialect(Protocol):
     async def state(self, connection: Any, tables: Tables) -> object | None:
         """What is the same as long as nobody has changed the tables; None: it cannot be told."""
 
-    async def listen(self, connection: Any, changed: Callable[[], None]) -> None:
-        """Has `changed()` called when the tables change, and when the connection is lost."""
+    async def listen(self, connection: Any, changed: Callable[[], None]) -> bool:
+        """Has `changed()` called when the tables change, and when the connection is lost.
+
+        Returns:
+            Whether it will be called. A server may refuse to tell; `state` says it a little later.
+        """
 
 
 class Membership(NamedTuple):

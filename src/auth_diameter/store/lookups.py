@@ -31,6 +31,7 @@ from auth_diameter.store.store import (
     Key,
     Member,
     Offer,
+    Realm,
     Spelling,
     User,
 )
@@ -89,13 +90,13 @@ class _Asked(NamedTuple):
     Attributes:
         key: the key.
         first: the number of the first row.
-        count: how many there are, one for each spelling of the realm.
+        number: how many there are, one for each spelling of the realm.
         part: the username without the realm that it ends with, whose rows follow; None: it has none.
     """
 
     key: Any
     first: int
-    count: int
+    number: int
     part: str | None
 
 
@@ -212,16 +213,15 @@ class Lookup:
         self._offers: list[tuple[Algorithms, _Asked]] = []
         spellings: dict[str, Sequence[str]] = {}  # of the realms, of which the keys of a turn have few
         for key in keys:
-            kind = key[-1]
-            if kind == "user":
+            if isinstance(key, User):
                 self._asked.append(self._ask_user(key, spellings))
-            elif kind == "realm":
+            elif isinstance(key, Realm):
                 self._known[key] = Spelling(survey.canonical(key.name))
-            elif kind == "hashed":
+            elif isinstance(key, HashedUser):
                 username, matches = survey.unhashed(key)
                 user = User(username, key.realm, key.algorithm)
                 self._hashed.append((key, matches, self._ask_user(user, spellings)))
-            elif kind == "algorithms":
+            elif isinstance(key, Algorithms):
                 username, realm, _ = key
                 part = user_part(username, realm)
                 name = username if part is None else part
@@ -231,11 +231,15 @@ class Lookup:
                 self.members.append(key)
 
     def take(self, rows: Iterable[tuple[Any, ...]]) -> None:
-        """Takes the rows of `users`, as `Row` has them; of several for one user the first counts."""
+        """Takes the rows of `users`, as `Row` has them.
+
+        Of several for one user, such as those of all names that a collation takes for the same, the first
+        that is the user's counts.
+        """
         found = [_NOBODY] * len(self.users)
         for row in rows:
             number = row[_NUMBER]
-            if found[number] is _NOBODY:
+            if found[number] is _NOBODY or (row[_KNOWN] and not found[number][_KNOWN]):
                 found[number] = Row(row)
         self._rows = found
 
@@ -303,7 +307,7 @@ class Lookup:
         return candidates((whole, ha1) if row[_KNOWN] else (alone, None), algorithm)
 
     def _offer(self, key: Algorithms, asked: _Asked) -> Offer:
-        row = self._row(asked.first, asked.count)
+        row = self._row(asked.first, asked.number)
         password, has = _text(row[_PASSWORD]), 0
         for place, stored in enumerate(_STORED.values()):
             has |= bool(password or _text(row[stored.place])) << place

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import ssl
 from typing import Any, Final, NamedTuple
@@ -58,6 +59,11 @@ _OTHERS: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (ConnectionError, "the connection is lost"),
     (EOFError, "the connection is lost"),
 )
+
+
+# The driver would log a warning of the server for each name that the character set of a table does not have.
+# Such a name is nobody's, and the sender of a request chooses it.
+logging.getLogger("asyncmy").setLevel(logging.ERROR)
 
 
 class Target(NamedTuple):

@@ -90,6 +90,9 @@ class MySql:
         columns = columns_of(config, found.collations)
         if isinstance(columns, str):
             raise UnusableError(f"table {config.table!r} has no column {columns!r}")
+        for name in (columns.username, columns.domain):
+            if name is not None and not found.collations[name]:
+                raise UnusableError(f"column {name!r} of table {config.table!r} has no character set")
         groups = await _table(connection, config.group_table)
         has_groups = {"username", "domain", "grp"} <= {name.lower() for name in groups.collations}
         table = quoted(config.table)
@@ -143,7 +146,7 @@ class MySql:
             if number > 0:
                 user = users[number - 1]
                 # In most collations case does not count, so one spelling finds the others as well.
-                same_domain = fold_realm(domain) == fold_realm(user.domain)
+                same_domain = fold_realm(domain or "") == fold_realm(user.domain)
                 known = (username == user.username) & (anywhere | same_domain)
                 rows.append((number - 1, known, *secrets))
             else:
@@ -175,7 +178,7 @@ class MySql:
             names = sendable(list(spellings))
             statement += f" WHERE {quoted(tables.columns.domain)} IN ({', '.join(['%s'] * len(names))})"
         found = await _fetch(connection, statement, names)
-        return [name for (name,) in found]
+        return [name for (name,) in found if name is not None]
 
     # ------------------------------------------------------------------ changes
 
@@ -192,8 +195,9 @@ class MySql:
             found.append(row)
         return found
 
-    async def listen(self, connection: Any, changed: Callable[[], None]) -> None:
+    async def listen(self, connection: Any, changed: Callable[[], None]) -> bool:
         """As `Dialect.listen`: these servers tell nothing."""
+        return False
 
 
 def _parts(name: str) -> list[str | None]:

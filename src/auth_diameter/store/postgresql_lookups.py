@@ -164,7 +164,7 @@ class PostgreSql:
     async def usernames(self, connection: Any, tables: Tables, spellings: Sequence[str]) -> list[str]:
         """As `Dialect.usernames`."""
         found = await connection.fetch(tables.statements["usernames"], sendable(list(spellings)))
-        return [name for (name,) in found]
+        return [name for (name,) in found if name is not None]
 
     # ------------------------------------------------------------------ changes
 
@@ -172,10 +172,14 @@ class PostgreSql:
         """The transactions that the server has begun and ended: without a new one nothing has changed."""
         return str(await connection.fetchval("SELECT pg_current_snapshot()::text"))
 
-    async def listen(self, connection: Any, changed: Callable[[], None]) -> None:
-        """As `Dialect.listen`."""
+    async def listen(self, connection: Any, changed: Callable[[], None]) -> bool:
+        """As `Dialect.listen`. A standby has the triggers of its primary, but does not tell."""
+        try:
+            await connection.add_listener(CHANNEL, lambda *_: changed())
+        except asyncpg.ReadOnlySQLTransactionError:
+            return False
         connection.add_termination_listener(lambda _: changed())
-        await connection.add_listener(CHANNEL, lambda *_: changed())
+        return True
 
 
 def _joined(names: list[str]) -> str:

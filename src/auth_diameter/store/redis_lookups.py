@@ -191,14 +191,15 @@ class Redis:
         found = dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
         return [found.get(name) for name in _CHANGES] if _CHANGES[1] in found else None
 
-    async def listen(self, connection: Link, changed: Callable[[], None]) -> None:
+    async def listen(self, connection: Link, changed: Callable[[], None]) -> bool:
         """As `Dialect.listen`: what our commands publish, and what the server itself tells."""
         try:
             await connection.say("SUBSCRIBE", CHANNEL)
             await connection.say("PSUBSCRIBE", f"__keyspace@{connection.database}__:{PREFIX}*")
         except NoPermissionError:
-            return  # changes show in `state`, a little later
+            return False
         connection.keep(asyncio.get_running_loop().create_task(_hear(connection, changed)))
+        return True
 
 
 async def _tells(connection: Link) -> bool:

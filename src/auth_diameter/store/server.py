@@ -25,7 +25,7 @@ from auth_diameter.store.pace import Pace
 from auth_diameter.store.store import Found, HashedUser, Key, Member, StoreBusyError, StoreError
 from auth_diameter.store.survey import ServerSurvey
 from auth_diameter.store.url import DatabaseName
-from auth_diameter.store.userhash import HashedNames
+from auth_diameter.store.userhash import MOST_REALMS, HashedNames
 
 _log = logging.getLogger("auth_diameter.disc.database")
 
@@ -38,6 +38,11 @@ _SURVEY_SHARE: Final = 50
 _AGE: Final = 0.95
 #: Seconds that the first survey may take, and one in the background.
 _LONGEST_SURVEY: Final = 60.0
+#: Seconds between two looks for changes that a database with notices has not told: triggers were off, another
+#: table has taken the name, or the connection is silent.
+_LOOK_PAUSE: Final = 10.0
+#: Seconds until a server that has refused to tell of changes is asked again.
+_LISTEN_PAUSE: Final = 10.0
 #: Seconds between two lines in the log about lookups that were given up.
 _BUSY_PAUSE: Final = 10.0
 
@@ -85,6 +90,7 @@ class ServerStore:
         self._warnings = Warnings()
         self._changed: Callable[[], None] = _nobody
         self._listening: Any | None = None
+        self._listen_at = self._look_at = 0.0
         self._version = 0
         self._state: object | None = None
         self._may_have_changed = False
@@ -233,10 +239,13 @@ class ServerStore:
         """
         for key in keys:
             realm = survey.canonical(key.realm) or ""
-            hashed = self._hashed.setdefault((realm, key.algorithm), _Hashed())
+            hashed = self._hashed.pop((realm, key.algorithm), None) or _Hashed()
+            self._hashed[realm, key.algorithm] = hashed  # the one used last is at the end
             if hashed.version != self._version and hashed.pace.allows():
                 version, names = self._version, []
                 if spellings := survey.spellings(key.realm):
+                    # To read them may take long, but a server that hangs is noticed at once.
+                    await self._connections.run(partial(self._dialect.state, tables=survey.tables))
                     names = await self._connections.run(
                         partial(self._usernames, survey.tables, spellings), timeout=_LONGEST_SURVEY
                     )
@@ -244,6 +253,10 @@ class ServerStore:
                 survey.hashed[realm, key.algorithm] = HashedNames(names, realm, key.algorithm)
                 hashed.pace.done(time.thread_time() - started)
                 hashed.version = version
+        if not self._config.domain:
+            for oldest in list(self._hashed)[:-MOST_REALMS]:
+                del self._hashed[oldest]
+                survey.hashed.pop(oldest, None)
 
     async def _usernames(self, tables: Tables, spellings: Sequence[str], connection: Any) -> list[str]:
         return await self._dialect.usernames(connection, tables, spellings)
@@ -308,9 +321,10 @@ class ServerStore:
             await self._listen()
         state = await self._connections.run(lambda connection: self._dialect.state(connection, tables))
         now = time.monotonic()
-        if self._listening is None or not tables.tells_all:
+        if self._listening is None or not tables.tells_all or now >= self._look_at:
+            self._look_at = now + _LOOK_PAUSE
             self._may_have_changed |= state is None or state != self._state
-        self._state = state
+            self._state = state
         # A database with many changes is not asked for all users all the time.
         if self._may_have_changed and now >= self._changed_at + _AGE:
             self._version += 1
@@ -323,10 +337,15 @@ class ServerStore:
         if self._listening is not None and self._dialect.is_open(self._listening):
             return
         self._listening = None
+        if time.monotonic() < self._listen_at:
+            return
         self._listening = await self._connections.dedicate(
             lambda connection: self._dialect.listen(connection, self._told)
         )
-        self._version += 1  # what happened meanwhile was not told
+        if self._listening is None:
+            self._listen_at = time.monotonic() + _LISTEN_PAUSE
+        else:
+            self._version += 1  # what happened meanwhile was not told
 
     def _told(self) -> None:
         """Takes a change that the database has told, or the loss of the connection that tells."""
@@ -350,5 +369,5 @@ def _nobody() -> None:
 
 def _is_of(key: Member, username: str, domain: str, group: str) -> bool:
     """Whether a membership that the database has found is that of the key, byte for byte."""
-    same_domain = not key.domain or fold_realm(key.domain) == fold_realm(domain)
+    same_domain = not key.domain or fold_realm(key.domain) == fold_realm(domain or "")  # it may be NULL
     return username == key.username and group == key.group and same_domain

@@ -25,7 +25,7 @@ from auth_diameter.store.schema import text
 from auth_diameter.store.sqlite_file import Database
 from auth_diameter.store.statements import ASKED_WIDTH, MAX_ASKED
 from auth_diameter.store.store import Found, HashedUser, Key, Member
-from auth_diameter.store.userhash import HashedNames
+from auth_diameter.store.userhash import MOST_REALMS, HashedNames
 from auth_diameter.store.usual_algorithms import UsualAlgorithms
 
 # What is looked up: as many values as ASKED_WIDTH, of types that SQLite's module takes without a conversion.
@@ -147,9 +147,13 @@ class SqliteStore(Closing):
     def unhashed(self, key: HashedUser) -> tuple[str, bool]:
         """As `Survey.unhashed`."""
         canonical = self.spellings.canonical(key.realm) or ""
-        scan = self._scans.get((canonical, key.algorithm))
+        scan = self._scans.pop((canonical, key.algorithm), None)
         if scan is None:
-            scan = self._scans[canonical, key.algorithm] = _Scan(self.database, canonical, key.algorithm)
+            scan = _Scan(self.database, canonical, key.algorithm)
+        self._scans[canonical, key.algorithm] = scan  # the one used last is at the end
+        if not self.database.config.domain:
+            for oldest in list(self._scans)[:-MOST_REALMS]:
+                del self._scans[oldest]
         return scan.find(key.hashed)
 
 

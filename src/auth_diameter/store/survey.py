@@ -9,7 +9,7 @@ from typing import Any
 from auth_diameter.store.dialect import Tables
 from auth_diameter.store.names import fold_realm
 from auth_diameter.store.realms import Spelled, spelled
-from auth_diameter.store.store import HashedUser
+from auth_diameter.store.store import HashedUser, StoreError
 from auth_diameter.store.userhash import HashedNames
 from auth_diameter.store.usual_algorithms import Counts, having, most
 
@@ -69,4 +69,7 @@ class ServerSurvey:
 
     def unhashed(self, key: HashedUser) -> tuple[str, bool]:
         """As `Survey.unhashed`; `hashed` has the realm."""
-        return self.hashed[self.canonical(key.realm) or "", key.algorithm].find(key.hashed)
+        hashed = self.hashed.get((self.canonical(key.realm) or "", key.algorithm))
+        if hashed is None:
+            raise StoreError(f"{self.name}: hashed usernames of too many realms at once")
+        return hashed.find(key.hashed)

@@ -18,7 +18,11 @@ MEMORY: Final = ":memory:"
 # RFC 3986, 3.1. A colon alone does not make a URL: the name of a file may contain one.
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 # The parts of a URL that may be shown: host, port and path. Any other part may contain a password.
-_SHOWN: Final = re.compile(r"[A-Za-z0-9._~:/\[\],-]*")
+# What follows a colon is a port: without an "@" it may be a password.
+_PLACE: Final = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]*)(?::[0-9]+)?"
+_SHOWN: Final = re.compile(rf"{_PLACE}(?:,{_PLACE})*(?:/[A-Za-z0-9._~:/-]*)?")
+# What may be a URL with a quote or a space before it, or with one slash.
+_LIKE_URL: Final = re.compile(r"(?![./]).*?(?:://|:/.*@)", re.DOTALL)
 
 _KINDS: Final[dict[str, Kind]] = {
     "sqlite": "sqlite",
@@ -83,6 +87,11 @@ def database_name(text: str, password: str | None = None) -> DatabaseName:
     """
     url = _URL.fullmatch(text)
     if url is None:
+        if _LIKE_URL.match(text):
+            raise ConfigError(
+                "the database is neither a path nor a URL such as postgresql://HOST/NAME; is there a quote or"
+                " a space before it? (A file of this name is ./NAME)"
+            )
         return _file(text, text)
     scheme, rest = url[1].lower(), url[2]
     kind = _KINDS.get(scheme)

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable
+from typing import Final
 
 from auth_diameter._core import user_hash
+
+#: Realms whose usernames are kept hashed where a table has no domains, and so no bound of its own: the sender
+#: of a request names the realm.
+MOST_REALMS: Final = 8
 
 
 class HashedNames:

@@ -6,6 +6,7 @@
 --
 -- Keys; each has a time to live:
 --   adb                when this state began, by the clock of a DISC: nonces made before may have been used before
+--   adr                which run of a server has it; another run may have read it from an old snapshot, or be a replica
 --   adn <made / 8>     hash: nonce and count → mark and time of their use; with a limit also nonce → number of uses
 --   adl <time / 600>   hash: users at their sources who logged in
 --   adu, ads <hash>    the wrong digests of a user at a source, and of a source
@@ -30,6 +31,14 @@ end
 local _, flags, count, uses, logins, runs, _, now, lifetime, limit = take('<BBI2I2I2I2I2I4I4I4', data)
 local late = ARGV[2] ~= '0'
 local began = call('GET', 'adb')
+if count == 0 then                    -- a DISC has connected
+  local info = redis.pcall('INFO', 'server')
+  local run = type(info) == 'string' and string.match(info, 'run_id:(%x+)')
+  if run and call('GET', 'adr') ~= run then
+    began = nil
+    call('SET', 'adr', run, 'EX', BEGAN)
+  end
+end
 if not began or count == 0 then
   began = began or string.format('%d', now)
   call('SET', 'adb', began, 'EX', BEGAN)
@@ -53,6 +62,7 @@ local function keep(prefix, slot, seconds, needed)
   call('HSET', prefix .. slot, '', needed)
   call('EXPIRE', prefix .. slot, needed + seconds + LATER)
   call('EXPIRE', 'adb', BEGAN)
+  call('EXPIRE', 'adr', BEGAN)
   local last = slot - math.ceil(needed / seconds) - 1
   for old = last - math.ceil(LATER / seconds), last do
     local still = call('HGET', prefix .. old, '')
