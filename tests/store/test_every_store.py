@@ -214,6 +214,20 @@ def test_a_hashed_username_is_found(database):
 # --- realms and groups --------------------------------------------------------------------------------
 
 
+def test_hashed_usernames_are_kept_of_a_few_realms_where_any_realm_is_served(database):
+    """The sender of a request names the realm, and all usernames are in memory for each."""
+    database.insert("subscriber", username="alice", domain="", password="secret")
+
+    async def work(store):
+        for number in range(12):
+            realm = f"r{number}.example"
+            key = HashedUser(user_hash("alice", realm, "SHA-256"), realm, "SHA-256")
+            assert (await store.fetch([key]))[key].known
+        return len(getattr(store, "_hashed", None) or store._scans)
+
+    assert database.with_store(work, domain=False) == 8
+
+
 def test_a_realm_is_served_in_the_spelling_of_the_table(database):
     database.add("alice", domain="SIPHub.net")
     database.add("bob", domain="b.example")

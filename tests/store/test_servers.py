@@ -6,18 +6,21 @@ import asyncio
 import contextlib
 import json
 import re
+import shutil
 import time
 from types import SimpleNamespace
 
 import pytest
+from kit.databases import PostgreSql as DatabaseServer
 from kit.process import run_ours
-from kit.stores import DOMAIN, fresh
+from kit.stores import DOMAIN, ServerDatabase, fresh
 from kit.tables import HA1
 
 from auth_diameter import ConfigError
 from auth_diameter._core import user_hash
 from auth_diameter.store.config import StoreConfig
 from auth_diameter.store.dialect import UnusableError
+from auth_diameter.store.hashes import compute_ha1
 from auth_diameter.store.lookups import AskedUser
 from auth_diameter.store.mysql_lookups import MySql
 from auth_diameter.store.opening import open_store
@@ -137,6 +140,52 @@ def test_triggers_that_are_switched_off_tell_nothing_and_are_not_trusted(postgre
     assert postgresql.with_store(work) is True
     postgresql.run(f"ALTER TABLE subscriber {how} auth_diameter_changed")
     assert postgresql.with_store(work) is False
+
+
+def test_a_change_that_no_trigger_sees_is_noticed_some_time_later(postgresql, monkeypatch):
+    """As by replication, or when another table takes the name."""
+    monkeypatch.setattr("auth_diameter.store.server._LOOK_PAUSE", 0.2)
+    postgresql.add("alice")
+    upgrade(postgresql)
+
+    async def work(store):
+        for _ in range(20):  # what has changed before
+            await store.version()
+            await asyncio.sleep(0.1)
+        before = await store.version()
+        silent = "SET session_replication_role = replica; UPDATE subscriber SET ha1 = ''"
+        await asyncio.to_thread(postgresql.run, silent)
+        async with asyncio.timeout(PATIENCE):
+            while await store.version() == before:
+                await asyncio.sleep(0.05)
+        return True
+
+    assert postgresql.with_store(work)
+
+
+def test_a_standby_has_the_triggers_of_its_primary_but_does_not_tell():
+    """It refuses LISTEN; what it says of its transactions counts instead."""
+    why = DatabaseServer.missing()
+    if why is not None:
+        pytest.skip(why)
+    with DatabaseServer() as server:
+        found = ServerDatabase(server)
+        found.add("alice")
+        upgrade(found)
+        server.end()
+        signal = server.folder / "data" / "standby.signal"
+        signal.touch()
+        shutil.chown(signal, server.account)
+        server.start()
+        assert found.select("SELECT pg_is_in_recovery()") == [("t",)]
+
+        async def work(store):
+            versions = [await store.version() for _ in range(3)]
+            return versions, await store.fetch([User("alice", DOMAIN, "MD5")])
+
+        versions, values = found.with_store(work)
+        assert len(set(versions[1:])) == 1
+        assert values[User("alice", DOMAIN, "MD5")].known
 
 
 async def state(store):
@@ -465,6 +514,77 @@ def test_tables_of_another_character_set_are_read_by_their_index(mariadb):
     )
     assert [row[1] for row in sorted(found)] == [True, True, False, False, True]
     assert reads < 100
+
+
+NULLABLE = {
+    "PostgreSQL": "ALTER TABLE {} ALTER COLUMN {} DROP NOT NULL",
+    "MariaDB": "ALTER TABLE {} MODIFY {} VARCHAR(64) NULL DEFAULT ''",
+}
+
+
+def test_null_in_place_of_a_name_is_nobodys_name(database):
+    """Kamailio's own tables allow none, but tables of one's own may."""
+    for table, column in (("subscriber", "domain"), ("subscriber", "username"), ("grp", "domain")):
+        database.run(NULLABLE[database.kind].format(table, column))
+    for number in range(20):  # so that rows of strangers have it
+        database.insert("subscriber", username=f"x{number}", domain=None, ha1=HA1)
+    database.insert("subscriber", username=None, domain=DOMAIN, ha1=HA1)
+    database.add("alice")
+    database.insert("grp", username="alice", domain=None, grp="staff")
+    hashed = HashedUser(user_hash("alice", DOMAIN, "SHA-256"), DOMAIN, "SHA-256")
+    keys = [
+        User("nobody", DOMAIN, "MD5"),
+        User("alice", DOMAIN, "MD5"),
+        Member("alice", DOMAIN, "staff"),
+        Member("alice", "", "staff"),
+        hashed,
+    ]
+    nobody, alice, inside, anywhere, found = database.fetch(*keys)
+    assert (nobody.known, alice.known, inside, anywhere) == (False, True, False, True)
+    assert (found.username, found.matches) == ("alice", True)
+
+
+def test_names_that_a_collation_takes_for_one_are_several_users(mariadb):
+    """Where no unique index forbids it, each has a row; the first that is found may be another's."""
+    mariadb.run("ALTER TABLE subscriber DROP INDEX account_idx, ADD INDEX account_idx (username, domain)")
+    names = ("carol", "Carol", "CAROL")
+    for name in names:
+        mariadb.add(name, f"of {name}")
+    found = mariadb.fetch(*(User(name, DOMAIN, "MD5") for name in names))
+    assert [value.ha1s for value in found] == [compute_ha1(name, DOMAIN, f"of {name}") for name in names]
+
+
+def test_a_column_of_bytes_is_refused(mariadb):
+    """As in a database whose character set is binary: its names would be equal to none."""
+    mariadb.run("ALTER TABLE subscriber MODIFY username VARBINARY(64) NOT NULL")
+    with pytest.raises(ConfigError, match="column 'username' of table 'subscriber' has no character set"):
+        mariadb.fetch(User("alice", DOMAIN, "MD5"))
+
+
+def test_a_name_that_the_character_set_does_not_have_is_no_line_in_the_log(mariadb, caplog):
+    """The sender of a request chooses it."""
+    mariadb.run("ALTER TABLE subscriber CONVERT TO CHARACTER SET latin1")
+    mariadb.add("alice")
+    emoji, alice = mariadb.fetch(User("\U0001f600", DOMAIN, "MD5"), User("alice", DOMAIN, "MD5"))
+    assert (emoji.known, alice.known) == (False, True)
+    assert caplog.text == ""
+
+
+def test_a_server_that_hangs_is_noticed_at_once_before_all_usernames_are_read(database):
+    """To read them may take a minute, RFC 7616, 3.4.4."""
+    database.add("alice")
+
+    async def work(store):
+        async def hangs(connection, tables):
+            await asyncio.sleep(PATIENCE)
+
+        store._dialect.state = hangs
+        hashed = HashedUser(user_hash("alice", DOMAIN, "SHA-256"), DOMAIN, "SHA-256")
+        async with asyncio.timeout(PATIENCE / 2):
+            return await asyncio.gather(store.fetch([hashed]), return_exceptions=True)
+
+    (error,) = database.with_store(work, db_timeout=0.5)
+    assert isinstance(error, StoreError)
 
 
 def test_our_connections_can_change_nothing(postgresql):
