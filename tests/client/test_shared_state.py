@@ -215,11 +215,13 @@ def test_a_server_that_forgets_the_script(client, redis):
 
 
 def test_keys_are_replaced(config):
+    """One that has a new key counts as another that began with it."""
+    key = b"another key for all hosts"
     with contextlib.ExitStack() as stack:
-        two = [Loop(config()) for _ in range(2)]
+        two = [Loop(config()), Loop(config(nonce_key=key))]
         for each in two:
             stack.callback(each.close)
-            each.auth.use_nonce_keys([b"another key for all hosts"])
+        two[0].auth.use_nonce_keys([key])
         for number in range(5):
             attempt(two[number % 2], "guess")
         assert attempt(two[0]) is attempt(two[1]) is Cause.PENALIZED

@@ -68,6 +68,13 @@ def test_a_username_with_the_domain_has_two_ha1(database):
     assert not other.known
 
 
+def test_the_hash_of_the_whole_username_is_md5_alone(database):
+    """Kamailio's ha1b. With SHA-2 a row without a password has nothing for such a username."""
+    database.add("alice")
+    (found,) = database.fetch(user("alice@siphub.net", algorithm="SHA-256"))
+    assert (found.known, found.ha1s) == (False, 2 * candidates((None,), "SHA-256").ha1s)
+
+
 def test_a_name_that_nobody_can_have_is_unknown_and_holds_up_no_other(database):
     """One NUL, lone surrogate or overlong name must not fail the statement for all users of a turn."""
     database.add("alice")
