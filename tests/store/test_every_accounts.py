@@ -29,12 +29,6 @@ def server(request):
         yield found
 
 
-@pytest.fixture
-def mariadb():
-    with fresh("MariaDB") as found:
-        yield found
-
-
 def refused(database, work, **options):
     """The message of a change that is refused: one line with the database, and no secret."""
     with pytest.raises(ConfigError) as error:
