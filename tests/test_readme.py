@@ -640,8 +640,9 @@ def test_messages_are_those_of_the_program(db, disc, tmp_path):
         run_ours("disc", "--listen", "127.0.0.1:0", "--db", tmp_path / "none.sqlite"),
         run_python(no_click),
         run_ours("check", request, "--disc", disc.where, "--realm", "$zz"),
+        run_ours("disc", "--listen", "127.0.0.1:0", "--db", '"postgresql://kamailio@127.0.0.1/kamailio"'),
     ]
-    for text, done in itertools.zip_longest(messages()[:4], said):
+    for text, done in itertools.zip_longest(messages()[:5], said):
         assert (done.status, done.out) == (2, "")
         assert text in done.err
     (advice,) = (row[1] for row in table("message") if code(row[0])[0] == messages()[2])

@@ -121,7 +121,8 @@ def test_sync_asks_first(cli, database, tmp_path):
     database.add("bob", "old")
     sync = ("user", "import", path, "--sync", "--db", database.url)
     done = cli(*sync)
-    assert_one_line(done, f"1 users of {re.sub('//.*@', '//', database.url)} are not among the 2 of {path}")
+    shown = re.sub("//.*@", "//", database.url)
+    assert_one_line(done, f"{shown}: 1 user is not among the 2 of {path}")
     assert "confirm with --yes" in done.err
     assert cli(*sync, "--dry-run").out == ("would be: 1 added, 1 changed, 1 deleted, 1 group memberships\n")
     assert sorted(database.select("SELECT username FROM subscriber")) == [("bob",), ("zoe",)]

@@ -268,7 +268,7 @@ def test_hashed_usernames_outlast_a_survey(database):
     [
         (
             lambda url: url.replace("correct%20horse", "wrong"),
-            "the password is wrong, or there is no such user",
+            "the password is wrong or missing, or there is no such user",
         ),
         (lambda url: re.sub(r"/kamailio\d+", "/nothing", url), "database"),
         (lambda url: re.sub(r":\d+/", ":1/", url), "nothing listens there"),

@@ -75,6 +75,12 @@ def test_a_url_is_shown_without_its_password(url, shown):
         "jdbc:postgresql://user:hush@host/kamailio",
         "postgresql:/user:hush@host/kamailio",
         "AUTH_DIAMETER_DB=mysql://user:hush@host/kamailio",
+        "postgresql//user:hush@host/kamailio",
+        "postgresql;//user:hush@host/kamailio",
+        "postgresql;user:hush@host",
+        "postgresql:user:hush@host/kamailio",
+        "user:hush@host/kamailio",
+        "mysql:user",
     ],
 )
 def test_what_is_nearly_a_url_is_no_file_and_is_not_shown(text):

@@ -166,7 +166,8 @@ def user_import(
     bar = _Bar()
 
     def confirm(deleted: int, total: int) -> bool:
-        what = f"{deleted} users of {db} are not among the {total} of {name}"
+        users = "user is" if deleted == 1 else "users are"
+        what = f"{db}: {deleted} {users} not among the {total} of {name}"
         if yes:
             return True
         if file == "-" or not sys.stdin.isatty():

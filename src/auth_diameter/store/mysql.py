@@ -25,7 +25,7 @@ _STATEMENTS: Final = 32  # prepared statements of a connection that are kept
 _WHAT_HAPPENED: Final = {
     1040: "the server has too many connections; see max_connections",
     1044: "the user may not use this database; GRANT SELECT ON its tables lets it read",
-    1045: "the password is wrong, or there is no such user",
+    1045: "the password is wrong or missing, or there is no such user",
     1049: "there is no such database",
     1053: "the server is stopping",
     1054: "a column is missing; see --user-column and the options beside it",

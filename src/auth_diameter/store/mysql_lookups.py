@@ -86,7 +86,10 @@ class MySql:
         """As `Dialect.tables`."""
         found = await _table(connection, config.table)
         if not found.collations:
-            raise UnusableError(f"has no table {config.table!r} that this user can see; see --table")
+            raise UnusableError(
+                f"has no table {config.table!r} that this user can see; see --table, or"
+                " auth-diameter db upgrade, which creates it"
+            )
         columns = columns_of(config, found.collations)
         if isinstance(columns, str):
             raise UnusableError(f"table {config.table!r} has no column {columns!r}")

@@ -16,7 +16,7 @@ ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, Timeout
 _APPLICATION: Final = "auth-diameter"  # in pg_stat_activity
 
 _WHAT_HAPPENED: Final[tuple[tuple[type[BaseException], str], ...]] = (
-    (asyncpg.InvalidPasswordError, "the password is wrong, or there is no such user"),
+    (asyncpg.InvalidPasswordError, "the password is wrong or missing, or there is no such user"),
     (asyncpg.InvalidAuthorizationSpecificationError, "the server does not let this user in; see pg_hba.conf"),
     (asyncpg.InvalidCatalogNameError, "there is no such database; createdb makes it"),
     (asyncpg.TooManyConnectionsError, "the server has too many connections; see max_connections"),
@@ -68,7 +68,9 @@ async def connect(name: DatabaseName, *, timeout: float, read_only: bool) -> asy
             name.text, password=name.password, timeout=timeout, server_settings=settings
         )
     except (ValueError, asyncpg.ClientConfigurationError):
-        raise ConfigError(f"{name}: is no URL that PostgreSQL has") from None
+        raise ConfigError(
+            f"{name}: is no URL that PostgreSQL has; write an @ in the password as %40, or use --db-password-file"
+        ) from None
 
 
 def describe(error: BaseException) -> str:

@@ -88,7 +88,10 @@ class PostgreSql:
             raise UnusableError(f"its encoding is {encoding}; createdb --encoding UTF8 makes a usable one")
         table, there = await self._table(connection, config.table)
         if not there:
-            raise UnusableError(f"has no table {config.table!r} that this user can see; see --table")
+            raise UnusableError(
+                f"has no table {config.table!r} that this user can see; see --table, or"
+                " auth-diameter db upgrade, which creates it"
+            )
         columns = columns_of(config, there)
         if isinstance(columns, str):
             raise UnusableError(f"table {config.table!r} has no column {columns!r}")

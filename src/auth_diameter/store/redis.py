@@ -31,7 +31,7 @@ _WHAT_HAPPENED: Final[tuple[tuple[type[BaseException], str], ...]] = (
         exceptions.NoPermissionError,
         "the user may not do this; an ACL with +@read +@write +@transaction +@pubsub ~ad:* &* lets it",
     ),
-    (exceptions.AuthenticationError, "the password is wrong, or there is no such user"),
+    (exceptions.AuthenticationError, "the password is wrong or missing, or there is no such user"),
     (exceptions.BusyLoadingError, "the server has started, and is reading its data"),
     (exceptions.OutOfMemoryError, "the server's memory is full; see maxmemory"),
     (exceptions.ReadOnlyError, "the server cannot be written to; is it a replica?"),
@@ -56,7 +56,7 @@ _BEGINNINGS: Final = {
     "NOREPLICAS": "the server takes no changes, since it has too few replicas",
     "max number of clients": "the server has too many connections; see maxclients",
     "DB index": "has no database of this number",
-    "invalid username-password": "the password is wrong, or there is no such user",
+    "invalid username-password": "the password is wrong or missing, or there is no such user",
 }
 
 

@@ -21,8 +21,11 @@ _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 # What follows a colon is a port: without an "@" it may be a password.
 _PLACE: Final = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]*)(?::[0-9]+)?"
 _SHOWN: Final = re.compile(rf"{_PLACE}(?:,{_PLACE})*(?:/[A-Za-z0-9._~:/-]*)?")
-# What may be a URL with a quote or a space before it, or with one slash.
-_LIKE_URL: Final = re.compile(r"(?![./]).*?(?:://|:/.*@)", re.DOTALL)
+# What is nearly a URL: a quote or a space is before it, a colon or a slash is missing, or the scheme.
+_LIKE_URL: Final = re.compile(
+    r"(?![./])(?:.*://|[^/]*:.*@|(?:postgres|postgresql|mysql|mariadb|rediss?|valkeys?|sqlite|unix)(?:[:;]|//))",
+    re.DOTALL,
+)
 
 _KINDS: Final[dict[str, Kind]] = {
     "sqlite": "sqlite",
@@ -89,8 +92,8 @@ def database_name(text: str, password: str | None = None) -> DatabaseName:
     if url is None:
         if _LIKE_URL.match(text):
             raise ConfigError(
-                "the database is neither a path nor a URL such as postgresql://HOST/NAME; is there a quote or"
-                " a space before it? (A file of this name is ./NAME)"
+                "the database is neither a path nor a URL such as postgresql://HOST/NAME; look for a quote, a"
+                " space or a missing character (a file of this name is ./NAME)"
             )
         return _file(text, text)
     scheme, rest = url[1].lower(), url[2]
