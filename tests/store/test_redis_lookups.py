@@ -413,9 +413,8 @@ def test_passwords():
     with RedisServer(requirepass="correct horse") as server:
         assert fetch(server, ALICE, password="correct horse")[0].known is False
         assert refused(server) == "needs a password; see --db-password-file"
-        assert (
-            refused(server, password="hush") == "the password is wrong or missing, or there is no such user"
-        )
+        wrong = "the password is wrong or missing, or there is no such user"
+        assert refused(server, password="hush") == wrong
         url = f"redis://ours:hush@127.0.0.1:{server.port}/0"
         assert refused(server, url=url) == wrong
 

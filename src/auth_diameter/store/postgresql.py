@@ -69,7 +69,7 @@ async def connect(name: DatabaseName, *, timeout: float, read_only: bool) -> asy
         )
     except (ValueError, asyncpg.ClientConfigurationError):
         raise ConfigError(
-            f"{name}: is no URL that PostgreSQL has; write an @ in the password as %40, or use --db-password-file"
+            f"{name}: is no URL that PostgreSQL has; write @ in a password as %40, or use --db-password-file"
         ) from None
 
 
