@@ -31,6 +31,15 @@ DOMAIN = "siphub.net"
 T = TypeVar("T")
 
 
+def _row(username: str, password: str, domain: str) -> dict[str, str | None]:
+    return {
+        "username": username,
+        "domain": domain,
+        "ha1": compute_ha1(username, domain, password),
+        "ha1b": compute_ha1(f"{username}@{domain}", domain, password),
+    }
+
+
 class Database:
     """A database with Kamailio's tables; `insert` and `run` are those of its administrator.
 
@@ -47,9 +56,12 @@ class Database:
 
     def insert(self, table: str, **columns: str | None) -> None:
         """Inserts a row."""
+        self.run(self._insertion(table, columns))
+
+    def _insertion(self, table: str, columns: dict[str, str | None]) -> str:
         names = ", ".join(columns)
         values = ", ".join("NULL" if value is None else self.quoted(value) for value in columns.values())
-        self.run(f"INSERT INTO {table} ({names}) VALUES ({values})")
+        return f"INSERT INTO {table} ({names}) VALUES ({values});"
 
     def select(self, sql: str) -> list[tuple[str, ...]]:
         """The rows of a query, all values as text."""
@@ -66,13 +78,12 @@ class Database:
 
     def add(self, username: str, password: str = "secret", domain: str = DOMAIN) -> None:
         """Inserts a subscriber as `kamctl` does, without the password."""
-        self.insert(
-            "subscriber",
-            username=username,
-            domain=domain,
-            ha1=compute_ha1(username, domain, password),
-            ha1b=compute_ha1(f"{username}@{domain}", domain, password),
-        )
+        self.insert("subscriber", **_row(username, password, domain))
+
+    def add_all(self, passwords: dict[str, str]) -> None:
+        """The same for several usernames, each with its password, with one statement after the other."""
+        rows = (_row(username, password, DOMAIN) for username, password in passwords.items())
+        self.run("".join(self._insertion("subscriber", row) for row in rows))
 
     def with_store(self, work: Callable[[Any], Awaitable[T]], **config: Any) -> T:
         """What `work` returns for the open store."""
@@ -146,6 +157,10 @@ class RedisDatabase(Database):
 
     def run(self, sql: str) -> None:
         pytest.skip("Redis has no tables")
+
+    def add_all(self, passwords: dict[str, str]) -> None:
+        for username, password in passwords.items():
+            self.add(username, password)
 
     def insert(self, table: str, **columns: str | None) -> None:
         username, domain = columns.pop("username"), columns.pop("domain")

@@ -101,8 +101,7 @@ def test_a_name_that_nobody_can_have_is_unknown_and_holds_up_no_other(database):
 
 def test_many_users_are_looked_up_together(database):
     names = [f"u{number:03d}" for number in range(300)]
-    for name in names[::3]:
-        database.add(name, f"of {name}")
+    database.add_all({name: f"of {name}" for name in names[::3]})
     found = ha1s(database, *map(user, names))
     known = set(names[::3])
     assert found == [compute_ha1(name, DOMAIN, f"of {name}") if name in known else "" for name in names]
