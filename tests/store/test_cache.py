@@ -186,6 +186,21 @@ def test_what_was_valid_goes_on_while_the_store_fails_but_not_for_ever(patient, 
     assert patient.get(A) is None
 
 
+def test_what_was_valid_goes_on_for_whom_the_store_is_too_busy_and_for_nobody_else(patient, told):
+    """For as long as it would if the store failed."""
+    at_once(patient.fetch([A, B], NOW))
+    told.number += 1
+    at_once(patient.check(NOW + 0.5))
+    told.error = StoreBusyError("told: is too slow")
+    with pytest.raises(StoreBusyError):
+        at_once(patient.fetch([A], NOW + 1.0))
+    assert patient.go_on(A, NOW + 1.0) == Spelling("a.net")
+    assert patient.get(A) is None
+    assert patient.get(B) is None
+    assert patient.go_on(A, NOW + 60.0) == Spelling("a.net")
+    assert patient.go_on(A, NOW + 61.0) is None
+
+
 def test_what_was_forgotten_because_of_a_change_just_before_goes_on_as_well(patient, told):
     """A store that cannot tell what has changed is asked for all its users anew, every second."""
     at_once(patient.fetch([A], NOW))

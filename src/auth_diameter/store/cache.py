@@ -87,6 +87,24 @@ class Cache:
         """The value of `key` as a plain tuple or a bool; None if it is not cached."""
         return self.users.get(key)
 
+    def go_on(self, key: Key, now: float) -> Any | None:
+        """The value of `key`, that could not be fetched, if one goes on; None if there is none.
+
+        While the store cannot be read, `get` has it. If the store was only too busy for this key, it is looked
+        for here, and the values of others are fetched.
+        """
+        if self.is_failing or not self._eras:
+            return self.users.get(key)
+        current = self._eras[-1][0] + 1
+        self._drop_old_eras(now)
+        if not self._eras:
+            return self.users.get(key)
+        self.users.accept_from(self._eras[0][0])
+        try:
+            return self.users.get(key)
+        finally:
+            self.users.accept_from(current)
+
     def is_due(self, now: float) -> bool:
         """Whether the store is due for a check for changes.
 
@@ -131,7 +149,7 @@ class Cache:
             A value for each key.
 
         Raises:
-            StoreError: the store cannot be read. `get` may have values that go on.
+            StoreError: the store cannot be read, or is too busy. `go_on` may have values.
         """
         if self._failure is not None:
             raise StoreError(*self._failure.args)  # a new one, since each raise adds to the traceback

@@ -195,7 +195,7 @@ class Driver:
             found = await self.cache.fetch(lacking, now)
         except StoreError as error:
             for key, batches in lacking.items():
-                value = self.cache.get(key)  # which may go on although the store cannot be read
+                value = self.cache.go_on(key, now)
                 for batch in batches:
                     if value is not None:
                         batch.put(key, value)
