@@ -88,10 +88,10 @@ class Cache:
         return self.users.get(key)
 
     def go_on(self, key: Key, now: float) -> Any | None:
-        """The value of `key`, that could not be fetched, if one goes on; None if there is none.
+        """The value of `key` that goes on although it could not be fetched; None if there is none.
 
-        While the store cannot be read, `get` has it. If the store was only too busy for this key, it is looked
-        for here, and the values of others are fetched.
+        While the store cannot be read, `get` has it. It is looked for here if the store was only too busy for
+        this key, and goes on for others.
         """
         if self.is_failing or not self._eras:
             return self.users.get(key)
