@@ -41,7 +41,7 @@ from auth_diameter.store import cache
 from auth_diameter.store.accounts import Accounts
 from auth_diameter.store.hashes import candidates
 from auth_diameter.store.sqlite import SqliteStore
-from auth_diameter.store.store import Realm, StoreError
+from auth_diameter.store.store import Realm, StoreBusyError, StoreError
 from auth_diameter.verifier import verifier as verifier_module
 from auth_diameter.verifier.nonces import Nonces
 from auth_diameter.verifier.outcome import Outcome
@@ -625,6 +625,32 @@ def test_a_user_who_was_looked_up_fails_as_well_while_the_store_does(disc, store
     assert result_code(ask(cached, with_credentials(value))) == 2001
     failing.failing = True
     assert result_code(ask(cached, with_credentials(value), NOW + 1.0)) == 5012
+
+
+class Busy(Failing):
+    """A store that changes all the time, and that is too slow for lookups when told so."""
+
+    async def version(self):
+        self.asked += 1
+        return self.asked
+
+    async def fetch(self, keys):
+        if self.failing:
+            raise StoreBusyError("disc.sqlite: is too slow")
+        return await self.store.fetch(keys)
+
+
+def test_a_user_at_hand_goes_on_while_the_store_is_too_slow_for_him(store, caplog):
+    """As while it fails, and for as long; and no log says that it cannot be read."""
+    busy = Busy(store)
+    busy.failing = False
+    disc = Disc(busy, stale_for=60.0)
+    first, second = (respond(disc, nc=number) for number in (1, 2))
+    assert result_code(ask(disc, with_credentials(first))) == 2001
+    busy.failing = True
+    assert result_code(ask(disc, with_credentials(second), NOW + 1.0)) == 2001
+    assert result_code(ask(disc, with_credentials(respond(disc, "bob", "builder")), NOW + 2.0)) == 5012
+    assert caplog.text == ""
 
 
 def test_a_changed_database_is_noticed(path, disc):
