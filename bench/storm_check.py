@@ -1,9 +1,9 @@
 """`storm.py`'s model beside a real storm: `serve` with a DISC that answers so many questions a second.
 
 The telephones are one Python thread on loopback. Each begins within the first second, sends a REGISTER
-without credentials and then one with them, sends again by the timers of RFC 3261, and waits as a 503's
-Retry-After says. The DISC is our stub, which answers at a fixed rate; so the machine is not the limit, and
-the model knows the only cost.
+without credentials and then one with them, sends again by the timers of RFC 3261, waits as a 503's
+Retry-After says, and after a 500 as RFC 5626, 4.5 does. The DISC is our stub, which answers at a fixed
+rate; so the machine is not the limit, and the model knows the only cost.
 """
 
 from __future__ import annotations
@@ -18,7 +18,19 @@ from collections import Counter
 from typing import Any, NamedTuple
 
 import common
-from storm_model import CHALLENGED, LET_IN, REFUSED, T1, T2, Result, Setup, Storm
+from storm_model import (
+    BASE_TIME,
+    CHALLENGED,
+    FAILED,
+    LET_IN,
+    MAX_TIME,
+    REFUSED,
+    T1,
+    T2,
+    Result,
+    Setup,
+    Storm,
+)
 
 import auth_diameter as ad
 
@@ -78,6 +90,7 @@ class Telephones:
         self._under_way: dict[str, Transaction] = {}
         self._nonces: dict[int, tuple[str, int]] = {}  # of a telephone, with its last count
         self._timers: list[tuple[float, int, str, int, float]] = []
+        self._failures: Counter[int] = Counter()  # of a telephone
         self.counts: Counter[str] = Counter()
         self.registered: list[float] = []
         self.given_up = 0
@@ -160,6 +173,11 @@ class Telephones:
                 self.registered.append(now - self._start)
             elif status == REFUSED and (seconds := _RETRY_AFTER.search(reply)):
                 self._later(now + int(seconds[1]), "", transaction.number, transaction.step)
+            elif status == FAILED:
+                self._failures[transaction.number] += 1
+                longest = min(MAX_TIME, BASE_TIME * 2.0 ** self._failures[transaction.number])
+                pause = self._random.uniform(longest / 2, longest)
+                self._later(now + pause, "", transaction.number, CHALLENGED)
             else:
                 raise SystemExit(f"bench: an unexpected reply: {reply!r}")
 
@@ -182,7 +200,10 @@ def report(
     ]
     pairs += [
         ("requests a telephone", phones.counts["sent"] / count, model.counts["sent"] / count),
-        ("503 a telephone", phones.counts["503"] / count, model.counts["503"] / count),
+        *(
+            (f"{status} a telephone", phones.counts[status] / count, model.counts[status] / count)
+            for status in ("503", "500")
+        ),
         *more,
     ]
     rows = [
