@@ -1,251 +1,53 @@
-"""Hostile input costs time in proportion to its length: twice the bytes, twice the time, whatever they are.
+"""Hostile input costs work in proportion to its length: twice the bytes, twice the work, whatever they are.
 
-Each kind of input is made of what its grammar repeats or scans for: commas, folds, quotes, backslashes,
-brackets, header fields, Via, parameters, groups. Time is the least of many runs, in which nothing else ran in
-between, and it is compared over a factor of 8 in length: 8 where the work is in proportion to it, 64 where
-each byte looks at all the others. Nor is any kind much dearer than as many bytes of ordinary requests.
+Work is instructions, counted by valgrind: as many on a busy machine as on an idle one. It is compared over
+a factor of 8 in length: 8 where the work is in proportion to it, 64 where each byte looks at all the others.
+Nor is any kind much dearer than as many bytes of ordinary requests.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from contextlib import suppress
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
-from kit.answer_stream import AnswerStream
-from kit.pool import new_question
+from kit.hostile_lengths import CASES, LARGE, SMALL
 
-import auth_diameter as ad
-from auth_diameter._core import Challenge, RequestStream, Uri
-
-LARGE = 65_000  # bytes, all but what a UDP datagram or a DISC's message may have
-SMALL = LARGE // 8
-LEAST_RUNS, MOST_RUNS = 15, 150  # the least of many runs is what the work takes with nothing else in between
+TESTS = Path(__file__).parents[1]
+LITTLE = 50_000  # instructions: what costs no more for 64 KiB is done after one look
 
 
-def request(*lines: bytes, uri: bytes = b"sip:siphub.net", to: bytes = b"<sip:alice@siphub.net>") -> bytes:
-    head = [
-        b"REGISTER " + uri + b" SIP/2.0",
-        b"Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1",
-        b"From: <sip:alice@siphub.net>;tag=1",
-        b"To: " + to,
-        b"Call-ID: 1@192.0.2.1",
-        b"CSeq: 1 REGISTER",
-    ]
-    return b"\r\n".join([*head, *lines, b"", b""])
+def counted(folder: Path) -> list[int]:
+    """Instructions of each reading, in the order in which the program reads."""
+    done = subprocess.run(
+        ["valgrind", "--tool=callgrind", "--dump-before=getppid*", f"--callgrind-out-file={folder}/out",
+         sys.executable, "-m", "kit.hostile_lengths"],
+        env={**os.environ, "PYTHONPATH": str(TESTS), "PYTHONMALLOC": "malloc"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    dumps = sorted(folder.glob("out.*"), key=lambda path: int(path.suffix[1:]))
+    found = [int(re.search(r"^summary: (\d+)", path.read_text(), re.MULTILINE)[1]) for path in dumps]
+    return found[1::2]  # what came before a reading is between two of them
 
 
-def credentials(more: bytes) -> bytes:
-    return (
-        b'Digest username="alice", realm="siphub.net", nonce="n", uri="sip:siphub.net", response="'
-        + b"0" * 32
-        + b'", '
-        + more
-    )
-
-
-def filled(piece: bytes, size: int) -> bytes:
-    return piece * (size // len(piece))
-
-
-def avp(code: int, data: bytes) -> bytes:
-    return (
-        code.to_bytes(4, "big") + b"\x40" + (8 + len(data)).to_bytes(3, "big") + data + bytes(-len(data) % 4)
-    )
-
-
-def message(body: bytes, flags: int = 0) -> bytes:
-    return (
-        b"\x01"
-        + (20 + len(body)).to_bytes(3, "big")
-        + bytes([flags])
-        + b"\0\x01\x09\0\0\0\x01"
-        + bytes(8)
-        + body
-    )
-
-
-def groups(size: int) -> bytes:
-    """Groups in groups, 16 deep, around as much as there is room for."""
-    data = filled(avp(1, b"alice"), size)
-    for _ in range(16):
-        data = avp(297, data)  # Experimental-Result
-    return data
-
-
-def read_request(data: bytes) -> None:
-    try:
-        found = ad.SipRequest(data, ("192.0.2.9", 5060))
-    except ad.ParseError as error:
-        found = error.request
-    if found is not None:
-        found.reply(400, "Bad Request")
-        with suppress(ad.ParseError):
-            found.credentials("siphub.net")
-        with suppress(ad.ParseError):
-            found.contacts  # noqa: B018
-
-
-def read_credentials(data: bytes) -> None:
-    with suppress(ad.ParseError):
-        ad.Credentials.parse(data)
-
-
-def read_challenge(data: bytes) -> None:
-    with suppress(ad.ParseError):
-        Challenge.parse(data)
-
-
-def read_uri(data: bytes) -> None:
-    with suppress(ad.ParseError):
-        Uri.parse(data)
-
-
-def read_message(data: bytes) -> None:
-    with suppress(ad.ParseError):
-        level = ad.Message.decode(data).avps
-        while level and level[0].code == 297:
-            level = level[0].avps
-
-
-def ask_disc(data: bytes) -> None:
-    RequestStream().feed(data)
-
-
-def answer_client(data: bytes) -> None:
-    AnswerStream().feed(data, {0: new_question()})
-
-
-CASES: dict[str, tuple[Callable[[bytes], None], Callable[[int], bytes]]] = {
-    # SIP requests
-    "empty lines": (read_request, lambda n: filled(b"\r\n", n)),
-    "spaces in the Request-Line": (read_request, lambda n: request(uri=filled(b" ", n))),
-    "a Request-URI of escapes": (read_request, lambda n: request(uri=b"sip:" + filled(b"%61", n) + b"@b")),
-    "a Request-URI of parameters": (read_request, lambda n: request(uri=b"sip:a" + filled(b";b=c", n))),
-    "folds": (read_request, lambda n: request(b"X: a" + filled(b"\r\n b", n))),
-    "nothing but folds": (read_request, lambda n: request(b"X:" + filled(b"\r\n ", n))),
-    "control characters": (read_request, lambda n: request(b"X: " + filled(b"\x01", n))),
-    "escaped control characters": (read_request, lambda n: request(b'X: "' + filled(b"\\\x01", n) + b'"')),
-    "header fields": (read_request, lambda n: request(*[b"X:" + filled(b"a ", 325)] * (n // 330))),
-    "lines that are none": (read_request, lambda n: request(filled(b"X\r\n", n))),
-    "Via lines": (
-        read_request,
-        lambda n: request(*[b"Via: SIP/2.0/UDP a" + filled(b";b", 310)] * (n // 330)),
-    ),
-    "via-parms": (read_request, lambda n: request(b"Via: SIP/2.0/UDP a" + filled(b",SIP/2.0/UDP a", n))),
-    "via parameters": (
-        read_request,
-        lambda n: b"A sip:a SIP/2.0\r\nVia: SIP/2.0/UDP a" + filled(b";received=a", n),
-    ),
-    "quotes in a via parameter": (
-        read_request,
-        lambda n: b"A sip:a SIP/2.0\r\nVia: SIP/2.0/UDP a" + filled(b';a="b"', n) + b"\r\n\r\n",
-    ),
-    "brackets in Via": (read_request, lambda n: request(b"Via: SIP/2.0/UDP " + filled(b"[", n))),
-    "brackets in To": (read_request, lambda n: request(to=filled(b"<", n))),
-    "tokens in To": (read_request, lambda n: request(to=filled(b"a ", n))),
-    "quotes in To": (read_request, lambda n: request(to=filled(b'"', n))),
-    "backslashes in To": (read_request, lambda n: request(to=b'"' + filled(b"\\\\", n) + b'" <sip:a@b>')),
-    "parameters of To": (read_request, lambda n: request(to=b"<sip:a@b>" + filled(b";a=b", n))),
-    "at signs in To": (read_request, lambda n: request(to=b"sip:a" + filled(b"@", n))),
-    "Authorization lines": (
-        read_request,
-        lambda n: request(*[b"Authorization: " + credentials(filled(b",", 180))] * (n // 330)),
-    ),
-    "realms of a malformed field": (
-        read_request,
-        lambda n: request(b"Authorization: Digest =, " + filled(b"realm=x.net, ", n)),
-    ),
-    "quotes of a malformed field": (
-        read_request,
-        lambda n: request(b"Authorization: Digest =" + filled(b'"', n)),
-    ),
-    "backslashes of a malformed field": (
-        read_request,
-        lambda n: request(b'Authorization: Digest =, realm="' + filled(b"\\x", n)),
-    ),
-    "contacts": (read_request, lambda n: request(b"m: sip:a@b" + filled(b",<sip:a@b>", n))),
-    "names without quotes": (read_request, lambda n: request(b"m: " + filled(b"a;b ", n) + b"<sip:a@b>")),
-    "parameters of Contact": (read_request, lambda n: request(b"m: <sip:a@b>" + filled(b';a="\\b"', n))),
-    # Digest
-    "commas": (read_credentials, lambda n: credentials(filled(b",", n))),
-    "spaces": (read_credentials, lambda n: credentials(filled(b" ", n))),
-    "quotes": (read_credentials, lambda n: credentials(b'opaque="' + filled(b'"', n))),
-    "backslashes": (read_credentials, lambda n: credentials(b'opaque="' + filled(b"\\\\", n) + b'"')),
-    "unknown parameters": (read_credentials, lambda n: credentials(filled(b"abcdefgh=1,", n))),
-    "a parameter's name": (read_credentials, lambda n: credentials(filled(b"a", n) + b"=b")),
-    "equal signs": (read_credentials, lambda n: credentials(b"a" + filled(b"=", n))),
-    "a challenge of commas": (read_challenge, lambda n: b'Digest realm="a", nonce="b"' + filled(b",", n)),
-    # URIs
-    "parameters of a URI": (read_uri, lambda n: b"sip:a@b" + filled(b";a=b", n)),
-    "headers of a URI": (read_uri, lambda n: b"sip:a@b?a=b" + filled(b"&a=b", n)),
-    "digits of a port": (read_uri, lambda n: b"sip:a@b:" + filled(b"0", n) + b"1"),
-    "an address of colons": (read_uri, lambda n: b"sip:[" + filled(b":", n) + b"]"),
-    "another scheme": (read_uri, lambda n: b"urn:" + filled(b"%41", n)),
-    # Diameter
-    "empty AVPs": (read_message, lambda n: message(filled(avp(1, b""), n))),
-    "AVPs without a name": (read_message, lambda n: message(filled(avp(99_999, b"1234"), n))),
-    "groups": (read_message, lambda n: message(groups(n - 200))),
-    "AVPs of a question": (ask_disc, lambda n: message(filled(avp(1, b"alice"), n), 0x80)),
-    "NULs at the end of a user": (
-        ask_disc,
-        lambda n: message(avp(1, filled(b"\0", n)) + avp(283, b"a") + avp(404, b"6"), 0x80),
-    ),
-    "credentials of commas": (
-        ask_disc,
-        lambda n: message(
-            avp(1, b"a")
-            + avp(283, b"a")
-            + avp(404, b"6")
-            + avp(403, b"A")
-            + avp(401, credentials(filled(b",", n))),
-            0x80,
-        ),
-    ),
-    "questions of a header": (ask_disc, lambda n: filled(message(b"", 0x80), n)),
-    "Challenges": (answer_client, lambda n: message(filled(avp(402, b"Digest a"), n))),
-    "a Challenge of line ends": (answer_client, lambda n: message(avp(402, filled(b"\r\n", n)))),
-    "answers of a header": (answer_client, lambda n: filled(message(b""), n)),
-}
-
-
-def seconds_of(read: Callable[[bytes], None], data: bytes) -> float:
-    """Seconds of CPU of one run."""
-    start = time.thread_time()
-    read(data)
-    return time.thread_time() - start
-
-
-ORDINARY = request(
-    b"Contact: <sip:alice@192.0.2.1>",
-    b"Authorization: " + credentials(b'qop=auth, nc=00000001, cnonce="a"'),
-)
-
-
-def read_ordinary(data: bytes) -> None:
-    """One request after the other, in all as long as what is compared with it."""
-    for _ in range(LARGE // len(data)):
-        read_request(data)
+@pytest.mark.skipif(shutil.which("valgrind") is None, reason="valgrind is missing (apt install valgrind)")
+def test_work_grows_in_proportion_to_the_length(tmp_path: Path) -> None:
+    """And 64 KiB of anything cost less than six times what as many bytes of ordinary requests do."""
+    ordinary, *of_cases = counted(tmp_path)
+    assert len(of_cases) == 2 * len(CASES)
+    wrong = []
+    for name, small, large in zip(CASES, of_cases[::2], of_cases[1::2], strict=True):
+        if large > 6 * ordinary or large > max(16 * small, LITTLE):
+            wrong.append(f"{name}: {large:,}; an eighth of it {small:,}; ordinary {ordinary:,}")
+    assert not wrong, "\n".join(wrong)
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_time_grows_in_proportion_to_the_length(name: str) -> None:
-    """And 64 KiB of anything cost less than six times what as many bytes of ordinary requests do."""
-    read, make = CASES[name]
-    small, large = make(SMALL), make(LARGE)
-    assert len(large) > 7 * len(small) > 0
-    of_large, of_small, of_ordinary = [], [], []
-    for _ in range(MOST_RUNS):
-        # By turns, since the machine is faster at one time and slower at another.
-        of_large.append(seconds_of(read, large))
-        of_small += [seconds_of(read, small) for _ in range(4)]
-        of_ordinary.append(seconds_of(read_ordinary, ORDINARY))
-        is_cheap = min(of_large) < 6 * min(of_ordinary)
-        # What costs less than 50 µs in all is done after one look, or is as short as the clock is coarse.
-        is_linear = min(of_large) < 0.00005 or min(of_large) < 16 * min(of_small)
-        if len(of_large) >= LEAST_RUNS and is_cheap and is_linear:
-            return
-    pytest.fail(
-        f"{min(of_large):.6f} s; an eighth of it {min(of_small):.6f}; ordinary {min(of_ordinary):.6f}"
-    )
+def test_what_is_compared_has_those_lengths(name: str) -> None:
+    _, make = CASES[name]
+    assert len(make(LARGE)) > 7 * len(make(SMALL)) > 0
