@@ -32,7 +32,7 @@ def counted(folder: Path) -> list[int]:
     assert done.returncode == 0, done.stderr
     dumps = sorted(folder.glob("out.*"), key=lambda path: int(path.suffix[1:]))
     found = [int(re.search(r"^summary: (\d+)", path.read_text(), re.MULTILINE)[1]) for path in dumps]
-    return found[1::2]  # what came before a reading is between two of them
+    return found[1::2]  # before each is the dump of what led up to it
 
 
 @pytest.mark.skipif(shutil.which("valgrind") is None, reason="valgrind is missing (apt install valgrind)")

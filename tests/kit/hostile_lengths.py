@@ -22,6 +22,8 @@ from auth_diameter._core import Challenge, RequestStream, Uri
 
 LARGE = 65_000  # bytes, all but what a UDP datagram or a DISC's message may have
 SMALL = LARGE // 8
+TIMES = 16  # as long is a message in pieces, so that copies of all that came would be seen
+PIECE = 256  # bytes
 
 
 def request(*lines: bytes, uri: bytes = b"sip:siphub.net", to: bytes = b"<sip:alice@siphub.net>") -> bytes:
@@ -109,6 +111,14 @@ def read_message(data: bytes) -> None:
             level = level[0].avps
 
 
+def read_in_pieces(data: bytes) -> None:
+    """A message of a single AVP, 16 times as long as the data, whose rest does not come."""
+    whole = message(avp(1, data * TIMES))
+    stream = RequestStream(limit=len(whole))
+    for start in range(0, len(whole) - PIECE, PIECE):
+        stream.feed(whole[start : start + PIECE])
+
+
 def ask_disc(data: bytes) -> None:
     RequestStream().feed(data)
 
@@ -187,6 +197,7 @@ CASES: dict[str, tuple[Callable[[bytes], None], Callable[[int], bytes]]] = {
     "empty AVPs": (read_message, lambda n: message(filled(avp(1, b""), n))),
     "AVPs without a name": (read_message, lambda n: message(filled(avp(99_999, b"1234"), n))),
     "groups": (read_message, lambda n: message(groups(n - 200))),
+    "a message in pieces": (read_in_pieces, bytes),
     "AVPs of a question": (ask_disc, lambda n: message(filled(avp(1, b"alice"), n), 0x80)),
     "NULs at the end of a user": (
         ask_disc,

@@ -1,7 +1,13 @@
-"""Databases of one kind, for what only that kind has."""
+"""Databases of SQL servers: of each kind, or of one kind for what only that has."""
 
 import pytest
 from kit.stores import fresh
+
+
+@pytest.fixture(params=["PostgreSQL", "MariaDB"])
+def database(request):
+    with fresh(request.param) as found:
+        yield found
 
 
 @pytest.fixture

@@ -10,17 +10,11 @@ import time
 import pytest
 from kit.databases import PostgreSql as DatabaseServer
 from kit.process import run_ours
-from kit.stores import DOMAIN, ServerDatabase, fresh
+from kit.stores import DOMAIN, ServerDatabase
 
 from auth_diameter.store.store import StoreError, User
 
 PATIENCE = 30
-
-
-@pytest.fixture(params=["PostgreSQL", "MariaDB"])
-def database(request):
-    with fresh(request.param) as found:
-        yield found
 
 
 def upgrade(database):

@@ -9,7 +9,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from kit.stores import DOMAIN, fresh
+from kit.stores import DOMAIN
 from kit.tables import HA1
 
 from auth_diameter import ConfigError
@@ -25,12 +25,6 @@ from auth_diameter.store.store import HashedUser, Member, StoreBusyError, StoreE
 from auth_diameter.store.url import database_name
 
 PATIENCE = 30
-
-
-@pytest.fixture(params=["PostgreSQL", "MariaDB"])
-def database(request):
-    with fresh(request.param) as found:
-        yield found
 
 
 # --- the same work for known and unknown users ------------------------------------------------------------

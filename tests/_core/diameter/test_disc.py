@@ -1,7 +1,6 @@
 """The DISC dialect on a connection: each answer finds its question, whole or in pieces."""
 
 import sys
-import time
 
 import pytest
 from hypothesis import given
@@ -126,22 +125,6 @@ def test_what_is_kept_of_a_message() -> None:
     assert stream.pending == 30
     stream.feed(data[30:] + b"\2")
     assert (stream.pending, stream.fault is None) == (0, False)
-
-
-def test_a_message_in_single_bytes_takes_time_in_proportion_to_its_length() -> None:
-    def seconds(size: int) -> float:
-        data = b"\1" + (size - 4).to_bytes(3, "big") + bytes(size)
-        pieces = [data[n : n + 1] for n in range(size - 5)]
-        best = 9.0
-        for _ in range(3):
-            stream = RequestStream()
-            start = time.thread_time()
-            for piece in pieces:
-                stream.feed(piece)
-            best = min(best, time.thread_time() - start)
-        return best
-
-    assert seconds(65536) < 24 * seconds(8192)  # 8 where it is linear, 50 where each piece copies all
 
 
 @given(st.binary(max_size=300), st.integers(0, 40), st.integers(0, 255))
