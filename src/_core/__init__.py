@@ -22,10 +22,12 @@ from auth_diameter._core.auth.causes import (
 from auth_diameter._core.auth.decision import Decision, authorized_as, mark_authorized
 from auth_diameter._core.auth.question import Question, authentication, group_check
 from auth_diameter._core.auth.verdict import Part, Service, Verdict
+from auth_diameter._core.diameter.application import Application
 from auth_diameter._core.diameter.avp import Avp
+from auth_diameter._core.diameter.dictionary import avp_code, avp_flags, command_code, result_code
 from auth_diameter._core.diameter.disc import (
     AaRequest,
-    AnswerReader,
+    DiscApplication,
     RequestStream,
     append_answer,
     append_question,
@@ -34,6 +36,7 @@ from auth_diameter._core.diameter.disc import (
     question_room,
 )
 from auth_diameter._core.diameter.message import Message, format_message
+from auth_diameter._core.diameter.sip import SipApplication
 from auth_diameter._core.diameter.stream import Framer, message_length
 from auth_diameter._core.digest.algorithm import Algorithm
 from auth_diameter._core.digest.algorithms import ALGORITHMS
@@ -56,7 +59,7 @@ from auth_diameter._core.path.remote_requests import RemoteRequests
 from auth_diameter._core.path.requests import RequestPath
 from auth_diameter._core.path.script_requests import ScriptRequests
 from auth_diameter._core.path.verify import Judge
-from auth_diameter._core.path.wire import Wire, restart_msgids
+from auth_diameter._core.path.wire import Wire, next_hop_by_hop, restart_msgids
 from auth_diameter._core.sip.name_addr import NameAddr
 from auth_diameter._core.sip.request import SipRequest
 from auth_diameter._core.sip.uri import Uri
@@ -85,7 +88,7 @@ __all__ = [
     "AaRequest",
     "Algorithm",
     "Answer",
-    "AnswerReader",
+    "Application",
     "Attempt",
     "Avp",
     "Batch",
@@ -97,6 +100,7 @@ __all__ = [
     "DatagramBatch",
     "Decision",
     "Decisions",
+    "DiscApplication",
     "DiscError",
     "Error",
     "Framer",
@@ -125,6 +129,7 @@ __all__ = [
     "ScriptRequests",
     "Service",
     "Sharing",
+    "SipApplication",
     "SipRequest",
     "Transactions",
     "Uri",
@@ -137,7 +142,10 @@ __all__ = [
     "ask",
     "authentication",
     "authorized_as",
+    "avp_code",
+    "avp_flags",
     "body_hash",
+    "command_code",
     "decode_answer",
     "digest_response",
     "exchange",
@@ -151,10 +159,12 @@ __all__ = [
     "md5_lanes",
     "message_length",
     "network_of",
+    "next_hop_by_hop",
     "pending",
     "question_room",
     "quote",
     "restart_msgids",
+    "result_code",
     "uri_fits",
     "user_hash",
     "verify",

@@ -19,6 +19,11 @@ cdef enum:
     MAX_CHALLENGES = 8      # in one answer: one for each algorithm, RFC 8760, 2.4
 
 
+cdef enum:
+    # Why an answer must not be used, where that has a Cause of its own
+    UNUSABLE_OTHERWISE = 0, UNUSABLE_SESSION, UNUSABLE_SCHEME, UNUSABLE_HA1, UNUSABLE_ITEMS
+
+
 cdef struct AnswerFields:
     # What an answer says, as spans into bytes that the caller keeps; n is 0 for an absent one
     int verdict             # VERDICT_…
@@ -31,10 +36,12 @@ cdef struct AnswerFields:
     Span nextnonce          # the same; needs no escapes in a quoted string
     Span user_name          # the name behind a hashed username (RFC 7616, 3.4.4), without control characters
     const char *fault       # NULL, or why the answer must not be used
+    int unusable            # then UNUSABLE_…
 
 
 cdef class Answer:
     cdef int verdict_code, service_code, refused_code   # the values of the three, as in AnswerFields
+    cdef int unusable                       # the same
     cdef readonly object verdict            # Verdict
     cdef readonly object service            # Service that it answers; None: not given
     cdef readonly uint32_t code             # the protocol's own, such as a Result-Code; 0: none

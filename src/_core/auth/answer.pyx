@@ -65,6 +65,7 @@ cdef Answer new_answer(const AnswerFields *fields):
     a.refused_code = fields.refused
     a.refused = PARTS[fields.refused]
     a.code = fields.code
+    a.unusable = fields.unusable
     a.challenges = PyTuple_New(fields.challenges)
     for i in range(fields.challenges):
         challenge = plain(fields.challenge[i])
@@ -95,6 +96,7 @@ cdef int borrow_answer(Answer answer, AnswerFields *out) except -1:
     out.service = answer.service_code
     out.refused = answer.refused_code
     out.code = answer.code
+    out.unusable = answer.unusable
     cdef tuple challenges = answer.challenges or ()
     if not len(challenges) <= MAX_CHALLENGES:
         raise ValueError(f"challenges: expected {MAX_CHALLENGES} at most, not {len(challenges)}")

@@ -43,6 +43,11 @@ class Cause(enum.Enum):
     DISC_LOST = "the connection to DISC broke before the answer came"
     DISC_UNREACHABLE = "no DISC can be reached"
     OVERLOADED = "DISC is overloaded: too many questions wait for it"
+    UNASKED_SUCCESS = "the answer is a success, and no credentials were asked about"
+    OTHER_SESSION = "the answer has the Session-Id of another question"
+    OTHER_SCHEME = "the answer has another authentication scheme than Digest"
+    UNFIT_HA1 = "the answer has an HA1 of a wrong length, or for another user or realm"
+    SEVERAL_ITEMS = "the answer has several authentication items where one belongs"
 
 
 class Ruling(NamedTuple):
@@ -65,6 +70,7 @@ UNAVAILABLE: Final = 503  # the default of `Config.unavailable_status`
 _FORBIDDEN = Ruling(403, -5)
 _MALFORMED = Ruling(400, 0)
 _UNAVAILABLE = Ruling(UNAVAILABLE, -5)
+_UNUSABLE = Ruling(500, -5)
 
 RULINGS: Final = {
     Cause.AUTHORIZED: Ruling(None, 1),
@@ -85,12 +91,17 @@ RULINGS: Final = {
     Cause.MALFORMED_RESPONSE: _MALFORMED,
     Cause.NO_IDENTITY: Ruling(400, 0, -5),
     Cause.TOO_LARGE: Ruling(400, 0, -5),
-    Cause.DISC_REFUSED: Ruling(500, -5),
-    Cause.DISC_UNUSABLE: Ruling(500, -5),
+    Cause.DISC_REFUSED: _UNUSABLE,
+    Cause.DISC_UNUSABLE: _UNUSABLE,
     Cause.DISC_TIMEOUT: _UNAVAILABLE,
     Cause.DISC_LOST: _UNAVAILABLE,
     Cause.DISC_UNREACHABLE: _UNAVAILABLE,
     Cause.OVERLOADED: _UNAVAILABLE,
+    Cause.UNASKED_SUCCESS: _UNUSABLE,
+    Cause.OTHER_SESSION: _UNUSABLE,
+    Cause.OTHER_SCHEME: _UNUSABLE,
+    Cause.UNFIT_HA1: _UNUSABLE,
+    Cause.SEVERAL_ITEMS: _UNUSABLE,
 }
 
 # Return code of a group check whose fault is in one of these header fields; otherwise it is `group_code`.

@@ -26,6 +26,9 @@ cdef struct Flight:
     double deadline         # seconds, monotonic
     uint32_t msgid          # SIP-MSGID and Hop-by-Hop of the last attempt
     int attempts            # how often it was written
+    uint32_t end_to_end     # End-to-End Identifier of all attempts; 0: it is not chosen yet
+    uint32_t session[2]     # the numbers of its Session-Id, with standard Diameter
+    bint was_refused        # whether the last attempt was answered, by an error: the next one has no T flag
     PyObject *wire          # the Wire it was written to, which lives as long; NULL: it is not in flight
     PyObject *owner         # what the flight is part of: its Question, or the SlotOwner of its slot
     bint in_slot            # whether it is part of a slot, not of a Question

@@ -22,7 +22,8 @@ _challenge_headers[0] = span_of_bytes(_UAS_HEADER)
 _challenge_headers[1] = span_of_bytes(_PROXY_HEADER)
 
 if len(CAUSES) != CAUSE_COUNT or CAUSES[CAUSE_FORBIDDEN] is not _Cause.FORBIDDEN or (
-        CAUSES[CAUSE_NO_IDENTITY] is not _Cause.NO_IDENTITY or CAUSES[CAUSE_OVERLOADED] is not _Cause.OVERLOADED):
+        CAUSES[CAUSE_NO_IDENTITY] is not _Cause.NO_IDENTITY or CAUSES[CAUSE_OVERLOADED] is not _Cause.OVERLOADED
+        or CAUSES[CAUSE_SEVERAL_ITEMS] is not _Cause.SEVERAL_ITEMS):
     raise AssertionError("rulings.pxd: its causes are not those of causes.py")
 for _cause in range(CAUSE_COUNT):
     _statuses[_cause] = _RULINGS[CAUSES[_cause]].status or 0

@@ -22,7 +22,7 @@ from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
 from auth_diameter._core.diameter.codes cimport AVP_MANDATORY, AVP_VENDOR
-from auth_diameter._core.base.span cimport Reader, Span, put_u32, take, take_u32
+from auth_diameter._core.base.span cimport Reader, Span, put_u32, reader_of, take, take_u32
 
 
 cdef enum:
@@ -87,6 +87,40 @@ cdef inline int avp_next(Reader *r, AvpView *out) noexcept nogil:
         return AVP_UNPADDED
     r[0] = at
     return 1
+
+
+# What is done with each AVP of a message or group
+ctypedef void (*AvpHandler)(const AvpView *avp, void *to) noexcept nogil
+
+
+cdef inline bint avp_each(Span data, AvpHandler handle, void *to, Span *rest) noexcept nogil:
+    """Has each AVP in the body of a message or group handled, in order.
+
+    Args:
+        data: the body.
+        handle: the handler.
+        to: what it gets besides the AVP.
+        rest: gets the bytes from a malformed AVP on.
+
+    Returns:
+        False if an AVP is malformed; those before it are handled.
+    """
+    cdef Reader r = reader_of(data)
+    cdef AvpView avp
+    cdef int status
+    while True:
+        status = avp_next(&r, &avp)
+        if status <= 0:
+            rest.p = r.p
+            rest.n = <size_t>(r.end - r.p)
+            return status == 0
+        handle(&avp, to)
+
+
+cdef inline Span avp_whole(const AvpView *avp) noexcept nogil:
+    """The bytes of an AVP with header and padding."""
+    cdef size_t head = AVP_VENDOR_HEADER if avp.flags & AVP_VENDOR else AVP_HEADER
+    return Span(avp.data.p - head, (head + avp.data.n + 3) & ~<size_t>3)
 
 
 cdef inline size_t avp_size(size_t data_size) noexcept nogil:

@@ -20,6 +20,7 @@ cdef enum:
 
 cdef enum:
     SECRET = 1     # logs do not show the value: it reveals a password or takes over a session
+    OPTIONAL = 2   # sent without the M flag
 
 
 @cython.final
@@ -29,7 +30,9 @@ cdef class Entry:
         dict values    # meanings of values, or None
         int kind       # OCTETS, TEXT and so on
         bint secret    # see SECRET
+        bint optional  # see OPTIONAL
 
 
 cdef Entry lookup(uint32_t application, uint32_t vendor, uint32_t code)
 cdef str command_name(uint32_t command)
+cdef bint is_known_avp(uint32_t code, uint32_t vendor) noexcept nogil

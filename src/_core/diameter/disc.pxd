@@ -1,8 +1,8 @@
 """Messages of the DISC dialect for compiled code."""
 
-from libc.stdint cimport uint8_t, uint32_t
-
 from auth_diameter._core.auth.question cimport Question
+from auth_diameter._core.diameter.application cimport Application
+from auth_diameter._core.diameter.disc_answer cimport Known
 from auth_diameter._core.diameter.disc_question cimport QuestionView
 from auth_diameter._core.digest.params cimport DigestFields
 
@@ -27,5 +27,8 @@ cdef class AaRequest:
     cdef public bint one_challenge  # whether that SIP server can use one challenge only; set by the listener
 
 
-cdef size_t room_of(Question q) except 0
-cdef size_t write_question(Question q, uint8_t *out, uint32_t msgid) except 0
+cdef class DiscApplication(Application):
+    cdef Known known                # of the answers so far, for the next ones
+
+
+cdef DiscApplication DIALECT        # for whoever needs none of its own

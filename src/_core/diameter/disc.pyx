@@ -19,33 +19,29 @@ Readers accept any order. An answer belongs to the question with the same SIP-MS
 same Hop-by-Hop Identifier. SIP-MSGID comes first because the original DISC puts identifiers of its own into
 the header.
 
-A client writes a Question with `write_question`, straight from the SIP request, and reads the Answer with
-`read_answer`; `path/in_flight.pyx` brings them together. A server uses `RequestStream` and `append_answer`.
+A client writes a Question with `DiscApplication`, straight from the SIP request, and reads the Answer with it;
+`path/in_flight.pyx` brings them together. A server uses `RequestStream` and `append_answer`.
 """
 
 cimport cython
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport uint8_t, uint32_t
-from libc.string cimport memcpy, memset
 
-from auth_diameter._core.auth.answer cimport Answer, AnswerFields, borrow_answer, new_answer
+from auth_diameter._core.auth.answer cimport Answer, AnswerFields, borrow_answer
 from auth_diameter._core.auth.question cimport Question, received
+from auth_diameter._core.diameter.application cimport AnswerView, Application, Asked
 from auth_diameter._core.diameter.codes cimport FLAG_REQUEST, SERVICE_GROUP_CHECK
 from auth_diameter._core.digest.credentials cimport (
     Credentials, answers_nothing, check_credentials, new_credentials,
 )
 from auth_diameter._core.digest.params cimport OK, REALM, DigestFields, parse_error, parse_params
-from auth_diameter._core.diameter.disc_answer cimport (
-    AnswerView, Known, put_whole_answer, read_answer, whole_answer_size,
-)
+from auth_diameter._core.diameter.disc_answer cimport put_whole_answer, read_answer, whole_answer_size
 from auth_diameter._core.diameter.disc_question cimport (
-    Asked, QuestionView, authentication_room, group_check_room, put_authentication, put_group_check, read_question,
+    QuestionView, authentication_room, group_check_room, put_authentication, put_group_check, read_question,
 )
-from auth_diameter._core.diameter.stream cimport DEFAULT_LIMIT, MessageStream, check_one_message
+from auth_diameter._core.diameter.stream cimport MessageStream
 from auth_diameter._core.base.span cimport Span
-from auth_diameter._core.base.text cimport borrow, span_of
+from auth_diameter._core.base.text cimport borrow
 
 from auth_diameter._core.errors import ParseError
 
@@ -53,131 +49,70 @@ from auth_diameter._core.errors import ParseError
 # ---------------------------------------------------------------------------------- questions
 
 
-cdef inline void put_asked(Question q, Asked *out, Span realm):
-    """Fills in all of an authentication question but its identifiers."""
-    memset(out, 0, sizeof(Asked))
-    out.request = &q.request.m
-    out.credentials = NULL if q.credentials is None else &q.credentials.fields
-    out.realm = realm
-    if q.body_hash is not None:
-        span_of(q.body_hash, &out.body_hash, "body_hash")
-    if q.tells_source and q.request.source is not None:
-        span_of(q.request.source[0], &out.source, "source")
-        memcpy(out.session, q.request.fingerprint(), sizeof(out.session))
+@cython.final
+cdef class DiscApplication(Application):
+    """The DISC dialect as a client speaks it; it remembers challenges, of which the next answer repeats most."""
 
+    cdef size_t room(self, const Asked *asked) noexcept nogil:
+        return authentication_room(asked)
 
-def question_room(Question question not None):
-    """The largest size of the AA-Request with this question in bytes, int."""
-    return room_of(question)
+    cdef size_t put(self, uint8_t *out, Asked *asked) noexcept nogil:
+        # Nobody can make another request with the same. It is not 0, which OpenSER's module always sends.
+        asked.end_to_end = <uint32_t>asked.fingerprint[0] or 1
+        return put_authentication(out, asked)
 
+    cdef bint read(self, const uint8_t *p, size_t n, AnswerView *out) noexcept nogil:
+        return read_answer(p, n, &self.known, out)
 
-cdef size_t room_of(Question q) except 0:
-    cdef Span realm, user_name, group
-    cdef Asked asked
-    if q.room:
-        return q.room
-    _realm_kept = borrow(q.realm_name, &realm, "realm")
-    if not q.is_group_check:
-        put_asked(q, &asked, realm)
-        q.room = authentication_room(&asked)
-    else:
+    cdef size_t room_of(self, Question q) except 0:
+        cdef Span realm, user_name, group
+        if q.room:
+            return q.room
+        if not q.is_group_check:
+            return Application.room_of(self, q)
+        _realm_kept = borrow(q.realm_name, &realm, "realm")
         _name_kept = borrow(q.user, &user_name, "user_name")
         _group_kept = borrow(q.group_name, &group, "group")
         q.room = group_check_room(realm, user_name, group)
-    return q.room
+        return q.room
+
+    cdef size_t write(self, Question q, uint8_t *out, uint32_t msgid) except 0:
+        cdef Span realm, user_name, group
+        if not q.is_group_check:
+            return Application.write(self, q, out, msgid)
+        _realm_kept = borrow(q.realm_name, &realm, "realm")
+        _name_kept = borrow(q.user, &user_name, "user_name")
+        _group_kept = borrow(q.group_name, &group, "group")
+        return put_group_check(out, realm, user_name, group, msgid)
 
 
-cdef size_t write_question(Question q, uint8_t *out, uint32_t msgid) except 0:
-    """Writes the whole AA-Request to `out`, which has room for it.
+cdef DiscApplication DIALECT = DiscApplication()
 
-    Returns:
-        Its size.
+
+def question_room(Question question not None, Application application=None):
+    """The largest size of the message with this question in bytes, int.
+
+    Args:
+        question: Question.
+        application: Application; None: the DISC dialect.
     """
-    cdef Span realm, user_name, group
-    cdef Asked asked
-    _realm_kept = borrow(q.realm_name, &realm, "realm")
-    if not q.is_group_check:
-        put_asked(q, &asked, realm)
-        asked.msgid = msgid
-        # Nobody can make another request with the same. It is not 0, which OpenSER's module always sends.
-        asked.end_to_end = <uint32_t>q.request.fingerprint()[0] or 1
-        asked.again = q.flight.attempts > 0
-        return put_authentication(out, &asked)
-    _name_kept = borrow(q.user, &user_name, "user_name")
-    _group_kept = borrow(q.group_name, &group, "group")
-    return put_group_check(out, realm, user_name, group, msgid)
+    if application is None:
+        application = DIALECT
+    return application.room_of(question)
 
 
 def append_question(bytearray out not None, Question question not None, uint32_t msgid):
-    """Writes the AA-Request at the end of `out`; `msgid` (32 bits) becomes SIP-MSGID and Hop-by-Hop.
+    """Writes the AA-Request at the end of `out`; see `Application.append`.
 
     Its End-to-End Identifier is that of the SIP request, the same for a retransmission, which comes from
     the same address.
-
-    The question remembers its `msgid`, and in `attempts` how often it was written.
     """
-    cdef Py_ssize_t size
-    cdef uint8_t small[4096]
-    cdef uint8_t *text = small
-    cdef size_t room, n
-    if question.request is None:
-        raise TypeError("question: came over a connection, and is not to be asked again")
-    room = room_of(question)
-    if room > sizeof(small):
-        text = <uint8_t *>PyMem_Malloc(room)
-        if text == NULL:
-            raise MemoryError()
-    try:
-        n = write_question(question, text, msgid)
-        size = PyByteArray_GET_SIZE(out)
-        PyByteArray_Resize(out, size + <Py_ssize_t>n)
-        memcpy(PyByteArray_AS_STRING(out) + size, text, n)
-    finally:
-        if text != small:
-            PyMem_Free(text)
-    question.flight.msgid = msgid
-    question.flight.attempts += 1
-
-
-# ---------------------------------------------------------------------------------- answers
+    DIALECT.append(out, question, msgid)
 
 
 def decode_answer(data):
-    """Reads one whole AA-Answer (bytes-like).
-
-    Raises:
-        ParseError: it is not framed as one.
-    """
-    return answer_of(data, NULL)
-
-
-@cython.final
-cdef class AnswerReader:
-    """Reads the AA-Answers of one DISC, and of a challenge only what is new since the one before.
-
-    What it says of an answer is the same as what `decode_answer` says.
-    """
-
-    cdef Known known
-
-    def decode(self, data):
-        """Reads one whole AA-Answer (bytes-like).
-
-        Raises:
-            ParseError: it is not framed as one.
-        """
-        return answer_of(data, &self.known)
-
-
-cdef Answer answer_of(object data, Known *known):
-    """The Answer in one whole message, bytes-like."""
-    cdef bytes message = data if type(data) is bytes else bytes(memoryview(data))
-    cdef const uint8_t *p = <const uint8_t *>PyBytes_AS_STRING(message)
-    cdef size_t n = <size_t>PyBytes_GET_SIZE(message)
-    cdef AnswerView view
-    check_one_message(p, n, DEFAULT_LIMIT)
-    read_answer(p, n, known, &view)
-    return new_answer(&view.says)
+    """Reads one whole AA-Answer (bytes-like); see `Application.decode`."""
+    return DiscApplication().decode(data)
 
 
 # ---------------------------------------------------------------------------------- DISC's side

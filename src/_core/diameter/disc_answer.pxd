@@ -4,23 +4,17 @@ Nothing here touches a Python object. The reader fills a struct that the caller 
 makes room.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t
 
 from auth_diameter._core.auth.answer cimport AnswerFields
+from auth_diameter._core.diameter.application cimport AnswerView
 from auth_diameter._core.diameter.disc_question cimport QuestionView
 from auth_diameter._core.digest.challenge cimport KnownChallenge
 from auth_diameter._core.base.span cimport Span
 
 
 cdef enum:
-    MAX_CHALLENGE = 4096    # bytes of all challenges; they become headers of a reply that should fit a datagram
-    MAX_NEXTNONCE = 256     # bytes
     KNOWN_CHALLENGES = 2    # that a reader remembers: our DISC sends one, or one for SHA-256 and one for MD5
-
-
-cdef struct AnswerView:
-    int64_t msgid           # SIP-MSGID, or Hop-by-Hop without one; -1 if neither can be known
-    AnswerFields says       # its `code` is the Result-Code
 
 
 cdef struct Known:

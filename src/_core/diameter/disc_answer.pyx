@@ -9,6 +9,7 @@ from auth_diameter._core.auth.answer cimport (
     SERVICE_UNKNOWN, VERDICT_CHALLENGE, VERDICT_DENIED, VERDICT_FAILURE, VERDICT_REJECTED, VERDICT_SUCCESS,
     AnswerFields,
 )
+from auth_diameter._core.diameter.application cimport MAX_CHALLENGE, AnswerView
 from auth_diameter._core.diameter.avp cimport (
     AVP_HEADER, AvpView, avp_next, avp_put, avp_put_in_place, avp_put_u32, avp_size,
 )
@@ -21,7 +22,7 @@ from auth_diameter._core.diameter.codes cimport (
     RESULT_SUCCESS, RESULT_UNABLE_TO_COMPLY, SERVICE_AUTHENTICATION, SERVICE_GROUP_CHECK,
 )
 from auth_diameter._core.diameter.disc_question cimport QuestionView
-from auth_diameter._core.digest.challenge cimport KnownChallenge, is_challenge
+from auth_diameter._core.digest.challenge cimport KnownChallenge, is_challenge, is_nextnonce
 from auth_diameter._core.digest.credentials cimport is_response
 from auth_diameter._core.diameter.header cimport (
     DIAMETER_VERSION, HEADER_SIZE, Header, get_u32, header_get, header_put,
@@ -59,7 +60,7 @@ cdef bint read_answer(const uint8_t *p, size_t n, Known *known, AnswerView *out)
     cdef Seen seen
     cdef int status
     cdef AnswerFields *says = &out.says
-    ad_zero(out, sizeof(AnswerView))
+    ad_zero(out, sizeof(AnswerView) - sizeof(out.text))
     ad_zero(&seen, sizeof(Seen))
     header_get(p, &header)
     out.msgid = header.hop_by_hop
@@ -160,7 +161,7 @@ cdef inline void read_answer_avp(const AvpView *avp, Seen *seen, Known *known, A
         else:
             says.response_auth = avp.data
     elif avp.code == AVP_DIGEST_NEXTNONCE:
-        if not is_nonce(avp.data) or says.nextnonce.p != NULL:
+        if not is_nextnonce(avp.data) or says.nextnonce.p != NULL:
             says.fault = "Digest-Nextnonce cannot stand in a quoted string, or is given twice"
         else:
             says.nextnonce = avp.data
@@ -191,15 +192,6 @@ cdef inline void add_challenge(Span text, Seen *seen, Known *known, AnswerFields
     else:
         says.challenge[says.challenges] = text
         says.challenges += 1
-
-
-cdef inline bint is_nonce(Span s) noexcept nogil:
-    """Whether it needs no escapes in a quoted string: printable ASCII without quote and backslash."""
-    cdef size_t i
-    for i in range(s.n):
-        if s.p[i] <= c' ' or s.p[i] >= 127 or s.p[i] == c'"' or s.p[i] == c'\\':
-            return False
-    return 0 < s.n <= MAX_NEXTNONCE
 
 
 # ---------------------------------------------------------------------------------- written

@@ -4,26 +4,13 @@ Nothing here touches a Python object. The reader fills a struct that the caller 
 makes room.
 """
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t
 
 from auth_diameter._core.auth.question cimport Told
 from auth_diameter._core.digest.params cimport DigestFields
+from auth_diameter._core.diameter.application cimport Asked
 from auth_diameter._core.diameter.header cimport Header
-from auth_diameter._core.sip.parse cimport SipMessage
 from auth_diameter._core.base.span cimport Span
-
-
-cdef struct Asked:
-    # A question about credentials, or for a challenge, to be written
-    const SipMessage *request
-    const DigestFields *credentials     # NULL: for a challenge
-    Span realm
-    Span body_hash          # hexadecimal, n is 0 without qop=auth-int: RFC 7616, 3.4.3
-    Span source             # address that the request came from; n is 0 if DISC is not told
-    uint64_t session[2]     # sent with the source: the same for a retransmission, and longer than end_to_end
-    uint32_t msgid          # SIP-MSGID, and Hop-by-Hop
-    uint32_t end_to_end     # the same for the retransmission of a request: RFC 6733, 3
-    bint again              # the question was sent before, and no answer came
 
 
 cdef struct QuestionView:

@@ -3,6 +3,7 @@
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memchr, memcpy
 
+from auth_diameter._core.diameter.application cimport Asked
 from auth_diameter._core.diameter.avp cimport AVP_HEADER, AvpView, avp_next, avp_put, avp_put_in_place
 from auth_diameter._core.base.chars cimport ad_find_control, is_lws
 from auth_diameter._core.diameter.codes cimport (
@@ -62,7 +63,7 @@ cdef size_t put_authentication(uint8_t *out, const Asked *asked) noexcept nogil:
         q = avp_put(q, AVP_DIGEST_ENTITY_BODY_HASH, 0, asked.body_hash.p, asked.body_hash.n)
     if asked.source.n:
         q = avp_put(q, AVP_CALLING_STATION_ID, 0, asked.source.p, asked.source.n)
-        ad_put_hex(q + AVP_HEADER, <const uint8_t *>asked.session)
+        ad_put_hex(q + AVP_HEADER, <const uint8_t *>asked.fingerprint)
         q = avp_put_in_place(q, AVP_SESSION_ID, SESSION_SIZE)
     return put_question_header(out, q, asked.msgid, asked.end_to_end,
                                FLAG_REQUEST | (FLAG_RETRANSMITTED if asked.again else 0))

@@ -7,6 +7,7 @@ from auth_diameter._core.digest.params cimport DigestFields
 
 cdef enum:
     MOST_KNOWN = 256        # bytes of a challenge that is remembered
+    MAX_NEXTNONCE = 256     # bytes
 
 
 cdef struct KnownChallenge:
@@ -20,3 +21,12 @@ cdef struct KnownChallenge:
 cdef bint is_challenge(Span text, KnownChallenge *known) noexcept nogil
 cdef bint is_stale_challenge(Span text) noexcept nogil
 cdef bint read_challenge(Span text, DigestFields *out) noexcept nogil
+
+
+cdef inline bint is_nextnonce(Span s) noexcept nogil:
+    """Whether it can be a nextnonce that needs no escapes: printable ASCII without quote and backslash."""
+    cdef size_t i
+    for i in range(s.n):
+        if s.p[i] <= c' ' or s.p[i] >= 127 or s.p[i] == c'"' or s.p[i] == c'\\':
+            return False
+    return 0 < s.n <= MAX_NEXTNONCE

@@ -61,6 +61,7 @@ cdef struct DigestFields:
 cdef bytes parse_value(object value, str where, DigestFields *out, size_t *offset)
 cdef int parse_params(Span text, DigestFields *out, size_t *offset) noexcept nogil
 cdef int parse_params_by(Span text, DigestFields *out, size_t *offset, Scan scan) noexcept nogil
+cdef void classify_algorithm(DigestFields *f) noexcept nogil
 cdef bint same_fields(const DigestFields *a, const DigestFields *b) noexcept nogil
 cdef bint is_ext_value(Span s) noexcept nogil
 cdef uint8_t *put_ext_value(uint8_t *q, Span value) noexcept nogil

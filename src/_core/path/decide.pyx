@@ -10,19 +10,22 @@ end. The tables of causes.py say what a CAUSE_… leads to.
 """
 
 from auth_diameter._core.auth.answer cimport (
-    PART_NONE, PART_SOURCE, SERVICE_OF_AUTHENTICATION, SERVICE_OF_GROUP_CHECK, SERVICE_UNKNOWN, VERDICT_CHALLENGE,
-    VERDICT_FAILURE, VERDICT_REJECTED, VERDICT_SUCCESS, Answer, AnswerFields, borrow_answer,
+    PART_NONE, PART_SOURCE, SERVICE_OF_AUTHENTICATION, SERVICE_OF_GROUP_CHECK, SERVICE_UNKNOWN, UNUSABLE_HA1,
+    UNUSABLE_ITEMS, UNUSABLE_SCHEME, UNUSABLE_SESSION, VERDICT_CHALLENGE, VERDICT_FAILURE, VERDICT_REJECTED,
+    VERDICT_SUCCESS, Answer, AnswerFields, borrow_answer,
 )
 from auth_diameter._core.auth.question cimport Question
 from auth_diameter._core.auth.rulings cimport (
     CAUSE_AUTHORIZED, CAUSE_BYPASSED, CAUSE_CHALLENGED, CAUSE_DISC_REFUSED, CAUSE_DISC_UNUSABLE, CAUSE_FORBIDDEN,
     CAUSE_MALFORMED_CREDENTIALS, CAUSE_MALFORMED_QOP, CAUSE_MALFORMED_RESPONSE, CAUSE_MEMBER, CAUSE_NO_IDENTITY,
-    CAUSE_NOT_MEMBER, CAUSE_PENALIZED, CAUSE_REALM_NOT_SERVED, CAUSE_RECHALLENGED, CAUSE_TOO_LARGE,
+    CAUSE_NOT_MEMBER, CAUSE_OTHER_SCHEME, CAUSE_OTHER_SESSION, CAUSE_PENALIZED, CAUSE_REALM_NOT_SERVED,
+    CAUSE_RECHALLENGED, CAUSE_SEVERAL_ITEMS, CAUSE_TOO_LARGE, CAUSE_UNASKED_SUCCESS, CAUSE_UNFIT_HA1,
     CAUSE_UNKNOWN_ALGORITHM, CAUSE_UNKNOWN_QOP, CAUSES,
 )
 from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.base.text cimport borrow
-from auth_diameter._core.diameter.disc cimport room_of
+from auth_diameter._core.diameter.application cimport Application
+from auth_diameter._core.diameter.disc cimport DIALECT
 from auth_diameter._core.digest.algorithms cimport ALGORITHM_UNKNOWN
 from auth_diameter._core.digest.challenge cimport is_stale_challenge
 from auth_diameter._core.digest.credentials cimport Credentials, new_credentials
@@ -92,7 +95,7 @@ cdef int cause_of(const AnswerFields *says, const DigestFields *credentials, bin
         CAUSE_…; CAUSE_AUTHORIZED or CAUSE_MEMBER for a request that is let through.
     """
     if says.fault != NULL:
-        return CAUSE_DISC_UNUSABLE
+        return cause_of_fault(says.unusable)
     if says.verdict == VERDICT_FAILURE:
         return CAUSE_DISC_REFUSED
     if is_group_check:
@@ -101,7 +104,7 @@ cdef int cause_of(const AnswerFields *says, const DigestFields *credentials, bin
         return CAUSE_MEMBER if answers_service(says, SERVICE_OF_GROUP_CHECK) else CAUSE_DISC_UNUSABLE
     if says.verdict == VERDICT_SUCCESS:
         if credentials == NULL:
-            return CAUSE_DISC_REFUSED
+            return CAUSE_UNASKED_SUCCESS
         return CAUSE_AUTHORIZED if answers_service(says, SERVICE_OF_AUTHENTICATION) else CAUSE_DISC_UNUSABLE
     if says.verdict == VERDICT_CHALLENGE:
         if says.challenges == 0:
@@ -115,6 +118,17 @@ cdef int cause_of(const AnswerFields *says, const DigestFields *credentials, bin
     if credentials.algorithm == ALGORITHM_UNKNOWN:
         return CAUSE_UNKNOWN_ALGORITHM
     return CAUSE_UNKNOWN_QOP if credentials.qop == QOP_UNKNOWN else CAUSE_FORBIDDEN
+
+
+cdef inline int cause_of_fault(int unusable) noexcept nogil:
+    """The CAUSE_… of an answer that must not be used."""
+    if unusable == UNUSABLE_SESSION:
+        return CAUSE_OTHER_SESSION
+    if unusable == UNUSABLE_SCHEME:
+        return CAUSE_OTHER_SCHEME
+    if unusable == UNUSABLE_HA1:
+        return CAUSE_UNFIT_HA1
+    return CAUSE_SEVERAL_ITEMS if unusable == UNUSABLE_ITEMS else CAUSE_DISC_UNUSABLE
 
 
 cdef inline bint answers_service(const AnswerFields *says, int service) noexcept nogil:
@@ -140,7 +154,8 @@ cdef bint is_guess(int cause, int refused) noexcept nogil:
 # ---------------------------------------------------------------------------------- for objects
 
 
-def ask(SipRequest request not None, str realm, bint proxy, bint tells_source, size_t most):
+def ask(SipRequest request not None, str realm, bint proxy, bint tells_source, size_t most,
+        Application application=None):
     """Decides whether DISC must be asked about a request.
 
     Args:
@@ -149,6 +164,7 @@ def ask(SipRequest request not None, str realm, bint proxy, bint tells_source, s
         proxy: whether a proxy authenticates, not a UAS.
         tells_source: whether DISC is told the source address of the request.
         most: bytes that the question may have.
+        application: Application, in which it has them; None: the DISC dialect.
 
     Returns:
         (Question, realm); or (Cause, realm), if the request is let through or refused at once.
@@ -172,7 +188,9 @@ def ask(SipRequest request not None, str realm, bint proxy, bint tells_source, s
     if asking.has_credentials:
         credentials = new_credentials(request.data, &asking.credentials)
     question = authentication(request, realm, credentials, proxy, tells_source)
-    if room_of(question) > most:
+    if application is None:
+        application = DIALECT
+    if application.room_of(question) > most:
         return CAUSES[CAUSE_TOO_LARGE], realm
     return question, realm
 

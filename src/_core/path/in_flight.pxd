@@ -5,7 +5,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from auth_diameter._core.auth.answer cimport AnswerFields
 from auth_diameter._core.auth.question cimport Flight, Question
-from auth_diameter._core.diameter.disc_answer cimport AnswerView, Known
+from auth_diameter._core.diameter.application cimport AnswerView, Application
 from auth_diameter._core.path.wire cimport Wire
 
 
@@ -44,7 +44,7 @@ cdef class InFlight:
     cdef readonly double answered_deadline      # deadline of the question that was answered last
     cdef dict expected_late         # msgids of questions that ended without an answer, the newest last
     cdef list owners                # SlotOwners
-    cdef Known known                # of the answers so far, for the next ones
+    cdef readonly Application application   # what is spoken on the connections
 
     cdef int copy_ready(self) except -1
     cdef PyObject *best(self) noexcept nogil
@@ -55,10 +55,12 @@ cdef class InFlight:
     cdef void put_in_order(self, Flight *flight) noexcept nogil
     cdef void leave(self, Flight *flight) noexcept nogil
     cdef int receive(self, Wire wire, object data, double now, bint alone, list found) except -1
-    cdef Py_ssize_t hand_over(self, const uint8_t *p, size_t n, size_t limit, size_t *at,
+    cdef Py_ssize_t hand_over(self, const uint8_t *p, size_t n, size_t limit, size_t *at, const PyObject *only,
                               double now) noexcept nogil
+    cdef bint is_answer(self, const uint8_t *p) noexcept nogil
     cdef Flight *find(self, long long msgid) noexcept nogil
-    cdef int take_one(self, const uint8_t *p, size_t n, double now, Wire only, list found) except -1
+    cdef int take_one(self, const uint8_t *p, size_t n, double now, Wire wire, const PyObject *only,
+                      list found) except -1
     cdef void note_answered(self, const Flight *flight) noexcept nogil
     cdef Question take_question(self, Flight *flight)
     cdef int expect_late(self, uint32_t msgid) except -1

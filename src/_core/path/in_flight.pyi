@@ -4,6 +4,7 @@ from typing_extensions import Buffer, disjoint_base
 
 from auth_diameter._core.auth.answer import Answer
 from auth_diameter._core.auth.question import Question
+from auth_diameter._core.diameter.application import Application
 from auth_diameter._core.path.wire import Wire
 
 @disjoint_base
@@ -14,7 +15,11 @@ class Concluder: ...
 
 @final
 class InFlight:
-    def __new__(cls, most: int = 1000, takes_turns: bool = False) -> InFlight: ...
+    def __new__(
+        cls, most: int = 1000, takes_turns: bool = False, application: Application | None = None
+    ) -> InFlight: ...
+    @property
+    def application(self) -> Application: ...
     limit: int
     size: int
     concluder: Concluder | None

@@ -7,7 +7,9 @@
                                   in the order of deadlines ──► the next one to expire
 
 The dialect matches answers by SIP-MSGID. The original DISC may send an answer on a connection that was opened
-after its question was sent. So the ids are unique in the process, and start at a random number.
+after its question was sent. So the ids are unique in the process, and start at a random number. In standard Diameter
+they are Hop-by-Hop Identifiers: an answer counts on the connection of its question alone, and requests of the peer
+and messages of the base protocol are put aside, see `Wire.take_others`.
 
 A `Flight` is part of a Question, or of a slot, in which the path keeps a request (see turn.pyx). The answer to a
 slot goes to its owner without the GIL. Whatever is out of the ordinary for a slot makes a Question of it, and so
@@ -24,12 +26,15 @@ from libc.stdlib cimport calloc, free, realloc
 from auth_diameter._core.auth.answer cimport AnswerFields, new_answer
 from auth_diameter._core.auth.question cimport Flight, Question
 from auth_diameter._core.diameter.codes cimport FLAG_REQUEST
-from auth_diameter._core.diameter.disc cimport room_of, write_question
-from auth_diameter._core.diameter.disc_answer cimport AnswerView, read_answer
+from auth_diameter._core.diameter.application cimport AnswerView, Application
+from auth_diameter._core.diameter.disc cimport DiscApplication
+from auth_diameter._core.diameter.header cimport get_u32
 from auth_diameter._core.diameter.stream cimport frame
 from auth_diameter._core.path.wire cimport Wire, next_msgid
 
 cdef enum:
+    FLAGS_AT = 4                # bytes before the command flags, and before the Application-ID (RFC 6733, 3)
+    APPLICATION_AT = 8
     LEAST_FLIGHTS = 256         # places by msgid at the start
     KEPT_LATE = 10_000          # ids of ended questions that are remembered, to recognize late answers
 
@@ -75,12 +80,13 @@ cdef class Concluder:
 
 @cython.final
 cdef class InFlight:
-    """InFlight(most=1000, takes_turns=False)\n--\n
+    """InFlight(most=1000, takes_turns=False, application=None)\n--\n
     The questions in flight on all connections of one client. Not for use by several threads at once.
 
     Args:
         most: questions in flight on one connection.
         takes_turns: whether connections with equally few questions take turns, so that each DISC has its share.
+        application: Application that is spoken; None: the DISC dialect.
 
     Attributes:
         count: int, the number of questions in flight.
@@ -93,7 +99,8 @@ cdef class InFlight:
         answered_deadline: float, the deadline of the question that was answered last.
     """
 
-    def __cinit__(self, int most=1000, bint takes_turns=False):
+    def __cinit__(self, int most=1000, bint takes_turns=False, Application application=None):
+        self.application = DiscApplication() if application is None else application
         self.most = most
         self.takes_turns = takes_turns
         self.limit = 1 << 29
@@ -209,10 +216,10 @@ cdef class InFlight:
             raise TypeError("question: came over a connection, and is not to be asked again")
         if question.flight.wire != NULL:
             raise ValueError("question: is in flight already")
-        out = wire.reserve(room_of(question))
+        out = wire.reserve(self.application.room_of(question))
         if out == NULL or not self.claim_msgid(&msgid):
             raise MemoryError()
-        wire.out_size += write_question(question, out, msgid)
+        wire.out_size += self.application.write(question, out, msgid)
         question.connection = wire
         question.flight.owner = <PyObject *>question
         Py_INCREF(question)
@@ -352,6 +359,7 @@ cdef class InFlight:
         cdef size_t n, at, start
         cdef Py_ssize_t size
         cdef uint64_t before = self.answered
+        cdef const PyObject *only = <PyObject *>wire if alone or self.application.is_standard else NULL
         wire.put(data)
         while wire.fault is None:
             kept = wire.chunk       # while `p` is in use
@@ -362,29 +370,31 @@ cdef class InFlight:
             while True:
                 if self.in_slots:
                     with nogil:
-                        size = self.hand_over(p, n, wire.limit, &at, now)
+                        size = self.hand_over(p, n, wire.limit, &at, only, now)
                 else:
                     size = frame(p + at, n - at, wire.limit)
                 if size <= 0:
                     break
                 at += <size_t>size
                 wire.at = start + at    # it is taken out, even if it raises
-                self.take_one(p + at - size, <size_t>size, now, wire if alone else None, found)
+                self.take_one(p + at - size, <size_t>size, now, wire, only, found)
             wire.at = start + at
             # One message in pieces, or a fault.
             p = wire.take(&n)
             if p == NULL:
                 break
             kept = wire.chunk
-            self.take_one(p, n, now, wire if alone else None, found)
+            self.take_one(p, n, now, wire, only, found)
         if wire.fault is None or self.answered != before:
             wire.asked = NAN
             wire.heard = now
         return 0
 
-    cdef Py_ssize_t hand_over(self, const uint8_t *p, size_t n, size_t limit, size_t *at,
+    cdef Py_ssize_t hand_over(self, const uint8_t *p, size_t n, size_t limit, size_t *at, const PyObject *only,
                               double now) noexcept nogil:
         """Hands the answers from byte `at` on over to the owners of slots, up to the first that is another's.
+
+        Those alone count that answer a question on the Wire `only`; NULL: on any.
 
         Returns:
             The size of that one, at `at`; or as `frame`, where no whole message is left.
@@ -394,16 +404,24 @@ cdef class InFlight:
         cdef Flight *flight
         while True:
             size = frame(p + at[0], n - at[0], limit)
-            if size <= 0 or p[at[0] + 4] & FLAG_REQUEST:
+            if size <= 0 or not self.is_answer(p + at[0]):
                 return size
-            read_answer(p + at[0], <size_t>size, &self.known, &view)
+            self.application.read(p + at[0], <size_t>size, &view)
             flight = self.find(view.msgid)
-            if flight == NULL or not flight.in_slot or not (<SlotOwner>flight.owner).conclude(flight, &view, now):
+            if flight == NULL or not flight.in_slot or (only != NULL and flight.wire != only):
+                return size
+            self.application.match(flight, &view)
+            if not (<SlotOwner>flight.owner).conclude(flight, &view, now):
                 return size
             self.note_answered(flight)
             self.leave(flight)
             (<SlotOwner>flight.owner).release(flight)
             at[0] += <size_t>size
+
+    cdef bint is_answer(self, const uint8_t *p) noexcept nogil:
+        """Whether a whole message is an answer, and none of the base protocol."""
+        return not p[FLAGS_AT] & FLAG_REQUEST and (
+            not self.application.is_standard or get_u32(p + APPLICATION_AT) != 0)
 
     cdef Flight *find(self, long long msgid) noexcept nogil:
         """The flight with that id; NULL if there is none."""
@@ -413,16 +431,20 @@ cdef class InFlight:
         flight = self.by_msgid[<uint32_t>msgid & self.mask]
         return flight if flight != NULL and flight.msgid == <uint32_t>msgid else NULL
 
-    cdef int take_one(self, const uint8_t *p, size_t n, double now, Wire only, list found) except -1:
+    cdef int take_one(self, const uint8_t *p, size_t n, double now, Wire wire, const PyObject *only,
+                      list found) except -1:
         """Takes one message, with the GIL."""
         cdef AnswerView view
         cdef Flight *flight = NULL
         cdef Question question
         view.msgid = -1
-        if not p[4] & FLAG_REQUEST:
-            read_answer(p, n, &self.known, &view)
+        if self.is_answer(p):
+            self.application.read(p, n, &view)
             flight = self.find(view.msgid)
-        if flight != NULL and only is not None and flight.wire != <PyObject *>only:
+        elif self.application.is_standard:
+            wire.add_other(p[:n])
+            return 0
+        if flight != NULL and only != NULL and flight.wire != only:
             flight = NULL
         if flight == NULL:
             if self.expected_late.pop(view.msgid, False) is None:
@@ -430,6 +452,7 @@ cdef class InFlight:
             else:
                 self.unknown += 1
             return 0
+        self.application.match(flight, &view)
         self.note_answered(flight)
         question = self.take_question(flight)
         if self.concluder is None or not self.concluder.conclude(question, &view.says, now):

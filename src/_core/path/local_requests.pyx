@@ -15,7 +15,7 @@ from functools import partial
 cimport cython
 
 from auth_diameter._core.auth.answer cimport AnswerFields, new_answer
-from auth_diameter._core.auth.rulings cimport CAUSE_DISC_REFUSED, CAUSE_DISC_UNUSABLE
+from auth_diameter._core.auth.rulings cimport is_error_of_back_end
 from auth_diameter._core.net.departures cimport BATCH
 from auth_diameter._core.path.batch cimport empty_batch, new_batch
 from auth_diameter._core.path.counts cimport Decisions, count
@@ -135,7 +135,7 @@ cdef class LocalRequests(RequestPath):
         if says.response_auth.p != NULL or says.nextnonce.p != NULL:
             return False
         cause = cause_of(says, &s.asking.credentials if s.asking.has_credentials else NULL, False)
-        if cause == CAUSE_DISC_UNUSABLE or cause == CAUSE_DISC_REFUSED or not self.reply(s, cause, says):
+        if is_error_of_back_end(cause) or not self.reply(s, cause, says):
             return False
         count(self.decisions, cause)
         if is_refusal(case.outcome):

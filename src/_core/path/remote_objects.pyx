@@ -22,7 +22,6 @@ from auth_diameter._core.auth.answer cimport AnswerFields
 from auth_diameter._core.auth.decision cimport Decision
 from auth_diameter._core.auth.question cimport Question, new_question
 from auth_diameter._core.auth.rulings cimport CAUSE_AUTHORIZED
-from auth_diameter._core.diameter.disc cimport room_of
 from auth_diameter._core.digest.credentials cimport Credentials, new_credentials
 from auth_diameter._core.digest.params cimport MAX_PARAMETER, NONCE, plain_value
 from auth_diameter._core.path.counts cimport Decisions, count
@@ -90,7 +89,7 @@ cdef class RemoteObjects(ObjectPath):
         if asking.has_credentials:
             credentials = new_credentials(request.data, &asking.credentials)
         question = new_question(request, self.realm_text(asking.realm), credentials, proxy, self.tells_source)
-        if room_of(question) > self.max_question:
+        if self.in_flight.application.room_of(question) > self.max_question:
             return self.policy.refuse(request, realm, proxy, now)
         if credentials is not None and self.penalties is not None and request.source is not None:
             question.attempt = self.penalties.begin(

@@ -2,7 +2,7 @@
 
 ::
 
-    ask_about ─► Penalties ─► put_authentication      answers of one read ─► cause_of ─► Penalties
+    ask_about ─► Penalties ─► Application.put         answers of one read ─► cause_of ─► Penalties
                     │           into the Wire                                    │
                     │refused                                                     ▼
                     ▼                                                the reply, written where
@@ -20,12 +20,10 @@ from libc.string cimport memcpy, memset
 from auth_diameter._core.auth.answer cimport AnswerFields
 from auth_diameter._core.auth.question cimport Flight, Question
 from auth_diameter._core.auth.rulings cimport (
-    CAUSE_AUTHORIZED, CAUSE_CHALLENGED, CAUSE_DISC_REFUSED, CAUSE_DISC_UNUSABLE, CAUSE_PENALIZED,
-    CAUSE_RECHALLENGED,
+    CAUSE_AUTHORIZED, CAUSE_CHALLENGED, CAUSE_PENALIZED, CAUSE_RECHALLENGED, is_error_of_back_end,
 )
 from auth_diameter._core.base.span cimport Span
-from auth_diameter._core.diameter.disc_answer cimport AnswerView
-from auth_diameter._core.diameter.disc_question cimport Asked, authentication_room, put_authentication
+from auth_diameter._core.diameter.application cimport AnswerView, Asked, keep_identifiers
 from auth_diameter._core.digest.params cimport MAX_PARAMETER, NONCE, plain_value
 from auth_diameter._core.net.addresses cimport is_ipv4
 from auth_diameter._core.path.counts cimport Decisions, count
@@ -104,9 +102,8 @@ cdef class RemoteRequests(RequestPath):
         asked.realm = s.asking.realm
         if self.tells_source:
             asked.source = host_of(s)
-            memcpy(asked.session, s.fingerprint, sizeof(asked.session))
-        asked.end_to_end = <uint32_t>s.fingerprint[0] or 1
-        room = authentication_room(&asked)
+        memcpy(asked.fingerprint, s.fingerprint, sizeof(asked.fingerprint))
+        room = self.in_flight.application.room(&asked)
         if self.in_flight.in_slots >= MOST_SLOTS or self.in_flight.size > MOST_BYTES:
             return ODD
         found = self.in_flight.best()
@@ -119,9 +116,11 @@ cdef class RemoteRequests(RequestPath):
         if admitted != IN_FLIGHT:
             return admitted
         asked.msgid = msgid
-        written(<Wire>found, put_authentication(out, &asked))
+        written(<Wire>found, self.in_flight.application.put(out, &asked))
+        keep_identifiers(&asked, &s.flight)
         s.flight.deadline = now + self.timeout
         s.flight.attempts = 0
+        s.flight.was_refused = False
         self.in_flight.enter(&s.flight, <Wire>found, msgid, now)
         self.in_slots += 1
         self.in_flight.size += <Py_ssize_t>s.size
@@ -167,7 +166,7 @@ cdef class RemoteRequests(RequestPath):
         if says.response_auth.p != NULL or says.nextnonce.p != NULL:
             return False
         cause = cause_of(says, &s.asking.credentials if s.asking.has_credentials else NULL, False)
-        if cause == CAUSE_DISC_UNUSABLE or cause == CAUSE_DISC_REFUSED or not self.reply(s, cause, says):
+        if is_error_of_back_end(cause) or not self.reply(s, cause, says):
             return False
         self.ended(s)
         self.end_trial(s, cause, says.refused, now)
@@ -229,6 +228,9 @@ cdef class RemoteRequests(RequestPath):
             question.flight.deadline = flight.deadline
             question.flight.attempts = flight.attempts
             question.flight.msgid = flight.msgid
+            question.flight.end_to_end = flight.end_to_end
+            question.flight.session[0] = flight.session[0]
+            question.flight.session[1] = flight.session[1]
             if self.penalties is not None and s.trial.state == ADMITTED:
                 question.attempt = self.penalties.attempt_of(&s.trial)
             self.adopt(question)

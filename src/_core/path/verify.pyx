@@ -47,7 +47,7 @@ from auth_diameter._core.path.outcome cimport (
     OTHER_URI, PENALIZED, QOP_NOT_OFFERED, REALM_NOT_SERVED, REPLAYED, RETRANSMITTED, STALE, UNKNOWN_USER,
     WRONG_DIGEST, is_stale, part_of, verdict_of,
 )
-from auth_diameter._core.path.quoting cimport is_quotable, put_escaped, put_span, put_text
+from auth_diameter._core.base.quoting cimport is_quotable, put_escaped, put_span, put_text
 from auth_diameter._core.path.settings cimport QOP_ROOM, Offered, name_of_algorithm, offers_of, set_rules
 from auth_diameter._core.state.nonce_counts cimport (
     USE_AGAIN, USE_EXPIRED, USE_FIRST, USE_REPLAYED, USE_UNKNOWN, NonceUses,

@@ -16,8 +16,10 @@ cdef class Wire(MessageStream):
     cdef public bint is_calm        # whether a question and its answer change nothing in its state machine
     cdef double asked               # when the first question since the last byte was sent; NaN: none was
     cdef double heard               # when the last byte came; NaN: none ever did
+    cdef list others                # messages that are no answers to questions; None: there are none
 
     cdef uint8_t *reserve(self, size_t size) noexcept nogil
+    cdef int add_other(self, bytes message) except -1
 
 
 cdef uint32_t next_msgid() noexcept nogil

@@ -29,6 +29,7 @@ cdef extern from *:
 cdef enum:
     LEAST_OUT = 8192            # bytes, of a dozen questions
     MOST_UNSENT = 1 << 20       # bytes of questions that wait to be sent on a connection
+    MOST_OTHERS = 1000          # messages of one read that are no answers to questions
 
 
 def restart_msgids(first=None):
@@ -42,6 +43,11 @@ def restart_msgids(first=None):
 
 restart_msgids()
 os.register_at_fork(after_in_child=restart_msgids)      # the child counts on its own
+
+
+def next_hop_by_hop():
+    """The next Hop-by-Hop Identifier of the process, int: those of all connections are different."""
+    return ad_next_msgid()
 
 
 cdef uint32_t next_msgid() noexcept nogil:
@@ -108,6 +114,29 @@ cdef class Wire(MessageStream):
         cdef bytes out = PyBytes_FromStringAndSize(<const char *>self.out, <Py_ssize_t>self.out_size)
         self.out_size = 0
         return out
+
+    cdef int add_other(self, bytes message) except -1:
+        """Puts a message aside that is no answer to a question; as many as a peer has any reason to send at once."""
+        if self.others is None:
+            self.others = []
+        if len(self.others) < MOST_OTHERS:
+            self.others.append(message)
+        return 0
+
+    def take_others(self):
+        """Removes the messages that came and are no answers to questions: requests, and those of the base protocol.
+
+        Returns:
+            List of bytes, each a whole message.
+        """
+        cdef list others = self.others
+        self.others = None
+        return others or []
+
+    @property
+    def has_others(self):
+        """Whether `take_others` returns any, bool."""
+        return self.others is not None
 
     cdef uint8_t *reserve(self, size_t size) noexcept nogil:
         """Makes room for `size` bytes behind those to be sent.

@@ -19,7 +19,7 @@ from timeit import Timer
 from typing import Any
 
 import auth_diameter as ad
-from auth_diameter._core import AnswerReader, Service, append_question, authentication
+from auth_diameter._core import DiscApplication, Service, append_question, authentication
 
 REQUEST = Path(__file__).with_name("reg_auth.sip")
 REALM = "siphub.net"
@@ -344,7 +344,7 @@ def _questions(pd: Any) -> list[Pair]:
 
 
 def _read_answers(both: tuple[bytes, bytes]) -> Callable[[], tuple[object, ...]]:
-    read = AnswerReader().decode
+    read = DiscApplication().decode
 
     def work() -> tuple[object, ...]:
         for data in both:

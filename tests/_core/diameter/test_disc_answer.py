@@ -31,7 +31,7 @@ from kit.dialect import (
 
 from auth_diameter._core import (
     Answer,
-    AnswerReader,
+    DiscApplication,
     Avp,
     Message,
     ParseError,
@@ -145,7 +145,7 @@ def fields(a: Answer) -> tuple[object, ...]:
     return a.verdict, a.code, a.service, a.challenges, a.fault
 
 
-def same(reader: AnswerReader, *values: bytes) -> bool:
+def same(reader: DiscApplication, *values: bytes) -> bool:
     """Whether a reader reads an answer with these challenges like one that has read none before."""
     data = answer(REJECTED, MSGID, SERVICE, *((CHALLENGE, value) for value in values))
     return fields(reader.decode(data)) == fields(decode_answer(data))
@@ -165,17 +165,17 @@ def same(reader: AnswerReader, *values: bytes) -> bool:
 def test_another_byte_anywhere_reads_as_if_nothing_was_remembered(known: bytes) -> None:
     for at in range(len(known)):
         for byte in range(256):
-            reader = AnswerReader()
+            reader = DiscApplication()
             assert same(reader, known)
             assert same(reader, known[:at] + bytes([byte]) + known[at + 1 :]), (at, byte)
             assert same(reader, known)
-        reader = AnswerReader()
+        reader = DiscApplication()
         for other in (known, known[:at], known[:at] + known[at + 1 :], known[:at] + b'"' + known[at:], known):
             assert same(reader, other), (at, other)
 
 
 def test_other_nonces_read_as_if_nothing_was_remembered() -> None:
-    reader = AnswerReader()
+    reader = DiscApplication()
     for first in NONCES:
         for second in NONCES:
             for nonce in (first, second, first):
@@ -189,7 +189,7 @@ def test_challenges_are_remembered_by_their_place() -> None:
     long = NEEDS + b', opaque="' + b"x" * 300 + b'"'
     pool = [NEEDS, NEEDS.replace(b"bm9u", b"xxxx"), VALUE, bad, long, long[:-2] + b"\\x", b"", NEEDS[:-1]]
     pick = random.Random(5)
-    reader = AnswerReader()
+    reader = DiscApplication()
     for _ in range(5000):
         assert same(reader, *pick.choices(pool, (9, 9, 9, 1, 3, 1, 1, 1), k=pick.randint(0, 4)))
 

@@ -120,7 +120,7 @@ class TestJudge:
             (CREDENTIALS, Answer(Verdict.SUCCESS), Cause.AUTHORIZED, False),
             (CREDENTIALS, Answer(Verdict.SUCCESS, service=Service.AUTHENTICATION), Cause.AUTHORIZED, False),
             (CREDENTIALS, Answer(Verdict.SUCCESS, service=Service.GROUP_CHECK), Cause.DISC_UNUSABLE, False),
-            (None, Answer(Verdict.SUCCESS), Cause.DISC_REFUSED, False),
+            (None, Answer(Verdict.SUCCESS), Cause.UNASKED_SUCCESS, False),
             (None, Answer(Verdict.CHALLENGE, challenges=(FRESH,)), Cause.CHALLENGED, False),
             (CREDENTIALS, Answer(Verdict.CHALLENGE, challenges=(FRESH, STALE)), Cause.CHALLENGED, False),
             (CREDENTIALS, Answer(Verdict.CHALLENGE, challenges=(FRESH,)), Cause.RECHALLENGED, True),

@@ -1,0 +1,71 @@
+"""RFC 4740, the Diameter SIP Application, as a client speaks it: MAR (sip_request.pyx) and MAA (sip_answer.pyx)."""
+
+import os
+
+cimport cython
+from libc.stdint cimport uint8_t, uint32_t
+from libc.string cimport memcpy
+
+from auth_diameter._core.auth.answer cimport UNUSABLE_SESSION
+from auth_diameter._core.auth.question cimport Flight
+from auth_diameter._core.base.text cimport span_of
+from auth_diameter._core.diameter.application cimport AnswerView, Application, Asked
+from auth_diameter._core.diameter.sip_answer cimport read_maa
+from auth_diameter._core.diameter.sip_request cimport Route, mar_room, put_mar, read_session, session_of
+
+
+@cython.final
+cdef class SipApplication(Application):
+    """SipApplication(origin_host, origin_realm, first, destination_realm="", destination_host="", server_uri="")\n--\n
+    RFC 4740 as a client speaks it.
+
+    Args:
+        origin_host: DiameterIdentity of the client, str.
+        origin_realm: its realm, str.
+        first: the first End-to-End Identifier, int; see `auth_diameter.diameter.base.Identifiers`.
+        destination_realm: realm of the servers, str; "": the realm that is asked about.
+        destination_host: DiameterIdentity of the server, str; "": whoever serves the realm.
+        server_uri: SIP URI of a registrar, str; "": the client is none (RFC 4740, 8.7).
+    """
+
+    cdef Route route
+    cdef tuple kept             # the texts of `route`
+    cdef uint32_t next_end_to_end
+
+    def __cinit__(self, str origin_host not None, str origin_realm not None, uint32_t first, *,
+                  str destination_realm not None="", str destination_host not None="", str server_uri not None=""):
+        cdef bytes drawn = os.urandom(sizeof(self.route.session_key))
+        self.is_standard = True
+        self.kept = tuple([
+            text.encode() for text in (origin_host, origin_realm, destination_realm, destination_host, server_uri)])
+        span_of(self.kept[0], &self.route.origin_host, "origin_host")
+        span_of(self.kept[1], &self.route.origin_realm, "origin_realm")
+        span_of(self.kept[2], &self.route.destination_realm, "destination_realm")
+        span_of(self.kept[3], &self.route.destination_host, "destination_host")
+        span_of(self.kept[4], &self.route.server_uri, "server_uri")
+        memcpy(self.route.session_key, <const char *>drawn, sizeof(self.route.session_key))
+        self.next_end_to_end = first
+
+    cdef size_t room(self, const Asked *asked) noexcept nogil:
+        return mar_room(asked, &self.route)
+
+    cdef size_t put(self, uint8_t *out, Asked *asked) noexcept nogil:
+        if not asked.end_to_end:
+            asked.end_to_end = self.next_end_to_end or 1
+            self.next_end_to_end = asked.end_to_end + 1
+        session_of(asked, &self.route, asked.session)
+        return put_mar(out, asked, &self.route)
+
+    cdef bint read(self, const uint8_t *p, size_t n, AnswerView *out) noexcept nogil:
+        return read_maa(p, n, out)
+
+    cdef void match(self, const Flight *flight, AnswerView *view) noexcept nogil:
+        cdef uint32_t session[2]
+        if view.says.fault != NULL or (
+                read_session(view.session_id, self.route.origin_host, session)
+                and session[0] == flight.session[0] and session[1] == flight.session[1]):
+            return
+        # An error of an agent need not have one (RFC 6733, 7.2).
+        if view.session_id.p != NULL or view.says.code // 1000 != 3:
+            view.says.fault = "an answer of another session"
+            view.says.unusable = UNUSABLE_SESSION

@@ -1,0 +1,506 @@
+"""MAR, the request of RFC 4740 about one SIP request (8.7), as a client writes it and as a server reads it.
+
+::
+
+    Session-Id                          <our Origin-Host>;<number>;<number>, the same for all requests of a call
+    Auth-Application-Id                 6
+    Auth-Session-State                  NO_STATE_MAINTAINED
+    Origin-Host, Origin-Realm
+    Destination-Realm, [Destination-Host]
+    SIP-AOR                             REGISTER: To; any other: the Request-URI
+    SIP-Method
+    [User-Name]                         with credentials: the username in them
+    [SIP-Server-URI]                    of a registrar
+    SIP-Number-Auth-Items               1
+    [SIP-Auth-Data-Item]                with credentials:
+        SIP-Authentication-Scheme       DIGEST
+        SIP-Authorization               Digest-Username, -Realm, -Nonce, -URI, -Response, [-Algorithm], [-CNonce],
+                                        [-Opaque], [-QoP], [-Nonce-Count], -Method, [-Entity-Body-Hash]
+
+Values of Digest AVPs are plain: they have neither quotes nor quoted-pairs (9.5.1).
+
+A reader takes any order, and passes over what it does not know unless that has the M flag. Real peers send odd forms.
+freeDiameter's RADIUS gateway has credentials that answer nothing in its first MAR: they count as none. OpenSIPS has
+the Digest AVPs in the message itself.
+"""
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy
+
+from auth_diameter._core.base.siphash cimport (
+    ad_siphash, ad_siphash_begin, ad_siphash_bytes, ad_siphash_end_64, ad_siphash_word,
+)
+from auth_diameter._core.base.span cimport Span
+from auth_diameter._core.base.zero cimport ad_zero
+from auth_diameter._core.diameter.avp cimport (
+    AVP_HEADER, AvpHandler, AvpView, avp_each, avp_put, avp_put_in_place, avp_put_u32, avp_size, avp_whole,
+)
+from auth_diameter._core.diameter.codes cimport (
+    APPLICATION_SIP, AVP_ACCT_SESSION_ID, AVP_AUTH_APPLICATION_ID, AVP_AUTH_SESSION_STATE, AVP_DESTINATION_HOST,
+    AVP_DESTINATION_REALM, AVP_DIGEST_ALGORITHM, AVP_DIGEST_CNONCE, AVP_DIGEST_ENTITY_BODY_HASH, AVP_DIGEST_METHOD,
+    AVP_DIGEST_NONCE, AVP_DIGEST_NONCE_COUNT, AVP_DIGEST_OPAQUE, AVP_DIGEST_QOP, AVP_DIGEST_REALM,
+    AVP_DIGEST_RESPONSE, AVP_DIGEST_URI, AVP_DIGEST_USERNAME, AVP_MANDATORY, AVP_ORIGIN_HOST, AVP_ORIGIN_REALM,
+    AVP_SESSION_ID, AVP_SIP_AOR, AVP_SIP_AUTHENTICATION_SCHEME, AVP_SIP_AUTHORIZATION, AVP_SIP_AUTH_DATA_ITEM,
+    AVP_SIP_METHOD, AVP_SIP_NUMBER_AUTH_ITEMS, AVP_SIP_SERVER_URI, AVP_USER_NAME, COMMAND_MULTIMEDIA_AUTH,
+    FLAG_PROXIABLE, FLAG_REQUEST, FLAG_RETRANSMITTED, NO_STATE_MAINTAINED, RESULT_AUTH_SCHEME_NOT_SUPPORTED,
+    RESULT_AVP_OCCURS_TOO_MANY_TIMES, RESULT_AVP_UNSUPPORTED, RESULT_INVALID_AVP_LENGTH, RESULT_INVALID_AVP_VALUE,
+    RESULT_MISSING_AVP, SCHEME_OF_DIGEST,
+)
+from auth_diameter._core.diameter.dictionary cimport is_known_avp
+from auth_diameter._core.diameter.header cimport (
+    DIAMETER_VERSION, HEADER_SIZE, Header, get_u32, header_get, header_put,
+)
+from auth_diameter._core.digest.credentials cimport answers_nothing, check_credentials, is_response
+from auth_diameter._core.digest.params cimport (
+    ALGORITHM, BAD_NC, BAD_QOP, CNONCE, FIELD_COUNT, MAX_PARAMETER, NC, NONCE, OK, OPAQUE, QOP, REALM, RESPONSE, URI,
+    USERNAME, USERNAME_STAR, DigestFields, Field, classify_algorithm, plain_value, put_ext_value,
+)
+from auth_diameter._core.sip.parse cimport METHOD_REGISTER, SipMessage
+from auth_diameter._core.sip.uri cimport SCHEME_SIP, SCHEME_SIPS, SipUri, put_address_and_port
+
+cdef enum:
+    NUMBER_ROOM = 10            # digits of 32 bits
+    # Header, the headers and padding of all AVPs, and the values of a known size
+    FRAME_ROOM = HEADER_SIZE + 32 * 12 + 2 * (NUMBER_ROOM + 1)
+
+
+# ---------------------------------------------------------------------------------- written
+
+
+cdef size_t mar_room(const Asked *asked, const Route *route) noexcept nogil:
+    """The largest size that `put_mar` writes."""
+    cdef size_t n = (FRAME_ROOM + 2 * route.origin_host.n + route.origin_realm.n + route.destination_realm.n
+                     + route.destination_host.n + route.server_uri.n + asked.realm.n + asked.body_hash.n)
+    n += target_of(asked.request).text.n + 2 * asked.request.method_name.n + 5      # "sips:"
+    if asked.credentials != NULL:
+        # The parameters are parts of them, and the username is there twice.
+        n += 2 * asked.credentials.raw.n
+    return n
+
+
+cdef inline const SipUri *target_of(const SipMessage *m) noexcept nogil:
+    """The URI of SIP-AOR (8.7)."""
+    return &m.to if m.method == METHOD_REGISTER else &m.request_uri
+
+
+cdef size_t put_mar(uint8_t *out, const Asked *asked, const Route *route) noexcept nogil:
+    """Writes the MAR about a request.
+
+    Args:
+        out: has `mar_room` bytes.
+        asked: the question, with its identifiers.
+        route: the client, and where its requests go.
+
+    Returns:
+        The size.
+    """
+    cdef const SipMessage *m = asked.request
+    cdef Header header
+    cdef Span realm = route.destination_realm if route.destination_realm.n else asked.realm
+    cdef uint8_t *q = out + HEADER_SIZE
+    q = avp_put_in_place(q, AVP_SESSION_ID, put_session(q + AVP_HEADER, route.origin_host, asked.session))
+    q = avp_put_u32(q, AVP_AUTH_APPLICATION_ID, AVP_MANDATORY, APPLICATION_SIP)
+    q = avp_put_u32(q, AVP_AUTH_SESSION_STATE, AVP_MANDATORY, NO_STATE_MAINTAINED)
+    q = put_text(q, AVP_ORIGIN_HOST, route.origin_host)
+    q = put_text(q, AVP_ORIGIN_REALM, route.origin_realm)
+    q = put_text(q, AVP_DESTINATION_REALM, realm)
+    if route.destination_host.n:
+        q = put_text(q, AVP_DESTINATION_HOST, route.destination_host)
+    q = avp_put_in_place(q, AVP_SIP_AOR, put_uri(q + AVP_HEADER, target_of(m)))
+    q = put_text(q, AVP_SIP_METHOD, m.method_name)
+    if asked.credentials != NULL:
+        q = avp_put_in_place(q, AVP_USER_NAME, put_username(q + AVP_HEADER, asked.credentials))
+    if route.server_uri.n:
+        q = put_text(q, AVP_SIP_SERVER_URI, route.server_uri)
+    q = avp_put_u32(q, AVP_SIP_NUMBER_AUTH_ITEMS, AVP_MANDATORY, 1)
+    if asked.credentials != NULL:
+        q = put_item(q, asked)
+    header.version = DIAMETER_VERSION
+    header.length = <uint32_t>(q - out)
+    header.flags = FLAG_REQUEST | FLAG_PROXIABLE | (FLAG_RETRANSMITTED if asked.again else 0)
+    header.command = COMMAND_MULTIMEDIA_AUTH
+    header.application_id = APPLICATION_SIP
+    header.hop_by_hop = asked.msgid
+    header.end_to_end = asked.end_to_end
+    header_put(out, &header)
+    return header.length
+
+
+cdef uint8_t *put_item(uint8_t *q, const Asked *asked) noexcept nogil:
+    """Writes SIP-Auth-Data-Item with the credentials (9.5).
+
+    Returns:
+        The end.
+    """
+    cdef const DigestFields *fields = asked.credentials
+    cdef uint8_t *item = q
+    cdef uint8_t *inner
+    q = avp_put_u32(item + AVP_HEADER, AVP_SIP_AUTHENTICATION_SCHEME, AVP_MANDATORY, SCHEME_OF_DIGEST)
+    inner = q
+    q = inner + AVP_HEADER
+    q = avp_put_in_place(q, AVP_DIGEST_USERNAME, put_username(q + AVP_HEADER, fields))
+    q = put_parameter(q, AVP_DIGEST_REALM, fields, REALM)
+    q = put_parameter(q, AVP_DIGEST_NONCE, fields, NONCE)
+    q = put_parameter(q, AVP_DIGEST_URI, fields, URI)
+    q = put_parameter(q, AVP_DIGEST_RESPONSE, fields, RESPONSE)
+    q = put_parameter(q, AVP_DIGEST_ALGORITHM, fields, ALGORITHM)
+    q = put_parameter(q, AVP_DIGEST_CNONCE, fields, CNONCE)
+    q = put_parameter(q, AVP_DIGEST_OPAQUE, fields, OPAQUE)
+    q = put_parameter(q, AVP_DIGEST_QOP, fields, QOP)
+    q = put_parameter(q, AVP_DIGEST_NONCE_COUNT, fields, NC)
+    q = put_text(q, AVP_DIGEST_METHOD, asked.request.method_name)
+    if asked.body_hash.n:
+        q = put_text(q, AVP_DIGEST_ENTITY_BODY_HASH, asked.body_hash)
+    q = avp_put_in_place(inner, AVP_SIP_AUTHORIZATION, <size_t>(q - inner - AVP_HEADER))
+    return avp_put_in_place(item, AVP_SIP_AUTH_DATA_ITEM, <size_t>(q - item - AVP_HEADER))
+
+
+cdef inline uint8_t *put_text(uint8_t *q, uint32_t code, Span text) noexcept nogil:
+    return avp_put(q, code, AVP_MANDATORY, text.p, text.n)
+
+
+cdef inline uint8_t *put_parameter(uint8_t *q, uint32_t code, const DigestFields *fields, Field field) noexcept nogil:
+    """Writes the plain value of a parameter, unless it is missing."""
+    cdef uint8_t room[MAX_PARAMETER]
+    return put_text(q, code, plain_value(fields, field, room)) if fields.value[field].p != NULL else q
+
+
+cdef inline size_t put_username(uint8_t *q, const DigestFields *fields) noexcept nogil:
+    """Writes the username, decoded where it is ``username*`` (RFC 8187); returns its size."""
+    cdef uint8_t room[MAX_PARAMETER]
+    cdef Span name
+    if fields.value[USERNAME_STAR].p != NULL:
+        return <size_t>(put_ext_value(q, plain_value(fields, USERNAME_STAR, room)) - q)
+    name = plain_value(fields, USERNAME, room)
+    if name.n:
+        memcpy(q, name.p, name.n)
+    return name.n
+
+
+cdef inline size_t put_uri(uint8_t *q, const SipUri *uri) noexcept nogil:
+    """Writes an addr-spec without password, parameters and headers; one of another scheme as it is."""
+    if uri.scheme == SCHEME_SIP and uri.host.n:
+        memcpy(q, b"sip:", 4)
+        return 4 + put_address_and_port(q + 4, uri)
+    if uri.scheme == SCHEME_SIPS and uri.host.n:
+        memcpy(q, b"sips:", 5)
+        return 5 + put_address_and_port(q + 5, uri)
+    if uri.text.n:
+        memcpy(q, uri.text.p, uri.text.n)
+    return uri.text.n
+
+
+# ---------------------------------------------------------------------------------- Session-Id
+
+
+cdef void session_of(const Asked *asked, const Route *route, uint32_t *session) noexcept nogil:
+    """The two numbers of the Session-Id (RFC 6733, 8.8) of all requests with this Call-ID and tag of From.
+
+    So a request and the same with credentials have one Session-Id, to which some servers bind their nonces. The
+    hash is keyed: nobody can choose it.
+    """
+    cdef ad_siphash s
+    cdef uint64_t hashed
+    cdef Span call_id = asked.request.call_id, tag = asked.request.from_tag
+    ad_siphash_begin(&s, route.session_key)
+    ad_siphash_word(&s, <uint64_t>call_id.n << 32 | tag.n)
+    ad_siphash_bytes(&s, call_id.p, call_id.n)
+    ad_siphash_bytes(&s, tag.p, tag.n)
+    hashed = ad_siphash_end_64(&s)
+    session[0] = <uint32_t>(hashed >> 32)
+    session[1] = <uint32_t>hashed
+
+
+cdef inline size_t put_session(uint8_t *q, Span origin_host, const uint32_t *session) noexcept nogil:
+    """Writes a Session-Id; returns its size."""
+    cdef uint8_t *at = q
+    memcpy(at, origin_host.p, origin_host.n)
+    at += origin_host.n
+    at[0] = c';'
+    at = put_number(at + 1, session[0])
+    at[0] = c';'
+    return <size_t>(put_number(at + 1, session[1]) - q)
+
+
+cdef inline uint8_t *put_number(uint8_t *q, uint32_t number) noexcept nogil:
+    """Writes a number in decimal digits; returns its end."""
+    cdef uint8_t digits[NUMBER_ROOM]
+    cdef int n = NUMBER_ROOM
+    while True:
+        n -= 1
+        digits[n] = <uint8_t>(c'0' + number % 10)
+        number //= 10
+        if not number:
+            break
+    memcpy(q, digits + n, <size_t>(NUMBER_ROOM - n))
+    return q + NUMBER_ROOM - n
+
+
+cdef bint read_session(Span text, Span origin_host, uint32_t *session) noexcept nogil:
+    """Reads the numbers of one of our own Session-Ids; False if it is none."""
+    cdef size_t at = origin_host.n
+    cdef uint64_t number = 0
+    cdef int found = 0
+    if not at + 2 <= text.n or memcmp(text.p, origin_host.p, at) != 0 or text.p[at] != c';':
+        return False
+    at += 1
+    while at < text.n:
+        if text.p[at] == c';':
+            if found:
+                return False
+            session[0] = <uint32_t>number
+            number = 0
+            found = 1
+        elif c'0' <= text.p[at] <= c'9':
+            number = 10 * number + text.p[at] - c'0'
+            if number >> 32:
+                return False
+        else:
+            return False
+        at += 1
+    session[1] = <uint32_t>number
+    return found == 1
+
+
+# ---------------------------------------------------------------------------------- read
+
+
+cdef struct Reading:
+    # A MAR that is being read
+    MarView *out
+    uint32_t seen               # SEEN_… of the AVPs that had no other place so far
+    bint scheme                 # whether the item has a SIP-Authentication-Scheme
+    bint authorization          # and a SIP-Authorization
+
+
+cdef enum:
+    SEEN_APPLICATION = 1
+    SEEN_STATE = 2
+    SEEN_REALM = 4
+    SEEN_ITEM = 8
+    SEEN_NUMBER = 16
+
+
+cdef bint read_mar(const uint8_t *p, size_t n, MarView *out) noexcept nogil:
+    """Reads one whole MAR, as framed.
+
+    Returns:
+        Whether it is well-formed; if not, `out.fault` is the Result-Code of the refusal.
+    """
+    cdef Reading reading
+    cdef Span rest
+    ad_zero(out, sizeof(MarView))
+    ad_zero(&reading, sizeof(Reading))
+    reading.out = out
+    header_get(p, &out.header)
+    out.credentials.raw.p = p
+    if not avp_each(Span(p + HEADER_SIZE, n - HEADER_SIZE), read_avp, &reading, &rest):
+        refuse(out, RESULT_INVALID_AVP_LENGTH, rest)
+    if not out.fault:
+        require(out, AVP_SESSION_ID, out.session_id.p != NULL)
+        require(out, AVP_AUTH_APPLICATION_ID, (reading.seen & SEEN_APPLICATION) != 0)
+        require(out, AVP_AUTH_SESSION_STATE, (reading.seen & SEEN_STATE) != 0)
+        require(out, AVP_ORIGIN_HOST, out.origin_host.p != NULL)
+        require(out, AVP_ORIGIN_REALM, (reading.seen & SEEN_REALM) != 0)
+        require(out, AVP_DESTINATION_REALM, out.destination_realm.p != NULL)
+        require(out, AVP_SIP_AOR, out.aor.p != NULL)
+        require(out, AVP_SIP_METHOD, out.method.p != NULL)
+    if not out.fault:
+        check_response(out)
+    return out.fault == 0
+
+
+cdef void read_avp(const AvpView *avp, void *to) noexcept nogil:
+    """Reads an AVP of the message itself."""
+    cdef Reading *reading = <Reading *>to
+    cdef Span *place
+    cdef Field field
+    cdef uint32_t bit
+    if is_passed_over(avp, reading.out):
+        return
+    place = place_of(avp.code, reading.out)
+    field = field_of_code(avp.code)
+    bit = bit_of(avp.code)
+    if place != NULL:
+        keep(place, avp, reading.out)
+    elif field != <Field>FIELD_COUNT:
+        reading.out.is_flat = True
+        keep_parameter(field, avp, reading.out)
+    elif reading.seen & bit:
+        refuse(reading.out, RESULT_AVP_OCCURS_TOO_MANY_TIMES, avp_whole(avp))
+    else:
+        reading.seen |= bit
+        if bit == SEEN_ITEM:
+            read_group(avp, read_item_avp, reading)
+            require(reading.out, AVP_SIP_AUTHENTICATION_SCHEME, reading.scheme)
+
+
+cdef inline void read_group(const AvpView *avp, AvpHandler handle, Reading *reading) noexcept nogil:
+    """Reads the AVPs in a group."""
+    cdef Span rest
+    if not avp_each(avp.data, handle, reading, &rest):
+        refuse(reading.out, RESULT_INVALID_AVP_LENGTH, avp_whole(avp))
+
+
+cdef void read_item_avp(const AvpView *avp, void *to) noexcept nogil:
+    """Reads an AVP of SIP-Auth-Data-Item (9.5)."""
+    cdef Reading *reading = <Reading *>to
+    if is_passed_over(avp, reading.out):
+        return
+    if avp.code == AVP_SIP_AUTHENTICATION_SCHEME:
+        reading.scheme = True
+        if avp.data.n != 4 or get_u32(avp.data.p) != SCHEME_OF_DIGEST:
+            refuse(reading.out, RESULT_AUTH_SCHEME_NOT_SUPPORTED, avp_whole(avp))
+    elif avp.code == AVP_SIP_AUTHORIZATION:
+        if reading.authorization:
+            refuse(reading.out, RESULT_AVP_OCCURS_TOO_MANY_TIMES, avp_whole(avp))
+        reading.authorization = True
+        read_group(avp, read_authorization_avp, reading)
+
+
+cdef void read_authorization_avp(const AvpView *avp, void *to) noexcept nogil:
+    """Reads an AVP of SIP-Authorization (9.5.4)."""
+    cdef MarView *out = (<Reading *>to).out
+    cdef Field field
+    if is_passed_over(avp, out):
+        return
+    field = field_of_code(avp.code)
+    if field != <Field>FIELD_COUNT:
+        keep_parameter(field, avp, out)
+    elif avp.code == AVP_DIGEST_METHOD:
+        keep(&out.digest_method, avp, out)
+    elif avp.code == AVP_DIGEST_ENTITY_BODY_HASH:
+        keep(&out.body_hash, avp, out)
+
+
+cdef inline bint is_passed_over(const AvpView *avp, MarView *out) noexcept nogil:
+    """Whether an AVP has no meaning here; an unknown one with the M flag is a fault (RFC 6733, 4.1)."""
+    if not is_known_avp(avp.code, avp.vendor_id):
+        if avp.flags & AVP_MANDATORY:
+            refuse(out, RESULT_AVP_UNSUPPORTED, avp_whole(avp))
+        return True
+    return avp.vendor_id != 0
+
+
+cdef inline uint32_t bit_of(uint32_t code) noexcept nogil:
+    """SEEN_… for the code of an AVP; 0: it has none."""
+    if code == AVP_AUTH_APPLICATION_ID:
+        return SEEN_APPLICATION
+    if code == AVP_AUTH_SESSION_STATE:
+        return SEEN_STATE
+    if code == AVP_ORIGIN_REALM:
+        return SEEN_REALM
+    if code == AVP_SIP_AUTH_DATA_ITEM:
+        return SEEN_ITEM
+    return SEEN_NUMBER if code == AVP_SIP_NUMBER_AUTH_ITEMS else 0
+
+
+cdef Span *place_of(uint32_t code, MarView *out) noexcept nogil:
+    """The place for the data of an AVP with that code; NULL if it has none."""
+    if code == AVP_SESSION_ID:
+        return &out.session_id
+    if code == AVP_ORIGIN_HOST:
+        return &out.origin_host
+    if code == AVP_DESTINATION_REALM:
+        return &out.destination_realm
+    if code == AVP_DESTINATION_HOST:
+        return &out.destination_host
+    if code == AVP_USER_NAME:
+        return &out.user_name
+    if code == AVP_SIP_AOR:
+        return &out.aor
+    if code == AVP_SIP_METHOD:
+        return &out.method
+    if code == AVP_SIP_SERVER_URI:
+        return &out.server_uri
+    if code == AVP_DIGEST_METHOD:
+        return &out.digest_method
+    if code == AVP_DIGEST_ENTITY_BODY_HASH:
+        return &out.body_hash
+    return &out.acct_session_id if code == AVP_ACCT_SESSION_ID else NULL
+
+
+cdef Field field_of_code(uint32_t code) noexcept nogil:
+    """The parameter of credentials that a Digest AVP holds; FIELD_COUNT: none."""
+    if code == AVP_DIGEST_USERNAME:
+        return USERNAME
+    if code == AVP_DIGEST_REALM:
+        return REALM
+    if code == AVP_DIGEST_NONCE:
+        return NONCE
+    if code == AVP_DIGEST_URI:
+        return URI
+    if code == AVP_DIGEST_RESPONSE:
+        return RESPONSE
+    if code == AVP_DIGEST_ALGORITHM:
+        return ALGORITHM
+    if code == AVP_DIGEST_CNONCE:
+        return CNONCE
+    if code == AVP_DIGEST_OPAQUE:
+        return OPAQUE
+    if code == AVP_DIGEST_QOP:
+        return QOP
+    return NC if code == AVP_DIGEST_NONCE_COUNT else <Field>FIELD_COUNT
+
+
+cdef inline void keep(Span *place, const AvpView *avp, MarView *out) noexcept nogil:
+    """Keeps the data of an AVP that may occur once."""
+    if place.p != NULL:
+        refuse(out, RESULT_AVP_OCCURS_TOO_MANY_TIMES, avp_whole(avp))
+    place[0] = avp.data
+
+
+cdef inline void keep_parameter(Field field, const AvpView *avp, MarView *out) noexcept nogil:
+    """Keeps a parameter of the credentials."""
+    if avp.data.n > MAX_PARAMETER:
+        refuse(out, RESULT_INVALID_AVP_VALUE, avp_whole(avp))
+    keep(&out.credentials.value[field], avp, out)
+
+
+cdef void check_response(MarView *out) noexcept nogil:
+    """Classifies the credentials.
+
+    A response that is no digest counts as none: freeDiameter's RADIUS gateway sends one before it has a challenge.
+    """
+    cdef DigestFields *fields = &out.credentials
+    cdef size_t offset = 0
+    cdef int status
+    if not is_response(fields.value[RESPONSE]) or answers_nothing(fields):
+        return
+    require(out, AVP_DIGEST_USERNAME, fields.value[USERNAME].p != NULL)
+    require(out, AVP_DIGEST_REALM, fields.value[REALM].p != NULL)
+    require(out, AVP_DIGEST_URI, fields.value[URI].p != NULL)
+    if out.fault:
+        return
+    classify_algorithm(fields)
+    status = check_credentials(fields.raw, fields, &offset)
+    if status == OK:
+        out.has_response = True
+    elif status == BAD_NC:
+        invalid(out, fields.value[NC])
+    elif status == BAD_QOP:
+        invalid(out, fields.value[QOP])
+    else:
+        invalid(out, fields.value[RESPONSE])
+
+
+cdef inline void refuse(MarView *out, uint32_t result, Span avp) noexcept nogil:
+    """Keeps the first fault, with the AVP that has it."""
+    if out.fault == 0:
+        out.fault = result
+        out.failed = avp
+
+
+cdef inline void require(MarView *out, uint32_t code, bint there) noexcept nogil:
+    """Keeps the first fault: an AVP is missing."""
+    if out.fault == 0 and not there:
+        out.fault = RESULT_MISSING_AVP
+        out.missing = code
+
+
+cdef inline void invalid(MarView *out, Span data) noexcept nogil:
+    """Keeps the first fault: an AVP without a vendor, whose data these are, has a wrong value."""
+    if data.p == NULL:      # it is missing, beside another that needs it
+        require(out, AVP_DIGEST_QOP, False)
+    else:
+        refuse(out, RESULT_INVALID_AVP_VALUE, Span(data.p - AVP_HEADER, avp_size(data.n)))
