@@ -287,7 +287,7 @@ def test_repr_of_a_group_is_indented() -> None:
     assert repr(Avp(297, [Avp(266, 10415), Avp(298, 5001)])) == (
         "Experimental-Result(297)        flags=-M-\n"
         "  Vendor-Id(266)                flags=-M- 10415\n"
-        "  Experimental-Result-Code(298) flags=-M- 5001"
+        "  Experimental-Result-Code(298) flags=-M- 5001 (DIAMETER_ERROR_USER_UNKNOWN)"
     )
 
 
