@@ -10,18 +10,20 @@ from typing import Final
 from auth_diameter._core import ConfigError
 from auth_diameter.addresses import parse_peers
 from auth_diameter.decision import UNAVAILABLE
+from auth_diameter.standard import DIALECT_PORT, StandardConfig
 from auth_diameter.store.config import StoreConfig
 from auth_diameter.verifier.config import VerifierConfig
 
-DEFAULT_PORT: Final = 3000  # of DISC, as in OpenSER's module
+DEFAULT_PORT: Final = DIALECT_PORT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config(VerifierConfig, StoreConfig):
+class Config(VerifierConfig, StoreConfig, StandardConfig):
     """How to reach DISC, and how to reply when it cannot be reached; or, with `db`, how to do without DISC.
 
     The first three are the parameters of OpenSER's module, with the same names and defaults. With `db` the
-    settings of DISC's Verifier apply here, which are fields as well: see `VerifierConfig`.
+    settings of DISC's Verifier apply here, which are fields as well: see `VerifierConfig`. The settings for
+    standard Diameter are those of `StandardConfig`.
 
     Raises:
         ConfigError: a value cannot be used; the message names the field.
@@ -32,7 +34,8 @@ class Config(VerifierConfig, StoreConfig):
     without: ``"10.0.0.1,[2001:db8::1]:3001"``."""
 
     diameter_client_port: int = DEFAULT_PORT
-    """TCP port of DISC, 1 to 65535, for a host without a port."""
+    """TCP port of DISC, 1 to 65535, for a host without a port. With standard Diameter 3000 stands for its own
+    port: 3868, or 5868 with TLS."""
 
     use_domain: bool = False
     """Whether a group check names the user as ``user@domain`` instead of ``user``."""
@@ -110,7 +113,10 @@ class Config(VerifierConfig, StoreConfig):
     def __post_init__(self) -> None:
         VerifierConfig.__post_init__(self)
         StoreConfig.__post_init__(self)
+        StandardConfig.__post_init__(self)
         self._check_back_end()
+        if self.diameter_client_port == DEFAULT_PORT:
+            object.__setattr__(self, "diameter_client_port", self.default_port)
         if not isinstance(self.use_domain, int):  # a number in OpenSER
             raise ConfigError(f"use_domain: expected True or False, not {self.use_domain!r}")
         object.__setattr__(self, "use_domain", bool(self.use_domain))
@@ -154,7 +160,7 @@ class Config(VerifierConfig, StoreConfig):
         else:
             if not isinstance(self.db, str) or not self.db:
                 raise ConfigError("db: expected the path or the URL of a database")
-            others = ("diameter_client_host", "diameter_client_port", "peers")
+            others = ("diameter_client_host", "diameter_client_port", "peers", "application")
             what = "no DISC is asked with db"
         for name in others:
             if getattr(self, name) != type(self).__dataclass_fields__[name].default:

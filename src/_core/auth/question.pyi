@@ -14,6 +14,7 @@ class Question:
     callback: Any
     connection: Any
     deadline: float
+    was_refused: bool
     attempt: Any
     @property
     def msgid(self) -> int: ...

@@ -65,6 +65,15 @@ cdef class Question:
         return self.flight.attempts
 
     @property
+    def was_refused(self):
+        """Whether the last attempt was answered, by an error, bool: the next one has no T flag (RFC 6733, 3)."""
+        return self.flight.was_refused
+
+    @was_refused.setter
+    def was_refused(self, bint was_refused):
+        self.flight.was_refused = was_refused
+
+    @property
     def service(self):
         """The service asked for, Service."""
         return GROUP_CHECK if self.is_group_check else AUTHENTICATION

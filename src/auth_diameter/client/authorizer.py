@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 
 from auth_diameter._core import (
     Answer,
+    ConfigError,
     ParseError,
     Penalties,
     Question,
@@ -43,6 +44,7 @@ from auth_diameter.decision import (
     refuse,
     retry_after,
 )
+from auth_diameter.diameter.speaking import application_of
 
 __all__ = ["Authorizer", "Request", "malformed"]
 
@@ -77,6 +79,8 @@ class Authorizer:
 
     def __init__(self, config: Config) -> None:
         self.use_domain = config.use_domain
+        self._application = application_of(config)
+        self._application_name = config.application
         self._max_size = config.max_sip_message
         self._max_headers = config.max_sip_headers
         self._max_question = config.max_diameter_message if config.db is None else sys.maxsize
@@ -152,7 +156,9 @@ class Authorizer:
                 assert isinstance(read, Decision)
                 return read
             request = read
-        outcome, used = ask(request, expand(request), proxy, self._tell_source, self._max_question)
+        outcome, used = ask(
+            request, expand(request), proxy, self._tell_source, self._max_question, self._application
+        )
         if type(outcome) is not Question:
             assert isinstance(outcome, Cause)
             if outcome is _BYPASSED.cause:
@@ -181,8 +187,13 @@ class Authorizer:
             The Decision, or the Question to ask DISC first.
 
         Raises:
-            ConfigError: `who` is not one of these, or `group` is empty.
+            ConfigError: `who` is not one of these, or `group` is empty; or standard Diameter is spoken, which
+                knows no groups.
         """
+        if self._application.is_standard:
+            raise ConfigError(
+                f'diameter_is_user_in: application "{self._application_name}" has no groups, DISC and db have'
+            )
         source = group_check.source_of(who, group)
         if type(request) is not SipRequest:
             try:

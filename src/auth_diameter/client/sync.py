@@ -13,6 +13,7 @@ from auth_diameter.closing import Closing
 from auth_diameter.config import Config
 from auth_diameter.decision import Cause, Decision
 from auth_diameter.diameter import forks
+from auth_diameter.diameter.background import BackgroundTransport
 from auth_diameter.diameter.stats import PoolStats, no_pool
 from auth_diameter.diameter.sync import SyncTransport
 from auth_diameter.verifier.state.state import StateStats
@@ -47,7 +48,9 @@ class AuthDiameter(Closing):
     def __init__(self, config: Config | None = None) -> None:
         self.config = config if config is not None else Config()
         self._authorizer = Authorizer(self.config)
-        self._transport = SyncTransport(self.config)
+        self._transport: SyncTransport | BackgroundTransport = (
+            BackgroundTransport(self.config) if self.config.is_standard else SyncTransport(self.config)
+        )
         self._judged = Decisions()  # those of the local back end
         self._local: LocalBackEnd | None = None
         if self.config.db is not None:

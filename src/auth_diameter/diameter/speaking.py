@@ -1,0 +1,83 @@
+"""What a client speaks, by its configuration: an application, and with standard Diameter as which node."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Final
+
+from auth_diameter._core import Application, ConfigError, DiscApplication, SipApplication
+from auth_diameter.config import Config
+from auth_diameter.diameter.base import Identifiers, Node
+
+SIP: Final = 6  # RFC 4740, 7: the application id
+
+
+def application_of(config: Config) -> Application:
+    """The messages that a client exchanges with its back end; one for each client, and for each process."""
+    if not config.is_standard:
+        return DiscApplication()
+    assert config.origin_host is not None
+    assert config.origin_realm is not None
+    return SipApplication(
+        config.origin_host,
+        config.origin_realm,
+        Identifiers().take(),
+        destination_realm=config.destination_realm or "",
+        destination_host=config.destination_host or "",
+        server_uri=config.server_uri or "",
+    )
+
+
+def node_of(config: Config) -> Node | None:
+    """The node that a client is; None: there is none in the DISC dialect."""
+    if not config.is_standard:
+        return None
+    assert config.origin_host is not None
+    assert config.origin_realm is not None
+    return Node(host=config.origin_host, realm=config.origin_realm, applications=(SIP,))
+
+
+def tls_of(config: Config) -> ssl.SSLContext | None:
+    """The TLS settings of a client; None: there is no TLS.
+
+    Raises:
+        ConfigError: a file cannot be used; the message names it.
+    """
+    if config.tls_ca is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # The name to be checked is the DiameterIdentity of the CEA, see `capabilities.read_cea`.
+    context.check_hostname = False
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_verify_locations(config.tls_ca)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"tls_ca: {config.tls_ca}: {_reason(error)}") from None
+    if config.tls_cert is not None:
+        try:
+            context.load_cert_chain(config.tls_cert, config.tls_key)
+        except (OSError, ssl.SSLError) as error:
+            files = config.tls_cert if config.tls_key is None else f"{config.tls_cert} and {config.tls_key}"
+            raise ConfigError(f"tls_cert: {files}: {_reason(error)}") from None
+    return context
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError):
+        return f"is no PEM file of its kind ({error.reason or error.strerror})"
+    return error.strerror or str(error)
+
+
+def names_in(certificate: dict[str, object] | None) -> frozenset[str]:
+    """The names in a certificate that passed verification, in lower case.
+
+    Args:
+        certificate: as `ssl.SSLSocket.getpeercert` returns it.
+    """
+    if not certificate:
+        return frozenset()
+    found = [value for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS"]  # type: ignore[attr-defined]
+    if not found:  # RFC 6125, 6.4.4: the Common Name counts only if there is no DNS name
+        subject: tuple[tuple[tuple[str, str], ...], ...] = certificate.get("subject", ())  # type: ignore[assignment]
+        found = [value for part in subject for kind, value in part if kind == "commonName"]
+    return frozenset(name.lower() for name in found)
