@@ -20,10 +20,11 @@ from auth_diameter._core.auth.causes import (
     Ruling,
 )
 from auth_diameter._core.auth.decision import Decision, authorized_as, mark_authorized
-from auth_diameter._core.auth.question import Question, authentication, group_check
+from auth_diameter._core.auth.question import Question, authentication, group_check, ha1_lookup
 from auth_diameter._core.auth.verdict import Part, Service, Verdict
 from auth_diameter._core.diameter.application import Application
 from auth_diameter._core.diameter.avp import Avp
+from auth_diameter._core.diameter.cx import CxApplication
 from auth_diameter._core.diameter.dictionary import avp_code, avp_flags, command_code, result_code
 from auth_diameter._core.diameter.disc import (
     AaRequest,
@@ -97,6 +98,7 @@ __all__ = [
     "Challenge",
     "ConfigError",
     "Credentials",
+    "CxApplication",
     "DatagramBatch",
     "Decision",
     "Decisions",
@@ -153,6 +155,7 @@ __all__ = [
     "format_message",
     "group_check",
     "ha1",
+    "ha1_lookup",
     "judge",
     "mark_asker",
     "mark_authorized",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from auth_diameter._core import ConfigError
-from auth_diameter.addresses import parse_peers
+from auth_diameter.addresses import parse_peers, show
 from auth_diameter.decision import UNAVAILABLE
 from auth_diameter.standard import DIALECT_PORT, StandardConfig
 from auth_diameter.store.config import StoreConfig
@@ -45,8 +45,8 @@ class Config(VerifierConfig, StoreConfig, StandardConfig):
 
     db: str | None = None
     """Database of the subscribers: a path of SQLite, or a URL such as ``postgresql://user@host/kamailio``,
-    ``mysql://user@host/kamailio`` or ``redis://host/0``. With it, credentials are verified in this process,
-    and no DISC is asked."""
+    ``mysql://user@host/kamailio`` or ``redis://host/0``; or an HSS, ``cx://host/realm``. With it, credentials
+    are verified in this process, and no DISC is asked."""
 
     db_password: str | None = dataclasses.field(default=None, repr=False)
     """Password of a database server, with `db`, if its URL has none."""
@@ -113,6 +113,8 @@ class Config(VerifierConfig, StoreConfig, StandardConfig):
     def __post_init__(self) -> None:
         VerifierConfig.__post_init__(self)
         StoreConfig.__post_init__(self)
+        if isinstance(self.db, str) and self.db.startswith("cx://") and self.application == "disc":
+            object.__setattr__(self, "application", "cx")
         StandardConfig.__post_init__(self)
         self._check_back_end()
         if self.diameter_client_port == DEFAULT_PORT:
@@ -154,13 +156,18 @@ class Config(VerifierConfig, StoreConfig, StandardConfig):
 
     def _check_back_end(self) -> None:
         """Refuses settings of the back end that is not used."""
-        if self.db is None:
-            others: tuple[str, ...] = ("db_password", "nonce_key", "state", *_OF_VERIFIER, *_OF_STORE)
+        if self.db is None and self.application == "cx":
+            others: tuple[str, ...] = ("db_password",)
+            what = "an HSS is asked for the users"
+        elif self.db is None:
+            others = ("db_password", "nonce_key", "state", *_OF_VERIFIER, *_OF_STORE)
             what = "a setting of DISC, or of the local back end: db is missing"
         else:
             if not isinstance(self.db, str) or not self.db:
                 raise ConfigError("db: expected the path or the URL of a database")
-            others = ("diameter_client_host", "diameter_client_port", "peers", "application")
+            others = ("diameter_client_host", "diameter_client_port", "peers")
+            if self.application == "sip" or (self.application == "cx" and not self.db.startswith("cx://")):
+                raise ConfigError(f'application: "{self.application}" with db, which needs no other server')
             what = "no DISC is asked with db"
         for name in others:
             if getattr(self, name) != type(self).__dataclass_fields__[name].default:
@@ -179,6 +186,13 @@ class Config(VerifierConfig, StoreConfig, StandardConfig):
                 raise ConfigError(
                     "state: needs a nonce_key, the same for all, or they refuse each other's nonces"
                 )
+
+    @property
+    def database(self) -> str | None:
+        """What `db` names, or with "cx" the HSS as a database; None: another server is asked."""
+        if self.db is not None or self.application != "cx":
+            return self.db
+        return f"cx://{','.join(show(*address) for address in self.addresses())}"
 
     def addresses(self) -> Sequence[tuple[str, int]]:
         """Each DISC as (host, port): those of `peers`, or of the host and port fields."""

@@ -60,6 +60,14 @@ class StandardConfig:
     """Seconds without a message after which a peer is asked whether it is alive (RFC 3539, 3.4.1: Tw), 6 or
     more; a random part of up to 2 s comes on top or off."""
 
+    delegation_lifetime: float = 300.0
+    """Seconds for which HA1 that a server delegates is kept, known and unknown users alike; less if the server
+    says so (Authorization-Lifetime)."""
+
+    plain_ha1: bool = False
+    """Whether HA1 that a server delegates is taken without TLS from another machine. It is as good as a
+    password: whoever reads along can use it."""
+
     def __post_init__(self) -> None:
         if self.application not in APPLICATIONS:
             raise ConfigError(f"application: expected {', '.join(APPLICATIONS)}, not {self.application!r}")
@@ -75,6 +83,12 @@ class StandardConfig:
             raise ConfigError(
                 f"watchdog: expected seconds from {_LEAST_WATCHDOG:g} to 3600, not {self.watchdog!r}"
             )
+        if not isinstance(self.delegation_lifetime, int | float) or not 0 < self.delegation_lifetime <= 86_400:
+            raise ConfigError(
+                f"delegation_lifetime: expected seconds above 0, up to a day, not {self.delegation_lifetime!r}"
+            )
+        if not isinstance(self.plain_ha1, bool):
+            raise ConfigError(f"plain_ha1: expected True or False, not {self.plain_ha1!r}")
         self._check_together()
 
     def _check_together(self) -> None:

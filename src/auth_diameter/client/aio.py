@@ -68,7 +68,7 @@ class AsyncAuthDiameter:
         self._authorizer = Authorizer(self.config)
         self._transport = AioTransport(self.config, self._answered, self._failed, self._ended)
         self._local: LocalBackEnd | None = None
-        if self.config.db is not None:
+        if self.config.database is not None:
             self._local = LocalBackEnd(self.config, self._authorizer, self.decisions, in_loop=True)
         self._begin()
         forks.register(self)

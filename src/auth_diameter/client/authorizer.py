@@ -79,14 +79,14 @@ class Authorizer:
 
     def __init__(self, config: Config) -> None:
         self.use_domain = config.use_domain
-        self._application = application_of(config)
-        self._application_name = config.application
+        self._application = application_of(config) if config.database is None else None
+        self._has_groups = not config.is_standard
         self._max_size = config.max_sip_message
         self._max_headers = config.max_sip_headers
-        self._max_question = config.max_diameter_message if config.db is None else sys.maxsize
+        self._max_question = config.max_diameter_message if config.database is None else sys.maxsize
         self._tell_source = config.tell_source
         # The local back end counts guesses itself, as DISC does.
-        self.penalties = Penalties() if config.penalty and config.db is None else None
+        self.penalties = Penalties() if config.penalty and config.database is None else None
         addresses = config.addresses()
         self.watch = NonceWatch(addresses) if len(addresses) > 1 else None
         self._unavailable_status = config.unavailable_status
@@ -190,10 +190,8 @@ class Authorizer:
             ConfigError: `who` is not one of these, or `group` is empty; or standard Diameter is spoken, which
                 knows no groups.
         """
-        if self._application.is_standard:
-            raise ConfigError(
-                f'diameter_is_user_in: application "{self._application_name}" has no groups, DISC and db have'
-            )
+        if not self._has_groups:
+            raise ConfigError("diameter_is_user_in: standard Diameter has no groups; DISC and a database have")
         source = group_check.source_of(who, group)
         if type(request) is not SipRequest:
             try:

@@ -53,7 +53,7 @@ class AuthDiameter(Closing):
         )
         self._judged = Decisions()  # those of the local back end
         self._local: LocalBackEnd | None = None
-        if self.config.db is not None:
+        if self.config.database is not None:
             self._local = LocalBackEnd(self.config, self._authorizer, self._judged, in_loop=False)
         self._counts: dict[Cause, int] = dict.fromkeys(Cause, 0)
         self._counts_lock = threading.Lock()

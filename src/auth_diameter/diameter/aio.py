@@ -13,7 +13,7 @@ import ssl
 from collections.abc import Callable
 from typing import Any, cast
 
-from auth_diameter._core import Answer, DiscError, Question
+from auth_diameter._core import Answer, DiscError, Message, Question
 from auth_diameter.config import Config
 from auth_diameter.decision import Cause
 from auth_diameter.diameter.connection import CLOSING, Connection
@@ -47,6 +47,7 @@ class AioTransport:
     Attributes:
         pool: the connections, and the questions under way.
         closed: whether `aclose` was called.
+        serve: function of a request of a peer, which returns the answer; None: there is none. Set by the owner.
     """
 
     def __init__(
@@ -65,10 +66,12 @@ class AioTransport:
         self._tls = tls_of(config)
         self._last_closed: asyncio.Future[None] | None = None
         self._inherited: list[Any] = []
+        self.serve: Callable[[Message], Message | None] | None = None
         self._begin()
 
     def _begin(self) -> None:
         self.pool = Pool(self._config)
+        self.pool.serve(lambda message: self.serve(message) if self.serve is not None else None)
         self._events = self.pool.events
         self._resolver = Resolver()
         self._log = ChangeLog()

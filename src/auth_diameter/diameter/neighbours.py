@@ -71,9 +71,12 @@ class NeighbourTable(PeerTable):
         events: list to which the events for the driver are appended.
         node: who this client is.
         ask_elsewhere: function of a connection and of the time; it asks the questions on it again, elsewhere.
+
+    Attributes:
+        serve: function of a request of a peer, which returns the answer; None: the command is not supported.
     """
 
-    __slots__ = ("_ask_elsewhere", "_known", "_machines", "_node")
+    __slots__ = ("_ask_elsewhere", "_known", "_machines", "_node", "serve")
 
     def __init__(
         self,
@@ -87,6 +90,7 @@ class NeighbourTable(PeerTable):
         super().__init__(config, in_flight, jitter, events)
         self._node = node
         self._ask_elsewhere = ask_elsewhere
+        self.serve: Callable[[Message], Message | None] = _not_supported
         self._machines = {peer: PeerMachine(node, config.watchdog, jitter=jitter) for peer in self.peers}
         self._known = dict.fromkeys(
             self.peers, -math.inf
@@ -167,7 +171,8 @@ class NeighbourTable(PeerTable):
                 self.step(connection, Event.FAULT)
                 return
             if not machine.received(Side.INITIATOR, message, now) and message.is_request:
-                self._send(connection, answer(self._node, message, COMMAND_UNSUPPORTED))
+                told = self.serve(message) if connection.state is not INITIAL else None
+                self._send(connection, told or answer(self._node, message, COMMAND_UNSUPPORTED))
             self._carry_out(connection.peer, now)
 
     def _send(self, connection: Connection, message: Message) -> None:
@@ -289,3 +294,7 @@ class NeighbourTable(PeerTable):
     def state_of(self, peer: Peer) -> WatchdogState | None:
         """What the watchdog says of a peer (RFC 3539, 3.4.1)."""
         return self._machines[peer].watchdog.state
+
+
+def _not_supported(message: Message) -> None:
+    """Answers no request."""

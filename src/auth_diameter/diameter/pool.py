@@ -40,7 +40,7 @@ import random
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
-from auth_diameter._core import Answer, InFlight, Question
+from auth_diameter._core import Answer, InFlight, Message, Question
 from auth_diameter.config import Config
 from auth_diameter.decision import Cause
 from auth_diameter.diameter.connection import OKAY, REOPEN, Connection, Event
@@ -78,6 +78,7 @@ class Pool:
         waiting: the questions that wait for a connection, in the order of deadlines.
         held: the questions that may not be asked yet.
         counts: see `PoolStats`.
+        node: who this client is, with standard Diameter; None in the DISC dialect.
     """
 
     __slots__ = (
@@ -91,6 +92,7 @@ class Pool:
         "events",
         "held",
         "in_flight",
+        "node",
         "peers",
         "waiting",
     )
@@ -106,7 +108,7 @@ class Pool:
         self.in_flight = InFlight(
             max_in_flight or config.max_in_flight, len(config.addresses()) > 1, application_of(config)
         )
-        node = node_of(config)
+        self.node = node = node_of(config)
         self._neighbours: NeighbourTable | None = None
         if node is None:
             self._table = PeerTable(config, self.in_flight, jitter, self.events)
@@ -327,6 +329,11 @@ class Pool:
             return found
         self._heard(connection, now)
         return found
+
+    def serve(self, asked: Callable[[Message], Message | None]) -> None:
+        """Has a function answer the requests of peers; None from it: the command is not supported."""
+        if self._neighbours is not None:
+            self._neighbours.serve = asked
 
     def _sort_out(
         self, connection: Connection, found: list[tuple[Question, Answer]], now: float

@@ -5,9 +5,10 @@ from __future__ import annotations
 import ssl
 from typing import Final
 
-from auth_diameter._core import Application, ConfigError, DiscApplication, SipApplication
+from auth_diameter._core import Application, ConfigError, CxApplication, DiscApplication, SipApplication
 from auth_diameter.config import Config
 from auth_diameter.diameter.base import Identifiers, Node
+from auth_diameter.diameter.cx import CX, VENDOR
 
 SIP: Final = 6  # RFC 4740, 7: the application id
 
@@ -18,6 +19,15 @@ def application_of(config: Config) -> Application:
         return DiscApplication()
     assert config.origin_host is not None
     assert config.origin_realm is not None
+    if config.application == "cx":
+        return CxApplication(
+            config.origin_host,
+            config.origin_realm,
+            Identifiers().take(),
+            config.server_uri or f"sip:{config.origin_host}",
+            destination_realm=config.destination_realm or "",
+            destination_host=config.destination_host or "",
+        )
     return SipApplication(
         config.origin_host,
         config.origin_realm,
@@ -34,6 +44,8 @@ def node_of(config: Config) -> Node | None:
         return None
     assert config.origin_host is not None
     assert config.origin_realm is not None
+    if config.application == "cx":
+        return Node(host=config.origin_host, realm=config.origin_realm, vendor_applications=((VENDOR, CX),))
     return Node(host=config.origin_host, realm=config.origin_realm, applications=(SIP,))
 
 

@@ -88,7 +88,7 @@ class ServerStore:
         self._surveyed_version = -1
         self._surveying: asyncio.Task[None] | None = None
         self._warnings = Warnings()
-        self._changed: Callable[[], None] = _nobody
+        self._changed: Callable[[Collection[Key] | None], None] = _nobody
         self._listening: Any | None = None
         self._listen_at = self._look_at = 0.0
         self._version = 0
@@ -121,7 +121,7 @@ class ServerStore:
             self._surveying.cancel()
         self._connections.close()
 
-    def watch(self, changed: Callable[[], None]) -> None:
+    def watch(self, changed: Callable[[Collection[Key] | None], None]) -> None:
         """As `Store.watch`."""
         self._changed = changed
 
@@ -352,7 +352,7 @@ class ServerStore:
         self._version += 1
         if self._listening is not None and not self._dialect.is_open(self._listening):
             self._listening = None
-        self._changed()
+        self._changed(None)
 
 
 class _Hashed:
@@ -363,7 +363,7 @@ class _Hashed:
         self.version = -1
 
 
-def _nobody() -> None:
+def _nobody(keys: Collection[Key] | None = None) -> None:
     pass
 
 

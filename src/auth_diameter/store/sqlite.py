@@ -83,7 +83,7 @@ class SqliteStore(Closing):
         """The path of the database."""
         return self.database.path
 
-    def watch(self, changed: Callable[[], None]) -> None:
+    def watch(self, changed: Callable[[Collection[Key] | None], None]) -> None:
         """SQLite tells nothing; see `version`."""
 
     async def version(self) -> int:

@@ -179,8 +179,12 @@ class Store(Protocol):
     def waits(self) -> bool:
         """Whether the two methods below wait for I/O; if not, they never yield to the event loop."""
 
-    def watch(self, changed: Callable[[], None]) -> None:
-        """Has `changed()` called when the database tells that it has changed; most tell nothing."""
+    def watch(self, changed: Callable[[Collection[Key] | None], None]) -> None:
+        """Has `changed(keys)` called when the database tells that it has changed; most tell nothing.
+
+        Args:
+            changed: function of the keys whose values have changed; None: any may have.
+        """
 
     async def version(self) -> int:
         """A number that changes when results of :meth:`fetch` may have changed.
