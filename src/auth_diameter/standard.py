@@ -61,8 +61,8 @@ class StandardConfig:
     more; a random part of up to 2 s comes on top or off."""
 
     delegation_lifetime: float = 300.0
-    """Seconds for which HA1 that a server delegates is kept, known and unknown users alike; less if the server
-    says so (Authorization-Lifetime)."""
+    """Seconds for which HA1 that a server delegates is kept, of known and unknown users; less if it says so
+    (Authorization-Lifetime)."""
 
     plain_ha1: bool = False
     """Whether HA1 that a server delegates is taken without TLS from another machine. It is as good as a
@@ -83,10 +83,9 @@ class StandardConfig:
             raise ConfigError(
                 f"watchdog: expected seconds from {_LEAST_WATCHDOG:g} to 3600, not {self.watchdog!r}"
             )
-        if not isinstance(self.delegation_lifetime, int | float) or not 0 < self.delegation_lifetime <= 86_400:
-            raise ConfigError(
-                f"delegation_lifetime: expected seconds above 0, up to a day, not {self.delegation_lifetime!r}"
-            )
+        lifetime = self.delegation_lifetime
+        if not isinstance(lifetime, int | float) or not 0 < lifetime <= 86_400:
+            raise ConfigError(f"delegation_lifetime: expected seconds, up to a day, not {lifetime!r}")
         if not isinstance(self.plain_ha1, bool):
             raise ConfigError(f"plain_ha1: expected True or False, not {self.plain_ha1!r}")
         self._check_together()
@@ -105,9 +104,7 @@ class StandardConfig:
         if self.origin_realm is None:
             object.__setattr__(self, "origin_realm", self.origin_host.partition(".")[2])
         if self.tls_ca is None and (self.tls_cert is not None or self.tls_key is not None):
-            raise ConfigError(
-                "tls_ca: is missing: which authorities vouch for the peers?"
-            )
+            raise ConfigError("tls_ca: is missing: which authorities vouch for the peers?")
         if self.tls_key is not None and self.tls_cert is None:
             raise ConfigError("tls_cert: is missing for the tls_key")
 

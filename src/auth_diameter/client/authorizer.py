@@ -191,7 +191,7 @@ class Authorizer:
                 knows no groups.
         """
         if not self._has_groups:
-            raise ConfigError("diameter_is_user_in: standard Diameter has no groups; DISC and a database have")
+            raise ConfigError("diameter_is_user_in: standard Diameter has no groups, unlike DISC")
         source = group_check.source_of(who, group)
         if type(request) is not SipRequest:
             try:

@@ -47,7 +47,7 @@ class AioTransport:
     Attributes:
         pool: the connections, and the questions under way.
         closed: whether `aclose` was called.
-        serve: function of a request of a peer, which returns the answer; None: there is none. Set by the owner.
+        serve: function of a request of a peer, which returns the answer; None: there is none.
     """
 
     def __init__(

@@ -7,8 +7,6 @@ runs in the background. It starts with the first question: until then a process 
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -17,12 +15,12 @@ from auth_diameter._core import Answer, DiscError, Question
 from auth_diameter.config import Config
 from auth_diameter.decision import Cause
 from auth_diameter.diameter.aio import AioTransport
+from auth_diameter.diameter.loop_thread import LoopThread
 from auth_diameter.diameter.speaking import tls_of
 from auth_diameter.diameter.stats import PoolStats, no_pool
 from auth_diameter.diameter.sync import Waiter, wake_up
 
 _GRACE = 1.0  # seconds beyond its deadline for which a thread waits for the loop to end its question
-_PATIENCE = 5.0  # seconds for the loop to leave its peers
 
 
 class _Asked:
@@ -75,7 +73,7 @@ class BackgroundTransport:
 
     def _begin(self) -> None:
         self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: LoopThread | None = None
         self._aio: AioTransport | None = None
 
     def after_fork(self) -> None:
@@ -93,7 +91,7 @@ class BackgroundTransport:
 
     # ------------------------------------------------------------------ the loop
 
-    def _start(self) -> tuple[asyncio.AbstractEventLoop, AioTransport]:
+    def _start(self) -> tuple[LoopThread, AioTransport]:
         """Starts the loop with the first question.
 
         Raises:
@@ -102,13 +100,10 @@ class BackgroundTransport:
         with self._lock:
             if self.closed:
                 raise DiscError("this client is closed")
-            if self._loop is None or self._aio is None:
-                self._loop = asyncio.new_event_loop()
+            if self._thread is None or self._aio is None:
+                self._thread = LoopThread("auth-diameter-peers")
                 self._aio = AioTransport(self._config, self._answered, self._failed, lambda now: None)
-                threading.Thread(
-                    target=self._loop.run_forever, name="auth-diameter-peers", daemon=True
-                ).start()
-            return self._loop, self._aio
+            return self._thread, self._aio
 
     @staticmethod
     def _answered(answers: list[tuple[Question, Answer]], now: float) -> None:
@@ -143,7 +138,7 @@ class BackgroundTransport:
         """
         if not questions:
             return []
-        loop, aio = self._start()
+        thread, aio = self._start()
         asked = [_Asked() for _ in questions]
         for question, waiter in zip(questions, asked, strict=True):
             question.callback = waiter
@@ -155,9 +150,7 @@ class BackgroundTransport:
                 except DiscError:  # it was closed meanwhile
                     waiter.end(Cause.DISC_LOST)
 
-        try:
-            loop.call_soon_threadsafe(ask_all)
-        except RuntimeError:  # the loop has ended
+        if not thread.call(ask_all):
             return [Cause.DISC_LOST for _ in questions]
         until = time.monotonic() + self._config.timeout + _GRACE
         return [waiter.wait(until) for waiter in asked]
@@ -188,11 +181,7 @@ class BackgroundTransport:
         """Leaves all peers; questions under way end with the Cause DISC_LOST."""
         with self._lock:
             self.closed = True
-            loop, aio = self._loop, self._aio
-            self._loop = None
-        if loop is None or aio is None:
-            return
-        leaving = asyncio.run_coroutine_threadsafe(aio.aclose(), loop)
-        with contextlib.suppress(TimeoutError):
-            leaving.result(_PATIENCE)
-        loop.call_soon_threadsafe(loop.stop)
+            thread, aio = self._thread, self._aio
+            self._thread = None
+        if thread is not None and aio is not None:
+            thread.stop(aio.aclose())

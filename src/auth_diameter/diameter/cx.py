@@ -1,4 +1,4 @@
-"""What an HSS asks a SIP server on Cx: Push-Profile and Registration-Termination (3GPP TS 29.228, 6.2 and 6.5)."""
+"""What an HSS asks on Cx: Push-Profile and Registration-Termination (3GPP TS 29.228, 6.2 and 6.5)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """A store that is an HSS: HA1 is delegated over Cx (3GPP TS 29.228, 6.3), with the scheme ``SIP Digest``.
 
-The HSS is asked for a user by the username in the credentials, as it is spelled: HA1 belongs to that. What it
-says, known or unknown, is kept for its Authorization-Lifetime, and for `StandardConfig.delegation_lifetime` at
-most. It tells at once of a new password (Push-Profile) and of a user who is gone (Registration-Termination).
+The HSS is asked for a user by the username in the credentials, as it is spelled: HA1 belongs to that. What
+it says, known or unknown, is kept for its Authorization-Lifetime, and for
+`StandardConfig.delegation_lifetime` at most. It tells at once of a new password (Push-Profile) and of a user
+who is gone (Registration-Termination).
 
 HA1 is as good as a password. So it is taken over TLS or from this machine alone, unless
 `StandardConfig.plain_ha1` says otherwise.
@@ -14,9 +15,7 @@ import asyncio
 import heapq
 import logging
 import secrets
-import threading
 from collections.abc import Callable, Collection, Coroutine
-from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -35,6 +34,7 @@ from auth_diameter.config import Config
 from auth_diameter.decision import Cause
 from auth_diameter.diameter.aio import AioTransport
 from auth_diameter.diameter.cx import PUSH_PROFILE, REGISTRATION_TERMINATION, done, not_known, user_of
+from auth_diameter.diameter.loop_thread import LoopThread
 from auth_diameter.diameter.speaking import tls_of
 from auth_diameter.standard import StandardConfig
 from auth_diameter.store.config import StoreConfig
@@ -61,7 +61,6 @@ _log = logging.getLogger("auth_diameter.disc.database")
 _T = TypeVar("_T")
 
 _MOST_KEPT: Final = 200_000  # users whose end of life is known; the oldest is dropped sooner
-_PATIENCE: Final = 5.0  # seconds for the transport to leave the HSS
 
 
 class _Subscriber(NamedTuple):
@@ -111,6 +110,7 @@ class DelegatedStore:
         self._realm, self._config = _transport_config(name, config, standard)
         self._in_background = in_background
         self._changed: Callable[[Collection[Key] | None], None] = _nobody
+        self._thread: LoopThread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._transport: AioTransport | None = None
         self._asking: dict[tuple[str, str], asyncio.Future[_Subscriber]] = {}
@@ -141,18 +141,14 @@ class DelegatedStore:
 
     def close(self) -> None:
         """Leaves the HSS."""
-        loop, transport = self._loop, self._transport
-        self._loop = self._transport = None
-        if loop is None or transport is None:
+        thread, loop, transport = self._thread, self._loop, self._transport
+        self._thread = self._loop = self._transport = None
+        if transport is None or loop is None:
             return
-        if self._in_background:
-            with suppress(RuntimeError):  # the loop has ended
-                self._leaving = loop.create_task(transport.aclose())
-            return
-        leaving = asyncio.run_coroutine_threadsafe(transport.aclose(), loop)
-        with suppress(TimeoutError):
-            leaving.result(_PATIENCE)
-        loop.call_soon_threadsafe(loop.stop)
+        if thread is not None:
+            thread.stop(transport.aclose())
+        elif not loop.is_closed():
+            self._leaving = loop.create_task(transport.aclose())
 
     # ------------------------------------------------------------------ where the connections live
 
@@ -161,9 +157,7 @@ class DelegatedStore:
         if self._loop is None:
             self._begin()
         assert self._loop is not None
-        if self._in_background:
-            return await work
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+        return await (work if self._thread is None else self._thread.run(work))
 
     def _begin(self) -> None:
         self._transport = AioTransport(self._config, self._answered, self._failed, lambda now: None)
@@ -171,8 +165,8 @@ class DelegatedStore:
         if self._in_background:
             self._loop = asyncio.get_running_loop()
         else:
-            self._loop = asyncio.new_event_loop()
-            threading.Thread(target=self._loop.run_forever, name="auth-diameter-hss", daemon=True).start()
+            self._thread = LoopThread("auth-diameter-hss")
+            self._loop = self._thread.loop
 
     # ------------------------------------------------------------------ lookups
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
+from auth_diameter._core import ConfigError
 from auth_diameter.standard import StandardConfig
 from auth_diameter.store.config import StoreConfig
 from auth_diameter.store.sqlite import SqliteStore

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from kit.captures import captured
+from kit.captures import answers_of
 from kit.dialect import DIGEST, ask, sip
 
 from auth_diameter import Avp, Message
@@ -288,20 +288,14 @@ def test_what_is_passed_over() -> None:
 @pytest.mark.parametrize("name", ["radclient_fd_radgw_app_sip", "erlang_server_vs_pydiameter"])
 def test_servers_of_others(name: str) -> None:
     """freeDiameter's app_sip and Erlang's dictionary: a challenge, then a success."""
-    answers = [
-        read(one.data) for one in captured(name) if one.message.command == 286 and not one.message.is_request
-    ]
+    answers = [read(data) for data in answers_of(name, 286)]
     assert [answer.verdict for answer in answers] == [Verdict.CHALLENGE, Verdict.SUCCESS]
     assert all(answer.fault is None for answer in answers)
 
 
 def test_every_beginning_of_an_answer_is_refused() -> None:
     """Cut anywhere, with the length in the header set right: never a success, never a crash."""
-    [_, whole] = [
-        one.data
-        for one in captured("erlang_server_vs_pydiameter")
-        if one.message.command == 286 and not one.message.is_request
-    ]
+    _, whole = answers_of("erlang_server_vs_pydiameter", 286)
     code = avp_code("Result-Code").to_bytes(4, "big")
     behind = whole.index(code) + 12
     for size in range(20, behind, 4):
