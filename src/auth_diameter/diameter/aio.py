@@ -74,7 +74,7 @@ class AioTransport:
         self.pool.serve(lambda message: self.serve(message) if self.serve is not None else None)
         self._events = self.pool.events
         self._resolver = Resolver()
-        self._log = ChangeLog()
+        self._log = ChangeLog("peer" if self._watches else "DISC")
         self._loop: asyncio.AbstractEventLoop | None = None
         self._to_send: list[Connection] = []
         self._timer: asyncio.TimerHandle | None = None
