@@ -50,6 +50,7 @@ from auth_diameter._core.net.sockets import DatagramBatch, exchange
 from auth_diameter._core.path.batch import Batch
 from auth_diameter._core.path.counts import Decisions
 from auth_diameter._core.path.decide import ask, judge
+from auth_diameter._core.path.delegated import DelegatedJudge
 from auth_diameter._core.path.digest_uri import fits as uri_fits
 from auth_diameter._core.path.in_flight import InFlight
 from auth_diameter._core.path.local_objects import LocalObjects
@@ -64,6 +65,7 @@ from auth_diameter._core.path.wire import Wire, next_hop_by_hop, restart_msgids
 from auth_diameter._core.sip.name_addr import NameAddr
 from auth_diameter._core.sip.request import SipRequest
 from auth_diameter._core.sip.uri import Uri
+from auth_diameter._core.state.delegations import Delegations
 from auth_diameter._core.state.keys import network_of
 from auth_diameter._core.state.nonce_counts import NonceUses, Use
 from auth_diameter._core.state.nonce_watch import NonceIssuers
@@ -102,6 +104,8 @@ __all__ = [
     "DatagramBatch",
     "Decision",
     "Decisions",
+    "DelegatedJudge",
+    "Delegations",
     "DiscApplication",
     "DiscError",
     "Error",

@@ -465,12 +465,14 @@ class AioTransport:
         self._act(now)
         for task in list(self._tasks):
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._watches and self.pool.connections:
-            self._last_closed = asyncio.get_running_loop().create_future()
-            await asyncio.wait([self._last_closed], timeout=_GOODBYE)
-        for connection in list(self.pool.connections):
-            connection.transport.abort()
+        try:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            if self._watches and self.pool.connections:
+                self._last_closed = asyncio.get_running_loop().create_future()
+                await asyncio.wait([self._last_closed], timeout=_GOODBYE)
+        finally:
+            for connection in list(self.pool.connections):
+                connection.transport.abort()
         await asyncio.sleep(0)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ssl
-from typing import Final
+from ipaddress import ip_address
+from typing import Any, Final
 
 from auth_diameter._core import Application, ConfigError, CxApplication, DiscApplication, SipApplication
 from auth_diameter.config import Config
@@ -78,6 +79,20 @@ def _reason(error: OSError) -> str:
     if isinstance(error, ssl.SSLError):
         return f"is no PEM file of its kind ({error.reason or error.strerror})"
     return error.strerror or str(error)
+
+
+def is_private(transport: Any) -> bool:
+    """Whether nobody else reads along on a connection: there is TLS, or the peer is on this machine.
+
+    Args:
+        transport: that of asyncio; None: it is closed.
+    """
+    if transport is None:
+        return False
+    if transport.get_extra_info("ssl_object") is not None:
+        return True
+    peer = transport.get_extra_info("peername")
+    return peer is not None and ip_address(peer[0]).is_loopback
 
 
 def names_in(certificate: dict[str, object] | None) -> frozenset[str]:
