@@ -263,15 +263,15 @@ class Authorizer:
         self, question: Question, answer: Answer, cause: Cause, now: float, *, wrong: bool
     ) -> Decision:
         """The decision on a request that is not let in: a challenge or a refusal."""
-        delegates = answer.delegated is not None and self.delegated is not None and not answer.fault
-        if delegates and not self.delegated.fits(question, answer):
+        delegated = self.delegated if answer.delegated is not None else None
+        if delegated is not None and not delegated.fits(question, answer):
             cause, wrong = Cause.UNFIT_HA1, False
         if question.attempt is not None:
             self._end_attempt(question, now, wrong=wrong)
         if cause is not _CHALLENGED and cause is not Cause.RECHALLENGED:
             return _refuse(question, cause)
-        if delegates:
-            self.delegated.keep(question, answer, now)
+        if delegated is not None:
+            delegated.keep(question, answer, now)
         if self.watch is not None:
             self.watch.challenged(question, answer.challenges, now)
         role = PROXY if question.proxy else UAS

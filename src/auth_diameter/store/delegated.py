@@ -15,7 +15,7 @@ import asyncio
 import heapq
 import logging
 import secrets
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Collection, Coroutine
 from typing import Any, Final, NamedTuple, TypeVar
 
 from auth_diameter._core import (
@@ -41,6 +41,7 @@ from auth_diameter.store.names import fold_realm
 from auth_diameter.store.store import (
     Algorithms,
     Candidates,
+    Changed,
     Found,
     HashedCandidates,
     HashedUser,
@@ -108,7 +109,7 @@ class DelegatedStore:
         self.name = str(name)
         self._realm, self._config = _transport_config(name, config, standard)
         self._in_background = in_background
-        self._changed: Callable[[Collection[Key] | None], None] = _nobody
+        self._changed: Changed = _nobody
         self._thread: LoopThread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._transport: AioTransport | None = None
@@ -122,7 +123,7 @@ class DelegatedStore:
     async def open(self) -> None:
         """Does nothing: the HSS is connected to with the first lookup, and need not run before."""
 
-    def watch(self, changed: Callable[[Collection[Key] | None], None]) -> None:
+    def watch(self, changed: Changed) -> None:
         """As `Store.watch`."""
         self._changed = changed
 
