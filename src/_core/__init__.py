@@ -32,11 +32,12 @@ from auth_diameter._core.diameter.disc import (
     append_answer,
     append_question,
     decode_answer,
-    mark_asker,
     question_room,
 )
 from auth_diameter._core.diameter.message import Message, format_message
+from auth_diameter._core.diameter.received import Received, mark_asker
 from auth_diameter._core.diameter.sip import SipApplication
+from auth_diameter._core.diameter.sip_server import DiameterServer, DiameterStream, MarRequest
 from auth_diameter._core.diameter.stream import Framer, message_length
 from auth_diameter._core.digest.algorithm import Algorithm
 from auth_diameter._core.digest.algorithms import ALGORITHMS
@@ -100,6 +101,8 @@ __all__ = [
     "DatagramBatch",
     "Decision",
     "Decisions",
+    "DiameterServer",
+    "DiameterStream",
     "DiscApplication",
     "DiscError",
     "Error",
@@ -109,6 +112,7 @@ __all__ = [
     "Judge",
     "LocalObjects",
     "LocalRequests",
+    "MarRequest",
     "Message",
     "NameAddr",
     "NonceIssuers",
@@ -120,6 +124,7 @@ __all__ = [
     "Part",
     "Penalties",
     "Question",
+    "Received",
     "RemoteObjects",
     "RemoteRequests",
     "RequestPath",
