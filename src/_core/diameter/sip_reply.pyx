@@ -56,8 +56,7 @@ cdef enum:
     FRAME_ROOM = HEADER_SIZE + 24 * 12 + MESSAGE_ROOM
 
 
-cdef inline uint32_t result_of(const MarView *mar, const Server *server,
-                               const AnswerFields *says) noexcept nogil:
+cdef uint32_t maa_result(const MarView *mar, const Server *server, const AnswerFields *says) noexcept nogil:
     """The Result-Code; the table is on top of the file."""
     cdef bint stored = mar.server_uri.p != NULL
     if says.code:
@@ -117,9 +116,10 @@ cdef inline Span failed_of(const MarView *mar, const AnswerFields *says) noexcep
 
 cdef size_t maa_room(const MarView *mar, const Server *server, const AnswerFields *says) noexcept nogil:
     """The largest size that `put_maa` writes."""
-    cdef size_t n = (FRAME_ROOM + mar.session_id.n + server.origin.n + mar.user_name.n
-                     + mar.credentials.value[USERNAME].n + says.user_name.n + mar.acct_session_id.n + mar.proxy_info
-                     + failed_of(mar, says).n + says.response_auth.n + says.nextnonce.n)
+    cdef size_t n = (
+        FRAME_ROOM + mar.session_id.n + server.origin.n + mar.user_name.n + mar.credentials.value[USERNAME].n
+        + says.user_name.n + mar.acct_session_id.n + mar.proxy_info + failed_of(mar, says).n
+        + says.response_auth.n + says.nextnonce.n)
     # The values of a challenge are parts of it.
     return n + says.challenge[0].n if says.challenges else n
 
@@ -138,7 +138,7 @@ cdef uint8_t *put_maa(uint8_t *out, const MarView *mar, Span message, const Serv
     Returns:
         The end.
     """
-    cdef uint32_t result = result_of(mar, server, says)
+    cdef uint32_t result = maa_result(mar, server, says)
     cdef bint is_protocol_error = result // 1000 == 3
     cdef Header header = mar.header
     cdef uint8_t *q = out + HEADER_SIZE

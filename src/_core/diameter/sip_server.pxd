@@ -1,6 +1,6 @@
 """RFC 4740 as a server speaks it, for compiled code."""
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 
 from auth_diameter._core.diameter.received cimport Received, Terms
 from auth_diameter._core.diameter.sip_received cimport MarView
@@ -8,8 +8,18 @@ from auth_diameter._core.diameter.sip_reply cimport Server
 from auth_diameter._core.diameter.stream cimport MessageStream
 
 
+cdef enum:
+    COUNTED_RESULTS = 32        # Result-Codes that are counted, of which there are fewer
+
+
+cdef struct ResultCount:
+    uint32_t result             # 0: a free place
+    uint64_t count
+
+
 cdef class DiameterServer:
     cdef Server server
+    cdef ResultCount counts[COUNTED_RESULTS]
     cdef tuple kept             # the texts of `server`
     cdef bint own_addresses     # whether a user may register no other address than their own
 

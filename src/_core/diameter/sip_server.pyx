@@ -30,7 +30,7 @@ from auth_diameter._core.diameter.codes cimport (
 from auth_diameter._core.diameter.header cimport get_u32
 from auth_diameter._core.diameter.received cimport GOOD_CREDENTIALS, NO_CREDENTIALS, Received, Terms
 from auth_diameter._core.diameter.sip_received cimport MarView, read_mar
-from auth_diameter._core.diameter.sip_reply cimport Server, maa_room, put_maa
+from auth_diameter._core.diameter.sip_reply cimport Server, maa_result, maa_room, put_maa
 from auth_diameter._core.diameter.stream cimport DEFAULT_LIMIT, MessageStream
 from auth_diameter._core.digest.params cimport REALM
 from auth_diameter._core.sip.uri cimport URI_IN_BRACKETS, SipUri, take_uri
@@ -51,6 +51,9 @@ cdef class DiameterServer:
         own_addresses: whether a user may register no other SIP-AOR than their own: the username, and the realm as
             its host (RFC 4740, 8.8).
         tells_unknown: whether an unknown user gets DIAMETER_ERROR_USER_UNKNOWN, which tells who exists.
+
+    Attributes:
+        answers: dict of int, the number of MAA by Result-Code.
     """
 
     def __cinit__(self, str host not None, str realm not None, *, bint own_addresses=True,
@@ -69,6 +72,15 @@ cdef class DiameterServer:
         self.kept = (host_text, realm_text, origin)
         self.server.tells_unknown = tells_unknown
         self.own_addresses = own_addresses
+
+    @property
+    def answers(self):
+        cdef int i
+        cdef dict found = {}
+        for i in range(COUNTED_RESULTS):
+            if self.counts[i].result:
+                found[self.counts[i].result] = self.counts[i].count
+        return found
 
     def stream(self, limit=None):
         """A stream for the messages of one connection.
@@ -95,7 +107,10 @@ cdef class MarRequest(Received):
 
     cdef uint8_t *put_answer(self, uint8_t *out, const AnswerFields *says) noexcept nogil:
         cdef Span message = Span(self.mar.credentials.raw.p, self.mar.header.length)
-        return put_maa(out, &self.mar, message, &self.at.server, says) if self.at is not None else out
+        if self.at is None:
+            return out
+        count_result(self.at.counts, maa_result(&self.mar, &self.at.server, says))
+        return put_maa(out, &self.mar, message, &self.at.server, says)
 
     def __repr__(self):
         return f"<MarRequest {self.question!r} fault={self.fault}>"
@@ -140,6 +155,16 @@ cdef class DiameterStream(MessageStream):
                 found.append(new_mar_request(self, p, n))
             else:
                 found.append(PyBytes_FromStringAndSize(<const char *>p, <Py_ssize_t>n))
+
+
+cdef inline void count_result(ResultCount *counts, uint32_t result) noexcept nogil:
+    cdef int i
+    for i in range(COUNTED_RESULTS):
+        if counts[i].result == 0:
+            counts[i].result = result
+        if counts[i].result == result:
+            counts[i].count += 1
+            return
 
 
 cdef MarRequest new_mar_request(DiameterStream stream, const uint8_t *p, size_t n):

@@ -29,6 +29,7 @@ APPLICATION_UNSUPPORTED: Final = result_code("DIAMETER_APPLICATION_UNSUPPORTED")
 INVALID_HDR_BITS: Final = result_code("DIAMETER_INVALID_HDR_BITS")
 UNKNOWN_PEER: Final = result_code("DIAMETER_UNKNOWN_PEER")
 ELECTION_LOST: Final = result_code("DIAMETER_ELECTION_LOST")
+INVALID_AVP_LENGTH: Final = result_code("DIAMETER_INVALID_AVP_LENGTH")
 AVP_UNSUPPORTED: Final = result_code("DIAMETER_AVP_UNSUPPORTED")
 INVALID_AVP_VALUE: Final = result_code("DIAMETER_INVALID_AVP_VALUE")
 MISSING_AVP: Final = result_code("DIAMETER_MISSING_AVP")
@@ -116,7 +117,9 @@ def answer(node: Node, asked: Message, result: int, *more: Avp) -> Message:
         more: further AVPs, behind those that every answer has.
     """
     is_protocol_error = result // 1000 == 3
-    avps = [*asked.find_all(_SESSION_ID)[:1], avp_named("Result-Code", result), *node.origin(), *more]
+    # One that is no text does not go back: there are agents that end at the sight of it.
+    session_ids = [avp for avp in asked.find_all(_SESSION_ID)[:1] if isinstance(avp.value, str)]
+    avps = [*session_ids, avp_named("Result-Code", result), *node.origin(), *more]
     avps += asked.find_all(_PROXY_INFO)
     return Message(
         asked.command,
