@@ -32,6 +32,7 @@ from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.diameter.avp cimport (
     AVP_HEADER, AvpView, avp_each, avp_put, avp_put_in_place, avp_put_u32, avp_whole, whole_of,
 )
+from auth_diameter._core.diameter.avp_text cimport put_parameter, put_text
 from auth_diameter._core.diameter.codes cimport (
     APPLICATION_SIP, AVP_ACCT_SESSION_ID, AVP_AUTH_APPLICATION_ID, AVP_AUTH_SESSION_STATE, AVP_DIGEST_ALGORITHM,
     AVP_DIGEST_NEXTNONCE, AVP_DIGEST_NONCE, AVP_DIGEST_QOP, AVP_DIGEST_REALM, AVP_DIGEST_RESPONSE_AUTH,
@@ -46,8 +47,7 @@ from auth_diameter._core.diameter.codes cimport (
 from auth_diameter._core.diameter.header cimport DIAMETER_VERSION, HEADER_SIZE, Header, header_put
 from auth_diameter._core.digest.challenge cimport read_challenge
 from auth_diameter._core.digest.params cimport (
-    ALGORITHM, MAX_PARAMETER, NC, NONCE, QOP, REALM, STALE, URI, USERNAME, DigestFields, Field, is_true,
-    plain_value,
+    ALGORITHM, NC, NONCE, QOP, REALM, STALE, URI, USERNAME, DigestFields, Field, is_true,
 )
 
 cdef enum:
@@ -144,7 +144,7 @@ cdef uint8_t *put_maa(uint8_t *out, const MarView *mar, Span message, const Serv
     cdef uint8_t *q = out + HEADER_SIZE
     cdef Span rest
     if mar.session_id.p != NULL:
-        q = put_span(q, AVP_SESSION_ID, mar.session_id)
+        q = put_text(q, AVP_SESSION_ID, mar.session_id)
     if not is_protocol_error:
         q = avp_put_u32(q, AVP_AUTH_APPLICATION_ID, AVP_MANDATORY, APPLICATION_SIP)
     q = avp_put_u32(q, AVP_RESULT_CODE, AVP_MANDATORY, result)
@@ -171,17 +171,13 @@ cdef uint8_t *put_maa(uint8_t *out, const MarView *mar, Span message, const Serv
     return q
 
 
-cdef inline uint8_t *put_span(uint8_t *q, uint32_t code, Span value) noexcept nogil:
-    return avp_put(q, code, AVP_MANDATORY, value.p, value.n)
-
-
 cdef inline uint8_t *put_user_name(uint8_t *q, const MarView *mar, const AnswerFields *says) noexcept nogil:
     """Writes the name of the user, as the client has it, unless nobody knows one."""
     if mar.user_name.p != NULL:
-        return put_span(q, AVP_USER_NAME, mar.user_name)
+        return put_text(q, AVP_USER_NAME, mar.user_name)
     if says.user_name.p != NULL:
-        return put_span(q, AVP_USER_NAME, says.user_name)
-    return put_span(q, AVP_USER_NAME, mar.credentials.value[USERNAME]) if mar.has_response else q
+        return put_text(q, AVP_USER_NAME, says.user_name)
+    return put_text(q, AVP_USER_NAME, mar.credentials.value[USERNAME]) if mar.has_response else q
 
 
 cdef inline uint8_t *put_error(uint8_t *q, const MarView *mar, uint32_t result,
@@ -226,9 +222,9 @@ cdef uint8_t *put_item(uint8_t *q, const MarView *mar, const AnswerFields *says)
     q = inner + AVP_HEADER
     if says.verdict == VERDICT_SUCCESS:
         if says.nextnonce.p != NULL:
-            q = put_span(q, AVP_DIGEST_NEXTNONCE, says.nextnonce)
+            q = put_text(q, AVP_DIGEST_NEXTNONCE, says.nextnonce)
         if says.response_auth.p != NULL:
-            q = put_span(q, AVP_DIGEST_RESPONSE_AUTH, says.response_auth)
+            q = put_text(q, AVP_DIGEST_RESPONSE_AUTH, says.response_auth)
         q = avp_put_in_place(inner, AVP_SIP_AUTHENTICATION_INFO, <size_t>(q - inner - AVP_HEADER))
     else:
         # Only one: the client gets SIP-Authenticate once (9.5), and the verifier knows that.
@@ -241,10 +237,3 @@ cdef uint8_t *put_item(uint8_t *q, const MarView *mar, const AnswerFields *says)
         q = put_parameter(q, AVP_DIGEST_QOP, &challenge, QOP)
         q = avp_put_in_place(inner, AVP_SIP_AUTHENTICATE, <size_t>(q - inner - AVP_HEADER))
     return avp_put_in_place(item, AVP_SIP_AUTH_DATA_ITEM, <size_t>(q - item - AVP_HEADER))
-
-
-cdef inline uint8_t *put_parameter(uint8_t *q, uint32_t code, const DigestFields *fields,
-                                   Field field) noexcept nogil:
-    """Writes the plain value of a parameter of the challenge, which has them all."""
-    cdef uint8_t room[MAX_PARAMETER]
-    return put_span(q, code, plain_value(fields, field, room))

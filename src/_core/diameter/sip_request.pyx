@@ -27,7 +27,8 @@ from auth_diameter._core.base.siphash cimport (
     ad_siphash, ad_siphash_begin, ad_siphash_bytes, ad_siphash_end_64, ad_siphash_word,
 )
 from auth_diameter._core.base.span cimport Span
-from auth_diameter._core.diameter.avp cimport AVP_HEADER, avp_put, avp_put_in_place, avp_put_u32
+from auth_diameter._core.diameter.avp cimport AVP_HEADER, avp_put_in_place, avp_put_u32
+from auth_diameter._core.diameter.avp_text cimport put_parameter, put_text
 from auth_diameter._core.diameter.codes cimport (
     APPLICATION_SIP, AVP_AUTH_APPLICATION_ID, AVP_AUTH_SESSION_STATE, AVP_DESTINATION_HOST,
     AVP_DESTINATION_REALM, AVP_DIGEST_ALGORITHM, AVP_DIGEST_CNONCE, AVP_DIGEST_ENTITY_BODY_HASH,
@@ -41,7 +42,7 @@ from auth_diameter._core.diameter.codes cimport (
 from auth_diameter._core.diameter.header cimport DIAMETER_VERSION, HEADER_SIZE, Header, header_put
 from auth_diameter._core.digest.params cimport (
     ALGORITHM, CNONCE, MAX_PARAMETER, NC, NONCE, OPAQUE, QOP, REALM, RESPONSE, URI, USERNAME, USERNAME_STAR,
-    DigestFields, Field, plain_value, put_ext_value,
+    DigestFields, plain_value, put_ext_value,
 )
 from auth_diameter._core.sip.parse cimport METHOD_REGISTER, SipMessage
 from auth_diameter._core.sip.uri cimport SCHEME_SIP, SCHEME_SIPS, SipUri, put_address_and_port
@@ -141,16 +142,6 @@ cdef uint8_t *put_item(uint8_t *q, const Asked *asked) noexcept nogil:
         q = put_text(q, AVP_DIGEST_ENTITY_BODY_HASH, asked.body_hash)
     q = avp_put_in_place(inner, AVP_SIP_AUTHORIZATION, <size_t>(q - inner - AVP_HEADER))
     return avp_put_in_place(item, AVP_SIP_AUTH_DATA_ITEM, <size_t>(q - item - AVP_HEADER))
-
-
-cdef inline uint8_t *put_text(uint8_t *q, uint32_t code, Span text) noexcept nogil:
-    return avp_put(q, code, AVP_MANDATORY, text.p, text.n)
-
-
-cdef inline uint8_t *put_parameter(uint8_t *q, uint32_t code, const DigestFields *fields, Field field) noexcept nogil:
-    """Writes the plain value of a parameter, unless it is missing."""
-    cdef uint8_t room[MAX_PARAMETER]
-    return put_text(q, code, plain_value(fields, field, room)) if fields.value[field].p != NULL else q
 
 
 cdef inline size_t put_username(uint8_t *q, const DigestFields *fields) noexcept nogil:

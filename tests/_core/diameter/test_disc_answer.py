@@ -31,8 +31,8 @@ from kit.dialect import (
 
 from auth_diameter._core import (
     Answer,
-    DiscApplication,
     Avp,
+    DiscApplication,
     Message,
     ParseError,
     RequestStream,
