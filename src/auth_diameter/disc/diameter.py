@@ -119,6 +119,11 @@ class PeerConnection(Connection):
         else:
             self.end()
 
+    def _give_up(self, event: ConnectionEvent, reason: str) -> None:
+        assert self._transport is not None
+        if not self._transport.is_closing():  # two time limits may end together
+            super()._give_up(event, reason)
+
     def transmit(self, message: Message) -> None:
         """Sends a message."""
         assert self._transport is not None

@@ -145,22 +145,15 @@ class Peers:
         Returns:
             None, and the CEA is on its way; or the CEA that refuses a second connection of this peer.
         """
-        known = self._peers.get(told.host)
-        peer = known
-        if peer is None:
-            config = self.config
-            machine = PeerMachine(self.node, config.watchdog, takes_newer=config.takes_newer)
-            peer = Peer(told.host, machine, connection)
-        machine, now = peer.machine, self._loop.time()
-        if not machine.incoming(asked, told, connection.local, now):
-            return machine.refuse(asked, connection.local)
-        if known is not None:
-            # The first output closes the connection before this one.
-            machine.outputs.pop(0)
-            log.info("peer %s: has opened another connection, which replaces the first", peer.name)
-            peer.connection.peer = None
+        peer = self._peers.get(told.host)
+        if peer is not None and self.config.takes_newer:
             peer.connection.end()
-        peer.connection = connection
+            self._forget(peer, "it has opened another connection")
+            peer = None
+        if peer is None:
+            peer = Peer(told.host, PeerMachine(self.node, self.config.watchdog), connection)
+        if not peer.machine.incoming(asked, told, connection.local, self._loop.time()):
+            return peer.machine.refuse(asked, connection.local)
         connection.peer = self._peers[peer.name] = peer
         self._carry_out(peer)
         return None

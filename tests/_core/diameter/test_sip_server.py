@@ -90,8 +90,8 @@ def test_a_challenge(ask: Ask) -> None:
     """8.8: Session-Id first, and the order of the grammar; 9.5.3: what SIP-Authenticate holds."""
     maa = ask(mar(User_Name="alice"))
     assert tree(maa.avps) == [
-        "Session-Id", "Auth-Application-Id", "Result-Code", "Auth-Session-State", "Origin-Host", "Origin-Realm",
-        "User-Name", "SIP-Number-Auth-Items",
+        "Session-Id", "Auth-Application-Id", "Result-Code", "Auth-Session-State", "Origin-Host",
+        "Origin-Realm", "User-Name", "SIP-Number-Auth-Items",
         ("SIP-Auth-Data-Item", [
             "SIP-Authentication-Scheme",
             ("SIP-Authenticate", ["Digest-Realm", "Digest-Nonce", "Digest-Algorithm", "Digest-Qop"]),
@@ -121,8 +121,8 @@ def test_every_avp_has_the_m_flag_and_none_the_v_flag(ask: Ask) -> None:
 def test_a_success(ask: Ask, nonce: str) -> None:
     maa = ask(mar(credentials(nonce), User_Name="alice"))
     assert tree(maa.avps) == [
-        "Session-Id", "Auth-Application-Id", "Result-Code", "Auth-Session-State", "Origin-Host", "Origin-Realm",
-        "User-Name",
+        "Session-Id", "Auth-Application-Id", "Result-Code", "Auth-Session-State", "Origin-Host",
+        "Origin-Realm", "User-Name",
     ]  # fmt: skip
     assert (result_of(maa), value_of(maa, "User-Name")) == (2001, "alice")
 
@@ -233,7 +233,9 @@ CHALLENGED_IN = {
     "REGISTER of a realm that is not served": ({"SIP_AOR": f"sip:carol@{OTHER}"}, REALM),
     "INVITE: Destination-Realm": ({"SIP_Method": "INVITE", "SIP_AOR": f"sip:carol@{SECOND}"}, REALM),
     "INVITE to the realm of the Diameter servers": (
-        {"SIP_Method": "INVITE", "SIP_AOR": f"sip:carol@{SECOND}", "Destination_Realm": "core.example"}, SECOND),
+        {"SIP_Method": "INVITE", "SIP_AOR": f"sip:carol@{SECOND}", "Destination_Realm": "core.example"},
+        SECOND,
+    ),
     "no URI": ({"SIP_AOR": "carol"}, REALM),
 }  # fmt: skip
 
@@ -363,7 +365,7 @@ def opensips(password: str = "wonderland", **changed: Any) -> bytes:
 
 @pytest.mark.parametrize("takes_any", [False, True])
 def test_the_nonce_of_opensips(ask: Ask, takes_any: bool) -> None:
-    """With its nonce refused it is not challenged, as it could use no challenge; it knows refusals by Error-Message."""
+    """It can use no challenge, and is refused instead. It knows refusals by their Error-Message."""
     stream = DiameterServer(HOST, REALM).stream()
     stream.takes_any_nonce = takes_any
     maa = ask(opensips(), stream=stream)
@@ -394,8 +396,8 @@ def test_the_captured_mar_of_opensips_is_read(disc: Disc) -> None:
 # -- malformed --------------------------------------------------------------------------------------
 
 MISSING = (
-    "Session-Id", "Auth-Application-Id", "Auth-Session-State", "Origin-Host", "Origin-Realm", "Destination-Realm",
-    "SIP-AOR", "SIP-Method",
+    "Session-Id", "Auth-Application-Id", "Auth-Session-State", "Origin-Host", "Origin-Realm",
+    "Destination-Realm", "SIP-AOR", "SIP-Method",
 )  # fmt: skip
 
 
