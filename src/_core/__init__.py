@@ -24,6 +24,7 @@ from auth_diameter._core.auth.question import Question, authentication, group_ch
 from auth_diameter._core.auth.verdict import Part, Service, Verdict
 from auth_diameter._core.diameter.application import Application
 from auth_diameter._core.diameter.avp import Avp
+from auth_diameter._core.diameter.diameter_server import DiameterServer, DiameterStream
 from auth_diameter._core.diameter.dictionary import avp_code, avp_flags, command_code, result_code
 from auth_diameter._core.diameter.disc import (
     AaRequest,
@@ -37,7 +38,7 @@ from auth_diameter._core.diameter.disc import (
 from auth_diameter._core.diameter.message import Message, format_message
 from auth_diameter._core.diameter.received import Received, mark_asker
 from auth_diameter._core.diameter.sip import SipApplication
-from auth_diameter._core.diameter.sip_server import DiameterServer, DiameterStream, MarRequest
+from auth_diameter._core.diameter.sip_server import MarRequest
 from auth_diameter._core.diameter.stream import Framer, message_length
 from auth_diameter._core.digest.algorithm import Algorithm
 from auth_diameter._core.digest.algorithms import ALGORITHMS

@@ -1,6 +1,6 @@
 """Our DISC as a server of RFC 4740 for clients that we did not write: Erlang's Diameter and python-diameter.
 
-Erlang's codec is strict, with a dictionary of Ericsson's. tshark reads all of it from the wire, and has nothing
+Erlang's codec is strict, with a dictionary of Ericsson's. tshark reads all of it, and has nothing
 to complain about.
 """
 

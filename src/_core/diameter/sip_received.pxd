@@ -1,8 +1,9 @@
 """MAR of RFC 4740, read into a struct that the caller owns; no Python object is touched."""
 
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t
 
 from auth_diameter._core.base.span cimport Span
+from auth_diameter._core.diameter.fault cimport Fault
 from auth_diameter._core.diameter.header cimport Header
 from auth_diameter._core.digest.params cimport DigestFields
 
@@ -23,9 +24,7 @@ cdef struct MarView:
     DigestFields credentials    # values are plain: no escapes
     bint has_response           # whether the credentials answer a challenge
     bint is_flat                # whether the Digest AVPs lie in the message itself, as OpenSIPS has them
-    uint32_t fault              # the Result-Code that refuses the message, or 0
-    Span failed                 # the AVP at fault, whole; p is NULL: `missing` is the code of one that is missing
-    uint32_t missing
+    Fault fault
 
 
 cdef bint read_mar(const uint8_t *p, size_t n, MarView *out) noexcept nogil

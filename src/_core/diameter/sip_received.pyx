@@ -9,21 +9,21 @@ from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcmp
 
 from auth_diameter._core.base.span cimport Span, equal_nocase
-from auth_diameter._core.base.utf8 cimport is_text
 from auth_diameter._core.base.zero cimport ad_zero
-from auth_diameter._core.diameter.avp cimport AvpHandler, AvpView, avp_each, avp_whole, whole_of
+from auth_diameter._core.diameter.avp cimport AvpView, avp_whole, whole_of
 from auth_diameter._core.diameter.codes cimport (
     AVP_ACCT_SESSION_ID, AVP_AUTH_APPLICATION_ID, AVP_AUTH_SESSION_STATE, AVP_DESTINATION_HOST,
     AVP_DESTINATION_REALM, AVP_DIGEST_ALGORITHM, AVP_DIGEST_CNONCE, AVP_DIGEST_ENTITY_BODY_HASH,
     AVP_DIGEST_METHOD, AVP_DIGEST_NONCE, AVP_DIGEST_NONCE_COUNT, AVP_DIGEST_OPAQUE, AVP_DIGEST_QOP,
-    AVP_DIGEST_REALM, AVP_DIGEST_RESPONSE, AVP_DIGEST_URI, AVP_DIGEST_USERNAME, AVP_MANDATORY, AVP_ORIGIN_HOST,
+    AVP_DIGEST_REALM, AVP_DIGEST_RESPONSE, AVP_DIGEST_URI, AVP_DIGEST_USERNAME, AVP_ORIGIN_HOST,
     AVP_ORIGIN_REALM, AVP_PROXY_INFO, AVP_SESSION_ID, AVP_SIP_AOR, AVP_SIP_AUTHENTICATION_SCHEME,
     AVP_SIP_AUTHORIZATION, AVP_SIP_AUTH_DATA_ITEM, AVP_SIP_METHOD, AVP_SIP_NUMBER_AUTH_ITEMS, AVP_SIP_SERVER_URI,
     AVP_USER_NAME, FLAG_ERROR, RESULT_AUTH_SCHEME_NOT_SUPPORTED, RESULT_AVP_OCCURS_TOO_MANY_TIMES,
-    RESULT_AVP_UNSUPPORTED, RESULT_INVALID_AVP_LENGTH, RESULT_INVALID_AVP_VALUE, RESULT_INVALID_HDR_BITS,
-    RESULT_MISSING_AVP, SCHEME_OF_DIGEST,
+    RESULT_INVALID_AVP_VALUE, RESULT_INVALID_HDR_BITS, SCHEME_OF_DIGEST,
 )
-from auth_diameter._core.diameter.dictionary cimport is_known_avp
+from auth_diameter._core.diameter.fault cimport (
+    Fault, check_text, is_unknown, keep, read_group, read_message, refuse, require,
+)
 from auth_diameter._core.diameter.header cimport HEADER_SIZE, get_u32, header_get
 from auth_diameter._core.digest.credentials cimport answers_nothing, check_credentials, is_response
 from auth_diameter._core.digest.params cimport (
@@ -52,43 +52,33 @@ cdef bint read_mar(const uint8_t *p, size_t n, MarView *out) noexcept nogil:
     """Reads one whole MAR, as framed.
 
     Returns:
-        Whether it is well-formed; if not, `out.fault` is the Result-Code of the refusal.
+        Whether it is well-formed; if not, `out.fault` says why.
     """
     cdef Reading reading
-    cdef Span rest
+    cdef Fault *fault = &out.fault
     ad_zero(out, sizeof(MarView))
     ad_zero(&reading, sizeof(Reading))
     reading.out = out
     header_get(p, &out.header)
     out.credentials.raw.p = p
     if out.header.flags & FLAG_ERROR:       # RFC 6733, 3: never in a request
-        out.fault = RESULT_INVALID_HDR_BITS
-    if not avp_each(Span(p + HEADER_SIZE, n - HEADER_SIZE), read_avp, &reading, &rest):
-        refuse(out, RESULT_INVALID_AVP_LENGTH, rest)
-    if not out.fault:
-        require(out, AVP_SESSION_ID, out.session_id.p != NULL)
-        require(out, AVP_AUTH_APPLICATION_ID, (reading.seen & SEEN_APPLICATION) != 0)
-        require(out, AVP_AUTH_SESSION_STATE, (reading.seen & SEEN_STATE) != 0)
-        require(out, AVP_ORIGIN_HOST, out.origin_host.p != NULL)
-        require(out, AVP_ORIGIN_REALM, (reading.seen & SEEN_REALM) != 0)
-        require(out, AVP_DESTINATION_REALM, out.destination_realm.p != NULL)
-        require(out, AVP_SIP_AOR, out.aor.p != NULL)
-        require(out, AVP_SIP_METHOD, out.method.p != NULL)
-    check_text(&out.aor, AVP_SIP_AOR, out)
-    check_text(&out.user_name, AVP_USER_NAME, out)
-    check_text(&out.session_id, AVP_SESSION_ID, out)
-    if not out.fault:
+        fault.result = RESULT_INVALID_HDR_BITS
+    read_message(&out.fault, Span(p + HEADER_SIZE, n - HEADER_SIZE), read_avp, &reading)
+    if not fault.result:
+        require(fault, out.session_id.p != NULL, AVP_SESSION_ID, 0)
+        require(fault, (reading.seen & SEEN_APPLICATION) != 0, AVP_AUTH_APPLICATION_ID, 0)
+        require(fault, (reading.seen & SEEN_STATE) != 0, AVP_AUTH_SESSION_STATE, 0)
+        require(fault, out.origin_host.p != NULL, AVP_ORIGIN_HOST, 0)
+        require(fault, (reading.seen & SEEN_REALM) != 0, AVP_ORIGIN_REALM, 0)
+        require(fault, out.destination_realm.p != NULL, AVP_DESTINATION_REALM, 0)
+        require(fault, out.aor.p != NULL, AVP_SIP_AOR, 0)
+        require(fault, out.method.p != NULL, AVP_SIP_METHOD, 0)
+    check_text(fault, &out.aor, AVP_SIP_AOR, 0)
+    check_text(fault, &out.user_name, AVP_USER_NAME, 0)
+    check_text(fault, &out.session_id, AVP_SESSION_ID, 0)
+    if not fault.result:
         check_response(out)
-    return out.fault == 0
-
-
-cdef inline void check_text(Span *value, uint32_t code, MarView *out) noexcept nogil:
-    """Refuses bytes that are no text: there is one peer that ends at the sight of them, so they do not go back."""
-    if value.p != NULL and not is_text(value[0]):
-        value.p = NULL
-        out.fault = RESULT_INVALID_AVP_VALUE
-        out.failed.p = NULL
-        out.missing = code
+    return fault.result == 0
 
 
 cdef void read_avp(const AvpView *avp, void *to) noexcept nogil:
@@ -106,24 +96,17 @@ cdef void read_avp(const AvpView *avp, void *to) noexcept nogil:
     field = field_of_code(avp.code)
     bit = bit_of(avp.code)
     if place != NULL:
-        keep(place, avp, reading.out)
+        keep(&reading.out.fault, place, avp)
     elif field != <Field>FIELD_COUNT:
         reading.out.is_flat = True
         keep_parameter(field, avp, reading.out)
     elif reading.seen & bit:
-        refuse(reading.out, RESULT_AVP_OCCURS_TOO_MANY_TIMES, avp_whole(avp))
+        refuse(&reading.out.fault, RESULT_AVP_OCCURS_TOO_MANY_TIMES, avp_whole(avp))
     else:
         reading.seen |= bit
         if bit == SEEN_ITEM:
-            read_group(avp, read_item_avp, reading)
-            require(reading.out, AVP_SIP_AUTHENTICATION_SCHEME, reading.scheme)
-
-
-cdef inline void read_group(const AvpView *avp, AvpHandler handle, Reading *reading) noexcept nogil:
-    """Reads the AVPs in a group."""
-    cdef Span rest
-    if not avp_each(avp.data, handle, reading, &rest):
-        refuse(reading.out, RESULT_INVALID_AVP_LENGTH, avp_whole(avp))
+            read_group(&reading.out.fault, avp, read_item_avp, reading)
+            require(&reading.out.fault, reading.scheme, AVP_SIP_AUTHENTICATION_SCHEME, 0)
 
 
 cdef void read_item_avp(const AvpView *avp, void *to) noexcept nogil:
@@ -134,12 +117,12 @@ cdef void read_item_avp(const AvpView *avp, void *to) noexcept nogil:
     if avp.code == AVP_SIP_AUTHENTICATION_SCHEME:
         reading.scheme = True
         if avp.data.n != 4 or get_u32(avp.data.p) != SCHEME_OF_DIGEST:
-            refuse(reading.out, RESULT_AUTH_SCHEME_NOT_SUPPORTED, avp_whole(avp))
+            refuse(&reading.out.fault, RESULT_AUTH_SCHEME_NOT_SUPPORTED, avp_whole(avp))
     elif avp.code == AVP_SIP_AUTHORIZATION:
         if reading.authorization:
-            refuse(reading.out, RESULT_AVP_OCCURS_TOO_MANY_TIMES, avp_whole(avp))
+            refuse(&reading.out.fault, RESULT_AVP_OCCURS_TOO_MANY_TIMES, avp_whole(avp))
         reading.authorization = True
-        read_group(avp, read_authorization_avp, reading)
+        read_group(&reading.out.fault, avp, read_authorization_avp, reading)
 
 
 cdef void read_authorization_avp(const AvpView *avp, void *to) noexcept nogil:
@@ -152,18 +135,14 @@ cdef void read_authorization_avp(const AvpView *avp, void *to) noexcept nogil:
     if field != <Field>FIELD_COUNT:
         keep_parameter(field, avp, out)
     elif avp.code == AVP_DIGEST_METHOD:
-        keep(&out.digest_method, avp, out)
+        keep(&out.fault, &out.digest_method, avp)
     elif avp.code == AVP_DIGEST_ENTITY_BODY_HASH:
-        keep(&out.body_hash, avp, out)
+        keep(&out.fault, &out.body_hash, avp)
 
 
 cdef inline bint is_passed_over(const AvpView *avp, MarView *out) noexcept nogil:
-    """Whether an AVP has no meaning here; an unknown one with the M flag is a fault (RFC 6733, 4.1)."""
-    if not is_known_avp(avp.code, avp.vendor_id):
-        if avp.flags & AVP_MANDATORY:
-            refuse(out, RESULT_AVP_UNSUPPORTED, avp_whole(avp))
-        return True
-    return avp.vendor_id != 0
+    """Whether an AVP has no meaning here: an unknown one, and one of a vendor."""
+    return is_unknown(&out.fault, avp) or avp.vendor_id != 0
 
 
 cdef inline uint32_t bit_of(uint32_t code) noexcept nogil:
@@ -227,18 +206,11 @@ cdef Field field_of_code(uint32_t code) noexcept nogil:
     return NC if code == AVP_DIGEST_NONCE_COUNT else <Field>FIELD_COUNT
 
 
-cdef inline void keep(Span *place, const AvpView *avp, MarView *out) noexcept nogil:
-    """Keeps the data of an AVP that may occur once."""
-    if place.p != NULL:
-        refuse(out, RESULT_AVP_OCCURS_TOO_MANY_TIMES, avp_whole(avp))
-    place[0] = avp.data
-
-
 cdef inline void keep_parameter(Field field, const AvpView *avp, MarView *out) noexcept nogil:
     """Keeps a parameter of the credentials."""
     if avp.data.n > MAX_PARAMETER:
-        refuse(out, RESULT_INVALID_AVP_VALUE, avp_whole(avp))
-    keep(&out.credentials.value[field], avp, out)
+        refuse(&out.fault, RESULT_INVALID_AVP_VALUE, avp_whole(avp))
+    keep(&out.fault, &out.credentials.value[field], avp)
 
 
 cdef void check_response(MarView *out) noexcept nogil:
@@ -251,13 +223,13 @@ cdef void check_response(MarView *out) noexcept nogil:
     cdef int status
     if not is_response(fields.value[RESPONSE]) or answers_nothing(fields):
         return
-    require(out, AVP_DIGEST_USERNAME, fields.value[USERNAME].p != NULL)
-    require(out, AVP_DIGEST_REALM, fields.value[REALM].p != NULL)
-    require(out, AVP_DIGEST_URI, fields.value[URI].p != NULL)
-    if out.fault:
+    require(&out.fault, fields.value[USERNAME].p != NULL, AVP_DIGEST_USERNAME, 0)
+    require(&out.fault, fields.value[REALM].p != NULL, AVP_DIGEST_REALM, 0)
+    require(&out.fault, fields.value[URI].p != NULL, AVP_DIGEST_URI, 0)
+    if out.fault.result:
         return
     if out.user_name.p != NULL and not is_name_of(out.user_name, fields):
-        refuse(out, RESULT_INVALID_AVP_VALUE, whole_of(out.user_name))
+        refuse(&out.fault, RESULT_INVALID_AVP_VALUE, whole_of(out.user_name))
         return
     classify_algorithm(fields)
     status = check_credentials(fields.raw, fields, &offset)
@@ -281,23 +253,9 @@ cdef inline bint is_name_of(Span user_name, const DigestFields *fields) noexcept
         and equal_nocase(Span(user_name.p + name.n + 1, user_name.n - name.n - 1), realm))
 
 
-cdef inline void refuse(MarView *out, uint32_t result, Span avp) noexcept nogil:
-    """Keeps the first fault, with the AVP that has it."""
-    if out.fault == 0:
-        out.fault = result
-        out.failed = avp
-
-
-cdef inline void require(MarView *out, uint32_t code, bint there) noexcept nogil:
-    """Keeps the first fault: an AVP is missing."""
-    if out.fault == 0 and not there:
-        out.fault = RESULT_MISSING_AVP
-        out.missing = code
-
-
 cdef inline void invalid(MarView *out, Span data) noexcept nogil:
     """Keeps the first fault: an AVP without a vendor, whose data these are, has a wrong value."""
     if data.p == NULL:      # it is missing, beside another that needs it
-        require(out, AVP_DIGEST_QOP, False)
+        require(&out.fault, False, AVP_DIGEST_QOP, 0)
     else:
-        refuse(out, RESULT_INVALID_AVP_VALUE, whole_of(data))
+        refuse(&out.fault, RESULT_INVALID_AVP_VALUE, whole_of(data))

@@ -22,38 +22,40 @@ it is refused instead, and gets its Acct-Session-Id back, or it would wait.
 """
 
 from libc.stdint cimport uint8_t, uint32_t
-from libc.string cimport memcpy, strlen
+from libc.string cimport memset
 
 from auth_diameter._core.auth.answer cimport (
     PART_ALGORITHM, PART_NONCE_COUNT, PART_QOP, PART_REALM, PART_URI, VERDICT_CHALLENGE, VERDICT_REJECTED,
     VERDICT_SUCCESS, WHY_OTHER_ADDRESS, WHY_UNKNOWN_USER, AnswerFields,
 )
 from auth_diameter._core.base.span cimport Span
-from auth_diameter._core.diameter.avp cimport (
-    AVP_HEADER, AvpView, avp_each, avp_put, avp_put_in_place, avp_put_u32, avp_whole, whole_of,
-)
+from auth_diameter._core.diameter.avp cimport AVP_HEADER, avp_put, avp_put_in_place, avp_put_u32, whole_of
 from auth_diameter._core.diameter.avp_text cimport put_parameter, put_text
 from auth_diameter._core.diameter.codes cimport (
     APPLICATION_SIP, AVP_ACCT_SESSION_ID, AVP_AUTH_APPLICATION_ID, AVP_AUTH_SESSION_STATE, AVP_DIGEST_ALGORITHM,
     AVP_DIGEST_NEXTNONCE, AVP_DIGEST_NONCE, AVP_DIGEST_QOP, AVP_DIGEST_REALM, AVP_DIGEST_RESPONSE_AUTH,
-    AVP_DIGEST_STALE, AVP_ERROR_MESSAGE, AVP_FAILED_AVP, AVP_MANDATORY, AVP_PROXY_INFO, AVP_RESULT_CODE,
-    AVP_SESSION_ID, AVP_SIP_AUTHENTICATE, AVP_SIP_AUTHENTICATION_INFO, AVP_SIP_AUTHENTICATION_SCHEME,
-    AVP_SIP_AUTH_DATA_ITEM, AVP_SIP_NUMBER_AUTH_ITEMS, AVP_USER_NAME, FLAG_ERROR, FLAG_PROXIABLE,
-    NO_STATE_MAINTAINED, RESULT_AUTHENTICATION_REJECTED, RESULT_IDENTITIES_DONT_MATCH, RESULT_MULTI_ROUND_AUTH,
-    RESULT_REALM_NOT_SERVED, RESULT_SUCCESS, RESULT_SUCCESS_AUTH_SENT_SERVER_NOT_STORED,
-    RESULT_SUCCESS_SERVER_NAME_NOT_STORED, RESULT_UNABLE_TO_COMPLY, RESULT_UNABLE_TO_DELIVER,
-    RESULT_USER_UNKNOWN, SCHEME_OF_DIGEST,
+    AVP_DIGEST_STALE, AVP_MANDATORY, AVP_RESULT_CODE, AVP_SESSION_ID, AVP_SIP_AUTHENTICATE,
+    AVP_SIP_AUTHENTICATION_INFO, AVP_SIP_AUTHENTICATION_SCHEME, AVP_SIP_AUTH_DATA_ITEM,
+    AVP_SIP_NUMBER_AUTH_ITEMS, AVP_USER_NAME, NO_STATE_MAINTAINED, RESULT_AUTHENTICATION_REJECTED,
+    RESULT_IDENTITIES_DONT_MATCH, RESULT_MULTI_ROUND_AUTH, RESULT_REALM_NOT_SERVED, RESULT_SUCCESS,
+    RESULT_SUCCESS_AUTH_SENT_SERVER_NOT_STORED, RESULT_SUCCESS_SERVER_NAME_NOT_STORED, RESULT_UNABLE_TO_COMPLY,
+    RESULT_UNABLE_TO_DELIVER, RESULT_USER_UNKNOWN, SCHEME_OF_DIGEST,
 )
-from auth_diameter._core.diameter.header cimport DIAMETER_VERSION, HEADER_SIZE, Header, header_put
+from auth_diameter._core.diameter.fault cimport Fault
+from auth_diameter._core.diameter.header cimport HEADER_SIZE
+from auth_diameter._core.diameter.reply cimport (
+    ERROR_ROOM, is_protocol_error, put_end, put_error_message, put_failed, put_whole,
+)
+from auth_diameter._core.diameter.server cimport Server
+from auth_diameter._core.diameter.sip_received cimport MarView
 from auth_diameter._core.digest.challenge cimport read_challenge
 from auth_diameter._core.digest.params cimport (
-    ALGORITHM, NC, NONCE, QOP, REALM, STALE, URI, USERNAME, DigestFields, Field, is_true,
+    ALGORITHM, FIELD_COUNT, NC, NONCE, QOP, REALM, STALE, URI, USERNAME, DigestFields, Field, is_true,
 )
 
 cdef enum:
-    MESSAGE_ROOM = 64           # bytes of Error-Message
     # Header, all AVPs of a known size, and the headers and padding of the others
-    FRAME_ROOM = HEADER_SIZE + 24 * 12 + MESSAGE_ROOM
+    FRAME_ROOM = HEADER_SIZE + 24 * 12 + ERROR_ROOM
 
 
 cdef uint32_t maa_result(const MarView *mar, const Server *server, const AnswerFields *says) noexcept nogil:
@@ -96,11 +98,13 @@ cdef inline bint is_refused(uint32_t result) noexcept nogil:
     return result >= 3000
 
 
-cdef inline Span failed_of(const MarView *mar, const AnswerFields *says) noexcept nogil:
-    """The AVP at fault, whole; n is 0 if none is, or if it is missing."""
-    cdef Field field
+cdef inline Fault fault_of(const MarView *mar, const AnswerFields *says) noexcept nogil:
+    """The AVP at fault: of the message, or the part of the credentials that is refused."""
+    cdef Fault fault
+    cdef Field field = FIELD_COUNT
     if says.code:
-        return mar.failed
+        return mar.fault
+    memset(&fault, 0, sizeof(fault))
     if says.refused == PART_URI:
         field = URI
     elif says.refused == PART_QOP:
@@ -109,16 +113,16 @@ cdef inline Span failed_of(const MarView *mar, const AnswerFields *says) noexcep
         field = ALGORITHM
     elif says.refused == PART_NONCE_COUNT:
         field = NC
-    else:
-        return Span(NULL, 0)
-    return whole_of(mar.credentials.value[field]) if mar.credentials.value[field].p != NULL else Span(NULL, 0)
+    if field != <Field>FIELD_COUNT and mar.credentials.value[field].p != NULL:
+        fault.failed = whole_of(mar.credentials.value[field])
+    return fault
 
 
 cdef size_t maa_room(const MarView *mar, const Server *server, const AnswerFields *says) noexcept nogil:
     """The largest size that `put_maa` writes."""
     cdef size_t n = (
         FRAME_ROOM + mar.session_id.n + server.origin.n + mar.user_name.n + mar.credentials.value[USERNAME].n
-        + says.user_name.n + mar.acct_session_id.n + mar.proxy_info + failed_of(mar, says).n
+        + says.user_name.n + mar.acct_session_id.n + mar.proxy_info + fault_of(mar, says).failed.n
         + says.response_auth.n + says.nextnonce.n)
     # The values of a challenge are parts of it.
     return n + says.challenge[0].n if says.challenges else n
@@ -139,36 +143,27 @@ cdef uint8_t *put_maa(uint8_t *out, const MarView *mar, Span message, const Serv
         The end.
     """
     cdef uint32_t result = maa_result(mar, server, says)
-    cdef bint is_protocol_error = result // 1000 == 3
-    cdef Header header = mar.header
+    cdef bint small = is_protocol_error(result)
     cdef uint8_t *q = out + HEADER_SIZE
-    cdef Span rest
+    cdef Fault fault
     if mar.session_id.p != NULL:
         q = put_text(q, AVP_SESSION_ID, mar.session_id)
-    if not is_protocol_error:
+    if not small:
         q = avp_put_u32(q, AVP_AUTH_APPLICATION_ID, AVP_MANDATORY, APPLICATION_SIP)
     q = avp_put_u32(q, AVP_RESULT_CODE, AVP_MANDATORY, result)
-    if not is_protocol_error:
+    if not small:
         q = avp_put_u32(q, AVP_AUTH_SESSION_STATE, AVP_MANDATORY, NO_STATE_MAINTAINED)
-    memcpy(q, server.origin.p, server.origin.n)
-    q += server.origin.n
-    if not is_protocol_error:
+    q = put_whole(q, server.origin)
+    if not small:
         q = put_user_name(q, mar, says)
-        if not is_refused(result):
-            q = put_item(q, mar, says)
     if mar.acct_session_id.p != NULL:
         q = avp_put(q, AVP_ACCT_SESSION_ID, 0, mar.acct_session_id.p, mar.acct_session_id.n)
     if is_refused(result):
-        q = put_error(q, mar, result, says)
-    if mar.proxy_info:
-        avp_each(Span(message.p + HEADER_SIZE, message.n - HEADER_SIZE), put_proxy_info, &q, &rest)
-    header.version = DIAMETER_VERSION
-    header.length = <uint32_t>(q - out)
-    header.flags = mar.header.flags & FLAG_PROXIABLE
-    if is_protocol_error:
-        header.flags |= FLAG_ERROR
-    header_put(out, &header)
-    return q
+        fault = fault_of(mar, says)
+        q = put_failed(put_error_message(q, text_of(result, says)), &fault)
+    else:
+        q = put_item(q, mar, says)
+    return put_end(out, q, message, &mar.header, mar.proxy_info, result)
 
 
 cdef inline uint8_t *put_user_name(uint8_t *q, const MarView *mar, const AnswerFields *says) noexcept nogil:
@@ -178,31 +173,6 @@ cdef inline uint8_t *put_user_name(uint8_t *q, const MarView *mar, const AnswerF
     if says.user_name.p != NULL:
         return put_text(q, AVP_USER_NAME, says.user_name)
     return put_text(q, AVP_USER_NAME, mar.credentials.value[USERNAME]) if mar.has_response else q
-
-
-cdef inline uint8_t *put_error(uint8_t *q, const MarView *mar, uint32_t result,
-                               const AnswerFields *says) noexcept nogil:
-    """Writes Error-Message, and Failed-AVP if an AVP is at fault (RFC 6733, 7.5)."""
-    cdef const char *text = text_of(result, says)
-    cdef Span failed = failed_of(mar, says)
-    q = avp_put(q, AVP_ERROR_MESSAGE, 0, <const uint8_t *>text, strlen(text))
-    if failed.n:
-        memcpy(q + AVP_HEADER, failed.p, failed.n)
-        return avp_put_in_place(q, AVP_FAILED_AVP, failed.n)
-    if says.code and mar.missing:
-        avp_put(q + AVP_HEADER, mar.missing, AVP_MANDATORY, NULL, 0)
-        return avp_put_in_place(q, AVP_FAILED_AVP, AVP_HEADER)
-    return q
-
-
-cdef void put_proxy_info(const AvpView *avp, void *to) noexcept nogil:
-    """Copies a Proxy-Info to the answer."""
-    cdef uint8_t **q = <uint8_t **>to
-    cdef Span whole
-    if avp.code == AVP_PROXY_INFO and not avp.vendor_id:
-        whole = avp_whole(avp)
-        memcpy(q[0], whole.p, whole.n)
-        q[0] += whole.n
 
 
 cdef uint8_t *put_item(uint8_t *q, const MarView *mar, const AnswerFields *says) noexcept nogil:

@@ -260,7 +260,7 @@ class DiameterListener(Listener):
     def answers(self) -> Counter[tuple[str, int]]:
         """The number of answers by command and Result-Code."""
         found = self.peers.answers.copy()
-        for result, count in self.server.answers.items():
+        for (command, result), count in self.server.answers.items():
             found[_MAA, result] += count
         return found
 
