@@ -25,6 +25,7 @@ from auth_diameter._core.auth.verdict import Part, Service, Verdict
 from auth_diameter._core.diameter.application import Application
 from auth_diameter._core.diameter.avp import Avp
 from auth_diameter._core.diameter.cx import CxApplication
+from auth_diameter._core.diameter.diameter_server import DiameterServer, DiameterStream
 from auth_diameter._core.diameter.dictionary import avp_code, avp_flags, command_code, result_code
 from auth_diameter._core.diameter.disc import (
     AaRequest,
@@ -33,11 +34,12 @@ from auth_diameter._core.diameter.disc import (
     append_answer,
     append_question,
     decode_answer,
-    mark_asker,
     question_room,
 )
 from auth_diameter._core.diameter.message import Message, format_message
+from auth_diameter._core.diameter.received import Received, mark_asker
 from auth_diameter._core.diameter.sip import SipApplication
+from auth_diameter._core.diameter.sip_server import MarRequest
 from auth_diameter._core.diameter.stream import Framer, message_length
 from auth_diameter._core.digest.algorithm import Algorithm
 from auth_diameter._core.digest.algorithms import ALGORITHMS
@@ -106,6 +108,8 @@ __all__ = [
     "Decisions",
     "DelegatedJudge",
     "Delegations",
+    "DiameterServer",
+    "DiameterStream",
     "DiscApplication",
     "DiscError",
     "Error",
@@ -115,6 +119,7 @@ __all__ = [
     "Judge",
     "LocalObjects",
     "LocalRequests",
+    "MarRequest",
     "Message",
     "NameAddr",
     "NonceIssuers",
@@ -126,6 +131,7 @@ __all__ = [
     "Part",
     "Penalties",
     "Question",
+    "Received",
     "RemoteObjects",
     "RemoteRequests",
     "RequestPath",

@@ -9,6 +9,7 @@ from auth_diameter._core.digest.responses cimport Response
 from auth_diameter._core.path.inquiry cimport STAGE_DONE, Case, Work
 
 
+cdef bint is_own_address(const Case *case) noexcept nogil
 cdef bint read_case(Work *work, Case *case, bint userhash) noexcept nogil
 cdef Response response_of(const Case *case, Span ha1) noexcept nogil
 
@@ -31,6 +32,11 @@ cdef inline Span behind_at(Span name) noexcept nogil:
 cdef inline bint is_login(const Case *case) noexcept nogil:
     """Whether the credentials were right, and no retransmission of others."""
     return case.stage == STAGE_DONE and case.answer.verdict == VERDICT_SUCCESS and not case.again
+
+
+cdef inline bint takes_any_nonce(const Case *case) noexcept nogil:
+    """Whether the nonce is the SIP server's own, of which nothing is known here."""
+    return case.ask.terms != NULL and case.ask.terms.takes_any_nonce
 
 
 cdef inline Span base_name(int algorithm) noexcept nogil:

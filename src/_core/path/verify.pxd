@@ -67,6 +67,7 @@ cdef class Judge:
     cdef int find_realm(self, Work *work, Case *case) noexcept nogil
     cdef void collect(self, Work *work, Case *case) noexcept nogil
     cdef void collect_delegated(self, Work *work, Case *case) noexcept nogil
+    cdef bint refuses_foreign(self, const Case *case) noexcept nogil
     cdef bint is_foreign(self, const Work *work, const Case *case) noexcept nogil
     cdef bint is_shared(self, const Case *case) noexcept nogil
     cdef int weigh(self, Work *work, Case *case) noexcept nogil

@@ -35,7 +35,7 @@ from auth_diameter._core.digest.lanes cimport Check, verify_responses
 from auth_diameter._core.digest.params cimport QOP_AUTH, QOP_AUTH_INT, QOP_NONE, QOP_UNKNOWN, RESPONSE, DigestFields
 from auth_diameter._core.digest.responses cimport MAX_DIGITS, Response, is_computable, put_hash, put_response
 from auth_diameter._core.path.case cimport (
-    base_name, before_at, behind_at, is_login, read_case, response_of, true_name,
+    base_name, before_at, behind_at, is_login, is_own_address, read_case, response_of, takes_any_nonce, true_name,
 )
 from auth_diameter._core.path.digest_uri cimport uri_fits
 from auth_diameter._core.path.findings cimport Finding, find_finding
@@ -44,8 +44,8 @@ from auth_diameter._core.path.inquiry cimport (
 )
 from auth_diameter._core.path.outcome cimport (
     ALGORITHM_NOT_OFFERED, AUTHORIZED, CHALLENGED, COUNT_ZERO, FAILED, FOREIGN_NONCE, MEMBER, NOT_MEMBER,
-    OTHER_URI, PENALIZED, QOP_NOT_OFFERED, REALM_NOT_SERVED, REPLAYED, RETRANSMITTED, STALE, UNKNOWN_USER,
-    WRONG_DIGEST, is_stale, part_of, verdict_of,
+    OTHER_ADDRESS, OTHER_URI, PENALIZED, QOP_NOT_OFFERED, REALM_NOT_SERVED, REPLAYED, RETRANSMITTED, STALE,
+    UNKNOWN_USER, WRONG_DIGEST, is_stale, part_of, verdict_of, why_of,
 )
 from auth_diameter._core.base.quoting cimport is_quotable, put_escaped, put_span, put_text
 from auth_diameter._core.path.settings cimport QOP_ROOM, Offered, name_of_algorithm, offers_of, set_rules
@@ -299,14 +299,19 @@ cdef class Judge:
         memset(&case.answer, 0, sizeof(case.answer))
         case.answer.verdict = verdict_of(outcome)
         case.answer.refused = part_of(outcome)
+        case.answer.why = why_of(outcome)
 
     cdef Key key_of(self, const Case *case, Kind kind) noexcept nogil:
         """The key of this kind that the case needs."""
         cdef Key key
         memset(&key, 0, sizeof(key))
         if kind == KIND_REALM:
-            if case.ask.credentials != NULL:
+            if case.ask.terms != NULL and not case.is_here:
+                key.part[0] = case.ask.terms.destination
+            elif case.ask.credentials != NULL:
                 key.part[0] = case.realm
+            elif case.ask.terms != NULL:
+                key.part[0] = case.ask.terms.realm[case.tried]
             else:
                 key.part[0] = case.ask.told.realm
         elif kind == KIND_MEMBER:
@@ -377,13 +382,25 @@ cdef class Judge:
         """Finds how the realm is spelled; one that is not served ends the case. Returns what `value` does."""
         cdef Span found
         cdef int status
+        if case.ask.terms != NULL and not case.is_here:
+            if case.ask.terms.destination.n:
+                status = self.value(work, case, KIND_REALM, &found)
+                if status > 0 and not read_realm(found, &case.served):
+                    self.end(case, REALM_NOT_SERVED)
+                if status <= 0 or case.stage == STAGE_DONE:
+                    return status
+            case.is_here = True
         if case != work.cases and has_realm_of(case, case - 1):
             case.served = (case - 1).served     # most batches are of one realm
             return 1
-        status = self.value(work, case, KIND_REALM, &found)
-        if status > 0 and not read_realm(found, &case.served):
-            self.end(case, REALM_NOT_SERVED)
-        return status
+        while True:
+            status = self.value(work, case, KIND_REALM, &found)
+            if status <= 0 or read_realm(found, &case.served):
+                return status
+            case.tried += 1
+            if case.ask.credentials != NULL or case.ask.terms == NULL or case.tried >= case.ask.terms.realms:
+                self.end(case, REALM_NOT_SERVED)
+                return status
 
     cdef void collect(self, Work *work, Case *case) noexcept nogil:
         """Looks up the HA1 for credentials; refuses an algorithm or a qop that was not offered.
@@ -410,7 +427,7 @@ cdef class Judge:
         elif (not (self.rules.qops >> qop & 1 or (qop == QOP_AUTH and not case.ask.extended))
                 or (qop == QOP_AUTH_INT and not case.ask.told.body_hash.n)):
             self.refuse(work, case, QOP_NOT_OFFERED)
-        elif self.rules.bind_source and self.is_foreign(work, case):
+        elif self.refuses_foreign(case) and self.is_foreign(work, case):
             # A source address can be forged, but not a nonce bound to it. So only guesses with such a nonce
             # count against the source, and with any other nonce the answer tells nothing about the password.
             self.challenge(work, case, true_name(case), case.realm, FOREIGN_NONCE)
@@ -443,6 +460,12 @@ cdef class Judge:
             self.end(case, QOP_NOT_OFFERED)
         else:
             case.stage = STAGE_CHECK
+
+    cdef bint refuses_foreign(self, const Case *case) noexcept nogil:
+        """Whether a nonce that is not ours gets a challenge, whatever the digest."""
+        if case.ask.terms == NULL:
+            return self.rules.bind_source
+        return not case.ask.terms.takes_any_nonce and (self.rules.bind_source or case.ask.terms.challenges_foreign)
 
     cdef bint is_foreign(self, const Work *work, const Case *case) noexcept nogil:
         """Whether the nonce does not prove the source, before the digest is verified.
@@ -505,8 +528,12 @@ cdef class Judge:
         cdef int how
         if not same and not uri_fits(self.rules.uri_policy, case.uri, resource, case.realm):
             return OTHER_URI
+        if case.ask.terms != NULL and case.ask.terms.own_address and not is_own_address(case):
+            return OTHER_ADDRESS
         if not case.count:
             return COUNT_ZERO
+        if takes_any_nonce(case):
+            return AUTHORIZED
         how = self.use(work, case)
         if how == USE_FIRST:
             return AUTHORIZED
@@ -537,7 +564,7 @@ cdef class Judge:
             # The SIP server knows only the hash of the username (RFC 7616, 3.4.4), so the answer has the name.
             if case.userhash:
                 case.answer.user_name = case.found.username
-            if self.rules.authentication_info:
+            if self.rules.authentication_info and not takes_any_nonce(case):
                 self.put_authentication_info(work, case)
 
     cdef int use(self, const Work *work, Case *case) noexcept nogil:

@@ -56,9 +56,8 @@ def _mar(pd: Any) -> Pair:
 
     if pd is not None:
         check(peer() == whole)
-    return Pair(
-        "16", f"MAR of {len(whole)} bytes from a SipRequest", THEIRS, ours, peer if pd is not None else None, 60
-    )
+    what = f"MAR of {len(whole)} bytes from a SipRequest"
+    return Pair("16", what, THEIRS, ours, peer if pd is not None else None, 60)
 
 
 def _plain(avps: Any) -> Iterator[tuple[int, Any]]:
@@ -70,9 +69,9 @@ def _plain(avps: Any) -> Iterator[tuple[int, Any]]:
 def _with(pd: Any, content: list[tuple[int, Any]]) -> list[Any]:
     made = []
     for code, data in content:
-        if isinstance(data, list):
-            data = b"".join(avp.as_bytes() for avp in _with(pd, data))
-        made.append(pd.Avp(code, 0, data, 0x40))
+        grouped = isinstance(data, list)
+        payload = b"".join(avp.as_bytes() for avp in _with(pd, data)) if grouped else data
+        made.append(pd.Avp(code, 0, payload, 0x40))
     return made
 
 
