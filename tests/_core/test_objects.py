@@ -77,7 +77,7 @@ def compiled_classes() -> list[type]:
 
 # Those whose `__new__` wants objects, each of its class: there is none that nobody filled.
 FILLED = {
-    "CxApplication", "DatagramPath", "DiameterServer", "LocalObjects", "LocalRequests", "ObjectPath",
+    "CxApplication", "DatagramPath", "DelegatedJudge", "DiameterServer", "LocalObjects", "LocalRequests", "ObjectPath",
     "RemoteObjects", "RemoteRequests", "RequestPath", "ScriptRequests", "SipApplication",
 }  # fmt: skip
 CLASSES = [kind for kind in compiled_classes() if kind.__name__ not in FILLED]
