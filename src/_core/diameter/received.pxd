@@ -1,5 +1,6 @@
 """What a server receives, for compiled code: a question of any application, to be judged and answered."""
 
+cimport cython
 from libc.stdint cimport uint8_t
 
 from auth_diameter._core.auth.answer cimport AnswerFields
@@ -30,6 +31,9 @@ cdef struct Terms:
     bint takes_any_nonce        # whether the nonce is the SIP server's own, and none of ours
 
 
+# Both here as well, where the modules of its subclasses see that their objects are no part of garbage collection
+@cython.freelist(1024)
+@cython.no_gc
 cdef class Received:
     cdef bytes message              # every span points in here
     cdef QuestionView view
