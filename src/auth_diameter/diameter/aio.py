@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import math
 import socket
-import ssl
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -301,8 +300,6 @@ class AioTransport:
             except BaseException:
                 sock.close()
                 raise
-        except ssl.SSLError as error:
-            why = f"TLS fails ({error.reason or error})"
         except OSError as error:
             why = reason_of(error)
         finally:
