@@ -64,6 +64,7 @@ class Hss:
         algorithms: for which it has HA1.
         asked: the MAR that came.
         told: the answers to its own requests.
+        base: the commands of the base protocol that came.
         more: AVPs that each success has as well.
         realm: Digest-Realm of all answers; None: that of the user.
         result: a Result-Code for all MAR instead; None: none.
@@ -76,6 +77,7 @@ class Hss:
         self.algorithms: tuple[str, ...] = ("MD5",)
         self.asked: list[Message] = []
         self.told: list[Message] = []
+        self.base: list[int] = []
         self.more: Sequence[Avp] = ()
         self.realm: str | None = None
         self.user_name: str | None = None
@@ -107,6 +109,8 @@ class Hss:
             self.told.append(message)
             self._got.set()
             return None
+        if message.application_id == 0:
+            self.base.append(message.command)
         if message.command == CAPABILITIES_EXCHANGE:
             return cea(NODE, "127.0.0.1", message)
         if message.application_id == 0:
@@ -168,11 +172,11 @@ def running(ssl: Any = None) -> Iterator[Hss]:
     async def begin() -> asyncio.Server:
         server = await asyncio.start_server(hss._serve, "127.0.0.1", 0, ssl=ssl)
         hss.port = server.sockets[0].getsockname()[1]
-        ready.set()
         return server
 
     def run() -> None:
         server = hss._loop.run_until_complete(begin())
+        hss._loop.call_soon(ready.set)  # not before: a `stop` that came sooner would be lost
         hss._loop.run_forever()
         server.close()
         for left in asyncio.all_tasks(hss._loop):

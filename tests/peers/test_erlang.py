@@ -130,7 +130,7 @@ def test_a_server_that_delegates_is_understood(connect, kind):
 
 
 def test_a_call_keeps_its_session(connect):
-    """RFC 4740, 8.7 and RFC 6733, 8.8: the answer has the Session-Id of the question, or it does not count."""
+    """RFC 6733, 8.8: an answer counts only with the Session-Id of its question; each of these has it."""
     _, phone = connect("asyncio")
     assert [phone.logs_in() for _ in range(20)] == [True] * 20
 
