@@ -93,7 +93,7 @@ class DelegatedStore:
             in a thread of their own: they are watched while nobody asks.
 
     Attributes:
-        leaving: the task on the event loop that leaves the HSS, once the store is closed; None: there is none.
+        leaving: the task that leaves the HSS on the event loop, after `close`; None: there is none.
 
     Raises:
         ConfigError: the URL or a setting cannot be used.
