@@ -65,6 +65,7 @@ class Hss:
         algorithms: for which it has HA1.
         asked: the MAR that came.
         told: the answers to its own requests.
+        base: the commands of the base protocol that came.
         more: AVPs that each success has as well.
         realm: Digest-Realm of all answers; None: that of the user.
         result: a Result-Code for all MAR instead; None: none.
@@ -79,6 +80,7 @@ class Hss:
         self.algorithms: tuple[str, ...] = ("MD5",)
         self.asked: list[Message] = []
         self.told: list[Message] = []
+        self.base: list[int] = []
         self.more: Sequence[Avp] = ()
         self.realm: str | None = None
         self.user_name: str | None = None
@@ -110,6 +112,8 @@ class Hss:
             self.told.append(message)
             self._got.set()
             return None
+        if message.application_id == 0:
+            self.base.append(message.command)
         if message.command == CAPABILITIES_EXCHANGE:
             return cea(self.node, "127.0.0.1", message)
         if message.application_id == 0:

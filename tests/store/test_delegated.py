@@ -13,7 +13,7 @@ from kit.hss import Hss, running
 
 import auth_diameter as ad
 from auth_diameter.decision import Cause
-from auth_diameter.diameter.base import avp_named
+from auth_diameter.diameter.base import CAPABILITIES_EXCHANGE, DISCONNECT_PEER, avp_named
 from auth_diameter.diameter.cx import PUSH_PROFILE, REGISTRATION_TERMINATION
 from auth_diameter.store.config import StoreConfig
 from auth_diameter.store.opening import open_store, open_subscribers
@@ -55,7 +55,7 @@ def looked_up(hss: Hss, *keys: Any, path: str = "", **settings: Any) -> Any:
             return await store.fetch(keys)
         finally:
             store.close()
-            await asyncio.sleep(0)
+            await store.leaving
 
     return asyncio.run(work())
 
@@ -137,7 +137,7 @@ def test_one_bad_user_does_not_fail_the_others(hss: Hss) -> None:
             await store.fetch([ALICE, User("bob", REALM, "MD5")])
         found = await store.fetch([ALICE])
         store.close()
-        await asyncio.sleep(0)
+        await store.leaving
         return found
 
     assert asyncio.run(work())[ALICE].known
@@ -286,3 +286,16 @@ def test_an_event_loop(hss: Hss) -> None:
             return [decision.cause for decision in decisions]
 
     assert asyncio.run(work()) == [Cause.CHALLENGED, Cause.FORBIDDEN]
+
+
+def test_a_client_that_is_closed_has_left_the_hss(hss: Hss) -> None:
+    """RFC 6733, 5.4. The loop may end with the next line."""
+
+    async def work() -> None:
+        config = ad.Config(db=f"cx://127.0.0.1:{hss.port}/{REALM}", origin_host="scscf.h.test")
+        async with ad.AsyncAuthDiameter(config) as auth:
+            asked = sip(credentials=DIGEST.format("alice"))
+            assert (await auth.diameter_www_authorize(asked, REALM)).cause is Cause.FORBIDDEN
+
+    asyncio.run(work())
+    assert hss.base == [CAPABILITIES_EXCHANGE, DISCONNECT_PEER]

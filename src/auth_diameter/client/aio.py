@@ -446,7 +446,7 @@ class AsyncAuthDiameter:
         self._releasing = True  # held questions are not asked any more
         await self._transport.aclose()
         if self._local is not None:
-            self._local.close()
+            await self._local.aclose()
 
     async def __aenter__(self) -> Self:
         return self

@@ -332,6 +332,11 @@ class LocalBackEnd:
             self._state.close()
         self._driver.verifier.compiled.check_at = 0.0  # nothing is judged without the store any more
 
+    async def aclose(self) -> None:
+        """Closes the database, and waits for what that takes on the event loop."""
+        self.close()
+        await self._store.wait_closed()
+
 
 class _Later:
     """The listener of a Driver that writes its log when no lock is held.

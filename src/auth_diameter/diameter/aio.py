@@ -533,9 +533,11 @@ class _Protocol(asyncio.Protocol):
         if self.given_up:
             transport.abort()
             return
-        # The pool is told as soon as the kernel takes no more, so that one write at most is buffered here.
-        transport.set_write_buffer_limits(high=0)
         self.connection = self._client._opened(self._peer, transport)
+        # The pool is told as soon as the kernel takes no more, so that one write at most is buffered here. With a
+        # limit of 0, TLS would pause while nothing is buffered. It may pause at once, as its handshake is still
+        # being sent.
+        transport.set_write_buffer_limits(high=1, low=0)
 
     def data_received(self, data: bytes) -> None:
         if self.connection is not None:

@@ -92,6 +92,9 @@ class DelegatedStore:
         in_background: whether the event loop goes on between fetches. If not, the connections to the HSS live
             in a thread of their own: they are watched while nobody asks.
 
+    Attributes:
+        leaving: the task that leaves the HSS on the event loop, after `close`; None: there is none.
+
     Raises:
         ConfigError: the URL or a setting cannot be used.
     """
@@ -117,6 +120,7 @@ class DelegatedStore:
         self._kept: dict[tuple[str, str], float] = {}  # users at hand, and until when
         self._ends: list[tuple[float, tuple[str, str]]] = []  # the same, a heap
         self._timer: asyncio.TimerHandle | None = None
+        self.leaving: asyncio.Task[None] | None = None
 
     # ------------------------------------------------------------------ the interface of a store
 
@@ -140,7 +144,7 @@ class DelegatedStore:
         return await self._at_home(self._fetch(keys))
 
     def close(self) -> None:
-        """Leaves the HSS."""
+        """Leaves the HSS; on an event loop that takes until `leaving` is done."""
         thread, loop, transport = self._thread, self._loop, self._transport
         self._thread = self._loop = self._transport = None
         if transport is None or loop is None:
@@ -148,7 +152,7 @@ class DelegatedStore:
         if thread is not None:
             thread.stop(transport.aclose())
         elif not loop.is_closed():
-            self._leaving = loop.create_task(transport.aclose())
+            self.leaving = loop.create_task(transport.aclose())
 
     # ------------------------------------------------------------------ where the connections live
 

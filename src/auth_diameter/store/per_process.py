@@ -49,6 +49,7 @@ class PerProcessStore:
         self._standard = standard
         self._in_background = in_background
         self._store: OpenStore | None = None
+        self._leaving: asyncio.Task[None] | None = None
         self._changed: Changed = _nobody
         _try(name, config, standard)  # an error is told now, and a fork inherits no connection
 
@@ -62,7 +63,13 @@ class PerProcessStore:
         """Closes the database, if it is open."""
         if self._store is not None:
             self._store.close()
+            self._leaving = getattr(self._store, "leaving", None)
             self._store = None
+
+    async def wait_closed(self) -> None:
+        """Waits, after `close`, until an HSS has been left: the event loop may end then."""
+        if self._leaving is not None:
+            await asyncio.wait([self._leaving])
 
     def watch(self, changed: Changed) -> None:
         """As `Store.watch`."""
