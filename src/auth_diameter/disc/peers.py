@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import time
 from collections import Counter
 from collections.abc import Mapping
 from ipaddress import ip_address
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from auth_diameter._core import Message
-from auth_diameter.diameter.base import UNKNOWN_PEER, Node
+from auth_diameter.diameter.base import UNKNOWN_PEER, Identifiers, Node
 from auth_diameter.diameter.capabilities import Capabilities, Refusal
 from auth_diameter.diameter.peer_machine import Cause as DisconnectCause
 from auth_diameter.diameter.peer_machine import (
@@ -33,6 +34,10 @@ from auth_diameter.disc.config import DiameterConfig
 from auth_diameter.disc.tls import names_in
 
 log = logging.getLogger("auth_diameter.disc")
+
+SIP_APPLICATION: Final = 6  # RFC 4740, 7
+CX_APPLICATION: Final = 16777216  # 3GPP TS 29.229, 6
+VENDOR_3GPP: Final = 10415
 
 _SIDE = Side.RESPONDER  # all connections are opened by the peers
 
@@ -84,21 +89,32 @@ class Peers:
     """The peers of one DISC; for one event loop.
 
     Args:
-        node: this DISC.
         config: the settings.
 
     Attributes:
-        node: the same.
         config: the same.
         answers: the number of messages answered here, by command and Result-Code; MAR are not among them.
     """
 
-    def __init__(self, node: Node, config: DiameterConfig) -> None:
-        self.node = node
+    def __init__(self, config: DiameterConfig) -> None:
         self.config = config
+        state_id, identifiers = int(time.time()), Identifiers()
+        # Two views of one node: not every peer may know of Cx.
+        self._node, self._cx_node = (
+            Node(
+                host=config.origin_host,
+                realm=config.origin_realm,
+                applications=(SIP_APPLICATION,),
+                vendor_applications=vendor_applications,
+                state_id=state_id,
+                identifiers=identifiers,
+            )
+            for vendor_applications in ((), ((VENDOR_3GPP, CX_APPLICATION),))
+        )
         self.answers: Counter[tuple[str, int]] = Counter()
         self._allowed = frozenset(name.lower() for name in config.peer)
         self._own_nonces = frozenset(name.lower() for name in config.own_nonces)
+        self._tell_ha1 = frozenset(name.lower() for name in config.tell_ha1)
         self._peers: dict[str, Peer] = {}
         self._loop = asyncio.get_running_loop()
 
@@ -111,6 +127,15 @@ class Peers:
         """Whether the SIP servers of that peer make their nonces themselves."""
         return name in self._own_nonces
 
+    def tells_ha1(self, name: str, connection: Connection) -> bool:
+        """Whether a peer is told HA1 on a connection."""
+        is_safe = connection.certificate is not None or ip_address(connection.host).is_loopback
+        return name in self._tell_ha1 and (is_safe or self.config.ha1_in_clear)
+
+    def node_for(self, name: str, connection: Connection) -> Node:
+        """This DISC as it tells a peer: Cx is for those that are told HA1."""
+        return self._cx_node if self.tells_ha1(name, connection) else self._node
+
     def check(self, told: Capabilities, connection: Connection) -> None:
         """Checks whether a peer may connect.
 
@@ -122,7 +147,7 @@ class Peers:
             raise Refusal(UNKNOWN_PEER, reason)
 
     def _objection(self, name: str, connection: Connection) -> str:
-        if name == self.node.host.lower():
+        if name == self._node.host.lower():
             return "it has the identity of this server"
         if self._allowed and name not in self._allowed:
             return "it is not among the peers of this server"
@@ -151,7 +176,9 @@ class Peers:
             self._forget(peer, "it has opened another connection")
             peer = None
         if peer is None:
-            peer = Peer(told.host, PeerMachine(self.node, self.config.watchdog), connection)
+            peer = Peer(
+                told.host, PeerMachine(self.node_for(told.host, connection), self.config.watchdog), connection
+            )
         if not peer.machine.incoming(asked, told, connection.local, self._loop.time()):
             return peer.machine.refuse(asked, connection.local)
         connection.peer = self._peers[peer.name] = peer
