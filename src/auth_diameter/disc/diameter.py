@@ -1,7 +1,7 @@
 """The listener of standard Diameter: the connections of peers, with RFC 4740 and Cx.
 
 A connection begins with a CER (RFC 6733, 5.3); anything else closes it. From then on each MAR goes to the
-same `Turns` as the questions of the dialect, and gets its MAA: each of RFC 4740, and of Cx if the peer is told
+same `Turns` as the questions of the dialect, and gets its MAA: of RFC 4740, and of Cx if the peer is told
 HA1. The other messages are answered here::
 
     message                                          answer
