@@ -216,7 +216,7 @@ class PeerConnection(Connection):
                 self.transmit(answer(node, header, INVALID_AVP_LENGTH))
             return
         if message.command == DISCONNECT_PEER and message.is_request and (has_questions or self._unanswered):
-            self._later.append(message)
+            self._later = self._later or [message]  # one DPR is enough
         elif not self._peers.received(self.peer, message) and message.is_request:
             of_vendors = (application for _, application in node.vendor_applications)
             is_ours = message.application_id in (_BASE_APPLICATION, *node.applications, *of_vendors)

@@ -32,6 +32,7 @@ from auth_diameter.diameter.peer_states import Side
 from auth_diameter.diameter.watchdog import WatchdogState
 from auth_diameter.disc.config import DiameterConfig
 from auth_diameter.disc.tls import names_in
+from auth_diameter.logs import Sparing, one_word
 
 log = logging.getLogger("auth_diameter.disc")
 
@@ -39,6 +40,7 @@ SIP_APPLICATION: Final = 6  # RFC 4740, 7
 CX_APPLICATION: Final = 16777216  # 3GPP TS 29.229, 6
 VENDOR_3GPP: Final = 10415
 
+_MOST_PRODUCT = 60  # characters of a Product-Name that the log shows
 _SIDE = Side.RESPONDER  # all connections are opened by the peers
 
 
@@ -116,6 +118,7 @@ class Peers:
         self._own_nonces = frozenset(name.lower() for name in config.own_nonces)
         self._tell_ha1 = frozenset(name.lower() for name in config.tell_ha1)
         self._peers: dict[str, Peer] = {}
+        self._sparing = Sparing(log)
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -217,6 +220,11 @@ class Peers:
 
     # ------------------------------------------------------------------ what follows
 
+    def _say(self, peer: Peer, change: str, *arguments: object) -> None:
+        """Logs a change, each kind once a second: of a peer of ours, or of all others together."""
+        name = peer.name if peer.name in self._allowed else ""
+        self._sparing.info((name, change), time.monotonic(), f"peer %s: {change}", peer.name, *arguments)
+
     def _carry_out(self, peer: Peer) -> None:
         machine = peer.machine
         outputs = machine.outputs[:]
@@ -226,16 +234,15 @@ class Peers:
                 case Transmit(_, message):
                     peer.connection.transmit(message)
                 case Opened(_, told):
-                    log.info(
-                        "peer %s: is connected from %s (%s)", peer.name, peer.connection.host, told.product
-                    )
+                    product = one_word(told.product[:_MOST_PRODUCT])
+                    self._say(peer, "is connected from %s (%s)", peer.connection.host, product)
                 case Leaving(cause):
-                    log.info("peer %s: leaves, because of %s", peer.name, cause.name)
+                    self._say(peer, "leaves, because of %s", cause.name)
                 case FailOver():
                     if machine.open_side is not None:
-                        log.warning("peer %s: does not answer the watchdog", peer.name)
+                        self._say(peer, "does not answer the watchdog")
                 case FailBack():
-                    log.info("peer %s: answers again", peer.name)
+                    self._say(peer, "answers again")
                 case Disconnect(_, why):
                     peer.connection.end()
                     self._forget(peer, why or "as agreed")
@@ -243,7 +250,7 @@ class Peers:
 
     def _forget(self, peer: Peer, why: str) -> None:
         if self._peers.get(peer.name) is peer and peer.connection.peer is peer:
-            log.info("peer %s: is disconnected: %s", peer.name, why)
+            self._say(peer, "is disconnected: %s", why)
             peer.connection.peer = None
             del self._peers[peer.name]
         if peer.timer is not None:
