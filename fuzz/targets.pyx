@@ -33,7 +33,7 @@ from auth_diameter._core.digest.params cimport (
     FIELD_COUNT, MAX_PARAMETER, NC, NONCE, OK, OTHER_SCHEME, QOP, QOP_NONE, REALM, RESPONSE, URI, USERNAME,
     USERNAME_STAR, DigestFields, parse_params, parse_params_by, plain_value, put_ext_value, same_fields,
 )
-from auth_diameter._core.diameter.disc cimport GOOD_CREDENTIALS, NO_CREDENTIALS, read_response
+from auth_diameter._core.diameter.disc cimport read_response
 from auth_diameter._core.diameter.disc_answer cimport (
     MAX_CHALLENGE, AnswerView, Known, answer_size, challenge_size, put_answer, put_challenge, put_whole_answer,
     read_answer, whole_answer_size,
@@ -60,6 +60,7 @@ from auth_diameter._core.path.verify cimport Judge
 from auth_diameter._core.state.nonce_counts cimport NonceUses
 from auth_diameter._core.state.nonces cimport Nonces
 from auth_diameter._core.state.users cimport Users
+from auth_diameter._core.diameter.received cimport GOOD_CREDENTIALS, NO_CREDENTIALS
 from auth_diameter._core.diameter.stream cimport DEFAULT_LIMIT, FRAME_LARGE, frame
 from auth_diameter._core.sip.parse cimport (
     DEFAULT_MAX_LINES, DEFAULT_MAX_SIZE, SipMessage, find_credentials, identity, parse_request,

@@ -225,10 +225,7 @@ class TestAnswer:
 
 
 UNUSABLE = {
-    "another scheme": (
-        maa(avp_named("SIP-Auth-Data-Item", (avp_named("SIP-Authentication-Scheme", 1),))),
-        Cause.OTHER_SCHEME,
-    ),
+    "another scheme": (maa(avp_named("SIP-Auth-Data-Item", (avp_named("SIP-Authentication-Scheme", 1),))), Cause.OTHER_SCHEME),
     "no scheme": (maa(avp_named("SIP-Auth-Data-Item", (authenticate(),)), result=1001), Cause.OTHER_SCHEME),
     "two items": (maa(item(authenticate()), item(authenticate()), result=1001), Cause.SEVERAL_ITEMS),
     "two challenges": (maa(item(authenticate(), authenticate()), result=1001), Cause.SEVERAL_ITEMS),
@@ -237,10 +234,7 @@ UNUSABLE = {
         maa(item(authenticate(("Digest-HA1", HA1), ("Digest-Algorithm", "SHA-256"))), result=1001),
         Cause.UNFIT_HA1,
     ),
-    "HA1 is no hexadecimal": (
-        maa(item(authenticate(("Digest-HA1", "x" * 32))), result=1001),
-        Cause.UNFIT_HA1,
-    ),
+    "HA1 is no hexadecimal": (maa(item(authenticate(("Digest-HA1", "x" * 32))), result=1001), Cause.UNFIT_HA1),
     "no Result-Code": (maa(result=None), Cause.DISC_UNUSABLE),
     "Result-Code twice": (maa(avp_named("Result-Code", 2001)), Cause.DISC_UNUSABLE),
     "success with the E flag": (maa(flags=0x20), Cause.DISC_UNUSABLE),
@@ -248,10 +242,7 @@ UNUSABLE = {
         maa(item(avp_named("SIP-Authenticate", (avp_named("Digest-Realm", "r"),))), result=1001),
         Cause.DISC_UNUSABLE,
     ),
-    "challenge with a line break": (
-        maa(item(authenticate(realm="a\r\nVia: x")), result=1001),
-        Cause.DISC_UNUSABLE,
-    ),
+    "challenge with a line break": (maa(item(authenticate(realm="a\r\nVia: x")), result=1001), Cause.DISC_UNUSABLE),
     "challenge too large": (maa(item(authenticate(nonce="n" * 3000)), result=1001), Cause.DISC_UNUSABLE),
     "unknown AVP with M": (maa(Avp(99_999, b"x", flags=0x40)), Cause.DISC_UNUSABLE),
     "unknown AVP with M in the item": (maa(item(Avp(99_999, b"x", flags=0x40))), Cause.DISC_UNUSABLE),
@@ -287,9 +278,7 @@ def test_what_is_passed_over() -> None:
 @pytest.mark.parametrize("name", ["radclient_fd_radgw_app_sip", "erlang_server_vs_pydiameter"])
 def test_servers_of_others(name: str) -> None:
     """freeDiameter's app_sip and Erlang's dictionary: a challenge, then a success."""
-    answers = [
-        read(one.data) for one in captured(name) if one.message.command == 286 and not one.message.is_request
-    ]
+    answers = [read(one.data) for one in captured(name) if one.message.command == 286 and not one.message.is_request]
     assert [answer.verdict for answer in answers] == [Verdict.CHALLENGE, Verdict.SUCCESS]
     assert all(answer.fault is None for answer in answers)
 
