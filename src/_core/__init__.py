@@ -25,6 +25,7 @@ from auth_diameter._core.auth.verdict import Part, Service, Verdict
 from auth_diameter._core.diameter.application import Application
 from auth_diameter._core.diameter.avp import Avp
 from auth_diameter._core.diameter.cx import CxApplication
+from auth_diameter._core.diameter.cx_server import CxMarRequest
 from auth_diameter._core.diameter.diameter_server import DiameterServer, DiameterStream
 from auth_diameter._core.diameter.dictionary import avp_code, avp_flags, command_code, result_code
 from auth_diameter._core.diameter.disc import (
@@ -103,6 +104,7 @@ __all__ = [
     "ConfigError",
     "Credentials",
     "CxApplication",
+    "CxMarRequest",
     "DatagramBatch",
     "Decision",
     "Decisions",

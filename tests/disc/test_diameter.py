@@ -17,6 +17,7 @@ from auth_diameter.diameter.base import (
     DEVICE_WATCHDOG,
     DISCONNECT_PEER,
     SUCCESS,
+    Node,
     answer,
     avp_named,
     request,
@@ -258,7 +259,7 @@ def test_a_newer_connection_may_replace_the_first(run, caplog):
     maa, states = run(scenario, takes_newer=True)
     assert result_of(maa) == 1001
     assert states.total() == 1
-    assert len(lines(caplog)) == 4
+    assert "peer sip.example.net: is disconnected: it has opened another connection" in lines(caplog)
 
 
 def test_a_second_cer_is_answered(run):
@@ -666,3 +667,64 @@ def test_nothing_is_sent_unasked(run):
         return listener.open
 
     assert run(scenario) == 0
+
+
+# -- HA1 --------------------------------------------------------------------------------------------
+
+SCSCF = Node(host="scscf.example.net", realm="example.net", vendor_applications=((10415, 16777216),))
+
+
+def test_cx_is_for_peers_that_are_told_ha1(run):
+    """29.229, 5.6: the CEA has Vendor-Specific-Application-Id. Others learn of no Cx, and get 3007."""
+
+    async def scenario(listener):
+        scscf, other = [
+            await RawPeer.connect(listener.address, name) for name in (SCSCF.host, "sip.example.net")
+        ]
+        scscf.node = SCSCF
+        found = [await each.ask(each.cer()) for each in (scscf, other)]
+        cx = plain(scscf, 303, application_id=16777216)
+        found += [await each.ask(cx) for each in (scscf, other)]
+        for each in (scscf, other):
+            await each.close()
+        return found
+
+    for_scscf, for_other, known, unknown = run(scenario, tell_ha1=("SCSCF.example.net",))
+    assert [result_of(cea) for cea in (for_scscf, for_other)] == [SUCCESS, SUCCESS]
+    assert for_scscf.find(260) is not None
+    assert for_other.find(260) is None
+    assert result_of(known) == 5005
+    assert result_of(unknown) == 3007
+
+
+def test_an_scscf_that_is_not_told_ha1(run):
+    """5010: there is no common application then."""
+
+    async def scenario(listener):
+        peer = await RawPeer.connect(listener.address, SCSCF.host)
+        peer.node = SCSCF
+        cea = await peer.ask(peer.cer())
+        await peer.ended()
+        return cea
+
+    assert result_of(run(scenario)) == 5010
+
+
+@pytest.mark.parametrize("in_clear", [False, True])
+def test_ha1_needs_tls_or_loopback(run, monkeypatch, in_clear):
+    """It is as good as a password (RFC 4740, 14.1)."""
+
+    class Elsewhere:
+        is_loopback = False
+
+    monkeypatch.setattr(peers_module, "ip_address", lambda host: Elsewhere)
+
+    async def scenario(listener):
+        peer = await RawPeer.open(listener.address)
+        maa = await peer.ask(mar())
+        await peer.close()
+        return maa
+
+    settings = {"peer": ("sip.example.net",), "tell_ha1": ("sip.example.net",)}
+    found = authenticate(run(scenario, ha1_in_clear=in_clear, **settings))
+    assert ("Digest-HA1" in found) == in_clear

@@ -41,6 +41,8 @@ cdef struct AnswerFields:
     Span response_auth      # rspauth of Authentication-Info: RFC 7616, 3.5
     Span nextnonce          # the same; needs no escapes in a quoted string
     Span user_name          # the name behind a hashed username (RFC 7616, 3.4.4), without control characters
+    Span ha1                # of a SIP server that verifies credentials itself: hexadecimal digits
+    Span realm              # of that
     const char *fault       # NULL, or why the answer must not be used
     int unusable            # then UNUSABLE_…
 

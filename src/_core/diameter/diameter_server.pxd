@@ -12,3 +12,4 @@ cdef class DiameterServer:
 cdef class DiameterStream(MessageStream):
     cdef DiameterServer at
     cdef public bint takes_any_nonce    # in a MAR with flat Digest AVPs
+    cdef public bint tells_ha1          # to this peer

@@ -2,6 +2,7 @@ from typing import Never, Self, final
 
 from typing_extensions import Buffer
 
+from auth_diameter._core.diameter.cx_server import CxMarRequest
 from auth_diameter._core.diameter.sip_server import MarRequest
 from auth_diameter._core.diameter.stream import MessageStream
 
@@ -18,4 +19,5 @@ class DiameterServer:
 class DiameterStream(MessageStream):
     def __init__(self, *args: Never, **kwargs: Never) -> None: ...
     takes_any_nonce: bool
-    def feed(self, data: Buffer) -> list[MarRequest | bytes]: ...
+    tells_ha1: bool
+    def feed(self, data: Buffer) -> list[MarRequest | CxMarRequest | bytes]: ...

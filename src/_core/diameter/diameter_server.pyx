@@ -8,8 +8,10 @@ from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.base.text cimport span_of
 from auth_diameter._core.diameter.avp cimport avp_put, avp_size
 from auth_diameter._core.diameter.codes cimport (
-    APPLICATION_SIP, AVP_MANDATORY, AVP_ORIGIN_HOST, AVP_ORIGIN_REALM, COMMAND_MULTIMEDIA_AUTH, FLAG_REQUEST,
+    APPLICATION_CX, APPLICATION_SIP, AVP_MANDATORY, AVP_ORIGIN_HOST, AVP_ORIGIN_REALM,
+    COMMAND_CX_MULTIMEDIA_AUTH, COMMAND_MULTIMEDIA_AUTH, FLAG_REQUEST,
 )
+from auth_diameter._core.diameter.cx_server cimport new_cx_mar
 from auth_diameter._core.diameter.header cimport get_u32
 from auth_diameter._core.diameter.server cimport COUNTED_RESULTS
 from auth_diameter._core.diameter.sip_server cimport new_mar
@@ -83,6 +85,7 @@ cdef class DiameterStream(MessageStream):
         fault: the ParseError that ended the stream, or None.
         takes_any_nonce: bool, whether the peer makes the nonces itself if it puts Digest AVPs into the MAR itself,
             as OpenSIPS does. A replay cannot be recognised then.
+        tells_ha1: bool, whether the peer is told HA1, which is as good as a password.
     """
 
     def __init__(self, *args, **kwargs):
@@ -95,7 +98,8 @@ cdef class DiameterStream(MessageStream):
             data: bytes-like, cut anywhere.
 
         Returns:
-            List of the whole messages, in order: each MAR of RFC 4740 as a MarRequest, any other one as bytes.
+            List of the whole messages, in order: each MAR of RFC 4740 as a MarRequest; each of Cx as a
+            CxMarRequest, if HA1 may be told; any other message as bytes.
         """
         cdef list found = []
         cdef const uint8_t *p
@@ -111,6 +115,9 @@ cdef class DiameterStream(MessageStream):
             application = get_u32(p + 8)
             command = get_u32(p + 4) & 0xFFFFFF if p[4] & FLAG_REQUEST else 0
             if command == COMMAND_MULTIMEDIA_AUTH and application == APPLICATION_SIP:
-                found.append(new_mar(Span(p, n), self.chunk, self.at, &self.at.server, self.takes_any_nonce))
+                found.append(new_mar(
+                    Span(p, n), self.chunk, self.at, &self.at.server, self.takes_any_nonce, self.tells_ha1))
+            elif command == COMMAND_CX_MULTIMEDIA_AUTH and application == APPLICATION_CX and self.tells_ha1:
+                found.append(new_cx_mar(Span(p, n), self.chunk, self.at, &self.at.server))
             else:
                 found.append(PyBytes_FromStringAndSize(<const char *>p, <Py_ssize_t>n))

@@ -19,6 +19,13 @@ cdef enum:
     MAX_REALMS = 3          # that a challenge may be for
 
 
+cdef enum:
+    # Whether an answer holds HA1, for a SIP server that verifies credentials itself
+    HA1_KEPT            # it does not
+    HA1_ALONE           # Cx: that of MD5
+    HA1_WITH_CHALLENGE  # RFC 4740, 6.3: that of the algorithm in the challenge
+
+
 cdef struct Terms:
     # What standard Diameter adds to a question
     Span destination        # realm that the message is for, which must be served; n is 0: it is our own
@@ -28,12 +35,20 @@ cdef struct Terms:
     Span address_user
     Span address_host
     bint challenges_foreign     # whether a nonce that is not ours gets a challenge before the digest is looked at
+    int ha1                 # HA1_…
+    Span user               # whose HA1 it is
     bint takes_any_nonce        # whether the nonce is the SIP server's own, and none of ours
 
 
-# Both here as well, where the modules of its subclasses see that their objects are no part of garbage collection
+cdef inline void add_realm(Terms *terms, Span realm) noexcept nogil:
+    """Adds a realm that a challenge may be for; there are at most MAX_REALMS."""
+    terms.realm[terms.realms] = realm
+    terms.realms += 1
+
+
+# Said here too, or the classes in other modules would be collected by the garbage collector, and share no free list.
 @cython.freelist(1024)
-@cython.no_gc
+@cython.no_gc  # it refers to no object that could refer to it
 cdef class Received:
     cdef bytes message              # every span points in here
     cdef QuestionView view

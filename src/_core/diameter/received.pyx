@@ -17,7 +17,7 @@ from auth_diameter._core.errors import ParseError
 
 # AaRequest adds nothing to the struct, and so is made from this list, too.
 @cython.freelist(1024)
-@cython.no_gc  # it refers to no object that could refer to it
+@cython.no_gc
 cdef class Received:
     """A question as a server receives it. Each application has a class of its own.
 

@@ -33,9 +33,9 @@ from auth_diameter._core.diameter.avp cimport AVP_HEADER, avp_put, avp_put_in_pl
 from auth_diameter._core.diameter.avp_text cimport put_parameter, put_text
 from auth_diameter._core.diameter.codes cimport (
     APPLICATION_SIP, AVP_ACCT_SESSION_ID, AVP_AUTH_APPLICATION_ID, AVP_AUTH_SESSION_STATE, AVP_DIGEST_ALGORITHM,
-    AVP_DIGEST_NEXTNONCE, AVP_DIGEST_NONCE, AVP_DIGEST_QOP, AVP_DIGEST_REALM, AVP_DIGEST_RESPONSE_AUTH,
-    AVP_DIGEST_STALE, AVP_MANDATORY, AVP_RESULT_CODE, AVP_SESSION_ID, AVP_SIP_AUTHENTICATE,
-    AVP_SIP_AUTHENTICATION_INFO, AVP_SIP_AUTHENTICATION_SCHEME, AVP_SIP_AUTH_DATA_ITEM,
+    AVP_DIGEST_HA1, AVP_DIGEST_NEXTNONCE, AVP_DIGEST_NONCE, AVP_DIGEST_QOP, AVP_DIGEST_REALM,
+    AVP_DIGEST_RESPONSE_AUTH, AVP_DIGEST_STALE, AVP_MANDATORY, AVP_RESULT_CODE, AVP_SESSION_ID,
+    AVP_SIP_AUTHENTICATE, AVP_SIP_AUTHENTICATION_INFO, AVP_SIP_AUTHENTICATION_SCHEME, AVP_SIP_AUTH_DATA_ITEM,
     AVP_SIP_NUMBER_AUTH_ITEMS, AVP_USER_NAME, NO_STATE_MAINTAINED, RESULT_AUTHENTICATION_REJECTED,
     RESULT_IDENTITIES_DONT_MATCH, RESULT_MULTI_ROUND_AUTH, RESULT_REALM_NOT_SERVED, RESULT_SUCCESS,
     RESULT_SUCCESS_AUTH_SENT_SERVER_NOT_STORED, RESULT_SUCCESS_SERVER_NAME_NOT_STORED, RESULT_UNABLE_TO_COMPLY,
@@ -123,7 +123,7 @@ cdef size_t maa_room(const MarView *mar, const Server *server, const AnswerField
     cdef size_t n = (
         FRAME_ROOM + mar.session_id.n + server.origin.n + mar.user_name.n + mar.credentials.value[USERNAME].n
         + says.user_name.n + mar.acct_session_id.n + mar.proxy_info + fault_of(mar, says).failed.n
-        + says.response_auth.n + says.nextnonce.n)
+        + says.response_auth.n + says.nextnonce.n + says.ha1.n)
     # The values of a challenge are parts of it.
     return n + says.challenge[0].n if says.challenges else n
 
@@ -205,5 +205,7 @@ cdef uint8_t *put_item(uint8_t *q, const MarView *mar, const AnswerFields *says)
             q = avp_put(q, AVP_DIGEST_STALE, AVP_MANDATORY, <const uint8_t *>"true", 4)
         q = put_parameter(q, AVP_DIGEST_ALGORITHM, &challenge, ALGORITHM)
         q = put_parameter(q, AVP_DIGEST_QOP, &challenge, QOP)
+        if says.ha1.n:
+            q = put_text(q, AVP_DIGEST_HA1, says.ha1)
         q = avp_put_in_place(inner, AVP_SIP_AUTHENTICATE, <size_t>(q - inner - AVP_HEADER))
     return avp_put_in_place(item, AVP_SIP_AUTH_DATA_ITEM, <size_t>(q - item - AVP_HEADER))

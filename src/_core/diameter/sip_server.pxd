@@ -16,4 +16,5 @@ cdef class MarRequest(Received):
     cdef uint64_t session[2]    # and `view.told.session` here
 
 
-cdef MarRequest new_mar(Span message, bytes chunk, object owner, Server *server, bint takes_any_nonce)
+cdef MarRequest new_mar(Span message, bytes chunk, object owner, Server *server, bint takes_any_nonce,
+                        bint tells_ha1)

@@ -22,7 +22,9 @@ from auth_diameter._core.base.span cimport Span, equal_nocase
 from auth_diameter._core.diameter.aor cimport address_of, read_address
 from auth_diameter._core.diameter.codes cimport RESULT_UNABLE_TO_DELIVER
 from auth_diameter._core.diameter.fault cimport refuse_like
-from auth_diameter._core.diameter.received cimport GOOD_CREDENTIALS, NO_CREDENTIALS, Received, Terms
+from auth_diameter._core.diameter.received cimport (
+    GOOD_CREDENTIALS, HA1_WITH_CHALLENGE, NO_CREDENTIALS, Received, Terms, add_realm,
+)
 from auth_diameter._core.diameter.server cimport Server, count_result
 from auth_diameter._core.diameter.sip_received cimport MarView, read_mar
 from auth_diameter._core.diameter.sip_reply cimport maa_result, maa_room, put_maa
@@ -53,7 +55,8 @@ cdef class MarRequest(Received):
         return f"<MarRequest {self.question!r} fault={self.fault}>"
 
 
-cdef MarRequest new_mar(Span message, bytes chunk, object owner, Server *server, bint takes_any_nonce):
+cdef MarRequest new_mar(Span message, bytes chunk, object owner, Server *server, bint takes_any_nonce,
+                        bint tells_ha1):
     """Reads a MAR."""
     cdef MarRequest q = MarRequest.__new__(MarRequest)
     q.message = chunk
@@ -61,11 +64,11 @@ cdef MarRequest new_mar(Span message, bytes chunk, object owner, Server *server,
     q.server = server
     read_mar(message.p, message.n, &q.mar)
     q.terms = &q.own_terms
-    fill_in(q, takes_any_nonce)
+    fill_in(q, takes_any_nonce, tells_ha1)
     return q
 
 
-cdef void fill_in(MarRequest q, bint takes_any_nonce) noexcept nogil:
+cdef void fill_in(MarRequest q, bint takes_any_nonce, bint tells_ha1) noexcept nogil:
     """Says in the words of a question what a MAR asks."""
     cdef MarView *mar = &q.mar
     cdef Told *told = &q.view.told
@@ -95,6 +98,10 @@ cdef void fill_in(MarRequest q, bint takes_any_nonce) noexcept nogil:
     told.session = Span(<const uint8_t *>q.session, sizeof(q.session))
     terms.takes_any_nonce = mar.is_flat and takes_any_nonce
     terms.challenges_foreign = True
+    if tells_ha1 and not mar.has_response and not mar.is_flat:
+        # RFC 4740, 6.3: without a username the user is that of the address.
+        terms.ha1 = HA1_WITH_CHALLENGE
+        terms.user = mar.user_name if mar.user_name.n else uri.user
     # OpenSIPS puts something else than the address into SIP-AOR.
     terms.own_address = server.own_addresses and is_register and not mar.is_flat
     terms.address_user = uri.user
@@ -110,17 +117,12 @@ cdef inline void set_realms(const MarView *mar, Span host, bint is_register, Ter
     """
     cdef Span realm = mar.credentials.value[REALM]
     if realm.n:
-        add_realm(realm, terms)
+        add_realm(terms, realm)
     if is_register and host.n:
-        add_realm(host, terms)
-    add_realm(mar.destination_realm, terms)
+        add_realm(terms, host)
+    add_realm(terms, mar.destination_realm)
     if not is_register and host.n:
-        add_realm(host, terms)
-
-
-cdef inline void add_realm(Span realm, Terms *terms) noexcept nogil:
-    terms.realm[terms.realms] = realm
-    terms.realms += 1
+        add_realm(terms, host)
 
 
 cdef inline void hash_session(const MarView *mar, uint64_t *out) noexcept nogil:

@@ -26,6 +26,7 @@ from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.base.text cimport borrow
 from auth_diameter._core.auth.answer cimport new_answer
 from auth_diameter._core.auth.question cimport Question
+from auth_diameter._core.diameter.disc cimport AaRequest
 from auth_diameter._core.diameter.received cimport Received
 from auth_diameter._core.path.findings cimport Finding, add_finding, find_finding
 from auth_diameter._core.path.inquiry cimport (
@@ -36,6 +37,11 @@ from auth_diameter._core.path.share cimport end_shares, is_reply_to, records_of
 from auth_diameter._core.path.verify cimport Judge
 from auth_diameter._core.state.users cimport KINDS, Kind, borrow_key, key_tuple, kind_of, parts_of, value_bytes
 from auth_diameter._core.state.values cimport Key, copy_span
+
+
+cdef inline bint is_received(object request) noexcept:
+    # Most are of the dialect, whose class is compared at once; the bases of a class are searched.
+    return type(request) is AaRequest or isinstance(request, Received)
 
 
 @cython.final
@@ -59,7 +65,7 @@ cdef class Batch:
         begin_work(self, <size_t>len(requests), now)
         for request in requests:
             case = self.add()
-            if isinstance(request, Received):
+            if is_received(request):
                 inquiry_of_request(<Received>request, &case.ask)
             elif type(request) is Question:
                 inquiry_of_question(<Question>request, &self.work.scratch, &case.ask)
@@ -282,7 +288,7 @@ cdef class Batch:
         if not (self.is_done and 0 <= start <= stop <= <Py_ssize_t>self.work.count):
             raise ValueError("a batch has answers once it is done, one for each request")
         for i in range(start, stop):
-            if not isinstance(self.requests[i], Received):
+            if not is_received(self.requests[i]):
                 raise TypeError("write: a Question has no message to be answered")
             size += (<Received>self.requests[i]).answer_room(&self.work.cases[i].answer)
         PyByteArray_Resize(out, before + <Py_ssize_t>size)

@@ -47,6 +47,7 @@ cdef struct Case:
     uint32_t lacks          # a bit for each Kind of key that is missing
     int error               # of FAILED: the number of the error, from 1 on; 0: there is none
     bint is_here            # whether the realm that the message is for is known to be served
+    int algorithm           # of the HA1 that is told
     int tried               # of the realms of `terms`: those that are known not to be served
     # The credentials, unquoted
     Span username

@@ -28,6 +28,7 @@ cdef enum:
     REALM_NOT_SERVED
     MEMBER
     NOT_MEMBER
+    DELEGATED
     STORE_FAILED
     FAILED
     MALFORMED
@@ -76,6 +77,8 @@ cdef inline int verdict_of(int outcome) noexcept nogil:
         return VERDICT_SUCCESS
     if outcome == NOT_MEMBER:
         return VERDICT_DENIED
+    if outcome == DELEGATED:
+        return VERDICT_CHALLENGE
     if outcome == STORE_FAILED or outcome == FAILED or outcome == MALFORMED:
         return VERDICT_FAILURE
     return VERDICT_REJECTED

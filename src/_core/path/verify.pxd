@@ -63,6 +63,8 @@ cdef class Judge:
     cdef void conclude(self, Work *work, Case *case, const Check *checks) noexcept nogil
     cdef void challenge_at_last(self, Work *work, Case *case) noexcept nogil
     cdef int value(self, Work *work, Case *case, Kind kind, Span *out) noexcept nogil
+    cdef void delegate(self, Work *work, Case *case) noexcept nogil
+    cdef void tell_ha1(self, Case *case) noexcept nogil
     cdef void check_group(self, Work *work, Case *case) noexcept nogil
     cdef int find_realm(self, Work *work, Case *case) noexcept nogil
     cdef void collect(self, Work *work, Case *case) noexcept nogil

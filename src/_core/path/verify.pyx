@@ -30,12 +30,14 @@ from auth_diameter._core.base.lock cimport ad_look, ad_look_at, ad_show_at
 from auth_diameter._core.base.scratch cimport ad_scratch_take, ad_scratch_take_plain
 from auth_diameter._core.base.shared cimport ad_shared_wait
 from auth_diameter._core.base.span cimport Span, lower
-from auth_diameter._core.digest.algorithms cimport ALGORITHM_UNKNOWN
+from auth_diameter._core.diameter.received cimport HA1_WITH_CHALLENGE
+from auth_diameter._core.digest.algorithms cimport ALGORITHM_UNKNOWN, MD5
 from auth_diameter._core.digest.lanes cimport Check, verify_responses
 from auth_diameter._core.digest.params cimport QOP_AUTH, QOP_AUTH_INT, QOP_NONE, QOP_UNKNOWN, RESPONSE, DigestFields
 from auth_diameter._core.digest.responses cimport MAX_DIGITS, Response, is_computable, put_hash, put_response
 from auth_diameter._core.path.case cimport (
-    base_name, before_at, behind_at, is_login, is_own_address, read_case, response_of, takes_any_nonce, true_name,
+    base_name, before_at, behind_at, is_login, is_own_address, read_case, response_of, takes_any_nonce,
+    tells_ha1, true_name,
 )
 from auth_diameter._core.path.digest_uri cimport uri_fits
 from auth_diameter._core.path.findings cimport Finding, find_finding
@@ -43,9 +45,9 @@ from auth_diameter._core.path.inquiry cimport (
     STAGE_CHALLENGE, STAGE_CHECK, STAGE_DONE, STAGE_HELD, STAGE_NEW, STAGE_SHARE, Case, Work,
 )
 from auth_diameter._core.path.outcome cimport (
-    ALGORITHM_NOT_OFFERED, AUTHORIZED, CHALLENGED, COUNT_ZERO, FAILED, FOREIGN_NONCE, MEMBER, NOT_MEMBER,
-    OTHER_ADDRESS, OTHER_URI, PENALIZED, QOP_NOT_OFFERED, REALM_NOT_SERVED, REPLAYED, RETRANSMITTED, STALE,
-    UNKNOWN_USER, WRONG_DIGEST, is_stale, part_of, verdict_of, why_of,
+    ALGORITHM_NOT_OFFERED, AUTHORIZED, CHALLENGED, DELEGATED, COUNT_ZERO, FAILED, FOREIGN_NONCE, MEMBER,
+    NOT_MEMBER, OTHER_ADDRESS, OTHER_URI, PENALIZED, QOP_NOT_OFFERED, REALM_NOT_SERVED, REPLAYED, RETRANSMITTED,
+    STALE, UNKNOWN_USER, WRONG_DIGEST, is_stale, part_of, verdict_of, why_of,
 )
 from auth_diameter._core.base.quoting cimport is_quotable, put_escaped, put_span, put_text
 from auth_diameter._core.path.settings cimport QOP_ROOM, Offered, name_of_algorithm, offers_of, set_rules
@@ -59,8 +61,8 @@ from auth_diameter._core.state.nonces cimport (
 from auth_diameter._core.state.keys cimport Network
 from auth_diameter._core.state.penalties cimport ADMITTED, MUST_WAIT, REFUSED, Penalties
 from auth_diameter._core.state.users cimport (
-    KIND_ALGORITHMS, KIND_HASHED, KIND_MEMBER, KIND_REALM, KIND_USER, MAX_HA1S, Kind, Users,
-    read_candidates, read_member, read_realm,
+    KIND_ALGORITHMS, KIND_HASHED, KIND_MEMBER, KIND_REALM, KIND_USER, MAX_HA1S, Kind, Users, read_candidates,
+    read_member, read_realm,
 )
 from auth_diameter._core.state.values cimport (
     Key, values_copy, values_drop, values_free, values_init, values_put,
@@ -324,7 +326,8 @@ cdef class Judge:
         else:
             key.part[0] = case.username
             key.part[1] = case.realm
-            key.part[2] = base_name(case.ask.credentials.algorithm)
+            key.part[2] = base_name(
+                case.ask.credentials.algorithm if case.ask.credentials != NULL else case.algorithm)
         return key
 
     cdef int value(self, Work *work, Case *case, Kind kind, Span *out) noexcept nogil:
@@ -364,6 +367,8 @@ cdef class Judge:
             self.end(case, FAILED)
         elif self.delegations is not None:
             self.collect_delegated(work, case)
+        elif tells_ha1(case):
+            self.delegate(work, case)
         else:
             served = self.find_realm(work, case)
             if case.stage == STAGE_DONE:
@@ -372,6 +377,43 @@ cdef class Judge:
                 self.collect(work, case)
             elif served:
                 self.challenge(work, case, before_at(case.ask.told.user_name), case.served, CHALLENGED)
+
+    cdef void delegate(self, Work *work, Case *case) noexcept nogil:
+        """Tells the HA1 of a user to a SIP server that verifies credentials itself.
+
+        With RFC 4740 that comes with a challenge, which an unknown user gets, too. Guesses are not counted: it is
+        the SIP server that sees them.
+        """
+        cdef const Offered *single = &self.rules.offered[self.rules.single]
+        cdef bint with_challenge = case.ask.terms.ha1 == HA1_WITH_CHALLENGE
+        cdef Span found
+        case.username = case.ask.terms.user
+        case.algorithm = single.base if with_challenge else MD5
+        if self.find_realm(work, case) <= 0 or case.stage == STAGE_DONE:
+            return
+        case.realm = case.served
+        if self.value(work, case, KIND_USER, &found) <= 0:
+            return
+        if not read_candidates(found, &case.found):
+            self.end(case, FAILED)
+        elif not case.found.known and not with_challenge:
+            self.end(case, UNKNOWN_USER)
+        elif case.found.known and case.ask.terms.own_address and not is_own_address(case):
+            self.end(case, OTHER_ADDRESS)
+        elif with_challenge:
+            self.challenge(work, case, case.username, case.served, CHALLENGED)
+            # With a session algorithm HA1 holds a cnonce that nobody has chosen yet (RFC 4740, 9.5.6.1).
+            if case.found.known and case.answer.challenges and not single.sess:
+                self.tell_ha1(case)
+        else:
+            self.end(case, DELEGATED)
+            self.tell_ha1(case)
+
+    cdef void tell_ha1(self, Case *case) noexcept nogil:
+        """Adds the HA1 of the username as it is spelled: the first is that with its domain, if it has one."""
+        case.outcome = DELEGATED
+        case.answer.ha1 = case.found.ha1[0]
+        case.answer.realm = case.served
 
     cdef void check_group(self, Work *work, Case *case) noexcept nogil:
         cdef Span found

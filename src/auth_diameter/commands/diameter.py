@@ -38,11 +38,12 @@ _UNPROVEN = "peers prove no identity: anybody who reaches %s can be any --peer; 
 
 def diameter_options(command: _Command) -> _Command:
     """Adds the options of standard Diameter."""
-    names = ("origin_host", "origin_realm", "peer", "own_nonces")
+    names = ("origin_host", "origin_realm", "peer", "own_nonces", "tell_ha1")
     command = settings_of(DiameterConfig, without=names)(command)
     for name, text in reversed(_TLS_FILES.items()):
         command = click.option(option_name(name), name, metavar="FILE", help=text)(command)
     for name, text in (
+        ("tell_ha1", "Peer that is told HA1, as good as a password, such as an S-CSCF with Cx; over TLS."),
         ("own_nonces", "Peer whose SIP servers make the nonces, as OpenSIPS does: no replay is recognised."),
         ("peer", "Peer that may connect; may be repeated. Without it: any, from loopback addresses alone."),
     ):
@@ -134,7 +135,7 @@ def diameter_of(options: Mapping[str, Any], db: DatabaseName) -> Diameter | None
         click.BadParameter: another value cannot be used.
     """
     where = options["diameter"]
-    needing = ("origin_host", "origin_realm", "peer", "own_nonces", *_TLS_FILES)
+    needing = ("origin_host", "origin_realm", "peer", "own_nonces", "tell_ha1", *_TLS_FILES)
     if where is None:
         for name in needing:
             if options[name] and not (db.kind == "cx" and name in _OF_HSS):

@@ -78,6 +78,13 @@ class DiameterConfig:
     """DiameterIdentity of a peer whose SIP servers make the nonces themselves, as OpenSIPS does. No replay
     can be recognised there."""
 
+    tell_ha1: tuple[str, ...] = ()
+    """DiameterIdentity of a peer that is told HA1, as good as a password, and verifies credentials itself: an
+    S-CSCF with Cx, or a SIP server with RFC 4740, 6.3."""
+
+    ha1_in_clear: bool = False
+    """Whether HA1 is told without TLS, too, and not on loopback addresses alone."""
+
     watchdog: float = 30.0
     """Seconds without a message until a peer is asked whether it is there, 6 or more (RFC 3539, 3.4.1)."""
 
@@ -95,7 +102,7 @@ class DiameterConfig:
     def __post_init__(self) -> None:
         for name in ("origin_host", "origin_realm"):
             _check_identity(name, getattr(self, name))
-        for name in ("peer", "own_nonces"):
+        for name in ("peer", "own_nonces", "tell_ha1"):
             for each in getattr(self, name):
                 _check_identity(name, each)
         if not self.watchdog >= LEAST_WATCHDOG:

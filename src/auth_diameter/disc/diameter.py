@@ -1,13 +1,14 @@
-"""The listener of standard Diameter: the connections of peers, and RFC 4740 on them.
+"""The listener of standard Diameter: the connections of peers, with RFC 4740 and Cx.
 
 A connection begins with a CER (RFC 6733, 5.3); anything else closes it. From then on each MAR goes to the
-same `Turns` as the questions of the dialect, and gets its MAA. The other messages are answered here::
+same `Turns` as the questions of the dialect, and gets its MAA: of RFC 4740, and of Cx if the peer is told
+HA1. The other messages are answered here::
 
     message                                          answer
     ────────────────────────────────────────────────────────────────────────────────────────
     CER, DWR, DPR, and the answers DWA, DPA          see `auth_diameter.diameter.peer_machine`
     a request of an application that is not ours     3007 (application unsupported)
-    another command of RFC 4740, or unknown          3001 (command unsupported)
+    another command of RFC 4740 or Cx, or unknown    3001 (command unsupported)
     AVPs that cannot be read                         5014 (invalid AVP length)
     any other answer                                 none: nothing was asked
 
@@ -24,7 +25,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from auth_diameter._core import DiameterServer, MarRequest, Message, ParseError, Received
+from auth_diameter._core import DiameterServer, Message, ParseError, Received
 from auth_diameter.diameter.base import (
     APPLICATION_UNSUPPORTED,
     CAPABILITIES_EXCHANGE,
@@ -35,6 +36,7 @@ from auth_diameter.diameter.base import (
     PROXIABLE,
     Node,
     answer,
+    text_of,
     value_of,
 )
 from auth_diameter.diameter.capabilities import Refusal, cea, read_cer
@@ -46,7 +48,6 @@ from auth_diameter.disc.peers import Peer, Peers
 from auth_diameter.disc.server import Asker
 from auth_diameter.disc.turns import Turns
 
-SIP_APPLICATION = 6  # RFC 4740, 7
 _BASE_APPLICATION = 0
 _MAA = "Multimedia-Auth-Answer"
 
@@ -84,6 +85,7 @@ class PeerConnection(Connection):
         self._peers = peers
         self._later: list[Message] = []  # of the base protocol, behind questions that have no answer so far
         self._no_cer: asyncio.TimerHandle | None = None
+        self._node: Node | None = None  # this DISC, as the peer knows it
         self.peer: Peer | None = None
         self.local = ""
         self.certificate: Mapping[str, Any] | None = None
@@ -147,10 +149,10 @@ class PeerConnection(Connection):
         questions: list[Received] = []
         for item in self._messages.feed(data):
             if self.peer is None:
-                if self._has_ended or isinstance(item, MarRequest) or not self._begin(item):
+                if self._has_ended or isinstance(item, Received) or not self._begin(item):
                     self._end_without_capabilities("its first message is no CER")
                     return []
-            elif isinstance(item, MarRequest):
+            elif isinstance(item, Received):
                 questions.append(item)
             else:
                 self._take_other(item, has_questions=bool(questions))
@@ -166,7 +168,7 @@ class PeerConnection(Connection):
             return False
         if message.command != CAPABILITIES_EXCHANGE or not message.is_request or message.application_id:
             return False
-        node = self._peers.node
+        node = self._peers.node_for((text_of(message, "Origin-Host") or "").lower(), self)
         if message.flags & PROXIABLE:  # RFC 6733, 7.1.3
             self._refuse(answer(node, message, INVALID_HDR_BITS), "its CER has the P flag")
             return True
@@ -177,6 +179,8 @@ class PeerConnection(Connection):
             self._refuse(cea(node, self.local, message, refusal), refusal.why)
             return True
         self._know_capabilities()
+        self._node = node
+        self._messages.tells_ha1 = self._peers.tells_ha1(told.host, self)
         self._messages.takes_any_nonce = self._peers.makes_nonces(told.host)
         self.asker = Asker(told.host, one_challenge=True)
         refused = self._peers.open(self, message, told)
@@ -202,7 +206,8 @@ class PeerConnection(Connection):
     def _take_other(self, data: bytes, *, has_questions: bool) -> None:
         """Takes a message that is no MAR."""
         assert self.peer is not None
-        node = self._peers.node
+        assert self._node is not None
+        node = self._node
         try:
             message = Message.decode(data)
         except ParseError:
@@ -211,10 +216,10 @@ class PeerConnection(Connection):
                 self.transmit(answer(node, header, INVALID_AVP_LENGTH))
             return
         if message.command == DISCONNECT_PEER and message.is_request and (has_questions or self._unanswered):
-            self._later.append(message)
+            self._later = self._later or [message]  # one DPR is enough
         elif not self._peers.received(self.peer, message) and message.is_request:
-            known = (_BASE_APPLICATION, *node.applications)
-            is_ours = message.application_id in known
+            of_vendors = (application for _, application in node.vendor_applications)
+            is_ours = message.application_id in (_BASE_APPLICATION, *node.applications, *of_vendors)
             self.transmit(answer(node, message, COMMAND_UNSUPPORTED if is_ours else APPLICATION_UNSUPPORTED))
 
 
@@ -246,8 +251,7 @@ class DiameterListener(Listener):
         config: DiameterConfig,
         tls: ssl.SSLContext | None,
     ) -> None:
-        node = Node(host=config.origin_host, realm=config.origin_realm, applications=(SIP_APPLICATION,))
-        self.peers = Peers(node, config)
+        self.peers = Peers(config)
         self.server = DiameterServer(
             config.origin_host,
             config.origin_realm,
@@ -260,7 +264,7 @@ class DiameterListener(Listener):
     def answers(self) -> Counter[tuple[str, int]]:
         """The number of answers by command and Result-Code."""
         found = self.peers.answers.copy()
-        for (command, result), count in self.server.answers.items():
+        for (_, result), count in self.server.answers.items():
             found[_MAA, result] += count
         return found
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import time
 from collections import Counter
 from collections.abc import Mapping
 from ipaddress import ip_address
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from auth_diameter._core import Message
-from auth_diameter.diameter.base import UNKNOWN_PEER, Node
+from auth_diameter.diameter.base import UNKNOWN_PEER, Identifiers, Node
 from auth_diameter.diameter.capabilities import Capabilities, Refusal
 from auth_diameter.diameter.peer_machine import Cause as DisconnectCause
 from auth_diameter.diameter.peer_machine import (
@@ -31,9 +32,15 @@ from auth_diameter.diameter.peer_states import Side
 from auth_diameter.diameter.watchdog import WatchdogState
 from auth_diameter.disc.config import DiameterConfig
 from auth_diameter.disc.tls import names_in
+from auth_diameter.logs import Sparing, one_word
 
 log = logging.getLogger("auth_diameter.disc")
 
+SIP_APPLICATION: Final = 6  # RFC 4740, 7
+CX_APPLICATION: Final = 16777216  # 3GPP TS 29.229, 6
+VENDOR_3GPP: Final = 10415
+
+_MOST_PRODUCT = 60  # characters of a Product-Name that the log shows
 _SIDE = Side.RESPONDER  # all connections are opened by the peers
 
 
@@ -84,22 +91,34 @@ class Peers:
     """The peers of one DISC; for one event loop.
 
     Args:
-        node: this DISC.
         config: the settings.
 
     Attributes:
-        node: the same.
         config: the same.
         answers: the number of messages answered here, by command and Result-Code; MAR are not among them.
     """
 
-    def __init__(self, node: Node, config: DiameterConfig) -> None:
-        self.node = node
+    def __init__(self, config: DiameterConfig) -> None:
         self.config = config
+        state_id, identifiers = int(time.time()), Identifiers()
+        # Two views of one node: not every peer may know of Cx.
+        self._node, self._cx_node = (
+            Node(
+                host=config.origin_host,
+                realm=config.origin_realm,
+                applications=(SIP_APPLICATION,),
+                vendor_applications=vendor_applications,
+                state_id=state_id,
+                identifiers=identifiers,
+            )
+            for vendor_applications in ((), ((VENDOR_3GPP, CX_APPLICATION),))
+        )
         self.answers: Counter[tuple[str, int]] = Counter()
         self._allowed = frozenset(name.lower() for name in config.peer)
         self._own_nonces = frozenset(name.lower() for name in config.own_nonces)
+        self._tell_ha1 = frozenset(name.lower() for name in config.tell_ha1)
         self._peers: dict[str, Peer] = {}
+        self._sparing = Sparing(log)
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -110,6 +129,15 @@ class Peers:
     def makes_nonces(self, name: str) -> bool:
         """Whether the SIP servers of that peer make their nonces themselves."""
         return name in self._own_nonces
+
+    def tells_ha1(self, name: str, connection: Connection) -> bool:
+        """Whether a peer is told HA1 on a connection."""
+        is_safe = connection.certificate is not None or ip_address(connection.host).is_loopback
+        return name in self._tell_ha1 and (is_safe or self.config.ha1_in_clear)
+
+    def node_for(self, name: str, connection: Connection) -> Node:
+        """This DISC as it tells a peer: Cx is for those that are told HA1."""
+        return self._cx_node if self.tells_ha1(name, connection) else self._node
 
     def check(self, told: Capabilities, connection: Connection) -> None:
         """Checks whether a peer may connect.
@@ -122,7 +150,7 @@ class Peers:
             raise Refusal(UNKNOWN_PEER, reason)
 
     def _objection(self, name: str, connection: Connection) -> str:
-        if name == self.node.host.lower():
+        if name == self._node.host.lower():
             return "it has the identity of this server"
         if self._allowed and name not in self._allowed:
             return "it is not among the peers of this server"
@@ -151,7 +179,9 @@ class Peers:
             self._forget(peer, "it has opened another connection")
             peer = None
         if peer is None:
-            peer = Peer(told.host, PeerMachine(self.node, self.config.watchdog), connection)
+            peer = Peer(
+                told.host, PeerMachine(self.node_for(told.host, connection), self.config.watchdog), connection
+            )
         if not peer.machine.incoming(asked, told, connection.local, self._loop.time()):
             return peer.machine.refuse(asked, connection.local)
         connection.peer = self._peers[peer.name] = peer
@@ -190,6 +220,11 @@ class Peers:
 
     # ------------------------------------------------------------------ what follows
 
+    def _say(self, peer: Peer, change: str, *arguments: object) -> None:
+        """Logs a change, each kind once a second: of a peer of ours, or of all others together."""
+        name = peer.name if peer.name in self._allowed else ""
+        self._sparing.info((name, change), time.monotonic(), f"peer %s: {change}", peer.name, *arguments)
+
     def _carry_out(self, peer: Peer) -> None:
         machine = peer.machine
         outputs = machine.outputs[:]
@@ -199,16 +234,15 @@ class Peers:
                 case Transmit(_, message):
                     peer.connection.transmit(message)
                 case Opened(_, told):
-                    log.info(
-                        "peer %s: is connected from %s (%s)", peer.name, peer.connection.host, told.product
-                    )
+                    product = one_word(told.product[:_MOST_PRODUCT])
+                    self._say(peer, "is connected from %s (%s)", peer.connection.host, product)
                 case Leaving(cause):
-                    log.info("peer %s: leaves, because of %s", peer.name, cause.name)
+                    self._say(peer, "leaves, because of %s", cause.name)
                 case FailOver():
                     if machine.open_side is not None:
-                        log.warning("peer %s: does not answer the watchdog", peer.name)
+                        self._say(peer, "does not answer the watchdog")
                 case FailBack():
-                    log.info("peer %s: answers again", peer.name)
+                    self._say(peer, "answers again")
                 case Disconnect(_, why):
                     peer.connection.end()
                     self._forget(peer, why or "as agreed")
@@ -216,7 +250,7 @@ class Peers:
 
     def _forget(self, peer: Peer, why: str) -> None:
         if self._peers.get(peer.name) is peer and peer.connection.peer is peer:
-            log.info("peer %s: is disconnected: %s", peer.name, why)
+            self._say(peer, "is disconnected: %s", why)
             peer.connection.peer = None
             del self._peers[peer.name]
         if peer.timer is not None:

@@ -20,6 +20,7 @@ realm not served, credentials malformed                         REALM_NOT_SERVED
 too many guesses from the source or at the account              PENALIZED                 REJECTED, with
                                                                                           the part
 member of the group, or not                                     MEMBER, NOT_MEMBER        SUCCESS, DENIED
+HA1 told to a SIP server that verifies credentials itself       DELEGATED                 CHALLENGE
 the store cannot be read, or an internal error                  STORE_FAILED, FAILED      FAILURE
 ==============================================================  ========================  =============
 
@@ -57,6 +58,8 @@ class Outcome(enum.Enum):
     REALM_NOT_SERVED = enum.auto()
     MEMBER = enum.auto()
     NOT_MEMBER = enum.auto()
+    DELEGATED = enum.auto()
+    """The HA1 was told to a SIP server that verifies credentials itself (RFC 4740, 6.3; Cx)."""
     STORE_FAILED = enum.auto()
     FAILED = enum.auto()
     MALFORMED = enum.auto()
