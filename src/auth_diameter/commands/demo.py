@@ -8,17 +8,17 @@ import sys
 import click
 
 from auth_diameter.commands.process import run_loop
-from auth_diameter.standard import ApplicationName
+from auth_diameter.standard import APPLICATIONS, ApplicationName
 
 
 @click.command()
 @click.option("--full", is_flag=True, help="Print every message whole.")
 @click.option(
     "--application",
-    type=click.Choice(["disc", "sip"]),
+    type=click.Choice(APPLICATIONS),
     default="disc",
     show_default=True,
-    help="What SIP server and DISC speak: the dialect, or standard Diameter with RFC 4740.",
+    help="What SIP server and DISC speak: the dialect, or standard Diameter with RFC 4740 or Cx.",
 )
 def demo(full: bool, application: ApplicationName) -> None:
     """Play digest authentication on loopback; print its ladder.

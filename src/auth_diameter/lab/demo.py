@@ -1,7 +1,7 @@
 """``auth-diameter demo``: DISC, a SIP server and a telephone on loopback, with all their messages.
 
 Nothing is simulated. The telephone sends SIP over UDP to a server with a route, which asks DISC over TCP: in
-the dialect, or in standard Diameter with RFC 4740. A tap between server and DISC records the messages.
+the dialect, or in standard Diameter with RFC 4740 or Cx. A tap between server and DISC records the messages.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from auth_diameter._core import Framer, Message, ParseError, SipRequest, format_
 from auth_diameter.client.aio import AsyncAuthDiameter
 from auth_diameter.config import Config
 from auth_diameter.decision import Decision
+from auth_diameter.diameter.cx import CX, user_of
 from auth_diameter.disc.config import DiameterConfig
 from auth_diameter.disc.diameter import listen as listen_to_peers
 from auth_diameter.disc.listener import Listener, listen
@@ -137,7 +138,7 @@ class Tap:
                 await writer.wait_closed()
 
 
-_SHORT = {257: "CE", 280: "DW", 282: "DP", 286: "MA"}  # RFC 6733, 5.3 to 5.5; RFC 4740, 8
+_SHORT = {257: "CE", 280: "DW", 282: "DP", 286: "MA", 303: "MA"}  # RFC 6733, 5; RFC 4740, 8; TS 29.229, 6.1
 _ITEM, _CHALLENGES = 376, (1001, 2008)  # RFC 4740, 9.5, and 8.8: what a challenge has as Result-Code
 
 
@@ -147,9 +148,13 @@ def _label_of_standard(message: Message) -> str:
     if message.is_request:
         if message.application_id == 0:
             return f"{name}R"
+        if message.application_id == CX:
+            return f"{name}R, HA1 of {user_of(message)}"
         return f"{name}R, {'' if message.find(_ITEM) else 'no '}credentials"
     found = message.find(_RESULT_CODE)
     code = found.value if found is not None else 0
+    if message.application_id == CX:
+        return f"{name}A {code} + HA1" if code else f"{name}A, unknown"
     more = " + challenge" if code in _CHALLENGES else _RESULTS.get(code, "")
     return f"{name}A {code}{more}"
 
@@ -260,6 +265,7 @@ _SCENES = (
 )
 
 
+_SPOKEN = {"sip": "RFC 4740", "cx": "Cx"}
 _CALL = Scene(
     "Call: a challenge, and the right password", "INVITE", "sip:bob@siphub.net", _PASSWORD, (407, 200)
 )
@@ -280,11 +286,16 @@ async def _stage(
         listener: Listener = await listen(Disc(store), "127.0.0.1", 0)
         stack.push_async_callback(listener.aclose)
         more: dict[str, Any] = {"use_domain": True}
-        if application == "sip":
-            here = DiameterConfig(origin_host=f"disc.{_DOMAIN}", origin_realm=_DOMAIN)
+        if application != "disc":
+            asking = f"sip.{_DOMAIN}"
+            here = DiameterConfig(
+                origin_host=f"disc.{_DOMAIN}",
+                origin_realm=_DOMAIN,
+                tell_ha1=(asking,) if application == "cx" else (),
+            )
             listener = await listen_to_peers(listener.turns, "127.0.0.1", 0, here)
             stack.push_async_callback(listener.aclose)
-            more = {"application": "sip", "origin_host": f"sip.{_DOMAIN}"}
+            more = {"application": application, "origin_host": asking}
         tap = Tap(listener.address, arrows)
         tap_host, tap_port = await tap.start()
         stack.push_async_callback(tap.aclose)
@@ -300,7 +311,7 @@ async def _stage(
         console.print(
             f"DISC on {listener.address[0]}:{listener.address[1]}/tcp, "
             f"SIP server on {host.address[0]}:{host.address[1]}/udp, user {_ACCOUNT}"
-            + (f" in group {_GROUP}." if application == "disc" else ", RFC 4740 between them.")
+            + (f" in group {_GROUP}." if application == "disc" else f", {_SPOKEN[application]} between them.")
         )
         yield telephone
 
@@ -328,7 +339,7 @@ async def play(console: Console, *, full: bool = False, application: Application
     Args:
         console: where to print.
         full: whether to print every message whole.
-        application: what SIP server and DISC speak: "disc" or "sip".
+        application: what SIP server and DISC speak.
 
     Returns:
         The exit status: 0 if every reply was the expected one, else 1.
