@@ -33,11 +33,12 @@ from auth_diameter._core.digest.params cimport (
     FIELD_COUNT, MAX_PARAMETER, NC, NONCE, OK, OTHER_SCHEME, QOP, QOP_NONE, REALM, RESPONSE, URI, USERNAME,
     USERNAME_STAR, DigestFields, parse_params, parse_params_by, plain_value, put_ext_value, same_fields,
 )
-from auth_diameter._core.diameter.application cimport MAX_CHALLENGE, NO_LIFETIME, AnswerView, Asked
+from auth_diameter._core.diameter.application cimport MAX_CHALLENGE, AnswerView, Asked
 from auth_diameter._core.diameter.cx cimport read_maa as read_cx_maa
 from auth_diameter._core.diameter.disc cimport read_response
 from auth_diameter._core.diameter.disc_answer cimport (
-    Known, answer_size, challenge_size, put_answer, put_challenge, put_whole_answer, read_answer, whole_answer_size,
+    Known, answer_size, challenge_size, put_answer, put_challenge, put_whole_answer, read_answer,
+    whole_answer_size,
 )
 from auth_diameter._core.diameter.disc_question cimport (
     QuestionView, authentication_room, group_check_room, put_authentication, put_group_check, read_question,

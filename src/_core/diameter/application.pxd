@@ -29,7 +29,7 @@ cdef struct Asked:
 
 
 cdef struct Delegation:
-    # HA1 that a server delegates: with its challenge (RFC 4740, 6.3), or alone (TS 29.228, 6.3); its p is NULL: none
+    # HA1 that a server delegates, with its challenge (RFC 4740, 6.3) or alone (TS 29.228, 6.3); p is NULL: none
     Span ha1
     AlgorithmIndex algorithm
     Span alternate_ha1      # of a second algorithm; p is NULL where absent
@@ -52,8 +52,8 @@ cdef struct AnswerView:
 
 cdef class Application:
     # What the messages have to say for the connection they pass on
-    cdef readonly bint is_standard      # whether it is standard Diameter: with a base protocol, and answers that
-                                        # come on the connection of their request
+    # Whether it is standard Diameter, with a base protocol; answers come on the connection of their request
+    cdef readonly bint is_standard
 
     # The largest size that `put` writes
     cdef size_t room(self, const Asked *asked) noexcept nogil

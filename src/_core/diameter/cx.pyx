@@ -71,7 +71,7 @@ cdef Span SCHEME = Span(<const uint8_t *>b"SIP Digest", 10)
 
 @cython.final
 cdef class CxApplication(Application):
-    """CxApplication(origin_host, origin_realm, first, server_name, destination_realm="", destination_host="")\n--\n
+    """CxApplication(origin_host, origin_realm, first, server_name, *, destination_realm, destination_host)\n--\n
     Cx as a client speaks it: it looks HA1 up.
 
     Args:
@@ -92,8 +92,8 @@ cdef class CxApplication(Application):
                   str server_name not None, *, str destination_realm not None="",
                   str destination_host not None=""):
         self.is_standard = True
-        self.kept = tuple([
-            text.encode() for text in (origin_host, origin_realm, destination_realm, destination_host, server_name)])
+        texts = origin_host, origin_realm, destination_realm, destination_host, server_name
+        self.kept = tuple([text.encode() for text in texts])
         span_of(self.kept[0], &self.route.origin_host, "origin_host")
         span_of(self.kept[1], &self.route.origin_realm, "origin_realm")
         span_of(self.kept[2], &self.route.destination_realm, "destination_realm")

@@ -46,7 +46,7 @@ cdef inline void add_realm(Terms *terms, Span realm) noexcept nogil:
     terms.realms += 1
 
 
-# Said here too, or the classes in other modules would be collected by the garbage collector, and share no free list.
+# Said here too, or the classes in other modules would be part of garbage collection, and share no free list.
 @cython.freelist(1024)
 @cython.no_gc  # it refers to no object that could refer to it
 cdef class Received:

@@ -1,4 +1,4 @@
-"""RFC 4740, the Diameter SIP Application, as a client speaks it: MAR (sip_request.pyx) and MAA (sip_answer.pyx)."""
+"""RFC 4740, the Diameter SIP Application, as a client speaks it: see sip_request.pyx and sip_answer.pyx."""
 
 import os
 
@@ -16,7 +16,7 @@ from auth_diameter._core.diameter.sip_request cimport Route, mar_room, put_mar, 
 
 @cython.final
 cdef class SipApplication(Application):
-    """SipApplication(origin_host, origin_realm, first, destination_realm="", destination_host="", server_uri="")\n--\n
+    """SipApplication(origin_host, origin_realm, first, *, destination_realm, destination_host, server_uri)\n--\n
     RFC 4740 as a client speaks it.
 
     Args:
@@ -36,8 +36,8 @@ cdef class SipApplication(Application):
                   str destination_realm not None="", str destination_host not None="", str server_uri not None=""):
         cdef bytes drawn = os.urandom(sizeof(self.route.session_key))
         self.is_standard = True
-        self.kept = tuple([
-            text.encode() for text in (origin_host, origin_realm, destination_realm, destination_host, server_uri)])
+        texts = origin_host, origin_realm, destination_realm, destination_host, server_uri
+        self.kept = tuple([text.encode() for text in texts])
         span_of(self.kept[0], &self.route.origin_host, "origin_host")
         span_of(self.kept[1], &self.route.origin_realm, "origin_realm")
         span_of(self.kept[2], &self.route.destination_realm, "destination_realm")

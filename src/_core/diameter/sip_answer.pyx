@@ -9,17 +9,17 @@ A client's decision on a MAA::
     4001, 5003, 5032, 5033                                       rejected
     any other                                                    failure
 
-A success counts only for a MAR that had a response, which is for the caller to see. What follows is never used: the
-E flag with a success; another scheme than DIGEST; two items, of which at most one may be there (9.5); HA1 that is
-none of its algorithm; an AVP with the M flag that is not known (RFC 6733, 4.1).
+A success counts only for a MAR that had a response, which is for the caller to see. What follows is never used:
+the E flag with a success; another scheme than DIGEST; two items, of which at most one may be there (9.5); HA1 that
+is none of its algorithm; an AVP with the M flag that is not known (RFC 6733, 4.1).
 """
 
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memset
 
 from auth_diameter._core.auth.answer cimport (
-    SERVICE_OF_AUTHENTICATION, UNUSABLE_HA1, UNUSABLE_ITEMS, UNUSABLE_OTHERWISE, UNUSABLE_SCHEME, VERDICT_CHALLENGE,
-    VERDICT_FAILURE, VERDICT_REJECTED, VERDICT_SUCCESS, AnswerFields,
+    SERVICE_OF_AUTHENTICATION, UNUSABLE_HA1, UNUSABLE_ITEMS, UNUSABLE_OTHERWISE, UNUSABLE_SCHEME,
+    VERDICT_CHALLENGE, VERDICT_FAILURE, VERDICT_REJECTED, VERDICT_SUCCESS, AnswerFields,
 )
 from auth_diameter._core.base.chars cimport AD_TOKEN, ad_is_hex, is_all, is_word
 from auth_diameter._core.base.quoting cimport is_quotable, put_escaped, put_span, put_text
@@ -31,8 +31,8 @@ from auth_diameter._core.diameter.codes cimport (
     AVP_DIGEST_NEXTNONCE, AVP_DIGEST_NONCE, AVP_DIGEST_OPAQUE, AVP_DIGEST_QOP, AVP_DIGEST_REALM,
     AVP_DIGEST_RESPONSE_AUTH, AVP_DIGEST_STALE, AVP_MANDATORY, AVP_ORIGIN_HOST, AVP_RESULT_CODE, AVP_SESSION_ID,
     AVP_SIP_AUTHENTICATE, AVP_SIP_AUTHENTICATION_INFO, AVP_SIP_AUTHENTICATION_SCHEME, AVP_SIP_AUTH_DATA_ITEM,
-    AVP_USER_NAME, COMMAND_MULTIMEDIA_AUTH, FLAG_ERROR, RESULT_AUTHENTICATION_REJECTED, RESULT_AUTHORIZATION_REJECTED,
-    RESULT_IDENTITIES_DONT_MATCH, RESULT_MULTI_ROUND_AUTH, RESULT_SUCCESS,
+    AVP_USER_NAME, COMMAND_MULTIMEDIA_AUTH, FLAG_ERROR, RESULT_AUTHENTICATION_REJECTED,
+    RESULT_AUTHORIZATION_REJECTED, RESULT_IDENTITIES_DONT_MATCH, RESULT_MULTI_ROUND_AUTH, RESULT_SUCCESS,
     RESULT_SUCCESS_AUTH_SENT_SERVER_NOT_STORED, RESULT_SUCCESS_SERVER_NAME_NOT_STORED, RESULT_USER_NAME_REQUIRED,
     RESULT_USER_UNKNOWN, SCHEME_OF_DIGEST,
 )
@@ -250,8 +250,8 @@ cdef void make_challenge(const Authenticate *given, AnswerView *out) noexcept no
     cdef AnswerFields *says = &out.says
     cdef DigestFields fields
     cdef uint8_t *q = &out.text[0]
-    cdef size_t need = 128 + 2 * (given.realm.n + given.nonce.n + given.domain.n + given.opaque.n + given.qop.n) + (
-        given.algorithm.n)
+    cdef size_t quoted = given.realm.n + given.nonce.n + given.domain.n + given.opaque.n + given.qop.n
+    cdef size_t need = 128 + 2 * quoted + given.algorithm.n
     if need > MAX_CHALLENGE or not (
             is_quotable(given.realm) and is_quotable(given.nonce) and is_quotable(given.domain)
             and is_quotable(given.opaque) and is_quotable(given.qop)

@@ -9,6 +9,7 @@ from auth_diameter._core.path.batch cimport empty_batch, new_batch
 from auth_diameter._core.path.inquiry cimport STAGE_DONE, Case, inquiry_of_question
 from auth_diameter._core.path.outcome cimport FAILED, OUTCOME_NONE
 
+
 @cython.final
 cdef class DelegatedJudge:
     """Judges questions whose nonce came with HA1; not for use by several threads at once.

@@ -7,9 +7,9 @@
                                   in the order of deadlines ──► the next one to expire
 
 The dialect matches answers by SIP-MSGID. The original DISC may send an answer on a connection that was opened
-after its question was sent. So the ids are unique in the process, and start at a random number. In standard Diameter
-they are Hop-by-Hop Identifiers: an answer counts on the connection of its question alone, and requests of the peer
-and messages of the base protocol are put aside, see `Wire.take_others`.
+after its question was sent. So the ids are unique in the process, and start at a random number. In standard
+Diameter they are Hop-by-Hop Identifiers: an answer counts on the connection of its question alone, and requests of
+the peer and messages of the base protocol are put aside, see `Wire.take_others`.
 
 A `Flight` is part of a Question, or of a slot, in which the path keeps a request (see turn.pyx). The answer to a
 slot goes to its owner without the GIL. Whatever is out of the ordinary for a slot makes a Question of it, and so

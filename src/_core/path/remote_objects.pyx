@@ -66,8 +66,8 @@ cdef class RemoteObjects(ObjectPath):
     """
 
     def __cinit__(self, policy, InFlight in_flight not None, Decisions decisions not None, Penalties penalties,
-                  NonceIssuers watch, DelegatedJudge delegated, *, Py_ssize_t most_bytes, double timeout, size_t max_question,
-                  bint tells_source, **settings):
+                  NonceIssuers watch, DelegatedJudge delegated, *, Py_ssize_t most_bytes, double timeout,
+                  size_t max_question, bint tells_source, **settings):
         self.in_flight = in_flight
         self.decisions = decisions
         self.penalties = penalties

@@ -33,7 +33,9 @@ from auth_diameter._core.base.span cimport Span, lower
 from auth_diameter._core.diameter.received cimport HA1_WITH_CHALLENGE
 from auth_diameter._core.digest.algorithms cimport ALGORITHM_UNKNOWN, MD5
 from auth_diameter._core.digest.lanes cimport Check, verify_responses
-from auth_diameter._core.digest.params cimport QOP_AUTH, QOP_AUTH_INT, QOP_NONE, QOP_UNKNOWN, RESPONSE, DigestFields
+from auth_diameter._core.digest.params cimport (
+    QOP_AUTH, QOP_AUTH_INT, QOP_NONE, QOP_UNKNOWN, RESPONSE, DigestFields,
+)
 from auth_diameter._core.digest.responses cimport MAX_DIGITS, Response, is_computable, put_hash, put_response
 from auth_diameter._core.path.case cimport (
     base_name, before_at, behind_at, is_login, is_own_address, read_case, response_of, takes_any_nonce,

@@ -116,7 +116,7 @@ cdef class Wire(MessageStream):
         return out
 
     cdef int add_other(self, bytes message) except -1:
-        """Puts a message aside that is no answer to a question; as many as a peer has any reason to send at once."""
+        """Puts a message aside that is no answer to a question; of more than a peer has reason to send, none."""
         if self.others is None:
             self.others = []
         if len(self.others) < MOST_OTHERS:
@@ -124,7 +124,7 @@ cdef class Wire(MessageStream):
         return 0
 
     def take_others(self):
-        """Removes the messages that came and are no answers to questions: requests, and those of the base protocol.
+        """Removes the messages that are no answers to questions: requests, and those of the base protocol.
 
         Returns:
             List of bytes, each a whole message.

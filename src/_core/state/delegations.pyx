@@ -1,7 +1,7 @@
 """HA1 that servers delegate with their nonces (RFC 4740, 6.3): whose it is, and how long it counts.
 
-It is found by its nonce alone. So a user cannot come in with HA1 that came with the nonce of an earlier time, or with
-that of somebody else.
+It is found by its nonce alone. So a user cannot come in with HA1 that came with the nonce of an earlier time, or
+with that of somebody else.
 """
 
 import os

@@ -21,6 +21,7 @@ from auth_diameter._core import Framer, Message, ParseError, SipRequest, format_
 from auth_diameter.client.aio import AsyncAuthDiameter
 from auth_diameter.config import Config
 from auth_diameter.decision import Decision
+from auth_diameter.diameter.base import value_of
 from auth_diameter.diameter.cx import CX, user_of
 from auth_diameter.disc.config import DiameterConfig
 from auth_diameter.disc.diameter import listen as listen_to_peers
@@ -151,8 +152,8 @@ def _label_of_standard(message: Message) -> str:
         if message.application_id == CX:
             return f"{name}R, HA1 of {user_of(message)}"
         return f"{name}R, {'' if message.find(_ITEM) else 'no '}credentials"
-    found = message.find(_RESULT_CODE)
-    code = found.value if found is not None else 0
+    result = value_of(message, "Result-Code")
+    code = result if isinstance(result, int) else 0
     if message.application_id == CX:
         return f"{name}A {code} + HA1" if code else f"{name}A, unknown"
     more = " + challenge" if code in _CHALLENGES else _RESULTS.get(code, "")
