@@ -8,7 +8,11 @@ import re
 import pytest
 from kit.mar import REALM, RawPeer, mar, result_of
 from kit.process import Server, assert_one_line, run_ours
+from kit.sip import ACCOUNT
+from kit.uac import Uac
 from kit.wire import Connection
+
+from auth_diameter.lab.uac import make_request
 
 NAMES = ("--origin-host", "disc.siphub.net", "--origin-realm", REALM)
 
@@ -95,3 +99,58 @@ def test_metrics(db):
     assert answers % ("Capabilities-Exchange-Answer", 2001) in found
     assert 'auth_diameter_disc_peers{state="okay"} 1.0' in found
     assert 'auth_diameter_disc_diameter_connection_events_total{event="accepted"} 1.0' in found
+
+
+# ------------------------------------------------------------------ our own client
+
+
+@pytest.fixture(scope="module")
+def peers_disc(db):
+    """A DISC that serves RFC 4740, and tells the gateway HA1."""
+    names = (*NAMES, "--tell-ha1", "gateway.siphub.net")
+    with Server("disc", "--db", db, "--diameter", "127.0.0.1:0", *names) as server:
+        yield diameter_port(server)
+
+
+def test_check_asks_a_server_of_rfc_4740(peers_disc, tmp_path):
+    request = tmp_path / "request.sip"
+    request.write_bytes(make_request("REGISTER", f"sip:{REALM}", ACCOUNT))
+    options = ("--application", "sip", "--origin-host", "check.siphub.net", "--realm", REALM)
+    done = run_ours("check", request, "--disc", f"127.0.0.1:{peers_disc}", *options)
+    assert (done.status, done.err) == (1, "")
+    assert "cause        CHALLENGED: " in done.out
+    assert f'realm="{REALM}"' in done.out
+
+
+def test_serve_asks_a_server_of_rfc_4740(peers_disc):
+    options = ("--application", "sip", "--origin-host", "serve.siphub.net")
+    with Server("serve", "--disc", f"127.0.0.1:{peers_disc}", *options) as server:
+        assert f"asking sip at 127.0.0.1:{peers_disc}" in server.out()
+        with Uac(server.address) as uac:
+            assert [reply.status for reply in uac.log_in()] == [401, 200]
+
+
+def test_a_gateway_from_the_dialect_to_an_hss(peers_disc):
+    """The HSS is a DISC, and another one is in front of it."""
+    url = f"cx://127.0.0.1:{peers_disc}/{REALM}"
+    with (
+        Server("disc", "--db", url, "--origin-host", "gateway.siphub.net") as gateway,
+        Connection(gateway.address) as dialect,
+    ):
+        assert dialect.ask()
+        done = gateway.stop()
+    assert "stopped; answered: CHALLENGED 1" in done.err
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (("serve", "--application", "sip"), "--origin-host"),
+        (("serve", "--application", "sip", "--origin-host", "a.b", "--workers", "2"), "--workers"),
+        (("serve", "--application", "cx", "--origin-host", "a.b"), "--db cx://HOST/REALM"),
+        (("disc", "--db", "cx://hss.example.net"), "origin_host"),
+        (("user", "list", "--db", "cx://hss.example.net"), "has its own commands"),
+    ],
+)
+def test_what_is_missing_is_said(command, said):
+    assert_one_line(run_ours(*command), said)

@@ -13,10 +13,10 @@ from rich.console import Console
 from auth_diameter.lab import demo
 
 
-def play(*, full=False, width=120):
+def play(*, full=False, width=120, application="disc"):
     """The exit status and all that was printed."""
     console = Console(file=io.StringIO(), width=width, highlight=False, soft_wrap=True)
-    status = asyncio.run(demo.play(console, full=full))
+    status = asyncio.run(demo.play(console, full=full, application=application))
     return status, console.file.getvalue()
 
 
@@ -42,6 +42,40 @@ def test_every_scene_goes_as_it_should():
     assert text.count("✓") == 3
     assert "✗" not in text
     assert text.rstrip().endswith("All 3 scenes went as they should.")
+
+
+def test_the_ladder_of_rfc_4740():
+    """RFC 4740, 6.2; without SIP-Server-URI the results are 2008 and 2006 (figure 2)."""
+    status, text = play(application="sip")
+    assert status == 0
+    assert arrows_of(scene(text, "Register: a challenge, then the right password")) == [
+        ("REGISTER sip:siphub.net", "►"),
+        ("CER", "►"),
+        ("CEA 2001 (success)", "◄"),
+        ("MAR, no credentials", "►"),
+        ("MAA 2008 + challenge", "◄"),
+        ("401 Unauthorized", "◄"),
+        ("REGISTER with credentials", "►"),
+        ("MAR, credentials", "►"),
+        ("MAA 2006 (success)", "◄"),
+        ("200 OK", "◄"),
+    ]
+
+
+def test_the_ladder_of_cx():
+    """TS 29.228, 6.3: the HSS has HA1, and the SIP server makes the nonce and checks."""
+    status, text = play(application="cx")
+    assert status == 0
+    assert arrows_of(scene(text, "Register: a challenge, then the right password")) == [
+        ("REGISTER sip:siphub.net", "►"),
+        ("401 Unauthorized", "◄"),
+        ("REGISTER with credentials", "►"),
+        ("CER", "►"),
+        ("CEA 2001 (success)", "◄"),
+        ("MAR, HA1 of alice", "►"),
+        ("MAA 2001 + HA1", "◄"),
+        ("200 OK", "◄"),
+    ]
 
 
 def test_the_ladder_of_digest_authentication():

@@ -29,36 +29,34 @@ from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcmp, memset
 
 from auth_diameter._core.auth.answer cimport (
-    SERVICE_OF_AUTHENTICATION, UNUSABLE_HA1, UNUSABLE_ITEMS, UNUSABLE_OTHERWISE, UNUSABLE_SCHEME, UNUSABLE_SESSION,
+    SERVICE_OF_AUTHENTICATION, UNUSABLE_HA1, UNUSABLE_ITEMS, UNUSABLE_OTHERWISE, UNUSABLE_SCHEME,
     VERDICT_FAILURE, VERDICT_REJECTED, VERDICT_SUCCESS, AnswerFields,
 )
 from auth_diameter._core.auth.question cimport Flight, Question
 from auth_diameter._core.base.chars cimport ad_is_hex
 from auth_diameter._core.base.span cimport Span, put_u32
 from auth_diameter._core.base.text cimport borrow, span_of
+from auth_diameter._core.diameter.answer_fault cimport (
+    check_result, fail, is_unknown, match_session, read_group, read_whole,
+)
 from auth_diameter._core.diameter.application cimport (
     NO_LIFETIME, AnswerView, Application, Asked, Delegation, continue_flight, keep_identifiers,
 )
 from auth_diameter._core.diameter.avp cimport (
-    AVP_HEADER, AVP_VENDOR_HEADER, AvpHandler, AvpView, avp_each, avp_put, avp_put_in_place, avp_put_u32,
-    avp_put_vendor,
+    AVP_HEADER, AVP_VENDOR_HEADER, AvpView, avp_put, avp_put_in_place, avp_put_u32, avp_put_vendor,
 )
 from auth_diameter._core.diameter.codes cimport (
     APPLICATION_CX, AVP_AUTHORIZATION_LIFETIME, AVP_AUTH_APPLICATION_ID, AVP_AUTH_SESSION_STATE,
     AVP_CX_ALTERNATE_ALGORITHM, AVP_CX_ALTERNATE_HA1, AVP_CX_PUBLIC_IDENTITY, AVP_CX_SERVER_NAME,
     AVP_CX_SIP_AUTHENTICATION_SCHEME, AVP_CX_SIP_AUTH_DATA_ITEM, AVP_CX_SIP_DIGEST_AUTHENTICATE,
-    AVP_CX_SIP_NUMBER_AUTH_ITEMS, AVP_DESTINATION_HOST, AVP_DESTINATION_REALM, AVP_DIGEST_ALGORITHM,
-    AVP_DIGEST_HA1, AVP_DIGEST_REALM, AVP_EXPERIMENTAL_RESULT, AVP_EXPERIMENTAL_RESULT_CODE, AVP_MANDATORY,
-    AVP_ORIGIN_HOST, AVP_ORIGIN_REALM, AVP_RESULT_CODE, AVP_SESSION_ID, AVP_USER_NAME, AVP_VENDOR_ID,
-    AVP_VENDOR_SPECIFIC_APPLICATION_ID, COMMAND_CX_MULTIMEDIA_AUTH, FLAG_ERROR, FLAG_PROXIABLE, FLAG_REQUEST,
-    FLAG_RETRANSMITTED, NO_STATE_MAINTAINED, RESULT_CX_IDENTITIES_DONT_MATCH, RESULT_CX_USER_UNKNOWN,
+    AVP_CX_SIP_NUMBER_AUTH_ITEMS, AVP_DIGEST_ALGORITHM, AVP_DIGEST_HA1, AVP_DIGEST_REALM,
+    AVP_EXPERIMENTAL_RESULT, AVP_EXPERIMENTAL_RESULT_CODE, AVP_MANDATORY, AVP_ORIGIN_HOST, AVP_RESULT_CODE,
+    AVP_SESSION_ID, AVP_USER_NAME, AVP_VENDOR_ID, AVP_VENDOR_SPECIFIC_APPLICATION_ID,
+    COMMAND_CX_MULTIMEDIA_AUTH, NO_STATE_MAINTAINED, RESULT_CX_IDENTITIES_DONT_MATCH, RESULT_CX_USER_UNKNOWN,
     RESULT_SUCCESS, VENDOR_3GPP,
 )
-from auth_diameter._core.diameter.dictionary cimport is_known_avp
-from auth_diameter._core.diameter.header cimport (
-    DIAMETER_VERSION, HEADER_SIZE, Header, get_u32, header_get, header_put,
-)
-from auth_diameter._core.diameter.sip_request cimport Route, put_session, read_session
+from auth_diameter._core.diameter.header cimport HEADER_SIZE, Header, get_u32, header_get
+from auth_diameter._core.diameter.sip_request cimport Route, put_request_header, put_route, put_session
 from auth_diameter._core.digest.algorithms cimport ALGORITHM_UNKNOWN, ad_algorithms
 from auth_diameter._core.digest.params cimport ALGORITHM, DigestFields, classify_algorithm
 
@@ -136,14 +134,7 @@ cdef class CxApplication(Application):
         return read_maa(p, n, out)
 
     cdef void match(self, const Flight *flight, AnswerView *view) noexcept nogil:
-        cdef uint32_t session[2]
-        if view.says.fault != NULL or (
-                read_session(view.session_id, self.route.origin_host, session)
-                and session[0] == flight.session[0] and session[1] == flight.session[1]):
-            return
-        if view.session_id.p != NULL or view.says.code // 1000 != 3:
-            view.says.fault = "an answer of another session"
-            view.says.unusable = UNUSABLE_SESSION
+        match_session(flight, &self.route, view)
 
 
 # ---------------------------------------------------------------------------------- written
@@ -156,8 +147,6 @@ cdef size_t put_mar(uint8_t *out, const Asked *asked, const Route *route, Span u
     Returns:
         The size.
     """
-    cdef Header header
-    cdef Span realm = route.destination_realm if route.destination_realm.n else asked.realm
     cdef uint8_t *q = out + HEADER_SIZE
     cdef uint8_t *inner
     q = avp_put_in_place(q, AVP_SESSION_ID, put_session(q + AVP_HEADER, route.origin_host, asked.session))
@@ -165,30 +154,14 @@ cdef size_t put_mar(uint8_t *out, const Asked *asked, const Route *route, Span u
     inner = avp_put_u32(inner, AVP_AUTH_APPLICATION_ID, AVP_MANDATORY, APPLICATION_CX)
     q = avp_put_in_place(q, AVP_VENDOR_SPECIFIC_APPLICATION_ID, <size_t>(inner - q - AVP_HEADER))
     q = avp_put_u32(q, AVP_AUTH_SESSION_STATE, AVP_MANDATORY, NO_STATE_MAINTAINED)
-    q = put_text(q, AVP_ORIGIN_HOST, route.origin_host)
-    q = put_text(q, AVP_ORIGIN_REALM, route.origin_realm)
-    q = put_text(q, AVP_DESTINATION_REALM, realm)
-    if route.destination_host.n:
-        q = put_text(q, AVP_DESTINATION_HOST, route.destination_host)
-    q = put_text(q, AVP_USER_NAME, user_name)
+    q = put_route(q, route, asked.realm)
+    q = avp_put(q, AVP_USER_NAME, AVP_MANDATORY, user_name.p, user_name.n)
     q = put_3gpp(q, AVP_CX_PUBLIC_IDENTITY, identity)
     q = put_3gpp(q, AVP_CX_SIP_NUMBER_AUTH_ITEMS, Span(<const uint8_t *>b"\0\0\0\1", 4))
     inner = avp_put_vendor(q, AVP_CX_SIP_AUTH_DATA_ITEM, AVP_MANDATORY, VENDOR_3GPP, NULL, 0)
     q = end_group(inner, put_3gpp(inner, AVP_CX_SIP_AUTHENTICATION_SCHEME, SCHEME))
     q = put_3gpp(q, AVP_CX_SERVER_NAME, route.server_uri)
-    header.version = DIAMETER_VERSION
-    header.length = <uint32_t>(q - out)
-    header.flags = FLAG_REQUEST | FLAG_PROXIABLE | (FLAG_RETRANSMITTED if asked.again else 0)
-    header.command = COMMAND_CX_MULTIMEDIA_AUTH
-    header.application_id = APPLICATION_CX
-    header.hop_by_hop = asked.msgid
-    header.end_to_end = asked.end_to_end
-    header_put(out, &header)
-    return header.length
-
-
-cdef inline uint8_t *put_text(uint8_t *q, uint32_t code, Span text) noexcept nogil:
-    return avp_put(q, code, AVP_MANDATORY, text.p, text.n)
+    return put_request_header(out, q, asked, COMMAND_CX_MULTIMEDIA_AUTH, APPLICATION_CX)
 
 
 cdef inline uint8_t *put_3gpp(uint8_t *q, uint32_t code, Span data) noexcept nogil:
@@ -226,7 +199,6 @@ cdef bint read_maa(const uint8_t *p, size_t n, AnswerView *out) noexcept nogil:
     """
     cdef Header header
     cdef Reading reading
-    cdef Span rest
     cdef AnswerFields *says = &out.says
     memset(out, 0, sizeof(AnswerView) - sizeof(out.text))
     memset(&reading, 0, sizeof(reading))
@@ -236,12 +208,8 @@ cdef bint read_maa(const uint8_t *p, size_t n, AnswerView *out) noexcept nogil:
     out.msgid = header.hop_by_hop
     if header.command != COMMAND_CX_MULTIMEDIA_AUTH or header.application_id != APPLICATION_CX:
         fail(says, UNUSABLE_OTHERWISE, "not a Multimedia-Auth-Answer")
-    if not avp_each(Span(p + HEADER_SIZE, n - HEADER_SIZE), read_avp, &reading, &rest):
-        fail(says, UNUSABLE_OTHERWISE, "malformed AVP")
-    elif not reading.result:
-        fail(says, UNUSABLE_OTHERWISE, "neither Result-Code nor Experimental-Result")
-    elif header.flags & FLAG_ERROR and says.code // 1000 == 2:
-        fail(says, UNUSABLE_OTHERWISE, "a success with the error bit")      # RFC 6733, 7.1.3
+    read_whole(p, n, read_avp, &reading, says)
+    check_result(&header, reading.result, says)
     says.service = SERVICE_OF_AUTHENTICATION
     says.verdict = VERDICT_FAILURE
     if says.fault != NULL:
@@ -293,29 +261,6 @@ cdef inline bint is_ha1(Span text, int algorithm) noexcept nogil:
             and ad_is_hex(text.p, text.n))
 
 
-cdef inline void fail(AnswerFields *says, int unusable, const char *fault) noexcept nogil:
-    """Keeps the first fault."""
-    if says.fault == NULL:
-        says.fault = fault
-        says.unusable = unusable
-
-
-cdef inline bint is_unknown(const AvpView *avp, AnswerFields *says) noexcept nogil:
-    """Whether an AVP is not known; one with the M flag is a fault (RFC 6733, 4.1)."""
-    if is_known_avp(avp.code, avp.vendor_id):
-        return False
-    if avp.flags & AVP_MANDATORY:
-        fail(says, UNUSABLE_OTHERWISE, "an unknown AVP with the M flag")
-    return True
-
-
-cdef inline void read_group(Span data, AvpHandler handle, Reading *reading) noexcept nogil:
-    """Reads the AVPs in a group."""
-    cdef Span rest
-    if not avp_each(data, handle, reading, &rest):
-        fail(&reading.out.says, UNUSABLE_OTHERWISE, "malformed AVP in a group")
-
-
 cdef void read_avp(const AvpView *avp, void *to) noexcept nogil:
     """Reads an AVP of the message itself."""
     cdef Reading *reading = <Reading *>to
@@ -328,7 +273,7 @@ cdef void read_avp(const AvpView *avp, void *to) noexcept nogil:
         if reading.items > 1:
             fail(says, UNUSABLE_ITEMS, "more than one SIP-Auth-Data-Item")
             return
-        read_group(avp.data, read_item_avp, reading)
+        read_group(avp.data, read_item_avp, reading, says)
         if not reading.scheme:
             fail(says, UNUSABLE_SCHEME, "no SIP-Authentication-Scheme")
     elif avp.vendor_id:
@@ -345,7 +290,7 @@ cdef void read_avp(const AvpView *avp, void *to) noexcept nogil:
         read_result(avp, reading)
     elif avp.code == AVP_EXPERIMENTAL_RESULT:
         reading.experimental = True
-        read_group(avp.data, read_experimental_avp, reading)
+        read_group(avp.data, read_experimental_avp, reading, says)
     elif avp.code == AVP_AUTHORIZATION_LIFETIME and avp.data.n == 4:
         out.delegation.lifetime = get_u32(avp.data.p)
 
@@ -380,7 +325,7 @@ cdef void read_item_avp(const AvpView *avp, void *to) noexcept nogil:
             fail(says, UNUSABLE_ITEMS, "SIP-Digest-Authenticate twice")
             return
         reading.digest = True
-        read_group(avp.data, read_digest_avp, reading)
+        read_group(avp.data, read_digest_avp, reading, says)
 
 
 cdef void read_digest_avp(const AvpView *avp, void *to) noexcept nogil:

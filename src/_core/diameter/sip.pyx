@@ -6,12 +6,12 @@ cimport cython
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy
 
-from auth_diameter._core.auth.answer cimport UNUSABLE_SESSION
 from auth_diameter._core.auth.question cimport Flight
 from auth_diameter._core.base.text cimport span_of
+from auth_diameter._core.diameter.answer_fault cimport match_session
 from auth_diameter._core.diameter.application cimport AnswerView, Application, Asked
 from auth_diameter._core.diameter.sip_answer cimport read_maa
-from auth_diameter._core.diameter.sip_request cimport Route, mar_room, put_mar, read_session, session_of
+from auth_diameter._core.diameter.sip_request cimport Route, mar_room, put_mar, session_of
 
 
 @cython.final
@@ -60,12 +60,4 @@ cdef class SipApplication(Application):
         return read_maa(p, n, out)
 
     cdef void match(self, const Flight *flight, AnswerView *view) noexcept nogil:
-        cdef uint32_t session[2]
-        if view.says.fault != NULL or (
-                read_session(view.session_id, self.route.origin_host, session)
-                and session[0] == flight.session[0] and session[1] == flight.session[1]):
-            return
-        # An error of an agent need not have one (RFC 6733, 7.2).
-        if view.session_id.p != NULL or view.says.code // 1000 != 3:
-            view.says.fault = "an answer of another session"
-            view.says.unusable = UNUSABLE_SESSION
+        match_session(flight, &self.route, view)

@@ -24,20 +24,20 @@ from auth_diameter._core.auth.answer cimport (
 from auth_diameter._core.base.chars cimport AD_TOKEN, ad_is_hex, is_all, is_word
 from auth_diameter._core.base.quoting cimport is_quotable, put_escaped, put_span, put_text
 from auth_diameter._core.base.span cimport Span
+from auth_diameter._core.diameter.answer_fault cimport check_result, fail, is_unknown, read_group, read_whole
 from auth_diameter._core.diameter.application cimport MAX_CHALLENGE, NO_LIFETIME, AnswerView
-from auth_diameter._core.diameter.avp cimport AvpHandler, AvpView, avp_each
+from auth_diameter._core.diameter.avp cimport AvpView
 from auth_diameter._core.diameter.codes cimport (
     APPLICATION_SIP, AVP_AUTHORIZATION_LIFETIME, AVP_DIGEST_ALGORITHM, AVP_DIGEST_DOMAIN, AVP_DIGEST_HA1,
     AVP_DIGEST_NEXTNONCE, AVP_DIGEST_NONCE, AVP_DIGEST_OPAQUE, AVP_DIGEST_QOP, AVP_DIGEST_REALM,
-    AVP_DIGEST_RESPONSE_AUTH, AVP_DIGEST_STALE, AVP_MANDATORY, AVP_ORIGIN_HOST, AVP_RESULT_CODE, AVP_SESSION_ID,
+    AVP_DIGEST_RESPONSE_AUTH, AVP_DIGEST_STALE, AVP_ORIGIN_HOST, AVP_RESULT_CODE, AVP_SESSION_ID,
     AVP_SIP_AUTHENTICATE, AVP_SIP_AUTHENTICATION_INFO, AVP_SIP_AUTHENTICATION_SCHEME, AVP_SIP_AUTH_DATA_ITEM,
-    AVP_USER_NAME, COMMAND_MULTIMEDIA_AUTH, FLAG_ERROR, RESULT_AUTHENTICATION_REJECTED,
+    AVP_USER_NAME, COMMAND_MULTIMEDIA_AUTH, RESULT_AUTHENTICATION_REJECTED,
     RESULT_AUTHORIZATION_REJECTED, RESULT_IDENTITIES_DONT_MATCH, RESULT_MULTI_ROUND_AUTH, RESULT_SUCCESS,
     RESULT_SUCCESS_AUTH_SENT_SERVER_NOT_STORED, RESULT_SUCCESS_SERVER_NAME_NOT_STORED, RESULT_USER_NAME_REQUIRED,
     RESULT_USER_UNKNOWN, SCHEME_OF_DIGEST,
 )
-from auth_diameter._core.diameter.dictionary cimport is_known_avp
-from auth_diameter._core.diameter.header cimport HEADER_SIZE, Header, get_u32, header_get
+from auth_diameter._core.diameter.header cimport Header, get_u32, header_get
 from auth_diameter._core.digest.algorithms cimport ALGORITHM_UNKNOWN, ad_algorithms
 from auth_diameter._core.digest.challenge cimport is_nextnonce
 from auth_diameter._core.digest.credentials cimport is_response
@@ -77,7 +77,6 @@ cdef bint read_maa(const uint8_t *p, size_t n, AnswerView *out) noexcept nogil:
     """
     cdef Header header
     cdef Reading reading
-    cdef Span rest
     cdef AnswerFields *says = &out.says
     memset(out, 0, sizeof(AnswerView) - sizeof(out.text))
     memset(&reading, 0, sizeof(reading))
@@ -87,12 +86,8 @@ cdef bint read_maa(const uint8_t *p, size_t n, AnswerView *out) noexcept nogil:
     out.msgid = header.hop_by_hop
     if header.command != COMMAND_MULTIMEDIA_AUTH or header.application_id != APPLICATION_SIP:
         fail(says, UNUSABLE_OTHERWISE, "not a Multimedia-Auth-Answer")
-    if not avp_each(Span(p + HEADER_SIZE, n - HEADER_SIZE), read_avp, &reading, &rest):
-        fail(says, UNUSABLE_OTHERWISE, "malformed AVP")
-    elif not reading.result:
-        fail(says, UNUSABLE_OTHERWISE, "no Result-Code")
-    elif header.flags & FLAG_ERROR and says.code // 1000 == 2:
-        fail(says, UNUSABLE_OTHERWISE, "a success with the error bit")      # RFC 6733, 7.1.3
+    read_whole(p, n, read_avp, &reading, says)
+    check_result(&header, reading.result, says)
     says.service = SERVICE_OF_AUTHENTICATION
     if reading.authenticate and says.fault == NULL:
         make_challenge(&reading.challenge, out)
@@ -116,20 +111,9 @@ cdef inline int verdict_of(const AnswerFields *says) noexcept nogil:
     return VERDICT_FAILURE
 
 
-cdef inline void fail(AnswerFields *says, int unusable, const char *fault) noexcept nogil:
-    """Keeps the first fault."""
-    if says.fault == NULL:
-        says.fault = fault
-        says.unusable = unusable
-
-
 cdef inline bint is_passed_over(const AvpView *avp, AnswerFields *says) noexcept nogil:
-    """Whether an AVP has no meaning here; an unknown one with the M flag is a fault (RFC 6733, 4.1)."""
-    if not is_known_avp(avp.code, avp.vendor_id):
-        if avp.flags & AVP_MANDATORY:
-            fail(says, UNUSABLE_OTHERWISE, "an unknown AVP with the M flag")
-        return True
-    return avp.vendor_id != 0
+    """Whether an AVP has no meaning here."""
+    return is_unknown(avp, says) or avp.vendor_id != 0
 
 
 cdef void read_avp(const AvpView *avp, void *to) noexcept nogil:
@@ -161,16 +145,9 @@ cdef void read_avp(const AvpView *avp, void *to) noexcept nogil:
         if reading.items > 1:
             fail(says, UNUSABLE_ITEMS, "more than one SIP-Auth-Data-Item")
             return
-        read_group(avp.data, read_item_avp, reading)
+        read_group(avp.data, read_item_avp, reading, says)
         if not reading.scheme:
             fail(says, UNUSABLE_SCHEME, "no SIP-Authentication-Scheme")
-
-
-cdef inline void read_group(Span data, AvpHandler handle, Reading *reading) noexcept nogil:
-    """Reads the AVPs in a group."""
-    cdef Span rest
-    if not avp_each(data, handle, reading, &rest):
-        fail(&reading.out.says, UNUSABLE_OTHERWISE, "malformed AVP in a group")
 
 
 cdef void read_item_avp(const AvpView *avp, void *to) noexcept nogil:
@@ -188,11 +165,11 @@ cdef void read_item_avp(const AvpView *avp, void *to) noexcept nogil:
             fail(says, UNUSABLE_ITEMS, "SIP-Authenticate twice")
             return
         reading.authenticate = True
-        read_group(avp.data, read_authenticate_avp, reading)
+        read_group(avp.data, read_authenticate_avp, reading, says)
         if reading.challenge.realm.p == NULL or reading.challenge.nonce.p == NULL:
             fail(says, UNUSABLE_OTHERWISE, "SIP-Authenticate without Digest-Realm or Digest-Nonce")
     elif avp.code == AVP_SIP_AUTHENTICATION_INFO:
-        read_group(avp.data, read_info_avp, reading)
+        read_group(avp.data, read_info_avp, reading, says)
 
 
 cdef void read_authenticate_avp(const AvpView *avp, void *to) noexcept nogil:

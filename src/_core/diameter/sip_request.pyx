@@ -84,17 +84,11 @@ cdef size_t put_mar(uint8_t *out, const Asked *asked, const Route *route) noexce
         The size.
     """
     cdef const SipMessage *m = asked.request
-    cdef Header header
-    cdef Span realm = route.destination_realm if route.destination_realm.n else asked.realm
     cdef uint8_t *q = out + HEADER_SIZE
     q = avp_put_in_place(q, AVP_SESSION_ID, put_session(q + AVP_HEADER, route.origin_host, asked.session))
     q = avp_put_u32(q, AVP_AUTH_APPLICATION_ID, AVP_MANDATORY, APPLICATION_SIP)
     q = avp_put_u32(q, AVP_AUTH_SESSION_STATE, AVP_MANDATORY, NO_STATE_MAINTAINED)
-    q = put_text(q, AVP_ORIGIN_HOST, route.origin_host)
-    q = put_text(q, AVP_ORIGIN_REALM, route.origin_realm)
-    q = put_text(q, AVP_DESTINATION_REALM, realm)
-    if route.destination_host.n:
-        q = put_text(q, AVP_DESTINATION_HOST, route.destination_host)
+    q = put_route(q, route, asked.realm)
     q = avp_put_in_place(q, AVP_SIP_AOR, put_uri(q + AVP_HEADER, target_of(m)))
     q = put_text(q, AVP_SIP_METHOD, m.method_name)
     if asked.credentials != NULL:
@@ -104,11 +98,34 @@ cdef size_t put_mar(uint8_t *out, const Asked *asked, const Route *route) noexce
     q = avp_put_u32(q, AVP_SIP_NUMBER_AUTH_ITEMS, AVP_MANDATORY, 1)
     if asked.credentials != NULL:
         q = put_item(q, asked)
+    return put_request_header(out, q, asked, COMMAND_MULTIMEDIA_AUTH, APPLICATION_SIP)
+
+
+cdef uint8_t *put_route(uint8_t *q, const Route *route, Span realm) noexcept nogil:
+    """Writes from whom a request is, and for whom; `realm` is the one that is asked about.
+
+    Returns:
+        The end.
+    """
+    q = put_text(q, AVP_ORIGIN_HOST, route.origin_host)
+    q = put_text(q, AVP_ORIGIN_REALM, route.origin_realm)
+    q = put_text(q, AVP_DESTINATION_REALM, route.destination_realm if route.destination_realm.n else realm)
+    return put_text(q, AVP_DESTINATION_HOST, route.destination_host) if route.destination_host.n else q
+
+
+cdef size_t put_request_header(uint8_t *out, const uint8_t *end, const Asked *asked, uint32_t command,
+                               uint32_t application_id) noexcept nogil:
+    """Writes the header of the request that ends at `end`.
+
+    Returns:
+        The size of the request.
+    """
+    cdef Header header
     header.version = DIAMETER_VERSION
-    header.length = <uint32_t>(q - out)
+    header.length = <uint32_t>(end - out)
     header.flags = FLAG_REQUEST | FLAG_PROXIABLE | (FLAG_RETRANSMITTED if asked.again else 0)
-    header.command = COMMAND_MULTIMEDIA_AUTH
-    header.application_id = APPLICATION_SIP
+    header.command = command
+    header.application_id = application_id
     header.hop_by_hop = asked.msgid
     header.end_to_end = asked.end_to_end
     header_put(out, &header)

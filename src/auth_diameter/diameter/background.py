@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from auth_diameter._core import Answer, DiscError, Question
 from auth_diameter.config import Config
@@ -18,7 +18,7 @@ from auth_diameter.diameter.aio import AioTransport
 from auth_diameter.diameter.loop_thread import LoopThread
 from auth_diameter.diameter.speaking import tls_of
 from auth_diameter.diameter.stats import PoolStats, no_pool
-from auth_diameter.diameter.sync import Waiter, wake_up
+from auth_diameter.diameter.waiters import HeldThreads
 
 _GRACE = 1.0  # seconds beyond its deadline for which a thread waits for the loop to end its question
 
@@ -49,7 +49,7 @@ class _Asked:
         return self.result or Cause.DISC_TIMEOUT
 
 
-class BackgroundTransport:
+class BackgroundTransport(HeldThreads):
     """Questions and answers of any number of threads, with all peers of one configuration.
 
     Args:
@@ -154,26 +154,6 @@ class BackgroundTransport:
             return [Cause.DISC_LOST for _ in questions]
         until = time.monotonic() + self._config.timeout + _GRACE
         return [waiter.wait(until) for waiter in asked]
-
-    # ------------------------------------------------------------------ questions that are held
-
-    def add_waiter(self, question: Question) -> Waiter:
-        """Makes the thread of a question that is held its waiter."""
-        waiter = Waiter()
-        with self._lock:
-            question.callback = waiter
-        return waiter
-
-    def remove_waiter(self, question: Question) -> None:
-        """Ends that."""
-        with self._lock:
-            question.callback = None
-
-    def wake(self, questions: Iterable[Question]) -> None:
-        """Wakes the threads of questions that are no longer held."""
-        with self._lock:
-            for question in questions:
-                wake_up(question)
 
     # ------------------------------------------------------------------ closing
 

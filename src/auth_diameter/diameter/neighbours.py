@@ -115,15 +115,7 @@ class NeighbourTable(PeerTable):
     def opened(
         self, peer: Peer, transport: Any, now: float, address: str = "", names: Collection[str] | None = None
     ) -> Connection:
-        """Adds a connection that was being opened, and begins the capabilities exchange on it.
-
-        Args:
-            peer: the peer.
-            transport: the driver's own object.
-            now: seconds, monotonic.
-            address: our own IP address on the connection.
-            names: the names in the peer's certificate; None: there is no TLS.
-        """
+        """As `PeerTable.opened`; begins the capabilities exchange on it."""
         peer.opening -= 1
         connection = self._add(peer, transport, now, INITIAL)
         machine = self._machines[peer]

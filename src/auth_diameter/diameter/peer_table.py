@@ -244,15 +244,7 @@ class PeerTable:
     def opened(
         self, peer: Peer, transport: Any, now: float, address: str = "", names: Collection[str] | None = None
     ) -> Connection:
-        """Adds a connection that was being opened.
-
-        Args:
-            peer: the peer.
-            transport: the driver's own object.
-            now: seconds, monotonic.
-            address: our own IP address on the connection, for the base protocol.
-            names: the names in the peer's certificate, for the same.
-        """
+        """Adds a connection that was being opened; the arguments are those of `Pool.opened`."""
         peer.opening -= 1
         peer.probing = False
         # A connection that was being opened when others broke may be as dead as they are.

@@ -25,38 +25,14 @@ from auth_diameter.diameter.peer_log import ChangeLog
 from auth_diameter.diameter.pool import Pool
 from auth_diameter.diameter.resolver import Address, Outcome, Resolver, reason_of
 from auth_diameter.diameter.stats import PoolStats
+from auth_diameter.diameter.waiters import HeldThreads, Waiter, wake_up
 
 _THREADS = 256  # questions that are always allowed: each blocks a thread, which asks nothing else meanwhile
 _MOST_TOGETHER = 64  # questions in one write: they fit into the buffers of the kernel, so that no side blocks
 _TOLERANCE = 0.01  # seconds by which a call may exceed its time limit
 
 
-class Waiter:
-    """A thread that waits; it is `Question.callback` while the question is held, or has no connection.
-
-    It becomes that, is looked at and is woken under the lock of the transport: any thread may wake it.
-
-    Attributes:
-        wake: a lock that the thread acquires to wait; see `wake_up`.
-        cause: why the question ended before it was sent; None: it has not ended.
-    """
-
-    __slots__ = ("cause", "wake")
-
-    def __init__(self) -> None:
-        self.cause: Cause | None = None
-        self.wake = threading.Lock()
-        self.wake.acquire()
-
-
-def wake_up(question: Question) -> None:
-    """Wakes the thread that waits for `question`, if there is one; for the owner of the lock."""
-    waiter = question.callback
-    if isinstance(waiter, Waiter) and waiter.wake.locked():
-        waiter.wake.release()
-
-
-class SyncTransport:
+class SyncTransport(HeldThreads):
     """Questions and answers of any number of threads, with all peers of one configuration.
 
     Args:
@@ -96,26 +72,6 @@ class SyncTransport:
         """Counts of the questions asked and their outcomes, and the state of each peer."""
         with self._lock:
             return self.pool.stats()
-
-    # ------------------------------------------------------------------ questions that are held
-
-    def add_waiter(self, question: Question) -> Waiter:
-        """Makes the thread of a question that is held its waiter."""
-        waiter = Waiter()
-        with self._lock:
-            question.callback = waiter
-        return waiter
-
-    def remove_waiter(self, question: Question) -> None:
-        """Ends that."""
-        with self._lock:
-            question.callback = None
-
-    def wake(self, questions: Iterable[Question]) -> None:
-        """Wakes the threads of questions that are no longer held."""
-        with self._lock:
-            for question in questions:
-                wake_up(question)
 
     # ------------------------------------------------------------------ one question
 
