@@ -1,4 +1,4 @@
-"""MAR of RFC 4740 at several DISC with shared state: failover is no replay; foreign nonces are not counted."""
+"""MAR of RFC 4740 at several DISC with shared state: failover is no replay; foreign nonces do not count."""
 
 from __future__ import annotations
 
