@@ -28,6 +28,7 @@ ORDER = [
     "decision",
     "store.url",
     "store.config",
+    "standard",
     "verifier.config",
     "config",
     "logs",

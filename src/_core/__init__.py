@@ -20,10 +20,11 @@ from auth_diameter._core.auth.causes import (
     Ruling,
 )
 from auth_diameter._core.auth.decision import Decision, authorized_as, mark_authorized
-from auth_diameter._core.auth.question import Question, authentication, group_check
+from auth_diameter._core.auth.question import Question, authentication, group_check, ha1_lookup
 from auth_diameter._core.auth.verdict import Part, Service, Verdict
 from auth_diameter._core.diameter.application import Application
 from auth_diameter._core.diameter.avp import Avp
+from auth_diameter._core.diameter.cx import CxApplication
 from auth_diameter._core.diameter.cx_server import CxMarRequest
 from auth_diameter._core.diameter.diameter_server import DiameterServer, DiameterStream
 from auth_diameter._core.diameter.dictionary import avp_code, avp_flags, command_code, result_code
@@ -52,6 +53,7 @@ from auth_diameter._core.net.sockets import DatagramBatch, exchange
 from auth_diameter._core.path.batch import Batch
 from auth_diameter._core.path.counts import Decisions
 from auth_diameter._core.path.decide import ask, judge
+from auth_diameter._core.path.delegated import DelegatedJudge
 from auth_diameter._core.path.digest_uri import fits as uri_fits
 from auth_diameter._core.path.in_flight import InFlight
 from auth_diameter._core.path.local_objects import LocalObjects
@@ -66,6 +68,7 @@ from auth_diameter._core.path.wire import Wire, next_hop_by_hop, restart_msgids
 from auth_diameter._core.sip.name_addr import NameAddr
 from auth_diameter._core.sip.request import SipRequest
 from auth_diameter._core.sip.uri import Uri
+from auth_diameter._core.state.delegations import Delegations
 from auth_diameter._core.state.keys import network_of
 from auth_diameter._core.state.nonce_counts import NonceUses, Use
 from auth_diameter._core.state.nonce_watch import NonceIssuers
@@ -100,10 +103,13 @@ __all__ = [
     "Challenge",
     "ConfigError",
     "Credentials",
+    "CxApplication",
     "CxMarRequest",
     "DatagramBatch",
     "Decision",
     "Decisions",
+    "DelegatedJudge",
+    "Delegations",
     "DiameterServer",
     "DiameterStream",
     "DiscApplication",
@@ -161,6 +167,7 @@ __all__ = [
     "format_message",
     "group_check",
     "ha1",
+    "ha1_lookup",
     "judge",
     "mark_asker",
     "mark_authorized",

@@ -8,20 +8,22 @@ from dataclasses import dataclass
 from typing import Final
 
 from auth_diameter._core import ConfigError
-from auth_diameter.addresses import parse_peers
+from auth_diameter.addresses import parse_peers, show
 from auth_diameter.decision import UNAVAILABLE
+from auth_diameter.standard import DIALECT_PORT, StandardConfig
 from auth_diameter.store.config import StoreConfig
 from auth_diameter.verifier.config import VerifierConfig
 
-DEFAULT_PORT: Final = 3000  # of DISC, as in OpenSER's module
+DEFAULT_PORT: Final = DIALECT_PORT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config(VerifierConfig, StoreConfig):
+class Config(VerifierConfig, StoreConfig, StandardConfig):
     """How to reach DISC, and how to reply when it cannot be reached; or, with `db`, how to do without DISC.
 
     The first three are the parameters of OpenSER's module, with the same names and defaults. With `db` the
-    settings of DISC's Verifier apply here, which are fields as well: see `VerifierConfig`.
+    settings of DISC's Verifier apply here, which are fields as well: see `VerifierConfig`. The settings for
+    standard Diameter are those of `StandardConfig`.
 
     Raises:
         ConfigError: a value cannot be used; the message names the field.
@@ -32,7 +34,8 @@ class Config(VerifierConfig, StoreConfig):
     without: ``"10.0.0.1,[2001:db8::1]:3001"``."""
 
     diameter_client_port: int = DEFAULT_PORT
-    """TCP port of DISC, 1 to 65535, for a host without a port."""
+    """TCP port of DISC, 1 to 65535, for a host without a port. With standard Diameter 3000 stands for its own
+    port: 3868, or 5868 with TLS."""
 
     use_domain: bool = False
     """Whether a group check names the user as ``user@domain`` instead of ``user``."""
@@ -42,8 +45,8 @@ class Config(VerifierConfig, StoreConfig):
 
     db: str | None = None
     """Database of the subscribers: a path of SQLite, or a URL such as ``postgresql://user@host/kamailio``,
-    ``mysql://user@host/kamailio`` or ``redis://host/0``. With it, credentials are verified in this process,
-    and no DISC is asked."""
+    ``mysql://user@host/kamailio`` or ``redis://host/0``; or an HSS, ``cx://host/realm``. With it, credentials
+    are verified in this process, and no DISC is asked."""
 
     db_password: str | None = dataclasses.field(default=None, repr=False)
     """Password of a database server, with `db`, if its URL has none."""
@@ -110,7 +113,12 @@ class Config(VerifierConfig, StoreConfig):
     def __post_init__(self) -> None:
         VerifierConfig.__post_init__(self)
         StoreConfig.__post_init__(self)
+        if isinstance(self.db, str) and self.db.startswith("cx://") and self.application == "disc":
+            object.__setattr__(self, "application", "cx")
+        StandardConfig.__post_init__(self)
         self._check_back_end()
+        if self.diameter_client_port == DEFAULT_PORT:
+            object.__setattr__(self, "diameter_client_port", self.default_port)
         if not isinstance(self.use_domain, int):  # a number in OpenSER
             raise ConfigError(f"use_domain: expected True or False, not {self.use_domain!r}")
         object.__setattr__(self, "use_domain", bool(self.use_domain))
@@ -148,13 +156,18 @@ class Config(VerifierConfig, StoreConfig):
 
     def _check_back_end(self) -> None:
         """Refuses settings of the back end that is not used."""
-        if self.db is None:
-            others: tuple[str, ...] = ("db_password", "nonce_key", "state", *_OF_VERIFIER, *_OF_STORE)
+        if self.db is None and self.application == "cx":
+            others: tuple[str, ...] = ("db_password",)
+            what = "an HSS is asked for the users"
+        elif self.db is None:
+            others = ("db_password", "nonce_key", "state", *_OF_VERIFIER, *_OF_STORE)
             what = "a setting of DISC, or of the local back end: db is missing"
         else:
             if not isinstance(self.db, str) or not self.db:
                 raise ConfigError("db: expected the path or the URL of a database")
             others = ("diameter_client_host", "diameter_client_port", "peers")
+            if self.application == "sip" or (self.application == "cx" and not self.db.startswith("cx://")):
+                raise ConfigError(f'application: "{self.application}" with db, which needs no other server')
             what = "no DISC is asked with db"
         for name in others:
             if getattr(self, name) != type(self).__dataclass_fields__[name].default:
@@ -173,6 +186,13 @@ class Config(VerifierConfig, StoreConfig):
                 raise ConfigError(
                     "state: needs a nonce_key, the same for all, or they refuse each other's nonces"
                 )
+
+    @property
+    def database(self) -> str | None:
+        """What `db` names, or with "cx" the HSS as a database; None: another server is asked."""
+        if self.db is not None or self.application != "cx":
+            return self.db
+        return f"cx://{','.join(show(*address) for address in self.addresses())}"
 
     def addresses(self) -> Sequence[tuple[str, int]]:
         """Each DISC as (host, port): those of `peers`, or of the host and port fields."""

@@ -11,6 +11,8 @@ from auth_diameter.diameter import connection as module
 from auth_diameter.diameter.connection import (
     BROKEN,
     DOWN,
+    HELD_BACK,
+    INITIAL,
     OKAY,
     PROBING,
     REOPEN,
@@ -23,7 +25,7 @@ from auth_diameter.diameter.connection import (
 )
 from auth_diameter.diameter.peer import Peer
 
-LIVE = (OKAY, SUSPECT, REOPEN, PROBING, UNSYNCED)
+LIVE = (OKAY, SUSPECT, REOPEN, PROBING, UNSYNCED, INITIAL, HELD_BACK)
 
 
 def new_connection(state: State = OKAY, max_message: int = 65_536) -> Connection:

@@ -151,10 +151,10 @@ def test_a_first_message_that_is_no_cea_ends_the_connection():
     assert machine.state is S.CLOSED
 
 
-def test_a_peer_that_is_not_the_expected_one_gets_no_request():
-    machine = machine_of(CLIENT, expected="other.example.net")
+def test_a_peer_that_is_not_in_its_certificate_gets_no_request():
+    machine = machine_of(CLIENT)
     machine.start(0.0)
-    machine.connected("127.0.0.1", 0.0)
+    machine.connected("127.0.0.1", 0.0, frozenset({"other.example.net"}))
     [asked] = sent(outputs_of(machine))
     machine.received(I, cea_to(SERVER, asked), 0.0)
     [disconnect] = outputs_of(machine)

@@ -45,3 +45,9 @@ def captured(name: str) -> list[Captured]:
 def every_captured() -> list[Captured]:
     """The messages of all exchanges."""
     return [message for name in NAMES for message in captured(name)]
+
+
+def answers_of(name: str, command: int) -> list[bytes]:
+    """The answers with a command in one exchange."""
+    messages = [(one.data, one.message) for one in captured(name)]
+    return [data for data, message in messages if message.command == command and not message.is_request]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 import ssl
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
 from kit.process import run_command
+
+needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 
 
 class Certified(NamedTuple):
@@ -21,6 +25,21 @@ class Certified(NamedTuple):
         context = self.stranger()
         context.load_cert_chain(self.certificate, self.key)
         return context
+
+    def server(self) -> ssl.SSLContext:
+        """The context of a server that shows the certificate, and wants one of its clients."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(self.authority))
+        context.load_cert_chain(self.certificate, self.key)
+        context.verify_mode = ssl.CERT_REQUIRED
+        return context
+
+    def settings(self) -> dict[str, str]:
+        """The settings of a client of ours that shows the certificate."""
+        return {
+            "tls_ca": str(self.authority),
+            "tls_cert": str(self.certificate),
+            "tls_key": str(self.key),
+        }
 
     def stranger(self) -> ssl.SSLContext:
         """The context of a client that shows none."""

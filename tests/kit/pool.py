@@ -64,7 +64,7 @@ def expire(pool: Pool, now: float) -> list[tuple[Question, Cause]]:
 
 def stop(pool: Pool) -> list[tuple[Question, Cause]]:
     """No more; the questions that ended by that."""
-    pool.stop()
+    pool.stop(0.0)
     return take_events(pool, Finished)
 
 

@@ -33,6 +33,8 @@ cdef class Answer:
 
     Attributes:
         fault: str, the reason not to use the answer, or None.
+        delegated: the HA1 that the server delegates, or None: a tuple of ((algorithm, HA1), …), the realm, the nonce
+            or None, the User-Name or None, and the seconds for which it may be kept or None.
     """
 
     def __init__(self, verdict, *, service=None, tuple challenges=(), bytes response_auth=None,

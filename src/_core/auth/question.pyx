@@ -32,7 +32,10 @@ cdef class Question:
         credentials: Credentials to verify; None: a challenge is asked for.
         error: ParseError of credentials received over a connection that cannot be read, or None.
         is_group_check: bool, whether the question is about a group membership.
+        is_ha1_lookup: bool, whether it is about a user alone, whose HA1 is wanted.
         proxy: bool, whether the credentials are those of Proxy-Authorization.
+        is_stale: bool, whether it is asked since the nonce of credentials is used up, which were right; set by the
+            client.
         body_hash: bytes, hexadecimal, for qop=auth-int (RFC 7616, 3.4.3), or None.
         tells_source: bool, whether a remote back end is told `source`.
         asker: the SIP server that sent it over a connection, or None; set by the listener.
@@ -63,6 +66,15 @@ cdef class Question:
     def attempts(self):
         """How often it was written to a connection, int."""
         return self.flight.attempts
+
+    @property
+    def was_refused(self):
+        """Whether the last attempt was answered, by an error, bool: the next one has no T flag (RFC 6733, 3)."""
+        return self.flight.was_refused
+
+    @was_refused.setter
+    def was_refused(self, bint was_refused):
+        self.flight.was_refused = was_refused
 
     @property
     def service(self):
@@ -194,6 +206,25 @@ def group_check(SipRequest request not None, str realm not None, str user_name n
     q.user = user_name
     q.group_name = group
     q.is_group_check = True
+    return q
+
+
+def ha1_lookup(str realm not None, str user_name not None, str public_identity not None):
+    """Makes the question for the HA1 of a user.
+
+    Args:
+        realm: str.
+        user_name: the username of the digest, as it is spelled.
+        public_identity: the user's address, a SIP URI.
+
+    Returns:
+        Question.
+    """
+    cdef Question q = Question.__new__(Question)
+    q.realm_name = realm
+    q.user = user_name
+    q.group_name = public_identity
+    q.is_ha1_lookup = True
     return q
 
 

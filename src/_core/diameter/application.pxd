@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from auth_diameter._core.auth.answer cimport AnswerFields
+from auth_diameter._core.auth.answer cimport Answer, AnswerFields
 from auth_diameter._core.auth.question cimport Flight, Question
 from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.digest.algorithms cimport AlgorithmIndex
@@ -29,11 +29,14 @@ cdef struct Asked:
 
 
 cdef struct Delegation:
-    # HA1 that a server delegates with its challenge (RFC 4740, 6.3); its p is NULL: it delegates none
+    # HA1 that a server delegates: with its challenge (RFC 4740, 6.3), or alone (TS 29.228, 6.3); its p is NULL: none
     Span ha1
-    Span realm
-    Span nonce
     AlgorithmIndex algorithm
+    Span alternate_ha1      # of a second algorithm; p is NULL where absent
+    AlgorithmIndex alternate_algorithm
+    Span realm
+    Span nonce              # p is NULL: the client makes its own
+    Span user_name          # whose it is, by User-Name; p is NULL where absent
     uint32_t lifetime       # seconds: Authorization-Lifetime; NO_LIFETIME: none is given
 
 
@@ -66,6 +69,7 @@ cdef class Application:
 
 
 cdef int ask_with(Question q, Asked *out, Span realm) except -1
+cdef Answer answer_of(const AnswerView *view)
 
 
 cdef inline void continue_flight(const Flight *flight, Asked *asked) noexcept nogil:

@@ -15,10 +15,11 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
-from auth_diameter._core.auth.answer cimport new_answer
+from auth_diameter._core.auth.answer cimport Answer, new_answer
 from auth_diameter._core.auth.question cimport Question
 from auth_diameter._core.base.span cimport Span
-from auth_diameter._core.base.text cimport borrow, span_of
+from auth_diameter._core.base.text cimport borrow, span_of, text_of
+from auth_diameter._core.digest.algorithms cimport algorithm_name
 from auth_diameter._core.diameter.stream cimport DEFAULT_LIMIT, check_one_message
 
 
@@ -47,7 +48,7 @@ cdef class Application:
         cdef uint8_t small[4096]
         cdef uint8_t *text = small
         cdef size_t room, n
-        if question.request is None:
+        if question.message is not None or (question.request is None and not question.is_ha1_lookup):
             raise TypeError("question: came over a connection, and is not to be asked again")
         room = self.room_of(question)
         if room > sizeof(small):
@@ -83,7 +84,7 @@ cdef class Application:
         cdef AnswerView view
         check_one_message(p, n, DEFAULT_LIMIT)
         self.read(p, n, &view)
-        return new_answer(&view.says)
+        return answer_of(&view)
 
     cdef size_t room(self, const Asked *asked) noexcept nogil:
         return 0
@@ -119,6 +120,28 @@ cdef class Application:
         n = self.put(out, &asked)
         keep_identifiers(&asked, &q.flight)
         return n
+
+
+cdef Answer answer_of(const AnswerView *view):
+    """The Answer object for an answer, which is copied."""
+    cdef Answer answer = new_answer(&view.says)
+    if view.delegation.ha1.p != NULL and answer.fault is None:
+        answer.delegated = delegation_of(&view.delegation)
+    return answer
+
+
+cdef tuple delegation_of(const Delegation *given):
+    """What `Answer.delegated` holds."""
+    cdef list pairs = [(algorithm_name(given.algorithm, False), text_of(given.ha1))]
+    if given.alternate_ha1.p != NULL:
+        pairs.append((algorithm_name(given.alternate_algorithm, False), text_of(given.alternate_ha1)))
+    return (
+        tuple(pairs),
+        text_of(given.realm),
+        None if given.nonce.p == NULL else text_of(given.nonce),
+        None if given.user_name.p == NULL else text_of(given.user_name),
+        None if given.lifetime == NO_LIFETIME else given.lifetime,
+    )
 
 
 cdef int ask_with(Question q, Asked *out, Span realm) except -1:

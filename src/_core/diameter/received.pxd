@@ -47,6 +47,7 @@ cdef inline void add_realm(Terms *terms, Span realm) noexcept nogil:
 
 
 # Said here too, or the classes in other modules would be collected by the garbage collector, and share no free list.
+@cython.freelist(1024)
 @cython.no_gc  # it refers to no object that could refer to it
 cdef class Received:
     cdef bytes message              # every span points in here

@@ -18,4 +18,5 @@ cdef struct Route:
 cdef size_t mar_room(const Asked *asked, const Route *route) noexcept nogil
 cdef size_t put_mar(uint8_t *out, const Asked *asked, const Route *route) noexcept nogil
 cdef void session_of(const Asked *asked, const Route *route, uint32_t *session) noexcept nogil
+cdef size_t put_session(uint8_t *q, Span origin_host, const uint32_t *session) noexcept nogil
 cdef bint read_session(Span text, Span origin_host, uint32_t *session) noexcept nogil

@@ -190,7 +190,7 @@ cdef void session_of(const Asked *asked, const Route *route, uint32_t *session) 
     session[1] = <uint32_t>hashed
 
 
-cdef inline size_t put_session(uint8_t *q, Span origin_host, const uint32_t *session) noexcept nogil:
+cdef size_t put_session(uint8_t *q, Span origin_host, const uint32_t *session) noexcept nogil:
     """Writes a Session-Id; returns its size."""
     cdef uint8_t *at = q
     memcpy(at, origin_host.p, origin_host.n)

@@ -23,10 +23,10 @@ from libc.math cimport NAN, isnan
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
 
-from auth_diameter._core.auth.answer cimport AnswerFields, new_answer
+from auth_diameter._core.auth.answer cimport AnswerFields
 from auth_diameter._core.auth.question cimport Flight, Question
 from auth_diameter._core.diameter.codes cimport FLAG_REQUEST
-from auth_diameter._core.diameter.application cimport AnswerView, Application
+from auth_diameter._core.diameter.application cimport AnswerView, Application, answer_of
 from auth_diameter._core.diameter.disc cimport DiscApplication
 from auth_diameter._core.diameter.header cimport get_u32
 from auth_diameter._core.diameter.stream cimport frame
@@ -212,7 +212,7 @@ cdef class InFlight:
         """As `write`."""
         cdef uint32_t msgid
         cdef uint8_t *out
-        if question.request is None:
+        if question.message is not None or (question.request is None and not question.is_ha1_lookup):
             raise TypeError("question: came over a connection, and is not to be asked again")
         if question.flight.wire != NULL:
             raise ValueError("question: is in flight already")
@@ -456,7 +456,7 @@ cdef class InFlight:
         self.note_answered(flight)
         question = self.take_question(flight)
         if self.concluder is None or not self.concluder.conclude(question, &view.says, now):
-            found.append((question, new_answer(&view.says)))
+            found.append((question, answer_of(&view)))
         return 0
 
     cdef void note_answered(self, const Flight *flight) noexcept nogil:

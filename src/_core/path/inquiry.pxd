@@ -57,6 +57,8 @@ cdef struct Case:
     Span cnonce             # p is NULL where absent
     uint32_t count          # the nonce count; 1 without qop
     bint userhash           # whether `username` is the hash of a name, and such are accepted
+    double made             # of a nonce that came with HA1: when it came, and when it ends
+    double until
     # What the store says
     Span served             # the realm as challenges spell it; n is 0 until it is known
     Candidates found

@@ -33,7 +33,7 @@ from auth_diameter._core.base.span cimport Span, lower
 from auth_diameter._core.diameter.received cimport HA1_WITH_CHALLENGE
 from auth_diameter._core.digest.algorithms cimport ALGORITHM_UNKNOWN, MD5
 from auth_diameter._core.digest.lanes cimport Check, verify_responses
-from auth_diameter._core.digest.params cimport QOP_AUTH, QOP_AUTH_INT, QOP_NONE, RESPONSE, DigestFields
+from auth_diameter._core.digest.params cimport QOP_AUTH, QOP_AUTH_INT, QOP_NONE, QOP_UNKNOWN, RESPONSE, DigestFields
 from auth_diameter._core.digest.responses cimport MAX_DIGITS, Response, is_computable, put_hash, put_response
 from auth_diameter._core.path.case cimport (
     base_name, before_at, behind_at, is_login, is_own_address, read_case, response_of, takes_any_nonce,
@@ -51,6 +51,7 @@ from auth_diameter._core.path.outcome cimport (
 )
 from auth_diameter._core.base.quoting cimport is_quotable, put_escaped, put_span, put_text
 from auth_diameter._core.path.settings cimport QOP_ROOM, Offered, name_of_algorithm, offers_of, set_rules
+from auth_diameter._core.state.delegations cimport Delegated
 from auth_diameter._core.state.nonce_counts cimport (
     USE_AGAIN, USE_EXPIRED, USE_FIRST, USE_REPLAYED, USE_UNKNOWN, NonceUses,
 )
@@ -91,6 +92,10 @@ cdef inline bint has_realm_of(const Case *case, const Case *other) noexcept nogi
             and memcmp(case.realm.p, other.realm.p, case.realm.n) == 0)
 
 
+cdef inline bint is_same(Span a, Span b) noexcept nogil:
+    return a.n == b.n and (a.n == 0 or memcmp(a.p, b.p, a.n) == 0)
+
+
 cdef inline Span nothing() noexcept nogil:
     """Text of no bytes."""
     return Span(<const uint8_t *>b"", 0)
@@ -114,6 +119,8 @@ cdef class Judge:
 
     Attributes:
         sharing: Sharing, how questions are told to the state that other back ends share; None: there is none.
+        delegations: Delegations, what servers have delegated; then credentials are judged by that alone, and it
+            makes no challenges. None: the store has HA1.
         check_at: float, when the store is to be looked at again, seconds since 1970: until then `users` may be
             believed. For compiled code that asks `may_judge`; 0 at first.
     """
@@ -358,6 +365,8 @@ cdef class Judge:
             self.end(case, case.ask.malformed)
         elif case.ask.credentials != NULL and not read_case(work, case, self.rules.userhash):
             self.end(case, FAILED)
+        elif self.delegations is not None:
+            self.collect_delegated(work, case)
         elif tells_ha1(case):
             self.delegate(work, case)
         else:
@@ -467,6 +476,33 @@ cdef class Judge:
         else:
             case.stage = STAGE_CHECK
 
+    cdef void collect_delegated(self, Work *work, Case *case) noexcept nogil:
+        """Takes the HA1 that came with the nonce, if it is that of these credentials.
+
+        Otherwise the digest is verified all the same, and is wrong.
+        """
+        cdef const DigestFields *fields = case.ask.credentials
+        cdef Delegated found
+        cdef int status = self.delegations.find(case.nonce, &work.scratch, &found) if fields != NULL else 0
+        if status <= 0:
+            self.end(case, FOREIGN_NONCE if status == 0 else FAILED)
+            return
+        case.served = found.realm
+        case.made, case.until = found.made, found.until
+        case.userhash = False
+        case.found.count = 1
+        case.found.ha1[0] = found.ha1
+        case.found.known = (
+            (is_same(case.username, found.username)
+             or (found.other_name.n != 0 and is_same(case.username, found.other_name)))
+            and is_same(case.realm, found.realm) and fields.algorithm == found.algorithm and not fields.sess)
+        if fields.algorithm == ALGORITHM_UNKNOWN or fields.sess:
+            self.end(case, ALGORITHM_NOT_OFFERED)
+        elif fields.qop == QOP_UNKNOWN or (fields.qop == QOP_AUTH_INT and not case.ask.told.body_hash.n):
+            self.end(case, QOP_NOT_OFFERED)
+        else:
+            case.stage = STAGE_CHECK
+
     cdef bint refuses_foreign(self, const Case *case) noexcept nogil:
         """Whether a nonce that is not ours gets a challenge, whatever the digest."""
         if case.ask.terms == NULL:
@@ -550,7 +586,9 @@ cdef class Judge:
         """Answers credentials whose digest was verified, by the outcome that was decided."""
         if case.outcome == AUTHORIZED or case.outcome == RETRANSMITTED:
             self.let_in(work, case)
-        elif case.outcome == STALE or case.outcome == REPLAYED or case.outcome == FOREIGN_NONCE:
+        elif is_stale(case.outcome) and self.delegations is not None:
+            self.end(case, case.outcome)    # the server makes the next nonce
+        elif is_stale(case.outcome):
             self.challenge(work, case, true_name(case), case.realm, case.outcome)
         else:
             self.refuse(work, case, case.outcome)
@@ -575,10 +613,14 @@ cdef class Judge:
         cdef Binding bound = self.binding_of(
             case, case.realm, name_of_algorithm(case.ask.credentials.algorithm, case.ask.credentials.sess))
         cdef uint64_t mark = self.mark_of(case)
-        cdef int how = self.uses.take_use(case.nonce, &bound, case.count, mark, work.now)
-        cdef int state
+        cdef int how, state
+        if self.delegations is not None and work.now > case.until:
+            return USE_EXPIRED
+        how = self.uses.take_use(case.nonce, &bound, case.count, mark, work.now)
         if how != USE_UNKNOWN:
             return how
+        if self.delegations is not None:
+            return self.uses.add_use(case.nonce, &bound, case.count, mark, work.now, case.made)
         state = self.nonces.check_nonce(case.nonce, &bound, work.now)
         if state == NONCE_FRESH:
             return self.uses.add_use(case.nonce, &bound, case.count, mark, work.now, nonce_made_at(case.nonce))

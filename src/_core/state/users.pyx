@@ -18,7 +18,8 @@ from auth_diameter._core.digest.algorithms cimport (
     ALGORITHM_UNKNOWN, ad_algorithms, algorithm_name, algorithm_of,
 )
 from auth_diameter._core.state.values cimport (
-    Key, values_accept_from, values_begin_era, values_clear, values_copy, values_count, values_free, values_init,
+    Key, values_accept_from, values_begin_era, values_clear, values_copy, values_count, values_drop, values_free,
+    values_init,
     values_put,
 )
 
@@ -232,6 +233,13 @@ cdef class Users:
         cdef bytes data = value_bytes(parts, value)
         _kept = borrow_key(parts, &place), borrow(data, &text, "value")
         values_put(&self.kept[kind_of(parts)], &place, text)
+
+    def drop(self, key not None):
+        """Forgets the value of a key."""
+        cdef tuple parts = parts_of(key)
+        cdef Key place
+        _kept = borrow_key(parts, &place)
+        values_drop(&self.kept[kind_of(parts)], &place)
 
     def clear(self, str kind=None):
         """Forgets and wipes all, or all of one kind.

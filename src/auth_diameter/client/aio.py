@@ -68,7 +68,7 @@ class AsyncAuthDiameter:
         self._authorizer = Authorizer(self.config)
         self._transport = AioTransport(self.config, self._answered, self._failed, self._ended)
         self._local: LocalBackEnd | None = None
-        if self.config.db is not None:
+        if self.config.database is not None:
             self._local = LocalBackEnd(self.config, self._authorizer, self.decisions, in_loop=True)
         self._begin()
         forks.register(self)
@@ -95,6 +95,7 @@ class AsyncAuthDiameter:
             self.decisions,
             authorizer.penalties,
             authorizer.watch.issuers if authorizer.watch is not None else None,
+            authorizer.delegated.compiled if authorizer.delegated is not None else None,
             most_bytes=_MOST_BYTES,
             timeout=config.timeout,
             max_question=config.max_diameter_message,
@@ -318,6 +319,7 @@ class AsyncAuthDiameter:
             self._transport.pool.in_flight,
             self._authorizer.penalties,
             self._authorizer.watch.issuers if self._authorizer.watch is not None else None,
+            self._authorizer.delegated.delegations if self._authorizer.delegated is not None else None,
             realm=realm,
             timeout=config.timeout,
             max_size=config.max_sip_message,
@@ -444,7 +446,7 @@ class AsyncAuthDiameter:
         self._releasing = True  # held questions are not asked any more
         await self._transport.aclose()
         if self._local is not None:
-            self._local.close()
+            await self._local.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -474,6 +476,8 @@ class _Policy:
         self.malformed = malformed
         self.get_loop = asyncio.get_running_loop
         self.refuse_penalized = authorizer.refuse_penalized
+        self.ask_anew = authorizer.ask_anew
+        self.refuse_delegated = authorizer.refuse_delegated
         self.is_in_task = transport.is_in_task
 
     def refuse(self, request: SipRequest, realm: str, proxy: bool, now: float) -> Decision:

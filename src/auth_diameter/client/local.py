@@ -92,14 +92,14 @@ class LocalBackEnd:
     def __init__(
         self, config: Config, authorizer: Authorizer, decisions: Decisions, *, in_loop: bool
     ) -> None:
-        assert config.db is not None
+        assert config.database is not None
         self._config = config
         self._authorizer = authorizer
         self._decisions = decisions
         self._keys: bytes | Sequence[bytes] = config.nonce_key or os.urandom(32)
         self._remembered = Remembered(config)
-        name = database_name(config.db, config.db_password)
-        self._store = PerProcessStore(name, config, in_background=in_loop)
+        name = database_name(config.database, config.db_password)
+        self._store = PerProcessStore(name, config, config, in_background=in_loop)
         self._state_url = parse_url(config.state) if config.state is not None else None
         self._in_loop = in_loop
         self.waits = in_loop and (self._store.waits or self._state_url is not None)
@@ -331,6 +331,11 @@ class LocalBackEnd:
         if self._state is not None:
             self._state.close()
         self._driver.verifier.compiled.check_at = 0.0  # nothing is judged without the store any more
+
+    async def aclose(self) -> None:
+        """Closes the database, and waits for what that takes on the event loop."""
+        self.close()
+        await self._store.wait_closed()
 
 
 class _Later:

@@ -13,6 +13,7 @@ from auth_diameter.closing import Closing
 from auth_diameter.config import Config
 from auth_diameter.decision import Cause, Decision
 from auth_diameter.diameter import forks
+from auth_diameter.diameter.background import BackgroundTransport
 from auth_diameter.diameter.stats import PoolStats, no_pool
 from auth_diameter.diameter.sync import SyncTransport
 from auth_diameter.verifier.state.state import StateStats
@@ -47,10 +48,12 @@ class AuthDiameter(Closing):
     def __init__(self, config: Config | None = None) -> None:
         self.config = config if config is not None else Config()
         self._authorizer = Authorizer(self.config)
-        self._transport = SyncTransport(self.config)
+        self._transport: SyncTransport | BackgroundTransport = (
+            BackgroundTransport(self.config) if self.config.is_standard else SyncTransport(self.config)
+        )
         self._judged = Decisions()  # those of the local back end
         self._local: LocalBackEnd | None = None
-        if self.config.db is not None:
+        if self.config.database is not None:
             self._local = LocalBackEnd(self.config, self._authorizer, self._judged, in_loop=False)
         self._counts: dict[Cause, int] = dict.fromkeys(Cause, 0)
         self._counts_lock = threading.Lock()

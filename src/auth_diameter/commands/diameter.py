@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -15,6 +15,8 @@ from auth_diameter.addresses import parse_address, show
 from auth_diameter.commands.options import option_name, settings, settings_of
 from auth_diameter.commands.process import listening
 from auth_diameter.disc.config import DiameterConfig, ListenerConfig
+from auth_diameter.standard import STANDARD_PORT, TLS_PORT, StandardConfig
+from auth_diameter.store.url import DatabaseName
 
 if TYPE_CHECKING:
     import ssl
@@ -23,9 +25,6 @@ if TYPE_CHECKING:
     from auth_diameter.disc.turns import Turns
 
 log = logging.getLogger("auth_diameter.disc")
-
-PORT: Final = 3868  # RFC 6733, 2.1
-TLS_PORT: Final = 5868  # the same, with erratum 3997; the default of freeDiameter
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -52,7 +51,11 @@ def diameter_options(command: _Command) -> _Command:
     for name, metavar, text in (
         ("origin_realm", "REALM", "Realm of this DISC."),
         ("origin_host", "FQDN", "Diameter identity of this DISC."),
-        ("diameter", "HOST[:PORT]", f"Standard Diameter (RFC 4740); port {PORT}, with TLS {TLS_PORT}."),
+        (
+            "diameter",
+            "HOST[:PORT]",
+            f"Standard Diameter (RFC 4740); port {STANDARD_PORT}, with TLS {TLS_PORT}.",
+        ),
     ):
         command = click.option(option_name(name), name, metavar=metavar, help=text)(command)
     return command
@@ -94,8 +97,38 @@ class Diameter:
         print(f"{kind} listening on {addresses}, as {self.config.origin_host}", flush=True)
 
 
-def diameter_of(options: Mapping[str, Any]) -> Diameter | None:
+#: Options that are also for an HSS as the database (--db cx://…).
+_OF_HSS = ("origin_host", "origin_realm", *_TLS_FILES)
+
+#: What `disc` has of `StandardConfig`: the rest is set otherwise.
+hss_options = settings_of(
+    StandardConfig,
+    without=[
+        name
+        for name in StandardConfig.__dataclass_fields__
+        if name not in ("delegation_lifetime", "plain_ha1")
+    ],
+)
+
+
+def hss_of(options: Mapping[str, Any], db: DatabaseName) -> StandardConfig | None:
+    """Who we are to an HSS as the database; None: it is another database.
+
+    Raises:
+        click.BadParameter: a value cannot be used.
+    """
+    if db.kind != "cx":
+        return None
+    names = (*_OF_HSS, "watchdog", "delegation_lifetime", "plain_ha1")
+    return settings(StandardConfig, {name: options[name] for name in names}, application="cx")
+
+
+def diameter_of(options: Mapping[str, Any], db: DatabaseName) -> Diameter | None:
     """Standard Diameter as the options have it; None without --diameter.
+
+    Args:
+        options: the values of all options.
+        db: the database; some of the options are for an HSS as well.
 
     Raises:
         ConfigError: an option is missing, or needs --diameter; or a file cannot be used.
@@ -105,7 +138,7 @@ def diameter_of(options: Mapping[str, Any]) -> Diameter | None:
     needing = ("origin_host", "origin_realm", "peer", "own_nonces", "tell_ha1", *_TLS_FILES)
     if where is None:
         for name in needing:
-            if options[name]:
+            if options[name] and not (db.kind == "cx" and name in _OF_HSS):
                 raise ad.ConfigError(
                     f"{option_name(name)}: is of standard Diameter; add --diameter HOST:PORT"
                 )
@@ -117,7 +150,7 @@ def diameter_of(options: Mapping[str, Any]) -> Diameter | None:
                 f"--diameter: peers know this DISC by {option}; add it, such as {option} {example}"
             )
     tls = _context_of(options)
-    address = parse_address(where, TLS_PORT if tls is not None else PORT, "--diameter")
+    address = parse_address(where, TLS_PORT if tls is not None else STANDARD_PORT, "--diameter")
     return Diameter(address, settings(DiameterConfig, options), tls)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from auth_diameter.addresses import show
-from auth_diameter.commands.diameter import diameter_of, diameter_options
+from auth_diameter.commands.diameter import diameter_of, diameter_options, hss_of, hss_options
 from auth_diameter.commands.files import nonce_keys, warn_if_others_can_read
 from auth_diameter.commands.options import (
     db_option,
@@ -62,6 +62,7 @@ _OPEN = "anybody who reaches %s may ask: name the networks of your SIP servers w
 @settings_of(VerifierConfig)
 @settings_of(ListenerConfig)
 @diameter_options
+@hss_options
 def disc(
     listen: tuple[str, int],
     db: DatabaseName,
@@ -84,7 +85,8 @@ def disc(
 
     config = settings(VerifierConfig, options)
     limits = settings(ListenerConfig, options)
-    diameter = diameter_of(options)
+    diameter = diameter_of(options, db)
+    hss = hss_of(options, db)
     tables = settings(StoreConfig, options)
     reopen = log_to(log_format, log_file)
     keys = nonce_keys(nonce_key, log)
@@ -94,7 +96,7 @@ def disc(
 
     async def work() -> int:
         async with contextlib.AsyncExitStack() as stack:
-            store = stack.enter_context(contextlib.closing(await open_store(db, tables)))
+            store = stack.enter_context(contextlib.closing(await open_store(db, tables, hss)))
             if db.is_file:
                 warn_if_others_can_read(db.text, log)
             if shared is not None:

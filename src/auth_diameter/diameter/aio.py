@@ -12,18 +12,21 @@ import socket
 from collections.abc import Callable
 from typing import Any, cast
 
-from auth_diameter._core import Answer, DiscError, Question
+from auth_diameter._core import Answer, DiscError, Message, Question
 from auth_diameter.config import Config
 from auth_diameter.decision import Cause
-from auth_diameter.diameter.connection import Connection
+from auth_diameter.diameter.connection import CLOSING, Connection
 from auth_diameter.diameter.dialling import LOOKUP_TIMED_OUT, Dial
 from auth_diameter.diameter.events import Close, Finished, Open, Send
 from auth_diameter.diameter.peer import Change, Peer
 from auth_diameter.diameter.peer_log import ChangeLog
 from auth_diameter.diameter.pool import Pool
 from auth_diameter.diameter.resolver import Address, Outcome, Resolver, reason_of
+from auth_diameter.diameter.speaking import names_in, tls_of
 from auth_diameter.diameter.stats import PoolStats
 
+# Seconds for the peers to answer a DPR, and to close.
+_GOODBYE = 1.0
 # Seconds beyond its time limit after which an attempt to connect proves nothing: this process did not run.
 _HELD_UP = 0.1
 
@@ -43,6 +46,7 @@ class AioTransport:
     Attributes:
         pool: the connections, and the questions under way.
         closed: whether `aclose` was called.
+        serve: function of a request of a peer, which returns the answer; None: there is none.
     """
 
     def __init__(
@@ -57,14 +61,19 @@ class AioTransport:
         self._failed = failed
         self._ended = ended
         self.closed = False
+        self._watches = config.is_standard  # whether peers are watched even if nobody asks anything
+        self._tls = tls_of(config)
+        self._last_closed: asyncio.Future[None] | None = None
         self._inherited: list[Any] = []
+        self.serve: Callable[[Message], Message | None] | None = None
         self._begin()
 
     def _begin(self) -> None:
         self.pool = Pool(self._config)
+        self.pool.serve(lambda message: self.serve(message) if self.serve is not None else None)
         self._events = self.pool.events
         self._resolver = Resolver()
-        self._log = ChangeLog()
+        self._log = ChangeLog("peer" if self._watches else "DISC")
         self._loop: asyncio.AbstractEventLoop | None = None
         self._to_send: list[Connection] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -179,12 +188,21 @@ class AioTransport:
                     case Open(peer):
                         self._start_opening(peer)
                     case Close(connection):
-                        connection.transport.abort()  # `_lost` follows in a later turn of the loop
+                        self._close(connection)  # `_lost` follows in a later turn of the loop
                     case Change():
                         self._log.tell(event, now)
                         self.pool.be_due(self._log.due)
             if finished:
                 self._ended(now)
+        if self._watches and self.pool.due < self._expires_at:
+            self._set_timer()
+
+    def _close(self, connection: Connection) -> None:
+        if connection.state is CLOSING and connection.unsent and not connection.transport.is_closing():
+            connection.transport.write(connection.take_unsent())  # the answer to a DPR
+            connection.transport.close()
+        else:
+            connection.transport.abort()
 
     def _send_soon(self, connection: Connection) -> None:
         if not self._to_send:
@@ -278,7 +296,7 @@ class AioTransport:
         try:
             sock = await self._connect(peer)
             try:
-                await loop.create_connection(lambda: protocol, sock=sock)
+                await loop.create_connection(lambda: protocol, sock=sock, **self._tls_options())
             except BaseException:
                 sock.close()
                 raise
@@ -290,6 +308,16 @@ class AioTransport:
                 now = loop.time()
                 self.pool.failed(peer, now, why)
                 self._act(now)
+
+    def _tls_options(self) -> dict[str, Any]:
+        if self._tls is None:
+            return {}
+        return {
+            "ssl": self._tls,
+            "server_hostname": "",
+            "ssl_handshake_timeout": self._config.connect_timeout,
+            "ssl_shutdown_timeout": self._config.connect_timeout,
+        }
 
     async def _connect(self, peer: Peer) -> socket.socket:
         """Connects to a peer.
@@ -348,7 +376,11 @@ class AioTransport:
     def _opened(self, peer: Peer, transport: asyncio.Transport) -> Connection:
         assert self._loop is not None
         now = self._loop.time()
-        connection = self.pool.opened(peer, transport, now)
+        address = str(transport.get_extra_info("sockname")[0])
+        names = None
+        if self._tls is not None:
+            names = names_in(transport.get_extra_info("peercert"))
+        connection = self.pool.opened(peer, transport, now, address, names)
         self._act(now)
         return connection
 
@@ -363,6 +395,8 @@ class AioTransport:
         now = self._loop.time()
         self.pool.closed(connection, now)
         self._act(now)
+        if self._last_closed is not None and not self.pool.connections and not self._last_closed.done():
+            self._last_closed.set_result(None)
 
     def _received(self, connection: Connection, data: bytes) -> None:
         assert self._loop is not None
@@ -398,7 +432,7 @@ class AioTransport:
     def _set_timer(self) -> None:
         """Sets the one timer to the next deadline, or to the time to try a peer in doubt if that is earlier.
 
-        When no question is under way, waiting or held, there is no timer.
+        Without a question under way, waiting or held there is none, except with standard Diameter.
         """
         assert self._loop is not None
         if self._timer is not None:
@@ -423,13 +457,19 @@ class AioTransport:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self.pool.stop()
-        self._act(self._loop.time() if self._loop is not None else 0.0)
+        now = self._loop.time() if self._loop is not None else 0.0
+        self.pool.stop(now)
+        self._act(now)
         for task in list(self._tasks):
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        for connection in list(self.pool.connections):
-            connection.transport.abort()
+        try:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            if self._watches and self.pool.connections:
+                self._last_closed = asyncio.get_running_loop().create_future()
+                await asyncio.wait([self._last_closed], timeout=_GOODBYE)
+        finally:
+            for connection in list(self.pool.connections):
+                connection.transport.abort()
         await asyncio.sleep(0)
 
 
@@ -493,9 +533,11 @@ class _Protocol(asyncio.Protocol):
         if self.given_up:
             transport.abort()
             return
-        # The pool is told as soon as the kernel takes no more, so that one write at most is buffered here.
-        transport.set_write_buffer_limits(high=0)
         self.connection = self._client._opened(self._peer, transport)
+        # The pool is told as soon as the kernel takes no more, so that one write at most is buffered here.
+        # With a limit of 0, TLS would pause while nothing is buffered. It may pause at once, as its handshake
+        # is still being sent.
+        transport.set_write_buffer_limits(high=1, low=0)
 
     def data_received(self, data: bytes) -> None:
         if self.connection is not None:

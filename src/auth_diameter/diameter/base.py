@@ -105,7 +105,7 @@ def request(node: Node, command: int, avps: Sequence[Avp], hop_by_hop: int) -> M
     return Message(command, avps, flags=REQUEST, hop_by_hop=hop_by_hop, end_to_end=node.identifiers.take())
 
 
-def answer(node: Node, asked: Message, result: int, *more: Avp) -> Message:
+def answer(node: Node, asked: Message, result: int | Avp, *more: Avp) -> Message:
     """Makes the answer to a request (RFC 6733, 6.2).
 
     A protocol error (3xxx) has the E flag and the small grammar of 7.2, to which these AVPs belong.
@@ -113,13 +113,14 @@ def answer(node: Node, asked: Message, result: int, *more: Avp) -> Message:
     Args:
         node: this node.
         asked: the request.
-        result: Result-Code.
+        result: Result-Code, or the Experimental-Result instead (7.6).
         more: further AVPs, behind those that every answer has.
     """
-    is_protocol_error = result // 1000 == 3
+    is_protocol_error = isinstance(result, int) and result // 1000 == 3
+    said = avp_named("Result-Code", result) if isinstance(result, int) else result
     # One that is no text does not go back: there are agents that end at the sight of it.
     session_ids = [avp for avp in asked.find_all(_SESSION_ID)[:1] if isinstance(avp.value, str)]
-    avps = [*session_ids, avp_named("Result-Code", result), *node.origin(), *more]
+    avps = [*session_ids, said, *node.origin(), *more]
     avps += asked.find_all(_PROXY_INFO)
     return Message(
         asked.command,

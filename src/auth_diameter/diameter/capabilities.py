@@ -20,7 +20,7 @@ since peers differ in that. A relay has the id 0xffffffff.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
@@ -41,13 +41,13 @@ from auth_diameter.diameter.base import (
     text_of,
     value_of,
 )
+from auth_diameter.standard import is_identity
 
 RELAY: Final = 0xFFFFFFFF  # the application id of relays (RFC 6733, 2.4)
 
 _PRODUCT: Final = "auth-diameter"
 _NO_VENDOR: Final = 0  # Vendor-Id of a product whose maker has no number (RFC 6733, 5.3.3)
 _NO_INBAND_SECURITY: Final = 0  # of Inband-Security-Id (RFC 6733, 6.10)
-_MOST_NAME: Final = 255  # characters of a DiameterIdentity, which is a name of the DNS
 _MOST_APPLICATIONS: Final = 1000  # that are read of one message
 
 
@@ -157,13 +157,14 @@ def read_cer(node: Node, message: Message) -> Capabilities:
     return found
 
 
-def read_cea(node: Node, message: Message, expected: str | None) -> Capabilities:
+def read_cea(node: Node, message: Message, names: Collection[str] | None) -> Capabilities:
     """Reads a CEA.
 
     Args:
         node: this node.
         message: the CEA.
-        expected: the DiameterIdentity that the peer must have; None: any.
+        names: the names in the peer's certificate, in lower case, of which its DiameterIdentity must be one;
+            None: it has none.
 
     Raises:
         Refusal: the peer refuses, or is another one, or has no application in common.
@@ -176,8 +177,8 @@ def read_cea(node: Node, message: Message, expected: str | None) -> Capabilities
             f"it answers the CER with {result}" + (f" ({reason[:100]})" if reason else ""),
         )
     found = _capabilities(message)
-    if expected is not None and found.host != expected.lower():
-        raise Refusal(INVALID_AVP_VALUE, f"it says that it is {found.host}, not {expected}")
+    if names is not None and found.host not in names:
+        raise Refusal(INVALID_AVP_VALUE, f"it says that it is {found.host}, which its certificate does not")
     _check_common(node, found)
     return found
 
@@ -196,15 +197,6 @@ def _identity(message: Message, name: str) -> str:
     if not isinstance(text, str) or not is_identity(text):
         raise Refusal(INVALID_AVP_VALUE, f"{name} is no DiameterIdentity", avp)
     return text.lower()
-
-
-def is_identity(text: str) -> bool:
-    """Whether a text can be a DiameterIdentity: a name of the DNS (RFC 6733, 4.3.1)."""
-    return (
-        0 < len(text) <= _MOST_NAME
-        and text.isascii()
-        and all(character.isalnum() or character in "-._" for character in text)
-    )
 
 
 def _capabilities(message: Message) -> Capabilities:

@@ -4,18 +4,24 @@
 
     state      takes questions   event → next state
     ─────────────────────────────────────────────────────────────────────────────────────────────────
-    OKAY       yes               SIBLING_LOST → SUSPECT   ORPHANED → UNSYNCED
+    INITIAL    no                CAPABLE → OKAY
+    OKAY       yes               SIBLING_LOST → SUSPECT   ORPHANED → UNSYNCED  UNANSWERED → PROBING
     SUSPECT    no                HEARD → OKAY             EXPIRED → DOWN       IDLE → DOWN
     REOPEN     one               ASKED → PROBING          PEER_UP → OKAY       SIBLING_LOST → SUSPECT
+                                 UNANSWERED → PROBING
     PROBING    no                RETRY → REOPEN           PEER_UP → OKAY       SIBLING_LOST → SUSPECT
     UNSYNCED   no                WHOLE → OKAY             IDLE → BROKEN
+    HELD_BACK  no                TRUSTED → OKAY
+    each of these                UNTRUSTED → HELD_BACK    LEAVING → CLOSING
+    CLOSING    no
     each of these                FAULT → BROKEN
     BROKEN     no
     each of these                NOTHING_CAME, PATIENCE_OVER, PEER_SILENT, CLOSED → DOWN
     DOWN       no
 
 An event that the table does not list leaves the state as it is.
-OKAY, SUSPECT, REOPEN and DOWN are states of RFC 3539, 3.4.1:
+OKAY, SUSPECT, REOPEN and DOWN are states of RFC 3539, 3.4.1. INITIAL, HELD_BACK and CLOSING are of standard
+Diameter alone:
 
 * OKAY. The connection takes questions as long as it has room.
 * SUSPECT. Another connection to the same peer broke, so this one may be dead as well. It takes no question
@@ -27,14 +33,15 @@ OKAY, SUSPECT, REOPEN and DOWN are states of RFC 3539, 3.4.1:
 * BROKEN. The framing of the answers is lost. The connection is to be closed, and that counts as a loss.
 * DOWN. The connection is closed; or it is to be closed since nothing came on it, and the peer has been judged
   for that already.
+* INITIAL. No CEA has come (RFC 6733, 5.3).
+* HELD_BACK. The watchdog does not trust the peer, and another peer can be asked: it left a DWR unanswered, or
+  was down and has not answered three since (RFC 3539, 3.4.1: SUSPECT and REOPEN there). See `watchdog`.
+* CLOSING. A DPR was sent or came (RFC 6733, 5.4). Answers may still come.
+
+With standard Diameter a peer has one connection (RFC 6733, 2.1), which the watchdog alone closes for its
+silence. A question without an answer holds questions back, and closes nothing.
 
 Flow control is not a state: a connection in any state may be paused or full, see `Connection.has_room`.
-
-A capabilities exchange (CER and CEA; RFC 6733, 5.3 and 5.6) would add the state INITIAL, in which a new
-connection begins, and the event CEA_CAME, which leads to OKAY. A watchdog (RFC 3539, 3.4.1) would add the
-event WATCHDOG_EXPIRED, which leads from OKAY to SUSPECT and from SUSPECT to DOWN. A disconnect (DPR and DPA;
-RFC 6733, 5.4) would add the state CLOSING, in which answers may still come, and two events: DPR_CAME leads
-from OKAY to CLOSING, DPA_CAME from CLOSING to DOWN.
 """
 
 from __future__ import annotations
@@ -58,6 +65,9 @@ class State(enum.Enum):
     UNSYNCED = enum.auto()
     BROKEN = enum.auto()
     DOWN = enum.auto()
+    INITIAL = enum.auto()
+    HELD_BACK = enum.auto()
+    CLOSING = enum.auto()
 
 
 class Event(enum.Enum):
@@ -79,31 +89,43 @@ class Event(enum.Enum):
     SIBLING_LOST = "another connection to the same peer broke with a question on it"
     FAULT = "what came is not Diameter"
     CLOSED = "its socket is closed"
+    CAPABLE = "the capabilities are exchanged"
+    UNANSWERED = "its peer left questions unanswered"
+    UNTRUSTED = "the watchdog does not trust its peer, and another one can be asked"
+    TRUSTED = "the watchdog trusts its peer again, or no other one can be asked"
+    LEAVING = "a DPR was sent or came"
 
 
-OKAY, SUSPECT, REOPEN, PROBING, UNSYNCED, BROKEN, DOWN = State
+OKAY, SUSPECT, REOPEN, PROBING, UNSYNCED, BROKEN, DOWN, INITIAL, HELD_BACK, CLOSING = State
 
-_LIVE = (OKAY, SUSPECT, REOPEN, PROBING, UNSYNCED)
+_LIVE = (OKAY, SUSPECT, REOPEN, PROBING, UNSYNCED, INITIAL, HELD_BACK)
 
 TRANSITIONS: Final[dict[tuple[State, Event], State]] = {
+    (INITIAL, Event.CAPABLE): OKAY,
     (OKAY, Event.SIBLING_LOST): SUSPECT,
     (OKAY, Event.ORPHANED): UNSYNCED,
+    (OKAY, Event.UNANSWERED): PROBING,
     (SUSPECT, Event.HEARD): OKAY,
     (SUSPECT, Event.EXPIRED): DOWN,
     (SUSPECT, Event.IDLE): DOWN,
     (REOPEN, Event.ASKED): PROBING,
     (REOPEN, Event.PEER_UP): OKAY,
     (REOPEN, Event.SIBLING_LOST): SUSPECT,
+    (REOPEN, Event.UNANSWERED): PROBING,
     (PROBING, Event.RETRY): REOPEN,
     (PROBING, Event.PEER_UP): OKAY,
     (PROBING, Event.SIBLING_LOST): SUSPECT,
     (UNSYNCED, Event.WHOLE): OKAY,
     (UNSYNCED, Event.IDLE): BROKEN,
-    **{(state, Event.FAULT): BROKEN for state in _LIVE},
-    **{(state, Event.NOTHING_CAME): DOWN for state in (*_LIVE, BROKEN)},
-    **{(state, Event.PATIENCE_OVER): DOWN for state in (*_LIVE, BROKEN)},
-    **{(state, Event.PEER_SILENT): DOWN for state in (*_LIVE, BROKEN)},
-    **{(state, Event.CLOSED): DOWN for state in (*_LIVE, BROKEN)},
+    (HELD_BACK, Event.TRUSTED): OKAY,
+    **{(state, Event.UNTRUSTED): HELD_BACK for state in _LIVE},
+    **{(state, Event.LEAVING): CLOSING for state in _LIVE},
+    **{(state, Event.FAULT): BROKEN for state in (*_LIVE, CLOSING)},
+    **{
+        (state, event): DOWN
+        for state in (*_LIVE, CLOSING, BROKEN)
+        for event in (Event.NOTHING_CAME, Event.PATIENCE_OVER, Event.PEER_SILENT, Event.CLOSED)
+    },
 }
 
 
@@ -121,12 +143,13 @@ class Connection(Wire):
         peer: the peer it leads to.
         transport: the driver's socket or transport; the pool does not touch it.
         state: see the table at the top of this file. It begins as OKAY, as REOPEN if the peer is in doubt, or
-            as DOWN if the connection is to be closed at once.
+            as DOWN if the connection is to be closed at once; with standard Diameter as INITIAL.
         paused: whether the driver cannot send more for now.
         full: whether the bytes to be sent exceeded `room`, and the driver has not taken them away since.
         opened_at: when it was opened; seconds, monotonic.
         probe_until: until when the probe on it waits if another peer can be asked; None: there is no probe on
             it.
+        why: why the base protocol closes it; "": it does not, or as both sides agreed.
     """
 
     __slots__ = (
@@ -137,6 +160,7 @@ class Connection(Wire):
         "probe_until",
         "state",
         "transport",
+        "why",
     )
 
     def __new__(cls, peer: Peer, transport: Any, now: float, max_message: int, state: State) -> Self:
@@ -150,6 +174,7 @@ class Connection(Wire):
         self.paused = self.full = False
         self.opened_at = now
         self.probe_until: float | None = None
+        self.why = ""
 
     @property
     def has_room(self) -> bool:
@@ -164,4 +189,4 @@ class Connection(Wire):
     @property
     def is_live(self) -> bool:
         """Whether it is open, and not about to be closed."""
-        return self.state is not DOWN and self.state is not BROKEN
+        return self.state in _LIVE

@@ -19,7 +19,7 @@ from auth_diameter._core import InFlight, Question
 from auth_diameter.decision import Cause
 from auth_diameter.diameter.connection import DOWN, Connection
 
-_MOST_ATTEMPTS = 2  # a question whose connection breaks is asked once more, never twice
+MOST_ATTEMPTS = 2  # a question whose connection breaks is asked once more, never twice
 
 
 class FailOver(NamedTuple):
@@ -47,6 +47,6 @@ def fail_over(connection: Connection, in_flight: InFlight, now: float) -> FailOv
     again: list[Question] = []
     ended: list[Question] = []
     for question in in_flight.take_back(connection):
-        may_repeat = question.attempts < _MOST_ATTEMPTS and question.deadline > now
+        may_repeat = question.attempts < MOST_ATTEMPTS and question.deadline > now
         (again if may_repeat else ended).append(question)
     return FailOver(again, ended, Cause.DISC_TIMEOUT if connection.state is DOWN else Cause.DISC_LOST)

@@ -26,10 +26,10 @@ from __future__ import annotations
 import enum
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final, NamedTuple, TypeAlias
 
-from auth_diameter._core import Message
+from auth_diameter._core import Message, next_hop_by_hop
 from auth_diameter.diameter.base import (
     BASE_COMMANDS,
     CAPABILITIES_EXCHANGE,
@@ -138,7 +138,6 @@ class PeerMachine:
     Args:
         node: this node.
         watchdog: seconds of Tw, 6 or more (RFC 3539, 3.4.1).
-        expected: DiameterIdentity that the peer must have; None: any.
         takes_newer: whether a second connection of the peer replaces the first, instead of being refused.
         jitter: function that returns a number from 0 to 1, for the watchdog.
 
@@ -154,19 +153,17 @@ class PeerMachine:
         node: Node,
         watchdog: float,
         *,
-        expected: str | None = None,
         takes_newer: bool = False,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._node = node
-        self._expected = expected
+        self._names: Collection[str] | None = None  # in the certificate on our own connection
         self._takes_newer = takes_newer
         self.state = MachineState.CLOSED
         self.capabilities: Capabilities | None = None
         self.outputs: list[Output] = []
         self.watchdog = Watchdog(watchdog, jitter)
         self._until = math.inf  # when `Timeout` happens
-        self._hop_by_hop = node.identifiers.take()
         self._addresses: dict[Side, str] = {}  # our own, on the connections that there are
         self._asked: Message | None = None  # the CER of the peer, whose CEA waits for the election
         self._told: Capabilities | None = None  # what that CER says
@@ -190,9 +187,17 @@ class PeerMachine:
         """Begins to connect to the peer."""
         self._step(_E.START, now)
 
-    def connected(self, address: str, now: float) -> None:
-        """Notes that the connection is there; `address` is our own IP address on it."""
+    def connected(self, address: str, now: float, names: Collection[str] | None = None) -> None:
+        """Notes that the connection is there.
+
+        Args:
+            address: our own IP address on it.
+            now: seconds, monotonic.
+            names: the names in the peer's certificate, of which its DiameterIdentity must be one; None: there
+                is no TLS.
+        """
         self._addresses[I] = address
+        self._names = names
         self._step(_E.I_RCV_CONN_ACK, now)
 
     def not_connected(self, now: float) -> None:
@@ -285,7 +290,7 @@ class PeerMachine:
             self._step(_E.I_RCV_NON_CEA, now)
             return
         try:
-            self._told = read_cea(self._node, message, self._expected)
+            self._told = read_cea(self._node, message, self._names)
         except Refusal as refusal:
             self._why = refusal.why
             self._step(_E.I_RCV_NON_CEA, now)
@@ -311,10 +316,6 @@ class PeerMachine:
     def _send(self, side: Side, message: Message) -> None:
         self.outputs.append(Transmit(side, message))
 
-    def _next_hop_by_hop(self) -> int:
-        self._hop_by_hop = (self._hop_by_hop + 1) & 0xFFFFFFFF
-        return self._hop_by_hop
-
     # ------------------------------------------------------------------ the tables
 
     def _actions(self, event: MachineEvent) -> tuple[MachineAction, ...]:
@@ -335,7 +336,7 @@ class PeerMachine:
             case MachineAction.I_SND_CONN_REQ:
                 self.outputs.append(Connect())
             case MachineAction.I_SND_CER:
-                self._send(I, cer(node, self._addresses[I], self._next_hop_by_hop()))
+                self._send(I, cer(node, self._addresses[I], next_hop_by_hop()))
             case MachineAction.R_SND_CEA:
                 assert self._asked is not None
                 self._send(R, cea(node, self._addresses[R], self._asked))
@@ -349,9 +350,7 @@ class PeerMachine:
             case MachineAction.I_SND_DPR | MachineAction.R_SND_DPR:
                 side = I if action is _A.I_SND_DPR else R
                 cause = avp_named("Disconnect-Cause", self._cause)
-                self._send(
-                    side, request(node, DISCONNECT_PEER, [*node.origin(), cause], self._next_hop_by_hop())
-                )
+                self._send(side, request(node, DISCONNECT_PEER, [*node.origin(), cause], next_hop_by_hop()))
             case MachineAction.I_SND_DPA | MachineAction.R_SND_DPA:
                 assert self._asked is not None
                 self._send(I if action is _A.I_SND_DPA else R, answer(node, self._asked, SUCCESS))
@@ -395,7 +394,7 @@ class PeerMachine:
                     assert side is not None
                     state_id = avp_named("Origin-State-Id", self._node.state_id)
                     avps = [*self._node.origin(), state_id]
-                    self._send(side, request(self._node, DEVICE_WATCHDOG, avps, self._next_hop_by_hop()))
+                    self._send(side, request(self._node, DEVICE_WATCHDOG, avps, next_hop_by_hop()))
                 case WatchdogAction.FAIL_OVER:
                     self.outputs.append(FailOver())
                 case WatchdogAction.FAIL_BACK:

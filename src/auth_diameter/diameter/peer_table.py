@@ -9,14 +9,13 @@ This is the Peer Table of RFC 6733, 2.6. It drives the state machines of `connec
 * A peer in doubt rests. After that one probe a second is sent to it, on an open connection (RETRY) or on a
   new one. If another peer can be asked, the probe waits 250 ms at most, and fails over to that peer.
 
-A watchdog (RFC 3539, 3.4.1) would be one more timer of `PeerTable.tend`; the states that it leads to exist
-already.
+`neighbours` adds the base protocol of standard Diameter.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from auth_diameter._core import InFlight
@@ -31,6 +30,7 @@ from auth_diameter.diameter.connection import (
     TRANSITIONS,
     Connection,
     Event,
+    State,
 )
 from auth_diameter.diameter.events import Close, PoolEvent
 from auth_diameter.diameter.peer import Change, Peer, PeerEvent
@@ -102,7 +102,7 @@ class PeerTable:
         if state is was:
             return
         connection.state = state
-        if not connection.is_live and was is not BROKEN and event is not Event.CLOSED:
+        if state in (BROKEN, DOWN) and was is not BROKEN and event is not Event.CLOSED:
             self.events.append(Close(connection))
         self.refresh(connection)
 
@@ -119,12 +119,16 @@ class PeerTable:
         """Opens the breaker of a peer that failed; the breaker may be open already, for another reason."""
         changed = peer.step(event)
         if event is PeerEvent.NOTHING_CAME:
-            for connection in self.connections:
-                if connection.peer is peer:
-                    self.step(connection, Event.PEER_SILENT)
+            self._silence(peer)
         self.be_due(peer.rest_until)
         if changed:
             self._tell(peer, why, peer.rest_until - now)
+
+    def _silence(self, peer: Peer) -> None:
+        """Takes a peer that does not answer out of use."""
+        for connection in self.connections:
+            if connection.peer is peer:
+                self.step(connection, Event.PEER_SILENT)
 
     def _tell(self, peer: Peer, why: str = "", rest: float = 0.0) -> None:
         self.events.append(Change(address=repr(peer), state=peer.state, why=why, rest=rest))
@@ -212,16 +216,10 @@ class PeerTable:
         for peer in self.peers:
             if peer.rest_until > now or self._is_suspect(peer, now):
                 continue
-            connections = self.usable(peer)
-            count = len(connections) + peer.opening
-            if peer.in_doubt:
-                # A single connection carries the probe.
-                if peer.opening or any(c.under_way < self.max_in_flight for c in connections):
-                    continue
-            elif count and not (needed and self._can_accept(peer, waiting, now)):
+            if not self._may_connect(peer, waiting, now, needed=needed):
                 continue
             # The peer with the fewest connections, so that the peers share the load.
-            rank = (peer.in_doubt, count)
+            rank = (peer.in_doubt, len(self.usable(peer)) + peer.opening)
             if best is None or rank < least:
                 best, least = peer, rank
         if best is None:
@@ -233,17 +231,41 @@ class PeerTable:
             best.probed(now)
         return best
 
-    def opened(self, peer: Peer, transport: Any, now: float) -> Connection:
-        """Adds a connection that was being opened."""
+    def _may_connect(self, peer: Peer, waiting: int, now: float, *, needed: bool) -> bool:
+        """Whether a peer may get a connection, or a further one."""
+        connections = self.usable(peer)
+        if peer.in_doubt:
+            # A single connection carries the probe.
+            return not peer.opening and all(c.under_way >= self.max_in_flight for c in connections)
+        if not connections and not peer.opening:
+            return True
+        return needed and self._can_accept(peer, waiting, now)
+
+    def opened(
+        self, peer: Peer, transport: Any, now: float, address: str = "", names: Collection[str] | None = None
+    ) -> Connection:
+        """Adds a connection that was being opened.
+
+        Args:
+            peer: the peer.
+            transport: the driver's own object.
+            now: seconds, monotonic.
+            address: our own IP address on the connection, for the base protocol.
+            names: the names in the peer's certificate, for the same.
+        """
         peer.opening -= 1
         peer.probing = False
         # A connection that was being opened when others broke may be as dead as they are.
         state = DOWN if self._is_suspect(peer, now) else REOPEN if peer.in_doubt else OKAY
+        connection = self._add(peer, transport, now, state)
+        if state is DOWN:
+            self.events.append(Close(connection))
+        return connection
+
+    def _add(self, peer: Peer, transport: Any, now: float, state: State) -> Connection:
         connection = Connection(peer, transport, now, self._max_message, state)
         connection.peer_number = self.peers.index(peer)
         self.connections.append(connection)
-        if state is DOWN:
-            self.events.append(Close(connection))
         self.refresh(connection)
         return connection
 
@@ -257,7 +279,7 @@ class PeerTable:
         if not self.usable(peer):
             self._open_breaker(peer, PeerEvent.UNREACHABLE, now, why)
 
-    def remove(self, connection: Connection) -> None:
+    def remove(self, connection: Connection, now: float) -> None:
         """Removes a connection that is closed."""
         self.connections.remove(connection)
         self.step(connection, Event.CLOSED)
@@ -282,7 +304,7 @@ class PeerTable:
         if connection.heard_at is None and (questions or now - connection.opened_at < _BRIEF):
             peer.hung_up(now, self._jitter())
         if peer.rest_until > now and not self.usable(peer):
-            self._open_breaker(peer, PeerEvent.UNREACHABLE, now, "it hangs up")
+            self._open_breaker(peer, PeerEvent.UNREACHABLE, now, connection.why or "it hangs up")
 
     def _close_if_idle(self, connection: Connection) -> None:
         if not connection.under_way:
@@ -374,7 +396,7 @@ class PeerTable:
             until = self.patience(connection)
             if until is not None and until <= now:
                 # The probe fails over to another peer; this connection has proved nothing.
-                self.step(connection, Event.PATIENCE_OVER)
+                self.give_up_probe(connection, now)
             elif until is not None:
                 self.be_due(until)
             self._close_if_idle(connection)  # the last answer may have come on another connection
@@ -394,6 +416,15 @@ class PeerTable:
                         peer.probed(now)
                         self.step(connection, Event.RETRY)
                         break
+
+    def give_up_probe(self, connection: Connection, now: float) -> None:
+        """Ends the wait for the answer to the probe on a connection."""
+        self.step(connection, Event.PATIENCE_OVER)
+
+    @property
+    def wakes_at(self) -> float | None:
+        """When `tend` must be called even if nobody asks anything; None: never."""
+        return None
 
     def patience(self, connection: Connection) -> float | None:
         """Until when the probe on a connection waits before it fails over to another peer.

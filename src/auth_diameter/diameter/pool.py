@@ -29,28 +29,34 @@ The rules:
 * A connection has 1 MiB to be sent at most. A question that no connection takes is refused at once, and so is
   a question that would wait too long (see `limiter`).
 
-A capabilities exchange, a watchdog and a disconnect would be rows in the table of `connection`. `Pool.submit`
-is the place to write their messages to the connection, and `Pool.received` to take out the answers.
+With standard Diameter there is a base protocol as well, see `neighbours`: a new connection first exchanges
+capabilities, and a watchdog asks idle peers whether they are alive. If an answer says that the server cannot
+be reached or is too busy (3002, 3004; RFC 6733, 7.1.3), another peer is asked, once.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
-from auth_diameter._core import Answer, InFlight, Question
+from auth_diameter._core import Answer, InFlight, Message, Question
 from auth_diameter.config import Config
 from auth_diameter.decision import Cause
 from auth_diameter.diameter.connection import OKAY, REOPEN, Connection, Event
 from auth_diameter.diameter.events import Finished, PoolEvent, Send
-from auth_diameter.diameter.failover import fail_over
+from auth_diameter.diameter.failover import MOST_ATTEMPTS, fail_over
 from auth_diameter.diameter.held import HeldQuestions
 from auth_diameter.diameter.limiter import NO_LIMIT, Overload
+from auth_diameter.diameter.neighbours import NeighbourTable
 from auth_diameter.diameter.peer import Peer
 from auth_diameter.diameter.peer_table import PeerTable
+from auth_diameter.diameter.speaking import application_of, node_of
 from auth_diameter.diameter.stats import Counts, PoolStats
 from auth_diameter.diameter.waiting import WaitingQuestions
+
+#: Result-Codes of a question that was not taken (RFC 6733, 7.1.3), and what they mean without another peer.
+_NOT_DELIVERED = {3002: Cause.DISC_UNREACHABLE, 3004: Cause.OVERLOADED}
 
 Placed = Connection | Cause | None  # a connection; why it was refused; None: it waits for a connection
 
@@ -72,9 +78,11 @@ class Pool:
         waiting: the questions that wait for a connection, in the order of deadlines.
         held: the questions that may not be asked yet.
         counts: see `PoolStats`.
+        node: who this client is, with standard Diameter; None in the DISC dialect.
     """
 
     __slots__ = (
+        "_neighbours",
         "_overload",
         "_table",
         "_timeout",
@@ -84,6 +92,7 @@ class Pool:
         "events",
         "held",
         "in_flight",
+        "node",
         "peers",
         "waiting",
     )
@@ -96,8 +105,18 @@ class Pool:
         least: int = 128,
     ) -> None:
         self.events: list[PoolEvent] = []
-        self.in_flight = InFlight(max_in_flight or config.max_in_flight, len(config.addresses()) > 1)
-        self._table = PeerTable(config, self.in_flight, jitter, self.events)
+        self.in_flight = InFlight(
+            max_in_flight or config.max_in_flight, len(config.addresses()) > 1, application_of(config)
+        )
+        self.node = node = node_of(config)
+        self._neighbours: NeighbourTable | None = None
+        if node is None:
+            self._table = PeerTable(config, self.in_flight, jitter, self.events)
+        else:
+            self._neighbours = NeighbourTable(
+                config, self.in_flight, jitter, self.events, node, self._ask_elsewhere
+            )
+            self._table = self._neighbours
         self.peers = self._table.peers
         self.connections = self._table.connections
         self.counts = Counts()
@@ -197,10 +216,20 @@ class Pool:
         self._table.spares_wanted = True
         self._waiting.open_needed(now)
 
-    def opened(self, peer: Peer, transport: Any, now: float) -> Connection:
-        """Adds a connection that the driver has opened, with `transport` as the driver's own object."""
+    def opened(
+        self, peer: Peer, transport: Any, now: float, address: str = "", names: Collection[str] | None = None
+    ) -> Connection:
+        """Adds a connection that the driver has opened.
+
+        Args:
+            peer: the peer.
+            transport: the driver's own object.
+            now: seconds, monotonic.
+            address: our own IP address on the connection, for standard Diameter.
+            names: the names in the peer's certificate, for the same; None: there is no TLS.
+        """
         self.counts.connects += 1
-        connection = self._table.opened(peer, transport, now)
+        connection = self._table.opened(peer, transport, now, address, names)
         self._waiting.fill(connection, now)
         self._waiting.open_needed(now)
         return connection
@@ -223,7 +252,7 @@ class Pool:
         if connection not in self.connections:
             return
         again, ended, cause = fail_over(connection, self.in_flight, now)
-        self._table.remove(connection)
+        self._table.remove(connection, now)
         stopped = self._table.stopped
         if not stopped:
             self.counts.connections_lost += 1
@@ -291,6 +320,8 @@ class Pool:
         flights = self.in_flight
         before = flights.answered
         found = flights.received(connection, data, now)
+        if self._neighbours is not None:
+            found = self._sort_out(connection, found, now)
         if flights.answered != before:
             self._note_answers(now)
         elif connection.fault is not None:
@@ -298,6 +329,58 @@ class Pool:
             return found
         self._heard(connection, now)
         return found
+
+    def serve(self, asked: Callable[[Message], Message | None]) -> None:
+        """Has a function answer the requests of peers; None from it: the command is not supported."""
+        if self._neighbours is not None:
+            self._neighbours.serve = asked
+
+    def _sort_out(
+        self, connection: Connection, found: list[tuple[Question, Answer]], now: float
+    ) -> list[tuple[Question, Answer]]:
+        """Takes the messages of the base protocol, and asks others where the server cannot answer.
+
+        Returns:
+            The other answers.
+        """
+        if connection.has_others:
+            assert self._neighbours is not None
+            self._neighbours.take_others(connection, now)
+        if all(answer.code not in _NOT_DELIVERED for _, answer in found):
+            return found
+        answers = []
+        for question, answer in found:
+            cause = _NOT_DELIVERED.get(answer.code)
+            if cause is None:
+                answers.append((question, answer))
+            elif not self._ask_another(connection, question, now):
+                self._finish([question], cause)
+        return answers
+
+    def _ask_another(self, connection: Connection, question: Question, now: float) -> bool:
+        """Asks another peer a question that was answered with an error; False: there is none."""
+        others: list[Connection] = [
+            wire
+            for wire in self.in_flight.ready_wires
+            if wire.peer is not connection.peer and wire.under_way < self._table.max_in_flight
+        ]
+        if not others or question.attempts >= MOST_ATTEMPTS or question.deadline <= now:
+            return False
+        question.was_refused = True
+        other = min(others, key=lambda wire: wire.under_way)
+        self.in_flight.write(other, question, now)
+        self._table.written(other, now)
+        self.counts.asked_again += 1
+        self.events.append(Send(other, (question,)))
+        return True
+
+    def _ask_elsewhere(self, connection: Connection, now: float) -> None:
+        """Asks the questions on a connection again on others; those that were asked again already end."""
+        again, ended, _ = fail_over(connection, self.in_flight, now)
+        self.counts.expired += len(ended)
+        self._finish(ended, Cause.DISC_TIMEOUT)
+        self._waiting.put_back(again)
+        self._waiting.fill_all(now)
 
     def _note_answers(self, now: float) -> None:
         """Measures how fast answers come in."""
@@ -393,17 +476,21 @@ class Pool:
         """
         return self._table.patience(connection)
 
-    def give_up(self, connection: Connection) -> None:
+    def give_up(self, connection: Connection, now: float) -> None:
         """Closes a connection whose probe has waited for its `patience`.
 
         For a driver that times each question itself.
         """
-        self._table.step(connection, Event.PATIENCE_OVER)
+        self._table.give_up_probe(connection, now)
 
     def deadline(self) -> float | None:
-        """When `expire` has something to do next; None: no question is under way, waiting or held."""
+        """When `expire` has something to do next; None: no question is under way, waiting or held.
+
+        With standard Diameter there is the watchdog as well.
+        """
         held = self.held.first()
         deadlines = (
+            self._table.wakes_at,
             self.in_flight.deadline,
             self.waiting[0].deadline if self.waiting else None,
             held.deadline if held is not None else None,
@@ -455,9 +542,14 @@ class Pool:
         """The Cause of a question that expired while it waited for a connection."""
         return Cause.DISC_TIMEOUT if self.connections else Cause.DISC_UNREACHABLE
 
-    def stop(self) -> None:
-        """Ends all questions with DISC_LOST; no connection is opened from here on."""
+    def stop(self, now: float) -> None:
+        """Ends all questions with DISC_LOST; no connection is opened from here on.
+
+        With standard Diameter, the peers are told.
+        """
         self._table.stopped = True
+        if self._neighbours is not None:
+            self._neighbours.leave(now)
         self.in_flight.limit = 0  # nor is a question written by others than `submit`
         left = [*self.in_flight.take_all(), *self.waiting, *self.held.clear()]
         self.counts.lost += len(left)

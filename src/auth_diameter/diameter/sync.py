@@ -258,7 +258,7 @@ class SyncTransport:
         with self._lock:
             now = time.monotonic()
             if until < question.deadline and now < question.deadline - _TOLERANCE:
-                self.pool.give_up(connection)
+                self.pool.give_up(connection, now)
                 return self._repeat(connection, question)
             cause = self.pool.expire_one(question, now)
             # Part of the question or of its answer may be on it.
@@ -518,7 +518,7 @@ class SyncTransport:
         with self._lock:
             self.closed = True
             now = time.monotonic()
-            self.pool.stop()
+            self.pool.stop(now)
             self._act(now)
             for connection in list(self.pool.connections):
                 self._close(connection, now)

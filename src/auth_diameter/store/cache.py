@@ -173,8 +173,13 @@ class Cache:
                 self.users.put(key, value)
         return found
 
-    def _changed(self) -> None:
-        """Takes a change that the store has told."""
+    def _changed(self, keys: Collection[Key] | None = None) -> None:
+        """Takes a change that the store has told: of these keys, or of any."""
+        if keys is not None:
+            self._changes += 1
+            for key in keys:
+                self.users.drop(key)
+            return
         self._forget(self.check_at - CHECK_SECONDS)
 
     def _forget(self, now: float) -> None:

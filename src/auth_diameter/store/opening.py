@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
+from auth_diameter._core import ConfigError
+from auth_diameter.standard import StandardConfig
 from auth_diameter.store.config import StoreConfig
 from auth_diameter.store.sqlite import SqliteStore
 from auth_diameter.store.url import DatabaseName
 
 if TYPE_CHECKING:
+    from auth_diameter.store.delegated import DelegatedStore
     from auth_diameter.store.dialect import Dialect
     from auth_diameter.store.server import ServerStore
     from auth_diameter.store.subscribers import Subscribers
 
 
+OpenStore: TypeAlias = "SqliteStore | ServerStore | DelegatedStore"
+
+
 async def open_store(
-    name: DatabaseName, config: StoreConfig, *, in_background: bool = True
-) -> SqliteStore | ServerStore:
+    name: DatabaseName,
+    config: StoreConfig,
+    standard: StandardConfig | None = None,
+    *,
+    in_background: bool = True,
+) -> OpenStore:
     """Opens a store for lookups, and connects to its database; the caller closes it.
 
     Args:
         name: the database.
         config: the names of the tables and of their columns, and the time limits.
+        standard: for ``cx://``, who we are in Diameter.
         in_background: whether the event loop goes on between fetches.
 
     Raises:
         ConfigError: the database cannot be used. The message is one line.
     """
-    store = new_store(name, config, in_background=in_background)
+    store = new_store(name, config, standard, in_background=in_background)
     if not isinstance(store, SqliteStore):
         try:
             await store.open()
@@ -51,6 +62,8 @@ def open_subscribers(name: DatabaseName, config: StoreConfig, *, writable: bool 
         ConfigError: the database cannot be used. The message is one line with the database, the cause and a
             remedy.
     """
+    if name.kind == "cx":
+        raise ConfigError(f"{name}: an HSS has its own commands for its users")
     if name.kind == "redis":
         from auth_diameter.store.redis_accounts import RedisAccounts
 
@@ -61,8 +74,12 @@ def open_subscribers(name: DatabaseName, config: StoreConfig, *, writable: bool 
 
 
 def new_store(
-    name: DatabaseName, config: StoreConfig, *, in_background: bool = True
-) -> SqliteStore | ServerStore:
+    name: DatabaseName,
+    config: StoreConfig,
+    standard: StandardConfig | None = None,
+    *,
+    in_background: bool = True,
+) -> OpenStore:
     """As `open_store`, but a database server is connected to when it is first asked.
 
     Raises:
@@ -70,6 +87,10 @@ def new_store(
     """
     if name.kind == "sqlite":
         return SqliteStore.open(name.text, config)
+    if name.kind == "cx":
+        from auth_diameter.store.delegated import DelegatedStore
+
+        return DelegatedStore(name, config, standard, in_background=in_background)
     from auth_diameter.store.server import ServerStore
 
     return ServerStore(_dialect(name, config), name, config, in_background=in_background)

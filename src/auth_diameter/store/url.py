@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 from auth_diameter._core import ConfigError
 
-Kind = Literal["sqlite", "postgresql", "mysql", "redis"]
+Kind = Literal["sqlite", "postgresql", "mysql", "redis", "cx"]
 
 #: SQLite's name for a database in memory, which ends with its connection.
 MEMORY: Final = ":memory:"
@@ -23,7 +23,7 @@ _PLACE: Final = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]*)(?::[0-9]+)?"
 _SHOWN: Final = re.compile(rf"{_PLACE}(?:,{_PLACE})*(?:/[A-Za-z0-9._~:/-]*)?")
 # What is nearly a URL: a quote or a space is before it, a colon or a slash is missing, or the scheme.
 _LIKE_URL: Final = re.compile(
-    r"(?![./])(?:.*://|[^/]*:.*@|(?:postgres|postgresql|mysql|mariadb|rediss?|valkeys?|sqlite|unix)(?:[:;]|//))",
+    r"(?![./])(?:.*://|[^/]*:.*@|(?:postgres|postgresql|mysql|mariadb|rediss?|valkeys?|sqlite|unix|cx)(?:[:;]|//))",
     re.DOTALL,
 )
 
@@ -38,6 +38,7 @@ _KINDS: Final[dict[str, Kind]] = {
     "valkey": "redis",
     "valkeys": "redis",
     "unix": "redis",
+    "cx": "cx",
 }
 # The modules that a kind needs, and the extra that brings them.
 _DRIVERS: Final[dict[Kind, tuple[str, ...]]] = {
@@ -45,6 +46,7 @@ _DRIVERS: Final[dict[Kind, tuple[str, ...]]] = {
     "postgresql": ("asyncpg",),
     "mysql": ("asyncmy",),
     "redis": ("redis",),
+    "cx": (),
 }
 
 
@@ -81,7 +83,7 @@ def database_name(text: str, password: str | None = None) -> DatabaseName:
 
     Args:
         text: the path, or a URL: ``sqlite:///PATH``, ``postgresql://…``, ``mysql://…`` or ``mariadb://…``,
-            ``redis://…`` or ``valkey://…`` (``rediss://`` and ``valkeys://`` with TLS).
+            ``redis://…`` or ``valkey://…`` (``rediss://`` and ``valkeys://`` with TLS), ``cx://HOST/REALM``.
         password: the password of a database server, if the URL has none.
 
     Raises:
@@ -100,7 +102,7 @@ def database_name(text: str, password: str | None = None) -> DatabaseName:
     kind = _KINDS.get(scheme)
     shown = f"{scheme}://{_shown(rest)}"
     if kind is None:
-        raise ConfigError(f"{shown}: expected a path, or a URL of sqlite, postgresql, mysql or redis")
+        raise ConfigError(f"{shown}: expected a path, or a URL of sqlite, postgresql, mysql, redis or cx")
     if kind == "sqlite":
         if rest[:1] == "/" and rest[1:] and not {"?", "#"} & set(rest):
             return _file(rest[1:], rest[1:])

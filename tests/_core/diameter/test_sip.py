@@ -1,11 +1,11 @@
-"""MAR and MAA of RFC 4740 as a client writes and reads them: which AVP is from where, and what an answer means."""
+"""MAR and MAA of RFC 4740 as a client has them: which AVP is from where, and what an answer means."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from kit.captures import captured
+from kit.captures import answers_of
 from kit.dialect import DIGEST, ask, sip
 
 from auth_diameter import Avp, Message
@@ -185,7 +185,8 @@ class TestAnswer:
         found = read(maa(item(authenticate(*more, nonce='a"b\\')), result=result))
         assert found.verdict is Verdict.CHALLENGE
         assert found.challenges == (
-            b'Digest realm="siphub.net", nonce="a\\"b\\\\", opaque="", algorithm=SHA-256, qop="auth,auth-int"',
+            b'Digest realm="siphub.net", nonce="a\\"b\\\\", opaque="", algorithm=SHA-256, '
+            b'qop="auth,auth-int"',
         )
         assert cause(found) is Cause.CHALLENGED
         assert cause(found, with_credentials=True) is Cause.RECHALLENGED
@@ -225,7 +226,10 @@ class TestAnswer:
 
 
 UNUSABLE = {
-    "another scheme": (maa(avp_named("SIP-Auth-Data-Item", (avp_named("SIP-Authentication-Scheme", 1),))), Cause.OTHER_SCHEME),
+    "another scheme": (
+        maa(avp_named("SIP-Auth-Data-Item", (avp_named("SIP-Authentication-Scheme", 1),))),
+        Cause.OTHER_SCHEME,
+    ),
     "no scheme": (maa(avp_named("SIP-Auth-Data-Item", (authenticate(),)), result=1001), Cause.OTHER_SCHEME),
     "two items": (maa(item(authenticate()), item(authenticate()), result=1001), Cause.SEVERAL_ITEMS),
     "two challenges": (maa(item(authenticate(), authenticate()), result=1001), Cause.SEVERAL_ITEMS),
@@ -234,7 +238,10 @@ UNUSABLE = {
         maa(item(authenticate(("Digest-HA1", HA1), ("Digest-Algorithm", "SHA-256"))), result=1001),
         Cause.UNFIT_HA1,
     ),
-    "HA1 is no hexadecimal": (maa(item(authenticate(("Digest-HA1", "x" * 32))), result=1001), Cause.UNFIT_HA1),
+    "HA1 is no hexadecimal": (
+        maa(item(authenticate(("Digest-HA1", "x" * 32))), result=1001),
+        Cause.UNFIT_HA1,
+    ),
     "no Result-Code": (maa(result=None), Cause.DISC_UNUSABLE),
     "Result-Code twice": (maa(avp_named("Result-Code", 2001)), Cause.DISC_UNUSABLE),
     "success with the E flag": (maa(flags=0x20), Cause.DISC_UNUSABLE),
@@ -242,7 +249,10 @@ UNUSABLE = {
         maa(item(avp_named("SIP-Authenticate", (avp_named("Digest-Realm", "r"),))), result=1001),
         Cause.DISC_UNUSABLE,
     ),
-    "challenge with a line break": (maa(item(authenticate(realm="a\r\nVia: x")), result=1001), Cause.DISC_UNUSABLE),
+    "challenge with a line break": (
+        maa(item(authenticate(realm="a\r\nVia: x")), result=1001),
+        Cause.DISC_UNUSABLE,
+    ),
     "challenge too large": (maa(item(authenticate(nonce="n" * 3000)), result=1001), Cause.DISC_UNUSABLE),
     "unknown AVP with M": (maa(Avp(99_999, b"x", flags=0x40)), Cause.DISC_UNUSABLE),
     "unknown AVP with M in the item": (maa(item(Avp(99_999, b"x", flags=0x40))), Cause.DISC_UNUSABLE),
@@ -265,7 +275,7 @@ def test_what_is_never_used(case: str) -> None:
 
 
 def test_what_is_passed_over() -> None:
-    """RFC 6733, 4.1: unknown AVPs without the M flag; and Route-Record, which freeDiameter adds to answers."""
+    """RFC 6733, 4.1: unknown AVPs without the M flag; and Route-Record, which freeDiameter adds."""
     more = (
         Avp(99_999, b"x", flags=0),
         Avp(99_999, b"x", vendor_id=99_999, flags=0),
@@ -278,18 +288,14 @@ def test_what_is_passed_over() -> None:
 @pytest.mark.parametrize("name", ["radclient_fd_radgw_app_sip", "erlang_server_vs_pydiameter"])
 def test_servers_of_others(name: str) -> None:
     """freeDiameter's app_sip and Erlang's dictionary: a challenge, then a success."""
-    answers = [read(one.data) for one in captured(name) if one.message.command == 286 and not one.message.is_request]
+    answers = [read(data) for data in answers_of(name, 286)]
     assert [answer.verdict for answer in answers] == [Verdict.CHALLENGE, Verdict.SUCCESS]
     assert all(answer.fault is None for answer in answers)
 
 
 def test_every_beginning_of_an_answer_is_refused() -> None:
     """Cut anywhere, with the length in the header set right: never a success, never a crash."""
-    [_, whole] = [
-        one.data
-        for one in captured("erlang_server_vs_pydiameter")
-        if one.message.command == 286 and not one.message.is_request
-    ]
+    _, whole = answers_of("erlang_server_vs_pydiameter", 286)
     code = avp_code("Result-Code").to_bytes(4, "big")
     behind = whole.index(code) + 12
     for size in range(20, behind, 4):

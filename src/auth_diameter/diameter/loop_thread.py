@@ -1,0 +1,55 @@
+"""An event loop in a thread of its own, for connections that live while nobody asks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+_T = TypeVar("_T")
+
+_PATIENCE = 5.0  # seconds for the last work of a loop
+
+
+class LoopThread:
+    """An event loop that runs in a daemon thread from now on, until `stop`.
+
+    Args:
+        name: the name of the thread.
+
+    Attributes:
+        loop: the event loop.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.loop.run_forever()
+        finally:
+            self.loop.close()
+
+    def call(self, function: Callable[[], object]) -> bool:
+        """Has a function called on the loop; False: the loop has ended."""
+        try:
+            self.loop.call_soon_threadsafe(function)
+        except RuntimeError:
+            return False
+        return True
+
+    async def run(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """Runs work on the loop, and waits for it on another one."""
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.loop))
+
+    def stop(self, last: Coroutine[Any, Any, None]) -> None:
+        """Runs the last work, for a few seconds at most, and ends the loop and the thread."""
+        leaving = asyncio.run_coroutine_threadsafe(last, self.loop)
+        with contextlib.suppress(TimeoutError):
+            leaving.result(_PATIENCE)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(_PATIENCE)

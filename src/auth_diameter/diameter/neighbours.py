@@ -1,0 +1,300 @@
+"""The peers with standard Diameter (RFC 6733), without I/O: what `peer_table` does, with a base protocol.
+
+Each peer has a `PeerMachine`, which exchanges capabilities, watches and disconnects. This is what it adds::
+
+    PeerMachine          connection
+    ──────────────────────────────────────────────────────────────────────────────────────
+    Opened               CAPABLE; UNTRUSTED while another peer can be asked, if the watchdog is in REOPEN
+    FailOver             UNTRUSTED, and its questions go elsewhere, if another peer can be asked
+    FailBack             TRUSTED
+    Leaving              LEAVING; after BUSY and DO_NOT_WANT_TO_TALK_TO_YOU the peer rests for five minutes
+    Transmit             the message is sent
+    Disconnect           it is closed
+
+* A peer has one connection (RFC 6733, 2.1). It is up when its CEA comes, not with the first byte.
+* Questions without an answer open the peer's breaker, as in the dialect. They never close the connection, and
+  the watchdog does not know of them.
+* When nobody else can be asked, a peer that the watchdog does not trust is asked all the same.
+* Every message counts for the watchdog. It is told of those of the application only when its timer is due.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection
+from typing import Any, Final
+
+from auth_diameter._core import InFlight, Message, ParseError
+from auth_diameter.config import Config
+from auth_diameter.diameter.base import COMMAND_UNSUPPORTED, Node, answer
+from auth_diameter.diameter.connection import (
+    CLOSING,
+    HELD_BACK,
+    INITIAL,
+    OKAY,
+    PROBING,
+    REOPEN,
+    UNSYNCED,
+    Connection,
+    Event,
+)
+from auth_diameter.diameter.events import Close, PoolEvent, Send
+from auth_diameter.diameter.peer import Peer, PeerEvent
+from auth_diameter.diameter.peer_machine import (
+    Cause,
+    Connect,
+    Disconnect,
+    FailBack,
+    FailOver,
+    Leaving,
+    Opened,
+    Output,
+    PeerMachine,
+    Transmit,
+)
+from auth_diameter.diameter.peer_states import Side
+from auth_diameter.diameter.peer_table import PeerTable
+from auth_diameter.diameter.watchdog import WatchdogState
+
+_LEFT: Final = 300.0  # seconds of rest of a peer that does not want a connection
+
+_HUNG_UP = "it hangs up instead of sending a CEA"
+
+
+class NeighbourTable(PeerTable):
+    """All peers of one client, and the connection to each.
+
+    Args:
+        config: the settings.
+        in_flight: is told which connections take questions.
+        jitter: function that returns a number from 0 to 1.
+        events: list to which the events for the driver are appended.
+        node: who this client is.
+        ask_elsewhere: function of a connection and of the time; it asks the questions on it again, elsewhere.
+
+    Attributes:
+        serve: function of a request of a peer, which returns the answer; None: the command is not supported.
+    """
+
+    __slots__ = ("_ask_elsewhere", "_known", "_machines", "_node", "serve")
+
+    def __init__(
+        self,
+        config: Config,
+        in_flight: InFlight,
+        jitter: Callable[[], float],
+        events: list[PoolEvent],
+        node: Node,
+        ask_elsewhere: Callable[[Connection, float], None],
+    ) -> None:
+        super().__init__(config, in_flight, jitter, events)
+        self._node = node
+        self._ask_elsewhere = ask_elsewhere
+        self.serve: Callable[[Message], Message | None] = _not_supported
+        self._machines = {peer: PeerMachine(node, config.watchdog, jitter=jitter) for peer in self.peers}
+        self._known = dict.fromkeys(
+            self.peers, -math.inf
+        )  # the last byte that each watchdog has been told of
+
+    def _connection_of(self, peer: Peer) -> Connection | None:
+        return next((connection for connection in self.connections if connection.peer is peer), None)
+
+    def _others(self, connection: Connection) -> list[Connection]:
+        """The connections to other peers that take questions, or soon will."""
+        return [
+            other
+            for other in self.connections
+            if other.peer is not connection.peer and other.state in (OKAY, REOPEN, UNSYNCED)
+        ]
+
+    # ------------------------------------------------------------------ opening and closing
+
+    def _may_connect(self, peer: Peer, waiting: int, now: float, *, needed: bool) -> bool:
+        return not peer.opening and self._connection_of(peer) is None
+
+    def opened(
+        self, peer: Peer, transport: Any, now: float, address: str = "", names: Collection[str] | None = None
+    ) -> Connection:
+        """Adds a connection that was being opened, and begins the capabilities exchange on it.
+
+        Args:
+            peer: the peer.
+            transport: the driver's own object.
+            now: seconds, monotonic.
+            address: our own IP address on the connection.
+            names: the names in the peer's certificate; None: there is no TLS.
+        """
+        peer.opening -= 1
+        connection = self._add(peer, transport, now, INITIAL)
+        machine = self._machines[peer]
+        machine.start(now)
+        machine.connected(address, now, names)
+        self._carry_out(peer, now)
+        return connection
+
+    def remove(self, connection: Connection, now: float) -> None:
+        """Removes a connection that is closed."""
+        if connection.state is INITIAL and not connection.why:
+            connection.why = _HUNG_UP
+        connection.peer.probing = False
+        super().remove(connection, now)
+        machine = self._machines[connection.peer]
+        machine.lost(Side.INITIATOR, now)
+        machine.outputs.clear()  # its questions go elsewhere with any connection that is lost
+        self._trust_the_last()
+
+    def lost(self, connection: Connection, questions: int, now: float) -> None:
+        """Judges a peer whose connection has ended."""
+        peer = connection.peer
+        if connection.why and peer.rest_until <= now:
+            peer.back_off(now, self._jitter())
+        super().lost(connection, questions, now)
+
+    def leave(self, now: float) -> None:
+        """Disconnects from all peers (RFC 6733, 5.4)."""
+        for peer, machine in self._machines.items():
+            machine.stop(Cause.REBOOTING, now)
+            self._carry_out(peer, now)
+
+    # ------------------------------------------------------------------ the base protocol
+
+    def take_others(self, connection: Connection, now: float) -> None:
+        """Takes the messages that came on a connection and are no answers to questions."""
+        machine = self._machines[connection.peer]
+        for data in connection.take_others():
+            if not connection.is_live and connection.state is not CLOSING:
+                return
+            try:
+                message = Message.decode(data)
+            except ParseError as error:
+                connection.why = f"it sends a message that cannot be read ({error})"
+                self.step(connection, Event.FAULT)
+                return
+            if not machine.received(Side.INITIATOR, message, now) and message.is_request:
+                told = self.serve(message) if connection.state is not INITIAL else None
+                self._send(connection, told or answer(self._node, message, COMMAND_UNSUPPORTED))
+            self._carry_out(connection.peer, now)
+
+    def _send(self, connection: Connection, message: Message) -> None:
+        connection.append(message.encode())
+        self.events.append(Send(connection))
+
+    def _carry_out(self, peer: Peer, now: float) -> None:
+        """Does what the machine of a peer wants."""
+        machine = self._machines[peer]
+        while machine.outputs:
+            taken = machine.outputs[:]
+            machine.outputs.clear()
+            for output in taken:
+                connection = self._connection_of(peer)
+                if connection is not None:
+                    self._do(output, connection, now)
+        self.be_due(machine.due)
+
+    def _do(self, output: Output, connection: Connection, now: float) -> None:
+        match output:
+            case Connect():
+                pass  # the driver has done it
+            case Transmit(_, message):
+                self._send(connection, message)
+            case Disconnect(_, why):
+                connection.why = connection.why or why
+                if why:
+                    self.step(connection, Event.FAULT)
+                else:
+                    self.events.append(Close(connection))
+            case Opened():
+                self._capable(connection, now)
+            case FailOver():
+                if self._others(connection):
+                    self.step(connection, Event.UNTRUSTED)
+                    self._ask_elsewhere(connection, now)
+            case FailBack():
+                self.step(connection, Event.TRUSTED)
+            case Leaving(cause):
+                if cause is not Cause.REBOOTING:
+                    connection.peer.rest_until = now + _LEFT
+                    connection.why = f"it does not want a connection ({cause.name})"
+                self.step(connection, Event.LEAVING)
+
+    def _capable(self, connection: Connection, now: float) -> None:
+        peer = connection.peer
+        peer.probing = False
+        reopens = self._machines[peer].watchdog.state is WatchdogState.REOPEN
+        self.step(connection, Event.UNTRUSTED if reopens and self._others(connection) else Event.CAPABLE)
+        if peer.step(PeerEvent.HEARD):
+            peer.recovered()
+            self._tell(peer)
+
+    def _trust_the_last(self) -> None:
+        """Asks peers all the same that the watchdog does not trust, if nobody else is left."""
+        if not any(connection.state in (OKAY, REOPEN, PROBING, UNSYNCED) for connection in self.connections):
+            for connection in self.connections:
+                self.step(connection, Event.TRUSTED)
+
+    # ------------------------------------------------------------------ questions and answers
+
+    def heard(self, connection: Connection, now: float) -> None:
+        """Judges a connection and its peer by bytes that came."""
+        if connection.state is HELD_BACK:
+            self._tell_watchdog(connection, now)
+            self._carry_out(connection.peer, now)
+        if connection.is_live and connection.state is not INITIAL:
+            super().heard(connection, now)
+        elif connection.fault is not None:
+            self.step(connection, Event.FAULT)
+
+    def expired(self, connection: Connection, now: float) -> None:
+        """Judges a peer by a question to it that expired."""
+        asked_at = connection.asked_at
+        if not connection.is_live:
+            return
+        if asked_at is not None and now - asked_at >= self._timeout / 2:
+            self._judge_silence(connection.peer, asked_at, now)
+        elif connection.pending:
+            self.step(connection, Event.ORPHANED)
+
+    def _silence(self, peer: Peer) -> None:
+        for connection in self.connections:
+            if connection.peer is peer:
+                self.step(connection, Event.UNANSWERED)
+
+    def give_up_probe(self, connection: Connection, now: float) -> None:
+        """Asks the probe on a connection elsewhere."""
+        connection.probe_until = None
+        self._ask_elsewhere(connection, now)
+
+    # ------------------------------------------------------------------ time
+
+    @property
+    def wakes_at(self) -> float | None:
+        """When `tend` must be called even if nobody asks anything; None: never."""
+        return self.due if self.due < math.inf else None
+
+    def tend(self, now: float) -> None:
+        """Does what `PeerTable.tend` does, and what the timers of RFC 3539 and RFC 6733 want."""
+        for peer, machine in self._machines.items():
+            connection = self._connection_of(peer)
+            if now >= machine.due:
+                if connection is not None:
+                    self._tell_watchdog(connection, now)
+                machine.expire(now)
+                self._carry_out(peer, now)
+        super().tend(now)
+        for machine in self._machines.values():
+            self.be_due(machine.due)
+
+    def _tell_watchdog(self, connection: Connection, now: float) -> None:
+        """Tells the watchdog of the last message of an application, if there was one since."""
+        heard_at, peer = connection.heard_at, connection.peer
+        if heard_at is not None and heard_at > self._known[peer]:
+            self._known[peer] = heard_at
+            self._machines[peer].heard(heard_at)
+
+    def state_of(self, peer: Peer) -> WatchdogState | None:
+        """What the watchdog says of a peer (RFC 3539, 3.4.1)."""
+        return self._machines[peer].watchdog.state
+
+
+def _not_supported(message: Message) -> None:
+    """Answers no request."""

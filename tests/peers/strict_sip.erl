@@ -1,0 +1,175 @@
+%% A server of RFC 4740. Base protocol, codec and dictionary are those of Erlang/OTP, which is strict about the
+%% M flag, missing and surplus AVPs. Here are only the rules of section 8.7 and the digest.
+%%
+%%   erl -noshell -pa FOLDER -run strict_sip main IDENTITY ADDRESS PORT [WORD...]
+%%
+%% A port 0 is one that the kernel chooses. Words: delegate (HA1 goes out with the challenge), sha256, auth_int
+%% (is offered alone), hold=FILE (while that file exists, no MAR is answered).
+%%
+%% It prints one line for whatever happens: LISTENING, UP, DOWN, CLOSED, WATCHDOG, MAR, COUNTERS.
+-module(strict_sip).
+-include_lib("diameter/include/diameter.hrl").
+-export([main/1]).
+-export([peer_up/3, peer_down/3, pick_peer/4, prepare_request/3, prepare_retransmit/3,
+         handle_answer/4, handle_error/4, handle_request/3]).
+
+-define(SERVICE, ?MODULE).
+-define(USER, <<"alice">>).
+-define(PASSWORD, <<"wonderland">>).
+
+main([Identity, Address, Port | Words]) ->
+    {ok, _} = application:ensure_all_started(diameter),
+    [_, Realm] = string:split(Identity, "."),
+    [persistent_term:put({?MODULE, Word}, true) || Word <- Words],
+    persistent_term:put({?MODULE, hold}, hd([File || "hold=" ++ File <- Words] ++ [none])),
+    ets:new(nonces, [named_table, public]),
+    true = diameter:subscribe(?SERVICE),
+    ok = diameter:start_service(?SERVICE, [
+        {'Origin-Host', Identity}, {'Origin-Realm', Realm},
+        {'Vendor-Id', 0}, {'Product-Name', "OTP"}, {'Auth-Application-Id', [6]},
+        {strict_mbit, true}, {string_decode, false}, {decode_format, map},
+        {application, [{alias, sip}, {dictionary, rfc4740_sip}, {module, ?MODULE},
+                       {request_errors, callback}]}]),
+    {ok, Ip} = inet:parse_address(Address),
+    {ok, _} = diameter:add_transport(?SERVICE, {listen, [
+        {transport_module, diameter_tcp}, {watchdog_timer, 6000},
+        {transport_config, [{ip, Ip}, {port, list_to_integer(Port)}, {reuseaddr, true}]}]}),
+    say("LISTENING ~b", [port()]),
+    watch(none).
+
+%% The listener is there some time after add_transport.
+port() ->
+    case [Port || {listen, Port, _} <- diameter_tcp:ports()] of
+        [Port | _] -> Port;
+        [] -> timer:sleep(10), port()
+    end.
+
+say(Format, Values) -> io:format(Format ++ "~n", Values).
+
+%% ------------------------------------------------------------------ what happens to connections
+
+watch(Before) ->
+    receive
+        {diameter_event, ?SERVICE, Event} -> tell(Event)
+    after 50 -> ok
+    end,
+    case diameter:service_info(?SERVICE, transport) of
+        [Transport] -> watch(tell_counters(counters(Transport), Before));
+        _ -> timer:sleep(infinity)      % it is being stopped
+    end.
+
+%% The counters of the connections that there are, and of those that have ended.
+counters(Transport) ->
+    Open = proplists:get_value(accept, Transport, []),
+    All = lists:append([proplists:get_value(statistics, Info, []) || Info <- [Transport | Open]]),
+    lists:foldl(fun({Key, N}, Sums) -> maps:update_with(Key, fun(M) -> M + N end, N, Sums) end, #{}, All).
+
+tell_counters(Same, Same) -> Same;
+tell_counters(Counters, _) ->
+    [count(Counter) || Counter <- maps:to_list(Counters)],
+    Counters.
+
+%% What was counted of each message: command, request or answer, direction.
+count({{{_, Command, Bit}, Way}, N}) ->
+    say("COUNTERS ~b ~s ~s ~b", [Command, element(2 - Bit, {request, answer}), Way, N]);
+count({{{_, Command, Bit}, Way, What}, N}) ->
+    say("COUNTERS ~b ~s ~s ~b ~0p", [Command, element(2 - Bit, {request, answer}), Way, N, What]);
+count({Other, N}) ->
+    say("COUNTERS ~0p ~b", [Other, N]).
+
+tell({up, _, {_, #diameter_caps{origin_host = {_, Host}}}, _, _}) -> say("UP ~s", [Host]);
+tell({down, _, {_, #diameter_caps{origin_host = {_, Host}}}, _}) -> say("DOWN ~s", [Host]);
+tell({closed, _, Reason, _}) -> say("CLOSED ~0p", [element(1, Reason)]);
+tell({watchdog, _, _, {From, To}, _}) -> say("WATCHDOG ~s ~s", [From, To]);
+tell(_) -> ok.
+
+peer_up(_, _, State) -> State.
+peer_down(_, _, State) -> State.
+
+%% It asks nothing.
+pick_peer(_, _, _, _) -> false.
+prepare_request(Packet, _, _) -> {send, Packet}.
+prepare_retransmit(Packet, _, _) -> {send, Packet}.
+handle_answer(_, _, _, _) -> ok.
+handle_error(Reason, _, _, _) -> {error, Reason}.
+
+%% ------------------------------------------------------------------ MAR (RFC 4740, 8.7)
+
+handle_request(#diameter_packet{msg = ['MAR' | Mar], errors = Errors, header = Header}, _, {_, Caps}) ->
+    #diameter_header{end_to_end_id = End, hop_by_hop_id = Hop, is_retransmitted = Again} = Header,
+    say("MAR end_to_end=~b hop_by_hop=~b T=~p errors=~0p names=~0p routed=~0p",
+        [End, Hop, Again, Errors, maps:keys(Mar), maps:get('Route-Record', Mar, [])]),
+    wait(persistent_term:get({?MODULE, hold})),
+    #diameter_caps{origin_host = {Host, _}, origin_realm = {Realm, _}} = Caps,
+    Always = #{'Session-Id' => maps:get('Session-Id', Mar), 'Auth-Application-Id' => 6, 'Auth-Session-State' => 1,
+               'Origin-Host' => Host, 'Origin-Realm' => Realm},
+    case Errors of
+        [] -> {reply, ['MAA' | maps:merge(Always, judge(Mar))]};
+        _ -> {reply, ['MAA' | Always#{'Result-Code' => 5012}]}
+    end;
+handle_request(_, _, _) -> {answer_message, 3001}.
+
+wait(none) -> ok;
+wait(File) ->
+    case filelib:is_file(File) of
+        true -> timer:sleep(10), wait(File);
+        false -> ok
+    end.
+
+judge(#{'SIP-Auth-Data-Item' := [#{'SIP-Authorization' := [Given]}]} = Mar) ->
+    Nonce = iolist_to_binary(maps:get('Digest-Nonce', Given)),
+    case {iolist_to_binary(maps:get('Digest-Username', Given)), ets:member(nonces, Nonce)} of
+        {?USER, true} -> check(Given, Mar);
+        {?USER, false} -> challenge(Mar);
+        _ -> #{'Result-Code' => 5032}
+    end;
+judge(Mar) -> challenge(Mar).
+
+challenge(Mar) ->
+    Nonce = binary:encode_hex(crypto:strong_rand_bytes(12)),
+    ets:insert(nonces, {Nonce}),
+    {match, [Domain]} = re:run(maps:get('SIP-AOR', Mar), "^sips?:(?:[^@]*@)?([^:;]+)", [{capture, [1], binary}]),
+    Qop = case has("auth_int") of true -> <<"auth-int">>; false -> <<"auth">> end,
+    Open = #{'Digest-Realm' => Domain, 'Digest-Nonce' => Nonce, 'Digest-Qop' => [Qop],
+             'Digest-Algorithm' => [algorithm()]},
+    Told = case has("delegate") of
+        true -> Open#{'Digest-HA1' => [ha1(Domain)]};
+        false -> Open
+    end,
+    item(code(Mar, 1001, 2008), #{'SIP-Authenticate' => [Told]}).
+
+check(Given, Mar) ->
+    [User, Realm, Nonce, Uri, Response] =
+        [iolist_to_binary(maps:get(Name, Given)) || Name <- ['Digest-Username', 'Digest-Realm', 'Digest-Nonce',
+                                                             'Digest-URI', 'Digest-Response']],
+    ?USER = User,
+    Optional = fun(Name) -> iolist_to_binary(maps:get(Name, Given, [])) end,
+    Middle = [Nonce, ":", Optional('Digest-Nonce-Count'), ":", Optional('Digest-CNonce'), ":", Optional('Digest-Qop')],
+    Body = [[":", Hash] || Hash <- maps:get('Digest-Entity-Body-Hash', Given, [])],
+    Digest = fun(Method, More) -> hash([ha1(Realm), ":", Middle, ":", hash([Method, ":", Uri, More])]) end,
+    case Digest(Optional('Digest-Method'), Body) of
+        Response when Body =:= [] ->
+            Info = #{'Digest-Response-Auth' => [Digest("", [])]},
+            item(code(Mar, 2001, 2006), #{'SIP-Authentication-Info' => [Info]});
+        Response ->     % 9.5.5: rspauth is the client's to compute, which alone knows the body of the answer
+            #{'Result-Code' => code(Mar, 2001, 2006)};
+        _ -> #{'Result-Code' => 4001}
+    end.
+
+item(Code, Content) ->
+    #{'Result-Code' => Code, 'SIP-Number-Auth-Items' => [1],
+      'SIP-Auth-Data-Item' => [Content#{'SIP-Authentication-Scheme' => 0}]}.
+
+%% Figure 2: the name of a server is stored only if it was told.
+code(#{'SIP-Server-URI' := _}, Stored, _) -> Stored;
+code(_, _, NotStored) -> NotStored.
+
+has(Word) -> persistent_term:get({?MODULE, Word}, false).
+
+algorithm() -> case has("sha256") of true -> <<"SHA-256">>; false -> <<"MD5">> end.
+
+ha1(Realm) -> hash([?USER, ":", Realm, ":", ?PASSWORD]).
+
+hash(Data) ->
+    Kind = case has("sha256") of true -> sha256; false -> md5 end,
+    string:lowercase(binary:encode_hex(crypto:hash(Kind, Data))).

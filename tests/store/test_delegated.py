@@ -1,0 +1,301 @@
+"""An HSS as a store: HA1 over Cx (3GPP TS 29.228, 6.3), and what it tells at once (6.2, 6.5)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from kit.dialect import DIGEST, sip
+from kit.hss import Hss, running
+
+import auth_diameter as ad
+from auth_diameter.decision import Cause
+from auth_diameter.diameter.base import CAPABILITIES_EXCHANGE, DISCONNECT_PEER, avp_named
+from auth_diameter.diameter.cx import PUSH_PROFILE, REGISTRATION_TERMINATION
+from auth_diameter.store.config import StoreConfig
+from auth_diameter.store.opening import open_store, open_subscribers
+from auth_diameter.store.store import (
+    Algorithms,
+    Candidates,
+    HashedUser,
+    Member,
+    Offer,
+    Realm,
+    Spelling,
+    StoreError,
+    User,
+)
+from auth_diameter.store.url import database_name
+
+REALM = "siphub.net"
+ALICE = User("alice", REALM, "MD5")
+
+
+@pytest.fixture
+def hss() -> Iterator[Hss]:
+    with running(Hss) as found:
+        found.passwords["alice", REALM] = "secret"
+        yield found
+
+
+def standard(**settings: Any) -> ad.Config:
+    return ad.Config(application="sip", origin_host="scscf.h.test", **settings)
+
+
+def looked_up(hss: Hss, *keys: Any, path: str = "", **settings: Any) -> Any:
+    """What the store says; or what it raises."""
+
+    async def work() -> Any:
+        url = database_name(f"cx://127.0.0.1:{hss.port}{path}")
+        store = await open_store(url, StoreConfig(), standard(**settings))
+        try:
+            return await store.fetch(keys)
+        finally:
+            store.close()
+            await store.leaving
+
+    return asyncio.run(work())
+
+
+def test_ha1_of_a_user(hss: Hss) -> None:
+    assert looked_up(hss, ALICE) == {ALICE: Candidates(True, ad.ha1("alice", REALM, "secret"))}
+
+
+def test_the_username_is_asked_for_as_it_is_spelled(hss: Hss) -> None:
+    """HA1 belongs to User-Name: with a domain in it, it is another one."""
+    hss.passwords[f"alice@{REALM}", REALM] = "secret"
+    key = User(f"alice@{REALM}", REALM, "MD5")
+    assert looked_up(hss, key)[key].ha1s == ad.ha1(f"alice@{REALM}", REALM, "secret")
+    [asked] = hss.asked
+    named = {avp.name: avp.value for avp in asked.avps}
+    assert (named["User-Name"], named["Public-Identity"]) == (f"alice@{REALM}", f"sip:alice@{REALM}")
+
+
+def test_an_unknown_user_has_an_ha1_of_no_password(hss: Hss) -> None:
+    key = User("nobody", REALM, "MD5")
+    found = looked_up(hss, key)[key]
+    assert (found.known, len(found.ha1s)) == (False, 32)
+
+
+def test_a_second_algorithm(hss: Hss) -> None:
+    hss.algorithms = ("MD5", "SHA-256")
+    keys = (ALICE, User("alice", REALM, "SHA-256"), Algorithms("alice", REALM))
+    found = looked_up(hss, *keys)
+    assert found[keys[1]].ha1s == ad.ha1("alice", REALM, "secret", algorithm="SHA-256")
+    assert found[keys[2]] == Offer(("MD5", "SHA-256"), ("MD5", "SHA-256"))
+    assert len(hss.asked) == 1, "one question for all of them"
+
+
+def test_an_algorithm_that_it_has_not_lets_nobody_in(hss: Hss) -> None:
+    key = User("alice", REALM, "SHA-256")
+    found = looked_up(hss, key)[key]
+    assert (found.known, len(found.ha1s)) == (False, 64)
+
+
+def test_what_an_hss_does_not_know(hss: Hss) -> None:
+    hashed, member = HashedUser("0" * 32, REALM, "MD5"), Member("alice", "", "voicemail")
+    found = looked_up(hss, hashed, member)
+    assert (found[hashed].known, found[member]) == (False, False)
+    assert hss.asked == []
+
+
+def test_the_realm_of_the_url_alone_is_served(hss: Hss) -> None:
+    here, other = Realm("SIPHUB.net"), Realm("other.net")
+    found = looked_up(hss, here, other, path=f"/{REALM}")
+    assert (found[here], found[other]) == (Spelling("SIPHUB.net"), Spelling(None))
+    assert looked_up(hss, other)[other] == Spelling("other.net"), "without one, any is"
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"realm": "other.net"}, "HA1 of another user or realm"),
+        ({"user_name": "bob"}, "HA1 of another user or realm"),
+        ({"result": 5012}, "answers 5012"),
+        ({"result": 3002}, "no DISC can be reached"),
+    ],
+)
+def test_what_is_refused(hss: Hss, change: dict[str, Any], why: str) -> None:
+    for name, value in change.items():
+        setattr(hss, name, value)
+    with pytest.raises(StoreError, match=why) as error:
+        looked_up(hss, ALICE)
+    assert ad.ha1("alice", REALM, "secret") not in str(error.value)
+
+
+def test_one_bad_user_does_not_fail_the_others(hss: Hss) -> None:
+    """The driver asks for each alone when some have failed."""
+
+    async def work() -> Any:
+        store = await open_store(database_name(f"cx://127.0.0.1:{hss.port}"), StoreConfig(), standard())
+        hss.user_name = "alice"  # right for one of them only
+        hss.passwords["bob", REALM] = "secret"
+        with pytest.raises(Exception, match=r"^$"):
+            await store.fetch([ALICE, User("bob", REALM, "MD5")])
+        found = await store.fetch([ALICE])
+        store.close()
+        await store.leaving
+        return found
+
+    assert asyncio.run(work())[ALICE].known
+
+
+def test_an_hss_that_does_not_answer(hss: Hss) -> None:
+    hss.answers = False
+    with pytest.raises(StoreError, match="did not answer in time"):
+        looked_up(hss, ALICE)
+
+
+def test_ha1_in_clear_from_another_machine(hss: Hss, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is as good as a password."""
+    monkeypatch.setattr("auth_diameter.store.delegated.is_private", lambda transport: False)
+    with pytest.raises(StoreError, match="without TLS"):
+        looked_up(hss, ALICE)
+    assert looked_up(hss, ALICE, plain_ha1=True)[ALICE].known
+
+
+def test_its_users_have_no_commands_here() -> None:
+    with pytest.raises(ad.ConfigError, match="has its own commands"):
+        open_subscribers(database_name("cx://hss/siphub.net"), StoreConfig())
+
+
+@pytest.mark.parametrize(
+    "url", ["cx://", "cx:///realm", "cx://user:pw@hss/realm", "cx://hss/a/b", "cx://hss?x"]
+)
+def test_urls_that_are_none(url: str) -> None:
+    with pytest.raises(ad.ConfigError) as error:
+        ad.AuthDiameter(ad.Config(db=url, origin_host="scscf.h.test"))
+    assert "pw" not in str(error.value)
+
+
+# ------------------------------------------------------------------ a client of it
+
+
+class Client:
+    """A client with an HSS, and a telephone's requests."""
+
+    def __init__(self, hss: Hss, **settings: Any) -> None:
+        self.auth = ad.AuthDiameter(
+            ad.Config(db=f"cx://127.0.0.1:{hss.port}/{REALM}", origin_host="scscf.h.test", **settings)
+        )
+
+    def cause(self, password: str = "secret", user: str = "alice") -> Cause:
+        challenge = self.auth.diameter_www_authorize(sip(), REALM)
+        assert challenge.cause is Cause.CHALLENGED
+        nonce = ad._core.Challenge.parse(challenge.headers[0][1]).nonce
+        given = {"qop": "auth", "nc": "00000001", "cnonce": "abc"}
+        response = ad.digest_response(
+            ad.ha1(user, REALM, password), "REGISTER", f"sip:{REALM}", nonce, **given
+        )
+        text = (
+            f'Digest username="{user}", realm="{REALM}", nonce="{nonce}", uri="sip:{REALM}", '
+            f'response="{response}", qop=auth, nc=00000001, cnonce="abc"'
+        )
+        return self.auth.diameter_www_authorize(sip(credentials=text), REALM).cause
+
+
+def test_decisions(hss: Hss) -> None:
+    client = Client(hss)
+    assert client.cause() is Cause.AUTHORIZED
+    assert client.cause("wrong") is Cause.FORBIDDEN
+    assert client.cause(user="nobody") is Cause.FORBIDDEN
+    assert len(hss.asked) == 2, "each user is asked about once"
+    client.auth.close()
+
+
+def test_application_cx_is_the_same(hss: Hss) -> None:
+    with ad.AuthDiameter(
+        ad.Config(
+            application="cx",
+            origin_host="scscf.h.test",
+            diameter_client_host="127.0.0.1",
+            diameter_client_port=hss.port,
+        )
+    ) as auth:
+        client = Client.__new__(Client)
+        client.auth = auth
+        assert client.cause() is Cause.AUTHORIZED
+
+
+def test_what_it_says_is_kept_for_its_lifetime_at_most(hss: Hss) -> None:
+    hss.more = (avp_named("Authorization-Lifetime", 1),)
+    client = Client(hss)
+    assert client.cause() is Cause.AUTHORIZED
+    hss.passwords["alice", REALM] = "new"
+    time.sleep(1.1)
+    assert client.cause() is Cause.FORBIDDEN
+    assert client.cause("new") is Cause.AUTHORIZED
+    client.auth.close()
+
+
+def test_so_is_that_a_user_is_unknown(hss: Hss) -> None:
+    client = Client(hss, delegation_lifetime=0.5)
+    assert client.cause(user="carol") is Cause.FORBIDDEN
+    hss.passwords["carol", REALM] = "secret"
+    assert client.cause(user="carol") is Cause.FORBIDDEN
+    time.sleep(0.6)
+    assert client.cause(user="carol") is Cause.AUTHORIZED
+    client.auth.close()
+
+
+@pytest.mark.parametrize("command", [PUSH_PROFILE, REGISTRATION_TERMINATION])
+def test_what_it_tells_counts_at_once(hss: Hss, command: int) -> None:
+    """A new password (29.228, 6.5), and a user who is gone (6.2)."""
+    client = Client(hss)
+    assert client.cause() is Cause.AUTHORIZED
+    hss.passwords["alice", REALM] = "new"
+    assert client.cause() is Cause.AUTHORIZED, "nobody has told so far"
+    told = hss.ask(command, avp_named("User-Name", "alice"))
+    named = {avp.name: avp.value for avp in told.avps}
+    assert named["Result-Code"] == 2001
+    assert named["Session-Id"] == "hss.h.test;1;2"
+    assert client.cause() is Cause.FORBIDDEN
+    assert client.cause("new") is Cause.AUTHORIZED
+    client.auth.close()
+
+
+def test_a_push_about_somebody_else(hss: Hss) -> None:
+    """5001: the user is not known here."""
+    client = Client(hss)
+    client.cause()
+    told = hss.ask(PUSH_PROFILE, avp_named("User-Name", "bob"))
+    [result] = [avp for avp in told.avps if avp.name == "Experimental-Result"]
+    assert [inner.value for inner in result.value] == [10415, 5001]
+    client.auth.close()
+
+
+def test_an_hss_that_comes_back(hss: Hss) -> None:
+    client = Client(hss, delegation_lifetime=0.2)
+    assert client.cause() is Cause.AUTHORIZED
+    hss.hang_up()
+    time.sleep(0.3)
+    assert client.cause() is Cause.AUTHORIZED
+    client.auth.close()
+
+
+def test_an_event_loop(hss: Hss) -> None:
+    async def work() -> list[Cause]:
+        config = ad.Config(db=f"cx://127.0.0.1:{hss.port}", origin_host="scscf.h.test")
+        async with ad.AsyncAuthDiameter(config) as auth:
+            decisions = await auth.diameter_www_authorize_many(
+                [sip(), sip(credentials=DIGEST.format("alice"))], REALM
+            )
+            return [decision.cause for decision in decisions]
+
+    assert asyncio.run(work()) == [Cause.CHALLENGED, Cause.FORBIDDEN]
+
+
+def test_a_client_that_is_closed_has_left_the_hss(hss: Hss) -> None:
+    """RFC 6733, 5.4. The loop may end with the next line."""
+
+    async def work() -> None:
+        config = ad.Config(db=f"cx://127.0.0.1:{hss.port}/{REALM}", origin_host="scscf.h.test")
+        async with ad.AsyncAuthDiameter(config) as auth:
+            asked = sip(credentials=DIGEST.format("alice"))
+            assert (await auth.diameter_www_authorize(asked, REALM)).cause is Cause.FORBIDDEN
+
+    asyncio.run(work())
+    assert hss.base == [CAPABILITIES_EXCHANGE, DISCONNECT_PEER]
