@@ -26,6 +26,16 @@ def test_one_line_a_second_of_each_kind_and_the_next_counts_the_others(sparing, 
     ]
 
 
+def test_what_is_no_trouble_is_spared_alike(sparing, caplog):
+    caplog.set_level(logging.INFO)
+    for tick in range(11):
+        sparing.info("open", tick / 10, "open %s", tick)
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("INFO", "open 0"),
+        ("INFO", "open 10 (and 9 more before)"),
+    ]
+
+
 def test_a_kind_does_not_silence_another(sparing, caplog):
     sparing.warning("refused", 0.0, "refused")
     sparing.warning("slow", 0.1, "slow")

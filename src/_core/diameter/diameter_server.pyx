@@ -60,8 +60,10 @@ cdef class DiameterServer:
                 found[self.server.counts[i].command, self.server.counts[i].result] = self.server.counts[i].count
         return found
 
-    def stream(self, limit=None):
-        """A stream for the messages of one connection.
+    @cython.embedsignature(False)
+    def stream(self, limit=DEFAULT_LIMIT):
+        """stream($self, limit=65536)\n--\n
+        A stream for the messages of one connection.
 
         Args:
             limit: bytes a message may have, 20 to 2**24; 64 KiB by default.
@@ -69,8 +71,7 @@ cdef class DiameterServer:
         Returns:
             DiameterStream.
         """
-        cdef DiameterStream made = DiameterStream.__new__(
-            DiameterStream, DEFAULT_LIMIT if limit is None else limit)
+        cdef DiameterStream made = DiameterStream.__new__(DiameterStream, limit)
         made.at = self
         return made
 

@@ -559,10 +559,12 @@ cdef Entry lookup(uint32_t application, uint32_t vendor, uint32_t code):
 # Which AVPs the dictionary has: for each vendor, by their codes.
 cdef enum:
     VENDORS = 5
-    CODES = 1536
+    CODES = 2048
 cdef uint8_t _is_known[VENDORS][CODES]
 for _vendor, _entries_of_it in _BY_VENDOR.items():
     for _code in _entries_of_it:
+        if _code >= CODES:
+            raise ValueError(f"CODES: too few for AVP {_code}")
         _is_known[number_of_vendor(_vendor)][<uint32_t>_code] = True
 
 

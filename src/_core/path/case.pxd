@@ -8,6 +8,7 @@ from auth_diameter._core.diameter.received cimport HA1_KEPT
 from auth_diameter._core.digest.algorithms cimport ad_algorithms
 from auth_diameter._core.digest.responses cimport Response
 from auth_diameter._core.path.inquiry cimport STAGE_DONE, Case, Work
+from auth_diameter._core.path.outcome cimport AUTHORIZED, RETRANSMITTED
 
 
 cdef bint is_own_address(const Case *case) noexcept nogil
@@ -38,6 +39,11 @@ cdef inline bint is_login(const Case *case) noexcept nogil:
 cdef inline bint takes_any_nonce(const Case *case) noexcept nogil:
     """Whether the nonce is the SIP server's own, of which nothing is known here."""
     return case.ask.terms != NULL and case.ask.terms.takes_any_nonce
+
+
+cdef inline bint uses_nonce(const Case *case) noexcept nogil:
+    """Whether credentials that are right have used a nonce of ours up to a count."""
+    return (case.outcome == AUTHORIZED or case.outcome == RETRANSMITTED) and not takes_any_nonce(case)
 
 
 cdef inline bint tells_ha1(const Case *case) noexcept nogil:

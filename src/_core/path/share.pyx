@@ -12,6 +12,7 @@ from auth_diameter._core.base.scratch cimport ad_scratch_take_plain
 from auth_diameter._core.base.secret cimport ad_wipe
 from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.digest.params cimport RESPONSE
+from auth_diameter._core.path.case cimport uses_nonce
 from auth_diameter._core.path.inquiry cimport STAGE_DONE, STAGE_SHARE, Case, Work
 from auth_diameter._core.path.outcome cimport AUTHORIZED, PENALIZED, REPLAYED, RETRANSMITTED, STALE
 from auth_diameter._core.path.verify cimport Judge
@@ -71,7 +72,7 @@ cdef bytes records_of(Judge judge, Work *work, Shares *out):
 cdef void plan(Judge judge, Work *work, Case *case, const uint64_t *secret, Share *out,
                Columns *columns) noexcept nogil:
     """Says what a record is about, and counts what it needs."""
-    cdef bint lets_in = case.outcome == AUTHORIZED or case.outcome == RETRANSMITTED
+    cdef bint lets_in = uses_nonce(case)
     cdef Span account
     cdef Network network
     memset(out, 0, sizeof(Share))
@@ -89,7 +90,7 @@ cdef void plan(Judge judge, Work *work, Case *case, const uint64_t *secret, Shar
     out.user = user_key(secret, account, case.realm, network)
     if network.kind != UNKNOWN:
         out.source = source_key(secret, network)
-    if case.outcome == AUTHORIZED and judge.penalties.is_first_login(
+    if lets_in and case.outcome == AUTHORIZED and judge.penalties.is_first_login(
             account, case.realm, judge.penalties.network_of(case.ask.told.source), LOGIN_PERIOD, work.now):
         out.kind |= SHARE_LOGIN
         columns.logins += 1

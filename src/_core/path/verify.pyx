@@ -39,7 +39,7 @@ from auth_diameter._core.digest.params cimport (
 from auth_diameter._core.digest.responses cimport MAX_DIGITS, Response, is_computable, put_hash, put_response
 from auth_diameter._core.path.case cimport (
     base_name, before_at, behind_at, is_login, is_own_address, read_case, response_of, takes_any_nonce,
-    tells_ha1, true_name,
+    tells_ha1, true_name, uses_nonce,
 )
 from auth_diameter._core.path.digest_uri cimport uri_fits
 from auth_diameter._core.path.findings cimport Finding, find_finding
@@ -561,8 +561,7 @@ cdef class Judge:
 
         Whoever may have a penalty there must not learn that the digest is right, from whatever refusal.
         """
-        return self.sharing is not None and (
-            self.is_counted(case) or case.outcome == AUTHORIZED or case.outcome == RETRANSMITTED)
+        return self.sharing is not None and (self.is_counted(case) or uses_nonce(case))
 
     cdef int weigh(self, Work *work, Case *case) noexcept nogil:
         """The outcome for credentials whose digest is right: by the digest-uri, the nonce and the nonce count."""
