@@ -104,7 +104,7 @@ def test_metrics(db):
 # ------------------------------------------------------------------ our own client
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def peers_disc(db):
     """A DISC that serves RFC 4740, and tells the gateway HA1."""
     names = (*NAMES, "--tell-ha1", "gateway.siphub.net")
@@ -148,7 +148,7 @@ def test_a_gateway_from_the_dialect_to_an_hss(peers_disc):
         (("serve", "--application", "sip"), "--origin-host"),
         (("serve", "--application", "sip", "--origin-host", "a.b", "--workers", "2"), "--workers"),
         (("serve", "--application", "cx", "--origin-host", "a.b"), "--db cx://HOST/REALM"),
-        (("disc", "--db", "cx://hss.example.net"), "origin_host"),
+        (("disc", "--db", "cx://hss.example.net"), "--origin-host"),
         (("user", "list", "--db", "cx://hss.example.net"), "has its own commands"),
     ],
 )
