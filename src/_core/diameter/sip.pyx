@@ -16,7 +16,8 @@ from auth_diameter._core.diameter.sip_request cimport Route, mar_room, put_mar, 
 
 @cython.final
 cdef class SipApplication(Application):
-    """SipApplication(origin_host, origin_realm, first, *, destination_realm, destination_host, server_uri)\n--\n
+    """SipApplication(origin_host, origin_realm, first, *, \
+destination_realm="", destination_host="", server_uri="")\n--\n
     RFC 4740 as a client speaks it.
 
     Args:
