@@ -69,7 +69,8 @@ cdef Span SCHEME = Span(<const uint8_t *>b"SIP Digest", 10)
 
 @cython.final
 cdef class CxApplication(Application):
-    """CxApplication(origin_host, origin_realm, first, server_name, *, destination_realm="", destination_host="")\n--\n
+    """CxApplication(origin_host, origin_realm, first, server_name, *, \
+destination_realm="", destination_host="")\n--\n
     Cx as a client speaks it: it looks HA1 up.
 
     Args:
