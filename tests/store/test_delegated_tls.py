@@ -76,4 +76,4 @@ def test_a_client_without_a_certificate(
 ) -> None:
     with pytest.raises(StoreError, match="no DISC can be reached"):
         ha1_of_all(hss, tls_ca=str(authority.file))
-    assert "is down: " in caplog.text
+    assert "is down: it hangs up instead of sending a CEA" in caplog.text

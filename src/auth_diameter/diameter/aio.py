@@ -202,6 +202,8 @@ class AioTransport:
         if connection.state is CLOSING and connection.unsent and not connection.transport.is_closing():
             connection.transport.write(connection.take_unsent())  # the answer to a DPR
             connection.transport.close()
+        elif self._tls is not None and not connection.why:
+            connection.transport.close()  # both have said goodbye, and so does TLS
         else:
             connection.transport.abort()
 
@@ -535,9 +537,9 @@ class _Protocol(asyncio.Protocol):
             transport.abort()
             return
         self.connection = self._client._opened(self._peer, transport)
-        # The pool is told as soon as the kernel takes no more, so that one write at most is buffered here. With a
-        # limit of 0, TLS would pause while nothing is buffered. It may pause at once, as its handshake is still
-        # being sent.
+        # The pool is told as soon as the kernel takes no more, so that one write at most is buffered here. With
+        # a limit of 0, TLS would pause while nothing is buffered. It may pause at once: the end of its
+        # handshake is still to be sent.
         transport.set_write_buffer_limits(high=1, low=0)
 
     def data_received(self, data: bytes) -> None:
