@@ -537,8 +537,8 @@ class _Protocol(asyncio.Protocol):
             transport.abort()
             return
         self.connection = self._client._opened(self._peer, transport)
-        # The pool is told as soon as the kernel takes no more, so that one write at most is buffered here. With
-        # a limit of 0, TLS would pause while nothing is buffered. It may pause at once: the end of its
+        # The pool is told as soon as the kernel takes no more, so that one write at most is buffered here. A
+        # limit of 0 would have TLS pause while nothing is buffered. It may pause at once: the end of its
         # handshake is still to be sent.
         transport.set_write_buffer_limits(high=1, low=0)
 
