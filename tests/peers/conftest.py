@@ -11,6 +11,7 @@ when that has no effect.
 import contextlib
 import csv
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -23,6 +24,7 @@ import pytest
 from kit import strict_sip
 from kit.machine import unused_udp_port
 from kit.process import UNBUFFERED, Done, Program, Server, run_command, run_ours
+from kit.tshark import Tshark
 
 import auth_diameter as ad
 
@@ -217,6 +219,56 @@ def start_strict_sip(
             return stack.enter_context(strict_sip.StrictSip(tools.erl, folder, identity, *words, **options))
 
         yield run
+
+
+# -- tshark ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def plain_tshark(peer: Callable[..., str]) -> Tshark:
+    """tshark as it is installed."""
+    return Tshark(peer("tshark", package="tshark"), None)
+
+
+@pytest.fixture
+def record(
+    peer: Callable[..., str],
+    unavailable_peer: Callable[[str], None],
+    start: Callable[..., Any],
+    plain_tshark: Tshark,
+    tmp_path: Path,
+) -> Callable[[int], Callable[[int], bytes]]:
+    """Record a TCP port: `stop = record(port)`, traffic, `stop(answers)` → the capture's bytes."""
+    dumpcap = peer("dumpcap", package="tshark")
+
+    def begin(port: int) -> Callable[[int], bytes]:
+        file = tmp_path / "loopback.pcapng"
+        recorder = start(dumpcap, "-i", "lo", "-f", f"tcp port {port}", "-w", file)
+
+        def recording() -> bool:
+            if "permission" in recorder.output():
+                unavailable_peer("dumpcap may not capture on lo: be root or in the group wireshark")
+            return "File: " in recorder.output()
+
+        recorder.wait_until(recording, "the start of the capture")
+
+        def stop(answers: int) -> bytes:
+            def whole() -> bool:
+                """Packets reach the file some time after they were sent."""
+                flags = plain_tshark.run(
+                    *("-d", f"tcp.port=={port},diameter", "-Y", "diameter.flags.request == 0"),
+                    *("-T", "fields", "-e", "diameter.flags.request"),
+                    capture=file.read_bytes(),
+                )
+                return len(re.findall("[01]", flags)) >= answers
+
+            recorder.wait_until(whole, "the last answer in the capture")
+            recorder.stop()
+            return file.read_bytes()
+
+        return stop
+
+    return begin
 
 
 # -- sipp ------------------------------------------------------------------------------------------

@@ -4,103 +4,21 @@ The AVP codes 400 to 406 mean one thing to DISC and another in the NASREQ applic
 which Wireshark knows. So most tests here give it a dictionary in which they mean what DISC means.
 """
 
-import os
-import pwd
 import re
 import shutil
 import subprocess
 import tempfile
-import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from kit.tshark import Tshark
 
 pytestmark = pytest.mark.peers
 
 USER_NAME, CALLING_STATION_ID, SESSION_ID, RESULT_CODE, DESTINATION_REALM = 1, 31, 263, 268, 283
 RESOURCE, RESPONSE, CHALLENGE, METHOD, SERVICE_TYPE, USER_GROUP, SIP_MSGID = range(400, 407)
 CALLS = 5
-
-
-@dataclass(frozen=True)
-class Seen:
-    """One Diameter message as tshark sees it."""
-
-    command: int
-    request: bool
-    hop_by_hop: str
-    answer_to: str | None  # number of the frame with the question that tshark matched to this answer
-    avps: dict[int, str]  # code → value, in the order on the wire
-    complaints: list[str]
-
-
-class Tshark:
-    """tshark with a dictionary folder of its own."""
-
-    def __init__(self, program: str, data: Path | None) -> None:
-        self.program = program
-        self.environment = {**os.environ, "HOME": "/nonexistent", "LC_ALL": "C.UTF-8"}
-        if data is not None:
-            self.environment["WIRESHARK_DATA_DIR"] = str(data)
-        # Dissectors are better not run as root; and as root tshark ignores WIRESHARK_DATA_DIR.
-        self.other_user: dict[str, Any] = {}
-        if os.geteuid() == 0:
-            nobody = pwd.getpwnam("nobody")
-            self.other_user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
-
-    def run(self, *options: str, capture: bytes = b"") -> str:
-        """What it prints about a capture; one that is still being written may lack its end."""
-        command = [self.program, "-r", "-", *options]
-        done = subprocess.run(
-            command,
-            input=capture,
-            capture_output=True,
-            timeout=60,
-            check=False,
-            env=self.environment,
-            cwd="/",
-            **self.other_user,
-        )
-        assert done.returncode in {0, 2}, f"{command}: {done.stderr.decode(errors='replace')}"
-        return done.stdout.decode()
-
-    def messages(self, capture: bytes, port: int) -> list[Seen]:
-        """Every Diameter message in a capture."""
-        decode_as = ("-d", f"tcp.port=={port},diameter")
-        document = ET.fromstring(self.run(*decode_as, "-T", "pdml", capture=capture))
-        return [_seen(proto) for proto in document.iter("proto") if proto.get("name") == "diameter"]
-
-
-def _seen(proto: ET.Element) -> Seen:
-    shown = {field.get("name"): field.get("show", "") for field in proto.findall("field")}
-    request = proto.find("field/field[@name='diameter.flags.request']")
-    avps = {}
-    for avp in proto.findall("field[@name='diameter.avp']"):
-        fields = {field.get("name"): field.get("show", "") for field in avp.findall("field")}
-        code = int(fields.pop("diameter.avp.code"))
-        values = [show for name, show in fields.items() if not name.startswith("diameter.avp.")]
-        avps[code] = values[0] if values else ""
-    return Seen(
-        command=int(shown["diameter.cmd.code"]),
-        request=request is not None and request.get("show") == "1",
-        hop_by_hop=shown["diameter.hopbyhopid"],
-        answer_to=shown.get("diameter.answer_to"),
-        avps=avps,
-        complaints=[
-            field.get("show", "")
-            for field in proto.iter("field")
-            if field.get("name") in {"_ws.malformed", "_ws.expert.message"}
-        ],
-    )
-
-
-@pytest.fixture(scope="module")
-def plain_tshark(peer: Callable[..., str]) -> Tshark:
-    """tshark as it is installed."""
-    return Tshark(peer("tshark", package="tshark"), None)
 
 
 @pytest.fixture(scope="module")
@@ -131,47 +49,6 @@ def _with_disc_avps(dictionary: str) -> str:
         dictionary, replaced = re.subn(rf'<avp [^>]*code="{code}".*?</avp>', ours, dictionary, flags=re.S)
         assert replaced == 1, f"Wireshark's dictionary holds AVP {code} {replaced} times"
     return dictionary
-
-
-@pytest.fixture
-def record(
-    peer: Callable[..., str],
-    unavailable_peer: Callable[[str], None],
-    start: Callable[..., Any],
-    plain_tshark: Tshark,
-    tmp_path: Path,
-) -> Callable[[int], Callable[[int], bytes]]:
-    """Record a TCP port: `stop = record(port)`, traffic, `stop(answers)` → the capture's bytes."""
-    dumpcap = peer("dumpcap", package="tshark")
-
-    def begin(port: int) -> Callable[[int], bytes]:
-        file = tmp_path / "loopback.pcapng"
-        recorder = start(dumpcap, "-i", "lo", "-f", f"tcp port {port}", "-w", file)
-
-        def recording() -> bool:
-            if "permission" in recorder.output():
-                unavailable_peer("dumpcap may not capture on lo: be root or in the group wireshark")
-            return "File: " in recorder.output()
-
-        recorder.wait_until(recording, "the start of the capture")
-
-        def stop(answers: int) -> bytes:
-            def whole() -> bool:
-                """Packets reach the file some time after they were sent."""
-                flags = plain_tshark.run(
-                    *("-d", f"tcp.port=={port},diameter", "-Y", "diameter.flags.request == 0"),
-                    *("-T", "fields", "-e", "diameter.flags.request"),
-                    capture=file.read_bytes(),
-                )
-                return len(re.findall("[01]", flags)) >= answers
-
-            recorder.wait_until(whole, "the last answer in the capture")
-            recorder.stop()
-            return file.read_bytes()
-
-        return stop
-
-    return begin
 
 
 @pytest.fixture
