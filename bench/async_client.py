@@ -70,9 +70,9 @@ async def many(auth: ad.AsyncAuthDiameter, requests: list[bytes], count: int) ->
     await asyncio.gather(caller(count // 2), caller(count // 2))
 
 
-async def measure(work: Work, disc: common.Stub, count: int) -> dict[str, Any]:
+async def measure(work: Work, disc: common.Stub, count: int, **settings: Any) -> dict[str, Any]:
     requests = [common.request(serial) for serial in range(1000)]
-    config = ad.Config(diameter_client_host=common.LOOPBACK, diameter_client_port=disc.port)
+    config = ad.Config(peers=[(common.LOOPBACK, disc.port)], **settings)
     async with ad.AsyncAuthDiameter(config) as auth:
         await work(auth, requests, IN_FLIGHT * 30)
         before = disc.asked()
@@ -83,11 +83,47 @@ async def measure(work: Work, disc: common.Stub, count: int) -> dict[str, Any]:
     return {"per_s": count / took, "cpu_us": cpu / count * 1e6}
 
 
+def beside_the_dialect(options: Any) -> None:
+    """Row 18: RFC 4740 beside the dialect, in turns, with the same stub."""
+    count = options.count // IN_FLIGHT * IN_FLIGHT
+    spoken: dict[str, dict[str, Any]] = {
+        "dialect": {},
+        "RFC 4740": {"application": "sip", "origin_host": "sip.example.net"},
+    }
+    works: dict[str, Work] = {
+        "await, 64 tasks": awaiting,
+        "ask and callbacks": calling_back,
+        "_many, 2 × 32": many,
+    }
+    runs: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    with common.tools("discstub") as folder, common.Stub(folder) as disc:
+        for _ in range(options.turns):
+            for name, work in works.items():
+                for what, settings in spoken.items():
+                    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                        got = runner.run(measure(work, disc, count, **settings))
+                    runs.setdefault((name, what), []).append(got)
+    rows = []
+    for name in works:
+        rates = {what: common.median(runs[name, what], "per_s") for what in spoken}
+        ratio = rates["RFC 4740"] / rates["dialect"]
+        rows.append(
+            [name, f"{rates['dialect']:.0f}", f"{rates['RFC 4740']:.0f}", f"{ratio:.2f}", "≥ 0.8",
+             common.verdict(ratio, 0.8)]
+        )  # fmt: skip
+    common.table(("row 18", "dialect/s", "RFC 4740/s", "ratio", "target", ""), rows)
+    common.finish(options, {"row": "18", "runs": {" ".join(key): value for key, value in runs.items()}})
+
+
 def main() -> None:
     parser = common.arguments(__doc__)
     parser.add_argument("--turns", type=int, default=3, help="of each side")
     parser.add_argument("--count", type=int, default=128_000, help="decisions of a turn")
+    parser.add_argument("--sip", action="store_true", help="standard Diameter beside the dialect, row 18")
     options = parser.parse_args()
+    if options.sip:
+        beside_the_dialect(options)
+        return
     count = options.count // IN_FLIGHT * IN_FLIGHT
     ours: dict[str, tuple[Work, float, list[dict[str, Any]]]] = {
         "await, 64 tasks": (awaiting, 11, []),

@@ -35,7 +35,7 @@ mapfile -t targets < <(find "$cache/$kind" -maxdepth 1 -type l -printf '%f\n' | 
 fuzz_one() { # TARGET: runs it to its end; what it said goes to its log
     local target=$1 dictionary=sip most=1024
     case $target in
-    diameter | disc_session | client_answers) dictionary=diameter ;;
+    diameter | disc_session | client_answers | standard_*) dictionary=diameter ;;
     sip | request_path | local_path) most=4096 ;;
     esac
     mkdir -p "$cache/corpus/$target" "$cache/crashes" "$cache/logs"

@@ -161,6 +161,13 @@ _FOR_ALICE = [
 ]
 
 
+def standard() -> Iterator[bytes]:
+    """Messages of RFC 4740, of Cx and of the base protocol between programs of others."""
+    for path in sorted((VECTORS / "diameter").glob("*.hex")):
+        for line in path.read_text(encoding="ascii").splitlines():
+            yield bytes.fromhex(line.split()[-1])
+
+
 SEEDS = {
     "local_path": datagrams,
     "request_path": sites,
@@ -171,6 +178,8 @@ SEEDS = {
     "diameter": messages,
     "disc_session": messages,
     "client_answers": messages,
+    "standard_answers": standard,
+    "standard_questions": standard,
 }
 
 

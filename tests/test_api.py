@@ -13,6 +13,7 @@ from kit.disc import answer_all
 from kit.sip import RIGHT, build_request
 
 import auth_diameter as ad
+from auth_diameter.standard import StandardConfig
 from auth_diameter.store.config import StoreConfig
 from auth_diameter.verifier.config import VerifierConfig
 
@@ -205,7 +206,7 @@ def test_a_decision(fake_disc):
 
 
 def test_every_setting_is_explained():
-    source = "".join(map(inspect.getsource, (ad.Config, StoreConfig, VerifierConfig)))
+    source = "".join(map(inspect.getsource, (ad.Config, StandardConfig, StoreConfig, VerifierConfig)))
     for field in dataclasses.fields(ad.Config):
         declaration = source.index(f"    {field.name}: ")
         following = source[declaration:].split("\n", 2)[1]

@@ -32,6 +32,7 @@ from auth_diameter.lab import demo
 from auth_diameter.lab.uac import authorization, make_request, parse_reply
 from auth_diameter.logs import Formatter
 from auth_diameter.refusals import Refusals
+from auth_diameter.standard import StandardConfig
 from auth_diameter.store.accounts import Accounts
 from auth_diameter.verifier.config import VerifierConfig
 
@@ -70,7 +71,7 @@ def code(text):
     return re.findall(r"`([^`]+)`", text.replace("\\|", "|"))
 
 
-SERVER, ASYNCIO, LOCAL, BELOW, ROUTE = blocks("python")
+SERVER, ASYNCIO, LOCAL, STANDARD, BELOW, ROUTE = blocks("python")
 
 
 ALICE = Account()
@@ -357,6 +358,18 @@ def test_parameters_are_those_of_config():
     assert rows == [(name, repr(default).replace("'", '"')) for name, default in own_fields().items()]
 
 
+def test_settings_for_standard_diameter_are_accepted():
+    names = {}
+    exec(STANDARD, names)
+    assert (names["config"].diameter_client_port, names["hss"].application) == (5868, "cx")
+
+
+def test_settings_of_standard_diameter_are_all_listed():
+    rows = [(code(name)[0], code(default)[0]) for name, default, _ in table("setting")]
+    fields = StandardConfig.__dataclass_fields__
+    assert rows == [(name, repr(fields[name].default).replace("'", '"')) for name in fields]
+
+
 def test_serve_has_the_parameters_as_options():
     """But for those that --disc has; and it says which of them differ. Those of DISC are options as well."""
     (sentence,) = re.findall(r"`serve` has an option for each,[^.]*\.", TEXT)
@@ -600,7 +613,7 @@ def test_causes_have_these_replies(disc, free_port):
         seen.add(name)
         expected = causes()[name].split(", ")
         assert (str(status) if status is not None else "none") in expected, decision
-    assert set(causes()) == seen | set(FAILING) | {"RECHALLENGED", "OVERLOADED"}
+    assert set(causes()) == seen | set(FAILING) | {"RECHALLENGED", "OVERLOADED"} | OF_STANDARD
 
 
 def answering(**answer):
@@ -615,6 +628,8 @@ FAILING = {
     "DISC_REFUSED": answering(result_code=5012),
     "DISC_UNUSABLE": answering(result_code=None),
 }
+# See tests/_core/diameter/test_sip.py
+OF_STANDARD = {"UNASKED_SUCCESS", "OTHER_SESSION", "OTHER_SCHEME", "UNFIT_HA1", "SEVERAL_ITEMS"}
 
 
 @pytest.mark.parametrize("cause", FAILING)

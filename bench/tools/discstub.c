@@ -5,6 +5,8 @@
  * to what one read brought go out in one write, with -d so many microseconds later, as from a DISC across a network.
  * With -c it answers so many a second, one after the other: what comes faster waits. With -x it answers credentials 5003,
  * as our DISC answers a wrong password.
+ * It also speaks standard Diameter with RFC 4740 (application 6): it answers CER, DWR and DPR, a MAR without a
+ * SIP-Auth-Data-Item (376) with 1001 and a challenge, and any other with 2001.
  * Prints "listening on 127.0.0.1:PORT", and at each SIGUSR1 "asked N": so many questions so far. */
 #define _GNU_SOURCE
 #include "bench.h"
@@ -19,10 +21,14 @@
 
 enum {
     RESULT_CODE = 268, RESPONSE = 401, CHALLENGE = 402, SERVICE_TYPE = 404, SIP_MSGID = 406,
+    SESSION_ID = 263, ORIGIN_HOST = 264, ORIGIN_REALM = 296, HOST_IP_ADDRESS = 257, VENDOR_ID = 266, PRODUCT_NAME = 269,
+    AUTH_APPLICATION_ID = 258, AUTH_SESSION_STATE = 277, ITEM = 376, SCHEME = 377, AUTHENTICATE = 379,
+    DIGEST_REALM = 104, DIGEST_NONCE = 105, DIGEST_QOP = 110, DIGEST_ALGORITHM = 111,
+    CAPABILITIES_EXCHANGE = 257, SIP = 6,
     MANDATORY = 0x40,
     MAX_CONNECTIONS = 4096,
     BUFFER = 1 << 18,
-    MAX_ANSWER = 256,
+    MAX_ANSWER = 512,
     MIN_QUESTION = 20,
 };
 
@@ -51,11 +57,78 @@ static int refusing;            /* -x */
 static connection *connections[MAX_CONNECTIONS];
 static unsigned char out[BUFFER / MIN_QUESTION * MAX_ANSWER];
 
+static unsigned char *put_number(unsigned char *q, uint32_t code, uint32_t number)
+{
+    unsigned char data[4];
+    put(data, number);
+    return put_avp(q, code, MANDATORY, data, 4);
+}
+
+static unsigned char *put_text(unsigned char *q, uint32_t code, const char *text)
+{
+    return put_avp(q, code, MANDATORY, text, strlen(text));
+}
+
+static unsigned char *put_origin(unsigned char *q)
+{
+    return put_text(put_text(q, ORIGIN_HOST, "stub.example.net"), ORIGIN_REALM, "example.net");
+}
+
+/* Writes SIP-Auth-Data-Item with a challenge (RFC 4740, 9.5.3). */
+static unsigned char *put_item(unsigned char *q)
+{
+    unsigned char inner[192], item[224], *p = inner;
+    p = put_text(p, DIGEST_REALM, "siphub.net");
+    p = put_text(p, DIGEST_NONCE, "66f1c2a09b3d5e7f4821d0c6b5a39e88");
+    p = put_text(p, DIGEST_ALGORITHM, "MD5");
+    p = put_text(p, DIGEST_QOP, "auth");
+    unsigned char *end = put_avp(put_number(item, SCHEME, 0), AUTHENTICATE, MANDATORY, inner, (size_t)(p - inner));
+    return put_avp(q, ITEM, MANDATORY, item, (size_t)(end - item));
+}
+
+/* Writes the answer to a request of standard Diameter; its end. */
+static unsigned char *answer_standard(const unsigned char *request, size_t size, unsigned char *q)
+{
+    uint32_t command = get(request + 4) & 0xffffff;
+    if (get(request + 8) != SIP) {
+        q = put_origin(put_number(q, RESULT_CODE, 2001));
+        if (command == CAPABILITIES_EXCHANGE) {
+            q = put_avp(q, HOST_IP_ADDRESS, MANDATORY, "\0\1\177\0\0\1", 6);
+            q = put_avp(put_number(q, VENDOR_ID, 0), PRODUCT_NAME, 0, "stub", 4);
+            q = put_number(q, AUTH_APPLICATION_ID, SIP);
+        }
+        return q;
+    }
+    int credentials = 0;
+    for (const unsigned char *p = request + 20, *end = request + size; end - p >= 8;) {
+        size_t n = get(p + 4) & 0xffffff, padded = (n + 3) & ~(size_t)3;
+        if (n < 8 || padded > (size_t)(end - p))
+            break;
+        if (get(p) == SESSION_ID) {
+            memcpy(q, p, padded);
+            q += padded;
+        }
+        credentials |= get(p) == ITEM;
+        p += padded;
+    }
+    asked++;
+    q = put_number(put_number(q, AUTH_APPLICATION_ID, SIP), RESULT_CODE, credentials ? 2001 : 1001);
+    q = put_origin(put_number(q, AUTH_SESSION_STATE, 1));
+    return credentials ? q : put_item(q);
+}
+
 /* Writes the answer to one whole question; the size of the answer. */
 static size_t answer(const unsigned char *question, size_t size, unsigned char *to)
 {
     const unsigned char *msgid = NULL, *service = NULL, *end = question + size;
     int with_credentials = 0;
+    if (get(question + 8) != 1) {
+        unsigned char *last = answer_standard(question, size, to + 20);
+        memcpy(to, question, 20);
+        put(to, 1u << 24 | (uint32_t)(last - to));
+        to[4] &= 0x40;          /* flags: an answer */
+        return (size_t)(last - to);
+    }
     for (const unsigned char *p = question + 20; end - p >= 8;) {
         size_t n = get(p + 4) & 0xffffff;
         if (n < 8 || n > (size_t)(end - p))

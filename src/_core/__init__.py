@@ -25,6 +25,8 @@ from auth_diameter._core.auth.verdict import Part, Service, Verdict
 from auth_diameter._core.diameter.application import Application
 from auth_diameter._core.diameter.avp import Avp
 from auth_diameter._core.diameter.cx import CxApplication
+from auth_diameter._core.diameter.cx_server import CxMarRequest
+from auth_diameter._core.diameter.diameter_server import DiameterServer, DiameterStream
 from auth_diameter._core.diameter.dictionary import avp_code, avp_flags, command_code, result_code
 from auth_diameter._core.diameter.disc import (
     AaRequest,
@@ -33,11 +35,12 @@ from auth_diameter._core.diameter.disc import (
     append_answer,
     append_question,
     decode_answer,
-    mark_asker,
     question_room,
 )
 from auth_diameter._core.diameter.message import Message, format_message
+from auth_diameter._core.diameter.received import Received, mark_asker
 from auth_diameter._core.diameter.sip import SipApplication
+from auth_diameter._core.diameter.sip_server import MarRequest
 from auth_diameter._core.diameter.stream import Framer, message_length
 from auth_diameter._core.digest.algorithm import Algorithm
 from auth_diameter._core.digest.algorithms import ALGORITHMS
@@ -50,6 +53,7 @@ from auth_diameter._core.net.sockets import DatagramBatch, exchange
 from auth_diameter._core.path.batch import Batch
 from auth_diameter._core.path.counts import Decisions
 from auth_diameter._core.path.decide import ask, judge
+from auth_diameter._core.path.delegated import DelegatedJudge
 from auth_diameter._core.path.digest_uri import fits as uri_fits
 from auth_diameter._core.path.in_flight import InFlight
 from auth_diameter._core.path.local_objects import LocalObjects
@@ -64,6 +68,7 @@ from auth_diameter._core.path.wire import Wire, next_hop_by_hop, restart_msgids
 from auth_diameter._core.sip.name_addr import NameAddr
 from auth_diameter._core.sip.request import SipRequest
 from auth_diameter._core.sip.uri import Uri
+from auth_diameter._core.state.delegations import Delegations
 from auth_diameter._core.state.keys import network_of
 from auth_diameter._core.state.nonce_counts import NonceUses, Use
 from auth_diameter._core.state.nonce_watch import NonceIssuers
@@ -99,9 +104,14 @@ __all__ = [
     "ConfigError",
     "Credentials",
     "CxApplication",
+    "CxMarRequest",
     "DatagramBatch",
     "Decision",
     "Decisions",
+    "DelegatedJudge",
+    "Delegations",
+    "DiameterServer",
+    "DiameterStream",
     "DiscApplication",
     "DiscError",
     "Error",
@@ -111,6 +121,7 @@ __all__ = [
     "Judge",
     "LocalObjects",
     "LocalRequests",
+    "MarRequest",
     "Message",
     "NameAddr",
     "NonceIssuers",
@@ -122,6 +133,7 @@ __all__ = [
     "Part",
     "Penalties",
     "Question",
+    "Received",
     "RemoteObjects",
     "RemoteRequests",
     "RequestPath",

@@ -196,6 +196,10 @@ class Sparing:
         """
         self._write(logging.WARNING, kind, now, message, arguments, None)
 
+    def info(self, kind: object, now: float, message: str, *arguments: object) -> None:
+        """Logs what is no trouble; see `warning`."""
+        self._write(logging.INFO, kind, now, message, arguments, None)
+
     def exception(self, error: BaseException, now: float, message: str) -> None:
         """Logs an error with its traceback; errors of one class and message are one kind, see `warning`."""
         self._write(logging.ERROR, (type(error), message), now, message, (), error)

@@ -196,7 +196,7 @@ def test_a_url_of_no_known_database_is_said_without_its_password(cli, tmp_path, 
     else:
         monkeypatch.setenv("AUTH_DIAMETER_DB", url)
         done = cli(*command, stdin=b"x\n")
-    assert_one_line(done, "'--db'", "ldap://db.example.net:389/kamailio", "postgresql, mysql or redis")
+    assert_one_line(done, "'--db'", "ldap://db.example.net:389/kamailio", "mysql, redis or cx")
     assert "hushhush" not in done.err
     assert list(tmp_path.iterdir()) == []
 

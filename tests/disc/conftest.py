@@ -28,7 +28,19 @@ def disc():
 @pytest.fixture(
     params=["asyncio", pytest.param("uvloop", marks=pytest.mark.skipif(not uvloop, reason="no uvloop"))]
 )
-def run(request, disc):
+def on_loop(request):
+    """Runs a coroutine on an event loop of each kind."""
+
+    def play(work):
+        factory = uvloop.new_event_loop if request.param == "uvloop" else None
+        with asyncio.Runner(loop_factory=factory) as runner:
+            return runner.run(work)
+
+    return play
+
+
+@pytest.fixture
+def run(on_loop, disc):
     """Runs `scenario(listener)` on an event loop, against a DISC that listens on a free port."""
 
     def play(scenario, host="127.0.0.1", **limits):
@@ -39,8 +51,6 @@ def run(request, disc):
             finally:
                 await asyncio.wait_for(listener.aclose(), PATIENCE)
 
-        factory = uvloop.new_event_loop if request.param == "uvloop" else None
-        with asyncio.Runner(loop_factory=factory) as runner:
-            return runner.run(whole())
+        return on_loop(whole())
 
     return play

@@ -22,6 +22,7 @@ from disc.streams import (
 )
 from kit.machine import PATIENCE, needs_ipv6
 
+from auth_diameter.disc import connection as connection_module
 from auth_diameter.disc import listener as listener_module
 from auth_diameter.disc.admission import ConnectionEvent
 from auth_diameter.disc.listener import listen
@@ -569,7 +570,7 @@ def test_a_half_closed_connection_gets_its_answers(run, disc):
 
 def test_questions_that_wait_for_their_answers_are_bounded_over_all_connections(run, monkeypatch):
     """Beyond, nothing is read until half is answered. Nobody loses an answer."""
-    monkeypatch.setattr(listener_module, "_MOST_UNANSWERED_BYTES", 1 << 16)
+    monkeypatch.setattr(connection_module, "_MOST_UNANSWERED_BYTES", 1 << 16)
     data = b"".join(question(number) for number in range(1000))
 
     async def scenario(listener):
@@ -603,7 +604,7 @@ def test_a_new_connection_is_not_read_on_while_too_much_is_unanswered(run, monke
         admission, judge, held = listener._admission, listener._turns._judge, []
         listener._turns._judge = lambda *batch: held.append(batch)  # as if the store did not answer
         admission.is_busy = True
-        monkeypatch.setattr(listener_module, "_MOST_UNANSWERED_BYTES", 2)
+        monkeypatch.setattr(connection_module, "_MOST_UNANSWERED_BYTES", 2)
         reader, writer = await asyncio.open_connection(*listener.address)
         writer.write(question(1))
         await until(lambda: held)

@@ -1,70 +1,83 @@
-"""Certificates for tests, made with openssl: one authority, and one certificate for each name."""
+"""Certificates for tests, made with openssl: an authority, and names that it certifies."""
 
 from __future__ import annotations
 
 import shutil
 import ssl
-import subprocess
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
+from kit.process import run_command
 
 needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 
-_NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 
+class Certified(NamedTuple):
+    """A certificate and its key, files in PEM, and that of its authority."""
 
-class Certificate(NamedTuple):
-    """A certificate and its key, as files in PEM."""
-
-    file: Path
+    certificate: Path
     key: Path
+    authority: Path
+
+    def client(self) -> ssl.SSLContext:
+        """The context of a client that shows the certificate."""
+        context = self.stranger()
+        context.load_cert_chain(self.certificate, self.key)
+        return context
+
+    def server(self) -> ssl.SSLContext:
+        """The context of a server that shows the certificate, and wants one of its clients."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(self.authority))
+        context.load_cert_chain(self.certificate, self.key)
+        context.verify_mode = ssl.CERT_REQUIRED
+        return context
+
+    def settings(self) -> dict[str, str]:
+        """The settings of a client of ours that shows the certificate."""
+        return {
+            "tls_ca": str(self.authority),
+            "tls_cert": str(self.certificate),
+            "tls_key": str(self.key),
+        }
+
+    def stranger(self) -> ssl.SSLContext:
+        """The context of a client that shows none."""
+        return ssl.create_default_context(cafile=str(self.authority))
 
 
 class Authority:
-    """An authority that certifies whom a test wants.
+    """Certifies names.
 
     Args:
-        folder: where the files are.
-
-    Attributes:
-        file: its own certificate, in PEM.
+        folder: where its files are.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.file, self._key = folder / "authority.pem", folder / "authority.key"
-        _openssl("req", "-x509", *_NEW_KEY, "-keyout", self._key, "-out", self.file, "-subj", "/CN=Authority")
+        self.certificate, self._key = folder / "ca.pem", folder / "ca.key"
+        self._openssl(
+            "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", 2,
+            "-subj", "/CN=tests", "-keyout", self._key, "-out", self.certificate,
+            "-addext", "keyUsage=critical,keyCertSign",
+        )  # fmt: skip
 
-    def certify(self, name: str) -> Certificate:
-        """A new certificate for a name of the DNS."""
-        made = Certificate(self._folder / f"{name}.pem", self._folder / f"{name}.key")
-        asked = self._folder / f"{name}.csr"
-        _openssl(
-            *("req", *_NEW_KEY, "-keyout", made.key, "-out", asked),
-            *("-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}"),
-        )
-        _openssl(
-            *("x509", "-req", "-in", asked, "-out", made.file, "-copy_extensions", "copy"),
-            *("-CA", self.file, "-CAkey", self._key, "-CAcreateserial"),
-        )
-        return made
+    def certify(self, name: str, *alternatives: str) -> Certified:
+        """Certifies a common name, and names in subjectAltName."""
+        certificate, key, request = (self._folder / f"{name}.{kind}" for kind in ("pem", "key", "csr"))
+        extensions = self._folder / f"{name}.ext"
+        names = ",".join(f"DNS:{each}" for each in alternatives)
+        extensions.write_text(f"subjectAltName={names}\n" if names else "basicConstraints=CA:FALSE\n")
+        self._openssl(
+            "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={name}",
+            "-keyout", key, "-out", request,
+        )  # fmt: skip
+        self._openssl(
+            "x509", "-req", "-in", request, "-CA", self.certificate, "-CAkey", self._key, "-CAcreateserial",
+            "-days", 2, "-extfile", extensions, "-out", certificate,
+        )  # fmt: skip
+        return Certified(certificate, key, self.certificate)
 
-    def settings(self, name: str) -> dict[str, Any]:
-        """The settings of a client with a certificate for that name."""
-        own = self.certify(name)
-        return {"tls_ca": str(self.file), "tls_cert": str(own.file), "tls_key": str(own.key)}
-
-    def server_context(self, name: str) -> ssl.SSLContext:
-        """TLS of a server with a certificate for that name, which wants one of its clients."""
-        own = self.certify(name)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(own.file, own.key)
-        context.load_verify_locations(self.file)
-        context.verify_mode = ssl.CERT_REQUIRED
-        return context
-
-
-def _openssl(*words: object) -> None:
-    subprocess.run(["openssl", *map(str, words)], check=True, capture_output=True)
+    def _openssl(self, *arguments: object) -> None:
+        done = run_command("openssl", *arguments)
+        assert done.status == 0, done.err

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from kit.certificates import Certificate
+from kit.certificates import Certified
 from kit.network import listening
 from kit.process import Program
 
@@ -48,7 +48,6 @@ class FreeDiameter(Program):
     Args:
         program: its path.
         folder: for its files.
-        authority: the file with the certificate of the authority.
         certificate: its own.
         allowed: names of the peers that may connect, such as ``*.c.test``.
         servers: those it connects to.
@@ -58,8 +57,7 @@ class FreeDiameter(Program):
         self,
         program: str,
         folder: Path,
-        authority: Path,
-        certificate: Certificate,
+        certificate: Certified,
         allowed: str = "*.c.test",
         servers: Sequence[Next] = (),
     ) -> None:
@@ -71,9 +69,9 @@ class FreeDiameter(Program):
                 realm=REALM,
                 port=PORT,
                 tls_port=TLS_PORT,
-                certificate=certificate.file,
+                certificate=certificate.certificate,
                 key=certificate.key,
-                authority=authority,
+                authority=certificate.authority,
                 allowed=allowed_file,
             )
             + "".join(_PEER.format(*server) for server in servers)

@@ -1,6 +1,6 @@
-"""An HSS for tests: CER, DWR and DPR, MAR with HA1, and requests of its own (3GPP TS 29.228).
+"""Diameter servers for tests: the base protocol, MAR of Cx (TS 29.228) or of RFC 4740, their own requests.
 
-It runs in a thread of its own. It is a double: programs of others are in tests/peers.
+Each runs in a thread of its own. They are doubles: programs of others are in tests/peers.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import asyncio
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from auth_diameter import Avp, Message, ha1
 from auth_diameter.diameter.base import (
@@ -59,6 +59,7 @@ class Hss:
     """An HSS.
 
     Attributes:
+        node: who it is.
         port: where it listens, on 127.0.0.1.
         passwords: by username and realm.
         algorithms: for which it has HA1.
@@ -70,6 +71,8 @@ class Hss:
         result: a Result-Code for all MAR instead; None: none.
         answers: whether MAR are answered.
     """
+
+    node = NODE
 
     def __init__(self) -> None:
         self.port = 0
@@ -112,9 +115,9 @@ class Hss:
         if message.application_id == 0:
             self.base.append(message.command)
         if message.command == CAPABILITIES_EXCHANGE:
-            return cea(NODE, "127.0.0.1", message)
+            return cea(self.node, "127.0.0.1", message)
         if message.application_id == 0:
-            return answer(NODE, message, SUCCESS)
+            return answer(self.node, message, SUCCESS)
         self.asked.append(message)
         return self._authenticate(message) if self.answers else None
 
@@ -163,10 +166,56 @@ class Hss:
         self._loop.call_soon_threadsafe(lambda: [writer.close() for writer in self._writers])
 
 
+class SipServer(Hss):
+    """A server of RFC 4740 that delegates, or checks nothing.
+
+    Attributes:
+        delegates: whether challenges have HA1.
+        nonces: those that it made.
+        verdict: Result-Code for credentials.
+        authenticate: further AVPs of SIP-Authenticate, by name and value.
+    """
+
+    node = Node(host="disc.h.test", realm="h.test", applications=(6,))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.delegates = True
+        self.nonces: list[str] = []
+        self.verdict = 4001
+        self.authenticate: Sequence[tuple[str, Any]] = ()
+
+    def _authenticate(self, message: Message) -> Message:
+        named = {avp.name: avp.value for avp in message.avps}
+        base = (avp_named("Auth-Application-Id", 6), avp_named("Auth-Session-State", 1))
+        if "SIP-Auth-Data-Item" in named:
+            return answer(self.node, message, self.verdict, *base)
+        realm = str(self.realm or named["Destination-Realm"])
+        user = named["SIP-AOR"].removeprefix("sip:").partition("@")[0]
+        nonce = f"nonce{len(self.nonces)}"
+        self.nonces.append(nonce)
+        values: list[tuple[str, Any]] = [
+            ("Digest-Realm", realm),
+            ("Digest-Nonce", nonce),
+            ("Digest-Qop", "auth"),
+        ]
+        if self.delegates:
+            values.append(("Digest-HA1", ha1(user, realm, self.passwords[user, realm])))
+        values += self.authenticate
+        challenge = avp_named("SIP-Authenticate", tuple(avp_named(*value) for value in values))
+        inner = (avp_named("SIP-Authentication-Scheme", 0), challenge)
+        more = [] if self.user_name is None else [avp_named("User-Name", self.user_name)]
+        item_avp = avp_named("SIP-Auth-Data-Item", inner)
+        return answer(self.node, message, 1001, *base, *more, *self.more, item_avp)
+
+
+_S = TypeVar("_S", bound=Hss)
+
+
 @contextmanager
-def running(ssl: Any = None) -> Iterator[Hss]:
-    """An HSS that runs; with TLS if there is a context."""
-    hss = Hss()
+def running(kind: type[_S], ssl: Any = None) -> Iterator[_S]:
+    """A server that runs; with TLS if there is a context."""
+    hss = kind()
     ready = threading.Event()
 
     async def begin() -> asyncio.Server:
@@ -176,7 +225,7 @@ def running(ssl: Any = None) -> Iterator[Hss]:
 
     def run() -> None:
         server = hss._loop.run_until_complete(begin())
-        hss._loop.call_soon(ready.set)  # not before: a `stop` that came sooner would be lost
+        hss._loop.call_soon(ready.set)  # from here on it can be stopped
         hss._loop.run_forever()
         server.close()
         for left in asyncio.all_tasks(hss._loop):

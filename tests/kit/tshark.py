@@ -1,4 +1,4 @@
-"""tshark, a judge of captures that knows Diameter and its applications."""
+"""tshark, which reads Diameter messages out of a capture, and complains about them."""
 
 from __future__ import annotations
 

@@ -186,41 +186,6 @@ def free_udp_port() -> Callable[[], int]:
     return unused_udp_port
 
 
-# -- Diameter --------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="session")
-def strict_sip_folder(
-    peer: Callable[..., str], tmp_path_factory: pytest.TempPathFactory
-) -> tuple[strict_sip.Tools, Path]:
-    """The programs of Erlang/OTP, and a folder with the compiled server of RFC 4740."""
-    tools = strict_sip.Tools(
-        peer("erl", package="erlang-base"),
-        peer("erlc", package="erlang-base"),
-        peer("diameterc", package="erlang-diameter"),
-    )
-    dictionaries = strict_sip.dictionary_folder(tools.erl)
-    if dictionaries is None:
-        unavailable("rfc4740_sip.dia is not installed; it is in the Debian package erlang-examples")
-    folder = tmp_path_factory.mktemp("strict_sip")
-    strict_sip.compile_into(folder, tools, dictionaries)
-    return tools, folder
-
-
-@pytest.fixture
-def start_strict_sip(
-    strict_sip_folder: tuple[strict_sip.Tools, Path],
-) -> Iterator[Callable[..., strict_sip.StrictSip]]:
-    """Start Erlang's server of RFC 4740: `start_strict_sip("disc.h.test", "auth_int")`."""
-    tools, folder = strict_sip_folder
-    with contextlib.ExitStack() as stack:
-
-        def run(identity: str, *words: str, **options: Any) -> strict_sip.StrictSip:
-            return stack.enter_context(strict_sip.StrictSip(tools.erl, folder, identity, *words, **options))
-
-        yield run
-
-
 # -- tshark ----------------------------------------------------------------------------------------
 
 
@@ -269,6 +234,41 @@ def record(
         return stop
 
     return begin
+
+
+# -- Diameter --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def strict_sip_folder(
+    peer: Callable[..., str], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[strict_sip.Tools, Path]:
+    """The programs of Erlang/OTP, and a folder with the compiled server of RFC 4740."""
+    tools = strict_sip.Tools(
+        peer("erl", package="erlang-base"),
+        peer("erlc", package="erlang-base"),
+        peer("diameterc", package="erlang-diameter"),
+    )
+    dictionaries = strict_sip.dictionary_folder(tools.erl)
+    if dictionaries is None:
+        unavailable("rfc4740_sip.dia is not installed; it is in the Debian package erlang-examples")
+    folder = tmp_path_factory.mktemp("strict_sip")
+    strict_sip.compile_into(folder, tools, dictionaries)
+    return tools, folder
+
+
+@pytest.fixture
+def start_strict_sip(
+    strict_sip_folder: tuple[strict_sip.Tools, Path],
+) -> Iterator[Callable[..., strict_sip.StrictSip]]:
+    """Start Erlang's server of RFC 4740: `start_strict_sip("disc.h.test", "auth_int")`."""
+    tools, folder = strict_sip_folder
+    with contextlib.ExitStack() as stack:
+
+        def run(identity: str, *words: str, **options: Any) -> strict_sip.StrictSip:
+            return stack.enter_context(strict_sip.StrictSip(tools.erl, folder, identity, *words, **options))
+
+        yield run
 
 
 # -- sipp ------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Two servers of Erlang/OTP, one of which is killed: RFC 6733, 5.5.4, as a client without a relay does it."""
+"""Two servers of Erlang/OTP, one of which is killed: RFC 6733, 5.5.4, by the client without a relay."""
 
 from __future__ import annotations
 

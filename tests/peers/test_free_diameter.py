@@ -58,7 +58,7 @@ def start_free_diameter(
     started: list[FreeDiameter] = []
 
     def run(named: str = "relay.r.test", **options: Any) -> FreeDiameter:
-        found = FreeDiameter(program, tmp_path, authority.file, authority.certify(named), **options)
+        found = FreeDiameter(program, tmp_path, authority.certify(named, named), **options)
         started.append(found.__enter__())
         return found
 
@@ -130,7 +130,7 @@ def test_a_client_that_it_does_not_know(start_free_diameter, caplog):
 def test_tls_with_a_certificate(start_free_diameter, authority, kind):
     """RFC 6733, 13.1: TLS comes first, with certificates of both; DPR is the last message."""
     relay = start_free_diameter()
-    settings = authority.settings(CLIENT)
+    settings = authority.certify(CLIENT, CLIENT).settings()
     with DOORS[kind](config(diameter_client_port=TLS_PORT, **settings)) as door:
         phone = Phone(door)
         for _ in range(5):
@@ -143,7 +143,7 @@ def test_tls_with_a_certificate(start_free_diameter, authority, kind):
 def test_tls_without_a_certificate(start_free_diameter, authority, caplog):
     """It wants one. With TLS 1.3 the handshake is over for our side before it hangs up."""
     start_free_diameter()
-    with DOORS["threads"](config(diameter_client_port=TLS_PORT, tls_ca=str(authority.file))) as door:
+    with DOORS["threads"](config(diameter_client_port=TLS_PORT, tls_ca=str(authority.certificate))) as door:
         assert Phone(door).send().cause is Cause.DISC_UNREACHABLE
     assert "is down: it hangs up instead of sending a CEA" in caplog.text
 
@@ -151,7 +151,7 @@ def test_tls_without_a_certificate(start_free_diameter, authority, caplog):
 def test_a_certificate_that_does_not_have_its_identity(start_free_diameter, authority, caplog):
     """RFC 6733, 13.1. freeDiameterd takes a wildcard for its own name; our client does not."""
     start_free_diameter(named="*.r.test")
-    settings = authority.settings(CLIENT)
+    settings = authority.certify(CLIENT, CLIENT).settings()
     with DOORS["threads"](config(diameter_client_port=TLS_PORT, **settings)) as door:
         assert Phone(door).send().cause is Cause.DISC_UNREACHABLE
     assert "is down: it says that it is relay.r.test, which its certificate does not" in caplog.text

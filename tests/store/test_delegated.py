@@ -36,7 +36,7 @@ ALICE = User("alice", REALM, "MD5")
 
 @pytest.fixture
 def hss() -> Iterator[Hss]:
-    with running() as found:
+    with running(Hss) as found:
         found.passwords["alice", REALM] = "secret"
         yield found
 
@@ -151,7 +151,7 @@ def test_an_hss_that_does_not_answer(hss: Hss) -> None:
 
 def test_ha1_in_clear_from_another_machine(hss: Hss, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is as good as a password."""
-    monkeypatch.setattr("auth_diameter.store.delegated._is_safe", lambda transport: False)
+    monkeypatch.setattr("auth_diameter.store.delegated.is_private", lambda transport: False)
     with pytest.raises(StoreError, match="without TLS"):
         looked_up(hss, ALICE)
     assert looked_up(hss, ALICE, plain_ha1=True)[ALICE].known

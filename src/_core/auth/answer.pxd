@@ -24,17 +24,25 @@ cdef enum:
     UNUSABLE_OTHERWISE = 0, UNUSABLE_SESSION, UNUSABLE_SCHEME, UNUSABLE_HA1, UNUSABLE_ITEMS
 
 
+cdef enum:
+    # Why credentials are refused, where RFC 4740 has a Result-Code for it
+    WHY_OTHERWISE = 0, WHY_UNKNOWN_USER, WHY_OTHER_ADDRESS
+
+
 cdef struct AnswerFields:
     # What an answer says, as spans into bytes that the caller keeps; n is 0 for an absent one
     int verdict             # VERDICT_…
     int service             # SERVICE_… that it answers; SERVICE_UNKNOWN: not given
     int refused             # PART_… of the credentials that was refused; PART_NONE: their digest, or nothing
+    int why                 # WHY_…, which the dialect never tells
     uint32_t code           # the protocol's own, such as a Result-Code; 0: none
     Span challenge[MAX_CHALLENGES]  # each one line of the Digest scheme, the preferred one first
     int challenges
     Span response_auth      # rspauth of Authentication-Info: RFC 7616, 3.5
     Span nextnonce          # the same; needs no escapes in a quoted string
     Span user_name          # the name behind a hashed username (RFC 7616, 3.4.4), without control characters
+    Span ha1                # of a SIP server that verifies credentials itself: hexadecimal digits
+    Span realm              # of that
     const char *fault       # NULL, or why the answer must not be used
     int unusable            # then UNUSABLE_…
 

@@ -44,6 +44,7 @@ cdef class Question:
     cdef readonly bint is_ha1_lookup        # whether it is about a user alone, whose HA1 is wanted
     cdef readonly bint proxy                # whether it is about Proxy-Authorization
     cdef readonly bint tells_source         # whether a remote back end is told the source
+    cdef public bint is_stale               # whether it is asked since the nonce of credentials is used up
     cdef readonly bytes body_hash           # hexadecimal, for qop=auth-int; else None
     cdef str realm_name, user               # None until they are read as text
     cdef str group_name                     # the same; the public identity of a lookup of HA1

@@ -15,6 +15,7 @@ class Question:
     connection: Any
     deadline: float
     was_refused: bool
+    is_stale: bool
     attempt: Any
     @property
     def msgid(self) -> int: ...

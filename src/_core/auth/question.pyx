@@ -34,6 +34,8 @@ cdef class Question:
         is_group_check: bool, whether the question is about a group membership.
         is_ha1_lookup: bool, whether it is about a user alone, whose HA1 is wanted.
         proxy: bool, whether the credentials are those of Proxy-Authorization.
+        is_stale: bool, whether it is asked since the nonce of credentials is used up, which were right; set by the
+            client.
         body_hash: bytes, hexadecimal, for qop=auth-int (RFC 7616, 3.4.3), or None.
         tells_source: bool, whether a remote back end is told `source`.
         asker: the SIP server that sent it over a connection, or None; set by the listener.

@@ -123,6 +123,11 @@ cdef inline Span avp_whole(const AvpView *avp) noexcept nogil:
     return Span(avp.data.p - head, (head + avp.data.n + 3) & ~<size_t>3)
 
 
+cdef inline Span whole_of(Span data) noexcept nogil:
+    """The bytes of an AVP without a Vendor-ID that was received with this data, with header and padding."""
+    return Span(data.p - AVP_HEADER, avp_size(data.n))
+
+
 cdef inline size_t avp_size(size_t data_size) noexcept nogil:
     """The size of an AVP without a Vendor-ID, header and padding included; 4 bytes more with one."""
     return (AVP_HEADER + data_size + 3) & ~<size_t>3

@@ -45,13 +45,14 @@ from auth_diameter._core.diameter.avp cimport (
 )
 from auth_diameter._core.diameter.codes cimport (
     APPLICATION_CX, AVP_AUTHORIZATION_LIFETIME, AVP_AUTH_APPLICATION_ID, AVP_AUTH_SESSION_STATE,
-    AVP_CX_ALTERNATE_ALGORITHM, AVP_CX_ALTERNATE_HA1, AVP_CX_AUTH_DATA_ITEM, AVP_CX_DIGEST_AUTHENTICATE,
-    AVP_CX_NUMBER_AUTH_ITEMS, AVP_CX_PUBLIC_IDENTITY, AVP_CX_SCHEME, AVP_CX_SERVER_NAME, AVP_DESTINATION_HOST,
-    AVP_DESTINATION_REALM, AVP_DIGEST_ALGORITHM, AVP_DIGEST_HA1, AVP_DIGEST_REALM, AVP_EXPERIMENTAL_RESULT,
-    AVP_EXPERIMENTAL_RESULT_CODE, AVP_MANDATORY, AVP_ORIGIN_HOST, AVP_ORIGIN_REALM, AVP_RESULT_CODE,
-    AVP_SESSION_ID, AVP_USER_NAME, AVP_VENDOR_ID, AVP_VENDOR_SPECIFIC_APPLICATION_ID, COMMAND_CX_MULTIMEDIA_AUTH,
-    FLAG_ERROR, FLAG_PROXIABLE, FLAG_REQUEST, FLAG_RETRANSMITTED, NO_STATE_MAINTAINED,
-    RESULT_CX_IDENTITIES_DONT_MATCH, RESULT_CX_USER_UNKNOWN, RESULT_SUCCESS, VENDOR_3GPP,
+    AVP_CX_ALTERNATE_ALGORITHM, AVP_CX_ALTERNATE_HA1, AVP_CX_PUBLIC_IDENTITY, AVP_CX_SERVER_NAME,
+    AVP_CX_SIP_AUTHENTICATION_SCHEME, AVP_CX_SIP_AUTH_DATA_ITEM, AVP_CX_SIP_DIGEST_AUTHENTICATE,
+    AVP_CX_SIP_NUMBER_AUTH_ITEMS, AVP_DESTINATION_HOST, AVP_DESTINATION_REALM, AVP_DIGEST_ALGORITHM,
+    AVP_DIGEST_HA1, AVP_DIGEST_REALM, AVP_EXPERIMENTAL_RESULT, AVP_EXPERIMENTAL_RESULT_CODE, AVP_MANDATORY,
+    AVP_ORIGIN_HOST, AVP_ORIGIN_REALM, AVP_RESULT_CODE, AVP_SESSION_ID, AVP_USER_NAME, AVP_VENDOR_ID,
+    AVP_VENDOR_SPECIFIC_APPLICATION_ID, COMMAND_CX_MULTIMEDIA_AUTH, FLAG_ERROR, FLAG_PROXIABLE, FLAG_REQUEST,
+    FLAG_RETRANSMITTED, NO_STATE_MAINTAINED, RESULT_CX_IDENTITIES_DONT_MATCH, RESULT_CX_USER_UNKNOWN,
+    RESULT_SUCCESS, VENDOR_3GPP,
 )
 from auth_diameter._core.diameter.dictionary cimport is_known_avp
 from auth_diameter._core.diameter.header cimport (
@@ -171,9 +172,9 @@ cdef size_t put_mar(uint8_t *out, const Asked *asked, const Route *route, Span u
         q = put_text(q, AVP_DESTINATION_HOST, route.destination_host)
     q = put_text(q, AVP_USER_NAME, user_name)
     q = put_3gpp(q, AVP_CX_PUBLIC_IDENTITY, identity)
-    q = put_3gpp(q, AVP_CX_NUMBER_AUTH_ITEMS, Span(<const uint8_t *>b"\0\0\0\1", 4))
-    inner = avp_put_vendor(q, AVP_CX_AUTH_DATA_ITEM, AVP_MANDATORY, VENDOR_3GPP, NULL, 0)
-    q = end_group(inner, put_3gpp(inner, AVP_CX_SCHEME, SCHEME))
+    q = put_3gpp(q, AVP_CX_SIP_NUMBER_AUTH_ITEMS, Span(<const uint8_t *>b"\0\0\0\1", 4))
+    inner = avp_put_vendor(q, AVP_CX_SIP_AUTH_DATA_ITEM, AVP_MANDATORY, VENDOR_3GPP, NULL, 0)
+    q = end_group(inner, put_3gpp(inner, AVP_CX_SIP_AUTHENTICATION_SCHEME, SCHEME))
     q = put_3gpp(q, AVP_CX_SERVER_NAME, route.server_uri)
     header.version = DIAMETER_VERSION
     header.length = <uint32_t>(q - out)
@@ -322,7 +323,7 @@ cdef void read_avp(const AvpView *avp, void *to) noexcept nogil:
     cdef AnswerFields *says = &out.says
     if is_unknown(avp, says):
         return
-    if avp.vendor_id == VENDOR_3GPP and avp.code == AVP_CX_AUTH_DATA_ITEM:
+    if avp.vendor_id == VENDOR_3GPP and avp.code == AVP_CX_SIP_AUTH_DATA_ITEM:
         reading.items += 1
         if reading.items > 1:
             fail(says, UNUSABLE_ITEMS, "more than one SIP-Auth-Data-Item")
@@ -370,11 +371,11 @@ cdef void read_item_avp(const AvpView *avp, void *to) noexcept nogil:
     cdef AnswerFields *says = &reading.out.says
     if is_unknown(avp, says) or avp.vendor_id != VENDOR_3GPP:
         return
-    if avp.code == AVP_CX_SCHEME:
+    if avp.code == AVP_CX_SIP_AUTHENTICATION_SCHEME:
         if reading.scheme or avp.data.n != SCHEME.n or memcmp(avp.data.p, SCHEME.p, SCHEME.n) != 0:
             fail(says, UNUSABLE_SCHEME, "SIP-Authentication-Scheme is not SIP Digest")
         reading.scheme = True
-    elif avp.code == AVP_CX_DIGEST_AUTHENTICATE:
+    elif avp.code == AVP_CX_SIP_DIGEST_AUTHENTICATE:
         if reading.digest:
             fail(says, UNUSABLE_ITEMS, "SIP-Digest-Authenticate twice")
             return

@@ -1,10 +1,11 @@
-from typing import Any, Never, final
+from typing import final
 
 from typing_extensions import Buffer
 
 from auth_diameter._core.auth.answer import Answer
 from auth_diameter._core.auth.question import Question
 from auth_diameter._core.diameter.application import Application
+from auth_diameter._core.diameter.received import Received
 from auth_diameter._core.diameter.stream import MessageStream
 
 def question_room(question: Question, application: Application | None = None) -> int: ...
@@ -15,20 +16,12 @@ def decode_answer(data: Buffer) -> Answer: ...
 class DiscApplication(Application): ...
 
 @final
-class AaRequest:
-    def __init__(self, *args: Never, **kwargs: Never) -> None: ...
-    asker: Any
-    one_challenge: bool
-    @property
-    def question(self) -> Question: ...
+class AaRequest(Received):
     @property
     def service_type(self) -> int: ...
-    @property
-    def fault(self) -> int: ...
 
 @final
 class RequestStream(MessageStream):
     def feed(self, data: Buffer) -> list[AaRequest]: ...
 
-def mark_asker(requests: list[AaRequest], asker: Any, one_challenge: bool) -> None: ...
 def append_answer(out: bytearray, request: AaRequest, answer: Answer) -> None: ...

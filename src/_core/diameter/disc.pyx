@@ -28,22 +28,19 @@ from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyBy
 from libc.stdint cimport uint8_t, uint32_t
 
 from auth_diameter._core.auth.answer cimport Answer, AnswerFields, borrow_answer
-from auth_diameter._core.auth.question cimport Question, received
+from auth_diameter._core.auth.question cimport Question
 from auth_diameter._core.diameter.application cimport AnswerView, Application, Asked
-from auth_diameter._core.diameter.codes cimport FLAG_REQUEST, SERVICE_GROUP_CHECK
-from auth_diameter._core.digest.credentials cimport (
-    Credentials, answers_nothing, check_credentials, new_credentials,
-)
-from auth_diameter._core.digest.params cimport OK, REALM, DigestFields, parse_error, parse_params
+from auth_diameter._core.diameter.codes cimport FLAG_REQUEST
+from auth_diameter._core.digest.credentials cimport answers_nothing, check_credentials
+from auth_diameter._core.digest.params cimport OK, REALM, DigestFields, parse_params
 from auth_diameter._core.diameter.disc_answer cimport put_whole_answer, read_answer, whole_answer_size
 from auth_diameter._core.diameter.disc_question cimport (
     QuestionView, authentication_room, group_check_room, put_authentication, put_group_check, read_question,
 )
+from auth_diameter._core.diameter.received cimport NO_CREDENTIALS, NO_REALM, Received
 from auth_diameter._core.diameter.stream cimport MessageStream
 from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.base.text cimport borrow
-
-from auth_diameter._core.errors import ParseError
 
 
 # ---------------------------------------------------------------------------------- questions
@@ -119,37 +116,25 @@ def decode_answer(data):
 
 
 @cython.final
-@cython.freelist(1024)
-@cython.no_gc  # it refers to no object that could refer to it
-cdef class AaRequest:
+@cython.no_gc
+cdef class AaRequest(Received):
     """An AA-Request as DISC receives it, from our client or from OpenSER's and Kamailio's C module.
 
     The C module's quirks are undone: NUL bytes at the end of User-Name and Resource are cut off.
 
     Attributes:
-        question: Question, what it asks; made when it is read.
         service_type: int, the ASCII digit, or 0.
-        fault: int, the Result-Code that refuses the message as it is (RFC 6733, 7.1), or 0.
-        asker: the SIP server that sent it, or None; set by the listener.
-        one_challenge: bool, whether that SIP server can use one challenge only; set by the listener.
     """
-
-    def __init__(self):
-        raise TypeError("an AaRequest comes from a RequestStream")
-
-    @property
-    def question(self):
-        if self.asked is None and self.message is not None:
-            self.asked = question_of(self)
-        return self.asked
 
     @property
     def service_type(self):
         return self.view.service_type
 
-    @property
-    def fault(self):
-        return self.view.fault
+    cdef size_t answer_room(self, const AnswerFields *says) noexcept nogil:
+        return whole_answer_size(&self.view, says)
+
+    cdef uint8_t *put_answer(self, uint8_t *out, const AnswerFields *says) noexcept nogil:
+        return put_whole_answer(out, &self.view, says)
 
     def __repr__(self):
         return f"<AaRequest service_type={self.service_type} {self.question!r} fault={self.fault}>"
@@ -173,41 +158,6 @@ cdef int read_response(const QuestionView *view, DigestFields *fields, size_t *o
     if status == OK and fields.value[REALM].p == NULL:
         return NO_REALM
     return status
-
-
-cdef Question question_of(AaRequest request):
-    """The question in an AA-Request; credentials that cannot be read are an error of the question."""
-    cdef Credentials credentials = None
-    cdef Question found
-    error = None
-    if request.status == GOOD_CREDENTIALS:
-        credentials = new_credentials(request.message, &request.fields)
-    elif request.status == NO_REALM:
-        error = ParseError("Response: realm missing", request.offset)
-    elif request.status != NO_CREDENTIALS:
-        error = parse_error(request.status, request.offset, "Response")
-    found = received(
-        request.message, &request.view.told, request.view.service_type == SERVICE_GROUP_CHECK, credentials, error)
-    found.asker = request.asker
-    found.one_challenge = request.one_challenge
-    return found
-
-
-def mark_asker(list requests not None, asker, bint one_challenge):
-    """Sets whose requests these are.
-
-    Args:
-        requests: list of AaRequest.
-        asker: the SIP server that sent them.
-        one_challenge: whether it can use one challenge only.
-    """
-    cdef AaRequest request
-    for request in requests:
-        request.asker = asker
-        request.one_challenge = one_challenge
-        if request.asked is not None:
-            request.asked.asker = asker
-            request.asked.one_challenge = one_challenge
 
 
 @cython.final

@@ -1,4 +1,4 @@
-"""MAR, the request of RFC 4740 about one SIP request (8.7), as a client writes it and as a server reads it.
+"""MAR, the request of RFC 4740 about one SIP request (8.7), as a client writes it. `sip_received` reads it.
 
 ::
 
@@ -18,10 +18,6 @@
                                         [-Opaque], [-QoP], [-Nonce-Count], -Method, [-Entity-Body-Hash]
 
 Values of Digest AVPs are plain: they have neither quotes nor quoted-pairs (9.5.1).
-
-A reader takes any order, and passes over what it does not know unless that has the M flag. Real peers send odd forms.
-freeDiameter's RADIUS gateway has credentials that answer nothing in its first MAR: they count as none. OpenSIPS has
-the Digest AVPs in the message itself.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -31,29 +27,22 @@ from auth_diameter._core.base.siphash cimport (
     ad_siphash, ad_siphash_begin, ad_siphash_bytes, ad_siphash_end_64, ad_siphash_word,
 )
 from auth_diameter._core.base.span cimport Span
-from auth_diameter._core.base.zero cimport ad_zero
-from auth_diameter._core.diameter.avp cimport (
-    AVP_HEADER, AvpHandler, AvpView, avp_each, avp_put, avp_put_in_place, avp_put_u32, avp_size, avp_whole,
-)
+from auth_diameter._core.diameter.avp cimport AVP_HEADER, avp_put_in_place, avp_put_u32
+from auth_diameter._core.diameter.avp_text cimport put_parameter, put_text
 from auth_diameter._core.diameter.codes cimport (
-    APPLICATION_SIP, AVP_ACCT_SESSION_ID, AVP_AUTH_APPLICATION_ID, AVP_AUTH_SESSION_STATE, AVP_DESTINATION_HOST,
-    AVP_DESTINATION_REALM, AVP_DIGEST_ALGORITHM, AVP_DIGEST_CNONCE, AVP_DIGEST_ENTITY_BODY_HASH, AVP_DIGEST_METHOD,
-    AVP_DIGEST_NONCE, AVP_DIGEST_NONCE_COUNT, AVP_DIGEST_OPAQUE, AVP_DIGEST_QOP, AVP_DIGEST_REALM,
-    AVP_DIGEST_RESPONSE, AVP_DIGEST_URI, AVP_DIGEST_USERNAME, AVP_MANDATORY, AVP_ORIGIN_HOST, AVP_ORIGIN_REALM,
-    AVP_SESSION_ID, AVP_SIP_AOR, AVP_SIP_AUTHENTICATION_SCHEME, AVP_SIP_AUTHORIZATION, AVP_SIP_AUTH_DATA_ITEM,
-    AVP_SIP_METHOD, AVP_SIP_NUMBER_AUTH_ITEMS, AVP_SIP_SERVER_URI, AVP_USER_NAME, COMMAND_MULTIMEDIA_AUTH,
-    FLAG_PROXIABLE, FLAG_REQUEST, FLAG_RETRANSMITTED, NO_STATE_MAINTAINED, RESULT_AUTH_SCHEME_NOT_SUPPORTED,
-    RESULT_AVP_OCCURS_TOO_MANY_TIMES, RESULT_AVP_UNSUPPORTED, RESULT_INVALID_AVP_LENGTH, RESULT_INVALID_AVP_VALUE,
-    RESULT_MISSING_AVP, SCHEME_OF_DIGEST,
+    APPLICATION_SIP, AVP_AUTH_APPLICATION_ID, AVP_AUTH_SESSION_STATE, AVP_DESTINATION_HOST,
+    AVP_DESTINATION_REALM, AVP_DIGEST_ALGORITHM, AVP_DIGEST_CNONCE, AVP_DIGEST_ENTITY_BODY_HASH,
+    AVP_DIGEST_METHOD, AVP_DIGEST_NONCE, AVP_DIGEST_NONCE_COUNT, AVP_DIGEST_OPAQUE, AVP_DIGEST_QOP,
+    AVP_DIGEST_REALM, AVP_DIGEST_RESPONSE, AVP_DIGEST_URI, AVP_DIGEST_USERNAME, AVP_MANDATORY, AVP_ORIGIN_HOST,
+    AVP_ORIGIN_REALM, AVP_SESSION_ID, AVP_SIP_AOR, AVP_SIP_AUTHENTICATION_SCHEME, AVP_SIP_AUTHORIZATION,
+    AVP_SIP_AUTH_DATA_ITEM, AVP_SIP_METHOD, AVP_SIP_NUMBER_AUTH_ITEMS, AVP_SIP_SERVER_URI, AVP_USER_NAME,
+    COMMAND_MULTIMEDIA_AUTH, FLAG_PROXIABLE, FLAG_REQUEST, FLAG_RETRANSMITTED, NO_STATE_MAINTAINED,
+    SCHEME_OF_DIGEST,
 )
-from auth_diameter._core.diameter.dictionary cimport is_known_avp
-from auth_diameter._core.diameter.header cimport (
-    DIAMETER_VERSION, HEADER_SIZE, Header, get_u32, header_get, header_put,
-)
-from auth_diameter._core.digest.credentials cimport answers_nothing, check_credentials, is_response
+from auth_diameter._core.diameter.header cimport DIAMETER_VERSION, HEADER_SIZE, Header, header_put
 from auth_diameter._core.digest.params cimport (
-    ALGORITHM, BAD_NC, BAD_QOP, CNONCE, FIELD_COUNT, MAX_PARAMETER, NC, NONCE, OK, OPAQUE, QOP, REALM, RESPONSE, URI,
-    USERNAME, USERNAME_STAR, DigestFields, Field, classify_algorithm, plain_value, put_ext_value,
+    ALGORITHM, CNONCE, MAX_PARAMETER, NC, NONCE, OPAQUE, QOP, REALM, RESPONSE, URI, USERNAME, USERNAME_STAR,
+    DigestFields, plain_value, put_ext_value,
 )
 from auth_diameter._core.sip.parse cimport METHOD_REGISTER, SipMessage
 from auth_diameter._core.sip.uri cimport SCHEME_SIP, SCHEME_SIPS, SipUri, put_address_and_port
@@ -155,16 +144,6 @@ cdef uint8_t *put_item(uint8_t *q, const Asked *asked) noexcept nogil:
     return avp_put_in_place(item, AVP_SIP_AUTH_DATA_ITEM, <size_t>(q - item - AVP_HEADER))
 
 
-cdef inline uint8_t *put_text(uint8_t *q, uint32_t code, Span text) noexcept nogil:
-    return avp_put(q, code, AVP_MANDATORY, text.p, text.n)
-
-
-cdef inline uint8_t *put_parameter(uint8_t *q, uint32_t code, const DigestFields *fields, Field field) noexcept nogil:
-    """Writes the plain value of a parameter, unless it is missing."""
-    cdef uint8_t room[MAX_PARAMETER]
-    return put_text(q, code, plain_value(fields, field, room)) if fields.value[field].p != NULL else q
-
-
 cdef inline size_t put_username(uint8_t *q, const DigestFields *fields) noexcept nogil:
     """Writes the username, decoded where it is ``username*`` (RFC 8187); returns its size."""
     cdef uint8_t room[MAX_PARAMETER]
@@ -260,247 +239,3 @@ cdef bint read_session(Span text, Span origin_host, uint32_t *session) noexcept 
         at += 1
     session[1] = <uint32_t>number
     return found == 1
-
-
-# ---------------------------------------------------------------------------------- read
-
-
-cdef struct Reading:
-    # A MAR that is being read
-    MarView *out
-    uint32_t seen               # SEEN_… of the AVPs that had no other place so far
-    bint scheme                 # whether the item has a SIP-Authentication-Scheme
-    bint authorization          # and a SIP-Authorization
-
-
-cdef enum:
-    SEEN_APPLICATION = 1
-    SEEN_STATE = 2
-    SEEN_REALM = 4
-    SEEN_ITEM = 8
-    SEEN_NUMBER = 16
-
-
-cdef bint read_mar(const uint8_t *p, size_t n, MarView *out) noexcept nogil:
-    """Reads one whole MAR, as framed.
-
-    Returns:
-        Whether it is well-formed; if not, `out.fault` is the Result-Code of the refusal.
-    """
-    cdef Reading reading
-    cdef Span rest
-    ad_zero(out, sizeof(MarView))
-    ad_zero(&reading, sizeof(Reading))
-    reading.out = out
-    header_get(p, &out.header)
-    out.credentials.raw.p = p
-    if not avp_each(Span(p + HEADER_SIZE, n - HEADER_SIZE), read_avp, &reading, &rest):
-        refuse(out, RESULT_INVALID_AVP_LENGTH, rest)
-    if not out.fault:
-        require(out, AVP_SESSION_ID, out.session_id.p != NULL)
-        require(out, AVP_AUTH_APPLICATION_ID, (reading.seen & SEEN_APPLICATION) != 0)
-        require(out, AVP_AUTH_SESSION_STATE, (reading.seen & SEEN_STATE) != 0)
-        require(out, AVP_ORIGIN_HOST, out.origin_host.p != NULL)
-        require(out, AVP_ORIGIN_REALM, (reading.seen & SEEN_REALM) != 0)
-        require(out, AVP_DESTINATION_REALM, out.destination_realm.p != NULL)
-        require(out, AVP_SIP_AOR, out.aor.p != NULL)
-        require(out, AVP_SIP_METHOD, out.method.p != NULL)
-    if not out.fault:
-        check_response(out)
-    return out.fault == 0
-
-
-cdef void read_avp(const AvpView *avp, void *to) noexcept nogil:
-    """Reads an AVP of the message itself."""
-    cdef Reading *reading = <Reading *>to
-    cdef Span *place
-    cdef Field field
-    cdef uint32_t bit
-    if is_passed_over(avp, reading.out):
-        return
-    place = place_of(avp.code, reading.out)
-    field = field_of_code(avp.code)
-    bit = bit_of(avp.code)
-    if place != NULL:
-        keep(place, avp, reading.out)
-    elif field != <Field>FIELD_COUNT:
-        reading.out.is_flat = True
-        keep_parameter(field, avp, reading.out)
-    elif reading.seen & bit:
-        refuse(reading.out, RESULT_AVP_OCCURS_TOO_MANY_TIMES, avp_whole(avp))
-    else:
-        reading.seen |= bit
-        if bit == SEEN_ITEM:
-            read_group(avp, read_item_avp, reading)
-            require(reading.out, AVP_SIP_AUTHENTICATION_SCHEME, reading.scheme)
-
-
-cdef inline void read_group(const AvpView *avp, AvpHandler handle, Reading *reading) noexcept nogil:
-    """Reads the AVPs in a group."""
-    cdef Span rest
-    if not avp_each(avp.data, handle, reading, &rest):
-        refuse(reading.out, RESULT_INVALID_AVP_LENGTH, avp_whole(avp))
-
-
-cdef void read_item_avp(const AvpView *avp, void *to) noexcept nogil:
-    """Reads an AVP of SIP-Auth-Data-Item (9.5)."""
-    cdef Reading *reading = <Reading *>to
-    if is_passed_over(avp, reading.out):
-        return
-    if avp.code == AVP_SIP_AUTHENTICATION_SCHEME:
-        reading.scheme = True
-        if avp.data.n != 4 or get_u32(avp.data.p) != SCHEME_OF_DIGEST:
-            refuse(reading.out, RESULT_AUTH_SCHEME_NOT_SUPPORTED, avp_whole(avp))
-    elif avp.code == AVP_SIP_AUTHORIZATION:
-        if reading.authorization:
-            refuse(reading.out, RESULT_AVP_OCCURS_TOO_MANY_TIMES, avp_whole(avp))
-        reading.authorization = True
-        read_group(avp, read_authorization_avp, reading)
-
-
-cdef void read_authorization_avp(const AvpView *avp, void *to) noexcept nogil:
-    """Reads an AVP of SIP-Authorization (9.5.4)."""
-    cdef MarView *out = (<Reading *>to).out
-    cdef Field field
-    if is_passed_over(avp, out):
-        return
-    field = field_of_code(avp.code)
-    if field != <Field>FIELD_COUNT:
-        keep_parameter(field, avp, out)
-    elif avp.code == AVP_DIGEST_METHOD:
-        keep(&out.digest_method, avp, out)
-    elif avp.code == AVP_DIGEST_ENTITY_BODY_HASH:
-        keep(&out.body_hash, avp, out)
-
-
-cdef inline bint is_passed_over(const AvpView *avp, MarView *out) noexcept nogil:
-    """Whether an AVP has no meaning here; an unknown one with the M flag is a fault (RFC 6733, 4.1)."""
-    if not is_known_avp(avp.code, avp.vendor_id):
-        if avp.flags & AVP_MANDATORY:
-            refuse(out, RESULT_AVP_UNSUPPORTED, avp_whole(avp))
-        return True
-    return avp.vendor_id != 0
-
-
-cdef inline uint32_t bit_of(uint32_t code) noexcept nogil:
-    """SEEN_… for the code of an AVP; 0: it has none."""
-    if code == AVP_AUTH_APPLICATION_ID:
-        return SEEN_APPLICATION
-    if code == AVP_AUTH_SESSION_STATE:
-        return SEEN_STATE
-    if code == AVP_ORIGIN_REALM:
-        return SEEN_REALM
-    if code == AVP_SIP_AUTH_DATA_ITEM:
-        return SEEN_ITEM
-    return SEEN_NUMBER if code == AVP_SIP_NUMBER_AUTH_ITEMS else 0
-
-
-cdef Span *place_of(uint32_t code, MarView *out) noexcept nogil:
-    """The place for the data of an AVP with that code; NULL if it has none."""
-    if code == AVP_SESSION_ID:
-        return &out.session_id
-    if code == AVP_ORIGIN_HOST:
-        return &out.origin_host
-    if code == AVP_DESTINATION_REALM:
-        return &out.destination_realm
-    if code == AVP_DESTINATION_HOST:
-        return &out.destination_host
-    if code == AVP_USER_NAME:
-        return &out.user_name
-    if code == AVP_SIP_AOR:
-        return &out.aor
-    if code == AVP_SIP_METHOD:
-        return &out.method
-    if code == AVP_SIP_SERVER_URI:
-        return &out.server_uri
-    if code == AVP_DIGEST_METHOD:
-        return &out.digest_method
-    if code == AVP_DIGEST_ENTITY_BODY_HASH:
-        return &out.body_hash
-    return &out.acct_session_id if code == AVP_ACCT_SESSION_ID else NULL
-
-
-cdef Field field_of_code(uint32_t code) noexcept nogil:
-    """The parameter of credentials that a Digest AVP holds; FIELD_COUNT: none."""
-    if code == AVP_DIGEST_USERNAME:
-        return USERNAME
-    if code == AVP_DIGEST_REALM:
-        return REALM
-    if code == AVP_DIGEST_NONCE:
-        return NONCE
-    if code == AVP_DIGEST_URI:
-        return URI
-    if code == AVP_DIGEST_RESPONSE:
-        return RESPONSE
-    if code == AVP_DIGEST_ALGORITHM:
-        return ALGORITHM
-    if code == AVP_DIGEST_CNONCE:
-        return CNONCE
-    if code == AVP_DIGEST_OPAQUE:
-        return OPAQUE
-    if code == AVP_DIGEST_QOP:
-        return QOP
-    return NC if code == AVP_DIGEST_NONCE_COUNT else <Field>FIELD_COUNT
-
-
-cdef inline void keep(Span *place, const AvpView *avp, MarView *out) noexcept nogil:
-    """Keeps the data of an AVP that may occur once."""
-    if place.p != NULL:
-        refuse(out, RESULT_AVP_OCCURS_TOO_MANY_TIMES, avp_whole(avp))
-    place[0] = avp.data
-
-
-cdef inline void keep_parameter(Field field, const AvpView *avp, MarView *out) noexcept nogil:
-    """Keeps a parameter of the credentials."""
-    if avp.data.n > MAX_PARAMETER:
-        refuse(out, RESULT_INVALID_AVP_VALUE, avp_whole(avp))
-    keep(&out.credentials.value[field], avp, out)
-
-
-cdef void check_response(MarView *out) noexcept nogil:
-    """Classifies the credentials.
-
-    A response that is no digest counts as none: freeDiameter's RADIUS gateway sends one before it has a challenge.
-    """
-    cdef DigestFields *fields = &out.credentials
-    cdef size_t offset = 0
-    cdef int status
-    if not is_response(fields.value[RESPONSE]) or answers_nothing(fields):
-        return
-    require(out, AVP_DIGEST_USERNAME, fields.value[USERNAME].p != NULL)
-    require(out, AVP_DIGEST_REALM, fields.value[REALM].p != NULL)
-    require(out, AVP_DIGEST_URI, fields.value[URI].p != NULL)
-    if out.fault:
-        return
-    classify_algorithm(fields)
-    status = check_credentials(fields.raw, fields, &offset)
-    if status == OK:
-        out.has_response = True
-    elif status == BAD_NC:
-        invalid(out, fields.value[NC])
-    elif status == BAD_QOP:
-        invalid(out, fields.value[QOP])
-    else:
-        invalid(out, fields.value[RESPONSE])
-
-
-cdef inline void refuse(MarView *out, uint32_t result, Span avp) noexcept nogil:
-    """Keeps the first fault, with the AVP that has it."""
-    if out.fault == 0:
-        out.fault = result
-        out.failed = avp
-
-
-cdef inline void require(MarView *out, uint32_t code, bint there) noexcept nogil:
-    """Keeps the first fault: an AVP is missing."""
-    if out.fault == 0 and not there:
-        out.fault = RESULT_MISSING_AVP
-        out.missing = code
-
-
-cdef inline void invalid(MarView *out, Span data) noexcept nogil:
-    """Keeps the first fault: an AVP without a vendor, whose data these are, has a wrong value."""
-    if data.p == NULL:      # it is missing, beside another that needs it
-        require(out, AVP_DIGEST_QOP, False)
-    else:
-        refuse(out, RESULT_INVALID_AVP_VALUE, Span(data.p - AVP_HEADER, avp_size(data.n)))

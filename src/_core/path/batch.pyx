@@ -1,4 +1,4 @@
-"""Questions that are judged together: AA-Requests, of which DISC writes AA-Answers, or Questions.
+"""Questions that are judged together: requests that DISC received and answers, or Questions.
 
 ::
 
@@ -10,7 +10,7 @@
         records = batch.to_share(judge)             # with shared state; when no key is lacking
         batch.shared(judge, records, reply)         # None: it does not answer
         batch.judge(judge)
-    batch.write(start, stop, out)       # of AA-Requests; or batch.answers(), of Questions
+    batch.write(start, stop, out)       # of requests; or batch.answers(), of Questions
 """
 
 import os
@@ -27,7 +27,7 @@ from auth_diameter._core.base.text cimport borrow
 from auth_diameter._core.auth.answer cimport new_answer
 from auth_diameter._core.auth.question cimport Question
 from auth_diameter._core.diameter.disc cimport AaRequest
-from auth_diameter._core.diameter.disc_answer cimport put_whole_answer, whole_answer_size
+from auth_diameter._core.diameter.received cimport Received
 from auth_diameter._core.path.findings cimport Finding, add_finding, find_finding
 from auth_diameter._core.path.inquiry cimport (
     STAGE_CHECK, STAGE_DONE, STAGE_HELD, Case, begin_case, inquiry_of_question, inquiry_of_request,
@@ -39,12 +39,17 @@ from auth_diameter._core.state.users cimport KINDS, Kind, borrow_key, key_tuple,
 from auth_diameter._core.state.values cimport Key, copy_span
 
 
+cdef inline bint is_received(object request) noexcept:
+    # Most are of the dialect, whose class is compared at once; the bases of a class are searched.
+    return type(request) is AaRequest or isinstance(request, Received)
+
+
 @cython.final
 cdef class Batch:
     """Questions that are judged together; for one thread at a time.
 
     Args:
-        requests: list of AaRequest, or of Question about a SipRequest; it must not change.
+        requests: list of Received, or of Question about a SipRequest; it must not change.
         now: seconds since 1970.
 
     Attributes:
@@ -60,12 +65,12 @@ cdef class Batch:
         begin_work(self, <size_t>len(requests), now)
         for request in requests:
             case = self.add()
-            if type(request) is AaRequest:
-                inquiry_of_request(<AaRequest>request, &case.ask)
+            if is_received(request):
+                inquiry_of_request(<Received>request, &case.ask)
             elif type(request) is Question:
                 inquiry_of_question(<Question>request, &self.work.scratch, &case.ask)
             else:
-                raise TypeError(f"requests: expected AaRequest or Question, not {type(request).__name__}")
+                raise TypeError(f"requests: expected Received or Question, not {type(request).__name__}")
 
     cdef Case *add(self) noexcept nogil:
         cdef Case *case = &self.work.cases[self.work.count]
@@ -270,10 +275,10 @@ cdef class Batch:
         return [new_answer(&self.work.cases[i].answer) for i in range(self.work.count)]
 
     def write(self, Py_ssize_t start, Py_ssize_t stop, bytearray out not None):
-        """Appends the AA-Answers to some of the requests, in order.
+        """Appends the answers to some of the requests, in order.
 
         Args:
-            start: index of the first request, which are AaRequest.
+            start: index of the first request, which are Received.
             stop: index behind the last.
             out: bytearray.
         """
@@ -283,13 +288,14 @@ cdef class Batch:
         if not (self.is_done and 0 <= start <= stop <= <Py_ssize_t>self.work.count):
             raise ValueError("a batch has answers once it is done, one for each request")
         for i in range(start, stop):
-            if type(self.requests[i]) is not AaRequest:
+            if not is_received(self.requests[i]):
                 raise TypeError("write: a Question has no message to be answered")
-            size += whole_answer_size(&(<AaRequest>self.requests[i]).view, &self.work.cases[i].answer)
+            size += (<Received>self.requests[i]).answer_room(&self.work.cases[i].answer)
         PyByteArray_Resize(out, before + <Py_ssize_t>size)
         q = <uint8_t *>PyByteArray_AS_STRING(out) + before
         for i in range(start, stop):
-            q = put_whole_answer(q, &(<AaRequest>self.requests[i]).view, &self.work.cases[i].answer)
+            q = (<Received>self.requests[i]).put_answer(q, &self.work.cases[i].answer)
+        PyByteArray_Resize(out, q - <uint8_t *>PyByteArray_AS_STRING(out))
 
     def __len__(self):
         return <Py_ssize_t>self.work.count

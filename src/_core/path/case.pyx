@@ -1,10 +1,11 @@
 """What the credentials of a case say, without quotes."""
 
 from libc.stdint cimport uint8_t, uint32_t
+from libc.string cimport memcmp
 
 from auth_diameter._core.base.chars cimport hex_value, is_word
 from auth_diameter._core.base.scratch cimport ad_scratch_take
-from auth_diameter._core.base.span cimport Span
+from auth_diameter._core.base.span cimport Span, equal_nocase
 from auth_diameter._core.digest.params cimport (
     CNONCE, NC, NONCE, QOP, QOP_NONE, REALM, URI, USERHASH, USERNAME, USERNAME_STAR, DigestFields, Field,
     plain_value, put_ext_value,
@@ -63,6 +64,18 @@ cdef bint read_case(Work *work, Case *case, bint userhash) noexcept nogil:
     case.userhash = userhash and hashed.p != NULL and is_word(hashed, "true", 4)
     return (case.username.p != NULL and case.realm.p != NULL and case.nonce.p != NULL and case.uri.p != NULL
             and (case.cnonce.p != NULL or fields.value[CNONCE].p == NULL))
+
+
+cdef bint is_own_address(const Case *case) noexcept nogil:
+    """Whether the address of `terms` is that of the user: the same user part, and the realm as its host.
+
+    A username may have a domain of its own, which must be that host, too.
+    """
+    cdef Span name = true_name(case)
+    cdef Span user = before_at(name), domain = behind_at(name)
+    cdef Span own = case.ask.terms.address_user, host = case.ask.terms.address_host
+    return (user.n and user.n == own.n and memcmp(user.p, own.p, user.n) == 0
+            and host.n and equal_nocase(host, case.realm) and (not domain.n or equal_nocase(host, domain)))
 
 
 cdef Response response_of(const Case *case, Span ha1) noexcept nogil:

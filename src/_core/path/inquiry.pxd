@@ -8,7 +8,7 @@ from auth_diameter._core.auth.question cimport Question, Told
 from auth_diameter._core.base.scratch cimport ad_scratch
 from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.digest.params cimport DigestFields
-from auth_diameter._core.diameter.disc cimport AaRequest
+from auth_diameter._core.diameter.received cimport Received, Terms
 from auth_diameter._core.path.decide cimport Asking
 from auth_diameter._core.path.findings cimport Findings
 from auth_diameter._core.sip.parse cimport SipMessage
@@ -25,6 +25,7 @@ cdef struct Inquiry:
     bint is_group_check
     bint extended           # whether the client supports more than OpenSER's module
     bint one_challenge      # whether it can use one challenge only
+    const Terms *terms      # of standard Diameter; NULL: there are none
 
 
 ctypedef int Stage
@@ -45,6 +46,9 @@ cdef struct Case:
     int outcome
     uint32_t lacks          # a bit for each Kind of key that is missing
     int error               # of FAILED: the number of the error, from 1 on; 0: there is none
+    bint is_here            # whether the realm that the message is for is known to be served
+    int algorithm           # of the HA1 that is told
+    int tried               # of the realms of `terms`: those that are known not to be served
     # The credentials, unquoted
     Span username
     Span realm
@@ -53,6 +57,8 @@ cdef struct Case:
     Span cnonce             # p is NULL where absent
     uint32_t count          # the nonce count; 1 without qop
     bint userhash           # whether `username` is the hash of a name, and such are accepted
+    double made             # of a nonce that came with HA1: when it came, and when it ends
+    double until
     # What the store says
     Span served             # the realm as challenges spell it; n is 0 until it is known
     Candidates found
@@ -83,7 +89,7 @@ cdef inline void begin_case(Case *case) noexcept nogil:
     memset(case, 0, sizeof(Case) - sizeof(AnswerFields))
 
 
-cdef void inquiry_of_request(AaRequest request, Inquiry *out) noexcept
+cdef void inquiry_of_request(Received request, Inquiry *out) noexcept
 cdef int inquiry_of_question(Question question, ad_scratch *scratch, Inquiry *out) except -1
 cdef bint inquiry_of_message(const SipMessage *m, const Asking *asking, Span source, const uint64_t *fingerprint,
                              ad_scratch *scratch, Inquiry *out) noexcept nogil

@@ -11,7 +11,7 @@ from auth_diameter._core.base.scratch cimport ad_scratch, ad_scratch_take
 from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.base.text cimport borrow
 from auth_diameter._core.diameter.codes cimport SERVICE_GROUP_CHECK
-from auth_diameter._core.diameter.disc cimport GOOD_CREDENTIALS, NO_CREDENTIALS, AaRequest
+from auth_diameter._core.diameter.received cimport GOOD_CREDENTIALS, NO_CREDENTIALS, Received
 from auth_diameter._core.digest.params cimport BAD_QOP, BAD_RESPONSE
 from auth_diameter._core.path.decide cimport Asking
 from auth_diameter._core.path.outcome cimport MALFORMED_CREDENTIALS, MALFORMED_QOP, MALFORMED_RESPONSE
@@ -29,8 +29,8 @@ cdef inline int malformed_of(int status) noexcept nogil:
     return MALFORMED_RESPONSE if status == BAD_RESPONSE else MALFORMED_CREDENTIALS
 
 
-cdef void inquiry_of_request(AaRequest request, Inquiry *out) noexcept:
-    """Fills in the inquiry of an AA-Request, whose bytes it borrows."""
+cdef void inquiry_of_request(Received request, Inquiry *out) noexcept:
+    """Fills in the inquiry of a request, whose bytes it borrows."""
     out.credentials = &request.fields if request.status == GOOD_CREDENTIALS else NULL
     out.told = request.view.told
     out.malformed = malformed_of(request.status)
@@ -38,6 +38,7 @@ cdef void inquiry_of_request(AaRequest request, Inquiry *out) noexcept:
     out.is_group_check = request.view.service_type == SERVICE_GROUP_CHECK
     out.extended = request.view.told.serial != 0
     out.one_challenge = request.one_challenge
+    out.terms = request.terms
 
 
 cdef int inquiry_of_question(Question question, ad_scratch *scratch, Inquiry *out) except -1:

@@ -3,6 +3,7 @@
 from auth_diameter._core.auth.answer cimport (
     PART_ALGORITHM, PART_CREDENTIALS, PART_NONCE_COUNT, PART_NONE, PART_QOP, PART_REALM, PART_RESPONSE,
     PART_SOURCE, PART_URI, VERDICT_CHALLENGE, VERDICT_DENIED, VERDICT_FAILURE, VERDICT_REJECTED, VERDICT_SUCCESS,
+    WHY_OTHERWISE, WHY_OTHER_ADDRESS, WHY_UNKNOWN_USER,
 )
 
 cdef enum:
@@ -20,12 +21,14 @@ cdef enum:
     MALFORMED_RESPONSE
     COUNT_ZERO
     OTHER_URI
+    OTHER_ADDRESS
     PENALIZED
     MALFORMED_QOP
     MALFORMED_CREDENTIALS
     REALM_NOT_SERVED
     MEMBER
     NOT_MEMBER
+    DELEGATED
     STORE_FAILED
     FAILED
     MALFORMED
@@ -61,12 +64,21 @@ cdef inline int part_of(int outcome) noexcept nogil:
     return PART_CREDENTIALS if outcome == MALFORMED_CREDENTIALS else PART_NONE
 
 
+cdef inline int why_of(int outcome) noexcept nogil:
+    """The reason that standard Diameter has a code of its own for: WHY_…"""
+    if outcome == UNKNOWN_USER:
+        return WHY_UNKNOWN_USER
+    return WHY_OTHER_ADDRESS if outcome == OTHER_ADDRESS else WHY_OTHERWISE
+
+
 cdef inline int verdict_of(int outcome) noexcept nogil:
     """The verdict without a challenge: VERDICT_…; what is not named is rejected."""
     if outcome == AUTHORIZED or outcome == RETRANSMITTED or outcome == MEMBER:
         return VERDICT_SUCCESS
     if outcome == NOT_MEMBER:
         return VERDICT_DENIED
+    if outcome == DELEGATED:
+        return VERDICT_CHALLENGE
     if outcome == STORE_FAILED or outcome == FAILED or outcome == MALFORMED:
         return VERDICT_FAILURE
     return VERDICT_REJECTED

@@ -4,6 +4,7 @@ from auth_diameter._core.auth.decision cimport Decision
 from auth_diameter._core.auth.question cimport Question
 from auth_diameter._core.path.in_flight cimport InFlight
 from auth_diameter._core.path.objects cimport ObjectPath
+from auth_diameter._core.path.delegated cimport DelegatedJudge
 from auth_diameter._core.state.nonce_watch cimport NonceIssuers
 from auth_diameter._core.state.penalties cimport Penalties
 
@@ -12,6 +13,7 @@ cdef class RemoteObjects(ObjectPath):
     cdef InFlight in_flight
     cdef Penalties penalties        # None: guesses are not counted
     cdef NonceIssuers watch         # None: with a single DISC
+    cdef DelegatedJudge delegated   # None: servers judge all credentials
     cdef Py_ssize_t most_bytes      # bytes in flight from which on the policy places a question
     cdef double timeout             # seconds of a question
     cdef size_t max_question        # bytes of a question
@@ -19,6 +21,7 @@ cdef class RemoteObjects(ObjectPath):
     cdef list decided               # Questions and the Decisions on them in turn, not handed out so far
     cdef public bint is_sending     # whether what was written is going to be sent
 
+    cdef Decision let_in(self, Question question, double now)
     cdef bint may_write(self, Question question, double now) except -1
     cdef int note_login(self, Question question, double now) except -1
     cdef int finish(self, Question question, Decision decision, bint at_once) except -1

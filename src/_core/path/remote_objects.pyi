@@ -3,6 +3,7 @@ from typing import Protocol, final
 from auth_diameter._core.auth.decision import Decision
 from auth_diameter._core.auth.question import Question
 from auth_diameter._core.path.counts import Decisions
+from auth_diameter._core.path.delegated import DelegatedJudge
 from auth_diameter._core.path.in_flight import InFlight
 from auth_diameter._core.path.objects import ObjectPath, _Policy
 from auth_diameter._core.sip.request import SipRequest
@@ -25,6 +26,7 @@ class RemoteObjects(ObjectPath):
         decisions: Decisions,
         penalties: Penalties | None,
         watch: NonceIssuers | None,
+        delegated: DelegatedJudge | None,
         *,
         most_bytes: int,
         timeout: float,

@@ -26,7 +26,9 @@ from auth_diameter._core.digest.credentials cimport Credentials, new_credentials
 from auth_diameter._core.digest.params cimport MAX_PARAMETER, NONCE, plain_value
 from auth_diameter._core.path.counts cimport Decisions, count
 from auth_diameter._core.path.decide cimport ASK, Asking, ask_about, cause_of, is_bypassed
+from auth_diameter._core.path.delegated cimport DelegatedJudge
 from auth_diameter._core.path.in_flight cimport InFlight
+from auth_diameter._core.path.outcome cimport AUTHORIZED, RETRANSMITTED, is_stale
 from auth_diameter._core.path.wire cimport Wire
 from auth_diameter._core.sip.parse cimport SipMessage
 from auth_diameter._core.sip.request cimport SipRequest
@@ -43,6 +45,8 @@ cdef class RemoteObjects(ObjectPath):
 
             - refuse(request, realm, proxy, now): the Decision on a request that is not asked about;
             - refuse_penalized(question): the Decision on credentials that are refused because of guesses;
+            - ask_anew(question, now): the Question for another challenge, instead of one whose nonce is used up;
+            - refuse_delegated(question, now): the Decision on credentials that were found wrong here;
             - place(question): takes a Question with its callback that no connection takes at once;
             - is_in_task(): whether this is called in a task of asyncio, so that no other may go on;
             - written(): has the bytes of the Wires sent soon, and then sets `is_sending` to False.
@@ -51,6 +55,7 @@ cdef class RemoteObjects(ObjectPath):
         decisions: Decisions, in which the decisions are counted.
         penalties: Penalties, or None: guesses are not counted.
         watch: NonceIssuers, or None with a single DISC.
+        delegated: DelegatedJudge, or None: servers judge all credentials.
         most_bytes: bytes of the requests in flight from which on the policy places the next one.
         timeout: seconds that a question may take.
         max_question: bytes that a question may have.
@@ -61,12 +66,13 @@ cdef class RemoteObjects(ObjectPath):
     """
 
     def __cinit__(self, policy, InFlight in_flight not None, Decisions decisions not None, Penalties penalties,
-                  NonceIssuers watch, *, Py_ssize_t most_bytes, double timeout, size_t max_question,
+                  NonceIssuers watch, DelegatedJudge delegated, *, Py_ssize_t most_bytes, double timeout, size_t max_question,
                   bint tells_source, **settings):
         self.in_flight = in_flight
         self.decisions = decisions
         self.penalties = penalties
         self.watch = watch
+        self.delegated = delegated
         self.most_bytes = most_bytes
         self.timeout = timeout
         self.max_question = max_question
@@ -81,6 +87,7 @@ cdef class RemoteObjects(ObjectPath):
         cdef Asking asking
         cdef Question question
         cdef Credentials credentials = None
+        cdef int outcome
         asking.proxy = proxy
         asking.has_credentials = False
         _kept = self.expand_realm(self.realm_named(realm), request, &asking)
@@ -97,6 +104,14 @@ cdef class RemoteObjects(ObjectPath):
             if question.attempt is not None and (<Attempt>question.attempt).is_refused:
                 question.attempt = None
                 return self.policy.refuse_penalized(question)
+        if credentials is not None and self.delegated is not None and not is_held(question):
+            outcome = self.delegated.outcome_of(question, now)
+            if outcome == AUTHORIZED or outcome == RETRANSMITTED:
+                return self.let_in(question, now)
+            if is_stale(outcome):
+                question = self.policy.ask_anew(question, now)
+            elif outcome:
+                return self.policy.refuse_delegated(question, now)
         question.callback = callback
         self.in_flight.size += <Py_ssize_t>m.size
         if self.in_flight.size <= self.most_bytes and self.may_write(question, now):
@@ -107,6 +122,14 @@ cdef class RemoteObjects(ObjectPath):
             self.policy.place(question)
         return None
 
+    cdef Decision let_in(self, Question question, double now):
+        """The decision on credentials that were verified here."""
+        if question.attempt is not None:
+            self.penalties.right(question.attempt, now)
+            question.attempt = None
+        question.request.mark_authorized(question.credentials, question.proxy)
+        return self.authorized(question.credentials.user(), question.realm_name)
+
     cdef bint may_write(self, Question question, double now) except -1:
         """Writes a question, unless it must wait, or the state machine of its connection must know.
 
@@ -114,7 +137,7 @@ cdef class RemoteObjects(ObjectPath):
             Whether it was written.
         """
         cdef PyObject *found
-        if question.attempt is not None and (<Attempt>question.attempt).is_held:
+        if is_held(question):
             return False
         found = self.in_flight.best()
         if found == NULL or not takes_one(<Wire>found):
@@ -178,6 +201,10 @@ cdef class RemoteObjects(ObjectPath):
         """Ends a question with the decision that Python has made."""
         self.decisions.add(decision.cause)
         self.finish(question, decision, False)
+
+
+cdef inline bint is_held(Question question):
+    return question.attempt is not None and (<Attempt>question.attempt).is_held
 
 
 cdef inline bint takes_one(Wire wire) noexcept nogil:

@@ -5,6 +5,7 @@ from auth_diameter._core.auth.question import Question
 from auth_diameter._core.path.counts import Decisions
 from auth_diameter._core.path.in_flight import InFlight
 from auth_diameter._core.path.requests import RequestPath
+from auth_diameter._core.state.delegations import Delegations
 from auth_diameter._core.state.nonce_watch import NonceIssuers
 from auth_diameter._core.state.penalties import Penalties
 from auth_diameter._core.state.transactions import Transactions
@@ -20,6 +21,7 @@ class RemoteRequests(RequestPath):
         in_flight: InFlight,
         penalties: Penalties | None,
         watch: NonceIssuers | None,
+        delegations: Delegations | None = None,
         *,
         realm: str,
         timeout: float,

@@ -32,6 +32,7 @@ from auth_diameter._core.path.in_flight cimport InFlight
 from auth_diameter._core.path.requests cimport DONE, IN_FLIGHT, ODD, RequestPath, host_of
 from auth_diameter._core.path.slot cimport Slot
 from auth_diameter._core.path.wire cimport Wire
+from auth_diameter._core.state.delegations cimport Delegations
 from auth_diameter._core.state.keys cimport Network, account_of, network_of_ipv4, network_of_ipv6
 from auth_diameter._core.state.nonce_watch cimport NonceIssuers
 from auth_diameter._core.state.penalties cimport ADMITTED, MUST_WAIT, REFUSED, Penalties
@@ -55,6 +56,7 @@ cdef class RemoteRequests(RequestPath):
         in_flight: InFlight, the questions of the client.
         penalties: Penalties, or None: guesses are not counted.
         watch: NonceIssuers, or None with a single DISC.
+        delegations: Delegations, whose nonces are left to Python, or None.
         realm: str.
         timeout: seconds that a question may take.
         max_size: int.
@@ -66,12 +68,14 @@ cdef class RemoteRequests(RequestPath):
     """
 
     def __cinit__(self, int fd, Transactions transactions not None, Decisions decisions not None, adopt,
-                  InFlight in_flight not None, Penalties penalties, NonceIssuers watch, *, str realm not None,
+                  InFlight in_flight not None, Penalties penalties, NonceIssuers watch,
+                  Delegations delegations=None, *, str realm not None,
                   double timeout, size_t max_size, int max_headers, size_t max_question, bint tells_source,
                   size_t amplification, size_t one_challenge):
         self.in_flight = in_flight
         self.penalties = penalties
         self.watch = watch
+        self.delegations = delegations
         self.timeout = timeout
         self.max_question = max_question
         self.tells_source = tells_source
@@ -96,10 +100,14 @@ cdef class RemoteRequests(RequestPath):
         cdef uint8_t *out
         cdef size_t room
         cdef int admitted
+        cdef uint8_t unescaped[MAX_PARAMETER]
         memset(&asked, 0, sizeof(asked))
         asked.request = &s.message
         asked.credentials = &s.asking.credentials if s.asking.has_credentials else NULL
         asked.realm = s.asking.realm
+        if self.delegations is not None and asked.credentials != NULL and self.delegations.knows(
+                plain_value(asked.credentials, NONCE, unescaped)):
+            return ODD
         if self.tells_source:
             asked.source = host_of(s)
         memcpy(asked.fingerprint, s.fingerprint, sizeof(asked.fingerprint))
@@ -163,7 +171,7 @@ cdef class RemoteRequests(RequestPath):
         cdef Slot *s = <Slot *>flight
         cdef const AnswerFields *says = &view.says
         cdef int cause
-        if says.response_auth.p != NULL or says.nextnonce.p != NULL:
+        if says.response_auth.p != NULL or says.nextnonce.p != NULL or view.delegation.ha1.p != NULL:
             return False
         cause = cause_of(says, &s.asking.credentials if s.asking.has_credentials else NULL, False)
         if is_error_of_back_end(cause) or not self.reply(s, cause, says):

@@ -6,6 +6,7 @@ from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.digest.lanes cimport Check
 from auth_diameter._core.path.inquiry cimport Case, Work
 from auth_diameter._core.path.settings cimport Offered, Rules
+from auth_diameter._core.state.delegations cimport Delegations
 from auth_diameter._core.state.nonce_counts cimport NonceUses
 from auth_diameter._core.state.nonces cimport Binding, Nonces
 from auth_diameter._core.state.penalties cimport Penalties
@@ -19,6 +20,8 @@ cdef class Judge:
     cdef readonly NonceUses uses
     cdef Penalties penalties        # None: guesses are not counted
     cdef public Sharing sharing     # None: there is no shared state
+    # None: nonces are made here, and the store has HA1. Otherwise servers delegate both
+    cdef public Delegations delegations
     cdef Rules rules
     cdef double look_at_store       # when the store is to be looked at again; see may_judge
     cdef Values wrong_in_a_row      # by username, realm and source: 32 bits
@@ -60,9 +63,13 @@ cdef class Judge:
     cdef void conclude(self, Work *work, Case *case, const Check *checks) noexcept nogil
     cdef void challenge_at_last(self, Work *work, Case *case) noexcept nogil
     cdef int value(self, Work *work, Case *case, Kind kind, Span *out) noexcept nogil
+    cdef void delegate(self, Work *work, Case *case) noexcept nogil
+    cdef void tell_ha1(self, Case *case) noexcept nogil
     cdef void check_group(self, Work *work, Case *case) noexcept nogil
     cdef int find_realm(self, Work *work, Case *case) noexcept nogil
     cdef void collect(self, Work *work, Case *case) noexcept nogil
+    cdef void collect_delegated(self, Work *work, Case *case) noexcept nogil
+    cdef bint refuses_foreign(self, const Case *case) noexcept nogil
     cdef bint is_foreign(self, const Work *work, const Case *case) noexcept nogil
     cdef bint is_shared(self, const Case *case) noexcept nogil
     cdef int weigh(self, Work *work, Case *case) noexcept nogil

@@ -1,5 +1,6 @@
 from typing import Any, final
 
+from auth_diameter._core.state.delegations import Delegations
 from auth_diameter._core.state.nonce_counts import NonceUses
 from auth_diameter._core.state.nonces import Nonces
 from auth_diameter._core.state.penalties import Penalties
@@ -20,6 +21,7 @@ class Judge:
     ) -> None: ...
     check_at: float
     sharing: Sharing | None
+    delegations: Delegations | None
     @property
     def users(self) -> Users: ...
     @property

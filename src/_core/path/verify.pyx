@@ -30,12 +30,14 @@ from auth_diameter._core.base.lock cimport ad_look, ad_look_at, ad_show_at
 from auth_diameter._core.base.scratch cimport ad_scratch_take, ad_scratch_take_plain
 from auth_diameter._core.base.shared cimport ad_shared_wait
 from auth_diameter._core.base.span cimport Span, lower
-from auth_diameter._core.digest.algorithms cimport ALGORITHM_UNKNOWN
+from auth_diameter._core.diameter.received cimport HA1_WITH_CHALLENGE
+from auth_diameter._core.digest.algorithms cimport ALGORITHM_UNKNOWN, MD5
 from auth_diameter._core.digest.lanes cimport Check, verify_responses
-from auth_diameter._core.digest.params cimport QOP_AUTH, QOP_AUTH_INT, QOP_NONE, RESPONSE, DigestFields
+from auth_diameter._core.digest.params cimport QOP_AUTH, QOP_AUTH_INT, QOP_NONE, QOP_UNKNOWN, RESPONSE, DigestFields
 from auth_diameter._core.digest.responses cimport MAX_DIGITS, Response, is_computable, put_hash, put_response
 from auth_diameter._core.path.case cimport (
-    base_name, before_at, behind_at, is_login, read_case, response_of, true_name,
+    base_name, before_at, behind_at, is_login, is_own_address, read_case, response_of, takes_any_nonce,
+    tells_ha1, true_name,
 )
 from auth_diameter._core.path.digest_uri cimport uri_fits
 from auth_diameter._core.path.findings cimport Finding, find_finding
@@ -43,12 +45,13 @@ from auth_diameter._core.path.inquiry cimport (
     STAGE_CHALLENGE, STAGE_CHECK, STAGE_DONE, STAGE_HELD, STAGE_NEW, STAGE_SHARE, Case, Work,
 )
 from auth_diameter._core.path.outcome cimport (
-    ALGORITHM_NOT_OFFERED, AUTHORIZED, CHALLENGED, COUNT_ZERO, FAILED, FOREIGN_NONCE, MEMBER, NOT_MEMBER,
-    OTHER_URI, PENALIZED, QOP_NOT_OFFERED, REALM_NOT_SERVED, REPLAYED, RETRANSMITTED, STALE, UNKNOWN_USER,
-    WRONG_DIGEST, is_stale, part_of, verdict_of,
+    ALGORITHM_NOT_OFFERED, AUTHORIZED, CHALLENGED, DELEGATED, COUNT_ZERO, FAILED, FOREIGN_NONCE, MEMBER,
+    NOT_MEMBER, OTHER_ADDRESS, OTHER_URI, PENALIZED, QOP_NOT_OFFERED, REALM_NOT_SERVED, REPLAYED, RETRANSMITTED,
+    STALE, UNKNOWN_USER, WRONG_DIGEST, is_stale, part_of, verdict_of, why_of,
 )
 from auth_diameter._core.base.quoting cimport is_quotable, put_escaped, put_span, put_text
 from auth_diameter._core.path.settings cimport QOP_ROOM, Offered, name_of_algorithm, offers_of, set_rules
+from auth_diameter._core.state.delegations cimport Delegated
 from auth_diameter._core.state.nonce_counts cimport (
     USE_AGAIN, USE_EXPIRED, USE_FIRST, USE_REPLAYED, USE_UNKNOWN, NonceUses,
 )
@@ -58,8 +61,8 @@ from auth_diameter._core.state.nonces cimport (
 from auth_diameter._core.state.keys cimport Network
 from auth_diameter._core.state.penalties cimport ADMITTED, MUST_WAIT, REFUSED, Penalties
 from auth_diameter._core.state.users cimport (
-    KIND_ALGORITHMS, KIND_HASHED, KIND_MEMBER, KIND_REALM, KIND_USER, MAX_HA1S, Kind, Users,
-    read_candidates, read_member, read_realm,
+    KIND_ALGORITHMS, KIND_HASHED, KIND_MEMBER, KIND_REALM, KIND_USER, MAX_HA1S, Kind, Users, read_candidates,
+    read_member, read_realm,
 )
 from auth_diameter._core.state.values cimport (
     Key, values_copy, values_drop, values_free, values_init, values_put,
@@ -89,6 +92,10 @@ cdef inline bint has_realm_of(const Case *case, const Case *other) noexcept nogi
             and memcmp(case.realm.p, other.realm.p, case.realm.n) == 0)
 
 
+cdef inline bint is_same(Span a, Span b) noexcept nogil:
+    return a.n == b.n and (a.n == 0 or memcmp(a.p, b.p, a.n) == 0)
+
+
 cdef inline Span nothing() noexcept nogil:
     """Text of no bytes."""
     return Span(<const uint8_t *>b"", 0)
@@ -112,6 +119,8 @@ cdef class Judge:
 
     Attributes:
         sharing: Sharing, how questions are told to the state that other back ends share; None: there is none.
+        delegations: Delegations, what servers have delegated; then credentials are judged by that alone, and it
+            makes no challenges. None: the store has HA1.
         check_at: float, when the store is to be looked at again, seconds since 1970: until then `users` may be
             believed. For compiled code that asks `may_judge`; 0 at first.
     """
@@ -292,14 +301,19 @@ cdef class Judge:
         memset(&case.answer, 0, sizeof(case.answer))
         case.answer.verdict = verdict_of(outcome)
         case.answer.refused = part_of(outcome)
+        case.answer.why = why_of(outcome)
 
     cdef Key key_of(self, const Case *case, Kind kind) noexcept nogil:
         """The key of this kind that the case needs."""
         cdef Key key
         memset(&key, 0, sizeof(key))
         if kind == KIND_REALM:
-            if case.ask.credentials != NULL:
+            if case.ask.terms != NULL and not case.is_here:
+                key.part[0] = case.ask.terms.destination
+            elif case.ask.credentials != NULL:
                 key.part[0] = case.realm
+            elif case.ask.terms != NULL:
+                key.part[0] = case.ask.terms.realm[case.tried]
             else:
                 key.part[0] = case.ask.told.realm
         elif kind == KIND_MEMBER:
@@ -312,7 +326,8 @@ cdef class Judge:
         else:
             key.part[0] = case.username
             key.part[1] = case.realm
-            key.part[2] = base_name(case.ask.credentials.algorithm)
+            key.part[2] = base_name(
+                case.ask.credentials.algorithm if case.ask.credentials != NULL else case.algorithm)
         return key
 
     cdef int value(self, Work *work, Case *case, Kind kind, Span *out) noexcept nogil:
@@ -350,6 +365,10 @@ cdef class Judge:
             self.end(case, case.ask.malformed)
         elif case.ask.credentials != NULL and not read_case(work, case, self.rules.userhash):
             self.end(case, FAILED)
+        elif self.delegations is not None:
+            self.collect_delegated(work, case)
+        elif tells_ha1(case):
+            self.delegate(work, case)
         else:
             served = self.find_realm(work, case)
             if case.stage == STAGE_DONE:
@@ -358,6 +377,43 @@ cdef class Judge:
                 self.collect(work, case)
             elif served:
                 self.challenge(work, case, before_at(case.ask.told.user_name), case.served, CHALLENGED)
+
+    cdef void delegate(self, Work *work, Case *case) noexcept nogil:
+        """Tells the HA1 of a user to a SIP server that verifies credentials itself.
+
+        With RFC 4740 that comes with a challenge, which an unknown user gets, too. Guesses are not counted: it is
+        the SIP server that sees them.
+        """
+        cdef const Offered *single = &self.rules.offered[self.rules.single]
+        cdef bint with_challenge = case.ask.terms.ha1 == HA1_WITH_CHALLENGE
+        cdef Span found
+        case.username = case.ask.terms.user
+        case.algorithm = single.base if with_challenge else MD5
+        if self.find_realm(work, case) <= 0 or case.stage == STAGE_DONE:
+            return
+        case.realm = case.served
+        if self.value(work, case, KIND_USER, &found) <= 0:
+            return
+        if not read_candidates(found, &case.found):
+            self.end(case, FAILED)
+        elif not case.found.known and not with_challenge:
+            self.end(case, UNKNOWN_USER)
+        elif case.found.known and case.ask.terms.own_address and not is_own_address(case):
+            self.end(case, OTHER_ADDRESS)
+        elif with_challenge:
+            self.challenge(work, case, case.username, case.served, CHALLENGED)
+            # With a session algorithm HA1 holds a cnonce that nobody has chosen yet (RFC 4740, 9.5.6.1).
+            if case.found.known and case.answer.challenges and not single.sess:
+                self.tell_ha1(case)
+        else:
+            self.end(case, DELEGATED)
+            self.tell_ha1(case)
+
+    cdef void tell_ha1(self, Case *case) noexcept nogil:
+        """Adds the HA1 of the username as it is spelled: the first is that with its domain, if it has one."""
+        case.outcome = DELEGATED
+        case.answer.ha1 = case.found.ha1[0]
+        case.answer.realm = case.served
 
     cdef void check_group(self, Work *work, Case *case) noexcept nogil:
         cdef Span found
@@ -368,13 +424,25 @@ cdef class Judge:
         """Finds how the realm is spelled; one that is not served ends the case. Returns what `value` does."""
         cdef Span found
         cdef int status
+        if case.ask.terms != NULL and not case.is_here:
+            if case.ask.terms.destination.n:
+                status = self.value(work, case, KIND_REALM, &found)
+                if status > 0 and not read_realm(found, &case.served):
+                    self.end(case, REALM_NOT_SERVED)
+                if status <= 0 or case.stage == STAGE_DONE:
+                    return status
+            case.is_here = True
         if case != work.cases and has_realm_of(case, case - 1):
             case.served = (case - 1).served     # most batches are of one realm
             return 1
-        status = self.value(work, case, KIND_REALM, &found)
-        if status > 0 and not read_realm(found, &case.served):
-            self.end(case, REALM_NOT_SERVED)
-        return status
+        while True:
+            status = self.value(work, case, KIND_REALM, &found)
+            if status <= 0 or read_realm(found, &case.served):
+                return status
+            case.tried += 1
+            if case.ask.credentials != NULL or case.ask.terms == NULL or case.tried >= case.ask.terms.realms:
+                self.end(case, REALM_NOT_SERVED)
+                return status
 
     cdef void collect(self, Work *work, Case *case) noexcept nogil:
         """Looks up the HA1 for credentials; refuses an algorithm or a qop that was not offered.
@@ -401,12 +469,45 @@ cdef class Judge:
         elif (not (self.rules.qops >> qop & 1 or (qop == QOP_AUTH and not case.ask.extended))
                 or (qop == QOP_AUTH_INT and not case.ask.told.body_hash.n)):
             self.refuse(work, case, QOP_NOT_OFFERED)
-        elif self.rules.bind_source and self.is_foreign(work, case):
+        elif self.refuses_foreign(case) and self.is_foreign(work, case):
             # A source address can be forged, but not a nonce bound to it. So only guesses with such a nonce
             # count against the source, and with any other nonce the answer tells nothing about the password.
             self.challenge(work, case, true_name(case), case.realm, FOREIGN_NONCE)
         else:
             case.stage = STAGE_CHECK
+
+    cdef void collect_delegated(self, Work *work, Case *case) noexcept nogil:
+        """Takes the HA1 that came with the nonce, if it is that of these credentials.
+
+        Otherwise the digest is verified all the same, and is wrong.
+        """
+        cdef const DigestFields *fields = case.ask.credentials
+        cdef Delegated found
+        cdef int status = self.delegations.find(case.nonce, &work.scratch, &found) if fields != NULL else 0
+        if status <= 0:
+            self.end(case, FOREIGN_NONCE if status == 0 else FAILED)
+            return
+        case.served = found.realm
+        case.made, case.until = found.made, found.until
+        case.userhash = False
+        case.found.count = 1
+        case.found.ha1[0] = found.ha1
+        case.found.known = (
+            (is_same(case.username, found.username)
+             or (found.other_name.n != 0 and is_same(case.username, found.other_name)))
+            and is_same(case.realm, found.realm) and fields.algorithm == found.algorithm and not fields.sess)
+        if fields.algorithm == ALGORITHM_UNKNOWN or fields.sess:
+            self.end(case, ALGORITHM_NOT_OFFERED)
+        elif fields.qop == QOP_UNKNOWN or (fields.qop == QOP_AUTH_INT and not case.ask.told.body_hash.n):
+            self.end(case, QOP_NOT_OFFERED)
+        else:
+            case.stage = STAGE_CHECK
+
+    cdef bint refuses_foreign(self, const Case *case) noexcept nogil:
+        """Whether a nonce that is not ours gets a challenge, whatever the digest."""
+        if case.ask.terms == NULL:
+            return self.rules.bind_source
+        return not case.ask.terms.takes_any_nonce and (self.rules.bind_source or case.ask.terms.challenges_foreign)
 
     cdef bint is_foreign(self, const Work *work, const Case *case) noexcept nogil:
         """Whether the nonce does not prove the source, before the digest is verified.
@@ -469,8 +570,12 @@ cdef class Judge:
         cdef int how
         if not same and not uri_fits(self.rules.uri_policy, case.uri, resource, case.realm):
             return OTHER_URI
+        if case.ask.terms != NULL and case.ask.terms.own_address and not is_own_address(case):
+            return OTHER_ADDRESS
         if not case.count:
             return COUNT_ZERO
+        if takes_any_nonce(case):
+            return AUTHORIZED
         how = self.use(work, case)
         if how == USE_FIRST:
             return AUTHORIZED
@@ -482,7 +587,9 @@ cdef class Judge:
         """Answers credentials whose digest was verified, by the outcome that was decided."""
         if case.outcome == AUTHORIZED or case.outcome == RETRANSMITTED:
             self.let_in(work, case)
-        elif case.outcome == STALE or case.outcome == REPLAYED or case.outcome == FOREIGN_NONCE:
+        elif is_stale(case.outcome) and self.delegations is not None:
+            self.end(case, case.outcome)    # the server makes the next nonce
+        elif is_stale(case.outcome):
             self.challenge(work, case, true_name(case), case.realm, case.outcome)
         else:
             self.refuse(work, case, case.outcome)
@@ -499,7 +606,7 @@ cdef class Judge:
             # The SIP server knows only the hash of the username (RFC 7616, 3.4.4), so the answer has the name.
             if case.userhash:
                 case.answer.user_name = case.found.username
-            if self.rules.authentication_info:
+            if self.rules.authentication_info and not takes_any_nonce(case):
                 self.put_authentication_info(work, case)
 
     cdef int use(self, const Work *work, Case *case) noexcept nogil:
@@ -507,10 +614,14 @@ cdef class Judge:
         cdef Binding bound = self.binding_of(
             case, case.realm, name_of_algorithm(case.ask.credentials.algorithm, case.ask.credentials.sess))
         cdef uint64_t mark = self.mark_of(case)
-        cdef int how = self.uses.take_use(case.nonce, &bound, case.count, mark, work.now)
-        cdef int state
+        cdef int how, state
+        if self.delegations is not None and work.now > case.until:
+            return USE_EXPIRED
+        how = self.uses.take_use(case.nonce, &bound, case.count, mark, work.now)
         if how != USE_UNKNOWN:
             return how
+        if self.delegations is not None:
+            return self.uses.add_use(case.nonce, &bound, case.count, mark, work.now, case.made)
         state = self.nonces.check_nonce(case.nonce, &bound, work.now)
         if state == NONCE_FRESH:
             return self.uses.add_use(case.nonce, &bound, case.count, mark, work.now, nonce_made_at(case.nonce))

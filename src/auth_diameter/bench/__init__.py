@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from auth_diameter.bench import loopback, pairs
+from auth_diameter.bench.standard import standard
 
 HEADER = ("row", "what", "here", "others", "ratio", "target")
 _GET_PEERS = "pip install 'auth-diameter[bench]'"
@@ -28,7 +29,7 @@ def run(seconds: float, progress: Callable[[str, float], object]) -> list[Row]:
         Error: a side gives a wrong result, or a process does not start or answer.
     """
     rows: list[Row] = []
-    work = [pair for pair in pairs.pairs() if pair.target is not None]
+    work = [pair for pair in (*pairs.pairs(), *standard()) if pair.target is not None]
     share = seconds / 2 / len(work)
     turns = max(3, int(share / 2 / _TURN))
     for done, pair in enumerate(work):

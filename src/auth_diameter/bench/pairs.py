@@ -79,7 +79,7 @@ def has_avx512() -> bool:
         return False
 
 
-def _peer(module: str) -> Any:
+def peer_module(module: str) -> Any:
     """The module of another package; None: it is not installed."""
     try:
         return importlib.import_module(module)
@@ -87,7 +87,7 @@ def _peer(module: str) -> Any:
         return None
 
 
-def _check(right: bool) -> None:
+def check(right: bool) -> None:
     """Refuses to measure work with a wrong result; not an assert, which -O would remove.
 
     Raises:
@@ -152,17 +152,17 @@ def sip() -> list[Pair]:
     sipmessage parses a header field when it is accessed. In row 1 it does not parse From, To, CSeq and Via,
     which we check at once.
     """
-    sipmessage = _peer("sipmessage")
+    sipmessage = peer_module("sipmessage")
     data = request()
     ours, ours_read = _find_credentials(data), _read_request(data)
     found = ours()
-    _check(found is not None and found.username == "alice" and ours_read()[1] == "sip:siphub.net")
+    check(found is not None and found.username == "alice" and ours_read()[1] == "sip:siphub.net")
     peer = peer_read = peer_parse = None
     if sipmessage is not None:
         peer, peer_read = _find_credentials_with(sipmessage, data), _read_request_with(sipmessage, data)
         peer_parse = _parse_with(sipmessage, data)
-        _check(found is not None and dict(found.parameters) == dict(peer()))
-        _check(ours_read() == peer_read())
+        check(found is not None and dict(found.parameters) == dict(peer()))
+        check(ours_read() == peer_read())
     theirs = "sipmessage"
     return [
         Pair("1", f"SipRequest({len(data)} bytes) + credentials(realm)", theirs, ours, peer, 50),
@@ -274,8 +274,8 @@ def digest() -> list[Pair]:
     def peer_many() -> bytearray:
         return bytearray([_hashlib_verify(v, method, h) for v, method, h in prepared])
 
-    _check(ours() is peer() is True)
-    _check(ours_many() == peer_many() == bytearray(i % 8 != 7 for i in range(1024)))
+    check(ours() is peer() is True)
+    check(ours_many() == peer_many() == bytearray(i % 8 != 7 for i in range(1024)))
     return [
         Pair("2", "verify, HA1 known", "hashlib", ours, peer, 3.4),
         Pair("3", "verify_many, 1,024 items", "hashlib", ours_many, peer_many, 22 if has_avx512() else 15),
@@ -289,7 +289,7 @@ def _answer(avps: list[ad.Avp]) -> bytes:
     return ad.Message(265, avps, application_id=1, flags=0, hop_by_hop=7, end_to_end=7).encode()
 
 
-_THEIRS = "python-diameter"
+THEIRS = "python-diameter"
 
 
 def diameter() -> list[Pair]:
@@ -297,7 +297,7 @@ def diameter() -> list[Pair]:
 
     It knows the AVPs 400 to 406 as those of NASREQ. In a plain message it does not interpret them.
     """
-    pd = _peer("diameter.message")
+    pd = peer_module("diameter.message")
     return [*_questions(pd), *_answers(pd), *_messages(pd)]
 
 
@@ -339,8 +339,8 @@ def _questions(pd: Any) -> list[Pair]:
     peer = None
     if pd is not None:
         peer = _encode_with(pd, ad.Message.decode(whole))
-        _check(peer() == whole)
-    return [Pair("4", f"AA-Request of {len(whole)} bytes from a SipRequest", _THEIRS, ours, peer, 60)]
+        check(peer() == whole)
+    return [Pair("4", f"AA-Request of {len(whole)} bytes from a SipRequest", THEIRS, ours, peer, 60)]
 
 
 def _read_answers(both: tuple[bytes, bytes]) -> Callable[[], tuple[object, ...]]:
@@ -386,13 +386,13 @@ def _answers(pd: Any) -> list[Pair]:
     ):
         one, other = (_answer([ad.Avp(268, code.to_bytes(4)), *echoed, *rest]) for rest in more)
         ours = _read_answers((one, other))
-        _check(ours() == (code, Service.AUTHENTICATION, texts))
+        check(ours() == (code, Service.AUTHENTICATION, texts))
         peer = None
         if pd is not None:
             peer = _read_answers_with(pd, (one, other))
-            _check(peer() == ours())
+            check(peer() == ours())
         pairs.append(
-            Pair(row, f"two AA-Answers {code} of {len(one)} bytes to Answers", _THEIRS, ours, peer, 60)
+            Pair(row, f"two AA-Answers {code} of {len(one)} bytes to Answers", THEIRS, ours, peer, 60)
         )
     return pairs
 
@@ -412,14 +412,14 @@ def _messages(pd: Any) -> list[Pair]:
         avps = [ad.Avp(code, data, flags=flags) for code, data, flags in content]
         return ad.Message(265, avps, application_id=1, hop_by_hop=7, end_to_end=model.end_to_end).encode()
 
-    _check(encode() == whole)
+    check(encode() == whole)
     there = pd is not None
     if there:
-        _check(peer_decode() == decode())
+        check(peer_decode() == decode())
     size = len(whole)
     return [
-        Pair("", f"Message.decode, {size} bytes, every AVP read", _THEIRS, decode,
+        Pair("", f"Message.decode, {size} bytes, every AVP read", THEIRS, decode,
              peer_decode if there else None),
-        Pair("", f"Message.encode, {size} bytes, from Avp objects", _THEIRS, encode,
+        Pair("", f"Message.encode, {size} bytes, from Avp objects", THEIRS, encode,
              _encode_with(pd, model) if there else None),
     ]  # fmt: skip

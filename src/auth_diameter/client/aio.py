@@ -95,6 +95,7 @@ class AsyncAuthDiameter:
             self.decisions,
             authorizer.penalties,
             authorizer.watch.issuers if authorizer.watch is not None else None,
+            authorizer.delegated.compiled if authorizer.delegated is not None else None,
             most_bytes=_MOST_BYTES,
             timeout=config.timeout,
             max_question=config.max_diameter_message,
@@ -318,6 +319,7 @@ class AsyncAuthDiameter:
             self._transport.pool.in_flight,
             self._authorizer.penalties,
             self._authorizer.watch.issuers if self._authorizer.watch is not None else None,
+            self._authorizer.delegated.delegations if self._authorizer.delegated is not None else None,
             realm=realm,
             timeout=config.timeout,
             max_size=config.max_sip_message,
@@ -474,6 +476,8 @@ class _Policy:
         self.malformed = malformed
         self.get_loop = asyncio.get_running_loop
         self.refuse_penalized = authorizer.refuse_penalized
+        self.ask_anew = authorizer.ask_anew
+        self.refuse_delegated = authorizer.refuse_delegated
         self.is_in_task = transport.is_in_task
 
     def refuse(self, request: SipRequest, realm: str, proxy: bool, now: float) -> Decision:

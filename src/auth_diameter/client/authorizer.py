@@ -24,12 +24,14 @@ from auth_diameter._core import (
     Question,
     SipRequest,
     ask,
+    authentication,
     judge,
     mark_authorized,
     question_room,
     quote,
 )
 from auth_diameter.client import group_check
+from auth_diameter.client.delegated import Delegated
 from auth_diameter.client.nonce_watch import NonceWatch
 from auth_diameter.client.pseudovars import compile_template
 from auth_diameter.config import Config
@@ -45,6 +47,7 @@ from auth_diameter.decision import (
     retry_after,
 )
 from auth_diameter.diameter.speaking import application_of
+from auth_diameter.verifier.outcome import Outcome
 
 __all__ = ["Authorizer", "Request", "malformed"]
 
@@ -57,6 +60,7 @@ _MALFORMED = frozenset({Cause.MALFORMED_CREDENTIALS, Cause.MALFORMED_QOP, Cause.
 
 # Members of enums, and their rulings, as module globals: in Python 3.11 the lookup on the class is slow.
 _AUTHORIZED, _CHALLENGED = Cause.AUTHORIZED, Cause.CHALLENGED
+_USED_UP = frozenset({Outcome.STALE, Outcome.REPLAYED, Outcome.FOREIGN_NONCE})
 _AUTHORIZED_CODE = RULINGS[Cause.AUTHORIZED].return_code
 _BYPASSED = Decision(RULINGS[Cause.BYPASSED].return_code, Cause.BYPASSED)
 
@@ -75,6 +79,7 @@ class Authorizer:
         use_domain: whether a group check names the user as ``user@domain``.
         penalties: the attempts to verify credentials; None: they are not counted here.
         watch: notes which DISC accepts which nonces; None: there is one DISC only.
+        delegated: HA1 that servers delegate; None: they do not.
     """
 
     def __init__(self, config: Config) -> None:
@@ -87,6 +92,7 @@ class Authorizer:
         self._tell_source = config.tell_source
         # The local back end counts guesses itself, as DISC does.
         self.penalties = Penalties() if config.penalty and config.database is None else None
+        self.delegated = Delegated(config) if config.application == "sip" else None
         addresses = config.addresses()
         self.watch = NonceWatch(addresses) if len(addresses) > 1 else None
         self._unavailable_status = config.unavailable_status
@@ -171,7 +177,38 @@ class Authorizer:
                 if attempt.is_refused:
                     return self.refuse_penalized(question)
                 question.attempt = attempt
+        if credentials is not None and self.delegated is not None and not is_held(question):
+            return self._judge_delegated(question, now)
         return question
+
+    def _judge_delegated(self, question: Question, now: float) -> Question | Decision:
+        """Judges credentials whose nonce came with HA1; others are a Question for the server."""
+        assert self.delegated is not None
+        found = self.delegated.outcome(question, now)
+        if not found:
+            return question
+        outcome = Outcome(found)
+        if outcome in _USED_UP:
+            return self.ask_anew(question, now)
+        if outcome not in (Outcome.AUTHORIZED, Outcome.RETRANSMITTED):
+            return self.refuse_delegated(question, now)
+        self._end_attempt(question, now, wrong=False, right=True)
+        assert question.credentials is not None
+        question.request.mark_authorized(question.credentials, proxy=question.proxy)
+        username = question.credentials.username
+        return Decision(_AUTHORIZED_CODE, _AUTHORIZED, None, None, username, question.realm)
+
+    def ask_anew(self, question: Question, now: float) -> Question:
+        """The Question for another challenge, instead of one with credentials whose nonce is used up."""
+        self._end_attempt(question, now, wrong=False)
+        anew = authentication(question.request, question.realm, None, question.proxy, question.tells_source)
+        anew.is_stale = True
+        return anew
+
+    def refuse_delegated(self, question: Question, now: float) -> Decision:
+        """The decision on credentials that were found wrong here."""
+        self._end_attempt(question, now, wrong=True)
+        return _refuse(question, Cause.FORBIDDEN)
 
     def is_user_in(self, request: Request, who: str, group: str) -> Question | Decision:
         """``diameter_is_user_in(who, group)``: checks whether a user is in a group; never makes a SIP reply.
@@ -226,23 +263,32 @@ class Authorizer:
         self, question: Question, answer: Answer, cause: Cause, now: float, *, wrong: bool
     ) -> Decision:
         """The decision on a request that is not let in: a challenge or a refusal."""
+        delegated = self.delegated if answer.delegated is not None else None
+        if delegated is not None and not delegated.fits(question, answer):
+            cause, wrong = Cause.UNFIT_HA1, False
         if question.attempt is not None:
             self._end_attempt(question, now, wrong=wrong)
         if cause is not _CHALLENGED and cause is not Cause.RECHALLENGED:
             return _refuse(question, cause)
+        if delegated is not None:
+            delegated.keep(question, answer, now)
         if self.watch is not None:
             self.watch.challenged(question, answer.challenges, now)
         role = PROXY if question.proxy else UAS
         # RFC 8760, 2.4: one header field for each challenge, in the order of preference.
         values = [value.decode("utf-8", "surrogateescape") for value in answer.challenges]
+        if question.is_stale:
+            values = [value if "stale=" in value else f"{value}, stale=true" for value in values]
         return _refuse(question, cause, role.status, tuple([(role.challenge, value) for value in values]))
 
-    def _end_attempt(self, question: Question, now: float, *, wrong: bool) -> None:
+    def _end_attempt(self, question: Question, now: float, *, wrong: bool, right: bool = False) -> None:
         """Counts the verdict on credentials, or that there was none, for their user and source."""
         attempt = question.attempt
         if attempt is not None and self.penalties is not None:
             question.attempt = None
-            if wrong:
+            if right:
+                self.penalties.right(attempt, now)
+            elif wrong:
                 self.penalties.wrong(attempt, now)
             else:
                 self.penalties.neither(attempt, now)

@@ -17,7 +17,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from auth_diameter._core import (
-    AaRequest,
     Answer,
     Batch,
     Decisions,
@@ -26,6 +25,7 @@ from auth_diameter._core import (
     LocalRequests,
     Nonces,
     Question,
+    Received,
     SipRequest,
     Transactions,
 )
@@ -357,7 +357,7 @@ class _Later:
         """As `Reports.wants_every_outcome`."""
         return self._reports.wants_every_outcome
 
-    def noted(self, request: AaRequest | Question, outcome: Outcome) -> None:
+    def noted(self, request: Received | Question, outcome: Outcome) -> None:
         """As `Reports.noted`, later."""
         self._untold.append(partial(self._reports.noted, request, outcome))
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 import auth_diameter as ad
 from auth_diameter.client.realm import DEFAULT_REALM
-from auth_diameter.commands.options import disc_option
+from auth_diameter.commands.options import disc_option, settings, settings_of
 from auth_diameter.commands.terminal import fail
+from auth_diameter.config import DEFAULT_PORT
 from auth_diameter.logs import visible
+from auth_diameter.standard import StandardConfig
 
 
 @click.command()
@@ -26,8 +29,11 @@ from auth_diameter.logs import visible
 @click.option(
     "--group", "group_name", metavar="GROUP", help="If it is let through, ask whether the user is in GROUP."
 )
-def check(file: str, disc_hosts: str, realm: str, proxy: bool | None, group_name: str | None) -> None:
-    """Ask DISC about one SIP request; print decision and reply.
+@settings_of(StandardConfig, without=("watchdog", "delegation_lifetime"))
+def check(
+    file: str, disc_hosts: str, realm: str, proxy: bool | None, group_name: str | None, **options: Any
+) -> None:
+    """Ask DISC, or another Diameter server (--application), about one SIP request; print decision and reply.
 
     The exit status is 0 when it is let through, 1 when it is refused, and 2 when DISC does not answer.
     """
@@ -36,7 +42,9 @@ def check(file: str, disc_hosts: str, realm: str, proxy: bool | None, group_name
     except OSError as error:
         raise ad.ConfigError(f"{file}: {error.strerror}") from None
     request = _parse(data, file)
-    config = ad.Config(diameter_client_host=disc_hosts)
+    if options["application"] != "disc" and disc_hosts == f"localhost:{DEFAULT_PORT}":
+        disc_hosts = "localhost"  # with the port of what is spoken
+    config = settings(ad.Config, options, diameter_client_host=disc_hosts)
     with ad.AuthDiameter(config) as auth:
         use_proxy = proxy if proxy is not None else request.method != "REGISTER"
         ask = auth.diameter_proxy_authorize if use_proxy else auth.diameter_www_authorize

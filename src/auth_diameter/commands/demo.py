@@ -8,11 +8,19 @@ import sys
 import click
 
 from auth_diameter.commands.process import run_loop
+from auth_diameter.standard import APPLICATIONS, ApplicationName
 
 
 @click.command()
 @click.option("--full", is_flag=True, help="Print every message whole.")
-def demo(full: bool) -> None:
+@click.option(
+    "--application",
+    type=click.Choice(APPLICATIONS),
+    default="disc",
+    show_default=True,
+    help="What SIP server and DISC speak: the dialect, or standard Diameter with RFC 4740 or Cx.",
+)
+def demo(full: bool, application: ApplicationName) -> None:
     """Play digest authentication on loopback; print its ladder.
 
     It shows both rounds, a wrong password and a group check. DISC, a SIP server and a telephone are included.
@@ -26,7 +34,7 @@ def demo(full: bool) -> None:
     level = refused.level
     refused.setLevel(logging.WARNING)  # the ladder shows refusals already
     try:
-        status = run_loop(play(Console(highlight=False, soft_wrap=True), full=full))
+        status = run_loop(play(Console(highlight=False, soft_wrap=True), full=full, application=application))
     finally:
         refused.setLevel(level)
     sys.exit(status)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from auth_diameter.addresses import show
+from auth_diameter.commands.diameter import diameter_of, diameter_options, hss_of, hss_options
 from auth_diameter.commands.files import nonce_keys, warn_if_others_can_read
 from auth_diameter.commands.options import (
     db_option,
@@ -60,6 +61,8 @@ _OPEN = "anybody who reaches %s may ask: name the networks of your SIP servers w
 @settings_of(StoreConfig)
 @settings_of(VerifierConfig)
 @settings_of(ListenerConfig)
+@diameter_options
+@hss_options
 def disc(
     listen: tuple[str, int],
     db: DatabaseName,
@@ -82,6 +85,8 @@ def disc(
 
     config = settings(VerifierConfig, options)
     limits = settings(ListenerConfig, options)
+    diameter = diameter_of(options, db)
+    hss = hss_of(options, db)
     tables = settings(StoreConfig, options)
     reopen = log_to(log_format, log_file)
     keys = nonce_keys(nonce_key, log)
@@ -91,7 +96,7 @@ def disc(
 
     async def work() -> int:
         async with contextlib.AsyncExitStack() as stack:
-            store = stack.enter_context(contextlib.closing(await open_store(db, tables)))
+            store = stack.enter_context(contextlib.closing(await open_store(db, tables, hss)))
             if db.is_file:
                 warn_if_others_can_read(db.text, log)
             if shared is not None:
@@ -99,15 +104,20 @@ def disc(
             server = Disc(store, config, nonces, shared, tables.stale_for)
             with listening(show(*listen)):
                 listener = await start(server, *listen, limits)
+            peers = await diameter.listen(listener.turns, limits) if diameter is not None else None
+            listeners = [listener] if peers is None else [peers, listener]
             stop = on_stop()  # before the address is printed, so that a signal after that is handled
-            on_hup([*_reread_keys(nonces, shared, nonce_key), _reread_networks(listener, options), *reopen])
+            on_hup([*_reread_keys(nonces, shared, nonce_key), _reread_networks(listeners, options), *reopen])
             if exports:
                 from auth_diameter import metrics
 
-                metrics.Exporter(exports[0], metrics.disc(server, listener))
+                metrics.Exporter(exports[0], metrics.disc(server, listener, peers))
             _say_ready(listener, limits, db)
+            if diameter is not None and peers is not None:
+                diameter.say_ready(peers)
             await stop.wait()
-            await listener.aclose()
+            for each in listeners:
+                await each.aclose()
         counts = ", ".join(f"{outcome.name} {count}" for outcome, count in server.counts.most_common())
         log.info("stopped; answered: %s", counts or "nothing")
         return 0
@@ -139,11 +149,16 @@ def _reread_keys(nonces: Nonces, shared: RedisState | None, files: tuple[str, ..
     return [part] if files else []
 
 
-def _reread_networks(listener: Listener, options: Mapping[str, Any]) -> Part:
+def _reread_networks(listeners: Sequence[Listener], options: Mapping[str, Any]) -> Part:
     """The part of a SIGHUP that reads the files of networks again."""
 
     def part() -> Callable[[], object]:
         limits = settings(ListenerConfig, options)
-        return lambda: listener.use(limits)
+
+        def use() -> None:
+            for listener in listeners:
+                listener.use(limits)
+
+        return use
 
     return part

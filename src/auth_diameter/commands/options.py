@@ -258,6 +258,8 @@ def _option(name: str, hint: object, default: object, text: str) -> Callable[[_C
     elif hint == tuple[Network, ...]:
         kind, more = network, {"metavar": "NETWORK|@FILE", "multiple": True}
         text += " Such as 192.0.2.0/24, or a file with one a line; may be repeated."
+    elif hint == str | None:
+        kind, more = str, {"metavar": "FILE" if text.startswith("File ") else "NAME"}
     elif get_origin(hint) is types.UnionType:
         kind, more = number_or_none, {"metavar": "SECONDS|none"}
         default = "none" if default is None else default
@@ -265,7 +267,13 @@ def _option(name: str, hint: object, default: object, text: str) -> Callable[[_C
         unit = text.partition(" ")[0].upper()
         kind, more = hint, {"metavar": unit if unit in ("SECONDS", "BYTES") else "N"}
     return click.option(
-        option, name, type=kind, default=default, show_default=default not in ((), ""), help=text, **more
+        option,
+        name,
+        type=kind,
+        default=default,
+        show_default=default not in ((), "", None),
+        help=text,
+        **more,
     )
 
 
@@ -356,8 +364,8 @@ def db_options(
         metavar="FILE|URL",
         envvar=variable if in_environment else None,
         help=f"{what}: the path of an SQLite file, or postgresql://USER@HOST/DATABASE, "
-        "mysql://USER@HOST/DATABASE (MariaDB, too) or redis://HOST/NUMBER (Valkey, too)."
-        + (f" [env: {variable}]" if in_environment else ""),
+        "mysql://USER@HOST/DATABASE (MariaDB, too) or redis://HOST/NUMBER (Valkey, too); or an HSS, "
+        "cx://HOST/REALM." + (f" [env: {variable}]" if in_environment else ""),
     )
     password = click.option(
         f"{option}-password-file",

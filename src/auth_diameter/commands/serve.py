@@ -119,6 +119,8 @@ def serve(
 
     if db is not None and _is_given("disc_hosts"):
         raise click.UsageError("--db: no DISC is asked with it; leave --disc out")
+    if options["application"] == "cx" and db is None:
+        raise click.UsageError("--application cx: name the HSS with --db cx://HOST/REALM")
     if nonce_key and db is None:
         raise click.UsageError("--nonce-key is for --db; without it, DISC makes the nonces")
     if state is not None and db is None:
@@ -130,9 +132,14 @@ def serve(
         # All requests come from one address, which DISC must not penalize either.
         options["tell_source"] = False
     reopen = log_to(log_format, log_file)
+    if options["application"] != "disc" and not _is_given("disc_hosts"):
+        disc_hosts = "localhost"  # with the port of what is spoken
     if db is None:
         config = settings(ad.Config, options, diameter_client_host=disc_hosts)
-        asking = f"asking DISC at {disc_hosts}"
+        if config.is_standard and workers > 1:
+            raise click.UsageError("--workers: a peer accepts one connection of each --origin-host")
+        at = ", ".join(show(*address) for address in config.addresses())
+        asking = f"asking {'DISC' if config.application == 'disc' else config.application} at {at}"
     else:
         config = settings(
             ad.Config,

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import math
 import socket
-import ssl
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -74,7 +73,7 @@ class AioTransport:
         self.pool.serve(lambda message: self.serve(message) if self.serve is not None else None)
         self._events = self.pool.events
         self._resolver = Resolver()
-        self._log = ChangeLog()
+        self._log = ChangeLog("peer" if self._watches else "DISC")
         self._loop: asyncio.AbstractEventLoop | None = None
         self._to_send: list[Connection] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -303,8 +302,6 @@ class AioTransport:
             except BaseException:
                 sock.close()
                 raise
-        except ssl.SSLError as error:
-            why = f"TLS fails ({error.reason or error})"
         except OSError as error:
             why = reason_of(error)
         finally:
@@ -467,12 +464,14 @@ class AioTransport:
         self._act(now)
         for task in list(self._tasks):
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._watches and self.pool.connections:
-            self._last_closed = asyncio.get_running_loop().create_future()
-            await asyncio.wait([self._last_closed], timeout=_GOODBYE)
-        for connection in list(self.pool.connections):
-            connection.transport.abort()
+        try:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            if self._watches and self.pool.connections:
+                self._last_closed = asyncio.get_running_loop().create_future()
+                await asyncio.wait([self._last_closed], timeout=_GOODBYE)
+        finally:
+            for connection in list(self.pool.connections):
+                connection.transport.abort()
         await asyncio.sleep(0)
 
 
@@ -537,9 +536,9 @@ class _Protocol(asyncio.Protocol):
             transport.abort()
             return
         self.connection = self._client._opened(self._peer, transport)
-        # The pool is told as soon as the kernel takes no more, so that one write at most is buffered here. A
-        # limit of 0 would have TLS pause while nothing is buffered. It may pause at once: the end of its
-        # handshake is still to be sent.
+        # The pool is told as soon as the kernel takes no more, so that one write at most is buffered here.
+        # With a limit of 0, TLS would pause while nothing is buffered. It may pause at once, as its handshake
+        # is still being sent.
         transport.set_write_buffer_limits(high=1, low=0)
 
     def data_received(self, data: bytes) -> None:

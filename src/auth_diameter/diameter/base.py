@@ -29,6 +29,7 @@ APPLICATION_UNSUPPORTED: Final = result_code("DIAMETER_APPLICATION_UNSUPPORTED")
 INVALID_HDR_BITS: Final = result_code("DIAMETER_INVALID_HDR_BITS")
 UNKNOWN_PEER: Final = result_code("DIAMETER_UNKNOWN_PEER")
 ELECTION_LOST: Final = result_code("DIAMETER_ELECTION_LOST")
+INVALID_AVP_LENGTH: Final = result_code("DIAMETER_INVALID_AVP_LENGTH")
 AVP_UNSUPPORTED: Final = result_code("DIAMETER_AVP_UNSUPPORTED")
 INVALID_AVP_VALUE: Final = result_code("DIAMETER_INVALID_AVP_VALUE")
 MISSING_AVP: Final = result_code("DIAMETER_MISSING_AVP")
@@ -117,7 +118,9 @@ def answer(node: Node, asked: Message, result: int | Avp, *more: Avp) -> Message
     """
     is_protocol_error = isinstance(result, int) and result // 1000 == 3
     said = avp_named("Result-Code", result) if isinstance(result, int) else result
-    avps = [*asked.find_all(_SESSION_ID)[:1], said, *node.origin(), *more]
+    # One that is no text does not go back: there are agents that end at the sight of it.
+    session_ids = [avp for avp in asked.find_all(_SESSION_ID)[:1] if isinstance(avp.value, str)]
+    avps = [*session_ids, said, *node.origin(), *more]
     avps += asked.find_all(_PROXY_INFO)
     return Message(
         asked.command,

@@ -41,11 +41,15 @@ class _Lines:
 class ChangeLog:
     """Logs the changes of one client's peers.
 
+    Args:
+        what: how a peer is called.
+
     Attributes:
         due: when `flush` has something to log; seconds, monotonic.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, what: str = "DISC") -> None:
+        self._what = what
         self.due = math.inf
         self._lines: dict[str, _Lines] = {}
 
@@ -78,9 +82,8 @@ class ChangeLog:
             lines.shown = 0
             self._write(lines, lines.held)
 
-    @staticmethod
-    def _write(lines: _Lines, change: Change) -> None:
-        text = f"DISC {change.address} "
+    def _write(self, lines: _Lines, change: Change) -> None:
+        text = f"{self._what} {change.address} "
         if change.state == "up":
             text += "is up"
         elif change.state == "silent":

@@ -159,6 +159,8 @@ def reason_of(error: BaseException) -> str:
     """Why a connection could not be opened, in a few words for the log."""
     if isinstance(error, TimeoutError):
         return "connecting takes too long"
+    if isinstance(error, OSError) and (reason := getattr(error, "reason", None)):  # an SSLError
+        return f"TLS fails ({reason})"
     if isinstance(error, ConnectionError) and error.errno is not None:
         text = os.strerror(error.errno)  # asyncio's own text repeats the address
     else:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import ssl
-from typing import Final
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any, Final
 
 from auth_diameter._core import Application, ConfigError, CxApplication, DiscApplication, SipApplication
 from auth_diameter.config import Config
 from auth_diameter.diameter.base import Identifiers, Node
 from auth_diameter.diameter.cx import CX, VENDOR
+
+if TYPE_CHECKING:
+    import ssl
 
 SIP: Final = 6  # RFC 4740, 7: the application id
 
@@ -57,27 +60,44 @@ def tls_of(config: Config) -> ssl.SSLContext | None:
     """
     if config.tls_ca is None:
         return None
+    import ssl  # late: few need it, and it takes long
+
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     # The name to be checked is the DiameterIdentity of the CEA, see `capabilities.read_cea`.
     context.check_hostname = False
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
         context.load_verify_locations(config.tls_ca)
-    except (OSError, ssl.SSLError) as error:
+    except OSError as error:
         raise ConfigError(f"tls_ca: {config.tls_ca}: {_reason(error)}") from None
     if config.tls_cert is not None:
         try:
             context.load_cert_chain(config.tls_cert, config.tls_key)
-        except (OSError, ssl.SSLError) as error:
+        except OSError as error:
             files = config.tls_cert if config.tls_key is None else f"{config.tls_cert} and {config.tls_key}"
             raise ConfigError(f"tls_cert: {files}: {_reason(error)}") from None
     return context
 
 
 def _reason(error: OSError) -> str:
-    if isinstance(error, ssl.SSLError):
-        return f"is no PEM file of its kind ({error.reason or error.strerror})"
+    reason = getattr(error, "reason", None)  # of an SSLError
+    if reason is not None:
+        return f"is no PEM file of its kind ({reason})"
     return error.strerror or str(error)
+
+
+def is_private(transport: Any) -> bool:
+    """Whether nobody else reads along on a connection: there is TLS, or the peer is on this machine.
+
+    Args:
+        transport: that of asyncio; None: it is closed.
+    """
+    if transport is None:
+        return False
+    if transport.get_extra_info("ssl_object") is not None:
+        return True
+    peer = transport.get_extra_info("peername")
+    return peer is not None and ip_address(peer[0]).is_loopback
 
 
 def names_in(certificate: dict[str, object] | None) -> frozenset[str]:

@@ -32,6 +32,9 @@ class ConnectionEvent(enum.Enum):
     # Closed later by DISC:
     BAD_FRAMING = enum.auto()
     TOO_SLOW = enum.auto()
+    # Of standard Diameter: the certificates do not fit, or the capabilities exchange opened no connection.
+    NO_TLS = enum.auto()
+    NO_CAPABILITIES = enum.auto()
     TOO_MUCH_UNFINISHED = enum.auto()
     NOT_READING = enum.auto()
     # Not an event of one connection: there was no descriptor to accept the next.

@@ -1,4 +1,4 @@
-"""The settings of the listener, each with its default, its unit and its reason."""
+"""The settings of the listeners, each with its default, its unit and its reason."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
 from auth_diameter._core import ConfigError
+from auth_diameter.diameter.capabilities import is_identity
+from auth_diameter.diameter.watchdog import LEAST as LEAST_WATCHDOG
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,3 +55,60 @@ class ListenerConfig:
             value = getattr(self, field.name)
             if not isinstance(value, tuple) and not value > 0:
                 raise ConfigError(f"{field.name}: expected a number above 0, not {value!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiameterConfig:
+    """The settings of standard Diameter (RFC 6733, RFC 4740).
+
+    Raises:
+        ConfigError: a name is no DiameterIdentity, or the watchdog is too quick; the message names the field.
+    """
+
+    origin_host: str
+    """DiameterIdentity of this DISC, a name with dots, by which peers know it."""
+
+    origin_realm: str
+    """Realm of this DISC. Requests for it are answered, and those for the realms of the subscribers."""
+
+    peer: tuple[str, ...] = ()
+    """DiameterIdentity of a peer that may connect; without any: all, from loopback addresses alone."""
+
+    own_nonces: tuple[str, ...] = ()
+    """DiameterIdentity of a peer whose SIP servers make the nonces themselves, as OpenSIPS does. No replay
+    can be recognised there."""
+
+    tell_ha1: tuple[str, ...] = ()
+    """DiameterIdentity of a peer that is told HA1, as good as a password, and verifies credentials itself: an
+    S-CSCF with Cx, or a SIP server with RFC 4740, 6.3."""
+
+    ha1_in_clear: bool = False
+    """Whether HA1 is told without TLS, too, and not on loopback addresses alone."""
+
+    watchdog: float = 30.0
+    """Seconds without a message until a peer is asked whether it is there, 6 or more (RFC 3539, 3.4.1)."""
+
+    takes_newer: bool = False
+    """Whether a second connection of a peer replaces the first, instead of being refused."""
+
+    own_addresses: bool = True
+    """Whether a user may register no other address than their own: the username, and the realm as its host
+    (RFC 4740, 8.8)."""
+
+    tell_unknown: bool = False
+    """Whether a user that does not exist gets an answer of its own (5032), as RFC 4740 has it. Everybody who
+    can make a SIP server ask then learns who exists, so the default is the answer to a wrong password."""
+
+    def __post_init__(self) -> None:
+        for name in ("origin_host", "origin_realm"):
+            _check_identity(name, getattr(self, name))
+        for name in ("peer", "own_nonces", "tell_ha1"):
+            for each in getattr(self, name):
+                _check_identity(name, each)
+        if not self.watchdog >= LEAST_WATCHDOG:
+            raise ConfigError(f"watchdog: expected {LEAST_WATCHDOG:g} seconds or more, not {self.watchdog!r}")
+
+
+def _check_identity(name: str, text: str) -> None:
+    if not is_identity(text) or "." not in text.strip("."):
+        raise ConfigError(f"{name}: expected a name with dots, such as disc.example.net, not {text!r}")

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from typing import NamedTuple
 
-from auth_diameter._core import AaRequest, Batch, Nonces, mark_asker
+from auth_diameter._core import Batch, Nonces, Received, mark_asker
 from auth_diameter.store.store import Store
 from auth_diameter.verifier.config import VerifierConfig
 from auth_diameter.verifier.driver import Driver, at_once
@@ -71,7 +71,7 @@ class Disc:
         self._driver = Driver(store, reports, config, nonces, state=state, stale_for=stale_for)
         self.counts = self._driver.verifier.counts
 
-    def begin(self, requests: list[AaRequest], now: float) -> Batch:
+    def begin(self, requests: list[Received], now: float) -> Batch:
         """Judges requests as far as the cached values allow.
 
         The `asker` and `one_challenge` of each request must be set.
@@ -111,7 +111,7 @@ class Disc:
         """
         batch.write(start, stop, out)
 
-    def answer(self, requests: list[AaRequest], out: bytearray, now: float, asker: Asker = NOBODY) -> None:
+    def answer(self, requests: list[Received], out: bytearray, now: float, asker: Asker = NOBODY) -> None:
         """Appends an answer to each request to `out`, in order, without an event loop.
 
         The store must not wait for I/O; `SqliteStore` does not.

@@ -11,7 +11,7 @@ from collections import deque
 from functools import partial
 from typing import Final, Protocol
 
-from auth_diameter._core import AaRequest, Batch, mark_asker
+from auth_diameter._core import Batch, Received, mark_asker
 from auth_diameter.disc.server import Asker, Disc
 
 
@@ -36,7 +36,7 @@ class Connection(Protocol):
         """Closes the connection at once."""
 
 
-_Gathered = list[tuple[Connection, list[AaRequest]]]
+_Gathered = list[tuple[Connection, list[Received]]]
 
 #: Requests judged together at most. This bounds the memory for the answers; a store gains nothing from more.
 _MOST: Final = 256
@@ -59,11 +59,11 @@ class Turns:
     def __init__(self, disc: Disc) -> None:
         self._disc = disc
         self._loop = asyncio.get_running_loop()
-        self._gathered: deque[tuple[Connection, list[AaRequest]]] = deque()
+        self._gathered: deque[tuple[Connection, list[Received]]] = deque()
         self._size = 0  # of `_gathered`, in requests
         self._waiting: set[asyncio.Task[None]] = set()
 
-    def add(self, connection: Connection, requests: list[AaRequest]) -> None:
+    def add(self, connection: Connection, requests: list[Received]) -> None:
         """Adds requests to the current turn; `Connection.answered` gets the answers.
 
         The turn ends early when it has enough to be judged together.
@@ -96,7 +96,7 @@ class Turns:
             self._judge(part, now)
 
     def _judge(self, gathered: _Gathered, now: float) -> None:
-        requests: list[AaRequest] = []
+        requests: list[Received] = []
         for _, each in gathered:
             requests += each
         try:

@@ -1,7 +1,7 @@
 """``auth-diameter demo``: DISC, a SIP server and a telephone on loopback, with all their messages.
 
-Nothing is simulated. The telephone sends SIP over UDP to a server with a route, which asks DISC over TCP. A
-tap between server and DISC records the messages.
+Nothing is simulated. The telephone sends SIP over UDP to a server with a route, which asks DISC over TCP: in
+the dialect, or in standard Diameter with RFC 4740 or Cx. A tap between server and DISC records the messages.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from rich.console import Console
 from rich.text import Text
@@ -21,10 +21,14 @@ from auth_diameter._core import Framer, Message, ParseError, SipRequest, format_
 from auth_diameter.client.aio import AsyncAuthDiameter
 from auth_diameter.config import Config
 from auth_diameter.decision import Decision
-from auth_diameter.disc.listener import listen
+from auth_diameter.diameter.cx import CX, user_of
+from auth_diameter.disc.config import DiameterConfig
+from auth_diameter.disc.diameter import listen as listen_to_peers
+from auth_diameter.disc.listener import Listener, listen
 from auth_diameter.disc.server import Disc
 from auth_diameter.host.server import serve
 from auth_diameter.lab.uac import Reply, authorization, make_request, parse_reply
+from auth_diameter.standard import ApplicationName
 from auth_diameter.store.accounts import Accounts
 from auth_diameter.store.sqlite import SqliteStore
 
@@ -35,7 +39,8 @@ _GROUP = "voicemail"
 _WIDTH = 36  # columns between two lifelines
 _PATIENCE = 3.0  # seconds that the telephone waits for a reply
 
-_RESULTS = {2001: " (success)", 4001: " (no)", 5003: " (refused)"}
+_RESULTS = {2001: " (success)", 2006: " (success)", 4001: " (no)", 5003: " (refused)"}
+_DIALECT = 1  # application id of the dialect's messages
 _RESPONSE, _CHALLENGE, _SERVICE_TYPE, _RESULT_CODE, _GROUP_AVP = 401, 402, 404, 268, 405
 
 
@@ -47,6 +52,8 @@ async def request_route(request: SipRequest, auth: AsyncAuthDiameter) -> Decisio
         decision = await auth.diameter_proxy_authorize(request, "$fd")
     if not decision:
         return decision
+    if auth.config.is_standard:  # it has no groups
+        return request.reply(200, "OK")
     if request.method == "INVITE" and not await auth.diameter_is_user_in(request, "Credentials", _GROUP):
         return request.reply(403, "Not In Group")
     return request.reply(200, "OK")
@@ -131,7 +138,30 @@ class Tap:
                 await writer.wait_closed()
 
 
+_SHORT = {257: "CE", 280: "DW", 282: "DP", 286: "MA", 303: "MA"}  # RFC 6733, 5; RFC 4740, 8; TS 29.229, 6.1
+_ITEM, _CHALLENGES = 376, (1001, 2008)  # RFC 4740, 9.5, and 8.8: what a challenge has as Result-Code
+
+
+def _label_of_standard(message: Message) -> str:
+    """The label of a message of standard Diameter."""
+    name = _SHORT.get(message.command, message.name)
+    if message.is_request:
+        if message.application_id == 0:
+            return f"{name}R"
+        if message.application_id == CX:
+            return f"{name}R, HA1 of {user_of(message)}"
+        return f"{name}R, {'' if message.find(_ITEM) else 'no '}credentials"
+    found = message.find(_RESULT_CODE)
+    code = found.value if found is not None else 0
+    if message.application_id == CX:
+        return f"{name}A {code} + HA1" if code else f"{name}A, unknown"
+    more = " + challenge" if code in _CHALLENGES else _RESULTS.get(code, "")
+    return f"{name}A {code}{more}"
+
+
 def _label(message: Message) -> str:
+    if message.application_id != _DIALECT:
+        return _label_of_standard(message)
     if message.is_request:
         group = message.find(_GROUP_AVP)
         if group is not None:
@@ -235,8 +265,16 @@ _SCENES = (
 )
 
 
+_SPOKEN = {"sip": "RFC 4740", "cx": "Cx"}
+_CALL = Scene(
+    "Call: a challenge, and the right password", "INVITE", "sip:bob@siphub.net", _PASSWORD, (407, 200)
+)
+
+
 @contextlib.asynccontextmanager
-async def _stage(console: Console, arrows: list[Arrow]) -> AsyncIterator[Telephone]:
+async def _stage(
+    console: Console, arrows: list[Arrow], application: ApplicationName
+) -> AsyncIterator[Telephone]:
     """Runs DISC, the tap and the SIP server during the block; gives a telephone, and prints who is where."""
     async with contextlib.AsyncExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="auth-diameter-"))
@@ -245,12 +283,23 @@ async def _stage(console: Console, arrows: list[Arrow]) -> AsyncIterator[Telepho
             accounts.add_user(_USER, _DOMAIN, _PASSWORD)
             accounts.add_group(_USER, _DOMAIN, _GROUP)
         store = stack.enter_context(SqliteStore.open(path))
-        listener = await listen(Disc(store), "127.0.0.1", 0)
+        listener: Listener = await listen(Disc(store), "127.0.0.1", 0)
         stack.push_async_callback(listener.aclose)
+        more: dict[str, Any] = {"use_domain": True}
+        if application != "disc":
+            asking = f"sip.{_DOMAIN}"
+            here = DiameterConfig(
+                origin_host=f"disc.{_DOMAIN}",
+                origin_realm=_DOMAIN,
+                tell_ha1=(asking,) if application == "cx" else (),
+            )
+            listener = await listen_to_peers(listener.turns, "127.0.0.1", 0, here)
+            stack.push_async_callback(listener.aclose)
+            more = {"application": application, "origin_host": asking}
         tap = Tap(listener.address, arrows)
         tap_host, tap_port = await tap.start()
         stack.push_async_callback(tap.aclose)
-        config = Config(diameter_client_host=tap_host, diameter_client_port=tap_port, use_domain=True)
+        config = Config(peers=[(tap_host, tap_port)], **more)
         auth = await stack.enter_async_context(AsyncAuthDiameter(config))
         host = await serve(auth, "127.0.0.1", 0, request_route)
         stack.push_async_callback(host.aclose)
@@ -261,7 +310,8 @@ async def _stage(console: Console, arrows: list[Arrow]) -> AsyncIterator[Telepho
         stack.callback(transport.close)
         console.print(
             f"DISC on {listener.address[0]}:{listener.address[1]}/tcp, "
-            f"SIP server on {host.address[0]}:{host.address[1]}/udp, user {_ACCOUNT} in group {_GROUP}."
+            f"SIP server on {host.address[0]}:{host.address[1]}/udp, user {_ACCOUNT}"
+            + (f" in group {_GROUP}." if application == "disc" else f", {_SPOKEN[application]} between them.")
         )
         yield telephone
 
@@ -283,20 +333,21 @@ async def _act(telephone: Telephone, scene: Scene) -> tuple[int, ...]:
     return tuple(got)
 
 
-async def play(console: Console, *, full: bool = False) -> int:
+async def play(console: Console, *, full: bool = False, application: ApplicationName = "disc") -> int:
     """Plays all scenes and prints their ladders.
 
     Args:
         console: where to print.
         full: whether to print every message whole.
+        application: what SIP server and DISC speak.
 
     Returns:
         The exit status: 0 if every reply was the expected one, else 1.
     """
     arrows: list[Arrow] = []
     failed = 0
-    async with _stage(console, arrows) as telephone:
-        for scene in _SCENES:
+    async with _stage(console, arrows, application) as telephone:
+        for scene in _SCENES if application == "disc" else (*_SCENES[:-1], _CALL):
             arrows.clear()
             got = await _act(telephone, scene)
             failed += got != scene.expected

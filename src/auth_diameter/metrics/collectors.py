@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from auth_diameter.client.aio import AsyncAuthDiameter
     from auth_diameter.client.sync import AuthDiameter
     from auth_diameter.diameter.stats import PoolStats
+    from auth_diameter.disc.diameter import DiameterListener
     from auth_diameter.disc.listener import Listener
     from auth_diameter.disc.server import Disc
     from auth_diameter.host.server import Host
@@ -156,8 +157,8 @@ def host(served: Host) -> Collector:
     return _Collector(read)
 
 
-def disc(server: Disc, listener: Listener) -> Collector:
-    """The metrics of a DISC: its answers and its connections."""
+def disc(server: Disc, listener: Listener, peers: DiameterListener | None = None) -> Collector:
+    """The metrics of a DISC: its answers and its connections, with standard Diameter its peers, too."""
     from auth_diameter.disc.admission import ConnectionEvent
     from auth_diameter.verifier.outcome import Outcome
 
@@ -175,10 +176,41 @@ def disc(server: Disc, listener: Listener) -> Collector:
             {event.name.lower(): listener.counts[event] for event in ConnectionEvent},
         )
         yield _gauge("auth_diameter_disc_connections", "Open connections to DISC", listener.open)
+        if peers is not None:
+            yield from _standard_diameter(peers)
         if server.state is not None:
             yield from _state(server.state.stats)
 
     return _Collector(read)
+
+
+def _standard_diameter(listener: DiameterListener) -> Iterator[Metric]:
+    from auth_diameter.diameter.watchdog import WatchdogState
+    from auth_diameter.disc.admission import ConnectionEvent
+
+    answers = CounterMetricFamily(
+        "auth_diameter_disc_diameter_answers_total",
+        "Answers to peers of standard Diameter, by command and Result-Code",
+        labels=["command", "result"],
+    )
+    for (command, result), count in sorted(listener.answers.items()):
+        answers.add_metric([command, str(result)], count)
+    yield answers
+    states = listener.peers.states
+    family = GaugeMetricFamily(
+        "auth_diameter_disc_peers",
+        "Connected peers of standard Diameter, by the state of their watchdog",
+        labels=["state"],
+    )
+    for state in WatchdogState:
+        family.add_metric([state.name.lower()], states[state])
+    yield family
+    yield _counts(
+        "auth_diameter_disc_diameter_connection_events_total",
+        "Events of connections of standard Diameter",
+        "event",
+        {event.name.lower(): listener.counts[event] for event in ConnectionEvent},
+    )
 
 
 def _state(stats: StateStats) -> Iterator[Metric]:

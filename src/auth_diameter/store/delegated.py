@@ -15,8 +15,7 @@ import asyncio
 import heapq
 import logging
 import secrets
-from collections.abc import Callable, Collection, Coroutine
-from ipaddress import ip_address
+from collections.abc import Collection, Coroutine
 from typing import Any, Final, NamedTuple, TypeVar
 
 from auth_diameter._core import (
@@ -35,13 +34,14 @@ from auth_diameter.decision import Cause
 from auth_diameter.diameter.aio import AioTransport
 from auth_diameter.diameter.cx import PUSH_PROFILE, REGISTRATION_TERMINATION, done, not_known, user_of
 from auth_diameter.diameter.loop_thread import LoopThread
-from auth_diameter.diameter.speaking import tls_of
+from auth_diameter.diameter.speaking import is_private, tls_of
 from auth_diameter.standard import StandardConfig
 from auth_diameter.store.config import StoreConfig
 from auth_diameter.store.names import fold_realm
 from auth_diameter.store.store import (
     Algorithms,
     Candidates,
+    Changed,
     Found,
     HashedCandidates,
     HashedUser,
@@ -112,7 +112,7 @@ class DelegatedStore:
         self.name = str(name)
         self._realm, self._config = _transport_config(name, config, standard)
         self._in_background = in_background
-        self._changed: Callable[[Collection[Key] | None], None] = _nobody
+        self._changed: Changed = _nobody
         self._thread: LoopThread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._transport: AioTransport | None = None
@@ -127,7 +127,7 @@ class DelegatedStore:
     async def open(self) -> None:
         """Does nothing: the HSS is connected to with the first lookup, and need not run before."""
 
-    def watch(self, changed: Callable[[Collection[Key] | None], None]) -> None:
+    def watch(self, changed: Changed) -> None:
         """As `Store.watch`."""
         self._changed = changed
 
@@ -256,7 +256,7 @@ class DelegatedStore:
         pairs, realm, _, user_name, lifetime = answer.delegated
         if fold_realm(realm) != fold_realm(question.realm) or user_name not in (None, question.user_name):
             return StoreBusyError(f"{self.name}: has sent HA1 of another user or realm")
-        if not self._config.plain_ha1 and not _is_safe(question.connection.transport):
+        if not self._config.plain_ha1 and not is_private(question.connection.transport):
             return StoreError(f"{self.name}: sends HA1 without TLS, see plain_ha1")
         return _Subscriber(dict(pairs), most if lifetime is None else min(most, lifetime))
 
@@ -334,13 +334,6 @@ def _value(key: Key, subscriber: _Subscriber) -> Any:
 def _decoy(algorithm: str) -> str:
     """An HA1 that matches no password, for a user who has none."""
     return secrets.token_hex(16 if algorithm == "MD5" else 32)
-
-
-def _is_safe(transport: Any) -> bool:
-    """Whether nobody else reads along: there is TLS, or the peer is on this machine."""
-    if transport.get_extra_info("ssl_object") is not None:
-        return True
-    return ip_address(transport.get_extra_info("peername")[0]).is_loopback
 
 
 def _transport_config(

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import replace
 
 from auth_diameter._core import ConfigError
 from auth_diameter.standard import StandardConfig
 from auth_diameter.store.config import StoreConfig
 from auth_diameter.store.opening import OpenStore, new_store, open_store
-from auth_diameter.store.store import Found, Key, StoreError
+from auth_diameter.store.store import Changed, Found, Key, StoreError
 from auth_diameter.store.url import DatabaseName
 
 # The stores that forked processes inherited, where they must be neither used nor closed.
@@ -50,7 +50,7 @@ class PerProcessStore:
         self._in_background = in_background
         self._store: OpenStore | None = None
         self._leaving: asyncio.Task[None] | None = None
-        self._changed: Callable[[Collection[Key] | None], None] = _nobody
+        self._changed: Changed = _nobody
         _try(name, config, standard)  # an error is told now, and a fork inherits no connection
 
     def after_fork(self) -> None:
@@ -71,7 +71,7 @@ class PerProcessStore:
         if self._leaving is not None:
             await asyncio.wait([self._leaving])
 
-    def watch(self, changed: Callable[[Collection[Key] | None], None]) -> None:
+    def watch(self, changed: Changed) -> None:
         """As `Store.watch`."""
         self._changed = changed
 

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -22,7 +22,7 @@ from auth_diameter.store.dialect import Dialect, Tables
 from auth_diameter.store.lookups import Lookup, Warnings
 from auth_diameter.store.names import fold_realm
 from auth_diameter.store.pace import Pace
-from auth_diameter.store.store import Found, HashedUser, Key, Member, StoreBusyError, StoreError
+from auth_diameter.store.store import Changed, Found, HashedUser, Key, Member, StoreBusyError, StoreError
 from auth_diameter.store.survey import ServerSurvey
 from auth_diameter.store.url import DatabaseName
 from auth_diameter.store.userhash import MOST_REALMS, HashedNames
@@ -88,7 +88,7 @@ class ServerStore:
         self._surveyed_version = -1
         self._surveying: asyncio.Task[None] | None = None
         self._warnings = Warnings()
-        self._changed: Callable[[Collection[Key] | None], None] = _nobody
+        self._changed: Changed = _nobody
         self._listening: Any | None = None
         self._listen_at = self._look_at = 0.0
         self._version = 0
@@ -121,7 +121,7 @@ class ServerStore:
             self._surveying.cancel()
         self._connections.close()
 
-    def watch(self, changed: Callable[[Collection[Key] | None], None]) -> None:
+    def watch(self, changed: Changed) -> None:
         """As `Store.watch`."""
         self._changed = changed
 
@@ -352,7 +352,7 @@ class ServerStore:
         self._version += 1
         if self._listening is not None and not self._dialect.is_open(self._listening):
             self._listening = None
-        self._changed(None)
+        self._changed()
 
 
 class _Hashed:

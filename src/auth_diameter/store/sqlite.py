@@ -24,7 +24,7 @@ from auth_diameter.store.realms import EveryRealm, Spellings
 from auth_diameter.store.schema import text
 from auth_diameter.store.sqlite_file import Database
 from auth_diameter.store.statements import ASKED_WIDTH, MAX_ASKED
-from auth_diameter.store.store import Found, HashedUser, Key, Member
+from auth_diameter.store.store import Changed, Found, HashedUser, Key, Member
 from auth_diameter.store.userhash import MOST_REALMS, HashedNames
 from auth_diameter.store.usual_algorithms import UsualAlgorithms
 
@@ -83,7 +83,7 @@ class SqliteStore(Closing):
         """The path of the database."""
         return self.database.path
 
-    def watch(self, changed: Callable[[Collection[Key] | None], None]) -> None:
+    def watch(self, changed: Changed) -> None:
         """SQLite tells nothing; see `version`."""
 
     async def version(self) -> int:

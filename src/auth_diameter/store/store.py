@@ -14,7 +14,7 @@ Every store keeps these rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Any, Literal, NamedTuple, Protocol
 
 from auth_diameter._core import DiscError
@@ -168,6 +168,13 @@ class StoreBusyError(StoreError):
     """The store can be read, but not fast enough for these keys; others may have values."""
 
 
+class Changed(Protocol):
+    """Whoever is told that a database has changed."""
+
+    def __call__(self, keys: Collection[Key] | None = None) -> None:
+        """Takes the keys whose values have changed; None: any may have."""
+
+
 class Store(Protocol):
     """A source of subscribers. Only one event loop may use a store at a time."""
 
@@ -179,12 +186,8 @@ class Store(Protocol):
     def waits(self) -> bool:
         """Whether the two methods below wait for I/O; if not, they never yield to the event loop."""
 
-    def watch(self, changed: Callable[[Collection[Key] | None], None]) -> None:
-        """Has `changed(keys)` called when the database tells that it has changed; most tell nothing.
-
-        Args:
-            changed: function of the keys whose values have changed; None: any may have.
-        """
+    def watch(self, changed: Changed) -> None:
+        """Has `changed()` called when the database tells that it has changed; most tell nothing."""
 
     async def version(self) -> int:
         """A number that changes when results of :meth:`fetch` may have changed.

@@ -14,11 +14,13 @@ digest wrong, user unknown                                      WRONG_DIGEST,   
                                                                 UNKNOWN_USER
 digest-uri of another resource, algorithm or qop not offered,   OTHER_URI, …              REJECTED, with
 count 0                                                                                   the part
+digest right, address to register of another user (RFC 4740)    OTHER_ADDRESS             REJECTED
 realm not served, credentials malformed                         REALM_NOT_SERVED, …       REJECTED, with
                                                                                           the part
 too many guesses from the source or at the account              PENALIZED                 REJECTED, with
                                                                                           the part
 member of the group, or not                                     MEMBER, NOT_MEMBER        SUCCESS, DENIED
+HA1 told to a SIP server that verifies credentials itself       DELEGATED                 CHALLENGE
 the store cannot be read, or an internal error                  STORE_FAILED, FAILED      FAILURE
 ==============================================================  ========================  =============
 
@@ -48,12 +50,16 @@ class Outcome(enum.Enum):
     MALFORMED_RESPONSE = enum.auto()
     COUNT_ZERO = enum.auto()
     OTHER_URI = enum.auto()
+    OTHER_ADDRESS = enum.auto()
+    """The user may not register that address (RFC 4740, 8.8)."""
     PENALIZED = enum.auto()
     MALFORMED_QOP = enum.auto()
     MALFORMED_CREDENTIALS = enum.auto()
     REALM_NOT_SERVED = enum.auto()
     MEMBER = enum.auto()
     NOT_MEMBER = enum.auto()
+    DELEGATED = enum.auto()
+    """The HA1 was told to a SIP server that verifies credentials itself (RFC 4740, 6.3; Cx)."""
     STORE_FAILED = enum.auto()
     FAILED = enum.auto()
     MALFORMED = enum.auto()
@@ -67,6 +73,7 @@ PROVEN_REFUSALS = frozenset(
         Outcome.UNKNOWN_USER,
         Outcome.COUNT_ZERO,
         Outcome.OTHER_URI,
+        Outcome.OTHER_ADDRESS,
         Outcome.PENALIZED,
     }
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 
-from auth_diameter._core import AaRequest, Question
+from auth_diameter._core import Question, Received
 from auth_diameter.logs import Sparing, one_word
 from auth_diameter.refusals import Refusals, account_of
 from auth_diameter.store.store import StoreError
@@ -38,9 +38,9 @@ class Reports:
         """Whether each question is logged: with ``--log-level debug``."""
         return self._log.isEnabledFor(logging.DEBUG)
 
-    def noted(self, request: AaRequest | Question, outcome: Outcome) -> None:
+    def noted(self, request: Received | Question, outcome: Outcome) -> None:
         """Logs a refusal; with ``--log-level debug``, logs each question."""
-        question = request.question if isinstance(request, AaRequest) else request
+        question = request.question if isinstance(request, Received) else request
         if outcome in REFUSALS:
             self._note_refusal(question, outcome)
         if self.wants_every_outcome:

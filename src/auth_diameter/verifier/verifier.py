@@ -11,13 +11,13 @@ from typing import Any, Protocol
 
 from auth_diameter._core import (
     CLOCK_DRIFT,
-    AaRequest,
     Batch,
     Judge,
     Nonces,
     NonceUses,
     Penalties,
     Question,
+    Received,
     Sharing,
 )
 from auth_diameter.store.cache import Cache
@@ -53,7 +53,7 @@ class Observer(Protocol):
     def wants_every_outcome(self) -> bool:
         """Whether it is told every outcome, and not refusals alone."""
 
-    def noted(self, request: AaRequest | Question, outcome: Outcome) -> None:
+    def noted(self, request: Received | Question, outcome: Outcome) -> None:
         """Is told the outcome of a question."""
 
     def mistaken(self, error: Exception) -> None:

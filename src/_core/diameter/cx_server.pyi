@@ -1,0 +1,6 @@
+from typing import final
+
+from auth_diameter._core.diameter.received import Received
+
+@final
+class CxMarRequest(Received): ...

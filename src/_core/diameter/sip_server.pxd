@@ -1,0 +1,20 @@
+"""RFC 4740 as a server speaks it, for compiled code."""
+
+from libc.stdint cimport uint64_t
+
+from auth_diameter._core.base.span cimport Span
+from auth_diameter._core.diameter.received cimport Received, Terms
+from auth_diameter._core.diameter.server cimport Server
+from auth_diameter._core.diameter.sip_received cimport MarView
+
+
+cdef class MarRequest(Received):
+    cdef object owner           # of `server`
+    cdef Server *server         # NULL: nobody filled it
+    cdef MarView mar
+    cdef Terms own_terms        # `terms` points here
+    cdef uint64_t session[2]    # and `view.told.session` here
+
+
+cdef MarRequest new_mar(Span message, bytes chunk, object owner, Server *server, bint takes_any_nonce,
+                        bint tells_ha1)

@@ -1,0 +1,222 @@
+"""HA1 that RFC 4740 servers delegate with their challenges: 6.3, and what must not be taken for it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from kit.dialect import sip
+from kit.hss import SipServer, running
+
+import auth_diameter as ad
+from auth_diameter._core import Challenge
+from auth_diameter.decision import Cause, Decision
+
+REALM = "siphub.net"
+
+
+@pytest.fixture
+def server() -> Iterator[SipServer]:
+    with running(SipServer) as found:
+        found.passwords["bob", REALM] = "secret"  # the user of To in `sip`
+        found.passwords["carol", REALM] = "hers"
+        yield found
+
+
+@pytest.fixture(params=["threads", "asyncio"])
+def door(request: pytest.FixtureRequest, server: SipServer) -> Iterator[Door]:
+    made = Door(server, in_loop=request.param == "asyncio")
+    yield made
+    made.close()
+
+
+class Door:
+    """A client of the server, either for threads or for asyncio."""
+
+    def __init__(self, server: SipServer, *, in_loop: bool = False, **settings: Any) -> None:
+        config = ad.Config(
+            application="sip",
+            origin_host="sip.h.test",
+            peers=[("127.0.0.1", server.port)],
+            penalty=False,
+            **settings,
+        )
+        self._loop = asyncio.new_event_loop() if in_loop else None
+        self._auth: Any = ad.AsyncAuthDiameter(config) if in_loop else ad.AuthDiameter(config)
+
+    def authorize(self, request: ad.SipRequest) -> Decision:
+        outcome = self._auth.diameter_www_authorize(request, REALM)
+        if self._loop is None:
+            assert isinstance(outcome, Decision)
+            return outcome
+        return self._loop.run_until_complete(_awaited(outcome))
+
+    def close(self) -> None:
+        if self._loop is None:
+            self._auth.close()
+        else:
+            self._loop.run_until_complete(self._auth.aclose())
+            self._loop.close()
+
+
+async def _awaited(outcome: Any) -> Decision:
+    decision: Decision = await outcome
+    return decision
+
+
+def nonce_of(decision: Decision) -> str:
+    assert decision.cause is Cause.CHALLENGED
+    return Challenge.parse(decision.headers[0][1]).nonce
+
+
+def credentials(
+    nonce: str,
+    *,
+    user: str = "bob",
+    hashed: str | None = None,
+    password: str = "secret",
+    nc: int = 1,
+    realm: str = REALM,
+    **more: str,
+) -> str:
+    """Credentials of a telephone; `hashed` is the username that HA1 is made with."""
+    given = {"qop": "auth", "nc": f"{nc:08x}", "cnonce": "abc"}
+    base = more.get("algorithm", "MD5").removesuffix("-sess")
+    secret = ad.ha1(hashed or user, realm, password, algorithm=base)
+    response = ad.digest_response(secret, "REGISTER", f"sip:{REALM}", nonce, **given, **more)
+    extra = "".join(f", {name}={value}" for name, value in more.items())
+    return (
+        f'Digest username="{user}", realm="{realm}", nonce="{nonce}", uri="sip:{REALM}", '
+        f'response="{response}", qop=auth, nc={nc:08x}, cnonce="abc"{extra}'
+    )
+
+
+def with_credentials(door: Door, nonce: str, **given: Any) -> Decision:
+    return door.authorize(sip(credentials=credentials(nonce, **given)))
+
+
+def test_right_credentials_need_no_second_mar(door: Door, server: SipServer) -> None:
+    nonce = nonce_of(door.authorize(sip()))
+    decision = with_credentials(door, nonce)
+    assert (decision.cause, decision.username, decision.realm) == (Cause.AUTHORIZED, "bob", REALM)
+    assert with_credentials(door, nonce, nc=2).cause is Cause.AUTHORIZED
+    assert len(server.asked) == 1
+
+
+def test_wrong_ones_are_refused_here(door: Door, server: SipServer) -> None:
+    nonce = nonce_of(door.authorize(sip()))
+    decision = with_credentials(door, nonce, password="guess")
+    assert (decision.cause, decision.status) == (Cause.FORBIDDEN, 403)
+    assert len(server.asked) == 1
+
+
+def test_a_replay_gets_another_challenge(door: Door, server: SipServer) -> None:
+    """RFC 7616, 3.3: stale, since the digest is right."""
+    nonce = nonce_of(door.authorize(sip()))
+    assert with_credentials(door, nonce).cause is Cause.AUTHORIZED
+    request = sip(credentials=credentials(nonce), from_="<sip:alice@siphub.net>;tag=2")
+    decision = door.authorize(request)
+    assert decision.cause is Cause.CHALLENGED
+    challenge = Challenge.parse(decision.headers[0][1])
+    assert (challenge.nonce, challenge.stale) == ("nonce1", True)
+    assert "SIP-Auth-Data-Item" not in {avp.name for avp in server.asked[-1].avps}
+    assert with_credentials(door, challenge.nonce).cause is Cause.AUTHORIZED
+
+
+def test_a_nonce_is_of_its_user(door: Door) -> None:
+    """Whoever is challenged as somebody else gets nothing by it."""
+    bobs = nonce_of(door.authorize(sip()))
+    carols = nonce_of(door.authorize(sip(to="<sip:carol@siphub.net>")))
+    assert with_credentials(door, carols, user="carol", password="hers").cause is Cause.AUTHORIZED
+    # carol's HA1, under bob's nonce and bob's name
+    decision = with_credentials(door, bobs, user="bob", hashed="carol", password="hers")
+    assert decision.cause is Cause.FORBIDDEN
+    # bob's HA1, under the name of carol: the response does not have the name
+    decision = with_credentials(door, bobs, user="carol", hashed="bob", nc=2)
+    assert decision.cause is Cause.FORBIDDEN
+    # carol's own credentials, under bob's nonce
+    assert with_credentials(door, bobs, user="carol", password="hers", nc=3).cause is Cause.FORBIDDEN
+
+
+def test_user_name_says_whose_it_is(door: Door, server: SipServer) -> None:
+    """The username of the digest need not be that of the address."""
+    server.user_name = "robert"
+    nonce = nonce_of(door.authorize(sip()))
+    assert with_credentials(door, nonce).cause is Cause.FORBIDDEN
+    assert with_credentials(door, nonce, user="robert", hashed="bob", nc=2).cause is Cause.AUTHORIZED
+
+
+def test_a_nonce_of_nobody_is_left_to_the_server(door: Door, server: SipServer) -> None:
+    server.verdict = 2001
+    assert with_credentials(door, "other").cause is Cause.AUTHORIZED
+    assert len(server.asked) == 1
+
+
+def test_without_ha1_the_server_judges(door: Door, server: SipServer) -> None:
+    """Scenario A."""
+    server.delegates = False
+    nonce = nonce_of(door.authorize(sip()))
+    assert with_credentials(door, nonce).cause is Cause.FORBIDDEN
+    assert len(server.asked) == 2
+
+
+def test_ha1_of_another_realm_is_refused(door: Door, server: SipServer) -> None:
+    server.realm = "other.net"
+    server.passwords["bob", "other.net"] = "secret"
+    decision = door.authorize(sip())
+    assert (decision.cause, decision.status) == (Cause.UNFIT_HA1, 500)
+
+
+def test_ha1_with_a_cnonce_is_not_kept(door: Door, server: SipServer) -> None:
+    """9.5.6.1: with MD5-sess HA1 has a cnonce that nobody has chosen yet."""
+    server.authenticate = [("Digest-Algorithm", "MD5-sess")]
+    nonce = nonce_of(door.authorize(sip()))
+    with_credentials(door, nonce, algorithm="MD5-sess")
+    assert len(server.asked) == 2
+
+
+def test_another_algorithm_is_refused(door: Door) -> None:
+    nonce = nonce_of(door.authorize(sip()))
+    assert with_credentials(door, nonce, algorithm="SHA-256").cause is Cause.FORBIDDEN
+
+
+def test_it_counts_for_its_lifetime(server: SipServer) -> None:
+    door = Door(server, delegation_lifetime=0.3)
+    nonce = nonce_of(door.authorize(sip()))
+    assert with_credentials(door, nonce).cause is Cause.AUTHORIZED
+    time.sleep(0.4)
+    decision = with_credentials(door, nonce, nc=2)
+    assert decision.cause is Cause.CHALLENGED
+    assert Challenge.parse(decision.headers[0][1]).nonce == "nonce1"
+    door.close()
+
+
+def test_a_connection_that_others_can_read(server: SipServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HA1 is not taken from it, and the server judges."""
+    monkeypatch.setattr("auth_diameter.client.delegated.is_private", lambda transport: False)
+    door = Door(server)
+    nonce = nonce_of(door.authorize(sip()))
+    with_credentials(door, nonce)
+    assert len(server.asked) == 2
+    door.close()
+    door = Door(server, plain_ha1=True)
+    nonce = nonce_of(door.authorize(sip()))
+    assert with_credentials(door, nonce).cause is Cause.AUTHORIZED
+    door.close()
+
+
+def test_guesses_count(server: SipServer) -> None:
+    config = ad.Config(application="sip", origin_host="sip.h.test", peers=[("127.0.0.1", server.port)])
+    source = ("192.0.2.7", 5060)
+    with ad.AuthDiameter(config) as auth:
+        nonce = nonce_of(auth.diameter_www_authorize(sip(), REALM))
+        causes = []
+        for nc in range(1, 40):
+            text = credentials(nonce, password=f"guess{nc}", nc=nc)
+            causes.append(auth.diameter_www_authorize(sip(credentials=text, source=source), REALM).cause)
+    assert causes[0] is Cause.FORBIDDEN
+    assert causes[-1] is Cause.PENALIZED
+    assert len(server.asked) == 1
