@@ -94,9 +94,9 @@ class FreeDiameter(Program):
         """The states that a peer has come to, in order."""
         return re.findall(rf"-> '?(STATE_\w+).*'{re.escape(identity)}'", self.output())
 
-    def saw(self, way: str, message: str) -> int:
-        """How often a message was received ("RCV from") or sent ("SND to")."""
-        return len(re.findall(rf"{way} '.*':\n.*'{message}'", self.output()))
+    def saw(self, way: str, message: str, identity: str = "") -> int:
+        """How often a message was received ("RCV from") or sent ("SND to"), of one peer or of any."""
+        return len(re.findall(rf"{way} '{identity or '.*'}':\n.*'{message}'", self.output()))
 
     def errors(self) -> list[str]:
         """What it calls an error."""

@@ -17,6 +17,8 @@ from kit.free_diameter import PORT, TLS_PORT, FreeDiameter, Next
 from kit.machine import until
 from kit.network import NoNetworkError, own_network
 from kit.phone import Phone
+from kit.process import Server
+from kit.sip import DOMAIN
 from kit.strict_sip import StrictSip
 from kit.uac import Account
 
@@ -211,3 +213,55 @@ def test_a_server_behind_the_relay_dies(start_free_diameter, start_strict_sip, t
     assert {mar.end_to_end for mar in again} == {mar.end_to_end for mar in lost}
     assert not any(mar.retransmitted for mar in lost)
     assert len(found) == CALLS
+
+
+# ------------------------------------------------------------------ our own on both sides
+
+
+@pytest.fixture
+def start_disc(
+    start_ours: Callable[..., Server], subscribers: Path, network: None
+) -> Callable[[str], tuple[Server, Next]]:
+    """Start our DISC with standard Diameter; how the relay connects to it."""
+
+    def run(identity: str) -> tuple[Server, Next]:
+        names = ("--origin-host", identity, "--origin-realm", DOMAIN, "--watchdog", 6)
+        disc = start_ours("disc", "--db", subscribers, "--diameter", "127.0.0.1:0", *names)
+        port = disc.wait_for_line(r"Diameter listening on 127\.0\.0\.1:(\d+)")[1]
+        return disc, Next(identity, "127.0.0.1", int(port))
+
+    return run
+
+
+@both_kinds
+def test_our_disc_behind_the_relay(start_free_diameter, start_disc, people, kind):
+    """RFC 4740, 6.2, over an agent: the Route-Record and the new Hop-by-Hop Identifiers are no obstacle."""
+    _, where = start_disc("one.siphub.net")
+    start_free_diameter(servers=[where])
+    with DOORS[kind](config()) as door:
+        phone = Phone(door, Account(*people["member"]))
+        assert phone.logs_in()
+        assert not phone.logs_in(password="looking-glass")
+
+
+def test_our_disc_behind_the_relay_dies(start_free_diameter, start_disc, people):
+    """RFC 6733, 5.5.4: one DISC is killed with questions that it has not read; the other answers them."""
+    (one, first), (two, second) = (start_disc(f"{name}.siphub.net") for name in ("one", "two"))
+    relay = start_free_diameter(servers=[first, second])
+
+    def sent(where: Next) -> int:
+        return relay.saw("SND to", "Multimedia-Auth-Request", where.identity)
+
+    async def work() -> list[ad.Decision]:
+        async with ad.AsyncAuthDiameter(config()) as auth:
+            one.freeze()
+            two.freeze()
+            request = Account(*people["member"]).request()
+            asked = [asyncio.create_task(auth.diameter_www_authorize(request, "$td")) for _ in range(CALLS)]
+            await until(lambda: sent(first) + sent(second) == CALLS)
+            dead, alive = (one, two) if sent(first) >= sent(second) else (two, one)
+            dead.kill()
+            alive.thaw()
+            return await asyncio.gather(*asked)
+
+    assert [decision.cause for decision in asyncio.run(work())] == [Cause.CHALLENGED] * CALLS
