@@ -272,6 +272,36 @@ def test_a_late_cea():
     asyncio.run(work())
 
 
+def test_connect_waits_for_the_cea():
+    """A connection of TCP alone takes no question, so `connect` does not return with it."""
+
+    async def work() -> None:
+        async with odd_server() as server:
+            connecting = asyncio.create_task(server.auth.connect())
+            peer = await server.connected()
+            capabilities = await peer.read()
+            await asyncio.sleep(0.1)
+            assert not connecting.done()
+            peer.send(cea(SERVER, "127.0.0.1", capabilities))
+            await connecting
+            assert [each.state for each in server.auth.stats().peers] == ["up"]
+
+    asyncio.run(work())
+
+
+def test_connect_returns_when_there_is_no_cea():
+    async def work() -> None:
+        async with odd_server() as server:
+            connecting = asyncio.create_task(server.auth.connect())
+            peer = await server.connected()
+            await peer.read()
+            peer.writer.close()
+            await connecting
+            assert [each.state for each in server.auth.stats().peers] == ["down"]
+
+    asyncio.run(work())
+
+
 def test_an_answer_before_the_cea():
     """It answers nothing, and is passed over; RFC 6733, 5.6 would have the connection closed."""
 
