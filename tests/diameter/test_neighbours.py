@@ -91,6 +91,22 @@ def test_a_peer_that_hangs_up_before_its_cea_rests():
     assert far.changes[-1].why == "it hangs up instead of sending a CEA"
 
 
+def test_a_peer_that_sends_no_diameter_instead_of_its_cea_rests():
+    far = Far(new_pool())
+    far.silent.add(far.pool.peers[0])
+    question = far.submit()
+    [connection] = far.pool.connections
+    far.pool.received(connection, b"HTTP/1.1 400 Bad Request\r\n\r\n", 0.0)
+    far.settle()
+    assert far.finished == [(question, Cause.DISC_UNREACHABLE)]
+    assert far.opened == 1, "it is not connected to again at once"
+    [change] = far.changes
+    assert (change.state, change.why) == (
+        "down",
+        "it sends no CEA (Diameter version is 72, not 1 (at byte 0))",
+    )
+
+
 def test_a_peer_that_sends_no_cea_is_given_up():
     far = Far(new_pool())
     far.silent.add(far.pool.peers[0])

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+_NAMED = {"diameter.cmd.code", "diameter.applicationId", "diameter.avp.code"}
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -21,6 +23,7 @@ class Seen:
     answer_to: str | None  # number of the frame with the question that tshark matched to this answer
     avps: dict[int, str]  # code → value, in the order on the wire
     complaints: list[str]
+    names: list[str]  # as Wireshark calls them: the command, the application, and all AVPs
 
 
 class Tshark:
@@ -80,4 +83,5 @@ def _seen(proto: ET.Element) -> Seen:
             for field in proto.iter("field")
             if field.get("name") in {"_ws.malformed", "_ws.expert.message"}
         ],
+        names=[field.get("showname", "") for field in proto.iter("field") if field.get("name") in _NAMED],
     )

@@ -15,7 +15,7 @@ from typing import Any, cast
 from auth_diameter._core import Answer, DiscError, Message, Question
 from auth_diameter.config import Config
 from auth_diameter.decision import Cause
-from auth_diameter.diameter.connection import CLOSING, Connection
+from auth_diameter.diameter.connection import CLOSING, INITIAL, Connection
 from auth_diameter.diameter.dialling import LOOKUP_TIMED_OUT, Dial
 from auth_diameter.diameter.events import Close, Finished, Open, Send
 from auth_diameter.diameter.peer import Change, Peer
@@ -27,6 +27,8 @@ from auth_diameter.diameter.stats import PoolStats
 
 # Seconds for the peers to answer a DPR, and to close.
 _GOODBYE = 1.0
+# Seconds between two looks whether all peers have sent their CEA.
+_TICK = 0.005
 # Seconds beyond its time limit after which an attempt to connect proves nothing: this process did not run.
 _HELD_UP = 0.1
 
@@ -201,6 +203,8 @@ class AioTransport:
         if connection.state is CLOSING and connection.unsent and not connection.transport.is_closing():
             connection.transport.write(connection.take_unsent())  # the answer to a DPR
             connection.transport.close()
+        elif self._tls is not None and not connection.why:
+            connection.transport.close()  # both have said goodbye, and so does TLS
         else:
             connection.transport.abort()
 
@@ -279,9 +283,11 @@ class AioTransport:
         self._act(now)
 
     async def opened(self) -> None:
-        """Waits until the attempts to connect that are under way have ended."""
+        """Waits until the attempts to connect that are under way have ended, and so have waits for a CEA."""
         if self._tasks:
             await asyncio.wait(self._tasks)
+        while any(connection.state is INITIAL for connection in self.pool.connections):
+            await asyncio.sleep(_TICK)  # nobody has to be told of each change of state for this alone
 
     def _start_opening(self, peer: Peer) -> None:
         assert self._loop is not None

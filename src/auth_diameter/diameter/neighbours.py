@@ -52,7 +52,7 @@ from auth_diameter.diameter.peer_machine import (
     PeerMachine,
     Transmit,
 )
-from auth_diameter.diameter.peer_states import Side
+from auth_diameter.diameter.peer_states import MachineState, Side
 from auth_diameter.diameter.peer_table import PeerTable
 from auth_diameter.diameter.watchdog import WatchdogState
 
@@ -126,11 +126,11 @@ class NeighbourTable(PeerTable):
 
     def remove(self, connection: Connection, now: float) -> None:
         """Removes a connection that is closed."""
-        if connection.state is INITIAL and not connection.why:
-            connection.why = _HUNG_UP
+        machine = self._machines[connection.peer]
+        if machine.state is MachineState.WAIT_I_CEA and not connection.why:
+            connection.why = _HUNG_UP if connection.fault is None else f"it sends no CEA ({connection.fault})"
         connection.peer.probing = False
         super().remove(connection, now)
-        machine = self._machines[connection.peer]
         machine.lost(Side.INITIATOR, now)
         machine.outputs.clear()  # its questions go elsewhere with any connection that is lost
         self._trust_the_last()

@@ -1,0 +1,64 @@
+"""tshark reads what our client and servers of others say in standard Diameter, captured on loopback.
+
+Wireshark's own dictionary knows RFC 6733, RFC 4740 and 3GPP Cx.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kit.doors import DOORS
+from kit.phone import Phone
+from kit.sip import DOMAIN
+from kit.tshark import Seen
+
+import auth_diameter as ad
+
+pytestmark = pytest.mark.peers
+
+CAPABILITIES_EXCHANGE, SIP_MULTIMEDIA_AUTH, DISCONNECT_PEER = 257, 286, 282
+CX_MULTIMEDIA_AUTH = 303
+
+
+def check(messages: list[Seen], commands: list[int], application: str) -> None:
+    """All is well-formed, has a name, and each question has its answer."""
+    assert [message.complaints for message in messages if message.complaints] == []
+    assert [message.command for message in messages] == [code for code in commands for _ in range(2)]
+    assert [message.request for message in messages] == [True, False] * len(commands)
+    assert all(message.answer_to for message in messages if not message.request)
+    assert [name for message in messages for name in message.names if "Unknown" in name] == []
+    names = {name for message in messages for name in message.names if name.startswith("ApplicationId")}
+    assert names == {"ApplicationId: Diameter Common Messages (0)", f"ApplicationId: {application}"}
+
+
+def test_rfc_4740(record, plain_tshark, start_strict_sip):
+    """CER, MAR without and with credentials, also with auth-int's hash of the body, and DPR."""
+    server = start_strict_sip("disc.h.test", "auth_int")
+    stop = record(server.port)
+    with DOORS["asyncio"](ad.Config(**server.settings(server_uri=f"sip:registrar.{DOMAIN}"))) as door:
+        phone = Phone(door)
+        assert phone.logs_in(body=b"v=0\r\n")
+        assert not phone.logs_in(password="looking-glass")
+    messages = plain_tshark.messages(stop(6), server.port)
+    commands = [CAPABILITIES_EXCHANGE, *[SIP_MULTIMEDIA_AUTH] * 4, DISCONNECT_PEER]
+    check(messages, commands, "Diameter Session Initiation Protocol (SIP) Application (6)")
+    named = {name.partition(": ")[2] for message in messages for name in message.names}
+    assert {"376 SIP-Auth-Data-Item", "380 SIP-Authorization", "112 Digest-Entity-Body-Hash"} <= named
+
+
+def test_cx(record, plain_tshark, start: Callable[..., Any]):
+    """CER with Vendor-Specific-Application-Id, MAR with the scheme alone, HA1 in the MAA, and DPR."""
+    pytest.importorskip("diameter.node")
+    hss = start(sys.executable, Path(__file__).parent / "python_diameter_hss.py")
+    port = int(hss.wait_for_line(r"listening on 127.0.0.1:(\d+)\n")[1])
+    stop = record(port)
+    with DOORS["asyncio"](ad.Config(db=f"cx://127.0.0.1:{port}", origin_host="scscf.c.test")) as door:
+        assert Phone(door).logs_in()
+    messages = plain_tshark.messages(stop(3), port)
+    check(messages, [CAPABILITIES_EXCHANGE, CX_MULTIMEDIA_AUTH, DISCONNECT_PEER], "3GPP Cx (16777216)")
+    named = {name.partition(": ")[2] for message in messages for name in message.names}
+    assert {"612 3GPP-SIP-Auth-Data-Item", "635 SIP-Digest-Authenticate", "121 Digest-HA1"} <= named
