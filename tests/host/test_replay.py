@@ -147,7 +147,7 @@ _AT_ONCE = {
     Cause.MALFORMED_RESPONSE,
     Cause.TOO_LARGE,
 }
-_FAILURES = {Cause.DISC_REFUSED, Cause.DISC_UNUSABLE, Cause.DISC_TIMEOUT}
+_FAILURES = {Cause.DISC_REFUSED, Cause.DISC_UNUSABLE, Cause.UNASKED_SUCCESS, Cause.DISC_TIMEOUT}
 _SELDOM = {"right, with Authentication-Info"}
 
 

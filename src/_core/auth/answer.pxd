@@ -59,6 +59,7 @@ cdef class Answer:
     cdef readonly bytes user_name           # the name behind a hashed username, or None
     cdef readonly object refused            # Part of the credentials that was refused, or None
     cdef readonly str fault                 # the reason not to use the answer, or None
+    cdef readonly bytes message             # the whole answer if it names other servers to be asked, or None
     cdef readonly tuple delegated           # HA1 that the server delegates, see `delegation_of`; or None
 
 

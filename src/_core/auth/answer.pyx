@@ -33,6 +33,7 @@ cdef class Answer:
 
     Attributes:
         fault: str, the reason not to use the answer, or None.
+        message: bytes, the whole answer if it names other servers to be asked (RFC 6733, 6.1.7), or None.
         delegated: the HA1 that the server delegates, or None: a tuple of ((algorithm, HA1), …), the realm, the
             nonce or None, the User-Name or None, and the seconds for which it may be kept or None.
     """

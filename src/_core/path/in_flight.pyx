@@ -23,9 +23,9 @@ from libc.math cimport NAN, isnan
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
 
-from auth_diameter._core.auth.answer cimport AnswerFields
+from auth_diameter._core.auth.answer cimport Answer, AnswerFields
 from auth_diameter._core.auth.question cimport Flight, Question
-from auth_diameter._core.diameter.codes cimport FLAG_REQUEST
+from auth_diameter._core.diameter.codes cimport FLAG_REQUEST, RESULT_REDIRECT_INDICATION
 from auth_diameter._core.diameter.application cimport AnswerView, Application, answer_of
 from auth_diameter._core.diameter.disc cimport DiscApplication
 from auth_diameter._core.diameter.header cimport get_u32
@@ -437,6 +437,7 @@ cdef class InFlight:
         cdef AnswerView view
         cdef Flight *flight = NULL
         cdef Question question
+        cdef Answer answer
         view.msgid = -1
         if self.is_answer(p):
             self.application.read(p, n, &view)
@@ -456,7 +457,10 @@ cdef class InFlight:
         self.note_answered(flight)
         question = self.take_question(flight)
         if self.concluder is None or not self.concluder.conclude(question, &view.says, now):
-            found.append((question, answer_of(&view)))
+            answer = answer_of(&view)
+            if self.application.is_standard and answer.code == RESULT_REDIRECT_INDICATION:
+                answer.message = p[:n]
+            found.append((question, answer))
         return 0
 
     cdef void note_answered(self, const Flight *flight) noexcept nogil:

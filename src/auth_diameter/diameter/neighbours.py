@@ -15,11 +15,15 @@ Each peer has a `PeerMachine`, which exchanges capabilities, watches and disconn
 * Questions without an answer open the peer's breaker, as in the dialect. They never close the connection, and
   the watchdog does not know of them.
 * When nobody else can be asked, a peer that the watchdog does not trust is asked all the same.
+* A peer that redirects all questions for a while is held back for so long, while the server that it named can
+  be asked. That server is a peer for as long as it is needed, see `redirects`.
 * Every message counts for the watchdog. It is told of those of the application only when its timer is due.
 """
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 from collections.abc import Callable, Collection
 from typing import Any, Final
@@ -38,7 +42,7 @@ from auth_diameter.diameter.connection import (
     Connection,
     Event,
 )
-from auth_diameter.diameter.events import Close, PoolEvent, Send
+from auth_diameter.diameter.events import Close, Open, PoolEvent, Send
 from auth_diameter.diameter.peer import Peer, PeerEvent
 from auth_diameter.diameter.peer_machine import (
     Cause,
@@ -54,6 +58,7 @@ from auth_diameter.diameter.peer_machine import (
 )
 from auth_diameter.diameter.peer_states import MachineState, Side
 from auth_diameter.diameter.peer_table import PeerTable
+from auth_diameter.diameter.redirects import KEPT, MOST_SERVERS, Redirect, Server
 from auth_diameter.diameter.watchdog import WatchdogState
 
 _LEFT: Final = 300.0  # seconds of rest of a peer that does not want a connection
@@ -71,12 +76,25 @@ class NeighbourTable(PeerTable):
         events: list to which the events for the driver are appended.
         node: who this client is.
         ask_elsewhere: function of a connection and of the time; it asks the questions on it again, elsewhere.
+        capable: function of a connection and of the time; it is told that capabilities are exchanged.
 
     Attributes:
         serve: function of a request of a peer, which returns the answer; None: the command is not supported.
     """
 
-    __slots__ = ("_ask_elsewhere", "_known", "_machines", "_node", "serve")
+    __slots__ = (
+        "_ask_elsewhere",
+        "_capable",
+        "_is_secure",
+        "_known",
+        "_machines",
+        "_new_machine",
+        "_node",
+        "_numbers",
+        "_redirecting",
+        "_servers",
+        "serve",
+    )
 
     def __init__(
         self,
@@ -86,12 +104,21 @@ class NeighbourTable(PeerTable):
         events: list[PoolEvent],
         node: Node,
         ask_elsewhere: Callable[[Connection, float], None],
+        capable: Callable[[Connection, float], None],
     ) -> None:
         super().__init__(config, in_flight, jitter, events)
         self._node = node
         self._ask_elsewhere = ask_elsewhere
+        self._capable = capable
         self.serve: Callable[[Message], Message | None] = _not_supported
-        self._machines = {peer: PeerMachine(node, config.watchdog, jitter=jitter) for peer in self.peers}
+        self._new_machine = functools.partial(PeerMachine, node, config.watchdog, jitter=jitter)
+        self._machines = {peer: self._new_machine() for peer in self.peers}
+        self._numbers = itertools.count(len(self.peers))
+        self._is_secure = config.tls_ca is not None
+        # The servers that answers named, and until when they stay; the peers that named one for all
+        # questions, with that one and until when.
+        self._servers: dict[Peer, float] = {}
+        self._redirecting: dict[Peer, tuple[Peer, float]] = {}
         self._known = dict.fromkeys(
             self.peers, -math.inf
         )  # the last byte that each watchdog has been told of
@@ -133,6 +160,9 @@ class NeighbourTable(PeerTable):
         super().remove(connection, now)
         machine.lost(Side.INITIATOR, now)
         machine.outputs.clear()  # its questions go elsewhere with any connection that is lost
+        for agent, (server, _) in list(self._redirecting.items()):
+            if server is connection.peer:
+                self._ask_agent(agent)
         self._trust_the_last()
 
     def lost(self, connection: Connection, questions: int, now: float) -> None:
@@ -196,7 +226,7 @@ class NeighbourTable(PeerTable):
                 else:
                     self.events.append(Close(connection))
             case Opened():
-                self._capable(connection, now)
+                self._is_capable(connection, now)
             case FailOver():
                 if self._others(connection):
                     self.step(connection, Event.UNTRUSTED)
@@ -209,7 +239,7 @@ class NeighbourTable(PeerTable):
                     connection.why = f"it does not want a connection ({cause.name})"
                 self.step(connection, Event.LEAVING)
 
-    def _capable(self, connection: Connection, now: float) -> None:
+    def _is_capable(self, connection: Connection, now: float) -> None:
         peer = connection.peer
         peer.probing = False
         reopens = self._machines[peer].watchdog.state is WatchdogState.REOPEN
@@ -217,12 +247,110 @@ class NeighbourTable(PeerTable):
         if peer.step(PeerEvent.HEARD):
             peer.recovered()
             self._tell(peer)
+        for agent, (server, _) in self._redirecting.items():
+            if server is peer:
+                self._hold_back(agent)
+        self._capable(connection, now)
 
     def _trust_the_last(self) -> None:
         """Asks peers all the same that the watchdog does not trust, if nobody else is left."""
         if not any(connection.state in (OKAY, REOPEN, PROBING, UNSYNCED) for connection in self.connections):
             for connection in self.connections:
                 self.step(connection, Event.TRUSTED)
+
+    # ------------------------------------------------------------------ redirects
+
+    def redirected(self, connection: Connection, redirect: Redirect, now: float) -> Peer | None:
+        """Chooses a server that an answer on a connection names; it becomes a peer, and gets a connection.
+
+        Returns:
+            The peer; None: no server named can be asked.
+        """
+        for server in redirect.servers:
+            peer = self._peer_at(server) if server.is_secure == self._is_secure else None
+            if peer is not None and (peer is connection.peer or (peer.in_doubt and peer.rest_until > now)):
+                continue
+            if peer is not None or self._may_add(server):
+                break
+        else:
+            return None
+        if not self._has_place() and (peer is None or self._connection_of(peer) is None):
+            return None
+        if peer is None:
+            peer = self._add_server(server)
+        if peer in self._servers:
+            self._servers[peer] = now + max(KEPT, redirect.seconds)
+            self.be_due(self._servers[peer])
+        if redirect.seconds:
+            self._redirecting[connection.peer] = (peer, now + redirect.seconds)
+            self.be_due(now + redirect.seconds)
+            if self.taking(peer) is not None:
+                self._hold_back(connection.peer)
+        if self._connection_of(peer) is None and not peer.opening:
+            peer.opening += 1
+            self.events.append(Open(peer))
+        return peer
+
+    def taking(self, peer: Peer) -> Connection | None:
+        """The connection to a peer, if it takes questions."""
+        connection = self._connection_of(peer)
+        takes = connection is not None and connection.takes_questions
+        return connection if takes and connection.under_way < self.max_in_flight else None
+
+    def _peer_at(self, server: Server) -> Peer | None:
+        """The peer that a server is, by its address or by the DiameterIdentity that it told."""
+        for peer, machine in self._machines.items():
+            told = machine.capabilities
+            if (peer.host.lower(), peer.port) == (server.host, server.port):
+                return peer
+            if told is not None and told.host == server.host and self._connection_of(peer) is not None:
+                return peer
+        return None
+
+    def _may_add(self, server: Server) -> bool:
+        return server.is_secure == self._is_secure and len(self._servers) < MOST_SERVERS
+
+    def _add_server(self, server: Server) -> Peer:
+        peer = Peer(server.host, server.port, next(self._numbers))
+        self.peers.append(peer)
+        self._machines[peer] = self._new_machine()
+        self._known[peer] = -math.inf
+        self._servers[peer] = math.inf  # until the caller knows better
+        return peer
+
+    def _hold_back(self, agent: Peer) -> None:
+        connection = self._connection_of(agent)
+        if connection is not None:
+            self.step(connection, Event.UNTRUSTED)
+
+    def _ask_agent(self, agent: Peer) -> None:
+        """Asks a peer again that has redirected all questions."""
+        del self._redirecting[agent]
+        connection = self._connection_of(agent)
+        if connection is not None:
+            self.step(connection, Event.TRUSTED)
+
+    def _end_redirects(self, now: float) -> None:
+        for agent, (_, until) in list(self._redirecting.items()):
+            if until <= now:
+                self._ask_agent(agent)
+            else:
+                self.be_due(until)
+        for peer, until in list(self._servers.items()):
+            connection = self._connection_of(peer)
+            if until > now:
+                self.be_due(until)
+            elif connection is not None and connection.under_way:
+                self.be_due(now + 1.0)
+            elif connection is not None and connection.is_live:
+                self._machines[peer].stop(Cause.DO_NOT_WANT_TO_TALK_TO_YOU, now)
+                self._carry_out(peer, now)
+            elif connection is None and not peer.opening:
+                self._remove_server(peer)
+
+    def _remove_server(self, peer: Peer) -> None:
+        self.peers.remove(peer)
+        del self._servers[peer], self._machines[peer], self._known[peer]
 
     # ------------------------------------------------------------------ questions and answers
 
@@ -273,6 +401,7 @@ class NeighbourTable(PeerTable):
                 machine.expire(now)
                 self._carry_out(peer, now)
         super().tend(now)
+        self._end_redirects(now)
         for machine in self._machines.values():
             self.be_due(machine.due)
 

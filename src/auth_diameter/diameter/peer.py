@@ -80,6 +80,7 @@ class Peer:
     Attributes:
         host: a name, an IPv4 or an IPv6 address.
         port: its TCP port.
+        number: of it among the peers of a client, which no other peer ever has.
         state: see the table at the top of this file.
         opening: number of connections that are being opened.
         rest_until: when a connection may be opened next; if the peer is in doubt, also when a question may be
@@ -93,6 +94,7 @@ class Peer:
     __slots__ = (
         "failures",
         "host",
+        "number",
         "opening",
         "port",
         "probing",
@@ -102,9 +104,10 @@ class Peer:
         "troubled_at",
     )
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, number: int = 0) -> None:
         self.host = host
         self.port = port
+        self.number = number
         self.state: PeerState = "new"
         self.opening = 0
         self.rest_until = 0.0

@@ -79,7 +79,7 @@ class PeerTable:
     def __init__(
         self, config: Config, in_flight: InFlight, jitter: Callable[[], float], events: list[PoolEvent]
     ) -> None:
-        self.peers = [Peer(host, port) for host, port in config.addresses()]
+        self.peers = [Peer(host, port, number) for number, (host, port) in enumerate(config.addresses())]
         self.connections: list[Connection] = []
         self.due = math.inf
         self.spares_wanted = False
@@ -256,7 +256,7 @@ class PeerTable:
 
     def _add(self, peer: Peer, transport: Any, now: float, state: State) -> Connection:
         connection = Connection(peer, transport, now, self._max_message, state)
-        connection.peer_number = self.peers.index(peer)
+        connection.peer_number = peer.number
         self.connections.append(connection)
         self.refresh(connection)
         return connection

@@ -31,7 +31,8 @@ The rules:
 
 With standard Diameter there is a base protocol as well, see `neighbours`: a new connection first exchanges
 capabilities, and a watchdog asks idle peers whether they are alive. If an answer says that the server cannot
-be reached or is too busy (3002, 3004; RFC 6733, 7.1.3), another peer is asked, once.
+be reached or is too busy (3002, 3004; RFC 6733, 7.1.3), another peer is asked, once. If the answer names
+another server (3006), that one is asked, see `redirects`.
 """
 
 from __future__ import annotations
@@ -51,12 +52,17 @@ from auth_diameter.diameter.limiter import NO_LIMIT, Overload
 from auth_diameter.diameter.neighbours import NeighbourTable
 from auth_diameter.diameter.peer import Peer
 from auth_diameter.diameter.peer_table import PeerTable
+from auth_diameter.diameter.redirects import REDIRECT_INDICATION, RedirectedQuestions, read_redirect
 from auth_diameter.diameter.speaking import application_of, node_of
 from auth_diameter.diameter.stats import Counts, PoolStats
 from auth_diameter.diameter.waiting import WaitingQuestions
 
 #: Result-Codes of a question that was not taken (RFC 6733, 7.1.3), and what they mean without another peer.
-_NOT_DELIVERED = {3002: Cause.DISC_UNREACHABLE, 3004: Cause.OVERLOADED}
+_NOT_DELIVERED = {
+    3002: Cause.DISC_UNREACHABLE,
+    3004: Cause.OVERLOADED,
+    REDIRECT_INDICATION: Cause.DISC_UNREACHABLE,
+}
 
 Placed = Connection | Cause | None  # a connection; why it was refused; None: it waits for a connection
 
@@ -77,6 +83,7 @@ class Pool:
         in_flight: the questions that were written, in the order of deadlines.
         waiting: the questions that wait for a connection, in the order of deadlines.
         held: the questions that may not be asked yet.
+        redirected: the questions that wait for a server that an answer named.
         counts: see `PoolStats`.
         node: who this client is, with standard Diameter; None in the DISC dialect.
     """
@@ -94,6 +101,7 @@ class Pool:
         "in_flight",
         "node",
         "peers",
+        "redirected",
         "waiting",
     )
 
@@ -114,13 +122,14 @@ class Pool:
             self._table = PeerTable(config, self.in_flight, jitter, self.events)
         else:
             self._neighbours = NeighbourTable(
-                config, self.in_flight, jitter, self.events, node, self._ask_elsewhere
+                config, self.in_flight, jitter, self.events, node, self._ask_elsewhere, self._ask_redirected
             )
             self._table = self._neighbours
         self.peers = self._table.peers
         self.connections = self._table.connections
         self.counts = Counts()
         self.held = HeldQuestions(config.max_waiting)
+        self.redirected = RedirectedQuestions(config.max_waiting)
         self._overload = Overload(config.max_delay, least)
         self._waiting = WaitingQuestions(
             config.max_waiting, self._table, self.in_flight, self._overload, self.counts
@@ -241,6 +250,7 @@ class Pool:
             return
         self.counts.connect_failures += 1
         self._table.failed(peer, now, why)
+        self._refuse_redirected(peer)
         self._refuse_waiting(now)
         self._waiting.open_needed(now)
 
@@ -257,6 +267,7 @@ class Pool:
         if not stopped:
             self.counts.connections_lost += 1
         self._finish(ended, cause)
+        self._refuse_redirected(connection.peer)
         if cause is Cause.DISC_TIMEOUT:
             self.counts.expired += len(ended)
         else:
@@ -282,6 +293,12 @@ class Pool:
         self.counts.refused_down += len(self.waiting)
         self._finish(self.waiting, cause)
         self.waiting.clear()
+
+    def _refuse_redirected(self, peer: Peer) -> None:
+        """Ends the questions that wait for a server that cannot be asked."""
+        refused = self.redirected.take(peer)
+        self.counts.refused_down += len(refused)
+        self._finish(refused, Cause.DISC_UNREACHABLE)
 
     def _finish(self, questions: Iterable[Question], cause: Cause) -> None:
         self.events.extend(Finished(question, cause) for question in questions)
@@ -353,26 +370,54 @@ class Pool:
             cause = _NOT_DELIVERED.get(answer.code)
             if cause is None:
                 answers.append((question, answer))
-            elif not self._ask_another(connection, question, now):
+            elif not self._ask_once_more(connection, question, answer, now):
                 self._finish([question], cause)
         return answers
 
-    def _ask_another(self, connection: Connection, question: Question, now: float) -> bool:
+    def _ask_once_more(self, connection: Connection, question: Question, answer: Answer, now: float) -> bool:
         """Asks another peer a question that was answered with an error; False: there is none."""
+        if question.attempts >= MOST_ATTEMPTS or question.deadline <= now:
+            return False
+        if answer.code == REDIRECT_INDICATION:
+            return self._follow(connection, question, answer, now)
+        return self._ask_another(connection, question, now)
+
+    def _follow(self, connection: Connection, question: Question, answer: Answer, now: float) -> bool:
+        """Asks the server that an answer names, once it can be asked; False: there is none."""
+        assert self._neighbours is not None
+        peer = self._neighbours.redirected(connection, read_redirect(answer), now)
+        if peer is None:
+            return False
+        wire = self._neighbours.taking(peer)
+        if wire is None:
+            return self.redirected.add(peer, question)
+        self._ask_on(wire, question, now)
+        return True
+
+    def _ask_redirected(self, connection: Connection, now: float) -> None:
+        """Asks the questions that waited for a server with which capabilities are exchanged now."""
+        for question in self.redirected.take(connection.peer):
+            self._ask_on(connection, question, now)
+
+    def _ask_another(self, connection: Connection, question: Question, now: float) -> bool:
+        """Asks the other peer with the fewest questions; False: there is none."""
         others: list[Connection] = [
             wire
             for wire in self.in_flight.ready_wires
             if wire.peer is not connection.peer and wire.under_way < self._table.max_in_flight
         ]
-        if not others or question.attempts >= MOST_ATTEMPTS or question.deadline <= now:
+        if not others:
             return False
-        question.was_refused = True
-        other = min(others, key=lambda wire: wire.under_way)
-        self.in_flight.write(other, question, now)
-        self._table.written(other, now)
-        self.counts.asked_again += 1
-        self.events.append(Send(other, (question,)))
+        self._ask_on(min(others, key=lambda wire: wire.under_way), question, now)
         return True
+
+    def _ask_on(self, connection: Connection, question: Question, now: float) -> None:
+        """Asks a question once more that was answered with an error, so without the T flag."""
+        question.was_refused = True
+        self.in_flight.write(connection, question, now)
+        self._table.written(connection, now)
+        self.counts.asked_again += 1
+        self.events.append(Send(connection, (question,)))
 
     def _ask_elsewhere(self, connection: Connection, now: float) -> None:
         """Asks the questions on a connection again on others; those that were asked again already end."""
@@ -494,6 +539,7 @@ class Pool:
             self.in_flight.deadline,
             self.waiting[0].deadline if self.waiting else None,
             held.deadline if held is not None else None,
+            self.redirected.deadline() if self.redirected else None,
         )
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
@@ -511,6 +557,10 @@ class Pool:
             self.held.drop(held)
             self.counts.expired += 1
             self._finish([held], Cause.DISC_TIMEOUT)
+        if self.redirected:
+            too_late = self.redirected.take_expired(now)
+            self.counts.expired += len(too_late)
+            self._finish(too_late, Cause.DISC_UNREACHABLE)
         if self.waiting:
             self._waiting.fill_all(now)
         if now >= self.due:
@@ -551,7 +601,7 @@ class Pool:
         if self._neighbours is not None:
             self._neighbours.leave(now)
         self.in_flight.limit = 0  # nor is a question written by others than `submit`
-        left = [*self.in_flight.take_all(), *self.waiting, *self.held.clear()]
+        left = [*self.in_flight.take_all(), *self.waiting, *self.held.clear(), *self.redirected.take_all()]
         self.counts.lost += len(left)
         self.waiting.clear()
         self._finish(left, Cause.DISC_LOST)
