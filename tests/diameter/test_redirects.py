@@ -1,0 +1,256 @@
+"""Redirects (RFC 6733, 6.1.7 and 6.12 to 6.14), without I/O.
+
+`kit.neighbour.Far` is the agent that redirects, and the servers that it names.
+"""
+
+from __future__ import annotations
+
+import pytest
+from kit.neighbour import Far, connected
+
+from auth_diameter import Avp
+from auth_diameter._core import Verdict
+from auth_diameter.decision import Cause
+from auth_diameter.diameter.base import (
+    CAPABILITIES_EXCHANGE,
+    DISCONNECT_PEER,
+    avp_named,
+    value_of,
+)
+from auth_diameter.diameter.connection import HELD_BACK, OKAY, Connection
+from auth_diameter.diameter.redirects import MOST_SERVERS, Server, server_of
+
+A, B = ("10.0.0.1", 3868), ("10.0.0.2", 3868)
+DONT_CACHE, ALL_SESSION, ALL_REALM, REALM_AND_APPLICATION, ALL_APPLICATION, ALL_HOST, ALL_USER = range(7)
+
+ELSEWHERE = "aaa://server.h.test:3870;transport=tcp"
+
+
+def to(*uris: str, usage: int | None = None, seconds: int | None = None) -> list[Avp]:
+    avps = [avp_named("Redirect-Host", uri) for uri in uris]
+    if usage is not None:
+        avps.append(avp_named("Redirect-Host-Usage", usage))
+    if seconds is not None:
+        avps.append(avp_named("Redirect-Max-Cache-Time", seconds))
+    return avps
+
+
+def redirect(far: Far, agent: Connection, *avps: Avp) -> None:
+    """The agent redirects the last question that it got."""
+    far.tell(agent, far.maa(far.asked(agent)[-1], 3006, *avps))
+
+
+def connection_to(far: Far, address: str) -> Connection:
+    [found] = [connection for connection in far.pool.connections if repr(connection.peer) == address]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("uri", "server"),
+    [
+        ("aaa://disc.h.test", Server("disc.h.test", 3868, False)),
+        ("AAA://Disc.H.Test:6666;transport=tcp;protocol=diameter", Server("disc.h.test", 6666, False)),
+        ("aaas://disc.h.test", Server("disc.h.test", 5868, True)),
+        ("aaa://[2001:db8::1]:3868", Server("2001:db8::1", 3868, False)),
+        ("aaa://disc.h.test;transport=sctp", None),
+        ("aaa://disc.h.test;protocol=radius", None),
+        ("aaa://disc.h.test:0", None),
+        ("aaa://disc.h.test:65536", None),
+        ("http://disc.h.test", None),
+        ("disc.h.test", None),
+        ("aaa://user@disc.h.test", None),
+        ("aaa://disc.h.test/x", None),
+        ("", None),
+        (b"\xff", None),
+    ],
+)
+def test_a_diameter_uri_names_a_server(uri, server):
+    """RFC 6733, 4.3.1. SCTP is not spoken, nor any protocol but Diameter."""
+    assert server_of(uri) == server
+
+
+def test_the_server_that_the_answer_names_is_asked():
+    """6.1.7: with the End-to-End Identifier of the question, and not as a retransmission."""
+    far, [agent] = connected()
+    question = far.submit()
+    redirect(far, agent, *to(ELSEWHERE))
+    server = connection_to(far, "server.h.test:3870")
+    assert far.commands(server)[0] == CAPABILITIES_EXCHANGE
+    [first], [again] = far.asked(agent), far.asked(server)
+    assert again.flags == 0xC0
+    assert again.end_to_end == first.end_to_end
+    assert again.hop_by_hop != first.hop_by_hop
+    assert value_of(again, "Session-Id") == value_of(first, "Session-Id")
+    far.tell(server, far.maa(again, 2001))
+    [(answered, answer)] = far.answered
+    assert (answered, answer.verdict) == (question, Verdict.SUCCESS)
+    assert far.finished == []
+    assert far.pool.stats().asked_again == 1
+
+
+@pytest.mark.parametrize("usage", [None, DONT_CACHE, ALL_SESSION, ALL_USER])
+def test_the_agent_is_asked_the_next_question(usage):
+    """6.13: the answer counts for one question, or for a session, which has one."""
+    far, [agent] = connected()
+    far.submit()
+    redirect(far, agent, *to(ELSEWHERE, usage=usage, seconds=600))
+    server = connection_to(far, "server.h.test:3870")
+    assert agent.state is OKAY
+    far.tell(server, far.maa(far.asked(server)[0], 2001))
+    far.submit()
+    far.submit()
+    assert len(far.asked(agent)) > 1, "with the agent and the server as equals"
+
+
+@pytest.mark.parametrize("usage", [ALL_REALM, REALM_AND_APPLICATION, ALL_APPLICATION, ALL_HOST])
+def test_the_answer_is_kept_for_as_long_as_it_says(usage):
+    """6.13 and 6.14."""
+    far, [agent] = connected()
+    far.submit()
+    redirect(far, agent, *to(ELSEWHERE, usage=usage, seconds=90))
+    server = connection_to(far, "server.h.test:3870")
+    for _ in range(4):
+        far.submit()
+    assert len(far.asked(agent)) == 1
+    assert len(far.asked(server)) == 5
+    assert agent.state is HELD_BACK
+    for asked in far.asked(server):
+        far.tell(server, far.maa(asked, 2001))
+    far.wait(89.0)
+    assert agent.state is HELD_BACK
+    far.wait(91.0)
+    assert agent.state is OKAY
+
+
+def test_without_a_time_the_answer_is_not_kept():
+    """6.14: Redirect-Max-Cache-Time must be there for each usage but DONT_CACHE."""
+    far, [agent] = connected()
+    far.submit()
+    redirect(far, agent, *to(ELSEWHERE, usage=ALL_REALM))
+    assert agent.state is OKAY
+    assert len(far.asked(connection_to(far, "server.h.test:3870"))) == 1
+
+
+def test_if_the_server_is_lost_the_agent_is_asked_again_at_once():
+    far, [agent] = connected()
+    far.submit()
+    redirect(far, agent, *to(ELSEWHERE, usage=ALL_REALM, seconds=600))
+    server = connection_to(far, "server.h.test:3870")
+    far.tell(server, far.maa(far.asked(server)[0], 2001))
+    far.unreachable.add(server.peer)
+    far.pool.closed(server, 1.0)
+    far.settle()
+    assert agent.state is OKAY
+    far.submit()
+    assert len(far.asked(agent)) == 2
+
+
+def test_the_first_server_that_can_be_asked_is_taken():
+    """6.12: one of them. SCTP cannot, and what is no URI is passed over."""
+    far, [agent] = connected()
+    far.submit()
+    redirect(
+        far, agent, *to("aaa://s.h.test;transport=sctp", "?", "aaas://t.h.test", ELSEWHERE, "aaa://z.h.test")
+    )
+    assert [repr(c.peer) for c in far.pool.connections] == ["10.0.0.1:3868", "server.h.test:3870"]
+
+
+@pytest.mark.parametrize("uris", [(), ("aaas://server.h.test",), ("?",), ("aaa://10.0.0.1:3868",)])
+def test_a_redirect_to_nobody_ends_the_question(uris):
+    """No server; TLS, which this client has not; no URI; the agent itself."""
+    far, [agent] = connected()
+    question = far.submit()
+    redirect(far, agent, *to(*uris))
+    assert far.finished == [(question, Cause.DISC_UNREACHABLE)]
+    assert far.pool.connections == [agent]
+
+
+def test_a_server_that_redirects_the_question_again_ends_it():
+    """A loop ends with its first turn."""
+    far, [agent] = connected()
+    question = far.submit()
+    redirect(far, agent, *to(ELSEWHERE))
+    redirect(far, connection_to(far, "server.h.test:3870"), *to("aaa://10.0.0.1:3868"))
+    assert far.finished == [(question, Cause.DISC_UNREACHABLE)]
+    assert len(far.asked()) == 2
+
+
+def test_a_server_that_cannot_be_connected_to_ends_the_question():
+    far, [agent] = connected()
+    question = far.submit()
+    before = len(far.pool.peers)
+    far.pool.received(agent, far.maa(far.asked(agent)[0], 3006, *to(ELSEWHERE)).encode(), 0.0)
+    far.unreachable.add(far.pool.peers[before])
+    far.settle()
+    assert far.finished == [(question, Cause.DISC_UNREACHABLE)]
+    assert agent.state is OKAY
+
+
+def test_a_question_that_waits_for_a_server_has_its_deadline():
+    far, [agent] = connected()
+    question = far.submit()
+    far.pool.received(agent, far.maa(far.asked(agent)[0], 3006, *to(ELSEWHERE)).encode(), 0.0)
+    far.silent.add(far.pool.peers[1])
+    far.settle()
+    assert far.finished == []
+    assert far.pool.deadline() == question.deadline
+    far.wait(question.deadline)
+    assert far.finished == [(question, Cause.DISC_UNREACHABLE)]
+
+
+def test_a_question_that_waits_for_a_server_ends_with_the_client():
+    far, [agent] = connected()
+    question = far.submit()
+    far.pool.received(agent, far.maa(far.asked(agent)[0], 3006, *to(ELSEWHERE)).encode(), 0.0)
+    far.silent.add(far.pool.peers[1])
+    far.settle()
+    far.pool.stop(0.0)
+    far.settle()
+    assert far.finished == [(question, Cause.DISC_LOST)]
+
+
+def test_a_peer_is_known_by_its_address_and_by_its_identity():
+    """Nobody is connected to twice (RFC 6733, 2.1)."""
+    for uri in ("aaa://10.0.0.2:3868", "aaa://other.h.test:9999"):
+        far, [first, second] = connected(A, B)
+        agent = first if first.peer.host == "10.0.0.1" else second
+        other = second if agent is first else first
+        assert far.nodes[other.peer].host == "other.h.test"
+        while not far.asked(agent):
+            far.submit()
+        before = len(far.asked(other))
+        redirect(far, agent, *to(uri))
+        assert far.pool.connections == [first, second]
+        assert len(far.asked(other)) == before + 1
+
+
+def test_a_server_leaves_when_nothing_was_redirected_to_it_for_a_minute():
+    """RFC 6733, 5.4.3: DO_NOT_WANT_TO_TALK_TO_YOU, since no message is expected."""
+    far, [agent] = connected()
+    far.submit()
+    redirect(far, agent, *to(ELSEWHERE))
+    server = connection_to(far, "server.h.test:3870")
+    far.tell(server, far.maa(far.asked(server)[0], 2001))
+    far.wait(59.0)
+    assert server in far.pool.connections
+    far.wait(62.0)
+    assert far.commands(server)[-1] == DISCONNECT_PEER
+    [left] = [m for c, m in far.got if c is server and m.command == DISCONNECT_PEER]
+    assert value_of(left, "Disconnect-Cause") == 2
+    far.pool.closed(server, far.now)
+    far.settle()
+    far.wait(75.0)
+    assert [repr(peer) for peer in far.pool.peers] == ["10.0.0.1:3868"]
+    assert [repr(c.peer) for c in far.pool.connections] == ["10.0.0.1:3868"]
+
+
+def test_as_many_servers_as_answers_may_make_peers():
+    far, [agent] = connected()
+    for number in range(MOST_SERVERS + 1):
+        far.nodes.clear()
+        while len(far.asked(agent)) <= number:
+            far.submit()
+        redirect(far, agent, *to(f"aaa://s{number}.h.test"))
+    assert len(far.pool.peers) == 1 + MOST_SERVERS
+    assert [cause for _, cause in far.finished] == [Cause.DISC_UNREACHABLE]
+    assert len({connection.peer_number for connection in far.pool.connections}) == 1 + MOST_SERVERS
