@@ -294,8 +294,9 @@ class NeighbourTable(PeerTable):
     def taking(self, peer: Peer) -> Connection | None:
         """The connection to a peer, if it takes questions."""
         connection = self._connection_of(peer)
-        takes = connection is not None and connection.takes_questions
-        return connection if takes and connection.under_way < self.max_in_flight else None
+        if connection is None or not connection.takes_questions:
+            return None
+        return connection if connection.under_way < self.max_in_flight else None
 
     def _peer_at(self, server: Server) -> Peer | None:
         """The peer that a server is, by its address or by the DiameterIdentity that it told."""
