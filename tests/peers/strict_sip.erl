@@ -4,7 +4,8 @@
 %%   erl -noshell -pa FOLDER -run strict_sip main IDENTITY ADDRESS PORT [WORD...]
 %%
 %% A port 0 is one that the kernel chooses. Words: delegate (HA1 goes out with the challenge), sha256, auth_int
-%% (is offered alone), hold=FILE (while that file exists, no MAR is answered).
+%% (is offered alone), hold=FILE (while that file exists, no MAR is answered), redirect=URI,SECONDS (it is an agent
+%% that names that server for so long, for REALM_AND_APPLICATION).
 %%
 %% It prints one line for whatever happens: LISTENING, UP, DOWN, CLOSED, WATCHDOG, MAR, COUNTERS.
 -module(strict_sip).
@@ -22,6 +23,7 @@ main([Identity, Address, Port | Words]) ->
     [_, Realm] = string:split(Identity, "."),
     [persistent_term:put({?MODULE, Word}, true) || Word <- Words],
     persistent_term:put({?MODULE, hold}, hd([File || "hold=" ++ File <- Words] ++ [none])),
+    persistent_term:put({?MODULE, redirect}, hd([Text || "redirect=" ++ Text <- Words] ++ [none])),
     ets:new(nonces, [named_table, public]),
     true = diameter:subscribe(?SERVICE),
     ok = diameter:start_service(?SERVICE, [
@@ -103,11 +105,19 @@ handle_request(#diameter_packet{msg = ['MAR' | Mar], errors = Errors, header = H
     #diameter_caps{origin_host = {Host, _}, origin_realm = {Realm, _}} = Caps,
     Always = #{'Session-Id' => maps:get('Session-Id', Mar), 'Auth-Application-Id' => 6, 'Auth-Session-State' => 1,
                'Origin-Host' => Host, 'Origin-Realm' => Realm},
-    case Errors of
-        [] -> {reply, ['MAA' | maps:merge(Always, judge(Mar))]};
+    case {Errors, persistent_term:get({?MODULE, redirect})} of
+        {[], none} -> {reply, ['MAA' | maps:merge(Always, judge(Mar))]};
+        {[], Redirect} -> {reply, redirect(Redirect, Host, Realm)};
         _ -> {reply, ['MAA' | Always#{'Result-Code' => 5012}]}
     end;
 handle_request(_, _, _) -> {answer_message, 3001}.
+
+%% RFC 6733, 6.1.7: an error in the small grammar of 7.2.
+redirect(Text, Host, Realm) ->
+    [Uri, Seconds] = string:split(Text, ","),
+    Avp = fun(Code, Data) -> #diameter_avp{code = Code, is_mandatory = true, data = Data} end,
+    Avps = [Avp(292, list_to_binary(Uri)), Avp(261, <<3:32>>), Avp(262, <<(list_to_integer(Seconds)):32>>)],
+    ['answer-message' | #{'Origin-Host' => Host, 'Origin-Realm' => Realm, 'Result-Code' => 3006, 'AVP' => Avps}].
 
 wait(none) -> ok;
 wait(File) ->
