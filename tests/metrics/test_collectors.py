@@ -14,7 +14,10 @@ import urllib.request
 from wsgiref.simple_server import WSGIServer
 
 import pytest
+from kit.doors import OfThreads
+from kit.hss import SipServer, running
 from kit.machine import PATIENCE, wait_until
+from kit.phone import Phone
 from kit.process import Server, run_ours, run_python
 from kit.sip import DOMAIN, PASSWORD, build_request, shortest
 from kit.uac import Uac
@@ -99,6 +102,8 @@ def test_serve_and_disc_tell_what_they_did(database, phone):
         ("disc_questions_total", "expired"): 0,
         ("disc_connects_total", "opened"): 1,
         ("disc_answers_dropped_total", "late"): 0,
+        ("diameter_answers_total", "AA-Answer", "2001"): 1,
+        ("peers", "up"): 1,
         ("peer_up", where): 1,
         ("peer_connections", where): 1,
         ("sip_datagrams_total",): 14 + 3 + 2,
@@ -203,6 +208,35 @@ def test_a_client_for_threads_in_a_registry_of_ones_own(fake_disc):
     assert found["peer_up", f"127.0.0.1:{disc.port}"] == 1
 
 
+def test_answers_of_standard_diameter_by_command_and_result():
+    """Those of the base protocol, too: RFC 6733, 5.3 and 5.5."""
+    with running(SipServer) as server:
+        server.delegates = False
+        config = ad.Config(
+            application="sip",
+            origin_host="sip.c.test",
+            diameter_client_host="127.0.0.1",
+            diameter_client_port=server.port,
+        )
+        with ad.AuthDiameter(config) as auth:
+            phone = Phone(OfThreads(auth))
+            phone.send()
+            phone.answer(phone.challenge())
+            found = collected(metrics.client(auth))
+    answers = {key[1:]: value for key, value in found.items() if key[0] == "diameter_answers_total"}
+    assert answers == {
+        ("Capabilities-Exchange-Answer", "2001"): 1,
+        ("Multimedia-Auth-Answer", "1001"): 2,
+        ("Multimedia-Auth-Answer", "4001"): 1,
+    }
+    assert {state: found["peers", state] for state in ("new", "up", "down", "silent")} == {
+        "new": 0,
+        "up": 1,
+        "down": 0,
+        "silent": 0,
+    }
+
+
 def test_a_disc_that_is_down(free_port):
     with ad.AuthDiameter(ad.Config(diameter_client_host="127.0.0.1", diameter_client_port=free_port)) as auth:
         auth.diameter_www_authorize(build_request("REGISTER"), "")
@@ -211,6 +245,7 @@ def test_a_disc_that_is_down(free_port):
     assert found["disc_questions_total", "refused_down"] == 1
     assert found["disc_connects_total", "failed"] >= 1
     assert found["peer_up", f"127.0.0.1:{free_port}"] == 0
+    assert found["peers", "down"] == 1
 
 
 def test_every_cause_and_outcome_is_there_from_the_beginning():
@@ -236,6 +271,7 @@ def test_every_cause_and_outcome_is_there_from_the_beginning():
     assert {key[1] for key in found if key[0] == "disc_answers_total"} == {
         one.name.lower() for one in Outcome
     }
+    assert found.pop(("peers", "new")) == 1
     assert all(value == 0 for value in found.values())
 
 

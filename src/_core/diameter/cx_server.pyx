@@ -15,7 +15,8 @@ from auth_diameter._core.diameter.cx_received cimport CxView, read_cx_mar
 from auth_diameter._core.diameter.cx_reply cimport cx_maa_room, cx_result, put_cx_maa
 from auth_diameter._core.diameter.fault cimport refuse_like
 from auth_diameter._core.diameter.received cimport HA1_ALONE, NO_CREDENTIALS, Received, Terms, add_realm
-from auth_diameter._core.diameter.server cimport Server, count_result
+from auth_diameter._core.diameter.result_counts cimport count_result
+from auth_diameter._core.diameter.server cimport Server
 from auth_diameter._core.sip.uri cimport SipUri
 
 
@@ -31,7 +32,7 @@ cdef class CxMarRequest(Received):
         cdef Span message = Span(self.start, self.mar.header.length)
         if self.server == NULL:
             return out
-        count_result(self.server, self.mar.header.command, cx_result(&self.mar, says))
+        count_result(&self.server.counts, self.mar.header.command, cx_result(&self.mar, says))
         return put_cx_maa(out, &self.mar, message, self.server, says)
 
     def __repr__(self):

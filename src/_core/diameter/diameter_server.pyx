@@ -13,7 +13,7 @@ from auth_diameter._core.diameter.codes cimport (
 )
 from auth_diameter._core.diameter.cx_server cimport new_cx_mar
 from auth_diameter._core.diameter.header cimport get_u32
-from auth_diameter._core.diameter.server cimport COUNTED_RESULTS
+from auth_diameter._core.diameter.result_counts cimport results_of
 from auth_diameter._core.diameter.sip_server cimport new_mar
 from auth_diameter._core.diameter.stream cimport DEFAULT_LIMIT, MessageStream
 
@@ -53,12 +53,7 @@ cdef class DiameterServer:
 
     @property
     def answers(self):
-        cdef int i
-        cdef dict found = {}
-        for i in range(COUNTED_RESULTS):
-            if self.server.counts[i].result:
-                found[self.server.counts[i].command, self.server.counts[i].result] = self.server.counts[i].count
-        return found
+        return results_of(&self.server.counts)
 
     @cython.embedsignature(False)
     def stream(self, limit=DEFAULT_LIMIT):

@@ -25,7 +25,8 @@ from auth_diameter._core.diameter.fault cimport refuse_like
 from auth_diameter._core.diameter.received cimport (
     GOOD_CREDENTIALS, HA1_WITH_CHALLENGE, NO_CREDENTIALS, Received, Terms, add_realm,
 )
-from auth_diameter._core.diameter.server cimport Server, count_result
+from auth_diameter._core.diameter.result_counts cimport count_result
+from auth_diameter._core.diameter.server cimport Server
 from auth_diameter._core.diameter.sip_received cimport MarView, read_mar
 from auth_diameter._core.diameter.sip_reply cimport maa_result, maa_room, put_maa
 from auth_diameter._core.digest.params cimport REALM
@@ -48,7 +49,7 @@ cdef class MarRequest(Received):
         cdef Span message = Span(self.mar.credentials.raw.p, self.mar.header.length)
         if self.server == NULL:
             return out
-        count_result(self.server, self.mar.header.command, maa_result(&self.mar, self.server, says))
+        count_result(&self.server.counts, self.mar.header.command, maa_result(&self.mar, self.server, says))
         return put_maa(out, &self.mar, message, self.server, says)
 
     def __repr__(self):

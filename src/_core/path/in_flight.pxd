@@ -6,6 +6,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from auth_diameter._core.auth.answer cimport AnswerFields
 from auth_diameter._core.auth.question cimport Flight, Question
 from auth_diameter._core.diameter.application cimport AnswerView, Application
+from auth_diameter._core.diameter.result_counts cimport ResultCounts
 from auth_diameter._core.path.wire cimport Wire
 
 
@@ -41,6 +42,7 @@ cdef class InFlight:
     cdef readonly uint64_t answered
     cdef readonly uint64_t late     # answers whose question had ended
     cdef readonly uint64_t unknown  # messages that answer no question
+    cdef ResultCounts results       # of answers to questions in flight
     cdef readonly double answered_deadline      # deadline of the question that was answered last
     cdef dict expected_late         # msgids of questions that ended without an answer, the newest last
     cdef list owners                # SlotOwners
@@ -61,6 +63,6 @@ cdef class InFlight:
     cdef Flight *find(self, long long msgid) noexcept nogil
     cdef int take_one(self, const uint8_t *p, size_t n, double now, Wire wire, const PyObject *only,
                       list found) except -1
-    cdef void note_answered(self, const Flight *flight) noexcept nogil
+    cdef void note_answered(self, const Flight *flight, const uint8_t *p, const AnswerView *view) noexcept nogil
     cdef Question take_question(self, Flight *flight)
     cdef int expect_late(self, uint32_t msgid) except -1

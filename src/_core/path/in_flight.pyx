@@ -29,11 +29,12 @@ from auth_diameter._core.diameter.codes cimport FLAG_REQUEST, RESULT_REDIRECT_IN
 from auth_diameter._core.diameter.application cimport AnswerView, Application, answer_of
 from auth_diameter._core.diameter.disc cimport DiscApplication
 from auth_diameter._core.diameter.header cimport get_u32
+from auth_diameter._core.diameter.result_counts cimport count_result, results_of
 from auth_diameter._core.diameter.stream cimport frame
 from auth_diameter._core.path.wire cimport Wire, next_msgid
 
 cdef enum:
-    FLAGS_AT = 4                # bytes before the command flags, and before the Application-ID (RFC 6733, 3)
+    FLAGS_AT = 4                # bytes before flags and command, and before the Application-ID (RFC 6733, 3)
     APPLICATION_AT = 8
     LEAST_FLIGHTS = 256         # places by msgid at the start
     KEPT_LATE = 10_000          # ids of ended questions that are remembered, to recognize late answers
@@ -97,6 +98,7 @@ cdef class InFlight:
         unknown: int, the messages that answer no question, or one that was answered before.
         concluder: Concluder that decides on answers to Questions, or None; set by the owner.
         answered_deadline: float, the deadline of the question that was answered last.
+        results: dict, the number of answers to questions in flight by (command, Result-Code), which are int.
     """
 
     def __cinit__(self, int most=1000, bint takes_turns=False, Application application=None):
@@ -126,6 +128,10 @@ cdef class InFlight:
 
     def __len__(self):
         return self.count
+
+    @property
+    def results(self):
+        return results_of(&self.results)
 
     # ------------------------------------------------------------------ connections that take questions
 
@@ -413,7 +419,7 @@ cdef class InFlight:
             self.application.match(flight, &view)
             if not (<SlotOwner>flight.owner).conclude(flight, &view, now):
                 return size
-            self.note_answered(flight)
+            self.note_answered(flight, p + at[0], &view)
             self.leave(flight)
             (<SlotOwner>flight.owner).release(flight)
             at[0] += <size_t>size
@@ -454,7 +460,7 @@ cdef class InFlight:
                 self.unknown += 1
             return 0
         self.application.match(flight, &view)
-        self.note_answered(flight)
+        self.note_answered(flight, p, &view)
         question = self.take_question(flight)
         if self.concluder is None or not self.concluder.conclude(question, &view.says, now):
             answer = answer_of(&view)
@@ -463,8 +469,11 @@ cdef class InFlight:
             found.append((question, answer))
         return 0
 
-    cdef void note_answered(self, const Flight *flight) noexcept nogil:
+    cdef void note_answered(self, const Flight *flight, const uint8_t *p, const AnswerView *view) noexcept nogil:
+        """Counts the answer `view`, which begins at `p`."""
         self.answered += 1
+        if view.says.code:
+            count_result(&self.results, get_u32(p + FLAGS_AT) & 0xFFFFFF, view.says.code)
         self.answered_deadline = flight.deadline
 
     cdef Question take_question(self, Flight *flight):

@@ -25,12 +25,13 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+from collections import Counter
 from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from auth_diameter._core import InFlight, Message, ParseError
 from auth_diameter.config import Config
-from auth_diameter.diameter.base import COMMAND_UNSUPPORTED, Node, answer
+from auth_diameter.diameter.base import COMMAND_UNSUPPORTED, Node, answer, value_of
 from auth_diameter.diameter.connection import (
     CLOSING,
     HELD_BACK,
@@ -61,6 +62,7 @@ from auth_diameter.diameter.peer_table import PeerTable
 from auth_diameter.diameter.redirects import KEPT, MOST_SERVERS, Redirect, Server
 from auth_diameter.diameter.watchdog import WatchdogState
 
+_MOST_COUNTED: Final = 32  # pairs of a command and a Result-Code, of which there are fewer
 _LEFT: Final = 300.0  # seconds of rest of a peer that does not want a connection
 
 _HUNG_UP = "it hangs up instead of sending a CEA"
@@ -80,6 +82,7 @@ class NeighbourTable(PeerTable):
 
     Attributes:
         serve: function of a request of a peer, which returns the answer; None: the command is not supported.
+        answers: number of answers of the base protocol by the command's name and the Result-Code.
     """
 
     __slots__ = (
@@ -93,6 +96,7 @@ class NeighbourTable(PeerTable):
         "_numbers",
         "_redirecting",
         "_servers",
+        "answers",
         "serve",
     )
 
@@ -112,6 +116,7 @@ class NeighbourTable(PeerTable):
         self._capable = capable
         self.serve: Callable[[Message], Message | None] = _not_supported
         self._new_machine = functools.partial(PeerMachine, node, config.watchdog, jitter=jitter)
+        self.answers: Counter[tuple[str, int]] = Counter()
         self._machines = {peer: self._new_machine() for peer in self.peers}
         self._numbers = itertools.count(len(self.peers))
         self._is_secure = config.tls_ca is not None
@@ -192,10 +197,19 @@ class NeighbourTable(PeerTable):
                 connection.why = f"it sends a message that cannot be read ({error})"
                 self.step(connection, Event.FAULT)
                 return
+            if not message.is_request:
+                self._count(message)
             if not machine.received(Side.INITIATOR, message, now) and message.is_request:
                 told = self.serve(message) if connection.state is not INITIAL else None
                 self._send(connection, told or answer(self._node, message, COMMAND_UNSUPPORTED))
             self._carry_out(connection.peer, now)
+
+    def _count(self, message: Message) -> None:
+        result = value_of(message, "Result-Code")
+        if isinstance(result, int) and (
+            len(self.answers) < _MOST_COUNTED or (message.name, result) in self.answers
+        ):
+            self.answers[message.name, result] += 1
 
     def _send(self, connection: Connection, message: Message) -> None:
         connection.append(message.encode())

@@ -610,4 +610,6 @@ class Pool:
 
     def stats(self) -> PoolStats:
         """All counts, and the questions under way now."""
-        return self.counts.stats(self.in_flight, len(self.waiting), self._table.stats())
+        waiting = len(self.waiting) + len(self.redirected)
+        base = self._neighbours.answers if self._neighbours is not None else {}
+        return self.counts.stats(self.in_flight, waiting, self._table.stats(), base)

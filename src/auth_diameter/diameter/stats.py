@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 
-from auth_diameter._core import InFlight
+from auth_diameter._core import InFlight, Message
 from auth_diameter.diameter.peer import PeerState
 
 
@@ -50,6 +52,7 @@ class PoolStats:
         connections_lost: connections that ended before the client was closed.
         under_way: questions that are sent and not answered, now.
         waiting: questions that wait for a connection, now.
+        answers: the number of answers, to questions and of the base protocol, by name and Result-Code.
         peers: the statistics of each peer, in the order of the configuration.
     """
 
@@ -68,6 +71,7 @@ class PoolStats:
     connections_lost: int
     under_way: int
     waiting: int
+    answers: dict[tuple[str, int], int]
     peers: tuple[PeerStats, ...]
 
 
@@ -85,8 +89,21 @@ class Counts:
     connect_failures: int = 0
     connections_lost: int = 0
 
-    def stats(self, in_flight: InFlight, waiting: int, peers: tuple[PeerStats, ...]) -> PoolStats:
-        """These counts and those of the questions in flight as `PoolStats`."""
+    def stats(
+        self,
+        in_flight: InFlight,
+        waiting: int,
+        peers: tuple[PeerStats, ...],
+        base_answers: Mapping[tuple[str, int], int] = MappingProxyType({}),
+    ) -> PoolStats:
+        """These counts and those of the questions in flight as `PoolStats`.
+
+        Args:
+            in_flight: the questions in flight.
+            waiting: number of questions that wait for a connection.
+            peers: the statistics of each peer.
+            base_answers: the number of answers of the base protocol, by name and Result-Code.
+        """
         under_way, answered = len(in_flight), in_flight.answered
         ended = answered + self.expired + self.lost + self.abandoned
         return PoolStats(
@@ -96,9 +113,14 @@ class Counts:
             unknown=in_flight.unknown,
             under_way=under_way,
             waiting=waiting,
+            answers={**_by_name(in_flight.results), **base_answers},
             peers=peers,
             **asdict(self),
         )
+
+
+def _by_name(results: Mapping[tuple[int, int], int]) -> dict[tuple[str, int], int]:
+    return {(Message(command, flags=0).name, result): number for (command, result), number in results.items()}
 
 
 def no_pool() -> PoolStats:

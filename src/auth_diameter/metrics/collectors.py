@@ -13,10 +13,12 @@ This needs the package prometheus-client, which ``pip install 'auth-diameter[ser
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+
+from auth_diameter.diameter.peer import PeerState
 
 if TYPE_CHECKING:
     from auth_diameter.client.aio import AsyncAuthDiameter
@@ -49,6 +51,11 @@ def client(auth: AuthDiameter | AsyncAuthDiameter) -> Collector:
         )
         stats = auth.stats()
         yield from _questions(stats)
+        yield _answers(
+            "auth_diameter_diameter_answers_total",
+            "Answers of DISC, or of servers of standard Diameter, by command and Result-Code",
+            stats.answers,
+        )
         yield from _connections(stats)
         yield from _peers(stats)
         if auth.state is not None:
@@ -118,7 +125,12 @@ def _peers(stats: PoolStats) -> Iterable[Metric]:
         up.add_metric([peer.address], peer.state == "up")
         connections.add_metric([peer.address], peer.connections)
         under_way.add_metric([peer.address], peer.under_way)
-    return up, connections, under_way
+    states = GaugeMetricFamily(
+        "auth_diameter_peers", "DISC, or other peers, by state: new, up, down or silent", labels=["state"]
+    )
+    for state in get_args(PeerState):
+        states.add_metric([state], sum(peer.state == state for peer in stats.peers))
+    return up, connections, under_way, states
 
 
 def host(served: Host) -> Collector:
@@ -188,14 +200,11 @@ def _standard_diameter(listener: DiameterListener) -> Iterator[Metric]:
     from auth_diameter.diameter.watchdog import WatchdogState
     from auth_diameter.disc.admission import ConnectionEvent
 
-    answers = CounterMetricFamily(
+    yield _answers(
         "auth_diameter_disc_diameter_answers_total",
         "Answers to peers of standard Diameter, by command and Result-Code",
-        labels=["command", "result"],
+        listener.answers,
     )
-    for (command, result), count in sorted(listener.answers.items()):
-        answers.add_metric([command, str(result)], count)
-    yield answers
     states = listener.peers.states
     family = GaugeMetricFamily(
         "auth_diameter_disc_peers",
@@ -239,6 +248,13 @@ def _counts(name: str, text: str, label: str, values: Mapping[str, int]) -> Metr
     family = CounterMetricFamily(name, text, labels=[label])
     for each, value in values.items():
         family.add_metric([each], value)
+    return family
+
+
+def _answers(name: str, text: str, counts: Mapping[tuple[str, int], int]) -> Metric:
+    family = CounterMetricFamily(name, text, labels=["command", "result"])
+    for (command, result), count in sorted(counts.items()):
+        family.add_metric([command, str(result)], count)
     return family
 
 
