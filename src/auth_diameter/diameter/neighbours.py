@@ -160,7 +160,7 @@ class NeighbourTable(PeerTable):
         """Removes a connection that is closed."""
         machine = self._machines[connection.peer]
         if machine.state is MachineState.WAIT_I_CEA and not connection.why:
-            connection.why = _HUNG_UP if connection.fault is None else f"it sends no CEA ({connection.fault})"
+            connection.why = self._why_no_cea(connection)
         connection.peer.probing = False
         super().remove(connection, now)
         machine.lost(Side.INITIATOR, now)
@@ -169,6 +169,12 @@ class NeighbourTable(PeerTable):
             if server is connection.peer:
                 self._ask_agent(agent)
         self._trust_the_last()
+
+    def _why_no_cea(self, connection: Connection) -> str:
+        if connection.fault is not None:
+            return f"it sends no CEA ({connection.fault})"
+        # In TLS 1.3 a server refuses the client's certificate after the handshake (RFC 8446, 4.4.2.4).
+        return f"{_HUNG_UP}; it may want another tls_cert" if self._is_secure else _HUNG_UP
 
     def lost(self, connection: Connection, questions: int, now: float) -> None:
         """Judges a peer whose connection has ended."""
