@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 from typing import Any, NamedTuple, TypeAlias
 
-import dpkt
+import dpkt  # type: ignore[import-untyped]
 
 import auth_diameter as ad
 from auth_diameter.addresses import show
