@@ -145,6 +145,34 @@ def test_if_the_server_is_lost_the_agent_is_asked_again_at_once():
     assert len(far.asked(agent)) == 2
 
 
+def test_if_the_server_does_not_answer_the_agent_is_asked_again():
+    """Its breaker opens, long before the watchdog closes its connection."""
+    far, [agent] = connected()
+    far.submit()
+    redirect(far, agent, *to(ELSEWHERE, usage=ALL_REALM, seconds=600))
+    far.wait(5.0)
+    assert [cause for _, cause in far.finished] == [Cause.DISC_TIMEOUT]
+    assert agent.state is OKAY
+    far.submit()
+    far.submit()
+    assert len(far.asked(agent)) >= 2, "one of them may be the server's probe"
+
+
+def test_if_the_server_leaves_a_watchdog_unanswered_the_agent_is_asked_again():
+    """RFC 3539, 3.4.1: SUSPECT. What is under way there goes to the agent."""
+    far, [agent] = connected(timeout=1000.0)
+    far.submit()
+    redirect(far, agent, *to(ELSEWHERE, usage=ALL_REALM, seconds=600))
+    server = connection_to(far, "server.h.test:3870")
+    far.tell(server, far.maa(far.asked(server)[0], 2001))
+    far.silent.add(server.peer)
+    far.submit()
+    far.wait(61.0)
+    assert agent.state is OKAY
+    assert server.state is HELD_BACK
+    assert len(far.asked(agent)) == 2
+
+
 def test_the_first_server_that_can_be_asked_is_taken():
     """6.12: one of them. SCTP cannot, and what is no URI is passed over."""
     far, [agent] = connected()

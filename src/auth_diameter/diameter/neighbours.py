@@ -165,9 +165,7 @@ class NeighbourTable(PeerTable):
         super().remove(connection, now)
         machine.lost(Side.INITIATOR, now)
         machine.outputs.clear()  # its questions go elsewhere with any connection that is lost
-        for agent, (server, _) in list(self._redirecting.items()):
-            if server is connection.peer:
-                self._ask_agent(agent)
+        self._ask_agents_of(connection.peer)
         self._trust_the_last()
 
     def _why_no_cea(self, connection: Connection) -> str:
@@ -248,6 +246,7 @@ class NeighbourTable(PeerTable):
             case Opened():
                 self._is_capable(connection, now)
             case FailOver():
+                self._ask_agents_of(connection.peer)
                 if self._others(connection):
                     self.step(connection, Event.UNTRUSTED)
                     self._ask_elsewhere(connection, now)
@@ -344,6 +343,12 @@ class NeighbourTable(PeerTable):
         if connection is not None:
             self.step(connection, Event.UNTRUSTED)
 
+    def _ask_agents_of(self, server: Peer) -> None:
+        """Asks the peers again that have redirected all questions to a server in doubt."""
+        for agent, (named, _) in list(self._redirecting.items()):
+            if named is server:
+                self._ask_agent(agent)
+
     def _ask_agent(self, agent: Peer) -> None:
         """Asks a peer again that has redirected all questions."""
         del self._redirecting[agent]
@@ -396,6 +401,7 @@ class NeighbourTable(PeerTable):
             self.step(connection, Event.ORPHANED)
 
     def _silence(self, peer: Peer) -> None:
+        self._ask_agents_of(peer)
         for connection in self.connections:
             if connection.peer is peer:
                 self.step(connection, Event.UNANSWERED)
