@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from auth_diameter._core import ConfigError
 
 
@@ -49,3 +51,34 @@ def parse_peers(hosts: str, default_port: int) -> tuple[tuple[str, int], ...]:
     if not isinstance(hosts, str) or not hosts.strip():
         raise ConfigError(f"diameter_client_host: expected a host, not {hosts!r}")
     return tuple(parse_address(part, default_port, "diameter_client_host") for part in hosts.split(","))
+
+
+def checked_peers(name: str, peers: object) -> tuple[tuple[str, int], ...]:
+    """The value of a setting as a tuple of (host, port).
+
+    Raises:
+        ConfigError: it is no sequence of such pairs, or has none.
+    """
+    pairs = tuple(peers) if isinstance(peers, Iterable) and not isinstance(peers, str) else ()
+    if not pairs:
+        raise ConfigError(f"{name}: expected one (host, port) at least, not {peers!r}")
+    for pair in pairs:
+        if (
+            not isinstance(pair, tuple | list)
+            or len(pair) != 2
+            or not isinstance(pair[0], str)
+            or not pair[0]
+        ):
+            raise ConfigError(f"{name}: expected (host, port), not {pair!r}")
+        check_port(name, pair[1])
+    return tuple((host, port) for host, port in pairs)
+
+
+def check_port(name: str, port: object) -> None:
+    """Checks that the value of a setting is a TCP port.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if not isinstance(port, int) or isinstance(port, bool) or not 1 <= port <= 65535:
+        raise ConfigError(f"{name}: expected a port from 1 to 65535, not {port!r}")

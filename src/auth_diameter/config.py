@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from auth_diameter._core import ConfigError
-from auth_diameter.addresses import parse_peers, show
+from auth_diameter.addresses import check_port, checked_peers, parse_peers, show
 from auth_diameter.decision import UNAVAILABLE
 from auth_diameter.standard import DIALECT_PORT, StandardConfig
 from auth_diameter.store.config import StoreConfig
@@ -126,11 +126,11 @@ class Config(VerifierConfig, StoreConfig, StandardConfig):
             value = getattr(self, name)
             if not isinstance(value, bool):
                 raise ConfigError(f"{name}: expected True or False, not {value!r}")
-        _check_port("diameter_client_port", self.diameter_client_port)
+        check_port("diameter_client_port", self.diameter_client_port)
         if self.peers is not None:
-            object.__setattr__(self, "peers", _checked_peers(self.peers))
+            object.__setattr__(self, "peers", checked_peers("peers", self.peers))
         for _, port in self.addresses():
-            _check_port("diameter_client_host", port)
+            check_port("diameter_client_host", port)
         for name in ("timeout", "connect_timeout"):
             value = getattr(self, name)
             if not isinstance(value, int | float) or not 0 < value <= 3600:
@@ -218,29 +218,3 @@ _SIZES = (
 
 def _is_key(key: object) -> bool:
     return isinstance(key, bytes) and len(key) >= _LEAST_KEY
-
-
-def _checked_peers(peers: object) -> tuple[tuple[str, int], ...]:
-    """The peers as a tuple of pairs.
-
-    Raises:
-        ConfigError: `peers` is no sequence of (host, port).
-    """
-    pairs = tuple(peers) if isinstance(peers, Iterable) and not isinstance(peers, str) else ()
-    if not pairs:
-        raise ConfigError(f"peers: expected one (host, port) at least, not {peers!r}")
-    for pair in pairs:
-        if (
-            not isinstance(pair, tuple | list)
-            or len(pair) != 2
-            or not isinstance(pair[0], str)
-            or not pair[0]
-        ):
-            raise ConfigError(f"peers: expected (host, port), not {pair!r}")
-        _check_port("peers", pair[1])
-    return tuple((host, port) for host, port in pairs)
-
-
-def _check_port(name: str, port: object) -> None:
-    if not isinstance(port, int) or isinstance(port, bool) or not 1 <= port <= 65535:
-        raise ConfigError(f"{name}: expected a port from 1 to 65535, not {port!r}")

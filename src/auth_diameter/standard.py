@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from auth_diameter._core import ConfigError
+from auth_diameter.addresses import checked_peers
 
 ApplicationName = Literal["disc", "sip", "cx"]
 APPLICATIONS: Final[tuple[ApplicationName, ...]] = ("disc", "sip", "cx")
@@ -41,6 +43,11 @@ class StandardConfig:
 
     destination_host: str | None = None
     """DiameterIdentity of the server that must answer; None: any of the realm."""
+
+    realms: Mapping[str, Sequence[tuple[str, int]]] | None = None
+    """The servers of some realms as (host, port): ``{"a.example": [("10.0.0.1",
+    3868)]}``. The others are asked for all other realms, see RFC 6733, 2.7. The limits on connections and on
+    questions count for each realm. None: all servers serve all realms."""
 
     server_uri: str | None = None
     """SIP URI of this SIP server as a registrar (RFC 4740, 8.7: SIP-Server-URI); None: it is a proxy."""
@@ -89,6 +96,20 @@ class StandardConfig:
         if not isinstance(self.plain_ha1, bool):
             raise ConfigError(f"plain_ha1: expected True or False, not {self.plain_ha1!r}")
         self._check_together()
+        if self.realms is not None:
+            object.__setattr__(self, "realms", self._checked_realms(self.realms))
+
+    def _checked_realms(self, realms: object) -> dict[str, tuple[tuple[str, int], ...]]:
+        if not isinstance(realms, Mapping) or not realms:
+            raise ConfigError("realms: expected a dict of realms, each with its servers")
+        checked: dict[str, tuple[tuple[str, int], ...]] = {}
+        for realm, peers in realms.items():
+            if not isinstance(realm, str) or not is_identity(realm):
+                raise ConfigError(f"realms: expected a name as in the DNS, not {realm!r}")
+            if realm.lower() in checked:
+                raise ConfigError(f"realms: {realm} is there twice")
+            checked[realm.lower()] = checked_peers(f"realms: {realm}", peers)
+        return checked
 
     def _check_together(self) -> None:
         if self.application == "disc":

@@ -27,6 +27,7 @@ from auth_diameter.config import Config
 from auth_diameter.decision import Cause, Decision
 from auth_diameter.diameter import forks
 from auth_diameter.diameter.aio import AioTransport
+from auth_diameter.diameter.realms import transport_of
 from auth_diameter.diameter.stats import PoolStats, no_pool
 from auth_diameter.verifier.outcome import PROVEN_REFUSALS, Outcome
 from auth_diameter.verifier.state.state import StateStats
@@ -66,7 +67,7 @@ class AsyncAuthDiameter:
         self.config = config if config is not None else Config()
         self.decisions = Decisions()
         self._authorizer = Authorizer(self.config)
-        self._transport = AioTransport(self.config, self._answered, self._failed, self._ended)
+        self._transport = transport_of(self.config, self._answered, self._failed, self._ended)
         self._local: LocalBackEnd | None = None
         if self.config.database is not None:
             self._local = LocalBackEnd(self.config, self._authorizer, self.decisions, in_loop=True)
@@ -96,7 +97,8 @@ class AsyncAuthDiameter:
             authorizer.penalties,
             authorizer.watch.issuers if authorizer.watch is not None else None,
             authorizer.delegated.compiled if authorizer.delegated is not None else None,
-            most_bytes=_MOST_BYTES,
+            # With routes by realm, compiled code writes no question: Python chooses the route.
+            most_bytes=_MOST_BYTES if config.realms is None else -1,
             timeout=config.timeout,
             max_question=config.max_diameter_message,
             tells_source=config.tell_source,
@@ -252,7 +254,7 @@ class AsyncAuthDiameter:
 
     def is_full(self) -> bool:
         """Whether DISC has so much to do that a new question would be refused."""
-        return self._transport.pool.is_full()
+        return self._transport.is_full()
 
     def refusal(self, request: SipRequest) -> Decision | None:
         """Refuses a request when DISC is overloaded, before a question is made.
@@ -324,7 +326,7 @@ class AsyncAuthDiameter:
             timeout=config.timeout,
             max_size=config.max_sip_message,
             max_headers=config.max_sip_headers,
-            max_question=config.max_diameter_message,
+            max_question=config.max_diameter_message if config.realms is None else 0,  # as in `_new_path`
             tells_source=config.tell_source,
             amplification=amplification,
             one_challenge=one_challenge,
@@ -425,7 +427,7 @@ class AsyncAuthDiameter:
             while released := self._authorizer.released():
                 for question in released:
                     if is_refused(question):
-                        self._transport.pool.drop(question)
+                        self._transport.drop(question)
                         self._failed(question, Cause.PENALIZED, now)
                 self._transport.release([q for q in released if q.attempt is not None], now)
         finally:

@@ -132,6 +132,14 @@ class AioTransport:
             else:
                 self._not_sent(question, where, now)
 
+    def drop(self, question: Question) -> None:
+        """Forgets a question that was held."""
+        self.pool.drop(question)
+
+    def is_full(self) -> bool:
+        """Whether a new question would be refused because of those under way and waiting."""
+        return self.pool.is_full()
+
     def refuse(self, question: Question) -> None:
         """Ends a question with the Cause OVERLOADED.
 

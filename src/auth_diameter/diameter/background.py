@@ -16,6 +16,7 @@ from auth_diameter.config import Config
 from auth_diameter.decision import Cause
 from auth_diameter.diameter.aio import AioTransport
 from auth_diameter.diameter.loop_thread import LoopThread
+from auth_diameter.diameter.realms import transport_of
 from auth_diameter.diameter.speaking import tls_of
 from auth_diameter.diameter.stats import PoolStats, no_pool
 from auth_diameter.diameter.waiters import HeldThreads
@@ -102,7 +103,7 @@ class BackgroundTransport(HeldThreads):
                 raise DiscError("this client is closed")
             if self._thread is None or self._aio is None:
                 self._thread = LoopThread("auth-diameter-peers")
-                self._aio = AioTransport(self._config, self._answered, self._failed, lambda now: None)
+                self._aio = transport_of(self._config, self._answered, self._failed, lambda now: None)
             return self._thread, self._aio
 
     @staticmethod

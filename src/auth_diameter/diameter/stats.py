@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from types import MappingProxyType
 
 from auth_diameter._core import InFlight, Message
@@ -121,6 +122,20 @@ class Counts:
 
 def _by_name(results: Mapping[tuple[int, int], int]) -> dict[tuple[str, int], int]:
     return {(Message(command, flags=0).name, result): number for (command, result), number in results.items()}
+
+
+def sum_of(pools: Sequence[PoolStats]) -> PoolStats:
+    """The statistics of several pools together: the sums of their counts, and all peers in turn."""
+    answers: Counter[tuple[str, int]] = Counter()
+    for pool in pools:
+        answers.update(pool.answers)
+    counts = {
+        field.name: sum(getattr(pool, field.name) for pool in pools)
+        for field in fields(PoolStats)
+        if field.name not in ("answers", "peers")
+    }
+    peers = tuple(peer for pool in pools for peer in pool.peers)
+    return PoolStats(**counts, answers=dict(answers), peers=peers)
 
 
 def no_pool() -> PoolStats:

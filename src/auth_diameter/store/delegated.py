@@ -34,6 +34,7 @@ from auth_diameter.decision import Cause
 from auth_diameter.diameter.aio import AioTransport
 from auth_diameter.diameter.cx import PUSH_PROFILE, REGISTRATION_TERMINATION, done, not_known, user_of
 from auth_diameter.diameter.loop_thread import LoopThread
+from auth_diameter.diameter.realms import transport_of
 from auth_diameter.diameter.speaking import is_private, tls_of
 from auth_diameter.standard import StandardConfig
 from auth_diameter.store.config import StoreConfig
@@ -164,7 +165,7 @@ class DelegatedStore:
         return await (work if self._thread is None else self._thread.run(work))
 
     def _begin(self) -> None:
-        self._transport = AioTransport(self._config, self._answered, self._failed, lambda now: None)
+        self._transport = transport_of(self._config, self._answered, self._failed, lambda now: None)
         self._transport.serve = self._serve
         if self._in_background:
             self._loop = asyncio.get_running_loop()
