@@ -167,20 +167,21 @@ class DatabaseServer(Program):
 
     def freeze(self) -> None:
         """Stops all its processes: the kernel takes what is sent to it, and nothing comes back."""
-        for pid in self._all():
-            os.kill(pid, signal.SIGSTOP)
+        self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
         """Lets it go on after `freeze`."""
-        for pid in self._all():
-            os.kill(pid, signal.SIGCONT)
+        self._signal(signal.SIGCONT)
 
     def end(self) -> None:
         """Kills all its processes."""
-        for pid in self._all():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        self._signal(signal.SIGKILL)
         super().end()
+
+    def _signal(self, number: signal.Signals) -> None:
+        for pid in self._all():
+            with contextlib.suppress(ProcessLookupError):  # a process may end meanwhile, such as one of a client
+                os.kill(pid, number)
 
     def __exit__(self, *error: object) -> None:
         super().__exit__(*error)
