@@ -180,7 +180,7 @@ class DatabaseServer(Program):
 
     def _signal(self, number: signal.Signals) -> None:
         for pid in self._all():
-            with contextlib.suppress(ProcessLookupError):  # a process may end meanwhile, such as one of a client
+            with contextlib.suppress(ProcessLookupError):  # one may end meanwhile
                 os.kill(pid, number)
 
     def __exit__(self, *error: object) -> None:
