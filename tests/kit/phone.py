@@ -35,7 +35,7 @@ class Phone:
 
     def challenges(self, method: str = "REGISTER") -> list[ad.Challenge]:
         decision = self.send(method=method)
-        assert decision.cause is Cause.CHALLENGED
+        assert decision.cause is Cause.CHALLENGED, decision
         assert decision.reply is not None
         return parse_reply(decision.reply).challenges()
 

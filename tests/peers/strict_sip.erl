@@ -20,6 +20,7 @@
 
 main([Identity, Address, Port | Words]) ->
     {ok, _} = application:ensure_all_started(diameter),
+    load(),
     [_, Realm] = string:split(Identity, "."),
     [persistent_term:put({?MODULE, Word}, true) || Word <- Words],
     persistent_term:put({?MODULE, hold}, hd([File || "hold=" ++ File <- Words] ++ [none])),
@@ -38,6 +39,12 @@ main([Identity, Address, Port | Words]) ->
         {transport_config, [{ip, Ip}, {port, list_to_integer(Port)}, {reuseaddr, true}]}]}),
     say("LISTENING ~b", [port()]),
     watch(none).
+
+%% Otherwise the first CER would have code loaded, which on a busy machine takes longer than a client waits.
+load() ->
+    Loaded = [Modules || Name <- [kernel, stdlib, crypto, diameter],
+                         {ok, Modules} <- [application:get_key(Name, modules)]],
+    ok = code:ensure_modules_loaded(lists:append(Loaded) ++ [rfc4740_sip, rfc4590_digest]).
 
 %% The listener is there some time after add_transport.
 port() ->
