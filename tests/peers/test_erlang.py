@@ -62,7 +62,7 @@ def test_a_register_is_challenged_and_then_let_in(connect, kind):
     assert (challenge.realm, challenge.algorithm, challenge.qop) == (DOMAIN, "MD5", ("auth",))
     decision = phone.answer(challenge)
     assert decision.authorized
-    first, second = server.asked()
+    first, second = server.wait_for_asked(2)
     assert "'User-Name'" not in first.names
     assert "'SIP-Server-URI'" in first.names
     assert "'SIP-Auth-Data-Item'" not in first.names

@@ -26,10 +26,10 @@ def test_a_telephone_registers_at_the_server_that_an_agent_names(start_strict_si
         phone = Phone(door)
         assert phone.send().status == 401
         assert phone.logs_in()
-    assert len(agent.asked()) == 1
-    [asked] = agent.asked()
-    assert [mar.retransmitted for mar in server.asked()] == [False] * len(server.asked())
-    assert server.asked()[0].end_to_end == asked.end_to_end
+    [asked] = agent.wait_for_asked(1)
+    told = server.wait_for_asked(3)
+    assert [mar.retransmitted for mar in told] == [False] * 3
+    assert told[0].end_to_end == asked.end_to_end
     assert (agent.complaints(), server.complaints()) == ([], [])
     agent.wait_until_counted(282, "request", "recv")
     server.wait_until_counted(282, "request", "recv")

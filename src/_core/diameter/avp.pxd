@@ -118,14 +118,19 @@ cdef inline bint avp_each(Span data, AvpHandler handle, void *to, Span *rest) no
 
 
 cdef inline Span avp_whole(const AvpView *avp) noexcept nogil:
-    """The bytes of an AVP with header and padding."""
+    """The bytes of an AVP with its header. What is behind them need not be padding: a message may end there."""
     cdef size_t head = AVP_VENDOR_HEADER if avp.flags & AVP_VENDOR else AVP_HEADER
-    return Span(avp.data.p - head, (head + avp.data.n + 3) & ~<size_t>3)
+    return Span(avp.data.p - head, head + avp.data.n)
 
 
 cdef inline Span whole_of(Span data) noexcept nogil:
-    """The bytes of an AVP without a Vendor-ID that was received with this data, with header and padding."""
-    return Span(data.p - AVP_HEADER, avp_size(data.n))
+    """The bytes of an AVP without a Vendor-ID that was received with this data, with its header."""
+    return Span(data.p - AVP_HEADER, AVP_HEADER + data.n)
+
+
+cdef inline size_t padded(size_t n) noexcept nogil:
+    """The size of so many bytes of an AVP with its padding."""
+    return (n + 3) & ~<size_t>3
 
 
 cdef inline size_t avp_size(size_t data_size) noexcept nogil:

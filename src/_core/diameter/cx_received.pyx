@@ -14,7 +14,7 @@ from libc.stdint cimport uint8_t, uint32_t
 
 from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.base.zero cimport ad_zero
-from auth_diameter._core.diameter.avp cimport AvpView, avp_whole
+from auth_diameter._core.diameter.avp cimport AvpView, avp_whole, padded
 from auth_diameter._core.diameter.codes cimport (
     AVP_CX_PUBLIC_IDENTITY, AVP_CX_SIP_AUTHENTICATION_SCHEME, AVP_CX_SIP_AUTH_DATA_ITEM, AVP_DESTINATION_HOST,
     AVP_DESTINATION_REALM, AVP_ORIGIN_HOST, AVP_ORIGIN_REALM, AVP_PROXY_INFO, AVP_SESSION_ID, AVP_USER_NAME,
@@ -58,7 +58,7 @@ cdef void read_avp(const AvpView *avp, void *to) noexcept nogil:
         elif avp.code == AVP_CX_SIP_AUTH_DATA_ITEM:
             read_group(&out.fault, avp, read_item_avp, out)
     elif avp.code == AVP_PROXY_INFO and not avp.vendor_id:
-        out.proxy_info += avp_whole(avp).n
+        out.proxy_info += padded(avp_whole(avp).n)
     elif not avp.vendor_id:
         place = place_of(avp.code, out)
         if place != NULL:

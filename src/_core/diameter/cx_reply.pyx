@@ -21,7 +21,7 @@ from auth_diameter._core.auth.answer cimport (
 from auth_diameter._core.base.chars cimport is_word
 from auth_diameter._core.base.span cimport Span, put_u32
 from auth_diameter._core.diameter.avp cimport (
-    AVP_HEADER, AVP_VENDOR_HEADER, avp_put_in_place, avp_put_u32, avp_put_vendor,
+    AVP_HEADER, AVP_VENDOR_HEADER, avp_put_in_place, avp_put_u32, avp_put_vendor, padded,
 )
 from auth_diameter._core.diameter.avp_text cimport put_text
 from auth_diameter._core.diameter.codes cimport (
@@ -83,7 +83,7 @@ cdef inline const char *text_of(uint32_t result, const AnswerFields *says) noexc
 cdef size_t cx_maa_room(const CxView *mar, const Server *server, const AnswerFields *says) noexcept nogil:
     """The largest size that `put_cx_maa` writes."""
     return (FRAME_ROOM + mar.session_id.n + server.origin.n + mar.user_name.n + mar.public_identity.n
-            + mar.proxy_info + mar.fault.failed.n + says.ha1.n + says.realm.n)
+            + mar.proxy_info + padded(mar.fault.failed.n) + says.ha1.n + says.realm.n)
 
 
 cdef uint8_t *put_cx_maa(uint8_t *out, const CxView *mar, Span message, const Server *server,

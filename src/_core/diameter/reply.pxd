@@ -1,11 +1,11 @@
 """Parts of the answers of a server of standard Diameter, written for compiled code; the caller makes room."""
 
 from libc.stdint cimport uint8_t, uint32_t
-from libc.string cimport memcpy, strlen
+from libc.string cimport strlen
 
 from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.diameter.avp cimport (
-    AVP_HEADER, AvpView, avp_each, avp_put, avp_put_in_place, avp_put_vendor, avp_whole,
+    AVP_HEADER, AvpView, avp_each, avp_put, avp_put_data, avp_put_in_place, avp_put_vendor, avp_whole,
 )
 from auth_diameter._core.diameter.codes cimport (
     AVP_ERROR_MESSAGE, AVP_FAILED_AVP, AVP_MANDATORY, AVP_PROXY_INFO, FLAG_ERROR, FLAG_PROXIABLE,
@@ -23,9 +23,8 @@ cdef inline bint is_protocol_error(uint32_t result) noexcept nogil:
 
 
 cdef inline uint8_t *put_whole(uint8_t *q, Span avps) noexcept nogil:
-    """Copies AVPs; returns the end."""
-    memcpy(q, avps.p, avps.n)
-    return q + avps.n
+    """Copies AVPs, and pads the last one; returns the end."""
+    return avp_put_data(q, avps.p, avps.n)
 
 
 cdef inline uint8_t *put_error_message(uint8_t *q, const char *text) noexcept nogil:

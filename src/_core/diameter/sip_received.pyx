@@ -10,7 +10,7 @@ from libc.string cimport memcmp
 
 from auth_diameter._core.base.span cimport Span, equal_nocase
 from auth_diameter._core.base.zero cimport ad_zero
-from auth_diameter._core.diameter.avp cimport AvpView, avp_whole, whole_of
+from auth_diameter._core.diameter.avp cimport AvpView, avp_whole, padded, whole_of
 from auth_diameter._core.diameter.codes cimport (
     AVP_ACCT_SESSION_ID, AVP_AUTH_APPLICATION_ID, AVP_AUTH_SESSION_STATE, AVP_DESTINATION_HOST,
     AVP_DESTINATION_REALM, AVP_DIGEST_ALGORITHM, AVP_DIGEST_CNONCE, AVP_DIGEST_ENTITY_BODY_HASH,
@@ -90,7 +90,7 @@ cdef void read_avp(const AvpView *avp, void *to) noexcept nogil:
     if is_passed_over(avp, reading.out):
         return
     if avp.code == AVP_PROXY_INFO:
-        reading.out.proxy_info += avp_whole(avp).n
+        reading.out.proxy_info += padded(avp_whole(avp).n)
         return
     place = place_of(avp.code, reading.out)
     field = field_of_code(avp.code)

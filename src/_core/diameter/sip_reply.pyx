@@ -29,7 +29,7 @@ from auth_diameter._core.auth.answer cimport (
     VERDICT_SUCCESS, WHY_OTHER_ADDRESS, WHY_UNKNOWN_USER, AnswerFields,
 )
 from auth_diameter._core.base.span cimport Span
-from auth_diameter._core.diameter.avp cimport AVP_HEADER, avp_put, avp_put_in_place, avp_put_u32, whole_of
+from auth_diameter._core.diameter.avp cimport AVP_HEADER, avp_put, avp_put_in_place, avp_put_u32, padded, whole_of
 from auth_diameter._core.diameter.avp_text cimport put_parameter, put_text
 from auth_diameter._core.diameter.codes cimport (
     APPLICATION_SIP, AVP_ACCT_SESSION_ID, AVP_AUTH_APPLICATION_ID, AVP_AUTH_SESSION_STATE, AVP_DIGEST_ALGORITHM,
@@ -122,7 +122,7 @@ cdef size_t maa_room(const MarView *mar, const Server *server, const AnswerField
     """The largest size that `put_maa` writes."""
     cdef size_t n = (
         FRAME_ROOM + mar.session_id.n + server.origin.n + mar.user_name.n + mar.credentials.value[USERNAME].n
-        + says.user_name.n + mar.acct_session_id.n + mar.proxy_info + fault_of(mar, says).failed.n
+        + says.user_name.n + mar.acct_session_id.n + mar.proxy_info + padded(fault_of(mar, says).failed.n)
         + says.response_auth.n + says.nextnonce.n + says.ha1.n)
     # The values of a challenge are parts of it.
     return n + says.challenge[0].n if says.challenges else n
