@@ -222,6 +222,8 @@ cdef bint read_maa(const uint8_t *p, size_t n, AnswerView *out) noexcept nogil:
     elif reading.experimental and (
             says.code == RESULT_CX_USER_UNKNOWN or says.code == RESULT_CX_IDENTITIES_DONT_MATCH):
         says.verdict = VERDICT_REJECTED
+    if says.verdict != VERDICT_SUCCESS:     # nobody has checked them
+        out.delegation.ha1 = out.delegation.alternate_ha1 = Span(NULL, 0)
     return says.fault == NULL
 
 

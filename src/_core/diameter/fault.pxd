@@ -56,6 +56,7 @@ cdef inline void check_text(Fault *fault, Span *value, uint32_t code, uint32_t v
         value.n = 0
         fault.result = 0
         fault.failed.p = NULL
+        fault.failed.n = 0
         refuse_like(fault, RESULT_INVALID_AVP_VALUE, code, vendor_id)
 
 
