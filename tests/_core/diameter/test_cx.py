@@ -189,6 +189,13 @@ def test_what_is_never_used(case: str) -> None:
     assert (found.verdict, found.delegated) == (Verdict.FAILURE, None)
 
 
+def test_ha1_beside_an_error_delegates_nothing() -> None:
+    """TS 29.228, 6.3.1: HA1 comes with a success alone, and has been checked for that alone."""
+    for result in (5012, 3002, 1001):
+        found = read(maa(item(digest("r.test", HA1)), result=result))
+        assert (found.verdict, found.code, found.delegated) == (Verdict.FAILURE, result, None)
+
+
 def test_what_is_passed_over() -> None:
     more = (Avp(99_999, b"x", flags=0), Avp(9_999, b"x", flags=0x80, vendor_id=10415))
     assert read(maa(item(digest("r", HA1), *more), *more)).delegated is not None
