@@ -10,7 +10,7 @@
 %% It prints one line for whatever happens: LISTENING, UP, DOWN, CLOSED, WATCHDOG, MAR, COUNTERS.
 -module(strict_sip).
 -include_lib("diameter/include/diameter.hrl").
--export([main/1]).
+-export([main/1, once_up/2]).
 -export([peer_up/3, peer_down/3, pick_peer/4, prepare_request/3, prepare_retransmit/3,
          handle_answer/4, handle_error/4, handle_request/3]).
 
@@ -26,6 +26,7 @@ main([Identity, Address, Port | Words]) ->
     persistent_term:put({?MODULE, hold}, hd([File || "hold=" ++ File <- Words] ++ [none])),
     persistent_term:put({?MODULE, redirect}, hd([Text || "redirect=" ++ Text <- Words] ++ [none])),
     ets:new(nonces, [named_table, public]),
+    persistent_term:put({?MODULE, ups}, counters:new(1, [])),
     true = diameter:subscribe(?SERVICE),
     ok = diameter:start_service(?SERVICE, [
         {'Origin-Host', Identity}, {'Origin-Realm', Realm},
@@ -36,7 +37,8 @@ main([Identity, Address, Port | Words]) ->
     {ok, Ip} = inet:parse_address(Address),
     {ok, _} = diameter:add_transport(?SERVICE, {listen, [
         {transport_module, diameter_tcp}, {watchdog_timer, 6000},
-        {transport_config, [{ip, Ip}, {port, list_to_integer(Port)}, {reuseaddr, true}]}]}),
+        {transport_config, [{ip, Ip}, {port, list_to_integer(Port)}, {reuseaddr, true},
+                            {message_cb, {?MODULE, once_up, []}}]}]}),
     say("LISTENING ~b", [port()]),
     watch(none).
 
@@ -54,6 +56,32 @@ port() ->
     end.
 
 say(Format, Values) -> io:format(Format ++ "~n", Values).
+
+%% OTP sends the CEA first, and then has its processes know of the peer. It discards a request that comes in
+%% between. So the connection holds its first one back until UP was told, or for a second if it never is.
+once_up(recv, Message) ->
+    <<_:64, Application:32, _/binary>> = bytes(Message),
+    case {Application, get(ups)} of
+        {0, undefined} -> put(ups, ups());
+        {0, _} -> ok;
+        {_, up} -> ok;
+        {_, Before} -> wait_for_up(Before, 1000), put(ups, up)
+    end,
+    [Message];
+once_up(send, Message) -> [Message];
+once_up(ack, _) -> [].
+
+bytes(#diameter_packet{bin = Bytes}) -> Bytes;
+bytes(Bytes) -> Bytes.
+
+ups() -> counters:get(persistent_term:get({?MODULE, ups}), 1).
+
+wait_for_up(_, 0) -> ok;
+wait_for_up(Before, Left) ->
+    case ups() of
+        Before -> timer:sleep(1), wait_for_up(Before, Left - 1);
+        _ -> ok
+    end.
 
 %% ------------------------------------------------------------------ what happens to connections
 
@@ -86,7 +114,9 @@ count({{{_, Command, Bit}, Way, What}, N}) ->
 count({Other, N}) ->
     say("COUNTERS ~0p ~b", [Other, N]).
 
-tell({up, _, {_, #diameter_caps{origin_host = {_, Host}}}, _, _}) -> say("UP ~s", [Host]);
+tell({up, _, {_, #diameter_caps{origin_host = {_, Host}}}, _, _}) ->
+    counters:add(persistent_term:get({?MODULE, ups}), 1, 1),
+    say("UP ~s", [Host]);
 tell({down, _, {_, #diameter_caps{origin_host = {_, Host}}}, _}) -> say("DOWN ~s", [Host]);
 tell({closed, _, Reason, _}) -> say("CLOSED ~0p", [element(1, Reason)]);
 tell({watchdog, _, _, {From, To}, _}) -> say("WATCHDOG ~s ~s", [From, To]);
