@@ -126,7 +126,7 @@ def test_a_public_identity_that_is_nobodys(answers, identity):
 
 @pytest.mark.parametrize("command", [UAR, SAR, LIR])
 def test_where_it_goes(answers, command):
-    """RFC 6733, 6.1.4 and 7.1.3: the realm of a subscriber or our own; Destination-Host is ours, or not there."""
+    """RFC 6733, 6.1.4 and 7.1.3: to the realm of a subscriber or our own, and to no other host."""
     found = answers(
         ask(command, Destination_Realm="else.test"),
         ask(command, Destination_Host="else.siphub.net"),
@@ -317,7 +317,11 @@ def test_a_failed_authentication_ends_what_the_mar_began(answers):
 
 @pytest.mark.parametrize(
     "changed",
-    [{"User_Name": f"mallory@{REALM}"}, {"SIP_Authentication_Scheme": "Digest-AKAv1-MD5"}, {"Session_Id": None}],
+    [
+        {"User_Name": f"mallory@{REALM}"},
+        {"SIP_Authentication_Scheme": "Digest-AKAv1-MD5"},
+        {"Session_Id": None},
+    ],
 )
 def test_a_mar_that_is_refused_notes_nothing(play, changed):
     async def scenario(scscf, listener):
@@ -325,6 +329,14 @@ def test_a_mar_that_is_refused_notes_nothing(play, changed):
         return len(listener.hss.registrations), len(listener.hss.registrations.told)
 
     assert play(scenario) == (0, 0)
+
+
+def test_two_mar_with_the_same_identifier(answers):
+    """RFC 6733, 3: that cannot be; but all others are answered."""
+    data = bytearray(ask(MAR))
+    data[27] = 0xFF  # the length of its first AVP
+    assert answers(ask(MAR) + data) == [SUCCESS]
+    assert answers(ask(MAR) + ask(MAR, User_Name=None) + ask(UAR))[0][1] in (2001, 5005)
 
 
 def test_many_mar_are_told_apart(play):
@@ -384,7 +396,9 @@ MALFORMED = {
     ),
     "an assignment that is not defined": (ask(SAR, Server_Assignment_Type=12), 5004, (614, V, b"\0\0\0\x0c")),
     "a negative one": (ask(SAR, Server_Assignment_Type=-1), 5004, (614, V, b"\xff" * 4)),
-    "an authorization that is not defined": (ask(UAR, User_Authorization_Type=3), 5004, (623, V, b"\0\0\0\3")),
+    "an authorization that is not defined": (
+        ask(UAR, User_Authorization_Type=3), 5004, (623, V, b"\0\0\0\3"),
+    ),
     "User-Name twice": (ask(UAR, avp_named("User-Name", "bob")), 5009, (1, None, b"bob")),
     "a name that is no text": (ask(LIR, Public_Identity=b"sip:\xff\xfe"), 5004, (601, V, b"")),
     "a name of several lines": (ask(UAR, User_Name="alice\r\nbob"), 5004, (1, None, b"")),
@@ -413,7 +427,7 @@ def test_what_is_malformed(play, case):
 
 
 def test_what_is_not_read_is_passed_over(answers):
-    """Unknown AVP without M; what Cx has besides, such as Originating-Request (633); those of the base protocol."""
+    """Unknown AVP without M; what Cx has besides, such as Originating-Request (633); Route-Record."""
     more = [Avp(9999, b"1", flags=0), Avp(633, bytes(4), vendor_id=V), avp_named("Route-Record", "r.test")]
     assert answers(ask(LIR, *more), ask(SAR, *more)) == [NOT_REGISTERED, SUCCESS]
 

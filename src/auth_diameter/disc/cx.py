@@ -19,7 +19,6 @@ and the second has one value.
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
 from typing import Final, NamedTuple
 from xml.sax.saxutils import escape
 
@@ -44,7 +43,6 @@ from auth_diameter.diameter.base import (
 from auth_diameter.diameter.cx import (
     CX,
     LOCATION_INFO,
-    MULTIMEDIA_AUTH,
     PUSH_PROFILE,
     REGISTRATION_TERMINATION,
     SERVER_ASSIGNMENT,
@@ -153,7 +151,6 @@ _REQUIRED: Final = {
     USER_AUTHORIZATION: ("User-Name", "Public-Identity", "Visited-Network-Identifier"),
     SERVER_ASSIGNMENT: ("Server-Name", "Server-Assignment-Type", "User-Data-Already-Available"),
     LOCATION_INFO: ("Public-Identity",),
-    MULTIMEDIA_AUTH: ("User-Name", "Public-Identity"),
 }
 _TEXTS: Final = (*_ORIGIN, "Destination-Host", "User-Name", "Public-Identity", "Server-Name")
 _NUMBERS: Final = ("Server-Assignment-Type", "User-Data-Already-Available", "User-Authorization-Type")
@@ -172,7 +169,7 @@ _NAMES: Final = {
 
 
 def read(node: Node, message: Message) -> Asked:
-    """Reads an UAR, SAR, LIR or MAR.
+    """Reads an UAR, SAR or LIR.
 
     Raises:
         Refused: it is malformed, or for another server.
@@ -275,14 +272,70 @@ def key_of(identity: str) -> str:
     return f"{user}@{host.lower()}" if user and host else identity
 
 
-def digest_in(message: Message) -> tuple[str, str] | None:
-    """Digest-Realm and Digest-HA1 in the SIP-Auth-Data-Item of a MAA; None: it has none."""
-    avps: Sequence[Avp] = message.avps
-    for name in ("SIP-Auth-Data-Item", "SIP-Digest-Authenticate"):
-        avps = next((avp.avps for avp in avps if avp.name == name), ())
-    found = {avp.name: avp.value for avp in avps}
-    realm, ha1 = found.get("Digest-Realm"), found.get("Digest-HA1")
-    return (realm, ha1) if isinstance(realm, str) and isinstance(ha1, str) else None
+# ---------------------------------------------------------------------- MAR and MAA
+
+
+class Digest(NamedTuple):
+    """What a MAA tells of a user: Digest-Realm and Digest-HA1."""
+
+    realm: str
+    ha1: str
+
+    def __repr__(self) -> str:
+        return f"Digest({self.realm!r}, ...)"
+
+
+class Mar(NamedTuple):
+    """What is noted of a MAR; the names are those of `Asked`."""
+
+    origin_host: str
+    origin_realm: str
+    user: str
+    identity: str
+    server: str | None
+
+
+_OF_MAR: Final = {
+    avp_code(name, _vendor(name)): _vendor(name)
+    for name in ("Origin-Host", "Origin-Realm", "User-Name", "Public-Identity", "Server-Name")
+}
+_ORIGIN_HOST, _ORIGIN_REALM, _USER_NAME, _PUBLIC_IDENTITY, _SERVER_NAME = _OF_MAR
+_AUTH_DATA_ITEM: Final = avp_code("SIP-Auth-Data-Item", VENDOR)
+_DIGEST_AUTHENTICATE: Final = avp_code("SIP-Digest-Authenticate", VENDOR)
+_DIGEST_REALM: Final = avp_code("Digest-Realm")
+_DIGEST_HA1: Final = avp_code("Digest-HA1")
+
+
+def read_mar(data: bytes) -> Mar | None:
+    """Reads a MAR that got HA1; None: it cannot be, as two have the same Hop-by-Hop Identifier.
+
+    MAR come by the thousand, so this looks at codes alone.
+    """
+    try:
+        avps = Message.decode(data).avps
+    except ParseError:
+        return None
+    found = {}
+    for avp in avps:
+        code = avp.code
+        if code in _OF_MAR and avp.vendor_id == _OF_MAR[code]:
+            value = avp.value
+            found[code] = value if isinstance(value, str) else ""
+    host, realm = found.get(_ORIGIN_HOST), found.get(_ORIGIN_REALM)
+    user, identity = found.get(_USER_NAME), found.get(_PUBLIC_IDENTITY)
+    if not (host and realm and user and identity):
+        return None
+    return Mar(host, realm, user, identity, found.get(_SERVER_NAME))
+
+
+def read_digest(data: bytes) -> Digest | None:
+    """Reads what a MAA of ours tells; None: no HA1."""
+    item = Message.decode(data).find(_AUTH_DATA_ITEM, VENDOR)
+    for avp in item.avps if item is not None else ():
+        if avp.code == _DIGEST_AUTHENTICATE:
+            found = {inner.code: inner.value for inner in avp.avps}
+            return Digest(str(found[_DIGEST_REALM]), str(found[_DIGEST_HA1]))
+    return None
 
 
 # ---------------------------------------------------------------------- answers

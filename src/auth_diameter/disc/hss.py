@@ -37,7 +37,7 @@ import asyncio
 import time
 from typing import NamedTuple, TypeAlias
 
-from auth_diameter._core import Avp, Message, ParseError
+from auth_diameter._core import Avp, Message
 from auth_diameter.diameter.base import REALM_NOT_SERVED, UNABLE_TO_COMPLY, avp_named
 from auth_diameter.diameter.cx import (
     FIRST_REGISTRATION,
@@ -58,12 +58,15 @@ from auth_diameter.disc.cx import (
     Asked,
     Assignment,
     Authorization,
+    Digest,
+    Mar,
     Refused,
     address_of,
-    digest_in,
     granted,
     key_of,
     read,
+    read_digest,
+    read_mar,
     refused,
     user_data,
 )
@@ -71,6 +74,7 @@ from auth_diameter.disc.peers import Peer, Peers
 from auth_diameter.disc.pushes import Pushes
 from auth_diameter.disc.registrations import Holder, Registration, Registrations, State, Told
 from auth_diameter.disc.server import Disc
+from auth_diameter.store.hashes import HA1_DIGITS
 from auth_diameter.store.names import fold_realm
 from auth_diameter.store.store import Key, Realm, StoreError, User
 
@@ -80,16 +84,11 @@ class _Subscriber(NamedTuple):
 
     Attributes:
         name: the private identity.
-        realm: as it is spelled in HA1.
-        ha1: HA1 of the name as it is spelled, for MD5.
+        digest: what a MAA would tell.
     """
 
     name: str
-    realm: str
-    ha1: str
-
-    def __repr__(self) -> str:
-        return f"_Subscriber({self.name!r}, {self.realm!r}, ...)"
+    digest: Digest
 
 
 _Granted: TypeAlias = tuple[
@@ -155,27 +154,23 @@ class Hss:
             since: `changes` when the MAR came.
             peer: the peer that asked.
         """
-        digest = digest_in(Message.decode(said))
-        if digest is None:
+        digest = read_digest(said)
+        mar = read_mar(asked) if digest is not None else None
+        if mar is None or digest is None:
             return
-        try:
-            mar = read(self._node, Message.decode(asked))
-        except (ParseError, Refused):  # it was answered as it is, but is nothing to send back
-            return
-        assert mar.user is not None
-        self._note(mar, _Subscriber(mar.user, *digest), peer)
+        self._note(mar, mar.user, digest, peer)
         if since != self._disc.changes:  # what it was told may be older than the change
             self.pushes.compare_again()
         if mar.server is not None:
-            identity = key_of(mar.identities[0])
+            identity = key_of(mar.identity)
             known = self.registrations.get(identity)
-            state = State.NOT_REGISTERED if known is None else known.state
-            self.registrations.put(Registration(identity, mar.user, mar.server, state))
+            if known is None or (known.server, known.user) != (mar.server, mar.user):
+                state = State.NOT_REGISTERED if known is None else known.state
+                self.registrations.put(Registration(identity, mar.user, mar.server, state))
 
-    def _note(self, asked: Asked, subscriber: _Subscriber, peer: Peer) -> None:
-        mark = self.registrations.mark(subscriber.ha1)
-        told = Told(peer.name, asked.origin_realm, subscriber.realm, mark)
-        self.registrations.note(Holder(subscriber.name, asked.origin_host), told)
+    def _note(self, asked: Asked | Mar, user: str, digest: Digest, peer: Peer) -> None:
+        told = Told(peer.name, asked.origin_realm, digest.realm, self.registrations.mark(digest.ha1))
+        self.registrations.note(Holder(user, asked.origin_host), told)
         self.pushes.begin()
 
     # ------------------------------------------------------------------ what each command gets
@@ -227,7 +222,9 @@ class Hss:
                 state = State.UNREGISTERED if unregistered else State.REGISTERED
                 self.registrations.put(Registration(key, user, server, state))
                 if Holder(user, asked.origin_host) not in self.registrations.told:
-                    self._note(asked, subscriber, peer)  # what it was told before a restart is not known
+                    self._note(
+                        asked, user, subscriber.digest, peer
+                    )  # what it was told before a restart is not known
         return None, [name] if asked.has_user_data else [name, user_data(user, identity)]
 
     def _deregister(self, asked: Asked, user: str) -> None:
@@ -304,18 +301,17 @@ class Hss:
         is_known, ha1s = (await self._disc.look_up([key], now))[key]
         if not is_known:
             raise _refused(USER_UNKNOWN)
-        return _Subscriber(user, realm, ha1s[:_DIGITS])
+        return _Subscriber(user, Digest(realm, ha1s[: HA1_DIGITS["MD5"]]))
 
 
 def _is_own(address: Address, subscriber: _Subscriber) -> bool:
     """Whether an address is the user's own: the same user, and the realm as its host."""
     user, _, domain = subscriber.name.partition("@")
     host = fold_realm(address.host)
-    is_of_realm = host == fold_realm(subscriber.realm) and (not domain or host == fold_realm(domain))
+    is_of_realm = host == fold_realm(subscriber.digest.realm) and (not domain or host == fold_realm(domain))
     return user == address.user and is_of_realm
 
 
-_DIGITS = 32  # of an HA1 by MD5; the first is that of the name as it is spelled
 _UNABLE = Refused(UNABLE_TO_COMPLY, "no decision is possible now")
 _WHY = {
     USER_UNKNOWN: "the user is unknown",

@@ -1,9 +1,9 @@
 """What an HSS tells S-CSCF unasked: new passwords (PPR) and users who are gone (RTR).
 
 See 3GPP TS 29.228, 6.2.2 and 6.1.3. The store is looked at twice a second for changes. After one, all users
-that an S-CSCF was told of are looked up again, a few at a time, and it is told of those whose HA1 has changed.
-A peer has a bounded number of such requests under way, and gets the next ones when it has answered them. A peer
-that is away is told once it is back.
+that an S-CSCF was told of are looked up again, some at a time, and it is told of those whose HA1 has changed.
+A peer has a bounded number of such requests under way, and gets more when it has answered. One that is away
+is told once it is back.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from auth_diameter.disc.registrations import Holder, Registrations, Told
 from auth_diameter.disc.server import Disc
 from auth_diameter.logs import Sparing
 from auth_diameter.store.cache import CHECK_SECONDS
+from auth_diameter.store.hashes import HA1_DIGITS
 from auth_diameter.store.pace import Pace
 from auth_diameter.store.store import StoreError, User
 
@@ -32,7 +33,6 @@ log = logging.getLogger("auth_diameter.disc")
 _LOOKED_UP: Final = 64  # users that are looked up together
 _UNDER_WAY: Final = 32  # requests to a peer that have no answer so far
 _PATIENCE: Final = 10.0  # seconds for an answer
-_DIGITS: Final = 32  # of an HA1 by MD5
 
 
 class Pushes:
@@ -127,7 +127,7 @@ class Pushes:
         for holder, key in keys.items():
             if holder in told:  # still
                 is_known, ha1s = found[key]
-                self._decide(holder, told[holder], ha1s[:_DIGITS] if is_known else None)
+                self._decide(holder, told[holder], ha1s[: HA1_DIGITS["MD5"]] if is_known else None)
 
     def _decide(self, holder: Holder, told: Told, ha1: str | None) -> None:
         """Has a holder told if HA1 is not what it was told."""
