@@ -187,6 +187,7 @@ def test_a_user_who_is_gone(play, accounts):
     found = named(rtr)
     assert (rtr.command, rtr.flags, found["User-Name"]) == (RTR, 0xC0, ALICE)
     assert (found["Destination-Host"], found["Destination-Realm"]) == (HOST, REALM)
+    assert found["Public-Identity"] == f"sip:alice@{REALM}"
     (reason,) = found["Deregistration-Reason"]
     assert (reason.name, reason.value) == ("Reason-Code", 0)
     assert uaa == ("3gpp", 2001, None)
@@ -259,6 +260,7 @@ def test_a_push_without_an_answer(play, accounts, caplog, monkeypatch, command):
 
     async def scenario(scscf, listener):
         await scscf.ask(ask(MAR))
+        await scscf.ask(ask(SAR))
         scscf.result = None
         accounts.delete_user("alice", REALM)
         if command == PPR:
@@ -274,6 +276,7 @@ def test_a_push_without_an_answer(play, accounts, caplog, monkeypatch, command):
 
     found, answers = play(scenario)
     assert found.command == command
+    assert ("Public-Identity" in named(found)) == (command == RTR)
     name = "Push-Profile-Request" if command == PPR else "Registration-Termination-Request"
     assert answers[name, 0] == 1
     assert f"peer {HOST}: gave no answer to a {name}{TROUBLE}" in lines(caplog)
@@ -419,19 +422,24 @@ def test_no_ha1_is_kept_or_shown(play):
 
 def test_the_oldest_is_forgotten_first():
     registrations = Registrations(most=3)
+
+    def put(key, user, state=State.REGISTERED):
+        registrations.put(Registration(key, f"sip:{key}", user, "sip:s", "s", state))
+
     for number in range(5):
-        registrations.put(Registration(f"a{number}", "alice", "sip:s", State.REGISTERED))
+        put(f"a{number}", "alice")
         registrations.note(Holder("alice", f"s{number}"), Told("p", "r", "r", b""))
-    registrations.put(Registration("a2", "bob", "sip:s", State.UNREGISTERED))
-    registrations.put(Registration("a5", "alice", "sip:s", State.REGISTERED))
+    put("a2", "bob", State.UNREGISTERED)
+    put("a5", "alice")
     assert len(registrations) == 3
     assert [bool(registrations.get(f"a{number}")) for number in range(6)] == [0, 0, 1, 0, 1, 1]
-    assert {each.identity for each in registrations.of_user("alice")} == {"a4", "a5"}
+    assert [each.key for each in registrations.of_user("alice")] == ["a4", "a5"]
     assert [each.state for each in registrations.of_user("bob")] == [State.UNREGISTERED]
     assert [holder.host for holder in registrations.told] == ["s2", "s3", "s4"]
-    registrations.forget_user("alice")
-    assert (len(registrations), registrations.of_user("alice")) == (1, [])
     registrations.forget("a9")
+    registrations.forget("a4")
+    registrations.forget("a5")
+    assert (len(registrations), registrations.of_user("alice")) == (1, [])
 
 
 def test_a_disc_that_tells_no_ha1_remembers_nothing(play, accounts):

@@ -19,6 +19,7 @@ and the second has one value.
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 from xml.sax.saxutils import escape
 
@@ -404,10 +405,16 @@ def push_profile(node: Node, to: To, user: str, realm: str, ha1: str) -> Message
     return _request(node, PUSH_PROFILE, to, user, of_3gpp("SIP-Auth-Data-Item", item))
 
 
-def registration_termination(node: Node, to: To, user: str) -> Message:
-    """Makes a RTR for all registrations of a user who is gone (TS 29.228, 6.1.3)."""
+def registration_termination(node: Node, to: To, user: str, identities: Iterable[str]) -> Message:
+    """Makes a RTR for a user who is gone (TS 29.228, 6.1.3).
+
+    Without identities it is about all those of the user, which is as good; but Kamailio wants them named.
+    """
     reason = (of_3gpp("Reason-Code", _PERMANENT_TERMINATION),)
-    return _request(node, REGISTRATION_TERMINATION, to, user, of_3gpp("Deregistration-Reason", reason))
+    named = [of_3gpp("Public-Identity", identity) for identity in identities]
+    return _request(
+        node, REGISTRATION_TERMINATION, to, user, *named, of_3gpp("Deregistration-Reason", reason)
+    )
 
 
 def _request(node: Node, command: int, to: To, user: str, *more: Avp) -> Message:

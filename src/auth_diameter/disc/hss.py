@@ -162,11 +162,12 @@ class Hss:
         if since != self._disc.changes:  # what it was told may be older than the change
             self.pushes.compare_again()
         if mar.server is not None:
-            identity = key_of(mar.identity)
-            known = self.registrations.get(identity)
+            key = key_of(mar.identity)
+            known = self.registrations.get(key)
             if known is None or (known.server, known.user) != (mar.server, mar.user):
                 state = State.NOT_REGISTERED if known is None else known.state
-                self.registrations.put(Registration(identity, mar.user, mar.server, state))
+                of_mar = Registration(key, mar.identity, mar.user, mar.server, mar.origin_host, state)
+                self.registrations.put(of_mar)
 
     def _note(self, asked: Asked | Mar, user: str, digest: Digest, peer: Peer) -> None:
         told = Told(peer.name, asked.origin_realm, digest.realm, self.registrations.mark(digest.ha1))
@@ -220,7 +221,7 @@ class Hss:
                     raise _refused(IDENTITY_ALREADY_REGISTERED)
                 unregistered = asked.assignment is Assignment.UNREGISTERED_USER
                 state = State.UNREGISTERED if unregistered else State.REGISTERED
-                self.registrations.put(Registration(key, user, server, state))
+                self.registrations.put(Registration(key, identity, user, server, asked.origin_host, state))
                 if Holder(user, asked.origin_host) not in self.registrations.told:
                     self._note(
                         asked, user, subscriber.digest, peer
@@ -246,7 +247,7 @@ class Hss:
             if keeps:
                 self.registrations.put(registration._replace(state=State.UNREGISTERED))
             else:
-                self.registrations.forget(registration.identity)
+                self.registrations.forget(registration.key)
 
     async def _locate(self, asked: Asked, peer: Peer) -> _Granted:
         """User location query (TS 29.228, 6.1.4)."""

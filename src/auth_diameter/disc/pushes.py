@@ -17,10 +17,10 @@ from typing import Final
 
 from auth_diameter._core import Message, next_hop_by_hop
 from auth_diameter.diameter.base import value_of
-from auth_diameter.diameter.cx import USER_UNKNOWN, result_of
+from auth_diameter.diameter.cx import PUSH_PROFILE, REGISTRATION_TERMINATION, USER_UNKNOWN, result_of
 from auth_diameter.disc.cx import To, push_profile, registration_termination
 from auth_diameter.disc.peers import Peers
-from auth_diameter.disc.registrations import Holder, Registrations, Told
+from auth_diameter.disc.registrations import Holder, Registration, Registrations, Told
 from auth_diameter.disc.server import Disc
 from auth_diameter.logs import Sparing
 from auth_diameter.store.cache import CHECK_SECONDS
@@ -55,6 +55,7 @@ class Pushes:
         self._pace = Pace()
         self._due: dict[str, dict[Holder, str | None]] = {}  # by peer: what to push, HA1 or None: is gone
         self._away: set[str] = set()  # peers that could not be told something
+        self._warned: set[tuple[str, int]] = set()  # peers and commands that were logged, for this connection
         self._waiting: dict[
             tuple[str, int], asyncio.Future[Message]
         ] = {}  # by peer and Hop-by-Hop Identifier
@@ -81,6 +82,9 @@ class Pushes:
 
     def opened(self, peer: str) -> None:
         """Notes that a peer has a connection."""
+        self._warned.difference_update(
+            [(peer, command) for command in (PUSH_PROFILE, REGISTRATION_TERMINATION)]
+        )
         if peer in self._away:
             self._away.discard(peer)
             self.compare_again()
@@ -171,7 +175,6 @@ class Pushes:
         if ha1 is None:
             after = None
             del self._registrations.told[holder]
-            self._registrations.forget_user(holder.user)
         else:
             after = self._registrations.told[holder] = told._replace(mark=self._registrations.mark(ha1))
         place = peer.name, request.hop_by_hop
@@ -196,6 +199,9 @@ class Pushes:
     def _take(self, holder: Holder, after: Told | None, peer: str, request: Message, answer: Message) -> None:
         result = result_of(answer) or 0
         self.answers[answer.name, result] += 1
+        if after is None:
+            for registration in self._of(holder):
+                self._registrations.forget(registration.key)
         if result // 1000 == 2:
             return
         if result != USER_UNKNOWN or value_of(answer, "Result-Code") is not None:
@@ -206,12 +212,19 @@ class Pushes:
 
     def _warn(self, peer: str, request: Message, what: str) -> None:
         text = "peer %s: gave %s to a %s: it may let in a user with a former password"
-        self._sparing.warning(peer, time.monotonic(), text, peer, what, request.name)
+        if (peer, request.command) not in self._warned:
+            self._warned.add((peer, request.command))
+            log.warning(text, peer, what, request.name)
+
+    def _of(self, holder: Holder) -> list[Registration]:
+        """The registrations of a user that an S-CSCF has."""
+        return [each for each in self._registrations.of_user(holder.user) if each.host == holder.host]
 
     def _request(self, holder: Holder, told: Told, ha1: str | None) -> Message:
         node = self._peers.cx_node
         session = f"{node.host};{node.state_id};{next(self._sessions)}"
         to = To(session, holder.host, told.peer_realm, next_hop_by_hop())
         if ha1 is None:
-            return registration_termination(node, to, holder.user)
+            identities = [registration.identity for registration in self._of(holder)]
+            return registration_termination(node, to, holder.user, identities)
         return push_profile(node, to, holder.user, told.realm, ha1)

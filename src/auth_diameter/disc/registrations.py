@@ -32,15 +32,19 @@ class Registration(NamedTuple):
     """The S-CSCF of a public identity.
 
     Attributes:
-        identity: the public identity, as `key_of` has it.
+        key: what the public identity is known by.
+        identity: the same as the S-CSCF spells it.
         user: the private identity.
         server: Server-Name, the SIP URI of the S-CSCF.
+        host: Origin-Host of the S-CSCF.
         state: what the S-CSCF has said of it.
     """
 
+    key: str
     identity: str
     user: str
     server: str
+    host: str
     state: State
 
 
@@ -89,41 +93,36 @@ class Registrations:
         self._most = most
         self._key = secrets.token_bytes(32)
         self._known: OrderedDict[str, Registration] = OrderedDict()
-        self._of_user: dict[str, set[str]] = {}
+        self._of_user: dict[str, dict[str, None]] = {}  # keys, the oldest first
         self.told: OrderedDict[Holder, Told] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._known)
 
-    def get(self, identity: str) -> Registration | None:
+    def get(self, key: str) -> Registration | None:
         """The registration of a public identity; None: there is none."""
-        return self._known.get(identity)
+        return self._known.get(key)
 
     def of_user(self, user: str) -> list[Registration]:
         """All registrations of a private identity."""
-        return [self._known[identity] for identity in self._of_user.get(user, ())]
+        return [self._known[key] for key in self._of_user.get(user, ())]
 
     def put(self, registration: Registration) -> None:
         """Remembers a registration in the place of a former one, and forgets the oldest beyond the bound."""
-        self.forget(registration.identity)
-        self._known[registration.identity] = registration
-        self._of_user.setdefault(registration.user, set()).add(registration.identity)
+        self.forget(registration.key)
+        self._known[registration.key] = registration
+        self._of_user.setdefault(registration.user, {})[registration.key] = None
         while len(self._known) > self._most:
             self.forget(next(iter(self._known)))
 
-    def forget(self, identity: str) -> None:
+    def forget(self, key: str) -> None:
         """Forgets the registration of a public identity, if there is one."""
-        registration = self._known.pop(identity, None)
+        registration = self._known.pop(key, None)
         if registration is not None:
             its = self._of_user[registration.user]
-            its.discard(identity)
+            del its[key]
             if not its:
                 del self._of_user[registration.user]
-
-    def forget_user(self, user: str) -> None:
-        """Forgets all registrations of a private identity."""
-        for registration in self.of_user(user):
-            self.forget(registration.identity)
 
     def note(self, holder: Holder, told: Told) -> None:
         """Remembers what an S-CSCF was told, and forgets the oldest beyond the bound."""
