@@ -152,7 +152,7 @@ class Pushes:
     # ------------------------------------------------------------------ what is pushed
 
     async def _tell(self, peer: str) -> None:
-        """Pushes what is due to a peer, until that is nothing more, or the peer does not answer."""
+        """Pushes what is due to a peer, the latest first, until that is nothing more or the peer is away."""
         due = self._due[peer]
         try:
             goes_on = True
@@ -163,7 +163,7 @@ class Pushes:
             del self._due[peer]
 
     async def _push(self, holder: Holder, ha1: str | None) -> bool:
-        """Pushes one user; returns whether the peer takes more."""
+        """Pushes one user; returns False if the peer is away."""
         told = self._registrations.told.get(holder)
         if told is None:
             return True
@@ -190,7 +190,7 @@ class Pushes:
             if self._registrations.told.get(holder) is after:
                 self._registrations.told[holder] = told  # so that it is told again
             self._away.add(peer.name)
-            return False
+            return True  # it may answer another command
         finally:
             del self._waiting[place]
         self._take(holder, after, peer.name, request, answer)
