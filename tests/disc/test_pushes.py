@@ -26,7 +26,7 @@ HOST, OTHER = f"scscf.{REALM}", f"other.{REALM}"
 NAMES = {"origin_host": "hss.siphub.net", "origin_realm": REALM, "tell_ha1": (HOST, OTHER)}
 ALICE = f"alice@{REALM}"
 NEW = "looking-glass"
-TROUBLE = ": it may let in a user with a former password"
+TROUBLE = ": it may go on with what it was told before"
 
 
 @pytest.fixture

@@ -286,7 +286,7 @@ def test_the_hss_ends_a_registration(network, cli):
 def test_tshark_has_nothing_to_complain_about_in_a_home_network(
     network, record: Callable[[int], Callable[[int], bytes]], plain_tshark: Tshark
 ):
-    """The answers to UAR, MAR, SAR and LIR; Kamailio's SAR has an AVP of its own that tshark does not know."""
+    """The answers to UAR, MAR, SAR and LIR; tshark does not know all that Kamailio puts into a SAR."""
     net = network()
     stop = record(net.port)
     with telephone(net) as phone:
