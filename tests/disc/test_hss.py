@@ -309,6 +309,25 @@ def test_a_new_s_cscf_takes_an_identity_over(answers):
     assert found == [SUCCESS, SUCCESS, SUCCESS, UNABLE, located(S2), ALREADY_REGISTERED]
 
 
+def test_a_mar_of_another_user_changes_no_owner(play):
+    """--no-own-addresses: nobody has authenticated yet who asks for the address of another user."""
+
+    async def scenario(scscf, listener):
+        await scscf.ask(ask(SAR))
+        await scscf.ask(ask(MAR, User_Name="alice", Server_Name=S2))
+        saa = await scscf.ask(ask(SAR, User_Name=None, Server_Name=S2, Server_Assignment_Type=NO_ASSIGNMENT))
+        return named(saa)["User-Name"]
+
+    assert play(scenario, own_addresses=False) == f"alice@{REALM}"
+
+
+def test_the_realm_of_the_address_is_enough(answers):
+    """A private identity without a domain, at a DISC whose own realm has no subscribers."""
+    names = {"User_Name": "alice", "Destination_Realm": "c.test"}
+    asked = [ask(SAR, **names), ask(UAR, **names)]
+    assert answers(*asked, origin_realm="c.test") == [SUCCESS, subsequent()]
+
+
 def test_a_failed_authentication_ends_what_the_mar_began(answers):
     """6.1.2.1: AUTHENTICATION_FAILURE clears the name if the identity is not registered, and only then."""
     failed = ask(SAR, Server_Assignment_Type=FAILURE)

@@ -91,9 +91,8 @@ class _Subscriber(NamedTuple):
     digest: Digest
 
 
-_Granted: TypeAlias = tuple[
-    Avp | None, list[Avp]
-]  # Experimental-Result, or None for DIAMETER_SUCCESS; and further AVPs
+#: Experimental-Result, or None for DIAMETER_SUCCESS; and further AVPs.
+_Granted: TypeAlias = tuple[Avp | None, list[Avp]]
 
 
 class Hss:
@@ -162,12 +161,17 @@ class Hss:
         if since != self._disc.changes:  # what it was told may be older than the change
             self.pushes.compare_again()
         if mar.server is not None:
-            key = key_of(mar.identity)
-            known = self.registrations.get(key)
-            if known is None or (known.server, known.user) != (mar.server, mar.user):
-                state = State.NOT_REGISTERED if known is None else known.state
-                of_mar = Registration(key, mar.identity, mar.user, mar.server, mar.origin_host, state)
-                self.registrations.put(of_mar)
+            self._name(mar, mar.server)
+
+    def _name(self, mar: Mar, server: str) -> None:
+        """Notes the name of the S-CSCF that authenticates a user."""
+        key = key_of(mar.identity)
+        known = self.registrations.get(key)
+        if known is None or known.state is State.NOT_REGISTERED:
+            state = State.NOT_REGISTERED
+            self.registrations.put(Registration(key, mar.identity, mar.user, server, mar.origin_host, state))
+        elif known.server != server:  # whose it is says a SAR alone
+            self.registrations.put(known._replace(server=server, host=mar.origin_host))
 
     def _note(self, asked: Asked | Mar, user: str, digest: Digest, peer: Peer) -> None:
         told = Told(peer.name, asked.origin_realm, digest.realm, self.registrations.mark(digest.ha1))
@@ -195,9 +199,10 @@ class Hss:
     async def _assign(self, asked: Asked, peer: Peer) -> _Granted:
         """S-CSCF registration and deregistration notification (TS 29.228, 6.1.2)."""
         user = asked.user or self._owner(asked.identities[0])
-        subscriber = await self._find(asked, user, "")
+        subscriber = None if asked.identities else await self._find(asked, user, "")
         for identity in asked.identities:
             subscriber = await self._check(asked, user, identity)
+        assert subscriber is not None
         name = avp_named("User-Name", user)
         if asked.assignment in DEREGISTRATIONS:
             self._deregister(asked, user)
