@@ -81,23 +81,34 @@ def start_kamailio(
     """Starts Kamailio with a file of this folder and what that wants to have defined, as a peer of ours."""
     program = peer("kamailio", package="kamailio")
 
-    def run(file: str, disc: tuple[Server, int], modules: dict[str, str], **defined: object) -> None:
+    def run(
+        file: str, disc: tuple[Server, int], modules: dict[str, str], sip_port: int, **defined: object
+    ) -> None:
         for module, package in modules.items():
             if not list(Path("/usr/lib").glob(f"*/kamailio/modules/{module}.so")):
                 unavailable_peer(f"{module} is not installed; it is in the Debian package {package}")
         server, port = disc
         peers = tmp_path / "diameter.xml"
         peers.write_text(PEERS.format(scscf=SCSCF, hss=HSS, realm=REALM, port=port))
-        values = {"DIAMETER": f'"{peers}"', "REALM": f'"{REALM}"', **defined}
+        values = {"DIAMETER": f'"{peers}"', "HSS": f'"{HSS}"', "REALM": f'"{REALM}"', **defined}
         start(
             "env", f"LD_PRELOAD={local_names}", "NAMES_UNDER=.ims.test",
             program, "-f", HERE / file, "-DD", "-E", "-m", "64", "-M", "16",
             "-P", tmp_path / "kamailio.pid", "-w", tmp_path, "-Y", tmp_path,
             *[word for name, value in values.items() for word in ("-A", f"{name}={value}")],
         )  # fmt: skip
+        # Ours is open before Kamailio has read the CEA, and a MAR that it cannot send gets no reply.
         server.wait_for_line(rf"peer {re.escape(SCSCF)}: is connected")
+        server.wait_until(lambda: is_ready(("127.0.0.1", sip_port)), "Kamailio to have its HSS")
 
     return run
+
+
+def is_ready(address: tuple[str, int]) -> bool:
+    """Whether Kamailio has a connection to its HSS."""
+    with Uac(address) as phone:
+        phone.send(phone.request("OPTIONS"))
+        return bool(final(phone).status == 200)
 
 
 @pytest.fixture
@@ -111,7 +122,8 @@ def start_scscf(
     def run(scheme: str) -> tuple[str, int]:
         sip_port = free_udp_port()
         modules = {"ims_auth": "kamailio-ims-modules"}
-        start_kamailio("kamailio-cx.cfg", disc_port, modules, SIP_PORT=sip_port, SCHEME=f'"{scheme}"')
+        defined = {"SIP_PORT": sip_port, "SCHEME": f'"{scheme}"'}
+        start_kamailio("kamailio-cx.cfg", disc_port, modules, sip_port, **defined)
         return "127.0.0.1", sip_port
 
     return run
@@ -223,7 +235,7 @@ def network(
         with contextlib.closing(sqlite3.connect(tables)) as connection:
             connection.executescript(TABLES.format(server=uri))
         start_kamailio(
-            "kamailio-ims.cfg", (server, port), MODULES,
+            "kamailio-ims.cfg", (server, port), MODULES, icscf_port,
             ICSCF_PORT=icscf_port, SCSCF_PORT=scscf_port, SCSCF=f'"{uri}"', DB=f'"sqlite:///{tables}"',
         )  # fmt: skip
         return Network(("127.0.0.1", icscf_port), ("127.0.0.1", scscf_port), server, port, db)
