@@ -84,7 +84,6 @@ destination_realm="", destination_host="")\n--\n
 
     cdef Route route            # its server_uri is the Server-Name
     cdef tuple kept             # the texts of `route`
-    cdef uint32_t next_end_to_end
     cdef uint32_t sessions[2]   # the numbers of the next Session-Id
 
     def __cinit__(self, str origin_host not None, str origin_realm not None, uint32_t first,
@@ -122,8 +121,7 @@ destination_realm="", destination_host="")\n--\n
         asked.msgid = msgid
         continue_flight(&q.flight, &asked)
         if not asked.end_to_end:
-            asked.end_to_end = self.next_end_to_end or 1
-            self.next_end_to_end = asked.end_to_end + 1
+            asked.end_to_end = self.claim_end_to_end()
             self.sessions[1] += 1
             asked.session[0] = self.sessions[0]
             asked.session[1] = self.sessions[1]

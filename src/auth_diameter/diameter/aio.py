@@ -18,6 +18,7 @@ from auth_diameter.decision import Cause
 from auth_diameter.diameter.connection import CLOSING, INITIAL, Connection
 from auth_diameter.diameter.dialling import LOOKUP_TIMED_OUT, Dial
 from auth_diameter.diameter.events import Close, Finished, Open, Send
+from auth_diameter.diameter.own_requests import Answered
 from auth_diameter.diameter.peer import Change, Peer
 from auth_diameter.diameter.peer_log import ChangeLog
 from auth_diameter.diameter.pool import Pool
@@ -152,6 +153,15 @@ class AioTransport:
         self.pool.counts.refused_overload += 1
         self._failed(question, Cause.OVERLOADED, now)
         self._ended(now)
+
+    def request(self, realm: str, make: Callable[[int, int], Message], answered: Answered) -> None:
+        """Sends a request that is no question to a peer that serves `realm`; see `Pool.request`."""
+        if self._loop is None:
+            answered(None)  # there is no connection, either
+            return
+        now = self._loop.time()
+        self.pool.request(make, answered, now)
+        self._act(now)
 
     def _check_open(self) -> None:
         """Checks that the transport may be used, and binds it to the running loop.
