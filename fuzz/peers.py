@@ -1,9 +1,9 @@
-"""Fuzzes what Python does with the messages of a neighbour, guided by what they cover (needs `pip install atheris`).
+"""Fuzzes what Python does with the messages of a neighbour, guided by coverage: `pip install atheris`.
 
     python fuzz/peers.py capabilities|machine [OPTION OF LIBFUZZER | DIRECTORY]...
 
-`capabilities` reads bytes as CER and CEA, `machine` plays bytes as things that happen to a peer. What must hold is
-in tests/kit/peer_targets.py.
+`capabilities` reads bytes as CER and CEA, `machine` plays bytes as things that happen to a peer. What must
+hold is in tests/kit/peer_targets.py. The package is to be installed, and not as an editable one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TARGETS = {"capabilities": read_capabilities, "machine": run_machine}
 
 
 def main() -> None:
-    """Fuzzes one target until its options say stop; the inputs that it starts from go to the first DIRECTORY."""
+    """Fuzzes one target until its options say stop; its seeds go to the first DIRECTORY."""
     if len(sys.argv) < 2 or sys.argv[1] not in TARGETS:
         sys.exit(__doc__)
     target = TARGETS[sys.argv.pop(1)]

@@ -1,4 +1,4 @@
-"""What holds for any bytes of a neighbour: in its CER and CEA, and in any order of all that can happen to a peer.
+"""What holds for any bytes of a neighbour: in its CER and CEA, and in any order of what happens to a peer.
 
 `fuzz/peers.py` has them tried with bytes that cover more and more, and `tests/diameter` with random ones.
 """
@@ -9,7 +9,6 @@ import math
 
 from auth_diameter._core import Message, ParseError
 from auth_diameter.diameter.base import (
-    CAPABILITIES_EXCHANGE,
     DEVICE_WATCHDOG,
     DISCONNECT_PEER,
     SUCCESS,
@@ -19,7 +18,7 @@ from auth_diameter.diameter.base import (
     request,
     value_of,
 )
-from auth_diameter.diameter.capabilities import Refusal, cea, cer, read_cea, read_cer
+from auth_diameter.diameter.capabilities import Capabilities, Refusal, cea, cer, read_cea, read_cer
 from auth_diameter.diameter.peer_machine import (
     Cause,
     Connect,
@@ -84,12 +83,14 @@ def read_capabilities(data: bytes) -> None:
             assert capabilities.product.isprintable()
 
 
-def _told_by(message: Message):
+def _told_by(message: Message) -> Capabilities | None:
+    """What a message says, read as a CEA."""
     try:
         return read_cea(NODE, message, None)
-    except Refusal as refusal:
-        assert refusal.why.isprintable()
-        return None
+    except Refusal as found:
+        refusal = found
+    assert refusal.why.isprintable()
+    return None
 
 
 class _Driver:
