@@ -105,7 +105,7 @@ class AioTransport:
             self._send_soon(where)
         else:
             self._not_sent(question, where, now)
-        if self._timer is None:
+        if question.deadline < self._expires_at:
             self._set_timer()
 
     def hold(self, question: Question) -> None:
@@ -121,7 +121,7 @@ class AioTransport:
         if cause is not None:
             self._failed(question, cause, now)
             self._ended(now)
-        if self._timer is None:
+        if question.deadline < self._expires_at:
             self._set_timer()
 
     def release(self, questions: list[Question], now: float) -> None:
@@ -260,11 +260,9 @@ class AioTransport:
     def _send(self) -> None:
         assert self._loop is not None
         now = self._loop.time()
-        due = self.pool.due
-        if now >= due:
+        if now >= self.pool.due:
             self._tend(now)
-            due = self.pool.due
-        if due < self._expires_at:
+        if self._is_due_sooner():
             self._set_timer()
         connections, self._to_send = self._to_send, []
         for connection in connections:
@@ -457,6 +455,14 @@ class AioTransport:
         if deadline is not None and not self.closed:
             self._expires_at = min(deadline, self.pool.due)
             self._timer = self._loop.call_at(self._expires_at, self._expire)
+
+    def _is_due_sooner(self) -> bool:
+        """Whether something is due before the timer is."""
+        if self.pool.due < self._expires_at:
+            return True
+        # The timer is that of the oldest question, or with standard Diameter the watchdog's if there was none.
+        deadline = self.pool.in_flight.deadline if self._watches else None
+        return deadline is not None and deadline < self._expires_at
 
     # ------------------------------------------------------------------ closing
 
