@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 from kit.dialect import DIGEST, sip
 from kit.hss import Hss, running
+from kit.machine import PATIENCE
 
 import auth_diameter as ad
 from auth_diameter.decision import Cause
 from auth_diameter.diameter.base import CAPABILITIES_EXCHANGE, DISCONNECT_PEER, avp_named
 from auth_diameter.diameter.cx import PUSH_PROFILE, REGISTRATION_TERMINATION
 from auth_diameter.store.config import StoreConfig
-from auth_diameter.store.opening import open_store, open_subscribers
+from auth_diameter.store.delegated import DelegatedStore
+from auth_diameter.store.opening import OpenStore, open_store, open_subscribers
 from auth_diameter.store.store import (
     Algorithms,
     Candidates,
@@ -147,6 +149,39 @@ def test_an_hss_that_does_not_answer(hss: Hss) -> None:
     hss.answers = False
     with pytest.raises(StoreError, match="did not answer in time"):
         looked_up(hss, ALICE)
+
+
+def test_threads_do_not_wait_for_the_probe_of_an_hss_that_hangs(hss: Hss) -> None:
+    """They ask one after another: each would wait for its whole time limit."""
+    hss.answers = False
+
+    async def work() -> tuple[int, bool]:
+        url = database_name(f"cx://127.0.0.1:{hss.port}")
+        store = await open_store(url, StoreConfig(db_timeout=0.5), standard(), in_background=False)
+        assert isinstance(store, DelegatedStore)
+        for _ in range(2):
+            with pytest.raises(StoreError, match="did not answer in time"):
+                await store.fetch([ALICE])
+        assert store._transport is not None
+        left = len(store._transport.pool.in_flight)
+        hss.answers = True
+        known = await _known(store)
+        store.close()
+        return left, known
+
+    assert asyncio.run(work()) == (1, True)
+
+
+async def _known(store: OpenStore) -> bool:
+    """Whether Alice is, once the HSS is asked again."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                found = await store.fetch([ALICE])
+            except StoreError:
+                await asyncio.sleep(0.05)
+            else:
+                return bool(found[ALICE].known)
 
 
 def test_ha1_in_clear_from_another_machine(hss: Hss, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -226,6 +226,11 @@ class DelegatedStore:
             self._transport.ask(question)
         except DiscError as error:
             self._end(question, StoreError(f"{self.name}: {error}"))
+            return
+        if self._thread is not None and (cause := self._transport.doubt(question)) is not None:
+            # It is a probe, which may take until its time limit. Threads ask one after another, so that all
+            # would wait for it.
+            self._failed(question, cause, 0.0)
 
     def _answered(self, answers: list[tuple[Question, Answer]], now: float) -> None:
         for question, answer in answers:
