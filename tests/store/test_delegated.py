@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from kit.dialect import DIGEST, sip
 from kit.hss import Hss, running
-from kit.machine import PATIENCE
+from kit.machine import PATIENCE, until
 
 import auth_diameter as ad
 from auth_diameter.decision import Cause
@@ -309,6 +309,41 @@ def test_an_hss_that_comes_back(hss: Hss) -> None:
     time.sleep(0.3)
     assert client.cause() is Cause.AUTHORIZED
     client.auth.close()
+
+
+def test_a_client_that_is_closed_while_an_hss_hangs_says_nothing_of_it(
+    hss: Hss, caplog: pytest.LogCaptureFixture
+) -> None:
+    hss.answers = False
+
+    async def work() -> int | None:
+        config = ad.Config(db=f"cx://127.0.0.1:{hss.port}", origin_host="scscf.h.test", db_timeout=PATIENCE)
+        async with ad.AsyncAuthDiameter(config) as auth:
+            asked = sip(credentials=DIGEST.format("alice"))
+            task = asyncio.ensure_future(auth.diameter_www_authorize(asked, REALM))
+            await until(lambda: hss.asked)
+        return (await task).status
+
+    assert asyncio.run(work()) == 500
+    assert "requests get 500" not in caplog.text
+
+
+def test_nothing_is_kept_once_it_is_closed(hss: Hss) -> None:
+    """An answer and a timer may come while the HSS is left."""
+
+    async def work() -> None:
+        store = await open_store(database_name(f"cx://127.0.0.1:{hss.port}"), StoreConfig(), standard())
+        assert isinstance(store, DelegatedStore)
+        await store.fetch([ALICE])
+        loop = asyncio.get_running_loop()
+        store.close()
+        store._keep(("bob", REALM), 1.0)
+        store._expire(loop)
+        assert list(store._kept) == [("alice", REALM)]
+        assert store.leaving is not None
+        await store.leaving
+
+    asyncio.run(work())
 
 
 def test_an_event_loop(hss: Hss) -> None:
