@@ -25,8 +25,8 @@ from auth_diameter.diameter.resolver import Address, Outcome, Resolver, reason_o
 from auth_diameter.diameter.speaking import names_in, tls_of
 from auth_diameter.diameter.stats import PoolStats
 
-# Seconds for the peers to answer a DPR, and to close.
-_GOODBYE = 1.0
+# Seconds for the peers to answer a DPR, and to close; a program that ends waits for one that hangs.
+_GOODBYE = 0.5
 # Seconds between two looks whether all peers have sent their CEA.
 _TICK = 0.005
 # Seconds beyond its time limit after which an attempt to connect proves nothing: this process did not run.
