@@ -97,6 +97,10 @@ class Driver:
         if not self._is_ready(now):
             await self.check(now)
         verifier = self.verifier
+        if len(batches) > 1:
+            # Those that came while a check was due are not judged so far, which is how it shows what they lack.
+            for batch in batches:
+                verifier.judge(batch)
         while unfinished := [batch for batch in batches if not batch.is_done]:
             lacking: dict[Key, list[Batch]] = {}
             for batch in unfinished:
