@@ -8,7 +8,17 @@ from kit.dialect import DIGEST, sip
 from kit.lookups import at_once
 
 from auth_diameter._core import Batch, authentication
-from auth_diameter.store.store import Algorithms, Candidates, Found, Key, Offer, Realm, Spelling, StoreError, User
+from auth_diameter.store.store import (
+    Algorithms,
+    Candidates,
+    Found,
+    Key,
+    Offer,
+    Realm,
+    Spelling,
+    StoreError,
+    User,
+)
 from auth_diameter.verifier.config import VerifierConfig
 from auth_diameter.verifier.driver import Driver
 

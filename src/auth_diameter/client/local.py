@@ -347,7 +347,7 @@ class _Later:
         reports: writes the log.
 
     Attributes:
-        is_closed: whether the store is closed: that lookups which were under way fail then is no failure of it.
+        is_closed: whether the store is closed: lookups that end because of that are no failure of it.
     """
 
     def __init__(self, reports: Reports) -> None:

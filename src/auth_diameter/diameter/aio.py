@@ -464,7 +464,7 @@ class AioTransport:
         """Whether something is due before the timer is."""
         if self.pool.due < self._expires_at:
             return True
-        # The timer is that of the oldest question, or with standard Diameter the watchdog's if there was none.
+        # The timer is the oldest question's; with standard Diameter it may be the watchdog's.
         deadline = self.pool.in_flight.deadline if self._watches else None
         return deadline is not None and deadline < self._expires_at
 

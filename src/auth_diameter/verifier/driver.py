@@ -98,7 +98,7 @@ class Driver:
             await self.check(now)
         verifier = self.verifier
         if len(batches) > 1:
-            # Those that came while a check was due are not judged so far, which is how it shows what they lack.
+            # Those that came while a check was due are not judged so far: what they lack is not known.
             for batch in batches:
                 verifier.judge(batch)
         while unfinished := [batch for batch in batches if not batch.is_done]:
