@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import asyncio
+from collections.abc import Awaitable, Callable, Collection
 
 from kit.dialect import DIGEST, sip
 from kit.lookups import at_once
+from kit.machine import until
 
 from auth_diameter._core import Batch, authentication
 from auth_diameter.store.store import (
@@ -34,6 +36,7 @@ class Counting:
 
     def __init__(self) -> None:
         self.asked: list[set[str]] = []
+        self.meanwhile: Callable[[], Awaitable[object]] | None = None  # what happens while it is asked
 
     def watch(self, changed: object) -> None:
         pass
@@ -43,6 +46,8 @@ class Counting:
 
     async def fetch(self, keys: Collection[Key]) -> Found:
         self.asked.append({key.username for key in keys if isinstance(key, User)})
+        if self.meanwhile is not None:
+            await self.meanwhile()
         return {key: _value(key) for key in keys}
 
 
@@ -76,6 +81,27 @@ class Nobody:
 def batch_of(user: str) -> Batch:
     request = sip(credentials=DIGEST.format(user))
     return Batch([authentication(request, REALM, request.credentials(REALM), False)], NOW)
+
+
+def test_keys_that_fail_together_are_each_fetched_alone_at_the_same_time() -> None:
+    """One after the other, the last of many would wait for all."""
+    store = Counting()
+    driver = Driver(store, Nobody(), VerifierConfig())  # type: ignore[arg-type]
+    batches = [batch_of("alice"), batch_of("bob")]
+
+    async def fail_together() -> None:
+        if len(store.asked[-1]) > 1:
+            raise ValueError
+        if store.asked[-1]:
+            await until(lambda: {"alice"} in store.asked and {"bob"} in store.asked)
+
+    async def play() -> None:
+        await driver.check(NOW)
+        store.meanwhile = fail_together
+        await driver.finish_together(batches, NOW)
+
+    asyncio.run(play())
+    assert all(batch.is_done for batch in batches)
 
 
 def test_batches_that_came_during_a_check_are_asked_for_with_the_others() -> None:

@@ -206,8 +206,12 @@ class Driver:
                     else:
                         batch.fail(key, error, of_store=True)
         except Exception:  # noqa: BLE001 - an error for one key must not affect the other questions
-            for key, batches in lacking.items():
-                await self._fetch_alone(key, batches, now)
+            alone = [self._fetch_alone(key, batches, now) for key, batches in lacking.items()]
+            if self._waits:  # for one after the other, the last would wait for all
+                await asyncio.gather(*alone)
+            else:
+                for fetch in alone:
+                    await fetch
         else:
             for key, batches in lacking.items():
                 for batch in batches:
