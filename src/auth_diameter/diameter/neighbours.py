@@ -118,7 +118,10 @@ class NeighbourTable(PeerTable):
         self._ask_elsewhere = ask_elsewhere
         self._capable = capable
         self.serve: Callable[[Message], Message | None] = _not_supported
-        self._new_machine = functools.partial(PeerMachine, node, config.watchdog, jitter=jitter)
+        # Questions wait for the CEA as they wait for the connection.
+        self._new_machine = functools.partial(
+            PeerMachine, node, config.watchdog, cea_within=config.connect_timeout, jitter=jitter
+        )
         self.answers: Counter[tuple[str, int]] = Counter()
         self.own = OwnRequests(config.timeout)
         self._machines = {peer: self._new_machine() for peer in self.peers}
