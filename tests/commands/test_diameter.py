@@ -6,12 +6,15 @@ import asyncio
 import re
 
 import pytest
+from kit.doors import DOORS
 from kit.mar import REALM, RawPeer, mar, result_of
+from kit.phone import Phone
 from kit.process import Server, assert_one_line, run_ours
 from kit.sip import ACCOUNT
 from kit.uac import Uac
 from kit.wire import Connection
 
+import auth_diameter as ad
 from auth_diameter.lab.uac import make_request
 
 NAMES = ("--origin-host", "disc.siphub.net", "--origin-realm", REALM)
@@ -140,6 +143,27 @@ def test_a_gateway_from_the_dialect_to_an_hss(peers_disc):
         assert dialect.ask()
         done = gateway.stop()
     assert "stopped; answered: CHALLENGED 1" in done.err
+
+
+def test_a_gateway_is_told_of_changes_at_the_hss(db, peers_disc):
+    """TS 29.228, 6.2.2 and 6.1.3: PPR and RTR. By itself it would go on with what it has for five minutes."""
+    url = f"cx://127.0.0.1:{peers_disc}/{REALM}"
+    user = f"alice@{REALM}"
+    with Server("disc", "--db", url, "--origin-host", "gateway.siphub.net", "--no-penalty") as gateway:
+        host, port = gateway.address
+        config = ad.Config(diameter_client_host=host, diameter_client_port=port)
+        with DOORS["threads"](config) as door:
+            phone = Phone(door)
+            assert phone.logs_in()
+            done = run_ours("user", "add", user, "--replace", "--password-stdin", "--db", db, stdin=b"new\n")
+            assert done.status == 0, done
+            gateway.wait_until(lambda: not phone.logs_in(), "the gateway to refuse the former password")
+            assert phone.logs_in(password="new")
+            assert run_ours("user", "del", user, "--db", db).status == 0
+            gateway.wait_until(lambda: not phone.logs_in(password="new"), "the gateway to refuse the user")
+        done = gateway.stop()
+    assert "Push-Profile-Request of a user at hand" in done.err
+    assert "Registration-Termination-Request of a user at hand" in done.err
 
 
 @pytest.mark.parametrize(

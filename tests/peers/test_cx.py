@@ -1,12 +1,19 @@
-"""Our DISC as the HSS of an S-CSCF: Kamailio's ims_auth asks it over Cx for HA1, and verifies itself."""
+"""Our DISC as the HSS of an S-CSCF: Kamailio's ims_auth asks it over Cx for HA1, and verifies itself.
+
+In the second half Kamailio is a whole home network: ims_icscf asks where a request goes (UAR, LIR), and
+ims_registrar_scscf tells who is registered (SAR), and takes RTR. It takes no PPR, and answers none.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import re
+import secrets
+import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from kit.process import Server, run_command
@@ -36,8 +43,12 @@ SCHEMES = {"SIP Digest": "3GPP-Digest", "unknown": "HSS-Selected"}
 @pytest.fixture
 def disc_port(start_ours: Callable[..., Server], subscribers: Path) -> tuple[Server, int]:
     """Our DISC, which tells the S-CSCF HA1; and where it speaks standard Diameter."""
+    return start_disc(start_ours, subscribers)
+
+
+def start_disc(start_ours: Callable[..., Server], db: Path) -> tuple[Server, int]:
     names = ("--origin-host", HSS, "--origin-realm", REALM, "--tell-ha1", SCSCF, "--peer", SCSCF)
-    server = start_ours("disc", "--db", subscribers, "--diameter", "127.0.0.1:0", *names)
+    server = start_ours("disc", "--db", db, "--diameter", "127.0.0.1:0", *names)
     found = server.wait_until(
         lambda: re.search(r"Diameter listening on 127\.0\.0\.1:(\d+)", server.out()),
         "the second readiness line",
@@ -57,38 +68,47 @@ def local_names(peer: Callable[..., str], tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture
-def start_scscf(
+def start_kamailio(
     peer: Callable[..., str],
     unavailable_peer: Callable[[str], None],
     start: Callable[..., Any],
-    free_udp_port: Callable[[], int],
     local_names: Path,
-    disc_port: tuple[Server, int],
     tmp_path: Path,
+) -> Callable[..., None]:
+    """Starts Kamailio with a file of this folder and what that wants to have defined, as a peer of ours."""
+    program = peer("kamailio", package="kamailio")
+
+    def run(file: str, disc: tuple[Server, int], modules: dict[str, str], **defined: object) -> None:
+        for module, package in modules.items():
+            if not list(Path("/usr/lib").glob(f"*/kamailio/modules/{module}.so")):
+                unavailable_peer(f"{module} is not installed; it is in the Debian package {package}")
+        server, port = disc
+        peers = tmp_path / "diameter.xml"
+        peers.write_text(PEERS.format(scscf=SCSCF, hss=HSS, realm=REALM, port=port))
+        values = {"DIAMETER": f'"{peers}"', "REALM": f'"{REALM}"', **defined}
+        start(
+            "env", f"LD_PRELOAD={local_names}", "NAMES_UNDER=.ims.test",
+            program, "-f", HERE / file, "-DD", "-E", "-m", "64", "-M", "16",
+            "-P", tmp_path / "kamailio.pid", "-w", tmp_path, "-Y", tmp_path,
+            *[word for name, value in values.items() for word in ("-A", f"{name}={value}")],
+        )  # fmt: skip
+        server.wait_for_line(rf"peer {re.escape(SCSCF)}: is connected")
+
+    return run
+
+
+@pytest.fixture
+def start_scscf(
+    start_kamailio: Callable[..., None],
+    free_udp_port: Callable[[], int],
+    disc_port: tuple[Server, int],
 ) -> Callable[[str], tuple[str, int]]:
     """Starts Kamailio with a scheme of its own name; returns where it listens."""
-    program = peer("kamailio", package="kamailio")
-    if not list(Path("/usr/lib").glob("*/kamailio/modules/ims_auth.so")):
-        unavailable_peer("ims_auth is not installed; it is in the Debian package kamailio-ims-modules")
-    server, port = disc_port
 
     def run(scheme: str) -> tuple[str, int]:
         sip_port = free_udp_port()
-        peers = tmp_path / "diameter.xml"
-        peers.write_text(PEERS.format(scscf=SCSCF, hss=HSS, realm=REALM, port=port))
-        defined = {
-            "SIP_PORT": sip_port,
-            "DIAMETER": f'"{peers}"',
-            "REALM": f'"{REALM}"',
-            "SCHEME": f'"{scheme}"',
-        }
-        start(
-            "env", f"LD_PRELOAD={local_names}", "NAMES_UNDER=.ims.test",
-            program, "-f", HERE / "kamailio-cx.cfg", "-DD", "-E", "-m", "64", "-M", "16",
-            "-P", tmp_path / "kamailio.pid", "-w", tmp_path, "-Y", tmp_path,
-            *[word for name, value in defined.items() for word in ("-A", f"{name}={value}")],
-        )  # fmt: skip
-        server.wait_for_line(rf"peer {re.escape(SCSCF)}: is connected")
+        modules = {"ims_auth": "kamailio-ims-modules"}
+        start_kamailio("kamailio-cx.cfg", disc_port, modules, SIP_PORT=sip_port, SCHEME=f'"{scheme}"')
         return "127.0.0.1", sip_port
 
     return run
@@ -161,3 +181,144 @@ def test_tshark_has_nothing_to_complain_about(
     messages = plain_tshark.messages(stop(3), port)
     assert [message.complaints for message in messages if message.complaints] == []
     assert {message.command for message in messages} >= {257, 303}
+
+
+# -- a home network: UAR, MAR, SAR, LIR; PPR, RTR -------------------------------------------------------
+
+MODULES = {
+    "ims_icscf": "kamailio-ims-modules",
+    "presence": "kamailio-presence-modules",
+    "db_sqlite": "kamailio-sqlite-modules",
+}
+#: The tables of ims_icscf, with one S-CSCF.
+TABLES = """
+    CREATE TABLE version (table_name TEXT, table_version INTEGER);
+    INSERT INTO version VALUES ('nds_trusted_domains', 1), ('s_cscf', 1), ('s_cscf_capabilities', 1);
+    CREATE TABLE nds_trusted_domains (id INTEGER PRIMARY KEY, trusted_domain TEXT);
+    CREATE TABLE s_cscf (id INTEGER PRIMARY KEY, name TEXT, s_cscf_uri TEXT);
+    CREATE TABLE s_cscf_capabilities (id INTEGER PRIMARY KEY, id_s_cscf INTEGER, capability INTEGER);
+    INSERT INTO s_cscf VALUES (1, 'the only one', '{server}');
+    INSERT INTO s_cscf_capabilities VALUES (1, 1, 0);
+"""
+PASSWORD = "open sesame"
+USER = f"alice@{REALM}"
+
+
+class Network(NamedTuple):
+    """Kamailio as I-CSCF and S-CSCF, and our DISC as their HSS.
+
+    Attributes:
+        icscf: where telephones send to.
+        scscf: where the I-CSCF sends to.
+        server: the HSS.
+        port: where it speaks standard Diameter.
+        db: its database.
+    """
+
+    icscf: tuple[str, int]
+    scscf: tuple[str, int]
+    server: Server
+    port: int
+    db: Path
+
+
+@pytest.fixture
+def network(
+    start_kamailio: Callable[..., None],
+    start_ours: Callable[..., Server],
+    free_udp_port: Callable[[], int],
+    cli: Callable[..., str],
+    tmp_path: Path,
+) -> Callable[[], Network]:
+    """Starts a home network with one subscriber."""
+    db = tmp_path / "users.sqlite"
+    cli("user", "add", USER, "--password-stdin", "--db", db, text=f"{PASSWORD}\n")
+    server, port = start_disc(start_ours, db)
+
+    def run() -> Network:
+        icscf_port, scscf_port = free_udp_port(), free_udp_port()
+        uri = f"sip:127.0.0.1:{scscf_port}"
+        tables = tmp_path / "icscf.sqlite"
+        with contextlib.closing(sqlite3.connect(tables)) as connection:
+            connection.executescript(TABLES.format(server=uri))
+        start_kamailio(
+            "kamailio-ims.cfg", (server, port), MODULES,
+            ICSCF_PORT=icscf_port, SCSCF_PORT=scscf_port, SCSCF=f'"{uri}"', DB=f'"sqlite:///{tables}"',
+        )  # fmt: skip
+        return Network(("127.0.0.1", icscf_port), ("127.0.0.1", scscf_port), server, port, db)
+
+    return run
+
+
+def telephone(network: Network, name: str = "alice") -> Uac:
+    """A telephone of the subscriber, or of somebody else."""
+    return Uac(network.icscf, name=name, password=PASSWORD, domain=REALM)
+
+
+def registers(phone: Uac, expires: int = 600) -> list[int]:
+    """The statuses of a REGISTER as an IMS telephone sends it, and of one that answers the challenge."""
+    private = f"{phone.name}@{REALM}"
+    empty = f'Digest username="{private}", realm="{REALM}", nonce="", uri="sip:{REALM}", response=""'
+    headers = [("P-Visited-Network-ID", REALM), ("Expires", str(expires))]
+    call = {"call_id": secrets.token_hex(8)}
+    phone.send(phone.request("REGISTER", ("Authorization", empty), *headers, **call))
+    reply = final(phone)
+    if reply.challenge() is None:
+        return [reply.status]
+    answer = phone.answer(reply, username=private)
+    phone.send(phone.request("REGISTER", answer, *headers, **call, cseq=2))
+    return [reply.status, final(phone).status]
+
+
+def status_at(address: tuple[str, int], to: str = USER) -> int:
+    """What somebody gets who sends a MESSAGE to a user, by this CSCF."""
+    with Uac(address, name="bob", password="", domain=REALM) as phone:
+        phone.send(phone.request("MESSAGE", uri=f"sip:{to}"))
+        return int(final(phone).status)
+
+
+def test_a_telephone_of_a_home_network(network):
+    """29.228, 6.1.1, 6.1.2 and 6.1.4: the I-CSCF finds the S-CSCF, which registers the telephone."""
+    net = network()
+    assert status_at(net.icscf) == 480, "DIAMETER_ERROR_IDENTITY_NOT_REGISTERED"
+    with telephone(net) as phone:
+        assert registers(phone) == [401, 200]
+        assert status_at(net.icscf) == 202
+        assert registers(phone) == [401, 200], "DIAMETER_SUBSEQUENT_REGISTRATION"
+        assert registers(phone, expires=0) == [401, 200]
+    assert status_at(net.icscf) == 480
+    assert status_at(net.icscf, f"mallory@{REALM}") == 604, "DIAMETER_ERROR_USER_UNKNOWN"
+    with telephone(net, "mallory") as phone:
+        assert registers(phone)[0] >= 400
+
+
+def test_the_hss_ends_a_registration(network, cli):
+    """29.228, 6.1.3: RTR for a user who is gone."""
+    net = network()
+    with telephone(net) as phone:
+        assert registers(phone) == [401, 200]
+    assert status_at(net.scscf) == 202
+    cli("user", "del", USER, "--db", net.db)
+    net.server.wait_until(lambda: status_at(net.scscf) == 404, "the S-CSCF to forget the user")
+
+
+def test_tshark_has_nothing_to_complain_about_in_a_home_network(
+    network, cli, record: Callable[[int], Callable[[int], bytes]], plain_tshark: Tshark
+):
+    """All commands of Cx, both ways."""
+    net = network()
+    stop = record(net.port)
+    with telephone(net) as phone, telephone(net, "mallory") as other:
+        registers(phone)
+        registers(other)
+        status_at(net.icscf)
+        registers(phone, expires=0)
+        status_at(net.icscf)
+        registers(phone)
+    cli("user", "add", USER, "--replace", "--password-stdin", "--db", net.db, text="another\n")
+    time.sleep(2)  # Kamailio leaves the PPR without an answer, so that there is nothing to wait for
+    cli("user", "del", USER, "--db", net.db)
+    net.server.wait_until(lambda: status_at(net.scscf) == 404, "the S-CSCF to forget the user")
+    found = plain_tshark.messages(stop(20), net.port)
+    assert [message.complaints for message in found if message.complaints] == []
+    assert {message.command for message in found} >= {300, 301, 302, 303, 304, 305}

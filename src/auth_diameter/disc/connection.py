@@ -87,16 +87,19 @@ class Connection(asyncio.Protocol):
             self._unanswered += len(requests)
             self._count_unanswered_bytes(len(data))
             self._turns.add(self, requests)
-            if self._unanswered > _MOST_UNANSWERED:
-                self._paused = True
-            if self._paused or self._admission.is_busy:
-                self.pause_or_resume()  # a new connection was not there when the others were paused
+            self._pause_if_busy()
         if stream.fault is not None:
             self._note(ConnectionEvent.BAD_FRAMING, str(stream.fault))
         if self.unfinished or stream.pending:
             self._bound_the_unfinished(stream.pending, another=bool(requests))
         if not self._unanswered:
             self._end_what_is_answered()
+
+    def _pause_if_busy(self) -> None:
+        if self._unanswered > _MOST_UNANSWERED:
+            self._paused = True
+        if self._paused or self._admission.is_busy:
+            self.pause_or_resume()  # a new connection was not there when the others were paused
 
     def _take(self, data: bytes) -> list[Received]:
         """Takes in bytes; returns the questions that are complete, to be judged and answered."""

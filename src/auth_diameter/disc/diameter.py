@@ -7,6 +7,7 @@ HA1. The other messages are answered here::
     message                                          answer
     ────────────────────────────────────────────────────────────────────────────────────────
     CER, DWR, DPR, and the answers DWA, DPA          see `auth_diameter.diameter.peer_machine`
+    UAR, SAR, LIR of Cx; PPA, RTA                    see `auth_diameter.disc.hss` and `pushes`
     a request of an application that is not ours     3007 (application unsupported)
     another command of RFC 4740 or Cx, or unknown    3001 (command unsupported)
     AVPs that cannot be read                         5014 (invalid AVP length)
@@ -25,7 +26,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from auth_diameter._core import DiameterServer, Message, ParseError, Received
+from auth_diameter._core import CxMarRequest, DiameterServer, Framer, Message, ParseError, Received
 from auth_diameter.diameter.base import (
     APPLICATION_UNSUPPORTED,
     CAPABILITIES_EXCHANGE,
@@ -37,12 +38,13 @@ from auth_diameter.diameter.base import (
     Node,
     answer,
     text_of,
-    value_of,
 )
 from auth_diameter.diameter.capabilities import Refusal, cea, read_cer
+from auth_diameter.diameter.cx import CX, result_of
 from auth_diameter.disc.admission import Admission, ConnectionEvent
 from auth_diameter.disc.config import DiameterConfig, ListenerConfig
 from auth_diameter.disc.connection import Connection
+from auth_diameter.disc.hss import Hss
 from auth_diameter.disc.listener import Listener, bind
 from auth_diameter.disc.peers import Peer, Peers
 from auth_diameter.disc.server import Asker
@@ -50,6 +52,7 @@ from auth_diameter.disc.turns import Turns
 
 _BASE_APPLICATION = 0
 _MAA = "Multimedia-Auth-Answer"
+_HOP_BY_HOP = slice(12, 16)  # of a header (RFC 6733, 3)
 
 
 class PeerConnection(Connection):
@@ -58,6 +61,7 @@ class PeerConnection(Connection):
     Args:
         peers: the peers of this DISC.
         server: what this DISC says of itself.
+        hss: what Cx asks; None: no peer is told HA1.
         turns: as for `Connection`, and so are the others.
         admission: the limits.
         host: address of the peer.
@@ -74,6 +78,7 @@ class PeerConnection(Connection):
         self,
         peers: Peers,
         server: DiameterServer,
+        hss: Hss | None,
         turns: Turns,
         admission: Admission,
         host: str,
@@ -83,6 +88,11 @@ class PeerConnection(Connection):
         self._messages = server.stream(admission.config.max_question)
         super().__init__(turns, admission, host, address, source, self._messages)
         self._peers = peers
+        self._hss = hss  # None from the CER on, if the peer has no part in it
+        # The MAR of Cx that are judged now, by Hop-by-Hop Identifier, with `Hss.changes` of when they came
+        self._mar: dict[bytes, tuple[bytes, int]] = {}
+        self._framer = Framer(admission.config.max_question) if hss is not None else None
+        self._answering: set[asyncio.Task[None]] = set()
         self._later: list[Message] = []  # of the base protocol, behind questions that have no answer so far
         self._no_cer: asyncio.TimerHandle | None = None
         self._node: Node | None = None  # this DISC, as the peer knows it
@@ -130,12 +140,20 @@ class PeerConnection(Connection):
         """Sends a message."""
         assert self._transport is not None
         if not message.is_request:
-            self._peers.answers[message.name, value_of(message, "Result-Code")] += 1
+            self._count(message)
         if not self._transport.is_closing():
             self._transport.write(message.encode())
 
+    def _count(self, message: Message) -> None:
+        self._peers.answers[message.name, result_of(message) or 0] += 1
+
     def answered(self, answers: bytearray, number: int) -> None:
         """Sends the answers to this number of questions, and then those to what came behind them."""
+        if self._mar and self._hss is not None and self.peer is not None:
+            for said in Framer().feed(answers):
+                asked, since = self._mar.pop(said[_HOP_BY_HOP], (b"", 0))
+                if asked:
+                    self._hss.told(asked, said, since, self.peer)
         super().answered(answers, number)
         if self._later and not self._unanswered:
             later, self._later = self._later, []
@@ -147,7 +165,11 @@ class PeerConnection(Connection):
 
     def _take(self, data: bytes) -> list[Received]:
         questions: list[Received] = []
-        for item in self._messages.feed(data):
+        found = self._messages.feed(data)
+        whole = list(self._framer.feed(data)) if self._framer is not None else []
+        for number, item in enumerate(found):
+            if self._hss is not None and isinstance(item, CxMarRequest):
+                self._mar[whole[number][_HOP_BY_HOP]] = whole[number], self._hss.changes
             if self.peer is None:
                 if self._has_ended or isinstance(item, Received) or not self._begin(item):
                     self._end_without_capabilities("its first message is no CER")
@@ -186,6 +208,10 @@ class PeerConnection(Connection):
         refused = self._peers.open(self, message, told)
         if refused is not None:
             self._refuse(refused, f"{told.host} has a connection already")
+        elif self._hss is not None and self._messages.tells_ha1 and told.has(CX):
+            self._hss.pushes.opened(told.host)
+        else:
+            self._hss = self._framer = None
         return True
 
     def _refuse(self, message: Message, why: str) -> None:
@@ -217,10 +243,30 @@ class PeerConnection(Connection):
             return
         if message.command == DISCONNECT_PEER and message.is_request and (has_questions or self._unanswered):
             self._later = self._later or [message]  # one DPR is enough
-        elif not self._peers.received(self.peer, message) and message.is_request:
+        elif not self._peers.received(self.peer, message):
+            self._take_of_application(self.peer, node, message)
+
+    def _take_of_application(self, peer: Peer, node: Node, message: Message) -> None:
+        if self._hss is not None and message.application_id == CX:
+            if not message.is_request:
+                self._hss.pushes.answered(peer.name, message)
+                return
+            if self._hss.answers(message):
+                self._unanswered += 1
+                task = asyncio.get_running_loop().create_task(self._answer(self._hss, peer, message))
+                self._answering.add(task)
+                task.add_done_callback(self._answering.discard)
+                self._pause_if_busy()
+                return
+        if message.is_request:
             of_vendors = (application for _, application in node.vendor_applications)
             is_ours = message.application_id in (_BASE_APPLICATION, *node.applications, *of_vendors)
             self.transmit(answer(node, message, COMMAND_UNSUPPORTED if is_ours else APPLICATION_UNSUPPORTED))
+
+    async def _answer(self, hss: Hss, peer: Peer, message: Message) -> None:
+        said = await hss.answer(message, peer)
+        self._count(said)
+        self.answered(bytearray(said.encode()), 1)
 
 
 def _header_of(data: bytes) -> Message:
@@ -241,6 +287,7 @@ class DiameterListener(Listener):
     Attributes:
         peers: the peers.
         server: what this DISC says of itself, and counts.
+        hss: what Cx asks; None: no peer is told HA1.
     """
 
     def __init__(
@@ -258,6 +305,7 @@ class DiameterListener(Listener):
             own_addresses=config.own_addresses,
             tells_unknown=config.tell_unknown,
         )
+        self.hss = Hss(turns.disc, self.peers) if config.tell_ha1 else None
         super().__init__(turns, sockets, limits, tls)
 
     @property
@@ -269,7 +317,15 @@ class DiameterListener(Listener):
         return found
 
     def _connection(self, host: str, peer: str, source: str | bytes) -> Connection:
-        return PeerConnection(self.peers, self.server, self._turns, self._admission, host, peer, source)
+        return PeerConnection(
+            self.peers, self.server, self.hss, self._turns, self._admission, host, peer, source
+        )
+
+    async def aclose(self) -> None:
+        """As `Listener.aclose`; pushes nothing more."""
+        if self.hss is not None:
+            self.hss.pushes.close()
+        await super().aclose()
 
 
 async def listen(

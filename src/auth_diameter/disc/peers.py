@@ -1,7 +1,7 @@
 """The peers of a DISC that speaks standard Diameter: who may connect, and the state machine of each.
 
-A peer is known while it has a connection. DISC opens none itself and sends no requests of applications, so
-there is nothing to remember of a peer that is gone.
+A peer is known while it has a connection. DISC opens none itself. What it remembers of an S-CSCF that is gone
+is in `registrations`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any, Final, Protocol
 from auth_diameter._core import Message
 from auth_diameter.diameter.base import UNKNOWN_PEER, Identifiers, Node
 from auth_diameter.diameter.capabilities import Capabilities, Refusal
+from auth_diameter.diameter.cx import CX, VENDOR
 from auth_diameter.diameter.peer_machine import Cause as DisconnectCause
 from auth_diameter.diameter.peer_machine import (
     Disconnect,
@@ -37,8 +38,6 @@ from auth_diameter.logs import Sparing, one_word
 log = logging.getLogger("auth_diameter.disc")
 
 SIP_APPLICATION: Final = 6  # RFC 4740, 7
-CX_APPLICATION: Final = 16777216  # 3GPP TS 29.229, 6
-VENDOR_3GPP: Final = 10415
 
 _MOST_PRODUCT = 60  # characters of a Product-Name that the log shows
 _SIDE = Side.RESPONDER  # all connections are opened by the peers
@@ -96,13 +95,14 @@ class Peers:
     Attributes:
         config: the same.
         answers: the number of messages answered here, by command and Result-Code; MAR are not among them.
+        cx_node: this DISC, as peers that are told HA1 know it.
     """
 
     def __init__(self, config: DiameterConfig) -> None:
         self.config = config
         state_id, identifiers = int(time.time()), Identifiers()
         # Two views of one node: not every peer may know of Cx.
-        self._node, self._cx_node = (
+        self._node, self.cx_node = (
             Node(
                 host=config.origin_host,
                 realm=config.origin_realm,
@@ -111,7 +111,7 @@ class Peers:
                 state_id=state_id,
                 identifiers=identifiers,
             )
-            for vendor_applications in ((), ((VENDOR_3GPP, CX_APPLICATION),))
+            for vendor_applications in ((), ((VENDOR, CX),))
         )
         self.answers: Counter[tuple[str, int]] = Counter()
         self._allowed = frozenset(name.lower() for name in config.peer)
@@ -135,9 +135,16 @@ class Peers:
         is_safe = connection.certificate is not None or ip_address(connection.host).is_loopback
         return name in self._tell_ha1 and (is_safe or self.config.ha1_in_clear)
 
+    def that_is_told_ha1(self, name: str) -> Peer | None:
+        """The peer of that name, if messages may be sent to it, HA1 among them; None: it is away."""
+        peer = self._peers.get(name)
+        if peer is None or peer.machine.open_side is None or not self.tells_ha1(name, peer.connection):
+            return None
+        return peer
+
     def node_for(self, name: str, connection: Connection) -> Node:
         """This DISC as it tells a peer: Cx is for those that are told HA1."""
-        return self._cx_node if self.tells_ha1(name, connection) else self._node
+        return self.cx_node if self.tells_ha1(name, connection) else self._node
 
     def check(self, told: Capabilities, connection: Connection) -> None:
         """Checks whether a peer may connect.

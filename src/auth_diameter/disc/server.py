@@ -7,11 +7,11 @@ Result-Code of each verdict. A malformed message gets the Result-Code of RFC 673
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from auth_diameter._core import Batch, Nonces, Received, mark_asker
-from auth_diameter.store.store import Store
+from auth_diameter.store.store import Found, Key, Store
 from auth_diameter.verifier.config import VerifierConfig
 from auth_diameter.verifier.driver import Driver, at_once
 from auth_diameter.verifier.reports import Reports
@@ -99,6 +99,23 @@ class Disc:
             now: seconds since 1970.
         """
         await self._driver.finish(batch, now)
+
+    @property
+    def changes(self) -> int:
+        """A number that grows whenever values of the store may have become invalid."""
+        return self._driver.cache.changes
+
+    async def notice_changes(self, now: float) -> int:
+        """`changes`, once the store was asked for them; as `Driver.changes`."""
+        return await self._driver.changes(now)
+
+    async def look_up(self, keys: Collection[Key], now: float) -> Found:
+        """As `Driver.look_up`.
+
+        Raises:
+            StoreError: the store cannot be read, or is too busy.
+        """
+        return await self._driver.look_up(keys, now)
 
     def write(self, batch: Batch, start: int, stop: int, out: bytearray) -> None:
         """Appends the answers to some requests of a batch to `out`, in order.

@@ -63,6 +63,11 @@ class Turns:
         self._size = 0  # of `_gathered`, in requests
         self._waiting: set[asyncio.Task[None]] = set()
 
+    @property
+    def disc(self) -> Disc:
+        """What answers the requests."""
+        return self._disc
+
     def add(self, connection: Connection, requests: list[Received]) -> None:
         """Adds requests to the current turn; `Connection.answered` gets the answers.
 

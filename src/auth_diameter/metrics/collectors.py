@@ -205,6 +205,12 @@ def _standard_diameter(listener: DiameterListener) -> Iterator[Metric]:
         "Answers to peers of standard Diameter, by command and Result-Code",
         listener.answers,
     )
+    if listener.hss is not None:
+        yield _answers(
+            "auth_diameter_disc_diameter_pushes_total",
+            "Answers of peers to PPR and RTR, by command and Result-Code; requests with 0: none came",
+            listener.hss.pushes.answers,
+        )
     states = listener.peers.states
     family = GaugeMetricFamily(
         "auth_diameter_disc_peers",

@@ -79,6 +79,11 @@ class Cache:
         store.watch(self._changed)
 
     @property
+    def changes(self) -> int:
+        """A number that grows whenever values may have become invalid."""
+        return self._changes
+
+    @property
     def is_failing(self) -> bool:
         """Whether the store could not be read the last time."""
         return self._failing_since is not None

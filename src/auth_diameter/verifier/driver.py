@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any, Protocol
 
 from auth_diameter._core import Batch, Nonces
 from auth_diameter.store.cache import CHECK_SECONDS, Cache, Watcher
-from auth_diameter.store.store import KEYS, Key, Store, StoreError
+from auth_diameter.store.store import KEYS, Found, Key, Store, StoreError
 from auth_diameter.verifier.config import VerifierConfig
 from auth_diameter.verifier.state.state import SharedState
 from auth_diameter.verifier.verifier import Observer, Remembered, Verifier
@@ -112,6 +112,36 @@ class Driver:
                 continue
             for batch in unfinished:
                 verifier.judge(batch)
+
+    async def look_up(self, keys: Collection[Key], now: float) -> Found:
+        """What the store says of some keys, for what is no question to the Verifier.
+
+        Args:
+            keys: the keys.
+            now: seconds since 1970.
+
+        Returns:
+            A value for each key, as a plain tuple or one of its class.
+
+        Raises:
+            StoreError: the store cannot be read, or is too busy.
+        """
+        await self.changes(now)
+        found: Found = {key: value for key in keys if (value := self.cache.get(key)) is not None}
+        lacking = [key for key in keys if key not in found]
+        if lacking:
+            found.update(await self.cache.fetch(lacking, now))
+        return found
+
+    async def changes(self, now: float) -> int:
+        """A number that grows whenever the store may have changed, as far as that is known now.
+
+        Args:
+            now: seconds since 1970.
+        """
+        if not self._is_ready(now):
+            await self.check(now)
+        return self.cache.changes
 
     def give_up(self, batch: Batch, error: Exception) -> None:
         """Ends the questions of a batch that have no answer, because of an error of ours."""
