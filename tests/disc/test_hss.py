@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -11,7 +12,7 @@ from kit.cx import LIR, MAR, SAR, SERVER, UAR, Scscf, V, ask, named, said
 from kit.machine import PATIENCE
 from kit.mar import RawPeer
 
-from auth_diameter import Avp
+from auth_diameter import Avp, Message, ParseError
 from auth_diameter.diameter.base import DISCONNECT_PEER, avp_named, request, value_of
 from auth_diameter.disc.config import DiameterConfig
 from auth_diameter.disc.diameter import listen
@@ -424,6 +425,26 @@ def test_what_is_malformed(play, case):
     if fault is not None:
         assert fault_of(message) == fault
     assert after == FIRST
+
+
+@pytest.mark.parametrize("command", [UAR, SAR, LIR])
+def test_a_byte_that_is_altered_anywhere(play, command):
+    """Whatever comes gets an answer that can be sent, and is no error of ours."""
+    whole = ask(command)
+
+    async def scenario(scscf, listener):
+        mistakes = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: mistakes.append(context))
+        (peer,) = listener.peers._peers.values()
+        for place in range(20, len(whole)):
+            for value in (0, 0x40, 0x7F, 0xC3, 0xFF):
+                data = whole[:place] + bytes((value,)) + whole[place + 1 :]
+                with contextlib.suppress(ParseError):
+                    said = await listener.hss.answer(Message.decode(data), peer)
+                    assert Message.decode(said.encode()).command == command
+        return mistakes
+
+    assert play(scenario) == []
 
 
 def test_what_is_not_read_is_passed_over(answers):

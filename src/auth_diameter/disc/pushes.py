@@ -17,7 +17,7 @@ from typing import Final
 
 from auth_diameter._core import Message, next_hop_by_hop
 from auth_diameter.diameter.base import value_of
-from auth_diameter.diameter.cx import PUSH_PROFILE, REGISTRATION_TERMINATION, USER_UNKNOWN, result_of
+from auth_diameter.diameter.cx import USER_UNKNOWN, result_of
 from auth_diameter.disc.cx import To, push_profile, registration_termination
 from auth_diameter.disc.peers import Peers
 from auth_diameter.disc.registrations import Holder, Registration, Registrations, Told
@@ -30,7 +30,7 @@ from auth_diameter.store.store import StoreError, User
 
 log = logging.getLogger("auth_diameter.disc")
 
-_LOOKED_UP: Final = 64  # users that are looked up together
+_LOOKED_UP: Final = 128  # users that are looked up together
 _UNDER_WAY: Final = 32  # requests to a peer that have no answer so far
 _PATIENCE: Final = 10.0  # seconds for an answer
 
@@ -56,9 +56,8 @@ class Pushes:
         self._due: dict[str, dict[Holder, str | None]] = {}  # by peer: what to push, HA1 or None: is gone
         self._away: set[str] = set()  # peers that could not be told something
         self._warned: set[tuple[str, int]] = set()  # peers and commands that were logged, for this connection
-        self._waiting: dict[
-            tuple[str, int], asyncio.Future[Message]
-        ] = {}  # by peer and Hop-by-Hop Identifier
+        # Whoever waits for an answer, by the peer and the Hop-by-Hop Identifier
+        self._waiting: dict[tuple[str, int], asyncio.Future[Message]] = {}
         self._sessions = itertools.count(1)
         self._sparing = Sparing(log)
         self._watching: asyncio.Task[None] | None = None
@@ -82,9 +81,7 @@ class Pushes:
 
     def opened(self, peer: str) -> None:
         """Notes that a peer has a connection."""
-        self._warned.difference_update(
-            [(peer, command) for command in (PUSH_PROFILE, REGISTRATION_TERMINATION)]
-        )
+        self._warned = {each for each in self._warned if each[0] != peer}
         if peer in self._away:
             self._away.discard(peer)
             self.compare_again()
@@ -152,7 +149,7 @@ class Pushes:
     # ------------------------------------------------------------------ what is pushed
 
     async def _tell(self, peer: str) -> None:
-        """Pushes what is due to a peer, until that is nothing more, or the peer does not answer."""
+        """Pushes what is due to a peer, the latest first, until that is nothing more or the peer is away."""
         due = self._due[peer]
         try:
             goes_on = True
@@ -163,7 +160,7 @@ class Pushes:
             del self._due[peer]
 
     async def _push(self, holder: Holder, ha1: str | None) -> bool:
-        """Pushes one user; returns whether the peer takes more."""
+        """Pushes one user; returns False if the peer is away."""
         told = self._registrations.told.get(holder)
         if told is None:
             return True
@@ -190,7 +187,7 @@ class Pushes:
             if self._registrations.told.get(holder) is after:
                 self._registrations.told[holder] = told  # so that it is told again
             self._away.add(peer.name)
-            return False
+            return True  # it may answer another command
         finally:
             del self._waiting[place]
         self._take(holder, after, peer.name, request, answer)
@@ -211,7 +208,7 @@ class Pushes:
             del self._registrations.told[holder]
 
     def _warn(self, peer: str, request: Message, what: str) -> None:
-        text = "peer %s: gave %s to a %s: it may let in a user with a former password"
+        text = "peer %s: gave %s to a %s: it may go on with what it was told before"
         if (peer, request.command) not in self._warned:
             self._warned.add((peer, request.command))
             log.warning(text, peer, what, request.name)
