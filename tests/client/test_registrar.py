@@ -16,8 +16,8 @@ from kit.uac import Account
 
 import auth_diameter as ad
 from auth_diameter.client.registrar import assignment_of
+from auth_diameter.diameter.assignment import Assignment
 from auth_diameter.diameter.base import value_of
-from auth_diameter.diameter.sip import Assignment
 from auth_diameter.lab.uac import parse_reply
 
 SERVER_URI = f"sip:registrar.{DOMAIN}"

@@ -5,15 +5,14 @@ from __future__ import annotations
 from kit.hss import SipServer
 
 from auth_diameter import Message
+from auth_diameter.diameter.assignment import Assignment, Authorization
 from auth_diameter.diameter.base import Node, answer, avp_named
 from auth_diameter.diameter.sip import (
     LOCATION_INFO,
     SERVER_ASSIGNMENT,
     USER_AUTHORIZATION,
-    Assignment,
     Servers,
     SipRequests,
-    UserAuthorization,
     result_of,
     servers_of,
 )
@@ -70,7 +69,7 @@ def test_sar() -> None:
 def test_uar_and_lir() -> None:
     """8.1 and 8.5."""
     assert names(REQUESTS.uar(1, 2, "siphub.net", ADDRESS)) == ["SIP-AOR"]
-    kind = UserAuthorization.REGISTRATION_AND_CAPABILITIES
+    kind = Authorization.REGISTRATION_AND_CAPABILITIES
     whole = REQUESTS.uar(1, 2, "siphub.net", ADDRESS, "alice", kind, "visited.net")
     assert names(whole) == ["SIP-AOR", "User-Name", "SIP-Visited-Network-Id", "SIP-User-Authorization-Type"]
     assert names(REQUESTS.lir(1, 2, "siphub.net", ADDRESS)) == ["SIP-AOR"]

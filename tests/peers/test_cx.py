@@ -11,6 +11,7 @@ import json
 import re
 import secrets
 import sqlite3
+import time
 import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from auth_diameter._core import Avp, Message, avp_code, command_code
+from auth_diameter.diameter.assignment import Assignment, Authorization
 from auth_diameter.diameter.base import PROXIABLE, REQUEST, avp_named, text_of, value_of
 
 SIP: Final = 6  # RFC 4740, 7: the application id
@@ -30,36 +31,11 @@ _NO_STATE_MAINTAINED: Final = 1  # Auth-Session-State (RFC 6733, 8.11)
 _CAPABILITIES: Final = "SIP-Server-Capabilities"
 
 
-class Assignment(enum.IntEnum):
-    """SIP-Server-Assignment-Type (RFC 4740, 9.4): why a server tells of a user."""
-
-    NO_ASSIGNMENT = 0
-    REGISTRATION = 1
-    RE_REGISTRATION = 2
-    UNREGISTERED_USER = 3
-    TIMEOUT_DEREGISTRATION = 4
-    USER_DEREGISTRATION = 5
-    TIMEOUT_DEREGISTRATION_STORE_SERVER_NAME = 6
-    USER_DEREGISTRATION_STORE_SERVER_NAME = 7
-    ADMINISTRATIVE_DEREGISTRATION = 8
-    AUTHENTICATION_FAILURE = 9
-    AUTHENTICATION_TIMEOUT = 10
-    DEREGISTRATION_TOO_MUCH_DATA = 11
-
-
 class UserData(enum.IntEnum):
     """SIP-User-Data-Already-Available (RFC 4740, 9.13): whether the server has the user's profile."""
 
     NOT_AVAILABLE = 0
     ALREADY_AVAILABLE = 1
-
-
-class UserAuthorization(enum.IntEnum):
-    """SIP-User-Authorization-Type (RFC 4740, 9.11): what is to be authorized."""
-
-    REGISTRATION = 0
-    DEREGISTRATION = 1
-    REGISTRATION_AND_CAPABILITIES = 2
 
 
 class Servers(NamedTuple):
@@ -138,7 +114,7 @@ class SipRequests:
         realm: str,
         address: str,
         user_name: str | None = None,
-        kind: UserAuthorization | None = None,
+        kind: Authorization | None = None,
         visited_network: str | None = None,
     ) -> Message:
         """User-Authorization-Request (RFC 4740, 8.1).
