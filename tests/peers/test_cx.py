@@ -11,8 +11,8 @@ import json
 import re
 import secrets
 import sqlite3
-import time
 import sys
+import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
