@@ -65,7 +65,8 @@ class Config(VerifierConfig, StoreConfig, StandardConfig):
     then a telephone has sent its request three times (RFC 3261, 17.1.2.2)."""
 
     connect_timeout: float = 1.0
-    """Seconds for one attempt to connect, so that a second one fits into `timeout`."""
+    """Seconds for one attempt to connect, so that a second one fits into `timeout`; with standard Diameter
+    for the peer's CEA behind it as well."""
 
     max_connections: int = 64
     """Connections to all DISC together. Threads use one each while a question is under way; asyncio

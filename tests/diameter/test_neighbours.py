@@ -112,8 +112,21 @@ def test_a_peer_that_sends_no_cea_is_given_up():
     far.silent.add(far.pool.peers[0])
     far.pool.connect(0.0)
     far.settle()
-    far.wait(5.5)
+    far.wait(0.9)
+    assert far.changes == []
+    far.wait(1.1)
     assert far.changes[-1].why == "no answer came in time"
+
+
+def test_it_is_tried_again_and_is_up_with_its_cea():
+    far = Far(new_pool(connect_timeout=0.5))
+    far.silent.add(far.pool.peers[0])
+    far.pool.connect(0.0)
+    far.settle()
+    far.wait(0.6)
+    far.silent.clear()
+    far.wait(2.0)
+    assert far.changes[-1].state == "up"
 
 
 def test_the_identity_must_be_in_the_certificate():

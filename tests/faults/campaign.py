@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """The rows of docs/reliability.md in their long forms: what happened, the limit, and the figure measured.
 
-    python tests/faults/campaign.py [--short] [--out FILE] [ROW ...]
+    python tests/faults/campaign.py [--application disc|sip|cx] [--short] [--out FILE] [ROW ...]
 
+With "sip" and "cx", clients and DISC speak standard Diameter, and the rows are those on connections.
 Exits with 1 where a limit is broken. All traffic stays on loopback, and each row ends by itself.
 """
 
@@ -20,6 +21,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import faults.rows
 from faults.report import ROWS, Report
+
+from auth_diameter.standard import APPLICATIONS
 
 
 class Output:
@@ -45,6 +48,7 @@ def show(report: Report) -> str:
 def main() -> int:
     """The exit status."""
     parser = argparse.ArgumentParser(description="Plays faults and measures what becomes of requests.")
+    parser.add_argument("--application", choices=APPLICATIONS, default="disc", help="what is spoken")
     parser.add_argument("--short", action="store_true", help="the forms that the tests run")
     parser.add_argument("--list", action="store_true", help="the names of all rows, and no more")
     parser.add_argument("--out", metavar="FILE", help="keep in this file what is printed")
@@ -52,20 +56,25 @@ def main() -> int:
     arguments = parser.parse_args()
     if unknown := [name for name in arguments.rows if name not in ROWS]:
         parser.error(f"no such row: {', '.join(unknown)}; there are {', '.join(ROWS)}")
-    names = arguments.rows or list(ROWS)
+    spoken = arguments.application
+    of_spoken = [name for name, row in ROWS.items() if spoken in row.applications]
+    if others := [name for name in arguments.rows if name not in of_spoken]:
+        parser.error(f"not with {spoken}: {', '.join(others)}")
+    names = arguments.rows or of_spoken
     if arguments.list:
         print("\n".join(names))
         return 0
     logging.disable()  # the clients here would tell each change of a DISC
     out = Output(arguments.out)
     broken: list[str] = []
-    out(f"{time.strftime('%Y-%m-%d')}, {'short' if arguments.short else 'long'} forms; {_machine()}")
+    forms = f"{'short' if arguments.short else 'long'} forms with {spoken}"
+    out(f"{time.strftime('%Y-%m-%d')}, {forms}; {_machine()}")
     for number, name in enumerate(names, 1):
         row = ROWS[name]
         out(f"\n[{number}/{len(names)}] {name}: {row.fault}\n  must: {row.must}")
         start = time.monotonic()
         try:
-            report = row.run(long=not arguments.short)
+            report = row.run(spoken, long=not arguments.short)
         except Exception as error:  # noqa: BLE001 - the other rows are played all the same
             broken.append(f"{name}: {error!r}")
             out(f"  BROKEN: {error!r}")

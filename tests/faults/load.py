@@ -225,7 +225,7 @@ class Load:
             self._send(entry, request)
 
     def stats(self) -> PoolStats | None:
-        """Of its client; None where that is in another process."""
+        """Of its client; None where that is in another process, or its questions are those of a database."""
         return None
 
     def _send(self, entry: Entry, request: bytes) -> None:
@@ -256,6 +256,10 @@ def note(entry: Entry, decision: Decision) -> None:
     entry.answered(status, decision.reply, decision.cause.name)
 
 
+def _stats_of(auth: AuthDiameter | AsyncAuthDiameter) -> PoolStats | None:
+    return auth.stats() if auth.config.database is None else None
+
+
 class ThreadsLoad(Load):
     """One `AuthDiameter`, and a thread for each call that waits."""
 
@@ -271,9 +275,9 @@ class ThreadsLoad(Load):
             self._threads.submit(ready.wait)
         ready.wait()
 
-    def stats(self) -> PoolStats:
+    def stats(self) -> PoolStats | None:
         """See `Load.stats`."""
-        return self._auth.stats()
+        return _stats_of(self._auth)
 
     def _send(self, entry: Entry, request: bytes) -> None:
         self._threads.submit(self._ask, entry, request)
@@ -299,9 +303,9 @@ class AsyncLoad(Load):
         self._tasks: set[asyncio.Task[None]] = set()
         self._runner.start()
 
-    def stats(self) -> PoolStats:
+    def stats(self) -> PoolStats | None:
         """See `Load.stats`."""
-        return self._auth.stats()
+        return _stats_of(self._auth)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)

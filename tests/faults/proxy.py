@@ -30,7 +30,7 @@ from auth_diameter._core import Framer, Message, ParseError
 LOOPBACK = "127.0.0.1"
 
 _T = TypeVar("_T")
-_SIP_MSGID = 406  # the AVP by which answers are matched
+_SIP_MSGID = 406  # the AVP by which answers of the dialect are matched
 _PATIENCE = 10.0  # seconds after which a command to the proxy has hung
 _RECEIVE_BUFFER = 1 << 16  # bytes that the kernel takes for us while we do not read
 _TICK = 0.005  # seconds between two looks at whether it may go on
@@ -91,9 +91,12 @@ def halved(message: bytes) -> bytes:
 
 def with_unknown_id(message: bytes) -> bytes:
     """Behind the same for a question that nobody asked."""
-    message_id = Message.decode(message).find(_SIP_MSGID)
-    if message_id is None:
+    decoded = Message.decode(message)
+    message_id = decoded.find(_SIP_MSGID)
+    if message_id is None and decoded.application_id == 0:
         return message
+    if message_id is None:  # standard Diameter has the Hop-by-Hop Identifier
+        return message[:12] + bytes(byte ^ 0xFF for byte in message[12:16]) + message[16:] + message
     head = _SIP_MSGID.to_bytes(4, "big") + bytes([message_id.flags, 0, 0, 12])
     data = bytes(message_id.data)
     other = bytes(byte ^ 0xFF for byte in data)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from faults.load import RATE
 from faults.world import World
+
+from auth_diameter.standard import APPLICATIONS
 
 Value = float | Mapping[str, float]
 
@@ -113,6 +115,7 @@ class Row:
     """A row of the table: a fault, what must happen, and the code that shows it.
 
     Attributes:
+        applications: what may be spoken between clients and DISC.
         long: the arguments of the campaign; those of the tests are the defaults.
     """
 
@@ -120,11 +123,12 @@ class Row:
     fault: str
     must: str
     run_it: Run
+    applications: Sequence[str]
     long: Mapping[str, Any]
 
-    def run(self, *, long: bool = False) -> Report:
+    def run(self, application: str = "disc", *, long: bool = False) -> Report:
         """Plays the fault in a world of its own."""
-        with World() as world:
+        with World(application) as world:
             report = Report(world.lateness)
             self.run_it(world, report, **(self.long if long else {}))
             report.note("the machine was late by", world.lateness(), "ms")
@@ -134,19 +138,24 @@ class Row:
 ROWS: dict[str, Row] = {}
 
 
-def row(name: str, fault: str, must: str, **long: Any) -> Callable[[Run], Run]:
-    """Makes a function ``(world, report, **arguments)`` a row of the table."""
+def row(name: str, fault: str, must: str, *, standard: bool = False, **long: Any) -> Callable[[Run], Run]:
+    """Makes a function ``(world, report, **arguments)`` a row of the table.
+
+    Args:
+        standard: whether it concerns connections to DISC: then it is played with standard Diameter as well.
+    """
 
     def register(run: Run) -> Run:
-        ROWS[name] = Row(name, fault, must, run, MappingProxyType(long))
+        applications = APPLICATIONS if standard else APPLICATIONS[:1]
+        ROWS[name] = Row(name, fault, must, run, applications, MappingProxyType(long))
         return run
 
     return register
 
 
-def run_short(name: str) -> tuple[list[Finding], list[str]]:
+def run_short(name: str, application: str) -> tuple[list[Finding], list[str]]:
     """Plays a row in its short form, in this process: its findings, and those that are broken, as text."""
     import faults.rows  # noqa: F401 - registers them; they import this module
 
-    report = ROWS[name].run()
+    report = ROWS[name].run(application)
     return report.findings, report.broken

@@ -6,6 +6,8 @@ import time
 
 import pytest
 from faults.load import PATIENCE, AsyncLoad, Load, Record, ThreadsLoad, UdpLoad, wait_until
+from faults.proxy import FaultProxy
+from faults.spoken import CLIENTS
 from faults.world import World
 from kit.disc import FakeDisc, hang_up, say_nothing
 from kit.uas import EasySipServer
@@ -46,6 +48,21 @@ def test_a_disc_that_knows_them_gets_it_right():
             assert (record.lost, record.twice, record.swapped, len(record.bad)) == (0, 0, 0, 0)
             assert {entry.status for entry in record} == {200, 401, 403}
             assert 0 < record.slowest(0.5) <= record.slowest()
+
+
+@pytest.mark.parametrize("application", ["sip", "cx"])
+@pytest.mark.parametrize("kind", CLIENTS)
+def test_with_standard_diameter_each_request_is_asked_about(application, kind):
+    """With "cx" the client makes the challenges by itself; HA1 of each other request is asked for."""
+    with World(application) as world:
+        proxy = world.enter(FaultProxy(world.disc().address))
+        [load] = world.loads(proxy.port, kinds=(kind,))
+        time.sleep(SECONDS)
+        record = load.stop()
+        assert (record.lost, record.twice, record.swapped, len(record.bad)) == (0, 0, 0, 0)
+        assert {entry.status for entry in record} == {200, 401, 403}
+        capabilities = 1
+        assert proxy.asked == len(world.asking(record)) + capabilities
 
 
 def test_a_verdict_on_somebody_else_shows(fake_disc, load):

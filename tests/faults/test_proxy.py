@@ -23,7 +23,7 @@ from kit.disc import FakeDisc, judge, say_nothing
 from kit.machine import PATIENCE, SLACK
 from kit.wire import DESTINATION_REALM, USER_NAME, Connection, aa_request, build_answer, number_of
 
-from auth_diameter import Message
+from auth_diameter import Framer, Message
 
 LATE = 0.1  # seconds; long against what loopback takes
 
@@ -240,6 +240,16 @@ def test_an_answer_to_a_question_that_nobody_asked(proxy, connect):
     client = connect()
     client.ask(1)
     assert client.answers(2) == [0xFFFFFFFE, 1]
+
+
+def test_an_unknown_id_in_standard_diameter():
+    """It is the Hop-by-Hop Identifier; messages of the base protocol stay as they are."""
+    maa = Message(286, application_id=6, flags=0x40, hop_by_hop=7).encode()
+    other, same = Framer().feed(with_unknown_id(maa))
+    assert Message.decode(other).hop_by_hop == 0xFFFFFFF8
+    assert same == maa
+    dwa = Message(280, flags=0x00, hop_by_hop=7).encode()
+    assert with_unknown_id(dwa) == dwa
 
 
 def test_one_bit_of_some_messages(proxy, connect):

@@ -16,6 +16,11 @@ def test_every_row_of_the_campaign_is_in_the_table_and_none_else():
     assert sorted(named) == sorted(ROWS)
 
 
+def test_every_row_with_standard_diameter_is_in_the_table_for_that():
+    named = re.findall(r"^\| [^|]+ \| [^|]+ \| [^|]+ \| `standard ([a-z0-9-]+)` \|$", TEXT, re.MULTILINE)
+    assert sorted(named) == sorted(name for name, row in ROWS.items() if "sip" in row.applications)
+
+
 def test_every_limit_of_a_row_is_what_the_row_says():
     for row in ROWS.values():
         assert f"| {row.fault} | {row.must} |" in TEXT, row.name

@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from faults.load import KEY, LOOPBACK, RATE, AsyncLoad, Load, ThreadsLoad, UdpLoad, make_database
+from faults.load import KEY, RATE, AsyncLoad, Load, Record, ThreadsLoad, UdpLoad, make_database
+from faults.spoken import StandardDisc, config_for, options_of_serve, unavailable
 from kit.process import OURS, UNBUFFERED, Server
 
 from auth_diameter import Config
@@ -62,13 +63,20 @@ def _database() -> bytes:
 class World:
     """A folder, a database with all subscribers, and the daemons of one row; all gone with the block.
 
+    Args:
+        application: what is spoken between clients and DISC.
+
     Attributes:
+        application: the same.
+        unavailable: the SIP status when no DISC answers.
         folder: for what a row keeps.
         db: the database of `disc`.
         daemons: all, as they came.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, application: str = "disc") -> None:
+        self.application = application
+        self.unavailable = unavailable(application)
         self._stack = contextlib.ExitStack()
         self.daemons: list[Server] = []
 
@@ -110,7 +118,12 @@ class World:
 
     def disc(self, *arguments: object, env: dict[str, str] | None = None) -> Server:
         """A DISC that runs; all of a world accept each other's challenges."""
-        return self.daemon("disc", "--db", self.db, "--nonce-key", self.key, *arguments, env=env)
+        common = ("disc", "--db", self.db, "--nonce-key", self.key, *arguments)
+        if self.application == "disc":
+            return self.daemon(*common, env=env)
+        server = self.enter(StandardDisc(len(self.daemons), self.application, *common, env=env))
+        self.daemons.append(server)
+        return server
 
     def serve(self, *ports: int, env: dict[str, str] | None = None) -> Server:
         """A SIP host that asks DISC at these ports and runs.
@@ -118,8 +131,18 @@ class World:
         All subscribers call from one address, and one of four with a wrong password: without
         ``--no-penalty`` that is somebody who guesses.
         """
-        disc = ",".join(f"{LOOPBACK}:{port}" for port in ports)
-        return self.daemon("serve", "--no-penalty", "--disc", disc, env=env)
+        options = options_of_serve(self.application, self.key, *ports)
+        return self.daemon("serve", "--no-penalty", *options, env=env)
+
+    def config(self, *ports: int, who: str = "threads", **settings: Any) -> Config:
+        """Settings of a client in this process for the DISC at these ports, see `config_for`."""
+        return config_for(*ports, application=self.application, who=who, **settings)
+
+    def asking(self, record: Record) -> Record:
+        """Those about which DISC is asked: with "cx" the client makes challenges by itself."""
+        if self.application != "cx":
+            return record
+        return Record(entry for entry in record if entry.subscriber.expected != 401)
 
     def loads(
         self,
@@ -135,10 +158,13 @@ class World:
             settings: of the clients in this process.
             env: of the process of `serve`.
         """
-        config = config_for(*ports, **(settings or {}))
+
+        def config(who: str) -> Config:
+            return self.config(*ports, who=who, **(settings or {}))
+
         made: dict[str, Callable[[], Load]] = {
-            "threads": lambda: self.enter(ThreadsLoad(config, rate)),
-            "asyncio": lambda: self.enter(AsyncLoad(config, rate)),
+            "threads": lambda: self.enter(ThreadsLoad(config("threads"), rate)),
+            "asyncio": lambda: self.enter(AsyncLoad(config("asyncio"), rate)),
             "serve": lambda: self.telephones(self.serve(*ports, env=env), rate),
         }
         return [made[kind]() for kind in kinds]
@@ -153,8 +179,3 @@ class World:
         # Ends before the load does, lest a late reply go to whoever then has the load's port.
         self._stack.callback(serve.end)
         return load
-
-
-def config_for(*ports: int, **settings: Any) -> Config:
-    """Settings for the DISC at these ports of loopback."""
-    return Config(peers=[(LOOPBACK, port) for port in ports], **settings)

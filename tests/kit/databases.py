@@ -10,7 +10,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import pytest
+from kit.machine import unused_tcp_port
 from kit.process import Program, living
 
 KAMAILIO_SQL = Path("/usr/share/kamailio")
@@ -41,13 +41,6 @@ def _kamailio(kind: str) -> str:
     """The SQL that makes Kamailio's tables."""
     folder = KAMAILIO_SQL / kind
     return "".join((folder / f"{part}-create.sql").read_text() for part in ("standard", "auth_db", "group"))
-
-
-def _unused_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 def _account(*names: str) -> str | None:
@@ -77,7 +70,7 @@ class DatabaseServer(Program):
         self.account = _account(*self.accounts)
         if self.account is not None:
             shutil.chown(self.folder, self.account)
-        self.port = _unused_port()
+        self.port = unused_tcp_port()
         self._databases = 0
         self.prepare()
         super().__init__(*self.command())

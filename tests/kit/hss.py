@@ -23,7 +23,7 @@ from auth_diameter.diameter.base import (
 from auth_diameter.diameter.capabilities import cea
 from auth_diameter.diameter.cx import CX, VENDOR
 
-MULTIMEDIA_AUTH = 303
+MULTIMEDIA_AUTH, SERVER_ASSIGNMENT = 303, 284
 USER_UNKNOWN = 5001
 
 NODE = Node(host="hss.h.test", realm="h.test", vendor_applications=((VENDOR, CX),))
@@ -174,6 +174,8 @@ class SipServer(Hss):
         nonces: those that it made.
         verdict: Result-Code for credentials.
         authenticate: further AVPs of SIP-Authenticate, by name and value.
+        assigned: the SAR that came.
+        assignment: Result-Code for them; None: they are not answered.
     """
 
     node = Node(host="disc.h.test", realm="h.test", applications=(6,))
@@ -184,6 +186,17 @@ class SipServer(Hss):
         self.nonces: list[str] = []
         self.verdict = 4001
         self.authenticate: Sequence[tuple[str, Any]] = ()
+        self.assigned: list[Message] = []
+        self.assignment: int | None = SUCCESS
+
+    def _answer(self, message: Message) -> Message | None:
+        if not message.is_request or message.command != SERVER_ASSIGNMENT:
+            return super()._answer(message)
+        self.assigned.append(message)
+        if self.assignment is None:
+            return None
+        base = (avp_named("Auth-Application-Id", 6), avp_named("Auth-Session-State", 1))
+        return answer(self.node, message, self.assignment, *base)
 
     def _authenticate(self, message: Message) -> Message:
         named = {avp.name: avp.value for avp in message.avps}

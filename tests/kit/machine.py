@@ -30,6 +30,14 @@ async def until(what):
     return found
 
 
+def unused_tcp_port() -> int:
+    """A port for a program that is to listen on it again after another start."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
 def unused_udp_port():
     """A port for a program that cannot choose one: below those that the kernel chooses from."""
     first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])

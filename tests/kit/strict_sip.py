@@ -17,6 +17,7 @@ BASE = "common/diameter_gen_base_rfc6733"
 _MAR = re.compile(
     r"^MAR end_to_end=(\d+) hop_by_hop=(\d+) T=(\w+) errors=(.*) names=(.*) routed=(.*)$", re.MULTILINE
 )
+_OTHERS = re.compile(r"^[SUL][AI]R errors=\[\] .*$", re.MULTILINE)
 _COUNTERS = re.compile(r"^COUNTERS (\d+) (\w+) (\w+) (\d+)(.*)$", re.MULTILINE)
 
 
@@ -140,7 +141,8 @@ class StrictSip(Program):
     def complaints(self) -> list[str]:
         """What it says of errors: of its codec, of its processes, of answers that it could not encode."""
         bad = [str(mar) for mar in self.asked() if mar.errors != "[]"]
-        return bad + re.findall(r".*(?:ERROR REPORT|CRASH|error|abnormal).*", _without_mar(self.output()))
+        rest = _without_requests(self.output())
+        return bad + re.findall(r".*(?:ERROR REPORT|CRASH|error|abnormal).*", rest)
 
     def settings(self, **others: Any) -> dict[str, Any]:
         """The settings of a client of it."""
@@ -156,5 +158,6 @@ class StrictSip(Program):
         }
 
 
-def _without_mar(text: str) -> str:
-    return _MAR.sub("", text)
+def _without_requests(text: str) -> str:
+    """Without the lines on MAR, and on other requests that are right."""
+    return _OTHERS.sub("", _MAR.sub("", text))

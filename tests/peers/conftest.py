@@ -288,14 +288,23 @@ def sipp(peer: Callable[..., str], free_udp_port: Callable[[], int], tmp_path: P
     """Run a scenario as one user: `sipp("register.xml", to=address, user=ALICE, calls=1000)`."""
     program = peer("sipp", package="sip-tester")
 
-    def run(scenario: str, *, to: Address, user: tuple[str, str], calls: int, rate: int = 200) -> Calls:
+    def run(
+        scenario: str,
+        *,
+        to: Address,
+        user: tuple[str, str],
+        calls: int,
+        rate: int = 200,
+        username: str | None = None,  # of the digest; None: that of the address
+    ) -> Calls:
         name, password = user
         errors, statistics = tmp_path / "sipp-errors.log", tmp_path / "sipp-statistics.csv"
         seconds = calls // rate + 15
         command = [
             program, f"{to[0]}:{to[1]}", "-sf", HERE / "sipp" / scenario,
             "-i", "127.0.0.1", "-p", free_udp_port(), "-ci", "127.0.0.1", "-bind_local", "-nostdin",
-            "-s", name, "-au", name, "-ap", password, "-auth_uri", DOMAIN, "-key", "domain", DOMAIN,
+            "-s", name, "-au", username or name, "-ap", password,
+            "-auth_uri", DOMAIN, "-key", "domain", DOMAIN,
             "-m", calls, "-r", rate, "-l", rate, "-timeout", seconds, "-timeout_error",
             "-default_behaviors", "all,-bye",
             "-trace_err", "-error_file", errors, "-trace_stat", "-stf", statistics,
@@ -309,5 +318,32 @@ def sipp(peer: Callable[..., str], free_udp_port: Callable[[], int], tmp_path: P
         with statistics.open(newline="") as file:
             totals = list(csv.DictReader(file, delimiter=";"))[-1]
         return Calls(int(totals["SuccessfulCall(C)"]), int(totals["FailedCall(C)"]), report)
+
+    return run
+
+
+BARESIP = """
+sip_listen 127.0.0.1:0
+module_path /usr/lib/baresip/modules
+module_app account.so
+module_app menu.so
+"""
+
+
+@pytest.fixture
+def baresip(peer: Callable[..., str], start: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
+    """Start baresip: `baresip(address, (name, password))`, or with another username for the digest."""
+    program = peer("baresip", package="baresip-core")
+
+    def run(to: Address, user: tuple[str, str], username: str | None = None) -> Any:
+        home = tmp_path / f"baresip-{user[1]}"
+        home.mkdir()
+        (home / "config").write_text(BARESIP)
+        (home / "contacts").touch()
+        (home / "accounts").write_text(
+            f'<sip:{user[0]}@{DOMAIN}>;auth_user={username or user[0]};auth_pass="{user[1]}";regint=60'
+            f';outbound="sip:{to[0]}:{to[1]}"\n'
+        )
+        return start("env", f"HOME={home}", program, "-4", "-n", "127.0.0.1", "-f", home)
 
     return run

@@ -7,7 +7,7 @@
 %% (is offered alone), hold=FILE (while that file exists, no MAR is answered), redirect=URI,SECONDS (it is an agent
 %% that names that server for so long, for REALM_AND_APPLICATION).
 %%
-%% It prints one line for whatever happens: LISTENING, UP, DOWN, CLOSED, WATCHDOG, MAR, COUNTERS.
+%% It prints one line for whatever happens: LISTENING, UP, DOWN, CLOSED, WATCHDOG, MAR, SAR, UAR, LIR, COUNTERS.
 -module(strict_sip).
 -include_lib("diameter/include/diameter.hrl").
 -export([main/1, once_up/2]).
@@ -132,22 +132,40 @@ prepare_retransmit(Packet, _, _) -> {send, Packet}.
 handle_answer(_, _, _, _) -> ok.
 handle_error(Reason, _, _, _) -> {error, Reason}.
 
-%% ------------------------------------------------------------------ MAR (RFC 4740, 8.7)
+%% ------------------------------------------------------------------ MAR, SAR, UAR, LIR (RFC 4740, 8)
 
 handle_request(#diameter_packet{msg = ['MAR' | Mar], errors = Errors, header = Header}, _, {_, Caps}) ->
     #diameter_header{end_to_end_id = End, hop_by_hop_id = Hop, is_retransmitted = Again} = Header,
     say("MAR end_to_end=~b hop_by_hop=~b T=~p errors=~0p names=~0p routed=~0p",
         [End, Hop, Again, Errors, maps:keys(Mar), maps:get('Route-Record', Mar, [])]),
     wait(persistent_term:get({?MODULE, hold})),
-    #diameter_caps{origin_host = {Host, _}, origin_realm = {Realm, _}} = Caps,
-    Always = #{'Session-Id' => maps:get('Session-Id', Mar), 'Auth-Application-Id' => 6, 'Auth-Session-State' => 1,
-               'Origin-Host' => Host, 'Origin-Realm' => Realm},
+    #{'Origin-Host' := Host, 'Origin-Realm' := Realm} = Always = always(Mar, Caps),
     case {Errors, persistent_term:get({?MODULE, redirect})} of
         {[], none} -> {reply, ['MAA' | maps:merge(Always, judge(Mar))]};
         {[], Redirect} -> {reply, redirect(Redirect, Host, Realm)};
         _ -> {reply, ['MAA' | Always#{'Result-Code' => 5012}]}
     end;
-handle_request(_, _, _) -> {answer_message, 3001}.
+handle_request(#diameter_packet{msg = [Name | Asked], errors = Errors}, _, {_, Caps}) ->
+    say("~s errors=~0p names=~0p", [Name, Errors, maps:keys(Asked)]),
+    case Errors of
+        [] -> {reply, [answer_to(Name) | maps:merge(always(Asked, Caps), say_of(Name))]};
+        _ -> {answer_message, 5012}
+    end.
+
+always(Asked, #diameter_caps{origin_host = {Host, _}, origin_realm = {Realm, _}}) ->
+    #{'Session-Id' => maps:get('Session-Id', Asked), 'Auth-Application-Id' => 6, 'Auth-Session-State' => 1,
+      'Origin-Host' => Host, 'Origin-Realm' => Realm}.
+
+answer_to('SAR') -> 'SAA';
+answer_to('UAR') -> 'UAA';
+answer_to('LIR') -> 'LIA'.
+
+%% 8.4; 8.2 for a user who is registered; 8.6 for one who is not.
+say_of('SAR') -> #{'Result-Code' => 2001};
+say_of('UAR') -> #{'Result-Code' => 2004, 'SIP-Server-URI' => [<<"sip:registrar.siphub.net">>]};
+say_of('LIR') ->
+    Capabilities = #{'SIP-Mandatory-Capability' => [1, 7], 'SIP-Optional-Capability' => [3]},
+    #{'Result-Code' => 2005, 'SIP-Server-Capabilities' => [Capabilities]}.
 
 %% RFC 6733, 6.1.7: an error in the small grammar of 7.2.
 redirect(Text, Host, Realm) ->

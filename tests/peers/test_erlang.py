@@ -20,11 +20,12 @@ from kit.uac import Account
 
 import auth_diameter as ad
 from auth_diameter import Cause
+from auth_diameter.diameter.sip import Servers, SipRequests, servers_of
 from auth_diameter.lab.uac import parse_reply
 
 pytestmark = pytest.mark.peers
 
-DEVICE_WATCHDOG, DISCONNECT_PEER = 280, 282
+DEVICE_WATCHDOG, DISCONNECT_PEER, SERVER_ASSIGNMENT = 280, 282, 284
 REGISTRAR = f"sip:registrar.{DOMAIN}"
 
 both_kinds = pytest.mark.parametrize("kind", ["threads", "asyncio"])
@@ -127,6 +128,48 @@ def test_a_server_that_delegates_is_understood(connect, kind):
     _, phone = connect(kind, "delegate", server_uri=REGISTRAR)
     assert phone.logs_in()
     assert not phone.logs_in(password="looking-glass")
+
+
+@both_kinds
+def test_a_registration_that_was_judged_here_is_told(connect, kind):
+    """RFC 4740, 6.3: SAR and SAA behind a MAR with HA1; the strict codec has nothing against it."""
+    server, phone = connect(kind, "delegate", server_uri=REGISTRAR)
+    assert phone.logs_in()
+    if kind == "asyncio":
+        phone.door.runner.run(asyncio.sleep(0.1))
+    found = server.wait_for_line(r"SAR errors=(.*) names=(.*)\n")
+    assert found[1] == "[]"
+    assert {"'SIP-Server-Assignment-Type'", "'SIP-Server-URI'"} <= set(found[2].strip("[]").split(","))
+    server.wait_until_counted(SERVER_ASSIGNMENT, "answer", "send")
+    assert len(server.asked()) == 1
+
+
+def test_where_a_user_is_registered(start_strict_sip):
+    """RFC 4740, 8.1 and 8.5: UAR and LIR; UAA with SIP-Server-URI, LIA with SIP-Server-Capabilities."""
+    server = start_strict_sip("disc.h.test")
+    requests = SipRequests(origin_host="sip.c.test", origin_realm="c.test")
+    address = f"sip:alice@{DOMAIN}"
+
+    async def work() -> list[Servers]:
+        found = []
+        async with ad.AsyncAuthDiameter(ad.Config(**server.settings())) as auth:
+            await auth.connect()
+            for make in (
+                lambda *numbers: requests.uar(*numbers, DOMAIN, address, "alice"),
+                lambda *numbers: requests.lir(*numbers, DOMAIN, address),
+            ):
+                told = asyncio.get_running_loop().create_future()
+                auth._transport.request(DOMAIN, make, told.set_result)
+                found.append(servers_of(await told))
+        return found
+
+    assert asyncio.run(work()) == [
+        Servers(2004, "sip:registrar.siphub.net", (), ()),
+        Servers(2005, None, (1, 7), (3,)),
+    ]
+    for name in ("UAR", "LIR"):
+        assert server.wait_for_line(rf"{name} errors=(.*) names=.*\n")[1] == "[]"
+    assert server.complaints() == []
 
 
 def test_a_call_keeps_its_session(connect):

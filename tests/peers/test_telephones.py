@@ -84,33 +84,6 @@ def linphone(peer: Callable[..., str], start: Callable[..., Any], tmp_path: Path
     return run
 
 
-BARESIP = """
-sip_listen 127.0.0.1:0
-module_path /usr/lib/baresip/modules
-module_app account.so
-module_app menu.so
-"""
-
-
-@pytest.fixture
-def baresip(peer: Callable[..., str], start: Callable[..., Any], tmp_path: Path) -> Telephone:
-    """Start baresip: `baresip(address, (name, password))`."""
-    program = peer("baresip", package="baresip-core")
-
-    def run(to: tuple[str, int], user: tuple[str, str]) -> Any:
-        home = tmp_path / f"baresip-{user[1]}"
-        home.mkdir()
-        (home / "config").write_text(BARESIP)
-        (home / "contacts").touch()
-        (home / "accounts").write_text(
-            f'<sip:{user[0]}@{DOMAIN}>;auth_user={user[0]};auth_pass="{user[1]}";regint=60'
-            f';outbound="sip:{to[0]}:{to[1]}"\n'
-        )
-        return start("env", f"HOME={home}", program, "-4", "-n", "127.0.0.1", "-f", home)
-
-    return run
-
-
 def statuses(host: Any) -> list[str]:
     """Of the replies that a host with this route has sent."""
     return re.findall(r"(?m)^(\d{3})(?: |$)", host.output())
@@ -239,10 +212,11 @@ def test_registers_with_the_right_password_alone(
 ) -> None:
     username, _ = people[who]
     right, wrong = start_serve(ROUTE), start_serve(ROUTE)
-    telephone(right.address, people[who])
-    telephone(wrong.address, (username, "not the password"))
+    phones = [telephone(right.address, people[who]), telephone(wrong.address, (username, "not the password"))]
     right.wait_for_line(rf"(?m)^401\n200 {used}$")
     wrong.wait_for_line(rf"(?m)^401\n403 {used}$")
+    for phone in phones:
+        phone.stop()  # while there is somebody whom it can tell
     assert "200" not in statuses(wrong)
     assert "403" not in statuses(right)
 

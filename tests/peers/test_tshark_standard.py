@@ -21,7 +21,7 @@ import auth_diameter as ad
 pytestmark = pytest.mark.peers
 
 CAPABILITIES_EXCHANGE, SIP_MULTIMEDIA_AUTH, DISCONNECT_PEER = 257, 286, 282
-CX_MULTIMEDIA_AUTH = 303
+CX_MULTIMEDIA_AUTH, SERVER_ASSIGNMENT = 303, 284
 
 
 def check(messages: list[Seen], commands: list[int], application: str) -> None:
@@ -48,6 +48,18 @@ def test_rfc_4740(record, plain_tshark, start_strict_sip):
     check(messages, commands, "Diameter Session Initiation Protocol (SIP) Application (6)")
     named = {name.partition(": ")[2] for message in messages for name in message.names}
     assert {"376 SIP-Auth-Data-Item", "380 SIP-Authorization", "112 Digest-Entity-Body-Hash"} <= named
+
+
+def test_rfc_4740_delegated(record, plain_tshark, start_strict_sip):
+    """The MAA with HA1, and SAR for the registration that is judged here."""
+    server = start_strict_sip("disc.h.test", "delegate")
+    stop = record(server.port)
+    with DOORS["threads"](ad.Config(**server.settings(server_uri=f"sip:registrar.{DOMAIN}"))) as door:
+        assert Phone(door).logs_in()
+        server.wait_until_counted(SERVER_ASSIGNMENT, "answer", "send")
+    messages = plain_tshark.messages(stop(4), server.port)
+    commands = [CAPABILITIES_EXCHANGE, SIP_MULTIMEDIA_AUTH, SERVER_ASSIGNMENT, DISCONNECT_PEER]
+    check(messages, commands, "Diameter Session Initiation Protocol (SIP) Application (6)")
 
 
 def test_cx(record, plain_tshark, start: Callable[..., Any]):

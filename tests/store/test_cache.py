@@ -110,6 +110,24 @@ def test_what_was_asked_for_before_a_change_is_told_is_not_kept(cache, told):
     assert cache.get(A) is None
 
 
+def test_what_a_change_overtakes_that_another_thread_tells_is_not_kept(cache, told):
+    """An HSS is asked in a thread of its own, which tells what it changes."""
+
+    class Overtaken:
+        """The users, and a change just before a value comes among them."""
+
+        def __init__(self, users):
+            self.put_late, self.drop, self.get = users.put, users.drop, users.get
+
+        def put(self, key, value):
+            told.tell([key])
+            self.put_late(key, value)
+
+    cache.users = Overtaken(cache.users)
+    assert at_once(cache.fetch([A], NOW)) == {A: Spelling("a.net")}
+    assert cache.get(A) is None
+
+
 def test_a_check_that_ends_with_an_error_of_ours_leaves_nothing(cache, told):
     """Nobody knows whether the store has changed."""
     at_once(cache.fetch([A], NOW))

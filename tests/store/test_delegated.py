@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 from kit.dialect import DIGEST, sip
 from kit.hss import Hss, running
+from kit.machine import PATIENCE, until
 
 import auth_diameter as ad
 from auth_diameter.decision import Cause
 from auth_diameter.diameter.base import CAPABILITIES_EXCHANGE, DISCONNECT_PEER, avp_named
 from auth_diameter.diameter.cx import PUSH_PROFILE, REGISTRATION_TERMINATION
 from auth_diameter.store.config import StoreConfig
-from auth_diameter.store.opening import open_store, open_subscribers
+from auth_diameter.store.delegated import DelegatedStore
+from auth_diameter.store.opening import OpenStore, open_store, open_subscribers
 from auth_diameter.store.store import (
     Algorithms,
     Candidates,
@@ -149,6 +151,39 @@ def test_an_hss_that_does_not_answer(hss: Hss) -> None:
         looked_up(hss, ALICE)
 
 
+def test_threads_do_not_wait_for_the_probe_of_an_hss_that_hangs(hss: Hss) -> None:
+    """They ask one after another: each would wait for its whole time limit."""
+    hss.answers = False
+
+    async def work() -> tuple[int, bool]:
+        url = database_name(f"cx://127.0.0.1:{hss.port}")
+        store = await open_store(url, StoreConfig(db_timeout=0.5), standard(), in_background=False)
+        assert isinstance(store, DelegatedStore)
+        for _ in range(2):
+            with pytest.raises(StoreError, match="did not answer in time"):
+                await store.fetch([ALICE])
+        assert store._transport is not None
+        left = len(store._transport.pool.in_flight)
+        hss.answers = True
+        known = await _known(store)
+        store.close()
+        return left, known
+
+    assert asyncio.run(work()) == (1, True)
+
+
+async def _known(store: OpenStore) -> bool:
+    """Whether Alice is, once the HSS is asked again."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                found = await store.fetch([ALICE])
+            except StoreError:
+                await asyncio.sleep(0.05)
+            else:
+                return bool(found[ALICE].known)
+
+
 def test_ha1_in_clear_from_another_machine(hss: Hss, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is as good as a password."""
     monkeypatch.setattr("auth_diameter.store.delegated.is_private", lambda transport: False)
@@ -274,6 +309,41 @@ def test_an_hss_that_comes_back(hss: Hss) -> None:
     time.sleep(0.3)
     assert client.cause() is Cause.AUTHORIZED
     client.auth.close()
+
+
+def test_a_client_that_is_closed_while_an_hss_hangs_says_nothing_of_it(
+    hss: Hss, caplog: pytest.LogCaptureFixture
+) -> None:
+    hss.answers = False
+
+    async def work() -> int | None:
+        config = ad.Config(db=f"cx://127.0.0.1:{hss.port}", origin_host="scscf.h.test", db_timeout=PATIENCE)
+        async with ad.AsyncAuthDiameter(config) as auth:
+            asked = sip(credentials=DIGEST.format("alice"))
+            task = asyncio.ensure_future(auth.diameter_www_authorize(asked, REALM))
+            await until(lambda: hss.asked)
+        return (await task).status
+
+    assert asyncio.run(work()) == 500
+    assert "requests get 500" not in caplog.text
+
+
+def test_nothing_is_kept_once_it_is_closed(hss: Hss) -> None:
+    """An answer and a timer may come while the HSS is left."""
+
+    async def work() -> None:
+        store = await open_store(database_name(f"cx://127.0.0.1:{hss.port}"), StoreConfig(), standard())
+        assert isinstance(store, DelegatedStore)
+        await store.fetch([ALICE])
+        loop = asyncio.get_running_loop()
+        store.close()
+        store._keep(("bob", REALM), 1.0)
+        store._expire(loop)
+        assert list(store._kept) == [("alice", REALM)]
+        assert store.leaving is not None
+        await store.leaving
+
+    asyncio.run(work())
 
 
 def test_an_event_loop(hss: Hss) -> None:

@@ -1,16 +1,31 @@
 """What makes an answer of standard Diameter unusable, as the client that reads it finds out; for compiled code."""
 
 from libc.stdint cimport uint8_t, uint32_t
+from libc.string cimport memset
 
-from auth_diameter._core.auth.answer cimport UNUSABLE_OTHERWISE, UNUSABLE_SESSION, AnswerFields
+from auth_diameter._core.auth.answer cimport (
+    SERVICE_OF_AUTHENTICATION, UNUSABLE_OTHERWISE, UNUSABLE_SESSION, AnswerFields,
+)
 from auth_diameter._core.auth.question cimport Flight
 from auth_diameter._core.base.span cimport Span
-from auth_diameter._core.diameter.application cimport AnswerView
+from auth_diameter._core.diameter.application cimport NO_LIFETIME, AnswerView
 from auth_diameter._core.diameter.avp cimport AvpHandler, AvpView, avp_each
 from auth_diameter._core.diameter.codes cimport AVP_MANDATORY, FLAG_ERROR
 from auth_diameter._core.diameter.dictionary cimport is_known_avp
-from auth_diameter._core.diameter.header cimport HEADER_SIZE, Header
+from auth_diameter._core.diameter.header cimport HEADER_SIZE, Header, header_get
 from auth_diameter._core.diameter.sip_request cimport Route, read_session
+
+
+cdef inline void begin_maa(const uint8_t *p, uint32_t command, uint32_t application, Header *header,
+                           AnswerView *out) noexcept nogil:
+    """Begins to read the MAA of an application."""
+    memset(out, 0, sizeof(AnswerView) - sizeof(out.text))
+    out.delegation.lifetime = NO_LIFETIME
+    out.says.service = SERVICE_OF_AUTHENTICATION
+    header_get(p, header)
+    out.msgid = header.hop_by_hop
+    if header.command != command or header.application_id != application:
+        fail(&out.says, UNUSABLE_OTHERWISE, "not a Multimedia-Auth-Answer")
 
 
 cdef inline void fail(AnswerFields *says, int unusable, const char *fault) noexcept nogil:

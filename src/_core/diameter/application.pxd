@@ -54,7 +54,10 @@ cdef class Application:
     # What the messages have to say for the connection they pass on
     # Whether it is standard Diameter, with a base protocol; answers come on the connection of their request
     cdef readonly bint is_standard
+    cdef uint32_t next_end_to_end   # of standard Diameter (RFC 6733, 3)
 
+    # An End-to-End Identifier, and never 0
+    cdef uint32_t claim_end_to_end(self) noexcept nogil
     # The largest size that `put` writes
     cdef size_t room(self, const Asked *asked) noexcept nogil
     # Writes the message with a question, chooses its identifiers if it is the first attempt; returns its size

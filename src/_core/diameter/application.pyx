@@ -31,6 +31,15 @@ cdef class Application:
             on the connection of their request.
     """
 
+    def take_end_to_end(self):
+        """The next End-to-End Identifier (RFC 6733, 3), int; for a request that is no question."""
+        return self.claim_end_to_end()
+
+    cdef uint32_t claim_end_to_end(self) noexcept nogil:
+        cdef uint32_t taken = self.next_end_to_end or 1
+        self.next_end_to_end = taken + 1
+        return taken
+
     def append(self, bytearray out not None, Question question not None, uint32_t msgid):
         """Writes the message with a question at the end of `out`.
 

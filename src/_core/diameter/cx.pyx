@@ -29,33 +29,34 @@ from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcmp, memset
 
 from auth_diameter._core.auth.answer cimport (
-    SERVICE_OF_AUTHENTICATION, UNUSABLE_HA1, UNUSABLE_ITEMS, UNUSABLE_OTHERWISE, UNUSABLE_SCHEME,
+    UNUSABLE_HA1, UNUSABLE_ITEMS, UNUSABLE_OTHERWISE, UNUSABLE_SCHEME,
     VERDICT_FAILURE, VERDICT_REJECTED, VERDICT_SUCCESS, AnswerFields,
 )
 from auth_diameter._core.auth.question cimport Flight, Question
 from auth_diameter._core.base.chars cimport ad_is_hex
-from auth_diameter._core.base.span cimport Span, put_u32
+from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.base.text cimport borrow, span_of
 from auth_diameter._core.diameter.answer_fault cimport (
-    check_result, fail, is_unknown, match_session, read_group, read_whole,
+    begin_maa, check_result, fail, is_unknown, match_session, read_group, read_whole,
 )
 from auth_diameter._core.diameter.application cimport (
-    NO_LIFETIME, AnswerView, Application, Asked, Delegation, continue_flight, keep_identifiers,
+    AnswerView, Application, Asked, Delegation, continue_flight, keep_identifiers,
 )
 from auth_diameter._core.diameter.avp cimport (
-    AVP_HEADER, AVP_VENDOR_HEADER, AvpView, avp_put, avp_put_in_place, avp_put_u32, avp_put_vendor,
+    AVP_HEADER, AVP_VENDOR_HEADER, AvpView, avp_put, avp_put_in_place, avp_put_u32,
 )
 from auth_diameter._core.diameter.codes cimport (
-    APPLICATION_CX, AVP_AUTHORIZATION_LIFETIME, AVP_AUTH_APPLICATION_ID, AVP_AUTH_SESSION_STATE,
+    APPLICATION_CX, AVP_AUTHORIZATION_LIFETIME, AVP_AUTH_SESSION_STATE,
     AVP_CX_ALTERNATE_ALGORITHM, AVP_CX_ALTERNATE_HA1, AVP_CX_PUBLIC_IDENTITY, AVP_CX_SERVER_NAME,
     AVP_CX_SIP_AUTHENTICATION_SCHEME, AVP_CX_SIP_AUTH_DATA_ITEM, AVP_CX_SIP_DIGEST_AUTHENTICATE,
     AVP_CX_SIP_NUMBER_AUTH_ITEMS, AVP_DIGEST_ALGORITHM, AVP_DIGEST_HA1, AVP_DIGEST_REALM,
     AVP_EXPERIMENTAL_RESULT, AVP_EXPERIMENTAL_RESULT_CODE, AVP_MANDATORY, AVP_ORIGIN_HOST, AVP_RESULT_CODE,
-    AVP_SESSION_ID, AVP_USER_NAME, AVP_VENDOR_ID, AVP_VENDOR_SPECIFIC_APPLICATION_ID,
+    AVP_SESSION_ID, AVP_USER_NAME,
     COMMAND_CX_MULTIMEDIA_AUTH, NO_STATE_MAINTAINED, RESULT_CX_IDENTITIES_DONT_MATCH, RESULT_CX_USER_UNKNOWN,
     RESULT_SUCCESS, VENDOR_3GPP,
 )
-from auth_diameter._core.diameter.header cimport HEADER_SIZE, Header, get_u32, header_get
+from auth_diameter._core.diameter.cx_avp cimport put_3gpp, put_3gpp_group, put_3gpp_u32, put_cx_application
+from auth_diameter._core.diameter.header cimport HEADER_SIZE, Header, get_u32
 from auth_diameter._core.diameter.sip_request cimport Route, put_request_header, put_route, put_session
 from auth_diameter._core.digest.algorithms cimport ALGORITHM_UNKNOWN, ad_algorithms
 from auth_diameter._core.digest.params cimport ALGORITHM, DigestFields, classify_algorithm
@@ -84,7 +85,6 @@ destination_realm="", destination_host="")\n--\n
 
     cdef Route route            # its server_uri is the Server-Name
     cdef tuple kept             # the texts of `route`
-    cdef uint32_t next_end_to_end
     cdef uint32_t sessions[2]   # the numbers of the next Session-Id
 
     def __cinit__(self, str origin_host not None, str origin_realm not None, uint32_t first,
@@ -122,8 +122,7 @@ destination_realm="", destination_host="")\n--\n
         asked.msgid = msgid
         continue_flight(&q.flight, &asked)
         if not asked.end_to_end:
-            asked.end_to_end = self.next_end_to_end or 1
-            self.next_end_to_end = asked.end_to_end + 1
+            asked.end_to_end = self.claim_end_to_end()
             self.sessions[1] += 1
             asked.session[0] = self.sessions[0]
             asked.session[1] = self.sessions[1]
@@ -149,32 +148,18 @@ cdef size_t put_mar(uint8_t *out, const Asked *asked, const Route *route, Span u
         The size.
     """
     cdef uint8_t *q = out + HEADER_SIZE
-    cdef uint8_t *inner
+    cdef uint8_t *end
     q = avp_put_in_place(q, AVP_SESSION_ID, put_session(q + AVP_HEADER, route.origin_host, asked.session))
-    inner = avp_put_u32(q + AVP_HEADER, AVP_VENDOR_ID, AVP_MANDATORY, VENDOR_3GPP)
-    inner = avp_put_u32(inner, AVP_AUTH_APPLICATION_ID, AVP_MANDATORY, APPLICATION_CX)
-    q = avp_put_in_place(q, AVP_VENDOR_SPECIFIC_APPLICATION_ID, <size_t>(inner - q - AVP_HEADER))
+    q = put_cx_application(q)
     q = avp_put_u32(q, AVP_AUTH_SESSION_STATE, AVP_MANDATORY, NO_STATE_MAINTAINED)
     q = put_route(q, route, asked.realm)
     q = avp_put(q, AVP_USER_NAME, AVP_MANDATORY, user_name.p, user_name.n)
     q = put_3gpp(q, AVP_CX_PUBLIC_IDENTITY, identity)
-    q = put_3gpp(q, AVP_CX_SIP_NUMBER_AUTH_ITEMS, Span(<const uint8_t *>b"\0\0\0\1", 4))
-    inner = avp_put_vendor(q, AVP_CX_SIP_AUTH_DATA_ITEM, AVP_MANDATORY, VENDOR_3GPP, NULL, 0)
-    q = end_group(inner, put_3gpp(inner, AVP_CX_SIP_AUTHENTICATION_SCHEME, SCHEME))
+    q = put_3gpp_u32(q, AVP_CX_SIP_NUMBER_AUTH_ITEMS, 1)
+    end = put_3gpp(q + AVP_VENDOR_HEADER, AVP_CX_SIP_AUTHENTICATION_SCHEME, SCHEME)
+    q = put_3gpp_group(q, AVP_CX_SIP_AUTH_DATA_ITEM, AVP_MANDATORY, end)
     q = put_3gpp(q, AVP_CX_SERVER_NAME, route.server_uri)
     return put_request_header(out, q, asked, COMMAND_CX_MULTIMEDIA_AUTH, APPLICATION_CX)
-
-
-cdef inline uint8_t *put_3gpp(uint8_t *q, uint32_t code, Span data) noexcept nogil:
-    """Writes a mandatory AVP of 3GPP."""
-    return avp_put_vendor(q, code, AVP_MANDATORY, VENDOR_3GPP, data.p, data.n)
-
-
-cdef inline uint8_t *end_group(uint8_t *inner, uint8_t *end) noexcept nogil:
-    """Sets the length of a group of a vendor, whose AVPs lie between behind its header; returns its end."""
-    put_u32(inner - AVP_VENDOR_HEADER + 4,
-            get_u32(inner - AVP_VENDOR_HEADER + 4) + <uint32_t>(end - inner))
-    return end
 
 
 # ---------------------------------------------------------------------------------- read
@@ -201,17 +186,11 @@ cdef bint read_maa(const uint8_t *p, size_t n, AnswerView *out) noexcept nogil:
     cdef Header header
     cdef Reading reading
     cdef AnswerFields *says = &out.says
-    memset(out, 0, sizeof(AnswerView) - sizeof(out.text))
     memset(&reading, 0, sizeof(reading))
     reading.out = out
-    out.delegation.lifetime = NO_LIFETIME
-    header_get(p, &header)
-    out.msgid = header.hop_by_hop
-    if header.command != COMMAND_CX_MULTIMEDIA_AUTH or header.application_id != APPLICATION_CX:
-        fail(says, UNUSABLE_OTHERWISE, "not a Multimedia-Auth-Answer")
+    begin_maa(p, COMMAND_CX_MULTIMEDIA_AUTH, APPLICATION_CX, &header, out)
     read_whole(p, n, read_avp, &reading, says)
     check_result(&header, reading.result, says)
-    says.service = SERVICE_OF_AUTHENTICATION
     says.verdict = VERDICT_FAILURE
     if says.fault != NULL:
         return False

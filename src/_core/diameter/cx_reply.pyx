@@ -19,20 +19,21 @@ from auth_diameter._core.auth.answer cimport (
     PART_REALM, VERDICT_CHALLENGE, WHY_OTHER_ADDRESS, WHY_UNKNOWN_USER, AnswerFields,
 )
 from auth_diameter._core.base.chars cimport is_word
-from auth_diameter._core.base.span cimport Span, put_u32
+from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.diameter.avp cimport (
-    AVP_HEADER, AVP_VENDOR_HEADER, avp_put_in_place, avp_put_u32, avp_put_vendor, padded,
+    AVP_HEADER, AVP_VENDOR_HEADER, avp_put_in_place, avp_put_u32, padded,
 )
 from auth_diameter._core.diameter.avp_text cimport put_text
 from auth_diameter._core.diameter.codes cimport (
-    APPLICATION_CX, AVP_AUTH_APPLICATION_ID, AVP_AUTH_SESSION_STATE, AVP_CX_PUBLIC_IDENTITY,
+    AVP_AUTH_SESSION_STATE, AVP_CX_PUBLIC_IDENTITY,
     AVP_CX_SIP_AUTHENTICATION_SCHEME, AVP_CX_SIP_AUTH_DATA_ITEM, AVP_CX_SIP_DIGEST_AUTHENTICATE,
     AVP_CX_SIP_ITEM_NUMBER, AVP_CX_SIP_NUMBER_AUTH_ITEMS, AVP_DIGEST_ALGORITHM, AVP_DIGEST_HA1, AVP_DIGEST_QOP,
     AVP_DIGEST_REALM, AVP_EXPERIMENTAL_RESULT, AVP_EXPERIMENTAL_RESULT_CODE, AVP_MANDATORY, AVP_RESULT_CODE,
-    AVP_SESSION_ID, AVP_USER_NAME, AVP_VENDOR, AVP_VENDOR_ID, AVP_VENDOR_SPECIFIC_APPLICATION_ID,
+    AVP_SESSION_ID, AVP_USER_NAME, AVP_VENDOR_ID,
     NO_STATE_MAINTAINED, RESULT_CX_AUTH_SCHEME_NOT_SUPPORTED, RESULT_CX_IDENTITIES_DONT_MATCH,
     RESULT_CX_USER_UNKNOWN, RESULT_SUCCESS, RESULT_UNABLE_TO_COMPLY, RESULT_UNABLE_TO_DELIVER, VENDOR_3GPP,
 )
+from auth_diameter._core.diameter.cx_avp cimport put_3gpp, put_3gpp_group, put_3gpp_u32, put_cx_application
 from auth_diameter._core.diameter.header cimport HEADER_SIZE
 from auth_diameter._core.diameter.reply cimport (
     ERROR_ROOM, is_protocol_error, put_end, put_error_message, put_failed, put_whole,
@@ -107,9 +108,7 @@ cdef uint8_t *put_cx_maa(uint8_t *out, const CxView *mar, Span message, const Se
     if mar.session_id.p != NULL:
         q = put_text(q, AVP_SESSION_ID, mar.session_id)
     if not small:
-        end = avp_put_u32(q + AVP_HEADER, AVP_VENDOR_ID, AVP_MANDATORY, VENDOR_3GPP)
-        end = avp_put_u32(end, AVP_AUTH_APPLICATION_ID, AVP_MANDATORY, APPLICATION_CX)
-        q = avp_put_in_place(q, AVP_VENDOR_SPECIFIC_APPLICATION_ID, <size_t>(end - q - AVP_HEADER))
+        q = put_cx_application(q)
     if is_experimental(result, says):
         end = avp_put_u32(q + AVP_HEADER, AVP_VENDOR_ID, AVP_MANDATORY, VENDOR_3GPP)
         end = avp_put_u32(end, AVP_EXPERIMENTAL_RESULT_CODE, AVP_MANDATORY, result)
@@ -130,16 +129,6 @@ cdef uint8_t *put_cx_maa(uint8_t *out, const CxView *mar, Span message, const Se
     return put_end(out, q, message, &mar.header, mar.proxy_info, result)
 
 
-cdef inline uint8_t *put_3gpp(uint8_t *q, uint32_t code, Span value) noexcept nogil:
-    return avp_put_vendor(q, code, AVP_MANDATORY, VENDOR_3GPP, value.p, value.n)
-
-
-cdef inline uint8_t *put_3gpp_u32(uint8_t *q, uint32_t code, uint32_t value) noexcept nogil:
-    cdef uint8_t data[4]
-    put_u32(data, value)
-    return put_3gpp(q, code, Span(&data[0], 4))
-
-
 cdef uint8_t *put_item(uint8_t *q, const AnswerFields *says) noexcept nogil:
     """Writes SIP-Number-Auth-Items and SIP-Auth-Data-Item with HA1 (29.229, 6.3.13 and 6.3.36).
 
@@ -157,13 +146,5 @@ cdef uint8_t *put_item(uint8_t *q, const AnswerFields *says) noexcept nogil:
     q = put_text(q, AVP_DIGEST_ALGORITHM, MD5)
     q = put_text(q, AVP_DIGEST_QOP, AUTH)
     q = put_text(q, AVP_DIGEST_HA1, says.ha1)
-    put_group_header(inner, AVP_CX_SIP_DIGEST_AUTHENTICATE, 0, q)       # 29.229, table 6.3.1: without M
-    put_group_header(item, AVP_CX_SIP_AUTH_DATA_ITEM, AVP_MANDATORY, q)
-    return q
-
-
-cdef inline void put_group_header(uint8_t *q, uint32_t code, uint8_t flags, const uint8_t *end) noexcept nogil:
-    """Writes the header of a group whose AVPs are in place up to `end`."""
-    put_u32(q, code)
-    put_u32(q + 4, <uint32_t>(flags | AVP_VENDOR) << 24 | <uint32_t>(end - q))
-    put_u32(q + 8, VENDOR_3GPP)
+    q = put_3gpp_group(inner, AVP_CX_SIP_DIGEST_AUTHENTICATE, 0, q)     # 29.229, table 6.3.1: without M
+    return put_3gpp_group(item, AVP_CX_SIP_AUTH_DATA_ITEM, AVP_MANDATORY, q)

@@ -31,7 +31,6 @@ destination_realm="", destination_host="", server_uri="")\n--\n
 
     cdef Route route
     cdef tuple kept             # the texts of `route`
-    cdef uint32_t next_end_to_end
 
     def __cinit__(self, str origin_host not None, str origin_realm not None, uint32_t first, *,
                   str destination_realm not None="", str destination_host not None="", str server_uri not None=""):
@@ -52,8 +51,7 @@ destination_realm="", destination_host="", server_uri="")\n--\n
 
     cdef size_t put(self, uint8_t *out, Asked *asked) noexcept nogil:
         if not asked.end_to_end:
-            asked.end_to_end = self.next_end_to_end or 1
-            self.next_end_to_end = asked.end_to_end + 1
+            asked.end_to_end = self.claim_end_to_end()
         session_of(asked, &self.route, asked.session)
         return put_mar(out, asked, &self.route)
 

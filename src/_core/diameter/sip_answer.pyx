@@ -18,14 +18,16 @@ from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memset
 
 from auth_diameter._core.auth.answer cimport (
-    SERVICE_OF_AUTHENTICATION, UNUSABLE_HA1, UNUSABLE_ITEMS, UNUSABLE_OTHERWISE, UNUSABLE_SCHEME,
+    UNUSABLE_HA1, UNUSABLE_ITEMS, UNUSABLE_OTHERWISE, UNUSABLE_SCHEME,
     VERDICT_CHALLENGE, VERDICT_FAILURE, VERDICT_REJECTED, VERDICT_SUCCESS, AnswerFields,
 )
 from auth_diameter._core.base.chars cimport AD_TOKEN, ad_is_hex, is_all, is_word
 from auth_diameter._core.base.quoting cimport is_quotable, put_escaped, put_span, put_text
 from auth_diameter._core.base.span cimport Span
-from auth_diameter._core.diameter.answer_fault cimport check_result, fail, is_unknown, read_group, read_whole
-from auth_diameter._core.diameter.application cimport MAX_CHALLENGE, NO_LIFETIME, AnswerView
+from auth_diameter._core.diameter.answer_fault cimport (
+    begin_maa, check_result, fail, is_unknown, read_group, read_whole,
+)
+from auth_diameter._core.diameter.application cimport MAX_CHALLENGE, AnswerView
 from auth_diameter._core.diameter.avp cimport AvpView
 from auth_diameter._core.diameter.codes cimport (
     APPLICATION_SIP, AVP_AUTHORIZATION_LIFETIME, AVP_DIGEST_ALGORITHM, AVP_DIGEST_DOMAIN, AVP_DIGEST_HA1,
@@ -37,7 +39,7 @@ from auth_diameter._core.diameter.codes cimport (
     RESULT_SUCCESS_AUTH_SENT_SERVER_NOT_STORED, RESULT_SUCCESS_SERVER_NAME_NOT_STORED, RESULT_USER_NAME_REQUIRED,
     RESULT_USER_UNKNOWN, SCHEME_OF_DIGEST,
 )
-from auth_diameter._core.diameter.header cimport Header, get_u32, header_get
+from auth_diameter._core.diameter.header cimport Header, get_u32
 from auth_diameter._core.digest.algorithms cimport ALGORITHM_UNKNOWN, ad_algorithms
 from auth_diameter._core.digest.challenge cimport is_nextnonce
 from auth_diameter._core.digest.credentials cimport is_response
@@ -78,17 +80,11 @@ cdef bint read_maa(const uint8_t *p, size_t n, AnswerView *out) noexcept nogil:
     cdef Header header
     cdef Reading reading
     cdef AnswerFields *says = &out.says
-    memset(out, 0, sizeof(AnswerView) - sizeof(out.text))
     memset(&reading, 0, sizeof(reading))
     reading.out = out
-    out.delegation.lifetime = NO_LIFETIME
-    header_get(p, &header)
-    out.msgid = header.hop_by_hop
-    if header.command != COMMAND_MULTIMEDIA_AUTH or header.application_id != APPLICATION_SIP:
-        fail(says, UNUSABLE_OTHERWISE, "not a Multimedia-Auth-Answer")
+    begin_maa(p, COMMAND_MULTIMEDIA_AUTH, APPLICATION_SIP, &header, out)
     read_whole(p, n, read_avp, &reading, says)
     check_result(&header, reading.result, says)
-    says.service = SERVICE_OF_AUTHENTICATION
     if reading.authenticate and says.fault == NULL:
         make_challenge(&reading.challenge, out)
     says.verdict = verdict_of(says)

@@ -8,8 +8,8 @@
 
 The dialect matches answers by SIP-MSGID. The original DISC may send an answer on a connection that was opened
 after its question was sent. So the ids are unique in the process, and start at a random number. In standard
-Diameter they are Hop-by-Hop Identifiers: an answer counts on the connection of its question alone, and requests of
-the peer and messages of the base protocol are put aside, see `Wire.take_others`.
+Diameter they are Hop-by-Hop Identifiers: an answer counts on the connection of its question alone. Requests of the
+peer, messages of the base protocol and answers to other commands are put aside, see `Wire.take_others`.
 
 A `Flight` is part of a Question, or of a slot, in which the path keeps a request (see turn.pyx). The answer to a
 slot goes to its owner without the GIL. Whatever is out of the ordinary for a slot makes a Question of it, and so
@@ -25,7 +25,9 @@ from libc.stdlib cimport calloc, free, realloc
 
 from auth_diameter._core.auth.answer cimport Answer, AnswerFields
 from auth_diameter._core.auth.question cimport Flight, Question
-from auth_diameter._core.diameter.codes cimport FLAG_REQUEST, RESULT_REDIRECT_INDICATION
+from auth_diameter._core.diameter.codes cimport (
+    COMMAND_CX_MULTIMEDIA_AUTH, COMMAND_MULTIMEDIA_AUTH, FLAG_REQUEST, RESULT_REDIRECT_INDICATION,
+)
 from auth_diameter._core.diameter.application cimport AnswerView, Application, answer_of
 from auth_diameter._core.diameter.disc cimport DiscApplication
 from auth_diameter._core.diameter.header cimport get_u32
@@ -38,6 +40,12 @@ cdef enum:
     APPLICATION_AT = 8
     LEAST_FLIGHTS = 256         # places by msgid at the start
     KEPT_LATE = 10_000          # ids of ended questions that are remembered, to recognize late answers
+
+
+cdef inline bint is_multimedia_auth(const uint8_t *p) noexcept nogil:
+    """Whether a whole message is a MAR or a MAA."""
+    cdef uint32_t command = get_u32(p + FLAGS_AT) & 0xFFFFFF
+    return command == COMMAND_MULTIMEDIA_AUTH or command == COMMAND_CX_MULTIMEDIA_AUTH
 
 
 cdef inline void take_off(Wire wire) noexcept nogil:
@@ -453,6 +461,9 @@ cdef class InFlight:
             return 0
         if flight != NULL and only != NULL and flight.wire != only:
             flight = NULL
+        if flight == NULL and self.application.is_standard and not is_multimedia_auth(p):
+            wire.add_other(p[:n])
+            return 0
         if flight == NULL:
             if self.expected_late.pop(view.msgid, False) is None:
                 self.late += 1

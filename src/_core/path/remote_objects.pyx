@@ -30,7 +30,7 @@ from auth_diameter._core.path.delegated cimport DelegatedJudge
 from auth_diameter._core.path.in_flight cimport InFlight
 from auth_diameter._core.path.outcome cimport AUTHORIZED, RETRANSMITTED, is_stale
 from auth_diameter._core.path.wire cimport Wire
-from auth_diameter._core.sip.parse cimport SipMessage
+from auth_diameter._core.sip.parse cimport METHOD_REGISTER, SipMessage
 from auth_diameter._core.sip.request cimport SipRequest
 from auth_diameter._core.state.nonce_watch cimport NonceIssuers
 from auth_diameter._core.state.penalties cimport Attempt, Penalties
@@ -47,6 +47,7 @@ cdef class RemoteObjects(ObjectPath):
             - refuse_penalized(question): the Decision on credentials that are refused because of guesses;
             - ask_anew(question, now): the Question for another challenge, instead of one whose nonce is used up;
             - refuse_delegated(question, now): the Decision on credentials that were found wrong here;
+            - registered(question): is told of a REGISTER whose credentials were found right here;
             - place(question): takes a Question with its callback that no connection takes at once;
             - is_in_task(): whether this is called in a task of asyncio, so that no other may go on;
             - written(): has the bytes of the Wires sent soon, and then sets `is_sending` to False.
@@ -128,6 +129,8 @@ cdef class RemoteObjects(ObjectPath):
             self.penalties.right(question.attempt, now)
             question.attempt = None
         question.request.mark_authorized(question.credentials, question.proxy)
+        if question.request.m.method == METHOD_REGISTER:
+            self.policy.registered(question)
         return self.authorized(question.credentials.user(), question.realm_name)
 
     cdef bint may_write(self, Question question, double now) except -1:

@@ -23,6 +23,7 @@ from auth_diameter._core import (
 from auth_diameter.client.authorizer import Authorizer, Request, is_held, is_refused, malformed
 from auth_diameter.client.local import JUDGED, LocalBackEnd
 from auth_diameter.client.pseudovars import compile_template
+from auth_diameter.client.registrar import registrar_of
 from auth_diameter.config import Config
 from auth_diameter.decision import Cause, Decision
 from auth_diameter.diameter import forks
@@ -68,6 +69,7 @@ class AsyncAuthDiameter:
         self.decisions = Decisions()
         self._authorizer = Authorizer(self.config)
         self._transport = transport_of(self.config, self._answered, self._failed, self._ended)
+        self._authorizer.registrar = registrar_of(self.config, self._transport.request)
         self._local: LocalBackEnd | None = None
         if self.config.database is not None:
             self._local = LocalBackEnd(self.config, self._authorizer, self.decisions, in_loop=True)
@@ -480,6 +482,7 @@ class _Policy:
         self.refuse_penalized = authorizer.refuse_penalized
         self.ask_anew = authorizer.ask_anew
         self.refuse_delegated = authorizer.refuse_delegated
+        self.registered = authorizer.registered
         self.is_in_task = transport.is_in_task
 
     def refuse(self, request: SipRequest, realm: str, proxy: bool, now: float) -> Decision:

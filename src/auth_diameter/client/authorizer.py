@@ -34,6 +34,7 @@ from auth_diameter.client import group_check
 from auth_diameter.client.delegated import Delegated
 from auth_diameter.client.nonce_watch import NonceWatch
 from auth_diameter.client.pseudovars import compile_template
+from auth_diameter.client.registrar import Registrar
 from auth_diameter.config import Config
 from auth_diameter.decision import (
     PROXY,
@@ -80,6 +81,8 @@ class Authorizer:
         penalties: the attempts to verify credentials; None: they are not counted here.
         watch: notes which DISC accepts which nonces; None: there is one DISC only.
         delegated: HA1 that servers delegate; None: they do not.
+        registrar: tells servers of registrations that were judged here; None: they are not told. Set by the
+            owner.
     """
 
     def __init__(self, config: Config) -> None:
@@ -93,6 +96,7 @@ class Authorizer:
         # The local back end counts guesses itself, as DISC does.
         self.penalties = Penalties() if config.penalty and config.database is None else None
         self.delegated = Delegated(config) if config.application == "sip" else None
+        self.registrar: Registrar | None = None
         addresses = config.addresses()
         self.watch = NonceWatch(addresses) if len(addresses) > 1 else None
         self._unavailable_status = config.unavailable_status
@@ -195,8 +199,15 @@ class Authorizer:
         self._end_attempt(question, now, wrong=False, right=True)
         assert question.credentials is not None
         question.request.mark_authorized(question.credentials, proxy=question.proxy)
+        if question.request.is_register:
+            self.registered(question)
         username = question.credentials.username
         return Decision(_AUTHORIZED_CODE, _AUTHORIZED, None, None, username, question.realm)
+
+    def registered(self, question: Question) -> None:
+        """Has a server told of a REGISTER whose credentials were found right here."""
+        if self.registrar is not None:
+            self.registrar.registered(question)
 
     def ask_anew(self, question: Question, now: float) -> Question:
         """The Question for another challenge, instead of one with credentials whose nonce is used up."""
@@ -306,6 +317,11 @@ class Authorizer:
         """Forgets in the child the attempts under way, which end in the parent."""
         if self.penalties is not None:
             self.penalties = Penalties()
+        # A thread of the parent may have held their locks.
+        if self.delegated is not None:
+            self.delegated.after_fork()
+        if self.registrar is not None:
+            self.registrar.after_fork()
 
     def fail(self, question: Question, cause: Cause, now: float) -> Decision:
         """The decision on a question without a usable answer, mostly 503 with Retry-After.

@@ -63,6 +63,10 @@ class Delegated:
         self._lock = threading.Lock()
         self._sparing = Sparing(_log)
 
+    def after_fork(self) -> None:
+        """Keeps in the child what was delegated to the parent."""
+        self._lock = threading.Lock()
+
     def outcome(self, question: Question, now: float) -> int:
         """The value of the Outcome of a question; 0: its nonce came without HA1.
 

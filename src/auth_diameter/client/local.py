@@ -322,7 +322,7 @@ class LocalBackEnd:
 
     def close(self) -> None:
         """Closes the database."""
-        self._closed = True
+        self._closed = self._log.is_closed = True
         if self._together is not None:
             self._together.close(self._store.close)
         else:
@@ -345,9 +345,13 @@ class _Later:
 
     Args:
         reports: writes the log.
+
+    Attributes:
+        is_closed: whether the store is closed: lookups that end because of that are no failure of it.
     """
 
     def __init__(self, reports: Reports) -> None:
+        self.is_closed = False
         self._reports = reports
         self._untold: deque[Callable[[], None]] = deque(maxlen=_MOST_UNTOLD)
         self._telling = threading.Lock()  # never waited for
@@ -367,6 +371,8 @@ class _Later:
 
     def store_failed(self, error: StoreError) -> None:
         """As `Reports.store_failed`, later."""
+        if self.is_closed:
+            return
         self._untold.append(partial(self._reports.store_failed, error))
 
     def store_recovered(self) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from auth_diameter._core import Answer, Decisions, Question
 from auth_diameter.client.authorizer import Authorizer, Request, is_held, is_refused
 from auth_diameter.client.local import LocalBackEnd
+from auth_diameter.client.registrar import registrar_of
 from auth_diameter.closing import Closing
 from auth_diameter.config import Config
 from auth_diameter.decision import Cause, Decision
@@ -51,6 +52,8 @@ class AuthDiameter(Closing):
         self._transport: SyncTransport | BackgroundTransport = (
             BackgroundTransport(self.config) if self.config.is_standard else SyncTransport(self.config)
         )
+        if isinstance(self._transport, BackgroundTransport):
+            self._authorizer.registrar = registrar_of(self.config, self._transport.request)
         self._judged = Decisions()  # those of the local back end
         self._local: LocalBackEnd | None = None
         if self.config.database is not None:

@@ -18,6 +18,7 @@ from auth_diameter.decision import Cause
 from auth_diameter.diameter.connection import CLOSING, INITIAL, Connection
 from auth_diameter.diameter.dialling import LOOKUP_TIMED_OUT, Dial
 from auth_diameter.diameter.events import Close, Finished, Open, Send
+from auth_diameter.diameter.own_requests import Answered
 from auth_diameter.diameter.peer import Change, Peer
 from auth_diameter.diameter.peer_log import ChangeLog
 from auth_diameter.diameter.pool import Pool
@@ -25,8 +26,8 @@ from auth_diameter.diameter.resolver import Address, Outcome, Resolver, reason_o
 from auth_diameter.diameter.speaking import names_in, tls_of
 from auth_diameter.diameter.stats import PoolStats
 
-# Seconds for the peers to answer a DPR, and to close.
-_GOODBYE = 1.0
+# Seconds for the peers to answer a DPR, and to close; a program that ends waits for one that hangs.
+_GOODBYE = 0.5
 # Seconds between two looks whether all peers have sent their CEA.
 _TICK = 0.005
 # Seconds beyond its time limit after which an attempt to connect proves nothing: this process did not run.
@@ -105,7 +106,7 @@ class AioTransport:
             self._send_soon(where)
         else:
             self._not_sent(question, where, now)
-        if self._timer is None:
+        if question.deadline < self._expires_at:
             self._set_timer()
 
     def hold(self, question: Question) -> None:
@@ -121,7 +122,7 @@ class AioTransport:
         if cause is not None:
             self._failed(question, cause, now)
             self._ended(now)
-        if self._timer is None:
+        if question.deadline < self._expires_at:
             self._set_timer()
 
     def release(self, questions: list[Question], now: float) -> None:
@@ -135,6 +136,10 @@ class AioTransport:
     def drop(self, question: Question) -> None:
         """Forgets a question that was held."""
         self.pool.drop(question)
+
+    def doubt(self, question: Question) -> Cause | None:
+        """Why a question that was not refused is a probe; None: it is none, see `Pool.doubt`."""
+        return self.pool.doubt()
 
     def is_full(self) -> bool:
         """Whether a new question would be refused because of those under way and waiting."""
@@ -152,6 +157,15 @@ class AioTransport:
         self.pool.counts.refused_overload += 1
         self._failed(question, Cause.OVERLOADED, now)
         self._ended(now)
+
+    def request(self, realm: str, make: Callable[[int, int], Message], answered: Answered) -> None:
+        """Sends a request that is no question to a peer that serves `realm`; see `Pool.request`."""
+        if self._loop is None:
+            answered(None)  # there is no connection, either
+            return
+        now = self._loop.time()
+        self.pool.request(make, answered, now)
+        self._act(now)
 
     def _check_open(self) -> None:
         """Checks that the transport may be used, and binds it to the running loop.
@@ -260,11 +274,9 @@ class AioTransport:
     def _send(self) -> None:
         assert self._loop is not None
         now = self._loop.time()
-        due = self.pool.due
-        if now >= due:
+        if now >= self.pool.due:
             self._tend(now)
-            due = self.pool.due
-        if due < self._expires_at:
+        if self._is_due_sooner():
             self._set_timer()
         connections, self._to_send = self._to_send, []
         for connection in connections:
@@ -457,6 +469,14 @@ class AioTransport:
         if deadline is not None and not self.closed:
             self._expires_at = min(deadline, self.pool.due)
             self._timer = self._loop.call_at(self._expires_at, self._expire)
+
+    def _is_due_sooner(self) -> bool:
+        """Whether something is due before the timer is."""
+        if self.pool.due < self._expires_at:
+            return True
+        # The timer is the oldest question's; with standard Diameter it may be the watchdog's.
+        deadline = self.pool.in_flight.deadline if self._watches else None
+        return deadline is not None and deadline < self._expires_at
 
     # ------------------------------------------------------------------ closing
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from auth_diameter._core import Answer, DiscError, Question
+from auth_diameter._core import Answer, DiscError, Message, Question
 from auth_diameter.config import Config
 from auth_diameter.decision import Cause
 from auth_diameter.diameter.aio import AioTransport
 from auth_diameter.diameter.loop_thread import LoopThread
+from auth_diameter.diameter.own_requests import Answered
 from auth_diameter.diameter.realms import transport_of
 from auth_diameter.diameter.speaking import tls_of
 from auth_diameter.diameter.stats import PoolStats, no_pool
@@ -155,6 +156,13 @@ class BackgroundTransport(HeldThreads):
             return [Cause.DISC_LOST for _ in questions]
         until = time.monotonic() + self._config.timeout + _GRACE
         return [waiter.wait(until) for waiter in asked]
+
+    def request(self, realm: str, make: Callable[[int, int], Message], answered: Answered) -> None:
+        """Sends a request that is no question; see `AioTransport.request`. The loop calls `answered`."""
+        with self._lock:
+            thread, aio = self._thread, self._aio
+        if thread is None or aio is None or not thread.call(lambda: aio.request(realm, make, answered)):
+            answered(None)
 
     # ------------------------------------------------------------------ closing
 

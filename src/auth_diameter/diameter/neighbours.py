@@ -44,6 +44,7 @@ from auth_diameter.diameter.connection import (
     Event,
 )
 from auth_diameter.diameter.events import Close, Open, PoolEvent, Send
+from auth_diameter.diameter.own_requests import Answered, OwnRequests
 from auth_diameter.diameter.peer import Peer, PeerEvent
 from auth_diameter.diameter.peer_machine import (
     Cause,
@@ -81,6 +82,7 @@ class NeighbourTable(PeerTable):
         capable: function of a connection and of the time; it is told that capabilities are exchanged.
 
     Attributes:
+        own: the requests of this client that are no questions.
         serve: function of a request of a peer, which returns the answer; None: the command is not supported.
         answers: number of answers of the base protocol by the command's name and the Result-Code.
     """
@@ -97,6 +99,7 @@ class NeighbourTable(PeerTable):
         "_redirecting",
         "_servers",
         "answers",
+        "own",
         "serve",
     )
 
@@ -115,8 +118,12 @@ class NeighbourTable(PeerTable):
         self._ask_elsewhere = ask_elsewhere
         self._capable = capable
         self.serve: Callable[[Message], Message | None] = _not_supported
-        self._new_machine = functools.partial(PeerMachine, node, config.watchdog, jitter=jitter)
+        # Questions wait for the CEA as they wait for the connection.
+        self._new_machine = functools.partial(
+            PeerMachine, node, config.watchdog, cea_within=config.connect_timeout, jitter=jitter
+        )
         self.answers: Counter[tuple[str, int]] = Counter()
+        self.own = OwnRequests(config.timeout)
         self._machines = {peer: self._new_machine() for peer in self.peers}
         self._numbers = itertools.count(len(self.peers))
         self._is_secure = config.tls_ca is not None
@@ -164,6 +171,7 @@ class NeighbourTable(PeerTable):
         connection.peer.probing = False
         super().remove(connection, now)
         machine.lost(Side.INITIATOR, now)
+        self.own.lost(connection)
         machine.outputs.clear()  # its questions go elsewhere with any connection that is lost
         self._ask_agents_of(connection.peer)
         self._trust_the_last()
@@ -203,10 +211,19 @@ class NeighbourTable(PeerTable):
                 return
             if not message.is_request:
                 self._count(message)
-            if not machine.received(Side.INITIATOR, message, now) and message.is_request:
+            if machine.received(Side.INITIATOR, message, now):
+                pass
+            elif message.is_request:
                 told = self.serve(message) if connection.state is not INITIAL else None
                 self._send(connection, told or answer(self._node, message, COMMAND_UNSUPPORTED))
+            else:
+                self.own.take(connection, message)
             self._carry_out(connection.peer, now)
+
+    def request(self, connection: Connection, message: Message, answered: Answered, now: float) -> None:
+        """Sends a request that is no question; see `OwnRequests.add`."""
+        self.be_due(self.own.add(connection, message, answered, now))
+        self._send(connection, message)
 
     def _count(self, message: Message) -> None:
         result = value_of(message, "Result-Code")
@@ -428,6 +445,7 @@ class NeighbourTable(PeerTable):
                 machine.expire(now)
                 self._carry_out(peer, now)
         super().tend(now)
+        self.own.expire(now)
         self._end_redirects(now)
         for machine in self._machines.values():
             self.be_due(machine.due)

@@ -51,7 +51,7 @@ from auth_diameter.diameter.peer_states import TRANSITIONS, MachineAction, Machi
 from auth_diameter.diameter.watchdog import Action as WatchdogAction
 from auth_diameter.diameter.watchdog import Watchdog, WatchdogEvent
 
-_PATIENCE: Final = 5.0  # seconds for a CEA or DPA, and for the end of the connection behind them
+_PATIENCE: Final = 5.0  # seconds for a DPA, and for the end of the connection behind them
 
 I, R = Side  # noqa: E741 - the prefixes of 5.6
 _S, _E, _A = MachineState, MachineEvent, MachineAction
@@ -139,6 +139,7 @@ class PeerMachine:
         node: this node.
         watchdog: seconds of Tw, 6 or more (RFC 3539, 3.4.1).
         takes_newer: whether a second connection of the peer replaces the first, instead of being refused.
+        cea_within: seconds for the CEA on a connection of ours.
         jitter: function that returns a number from 0 to 1, for the watchdog.
 
     Attributes:
@@ -154,11 +155,13 @@ class PeerMachine:
         watchdog: float,
         *,
         takes_newer: bool = False,
+        cea_within: float = _PATIENCE,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._node = node
         self._names: Collection[str] | None = None  # in the certificate on our own connection
         self._takes_newer = takes_newer
+        self._cea_within = cea_within
         self.state = MachineState.CLOSED
         self.capabilities: Capabilities | None = None
         self.outputs: list[Output] = []
@@ -326,9 +329,14 @@ class PeerMachine:
         if row is None:
             return
         actions, self.state = row
-        self._until = now + _PATIENCE if self.state in _WAITING else math.inf
+        self._until = now + self._patience()
         for action in actions:
             self._do(action, now)
+
+    def _patience(self) -> float:
+        if self.state is _S.WAIT_I_CEA:
+            return self._cea_within
+        return _PATIENCE if self.state in _WAITING else math.inf
 
     def _do(self, action: MachineAction, now: float) -> None:
         node = self._node

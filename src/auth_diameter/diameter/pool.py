@@ -41,7 +41,7 @@ import random
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
-from auth_diameter._core import Answer, InFlight, Message, Question
+from auth_diameter._core import Answer, InFlight, Message, Question, next_hop_by_hop
 from auth_diameter.config import Config
 from auth_diameter.decision import Cause
 from auth_diameter.diameter.connection import OKAY, REOPEN, Connection, Event
@@ -50,6 +50,7 @@ from auth_diameter.diameter.failover import MOST_ATTEMPTS, fail_over
 from auth_diameter.diameter.held import HeldQuestions
 from auth_diameter.diameter.limiter import NO_LIMIT, Overload
 from auth_diameter.diameter.neighbours import NeighbourTable
+from auth_diameter.diameter.own_requests import Answered
 from auth_diameter.diameter.peer import Peer
 from auth_diameter.diameter.peer_table import PeerTable
 from auth_diameter.diameter.redirects import REDIRECT_INDICATION, RedirectedQuestions, read_redirect
@@ -89,6 +90,7 @@ class Pool:
     """
 
     __slots__ = (
+        "_application",
         "_neighbours",
         "_overload",
         "_table",
@@ -113,8 +115,9 @@ class Pool:
         least: int = 128,
     ) -> None:
         self.events: list[PoolEvent] = []
+        self._application = application_of(config)
         self.in_flight = InFlight(
-            max_in_flight or config.max_in_flight, len(config.addresses()) > 1, application_of(config)
+            max_in_flight or config.max_in_flight, len(config.addresses()) > 1, self._application
         )
         self.node = node = node_of(config)
         self._neighbours: NeighbourTable | None = None
@@ -185,6 +188,10 @@ class Pool:
     def is_full(self) -> bool:
         """Whether a new question would be refused because of those under way and waiting."""
         return self._waiting.is_full()
+
+    def doubt(self) -> Cause | None:
+        """Why all questions but the probe are refused; None: there is a peer that may be asked."""
+        return self._table.why_not() if all(peer.in_doubt for peer in self.peers) else None
 
     def hold(self, question: Question, now: float) -> Cause | None:
         """Takes a question on that may not be asked yet, see `release`.
@@ -346,6 +353,22 @@ class Pool:
             return found
         self._heard(connection, now)
         return found
+
+    def request(self, make: Callable[[int, int], Message], answered: Answered, now: float) -> None:
+        """Sends a request that is no question, with standard Diameter.
+
+        Args:
+            make: function that makes it with its Hop-by-Hop and End-to-End Identifiers.
+            answered: function of its answer; of None if none comes, or if no peer can be asked now.
+            now: seconds, monotonic.
+        """
+        ready: list[Connection] = self.in_flight.ready_wires
+        if self._neighbours is None or not ready or self._neighbours.own.is_full:
+            answered(None)
+            return
+        connection = min(ready, key=lambda wire: wire.under_way)
+        message = make(next_hop_by_hop(), self._application.take_end_to_end())
+        self._neighbours.request(connection, message, answered, now)
 
     def serve(self, asked: Callable[[Message], Message | None]) -> None:
         """Has a function answer the requests of peers; None from it: the command is not supported."""

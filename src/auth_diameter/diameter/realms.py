@@ -10,10 +10,11 @@ import asyncio
 import dataclasses
 from collections.abc import Callable, Iterable
 
-from auth_diameter._core import Answer, Question
+from auth_diameter._core import Answer, Message, Question
 from auth_diameter.config import Config
 from auth_diameter.decision import Cause
 from auth_diameter.diameter.aio import AioTransport
+from auth_diameter.diameter.own_requests import Answered
 from auth_diameter.diameter.stats import PoolStats, sum_of
 
 
@@ -99,6 +100,11 @@ class RealmTransport(AioTransport):
         for route, its_own in others.items():
             route.release(its_own, now)
 
+    def doubt(self, question: Question) -> Cause | None:
+        """As `AioTransport.doubt`."""
+        route = self._route_of(question)
+        return super().doubt(question) if route is None else route.doubt(question)
+
     def is_full(self) -> bool:
         """Whether no route takes a new question."""
         return super().is_full() and all(route.is_full() for route in self._routes.values())
@@ -106,6 +112,14 @@ class RealmTransport(AioTransport):
     def stats(self) -> PoolStats:
         """Those of all routes together, with the peers of each."""
         return sum_of([super().stats(), *(route.stats() for route in self._routes.values())])
+
+    def request(self, realm: str, make: Callable[[int, int], Message], answered: Answered) -> None:
+        """As `AioTransport.request`."""
+        route = self._routes.get(realm.lower())
+        if route is None:
+            super().request(realm, make, answered)
+        else:
+            route.request(realm, make, answered)
 
     # ------------------------------------------------------------------ connections
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from auth_diameter._core import Application, ConfigError, CxApplication, DiscApplication, SipApplication
 from auth_diameter.config import Config
 from auth_diameter.diameter.base import Identifiers, Node
 from auth_diameter.diameter.cx import CX, VENDOR
+from auth_diameter.diameter.sip import SIP
 
 if TYPE_CHECKING:
     import ssl
-
-SIP: Final = 6  # RFC 4740, 7: the application id
 
 
 def application_of(config: Config) -> Application:

@@ -18,12 +18,12 @@ and the second has one value.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 from xml.sax.saxutils import escape
 
 from auth_diameter._core import Avp, Message, ParseError, Uri, avp_code
+from auth_diameter.diameter.assignment import Assignment, Authorization
 from auth_diameter.diameter.base import (
     AVP_UNSUPPORTED,
     ERROR,
@@ -56,31 +56,6 @@ from auth_diameter.diameter.cx import (
 _MANDATORY: Final = 0x40  # the M flag of an AVP (RFC 6733, 4.1)
 _PERMANENT_TERMINATION: Final = 0  # Reason-Code (TS 29.229, 6.3.17)
 _OF_CX: Final = range(600, 700)  # codes of 3GPP; what Cx has of them and is not read here is passed over
-
-
-class Authorization(enum.IntEnum):
-    """User-Authorization-Type (TS 29.229, 6.3.24)."""
-
-    REGISTRATION = 0
-    DEREGISTRATION = 1
-    REGISTRATION_AND_CAPABILITIES = 2
-
-
-class Assignment(enum.IntEnum):
-    """Server-Assignment-Type (TS 29.229, 6.3.15)."""
-
-    NO_ASSIGNMENT = 0
-    REGISTRATION = 1
-    RE_REGISTRATION = 2
-    UNREGISTERED_USER = 3
-    TIMEOUT_DEREGISTRATION = 4
-    USER_DEREGISTRATION = 5
-    TIMEOUT_DEREGISTRATION_STORE_SERVER_NAME = 6
-    USER_DEREGISTRATION_STORE_SERVER_NAME = 7
-    ADMINISTRATIVE_DEREGISTRATION = 8
-    AUTHENTICATION_FAILURE = 9
-    AUTHENTICATION_TIMEOUT = 10
-    DEREGISTRATION_TOO_MUCH_DATA = 11
 
 
 #: Those that end a registration; they may be about several public identities, or all of a user.

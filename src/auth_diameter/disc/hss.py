@@ -38,6 +38,7 @@ import time
 from typing import NamedTuple, TypeAlias
 
 from auth_diameter._core import Avp, Message
+from auth_diameter.diameter.assignment import Assignment, Authorization
 from auth_diameter.diameter.base import REALM_NOT_SERVED, UNABLE_TO_COMPLY, avp_named
 from auth_diameter.diameter.cx import (
     FIRST_REGISTRATION,
@@ -56,8 +57,6 @@ from auth_diameter.disc.cx import (
     DEREGISTRATIONS,
     Address,
     Asked,
-    Assignment,
-    Authorization,
     Digest,
     Mar,
     Refused,

@@ -166,16 +166,21 @@ class Cache:
         except StoreError as error:
             self._fail(error, now)
             raise
-        is_current = before == self._changes  # else a change was noticed that they may be older than
+        changes = self._changes
+        is_current = before == changes  # else a change was noticed that they may be older than
         if self.is_failing:
             self._failing_since = None
             self._forget(now)
+            changes += 1
         if self._reported is not None:
             self._reported = None
             self._watcher.store_recovered()
         if is_current:
             for key, value in found.items():
                 self.users.put(key, value)
+            if changes != self._changes:  # just now, by another thread
+                for key in found:
+                    self.users.drop(key)
         return found
 
     def _changed(self, keys: Collection[Key] | None = None) -> None:

@@ -226,6 +226,11 @@ class DelegatedStore:
             self._transport.ask(question)
         except DiscError as error:
             self._end(question, StoreError(f"{self.name}: {error}"))
+            return
+        if self._thread is not None and (cause := self._transport.doubt(question)) is not None:
+            # It is a probe, which may take until its time limit. Threads ask one after another, so that all
+            # would wait for it.
+            self._failed(question, cause, 0.0)
 
     def _answered(self, answers: list[tuple[Question, Answer]], now: float) -> None:
         for question, answer in answers:
@@ -264,32 +269,34 @@ class DelegatedStore:
     # ------------------------------------------------------------------ how long it counts
 
     def _keep(self, user: tuple[str, str], lifetime: float) -> None:
-        assert self._loop is not None
-        until = self._loop.time() + lifetime
+        loop = self._loop
+        if loop is None:  # closed meanwhile
+            return
+        until = loop.time() + lifetime
         self._kept[user] = until
         heapq.heappush(self._ends, (until, user))
         if len(self._ends) > _MOST_KEPT:
             self._drop([heapq.heappop(self._ends)[1]])
-        self._set_timer()
+        self._set_timer(loop)
 
-    def _set_timer(self) -> None:
-        assert self._loop is not None
+    def _set_timer(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         if self._ends:
-            self._timer = self._loop.call_at(self._ends[0][0], self._expire)
+            self._timer = loop.call_at(self._ends[0][0], self._expire, loop)
 
-    def _expire(self) -> None:
-        assert self._loop is not None
-        now = self._loop.time()
+    def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._loop is None:  # closed, though the loop goes on until the HSS is left
+            return
+        now = loop.time()
         over = []
         while self._ends and self._ends[0][0] <= now:
             _, user = heapq.heappop(self._ends)
             if self._kept.get(user, 0.0) <= now:  # it may have been looked up again since
                 over.append(user)
         self._drop(over)
-        self._set_timer()
+        self._set_timer(loop)
 
     def _drop(self, users: Collection[tuple[str, str]]) -> None:
         """Has the cache forget users, as they are asked about the next time."""

@@ -97,6 +97,10 @@ class Driver:
         if not self._is_ready(now):
             await self.check(now)
         verifier = self.verifier
+        if len(batches) > 1:
+            # Those that came while a check was due are not judged so far: what they lack is not known.
+            for batch in batches:
+                verifier.judge(batch)
         while unfinished := [batch for batch in batches if not batch.is_done]:
             lacking: dict[Key, list[Batch]] = {}
             for batch in unfinished:
@@ -232,8 +236,12 @@ class Driver:
                     else:
                         batch.fail(key, error, of_store=True)
         except Exception:  # noqa: BLE001 - an error for one key must not affect the other questions
-            for key, batches in lacking.items():
-                await self._fetch_alone(key, batches, now)
+            alone = [self._fetch_alone(key, batches, now) for key, batches in lacking.items()]
+            if self._waits:  # for one after the other, the last would wait for all
+                await asyncio.gather(*alone)
+            else:
+                for fetch in alone:
+                    await fetch
         else:
             for key, batches in lacking.items():
                 for batch in batches:

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from faults.load import KEY, LOOPBACK, SUBSCRIBERS, Entry, Record, Subscriber, note
 from faults.proxy import FaultProxy, Faults
 from faults.report import Report, row
-from faults.world import World, config_for
+from faults.world import World
 from kit.places import TESTS
 from kit.process import run_command
 
@@ -32,12 +32,13 @@ def _entry(serial: int) -> tuple[Entry, bytes]:
     "threads-256",
     "256 threads on one client",
     "no deadlock; each gets the verdict on its own request; connections as configured",
+    standard=True,
     calls=100,
 )
 def threads(world: World, report: Report, *, calls: int = 12) -> None:
     """They call as fast as they are answered, which is an overload: none may be refused for it here."""
     disc = world.disc()
-    auth = AuthDiameter(config_for(disc.port, max_delay=None))
+    auth = AuthDiameter(world.config(disc.port, max_delay=None))
 
     def call_often(thread: int) -> list[Entry]:
         done = []
@@ -64,6 +65,7 @@ def threads(world: World, report: Report, *, calls: int = 12) -> None:
     "tasks-cancelled",
     "tasks cancelled at any moment, DISC slow and resetting connections",
     "those left get their own verdict; no stream is shared, nothing stays behind, no warning",
+    standard=True,
     seconds=10.0,
 )
 def cancelled(world: World, report: Report, *, seconds: float = 2.0) -> None:
@@ -78,7 +80,7 @@ def cancelled(world: World, report: Report, *, seconds: float = 2.0) -> None:
     async def play() -> tuple[int, int]:
         asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
         count = 0
-        async with AsyncAuthDiameter(config_for(proxy.port)) as auth:
+        async with AsyncAuthDiameter(world.config(proxy.port, who="asyncio")) as auth:
 
             async def ask(entry: Entry, request: bytes) -> None:
                 note(entry, await auth.diameter_www_authorize(request, "$fd"))
@@ -99,7 +101,7 @@ def cancelled(world: World, report: Report, *, seconds: float = 2.0) -> None:
                 await asyncio.sleep(rng.random() * 0.004)
             await asyncio.gather(*tasks, return_exceptions=True)
             await asyncio.sleep(0.1)  # for the answers that nobody waits for
-            stats = auth.stats()
+            stats = auth.stats()  # of "cx" there are none
             return count, stats.under_way + stats.waiting
 
     count, left = asyncio.run(play())
@@ -111,11 +113,11 @@ def cancelled(world: World, report: Report, *, seconds: float = 2.0) -> None:
     report.exactly("complaints of the loop", len(complaints), 0)
 
 
-def _run(program: str, port: int) -> tuple[int, str, float]:
+def _run(world: World, program: str, port: int) -> tuple[int, str, float]:
     """Exit status, what it said, and how long it took."""
     env = {"PYTHONPATH": str(TESTS)}
     start = time.monotonic()
-    command = (sys.executable, "-W", "error", "-m", "faults.programs", program, port)
+    command = (sys.executable, "-W", "error", "-m", "faults.programs", program, port, world.application)
     done = run_command(*command, env=env, patience=_PATIENCE)
     return done.status, done.err + done.out, time.monotonic() - start
 
@@ -124,13 +126,14 @@ def _run(program: str, port: int) -> tuple[int, str, float]:
     "fork",
     "a client is used after a fork, by parent and eight children at once",
     "no stream is shared: each gets the verdict on its own requests; no warning",
+    standard=True,
     times=20,
 )
 def fork(world: World, report: Report, *, times: int = 1) -> None:
-    """Of threads; see `programs.fork`."""
+    """Of threads; see `programs.fork`, also for what DISC refuses with standard Diameter."""
     disc = world.disc()
     for _ in range(times):
-        status, said, _ = _run("fork", disc.port)
+        status, said, _ = _run(world, "fork", disc.port)
         if (status, said) != (0, ""):
             break
     report.exactly("status and output", (status, said), (0, ""))
@@ -140,17 +143,18 @@ def fork(world: World, report: Report, *, times: int = 1) -> None:
     "exit",
     "the interpreter exits while 100 calls wait for a DISC that hangs",
     "it ends at once, without a warning",
+    standard=True,
     times=10,
 )
 def exits(world: World, report: Report, *, times: int = 1) -> None:
     """In threads, and in tasks of a loop."""
     disc = world.disc()
     disc.freeze()
-    _, _, alone = _run("nothing", disc.port)
+    _, _, alone = _run(world, "nothing", disc.port)
     for program in ("exit_in_threads", "exit_in_tasks"):
         took = []
         for _ in range(times):
-            status, said, seconds = _run(program, disc.port)
+            status, said, seconds = _run(world, program, disc.port)
             took.append(seconds)
             if (status, said) != (0, ""):
                 break

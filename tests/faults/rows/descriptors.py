@@ -22,6 +22,7 @@ _SAID = "cannot accept new connections"
     "no-descriptors",
     "no file descriptors left in DISC",
     "open connections go on, accepting does not spin, and goes on when there are some again",
+    standard=True,
     seconds=10.0,
 )
 def no_descriptors(world: World, report: Report, *, seconds: float = 2.0) -> None:

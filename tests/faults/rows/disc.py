@@ -17,6 +17,7 @@ from auth_diameter import Config
     "disc-killed-two",
     "DISC killed, a second one configured",
     "the next request by the second ≤ 250 ms; those in flight asked again once; none lost or answered twice",
+    standard=True,
     kills=10,
 )
 def killed_with_a_second(world: World, report: Report, *, kills: int = 2) -> None:
@@ -51,6 +52,7 @@ def _outage(record: Record, start: float, end: float) -> Record:
     "disc-killed-only",
     "DISC killed, the only one",
     "503 ≤ 50 ms after detection; back to 100 % ≤ 2 s after it returns",
+    standard=True,
     outages=5,
     seconds=5.0,
 )
@@ -74,8 +76,9 @@ def killed_alone(world: World, report: Report, *, outages: int = 1, seconds: flo
         name: Record(e for killed, returned, _, _ in times for e in _outage(record, killed, returned))
         for name, record in records.items()
     }
-    report.note("refused meanwhile", sum(len(record.with_status(503)) for record in outage.values()))
-    report.at_most("slowest 503", each(outage, Record.slowest), 0.050)
+    refused = sum(len(record.with_status(world.unavailable)) for record in outage.values())
+    report.at_least("refused meanwhile", refused, 1)
+    report.at_most(f"slowest {world.unavailable}", each(outage, Record.slowest), 0.050)
     back = each(records, lambda r: max(recovered_after(up, good)(r) for _, _, up, good in times))
     report.at_most("all good again after", back, 2.0)
 
@@ -84,6 +87,7 @@ def killed_alone(world: World, report: Report, *, outages: int = 1, seconds: flo
     "disc-hangs",
     "DISC hangs (SIGSTOP)",
     "one deadline, then a breaker: 503 ≤ 10 ms; probe once a second; back ≤ 2 s after it goes on",
+    standard=True,
     seconds=20.0,
 )
 def hangs(world: World, report: Report, *, seconds: float = 3.0) -> None:
@@ -102,10 +106,12 @@ def hangs(world: World, report: Report, *, seconds: float = 3.0) -> None:
     disc.thaw()
     settle(loads)
     records = whole(report, loads)
-    during = {name: record.between(start, end) for name, record in records.items()}
-    report.at_most("until the first 503", each(records, lambda r: r.between(stopped).bad[0].took), 2.2)
-    report.at_most("503, median", each(during, lambda record: record.slowest(0.5)), 0.010)
-    report.at_most("503, 99 of 100", each(during, lambda record: record.slowest(0.985)), 0.010)
+    during = {name: world.asking(record.between(start, end)) for name, record in records.items()}
+    status = world.unavailable
+    first = each(records, lambda r: r.between(stopped).with_status(status)[0].took)
+    report.at_most(f"until the first {status}", first, 2.2)
+    report.at_most(f"{status}, median", each(during, lambda record: record.slowest(0.5)), 0.010)
+    report.at_most(f"{status}, 99 of 100", each(during, lambda record: record.slowest(0.985)), 0.010)
     report.at_most("probes a second and client", asked / (end - start) / len(loads), 1.5, "")
     report.at_most("all good again after", each(records, recovered_after(end)), 2.0)
 
@@ -114,6 +120,7 @@ def hangs(world: World, report: Report, *, seconds: float = 3.0) -> None:
     "disc-down-at-start",
     "all DISC down at start",
     "starts, answers 503, recovers alone within 2 s",
+    standard=True,
 )
 def down_at_start(world: World, report: Report) -> None:
     """Two ports where nobody listens; then somebody does on one of them."""
@@ -127,9 +134,10 @@ def down_at_start(world: World, report: Report) -> None:
     up = time.monotonic()
     settle(loads)
     records = whole(report, loads)
-    down = {name: record.between(start, up - 0.3) for name, record in records.items()}
-    report.exactly("answers meanwhile", {e.status for record in down.values() for e in record}, {503})
-    report.at_most("slowest 503", each(down, Record.slowest), 0.050)
+    down = {name: world.asking(record.between(start, up - 0.3)) for name, record in records.items()}
+    status = world.unavailable
+    report.exactly("answers meanwhile", {e.status for record in down.values() for e in record}, {status})
+    report.at_most(f"slowest {status}", each(down, Record.slowest), 0.050)
     report.at_most("all good again after", each(records, recovered_after(up)), 2.0)
 
 
@@ -137,6 +145,7 @@ def down_at_start(world: World, report: Report) -> None:
     "disc-flapping",
     "DISC flaps: there for 0.4 s, gone for 0.3 s",
     "no request lost, connection attempts damped, recovers alone within 2 s",
+    standard=True,
     seconds=60.0,
 )
 def flapping(world: World, report: Report, *, seconds: float = 4.0) -> None:
@@ -155,7 +164,7 @@ def flapping(world: World, report: Report, *, seconds: float = 4.0) -> None:
     end, accepted = time.monotonic(), proxy.accepted - accepted
     settle(loads)
     records = whole(report, loads)
-    while_flapping = {name: record.between(start, end) for name, record in records.items()}
+    while_flapping = {name: world.asking(record.between(start, end)) for name, record in records.items()}
     report.note("answered by DISC", each(while_flapping, lambda r: len(r.good) / len(r)), "%")
     report.at_most("slowest", each(while_flapping, Record.slowest), 2.2)
     report.at_most("connections a second and client", accepted / (end - start) / len(loads), 20.0, "")

@@ -122,6 +122,7 @@ def serve_sigterm(world: World, report: Report, *, times: int = 2) -> None:
     "disc-sigterm",
     "SIGTERM of DISC under load, a second one configured",
     "every request gets its verdict; ends ≤ 2 s with status 0",
+    standard=True,
     times=8,
 )
 def disc_sigterm(world: World, report: Report, *, times: int = 1) -> None:

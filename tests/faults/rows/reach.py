@@ -13,7 +13,7 @@ from faults.load import LOOPBACK, AsyncLoad, Load, Record, ThreadsLoad
 from faults.proxy import FaultProxy, Faults, black_hole
 from faults.report import Report, row
 from faults.rows.common import all_good, each, recovered_after, settle, whole
-from faults.world import World, config_for
+from faults.world import World
 
 from auth_diameter import AsyncAuthDiameter, Cause, Config
 from auth_diameter.lab.uac import make_request
@@ -23,6 +23,7 @@ from auth_diameter.lab.uac import make_request
     "reset-mid-write",
     "the connection is reset in the middle of a question",
     "the whole question again, elsewhere: every request gets its verdict",
+    standard=True,
     seconds=10.0,
 )
 def reset_in_the_middle(world: World, report: Report, *, seconds: float = 2.0) -> None:
@@ -45,6 +46,7 @@ def reset_in_the_middle(world: World, report: Report, *, seconds: float = 2.0) -
     "never-reads",
     "a DISC that takes connections and never reads",
     "one deadline, then 503; what is not sent stays ≤ 1 MiB a connection",
+    standard=True,
     seconds=10.0,
 )
 def never_reads(world: World, report: Report, *, seconds: float = 2.0) -> None:
@@ -75,17 +77,23 @@ def never_reads(world: World, report: Report, *, seconds: float = 2.0) -> None:
     # 4,000 requests wait for the deadline, with 4 KiB each; what is to be sent is 1 MiB at most.
     report.at_most("growth of serve beyond that", (most - before - (before - start)) / 2**20, 17.0, "MiB")
     report.at_most("all good again after", each(records, recovered_after(end)), 2.0)
-    proxy.questions = Faults(reading=False)
-    unsent, causes = asyncio.run(_ask_much_at_once(proxy.port))
+    if world.application == "cx":
+        return  # its questions have a limit in bytes of their own; the pool's is that of "sip"
+    unsent, causes = asyncio.run(_ask_much_at_once(world, proxy))
     report.at_most("unsent of 4,000 questions of 8 KiB", unsent / 2**20, 1.0, "MiB")
-    report.exactly("decided otherwise", causes - {Cause.DISC_TIMEOUT, Cause.OVERLOADED}, set())
+    # What the proxy was about to read is answered.
+    allowed = {Cause.DISC_TIMEOUT, Cause.OVERLOADED, Cause.CHALLENGED}
+    report.exactly("decided otherwise", causes - allowed, set())
 
 
-async def _ask_much_at_once(port: int) -> tuple[int, set[Cause]]:
+async def _ask_much_at_once(world: World, proxy: FaultProxy) -> tuple[int, set[Cause]]:
     """Bytes that a connection keeps at most of what is asked, more than the kernels' buffers take."""
-    request = make_request("REGISTER", f"sip:{'u' * 8192}@d00.example", "u0@d00.example")
+    request = make_request("REGISTER", "sip:d00.example", f"{'u' * 8192}@d00.example")
     most = 0
-    async with AsyncAuthDiameter(config_for(port, max_in_flight=4000, timeout=1.0)) as auth:
+    config = world.config(proxy.port, who="asyncio", max_in_flight=4000, timeout=1.0)
+    async with AsyncAuthDiameter(config) as auth:
+        await auth.connect()
+        proxy.questions = Faults(reading=False)
         tasks = [asyncio.create_task(auth.diameter_www_authorize(request, "$fd")) for _ in range(4000)]
         while not all(task.done() for task in tasks):
             await asyncio.sleep(0.01)
@@ -99,6 +107,7 @@ async def _ask_much_at_once(port: int) -> tuple[int, set[Cause]]:
     "refused-two",
     "connects are refused by one of two DISC",
     "every request gets its verdict from the other, ≤ 250 ms",
+    standard=True,
     seconds=10.0,
 )
 def refused_by_one(world: World, report: Report, *, seconds: float = 1.0) -> None:
@@ -116,6 +125,7 @@ def refused_by_one(world: World, report: Report, *, seconds: float = 1.0) -> Non
     "black-hole-two",
     "one of two DISC is a black hole: no answer to a SYN",
     "connect deadline 1 s, for the requests that meet it; then the other alone",
+    standard=True,
     seconds=10.0,
 )
 def black_hole_and_another(world: World, report: Report, *, seconds: float = 3.0) -> None:
@@ -136,6 +146,7 @@ def black_hole_and_another(world: World, report: Report, *, seconds: float = 3.0
     "black-hole-only",
     "the only DISC is a black hole",
     "503 within the connect deadline of 1 s; later ones at once",
+    standard=True,
     seconds=10.0,
 )
 def black_hole_alone(world: World, report: Report, *, seconds: float = 2.5) -> None:
@@ -143,8 +154,10 @@ def black_hole_alone(world: World, report: Report, *, seconds: float = 2.5) -> N
     loads = world.loads(world.enter(black_hole()))
     time.sleep(seconds)
     records = whole(report, loads)
-    report.exactly("answers", {e.status for record in records.values() for e in record}, {503})
-    report.at_most("slowest 503", each(records, Record.slowest), 1.1)
+    asked = {name: world.asking(record) for name, record in records.items()}
+    status = world.unavailable
+    report.exactly("answers", {e.status for record in asked.values() for e in record}, {status})
+    report.at_most(f"slowest {status}", each(asked, Record.slowest), 1.1)
 
 
 @row(
