@@ -301,6 +301,22 @@ def test_it_is_asked_sooner_when_the_other_is_lost():
     assert again.state is OKAY
 
 
+@pytest.mark.parametrize("came", [0.5, 1.5])
+def test_a_connection_with_half_an_answer_for_which_nobody_waits_is_closed(came):
+    """If the rest never comes, the next answer would be taken for it."""
+    far, [connection] = connected()
+    far.submit()
+    far.submit()
+    half = far.maa(far.asked()[0]).encode()[:40]
+    far.wait(came)
+    far.pool.received(connection, half, came)
+    far.settle()
+    far.wait(2.1)
+    assert [cause for _, cause in far.finished] == [Cause.DISC_TIMEOUT] * 2
+    assert connection not in far.pool.connections
+    assert far.pool.connections[0].state is OKAY
+
+
 # ------------------------------------------------------------------ fail-over: RFC 6733, 5.5.4
 
 

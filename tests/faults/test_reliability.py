@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import faults.rows  # noqa: F401 - registers them
+import pytest
 from faults.report import ROWS
 from kit.places import ROOT
 
@@ -31,8 +32,23 @@ def test_files_that_it_names_are_there():
         assert (ROOT / name).exists(), name
 
 
+def kept(name: str) -> dict[str, str]:
+    """What a campaign printed, by row."""
+    text = (ROOT / "tests" / "faults" / "results" / name).read_text("utf-8")
+    rows = re.split(r"^\[\d+/\d+\] ", text, flags=re.MULTILINE)[1:]
+    return {row.partition(":")[0]: row for row in rows}
+
+
 def test_every_row_has_a_run_that_is_kept_and_breaks_no_limit():
-    kept = (ROOT / "tests" / "faults" / "results" / "campaign.txt").read_text("utf-8")
-    rows = re.split(r"^\[\d+/\d+\] ", kept, flags=re.MULTILINE)[1:]
-    assert {text.partition(":")[0] for text in rows} == set(ROWS)
-    assert "BROKEN" not in kept
+    rows = kept("campaign.txt")
+    assert rows.keys() == ROWS.keys()
+    assert not any("BROKEN" in text for text in rows.values())
+
+
+@pytest.mark.parametrize(("application", "column"), [("sip", 1), ("cx", 2)])
+def test_so_has_every_row_with_standard_diameter_and_a_limit_that_is_broken_is_told(application, column):
+    rows = kept(f"{application}.txt")
+    assert rows.keys() == {name for name, row in ROWS.items() if application in row.applications}
+    for name, text in rows.items():
+        [line] = re.findall(rf"^.*`standard {name}` \|$", TEXT, re.MULTILINE)
+        assert ("limit not kept" in line.split(" | ")[column]) == ("BROKEN" in text), name

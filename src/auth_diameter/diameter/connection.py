@@ -39,7 +39,7 @@ Diameter alone:
 * CLOSING. A DPR was sent or came (RFC 6733, 5.4). Answers may still come.
 
 With standard Diameter a peer has one connection (RFC 6733, 2.1), which the watchdog alone closes for its
-silence. A question without an answer holds questions back, and closes nothing.
+silence. A question without an answer holds questions back, and closes nothing unless part of one came.
 
 Flow control is not a state: a connection in any state may be paused or full, see `Connection.has_room`.
 """

@@ -12,8 +12,8 @@ Each peer has a `PeerMachine`, which exchanges capabilities, watches and disconn
     Disconnect           it is closed
 
 * A peer has one connection (RFC 6733, 2.1). It is up when its CEA comes, not with the first byte.
-* Questions without an answer open the peer's breaker, as in the dialect. They never close the connection, and
-  the watchdog does not know of them.
+* Questions without an answer open the peer's breaker, as in the dialect. They do not close the connection,
+  unless it holds part of an answer (UNSYNCED), and the watchdog does not know of them.
 * When nobody else can be asked, a peer that the watchdog does not trust is asked all the same.
 * A peer that redirects all questions for a while is held back for so long, while the server that it named can
   be asked. That server is a peer for as long as it is needed, see `redirects`.
@@ -416,6 +416,7 @@ class NeighbourTable(PeerTable):
             self._judge_silence(connection.peer, asked_at, now)
         elif connection.pending:
             self.step(connection, Event.ORPHANED)
+        self._close_if_idle(connection)
 
     def _silence(self, peer: Peer) -> None:
         self._ask_agents_of(peer)

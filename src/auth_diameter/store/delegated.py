@@ -358,7 +358,8 @@ def _transport_config(
     port = StandardConfig(**values).default_port
     peers = [parse_address(host, port, "cx") for host in hosts.split(",")]
     timeout = config.db_timeout
-    made = Config(peers=peers, timeout=timeout, connect_timeout=timeout, max_delay=None, **values)
+    # A second attempt to connect fits into the time limit, as with the defaults of the client.
+    made = Config(peers=peers, timeout=timeout, connect_timeout=timeout / 2, max_delay=None, **values)
     tls_of(made)  # what it raises is raised now
     return None if realm is None else fold_realm(realm), made
 
