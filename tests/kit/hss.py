@@ -70,6 +70,7 @@ class Hss:
         realm: Digest-Realm of all answers; None: that of the user.
         result: a Result-Code for all MAR instead; None: none.
         answers: whether MAR are answered.
+        unanswered: usernames whose MAR are not.
     """
 
     node = NODE
@@ -86,6 +87,7 @@ class Hss:
         self.user_name: str | None = None
         self.result: int | None = None
         self.answers = True
+        self.unanswered: set[str] = set()
         self._writers: list[asyncio.StreamWriter] = []
         self._loop = asyncio.new_event_loop()
         self._got = threading.Event()
@@ -119,7 +121,8 @@ class Hss:
         if message.application_id == 0:
             return answer(self.node, message, SUCCESS)
         self.asked.append(message)
-        return self._authenticate(message) if self.answers else None
+        is_answered = self.answers and value_of(message, "User-Name") not in self.unanswered
+        return self._authenticate(message) if is_answered else None
 
     def _authenticate(self, message: Message) -> Message:
         name = str(value_of(message, "User-Name"))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from kit.dialect import DIGEST, sip
 from kit.hss import Hss, running
-from kit.machine import PATIENCE, until
+from kit.machine import PATIENCE, until, wait_until
 
 import auth_diameter as ad
 from auth_diameter.decision import Cause
@@ -18,7 +19,7 @@ from auth_diameter.diameter.base import CAPABILITIES_EXCHANGE, DISCONNECT_PEER, 
 from auth_diameter.diameter.cx import PUSH_PROFILE, REGISTRATION_TERMINATION
 from auth_diameter.store.config import StoreConfig
 from auth_diameter.store.delegated import DelegatedStore
-from auth_diameter.store.opening import OpenStore, open_store, open_subscribers
+from auth_diameter.store.opening import open_store, open_subscribers
 from auth_diameter.store.store import (
     Algorithms,
     Candidates,
@@ -151,39 +152,6 @@ def test_an_hss_that_does_not_answer(hss: Hss) -> None:
         looked_up(hss, ALICE)
 
 
-def test_threads_do_not_wait_for_the_probe_of_an_hss_that_hangs(hss: Hss) -> None:
-    """They ask one after another: each would wait for its whole time limit."""
-    hss.answers = False
-
-    async def work() -> tuple[int, bool]:
-        url = database_name(f"cx://127.0.0.1:{hss.port}")
-        store = await open_store(url, StoreConfig(db_timeout=0.5), standard(), in_background=False)
-        assert isinstance(store, DelegatedStore)
-        for _ in range(2):
-            with pytest.raises(StoreError, match="did not answer in time"):
-                await store.fetch([ALICE])
-        assert store._transport is not None
-        left = len(store._transport.pool.in_flight)
-        hss.answers = True
-        known = await _known(store)
-        store.close()
-        return left, known
-
-    assert asyncio.run(work()) == (1, True)
-
-
-async def _known(store: OpenStore) -> bool:
-    """Whether Alice is, once the HSS is asked again."""
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            try:
-                found = await store.fetch([ALICE])
-            except StoreError:
-                await asyncio.sleep(0.05)
-            else:
-                return bool(found[ALICE].known)
-
-
 def test_ha1_in_clear_from_another_machine(hss: Hss, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is as good as a password."""
     monkeypatch.setattr("auth_diameter.store.delegated.is_private", lambda transport: False)
@@ -309,6 +277,20 @@ def test_an_hss_that_comes_back(hss: Hss) -> None:
     time.sleep(0.3)
     assert client.cause() is Cause.AUTHORIZED
     client.auth.close()
+
+
+def test_threads_wait_for_their_own_user_alone(hss: Hss) -> None:
+    """And those that still wait when the client is closed have their decisions then."""
+    hss.passwords["bob", REALM] = "secret"
+    hss.unanswered = {"alice"}
+    client = Client(hss, db_timeout=PATIENCE)
+    with ThreadPoolExecutor() as threads:
+        waiting = threads.submit(client.cause)
+        wait_until(lambda: hss.asked)
+        assert client.cause(user="bob") is Cause.AUTHORIZED
+        assert not waiting.done()
+        client.auth.close()
+        assert waiting.result(PATIENCE) is Cause.DISC_REFUSED
 
 
 def test_a_client_that_is_closed_while_an_hss_hangs_says_nothing_of_it(

@@ -29,6 +29,7 @@ from auth_diameter._core import (
     SipRequest,
     Transactions,
 )
+from auth_diameter.client.apart import Apart
 from auth_diameter.client.authorizer import Authorizer, malformed
 from auth_diameter.client.pseudovars import compile_template
 from auth_diameter.client.together import Together
@@ -99,7 +100,8 @@ class LocalBackEnd:
         self._keys: bytes | Sequence[bytes] = config.nonce_key or os.urandom(32)
         self._remembered = Remembered(config)
         name = database_name(config.database, config.db_password)
-        self._store = PerProcessStore(name, config, config, in_background=in_loop)
+        self._is_apart = name.kind == "cx" and not in_loop
+        self._store = PerProcessStore(name, config, config, in_background=in_loop or self._is_apart)
         self._state_url = parse_url(config.state) if config.state is not None else None
         self._in_loop = in_loop
         self.waits = in_loop and (self._store.waits or self._state_url is not None)
@@ -128,9 +130,13 @@ class LocalBackEnd:
             self._remembered,
             self._state,
             self._config.stale_for,
-            in_background=self.waits,
+            in_background=self.waits or self._is_apart,
         )
-        self._together = Together(self._driver) if self._store.waits and not self.waits else None
+        self._together: Together | Apart | None = None
+        if self._is_apart:
+            self._together = Apart(self._driver)
+        elif self._store.waits and not self.waits:
+            self._together = Together(self._driver)
         self._placed: list[tuple[Batch, Callable[[], object]]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self.path = LocalObjects(
@@ -323,7 +329,9 @@ class LocalBackEnd:
     def close(self) -> None:
         """Closes the database."""
         self._closed = self._log.is_closed = True
-        if self._together is not None:
+        if isinstance(self._together, Apart):
+            self._together.close(self._store.close, self._store.wait_closed)
+        elif self._together is not None:
             self._together.close(self._store.close)
         else:
             with self._lock:

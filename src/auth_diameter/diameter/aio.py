@@ -137,10 +137,6 @@ class AioTransport:
         """Forgets a question that was held."""
         self.pool.drop(question)
 
-    def doubt(self, question: Question) -> Cause | None:
-        """Why a question that was not refused is a probe; None: it is none, see `Pool.doubt`."""
-        return self.pool.doubt()
-
     def is_full(self) -> bool:
         """Whether a new question would be refused because of those under way and waiting."""
         return self.pool.is_full()

@@ -6,9 +6,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
-
-_T = TypeVar("_T")
+from typing import Any
 
 _PATIENCE = 5.0  # seconds for the last work of a loop
 
@@ -41,10 +39,6 @@ class LoopThread:
         except RuntimeError:
             return False
         return True
-
-    async def run(self, work: Coroutine[Any, Any, _T]) -> _T:
-        """Runs work on the loop, and waits for it on another one."""
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.loop))
 
     def stop(self, last: Coroutine[Any, Any, None]) -> None:
         """Runs the last work, for a few seconds at most, and ends the loop and the thread."""

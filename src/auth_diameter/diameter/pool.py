@@ -189,10 +189,6 @@ class Pool:
         """Whether a new question would be refused because of those under way and waiting."""
         return self._waiting.is_full()
 
-    def doubt(self) -> Cause | None:
-        """Why all questions but the probe are refused; None: there is a peer that may be asked."""
-        return self._table.why_not() if all(peer.in_doubt for peer in self.peers) else None
-
     def hold(self, question: Question, now: float) -> Cause | None:
         """Takes a question on that may not be asked yet, see `release`.
 

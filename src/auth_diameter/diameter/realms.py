@@ -100,11 +100,6 @@ class RealmTransport(AioTransport):
         for route, its_own in others.items():
             route.release(its_own, now)
 
-    def doubt(self, question: Question) -> Cause | None:
-        """As `AioTransport.doubt`."""
-        route = self._route_of(question)
-        return super().doubt(question) if route is None else route.doubt(question)
-
     def is_full(self) -> bool:
         """Whether no route takes a new question."""
         return super().is_full() and all(route.is_full() for route in self._routes.values())

@@ -15,8 +15,8 @@ import asyncio
 import heapq
 import logging
 import secrets
-from collections.abc import Collection, Coroutine
-from typing import Any, Final, NamedTuple, TypeVar
+from collections.abc import Collection
+from typing import Any, Final, NamedTuple
 
 from auth_diameter._core import (
     ALGORITHMS,
@@ -33,7 +33,6 @@ from auth_diameter.config import Config
 from auth_diameter.decision import Cause
 from auth_diameter.diameter.aio import AioTransport
 from auth_diameter.diameter.cx import PUSH_PROFILE, REGISTRATION_TERMINATION, done, not_known, user_of
-from auth_diameter.diameter.loop_thread import LoopThread
 from auth_diameter.diameter.realms import transport_of
 from auth_diameter.diameter.speaking import is_private, tls_of
 from auth_diameter.standard import StandardConfig
@@ -58,8 +57,6 @@ from auth_diameter.store.store import (
 from auth_diameter.store.url import DatabaseName
 
 _log = logging.getLogger("auth_diameter.disc.database")
-
-_T = TypeVar("_T")
 
 _MOST_KEPT: Final = 200_000  # users whose end of life is known; the oldest is dropped sooner
 
@@ -90,8 +87,6 @@ class DelegatedStore:
         name: the URL: ``cx://HOST[:PORT][,HOST…][/REALM]``. With a realm, no other is served.
         config: the time limit of a lookup.
         standard: who we are, and TLS.
-        in_background: whether the event loop goes on between fetches. If not, the connections to the HSS live
-            in a thread of their own: they are watched while nobody asks.
 
     Attributes:
         leaving: the task that leaves the HSS on the event loop, after `close`; None: there is none.
@@ -107,14 +102,10 @@ class DelegatedStore:
         name: DatabaseName,
         config: StoreConfig,
         standard: StandardConfig | None,
-        *,
-        in_background: bool = True,
     ) -> None:
         self.name = str(name)
         self._realm, self._config = _transport_config(name, config, standard)
-        self._in_background = in_background
         self._changed: Changed = _nobody
-        self._thread: LoopThread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._transport: AioTransport | None = None
         self._asking: dict[tuple[str, str], asyncio.Future[_Subscriber]] = {}
@@ -142,36 +133,18 @@ class DelegatedStore:
         Raises:
             StoreError: the HSS cannot be reached, or does not answer in time.
         """
-        return await self._at_home(self._fetch(keys))
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+            self._transport = transport_of(self._config, self._answered, self._failed, lambda now: None)
+            self._transport.serve = self._serve
+        return await self._fetch(keys)
 
     def close(self) -> None:
-        """Leaves the HSS; on an event loop that takes until `leaving` is done."""
-        thread, loop, transport = self._thread, self._loop, self._transport
-        self._thread = self._loop = self._transport = None
-        if transport is None or loop is None:
-            return
-        if thread is not None:
-            thread.stop(transport.aclose())
-        elif not loop.is_closed():
+        """Leaves the HSS, which takes until `leaving` is done."""
+        loop, transport = self._loop, self._transport
+        self._loop = self._transport = None
+        if transport is not None and loop is not None and not loop.is_closed():
             self.leaving = loop.create_task(transport.aclose())
-
-    # ------------------------------------------------------------------ where the connections live
-
-    async def _at_home(self, work: Coroutine[Any, Any, _T]) -> _T:
-        """Runs work on the loop that has the connections."""
-        if self._loop is None:
-            self._begin()
-        assert self._loop is not None
-        return await (work if self._thread is None else self._thread.run(work))
-
-    def _begin(self) -> None:
-        self._transport = transport_of(self._config, self._answered, self._failed, lambda now: None)
-        self._transport.serve = self._serve
-        if self._in_background:
-            self._loop = asyncio.get_running_loop()
-        else:
-            self._thread = LoopThread("auth-diameter-hss")
-            self._loop = self._thread.loop
 
     # ------------------------------------------------------------------ lookups
 
@@ -226,11 +199,6 @@ class DelegatedStore:
             self._transport.ask(question)
         except DiscError as error:
             self._end(question, StoreError(f"{self.name}: {error}"))
-            return
-        if self._thread is not None and (cause := self._transport.doubt(question)) is not None:
-            # It is a probe, which may take until its time limit. Threads ask one after another, so that all
-            # would wait for it.
-            self._failed(question, cause, 0.0)
 
     def _answered(self, answers: list[tuple[Question, Answer]], now: float) -> None:
         for question, answer in answers:

@@ -90,7 +90,7 @@ def new_store(
     if name.kind == "cx":
         from auth_diameter.store.delegated import DelegatedStore
 
-        return DelegatedStore(name, config, standard, in_background=in_background)
+        return DelegatedStore(name, config, standard)
     from auth_diameter.store.server import ServerStore
 
     return ServerStore(_dialect(name, config), name, config, in_background=in_background)
