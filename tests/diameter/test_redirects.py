@@ -215,7 +215,7 @@ def test_a_server_that_cannot_be_connected_to_ends_the_question():
 
 
 def test_a_question_that_waits_for_a_server_has_its_deadline():
-    far, [agent] = connected()
+    far, [agent] = connected(connect_timeout=3.0)  # within which its CEA may come
     question = far.submit()
     far.pool.received(agent, far.maa(far.asked(agent)[0], 3006, *to(ELSEWHERE)).encode(), 0.0)
     far.silent.add(far.pool.peers[1])
@@ -223,6 +223,16 @@ def test_a_question_that_waits_for_a_server_has_its_deadline():
     assert far.finished == []
     assert far.pool.deadline() == question.deadline
     far.wait(question.deadline)
+    assert far.finished == [(question, Cause.DISC_UNREACHABLE)]
+
+
+def test_a_question_that_waits_for_a_server_ends_when_no_cea_comes_from_it():
+    far, [agent] = connected(connect_timeout=1.0)
+    question = far.submit()
+    far.pool.received(agent, far.maa(far.asked(agent)[0], 3006, *to(ELSEWHERE)).encode(), 0.0)
+    far.silent.add(far.pool.peers[1])
+    far.settle()
+    far.wait(1.1)
     assert far.finished == [(question, Cause.DISC_UNREACHABLE)]
 
 
