@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from kit.dialect import DIGEST, sip
 from kit.hss import Hss, running
-from kit.machine import PATIENCE, until, wait_until
+from kit.machine import PATIENCE, until
 
 import auth_diameter as ad
 from auth_diameter.decision import Cause
@@ -277,20 +276,6 @@ def test_an_hss_that_comes_back(hss: Hss) -> None:
     time.sleep(0.3)
     assert client.cause() is Cause.AUTHORIZED
     client.auth.close()
-
-
-def test_threads_wait_for_their_own_user_alone(hss: Hss) -> None:
-    """And those that still wait when the client is closed have their decisions then."""
-    hss.passwords["bob", REALM] = "secret"
-    hss.unanswered = {"alice"}
-    client = Client(hss, db_timeout=PATIENCE)
-    with ThreadPoolExecutor() as threads:
-        waiting = threads.submit(client.cause)
-        wait_until(lambda: hss.asked)
-        assert client.cause(user="bob") is Cause.AUTHORIZED
-        assert not waiting.done()
-        client.auth.close()
-        assert waiting.result(PATIENCE) is Cause.DISC_REFUSED
 
 
 def test_a_client_that_is_closed_while_an_hss_hangs_says_nothing_of_it(

@@ -134,7 +134,7 @@ class LocalBackEnd:
         )
         self._together: Together | Apart | None = None
         if self._is_apart:
-            self._together = Apart(self._driver)
+            self._together = Apart(self._driver, self._store.wait_closed)
         elif self._store.waits and not self.waits:
             self._together = Together(self._driver)
         self._placed: list[tuple[Batch, Callable[[], object]]] = []
@@ -329,9 +329,7 @@ class LocalBackEnd:
     def close(self) -> None:
         """Closes the database."""
         self._closed = self._log.is_closed = True
-        if isinstance(self._together, Apart):
-            self._together.close(self._store.close, self._store.wait_closed)
-        elif self._together is not None:
+        if self._together is not None:
             self._together.close(self._store.close)
         else:
             with self._lock:

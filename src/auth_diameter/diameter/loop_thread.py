@@ -32,6 +32,10 @@ class LoopThread:
         finally:
             self.loop.close()
 
+    def is_current(self) -> bool:
+        """Whether this is called on the loop."""
+        return threading.current_thread() is self._thread
+
     def call(self, function: Callable[[], object]) -> bool:
         """Has a function called on the loop; False: the loop has ended."""
         try:
