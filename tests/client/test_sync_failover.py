@@ -105,7 +105,8 @@ def test_256_threads_when_both_disc_are_killed_and_come_back(fake_disc):
     discs = [fake_disc(), fake_disc()]
     peers = [("127.0.0.1", disc.port) for disc in discs]
     end = threading.Event()
-    with AuthDiameter(Config(peers=peers, timeout=5.0)) as client:
+    # Both sides are in this process: on a busy machine, each of 256 threads waits long for its turn.
+    with AuthDiameter(Config(peers=peers, timeout=20.0)) as client:
         threads, decisions, longest = crowd(client, 256, end)
         discs[0].wait_for(lambda: len(discs[0].questions) > 100)
         for disc in discs:
@@ -123,7 +124,7 @@ def test_256_threads_when_both_disc_are_killed_and_come_back(fake_disc):
             assert not thread.is_alive()
         causes = {decision.cause for decision in decisions}
         assert causes <= {Cause.AUTHORIZED, Cause.DISC_UNREACHABLE, Cause.DISC_LOST}
-        assert longest[0] < 5.0 + SLACK  # nobody waits beyond the time limit
+        assert longest[0] < 20.0 + SLACK  # nobody waits beyond the time limit
 
 
 def test_a_reset_in_the_middle_of_our_question(fake_disc):
