@@ -227,9 +227,8 @@ class Hss:
                 state = State.UNREGISTERED if unregistered else State.REGISTERED
                 self.registrations.put(Registration(key, identity, user, server, asked.origin_host, state))
                 if Holder(user, asked.origin_host) not in self.registrations.told:
-                    self._note(
-                        asked, user, subscriber.digest, peer
-                    )  # what it was told before a restart is not known
+                    # What it was told before a restart is not known.
+                    self._note(asked, user, subscriber.digest, peer)
         return None, [name] if asked.has_user_data else [name, user_data(user, identity)]
 
     def _deregister(self, asked: Asked, user: str) -> None:
