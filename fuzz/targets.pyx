@@ -16,7 +16,9 @@ from libc.stdio cimport fprintf, stderr
 from libc.stdlib cimport abort, free, malloc
 from libc.string cimport memcmp, memcpy, memset, strlen
 
-from auth_diameter._core.auth.answer cimport SERVICE_OF_AUTHENTICATION, SERVICE_UNKNOWN, VERDICT_SUCCESS
+from auth_diameter._core.auth.answer cimport (
+    SERVICE_OF_AUTHENTICATION, SERVICE_UNKNOWN, VERDICT_CHALLENGE, VERDICT_SUCCESS, AnswerFields,
+)
 from auth_diameter._core.diameter.avp cimport (
     AVP_CUT, AVP_HEADER, AVP_UNPADDED, GROUP_DEPTH, AvpView, avp_next, avp_put, avp_put_vendor, avp_size,
 )
@@ -24,8 +26,8 @@ from auth_diameter._core.base.chars cimport (
     AD_HEX, AD_TOKEN, ad_find_control, ad_find_quote, ad_skip_class, unquote,
 )
 from auth_diameter._core.diameter.codes cimport (
-    AVP_VENDOR, FLAG_REQUEST, RESULT_AUTHENTICATION_REJECTED, RESULT_SUCCESS,
-    SERVICE_AUTHENTICATION, SERVICE_GROUP_CHECK,
+    APPLICATION_CX, AVP_MANDATORY, AVP_ORIGIN_HOST, AVP_ORIGIN_REALM, AVP_VENDOR, COMMAND_CX_MULTIMEDIA_AUTH,
+    FLAG_REQUEST, RESULT_AUTHENTICATION_REJECTED, RESULT_SUCCESS, SERVICE_AUTHENTICATION, SERVICE_GROUP_CHECK,
 )
 from auth_diameter._core.digest.challenge cimport is_challenge
 from auth_diameter._core.digest.credentials cimport check_credentials, is_for_realm, is_of_other_realm
@@ -35,6 +37,8 @@ from auth_diameter._core.digest.params cimport (
 )
 from auth_diameter._core.diameter.application cimport MAX_CHALLENGE, AnswerView, Asked
 from auth_diameter._core.diameter.cx cimport read_maa as read_cx_maa
+from auth_diameter._core.diameter.cx_received cimport CxView, read_cx_mar
+from auth_diameter._core.diameter.cx_reply cimport cx_maa_room, cx_result, put_cx_maa
 from auth_diameter._core.diameter.disc cimport read_response
 from auth_diameter._core.diameter.disc_answer cimport (
     Known, answer_size, challenge_size, put_answer, put_challenge, put_whole_answer, read_answer,
@@ -44,6 +48,7 @@ from auth_diameter._core.diameter.disc_question cimport (
     QuestionView, authentication_room, group_check_room, put_authentication, put_group_check, read_question,
 )
 from auth_diameter._core.diameter.received cimport GOOD_CREDENTIALS, NO_CREDENTIALS
+from auth_diameter._core.diameter.server cimport Server
 from auth_diameter._core.diameter.sip_answer cimport read_maa
 from auth_diameter._core.diameter.sip_received cimport MarView, read_mar
 from auth_diameter._core.diameter.sip_request cimport Route, mar_room, put_mar
@@ -943,13 +948,67 @@ cdef int standard_answers(const uint8_t *data, size_t size) noexcept nogil:
     return 0
 
 
+cdef Span HA1 = span_of("0123456789abcdef0123456789abcdef")
+cdef uint8_t _origin[64]
+cdef Server SERVER
+SERVER.host = span_of("disc.siphub.net")
+SERVER.realm = REALM_ASKED
+SERVER.origin = Span(_origin, avp_size(SERVER.host.n) + avp_size(SERVER.realm.n))
+avp_put(avp_put(_origin, AVP_ORIGIN_HOST, AVP_MANDATORY, SERVER.host.p, SERVER.host.n),
+        AVP_ORIGIN_REALM, AVP_MANDATORY, SERVER.realm.p, SERVER.realm.n)
+
+
 cdef void ask_standard_server(const uint8_t *p, size_t n) noexcept nogil:
-    """A message that DISC gets as a server of RFC 4740."""
+    """A message that DISC gets as a server of RFC 4740, and as an HSS."""
+    if p[4] & FLAG_REQUEST:
+        ask_sip_server(p, n)
+        ask_hss(p, n)
+
+
+cdef void ask_hss(const uint8_t *p, size_t n) noexcept nogil:
+    """A MAR of Cx, and the MAA that tells HA1 or refuses it."""
+    cdef CxView mar
+    cdef AnswerFields says
+    cdef AnswerView answer
+    cdef const uint8_t *end = p + n
+    cdef uint8_t *out
+    cdef size_t room, size
+    read_cx_mar(p, n, &mar)
+    hold(inside(mar.session_id, p, end) and inside(mar.origin_host, p, end) and inside(mar.origin_realm, p, end)
+         and inside(mar.destination_realm, p, end) and inside(mar.destination_host, p, end)
+         and inside(mar.user_name, p, end) and inside(mar.public_identity, p, end)
+         and inside(mar.server_name, p, end) and inside(mar.scheme, p, end)
+         and inside(mar.fault.failed, p, end), "what is asked lies inside the message")
+    hold(mar.fault.result == 0 or 3000 < mar.fault.result < 6000, "a fault is a refusal")
+    if mar.fault.result == 0:
+        hold(mar.session_id.p != NULL and mar.origin_host.p != NULL and mar.user_name.p != NULL
+             and mar.public_identity.p != NULL and mar.scheme.p != NULL, "what must be there is")
+    memset(&says, 0, sizeof(says))
+    says.verdict = VERDICT_CHALLENGE
+    says.code = mar.fault.result
+    says.ha1 = HA1
+    says.realm = REALM_ASKED
+    room = cx_maa_room(&mar, &SERVER, &says)
+    out = <uint8_t *>malloc(room)
+    size = <size_t>(put_cx_maa(out, &mar, Span(p, n), &SERVER, &says) - out)
+    hold(size <= room, "an answer has room")
+    hold(frame(out, size, 1 << 24) == <Py_ssize_t>size, "it is one message")
+    check_message(out, size)
+    if mar.header.command == COMMAND_CX_MULTIMEDIA_AUTH and mar.header.application_id == APPLICATION_CX:
+        read_cx_maa(out, size, &answer)
+        if cx_result(&mar, &says) == RESULT_SUCCESS:
+            hold(answer.says.verdict == VERDICT_SUCCESS and equal(answer.delegation.ha1, HA1)
+                 and equal(answer.session_id, mar.session_id), "our own client takes HA1 from it")
+        else:
+            hold(answer.says.verdict != VERDICT_SUCCESS, "and takes a refusal for one")
+    free(out)
+
+
+cdef void ask_sip_server(const uint8_t *p, size_t n) noexcept nogil:
+    """A MAR of RFC 4740."""
     cdef MarView mar
     cdef const uint8_t *end = p + n
     cdef int i
-    if not p[4] & FLAG_REQUEST:
-        return
     hold(read_mar(p, n, &mar) == (mar.fault.result == 0), "a MAR is understood, or there is a Result-Code")
     hold(mar.fault.result == 0 or 3000 < mar.fault.result < 6000, "of a refusal")
     hold(inside(mar.session_id, p, end) and inside(mar.origin_host, p, end) and inside(mar.user_name, p, end)

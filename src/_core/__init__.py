@@ -24,7 +24,7 @@ from auth_diameter._core.auth.question import Question, authentication, group_ch
 from auth_diameter._core.auth.verdict import Part, Service, Verdict
 from auth_diameter._core.diameter.application import Application
 from auth_diameter._core.diameter.avp import Avp
-from auth_diameter._core.diameter.cx import CxApplication
+from auth_diameter._core.diameter.cx import CxApplication, cx_digest_of
 from auth_diameter._core.diameter.cx_server import CxMarRequest
 from auth_diameter._core.diameter.diameter_server import DiameterServer, DiameterStream
 from auth_diameter._core.diameter.dictionary import avp_code, avp_flags, command_code, result_code
@@ -160,6 +160,7 @@ __all__ = [
     "avp_flags",
     "body_hash",
     "command_code",
+    "cx_digest_of",
     "decode_answer",
     "digest_response",
     "exchange",

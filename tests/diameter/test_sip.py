@@ -6,14 +6,13 @@ from kit.hss import SipServer
 
 from auth_diameter import Message
 from auth_diameter.diameter.assignment import Assignment, Authorization
-from auth_diameter.diameter.base import Node, answer, avp_named
+from auth_diameter.diameter.base import Node, answer, avp_named, result_of
 from auth_diameter.diameter.sip import (
     LOCATION_INFO,
     SERVER_ASSIGNMENT,
     USER_AUTHORIZATION,
     Servers,
     SipRequests,
-    result_of,
     servers_of,
 )
 

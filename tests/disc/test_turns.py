@@ -64,7 +64,7 @@ def test_what_all_connections_ask_in_one_turn_is_one_fetch(counted):
         class Peer:
             asker = Asker("192.0.2.1")
 
-            def answered(self, answers, number):
+            def answered(self, answers, requests):
                 heard.setdefault(self, bytearray()).extend(answers)
                 if len(heard) == len(peers):
                     done.set_result(None)
@@ -124,8 +124,8 @@ def test_no_more_than_256_questions_are_judged_together(counted):
         class Peer:
             asker = Asker()
 
-            def answered(self, answers, number):
-                answered.append(number)
+            def answered(self, answers, requests):
+                answered.append(len(requests))
 
         for count in (200, 56, 1, 300, 10):
             turns.add(Peer(), RequestStream().feed(member(1, "staff") * count))
@@ -148,7 +148,7 @@ def test_a_store_that_waits_holds_up_no_question_that_needs_it_not(counted):
             def __init__(self, name):
                 self.name = name
 
-            def answered(self, answers, number):
+            def answered(self, answers, requests):
                 order.append(self.name)
 
         unknown = ad.Message(265, [ad.Avp(283, "nowhere.net"), ad.Avp(404, b"6")], application_id=1).encode()
@@ -185,8 +185,8 @@ def test_a_turn_that_fails_closes_its_connections_and_no_others(counted):
         class Peer:
             asker = Asker()
 
-            def answered(self, answers, number):
-                answered.append((self, bytes(answers), number))
+            def answered(self, answers, requests):
+                answered.append((self, bytes(answers), requests))
 
             def abort(self):
                 closed.append(self)
@@ -200,7 +200,7 @@ def test_a_turn_that_fails_closes_its_connections_and_no_others(counted):
                 turns.add(one, requests)
                 while len(answered) < 1:
                     await asyncio.sleep(0)
-            assert (answered.pop(), closed.pop()) == ((one, b"", 2), one)
+            assert (answered.pop(), closed.pop()) == ((one, b"", requests), one)
             assert isinstance(reports.pop()["exception"], ZeroDivisionError)
         turns.add(other, requests)
         while not answered:

@@ -8,8 +8,8 @@ from typing import Any, Self
 from kit.mar import PROXIABLE, REALM, REQUEST, RawPeer
 
 from auth_diameter import Avp, Message
-from auth_diameter.diameter.base import SUCCESS, Node, answer, avp_named, value_of
-from auth_diameter.diameter.cx import common, result_of
+from auth_diameter.diameter.base import SUCCESS, Node, answer, avp_named, result_of, value_of
+from auth_diameter.diameter.cx import common
 
 V = 10415  # 3GPP
 CX = 16777216

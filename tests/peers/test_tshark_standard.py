@@ -5,18 +5,21 @@ Wireshark's own dictionary knows RFC 6733, RFC 4740 and 3GPP Cx.
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from kit.cx import V
 from kit.doors import DOORS
 from kit.phone import Phone
 from kit.sip import DOMAIN
 from kit.tshark import Seen
 
 import auth_diameter as ad
+from auth_diameter import Avp
 
 pytestmark = pytest.mark.peers
 
@@ -74,3 +77,32 @@ def test_cx(record, plain_tshark, start: Callable[..., Any]):
     check(messages, [CAPABILITIES_EXCHANGE, CX_MULTIMEDIA_AUTH, DISCONNECT_PEER], "3GPP Cx (16777216)")
     named = {name.partition(": ")[2] for message in messages for name in message.names}
     assert {"612 3GPP-SIP-Auth-Data-Item", "635 SIP-Digest-Authenticate", "121 Digest-HA1"} <= named
+
+
+WIRESHARK = Path("/usr/share/wireshark/diameter")
+#: What Wireshark calls otherwise than the standard, by vendor and code; "" is obsolete.
+OTHERWISE = {
+    (V, 606): "User-Data",
+    (V, 627): "",
+    (V, 634): "Wildcarded-Public-Identity",
+    (V, 647): "Associated-Registered-Groups",
+}
+
+
+def defined(name: str, vendor: int, codes: range) -> Iterator[tuple[int, str]]:
+    """The AVPs of a file of Wireshark's dictionary."""
+    text = (WIRESHARK / name).read_text(encoding="utf-8", errors="replace")
+    for avp, code in re.findall(r'<avp name="([^"]+)" code="(\d+)"', text):
+        if int(code) in codes:
+            yield int(code), OTHERWISE.get((vendor, int(code)), avp.removeprefix("3GPP-"))
+
+
+@pytest.mark.parametrize(
+    ("file", "vendor", "codes"),
+    [("sip.xml", 0, range(368, 394)), ("TGPP.xml", V, range(600, 700))],
+)
+def test_each_avp_has_the_name_that_wireshark_knows(file, vendor, codes):
+    """RFC 4740, 9, and 3GPP TS 29.229, 6.3."""
+    theirs = {code: name for code, name in defined(file, vendor, codes) if name}
+    assert theirs
+    assert {code: Avp(code, b"", vendor_id=vendor or None).name for code in theirs} == theirs

@@ -11,7 +11,7 @@ from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.diameter.application cimport NO_LIFETIME, AnswerView
 from auth_diameter._core.diameter.avp cimport AvpHandler, AvpView, avp_each
 from auth_diameter._core.diameter.codes cimport AVP_MANDATORY, FLAG_ERROR
-from auth_diameter._core.diameter.dictionary cimport is_known_avp
+from auth_diameter._core.diameter.known_avps cimport is_known_avp
 from auth_diameter._core.diameter.header cimport HEADER_SIZE, Header, header_get
 from auth_diameter._core.diameter.sip_request cimport Route, read_session
 

@@ -35,7 +35,7 @@ from auth_diameter._core.auth.answer cimport (
 from auth_diameter._core.auth.question cimport Flight, Question
 from auth_diameter._core.base.chars cimport ad_is_hex
 from auth_diameter._core.base.span cimport Span
-from auth_diameter._core.base.text cimport borrow, span_of
+from auth_diameter._core.base.text cimport borrow, span_of, span_of_bytes, text_of
 from auth_diameter._core.diameter.answer_fault cimport (
     begin_maa, check_result, fail, is_unknown, match_session, read_group, read_whole,
 )
@@ -58,6 +58,7 @@ from auth_diameter._core.diameter.codes cimport (
 from auth_diameter._core.diameter.cx_avp cimport put_3gpp, put_3gpp_group, put_3gpp_u32, put_cx_application
 from auth_diameter._core.diameter.header cimport HEADER_SIZE, Header, get_u32
 from auth_diameter._core.diameter.sip_request cimport Route, put_request_header, put_route, put_session
+from auth_diameter._core.diameter.stream cimport DEFAULT_LIMIT, frame
 from auth_diameter._core.digest.algorithms cimport ALGORITHM_UNKNOWN, ad_algorithms
 from auth_diameter._core.digest.params cimport ALGORITHM, DigestFields, classify_algorithm
 
@@ -163,6 +164,23 @@ cdef size_t put_mar(uint8_t *out, const Asked *asked, const Route *route, Span u
 
 
 # ---------------------------------------------------------------------------------- read
+
+
+def cx_digest_of(bytes answer not None):
+    """What a MAA of Cx tells the S-CSCF (3GPP TS 29.229, 6.3.36).
+
+    Args:
+        answer: bytes, one whole message.
+
+    Returns:
+        Tuple of str, Digest-Realm and Digest-HA1; or None: it holds no HA1, or must not be used.
+    """
+    cdef AnswerView view
+    cdef Span message = span_of_bytes(answer)
+    if (frame(message.p, message.n, DEFAULT_LIMIT) != <Py_ssize_t>message.n
+            or not read_maa(message.p, message.n, &view) or not view.delegation.ha1.n):
+        return None
+    return text_of(view.delegation.realm), text_of(view.delegation.ha1)
 
 
 cdef struct Reading:

@@ -15,6 +15,7 @@ cdef struct CxView:
     Span destination_host
     Span user_name              # the private identity
     Span public_identity
+    Span server_name            # SIP URI of the S-CSCF
     Span scheme                 # of the item
     size_t proxy_info           # bytes of all Proxy-Info, which go back as they are (RFC 6733, 6.7.2)
     Fault fault

@@ -4,6 +4,7 @@ What is read::
 
     User-Name                       the private identity, the digest username: alice@example.net
     Public-Identity                 the address to register
+    Server-Name                     the SIP URI of the S-CSCF
     SIP-Auth-Data-Item:
         SIP-Authentication-Scheme   "SIP Digest"; "unknown": whatever the HSS has
 
@@ -16,9 +17,9 @@ from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.base.zero cimport ad_zero
 from auth_diameter._core.diameter.avp cimport AvpView, avp_whole, padded
 from auth_diameter._core.diameter.codes cimport (
-    AVP_CX_PUBLIC_IDENTITY, AVP_CX_SIP_AUTHENTICATION_SCHEME, AVP_CX_SIP_AUTH_DATA_ITEM, AVP_DESTINATION_HOST,
-    AVP_DESTINATION_REALM, AVP_ORIGIN_HOST, AVP_ORIGIN_REALM, AVP_PROXY_INFO, AVP_SESSION_ID, AVP_USER_NAME,
-    FLAG_ERROR, RESULT_INVALID_HDR_BITS, VENDOR_3GPP,
+    AVP_CX_PUBLIC_IDENTITY, AVP_CX_SERVER_NAME, AVP_CX_SIP_AUTHENTICATION_SCHEME, AVP_CX_SIP_AUTH_DATA_ITEM,
+    AVP_DESTINATION_HOST, AVP_DESTINATION_REALM, AVP_ORIGIN_HOST, AVP_ORIGIN_REALM, AVP_PROXY_INFO,
+    AVP_SESSION_ID, AVP_USER_NAME, FLAG_ERROR, RESULT_INVALID_HDR_BITS, VENDOR_3GPP,
 )
 from auth_diameter._core.diameter.fault cimport (
     Fault, check_text, is_unknown, keep, read_group, read_message, require,
@@ -41,8 +42,11 @@ cdef void read_cx_mar(const uint8_t *p, size_t n, CxView *out) noexcept nogil:
     require(fault, out.user_name.p != NULL, AVP_USER_NAME, 0)
     require(fault, out.public_identity.p != NULL, AVP_CX_PUBLIC_IDENTITY, VENDOR_3GPP)
     require(fault, out.scheme.p != NULL, AVP_CX_SIP_AUTHENTICATION_SCHEME, VENDOR_3GPP)
+    check_text(fault, &out.server_name, AVP_CX_SERVER_NAME, VENDOR_3GPP)
     check_text(fault, &out.public_identity, AVP_CX_PUBLIC_IDENTITY, VENDOR_3GPP)
     check_text(fault, &out.user_name, AVP_USER_NAME, 0)
+    check_text(fault, &out.origin_host, AVP_ORIGIN_HOST, 0)
+    check_text(fault, &out.origin_realm, AVP_ORIGIN_REALM, 0)
     check_text(fault, &out.session_id, AVP_SESSION_ID, 0)
 
 
@@ -55,6 +59,8 @@ cdef void read_avp(const AvpView *avp, void *to) noexcept nogil:
     if avp.vendor_id == VENDOR_3GPP:
         if avp.code == AVP_CX_PUBLIC_IDENTITY:
             keep(&out.fault, &out.public_identity, avp)
+        elif avp.code == AVP_CX_SERVER_NAME:
+            keep(&out.fault, &out.server_name, avp)
         elif avp.code == AVP_CX_SIP_AUTH_DATA_ITEM:
             read_group(&out.fault, avp, read_item_avp, out)
     elif avp.code == AVP_PROXY_INFO and not avp.vendor_id:

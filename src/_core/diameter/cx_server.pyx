@@ -9,6 +9,7 @@ from libc.stdint cimport uint8_t
 
 from auth_diameter._core.auth.answer cimport AnswerFields
 from auth_diameter._core.base.span cimport Span, equal_nocase
+from auth_diameter._core.base.text cimport text_of
 from auth_diameter._core.diameter.aor cimport read_address
 from auth_diameter._core.diameter.codes cimport RESULT_UNABLE_TO_DELIVER
 from auth_diameter._core.diameter.cx_received cimport CxView, read_cx_mar
@@ -23,7 +24,25 @@ from auth_diameter._core.sip.uri cimport SipUri
 @cython.final
 @cython.no_gc  # it refers to no object that could refer to it
 cdef class CxMarRequest(Received):
-    """A MAR of Cx as a server receives it; made by `DiameterStream.feed`."""
+    """A MAR of Cx as a server receives it; made by `DiameterStream.feed`.
+
+    Attributes:
+        sender: tuple of str, Origin-Host and Origin-Realm.
+        identities: tuple of str, User-Name and Public-Identity.
+        server_name: str, the SIP URI of the S-CSCF, or None if the MAR does not say it.
+    """
+
+    @property
+    def sender(self):
+        return text_of(self.mar.origin_host), text_of(self.mar.origin_realm)
+
+    @property
+    def identities(self):
+        return text_of(self.mar.user_name), text_of(self.mar.public_identity)
+
+    @property
+    def server_name(self):
+        return text_of(self.mar.server_name) if self.mar.server_name.n else None
 
     cdef size_t answer_room(self, const AnswerFields *says) noexcept nogil:
         return cx_maa_room(&self.mar, self.server, says) if self.server != NULL else 0

@@ -13,3 +13,4 @@ cdef class DiameterStream(MessageStream):
     cdef DiameterServer at
     cdef public bint takes_any_nonce    # in a MAR with flat Digest AVPs
     cdef public bint tells_ha1          # to this peer
+    cdef readonly bint has_others       # whether the last `feed` had other messages than MAR

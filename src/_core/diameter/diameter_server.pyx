@@ -82,6 +82,7 @@ cdef class DiameterStream(MessageStream):
         takes_any_nonce: bool, whether the peer makes the nonces itself if it puts Digest AVPs into the MAR itself,
             as OpenSIPS does. A replay cannot be recognised then.
         tells_ha1: bool, whether the peer is told HA1, which is as good as a password.
+        has_others: bool, whether the last `feed` had other messages than MAR.
     """
 
     def __init__(self, *args, **kwargs):
@@ -103,6 +104,7 @@ cdef class DiameterStream(MessageStream):
         cdef uint32_t application, command
         if self.at is None:
             raise TypeError("a DiameterStream comes from DiameterServer.stream")
+        self.has_others = False
         self.put(data)
         while True:
             p = self.take(&n)
@@ -116,4 +118,5 @@ cdef class DiameterStream(MessageStream):
             elif command == COMMAND_CX_MULTIMEDIA_AUTH and application == APPLICATION_CX and self.tells_ha1:
                 found.append(new_cx_mar(Span(p, n), self.chunk, self.at, &self.at.server))
             else:
+                self.has_others = True
                 found.append(PyBytes_FromStringAndSize(<const char *>p, <Py_ssize_t>n))

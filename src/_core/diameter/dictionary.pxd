@@ -35,4 +35,3 @@ cdef class Entry:
 
 cdef Entry lookup(uint32_t application, uint32_t vendor, uint32_t code)
 cdef str command_name(uint32_t command)
-cdef bint is_known_avp(uint32_t code, uint32_t vendor) noexcept nogil

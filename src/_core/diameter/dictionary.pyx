@@ -2,11 +2,11 @@
 
 Each number stands in the project once: codes.pxd has those that compiled code uses, and here they go by
 those names. No message needs the dictionary to be decoded or encoded; an AVP that is not in it is shown by its
-number and in bytes.
+number and in bytes. It is filled once, so the compiler does not optimize this file (CMakeLists.txt); what is asked
+for each message is in known_avps.pyx.
 """
 
 cimport cython
-from libc.stdint cimport uint8_t
 
 from auth_diameter._core.diameter.codes cimport (
     APPLICATION_CX,
@@ -252,12 +252,16 @@ cdef dict _VALUES = {
 
 # 3GPP TS 29.229, section 6.3
 cdef dict _3GPP_VALUES = {
-    614: _ASSIGNMENTS,
+    614: _ASSIGNMENTS | {12: "AAA_USER_DATA_REQUEST", 13: "PGW_UPDATE", 14: "RESTORATION"},
     616: {
         0: "PERMANENT_TERMINATION", 1: "NEW_SERVER_ASSIGNED", 2: "SERVER_CHANGE", 3: "REMOVE_S-CSCF",
     },
     623: _AUTHORIZATIONS,
     624: _USER_DATA,
+    633: {0: "ORIGINATING"},
+    638: {0: "LOOSE_ROUTE_NOT_REQUIRED", 1: "LOOSE_ROUTE_REQUIRED"},
+    648: {0: "NOT_MULTIPLE_REGISTRATION", 1: "MULTIPLE_REGISTRATION"},
+    652: {0: "NOT_PRIVILEDGED_SENDER", 1: "PRIVILEDGED_SENDER"},
 }
 
 # Code, name and type. SECRET marks values that logs do not show, OPTIONAL those sent without the M flag.
@@ -447,6 +451,10 @@ cdef tuple _3GPP = (
     (616, "Reason-Code", I32),
     (617, "Reason-Info", TEXT),
     (618, "Charging-Information", GROUPED),
+    (619, "Primary-Event-Charging-Function-Name", TEXT),
+    (620, "Secondary-Event-Charging-Function-Name", TEXT),
+    (621, "Primary-Charging-Collection-Function-Name", TEXT),
+    (622, "Secondary-Charging-Collection-Function-Name", TEXT),
     (623, "User-Authorization-Type", I32),
     (624, "User-Data-Already-Available", I32),
     (625, "Confidentiality-Key", OCTETS, SECRET),
@@ -456,10 +464,40 @@ cdef tuple _3GPP = (
     (630, "Feature-List", U32),
     (631, "Supported-Applications", GROUPED),
     (632, "Associated-Identities", GROUPED),
+    (633, "Originating-Request", I32),
+    (634, "Wildcarded-Public-Identity", TEXT),
     (635, "SIP-Digest-Authenticate", GROUPED, OPTIONAL),
+    (636, "Wildcarded-IMPU", TEXT, OPTIONAL),
+    (637, "UAR-Flags", U32, OPTIONAL),
+    (638, "Loose-Route-Indication", I32, OPTIONAL),
+    (639, "SCSCF-Restoration-Info", GROUPED, OPTIONAL),
+    (640, "Path", OCTETS, OPTIONAL),
+    (641, "Contact", OCTETS, OPTIONAL),
+    (642, "Subscription-Info", GROUPED, OPTIONAL),
+    (643, "Call-ID-SIP-Header", OCTETS, OPTIONAL),
+    (644, "From-SIP-Header", OCTETS, OPTIONAL),
+    (645, "To-SIP-Header", OCTETS, OPTIONAL),
+    (646, "Record-Route", OCTETS, OPTIONAL),
+    (647, "Associated-Registered-Groups", GROUPED, OPTIONAL),
+    (648, "Multiple-Registration-Indication", I32, OPTIONAL),
+    (649, "Restoration-Info", GROUPED, OPTIONAL),
+    (650, "Session-Priority", I32, OPTIONAL),
+    (651, "Identity-with-Emergency-Registration", GROUPED, OPTIONAL),
+    (652, "Priviledged-Sender-Indication", I32, OPTIONAL),
+    (653, "LIA-Flags", U32, OPTIONAL),
+    (654, "Initial-CSeq-Sequence-Number", U32, OPTIONAL),
+    (655, "SAR-Flags", U32, OPTIONAL),
+    (656, "Allowed-WAF-WWSF-Identities", GROUPED, OPTIONAL),
+    (657, "WebRTC-Authentication-Function-Name", TEXT, OPTIONAL),
+    (658, "WebRTC-Web-Server-Function-Name", TEXT, OPTIONAL),
+    (659, "RTR-Flags", U32, OPTIONAL),
+    (660, "P-CSCF-Subscription-Info", GROUPED, OPTIONAL),
+    (661, "Registration-Time-Out", TIME, OPTIONAL),
     (662, "Alternate-Digest-Algorithm", TEXT, OPTIONAL),
     (663, "Alternate-Digest-HA1", TEXT, SECRET | OPTIONAL),
-    (637, "UAR-Flags", U32),
+    (664, "Failed-PCSCF", GROUPED, OPTIONAL),
+    (665, "PCSCF-FQDN", TEXT, OPTIONAL),
+    (666, "PCSCF-IP-Address", ADDRESS, OPTIONAL),
     # TS 29.272, section 7.3 (S6a)
     (1400, "Subscription-Data", GROUPED),
     (1401, "Terminal-Information", GROUPED),
@@ -556,37 +594,6 @@ cdef Entry lookup(uint32_t application, uint32_t vendor, uint32_t code):
     return None if known is None else <Entry>known.get(code)
 
 
-# Which AVPs the dictionary has: for each vendor, by their codes.
-cdef enum:
-    VENDORS = 5
-    CODES = 2048
-cdef uint8_t _is_known[VENDORS][CODES]
-for _vendor, _entries_of_it in _BY_VENDOR.items():
-    for _code in _entries_of_it:
-        if _code >= CODES:
-            raise ValueError(f"CODES: too few for AVP {_code}")
-        _is_known[number_of_vendor(_vendor)][<uint32_t>_code] = True
-
-
-cdef int number_of_vendor(uint32_t vendor) noexcept nogil:
-    """The place of a vendor in `_is_known`; VENDORS for one of whom nothing is known."""
-    if vendor == 0:
-        return 0
-    if vendor == VENDOR_3GPP:
-        return 1
-    if vendor == VENDOR_ETSI:
-        return 2
-    if vendor == VENDOR_CABLELABS:
-        return 3
-    return 4 if vendor == VENDOR_CISCO else VENDORS
-
-
-cdef bint is_known_avp(uint32_t code, uint32_t vendor) noexcept nogil:
-    """Whether the dictionary has an AVP, so that its M flag is no reason to refuse a message."""
-    cdef int number = number_of_vendor(vendor)
-    return number != VENDORS and code < CODES and _is_known[number][code]
-
-
 cdef str command_name(uint32_t command):
     """The name of a command without ``-Request`` or ``-Answer``, or None."""
     return _COMMANDS.get(command)
@@ -674,3 +681,8 @@ def result_code(str name not None):
         if own == name:
             return code
     raise KeyError(name)
+
+
+def codes_by_vendor():
+    """The codes of all AVPs, without those of the DISC dialect: dict of Vendor-ID (0: none) to a list of int."""
+    return {vendor: list(entries) for vendor, entries in _BY_VENDOR.items()}

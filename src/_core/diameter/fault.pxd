@@ -9,7 +9,7 @@ from auth_diameter._core.diameter.codes cimport (
     AVP_MANDATORY, AVP_VENDOR, RESULT_AVP_OCCURS_TOO_MANY_TIMES, RESULT_AVP_UNSUPPORTED, RESULT_INVALID_AVP_LENGTH,
     RESULT_INVALID_AVP_VALUE, RESULT_MISSING_AVP,
 )
-from auth_diameter._core.diameter.dictionary cimport is_known_avp
+from auth_diameter._core.diameter.known_avps cimport is_known_avp
 from auth_diameter._core.diameter.header cimport get_u32
 
 
@@ -67,6 +67,11 @@ cdef inline bint is_unknown(Fault *fault, const AvpView *avp) noexcept nogil:
     if avp.flags & AVP_MANDATORY:
         refuse(fault, RESULT_AVP_UNSUPPORTED, avp_whole(avp))
     return True
+
+
+cdef inline void refuse_unknown(Fault *fault, const AvpView *avp) noexcept nogil:
+    """Passes over an AVP that has no meaning in a message, unless it is not known and has the M flag."""
+    is_unknown(fault, avp)
 
 
 cdef inline void read_message(Fault *fault, Span body, AvpHandler handle, void *to) noexcept nogil:

@@ -22,7 +22,7 @@ from auth_diameter._core.diameter.codes cimport (
     RESULT_INVALID_AVP_VALUE, RESULT_INVALID_HDR_BITS, SCHEME_OF_DIGEST,
 )
 from auth_diameter._core.diameter.fault cimport (
-    Fault, check_text, is_unknown, keep, read_group, read_message, refuse, require,
+    Fault, check_text, keep, read_group, read_message, refuse, refuse_unknown, require,
 )
 from auth_diameter._core.diameter.header cimport HEADER_SIZE, get_u32, header_get
 from auth_diameter._core.digest.credentials cimport answers_nothing, check_credentials, is_response
@@ -82,39 +82,45 @@ cdef bint read_mar(const uint8_t *p, size_t n, MarView *out) noexcept nogil:
 
 
 cdef void read_avp(const AvpView *avp, void *to) noexcept nogil:
-    """Reads an AVP of the message itself."""
+    """Reads an AVP of the message itself; one of a vendor has no meaning here."""
     cdef Reading *reading = <Reading *>to
-    cdef Span *place
+    if avp.vendor_id or not take_avp(avp, reading):
+        refuse_unknown(&reading.out.fault, avp)
+
+
+cdef inline bint take_avp(const AvpView *avp, Reading *reading) noexcept nogil:
+    """Takes an AVP; False if it has no meaning here."""
+    cdef Span *place = place_of(avp.code, reading.out)
     cdef Field field
     cdef uint32_t bit
-    if is_passed_over(avp, reading.out):
-        return
-    if avp.code == AVP_PROXY_INFO:
-        reading.out.proxy_info += padded(avp_whole(avp).n)
-        return
-    place = place_of(avp.code, reading.out)
-    field = field_of_code(avp.code)
-    bit = bit_of(avp.code)
     if place != NULL:
         keep(&reading.out.fault, place, avp)
-    elif field != <Field>FIELD_COUNT:
+        return True
+    if avp.code == AVP_PROXY_INFO:
+        reading.out.proxy_info += padded(avp_whole(avp).n)
+        return True
+    field = field_of_code(avp.code)
+    if field != <Field>FIELD_COUNT:
         reading.out.is_flat = True
         keep_parameter(field, avp, reading.out)
-    elif reading.seen & bit:
+        return True
+    bit = bit_of(avp.code)
+    if reading.seen & bit:
         refuse(&reading.out.fault, RESULT_AVP_OCCURS_TOO_MANY_TIMES, avp_whole(avp))
-    else:
-        reading.seen |= bit
-        if bit == SEEN_ITEM:
-            read_group(&reading.out.fault, avp, read_item_avp, reading)
-            require(&reading.out.fault, reading.scheme, AVP_SIP_AUTHENTICATION_SCHEME, 0)
+        return True
+    reading.seen |= bit
+    if bit == SEEN_ITEM:
+        read_group(&reading.out.fault, avp, read_item_avp, reading)
+        require(&reading.out.fault, reading.scheme, AVP_SIP_AUTHENTICATION_SCHEME, 0)
+    return bit != 0
 
 
 cdef void read_item_avp(const AvpView *avp, void *to) noexcept nogil:
     """Reads an AVP of SIP-Auth-Data-Item (9.5)."""
     cdef Reading *reading = <Reading *>to
-    if is_passed_over(avp, reading.out):
-        return
-    if avp.code == AVP_SIP_AUTHENTICATION_SCHEME:
+    if avp.vendor_id:
+        refuse_unknown(&reading.out.fault, avp)
+    elif avp.code == AVP_SIP_AUTHENTICATION_SCHEME:
         reading.scheme = True
         if avp.data.n != 4 or get_u32(avp.data.p) != SCHEME_OF_DIGEST:
             refuse(&reading.out.fault, RESULT_AUTH_SCHEME_NOT_SUPPORTED, avp_whole(avp))
@@ -123,26 +129,24 @@ cdef void read_item_avp(const AvpView *avp, void *to) noexcept nogil:
             refuse(&reading.out.fault, RESULT_AVP_OCCURS_TOO_MANY_TIMES, avp_whole(avp))
         reading.authorization = True
         read_group(&reading.out.fault, avp, read_authorization_avp, reading)
+    else:
+        refuse_unknown(&reading.out.fault, avp)
 
 
 cdef void read_authorization_avp(const AvpView *avp, void *to) noexcept nogil:
     """Reads an AVP of SIP-Authorization (9.5.4)."""
     cdef MarView *out = (<Reading *>to).out
-    cdef Field field
-    if is_passed_over(avp, out):
-        return
-    field = field_of_code(avp.code)
-    if field != <Field>FIELD_COUNT:
+    cdef Field field = field_of_code(avp.code)
+    if avp.vendor_id:
+        refuse_unknown(&out.fault, avp)
+    elif field != <Field>FIELD_COUNT:
         keep_parameter(field, avp, out)
     elif avp.code == AVP_DIGEST_METHOD:
         keep(&out.fault, &out.digest_method, avp)
     elif avp.code == AVP_DIGEST_ENTITY_BODY_HASH:
         keep(&out.fault, &out.body_hash, avp)
-
-
-cdef inline bint is_passed_over(const AvpView *avp, MarView *out) noexcept nogil:
-    """Whether an AVP has no meaning here: an unknown one, and one of a vendor."""
-    return is_unknown(&out.fault, avp) or avp.vendor_id != 0
+    else:
+        refuse_unknown(&out.fault, avp)
 
 
 cdef inline uint32_t bit_of(uint32_t code) noexcept nogil:

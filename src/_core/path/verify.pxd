@@ -75,9 +75,6 @@ cdef class Judge:
     cdef int weigh(self, Work *work, Case *case) noexcept nogil
     cdef int use(self, const Work *work, Case *case) noexcept nogil
     cdef void let_in(self, Work *work, Case *case) noexcept nogil
-    cdef void put_authentication_info(self, Work *work, Case *case) noexcept nogil
     cdef void refuse(self, Work *work, Case *case, int outcome) noexcept nogil
     cdef void challenge(self, Work *work, Case *case, Span name, Span realm, int outcome) noexcept nogil
-    cdef bint add_challenge(self, Work *work, Case *case, const Offered *one) noexcept nogil
     cdef Key wrong_key(self, const Case *case) noexcept nogil
-    cdef Binding binding_of(self, const Case *case, Span realm, Span algorithm) noexcept nogil

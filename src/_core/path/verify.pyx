@@ -27,6 +27,7 @@ from libc.string cimport memcmp, memcpy, memset
 
 from auth_diameter._core.auth.answer cimport VERDICT_CHALLENGE
 from auth_diameter._core.base.lock cimport ad_look, ad_look_at, ad_show_at
+from auth_diameter._core.base.quoting cimport is_quotable
 from auth_diameter._core.base.scratch cimport ad_scratch_take, ad_scratch_take_plain
 from auth_diameter._core.base.shared cimport ad_shared_wait
 from auth_diameter._core.base.span cimport Span, lower
@@ -36,11 +37,11 @@ from auth_diameter._core.digest.lanes cimport Check, verify_responses
 from auth_diameter._core.digest.params cimport (
     QOP_AUTH, QOP_AUTH_INT, QOP_NONE, QOP_UNKNOWN, RESPONSE, DigestFields,
 )
-from auth_diameter._core.digest.responses cimport MAX_DIGITS, Response, is_computable, put_hash, put_response
 from auth_diameter._core.path.case cimport (
     base_name, before_at, behind_at, is_login, is_own_address, read_case, response_of, takes_any_nonce,
     tells_ha1, true_name, uses_nonce,
 )
+from auth_diameter._core.path.challenges cimport add_challenge, binding_of, put_authentication_info
 from auth_diameter._core.path.digest_uri cimport uri_fits
 from auth_diameter._core.path.findings cimport Finding, find_finding
 from auth_diameter._core.path.inquiry cimport (
@@ -51,14 +52,13 @@ from auth_diameter._core.path.outcome cimport (
     NOT_MEMBER, OTHER_ADDRESS, OTHER_URI, PENALIZED, QOP_NOT_OFFERED, REALM_NOT_SERVED, REPLAYED, RETRANSMITTED,
     STALE, UNKNOWN_USER, WRONG_DIGEST, is_stale, part_of, verdict_of, why_of,
 )
-from auth_diameter._core.base.quoting cimport is_quotable, put_escaped, put_span, put_text
-from auth_diameter._core.path.settings cimport QOP_ROOM, Offered, name_of_algorithm, offers_of, set_rules
+from auth_diameter._core.path.settings cimport Offered, name_of_algorithm, offers_of, set_rules
 from auth_diameter._core.state.delegations cimport Delegated
 from auth_diameter._core.state.nonce_counts cimport (
     USE_AGAIN, USE_EXPIRED, USE_FIRST, USE_REPLAYED, USE_UNKNOWN, NonceUses,
 )
 from auth_diameter._core.state.nonces cimport (
-    NONCE_EXPIRED, NONCE_FOREIGN, NONCE_FRESH, NONCE_SIZE, Binding, Nonces, nonce_made_at,
+    NONCE_EXPIRED, NONCE_FOREIGN, NONCE_FRESH, Binding, Nonces, nonce_made_at,
 )
 from auth_diameter._core.state.keys cimport Network
 from auth_diameter._core.state.penalties cimport ADMITTED, MUST_WAIT, REFUSED, Penalties
@@ -74,9 +74,6 @@ from auth_diameter._core.state.values cimport (
 cdef double PROOF = 3600.0
 
 cdef double CHECK_SECONDS = 0.5     # between two looks at the store, as in auth_diameter.store.cache
-
-cdef enum:
-    CHALLENGE_ROOM = 128    # bytes of a challenge besides the values in it
 
 
 cdef inline Case *first_held(const Work *work) noexcept nogil:
@@ -96,11 +93,6 @@ cdef inline bint has_realm_of(const Case *case, const Case *other) noexcept nogi
 
 cdef inline bint is_same(Span a, Span b) noexcept nogil:
     return a.n == b.n and (a.n == 0 or memcmp(a.p, b.p, a.n) == 0)
-
-
-cdef inline Span nothing() noexcept nogil:
-    """Text of no bytes."""
-    return Span(<const uint8_t *>b"", 0)
 
 
 # ---------------------------------------------------------------------------------- the rules
@@ -516,9 +508,13 @@ cdef class Judge:
 
         It was made for another source or not by us, or so long ago that another host may have the address now.
         """
-        cdef Binding bound = self.binding_of(
-            case, case.realm, name_of_algorithm(case.ask.credentials.algorithm, case.ask.credentials.sess))
-        cdef int state = self.nonces.check_nonce(case.nonce, &bound, work.now)
+        cdef Binding bound = binding_of(
+            &self.rules, case, case.realm,
+            name_of_algorithm(case.ask.credentials.algorithm, case.ask.credentials.sess))
+        cdef int state
+        if self.uses.is_in_use(case.nonce, &bound, work.now):
+            return False        # it was checked when it was first used
+        state = self.nonces.check_nonce(case.nonce, &bound, work.now)
         if state == NONCE_EXPIRED:
             return work.now - nonce_made_at(case.nonce) > PROOF
         return state == NONCE_FOREIGN
@@ -608,12 +604,13 @@ cdef class Judge:
             if case.userhash:
                 case.answer.user_name = case.found.username
             if self.rules.authentication_info and not takes_any_nonce(case):
-                self.put_authentication_info(work, case)
+                put_authentication_info(&self.rules, self.nonces, &self.following, work, case)
 
     cdef int use(self, const Work *work, Case *case) noexcept nogil:
         """Records a use of the nonce; returns one of USE_…, USE_UNKNOWN for a foreign nonce."""
-        cdef Binding bound = self.binding_of(
-            case, case.realm, name_of_algorithm(case.ask.credentials.algorithm, case.ask.credentials.sess))
+        cdef Binding bound = binding_of(
+            &self.rules, case, case.realm,
+            name_of_algorithm(case.ask.credentials.algorithm, case.ask.credentials.sess))
         cdef uint64_t mark = self.mark_of(case)
         cdef int how, state
         if self.delegations is not None and work.now > case.until:
@@ -632,35 +629,6 @@ cdef class Judge:
         """What a retransmission of the question is known by here."""
         return self.uses.mark_of(
             case.ask.told.serial, case.ask.told.session, case.ask.credentials.value[RESPONSE])
-
-    cdef void put_authentication_info(self, Work *work, Case *case) noexcept nogil:
-        """Adds rspauth to a success, and the next nonce if this one is soon at its end (RFC 7616, 3.5).
-
-        With auth-int the proof is for a reply without a body, as the reply is not known here.
-        """
-        cdef Response proof = response_of(case, case.ha1)
-        cdef uint8_t of_nothing[MAX_DIGITS]
-        cdef uint8_t *room = <uint8_t *>ad_scratch_take(&work.scratch, MAX_DIGITS + NONCE_SIZE)
-        cdef bint used_up = case.ask.credentials.qop == QOP_NONE or 0 < self.rules.nonce_uses <= case.count
-        cdef Key key
-        cdef Binding bound
-        if room == NULL:
-            return
-        proof.method = nothing()      # A2 of the proof has none
-        proof.body_hash = Span(<const uint8_t *>of_nothing, put_hash(of_nothing, proof.algorithm, nothing()))
-        if is_computable(&proof):
-            case.answer.response_auth = Span(room, put_response(room, &proof))
-        # A retransmission must get the same next nonce.
-        memset(&key, 0, sizeof(key))
-        key.part[0] = case.nonce
-        key.part[1] = Span(<const uint8_t *>&case.count, sizeof(case.count))
-        if not case.again and (used_up or work.now - nonce_made_at(case.nonce) > self.nonces.lifetime / 2):
-            bound = self.binding_of(case, case.realm, name_of_algorithm(proof.algorithm, proof.sess))
-            case.answer.nextnonce = Span(room + MAX_DIGITS, NONCE_SIZE)
-            self.nonces.put_nonce(room + MAX_DIGITS, &bound, work.now)
-            values_put(&self.following, &key, case.answer.nextnonce)
-        elif values_copy(&self.following, &key, &work.scratch, &case.answer.nextnonce) <= 0:
-            case.answer.nextnonce = Span(NULL, 0)
 
     cdef void refuse(self, Work *work, Case *case, int outcome) noexcept nogil:
         """Refuses credentials; with `rechallenge` challenges again, up to `max_challenges` times."""
@@ -710,49 +678,7 @@ cdef class Judge:
             return
         case.answer.verdict = VERDICT_CHALLENGE
         for i in range(self.rules.offers):
-            if chosen >> i & 1 and not self.add_challenge(work, case, &self.rules.offered[i]):
+            if chosen >> i & 1 and not add_challenge(
+                    &self.rules, self.nonces, work, case, &self.rules.offered[i]):
                 self.end(case, FAILED)
                 return
-
-    cdef bint add_challenge(self, Work *work, Case *case, const Offered *one) noexcept nogil:
-        """Adds the value of a WWW-Authenticate header (RFC 7616, 3.3), which ends with a quoted parameter.
-
-        Returns:
-            False if there is no memory.
-        """
-        cdef Span realm = case.challenged_realm
-        cdef Binding bound = self.binding_of(case, realm, one.name)
-        cdef Span qop = Span(<const uint8_t *>self.rules.qop, self.rules.qop_size)
-        cdef uint8_t *out = <uint8_t *>ad_scratch_take(
-            &work.scratch, CHALLENGE_ROOM + 2 * realm.n + NONCE_SIZE + one.name.n + QOP_ROOM)
-        cdef uint8_t *q = out
-        if out == NULL:
-            return False
-        q = put_text(q, b'Digest realm="')
-        q = put_escaped(q, realm)
-        q = put_text(q, b'", nonce="')
-        self.nonces.put_nonce(q, &bound, work.now)
-        q = put_text(q + NONCE_SIZE, b'"')
-        if is_stale(case.outcome):
-            q = put_text(q, b", stale=true")
-        if self.rules.userhash:
-            q = put_text(q, b", userhash=true")
-        q = put_text(q, b", algorithm=")
-        q = put_span(q, one.name)
-        q = put_text(q, b', qop="')
-        # A SIP server without extensions sends no hash of the body.
-        q = put_span(q, qop) if case.ask.extended else put_text(q, b"auth")
-        q = put_text(q, b'"')
-        case.answer.challenge[case.answer.challenges] = Span(out, <size_t>(q - out))
-        case.answer.challenges += 1
-        return True
-
-    cdef Binding binding_of(self, const Case *case, Span realm, Span algorithm) noexcept nogil:
-        """What a nonce for this case is bound to."""
-        cdef Binding binding
-        binding.realm = realm
-        binding.algorithm = algorithm
-        binding.source = nothing()
-        if self.rules.bind_source:
-            binding.source = case.ask.told.source
-        return binding

@@ -65,6 +65,8 @@ cdef class NonceUses:
                       double now) noexcept nogil
     cdef int add_use(self, Span nonce, const Binding *bound, uint32_t count, uint64_t mark, double now,
                      double made) noexcept nogil
+    # Whether a nonce was used before, with this binding, and has not expired: so it is one of ours
+    cdef bint is_in_use(self, Span nonce, const Binding *bound, double now) noexcept nogil
     # Forgets what retransmissions of a use are known by: shared state knows the count from elsewhere
     cdef void disown_use(self, Span nonce, uint32_t count, uint64_t mark) noexcept nogil
     cdef uint64_t mark_of(self, uint32_t serial, Span session, Span response) noexcept nogil

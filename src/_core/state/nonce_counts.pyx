@@ -199,6 +199,20 @@ cdef class NonceUses:
         self.give_lock()
         return how
 
+    cdef bint is_in_use(self, Span nonce, const Binding *bound, double now) noexcept nogil:
+        cdef uint64_t name[2]
+        cdef uint64_t binding[2]
+        cdef UsedNonce *found
+        cdef bint is_one
+        self.name_of(nonce, name)
+        bound_of(self.secret, bound, binding)
+        self.take_lock()
+        found = self.find(name)
+        is_one = (found != NULL and found.bound[0] == binding[0] and found.bound[1] == binding[1]
+                  and now - found.made <= self.lifetime)
+        self.give_lock()
+        return is_one
+
     cdef int add_use(self, Span nonce, const Binding *bound, uint32_t count, uint64_t mark, double now,
                      double made) noexcept nogil:
         """`add`; returns one of USE_…, and USE_REPLAYED if there is no memory for another nonce."""

@@ -29,9 +29,9 @@ from typing import Final
 from auth_diameter._core import Message, ParseError, Question, SipRequest
 from auth_diameter.config import Config
 from auth_diameter.diameter.assignment import Assignment
-from auth_diameter.diameter.base import COMMAND_UNSUPPORTED, SUCCESS
+from auth_diameter.diameter.base import COMMAND_UNSUPPORTED, SUCCESS, result_of
 from auth_diameter.diameter.own_requests import Answered
-from auth_diameter.diameter.sip import SipRequests, result_of
+from auth_diameter.diameter.sip import SipRequests
 from auth_diameter.logs import Sparing
 
 _log = logging.getLogger("auth_diameter.pool")

@@ -145,6 +145,19 @@ def value_of(message: Message, name: str) -> Any:
     return None if found is None else found.value
 
 
+def result_of(message: Message) -> int | None:
+    """The Result-Code of an answer, or else its Experimental-Result-Code (RFC 6733, 7.1 and 7.6).
+
+    None: it has neither.
+    """
+    result = value_of(message, "Result-Code")
+    if result is None:
+        group = value_of(message, "Experimental-Result")
+        inner = group if isinstance(group, tuple) else ()
+        result = next((avp.value for avp in inner if avp.name == "Experimental-Result-Code"), None)
+    return result if isinstance(result, int) else None
+
+
 def text_of(message: Message, name: str) -> str | None:
     """The value of the first AVP of that name, if it is text of one line; None: it is not there, or none."""
     value = value_of(message, name)

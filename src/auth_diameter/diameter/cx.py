@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from auth_diameter._core import Avp, Message, command_code
-from auth_diameter.diameter.base import SUCCESS, Node, answer, avp_named, text_of, value_of
+from auth_diameter.diameter.base import SUCCESS, Node, answer, avp_named, text_of
 
 CX: Final = 16777216  # the application id (TS 29.229, 6)
 VENDOR: Final = 10415  # 3GPP
@@ -49,16 +49,6 @@ def experimental(code: int) -> Avp:
     """Experimental-Result with a code of 3GPP (TS 29.229, 6.2)."""
     inner = (avp_named("Vendor-Id", VENDOR), avp_named("Experimental-Result-Code", code))
     return avp_named("Experimental-Result", inner)
-
-
-def result_of(message: Message) -> int | None:
-    """The Result-Code of an answer, or else its Experimental-Result-Code; None: it has neither."""
-    result = value_of(message, "Result-Code")
-    if result is None:
-        group = value_of(message, "Experimental-Result")
-        inner = group if isinstance(group, tuple) else ()
-        result = next((avp.value for avp in inner if avp.name == "Experimental-Result-Code"), None)
-    return result if isinstance(result, int) else None
 
 
 def user_of(message: Message) -> str | None:

@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 
 from auth_diameter._core import Avp, Message, avp_code, command_code
 from auth_diameter.diameter.assignment import Assignment, Authorization
-from auth_diameter.diameter.base import PROXIABLE, REQUEST, avp_named, text_of, value_of
+from auth_diameter.diameter.base import PROXIABLE, REQUEST, avp_named, result_of, text_of, value_of
 
 SIP: Final = 6  # RFC 4740, 7: the application id
 
@@ -162,12 +162,6 @@ class SipRequests:
             hop_by_hop=hop_by_hop,
             end_to_end=end_to_end,
         )
-
-
-def result_of(message: Message) -> int | None:
-    """The Result-Code of an answer; None: it has none."""
-    result = value_of(message, "Result-Code")
-    return result if isinstance(result, int) else None
 
 
 def servers_of(message: Message) -> Servers:

@@ -78,6 +78,7 @@ class Action(enum.Enum):
 INITIAL, OKAY, SUSPECT, DOWN, REOPEN = WatchdogState
 _UP, _LOST, _DWA, _OTHER, _TIMER = WatchdogEvent
 _SEND, _SET, _FAIL_OVER, _FAIL_BACK, _CLOSE = Action
+_POSTPONED = (_SET,)
 
 
 class Watchdog:
@@ -113,17 +114,23 @@ class Watchdog:
         Returns:
             What is to be done. SET is done already.
         """
+        if event is _OTHER and self.state is OKAY:  # nearly always
+            self._set(now)
+            return _POSTPONED
         if event is _DWA:
             self._is_out = False
         actions, self.state = self._row(event)
         if _SEND in actions:
             self._is_out = True
         if _SET in actions:
-            self.due = now + self._interval + _JITTER * (2.0 * self._jitter() - 1.0)
+            self._set(now)
         if self.state is DOWN:
             self.due = math.inf
             self._is_out = False
         return actions
+
+    def _set(self, now: float) -> None:
+        self.due = now + self._interval + _JITTER * (2.0 * self._jitter() - 1.0)
 
     def _row(self, event: WatchdogEvent) -> tuple[tuple[Action, ...], WatchdogState]:
         match self.state, event:

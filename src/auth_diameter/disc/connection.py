@@ -105,7 +105,11 @@ class Connection(asyncio.Protocol):
         """Takes in bytes; returns the questions that are complete, to be judged and answered."""
         return cast(list[Received], self._stream.feed(data))
 
-    def answered(self, answers: bytearray, number: int) -> None:
+    def answered(self, answers: bytearray, requests: list[Received]) -> None:
+        """Sends the answers to these questions."""
+        self._send(answers, len(requests))
+
+    def _send(self, answers: bytearray, number: int) -> None:
         """Sends the answers to this number of questions."""
         transport = self._transport
         assert transport is not None

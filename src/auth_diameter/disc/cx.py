@@ -19,6 +19,7 @@ and the second has one value.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final, NamedTuple
 from xml.sax.saxutils import escape
 
@@ -55,7 +56,6 @@ from auth_diameter.diameter.cx import (
 
 _MANDATORY: Final = 0x40  # the M flag of an AVP (RFC 6733, 4.1)
 _PERMANENT_TERMINATION: Final = 0  # Reason-Code (TS 29.229, 6.3.17)
-_OF_CX: Final = range(600, 700)  # codes of 3GPP; what Cx has of them and is not read here is passed over
 
 
 #: Those that end a registration; they may be about several public identities, or all of a user.
@@ -118,6 +118,16 @@ class Asked(NamedTuple):
     authorization: Authorization
     assignment: Assignment
     has_user_data: bool
+
+
+class Digest(NamedTuple):
+    """What a MAA tells of a user: Digest-Realm and Digest-HA1."""
+
+    realm: str
+    ha1: str
+
+    def __repr__(self) -> str:
+        return f"Digest({self.realm!r}, ...)"
 
 
 # ---------------------------------------------------------------------- requests
@@ -201,8 +211,6 @@ def _found(message: Message) -> dict[str, list[Avp]]:
 
 
 def _is_known(avp: Avp) -> bool:
-    if avp.vendor_id == VENDOR and avp.code in _OF_CX:
-        return True
     try:
         return avp_code(avp.name, avp.vendor_id) == avp.code
     except KeyError:
@@ -242,76 +250,11 @@ def address_of(identity: str) -> Address:
     return Address(uri.user or "", uri.host or "")
 
 
+@lru_cache(maxsize=16384)  # MAR come by the thousand, about the same users
 def key_of(identity: str) -> str:
     """What a public identity is known by: without its scheme, its parameters and the case of its host."""
     user, host = address_of(identity)
     return f"{user}@{host.lower()}" if user and host else identity
-
-
-# ---------------------------------------------------------------------- MAR and MAA
-
-
-class Digest(NamedTuple):
-    """What a MAA tells of a user: Digest-Realm and Digest-HA1."""
-
-    realm: str
-    ha1: str
-
-    def __repr__(self) -> str:
-        return f"Digest({self.realm!r}, ...)"
-
-
-class Mar(NamedTuple):
-    """What is noted of a MAR; the names are those of `Asked`."""
-
-    origin_host: str
-    origin_realm: str
-    user: str
-    identity: str
-    server: str | None
-
-
-_OF_MAR: Final = {
-    avp_code(name, _vendor(name)): _vendor(name)
-    for name in ("Origin-Host", "Origin-Realm", "User-Name", "Public-Identity", "Server-Name")
-}
-_ORIGIN_HOST, _ORIGIN_REALM, _USER_NAME, _PUBLIC_IDENTITY, _SERVER_NAME = _OF_MAR
-_AUTH_DATA_ITEM: Final = avp_code("SIP-Auth-Data-Item", VENDOR)
-_DIGEST_AUTHENTICATE: Final = avp_code("SIP-Digest-Authenticate", VENDOR)
-_DIGEST_REALM: Final = avp_code("Digest-Realm")
-_DIGEST_HA1: Final = avp_code("Digest-HA1")
-
-
-def read_mar(data: bytes) -> Mar | None:
-    """Reads a MAR that got HA1; None: it cannot be, as two have the same Hop-by-Hop Identifier.
-
-    MAR come by the thousand, so this looks at codes alone.
-    """
-    try:
-        avps = Message.decode(data).avps
-    except ParseError:
-        return None
-    found = {}
-    for avp in avps:
-        code = avp.code
-        if code in _OF_MAR and avp.vendor_id == _OF_MAR[code]:
-            value = avp.value
-            found[code] = value if isinstance(value, str) else ""
-    host, realm = found.get(_ORIGIN_HOST), found.get(_ORIGIN_REALM)
-    user, identity = found.get(_USER_NAME), found.get(_PUBLIC_IDENTITY)
-    if not (host and realm and user and identity):
-        return None
-    return Mar(host, realm, user, identity, found.get(_SERVER_NAME))
-
-
-def read_digest(data: bytes) -> Digest | None:
-    """Reads what a MAA of ours tells; None: no HA1."""
-    item = Message.decode(data).find(_AUTH_DATA_ITEM, VENDOR)
-    for avp in item.avps if item is not None else ():
-        if avp.code == _DIGEST_AUTHENTICATE:
-            found = {inner.code: inner.value for inner in avp.avps}
-            return Digest(str(found[_DIGEST_REALM]), str(found[_DIGEST_HA1]))
-    return None
 
 
 # ---------------------------------------------------------------------- answers

@@ -23,8 +23,8 @@ import asyncio
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 from auth_diameter._core import CxMarRequest, DiameterServer, Framer, Message, ParseError, Received
 from auth_diameter.diameter.base import (
@@ -37,10 +37,11 @@ from auth_diameter.diameter.base import (
     PROXIABLE,
     Node,
     answer,
+    result_of,
     text_of,
 )
 from auth_diameter.diameter.capabilities import Refusal, cea, read_cer
-from auth_diameter.diameter.cx import CX, result_of
+from auth_diameter.diameter.cx import CX
 from auth_diameter.disc.admission import Admission, ConnectionEvent
 from auth_diameter.disc.config import DiameterConfig, ListenerConfig
 from auth_diameter.disc.connection import Connection
@@ -52,7 +53,6 @@ from auth_diameter.disc.turns import Turns
 
 _BASE_APPLICATION = 0
 _MAA = "Multimedia-Auth-Answer"
-_HOP_BY_HOP = slice(12, 16)  # of a header (RFC 6733, 3)
 
 
 class PeerConnection(Connection):
@@ -89,9 +89,7 @@ class PeerConnection(Connection):
         super().__init__(turns, admission, host, address, source, self._messages)
         self._peers = peers
         self._hss = hss  # None from the CER on, if the peer has no part in it
-        # The MAR of Cx that are judged now, by Hop-by-Hop Identifier, with `Hss.changes` of when they came
-        self._mar: dict[bytes, tuple[bytes, int]] = {}
-        self._framer = Framer(admission.config.max_question) if hss is not None else None
+        self._asked_when: dict[Received, int] = {}  # `Hss.changes` of when a MAR came that is judged now
         self._answering: set[asyncio.Task[None]] = set()
         self._later: list[Message] = []  # of the base protocol, behind questions that have no answer so far
         self._no_cer: asyncio.TimerHandle | None = None
@@ -147,14 +145,18 @@ class PeerConnection(Connection):
     def _count(self, message: Message) -> None:
         self._peers.answers[message.name, result_of(message) or 0] += 1
 
-    def answered(self, answers: bytearray, number: int) -> None:
-        """Sends the answers to this number of questions, and then those to what came behind them."""
-        if self._mar and self._hss is not None and self.peer is not None:
-            for said in Framer().feed(answers):
-                asked, since = self._mar.pop(said[_HOP_BY_HOP], (b"", 0))
-                if asked:
+    def answered(self, answers: bytearray, requests: list[Received]) -> None:
+        """Sends the answers to these MAR; an HSS notes whose HA1 is in them."""
+        if self._asked_when and self._hss is not None and self.peer is not None:
+            for asked, said in zip(requests, Framer().feed(answers), strict=False):  # answers may be missing
+                since = self._asked_when.pop(asked)
+                if isinstance(asked, CxMarRequest):
                     self._hss.told(asked, said, since, self.peer)
-        super().answered(answers, number)
+        super().answered(answers, requests)
+
+    def _send(self, answers: bytearray, number: int) -> None:
+        """Sends answers, and then those to what came behind the questions."""
+        super()._send(answers, number)
         if self._later and not self._unanswered:
             later, self._later = self._later, []
             for message in later:
@@ -164,12 +166,21 @@ class PeerConnection(Connection):
     # ------------------------------------------------------------------ what is received
 
     def _take(self, data: bytes) -> list[Received]:
-        questions: list[Received] = []
         found = self._messages.feed(data)
-        whole = list(self._framer.feed(data)) if self._framer is not None else []
-        for number, item in enumerate(found):
-            if self._hss is not None and isinstance(item, CxMarRequest):
-                self._mar[whole[number][_HOP_BY_HOP]] = whole[number], self._hss.changes
+        if self.peer is not None and not self._messages.has_others:
+            questions = cast(list[Received], found)  # nearly always
+        else:
+            questions = self._take_each(found)
+        if questions and self.peer is not None:
+            self._peers.heard(self.peer)
+            if self._hss is not None:
+                self._asked_when.update(dict.fromkeys(questions, self._hss.changes))
+        return questions
+
+    def _take_each(self, found: Sequence[Received | bytes]) -> list[Received]:
+        """Takes what is no MAR; returns the others."""
+        questions: list[Received] = []
+        for item in found:
             if self.peer is None:
                 if self._has_ended or isinstance(item, Received) or not self._begin(item):
                     self._end_without_capabilities("its first message is no CER")
@@ -178,8 +189,6 @@ class PeerConnection(Connection):
                 questions.append(item)
             else:
                 self._take_other(item, has_questions=bool(questions))
-        if questions and self.peer is not None:
-            self._peers.heard(self.peer)
         return questions
 
     def _begin(self, data: bytes) -> bool:
@@ -211,7 +220,7 @@ class PeerConnection(Connection):
         elif self._hss is not None and self._messages.tells_ha1 and told.has(CX):
             self._hss.pushes.opened(told.host)
         else:
-            self._hss = self._framer = None
+            self._hss = None
         return True
 
     def _refuse(self, message: Message, why: str) -> None:
@@ -266,7 +275,7 @@ class PeerConnection(Connection):
     async def _answer(self, hss: Hss, peer: Peer, message: Message) -> None:
         said = await hss.answer(message, peer)
         self._count(said)
-        self.answered(bytearray(said.encode()), 1)
+        self._send(bytearray(said.encode()), 1)
 
 
 def _header_of(data: bytes) -> Message:

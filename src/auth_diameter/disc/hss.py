@@ -37,7 +37,7 @@ import asyncio
 import time
 from typing import NamedTuple, TypeAlias
 
-from auth_diameter._core import Avp, Message
+from auth_diameter._core import Avp, CxMarRequest, Message, cx_digest_of
 from auth_diameter.diameter.assignment import Assignment, Authorization
 from auth_diameter.diameter.base import REALM_NOT_SERVED, UNABLE_TO_COMPLY, avp_named
 from auth_diameter.diameter.cx import (
@@ -58,14 +58,11 @@ from auth_diameter.disc.cx import (
     Address,
     Asked,
     Digest,
-    Mar,
     Refused,
     address_of,
     granted,
     key_of,
     read,
-    read_digest,
-    read_mar,
     refused,
     user_data,
 )
@@ -143,7 +140,7 @@ class Hss:
         """As `Disc.changes`; see `told`."""
         return self._disc.changes
 
-    def told(self, asked: bytes, said: bytes, since: int, peer: Peer) -> None:
+    def told(self, asked: CxMarRequest, said: bytes, since: int, peer: Peer) -> None:
         """Notes whose HA1 an S-CSCF was told, and its name (TS 29.228, 6.3.1).
 
         Args:
@@ -152,29 +149,29 @@ class Hss:
             since: `changes` when the MAR came.
             peer: the peer that asked.
         """
-        digest = read_digest(said)
-        mar = read_mar(asked) if digest is not None else None
-        if mar is None or digest is None:
+        digest = cx_digest_of(said)
+        if digest is None:
             return
-        self._note(mar, mar.user, digest, peer)
+        host, realm = asked.sender
+        user, identity = asked.identities
+        self._note(Holder(user, host), realm, Digest(*digest), peer)
         if since != self._disc.changes:  # what it was told may be older than the change
             self.pushes.compare_again()
-        if mar.server is not None:
-            self._name(mar, mar.server)
+        server = asked.server_name
+        if server is not None:
+            self._name(Registration(key_of(identity), identity, user, server, host, State.NOT_REGISTERED))
 
-    def _name(self, mar: Mar, server: str) -> None:
+    def _name(self, asking: Registration) -> None:
         """Notes the name of the S-CSCF that authenticates a user."""
-        key = key_of(mar.identity)
-        known = self.registrations.get(key)
-        if known is None or known.state is State.NOT_REGISTERED:
-            state = State.NOT_REGISTERED
-            self.registrations.put(Registration(key, mar.identity, mar.user, server, mar.origin_host, state))
-        elif known.server != server:  # whose it is says a SAR alone
-            self.registrations.put(known._replace(server=server, host=mar.origin_host))
+        known = self.registrations.get(asking.key)
+        if known is None or (known.state is State.NOT_REGISTERED and known != asking):
+            self.registrations.put(asking)
+        elif known.server != asking.server:  # whose it is says a SAR alone
+            self.registrations.put(known._replace(server=asking.server, host=asking.host))
 
-    def _note(self, asked: Asked | Mar, user: str, digest: Digest, peer: Peer) -> None:
-        told = Told(peer.name, asked.origin_realm, digest.realm, self.registrations.mark(digest.ha1))
-        self.registrations.note(Holder(user, asked.origin_host), told)
+    def _note(self, holder: Holder, peer_realm: str, digest: Digest, peer: Peer) -> None:
+        told = Told(peer.name, peer_realm, digest.realm, self.registrations.mark(digest.ha1))
+        self.registrations.note(holder, told)
         self.pushes.begin()
 
     # ------------------------------------------------------------------ what each command gets
@@ -226,9 +223,9 @@ class Hss:
                 unregistered = asked.assignment is Assignment.UNREGISTERED_USER
                 state = State.UNREGISTERED if unregistered else State.REGISTERED
                 self.registrations.put(Registration(key, identity, user, server, asked.origin_host, state))
-                if Holder(user, asked.origin_host) not in self.registrations.told:
-                    # What it was told before a restart is not known.
-                    self._note(asked, user, subscriber.digest, peer)
+                holder = Holder(user, asked.origin_host)
+                if holder not in self.registrations.told:  # what it was told before a restart is not known
+                    self._note(holder, asked.origin_realm, subscriber.digest, peer)
         return None, [name] if asked.has_user_data else [name, user_data(user, identity)]
 
     def _deregister(self, asked: Asked, user: str) -> None:

@@ -16,8 +16,8 @@ from collections import Counter
 from typing import Final
 
 from auth_diameter._core import Message, next_hop_by_hop
-from auth_diameter.diameter.base import value_of
-from auth_diameter.diameter.cx import USER_UNKNOWN, result_of
+from auth_diameter.diameter.base import result_of, value_of
+from auth_diameter.diameter.cx import USER_UNKNOWN
 from auth_diameter.disc.cx import To, push_profile, registration_termination
 from auth_diameter.disc.peers import Peers
 from auth_diameter.disc.registrations import Holder, Registration, Registrations, Told

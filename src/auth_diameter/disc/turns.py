@@ -24,12 +24,12 @@ class Connection(Protocol):
 
     asker: Asker
 
-    def answered(self, answers: bytearray, number: int) -> None:
-        """Takes the answers to this number of requests.
+    def answered(self, answers: bytearray, requests: list[Received]) -> None:
+        """Takes the answers to these requests.
 
         Args:
-            answers: the encoded answers, in the order of the requests.
-            number: the number of requests answered.
+            answers: the encoded answers, in the order of the requests; empty: there are none.
+            requests: what is answered.
         """
 
     def abort(self) -> None:
@@ -142,11 +142,11 @@ class Turns:
                 self._give_up(gathered[index:], error)
                 return
             start = stop
-            connection.answered(out, len(requests))
+            connection.answered(out, requests)
 
     def _give_up(self, gathered: _Gathered, error: Exception) -> None:
         """Closes the connections whose questions could not be answered; their SIP servers ask again."""
         self._loop.call_exception_handler({"message": "questions could not be answered", "exception": error})
         for connection, requests in gathered:
             connection.abort()
-            connection.answered(bytearray(), len(requests))
+            connection.answered(bytearray(), requests)

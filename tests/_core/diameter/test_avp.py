@@ -333,6 +333,8 @@ def test_result_names() -> None:
 
 # What other people's dictionary calls an AVP that ours calls otherwise: ours goes by the documents.
 OTHER_NAMES = {
+    (VENDOR_3GPP, 634): "Wildcarded-PSI",
+    (VENDOR_3GPP, 647): "Associated-Registered-Identities",
     (0, 50): "Accounting-Multi-Session-Id",
     (VENDOR_3GPP, 606): "Cx-User-Data",
 }

@@ -8,12 +8,20 @@ from typing import Any
 
 import pytest
 from kit.captures import captured
-from kit.cx import OF_3GPP, REALM, V, mar
+from kit.cx import OF_3GPP, REALM, SERVER, V, mar
 from kit.mar import ERROR, PROXIABLE, REQUEST, authenticate, credentials, result_of
 from kit.mar import mar as sip_mar
 
 from auth_diameter import Avp, Message
-from auth_diameter._core import AaRequest, CxMarRequest, DiameterServer, MarRequest, Received, ha1
+from auth_diameter._core import (
+    AaRequest,
+    CxMarRequest,
+    DiameterServer,
+    MarRequest,
+    Received,
+    cx_digest_of,
+    ha1,
+)
 from auth_diameter.diameter.base import avp_named, value_of
 from auth_diameter.disc.server import Asker, Disc
 from auth_diameter.store.accounts import Accounts
@@ -193,7 +201,9 @@ def test_a_malformed_mar(ask: Ask, case: str) -> None:
     assert bool(maa.flags & ERROR) == (result // 1000 == 3)
 
 
-@pytest.mark.parametrize("name", ["Session-Id", "User-Name", "Public-Identity"])
+@pytest.mark.parametrize(
+    "name", ["Session-Id", "Origin-Host", "Origin-Realm", "User-Name", "Public-Identity", "Server-Name"]
+)
 def test_bytes_that_are_no_text_do_not_go_back(ask: Ask, name: str) -> None:
     maa = ask(mar(**{name.replace("-", "_"): b"\xff\xfe"}))
     assert result_of(maa) == 5004
@@ -218,6 +228,33 @@ def test_the_mar_of_kamailio_is_read(capture: str) -> None:
         assert isinstance(request, CxMarRequest)
         assert (request.fault, request.question.user_name) == (0, "bob@open-ims.test")
         assert "bob@open-ims.test" in repr(request)
+
+
+def test_who_asks_about_whom() -> None:
+    """What an HSS notes of a MAR that gets HA1 (29.228, 6.3.1)."""
+    stream = DiameterServer(HOST, REALM).stream()
+    stream.tells_ha1 = True
+    request, nameless = stream.feed(mar() + mar(Server_Name=None))
+    assert request.sender == ("scscf.siphub.net", REALM)
+    assert request.identities == (f"alice@{REALM}", f"sip:alice@{REALM}")
+    assert (request.server_name, nameless.server_name) == (SERVER, None)
+    empty = CxMarRequest.__new__(CxMarRequest)
+    assert (empty.sender, empty.identities, empty.server_name) == (("", ""), ("", ""), None)
+
+
+def test_the_digest_in_an_answer(ask: Ask) -> None:
+    assert cx_digest_of(ask(mar()).encode()) == (REALM, ha1(f"alice@{REALM}", REALM, PASSWORD))
+
+
+def test_an_answer_without_a_digest(ask: Ask) -> None:
+    good = ask(mar()).encode()
+    for other in (ask(mar(User_Name="mallory")).encode(), ask(sip_mar()).encode(), mar()):
+        assert cx_digest_of(other) is None
+    for n in range(len(good)):
+        assert cx_digest_of(good[:n]) is None
+    assert cx_digest_of(good + good) is None
+    with pytest.raises(TypeError):
+        cx_digest_of(None)  # type: ignore[arg-type]
 
 
 def test_ha1_is_for_peers_that_are_told_it(ask: Ask) -> None:
