@@ -66,6 +66,27 @@ def test_a_disc_that_hangs_costs_one_deadline_and_then_next_to_nothing(fake_disc
     ]
 
 
+def test_a_request_that_waits_for_a_disc_that_rests_is_asked_once_it_has_rested(fake_disc, run):
+    """Though nobody else asks meanwhile."""
+    disc = fake_disc()
+
+    async def main():
+        async with new_client(disc, timeout=10.0) as client:
+            await asyncio.sleep(0.1)
+            transport = client._transport
+            for connection in transport.pool.connections:
+                connection.transport.abort()
+            while transport.pool.connections:
+                await asyncio.sleep(0)
+            (peer,) = transport.pool.peers
+            peer.rest_until = asyncio.get_running_loop().time() + 0.3
+            decision, seconds = await took(client)
+            assert decision.cause is Cause.AUTHORIZED
+            assert seconds < 5.0
+
+    run(main)
+
+
 def test_a_disc_that_goes_on_is_heard_on_its_connection(fake_disc, run):
     """As after SIGSTOP: what it says at last, to the question that probes it, ends its silence at once."""
     go_on = threading.Event()

@@ -127,6 +127,16 @@ def test_256_threads_when_both_disc_are_killed_and_come_back(fake_disc):
         assert longest[0] < 20.0 + SLACK  # nobody waits beyond the time limit
 
 
+def test_a_thread_that_waits_for_a_disc_that_rests_is_asked_once_it_has_rested(fake_disc):
+    """Though nobody else asks meanwhile: all threads may wait as this one does."""
+    with new_client(fake_disc(), timeout=10.0) as client:
+        (peer,) = client._transport.pool.peers
+        peer.rest_until = time.monotonic() + 0.3
+        decision, seconds = took(client)
+        assert decision.cause is Cause.AUTHORIZED
+        assert 0.3 <= seconds < 5.0
+
+
 def test_a_reset_in_the_middle_of_our_question(fake_disc):
     """The whole of it is asked again elsewhere."""
     half_read, fine = socket.create_server(("127.0.0.1", 0)), fake_disc()

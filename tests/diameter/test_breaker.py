@@ -418,3 +418,30 @@ def test_of_several_disc_the_one_that_lags_behind_gets_no_more_until_the_other_h
     assert (first.under_way, second.under_way) == (5, 5)
     receive(pool, second, answers(take(second)))
     assert [submit(pool).connection for _ in range(5)] == [second] * 5
+
+
+# ------------------------------------------------------------------ what is due
+
+
+@pytest.mark.parametrize(("rest", "suspect"), [(10.5, 0.0), (10.5, 11.0)])
+def test_who_waits_while_every_peer_rests_is_asked_once_one_has_rested(rest, suspect):
+    """A peer that hung up rests, even if it is up. There may be no connection, and nobody else who asks."""
+    pool = new_pool(A, B)
+    for peer in pool.peers:
+        peer.rest_until, peer.suspect_until = rest, suspect
+    assert pool.submit(new_question(), 10.0) is None
+    assert claim(pool) is None
+    assert pool.due == rest
+    pool.tend(rest)
+    assert claim(pool) is not None
+
+
+def test_who_waits_while_the_only_peer_left_is_suspect_is_asked_afterwards():
+    pool = new_pool(A, B)
+    first, second = pool.peers
+    first.suspect_until, second.rest_until = 11.0, 12.0
+    assert pool.submit(new_question(), 10.0) is None
+    assert claim(pool) is None
+    assert pool.due == 11.0
+    pool.tend(11.0)
+    assert claim(pool) is first

@@ -181,7 +181,7 @@ class AioTransport:
             self._ended(now)
         if now >= self.pool.due:
             self._tend(now)
-        elif self._events:
+        else:
             self._act(now)
 
     def stats(self) -> PoolStats:
@@ -214,8 +214,8 @@ class AioTransport:
                         self.pool.be_due(self._log.due)
             if finished:
                 self._ended(now)
-        if self._watches and self.pool.due < self._expires_at:
-            self._set_timer()
+        if (self._watches or self.pool.waiting) and self.pool.due < self._expires_at:
+            self._set_timer()  # nobody else may ask meanwhile
 
     def _close(self, connection: Connection) -> None:
         if connection.state is CLOSING and connection.unsent and not connection.transport.is_closing():

@@ -214,7 +214,11 @@ class PeerTable:
         best = None
         least = (True, 0)
         for peer in self.peers:
-            if peer.rest_until > now or self._is_suspect(peer, now):
+            if peer.rest_until > now:
+                self.be_due(peer.rest_until)
+                continue
+            if self._is_suspect(peer, now):
+                self.be_due(peer.suspect_until)
                 continue
             if not self._may_connect(peer, waiting, now, needed=needed):
                 continue

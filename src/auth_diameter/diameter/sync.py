@@ -29,6 +29,7 @@ from auth_diameter.diameter.waiters import HeldThreads, Waiter, wake_up
 
 _THREADS = 256  # questions that are always allowed: each blocks a thread, which asks nothing else meanwhile
 _MOST_TOGETHER = 64  # questions in one write: they fit into the buffers of the kernel, so that no side blocks
+_TICK = 0.1  # seconds after which a thread that waits for a connection looks what has become due
 _TOLERANCE = 0.01  # seconds by which a call may exceed its time limit
 
 
@@ -96,9 +97,7 @@ class SyncTransport(HeldThreads):
                 if where is None:
                     question.callback = Waiter()
                 if now >= self.pool.due:
-                    self.pool.tend(now)
-                    self.pool.be_due(self._log.due)
-                    self.untold = True
+                    self._tend(now)
                 if self.pool.events:
                     self._act(now)
         except BaseException:
@@ -143,6 +142,13 @@ class SyncTransport(HeldThreads):
                 left: float = question.deadline - now
                 if left <= 0:
                     return self.pool.expire_one(question, now)
+                if now >= self.pool.due:
+                    # All threads may wait as this one does, so that nobody asks, and nobody else does it.
+                    self._tend(now)
+                    self._act(now)
+                left = min(left, _TICK)
+                if now < self.pool.due:
+                    left = min(left, self.pool.due - now)
             waiter.wake.acquire(timeout=left)
 
     def _exchange(self, connection: Connection, question: Question) -> Answer | Cause | None:
@@ -382,6 +388,12 @@ class SyncTransport(HeldThreads):
         raise dial.error
 
     # ------------------------------------------------------------------ under the lock
+
+    def _tend(self, now: float) -> None:
+        """Does what is due."""
+        self.pool.tend(now)
+        self.pool.be_due(self._log.due)
+        self.untold = True
 
     def _act(self, now: float) -> None:
         """Carries out the events of the pool, until there are none."""
