@@ -953,7 +953,7 @@ cdef uint8_t _origin[64]
 cdef Server SERVER
 SERVER.host = span_of("disc.siphub.net")
 SERVER.realm = REALM_ASKED
-SERVER.origin = Span(_origin, avp_size(SERVER.host.n) + avp_size(SERVER.realm.n))
+SERVER.origin = Span(<const uint8_t *>&_origin[0], avp_size(SERVER.host.n) + avp_size(SERVER.realm.n))
 avp_put(avp_put(_origin, AVP_ORIGIN_HOST, AVP_MANDATORY, SERVER.host.p, SERVER.host.n),
         AVP_ORIGIN_REALM, AVP_MANDATORY, SERVER.realm.p, SERVER.realm.n)
 

@@ -100,7 +100,7 @@ def _judge(
     seconds=10.0,
     kinds=_ALL,
 )
-def hangs(world: World, report: Report, *, seconds: float = 2.0, kinds: _Kinds = _ALL) -> None:
+def hangs(world: World, report: Report, *, seconds: float = 2.0, kinds: _Kinds = (PostgreSql,)) -> None:
     """All processes of the server are stopped."""
     for kind in _installed(kinds):
         server, name = _filled(world, kind)
@@ -255,7 +255,7 @@ def _locked(server: DatabaseServer, name: str, seconds: float) -> Iterator[None]
     seconds=3.0,
     kinds=_ALL,
 )
-def read_only(world: World, report: Report, *, seconds: float = 1.0, kinds: _Kinds = _ALL) -> None:
+def read_only(world: World, report: Report, *, seconds: float = 1.0, kinds: _Kinds = (MariaDb,)) -> None:
     """As a standby or a replica does."""
     for kind in _installed(kinds):
         server, name = _filled(world, kind)
