@@ -10,7 +10,7 @@ from kit.doors import DOORS
 from kit.mar import REALM, RawPeer, mar, result_of
 from kit.phone import Phone
 from kit.process import Server, assert_one_line, run_ours
-from kit.sip import ACCOUNT
+from kit.sip import ACCOUNT, build_credentials, build_request
 from kit.uac import Uac
 from kit.wire import Connection
 
@@ -166,12 +166,23 @@ def test_a_gateway_is_told_of_changes_at_the_hss(db, peers_disc):
     assert "Registration-Termination-Request of a user at hand" in done.err
 
 
+def test_check_without_the_hss_says_what_to_look_at(tmp_path, free_port):
+    request = tmp_path / "request.sip"
+    request.write_bytes(build_request(extra=("Authorization: " + build_credentials(),)))
+    hss = ("--application", "cx", "--origin-host", "a.b", "--disc", f"127.0.0.1:{free_port}")
+    done = run_ours("check", request, "--www", *hss)
+    assert done.status == 2
+    assert f"no HA1 from the HSS at 127.0.0.1:{free_port}" in done.err
+
+
 @pytest.mark.parametrize(
     ("command", "said"),
     [
         (("serve", "--application", "sip"), "--origin-host"),
         (("serve", "--application", "sip", "--origin-host", "a.b", "--workers", "2"), "--workers"),
         (("serve", "--application", "cx", "--origin-host", "a.b"), "--db cx://HOST/REALM"),
+        (("serve", "--db", "cx://127.0.0.1/a.b", "--origin-host", "a.b", "--workers", "2"), "--workers"),
+        (("serve", "--application", "sip", "--origin-host", "a.b", "--realms", "a.b"), "--realms"),
         (("disc", "--db", "cx://hss.example.net"), "--origin-host"),
         (("user", "list", "--db", "cx://hss.example.net"), "has its own commands"),
     ],

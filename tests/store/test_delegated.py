@@ -117,7 +117,7 @@ def test_the_realm_of_the_url_alone_is_served(hss: Hss) -> None:
         ({"realm": "other.net"}, "HA1 of another user or realm"),
         ({"user_name": "bob"}, "HA1 of another user or realm"),
         ({"result": 5012}, "answers 5012"),
-        ({"result": 3002}, "no DISC can be reached"),
+        ({"result": 3002}, "no HSS can be reached"),
     ],
 )
 def test_what_is_refused(hss: Hss, change: dict[str, Any], why: str) -> None:

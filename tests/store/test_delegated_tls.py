@@ -66,7 +66,7 @@ def test_questions_one_after_the_other(
 def test_an_hss_with_the_certificate_of_another(
     hss: Hss, authority: Authority, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with pytest.raises(StoreError, match="no DISC can be reached"):
+    with pytest.raises(StoreError, match="no HSS can be reached"):
         ha1_of_all(hss, **authority.certify("scscf.c.test", "scscf.c.test").settings())
     assert "it says that it is hss.h.test, which its certificate does not" in caplog.text
 
@@ -74,6 +74,6 @@ def test_an_hss_with_the_certificate_of_another(
 def test_a_client_without_a_certificate(
     hss: Hss, authority: Authority, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with pytest.raises(StoreError, match="no DISC can be reached"):
+    with pytest.raises(StoreError, match="no HSS can be reached"):
         ha1_of_all(hss, tls_ca=str(authority.certificate))
     assert "is down: " in caplog.text

@@ -61,6 +61,8 @@ def check(
             else "is auth-diameter disc running?"
         )
         fail(f"no answer from DISC at {disc_hosts}: {decision.cause.value}; {advice}")
+    if config.application == "cx" and decision.cause is ad.Cause.DISC_REFUSED:
+        fail(f"no HA1 from the HSS at {disc_hosts}: is it running, and does it know {config.origin_host}?")
     sys.exit(0 if decision else 1)
 
 

@@ -190,6 +190,8 @@ def settings_of(
 ) -> Callable[[_Command], _Command]:
     """Adds an option for each field of a dataclass: its name, type, default and documentation.
 
+    A field that is a mapping gets none.
+
     Args:
         kind: the dataclass.
         without: fields that get no option here.
@@ -198,7 +200,9 @@ def settings_of(
     hints, docs = get_type_hints(kind), _docs(kind)
     own = kind.__annotations__  # its own options come before those of its bases
     fields = sorted(dataclasses.fields(kind), key=lambda field: field.name not in own)
-    fields = [field for field in fields if field.name not in without]
+    fields = [
+        field for field in fields if field.name not in without and Mapping not in _origins(hints[field.name])
+    ]
 
     def decorate(command: _Command) -> _Command:
         for field in reversed(fields):  # the last decorator is the first option in --help
@@ -208,6 +212,14 @@ def settings_of(
         return command
 
     return decorate
+
+
+def _origins(hint: object) -> list[object]:
+    """What a type hint is of: of a union, each."""
+    return [
+        get_origin(each) or each
+        for each in (get_args(hint) if get_origin(hint) is types.UnionType else [hint])
+    ]
 
 
 def settings(kind: type[_T], values: Mapping[str, Any], **fixed: object) -> _T:

@@ -136,8 +136,6 @@ def serve(
         disc_hosts = "localhost"  # with the port of what is spoken
     if db is None:
         config = settings(ad.Config, options, diameter_client_host=disc_hosts)
-        if config.is_standard and workers > 1:
-            raise click.UsageError("--workers: a peer accepts one connection of each --origin-host")
         at = ", ".join(show(*address) for address in config.addresses())
         asking = f"asking {'DISC' if config.application == 'disc' else config.application} at {at}"
     else:
@@ -152,6 +150,8 @@ def serve(
         if db.is_file:
             warn_if_others_can_read(db.text, log)
         asking = f"users from {db}"
+    if config.is_standard and workers > 1:
+        raise click.UsageError("--workers: a peer accepts one connection of each --origin-host")
     serving = _Serving(config, nonce_key, route, realm or DEFAULT_REALM, reopen)
     with listening(show(*listen)):
         serving.sockets = sockets = bind(*listen, workers)

@@ -10,7 +10,7 @@ Whoever receives a CER decides::
     is of a peer that is not allowed                             3010, E flag                  close
     asks for security that is not there (Inband-Security-Id)     5017                          close
     has no application in common, and is of no relay             5010                          close
-    of a peer that has a connection already                      4003                          close
+    of a peer that has a connection already                      5012                          close
     any other                                                    2001                          open
 
 Applications are compared by their ids alone: the Vendor-Id in Vendor-Specific-Application-Id does not count.

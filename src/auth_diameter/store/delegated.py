@@ -206,7 +206,8 @@ class DelegatedStore:
 
     def _failed(self, question: Question, cause: Cause, now: float) -> None:
         kind = StoreBusyError if cause is Cause.OVERLOADED else StoreError
-        self._end(question, kind(f"{self.name}: {cause.value}"))
+        why = cause.value.replace("DISC", "HSS")  # the same as a client of DISC says
+        self._end(question, kind(f"{self.name}: {why}"))
 
     def _end(self, question: Question, outcome: _Subscriber | StoreError) -> None:
         user, pending = question.callback
