@@ -27,6 +27,7 @@ from libc.string cimport memcmp, memcpy, memset
 
 from auth_diameter._core.auth.answer cimport VERDICT_CHALLENGE
 from auth_diameter._core.base.lock cimport ad_look, ad_look_at, ad_show_at
+from auth_diameter._core.base.chars cimport ad_is_hex
 from auth_diameter._core.base.quoting cimport is_quotable
 from auth_diameter._core.base.scratch cimport ad_scratch_take, ad_scratch_take_plain
 from auth_diameter._core.base.shared cimport ad_shared_wait
@@ -380,6 +381,7 @@ cdef class Judge:
         """
         cdef const Offered *single = &self.rules.offered[self.rules.single]
         cdef bint with_challenge = case.ask.terms.ha1 == HA1_WITH_CHALLENGE
+        cdef bint has_ha1
         cdef Span found
         case.username = case.ask.terms.user
         case.algorithm = single.base if with_challenge else MD5
@@ -390,18 +392,23 @@ cdef class Judge:
             return
         if not read_candidates(found, &case.found):
             self.end(case, FAILED)
-        elif not case.found.known and not with_challenge:
+            return
+        # Where there is none, another text stands in its place: it is the same for all, and must not be told.
+        has_ha1 = case.found.known and ad_is_hex(case.found.ha1[0].p, case.found.ha1[0].n)
+        if not case.found.known and not with_challenge:
             self.end(case, UNKNOWN_USER)
         elif case.found.known and case.ask.terms.own_address and not is_own_address(case):
             self.end(case, OTHER_ADDRESS)
         elif with_challenge:
             self.challenge(work, case, case.username, case.served, CHALLENGED)
             # With a session algorithm HA1 holds a cnonce that nobody has chosen yet (RFC 4740, 9.5.6.1).
-            if case.found.known and case.answer.challenges and not single.sess:
+            if has_ha1 and case.stage == STAGE_DONE and case.answer.challenges and not single.sess:
                 self.tell_ha1(case)
-        else:
+        elif has_ha1:
             self.end(case, DELEGATED)
             self.tell_ha1(case)
+        else:
+            self.end(case, FAILED)
 
     cdef void tell_ha1(self, Case *case) noexcept nogil:
         """Adds the HA1 of the username as it is spelled: the first is that with its domain, if it has one."""
@@ -668,7 +675,9 @@ cdef class Judge:
         cdef uint32_t chosen = 1u << self.rules.single
         cdef Span found
         case.lacks = 0
-        if not self.rules.always_single and case.ask.extended and not case.ask.one_challenge:
+        # RFC 4740 has room for one challenge alone (9.5).
+        if (not self.rules.always_single and case.ask.extended and not case.ask.one_challenge
+                and case.ask.terms == NULL):
             if self.value(work, case, KIND_ALGORITHMS, &found) <= 0:
                 return
             chosen = offers_of(&self.rules, found)

@@ -70,7 +70,7 @@ from auth_diameter.disc.peers import Peer, Peers
 from auth_diameter.disc.pushes import Pushes
 from auth_diameter.disc.registrations import Holder, Registration, Registrations, State, Told
 from auth_diameter.disc.server import Disc
-from auth_diameter.store.hashes import HA1_DIGITS
+from auth_diameter.store.hashes import ha1_to_tell
 from auth_diameter.store.names import fold_realm
 from auth_diameter.store.store import Key, Realm, StoreError, User
 
@@ -80,11 +80,13 @@ class _Subscriber(NamedTuple):
 
     Attributes:
         name: the private identity.
-        digest: what a MAA would tell.
+        realm: its realm, as the database spells it.
+        ha1: what a MAA would tell; None: the database has none.
     """
 
     name: str
-    digest: Digest
+    realm: str
+    ha1: str | None
 
 
 #: Experimental-Result, or None for DIAMETER_SUCCESS; and further AVPs.
@@ -224,8 +226,9 @@ class Hss:
                 state = State.UNREGISTERED if unregistered else State.REGISTERED
                 self.registrations.put(Registration(key, identity, user, server, asked.origin_host, state))
                 holder = Holder(user, asked.origin_host)
-                if holder not in self.registrations.told:  # what it was told before a restart is not known
-                    self._note(holder, asked.origin_realm, subscriber.digest, peer)
+                if subscriber.ha1 is not None and holder not in self.registrations.told:
+                    # What it was told before a restart is not known.
+                    self._note(holder, asked.origin_realm, Digest(subscriber.realm, subscriber.ha1), peer)
         return None, [name] if asked.has_user_data else [name, user_data(user, identity)]
 
     def _deregister(self, asked: Asked, user: str) -> None:
@@ -299,17 +302,17 @@ class Hss:
         if realm is None:
             raise _refused(USER_UNKNOWN)
         key = User(user, realm, "MD5")
-        is_known, ha1s = (await self._disc.look_up([key], now))[key]
-        if not is_known:
+        found = (await self._disc.look_up([key], now))[key]
+        if not found[0]:
             raise _refused(USER_UNKNOWN)
-        return _Subscriber(user, Digest(realm, ha1s[: HA1_DIGITS["MD5"]]))
+        return _Subscriber(user, realm, ha1_to_tell(found))
 
 
 def _is_own(address: Address, subscriber: _Subscriber) -> bool:
     """Whether an address is the user's own: the same user, and the realm as its host."""
     user, _, domain = subscriber.name.partition("@")
     host = fold_realm(address.host)
-    is_of_realm = host == fold_realm(subscriber.digest.realm) and (not domain or host == fold_realm(domain))
+    is_of_realm = host == fold_realm(subscriber.realm) and (not domain or host == fold_realm(domain))
     return user == address.user and is_of_realm
 
 

@@ -24,7 +24,7 @@ from auth_diameter.disc.registrations import Holder, Registration, Registrations
 from auth_diameter.disc.server import Disc
 from auth_diameter.logs import Sparing
 from auth_diameter.store.cache import CHECK_SECONDS
-from auth_diameter.store.hashes import HA1_DIGITS
+from auth_diameter.store.hashes import ha1_to_tell
 from auth_diameter.store.pace import Pace
 from auth_diameter.store.store import StoreError, User
 
@@ -127,8 +127,7 @@ class Pushes:
         found = await self._disc.look_up(set(keys.values()), time.time())
         for holder, key in keys.items():
             if holder in told:  # still
-                is_known, ha1s = found[key]
-                self._decide(holder, told[holder], ha1s[: HA1_DIGITS["MD5"]] if is_known else None)
+                self._decide(holder, told[holder], ha1_to_tell(found[key]))
 
     def _decide(self, holder: Holder, told: Told, ha1: str | None) -> None:
         """Has a holder told if HA1 is not what it was told."""

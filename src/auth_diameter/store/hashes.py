@@ -74,8 +74,12 @@ HA1_LENGTHS: Final = {
 #: The form of an HA1 in a table, by its number of digits.
 HEX_DIGITS: Final = {digits: re.compile(rf"[0-9A-Fa-f]{{{digits}}}") for digits in HA1_DIGITS.values()}
 
+#: What an HA1 begins with that is nobody's, and must not be told; compiled code knows it as well.
+_NO_HEX: Final = "x"
 #: An HA1 that matches no password, by algorithm.
-_NOBODYS: Final = {algorithm: secrets.token_hex(digits // 2) for algorithm, digits in HA1_DIGITS.items()}
+_NOBODYS: Final = {
+    algorithm: _NO_HEX + secrets.token_hex(digits // 2)[1:] for algorithm, digits in HA1_DIGITS.items()
+}
 
 
 def candidates(places: Sequence[str | None], algorithm: str) -> Candidates:
@@ -92,3 +96,16 @@ def candidates(places: Sequence[str | None], algorithm: str) -> Candidates:
     for ha1 in places:
         ha1s += ha1 or nobodys
     return Candidates._make((any(places), ha1s.lower()))
+
+
+def ha1_to_tell(found: Candidates) -> str | None:
+    """The HA1 by MD5 that an S-CSCF may be told, that of the username as it is spelled.
+
+    Args:
+        found: of MD5.
+
+    Returns:
+        The HA1; None: there is no such user, or the database has none for this spelling.
+    """
+    known, ha1s = found
+    return ha1s[: HA1_DIGITS["MD5"]] if known and not ha1s.startswith(_NO_HEX) else None

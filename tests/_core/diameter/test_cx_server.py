@@ -50,6 +50,8 @@ def ask(settings: dict[str, Any]) -> Iterator[Ask]:
         store.add_user("alice", REALM, PASSWORD)
         store.add_user("bob", REALM, "builder")
         store.add_user("carol", SECOND, "rosebud")
+        store.add_user("dave", REALM, "hal")  # as a table of OpenSIPS may have it: without the other HA1
+        store.database.connection.execute("UPDATE subscriber SET ha1b = '', ha1_sha256 = '' WHERE username = 'dave'")
         disc = Disc(SqliteStore(store.database), VerifierConfig(**settings))
 
         def answer(data: bytes, *, tells_ha1: bool = True, realm: str = REALM, **server: Any) -> Message:
@@ -230,6 +232,15 @@ def test_the_mar_of_kamailio_is_read(capture: str) -> None:
         assert "bob@open-ims.test" in repr(request)
 
 
+def test_what_stands_in_for_a_missing_ha1_is_not_told(ask: Ask) -> None:
+    """It is the same for all users, and would let whoever knows it in as any of them."""
+    spelled = {"User_Name": f"dave@{REALM}", "Public_Identity": f"sip:dave@{REALM}"}
+    maa = ask(mar(**spelled))
+    assert result_of(maa) == 5012
+    assert maa.find(612, V) is None
+    assert digest_of(ask(mar(**spelled | {"User_Name": "dave"})))["Digest-HA1"] == ha1("dave", REALM, "hal")
+
+
 def test_who_asks_about_whom() -> None:
     """What an HSS notes of a MAR that gets HA1 (29.228, 6.3.1)."""
     stream = DiameterServer(HOST, REALM).stream()
@@ -278,6 +289,14 @@ def test_ha1_with_a_challenge(ask: Ask, name: str | None) -> None:
 
 def test_no_ha1_for_others(ask: Ask) -> None:
     assert "Digest-HA1" not in authenticate(ask(sip_mar(), tells_ha1=False))
+
+
+@pytest.mark.parametrize("settings", [{"algorithms": ("SHA-256",)}])
+def test_a_user_without_ha1_of_the_algorithm_is_challenged_without_it(ask: Ask) -> None:
+    """So the server is asked again, with credentials."""
+    for name in ("dave", f"dave@{REALM}"):
+        asked = sip_mar(User_Name=name, SIP_AOR=f"sip:dave@{REALM}")
+        assert "Digest-HA1" not in authenticate(ask(asked))
 
 
 def test_an_unknown_user_is_challenged_without_ha1(ask: Ask) -> None:
