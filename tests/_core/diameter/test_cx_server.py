@@ -51,7 +51,8 @@ def ask(settings: dict[str, Any]) -> Iterator[Ask]:
         store.add_user("bob", REALM, "builder")
         store.add_user("carol", SECOND, "rosebud")
         store.add_user("dave", REALM, "hal")  # as a table of OpenSIPS may have it: without the other HA1
-        store.database.connection.execute("UPDATE subscriber SET ha1b = '', ha1_sha256 = '' WHERE username = 'dave'")
+        sql = "UPDATE subscriber SET ha1b = '', ha1_sha256 = '' WHERE username = 'dave'"
+        store.database.connection.execute(sql)
         disc = Disc(SqliteStore(store.database), VerifierConfig(**settings))
 
         def answer(data: bytes, *, tells_ha1: bool = True, realm: str = REALM, **server: Any) -> Message:
