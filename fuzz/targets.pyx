@@ -71,7 +71,6 @@ from auth_diameter._core.path.verify cimport Judge
 from auth_diameter._core.state.nonce_counts cimport NonceUses
 from auth_diameter._core.state.nonces cimport Nonces
 from auth_diameter._core.state.users cimport Users
-from auth_diameter._core.diameter.received cimport GOOD_CREDENTIALS, NO_CREDENTIALS
 from auth_diameter._core.diameter.stream cimport DEFAULT_LIMIT, FRAME_LARGE, frame
 from auth_diameter._core.sip.parse cimport (
     DEFAULT_MAX_LINES, DEFAULT_MAX_SIZE, SipMessage, find_credentials, identity, parse_request,

@@ -94,8 +94,9 @@ def credentials(
     )
 
 
-def with_credentials(door: Door, nonce: str, **given: Any) -> Decision:
-    return door.authorize(sip(credentials=credentials(nonce, **given)))
+def with_credentials(door: Door, nonce: str, to: str = "bob", **given: Any) -> Decision:
+    """The decision on a REGISTER for the address of `to`."""
+    return door.authorize(sip(to=f"<sip:{to}@siphub.net>", credentials=credentials(nonce, **given)))
 
 
 def test_right_credentials_need_no_second_mar(door: Door, server: SipServer) -> None:
@@ -130,7 +131,7 @@ def test_a_nonce_is_of_its_user(door: Door) -> None:
     """Whoever is challenged as somebody else gets nothing by it."""
     bobs = nonce_of(door.authorize(sip()))
     carols = nonce_of(door.authorize(sip(to="<sip:carol@siphub.net>")))
-    assert with_credentials(door, carols, user="carol", password="hers").cause is Cause.AUTHORIZED
+    assert with_credentials(door, carols, "carol", user="carol", password="hers").cause is Cause.AUTHORIZED
     # carol's HA1, under bob's nonce and bob's name
     decision = with_credentials(door, bobs, user="bob", hashed="carol", password="hers")
     assert decision.cause is Cause.FORBIDDEN
@@ -139,6 +140,39 @@ def test_a_nonce_is_of_its_user(door: Door) -> None:
     assert decision.cause is Cause.FORBIDDEN
     # carol's own credentials, under bob's nonce
     assert with_credentials(door, bobs, user="carol", password="hers", nc=3).cause is Cause.FORBIDDEN
+
+
+def test_a_nonce_is_of_its_address(door: Door, server: SipServer) -> None:
+    """RFC 4740, 8.8: a user may register some addresses alone, and the server has looked at the first only."""
+    nonce = nonce_of(door.authorize(sip()))
+    assert with_credentials(door, nonce).cause is Cause.AUTHORIZED
+    assert with_credentials(door, nonce, "carol", nc=2).cause is Cause.FORBIDDEN
+    assert len(server.asked) == 2
+    server.verdict = 2001
+    assert with_credentials(door, nonce, "carol", nc=3).cause is Cause.AUTHORIZED
+    assert len(server.asked) == 3
+
+
+def test_a_server_that_does_not_say_whose_it_is_is_asked_about_the_other_spelling(
+    door: Door, server: SipServer
+) -> None:
+    """Without User-Name the HA1 may be that of the username with its domain, or of the one without."""
+    nonce = nonce_of(door.authorize(sip()))
+    assert with_credentials(door, nonce, user="bob@siphub.net", hashed="bob").cause is Cause.AUTHORIZED
+    assert len(server.asked) == 1
+    server.verdict = 2001
+    assert with_credentials(door, nonce, user="bob@siphub.net", nc=2).cause is Cause.AUTHORIZED
+    assert len(server.asked) == 2
+
+
+def test_another_algorithm_is_refused_and_is_no_guess(server: SipServer) -> None:
+    config = ad.Config(application="sip", origin_host="sip.h.test", peers=[("127.0.0.1", server.port)])
+    with ad.AuthDiameter(config) as auth:
+        nonce = nonce_of(auth.diameter_www_authorize(sip(), REALM))
+        for nc in range(1, 40):
+            text = credentials(nonce, nc=nc, algorithm="SHA-256")
+            request = sip(credentials=text, source=("192.0.2.7", 5060))
+            assert auth.diameter_www_authorize(request, REALM).cause is Cause.FORBIDDEN
 
 
 def test_user_name_says_whose_it_is(door: Door, server: SipServer) -> None:

@@ -56,7 +56,8 @@ cdef class Question:
     # The pool's, while the question is in flight to a remote back end.
     cdef public object callback
     cdef public object connection           # the last one it was written to, or None
-    cdef size_t room                        # the largest size of its message, once it was computed; 0: not yet
+    cdef size_t room                        # the largest size of its message in the Application `sized_for`
+    cdef const void *sized_for              # whose message was sized last; NULL: none
     cdef Flight flight
     cdef public object attempt              # the Attempt of its credentials while they are verified, or None
 

@@ -112,10 +112,13 @@ cdef class Application:
         cdef Asked asked
         if q.is_group_check:
             raise TypeError("question: a group check, which is in the DISC dialect alone")
-        if not q.room:
+        if q.request is None:
+            raise TypeError("question: about no SIP request")
+        if q.sized_for != <const void *>self:
             _kept = borrow(q.realm_name, &realm, "realm")
             ask_with(q, &asked, realm)
             q.room = self.room(&asked)
+            q.sized_for = <const void *>self
         return q.room
 
     cdef size_t write(self, Question q, uint8_t *out, uint32_t msgid) except 0:

@@ -27,8 +27,9 @@ cdef class DiameterServer:
         host: its DiameterIdentity, str.
         realm: its realm, str.
         own_addresses: whether a user may register no other SIP-AOR than their own: the username, and the realm as
-            its host (RFC 4740, 8.8).
-        tells_unknown: whether an unknown user gets DIAMETER_ERROR_USER_UNKNOWN, which tells who exists.
+            its host (RFC 4740, 8.8). With Cx the same holds for Public-Identity.
+        tells_unknown: whether an unknown user gets DIAMETER_ERROR_USER_UNKNOWN, which tells who exists. With Cx
+            it always does.
 
     Attributes:
         answers: dict, the number of answers by command and Result-Code, which are int.

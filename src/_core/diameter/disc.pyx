@@ -63,7 +63,7 @@ cdef class DiscApplication(Application):
 
     cdef size_t room_of(self, Question q) except 0:
         cdef Span realm, user_name, group
-        if q.room:
+        if q.sized_for == <const void *>self:
             return q.room
         if not q.is_group_check:
             return Application.room_of(self, q)
@@ -71,6 +71,7 @@ cdef class DiscApplication(Application):
         _name_kept = borrow(q.user, &user_name, "user_name")
         _group_kept = borrow(q.group_name, &group, "group")
         q.room = group_check_room(realm, user_name, group)
+        q.sized_for = <const void *>self
         return q.room
 
     cdef size_t write(self, Question q, uint8_t *out, uint32_t msgid) except 0:

@@ -12,6 +12,8 @@ cdef enum:
 
 cdef uint8_t _is_known[VENDORS][CODES]      # for each vendor, by code
 for _vendor, _codes in codes_by_vendor().items():
+    if number_of_vendor(_vendor) == VENDORS:
+        raise ValueError(f"VENDORS: without {_vendor}")
     for _code in _codes:
         if _code >= CODES:
             raise ValueError(f"CODES: too few for AVP {_code}")

@@ -1,4 +1,5 @@
-"""What a server receives: a question of the DISC dialect (disc.pyx) or of RFC 4740 (sip_server.pyx).
+"""What a server receives: a question of the DISC dialect (disc.pyx) of RFC 4740 (sip_server.pyx) or of Cx
+(cx_server.pyx).
 
 `path/batch.pyx` judges all of them alike, and has each write its own answer.
 """

@@ -5,10 +5,12 @@ from libc.string cimport strlen
 
 from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.diameter.avp cimport (
-    AVP_HEADER, AvpView, avp_each, avp_put, avp_put_data, avp_put_in_place, avp_put_vendor, avp_whole,
+    AVP_HEADER, AvpView, avp_each, avp_put, avp_put_data, avp_put_in_place, avp_put_u32, avp_put_vendor,
+    avp_whole,
 )
 from auth_diameter._core.diameter.codes cimport (
-    AVP_ERROR_MESSAGE, AVP_FAILED_AVP, AVP_MANDATORY, AVP_PROXY_INFO, FLAG_ERROR, FLAG_PROXIABLE,
+    AVP_AUTH_APPLICATION_ID, AVP_AUTH_SESSION_STATE, AVP_ERROR_MESSAGE, AVP_FAILED_AVP, AVP_MANDATORY,
+    AVP_PROXY_INFO, AVP_SIP_AUTHENTICATION_SCHEME, FLAG_ERROR, FLAG_PROXIABLE,
 )
 from auth_diameter._core.diameter.fault cimport Fault
 from auth_diameter._core.diameter.header cimport DIAMETER_VERSION, HEADER_SIZE, Header, header_put
@@ -32,6 +34,12 @@ cdef inline uint8_t *put_error_message(uint8_t *q, const char *text) noexcept no
     return avp_put(q, AVP_ERROR_MESSAGE, 0, <const uint8_t *>text, strlen(text))
 
 
+cdef inline bint is_of_32_bits(uint32_t code) noexcept nogil:
+    """Whether an example of an AVP, which has the least length and zeros (RFC 6733, 7.5), has 32 bits."""
+    return (code == AVP_AUTH_APPLICATION_ID or code == AVP_AUTH_SESSION_STATE
+            or code == AVP_SIP_AUTHENTICATION_SCHEME)
+
+
 cdef inline uint8_t *put_failed(uint8_t *q, const Fault *fault) noexcept nogil:
     """Writes Failed-AVP if an AVP is at fault (RFC 6733, 7.5); returns the end."""
     cdef uint8_t *end
@@ -41,6 +49,8 @@ cdef inline uint8_t *put_failed(uint8_t *q, const Fault *fault) noexcept nogil:
         return q
     elif fault.vendor_id:
         end = avp_put_vendor(q + AVP_HEADER, fault.code, AVP_MANDATORY, fault.vendor_id, NULL, 0)
+    elif is_of_32_bits(fault.code):
+        end = avp_put_u32(q + AVP_HEADER, fault.code, AVP_MANDATORY, 0)
     else:
         end = avp_put(q + AVP_HEADER, fault.code, AVP_MANDATORY, NULL, 0)
     return avp_put_in_place(q, AVP_FAILED_AVP, <size_t>(end - q - AVP_HEADER))

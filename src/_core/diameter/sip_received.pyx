@@ -18,8 +18,8 @@ from auth_diameter._core.diameter.codes cimport (
     AVP_DIGEST_REALM, AVP_DIGEST_RESPONSE, AVP_DIGEST_URI, AVP_DIGEST_USERNAME, AVP_ORIGIN_HOST,
     AVP_ORIGIN_REALM, AVP_PROXY_INFO, AVP_SESSION_ID, AVP_SIP_AOR, AVP_SIP_AUTHENTICATION_SCHEME,
     AVP_SIP_AUTHORIZATION, AVP_SIP_AUTH_DATA_ITEM, AVP_SIP_METHOD, AVP_SIP_NUMBER_AUTH_ITEMS, AVP_SIP_SERVER_URI,
-    AVP_USER_NAME, FLAG_ERROR, RESULT_AUTH_SCHEME_NOT_SUPPORTED, RESULT_AVP_OCCURS_TOO_MANY_TIMES,
-    RESULT_INVALID_AVP_VALUE, RESULT_INVALID_HDR_BITS, SCHEME_OF_DIGEST,
+    AVP_USER_NAME, AVP_VENDOR, FLAG_ERROR, RESULT_AUTH_SCHEME_NOT_SUPPORTED,
+    RESULT_AVP_OCCURS_TOO_MANY_TIMES, RESULT_INVALID_AVP_VALUE, RESULT_INVALID_HDR_BITS, SCHEME_OF_DIGEST,
 )
 from auth_diameter._core.diameter.fault cimport (
     Fault, check_text, keep, read_group, read_message, refuse, refuse_unknown, require,
@@ -84,7 +84,7 @@ cdef bint read_mar(const uint8_t *p, size_t n, MarView *out) noexcept nogil:
 cdef void read_avp(const AvpView *avp, void *to) noexcept nogil:
     """Reads an AVP of the message itself; one of a vendor has no meaning here."""
     cdef Reading *reading = <Reading *>to
-    if avp.vendor_id or not take_avp(avp, reading):
+    if avp.flags & AVP_VENDOR or not take_avp(avp, reading):
         refuse_unknown(&reading.out.fault, avp)
 
 
@@ -118,7 +118,7 @@ cdef inline bint take_avp(const AvpView *avp, Reading *reading) noexcept nogil:
 cdef void read_item_avp(const AvpView *avp, void *to) noexcept nogil:
     """Reads an AVP of SIP-Auth-Data-Item (9.5)."""
     cdef Reading *reading = <Reading *>to
-    if avp.vendor_id:
+    if avp.flags & AVP_VENDOR:
         refuse_unknown(&reading.out.fault, avp)
     elif avp.code == AVP_SIP_AUTHENTICATION_SCHEME:
         reading.scheme = True
@@ -137,7 +137,7 @@ cdef void read_authorization_avp(const AvpView *avp, void *to) noexcept nogil:
     """Reads an AVP of SIP-Authorization (9.5.4)."""
     cdef MarView *out = (<Reading *>to).out
     cdef Field field = field_of_code(avp.code)
-    if avp.vendor_id:
+    if avp.flags & AVP_VENDOR:
         refuse_unknown(&out.fault, avp)
     elif field != <Field>FIELD_COUNT:
         keep_parameter(field, avp, out)

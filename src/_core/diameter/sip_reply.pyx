@@ -29,6 +29,7 @@ from auth_diameter._core.auth.answer cimport (
     VERDICT_SUCCESS, WHY_OTHER_ADDRESS, WHY_UNKNOWN_USER, AnswerFields,
 )
 from auth_diameter._core.base.span cimport Span
+from auth_diameter._core.base.utf8 cimport is_text
 from auth_diameter._core.diameter.avp cimport AVP_HEADER, avp_put, avp_put_in_place, avp_put_u32, padded, whole_of
 from auth_diameter._core.diameter.avp_text cimport put_parameter, put_text
 from auth_diameter._core.diameter.codes cimport (
@@ -172,7 +173,9 @@ cdef inline uint8_t *put_user_name(uint8_t *q, const MarView *mar, const AnswerF
         return put_text(q, AVP_USER_NAME, mar.user_name)
     if says.user_name.p != NULL:
         return put_text(q, AVP_USER_NAME, says.user_name)
-    return put_text(q, AVP_USER_NAME, mar.credentials.value[USERNAME]) if mar.has_response else q
+    if mar.has_response and is_text(mar.credentials.value[USERNAME]):
+        return put_text(q, AVP_USER_NAME, mar.credentials.value[USERNAME])
+    return q
 
 
 cdef uint8_t *put_item(uint8_t *q, const MarView *mar, const AnswerFields *says) noexcept nogil:

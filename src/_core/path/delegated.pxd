@@ -9,5 +9,5 @@ cdef class DelegatedJudge:
     cdef Judge judge
     cdef Batch batch        # of one case, used again and again
 
-    # The outcome of a question, one of OUTCOME_…; OUTCOME_NONE: its nonce is not known here
+    # The outcome of a question, one of OUTCOME_…; OUTCOME_NONE: the server is to be asked
     cdef int outcome_of(self, Question question, double now) except -1

@@ -46,7 +46,7 @@ cdef class RemoteObjects(ObjectPath):
             - refuse(request, realm, proxy, now): the Decision on a request that is not asked about;
             - refuse_penalized(question): the Decision on credentials that are refused because of guesses;
             - ask_anew(question, now): the Question for another challenge, instead of one whose nonce is used up;
-            - refuse_delegated(question, now): the Decision on credentials that were found wrong here;
+            - refuse_delegated(question, now, outcome): the Decision on credentials that are refused here;
             - registered(question): is told of a REGISTER whose credentials were found right here;
             - place(question): takes a Question with its callback that no connection takes at once;
             - is_in_task(): whether this is called in a task of asyncio, so that no other may go on;
@@ -112,7 +112,7 @@ cdef class RemoteObjects(ObjectPath):
             if is_stale(outcome):
                 question = self.policy.ask_anew(question, now)
             elif outcome:
-                return self.policy.refuse_delegated(question, now)
+                return self.policy.refuse_delegated(question, now, outcome)
         question.callback = callback
         self.in_flight.size += <Py_ssize_t>m.size
         if self.in_flight.size <= self.most_bytes and self.may_write(question, now):

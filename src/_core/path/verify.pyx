@@ -6,7 +6,8 @@ says which part was refused, and so whether it was a guess.
 
 A question goes through these steps; `Batch` goes through them with all of its questions::
 
-    look_at ─┬─► done             without credentials, malformed, refused before the digest matters, a group check
+    look_at ─┬─► done             without credentials, malformed, refused before the digest matters, a group check,
+             │                    HA1 that is told (delegate)
              ├─► lacks keys       which the store is asked for; then it is judged again from here
              └─► check ─► put_checks ─► (digests of all) ─► conclude ─┬─► done
                                                                       └─► a challenge that lacks a key
@@ -415,6 +416,7 @@ cdef class Judge:
         case.outcome = DELEGATED
         case.answer.ha1 = case.found.ha1[0]
         case.answer.realm = case.served
+        case.answer.user_name = case.username       # whose it is, if the MAR did not say
 
     cdef void check_group(self, Work *work, Case *case) noexcept nogil:
         cdef Span found
@@ -496,8 +498,8 @@ cdef class Judge:
         case.found.known = (
             (is_same(case.username, found.username)
              or (found.other_name.n != 0 and is_same(case.username, found.other_name)))
-            and is_same(case.realm, found.realm) and fields.algorithm == found.algorithm and not fields.sess)
-        if fields.algorithm == ALGORITHM_UNKNOWN or fields.sess:
+            and is_same(case.realm, found.realm))
+        if fields.algorithm != found.algorithm or fields.sess:
             self.end(case, ALGORITHM_NOT_OFFERED)
         elif fields.qop == QOP_UNKNOWN or (fields.qop == QOP_AUTH_INT and not case.ask.told.body_hash.n):
             self.end(case, QOP_NOT_OFFERED)

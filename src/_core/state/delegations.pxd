@@ -15,6 +15,7 @@ cdef struct Delegated:
     Span ha1
     Span username
     Span other_name         # another form of the username; n is 0: there is none
+    Span address            # that a REGISTER was about; n is 0: it was about another request
 
 
 cdef class Delegations:

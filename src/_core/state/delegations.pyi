@@ -13,5 +13,6 @@ class Delegations:
         ha1: str,
         made: float,
         until: float,
+        address: str = "",
     ) -> None: ...
     def has(self, nonce: str) -> bool: ...

@@ -17,7 +17,7 @@ from auth_diameter._core.digest.algorithms cimport ALGORITHM_UNKNOWN, algorithm_
 from auth_diameter._core.state.values cimport Key, values_copy, values_free, values_init, values_put
 
 cdef enum:
-    PARTS = 4               # realm, HA1, and the two names
+    PARTS = 5               # realm, HA1, the two names, and the address
 
 
 cdef struct Head:
@@ -54,7 +54,7 @@ cdef class Delegations:
         values_free(&self.kept)
 
     def put(self, str nonce not None, str username not None, str other_name not None, str realm not None,
-            str algorithm not None, str ha1 not None, double made, double until):
+            str algorithm not None, str ha1 not None, double made, double until, str address not None=""):
         """Keeps what came with a nonce.
 
         Args:
@@ -66,6 +66,7 @@ cdef class Delegations:
             ha1: lower-case hexadecimal.
             made: when it came, seconds.
             until: when it ends, seconds of the same clock.
+            address: that a REGISTER was about, as `DelegatedJudge.address_of` says; "": another request.
         """
         cdef Head head
         cdef Span at, parts[PARTS]
@@ -78,7 +79,7 @@ cdef class Delegations:
         head.algorithm = algorithm_of(algorithm, &sess)
         if head.algorithm == ALGORITHM_UNKNOWN or sess:
             raise ValueError(f"algorithm: expected one without a session, not {algorithm!r}")
-        for i, text in enumerate((realm, ha1, username, other_name)):
+        for i, text in enumerate((realm, ha1, username, other_name, address)):
             kept.append(borrow(text, &parts[i], "text"))
             head.sizes[i] = parts[i].n
         value = bytearray((<const uint8_t *>&head)[:sizeof(head)])
@@ -120,5 +121,7 @@ cdef class Delegations:
         out.ha1 = Span(p, head.sizes[1])
         p += head.sizes[1]
         out.username = Span(p, head.sizes[2])
-        out.other_name = Span(p + head.sizes[2], head.sizes[3])
+        p += head.sizes[2]
+        out.other_name = Span(p, head.sizes[3])
+        out.address = Span(p + head.sizes[3], head.sizes[4])
         return 1

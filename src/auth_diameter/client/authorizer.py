@@ -195,7 +195,7 @@ class Authorizer:
         if outcome in _USED_UP:
             return self.ask_anew(question, now)
         if outcome not in (Outcome.AUTHORIZED, Outcome.RETRANSMITTED):
-            return self.refuse_delegated(question, now)
+            return self.refuse_delegated(question, now, found)
         self._end_attempt(question, now, wrong=False, right=True)
         assert question.credentials is not None
         question.request.mark_authorized(question.credentials, proxy=question.proxy)
@@ -216,10 +216,11 @@ class Authorizer:
         anew.is_stale = True
         return anew
 
-    def refuse_delegated(self, question: Question, now: float) -> Decision:
-        """The decision on credentials that were found wrong here."""
-        self._end_attempt(question, now, wrong=True)
-        return _refuse(question, Cause.FORBIDDEN)
+    def refuse_delegated(self, question: Question, now: float, outcome: int) -> Decision:
+        """The decision on credentials that are refused here: a wrong digest alone is a guess."""
+        refused = Outcome(outcome)
+        self._end_attempt(question, now, wrong=refused is Outcome.WRONG_DIGEST)
+        return _refuse(question, Cause.DISC_REFUSED if refused is Outcome.FAILED else Cause.FORBIDDEN)
 
     def is_user_in(self, request: Request, who: str, group: str) -> Question | Decision:
         """``diameter_is_user_in(who, group)``: checks whether a user is in a group; never makes a SIP reply.

@@ -6,7 +6,8 @@
     credentials ──► judge: did their nonce come with HA1? ─┬─► no: the server is asked
                                                            └─► yes: let in, refused, or the nonce is used up
 
-The nonce is the server's and counts as ours. When it is used up, the server is asked for another challenge,
+The server is asked as well if the HA1 may be that of another user, and about a REGISTER for another address than
+the one that was challenged. The nonce is the server's and counts as ours. When it is used up, the server is asked for another challenge,
 which gets stale=true, since the digest was right.
 """
 
@@ -68,7 +69,7 @@ class Delegated:
         self._lock = threading.Lock()
 
     def outcome(self, question: Question, now: float) -> int:
-        """The value of the Outcome of a question; 0: its nonce came without HA1.
+        """The value of the Outcome of a question; 0: the server is to be asked.
 
         Args:
             question: the question, with credentials.
@@ -104,9 +105,10 @@ class Delegated:
             )
             return
         names = (user_name, "") if user_name is not None else _names(question)
+        address = self.compiled.address_of(question)
         until = now + min(self._lifetime, self._lifetime if lifetime is None else lifetime)
         for algorithm, ha1 in pairs:
-            self.delegations.put(nonce, *names, realm, algorithm, ha1.lower(), now, until)
+            self.delegations.put(nonce, *names, realm, algorithm, ha1.lower(), now, until, address)
 
 
 def _names(question: Question) -> tuple[str, str]:

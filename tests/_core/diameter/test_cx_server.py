@@ -283,6 +283,7 @@ def test_ha1_with_a_challenge(ask: Ask, name: str | None) -> None:
     """9.5.3: Digest-HA1 in SIP-Authenticate. Without User-Name the user is that of SIP-AOR."""
     maa = ask(sip_mar(User_Name=name))
     assert result_of(maa) == 1001
+    assert value_of(maa, "User-Name") == "alice"  # whose it is
     found = authenticate(maa)
     assert list(found) == ["Digest-Realm", "Digest-Nonce", "Digest-Algorithm", "Digest-Qop", "Digest-HA1"]
     assert found["Digest-HA1"] == ha1("alice", REALM, PASSWORD)

@@ -7,9 +7,20 @@ from typing import Any
 import pytest
 from kit.captures import answers_of
 from kit.dialect import DIGEST, ask, sip
+from kit.sip import build_request
 
 from auth_diameter import Avp, Message
-from auth_diameter._core import Answer, SipApplication, Verdict, authentication, avp_code, judge
+from auth_diameter._core import (
+    Answer,
+    DiscApplication,
+    SipApplication,
+    SipRequest,
+    Verdict,
+    authentication,
+    avp_code,
+    ha1_lookup,
+    judge,
+)
 from auth_diameter.decision import Cause
 from auth_diameter.diameter.base import avp_named
 
@@ -307,3 +318,26 @@ def test_realm_is_a_question_of_the_server() -> None:
     """The challenge has the realm that the server says."""
     question = authentication(sip(), "other.net", None, False)
     assert tree(mar(question).avps)["Destination-Realm"] == "other.net"
+
+
+# -- several applications ---------------------------------------------------------------------------
+
+
+def test_a_lookup_of_ha1_is_a_question_of_cx_alone() -> None:
+    lookup = ha1_lookup("siphub.net", "alice", "sip:alice@siphub.net")
+    for application in (DiscApplication(), SipApplication("sip.example.net", "example.net", 1)):
+        with pytest.raises(TypeError, match="about no SIP request"):
+            application.append(bytearray(), lookup, 1)
+
+
+def test_a_question_has_the_room_that_each_application_takes() -> None:
+    """Its size is remembered, and another application may take more."""
+    request = SipRequest(build_request())
+    host = "a" * 3000 + ".example.net"
+    question = authentication(request, "siphub.net", None, False)
+    for application in (DiscApplication(), SipApplication(host, "example.net", 1), DiscApplication()):
+        asked, other = bytearray(), bytearray()
+        application.append(asked, question, 1)
+        application.append(other, authentication(request, "siphub.net", None, False), 1)
+        assert len(asked) == len(other)
+        assert Message.decode(bytes(asked)).encode() == asked

@@ -408,7 +408,16 @@ def test_an_avp_is_missing(ask: Ask, name: str) -> None:
     assert (result_of(maa), maa.flags) == (5005, PROXIABLE)
     (failed,) = maa.find(279).avps
     assert failed.name == name
+    of_32_bits = name in ("Auth-Application-Id", "Auth-Session-State")
+    assert failed.data == (bytes(4) if of_32_bits else b"")  # of the least length, with zeros
     assert value_of(maa, "Error-Message") is not None
+
+
+def test_a_username_that_is_no_text_does_not_go_back(ask: Ask, nonce: str) -> None:
+    """A telephone chooses it, and there are agents that end at the sight of it."""
+    maa = ask(mar(credentials(nonce, ("\x01\xff", "guess"), Digest_Username=b"\x01\xff"), User_Name=None))
+    assert result_of(maa) == 4001
+    assert b"\x01\xff" not in maa.encode()
 
 
 @pytest.mark.parametrize("name", ["Digest-Username", "Digest-Realm", "Digest-URI"])
