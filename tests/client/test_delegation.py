@@ -143,7 +143,7 @@ def test_a_nonce_is_of_its_user(door: Door) -> None:
 
 
 def test_a_nonce_is_of_its_address(door: Door, server: SipServer) -> None:
-    """RFC 4740, 8.8: a user may register some addresses alone, and the server has looked at the first only."""
+    """RFC 4740, 8.8: a user may register some addresses alone, and the server has looked at one of them."""
     nonce = nonce_of(door.authorize(sip()))
     assert with_credentials(door, nonce).cause is Cause.AUTHORIZED
     assert with_credentials(door, nonce, "carol", nc=2).cause is Cause.FORBIDDEN

@@ -210,3 +210,34 @@ def test_a_turn_that_fails_closes_its_connections_and_no_others(counted):
         assert (closed, reports) == ([], [])
 
     asyncio.run(asyncio.wait_for(scenario(), PATIENCE))
+
+
+def test_a_connection_that_cannot_take_its_answers_costs_no_other_one_its_own(counted):
+    async def scenario():
+        reports, closed, answered = [], [], []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: reports.append(context))
+
+        class Peer:
+            asker = Asker()
+
+            def __init__(self, *, fails):
+                self.fails = fails
+
+            def answered(self, answers, requests):
+                if self.fails:
+                    raise ZeroDivisionError
+                answered.append(bytes(answers))
+
+            def abort(self):
+                closed.append(self)
+
+        turns = Turns(Disc(counted))
+        bad, good = Peer(fails=True), Peer(fails=False)
+        for peer in (bad, good):
+            turns.add(peer, RequestStream().feed(member(1, "staff")))
+        while not answered:
+            await asyncio.sleep(0)
+        assert closed == [bad]
+        assert [type(report["exception"]) for report in reports] == [ZeroDivisionError]
+
+    asyncio.run(asyncio.wait_for(scenario(), PATIENCE))

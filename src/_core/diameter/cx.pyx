@@ -58,7 +58,7 @@ from auth_diameter._core.diameter.codes cimport (
 from auth_diameter._core.diameter.cx_avp cimport put_3gpp, put_3gpp_group, put_3gpp_u32, put_cx_application
 from auth_diameter._core.diameter.header cimport HEADER_SIZE, Header, get_u32
 from auth_diameter._core.diameter.sip_request cimport Route, put_request_header, put_route, put_session
-from auth_diameter._core.diameter.stream cimport DEFAULT_LIMIT, frame
+from auth_diameter._core.diameter.stream cimport frame
 from auth_diameter._core.digest.algorithms cimport ALGORITHM_UNKNOWN, ad_algorithms
 from auth_diameter._core.digest.params cimport ALGORITHM, DigestFields, classify_algorithm
 
@@ -177,7 +177,7 @@ def cx_digest_of(bytes answer not None):
     """
     cdef AnswerView view
     cdef Span message = span_of_bytes(answer)
-    if (frame(message.p, message.n, DEFAULT_LIMIT) != <Py_ssize_t>message.n
+    if (frame(message.p, message.n, 1 << 24) != <Py_ssize_t>message.n
             or not read_maa(message.p, message.n, &view) or not view.delegation.ha1.n):
         return None
     return text_of(view.delegation.realm), text_of(view.delegation.ha1)

@@ -6,9 +6,9 @@
     credentials ──► judge: did their nonce come with HA1? ─┬─► no: the server is asked
                                                            └─► yes: let in, refused, or the nonce is used up
 
-The server is asked as well if the HA1 may be that of another user, and about a REGISTER for another address than
-the one that was challenged. The nonce is the server's and counts as ours. When it is used up, the server is asked for another challenge,
-which gets stale=true, since the digest was right.
+The server is asked as well if the HA1 may be that of another user, and about a REGISTER for another address
+than the one that was challenged. The nonce is the server's and counts as ours. When it is used up, the server
+is asked for another challenge, which gets stale=true, since the digest was right.
 """
 
 from __future__ import annotations

@@ -59,8 +59,11 @@ def check(
             "see its log: does its --allow name this machine?"
             if decision.cause is ad.Cause.DISC_LOST
             else "is auth-diameter disc running?"
+            if config.application == "disc"
+            else "is it running, and is that its port?"
         )
-        fail(f"no answer from DISC at {disc_hosts}: {decision.cause.value}; {advice}")
+        server = "DISC" if config.application == "disc" else "the Diameter server"
+        fail(f"no answer from {server} at {disc_hosts}: {decision.cause.value}; {advice}")
     if config.application == "cx" and decision.cause is ad.Cause.DISC_REFUSED:
         fail(f"no HA1 from the HSS at {disc_hosts}: is it running, and does it know {config.origin_host}?")
     sys.exit(0 if decision else 1)

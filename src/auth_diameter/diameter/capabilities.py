@@ -4,12 +4,13 @@ Whoever receives a CER decides::
 
     the CER                                                      Result-Code of the CEA        then
     ───────────────────────────────────────────────────────────────────────────────────────────────
+    has the P flag                                               3008, E flag                  close
     has no Origin-Host, Origin-Realm, Host-IP-Address,
     Vendor-Id or Product-Name                                    5005 with Failed-AVP          close
-    has one of them that cannot be read                          5004 with Failed-AVP          close
-    is of a peer that is not allowed                             3010, E flag                  close
+    has an Origin-Host or Origin-Realm that is no name           5004 with Failed-AVP          close
     asks for security that is not there (Inband-Security-Id)     5017                          close
     has no application in common, and is of no relay             5010                          close
+    is of a peer that is not allowed                             3010, E flag                  close
     of a peer that has a connection already                      5012                          close
     any other                                                    2001                          open
 

@@ -52,6 +52,7 @@ from auth_diameter.disc.server import Asker
 from auth_diameter.disc.turns import Turns
 
 _BASE_APPLICATION = 0
+_LONGEST = (1 << 24) - 1  # bytes of a message (RFC 6733, 3)
 _MAA = "Multimedia-Auth-Answer"
 
 
@@ -148,7 +149,8 @@ class PeerConnection(Connection):
     def answered(self, answers: bytearray, requests: list[Received]) -> None:
         """Sends the answers to these MAR; an HSS notes whose HA1 is in them."""
         if self._asked_when and self._hss is not None and self.peer is not None:
-            for asked, said in zip(requests, Framer().feed(answers), strict=False):  # answers may be missing
+            # Answers may be missing, and longer than what they repeat.
+            for asked, said in zip(requests, Framer(_LONGEST).feed(answers), strict=False):
                 since = self._asked_when.pop(asked)
                 if isinstance(asked, CxMarRequest):
                     self._hss.told(asked, said, since, self.peer)

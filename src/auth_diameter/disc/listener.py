@@ -164,9 +164,12 @@ class Listener:
             log.debug("lost the connection of %s: %s", peer, error)
             sock.close()
             self._admission.forget(source)
-        except asyncio.CancelledError:  # in the middle of a handshake, as DISC stops
-            sock.close()
-            self._admission.forget(source)
+        except asyncio.CancelledError:  # as DISC stops: in the middle of a handshake, or just behind it
+            if connection in self._admission.open:
+                connection.abort()  # which counts it off
+            else:
+                sock.close()
+                self._admission.forget(source)
             raise
 
     def _pause(self, error: OSError) -> None:
@@ -205,7 +208,7 @@ class Listener:
             await asyncio.wait([admission.last_closed], timeout=_PATIENCE)
         for connection in list(admission.open):
             connection.abort()
-        while admission.taken:
+        while admission.taken > 0:
             await asyncio.sleep(0)
 
 

@@ -124,7 +124,8 @@ class Peers:
     @property
     def states(self) -> Counter[WatchdogState]:
         """The number of peers that have a connection, by the state of their watchdog (RFC 3539, 3.4.1)."""
-        return Counter(peer.machine.watchdog.state for peer in self._peers.values())
+        # A thread that exports metrics may ask: what the loop changes meanwhile is not iterated.
+        return Counter(peer.machine.watchdog.state for peer in list(self._peers.values()))
 
     def makes_nonces(self, name: str) -> bool:
         """Whether the SIP servers of that peer make their nonces themselves."""

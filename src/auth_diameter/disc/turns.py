@@ -142,11 +142,18 @@ class Turns:
                 self._give_up(gathered[index:], error)
                 return
             start = stop
-            connection.answered(out, requests)
+            try:
+                connection.answered(out, requests)
+            except Exception as error:  # noqa: BLE001 - the other connections get their answers
+                self._report(error)
+                connection.abort()
 
     def _give_up(self, gathered: _Gathered, error: Exception) -> None:
         """Closes the connections whose questions could not be answered; their SIP servers ask again."""
-        self._loop.call_exception_handler({"message": "questions could not be answered", "exception": error})
+        self._report(error)
         for connection, requests in gathered:
             connection.abort()
             connection.answered(bytearray(), requests)
+
+    def _report(self, error: Exception) -> None:
+        self._loop.call_exception_handler({"message": "questions could not be answered", "exception": error})
