@@ -10,6 +10,7 @@ import contextlib
 import json
 import re
 import secrets
+import shlex
 import sqlite3
 import sys
 import time
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from kit.places import ROOT
 from kit.process import Server, run_command
 from kit.tshark import Tshark
 from kit.uac import Uac
@@ -130,10 +132,10 @@ def start_scscf(
     return run
 
 
-def register(address: tuple[str, int], name: str, password: str) -> list[int]:
+def register(address: tuple[str, int], name: str, password: str, private: str | None = None) -> list[int]:
     """The statuses: of a REGISTER that names its user as an IMS telephone does, and of one with an answer."""
     found = []
-    private = f"{name}@{REALM}"
+    private = private or f"{name}@{REALM}"
     empty = f'Digest username="{private}", realm="{REALM}", nonce="", uri="sip:{REALM}", response=""'
     with Uac(address, name=name, password=password, domain=REALM) as phone:
         phone.send(phone.request("REGISTER", ("Authorization", empty), call_id=name))
@@ -197,6 +199,46 @@ def test_tshark_has_nothing_to_complain_about(
     messages = plain_tshark.messages(stop(3), port)
     assert [message.complaints for message in messages if message.complaints] == []
     assert {message.command for message in messages} >= {257, 303}
+
+
+def test_what_readme_shows(
+    start_ours: Callable[..., Server],
+    start: Callable[..., Any],
+    peer: Callable[..., str],
+    local_names: Path,
+    subscribers: Path,
+    people: dict[str, tuple[str, str]],
+    free_udp_port: Callable[[], int],
+    tmp_path: Path,
+) -> None:
+    """Its command, its file of peers and its script, with other ports and paths alone."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = text[text.index("\n## An S-CSCF") :]
+    shown = dict(re.findall(r"```(\w+)\n(.*?)```", section, re.DOTALL)[:3])
+    _, *command = shlex.split(shown["sh"].replace("\\\n", " "))
+    places = {"users.sqlite": str(subscribers), "127.0.0.1": "127.0.0.1:0"}
+    server = start_ours(*(places.get(word, word) for word in command))
+    listening = server.wait_until(
+        lambda: re.search(r"Diameter listening on 127\.0\.0\.1:(\d+)", server.out()),
+        "the second readiness line",
+    )
+    peers, script, sip_port = tmp_path / "diameter.xml", tmp_path / "kamailio.cfg", free_udp_port()
+    peers.write_text(shown["xml"].replace("3868", listening[1]))
+    head = f"#!KAMAILIO\nlog_stderror=yes\ndisable_tcp=yes\nchildren=1\nlisten=udp:127.0.0.1:{sip_port}\n"
+    script.write_text(head + shown["cfg"].replace("/etc/kamailio/diameter.xml", str(peers)))
+    start(
+        "env", f"LD_PRELOAD={local_names}", "NAMES_UNDER=.siphub.net",
+        peer("kamailio", package="kamailio"), "-f", script, "-DD", "-E", "-m", "64", "-M", "16",
+        "-P", tmp_path / "kamailio.pid", "-w", tmp_path, "-Y", tmp_path,
+    )  # fmt: skip
+    server.wait_for_line(r"peer scscf\.siphub\.net: is connected")
+    address = ("127.0.0.1", sip_port)
+    server.wait_until(lambda: register(address, *people["member"]) == [401, 200], "Kamailio to have its HSS")
+    assert register(address, people["member"][0], "guess") == [401, 403]
+    assert register(address, *people["member"], private=people["member"][0]) == [
+        401,
+        403,
+    ]  # no private identity
 
 
 # -- a home network: UAR, MAR, SAR, LIR; PPR, RTR -------------------------------------------------------
