@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 from kit.neighbour import Far, connected
 
-from auth_diameter import Avp
+from auth_diameter import Avp, Message
 from auth_diameter._core import Verdict
 from auth_diameter.decision import Cause
 from auth_diameter.diameter.base import (
@@ -40,6 +40,12 @@ def redirect(far: Far, agent: Connection, *avps: Avp) -> None:
     far.tell(agent, far.maa(far.asked(agent)[-1], 3006, *avps))
 
 
+def with_bad_avp(message: Message) -> bytes:
+    """A message whose last AVP is longer than what is left of it."""
+    data = message.encode() + bytes.fromhex("00000119 00 0000ff 41414141")  # Error-Message of 255 bytes
+    return data[:1] + len(data).to_bytes(3, "big") + data[4:]
+
+
 def connection_to(far: Far, address: str) -> Connection:
     [found] = [connection for connection in far.pool.connections if repr(connection.peer) == address]
     return found
@@ -62,6 +68,7 @@ def connection_to(far: Far, address: str) -> Connection:
         ("aaa://disc.h.test/x", None),
         ("", None),
         (b"\xff", None),
+        ("aaa\u017f://disc.h.test", None),  # which is an s if case is ignored
     ],
 )
 def test_a_diameter_uri_names_a_server(uri, server):
@@ -191,6 +198,34 @@ def test_a_redirect_to_nobody_ends_the_question(uris):
     redirect(far, agent, *to(*uris))
     assert far.finished == [(question, Cause.DISC_UNREACHABLE)]
     assert far.pool.connections == [agent]
+
+
+def test_a_redirect_with_a_fault_is_none():
+    """It is an answer that cannot be used. The other answers of the same read count."""
+    far, [agent] = connected()
+    first, second, third = (far.submit() for _ in range(3))
+    asked = far.asked(agent)
+    data = [
+        far.maa(asked[0], 2001).encode(),
+        with_bad_avp(far.maa(asked[1], 3006, *to(ELSEWHERE))),
+        far.maa(asked[2], 2001).encode(),
+    ]
+    answers = far.pool.received(agent, b"".join(data), 0.0)
+    assert [question for question, _ in answers] == [first, second, third]
+    assert [answer.fault for _, answer in answers] == [None, "malformed AVP", None]
+    assert agent.state is OKAY
+    assert far.pool.connections == [agent]
+
+
+def test_a_redirect_that_cannot_be_read_names_nobody():
+    """`Message` takes fewer messages than a connection does: none of more than 64 KiB."""
+    far, [agent] = connected(max_diameter_message=100_000)
+    first, second = far.submit(), far.submit()
+    asked = far.asked(agent)
+    long = far.maa(asked[0], 3006, *to(ELSEWHERE), avp_named("Error-Message", "x" * 70_000))
+    far.tell(agent, long, far.maa(asked[1], 2001))
+    assert far.finished == [(first, Cause.DISC_UNREACHABLE)]
+    assert [question for question, _ in far.answered] == [second]
 
 
 def test_a_server_that_redirects_the_question_again_ends_it():

@@ -53,7 +53,7 @@ from auth_diameter.diameter.neighbours import NeighbourTable
 from auth_diameter.diameter.own_requests import Answered
 from auth_diameter.diameter.peer import Peer
 from auth_diameter.diameter.peer_table import PeerTable
-from auth_diameter.diameter.redirects import REDIRECT_INDICATION, RedirectedQuestions, read_redirect
+from auth_diameter.diameter.redirects import RedirectedQuestions, is_redirect, read_redirect
 from auth_diameter.diameter.speaking import application_of, node_of
 from auth_diameter.diameter.stats import Counts, PoolStats
 from auth_diameter.diameter.waiting import WaitingQuestions
@@ -62,7 +62,6 @@ from auth_diameter.diameter.waiting import WaitingQuestions
 _NOT_DELIVERED = {
     3002: Cause.DISC_UNREACHABLE,
     3004: Cause.OVERLOADED,
-    REDIRECT_INDICATION: Cause.DISC_UNREACHABLE,
 }
 
 Placed = Connection | Cause | None  # a connection; why it was refused; None: it waits for a connection
@@ -382,11 +381,11 @@ class Pool:
         if connection.has_others:
             assert self._neighbours is not None
             self._neighbours.take_others(connection, now)
-        if all(answer.code not in _NOT_DELIVERED for _, answer in found):
+        if all(_why_not_delivered(answer) is None for _, answer in found):
             return found
         answers = []
         for question, answer in found:
-            cause = _NOT_DELIVERED.get(answer.code)
+            cause = _why_not_delivered(answer)
             if cause is None:
                 answers.append((question, answer))
             elif not self._ask_once_more(connection, question, answer, now):
@@ -397,7 +396,7 @@ class Pool:
         """Asks another peer a question that was answered with an error; False: there is none."""
         if question.attempts >= MOST_ATTEMPTS or question.deadline <= now:
             return False
-        if answer.code == REDIRECT_INDICATION:
+        if is_redirect(answer):
             return self._follow(connection, question, answer, now)
         return self._ask_another(connection, question, now)
 
@@ -632,3 +631,8 @@ class Pool:
         waiting = len(self.waiting) + len(self.redirected)
         base = self._neighbours.answers if self._neighbours is not None else {}
         return self.counts.stats(self.in_flight, waiting, self._table.stats(), base)
+
+
+def _why_not_delivered(answer: Answer) -> Cause | None:
+    """What an answer means if no other peer can be asked; None: the question was taken."""
+    return Cause.DISC_UNREACHABLE if is_redirect(answer) else _NOT_DELIVERED.get(answer.code)

@@ -1,6 +1,7 @@
 """Redirects (RFC 6733, 6.1.7 and 6.12 to 6.14), without I/O: an answer 3006 names the servers to ask instead.
 
-The question is asked again at the first server named that can be asked. Meanwhile it waits for the connection
+An answer that cannot be used (`Answer.fault`) is no redirect, whatever its Result-Code. The question of a
+redirect is asked again at the first server named that can be asked. Meanwhile it waits for the connection
 to that server alone. A question is redirected once: a server that redirects it again ends it.
 
 Redirect-Host-Usage says for which questions the answer is kept, Redirect-Max-Cache-Time for how long::
@@ -23,7 +24,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from auth_diameter._core import Answer, Message, Question, avp_code, result_code
+from auth_diameter._core import Answer, Message, ParseError, Question, avp_code, result_code
 from auth_diameter.diameter.base import value_of
 from auth_diameter.diameter.peer import Peer
 
@@ -39,7 +40,7 @@ _MOST_SECONDS: Final = 86_400.0
 #: DiameterURI (RFC 6733, 4.3.1); DiameterIdentity is a name, and an address in brackets is seen as well.
 _URI = re.compile(
     r"(?P<scheme>aaas?)://(?P<host>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?(?P<parameters>(?:;[^;]+)*)",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,  # without ASCII, "ſ" would be an "s"
 )
 _PORTS: Final = {"aaa": 3868, "aaas": 5868}  # 5868 is the port for TLS (RFC 6733, 2.1; erratum of 4.3.1)
 
@@ -86,11 +87,17 @@ def server_of(uri: object) -> Server | None:
     return Server(found["host"].strip("[]").lower(), port, scheme == "aaas")
 
 
+def is_redirect(answer: Answer) -> bool:
+    """Whether an answer says that other servers are to be asked."""
+    return answer.code == REDIRECT_INDICATION and answer.fault is None
+
+
 def read_redirect(answer: Answer) -> Redirect:
-    """What an answer 3006 says of other servers; it may name none."""
-    if answer.message is None:
+    """What an answer 3006 says of other servers; it may name none, as one does that cannot be read."""
+    try:
+        message = Message.decode(answer.message or b"")
+    except ParseError:
         return Redirect((), 0.0)
-    message = Message.decode(answer.message)
     servers = (server_of(avp.value) for avp in message.find_all(_HOST))
     seconds = value_of(message, "Redirect-Max-Cache-Time")
     is_kept = value_of(message, "Redirect-Host-Usage") in _KEPT_USAGES and isinstance(seconds, int)
