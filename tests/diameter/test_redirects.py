@@ -95,18 +95,145 @@ def test_the_server_that_the_answer_names_is_asked():
     assert far.pool.stats().asked_again == 1
 
 
+def redirected_once(*avps: Avp, **settings: object) -> tuple[Far, Connection, Connection]:
+    """A server has answered the one question that was redirected to it; the agent and the server."""
+    far, [agent] = connected(**settings)
+    far.submit()
+    redirect(far, agent, *(avps or to(ELSEWHERE)))
+    server = connection_to(far, "server.h.test:3870")
+    far.tell(server, far.maa(far.asked(server)[0], 2001))
+    return far, agent, server
+
+
 @pytest.mark.parametrize("usage", [None, DONT_CACHE, ALL_SESSION, ALL_USER])
 def test_the_agent_is_asked_the_next_question(usage):
-    """6.13: the answer counts for one question, or for a session, which has one."""
-    far, [agent] = connected()
-    far.submit()
-    redirect(far, agent, *to(ELSEWHERE, usage=usage, seconds=600))
-    server = connection_to(far, "server.h.test:3870")
+    """6.13: the answer counts for one question, for a session, which has one, or for a user.
+
+    The server may know no other user, as an HSS behind an SLF (TS 29.228).
+    """
+    far, agent, server = redirected_once(*to(ELSEWHERE, usage=usage, seconds=600))
     assert agent.state is OKAY
-    far.tell(server, far.maa(far.asked(server)[0], 2001))
+    for _ in range(5):
+        far.submit()
+    assert (len(far.asked(agent)), len(far.asked(server))) == (6, 1)
+
+
+def test_the_next_question_that_is_redirected_finds_the_server_connected():
+    far, agent, server = redirected_once()
     far.submit()
+    redirect(far, agent, *to(ELSEWHERE))
+    assert (len(far.asked(agent)), len(far.asked(server))) == (2, 2)
+    assert far.pool.connections == [agent, server]
+
+
+def test_questions_of_a_lost_agent_do_not_go_to_the_server():
+    """Neither those under way nor new ones: they end as without the server."""
+    far, agent, server = redirected_once()
+    under_way = far.submit()
+    far.unreachable.add(agent.peer)
+    far.pool.closed(agent, 0.0)
+    far.settle()
+    new = far.submit()
+    assert far.finished == [(under_way, Cause.DISC_UNREACHABLE), (new, Cause.DISC_UNREACHABLE)]
+    assert len(far.asked(server)) == 1
+
+
+@pytest.mark.parametrize(("code", "cause"), [(3002, Cause.DISC_UNREACHABLE), (3004, Cause.OVERLOADED)])
+def test_a_question_that_the_agent_does_not_take_does_not_go_to_the_server(code, cause):
+    far, agent, server = redirected_once()
+    question = far.submit()
+    far.tell(agent, far.maa(far.asked(agent)[-1], code))
+    assert far.finished == [(question, cause)]
+    assert len(far.asked(server)) == 1
+
+
+def test_a_full_agent_leaves_its_questions_waiting():
+    """Room at the server is none for them, either when it opens or when its buffer is empty again."""
+    far, agent, server = redirected_once(max_in_flight=2)
+    for _ in range(3):
+        far.submit()
+    far.pool.pause(server)
+    far.pool.resume(server, 0.0)
+    far.settle()
+    assert (len(far.asked(agent)), len(far.asked(server)), len(far.pool.waiting)) == (3, 1, 1)
+
+
+def test_an_agent_that_the_watchdog_does_not_trust_is_asked_all_the_same():
+    """The server is nobody who could be asked instead."""
+    far, agent, server = redirected_once(timeout=1000.0)
+    far.silent.add(agent.peer)
+    far.wait(61.0)
+    assert far.pool.stats().peers[0].state == "up"
     far.submit()
-    assert len(far.asked(agent)) > 1, "with the agent and the server as equals"
+    assert (len(far.asked(agent)), len(far.asked(server))) == (2, 1)
+
+
+def test_a_question_that_is_redirected_to_a_busy_server_waits_for_its_room():
+    far, agent, server = redirected_once()
+    far.pool.pause(server)
+    far.submit()
+    redirect(far, agent, *to(ELSEWHERE))
+    assert len(far.asked(server)) == 1
+    far.pool.resume(server, 0.0)
+    far.settle()
+    assert len(far.asked(server)) == 2
+
+
+def test_a_server_that_left_a_watchdog_unanswered_is_passed_over():
+    """6.12: the next server named is asked, if there is one."""
+    far, agent, server = redirected_once(timeout=1000.0)
+    far.silent.add(server.peer)
+    for _ in range(3):  # so that it stays a peer
+        far.wait(far.now + 25.0)
+        far.submit()
+        redirect(far, agent, *to(ELSEWHERE, "aaa://next.h.test"))
+        if server.state is HELD_BACK:
+            break
+    assert server.state is HELD_BACK
+    assert len(far.asked(connection_to(far, "next.h.test:3868"))) >= 1
+
+
+def test_a_server_that_is_connected_to_again_is_asked_at_once():
+    """The agent vouches for it now, so it need not answer three watchdogs first (RFC 3539, 3.4.1)."""
+    far, agent, server = redirected_once(*to(ELSEWHERE, usage=ALL_REALM, seconds=600))
+    far.pool.closed(server, 1.0)
+    far.settle()
+    assert agent.state is OKAY
+    assert far.pool.connections == [agent], "nor is it connected to before"
+    far.now = 2.0
+    far.submit()
+    redirect(far, agent, *to(ELSEWHERE, usage=ALL_REALM, seconds=600))
+    server = connection_to(far, "server.h.test:3870")
+    far.submit()
+    assert (agent.state, server.state) == (HELD_BACK, OKAY)
+    assert len(far.asked(server)) == 2
+
+
+def test_when_the_time_of_an_answer_is_over_the_server_is_asked_no_more():
+    far, agent, server = redirected_once(*to(ELSEWHERE, usage=ALL_REALM, seconds=90))
+    far.submit()
+    assert len(far.asked(server)) == 2
+    far.tell(server, far.maa(far.asked(server)[1], 2001))
+    far.wait(70.0)
+    far.submit()
+    far.tell(server, far.maa(far.asked(server)[2], 2001))
+    far.wait(90.0)
+    for _ in range(3):
+        far.submit()
+    assert (len(far.asked(agent)), len(far.asked(server))) == (4, 3)
+
+
+def test_when_another_server_takes_its_place_a_server_is_asked_no_more():
+    far, agent, server = redirected_once()
+    first, second = far.submit(), far.submit()
+    asked = far.asked(agent)
+    far.tell(agent, far.maa(asked[1], 3006, *to(ELSEWHERE, usage=ALL_HOST, seconds=50)))
+    far.tell(agent, far.maa(asked[2], 3006, *to("aaa://next.h.test", usage=ALL_HOST, seconds=50)))
+    following = connection_to(far, "next.h.test:3868")
+    assert (first.connection, second.connection) == (server, following)
+    for _ in range(3):
+        far.submit()
+    assert (len(far.asked(server)), len(far.asked(following))) == (2, 4)
 
 
 @pytest.mark.parametrize("usage", [ALL_REALM, REALM_AND_APPLICATION, ALL_APPLICATION, ALL_HOST])

@@ -324,6 +324,7 @@ class Pool:
         """
         connection.full = False
         self._table.refresh(connection)
+        self._ask_redirected(connection, now)
         self._waiting.fill(connection, now)
 
     # ------------------------------------------------------------------ answers
@@ -413,9 +414,12 @@ class Pool:
         return True
 
     def _ask_redirected(self, connection: Connection, now: float) -> None:
-        """Asks the questions that waited for a server with which capabilities are exchanged now."""
-        for question in self.redirected.take(connection.peer):
-            self._ask_on(connection, question, now)
+        """Asks the questions that waited for a server, if it can be asked now."""
+        if not self.redirected or self._neighbours is None:
+            return
+        if self._neighbours.taking(connection.peer) is connection:
+            for question in self.redirected.take(connection.peer):
+                self._ask_on(connection, question, now)
 
     def _ask_another(self, connection: Connection, question: Question, now: float) -> bool:
         """Asks the other peer with the fewest questions; False: there is none."""
@@ -492,6 +496,8 @@ class Pool:
             or connection.fault is not None
         ):
             self._table.heard(connection, now)
+        if self.redirected:
+            self._ask_redirected(connection, now)
         if self.waiting:
             self._waiting.fill_all(now)
             self._waiting.open_needed(now)

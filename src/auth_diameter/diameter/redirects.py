@@ -6,13 +6,14 @@ to that server alone. A question is redirected once: a server that redirects it 
 
 Redirect-Host-Usage says for which questions the answer is kept, Redirect-Max-Cache-Time for how long::
 
-    Redirect-Host-Usage                                          the peer that redirects
+    Redirect-Host-Usage                                          the next questions, until then, go to
     ─────────────────────────────────────────────────────────────────────────────────────────────────
-    ALL_REALM, REALM_AND_APPLICATION, ALL_APPLICATION, ALL_HOST  is not asked until then
-    DONT_CACHE, ALL_SESSION, ALL_USER, or none                   is asked the next question
+    ALL_REALM, REALM_AND_APPLICATION, ALL_APPLICATION, ALL_HOST  the server, not to the peer that redirects
+    DONT_CACHE, ALL_SESSION, ALL_USER, or none                   the peer that redirects, not to the server
 
-A session has one question here, so there is nothing to keep for it. If the server named cannot be asked any
-more, the peer is asked again at once.
+A server may know nothing of users for whom it was not named, as an HSS behind an SLF (TS 29.228): it
+would call them unknown. A session has one question here, so there is nothing to keep for it. If the server
+named cannot be asked any more, the peer is asked again at once.
 
 A server that is no peer becomes one, and leaves once nothing was redirected to it for a minute. There are 8
 such servers at most. With TLS only ``aaas`` URIs are followed, and without it only ``aaa`` URIs.
