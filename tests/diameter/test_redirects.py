@@ -195,14 +195,14 @@ def test_a_server_that_left_a_watchdog_unanswered_is_passed_over():
 
 def test_a_server_that_is_connected_to_again_is_asked_at_once():
     """The agent vouches for it now, so it need not answer three watchdogs first (RFC 3539, 3.4.1)."""
-    far, agent, server = redirected_once(*to(ELSEWHERE, usage=ALL_REALM, seconds=600))
+    far, agent, server = redirected_once(*to(ELSEWHERE, usage=ALL_HOST, seconds=600))
     far.pool.closed(server, 1.0)
     far.settle()
     assert agent.state is OKAY
     assert far.pool.connections == [agent], "nor is it connected to before"
     far.now = 2.0
     far.submit()
-    redirect(far, agent, *to(ELSEWHERE, usage=ALL_REALM, seconds=600))
+    redirect(far, agent, *to(ELSEWHERE, usage=ALL_HOST, seconds=600))
     server = connection_to(far, "server.h.test:3870")
     far.submit()
     assert (agent.state, server.state) == (HELD_BACK, OKAY)
@@ -210,7 +210,7 @@ def test_a_server_that_is_connected_to_again_is_asked_at_once():
 
 
 def test_when_the_time_of_an_answer_is_over_the_server_is_asked_no_more():
-    far, agent, server = redirected_once(*to(ELSEWHERE, usage=ALL_REALM, seconds=90))
+    far, agent, server = redirected_once(*to(ELSEWHERE, usage=ALL_HOST, seconds=90))
     far.submit()
     assert len(far.asked(server)) == 2
     far.tell(server, far.maa(far.asked(server)[1], 2001))
@@ -239,7 +239,7 @@ def test_when_another_server_takes_its_place_a_server_is_asked_no_more():
 @pytest.mark.parametrize("usage", [ALL_REALM, REALM_AND_APPLICATION, ALL_APPLICATION, ALL_HOST])
 def test_the_answer_is_kept_for_as_long_as_it_says(usage):
     """6.13 and 6.14."""
-    far, [agent] = connected()
+    far, [agent] = connected(destination_realm="h.test")
     far.submit()
     redirect(far, agent, *to(ELSEWHERE, usage=usage, seconds=90))
     server = connection_to(far, "server.h.test:3870")
@@ -256,11 +256,20 @@ def test_the_answer_is_kept_for_as_long_as_it_says(usage):
     assert agent.state is OKAY
 
 
+@pytest.mark.parametrize("usage", [ALL_REALM, REALM_AND_APPLICATION])
+def test_an_answer_for_one_realm_is_not_kept_if_questions_may_be_of_another(usage):
+    """6.13. Without `destination_realm` the realm of a question is that of its user."""
+    far, agent, server = redirected_once(*to(ELSEWHERE, usage=usage, seconds=600))
+    assert agent.state is OKAY
+    far.submit()
+    assert (len(far.asked(agent)), len(far.asked(server))) == (2, 1)
+
+
 def test_without_a_time_the_answer_is_not_kept():
     """6.14: Redirect-Max-Cache-Time must be there for each usage but DONT_CACHE."""
     far, [agent] = connected()
     far.submit()
-    redirect(far, agent, *to(ELSEWHERE, usage=ALL_REALM))
+    redirect(far, agent, *to(ELSEWHERE, usage=ALL_HOST))
     assert agent.state is OKAY
     assert len(far.asked(connection_to(far, "server.h.test:3870"))) == 1
 
@@ -268,7 +277,7 @@ def test_without_a_time_the_answer_is_not_kept():
 def test_if_the_server_is_lost_the_agent_is_asked_again_at_once():
     far, [agent] = connected()
     far.submit()
-    redirect(far, agent, *to(ELSEWHERE, usage=ALL_REALM, seconds=600))
+    redirect(far, agent, *to(ELSEWHERE, usage=ALL_HOST, seconds=600))
     server = connection_to(far, "server.h.test:3870")
     far.tell(server, far.maa(far.asked(server)[0], 2001))
     far.unreachable.add(server.peer)
@@ -283,7 +292,7 @@ def test_if_the_server_does_not_answer_the_agent_is_asked_again():
     """Its breaker opens, long before the watchdog closes its connection."""
     far, [agent] = connected()
     far.submit()
-    redirect(far, agent, *to(ELSEWHERE, usage=ALL_REALM, seconds=600))
+    redirect(far, agent, *to(ELSEWHERE, usage=ALL_HOST, seconds=600))
     far.wait(5.0)
     assert [cause for _, cause in far.finished] == [Cause.DISC_TIMEOUT]
     assert agent.state is OKAY
@@ -296,7 +305,7 @@ def test_if_the_server_leaves_a_watchdog_unanswered_the_agent_is_asked_again():
     """RFC 3539, 3.4.1: SUSPECT. What is under way there goes to the agent."""
     far, [agent] = connected(timeout=1000.0)
     far.submit()
-    redirect(far, agent, *to(ELSEWHERE, usage=ALL_REALM, seconds=600))
+    redirect(far, agent, *to(ELSEWHERE, usage=ALL_HOST, seconds=600))
     server = connection_to(far, "server.h.test:3870")
     far.tell(server, far.maa(far.asked(server)[0], 2001))
     far.silent.add(server.peer)

@@ -91,6 +91,7 @@ class Pool:
     __slots__ = (
         "_application",
         "_neighbours",
+        "_of_one_realm",
         "_overload",
         "_table",
         "_timeout",
@@ -138,6 +139,7 @@ class Pool:
         )
         self.waiting = self._waiting.questions
         self._timeout = config.timeout
+        self._of_one_realm = config.destination_realm is not None
 
     def take_events(self) -> list[PoolEvent]:
         """The events for the driver, in order; each is returned once."""
@@ -404,7 +406,8 @@ class Pool:
     def _follow(self, connection: Connection, question: Question, answer: Answer, now: float) -> bool:
         """Asks the server that an answer names, once it can be asked; False: there is none."""
         assert self._neighbours is not None
-        peer = self._neighbours.redirected(connection, read_redirect(answer), now)
+        redirect = read_redirect(answer, of_one_realm=self._of_one_realm)
+        peer = self._neighbours.redirected(connection, redirect, now)
         if peer is None:
             return False
         wire = self._neighbours.taking(peer)
