@@ -316,6 +316,21 @@ def test_if_the_server_leaves_a_watchdog_unanswered_the_agent_is_asked_again():
     assert len(far.asked(agent)) == 2
 
 
+def test_with_tls_a_server_must_have_the_name_by_which_the_answer_calls_it():
+    """RFC 6733, 13.1. Another name in its certificate does not do, although it tells that one in its CEA."""
+    far, [agent] = connected(tls_ca="ca.pem")
+    for number, names in enumerate([{"other.h.test"}, {"other.h.test", "server.h.test"}], 1):
+        far.names = frozenset(names)
+        far.now += 2.0
+        far.submit()
+        redirect(far, agent, *to("aaas://server.h.test"))
+        assert len(far.pool.connections) == number
+    [(_, cause)] = far.finished
+    assert cause is Cause.DISC_UNREACHABLE
+    assert far.changes[1].why == "its certificate is not for server.h.test"
+    assert len(far.asked(connection_to(far, "server.h.test:5868"))) == 1
+
+
 def test_the_first_server_that_can_be_asked_is_taken():
     """6.12: one of them. SCTP cannot, and what is no URI is passed over."""
     far, [agent] = connected()

@@ -34,6 +34,7 @@ from typing import Any, Final
 from auth_diameter._core import InFlight, Message, ParseError
 from auth_diameter.config import Config
 from auth_diameter.diameter.base import COMMAND_UNSUPPORTED, Node, answer, value_of
+from auth_diameter.diameter.certificates import name_to_prove
 from auth_diameter.diameter.connection import (
     CLOSING,
     HELD_BACK,
@@ -158,10 +159,15 @@ class NeighbourTable(PeerTable):
     def opened(
         self, peer: Peer, transport: Any, now: float, address: str = "", names: Collection[str] | None = None
     ) -> Connection:
-        """As `PeerTable.opened`; begins the capabilities exchange on it."""
+        """As `PeerTable.opened`; exchanges capabilities, if the certificate is for the peer."""
         peer.opening -= 1
         connection = self._add(peer, transport, now, INITIAL)
         connection.is_reserved = self._is_reserved(peer)
+        name = name_to_prove(peer.host)
+        if names is not None and name is not None and name not in names:
+            connection.why = f"its certificate is not for {name}"
+            self.step(connection, Event.FAULT)
+            return connection
         machine = self._machines[peer]
         machine.start(now)
         machine.connected(address, now, names)

@@ -62,7 +62,7 @@ def tls_of(config: Config) -> ssl.SSLContext | None:
     import ssl  # late: few need it, and it takes long
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    # The name to be checked is the DiameterIdentity of the CEA, see `capabilities.read_cea`.
+    # The names are checked in `NeighbourTable.opened`, and with the CEA in `capabilities.read_cea`.
     context.check_hostname = False
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
@@ -97,18 +97,3 @@ def is_private(transport: Any) -> bool:
         return True
     peer = transport.get_extra_info("peername")
     return peer is not None and ip_address(peer[0]).is_loopback
-
-
-def names_in(certificate: dict[str, object] | None) -> frozenset[str]:
-    """The names in a certificate that passed verification, in lower case.
-
-    Args:
-        certificate: as `ssl.SSLSocket.getpeercert` returns it.
-    """
-    if not certificate:
-        return frozenset()
-    found = [value for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS"]  # type: ignore[attr-defined]
-    if not found:  # RFC 6125, 6.4.4: the Common Name counts only if there is no DNS name
-        subject: tuple[tuple[tuple[str, str], ...], ...] = certificate.get("subject", ())  # type: ignore[assignment]
-        found = [value for part in subject for kind, value in part if kind == "commonName"]
-    return frozenset(name.lower() for name in found)
