@@ -61,7 +61,7 @@ class StandardConfig:
     """File with the certificate of this SIP server, in PEM; most peers want one."""
 
     tls_key: str | None = None
-    """File with its key, in PEM; None: it is in `tls_cert`."""
+    """File with its key, in PEM, without a password; None: it is in `tls_cert`."""
 
     watchdog: float = 30.0
     """Seconds without a message after which a peer is asked whether it is alive (RFC 3539, 3.4.1: Tw), 6 or

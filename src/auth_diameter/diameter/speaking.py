@@ -71,11 +71,17 @@ def tls_of(config: Config) -> ssl.SSLContext | None:
         raise ConfigError(f"tls_ca: {config.tls_ca}: {_reason(error)}") from None
     if config.tls_cert is not None:
         try:
-            context.load_cert_chain(config.tls_cert, config.tls_key)
+            context.load_cert_chain(config.tls_cert, config.tls_key, lambda: _no_password(config))
         except OSError as error:
             files = config.tls_cert if config.tls_key is None else f"{config.tls_cert} and {config.tls_key}"
             raise ConfigError(f"tls_cert: {files}: {_reason(error)}") from None
     return context
+
+
+def _no_password(config: Config) -> str:
+    """Is called for the password of a key; without it OpenSSL would ask for one on the terminal."""
+    option, file = ("tls_cert", config.tls_cert) if config.tls_key is None else ("tls_key", config.tls_key)
+    raise ConfigError(f"{option}: {file}: has a password; it must have none")
 
 
 def _reason(error: OSError) -> str:
