@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from kit.certificates import Authority, needs_openssl
+from kit.process import run_command
 
 from auth_diameter import AsyncAuthDiameter, AuthDiameter, Config, ConfigError
+from auth_diameter.diameter.speaking import tls_of
 
 SIP = {"application": "sip", "origin_host": "sip1.example.net"}
 
@@ -76,6 +80,24 @@ def test_a_file_of_tls_that_cannot_be_used(kind: Any, tmp_path: Any) -> None:
     wrong.write_text("no certificate")
     with pytest.raises(ConfigError, match=r"^tls_ca: .*wrong.pem: is no PEM file of its kind"):
         kind(Config(**SIP, tls_ca=str(wrong)))
+
+
+@needs_openssl
+def test_a_key_with_a_password_cannot_be_used(tmp_path: Path) -> None:
+    """OpenSSL would ask for it on the terminal, and a daemon would wait there for ever."""
+    certified = Authority(tmp_path).certify("sip.example.net")
+    locked = tmp_path / "locked.key"
+    done = run_command(
+        "openssl", "pkey", "-in", certified.key, "-aes256", "-passout", "pass:secret", "-out", locked
+    )
+    assert done.status == 0, done.err
+    files = certified.settings() | {"tls_key": str(locked)}
+    with pytest.raises(ConfigError, match=r"^tls_key: .*locked.key: has a password; it must have none$"):
+        tls_of(Config(**SIP, **files))
+    both = tmp_path / "both.pem"
+    both.write_bytes(certified.certificate.read_bytes() + locked.read_bytes())
+    with pytest.raises(ConfigError, match=r"^tls_cert: .*both.pem: has a password; it must have none$"):
+        tls_of(Config(**SIP, tls_ca=files["tls_ca"], tls_cert=str(both)))
 
 
 def test_groups_are_not_in_standard_diameter() -> None:

@@ -54,14 +54,14 @@ class StandardConfig:
 
     tls_ca: str | None = None
     """File with the certificates of the authorities that the peers' certificates come from, in PEM. With it,
-    TLS comes before the first message (RFC 6733, 13.1), and the peer's DiameterIdentity must be in its
-    certificate. None: no TLS."""
+    TLS comes before the first message (RFC 6733, 13.1). The peer's DiameterIdentity must be in its
+    certificate, and so must the host name under which it is configured. None: no TLS."""
 
     tls_cert: str | None = None
     """File with the certificate of this SIP server, in PEM; most peers want one."""
 
     tls_key: str | None = None
-    """File with its key, in PEM; None: it is in `tls_cert`."""
+    """File with its key, in PEM, without a password; None: it is in `tls_cert`."""
 
     watchdog: float = 30.0
     """Seconds without a message after which a peer is asked whether it is alive (RFC 3539, 3.4.1: Tw), 6 or

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -223,3 +224,33 @@ def test_the_server_s_own_verdict_needs_none(registrar: Registrar) -> None:
 def test_what_a_register_does(headers: tuple[tuple[str, str], ...], kind: Assignment | None) -> None:
     """RFC 3261, 10.2: adds, removes or asks for bindings."""
     assert assignment_of(ad.SipRequest(register(*headers))) is kind
+
+
+def test_a_handler_of_the_log_may_call_the_client(server: SipServer) -> None:
+    """Such as when a server was not told of a registration: no lock is held while that is logged."""
+    server.assignment = 5012
+    config = ad.Config(
+        application="sip",
+        origin_host="sip.h.test",
+        peers=[("127.0.0.1", server.port)],
+        server_uri=SERVER_URI,
+    )
+    with DOORS["threads"](config) as door:
+        registrar = Registrar(door, server)
+        first, second = registrar.phone.challenge(), registrar.phone.challenge()
+        let_in: list[bool] = []
+
+        class Handler(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                if not let_in:
+                    registrar.registers(second)
+                    let_in.append(True)
+
+        log, handler = logging.getLogger("auth_diameter.pool"), Handler(logging.WARNING)
+        log.addHandler(handler)
+        try:
+            registrar.registers(first)
+            wait_until(lambda: bool(let_in))
+        finally:
+            log.removeHandler(handler)
+        registrar.told(2)

@@ -144,6 +144,34 @@ def test_the_identity_must_be_in_the_certificate():
     assert far.changes[-1].why == "it says that it is disc.h.test, which its certificate does not"
 
 
+def test_the_name_that_was_dialled_must_be_in_the_certificate():
+    """Any server that the authorities certify could take the place of the one that is meant otherwise.
+
+    If it is not there, not even the CER is sent.
+    """
+    for names, is_up in (
+        (frozenset({"disc.h.test", "diameter.h.test"}), True),
+        (frozenset({"disc.h.test"}), False),
+        (frozenset({"disc.h.test", "x.diameter.h.test"}), False),
+    ):
+        far = Far(new_pool(("Diameter.H.test", 5868), tls_ca="ca.pem"))
+        far.names = names
+        far.pool.connect(0.0)
+        far.settle()
+        assert (far.changes[-1].state == "up") is is_up
+        assert (far.got != []) is is_up
+    assert far.changes[-1].why == "its certificate is not for diameter.h.test"
+
+
+@pytest.mark.parametrize("host", ["10.0.0.1", "::1", "::ffff:10.0.0.1", "localhost", "disc"])
+def test_an_address_and_a_short_name_need_not_be_in_the_certificate(host):
+    far = Far(new_pool((host, 5868), tls_ca="ca.pem"))
+    far.names = frozenset({"disc.h.test"})
+    far.pool.connect(0.0)
+    far.settle()
+    assert far.changes[-1].state == "up"
+
+
 def test_a_peer_has_one_connection():
     """RFC 6733, 2.1. However many questions there are."""
     far, [connection] = connected(max_in_flight=2)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 from kit.neighbour import Far, connected
 
-from auth_diameter import Avp
+from auth_diameter import Avp, Message
 from auth_diameter._core import Verdict
 from auth_diameter.decision import Cause
 from auth_diameter.diameter.base import (
@@ -40,6 +40,12 @@ def redirect(far: Far, agent: Connection, *avps: Avp) -> None:
     far.tell(agent, far.maa(far.asked(agent)[-1], 3006, *avps))
 
 
+def with_bad_avp(message: Message) -> bytes:
+    """A message whose last AVP is longer than what is left of it."""
+    data = message.encode() + bytes.fromhex("00000119 00 0000ff 41414141")  # Error-Message of 255 bytes
+    return data[:1] + len(data).to_bytes(3, "big") + data[4:]
+
+
 def connection_to(far: Far, address: str) -> Connection:
     [found] = [connection for connection in far.pool.connections if repr(connection.peer) == address]
     return found
@@ -62,6 +68,7 @@ def connection_to(far: Far, address: str) -> Connection:
         ("aaa://disc.h.test/x", None),
         ("", None),
         (b"\xff", None),
+        ("aaa\u017f://disc.h.test", None),  # which is an s if case is ignored
     ],
 )
 def test_a_diameter_uri_names_a_server(uri, server):
@@ -88,24 +95,151 @@ def test_the_server_that_the_answer_names_is_asked():
     assert far.pool.stats().asked_again == 1
 
 
+def redirected_once(*avps: Avp, **settings: object) -> tuple[Far, Connection, Connection]:
+    """A server has answered the one question that was redirected to it; the agent and the server."""
+    far, [agent] = connected(**settings)
+    far.submit()
+    redirect(far, agent, *(avps or to(ELSEWHERE)))
+    server = connection_to(far, "server.h.test:3870")
+    far.tell(server, far.maa(far.asked(server)[0], 2001))
+    return far, agent, server
+
+
 @pytest.mark.parametrize("usage", [None, DONT_CACHE, ALL_SESSION, ALL_USER])
 def test_the_agent_is_asked_the_next_question(usage):
-    """6.13: the answer counts for one question, or for a session, which has one."""
-    far, [agent] = connected()
-    far.submit()
-    redirect(far, agent, *to(ELSEWHERE, usage=usage, seconds=600))
-    server = connection_to(far, "server.h.test:3870")
+    """6.13: the answer counts for one question, for a session, which has one, or for a user.
+
+    The server may know no other user, as an HSS behind an SLF (TS 29.228).
+    """
+    far, agent, server = redirected_once(*to(ELSEWHERE, usage=usage, seconds=600))
     assert agent.state is OKAY
-    far.tell(server, far.maa(far.asked(server)[0], 2001))
+    for _ in range(5):
+        far.submit()
+    assert (len(far.asked(agent)), len(far.asked(server))) == (6, 1)
+
+
+def test_the_next_question_that_is_redirected_finds_the_server_connected():
+    far, agent, server = redirected_once()
     far.submit()
+    redirect(far, agent, *to(ELSEWHERE))
+    assert (len(far.asked(agent)), len(far.asked(server))) == (2, 2)
+    assert far.pool.connections == [agent, server]
+
+
+def test_questions_of_a_lost_agent_do_not_go_to_the_server():
+    """Neither those under way nor new ones: they end as without the server."""
+    far, agent, server = redirected_once()
+    under_way = far.submit()
+    far.unreachable.add(agent.peer)
+    far.pool.closed(agent, 0.0)
+    far.settle()
+    new = far.submit()
+    assert far.finished == [(under_way, Cause.DISC_UNREACHABLE), (new, Cause.DISC_UNREACHABLE)]
+    assert len(far.asked(server)) == 1
+
+
+@pytest.mark.parametrize(("code", "cause"), [(3002, Cause.DISC_UNREACHABLE), (3004, Cause.OVERLOADED)])
+def test_a_question_that_the_agent_does_not_take_does_not_go_to_the_server(code, cause):
+    far, agent, server = redirected_once()
+    question = far.submit()
+    far.tell(agent, far.maa(far.asked(agent)[-1], code))
+    assert far.finished == [(question, cause)]
+    assert len(far.asked(server)) == 1
+
+
+def test_a_full_agent_leaves_its_questions_waiting():
+    """Room at the server is none for them, either when it opens or when its buffer is empty again."""
+    far, agent, server = redirected_once(max_in_flight=2)
+    for _ in range(3):
+        far.submit()
+    far.pool.pause(server)
+    far.pool.resume(server, 0.0)
+    far.settle()
+    assert (len(far.asked(agent)), len(far.asked(server)), len(far.pool.waiting)) == (3, 1, 1)
+
+
+def test_an_agent_that_the_watchdog_does_not_trust_is_asked_all_the_same():
+    """The server is nobody who could be asked instead."""
+    far, agent, server = redirected_once(timeout=1000.0)
+    far.silent.add(agent.peer)
+    far.wait(61.0)
+    assert far.pool.stats().peers[0].state == "up"
     far.submit()
-    assert len(far.asked(agent)) > 1, "with the agent and the server as equals"
+    assert (len(far.asked(agent)), len(far.asked(server))) == (2, 1)
+
+
+def test_a_question_that_is_redirected_to_a_busy_server_waits_for_its_room():
+    far, agent, server = redirected_once()
+    far.pool.pause(server)
+    far.submit()
+    redirect(far, agent, *to(ELSEWHERE))
+    assert len(far.asked(server)) == 1
+    far.pool.resume(server, 0.0)
+    far.settle()
+    assert len(far.asked(server)) == 2
+
+
+def test_a_server_that_left_a_watchdog_unanswered_is_passed_over():
+    """6.12: the next server named is asked, if there is one."""
+    far, agent, server = redirected_once(timeout=1000.0)
+    far.silent.add(server.peer)
+    for _ in range(3):  # so that it stays a peer
+        far.wait(far.now + 25.0)
+        far.submit()
+        redirect(far, agent, *to(ELSEWHERE, "aaa://next.h.test"))
+        if server.state is HELD_BACK:
+            break
+    assert server.state is HELD_BACK
+    assert len(far.asked(connection_to(far, "next.h.test:3868"))) >= 1
+
+
+def test_a_server_that_is_connected_to_again_is_asked_at_once():
+    """The agent vouches for it now, so it need not answer three watchdogs first (RFC 3539, 3.4.1)."""
+    far, agent, server = redirected_once(*to(ELSEWHERE, usage=ALL_HOST, seconds=600))
+    far.pool.closed(server, 1.0)
+    far.settle()
+    assert agent.state is OKAY
+    assert far.pool.connections == [agent], "nor is it connected to before"
+    far.now = 2.0
+    far.submit()
+    redirect(far, agent, *to(ELSEWHERE, usage=ALL_HOST, seconds=600))
+    server = connection_to(far, "server.h.test:3870")
+    far.submit()
+    assert (agent.state, server.state) == (HELD_BACK, OKAY)
+    assert len(far.asked(server)) == 2
+
+
+def test_when_the_time_of_an_answer_is_over_the_server_is_asked_no_more():
+    far, agent, server = redirected_once(*to(ELSEWHERE, usage=ALL_HOST, seconds=90))
+    far.submit()
+    assert len(far.asked(server)) == 2
+    far.tell(server, far.maa(far.asked(server)[1], 2001))
+    far.wait(70.0)
+    far.submit()
+    far.tell(server, far.maa(far.asked(server)[2], 2001))
+    far.wait(90.0)
+    for _ in range(3):
+        far.submit()
+    assert (len(far.asked(agent)), len(far.asked(server))) == (4, 3)
+
+
+def test_when_another_server_takes_its_place_a_server_is_asked_no_more():
+    far, agent, server = redirected_once()
+    first, second = far.submit(), far.submit()
+    asked = far.asked(agent)
+    far.tell(agent, far.maa(asked[1], 3006, *to(ELSEWHERE, usage=ALL_HOST, seconds=50)))
+    far.tell(agent, far.maa(asked[2], 3006, *to("aaa://next.h.test", usage=ALL_HOST, seconds=50)))
+    following = connection_to(far, "next.h.test:3868")
+    assert (first.connection, second.connection) == (server, following)
+    for _ in range(3):
+        far.submit()
+    assert (len(far.asked(server)), len(far.asked(following))) == (2, 4)
 
 
 @pytest.mark.parametrize("usage", [ALL_REALM, REALM_AND_APPLICATION, ALL_APPLICATION, ALL_HOST])
 def test_the_answer_is_kept_for_as_long_as_it_says(usage):
     """6.13 and 6.14."""
-    far, [agent] = connected()
+    far, [agent] = connected(destination_realm="h.test")
     far.submit()
     redirect(far, agent, *to(ELSEWHERE, usage=usage, seconds=90))
     server = connection_to(far, "server.h.test:3870")
@@ -122,11 +256,20 @@ def test_the_answer_is_kept_for_as_long_as_it_says(usage):
     assert agent.state is OKAY
 
 
+@pytest.mark.parametrize("usage", [ALL_REALM, REALM_AND_APPLICATION])
+def test_an_answer_for_one_realm_is_not_kept_if_questions_may_be_of_another(usage):
+    """6.13. Without `destination_realm` the realm of a question is that of its user."""
+    far, agent, server = redirected_once(*to(ELSEWHERE, usage=usage, seconds=600))
+    assert agent.state is OKAY
+    far.submit()
+    assert (len(far.asked(agent)), len(far.asked(server))) == (2, 1)
+
+
 def test_without_a_time_the_answer_is_not_kept():
     """6.14: Redirect-Max-Cache-Time must be there for each usage but DONT_CACHE."""
     far, [agent] = connected()
     far.submit()
-    redirect(far, agent, *to(ELSEWHERE, usage=ALL_REALM))
+    redirect(far, agent, *to(ELSEWHERE, usage=ALL_HOST))
     assert agent.state is OKAY
     assert len(far.asked(connection_to(far, "server.h.test:3870"))) == 1
 
@@ -134,7 +277,7 @@ def test_without_a_time_the_answer_is_not_kept():
 def test_if_the_server_is_lost_the_agent_is_asked_again_at_once():
     far, [agent] = connected()
     far.submit()
-    redirect(far, agent, *to(ELSEWHERE, usage=ALL_REALM, seconds=600))
+    redirect(far, agent, *to(ELSEWHERE, usage=ALL_HOST, seconds=600))
     server = connection_to(far, "server.h.test:3870")
     far.tell(server, far.maa(far.asked(server)[0], 2001))
     far.unreachable.add(server.peer)
@@ -149,7 +292,7 @@ def test_if_the_server_does_not_answer_the_agent_is_asked_again():
     """Its breaker opens, long before the watchdog closes its connection."""
     far, [agent] = connected()
     far.submit()
-    redirect(far, agent, *to(ELSEWHERE, usage=ALL_REALM, seconds=600))
+    redirect(far, agent, *to(ELSEWHERE, usage=ALL_HOST, seconds=600))
     far.wait(5.0)
     assert [cause for _, cause in far.finished] == [Cause.DISC_TIMEOUT]
     assert agent.state is OKAY
@@ -162,7 +305,7 @@ def test_if_the_server_leaves_a_watchdog_unanswered_the_agent_is_asked_again():
     """RFC 3539, 3.4.1: SUSPECT. What is under way there goes to the agent."""
     far, [agent] = connected(timeout=1000.0)
     far.submit()
-    redirect(far, agent, *to(ELSEWHERE, usage=ALL_REALM, seconds=600))
+    redirect(far, agent, *to(ELSEWHERE, usage=ALL_HOST, seconds=600))
     server = connection_to(far, "server.h.test:3870")
     far.tell(server, far.maa(far.asked(server)[0], 2001))
     far.silent.add(server.peer)
@@ -171,6 +314,21 @@ def test_if_the_server_leaves_a_watchdog_unanswered_the_agent_is_asked_again():
     assert agent.state is OKAY
     assert server.state is HELD_BACK
     assert len(far.asked(agent)) == 2
+
+
+def test_with_tls_a_server_must_have_the_name_by_which_the_answer_calls_it():
+    """RFC 6733, 13.1. Another name in its certificate does not do, although it tells that one in its CEA."""
+    far, [agent] = connected(tls_ca="ca.pem")
+    for number, names in enumerate([{"other.h.test"}, {"other.h.test", "server.h.test"}], 1):
+        far.names = frozenset(names)
+        far.now += 2.0
+        far.submit()
+        redirect(far, agent, *to("aaas://server.h.test"))
+        assert len(far.pool.connections) == number
+    [(_, cause)] = far.finished
+    assert cause is Cause.DISC_UNREACHABLE
+    assert far.changes[1].why == "its certificate is not for server.h.test"
+    assert len(far.asked(connection_to(far, "server.h.test:5868"))) == 1
 
 
 def test_the_first_server_that_can_be_asked_is_taken():
@@ -191,6 +349,34 @@ def test_a_redirect_to_nobody_ends_the_question(uris):
     redirect(far, agent, *to(*uris))
     assert far.finished == [(question, Cause.DISC_UNREACHABLE)]
     assert far.pool.connections == [agent]
+
+
+def test_a_redirect_with_a_fault_is_none():
+    """It is an answer that cannot be used. The other answers of the same read count."""
+    far, [agent] = connected()
+    first, second, third = (far.submit() for _ in range(3))
+    asked = far.asked(agent)
+    data = [
+        far.maa(asked[0], 2001).encode(),
+        with_bad_avp(far.maa(asked[1], 3006, *to(ELSEWHERE))),
+        far.maa(asked[2], 2001).encode(),
+    ]
+    answers = far.pool.received(agent, b"".join(data), 0.0)
+    assert [question for question, _ in answers] == [first, second, third]
+    assert [answer.fault for _, answer in answers] == [None, "malformed AVP", None]
+    assert agent.state is OKAY
+    assert far.pool.connections == [agent]
+
+
+def test_a_redirect_that_cannot_be_read_names_nobody():
+    """`Message` takes fewer messages than a connection does: none of more than 64 KiB."""
+    far, [agent] = connected(max_diameter_message=100_000)
+    first, second = far.submit(), far.submit()
+    asked = far.asked(agent)
+    long = far.maa(asked[0], 3006, *to(ELSEWHERE), avp_named("Error-Message", "x" * 70_000))
+    far.tell(agent, long, far.maa(asked[1], 2001))
+    assert far.finished == [(first, Cause.DISC_UNREACHABLE)]
+    assert [question for question, _ in far.answered] == [second]
 
 
 def test_a_server_that_redirects_the_question_again_ends_it():

@@ -17,7 +17,7 @@ from auth_diameter.diameter.base import SUCCESS, answer
 from auth_diameter.disc.admission import ConnectionEvent
 from auth_diameter.disc.config import DiameterConfig, ListenerConfig
 from auth_diameter.disc.diameter import listen
-from auth_diameter.disc.tls import names_in, server_context
+from auth_diameter.disc.tls import server_context
 from auth_diameter.disc.turns import Turns
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates")
@@ -179,11 +179,3 @@ def test_files_that_cannot_be_used(disc_files, sip_server, tmp_path):
     ):
         with pytest.raises(ConfigError, match=message):
             server_context(*files_with(disc_files, **changed))
-
-
-def test_the_names_in_a_certificate():
-    """Of subjectAltName those of the DNS alone."""
-    subject = ((("commonName", "Common"),), (("organizationName", "x"),))
-    assert names_in({"subject": subject}) == {"common"}
-    assert names_in({"subject": subject, "subjectAltName": (("DNS", "A.b"), ("URI", "c"))}) == {"a.b"}
-    assert names_in({}) == frozenset()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,11 +37,11 @@ def hss(authority: Authority, request: pytest.FixtureRequest) -> Iterator[Hss]:
         yield found
 
 
-def ha1_of_all(hss: Hss, **settings: str | Path) -> list[str]:
+def ha1_of_all(hss: Hss, host: str = "127.0.0.1", **settings: str | Path) -> list[str]:
     """HA1 of all users, each asked for when the one before is known."""
 
     async def work() -> list[str]:
-        url = database_name(f"cx://127.0.0.1:{hss.port}/{REALM}")
+        url = database_name(f"cx://{host}:{hss.port}/{REALM}")
         config = ad.Config(application="sip", origin_host="scscf.c.test", **settings)
         store = await open_store(url, StoreConfig(), config)
         try:
@@ -69,6 +70,27 @@ def test_an_hss_with_the_certificate_of_another(
     with pytest.raises(StoreError, match="no HSS can be reached"):
         ha1_of_all(hss, **authority.certify("scscf.c.test", "scscf.c.test").settings())
     assert "it says that it is hss.h.test, which its certificate does not" in caplog.text
+
+
+@pytest.mark.parametrize("host", [NODE.host, "primary.h.test"])
+def test_an_hss_that_is_dialled_by_a_name(
+    hss: Hss,
+    authority: Authority,
+    host: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its certificate must be for that name, whatever the HSS says it is."""
+    look_up = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda name, *more, **how: look_up("127.0.0.1", *more, **how))
+    settings = authority.certify("scscf.c.test", "scscf.c.test").settings()
+    if host == NODE.host:
+        assert len(ha1_of_all(hss, host, **settings)) == len(USERS)
+        return
+    with pytest.raises(StoreError, match="no HSS can be reached"):
+        ha1_of_all(hss, host, **settings)
+    assert "is down: its certificate is not for primary.h.test" in caplog.text
+    assert hss.base == []
 
 
 def test_a_client_without_a_certificate(

@@ -103,8 +103,9 @@ class Registrar:
             return
         with self._lock:
             self._told.pop(nonce, None)
-            why = "no answer" if answer is None else f"Result-Code {result}"
-            self._sparing.warning("SAR", time.monotonic(), "a server was not told of a registration: %s", why)
+        # Without the lock: a handler of the log may call the client.
+        why = "no answer" if answer is None else f"Result-Code {result}"
+        self._sparing.warning("SAR", time.monotonic(), "a server was not told of a registration: %s", why)
 
 
 def registrar_of(config: Config, send: Send) -> Registrar | None:

@@ -232,6 +232,8 @@ class AuthDiameter(Closing):
         Returns:
             None: the question may be asked. Otherwise the Cause why it may not.
         """
+        if not self._transport.may_wait():
+            return Cause.DISC_LOST
         question.deadline = time.monotonic() + self.config.timeout
         waiter = self._transport.add_waiter(question)
         while is_held(question):

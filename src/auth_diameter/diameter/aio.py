@@ -15,6 +15,7 @@ from typing import Any, cast
 from auth_diameter._core import Answer, DiscError, Message, Question
 from auth_diameter.config import Config
 from auth_diameter.decision import Cause
+from auth_diameter.diameter.certificates import names_in
 from auth_diameter.diameter.connection import CLOSING, INITIAL, Connection
 from auth_diameter.diameter.dialling import LOOKUP_TIMED_OUT, Dial
 from auth_diameter.diameter.events import Close, Finished, Open, Send
@@ -23,7 +24,7 @@ from auth_diameter.diameter.peer import Change, Peer
 from auth_diameter.diameter.peer_log import ChangeLog
 from auth_diameter.diameter.pool import Pool
 from auth_diameter.diameter.resolver import Address, Outcome, Resolver, reason_of
-from auth_diameter.diameter.speaking import names_in, tls_of
+from auth_diameter.diameter.speaking import tls_of
 from auth_diameter.diameter.stats import PoolStats
 
 # Seconds for the peers to answer a DPR, and to close; a program that ends waits for one that hangs.

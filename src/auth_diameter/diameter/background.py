@@ -118,8 +118,13 @@ class BackgroundTransport(HeldThreads):
 
     # ------------------------------------------------------------------ questions
 
+    def may_wait(self) -> bool:
+        """Whether this thread may wait: the loop, which calls handlers of the log, would wait for itself."""
+        thread = self._thread
+        return thread is None or not thread.is_current()
+
     def ask(self, question: Question) -> Answer | Cause:
-        """Asks a peer, and waits for its answer until the deadline.
+        """Asks a peer, and waits for its answer until the deadline; on the loop nothing is asked.
 
         Returns:
             The answer, or the Cause why there is none.
@@ -130,7 +135,7 @@ class BackgroundTransport(HeldThreads):
         return self.ask_together([question])[0]
 
     def ask_together(self, questions: Sequence[Question]) -> list[Answer | Cause]:
-        """Asks questions with one write, and waits for all answers.
+        """Asks questions with one write, and waits for all answers; on the loop nothing is asked.
 
         Returns:
             For each question its answer, or the Cause why there is none.
@@ -141,6 +146,8 @@ class BackgroundTransport(HeldThreads):
         if not questions:
             return []
         thread, aio = self._start()
+        if not self.may_wait():
+            return [Cause.DISC_LOST for _ in questions]
         asked = [_Asked() for _ in questions]
         for question, waiter in zip(questions, asked, strict=True):
             question.callback = waiter
@@ -167,7 +174,10 @@ class BackgroundTransport(HeldThreads):
     # ------------------------------------------------------------------ closing
 
     def close(self) -> None:
-        """Leaves all peers; questions under way end with the Cause DISC_LOST."""
+        """Leaves all peers; questions under way end with the Cause DISC_LOST.
+
+        On the loop, as in a handler of the log, this does not wait for that.
+        """
         with self._lock:
             self.closed = True
             thread, aio = self._thread, self._aio

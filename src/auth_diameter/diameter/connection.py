@@ -38,6 +38,8 @@ Diameter alone:
   was down and has not answered three since (RFC 3539, 3.4.1: SUSPECT and REOPEN there). See `watchdog`.
 * CLOSING. A DPR was sent or came (RFC 6733, 5.4). Answers may still come.
 
+A connection that is reserved takes only the questions that were redirected to its peer, see `redirects`.
+
 With standard Diameter a peer has one connection (RFC 6733, 2.1), which the watchdog alone closes for its
 silence. A question without an answer holds questions back, and closes nothing unless part of one came.
 
@@ -145,6 +147,7 @@ class Connection(Wire):
         state: see the table at the top of this file. It begins as OKAY, as REOPEN if the peer is in doubt, or
             as DOWN if the connection is to be closed at once; with standard Diameter as INITIAL.
         paused: whether the driver cannot send more for now.
+        is_reserved: whether it takes only the questions that were redirected to its peer.
         full: whether the bytes to be sent exceeded `room`, and the driver has not taken them away since.
         opened_at: when it was opened; seconds, monotonic.
         probe_until: until when the probe on it waits if another peer can be asked; None: there is no probe on
@@ -154,6 +157,7 @@ class Connection(Wire):
 
     __slots__ = (
         "full",
+        "is_reserved",
         "opened_at",
         "paused",
         "peer",
@@ -171,7 +175,7 @@ class Connection(Wire):
         self.peer = peer
         self.transport = transport
         self.state = state
-        self.paused = self.full = False
+        self.paused = self.full = self.is_reserved = False
         self.opened_at = now
         self.probe_until: float | None = None
         self.why = ""
@@ -183,8 +187,13 @@ class Connection(Wire):
 
     @property
     def takes_questions(self) -> bool:
-        """Whether a question may be written to it."""
+        """Whether a question may be written to it; if it is reserved, one that was redirected."""
         return (self.state is OKAY or self.state is REOPEN) and self.has_room
+
+    @property
+    def takes_any_question(self) -> bool:
+        """Whether any question may be written to it."""
+        return self.takes_questions and not self.is_reserved
 
     @property
     def is_live(self) -> bool:

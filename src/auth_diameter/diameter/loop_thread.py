@@ -23,6 +23,7 @@ class LoopThread:
 
     def __init__(self, name: str) -> None:
         self.loop = asyncio.new_event_loop()
+        self._last: asyncio.Task[None] | None = None  # what `stop` has begun on the loop
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -31,6 +32,10 @@ class LoopThread:
             self.loop.run_forever()
         finally:
             self.loop.close()
+
+    def _end(self, last: asyncio.Task[None]) -> None:
+        """Ends the loop after the last work; an error of that is the loop's to report."""
+        self.loop.stop()
 
     def is_current(self) -> bool:
         """Whether this is called on the loop."""
@@ -45,7 +50,14 @@ class LoopThread:
         return True
 
     def stop(self, last: Coroutine[Any, Any, None]) -> None:
-        """Runs the last work, for a few seconds at most, and ends the loop and the thread."""
+        """Runs the last work, for a few seconds at most, and ends the loop and the thread.
+
+        On the loop itself it returns at once, and the rest follows.
+        """
+        if self.is_current():
+            self._last = self.loop.create_task(asyncio.wait_for(last, _PATIENCE))
+            self._last.add_done_callback(self._end)
+            return
         leaving = asyncio.run_coroutine_threadsafe(last, self.loop)
         with contextlib.suppress(TimeoutError):
             leaving.result(_PATIENCE)

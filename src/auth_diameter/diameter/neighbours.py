@@ -15,8 +15,10 @@ Each peer has a `PeerMachine`, which exchanges capabilities, watches and disconn
 * Questions without an answer open the peer's breaker, as in the dialect. They do not close the connection,
   unless it holds part of an answer (UNSYNCED), and the watchdog does not know of them.
 * When nobody else can be asked, a peer that the watchdog does not trust is asked all the same.
+* A server that an answer named is a peer for as long as it is needed, see `redirects`. Its connection is
+  reserved: it takes only the questions that were redirected to it.
 * A peer that redirects all questions for a while is held back for so long, while the server that it named can
-  be asked. That server is a peer for as long as it is needed, see `redirects`.
+  be asked. Meanwhile the connection to that server is not reserved.
 * Every message counts for the watchdog. It is told of those of the application only when its timer is due.
 """
 
@@ -26,12 +28,13 @@ import functools
 import itertools
 import math
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
 from auth_diameter._core import InFlight, Message, ParseError
 from auth_diameter.config import Config
 from auth_diameter.diameter.base import COMMAND_UNSUPPORTED, Node, answer, value_of
+from auth_diameter.diameter.certificates import name_to_prove
 from auth_diameter.diameter.connection import (
     CLOSING,
     HELD_BACK,
@@ -143,7 +146,9 @@ class NeighbourTable(PeerTable):
         return [
             other
             for other in self.connections
-            if other.peer is not connection.peer and other.state in (OKAY, REOPEN, UNSYNCED)
+            if other.peer is not connection.peer
+            and other.state in (OKAY, REOPEN, UNSYNCED)
+            and not other.is_reserved
         ]
 
     # ------------------------------------------------------------------ opening and closing
@@ -154,9 +159,15 @@ class NeighbourTable(PeerTable):
     def opened(
         self, peer: Peer, transport: Any, now: float, address: str = "", names: Collection[str] | None = None
     ) -> Connection:
-        """As `PeerTable.opened`; begins the capabilities exchange on it."""
+        """As `PeerTable.opened`; exchanges capabilities, if the certificate is for the peer."""
         peer.opening -= 1
         connection = self._add(peer, transport, now, INITIAL)
+        connection.is_reserved = self._is_reserved(peer)
+        name = name_to_prove(peer.host)
+        if names is not None and name is not None and name not in names:
+            connection.why = f"its certificate is not for {name}"
+            self.step(connection, Event.FAULT)
+            return connection
         machine = self._machines[peer]
         machine.start(now)
         machine.connected(address, now, names)
@@ -278,7 +289,8 @@ class NeighbourTable(PeerTable):
     def _is_capable(self, connection: Connection, now: float) -> None:
         peer = connection.peer
         peer.probing = False
-        reopens = self._machines[peer].watchdog.state is WatchdogState.REOPEN
+        # A server that an answer named is vouched for, and nobody else can be asked what is redirected to it.
+        reopens = self._machines[peer].watchdog.state is WatchdogState.REOPEN and peer not in self._servers
         self.step(connection, Event.UNTRUSTED if reopens and self._others(connection) else Event.CAPABLE)
         if peer.step(PeerEvent.HEARD):
             peer.recovered()
@@ -290,7 +302,10 @@ class NeighbourTable(PeerTable):
 
     def _trust_the_last(self) -> None:
         """Asks peers all the same that the watchdog does not trust, if nobody else is left."""
-        if not any(connection.state in (OKAY, REOPEN, PROBING, UNSYNCED) for connection in self.connections):
+        if not any(
+            connection.state in (OKAY, REOPEN, PROBING, UNSYNCED) and not connection.is_reserved
+            for connection in self.connections
+        ):
             for connection in self.connections:
                 self.step(connection, Event.TRUSTED)
 
@@ -304,7 +319,7 @@ class NeighbourTable(PeerTable):
         """
         for server in redirect.servers:
             peer = self._peer_at(server) if server.is_secure == self._is_secure else None
-            if peer is not None and (peer is connection.peer or (peer.in_doubt and peer.rest_until > now)):
+            if peer is not None and (peer is connection.peer or self._is_out_of_use(peer, now)):
                 continue
             if peer is not None or self._may_add(server):
                 break
@@ -318,8 +333,11 @@ class NeighbourTable(PeerTable):
             self._servers[peer] = now + max(KEPT, redirect.seconds)
             self.be_due(self._servers[peer])
         if redirect.seconds:
+            before, _ = self._redirecting.get(connection.peer, (peer, 0.0))
             self._redirecting[connection.peer] = (peer, now + redirect.seconds)
             self.be_due(now + redirect.seconds)
+            self._reserve(before)
+            self._reserve(peer)
             if self.taking(peer) is not None:
                 self._hold_back(connection.peer)
         if self._connection_of(peer) is None and not peer.opening:
@@ -333,6 +351,27 @@ class NeighbourTable(PeerTable):
         if connection is None or not connection.takes_questions:
             return None
         return connection if connection.under_way < self.max_in_flight else None
+
+    def for_any_question(self) -> Sequence[Peer]:
+        """The peers that any question may go to; servers that answers named only for all questions."""
+        return [peer for peer in self.peers if not self._is_reserved(peer)]
+
+    def _is_reserved(self, peer: Peer) -> bool:
+        """Whether a peer gets only the questions that are redirected to it."""
+        return peer in self._servers and all(server is not peer for server, _ in self._redirecting.values())
+
+    def _reserve(self, peer: Peer) -> None:
+        """Reserves the connection to a peer, or lets it take any question, by what is redirected to it."""
+        connection = self._connection_of(peer)
+        if connection is not None:
+            connection.is_reserved = self._is_reserved(peer)
+            self.refresh(connection)
+
+    def _is_out_of_use(self, peer: Peer, now: float) -> bool:
+        """Whether a peer rests, or its watchdog does not trust it."""
+        connection = self._connection_of(peer)
+        held_back = connection is not None and connection.state is HELD_BACK
+        return held_back or (peer.in_doubt and peer.rest_until > now)
 
     def _peer_at(self, server: Server) -> Peer | None:
         """The peer that a server is, by its address or by the DiameterIdentity that it told."""
@@ -368,7 +407,8 @@ class NeighbourTable(PeerTable):
 
     def _ask_agent(self, agent: Peer) -> None:
         """Asks a peer again that has redirected all questions."""
-        del self._redirecting[agent]
+        server, _ = self._redirecting.pop(agent)
+        self._reserve(server)
         connection = self._connection_of(agent)
         if connection is not None:
             self.step(connection, Event.TRUSTED)

@@ -15,7 +15,7 @@ This is the Peer Table of RFC 6733, 2.6. It drives the state machines of `connec
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from auth_diameter._core import InFlight
@@ -107,9 +107,9 @@ class PeerTable:
         self.refresh(connection)
 
     def refresh(self, connection: Connection) -> None:
-        """Notes whether `connection` takes questions, after its state or its room has changed."""
+        """Notes whether `connection` takes any question, after its state or its room has changed."""
         connection.is_calm = connection.state is OKAY
-        self._in_flight.set_ready(connection, connection.takes_questions)
+        self._in_flight.set_ready(connection, connection.takes_any_question)
 
     def be_due(self, when: float) -> None:
         """Makes sure that `tend` is called at `when` or before."""
@@ -135,6 +135,10 @@ class PeerTable:
 
     # ------------------------------------------------------------------ what can be asked
 
+    def for_any_question(self) -> Sequence[Peer]:
+        """The peers that any question may go to."""
+        return self.peers
+
     def usable(self, peer: Peer) -> list[Connection]:
         """The live connections to `peer`."""
         return [c for c in self.connections if c.peer is peer and c.is_live]
@@ -150,7 +154,7 @@ class PeerTable:
     def _is_suspect(self, peer: Peer, now: float) -> bool:
         """Whether the peer has just broken a connection, and another peer can be asked meanwhile."""
         return now < peer.suspect_until and any(
-            not other.in_doubt and other.suspect_until <= now for other in self.peers
+            not other.in_doubt and other.suspect_until <= now for other in self.for_any_question()
         )
 
     def can_accept(self, waiting: int, now: float) -> bool:
@@ -160,7 +164,7 @@ class PeerTable:
             waiting: number of questions that wait already.
             now: seconds, monotonic.
         """
-        return any(self._can_accept(peer, waiting, now) for peer in self.peers)
+        return any(self._can_accept(peer, waiting, now) for peer in self.for_any_question())
 
     def worth_waiting(self, waiting: int, now: float) -> bool:
         """Whether the questions that wait for a connection may still get one.
@@ -173,7 +177,8 @@ class PeerTable:
             now: seconds, monotonic.
         """
         return any(
-            not peer.in_doubt or peer.probing or self._can_accept(peer, waiting, now) for peer in self.peers
+            not peer.in_doubt or peer.probing or self._can_accept(peer, waiting, now)
+            for peer in self.for_any_question()
         )
 
     def _can_accept(self, peer: Peer, waiting: int, now: float) -> bool:
@@ -191,9 +196,10 @@ class PeerTable:
 
     def why_not(self) -> Cause:
         """The Cause why no peer takes a question."""
-        if not all(peer.in_doubt for peer in self.peers):
+        peers = self.for_any_question()
+        if not all(peer.in_doubt for peer in peers):
             return Cause.OVERLOADED
-        silent = any(peer.state == "silent" for peer in self.peers)
+        silent = any(peer.state == "silent" for peer in peers)
         return Cause.DISC_TIMEOUT if silent else Cause.DISC_UNREACHABLE
 
     # ------------------------------------------------------------------ opening and closing
@@ -213,7 +219,7 @@ class PeerTable:
             return None
         best = None
         least = (True, 0)
-        for peer in self.peers:
+        for peer in self.for_any_question():
             if peer.rest_until > now:
                 self.be_due(peer.rest_until)
                 continue
@@ -371,7 +377,7 @@ class PeerTable:
             return
         if not peer.in_doubt:
             peer.left_unanswered(now)
-            others = any(other is not peer and not other.in_doubt for other in self.peers)
+            others = any(other is not peer and not other.in_doubt for other in self.for_any_question())
             more = any(c.under_way for c in self.connections if c.peer is peer)
             if not (others or more):
                 peer.rest_until = now  # the question itself may be at fault: the next one probes at once
@@ -428,7 +434,9 @@ class PeerTable:
         Returns:
             None: there is no probe on the connection, or no other peer to ask.
         """
-        if connection.probe_until is None or all(peer.in_doubt for peer in self.peers):
+        if connection.probe_until is None or connection.is_reserved:
+            return None
+        if all(peer.in_doubt for peer in self.for_any_question()):
             return None
         return connection.probe_until
 

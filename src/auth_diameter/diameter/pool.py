@@ -53,7 +53,7 @@ from auth_diameter.diameter.neighbours import NeighbourTable
 from auth_diameter.diameter.own_requests import Answered
 from auth_diameter.diameter.peer import Peer
 from auth_diameter.diameter.peer_table import PeerTable
-from auth_diameter.diameter.redirects import REDIRECT_INDICATION, RedirectedQuestions, read_redirect
+from auth_diameter.diameter.redirects import RedirectedQuestions, is_redirect, read_redirect
 from auth_diameter.diameter.speaking import application_of, node_of
 from auth_diameter.diameter.stats import Counts, PoolStats
 from auth_diameter.diameter.waiting import WaitingQuestions
@@ -62,7 +62,6 @@ from auth_diameter.diameter.waiting import WaitingQuestions
 _NOT_DELIVERED = {
     3002: Cause.DISC_UNREACHABLE,
     3004: Cause.OVERLOADED,
-    REDIRECT_INDICATION: Cause.DISC_UNREACHABLE,
 }
 
 Placed = Connection | Cause | None  # a connection; why it was refused; None: it waits for a connection
@@ -92,6 +91,7 @@ class Pool:
     __slots__ = (
         "_application",
         "_neighbours",
+        "_of_one_realm",
         "_overload",
         "_table",
         "_timeout",
@@ -139,6 +139,7 @@ class Pool:
         )
         self.waiting = self._waiting.questions
         self._timeout = config.timeout
+        self._of_one_realm = config.destination_realm is not None
 
     def take_events(self) -> list[PoolEvent]:
         """The events for the driver, in order; each is returned once."""
@@ -325,6 +326,7 @@ class Pool:
         """
         connection.full = False
         self._table.refresh(connection)
+        self._ask_redirected(connection, now)
         self._waiting.fill(connection, now)
 
     # ------------------------------------------------------------------ answers
@@ -382,11 +384,11 @@ class Pool:
         if connection.has_others:
             assert self._neighbours is not None
             self._neighbours.take_others(connection, now)
-        if all(answer.code not in _NOT_DELIVERED for _, answer in found):
+        if all(_why_not_delivered(answer) is None for _, answer in found):
             return found
         answers = []
         for question, answer in found:
-            cause = _NOT_DELIVERED.get(answer.code)
+            cause = _why_not_delivered(answer)
             if cause is None:
                 answers.append((question, answer))
             elif not self._ask_once_more(connection, question, answer, now):
@@ -397,14 +399,15 @@ class Pool:
         """Asks another peer a question that was answered with an error; False: there is none."""
         if question.attempts >= MOST_ATTEMPTS or question.deadline <= now:
             return False
-        if answer.code == REDIRECT_INDICATION:
+        if is_redirect(answer):
             return self._follow(connection, question, answer, now)
         return self._ask_another(connection, question, now)
 
     def _follow(self, connection: Connection, question: Question, answer: Answer, now: float) -> bool:
         """Asks the server that an answer names, once it can be asked; False: there is none."""
         assert self._neighbours is not None
-        peer = self._neighbours.redirected(connection, read_redirect(answer), now)
+        redirect = read_redirect(answer, of_one_realm=self._of_one_realm)
+        peer = self._neighbours.redirected(connection, redirect, now)
         if peer is None:
             return False
         wire = self._neighbours.taking(peer)
@@ -414,9 +417,12 @@ class Pool:
         return True
 
     def _ask_redirected(self, connection: Connection, now: float) -> None:
-        """Asks the questions that waited for a server with which capabilities are exchanged now."""
-        for question in self.redirected.take(connection.peer):
-            self._ask_on(connection, question, now)
+        """Asks the questions that waited for a server, if it can be asked now."""
+        if not self.redirected or self._neighbours is None:
+            return
+        if self._neighbours.taking(connection.peer) is connection:
+            for question in self.redirected.take(connection.peer):
+                self._ask_on(connection, question, now)
 
     def _ask_another(self, connection: Connection, question: Question, now: float) -> bool:
         """Asks the other peer with the fewest questions; False: there is none."""
@@ -493,6 +499,8 @@ class Pool:
             or connection.fault is not None
         ):
             self._table.heard(connection, now)
+        if self.redirected:
+            self._ask_redirected(connection, now)
         if self.waiting:
             self._waiting.fill_all(now)
             self._waiting.open_needed(now)
@@ -632,3 +640,8 @@ class Pool:
         waiting = len(self.waiting) + len(self.redirected)
         base = self._neighbours.answers if self._neighbours is not None else {}
         return self.counts.stats(self.in_flight, waiting, self._table.stats(), base)
+
+
+def _why_not_delivered(answer: Answer) -> Cause | None:
+    """What an answer means if no other peer can be asked; None: the question was taken."""
+    return Cause.DISC_UNREACHABLE if is_redirect(answer) else _NOT_DELIVERED.get(answer.code)

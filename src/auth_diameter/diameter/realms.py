@@ -46,7 +46,12 @@ class RealmTransport(AioTransport):
         assert config.realms is not None
         self._routes = {
             realm: AioTransport(
-                dataclasses.replace(config, realms=None, peers=peers), answered, failed, ended
+                dataclasses.replace(
+                    config, realms=None, peers=peers, destination_realm=config.destination_realm or realm
+                ),
+                answered,
+                failed,
+                ended,
             )
             for realm, peers in config.realms.items()
         }

@@ -62,7 +62,7 @@ def tls_of(config: Config) -> ssl.SSLContext | None:
     import ssl  # late: few need it, and it takes long
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    # The name to be checked is the DiameterIdentity of the CEA, see `capabilities.read_cea`.
+    # The names are checked in `NeighbourTable.opened`, and with the CEA in `capabilities.read_cea`.
     context.check_hostname = False
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
@@ -71,11 +71,17 @@ def tls_of(config: Config) -> ssl.SSLContext | None:
         raise ConfigError(f"tls_ca: {config.tls_ca}: {_reason(error)}") from None
     if config.tls_cert is not None:
         try:
-            context.load_cert_chain(config.tls_cert, config.tls_key)
+            context.load_cert_chain(config.tls_cert, config.tls_key, lambda: _no_password(config))
         except OSError as error:
             files = config.tls_cert if config.tls_key is None else f"{config.tls_cert} and {config.tls_key}"
             raise ConfigError(f"tls_cert: {files}: {_reason(error)}") from None
     return context
+
+
+def _no_password(config: Config) -> str:
+    """Is called for the password of a key; without it OpenSSL would ask for one on the terminal."""
+    option, file = ("tls_cert", config.tls_cert) if config.tls_key is None else ("tls_key", config.tls_key)
+    raise ConfigError(f"{option}: {file}: has a password; it must have none")
 
 
 def _reason(error: OSError) -> str:
@@ -97,18 +103,3 @@ def is_private(transport: Any) -> bool:
         return True
     peer = transport.get_extra_info("peername")
     return peer is not None and ip_address(peer[0]).is_loopback
-
-
-def names_in(certificate: dict[str, object] | None) -> frozenset[str]:
-    """The names in a certificate that passed verification, in lower case.
-
-    Args:
-        certificate: as `ssl.SSLSocket.getpeercert` returns it.
-    """
-    if not certificate:
-        return frozenset()
-    found = [value for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS"]  # type: ignore[attr-defined]
-    if not found:  # RFC 6125, 6.4.4: the Common Name counts only if there is no DNS name
-        subject: tuple[tuple[tuple[str, str], ...], ...] = certificate.get("subject", ())  # type: ignore[assignment]
-        found = [value for part in subject for kind, value in part if kind == "commonName"]
-    return frozenset(name.lower() for name in found)

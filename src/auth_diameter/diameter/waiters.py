@@ -39,6 +39,10 @@ class HeldThreads:
 
     _lock: threading.Lock
 
+    def may_wait(self) -> bool:
+        """Whether this thread may wait, since others end its wait."""
+        return True
+
     def add_waiter(self, question: Question) -> Waiter:
         """Makes the thread of a question that is held its waiter."""
         waiter = Waiter()

@@ -92,7 +92,7 @@ class WaitingQuestions:
         filled: list[Question] = []
         asked_again = 0
         most = self._table.max_in_flight
-        while self.questions and connection.takes_questions and connection.under_way < most:
+        while self.questions and connection.takes_any_question and connection.under_way < most:
             question = self.questions.popleft()
             self._write(connection, question, now)
             if connection.unsent > connection.room or connection.state is REOPEN:

@@ -18,6 +18,7 @@ from typing import Any, Final, Protocol
 from auth_diameter._core import Message
 from auth_diameter.diameter.base import UNKNOWN_PEER, Identifiers, Node
 from auth_diameter.diameter.capabilities import Capabilities, Refusal
+from auth_diameter.diameter.certificates import names_in
 from auth_diameter.diameter.cx import CX, VENDOR
 from auth_diameter.diameter.peer_machine import Cause as DisconnectCause
 from auth_diameter.diameter.peer_machine import (
@@ -32,7 +33,6 @@ from auth_diameter.diameter.peer_machine import (
 from auth_diameter.diameter.peer_states import Side
 from auth_diameter.diameter.watchdog import WatchdogState
 from auth_diameter.disc.config import DiameterConfig
-from auth_diameter.disc.tls import names_in
 from auth_diameter.logs import Sparing, one_word
 
 log = logging.getLogger("auth_diameter.disc")

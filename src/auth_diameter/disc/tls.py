@@ -6,8 +6,6 @@ Both sides show certificates. The peer's must name its Origin-Host, which the CE
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
-from typing import Any
 
 from auth_diameter._core import ConfigError
 
@@ -53,19 +51,3 @@ def _check_readable(option: str, path: str) -> None:
             pass
     except (OSError, ValueError) as error:
         raise ConfigError(f"{option} {path}: {getattr(error, 'strerror', None) or error}") from None
-
-
-def names_in(certificate: Mapping[str, Any]) -> frozenset[str]:
-    """The names that a certificate is for, in lower case.
-
-    Those of its subjectAltName count; its common name counts if there are none (RFC 6125, 6.4.4).
-
-    Args:
-        certificate: as `ssl.SSLSocket.getpeercert` returns it.
-    """
-    names = [value for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS"]
-    if not names:
-        names = [
-            value for rdn in certificate.get("subject", ()) for name, value in rdn if name == "commonName"
-        ]
-    return frozenset(name.lower() for name in names)
