@@ -69,6 +69,7 @@ class Hss:
         more: AVPs that each success has as well.
         realm: Digest-Realm of all answers; None: that of the user.
         result: a Result-Code for all MAR instead; None: none.
+        results: the same for the MAR of some usernames.
         answers: whether MAR are answered.
         unanswered: usernames whose MAR are not.
     """
@@ -86,6 +87,7 @@ class Hss:
         self.realm: str | None = None
         self.user_name: str | None = None
         self.result: int | None = None
+        self.results: dict[str, int] = {}
         self.answers = True
         self.unanswered: set[str] = set()
         self._writers: list[asyncio.StreamWriter] = []
@@ -127,8 +129,9 @@ class Hss:
     def _authenticate(self, message: Message) -> Message:
         name = str(value_of(message, "User-Name"))
         realm = str(value_of(message, "Destination-Realm"))
-        if self.result is not None:
-            return answer(NODE, message, self.result, *common())
+        result = self.results.get(name, self.result)
+        if result is not None:
+            return answer(NODE, message, result, *common())
         password = self.passwords.get((name, realm))
         if password is None:
             return answer(NODE, message, experimental(USER_UNKNOWN), *common())

@@ -19,6 +19,7 @@ class Told:
         self.number = 0
         self.asked = []
         self.error = None
+        self.errors = {}  # those of single keys
         self.meanwhile = None  # what happens while it is asked for keys
         self.while_checked = None  # what happens while it is asked for its version
         self.states = []  # as a watcher is told
@@ -46,7 +47,8 @@ class Told:
             await self.meanwhile()
         if self.error is not None:
             raise self.error
-        return {key: Spelling(key.name.lower()) if isinstance(key, Realm) else True for key in keys}
+        values = {key: Spelling(key.name.lower()) if isinstance(key, Realm) else True for key in keys}
+        return values | {key: self.errors[key] for key in keys if key in self.errors}
 
 
 A, B = Realm("A.net"), Realm("B.net")
@@ -176,6 +178,16 @@ def test_a_store_that_is_too_busy_for_some_goes_on_for_others(cache, told):
     told.error = None
     assert cache.get(A) is not None
     assert at_once(cache.fetch([B], NOW)) == {B: Spelling("b.net")}
+    assert told.states == []
+
+
+def test_a_key_that_alone_cannot_be_looked_up_has_no_value_at_hand(cache, told):
+    """Its error stands in for the value, and counts once."""
+    told.errors[B] = StoreBusyError("told: does not answer")
+    found = at_once(cache.fetch([A, B], NOW))
+    assert found == {A: Spelling("a.net"), B: told.errors[B]}
+    assert cache.get(A) == Spelling("a.net")
+    assert cache.get(B) is None
     assert told.states == []
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from auth_diameter.store.store import (
     Offer,
     Realm,
     Spelling,
+    StoreBusyError,
     StoreError,
     User,
 )
@@ -34,6 +36,7 @@ from auth_diameter.store.url import database_name
 
 REALM = "siphub.net"
 ALICE = User("alice", REALM, "MD5")
+BOB = User("bob", REALM, "MD5")
 
 
 @pytest.fixture
@@ -47,17 +50,26 @@ def standard(**settings: Any) -> ad.Config:
     return ad.Config(application="sip", origin_host="scscf.h.test", **settings)
 
 
+@asynccontextmanager
+async def opened(hss: Hss, path: str = "", **settings: Any) -> AsyncIterator[DelegatedStore]:
+    """A store that asks the HSS, and has left it in the end."""
+    url = database_name(f"cx://127.0.0.1:{hss.port}{path}")
+    store = await open_store(url, StoreConfig(), standard(**settings))
+    assert isinstance(store, DelegatedStore)
+    try:
+        yield store
+    finally:
+        store.close()
+        if store.leaving is not None:
+            await store.leaving
+
+
 def looked_up(hss: Hss, *keys: Any, path: str = "", **settings: Any) -> Any:
     """What the store says; or what it raises."""
 
     async def work() -> Any:
-        url = database_name(f"cx://127.0.0.1:{hss.port}{path}")
-        store = await open_store(url, StoreConfig(), standard(**settings))
-        try:
+        async with opened(hss, path, **settings) as store:
             return await store.fetch(keys)
-        finally:
-            store.close()
-            await store.leaving
 
     return asyncio.run(work())
 
@@ -111,6 +123,9 @@ def test_the_realm_of_the_url_alone_is_served(hss: Hss) -> None:
     assert looked_up(hss, other)[other] == Spelling("other.net"), "without one, any is"
 
 
+# ------------------------------------------------------------------ a user who cannot be looked up
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [
@@ -118,37 +133,88 @@ def test_the_realm_of_the_url_alone_is_served(hss: Hss) -> None:
         ({"user_name": "bob"}, "HA1 of another user or realm"),
         ({"result": 5012}, "answers 5012"),
         ({"result": 3002}, "no HSS can be reached"),
+        ({"result": 3004}, "too many questions"),
+        ({"result": 3006}, "no HSS can be reached"),
     ],
 )
-def test_what_is_refused(hss: Hss, change: dict[str, Any], why: str) -> None:
+def test_an_answer_without_ha1_is_an_error_of_its_user(hss: Hss, change: dict[str, Any], why: str) -> None:
     for name, value in change.items():
         setattr(hss, name, value)
-    with pytest.raises(StoreError, match=why) as error:
-        looked_up(hss, ALICE)
-    assert ad.ha1("alice", REALM, "secret") not in str(error.value)
+    error = looked_up(hss, ALICE)[ALICE]
+    assert type(error) is StoreBusyError
+    assert why in str(error)
+    assert ad.ha1("alice", REALM, "secret") not in str(error)
 
 
-def test_one_bad_user_does_not_fail_the_others(hss: Hss) -> None:
-    """The driver asks for each alone when some have failed."""
+def test_the_other_users_of_a_fetch_have_their_values(hss: Hss) -> None:
+    hss.results["alice"] = 3002
+    hss.passwords["bob", REALM] = "secret"
+    here = Realm(REALM)
+    found = looked_up(hss, ALICE, BOB, here)
+    assert type(found[ALICE]) is StoreBusyError
+    assert (found[BOB].known, found[here]) == (True, Spelling(REALM))
+    assert len(hss.asked) == 2, "nobody is asked about twice"
+
+
+def test_a_question_that_times_out_is_an_error_of_its_user(hss: Hss) -> None:
+    """A relay may wait for the HSS of another realm."""
+    hss.unanswered.add("alice")
 
     async def work() -> Any:
-        store = await open_store(database_name(f"cx://127.0.0.1:{hss.port}"), StoreConfig(), standard())
-        hss.user_name = "alice"  # right for one of them only
-        hss.passwords["bob", REALM] = "secret"
-        with pytest.raises(Exception, match=r"^$"):
-            await store.fetch([ALICE, User("bob", REALM, "MD5")])
-        found = await store.fetch([ALICE])
-        store.close()
-        await store.leaving
-        return found
+        async with opened(hss) as store:
+            late = asyncio.create_task(store.fetch([ALICE]))
+            while not late.done():
+                assert not (await store.fetch([BOB]))[BOB].known
+                await asyncio.sleep(0.1)
+            return [(await late)[ALICE], (await store.fetch([BOB]))[BOB]]
 
-    assert asyncio.run(work())[ALICE].known
+    error, other = asyncio.run(work())
+    assert type(error) is StoreBusyError
+    assert "did not answer in time" in str(error)
+    assert not other.known
 
 
-def test_an_hss_that_does_not_answer(hss: Hss) -> None:
+def test_an_hss_that_answers_nobody_cannot_be_asked(hss: Hss) -> None:
+    """The first question itself may be at fault; the next one shows that it was not."""
     hss.answers = False
-    with pytest.raises(StoreError, match="did not answer in time"):
-        looked_up(hss, ALICE)
+
+    async def work() -> None:
+        async with opened(hss) as store:
+            assert type((await store.fetch([ALICE]))[ALICE]) is StoreBusyError
+            with pytest.raises(StoreError, match="did not answer in time") as raised:
+                await store.fetch([BOB])
+            assert type(raised.value) is StoreError
+
+    asyncio.run(work())
+
+
+def test_an_hss_that_refuses_connections_cannot_be_asked(hss: Hss, free_port: int) -> None:
+    hss.port = free_port
+    with pytest.raises(StoreError, match="no HSS can be reached") as raised:
+        looked_up(hss, ALICE, Realm(REALM))
+    assert type(raised.value) is StoreError
+
+
+def test_the_hss_of_one_realm_is_not_all(hss: Hss, free_port: int) -> None:
+    """Only if the servers of all realms are down, the store fails."""
+    far = User("alice", "far.net", "MD5")
+    realms = {"far.net": [("127.0.0.1", free_port)]}
+
+    async def work() -> None:
+        async with opened(hss, realms=realms) as store:
+            found = await store.fetch([far])
+            assert type(found[far]) is StoreBusyError
+            assert (await store.fetch([ALICE]))[ALICE].known
+            hss.port = free_port
+        async with opened(hss, realms=realms) as store:
+            found = await store.fetch([far])
+            assert type(found[far]) is StoreBusyError, "the others were not tried so far"
+            for user in (ALICE, far):
+                with pytest.raises(StoreError) as raised:
+                    await store.fetch([user])
+                assert type(raised.value) is StoreError
+
+    asyncio.run(work())
 
 
 def test_ha1_in_clear_from_another_machine(hss: Hss, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,6 +271,15 @@ def test_decisions(hss: Hss) -> None:
     assert client.cause("wrong") is Cause.FORBIDDEN
     assert client.cause(user="nobody") is Cause.FORBIDDEN
     assert len(hss.asked) == 2, "each user is asked about once"
+    client.auth.close()
+
+
+def test_a_realm_that_a_relay_cannot_reach_takes_nothing_from_others(hss: Hss) -> None:
+    """Else a stranger who names it would keep everybody out."""
+    client = Client(hss)
+    hss.results["stranger"] = 3002
+    assert client.cause(user="stranger") is Cause.DISC_REFUSED
+    assert client.cause() is Cause.AUTHORIZED
     client.auth.close()
 
 

@@ -151,7 +151,7 @@ class Cache:
             now: seconds since 1970.
 
         Returns:
-            A value for each key.
+            A value for each key, or the StoreError of a key that alone has none. `go_on` may have its value.
 
         Raises:
             StoreError: the store cannot be read, or is too busy. `go_on` may have values.
@@ -177,7 +177,8 @@ class Cache:
             self._watcher.store_recovered()
         if is_current:
             for key, value in found.items():
-                self.users.put(key, value)
+                if not isinstance(value, StoreError):
+                    self.users.put(key, value)
             if changes != self._changes:  # just now, by another thread
                 for key in found:
                     self.users.drop(key)

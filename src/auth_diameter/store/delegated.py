@@ -76,10 +76,6 @@ class _Subscriber(NamedTuple):
         return "_Subscriber(...)"
 
 
-class _FailedForSomeError(Exception):
-    """Some keys could not be looked up; each is then looked up alone."""
-
-
 class DelegatedStore:
     """A :class:`~auth_diameter.store.store.Store` that asks an HSS; for one event loop.
 
@@ -128,10 +124,10 @@ class DelegatedStore:
         return 0
 
     async def fetch(self, keys: Collection[Key]) -> Found:
-        """As `Store.fetch`.
+        """As `Store.fetch`. A user about whom alone the HSS cannot be asked has a StoreBusyError.
 
         Raises:
-            StoreError: the HSS cannot be reached, or does not answer in time.
+            StoreError: no HSS can be reached, or none answers.
         """
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
@@ -162,20 +158,15 @@ class DelegatedStore:
                 case User(username, realm) | Algorithms(username, realm):
                     users.setdefault((username, realm), []).append(key)
         outcomes = await asyncio.gather(*map(self._look_up, users), return_exceptions=True)
-        failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
-        if failures:
-            raise failures[0] if len(users) == 1 else self._failure(failures)
+        some_known = any(isinstance(outcome, _Subscriber) for outcome in outcomes)
         for its_keys, outcome in zip(users.values(), outcomes, strict=True):
-            assert isinstance(outcome, _Subscriber)
-            found.update((key, _value(key, outcome)) for key in its_keys)
+            if isinstance(outcome, _Subscriber):
+                found.update((key, _value(key, outcome)) for key in its_keys)
+            elif isinstance(outcome, StoreBusyError) or (some_known and isinstance(outcome, StoreError)):
+                found.update(dict.fromkeys(its_keys, outcome))
+            else:
+                raise outcome
         return found
-
-    def _failure(self, failures: list[BaseException]) -> BaseException:
-        """What a fetch of several users raises: that the HSS cannot be asked, or that some have failed."""
-        for failure in failures:
-            if not isinstance(failure, StoreBusyError):
-                return failure
-        return _FailedForSomeError()
 
     def _serves(self, realm: str) -> bool:
         return self._realm is None or fold_realm(realm) == self._realm
@@ -193,8 +184,8 @@ class DelegatedStore:
         username, realm = user
         address = username if "@" in username else f"{username}@{realm}"
         question = ha1_lookup(realm, username, f"sip:{address}")
-        question.callback = (user, pending)
         assert self._transport is not None
+        question.callback = (user, pending, self._transport.is_down())
         try:
             self._transport.ask(question)
         except DiscError as error:
@@ -205,12 +196,23 @@ class DelegatedStore:
             self._end(question, self._read(question, answer))
 
     def _failed(self, question: Question, cause: Cause, now: float) -> None:
-        kind = StoreBusyError if cause is Cause.OVERLOADED else StoreError
+        kind = StoreError if self._is_away(question, cause) else StoreBusyError
         why = cause.value.replace("DISC", "HSS")  # the same as a client of DISC says
         self._end(question, kind(f"{self.name}: {why}"))
 
+    def _is_away(self, question: Question, cause: Cause) -> bool:
+        """Whether a question has failed since the HSS as such cannot be asked.
+
+        A relay may say that it cannot reach the HSS of one realm, or wait for it in vain. A peer that has
+        answered is up. One that was up when it was asked is not judged by one question without an answer.
+        """
+        if self._transport is None:
+            return True
+        _, _, was_down = question.callback
+        return self._transport.is_down() and (was_down or cause is not Cause.DISC_TIMEOUT)
+
     def _end(self, question: Question, outcome: _Subscriber | StoreError) -> None:
-        user, pending = question.callback
+        user, pending, _ = question.callback
         self._asking.pop(user, None)
         if isinstance(outcome, _Subscriber):
             self._keep(user, outcome.lifetime)
