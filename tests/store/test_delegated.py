@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 from kit.dialect import DIGEST, sip
-from kit.hss import Hss, running
+from kit.hss import MULTIMEDIA_AUTH, Hss, running
 from kit.machine import PATIENCE, until
 
 import auth_diameter as ad
 from auth_diameter.decision import Cause
-from auth_diameter.diameter.base import CAPABILITIES_EXCHANGE, DISCONNECT_PEER, avp_named
+from auth_diameter.diameter.base import CAPABILITIES_EXCHANGE, DISCONNECT_PEER, avp_named, value_of
 from auth_diameter.diameter.cx import PUSH_PROFILE, REGISTRATION_TERMINATION
 from auth_diameter.store.config import StoreConfig
 from auth_diameter.store.delegated import DelegatedStore
@@ -334,6 +334,53 @@ def test_what_it_tells_counts_at_once(hss: Hss, command: int) -> None:
     client.auth.close()
 
 
+@pytest.mark.parametrize("command", [PUSH_PROFILE, REGISTRATION_TERMINATION])
+@pytest.mark.parametrize("place", ["ahead", "behind"])
+def test_what_it_tells_while_it_is_asked_counts_too(hss: Hss, place: str, command: int) -> None:
+    """The answer may be older than what it tells. Whoever waits gets it, and nobody after that."""
+    getattr(hss, place)[MULTIMEDIA_AUTH] = hss.request(command, avp_named("User-Name", "alice"))
+    client = Client(hss)
+    assert client.cause() is Cause.AUTHORIZED
+    hss.passwords["alice", REALM] = "new"
+    assert client.cause() is Cause.FORBIDDEN
+    assert client.cause("new") is Cause.AUTHORIZED
+    assert len(hss.asked) == 2, "the second answer is kept"
+    client.auth.close()
+    [told] = hss.told
+    assert value_of(told, "Result-Code") == 2001
+
+
+def test_whoever_comes_after_a_push_does_not_wait_for_an_older_answer(hss: Hss) -> None:
+    hss.unanswered.add("alice")
+
+    async def work() -> None:
+        async with opened(hss) as store:
+            older = asyncio.create_task(store.fetch([ALICE]))
+            await until(lambda: hss.asked)
+            await asyncio.to_thread(hss.ask, PUSH_PROFILE, avp_named("User-Name", "alice"))
+            hss.unanswered.clear()
+            assert (await store.fetch([ALICE]))[ALICE].known
+            assert not older.done()
+            assert isinstance((await older)[ALICE], StoreBusyError)
+            again = await asyncio.to_thread(hss.ask, PUSH_PROFILE, avp_named("User-Name", "alice"))
+            assert value_of(again, "Result-Code") == 2001, "the failure takes nothing from the newer answer"
+
+    asyncio.run(work())
+
+
+def test_nothing_is_remembered_of_users_who_are_forgotten(hss: Hss) -> None:
+    hss.results["bob"] = 3002
+
+    async def work() -> None:
+        async with opened(hss, delegation_lifetime=0.1) as store:
+            await store.fetch([ALICE, BOB, User("alice", "other.net", "MD5")])
+            assert store._realms == {"alice": {REALM, "other.net"}}
+            await until(lambda: not store._kept)
+            assert store._realms == {}
+
+    asyncio.run(work())
+
+
 def test_a_push_about_somebody_else(hss: Hss) -> None:
     """5001: the user is not known here."""
     client = Client(hss)
@@ -386,6 +433,21 @@ def test_nothing_is_kept_once_it_is_closed(hss: Hss) -> None:
         await store.leaving
 
     asyncio.run(work())
+
+
+@pytest.mark.parametrize("command", [PUSH_PROFILE, REGISTRATION_TERMINATION])
+def test_an_hss_may_tell_something_while_it_is_left(hss: Hss, command: int) -> None:
+    hss.ahead[DISCONNECT_PEER] = hss.request(command, avp_named("User-Name", "alice"))
+    errors: list[dict[str, Any]] = []
+
+    async def work() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: errors.append(context))
+        async with opened(hss) as store:
+            await store.fetch([ALICE])
+
+    asyncio.run(work())
+    assert hss.ahead == {}
+    assert errors == []
 
 
 def test_an_event_loop(hss: Hss) -> None:

@@ -14,8 +14,10 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
+import math
 import secrets
 from collections.abc import Collection
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from auth_diameter._core import (
@@ -32,6 +34,7 @@ from auth_diameter.addresses import parse_address
 from auth_diameter.config import Config
 from auth_diameter.decision import Cause
 from auth_diameter.diameter.aio import AioTransport
+from auth_diameter.diameter.base import Node
 from auth_diameter.diameter.cx import PUSH_PROFILE, REGISTRATION_TERMINATION, done, not_known, user_of
 from auth_diameter.diameter.realms import transport_of
 from auth_diameter.diameter.speaking import is_private, tls_of
@@ -107,6 +110,7 @@ class DelegatedStore:
         self._asking: dict[tuple[str, str], asyncio.Future[_Subscriber]] = {}
         self._kept: dict[tuple[str, str], float] = {}  # users at hand, and until when
         self._ends: list[tuple[float, tuple[str, str]]] = []  # the same, a heap
+        self._realms: dict[str, set[str]] = {}  # by username, of the users at hand or asked about
         self._timer: asyncio.TimerHandle | None = None
         self.leaving: asyncio.Task[None] | None = None
 
@@ -132,7 +136,9 @@ class DelegatedStore:
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
             self._transport = transport_of(self._config, self._answered, self._failed, lambda now: None)
-            self._transport.serve = self._serve
+            node = self._transport.pool.node
+            assert node is not None
+            self._transport.serve = partial(self._serve, node)  # also while the HSS is left
         return await self._fetch(keys)
 
     def close(self) -> None:
@@ -177,6 +183,7 @@ class DelegatedStore:
         if pending is None:
             pending = asyncio.get_running_loop().create_future()
             self._asking[user] = pending
+            self._realms.setdefault(user[0], set()).add(user[1])
             self._ask(user, pending)
         return await asyncio.shield(pending)
 
@@ -213,9 +220,12 @@ class DelegatedStore:
 
     def _end(self, question: Question, outcome: _Subscriber | StoreError) -> None:
         user, pending, _ = question.callback
-        self._asking.pop(user, None)
+        if self._asking.get(user) is pending:  # otherwise the user was forgotten meanwhile
+            del self._asking[user]
+            if isinstance(outcome, _Subscriber):
+                self._keep(user, outcome.lifetime)
+            self._forget_name(user)
         if isinstance(outcome, _Subscriber):
-            self._keep(user, outcome.lifetime)
             if not pending.done():
                 pending.set_result(outcome)
         elif not pending.done():
@@ -264,39 +274,51 @@ class DelegatedStore:
         over = []
         while self._ends and self._ends[0][0] <= now:
             _, user = heapq.heappop(self._ends)
-            if self._kept.get(user, 0.0) <= now:  # it may have been looked up again since
+            if self._kept.get(user, math.inf) <= now:  # it may have been looked up again since
                 over.append(user)
         self._drop(over)
         self._set_timer(loop)
 
     def _drop(self, users: Collection[tuple[str, str]]) -> None:
-        """Has the cache forget users, as they are asked about the next time."""
+        """Has the cache forget users, and what is still to come of them; they are asked about the next time.
+
+        Who waits for a question under way gets its answer. It is not kept: it may be older than the push.
+        """
         keys: list[Key] = []
-        for username, realm in users:
-            self._kept.pop((username, realm), None)
+        for user in users:
+            self._kept.pop(user, None)
+            self._asking.pop(user, None)
+            self._forget_name(user)
+            username, realm = user
             keys.append(Algorithms(username, realm))
             keys += [User(username, realm, algorithm) for algorithm in ALGORITHMS if "-sess" not in algorithm]
         if keys:
             self._changed(keys)
 
+    def _forget_name(self, user: tuple[str, str]) -> None:
+        """Removes a user from those by their usernames, unless they are at hand or asked about."""
+        username, realm = user
+        realms = self._realms.get(username)
+        if realms is not None and user not in self._kept and user not in self._asking:
+            realms.discard(realm)
+            if not realms:
+                del self._realms[username]
+
     # ------------------------------------------------------------------ what the HSS asks
 
-    def _serve(self, message: Message) -> Message | None:
+    def _serve(self, node: Node, message: Message) -> Message | None:
         """Answers a request of the HSS: a new password, or a user who is gone (TS 29.228, 6.2 and 6.5)."""
         if message.command not in (PUSH_PROFILE, REGISTRATION_TERMINATION):
             return None
-        node = self._transport_node()
-        name = user_of(message)
-        users = [user for user in self._kept if user[0] == name]
+        username = user_of(message)
+        users = (
+            [(username, realm) for realm in self._realms.get(username, ())] if username is not None else []
+        )
         if not users:
             return not_known(node, message) if message.command == PUSH_PROFILE else done(node, message)
         _log.info("%s: %s of a user at hand, who is asked about anew", self.name, message.name)
         self._drop(users)
         return done(node, message)
-
-    def _transport_node(self) -> Any:
-        assert self._transport is not None
-        return self._transport.pool.node
 
 
 def _value(key: Key, subscriber: _Subscriber) -> Any:
