@@ -123,6 +123,25 @@ def test_the_realm_of_the_url_alone_is_served(hss: Hss) -> None:
     assert looked_up(hss, other)[other] == Spelling("other.net"), "without one, any is"
 
 
+@pytest.mark.parametrize("name", ["a" * 256, "a\0", "a\udcff"], ids=["too long", "NUL", "no text"])
+def test_a_name_that_nobody_can_have_is_unknown_without_a_question(hss: Hss, name: str) -> None:
+    """Strangers choose names, as long as a SIP message. The values are those of any unknown user."""
+    for username, realm in ((name, REALM), ("alice", name)):
+        keys = User(username, realm, "MD5"), User(username, realm, "SHA-256"), Algorithms(username, realm)
+        found = looked_up(hss, *keys)
+        assert [(found[key].known, len(found[key].ha1s)) for key in keys[:2]] == [(False, 32), (False, 64)]
+        assert found[keys[2]] == Offer(("MD5",), ("MD5",))
+    assert looked_up(hss, Realm(name)) == {Realm(name): Spelling(None)}
+    assert hss.asked == []
+
+
+def test_the_longest_name_is_asked_about(hss: Hss) -> None:
+    name = "a" * 255
+    hss.passwords[name, REALM] = "secret"
+    key = User(name, REALM, "MD5")
+    assert looked_up(hss, key)[key].known
+
+
 # ------------------------------------------------------------------ a user who cannot be looked up
 
 

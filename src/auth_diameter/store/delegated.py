@@ -41,6 +41,7 @@ from auth_diameter.diameter.speaking import is_private, tls_of
 from auth_diameter.standard import StandardConfig
 from auth_diameter.store.config import StoreConfig
 from auth_diameter.store.names import fold_realm
+from auth_diameter.store.sendable import sendable
 from auth_diameter.store.store import (
     Algorithms,
     Candidates,
@@ -175,10 +176,12 @@ class DelegatedStore:
         return found
 
     def _serves(self, realm: str) -> bool:
-        return self._realm is None or fold_realm(realm) == self._realm
+        return _can_be(realm) if self._realm is None else fold_realm(realm) == self._realm
 
     async def _look_up(self, user: tuple[str, str]) -> _Subscriber:
-        """Asks the HSS for a user, unless it is being asked already."""
+        """Asks the HSS for a user, unless it is being asked already, or nobody can have that name."""
+        if not _can_be(*user):
+            return _Subscriber({}, self._config.delegation_lifetime)
         pending = self._asking.get(user)
         if pending is None:
             pending = asyncio.get_running_loop().create_future()
@@ -319,6 +322,11 @@ class DelegatedStore:
         _log.info("%s: %s of a user at hand, who is asked about anew", self.name, message.name)
         self._drop(users)
         return done(node, message)
+
+
+def _can_be(*names: str) -> bool:
+    """Whether somebody can have these names, as in the other stores."""
+    return sendable([*names]) == [*names]
 
 
 def _value(key: Key, subscriber: _Subscriber) -> Any:
