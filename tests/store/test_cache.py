@@ -51,7 +51,7 @@ class Told:
         return values | {key: self.errors[key] for key in keys if key in self.errors}
 
 
-A, B = Realm("A.net"), Realm("B.net")
+A, B, C = Realm("A.net"), Realm("B.net"), Realm("C.net")
 NOW = 1_800_000_000.0
 
 
@@ -110,6 +110,32 @@ def test_what_was_asked_for_before_a_change_is_told_is_not_kept(cache, told):
     told.meanwhile = change
     assert at_once(cache.fetch([A], NOW)) == {A: Spelling("a.net")}
     assert cache.get(A) is None
+
+
+def test_a_change_of_some_takes_nothing_from_others_that_are_asked_for(cache, told):
+    """An HSS drops one user or another all the time, as their lifetimes end."""
+
+    async def change():
+        told.meanwhile = None
+        await cache.fetch([C], NOW)
+        told.tell([A])
+
+    told.meanwhile = change
+    assert at_once(cache.fetch([A, B], NOW)) == {A: Spelling("a.net"), B: Spelling("b.net")}
+    assert [cache.get(key) is not None for key in (A, B, C)] == [False, True, True]
+    at_once(cache.fetch([A], NOW))
+    assert cache.get(A) is not None, "the next answer is newer"
+
+
+def test_the_end_of_a_lifetime_is_no_change(cache, told):
+    """After a change, all are compared with what was told of them."""
+    at_once(cache.fetch([A], NOW))
+    before = cache.changes
+    told.tell([A], expired=True)
+    assert cache.get(A) is None
+    assert cache.changes == before
+    told.tell([A])
+    assert cache.changes > before
 
 
 def test_what_a_change_overtakes_that_another_thread_tells_is_not_kept(cache, told):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -24,6 +24,7 @@ from auth_diameter.store.store import (
     Algorithms,
     Candidates,
     HashedUser,
+    Key,
     Member,
     Offer,
     Realm,
@@ -398,6 +399,25 @@ def test_nothing_is_remembered_of_users_who_are_forgotten(hss: Hss) -> None:
             assert store._realms == {}
 
     asyncio.run(work())
+
+
+def test_a_push_is_a_change_and_the_end_of_a_lifetime_is_none(hss: Hss) -> None:
+    """Who tells others of changes looks at all users after each."""
+    told: list[tuple[bool, bool]] = []
+
+    def changed(keys: Collection[Key] | None = None, *, expired: bool = False) -> None:
+        told.append((keys is not None and ALICE in keys, expired))
+
+    async def work() -> None:
+        async with opened(hss, delegation_lifetime=0.5) as store:
+            store.watch(changed)
+            await store.fetch([ALICE])
+            await asyncio.to_thread(hss.ask, PUSH_PROFILE, avp_named("User-Name", "alice"))
+            await store.fetch([ALICE])
+            await until(lambda: len(told) == 2)
+
+    asyncio.run(work())
+    assert told == [(True, False), (True, True)]
 
 
 def test_a_push_about_somebody_else(hss: Hss) -> None:

@@ -260,7 +260,7 @@ class DelegatedStore:
         self._kept[user] = until
         heapq.heappush(self._ends, (until, user))
         if len(self._ends) > _MOST_KEPT:
-            self._drop([heapq.heappop(self._ends)[1]])
+            self._drop([heapq.heappop(self._ends)[1]], expired=True)
         self._set_timer(loop)
 
     def _set_timer(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -279,10 +279,10 @@ class DelegatedStore:
             _, user = heapq.heappop(self._ends)
             if self._kept.get(user, math.inf) <= now:  # it may have been looked up again since
                 over.append(user)
-        self._drop(over)
+        self._drop(over, expired=True)
         self._set_timer(loop)
 
-    def _drop(self, users: Collection[tuple[str, str]]) -> None:
+    def _drop(self, users: Collection[tuple[str, str]], *, expired: bool = False) -> None:
         """Has the cache forget users, and what is still to come of them; they are asked about the next time.
 
         Who waits for a question under way gets its answer. It is not kept: it may be older than the push.
@@ -296,7 +296,7 @@ class DelegatedStore:
             keys.append(Algorithms(username, realm))
             keys += [User(username, realm, algorithm) for algorithm in ALGORITHMS if "-sess" not in algorithm]
         if keys:
-            self._changed(keys)
+            self._changed(keys, expired=expired)
 
     def _forget_name(self, user: tuple[str, str]) -> None:
         """Removes a user from those by their usernames, unless they are at hand or asked about."""
@@ -377,5 +377,5 @@ def cx_url(text: str) -> tuple[str, str | None]:
     return hosts, realm or None
 
 
-def _nobody(keys: Collection[Key] | None = None) -> None:
+def _nobody(keys: Collection[Key] | None = None, *, expired: bool = False) -> None:
     pass

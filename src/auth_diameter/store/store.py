@@ -171,8 +171,13 @@ class StoreBusyError(StoreError):
 class Changed(Protocol):
     """Whoever is told that a database has changed."""
 
-    def __call__(self, keys: Collection[Key] | None = None) -> None:
-        """Takes the keys whose values have changed; None: any may have."""
+    def __call__(self, keys: Collection[Key] | None = None, *, expired: bool = False) -> None:
+        """Takes the keys whose values have changed; None: any may have.
+
+        Args:
+            keys: the keys.
+            expired: whether only the lifetime of their values has ended, and no change is known of.
+        """
 
 
 class Store(Protocol):
