@@ -194,10 +194,12 @@ class DelegatedStore:
         username, realm = user
         address = username if "@" in username else f"{username}@{realm}"
         question = ha1_lookup(realm, username, f"sip:{address}")
-        assert self._transport is not None
-        question.callback = (user, pending, self._transport.is_down())
+        transport = self._transport
+        question.callback = (user, pending, transport is None or transport.is_down())
         try:
-            self._transport.ask(question)
+            if transport is None:
+                raise DiscError("this store is closed")
+            transport.ask(question)
         except DiscError as error:
             self._end(question, StoreError(f"{self.name}: {error}"))
 
