@@ -121,19 +121,17 @@ class Driver:
             now: seconds since 1970.
 
         Returns:
-            A value for each key, as a plain tuple or one of its class.
+            A value for each key, as a plain tuple or one of its class; or the StoreError of a key that alone
+            has none.
 
         Raises:
-            StoreError: the store cannot be read, or is too busy; or one of the keys has no value.
+            StoreError: the store cannot be read, or is too busy.
         """
         await self.changes(now)
         found: Found = {key: value for key in keys if (value := self.cache.get(key)) is not None}
         lacking = [key for key in keys if key not in found]
         if lacking:
             found.update(await self.cache.fetch(lacking, now))
-            for value in found.values():
-                if isinstance(value, StoreError):
-                    raise value
         return found
 
     async def changes(self, now: float) -> int:
