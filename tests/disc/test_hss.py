@@ -17,7 +17,7 @@ from auth_diameter.diameter.base import DISCONNECT_PEER, avp_named, request, val
 from auth_diameter.disc.config import DiameterConfig
 from auth_diameter.disc.diameter import listen
 from auth_diameter.disc.turns import Turns
-from auth_diameter.store.store import StoreError
+from auth_diameter.store.store import StoreBusyError, StoreError
 
 NAMES = {"origin_host": "hss.siphub.net", "origin_realm": REALM}
 S2 = f"sip:scscf2.{REALM}"
@@ -526,6 +526,19 @@ def test_no_decision_is_possible(play, disc, monkeypatch, error):
         return refused, said(await scscf.ask(ask(UAR)))
 
     assert play(scenario) == ([UNABLE] * 3, FIRST)
+
+
+def test_no_decision_is_possible_about_one_user(play, disc, monkeypatch):
+    """5012, though others can be looked up."""
+
+    async def fail(keys):
+        return dict.fromkeys(keys, StoreBusyError("gone"))
+
+    async def scenario(scscf, listener):
+        monkeypatch.setattr(disc._driver.cache._store, "fetch", fail)
+        return [said(await scscf.ask(ask(command))) for command in (UAR, SAR, LIR)]
+
+    assert play(scenario) == [UNABLE] * 3
 
 
 def test_a_slow_store_delays_nobody(play, disc, monkeypatch):

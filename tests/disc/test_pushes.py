@@ -20,7 +20,7 @@ from auth_diameter.disc.server import Disc
 from auth_diameter.disc.turns import Turns
 from auth_diameter.store.accounts import Accounts
 from auth_diameter.store.sqlite import SqliteStore
-from auth_diameter.store.store import StoreError
+from auth_diameter.store.store import StoreBusyError, StoreError
 
 HOST, OTHER = f"scscf.{REALM}", f"other.{REALM}"
 NAMES = {"origin_host": "hss.siphub.net", "origin_realm": REALM, "tell_ha1": (HOST, OTHER)}
@@ -360,6 +360,30 @@ def test_a_store_that_cannot_be_read_meanwhile(play, accounts, monkeypatch):
         return quiet, digest(await scscf.pushed())["Digest-HA1"]
 
     assert play(scenario) == (True, ha1(ALICE, REALM, NEW))
+
+
+def test_a_user_who_alone_cannot_be_looked_up(play, accounts, monkeypatch):
+    """The others' changes are pushed meanwhile, and that user's later."""
+    accounts.add_user("bob", REALM, "swordfish")
+
+    async def scenario(scscf, listener):
+        await scscf.ask(ask(MAR, User_Name=f"bob@{REALM}", Public_Identity=f"sip:bob@{REALM}"))
+        await scscf.ask(ask(MAR))
+        store = listener.turns.disc._driver.cache._store
+        fetch = store.fetch
+
+        async def fail_for_bob(keys):
+            found = await fetch(keys)
+            return {key: StoreBusyError("gone") if "bob" in key[0] else found[key] for key in keys}
+
+        with monkeypatch.context() as patch:
+            patch.setattr(store, "fetch", fail_for_bob)
+            change(accounts, name="bob")
+            change(accounts)
+            first = await scscf.pushed()
+        return [named(each)["User-Name"] for each in (first, await scscf.pushed())]
+
+    assert play(scenario) == [ALICE, f"bob@{REALM}"]
 
 
 def test_a_lookup_that_a_change_overtakes(play, accounts, monkeypatch):

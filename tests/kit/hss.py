@@ -69,8 +69,11 @@ class Hss:
         more: AVPs that each success has as well.
         realm: Digest-Realm of all answers; None: that of the user.
         result: a Result-Code for all MAR instead; None: none.
+        results: the same for the MAR of some usernames.
         answers: whether MAR are answered.
         unanswered: usernames whose MAR are not.
+        ahead: requests of its own that go in one write with the next answer to a command, before it.
+        behind: the same, after it.
     """
 
     node = NODE
@@ -86,8 +89,11 @@ class Hss:
         self.realm: str | None = None
         self.user_name: str | None = None
         self.result: int | None = None
+        self.results: dict[str, int] = {}
         self.answers = True
         self.unanswered: set[str] = set()
+        self.ahead: dict[int, Message] = {}
+        self.behind: dict[int, Message] = {}
         self._writers: list[asyncio.StreamWriter] = []
         self._loop = asyncio.new_event_loop()
         self._got = threading.Event()
@@ -102,7 +108,9 @@ class Hss:
                 message = Message.decode(head + await reader.readexactly(int.from_bytes(head[1:], "big") - 4))
                 told = self._answer(message)
                 if told is not None:
-                    writer.write(told.encode())
+                    command = message.command
+                    together = self.ahead.pop(command, None), told, self.behind.pop(command, None)
+                    writer.write(b"".join(each.encode() for each in together if each is not None))
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
@@ -127,8 +135,9 @@ class Hss:
     def _authenticate(self, message: Message) -> Message:
         name = str(value_of(message, "User-Name"))
         realm = str(value_of(message, "Destination-Realm"))
-        if self.result is not None:
-            return answer(NODE, message, self.result, *common())
+        result = self.results.get(name, self.result)
+        if result is not None:
+            return answer(NODE, message, result, *common())
         password = self.passwords.get((name, realm))
         if password is None:
             return answer(NODE, message, experimental(USER_UNKNOWN), *common())
@@ -153,16 +162,20 @@ class Hss:
     def ask(self, command: int, *avps: Avp) -> Message:
         """Asks the client; the answer."""
         self._got.clear()
-        message = Message(
+        message = self.request(command, *avps)
+        self._loop.call_soon_threadsafe(lambda: self._writers[-1].write(message.encode()))
+        assert self._got.wait(5.0)
+        return self.told[-1]
+
+    def request(self, command: int, *avps: Avp) -> Message:
+        """A request of its own."""
+        return Message(
             command,
             [avp_named("Session-Id", "hss.h.test;1;2"), *common(), *NODE.origin(), *avps],
             application_id=CX,
             flags=0xC0,
             hop_by_hop=77,
         )
-        self._loop.call_soon_threadsafe(lambda: self._writers[-1].write(message.encode()))
-        assert self._got.wait(5.0)
-        return self.told[-1]
 
     def hang_up(self) -> None:
         """Closes all connections."""

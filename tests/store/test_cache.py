@@ -19,6 +19,7 @@ class Told:
         self.number = 0
         self.asked = []
         self.error = None
+        self.errors = {}  # those of single keys
         self.meanwhile = None  # what happens while it is asked for keys
         self.while_checked = None  # what happens while it is asked for its version
         self.states = []  # as a watcher is told
@@ -46,10 +47,11 @@ class Told:
             await self.meanwhile()
         if self.error is not None:
             raise self.error
-        return {key: Spelling(key.name.lower()) if isinstance(key, Realm) else True for key in keys}
+        values = {key: Spelling(key.name.lower()) if isinstance(key, Realm) else True for key in keys}
+        return values | {key: self.errors[key] for key in keys if key in self.errors}
 
 
-A, B = Realm("A.net"), Realm("B.net")
+A, B, C = Realm("A.net"), Realm("B.net"), Realm("C.net")
 NOW = 1_800_000_000.0
 
 
@@ -108,6 +110,32 @@ def test_what_was_asked_for_before_a_change_is_told_is_not_kept(cache, told):
     told.meanwhile = change
     assert at_once(cache.fetch([A], NOW)) == {A: Spelling("a.net")}
     assert cache.get(A) is None
+
+
+def test_a_change_of_some_takes_nothing_from_others_that_are_asked_for(cache, told):
+    """An HSS drops one user or another all the time, as their lifetimes end."""
+
+    async def change():
+        told.meanwhile = None
+        await cache.fetch([C], NOW)
+        told.tell([A])
+
+    told.meanwhile = change
+    assert at_once(cache.fetch([A, B], NOW)) == {A: Spelling("a.net"), B: Spelling("b.net")}
+    assert [cache.get(key) is not None for key in (A, B, C)] == [False, True, True]
+    at_once(cache.fetch([A], NOW))
+    assert cache.get(A) is not None, "the next answer is newer"
+
+
+def test_the_end_of_a_lifetime_is_no_change(cache, told):
+    """After a change, all are compared with what was told of them."""
+    at_once(cache.fetch([A], NOW))
+    before = cache.changes
+    told.tell([A], expired=True)
+    assert cache.get(A) is None
+    assert cache.changes == before
+    told.tell([A])
+    assert cache.changes > before
 
 
 def test_what_a_change_overtakes_that_another_thread_tells_is_not_kept(cache, told):
@@ -176,6 +204,16 @@ def test_a_store_that_is_too_busy_for_some_goes_on_for_others(cache, told):
     told.error = None
     assert cache.get(A) is not None
     assert at_once(cache.fetch([B], NOW)) == {B: Spelling("b.net")}
+    assert told.states == []
+
+
+def test_a_key_that_alone_cannot_be_looked_up_has_no_value_at_hand(cache, told):
+    """Its error stands in for the value, and counts once."""
+    told.errors[B] = StoreBusyError("told: does not answer")
+    found = at_once(cache.fetch([A, B], NOW))
+    assert found == {A: Spelling("a.net"), B: told.errors[B]}
+    assert cache.get(A) == Spelling("a.net")
+    assert cache.get(B) is None
     assert told.states == []
 
 

@@ -18,11 +18,13 @@ from auth_diameter.store.store import (
     Offer,
     Realm,
     Spelling,
+    StoreBusyError,
     StoreError,
     User,
 )
 from auth_diameter.verifier.config import VerifierConfig
 from auth_diameter.verifier.driver import Driver
+from auth_diameter.verifier.outcome import Outcome
 
 REALM = "siphub.net"
 NOW = 1_800_000_000.0
@@ -117,3 +119,34 @@ def test_batches_that_came_during_a_check_are_asked_for_with_the_others() -> Non
     assert first.is_done
     assert second.is_done
     assert {"alice", "bob"} in store.asked
+
+
+class Missing(Counting):
+    """A store that cannot look alice up."""
+
+    async def fetch(self, keys: Collection[Key]) -> Found:
+        found = await super().fetch(keys)
+        error = StoreBusyError("missing: does not answer")
+        return {key: error if key[0] == "alice" else value for key, value in found.items()}
+
+
+def test_a_user_who_alone_cannot_be_looked_up_takes_nothing_from_others() -> None:
+    """Nor is any of them asked for a second time."""
+    store = Missing()
+    driver = Driver(store, Nobody(), VerifierConfig())  # type: ignore[arg-type]
+    batches = [batch_of("alice"), batch_of("bob")]
+    at_once(driver.finish_together(batches, NOW))
+    assert all(batch.is_done for batch in batches)
+    assert driver.verifier.counts[Outcome.STORE_FAILED] == 1
+    assert store.asked.count({"alice", "bob"}) == 1
+
+
+def test_what_is_no_question_learns_of_a_user_who_cannot_be_looked_up() -> None:
+    driver = Driver(Missing(), Nobody(), VerifierConfig())  # type: ignore[arg-type]
+    keys = [User(name, REALM, "MD5") for name in ("alice", "bob")]
+
+    async def look_up() -> Found:
+        return await driver.look_up(keys, NOW)
+
+    found = asyncio.run(look_up())
+    assert [type(found[key]) for key in keys] == [StoreBusyError, Candidates]

@@ -185,6 +185,10 @@ class AioTransport:
         else:
             self._act(now)
 
+    def is_down(self) -> bool:
+        """Whether no peer can be reached or none answers, so that questions are refused at once."""
+        return all(peer.in_doubt for peer in self.pool.peers)
+
     def stats(self) -> PoolStats:
         """Counts of the questions asked and their outcomes, and the state of each peer."""
         return self.pool.stats()

@@ -109,6 +109,10 @@ class RealmTransport(AioTransport):
         """Whether no route takes a new question."""
         return super().is_full() and all(route.is_full() for route in self._routes.values())
 
+    def is_down(self) -> bool:
+        """Whether this is so of every route; of one that was not tried so far, it is not."""
+        return super().is_down() and all(route.is_down() for route in self._routes.values())
+
     def stats(self) -> PoolStats:
         """Those of all routes together, with the peers of each."""
         return sum_of([super().stats(), *(route.stats() for route in self._routes.values())])

@@ -35,6 +35,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Collection
 from typing import NamedTuple, TypeAlias
 
 from auth_diameter._core import Avp, CxMarRequest, Message, cx_digest_of
@@ -72,7 +73,7 @@ from auth_diameter.disc.registrations import Holder, Registration, Registrations
 from auth_diameter.disc.server import Disc
 from auth_diameter.store.hashes import ha1_to_tell
 from auth_diameter.store.names import fold_realm
-from auth_diameter.store.store import Key, Realm, StoreError, User
+from auth_diameter.store.store import Found, Key, Realm, StoreError, User
 
 
 class _Subscriber(NamedTuple):
@@ -294,7 +295,7 @@ class Hss:
         now = time.time()
         realms = dict.fromkeys(realm for realm in (user.partition("@")[2], host, asked.realm) if realm)
         keys: list[Key] = [Realm(realm) for realm in realms]
-        spellings = await self._disc.look_up(keys, now)
+        spellings = await self._look_up(keys, now)
         served = {key.name: spellings[key][0] for key in keys if isinstance(key, Realm)}
         if fold_realm(asked.realm) != fold_realm(self._node.realm) and served[asked.realm] is None:
             raise Refused(REALM_NOT_SERVED, "Destination-Realm has no subscribers")
@@ -302,10 +303,22 @@ class Hss:
         if realm is None:
             raise _refused(USER_UNKNOWN)
         key = User(user, realm, "MD5")
-        found = (await self._disc.look_up([key], now))[key]
+        found = (await self._look_up([key], now))[key]
         if not found[0]:
             raise _refused(USER_UNKNOWN)
         return _Subscriber(user, realm, ha1_to_tell(found))
+
+    async def _look_up(self, keys: Collection[Key], now: float) -> Found:
+        """As `Disc.look_up`, but every key has a value.
+
+        Raises:
+            StoreError: one of them has none.
+        """
+        found = await self._disc.look_up(keys, now)
+        for value in found.values():
+            if isinstance(value, StoreError):
+                raise value
+        return found
 
 
 def _is_own(address: Address, subscriber: _Subscriber) -> bool:

@@ -126,7 +126,9 @@ class Pushes:
         keys = {holder: User(holder.user, told[holder].realm, "MD5") for holder in holders if holder in told}
         found = await self._disc.look_up(set(keys.values()), time.time())
         for holder, key in keys.items():
-            if holder in told:  # still
+            if isinstance(found[key], StoreError):
+                self.compare_again()
+            elif holder in told:  # still
                 self._decide(holder, told[holder], ha1_to_tell(found[key]))
 
     def _decide(self, holder: Holder, told: Told, ha1: str | None) -> None:

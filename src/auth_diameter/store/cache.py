@@ -31,6 +31,19 @@ class Watcher(Protocol):
         """Is told that the store can be read again."""
 
 
+class _Fetch:
+    """A fetch under way.
+
+    Attributes:
+        dropped: the keys that the store has dropped meanwhile; what is fetched may be older.
+    """
+
+    __slots__ = ("dropped",)
+
+    def __init__(self) -> None:
+        self.dropped: set[Key] = set()
+
+
 class Cache:
     """A cache of the values of one store.
 
@@ -71,7 +84,9 @@ class Cache:
         )
         self.check_at = 0.0
         self._version = -1
-        self._changes = 0  # the number of times that all values became invalid
+        self._all_changes = 0  # the number of times that all values became invalid
+        self._some_changes = 0  # the number of times that the store told of a change of some
+        self._fetches: list[_Fetch] = []  # those under way
         self._eras: deque[tuple[int, float]] = deque()  # eras of values, and when each ended
         self._failing_since: float | None = None
         self._failure: StoreError | None = None  # raised by all fetches until the next check
@@ -80,8 +95,8 @@ class Cache:
 
     @property
     def changes(self) -> int:
-        """A number that grows whenever values may have become invalid."""
-        return self._changes
+        """A number that grows whenever the store may have changed; the end of a lifetime is no change."""
+        return self._all_changes + self._some_changes
 
     @property
     def is_failing(self) -> bool:
@@ -151,14 +166,23 @@ class Cache:
             now: seconds since 1970.
 
         Returns:
-            A value for each key.
+            A value for each key, or the StoreError of a key that alone has none. `go_on` may have its value.
 
         Raises:
             StoreError: the store cannot be read, or is too busy. `go_on` may have values.
         """
         if self._failure is not None:
             raise StoreError(*self._failure.args)  # a new one, since each raise adds to the traceback
-        before = self._changes
+        fetch = _Fetch()
+        self._fetches.append(fetch)
+        try:
+            return await self._fetch(keys, now, fetch.dropped)
+        finally:
+            self._fetches.remove(fetch)
+
+    async def _fetch(self, keys: Collection[Key], now: float, dropped: set[Key]) -> Found:
+        """Fetches these keys, and caches their values, but for those that are in `dropped` by then."""
+        before = self._all_changes
         try:
             found = await self._store.fetch(keys)
         except StoreBusyError:
@@ -166,7 +190,7 @@ class Cache:
         except StoreError as error:
             self._fail(error, now)
             raise
-        changes = self._changes
+        changes = self._all_changes
         is_current = before == changes  # else a change was noticed that they may be older than
         if self.is_failing:
             self._failing_since = None
@@ -177,23 +201,27 @@ class Cache:
             self._watcher.store_recovered()
         if is_current:
             for key, value in found.items():
-                self.users.put(key, value)
-            if changes != self._changes:  # just now, by another thread
-                for key in found:
-                    self.users.drop(key)
+                if key not in dropped and not isinstance(value, StoreError):
+                    self.users.put(key, value)
+            # Another thread may have told of a change just now.
+            for key in found if changes != self._all_changes else dropped.intersection(found):
+                self.users.drop(key)
         return found
 
-    def _changed(self, keys: Collection[Key] | None = None) -> None:
-        """Takes a change that the store has told: of these keys, or of any."""
-        if keys is not None:
-            self._changes += 1
-            for key in keys:
-                self.users.drop(key)
+    def _changed(self, keys: Collection[Key] | None = None, *, expired: bool = False) -> None:
+        """Takes a change that the store has told: of these keys, or of any; as `Changed`."""
+        if keys is None:
+            self._forget(self.check_at - CHECK_SECONDS)
             return
-        self._forget(self.check_at - CHECK_SECONDS)
+        if not expired:
+            self._some_changes += 1
+        for fetch in tuple(self._fetches):  # first, so that none in another thread puts a value in after this
+            fetch.dropped.update(keys)
+        for key in keys:
+            self.users.drop(key)
 
     def _forget(self, now: float) -> None:
-        self._changes += 1
+        self._all_changes += 1
         if not self._stale_for:
             self.users.clear()
             return
@@ -218,7 +246,7 @@ class Cache:
             if self._eras:
                 self.users.accept_from(self._eras[0][0])
         else:
-            self._changes += 1
+            self._all_changes += 1
             self.users.clear()
             self._eras.clear()
         if str(error) != self._reported:

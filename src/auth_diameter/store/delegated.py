@@ -14,8 +14,10 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
+import math
 import secrets
 from collections.abc import Collection
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from auth_diameter._core import (
@@ -32,12 +34,14 @@ from auth_diameter.addresses import parse_address
 from auth_diameter.config import Config
 from auth_diameter.decision import Cause
 from auth_diameter.diameter.aio import AioTransport
+from auth_diameter.diameter.base import Node
 from auth_diameter.diameter.cx import PUSH_PROFILE, REGISTRATION_TERMINATION, done, not_known, user_of
 from auth_diameter.diameter.realms import transport_of
 from auth_diameter.diameter.speaking import is_private, tls_of
 from auth_diameter.standard import StandardConfig
 from auth_diameter.store.config import StoreConfig
 from auth_diameter.store.names import fold_realm
+from auth_diameter.store.sendable import sendable
 from auth_diameter.store.store import (
     Algorithms,
     Candidates,
@@ -76,10 +80,6 @@ class _Subscriber(NamedTuple):
         return "_Subscriber(...)"
 
 
-class _FailedForSomeError(Exception):
-    """Some keys could not be looked up; each is then looked up alone."""
-
-
 class DelegatedStore:
     """A :class:`~auth_diameter.store.store.Store` that asks an HSS; for one event loop.
 
@@ -111,6 +111,7 @@ class DelegatedStore:
         self._asking: dict[tuple[str, str], asyncio.Future[_Subscriber]] = {}
         self._kept: dict[tuple[str, str], float] = {}  # users at hand, and until when
         self._ends: list[tuple[float, tuple[str, str]]] = []  # the same, a heap
+        self._realms: dict[str, set[str]] = {}  # by username, of the users at hand or asked about
         self._timer: asyncio.TimerHandle | None = None
         self.leaving: asyncio.Task[None] | None = None
 
@@ -128,15 +129,17 @@ class DelegatedStore:
         return 0
 
     async def fetch(self, keys: Collection[Key]) -> Found:
-        """As `Store.fetch`.
+        """As `Store.fetch`. A user about whom alone the HSS cannot be asked has a StoreBusyError.
 
         Raises:
-            StoreError: the HSS cannot be reached, or does not answer in time.
+            StoreError: no HSS can be reached, or none answers.
         """
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
             self._transport = transport_of(self._config, self._answered, self._failed, lambda now: None)
-            self._transport.serve = self._serve
+            node = self._transport.pool.node
+            assert node is not None
+            self._transport.serve = partial(self._serve, node)  # also while the HSS is left
         return await self._fetch(keys)
 
     def close(self) -> None:
@@ -162,30 +165,28 @@ class DelegatedStore:
                 case User(username, realm) | Algorithms(username, realm):
                     users.setdefault((username, realm), []).append(key)
         outcomes = await asyncio.gather(*map(self._look_up, users), return_exceptions=True)
-        failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
-        if failures:
-            raise failures[0] if len(users) == 1 else self._failure(failures)
+        some_known = any(isinstance(outcome, _Subscriber) for outcome in outcomes)
         for its_keys, outcome in zip(users.values(), outcomes, strict=True):
-            assert isinstance(outcome, _Subscriber)
-            found.update((key, _value(key, outcome)) for key in its_keys)
+            if isinstance(outcome, _Subscriber):
+                found.update((key, _value(key, outcome)) for key in its_keys)
+            elif isinstance(outcome, StoreBusyError) or (some_known and isinstance(outcome, StoreError)):
+                found.update(dict.fromkeys(its_keys, outcome))
+            else:
+                raise outcome
         return found
 
-    def _failure(self, failures: list[BaseException]) -> BaseException:
-        """What a fetch of several users raises: that the HSS cannot be asked, or that some have failed."""
-        for failure in failures:
-            if not isinstance(failure, StoreBusyError):
-                return failure
-        return _FailedForSomeError()
-
     def _serves(self, realm: str) -> bool:
-        return self._realm is None or fold_realm(realm) == self._realm
+        return _can_be(realm) if self._realm is None else fold_realm(realm) == self._realm
 
     async def _look_up(self, user: tuple[str, str]) -> _Subscriber:
-        """Asks the HSS for a user, unless it is being asked already."""
+        """Asks the HSS for a user, unless it is being asked already, or nobody can have that name."""
+        if not _can_be(*user):
+            return _Subscriber({}, self._config.delegation_lifetime)
         pending = self._asking.get(user)
         if pending is None:
             pending = asyncio.get_running_loop().create_future()
             self._asking[user] = pending
+            self._realms.setdefault(user[0], set()).add(user[1])
             self._ask(user, pending)
         return await asyncio.shield(pending)
 
@@ -193,10 +194,12 @@ class DelegatedStore:
         username, realm = user
         address = username if "@" in username else f"{username}@{realm}"
         question = ha1_lookup(realm, username, f"sip:{address}")
-        question.callback = (user, pending)
-        assert self._transport is not None
+        transport = self._transport
+        question.callback = (user, pending, transport is None or transport.is_down())
         try:
-            self._transport.ask(question)
+            if transport is None:
+                raise DiscError("this store is closed")
+            transport.ask(question)
         except DiscError as error:
             self._end(question, StoreError(f"{self.name}: {error}"))
 
@@ -205,15 +208,29 @@ class DelegatedStore:
             self._end(question, self._read(question, answer))
 
     def _failed(self, question: Question, cause: Cause, now: float) -> None:
-        kind = StoreBusyError if cause is Cause.OVERLOADED else StoreError
+        kind = StoreError if self._is_away(question, cause) else StoreBusyError
         why = cause.value.replace("DISC", "HSS")  # the same as a client of DISC says
         self._end(question, kind(f"{self.name}: {why}"))
 
+    def _is_away(self, question: Question, cause: Cause) -> bool:
+        """Whether a question has failed since the HSS as such cannot be asked.
+
+        A relay may say that it cannot reach the HSS of one realm, or wait for it in vain. A peer that has
+        answered is up. One that was up when it was asked is not judged by one question without an answer.
+        """
+        if self._transport is None:
+            return True
+        _, _, was_down = question.callback
+        return self._transport.is_down() and (was_down or cause is not Cause.DISC_TIMEOUT)
+
     def _end(self, question: Question, outcome: _Subscriber | StoreError) -> None:
-        user, pending = question.callback
-        self._asking.pop(user, None)
+        user, pending, _ = question.callback
+        if self._asking.get(user) is pending:  # otherwise the user was forgotten meanwhile
+            del self._asking[user]
+            if isinstance(outcome, _Subscriber):
+                self._keep(user, outcome.lifetime)
+            self._forget_name(user)
         if isinstance(outcome, _Subscriber):
-            self._keep(user, outcome.lifetime)
             if not pending.done():
                 pending.set_result(outcome)
         elif not pending.done():
@@ -245,7 +262,7 @@ class DelegatedStore:
         self._kept[user] = until
         heapq.heappush(self._ends, (until, user))
         if len(self._ends) > _MOST_KEPT:
-            self._drop([heapq.heappop(self._ends)[1]])
+            self._drop([heapq.heappop(self._ends)[1]], expired=True)
         self._set_timer(loop)
 
     def _set_timer(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -262,39 +279,56 @@ class DelegatedStore:
         over = []
         while self._ends and self._ends[0][0] <= now:
             _, user = heapq.heappop(self._ends)
-            if self._kept.get(user, 0.0) <= now:  # it may have been looked up again since
+            if self._kept.get(user, math.inf) <= now:  # it may have been looked up again since
                 over.append(user)
-        self._drop(over)
+        self._drop(over, expired=True)
         self._set_timer(loop)
 
-    def _drop(self, users: Collection[tuple[str, str]]) -> None:
-        """Has the cache forget users, as they are asked about the next time."""
+    def _drop(self, users: Collection[tuple[str, str]], *, expired: bool = False) -> None:
+        """Has the cache forget users, and what is still to come of them; they are asked about the next time.
+
+        Who waits for a question under way gets its answer. It is not kept: it may be older than the push.
+        """
         keys: list[Key] = []
-        for username, realm in users:
-            self._kept.pop((username, realm), None)
+        for user in users:
+            self._kept.pop(user, None)
+            self._asking.pop(user, None)
+            self._forget_name(user)
+            username, realm = user
             keys.append(Algorithms(username, realm))
             keys += [User(username, realm, algorithm) for algorithm in ALGORITHMS if "-sess" not in algorithm]
         if keys:
-            self._changed(keys)
+            self._changed(keys, expired=expired)
+
+    def _forget_name(self, user: tuple[str, str]) -> None:
+        """Removes a user from those by their usernames, unless they are at hand or asked about."""
+        username, realm = user
+        realms = self._realms.get(username)
+        if realms is not None and user not in self._kept and user not in self._asking:
+            realms.discard(realm)
+            if not realms:
+                del self._realms[username]
 
     # ------------------------------------------------------------------ what the HSS asks
 
-    def _serve(self, message: Message) -> Message | None:
+    def _serve(self, node: Node, message: Message) -> Message | None:
         """Answers a request of the HSS: a new password, or a user who is gone (TS 29.228, 6.2 and 6.5)."""
         if message.command not in (PUSH_PROFILE, REGISTRATION_TERMINATION):
             return None
-        node = self._transport_node()
-        name = user_of(message)
-        users = [user for user in self._kept if user[0] == name]
+        username = user_of(message)
+        users = (
+            [(username, realm) for realm in self._realms.get(username, ())] if username is not None else []
+        )
         if not users:
             return not_known(node, message) if message.command == PUSH_PROFILE else done(node, message)
         _log.info("%s: %s of a user at hand, who is asked about anew", self.name, message.name)
         self._drop(users)
         return done(node, message)
 
-    def _transport_node(self) -> Any:
-        assert self._transport is not None
-        return self._transport.pool.node
+
+def _can_be(*names: str) -> bool:
+    """Whether somebody can have these names, as in the other stores."""
+    return sendable([*names]) == [*names]
 
 
 def _value(key: Key, subscriber: _Subscriber) -> Any:
@@ -345,5 +379,5 @@ def cx_url(text: str) -> tuple[str, str | None]:
     return hosts, realm or None
 
 
-def _nobody(keys: Collection[Key] | None = None) -> None:
+def _nobody(keys: Collection[Key] | None = None, *, expired: bool = False) -> None:
     pass

@@ -131,5 +131,5 @@ def _try(name: DatabaseName, config: StoreConfig, standard: StandardConfig | Non
         raise failures[0]
 
 
-def _nobody(keys: Collection[Key] | None = None) -> None:
+def _nobody(keys: Collection[Key] | None = None, *, expired: bool = False) -> None:
     pass

@@ -1,4 +1,4 @@
-"""Names that a database server can be sent.
+"""Names that a database server, or an HSS, can be sent.
 
 One name with a NUL, or one that UTF-8 cannot encode, would fail the statement for all users in it. A name may
 be as long as a SIP message, but no column has room for such a name.

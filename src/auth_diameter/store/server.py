@@ -363,7 +363,7 @@ class _Hashed:
         self.version = -1
 
 
-def _nobody(keys: Collection[Key] | None = None) -> None:
+def _nobody(keys: Collection[Key] | None = None, *, expired: bool = False) -> None:
     pass
 
 

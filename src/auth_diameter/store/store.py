@@ -153,7 +153,7 @@ class Offer(NamedTuple):
     usual: tuple[str, ...]
 
 
-#: A value for each key, of the type that the key's class names.
+#: A value for each key, of the type that the key's class names; or a StoreError, see `Store.fetch`.
 Found = dict[Key, Any]
 
 
@@ -165,14 +165,19 @@ class StoreError(DiscError):
 
 
 class StoreBusyError(StoreError):
-    """The store can be read, but not fast enough for these keys; others may have values."""
+    """The store can be read, but not for these keys, or not fast enough; others may have values."""
 
 
 class Changed(Protocol):
     """Whoever is told that a database has changed."""
 
-    def __call__(self, keys: Collection[Key] | None = None) -> None:
-        """Takes the keys whose values have changed; None: any may have."""
+    def __call__(self, keys: Collection[Key] | None = None, *, expired: bool = False) -> None:
+        """Takes the keys whose values have changed; None: any may have.
+
+        Args:
+            keys: the keys.
+            expired: whether only the lifetime of their values has ended, and no change is known of.
+        """
 
 
 class Store(Protocol):
@@ -205,7 +210,7 @@ class Store(Protocol):
             keys: the keys to look up.
 
         Returns:
-            A value for each key.
+            A value for each key. If a lookup of one key alone fails, its StoreError is in place of the value.
 
         Raises:
             StoreError: the store could not be read; there is no value for any key.

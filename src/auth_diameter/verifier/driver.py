@@ -121,7 +121,8 @@ class Driver:
             now: seconds since 1970.
 
         Returns:
-            A value for each key, as a plain tuple or one of its class.
+            A value for each key, as a plain tuple or one of its class; or the StoreError of a key that alone
+            has none.
 
         Raises:
             StoreError: the store cannot be read, or is too busy.
@@ -229,12 +230,7 @@ class Driver:
             found = await self.cache.fetch(lacking, now)
         except StoreError as error:
             for key, batches in lacking.items():
-                value = self.cache.go_on(key, now)
-                for batch in batches:
-                    if value is not None:
-                        batch.put(key, value)
-                    else:
-                        batch.fail(key, error, of_store=True)
+                self._put(key, error, batches, now)
         except Exception:  # noqa: BLE001 - an error for one key must not affect the other questions
             alone = [self._fetch_alone(key, batches, now) for key, batches in lacking.items()]
             if self._waits:  # for one after the other, the last would wait for all
@@ -244,18 +240,30 @@ class Driver:
                     await fetch
         else:
             for key, batches in lacking.items():
-                for batch in batches:
-                    batch.put(key, found[key])
+                self._put(key, found[key], batches, now)
+
+    def _put(self, key: Key, value: Any, batches: list[Batch], now: float) -> None:
+        """Gives batches the value of a key; if that is a StoreError, the value that goes on, or the error."""
+        error = None
+        if isinstance(value, StoreError):
+            error, value = value, self.cache.go_on(key, now)
+        for batch in batches:
+            if value is not None:
+                batch.put(key, value)
+            else:
+                assert error is not None
+                batch.fail(key, error, of_store=True)
 
     async def _fetch_alone(self, key: Key, batches: list[Batch], now: float) -> None:
         try:
             value = (await self.cache.fetch([key], now))[key]
+        except StoreError as error:
+            self._put(key, error, batches, now)
         except Exception as error:  # noqa: BLE001 - the Verifier reports it for the question with this key
             for batch in batches:
-                batch.fail(key, error, of_store=isinstance(error, StoreError))
+                batch.fail(key, error, of_store=False)
         else:
-            for batch in batches:
-                batch.put(key, value)
+            self._put(key, value, batches, now)
 
 
 def at_once(work: Coroutine[Any, Any, None]) -> None:
