@@ -83,11 +83,12 @@ def test_the_database_can_be_named_in_the_environment(cli, db, monkeypatch):
 # --- options that are derived from the dataclasses of settings -------------------------------------------
 
 SETTINGS = [
-    # --disc has the first three; what is named in another way is not derived.
+    # --disc has the first three; what is named in another way is not derived, nor is the mapping of realms.
     (
         "serve",
         ad.Config,
-        {"diameter_client_host", "diameter_client_port", "peers", "db", "db_password", "nonce_key", "state"},
+        {"diameter_client_host", "diameter_client_port", "peers"}
+        | {"db", "db_password", "nonce_key", "state", "realms"},
     ),
     ("disc", VerifierConfig, set()),
     ("disc", ListenerConfig, set()),
