@@ -56,8 +56,11 @@ class Telephones:
             data = data.replace(place, value)
         return data
 
+    def _decide(self, data: bytes) -> ad.Decision:
+        return self._auth.diameter_www_authorize(data, "$fd")
+
     def _nonce(self, user: int) -> str:
-        decision = self._auth.diameter_www_authorize(self._request(user, ""), "$fd")
+        decision = self._decide(self._request(user, ""))
         challenge = parse_reply(decision.reply).challenge()
         if challenge is None:
             raise SystemExit(f"bench: expected a challenge, got {decision}")
