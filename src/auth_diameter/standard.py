@@ -15,7 +15,7 @@ APPLICATIONS: Final[tuple[ApplicationName, ...]] = ("disc", "sip", "cx")
 #: TCP ports: of OpenSER's module; of standard Diameter, without and with TLS (RFC 6733, 2.1; erratum 3997).
 DIALECT_PORT, STANDARD_PORT, TLS_PORT = 3000, 3868, 5868
 
-_LEAST_WATCHDOG: Final = 6.0  # seconds (RFC 3539, 3.4.1)
+LEAST_WATCHDOG: Final = 6.0  # seconds (RFC 3539, 3.4.1)
 _MOST_NAME: Final = 255  # characters of a DiameterIdentity, which is a name of the DNS
 
 
@@ -86,9 +86,9 @@ class StandardConfig:
             value = getattr(self, name)
             if value is not None and (not isinstance(value, str) or not value.isprintable() or not value):
                 raise ConfigError(f"{name}: expected a text, not {value!r}")
-        if not isinstance(self.watchdog, int | float) or not _LEAST_WATCHDOG <= self.watchdog <= 3600:
+        if not isinstance(self.watchdog, int | float) or not LEAST_WATCHDOG <= self.watchdog <= 3600:
             raise ConfigError(
-                f"watchdog: expected seconds from {_LEAST_WATCHDOG:g} to 3600, not {self.watchdog!r}"
+                f"watchdog: expected seconds from {LEAST_WATCHDOG:g} to 3600, not {self.watchdog!r}"
             )
         lifetime = self.delegation_lifetime
         if not isinstance(lifetime, int | float) or not 0 < lifetime <= 86_400:

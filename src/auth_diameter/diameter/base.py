@@ -15,6 +15,7 @@ from typing import Any, Final
 from auth_diameter._core import Avp, Message, avp_code, avp_flags, command_code, result_code
 
 REQUEST, PROXIABLE, ERROR = 0x80, 0x40, 0x20  # RFC 6733, 3: command flags
+NO_STATE_MAINTAINED: Final = 1  # Auth-Session-State (RFC 6733, 8.11)
 
 CAPABILITIES_EXCHANGE: Final = command_code("Capabilities-Exchange")
 DEVICE_WATCHDOG: Final = command_code("Device-Watchdog")
@@ -26,6 +27,7 @@ BASE_COMMANDS: Final = frozenset({CAPABILITIES_EXCHANGE, DEVICE_WATCHDOG, DISCON
 SUCCESS: Final = result_code("DIAMETER_SUCCESS")
 COMMAND_UNSUPPORTED: Final = result_code("DIAMETER_COMMAND_UNSUPPORTED")
 UNABLE_TO_DELIVER: Final = result_code("DIAMETER_UNABLE_TO_DELIVER")
+TOO_BUSY: Final = result_code("DIAMETER_TOO_BUSY")
 REALM_NOT_SERVED: Final = result_code("DIAMETER_REALM_NOT_SERVED")
 APPLICATION_UNSUPPORTED: Final = result_code("DIAMETER_APPLICATION_UNSUPPORTED")
 INVALID_HDR_BITS: Final = result_code("DIAMETER_INVALID_HDR_BITS")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from auth_diameter._core import Avp, Message, command_code
-from auth_diameter.diameter.base import SUCCESS, Node, answer, avp_named, text_of
+from auth_diameter.diameter.base import NO_STATE_MAINTAINED, SUCCESS, Node, answer, avp_named, text_of
 
 CX: Final = 16777216  # the application id (TS 29.229, 6)
 VENDOR: Final = 10415  # 3GPP
@@ -28,8 +28,6 @@ IDENTITIES_DONT_MATCH: Final = 5002
 IDENTITY_NOT_REGISTERED: Final = 5003
 IDENTITY_ALREADY_REGISTERED: Final = 5005
 
-_NO_STATE_MAINTAINED: Final = 1  # Auth-Session-State (RFC 6733, 8.11)
-
 
 def of_3gpp(name: str, data: Any) -> Avp:
     """Makes the AVP of 3GPP with that name, with the flags of its definition."""
@@ -41,7 +39,7 @@ def common() -> tuple[Avp, Avp]:
     inner = (avp_named("Vendor-Id", VENDOR), avp_named("Auth-Application-Id", CX))
     return (
         avp_named("Vendor-Specific-Application-Id", inner),
-        avp_named("Auth-Session-State", _NO_STATE_MAINTAINED),
+        avp_named("Auth-Session-State", NO_STATE_MAINTAINED),
     )
 
 

@@ -44,6 +44,7 @@ from typing import Any
 from auth_diameter._core import Answer, InFlight, Message, Question, next_hop_by_hop
 from auth_diameter.config import Config
 from auth_diameter.decision import Cause
+from auth_diameter.diameter.base import TOO_BUSY, UNABLE_TO_DELIVER
 from auth_diameter.diameter.connection import OKAY, REOPEN, Connection, Event
 from auth_diameter.diameter.events import Finished, PoolEvent, Send
 from auth_diameter.diameter.failover import MOST_ATTEMPTS, fail_over
@@ -60,8 +61,8 @@ from auth_diameter.diameter.waiting import WaitingQuestions
 
 #: Result-Codes of a question that was not taken (RFC 6733, 7.1.3), and what they mean without another peer.
 _NOT_DELIVERED = {
-    3002: Cause.DISC_UNREACHABLE,
-    3004: Cause.OVERLOADED,
+    UNABLE_TO_DELIVER: Cause.DISC_UNREACHABLE,
+    TOO_BUSY: Cause.OVERLOADED,
 }
 
 Placed = Connection | Cause | None  # a connection; why it was refused; None: it waits for a connection

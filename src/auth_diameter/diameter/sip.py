@@ -19,7 +19,15 @@ from typing import Final, NamedTuple
 
 from auth_diameter._core import Avp, Message, avp_code, command_code
 from auth_diameter.diameter.assignment import Assignment, Authorization
-from auth_diameter.diameter.base import PROXIABLE, REQUEST, avp_named, result_of, text_of, value_of
+from auth_diameter.diameter.base import (
+    NO_STATE_MAINTAINED,
+    PROXIABLE,
+    REQUEST,
+    avp_named,
+    result_of,
+    text_of,
+    value_of,
+)
 
 SIP: Final = 6  # RFC 4740, 7: the application id
 
@@ -27,7 +35,6 @@ USER_AUTHORIZATION: Final = command_code("User-Authorization", SIP)
 SERVER_ASSIGNMENT: Final = command_code("Server-Assignment", SIP)
 LOCATION_INFO: Final = command_code("Location-Info", SIP)
 
-_NO_STATE_MAINTAINED: Final = 1  # Auth-Session-State (RFC 6733, 8.11)
 _CAPABILITIES: Final = "SIP-Server-Capabilities"
 
 
@@ -147,7 +154,7 @@ class SipRequests:
         head = [
             avp_named("Session-Id", session),
             avp_named("Auth-Application-Id", SIP),
-            avp_named("Auth-Session-State", _NO_STATE_MAINTAINED),
+            avp_named("Auth-Session-State", NO_STATE_MAINTAINED),
             avp_named("Origin-Host", self.origin_host),
             avp_named("Origin-Realm", self.origin_realm),
             avp_named("Destination-Realm", self.destination_realm or realm),

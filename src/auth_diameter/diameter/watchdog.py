@@ -40,7 +40,8 @@ import math
 from collections.abc import Callable
 from typing import Final
 
-LEAST: Final = 6.0  # seconds that Tw has at least
+from auth_diameter.standard import LEAST_WATCHDOG
+
 _JITTER: Final = 2.0  # seconds by which Tw is shorter or longer
 _REOPENING: Final = 3  # DWA after which a peer that was DOWN is OKAY
 
@@ -96,7 +97,7 @@ class Watchdog:
     __slots__ = ("_answered", "_interval", "_is_out", "_jitter", "due", "state")
 
     def __init__(self, interval: float, jitter: Callable[[], float]) -> None:
-        assert interval >= LEAST
+        assert interval >= LEAST_WATCHDOG
         self._interval = interval
         self._jitter = jitter
         self.state = INITIAL

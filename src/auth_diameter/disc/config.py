@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
 from auth_diameter._core import ConfigError
-from auth_diameter.diameter.watchdog import LEAST as LEAST_WATCHDOG
-from auth_diameter.standard import is_identity
+from auth_diameter.standard import LEAST_WATCHDOG, is_identity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

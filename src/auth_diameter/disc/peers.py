@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from ipaddress import ip_address
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from auth_diameter._core import Message
 from auth_diameter.diameter.base import UNKNOWN_PEER, Identifiers, Node
@@ -31,13 +31,12 @@ from auth_diameter.diameter.peer_machine import (
     Transmit,
 )
 from auth_diameter.diameter.peer_states import Side
+from auth_diameter.diameter.sip import SIP
 from auth_diameter.diameter.watchdog import WatchdogState
 from auth_diameter.disc.config import DiameterConfig
 from auth_diameter.logs import Sparing, one_word
 
 log = logging.getLogger("auth_diameter.disc")
-
-SIP_APPLICATION: Final = 6  # RFC 4740, 7
 
 _MOST_PRODUCT = 60  # characters of a Product-Name that the log shows
 _SIDE = Side.RESPONDER  # all connections are opened by the peers
@@ -106,7 +105,7 @@ class Peers:
             Node(
                 host=config.origin_host,
                 realm=config.origin_realm,
-                applications=(SIP_APPLICATION,),
+                applications=(SIP,),
                 vendor_applications=vendor_applications,
                 state_id=state_id,
                 identifiers=identifiers,
