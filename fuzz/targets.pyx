@@ -585,13 +585,14 @@ ROUTE.origin_realm = span_of("example.net")
 cdef void check_mar(Asked *asked) noexcept nogil:
     """The MAR about a request is one that our own server understands."""
     cdef MarView mar
+    cdef DigestFields fields
     cdef size_t room = mar_room(asked, &ROUTE), n
     cdef uint8_t *out = <uint8_t *>malloc(room)
     asked.session[0] = asked.session[1] = 0xFFFFFFFF
     n = put_mar(out, asked, &ROUTE)
     hold(n <= room, "a MAR has room")
     hold(frame(out, n, room) == <Py_ssize_t>n, "it is a message")
-    read_mar(out, n, &mar)
+    read_mar(out, n, &fields, &mar)
     hold(equal(mar.method, asked.request.method_name), "the method comes through")
     hold(mar.fault.result == 0 or asked.credentials != NULL, "a MAR without credentials is understood")
     free(out)
@@ -1006,9 +1007,11 @@ cdef void ask_hss(const uint8_t *p, size_t n) noexcept nogil:
 cdef void ask_sip_server(const uint8_t *p, size_t n) noexcept nogil:
     """A MAR of RFC 4740."""
     cdef MarView mar
+    cdef DigestFields fields
     cdef const uint8_t *end = p + n
     cdef int i
-    hold(read_mar(p, n, &mar) == (mar.fault.result == 0), "a MAR is understood, or there is a Result-Code")
+    hold(read_mar(p, n, &fields, &mar) == (mar.fault.result == 0),
+         "a MAR is understood, or there is a Result-Code")
     hold(mar.fault.result == 0 or 3000 < mar.fault.result < 6000, "of a refusal")
     hold(inside(mar.session_id, p, end) and inside(mar.origin_host, p, end) and inside(mar.user_name, p, end)
          and inside(mar.aor, p, end) and inside(mar.method, p, end) and inside(mar.digest_method, p, end)

@@ -8,12 +8,16 @@ from auth_diameter._core.diameter.received cimport Received, Terms
 from auth_diameter._core.diameter.server cimport Server
 
 
+cdef struct CxMar:
+    # What a MAR says, in `Received.more`
+    Server *server
+    const uint8_t *start        # of the message
+    CxView view
+    Terms terms
+
+
 cdef class CxMarRequest(Received):
-    cdef object owner           # of `server`
-    cdef Server *server         # NULL: nobody filled it
-    cdef const uint8_t *start   # of the message
-    cdef CxView mar
-    cdef Terms own_terms        # `terms` points here
+    cdef const CxView *view_of(self) except NULL
 
 
 cdef CxMarRequest new_cx_mar(Span message, bytes chunk, object owner, Server *server)

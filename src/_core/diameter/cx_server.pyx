@@ -10,15 +10,22 @@ from libc.stdint cimport uint8_t
 from auth_diameter._core.auth.answer cimport AnswerFields
 from auth_diameter._core.base.span cimport Span, equal_nocase
 from auth_diameter._core.base.text cimport text_of
+from auth_diameter._core.base.zero cimport ad_zero
 from auth_diameter._core.diameter.aor cimport read_address
 from auth_diameter._core.diameter.codes cimport RESULT_UNABLE_TO_DELIVER
 from auth_diameter._core.diameter.cx_received cimport CxView, read_cx_mar
 from auth_diameter._core.diameter.cx_reply cimport cx_maa_room, cx_result, put_cx_maa
 from auth_diameter._core.diameter.fault cimport refuse_like
-from auth_diameter._core.diameter.received cimport HA1_ALONE, NO_CREDENTIALS, Received, Terms, add_realm
+from auth_diameter._core.diameter.received cimport (
+    HA1_ALONE, MORE_ROOM, NO_CREDENTIALS, Received, Terms, add_realm, take_more,
+)
 from auth_diameter._core.diameter.result_counts cimport count_result
 from auth_diameter._core.diameter.server cimport Server
 from auth_diameter._core.sip.uri cimport SipUri
+
+
+if sizeof(CxMar) > MORE_ROOM:
+    raise ValueError("MORE_ROOM: too little for a MAR")
 
 
 @cython.final
@@ -34,25 +41,34 @@ cdef class CxMarRequest(Received):
 
     @property
     def sender(self):
-        return text_of(self.mar.origin_host), text_of(self.mar.origin_realm)
+        cdef const CxView *mar = self.view_of()
+        return text_of(mar.origin_host), text_of(mar.origin_realm)
 
     @property
     def identities(self):
-        return text_of(self.mar.user_name), text_of(self.mar.public_identity)
+        cdef const CxView *mar = self.view_of()
+        return text_of(mar.user_name), text_of(mar.public_identity)
 
     @property
     def server_name(self):
-        return text_of(self.mar.server_name) if self.mar.server_name.n else None
+        cdef const CxView *mar = self.view_of()
+        return text_of(mar.server_name) if mar.server_name.n else None
+
+    cdef const CxView *view_of(self) except NULL:
+        if self.more == NULL:
+            raise TypeError("a CxMarRequest comes from a DiameterServer")
+        return &(<CxMar *>self.more).view
 
     cdef size_t answer_room(self, const AnswerFields *says) noexcept nogil:
-        return cx_maa_room(&self.mar, self.server, says) if self.server != NULL else 0
+        cdef CxMar *mar = <CxMar *>self.more
+        return cx_maa_room(&mar.view, mar.server, says) if mar != NULL else 0
 
     cdef uint8_t *put_answer(self, uint8_t *out, const AnswerFields *says) noexcept nogil:
-        cdef Span message = Span(self.start, self.mar.header.length)
-        if self.server == NULL:
+        cdef CxMar *mar = <CxMar *>self.more
+        if mar == NULL:
             return out
-        count_result(&self.server.counts, self.mar.header.command, cx_result(&self.mar, says))
-        return put_cx_maa(out, &self.mar, message, self.server, says)
+        count_result(&mar.server.counts, mar.view.header.command, cx_result(&mar.view, says))
+        return put_cx_maa(out, &mar.view, Span(mar.start, mar.view.header.length), mar.server, says)
 
     def __repr__(self):
         return f"<CxMarRequest {self.question!r} fault={self.fault}>"
@@ -61,12 +77,16 @@ cdef class CxMarRequest(Received):
 cdef CxMarRequest new_cx_mar(Span message, bytes chunk, object owner, Server *server):
     """Reads a MAR."""
     cdef CxMarRequest q = CxMarRequest.__new__(CxMarRequest)
+    cdef CxMar *mar
     q.message = chunk
     q.owner = owner
-    q.server = server
-    q.start = message.p
-    read_cx_mar(message.p, message.n, &q.mar)
-    q.terms = &q.own_terms
+    mar = <CxMar *>take_more()
+    q.more = mar
+    mar.server = server
+    mar.start = message.p
+    ad_zero(&mar.terms, sizeof(Terms))
+    read_cx_mar(message.p, message.n, &mar.view)
+    q.terms = &mar.terms
     q.status = NO_CREDENTIALS
     fill_in(q)
     return q
@@ -74,9 +94,10 @@ cdef CxMarRequest new_cx_mar(Span message, bytes chunk, object owner, Server *se
 
 cdef void fill_in(CxMarRequest q) noexcept nogil:
     """Says in the words of a question what a MAR asks."""
-    cdef CxView *mar = &q.mar
-    cdef Terms *terms = &q.own_terms
-    cdef const Server *server = q.server
+    cdef CxMar *whole = <CxMar *>q.more
+    cdef CxView *mar = &whole.view
+    cdef Terms *terms = &whole.terms
+    cdef const Server *server = whole.server
     cdef SipUri uri
     cdef Span domain
     if mar.destination_host.n and not equal_nocase(mar.destination_host, server.host):

@@ -46,6 +46,12 @@ cdef inline void add_realm(Terms *terms, Span realm) noexcept nogil:
     terms.realms += 1
 
 
+# Memory for `Received.more`, of so many bytes, which goes back with the object
+cdef enum:
+    MORE_ROOM = 768
+cdef void *take_more() except NULL
+
+
 # Said here too, or the classes in other modules would be part of garbage collection, and share no free list.
 @cython.freelist(1024)
 @cython.no_gc  # it refers to no object that could refer to it
@@ -59,6 +65,8 @@ cdef class Received:
     cdef Question asked             # once somebody wants the object
     cdef public object asker        # the SIP server that sent it, or None; set by the listener
     cdef public bint one_challenge  # whether that SIP server can use one challenge only; set by the listener
+    cdef object owner               # of standard Diameter: the DiameterServer, which what follows refers to
+    cdef void *more                 # the same: what the message says besides, see `take_more`; NULL: nothing
 
     # The largest size that `put_answer` writes
     cdef size_t answer_room(self, const AnswerFields *says) noexcept nogil

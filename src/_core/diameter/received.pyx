@@ -1,4 +1,4 @@
-"""What a server receives: a question of the DISC dialect (disc.pyx) of RFC 4740 (sip_server.pyx) or of Cx
+"""What a server receives: a question of the DISC dialect (disc.pyx), of RFC 4740 (sip_server.pyx) or of Cx
 (cx_server.pyx).
 
 `path/batch.pyx` judges all of them alike, and has each write its own answer.
@@ -16,7 +16,14 @@ from auth_diameter._core.digest.params cimport parse_error
 from auth_diameter._core.errors import ParseError
 
 
-# AaRequest adds nothing to the struct, and so is made from this list, too.
+cdef extern from "base/spare.h":
+    enum:
+        AD_SPARE_SIZE
+    void *ad_spare_take() noexcept
+    void ad_spare_give(void *piece) noexcept
+
+
+# The other classes add nothing to the struct, and so are made from this list, too.
 @cython.freelist(1024)
 @cython.no_gc
 cdef class Received:
@@ -28,6 +35,9 @@ cdef class Received:
         asker: the SIP server that sent it, or None; set by the listener.
         one_challenge: bool, whether that SIP server can use one challenge only; set by the listener.
     """
+
+    def __dealloc__(self):
+        ad_spare_give(self.more)
 
     def __init__(self):
         raise TypeError(f"a {type(self).__name__} comes from a RequestStream or a DiameterServer")
@@ -47,6 +57,17 @@ cdef class Received:
 
     cdef uint8_t *put_answer(self, uint8_t *out, const AnswerFields *says) noexcept nogil:
         return out
+
+
+if MORE_ROOM > AD_SPARE_SIZE:
+    raise ValueError("MORE_ROOM: above AD_SPARE_SIZE")
+
+
+cdef void *take_more() except NULL:
+    cdef void *found = ad_spare_take()
+    if found == NULL:
+        raise MemoryError()
+    return found
 
 
 cdef Question question_of(Received request):

@@ -21,10 +21,10 @@ cdef struct MarView:
     Span body_hash
     Span acct_session_id        # of OpenSIPS, which wants it back
     size_t proxy_info           # bytes of all Proxy-Info, which go back as they are (RFC 6733, 6.7.2)
-    DigestFields credentials    # values are plain: no escapes
+    DigestFields *credentials   # of the caller; values are plain: no escapes
     bint has_response           # whether the credentials answer a challenge
     bint is_flat                # whether the Digest AVPs lie in the message itself, as OpenSIPS has them
     Fault fault
 
 
-cdef bint read_mar(const uint8_t *p, size_t n, MarView *out) noexcept nogil
+cdef bint read_mar(const uint8_t *p, size_t n, DigestFields *credentials, MarView *out) noexcept nogil

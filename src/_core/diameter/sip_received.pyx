@@ -48,8 +48,8 @@ cdef enum:
     SEEN_NUMBER = 16
 
 
-cdef bint read_mar(const uint8_t *p, size_t n, MarView *out) noexcept nogil:
-    """Reads one whole MAR, as framed.
+cdef bint read_mar(const uint8_t *p, size_t n, DigestFields *credentials, MarView *out) noexcept nogil:
+    """Reads one whole MAR, as framed, and the credentials in it.
 
     Returns:
         Whether it is well-formed; if not, `out.fault` says why.
@@ -57,6 +57,8 @@ cdef bint read_mar(const uint8_t *p, size_t n, MarView *out) noexcept nogil:
     cdef Reading reading
     cdef Fault *fault = &out.fault
     ad_zero(out, sizeof(MarView))
+    ad_zero(credentials, sizeof(DigestFields))
+    out.credentials = credentials
     ad_zero(&reading, sizeof(Reading))
     reading.out = out
     header_get(p, &out.header)
@@ -222,7 +224,7 @@ cdef void check_response(MarView *out) noexcept nogil:
 
     A response that is no digest counts as none: freeDiameter's RADIUS gateway sends one before it has a challenge.
     """
-    cdef DigestFields *fields = &out.credentials
+    cdef DigestFields *fields = out.credentials
     cdef size_t offset = 0
     cdef int status
     if not is_response(fields.value[RESPONSE]) or answers_nothing(fields):

@@ -8,12 +8,16 @@ from auth_diameter._core.diameter.server cimport Server
 from auth_diameter._core.diameter.sip_received cimport MarView
 
 
+cdef struct Mar:
+    # What a MAR says, in `Received.more`
+    Server *server
+    MarView view
+    Terms terms
+    uint64_t session[2]         # `Received.view.told.session` points here
+
+
 cdef class MarRequest(Received):
-    cdef object owner           # of `server`
-    cdef Server *server         # NULL: nobody filled it
-    cdef MarView mar
-    cdef Terms own_terms        # `terms` points here
-    cdef uint64_t session[2]    # and `view.told.session` here
+    pass
 
 
 cdef MarRequest new_mar(Span message, bytes chunk, object owner, Server *server, bint takes_any_nonce,

@@ -19,11 +19,12 @@ from auth_diameter._core.base.siphash cimport (
     ad_siphash, ad_siphash_begin, ad_siphash_bytes, ad_siphash_end, ad_siphash_word,
 )
 from auth_diameter._core.base.span cimport Span, equal_nocase
+from auth_diameter._core.base.zero cimport ad_zero
 from auth_diameter._core.diameter.aor cimport address_of, read_address
 from auth_diameter._core.diameter.codes cimport RESULT_UNABLE_TO_DELIVER
 from auth_diameter._core.diameter.fault cimport refuse_like
 from auth_diameter._core.diameter.received cimport (
-    GOOD_CREDENTIALS, HA1_WITH_CHALLENGE, NO_CREDENTIALS, Received, Terms, add_realm,
+    GOOD_CREDENTIALS, HA1_WITH_CHALLENGE, MORE_ROOM, NO_CREDENTIALS, Received, Terms, add_realm, take_more,
 )
 from auth_diameter._core.diameter.result_counts cimport count_result
 from auth_diameter._core.diameter.server cimport Server
@@ -36,6 +37,9 @@ from auth_diameter._core.sip.uri cimport SipUri
 # so that the one that is asked after a failover knows the request again.
 cdef uint64_t SESSION_KEY[2]        # zeros
 
+if sizeof(Mar) > MORE_ROOM:
+    raise ValueError("MORE_ROOM: too little for a MAR")
+
 
 @cython.final
 @cython.no_gc  # it refers to no object that could refer to it
@@ -43,14 +47,16 @@ cdef class MarRequest(Received):
     """A MAR as a server receives it; made by `DiameterStream.feed`."""
 
     cdef size_t answer_room(self, const AnswerFields *says) noexcept nogil:
-        return maa_room(&self.mar, self.server, says) if self.server != NULL else 0
+        cdef Mar *mar = <Mar *>self.more
+        return maa_room(&mar.view, mar.server, says) if mar != NULL else 0
 
     cdef uint8_t *put_answer(self, uint8_t *out, const AnswerFields *says) noexcept nogil:
-        cdef Span message = Span(self.mar.credentials.raw.p, self.mar.header.length)
-        if self.server == NULL:
+        cdef Mar *mar = <Mar *>self.more
+        if mar == NULL:
             return out
-        count_result(&self.server.counts, self.mar.header.command, maa_result(&self.mar, self.server, says))
-        return put_maa(out, &self.mar, message, self.server, says)
+        count_result(&mar.server.counts, mar.view.header.command, maa_result(&mar.view, mar.server, says))
+        return put_maa(
+            out, &mar.view, Span(mar.view.credentials.raw.p, mar.view.header.length), mar.server, says)
 
     def __repr__(self):
         return f"<MarRequest {self.question!r} fault={self.fault}>"
@@ -60,21 +66,26 @@ cdef MarRequest new_mar(Span message, bytes chunk, object owner, Server *server,
                         bint tells_ha1):
     """Reads a MAR."""
     cdef MarRequest q = MarRequest.__new__(MarRequest)
+    cdef Mar *mar
     q.message = chunk
     q.owner = owner
-    q.server = server
-    read_mar(message.p, message.n, &q.mar)
-    q.terms = &q.own_terms
+    mar = <Mar *>take_more()
+    q.more = mar
+    mar.server = server
+    ad_zero(&mar.terms, sizeof(Terms))
+    read_mar(message.p, message.n, &q.fields, &mar.view)
+    q.terms = &mar.terms
     fill_in(q, takes_any_nonce, tells_ha1)
     return q
 
 
 cdef void fill_in(MarRequest q, bint takes_any_nonce, bint tells_ha1) noexcept nogil:
     """Says in the words of a question what a MAR asks."""
-    cdef MarView *mar = &q.mar
+    cdef Mar *whole = <Mar *>q.more
+    cdef MarView *mar = &whole.view
     cdef Told *told = &q.view.told
-    cdef Terms *terms = &q.own_terms
-    cdef const Server *server = q.server
+    cdef Terms *terms = &whole.terms
+    cdef const Server *server = whole.server
     cdef SipUri uri
     cdef bint is_register = mar.method.n == 8 and equal_nocase(mar.method, Span(<const uint8_t *>b"REGISTER", 8))
     if mar.destination_host.n and not equal_nocase(mar.destination_host, server.host):
@@ -82,7 +93,6 @@ cdef void fill_in(MarRequest q, bint takes_any_nonce, bint tells_ha1) noexcept n
     q.view.header = mar.header
     q.view.fault = mar.fault.result
     q.status = GOOD_CREDENTIALS if mar.has_response else NO_CREDENTIALS
-    q.fields = mar.credentials
     if mar.fault.result:
         return
     read_address(mar.aor, &uri)
@@ -95,8 +105,8 @@ cdef void fill_in(MarRequest q, bint takes_any_nonce, bint tells_ha1) noexcept n
     told.resource = uri.host if is_register else address_of(&uri, True)
     told.body_hash = mar.body_hash
     told.serial = mar.header.end_to_end or 1
-    hash_session(mar, q.session)
-    told.session = Span(<const uint8_t *>q.session, sizeof(q.session))
+    hash_session(mar, whole.session)
+    told.session = Span(<const uint8_t *>whole.session, sizeof(whole.session))
     terms.takes_any_nonce = mar.is_flat and takes_any_nonce
     terms.challenges_foreign = True
     if tells_ha1 and not mar.has_response and not mar.is_flat:
