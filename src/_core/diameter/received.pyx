@@ -59,7 +59,7 @@ cdef class Received:
         return out
 
 
-if MORE_ROOM > AD_SPARE_SIZE:
+if <size_t>MORE_ROOM > <size_t>AD_SPARE_SIZE:
     raise ValueError("MORE_ROOM: above AD_SPARE_SIZE")
 
 
