@@ -141,7 +141,7 @@ def test_a_registration_that_was_judged_here_is_told(connect, kind):
     assert found[1] == "[]"
     assert {"'SIP-Server-Assignment-Type'", "'SIP-Server-URI'"} <= set(found[2].strip("[]").split(","))
     server.wait_until_counted(SERVER_ASSIGNMENT, "answer", "send")
-    assert len(server.asked()) == 1
+    assert len(server.wait_for_asked(1)) == 1
 
 
 def test_where_a_user_is_registered(start_strict_sip):

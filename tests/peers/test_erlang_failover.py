@@ -128,6 +128,6 @@ def test_a_server_that_comes_back_is_asked_again(start_strict_sip, servers, conf
             second.kill()
             decision = await auth.diameter_www_authorize(Account().request(), "$td")
             assert decision.cause is Cause.CHALLENGED
-            assert len(back.asked()) == 1
+            assert len(back.wait_for_asked(1)) == 1
 
     asyncio.run(work())

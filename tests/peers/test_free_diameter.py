@@ -181,7 +181,7 @@ def test_servers_of_two_realms(start_free_diameter, start_strict_sip, kind):
             assert phone.answer(phone.challenge(), password="looking-glass").status == 403
         assert Phone(door, Account(domain="three.test")).send().cause is Cause.DISC_UNREACHABLE
     for server in servers.values():
-        assert [mar.routed for mar in server.asked()] == [f'[<<"{CLIENT}">>]'] * 4
+        assert [mar.routed for mar in server.wait_for_asked(4)] == [f'[<<"{CLIENT}">>]'] * 4
         assert server.complaints() == []
 
 
