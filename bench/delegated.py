@@ -33,11 +33,11 @@ class Telephones(local.Telephones):
     """The same for a client on an event loop."""
 
     def __init__(self, auth: ad.AsyncAuthDiameter, runner: asyncio.Runner) -> None:
-        super().__init__(auth)  # type: ignore[arg-type]
+        super().__init__(auth)
         self._runner = runner
 
     def _decide(self, data: bytes) -> ad.Decision:
-        decision: ad.Decision = self._runner.run(self._auth.diameter_www_authorize(data, "$fd"))  # type: ignore[arg-type]
+        decision: ad.Decision = self._runner.run(self._auth.diameter_www_authorize(data, "$fd"))
         return decision
 
 

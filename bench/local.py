@@ -39,7 +39,7 @@ _TARGETS = {"one": (1.45, True), "_many": (1.0, True), "two threads": (1.8, Fals
 class Telephones:
     """Makes requests with right credentials for nonces that `auth` issued."""
 
-    def __init__(self, auth: ad.AuthDiameter) -> None:
+    def __init__(self, auth: Any) -> None:
         self._auth = auth
         self._template = (common.HERE / "data" / "digest.sip").read_bytes()
         self._serial = 0
@@ -57,7 +57,8 @@ class Telephones:
         return data
 
     def _decide(self, data: bytes) -> ad.Decision:
-        return self._auth.diameter_www_authorize(data, "$fd")
+        decision: ad.Decision = self._auth.diameter_www_authorize(data, "$fd")
+        return decision
 
     def _nonce(self, user: int) -> str:
         decision = self._decide(self._request(user, ""))
