@@ -54,6 +54,7 @@ from auth_diameter._core.path.batch import Batch
 from auth_diameter._core.path.counts import Decisions
 from auth_diameter._core.path.decide import ask, judge
 from auth_diameter._core.path.delegated import DelegatedJudge
+from auth_diameter._core.path.delegated_objects import DelegatedObjects
 from auth_diameter._core.path.digest_uri import fits as uri_fits
 from auth_diameter._core.path.in_flight import InFlight
 from auth_diameter._core.path.local_objects import LocalObjects
@@ -109,6 +110,7 @@ __all__ = [
     "Decision",
     "Decisions",
     "DelegatedJudge",
+    "DelegatedObjects",
     "Delegations",
     "DiameterServer",
     "DiameterStream",

@@ -77,8 +77,9 @@ def compiled_classes() -> list[type]:
 
 # Those whose `__new__` wants objects, each of its class: there is none that nobody filled.
 FILLED = {
-    "CxApplication", "DatagramPath", "DelegatedJudge", "DiameterServer", "LocalObjects", "LocalRequests",
-    "ObjectPath", "RemoteObjects", "RemoteRequests", "RequestPath", "ScriptRequests", "SipApplication",
+    "CxApplication", "DatagramPath", "DelegatedJudge", "DelegatedObjects", "DiameterServer", "LocalObjects",
+    "LocalRequests", "ObjectPath", "RemoteObjects", "RemoteRequests", "RequestPath", "ScriptRequests",
+    "SipApplication",
 }  # fmt: skip
 CLASSES = [kind for kind in compiled_classes() if kind.__name__ not in FILLED]
 

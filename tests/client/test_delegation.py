@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from kit.dialect import sip
+from kit.dialect import sip, sip_bytes
 from kit.hss import SipServer, running
 
 import auth_diameter as ad
@@ -26,17 +26,17 @@ def server() -> Iterator[SipServer]:
         yield found
 
 
-@pytest.fixture(params=["threads", "asyncio"])
+@pytest.fixture(params=["threads", "threads, bytes", "threads, many", "asyncio"])
 def door(request: pytest.FixtureRequest, server: SipServer) -> Iterator[Door]:
-    made = Door(server, in_loop=request.param == "asyncio")
+    made = Door(server, request.param)
     yield made
     made.close()
 
 
 class Door:
-    """A client of the server, either for threads or for asyncio."""
+    """A client of the server, for threads or for asyncio."""
 
-    def __init__(self, server: SipServer, *, in_loop: bool = False, **settings: Any) -> None:
+    def __init__(self, server: SipServer, form: str = "threads", **settings: Any) -> None:
         config = ad.Config(
             application="sip",
             origin_host="sip.h.test",
@@ -44,15 +44,28 @@ class Door:
             penalty=False,
             **settings,
         )
-        self._loop = asyncio.new_event_loop() if in_loop else None
-        self._auth: Any = ad.AsyncAuthDiameter(config) if in_loop else ad.AuthDiameter(config)
+        self._form = form
+        self._loop = asyncio.new_event_loop() if form == "asyncio" else None
+        self._auth: Any = ad.AuthDiameter(config) if self._loop is None else ad.AsyncAuthDiameter(config)
 
-    def authorize(self, request: ad.SipRequest) -> Decision:
+    def authorize(self, **given: Any) -> Decision:
+        """The decision on a request; what is given is as for `sip`."""
+        data = sip_bytes(**given)
+        if self._form == "threads, many":
+            decisions: list[Decision] = self._auth.diameter_www_authorize_many([data], REALM)
+            assert len(decisions) == 1
+            return decisions[0]
+        request = data if self._form == "threads, bytes" else ad.SipRequest(data)
         outcome = self._auth.diameter_www_authorize(request, REALM)
         if self._loop is None:
             assert isinstance(outcome, Decision)
             return outcome
         return self._loop.run_until_complete(_awaited(outcome))
+
+    @property
+    def counts(self) -> dict[Cause, int]:
+        counts: dict[Cause, int] = self._auth.counts
+        return counts
 
     def close(self) -> None:
         if self._loop is None:
@@ -96,19 +109,60 @@ def credentials(
 
 def with_credentials(door: Door, nonce: str, to: str = "bob", **given: Any) -> Decision:
     """The decision on a REGISTER for the address of `to`."""
-    return door.authorize(sip(to=f"<sip:{to}@siphub.net>", credentials=credentials(nonce, **given)))
+    return door.authorize(to=f"<sip:{to}@siphub.net>", credentials=credentials(nonce, **given))
 
 
 def test_right_credentials_need_no_second_mar(door: Door, server: SipServer) -> None:
-    nonce = nonce_of(door.authorize(sip()))
+    nonce = nonce_of(door.authorize())
     decision = with_credentials(door, nonce)
     assert (decision.cause, decision.username, decision.realm) == (Cause.AUTHORIZED, "bob", REALM)
     assert with_credentials(door, nonce, nc=2).cause is Cause.AUTHORIZED
     assert len(server.asked) == 1
+    assert (door.counts[Cause.AUTHORIZED], door.counts[Cause.CHALLENGED]) == (2, 1)
+
+
+def test_right_ones_are_marked(server: SipServer) -> None:
+    """As `SipRequest.authorized` says."""
+    config = ad.Config(application="sip", origin_host="sip.h.test", peers=[("127.0.0.1", server.port)])
+    with ad.AuthDiameter(config) as auth:
+        nonce = nonce_of(auth.diameter_www_authorize(sip(), REALM))
+        for nc, realm in enumerate((REALM, "$fd", "", "$(fd)"), 1):
+            request = sip(credentials=credentials(nonce, nc=nc))
+            assert auth.diameter_www_authorize(request, realm).cause is Cause.AUTHORIZED
+            assert request.authorized_username == "bob"
+    assert len(server.asked) == 1
+
+
+def test_a_retransmission_is_let_in_again(door: Door, server: SipServer) -> None:
+    nonce = nonce_of(door.authorize())
+    text = credentials(nonce)
+    assert door.authorize(credentials=text).cause is Cause.AUTHORIZED
+    assert door.authorize(credentials=text).cause is Cause.AUTHORIZED
+    assert len(server.asked) == 1
+
+
+def test_several_at_once(server: SipServer) -> None:
+    """In their order, whether the server is asked about them or not."""
+    config = ad.Config(application="sip", origin_host="sip.h.test", peers=[("127.0.0.1", server.port)])
+    with ad.AuthDiameter(config) as auth:
+        nonce = nonce_of(auth.diameter_www_authorize(sip(), REALM))
+        texts = [
+            None,
+            credentials(nonce),
+            credentials(nonce, password="guess", nc=2),
+            credentials(nonce, nc=3),
+        ]
+        requests = [sip(credentials=text) for text in texts]
+        found = auth.diameter_www_authorize_many([*requests, sip("ACK")], REALM)
+        assert [decision.cause for decision in found] == [
+            Cause.CHALLENGED, Cause.AUTHORIZED, Cause.FORBIDDEN, Cause.AUTHORIZED, Cause.BYPASSED,
+        ]  # fmt: skip
+        assert auth.counts[Cause.AUTHORIZED] == 2
+        assert sum(auth.counts.values()) == 6
 
 
 def test_wrong_ones_are_refused_here(door: Door, server: SipServer) -> None:
-    nonce = nonce_of(door.authorize(sip()))
+    nonce = nonce_of(door.authorize())
     decision = with_credentials(door, nonce, password="guess")
     assert (decision.cause, decision.status) == (Cause.FORBIDDEN, 403)
     assert len(server.asked) == 1
@@ -116,10 +170,9 @@ def test_wrong_ones_are_refused_here(door: Door, server: SipServer) -> None:
 
 def test_a_replay_gets_another_challenge(door: Door, server: SipServer) -> None:
     """RFC 7616, 3.3: stale, since the digest is right."""
-    nonce = nonce_of(door.authorize(sip()))
+    nonce = nonce_of(door.authorize())
     assert with_credentials(door, nonce).cause is Cause.AUTHORIZED
-    request = sip(credentials=credentials(nonce), from_="<sip:alice@siphub.net>;tag=2")
-    decision = door.authorize(request)
+    decision = door.authorize(credentials=credentials(nonce), from_="<sip:alice@siphub.net>;tag=2")
     assert decision.cause is Cause.CHALLENGED
     challenge = Challenge.parse(decision.headers[0][1])
     assert (challenge.nonce, challenge.stale) == ("nonce1", True)
@@ -129,8 +182,8 @@ def test_a_replay_gets_another_challenge(door: Door, server: SipServer) -> None:
 
 def test_a_nonce_is_of_its_user(door: Door) -> None:
     """Whoever is challenged as somebody else gets nothing by it."""
-    bobs = nonce_of(door.authorize(sip()))
-    carols = nonce_of(door.authorize(sip(to="<sip:carol@siphub.net>")))
+    bobs = nonce_of(door.authorize())
+    carols = nonce_of(door.authorize(to="<sip:carol@siphub.net>"))
     assert with_credentials(door, carols, "carol", user="carol", password="hers").cause is Cause.AUTHORIZED
     # carol's HA1, under bob's nonce and bob's name
     decision = with_credentials(door, bobs, user="bob", hashed="carol", password="hers")
@@ -144,7 +197,7 @@ def test_a_nonce_is_of_its_user(door: Door) -> None:
 
 def test_a_nonce_is_of_its_address(door: Door, server: SipServer) -> None:
     """RFC 4740, 8.8: a user may register some addresses alone, and the server has looked at one of them."""
-    nonce = nonce_of(door.authorize(sip()))
+    nonce = nonce_of(door.authorize())
     assert with_credentials(door, nonce).cause is Cause.AUTHORIZED
     assert with_credentials(door, nonce, "carol", nc=2).cause is Cause.FORBIDDEN
     assert len(server.asked) == 2
@@ -157,7 +210,7 @@ def test_a_server_that_does_not_say_whose_it_is_is_asked_about_the_other_spellin
     door: Door, server: SipServer
 ) -> None:
     """Without User-Name the HA1 may be that of the username with its domain, or of the one without."""
-    nonce = nonce_of(door.authorize(sip()))
+    nonce = nonce_of(door.authorize())
     assert with_credentials(door, nonce, user="bob@siphub.net", hashed="bob").cause is Cause.AUTHORIZED
     assert len(server.asked) == 1
     server.verdict = 2001
@@ -178,7 +231,7 @@ def test_another_algorithm_is_refused_and_is_no_guess(server: SipServer) -> None
 def test_user_name_says_whose_it_is(door: Door, server: SipServer) -> None:
     """The username of the digest need not be that of the address."""
     server.user_name = "robert"
-    nonce = nonce_of(door.authorize(sip()))
+    nonce = nonce_of(door.authorize())
     assert with_credentials(door, nonce).cause is Cause.FORBIDDEN
     assert with_credentials(door, nonce, user="robert", hashed="bob", nc=2).cause is Cause.AUTHORIZED
 
@@ -192,7 +245,7 @@ def test_a_nonce_of_nobody_is_left_to_the_server(door: Door, server: SipServer) 
 def test_without_ha1_the_server_judges(door: Door, server: SipServer) -> None:
     """Scenario A."""
     server.delegates = False
-    nonce = nonce_of(door.authorize(sip()))
+    nonce = nonce_of(door.authorize())
     assert with_credentials(door, nonce).cause is Cause.FORBIDDEN
     assert len(server.asked) == 2
 
@@ -200,26 +253,26 @@ def test_without_ha1_the_server_judges(door: Door, server: SipServer) -> None:
 def test_ha1_of_another_realm_is_refused(door: Door, server: SipServer) -> None:
     server.realm = "other.net"
     server.passwords["bob", "other.net"] = "secret"
-    decision = door.authorize(sip())
+    decision = door.authorize()
     assert (decision.cause, decision.status) == (Cause.UNFIT_HA1, 500)
 
 
 def test_ha1_with_a_cnonce_is_not_kept(door: Door, server: SipServer) -> None:
     """9.5.6.1: with MD5-sess HA1 has a cnonce that nobody has chosen yet."""
     server.authenticate = [("Digest-Algorithm", "MD5-sess")]
-    nonce = nonce_of(door.authorize(sip()))
+    nonce = nonce_of(door.authorize())
     with_credentials(door, nonce, algorithm="MD5-sess")
     assert len(server.asked) == 2
 
 
 def test_another_algorithm_is_refused(door: Door) -> None:
-    nonce = nonce_of(door.authorize(sip()))
+    nonce = nonce_of(door.authorize())
     assert with_credentials(door, nonce, algorithm="SHA-256").cause is Cause.FORBIDDEN
 
 
 def test_it_counts_for_its_lifetime(server: SipServer) -> None:
     door = Door(server, delegation_lifetime=0.3)
-    nonce = nonce_of(door.authorize(sip()))
+    nonce = nonce_of(door.authorize())
     assert with_credentials(door, nonce).cause is Cause.AUTHORIZED
     time.sleep(0.4)
     decision = with_credentials(door, nonce, nc=2)
@@ -232,12 +285,12 @@ def test_a_connection_that_others_can_read(server: SipServer, monkeypatch: pytes
     """HA1 is not taken from it, and the server judges."""
     monkeypatch.setattr("auth_diameter.client.delegated.is_private", lambda transport: False)
     door = Door(server)
-    nonce = nonce_of(door.authorize(sip()))
+    nonce = nonce_of(door.authorize())
     with_credentials(door, nonce)
     assert len(server.asked) == 2
     door.close()
     door = Door(server, plain_ha1=True)
-    nonce = nonce_of(door.authorize(sip()))
+    nonce = nonce_of(door.authorize())
     assert with_credentials(door, nonce).cause is Cause.AUTHORIZED
     door.close()
 
@@ -251,6 +304,23 @@ def test_guesses_count(server: SipServer) -> None:
         for nc in range(1, 40):
             text = credentials(nonce, password=f"guess{nc}", nc=nc)
             causes.append(auth.diameter_www_authorize(sip(credentials=text, source=source), REALM).cause)
+        right = sip(credentials=credentials(nonce, nc=50), source=source)
+        assert auth.diameter_www_authorize(right, REALM).cause is Cause.PENALIZED
+        elsewhere = sip(credentials=credentials(nonce, nc=51), source=("192.0.2.8", 5060))
+        assert auth.diameter_www_authorize(elsewhere, REALM).cause is Cause.AUTHORIZED
     assert causes[0] is Cause.FORBIDDEN
     assert causes[-1] is Cause.PENALIZED
     assert len(server.asked) == 1
+
+
+def test_a_login_forgives_the_guesses_before_it(server: SipServer) -> None:
+    """Four wrong in a row, again and again, and never a penalty."""
+    config = ad.Config(application="sip", origin_host="sip.h.test", peers=[("127.0.0.1", server.port)])
+    source = ("192.0.2.7", 5060)
+    with ad.AuthDiameter(config) as auth:
+        nonce = nonce_of(auth.diameter_www_authorize(sip(), REALM))
+        for nc in range(1, 41):
+            wrong = nc % 5 != 0
+            text = credentials(nonce, password="guess" if wrong else "secret", nc=nc)
+            found = auth.diameter_www_authorize(sip(credentials=text, source=source), REALM)
+            assert found.cause is (Cause.FORBIDDEN if wrong else Cause.AUTHORIZED)

@@ -29,21 +29,24 @@ DIGEST = (
 )
 
 
-def sip(
+def sip_bytes(
     method: str = "REGISTER",
     *,
     uri: str = "sip:siphub.net",
     from_: str = "<sip:alice@siphub.net>;tag=1",
     to: str = "<sip:bob@siphub.net>",
     credentials: str | None = None,
-    source: tuple[str, int] | None = None,
-) -> SipRequest:
+) -> bytes:
     line = "" if credentials is None else f"Authorization: {credentials}\r\n"
     text = (
         f"{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: {from_}\r\nTo: {to}\r\n"
         f"Call-ID: 1\r\nCSeq: 1 {method}\r\n{line}\r\n"
     )
-    return SipRequest(text.encode("utf-8", "surrogateescape"), source)
+    return text.encode("utf-8", "surrogateescape")
+
+
+def sip(*args: str, source: tuple[str, int] | None = None, **given: Any) -> SipRequest:
+    return SipRequest(sip_bytes(*args, **given), source)
 
 
 def ask(request: SipRequest, *, with_credentials: bool = False, realm: str = "siphub.net") -> Question:

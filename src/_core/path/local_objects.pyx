@@ -17,7 +17,7 @@ from functools import partial
 cimport cython
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
 from cpython.pythread cimport PyThread_get_thread_ident
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
 from auth_diameter._core.auth.answer cimport AnswerFields, new_answer
@@ -25,7 +25,7 @@ from auth_diameter._core.auth.decision cimport Decision
 from auth_diameter._core.auth.question cimport new_question
 from auth_diameter._core.auth.rulings cimport CAUSE_AUTHORIZED
 from auth_diameter._core.base.span cimport Span
-from auth_diameter._core.base.text cimport borrow, span_of_bytes, text_of
+from auth_diameter._core.base.text cimport span_of_bytes, text_of
 from auth_diameter._core.digest.credentials cimport Credentials, new_credentials, user_text
 from auth_diameter._core.digest.params cimport QOP_AUTH_INT
 from auth_diameter._core.path.batch cimport empty_batch, new_batch
@@ -37,7 +37,7 @@ from auth_diameter._core.path.realm cimport REALM_TEMPLATE, set_realm
 from auth_diameter._core.path.verify cimport Judge
 from auth_diameter._core.sip.fingerprint cimport fingerprint_of
 from auth_diameter._core.sip.parse cimport SipMessage, clear_request, parse_request, release_request
-from auth_diameter._core.sip.request cimport SipRequest, request_with
+from auth_diameter._core.sip.request cimport SipRequest, host_of_source, request_with
 
 cdef enum:
     SPARE_BITS = 4          # of the number of rounds that are kept for the next calls
@@ -246,15 +246,14 @@ cdef class LocalObjects(ObjectPath):
         one.case = NULL
         one.is_malformed = False
         one.unread = Span(NULL, 0)
-        one.source = Span(<const uint8_t *>b"", 0)
+        one.source = Span(NULL, 0)
         one.asking.proxy = round.proxy
         one.asking.realm = Span(NULL, 0)
         if type(request) is SipRequest:
             taken = request
             one.message = &taken.m
             memcpy(one.fingerprint, taken.fingerprint(), sizeof(one.fingerprint))
-            if taken.source is not None:
-                borrow(taken.source[0], &one.source, "source")      # of ASCII, so it is the source's own text
+            one.source = host_of_source(taken)
             if round.realm.origin == REALM_TEMPLATE:
                 round.realms[i] = self.expand_realm(round.realm, taken, &one.asking)
         else:

@@ -31,7 +31,7 @@ from auth_diameter._core.path.in_flight cimport InFlight
 from auth_diameter._core.path.outcome cimport AUTHORIZED, RETRANSMITTED, is_stale
 from auth_diameter._core.path.wire cimport Wire
 from auth_diameter._core.sip.parse cimport METHOD_REGISTER, SipMessage
-from auth_diameter._core.sip.request cimport SipRequest
+from auth_diameter._core.sip.request cimport SipRequest, host_of_source
 from auth_diameter._core.state.nonce_watch cimport NonceIssuers
 from auth_diameter._core.state.penalties cimport Attempt, Penalties
 
@@ -95,6 +95,11 @@ cdef class RemoteObjects(ObjectPath):
         if is_bypassed(m) or ask_about(m, &asking) != ASK:
             return self.policy.refuse(request, realm, proxy, now)
         if asking.has_credentials:
+            if self.delegated is not None and self.delegated.lets_in(
+                    m, &asking, host_of_source(request), request, self.penalties, now):
+                credentials = new_credentials(request.data, &asking.credentials)
+                request.mark_authorized(credentials, proxy)
+                return self.authorized(credentials.user(), self.realm_text(asking.realm))
             credentials = new_credentials(request.data, &asking.credentials)
         question = new_question(request, self.realm_text(asking.realm), credentials, proxy, self.tells_source)
         if self.in_flight.application.room_of(question) > self.max_question:

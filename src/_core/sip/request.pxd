@@ -3,6 +3,8 @@
 from libc.stdint cimport uint64_t
 
 from auth_diameter._core.base.lock cimport ad_lock
+from auth_diameter._core.base.span cimport Span
+from auth_diameter._core.base.text cimport span_of
 from auth_diameter._core.digest.credentials cimport Credentials
 from auth_diameter._core.sip.fields cimport Header
 from auth_diameter._core.sip.parse cimport DEFAULT_MAX_LINES, DEFAULT_MAX_SIZE, SipMessage
@@ -33,3 +35,11 @@ cdef class SipRequest:
 # The SipRequest for a message that was parsed from `data`; the message moves into it
 cdef SipRequest request_with(bytes data, SipMessage *m, const uint64_t *fingerprint)
 cdef SipRequest new_request(bytes data, tuple source, size_t max_size, int max_headers)
+
+
+cdef inline Span host_of_source(SipRequest request):
+    """The host that a request came from, borrowed from it; n is 0: it is not known."""
+    cdef Span host = Span(NULL, 0)
+    if request.source is not None:
+        span_of(request.source[0], &host, "source")     # of ASCII, so it is the source's own text
+    return host

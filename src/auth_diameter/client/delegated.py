@@ -3,8 +3,8 @@
 ::
 
     MAA with a challenge and HA1 ──► keep: is it of this realm and user? ──► Delegations, by nonce
-    credentials ──► judge: did their nonce come with HA1? ─┬─► no: the server is asked
-                                                           └─► yes: let in, refused, or the nonce is used up
+    credentials ──► outcome: did their nonce come with HA1? ─┬─► no: the server is asked
+                                                             └─► yes: let in, refused, or the nonce is used up
 
 The server is asked as well if the HA1 may be that of another user, and about a REGISTER for another address
 than the one that was challenged. The nonce is the server's and counts as ours. When it is used up, the server
@@ -16,19 +16,24 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from auth_diameter._core import (
     CLOCK_DRIFT,
     Answer,
+    Decisions,
     DelegatedJudge,
+    DelegatedObjects,
     Delegations,
     Judge,
     Nonces,
     NonceUses,
+    Penalties,
     Question,
     Users,
 )
+from auth_diameter.client.pseudovars import compile_template
 from auth_diameter.config import Config
 from auth_diameter.diameter.speaking import is_private
 from auth_diameter.logs import Sparing
@@ -48,7 +53,7 @@ class Delegated:
 
     Attributes:
         delegations: HA1 by nonce, for compiled code.
-        compiled: judges questions; for one thread at a time.
+        compiled: judges by them; its `outcome` is for one thread at a time.
     """
 
     def __init__(self, config: Config) -> None:
@@ -60,13 +65,38 @@ class Delegated:
         uses = NonceUses(lifetime, _MOST_USED, 0, CLOCK_DRIFT)
         judge = Judge(Users(), Nonces(), uses, None, rules, 0, 0)
         judge.delegations = self.delegations
-        self.compiled = DelegatedJudge(judge)
+        self.compiled = DelegatedJudge(judge, tells_registrations=config.server_uri is not None)
         self._lock = threading.Lock()
         self._sparing = Sparing(_log)
 
     def after_fork(self) -> None:
         """Keeps in the child what was delegated to the parent."""
         self._lock = threading.Lock()
+
+    def path(
+        self,
+        config: Config,
+        decisions: Decisions,
+        penalties: Penalties | None,
+        released: Callable[[], None],
+    ) -> DelegatedObjects:
+        """The compiled way of right credentials through a client of threads.
+
+        Args:
+            config: the settings of the client.
+            decisions: counts its decisions.
+            penalties: those of the client.
+            released: is called when held questions may be asked.
+        """
+        return DelegatedObjects(
+            _Policy(released),
+            self.compiled,
+            decisions,
+            penalties,
+            time.monotonic,
+            max_size=config.max_sip_message,
+            max_headers=config.max_sip_headers,
+        )
 
     def outcome(self, question: Question, now: float) -> int:
         """The value of the Outcome of a question; 0: the server is to be asked.
@@ -109,6 +139,14 @@ class Delegated:
         until = now + min(self._lifetime, self._lifetime if lifetime is None else lifetime)
         for algorithm, ha1 in pairs:
             self.delegations.put(nonce, *names, realm, algorithm, ha1.lower(), now, until, address)
+
+
+class _Policy:
+    """What `DelegatedObjects` leaves to Python."""
+
+    def __init__(self, released: Callable[[], None]) -> None:
+        self.compile = compile_template
+        self.released = released
 
 
 def _names(question: Question) -> tuple[str, str]:

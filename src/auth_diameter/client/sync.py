@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
-from auth_diameter._core import Answer, Decisions, Question
+from auth_diameter._core import Answer, Decisions, DelegatedObjects, LocalObjects, Question
 from auth_diameter.client.authorizer import Authorizer, Request, is_held, is_refused
 from auth_diameter.client.local import LocalBackEnd
 from auth_diameter.client.registrar import registrar_of
@@ -54,13 +54,23 @@ class AuthDiameter(Closing):
         )
         if isinstance(self._transport, BackgroundTransport):
             self._authorizer.registrar = registrar_of(self.config, self._transport.request)
-        self._judged = Decisions()  # those of the local back end
+        self._judged = Decisions()  # those of the compiled path
         self._local: LocalBackEnd | None = None
         if self.config.database is not None:
             self._local = LocalBackEnd(self.config, self._authorizer, self._judged, in_loop=False)
+        self._path = self._new_path()
         self._counts: dict[Cause, int] = dict.fromkeys(Cause, 0)
         self._counts_lock = threading.Lock()
         forks.register(self)
+
+    def _new_path(self) -> LocalObjects | DelegatedObjects | None:
+        """The compiled way of requests about which nobody is asked; None: a server is asked about each."""
+        if self._local is not None:
+            return self._local.path
+        authorizer = self._authorizer
+        if authorizer.delegated is None:
+            return None
+        return authorizer.delegated.path(self.config, self._judged, authorizer.penalties, self._release)
 
     def _after_fork(self) -> None:
         """Starts afresh in the child; the questions and connections stay with the parent."""
@@ -68,6 +78,7 @@ class AuthDiameter(Closing):
         self._authorizer.after_fork()
         if self._local is not None:
             self._local.after_fork()
+        self._path = self._new_path()
         self._counts_lock = threading.Lock()
 
     # ------------------------------------------------------------------ the functions
@@ -87,8 +98,9 @@ class AuthDiameter(Closing):
         Raises:
             ConfigError: `realm` has an unknown pseudo-variable.
         """
-        if self._local is not None:
-            return self._local.path.decide(request, realm, False)
+        decision = self._path.decide(request, realm, False) if self._path is not None else None
+        if decision is not None:
+            return decision
         return self._decide(self._authorizer.www_authorize(request, realm, time.monotonic()))
 
     def diameter_proxy_authorize(self, request: Request, realm: str) -> Decision:
@@ -104,8 +116,9 @@ class AuthDiameter(Closing):
         Raises:
             ConfigError: `realm` has an unknown pseudo-variable.
         """
-        if self._local is not None:
-            return self._local.path.decide(request, realm, True)
+        decision = self._path.decide(request, realm, True) if self._path is not None else None
+        if decision is not None:
+            return decision
         return self._decide(self._authorizer.proxy_authorize(request, realm, time.monotonic()))
 
     def diameter_is_user_in(self, request: Request, who: str, group: str) -> Decision:
@@ -164,9 +177,7 @@ class AuthDiameter(Closing):
         Raises:
             ConfigError: `realm` has an unknown pseudo-variable.
         """
-        if self._local is not None:
-            return self._local.path.decide_many(requests, realm, proxy=False)
-        return self._decide_many(self._authorizer.www_authorize, requests, realm)
+        return self._decide_many(requests, realm, proxy=False)
 
     def diameter_proxy_authorize_many(self, requests: Iterable[Request], realm: str) -> list[Decision]:
         """Authenticates requests as `diameter_proxy_authorize` does, with few writes and waits.
@@ -181,21 +192,22 @@ class AuthDiameter(Closing):
         Raises:
             ConfigError: `realm` has an unknown pseudo-variable.
         """
-        if self._local is not None:
-            return self._local.path.decide_many(requests, realm, proxy=True)
-        return self._decide_many(self._authorizer.proxy_authorize, requests, realm)
+        return self._decide_many(requests, realm, proxy=True)
 
-    def _decide_many(
-        self,
-        begin: Callable[[Request, str, float], Question | Decision],
-        requests: Iterable[Request],
-        realm: str,
-    ) -> list[Decision]:
+    def _decide_many(self, requests: Iterable[Request], realm: str, *, proxy: bool) -> list[Decision]:
+        path = self._path
+        if isinstance(path, LocalObjects):
+            return path.decide_many(requests, realm, proxy=proxy)
+        begin = self._authorizer.proxy_authorize if proxy else self._authorizer.www_authorize
         now = time.monotonic()
         outcomes: list[Question | Decision] = []
+        decided: dict[Question | Decision, Decision] = {}
         try:
             for request in requests:
-                outcomes.append(begin(request, realm, now))
+                let_in = path.decide(request, realm, proxy) if path is not None else None
+                outcomes.append(begin(request, realm, now) if let_in is None else let_in)
+                if let_in is not None:
+                    decided[let_in] = let_in
             together = [one for one in outcomes if isinstance(one, Question) and _may_be_asked(one)]
             results = self._transport.ask_together(together)
         except BaseException:
@@ -203,9 +215,9 @@ class AuthDiameter(Closing):
                 if isinstance(outcome, Question):
                     self._end(outcome, Cause.DISC_LOST)
             raise
-        decided = dict(zip(together, map(self._end, together, results), strict=True))
-        for decision in decided.values():
-            self._count(decision)
+        for question, result in zip(together, results, strict=True):
+            decided[question] = self._end(question, result)
+            self._count(decided[question])
         # Those that were held come last: they may have waited for the others.
         return [decided[outcome] if outcome in decided else self._decide(outcome) for outcome in outcomes]
 
@@ -222,9 +234,13 @@ class AuthDiameter(Closing):
             decision = self._authorizer.conclude(question, result, now)
         else:
             decision = self._authorizer.fail(question, result, now)
+        self._release()
+        return decision
+
+    def _release(self) -> None:
+        """Wakes the threads whose held questions may be asked."""
         if released := self._authorizer.released():
             self._transport.wake(released)
-        return decision
 
     def _wait_for_turn(self, question: Question) -> Cause | None:
         """Waits until the questions before this one have their verdict, unless they have it already.
