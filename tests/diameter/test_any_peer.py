@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kit.peer_targets import MESSAGES, read_capabilities, run_machine
+from kit.peer_targets import MESSAGES, every_state, read_capabilities, run_machine
 
 from auth_diameter._core import Avp, Message
 
@@ -16,6 +16,13 @@ from auth_diameter._core import Avp, Message
 @settings(max_examples=2000)
 def test_whatever_happens(happened: bytes) -> None:
     run_machine(happened)
+
+
+def test_everything_in_every_state() -> None:
+    """No order of events breaks what must hold, however many there are; and a peer can always come back."""
+    found = every_state(5.0)
+    assert found.states > 5000
+    assert found.dead_ends == 0
 
 
 @st.composite

@@ -251,13 +251,6 @@ def test_a_second_connection_of_a_peer_is_refused():
     assert machine.state is S.R_OPEN
 
 
-def test_a_second_connection_of_a_peer_replaces_the_first_where_that_is_set():
-    machine = open_responder(takes_newer=True)
-    assert take_cer(machine, CLIENT, SERVER)
-    assert kinds(outputs_of(machine)) == [Disconnect, FailOver, Transmit, Opened, Transmit]
-    assert machine.state is S.R_OPEN
-
-
 # --- the watchdog: 5.5, RFC 3539 -------------------------------------------------------------------------
 
 

@@ -1,11 +1,17 @@
 """What holds for any bytes of a neighbour: in its CER and CEA, and in any order of what happens to a peer.
 
-`fuzz/peers.py` has them tried with bytes that cover more and more, and `tests/diameter` with random ones.
+`fuzz/peers.py` has them tried with bytes that cover more and more, and `tests/diameter` with random ones. Of
+the peer machine every state can be tried, see `every_state`.
 """
 
 from __future__ import annotations
 
+import copy
 import math
+from collections import defaultdict
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
+from typing import Any
 
 from auth_diameter._core import Message, ParseError
 from auth_diameter.diameter.base import (
@@ -96,9 +102,9 @@ def _told_by(message: Message) -> Capabilities | None:
 class _Driver:
     """Carries out what a machine wants, and checks that it makes sense."""
 
-    def __init__(self, takes_newer: bool) -> None:
+    def __init__(self) -> None:
         self.now = 0.0
-        self.machine = PeerMachine(NODE, TW, takes_newer=takes_newer, jitter=lambda: 0.5)
+        self.machine = PeerMachine(NODE, TW, jitter=lambda: 0.5)
         self.sides: set[Side] = set()
         self.connecting = False
         self.opened: Side | None = None
@@ -131,6 +137,23 @@ class _Driver:
             self.connecting = False
         return sent
 
+    def copy(self) -> _Driver:
+        """A driver in the same state, whose outputs are carried out."""
+        assert not self.machine.outputs
+        other, machine = copy.copy(self), copy.copy(self.machine)
+        machine.outputs, machine._addresses = [], dict(machine._addresses)
+        machine.watchdog = copy.copy(machine.watchdog)
+        other.machine, other.sides = machine, set(self.sides)
+        return other
+
+    def key(self) -> Hashable:
+        """The same for two drivers to which the same can happen. Times are relative to now."""
+        machine, watchdog = vars(self.machine), self.machine.watchdog
+        parts = [(name, machine[name]) for name in machine if name not in _FIXED and name != "watchdog"]
+        parts += [(name, getattr(watchdog, name)) for name in watchdog.__slots__ if name not in _FIXED]
+        parts += [("sides", self.sides), ("connecting", self.connecting), ("opened", self.opened)]
+        return tuple((name, _plain(value, self.now)) for name, value in parts)
+
     def closed(self, side: Side) -> None:
         self.sides.discard(side)
         if self.opened is side:
@@ -150,12 +173,88 @@ class _Driver:
 
 def run_machine(data: bytes) -> None:
     """Plays what the bytes say: each is something that happens to a peer."""
-    if not data:
-        return
-    driver = _Driver(takes_newer=bool(data[0] & 1))
-    for code in data[1:64]:
+    driver = _Driver()
+    for code in data[:63]:
         _happen(driver, code)
         driver.check()
+
+
+# What a machine is made with, and what is for the log alone.
+_FIXED = frozenset({"outputs", "_node", "_names", "_jitter", "_interval", "_cea_within", "_why"})
+
+
+def _plain(value: Any, now: float) -> Hashable:
+    if isinstance(value, float):
+        return value - now
+    if isinstance(value, Message):
+        return value.encode()[:12], value.encode()[20:]  # without its identifiers
+    if isinstance(value, dict | set):
+        return frozenset(value)
+    assert isinstance(value, Hashable)
+    return value
+
+
+def _codes(step: float) -> Iterable[int]:
+    """One for each thing that can happen; time goes on by a step, or until something is due."""
+    which = {0: [0], 1: [0, 1], 2: [0, 1], 3: range(len(MESSAGES)), 4: range(len(MESSAGES)), 5: [0, 1]}
+    which |= {6: range(len(Cause)), 7: [1, int(4 * step)]}
+    return [what | one << 3 for what in which for one in which[what]]
+
+
+@dataclass(frozen=True)
+class Walk:
+    """What `every_state` found.
+
+    Attributes:
+        states: number of states.
+        happened: number of things that happened, each thing in each state.
+        dead_ends: number of states from which the peer can never be open again, or never be closed.
+    """
+
+    states: int
+    happened: int
+    dead_ends: int
+
+
+def every_state(step: float) -> Walk:
+    """Has everything happen in every state that a machine can get into, after however many events.
+
+    Args:
+        step: seconds by which time goes on, in quarters of a second. Nothing happens in between.
+    """
+    codes = list(_codes(step))
+    assert all(code < 256 for code in codes)
+    start = _Driver()
+    numbers = {start.key(): 0}
+    before: dict[int, list[int]] = defaultdict(list)
+    opened, closed = set(), {0}
+    todo = [start]
+    for number, driver in enumerate(todo):  # it grows meanwhile
+        for code in codes:
+            after = driver.copy()
+            _happen(after, code)
+            after.check()
+            found = numbers.setdefault(after.key(), len(numbers))
+            before[found].append(number)
+            if found == len(todo):
+                todo.append(after)
+                if after.machine.open_side is not None:
+                    opened.add(found)
+                elif after.machine.state is MachineState.CLOSED:
+                    closed.add(found)
+        todo[number] = start  # it is done, and takes memory
+    ways = [_all_before(goal, before) for goal in (opened, closed)]
+    return Walk(len(numbers), len(numbers) * len(codes), 2 * len(numbers) - sum(map(len, ways)))
+
+
+def _all_before(goal: set[int], before: dict[int, list[int]]) -> set[int]:
+    """The states from which one of these can be reached."""
+    found, todo = set(goal), list(goal)
+    while todo:
+        fresh = {state for state in before[todo.pop()] if state not in found}
+        found |= fresh
+        todo += fresh
+    return found
 
 
 def _happen(driver: _Driver, code: int) -> None:
@@ -191,17 +290,11 @@ def _happen(driver: _Driver, code: int) -> None:
 def _come_in(driver: _Driver, peer: Node) -> None:
     """A connection that the peer opens, with its CER."""
     asked = cer(peer, ADDRESS, 5)
-    replaces = driver.machine._takes_newer and driver.machine.open_side is Side.RESPONDER
-    if Side.RESPONDER in driver.sides and not replaces:
+    if Side.RESPONDER in driver.sides:
         assert not driver.machine.incoming(asked, read_cer(NODE, asked), ADDRESS, driver.now)
         assert value_of(driver.machine.refuse(asked, ADDRESS), "Result-Code") != SUCCESS
         return
-    taken = driver.machine.incoming(asked, read_cer(NODE, asked), ADDRESS, driver.now)
-    if replaces:
-        assert taken
-        assert isinstance(driver.machine.outputs.pop(0), Disconnect)
-        driver.closed(Side.RESPONDER)
-    if taken:
+    if driver.machine.incoming(asked, read_cer(NODE, asked), ADDRESS, driver.now):
         driver.sides.add(Side.RESPONDER)
 
 

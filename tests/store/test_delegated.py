@@ -456,13 +456,13 @@ def test_a_client_that_is_closed_while_an_hss_hangs_says_nothing_of_it(
     assert "requests get 500" not in caplog.text
 
 
-def test_a_store_that_is_closed_before_it_asks_fails_the_lookup(hss: Hss) -> None:
+def test_a_store_that_is_closed_before_it_has_a_connection_fails_the_lookup(hss: Hss) -> None:
     async def work() -> None:
         async with opened(hss) as store:
             lookup = asyncio.create_task(store.fetch([ALICE]))
-            await asyncio.sleep(0)  # it has begun, and has not asked so far
+            await asyncio.sleep(0)  # it has asked for the connection
             store.close()
-            with pytest.raises(StoreError, match="closed"):
+            with pytest.raises(StoreError, match="the connection to HSS broke"):
                 await lookup
             assert store._asking == {}
 

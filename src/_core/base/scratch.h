@@ -11,6 +11,7 @@
 
 enum {
     AD_SCRATCH_BLOCK = 16384,           /* bytes of a block, if nothing larger is asked for */
+    AD_SCRATCH_SMALL = 1024,            /* the same in a small scratch */
     AD_SCRATCH_LITTLE = 2048            /* up to so many bytes it costs less to wipe them than to allocate a block */
 };
 
@@ -22,11 +23,17 @@ typedef struct ad_scratch_block {
 
 typedef struct {
     ad_scratch_block *blocks;           /* the newest first */
+    int is_small;                       /* for few things that live long */
 } ad_scratch;
+
+static inline size_t ad_scratch_usual(const ad_scratch *scratch)
+{
+    return scratch->is_small ? AD_SCRATCH_SMALL : AD_SCRATCH_BLOCK;
+}
 
 static inline void *ad_scratch_new_block(ad_scratch *scratch, size_t n)
 {
-    size_t size = n < AD_SCRATCH_BLOCK ? AD_SCRATCH_BLOCK : n;
+    size_t usual = ad_scratch_usual(scratch), size = n < usual ? usual : n;
     ad_scratch_block *block = size <= SIZE_MAX / 2 ? malloc(sizeof *block + size) : NULL;
     if (!block)
         return NULL;
@@ -81,7 +88,7 @@ static inline void ad_scratch_release(ad_scratch *scratch)
 static inline void ad_scratch_empty(ad_scratch *scratch)
 {
     ad_scratch_block *kept = scratch->blocks;
-    if (kept && !kept->is_plain && kept->size == AD_SCRATCH_BLOCK) {
+    if (kept && !kept->is_plain && kept->size == ad_scratch_usual(scratch)) {
         scratch->blocks = kept->next;
         ad_scratch_release(scratch);
         ad_wipe(kept + 1, kept->used);

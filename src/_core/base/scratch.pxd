@@ -3,6 +3,7 @@
 cdef extern from "base/scratch.h" nogil:
     ctypedef struct ad_scratch:
         void *blocks
+        bint is_small
 
     void *ad_scratch_take(ad_scratch *scratch, size_t n) noexcept
     void *ad_scratch_take_plain(ad_scratch *scratch, size_t n) noexcept

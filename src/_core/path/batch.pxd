@@ -24,5 +24,7 @@ cdef class Batch:
 
 # A batch without cases so far, which the caller adds
 cdef Batch new_batch(size_t room, double now)
+# The same with the room of a batch that gets no cases any more, which keeps no more than it needs
+cdef Batch take_room(Batch batch)
 # Removes all cases, and wipes what was made for them
 cdef void empty_batch(Batch batch) noexcept

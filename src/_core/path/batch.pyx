@@ -19,7 +19,7 @@ cimport cython
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from libc.stdint cimport uint8_t, uint64_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from auth_diameter._core.base.scratch cimport ad_scratch_empty, ad_scratch_release
 from auth_diameter._core.base.span cimport Span
@@ -309,6 +309,20 @@ cdef Batch new_batch(size_t room, double now):
     cdef Batch batch = Batch.__new__(Batch)
     begin_work(batch, room, now)
     return batch
+
+
+cdef Batch take_room(Batch batch):
+    """A batch without cases, with the room of one that gets none any more: that keeps no more than it needs."""
+    cdef Batch other = Batch.__new__(Batch)
+    cdef size_t needed = batch.work.count or 1
+    cdef Case *few = <Case *>PyMem_RawMalloc(needed * sizeof(Case))
+    if few == NULL:
+        raise MemoryError()
+    memcpy(few, batch.work.cases, batch.work.count * sizeof(Case))
+    other.work.scratch.is_small = batch.work.scratch.is_small
+    other.work.cases, other.room = batch.work.cases, batch.room
+    batch.work.cases, batch.room = few, needed
+    return other
 
 
 cdef int begin_work(Batch batch, size_t room, double now) except -1:

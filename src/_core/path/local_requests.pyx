@@ -17,7 +17,7 @@ cimport cython
 from auth_diameter._core.auth.answer cimport AnswerFields, new_answer
 from auth_diameter._core.auth.rulings cimport is_error_of_back_end
 from auth_diameter._core.net.departures cimport BATCH
-from auth_diameter._core.path.batch cimport empty_batch, new_batch
+from auth_diameter._core.path.batch cimport empty_batch, new_batch, take_room
 from auth_diameter._core.path.counts cimport Decisions, count
 from auth_diameter._core.path.decide cimport cause_of
 from auth_diameter._core.path.inquiry cimport STAGE_DONE, Case, Work, inquiry_of_message
@@ -67,7 +67,8 @@ cdef class LocalRequests(RequestPath):
         self.notes.names = outcomes
         self.waits = waits
         self.waiting = set()
-        self.use(new_turn())
+        self.use(new_turn(None))
+        self.turn.batch.work.scratch.is_small = waits       # those that wait may be many
 
     cdef int begin_turn(self) except -1:
         self.turn.batch.work.now = self.clock()
@@ -97,7 +98,7 @@ cdef class LocalRequests(RequestPath):
     cdef int end_turn(self, double now) except -1:
         cdef Turn turn = self.turn
         if turn.asked.left and self.waits:
-            self.use(new_turn())        # this one goes on
+            self.use(new_turn(turn))    # this one goes on
             self.waiting.add(turn)
             self.policy.place(turn.batch, partial(self.conclude_turn, turn))
             return 0
@@ -226,8 +227,13 @@ cdef class Turn:
     """The questions of one read."""
 
 
-cdef Turn new_turn():
+cdef Turn new_turn(Turn before):
+    """A turn without questions.
+
+    Args:
+        before: the turn before, which keeps no more memory than its questions need; or None.
+    """
     cdef Turn turn = Turn.__new__(Turn)
-    turn.batch = new_batch(BATCH, 0.0)
+    turn.batch = new_batch(BATCH, 0.0) if before is None else take_room(before.batch)
     turn.asked.work = &turn.batch.work
     return turn

@@ -138,7 +138,6 @@ class PeerMachine:
     Args:
         node: this node.
         watchdog: seconds of Tw, 6 or more (RFC 3539, 3.4.1).
-        takes_newer: whether a second connection of the peer replaces the first, instead of being refused.
         cea_within: seconds for the CEA on a connection of ours.
         jitter: function that returns a number from 0 to 1, for the watchdog.
 
@@ -154,13 +153,11 @@ class PeerMachine:
         node: Node,
         watchdog: float,
         *,
-        takes_newer: bool = False,
         cea_within: float = _PATIENCE,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._node = node
         self._names: Collection[str] | None = None  # in the certificate on our own connection
-        self._takes_newer = takes_newer
         self._cea_within = cea_within
         self.state = MachineState.CLOSED
         self.capabilities: Capabilities | None = None
@@ -220,10 +217,6 @@ class PeerMachine:
             Whether this is the responder connection from now on. If not, it is to get the CEA of `refuse`,
             and to be closed.
         """
-        if self._takes_newer and self.open_side is not None:
-            side = self.open_side
-            self.outputs.append(Disconnect(side, "the peer has opened another connection"))
-            self._lose(side, now)
         if _A.R_REJECT in self._actions(_E.R_CONN_CER):
             return False
         self._asked, self._told = asked, told

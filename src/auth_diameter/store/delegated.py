@@ -164,7 +164,10 @@ class DelegatedStore:
                     found[key] = HashedCandidates(False, _decoy(algorithm), "", False)
                 case User(username, realm) | Algorithms(username, realm):
                     users.setdefault((username, realm), []).append(key)
-        outcomes = await asyncio.gather(*map(self._look_up, users), return_exceptions=True)
+        pending = [self._look_up(user) for user in users]
+        if pending:
+            await asyncio.wait(pending)  # others may wait for the same, so it is not cancelled
+        outcomes = [one.exception() or one.result() for one in pending]
         some_known = any(isinstance(outcome, _Subscriber) for outcome in outcomes)
         for its_keys, outcome in zip(users.values(), outcomes, strict=True):
             if isinstance(outcome, _Subscriber):
@@ -178,28 +181,28 @@ class DelegatedStore:
     def _serves(self, realm: str) -> bool:
         return _can_be(realm) if self._realm is None else fold_realm(realm) == self._realm
 
-    async def _look_up(self, user: tuple[str, str]) -> _Subscriber:
+    def _look_up(self, user: tuple[str, str]) -> asyncio.Future[_Subscriber]:
         """Asks the HSS for a user, unless it is being asked already, or nobody can have that name."""
-        if not _can_be(*user):
-            return _Subscriber({}, self._config.delegation_lifetime)
         pending = self._asking.get(user)
-        if pending is None:
-            pending = asyncio.get_running_loop().create_future()
-            self._asking[user] = pending
-            self._realms.setdefault(user[0], set()).add(user[1])
-            self._ask(user, pending)
-        return await asyncio.shield(pending)
+        if pending is not None:
+            return pending
+        pending = asyncio.get_running_loop().create_future()
+        if not _can_be(*user):
+            pending.set_result(_Subscriber({}, self._config.delegation_lifetime))
+            return pending
+        self._asking[user] = pending
+        self._realms.setdefault(user[0], set()).add(user[1])
+        self._ask(user, pending)
+        return pending
 
     def _ask(self, user: tuple[str, str], pending: asyncio.Future[_Subscriber]) -> None:
         username, realm = user
         address = username if "@" in username else f"{username}@{realm}"
         question = ha1_lookup(realm, username, f"sip:{address}")
-        transport = self._transport
-        question.callback = (user, pending, transport is None or transport.is_down())
+        assert self._transport is not None
+        question.callback = (user, pending, self._transport.is_down())
         try:
-            if transport is None:
-                raise DiscError("this store is closed")
-            transport.ask(question)
+            self._transport.ask(question)
         except DiscError as error:
             self._end(question, StoreError(f"{self.name}: {error}"))
 
