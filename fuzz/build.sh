@@ -32,19 +32,30 @@ out=$(cd "$out" && pwd)
 # Cython looks for `auth_diameter._core.x` in a folder tree of that name.
 touch "$out/cimport/auth_diameter/__init__.pxd"
 ln -sfn "$PWD/src/_core" "$out/cimport/auth_diameter/_core"
-"$python" -m cython -3 -X cdivision=True -I "$out/cimport" -o "$out/targets.c" fuzz/targets.pyx
 
 read -r executable include library version < <("$python" -c 'import sys, sysconfig as s
 print(sys.executable, s.get_path("include"), s.get_config_var("LIBDIR"), s.get_python_version())')
 # shellcheck disable=SC2206 # flags are words
 compile=("${CC:-cc}" $flags -O2 -g1 -Wall -Wextra "-I$include")
-"${compile[@]}" -Isrc/_core -fPIC -shared -o "$out/targets.so" "$out/targets.c"
+rm -rf "$out/targets" && mkdir "$out/targets" && cp fuzz/targets/__init__.py "$out/targets"
+build_targets() { # SOURCE: compiles those of one file
+    local made
+    made=$out/targets/$(basename "$1" .pyx)
+    "$python" -m cython -3 -X cdivision=True -I "$out/cimport" -I fuzz -o "$made.c" "$1"
+    "${compile[@]}" -Isrc/_core -fPIC -shared -o "$made.so" "$made.c"
+}
+jobs=()
+for source in fuzz/targets/*.pyx; do
+    build_targets "$source" &
+    jobs+=($!)
+done
+for job in "${jobs[@]}"; do wait "$job"; done
 [[ $main == libfuzzer ]] && compile+=(-fsanitize=fuzzer)
 "${compile[@]}" "-DPYTHON=\"$executable\"" "-DMODULES=\"$out${site:+:$site}\"" "-DSITE=$((${#site} == 0))" \
     -rdynamic -o "$out/$main" "fuzz/$main.c" fuzz/harness.c "-L$library" "-Wl,-rpath,$library" "-lpython$version"
 
 if [[ $main == libfuzzer ]]; then
-    sed -n 's/^    "\(.*\)": <uintptr_t>.*/\1/p' fuzz/targets.pyx | while read -r target; do
+    sed -n 's/^    "\(.*\)": <uintptr_t>.*/\1/p' fuzz/targets/*.pyx | while read -r target; do
         ln -sf libfuzzer "$out/$target"
     done
 fi

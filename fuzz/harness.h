@@ -1,4 +1,4 @@
-/* The targets of targets.pyx, for a program that has no Python of its own. */
+/* The targets of `targets`, for a program that has no Python of its own. */
 #ifndef AUTH_DIAMETER_HARNESS_H
 #define AUTH_DIAMETER_HARNESS_H
 

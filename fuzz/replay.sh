@@ -13,7 +13,7 @@ how=${1:-pages}
 python=${PYTHON:-python}
 fuzz/build.sh replay
 cache=${FUZZ_CACHE:-build/fuzz}
-targets=$(sed -n 's/^    "\(.*\)": <uintptr_t>.*/\1/p' fuzz/targets.pyx)
+targets=$(sed -n 's/^    "\(.*\)": <uintptr_t>.*/\1/p' fuzz/targets/*.pyx)
 for target in $targets; do
     "$python" fuzz/seeds.py "$target" "$cache/seeds/$target"
 done

@@ -18,7 +18,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from kit.dialect import credentials, sip
 from kit.disc import CHALLENGE_VALUE
+from kit.hss import SipServer, running
 from kit.process import Server, run_python
 from kit.sip import DOMAIN, PASSWORD, SOURCE, build_credentials, build_request
 from kit.sync_client import new_client, until_let_through
@@ -536,6 +538,52 @@ def test_all_threads_guess_and_disc_is_asked_five_times(fake_disc, many):
         assert found == {Cause.FORBIDDEN: asked, Cause.PENALIZED: 10 * THREADS - asked}
         assert 5 <= asked <= 8
         assert not client._transport.pool.in_flight
+
+
+@pytest.mark.parametrize("many", [False, True], ids=["one by one", "many"])
+def test_all_threads_guess_at_an_ha1_that_was_delegated(many):
+    """Five are judged here, and one more as each penalty ends. Whoever is held is woken by the verdicts."""
+    with running(SipServer) as server:
+        server.passwords["bob", DOMAIN] = PASSWORD
+        config = ad.Config(application="sip", origin_host="sip.h.test", peers=[("127.0.0.1", server.port)])
+        with ad.AuthDiameter(config) as client:
+            nonce = Challenge.parse(client.diameter_www_authorize(sip(), DOMAIN).headers[0][1]).nonce
+
+            def guess(number: int) -> Counter[Cause]:
+                texts = [
+                    credentials(nonce, password="guess", nc=number * TURNS + turn + 1)
+                    for turn in range(TURNS)
+                ]
+                requests = [sip(credentials=text, source=SOURCE) for text in texts]
+                if many:
+                    decisions = client.diameter_www_authorize_many(requests, DOMAIN)
+                else:
+                    decisions = [client.diameter_www_authorize(request, DOMAIN) for request in requests]
+                return Counter(decision.cause for decision in decisions)
+
+            found = sum(together(guess), Counter())
+        judged = found[Cause.FORBIDDEN]
+        assert found == {Cause.FORBIDDEN: judged, Cause.PENALIZED: THREADS * TURNS - judged}
+        assert 5 <= judged <= 8
+        assert len(server.asked) == 1
+
+
+def test_all_threads_log_in_with_an_ha1_that_was_delegated():
+    """Each with a challenge of its own; the logins of half of them are counted, as they have a source."""
+    with running(SipServer) as server:
+        server.passwords["bob", DOMAIN] = PASSWORD
+        config = ad.Config(application="sip", origin_host="sip.h.test", peers=[("127.0.0.1", server.port)])
+        with ad.AuthDiameter(config) as client:
+
+            def log_in(number: int) -> set[Cause]:
+                nonce = Challenge.parse(client.diameter_www_authorize(sip(), DOMAIN).headers[0][1]).nonce
+                texts = [credentials(nonce, password=PASSWORD, nc=turn + 1) for turn in range(TURNS)]
+                requests = [sip(credentials=text, source=SOURCE if number % 2 else None) for text in texts]
+                return {client.diameter_www_authorize(request, DOMAIN).cause for request in requests}
+
+            assert together(log_in) == [{Cause.AUTHORIZED}] * THREADS
+            assert client.counts[Cause.AUTHORIZED] == THREADS * TURNS
+        assert len(server.asked) == THREADS
 
 
 def test_clients_are_closed_while_others_ask(fake_disc):

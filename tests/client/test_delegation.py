@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import pytest
-from kit.dialect import sip, sip_bytes
+from kit.dialect import credentials, sip, sip_bytes
 from kit.hss import SipServer, running
+from kit.machine import PATIENCE
 
 import auth_diameter as ad
 from auth_diameter._core import Challenge
@@ -41,8 +44,7 @@ class Door:
             application="sip",
             origin_host="sip.h.test",
             peers=[("127.0.0.1", server.port)],
-            penalty=False,
-            **settings,
+            **{"penalty": False} | settings,
         )
         self._form = form
         self._loop = asyncio.new_event_loop() if form == "asyncio" else None
@@ -50,12 +52,13 @@ class Door:
 
     def authorize(self, **given: Any) -> Decision:
         """The decision on a request; what is given is as for `sip`."""
+        source = given.pop("source", None)
         data = sip_bytes(**given)
         if self._form == "threads, many":
             decisions: list[Decision] = self._auth.diameter_www_authorize_many([data], REALM)
             assert len(decisions) == 1
             return decisions[0]
-        request = data if self._form == "threads, bytes" else ad.SipRequest(data)
+        request = data if self._form == "threads, bytes" else ad.SipRequest(data, source)
         outcome = self._auth.diameter_www_authorize(request, REALM)
         if self._loop is None:
             assert isinstance(outcome, Decision)
@@ -83,28 +86,6 @@ async def _awaited(outcome: Any) -> Decision:
 def nonce_of(decision: Decision) -> str:
     assert decision.cause is Cause.CHALLENGED
     return Challenge.parse(decision.headers[0][1]).nonce
-
-
-def credentials(
-    nonce: str,
-    *,
-    user: str = "bob",
-    hashed: str | None = None,
-    password: str = "secret",
-    nc: int = 1,
-    realm: str = REALM,
-    **more: str,
-) -> str:
-    """Credentials of a telephone; `hashed` is the username that HA1 is made with."""
-    given = {"qop": "auth", "nc": f"{nc:08x}", "cnonce": "abc"}
-    base = more.get("algorithm", "MD5").removesuffix("-sess")
-    secret = ad.ha1(hashed or user, realm, password, algorithm=base)
-    response = ad.digest_response(secret, "REGISTER", f"sip:{REALM}", nonce, **given, **more)
-    extra = "".join(f", {name}={value}" for name, value in more.items())
-    return (
-        f'Digest username="{user}", realm="{realm}", nonce="{nonce}", uri="sip:{REALM}", '
-        f'response="{response}", qop=auth, nc={nc:08x}, cnonce="abc"{extra}'
-    )
 
 
 def with_credentials(door: Door, nonce: str, to: str = "bob", **given: Any) -> Decision:
@@ -324,3 +305,148 @@ def test_a_login_forgives_the_guesses_before_it(server: SipServer) -> None:
             text = credentials(nonce, password="guess" if wrong else "secret", nc=nc)
             found = auth.diameter_www_authorize(sip(credentials=text, source=source), REALM)
             assert found.cause is (Cause.FORBIDDEN if wrong else Cause.AUTHORIZED)
+
+
+@pytest.mark.parametrize("form", ["threads", "asyncio"])
+def test_guesses_count_for_a_source_without_a_host(server: SipServer, form: str) -> None:
+    """Then the account alone counts, and right credentials wait for the end of the penalty as well."""
+    door = Door(server, form, penalty=True)
+    source = ("", 5060)
+    nonce = nonce_of(door.authorize())
+    causes = [
+        door.authorize(source=source, credentials=credentials(nonce, password="guess", nc=nc)).cause
+        for nc in range(1, 40)
+    ]
+    assert causes[:5] == [Cause.FORBIDDEN] * 5
+    assert causes[-1] is Cause.PENALIZED
+    assert door.authorize(source=source, credentials=credentials(nonce, nc=50)).cause is Cause.PENALIZED
+    door.close()
+
+
+def test_a_replay_is_noticed_once(server: SipServer) -> None:
+    """After sixteen, a retransmission counts as one, too: eight leave the others as they are."""
+    door = Door(server)
+    nonce = nonce_of(door.authorize())
+    text = credentials(nonce)
+    assert door.authorize(credentials=text).cause is Cause.AUTHORIZED
+    for number in range(15):
+        replay = door.authorize(credentials=text, from_=f"<sip:alice@siphub.net>;tag=r{number}")
+        assert replay.cause is Cause.CHALLENGED
+    assert door.authorize(credentials=text).cause is Cause.AUTHORIZED
+    door.close()
+
+
+SOURCE = ("192.0.2.7", 5060)
+
+
+def five_attempts(auth: Any) -> Callable[[], None]:
+    """Begins five attempts, so that the next one is held; returns what ends them without a verdict."""
+    penalties = auth._authorizer.penalties
+    attempts = [penalties.begin_for("bob", REALM, SOURCE[0], time.monotonic(), None) for _ in range(5)]
+
+    def end() -> None:
+        for attempt in attempts:
+            penalties.neither(attempt, time.monotonic())
+
+    return end
+
+
+@pytest.mark.parametrize("right", [False, True])
+def test_a_thread_that_is_held_goes_on_when_a_verdict_was_found_here(server: SipServer, right: bool) -> None:
+    """Its credentials are judged here as well: the server does not know which nonce counts were used."""
+    config = ad.Config(application="sip", origin_host="sip.h.test", peers=[("127.0.0.1", server.port)])
+    with ad.AuthDiameter(config) as auth, ThreadPoolExecutor(1) as executor:
+        nonce = nonce_of(auth.diameter_www_authorize(sip(), REALM))
+        end = five_attempts(auth)
+        held = sip(credentials=credentials(nonce), source=SOURCE)
+        waiting = executor.submit(auth.diameter_www_authorize, held, REALM)
+        assert not wait([waiting], 0.2).done
+        end()
+        text = credentials(nonce, nc=2, password="secret" if right else "guess")
+        auth.diameter_www_authorize(sip(credentials=text, source=SOURCE), REALM)
+        assert waiting.result(PATIENCE).cause is Cause.AUTHORIZED
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("right", [False, True])
+def test_a_task_that_is_held_goes_on_when_a_verdict_was_found_here(server: SipServer, right: bool) -> None:
+    config = ad.Config(application="sip", origin_host="sip.h.test", peers=[("127.0.0.1", server.port)])
+
+    async def work() -> Decision:
+        async with ad.AsyncAuthDiameter(config) as auth:
+            nonce = nonce_of(await auth.diameter_www_authorize(sip(), REALM))
+            end = five_attempts(auth)
+            held = sip(credentials=credentials(nonce), source=SOURCE)
+            waiting = asyncio.ensure_future(auth.diameter_www_authorize(held, REALM))
+            await asyncio.sleep(0)
+            end()
+            text = credentials(nonce, nc=2, password="secret" if right else "guess")
+            await auth.diameter_www_authorize(sip(credentials=text, source=SOURCE), REALM)
+            found: Decision = await asyncio.wait_for(waiting, PATIENCE)
+            assert auth._transport.pool.in_flight.size == 0
+            return found
+
+    assert asyncio.run(work()).cause is Cause.AUTHORIZED
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("in_loop", [False, True])
+def test_a_nonce_that_ended_while_its_credentials_were_held(server: SipServer, in_loop: bool) -> None:
+    """The server makes another challenge then."""
+    config = ad.Config(
+        application="sip",
+        origin_host="sip.h.test",
+        peers=[("127.0.0.1", server.port)],
+        delegation_lifetime=0.5,
+    )
+
+    async def work() -> Decision:
+        async with ad.AsyncAuthDiameter(config) as auth:
+            nonce = nonce_of(await auth.diameter_www_authorize(sip(), REALM))
+            end = five_attempts(auth)
+            held = sip(credentials=credentials(nonce), source=SOURCE)
+            waiting = asyncio.ensure_future(auth.diameter_www_authorize(held, REALM))
+            await asyncio.sleep(0.6)
+            end()
+            auth._released()
+            found: Decision = await asyncio.wait_for(waiting, PATIENCE)
+            assert auth._transport.pool.in_flight.size == 0
+            return found
+
+    def work_in_threads() -> Decision:
+        with ad.AuthDiameter(config) as auth, ThreadPoolExecutor(1) as executor:
+            nonce = nonce_of(auth.diameter_www_authorize(sip(), REALM))
+            end = five_attempts(auth)
+            held = sip(credentials=credentials(nonce), source=SOURCE)
+            waiting = executor.submit(auth.diameter_www_authorize, held, REALM)
+            assert not wait([waiting], 0.6).done
+            end()
+            auth._policy.released()
+            return waiting.result(PATIENCE)
+
+    decision = asyncio.run(work()) if in_loop else work_in_threads()
+    assert decision.cause is Cause.CHALLENGED
+    assert Challenge.parse(decision.headers[0][1]).stale
+    assert len(server.asked) == 2
+
+
+def test_right_credentials_need_no_question(server: SipServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = ad.Config(application="sip", origin_host="sip.h.test", peers=[("127.0.0.1", server.port)])
+    with ad.AuthDiameter(config) as auth:
+        nonce = nonce_of(auth.diameter_www_authorize(sip(), REALM))
+        monkeypatch.setattr(auth, "_decide", None)
+        monkeypatch.setattr(auth, "_authorizer", None)
+        for nc in range(1, 4):
+            data = sip_bytes(credentials=credentials(nonce, nc=nc))
+            assert auth.diameter_www_authorize(data, "$fd").cause is Cause.AUTHORIZED
+        monkeypatch.undo()
+
+
+def test_a_client_that_nobody_has_is_freed(server: SipServer) -> None:
+    """At once, so that its connections are closed."""
+    auth = ad.AuthDiameter(
+        ad.Config(application="sip", origin_host="sip.h.test", peers=[("127.0.0.1", server.port)])
+    )
+    alive = weakref.ref(auth)
+    del auth
+    assert alive() is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+from auth_diameter import digest_response, ha1
 from auth_diameter._core import (
     AaRequest,
     Answer,
@@ -47,6 +48,28 @@ def sip_bytes(
 
 def sip(*args: str, source: tuple[str, int] | None = None, **given: Any) -> SipRequest:
     return SipRequest(sip_bytes(*args, **given), source)
+
+
+def credentials(
+    nonce: str,
+    *,
+    user: str = "bob",
+    hashed: str | None = None,
+    password: str = "secret",
+    nc: int = 1,
+    realm: str = "siphub.net",
+    **more: str,
+) -> str:
+    """Credentials of a telephone; `hashed` is the username that HA1 is made with."""
+    given = {"qop": "auth", "nc": f"{nc:08x}", "cnonce": "abc"}
+    base = more.get("algorithm", "MD5").removesuffix("-sess")
+    secret = ha1(hashed or user, realm, password, algorithm=base)
+    response = digest_response(secret, "REGISTER", "sip:siphub.net", nonce, **given, **more)
+    extra = "".join(f", {name}={value}" for name, value in more.items())
+    return (
+        f'Digest username="{user}", realm="{realm}", nonce="{nonce}", uri="sip:siphub.net", '
+        f'response="{response}", qop=auth, nc={nc:08x}, cnonce="abc"{extra}'
+    )
 
 
 def ask(request: SipRequest, *, with_credentials: bool = False, realm: str = "siphub.net") -> Question:

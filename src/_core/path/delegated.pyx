@@ -1,34 +1,34 @@
 """Credentials that are judged here, since their nonce came with HA1 (RFC 4740, 6.3).
 
-Right ones need no Question, and of a request of bytes no SipRequest::
+A request is judged in place. Then it needs no Question if its credentials are right, and no SipRequest if it is of
+bytes. The Question is judged where more is needed: the hash of the body, or somebody who is told of the REGISTER::
 
-    request ──► lets_in ─┬─► the credentials are right
-                         └─► it says nothing, and nothing has happened
-    Question ─► outcome ─┬─► let in, refused, or its nonce is used up
-                         └─► the server is to be asked
+    request ──► judge_message ─┬─► the outcome: let in, refused, or the nonce is used up
+                               ├─► OUTCOME_NONE: the server is to be asked
+                               └─► not judged, and nothing has happened
+    Question ─► outcome_of ────┬─► the outcome
+                               └─► OUTCOME_NONE
 """
 
 cimport cython
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
-from auth_diameter._core.auth.question cimport Question
+from auth_diameter._core.auth.question cimport Question, new_question
 from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.base.text cimport text_of
 from auth_diameter._core.diameter.aor cimport address_of
+from auth_diameter._core.digest.credentials cimport new_credentials
 from auth_diameter._core.digest.params cimport MAX_PARAMETER, NONCE, QOP_AUTH_INT, plain_value
 from auth_diameter._core.path.batch cimport empty_batch, new_batch
 from auth_diameter._core.path.inquiry cimport STAGE_DONE, Case, inquiry_of_message, inquiry_of_question
-from auth_diameter._core.path.outcome cimport (
-    AUTHORIZED, FAILED, OUTCOME_NONE, RETRANSMITTED, UNKNOWN_USER, WRONG_DIGEST,
-)
+from auth_diameter._core.path.outcome cimport FAILED, OUTCOME_NONE, UNKNOWN_USER, WRONG_DIGEST
 from auth_diameter._core.sip.fingerprint cimport fingerprint_of
 from auth_diameter._core.sip.parse cimport METHOD_REGISTER, SipMessage
-from auth_diameter._core.sip.request cimport SipRequest
+from auth_diameter._core.sip.request cimport SipRequest, host_of_source
 from auth_diameter._core.state.delegations cimport Delegated
 from auth_diameter._core.state.keys cimport account_of
-from auth_diameter._core.state.penalties cimport ENDED, MUST_WAIT, REFUSED
-from auth_diameter._core.state.tallies cimport Trial
+from auth_diameter._core.state.penalties cimport ADMITTED, ENDED, MUST_WAIT, REFUSED
 
 
 @cython.final
@@ -48,53 +48,60 @@ cdef class DelegatedJudge:
         self.batch = new_batch(1, 0.0)
         self.of_message = new_batch(1, 0.0)
 
-    cdef bint lets_in(self, const SipMessage *m, const Asking *asking, Span source, SipRequest request,
-                      Penalties penalties, double now) except -1:
-        cdef bint right
+    cdef bint judge_message(self, const SipMessage *m, const Asking *asking, SipRequest request,
+                            Penalties penalties, double now, Judged *out) except -1:
+        cdef bint judged
+        out.outcome = OUTCOME_NONE
+        out.trial.state = ENDED
         if asking.credentials.qop == QOP_AUTH_INT or (self.tells_registrations and m.method == METHOD_REGISTER):
             return False
         # No Python object is made meanwhile, so no other thread goes on.
         with cython.critical_section(self):
             try:
                 self.of_message.work.now = now
-                right = self.is_right(m, asking, source, request, penalties)
+                judged = self.judge_here(m, asking, request, penalties, out)
             finally:
                 empty_batch(self.of_message)
-        return right
+        return judged
 
-    cdef bint is_right(self, const SipMessage *m, const Asking *asking, Span source, SipRequest request,
-                       Penalties penalties) except -1:
+    cdef bint judge_here(self, const SipMessage *m, const Asking *asking, SipRequest request, Penalties penalties,
+                         Judged *out) except -1:
         cdef uint8_t room[MAX_PARAMETER]
         cdef uint64_t fingerprint[2]
+        cdef Span source = Span(NULL, 0)
         cdef Batch batch = self.of_message
         cdef Delegated given
-        cdef Trial trial
         cdef Case *case
-        cdef bint right
         if (self.judge.delegations.find(
                 plain_value(&asking.credentials, NONCE, room), &batch.work.scratch, &given) <= 0
                 or not is_about(m, given.address)):
             return False
-        trial.state = ENDED
-        if penalties is not None and source.n and penalties.begin_trial(
-                account_of(&asking.credentials, room), asking.realm, penalties.network_of(source), batch.work.now,
-                &trial) in (REFUSED, MUST_WAIT):
-            return False
-        if request is not None:
+        if request is None:
+            fingerprint_of(m.start, m.size, source, 0, 0, 0, fingerprint)
+        else:
+            source = host_of_source(request)
             memcpy(fingerprint, request.fingerprint(), sizeof(fingerprint))
-        else:
-            fingerprint_of(m.start, m.size, Span(NULL, 0), 0, 0, 0, fingerprint)
+        # From here on nothing raises: an attempt without an end would hold up its user.
+        if penalties is not None and request is not None and request.source is not None:
+            if penalties.begin_trial(
+                    account_of(&asking.credentials, room), asking.realm, penalties.network_of(source),
+                    batch.work.now, &out.trial) in (REFUSED, MUST_WAIT):
+                out.trial.state = ENDED
+                return False
         case = batch.add()
-        right = (inquiry_of_message(m, asking, source, fingerprint, &batch.work.scratch, &case.ask)
-                 and self.judge.judge_to_the_end(&batch.work) and case.stage == STAGE_DONE
-                 and (case.outcome == AUTHORIZED or case.outcome == RETRANSMITTED))
-        if trial.state == ENDED:
-            return right
-        if right:
-            penalties.right_trial(&trial, batch.work.now)
-        else:
-            penalties.neither_trial(&trial, batch.work.now)
-        return right
+        out.outcome = FAILED
+        if inquiry_of_message(m, asking, source, fingerprint, &batch.work.scratch, &case.ask):
+            out.outcome = self.judge_case(batch, &given)
+        return True
+
+    cdef int judge_case(self, Batch batch, const Delegated *given) noexcept:
+        cdef const Case *case = &batch.work.cases[0]
+        if not self.judge.judge_to_the_end(&batch.work) or case.stage != STAGE_DONE:
+            return FAILED
+        if case.outcome == UNKNOWN_USER or (
+                case.outcome == WRONG_DIGEST and is_same(case.username, given.other_name)):
+            return OUTCOME_NONE     # it may be right with another HA1, which the server knows
+        return case.outcome
 
     def address_of(self, Question question not None):
         """The address that a REGISTER is about, ``user@host``, str; "": the question is about another request."""
@@ -116,8 +123,6 @@ cdef class DelegatedJudge:
         cdef uint8_t room[MAX_PARAMETER]
         cdef Batch batch = self.batch
         cdef Delegated given
-        cdef Case *case
-        cdef int outcome = FAILED
         if question.credentials is None:
             return OUTCOME_NONE
         batch.work.now = now
@@ -126,15 +131,25 @@ cdef class DelegatedJudge:
                     plain_value(&question.credentials.fields, NONCE, room), &batch.work.scratch, &given) <= 0
                     or not is_about(&question.request.m, given.address)):
                 return OUTCOME_NONE
-            case = batch.add()
-            inquiry_of_question(question, &batch.work.scratch, &case.ask)
-            if self.judge.judge_to_the_end(&batch.work) and case.stage == STAGE_DONE:
-                outcome = case.outcome
-            if outcome == UNKNOWN_USER or (outcome == WRONG_DIGEST and is_same(case.username, given.other_name)):
-                outcome = OUTCOME_NONE      # it may be right with another HA1, which the server knows
+            inquiry_of_question(question, &batch.work.scratch, &batch.add().ask)
+            return self.judge_case(batch, &given)
         finally:
             empty_batch(batch)
-        return outcome
+
+
+cdef Question question_judged(SipRequest request, const Asking *asking, bint tells_source, Penalties penalties,
+                              Judged *judged, double now):
+    cdef Question question
+    try:
+        question = new_question(request, text_of(asking.realm), new_credentials(request.data, &asking.credentials),
+                                asking.proxy, tells_source)
+        if judged.trial.state == ADMITTED:
+            question.attempt = penalties.attempt_of(&judged.trial)
+    except BaseException:
+        if judged.trial.state == ADMITTED:
+            penalties.neither_trial(&judged.trial, now)
+        raise
+    return question
 
 
 cdef inline Span address_registered(const SipMessage *m) noexcept:

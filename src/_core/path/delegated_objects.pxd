@@ -1,6 +1,5 @@
 """The way of a SipRequest through a client of threads whose servers delegate HA1, for compiled code."""
 
-from auth_diameter._core.auth.decision cimport Decision
 from auth_diameter._core.path.delegated cimport DelegatedJudge
 from auth_diameter._core.path.objects cimport ObjectPath
 from auth_diameter._core.path.realm cimport Realm
@@ -13,5 +12,6 @@ cdef class DelegatedObjects(ObjectPath):
     cdef DelegatedJudge delegated
     cdef Penalties penalties        # None: guesses are not counted
     cdef object clock               # function that returns seconds
+    cdef bint tells_source          # whether servers are told where a request came from
 
-    cdef Decision decide_message(self, const SipMessage *m, SipRequest request, Realm realm, bint proxy)
+    cdef object decide_message(self, SipMessage *m, SipRequest request, bytes data, Realm realm, bint proxy)

@@ -2,6 +2,7 @@ from collections.abc import Callable
 from typing import Protocol, final
 
 from auth_diameter._core.auth.decision import Decision
+from auth_diameter._core.auth.question import Question
 from auth_diameter._core.path.counts import Decisions
 from auth_diameter._core.path.delegated import DelegatedJudge
 from auth_diameter._core.path.objects import ObjectPath, _Request
@@ -10,6 +11,7 @@ from auth_diameter._core.state.penalties import Penalties
 
 class _DelegatedPolicy(Protocol):
     def compile(self, realm: str) -> Callable[[SipRequest], str | None]: ...
+    def judged(self, question: Question, outcome: int, now: float) -> Question | Decision: ...
     def released(self) -> None: ...
 
 @final
@@ -22,7 +24,8 @@ class DelegatedObjects(ObjectPath):
         penalties: Penalties | None,
         clock: Callable[[], float],
         *,
+        tells_source: bool,
         max_size: int,
         max_headers: int,
     ) -> DelegatedObjects: ...
-    def decide(self, request: _Request, realm: str, proxy: bool) -> Decision | None: ...
+    def decide(self, request: _Request, realm: str, proxy: bool) -> Decision | Question | None: ...

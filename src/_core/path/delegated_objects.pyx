@@ -2,27 +2,30 @@
 
 ::
 
-    bytes ─► parse_request ─► ask_about ─► DelegatedJudge.lets_in ─┬─► Decision
-                                                                   └─► None: the client goes on as without this
+    bytes ─► parse_request ─► ask_about ─► judge_message ─┬─► Decision: it is let in
+                                │ no credentials          ├─► policy ─┬─► Decision: it is refused
+                                │                         │           └─► Question for the server
+                                ▼                         ▼ not judged
+                              None: the client goes on as without this
 
-Here is what happens for right credentials whose nonce came with HA1. Bytes need no SipRequest.
+Bytes need no SipRequest if their credentials are right.
 """
 
 cimport cython
 
 from auth_diameter._core.auth.decision cimport Decision
-from auth_diameter._core.auth.rulings cimport CAUSE_AUTHORIZED
+from auth_diameter._core.auth.question cimport Question
 from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.base.text cimport span_of_bytes, text_of
 from auth_diameter._core.digest.credentials cimport new_credentials, user_text
-from auth_diameter._core.path.counts cimport Decisions, count
+from auth_diameter._core.path.counts cimport Decisions
 from auth_diameter._core.path.decide cimport ASK, Asking, ask_about, is_bypassed
-from auth_diameter._core.path.delegated cimport DelegatedJudge
+from auth_diameter._core.path.delegated cimport DelegatedJudge, Judged, is_right, question_judged
 from auth_diameter._core.path.objects cimport ObjectPath, bytes_of
 from auth_diameter._core.path.realm cimport REALM_TEMPLATE, Realm, set_realm
 from auth_diameter._core.sip.parse cimport SipMessage, clear_request, parse_request, release_request
-from auth_diameter._core.sip.request cimport SipRequest, host_of_source
-from auth_diameter._core.state.penalties cimport Penalties
+from auth_diameter._core.sip.request cimport SipRequest, request_with
+from auth_diameter._core.state.penalties cimport ADMITTED, Penalties
 
 
 @cython.final
@@ -32,25 +35,29 @@ cdef class DelegatedObjects(ObjectPath):
     Args:
         policy: what Python decides. Its methods are `compile`, as for `ObjectPath`, and
 
+            - judged(question, outcome, now): the Decision on credentials with that outcome, which are not let in;
+              or the Question for the server. Its attempt, if it has one, is under way;
             - released(): is called when held questions may be asked.
 
         delegated: DelegatedJudge.
         decisions: Decisions, in which the decisions are counted.
         penalties: Penalties, or None: guesses are not counted.
         clock: function that returns seconds, of the clock of the delegations.
+        tells_source: whether servers are told where a request came from.
         max_size: bytes that a request may have.
         max_headers: header fields that a request may have.
     """
 
     def __cinit__(self, policy, DelegatedJudge delegated not None, Decisions decisions not None,
-                  Penalties penalties, clock, **settings):
+                  Penalties penalties, clock, *, bint tells_source, **settings):
         self.delegated = delegated
         self.decisions = decisions
         self.penalties = penalties
         self.clock = clock
+        self.tells_source = tells_source
 
     def decide(self, request, realm, bint proxy):
-        """The Decision that lets a request in, counted; None: nothing was decided.
+        """The Decision on a request, counted; or the Question for the server; None: nothing was decided.
 
         Args:
             request: SipRequest or bytes.
@@ -62,29 +69,32 @@ cdef class DelegatedObjects(ObjectPath):
         """
         cdef Realm named = self.realm_named(realm)
         cdef SipMessage message
-        cdef SipRequest taken = None
-        cdef Decision decision = None
+        cdef SipRequest taken
         cdef bytes data
+        cdef object found = None
         if type(request) is SipRequest:
             taken = request
-            decision = self.decide_message(&taken.m, taken, named, proxy)
+            found = self.decide_message(&taken.m, taken, None, named, proxy)
         elif named.origin != REALM_TEMPLATE:
             data = bytes_of(request)
             clear_request(&message)
             try:
                 if parse_request(&message, span_of_bytes(data).p, span_of_bytes(data).n, self.max_size,
                                  self.max_headers):
-                    decision = self.decide_message(&message, None, named, proxy)
+                    found = self.decide_message(&message, None, data, named, proxy)
             finally:
                 release_request(&message)
-        if decision is not None:
-            count(self.decisions, CAUSE_AUTHORIZED)
-        return decision
+        if type(found) is Decision:
+            self.add_up(found)
+        return found
 
-    cdef Decision decide_message(self, const SipMessage *m, SipRequest request, Realm realm, bint proxy):
-        """The Decision that lets a request in, or None; `request` is None if nobody has it as an object."""
+    cdef object decide_message(self, SipMessage *m, SipRequest request, bytes data, Realm realm, bint proxy):
+        """As `decide`; `request` is None if nobody has the request as an object, but its `data`."""
         cdef Asking asking
-        cdef Span source = Span(NULL, 0)
+        cdef Judged judged
+        cdef Question question
+        cdef double now
+        cdef object found
         asking.proxy = proxy
         asking.has_credentials = False
         asking.realm = Span(NULL, 0)
@@ -95,12 +105,20 @@ cdef class DelegatedObjects(ObjectPath):
             _kept = self.expand_realm(realm, request, &asking)
         if is_bypassed(m) or ask_about(m, &asking) != ASK or not asking.has_credentials:
             return None
-        if request is not None:
-            source = host_of_source(request)
-        if not self.delegated.lets_in(m, &asking, source, request, self.penalties, self.clock()):
+        now = self.clock()
+        if not self.delegated.judge_message(m, &asking, request, self.penalties, now, &judged):
             return None
-        if source.n and self.penalties is not None and self.penalties.any_released():
+        if is_right(judged.outcome):
+            if judged.trial.state == ADMITTED:
+                self.penalties.right_trial(&judged.trial, now)
+            if request is not None:
+                request.mark_authorized(new_credentials(request.data, &asking.credentials), proxy)
+            found = self.authorized(user_text(&asking.credentials), text_of(asking.realm))
+        else:
+            if request is None:
+                request = request_with(data, m, NULL)
+            question = question_judged(request, &asking, self.tells_source, self.penalties, &judged, now)
+            found = self.policy.judged(question, judged.outcome, now)
+        if self.penalties is not None and self.penalties.any_released():
             self.policy.released()
-        if request is not None:
-            request.mark_authorized(new_credentials(request.data, &asking.credentials), proxy)
-        return self.authorized(user_text(&asking.credentials), text_of(asking.realm))
+        return found

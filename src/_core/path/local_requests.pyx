@@ -98,7 +98,12 @@ cdef class LocalRequests(RequestPath):
     cdef int end_turn(self, double now) except -1:
         cdef Turn turn = self.turn
         if turn.asked.left and self.waits:
-            self.use(new_turn(turn))    # this one goes on
+            try:
+                self.use(new_turn(turn))    # this one goes on
+            except MemoryError:
+                self.give_up(&turn.asked)
+                empty_batch(turn.batch)
+                raise
             self.waiting.add(turn)
             self.policy.place(turn.batch, partial(self.conclude_turn, turn))
             return 0

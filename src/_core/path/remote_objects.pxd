@@ -2,9 +2,11 @@
 
 from auth_diameter._core.auth.decision cimport Decision
 from auth_diameter._core.auth.question cimport Question
+from auth_diameter._core.path.decide cimport Asking
 from auth_diameter._core.path.in_flight cimport InFlight
 from auth_diameter._core.path.objects cimport ObjectPath
-from auth_diameter._core.path.delegated cimport DelegatedJudge
+from auth_diameter._core.path.delegated cimport DelegatedJudge, Judged
+from auth_diameter._core.sip.request cimport SipRequest
 from auth_diameter._core.state.nonce_watch cimport NonceIssuers
 from auth_diameter._core.state.penalties cimport Penalties
 
@@ -21,7 +23,9 @@ cdef class RemoteObjects(ObjectPath):
     cdef list decided               # Questions and the Decisions on them in turn, not handed out so far
     cdef public bint is_sending     # whether what was written is going to be sent
 
-    cdef Decision let_in(self, Question question, double now)
+    cdef object conclude_judged(self, SipRequest request, const Asking *asking, Judged *judged, object callback,
+                                double now)
+    cdef object go_on(self, object found, object callback, double now)
     cdef bint may_write(self, Question question, double now) except -1
     cdef int note_login(self, Question question, double now) except -1
     cdef int finish(self, Question question, Decision decision, bint at_once) except -1

@@ -26,14 +26,13 @@ from auth_diameter._core.digest.credentials cimport Credentials, new_credentials
 from auth_diameter._core.digest.params cimport MAX_PARAMETER, NONCE, plain_value
 from auth_diameter._core.path.counts cimport Decisions, count
 from auth_diameter._core.path.decide cimport ASK, Asking, ask_about, cause_of, is_bypassed
-from auth_diameter._core.path.delegated cimport DelegatedJudge
+from auth_diameter._core.path.delegated cimport DelegatedJudge, Judged, is_right, question_judged
 from auth_diameter._core.path.in_flight cimport InFlight
-from auth_diameter._core.path.outcome cimport AUTHORIZED, RETRANSMITTED, is_stale
 from auth_diameter._core.path.wire cimport Wire
-from auth_diameter._core.sip.parse cimport METHOD_REGISTER, SipMessage
-from auth_diameter._core.sip.request cimport SipRequest, host_of_source
+from auth_diameter._core.sip.parse cimport SipMessage
+from auth_diameter._core.sip.request cimport SipRequest
 from auth_diameter._core.state.nonce_watch cimport NonceIssuers
-from auth_diameter._core.state.penalties cimport Attempt, Penalties
+from auth_diameter._core.state.penalties cimport ADMITTED, Attempt, Penalties
 
 
 @cython.final
@@ -45,9 +44,10 @@ cdef class RemoteObjects(ObjectPath):
 
             - refuse(request, realm, proxy, now): the Decision on a request that is not asked about;
             - refuse_penalized(question): the Decision on credentials that are refused because of guesses;
-            - ask_anew(question, now): the Question for another challenge, instead of one whose nonce is used up;
-            - refuse_delegated(question, now, outcome): the Decision on credentials that are refused here;
-            - registered(question): is told of a REGISTER whose credentials were found right here;
+            - judge(question, now): the Decision on credentials whose nonce came with HA1, or the Question for the
+              server;
+            - judged(question, outcome, now): the same of credentials with that outcome, which are not let in;
+            - released(): is called when held questions may be asked;
             - place(question): takes a Question with its callback that no connection takes at once;
             - is_in_task(): whether this is called in a task of asyncio, so that no other may go on;
             - written(): has the bytes of the Wires sent soon, and then sets `is_sending` to False.
@@ -86,20 +86,18 @@ cdef class RemoteObjects(ObjectPath):
     cdef object begin(self, SipRequest request, object realm, bint proxy, object callback, double now):
         cdef const SipMessage *m = &request.m
         cdef Asking asking
+        cdef Judged judged
         cdef Question question
         cdef Credentials credentials = None
-        cdef int outcome
         asking.proxy = proxy
         asking.has_credentials = False
         _kept = self.expand_realm(self.realm_named(realm), request, &asking)
         if is_bypassed(m) or ask_about(m, &asking) != ASK:
             return self.policy.refuse(request, realm, proxy, now)
         if asking.has_credentials:
-            if self.delegated is not None and self.delegated.lets_in(
-                    m, &asking, host_of_source(request), request, self.penalties, now):
-                credentials = new_credentials(request.data, &asking.credentials)
-                request.mark_authorized(credentials, proxy)
-                return self.authorized(credentials.user(), self.realm_text(asking.realm))
+            if self.delegated is not None and self.delegated.judge_message(
+                    m, &asking, request, self.penalties, now, &judged):
+                return self.conclude_judged(request, &asking, &judged, callback, now)
             credentials = new_credentials(request.data, &asking.credentials)
         question = new_question(request, self.realm_text(asking.realm), credentials, proxy, self.tells_source)
         if self.in_flight.application.room_of(question) > self.max_question:
@@ -111,15 +109,33 @@ cdef class RemoteObjects(ObjectPath):
                 question.attempt = None
                 return self.policy.refuse_penalized(question)
         if credentials is not None and self.delegated is not None and not is_held(question):
-            outcome = self.delegated.outcome_of(question, now)
-            if outcome == AUTHORIZED or outcome == RETRANSMITTED:
-                return self.let_in(question, now)
-            if is_stale(outcome):
-                question = self.policy.ask_anew(question, now)
-            elif outcome:
-                return self.policy.refuse_delegated(question, now, outcome)
+            return self.go_on(self.policy.judge(question, now), callback, now)
+        return self.go_on(question, callback, now)
+
+    cdef object conclude_judged(self, SipRequest request, const Asking *asking, Judged *judged, object callback,
+                                double now):
+        """The Decision on credentials that were judged here; None: the server is asked."""
+        cdef Credentials credentials
+        cdef Question question
+        if not is_right(judged.outcome):
+            question = question_judged(request, asking, self.tells_source, self.penalties, judged, now)
+            return self.go_on(self.policy.judged(question, judged.outcome, now), callback, now)
+        if judged.trial.state == ADMITTED:
+            self.penalties.right_trial(&judged.trial, now)
+        credentials = new_credentials(request.data, &asking.credentials)
+        request.mark_authorized(credentials, asking.proxy)
+        return self.go_on(self.authorized(credentials.user(), self.realm_text(asking.realm)), callback, now)
+
+    cdef object go_on(self, object found, object callback, double now):
+        """Asks a Question. A Decision was made here, so that others may have been released that were held."""
+        cdef Question question
+        if type(found) is not Question:
+            if self.penalties is not None and self.penalties.any_released():
+                self.policy.released()
+            return found
+        question = found
         question.callback = callback
-        self.in_flight.size += <Py_ssize_t>m.size
+        self.in_flight.size += <Py_ssize_t>question.request.m.size
         if self.in_flight.size <= self.most_bytes and self.may_write(question, now):
             if not self.is_sending:
                 self.is_sending = True
@@ -127,16 +143,6 @@ cdef class RemoteObjects(ObjectPath):
         else:
             self.policy.place(question)
         return None
-
-    cdef Decision let_in(self, Question question, double now):
-        """The decision on credentials that were verified here."""
-        if question.attempt is not None:
-            self.penalties.right(question.attempt, now)
-            question.attempt = None
-        question.request.mark_authorized(question.credentials, question.proxy)
-        if question.request.m.method == METHOD_REGISTER:
-            self.policy.registered(question)
-        return self.authorized(question.credentials.user(), question.realm_name)
 
     cdef bint may_write(self, Question question, double now) except -1:
         """Writes a question, unless it must wait, or the state machine of its connection must know.

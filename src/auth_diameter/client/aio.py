@@ -91,7 +91,7 @@ class AsyncAuthDiameter:
 
     def _new_path(self) -> RemoteObjects:
         config, authorizer = self.config, self._authorizer
-        policy = self._policy = _Policy(authorizer, self._transport)
+        policy = self._policy = _Policy(authorizer, self._transport, self._released)
         policy.path = RemoteObjects(
             policy,
             self._transport.pool.in_flight,
@@ -427,13 +427,33 @@ class AsyncAuthDiameter:
         self._releasing = True
         try:
             while released := self._authorizer.released():
-                for question in released:
-                    if is_refused(question):
-                        self._transport.drop(question)
-                        self._failed(question, Cause.PENALIZED, now)
-                self._transport.release([q for q in released if q.attempt is not None], now)
+                asked = [self._judge_released(question, now) for question in released]
+                self._transport.release([question for question in asked if question is not None], now)
         finally:
             self._releasing = False
+
+    def _judge_released(self, question: Question, now: float) -> Question | None:
+        """The question to ask, now that one is no longer held; None: there is none any more."""
+        if is_refused(question):
+            self._transport.drop(question)
+            self._failed(question, Cause.PENALIZED, now)
+        if question.attempt is None:  # it has ended
+            return None
+        outcome = self._authorizer.judge_released(question, now)
+        if outcome is question:
+            return question
+        self._transport.drop(question)
+        if isinstance(outcome, Decision):
+            self._finish(question, outcome)
+            return None
+        outcome.callback, outcome.deadline = question.callback, question.deadline
+        question.callback = None
+        return outcome
+
+    def _released(self) -> None:
+        """Has the questions asked that a decision made here has released, once its caller goes on."""
+        loop = asyncio.get_running_loop()
+        loop.call_soon(lambda: self._ended(loop.time()))
 
     def _finish(self, question: Question, decision: Decision) -> None:
         self._remote.end(question, decision)
@@ -473,16 +493,16 @@ class _Policy:
 
     path: RemoteObjects
 
-    def __init__(self, authorizer: Authorizer, transport: AioTransport) -> None:
+    def __init__(self, authorizer: Authorizer, transport: AioTransport, released: Callable[[], None]) -> None:
         self._authorizer = authorizer
         self._transport = transport
         self.compile = compile_template
         self.malformed = malformed
         self.get_loop = asyncio.get_running_loop
         self.refuse_penalized = authorizer.refuse_penalized
-        self.ask_anew = authorizer.ask_anew
-        self.refuse_delegated = authorizer.refuse_delegated
-        self.registered = authorizer.registered
+        self.judge = authorizer.judge
+        self.judged = authorizer.judged
+        self.released = released
         self.is_in_task = transport.is_in_task
 
     def refuse(self, request: SipRequest, realm: str, proxy: bool, now: float) -> Decision:

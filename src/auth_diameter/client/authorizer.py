@@ -182,45 +182,48 @@ class Authorizer:
                     return self.refuse_penalized(question)
                 question.attempt = attempt
         if credentials is not None and self.delegated is not None and not is_held(question):
-            return self._judge_delegated(question, now)
+            return self.judge(question, now)
         return question
 
-    def _judge_delegated(self, question: Question, now: float) -> Question | Decision:
-        """Judges credentials whose nonce came with HA1; others are a Question for the server."""
+    def judge(self, question: Question, now: float) -> Question | Decision:
+        """The decision on credentials whose nonce came with HA1; others are a Question for the server."""
         assert self.delegated is not None
-        found = self.delegated.outcome(question, now)
-        if not found:
+        return self.judged(question, self.delegated.outcome(question, now), now)
+
+    def judge_released(self, question: Question, now: float) -> Question | Decision:
+        """As `judge`, of a question that was held and may be asked now; itself if no HA1 is delegated."""
+        if question.credentials is None or self.delegated is None:
             return question
-        outcome = Outcome(found)
-        if outcome in _USED_UP:
-            return self.ask_anew(question, now)
-        if outcome not in (Outcome.AUTHORIZED, Outcome.RETRANSMITTED):
-            return self.refuse_delegated(question, now, found)
+        return self.judge(question, now)
+
+    def judged(self, question: Question, outcome: int, now: float) -> Question | Decision:
+        """As `judge`, of credentials with that outcome; 0: the server is to be asked."""
+        if not outcome:
+            if question_room(question, self._application) <= self._max_question:
+                return question
+            self._end_attempt(question, now, wrong=False)
+            return refuse(question.request, Cause.TOO_LARGE)
+        found = Outcome(outcome)
+        if found in _USED_UP:
+            return self._ask_anew(question, now)
+        if found not in (Outcome.AUTHORIZED, Outcome.RETRANSMITTED):
+            # A wrong digest alone is a guess.
+            self._end_attempt(question, now, wrong=found is Outcome.WRONG_DIGEST)
+            return _refuse(question, Cause.DISC_REFUSED if found is Outcome.FAILED else Cause.FORBIDDEN)
         self._end_attempt(question, now, wrong=False, right=True)
         assert question.credentials is not None
         question.request.mark_authorized(question.credentials, proxy=question.proxy)
-        if question.request.is_register:
-            self.registered(question)
+        if self.registrar is not None and question.request.is_register:
+            self.registrar.registered(question)
         username = question.credentials.username
         return Decision(_AUTHORIZED_CODE, _AUTHORIZED, None, None, username, question.realm)
 
-    def registered(self, question: Question) -> None:
-        """Has a server told of a REGISTER whose credentials were found right here."""
-        if self.registrar is not None:
-            self.registrar.registered(question)
-
-    def ask_anew(self, question: Question, now: float) -> Question:
+    def _ask_anew(self, question: Question, now: float) -> Question:
         """The Question for another challenge, instead of one with credentials whose nonce is used up."""
         self._end_attempt(question, now, wrong=False)
         anew = authentication(question.request, question.realm, None, question.proxy, question.tells_source)
         anew.is_stale = True
         return anew
-
-    def refuse_delegated(self, question: Question, now: float, outcome: int) -> Decision:
-        """The decision on credentials that are refused here: a wrong digest alone is a guess."""
-        refused = Outcome(outcome)
-        self._end_attempt(question, now, wrong=refused is Outcome.WRONG_DIGEST)
-        return _refuse(question, Cause.DISC_REFUSED if refused is Outcome.FAILED else Cause.FORBIDDEN)
 
     def is_user_in(self, request: Request, who: str, group: str) -> Question | Decision:
         """``diameter_is_user_in(who, group)``: checks whether a user is in a group; never makes a SIP reply.

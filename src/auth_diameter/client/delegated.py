@@ -16,24 +16,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 from auth_diameter._core import (
     CLOCK_DRIFT,
     Answer,
-    Decisions,
     DelegatedJudge,
-    DelegatedObjects,
     Delegations,
     Judge,
     Nonces,
     NonceUses,
-    Penalties,
     Question,
     Users,
 )
-from auth_diameter.client.pseudovars import compile_template
 from auth_diameter.config import Config
 from auth_diameter.diameter.speaking import is_private
 from auth_diameter.logs import Sparing
@@ -72,31 +67,6 @@ class Delegated:
     def after_fork(self) -> None:
         """Keeps in the child what was delegated to the parent."""
         self._lock = threading.Lock()
-
-    def path(
-        self,
-        config: Config,
-        decisions: Decisions,
-        penalties: Penalties | None,
-        released: Callable[[], None],
-    ) -> DelegatedObjects:
-        """The compiled way of right credentials through a client of threads.
-
-        Args:
-            config: the settings of the client.
-            decisions: counts its decisions.
-            penalties: those of the client.
-            released: is called when held questions may be asked.
-        """
-        return DelegatedObjects(
-            _Policy(released),
-            self.compiled,
-            decisions,
-            penalties,
-            time.monotonic,
-            max_size=config.max_sip_message,
-            max_headers=config.max_sip_headers,
-        )
 
     def outcome(self, question: Question, now: float) -> int:
         """The value of the Outcome of a question; 0: the server is to be asked.
@@ -139,14 +109,6 @@ class Delegated:
         until = now + min(self._lifetime, self._lifetime if lifetime is None else lifetime)
         for algorithm, ha1 in pairs:
             self.delegations.put(nonce, *names, realm, algorithm, ha1.lower(), now, until, address)
-
-
-class _Policy:
-    """What `DelegatedObjects` leaves to Python."""
-
-    def __init__(self, released: Callable[[], None]) -> None:
-        self.compile = compile_template
-        self.released = released
 
 
 def _names(question: Question) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from auth_diameter._core import Answer, Decisions, DelegatedObjects, LocalObjects, Question
 from auth_diameter.client.authorizer import Authorizer, Request, is_held, is_refused
 from auth_diameter.client.local import LocalBackEnd
+from auth_diameter.client.pseudovars import compile_template
 from auth_diameter.client.registrar import registrar_of
 from auth_diameter.closing import Closing
 from auth_diameter.config import Config
@@ -58,6 +59,7 @@ class AuthDiameter(Closing):
         self._local: LocalBackEnd | None = None
         if self.config.database is not None:
             self._local = LocalBackEnd(self.config, self._authorizer, self._judged, in_loop=False)
+        self._policy = _Policy(self._authorizer, self._transport)
         self._path = self._new_path()
         self._counts: dict[Cause, int] = dict.fromkeys(Cause, 0)
         self._counts_lock = threading.Lock()
@@ -67,10 +69,19 @@ class AuthDiameter(Closing):
         """The compiled way of requests about which nobody is asked; None: a server is asked about each."""
         if self._local is not None:
             return self._local.path
-        authorizer = self._authorizer
+        config, authorizer = self.config, self._authorizer
         if authorizer.delegated is None:
             return None
-        return authorizer.delegated.path(self.config, self._judged, authorizer.penalties, self._release)
+        return DelegatedObjects(
+            self._policy,
+            authorizer.delegated.compiled,
+            self._judged,
+            authorizer.penalties,
+            time.monotonic,
+            tells_source=config.tell_source,
+            max_size=config.max_sip_message,
+            max_headers=config.max_sip_headers,
+        )
 
     def _after_fork(self) -> None:
         """Starts afresh in the child; the questions and connections stay with the parent."""
@@ -98,10 +109,12 @@ class AuthDiameter(Closing):
         Raises:
             ConfigError: `realm` has an unknown pseudo-variable.
         """
-        decision = self._path.decide(request, realm, False) if self._path is not None else None
-        if decision is not None:
-            return decision
-        return self._decide(self._authorizer.www_authorize(request, realm, time.monotonic()))
+        outcome = self._path.decide(request, realm, False) if self._path is not None else None
+        if type(outcome) is Decision:
+            return outcome
+        if outcome is None:
+            outcome = self._authorizer.www_authorize(request, realm, time.monotonic())
+        return self._decide(outcome)
 
     def diameter_proxy_authorize(self, request: Request, realm: str) -> Decision:
         """Authenticates a request by its Proxy-Authorization header field; a challenge is a 407.
@@ -116,10 +129,12 @@ class AuthDiameter(Closing):
         Raises:
             ConfigError: `realm` has an unknown pseudo-variable.
         """
-        decision = self._path.decide(request, realm, True) if self._path is not None else None
-        if decision is not None:
-            return decision
-        return self._decide(self._authorizer.proxy_authorize(request, realm, time.monotonic()))
+        outcome = self._path.decide(request, realm, True) if self._path is not None else None
+        if type(outcome) is Decision:
+            return outcome
+        if outcome is None:
+            outcome = self._authorizer.proxy_authorize(request, realm, time.monotonic())
+        return self._decide(outcome)
 
     def diameter_is_user_in(self, request: Request, who: str, group: str) -> Decision:
         """Checks whether a user is in a group.
@@ -141,16 +156,18 @@ class AuthDiameter(Closing):
         return self._decide(self._authorizer.is_user_in(request, who, group))
 
     def _decide(self, outcome: Question | Decision) -> Decision:
+        if type(outcome) is Question and self._local is None and not _may_be_asked(outcome):
+            outcome = self._when_released(outcome)
         if type(outcome) is Decision:
             decision = outcome
+            self._policy.released()  # others may have waited for what was judged here
         elif self._local is not None:
             assert isinstance(outcome, Question)
             [decision] = self._local.decide_on([outcome])
         else:
             assert isinstance(outcome, Question)
             try:
-                cause = None if _may_be_asked(outcome) else self._wait_for_turn(outcome)
-                result = cause or self._ask(outcome)
+                result = self._ask(outcome)
             except BaseException:
                 self._end(outcome, Cause.DISC_LOST)
                 raise
@@ -204,10 +221,10 @@ class AuthDiameter(Closing):
         decided: dict[Question | Decision, Decision] = {}
         try:
             for request in requests:
-                let_in = path.decide(request, realm, proxy) if path is not None else None
-                outcomes.append(begin(request, realm, now) if let_in is None else let_in)
-                if let_in is not None:
-                    decided[let_in] = let_in
+                outcome = path.decide(request, realm, proxy) if path is not None else None
+                if type(outcome) is Decision:
+                    decided[outcome] = outcome  # it is counted
+                outcomes.append(begin(request, realm, now) if outcome is None else outcome)
             together = [one for one in outcomes if isinstance(one, Question) and _may_be_asked(one)]
             results = self._transport.ask_together(together)
         except BaseException:
@@ -234,13 +251,22 @@ class AuthDiameter(Closing):
             decision = self._authorizer.conclude(question, result, now)
         else:
             decision = self._authorizer.fail(question, result, now)
-        self._release()
+        self._policy.released()
         return decision
 
-    def _release(self) -> None:
-        """Wakes the threads whose held questions may be asked."""
-        if released := self._authorizer.released():
-            self._transport.wake(released)
+    def _when_released(self, question: Question) -> Question | Decision:
+        """What becomes of a question that is held, or was, once its turn has come."""
+        try:
+            cause = self._wait_for_turn(question)
+        except BaseException:
+            self._end(question, Cause.DISC_LOST)
+            raise
+        if cause is not None:
+            return self._end(question, cause)
+        outcome = self._authorizer.judge_released(question, time.monotonic())
+        if type(outcome) is Question:
+            outcome.deadline = question.deadline
+        return outcome
 
     def _wait_for_turn(self, question: Question) -> Cause | None:
         """Waits until the questions before this one have their verdict, unless they have it already.
@@ -291,3 +317,18 @@ class AuthDiameter(Closing):
 def _may_be_asked(question: Question) -> bool:
     """Whether a question may be asked at once; one that was held may have been refused meanwhile."""
     return not is_held(question) and not is_refused(question)
+
+
+class _Policy:
+    """What `DelegatedObjects` leaves to Python. It does not know the client, which can be freed at once."""
+
+    def __init__(self, authorizer: Authorizer, transport: SyncTransport | BackgroundTransport) -> None:
+        self._authorizer = authorizer
+        self._transport = transport
+        self.compile = compile_template
+        self.judged = authorizer.judged
+
+    def released(self) -> None:
+        """Wakes the threads whose held questions may be asked."""
+        if released := self._authorizer.released():
+            self._transport.wake(released)

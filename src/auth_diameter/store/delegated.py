@@ -192,7 +192,12 @@ class DelegatedStore:
             return pending
         self._asking[user] = pending
         self._realms.setdefault(user[0], set()).add(user[1])
-        self._ask(user, pending)
+        try:
+            self._ask(user, pending)
+        except BaseException:  # nobody will answer
+            del self._asking[user]
+            self._forget_name(user)
+            raise
         return pending
 
     def _ask(self, user: tuple[str, str], pending: asyncio.Future[_Subscriber]) -> None:
