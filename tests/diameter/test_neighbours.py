@@ -311,6 +311,7 @@ def test_beside_another_a_peer_that_was_down_first_answers_three_dwr():
     assert again.state is HELD_BACK
     far.submit()
     assert far.asked(again) == []
+    far.tell(second, far.maa(far.asked(second)[0], 2001))
     far.wait(2.0 + 2 * TW + 1)
     assert again.state is OKAY
     assert far.commands(again).count(DEVICE_WATCHDOG) == 3
@@ -463,6 +464,34 @@ def test_a_silent_peer_is_probed_and_comes_back_on_the_same_connection():
     far.tell(connection, far.maa(far.asked()[-1], 2001))
     assert far.changes[-1].state == "up"
     assert connection.state is OKAY
+
+
+def test_the_base_protocol_says_nothing_about_questions():
+    """A server whose application hangs goes on with its watchdog: that does not close the breaker."""
+    far, [connection] = connected()
+    far.wait(10.0)
+    far.submit()
+    far.wait(13.5)
+    assert far.changes[-1].state == "silent"
+    probe = far.submit()
+    far.ask(connection, DEVICE_WATCHDOG)
+    assert far.got[-1][1].command == DEVICE_WATCHDOG, "it has its DWA"
+    refused = far.submit()
+    assert far.finished[-1] == (refused, Cause.DISC_TIMEOUT)
+    assert far.changes[-1].state == "silent"
+    far.tell(connection, far.maa(far.asked()[-1], 2001))
+    assert far.answered[-1][0] is probe
+    assert far.changes[-1].state == "up"
+
+
+def test_a_dwr_between_questions_does_not_hide_that_they_have_no_answer():
+    far, [connection] = connected()
+    far.wait(10.0)
+    far.submit()
+    far.wait(11.5)
+    far.ask(connection, DEVICE_WATCHDOG)
+    far.wait(12.5)
+    assert far.changes[-1].state == "silent"
 
 
 def test_a_probe_goes_to_another_peer_after_a_quarter_of_a_second():

@@ -65,4 +65,6 @@ cdef class InFlight:
                       list found) except -1
     cdef void note_answered(self, const Flight *flight, const uint8_t *p, const AnswerView *view) noexcept nogil
     cdef Question take_question(self, Flight *flight)
+    cdef uint64_t answers_seen(self) noexcept nogil
+    cdef bint says_something(self, Wire wire) noexcept
     cdef int expect_late(self, uint32_t msgid) except -1

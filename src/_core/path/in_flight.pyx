@@ -372,7 +372,7 @@ cdef class InFlight:
         cdef bytes kept
         cdef size_t n, at, start
         cdef Py_ssize_t size
-        cdef uint64_t before = self.answered
+        cdef uint64_t before = self.answers_seen()
         cdef const PyObject *only = <PyObject *>wire if alone or self.application.is_standard else NULL
         wire.put(data)
         while wire.fault is None:
@@ -399,10 +399,22 @@ cdef class InFlight:
                 break
             kept = wire.chunk
             self.take_one(p, n, now, wire, only, found)
-        if wire.fault is None or self.answered != before:
+        if self.answers_seen() != before or (wire.fault is None and self.says_something(wire)):
             wire.asked = NAN
             wire.heard = now
         return 0
+
+    cdef uint64_t answers_seen(self) noexcept nogil:
+        """The number of answers to questions that came, also of those to nobody."""
+        return self.answered + self.late + self.unknown
+
+    cdef bint says_something(self, Wire wire) noexcept:
+        """Whether bytes with no answer among them count: in standard Diameter the base protocol does not.
+
+        A server whose application hangs goes on with its watchdog. But the first word of a peer counts, and so does
+        a part of an answer.
+        """
+        return not self.application.is_standard or isnan(wire.heard) or wire.unread() != 0
 
     cdef Py_ssize_t hand_over(self, const uint8_t *p, size_t n, size_t limit, size_t *at, const PyObject *only,
                               double now) noexcept nogil:

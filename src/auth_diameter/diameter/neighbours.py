@@ -13,7 +13,8 @@ Each peer has a `PeerMachine`, which exchanges capabilities, watches and disconn
 
 * A peer has one connection (RFC 6733, 2.1). It is up when its CEA comes, not with the first byte.
 * Questions without an answer open the peer's breaker, as in the dialect. They do not close the connection,
-  unless it holds part of an answer (UNSYNCED), and the watchdog does not know of them.
+  unless it holds part of an answer (UNSYNCED), and the watchdog does not know of them. Answers close it again,
+  and messages of the base protocol do not: a server whose application hangs goes on with its watchdog.
 * When nobody else can be asked, a peer that the watchdog does not trust is asked all the same.
 * A server that an answer named is a peer for as long as it is needed, see `redirects`. Its connection is
   reserved: it takes only the questions that were redirected to it.
@@ -443,7 +444,10 @@ class NeighbourTable(PeerTable):
             self._tell_watchdog(connection, now)
             self._carry_out(connection.peer, now)
         if connection.is_live and connection.state is not INITIAL:
-            super().heard(connection, now)
+            if connection.heard_at == now:
+                super().heard(connection, now)
+            else:  # the base protocol alone
+                self.read(connection)
         elif connection.fault is not None:
             self.step(connection, Event.FAULT)
 

@@ -347,6 +347,10 @@ class PeerTable:
                     other.probe_until = None
                     self.step(other, Event.PEER_UP)
             self._tell(peer)
+        self.read(connection)
+
+    def read(self, connection: Connection) -> None:
+        """Judges a connection by what it has left of the bytes that came."""
         if connection.fault is not None:
             self.step(connection, Event.FAULT)
         elif not connection.pending:
