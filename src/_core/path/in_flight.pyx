@@ -411,8 +411,8 @@ cdef class InFlight:
     cdef bint says_something(self, Wire wire) noexcept:
         """Whether bytes with no answer among them count: in standard Diameter the base protocol does not.
 
-        A server whose application hangs goes on with its watchdog. But the first word of a peer counts, and so does
-        a part of an answer.
+        A server whose application hangs goes on with its watchdog. But the first word of a peer counts, and a part
+        of an answer does.
         """
         return not self.application.is_standard or isnan(wire.heard) or wire.unread() != 0
 

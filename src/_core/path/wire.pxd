@@ -15,7 +15,7 @@ cdef class Wire(MessageStream):
     cdef public int peer_number     # of its peer among those of the client
     cdef public bint is_calm        # whether a question and its answer change nothing in its state machine
     cdef double asked               # when the first question since `heard` was sent; NaN: none was
-    cdef double heard               # when the last byte came, in standard Diameter of an answer; NaN: none ever did
+    cdef double heard               # when the last byte came, of an answer in standard Diameter; NaN: none did
     cdef list others                # messages that are no answers to questions; None: there are none
 
     cdef uint8_t *reserve(self, size_t size) noexcept nogil

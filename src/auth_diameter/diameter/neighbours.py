@@ -13,8 +13,8 @@ Each peer has a `PeerMachine`, which exchanges capabilities, watches and disconn
 
 * A peer has one connection (RFC 6733, 2.1). It is up when its CEA comes, not with the first byte.
 * Questions without an answer open the peer's breaker, as in the dialect. They do not close the connection,
-  unless it holds part of an answer (UNSYNCED), and the watchdog does not know of them. Answers close it again,
-  and messages of the base protocol do not: a server whose application hangs goes on with its watchdog.
+  unless it holds part of an answer (UNSYNCED), and the watchdog does not know of them. Answers close it
+  again, and messages of the base protocol do not: a server whose application hangs goes on with its watchdog.
 * When nobody else can be asked, a peer that the watchdog does not trust is asked all the same.
 * A server that an answer named is a peer for as long as it is needed, see `redirects`. Its connection is
   reserved: it takes only the questions that were redirected to it.
