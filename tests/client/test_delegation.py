@@ -430,6 +430,62 @@ def test_a_nonce_that_ended_while_its_credentials_were_held(server: SipServer, i
     assert len(server.asked) == 2
 
 
+@pytest.mark.parametrize("in_loop", [False, True])
+def test_a_replay_that_was_held_is_judged_here(server: SipServer, in_loop: bool) -> None:
+    """The server would let it in: it does not know which nonce counts were used."""
+    config = ad.Config(application="sip", origin_host="sip.h.test", peers=[("127.0.0.1", server.port)])
+
+    def batch(nonce: str) -> list[ad.SipRequest]:
+        """The server is asked about five, and the sixth, a replay, waits for them."""
+        texts = [*(credentials(f"foreign{number}") for number in range(5)), credentials(nonce)]
+        return [
+            sip(credentials=text, source=SOURCE, from_=f"<sip:x@siphub.net>;tag={number}")
+            for number, text in enumerate(texts)
+        ]
+
+    async def work() -> list[Decision]:
+        async with ad.AsyncAuthDiameter(config) as auth:
+            nonce = nonce_of(await auth.diameter_www_authorize(sip(), REALM))
+            await auth.diameter_www_authorize(sip(credentials=credentials(nonce)), REALM)
+            server.verdict = 2001
+            return await auth.diameter_www_authorize_many(batch(nonce), REALM)
+
+    def work_in_threads() -> list[Decision]:
+        with ad.AuthDiameter(config) as auth:
+            nonce = nonce_of(auth.diameter_www_authorize(sip(), REALM))
+            auth.diameter_www_authorize(sip(credentials=credentials(nonce)), REALM)
+            server.verdict = 2001
+            return auth.diameter_www_authorize_many(batch(nonce), REALM)
+
+    causes = [decision.cause for decision in (asyncio.run(work()) if in_loop else work_in_threads())]
+    assert causes == [Cause.AUTHORIZED] * 5 + [Cause.CHALLENGED]
+
+
+def test_a_nonce_that_is_used_up_wakes_who_waited_for_its_credentials(server: SipServer) -> None:
+    """Though the server does not answer the question for another nonce."""
+    config = ad.Config(
+        application="sip", origin_host="sip.h.test", peers=[("127.0.0.1", server.port)], timeout=2.0
+    )
+    with ad.AuthDiameter(config) as auth, ThreadPoolExecutor(2) as executor:
+        nonce = nonce_of(auth.diameter_www_authorize(sip(), REALM))
+        auth.diameter_www_authorize(sip(credentials=credentials(nonce)), REALM)
+        server.answers = False
+        penalties = auth._authorizer.penalties
+        assert penalties is not None
+        attempts = [penalties.begin_for("bob", REALM, SOURCE[0], time.monotonic(), None) for _ in range(5)]
+        replay = sip(credentials=credentials(nonce), source=SOURCE, from_="<sip:x@siphub.net>;tag=r")
+        first = executor.submit(auth.diameter_www_authorize, replay, REALM)
+        assert not wait([first], 0.1).done
+        right = sip(credentials=credentials(nonce, nc=2), source=SOURCE)
+        second = executor.submit(auth.diameter_www_authorize, right, REALM)
+        assert not wait([second], 0.1).done
+        penalties.neither(attempts.pop(), time.monotonic())
+        auth._policy.released()
+        assert second.result(PATIENCE).cause is Cause.AUTHORIZED
+        assert not first.done()
+        assert first.result(PATIENCE).cause is Cause.DISC_TIMEOUT
+
+
 def test_right_credentials_need_no_question(server: SipServer, monkeypatch: pytest.MonkeyPatch) -> None:
     config = ad.Config(application="sip", origin_host="sip.h.test", peers=[("127.0.0.1", server.port)])
     with ad.AuthDiameter(config) as auth:

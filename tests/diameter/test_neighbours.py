@@ -6,7 +6,7 @@ Time is what the test says it is. `kit.neighbour.Far` is the peers.
 from __future__ import annotations
 
 import pytest
-from kit.neighbour import MULTIMEDIA_AUTH, SERVER, TW, Far, connected, new_pool
+from kit.neighbour import MULTIMEDIA_AUTH, SERVER, TW, Far, connected, new_pool, new_question
 
 from auth_diameter import Avp, Message
 from auth_diameter._core import Verdict
@@ -492,6 +492,70 @@ def test_a_dwr_between_questions_does_not_hide_that_they_have_no_answer():
     far.ask(connection, DEVICE_WATCHDOG)
     far.wait(12.5)
     assert far.changes[-1].state == "silent"
+
+
+def test_a_silent_peer_that_the_watchdog_trusts_again_gets_a_probe_first():
+    """Its application hangs, and for a while the whole server did."""
+    far, [first, second] = connected(A, B)
+    far.wait(10.0)
+    question = far.submit()
+    silent = question.connection
+    far.wait(12.5)
+    assert silent.peer.state == "silent"
+    far.silent.add(silent.peer)
+    far.wait(10.0 + 2 * TW + 5)
+    assert silent.state is HELD_BACK
+    far.silent.clear()
+    far.ask(silent, DEVICE_WATCHDOG)
+    assert silent.state in (PROBING, REOPEN)
+    assert silent.peer.state == "silent"
+    for _ in range(10):
+        far.submit()
+    assert len(far.asked(silent)) <= 2
+
+
+def test_a_peer_that_was_held_back_is_asked_when_the_other_leaves_questions_unanswered():
+    far, [first, second] = connected(A, B)
+    far.pool.closed(first, 1.0)
+    far.settle()
+    far.wait(2.0)
+    again = next(c for c in far.pool.connections if c.peer is first.peer)
+    assert again.state is HELD_BACK
+    far.submit()
+    far.wait(4.5)
+    assert second.peer.state == "silent"
+    assert again.state is OKAY
+    assert far.submit().connection is again
+
+
+def test_half_a_message_of_the_base_protocol_closes_nothing():
+    """Nor does it close a breaker."""
+    far, [connection] = connected()
+    asked = request(SERVER, DEVICE_WATCHDOG, [*SERVER.origin()], 77).encode()
+    for size in (4, 11, 12, 40):
+        far.pool.received(connection, asked[:size], far.now)
+        far.settle()
+        assert connection.state is OKAY
+        far.pool.received(connection, asked[size:], far.now)
+        far.settle()
+        assert far.got[-1][1].command == DEVICE_WATCHDOG
+    far.wait(10.0)
+    far.submit()
+    far.wait(12.5)
+    far.pool.received(connection, asked[:40], far.now)
+    far.settle()
+    assert far.changes[-1].state == "silent"
+
+
+def test_a_question_that_nobody_waits_for_does_not_make_the_next_one_late():
+    far, [connection] = connected()
+    far.wait(10.0)
+    far.pool.in_flight.give_up(far.submit())
+    far.wait(45.0)
+    far.pool.submit(new_question(), far.now, far.now + 0.05)
+    far.settle()
+    far.wait(45.2)
+    assert connection.peer.state == "up"
 
 
 def test_a_probe_goes_to_another_peer_after_a_quarter_of_a_second():

@@ -22,7 +22,7 @@ from auth_diameter._core.digest.credentials cimport new_credentials
 from auth_diameter._core.digest.params cimport MAX_PARAMETER, NONCE, QOP_AUTH_INT, plain_value
 from auth_diameter._core.path.batch cimport empty_batch, new_batch
 from auth_diameter._core.path.inquiry cimport STAGE_DONE, Case, inquiry_of_message, inquiry_of_question
-from auth_diameter._core.path.outcome cimport FAILED, OUTCOME_NONE, UNKNOWN_USER, WRONG_DIGEST
+from auth_diameter._core.path.outcome cimport FAILED, FOREIGN_NONCE, OUTCOME_NONE, UNKNOWN_USER, WRONG_DIGEST
 from auth_diameter._core.sip.fingerprint cimport fingerprint_of
 from auth_diameter._core.sip.parse cimport METHOD_REGISTER, SipMessage
 from auth_diameter._core.sip.request cimport SipRequest, host_of_source
@@ -98,9 +98,10 @@ cdef class DelegatedJudge:
         cdef const Case *case = &batch.work.cases[0]
         if not self.judge.judge_to_the_end(&batch.work) or case.stage != STAGE_DONE:
             return FAILED
-        if case.outcome == UNKNOWN_USER or (
+        # It may be right with another HA1, which the server knows; or what came with the nonce was just forgotten.
+        if case.outcome == UNKNOWN_USER or case.outcome == FOREIGN_NONCE or (
                 case.outcome == WRONG_DIGEST and is_same(case.username, given.other_name)):
-            return OUTCOME_NONE     # it may be right with another HA1, which the server knows
+            return OUTCOME_NONE
         return case.outcome
 
     def address_of(self, Question question not None):

@@ -66,5 +66,5 @@ cdef class InFlight:
     cdef void note_answered(self, const Flight *flight, const uint8_t *p, const AnswerView *view) noexcept nogil
     cdef Question take_question(self, Flight *flight)
     cdef uint64_t answers_seen(self) noexcept nogil
-    cdef bint says_something(self, Wire wire) noexcept
+    cdef bint says_something(self, Wire wire) except -1
     cdef int expect_late(self, uint32_t msgid) except -1

@@ -278,7 +278,7 @@ cdef class InFlight:
         self.count += 1
         self.in_slots += flight.in_slot
         wire.under_way += 1
-        if isnan(wire.asked):
+        if isnan(wire.asked) or wire.under_way == 1:
             wire.asked = now
 
     cdef void put_in_order(self, Flight *flight) noexcept nogil:
@@ -408,13 +408,26 @@ cdef class InFlight:
         """The number of answers to questions that came, also of those to nobody."""
         return self.answered + self.late + self.unknown
 
-    cdef bint says_something(self, Wire wire) noexcept:
+    cdef bint says_something(self, Wire wire) except -1:
         """Whether bytes with no answer among them count: in standard Diameter the base protocol does not.
 
         A server whose application hangs goes on with its watchdog. But the first word of a peer counts, and a part
         of an answer does.
         """
-        return not self.application.is_standard or isnan(wire.heard) or wire.unread() != 0
+        return not self.application.is_standard or isnan(wire.heard) or self.holds_part(wire)
+
+    def holds_part(self, Wire wire not None):
+        """Whether a Wire holds part of an answer, bool: in standard Diameter not of the base protocol."""
+        if wire.fault is not None or wire.unread() == 0:
+            return False
+        if not self.application.is_standard:
+            return True
+        if wire.later is not None:
+            wire.join(<const uint8_t *>PyBytes_AS_STRING(wire.chunk) + wire.at,
+                      <size_t>PyBytes_GET_SIZE(wire.chunk) - wire.at)
+        if wire.unread() < APPLICATION_AT + 4:
+            return False        # that comes to light
+        return self.is_answer(<const uint8_t *>PyBytes_AS_STRING(wire.chunk) + wire.at)
 
     cdef Py_ssize_t hand_over(self, const uint8_t *p, size_t n, size_t limit, size_t *at, const PyObject *only,
                               double now) noexcept nogil:

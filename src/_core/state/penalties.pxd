@@ -23,6 +23,7 @@ cdef class Attempt:
     cdef Waiting place      # with the Trial
     cdef uint64_t owner     # a random number of the Penalties that began it
     cdef object item        # while held, the object that `take_released` gives back
+    cdef readonly bint was_held     # whether it waited, or does
 
 
 cdef struct Tables:

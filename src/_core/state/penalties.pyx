@@ -70,7 +70,11 @@ cdef enum:
 @cython.final
 @cython.freelist(1024)
 cdef class Attempt:
-    """A request to verify credentials; made by `Penalties.begin`, ended by it once."""
+    """A request to verify credentials; made by `Penalties.begin`, ended by it once.
+
+    Attributes:
+        was_held: bool, whether it had to wait when it was begun.
+    """
 
     def __init__(self):
         raise TypeError("an Attempt comes from Penalties.begin(…)")
@@ -275,7 +279,9 @@ cdef class Penalties:
         state = self.start(user_key(self.secret, account, realm, network), network, now,
                            &attempt.place.trial, &attempt.place)
         self.give_lock()
-        if state != HELD:           # one before it has ended meanwhile
+        if state == HELD:
+            attempt.was_held = True
+        else:                       # one before it has ended meanwhile
             attempt.item = None
             Py_DECREF(attempt)
         return attempt

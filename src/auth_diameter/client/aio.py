@@ -434,20 +434,22 @@ class AsyncAuthDiameter:
 
     def _judge_released(self, question: Question, now: float) -> Question | None:
         """The question to ask, now that one is no longer held; None: there is none any more."""
+        if not self._transport.drop(question):
+            return None  # it has ended otherwise
         if is_refused(question):
-            self._transport.drop(question)
             self._failed(question, Cause.PENALIZED, now)
-        if question.attempt is None:  # it has ended
             return None
-        outcome = self._authorizer.judge_released(question, now)
-        if outcome is question:
-            return question
-        self._transport.drop(question)
+        try:
+            outcome = self._authorizer.judge_released(question, now)
+        except Exception as error:  # noqa: BLE001 - one must not hold up the others
+            self._transport.report(error, "a question could not be judged")
+            outcome = self._authorizer.fail(question, Cause.DISC_UNUSABLE, now)
         if isinstance(outcome, Decision):
             self._finish(question, outcome)
             return None
-        outcome.callback, outcome.deadline = question.callback, question.deadline
-        question.callback = None
+        if outcome is not question:
+            outcome.callback, outcome.deadline = question.callback, question.deadline
+            question.callback = None
         return outcome
 
     def _released(self) -> None:

@@ -156,7 +156,7 @@ class AuthDiameter(Closing):
         return self._decide(self._authorizer.is_user_in(request, who, group))
 
     def _decide(self, outcome: Question | Decision) -> Decision:
-        if type(outcome) is Question and self._local is None and not _may_be_asked(outcome):
+        if type(outcome) is Question and self._local is None and _was_held(outcome):
             outcome = self._when_released(outcome)
         if type(outcome) is Decision:
             decision = outcome
@@ -167,6 +167,7 @@ class AuthDiameter(Closing):
         else:
             assert isinstance(outcome, Question)
             try:
+                self._policy.released()  # a question instead of one with credentials has ended their attempt
                 result = self._ask(outcome)
             except BaseException:
                 self._end(outcome, Cause.DISC_LOST)
@@ -225,7 +226,8 @@ class AuthDiameter(Closing):
                 if type(outcome) is Decision:
                     decided[outcome] = outcome  # it is counted
                 outcomes.append(begin(request, realm, now) if outcome is None else outcome)
-            together = [one for one in outcomes if isinstance(one, Question) and _may_be_asked(one)]
+            together = [one for one in outcomes if isinstance(one, Question) and not _was_held(one)]
+            self._policy.released()
             results = self._transport.ask_together(together)
         except BaseException:
             for outcome in outcomes:
@@ -236,7 +238,16 @@ class AuthDiameter(Closing):
             decided[question] = self._end(question, result)
             self._count(decided[question])
         # Those that were held come last: they may have waited for the others.
-        return [decided[outcome] if outcome in decided else self._decide(outcome) for outcome in outcomes]
+        try:
+            for outcome in outcomes:
+                if outcome not in decided:
+                    decided[outcome] = self._decide(outcome)
+        except BaseException:
+            for outcome in outcomes:
+                if isinstance(outcome, Question) and outcome not in decided:
+                    self._end(outcome, Cause.DISC_LOST)
+            raise
+        return [decided[outcome] for outcome in outcomes]
 
     def _ask(self, question: Question) -> Answer | Cause:
         return self._transport.ask(question)
@@ -258,12 +269,12 @@ class AuthDiameter(Closing):
         """What becomes of a question that is held, or was, once its turn has come."""
         try:
             cause = self._wait_for_turn(question)
+            if cause is not None:
+                return self._end(question, cause)
+            outcome = self._authorizer.judge_released(question, time.monotonic())
         except BaseException:
             self._end(question, Cause.DISC_LOST)
             raise
-        if cause is not None:
-            return self._end(question, cause)
-        outcome = self._authorizer.judge_released(question, time.monotonic())
         if type(outcome) is Question:
             outcome.deadline = question.deadline
         return outcome
@@ -314,9 +325,9 @@ class AuthDiameter(Closing):
             self._local.close()
 
 
-def _may_be_asked(question: Question) -> bool:
-    """Whether a question may be asked at once; one that was held may have been refused meanwhile."""
-    return not is_held(question) and not is_refused(question)
+def _was_held(question: Question) -> bool:
+    """Whether a question had to wait for the verdicts on others, even if they are known meanwhile."""
+    return question.attempt is not None and question.attempt.was_held
 
 
 class _Policy:

@@ -93,7 +93,7 @@ class AioTransport:
     # ------------------------------------------------------------------ questions
 
     def ask(self, question: Question) -> None:
-        """Asks DISC.
+        """Asks DISC; until the deadline of the question, if it was held and has one.
 
         Raises:
             DiscError: this transport is closed.
@@ -102,7 +102,7 @@ class AioTransport:
             self._check_open()
         assert self._loop is not None
         now = self._loop.time()
-        where = self.pool.submit(question, now)
+        where = self.pool.submit(question, now, question.deadline or None)
         if isinstance(where, Connection):
             self._send_soon(where)
         else:
@@ -134,9 +134,9 @@ class AioTransport:
             else:
                 self._not_sent(question, where, now)
 
-    def drop(self, question: Question) -> None:
-        """Forgets a question that was held."""
-        self.pool.drop(question)
+    def drop(self, question: Question) -> bool:
+        """Forgets a question that was held; returns whether it still was."""
+        return self.pool.drop(question)
 
     def is_full(self) -> bool:
         """Whether a new question would be refused because of those under way and waiting."""
@@ -453,8 +453,10 @@ class AioTransport:
         self._log.flush(now)
         self.pool.expire(now)
         self.pool.be_due(self._log.due)
-        self._act(now)
-        self._set_timer()
+        try:
+            self._act(now)
+        finally:
+            self._set_timer()
 
     def _set_timer(self) -> None:
         """Sets the one timer to the next deadline, or to the time to try a peer in doubt if that is earlier.
@@ -483,8 +485,8 @@ class AioTransport:
 
     def report(self, error: Exception, what: str) -> None:
         """Passes an error in a callback to the loop's exception handler."""
-        assert self._loop is not None
-        self._loop.call_exception_handler({"message": what, "exception": error})
+        loop = self._loop or asyncio.get_running_loop()
+        loop.call_exception_handler({"message": what, "exception": error})
 
     async def aclose(self) -> None:
         """Closes all connections; questions under way end with the Cause DISC_LOST."""

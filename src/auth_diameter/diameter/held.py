@@ -40,11 +40,13 @@ class HeldQuestions:
         self.size += size
         return True
 
-    def drop(self, question: Question) -> None:
-        """Removes `question`, if it is held."""
-        if question in self._questions:
-            del self._questions[question]
-            self.size -= question.request.data_size
+    def drop(self, question: Question) -> bool:
+        """Removes a question; returns whether it was held."""
+        if question not in self._questions:
+            return False
+        del self._questions[question]
+        self.size -= question.request.data_size
+        return True
 
     def first(self) -> Question | None:
         """The question with the earliest deadline; None: none is held."""

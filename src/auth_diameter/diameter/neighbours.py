@@ -280,7 +280,7 @@ class NeighbourTable(PeerTable):
                     self.step(connection, Event.UNTRUSTED)
                     self._ask_elsewhere(connection, now)
             case FailBack():
-                self.step(connection, Event.TRUSTED)
+                self._trust(connection)
             case Leaving(cause):
                 if cause is not Cause.REBOOTING:
                     connection.peer.rest_until = now + _LEFT
@@ -301,14 +301,24 @@ class NeighbourTable(PeerTable):
                 self._hold_back(agent)
         self._capable(connection, now)
 
+    def _trust(self, connection: Connection) -> None:
+        """Lets a connection take questions that was held back; if its peer is in doubt, a probe first."""
+        was = connection.state
+        self.step(connection, Event.TRUSTED)
+        if was is HELD_BACK and connection.peer.in_doubt:
+            self.step(connection, Event.UNANSWERED)
+            self.be_due(connection.peer.rest_until)
+
     def _trust_the_last(self) -> None:
         """Asks peers all the same that the watchdog does not trust, if nobody else is left."""
         if not any(
-            connection.state in (OKAY, REOPEN, PROBING, UNSYNCED) and not connection.is_reserved
+            connection.state in (OKAY, REOPEN, PROBING, UNSYNCED)
+            and not connection.is_reserved
+            and not connection.peer.in_doubt
             for connection in self.connections
         ):
             for connection in self.connections:
-                self.step(connection, Event.TRUSTED)
+                self._trust(connection)
 
     # ------------------------------------------------------------------ redirects
 
@@ -412,7 +422,7 @@ class NeighbourTable(PeerTable):
         self._reserve(server)
         connection = self._connection_of(agent)
         if connection is not None:
-            self.step(connection, Event.TRUSTED)
+            self._trust(connection)
 
     def _end_redirects(self, now: float) -> None:
         for agent, (_, until) in list(self._redirecting.items()):
@@ -458,7 +468,9 @@ class NeighbourTable(PeerTable):
             return
         if asked_at is not None and now - asked_at >= self._timeout / 2:
             self._judge_silence(connection.peer, asked_at, now)
-        elif connection.pending:
+            if connection.peer.in_doubt and connection.state is OKAY:
+                self.step(connection, Event.UNANSWERED)
+        elif self._in_flight.holds_part(connection):
             self.step(connection, Event.ORPHANED)
         self._close_if_idle(connection)
 
@@ -467,6 +479,7 @@ class NeighbourTable(PeerTable):
         for connection in self.connections:
             if connection.peer is peer:
                 self.step(connection, Event.UNANSWERED)
+        self._trust_the_last()
 
     def give_up_probe(self, connection: Connection, now: float) -> None:
         """Asks the probe on a connection elsewhere."""

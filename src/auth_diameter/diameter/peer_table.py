@@ -25,6 +25,7 @@ from auth_diameter.diameter.connection import (
     BROKEN,
     DOWN,
     OKAY,
+    PROBING,
     REOPEN,
     SUSPECT,
     TRANSITIONS,
@@ -353,7 +354,7 @@ class PeerTable:
         """Judges a connection by what it has left of the bytes that came."""
         if connection.fault is not None:
             self.step(connection, Event.FAULT)
-        elif not connection.pending:
+        elif not self._in_flight.holds_part(connection):
             self.step(connection, Event.WHOLE)
         elif not connection.under_way:
             self.step(connection, Event.ORPHANED)
@@ -369,7 +370,7 @@ class PeerTable:
         elif asked_at is not None and now - asked_at >= self._timeout / 2:
             self.step(connection, Event.NOTHING_CAME)
             self._judge_silence(connection.peer, asked_at, now)
-        elif connection.pending:
+        elif self._in_flight.holds_part(connection):
             # The peer is not judged: a question that had waited may have left it too little time.
             self.step(connection, Event.ORPHANED)
         self._close_if_idle(connection)
@@ -418,7 +419,7 @@ class PeerTable:
         for peer in self.peers:
             if peer.in_doubt and peer.rest_until <= now:
                 for connection in self.usable(peer):
-                    if not connection.takes_questions and connection.under_way < self.max_in_flight:
+                    if connection.state is PROBING and connection.under_way < self.max_in_flight:
                         peer.probed(now)
                         self.step(connection, Event.RETRY)
                         break

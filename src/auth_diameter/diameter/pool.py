@@ -206,9 +206,9 @@ class Pool:
             return Cause.OVERLOADED
         return None
 
-    def drop(self, question: Question) -> None:
-        """Removes a held question that is not to be asked at all."""
-        self.held.drop(question)
+    def drop(self, question: Question) -> bool:
+        """Removes a question that was held; returns whether it still was."""
+        return self.held.drop(question)
 
     def release(self, questions: list[Question], now: float) -> list[tuple[Question, Placed]]:
         """Asks questions that were held.

@@ -86,13 +86,10 @@ class RealmTransport(AioTransport):
         else:
             route.hold(question)
 
-    def drop(self, question: Question) -> None:
+    def drop(self, question: Question) -> bool:
         """As `AioTransport.drop`."""
         route = self._route_of(question)
-        if route is None:
-            super().drop(question)
-        else:
-            route.drop(question)
+        return super().drop(question) if route is None else route.drop(question)
 
     def release(self, questions: Iterable[Question], now: float) -> None:
         """As `AioTransport.release`."""

@@ -195,7 +195,7 @@ class DelegatedStore:
         try:
             self._ask(user, pending)
         except BaseException:  # nobody will answer
-            del self._asking[user]
+            self._asking.pop(user, None)
             self._forget_name(user)
             raise
         return pending
