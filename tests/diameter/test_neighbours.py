@@ -496,7 +496,7 @@ def test_a_dwr_between_questions_does_not_hide_that_they_have_no_answer():
 
 def test_a_silent_peer_that_the_watchdog_trusts_again_gets_a_probe_first():
     """Its application hangs, and for a while the whole server did."""
-    far, [first, second] = connected(A, B)
+    far, _ = connected(A, B)
     far.wait(10.0)
     question = far.submit()
     silent = question.connection
