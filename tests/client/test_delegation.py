@@ -486,6 +486,44 @@ def test_a_nonce_that_is_used_up_wakes_who_waited_for_its_credentials(server: Si
         assert first.result(PATIENCE).cause is Cause.DISC_TIMEOUT
 
 
+def test_a_held_question_ends_once_although_a_callback_asks_again(server: SipServer) -> None:
+    """Two expire together, and the callback of the first one asks while the second is told."""
+    config = ad.Config(
+        application="sip", origin_host="sip.h.test", peers=[("127.0.0.1", server.port)], timeout=0.4
+    )
+    ended: list[str] = []
+    complaints: list[Any] = []
+
+    async def work() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda loop, said: complaints.append(said))
+        async with ad.AsyncAuthDiameter(config) as auth:
+            await auth.diameter_www_authorize(sip(), REALM)
+            server.answers = False
+            penalties = auth._authorizer.penalties
+            assert penalties is not None
+            for _ in range(4):
+                penalties.begin_for("bob", REALM, SOURCE[0], time.monotonic(), None)
+
+            def first(decision: Decision) -> None:
+                ended.append("first")
+                auth.ask(sip(), REALM, lambda decision: ended.append("new"))
+
+            auth.ask(sip(credentials=credentials("one"), source=SOURCE), REALM, first)
+            other = sip(credentials=credentials("two"), source=SOURCE, from_="<sip:x@siphub.net>;tag=2")
+            auth.ask(other, REALM, lambda decision: ended.append("held"))
+            auth.ask(sip(from_="<sip:x@siphub.net>;tag=3"), REALM, lambda decision: ended.append("third"))
+            assert len(auth._transport.pool.held) == 1
+            await asyncio.sleep(0)
+            time.sleep(0.5)  # both are late at once
+            await asyncio.sleep(0.5)
+            assert auth._transport.pool.in_flight.size == 0
+
+    asyncio.run(work())
+    assert sorted(ended) == ["first", "held", "new", "third"]
+    assert complaints == []
+
+
 def test_right_credentials_need_no_question(server: SipServer, monkeypatch: pytest.MonkeyPatch) -> None:
     config = ad.Config(application="sip", origin_host="sip.h.test", peers=[("127.0.0.1", server.port)])
     with ad.AuthDiameter(config) as auth:
