@@ -13,9 +13,10 @@ import pytest
 from kit.dialect import credentials, sip, sip_bytes
 from kit.hss import SipServer, running
 from kit.machine import PATIENCE
+from kit.neighbour import MULTIMEDIA_AUTH
 
 import auth_diameter as ad
-from auth_diameter._core import Challenge
+from auth_diameter._core import Answer, Challenge, Question
 from auth_diameter.decision import Cause, Decision
 
 REALM = "siphub.net"
@@ -351,10 +352,19 @@ def five_attempts(auth: Any) -> Callable[[], None]:
     return end
 
 
+@pytest.mark.parametrize("server_uri", [None, "sip:sip.h.test"], ids=["compiled", "with SAR"])
 @pytest.mark.parametrize("right", [False, True])
-def test_a_thread_that_is_held_goes_on_when_a_verdict_was_found_here(server: SipServer, right: bool) -> None:
+def test_a_thread_that_is_held_goes_on_when_a_verdict_was_found_here(
+    server: SipServer, right: bool, server_uri: str | None
+) -> None:
     """Its credentials are judged here as well: the server does not know which nonce counts were used."""
-    config = ad.Config(application="sip", origin_host="sip.h.test", peers=[("127.0.0.1", server.port)])
+    config = ad.Config(
+        application="sip",
+        origin_host="sip.h.test",
+        peers=[("127.0.0.1", server.port)],
+        server_uri=server_uri,
+        timeout=2 * PATIENCE,  # nobody waits for that
+    )
     with ad.AuthDiameter(config) as auth, ThreadPoolExecutor(1) as executor:
         nonce = nonce_of(auth.diameter_www_authorize(sip(), REALM))
         end = five_attempts(auth)
@@ -365,7 +375,7 @@ def test_a_thread_that_is_held_goes_on_when_a_verdict_was_found_here(server: Sip
         text = credentials(nonce, nc=2, password="secret" if right else "guess")
         auth.diameter_www_authorize(sip(credentials=text, source=SOURCE), REALM)
         assert waiting.result(PATIENCE).cause is Cause.AUTHORIZED
-    assert len(server.asked) == 1
+    assert sum(asked.command == MULTIMEDIA_AUTH for asked in server.asked) == 1
 
 
 @pytest.mark.parametrize("right", [False, True])
@@ -391,7 +401,9 @@ def test_a_task_that_is_held_goes_on_when_a_verdict_was_found_here(server: SipSe
 
 
 @pytest.mark.parametrize("in_loop", [False, True])
-def test_a_nonce_that_ended_while_its_credentials_were_held(server: SipServer, in_loop: bool) -> None:
+def test_a_nonce_that_ended_while_its_credentials_were_held(
+    server: SipServer, in_loop: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The server makes another challenge then."""
     config = ad.Config(
         application="sip",
@@ -414,15 +426,27 @@ def test_a_nonce_that_ended_while_its_credentials_were_held(server: SipServer, i
             return found
 
     def work_in_threads() -> Decision:
+        deadlines: list[float] = []
         with ad.AuthDiameter(config) as auth, ThreadPoolExecutor(1) as executor:
             nonce = nonce_of(auth.diameter_www_authorize(sip(), REALM))
             end = five_attempts(auth)
             held = sip(credentials=credentials(nonce), source=SOURCE)
+            ask = auth._transport.ask
+
+            def noted(question: Question) -> Answer | Cause:
+                deadlines.append(question.deadline)
+                return ask(question)
+
+            monkeypatch.setattr(auth, "_ask", noted)
             waiting = executor.submit(auth.diameter_www_authorize, held, REALM)
             assert not wait([waiting], 0.6).done
+            released_at = time.monotonic()
             end()
             auth._policy.released()
-            return waiting.result(PATIENCE)
+            decision = waiting.result(PATIENCE)
+        # It has what is left of its time limit, and not a new one.
+        assert released_at < deadlines[0] < released_at + config.timeout - 0.5
+        return decision
 
     decision = asyncio.run(work()) if in_loop else work_in_threads()
     assert decision.cause is Cause.CHALLENGED
