@@ -13,8 +13,8 @@ An event that the table does not list leaves the state as it is. A peer that is 
 doubt: its breaker is open. The peer rests; then a single question, the probe, is sent to it (the breaker is
 half open). The first byte from the peer closes the breaker.
 
-Users see these states in `PeerStats`, in the log and in metrics. In standard Diameter HEARD stands for the CEA
-(RFC 6733, 5.6), and later for the answer to a question: a watchdog's messages do not close the breaker.
+Users see these states in `PeerStats`, in the log and in metrics. In standard Diameter HEARD stands for the
+CEA (RFC 6733, 5.6), and later for the answer to a question: a watchdog's messages do not close the breaker.
 """
 
 from __future__ import annotations
