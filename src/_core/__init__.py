@@ -69,6 +69,7 @@ from auth_diameter._core.path.wire import Wire, next_hop_by_hop, restart_msgids
 from auth_diameter._core.sip.name_addr import NameAddr
 from auth_diameter._core.sip.request import SipRequest
 from auth_diameter._core.sip.uri import Uri
+from auth_diameter._core.state.breakers import Breakers
 from auth_diameter._core.state.delegations import Delegations
 from auth_diameter._core.state.keys import network_of
 from auth_diameter._core.state.nonce_counts import NonceUses, Use
@@ -100,6 +101,7 @@ __all__ = [
     "Avp",
     "Batch",
     "BoundedValues",
+    "Breakers",
     "Cause",
     "Challenge",
     "ConfigError",

@@ -6,6 +6,10 @@ from auth_diameter._core.auth.answer cimport Answer
 from auth_diameter._core.auth.question cimport Question
 from auth_diameter._core.sip.request cimport SipRequest
 
+from auth_diameter._core.auth.causes import REASONS
+
+cdef dict _REASONS = REASONS
+
 
 def mark_authorized(Question question not None, Answer answer not None):
     """Marks the credentials of a question as verified on its request, for a group check of "Credentials".
@@ -49,6 +53,7 @@ cdef class Decision:
         cause: Cause, the reason of the decision.
         username: str, from the credentials that decided, or None.
         realm: str, used for authentication, or None.
+        reason: str, the reason phrase of `status` (RFC 3261, 21), or None.
         headers: pairs (name, value), for a reply that the caller builds.
     """
 
@@ -60,6 +65,11 @@ cdef class Decision:
         self.username = username
         self.realm = realm
         self.headers = headers
+
+    @property
+    def reason(self):
+        """The reason phrase that belongs to `status`, str (RFC 3261, 21); None if there is no reply."""
+        return _REASONS.get(self.status)
 
     @property
     def authorized(self):

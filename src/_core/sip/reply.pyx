@@ -118,7 +118,7 @@ cdef bytes write_reply(const SipMessage *m, int status, Span reason, Span host, 
 
 
 cdef object line_text(object value, str what, Span *out):
-    """Borrows the bytes of text for a line of the reply.
+    """Borrows the bytes of text for a line of a message.
 
     Returns:
         The object that owns the bytes.
@@ -135,7 +135,7 @@ cdef object line_text(object value, str what, Span *out):
     else:
         span_of(value, out, what)
     if ad_find_control(out.p, out.p + out.n) != out.p + out.n:
-        raise ConfigError("reason and headers of a reply take no control characters")
+        raise ConfigError(f"{what}: holds a control character")
     return kept
 
 

@@ -1,5 +1,5 @@
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, TypeAlias, final
+from typing import Any, Literal, Self, TypeAlias, final
 
 from typing_extensions import Buffer
 
@@ -20,6 +20,18 @@ class SipRequest:
         max_size: int = 65535,
         max_headers: int = 256,
     ) -> None: ...
+    @classmethod
+    def from_parts(
+        cls,
+        method: str | bytes,
+        uri: str | bytes,
+        headers: Iterable[tuple[str | bytes, str | bytes]] | Mapping[str, str | bytes],
+        body: Buffer | str = b"",
+        source: Sequence[Any] | None = None,
+        *,
+        max_size: int = 65535,
+        max_headers: int = 256,
+    ) -> Self: ...
     @property
     def source(self) -> _Address | None: ...
     @property

@@ -12,6 +12,7 @@ from auth_diameter._core.base.chars cimport AD_HOST, ad_is
 from auth_diameter._core.base.lock cimport ad_lock_give, ad_lock_take, ad_look, ad_show
 from auth_diameter._core.digest.credentials cimport Credentials, new_credentials
 from auth_diameter._core.digest.params cimport OK, OTHER_SCHEME, DigestFields, parse_error
+from auth_diameter._core.sip.build cimport build_request
 from auth_diameter._core.sip.contacts cimport contact_addresses, contact_headers, is_star_contact
 from auth_diameter._core.sip.fields cimport (
     AUTHORIZATION, CALL_ID, CONTENT_LENGTH, CSEQ, FROM, MAX_FORWARDS, PARTY, PROXY_AUTHORIZATION, TO, VIA,
@@ -86,6 +87,32 @@ cdef class SipRequest:
             self.source = address_of(source)    # which may call `__init__` again
         if not self.read(self.data, max_size, max_headers):
             raise self.refusal()
+
+    @classmethod
+    def from_parts(cls, method, uri, headers, body=b"", source=None, *, size_t max_size=DEFAULT_MAX_SIZE,
+                   int max_headers=DEFAULT_MAX_LINES):
+        """A request from its parts, for SIP stacks that do not keep the bytes that came.
+
+        Args:
+            method: str or bytes.
+            uri: the Request-URI, str or bytes.
+            headers: pairs (name, value) of str or bytes, in their order, or a dict. Content-Length may be left
+                out: it is that of `body` in any case.
+            body: bytes-like or str.
+            source: as in `SipRequest`.
+            max_size: as in `SipRequest`.
+            max_headers: as in `SipRequest`.
+
+        Returns:
+            SipRequest.
+
+        Raises:
+            ConfigError: a part holds the end of a line or another control character, or a header is no pair; or
+                as `SipRequest`.
+            ParseError: as `SipRequest`.
+            TypeError: a part has another type.
+        """
+        return cls(build_request(method, uri, headers, body), source, max_size=max_size, max_headers=max_headers)
 
     cdef bint read(self, bytes data, size_t max_size, int max_headers) noexcept:
         """Parses the data of a request that is new; if it is malformed, `refusal` has the reason."""

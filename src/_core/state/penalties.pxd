@@ -75,6 +75,9 @@ cdef class Penalties:
     cdef Network network_of(self, Span address) noexcept nogil
     # Whether held attempts were released; `take_released` returns them.
     cdef bint any_released(self) noexcept nogil
+    # `begin_trial` of shared tables that waits where that would return MUST_WAIT
+    cdef void begin_among_all(self, Span account, Span realm, Network network, double now,
+                              Trial *out) noexcept nogil
     # An Attempt that goes on with the trial, which is ended here without an end.
     cdef Attempt attempt_of(self, Trial *trial)
 

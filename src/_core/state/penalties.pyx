@@ -32,9 +32,9 @@ and locks nobody out.
 Attempts are counted without Python objects and without the GIL (penalties.pxd). An Attempt is an object with a
 Trial in it, which can wait in a row.
 
-Processes that are forked may share the tables, so that a guesser has no five attempts at each of them. Then there
-are trials alone, since a row is of objects of one process. A process may be killed with a trial in flight. That
-leaves a place taken for ever: `begin_trial_at_last` gives it up.
+Processes that are forked may share the tables, so that a guesser has no five attempts at each of them. Then no
+Attempt is held, since a row is of objects of one process: `begin` waits itself, up to a tenth of a second. A process
+may be killed with a trial in flight. That leaves a place taken for ever: `begin_trial_at_last` gives it up.
 """
 
 import os
@@ -48,7 +48,7 @@ from libc.stdlib cimport calloc, free
 from auth_diameter._core.base.lock cimport ad_lock_give, ad_lock_take, ad_look, ad_show
 from auth_diameter._core.base.shared cimport (
     ad_shared_lines, ad_shared_lock_give, ad_shared_lock_init, ad_shared_lock_repaired, ad_shared_lock_take,
-    ad_shared_map, ad_shared_unmap,
+    ad_shared_map, ad_shared_unmap, ad_shared_wait,
 )
 from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.base.text cimport borrow
@@ -106,8 +106,7 @@ cdef class Penalties:
         most_sources: sources to remember, 1.3 MB for the default.
         most_users: users at their sources to remember, 16 MB for the default. Memory that was never needed is
             not taken from the system.
-        shared: whether processes that are forked later have them in common. Then they are for compiled code alone,
-            and there are no objects of attempts.
+        shared: whether processes that are forked later have them in common. Then no attempt is held.
 
     Raises:
         ConfigError: a number is out of range.
@@ -167,9 +166,6 @@ cdef class Penalties:
 
         Returns:
             Attempt, or None without an address.
-
-        Raises:
-            TypeError: the Penalties are shared.
         """
         cdef uint8_t room[MAX_PARAMETER]
         cdef Span domain, host
@@ -193,9 +189,6 @@ cdef class Penalties:
 
         Returns:
             Attempt.
-
-        Raises:
-            TypeError: the Penalties are shared.
         """
         cdef Span name, domain, host
         _name_kept = borrow(account, &name, "account")
@@ -268,7 +261,9 @@ cdef class Penalties:
         cdef Attempt attempt
         cdef int state
         if self.shared:
-            raise TypeError("shared Penalties have no Attempts: one that is held waits in one process")
+            with nogil:
+                self.begin_among_all(account, realm, network, now, &trial)
+            return self.attempt_of(&trial)
         if self.begin_trial(account, realm, network, now, &trial) != MUST_WAIT:
             return self.attempt_of(&trial)
         attempt = self.attempt_of(&trial)
@@ -285,6 +280,15 @@ cdef class Penalties:
             attempt.item = None
             Py_DECREF(attempt)
         return attempt
+
+    cdef void begin_among_all(self, Span account, Span realm, Network network, double now,
+                              Trial *out) noexcept nogil:
+        """Begins an attempt of shared tables, after the verdicts of other processes if it must wait for them."""
+        cdef int rounds = 0
+        while self.begin_trial(account, realm, network, now, out) == MUST_WAIT:
+            if not ad_shared_wait(&rounds):
+                self.begin_trial_at_last(account, realm, network, now, out)
+                return
 
     cdef Attempt attempt_of(self, Trial *trial):
         cdef Attempt attempt = Attempt.__new__(Attempt)

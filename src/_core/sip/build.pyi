@@ -1,0 +1,1 @@
+# Compiled code alone uses this module: it has no names for Python.
