@@ -75,6 +75,7 @@ class Authorizer:
 
     Args:
         config: the settings.
+        penalties: those that processes have in common that are forked later; None: each counts alone.
 
     Attributes:
         use_domain: whether a group check names the user as ``user@domain``.
@@ -85,7 +86,7 @@ class Authorizer:
             owner.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, penalties: Penalties | None = None) -> None:
         self.use_domain = config.use_domain
         self._application = application_of(config) if config.database is None else None
         self._has_groups = not config.is_standard
@@ -94,7 +95,10 @@ class Authorizer:
         self._max_question = config.max_diameter_message if config.database is None else sys.maxsize
         self._tell_source = config.tell_source
         # The local back end counts guesses itself, as DISC does.
-        self.penalties = Penalties() if config.penalty and config.database is None else None
+        self.penalties: Penalties | None = None
+        self._shares_penalties = penalties is not None
+        if config.penalty and config.database is None:
+            self.penalties = penalties if penalties is not None else Penalties()
         self.delegated = Delegated(config) if config.application == "sip" else None
         self.registrar: Registrar | None = None
         addresses = config.addresses()
@@ -319,7 +323,7 @@ class Authorizer:
 
     def after_fork(self) -> None:
         """Forgets in the child the attempts under way, which end in the parent."""
-        if self.penalties is not None:
+        if self.penalties is not None and not self._shares_penalties:
             self.penalties = Penalties()
         # A thread of the parent may have held their locks.
         if self.delegated is not None:

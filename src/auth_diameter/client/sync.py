@@ -49,10 +49,8 @@ class AuthDiameter(Closing):
 
     def __init__(self, config: Config | None = None) -> None:
         self.config = config if config is not None else Config()
-        self._authorizer = Authorizer(self.config)
-        self._transport: SyncTransport | BackgroundTransport = (
-            BackgroundTransport(self.config) if self.config.is_standard else SyncTransport(self.config)
-        )
+        self._authorizer = self._new_authorizer()
+        self._transport = self._new_transport()
         if isinstance(self._transport, BackgroundTransport):
             self._authorizer.registrar = registrar_of(self.config, self._transport.request)
         self._judged = Decisions()  # those of the compiled path
@@ -64,6 +62,12 @@ class AuthDiameter(Closing):
         self._counts: dict[Cause, int] = dict.fromkeys(Cause, 0)
         self._counts_lock = threading.Lock()
         forks.register(self)
+
+    def _new_authorizer(self) -> Authorizer:
+        return Authorizer(self.config)
+
+    def _new_transport(self) -> SyncTransport | BackgroundTransport:
+        return BackgroundTransport(self.config) if self.config.is_standard else SyncTransport(self.config)
 
     def _new_path(self) -> LocalObjects | DelegatedObjects | None:
         """The compiled way of requests about which nobody is asked; None: a server is asked about each."""

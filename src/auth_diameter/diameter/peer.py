@@ -27,7 +27,7 @@ from auth_diameter.addresses import show
 
 _REST_FIRST = 0.05  # seconds of rest after the first failure to connect; each further failure doubles it
 _REST_MOST = 1.0  # so that a peer is in use again within two seconds of its return
-_PROBE_EVERY = 1.0  # seconds between two probes of a peer
+PROBE_EVERY = 1.0  # seconds between two probes of a peer
 _FREE_LOSSES = 4  # connections that may close without an answer: a restart, or two bad questions
 _CALM = 10.0  # seconds without a failure after which earlier failures are forgotten
 
@@ -151,12 +151,12 @@ class Peer:
 
     def probed(self, now: float) -> None:
         """Notes that a probe was sent, or that a connection is being opened for one."""
-        self.rest_until = now + _PROBE_EVERY
+        self.rest_until = now + PROBE_EVERY
 
     def left_unanswered(self, now: float) -> None:
         """Notes that a question expired, and that no byte came."""
         self._note_failure(now)
-        self.rest_until = now + _PROBE_EVERY
+        self.rest_until = now + PROBE_EVERY
 
     def recovered(self) -> None:
         """Ends the rest; earlier failures still count, so that a peer that flaps is damped."""

@@ -34,10 +34,10 @@ from auth_diameter.diameter.connection import (
     State,
 )
 from auth_diameter.diameter.events import Close, PoolEvent
-from auth_diameter.diameter.peer import Change, Peer, PeerEvent
+from auth_diameter.diameter.peer import Change, Peer, PeerEvent, PeerState
 from auth_diameter.diameter.stats import PeerStats
 
-_PATIENCE = 0.25  # seconds that a probe waits if another peer can be asked
+PATIENCE = 0.25  # seconds that a probe waits if another peer can be asked
 _SUSPECT = 0.05  # seconds that a peer is avoided after it broke a connection
 _BRIEF = 1.0  # seconds; a peer that closes an unused connection sooner does not accept us
 
@@ -330,7 +330,7 @@ class PeerTable:
         """Notes that a REOPEN connection carries the probe."""
         self.step(connection, Event.ASKED)
         connection.peer.probed(now)
-        connection.probe_until = now + _PATIENCE
+        connection.probe_until = now + PATIENCE
         self.be_due(connection.probe_until if self._several else connection.peer.rest_until)
 
     def heard(self, connection: Connection, now: float) -> None:
@@ -342,13 +342,35 @@ class PeerTable:
         if connection.state is not SUSPECT or now >= peer.suspect_until:
             self.step(connection, Event.HEARD)
         if peer.step(PeerEvent.HEARD):
-            peer.recovered()
-            for other in self.connections:
-                if other.peer is peer:
-                    other.probe_until = None
-                    self.step(other, Event.PEER_UP)
+            self._recover(peer)
             self._tell(peer)
         self.read(connection)
+
+    def _recover(self, peer: Peer) -> None:
+        """Closes the breaker of a peer."""
+        peer.recovered()
+        for connection in self.connections:
+            if connection.peer is peer:
+                connection.probe_until = None
+                self.step(connection, Event.PEER_UP)
+
+    def learn(self, peer: Peer, state: PeerState, rest_until: float) -> None:
+        """Takes over what another process has found out about a peer; there is no event of the change.
+
+        Args:
+            peer: the peer.
+            state: its state there: up, down or silent.
+            rest_until: when the next probe may be sent, unless it is up.
+        """
+        if state == "up":
+            if peer.in_doubt and peer.step(PeerEvent.HEARD):
+                self._recover(peer)
+            return
+        peer.step(PeerEvent.UNREACHABLE if state == "down" else PeerEvent.NOTHING_CAME)
+        peer.rest_until = rest_until
+        if state == "silent":
+            self._silence(peer)
+        self.be_due(rest_until)
 
     def read(self, connection: Connection) -> None:
         """Judges a connection by what it has left of the bytes that came."""

@@ -52,7 +52,7 @@ from auth_diameter.diameter.held import HeldQuestions
 from auth_diameter.diameter.limiter import NO_LIMIT, Overload
 from auth_diameter.diameter.neighbours import NeighbourTable
 from auth_diameter.diameter.own_requests import Answered
-from auth_diameter.diameter.peer import Peer
+from auth_diameter.diameter.peer import Peer, PeerState
 from auth_diameter.diameter.peer_table import PeerTable
 from auth_diameter.diameter.redirects import RedirectedQuestions, is_redirect, read_redirect
 from auth_diameter.diameter.speaking import application_of, node_of
@@ -186,6 +186,10 @@ class Pool:
         if connection.unsent > connection.room:
             self._table.written(connection, now)
         return connection
+
+    def learn(self, peer: Peer, state: PeerState, rest_until: float) -> None:
+        """Takes over what another process has found out about a peer; see `PeerTable.learn`."""
+        self._table.learn(peer, state, rest_until)
 
     def is_full(self) -> bool:
         """Whether a new question would be refused because of those under way and waiting."""

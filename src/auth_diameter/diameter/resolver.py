@@ -53,6 +53,13 @@ class Resolver:
         self._lock = threading.Lock()
         self._names: dict[str, _Name] = {}
 
+    def after_fork(self) -> None:
+        """Goes on in the child with the addresses that are known; the lookups under way are the parent's."""
+        self._lock = threading.Lock()
+        for name in self._names.values():
+            name.running = False
+            name.waiters = []
+
     def look_up(self, host: str, port: int, done: Callable[[Outcome], object]) -> None:
         """Calls `done` with the addresses of `host`.
 

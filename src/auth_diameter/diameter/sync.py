@@ -48,13 +48,13 @@ class SyncTransport(HeldThreads):
     def __init__(self, config: Config) -> None:
         self._timeout = config.timeout
         self._config = config
+        self._resolver = Resolver()
         self.closed = False
         self._begin()
 
     def _begin(self) -> None:
         self.pool = Pool(self._config, max_in_flight=1, least=_THREADS)
         self._lock = threading.Lock()
-        self._resolver = Resolver()
         self._log = ChangeLog()
         self._log_lock = threading.Lock()
         self._changes: list[Change] = []  # not in the log yet
@@ -67,6 +67,7 @@ class SyncTransport(HeldThreads):
         """
         for connection in self.pool.connections:
             connection.transport.close()
+        self._resolver.after_fork()
         self._begin()
 
     def stats(self) -> PoolStats:
@@ -149,7 +150,11 @@ class SyncTransport(HeldThreads):
                 left = min(left, _TICK)
                 if now < self.pool.due:
                     left = min(left, self.pool.due - now)
-            waiter.wake.acquire(timeout=left)
+            self._rest(waiter, left)
+
+    def _rest(self, waiter: Waiter, seconds: float) -> None:
+        """Lets time pass, up to so many seconds, until the waiter is woken."""
+        waiter.wake.acquire(timeout=seconds)
 
     def _exchange(self, connection: Connection, question: Question) -> Answer | Cause | None:
         """Sends the question that was written to `connection`, and waits for its answer.
@@ -157,13 +162,18 @@ class SyncTransport(HeldThreads):
         Returns:
             The answer, or the Cause why there is none; None: the question waits for another connection.
         """
-        patience = self.pool.patience(connection) if connection.probe_until is not None else None
-        until: float = question.deadline if patience is None else patience
+        until = self._until(connection, question)
         try:
             answer = self._await_answer(connection, question, until)
         except OSError:
             return self._broken(connection, question)
         return answer if answer is not None else self._timed_out(connection, question, until)
+
+    def _until(self, connection: Connection, question: Question) -> float:
+        """How long the answer to a question on a connection is waited for; seconds, monotonic."""
+        patience = self.pool.patience(connection) if connection.probe_until is not None else None
+        until: float = question.deadline if patience is None else patience
+        return until
 
     def _await_answer(self, connection: Connection, question: Question, until: float) -> Answer | None:
         """Sends and receives until the answer is complete, or the time is `until`.
@@ -181,7 +191,7 @@ class SyncTransport(HeldThreads):
         left = until - time.monotonic()
         limited = left < self._timeout - _TOLERANCE
         if limited:
-            _limit(sock, left)
+            limit_time(sock, left)
         while True:
             try:
                 data = exchange(sock.fileno(), outgoing)
@@ -195,7 +205,7 @@ class SyncTransport(HeldThreads):
                     found = self.pool.received_on(connection, data, now)
                     if found:
                         if limited:
-                            _limit(sock, self._timeout)
+                            limit_time(sock, self._timeout)
                         self._hand_on(connection)
                     if self.pool.events:
                         self._act(now)
@@ -209,7 +219,7 @@ class SyncTransport(HeldThreads):
             left = until - time.monotonic()
             if left <= 0:
                 return None
-            _limit(sock, left)
+            limit_time(sock, left)
 
     def _timed_out(self, connection: Connection, question: Question, until: float) -> Cause | None:
         """Handles a question that has no answer by `until`.
@@ -302,7 +312,7 @@ class SyncTransport(HeldThreads):
             if left <= 0:
                 self._expire_together(connection, batch, found)
                 return
-            _limit(sock, left)
+            limit_time(sock, left)
             try:
                 data = exchange(sock.fileno(), outgoing)
             except BlockingIOError:
@@ -315,7 +325,7 @@ class SyncTransport(HeldThreads):
             with self._lock:
                 found.update(self.pool.received_on(connection, data, now))
                 if len(found) == len(batch):
-                    _limit(sock, self._timeout)
+                    limit_time(sock, self._timeout)
                     self._hand_on(connection)
                 if self.pool.events:
                     self._act(now)
@@ -341,20 +351,26 @@ class SyncTransport(HeldThreads):
         try:
             sock = self._connect(peer)
         except OSError as error:
-            with self._lock:
-                now = time.monotonic()
-                self.pool.failed(peer, now, reason_of(error))
-                self._act(now)
+            self._not_opened(peer, error)
         else:
-            with self._lock:
-                if self.closed:
-                    sock.close()
-                else:
-                    now = time.monotonic()
-                    self.pool.opened(peer, sock, now)
-                    self._act(now)
+            self._opened(peer, sock)
         if self.untold:
             self.tell_changes()
+
+    def _opened(self, peer: Peer, sock: socket.socket) -> None:
+        with self._lock:
+            if self.closed:
+                sock.close()
+                return
+            now = time.monotonic()
+            self.pool.opened(peer, sock, now)
+            self._act(now)
+
+    def _not_opened(self, peer: Peer, error: OSError) -> None:
+        with self._lock:
+            now = time.monotonic()
+            self.pool.failed(peer, now, reason_of(error))
+            self._act(now)
 
     def _connect(self, peer: Peer) -> socket.socket:
         """Connects to a peer.
@@ -412,8 +428,12 @@ class SyncTransport(HeldThreads):
                     case Close(connection):
                         self._close(connection, now)
                     case Change():
-                        self._changes.append(event)
-                        self.untold = True
+                        self._note(event, now)
+
+    def _note(self, change: Change, now: float) -> None:
+        """Takes a change of a peer, for the log."""
+        self._changes.append(change)
+        self.untold = True
 
     def _start_opening(self, peer: Peer, now: float) -> None:
         """Opens a connection in a thread, since the lookup of a name has no time limit."""
@@ -493,7 +513,7 @@ class SyncTransport(HeldThreads):
             self._act(now)
 
 
-def _limit(sock: socket.socket, seconds: float) -> None:
+def limit_time(sock: socket.socket, seconds: float) -> None:
     """Sets the kernel's time-out for each send and receive, after which BlockingIOError is raised."""
     seconds = max(seconds, 0.000_001)  # zero would mean no limit
     whole = int(seconds)
@@ -518,11 +538,16 @@ def _connected(address: Address, seconds: float, limit: float) -> socket.socket:
     try:
         sock.settimeout(max(seconds, 0.001))
         sock.connect(where)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # A blocking socket with the kernel's time-outs takes fewer system calls than settimeout().
-        sock.settimeout(None)
-        _limit(sock, limit)
+        make_ready(sock, limit)
     except BaseException:
         sock.close()
         raise
     return sock
+
+
+def make_ready(sock: socket.socket, limit: float) -> None:
+    """Prepares a connected socket for questions, with a time-out in seconds."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    # A blocking socket with the kernel's time-outs takes fewer system calls than settimeout().
+    sock.settimeout(None)
+    limit_time(sock, limit)

@@ -1,0 +1,251 @@
+"""The transport of worker processes, as in Kamailio: one question at a time, and nothing goes on in between.
+
+A worker waits for SIP most of the time, and may keep the GIL meanwhile. So no thread connects, but the question that
+needs a connection; what it leaves unfinished, the next question goes on with. The name of a peer is looked up when the
+transport is made, before the fork. Later lookups have a thread, for the C library's has no time limit; nothing
+depends on when that thread runs.
+
+While a worker waits, its host answers nobody else. So the workers have the breakers of the peers in common (see
+`_core/state/breakers.pyx`)::
+
+    a peer hangs                           the workers
+    ────────────────────────────────────   ──────────────────────────────────────────────────────────────────────
+    the first question in vain expires     all give up that wait for the same peer; its breaker is open for all
+    it goes on to hang                     questions are refused at once, but for one probe a second of one worker,
+                                           which waits 250 ms
+    it answers again, late or in time      the breaker is closed for all
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+import threading
+import time
+from typing import Final
+
+from auth_diameter._core import Answer, Breakers, Question
+from auth_diameter.addresses import show
+from auth_diameter.config import Config
+from auth_diameter.decision import Cause
+from auth_diameter.diameter.connecting import Connecting, wait_for
+from auth_diameter.diameter.connection import PROBING, Connection
+from auth_diameter.diameter.dialling import Dial
+from auth_diameter.diameter.peer import PROBE_EVERY, Change, Peer, PeerState
+from auth_diameter.diameter.peer_table import PATIENCE
+from auth_diameter.diameter.resolver import Outcome
+from auth_diameter.diameter.sync import SyncTransport, limit_time, make_ready
+from auth_diameter.diameter.waiters import Waiter
+
+_STATES: Final[tuple[PeerState, ...]] = ("new", "up", "down", "silent")  # by their numbers in `Breakers`
+_READ = 65_536  # bytes
+
+
+class WorkerTransport(SyncTransport):
+    """Questions and answers of one process, and of those that are forked from it, one at a time in each.
+
+    To be made before the fork.
+
+    Args:
+        config: the settings; the DISC dialect is spoken.
+        breakers: what all workers know of the peers.
+    """
+
+    def __init__(self, config: Config, breakers: Breakers) -> None:
+        self._breakers = breakers
+        self._places = [breakers.place_of(show(*address)) for address in config.addresses()]
+        self._connecting: list[Connecting] = []
+        super().__init__(config)
+        self._look_up_names()
+
+    def _begin(self) -> None:
+        super()._begin()
+        for connecting in self._connecting:
+            connecting.close()
+        self._connecting = []
+        self._seen = -1  # the version of the breakers
+        # When the first probe was sent on a connection on which nothing has come since
+        self._probed: dict[Connection, float] = {}
+
+    def _look_up_names(self) -> None:
+        """Waits for the addresses of all peers, up to the time limit of a connection."""
+        until = time.monotonic() + self._config.connect_timeout
+        for peer in self.pool.peers:
+            known = threading.Event()
+
+            def done(outcome: Outcome, known: threading.Event = known) -> None:
+                known.set()
+
+            self._resolver.look_up(peer.host, peer.port, done)
+            known.wait(max(until - time.monotonic(), 0.0))
+
+    # ------------------------------------------------------------------ before a question
+
+    def ask(self, question: Question) -> Answer | Cause:
+        """Asks DISC, and waits for its answer until the deadline.
+
+        Args:
+            question: the question.
+
+        Returns:
+            The answer, or the Cause why there is none.
+
+        Raises:
+            DiscError: this transport is closed.
+        """
+        now = time.monotonic()
+        if self._connecting:
+            self._go_on_connecting(0.0)
+        if self._seen != self._breakers.version:
+            with self._lock:
+                self._learn(now)
+        if any(peer.in_doubt for peer in self.pool.peers):
+            self._prepare_probes(now)
+            if all(peer.in_doubt for peer in self.pool.peers):
+                question.deadline = now + min(PATIENCE, self._timeout)
+        return super().ask(question)
+
+    def _learn(self, now: float) -> None:
+        """Takes over what other workers have found out."""
+        self._seen = self._breakers.version
+        for place, peer in zip(self._places, self.pool.peers, strict=True):
+            if place < 0:
+                continue
+            number, rest_until = self._breakers.look(place)
+            state = _STATES[number]
+            if state != "new" and peer.in_doubt != (state in ("down", "silent")):
+                self.pool.learn(peer, state, rest_until)
+        self._act(now)
+
+    def _prepare_probes(self, now: float) -> None:
+        """Looks for late answers of peers in doubt, and claims the probes that are due."""
+        with self._lock:
+            self._probed = {one: at for one, at in self._probed.items() if one in self.pool.connections}
+            for connection in list(self.pool.connections):
+                if connection.peer.in_doubt:
+                    self._read_late(connection, now)
+            for place, peer in zip(self._places, self.pool.peers, strict=True):
+                if place >= 0 and peer.in_doubt and peer.rest_until <= now and not peer.opening:
+                    peer.rest_until = self._breakers.claim_probe(place, now, now + PROBE_EVERY)
+                    if peer.rest_until > now:
+                        self.pool.be_due(peer.rest_until)
+
+    def _read_late(self, connection: Connection, now: float) -> None:
+        """Takes what came on a connection since its question has ended."""
+        sock: socket.socket = connection.transport
+        try:
+            data = sock.recv(_READ, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            if now - self._probed.get(connection, now) >= self._timeout:
+                self._drop(connection)  # the network may have lost it
+            return
+        except OSError:
+            data = b""
+        if data:
+            self.pool.received_on(connection, data, now)
+            self._heard(connection, now)
+            self._act(now)
+        else:
+            self._drop(connection)
+
+    # ------------------------------------------------------------------ one question
+
+    def _until(self, connection: Connection, question: Question) -> float:
+        """As for threads; and no longer than a worker that has asked the same peer in vain before."""
+        until = super()._until(connection, question)
+        place = self._places[connection.peer.number]
+        if place < 0 or connection.state is PROBING or connection.peer.in_doubt:
+            return until
+        now = time.monotonic()
+        first = self._breakers.asked(place, now, self._timeout)
+        return min(until, max(first + self._timeout, now + PATIENCE))
+
+    def _await_answer(self, connection: Connection, question: Question, until: float) -> Answer | None:
+        """As for threads; goes on if another worker has had an answer meanwhile."""
+        started = time.monotonic()
+        answer = super()._await_answer(connection, question, until)
+        if answer is None and until < question.deadline and not connection.peer.in_doubt:
+            place = self._places[connection.peer.number]
+            if self._breakers.heard_since(place, started):
+                answer = super()._await_answer(connection, question, question.deadline)
+        if answer is not None:
+            self._heard(connection, time.monotonic())
+        return answer
+
+    def _heard(self, connection: Connection, now: float) -> None:
+        self._probed.pop(connection, None)
+        place = self._places[connection.peer.number]
+        if place >= 0:
+            self._breakers.heard(place, now)
+
+    def _timed_out(self, connection: Connection, question: Question, until: float) -> Cause | None:
+        """As for threads; but the answer to a probe may come late, and other workers wait no longer."""
+        now = time.monotonic()
+        if connection.state is PROBING and until >= question.deadline:
+            with self._lock:
+                limit_time(connection.transport, self._timeout)
+                self._probed.setdefault(connection, now)
+                return self.pool.expire_one(question, now)
+        place = self._places[connection.peer.number]
+        if place < 0 or connection.peer.in_doubt or until >= question.deadline:
+            return super()._timed_out(connection, question, until)
+        with self._lock:
+            cause = self.pool.expire_one(question, now)
+            self._drop(connection)
+            self._breakers.change(place, _STATES.index("silent"), now)
+            self._learn(now)
+            return cause
+
+    def _drop(self, connection: Connection) -> None:
+        self._probed.pop(connection, None)
+        super()._drop(connection)
+
+    def _note(self, change: Change, now: float) -> None:
+        """Takes a change of a peer, for the log and for the other workers."""
+        super()._note(change, now)
+        for place, peer in zip(self._places, self.pool.peers, strict=True):
+            if place >= 0 and repr(peer) == change.address:
+                self._breakers.change(place, _STATES.index(change.state), now + change.rest)
+
+    # ------------------------------------------------------------------ connecting
+
+    def _start_opening(self, peer: Peer, now: float) -> None:
+        dial = Dial(peer, self._resolver, self._config.connect_timeout, time.monotonic)
+        self._connecting.append(Connecting(peer, dial, now))
+
+    def _rest(self, waiter: Waiter, seconds: float) -> None:
+        self._go_on_connecting(seconds)
+
+    def _go_on_connecting(self, seconds: float) -> None:
+        """Goes on with the connections that are being opened, for so many seconds at most."""
+        if not self._look_at_connecting() and seconds:
+            first = min((one.until for one in self._connecting), default=math.inf)
+            wait_for(self._connecting, min(seconds, first - time.monotonic()))
+            self._look_at_connecting()
+
+    def _look_at_connecting(self) -> bool:
+        """Returns whether one of the connections is open now, or cannot be opened."""
+        now = time.monotonic()
+        ended = False
+        for one in self._connecting[:]:
+            try:
+                sock = one.go_on(now)
+                if sock is None:
+                    continue
+                make_ready(sock, self._timeout)
+            except OSError as error:
+                one.close()
+                self._connecting.remove(one)
+                self._not_opened(one.peer, error)
+            else:
+                self._connecting.remove(one)
+                self._opened(one.peer, sock)
+            ended = True
+        return ended
+
+    def close(self) -> None:
+        """Closes all connections; questions under way end with the Cause DISC_LOST."""
+        super().close()
+        for connecting in self._connecting:
+            connecting.close()
+        self._connecting = []
