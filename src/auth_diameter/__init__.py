@@ -47,8 +47,9 @@ from auth_diameter._core import (
 from auth_diameter.client.aio import AsyncAuthDiameter
 from auth_diameter.client.authorizer import Request
 from auth_diameter.client.sync import AuthDiameter
-from auth_diameter.config import Config
+from auth_diameter.config import Config, config_of
 from auth_diameter.decision import Cause, Decision
+from auth_diameter.diameter.forks import after_fork
 
 __all__ = [
     "AsyncAuthDiameter",
@@ -68,6 +69,7 @@ __all__ = [
     "ParseError",
     "SipRequest",
     "Uri",
+    "after_fork",
     "configure",
     "diameter_is_user_in",
     "diameter_proxy_authorize",
@@ -105,13 +107,7 @@ def configure(**settings: Any) -> None:
         ConfigError: a setting is unknown, or its value cannot be used.
     """
     global _default
-    try:
-        config = Config(**settings)
-    except TypeError as error:
-        unknown = sorted(set(settings) - set(Config.__dataclass_fields__))
-        if not unknown:
-            raise
-        raise ConfigError(f"unknown setting {unknown[0]!r}") from error
+    config = config_of(settings)
     with _lock:
         old, _default = _default, AuthDiameter(config)
     if old is not None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import difflib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from auth_diameter._core import ConfigError
 from auth_diameter.addresses import check_port, checked_peers, parse_peers, show
@@ -200,6 +201,21 @@ class Config(VerifierConfig, StoreConfig, StandardConfig):
         if self.peers is not None:
             return self.peers
         return parse_peers(self.diameter_client_host, self.diameter_client_port)
+
+
+def config_of(settings: Mapping[str, Any]) -> Config:
+    """The configuration of settings by their names.
+
+    Raises:
+        ConfigError: a setting is unknown, or its value cannot be used.
+    """
+    known = Config.__dataclass_fields__
+    for name in settings:
+        if name not in known:
+            likely = difflib.get_close_matches(name, known, 1)
+            hint = f"; is it {likely[0]!r}?" if likely else ""
+            raise ConfigError(f"unknown setting {name!r}{hint}")
+    return Config(**settings)
 
 
 # `penalty` is a setting of both back ends.

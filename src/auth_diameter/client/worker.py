@@ -1,4 +1,4 @@
-"""The three functions for worker processes, as Kamailio and OpenSIPS fork them: one request at a time in each."""
+"""The three functions for worker processes, as Kamailio forks them: one request at a time in each."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Common:
 class WorkerAuthDiameter(AuthDiameter):
     """An `AuthDiameter` that is made before the fork and used by the workers.
 
-    It has no threads, for a worker keeps the GIL while it waits for SIP, and what one worker has found out about
+    It has no threads, for a worker keeps the GIL while it waits for SIP. What one worker has found out about
     DISC, all know; see `auth_diameter.diameter.worker`.
 
     Args:
@@ -42,8 +42,8 @@ class WorkerAuthDiameter(AuthDiameter):
     def __init__(self, config: Config, common: Common) -> None:
         if config.is_standard:
             raise ConfigError(
-                f"application: a worker process cannot speak {config.application!r}, since it answers no watchdog "
-                "while it waits for SIP; start a DISC that does: auth-diameter disc --db cx://HOST/REALM"
+                f"application: a worker process cannot speak {config.application!r}, since it answers no "
+                "watchdog while it waits for SIP; start a DISC that does: auth-diameter disc --db cx://HOST"
             )
         self._common = common
         super().__init__(config)

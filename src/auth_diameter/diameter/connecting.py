@@ -74,11 +74,12 @@ class Connecting:
     def _try_next(self, now: float) -> None:
         """Begins with the next address; raises OSError if there is none."""
         assert self._attempts is not None
-        for self._trying, seconds in self._attempts:
+        for address, seconds in self._attempts:
+            self._trying = address
             self.until = now + seconds
             try:
-                self.sock = socket.socket(self._trying[0], socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-                self.sock.connect(self._trying[1])
+                self.sock = socket.socket(address[0], socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+                self.sock.connect(address[1])
             except BlockingIOError:
                 pass
             except OSError as error:

@@ -1,19 +1,19 @@
 """The transport of worker processes, as in Kamailio: one question at a time, and nothing goes on in between.
 
-A worker waits for SIP most of the time, and may keep the GIL meanwhile. So no thread connects, but the question that
-needs a connection; what it leaves unfinished, the next question goes on with. The name of a peer is looked up when the
-transport is made, before the fork. Later lookups have a thread, for the C library's has no time limit; nothing
-depends on when that thread runs.
+A worker waits for SIP most of the time, and may keep the GIL meanwhile. So no thread connects: the question
+that needs a connection does. What it leaves unfinished, the next question goes on with. The name of a peer is
+looked up when the transport is made, before the fork. Later lookups have a thread, for the C library's has no
+time limit; nothing depends on when that thread runs.
 
-While a worker waits, its host answers nobody else. So the workers have the breakers of the peers in common (see
-`_core/state/breakers.pyx`)::
+While a worker waits for DISC, it answers nobody else. So the workers have the breakers of the peers in common
+(see `_core/state/breakers.pyx`)::
 
-    a peer hangs                           the workers
-    ────────────────────────────────────   ──────────────────────────────────────────────────────────────────────
-    the first question in vain expires     all give up that wait for the same peer; its breaker is open for all
-    it goes on to hang                     questions are refused at once, but for one probe a second of one worker,
-                                           which waits 250 ms
-    it answers again, late or in time      the breaker is closed for all
+    a peer hangs                          the workers
+    ──────────────────────────────────    ─────────────────────────────────────────────────────────────
+    the first question in vain expires    all give up that wait for this peer, and its breaker is open
+    it goes on to hang                    questions are refused at once, but for one probe a second of
+                                          one of them, which waits 250 ms
+    it answers again, late or in time     the breaker is closed for all
 """
 
 from __future__ import annotations

@@ -1,0 +1,299 @@
+"""What adapters for servers with routing scripts have in common: a call ends with an int, whatever happens.
+
+The server calls from a script, about one message at a time. An exception would be the script's end there, and
+a value that is no int can stop the server's next call as well. So each fault has one line on the log of the
+server, and the reply that a fault of DISC has.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from auth_diameter._core import ConfigError, DiscError, ParseError, SipRequest
+from auth_diameter.client import group_check
+from auth_diameter.client.authorizer import malformed
+from auth_diameter.client.worker import Common, WorkerAuthDiameter
+from auth_diameter.config import Config, config_of
+from auth_diameter.decision import REASONS, RULINGS, Cause, Decision, Headers
+
+_DEFAULTS: Final = {"unavailable_status": 500}  # as the C module replies
+_FAULT: Final = RULINGS[Cause.DISC_REFUSED]  # what a script sees of a fault of ours
+_REPLY: Final = b"SIP/2.0 "
+
+# Realms that are expanded here: nothing that a script can do changes them. The server expands all others.
+_OWN: Final = frozenset({"$fd", "$td", "$(fd)", "$(td)"})
+
+
+class Message(Protocol):
+    """The SIP message that a script is called for."""
+
+    def number(self) -> object:
+        """What tells the message from others of this process; None: there is no message."""
+
+    def read(self) -> tuple[bytes, str]:
+        """The bytes that came, and the address that they came from."""
+
+    def expand(self, text: str) -> str | None:
+        """A text with the server's pseudo-variables, expanded; None: it has an unknown one."""
+
+    def request_uri(self) -> str:
+        """The Request-URI, which the script may have changed."""
+
+    def add_to_reply(self, headers: Headers) -> None:
+        """Adds header fields to the reply that will be sent."""
+
+    def reply(self, status: int, reason: str) -> None:
+        """Sends a reply."""
+
+
+class ScriptFunctions:
+    """The three functions for the worker processes of one server.
+
+    Args:
+        server: its name, for messages.
+        log: writes an error on its log.
+        missing: function that returns what the server lacks for us, for a message; "": nothing.
+    """
+
+    def __init__(
+        self, server: str, log: Callable[[str], object], missing: Callable[[], str] = lambda: ""
+    ) -> None:
+        self._server = server
+        self._log = log
+        self._missing = missing
+        self._settings: dict[str, Any] | None = None
+        self._auth: WorkerAuthDiameter | None = None
+        self._common: Common | None = None
+        self._made_by = 0  # the process that made `_common`
+        # The message of the last call, so that all calls about it have one SipRequest.
+        self._number: object = None
+        self._data = b""
+        self._read: SipRequest | ParseError | None = None
+
+    # ------------------------------------------------------------------ configuration
+
+    def configure(self, settings: Mapping[str, Any]) -> int:
+        """Sets the configuration; to be called when the script is loaded, before the server forks.
+
+        The same settings again, as when a script is loaded again, change nothing.
+
+        Args:
+            settings: fields of `Config`; `unavailable_status` has the default 500.
+
+        Returns:
+            1; or -1 after a line on the log, and then the settings before stay in use.
+        """
+        try:
+            self._configure({**_DEFAULTS, **settings})
+        except BaseException as error:  # noqa: BLE001 - the server must not see it
+            self._tell("configure", error)
+            return -1
+        return 1
+
+    def _configure(self, settings: dict[str, Any]) -> None:
+        if self._auth is not None and settings == self._settings:
+            return
+        if missing := self._missing():
+            raise ConfigError(missing)
+        config = config_of(settings)
+        if self._common is None:
+            self._common, self._made_by = Common(), os.getpid()
+        elif config.db is not None and self._made_by != os.getpid():
+            # Each worker would have a nonce key, counts and guesses of its own.
+            raise ConfigError(f"db: its settings change when {self._server} is restarted")
+        old, self._auth = self._auth, WorkerAuthDiameter(config, self._common)
+        self._settings = settings
+        if old is not None:
+            old.close()
+
+    def _client(self) -> WorkerAuthDiameter:
+        if self._auth is None:
+            raise ConfigError("call configure() first, when the script is loaded")
+        return self._auth
+
+    # ------------------------------------------------------------------ the functions
+
+    def authorize(self, message: Message, realm: str, *, proxy: bool) -> int:
+        """Authenticates the request, and sends the reply if it is refused.
+
+        Args:
+            message: the request.
+            realm: text with pseudo-variables; "": see `AuthDiameter.diameter_www_authorize`.
+            proxy: whether by Proxy-Authorization.
+
+        Returns:
+            The return code of the C module: 1, 0 or -5; also -5 after a fault.
+        """
+        try:
+            return self._authorize(message, realm, proxy=proxy)
+        except BaseException as error:  # noqa: BLE001 - the server must not see it
+            self._tell("diameter_proxy_authorize" if proxy else "diameter_www_authorize", error)
+            self._reply_fault(message)
+            return _FAULT.return_code
+
+    def _authorize(self, message: Message, realm: str, *, proxy: bool) -> int:
+        auth = self._client()
+        request = self._request_of(message, auth.config)
+        if type(request) is not SipRequest:
+            assert isinstance(request, ParseError)
+            decision = malformed(request)
+        else:
+            if type(realm) is str and "$" in realm and realm not in _OWN:
+                realm = _expanded(message, realm)
+            authorize = auth.diameter_proxy_authorize if proxy else auth.diameter_www_authorize
+            decision = authorize(request, realm)
+        status = decision.status
+        if decision.headers:
+            message.add_to_reply(decision.headers)
+        if status is not None:
+            assert decision.reason is not None
+            message.reply(status, decision.reason)
+        return decision.return_code
+
+    def is_user_in(self, message: Message, who: str, group: str) -> int:
+        """Checks whether a user is in a group; sends no reply.
+
+        Args:
+            message: the request.
+            who: ``Request-URI``, ``To``, ``From`` or ``Credentials``.
+            group: the name of the group.
+
+        Returns:
+            The return code of the C module: 1, or -1 to -5; -1 after a fault.
+        """
+        return self._guarded_check(message, lambda: (who, group))
+
+    def is_user_in_of(self, message: Message, argument: str) -> int:
+        """As `is_user_in`, with both arguments in one: ``Credentials,voicemail``."""
+        return self._guarded_check(message, lambda: _split(argument))
+
+    def _guarded_check(self, message: Message, arguments: Callable[[], tuple[str, str]]) -> int:
+        try:
+            return self._is_user_in(message, *arguments()).return_code
+        except BaseException as error:  # noqa: BLE001 - the server must not see it
+            self._tell("diameter_is_user_in", error)
+            return _FAULT.group_code
+
+    def _is_user_in(self, message: Message, who: str, group: str) -> Decision:
+        auth = self._client()
+        request = self._request_of(message, auth.config)
+        if type(request) is not SipRequest:
+            assert isinstance(request, ParseError)
+            return group_check.malformed(request)
+        if group_check.source_of(who, group) == "request-uri":
+            uri = message.request_uri()
+            if uri != request.request_uri:
+                request = self._with_uri(request.method, uri, auth.config)
+        return auth.diameter_is_user_in(request, who, group)
+
+    # ------------------------------------------------------------------ the message
+
+    def _request_of(self, message: Message, config: Config) -> SipRequest | ParseError:
+        """The request, the same for all calls about a message; or the error in its bytes.
+
+        Raises:
+            ConfigError: the message is no request.
+        """
+        number = message.number()
+        if number != self._number or self._read is None:
+            if number is None:
+                raise ConfigError("there is no message; call it in the route of a request")
+            self._read = None
+            self._data, address = message.read()
+            self._number = number
+            self._read = _read(self._data, (address, 0) if address else None, config)
+        if type(self._read) is ParseError and self._data.startswith(_REPLY):
+            raise ConfigError("the message is no SIP request; call it in the route of a request")
+        return self._read
+
+    def _with_uri(self, method: str, uri: str, config: Config) -> SipRequest:
+        """The request with the Request-URI that the script has set."""
+        _, _, rest = self._data.partition(b"\r\n")
+        line = f"{method} {uri} SIP/2.0\r\n".encode("utf-8", "surrogateescape")
+        read = _read(line + rest, None, config)
+        if isinstance(read, ParseError):
+            raise ConfigError(f"the Request-URI that the script has set: {read}")
+        return read
+
+    # ------------------------------------------------------------------ faults
+
+    def _tell(self, function: str, error: BaseException) -> None:
+        """Writes one line about an error on the log of the server."""
+        if isinstance(error, ConfigError | DiscError):
+            text = str(error)
+        else:
+            # Only where it happened: its text may repeat what the message says.
+            text = f"{type(error).__name__} at {_place_of(error)}"
+        with contextlib.suppress(BaseException):  # there is nobody left to tell
+            self._log(f"auth_diameter: {function}: {' '.join(text.split())}")
+
+    def _reply_fault(self, message: Message) -> None:
+        """Sends the reply to a request that could not be judged."""
+        assert _FAULT.status is not None
+        try:
+            if not self._data.startswith(_REPLY):
+                message.reply(_FAULT.status, REASONS[_FAULT.status])
+        except BaseException as error:  # noqa: BLE001 - the server must not see it
+            self._tell("reply", error)
+
+
+class ServerLog(logging.Handler):
+    """Hands the log of this package on to the server.
+
+    Args:
+        log: function of the server's name of a level, and of a line.
+        levels: the server's names of the levels, by those of `logging`.
+    """
+
+    def __init__(self, log: Callable[[str, str], object], levels: Mapping[int, str]) -> None:
+        super().__init__()
+        self._write = log
+        self._levels = levels
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes a record; never raises."""
+        try:
+            level = self._levels.get(record.levelno, self._levels[logging.ERROR])
+            self._write(level, f"auth_diameter: {' '.join(record.getMessage().split())}")
+        except Exception:  # noqa: BLE001 - a log must not stop the server
+            self.handleError(record)
+
+
+def _split(argument: object) -> tuple[str, str]:
+    """The two arguments of `diameter_is_user_in` in one, as ``Credentials,voicemail``.
+
+    Raises:
+        ConfigError: there are not two.
+    """
+    who, comma, group = argument.partition(",") if isinstance(argument, str) else ("", "", "")
+    if not comma:
+        raise ConfigError(f'expected "who,group", such as "Credentials,voicemail", not {argument!r}')
+    return who.strip(), group.strip()
+
+
+def _read(data: bytes, source: tuple[str, int] | None, config: Config) -> SipRequest | ParseError:
+    try:
+        return SipRequest(data, source, max_size=config.max_sip_message, max_headers=config.max_sip_headers)
+    except ParseError as error:
+        return error
+
+
+def _expanded(message: Message, realm: str) -> str:
+    text = message.expand(realm)
+    if text is None:
+        raise ConfigError(f"realm {realm!r}: unknown pseudo-variable; a dollar sign is written $$")
+    return text.replace("$", "$$")
+
+
+def _place_of(error: BaseException) -> str:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return "an unknown place"
+    return f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
