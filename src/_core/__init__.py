@@ -66,6 +66,7 @@ from auth_diameter._core.path.requests import RequestPath
 from auth_diameter._core.path.script_requests import ScriptRequests
 from auth_diameter._core.path.verify import Judge
 from auth_diameter._core.path.wire import Wire, next_hop_by_hop, restart_msgids
+from auth_diameter._core.path.worker_objects import WorkerObjects
 from auth_diameter._core.sip.name_addr import NameAddr
 from auth_diameter._core.sip.request import SipRequest
 from auth_diameter._core.sip.uri import Uri
@@ -155,6 +156,7 @@ __all__ = [
     "Users",
     "Verdict",
     "Wire",
+    "WorkerObjects",
     "append_answer",
     "append_question",
     "ask",

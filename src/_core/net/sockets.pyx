@@ -115,6 +115,25 @@ cdef class DatagramBatch:
         return sent_all
 
 
+cdef ssize_t send_and_receive(
+        int fd, const void *p, size_t *left, char *buffer, size_t room, int *error) noexcept nogil:
+    cdef size_t size = left[0]
+    cdef ssize_t n = 0
+    if size:
+        n = send(fd, p, size, MSG_NOSIGNAL)
+        error[0] = errno
+        if n >= 0:
+            left[0] = size - <size_t>n
+            if left[0]:
+                # A signal, or the time is over: a second send would restart the time.
+                n = -1
+                error[0] = EINTR
+    if n >= 0:
+        n = recv(fd, buffer, room, 0)
+        error[0] = errno
+    return n
+
+
 def exchange(int fd, bytearray out not None):
     """Sends all of `out` on a blocking socket and receives once, with the GIL released once.
 
@@ -134,21 +153,10 @@ def exchange(int fd, bytearray out not None):
     cdef bytes data = bytes(out)    # no thread changes it while the GIL is released
     cdef const char *p = PyBytes_AS_STRING(data)
     cdef size_t left = <size_t>PyBytes_GET_SIZE(data)
-    cdef ssize_t n = 0
+    cdef ssize_t n
     cdef int error = 0
     with nogil:
-        if left:
-            n = send(fd, p, left, MSG_NOSIGNAL)
-            error = errno
-            if n >= 0:
-                left -= <size_t>n
-                if left:
-                    # A signal, or the time is over: a second send would restart the time.
-                    n = -1
-                    error = EINTR
-        if n >= 0:
-            n = recv(fd, buffer, sizeof(buffer), 0)
-            error = errno
+        n = send_and_receive(fd, p, &left, buffer, sizeof(buffer), &error)
     del out[:PyBytes_GET_SIZE(data) - <Py_ssize_t>left]
     if n >= 0:
         return PyBytes_FromStringAndSize(buffer, n)

@@ -1,5 +1,6 @@
 """The way of a SipRequest through a client of asyncio that asks DISC, for compiled code."""
 
+from auth_diameter._core.auth.answer cimport AnswerFields
 from auth_diameter._core.auth.decision cimport Decision
 from auth_diameter._core.auth.question cimport Question
 from auth_diameter._core.path.decide cimport Asking
@@ -27,5 +28,8 @@ cdef class RemoteObjects(ObjectPath):
                                 double now)
     cdef object go_on(self, object found, object callback, double now)
     cdef bint may_write(self, Question question, double now) except -1
-    cdef int note_login(self, Question question, double now) except -1
     cdef int finish(self, Question question, Decision decision, bint at_once) except -1
+
+
+cdef bint lets_in(Question question, const AnswerFields *says) noexcept
+cdef int note_login(Penalties penalties, NonceIssuers watch, Question question, double now) except -1

@@ -164,16 +164,11 @@ cdef class RemoteObjects(ObjectPath):
 
     cdef bint conclude(self, Question question, const AnswerFields *says, double now) except -1:
         cdef Decision decision
-        cdef Credentials credentials = question.credentials
-        if credentials is None or question.is_group_check or question.callback is None:
+        if question.callback is None or not lets_in(question, says):
             return False
-        if says.response_auth.p != NULL or says.nextnonce.p != NULL or says.user_name.p != NULL:
-            return False
-        if cause_of(says, &credentials.fields, False) != CAUSE_AUTHORIZED:
-            return False
-        self.note_login(question, now)
-        question.request.mark_authorized(credentials, question.proxy)
-        decision = self.authorized(credentials.user(), question.realm_name)
+        note_login(self.penalties, self.watch, question, now)
+        question.request.mark_authorized(question.credentials, question.proxy)
+        decision = self.authorized(question.credentials.user(), question.realm_name)
         count(self.decisions, CAUSE_AUTHORIZED)
         # Its callback may ask again, so it is called once all answers of the read are taken.
         self.decided.append(question)
@@ -192,17 +187,6 @@ cdef class RemoteObjects(ObjectPath):
         for i in range(0, len(decided), 2):
             self.finish(decided[i], decided[i + 1], at_once)
 
-    cdef int note_login(self, Question question, double now) except -1:
-        """Notes that credentials were right: for the penalties and for the watch on nonces."""
-        cdef uint8_t room[MAX_PARAMETER]
-        if question.attempt is not None:
-            self.penalties.right(question.attempt, now)
-            question.attempt = None
-        if self.watch is not None:
-            self.watch.saw_authorized(plain_value(&question.credentials.fields, NONCE, room),
-                                      (<Wire>question.connection).peer_number, now)
-        return 0
-
     cdef int finish(self, Question question, Decision decision, bint at_once) except -1:
         """Ends a question with its decision; `at_once` as for `call`."""
         callback = question.callback
@@ -215,6 +199,28 @@ cdef class RemoteObjects(ObjectPath):
         """Ends a question with the decision that Python has made."""
         self.decisions.add(decision.cause)
         self.finish(question, decision, False)
+
+
+cdef bint lets_in(Question question, const AnswerFields *says) noexcept:
+    """Whether an answer says that the credentials are right, and no more that would be passed on."""
+    cdef Credentials credentials = question.credentials
+    if credentials is None or question.is_group_check:
+        return False
+    if says.response_auth.p != NULL or says.nextnonce.p != NULL or says.user_name.p != NULL:
+        return False
+    return cause_of(says, &credentials.fields, False) == CAUSE_AUTHORIZED
+
+
+cdef int note_login(Penalties penalties, NonceIssuers watch, Question question, double now) except -1:
+    """Notes that credentials were right: for the penalties, and for the watch on nonces."""
+    cdef uint8_t room[MAX_PARAMETER]
+    if question.attempt is not None:
+        penalties.right(question.attempt, now)
+        question.attempt = None
+    if watch is not None:
+        watch.saw_authorized(plain_value(&question.credentials.fields, NONCE, room),
+                             (<Wire>question.connection).peer_number, now)
+    return 0
 
 
 cdef inline bint is_held(Question question):

@@ -7,6 +7,7 @@ def next_hop_by_hop() -> int: ...
 
 @disjoint_base
 class Wire(MessageStream):
+    fd: int
     is_calm: bool
     peer_number: int
     @property

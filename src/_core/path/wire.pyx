@@ -7,7 +7,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.math cimport NAN, isnan
 from libc.stdint cimport uint8_t, uint32_t
 from libc.stdlib cimport free, realloc
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memmove
 
 from auth_diameter._core.diameter.stream cimport DEFAULT_LIMIT, MessageStream
 
@@ -69,6 +69,8 @@ cdef class Wire(MessageStream):
             MiB at most.
         under_way: int, the number of questions on it that wait for an answer.
         peer_number: int, the number of its peer among those of the client; set by its owner.
+        fd: int, the file descriptor of its blocking socket, for compiled code that asks by itself; set by its
+            owner. -1: there is none.
         is_calm: bool, whether a question and its answer change nothing in the state machine of the connection;
             set by its owner.
         fault: the ParseError that ended the stream of answers, or None.
@@ -77,6 +79,7 @@ cdef class Wire(MessageStream):
     def __cinit__(self, limit=DEFAULT_LIMIT):
         self.room = MOST_UNSENT - self.limit if self.limit < MOST_UNSENT else 1
         self.asked = self.heard = NAN
+        self.fd = -1
 
     def __dealloc__(self):
         free(self.out)
@@ -114,6 +117,12 @@ cdef class Wire(MessageStream):
         cdef bytes out = PyBytes_FromStringAndSize(<const char *>self.out, <Py_ssize_t>self.out_size)
         self.out_size = 0
         return out
+
+    cdef void drop_sent(self, size_t size) noexcept nogil:
+        """Removes bytes that were sent."""
+        self.out_size -= size
+        if self.out_size:
+            memmove(self.out, self.out + size, self.out_size)
 
     cdef int add_other(self, bytes message) except -1:
         """Puts a message aside that is no answer to a question; of more than a peer has reason to send, none."""

@@ -139,7 +139,11 @@ cdef class Breakers:
             When the first question was asked that is still waited for, and after which nothing came, float. It is
             this one if there was none before.
         """
-        cdef Breaker *breaker = self.at(place)
+        self.at(place)
+        return self.note_asked(place, now, patience)
+
+    cdef double note_asked(self, int place, double now, double patience) noexcept nogil:
+        cdef Breaker *breaker = &self.board.breakers[place]
         cdef double first
         self.take_lock()
         # One that is older belonged to a process that was killed.
@@ -151,7 +155,11 @@ cdef class Breakers:
 
     def heard(self, int place, double now):
         """Notes that bytes came from a peer."""
-        cdef Breaker *breaker = self.at(place)
+        self.at(place)
+        self.note_heard(place, now)
+
+    cdef void note_heard(self, int place, double now) noexcept nogil:
+        cdef Breaker *breaker = &self.board.breakers[place]
         self.take_lock()
         if breaker.heard_at < now:
             breaker.heard_at = now

@@ -6,7 +6,14 @@ import threading
 import time
 from collections.abc import Iterable
 
-from auth_diameter._core import Answer, Decisions, DelegatedObjects, LocalObjects, Question
+from auth_diameter._core import (
+    Answer,
+    Decisions,
+    DelegatedObjects,
+    LocalObjects,
+    Question,
+    WorkerObjects,
+)
 from auth_diameter.client.authorizer import Authorizer, Request, is_held, is_refused
 from auth_diameter.client.local import LocalBackEnd
 from auth_diameter.client.pseudovars import compile_template
@@ -69,7 +76,7 @@ class AuthDiameter(Closing):
     def _new_transport(self) -> SyncTransport | BackgroundTransport:
         return BackgroundTransport(self.config) if self.config.is_standard else SyncTransport(self.config)
 
-    def _new_path(self) -> LocalObjects | DelegatedObjects | None:
+    def _new_path(self) -> LocalObjects | DelegatedObjects | WorkerObjects | None:
         """The compiled way of requests about which nobody is asked; None: a server is asked about each."""
         if self._local is not None:
             return self._local.path

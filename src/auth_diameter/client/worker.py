@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 
-from auth_diameter._core import Breakers, ConfigError, Penalties
+from auth_diameter._core import (
+    Answer,
+    Breakers,
+    ConfigError,
+    DelegatedObjects,
+    LocalObjects,
+    Penalties,
+    Question,
+    WorkerObjects,
+)
 from auth_diameter.client.authorizer import Authorizer
+from auth_diameter.client.pseudovars import compile_template
 from auth_diameter.client.sync import AuthDiameter
 from auth_diameter.config import Config
-from auth_diameter.diameter.sync import SyncTransport
+from auth_diameter.decision import Cause, Decision
 from auth_diameter.diameter.worker import WorkerTransport
 
 
@@ -51,5 +62,70 @@ class WorkerAuthDiameter(AuthDiameter):
     def _new_authorizer(self) -> Authorizer:
         return Authorizer(self.config, self._common.penalties)
 
-    def _new_transport(self) -> SyncTransport:
-        return WorkerTransport(self.config, self._common.breakers)
+    def _new_transport(self) -> WorkerTransport:
+        self._worker = WorkerTransport(self.config, self._common.breakers)
+        return self._worker
+
+    def _new_path(self) -> LocalObjects | DelegatedObjects | WorkerObjects | None:
+        if self._local is not None:
+            return super()._new_path()
+        config, authorizer = self.config, self._authorizer
+        self._compiled = WorkerObjects(
+            self._Policy(self),
+            self._worker.pool.in_flight,
+            self._judged,
+            self._common.breakers,
+            self._worker.places,
+            authorizer.penalties,
+            authorizer.watch.issuers if authorizer.watch is not None else None,
+            time.monotonic,
+            timeout=config.timeout,
+            max_question=config.max_diameter_message,
+            tells_source=config.tell_source,
+            max_size=config.max_sip_message,
+            max_headers=config.max_sip_headers,
+        )
+        return self._compiled
+
+    def _decide(self, outcome: Question | Decision) -> Decision:
+        if self._local is not None:
+            return super()._decide(outcome)
+        if type(outcome) is Question:
+            outcome = self._compiled.ask_at_once(outcome)
+            if type(outcome) is Decision:
+                return outcome
+        decision = super()._decide(outcome)
+        self._calm_down()
+        return decision
+
+    def _calm_down(self) -> None:
+        """Lets compiled code ask, if nothing else is to be done."""
+        self._compiled.calm_until = self._worker.calm_until()
+        self._compiled.seen = self._worker.seen
+
+    class _Policy:
+        """What `WorkerObjects` leaves to Python."""
+
+        def __init__(self, client: WorkerAuthDiameter) -> None:
+            self._client = client
+            self.compile = compile_template
+            self.refuse_penalized = client._authorizer.refuse_penalized
+            self.judge_connection = client._worker.judge
+
+        def conclude(self, question: Question, answer: Answer | Cause) -> Decision:
+            """The decision on an answer, counted."""
+            decision = self._client._end(question, answer)
+            self._client._count(decision)
+            return decision
+
+        def go_on(self, question: Question, error: int) -> Decision:
+            """The decision on a question that is in flight; see `WorkerTransport.resume`."""
+            client = self._client
+            try:
+                result = client._worker.resume(question, error)
+            except BaseException:
+                client._end(question, Cause.DISC_LOST)
+                raise
+            decision = self.conclude(question, result)
+            client._calm_down()
+            return decision

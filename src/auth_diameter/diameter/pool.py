@@ -357,6 +357,10 @@ class Pool:
         self._heard(connection, now)
         return found
 
+    def judge(self, connection: Connection, now: float) -> None:
+        """Judges a connection on which more came to compiled code than a whole answer."""
+        self._heard(connection, now)
+
     def request(self, make: Callable[[int, int], Message], answered: Answered, now: float) -> None:
         """Sends a request that is no question, with standard Diameter.
 

@@ -363,7 +363,7 @@ class SyncTransport(HeldThreads):
                 sock.close()
                 return
             now = time.monotonic()
-            self.pool.opened(peer, sock, now)
+            self.pool.opened(peer, sock, now).fd = sock.fileno()
             self._act(now)
 
     def _not_opened(self, peer: Peer, error: OSError) -> None:

@@ -18,10 +18,12 @@ While a worker waits for DISC, it answers nobody else. So the workers have the b
 
 from __future__ import annotations
 
+import errno
 import math
 import socket
 import threading
 import time
+from collections.abc import Sequence
 from typing import Final
 
 from auth_diameter._core import Answer, Breakers, Question
@@ -104,6 +106,46 @@ class WorkerTransport(SyncTransport):
             if all(peer.in_doubt for peer in self.pool.peers):
                 question.deadline = now + min(PATIENCE, self._timeout)
         return super().ask(question)
+
+    @property
+    def places(self) -> Sequence[int]:
+        """The places of the peers among the breakers, in the order of their numbers; -1: it has none."""
+        return self._places
+
+    @property
+    def seen(self) -> int:
+        """The version of the breakers that was taken over."""
+        return self._seen
+
+    def calm_until(self) -> float:
+        """Until when a question on an idle connection needs nothing from here; seconds, monotonic."""
+        if self.closed or self._connecting or self.pool.waiting:
+            return -math.inf
+        return self.pool.due if all(peer.state == "up" for peer in self.pool.peers) else -math.inf
+
+    def resume(self, question: Question, error: int) -> Answer | Cause:
+        """Waits for the answer to a question that compiled code has written.
+
+        Args:
+            question: the question, which is in flight.
+            error: errno of the socket; 0: none; -1: the peer has closed the connection.
+
+        Returns:
+            The answer, or the Cause why there is none.
+        """
+        result: Answer | Cause | None = None
+        if error == errno.EAGAIN:
+            result = self._timed_out(question.connection, question, question.deadline)
+        elif error not in (0, errno.EINTR):
+            result = self._broken(question.connection, question)
+        return result if result is not None else self._go_on(question)
+
+    def judge(self, connection: Connection) -> None:
+        """Judges a connection on which more came to compiled code than an answer."""
+        with self._lock:
+            now = time.monotonic()
+            self.pool.judge(connection, now)
+            self._act(now)
 
     def _learn(self, now: float) -> None:
         """Takes over what other workers have found out."""

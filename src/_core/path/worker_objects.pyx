@@ -1,0 +1,203 @@
+"""The way of a SipRequest through a client of worker processes: one question at a time, on a blocking socket.
+
+::
+
+    decide ─► ask_about ─► Penalties ─► Question ─┬─► socket ─► answer ─┬─► Decision: it is let in
+                │ nothing to ask                  │                     └─► policy ─► Decision
+                ▼                                 ▼ not calm
+              None: the client goes on           the Question: the client asks it
+
+Here is what happens while all is calm: an idle connection is open, no peer is in doubt, and nothing is due. The
+policy, an object of Python, takes all other answers, and what a question leads to that has none.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.ref cimport PyObject
+from libc.errno cimport EAGAIN
+from libc.math cimport INFINITY
+
+from auth_diameter._core.auth.answer cimport AnswerFields
+from auth_diameter._core.auth.decision cimport Decision
+from auth_diameter._core.auth.question cimport Question, new_question
+from auth_diameter._core.auth.rulings cimport CAUSE_AUTHORIZED
+from auth_diameter._core.digest.credentials cimport Credentials, new_credentials
+from auth_diameter._core.net.sockets cimport send_and_receive
+from auth_diameter._core.path.counts cimport Decisions, count
+from auth_diameter._core.path.decide cimport ASK, Asking, ask_about, is_bypassed
+from auth_diameter._core.path.in_flight cimport InFlight
+from auth_diameter._core.path.remote_objects cimport lets_in, note_login
+from auth_diameter._core.path.wire cimport Wire
+from auth_diameter._core.sip.parse cimport SipMessage
+from auth_diameter._core.sip.request cimport SipRequest
+from auth_diameter._core.state.breakers cimport MOST_PEERS, Breakers
+from auth_diameter._core.state.nonce_watch cimport NonceIssuers
+from auth_diameter._core.state.penalties cimport Attempt, Penalties
+
+cdef enum:
+    CLOSED = -1         # for `go_on`: the peer has closed the connection
+
+cdef double YOUNG = 0.1     # of its time limit, for which another worker's question may be without an answer
+
+
+@cython.final
+cdef class WorkerObjects(ObjectPath):
+    """The way of SipRequests through one client of worker processes. Not for use by several threads at once.
+
+    Args:
+        policy: what Python decides. Its methods are `compile`, as for `ObjectPath`, and
+
+            - refuse_penalized(question): the Decision on credentials that are refused because of guesses;
+            - conclude(question, answer): the Decision on an answer that does not just let in;
+            - judge_connection(wire): is told that more than an answer came on a connection, or no Diameter;
+            - go_on(question, error): the Decision on a question in flight that has no answer so far; `error` is the
+              errno of its socket, 0 if there is none, or -1 if the peer has closed the connection.
+
+        in_flight: InFlight of the client; this becomes its `concluder`.
+        decisions: Decisions, in which the decisions are counted.
+        breakers: Breakers, which the workers have in common.
+        places: those of the peers, in the order of their numbers.
+        penalties: Penalties, or None: guesses are not counted.
+        watch: NonceIssuers, or None with a single DISC.
+        clock: function that returns seconds, monotonic.
+        timeout: seconds that a question may take, and the time-out of the sockets.
+        max_question: bytes that a question may have.
+        tells_source: whether DISC is told where a request came from.
+        max_size: bytes that a request may have.
+        max_headers: header fields that a request may have.
+
+    Attributes:
+        calm_until: float, when Python has something to do before the next question; at first at once.
+        seen: int, the version of the breakers that Python has seen.
+    """
+
+    def __cinit__(self, policy, InFlight in_flight not None, Decisions decisions not None,
+                  Breakers breakers not None, places, Penalties penalties, NonceIssuers watch, clock, *,
+                  double timeout, size_t max_question, bint tells_source, **settings):
+        self.in_flight = in_flight
+        self.decisions = decisions
+        self.breakers = breakers
+        for place in places[:MOST_PEERS]:
+            self.places[self.place_count] = place
+            self.place_count += 1
+        self.penalties = penalties
+        self.watch = watch
+        self.clock = clock
+        self.timeout = timeout
+        self.max_question = max_question
+        self.tells_source = tells_source
+        self.calm_until = -INFINITY
+        self.seen = -1
+        in_flight.concluder = self
+
+    def decide(self, request, realm, bint proxy):
+        """The Decision on a request, counted; the Question that is to be asked; None: nothing was decided.
+
+        Args:
+            request: SipRequest or bytes.
+            realm: str, which may contain pseudo-variables.
+            proxy: whether a proxy authenticates, not a UAS.
+
+        Raises:
+            ConfigError: `realm` has an unknown pseudo-variable.
+        """
+        cdef SipRequest taken
+        cdef Asking asking
+        cdef Question question
+        cdef Credentials credentials = None
+        if type(request) is not SipRequest:
+            return None
+        taken = request
+        asking.proxy = proxy
+        asking.has_credentials = False
+        _kept = self.expand_realm(self.realm_named(realm), taken, &asking)
+        if is_bypassed(&taken.m) or ask_about(&taken.m, &asking) != ASK:
+            return None
+        if asking.has_credentials:
+            credentials = new_credentials(taken.data, &asking.credentials)
+        question = new_question(taken, self.realm_text(asking.realm), credentials, proxy, self.tells_source)
+        if self.in_flight.application.room_of(question) > self.max_question:
+            return None
+        now = self.clock()
+        if credentials is not None and self.penalties is not None and taken.source is not None:
+            question.attempt = self.penalties.begin(credentials, question.realm_name, taken.source, now, question)
+            if question.attempt is not None and (<Attempt>question.attempt).is_refused:
+                question.attempt = None
+                decision = self.policy.refuse_penalized(question)
+                self.add_up(decision)
+                return decision
+        wire = self.calm_wire(now)
+        return question if wire is None else self.converse(question, wire, now)
+
+    def ask_at_once(self, Question question not None):
+        """The Decision on a question, counted; or the Question itself, if Python is to ask it.
+
+        Args:
+            question: Question that is not in flight.
+        """
+        now = self.clock()
+        wire = self.calm_wire(now)
+        return question if wire is None else self.converse(question, wire, now)
+
+    cdef Wire calm_wire(self, double now):
+        """An idle connection, on which a question and its answer change nothing; None: Python is to ask."""
+        cdef PyObject *found
+        cdef Wire wire
+        if now >= self.calm_until or <long long>self.breakers.board.version != self.seen:
+            return None
+        found = self.in_flight.best()
+        if found == NULL:
+            return None
+        wire = <Wire>found
+        return wire if wire.is_calm and not wire.under_way and not wire.out_size and wire.fd >= 0 else None
+
+    cdef object converse(self, Question question, Wire wire, double now):
+        """Sends a question and receives its answer: the Decision, or the Question, if Python is to ask it."""
+        cdef char buffer[65536]
+        cdef int place = self.place_of(wire)
+        cdef int error = 0
+        cdef size_t left
+        cdef ssize_t n
+        cdef list found = []
+        cdef Decision decision
+        # It may be that DISC hangs: then the wait has a limit that Python knows.
+        if place >= 0 and self.breakers.note_asked(place, now, self.timeout) < now - YOUNG * self.timeout:
+            return question
+        question.flight.deadline = now + self.timeout
+        self.in_flight.put(wire, question, now)
+        left = wire.out_size
+        with nogil:
+            n = send_and_receive(wire.fd, wire.out, &left, buffer, sizeof(buffer), &error)
+        wire.drop_sent(wire.out_size - left)
+        if n <= 0:
+            return self.policy.go_on(question, error if n < 0 else CLOSED)
+        now = self.clock()
+        if now > question.flight.deadline:      # this process did not run for a while: the answer is stale
+            return self.policy.go_on(question, EAGAIN)
+        self.is_reading = True
+        try:
+            self.in_flight.receive(wire, PyBytes_FromStringAndSize(buffer, n), now, True, found)
+        finally:
+            self.is_reading = False
+        if place >= 0:
+            self.breakers.note_heard(place, now)
+        if wire.fault is not None or wire.unread():
+            self.policy.judge_connection(wire)
+        decision, self.decision = self.decision, None
+        if decision is not None:
+            return decision
+        if found:
+            return self.policy.conclude(*found[0])
+        return self.policy.go_on(question, 0)
+
+    cdef int place_of(self, Wire wire) noexcept:
+        return self.places[wire.peer_number] if wire.peer_number < self.place_count else -1
+
+    cdef bint conclude(self, Question question, const AnswerFields *says, double now) except -1:
+        if not self.is_reading or not lets_in(question, says):
+            return False
+        note_login(self.penalties, self.watch, question, now)
+        question.request.mark_authorized(question.credentials, question.proxy)
+        count(self.decisions, CAUSE_AUTHORIZED)
+        self.decision = self.authorized(question.credentials.user(), question.realm_name)
+        return True
