@@ -16,23 +16,26 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.ref cimport PyObject
 from libc.errno cimport EAGAIN
 from libc.math cimport INFINITY
+from libc.stdint cimport uint8_t
 
 from auth_diameter._core.auth.answer cimport AnswerFields
 from auth_diameter._core.auth.decision cimport Decision
 from auth_diameter._core.auth.question cimport Question, new_question
 from auth_diameter._core.auth.rulings cimport CAUSE_AUTHORIZED
 from auth_diameter._core.digest.credentials cimport Credentials, new_credentials
+from auth_diameter._core.digest.params cimport MAX_PARAMETER
 from auth_diameter._core.net.sockets cimport send_and_receive
 from auth_diameter._core.path.counts cimport Decisions, count
 from auth_diameter._core.path.decide cimport ASK, Asking, ask_about, is_bypassed
 from auth_diameter._core.path.in_flight cimport InFlight
 from auth_diameter._core.path.remote_objects cimport lets_in, note_login
 from auth_diameter._core.path.wire cimport Wire
-from auth_diameter._core.sip.parse cimport SipMessage
-from auth_diameter._core.sip.request cimport SipRequest
+from auth_diameter._core.sip.request cimport SipRequest, host_of_source
 from auth_diameter._core.state.breakers cimport MOST_PEERS, Breakers
 from auth_diameter._core.state.nonce_watch cimport NonceIssuers
-from auth_diameter._core.state.penalties cimport Attempt, Penalties
+from auth_diameter._core.state.keys cimport account_of
+from auth_diameter._core.state.penalties cimport ADMITTED, ENDED, REFUSED, Penalties
+from auth_diameter._core.state.tallies cimport Trial
 
 cdef enum:
     CLOSED = -1         # for `go_on`: the peer has closed the connection
@@ -105,8 +108,11 @@ cdef class WorkerObjects(ObjectPath):
         cdef Asking asking
         cdef Question question
         cdef Credentials credentials = None
+        cdef Trial trial
+        cdef uint8_t room[MAX_PARAMETER]
         if type(request) is not SipRequest:
             return None
+        trial.state = ENDED
         taken = request
         asking.proxy = proxy
         asking.has_credentials = False
@@ -120,14 +126,15 @@ cdef class WorkerObjects(ObjectPath):
             return None
         now = self.clock()
         if credentials is not None and self.penalties is not None and taken.source is not None:
-            question.attempt = self.penalties.begin(credentials, question.realm_name, taken.source, now, question)
-            if question.attempt is not None and (<Attempt>question.attempt).is_refused:
-                question.attempt = None
+            self.penalties.begin_among_all(
+                account_of(&credentials.fields, room), asking.realm,
+                self.penalties.network_of(host_of_source(taken)), now, &trial)
+            if trial.state == REFUSED:
                 decision = self.policy.refuse_penalized(question)
                 self.add_up(decision)
                 return decision
         wire = self.calm_wire(now)
-        return question if wire is None else self.converse(question, wire, now)
+        return self.for_python(question, &trial) if wire is None else self.converse(question, wire, &trial, now)
 
     def ask_at_once(self, Question question not None):
         """The Decision on a question, counted; or the Question itself, if Python is to ask it.
@@ -135,9 +142,17 @@ cdef class WorkerObjects(ObjectPath):
         Args:
             question: Question that is not in flight.
         """
+        cdef Trial trial
+        trial.state = ENDED
         now = self.clock()
         wire = self.calm_wire(now)
-        return question if wire is None else self.converse(question, wire, now)
+        return question if wire is None else self.converse(question, wire, &trial, now)
+
+    cdef Question for_python(self, Question question, Trial *trial):
+        """The question with its attempt as an object, if it has one: from here on Python ends it."""
+        if trial.state != ENDED:
+            question.attempt = self.penalties.attempt_of(trial)
+        return question
 
     cdef Wire calm_wire(self, double now):
         """An idle connection, on which a question and its answer change nothing; None: Python is to ask."""
@@ -151,7 +166,7 @@ cdef class WorkerObjects(ObjectPath):
         wire = <Wire>found
         return wire if wire.is_calm and not wire.under_way and not wire.out_size and wire.fd >= 0 else None
 
-    cdef object converse(self, Question question, Wire wire, double now):
+    cdef object converse(self, Question question, Wire wire, Trial *trial, double now):
         """Sends a question and receives its answer: the Decision, or the Question, if Python is to ask it."""
         cdef char buffer[65536]
         cdef int place = self.place_of(wire)
@@ -162,7 +177,7 @@ cdef class WorkerObjects(ObjectPath):
         cdef Decision decision
         # It may be that DISC hangs: then the wait has a limit that Python knows.
         if place >= 0 and self.breakers.note_asked(place, now, self.timeout) < now - YOUNG * self.timeout:
-            return question
+            return self.for_python(question, trial)
         question.flight.deadline = now + self.timeout
         self.in_flight.put(wire, question, now)
         left = wire.out_size
@@ -170,15 +185,15 @@ cdef class WorkerObjects(ObjectPath):
             n = send_and_receive(wire.fd, wire.out, &left, buffer, sizeof(buffer), &error)
         wire.drop_sent(wire.out_size - left)
         if n <= 0:
-            return self.policy.go_on(question, error if n < 0 else CLOSED)
+            return self.policy.go_on(self.for_python(question, trial), error if n < 0 else CLOSED)
         now = self.clock()
         if now > question.flight.deadline:      # this process did not run for a while: the answer is stale
-            return self.policy.go_on(question, EAGAIN)
-        self.is_reading = True
+            return self.policy.go_on(self.for_python(question, trial), EAGAIN)
+        self.reading = trial
         try:
             self.in_flight.receive(wire, PyBytes_FromStringAndSize(buffer, n), now, True, found)
         finally:
-            self.is_reading = False
+            self.reading = NULL
         if place >= 0:
             self.breakers.note_heard(place, now)
         if wire.fault is not None or wire.unread():
@@ -186,6 +201,7 @@ cdef class WorkerObjects(ObjectPath):
         decision, self.decision = self.decision, None
         if decision is not None:
             return decision
+        self.for_python(question, trial)
         if found:
             return self.policy.conclude(*found[0])
         return self.policy.go_on(question, 0)
@@ -194,8 +210,11 @@ cdef class WorkerObjects(ObjectPath):
         return self.places[wire.peer_number] if wire.peer_number < self.place_count else -1
 
     cdef bint conclude(self, Question question, const AnswerFields *says, double now) except -1:
-        if not self.is_reading or not lets_in(question, says):
+        if self.reading == NULL or not lets_in(question, says):
             return False
+        if self.reading.state == ADMITTED:
+            self.penalties.right_trial(self.reading, now)
+        self.reading.state = ENDED
         note_login(self.penalties, self.watch, question, now)
         question.request.mark_authorized(question.credentials, question.proxy)
         count(self.decisions, CAUSE_AUTHORIZED)

@@ -26,7 +26,6 @@ Raises:
 from __future__ import annotations
 
 import logging
-from base64 import b64decode
 from typing import Any
 
 from auth_diameter.adapters.scripts import ScriptFunctions, ServerLog
@@ -48,34 +47,24 @@ __all__ = [
     "diameter_www_authorize",
 ]
 
+_value = KSR.pv.get  # of a pseudo-variable; None: it has none
 _VARIABLE = "$var(auth_diameter)"  # of Kamailio, for the result of an expansion
 _LEVELS = {logging.DEBUG: "dbg", logging.INFO: "info", logging.WARNING: "warn", logging.ERROR: "err"}
-_NEEDED = {"pv": "pv.so", "sl": "sl.so", "hdr": "textops.so"}  # parts of KSR by the module that has them
+_NEEDED = {"pvx": "pv.so", "sl": "sl.so", "hdr": "textops.so"}  # parts of KSR by the module that has them
 
 
 class _Message:
     """Kamailio's current message; see `Message`."""
 
-    def number(self) -> object:
-        return KSR.pv.get("$mi")
-
-    def read(self) -> tuple[bytes, str]:
-        try:
-            data = KSR.pv.get("$mb").encode()
-        except UnicodeDecodeError:
-            # Kamailio decodes it strictly: a single byte that is no UTF-8 is enough.
-            data = b64decode(KSR.pv.get("$(mb{s.encode.base64})"))
-        return data, KSR.pv.get("$si")
+    get = staticmethod(_value)
 
     def expand(self, text: str) -> str | None:
         if KSR.pvx.evalx(_VARIABLE, text) < 0:
             return None
-        value: str = KSR.pv.get(_VARIABLE)
-        return value
+        return str(_value(_VARIABLE))
 
     def request_uri(self) -> str:
-        uri: str = KSR.pv.get("$ru")
-        return uri
+        return str(_value("$ru"))
 
     def add_to_reply(self, headers: Headers) -> None:
         for name, value in headers:
@@ -172,11 +161,11 @@ class Handler:
 
     def diameter_www_authorize(self, msg: object, realm: str = "") -> int:
         """As the function; ``python_exec("diameter_www_authorize", "$fd")``."""
-        return diameter_www_authorize(realm)
+        return _functions.authorize(_message, realm, proxy=False)
 
     def diameter_proxy_authorize(self, msg: object, realm: str = "") -> int:
         """As the function; ``python_exec("diameter_proxy_authorize", "$fd")``."""
-        return diameter_proxy_authorize(realm)
+        return _functions.authorize(_message, realm, proxy=True)
 
     def diameter_is_user_in(self, msg: object, who_and_group: str = "") -> int:
         """As the function; ``python_exec("diameter_is_user_in", "Credentials,voicemail")``."""

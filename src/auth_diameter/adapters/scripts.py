@@ -18,7 +18,7 @@ from auth_diameter._core import ConfigError, DiscError, ParseError, SipRequest
 from auth_diameter.client import group_check
 from auth_diameter.client.authorizer import malformed
 from auth_diameter.client.worker import Common, WorkerAuthDiameter
-from auth_diameter.config import Config, config_of
+from auth_diameter.config import config_of
 from auth_diameter.decision import REASONS, RULINGS, Cause, Decision, Headers
 
 _DEFAULTS: Final = {"unavailable_status": 500}  # as the C module replies
@@ -32,11 +32,9 @@ _OWN: Final = frozenset({"$fd", "$td", "$(fd)", "$(td)"})
 class Message(Protocol):
     """The SIP message that a script is called for."""
 
-    def number(self) -> object:
-        """What tells the message from others of this process; None: there is no message."""
-
-    def read(self) -> tuple[bytes, str]:
-        """The bytes that came, and the address that they came from."""
+    @property
+    def get(self) -> Callable[[str], Any]:
+        """The server's function of the name of a pseudo-variable, see `ScriptCalls`."""
 
     def expand(self, text: str) -> str | None:
         """A text with the server's pseudo-variables, expanded; None: it has an unknown one."""
@@ -70,10 +68,6 @@ class ScriptFunctions:
         self._auth: WorkerAuthDiameter | None = None
         self._common: Common | None = None
         self._made_by = 0  # the process that made `_common`
-        # The message of the last call, so that all calls about it have one SipRequest.
-        self._number: object = None
-        self._data = b""
-        self._read: SipRequest | ParseError | None = None
 
     # ------------------------------------------------------------------ configuration
 
@@ -129,31 +123,40 @@ class ScriptFunctions:
         Returns:
             The return code of the C module: 1, 0 or -5; also -5 after a fault.
         """
+        auth = self._auth
         try:
-            return self._authorize(message, realm, proxy=proxy)
-        except BaseException as error:  # noqa: BLE001 - the server must not see it
-            self._tell("diameter_proxy_authorize" if proxy else "diameter_www_authorize", error)
-            self._reply_fault(message)
-            return _FAULT.return_code
-
-    def _authorize(self, message: Message, realm: str, *, proxy: bool) -> int:
-        auth = self._client()
-        request = self._request_of(message, auth.config)
-        if type(request) is not SipRequest:
-            assert isinstance(request, ParseError)
-            decision = malformed(request)
-        else:
-            if type(realm) is str and "$" in realm and realm not in _OWN:
+            if auth is None:
+                auth = self._client()
+            if realm not in _OWN and (type(realm) is not str or "$" in realm):
                 realm = _expanded(message, realm)
-            authorize = auth.diameter_proxy_authorize if proxy else auth.diameter_www_authorize
-            decision = authorize(request, realm)
-        status = decision.status
+            outcome = auth.calls.authorize(message.get, realm, proxy)
+            if type(outcome) is int:
+                return outcome
+            assert not isinstance(outcome, int)
+            return self._send(message, auth.go_on(outcome, realm, proxy=proxy))
+        except BaseException as error:  # noqa: BLE001 - the server must not see it
+            function = "diameter_proxy_authorize" if proxy else "diameter_www_authorize"
+            return self._refuse(message, function, error)
+
+    def _send(self, message: Message, decision: Decision) -> int:
+        """Sends what a decision is to be answered with."""
         if decision.headers:
             message.add_to_reply(decision.headers)
-        if status is not None:
-            assert decision.reason is not None
-            message.reply(status, decision.reason)
+        if decision.status is not None:
+            message.reply(decision.status, decision.reason or "")
         return decision.return_code
+
+    def _refuse(self, message: Message, function: str, error: BaseException) -> int:
+        """Sends a 400 to a malformed request, and the reply of a fault to others."""
+        try:
+            if isinstance(error, ParseError):
+                self._require_request()
+                return self._send(message, malformed(error))
+        except BaseException as fault:  # noqa: BLE001 - the server must not see it
+            error = fault
+        self._tell(function, error)
+        self._reply_fault(message)
+        return _FAULT.return_code
 
     def is_user_in(self, message: Message, who: str, group: str) -> int:
         """Checks whether a user is in a group; sends no reply.
@@ -181,44 +184,27 @@ class ScriptFunctions:
 
     def _is_user_in(self, message: Message, who: str, group: str) -> Decision:
         auth = self._client()
-        request = self._request_of(message, auth.config)
-        if type(request) is not SipRequest:
-            assert isinstance(request, ParseError)
-            return group_check.malformed(request)
+        try:
+            request = auth.calls.request_of(message.get)
+        except ParseError as error:
+            self._require_request()
+            return group_check.malformed(error)
         if group_check.source_of(who, group) == "request-uri":
             uri = message.request_uri()
             if uri != request.request_uri:
-                request = self._with_uri(request.method, uri, auth.config)
+                request = _with_uri(request, uri, self._data())
         return auth.diameter_is_user_in(request, who, group)
 
     # ------------------------------------------------------------------ the message
 
-    def _request_of(self, message: Message, config: Config) -> SipRequest | ParseError:
-        """The request, the same for all calls about a message; or the error in its bytes.
+    def _data(self) -> bytes:
+        """The bytes of the message of the last call."""
+        return (self._auth.calls.data if self._auth is not None else None) or b""
 
-        Raises:
-            ConfigError: the message is no request.
-        """
-        number = message.number()
-        if number != self._number or self._read is None:
-            if number is None:
-                raise ConfigError("there is no message; call it in the route of a request")
-            self._read = None
-            self._data, address = message.read()
-            self._number = number
-            self._read = _read(self._data, (address, 0) if address else None, config)
-        if type(self._read) is ParseError and self._data.startswith(_REPLY):
+    def _require_request(self) -> None:
+        """Raises ConfigError if the message is no request."""
+        if self._data().startswith(_REPLY):
             raise ConfigError("the message is no SIP request; call it in the route of a request")
-        return self._read
-
-    def _with_uri(self, method: str, uri: str, config: Config) -> SipRequest:
-        """The request with the Request-URI that the script has set."""
-        _, _, rest = self._data.partition(b"\r\n")
-        line = f"{method} {uri} SIP/2.0\r\n".encode("utf-8", "surrogateescape")
-        read = _read(line + rest, None, config)
-        if isinstance(read, ParseError):
-            raise ConfigError(f"the Request-URI that the script has set: {read}")
-        return read
 
     # ------------------------------------------------------------------ faults
 
@@ -236,7 +222,7 @@ class ScriptFunctions:
         """Sends the reply to a request that could not be judged."""
         assert _FAULT.status is not None
         try:
-            if not self._data.startswith(_REPLY):
+            if not self._data().startswith(_REPLY):
                 message.reply(_FAULT.status, REASONS[_FAULT.status])
         except BaseException as error:  # noqa: BLE001 - the server must not see it
             self._tell("reply", error)
@@ -276,18 +262,24 @@ def _split(argument: object) -> tuple[str, str]:
     return who.strip(), group.strip()
 
 
-def _read(data: bytes, source: tuple[str, int] | None, config: Config) -> SipRequest | ParseError:
-    try:
-        return SipRequest(data, source, max_size=config.max_sip_message, max_headers=config.max_sip_headers)
-    except ParseError as error:
-        return error
-
-
 def _expanded(message: Message, realm: str) -> str:
+    """A realm with pseudo-variables of the server, for our functions; raises ConfigError."""
+    if not isinstance(realm, str):
+        raise ConfigError(f"realm: expected text, not {realm!r}")
     text = message.expand(realm)
     if text is None:
         raise ConfigError(f"realm {realm!r}: unknown pseudo-variable; a dollar sign is written $$")
     return text.replace("$", "$$")
+
+
+def _with_uri(request: SipRequest, uri: str, data: bytes) -> SipRequest:
+    """A request with the Request-URI that the script has set; raises ConfigError."""
+    _, _, rest = data.partition(b"\r\n")
+    line = f"{request.method} {uri} SIP/2.0\r\n".encode("utf-8", "surrogateescape")
+    try:
+        return SipRequest(line + rest, max_size=len(line) + len(data), max_headers=len(data))
+    except ParseError as error:
+        raise ConfigError(f"the Request-URI that the script has set: {error}") from None
 
 
 def _place_of(error: BaseException) -> str:

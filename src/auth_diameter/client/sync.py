@@ -121,11 +121,7 @@ class AuthDiameter(Closing):
             ConfigError: `realm` has an unknown pseudo-variable.
         """
         outcome = self._path.decide(request, realm, False) if self._path is not None else None
-        if type(outcome) is Decision:
-            return outcome
-        if outcome is None:
-            outcome = self._authorizer.www_authorize(request, realm, time.monotonic())
-        return self._decide(outcome)
+        return outcome if type(outcome) is Decision else self._go_on(outcome, request, realm, proxy=False)
 
     def diameter_proxy_authorize(self, request: Request, realm: str) -> Decision:
         """Authenticates a request by its Proxy-Authorization header field; a challenge is a 407.
@@ -141,10 +137,15 @@ class AuthDiameter(Closing):
             ConfigError: `realm` has an unknown pseudo-variable.
         """
         outcome = self._path.decide(request, realm, True) if self._path is not None else None
-        if type(outcome) is Decision:
-            return outcome
+        return outcome if type(outcome) is Decision else self._go_on(outcome, request, realm, proxy=True)
+
+    def _go_on(
+        self, outcome: Question | Decision | None, request: Request, realm: str, *, proxy: bool
+    ) -> Decision:
+        """The decision on a request with which compiled code has begun; None: nothing was decided."""
         if outcome is None:
-            outcome = self._authorizer.proxy_authorize(request, realm, time.monotonic())
+            authorize = self._authorizer.proxy_authorize if proxy else self._authorizer.www_authorize
+            outcome = authorize(request, realm, time.monotonic())
         return self._decide(outcome)
 
     def diameter_is_user_in(self, request: Request, who: str, group: str) -> Decision:

@@ -13,6 +13,7 @@ from auth_diameter._core import (
     LocalObjects,
     Penalties,
     Question,
+    ScriptCalls,
     WorkerObjects,
 )
 from auth_diameter.client.authorizer import Authorizer
@@ -46,6 +47,9 @@ class WorkerAuthDiameter(AuthDiameter):
         config: the settings.
         common: what the workers have in common.
 
+    Attributes:
+        calls: the calls of a server's script.
+
     Raises:
         ConfigError: standard Diameter is to be spoken, or the database of `Config.db` cannot be used.
     """
@@ -66,9 +70,28 @@ class WorkerAuthDiameter(AuthDiameter):
         self._worker = WorkerTransport(self.config, self._common.breakers)
         return self._worker
 
+    def go_on(self, outcome: Question | Decision | None, realm: str, *, proxy: bool) -> Decision:
+        """The decision on the request of `calls`, if `ScriptCalls.authorize` has returned no int.
+
+        Args:
+            outcome: what it has returned.
+            realm: the realm.
+            proxy: whether the function is `diameter_proxy_authorize`.
+        """
+        if type(outcome) is Decision:
+            return outcome
+        assert self.calls.request is not None
+        return self._go_on(outcome, self.calls.request, realm, proxy=proxy)
+
     def _new_path(self) -> LocalObjects | DelegatedObjects | WorkerObjects | None:
-        if self._local is not None:
-            return super()._new_path()
+        path = self._new_compiled() if self._local is None else self._local.path
+        config = self.config
+        self.calls = ScriptCalls(
+            path.decide, max_size=config.max_sip_message, max_headers=config.max_sip_headers
+        )
+        return path
+
+    def _new_compiled(self) -> WorkerObjects:
         config, authorizer = self.config, self._authorizer
         self._compiled = WorkerObjects(
             self._Policy(self),

@@ -1,0 +1,14 @@
+"""A call from the script of a SIP server, for compiled code."""
+
+from auth_diameter._core.sip.request cimport SipRequest
+
+
+cdef class ScriptCalls:
+    cdef object decide              # function of a request, a realm and whether by proxy
+    cdef size_t max_size            # bytes of a request
+    cdef int max_headers            # header fields of a request
+    cdef object number              # of the message that `request` is; None: of none
+    cdef readonly SipRequest request
+    cdef readonly bytes data        # of the request
+
+    cdef int take(self, object number, object get) except -1
