@@ -101,6 +101,20 @@ static inline uint64_t ad_shared_next(uint64_t *number)
     return __atomic_fetch_add(number, 1, __ATOMIC_RELAXED);
 }
 
+/* A number that others may change meanwhile, without a lock. */
+static inline double ad_shared_look(const double *number)
+{
+    double now;
+    __atomic_load(number, &now, __ATOMIC_RELAXED);
+    return now;
+}
+
+/* Changes a number that others may look at meanwhile. */
+static inline void ad_shared_show(double *number, double value)
+{
+    __atomic_store(number, &value, __ATOMIC_RELAXED);
+}
+
 enum {
     AD_SHARED_YIELDS = 64,      /* rounds of waiting in which other threads run */
     AD_SHARED_ROUNDS = 164      /* with those in which a millisecond passes */

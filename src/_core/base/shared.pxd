@@ -16,4 +16,6 @@ cdef extern from "base/shared.h" nogil:
     void ad_shared_lock_give(ad_shared_lock *lock) noexcept
     void ad_shared_order() noexcept
     uint64_t ad_shared_next(uint64_t *number) noexcept
+    double ad_shared_look(const double *number) noexcept
+    void ad_shared_show(double *number, double value) noexcept
     bint ad_shared_wait(int *rounds) noexcept

@@ -38,6 +38,7 @@ from auth_diameter._core.state.penalties cimport ADMITTED, ENDED, REFUSED, Penal
 from auth_diameter._core.state.tallies cimport Trial
 
 cdef enum:
+    READ = 4096         # bytes of an answer; a longer one comes in several reads
     CLOSED = -1         # for `go_on`: the peer has closed the connection
 
 cdef double YOUNG = 0.1     # of its time limit, for which another worker's question may be without an answer
@@ -168,7 +169,7 @@ cdef class WorkerObjects(ObjectPath):
 
     cdef object converse(self, Question question, Wire wire, Trial *trial, double now):
         """Sends a question and receives its answer: the Decision, or the Question, if Python is to ask it."""
-        cdef char buffer[65536]
+        cdef char buffer[READ]
         cdef int place = self.place_of(wire)
         cdef int error = 0
         cdef size_t left
