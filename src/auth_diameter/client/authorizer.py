@@ -349,7 +349,11 @@ class Authorizer:
 
     def overloaded(self, request: SipRequest) -> Decision:
         """The decision on a request that is refused without a question, because DISC is overloaded."""
-        return refuse(request, Cause.OVERLOADED, self._unavailable_status, self._unavailable_headers)
+        return self.unavailable(request, Cause.OVERLOADED)
+
+    def unavailable(self, request: SipRequest, cause: Cause) -> Decision:
+        """The decision on a request about which nobody can be asked, mostly 503 with Retry-After."""
+        return refuse(request, cause, self._unavailable_status, self._unavailable_headers)
 
 
 def _authentication_info(question: Question, answer: Answer) -> Headers:

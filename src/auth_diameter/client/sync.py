@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from auth_diameter._core import (
     Answer,
     Decisions,
     DelegatedObjects,
+    DiscError,
     LocalObjects,
     Question,
+    SipRequest,
     WorkerObjects,
 )
+from auth_diameter.client import group_check
 from auth_diameter.client.authorizer import Authorizer, Request, is_held, is_refused
+from auth_diameter.client.later import Later, hand_over
 from auth_diameter.client.local import LocalBackEnd
 from auth_diameter.client.pseudovars import compile_template
 from auth_diameter.client.registrar import registrar_of
@@ -68,6 +72,7 @@ class AuthDiameter(Closing):
         self._path = self._new_path()
         self._counts: dict[Cause, int] = dict.fromkeys(Cause, 0)
         self._counts_lock = threading.Lock()
+        self._later = Later(self.config.max_connections, self.config.max_waiting)
         forks.register(self)
 
     def _new_authorizer(self) -> Authorizer:
@@ -101,6 +106,7 @@ class AuthDiameter(Closing):
         if self._local is not None:
             self._local.after_fork()
         self._path = self._new_path()
+        self._later.after_fork()
         self._counts_lock = threading.Lock()
 
     # ------------------------------------------------------------------ the functions
@@ -312,6 +318,79 @@ class AuthDiameter(Closing):
         # The client may have been closed meanwhile.
         return Cause.DISC_LOST if self._transport.closed else None
 
+    # ------------------------------------------------------------------ callbacks
+
+    def ask(
+        self, request: Request, realm: str, callback: Callable[[Decision], object], *, proxy: bool = False
+    ) -> None:
+        """Authenticates a request without blocking, for servers with a loop that is not asyncio's.
+
+        ::
+
+            auth.ask(request, "$fd", lambda decision: loop.call_from_thread(go_on, request, decision))
+
+        Args:
+            request: the request, a `SipRequest` or bytes.
+            realm: the realm, as in `diameter_www_authorize`.
+            callback: function of the Decision. A thread of this client calls it, so it hands the Decision to
+                the loop by what the loop has for that. It is called before this returns if so many wait that
+                the request is refused (503).
+            proxy: whether the function is `diameter_proxy_authorize`.
+
+        Raises:
+            ConfigError: `realm` has an unknown pseudo-variable.
+            DiscError: this client is closed.
+        """
+        compile_template(realm)
+        authorize = self.diameter_proxy_authorize if proxy else self.diameter_www_authorize
+
+        def work() -> Decision:
+            try:
+                return authorize(request, realm)
+            except DiscError:  # it was closed meanwhile
+                return self._unavailable(request, Cause.DISC_LOST)
+
+        if not self._later.start(work, callback):
+            self._require_open()
+            hand_over(self._unavailable(request, Cause.OVERLOADED), callback)
+
+    def ask_user_in(
+        self, request: Request, who: str, group: str, callback: Callable[[Decision], object]
+    ) -> None:
+        """Checks whether a user is in a group, without blocking; see `ask` and `diameter_is_user_in`.
+
+        Args:
+            request: the request, a `SipRequest` or bytes.
+            who: as in `diameter_is_user_in`.
+            group: the name of the group.
+            callback: function of the Decision, as in `ask`.
+
+        Raises:
+            ConfigError: `who` is not one of the four sources, or `group` is empty.
+            DiscError: this client is closed.
+        """
+        group_check.source_of(who, group)
+
+        def work() -> Decision:
+            try:
+                return self.diameter_is_user_in(request, who, group)
+            except DiscError:
+                return group_check.decide(Cause.DISC_LOST)
+
+        if not self._later.start(work, callback):
+            self._require_open()
+            hand_over(group_check.decide(Cause.OVERLOADED), callback)
+
+    def _unavailable(self, request: Request, cause: Cause) -> Decision:
+        read = self._authorizer.read_or_refuse(request)
+        decision = self._authorizer.unavailable(read, cause) if isinstance(read, SipRequest) else read
+        self._count(decision)
+        return decision
+
+    def _require_open(self) -> None:
+        if self._transport.closed:
+            raise DiscError("this client is closed")
+
     # ------------------------------------------------------------------ statistics and closing
 
     @property
@@ -333,6 +412,7 @@ class AuthDiameter(Closing):
     def close(self) -> None:
         """Closes all connections; the questions under way end with 503."""
         self._transport.close()
+        self._later.close()
         if self._local is not None:
             self._local.close()
 
