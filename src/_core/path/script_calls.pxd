@@ -5,6 +5,7 @@ from auth_diameter._core.sip.request cimport SipRequest
 
 cdef class ScriptCalls:
     cdef object decide              # function of a request, a realm and whether by proxy
+    cdef str encoded                # the pseudo-variable that is the message in base64
     cdef size_t max_size            # bytes of a request
     cdef int max_headers            # header fields of a request
     cdef object number              # of the message that `request` is; None: of none

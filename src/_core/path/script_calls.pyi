@@ -10,6 +10,7 @@ class ScriptCalls:
     def __new__(
         cls,
         decide: Callable[[SipRequest, str, bool], Decision | Question | None],
+        encoded: str,
         *,
         max_size: int,
         max_headers: int,

@@ -22,6 +22,7 @@ cdef class ScriptCalls:
 
     Args:
         decide: function of a SipRequest, a realm and whether by proxy, such as `WorkerObjects.decide`.
+        encoded: the pseudo-variable that is the message in base64.
         max_size: bytes that a request may have.
         max_headers: header fields that a request may have.
 
@@ -30,8 +31,9 @@ cdef class ScriptCalls:
         data: its bytes, or None before the first call.
     """
 
-    def __cinit__(self, decide, *, size_t max_size, int max_headers):
+    def __cinit__(self, decide, str encoded not None, *, size_t max_size, int max_headers):
         self.decide = decide
+        self.encoded = encoded
         self.max_size = max_size
         self.max_headers = max_headers
 
@@ -77,7 +79,7 @@ cdef class ScriptCalls:
             self.data = (<str?>get("$mb")).encode()
         except UnicodeDecodeError:
             # The server decodes it strictly: a single byte that is no UTF-8 is enough.
-            self.data = b64decode(get("$(mb{s.encode.base64})"))
+            self.data = b64decode(get(self.encoded))
         address = get("$si")
         if address is not None and address.startswith("["):
             address = address[1:-1]         # IPv6

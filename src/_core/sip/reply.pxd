@@ -9,10 +9,6 @@ from auth_diameter._core.sip.parse cimport SipMessage
 cdef bytes new_reply(const SipMessage *m, tuple source, uint64_t tag, object code, object reason, object headers,
                      object body)
 
-# Borrows the bytes of text for a line of a message, and returns the object that owns them. It raises ConfigError
-# for text that UTF-8 does not have, or with a control character in it.
-cdef object line_text(object value, str what, Span *out)
-
 cdef bint can_reply(const SipMessage *m) noexcept nogil
 cdef size_t reply_room(const SipMessage *m, Span reason, Span source_host) noexcept nogil
 cdef uint8_t *put_reply_start(uint8_t *q, const SipMessage *m, int code, Span reason, Span source_host,

@@ -118,7 +118,7 @@ cdef bytes write_reply(const SipMessage *m, int status, Span reason, Span host, 
 
 
 cdef object line_text(object value, str what, Span *out):
-    """Borrows the bytes of text for a line of a message.
+    """Borrows the bytes of text for a line of the reply.
 
     Returns:
         The object that owns the bytes.

@@ -107,9 +107,8 @@ cdef class SipRequest:
             SipRequest.
 
         Raises:
-            ConfigError: a part holds the end of a line or another control character, or a header is no pair; or
-                as `SipRequest`.
-            ParseError: as `SipRequest`.
+            ConfigError: a header is no pair; or as `SipRequest`.
+            ParseError: as `SipRequest`; or a part holds the end of a line, or the method or the URI a space.
             TypeError: a part has another type.
         """
         return cls(build_request(method, uri, headers, body), source, max_size=max_size, max_headers=max_headers)

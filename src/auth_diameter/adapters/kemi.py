@@ -28,7 +28,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from auth_diameter.adapters.scripts import ScriptFunctions, ServerLog
+from auth_diameter.adapters.scripts import ScriptFunctions, forward_log
 from auth_diameter.decision import Headers
 
 try:
@@ -49,7 +49,7 @@ __all__ = [
 
 _value = KSR.pv.get  # of a pseudo-variable; None: it has none
 _VARIABLE = "$var(auth_diameter)"  # of Kamailio, for the result of an expansion
-_LEVELS = {logging.DEBUG: "dbg", logging.INFO: "info", logging.WARNING: "warn", logging.ERROR: "err"}
+_LEVELS = {logging.INFO: "info", logging.WARNING: "warn", logging.ERROR: "err"}
 _NEEDED = {"pvx": "pv.so", "sl": "sl.so", "hdr": "textops.so"}  # parts of KSR by the module that has them
 
 
@@ -86,8 +86,7 @@ def _log(line: str) -> None:
 
 
 _message = _Message()
-_functions = ScriptFunctions("Kamailio", _log, _missing)
-_logger = logging.getLogger("auth_diameter")
+_functions = ScriptFunctions("Kamailio", "$(mb{s.encode.base64})", _log, _missing)
 
 
 def configure(**settings: Any) -> int:
@@ -102,10 +101,7 @@ def configure(**settings: Any) -> int:
     Returns:
         1; or -1 after a line on Kamailio's log, and then the settings before stay in use.
     """
-    if not any(isinstance(handler, ServerLog) for handler in _logger.handlers):
-        _logger.addHandler(ServerLog(lambda level, line: KSR.log(level, f"{line}\n"), _LEVELS))
-        _logger.setLevel(logging.INFO)
-        _logger.propagate = False
+    forward_log(lambda level, line: KSR.log(level, f"{line}\n"), _LEVELS)
     return _functions.configure(settings)
 
 

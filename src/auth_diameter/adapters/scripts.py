@@ -54,14 +54,20 @@ class ScriptFunctions:
 
     Args:
         server: its name, for messages.
+        encoded: its pseudo-variable that is a message in base64.
         log: writes an error on its log.
         missing: function that returns what the server lacks for us, for a message; "": nothing.
     """
 
     def __init__(
-        self, server: str, log: Callable[[str], object], missing: Callable[[], str] = lambda: ""
+        self,
+        server: str,
+        encoded: str,
+        log: Callable[[str], object],
+        missing: Callable[[], str] = lambda: "",
     ) -> None:
         self._server = server
+        self._encoded = encoded
         self._log = log
         self._missing = missing
         self._settings: dict[str, Any] | None = None
@@ -100,7 +106,7 @@ class ScriptFunctions:
         elif config.db is not None and self._made_by != os.getpid():
             # Each worker would have a nonce key, counts and guesses of its own.
             raise ConfigError(f"db: its settings change when {self._server} is restarted")
-        old, self._auth = self._auth, WorkerAuthDiameter(config, self._common)
+        old, self._auth = self._auth, WorkerAuthDiameter(config, self._common, self._encoded)
         self._settings = settings
         if old is not None:
             old.close()
@@ -226,6 +232,15 @@ class ScriptFunctions:
                 message.reply(_FAULT.status, REASONS[_FAULT.status])
         except BaseException as error:  # noqa: BLE001 - the server must not see it
             self._tell("reply", error)
+
+
+def forward_log(log: Callable[[str, str], object], levels: Mapping[int, str]) -> None:
+    """Hands the log of this package on to the server, once; the arguments are those of `ServerLog`."""
+    logger = logging.getLogger("auth_diameter")
+    if not any(isinstance(handler, ServerLog) for handler in logger.handlers):
+        logger.addHandler(ServerLog(log, levels))
+        logger.setLevel(min(levels))
+        logger.propagate = False
 
 
 class ServerLog(logging.Handler):

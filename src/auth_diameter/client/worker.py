@@ -46,6 +46,7 @@ class WorkerAuthDiameter(AuthDiameter):
     Args:
         config: the settings.
         common: what the workers have in common.
+        encoded: the server's pseudo-variable that is a message in base64, for `calls`.
 
     Attributes:
         calls: the calls of a server's script.
@@ -54,13 +55,14 @@ class WorkerAuthDiameter(AuthDiameter):
         ConfigError: standard Diameter is to be spoken, or the database of `Config.db` cannot be used.
     """
 
-    def __init__(self, config: Config, common: Common) -> None:
+    def __init__(self, config: Config, common: Common, encoded: str = "") -> None:
         if config.is_standard:
             raise ConfigError(
                 f"application: a worker process cannot speak {config.application!r}, since it answers no "
                 "watchdog while it waits for SIP; start a DISC that does: auth-diameter disc --db cx://HOST"
             )
         self._common = common
+        self._encoded = encoded
         super().__init__(config)
 
     def _new_authorizer(self) -> Authorizer:
@@ -87,7 +89,7 @@ class WorkerAuthDiameter(AuthDiameter):
         path = self._new_compiled() if self._local is None else self._local.path
         config = self.config
         self.calls = ScriptCalls(
-            path.decide, max_size=config.max_sip_message, max_headers=config.max_sip_headers
+            path.decide, self._encoded, max_size=config.max_sip_message, max_headers=config.max_sip_headers
         )
         return path
 
