@@ -1,5 +1,5 @@
 from collections.abc import Callable, Sequence
-from typing import Protocol, final
+from typing import Any, Protocol, final
 
 from auth_diameter._core.auth.answer import Answer
 from auth_diameter._core.auth.decision import Decision
@@ -7,7 +7,6 @@ from auth_diameter._core.auth.question import Question
 from auth_diameter._core.path.counts import Decisions
 from auth_diameter._core.path.in_flight import InFlight
 from auth_diameter._core.path.objects import ObjectPath, _Request
-from auth_diameter._core.path.wire import Wire
 from auth_diameter._core.sip.request import SipRequest
 from auth_diameter._core.state.breakers import Breakers
 from auth_diameter._core.state.nonce_watch import NonceIssuers
@@ -17,7 +16,7 @@ class _WorkerPolicy(Protocol):
     def compile(self, realm: str) -> Callable[[SipRequest], str | None]: ...
     def refuse_penalized(self, question: Question) -> Decision: ...
     def conclude(self, question: Question, answer: Answer) -> Decision: ...
-    def judge_connection(self, wire: Wire) -> None: ...
+    def judge_connection(self, wire: Any) -> None: ...  # a Connection
     def go_on(self, question: Question, error: int) -> Decision: ...
 
 @final

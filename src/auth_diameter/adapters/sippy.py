@@ -1,7 +1,7 @@
 """The three functions for sippy's B2BUA and other programs on its stack, without blocking its loop.
 
 sippy calls ``recvRequest(req, sip_t)``, and until that returns it reads no other message. So each function
-returns at once. Later it calls `done` in sippy's loop, with the return code of the C module and the response::
+returns at once. Later it calls `done` in sippy's loop, with the C module's return code and the response::
 
     from auth_diameter.adapters import sippy
 
@@ -15,8 +15,8 @@ returns at once. Later it calls `done` in sippy's loop, with the return code of 
 
             return sippy.diameter_www_authorize(req, "$fd", done)
 
-If DISC fails, the code is -5 and the response a 503. sippy does not keep the bytes of a request, so the request
-is put together from its parts. With qop=auth-int that fails if sippy writes the body otherwise than it came.
+If DISC fails, the code is -5 and the response a 503. sippy does not keep the bytes of a request, so it is put
+together from its parts. With qop=auth-int that fails if sippy writes the body otherwise than it came.
 
 Raises:
     ImportError: sippy is not installed.
@@ -34,9 +34,9 @@ from auth_diameter.client.authorizer import malformed
 from auth_diameter.config import config_of
 
 try:
-    from sippy.Core.EventDispatcher import ED2  # type: ignore[import-not-found]
-    from sippy.SipGenericHF import SipGenericHF  # type: ignore[import-not-found]
-    from sippy.SipHeader import SipHeader  # type: ignore[import-not-found]
+    from sippy.Core.EventDispatcher import ED2  # type: ignore[import-not-found,import-untyped,unused-ignore]
+    from sippy.SipGenericHF import SipGenericHF  # type: ignore[import-not-found,import-untyped,unused-ignore]
+    from sippy.SipHeader import SipHeader  # type: ignore[import-not-found,import-untyped,unused-ignore]
 except ImportError as error:
     raise ImportError(f"auth_diameter.adapters.sippy needs sippy: pip install sippy ({error})") from None
 
@@ -141,8 +141,8 @@ def diameter_is_user_in(req: Any, who: str, group: str, done: Done) -> Later:
             call found right.
         group: the name of the group.
         done: function of the return code and None, called later in sippy's loop. The code is 1 for a
-            member; -1 for others, or if DISC failed; -2 or -3 if To or From is missing or malformed; -4 without
-            such credentials; -5 if the URI names no user.
+            member; -1 for others, or if DISC failed; -2 or -3 if To or From is missing or malformed; -4
+            without such credentials; -5 if the URI names no user.
 
     Returns:
         As `diameter_www_authorize`.
@@ -197,10 +197,10 @@ def _request_of(req: Any) -> ad.SipRequest:
     kept: ad.SipRequest | None = getattr(req, _KEPT, None)
     if kept is not None:
         return kept
-    fields = [str(header).split(": ", 1) for header in req.headers]
+    fields = [_pair(str(header)) for header in req.headers]
     body = b""
     if req.body is not None:
-        fields.append(["Content-Type", str(req.body.mtype)])
+        fields.append(("Content-Type", str(req.body.mtype)))
         body = str(req.body).encode("utf-8", "surrogateescape")
     host, port = req.getSource()
     request = ad.SipRequest.from_parts(
@@ -208,3 +208,8 @@ def _request_of(req: Any) -> ad.SipRequest:
     )
     setattr(req, _KEPT, request)
     return request
+
+
+def _pair(header: str) -> tuple[str, str]:
+    name, _, value = header.partition(":")
+    return name, value.strip()
