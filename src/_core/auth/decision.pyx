@@ -6,9 +6,7 @@ from auth_diameter._core.auth.answer cimport Answer
 from auth_diameter._core.auth.question cimport Question
 from auth_diameter._core.sip.request cimport SipRequest
 
-from auth_diameter._core.auth.causes import REASONS
-
-cdef dict _REASONS = REASONS
+from auth_diameter._core.auth.causes import REASONS as _REASONS
 
 
 def mark_authorized(Question question not None, Answer answer not None):

@@ -9,7 +9,7 @@ cimport cython
 from base64 import b64decode
 
 from auth_diameter._core.auth.decision cimport Decision
-from auth_diameter._core.sip.request cimport SipRequest, new_request
+from auth_diameter._core.sip.request cimport new_request
 
 from auth_diameter._core.errors import ConfigError
 

@@ -13,7 +13,7 @@ cdef class Wire(MessageStream):
     cdef readonly size_t room       # bytes to be sent from which on no question is added
     cdef readonly int under_way     # questions on it without an answer
     cdef public int peer_number     # of its peer among those of the client
-    cdef public int fd              # of its blocking socket, for compiled code that asks by itself; -1: Python asks
+    cdef public int fd              # of its blocking socket, for compiled code that asks itself; -1: Python asks
     cdef public bint is_calm        # whether a question and its answer change nothing in its state machine
     cdef double asked               # when the first question since `heard` was sent; NaN: none was
     cdef double heard               # when the last byte came, of an answer in standard Diameter; NaN: none did

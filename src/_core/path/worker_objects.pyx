@@ -54,8 +54,8 @@ cdef class WorkerObjects(ObjectPath):
             - refuse_penalized(question): the Decision on credentials that are refused because of guesses;
             - conclude(question, answer): the Decision on an answer that does not just let in;
             - judge_connection(wire): is told that more than an answer came on a connection, or no Diameter;
-            - go_on(question, error): the Decision on a question in flight that has no answer so far; `error` is the
-              errno of its socket, 0 if there is none, or -1 if the peer has closed the connection.
+            - go_on(question, error): the Decision on a question in flight that has no answer so far; `error` is
+              the errno of its socket, 0 if there is none, or -1 if the peer has closed the connection.
 
         in_flight: InFlight of the client; this becomes its `concluder`.
         decisions: Decisions, in which the decisions are counted.

@@ -1,7 +1,7 @@
 """The bytes of a request from its parts, for SIP stacks that do not keep those that came.
 
-Little is looked at here: `SipRequest` reads the bytes, and refuses what breaks the grammar. But no part may end the
-line that it stands in, or one header field could be two.
+Little is looked at here: `SipRequest` reads the bytes, and refuses what breaks the grammar. But no part may end
+the line that it stands in, or one header field could be two.
 """
 
 from auth_diameter._core.base.chars cimport AD_TOKEN, ad_skip_class

@@ -12,7 +12,7 @@ cdef struct Breaker:
     uint64_t key            # a hash of the peer's address; 0: the place is free
     int state
     double rest_until       # when the next probe may be sent
-    double asked_at         # when the first question was asked after which nothing came, if that is after `heard_at`
+    double asked_at         # when the first question was asked after which nothing came, if after `heard_at`
     double heard_at         # when a byte last came
 
 

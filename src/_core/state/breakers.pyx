@@ -1,18 +1,17 @@
 """The circuit breakers of peers that forked processes have in common.
 
-A worker that asks one question at a time learns slowly that a peer hangs: it waits for the whole time limit. So the
-workers tell each other::
+A worker that asks one question at a time learns slowly that a peer hangs: it waits for the whole time limit. So
+the workers tell each other::
 
-    asked, heard        since when the peer has been asked in vain: the workers that wait give up with the first one
-    change, look        a breaker that one of them has opened or closed, and `version`, by which the others see that
+    asked, heard        since when the peer is asked in vain: those that wait give up with the first one
+    change, look        a breaker that one of them has opened or closed; `version` shows that there was a change
     claim_probe         which of them tries a peer in doubt next
 
-What a state means is the callers' business; 0 is that of a breaker nobody has told of. `now` is seconds on a clock
-that all processes share, such as CLOCK_MONOTONIC.
+What a state means is the callers' business; 0 is that of a breaker nobody has told of. `now` is seconds on a
+clock that all processes share, such as CLOCK_MONOTONIC.
 
-What is heard is noted every few milliseconds, which is often enough, and costs nothing the other times.
-
-Nothing here has to fit together, so a process that is killed while it has the lock leaves nothing to be repaired.
+What is heard is noted every few milliseconds, which is often enough, and costs nothing the other times. Nothing
+here has to fit together, so a process that is killed while it has the lock leaves nothing to be repaired.
 """
 
 import os

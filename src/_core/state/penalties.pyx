@@ -33,8 +33,9 @@ Attempts are counted without Python objects and without the GIL (penalties.pxd).
 Trial in it, which can wait in a row.
 
 Processes that are forked may share the tables, so that a guesser has no five attempts at each of them. Then no
-Attempt is held, since a row is of objects of one process: `begin` waits itself, up to a tenth of a second. A process
-may be killed with a trial in flight. That leaves a place taken for ever: `begin_trial_at_last` gives it up.
+Attempt is held, since a row is of objects of one process: `begin` waits itself, up to a tenth of a second. A
+process may be killed with a trial in flight. That leaves a place taken for ever: `begin_trial_at_last` gives it
+up.
 """
 
 import os
