@@ -39,6 +39,7 @@ ORDER = [
     "client",
     "disc",
     "host",
+    "adapters",
     "metrics",
     "lab",
     "bench",

@@ -78,8 +78,8 @@ def compiled_classes() -> list[type]:
 # Those whose `__new__` wants objects, each of its class: there is none that nobody filled.
 FILLED = {
     "CxApplication", "DatagramPath", "DelegatedJudge", "DelegatedObjects", "DiameterServer", "LocalObjects",
-    "LocalRequests", "ObjectPath", "RemoteObjects", "RemoteRequests", "RequestPath", "ScriptRequests",
-    "SipApplication",
+    "LocalRequests", "ObjectPath", "RemoteObjects", "RemoteRequests", "RequestPath", "ScriptCalls",
+    "ScriptRequests", "SipApplication", "WorkerObjects",
 }  # fmt: skip
 CLASSES = [kind for kind in compiled_classes() if kind.__name__ not in FILLED]
 

@@ -221,6 +221,6 @@ def test_no_socket_is_left_open(fake_disc):
 def test_where_no_time_is_left_the_kernel_has_the_shortest_limit_and_not_none(seconds):
     """Zero means to the kernel: for ever."""
     with socket.socket() as sock:
-        sync._limit(sock, seconds)
+        sync.limit_time(sock, seconds)
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             assert any(sock.getsockopt(socket.SOL_SOCKET, option, 16))

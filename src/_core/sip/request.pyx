@@ -89,8 +89,7 @@ cdef class SipRequest:
             raise self.refusal()
 
     @classmethod
-    def from_parts(cls, method, uri, headers, body=b"", source=None, *, size_t max_size=DEFAULT_MAX_SIZE,
-                   int max_headers=DEFAULT_MAX_LINES):
+    def from_parts(cls, method, uri, headers, body=b"", source=None, *, max_size=65535, max_headers=256):
         """A request from its parts, for SIP stacks that do not keep the bytes that came.
 
         Args:

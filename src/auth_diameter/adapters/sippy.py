@@ -28,10 +28,12 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-import auth_diameter as ad
+from auth_diameter._core import ParseError, SipRequest
 from auth_diameter.client import group_check
 from auth_diameter.client.authorizer import malformed
+from auth_diameter.client.sync import AuthDiameter
 from auth_diameter.config import config_of
+from auth_diameter.decision import Decision
 
 try:
     from sippy.Core.EventDispatcher import ED2  # type: ignore[import-not-found,import-untyped,unused-ignore]
@@ -55,7 +57,7 @@ _LATER: Later = (None, None, None)  # what recvRequest returns when the response
 _KEPT = "_auth_diameter_request"  # attribute of sippy's request
 
 _lock = threading.Lock()
-_auth: ad.AuthDiameter | None = None
+_auth: AuthDiameter | None = None
 
 
 def configure(**settings: Any) -> None:
@@ -70,18 +72,18 @@ def configure(**settings: Any) -> None:
         ConfigError: a setting is unknown, or its value cannot be used.
     """
     global _auth
-    new = ad.AuthDiameter(config_of(settings))
+    new = AuthDiameter(config_of(settings))
     with _lock:
         old, _auth = _auth, new
     if old is not None:
         old.close()
 
 
-def _client() -> ad.AuthDiameter:
+def _client() -> AuthDiameter:
     global _auth  # noqa: PLW0603
     with _lock:
         if _auth is None:
-            _auth = ad.AuthDiameter()
+            _auth = AuthDiameter()
         return _auth
 
 
@@ -125,7 +127,7 @@ def diameter_proxy_authorize(req: Any, realm: str, done: Done) -> Later:
 def _authorize(req: Any, realm: str, done: Done, *, proxy: bool) -> Later:
     try:
         request = _request_of(req)
-    except ad.ParseError as error:
+    except ParseError as error:
         _finish(req, malformed(error), done)
     else:
         _client().ask(request, realm, _in_loop(req, done), proxy=proxy)
@@ -152,7 +154,7 @@ def diameter_is_user_in(req: Any, who: str, group: str, done: Done) -> Later:
     """
     try:
         request = _request_of(req)
-    except ad.ParseError as error:
+    except ParseError as error:
         _finish(req, group_check.malformed(error), done)
     else:
         _client().ask_user_in(request, who, group, _in_loop(req, done))
@@ -174,12 +176,12 @@ def answer(tm: Any, sip_t: Any, result: Any) -> None:
         tm.sendResponse(response, sip_t)
 
 
-def _in_loop(req: Any, done: Done) -> Callable[[ad.Decision], object]:
+def _in_loop(req: Any, done: Done) -> Callable[[Decision], object]:
     """A callback that has `done` called in sippy's loop."""
     return lambda decision: ED2.callFromThread(_finish, req, decision, done)
 
 
-def _finish(req: Any, decision: ad.Decision, done: Done) -> None:
+def _finish(req: Any, decision: Decision, done: Done) -> None:
     response = None
     if decision.status is not None:
         response = req.genResponse(decision.status, decision.reason)
@@ -188,13 +190,13 @@ def _finish(req: Any, decision: ad.Decision, done: Done) -> None:
     done(decision.return_code, response)
 
 
-def _request_of(req: Any) -> ad.SipRequest:
+def _request_of(req: Any) -> SipRequest:
     """The SipRequest of sippy's request, the same for all calls about it.
 
     Raises:
         ParseError: the request breaks the grammar of SIP.
     """
-    kept: ad.SipRequest | None = getattr(req, _KEPT, None)
+    kept: SipRequest | None = getattr(req, _KEPT, None)
     if kept is not None:
         return kept
     fields = [_pair(str(header)) for header in req.headers]
@@ -203,7 +205,7 @@ def _request_of(req: Any) -> ad.SipRequest:
         fields.append(("Content-Type", str(req.body.mtype)))
         body = str(req.body).encode("utf-8", "surrogateescape")
     host, port = req.getSource()
-    request = ad.SipRequest.from_parts(
+    request = SipRequest.from_parts(
         req.getMethod(), str(req.getRURI()), fields, body, (host.strip("[]"), port)
     )
     setattr(req, _KEPT, request)

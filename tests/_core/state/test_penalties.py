@@ -405,13 +405,22 @@ def test_where_the_source_is_not_known_nothing_is_counted():
     assert len(penalties) == 0
 
 
-def test_those_that_processes_share_have_no_attempts_as_objects():
-    """One that is held waits in a row of its process, where no other one could release it."""
+def test_those_that_processes_share_hold_no_attempt():
+    """One that is held waits in a row of its process, where no other one could release it.
+
+    So `begin` waits itself. Here the verdicts do not come, as if their process was killed: their places are free.
+    """
     penalties = Penalties(shared=True)
-    with pytest.raises(TypeError, match="shared"):
-        penalties.begin(*ALICE, 0.0)
-    with pytest.raises(TypeError, match="shared"):
-        penalties.whole.begin_for(*ALICE, 0.0, None)
-    assert len(penalties) == 0
+    lost = [penalties.begin(*ALICE, 0.0) for _ in range(5)]
+    assert not any(attempt.is_held or attempt.is_refused for attempt in lost)
+    late = penalties.begin(*ALICE, 0.0)
+    assert not any((late.is_held, late.was_held, late.is_refused))
     assert not penalties.whole.has_released
     assert penalties.whole.take_released() == []
+
+
+def test_those_that_processes_share_refuse_a_guesser_as_others_do():
+    penalties = Penalties(shared=True)
+    guess(penalties, ALICE, 5)
+    assert penalties.refuses(*ALICE, 0.5)
+    assert not penalties.refuses(*ALICE, 1.5)
