@@ -41,8 +41,6 @@ cdef enum:
     READ = 4096         # bytes of an answer; a longer one comes in several reads
     CLOSED = -1         # for `go_on`: the peer has closed the connection
 
-cdef double YOUNG = 0.1     # of its time limit, for which another worker's question may be without an answer
-
 
 @cython.final
 cdef class WorkerObjects(ObjectPath):
@@ -64,7 +62,7 @@ cdef class WorkerObjects(ObjectPath):
         penalties: Penalties, or None: guesses are not counted.
         watch: NonceIssuers, or None with a single DISC.
         clock: function that returns seconds, monotonic.
-        timeout: seconds that a question may take, and the time-out of the sockets.
+        timeout: seconds that a question may take. If the time-out of its socket is shorter, Python goes on then.
         max_question: bytes that a question may have.
         tells_source: whether DISC is told where a request came from.
         max_size: bytes that a request may have.
@@ -176,9 +174,6 @@ cdef class WorkerObjects(ObjectPath):
         cdef ssize_t n
         cdef list found = []
         cdef Decision decision
-        # It may be that DISC hangs: then the wait has a limit that Python knows.
-        if place >= 0 and self.breakers.note_asked(place, now, self.timeout) < now - YOUNG * self.timeout:
-            return self.for_python(question, trial)
         question.flight.deadline = now + self.timeout
         self.in_flight.put(wire, question, now)
         left = wire.out_size

@@ -26,8 +26,7 @@ cdef class Breakers:
     cdef Board *board       # NULL until there is memory
     cdef uint64_t secret[2]
 
-    # As the methods `asked` and `heard`, for a place that `place_of` has returned
-    cdef double note_asked(self, int place, double now, double patience) noexcept nogil
+    # As the method `heard`, for a place that `place_of` has returned
     cdef void note_heard(self, int place, double now) noexcept nogil
     cdef Breaker *at(self, int place) except NULL
     cdef void take_lock(self) noexcept nogil

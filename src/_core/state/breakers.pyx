@@ -10,8 +10,8 @@ the workers tell each other::
 What a state means is the callers' business; 0 is that of a breaker nobody has told of. `now` is seconds on a
 clock that all processes share, such as CLOCK_MONOTONIC.
 
-What is heard is noted every few milliseconds, which is often enough, and costs nothing the other times. Nothing
-here has to fit together, so a process that is killed while it has the lock leaves nothing to be repaired.
+Who waits for a while tells of it. What is heard is noted only if somebody has, and costs nothing the other times.
+Nothing here has to fit together, so a process that is killed while it has the lock leaves nothing to be repaired.
 """
 
 import os
@@ -28,9 +28,6 @@ from auth_diameter._core.base.siphash cimport (
 )
 from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.base.text cimport borrow
-
-
-cdef double RECENT = 0.005      # seconds
 
 
 @cython.final
@@ -131,30 +128,26 @@ cdef class Breakers:
         self.give_lock()
         return may
 
-    def asked(self, int place, double now, double patience):
-        """Notes a question.
+    def asked(self, int place, double since, double now, double patience):
+        """Notes that a process waits for an answer.
 
         Args:
             place: that of the peer.
+            since: when the question was asked.
             now: seconds.
             patience: seconds after which the process that asked does not wait any more.
 
         Returns:
             When the first question was asked that is still waited for, and after which nothing came, float. It is
-            this one if there was none before, or if something came just now.
+            this one if there was none before.
         """
-        self.at(place)
-        return self.note_asked(place, now, patience)
-
-    cdef double note_asked(self, int place, double now, double patience) noexcept nogil:
-        cdef Breaker *breaker = &self.board.breakers[place]
+        cdef Breaker *breaker = self.at(place)
         cdef double first
-        if now - ad_shared_look(&breaker.heard_at) < RECENT:
-            return now
         self.take_lock()
         # One that is older belonged to a process that was killed.
-        if not breaker.heard_at < breaker.asked_at or not now < breaker.asked_at + patience:
-            breaker.asked_at = now
+        if (breaker.asked_at <= breaker.heard_at or now >= breaker.asked_at + patience
+                or since < breaker.asked_at):
+            ad_shared_show(&breaker.asked_at, since)
         first = breaker.asked_at
         self.give_lock()
         return first
@@ -166,21 +159,21 @@ cdef class Breakers:
 
     cdef void note_heard(self, int place, double now) noexcept nogil:
         cdef Breaker *breaker = &self.board.breakers[place]
-        if now - ad_shared_look(&breaker.heard_at) < RECENT:
-            return      # mostly: a write would take the line from the caches of all other workers
+        if ad_shared_look(&breaker.asked_at) <= ad_shared_look(&breaker.heard_at):
+            return      # nobody waits; a write would take the memory from the caches of all other workers
         self.take_lock()
         if breaker.heard_at < now:
             ad_shared_show(&breaker.heard_at, now)
         self.give_lock()
 
     def heard_since(self, int place, double then):
-        """Whether bytes came from a peer to any process since `then`, bool."""
+        """Whether bytes came from a peer to any process since `then`, after which somebody waited, bool."""
         cdef Breaker *breaker = self.at(place)
         cdef double heard_at
         self.take_lock()
         heard_at = breaker.heard_at
         self.give_lock()
-        return heard_at >= then - RECENT
+        return heard_at >= then
 
     cdef Breaker *at(self, int place) except NULL:
         """The breaker at a place.

@@ -47,6 +47,7 @@ class SyncTransport(HeldThreads):
 
     def __init__(self, config: Config) -> None:
         self._timeout = config.timeout
+        self._usual_limit = self._timeout
         self._config = config
         self._resolver = Resolver()
         self.closed = False
@@ -186,10 +187,10 @@ class SyncTransport(HeldThreads):
         """
         sock: socket.socket = connection.transport
         outgoing = bytearray(connection.take_unsent())
-        # A new connection has the whole time limit as its socket time-out. The time-out is changed only for a
-        # question that has less time left, and after part of an answer.
+        # A new connection has the usual limit as its socket time-out, mostly that of a question. The
+        # time-out is changed only for a question that has another time left, and after part of an answer.
         left = until - time.monotonic()
-        limited = left < self._timeout - _TOLERANCE
+        limited = abs(left - self._usual_limit) > _TOLERANCE
         if limited:
             limit_time(sock, left)
         while True:
@@ -205,7 +206,7 @@ class SyncTransport(HeldThreads):
                     found = self.pool.received_on(connection, data, now)
                     if found:
                         if limited:
-                            limit_time(sock, self._timeout)
+                            limit_time(sock, self._usual_limit)
                         self._hand_on(connection)
                     if self.pool.events:
                         self._act(now)
@@ -325,7 +326,7 @@ class SyncTransport(HeldThreads):
             with self._lock:
                 found.update(self.pool.received_on(connection, data, now))
                 if len(found) == len(batch):
-                    limit_time(sock, self._timeout)
+                    limit_time(sock, self._usual_limit)
                     self._hand_on(connection)
                 if self.pool.events:
                     self._act(now)
@@ -395,7 +396,7 @@ class SyncTransport(HeldThreads):
             raise OSError(LOOKUP_TIMED_OUT)
         for address, seconds in dial.attempts(outcome[0]):
             try:
-                sock = _connected(address, seconds, self._timeout)
+                sock = _connected(address, seconds, self._usual_limit)
             except OSError as error:
                 dial.failed(error)
             else:

@@ -41,6 +41,7 @@ from auth_diameter.diameter.waiters import Waiter
 
 _STATES: Final[tuple[PeerState, ...]] = ("new", "up", "down", "silent")  # by their numbers in `Breakers`
 _READ = 65_536  # bytes
+_UNNOTED = 0.05  # seconds that a question waits before the other workers are told of it
 
 
 class WorkerTransport(SyncTransport):
@@ -58,6 +59,7 @@ class WorkerTransport(SyncTransport):
         self._places = [breakers.place_of(show(*address)) for address in config.addresses()]
         self._connecting: list[Connecting] = []
         super().__init__(config)
+        self._usual_limit = min(_UNNOTED, self._timeout)
         self._look_up_names()
 
     def _begin(self) -> None:
@@ -134,9 +136,9 @@ class WorkerTransport(SyncTransport):
             The answer, or the Cause why there is none.
         """
         result: Answer | Cause | None = None
-        if error == errno.EAGAIN:
+        if error == errno.EAGAIN and time.monotonic() >= question.deadline:
             result = self._timed_out(question.connection, question, question.deadline)
-        elif error not in (0, errno.EINTR):
+        elif error not in (0, errno.EINTR, errno.EAGAIN):
             result = self._broken(question.connection, question)
         return result if result is not None else self._go_on(question)
 
@@ -199,8 +201,9 @@ class WorkerTransport(SyncTransport):
         if place < 0 or connection.state is PROBING or connection.peer.in_doubt:
             return until
         now = time.monotonic()
-        first = self._breakers.asked(place, now, self._timeout)
-        return min(until, max(first + self._timeout, now + PATIENCE))
+        since = question.deadline - self._timeout
+        first = self._breakers.asked(place, since, now, self._timeout)
+        return min(until, max(first + self._timeout, since + PATIENCE))
 
     def _await_answer(self, connection: Connection, question: Question, until: float) -> Answer | None:
         """As for threads; goes on if another worker has had an answer meanwhile."""
@@ -225,7 +228,7 @@ class WorkerTransport(SyncTransport):
         now = time.monotonic()
         if connection.state is PROBING and until >= question.deadline:
             with self._lock:
-                limit_time(connection.transport, self._timeout)
+                limit_time(connection.transport, self._usual_limit)
                 self._probed.setdefault(connection, now)
                 return self.pool.expire_one(question, now)
         place = self._places[connection.peer.number]
@@ -274,7 +277,7 @@ class WorkerTransport(SyncTransport):
                 sock = one.go_on(now)
                 if sock is None:
                     continue
-                make_ready(sock, self._timeout)
+                make_ready(sock, self._usual_limit)
             except OSError as error:
                 one.close()
                 self._connecting.remove(one)

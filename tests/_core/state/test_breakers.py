@@ -42,7 +42,7 @@ def test_a_place_that_there_is_not(breakers, wrong):
         lambda: breakers.look(wrong),
         lambda: breakers.change(wrong, OPEN, 0.0),
         lambda: breakers.claim_probe(wrong, 0.0, 1.0),
-        lambda: breakers.asked(wrong, 0.0, PATIENCE),
+        lambda: breakers.asked(wrong, 0.0, 0.0, PATIENCE),
         lambda: breakers.heard(wrong, 0.0),
         lambda: breakers.heard_since(wrong, 0.0),
     ):
@@ -53,39 +53,46 @@ def test_a_place_that_there_is_not(breakers, wrong):
 # ------------------------------------------------------------------ what is asked in vain
 
 
+def asked(breakers, place, since, now=None):
+    return breakers.asked(place, since, since if now is None else now, PATIENCE)
+
+
 def test_the_first_question_in_vain_counts_for_all(breakers, place):
-    assert breakers.asked(place, 10.0, PATIENCE) == 10.0
-    assert in_child(lambda: breakers.asked(place, 11.0, PATIENCE)) == 10.0
-    assert breakers.asked(place, 11.9, PATIENCE) == 10.0
+    assert asked(breakers, place, 10.0) == 10.0
+    assert in_child(lambda: asked(breakers, place, 11.0)) == 10.0
+    assert asked(breakers, place, 11.9) == 10.0
+
+
+def test_a_process_may_tell_of_its_question_later_than_others(breakers, place):
+    """It tells of it once it has waited for a while."""
+    assert asked(breakers, place, 11.0) == 11.0
+    assert asked(breakers, place, 10.0, now=11.1) == 10.0
 
 
 def test_a_byte_from_the_peer_begins_anew(breakers, place):
-    breakers.asked(place, 10.0, PATIENCE)
+    asked(breakers, place, 10.0)
     in_child(lambda: breakers.heard(place, 11.0))
     assert breakers.heard_since(place, 11.0)
     assert not breakers.heard_since(place, 11.1)
-    assert breakers.asked(place, 11.5, PATIENCE) == 11.5
-    assert breakers.asked(place, 12.0, PATIENCE) == 11.5
+    assert asked(breakers, place, 11.5) == 11.5
+    assert asked(breakers, place, 12.0) == 11.5
 
 
-def test_just_after_a_byte_nothing_is_in_vain(breakers, place):
-    """Nothing is written then: workers that are busy do not take the memory from each other's caches."""
+def test_what_is_heard_is_noted_only_if_somebody_waits(breakers, place):
+    """Nothing is written otherwise: workers that are busy do not take the memory from each other's caches."""
     breakers.heard(place, 11.0)
-    assert breakers.asked(place, 11.004, PATIENCE) == 11.004
-    assert breakers.asked(place, 11.1, PATIENCE) == 11.1
-    assert breakers.asked(place, 11.2, PATIENCE) == 11.1
+    assert not breakers.heard_since(place, 11.0)
+    asked(breakers, place, 12.0)
+    breakers.heard(place, 12.5)
+    breakers.heard(place, 13.0)
+    assert breakers.heard_since(place, 12.5)
+    assert not breakers.heard_since(place, 13.0)
 
 
 def test_a_question_of_a_worker_that_was_killed_is_forgotten(breakers, place):
     """It would have ended after its time limit."""
-    breakers.asked(place, 10.0, PATIENCE)
-    assert breakers.asked(place, 12.0, PATIENCE) == 12.0
-
-
-def test_an_earlier_byte_that_is_noted_late_changes_nothing(breakers, place):
-    breakers.heard(place, 11.0)
-    breakers.heard(place, 10.0)
-    assert breakers.heard_since(place, 11.0)
+    asked(breakers, place, 10.0)
+    assert asked(breakers, place, 12.0) == 12.0
 
 
 # ------------------------------------------------------------------ the breaker

@@ -408,7 +408,7 @@ def test_where_the_source_is_not_known_nothing_is_counted():
 def test_those_that_processes_share_hold_no_attempt():
     """One that is held waits in a row of its process, where no other one could release it.
 
-    So `begin` waits itself. Here the verdicts do not come, as if their process was killed: their places are free.
+    So `begin` waits itself. Here no verdict comes, as if their process was killed: the places are free.
     """
     penalties = Penalties(shared=True)
     lost = [penalties.begin(*ALICE, 0.0) for _ in range(5)]
