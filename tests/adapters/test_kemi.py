@@ -1,0 +1,463 @@
+"""The adapter for Kamailio, beside a KSR of ours: each call is an int, whatever happens.
+
+In Kamailio itself it is tested by tests/peers/test_kemi.py.
+"""
+
+import logging
+import subprocess
+import sys
+
+import pytest
+from kit.disc import CHALLENGE_VALUE, say_nothing
+from kit.forked import in_child
+from kit.sip import FIRST, RIGHT, build_credentials, build_request, changed
+from kit.wire import DESTINATION_REALM, USER_NAME, build_answer
+
+from auth_diameter import Avp
+
+NAME = "auth_diameter.adapters.kemi"
+CHALLENGE = f"WWW-Authenticate: {CHALLENGE_VALUE.decode()}\r\n"
+REPLY = b"SIP/2.0 200 OK\r\n" + RIGHT.partition(b"\r\n")[2]
+
+
+@pytest.fixture
+def kemi(load, kamailio):
+    """The adapter, not configured so far."""
+    return load(NAME, "KSR", kamailio.module())
+
+
+@pytest.fixture
+def disc(fake_disc):
+    return fake_disc()
+
+
+@pytest.fixture
+def ready(kemi, disc):
+    """The adapter, which asks a DISC."""
+    assert kemi.configure(**disc.settings, timeout=5.0) == 1
+    return kemi
+
+
+def lines(kamailio):
+    """The log's lines, taken."""
+    found, kamailio.log[:] = kamailio.log[:], []
+    for _, line in found:
+        assert line.endswith("\n")
+        assert line.count("\n") == 1, "one line"
+    return [f"{level}: {line.rstrip()}" for level, line in found]
+
+
+# ------------------------------------------------------------------ the functions
+
+
+def test_a_challenge(ready, kamailio):
+    """-5, and a 401 by Kamailio, with the header and the reason of the decision."""
+    kamailio.take(FIRST)
+    assert ready.diameter_www_authorize("$fd") == -5
+    assert kamailio.replies == [(401, "Unauthorized", CHALLENGE)]
+    assert lines(kamailio) == []
+
+
+def test_a_proxy_challenge(ready, kamailio):
+    kamailio.take(FIRST)
+    assert ready.diameter_proxy_authorize("siphub.net") == -5
+    [(status, reason, headers)] = kamailio.replies
+    assert (status, reason) == (407, "Proxy Authentication Required")
+    assert headers.startswith("Proxy-Authenticate: Digest ")
+
+
+def test_right_credentials(ready, kamailio):
+    """1, and no reply: the script goes on."""
+    kamailio.take(RIGHT)
+    for _ in range(3):
+        assert ready.diameter_www_authorize("$fd") == 1
+    assert kamailio.replies == []
+
+
+def test_wrong_credentials(kemi, kamailio, fake_disc):
+    def refuse(connection, questions):
+        connection.send(b"".join(build_answer(question, 5003) for question in questions))
+
+    kemi.configure(**fake_disc(refuse).settings)
+    kamailio.take(RIGHT)
+    assert kemi.diameter_www_authorize("$fd") == -5
+    assert kamailio.replies == [(403, "Forbidden", "")]
+
+
+def test_what_the_back_end_adds_to_a_success_goes_into_the_reply(ready, kamailio, disc):
+    """Authentication-Info (RFC 7616, 3.5), for the 200 that the script sends."""
+    proof = Avp(106, "ab" * 16)
+    disc.script = lambda connection, questions: connection.send(
+        build_answer(questions[0], 2001, more=(proof,))
+    )
+    kamailio.take(RIGHT)
+    assert ready.diameter_www_authorize("$fd") == 1
+    assert kamailio.replies == []
+    kamailio.send_reply(200, "OK")
+    assert kamailio.replies == [(200, "OK", f'Authentication-Info: rspauth="{"ab" * 16}"\r\n')]
+
+
+def test_an_ack_is_let_through(ready, kamailio, disc):
+    kamailio.take(build_request("ACK"))
+    assert ready.diameter_www_authorize("$fd") == 1
+    assert disc.questions == []
+
+
+def test_credentials_hold_across_the_calls_about_a_message(ready, kamailio):
+    """And are not those of the message before: -4."""
+    kamailio.take(RIGHT)
+    assert ready.diameter_is_user_in("Credentials", "voicemail") == -4
+    assert ready.diameter_www_authorize("$fd") == 1
+    assert ready.diameter_is_user_in("Credentials", "voicemail") == 1
+    kamailio.take(RIGHT)
+    assert ready.diameter_is_user_in("credentials", "voicemail") == -4
+    assert kamailio.replies == []
+
+
+def test_a_message_is_read_once(ready, kamailio):
+    kamailio.take(RIGHT)
+    ready.diameter_www_authorize("$fd")
+    ready.diameter_is_user_in("Credentials", "voicemail")
+    assert kamailio.calls.count("$mb") == 1
+    assert set(kamailio.calls) == {"$mi", "$mb", "$si"}
+
+
+@pytest.mark.parametrize("bad", [b"\xe9", b"\xff", b"\xc3"], ids=["latin-1", "ff", "half"])
+def test_whatever_bytes_it_has(ready, kamailio, bad):
+    """`$mb` is decoded strictly: a single byte that is no UTF-8 makes it an exception."""
+    kamailio.take(
+        build_request(extra=(f"Authorization: {build_credentials()}",)).replace(b"c1@", b"c1" + b"@")
+    )
+    data = build_request(extra=("Subject: x", f"Authorization: {build_credentials()}")).replace(
+        b"Subject: x", b"Subject: " + bad
+    )
+    kamailio.take(data)
+    assert ready.diameter_www_authorize("$fd") == 1
+    assert ready._functions._auth.calls.data == data
+
+
+def test_the_script_has_changed_the_request_uri(ready, kamailio, disc):
+    """As with the C module, the new one counts for the group check."""
+    kamailio.take(RIGHT)
+    kamailio.request_uri = "sip:carol@other.example"
+    assert ready.diameter_is_user_in("Request-URI", "voicemail") == 1
+    question = disc.questions[-1]
+    assert question.find(USER_NAME).data == b"carol"
+    assert question.find(DESTINATION_REALM).data == b"other.example"
+
+
+# ------------------------------------------------------------------ realms
+
+
+@pytest.mark.parametrize(
+    ("realm", "expected"),
+    [
+        ("$fd", b"siphub.net"),
+        ("$td", b"siphub.net"),
+        ("", b"siphub.net"),
+        ("my.realm", b"my.realm"),
+        ("$var(realm)", b"from.script"),
+        ("x-$var(realm)", b"x-from.script"),
+    ],
+)
+def test_a_realm(ready, kamailio, disc, realm, expected):
+    """Variables of the script are Kamailio's to expand."""
+    kamailio.variables["$var(realm)"] = "from.script"
+    kamailio.take(FIRST)
+    assert ready.diameter_www_authorize(realm) == -5
+    assert disc.questions[-1].find(DESTINATION_REALM).data == expected
+
+
+def test_a_value_with_a_dollar_sign_is_not_expanded_again(ready, kamailio, disc):
+    kamailio.evalx = lambda name, text: kamailio.variables.update({name: "a$fd"}) or 1
+    kamailio.take(FIRST)
+    assert ready.diameter_www_authorize("$var(realm)") == -5
+    assert disc.questions[-1].find(DESTINATION_REALM).data == b"a$fd"
+
+
+@pytest.mark.parametrize("realm", ["$nosuch", "x$", "$var(realm"])
+def test_an_unknown_pseudo_variable(ready, kamailio, disc, realm):
+    kamailio.take(FIRST)
+    assert ready.diameter_www_authorize(realm) == -5
+    assert kamailio.replies == [(500, "Server Internal Error", "")]
+    [line] = lines(kamailio)
+    assert line == (
+        f"err: auth_diameter: diameter_www_authorize: realm {realm!r}: unknown pseudo-variable; "
+        "a dollar sign is written $$"
+    )
+    assert disc.questions == []
+
+
+@pytest.mark.parametrize("realm", [None, 5, b"siphub.net", ["siphub.net"]])
+def test_a_realm_that_is_no_text(ready, kamailio, realm):
+    kamailio.take(FIRST)
+    assert ready.diameter_www_authorize(realm) == -5
+    assert [status for status, _, _ in kamailio.replies] == [500]
+    assert len(lines(kamailio)) == 1
+
+
+# ------------------------------------------------------------------ configuration
+
+
+def test_the_defaults_are_those_of_the_c_module(kemi):
+    assert kemi.configure() == 1
+    config = kemi._functions._auth.config
+    assert (config.diameter_client_host, config.diameter_client_port) == ("localhost", 3000)
+    assert (config.use_domain, config.unavailable_status) == (False, 500)
+
+
+def test_a_status_of_ones_own(kemi, kamailio):
+    kemi.configure(diameter_client_host="127.0.0.1", diameter_client_port=1, unavailable_status=503)
+    kamailio.take(RIGHT)
+    assert kemi.diameter_www_authorize("$fd") == -5
+    assert kamailio.replies == [(503, "Service Unavailable", "Retry-After: 2\r\n")]
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (
+            {"diameter_client_hots": "x"},
+            "unknown setting 'diameter_client_hots'; is it 'diameter_client_host'?",
+        ),
+        ({"colour": 1}, "unknown setting 'colour'"),
+        ({"diameter_client_port": 0}, "diameter_client_port"),
+        ({"db": "/nonexistent/users.sqlite"}, "there is no such database"),
+        (
+            {"application": "sip", "origin_host": "a.b", "origin_realm": "b"},
+            "a worker process cannot speak 'sip'",
+        ),
+    ],
+)
+def test_settings_that_cannot_be_used(ready, kamailio, settings, says):
+    """-1 and a line; the settings before stay in use."""
+    assert ready.configure(**settings) == -1
+    [line] = lines(kamailio)
+    assert line.startswith("err: auth_diameter: configure: ")
+    assert says in line
+    kamailio.take(RIGHT)
+    assert ready.diameter_www_authorize("$fd") == 1
+
+
+@pytest.mark.parametrize("part", ["pvx", "sl", "hdr"])
+def test_a_module_of_kamailio_is_missing(load, kamailio, part):
+    module = kamailio.module()
+    delattr(module, part)
+    kemi = load(NAME, "KSR", module)
+    assert kemi.configure() == -1
+    [line] = lines(kamailio)
+    name = {"pvx": "pv.so", "sl": "sl.so", "hdr": "textops.so"}[part]
+    assert f'loadmodule "{name}" is missing in kamailio.cfg, before app_python3.so' in line
+
+
+def test_the_same_settings_again_change_nothing(ready, disc):
+    """As when the script is loaded again: connections, counts and guesses stay."""
+    client = ready._functions._auth
+    assert ready.configure(**disc.settings, timeout=5.0) == 1
+    assert ready._functions._auth is client
+
+
+def test_other_settings_apply_from_the_next_call_on(ready, kamailio, fake_disc, disc):
+    other = fake_disc()
+    kamailio.take(RIGHT)
+    assert ready.diameter_www_authorize("$fd") == 1
+    assert ready.configure(**other.settings) == 1
+    assert ready.diameter_www_authorize("$fd") == 1
+    assert (len(disc.questions), len(other.questions)) == (1, 1)
+
+
+def test_a_call_before_configure(kemi, kamailio):
+    kamailio.take(RIGHT)
+    assert kemi.diameter_www_authorize("$fd") == -5
+    assert kemi.diameter_proxy_authorize("$fd") == -5
+    assert kamailio.replies == [(500, "Server Internal Error", "")] * 2
+    assert kemi.diameter_is_user_in("From", "voicemail") == -1
+    assert [line.partition("call ")[2] for line in lines(kamailio)] == [
+        "configure() first, when the script is loaded"
+    ] * 3
+
+
+def test_in_a_worker_the_settings_of_a_database_stay(kemi, kamailio, tmp_path, disc):
+    """Each worker would have a nonce key and counts of its own: Kamailio is to be restarted."""
+    kemi.configure(**disc.settings)
+
+    def in_a_worker():
+        return kemi.configure(db=str(tmp_path / "users.sqlite")), lines(kamailio)
+
+    code, [line] = in_child(in_a_worker)
+    assert code == -1
+    assert line == "err: auth_diameter: configure: db: its settings change when Kamailio is restarted"
+
+
+def test_the_log_of_the_package_is_that_of_kamailio(ready, kamailio):
+    log = logging.getLogger("auth_diameter.pool")
+    log.warning("DISC %s\nis down", "a:1")
+    log.info("refused user=%r", "alice")
+    log.debug("not at all")
+    log.critical("burning")
+    assert lines(kamailio) == [
+        "warn: auth_diameter: DISC a:1 is down",
+        "info: auth_diameter: refused user='alice'",
+        "err: auth_diameter: burning",
+    ]
+
+
+# ------------------------------------------------------------------ bad messages
+
+
+def test_a_malformed_request(ready, kamailio, disc):
+    """400 and 0, as the C module; nothing on the log, which strangers could fill."""
+    kamailio.take(changed(b"CSeq: 7 INVITE", b"CSeq: seven INVITE", FIRST))
+    assert ready.diameter_www_authorize("$fd") == 0
+    assert kamailio.replies == [(400, "Bad Request", "")]
+    assert ready.diameter_is_user_in("From", "voicemail") == -5
+    assert lines(kamailio) == []
+    assert disc.questions == []
+
+
+@pytest.mark.parametrize("data", [b"", b"\0", b"x", b"GET / HTTP/1.1\r\n\r\n", b"\r\n" * 5])
+def test_what_is_no_sip_at_all(ready, kamailio, data):
+    kamailio.take(data)
+    assert ready.diameter_www_authorize("$fd") == 0
+    assert kamailio.replies == [(400, "Bad Request", "")]
+
+
+def test_a_reply_instead_of_a_request(ready, kamailio):
+    """No reply may be sent to a reply."""
+    kamailio.take(REPLY)
+    assert ready.diameter_www_authorize("$fd") == -5
+    assert ready.diameter_is_user_in("From", "voicemail") == -1
+    assert kamailio.replies == []
+    for line in lines(kamailio):
+        assert line.endswith("the message is no SIP request; call it in the route of a request")
+
+
+def test_no_message_at_all(ready, kamailio):
+    """As in an event route, or when the script is loaded."""
+    kamailio.take(None)
+    assert ready.diameter_www_authorize("$fd") == -5
+    assert ready.diameter_is_user_in("From", "voicemail") == -1
+    assert [line.partition("there is ")[2] for line in lines(kamailio)] == [
+        "no message; call it in the route of a request"
+    ] * 2
+
+
+def test_after_a_malformed_one_the_next_is_read(ready, kamailio):
+    kamailio.take(b"x")
+    ready.diameter_www_authorize("$fd")
+    kamailio.take(RIGHT)
+    assert ready.diameter_www_authorize("$fd") == 1
+
+
+# ------------------------------------------------------------------ faults
+
+
+def test_disc_is_not_there(kemi, kamailio, disc):
+    """500, as the C module; one line says so, and not one for each request."""
+    disc.stop()
+    kemi.configure(**disc.settings)
+    kamailio.take(RIGHT)
+    for _ in range(20):
+        assert kemi.diameter_www_authorize("$fd") == -5
+    assert set(kamailio.replies) == {(500, "Server Internal Error", "")}
+    assert kemi.diameter_is_user_in("From", "voicemail") == -1
+    assert len([line for line in lines(kamailio) if "is down: connection refused" in line]) == 1
+
+
+def test_disc_hangs(kemi, kamailio, fake_disc):
+    kemi.configure(**fake_disc(say_nothing).settings, timeout=0.2)
+    kamailio.take(RIGHT)
+    assert [kemi.diameter_www_authorize("$fd") for _ in range(3)] == [-5] * 3
+    assert set(kamailio.replies) == {(500, "Server Internal Error", "")}
+
+
+class Bang(BaseException):
+    """What no `except Exception` takes."""
+
+
+@pytest.mark.parametrize("broken", ["get", "append_to_reply", "send_reply"])
+@pytest.mark.parametrize("error", [RuntimeError("secret"), Bang(), SystemExit(1), KeyboardInterrupt()])
+def test_an_exception_never_leaves(load, kamailio, disc, monkeypatch, broken, error):
+    """One line says what happened and where; not what the exception says, which may repeat the message."""
+
+    def fail(*arguments):
+        raise error
+
+    monkeypatch.setattr(kamailio, broken, fail)
+    kemi = load(NAME, "KSR", kamailio.module())
+    kemi.configure(**disc.settings)
+    kamailio.take(FIRST)
+    assert kemi.diameter_www_authorize("$fd") == -5
+    assert type(kemi.diameter_is_user_in("From", "voicemail")) is int
+    said = lines(kamailio)
+    assert 1 <= len(said) <= 3
+    assert f"{type(error).__name__} at test_kemi.py:" in said[0]
+    assert "secret" not in "".join(said)
+
+
+def test_even_the_log_may_fail(load, kamailio, disc, monkeypatch):
+    module = kamailio.module()
+    module.err = module.log = None
+    kemi = load(NAME, "KSR", module)
+    assert kemi.configure(nonsense=1) == -1
+    assert kemi.diameter_www_authorize("$fd") == -5
+
+
+def test_a_wrong_argument_of_the_group_check(ready, kamailio):
+    kamailio.take(RIGHT)
+    assert ready.diameter_is_user_in("Contact", "voicemail") == -1
+    assert ready.diameter_is_user_in("From", "") == -1
+    assert lines(kamailio) == [
+        "err: auth_diameter: diameter_is_user_in: who 'Contact': "
+        "expected Request-URI, To, From or Credentials",
+        "err: auth_diameter: diameter_is_user_in: group: expected a name",
+    ]
+    assert kamailio.replies == []
+
+
+# ------------------------------------------------------------------ python_exec
+
+
+@pytest.fixture
+def handler(ready):
+    return ready.Handler()
+
+
+def test_the_handler_has_the_functions_as_methods(handler, kamailio):
+    kamailio.take(RIGHT)
+    assert handler.child_init(1) == 0
+    assert handler.diameter_www_authorize(object(), "siphub.net") == 1
+    assert handler.diameter_www_authorize(object()) == 1
+    assert handler.diameter_proxy_authorize(object(), "siphub.net") == -5
+    assert handler.diameter_proxy_authorize(object()) == -5
+
+
+@pytest.mark.parametrize(
+    "argument", ["Credentials,voicemail", " Credentials , voicemail ", "credentials,a,b"]
+)
+def test_the_handler_splits_at_the_first_comma(handler, kamailio, argument):
+    kamailio.take(RIGHT)
+    handler.diameter_www_authorize(object(), "siphub.net")
+    assert handler.diameter_is_user_in(object(), argument) == 1
+
+
+@pytest.mark.parametrize("argument", ["Credentials", "", None, 5])
+def test_the_handler_needs_both(handler, kamailio, argument):
+    kamailio.take(RIGHT)
+    assert handler.diameter_is_user_in(object(), argument) == -1
+    [line] = lines(kamailio)
+    assert line.endswith(f'expected "who,group", such as "Credentials,voicemail", not {argument!r}')
+
+
+# ------------------------------------------------------------------ outside of Kamailio
+
+
+def test_without_kamailio_it_says_how_it_is_loaded():
+    done = subprocess.run(
+        [sys.executable, "-c", f"import {NAME}"], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "ImportError: there is no module KSR: auth_diameter.adapters.kemi works inside Kamailio, which loads "
+        'the script by modparam("app_python3", "load", "/etc/kamailio/auth.py")'
+    )
