@@ -39,7 +39,8 @@ class Kamailio:
         """What ``import KSR`` gives."""
         ksr: Any = types.ModuleType("KSR")
         ksr.pv = types.SimpleNamespace(get=self.get)
-        ksr.pvx = types.SimpleNamespace(evalx=lambda *text: self.evalx(*text))  # a test may replace it
+        # A test may replace it.
+        ksr.pvx = types.SimpleNamespace(evalx=lambda *text: self.evalx(*text))  # noqa: PLW0108
         ksr.hdr = types.SimpleNamespace(append_to_reply=self.append_to_reply)
         ksr.sl = types.SimpleNamespace(send_reply=self.send_reply)
         ksr.err = lambda text: self.log.append(("err", text))
