@@ -71,7 +71,7 @@ def code(text):
     return re.findall(r"`([^`]+)`", text.replace("\\|", "|"))
 
 
-SERVER, ASYNCIO, LOCAL, STANDARD, BELOW, ROUTE = blocks("python")
+SERVER, ASYNCIO, KAMAILIO, LOCAL, STANDARD, BELOW, ROUTE = blocks("python")
 
 
 ALICE = Account()
@@ -229,14 +229,40 @@ def test_asyncio_does_not_take_alice_for_alice_of_another_domain(two_domains):
     assert decision.cause is ad.Cause.NOT_MEMBER
 
 
+# Of a configuration with the C module, and of the same one with our package instead.
+(DIFF,) = blocks("diff")
+BEFORE, AFTER = ([line[1:] for line in DIFF.splitlines() if line[:1] in (sign, " ")] for sign in "-+")
+
+
+def kamailio_cfg(lines):
+    """A whole configuration with these lines: those that load modules, and those of the route."""
+    modules = ["sl", "pv", "textops"]
+    head = [f'loadmodule "{name}.so"' for name in modules]
+    body = [line for line in lines if line.startswith(" ")]
+    head += [line for line in lines if not line.startswith(" ")]
+    return "\n".join([*head, "request_route {", *body, '    sl_send_reply("200", "OK");', "}", ""])
+
+
+def test_five_lines_of_kamailio_change():
+    assert len([line for line in DIFF.splitlines() if line.startswith("+")]) == 5
+
+
 @pytest.mark.peers
-def test_kamailio_reads_the_script(tmp_path):
+@pytest.mark.parametrize(
+    "script",
+    [
+        next(block for block in blocks("text") if "modparam" in block),
+        kamailio_cfg(BEFORE),
+        kamailio_cfg(AFTER),
+    ],
+    ids=["our DISC", "the C module", "our package"],
+)
+def test_kamailio_reads_the_script(tmp_path, script):
     kamailio = shutil.which("kamailio", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if kamailio is None:
         if os.environ.get("AUTH_DIAMETER_REQUIRE_PEERS") == "1":
-            pytest.fail("kamailio is not installed (Debian: kamailio)")
-        pytest.skip("kamailio is not installed (Debian: kamailio)")
-    (script,) = (block for block in blocks("text") if "modparam" in block)
+            pytest.fail("kamailio is not installed (Debian: kamailio, kamailio-python3-modules)")
+        pytest.skip("kamailio is not installed (Debian: kamailio, kamailio-python3-modules)")
     path = tmp_path / "kamailio.cfg"
     path.write_text(f"listen=udp:127.0.0.1:5060\n{script}")
     done = run_command(kamailio, "-c", "-f", path)

@@ -11,9 +11,10 @@ import pytest
 from kit.disc import CHALLENGE_VALUE, say_nothing
 from kit.forked import in_child
 from kit.sip import FIRST, RIGHT, build_credentials, build_request, changed
+from kit.uac import Account
 from kit.wire import DESTINATION_REALM, USER_NAME, build_answer
 
-from auth_diameter import Avp
+from auth_diameter import Avp, Challenge
 
 NAME = "auth_diameter.adapters.kemi"
 CHALLENGE = f"WWW-Authenticate: {CHALLENGE_VALUE.decode()}\r\n"
@@ -447,6 +448,66 @@ def test_the_handler_needs_both(handler, kamailio, argument):
     assert handler.diameter_is_user_in(object(), argument) == -1
     [line] = lines(kamailio)
     assert line.endswith(f'expected "who,group", such as "Credentials,voicemail", not {argument!r}')
+
+
+# ------------------------------------------------------------------ with a database
+
+
+ALICE = Account()
+
+
+def answered(headers, *, password=ALICE.password):
+    """A REGISTER that answers the challenge in the header fields of a reply."""
+    challenge = Challenge.parse(headers.partition(": ")[2].rstrip())
+    return ALICE.request("REGISTER", ALICE.answer(challenge, password=password))
+
+
+@pytest.fixture
+def judge(kemi, kamailio, db):
+    """A function of a request that returns the code, and the header fields of the reply."""
+    assert kemi.configure(db=str(db)) == 1
+
+    def work(data):
+        kamailio.take(data)
+        code = kemi.diameter_www_authorize("$td")
+        return code, kamailio.replies[-1][2] if kamailio.replies else ""
+
+    return work
+
+
+def test_a_database_needs_no_disc(judge, kemi):
+    _, challenge = judge(ALICE.request())
+    assert judge(answered(challenge)) == (1, "")
+    assert kemi.diameter_is_user_in("Credentials", "voicemail") == 1
+    assert kemi.diameter_is_user_in("Credentials", "operators") == -1
+
+
+def test_workers_accept_each_others_challenges(judge):
+    """The nonce key was made before the fork."""
+    _, challenge = in_child(lambda: judge(ALICE.request()))
+    assert in_child(lambda: judge(answered(challenge))) == (1, "")
+
+
+def test_workers_count_nonces_together(judge):
+    """A replay is refused, whichever worker gets it: with another challenge, since the nonce is used up."""
+    _, challenge = judge(ALICE.request())
+    request = answered(challenge)
+    assert in_child(lambda: judge(request)) == (1, "")
+    again = request.replace(b"Max-Forwards: 70", b"Max-Forwards: 69")  # no retransmission
+    assert again != request
+    code, headers = in_child(lambda: judge(again))
+    assert code == -5
+    assert headers.startswith("WWW-Authenticate: Digest ")
+
+
+def test_workers_count_guesses_together(judge, kemi):
+    """Five of one user from one source are verified; then the right password is refused as well."""
+    _, challenge = judge(ALICE.request())
+    for guess in range(5):
+        request = answered(challenge, password=f"guess {guess}")
+        assert in_child(lambda request=request: judge(request)) == (-5, "")
+    _, fresh = judge(ALICE.request())
+    assert in_child(lambda: judge(answered(fresh))) == (-5, "")
 
 
 # ------------------------------------------------------------------ outside of Kamailio
