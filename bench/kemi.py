@@ -1,11 +1,11 @@
 """Row 21: the adapter for Kamailio beside its C module, in the same Kamailio: CPU a request, and memory.
 
 Kamailio stands in turn (A B C A B C …) with the C module auth_diameter, with `python_exec` in the same
-configuration, and with a KEMI script. Each has Kamailio's default allocator and its fastest, and the same load
-before it; behind it is the same stub of a DISC, which verifies nothing. The route is that of end_to_end.py: a
-REGISTER with credentials is asked about once, and gets 200. Every request is a new one, and the stub must have
-been asked once for each reply. CPU time is that of all processes of Kamailio. `--memory N` measures instead what
-the workers' memory grows by in N requests.
+configuration, and with a KEMI script. Each has Kamailio's default allocator and its fastest, and the same
+load before it; behind it is the same stub of a DISC, which verifies nothing. The route is that of
+end_to_end.py: a REGISTER with credentials is asked about once, and gets 200. Every request is a new one, and
+the stub must have been asked once for each reply. CPU time is that of all processes of Kamailio. `--memory N`
+measures instead what the workers' memory grows by in N requests.
 """
 
 from __future__ import annotations
