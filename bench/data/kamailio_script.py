@@ -6,6 +6,7 @@ import site
 site.addsitedir(os.environ["SITE_PACKAGES"])
 
 import KSR
+
 from auth_diameter.adapters import kemi
 
 kemi.configure(diameter_client_host="127.0.0.1", diameter_client_port=int(os.environ["DISC_PORT"]))

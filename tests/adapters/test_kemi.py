@@ -176,6 +176,19 @@ def test_a_value_with_a_dollar_sign_is_not_expanded_again(ready, kamailio, disc)
     assert disc.questions[-1].find(DESTINATION_REALM).data == b"a$fd"
 
 
+@pytest.mark.parametrize("realm", ["<null>", "$fd", "$var(realm)"])
+def test_a_realm_without_a_value(ready, kamailio, disc, realm):
+    """As $fd of a tel: URI: Kamailio makes the text "<null>" of it. 400 and 0, but an ACK is let through."""
+    kamailio.variables["$var(realm)"] = "<null>"
+    kamailio.take(build_request(from_="<tel:+123>;tag=1"))
+    assert ready.diameter_proxy_authorize(realm) == 0
+    assert kamailio.replies == [(400, "Bad Request", "")]
+    kamailio.take(build_request("ACK", from_="<tel:+123>;tag=1"))
+    assert ready.diameter_proxy_authorize(realm) == 1
+    assert kamailio.replies == []
+    assert disc.questions == []
+
+
 @pytest.mark.parametrize("realm", ["$nosuch", "x$", "$var(realm"])
 def test_an_unknown_pseudo_variable(ready, kamailio, disc, realm):
     kamailio.take(FIRST)

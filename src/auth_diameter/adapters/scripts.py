@@ -19,7 +19,7 @@ from auth_diameter.client import group_check
 from auth_diameter.client.authorizer import malformed
 from auth_diameter.client.worker import Common, WorkerAuthDiameter
 from auth_diameter.config import config_of
-from auth_diameter.decision import REASONS, RULINGS, Cause, Decision, Headers
+from auth_diameter.decision import REASONS, RULINGS, Cause, Decision, Headers, refuse
 
 _DEFAULTS: Final = {"unavailable_status": 500}  # as the C module replies
 _FAULT: Final = RULINGS[Cause.DISC_REFUSED]  # what a script sees of a fault of ours
@@ -27,6 +27,11 @@ _REPLY: Final = b"SIP/2.0 "
 
 # Realms that are expanded here: nothing that a script can do changes them. The server expands all others.
 _OWN: Final = frozenset({"$fd", "$td", "$(fd)", "$(td)"})
+
+
+_NULL: Final = (
+    "<null>"  # what the servers make of a pseudo-variable without a value, such as $fd of a tel: URI
+)
 
 
 class Message(Protocol):
@@ -135,6 +140,8 @@ class ScriptFunctions:
                 auth = self._client()
             if realm not in _OWN and (type(realm) is not str or "$" in realm):
                 realm = _expanded(message, realm)
+            if realm == _NULL:
+                return self._send(message, _without_realm(auth.calls.request_of(message.get)))
             outcome = auth.calls.authorize(message.get, realm, proxy)
             if type(outcome) is int:
                 return outcome
@@ -285,6 +292,13 @@ def _expanded(message: Message, realm: str) -> str:
     if text is None:
         raise ConfigError(f"realm {realm!r}: unknown pseudo-variable; a dollar sign is written $$")
     return text.replace("$", "$$")
+
+
+def _without_realm(request: SipRequest) -> Decision:
+    """The decision on a request for which the realm has no value: the URI that it comes from has no host."""
+    if request.is_ack_or_cancel:
+        return Decision(RULINGS[Cause.BYPASSED].return_code, Cause.BYPASSED)
+    return refuse(request, Cause.NO_IDENTITY)
 
 
 def _with_uri(request: SipRequest, uri: str, data: bytes) -> SipRequest:

@@ -123,7 +123,7 @@ class WorkerTransport(SyncTransport):
         """Until when a question on an idle connection needs nothing from here; seconds, monotonic."""
         if self.closed or self._connecting or self.pool.waiting:
             return -math.inf
-        return self.pool.due if all(peer.state == "up" for peer in self.pool.peers) else -math.inf
+        return -math.inf if any(peer.state == "new" for peer in self.pool.peers) else self.pool.due
 
     def resume(self, question: Question, error: int) -> Answer | Cause:
         """Waits for the answer to a question that compiled code has written.
