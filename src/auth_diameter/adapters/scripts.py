@@ -138,9 +138,9 @@ class ScriptFunctions:
         try:
             if auth is None:
                 auth = self._client()
-            if realm not in _OWN and (type(realm) is not str or "$" in realm):
+            if realm not in _OWN and realm is not None and (type(realm) is not str or "$" in realm):
                 realm = _expanded(message, realm)
-            if realm == _NULL:
+            if realm in _NULL:
                 return self._send(message, _without_realm(auth.calls.request_of(message.get)))
             outcome = auth.calls.authorize(message.get, realm, proxy)
             if type(outcome) is int:
