@@ -29,9 +29,8 @@ _REPLY: Final = b"SIP/2.0 "
 _OWN: Final = frozenset({"$fd", "$td", "$(fd)", "$(td)"})
 
 
-_NULL: Final = (
-    "<null>"  # what the servers make of a pseudo-variable without a value, such as $fd of a tel: URI
-)
+# What becomes of a pseudo-variable without a value, such as $fd of a tel: URI, in Python and in a text
+_NULL: Final = (None, "<null>")
 
 
 class Message(Protocol):
