@@ -102,11 +102,20 @@ class Kamailio(Program):
         return done
 
     def write_settings(self, settings: Mapping[str, Any]) -> None:
-        """Writes the file that the script reads."""
-        self._settings.write_text(json.dumps(settings))
+        """Writes the file that the script reads, in one step.
+
+        Kamailio 5.6 crashes after some reloads of a script that raises.
+        """
+        new = self._settings.with_suffix(".new")
+        new.write_text(json.dumps(settings))
+        new.replace(self._settings)
 
     def reload(self, settings: Mapping[str, Any] | None = None) -> None:
-        """Has each worker load the script again, before its next call; with other settings if there are."""
+        """Has the workers load the script again, with other settings if there are.
+
+        Each does so before one of its next calls, as soon as no other worker is in the script: a lock of
+        Kamailio's.
+        """
         if settings is not None:
             self.write_settings(settings)
         self.rpc("app_python.reload")

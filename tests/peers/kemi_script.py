@@ -31,7 +31,7 @@ class Route(kemi.Handler):
             KSR.sl.send_reply(200, "OK")
         elif method == "REGISTER":
             if kemi.diameter_www_authorize("$td") > 0:
-                KSR.registrar.save("location", 0)
+                KSR.registrar.save("location", 0x04)
         elif method != "ACK" and kemi.diameter_proxy_authorize("$fd") > 0:
             if kemi.diameter_is_user_in("Credentials", "voicemail") > 0:
                 KSR.sl.send_reply(200, "OK")

@@ -211,7 +211,7 @@ class WorkerTransport(SyncTransport):
         answer = super()._await_answer(connection, question, until)
         if answer is None and until < question.deadline and not connection.peer.in_doubt:
             place = self._places[connection.peer.number]
-            if self._breakers.heard_since(place, started):
+            if place >= 0 and self._breakers.heard_since(place, started):
                 answer = super()._await_answer(connection, question, question.deadline)
         if answer is not None:
             self._heard(connection, time.monotonic())
