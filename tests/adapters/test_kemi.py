@@ -253,15 +253,20 @@ def test_settings_that_cannot_be_used(ready, kamailio, settings, says):
     assert ready.diameter_www_authorize("$fd") == 1
 
 
-@pytest.mark.parametrize("part", ["pvx", "sl", "hdr"])
+@pytest.mark.parametrize("part", ["pvx", "sl"])
 def test_a_module_of_kamailio_is_missing(load, kamailio, part):
     module = kamailio.module()
     delattr(module, part)
     kemi = load(NAME, "KSR", module)
     assert kemi.configure() == -1
     [line] = lines(kamailio)
-    name = {"pvx": "pv.so", "sl": "sl.so", "hdr": "textops.so"}[part]
-    assert f'loadmodule "{name}" is missing in kamailio.cfg, before app_python3.so' in line
+    name = {"pvx": "pv.so", "sl": "sl.so"}[part]
+    assert line.endswith(f'loadmodule "{name}" is missing in kamailio.cfg')
+    kamailio.take(RIGHT)
+    assert kemi.diameter_www_authorize("$fd") == -5
+    said = lines(kamailio)
+    assert said[0].endswith("configure() has failed: see its line on the log")
+    assert len(kamailio.replies) + len(said) == 2, "a reply, or a line that says why there is none"
 
 
 def test_the_same_settings_again_change_nothing(ready, disc):
@@ -444,6 +449,16 @@ def test_the_handler_has_the_functions_as_methods(handler, kamailio):
     assert handler.diameter_www_authorize(object()) == 1
     assert handler.diameter_proxy_authorize(object(), "siphub.net") == -5
     assert handler.diameter_proxy_authorize(object()) == -5
+
+
+@pytest.mark.parametrize("realm", ["$td", "$var(realm)", "$nosuch", "a$"])
+def test_the_handler_takes_the_realm_as_it_stands(handler, kamailio, disc, realm):
+    """Kamailio has expanded it. What it has put in may come from a header field, so from a stranger."""
+    kamailio.variables["$var(realm)"] = "secret"
+    kamailio.take(FIRST)
+    assert handler.diameter_www_authorize(object(), realm) == -5
+    assert disc.questions[-1].find(DESTINATION_REALM).data == realm.encode()
+    assert lines(kamailio) == []
 
 
 @pytest.mark.parametrize(

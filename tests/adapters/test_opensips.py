@@ -91,6 +91,13 @@ def test_the_handler(ready, message):
     assert handler.diameter_proxy_authorize(now(), "siphub.net") == -5
 
 
+def test_the_handler_takes_the_realm_as_it_stands(ready, kamailio, disc, message):
+    """OpenSIPS has expanded it. What it has put in may come from a header field, so from a stranger."""
+    kamailio.variables["$var(realm)"] = "secret"
+    assert ready.Handler().diameter_www_authorize(message(FIRST)(), "$var(realm)") == -5
+    assert disc.questions[-1].find(DESTINATION_REALM).data == b"$var(realm)"
+
+
 def test_each_process_starts_afresh(ready, message, disc):
     """OpenSIPS forks without a word to Python: `child_init`, which it calls, has the clients start afresh."""
     handler = ready.Handler()

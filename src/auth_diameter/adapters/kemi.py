@@ -17,7 +17,7 @@ methods of the `Handler` that the script's ``mod_init`` returns::
         return kemi.Handler()
 
 Each function returns the C module's return code, and sends the reply that the C module sends. A fault has one
-line on Kamailio's log. Needed modules: pv, sl, textops and app_python3.
+line on Kamailio's log. Needed modules: pv, sl and app_python3.
 
 Raises:
     ImportError: this is not Kamailio.
@@ -28,6 +28,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from auth_diameter._core import ConfigError
 from auth_diameter.adapters.scripts import ScriptFunctions, forward_log
 from auth_diameter.decision import Headers
 
@@ -50,7 +51,7 @@ __all__ = [
 _value = KSR.pv.get  # of a pseudo-variable; None: it has none
 _VARIABLE = "$var(auth_diameter)"  # of Kamailio, for the result of an expansion
 _LEVELS = {logging.INFO: "info", logging.WARNING: "warn", logging.ERROR: "err"}
-_NEEDED = {"pvx": "pv.so", "sl": "sl.so", "hdr": "textops.so"}  # parts of KSR by the module that has them
+_NEEDED = {"pvx": "pv.so", "sl": "sl.so"}  # parts of KSR by the module that has them
 
 
 class _Message:
@@ -71,13 +72,15 @@ class _Message:
             KSR.hdr.append_to_reply(f"{name}: {value}\r\n")
 
     def reply(self, status: int, reason: str) -> None:
+        if not hasattr(KSR, "sl"):
+            raise ConfigError('no reply can be sent: loadmodule "sl.so" is missing in kamailio.cfg')
         KSR.sl.send_reply(status, reason)
 
 
 def _missing() -> str:
     for part, module in _NEEDED.items():
         if not hasattr(KSR, part):
-            return f'loadmodule "{module}" is missing in kamailio.cfg, before app_python3.so'
+            return f'loadmodule "{module}" is missing in kamailio.cfg'
     return ""
 
 
@@ -148,7 +151,8 @@ def diameter_is_user_in(who: str, group: str) -> int:
 class Handler:
     """The object whose methods ``python_exec`` calls; the script's ``mod_init`` returns it.
 
-    The methods are the functions of this module. Their argument is a string.
+    The methods are the functions of this module. Their argument is a string, which Kamailio has expanded, so it
+    is taken as it stands.
     """
 
     def child_init(self, rank: int) -> int:
@@ -157,11 +161,11 @@ class Handler:
 
     def diameter_www_authorize(self, msg: object, realm: str = "") -> int:
         """As the function; ``python_exec("diameter_www_authorize", "$fd")``."""
-        return _functions.authorize(_message, realm, proxy=False)
+        return _functions.authorize(_message, realm, proxy=False, is_expanded=True)
 
     def diameter_proxy_authorize(self, msg: object, realm: str = "") -> int:
         """As the function; ``python_exec("diameter_proxy_authorize", "$fd")``."""
-        return _functions.authorize(_message, realm, proxy=True)
+        return _functions.authorize(_message, realm, proxy=True, is_expanded=True)
 
     def diameter_is_user_in(self, msg: object, who_and_group: str = "") -> int:
         """As the function; ``python_exec("diameter_is_user_in", "Credentials,voicemail")``."""

@@ -158,7 +158,8 @@ def diameter_is_user_in(msg: OpensipsMessage, who: str, group: str) -> int:
 class Handler:
     """The object whose methods ``python_exec`` calls; the script's ``mod_init`` returns it.
 
-    The methods are the functions of this module.
+    The methods are the functions of this module. Their argument is a string, which OpenSIPS has expanded, so it
+    is taken as it stands.
     """
 
     def child_init(self, rank: int) -> int:
@@ -167,11 +168,11 @@ class Handler:
 
     def diameter_www_authorize(self, msg: OpensipsMessage, realm: str = "") -> int:
         """As the function; ``python_exec("diameter_www_authorize", "$fd")``."""
-        return _functions.authorize(_Message(msg), realm, proxy=False)
+        return _functions.authorize(_Message(msg), realm, proxy=False, is_expanded=True)
 
     def diameter_proxy_authorize(self, msg: OpensipsMessage, realm: str = "") -> int:
         """As the function; ``python_exec("diameter_proxy_authorize", "$fd")``."""
-        return _functions.authorize(_Message(msg), realm, proxy=True)
+        return _functions.authorize(_Message(msg), realm, proxy=True, is_expanded=True)
 
     def diameter_is_user_in(self, msg: OpensipsMessage, who_and_group: str = "") -> int:
         """As the function; ``python_exec("diameter_is_user_in", "Credentials,voicemail")``."""

@@ -78,6 +78,7 @@ class ScriptFunctions:
         self._auth: WorkerAuthDiameter | None = None
         self._common: Common | None = None
         self._made_by = 0  # the process that made `_common`
+        self._has_failed = False  # the last `configure` that there was before there is a client
 
     # ------------------------------------------------------------------ configuration
 
@@ -96,6 +97,7 @@ class ScriptFunctions:
             self._configure({**_DEFAULTS, **settings})
         except BaseException as error:  # noqa: BLE001 - the server must not see it
             self._tell("configure", error)
+            self._has_failed = True
             return -1
         return 1
 
@@ -117,18 +119,21 @@ class ScriptFunctions:
 
     def _client(self) -> WorkerAuthDiameter:
         if self._auth is None:
+            if self._has_failed:
+                raise ConfigError("configure() has failed: see its line on the log")
             raise ConfigError("call configure() first, when the script is loaded")
         return self._auth
 
     # ------------------------------------------------------------------ the functions
 
-    def authorize(self, message: Message, realm: str, *, proxy: bool) -> int:
+    def authorize(self, message: Message, realm: str, *, proxy: bool, is_expanded: bool = False) -> int:
         """Authenticates the request, and sends the reply if it is refused.
 
         Args:
             message: the request.
             realm: text with pseudo-variables; "": see `AuthDiameter.diameter_www_authorize`.
             proxy: whether by Proxy-Authorization.
+            is_expanded: whether the server has expanded the realm; what it has put in may be a stranger's.
 
         Returns:
             The return code of the C module: 1, 0 or -5; also -5 after a fault.
@@ -137,7 +142,10 @@ class ScriptFunctions:
         try:
             if auth is None:
                 auth = self._client()
-            if realm not in _OWN and realm is not None and (type(realm) is not str or "$" in realm):
+            if is_expanded:
+                if type(realm) is str and "$" in realm:
+                    realm = realm.replace("$", "$$")
+            elif realm not in _OWN and realm is not None and (type(realm) is not str or "$" in realm):
                 realm = _expanded(message, realm)
             if realm in _NULL:
                 return self._send(message, _without_realm(auth.calls.request_of(message.get)))
