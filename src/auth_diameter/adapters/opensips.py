@@ -158,7 +158,8 @@ def diameter_is_user_in(msg: OpensipsMessage, who: str, group: str) -> int:
 class Handler:
     """The object whose methods ``python_exec`` calls; the script's ``mod_init`` returns it.
 
-    The methods are the functions of this module. OpenSIPS has expanded their argument, so it is taken as it stands.
+    The methods are the functions of this module. OpenSIPS has expanded their argument, so it is taken as it
+    stands.
     """
 
     def child_init(self, rank: int) -> int:
