@@ -115,12 +115,32 @@ def test_credentials_hold_across_the_calls_about_a_message(ready, kamailio):
     assert kamailio.replies == []
 
 
-def test_a_message_is_read_once(ready, kamailio):
+def test_a_message_has_one_request(ready, kamailio):
     kamailio.take(RIGHT)
     ready.diameter_www_authorize("$fd")
+    request = ready._functions._auth.calls.request
     ready.diameter_is_user_in("Credentials", "voicemail")
-    assert kamailio.calls.count("$mb") == 1
+    assert ready._functions._auth.calls.request is request
     assert set(kamailio.calls) == {"$mi", "$mb", "$si"}
+
+
+def test_a_number_that_another_message_has_as_well(ready, kamailio):
+    """In a failure route a message may be in another process, with the number that it got where it came."""
+    kamailio.take(RIGHT)
+    assert ready.diameter_www_authorize("$fd") == 1
+    kamailio.take(FIRST, number=kamailio.get("$mi"))
+    assert ready.diameter_is_user_in("Credentials", "voicemail") == -4
+    assert ready.diameter_www_authorize("$fd") == -5
+    assert [status for status, _, _ in kamailio.replies] == [401]
+
+
+def test_a_message_that_kamailio_cannot_hand_out(ready, kamailio):
+    """One byte that is no UTF-8 in a message of 50 KB: it has no room to encode it. 400, and no line."""
+    kamailio.take(RIGHT.replace(b"Call-ID", b"Subject: \xe9\r\nCall-ID"))
+    kamailio.variables["$(mb{s.encode.base64})"] = None
+    assert ready.diameter_www_authorize("$fd") == 0
+    assert kamailio.replies == [(400, "Bad Request", "")]
+    assert lines(kamailio) == []
 
 
 @pytest.mark.parametrize("bad", [b"\xe9", b"\xff", b"\xc3"], ids=["latin-1", "ff", "half"])

@@ -103,6 +103,58 @@ def test_bad_arguments_are_told_at_once(client, loop):
         client.ask_user_in(RIGHT, "Contact", "voicemail", loop.call_from_thread)
 
 
+@pytest.mark.parametrize("wrong", ["text", None, 5, ["x"]])
+def test_what_is_no_request(client, loop, wrong):
+    with pytest.raises(TypeError):
+        client.ask(wrong, "$fd", loop.call_from_thread)
+    with pytest.raises(TypeError):
+        client.ask_user_in(wrong, "From", "voicemail", loop.call_from_thread)
+
+
+def test_standard_diameter_has_no_groups(loop):
+    config = Config(application="sip", origin_host="a.siphub.net", origin_realm="siphub.net")
+    with AuthDiameter(config) as client, pytest.raises(ConfigError, match="no groups"):
+        client.ask_user_in(RIGHT, "From", "voicemail", loop.call_from_thread)
+
+
+def test_a_buffer_may_change_meanwhile(client, loop):
+    buffer = bytearray(RIGHT)
+    client.ask(buffer, "$fd", loop.call_from_thread)
+    buffer[:] = bytes(len(buffer))
+    assert loop.next()
+
+
+def test_what_goes_wrong_inside_is_a_decision(client, loop, monkeypatch, caplog):
+    """500, and a line: whoever asked waits for it."""
+
+    def fail(*arguments):
+        raise RuntimeError("inside")
+
+    monkeypatch.setattr(client._transport, "ask", fail)
+    with caplog.at_level(logging.ERROR, "auth_diameter.client"):
+        client.ask(RIGHT, "$fd", loop.call_from_thread)
+        assert loop.next().cause is Cause.DISC_REFUSED
+        client.ask_user_in(RIGHT, "From", "voicemail", loop.call_from_thread)
+        assert loop.next().return_code == -1
+    assert [record.message for record in caplog.records] == ["a question failed"] * 2
+
+
+def test_no_thread_can_be_started(client, loop, monkeypatch):
+    """503, once, though the work was queued."""
+
+    def fail(self):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        client.ask(RIGHT, "$fd", loop.call_from_thread)
+        assert loop.next().cause is Cause.OVERLOADED
+    client.ask(FIRST, "$fd", loop.call_from_thread)
+    assert loop.next().cause is Cause.CHALLENGED
+    client.ask(RIGHT, "$fd", loop.call_from_thread)
+    assert loop.next().cause is Cause.AUTHORIZED
+
+
 def test_a_callback_that_raises(client, loop, caplog):
     """It is logged; the thread goes on."""
 

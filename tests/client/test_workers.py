@@ -7,6 +7,7 @@ import contextlib
 import os
 import pickle
 import signal
+import socket
 import time
 from collections.abc import Iterator
 
@@ -90,6 +91,19 @@ def workers(client, count=2) -> Iterator[list[Worker]]:
 
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+
+
+@pytest.fixture
+def silent_listener():
+    """An address whose backlog is full: no attempt to connect is answered."""
+    with socket.socket() as sock, socket.socket() as one, socket.socket() as two:
+        sock.bind(("127.0.0.1", 0))
+        sock.listen(0)
+        for filler in (one, two):
+            filler.setblocking(False)
+            filler.connect_ex(sock.getsockname())
+        time.sleep(0.01)
+        yield sock.getsockname()
 
 
 def test_each_has_its_own_connection_and_ids(fake_disc):
@@ -192,6 +206,62 @@ def test_another_disc_takes_over_for_all(fake_disc):
         results = [worker.ask() for worker in three[1:] for _ in range(6)]
         assert {cause for cause, _ in results} == {Cause.AUTHORIZED}
         assert max(seconds for _, seconds in results) < TIMEOUT * 0.9
+
+
+def test_one_question_without_an_answer_closes_disc_for_nobody(fake_disc):
+    """DISC answers all others meanwhile: the question is at fault, or its connection."""
+    disc = fake_disc()
+    with new_client(disc) as client, workers(client) as (first, second):
+        for worker in (first, second):
+            assert worker.ask()[0] is Cause.AUTHORIZED
+        disc.script = say_nothing
+        first.begin()
+        wait_until(lambda: len(disc.questions) == 3)
+        disc.script = answer_all
+        until = time.monotonic() + TIMEOUT * 1.2
+        while time.monotonic() < until:
+            assert second.ask()[0] is Cause.AUTHORIZED
+            time.sleep(0.02)
+        assert first.end()[0] is Cause.DISC_TIMEOUT
+        assert first.ask()[0] is Cause.AUTHORIZED, "at once, on another connection"
+        assert [worker.stats().peers[0].state for worker in (first, second)] == ["up", "up"]
+        assert first.stats().expired == 1
+
+
+def test_a_killed_worker_takes_no_time_from_the_others(fake_disc):
+    """It has told that it waits, and cannot tell that DISC hangs. A slow answer is waited for to the end."""
+    disc = fake_disc()
+    kept = []
+    with new_client(disc) as client, workers(client) as (first, second):
+        for worker in (first, second):
+            assert worker.ask()[0] is Cause.AUTHORIZED
+        disc.script = lambda connection, questions: kept.append((connection, questions))
+        first.begin()
+        wait_until(lambda: len(kept) == 1)
+        time.sleep(TIMEOUT * 0.5)
+        os.kill(first.pid, signal.SIGKILL)
+        second.begin()
+        time.sleep(TIMEOUT * 0.8)  # longer than the first one would have waited
+        answer_all(*kept[-1])
+        assert second.end()[0] is Cause.AUTHORIZED
+
+
+def test_a_disc_that_accepts_no_connection_costs_one_probe_a_second(fake_disc, silent_listener):
+    """While one is being opened, all other questions are refused at once."""
+    client = WorkerAuthDiameter(
+        Config(peers=[silent_listener], timeout=TIMEOUT, connect_timeout=0.3 * TIMEOUT), Common()
+    )
+    with client, workers(client) as (first, second):
+        assert first.ask()[0] is Cause.DISC_UNREACHABLE
+        until = time.monotonic() + 2.0
+        seconds = []
+        while time.monotonic() < until:
+            for worker in (first, second):
+                cause, took = worker.ask()
+                assert cause is Cause.DISC_UNREACHABLE
+                seconds.append(took)
+            time.sleep(0.01)
+        assert sum(seconds) < 1.5, "of 4 seconds of both"
 
 
 def test_guesses_are_counted_over_all(fake_disc):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import sysconfig
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from kit.machine import unused_udp_port
+from kit.machine import PATIENCE, unused_udp_port
 from kit.process import Done, Program, run_command
 from kit.uac import Uac
 
@@ -82,9 +83,18 @@ class Kamailio(Program):
             raise
 
     def _is_up(self) -> bool:
+        """Its process for TCP is the last that it starts; a signal before that is lost."""
         with Uac(self.address) as phone:
-            phone.send(phone.request("OPTIONS"))
-            return (phone.receive_bytes(0.1) or b"").startswith(b"SIP/2.0 200 ")
+            request = phone.request("OPTIONS")
+            phone.send(request)
+            if not (phone.receive_bytes(0.1) or b"").startswith(b"SIP/2.0 200 "):
+                return False
+        try:
+            with socket.create_connection(self.address, PATIENCE) as connection:
+                connection.sendall(request.replace(b"/UDP ", b"/TCP "))
+                return connection.recv(1 << 16).startswith(b"SIP/2.0 200 ")
+        except ConnectionError:
+            return False
 
     # --- what becomes of it ---------------------------------------------------------------------------
 

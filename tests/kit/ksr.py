@@ -21,16 +21,21 @@ class Kamailio:
     def __init__(self) -> None:
         self.log: list[tuple[str, str]] = []
         self.replies: list[tuple[int, str, str]] = []
-        self.variables: dict[str, str] = {}
+        self.variables: dict[str, str | None] = {}
         self.request_uri: str | None = None
         self.calls: list[str] = []
         self._number = 0
         self._data: bytes | None = None
         self._added = ""
 
-    def take(self, data: bytes | None) -> None:
-        """Makes bytes the current message; None: there is none."""
-        self._number += 1
+    def take(self, data: bytes | None, number: int | None = None) -> None:
+        """Makes bytes the current message; None: there is none.
+
+        Args:
+            data: the bytes.
+            number: of the message; None: the next one.
+        """
+        self._number = self._number + 1 if number is None else number
         self._data = data
         self._added = ""
         self.replies.clear()
@@ -53,6 +58,8 @@ class Kamailio:
         self.calls.append(name)
         if self._data is None:
             return None
+        if name in self.variables:
+            return self.variables[name]
         if name == "$mi":
             return self._number
         if name == "$mb":
@@ -63,11 +70,11 @@ class Kamailio:
             return "192.0.2.7"
         if name == "$ru":
             return self.request_uri or self._data.split(b" ")[1].decode()
-        return self.variables.get(name)
+        return None
 
     def evalx(self, name: str, text: str) -> int:
         for variable, value in self.variables.items():
-            text = text.replace(variable, value)
+            text = text.replace(variable, str(value))
         if "$" in text:
             return -1
         self.variables[name] = text

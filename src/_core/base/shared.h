@@ -117,15 +117,15 @@ static inline void ad_shared_show(double *number, double value)
 
 enum {
     AD_SHARED_YIELDS = 64,      /* rounds of waiting in which other threads run */
-    AD_SHARED_ROUNDS = 164      /* with those in which a millisecond passes */
+    AD_SHARED_PATIENCE = 100    /* those behind them, in which a millisecond passes */
 };
 
 /* Waits a little for what another thread or process does within microseconds, and counts the rounds, from 0 on.
- * Returns 0 without waiting once a tenth of a second has passed: the other one was killed, or stopped. */
-static inline int ad_shared_wait(int *rounds)
+ * Returns 0 without waiting once so many milliseconds have passed: the other one was killed, or stopped. */
+static inline int ad_shared_wait_for(int *rounds, int milliseconds)
 {
     struct timespec millisecond = {0, 1000000};
-    if (*rounds >= AD_SHARED_ROUNDS)
+    if (*rounds >= AD_SHARED_YIELDS + milliseconds)
         return 0;
     if (*rounds < AD_SHARED_YIELDS)
         sched_yield();          /* it may wait for this processor */
@@ -133,6 +133,12 @@ static inline int ad_shared_wait(int *rounds)
         nanosleep(&millisecond, NULL);
     ++*rounds;
     return 1;
+}
+
+/* The same for a tenth of a second. */
+static inline int ad_shared_wait(int *rounds)
+{
+    return ad_shared_wait_for(rounds, AD_SHARED_PATIENCE);
 }
 
 #endif

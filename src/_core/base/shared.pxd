@@ -19,3 +19,4 @@ cdef extern from "base/shared.h" nogil:
     double ad_shared_look(const double *number) noexcept
     void ad_shared_show(double *number, double value) noexcept
     bint ad_shared_wait(int *rounds) noexcept
+    bint ad_shared_wait_for(int *rounds, int milliseconds) noexcept

@@ -11,7 +11,7 @@ from base64 import b64decode
 from auth_diameter._core.auth.decision cimport Decision
 from auth_diameter._core.sip.request cimport new_request
 
-from auth_diameter._core.errors import ConfigError
+from auth_diameter._core.errors import ConfigError, ParseError
 
 
 @cython.final
@@ -53,9 +53,7 @@ cdef class ScriptCalls:
             ConfigError: there is no message, or `realm` cannot be used.
             ParseError: the message is no SIP request.
         """
-        number = get("$mi")
-        if self.request is None or number != self.number:
-            self.take(number, get)
+        self.take(get)
         found = self.decide(self.request, realm, proxy)
         if type(found) is Decision and (<Decision>found).return_code == 1 and not (<Decision>found).headers:
             return 1
@@ -63,27 +61,44 @@ cdef class ScriptCalls:
 
     def request_of(self, get):
         """The server's current message as SipRequest; the errors are those of `authorize`."""
-        number = get("$mi")
-        if self.request is None or number != self.number:
-            self.take(number, get)
+        self.take(get)
         return self.request
 
-    cdef int take(self, object number, object get) except -1:
-        """Reads a message."""
+    cdef int take(self, object get) except -1:
+        """Reads the message, unless it is the same as in the last call."""
         cdef str address
-        self.request = None
+        cdef bytes data
+        number = get("$mi")
         if number is None:
-            self.data = None
+            self.forget(None)
             raise ConfigError("there is no message; call it in the route of a request")
-        try:
-            self.data = (<str?>get("$mb")).encode()
-        except UnicodeDecodeError:
-            # The server decodes it strictly: a single byte that is no UTF-8 is enough.
-            self.data = b64decode(get(self.encoded))
+        data = self.read(get)
         address = get("$si")
-        if address is not None and address.startswith("["):
-            address = address[1:-1]         # IPv6
+        # The number alone proves nothing: in another process, as in a failure route, a message keeps the number
+        # that it has where it was received.
+        if self.request is not None and number == self.number and data == self.data and address == self.address:
+            return 0
+        self.forget(data)
+        source = address.strip("[]") if address is not None else None       # IPv6 may have brackets
         self.request = new_request(
-            self.data, (address, 0) if address is not None else None, self.max_size, self.max_headers)
+            data, (source, 0) if source is not None else None, self.max_size, self.max_headers)
         self.number = number
+        self.address = address
         return 0
+
+    cdef bytes read(self, object get):
+        """The bytes of the message."""
+        try:
+            return (<str?>get("$mb")).encode()
+        except UnicodeDecodeError:
+            pass        # the server decodes it strictly: a single byte that is no UTF-8 is enough
+        encoded = get(self.encoded)
+        if encoded is None:
+            self.forget(b"")
+            raise ParseError("its bytes are no UTF-8, and too many for the server to encode them")
+        return b64decode(encoded)
+
+    cdef void forget(self, bytes data) noexcept:
+        """Forgets the message of the last call; from now on there are these bytes."""
+        self.request = None
+        self.data = data

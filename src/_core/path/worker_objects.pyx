@@ -22,6 +22,7 @@ from auth_diameter._core.auth.answer cimport AnswerFields
 from auth_diameter._core.auth.decision cimport Decision
 from auth_diameter._core.auth.question cimport Question, new_question
 from auth_diameter._core.auth.rulings cimport CAUSE_AUTHORIZED
+from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.digest.credentials cimport Credentials, new_credentials
 from auth_diameter._core.digest.params cimport MAX_PARAMETER
 from auth_diameter._core.net.sockets cimport send_and_receive
@@ -33,8 +34,8 @@ from auth_diameter._core.path.wire cimport Wire
 from auth_diameter._core.sip.request cimport SipRequest, host_of_source
 from auth_diameter._core.state.breakers cimport MOST_PEERS, Breakers
 from auth_diameter._core.state.nonce_watch cimport NonceIssuers
-from auth_diameter._core.state.keys cimport account_of
-from auth_diameter._core.state.penalties cimport ADMITTED, ENDED, REFUSED, Penalties
+from auth_diameter._core.state.keys cimport Network, account_of
+from auth_diameter._core.state.penalties cimport ADMITTED, ENDED, MUST_WAIT, REFUSED, Penalties
 from auth_diameter._core.state.tallies cimport Trial
 
 cdef enum:
@@ -109,6 +110,9 @@ cdef class WorkerObjects(ObjectPath):
         cdef Credentials credentials = None
         cdef Trial trial
         cdef uint8_t room[MAX_PARAMETER]
+        cdef Span account
+        cdef Network network
+        cdef double now
         if type(request) is not SipRequest:
             return None
         trial.state = ENDED
@@ -125,9 +129,11 @@ cdef class WorkerObjects(ObjectPath):
             return None
         now = self.clock()
         if credentials is not None and self.penalties is not None and taken.source is not None:
-            self.penalties.begin_among_all(
-                account_of(&credentials.fields, room), asking.realm,
-                self.penalties.network_of(host_of_source(taken)), now, &trial)
+            account = account_of(&credentials.fields, room)
+            network = self.penalties.network_of(host_of_source(taken))
+            if self.penalties.begin_trial(account, asking.realm, network, now, &trial) == MUST_WAIT:
+                with nogil:
+                    self.penalties.begin_among_all(account, asking.realm, network, now, &trial)
             if trial.state == REFUSED:
                 decision = self.policy.refuse_penalized(question)
                 self.add_up(decision)

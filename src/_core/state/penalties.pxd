@@ -39,6 +39,7 @@ cdef class Penalties:
     # valid in its process until the Penalties are gone.
     cdef ad_lock lock       # if the tables are not shared
     cdef bint shared
+    cdef public double patience     # seconds for which `begin_among_all` waits
     cdef Tables *tables     # NULL until there is memory
     cdef size_t size        # bytes of the memory
     cdef Waiting *released  # the row of those that are no longer held

@@ -16,6 +16,7 @@ class Attempt:
 
 @final
 class Penalties:
+    patience: float
     def __new__(
         cls, first: float = ..., most_sources: int = ..., most_users: int = ..., *, shared: bool = ...
     ) -> Penalties: ...

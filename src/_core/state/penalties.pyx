@@ -33,7 +33,7 @@ Attempts are counted without Python objects and without the GIL (penalties.pxd).
 Trial in it, which can wait in a row.
 
 Processes that are forked may share the tables, so that a guesser has no five attempts at each of them. Then no
-Attempt is held, since a row is of objects of one process: `begin` waits itself, up to a tenth of a second. A
+Attempt is held, since a row is of objects of one process: `begin` waits itself, as long as a verdict may take. A
 process may be killed with a trial in flight. That leaves a place taken for ever: `begin_trial_at_last` gives it
 up.
 """
@@ -49,7 +49,7 @@ from libc.stdlib cimport calloc, free
 from auth_diameter._core.base.lock cimport ad_lock_give, ad_lock_take, ad_look, ad_show
 from auth_diameter._core.base.shared cimport (
     ad_shared_lines, ad_shared_lock_give, ad_shared_lock_init, ad_shared_lock_repaired, ad_shared_lock_take,
-    ad_shared_map, ad_shared_unmap, ad_shared_wait,
+    ad_shared_map, ad_shared_unmap, ad_shared_wait_for,
 )
 from auth_diameter._core.base.span cimport Span
 from auth_diameter._core.base.text cimport borrow
@@ -109,6 +109,10 @@ cdef class Penalties:
             not taken from the system.
         shared: whether processes that are forked later have them in common. Then no attempt is held.
 
+    Attributes:
+        patience: float, seconds for which `begin` of shared tables waits for verdicts, up to 3600. After that,
+            attempts in flight count as those of processes that were killed.
+
     Raises:
         ConfigError: a number is out of range.
         MemoryError: there is no memory for as many.
@@ -124,6 +128,7 @@ cdef class Penalties:
         self.secret[0] = int.from_bytes(os.urandom(8), "little")
         self.secret[1] = int.from_bytes(os.urandom(8), "little")
         self.shared = shared
+        self.patience = 0.1
         self.size = ad_shared_lines(sizeof(Tables)) + table_size(most_sources) + table_size(most_users)
         self.tables = <Tables *>(ad_shared_map(self.size) if shared else calloc(1, self.size))
         if self.tables == NULL or (shared and not ad_shared_lock_init(&self.tables.lock)):
@@ -287,7 +292,7 @@ cdef class Penalties:
         """Begins an attempt of shared tables, after the verdicts of other processes if it must wait for them."""
         cdef int rounds = 0
         while self.begin_trial(account, realm, network, now, out) == MUST_WAIT:
-            if not ad_shared_wait(&rounds):
+            if not ad_shared_wait_for(&rounds, <int>(1000 * self.patience)):
                 self.begin_trial_at_last(account, realm, network, now, out)
                 return
 

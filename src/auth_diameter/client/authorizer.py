@@ -229,6 +229,11 @@ class Authorizer:
         anew.is_stale = True
         return anew
 
+    def require_groups(self) -> None:
+        """Raises ConfigError with standard Diameter, which knows no groups."""
+        if not self._has_groups:
+            raise ConfigError("diameter_is_user_in: standard Diameter has no groups, unlike DISC")
+
     def is_user_in(self, request: Request, who: str, group: str) -> Question | Decision:
         """``diameter_is_user_in(who, group)``: checks whether a user is in a group; never makes a SIP reply.
 
@@ -246,8 +251,7 @@ class Authorizer:
             ConfigError: `who` is not one of these, or `group` is empty; or standard Diameter is spoken, which
                 knows no groups.
         """
-        if not self._has_groups:
-            raise ConfigError("diameter_is_user_in: standard Diameter has no groups, unlike DISC")
+        self.require_groups()
         source = group_check.source_of(who, group)
         if type(request) is not SipRequest:
             try:

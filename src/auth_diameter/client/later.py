@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 _log = logging.getLogger("auth_diameter.client")
@@ -54,15 +55,22 @@ class Later:
             if self._executor is None:
                 self._executor = ThreadPoolExecutor(self._threads, "auth-diameter-asks")
             self._count += 1
-            self._executor.submit(self._run, work, callback)
+            todo = [partial(_do, work, callback)]
+            try:
+                self._executor.submit(self._run, todo)
+            except RuntimeError:  # no more threads; it is queued all the same
+                todo.clear()
+                self._count -= 1
+                return False
             return True
 
-    def _run(self, work: Callable[[], Result], callback: Callable[[Result], object]) -> None:
-        try:
-            hand_over(work(), callback)
-        finally:
-            with self._lock:
-                self._count -= 1
+    def _run(self, todo: list[Callable[[], None]]) -> None:
+        for do in todo:
+            try:
+                do()
+            finally:
+                with self._lock:
+                    self._count -= 1
 
     def close(self) -> None:
         """Takes no more work; what is under way goes on."""
@@ -71,6 +79,10 @@ class Later:
             executor, self._executor = self._executor, None
         if executor is not None:
             executor.shutdown(wait=False)
+
+
+def _do(work: Callable[[], Result], callback: Callable[[Result], object]) -> None:
+    hand_over(work(), callback)
 
 
 def hand_over(result: Result, callback: Callable[[Result], object]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -30,6 +31,8 @@ from auth_diameter.diameter.background import BackgroundTransport
 from auth_diameter.diameter.stats import PoolStats, no_pool
 from auth_diameter.diameter.sync import SyncTransport
 from auth_diameter.verifier.state.state import StateStats
+
+_log = logging.getLogger("auth_diameter.client")
 
 
 class AuthDiameter(Closing):
@@ -340,8 +343,10 @@ class AuthDiameter(Closing):
         Raises:
             ConfigError: `realm` has an unknown pseudo-variable.
             DiscError: this client is closed.
+            TypeError: `request` is neither a SipRequest nor bytes.
         """
         compile_template(realm)
+        request = _checked(request)
         authorize = self.diameter_proxy_authorize if proxy else self.diameter_www_authorize
 
         def work() -> Decision:
@@ -349,6 +354,9 @@ class AuthDiameter(Closing):
                 return authorize(request, realm)
             except DiscError:  # it was closed meanwhile
                 return self._unavailable(request, Cause.DISC_LOST)
+            except Exception as error:  # noqa: BLE001 - whoever asked waits for a decision
+                _log.error("a question failed", exc_info=error)
+                return self._unavailable(request, Cause.DISC_REFUSED)
 
         if not self._later.start(work, callback):
             self._require_open()
@@ -366,16 +374,23 @@ class AuthDiameter(Closing):
             callback: function of the Decision, as in `ask`.
 
         Raises:
-            ConfigError: `who` is not one of the four sources, or `group` is empty.
+            ConfigError: `who` is not one of the four sources, or `group` is empty; or standard Diameter is
+                spoken, which knows no groups.
             DiscError: this client is closed.
+            TypeError: `request` is neither a SipRequest nor bytes.
         """
+        self._authorizer.require_groups()
         group_check.source_of(who, group)
+        request = _checked(request)
 
         def work() -> Decision:
             try:
                 return self.diameter_is_user_in(request, who, group)
             except DiscError:
                 return group_check.decide(Cause.DISC_LOST)
+            except Exception as error:  # noqa: BLE001 - whoever asked waits for a decision
+                _log.error("a question failed", exc_info=error)
+                return group_check.decide(Cause.DISC_REFUSED)
 
         if not self._later.start(work, callback):
             self._require_open()
@@ -415,6 +430,11 @@ class AuthDiameter(Closing):
         self._later.close()
         if self._local is not None:
             self._local.close()
+
+
+def _checked(request: Request) -> Request:
+    """The request of a caller who goes on: what it has now, whatever becomes of a buffer."""
+    return request if isinstance(request, SipRequest) else bytes(memoryview(request))
 
 
 def _was_held(question: Question) -> bool:

@@ -62,6 +62,7 @@ class WorkerAuthDiameter(AuthDiameter):
                 "watchdog while it waits for SIP; start a DISC that does: auth-diameter disc --db cx://HOST"
             )
         self._common = common
+        common.penalties.patience = config.timeout  # a verdict may take as long
         self._encoded = encoded
         super().__init__(config)
 

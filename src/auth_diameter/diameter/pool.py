@@ -191,6 +191,11 @@ class Pool:
         """Takes over what another process has found out about a peer; see `PeerTable.learn`."""
         self._table.learn(peer, state, rest_until)
 
+    def refuse_in_doubt(self) -> Cause:
+        """Refuses a question without asking, since all peers are in doubt."""
+        self.counts.refused_down += 1
+        return self._table.why_not()
+
     def is_full(self) -> bool:
         """Whether a new question would be refused because of those under way and waiting."""
         return self._waiting.is_full()
@@ -603,14 +608,22 @@ class Pool:
             self._tend(now)
         self._waiting.open_needed(now)
 
-    def expire_one(self, question: Question, now: float) -> Cause:
+    def expire_one(self, question: Question, now: float, *, is_alone: bool = False) -> Cause:
         """Ends one question whose deadline has passed, for a driver that times it itself.
+
+        Args:
+            question: the question.
+            now: seconds, monotonic.
+            is_alone: whether the peer has answered others meanwhile, so that this one proves nothing.
 
         Returns:
             The Cause.
         """
         if self.in_flight.give_up(question):
-            self._expire_pending(question, now)
+            if is_alone:
+                self.counts.expired += 1
+            else:
+                self._expire_pending(question, now)
             return Cause.DISC_TIMEOUT
         if question in self.waiting:
             self.waiting.remove(question)

@@ -41,6 +41,7 @@ from auth_diameter.diameter.waiters import Waiter
 
 _STATES: Final[tuple[PeerState, ...]] = ("new", "up", "down", "silent")  # by their numbers in `Breakers`
 _READ = 65_536  # bytes
+_TOLD = 0.05  # seconds within which a worker whose question has expired has told the others
 _UNNOTED = 0.05  # seconds that a question waits before the other workers are told of it
 
 
@@ -104,8 +105,10 @@ class WorkerTransport(SyncTransport):
             with self._lock:
                 self._learn(now)
         if any(peer.in_doubt for peer in self.pool.peers):
-            self._prepare_probes(now)
-            if all(peer.in_doubt for peer in self.pool.peers):
+            claimed = self._prepare_probes(now)
+            if all(peer.in_doubt for peer in self.pool.peers) and not self.closed:
+                if not claimed:
+                    return self.pool.refuse_in_doubt()
                 question.deadline = now + min(PATIENCE, self._timeout)
         return super().ask(question)
 
@@ -161,18 +164,28 @@ class WorkerTransport(SyncTransport):
                 self.pool.learn(peer, state, rest_until)
         self._act(now)
 
-    def _prepare_probes(self, now: float) -> None:
-        """Looks for late answers of peers in doubt, and claims the probes that are due."""
+    def _prepare_probes(self, now: float) -> bool:
+        """Looks for late answers of peers in doubt, and claims the probes that are due.
+
+        Returns:
+            Whether there is a probe.
+        """
+        claimed = False
         with self._lock:
             self._probed = {one: at for one, at in self._probed.items() if one in self.pool.connections}
             for connection in list(self.pool.connections):
                 if connection.peer.in_doubt:
                     self._read_late(connection, now)
             for place, peer in zip(self._places, self.pool.peers, strict=True):
-                if place >= 0 and peer.in_doubt and peer.rest_until <= now and not peer.opening:
+                if not peer.in_doubt or peer.rest_until > now or peer.opening:
+                    continue
+                if place >= 0:
                     peer.rest_until = self._breakers.claim_probe(place, now, now + PROBE_EVERY)
-                    if peer.rest_until > now:
-                        self.pool.be_due(peer.rest_until)
+                if peer.rest_until > now:
+                    self.pool.be_due(peer.rest_until)
+                else:
+                    claimed = True
+        return claimed
 
     def _read_late(self, connection: Connection, now: float) -> None:
         """Takes what came on a connection since its question has ended."""
@@ -195,7 +208,7 @@ class WorkerTransport(SyncTransport):
     # ------------------------------------------------------------------ one question
 
     def _until(self, connection: Connection, question: Question) -> float:
-        """As for threads; and no longer than a worker that has asked the same peer in vain before."""
+        """As for threads; but first until a worker that has asked the peer in vain tells of that."""
         until = super()._until(connection, question)
         place = self._places[connection.peer.number]
         if place < 0 or connection.state is PROBING or connection.peer.in_doubt:
@@ -203,16 +216,14 @@ class WorkerTransport(SyncTransport):
         now = time.monotonic()
         since = question.deadline - self._timeout
         first = self._breakers.asked(place, since, now, self._timeout)
-        return min(until, max(first + self._timeout, since + PATIENCE))
+        return min(until, max(first + self._timeout + _TOLD, since + PATIENCE))
 
     def _await_answer(self, connection: Connection, question: Question, until: float) -> Answer | None:
-        """As for threads; goes on if another worker has had an answer meanwhile."""
-        started = time.monotonic()
+        """As for threads; goes on if no other worker has told that the peer hangs."""
         answer = super()._await_answer(connection, question, until)
-        if answer is None and until < question.deadline and not connection.peer.in_doubt:
-            place = self._places[connection.peer.number]
-            if place >= 0 and self._breakers.heard_since(place, started):
-                answer = super()._await_answer(connection, question, question.deadline)
+        goes_on = answer is None and until < question.deadline and not connection.peer.in_doubt
+        if goes_on and not self._is_told_to_hang(connection.peer):
+            answer = super()._await_answer(connection, question, question.deadline)
         if answer is not None:
             self._heard(connection, time.monotonic())
         return answer
@@ -232,14 +243,20 @@ class WorkerTransport(SyncTransport):
                 self._probed.setdefault(connection, now)
                 return self.pool.expire_one(question, now)
         place = self._places[connection.peer.number]
-        if place < 0 or connection.peer.in_doubt or until >= question.deadline:
+        if place < 0 or connection.peer.in_doubt:
             return super()._timed_out(connection, question, until)
-        with self._lock:
-            cause = self.pool.expire_one(question, now)
-            self._drop(connection)
-            self._breakers.change(place, _STATES.index("silent"), now)
-            self._learn(now)
-            return cause
+        asked_at = question.deadline - self._timeout
+        if self._breakers.heard_since(place, asked_at) or self._is_told_to_hang(connection.peer):
+            with self._lock:
+                cause = self.pool.expire_one(question, now, is_alone=True)
+                self._drop(connection)
+                return cause
+        return super()._timed_out(connection, question, question.deadline)
+
+    def _is_told_to_hang(self, peer: Peer) -> bool:
+        """Whether another worker has opened the breaker of a peer."""
+        place = self._places[peer.number]
+        return place >= 0 and _STATES[self._breakers.look(place)[0]] == "silent"
 
     def _drop(self, connection: Connection) -> None:
         self._probed.pop(connection, None)

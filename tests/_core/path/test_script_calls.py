@@ -134,6 +134,17 @@ def test_no_message(calls, server):
     assert calls.data is None
 
 
+@pytest.mark.parametrize("other", ["the bytes", "the source"])
+def test_the_number_alone_is_not_the_message(calls, server, other):
+    """Processes count for themselves, and a message may change the process."""
+    first = calls.request_of(server.get)
+    if other == "the bytes":
+        server.take(FIRST, number=1)
+    else:
+        server.variables["$si"] = "192.0.2.8"
+    assert calls.request_of(server.get) is not first
+
+
 def test_a_number_that_comes_again(calls, server):
     """After a malformed message the one before it is read anew: nothing of it is left."""
     numbers = iter([1, 2, 1])

@@ -1,11 +1,14 @@
 """Who guesses passwords: whose credentials are judged, whose are refused, whose must not be."""
 
 import os
+import threading
+import time
 import tracemalloc
 from pathlib import Path
 
 import pytest
 from kit.guesser import ALICE, ELSEWHERE, NEIGHBOUR, USERS, Penalties, begin_many, credentials, guess, spray
+from kit.machine import PATIENCE
 
 from auth_diameter import _core
 
@@ -417,6 +420,25 @@ def test_those_that_processes_share_hold_no_attempt():
     assert not any((late.is_held, late.was_held, late.is_refused))
     assert not penalties.whole.has_released
     assert penalties.whole.take_released() == []
+
+
+def test_those_that_processes_share_wait_for_the_verdicts_of_a_slow_server():
+    """As long as a verdict may take. Giving up sooner would let a guesser guess while others are judged."""
+    penalties = Penalties(shared=True)
+    penalties.whole.patience = PATIENCE
+    under_way = [penalties.begin(*ALICE, 0.0) for _ in range(5)]
+
+    def judge():
+        time.sleep(0.3)
+        for attempt in under_way:
+            penalties.whole.wrong(attempt, 0.0)
+
+    thread = threading.Thread(target=judge)
+    thread.start()
+    started = time.monotonic()
+    assert penalties.begin(*ALICE, 0.0).is_refused
+    assert time.monotonic() - started > 0.2
+    thread.join()
 
 
 def test_those_that_processes_share_refuse_a_guesser_as_others_do():
