@@ -55,7 +55,7 @@ class Later:
             if self._executor is None:
                 self._executor = ThreadPoolExecutor(self._threads, "auth-diameter-asks")
             self._count += 1
-            todo = [partial(_do, work, callback)]
+            todo: list[Callable[[], None]] = [partial(_do, work, callback)]
             try:
                 self._executor.submit(self._run, todo)
             except RuntimeError:  # no more threads; it is queued all the same
