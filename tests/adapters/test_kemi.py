@@ -273,6 +273,23 @@ def test_settings_that_cannot_be_used(ready, kamailio, settings, says):
     assert ready.diameter_www_authorize("$fd") == 1
 
 
+def test_bad_settings_stay_bad(ready):
+    """They are not those that the next call is compared with."""
+    assert [ready.configure(colour=1) for _ in range(2)] == [-1, -1]
+
+
+def test_a_second_configure_logs_once(ready, kamailio, disc):
+    ready.configure(**disc.settings, timeout=4.0)
+    logging.getLogger("auth_diameter.pool").warning("once")
+    assert lines(kamailio) == ["warn: auth_diameter: once"]
+
+
+def test_a_message_has_the_limit_of_the_settings(kemi, kamailio, disc):
+    kemi.configure(**disc.settings, max_sip_message=256)
+    kamailio.take(RIGHT)
+    assert kemi.diameter_www_authorize("$fd") == 0
+
+
 @pytest.mark.parametrize("part", ["pvx", "sl"])
 def test_a_module_of_kamailio_is_missing(load, kamailio, part):
     module = kamailio.module()

@@ -78,6 +78,13 @@ def test_many_at_a_time(client, loop):
     assert {loop.next().cause for _ in range(500)} == {Cause.AUTHORIZED}
 
 
+def test_one_after_another_are_never_too_many(fake_disc, loop):
+    with new_client(fake_disc(), max_connections=1, max_waiting=1) as client:
+        for _ in range(10):
+            client.ask(RIGHT, "$fd", loop.call_from_thread)
+            assert loop.next().cause is Cause.AUTHORIZED
+
+
 def test_too_many_are_refused_at_once(fake_disc, loop):
     """503, and -1 of a group check, before `ask` returns."""
     disc = fake_disc(say_nothing)

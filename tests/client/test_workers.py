@@ -7,7 +7,6 @@ import contextlib
 import os
 import pickle
 import signal
-import socket
 import time
 from collections.abc import Iterator
 
@@ -16,7 +15,7 @@ from kit.disc import answer_all, say_nothing
 from kit.forked import in_child
 from kit.machine import PATIENCE, wait_until
 from kit.sip import FIRST, RIGHT
-from kit.wire import build_answer
+from kit.worker import refuse, slow
 
 import auth_diameter as ad
 from auth_diameter import Cause, Config, SipRequest
@@ -91,19 +90,6 @@ def workers(client, count=2) -> Iterator[list[Worker]]:
 
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-
-
-@pytest.fixture
-def silent_listener():
-    """An address whose backlog is full: no attempt to connect is answered."""
-    with socket.socket() as sock, socket.socket() as one, socket.socket() as two:
-        sock.bind(("127.0.0.1", 0))
-        sock.listen(0)
-        for filler in (one, two):
-            filler.setblocking(False)
-            filler.connect_ex(sock.getsockname())
-        time.sleep(0.01)
-        yield sock.getsockname()
 
 
 def test_each_has_its_own_connection_and_ids(fake_disc):
@@ -264,11 +250,65 @@ def test_a_disc_that_accepts_no_connection_costs_one_probe_a_second(fake_disc, s
         assert sum(seconds) < 1.5, "of 4 seconds of both"
 
 
+def test_a_worker_waits_on_while_another_is_answered(fake_disc):
+    """The first one's question is at fault. What the third one hears, the second one knows."""
+    disc = fake_disc()
+    kept = []
+    with new_client(disc) as client, workers(client, 3) as (first, second, third):
+        for worker in (first, second, third):
+            assert [worker.ask()[0] for _ in range(3)] == [Cause.AUTHORIZED] * 3
+        disc.script = lambda *args: kept.append(args)
+        first.begin()
+        wait_until(lambda: len(kept) == 1)
+        time.sleep(TIMEOUT * 0.5)
+        second.begin()
+        wait_until(lambda: len(kept) == 2)
+        time.sleep(TIMEOUT * 0.2)
+        disc.script = answer_all
+        assert third.ask()[0] is Cause.AUTHORIZED
+        assert first.end()[0] is Cause.DISC_TIMEOUT
+        time.sleep(TIMEOUT * 0.1)
+        answer_all(*kept[1])
+        assert second.end()[0] is Cause.AUTHORIZED
+
+
+def test_with_another_disc_one_worker_probes_for_all(fake_disc):
+    """Once a second, however many ask."""
+    first, second = fake_disc(), fake_disc()
+    with new_client(first, second) as client, workers(client, 3) as three:
+        for worker in three:
+            assert [worker.ask()[0] for _ in range(4)] == [Cause.AUTHORIZED] * 4
+        first.script = say_nothing
+        while three[0].ask()[0] is Cause.AUTHORIZED:
+            pass
+        before, until = len(first.questions), time.monotonic() + 2.6
+        while time.monotonic() < until:
+            assert [worker.ask()[0] for worker in three] == [Cause.AUTHORIZED] * 3
+        assert len(first.questions) - before <= 4
+
+
+def test_all_are_back_at_once(fake_disc):
+    """Each is told, and has no probe of its own: a slow answer is in time."""
+    disc = fake_disc()
+    with new_client(disc) as client, workers(client, 3) as three:
+        for worker in three:
+            worker.ask()
+        disc.script = say_nothing
+        three[0].ask()
+        assert [worker.ask()[0] for worker in three] == [Cause.DISC_TIMEOUT] * 3
+        disc.script = answer_all
+        deadline = time.monotonic() + PATIENCE
+        while three[1].ask()[0] is not Cause.AUTHORIZED:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        disc.script = slow(answer_all, TIMEOUT * 0.5)
+        three[0].begin()
+        three[2].begin()
+        assert [three[0].end()[0], three[2].end()[0]] == [Cause.AUTHORIZED] * 2
+
+
 def test_guesses_are_counted_over_all(fake_disc):
     """Five, and not five of each."""
-
-    def refuse(connection, questions):
-        connection.send(b"".join(build_answer(question, 5003) for question in questions))
 
     disc = fake_disc(refuse)
     with new_client(disc) as client, workers(client, 4) as four:

@@ -313,7 +313,7 @@ def _with_uri(request: SipRequest, uri: str, data: bytes) -> SipRequest:
     _, _, rest = data.partition(b"\r\n")
     line = f"{request.method} {uri} SIP/2.0\r\n".encode("utf-8", "surrogateescape")
     try:
-        return SipRequest(line + rest, max_size=len(line) + len(data), max_headers=len(data))
+        return SipRequest(line + rest, request.source, max_size=len(line) + len(data), max_headers=len(data))
     except ParseError as error:
         raise ConfigError(f"the Request-URI that the script has set: {error}") from None
 

@@ -418,6 +418,9 @@ def test_those_that_processes_share_hold_no_attempt():
     assert not any(attempt.is_held or attempt.is_refused for attempt in lost)
     late = penalties.begin(*ALICE, 0.0)
     assert not any((late.is_held, late.was_held, late.is_refused))
+    for attempt in (late, *(penalties.begin(*ALICE, 0.0) for _ in range(4))):
+        penalties.whole.wrong(attempt, 0.0)
+    assert penalties.refuses(*ALICE, 0.5), "those that waited in vain count"
     assert not penalties.whole.has_released
     assert penalties.whole.take_released() == []
 
