@@ -322,6 +322,14 @@ def test_other_settings_apply_from_the_next_call_on(ready, kamailio, fake_disc, 
     assert (len(disc.questions), len(other.questions)) == (1, 1)
 
 
+def test_settings_that_change_between_two_calls_about_a_message(ready, kamailio, disc):
+    """With python_exec Kamailio may load the script again before any call; the credentials were right."""
+    kamailio.take(RIGHT)
+    assert ready.diameter_www_authorize("$fd") == 1
+    assert ready.configure(**disc.settings, timeout=4.0) == 1
+    assert ready.diameter_is_user_in("Credentials", "voicemail") == 1
+
+
 def test_a_call_before_configure(kemi, kamailio):
     kamailio.take(RIGHT)
     assert kemi.diameter_www_authorize("$fd") == -5

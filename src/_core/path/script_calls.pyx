@@ -64,6 +64,13 @@ cdef class ScriptCalls:
         self.take(get)
         return self.request
 
+    def adopt(self, ScriptCalls other not None):
+        """Takes over the message of the last call: settings may change between two calls about one message."""
+        self.request = other.request
+        self.data = other.data
+        self.number = other.number
+        self.address = other.address
+
     cdef int take(self, object get) except -1:
         """Reads the message, unless it is the same as in the last call."""
         cdef str address

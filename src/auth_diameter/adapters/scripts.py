@@ -115,6 +115,7 @@ class ScriptFunctions:
         old, self._auth = self._auth, WorkerAuthDiameter(config, self._common, self._encoded)
         self._settings = settings
         if old is not None:
+            self._auth.calls.adopt(old.calls)
             old.close()
 
     def _client(self) -> WorkerAuthDiameter:
