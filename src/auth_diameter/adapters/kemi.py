@@ -95,8 +95,8 @@ _functions = ScriptFunctions("Kamailio", "$(mb{s.encode.base64})", _log, _missin
 def configure(**settings: Any) -> int:
     """Sets the configuration; to be called when the script is loaded, before Kamailio forks.
 
-    When the script is loaded again, new settings apply in each worker from one of its next calls on. Those of a
-    database need a restart of Kamailio, since its workers count nonces and guesses together.
+    When the script is loaded again, new settings apply in each worker from one of its next calls on. Those of
+    a database need a restart of Kamailio, since its workers count nonces and guesses together.
 
     Args:
         **settings: fields of `Config`; `unavailable_status` has the default 500, which the C module sends.
