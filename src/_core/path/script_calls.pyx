@@ -86,7 +86,9 @@ cdef class ScriptCalls:
         if self.request is not None and number == self.number and data == self.data and address == self.address:
             return 0
         self.forget(data)
-        source = address.strip("[]") if address is not None else None       # IPv6 may have brackets
+        source = address
+        if source is not None and source and source[0] == u"[":      # IPv6
+            source = source.strip("[]")
         self.request = new_request(
             data, (source, 0) if source is not None else None, self.max_size, self.max_headers)
         self.number = number
