@@ -183,8 +183,8 @@ cdef class WorkerObjects(ObjectPath):
         question.flight.deadline = now + self.timeout
         self.in_flight.put(wire, question, now)
         left = wire.out_size
-        # The GIL is kept: the socket's time-out is short, and the host keeps it far longer while it waits for SIP.
-        n = send_and_receive(wire.fd, wire.out, &left, buffer, sizeof(buffer), &error)
+        with nogil:
+            n = send_and_receive(wire.fd, wire.out, &left, buffer, sizeof(buffer), &error)
         wire.drop_sent(wire.out_size - left)
         if n <= 0:
             return self.policy.go_on(self.for_python(question, trial), error if n < 0 else CLOSED)
