@@ -118,9 +118,9 @@ def test_credentials_hold_across_the_calls_about_a_message(ready, kamailio):
 def test_a_message_has_one_request(ready, kamailio):
     kamailio.take(RIGHT)
     ready.diameter_www_authorize("$fd")
-    request = ready._functions._auth.calls.request
+    request = ready._functions.calls.request
     ready.diameter_is_user_in("Credentials", "voicemail")
-    assert ready._functions._auth.calls.request is request
+    assert ready._functions.calls.request is request
     assert set(kamailio.calls) == {"$mi", "$mb", "$si"}
 
 
@@ -154,7 +154,7 @@ def test_whatever_bytes_it_has(ready, kamailio, bad):
     )
     kamailio.take(data)
     assert ready.diameter_www_authorize("$fd") == 1
-    assert ready._functions._auth.calls.data == data
+    assert ready._functions.calls.data == data
 
 
 def test_the_script_has_changed_the_request_uri(ready, kamailio, disc):

@@ -8,7 +8,6 @@ import socket
 import struct
 import threading
 import time
-import types
 
 import pytest
 from kit.disc import CHALLENGE_VALUE, answer_all, hang_up, judge, say_nothing
@@ -18,7 +17,6 @@ from kit.wire import build_answer
 from kit.worker import SOURCE, ask, calm, new_worker, refuse, slow
 
 from auth_diameter import Cause, Config, ConfigError, DiscError, SipRequest
-from auth_diameter.client import worker as worker_module
 from auth_diameter.client.worker import Common, WorkerAuthDiameter
 
 
@@ -134,17 +132,16 @@ def test_an_attempt_ends_without_an_answer(fake_disc, script):
         assert len(worker._common.penalties) == 0
 
 
-def test_an_attempt_ends_with_an_answer_that_is_stale(fake_disc, monkeypatch):
+def test_an_attempt_ends_with_an_answer_that_is_stale(fake_disc):
     ahead = [0.0]
-    clock = types.SimpleNamespace(monotonic=lambda: time.monotonic() + ahead[0])
-    monkeypatch.setattr(worker_module, "time", clock)
 
     def late(connection, questions):
         ahead[0] = 10.0
         answer_all(connection, questions)
 
     disc = fake_disc()
-    with new_worker(disc, timeout=0.3) as worker:
+    config = Config(peers=[disc.address], timeout=0.3)
+    with WorkerAuthDiameter(config, Common(), lambda: time.monotonic() + ahead[0]) as worker:
         assert [ask(worker, FIRST).status for _ in range(3)] == [401] * 3
         disc.script = late
         assert ask(worker).cause is Cause.DISC_TIMEOUT

@@ -32,7 +32,7 @@ class WorkerObjects(ObjectPath):
         places: Sequence[int],
         penalties: Penalties | None,
         watch: NonceIssuers | None,
-        clock: Callable[[], float],
+        clock: Callable[[], float] | None,
         *,
         timeout: float,
         max_question: int,

@@ -7,6 +7,8 @@
                 ▼                                 ▼ not calm
               None: the client goes on           the Question: the client asks it
 
+For a script (see script_calls.pyx) the return code is enough, and no Decision is made of what lets a request in.
+
 Here is what happens while all is calm: an idle connection is open, no peer is in doubt, and nothing is due. The
 policy, an object of Python, takes all other answers, and what a question leads to that has none.
 """
@@ -19,16 +21,17 @@ from libc.math cimport INFINITY
 from libc.stdint cimport uint8_t
 
 from auth_diameter._core.auth.answer cimport AnswerFields
-from auth_diameter._core.auth.decision cimport Decision
 from auth_diameter._core.auth.question cimport Question, new_question
 from auth_diameter._core.auth.rulings cimport CAUSE_AUTHORIZED
 from auth_diameter._core.base.span cimport Span
+from auth_diameter._core.base.text cimport is_same_text
 from auth_diameter._core.digest.credentials cimport Credentials, new_credentials
 from auth_diameter._core.digest.params cimport MAX_PARAMETER
 from auth_diameter._core.net.sockets cimport send_and_receive
 from auth_diameter._core.path.counts cimport Decisions, count
 from auth_diameter._core.path.decide cimport ASK, Asking, ask_about, is_bypassed
 from auth_diameter._core.path.in_flight cimport InFlight
+from auth_diameter._core.path.realm cimport Realm
 from auth_diameter._core.path.remote_objects cimport lets_in, note_login
 from auth_diameter._core.path.wire cimport Wire
 from auth_diameter._core.sip.request cimport SipRequest, host_of_source
@@ -37,6 +40,32 @@ from auth_diameter._core.state.nonce_watch cimport NonceIssuers
 from auth_diameter._core.state.keys cimport Network, account_of
 from auth_diameter._core.state.penalties cimport ADMITTED, ENDED, MUST_WAIT, REFUSED, Penalties
 from auth_diameter._core.state.tallies cimport Trial
+
+cdef extern from *:
+    """
+    #include <time.h>
+
+    /* Seconds of the clock that time.monotonic() reads; no object, no call of Python. */
+    static double ad_monotonic(void)
+    {
+        struct timespec now;
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+    }
+
+    /* Whether this thread is the only one of Python in the process: it need not give the GIL away to wait.
+     * Without a GIL to wait is not to be in the way of the garbage collector, so that nobody is. */
+    static int ad_is_only_thread(void)
+    {
+    #ifdef Py_GIL_DISABLED
+        return 0;
+    #else
+        return PyThreadState_Next(PyInterpreterState_ThreadHead(PyInterpreterState_Get())) == NULL;
+    #endif
+    }
+    """
+    double ad_monotonic() noexcept nogil
+    bint ad_is_only_thread() noexcept
 
 cdef enum:
     READ = 4096         # bytes of an answer; a longer one comes in several reads
@@ -62,7 +91,7 @@ cdef class WorkerObjects(ObjectPath):
         places: those of the peers, in the order of their numbers.
         penalties: Penalties, or None: guesses are not counted.
         watch: NonceIssuers, or None with a single DISC.
-        clock: function that returns seconds, monotonic.
+        clock: function that returns seconds, monotonic; None: `time.monotonic`.
         timeout: seconds that a question may take. If the time-out of its socket is shorter, Python goes on then.
         max_question: bytes that a question may have.
         tells_source: whether DISC is told where a request came from.
@@ -91,6 +120,7 @@ cdef class WorkerObjects(ObjectPath):
         self.tells_source = tells_source
         self.calm_until = -INFINITY
         self.seen = -1
+        self.answered = []
         in_flight.concluder = self
 
     def decide(self, request, realm, bint proxy):
@@ -104,7 +134,10 @@ cdef class WorkerObjects(ObjectPath):
         Raises:
             ConfigError: `realm` has an unknown pseudo-variable.
         """
-        cdef SipRequest taken
+        return self.judge(request, realm, proxy, False) if type(request) is SipRequest else None
+
+    cdef object judge(self, SipRequest request, object realm, bint proxy, bint in_script):
+        """As `decide`; in a script a request that is let in has the return code, int, and no Decision."""
         cdef Asking asking
         cdef Question question
         cdef Credentials credentials = None
@@ -113,24 +146,21 @@ cdef class WorkerObjects(ObjectPath):
         cdef Span account
         cdef Network network
         cdef double now
-        if type(request) is not SipRequest:
-            return None
         trial.state = ENDED
-        taken = request
         asking.proxy = proxy
         asking.has_credentials = False
-        _kept = self.expand_realm(self.realm_named(realm), taken, &asking)
-        if is_bypassed(&taken.m) or ask_about(&taken.m, &asking) != ASK:
+        _kept = self.expand_realm(self.realm_known(realm), request, &asking)
+        if is_bypassed(&request.m) or ask_about(&request.m, &asking) != ASK:
             return None
         if asking.has_credentials:
-            credentials = new_credentials(taken.data, &asking.credentials)
-        question = new_question(taken, self.realm_text(asking.realm), credentials, proxy, self.tells_source)
+            credentials = new_credentials(request.data, &asking.credentials)
+        question = new_question(request, self.realm_text(asking.realm), credentials, proxy, self.tells_source)
         if self.in_flight.application.room_of(question) > self.max_question:
             return None
-        now = self.clock()
-        if credentials is not None and self.penalties is not None and taken.source is not None:
+        now = self.now()
+        if credentials is not None and self.penalties is not None and request.source is not None:
             account = account_of(&credentials.fields, room)
-            network = self.penalties.network_of(host_of_source(taken))
+            network = self.penalties.network_of(host_of_source(request))
             if self.penalties.begin_trial(account, asking.realm, network, now, &trial) == MUST_WAIT:
                 with nogil:
                     self.penalties.begin_among_all(account, asking.realm, network, now, &trial)
@@ -138,8 +168,21 @@ cdef class WorkerObjects(ObjectPath):
                 decision = self.policy.refuse_penalized(question)
                 self.add_up(decision)
                 return decision
+        self.in_script = in_script
         wire = self.calm_wire(now)
         return self.for_python(question, &trial) if wire is None else self.converse(question, wire, &trial, now)
+
+    cdef Realm realm_known(self, object text):
+        """As `realm_named`; mostly the same as for the last request."""
+        if type(text) is not str:
+            return self.realm_named(text)
+        if self.known is None or not is_same_text(text, self.known_text):
+            self.known = self.realm_named(text)
+            self.known_text = text
+        return self.known
+
+    cdef double now(self) except? -1:
+        return ad_monotonic() if self.clock is None else self.clock()
 
     def ask_at_once(self, Question question not None):
         """The Decision on a question, counted; or the Question itself, if Python is to ask it.
@@ -149,7 +192,8 @@ cdef class WorkerObjects(ObjectPath):
         """
         cdef Trial trial
         trial.state = ENDED
-        now = self.clock()
+        now = self.now()
+        self.in_script = False
         wire = self.calm_wire(now)
         return question if wire is None else self.converse(question, wire, &trial, now)
 
@@ -178,34 +222,40 @@ cdef class WorkerObjects(ObjectPath):
         cdef int error = 0
         cdef size_t left
         cdef ssize_t n
-        cdef list found = []
-        cdef Decision decision
+        cdef object found
         question.flight.deadline = now + self.timeout
         self.in_flight.put(wire, question, now)
         left = wire.out_size
-        with nogil:
+        if ad_is_only_thread():
             n = send_and_receive(wire.fd, wire.out, &left, buffer, sizeof(buffer), &error)
+        else:
+            with nogil:
+                n = send_and_receive(wire.fd, wire.out, &left, buffer, sizeof(buffer), &error)
         wire.drop_sent(wire.out_size - left)
         if n <= 0:
             return self.policy.go_on(self.for_python(question, trial), error if n < 0 else CLOSED)
-        now = self.clock()
+        now = self.now()
         if now > question.flight.deadline:      # this process did not run for a while: the answer is stale
             return self.policy.go_on(self.for_python(question, trial), EAGAIN)
         self.reading = trial
+        self.found = None       # should an exception have left one: it is not about this question
+        if self.answered:
+            self.answered.clear()
         try:
-            self.in_flight.receive(wire, PyBytes_FromStringAndSize(buffer, n), now, True, found)
+            self.in_flight.receive(wire, PyBytes_FromStringAndSize(buffer, n), now, True, self.answered)
         finally:
             self.reading = NULL
         if place >= 0:
             self.breakers.note_heard(place, now)
         if wire.fault is not None or wire.unread():
             self.policy.judge_connection(wire)
-        decision, self.decision = self.decision, None
-        if decision is not None:
-            return decision
+        found, self.found = self.found, None
+        if found is not None:
+            return found
         self.for_python(question, trial)
-        if found:
-            return self.policy.conclude(*found[0])
+        if self.answered:
+            question, answer = self.answered.pop()
+            return self.policy.conclude(question, answer)
         return self.policy.go_on(question, 0)
 
     cdef int place_of(self, Wire wire) noexcept:
@@ -220,5 +270,8 @@ cdef class WorkerObjects(ObjectPath):
         note_login(self.penalties, self.watch, question, now)
         question.request.mark_authorized(question.credentials, question.proxy)
         count(self.decisions, CAUSE_AUTHORIZED)
-        self.decision = self.authorized(question.credentials.user(), question.realm_name)
+        if self.in_script:
+            self.found = 1
+        else:
+            self.found = self.authorized(question.credentials.user(), question.realm_name)
         return True

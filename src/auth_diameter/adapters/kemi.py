@@ -28,7 +28,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from auth_diameter._core import ConfigError
+from auth_diameter._core import ConfigError, ScriptMethod
 from auth_diameter.adapters.scripts import ScriptFunctions, forward_log
 from auth_diameter.decision import Headers
 
@@ -90,6 +90,7 @@ def _log(line: str) -> None:
 
 _message = _Message()
 _functions = ScriptFunctions("Kamailio", "$(mb{s.encode.base64})", _log, _missing)
+_authorize = _functions.calls.authorize
 
 
 def configure(**settings: Any) -> int:
@@ -118,7 +119,7 @@ def diameter_www_authorize(realm: str = "") -> int:
     Returns:
         1 the credentials are right, or the request is an ACK or CANCEL; 0 it is malformed; -5 it is refused.
     """
-    return _functions.authorize(_message, realm, proxy=False)
+    return _authorize(_message, realm, proxy=False)
 
 
 def diameter_proxy_authorize(realm: str = "") -> int:
@@ -130,7 +131,7 @@ def diameter_proxy_authorize(realm: str = "") -> int:
     Returns:
         The return codes of `diameter_www_authorize`.
     """
-    return _functions.authorize(_message, realm, proxy=True)
+    return _authorize(_message, realm, proxy=True)
 
 
 def diameter_is_user_in(who: str, group: str) -> int:
@@ -159,13 +160,10 @@ class Handler:
         """Is called in each process of Kamailio; returns 0."""
         return 0
 
-    def diameter_www_authorize(self, msg: object, realm: str = "") -> int:
-        """As the function; ``python_exec("diameter_www_authorize", "$fd")``."""
-        return _functions.authorize(_message, realm, proxy=False, is_expanded=True)
-
-    def diameter_proxy_authorize(self, msg: object, realm: str = "") -> int:
-        """As the function; ``python_exec("diameter_proxy_authorize", "$fd")``."""
-        return _functions.authorize(_message, realm, proxy=True, is_expanded=True)
+    # As the functions; ``python_exec("diameter_www_authorize", "$fd")``. In compiled code, for they are what
+    # Kamailio waits for.
+    diameter_www_authorize = ScriptMethod(_functions.calls, _message, proxy=False)
+    diameter_proxy_authorize = ScriptMethod(_functions.calls, _message, proxy=True)
 
     def diameter_is_user_in(self, msg: object, who_and_group: str = "") -> int:
         """As the function; ``python_exec("diameter_is_user_in", "Credentials,voicemail")``."""

@@ -89,6 +89,7 @@ def _log(line: str) -> None:
 
 
 _functions = ScriptFunctions("OpenSIPS", "$(mb{s.b64encode})", _log)
+_authorize = _functions.calls.authorize
 
 
 def configure(**settings: Any) -> int:
@@ -123,7 +124,7 @@ def diameter_www_authorize(msg: OpensipsMessage, realm: str = "") -> int:
     Returns:
         1 the credentials are right, or the request is an ACK or CANCEL; 0 it is malformed; -5 it is refused.
     """
-    return _functions.authorize(_Message(msg), realm, proxy=False)
+    return _authorize(_Message(msg), realm, proxy=False)
 
 
 def diameter_proxy_authorize(msg: OpensipsMessage, realm: str = "") -> int:
@@ -136,7 +137,7 @@ def diameter_proxy_authorize(msg: OpensipsMessage, realm: str = "") -> int:
     Returns:
         The return codes of `diameter_www_authorize`.
     """
-    return _functions.authorize(_Message(msg), realm, proxy=True)
+    return _authorize(_Message(msg), realm, proxy=True)
 
 
 def diameter_is_user_in(msg: OpensipsMessage, who: str, group: str) -> int:
@@ -168,11 +169,11 @@ class Handler:
 
     def diameter_www_authorize(self, msg: OpensipsMessage, realm: str = "") -> int:
         """As the function; ``python_exec("diameter_www_authorize", "$fd")``."""
-        return _functions.authorize(_Message(msg), realm, proxy=False, is_expanded=True)
+        return _authorize(_Message(msg), realm, proxy=False, is_expanded=True)
 
     def diameter_proxy_authorize(self, msg: OpensipsMessage, realm: str = "") -> int:
         """As the function; ``python_exec("diameter_proxy_authorize", "$fd")``."""
-        return _functions.authorize(_Message(msg), realm, proxy=True, is_expanded=True)
+        return _authorize(_Message(msg), realm, proxy=True, is_expanded=True)
 
     def diameter_is_user_in(self, msg: OpensipsMessage, who_and_group: str = "") -> int:
         """As the function; ``python_exec("diameter_is_user_in", "Credentials,voicemail")``."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from auth_diameter._core import ConfigError, DiscError, ParseError, SipRequest
+from auth_diameter._core import ConfigError, DiscError, ParseError, Question, ScriptCalls, SipRequest
 from auth_diameter.client import group_check
 from auth_diameter.client.authorizer import malformed
 from auth_diameter.client.worker import Common, WorkerAuthDiameter
@@ -25,12 +25,7 @@ _DEFAULTS: Final = {"unavailable_status": 500}  # as the C module replies
 _FAULT: Final = RULINGS[Cause.DISC_REFUSED]  # what a script sees of a fault of ours
 _REPLY: Final = b"SIP/2.0 "
 
-# Realms that are expanded here: nothing that a script can do changes them. The server expands all others.
-_OWN: Final = frozenset({"$fd", "$td", "$(fd)", "$(td)"})
-
-
-# What becomes of a pseudo-variable without a value, such as $fd of a tel: URI, in Python and in a text
-_NULL: Final = (None, "<null>")
+_NULL: Final = "<null>"  # what becomes of a pseudo-variable without a value in a text, as $fd of a tel: URI
 
 
 class Message(Protocol):
@@ -61,6 +56,9 @@ class ScriptFunctions:
         encoded: its pseudo-variable that is a message in base64.
         log: writes an error on its log.
         missing: function that returns what the server lacks for us, for a message; "": nothing.
+
+    Attributes:
+        calls: the authorize calls, whose policy this is; `configure` says who decides.
     """
 
     def __init__(
@@ -71,7 +69,7 @@ class ScriptFunctions:
         missing: Callable[[], str] = lambda: "",
     ) -> None:
         self._server = server
-        self._encoded = encoded
+        self.calls = ScriptCalls(self, encoded)
         self._log = log
         self._missing = missing
         self._settings: dict[str, Any] | None = None
@@ -112,10 +110,10 @@ class ScriptFunctions:
         elif config.db is not None and self._made_by != os.getpid():
             # Each worker would have a nonce key, counts and guesses of its own.
             raise ConfigError(f"db: its settings change when {self._server} is restarted")
-        old, self._auth = self._auth, WorkerAuthDiameter(config, self._common, self._encoded)
+        old, self._auth = self._auth, WorkerAuthDiameter(config, self._common)
         self._settings = settings
+        self._auth.serve(self.calls)
         if old is not None:
-            self._auth.calls.adopt(old.calls)
             old.close()
 
     def _client(self) -> WorkerAuthDiameter:
@@ -127,37 +125,39 @@ class ScriptFunctions:
 
     # ------------------------------------------------------------------ the functions
 
-    def authorize(self, message: Message, realm: str, *, proxy: bool, is_expanded: bool = False) -> int:
-        """Authenticates the request, and sends the reply if it is refused.
+    def prepare(self, message: Message, realm: str, is_expanded: bool) -> str | None:
+        """The realm that `calls` could not take as it is, for our functions; None: it has no value.
 
         Args:
             message: the request.
-            realm: text with pseudo-variables; "": see `AuthDiameter.diameter_www_authorize`.
-            proxy: whether by Proxy-Authorization.
-            is_expanded: whether the server has expanded the realm; what it has put in may be a stranger's.
+            realm: text with pseudo-variables.
+            is_expanded: whether the server has expanded it; what it has put in may be a stranger's.
 
-        Returns:
-            The return code of the C module: 1, 0 or -5; also -5 after a fault.
+        Raises:
+            ConfigError: it cannot be used, or there is no client.
         """
-        auth = self._auth
-        try:
-            if auth is None:
-                auth = self._client()
-            if is_expanded:
-                if type(realm) is str and "$" in realm:
-                    realm = realm.replace("$", "$$")
-            elif realm not in _OWN and realm is not None and (type(realm) is not str or "$" in realm):
-                realm = _expanded(message, realm)
-            if realm in _NULL:
-                return self._send(message, _without_realm(auth.calls.request_of(message.get)))
-            outcome = auth.calls.authorize(message.get, realm, proxy)
-            if type(outcome) is int:
-                return outcome
-            assert not isinstance(outcome, int)
-            return self._send(message, auth.go_on(outcome, realm, proxy=proxy))
-        except BaseException as error:  # noqa: BLE001 - the server must not see it
-            function = "diameter_proxy_authorize" if proxy else "diameter_www_authorize"
-            return self._refuse(message, function, error)
+        self._client()
+        if realm is None:
+            return None
+        if not isinstance(realm, str):
+            raise ConfigError(f"realm: expected text, not {realm!r}")
+        if "$" in realm:
+            realm = (realm if is_expanded else _expanded(message, realm)).replace("$", "$$")
+        return None if realm == _NULL else realm
+
+    def go_on(
+        self,
+        message: Message,
+        outcome: Question | Decision | None,
+        realm: str | None,
+        proxy: bool,
+    ) -> int:
+        """Decides on what `calls` has not just let in, and sends the reply; the return code."""
+        auth = self._client()
+        if realm is None:
+            return self._send(message, _without_realm(self.calls.request_of(message.get)))
+        assert self.calls.request is not None
+        return self._send(message, auth.go_on(outcome, self.calls.request, realm, proxy=proxy))
 
     def _send(self, message: Message, decision: Decision) -> int:
         """Sends what a decision is to be answered with."""
@@ -167,8 +167,9 @@ class ScriptFunctions:
             message.reply(decision.status, decision.reason or "")
         return decision.return_code
 
-    def _refuse(self, message: Message, function: str, error: BaseException) -> int:
-        """Sends a 400 to a malformed request, and the reply of a fault to others."""
+    def refuse(self, message: Message, proxy: bool, error: BaseException) -> int:
+        """Sends a 400 to a malformed request, and the reply of a fault to others; never raises."""
+        function = "diameter_proxy_authorize" if proxy else "diameter_www_authorize"
         try:
             if isinstance(error, ParseError):
                 self._require_request()
@@ -206,7 +207,7 @@ class ScriptFunctions:
     def _is_user_in(self, message: Message, who: str, group: str) -> Decision:
         auth = self._client()
         try:
-            request = auth.calls.request_of(message.get)
+            request = self.calls.request_of(message.get)
         except ParseError as error:
             self._require_request()
             return group_check.malformed(error)
@@ -220,7 +221,7 @@ class ScriptFunctions:
 
     def _data(self) -> bytes:
         """The bytes of the message of the last call."""
-        return (self._auth.calls.data if self._auth is not None else None) or b""
+        return self.calls.data or b""
 
     def _require_request(self) -> None:
         """Raises ConfigError if the message is no request."""
@@ -293,13 +294,11 @@ def _split(argument: object) -> tuple[str, str]:
 
 
 def _expanded(message: Message, realm: str) -> str:
-    """A realm with pseudo-variables of the server, for our functions; raises ConfigError."""
-    if not isinstance(realm, str):
-        raise ConfigError(f"realm: expected text, not {realm!r}")
+    """A realm with pseudo-variables of the server, expanded; raises ConfigError."""
     text = message.expand(realm)
     if text is None:
         raise ConfigError(f"realm {realm!r}: unknown pseudo-variable; a dollar sign is written $$")
-    return text.replace("$", "$$")
+    return text
 
 
 def _without_realm(request: SipRequest) -> Decision:

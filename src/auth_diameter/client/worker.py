@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from auth_diameter._core import (
@@ -14,6 +14,7 @@ from auth_diameter._core import (
     Penalties,
     Question,
     ScriptCalls,
+    SipRequest,
     WorkerObjects,
 )
 from auth_diameter.client.authorizer import Authorizer
@@ -46,16 +47,13 @@ class WorkerAuthDiameter(AuthDiameter):
     Args:
         config: the settings.
         common: what the workers have in common.
-        encoded: the server's pseudo-variable that is a message in base64, for `calls`.
-
-    Attributes:
-        calls: the calls of a server's script.
+        clock: function that returns seconds, for compiled code; None: `time.monotonic`.
 
     Raises:
         ConfigError: standard Diameter is to be spoken, or the database of `Config.db` cannot be used.
     """
 
-    def __init__(self, config: Config, common: Common, encoded: str = "") -> None:
+    def __init__(self, config: Config, common: Common, clock: Callable[[], float] | None = None) -> None:
         if config.is_standard:
             raise ConfigError(
                 f"application: a worker process cannot speak {config.application!r}, since it answers no "
@@ -63,7 +61,8 @@ class WorkerAuthDiameter(AuthDiameter):
             )
         self._common = common
         common.penalties.patience = config.timeout  # a verdict may take as long
-        self._encoded = encoded
+        self._clock = clock
+        self._calls: ScriptCalls | None = None
         super().__init__(config)
 
     def _new_authorizer(self) -> Authorizer:
@@ -73,25 +72,41 @@ class WorkerAuthDiameter(AuthDiameter):
         self._worker = WorkerTransport(self.config, self._common.breakers)
         return self._worker
 
-    def go_on(self, outcome: Question | Decision | None, realm: str, *, proxy: bool) -> Decision:
-        """The decision on the request of `calls`, if `ScriptCalls.authorize` has returned no int.
+    def serve(self, calls: ScriptCalls) -> None:
+        """Has this client decide on the calls of a script, in this process and in those forked from it."""
+        self._calls = calls
+        assert isinstance(self._path, LocalObjects | WorkerObjects)
+        self._use(self._path)
+
+    def _use(self, path: LocalObjects | WorkerObjects) -> None:
+        if self._calls is not None:
+            self._calls.use(
+                path, max_size=self.config.max_sip_message, max_headers=self.config.max_sip_headers
+            )
+
+    def close(self) -> None:
+        """Closes the connections; scripts are served no more."""
+        self._calls = None  # they may have another client by now
+        super().close()
+
+    def go_on(
+        self, outcome: Question | Decision | None, request: SipRequest, realm: str, *, proxy: bool
+    ) -> Decision:
+        """The decision on a request that compiled code has left to Python.
 
         Args:
-            outcome: what it has returned.
+            outcome: what `decide` has returned.
+            request: the request.
             realm: the realm.
             proxy: whether the function is `diameter_proxy_authorize`.
         """
         if type(outcome) is Decision:
             return outcome
-        assert self.calls.request is not None
-        return self._go_on(outcome, self.calls.request, realm, proxy=proxy)
+        return self._go_on(outcome, request, realm, proxy=proxy)
 
     def _new_path(self) -> LocalObjects | DelegatedObjects | WorkerObjects | None:
         path = self._new_compiled() if self._local is None else self._local.path
-        config = self.config
-        self.calls = ScriptCalls(
-            path.decide, self._encoded, max_size=config.max_sip_message, max_headers=config.max_sip_headers
-        )
+        self._use(path)
         return path
 
     def _new_compiled(self) -> WorkerObjects:
@@ -104,7 +119,7 @@ class WorkerAuthDiameter(AuthDiameter):
             self._worker.places,
             authorizer.penalties,
             authorizer.watch.issuers if authorizer.watch is not None else None,
-            time.monotonic,
+            self._clock,
             timeout=config.timeout,
             max_question=config.max_diameter_message,
             tells_source=config.tell_source,
