@@ -63,7 +63,7 @@ from auth_diameter._core.path.objects import ObjectPath, pending
 from auth_diameter._core.path.remote_objects import RemoteObjects
 from auth_diameter._core.path.remote_requests import RemoteRequests
 from auth_diameter._core.path.requests import RequestPath
-from auth_diameter._core.path.script_calls import ScriptCalls, ScriptMethod
+from auth_diameter._core.path.script_calls import ScriptCalls, ScriptFunction, ScriptMethod
 from auth_diameter._core.path.script_requests import ScriptRequests
 from auth_diameter._core.path.verify import Judge
 from auth_diameter._core.path.wire import Wire, next_hop_by_hop, restart_msgids
@@ -147,6 +147,7 @@ __all__ = [
     "Role",
     "Ruling",
     "ScriptCalls",
+    "ScriptFunction",
     "ScriptMethod",
     "ScriptRequests",
     "Service",

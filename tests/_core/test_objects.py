@@ -79,7 +79,7 @@ def compiled_classes() -> list[type]:
 FILLED = {
     "CxApplication", "DatagramPath", "DelegatedJudge", "DelegatedObjects", "DiameterServer", "LocalObjects",
     "LocalRequests", "ObjectPath", "RemoteObjects", "RemoteRequests", "RequestPath", "ScriptCalls",
-    "ScriptMethod", "ScriptRequests", "SipApplication", "WorkerObjects",
+    "ScriptFunction", "ScriptMethod", "ScriptRequests", "SipApplication", "WorkerObjects",
 }  # fmt: skip
 CLASSES = [kind for kind in compiled_classes() if kind.__name__ not in FILLED]
 

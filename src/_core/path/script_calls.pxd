@@ -18,7 +18,7 @@ cdef class ScriptCalls:
     cdef readonly SipRequest request
     cdef readonly bytes data        # of the request
 
-    cdef object run(self, object message, object realm, bint proxy, bint is_expanded)
+    cdef object run(self, object message, object get, object realm, bint proxy, bint is_expanded)
     cdef bint is_ready(self, object realm, bint is_expanded) except -1
     cdef int take(self, object get) except -1
     cdef bint holds(self, const char *p, Py_ssize_t n) noexcept
@@ -26,7 +26,12 @@ cdef class ScriptCalls:
     cdef void forget(self, bytes data) noexcept
 
 
-cdef class ScriptMethod:
+cdef class ScriptFunction:
     cdef ScriptCalls calls
     cdef object message             # the server's current message, for the policy
+    cdef object get                 # its function of the pseudo-variables
     cdef bint proxy
+
+
+cdef class ScriptMethod(ScriptFunction):
+    pass

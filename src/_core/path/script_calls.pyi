@@ -1,4 +1,6 @@
-from typing import Any, Protocol, final
+from typing import Any, Protocol, Self, final
+
+from typing_extensions import disjoint_base
 
 from auth_diameter._core.auth.decision import Decision
 from auth_diameter._core.auth.question import Question
@@ -29,7 +31,11 @@ class ScriptCalls:
     def authorize(self, message: _Message, realm: str, proxy: bool, is_expanded: bool = False) -> int: ...
     def request_of(self, get: Any) -> SipRequest: ...
 
+@disjoint_base
+class ScriptFunction:
+    def __new__(cls, calls: ScriptCalls, message: _Message, proxy: bool) -> Self: ...
+    def __call__(self, realm: str = "") -> int: ...
+
 @final
-class ScriptMethod:
-    def __new__(cls, calls: ScriptCalls, message: _Message, proxy: bool) -> ScriptMethod: ...
-    def __call__(self, msg: object, realm: str = "") -> int: ...
+class ScriptMethod(ScriptFunction):
+    def __call__(self, msg: object, realm: str = "") -> int: ...  # type: ignore[override]

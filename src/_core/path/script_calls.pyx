@@ -86,15 +86,16 @@ cdef class ScriptCalls:
         Returns:
             Int, the return code; 1 if the request is let in.
         """
-        return self.run(message, realm, proxy, is_expanded)
+        return self.run(message, None, realm, proxy, is_expanded)
 
-    cdef object run(self, object message, object realm, bint proxy, bint is_expanded):
+    cdef object run(self, object message, object get, object realm, bint proxy, bint is_expanded):
+        """As `authorize`; `get` is that of the message, or None."""
         cdef object found = None
         try:
             if self.decide is None or not self.is_ready(realm, is_expanded):
                 realm = self.policy.prepare(message, realm, is_expanded)
             if realm is not None:
-                self.take(message.get)
+                self.take(message.get if get is None else get)
                 if self.worker is not None:
                     found = self.worker.judge(self.request, realm, proxy, True)
                     if type(found) is int:
@@ -196,27 +197,37 @@ cdef class ScriptCalls:
         self.data = data
 
 
-@cython.final
-cdef class ScriptMethod:
-    """A method of the object whose methods a server's configuration calls, as by ``python_exec``.
-
-    It is called with the server's own object for the message, which is not looked at, and with the realm, which
-    the server has expanded: text, by default "".
+cdef class ScriptFunction:
+    """An authorize function as a script calls it: with a realm, text with pseudo-variables, by default "".
 
     Args:
         calls: ScriptCalls.
-        message: the server's current message, as `ScriptCalls` takes it.
+        message: the server's current message, the same object for all messages; see `ScriptCalls`.
         proxy: whether a proxy authenticates, not a UAS.
     """
 
     def __cinit__(self, ScriptCalls calls not None, message, bint proxy):
         self.calls = calls
         self.message = message
+        self.get = message.get
         self.proxy = proxy
+
+    def __call__(self, realm=""):
+        """Authenticates the current request; see `ScriptCalls.authorize`."""
+        return self.calls.run(self.message, self.get, realm, self.proxy, False)
+
+
+@cython.final
+cdef class ScriptMethod(ScriptFunction):
+    """The same as a method of the object that a configuration calls, as by ``python_exec``.
+
+    It is called with the server's own object for the message, which is not looked at, and with the realm, which
+    the server has expanded.
+    """
 
     def __call__(self, msg, realm=""):
         """Authenticates the current request; see `ScriptCalls.authorize`."""
-        return self.calls.run(self.message, realm, self.proxy, True)
+        return self.calls.run(self.message, self.get, realm, self.proxy, True)
 
 
 cdef bint has_dollar(str text) except -1:

@@ -28,7 +28,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from auth_diameter._core import ConfigError, ScriptMethod
+from auth_diameter._core import ConfigError, ScriptFunction, ScriptMethod
 from auth_diameter.adapters.scripts import ScriptFunctions, forward_log
 from auth_diameter.decision import Headers
 
@@ -90,7 +90,6 @@ def _log(line: str) -> None:
 
 _message = _Message()
 _functions = ScriptFunctions("Kamailio", "$(mb{s.encode.base64})", _log, _missing)
-_authorize = _functions.calls.authorize
 
 
 def configure(**settings: Any) -> int:
@@ -109,29 +108,26 @@ def configure(**settings: Any) -> int:
     return _functions.configure(settings)
 
 
-def diameter_www_authorize(realm: str = "") -> int:
-    """Authenticates the current request by Authorization; a refusal sends 401, 403, 400 or 500.
+diameter_www_authorize = ScriptFunction(_functions.calls, _message, proxy=False)
+"""Authenticates the current request by Authorization; a refusal sends 401, 403, 400 or 500.
 
-    Args:
-        realm: the realm, which may contain Kamailio's pseudo-variables; "": the domain of To for a REGISTER,
-            otherwise that of From.
+Args:
+    realm: the realm, which may contain Kamailio's pseudo-variables; "", the default: the domain of To for a
+        REGISTER, otherwise that of From.
 
-    Returns:
-        1 the credentials are right, or the request is an ACK or CANCEL; 0 it is malformed; -5 it is refused.
-    """
-    return _authorize(_message, realm, proxy=False)
+Returns:
+    1 the credentials are right, or the request is an ACK or CANCEL; 0 it is malformed; -5 it is refused.
+"""
 
+diameter_proxy_authorize = ScriptFunction(_functions.calls, _message, proxy=True)
+"""Authenticates the current request by Proxy-Authorization; a refusal sends 407, 403, 400 or 500.
 
-def diameter_proxy_authorize(realm: str = "") -> int:
-    """Authenticates the current request by Proxy-Authorization; a refusal sends 407, 403, 400 or 500.
+Args:
+    realm: the realm, which may contain Kamailio's pseudo-variables; "", the default: the domain of From.
 
-    Args:
-        realm: the realm, which may contain Kamailio's pseudo-variables; "": the domain of From.
-
-    Returns:
-        The return codes of `diameter_www_authorize`.
-    """
-    return _authorize(_message, realm, proxy=True)
+Returns:
+    The return codes of `diameter_www_authorize`.
+"""
 
 
 def diameter_is_user_in(who: str, group: str) -> int:
@@ -160,10 +156,11 @@ class Handler:
         """Is called in each process of Kamailio; returns 0."""
         return 0
 
-    # As the functions; ``python_exec("diameter_www_authorize", "$fd")``. In compiled code, for they are what
-    # Kamailio waits for.
     diameter_www_authorize = ScriptMethod(_functions.calls, _message, proxy=False)
+    """As the function; ``python_exec("diameter_www_authorize", "$fd")``."""
+
     diameter_proxy_authorize = ScriptMethod(_functions.calls, _message, proxy=True)
+    """As the function; ``python_exec("diameter_proxy_authorize", "$fd")``."""
 
     def diameter_is_user_in(self, msg: object, who_and_group: str = "") -> int:
         """As the function; ``python_exec("diameter_is_user_in", "Credentials,voicemail")``."""

@@ -8,7 +8,7 @@ from kit.ksr import Kamailio
 from kit.sip import FIRST, RIGHT, changed
 
 from auth_diameter import Cause, ConfigError, Decision, ParseError
-from auth_diameter._core import ScriptCalls, ScriptMethod
+from auth_diameter._core import ScriptCalls, ScriptFunction, ScriptMethod
 
 ENCODED = "$(mb{s.encode.base64})"
 AUTHORIZED = Decision(1, Cause.AUTHORIZED)
@@ -154,6 +154,14 @@ def test_another_client_decides_on_the_message_that_is_there(calls, server):
     calls.use(other, max_size=65_535, max_headers=256)
     assert calls.authorize(server, "a", True) == 1
     assert [asked[0] for asked in other.asked] == [request]
+
+
+@pytest.mark.parametrize("proxy", [False, True])
+def test_a_function_of_a_script(calls, server, judge, policy, proxy):
+    function = ScriptFunction(calls, server, proxy)
+    assert function("$fd") == function() == function(realm="$x") == 1
+    assert [asked[1:] for asked in judge.asked] == [("$fd", proxy), ("", proxy), ("prepared", proxy)]
+    assert policy.told == [("prepare", server, "$x", False)]
 
 
 @pytest.mark.parametrize("proxy", [False, True])
