@@ -53,8 +53,8 @@ cdef extern from *:
         return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
     }
 
-    /* Whether this thread is the only one of Python in the process: it need not give the GIL away to wait.
-     * Without a GIL to wait is not to be in the way of the garbage collector, so that nobody is. */
+    /* Whether no other thread of Python is there to take the GIL, so that this one may keep it while it waits.
+     * Without a GIL the garbage collector stops all threads, and must not wait for one that receives. */
     static int ad_is_only_thread(void)
     {
     #ifdef Py_GIL_DISABLED
