@@ -1,4 +1,4 @@
-"""Kamailio's script: the whole route in kemi.cfg, the functions for python_exec alone in kemi-native.cfg.
+"""Kamailio's script: the whole route in kemi.cfg, the functions for python_exec alone in native.cfg.
 
 The settings are in a file of their own, which the test changes. An operator writes them here.
 """
@@ -22,7 +22,7 @@ def mod_init():
 
 
 class Route(kemi.Handler):
-    """The route of kemi-native.cfg."""
+    """The route of native.cfg."""
 
     def ksr_request_route(self, msg):
         KSR.hdr.append_to_reply(f"Worker: {KSR.pv.get('$pp')}\r\n")
