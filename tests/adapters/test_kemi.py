@@ -1,6 +1,6 @@
 """The adapter for Kamailio, beside a KSR of ours: each call is an int, whatever happens.
 
-In Kamailio itself it is tested by tests/peers/test_kemi.py.
+In Kamailio itself it is tested by tests/peers/kemi.
 """
 
 import logging

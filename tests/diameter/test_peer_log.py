@@ -41,6 +41,15 @@ def test_each_change_is_a_line(lines):
     ]
 
 
+@pytest.mark.parametrize(
+    ("rest", "says"), [(0.0, "at once"), (0.04, "at once"), (0.06, "in 0.1 s"), (2.0, "in 2.0 s")]
+)
+def test_when_the_next_try_is(lines, rest, says):
+    ChangeLog().tell(change("down", why="connection refused", rest=rest), 0.0)
+    [(_, text)] = lines()
+    assert text.endswith(f"; next try {says}")
+
+
 def test_one_that_flaps_fills_no_log(lines):
     log = ChangeLog()
     for step in range(1200):  # ten changes a second, for two minutes

@@ -89,7 +89,8 @@ class ChangeLog:
         elif change.state == "silent":
             text += "does not answer; asking it once a second"
         else:
-            text += f"is down: {change.why}; next try in {change.rest:.1f} s"
+            rest = f"in {change.rest:.1f} s" if change.rest >= 0.05 else "at once"
+            text += f"is down: {change.why}; next try {rest}"
         if lines.skipped > 1:
             text += f" (changed {lines.skipped} times since the line before)"
         # A recovery has the level of the failure it ends; otherwise a peer that is up is no news.
