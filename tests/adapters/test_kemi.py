@@ -14,7 +14,7 @@ from kit.sip import FIRST, RIGHT, build_credentials, build_request, changed
 from kit.uac import Account
 from kit.wire import DESTINATION_REALM, USER_NAME, build_answer
 
-from auth_diameter import Avp, Challenge
+from auth_diameter import Avp, Cause, Challenge
 
 NAME = "auth_diameter.adapters.kemi"
 CHALLENGE = f"WWW-Authenticate: {CHALLENGE_VALUE.decode()}\r\n"
@@ -83,6 +83,43 @@ def test_wrong_credentials(kemi, kamailio, fake_disc):
     kamailio.take(RIGHT)
     assert kemi.diameter_www_authorize("$fd") == -5
     assert kamailio.replies == [(403, "Forbidden", "")]
+
+
+def test_malformed_proxy_credentials(ready, kamailio):
+    """0 and a 400: those of the role that was asked for."""
+    kamailio.take(build_request(extra=('Proxy-Authorization: Digest username="alice',)))
+    assert ready.diameter_proxy_authorize("$fd") == 0
+    assert kamailio.replies == [(400, "Bad Request", "")]
+    assert ready.diameter_www_authorize("$fd") == -5
+
+
+def test_a_forked_worker_has_a_connection_of_its_own(ready, kamailio, disc):
+    """Also if the process before was so calm that compiled code asked."""
+    kamailio.take(RIGHT)
+    for _ in range(4):
+        assert ready.diameter_www_authorize("$fd") == 1
+    assert len(disc.connections) == 1
+    assert in_child(lambda: [ready.diameter_www_authorize("$fd") for _ in range(4)]) == [1] * 4
+    assert len(disc.connections) == 2
+    assert ready.diameter_www_authorize("$fd") == 1
+
+
+def test_a_client_of_earlier_settings_has_no_say_in_a_forked_worker(ready, kamailio, fake_disc):
+    """It may still be there when the process forks, and starts afresh as well."""
+    kamailio.take(RIGHT)
+    before = ready._functions._auth
+    other = fake_disc()
+    assert ready.configure(**other.settings, timeout=5.0) == 1
+    assert in_child(lambda: [ready.diameter_www_authorize("$fd") for _ in range(2)]) == [1] * 2
+    assert len(other.questions) == 2
+    assert before is not ready._functions._auth
+
+
+def test_whoever_is_let_in_is_counted(ready, kamailio):
+    kamailio.take(RIGHT)
+    for _ in range(5):
+        assert ready.diameter_www_authorize("$fd") == 1
+    assert ready._functions._auth.counts[Cause.AUTHORIZED] == 5
 
 
 def test_what_the_back_end_adds_to_a_success_goes_into_the_reply(ready, kamailio, disc):
@@ -396,6 +433,35 @@ def test_a_reply_instead_of_a_request(ready, kamailio):
         assert line.endswith("the message is no SIP request; call it in the route of a request")
 
 
+def test_a_fault_after_a_reply_is_answered(ready, kamailio):
+    """What was the message before says nothing about this one, though the fault comes before it is read."""
+    kamailio.take(REPLY)
+    ready.diameter_www_authorize("$fd")
+    kamailio.take(FIRST)
+    assert ready.diameter_www_authorize("$nosuch") == -5
+    assert kamailio.replies == [(500, "Server Internal Error", "")]
+
+
+def test_a_fault_about_a_reply_after_a_request_is_not(ready, kamailio):
+    kamailio.take(FIRST)
+    ready.diameter_www_authorize("$fd")
+    kamailio.take(REPLY)
+    assert ready.diameter_www_authorize("$nosuch") == -5
+    assert kamailio.replies == []
+
+
+def test_a_message_that_kamailio_cannot_hand_out_after_a_reply(ready, kamailio):
+    """It is malformed, 400, and no reply."""
+    kamailio.take(REPLY)
+    ready.diameter_www_authorize("$fd")
+    lines(kamailio)
+    kamailio.take(RIGHT.replace(b"Call-ID", b"Subject: \xe9\r\nCall-ID"))
+    kamailio.variables["$(mb{s.encode.base64})"] = None
+    assert ready.diameter_www_authorize("$fd") == 0
+    assert kamailio.replies == [(400, "Bad Request", "")]
+    assert lines(kamailio) == []
+
+
 def test_no_message_at_all(ready, kamailio):
     """As in an event route, or when the script is loaded."""
     kamailio.take(None)
@@ -457,6 +523,19 @@ def test_an_exception_never_leaves(load, kamailio, disc, monkeypatch, broken, er
     assert 1 <= len(said) <= 3
     assert f"{type(error).__name__} at test_kemi.py:" in said[0]
     assert "secret" not in "".join(said)
+
+
+@pytest.mark.parametrize("error", [RuntimeError(), Bang()])
+def test_an_exception_while_a_malformed_request_is_refused(load, kamailio, disc, monkeypatch, error):
+    def fail(*arguments):
+        raise error
+
+    monkeypatch.setattr(kamailio, "send_reply", fail)
+    kemi = load(NAME, "KSR", kamailio.module())
+    kemi.configure(**disc.settings)
+    kamailio.take(b"INVITE nothing")
+    assert kemi.diameter_www_authorize("$fd") == -5
+    assert all(type(error).__name__ in line for line in lines(kamailio))
 
 
 def test_even_the_log_may_fail(load, kamailio, disc, monkeypatch):

@@ -70,9 +70,10 @@ def test_a_byte_that_is_no_utf8(ready, message):
     assert ready.diameter_www_authorize(message(data.replace(b"x", b"\xe9", 1))(), "siphub.net") == 1
 
 
-def test_a_realm_from_a_script_variable(ready, kamailio, disc, message):
+@pytest.mark.parametrize("function", ["diameter_www_authorize", "diameter_proxy_authorize"])
+def test_a_realm_from_a_script_variable(ready, kamailio, disc, message, function):
     kamailio.variables["$var(realm)"] = "from.script"
-    assert ready.diameter_www_authorize(message(FIRST)(), "$var(realm)") == -5
+    assert getattr(ready, function)(message(FIRST)(), "$var(realm)") == -5
     assert disc.questions[-1].find(DESTINATION_REALM).data == b"from.script"
 
 
@@ -91,11 +92,23 @@ def test_the_handler(ready, message):
     assert handler.diameter_proxy_authorize(now(), "siphub.net") == -5
 
 
-def test_the_handler_takes_the_realm_as_it_stands(ready, kamailio, disc, message):
+@pytest.mark.parametrize("function", ["diameter_www_authorize", "diameter_proxy_authorize"])
+def test_the_handler_takes_the_realm_as_it_stands(ready, kamailio, disc, message, function):
     """OpenSIPS has expanded it. What it has put in may come from a header field, so from a stranger."""
     kamailio.variables["$var(realm)"] = "secret"
-    assert ready.Handler().diameter_www_authorize(message(FIRST)(), "$var(realm)") == -5
+    assert getattr(ready.Handler(), function)(message(FIRST)(), "$var(realm)") == -5
     assert disc.questions[-1].find(DESTINATION_REALM).data == b"$var(realm)"
+
+
+@pytest.mark.parametrize("message", [None, "no message", 5])
+def test_what_is_no_message(ready, kamailio, message):
+    """An int and a line, as after any fault."""
+    handler = ready.Handler()
+    for function in (handler.diameter_www_authorize, handler.diameter_proxy_authorize):
+        assert function(message, "siphub.net") == -5
+    assert handler.diameter_is_user_in(message, "From,voicemail") == -1
+    assert kamailio.replies == []
+    assert len(kamailio.log) >= 3
 
 
 def test_each_process_starts_afresh(ready, message, disc):

@@ -54,6 +54,22 @@ def test_right_credentials(fake_disc):
         assert len(disc.connections) == 1
 
 
+def test_a_question_that_compiled_code_has_left_is_the_one_that_is_asked(worker):
+    """With its attempt: the request is not judged anew."""
+    request = SipRequest(RIGHT, SOURCE)
+    worker._compiled.calm_until = 0.0
+    question = worker._path.decide(request, "$fd", False)
+    assert worker.go_on(question, request, "$fd", proxy=False).cause is Cause.AUTHORIZED
+    assert question.attempts == 1
+
+
+def test_a_function_of_a_proxy_goes_on_as_such(worker):
+    """The realm of a REGISTER is the domain of From then, not that of To (RFC 3261, 22.3)."""
+    request = SipRequest(build_request(extra=('Proxy-Authorization: Digest username="x',)), SOURCE)
+    assert worker.go_on(None, request, "$fd", proxy=True).cause is Cause.MALFORMED_CREDENTIALS
+    assert worker.go_on(None, request, "$fd", proxy=False).status == 401
+
+
 def test_bytes_instead_of_a_request(worker):
     assert worker.diameter_www_authorize(RIGHT, "$fd")
 

@@ -53,7 +53,7 @@ cdef class ScriptCalls:
 
     Attributes:
         request: SipRequest of the last call, or None: its message was malformed.
-        data: its bytes, or None before the first call.
+        data: its bytes; None: there are none, or they could not be read.
     """
 
     def __cinit__(self, policy, str encoded not None):
@@ -145,27 +145,30 @@ cdef class ScriptCalls:
         cdef bytes data = None
         cdef const char *p
         cdef Py_ssize_t n
-        number = get(*NUMBER)
-        if number is None:
-            self.forget(None)
-            raise ConfigError("there is no message; call it in the route of a request")
         try:
-            text = get(*MESSAGE)
-        except UnicodeDecodeError:
-            # The server decodes it strictly: a single byte that is no UTF-8 is enough.
-            data = self.decoded(get)
-        else:
-            if type(text) is not str:
-                raise TypeError(f"$mb: expected str, not {type(text).__name__}")
-            if not PyUnicode_IS_COMPACT_ASCII(text):
-                data = (<str>text).encode()
+            number = get(*NUMBER)
+            if number is None:
+                raise ConfigError("there is no message; call it in the route of a request")
+            try:
+                text = get(*MESSAGE)
+            except UnicodeDecodeError:
+                # The server decodes it strictly: a single byte that is no UTF-8 is enough.
+                data = self.decoded(get)
+            else:
+                if type(text) is not str:
+                    raise TypeError(f"$mb: expected str, not {type(text).__name__}")
+                if not PyUnicode_IS_COMPACT_ASCII(text):
+                    data = (<str>text).encode()
+            address = get(*ADDRESS)
+        except BaseException:
+            self.forget(None)
+            raise
         if data is None:
             p = <const char *>PyUnicode_1BYTE_DATA(text)
             n = PyUnicode_GET_LENGTH(text)
         else:
             p = PyBytes_AS_STRING(data)
             n = PyBytes_GET_SIZE(data)
-        address = get(*ADDRESS)
         # The number alone proves nothing: in another process, as in a failure route, a message keeps the number
         # that it has where it was received.
         if self.request is not None and self.holds(p, n) and is_same_text(address, self.address) and (
@@ -187,12 +190,11 @@ cdef class ScriptCalls:
         """The bytes of a message that is no UTF-8."""
         encoded = get(*self.encoded)
         if encoded is None:
-            self.forget(b"")
             raise ParseError("its bytes are no UTF-8, and too many for the server to encode them")
         return b64decode(encoded)
 
     cdef void forget(self, bytes data) noexcept:
-        """Forgets the message of the last call; from now on there are these bytes."""
+        """Forgets the message of the last call; from now on it is one with these bytes."""
         self.request = None
         self.data = data
 

@@ -22,6 +22,7 @@ Raises:
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from auth_diameter.adapters.scripts import ScriptFunctions, forward_log
@@ -59,11 +60,14 @@ class OpensipsMessage(Protocol):
 class _Message:
     """A message of OpenSIPS; see `Message`."""
 
-    __slots__ = ("_msg", "get")
+    __slots__ = ("_msg",)
 
     def __init__(self, msg: OpensipsMessage) -> None:
         self._msg = msg
-        self.get = msg.get_pseudoVar
+
+    @property
+    def get(self) -> Callable[[str], Any]:
+        return self._msg.get_pseudoVar
 
     def expand(self, text: str) -> str | None:
         # It has no function for a text with several: its own script hands over what is expanded.

@@ -214,37 +214,39 @@ class ScriptFunctions:
         if group_check.source_of(who, group) == "request-uri":
             uri = message.request_uri()
             if uri != request.request_uri:
-                request = _with_uri(request, uri, self._data())
+                request = _with_uri(request, uri, self.calls.data or b"")
         return auth.diameter_is_user_in(request, who, group)
 
     # ------------------------------------------------------------------ the message
 
-    def _data(self) -> bytes:
-        """The bytes of the message of the last call."""
-        return self.calls.data or b""
+    def _is_reply(self) -> bool:
+        """Whether the message of the last call is a reply."""
+        return (self.calls.data or b"").startswith(_REPLY)
 
     def _require_request(self) -> None:
         """Raises ConfigError if the message is no request."""
-        if self._data().startswith(_REPLY):
+        if self._is_reply():
             raise ConfigError("the message is no SIP request; call it in the route of a request")
 
     # ------------------------------------------------------------------ faults
 
     def _tell(self, function: str, error: BaseException) -> None:
         """Writes one line about an error on the log of the server."""
-        if isinstance(error, ConfigError | DiscError):
-            text = str(error)
-        else:
-            # Only where it happened: its text may repeat what the message says.
-            text = f"{type(error).__name__} at {_place_of(error)}"
         with contextlib.suppress(BaseException):  # there is nobody left to tell
+            if isinstance(error, ConfigError | DiscError):
+                text = str(error)
+            else:
+                # Only where it happened: its text may repeat what the message says.
+                text = f"{type(error).__name__} at {_place_of(error)}"
             self._log(f"auth_diameter: {function}: {' '.join(text.split())}")
 
     def _reply_fault(self, message: Message) -> None:
         """Sends the reply to a request that could not be judged."""
         assert _FAULT.status is not None
+        with contextlib.suppress(BaseException):  # the fault may have come before the message was read
+            self.calls.request_of(message.get)
         try:
-            if not self._data().startswith(_REPLY):
+            if not self._is_reply():
                 message.reply(_FAULT.status, REASONS[_FAULT.status])
         except BaseException as error:  # noqa: BLE001 - the server must not see it
             self._tell("reply", error)

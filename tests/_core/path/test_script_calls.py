@@ -317,3 +317,45 @@ def test_the_address_before(calls, server):
     server.take(RIGHT)
     server.variables["$si"] = "192.0.2.8"
     assert calls.request_of(server.get).source == ("192.0.2.8", 0)
+
+
+@pytest.mark.parametrize("address", ["ä.example", None])
+def test_an_address_that_is_no_ascii_is_compared_as_well(calls, server, address):
+    """No server has such; but a source must not be that of another message."""
+    server.variables["$si"] = "ö.example"
+    calls.request_of(server.get)
+    server.variables["$si"] = address
+    assert calls.request_of(server.get).source == (None if address is None else (address, 0))
+
+
+def test_the_beginning_of_a_message_is_not_the_message(calls, server):
+    """With the number and the source of the one before."""
+    longer = FIRST + b"and more"
+    server.take(longer)
+    first = calls.request_of(server.get)
+    server.take(FIRST, number=server.get("$mi"))
+    assert calls.request_of(server.get) is not first
+    assert calls.data == FIRST
+
+
+def test_the_number_of_header_fields_is_limited(judge, server):
+    small = ScriptCalls(Policy(), ENCODED)
+    small.use(judge, max_size=65_535, max_headers=3)
+    with pytest.raises(ParseError, match="limit"):
+        small.request_of(server.get)
+
+
+@pytest.mark.parametrize("name", ["$mi", "$mb", "$si"])
+def test_nothing_is_left_of_the_message_before(calls, server, name):
+    """Where the next one cannot be read: what is done about it must not follow from the one before."""
+
+    def get(asked):
+        if asked == name:
+            raise KeyError(asked)
+        return server.get(asked)
+
+    calls.request_of(server.get)
+    with pytest.raises(KeyError):
+        calls.request_of(get)
+    assert calls.request is None
+    assert calls.data is None

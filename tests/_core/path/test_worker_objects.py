@@ -5,13 +5,23 @@ import math
 import socket
 import struct
 import threading
+import types
 
 import pytest
-from kit.sip import FIRST, RIGHT, build_request
-from kit.wire import build_answer
+from kit.ksr import Kamailio
+from kit.sip import FIRST, RIGHT, build_credentials, build_request
+from kit.wire import DESTINATION_REALM, build_answer
 
 from auth_diameter import Avp, Cause, Config, Decision, Message, SipRequest
-from auth_diameter._core import Breakers, Decisions, InFlight, Penalties, WorkerObjects
+from auth_diameter._core import (
+    Breakers,
+    Decisions,
+    InFlight,
+    NonceIssuers,
+    Penalties,
+    ScriptCalls,
+    WorkerObjects,
+)
 from auth_diameter.client.pseudovars import compile_template
 from auth_diameter.diameter.connection import OKAY, Connection
 from auth_diameter.diameter.peer import Peer
@@ -45,14 +55,28 @@ class Policy:
         return FOUND
 
 
+class ScriptPolicy:
+    """Notes what a script's call could not do."""
+
+    def __init__(self):
+        self.told = []
+
+    def go_on(self, message, found, realm, proxy):
+        self.told.append(found)
+        return -5
+
+    def refuse(self, message, proxy, error):
+        raise error
+
+
 class Worker:
     """A path with one connection, and the other end of that."""
 
-    def __init__(self, limit=TIMEOUT, penalties=None, **settings):
+    def __init__(self, limit=TIMEOUT, penalties=None, watch=None, in_flight=1, **settings):
         self.now = 100.0
         self.policy = Policy()
         self.decisions = Decisions()
-        self.in_flight = InFlight(1)
+        self.in_flight = InFlight(in_flight)
         self.breakers = Breakers()
         self.penalties = penalties
         self.ours, self.theirs = socket.socketpair()
@@ -65,7 +89,7 @@ class Worker:
         settings = {"timeout": TIMEOUT, "max_question": 65_536, "tells_source": False} | settings
         self.path = WorkerObjects(
             self.policy, self.in_flight, self.decisions, self.breakers, [self.breakers.place_of("disc:3000")],
-            penalties, None, lambda: self.now, max_size=65_535, max_headers=256, **settings,
+            penalties, watch, lambda: self.now, max_size=65_535, max_headers=256, **settings,
         )  # fmt: skip
         self.path.calm_until = math.inf
         self.path.seen = self.breakers.version
@@ -77,12 +101,16 @@ class Worker:
         self.ours.close()
         self.theirs.close()
 
-    def decide(self, data=RIGHT, answer=None):
+    def decide(self, data=RIGHT, answer=None, realm="$fd"):
         """Decides on a request, while a thread answers the question."""
+        return self.during(answer, lambda: self.path.decide(SipRequest(data, SOURCE), realm, False))
+
+    def during(self, answer, work):
+        """Does something, while a thread answers the question."""
         thread = threading.Thread(target=self._answer, args=(answer,)) if answer is not None else None
         if thread is not None:
             thread.start()
-        found = self.path.decide(SipRequest(data, SOURCE), "$fd", False)
+        found = work()
         if thread is not None:
             thread.join()
         return found
@@ -114,6 +142,97 @@ def test_who_is_let_in(worker):
     assert worker.decisions.as_dict()[Cause.AUTHORIZED] == 1
     assert worker.policy.told == []
     assert len(worker.in_flight) == 0
+
+
+@pytest.mark.parametrize(
+    "realms", [("a.net", "b.net"), ("ä.net", "ö.net"), ("$fd", "b.net"), ("ä.net", "a.net")]
+)
+def test_each_realm_is_its_own(worker, realms):
+    """The last one is remembered, and no other."""
+    asked = []
+
+    def answer(question):
+        asked.append(question.find(DESTINATION_REALM).data.decode())
+        return [build_answer(question, 4001)]
+
+    for realm in realms * 2:
+        worker.decide(FIRST, answer, realm)
+    assert asked == [realm.replace("$fd", "siphub.net") for realm in realms] * 2
+
+
+def test_a_realm_of_another_kind_of_text(worker):
+    assert worker.decide(answer=right, realm=type("Text", (str,), {})("siphub.net")).realm == "siphub.net"
+
+
+def test_a_login_is_one_of_its_role(worker):
+    """Credentials in Proxy-Authorization do not take the place of those in Authorization."""
+    both = build_request(
+        extra=(
+            f"Authorization: {build_credentials()}",
+            f"Proxy-Authorization: {build_credentials('bob')}",
+        )
+    )
+    request = SipRequest(both, SOURCE)
+    assert worker.during(right, lambda: worker.path.decide(request, "$fd", False)).username == "alice"
+    assert worker.during(right, lambda: worker.path.decide(request, "$fd", True)).username == "bob"
+    assert request.authorized_username == "alice"
+
+
+def test_a_login_is_noted_for_the_nonces_of_several_disc():
+    """It takes the nonce off the watch: it was of use where it was issued."""
+    nonce = SipRequest(RIGHT).credentials("siphub.net").nonce
+    watch = NonceIssuers()
+    with Worker(watch=watch) as worker:
+        watch.challenged(None, 0, (f'Digest realm="siphub.net", nonce="{nonce}"'.encode(),), worker.now)
+        assert len(watch) == 1
+        assert worker.decide(answer=right)
+        assert len(watch) == 0
+
+
+def test_a_script_needs_no_decision(worker):
+    """It gets a 1, which is counted as any other login; and the next who asks for a Decision gets one."""
+    policy = ScriptPolicy()
+    calls = ScriptCalls(policy, "$(mb{s.encode.base64})")
+    calls.use(worker.path, max_size=65_535, max_headers=256)
+    server = Kamailio()
+    for number in (1, 2):
+        server.take(RIGHT)
+        assert worker.during(right, lambda: calls.authorize(server, "$fd", False)) == 1
+        assert calls.request.authorized_username == "alice"
+        assert worker.decisions.as_dict()[Cause.AUTHORIZED] == number
+    assert policy.told == []
+    assert worker.decide(answer=right).username == "alice"
+    worker.path.calm_until = -math.inf
+    question = worker.decide()
+    worker.path.calm_until = math.inf
+    server.take(RIGHT)
+    worker.during(right, lambda: calls.authorize(server, "$fd", False))
+    assert worker.during(right, lambda: worker.path.ask_at_once(question)).username == "alice"
+
+
+def test_a_script_gets_all_else_from_its_policy(worker):
+    policy = ScriptPolicy()
+    calls = ScriptCalls(policy, "$(mb{s.encode.base64})")
+    calls.use(worker.path, max_size=65_535, max_headers=256)
+    server = Kamailio()
+    server.take(RIGHT)
+    wrong = lambda question: [build_answer(question, 5003)]  # noqa: E731
+    assert worker.during(wrong, lambda: calls.authorize(server, "$fd", False)) == -5
+    assert policy.told == [FOUND]
+
+
+def test_another_back_end_may_take_its_place(worker):
+    """As when a script is loaded again with a database in place of DISC."""
+    policy = ScriptPolicy()
+    calls = ScriptCalls(policy, "$(mb{s.encode.base64})")
+    server = Kamailio()
+    server.take(RIGHT)
+    calls.use(worker.path, max_size=65_535, max_headers=256)
+    assert worker.during(right, lambda: calls.authorize(server, "$fd", False)) == 1
+    other = types.SimpleNamespace(decide=lambda request, realm, proxy: FOUND)
+    calls.use(other, max_size=65_535, max_headers=256)
+    assert calls.authorize(server, "$fd", False) == -5
+    assert policy.told == [FOUND]
 
 
 def test_all_other_answers_are_left_to_python(worker):
@@ -170,6 +289,20 @@ def test_python_asks(worker, disturb):
     worker.theirs.setblocking(False)
     with pytest.raises(BlockingIOError):
         worker.theirs.recv(1)
+
+
+def test_python_asks_where_a_question_is_under_way():
+    """Its answer may come first."""
+    with Worker(in_flight=2) as worker:
+        worker.path.calm_until = -math.inf
+        first = worker.decide()
+        first.deadline = worker.now + TIMEOUT
+        worker.in_flight.write(worker.wire, first, worker.now)
+        worker.wire.take_unsent()
+        worker.path.calm_until = math.inf
+        second = worker.decide()
+        assert worker.path.ask_at_once(second) is second
+        assert len(worker.in_flight) == 1
 
 
 # ------------------------------------------------------------------ no answer, or not yet
