@@ -229,10 +229,12 @@ def test_another_back_end_may_take_its_place(worker):
     server.take(RIGHT)
     calls.use(worker.path, max_size=65_535, max_headers=256)
     assert worker.during(right, lambda: calls.authorize(server, "$fd", False)) == 1
-    other = types.SimpleNamespace(decide=lambda request, realm, proxy: FOUND)
+    refused = Decision(-5, Cause.FORBIDDEN, 403)
+    other = types.SimpleNamespace(decide=lambda request, realm, proxy: refused)
     calls.use(other, max_size=65_535, max_headers=256)
     assert calls.authorize(server, "$fd", False) == -5
-    assert policy.told == [FOUND]
+    assert policy.told == [refused]
+    assert policy.told[0] is refused
 
 
 def test_all_other_answers_are_left_to_python(worker):
