@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import pytest
-from kit.machine import unused_tcp_port
-from kit.process import Program, living
+from kit.machine import unused_tcp_port, wait_until
+from kit.process import Program, is_stopped, living
 
 KAMAILIO_SQL = Path("/usr/share/kamailio")
 _TEMPLATE = "kamailio"  # a database with Kamailio's tables; the others of PostgreSQL are copies of it
@@ -161,6 +161,7 @@ class DatabaseServer(Program):
     def freeze(self) -> None:
         """Stops all its processes: the kernel takes what is sent to it, and nothing comes back."""
         self._signal(signal.SIGSTOP)
+        wait_until(lambda: all(map(is_stopped, self._all())))
 
     def thaw(self) -> None:
         """Lets it go on after `freeze`."""

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 from urllib.request import urlopen
 
 from kit.canaries import secrets_in
-from kit.machine import PATIENCE
+from kit.machine import PATIENCE, wait_until
 
 from auth_diameter.bench.programs import cpu_seconds, resident_bytes
 
@@ -172,6 +172,7 @@ class Program:
     def freeze(self) -> None:
         """Stops it with SIGSTOP: it is there, its kernel takes what is sent to it, and nothing comes back."""
         self.send(signal.SIGSTOP)
+        wait_until(lambda: is_stopped(self.pid))
 
     def thaw(self) -> None:
         """Lets it go on after `freeze`, with SIGCONT."""
@@ -294,6 +295,15 @@ class Server(Program):
         (port,) = self.metrics_ports()
         with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE) as answer:
             return answer.read().decode()
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a process that was sent SIGSTOP has stopped: a thread on another core goes on for a moment."""
+    states = []
+    for thread in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with contextlib.suppress(OSError):  # it has ended
+            states.append(thread.read_text().rpartition(") ")[2][0])
+    return all(state in "TtZX" for state in states)
 
 
 def living() -> dict[int, int]:
