@@ -9,6 +9,7 @@ import signal
 import socket
 import sqlite3
 import sys
+import time
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -177,3 +178,16 @@ def disc(tmp_path_factory):
     path = _add_alice(tmp_path_factory.mktemp("disc") / "users.sqlite")
     with Server("disc", "--db", path) as server:
         yield server
+
+
+@pytest.fixture
+def silent_listener():
+    """An address whose backlog is full: no attempt to connect is answered."""
+    with socket.socket() as sock, socket.socket() as one, socket.socket() as two:
+        sock.bind(("127.0.0.1", 0))
+        sock.listen(0)
+        for filler in (one, two):
+            filler.setblocking(False)
+            filler.connect_ex(sock.getsockname())
+        time.sleep(0.01)
+        yield sock.getsockname()

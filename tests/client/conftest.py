@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import socket
-import time
 
 import pytest
 from kit.machine import PATIENCE
@@ -34,16 +32,3 @@ def run(request):
         return result
 
     return run_in_loop
-
-
-@pytest.fixture
-def silent_listener():
-    """An address whose backlog is full: no attempt to connect is answered."""
-    with socket.socket() as sock, socket.socket() as one, socket.socket() as two:
-        sock.bind(("127.0.0.1", 0))
-        sock.listen(0)
-        for filler in (one, two):
-            filler.setblocking(False)
-            filler.connect_ex(sock.getsockname())
-        time.sleep(0.01)
-        yield sock.getsockname()

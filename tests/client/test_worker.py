@@ -395,15 +395,21 @@ def test_a_probe_that_is_never_answered_gives_its_connection_up(fake_disc, warm)
         assert len(disc.connections) == connections + 1
 
 
+def probed(disc, worker):
+    """A DISC hangs: a question was in vain, and the next one was a probe, whose connection this is."""
+    disc.script = say_nothing
+    assert not ask(worker)
+    assert not ask(worker), "the probe"
+    [connection] = worker._worker.pool.connections
+    return connection
+
+
 def test_what_is_left_after_a_probe(fake_disc):
     """Its connection has the usual limit again, and is given up after the time limit, or when it ends."""
     disc = fake_disc()
     with new_worker(disc, timeout=1.0) as worker:
         calm(worker)
-        disc.script = say_nothing
-        assert not ask(worker)
-        assert not ask(worker), "the probe"
-        [probe] = worker._worker.pool.connections
+        probe = probed(disc, worker)
         limit = probe.transport.getsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, 16)
         seconds, microseconds = struct.unpack("@ll", limit)
         assert seconds + microseconds / 1e6 < 0.1
@@ -416,9 +422,7 @@ def test_the_end_of_a_probed_connection_is_seen(fake_disc):
     disc = fake_disc()
     with new_worker(disc, timeout=1.0) as worker:
         calm(worker)
-        disc.script = say_nothing
-        assert not ask(worker)
-        assert not ask(worker), "the probe"
+        probed(disc, worker)
         disc.connections[-1].close()
         time.sleep(0.05)
         assert not ask(worker)

@@ -136,19 +136,24 @@ def test_a_worker_that_asked_just_before_the_end_has_time_for_an_answer(fake_dis
         assert first.end()[0] is Cause.DISC_TIMEOUT
 
 
+def hang_for_a_while(disc, three):
+    """A DISC hangs, which all workers have found out; and answers again, which one of them has found out."""
+    for worker in three:
+        worker.ask()
+    disc.script = say_nothing
+    three[0].ask()
+    assert [worker.ask()[0] for worker in three] == [Cause.DISC_TIMEOUT] * 3
+    disc.script = answer_all
+    deadline = time.monotonic() + PATIENCE
+    while three[1].ask()[0] is not Cause.AUTHORIZED:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def test_one_answer_brings_all_back(fake_disc):
     disc = fake_disc()
     with new_client(disc) as client, workers(client, 3) as three:
-        for worker in three:
-            worker.ask()
-        disc.script = say_nothing
-        three[0].ask()
-        assert [worker.ask()[0] for worker in three] == [Cause.DISC_TIMEOUT] * 3
-        disc.script = answer_all
-        deadline = time.monotonic() + PATIENCE
-        while three[1].ask()[0] is not Cause.AUTHORIZED:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        hang_for_a_while(disc, three)
         assert [worker.ask()[0] for worker in three] == [Cause.AUTHORIZED] * 3
         assert [worker.stats().peers[0].state for worker in three] == ["up"] * 3
 
@@ -291,16 +296,7 @@ def test_all_are_back_at_once(fake_disc):
     """Each is told, and has no probe of its own: a slow answer is in time."""
     disc = fake_disc()
     with new_client(disc) as client, workers(client, 3) as three:
-        for worker in three:
-            worker.ask()
-        disc.script = say_nothing
-        three[0].ask()
-        assert [worker.ask()[0] for worker in three] == [Cause.DISC_TIMEOUT] * 3
-        disc.script = answer_all
-        deadline = time.monotonic() + PATIENCE
-        while three[1].ask()[0] is not Cause.AUTHORIZED:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        hang_for_a_while(disc, three)
         disc.script = slow(answer_all, TIMEOUT * 0.5)
         three[0].begin()
         three[2].begin()

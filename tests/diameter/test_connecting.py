@@ -45,19 +45,6 @@ def refused():
         yield sock.getsockname()
 
 
-@pytest.fixture
-def silent():
-    """An address whose backlog is full: no attempt to connect is answered."""
-    with socket.socket() as sock, socket.socket() as first, socket.socket() as second:
-        sock.bind(("127.0.0.1", 0))
-        sock.listen(0)
-        for one in (first, second):
-            one.setblocking(False)
-            one.connect_ex(sock.getsockname())
-        time.sleep(0.01)
-        yield sock.getsockname()
-
-
 def connecting(names, seconds=1.0):
     peer = Peer("disc.example", 3000)
     now = time.monotonic()
@@ -89,10 +76,10 @@ def test_the_next_address_is_tried_after_one_that_refuses(listener, refused):
     assert names.good == [(socket.AF_INET, listener)]
 
 
-def test_the_next_address_is_tried_after_one_that_does_not_answer(listener, silent):
+def test_the_next_address_is_tried_after_one_that_does_not_answer(listener, silent_listener):
     """Each has its share of the time."""
     started = time.monotonic()
-    with connected(connecting(Names(silent, listener), 0.4)) as sock:
+    with connected(connecting(Names(silent_listener, listener), 0.4)) as sock:
         assert sock.getpeername() == listener
     assert time.monotonic() - started >= 0.2
 
@@ -105,13 +92,13 @@ def test_none_accepts(refused):
     assert names.good == [None], "the name is looked up again next time"
 
 
-def test_none_answers_in_time(silent):
+def test_none_answers_in_time(silent_listener):
     with pytest.raises(TimeoutError):
-        connected(connecting(Names(silent), 0.1))
+        connected(connecting(Names(silent_listener), 0.1))
 
 
-def test_it_does_not_block_while_none_answers(silent):
-    one = connecting(Names(silent))
+def test_it_does_not_block_while_none_answers(silent_listener):
+    one = connecting(Names(silent_listener))
     started = time.monotonic()
     assert [one.go_on(time.monotonic()) for _ in range(100)] == [None] * 100
     assert time.monotonic() - started < 0.5
@@ -135,8 +122,8 @@ def test_the_lookup_takes_too_long(listener):
     assert names.forgotten
 
 
-def test_several_are_waited_for_together(listener, silent):
-    quick, slow = connecting(Names(listener)), connecting(Names(silent))
+def test_several_are_waited_for_together(listener, silent_listener):
+    quick, slow = connecting(Names(listener)), connecting(Names(silent_listener))
     assert slow.go_on(time.monotonic()) is None
     sock = quick.go_on(time.monotonic())  # on loopback it may be connected at once
     if sock is None:

@@ -131,6 +131,10 @@ def right(question):
     return [build_answer(question, 2001)]
 
 
+def wrong(question):
+    return [build_answer(question, 5003)]
+
+
 def test_who_is_let_in(worker):
     request = SipRequest(RIGHT, SOURCE)
     thread = threading.Thread(target=worker._answer, args=(right,))
@@ -216,7 +220,6 @@ def test_a_script_gets_all_else_from_its_policy(worker):
     calls.use(worker.path, max_size=65_535, max_headers=256)
     server = Kamailio()
     server.take(RIGHT)
-    wrong = lambda question: [build_answer(question, 5003)]  # noqa: E731
     assert worker.during(wrong, lambda: calls.authorize(server, "$fd", False)) == -5
     assert policy.told == [FOUND]
 
@@ -239,7 +242,7 @@ def test_another_back_end_may_take_its_place(worker):
 
 def test_all_other_answers_are_left_to_python(worker):
     for answer in (
-        lambda question: [build_answer(question, 5003)],
+        wrong,
         lambda question: [build_answer(question, 2001, more=(Avp(106, "ab" * 16),))],
     ):
         assert worker.decide(answer=answer) is FOUND
@@ -402,7 +405,7 @@ def test_attempts_end_with_the_verdict():
         for _ in range(8):
             assert worker.decide(answer=right).return_code == 1
         for _ in range(5):
-            worker.decide(answer=lambda question: [build_answer(question, 5003)])
+            worker.decide(answer=wrong)
             question = worker.policy.told[-1][1]
             assert question.attempt is not None
             penalties.wrong(question.attempt, worker.now)
